@@ -99,31 +99,31 @@ mutants: $(READY) ## a sample of mutants against the tests of their modules: SEE
 	$(BIN)/python benchmarks/mutants.py --seed $(SEED) --sample $(SAMPLE)
 
 measure: $(ENGINE) ## run the real servers and models again and rewrite their records
-	$(BIN)/python -m serving_mathematics.capacity.overload_measurement
-	$(BIN)/python -m serving_mathematics.definitions.coordinated_omission
-	$(BIN)/python -m serving_mathematics.architecture.wire_measurement
-	$(BIN)/python -m serving_mathematics.architecture.token_stream_measurement
-	$(BIN)/python -m serving_mathematics.architecture.routing_measurement
-	$(BIN)/python -m serving_mathematics.optimization.onnx_latency_measurement
-	$(BIN)/python -m serving_mathematics.optimization.onnx_quantization_measurement
+	$(BIN)/python -m serving_mathematics.capacity.overload_control.overload_measurement
+	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.coordinated_omission
+	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.wire_measurement
+	$(BIN)/python -m serving_mathematics.architecture.streaming.token_stream_measurement
+	$(BIN)/python -m serving_mathematics.architecture.model_routers.routing_measurement
+	$(BIN)/python -m serving_mathematics.core.classifiers.onnx_latency_measurement
+	$(BIN)/python -m serving_mathematics.optimization.quantization.onnx_quantization_measurement
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
 	$(BIN)/python -m serving_mathematics.planner.planner_coverage
 	$(BIN)/python -m serving_mathematics.planner.measured_questions
-	$(BIN)/python -m serving_mathematics.capacity.policy_measurement
-	$(BIN)/python -m serving_mathematics.capacity.engine_days
+	$(BIN)/python -m serving_mathematics.capacity.autoscaling.policy_measurement
+	$(BIN)/python -m serving_mathematics.capacity.autoscaling.engine_days
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
-	$(BIN)/python -m serving_mathematics.machine.record_making
-	$(BIN)/python -m serving_mathematics.machine.kernel_record
-	$(BIN)/python -m serving_mathematics.machine.calibration
-	$(BIN)/python -m serving_mathematics.machine.calibration_scores
+	$(BIN)/python -m serving_mathematics.core.hardware.record_making
+	$(BIN)/python -m serving_mathematics.machine.step_time.kernel_record
+	$(BIN)/python -m serving_mathematics.core.hardware.calibration
+	$(BIN)/python -m serving_mathematics.machine.predictions.calibration_scores
 	$(BIN)/python -m serving_mathematics.planner.model_errors
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
 	$(BIN)/python -m serving_mathematics.engine.language_measurement quality
 
 measure-harnesses: $(READY) ## score runs of other harnesses, whose files you put into .cache/harnesses (see harness_runs)
-	$(BIN)/python -m serving_mathematics.machine.front_scores .cache/harnesses
-	$(BIN)/python -m serving_mathematics.machine.energy .cache/harnesses
+	$(BIN)/python -m serving_mathematics.machine.predictions.front_scores .cache/harnesses
+	$(BIN)/python -m serving_mathematics.intuition.latency_throughput_cost.energy .cache/harnesses
 
 measure-vllm: $(ENGINE) ## measure vLLM beside the engine, by hand, on a quiet machine; pip fetches 1 GB to .cache/vllm
 	$(BIN)/python -m benchmarks.vllm_engine

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from serving_mathematics.optimization.continuous_batching import (
+from serving_mathematics.core.batching.continuous_batching import (
     EIGHT_BILLION,
     Engine,
     Served,
@@ -16,7 +16,7 @@ from serving_mathematics.optimization.continuous_batching import (
     chat_workload,
     simulate_steps,
 )
-from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.core.batching.event_skipping import simulate
 
 MANY = replace(EIGHT_BILLION, kv_blocks=36_000, token_budget=2048, max_sequences=2048)
 CASES = {  # arrivals a second, mean tokens of an answer, and the engine that serves them

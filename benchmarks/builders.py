@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from serving_mathematics.measuring import provenance
 from serving_mathematics.reference.build_benchmark import paired_ratios
+from serving_mathematics.support.measuring import provenance
 
 from benchmarks import peers, report, rounds, sites
 from benchmarks.peers import Peer

@@ -21,8 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "snippets"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Python put only our folder there
 
-from serving_mathematics.machine.run_reading import Run, read_lines
-from serving_mathematics.measuring import provenance, write_record
+from serving_mathematics.core.hardware.run_reading import Run, read_lines
 from serving_mathematics.planner.planner_peer import (
     QUANTILES,
     QUESTIONS,
@@ -34,6 +33,7 @@ from serving_mathematics.planner.planner_peer import (
     nearest_run,
     peer_words,
 )
+from serving_mathematics.support.measuring import provenance, write_record
 
 from benchmarks.predictor import PEER, ask, question
 

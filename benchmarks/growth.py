@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from serving_mathematics.architecture.replica_routing import simulate_fleet
-from serving_mathematics.definitions.latency_sketch import merge, sketch
-from serving_mathematics.definitions.long_runs import fast_waits, long_run_means
-from serving_mathematics.definitions.queue_simulator import fifo_waits
-from serving_mathematics.optimization.cache_replacement import hit_ratio, simulate_hits, zipf
-from serving_mathematics.optimization.continuous_batching import (
+from serving_mathematics.architecture.model_routers.replica_routing import simulate_fleet
+from serving_mathematics.core.batching.continuous_batching import (
     EIGHT_BILLION,
     chat_workload,
     simulate_steps,
 )
-from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.queues.long_runs import fast_waits, long_run_means
+from serving_mathematics.core.queues.queue_simulator import fifo_waits
+from serving_mathematics.definitions.latency_distribution.latency_sketch import merge, sketch
+from serving_mathematics.optimization.caching.cache_replacement import (
+    hit_ratio,
+    simulate_hits,
+    zipf,
+)
 
 from benchmarks import timing
 

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "snippets"))
 
 from serving_mathematics.engine.completion_schema import MODEL
 from serving_mathematics.engine.token_engine import model_path
-from serving_mathematics.measuring import provenance, write_record
+from serving_mathematics.support.measuring import provenance, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("aiperf==0.13.0", "gguf==0.19.0")

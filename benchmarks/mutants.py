@@ -86,7 +86,7 @@ MADE_BY = {  # of a module whose work is kept under the name of one that has it 
     "engine.llama_model": "engine.language_measurement",
     "engine.load_prediction": "engine.engine_measurement",
     "engine.measured_loads": "engine.engine_measurement",
-    "engine.step_costs": "engine.engine_measurement",
+    "core.batching.step_costs": "engine.engine_measurement",
     "engine.token_engine": "engine.engine_measurement",
 }
 SHOWN = "tests/test_keep.py::test_no_number_of_a_page_changes_in_silence"

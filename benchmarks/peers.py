@@ -49,8 +49,8 @@ REQUIREMENTS = {
     ),
 }
 SETUP = """\
-from serving_mathematics.checks import show
-from serving_mathematics.drawing import drawn, use_house_style
+from serving_mathematics.support.checks import show
+from serving_mathematics.support.drawing import drawn, use_house_style
 use_house_style()"""
 IN_A_NOTEBOOK = """\
 %matplotlib inline

@@ -23,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "snippets"))  # ours is there alone
 
-from serving_mathematics.machine.calibration import (
+from serving_mathematics.core.hardware.calibration import (
     KERNELS,
     errors,
     fit,
@@ -32,8 +32,8 @@ from serving_mathematics.machine.calibration import (
     predict_runs,
     tabulate,
 )
-from serving_mathematics.machine.run_reading import Run, read_lines, read_runs
-from serving_mathematics.measuring import provenance, write_record
+from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
+from serving_mathematics.support.measuring import provenance, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER = "aiconfigurator==0.12.0"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from serving_mathematics.definitions.queue_simulator import batch_means, fifo_waits, gamma_times
+from serving_mathematics.core.queues.queue_simulator import batch_means, fifo_waits, gamma_times
 
 BLOCKS = 65  # of a long run, the first for warming up: 32 batches of two
 REPLICATIONS = 32
@@ -76,7 +76,7 @@ def _times(workload: Workload, customers: int, seed: int) -> tuple[Any, Any]:
 
 def _block_shape(workload: Workload, customers: int) -> tuple[int, int]:
     """That of a long run; smaller when the run is too short for BLOCKS of them."""
-    from serving_mathematics.definitions.long_runs import SHAPE_MANY, SHAPE_ONE
+    from serving_mathematics.core.queues.long_runs import SHAPE_MANY, SHAPE_ONE
 
     rows, lanes = SHAPE_ONE if workload.servers == 1 else SHAPE_MANY
     size = customers // BLOCKS
@@ -87,7 +87,7 @@ def _block_shape(workload: Workload, customers: int) -> tuple[int, int]:
 
 def long_run(workload: str, customers: int, seed: int) -> Answer:
     """Ours, block by block in lanes."""
-    from serving_mathematics.definitions.long_runs import long_run_means
+    from serving_mathematics.core.queues.long_runs import long_run_means
 
     given = WORKLOADS[workload]
     shape = _block_shape(given, customers)
@@ -123,7 +123,7 @@ def drawing(workload: str, customers: int, seed: int) -> Answer:
 
 def one_log(workload: str, customers: int, seed: int) -> Answer:
     """Ours, with every wait of one log in memory."""
-    from serving_mathematics.definitions.long_runs import fast_waits
+    from serving_mathematics.core.queues.long_runs import fast_waits
 
     given = WORKLOADS[workload]
     started = time.process_time()
@@ -134,7 +134,7 @@ def one_log(workload: str, customers: int, seed: int) -> Answer:
 
 def plain_loop(workload: str, customers: int, seed: int) -> Answer:
     """Ours, one customer after the other in plain Python: Lindley's loop, or a heap of servers."""
-    from serving_mathematics.definitions.long_runs import lindley_loop
+    from serving_mathematics.core.queues.long_runs import lindley_loop
 
     given = WORKLOADS[workload]
     started = time.process_time()
@@ -148,7 +148,7 @@ def plain_loop(workload: str, customers: int, seed: int) -> Answer:
 
 def waits_that_differ(workload: str, customers: int, seed: int) -> int:
     """How many waits of a log differ, in any bit, between the lanes and the loop over a heap."""
-    from serving_mathematics.definitions.long_runs import fast_waits
+    from serving_mathematics.core.queues.long_runs import fast_waits
 
     given = WORKLOADS[workload]
     gaps, services = _times(given, customers, seed)

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from serving_mathematics.measuring import processors
 from serving_mathematics.reference.build_benchmark import NO_CHANGE_AIM
+from serving_mathematics.support.measuring import processors
 
 PACKAGES = (
     "mkdocs",

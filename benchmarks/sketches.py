@@ -28,7 +28,7 @@ class Sketch:
 
 
 def _log_histogram() -> Sketch:
-    from serving_mathematics.definitions import latency_sketch as ours
+    from serving_mathematics.definitions.latency_distribution import latency_sketch as ours
 
     def merge(parts: list[Any]) -> Any:
         whole = parts[0]

@@ -29,7 +29,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import numpy as np
-from serving_mathematics.architecture.wire_format import request_protobuf
+from serving_mathematics.architecture.rest_grpc.wire_format import request_protobuf
 
 LOAD = 5.0  # times the capacity
 CLIENTS, CAPACITY_S = 8, 5.0  # how the capacity is measured
@@ -116,16 +116,18 @@ def servers() -> dict[str, Server]:
     module = "serving_mathematics."
     return {
         "bounded": Server(
-            (f"{module}capacity.bounded_server", "--places", "6"),
+            (f"{module}core.servers.bounded_server", "--places", "6"),
             http("/", itertools.repeat(b"20000"), "text/plain"),
         ),
         "rest": Server(
-            (f"{module}architecture.rest_server",),
+            (f"{module}core.servers.rest_server",),
             http("/v2/models/digits/infer", itertools.repeat(images), "application/json"),
         ),
-        "grpc": Server((f"{module}architecture.grpc_server",), protobuf(request_protobuf(pixels))),
+        "grpc": Server(
+            (f"{module}architecture.rest_grpc.grpc_server",), protobuf(request_protobuf(pixels))
+        ),
         "tokens": Server(
-            (f"{module}architecture.token_server", "--gaps", "[0.05, 0.005]"),
+            (f"{module}architecture.streaming.token_server", "--gaps", "[0.05, 0.005]"),
             http("/v1/stream", itertools.repeat(stream), "application/json"),
         ),
         "engine": Server(

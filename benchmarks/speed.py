@@ -23,9 +23,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Python put only our folder there
 
-from serving_mathematics.measuring import write_record
 from serving_mathematics.reference.performance_growth import growth_exponent
 from serving_mathematics.reference.simulation_trust import customers_needed
+from serving_mathematics.support.measuring import write_record
 
 from benchmarks import batching, environment, growth, queues, sketches, timing
 from benchmarks.environment import Worker

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from serving_mathematics.measuring import provenance
+from serving_mathematics.support.measuring import provenance
 
 from benchmarks import report
 

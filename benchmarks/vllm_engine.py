@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.engine.measured_loads import (
     LoadRun,
     NotQuiet,
@@ -28,14 +29,8 @@ from serving_mathematics.engine.measured_loads import (
     conditions,
     measured_loads,
 )
-from serving_mathematics.engine.token_engine import (
-    VOCABULARY,
-    EngineMissing,
-    Settings,
-    Step,
-)
-from serving_mathematics.measuring import provenance, write_record
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.engine.token_engine import VOCABULARY, EngineMissing, Settings, Step
+from serving_mathematics.support.measuring import provenance, write_record
 
 from benchmarks.processes import BenchmarkError
 from benchmarks.vllm_environment import Server, served, versions

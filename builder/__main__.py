@@ -30,7 +30,7 @@ def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m builder",
         description="Run the snippet modules that are not in the cache; report every failure.",
-        epilog="example: python -m builder definitions.utilization;"
+        epilog="example: python -m builder definitions.utilization.pooling;"
         " python -m builder expand FOLDER writes the site as plain Markdown",
     )
     parser.add_argument(

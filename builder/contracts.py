@@ -54,7 +54,9 @@ FIGURES, SOURCES_CITED, SYMBOLS, EXERCISES, CHECKS = 2, 3, 3, 3, 6  # at least, 
 DESCRIPTION, LESSON, HINT = (50, 155), (30, 180), (30, 300)  # characters, least and most
 ALT = 60  # characters of a figure's description, at least
 NOT_PURE = ("check_", "figure_", "slider_")
-RECORDS = "from serving_mathematics.measuring import read_record"  # what a copy may still import
+RECORDS = (
+    "from serving_mathematics.support.measuring import read_record"  # what a copy may still import
+)
 FORBIDDEN = {
     r"\bnp\.random\.(seed|rand|randn|random|normal|exponential|choice)\b": (
         "global random state: take an argument rng: np.random.Generator"

@@ -30,7 +30,7 @@ def run(name: str, tell: Callable[[str, Any], object]) -> dict[str, Any]:
     importlib.invalidate_caches()
     counts: dict[str, Any] = {"passed": 0, "got": [], "failed": 0, "absent": 0}
     try:
-        from serving_mathematics import checks
+        from serving_mathematics.support import checks
 
         module = importlib.import_module(f"serving_mathematics.{name}")
     except BaseException as problem:
@@ -67,7 +67,7 @@ def _drawn(name: str, title: str, draw: Callable[..., Any]) -> tuple[str, str, s
     from figures import house_style, light_and_dark  # type: ignore[import-not-found]
     from matplotlib.figure import Figure
 
-    style = Path(sys.modules["serving_mathematics.checks"].__file__ or "").with_name(
+    style = Path(sys.modules["serving_mathematics.support.checks"].__file__ or "").with_name(
         "house.mplstyle"
     )
     short = title.removeprefix("figure_")

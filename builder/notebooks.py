@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from serving_mathematics.checks import Comparison
+from serving_mathematics.support.checks import Comparison
 
 from builder import BuildError
 from builder.runner import Run
@@ -21,8 +21,8 @@ from builder.runner import Run
 SETUP = """\
 %matplotlib inline
 %config InlineBackend.figure_formats = ["svg"]
-from serving_mathematics.checks import show
-from serving_mathematics.drawing import drawn, use_house_style
+from serving_mathematics.support.checks import show
+from serving_mathematics.support.drawing import drawn, use_house_style
 
 use_house_style()"""
 

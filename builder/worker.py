@@ -154,7 +154,7 @@ class _Run:
 
     def functions(self, module: ModuleType, prefix: str) -> dict[str, Callable[..., Any]]:
         """The module's functions of one kind, each of which has a name that files can have."""
-        from serving_mathematics import checks
+        from serving_mathematics.support import checks
 
         found = checks.functions(module, prefix)
         for name in [name for name in found if not name.isidentifier() or name == prefix]:
@@ -163,7 +163,7 @@ class _Run:
         return found
 
     def checks(self, functions: dict[str, Callable[[], Any]]) -> list[dict[str, Any]]:
-        from serving_mathematics import checks
+        from serving_mathematics.support import checks
 
         results = []
         for name, function in functions.items():

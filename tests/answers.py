@@ -86,11 +86,11 @@ EFFECTS += ("shutil.", "tempfile.", "time.sleep")
 ELSEWHERE = "ends elsewhere where another processor rounds otherwise"
 UNSTEADY = {
     "engine.token_engine.model_path": "is of what is installed",
-    "machine.calibration.fit": ELSEWHERE,
-    "machine.calibration.score": ELSEWHERE,
-    "machine.kernel_times.fit_kernels": ELSEWHERE,
-    "machine.messages.fit_messages": ELSEWHERE,
-    "optimization.code_books.optimal_step": ELSEWHERE,
+    "core.hardware.calibration.fit": ELSEWHERE,
+    "core.hardware.calibration.score": ELSEWHERE,
+    "machine.step_time.kernel_times.fit_kernels": ELSEWHERE,
+    "machine.parallelism.messages.fit_messages": ELSEWHERE,
+    "optimization.quantization.code_books.optimal_step": ELSEWHERE,
 }
 
 Call = inspect.BoundArguments

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from serving_mathematics.machine.step_time import FITTED, Constants
+from serving_mathematics.core.hardware.step_time import FITTED, Constants
 
 HELD = Constants(
     factor_trtllm=1.103,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed import Client, LocalCluster
-from serving_mathematics.architecture.cluster_executor import cluster_executor
+from serving_mathematics.architecture.batch_serving.executors import cluster_executor
 
 WORKERS = 2
 HOLD_S = 60.0  # longer than any test waits for the sign

@@ -17,7 +17,7 @@ import re
 from typing import Any
 
 from matplotlib.figure import Figure
-from serving_mathematics.checks import Comparison, recording
+from serving_mathematics.support.checks import Comparison, recording
 
 from builder import PACKAGE, ROOT, SOURCES, figures, sliders
 from builder.source import module_names, module_path

@@ -10,7 +10,7 @@ import functools
 from pathlib import Path
 
 import pytest
-from serving_mathematics.checks import Comparison
+from serving_mathematics.support.checks import Comparison
 
 from builder import ROOT, SOURCES
 from builder.runner import Run, cached, default_cache

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving_mathematics.require import require
+from serving_mathematics.support.require import require
 
 from builder import PACKAGE
 

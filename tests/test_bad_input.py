@@ -38,7 +38,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner.traffic import Traffic
 
 from builder import PACKAGE, ROOT
@@ -75,23 +75,29 @@ PROBE_S = 0.1  # of processor time; refusals come within a few milliseconds
 FARTHEST = 10_000  # end of a range that is tried: what is beyond is large for the sake of work
 SAMPLE = 0.12  # of the calls, where not all are made
 ELEMENTWISE = {  # of the loop of a fit: what has no answer makes no answer, element by element
-    "machine.step_time.message_s",
-    "machine.step_time.roof_s",
-    "machine.step_time.touched_experts",
+    "core.hardware.step_time.message_s",
+    "core.hardware.step_time.roof_s",
+    "core.hardware.step_time.touched_experts",
 }
 OTHER_KINDS = {  # arguments that are a number in the example, and may be anything
-    "architecture.inference_bodies.read_body.json_bytes": "is called by its header field",
-    "capacity.bounded_server.header_number.default": "is returned as it is",
-    "capacity.bounded_server.response.status": "HTTPStatus refuses what is none",
+    "core.servers.inference_bodies.read_body.json_bytes": "is called by its header field",
+    "core.servers.bounded_server.header_number.default": "is returned as it is",
+    "core.servers.bounded_server.response.status": "HTTPStatus refuses what is none",
     "engine.token_engine.plan_step.decoding": "once a step, of an engine that has checked",
     "engine.token_engine.plan_step.token_budget": "the same",
-    "machine.deployments.possible.value": "is what the message quotes, where it does not raise",
-    "machine.predict.number.low": "a limit, which is not checked",
-    "optimization.cached_attention.generate.prompt": "is called tokens where it is read",
+    "core.hardware.deployments.possible.value": (
+        "is what the message quotes, where it does not raise"
+    ),
+    "machine.predictions.predict.number.low": "a limit, which is not checked",
+    "optimization.caching.cached_attention.generate.prompt": "is called tokens where it is read",
     "planner.capacity_planner.sectioned_quantiles.values": "NaN is what has no value",
-    "intuition.measured_roofline.held_out_prediction.groups": "names of groups",
-    "architecture.wire_format.field.value": "text and bytes are values of a field",
-    "intuition.inference_protocol.fits.value": "says whether a value has a type",
+    "intuition.latency_throughput_cost.measured_roofline.held_out_prediction.groups": (
+        "names of groups"
+    ),
+    "architecture.rest_grpc.wire_format.field.value": "text and bytes are values of a field",
+    "intuition.endpoints_as_contracts.inference_protocol.fits.value": (
+        "says whether a value has a type"
+    ),
     "core.fleet.batching.serve.place": "of an engine in the ledger, which gave it",
     "core.fleet.design.never._request": "is the simulator's",
     "core.fleet.design.never._attempt": "is the simulator's",
@@ -113,29 +119,33 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "core.fleet.routers.least_work.request": "is the simulator's",
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, beside the generator
-    "architecture.bounded_hashing.simulate_affinity": {
+    "architecture.model_routers.bounded_hashing.simulate_affinity": {
         "policy": "bounded hash",
         "arrival_rate": 2.0,
         "servers": 3,
         "popularity": [0.5, 0.5],
         "requests": 100,
     },
-    "architecture.checkpointing.simulate_completion": {
+    "architecture.batch_serving.checkpointing.simulate_completion": {
         "work_s": 100.0,
         "interval_s": 10.0,
         "checkpoint_s": 1.0,
         "failure_gap_s": 50.0,
         "runs": 20,
     },
-    "architecture.correlated_metrics.simulate_ar1": {"correlation": 0.5, "runs": 4, "count": 9},
-    "architecture.playout_buffer.simulate_stalls": {
+    "architecture.shadow_canary.correlated_metrics.simulate_ar1": {
+        "correlation": 0.5,
+        "runs": 4,
+        "count": 9,
+    },
+    "architecture.streaming.playout_buffer.simulate_stalls": {
         "start_delay_s": 0.5,
         "mean_itl_s": 0.02,
         "gap_s": 0.03,
         "tokens": 20,
         "streams": 20,
     },
-    "architecture.prefill_interference.simulate_itl_s": {
+    "architecture.streaming.prefill_interference.simulate_itl_s": {
         "step_s": 0.02,
         "prefill_per_s": 1e4,
         "prompts_per_s": 0.5,
@@ -143,7 +153,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "chunk_tokens": 200,
         "steps": 100,
     },
-    "architecture.replica_routing.simulate_fleet": {
+    "architecture.model_routers.replica_routing.simulate_fleet": {
         "utilization": 0.7,
         "choices": 2,
         "servers": 3,
@@ -151,7 +161,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "horizon": 4.0,
         "warm_up": 2.0,
     },
-    "architecture.sequential_tests.simulate_sprt": {
+    "architecture.shadow_canary.sequential_tests.simulate_sprt": {
         "true_rate": 0.1,
         "p0": 0.05,
         "p1": 0.2,
@@ -159,7 +169,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "beta": 0.1,
         "runs": 20,
     },
-    "architecture.stragglers.simulate_makespan": {
+    "architecture.batch_serving.stragglers.simulate_makespan": {
         "tasks": 9,
         "machines": 3,
         "slow_share": 0.1,
@@ -167,14 +177,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "copies": True,
         "runs": 10,
     },
-    "capacity.finite_window.simulate_requests": {"utilization": 0.5, "window_s": 50.0},
-    "capacity.hedging_simulator.poisson_workload": {
+    "capacity.littles_law.finite_window.simulate_requests": {"utilization": 0.5, "window_s": 50.0},
+    "capacity.tail_latency.hedging_simulator.poisson_workload": {
         "utilization": 0.5,
         "fleet": 3,
         "requests": 20,
         "replications": 2,
     },
-    "capacity.outage_recovery.simulate_outage": {
+    "capacity.overload_control.outage_recovery.simulate_outage": {
         "base_rate": 5.0,
         "service_rate": 9.0,
         "deadline_s": 1.0,
@@ -185,29 +195,29 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "outage_s": (2.0, 4.0),
         "horizon_s": 9,
     },
-    "capacity.overload_control.simulate_goodput": {
+    "capacity.overload_control.overload_control.simulate_goodput": {
         "arrival_rate": 9.0,
         "service_rate": 10.0,
         "deadline_s": 0.5,
         "capacity": 5,
         "customers": 400,
     },
-    "capacity.policy_comparison.poisson_arrivals": {
+    "capacity.autoscaling.policy_comparison.poisson_arrivals": {
         "times_s": [0.0, 5.0],
         "rates": [1.0, 2.0],
         "end_s": 9.0,
     },
-    "capacity.tail_latency.simulate_fork_join": {
+    "capacity.tail_latency.tail_latency.simulate_fork_join": {
         "fan_out": 2,
         "utilization": 0.5,
         "requests": 1000,
     },
-    "intuition.burn_rate_alerts.simulated_month": {
+    "core.reliability.burn_rate_alerts.simulated_month": {
         "requests_per_min": 9,
         "incidents": [(3.0, 0.1, 0.2)],
     },
-    "optimization.cached_attention.random_decoder": {},
-    "optimization.prefix_cache.multi_turn_workload": {"conversations": 9},
+    "optimization.caching.cached_attention.random_decoder": {},
+    "optimization.caching.prefix_cache.multi_turn_workload": {"conversations": 9},
     "planner.traffic.share_of_traffic": {
         "traffic": Traffic(6.0, arrival_scv=2.0),
         "replicas": 2,
@@ -221,11 +231,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
     "reference.simulation_trust.coverages": {"utilization": 0.5, "batch_customers": 9, "runs": 3},
 }
 LEFT_OUT = {
-    "architecture.crash_points.killed_at": "starts a process",
-    "architecture.shard_scorer.make_manifest": "its example removes the file",
-    "architecture.shard_scorer.score_rows": "the same",
-    "architecture.rest_server.serve": "serves until it is stopped",
-    "capacity.policy_comparison.measured_day": "names a row of a record",
+    "architecture.batch_serving.crash_points.killed_at": "starts a process",
+    "architecture.batch_serving.shard_scorer.make_manifest": "its example removes the file",
+    "architecture.batch_serving.shard_scorer.score_rows": "the same",
+    "core.servers.rest_server.serve": "serves until it is stopped",
+    "capacity.autoscaling.policy_comparison.measured_day": "names a row of a record",
 }
 
 
@@ -467,8 +477,8 @@ RULES = (  # how a message says a range, and whether the ends belong to it
 KIND = "an integer|a whole number|an even number|finite|positive|a number"
 BEFORE = rf"(?:(?:{KIND})(?: of|,| and)? )?"
 ROUNDED = {  # ranges whose ends are computed, or whose values are rounded first
-    "intuition.false_pages.fire_probability.burn",
-    "intuition.false_pages.page_start_probability.burn",
+    "intuition.failure_budgets.false_pages.fire_probability.burn",
+    "intuition.failure_budgets.false_pages.page_start_probability.burn",
     "planner.load_tests.read_typed.output_tokens",
     "planner.load_tests.read_typed.prompt_tokens",
 }

@@ -158,7 +158,7 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
         ("capacity", "Spot!", "", "NAME must be lower-case words with hyphens"),
         ("capacity", "class", "", "NAME must be lower-case words"),
         ("capacity", "exercises", "", "NAME must not be exercises"),
-        ("capacity", "hedging", "", "capacity/hedging.py is there already"),
+        ("capacity", "hedging", "", "capacity/tail_latency/hedging.py is there already"),
         ("capacity", "utilization", "", "docs/definitions/utilization.md is there already"),
         ("capacity", NAME, "Rest", "TASK must be one of Size a fleet; Set an objective"),
     ],
@@ -184,7 +184,7 @@ def test_navigation_keeps_its_comments() -> None:
     [
         "utilization",
         "definitions/utilization",
-        "definitions.utilization",
+        "definitions.utilization.pooling",
         "docs/definitions/utilization.md",
     ],
 )

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 
 FINITE = st.floats(-1e9, 1e9)
 

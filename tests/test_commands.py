@@ -23,7 +23,7 @@ COMMANDS = [
     "plan --presets",
     "predict --help",
     "predict --presets",
-    "check definitions.throughput",
+    "check definitions.throughput.throughput",
     "exercises",
     "exercises architecture/batch-serving",
     "serve --help",

@@ -76,14 +76,14 @@ def test_pages_modules_and_tests_belong_together() -> None:
 
 def test_no_chapter_imports_a_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not contracts.place_problems(PAGES, MODULES)
-    names = ["capacity.littles_law.littles_law", "core.queues.queue_simulator"]
+    names = ["capacity.littles_law.littles_law.littles_law", "core.queues.queue_simulator"]
     copy_modules(names, tmp_path)
     monkeypatch.setattr(contracts, "ROOT", tmp_path)
     for name in names:
         file = module_path(tmp_path, name)
-        imported = "from serving_mathematics.definitions.service import service\n"
+        imported = "from serving_mathematics.definitions.service.service import service\n"
         file.write_text(f"{file.read_text(encoding='utf-8')}{imported}", encoding="utf-8")
-    told = contracts.place_problems(PAGES, [*names, "definitions.service.service"])
+    told = contracts.place_problems(PAGES, [*names, "definitions.service.service.service"])
     assert len(told) == 2
     assert told[0].endswith(
         "littles_law.py imports snippets/serving_mathematics/definitions/service/service.py: what"
@@ -99,7 +99,9 @@ def test_a_chapter_exports_what_it_teaches(tmp_path: Path, monkeypatch: pytest.M
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace('"mean_in_flight"', '"figure_staircase"', 1), encoding="utf-8")
     lacks, exports = sorted(contracts.index_problems(page, {}), key=len)
-    assert lacks.endswith("lacks capacity.littles_law.littles_law.mean_in_flight, which the page teaches.")
+    assert lacks.endswith(
+        "lacks capacity.littles_law.littles_law.littles_law.mean_in_flight, which the page teaches."
+    )
     assert "figure_staircase, which the page does not teach" in exports
     file.unlink()
     (told,) = contracts.index_problems(page, {})
@@ -123,20 +125,24 @@ def copy_modules(names: Sequence[str], folder: Path) -> None:
 def test_a_function_that_was_copied_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ["capacity.littles_law", "definitions.service", "definitions.utilization"]
+    names = [
+        "capacity.littles_law.littles_law",
+        "definitions.service.service",
+        "core.queues.erlang",
+    ]
     copy_modules(names, tmp_path)
     monkeypatch.setattr(contracts, "ROOT", tmp_path)
-    file = module_path(tmp_path, "definitions.utilization")
+    file = module_path(tmp_path, "core.queues.erlang")
     assert contracts.body_problems(names) == []
-    node = contracts.public_definitions("definitions.utilization")["utilization"]
+    node = contracts.public_definitions("core.queues.erlang")["utilization"]
     lines = file.read_text(encoding="utf-8").split("\n")[node.lineno - 1 : node.end_lineno]
-    other = module_path(tmp_path, "capacity.littles_law")
+    other = module_path(tmp_path, "capacity.littles_law.littles_law")
     copied = "\n".join(lines).replace("def utilization", "def copied")
     other.write_text(f"{other.read_text(encoding='utf-8')}\n\n{copied}\n", encoding="utf-8")
     (told,) = contracts.body_problems(names)
     assert "`copied` has the same body as `utilization` in snippets/" in told
-    assert contracts.body_problems(names, ["definitions.utilization"]) == [told]
-    assert contracts.body_problems(names, ["definitions.service"]) == []
+    assert contracts.body_problems(names, ["core.queues.erlang"]) == [told]
+    assert contracts.body_problems(names, ["definitions.service.service"]) == []
 
 
 def test_every_part_has_a_slider(records: dict[str, Run]) -> None:
@@ -240,7 +246,7 @@ MODULE_FAULTS = [
 def test_faults_of_a_module_are_found(
     rule: str, before: str, after: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "definitions.utilization"
+    name = "core.queues.erlang"
     copy_modules([name], tmp_path)
     monkeypatch.setattr(contracts, "ROOT", tmp_path)
     file = module_path(tmp_path, name)
@@ -273,7 +279,7 @@ def test_a_description_of_a_figure_has_its_least_length(
     size: int, short: bool, records: dict[str, Run]
 ) -> None:
     page = next(page for page in CHAPTERS if page.path == "definitions/utilization.md")
-    (name,) = (one for one in page.modules if one == "definitions.utilization")
+    (name,) = (one for one in page.modules if one == "core.queues.erlang")
     run = records[name]
     figures = [one | {"alt": "x" * size} for one in run.record["figures"]]
     other = replace(run, record=run.record | {"figures": figures})

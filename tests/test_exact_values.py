@@ -16,22 +16,28 @@ import mpmath
 import numpy as np
 import pytest
 from mpmath import mpf
-from serving_mathematics.architecture.correlated_metrics import false_alarm_rate, variance_inflation
-from serving_mathematics.architecture.model_routers import shorter_of_two_found
-from serving_mathematics.architecture.repeated_looks import crossing_probability
-from serving_mathematics.architecture.sequential_tests import msprt_ratio
-from serving_mathematics.definitions.latency_distribution import quantile_ranks
-from serving_mathematics.definitions.latency_sketch import bucket_count
-from serving_mathematics.definitions.monthly_attainment import internal_target
-from serving_mathematics.definitions.queue_approximations import gamma_arrivals_wait, kingman_bound
-from serving_mathematics.definitions.utilization_gauge import relaxation_time
-from serving_mathematics.intuition.lineage import arrays_per_checksum
-from serving_mathematics.optimization.exercises.caching import block_waste
-from serving_mathematics.optimization.speculative_decoding import (
+from serving_mathematics.architecture.model_routers.model_routers import shorter_of_two_found
+from serving_mathematics.architecture.shadow_canary.correlated_metrics import (
+    false_alarm_rate,
+    variance_inflation,
+)
+from serving_mathematics.architecture.shadow_canary.repeated_looks import crossing_probability
+from serving_mathematics.architecture.shadow_canary.sequential_tests import msprt_ratio
+from serving_mathematics.core.batching.speculative_decoding import (
     best_draft_length,
     expected_tokens,
     speedup,
 )
+from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
+from serving_mathematics.definitions.latency_distribution.latency_sketch import bucket_count
+from serving_mathematics.definitions.slo_sla.monthly_attainment import internal_target
+from serving_mathematics.definitions.utilization.queue_approximations import (
+    gamma_arrivals_wait,
+    kingman_bound,
+)
+from serving_mathematics.definitions.utilization.utilization_gauge import relaxation_time
+from serving_mathematics.intuition.endpoints_as_contracts.lineage import arrays_per_checksum
+from serving_mathematics.optimization.caching.exercises import block_waste
 from serving_mathematics.reference.errata import independent_looks
 from serving_mathematics.reference.simulation_trust import rare_wait
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from serving_mathematics.__main__ import COMMANDS, WHOLE, main
-from serving_mathematics.extras import EXTRAS, WITH, install_command
+from serving_mathematics.support.extras import EXTRAS, WITH, install_command
 
 from builder import ROOT
 
@@ -62,9 +62,9 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         ("serve", "fastapi"),
         ("serve", "uvicorn"),
         ("serve --port 0", "prometheus_client"),
-        ("check architecture.rest_server", "fastapi"),
-        ("check optimization.onnx_latency_measurement", "onnx"),
-        ("check architecture.cluster_executor", "distributed"),
+        ("check core.servers.rest_server", "fastapi"),
+        ("check core.classifiers.onnx_latency_measurement", "onnx"),
+        ("check architecture.batch_serving.executors", "distributed"),
     ],
 )
 def test_a_missing_package_is_answered_by_the_command_that_brings_it(
@@ -75,7 +75,7 @@ def test_a_missing_package_is_answered_by_the_command_that_brings_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delitem(
-        sys.modules, "serving_mathematics.optimization.onnx_latency_measurement", False
+        sys.modules, "serving_mathematics.core.classifiers.onnx_latency_measurement", False
     )
     without(missing)
     assert main(words.split()) == 2

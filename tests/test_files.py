@@ -19,8 +19,8 @@ from unittest import mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics import files
-from serving_mathematics.files import (
+from serving_mathematics.support import files
+from serving_mathematics.support.files import (
     file_bytes,
     inputs_noted,
     json_values,
@@ -280,7 +280,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     file.write_text("old")
     words = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
-        "from serving_mathematics.files import write_text\n"
+        "from serving_mathematics.support.files import write_text\n"
         "try: write_text('a', '--out', 'x' * 10000)\n"
         "except OSError as problem: print(problem.filename, problem.strerror)"
     )

@@ -130,7 +130,7 @@ def test_installed_used_and_removed_beside_a_users_packages(
     where = f"import {PACKAGE}; print({PACKAGE}.__file__)"
     assert environment.python("-c", where).startswith(str(environment.packages))
 
-    checked = environment.command("check", "definitions.utilization")
+    checked = environment.command("check", "definitions.utilization.pooling")
     assert "PASS" in checked
     assert "FAIL" not in checked
     question = ("--rate-per-s", "0.5", "--requests", "1000")

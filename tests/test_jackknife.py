@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import t
-from serving_mathematics.jackknife import STUDENT_T_975_DF9, TENTHS, half_width
+from serving_mathematics.support.intervals import STUDENT_T_975, TENTHS, half_width
 
 
 def test_the_quantile_is_students() -> None:
-    assert pytest.approx(t.ppf(0.975, TENTHS - 1), abs=1e-9) == STUDENT_T_975_DF9
+    assert pytest.approx(t.ppf(0.975, TENTHS - 1), abs=1e-9) == STUDENT_T_975[9]
 
 
 def test_a_mean_has_students_interval_of_the_tenths() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving_mathematics.machine import step_time
+from serving_mathematics.core.hardware import step_time
 
 from . import answers, cases, keep, page_numbers
 from .test_bad_input import computing_modules, limited  # noqa: F401 (a fixture)
@@ -55,13 +55,13 @@ def test_what_is_kept_is_of_what_there_is() -> None:
 
 
 def test_a_new_fit_moves_constants_and_no_answers() -> None:
-    name, fitted = "machine.guesses", step_time.FITTED.cache_share
-    constants = keep.constants_now("machine.step_time")
+    name, fitted = "machine.step_time.guesses", step_time.FITTED.cache_share
+    constants = keep.constants_now("core.hardware.step_time")
     object.__setattr__(step_time.FITTED, "cache_share", fitted / 2)
     try:
         found = keep.answers_now(name, keep.kept(name))
         assert step_time.FITTED.cache_share == fitted / 2
-        assert keep.constants_now("machine.step_time") != constants
+        assert keep.constants_now("core.hardware.step_time") != constants
     finally:
         object.__setattr__(step_time.FITTED, "cache_share", fitted)
     moved = list(keep.changes(keep.kept(name), found | keep.page_now(name)))
@@ -163,12 +163,16 @@ def test_only_what_changed_is_written_anew() -> None:
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """The command, with three modules that answer what is given, and a folder of its own."""
-    told = {"machine.step_time": 1, "machine.predict": 2, "capacity.hedging": 3}
+    told = {
+        "core.hardware.step_time": 1,
+        "machine.predictions.predict": 2,
+        "capacity.tail_latency.hedging": 3,
+    }
     monkeypatch.setattr(keep, "FOLDER", tmp_path)
     monkeypatch.setattr(keep, "names", lambda: sorted(told))
     monkeypatch.setattr(keep, "now", lambda name, _: {"page a": told[name], "constant B": 0.5})
     monkeypatch.setattr(
-        keep, "changed_files", lambda: ["snippets/serving_mathematics/machine/step_time.py"]
+        keep, "changed_files", lambda: ["snippets/serving_mathematics/core/hardware/step_time.py"]
     )
     monkeypatch.setattr(answers, "watched", lambda: None)
 
@@ -193,11 +197,11 @@ def test_the_command_says_what_moved_and_beside_what(
         if words != ["--check"] or status:
             assert text == (
                 "no file that it is made of has changed, and yet 1 entry of 1 module has:\n"
-                "  capacity.hedging: page a was 3 and is 6\n"
-                "snippets/serving_mathematics/machine/step_time.py has changed, and with it 2"
+                "  capacity.tail_latency.hedging: page a was 3 and is 6\n"
+                "snippets/serving_mathematics/core/hardware/step_time.py has changed, and with it 2"
                 " entries of 2 modules:\n"
-                "  machine.step_time: page a was 1 and is 5\n"
-                "  machine.predict: page a was 2 and is 4\n"
+                "  core.hardware.step_time: page a was 1 and is 5\n"
+                "  machine.predictions.predict: page a was 2 and is 4\n"
             )
         else:
             assert text == ""
@@ -207,11 +211,11 @@ def test_the_command_keeps_only_what_it_is_asked_for(
     small: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     small("machine")
-    assert keep.kept("capacity.hedging") == {}
+    assert keep.kept("capacity.tail_latency.hedging") == {}
     small("--new")
-    assert keep.kept("capacity.hedging") == {"page a": 3, "constant B": 0.5}
-    small("machine.predict", machine__predict=7, machine__step_time=8)
-    assert keep.kept("machine.step_time")["page a"] == 1
+    assert keep.kept("capacity.tail_latency.hedging") == {"page a": 3, "constant B": 0.5}
+    small("machine.predictions.predict", machine__predict=7, machine__step_time=8)
+    assert keep.kept("core.hardware.step_time")["page a"] == 1
     with pytest.raises(SystemExit):
         small("nowhere")
     assert "there is no module, part or case nowhere" in capsys.readouterr().err

@@ -92,9 +92,9 @@ def pressed_run(page: Page) -> str:
 
 
 LACKING = {  # what a browser has not: threads, sockets, and a stack that Python guards
-    "architecture.crash_points",
-    "architecture.shard_scorer",
-    "intuition.inference_protocol",
+    "architecture.batch_serving.crash_points",
+    "architecture.batch_serving.shard_scorer",
+    "intuition.endpoints_as_contracts.inference_protocol",
     "planner.configurations",
 }
 
@@ -213,7 +213,7 @@ def test_edited_code_runs_fails_with_its_line_and_is_reset(
     editor: Page, records: dict[str, Run]
 ) -> None:
     source = editor.locator(".live-source")
-    original = records["intuition.endpoints_as_contracts"].record["source"]
+    original = records["intuition.endpoints_as_contracts.endpoints_as_contracts"].record["source"]
     expect(source).to_have_value(original)
     source.fill('"""Edited."""\n\n\ndef check_nothing() -> None:\n    print("here")\n    1 / 0\n')
     assert pressed_run(editor).startswith("0 comparisons passed, 1 failed;")
@@ -233,7 +233,7 @@ import js
 import pyodide_js
 from pyodide.code import run_js
 
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 
 THERE = "{there}"
 MESSAGE = '{{"kind": "fetch", "content": {{"file": 0, "address": "%s"}}}}'

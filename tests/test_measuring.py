@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 import pytest
-from serving_mathematics import measuring
+from serving_mathematics.support import measuring
 
 from builder import runner
 

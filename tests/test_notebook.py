@@ -140,7 +140,7 @@ def test_script_is_python(site: Path) -> None:
 
 
 def test_demo_that_names_what_is_not_there_is_refused(records: dict[str, Run]) -> None:
-    runs = [records["definitions.utilization"]]
+    runs = [records["definitions.utilization.pooling"]]
     with pytest.raises(BuildError, match="demo of A: its modules have no check_nothing"):
         notebook("N", "", [Demo("A", "", "", runs, ["check_nothing"], [])])
     with pytest.raises(BuildError, match="its modules have no nowhere"):
@@ -156,40 +156,45 @@ def test_figures_take_the_place_of_embedded_images_in_order() -> None:
 # The theory notebook that this handbook grew out of had twenty-five titles and six computations:
 # where each computation lives now, and the values that it must still give.
 COMPUTATIONS = [
-    ("artifact dependency graph", "intuition.lineage", "check_chain", {"nodes": "5", "edges": "4"}),
+    (
+        "artifact dependency graph",
+        "intuition.endpoints_as_contracts.lineage",
+        "check_chain",
+        {"nodes": "5", "edges": "4"},
+    ),
     (
         "position-weighted checksum",
-        "intuition.lineage",
+        "intuition.endpoints_as_contracts.lineage",
         "check_checksum_collides",
         {"checksum": "1090"},
     ),
     (
         "release metric comparison",
-        "architecture.shadow_canary",
+        "architecture.shadow_canary.shadow_canary",
         "check_paired_quality",
         {"mean difference": "0.022", "standard error": "0.002"},
     ),
     (
         "drift statistic",
-        "architecture.drift",
+        "architecture.shadow_canary.drift",
         "check_worked_shift",
         {"PSI": "0.1211940906", "PSI, ε = 0": "0.1211940974", "Jensen–Shannon": "0.01495699436"},
     ),
     (
         "tail latency",
-        "capacity.tail_latency",
+        "capacity.tail_latency.tail_latency",
         "check_ten_latencies",
         {"p50 [ms]": "53.5", "p95 [ms]": "148.5", "mean [ms]": "71.7"},
     ),
     (
         "guardrail decision",
-        "capacity.shedding",
+        "capacity.overload_control.shedding",
         "check_guardrail",
         {"decisions": "[allow, allow, allow, escalate, escalate]"},
     ),
     (
         "thresholded action",
-        "definitions.thresholded_decision",
+        "definitions.service.thresholded_decision",
         "check_two_of_five_are_escalated",
         {"escalated": "2"},
     ),

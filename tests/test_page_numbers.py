@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from serving_mathematics.checks import Comparison
+from serving_mathematics.support.checks import Comparison
 
 from . import keep, page_numbers
 
@@ -25,7 +25,7 @@ def test_a_comparison_is_kept_with_both_of_its_sides() -> None:
     assert (
         page_numbers.told(replace(row, expected="0", tolerance="exact")) == "waits: 2.4, 0 (exact)"
     )
-    found = page_numbers.numbers_of("definitions.utilization").items()
+    found = page_numbers.numbers_of("definitions.utilization.pooling").items()
     checks = {name: value for name, value in found if name.startswith("check_")}
     assert len(checks) > 3
     assert all(isinstance(text, str) for rows in checks.values() for text in rows)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving_mathematics.capacity.hedging_collapse import wilson_interval
-from serving_mathematics.intuition.model_choice import Candidate
-from serving_mathematics.require import (
+from serving_mathematics.core.queues.shares import wilson_interval
+from serving_mathematics.intuition.training_vs_serving.model_choice import Candidate
+from serving_mathematics.support.require import (
     as_floats,
     as_number,
     as_numbers,

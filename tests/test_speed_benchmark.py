@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving_mathematics import measuring
-from serving_mathematics.definitions.utilization import mean_wait
+from serving_mathematics.core.queues.erlang import mean_wait
+from serving_mathematics.support import measuring
 
 from benchmarks import batching, environment, growth, queues, sketches, speed, timing
 from benchmarks.processes import BenchmarkError

@@ -191,7 +191,9 @@ MEASURES = {
     "engine.measured_loads.change_rows",
     "engine.measured_loads.measured_loads",
 }  # an engine
-TYPES_COUNT = {"intuition.lineage.fingerprint.array": "the type is part of what it stands for"}
+TYPES_COUNT = {
+    "intuition.endpoints_as_contracts.lineage.fingerprint.array": "the type is part of what it stands for"
+}
 
 
 def tried(name: str) -> Iterator[tuple[str, Callable[..., Any], Call, str, Any, bool]]:

@@ -136,7 +136,7 @@ def test_importing_sends_nothing(watched: Watched) -> None:
 
 def test_a_copied_function_sends_nothing(watched: Watched) -> None:
     sources = Sources(ROOT)
-    module = sources.module("optimization.onnx_latency_measurement")
+    module = sources.module("core.classifiers.onnx_latency_measurement")
     copied = self_contained(module, ["perceptron", "runner"], sources.module)
     used = (
         "run = runner(perceptron((4, 3, 2), np.random.default_rng(0)))\nrun(np.zeros((1, 4), 'f'))"
@@ -156,7 +156,7 @@ def test_a_build_sends_nothing(watched: Watched) -> None:
 
 
 def test_a_test_of_a_model_sends_nothing(watched: Watched) -> None:
-    file = ROOT / "tests/optimization/test_onnx_latency_measurement.py"
+    file = ROOT / "tests/core/classifiers/test_onnx_latency_measurement.py"
     words = ("-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}", "-c", f"{ROOT}/pyproject.toml")
     watched.run("-m", "pytest", *words, f"{file}::test_many_callers_get_their_own_rows_back")
     assert list(watched.seen()) == []

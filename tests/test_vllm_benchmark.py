@@ -15,9 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.engine.measured_loads import change_rows
 from serving_mathematics.engine.token_engine import Settings
-from serving_mathematics.optimization.continuous_batching import Workload
 
 from benchmarks import vllm_engine, vllm_environment
 from benchmarks.processes import BenchmarkError

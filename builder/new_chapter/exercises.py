@@ -12,8 +12,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.require import (
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
     require,
     require_all_non_negative,
     require_in,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.require import (
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,

@@ -7,7 +7,11 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.part_slug.chapter_slug.chapter_slug import busy_servers, busy_share, example
+from serving_mathematics.part_slug.chapter_slug.chapter_slug import (
+    busy_servers,
+    busy_share,
+    example,
+)
 from serving_mathematics.part_slug.chapter_slug.exercises import (
     busy_with_classes,
     rate_for_share,

@@ -1,5 +1,5 @@
 """The runnable half of the handbook: one module per chapter, executed when the site is built."""
 
-from serving_mathematics.telemetry import switch_off_telemetry
+from serving_mathematics.support.telemetry import switch_off_telemetry
 
 switch_off_telemetry()  # before any module imports what it is for

@@ -16,12 +16,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-from serving_mathematics.extras import install_command
+from serving_mathematics.support.extras import install_command
 
 WHOLE = {"serve": ("serve", "engine")}  # extras that a command needs, where one does not do
 COMMANDS = {
     "plan": ("planner.planner_command", "size a fleet for a latency objective"),
-    "predict": ("machine.predict", "predict latencies of deployments in a table"),
+    "predict": ("machine.predictions.predict", "predict latencies of deployments in a table"),
     "serve": ("engine.engine_server", "serve a small language model with the OpenAI API"),
     "check": ("support.checks", "run the checks of modules, with the values compared"),
     "exercises": ("exercises", "list exercises, print one to fill in, or check an answer"),

@@ -31,7 +31,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 
 FOLDER = Path(__file__).parent
 
@@ -223,7 +223,9 @@ def stubs(chapter: str) -> str:
             blocks.append(f'{signature}\n    """{contract}"""\n{body}\n')
         elif isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign):
             text = ast.unparse(node)
-            if text != "from serving_mathematics.support import checks" and not text.startswith("HINTS"):
+            if text != "from serving_mathematics.support import checks" and not text.startswith(
+                "HINTS"
+            ):
                 head.append(text)
         elif isinstance(node, ast.ClassDef) and node.name != "Example":
             blocks.append(ast.unparse(node) + "\n")

@@ -15,11 +15,9 @@ from unittest import mock
 
 import httpx
 import numpy as np
-from serving_mathematics.architecture import (
-    routing_measurement,
-    token_stream_measurement,
-    wire_measurement,
-)
+from serving_mathematics.architecture.model_routers import routing_measurement
+from serving_mathematics.architecture.rest_grpc import wire_measurement
+from serving_mathematics.architecture.streaming import token_stream_measurement
 
 from ..clockwork import Clock, loops_of
 
@@ -215,7 +213,7 @@ def _fleets(_: Path) -> dict[str, Any]:
 
 
 CASES: Mapping[str, Any] = {
-    "architecture.routing_measurement": _fleets,
-    "architecture.token_stream_measurement": _streams,
-    "architecture.wire_measurement": _wire,
+    "architecture.model_routers.routing_measurement": _fleets,
+    "architecture.streaming.token_stream_measurement": _streams,
+    "architecture.rest_grpc.wire_measurement": _wire,
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from serving_mathematics.architecture.shard_scorer import root_mean_square
+from serving_mathematics.architecture.batch_serving.shard_scorer import root_mean_square
 
 Array = npt.NDArray[np.float64]
 

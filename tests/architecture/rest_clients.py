@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import uvicorn
-from serving_mathematics.architecture.rest_server import Limits, create_app, listen, server_config
+from serving_mathematics.core.servers.rest_server import Limits, create_app, listen, server_config
 
 INFER = "/v2/models/digits/infer"
 JSON = {"content-type": "application/json"}

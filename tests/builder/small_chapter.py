@@ -397,7 +397,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {  # in which file what becomes 
         ("module", "np.shape(value)", "np.shape(value) or serving_mathematics"),
     ],
     "records": [
-        ("module", "import numpy as np", "from serving_mathematics.measuring import read_record"),
+        (
+            "module",
+            "import numpy as np",
+            "from serving_mathematics.support.measuring import read_record",
+        ),
         ("module", "np.shape(value)", "() and read_record"),
     ],
     "forbidden": [

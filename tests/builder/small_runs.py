@@ -161,7 +161,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 
 HINTS = {"one": 1}
 

@@ -28,7 +28,7 @@ def twice(project: Project) -> Project:
 
 
 def test_a_comment_in_what_every_module_imports_runs_nothing(twice: Project) -> None:
-    file = twice.root / "snippets/serving_mathematics/checks.py"
+    file = twice.root / "snippets/serving_mathematics/support/checks.py"
     text = file.read_text(encoding="utf-8")
     file.write_text("# A comment.\n" + text.replace("\n\n\n", "\n\n\n\n"), encoding="utf-8")
     assert twice.run().ran == set()
@@ -226,7 +226,12 @@ def test_who_looks_names_up_counts_whole(project: Project) -> None:
     assert digest(project.root, "part.user") != before
 
 
-SAMPLE = ["definitions.slo_sla", "capacity.hedging_simulator", "machine.predict", "planner.answers"]
+SAMPLE = [
+    "definitions.slo_sla.slo_sla",
+    "capacity.tail_latency.hedging_simulator",
+    "machine.predictions.predict",
+    "planner.answers",
+]
 
 
 def test_what_counts_as_unreached_is_never_called(records: dict[str, Run], tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_build_publishes_pages_figures_and_downloads(good: tuple[Project, Outcom
     assert module == GOOD.lstrip("\n")
     with zipfile.ZipFile(site / "downloads/two-times.zip") as archive:
         assert "serving_mathematics/part/two_times.py" in archive.namelist()
-        assert "serving_mathematics/checks.py" in archive.namelist()
+        assert "serving_mathematics/support/checks.py" in archive.namelist()
     assert "<math" in (site / "maths/index.html").read_text(encoding="utf-8")
     overview = (site / "llms.txt").read_text(encoding="utf-8")
     assert overview.startswith("# Miniature\n")
@@ -257,7 +257,7 @@ Source: hand.
 """
 
 import nowhere
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 
 
 def serve(port: int) -> None:

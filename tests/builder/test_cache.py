@@ -23,7 +23,7 @@ from builder.source import Sources, module_names
 from .project import GOOD, SLIDER, Project, is_alive, wait_until
 
 CHECK = """
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 
 
 def check_value() -> None:
@@ -77,7 +77,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 
 DATA = Path(__file__).parents[1] / "records"
 
@@ -388,7 +388,7 @@ EDITED = """
 import time
 from pathlib import Path
 
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 from serving_mathematics.part.limit import LIMIT
 
 ROOT = Path(__file__).parents[3]

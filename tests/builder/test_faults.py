@@ -24,7 +24,7 @@ from types import SimpleNamespace
 import numpy as np
 from matplotlib.figure import Figure
 
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 
 """
 
@@ -492,7 +492,7 @@ import sys
 import threading
 from pathlib import Path
 
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 
 
 def check_endless() -> None:
@@ -523,7 +523,7 @@ import threading
 import time
 from pathlib import Path
 
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 
 
 def check_detached() -> None:

@@ -206,7 +206,7 @@ WAITS = """
 import time
 from pathlib import Path
 
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 
 
 def check_a() -> None:

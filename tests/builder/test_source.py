@@ -308,11 +308,14 @@ def test_digest_follows_the_packages_that_imports_pass_through(project: Project)
     ("path", "more"),
     [
         ("snippets/serving_mathematics/house.mplstyle", "\n"),
-        ("snippets/serving_mathematics/checks.py", "\nMORE = 1\n"),  # a comment runs nothing
+        (
+            "snippets/serving_mathematics/support/checks.py",
+            "\nMORE = 1\n",
+        ),  # a comment runs nothing
     ],
 )
 def test_digest_follows_style_and_checks(path: str, more: str, project: Project) -> None:
-    project.module("part.user", "from serving_mathematics import checks\n")
+    project.module("part.user", "from serving_mathematics.support import checks\n")
     before = digest(project.root, "part.user")
     file = project.root / path
     file.write_text(file.read_text(encoding="utf-8") + more, encoding="utf-8")
@@ -381,7 +384,7 @@ def test_packages_are_named_and_the_standard_library_is_not(project: Project) ->
 
 
 CHECKED = """
-from serving_mathematics import checks
+from serving_mathematics.support import checks
 from serving_mathematics.lib.base import value
 
 

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from serving_mathematics.capacity import overload_measurement, policy_measurement
+from serving_mathematics.capacity.autoscaling import policy_measurement
+from serving_mathematics.capacity.overload_control import overload_measurement
 
 from ..clockwork import Clock, loops_of
 
@@ -134,6 +135,6 @@ def _policies(_: Path) -> dict[str, Any]:
 
 
 CASES: Mapping[str, Any] = {
-    "capacity.overload_measurement": _overload,
-    "capacity.policy_measurement": _policies,
+    "capacity.overload_control.overload_measurement": _overload,
+    "capacity.autoscaling.policy_measurement": _policies,
 }

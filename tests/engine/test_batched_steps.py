@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from serving_mathematics.core.batching.step_costs import StepCosts
 from serving_mathematics.engine.batched_steps import RECORD, decode_steps_s, example
-from serving_mathematics.engine.step_costs import StepCosts
-from serving_mathematics.measuring import read_record
+from serving_mathematics.support.measuring import read_record
 
 RECORDED = read_record(RECORD)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from serving_mathematics.core.batching.continuous_batching import chat_workload
 from serving_mathematics.engine import engine_measurement as measurement
 from serving_mathematics.engine import measured_loads, token_engine
 from serving_mathematics.engine.engine_measurement import Bench, main
 from serving_mathematics.engine.measured_loads import LoadRun, NotQuiet, row_of
 from serving_mathematics.engine.token_engine import Settings
-from serving_mathematics.optimization.continuous_batching import chat_workload
 
 from .test_measured_loads import ROWS
 

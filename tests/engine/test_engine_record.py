@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from serving_mathematics.core.batching.continuous_batching import TICK_S
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.batching.step_costs import StepCosts, fit_costs
 from serving_mathematics.engine.engine_measurement import COMMAND
 from serving_mathematics.engine.engine_record import (
     MODELS,
@@ -21,10 +24,7 @@ from serving_mathematics.engine.engine_record import (
 )
 from serving_mathematics.engine.load_prediction import latency_quantiles
 from serving_mathematics.engine.measured_loads import DRIFT, WALL_OVER_CPU, change_s
-from serving_mathematics.engine.step_costs import StepCosts, fit_costs
-from serving_mathematics.measuring import read_record
-from serving_mathematics.optimization.continuous_batching import TICK_S
-from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.support.measuring import read_record
 
 RECORDED = read_record(RECORD)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from serving_mathematics.engine.interrupted_streams import RECORD, STREAMS, example
-from serving_mathematics.measuring import read_record
+from serving_mathematics.support.measuring import read_record
 
 
 def test_streams_are_whole_and_interrupted_after_their_30th_token() -> None:

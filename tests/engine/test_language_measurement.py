@@ -11,13 +11,7 @@ import numpy as np
 import pytest
 from serving_mathematics.engine import language_measurement as measurement
 from serving_mathematics.engine.engine_measurement import NotQuiet
-from serving_mathematics.engine.gguf_file import (
-    GgufFile,
-    Tensor,
-    encoded,
-    read_gguf,
-    write_gguf,
-)
+from serving_mathematics.engine.gguf_file import GgufFile, Tensor, encoded, read_gguf, write_gguf
 from serving_mathematics.engine.language_measurement import FILES, main, refused, whole_minimum
 from serving_mathematics.engine.token_engine import model_path
 

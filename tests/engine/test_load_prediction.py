@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from serving_mathematics.core.batching.continuous_batching import Engine, Workload, latencies_s
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.engine.load_prediction import (
     QUANTILES,
     TRACE_SCALE,
@@ -15,13 +17,7 @@ from serving_mathematics.engine.load_prediction import (
     trace_load,
     tuned_cost_s,
 )
-from serving_mathematics.measuring import read_record
-from serving_mathematics.optimization.continuous_batching import (
-    Engine,
-    Workload,
-    latencies_s,
-)
-from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.support.measuring import read_record
 
 HOUR: dict[str, Any] = read_record("azure_conv_2023")["statistics"]
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from serving_mathematics.core.batching.continuous_batching import Workload, chat_workload
 from serving_mathematics.engine import measured_loads
 from serving_mathematics.engine.measured_loads import (
     LoadRun,
@@ -23,7 +24,6 @@ from serving_mathematics.engine.measured_loads import (
     row_of,
 )
 from serving_mathematics.engine.token_engine import Settings, Step
-from serving_mathematics.optimization.continuous_batching import Workload, chat_workload
 
 
 def step(prompt_tokens: int = 1, wall_s: float = 1.0) -> Step:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from serving_mathematics.core.batching.step_costs import fit_costs
 from serving_mathematics.engine import vllm_record
 from serving_mathematics.engine.engine_record import relative_errors
 from serving_mathematics.engine.measured_loads import change_s, conditions
-from serving_mathematics.engine.step_costs import fit_costs
 from serving_mathematics.engine.vllm_record import RECORD, cached_tokens, example
-from serving_mathematics.measuring import read_record
+from serving_mathematics.support.measuring import read_record
 
 from benchmarks import vllm_engine
 from benchmarks.vllm_environment import flags

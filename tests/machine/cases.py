@@ -17,10 +17,8 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from serving_mathematics.machine import calibration_scores, predict
-from serving_mathematics.machine.architectures import read_architecture
-from serving_mathematics.machine.calibration_scores import deployment_name, measure
-from serving_mathematics.machine.catalogue import (
+from serving_mathematics.core.hardware.architectures import read_architecture
+from serving_mathematics.core.hardware.catalogue import (
     find_backend,
     find_model,
     find_precision,
@@ -29,18 +27,26 @@ from serving_mathematics.machine.catalogue import (
     preset_model,
     systems,
 )
-from serving_mathematics.machine.deployments import WORKED
-from serving_mathematics.machine.own_runs import (
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.record_making import RUN_COLUMNS, kept_config, run_rows
+from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs, widths
+from serving_mathematics.machine.predictions import calibration_scores, predict
+from serving_mathematics.machine.predictions.calibration_scores import deployment_name, measure
+from serving_mathematics.machine.predictions.own_runs import (
     Calibration,
     OwnRun,
     calibrate,
     calibration_rows,
     calibration_text,
 )
-from serving_mathematics.machine.predict import Answer, Row, answer_rows, parallel_widths, read_row
-from serving_mathematics.machine.record_making import RUN_COLUMNS, kept_config, run_rows
-from serving_mathematics.machine.run_reading import Run, read_lines, read_runs, widths
-from serving_mathematics.measuring import read_record
+from serving_mathematics.machine.predictions.predict import (
+    Answer,
+    Row,
+    answer_rows,
+    parallel_widths,
+    read_row,
+)
+from serving_mathematics.support.measuring import read_record
 
 from ..answers import leaves, near_values, reduced
 from ..cases import in_no_folder

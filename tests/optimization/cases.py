@@ -11,8 +11,10 @@ from unittest import mock
 
 import numpy as np
 from onnx import numpy_helper
-from serving_mathematics.optimization import onnx_latency_measurement as latency
-from serving_mathematics.optimization import onnx_quantization_measurement as quantization
+from serving_mathematics.core.classifiers import onnx_latency_measurement as latency
+from serving_mathematics.optimization.quantization import (
+    onnx_quantization_measurement as quantization,
+)
 
 from ..clockwork import Clock, loops_of
 
@@ -129,6 +131,6 @@ def _quantization(_: Path) -> dict[str, Any]:
 
 
 CASES: Mapping[str, Any] = {
-    "optimization.onnx_latency_measurement": _latency,
-    "optimization.onnx_quantization_measurement": _quantization,
+    "core.classifiers.onnx_latency_measurement": _latency,
+    "optimization.quantization.onnx_quantization_measurement": _quantization,
 }

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from serving_mathematics.optimization.bits_and_noise import sqnr_db
 from serving_mathematics.optimization.language_formats import (
     LARGE_BLOCK,
     Format,
@@ -16,6 +15,7 @@ from serving_mathematics.optimization.language_formats import (
     e4m3,
     weight_formats,
 )
+from serving_mathematics.optimization.quantization.bits_and_noise import sqnr_db
 
 FORMATS = weight_formats()
 NUMBERS = hnp.arrays(np.float32, 16, elements=st.floats(-(2.0**99), 2.0**99, width=32))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from serving_mathematics.machine.deployments import WORKED
-from serving_mathematics.machine.own_runs import OwnRun
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.machine.predictions.own_runs import OwnRun
 from serving_mathematics.planner import questions
 from serving_mathematics.planner.configurations import split_name
 from serving_mathematics.planner.load_tests import read_load_runs, read_load_test, runs_of

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 from mkdocs.utils.meta import get_data
-from serving_mathematics.machine.benchmark_loops import Latencies
-from serving_mathematics.machine.guesses import break_even_tokens
-from serving_mathematics.machine.own_runs import Calibration, OwnRun
-from serving_mathematics.machine.step_time import FITTED
+from serving_mathematics.core.hardware.benchmark_loops import Latencies
+from serving_mathematics.core.hardware.step_time import FITTED
+from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun
+from serving_mathematics.machine.step_time.guesses import break_even_tokens
 from serving_mathematics.planner.answers import (
     CHAPTERS,
     Line,

@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.capacity.arrival_standin import fit_rate_signal, signal_arrivals
-from serving_mathematics.definitions.queue_simulator import fifo_waits
-from serving_mathematics.intuition.latency_throughput_cost import cost_per_million
-from serving_mathematics.machine.catalogue import find_model
-from serving_mathematics.machine.deployments import WORKED as LLAMA
-from serving_mathematics.optimization.continuous_batching import Workload, latencies_s
-from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.capacity.arrival_rates.arrival_standin import (
+    fit_rate_signal,
+    signal_arrivals,
+)
+from serving_mathematics.core.batching.continuous_batching import Workload, latencies_s
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.hardware.catalogue import find_model
+from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
+from serving_mathematics.core.hardware.roofline import cost_per_million
+from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.planner import capacity_planner
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,

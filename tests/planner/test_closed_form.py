@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.optimization.continuous_batching import (
+from serving_mathematics.core.batching.continuous_batching import (
     EIGHT_BILLION,
     Engine,
     StepTable,
@@ -19,13 +19,8 @@ from serving_mathematics.optimization.continuous_batching import (
     latencies_s,
     simulate_steps,
 )
-from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
-from serving_mathematics.planner.closed_form import (
-    Estimate,
-    closed_form,
-    closed_form_alone,
-    work_s,
-)
+from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
+from serving_mathematics.planner.closed_form import Estimate, closed_form, closed_form_alone, work_s
 
 ASKED = chat_workload(np.random.default_rng(1), 4.0, 3000, 300.0, 150.0)
 

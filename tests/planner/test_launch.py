@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import Fleet, Performance, Question
 from serving_mathematics.planner.configurations import Answer, Separate, answer
 from serving_mathematics.planner.launch import (

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.machine.catalogue import find_model, find_system
-from serving_mathematics.machine.deployments import WORKED
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.planner.configurations import _error
 from serving_mathematics.planner.load_tests import (
     TOOLS,

@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.machine.benchmark_loops import waiting_steps_s
-from serving_mathematics.machine.catalogue import find_model, find_system
-from serving_mathematics.machine.deployments import WORKED, Deployment, sequence_bytes, weight_bytes
-from serving_mathematics.machine.guesses import guessed_step_s
-from serving_mathematics.machine.own_runs import scaled_constants
-from serving_mathematics.machine.step_time import FITTED, count_work, decode_step_s, prompt_s
-from serving_mathematics.optimization.continuous_batching import TICK_S, Workload
-from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.core.batching.continuous_batching import TICK_S, Workload
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.hardware.benchmark_loops import waiting_steps_s
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import (
+    WORKED,
+    Deployment,
+    sequence_bytes,
+    weight_bytes,
+)
+from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s, prompt_s
+from serving_mathematics.machine.predictions.own_runs import scaled_constants
+from serving_mathematics.machine.step_time.guesses import guessed_step_s
 from serving_mathematics.planner.machine_engine import (
     KV_LOGGED,
     MachineEngine,

@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.measuring import read_record
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner import measured_questions
 from serving_mathematics.planner.configurations import Ranked, split_name
 from serving_mathematics.planner.measured_questions import (
@@ -27,6 +26,7 @@ from serving_mathematics.planner.measured_questions import (
     tendency,
     within_a_step,
 )
+from serving_mathematics.support.measuring import read_record
 
 
 def test_a_question_has_the_load_and_the_latencies_of_its_run() -> None:

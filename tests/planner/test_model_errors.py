@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving_mathematics.machine.calibration_scores import kept_error
-from serving_mathematics.machine.catalogue import find_model, find_system
-from serving_mathematics.machine.deployments import WORKED
-from serving_mathematics.machine.own_runs import OwnRun, calibrate
-from serving_mathematics.measuring import read_record
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.machine.predictions.calibration_scores import kept_error
+from serving_mathematics.machine.predictions.own_runs import OwnRun, calibrate
 from serving_mathematics.planner import model_errors
 from serving_mathematics.planner.model_errors import (
     RECORD,
@@ -25,6 +24,7 @@ from serving_mathematics.planner.model_errors import (
     nearest_runs,
     was_measured,
 )
+from serving_mathematics.support.measuring import read_record
 
 
 def test_the_record_is_whole() -> None:

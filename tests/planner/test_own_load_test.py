@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from serving_mathematics.measuring import read_record
 from serving_mathematics.planner.own_load_test import (
     RECORD,
     example,
@@ -15,6 +14,7 @@ from serving_mathematics.planner.own_load_test import (
     tested_runs,
 )
 from serving_mathematics.planner.questions import read_question
+from serving_mathematics.support.measuring import read_record
 
 from benchmarks import load_test
 

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from serving_mathematics import measuring
 from serving_mathematics.planner import planner_coverage
 from serving_mathematics.planner.answers import answer_summary
 from serving_mathematics.planner.configurations import answer
@@ -27,6 +26,7 @@ from serving_mathematics.planner.planner_coverage import (
     main,
 )
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.support import measuring
 
 
 def test_the_record_has_every_seed() -> None:

@@ -9,7 +9,7 @@ import shlex
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.machine.catalogue import model_names, systems
+from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.planner.planner_command import command_parser
 from serving_mathematics.planner.planner_form import (
     CHOICES,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner import planner_peer
 from serving_mathematics.planner.planner_peer import (
     QUESTIONS,

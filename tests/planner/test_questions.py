@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.machine.catalogue import find_model, find_system
-from serving_mathematics.machine.deployments import WORKED, Deployment, weight_bytes
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import WORKED, Deployment, weight_bytes
 from serving_mathematics.planner.capacity_planner import Objective
 from serving_mathematics.planner.questions import (
     FIELDS,

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from serving_mathematics.machine.catalogue import find_model
-from serving_mathematics.machine.deployments import WORKED as LLAMA
-from serving_mathematics.machine.deployments import sequence_bytes
-from serving_mathematics.optimization.continuous_batching import Workload, simulate_steps
+from serving_mathematics.core.batching.continuous_batching import Workload, simulate_steps
+from serving_mathematics.core.hardware.catalogue import find_model
+from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
+from serving_mathematics.core.hardware.deployments import sequence_bytes
 from serving_mathematics.planner import separate_fleets
 from serving_mathematics.planner.answers import answer_record, answer_summary, comparison_rows
 from serving_mathematics.planner.capacity_planner import (

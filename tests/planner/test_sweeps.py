@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from distributed import LocalCluster
-from serving_mathematics.architecture.cluster_executor import cluster_executor
+from serving_mathematics.architecture.batch_serving.executors import cluster_executor
 from serving_mathematics.planner import sweeps
 from serving_mathematics.planner.capacity_planner import Performance, Question
 from serving_mathematics.planner.configurations import rank

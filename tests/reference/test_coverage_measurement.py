@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from serving_mathematics import measuring
 from serving_mathematics.reference import coverage_measurement
 from serving_mathematics.reference.coverage_measurement import (
     CONSTANTS,
@@ -15,6 +14,7 @@ from serving_mathematics.reference.coverage_measurement import (
     main,
 )
 from serving_mathematics.reference.simulation_trust import customers_per_batch
+from serving_mathematics.support import measuring
 
 
 def test_the_record_has_every_cell() -> None:

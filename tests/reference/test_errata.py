@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.architecture.repeated_looks import crossing_probability
+from serving_mathematics.architecture.shadow_canary.repeated_looks import crossing_probability
 from serving_mathematics.reference.errata import (
     _published_restart,
     after_restart,

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
-from serving_mathematics import measuring
 from serving_mathematics.reference import performance_growth
 from serving_mathematics.reference.performance_growth import (
     RECORD,
@@ -18,6 +17,7 @@ from serving_mathematics.reference.performance_growth import (
     example,
     growth_exponent,
 )
+from serving_mathematics.support import measuring
 
 
 @given(

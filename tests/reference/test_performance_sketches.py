@@ -6,9 +6,9 @@ import copy
 from typing import Any
 
 import pytest
-from serving_mathematics import measuring
 from serving_mathematics.reference import performance_sketches
 from serving_mathematics.reference.performance_sketches import RECORD, SKETCHES, example
+from serving_mathematics.support import measuring
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving_mathematics import measuring
 from serving_mathematics.reference import scale_out_measurement as measurement
 from serving_mathematics.reference.scale_out import KINDS, Moments, simulate_chunk
 from serving_mathematics.reference.scale_out_measurement import (
@@ -21,6 +20,7 @@ from serving_mathematics.reference.scale_out_measurement import (
     _same_moments,
     _timed_chunk,
 )
+from serving_mathematics.support import measuring
 
 
 def test_the_record_is_complete() -> None:

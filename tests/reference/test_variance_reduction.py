@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from serving_mathematics.definitions.queue_simulator import fifo_waits
+from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.reference.variance_reduction import (
     RUNS,
     _all_runs,

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.engine.step_costs import StepCosts
-from serving_mathematics.measuring import read_record
+from serving_mathematics.core.batching.step_costs import StepCosts
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

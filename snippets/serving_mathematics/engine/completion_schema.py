@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serving_mathematics import checks
-from serving_mathematics.architecture.inference_bodies import _reason
+from serving_mathematics.core.servers.inference_bodies import _reason
 from serving_mathematics.engine.engine_process import Question
 from serving_mathematics.engine.token_engine import VOCABULARY
+from serving_mathematics.support import checks
 
 MODEL = "SmolLM2-135M-Instruct"
 CHARACTERS = 1 << 17  # of a prompt, at most

@@ -26,11 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from serving_mathematics.engine.load_prediction import (
-    TRACE_SCALE,
-    poisson_load,
-    trace_load,
-)
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.event_skipping import saturated_rate
+from serving_mathematics.engine.load_prediction import TRACE_SCALE, poisson_load, trace_load
 from serving_mathematics.engine.measured_loads import (
     LoadRun,
     NotQuiet,
@@ -40,17 +38,9 @@ from serving_mathematics.engine.measured_loads import (
     measured_loads,
     measured_run,
 )
-from serving_mathematics.engine.token_engine import (
-    Ask,
-    EngineMissing,
-    Settings,
-    Step,
-    TokenEngine,
-)
-from serving_mathematics.measuring import provenance, read_record, write_record
-from serving_mathematics.optimization.continuous_batching import Workload
-from serving_mathematics.optimization.event_skipping import saturated_rate
-from serving_mathematics.require import require
+from serving_mathematics.engine.token_engine import Ask, EngineMissing, Settings, Step, TokenEngine
+from serving_mathematics.support.measuring import provenance, read_record, write_record
+from serving_mathematics.support.require import require
 
 RECORD = "token_engine"
 COMMAND = "python -m serving_mathematics.engine.engine_measurement"

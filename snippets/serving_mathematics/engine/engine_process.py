@@ -39,7 +39,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from serving_mathematics import checks
 from serving_mathematics.engine.token_engine import (
     Ask,
     EngineMissing,
@@ -49,6 +48,7 @@ from serving_mathematics.engine.token_engine import (
     require_ask,
 )
 from serving_mathematics.engine.token_text import TextStream
+from serving_mathematics.support import checks
 
 ErrorKind = Literal["invalid", "full", "late", "failed", "closing"]
 FAILED = "the engine failed at this request"

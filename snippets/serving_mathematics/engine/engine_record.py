@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
+from serving_mathematics.core.batching.continuous_batching import Engine, Workload
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.batching.step_costs import StepCosts, mean_and_half_width
 from serving_mathematics.engine.load_prediction import latency_quantiles, poisson_load, tuned_cost_s
-from serving_mathematics.engine.step_costs import StepCosts, mean_and_half_width
-from serving_mathematics.measuring import digits, read_record
-from serving_mathematics.optimization.continuous_batching import Engine, Workload
-from serving_mathematics.optimization.event_skipping import simulate
-from serving_mathematics.require import require, require_non_negative_integer, require_positive
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import digits, read_record
+from serving_mathematics.support.require import (
+    require,
+    require_non_negative_integer,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

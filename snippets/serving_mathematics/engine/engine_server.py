@@ -39,13 +39,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from serving_mathematics import checks
-from serving_mathematics.architecture.rest_server import (
-    BoundedBody,
-    Limits,
-    listen,
-    server_config,
-)
+from serving_mathematics.core.servers.rest_server import BoundedBody, Limits, listen, server_config
 from serving_mathematics.engine.completion_schema import (
     MODEL,
     Envelope,
@@ -55,14 +49,14 @@ from serving_mathematics.engine.completion_schema import (
     read_chat,
     read_completion,
 )
-from serving_mathematics.engine.engine_process import (
-    EngineError,
-    EngineProcess,
-    Part,
-    Question,
-)
+from serving_mathematics.engine.engine_process import EngineError, EngineProcess, Part, Question
 from serving_mathematics.engine.token_engine import EngineMissing, Settings
-from serving_mathematics.require import require_non_negative_integer, require_positive, widen_fields
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    require_non_negative_integer,
+    require_positive,
+    widen_fields,
+)
 
 STATUS = {"invalid": 400, "full": 429, "late": 504, "failed": 500, "closing": 503}
 OUTCOME = {"invalid": "bad", "full": "refused"}  # as counted; the others by their name

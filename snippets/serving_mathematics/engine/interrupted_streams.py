@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.measuring import read_record
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -45,18 +45,12 @@ from serving_mathematics.engine.gguf_file import (
     read_gguf,
     write_gguf,
 )
-from serving_mathematics.engine.llama_model import (
-    Llama,
-    expectations,
-    llama_of,
-    rescaled,
-    rotated,
-)
+from serving_mathematics.engine.llama_model import Llama, expectations, llama_of, rescaled, rotated
 from serving_mathematics.engine.measured_loads import NotQuiet
 from serving_mathematics.engine.token_engine import EngineMissing, Settings, TokenEngine, model_path
-from serving_mathematics.measuring import FOLDER, provenance, write_record
 from serving_mathematics.optimization.language_formats import Format, weight_formats
-from serving_mathematics.require import require, require_all_positive
+from serving_mathematics.support.measuring import FOLDER, provenance, write_record
+from serving_mathematics.support.require import require, require_all_positive
 
 COMMAND = "python -m serving_mathematics.engine.language_measurement"
 TEXT = FOLDER / "held_prose.txt"

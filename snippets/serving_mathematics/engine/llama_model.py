@@ -25,9 +25,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
 from serving_mathematics.engine.gguf_file import GgufFile
-from serving_mathematics.require import as_numbers, require, require_in
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import as_numbers, require, require_in
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]

@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.optimization.continuous_batching import (
+from serving_mathematics.core.batching.continuous_batching import (
     Engine,
     Served,
     StepTable,
@@ -30,8 +29,9 @@ from serving_mathematics.optimization.continuous_batching import (
     chat_workload,
     latencies_s,
 )
-from serving_mathematics.optimization.event_skipping import simulate
-from serving_mathematics.require import (
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
     as_floats,
     require,
     require_all_positive,

@@ -26,7 +26,15 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
+from serving_mathematics.core.batching.continuous_batching import (
+    Engine,
+    Served,
+    Workload,
+    latencies_s,
+    simulate_steps,
+)
+from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
+from serving_mathematics.core.batching.step_costs import StepCosts, fit_costs
 from serving_mathematics.engine.load_prediction import (
     MEAN_OUTPUT,
     MEAN_PROMPT,
@@ -34,17 +42,9 @@ from serving_mathematics.engine.load_prediction import (
     latency_quantiles,
     poisson_load,
 )
-from serving_mathematics.engine.step_costs import StepCosts, fit_costs
 from serving_mathematics.engine.token_engine import BLOCK_TOKENS, Settings, Step
-from serving_mathematics.optimization.continuous_batching import (
-    Engine,
-    Served,
-    Workload,
-    latencies_s,
-    simulate_steps,
-)
-from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
-from serving_mathematics.require import require, require_positive, require_positive_integer
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require, require_positive, require_positive_integer
 
 LOADS = (0.3, 0.5, 0.7, 0.85, 0.95)  # of the rate at which all places are always taken
 DRIFT = 0.1  # of the reference step from the calibration; of the grid from its repetition

@@ -29,8 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving_mathematics import checks
-from serving_mathematics.require import (
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
     as_numbers,
     require,
     require_in,
@@ -38,7 +38,7 @@ from serving_mathematics.require import (
     require_positive_integer,
     widen_fields,
 )
-from serving_mathematics.telemetry import switch_off_telemetry
+from serving_mathematics.support.telemetry import switch_off_telemetry
 
 BLOCK_TOKENS = 32  # of a block of the cache on a CPU, openvino.genai
 VOCABULARY = 49_152  # tokens of SmolLM2, its GGUF file

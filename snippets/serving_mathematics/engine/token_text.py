@@ -15,8 +15,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-from serving_mathematics import checks
-from serving_mathematics.require import require
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require
 
 
 class TextStream:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_mathematics import checks
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.batching.step_costs import StepCosts
 from serving_mathematics.engine.engine_record import (
     _draw_loads,
     _error_rows,
@@ -22,10 +23,9 @@ from serving_mathematics.engine.engine_record import (
     workload_of,
 )
 from serving_mathematics.engine.load_prediction import latency_quantiles
-from serving_mathematics.engine.step_costs import StepCosts
-from serving_mathematics.measuring import digits, read_record
-from serving_mathematics.optimization.event_skipping import simulate
-from serving_mathematics.require import require_positive_integer
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import digits, read_record
+from serving_mathematics.support.require import require_positive_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

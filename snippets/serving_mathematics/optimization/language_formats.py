@@ -20,9 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.optimization.bits_and_noise import bits_per_weight
-from serving_mathematics.optimization.block_formats import (
+from serving_mathematics.optimization.quantization.bits_and_noise import bits_per_weight
+from serving_mathematics.optimization.quantization.block_formats import (
     E4M3_LARGEST,
     block_rounded,
     float_code,
@@ -31,9 +30,10 @@ from serving_mathematics.optimization.block_formats import (
     nearest,
     nvfp4,
 )
-from serving_mathematics.optimization.code_books import normal_float
-from serving_mathematics.optimization.quantization import quantize
-from serving_mathematics.require import as_floats, require, require_positive_integer
+from serving_mathematics.optimization.quantization.code_books import normal_float
+from serving_mathematics.optimization.quantization.quantization import quantize
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import as_floats, require, require_positive_integer
 
 FloatArray = npt.NDArray[np.float64]
 Rounding = Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]]

@@ -18,12 +18,17 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from serving_mathematics import checks
 from serving_mathematics.planner.answers import comparison_rows
 from serving_mathematics.planner.capacity_planner import Fleet, Performance, Question
 from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
 from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.require import as_numbers, require, require_positive_integer, require_work
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_numbers,
+    require,
+    require_positive_integer,
+    require_work,
+)
 
 WIDTH = 360.0  # of a plot, and of what is within its axes, in the units of its own text of 12
 LEFT, RIGHT = 46.0, 348.0

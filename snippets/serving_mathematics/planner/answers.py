@@ -13,10 +13,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from serving_mathematics import checks
-from serving_mathematics.machine.catalogue import find_system
-from serving_mathematics.machine.guesses import break_even_tokens
-from serving_mathematics.machine.step_time import FITTED
+from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.step_time import FITTED
+from serving_mathematics.machine.step_time.guesses import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     Performance,
@@ -25,16 +24,12 @@ from serving_mathematics.planner.capacity_planner import (
     Question,
     time_shares,
 )
-from serving_mathematics.planner.configurations import (
-    Answer,
-    answer,
-    drafter_name,
-    split_name,
-)
+from serving_mathematics.planner.configurations import Answer, answer, drafter_name, split_name
 from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.questions import GIVEN, LIKE, read_choices
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
+from serving_mathematics.support import checks
 
 CHAPTERS = {  # that the lines name, by the address of their page
     "architecture/streaming": "Streaming",

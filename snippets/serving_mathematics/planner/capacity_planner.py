@@ -30,27 +30,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.definitions.queue_simulator import MeanEstimate, fifo_waits
-from serving_mathematics.intuition.latency_throughput_cost import cost_per_million
-from serving_mathematics.machine.catalogue import find_model, find_system
-from serving_mathematics.machine.deployments import WORKED as LLAMA
-from serving_mathematics.machine.deployments import Deployment
-from serving_mathematics.machine.own_runs import Calibration
-from serving_mathematics.machine.step_time import FITTED
-from serving_mathematics.optimization.continuous_batching import (
+from serving_mathematics.core.batching.continuous_batching import (
     Engine,
     Served,
     Workload,
     latencies_s,
 )
-from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
-from serving_mathematics.planner.closed_form import (
-    Estimate,
-    closed_form,
-    closed_form_alone,
-    work_s,
-)
+from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
+from serving_mathematics.core.hardware.deployments import Deployment
+from serving_mathematics.core.hardware.roofline import cost_per_million
+from serving_mathematics.core.hardware.step_time import FITTED
+from serving_mathematics.core.queues.queue_simulator import MeanEstimate, fifo_waits
+from serving_mathematics.machine.predictions.own_runs import Calibration
+from serving_mathematics.planner.closed_form import Estimate, closed_form, closed_form_alone, work_s
 from serving_mathematics.planner.machine_engine import MOST_PLACES, engine_of
 from serving_mathematics.planner.traffic import (
     Traffic,
@@ -58,7 +52,9 @@ from serving_mathematics.planner.traffic import (
     share_of_traffic,
     shares_of_trace,
 )
-from serving_mathematics.require import (
+from serving_mathematics.support import checks
+from serving_mathematics.support.intervals import STUDENT_T_975
+from serving_mathematics.support.require import (
     as_floats,
     require,
     require_finite,
@@ -76,7 +72,6 @@ USUAL = {True: (8192, 1024), False: (2048, 256)}  # of vLLM's server: 70 GiB and
 FINE = 8  # the batch limit is found to one part in so many
 QUANTILES = (0.5, 0.9, 0.99)
 SECTIONS = 10  # consecutive parts of a run, for intervals
-STUDENT_T_975_DF9 = 2.2621571628  # 97.5% point of Student's t, SECTIONS − 1 degrees (scipy)
 WARM_UP = 0.1  # share of a simulated run that is left out, as the replica starts empty
 SETTLING = 4  # times as long are the runs on which the answer rests
 MOST_REPLICAS = 100_000
@@ -111,7 +106,7 @@ class Objective:
 class Question:
     """What is to be planned; the ranges are those of the functions that it is handed to.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(5.0), Objective(1.0, 0.05))
     >>> question.deployment.devices, question.usual_limits
@@ -304,9 +299,9 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     own = np.concatenate([np.quantile(part, asked, axis=1) for part in parts], axis=1)
     below = np.concatenate([(part <= whole[:, None, None]).mean(axis=2) for part in parts], axis=1)
     scatter = np.sqrt(((own - whole[:, None]) ** 2).sum(axis=1) / (SECTIONS - 1) / SECTIONS)
-    share = STUDENT_T_975_DF9 * below.std(axis=1, ddof=1) / math.sqrt(SECTIONS)
+    share = STUDENT_T_975[9] * below.std(axis=1, ddof=1) / math.sqrt(SECTIONS)
     low, high = np.quantile(series, np.clip([asked - share, asked + share], 0.0, 1.0))
-    widths = np.max([STUDENT_T_975_DF9 * scatter, high - whole, whole - low], axis=0)
+    widths = np.max([STUDENT_T_975[9] * scatter, high - whole, whole - low], axis=0)
     return tuple(map(Quantile, whole.tolist(), widths.tolist()))
 
 
@@ -332,7 +327,7 @@ def sectioned_share(held: npt.ArrayLike) -> Quantile:
     require(series.size >= 2 * SECTIONS, "held", f"at least {2 * SECTIONS}", series.size)
     parts = np.concatenate([part.mean(axis=1) for part in _sections(series)])
     error = float(np.std(parts, ddof=1)) / math.sqrt(SECTIONS)
-    return Quantile(float(series.mean()), STUDENT_T_975_DF9 * error)
+    return Quantile(float(series.mean()), STUDENT_T_975[9] * error)
 
 
 def requests_to_judge(quantile: float) -> int:
@@ -355,7 +350,7 @@ def least_requests(question: Question) -> tuple[int, str]:
 
     question: with traffic that is drawn.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> least_requests(Question(LLAMA, Traffic(5.0), Objective(4.0, 0.5)))
     (84, 'p99')
@@ -374,7 +369,7 @@ def require_enough(question: Question) -> None:
 
     question: that is asked.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> require_enough(Question(LLAMA, Traffic(5.0), Objective(4.0, 0.5, 0.999), requests=500))
     Traceback (most recent call last):
@@ -396,7 +391,7 @@ class Fleet:
     """Fleets of any size for one question, each simulated once. Raises ValueError when the weights
     do not fit, Infeasible when the longest request does not, or an idle replica is too slow.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(5.0), Objective(4.0, 0.5), requests=100)
     >>> Fleet(question).performance(1, 1, 2048) is None  # one place is not enough for 5/s
@@ -737,7 +732,7 @@ def settled(fleet: Fleet, long: Fleet | None = None) -> tuple[Performance, Fleet
     fewer whose intervals do not exclude them, until the longer runs agree. Raises Infeasible beyond
     100,000 replicas.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(5.0), Objective(1.0, 0.5), requests=200)
     >>> settled(Fleet(question))[0].simulated  # 4·200 without the first tenth
@@ -810,7 +805,7 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     fleet: of the question. replicas: 0 says that one is the least there is. When prompts and the
     reading of the cache alone overload the replicas the name is that of the larger part.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(100.0), Objective(4.0, 0.5), requests=200)
     >>> binding_constraints(Fleet(question), 1)
@@ -849,7 +844,7 @@ def deciding_classes(fleet: Fleet, replicas: int) -> tuple[str, ...]:
 
     fleet: of the question. replicas: of the fleet that is too small, 0 for none.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> deciding_classes(Fleet(Question(LLAMA, Traffic(5.0), Objective(4.0, 0.5))), 1)
     ()
@@ -876,7 +871,7 @@ def coarser(deployment: Deployment) -> Deployment | None:
     """The same with weights in the next smaller format that the device computes with or unpacks;
     None after four bits.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> coarser(LLAMA).precision
     'fp8'
     """
@@ -897,7 +892,7 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     is simulated. Raises Infeasible when no fleet keeps the objective, ValueError on input outside
     the ranges.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.05), requests=200)
     >>> plan(question, alternatives=False).best.replicas
@@ -978,7 +973,7 @@ def time_shares(found: Plan) -> tuple[float, float, float]:
 
     found: a plan. The closed form's: own work is certain, the rest of the time are steps.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.capacity_planner import Objective, Question, plan
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.05), requests=200)

@@ -23,15 +23,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.capacity.kv_cache_occupancy import mean_held, token_seconds
-from serving_mathematics.definitions.queue_approximations import (
-    allen_cunneen_wait,
-    pollaczek_khinchine_wait,
-)
-from serving_mathematics.definitions.queue_simulator import batch_means
-from serving_mathematics.definitions.utilization import erlang_c, wait_exceeds
-from serving_mathematics.optimization.continuous_batching import (
+from serving_mathematics.capacity.littles_law.kv_cache_occupancy import mean_held, token_seconds
+from serving_mathematics.core.batching.continuous_batching import (
     EIGHT_BILLION,
     TICK_S,
     Engine,
@@ -39,8 +32,15 @@ from serving_mathematics.optimization.continuous_batching import (
     chat_workload,
     latencies_s,
 )
-from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
-from serving_mathematics.require import as_number, as_numbers, require, require_positive
+from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
+from serving_mathematics.core.queues.erlang import erlang_c, wait_exceeds
+from serving_mathematics.core.queues.queue_simulator import batch_means
+from serving_mathematics.definitions.utilization.queue_approximations import (
+    allen_cunneen_wait,
+    pollaczek_khinchine_wait,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import as_number, as_numbers, require, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 

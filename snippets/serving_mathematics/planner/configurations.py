@@ -25,9 +25,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.machine.deployments import Impossible
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.capacity_planner import (
     Fleet,
     Infeasible,
@@ -49,7 +48,8 @@ from serving_mathematics.planner.model_errors import (
 )
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
-from serving_mathematics.require import require
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require
 
 ROUND = 8  # deployments that are simulated before the rest is looked at again
 SHORTER = 4  # times fewer requests in the comparison

@@ -19,15 +19,15 @@ import math
 import shlex
 from dataclasses import dataclass, replace
 
-from serving_mathematics import checks
-from serving_mathematics.machine.catalogue import compared
-from serving_mathematics.machine.deployments import Deployment
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.catalogue import compared
+from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.planner.capacity_planner import WORKED, Fleet, Performance, Question
 from serving_mathematics.planner.configurations import Answer
 from serving_mathematics.planner.machine_engine import MOST_PLACES
 from serving_mathematics.planner.separate_fleets import TIGHT, Apart, SeparateFleets
-from serving_mathematics.require import require
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require
 
 IMAGES = {
     "vllm": "vllm/vllm-openai:latest",

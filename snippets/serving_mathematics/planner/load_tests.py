@@ -27,12 +27,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from serving_mathematics import checks
-from serving_mathematics.files import json_values, read_text
-from serving_mathematics.machine.catalogue import compared, find_model, find_system
-from serving_mathematics.machine.deployments import WORKED, Deployment
-from serving_mathematics.machine.own_runs import OwnRun
-from serving_mathematics.require import require, require_in, require_positive
+from serving_mathematics.core.hardware.catalogue import compared, find_model, find_system
+from serving_mathematics.core.hardware.deployments import WORKED, Deployment
+from serving_mathematics.machine.predictions.own_runs import OwnRun
+from serving_mathematics.support import checks
+from serving_mathematics.support.files import json_values, read_text
+from serving_mathematics.support.require import require, require_in, require_positive
 
 TOOLS = (
     "vLLM bench serve (.json), AIPerf (profile_export_aiperf.json or .csv) and GuideLLM "
@@ -405,7 +405,7 @@ def runs_of(runs: Sequence[LoadRun], deployment: Deployment) -> list[OwnRun]:
     deployment: that is said to have been tested. Raises ValueError when a file names another model
     or device; a model under a name that nobody knows is taken for the one that is said.
 
-    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> from serving_mathematics.planner.load_tests import LoadRun
     >>> row = LoadRun("a.json", "Llama-3.1-8B", "", 9, 4.0, True, 1000, 200, False, 0.06, 0.007)
     >>> runs_of([row], WORKED)[0].deployment.concurrency

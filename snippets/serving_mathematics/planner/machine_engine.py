@@ -25,33 +25,33 @@ from types import SimpleNamespace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.capacity.kv_cache_occupancy import VLLM_BLOCKS
-from serving_mathematics.machine.benchmark_loops import loop_latencies, waiting_steps_s
-from serving_mathematics.machine.catalogue import find_model, find_system
-from serving_mathematics.machine.deployments import (
+from serving_mathematics.capacity.littles_law.kv_cache_occupancy import VLLM_BLOCKS
+from serving_mathematics.core.batching.continuous_batching import (
+    Engine,
+    StepTable,
+    Workload,
+    latencies_s,
+)
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.hardware.benchmark_loops import loop_latencies, waiting_steps_s
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import (
     WORKED,
     Deployment,
     possible,
     sequence_bytes,
     weight_bytes,
 )
-from serving_mathematics.machine.guesses import guessed_prompt_s, guessed_step_s
-from serving_mathematics.machine.step_time import (
+from serving_mathematics.core.hardware.step_time import (
     FITTED,
     Constants,
     count_work,
     decode_step_s,
     prompt_s,
 )
-from serving_mathematics.optimization.continuous_batching import (
-    Engine,
-    StepTable,
-    Workload,
-    latencies_s,
-)
-from serving_mathematics.optimization.event_skipping import simulate
-from serving_mathematics.require import (
+from serving_mathematics.machine.step_time.guesses import guessed_prompt_s, guessed_step_s
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
     as_number,
     require,
     require_in,
@@ -88,7 +88,7 @@ def cache_blocks(
     engine may use, in (0, 1]. reserved_bytes: what activations and libraries take of it [B]. Raises
     ValueError outside these ranges.
 
-    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> cache_blocks(WORKED, token_bytes=131072.0)
     27158
     """
@@ -105,7 +105,7 @@ def mean_token_bytes(deployment: Deployment, asked: Workload) -> float:
 
     With a window or states it falls with the length. asked: a sample of requests.
 
-    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> mean_token_bytes(WORKED, Workload([0], [100], [101]))  # 32 layers, 2 of 8 heads of 128
     131072.0
     """
@@ -135,7 +135,7 @@ def engine_of(
     of the sample will come. Raises ValueError outside these ranges, and Impossible when weights and
     reserve leave no block.
 
-    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> asked = Workload([0], [1000], [250])
     >>> made = engine_of(WORKED, asked)
     >>> 4 < 1000 * made.engine.step_s < 8  # 15 GB at 3.35 TB/s, and kernels
@@ -216,8 +216,8 @@ def logged_reserve(deployment: Deployment, token_bytes: float, blocks: int) -> f
     token_bytes: of a token on one device. blocks: of 16 tokens, as logged with 0.9 of the memory.
     Raises ValueError when weights and blocks are more than that.
 
-    >>> from serving_mathematics.machine.deployments import WORKED
-    >>> from serving_mathematics.machine.catalogue import find_system
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.catalogue import find_system
     >>> one = replace(WORKED, system=find_system("A100"))
     >>> round(logged_reserve(one, token_bytes=131072.0, blocks=27_284) / 2**30, 2)
     3.75

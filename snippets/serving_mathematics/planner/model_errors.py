@@ -26,13 +26,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.files import write_bytes
-from serving_mathematics.machine.calibration_scores import kept_error
-from serving_mathematics.machine.deployments import Deployment
-from serving_mathematics.machine.own_runs import Calibration
-from serving_mathematics.measuring import FOLDER, provenance, read_record
-from serving_mathematics.require import require_in, require_positive, require_positive_integer
+from serving_mathematics.core.hardware.deployments import Deployment
+from serving_mathematics.machine.predictions.calibration_scores import kept_error
+from serving_mathematics.machine.predictions.own_runs import Calibration
+from serving_mathematics.support import checks
+from serving_mathematics.support.files import write_bytes
+from serving_mathematics.support.measuring import FOLDER, provenance, read_record
+from serving_mathematics.support.require import (
+    require_in,
+    require_positive,
+    require_positive_integer,
+)
 
 RECORD = "planner_errors"
 COMMAND = "python -m serving_mathematics.planner.model_errors"
@@ -112,8 +116,8 @@ def calibrated_error(calibration: Calibration) -> ModelError:
     after as many runs calibrated them, and those of its own runs where these are wider: each
     predicted by the others, or, of one or two, as far as the fit itself leaves them off.
 
-    >>> from serving_mathematics.machine.deployments import WORKED
-    >>> from serving_mathematics.machine.own_runs import OwnRun, calibrate
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> from serving_mathematics.machine.predictions.own_runs import OwnRun, calibrate
     >>> found = calibrated_error(calibrate([OwnRun(WORKED, 0.1, 0.01)]))
     >>> found.high - found.low < 0.4 and found.calibrated_by == 1
     True
@@ -140,7 +144,7 @@ def nearest_runs(
     concurrency: requests in the replica. prompt_tokens, output_tokens: their means. count: how many
     runs. Raises ValueError unless all are positive.
 
-    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> nearest_runs(WORKED, 16, 1000, 1000)[0].what.startswith("Llama-3.1-8B")
     True
     """
@@ -198,8 +202,8 @@ def _same(name: str, family: str) -> bool:
 
 def _rows() -> list[list[Any]]:
     """All aggregated runs of one engine, each predicted without models of its shape."""
-    from serving_mathematics.machine.calibration import START, left_out, tabulate
-    from serving_mathematics.machine.run_reading import read_lines, read_runs
+    from serving_mathematics.core.hardware.calibration import START, left_out, tabulate
+    from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
 
     table = tabulate([run for run in read_runs(read_lines()) if run.kind == "engine"])
     found = left_out(table, [run.family for run in table.runs], START)
@@ -277,7 +281,7 @@ def check_errors_are_those_of_the_scores() -> None:
 
 def check_bad_input_is_refused() -> None:
     """No devices, no share and no load name the argument."""
-    from serving_mathematics.machine.deployments import WORKED
+    from serving_mathematics.core.hardware.deployments import WORKED
 
     checks.raises("none", model_error, 0, True, match="devices must be a positive integer")
     checks.raises("all", model_error, 1, True, 1.0, match="share must be in")

@@ -25,18 +25,18 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.machine.architectures import read_architecture
-from serving_mathematics.machine.catalogue import find_system
-from serving_mathematics.machine.deployments import Deployment
-from serving_mathematics.machine.own_runs import (
+from serving_mathematics.core.hardware.architectures import read_architecture
+from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.deployments import Deployment
+from serving_mathematics.machine.predictions.own_runs import (
     Calibration,
     calibrate,
     calibration_rows,
     calibration_text,
 )
-from serving_mathematics.measuring import read_record
 from serving_mathematics.planner.load_tests import LoadRun, read_load_test, runs_of
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
 
 RECORD = "own_load_test"
 

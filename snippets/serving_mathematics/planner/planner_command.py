@@ -37,12 +37,9 @@ from concurrent import futures
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from serving_mathematics import checks
-from serving_mathematics.files import inputs_noted, read_text, require_output, write_text
-from serving_mathematics.machine.catalogue import model_names, preset_model, systems
-from serving_mathematics.machine.deployments import BACKENDS, Impossible
-from serving_mathematics.machine.own_runs import calibration_rows, calibration_text
-from serving_mathematics.measuring import processors
+from serving_mathematics.core.hardware.catalogue import model_names, preset_model, systems
+from serving_mathematics.core.hardware.deployments import BACKENDS, Impossible
+from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
 from serving_mathematics.planner.answer_plots import answer_plots, plots_file
 from serving_mathematics.planner.answers import (
     answer_lines,
@@ -55,6 +52,9 @@ from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.launch import launch_command, launch_files, starts
 from serving_mathematics.planner.questions import FIELDS, read_grid
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
+from serving_mathematics.support import checks
+from serving_mathematics.support.files import inputs_noted, read_text, require_output, write_text
+from serving_mathematics.support.measuring import processors
 
 MOST_OF_QUESTIONS = 32 * 2**20  # bytes of a question or a grid
 WORTH_A_PROCESS = 8  # questions, or deployments that are compared
@@ -223,7 +223,9 @@ def _executor(
         raise _Wrong("--workers must be left out where --dask is given, got both")
     if address is not None:
         try:
-            module = importlib.import_module("serving_mathematics.architecture.cluster_executor")
+            module = importlib.import_module(
+                "serving_mathematics.architecture.batch_serving.executors"
+            )
         except ImportError as error:
             raise _Wrong("--dask needs a package: pip install distributed") from error
         try:

@@ -24,10 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.measuring import provenance, read_record, write_record
-from serving_mathematics.optimization.continuous_batching import latencies_s
-from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.core.batching.continuous_batching import latencies_s
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     WARM_UP,
@@ -37,6 +35,8 @@ from serving_mathematics.planner.capacity_planner import (
 )
 from serving_mathematics.planner.questions import read_question
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import provenance, read_record, write_record
 
 RECORD = "planner_coverage"
 COMMAND = "python -m serving_mathematics.planner.planner_coverage"

@@ -17,10 +17,8 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
-from serving_mathematics import checks
-from serving_mathematics.files import read_json
-from serving_mathematics.machine.catalogue import model_names, systems
-from serving_mathematics.machine.deployments import DRAFTERS
+from serving_mathematics.core.hardware.catalogue import model_names, systems
+from serving_mathematics.core.hardware.deployments import DRAFTERS
 from serving_mathematics.planner.answer_plots import answer_plots
 from serving_mathematics.planner.answers import (
     CHAPTERS,
@@ -40,6 +38,8 @@ from serving_mathematics.planner.questions import (
     read_value,
 )
 from serving_mathematics.planner.trace_formats import read_requests
+from serving_mathematics.support import checks
+from serving_mathematics.support.files import read_json
 
 GROUPS = {
     "Model": ("model", "precision", "cache_precision"),

@@ -32,16 +32,16 @@ from typing import Any
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.machine.catalogue import find_model, find_system
-from serving_mathematics.machine.deployments import Deployment
-from serving_mathematics.machine.run_reading import Run, read_lines, read_runs
-from serving_mathematics.measuring import read_record
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import Deployment
+from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
 from serving_mathematics.planner.capacity_planner import Objective, Performance, Question
 from serving_mathematics.planner.configurations import rank, split_name
 from serving_mathematics.planner.questions import _possible_splits
-from serving_mathematics.require import (
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.require import (
     require,
     require_in,
     require_positive,

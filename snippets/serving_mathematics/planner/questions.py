@@ -18,17 +18,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from serving_mathematics import checks
-from serving_mathematics.files import read_json, read_table, read_text
-from serving_mathematics.machine.architectures import Architecture
-from serving_mathematics.machine.catalogue import (
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.architectures import Architecture
+from serving_mathematics.core.hardware.catalogue import (
     compared,
     find_backend,
     find_model,
     find_precision,
     find_system,
 )
-from serving_mathematics.machine.deployments import (
+from serving_mathematics.core.hardware.deployments import (
     DRAFTERS,
     Deployment,
     Impossible,
@@ -37,15 +36,16 @@ from serving_mathematics.machine.deployments import (
     require_deployment,
     weight_bytes,
 )
-from serving_mathematics.machine.own_runs import Calibration, calibrate
-from serving_mathematics.machine.systems import System
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.core.hardware.systems import System
+from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
 from serving_mathematics.planner.capacity_planner import Objective, Question
 from serving_mathematics.planner.load_tests import read_load_runs, runs_of
 from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_traffic
-from serving_mathematics.require import require
+from serving_mathematics.support import checks
+from serving_mathematics.support.files import read_json, read_table, read_text
+from serving_mathematics.support.require import require
 
 Values = Mapping[str, object]
 MOST_QUESTIONS = 100_000  # in a grid

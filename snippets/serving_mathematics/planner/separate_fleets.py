@@ -28,17 +28,12 @@ from types import SimpleNamespace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.definitions.queue_simulator import fifo_waits
-from serving_mathematics.intuition.latency_throughput_cost import cost_per_million
-from serving_mathematics.machine.deployments import WORKED as LLAMA
-from serving_mathematics.machine.deployments import Deployment, sequence_bytes
-from serving_mathematics.optimization.continuous_batching import (
-    TICK_S,
-    StepTable,
-    Workload,
-)
-from serving_mathematics.optimization.event_skipping import saturated_rate, simulate
+from serving_mathematics.core.batching.continuous_batching import TICK_S, StepTable, Workload
+from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
+from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
+from serving_mathematics.core.hardware.deployments import Deployment, sequence_bytes
+from serving_mathematics.core.hardware.roofline import cost_per_million
+from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.planner.capacity_planner import (
     MOST_REPLICAS,
     SETTLING,
@@ -63,7 +58,8 @@ from serving_mathematics.planner.traffic import (
     share_of_traffic,
     shares_of_trace,
 )
-from serving_mathematics.require import as_floats, require_all_positive, require_positive
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import as_floats, require_all_positive, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -118,7 +114,7 @@ def cache_transfer_s(
     prompt_tokens: positive, shape (n,). link_bytes_per_s: of one device, one direction, positive.
     Raises ValueError outside these ranges.
 
-    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> cache_transfer_s(WORKED, [1000], 131_072e3).tolist()  # 131,072 bytes a token
     [1.0]
     """
@@ -135,7 +131,7 @@ class SeparateFleets:
     """Pairs of fleets for one question. Raises what `Fleet` does, and Infeasible where the journey
     of the cache alone is longer than TPOT allows.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> pair = SeparateFleets(Question(LLAMA, Traffic(20.0), Objective(1.0, 0.05), requests=400))
     >>> pair.least
     (1, 1)
@@ -399,7 +395,7 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
     where the longer run misses TTFT or TPOT, and one is taken away where it keeps both without.
     Raises Infeasible when no two fleets keep the objectives.
 
-    >>> from serving_mathematics.machine.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> question = Question(LLAMA, Traffic(20.0), Objective(1.0, 0.05), requests=400)
     >>> found = settled_apart(question)
     >>> found.prompts, found.answers

@@ -19,14 +19,14 @@ from concurrent import futures
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.machine.deployments import Impossible
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.answers import answer_record
 from serving_mathematics.planner.capacity_planner import Question, _known
 from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.questions import read_choices, read_trace
-from serving_mathematics.require import require_positive_integer
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require_positive_integer
 
 Record = dict[str, float | int | str]
 Asked = Sequence[Question] | Impossible  # the deployments of a question, or why there is none

@@ -24,11 +24,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.capacity.arrival_trace import Trace
-from serving_mathematics.files import MOST_BYTES, MOST_ROWS, read_json, read_table
-from serving_mathematics.machine.catalogue import compared
-from serving_mathematics.optimization.continuous_batching import Workload
+from serving_mathematics.capacity.arrival_rates.arrival_trace import Trace
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.planner.trace_times import (
     ISO,
     PER_S,
@@ -37,7 +35,9 @@ from serving_mathematics.planner.trace_times import (
     _unit_of_name,
 )
 from serving_mathematics.planner.traffic import traced_requests
-from serving_mathematics.require import require
+from serving_mathematics.support import checks
+from serving_mathematics.support.files import MOST_BYTES, MOST_ROWS, read_json, read_table
+from serving_mathematics.support.require import require
 
 KNOWN = {  # names of the three columns in compared form: letters and digits, in lower case
     "time": (

@@ -34,12 +34,12 @@ from typing import Any
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.files import read_text
-from serving_mathematics.measuring import provenance, read_record, write_record
 from serving_mathematics.planner import planner_command
 from serving_mathematics.planner.questions import read_trace
-from serving_mathematics.require import require
+from serving_mathematics.support import checks
+from serving_mathematics.support.files import read_text
+from serving_mathematics.support.measuring import provenance, read_record, write_record
+from serving_mathematics.support.require import require
 
 RECORD = "trace_plans"
 COMMAND = "python -m serving_mathematics.planner.trace_plans AZURE MOONCAKE AGENTS"

@@ -26,8 +26,8 @@ from decimal import Decimal, InvalidOperation
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require, require_positive_integer
 
 FloatArray = npt.NDArray[np.float64]
 PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}

@@ -23,12 +23,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.capacity.arrival_rates import gap_cv
-from serving_mathematics.capacity.arrival_trace import Trace
-from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.optimization.continuous_batching import Workload, chat_workload
-from serving_mathematics.require import (
+from serving_mathematics.capacity.arrival_rates.arrival_rates import gap_cv
+from serving_mathematics.capacity.arrival_rates.arrival_trace import Trace
+from serving_mathematics.core.batching.continuous_batching import Workload, chat_workload
+from serving_mathematics.core.queues.queue_simulator import MeanEstimate
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
     as_number,
     require,
     require_in,

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.optimization.continuous_batching import TICK_S
+from serving_mathematics.core.batching.continuous_batching import TICK_S
 from serving_mathematics.planner.answers import CHAPTERS, answer_lines, answer_summary
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
@@ -35,6 +34,7 @@ from serving_mathematics.planner.configurations import Answer, answer, split_nam
 from serving_mathematics.planner.machine_engine import MOST_PLACES
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.sweeps import read_questions, sweep
+from serving_mathematics.support import checks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

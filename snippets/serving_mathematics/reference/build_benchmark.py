@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.measuring import read_record, spread_text
-from serving_mathematics.require import as_floats, require
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record, spread_text
+from serving_mathematics.support.require import as_floats, require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -27,15 +27,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.architecture.model_routers import cascade_cost, router_cost
-from serving_mathematics.architecture.streaming import end_to_end_s, tpot_conventions
-from serving_mathematics.capacity.overload_control import fifo_goodput
-from serving_mathematics.definitions.latency_distribution import TEN_MS, quantile
-from serving_mathematics.definitions.queue_approximations import gamma_arrivals_wait
-from serving_mathematics.definitions.utilization_gauge import any_busy, most_load_behind
-from serving_mathematics.intuition.failure_budgets import DAY, MINUTE, error_budget
-from serving_mathematics.intuition.latency_throughput_cost import (
+from serving_mathematics.architecture.model_routers.model_routers import cascade_cost, router_cost
+from serving_mathematics.architecture.streaming.streaming import end_to_end_s, tpot_conventions
+from serving_mathematics.capacity.overload_control.overload_control import fifo_goodput
+from serving_mathematics.core.hardware.roofline import (
     CONTEXT,
     H100_BANDWIDTH,
     H100_PEAK,
@@ -45,8 +40,16 @@ from serving_mathematics.intuition.latency_throughput_cost import (
     decode_step_time,
     ridge_intensity,
 )
-from serving_mathematics.optimization.caching import GIB, how_many_fit, kv_bytes_per_token
-from serving_mathematics.require import (
+from serving_mathematics.definitions.latency_distribution.latency_distribution import (
+    TEN_MS,
+    quantile,
+)
+from serving_mathematics.definitions.utilization.queue_approximations import gamma_arrivals_wait
+from serving_mathematics.definitions.utilization.utilization_gauge import any_busy, most_load_behind
+from serving_mathematics.intuition.failure_budgets.failure_budgets import DAY, MINUTE, error_budget
+from serving_mathematics.optimization.caching.caching import GIB, how_many_fit, kv_bytes_per_token
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
     as_floats,
     require,
     require_in,

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.measuring import provenance, read_record, write_record
 from serving_mathematics.reference.simulation_trust import RECORD, coverages, customers_per_batch
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import provenance, read_record, write_record
 
 COMMAND = "python -m serving_mathematics.reference.coverage_measurement"
 RUNS = 1000

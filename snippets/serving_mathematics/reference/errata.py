@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
-from serving_mathematics import checks
-from serving_mathematics.architecture.repeated_looks import crossing_probability
-from serving_mathematics.require import (
+from serving_mathematics.architecture.shadow_canary.repeated_looks import crossing_probability
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
     as_number,
     require,
     require_in,

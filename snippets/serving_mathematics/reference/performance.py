@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_mathematics import checks
-from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.definitions.utilization import mean_wait
-from serving_mathematics.measuring import digits, read_record, runs_of, spread_text
+from serving_mathematics.core.queues.erlang import mean_wait
+from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.reference.simulation_trust import customers_needed
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import digits, read_record, runs_of, spread_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.measuring import digits, read_record, runs_of, spread_text
-from serving_mathematics.require import as_floats, require, require_shape
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import digits, read_record, runs_of, spread_text
+from serving_mathematics.support.require import as_floats, require, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

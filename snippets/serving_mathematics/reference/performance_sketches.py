@@ -14,8 +14,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from serving_mathematics import checks
-from serving_mathematics.measuring import digits, read_record, runs_of, spread_text
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import digits, read_record, runs_of, spread_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

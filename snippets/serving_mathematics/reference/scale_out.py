@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.definitions.queue_simulator import fifo_waits
-from serving_mathematics.definitions.scalability_fit import usl_throughput
-from serving_mathematics.measuring import read_record
-from serving_mathematics.require import (
+from serving_mathematics.core.queues.queue_simulator import fifo_waits
+from serving_mathematics.definitions.throughput.scalability_fit import usl_throughput
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.require import (
     as_floats,
     as_number,
     require,

@@ -29,13 +29,13 @@ from typing import Any
 import numpy as np
 from distributed import LocalCluster
 
-from serving_mathematics import checks
-from serving_mathematics.architecture.cluster_executor import cluster_executor
-from serving_mathematics.measuring import processors, provenance, write_record
+from serving_mathematics.architecture.batch_serving.executors import cluster_executor
 from serving_mathematics.planner.questions import read_choices, read_grid
 from serving_mathematics.planner.sweeps import answer_chunk, read_questions, sweep
 from serving_mathematics.reference.scale_out import KINDS, RECORD, Moments, simulate_chunk
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import processors, provenance, write_record
+from serving_mathematics.support.require import require, require_positive_integer
 
 COMMAND = "python -m serving_mathematics.reference.scale_out_measurement"
 CHUNKS = (1, 4, 16, 64, 256, 1024)  # scenarios in a task

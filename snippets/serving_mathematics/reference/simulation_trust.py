@@ -24,18 +24,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.definitions.long_runs import long_run_means
-from serving_mathematics.definitions.queue_simulator import (
+from serving_mathematics.core.queues.long_runs import long_run_means
+from serving_mathematics.core.queues.queue_simulator import (
     BATCHES,
-    STUDENT_T_975_DF31,
     MeanEstimate,
     batch_means,
     fifo_waits,
     warm_up_length,
 )
-from serving_mathematics.measuring import read_record
-from serving_mathematics.require import (
+from serving_mathematics.support import checks
+from serving_mathematics.support.intervals import STUDENT_T_975
+from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.require import (
     as_floats,
     as_number,
     require,
@@ -85,8 +85,8 @@ def customers_needed(utilization: float, relative_half_width: float) -> int:
 
 
 def naive_coverage(utilization: float) -> float:
-    """Share of long M/M/1 runs whose interval W̄ ± 1.96 sd(W)/√n, made as if waits were independent,
-    holds the mean.
+    """Share of long M/M/1 runs whose interval W̄ ± 1.96 sd(W)/√n, made as if waits were
+    independent, holds the mean.
 
     utilization: ρ in (0, 1). Raises ValueError outside this range.
 
@@ -123,8 +123,8 @@ def _adjusted_ends(means: FloatArray) -> tuple[FloatArray, FloatArray]:
         return np.asarray((np.cbrt(1 + 6 * lean * (t - lean)) - 1) / (2 * lean))
 
     middle = means.mean(axis=-1)
-    low = middle - stretched(STUDENT_T_975_DF31) * error
-    return low, middle - stretched(-STUDENT_T_975_DF31) * error
+    low = middle - stretched(STUDENT_T_975[31]) * error
+    return low, middle - stretched(-STUDENT_T_975[31]) * error
 
 
 def adjusted_interval(series: npt.ArrayLike) -> Interval:
@@ -234,7 +234,7 @@ def coverages(
     off = np.abs(middle - exact)
     return {
         "naive": float(np.mean(off <= 1.96 * independent / math.sqrt(BATCHES * batch_customers))),
-        "batch_means": float(np.mean(off <= STUDENT_T_975_DF31 * error)),
+        "batch_means": float(np.mean(off <= STUDENT_T_975[31] * error)),
         "adjusted": float(np.mean((low <= exact) & (exact <= high))),
     }
 

@@ -3,8 +3,8 @@ systems compared on the same random numbers.
 
 A run that drew long services waits long, and by how much it drew them is known, because their mean
 is: the controls take off the part of the mean wait that follows them. For M/M/1 the covariances are
-derivatives, n·Cov(W̄, S̄) = s²·dE[W]/ds for exponential services of mean s, and likewise for gaps, so
-that the variance that is left is the share 2/(2 + 5ρ − 4ρ² + ρ³): half of it at best, in heavy
+derivatives, n·Cov(W̄, S̄) = s²·dE[W]/ds for exponential services of mean s, and likewise for gaps,
+so that the variance that is left is the share 2/(2 + 5ρ − 4ρ² + ρ³): half of it at best, in heavy
 traffic. The difference of two systems has the variance of both less twice their covariance, which
 is large when both meet the same customers.
 
@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics import checks
-from serving_mathematics.definitions.queue_simulator import MeanEstimate
-from serving_mathematics.require import as_floats, require, require_in, require_shape
+from serving_mathematics.core.queues.queue_simulator import MeanEstimate
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import as_floats, require, require_in, require_shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

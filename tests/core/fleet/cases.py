@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from serving_mathematics.core.batching.continuous_batching import Engine, StepTable
 from serving_mathematics.core.fleet.design import Fleet, never
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.policies import token_budgets
@@ -15,7 +16,6 @@ from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import least_requests
 from serving_mathematics.core.fleet.tiers import Tier
-from serving_mathematics.optimization.continuous_batching import Engine, StepTable
 
 
 def by_turns(_request: int, view: Any) -> int:

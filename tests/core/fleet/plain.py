@@ -14,9 +14,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.optimization.continuous_batching import TICK_S, Engine
 
 Key = tuple[int, int]
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.core.batching.continuous_batching import Engine
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sharing import prefixes_of_ids, prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
-from serving_mathematics.optimization.continuous_batching import Engine
 
 
 def ways(tree: Prefixes, nodes: np.ndarray) -> list[list[int]]:

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving_mathematics.capacity.autoscaling import fixed, hpa_waiting, knative
-from serving_mathematics.core.fleet.design import Fleet
-from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.scaling import Scaling, keda
-from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
-from serving_mathematics.core.fleet.simulator import simulate_fleet
-from serving_mathematics.core.fleet.tiers import Tier
-from serving_mathematics.optimization.continuous_batching import (
+from serving_mathematics.core.batching.continuous_batching import (
     EIGHT_BILLION,
     Engine,
     Workload,
     chat_workload,
 )
-from serving_mathematics.optimization.event_skipping import simulate
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.scaling import Scaling, keda
+from serving_mathematics.core.fleet.scaling_rules import fixed, hpa_waiting, knative
+from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.fleet.tiers import Tier
 
 ONE = Engine(1.0, max_sequences=1)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION, Engine
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.ledger import Ledger
@@ -29,7 +30,6 @@ from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.core.fleet.waiting_lines import Fair, Ranked
-from serving_mathematics.optimization.continuous_batching import EIGHT_BILLION, Engine
 
 from ...profiles import costly
 

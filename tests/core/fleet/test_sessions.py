@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.core.batching.continuous_batching import Engine
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.session_fit import (
@@ -18,15 +19,9 @@ from serving_mathematics.core.fleet.session_fit import (
     session_of,
     summary,
 )
-from serving_mathematics.core.fleet.sessions import (
-    AGENT,
-    LEVELS,
-    Quantity,
-    draw_sessions,
-)
+from serving_mathematics.core.fleet.sessions import AGENT, LEVELS, Quantity, draw_sessions
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
-from serving_mathematics.optimization.continuous_batching import Engine
 
 
 def test_a_law_is_found_again() -> None:

@@ -14,6 +14,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.core.batching.continuous_batching import (
+    EIGHT_BILLION,
+    Engine,
+    Workload,
+    chat_workload,
+    simulate_steps,
+)
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.outcomes import Outcome
 from serving_mathematics.core.fleet.policies import (
@@ -25,14 +33,6 @@ from serving_mathematics.core.fleet.policies import (
 from serving_mathematics.core.fleet.requests import Requests, closed_loop
 from serving_mathematics.core.fleet.routers import least_requests, power_of_two
 from serving_mathematics.core.fleet.simulator import simulate_fleet
-from serving_mathematics.optimization.continuous_batching import (
-    EIGHT_BILLION,
-    Engine,
-    Workload,
-    chat_workload,
-    simulate_steps,
-)
-from serving_mathematics.optimization.event_skipping import simulate
 
 from ...profiles import THOROUGH, TODAY, costly
 from .cases import random_case

@@ -24,12 +24,12 @@ import heapq
 import math
 from collections.abc import Generator
 
+from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.tiers import LowerTiers
 from serving_mathematics.core.fleet.waiting_lines import Line
-from serving_mathematics.optimization.continuous_batching import TICK_S, Engine
-from serving_mathematics.require import require_non_negative_integer
+from serving_mathematics.support.require import require_non_negative_integer
 
 Serving = Generator[float, float | None, None]
 

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serving_mathematics.core.batching.continuous_batching import Engine
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import least_requests
 from serving_mathematics.core.fleet.scaling import Scaling
 from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.optimization.continuous_batching import Engine
-from serving_mathematics.require import (
+from serving_mathematics.support.require import (
     require,
     require_all_positive,
     require_non_negative,

@@ -15,10 +15,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.fleet.prefixes import BlockTree
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.optimization.continuous_batching import Engine, Workload
-from serving_mathematics.require import require
+from serving_mathematics.support.require import require
 
 WORK = ("steps", "prefill_tokens", "decode_tokens", "context_tokens")
 

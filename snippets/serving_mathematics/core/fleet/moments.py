@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.require import require
+from serving_mathematics.support.require import require
 
 UNIX_MS = 1e11  # numbers beyond are milliseconds since 1970
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.require import (
+from serving_mathematics.support.require import (
     require_all_positive,
     require_in,
     require_non_negative,

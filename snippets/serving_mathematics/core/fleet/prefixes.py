@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.support.require import require, require_positive_integer
 
 IntArray = npt.NDArray[np.int64]
 

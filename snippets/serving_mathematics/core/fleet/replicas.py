@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from serving_mathematics.core.batching.continuous_batching import Engine
 from serving_mathematics.core.fleet.batching import Serving, serve
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.design import Fleet
@@ -25,8 +26,7 @@ from serving_mathematics.core.fleet.prefixes import BlockTree
 from serving_mathematics.core.fleet.tiers import LowerTiers
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.core.fleet.waiting_lines import Fair, Line, Ranked
-from serving_mathematics.optimization.continuous_batching import Engine
-from serving_mathematics.require import require
+from serving_mathematics.support.require import require
 
 
 class Replicas:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.fleet.prefixes import Prefixes
-from serving_mathematics.require import (
+from serving_mathematics.support.require import (
     require,
     require_all_non_negative,
     require_positive_integer,

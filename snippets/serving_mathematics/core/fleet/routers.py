@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.require import require, require_non_negative
+from serving_mathematics.support.require import require, require_non_negative
 
 
 def round_robin(_request: int, view: View) -> int:

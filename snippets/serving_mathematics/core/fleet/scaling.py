@@ -1,10 +1,10 @@
 """How many replicas there should be, and which of them fail.
 
-A rule is a function of five numbers, those of `capacity.autoscaling`, whose rules of Kubernetes and
-Knative serve here as they are: the moment [s], the replicas ordered, those that serve, the taken
-share of their places at this moment, and the mean number of requests in the fleet since the last
-question, those that wait included. A new one is made for every run. KEDA's, which can go to none,
-is added here.
+A rule is a function of five numbers, those of `core.fleet.scaling_rules`, whose rules of Kubernetes
+and Knative serve here as they are: the moment [s], the replicas ordered, those that serve, the
+taken share of their places at this moment, and the mean number of requests in the fleet since the
+last question, those that wait included. A new one is made for every run. KEDA's, which can go to
+none, is added here.
 
 Source: Kubernetes, documentation of Horizontal Pod Autoscaling; KEDA, ScaledObject specification
 (pollingInterval, cooldownPeriod, minReplicaCount), and its scalers (threshold,
@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serving_mathematics.capacity.autoscaling import Policy, hpa_waiting
-from serving_mathematics.optimization.continuous_batching import Engine
-from serving_mathematics.require import (
+from serving_mathematics.core.batching.continuous_batching import Engine
+from serving_mathematics.core.fleet.scaling_rules import Policy, hpa_waiting
+from serving_mathematics.support.require import (
     require,
     require_non_negative,
     require_non_negative_integer,
@@ -35,7 +35,7 @@ class Scaling:
     Kubernetes asks every 15 s, Knative every 2 s, KEDA every 30 s (pollingInterval). startup_s:
     from an order to a replica that serves [s]. least, most: replicas.
 
-    >>> from serving_mathematics.capacity.autoscaling import fixed
+    >>> from serving_mathematics.core.fleet.scaling_rules import fixed
     >>> Scaling(lambda: fixed(2), Engine(0.5)).sync_s
     15.0
     """

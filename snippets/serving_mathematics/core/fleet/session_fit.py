@@ -19,7 +19,7 @@ import numpy.typing as npt
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sessions import LEVELS, Quantity, SessionLaw
-from serving_mathematics.require import require, require_non_negative
+from serving_mathematics.support.require import require, require_non_negative
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
-from serving_mathematics.require import (
+from serving_mathematics.support.require import (
     require,
     require_all_non_negative,
     require_in,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.fleet.prefixes import Prefixes
-from serving_mathematics.require import require, require_all_finite
+from serving_mathematics.support.require import require, require_all_finite
 
 IntArray = npt.NDArray[np.int64]
 

@@ -29,7 +29,7 @@ from serving_mathematics.core.fleet.prefixes import BlockTree
 from serving_mathematics.core.fleet.replicas import Replicas
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.require import require
+from serving_mathematics.support.require import require
 
 NOTHING_SHARED = BlockTree([], [], [], *[np.array([], dtype=np.int64)] * 4)
 BOUNDARY, FOLLOWING, CHANGE = 1, 2, 3  # events, in their order at one moment; arrivals come before
@@ -45,7 +45,7 @@ def simulate_fleet(
     same outcome. Raises ValueError when a request alone outgrows an engine, and when a policy names
     an engine that is not there or holds a request for ever.
 
-    >>> from serving_mathematics.optimization.continuous_batching import Engine
+    >>> from serving_mathematics.core.batching.continuous_batching import Engine
     >>> asked = Requests([0.0, 0.0, 2.0], [4, 4, 4], [3, 3, 1])
     >>> one = Engine(step_s=2.0, token_budget=8, max_sequences=8)
     >>> simulate_fleet(asked, Fleet([one])).completion_s.tolist()

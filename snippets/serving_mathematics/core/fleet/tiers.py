@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving_mathematics.core.batching.continuous_batching import TICK_S
 from serving_mathematics.core.fleet.block_cache import BlockCache
-from serving_mathematics.optimization.continuous_batching import TICK_S
-from serving_mathematics.require import require_positive, require_positive_integer
+from serving_mathematics.support.require import require_positive, require_positive_integer
 
 
 @dataclass(frozen=True)

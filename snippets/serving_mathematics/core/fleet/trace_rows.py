@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.core.fleet.moments import whole_number
-from serving_mathematics.require import require
+from serving_mathematics.support.require import require
 
 MOONCAKE_BLOCK, AGENT_BLOCK = 512, 64  # tokens that one hash stands for
 RAG_PARTS = ("sys_prompt", "passages_ids", "history", "web_search", "user_input")  # as joined

@@ -33,7 +33,7 @@ from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sharing import prefixes_of_ids, prefixes_of_reuse
 from serving_mathematics.core.fleet.trace_rows import Row, rows_of_csv, rows_of_json
-from serving_mathematics.require import require, require_all_non_negative
+from serving_mathematics.support.require import require, require_all_non_negative
 
 FloatArray = npt.NDArray[np.float64]
 EMPTY = ("refuse", "drop", "one token")

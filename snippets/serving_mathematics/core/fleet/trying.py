@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from serving_mathematics.core.batching.continuous_batching import Engine
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.optimization.continuous_batching import Engine
-from serving_mathematics.require import require, require_positive_integer
+from serving_mathematics.support.require import require, require_positive_integer
 
 
 def choices(route: Callable[[int, View], int], engines: int = 2) -> list[int]:

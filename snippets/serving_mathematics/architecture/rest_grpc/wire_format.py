@@ -1,0 +1,388 @@
+"""A float takes 4 bytes in a packed protobuf field, and as many as its digits plus a comma in JSON.
+
+A protobuf message is a sequence of fields, each a tag, the varint of 8·number + wire type, and a
+value: a varint (type 0), 4 bytes (5), or a length and that many bytes (2), into which go strings,
+nested messages and packed arrays. JSON spells a float in as many digits as tell it from its
+neighbours, up to 9 for a float32 and 17 for a double. gRPC puts 5 bytes before a message and sends
+it in HTTP/2 frames with a header of 9 bytes each; its libraries refuse to receive more than 4 MiB
+unless told otherwise. Base64 spells 3 bytes in 4 characters.
+
+Assumes: float32 values, no compression; heads of HTTP are counted in the measurement, not here.
+
+Source: Protocol Buffers documentation, Encoding; Open Inference Protocol,
+open_inference_grpc.proto, for the field numbers; RFC 9113, sections 4.1 and 6.5.2, for frames; gRPC
+over HTTP2 for the prefix, grpc_types.h for the limit; RFC 4648, section 4, for base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import struct
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_non_negative_integer,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VARINT, LENGTH_DELIMITED, FIXED32 = 0, 2, 5  # wire types; Protocol Buffers, Encoding
+GRPC_PREFIX_BYTES = 5  # compressed or not, and the length as 4 bytes; gRPC over HTTP2
+GRPC_RECEIVE_BYTES = 4 * 1024 * 1024  # largest message by default; gRPC, grpc_types.h
+FRAME_HEADER_BYTES = 9  # RFC 9113, section 4.1
+FRAME_BYTES = 16_384  # largest payload that needs no settings; RFC 9113, section 6.5.2
+
+
+def varint(value: int) -> bytes:
+    """The base-128 varint of an integer: 7 bits a byte, lowest first, the top bit says “more”.
+
+    value: integer in [−2⁶³, 2⁶⁴); a negative one is sent as its 64-bit two's complement and takes
+    ten bytes. Raises ValueError otherwise.
+
+    >>> varint(150).hex(" "), varint(300).hex(" "), len(varint(-1))
+    ('96 01', 'ac 02', 10)
+    """
+    value = as_number(value=value)
+    whole = -(2**63) <= value < 2**64 and value == int(value)
+    require(whole, "value", "an integer in [−2⁶³, 2⁶⁴)", value)
+    rest, groups = int(value) % 2**64, []
+    while rest >= 128:
+        groups.append(rest % 128 + 128)
+        rest //= 128
+    return bytes([*groups, rest])
+
+
+def read_varint(data: bytes, start: int = 0) -> tuple[int, int]:
+    """The unsigned integer at a place in the data, and the place after it.
+
+    data: bytes. start: place of its first byte. Raises ValueError when the data end within it, or
+    when it has more than ten bytes or 64 bits.
+
+    >>> read_varint(bytes([0x08, 0x96, 0x01]), start=1)
+    (150, 3)
+    """
+    start = as_number(start=start)
+    require(0 <= start < len(data), "start", f"in [0, {len(data)})", start)
+    value = 0
+    for place in range(start, min(start + 10, len(data))):
+        value += data[place] % 128 << 7 * (place - start)
+        if data[place] < 128:
+            require(value < 2**64, "data", "a varint of at most 64 bits", value)
+            return value, place + 1
+    raise ValueError(f"data must be a varint that ends, got {data[start : start + 10].hex(' ')}")
+
+
+def field(number: int, value: int | bytes | str) -> bytes:
+    """One field of a message: an integer as a varint, bytes and text with their length before them.
+
+    number: of the field, in [1, 2²⁹). value: as for `varint`, or bytes (a nested message is bytes
+    too), or text. Raises ValueError otherwise.
+
+    >>> field(1, 150).hex(" "), field(2, "testing").hex(" ")
+    ('08 96 01', '12 07 74 65 73 74 69 6e 67')
+    """
+    number = as_number(number=number)
+    require(1 <= number < 2**29 and number == int(number), "number", "in [1, 2²⁹)", number)
+    if isinstance(value, str | bytes):
+        content = value.encode() if isinstance(value, str) else value
+        return varint(8 * number + LENGTH_DELIMITED) + varint(len(content)) + content
+    return varint(8 * number + VARINT) + varint(value)
+
+
+def raw_floats(values: npt.ArrayLike) -> bytes:
+    """Float32 values in row-major order, 4 bytes each, lowest byte first.
+
+    values: finite numbers that float32 can hold. Raises ValueError otherwise.
+
+    >>> raw_floats([1.0, -2.0]).hex(" ")
+    '00 00 80 3f 00 00 00 c0'
+    """
+    wide = as_floats(values=values)
+    require(np.all(np.abs(wide) <= np.finfo(np.float32).max), "values", "finite float32", values)
+    return wide.astype("<f4").tobytes()
+
+
+def request_protobuf(images: npt.ArrayLike, *, raw: bool = False) -> bytes:
+    """A ModelInferRequest of the Open Inference Protocol as protobuf bytes.
+
+    images: finite numbers, shape (n, columns), n ≥ 1. raw: the numbers as bytes in
+    raw_input_contents (field 7), instead of a packed repeated float (field 6 of the contents).
+    Raises ValueError otherwise.
+
+    >>> len(request_protobuf([[0.5, 1.0]])) - len(request_protobuf([[0.5, 1.0]], raw=True))
+    2
+    """
+    table = as_floats(images=images)
+    require(table.ndim == 2 and table.size > 0, "images", "of shape (n, columns)", table.shape)
+    content = raw_floats(table)
+    shape = b"".join(varint(size) for size in table.shape)
+    tensor = field(1, "pixels") + field(2, "FP32") + field(3, shape)
+    if not raw:
+        tensor += field(5, field(6, content))
+    return field(1, "digits") + field(5, tensor) + (field(7, content) if raw else b"")
+
+
+def _written(number: float) -> int:
+    """Characters of a number in JSON."""
+    return len(repr(number))
+
+
+def request_json(images: npt.ArrayLike, *, shortest: bool = True) -> bytes:
+    """The same request as compact JSON.
+
+    images: as for `request_protobuf`. shortest: as few digits as tell one float32 from the next,
+    instead of those of the double that holds it, which json.dumps(array.tolist()) writes.
+    Raises ValueError otherwise.
+
+    >>> request_json([[0.1, 1.0]])[-18:], request_json([[0.1, 1.0]], shortest=False)[-34:]
+    (b'data":[0.1,1.0]}]}', b'data":[0.10000000149011612,1.0]}]}')
+    """
+    table = as_floats(images=images)
+    require(table.ndim == 2 and table.size > 0, "images", "of shape (n, columns)", table.shape)
+    require(np.all(np.abs(table) <= np.finfo(np.float32).max), "images", "finite float32", images)
+    floats = table.astype(np.float32).ravel()
+    data = floats.tolist()
+    if shortest:  # for some, such as 2⁹³, a double needs fewer characters than a float32
+        data = [
+            min(float(str(x)), exact, key=_written) for x, exact in zip(floats, data, strict=True)
+        ]
+    tensor = {"name": "pixels", "shape": list(table.shape), "datatype": "FP32", "data": data}
+    return json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
+
+
+def grpc_bytes(message_bytes: int, frame_bytes: int = FRAME_BYTES) -> int:
+    """Bytes of a message on its HTTP/2 stream [B]: prefix, message, and a header for every frame.
+
+    message_bytes: of the serialized message, 0 or more. frame_bytes: largest payload of a frame,
+    in [2¹⁴, 2²⁴). Raises ValueError otherwise.
+
+    >>> grpc_bytes(4003), grpc_bytes(16_380)
+    (4017, 16403)
+    """
+    message_bytes, frame_bytes = as_number(message_bytes=message_bytes, frame_bytes=frame_bytes)
+    require(0 <= message_bytes < 2**32, "message_bytes", "in [0, 2³²)", message_bytes)
+    require(2**14 <= frame_bytes < 2**24, "frame_bytes", "in [2¹⁴, 2²⁴)", frame_bytes)
+    content = GRPC_PREFIX_BYTES + message_bytes
+    return content + FRAME_HEADER_BYTES * math.ceil(content / frame_bytes)
+
+
+def base64_bytes(size_bytes: int) -> int:
+    """Characters of base64 for some bytes, padding included, 4⌈n/3⌉.
+
+    size_bytes: n, 0 or more. Raises ValueError otherwise. Source: RFC 4648, section 4.
+
+    >>> base64_bytes(3), base64_bytes(4), base64_bytes(4000)
+    (4, 8, 5336)
+    """
+    size_bytes = require_non_negative_integer(size_bytes=size_bytes)
+    return 4 * -(-int(size_bytes) // 3)
+
+
+def most_rows(columns: int, limit_bytes: int = GRPC_RECEIVE_BYTES) -> int:
+    """The most rows of float32 whose request with raw bytes a gRPC server accepts.
+
+    columns: numbers of a row, a positive integer. limit_bytes: of the message, without the prefix
+    of gRPC, a positive integer. Returns 0 when not even one row fits. Raises ValueError otherwise.
+
+    >>> most_rows(columns=224 * 224 * 3)  # images of 588 KiB
+    6
+    """
+    columns, limit_bytes = require_positive_integer(columns=columns, limit_bytes=limit_bytes)
+    low, high = 0, int(limit_bytes) // (4 * int(columns)) + 1
+    while high - low > 1:
+        rows = (low + high) // 2
+        tensor = field(1, "pixels") + field(2, "FP32") + field(3, varint(rows) + varint(columns))
+        content = 4 * rows * int(columns)
+        head = len(field(1, "digits") + field(5, tensor)) + 1  # a byte that names field 7
+        fits = head + len(varint(content)) + content <= limit_bytes
+        low, high = (rows, high) if fits else (low, rows)
+    return low
+
+
+def _normal_floats(count: int) -> npt.NDArray[np.float32]:
+    """The sample of the worked numbers."""
+    return np.random.default_rng(0).standard_normal(count).astype(np.float32)
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: 1000 float32 from a normal distribution."""
+    sample = _normal_floats(1000)
+    image = np.arange(64).reshape(1, 64) % 17 / 16
+    return SimpleNamespace(
+        packed_bytes=len(field(1, raw_floats(sample))),
+        base64_kb=base64_bytes(4 * sample.size) / 1000,
+        photos_in_a_message=most_rows(224 * 224 * 3),
+        digits_in_a_message=most_rows(64),
+        shortest_kb=_list_bytes(sample, shortest=True) / 1000,
+        double_kb=_list_bytes(sample, shortest=False) / 1000,
+        image_json_bytes=len(request_json(image)),
+        image_protobuf_bytes=len(request_protobuf(image)),
+        image_grpc_bytes=grpc_bytes(len(request_protobuf(image))),
+    )
+
+
+def _list_bytes(values: npt.NDArray[np.float32], *, shortest: bool) -> int:
+    """Size of a compact JSON list of float32 [B]."""
+    numbers = [float(str(x)) for x in values] if shortest else values.tolist()
+    return len(json.dumps(numbers, separators=(",", ":")))
+
+
+def figure_bytes_per_number(figure: Figure) -> None:
+    """JSON spends its bytes on digits: what a number costs depends on how many digits it has, not
+    on its type.
+
+    Whole requests, envelope included. Random numbers are float32 from a normal distribution;
+    pixels are sixteenths.
+
+    Alt: Bytes per number against numbers in a request from 4 to 8,192. All four curves fall as
+    the envelope is shared: JSON with the digits of doubles to 20 bytes, JSON with the shortest
+    digits to 11, JSON of pixels to about 6, and protobuf to 4.
+    """
+    axes = figure.subplots()
+    counts = 2 ** np.arange(2, 14)
+    sample = _normal_floats(int(counts[-1]))
+    pixels = np.random.default_rng(1).integers(0, 17, counts[-1]) / np.float32(16)
+    for label, values, colour, y in (
+        ("JSON, digits of doubles", [str(x) for x in sample.tolist()], "C3", 21.5),
+        ("JSON, shortest digits", [str(x) for x in sample], "C1", 12.2),
+        ("JSON, pixels", [str(x) for x in pixels], "C5", 7.1),
+        ("protobuf, any float32", ["1234"] * counts[-1], "C0", 1.9),
+    ):
+        json_like = colour != "C0"
+        digits = np.cumsum([len(text) + json_like for text in values])[counts - 1]
+        envelope = [
+            len(request_json(np.ones((1, 1)))) - 4 + len(str(n)) - 1
+            if json_like
+            else len(request_protobuf(np.zeros((1, n)))) - 4 * n
+            for n in counts
+        ]
+        axes.plot(counts, (digits + np.array(envelope)) / counts, color=colour)
+        axes.annotate(label, (counts[-1], y), color=colour, ha="right")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(4 ** np.arange(1, 7), ["4", "16", "64", "256", "1,024", "4,096"])
+    axes.set(xlabel="numbers in a request", ylabel="bytes per number [B]", ylim=(0, 40))
+
+
+def check_published_examples() -> None:
+    """Field 1 with 150 is 08 96 01, and 300 is ac 02.
+
+    Source: Protocol Buffers documentation, Encoding, “A Simple Message” and “Base 128 Varints”.
+    """
+    checks.equal("int32 a = 1; a: 150", field(1, 150).hex(" "), "08 96 01", kind="published")
+    checks.equal("varint of 300", varint(300).hex(" "), "ac 02", kind="published")
+    checks.equal("read back", read_varint(bytes.fromhex("ac02")), (300, 2), kind="published")
+    checks.equal("−2 takes ten bytes", len(varint(-2)), 10, kind="published")
+
+
+def check_varints_round_trip() -> None:
+    """A varint takes ⌈bits/7⌉ bytes and reads back, at every power of two and beside it.
+
+    Source: bit_length of Python's integers.
+    """
+    values = sorted({abs(2**k + d) for k in range(64) for d in (-1, 0, 1)})
+    read = [read_varint(varint(value) + b"\xff") for value in values]
+    checks.equal("values", [value for value, _ in read], values)
+    sizes = [max(1, math.ceil(value.bit_length() / 7)) for value in values]
+    checks.equal("sizes", [size for _, size in read], sizes)
+
+
+def check_thousand_floats() -> None:
+    """A thousand float32 are 4003 bytes as a packed field and 10.9 kB as JSON in shortest digits.
+
+    Source: 1 byte of tag, 2 of length and 4 for each number; the fewest digits from 1 to 9 that
+    read back, found by trying.
+    """
+    sample = _normal_floats(1000)
+    checks.equal("packed [B]", len(field(1, raw_floats(sample))), 1 + 2 + 4 * 1000)
+
+    def digits(x: np.float32) -> str:
+        tried = (f"{float(x):.{count}g}" for count in range(1, 10))
+        return repr(float(next(text for text in tried if np.float32(text) == x)))
+
+    by_hand = "[" + ",".join(digits(x) for x in sample) + "]"
+    checks.equal("JSON [B]", _list_bytes(sample, shortest=True), len(by_hand))
+    checks.close("JSON [kB]", len(by_hand) / 1000, 10.9, atol=0.05)
+
+
+def check_shortest_digits_lose_nothing() -> None:
+    """The shortest digits read back as the same float32, bit by bit.
+
+    Source: struct.pack, the other way to 4 bytes.
+    """
+    sample = _normal_floats(2000).reshape(2, 1000)
+    sent = json.loads(request_json(sample))["inputs"][0]["data"]
+    checks.equal("as bytes", struct.pack("<2000f", *sent), sample.tobytes())
+
+
+def check_frames() -> None:
+    """A message of 100,000 bytes goes out in 7 frames, 68 bytes more than itself.
+
+    Source: frames cut off one after the other.
+    """
+    for size in (0, 16_379, 16_380, 100_000):
+        left, sent = size + 5, 0
+        while left > 0:
+            sent += 9 + min(left, 16_384)
+            left -= 16_384
+        checks.equal(f"{size} B", grpc_bytes(size), sent)
+
+
+def check_base64() -> None:
+    """A thousand float32 take 5,336 bytes in base64, a third more than as bytes and half of their
+    shortest digits; JSON carries the text as it is.
+
+    Source: Python's base64 and json modules, at every length up to 50 and for the sample.
+    """
+    sizes = [len(base64.b64encode(bytes(size))) for size in range(51)]
+    checks.equal("lengths up to 50", [base64_bytes(size) for size in range(51)], sizes)
+    sample = _normal_floats(1000)
+    text = base64.b64encode(raw_floats(sample)).decode()
+    checks.equal("a thousand float32 [B]", base64_bytes(4000), len(text))
+    checks.equal("as a JSON string [B]", len(json.dumps(text)), len(text) + 2)
+    share = len(text) / _list_bytes(sample, shortest=True)
+    checks.inside("over the shortest digits", share, 0.45, 0.55)
+
+
+def check_largest_message() -> None:
+    """A request with the most rows is within 4 MiB, and one row more is not.
+
+    Source: the encoder's own bytes, for rows of 1, 64 and 150,528 numbers and smaller limits.
+    """
+    for columns, limit in ((1, 1000), (64, 70_000), (64, GRPC_RECEIVE_BYTES), (150_528, 2**22)):
+        rows = most_rows(columns, limit)
+        sizes = [
+            len(request_protobuf(np.zeros((count, columns)), raw=True))
+            for count in (rows, rows + 1)
+        ]
+        got = f"{sizes[0]} and {sizes[1]} B"
+        fits = sizes[0] <= limit < sizes[1]
+        checks.holds(f"{columns} numbers a row, {limit} B", fits, got=got, kind="identity")
+    checks.equal("a row that does not fit", most_rows(1000, 4000), 0)
+
+
+def check_bad_input_is_refused() -> None:
+    """Integers beyond 64 bits, endless varints, NaN and flat arrays are errors."""
+    checks.raises("65 bits", varint, 2**64, match="value must be an integer in")
+    checks.raises("half", varint, 0.5, match="value must be an integer in")
+    checks.raises("cut off", read_varint, b"\x96", match="data must be a varint that ends")
+    checks.raises("eleven bytes", read_varint, b"\xff" * 11, match="data must be a varint that")
+    checks.raises("70 bits", read_varint, b"\xff" * 9 + b"\x7f", match="at most 64 bits")
+    checks.raises("field 0", field, 0, 1, match="number must be in [1, 2²⁹)")
+    checks.raises("NaN", raw_floats, [math.nan], match="values must be finite float32")
+    checks.raises("flat", request_protobuf, [1.0], match="images must be of shape")
+    checks.raises("too large", request_json, [[1e39]], match="images must be finite float32")
+    checks.raises("half a byte", base64_bytes, 0.5, match="size_bytes must be a non-negative int")
+    checks.raises("no columns", most_rows, 0, match="columns must be a positive integer")
+    checks.raises("small frames", grpc_bytes, 1, 100, match="frame_bytes must be in")

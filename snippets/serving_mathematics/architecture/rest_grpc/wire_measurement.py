@@ -1,0 +1,448 @@
+"""Measures one model behind HTTP and behind gRPC, each with its numbers as text or fields and as
+bytes, on loopback.
+
+`python -m serving_mathematics.architecture.rest_grpc.wire_measurement` starts both servers as
+processes of their own, sends both the same images in interleaved rounds, and writes
+records/rest_grpc.json: bytes on the wire as a proxy counts them, latencies of one call at a time,
+answers a second with four clients, and the time that encoding, decoding and the model take by
+themselves. It takes less than a minute.
+
+Assumes: nothing of the machine; the clients share its processors with the servers.
+
+Source: measurement; the page's module `wire_record` compares it with the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from pydantic_core import from_json, to_json
+
+from serving_mathematics.architecture.rest_grpc.grpc_server import SERVICE, messages, read_pixels
+from serving_mathematics.core.classifiers.digits_classifier import (
+    cross_entropy_gradient,
+    load_digits,
+    train_classifier,
+)
+from serving_mathematics.core.servers.inference_bodies import (
+    JSON_BYTES,
+    InferRequest,
+    _write_body,
+    read_body,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import FOLDER, provenance, write_record
+
+RECORD = "rest_grpc"
+COMMAND = "python -m serving_mathematics.architecture.rest_grpc.wire_measurement"
+MODULES = {"rest": "rest_server", "grpc": "grpc_server"}
+SERVERS = {  # which of them speaks an encoding
+    "json": "rest",  # Python's json in the client, FastAPI's way in the server
+    "compiled": "rest",  # pydantic's JSON on both sides, in Rust
+    "binary": "rest",  # JSON with the numbers behind it as bytes
+    "protobuf": "grpc",
+    "raw": "grpc",  # protobuf with the numbers as bytes
+}
+ENCODINGS = tuple(SERVERS)
+ROWS = (1, 16, 256)  # images in a request
+ROUNDS, CALLS = 20, 12  # calls of each kind: 20 rounds of 12
+CLIENTS, LOAD_S, LOAD_ROUNDS = 4, 0.6, 3  # of the load on one server at a time
+PATH = "/v2/models/digits/infer"
+Floats = npt.NDArray[np.float32]
+
+
+def _encode(pixels: Floats, encoding: str) -> bytes:
+    """A request for images, shape (n, 64), in one of ENCODINGS, as a client would write it.
+
+    >>> len(_encode(np.zeros((1, 64), np.float32), "raw"))
+    287
+    """
+    shape = list(pixels.shape)
+    tensor: dict[str, Any] = {"name": "pixels", "datatype": "FP32", "shape": shape}
+    if encoding in ("json", "compiled"):
+        request = {"inputs": [tensor | {"data": pixels.ravel().tolist()}]}
+        if encoding == "compiled":
+            return to_json(request)
+        return json.dumps(request, separators=(",", ":")).encode()
+    if encoding == "binary":
+        tensor["parameters"] = {"binary_data_size": pixels.nbytes}
+        head = to_json({"parameters": {"binary_data_output": True}, "inputs": [tensor]})
+        return head + pixels.tobytes()
+    kind = messages()["ModelInferRequest"]
+    if encoding == "raw":
+        raw = [pixels.tobytes()]
+        request = kind(model_name="digits", inputs=[tensor], raw_input_contents=raw)
+    else:
+        tensor["contents"] = {"fp32_contents": pixels.ravel().tolist()}
+        request = kind(model_name="digits", inputs=[tensor])
+    return bytes(request.SerializeToString())
+
+
+def _object_end(body: bytes) -> int:
+    """Where the JSON object ends that begins a body with bytes behind it.
+
+    >>> _object_end(b'{"inputs":[{"shape":[1,64]}]}...')
+    29
+    """
+    return body.index(b"}]}") + 3  # these objects hold it nowhere else
+
+
+def _headers(body: bytes, encoding: str) -> dict[str, str]:
+    """What the head of a request over HTTP says of its body."""
+    if encoding == "json":
+        return {"Content-Type": "application/json"}
+    size = len(body) if encoding == "compiled" else _object_end(body)
+    return {"Content-Type": "application/octet-stream", JSON_BYTES: f"{size}"}
+
+
+def _decode(answer: bytes, encoding: str) -> Floats:
+    """The scores, shape (n, 10), from the body of an answer.
+
+    >>> _decode(b'{"outputs":[{"shape":[1,2],"data":[0.5,1.0]}]}', "json")
+    array([[0.5, 1. ]], dtype=float32)
+    """
+    if encoding == "binary":
+        size = _object_end(answer)
+        (output,) = from_json(answer[:size])["outputs"]
+        return np.frombuffer(answer, dtype="<f4", offset=size).reshape(output["shape"])
+    if SERVERS[encoding] == "rest":
+        (output,) = (json.loads if encoding == "json" else from_json)(answer)["outputs"]
+        return np.array(output["data"], dtype=np.float32).reshape(output["shape"])
+    response = messages()["ModelInferResponse"].FromString(answer)
+    if encoding == "raw":
+        floats = np.frombuffer(response.raw_output_contents[0], dtype="<f4")
+    else:
+        floats = np.array(response.outputs[0].contents.fp32_contents, dtype=np.float32)
+    return floats.reshape(response.outputs[0].shape)
+
+
+@contextlib.contextmanager
+def _caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
+    """A function that sends an encoded request over one kept connection and returns the answer.
+
+    port: of a server on loopback. Raises RuntimeError when the answer is an error.
+
+    >>> with _caller(9, "raw") as call:
+    ...     callable(call)
+    True
+    """
+    if SERVERS[encoding] == "rest":
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+        def post(body: bytes) -> bytes:
+            connection.request("POST", PATH, body, _headers(body, encoding))
+            response = connection.getresponse()
+            content = response.read()
+            if response.status != 200:
+                raise RuntimeError(f"{response.status}: {content[:200]!r}")
+            return content
+
+        try:
+            yield post
+        finally:
+            connection.close()
+        return
+    options = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
+        method = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        yield lambda body: bytes(method(body, timeout=30))
+
+
+class _CountingProxy:
+    """Passes connections on to a port of loopback and counts the bytes of both directions."""
+
+    def __init__(self, port: int) -> None:
+        """port: of the server."""
+        self.sent, self.received, self._port = 0, 0, port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+
+    def __enter__(self) -> _CountingProxy:
+        """Listen on `port`."""
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close everything."""
+        for open_socket in [self._listener, *self._sockets]:
+            with contextlib.suppress(OSError):
+                open_socket.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for open_socket in [self._listener, *self._sockets]:
+            open_socket.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._sockets.append(client)
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._port))
+                except OSError:
+                    client.shutdown(socket.SHUT_RDWR)
+                    continue
+                self._sockets.append(server)
+                for name, source, target in (
+                    ("sent", client, server),
+                    ("received", server, client),
+                ):
+                    thread = threading.Thread(target=self._pass_on, args=(name, source, target))
+                    self._threads.append(thread)
+                    thread.start()
+
+    def _pass_on(self, name: str, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                setattr(self, name, getattr(self, name) + len(data))
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def _servers() -> Iterator[dict[str, int]]:
+    """Both servers as processes of their own: their ports by name; stopped with SIGTERM after."""
+    started: dict[str, subprocess.Popen[str]] = {}
+    try:
+        for name, module in MODULES.items():
+            command = [sys.executable, "-m", f"serving_mathematics.architecture.{module}"]
+            started[name] = subprocess.Popen(
+                command, stdout=subprocess.PIPE, text=True, cwd=FOLDER.parent
+            )
+        yield {
+            name: int((server.stdout or sys.stdin).readline()) for name, server in started.items()
+        }
+        for name, server in started.items():
+            server.send_signal(signal.SIGTERM)
+            counts = json.loads(server.communicate(timeout=30)[0])
+            if server.returncode or counts["answered"] != counts["accepted"]:
+                raise RuntimeError(f"{name} lost requests: {counts}")
+    finally:
+        for server in started.values():
+            server.kill()
+            server.communicate()
+
+
+def _wire_bytes(ports: dict[str, int], images: Floats) -> list[dict[str, Any]]:
+    """Bytes of one call on a connection in use, averaged over twenty, and of the first call."""
+    rows = []
+    for encoding in ENCODINGS:
+        for count in ROWS:
+            body, seen = _encode(images[:count], encoding), []
+            port = ports[SERVERS[encoding]]
+            with _CountingProxy(port) as proxy, _caller(proxy.port, encoding) as call:
+                for _ in range(21):
+                    answer = call(body)
+                    seen.append((proxy.sent, proxy.received))
+                time.sleep(0.05)  # for acknowledgements that follow the answer
+                sent, received = proxy.sent, proxy.received
+            rows.append(
+                {
+                    "encoding": encoding,
+                    "rows": count,
+                    "request_bytes": len(body),
+                    "answer_bytes": len(answer),
+                    "sent_per_call": round((sent - seen[0][0]) / 20, 1),
+                    "received_per_call": round((received - seen[0][1]) / 20, 1),
+                    "sent_first": seen[0][0],
+                    "received_first": seen[0][1],
+                }
+            )
+    return rows
+
+
+def _latencies(
+    ports: dict[str, int], images: Floats, logits: Callable[[Any], Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Quantiles of the time from array to array, one call at a time, in interleaved rounds; and
+    medians of the parts of such a call, timed by themselves in the same rounds."""
+    keys = [(encoding, count) for encoding in ENCODINGS for count in ROWS]
+    calls_ms: dict[tuple[str, int], list[float]] = {key: [] for key in keys}
+    parts_ms: dict[tuple[str, int], dict[str, list[float]]] = {key: {} for key in keys}
+    with contextlib.ExitStack() as stack:
+        calls = {e: stack.enter_context(_caller(ports[SERVERS[e]], e)) for e in ENCODINGS}
+        for turn in range(ROUNDS + 1):  # the first warms up
+            for encoding, count in keys:
+                for i in range(CALLS):
+                    pixels = images[i : i + count]
+                    started = time.perf_counter()
+                    _decode(calls[encoding](_encode(pixels, encoding)), encoding)
+                    if turn:
+                        calls_ms[encoding, count].append(1000 * (time.perf_counter() - started))
+                for name, step in _parts(images[:count], encoding, logits).items():
+                    for _ in range(CALLS // 2):
+                        started = time.perf_counter()
+                        step()
+                        taken = 1000 * (time.perf_counter() - started)
+                        if turn:
+                            parts_ms[encoding, count].setdefault(name, []).append(taken)
+    levels = np.arange(101) / 100
+    latency = [
+        {"encoding": e, "rows": n, "ms": np.quantile(taken, levels).round(4).tolist()}
+        for (e, n), taken in calls_ms.items()
+    ]
+    steps = [
+        {
+            "encoding": e,
+            "rows": n,
+            "ms": {name: round(float(np.median(taken)), 4) for name, taken in parts.items()},
+        }
+        for (e, n), parts in parts_ms.items()
+    ]
+    return latency, steps
+
+
+def _client(
+    body: bytes, port: int, encoding: str, taken: list[float], gate: threading.Barrier
+) -> None:
+    """Send one request after the other for LOAD_S, and note how long each took [s]."""
+    with _caller(port, encoding) as call:
+        call(body)
+        gate.wait()
+        end = time.perf_counter() + LOAD_S
+        while (started := time.perf_counter()) < end:
+            call(body)
+            taken.append(time.perf_counter() - started)
+
+
+def _throughput(ports: dict[str, int], images: Floats) -> list[dict[str, Any]]:
+    """Answers a second when four clients each send their next request after their answer."""
+    found: dict[tuple[str, int], list[float]] = {(e, n): [] for e in ENCODINGS for n in ROWS}
+    waits: dict[tuple[str, int], list[float]] = {key: [] for key in found}
+    for _ in range(LOAD_ROUNDS):
+        for (encoding, count), rates in found.items():
+            body = _encode(images[:count], encoding)
+            port = ports[SERVERS[encoding]]
+            taken: list[float] = []
+
+            gate = threading.Barrier(CLIENTS + 1)
+            arguments = (body, port, encoding, taken, gate)
+            threads = [threading.Thread(target=_client, args=arguments) for _ in range(CLIENTS)]
+            for thread in threads:
+                thread.start()
+            gate.wait()
+            started = time.perf_counter()
+            for thread in threads:
+                thread.join()
+            rates.append(len(taken) / (time.perf_counter() - started))
+            waits[encoding, count].append(1000 * float(np.mean(taken)))
+    return [
+        {
+            "encoding": e,
+            "rows": n,
+            "per_s": np.round(rates, 1).tolist(),
+            "mean_ms": np.round(waits[e, n], 4).tolist(),
+        }
+        for (e, n), rates in found.items()
+    ]
+
+
+def _parts(
+    pixels: Floats, encoding: str, logits: Callable[[Any], Any]
+) -> dict[str, Callable[[], Any]]:
+    """What a call is made of, ready to be timed in this process."""
+
+    def read(body: bytes) -> object:
+        if SERVERS[encoding] == "grpc":
+            return read_pixels(messages()["ModelInferRequest"].FromString(body))
+        if encoding != "json":
+            return read_body(body, len(body) if encoding == "compiled" else _object_end(body))
+        (tensor,) = InferRequest.model_validate(json.loads(body)).inputs
+        return np.array(tensor.data, dtype=np.float32).reshape(tensor.shape)
+
+    def write(scores: Floats) -> bytes:
+        if SERVERS[encoding] == "rest":
+            return _write_body(scores, binary=encoding == "binary")[0]
+        tensor: dict[str, Any] = {"name": "logits", "datatype": "FP32", "shape": list(scores.shape)}
+        kind = messages()["ModelInferResponse"]
+        if encoding == "raw":
+            message = kind(outputs=[tensor], raw_output_contents=[scores.tobytes()])
+        else:
+            tensor["contents"] = {"fp32_contents": scores.ravel().tolist()}
+            message = kind(outputs=[tensor])
+        return bytes(message.SerializeToString())
+
+    scores = logits(pixels.astype(np.float64)).astype(np.float32)
+    return {
+        "client_encodes": partial(_encode, pixels, encoding),
+        "server_decodes": partial(read, _encode(pixels, encoding)),
+        "model": partial(logits, pixels.astype(np.float64)),
+        "server_encodes": partial(write, scores),
+        "client_decodes": partial(_decode, write(scores), encoding),
+    }
+
+
+def _measure() -> dict[str, Any]:
+    digits = load_digits()
+    known, images = digits.train, digits.test.pixels.astype(np.float32)
+    gradient = cross_entropy_gradient(known.labels)
+    classifier = train_classifier(known.pixels, gradient, 64, np.random.default_rng(1))
+    expected = classifier.logits(images[:256].astype(np.float64)).astype(np.float32)
+    equal = {}
+    with _servers() as ports:
+        for encoding in ENCODINGS:
+            with _caller(ports[SERVERS[encoding]], encoding) as call:
+                scores = _decode(call(_encode(images[:256], encoding)), encoding)
+            equal[encoding] = int((scores == expected).all(axis=1).sum())
+        wire = _wire_bytes(ports, images)
+        latency, steps = _latencies(ports, images, classifier.logits)
+        throughput = _throughput(ports, images)
+    return {
+        **provenance(COMMAND, ("numpy", "fastapi", "pydantic", "uvicorn", "grpcio", "protobuf")),
+        "asked": {
+            "rounds": ROUNDS,
+            "calls": CALLS,
+            "clients": CLIENTS,
+            "load_s": LOAD_S,
+            "load_rounds": LOAD_ROUNDS,
+        },
+        "equal_answers_of_256": equal,
+        "wire": wire,
+        "latency": latency,
+        "throughput": throughput,
+        "steps": steps,
+    }
+
+
+def check_encodings_carry_the_same_numbers() -> None:
+    """What a client writes in each encoding, a server reads as the same float32.
+
+    Source: the images themselves.
+    """
+    pixels = np.random.default_rng(3).random((2, 64)).astype(np.float32)
+    for encoding in ("compiled", "binary"):
+        body = _encode(pixels, encoding)
+        read, _ = read_body(body, int(_headers(body, encoding)[JSON_BYTES]))
+        checks.equal(encoding, (read == pixels).all(), True)
+    for encoding in ("protobuf", "raw"):
+        request = messages()["ModelInferRequest"].FromString(_encode(pixels, encoding))
+        checks.equal(encoding, (read_pixels(request) == pixels).all(), True)
+    (tensor,) = InferRequest.model_validate_json(_encode(pixels, "json")).inputs
+    data = np.array(tensor.data, dtype=np.float32).reshape(tensor.shape)
+    checks.equal("json", (data == pixels).all(), True)
+
+
+if __name__ == "__main__":
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":  # two pools of threads would fight
+        one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+        os.execve(sys.executable, [sys.executable, *COMMAND.split()[1:]], one_thread)
+    started = time.perf_counter()
+    written = write_record(RECORD, _measure())
+    print(f"wrote {written.name} in {time.perf_counter() - started:.0f} s")

@@ -1,0 +1,220 @@
+"""Solutions of the exercises on streaming, each checked against a second way to the same number.
+
+Assumes: what each function says.
+
+Source: derived here; RFC 9112, section 7.1, for the framing of chunks.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.architecture.streaming.event_stream import format_event
+from serving_mathematics.architecture.streaming.playout_buffer import read_times_s
+from serving_mathematics.architecture.streaming.streaming import stream_metrics
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_positive_integer,
+    require_shape,
+)
+
+HINTS = {
+    "tpot_of_bundles": (
+        "The time after the first event produced the tokens of all later events, and only "
+        "those. Divide it once by the number of later events and once by the number of their "
+        "tokens."
+    ),
+    "wire_bytes": (
+        "Write one chunk by hand: length in hexadecimal, line end, the event with its empty "
+        "line, line end. The [DONE] event is a chunk too, and a chunk of length zero ends the "
+        "body."
+    ),
+    "peak_backlog": (
+        "The buffer only grows when a token arrives, so look at those moments: tokens that have"
+        " arrived less tokens whose reading has begun. A token that is read at once does not "
+        "wait."
+    ),
+    "unread_tokens": (
+        "Token i exists if the client was still there δ before it was due, and is read if it "
+        "was there when due. Leaving is exponential; add over the tokens, and let no time "
+        "before the start count as a chance to leave."
+    ),
+}
+
+
+def tpot_of_bundles(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike) -> tuple[float, float]:
+    """Mean gap between events, and time per token after the first event, of a stream whose events
+    hold several tokens [s].
+
+    arrival_s: when each event arrived [s], shape (n,), n ≥ 2. tokens: how many each held, positive
+    integers, shape (n,). The tokens of the first event are as good as free. Raises ValueError on
+    anything else.
+
+    >>> tpot_of_bundles([0.5, 0.6, 0.7], tokens=[4, 4, 4])
+    (0.1, 0.025)
+    """
+    times, counts = as_floats(arrival_s=arrival_s), as_floats(tokens=tokens)
+    require(times.ndim == 1 and times.size >= 2, "arrival_s", "two times or more", times.shape)
+    require_shape(times.shape, tokens=counts)
+    require(np.all((counts >= 1) & (counts % 1 == 0)), "tokens", "positive integers", counts)
+    metrics = stream_metrics(times)
+    generating = metrics.e2e_s - metrics.ttft_s
+    return round(metrics.tpot_s, 12), round(generating / float(counts[1:].sum()), 12)
+
+
+def wire_bytes(tokens: list[str]) -> int:
+    """Bytes of a response body in HTTP/1.1 chunks that sends each token as an event of its own,
+    and [DONE].
+
+    tokens: texts. Every event is a chunk: its length in hexadecimal, CRLF, the event, CRLF; an
+    empty chunk ends the body.
+
+    >>> wire_bytes(["word"])
+    55
+    """
+    events = [format_event(json.dumps({"token": token})) for token in tokens]
+    events.append(format_event("[DONE]"))
+    return sum(len(f"{len(event):x}") + len(event) + 4 for event in events) + 5
+
+
+def peak_backlog(arrival_s: npt.ArrayLike, gap_s: float, start_delay_s: float) -> int:
+    """Most tokens that wait in the client's buffer at any moment, read or being read not counted.
+
+    arrival_s: when tokens arrive [s], shape (N,). gap_s: g [s]. start_delay_s: d ≥ 0 [s]. The
+    backlog is largest at an arrival: token i finds waiting whatever came before it and is read
+    after it, and itself unless it is read at once. Raises ValueError as `read_times_s` does.
+
+    >>> peak_backlog([1.0, 1.1, 1.2, 5.0], gap_s=1.0, start_delay_s=0.0)
+    2
+    """
+    times = as_floats(arrival_s=arrival_s)
+    taken = np.searchsorted(read_times_s(times, gap_s, start_delay_s), times, side="right")
+    arrived = np.searchsorted(times, times, side="right")
+    return int(np.max(arrived - taken))
+
+
+@dataclass(frozen=True)
+class Waste:
+    """Mean tokens of one request: generated, and of these read by nobody."""
+
+    generated: float
+    unread: float
+
+
+def unread_tokens(
+    ttft_s: float, tpot_s: float, tokens: int, leave_rate: float, notice_s: float
+) -> Waste:
+    """What a model generates for clients that leave at any moment, when it stops a while after they
+    have left.
+
+    ttft_s: to the first token [s]. tpot_s: gap [s]. tokens: N ≥ 1. leave_rate: θ [1/s], the client
+    leaves after an exponential time of mean 1/θ. notice_s: δ ≥ 0 until the model stops [s],
+    infinity for a server that never notices. Token i is generated unless the client left before
+    t_i − δ, and read unless it left before t_i. Raises ValueError outside these ranges.
+
+    >>> waste = unread_tokens(0.5, 0.025, tokens=101, leave_rate=0.0, notice_s=math.inf)
+    >>> waste.generated, waste.unread
+    (101.0, 0.0)
+    """
+    notice_s = as_number(notice_s=notice_s)
+    for name, value in (("ttft_s", ttft_s), ("tpot_s", tpot_s), ("leave_rate", leave_rate)):
+        require(0 <= value < math.inf, name, "non-negative and finite", value)
+    tokens = require_positive_integer(tokens=tokens)
+    require(notice_s >= 0, "notice_s", "non-negative", notice_s)
+    due = ttft_s + tpot_s * np.arange(int(tokens))
+    generated = float(np.exp(-leave_rate * np.maximum(0.0, due - notice_s)).sum())
+    return Waste(generated, generated - float(np.exp(-leave_rate * due).sum()))
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: TTFT 0.5 s, TPOT 25 ms, 101 tokens."""
+    never = unread_tokens(0.5, 0.025, 1001, 0.1, math.inf)
+    soon = unread_tokens(0.5, 0.025, 1001, 0.1, 0.1)
+    per_token = (wire_bytes(["word"] * 101) - wire_bytes([])) / 101
+    return SimpleNamespace(
+        bytes_per_token=per_token,
+        drained_tokens=48 * 1024 / per_token,
+        endless_unread_percent=100 * never.unread / never.generated,
+        noticed_unread_percent=100 * soon.unread / soon.generated,
+    )
+
+
+def check_bundles() -> None:
+    """Events of k tokens look k times as slow as the tokens are.
+
+    Source: the tokens of each event spread evenly over the gap before it, and measured as tokens.
+    """
+    rng = np.random.default_rng(3)
+    gaps, counts = rng.uniform(0.05, 0.2, 30), rng.integers(1, 6, 31)
+    events = 0.4 + np.concatenate(([0.0], np.cumsum(gaps)))
+    spread = [events[0]]
+    for start, gap, count in zip(events, gaps, counts[1:], strict=False):
+        spread += [start + gap * (i + 1) / count for i in range(count)]
+    per_event, per_token = tpot_of_bundles(events, counts)
+    checks.close("per event [s]", per_event, gaps.mean(), atol=1e-11)
+    checks.close("per token [s]", per_token, stream_metrics(spread).tpot_s, atol=1e-11)
+
+
+def check_wire_bytes() -> None:
+    """A stream's bytes are those of its chunks, written out.
+
+    Source: the body written by hand.
+    """
+    body = b'1a\r\ndata: {"token": "Hello"}\n\n\r\n'
+    body += b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
+    checks.equal("one token", wire_bytes(["Hello"]), len(body))
+    checks.equal("none", wire_bytes([]), 3 + 14 + 2 + 5)
+    long = wire_bytes(["a" * 300]) - wire_bytes([])
+    checks.equal("a long token", long, 3 + 2 + len('data: {"token": ""}\n\n') + 300 + 2)
+
+
+def check_peak_backlog() -> None:
+    """The peak is the largest number of tokens between arrival and reading.
+
+    Source: the moments tried on a fine grid, counting arrivals and readings.
+    """
+    rng = np.random.default_rng(4)
+    arrival = np.round(np.cumsum(rng.exponential(0.1, 50)), 4)
+    for delay in (0.0, 1.0):
+        read = read_times_s(arrival, 0.15, delay)
+        grid = np.arange(0.0, arrival[-1] + 0.01, 1e-4) + 5e-5
+        counted = np.sum(arrival[:, None] <= grid, axis=0) - np.sum(read[:, None] <= grid, axis=0)
+        checks.equal(f"d = {delay:g} s", peak_backlog(arrival, 0.15, delay), int(counted.max()))
+
+
+def check_unread_tokens() -> None:
+    """Generated and unread tokens agree with clients that leave at random moments.
+
+    Source: 20,000 simulated clients, standard errors from their spread.
+    """
+    rng = np.random.default_rng(5)
+    due = 0.5 + 0.05 * np.arange(200)
+    left = rng.exponential(1 / 0.2, 20_000)
+    for notice in (0.0, 1.0, math.inf):
+        waste = unread_tokens(0.5, 0.05, 200, 0.2, notice)
+        generated = np.searchsorted(due, left + notice)
+        unread = generated - np.searchsorted(due, left)
+        for name, got, sample in (
+            ("generated", waste.generated, generated),
+            ("unread", waste.unread, unread),
+        ):
+            error = max(float(sample.std()) / math.sqrt(left.size), 1e-9)
+            label = f"{name}, δ = {notice:g} s"
+            checks.inside(label, (got - float(sample.mean())) / error, -3.0, 3.0)
+
+
+def check_bad_input_is_refused() -> None:
+    """Half tokens, negative times and mismatched lists are errors that name the argument."""
+    checks.raises("shapes", tpot_of_bundles, [0.1, 0.2], [1], match="tokens must be of shape (2,)")
+    checks.raises("half", tpot_of_bundles, [0.1, 0.2], [1, 0.5], match="tokens must be positive")
+    checks.raises("δ < 0", unread_tokens, 0.1, 0.1, 5, 0.1, -1.0, match="notice_s must be non-ne")
+    checks.raises("g = 0", peak_backlog, [0.1], 0.0, 0.0, match="gap_s must be positive")

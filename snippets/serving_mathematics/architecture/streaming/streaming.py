@@ -1,0 +1,220 @@
+"""What a stream of tokens feels like: time to first token, gaps between tokens, total, and three
+incompatible ways to call one number “time per output token”.
+
+Token i of N arrives t_i after the request was sent. TTFT = t_1, E2E = t_N, ITL_i = t_i − t_{i−1},
+and TPOT is the mean of the N − 1 gaps, so that E2E = TTFT + (N − 1)·TPOT exactly.
+
+Assumes: times are taken at the client, from the moment of sending; one entry is one token, not one
+network packet with several.
+
+Source: vLLM, benchmarks/serve.py (TPOT over N − 1 gaps); Databricks (2023) and AWS Neuron (E2E =
+TTFT + N·TPOT); LLMPerf (E2E over N).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_non_negative,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class StreamMetrics:
+    """What one stream of N tokens was like for its client; all times in seconds."""
+
+    tokens: int  # N
+    ttft_s: float  # from sending to the first token
+    tpot_s: float  # mean gap between tokens; NaN for a single token
+    longest_itl_s: float  # longest gap; NaN for a single token
+    e2e_s: float  # from sending to the last token
+
+
+def stream_metrics(arrival_s: npt.ArrayLike) -> StreamMetrics:
+    """TTFT, TPOT, longest gap and total time of one stream.
+
+    arrival_s: when each token arrived, counted from the sending of the request [s], shape (N,),
+    N ≥ 1, not decreasing. Raises ValueError on anything else.
+
+    >>> metrics = stream_metrics([0.5, 0.75, 1.5])
+    >>> metrics.ttft_s, metrics.tpot_s, metrics.longest_itl_s, metrics.e2e_s
+    (0.5, 0.5, 0.75, 1.5)
+    """
+    times = as_floats(arrival_s=arrival_s)
+    ordered = times.ndim == 1 and times.size > 0 and np.all(times >= [0.0, *times[:-1]])
+    require(ordered and np.all(times < math.inf), "arrival_s", "sorted times from 0 on", times)
+    gaps = np.diff(times)
+    return StreamMetrics(
+        tokens=times.size,
+        ttft_s=float(times[0]),
+        tpot_s=float(times[-1] - times[0]) / gaps.size if gaps.size else math.nan,
+        longest_itl_s=float(gaps.max()) if gaps.size else math.nan,
+        e2e_s=float(times[-1]),
+    )
+
+
+def end_to_end_s(ttft_s: float, tpot_s: float, tokens: int) -> float:
+    """From sending a request to the last of N tokens: TTFT + (N − 1)·TPOT [s].
+
+    ttft_s: to the first token [s]. tpot_s: mean gap between tokens [s]. tokens: N ≥ 1. The first
+    token is already paid for by TTFT. Raises ValueError on negative or infinite times.
+
+    >>> end_to_end_s(ttft_s=0.5, tpot_s=0.025, tokens=101)
+    3.0
+    """
+    ttft_s, tpot_s = require_non_negative(ttft_s=ttft_s, tpot_s=tpot_s)
+    tokens = require_positive_integer(tokens=tokens)
+    return ttft_s + (tokens - 1) * tpot_s
+
+
+@dataclass(frozen=True)
+class TpotConventions:
+    """One stream, three numbers that are published as its time per output token [s]."""
+
+    per_gap_s: float  # (E2E − TTFT)/(N − 1): vLLM, NVIDIA AIPerf and NIM
+    per_token_s: float  # (E2E − TTFT)/N: what E2E = TTFT + N·TPOT implies; Databricks, AWS Neuron
+    with_ttft_s: float  # E2E/N: LLMPerf's inter-token latency
+
+
+def tpot_conventions(ttft_s: float, e2e_s: float, tokens: int) -> TpotConventions:
+    """The “time per output token” of one stream by each of the conventions in use.
+
+    ttft_s: to the first token [s]. e2e_s: to the last [s], at least ttft_s. tokens: N ≥ 2, because
+    a single token has no gap. Raises ValueError outside these ranges.
+
+    >>> pace = tpot_conventions(ttft_s=3.0, e2e_s=5.0, tokens=5)
+    >>> pace.per_gap_s, pace.per_token_s, pace.with_ttft_s
+    (0.5, 0.4, 1.0)
+    """
+    e2e_s, tokens = as_number(e2e_s=e2e_s, tokens=tokens)
+    ttft_s = require_non_negative(ttft_s=ttft_s)
+    require(ttft_s <= e2e_s < math.inf, "e2e_s", f"finite and at least {ttft_s}", e2e_s)
+    require(2 <= tokens < math.inf and tokens % 1 == 0, "tokens", "an integer from 2 on", tokens)
+    generating = e2e_s - ttft_s
+    return TpotConventions(generating / (tokens - 1), generating / tokens, e2e_s / tokens)
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: TTFT 0.5 s, TPOT 25 ms, 101 tokens."""
+    total = end_to_end_s(0.5, 0.025, 101)
+    pace = tpot_conventions(0.5, total, 101)
+    short = tpot_conventions(0.5, end_to_end_s(0.5, 0.025, 11), 11)
+    late = stream_metrics(_late_start())
+    return SimpleNamespace(
+        e2e_s=total,
+        e2e_counted_twice_s=0.5 + 101 * 0.025,
+        per_gap_ms=1000 * pace.per_gap_s,
+        per_token_ms=1000 * pace.per_token_s,
+        with_ttft_ms=1000 * pace.with_ttft_s,
+        short_per_gap_ms=1000 * short.per_gap_s,
+        short_per_token_ms=1000 * short.per_token_s,
+        short_with_ttft_ms=1000 * short.with_ttft_s,
+        short_ratio=short.with_ttft_s / short.per_gap_s,
+        late_ttft_s=late.ttft_s,
+        late_tpot_ms=1000 * late.tpot_s,
+    )
+
+
+def _steady() -> npt.NDArray[np.float64]:
+    """TTFT 0.5 s, then a token every 25 ms: 101 tokens in 3 s."""
+    return np.asarray(0.5 + 0.025 * np.arange(101), dtype=float)
+
+
+def _late_start() -> npt.NDArray[np.float64]:
+    """TTFT 2 s, then a token every 10 ms: 101 tokens in 3 s."""
+    return np.asarray(2.0 + 0.010 * np.arange(101), dtype=float)
+
+
+def _interrupted() -> npt.NDArray[np.float64]:
+    """TTFT 0.5 s and TPOT 25 ms like the steady one, but with a pause of 1 s after 40 tokens."""
+    gaps = np.full(100, 1.5 / 99)
+    gaps[39] = 1.0
+    return 0.5 + np.concatenate(([0.0], np.cumsum(gaps)))
+
+
+def figure_equal_totals(figure: Figure) -> None:
+    """Three services deliver 101 tokens in 3 s; two of them even have the same TTFT and TPOT.
+
+    The steady one shows its first token after 0.5 s. The late one computes four times as long
+    before it starts and then hurries. The interrupted one pauses for a second in the middle, which
+    neither TTFT nor TPOT nor the total can tell.
+
+    Alt: Step chart of tokens received against seconds since the request, from 0 to 3.2. All three
+    lines end at 101 tokens after 3 seconds. One rises evenly from 0.5 s, one starts only at 2 s and
+    rises steeply, one rises from 0.5 s to 40 tokens at 1.1 s, stays flat for a second, and
+    continues.
+    """
+    axes = figure.subplots()
+    for times, colour, text, x, y in (
+        (_steady(), "C0", "steady", 1.05, 50),
+        (_interrupted(), "C3", "interrupted", 1.55, 33),
+        (_late_start(), "C1", "late", 2.3, 8),
+    ):
+        axes.step(np.append(times, 3.2), [*range(1, 102), 101], where="post", color=colour)
+        axes.annotate(text, (x, y), color=colour, ha="left")
+    axes.set(xlim=(0, 3.2), ylim=(0, 108))
+    axes.set(xlabel="time since the request was sent [s]", ylabel="tokens received [1]")
+
+
+def check_total_time() -> None:
+    """TTFT 0.5 s and 25 ms per token make 3.000 s for 101 tokens; counting the first twice, 3.025.
+
+    Source: 101 arrival times added up one by one; the formula TTFT + N·TPOT of Databricks (2023)
+    and AWS Neuron.
+    """
+    arrival = [0.5]
+    for _ in range(100):
+        arrival.append(arrival[-1] + 0.025)
+    checks.close("E2E [s]", end_to_end_s(0.5, 0.025, 101), 3.000, rtol=1e-12)
+    checks.close("E2E, token by token [s]", end_to_end_s(0.5, 0.025, 101), arrival[-1], rtol=1e-12)
+    checks.close("TTFT + N·TPOT [s]", end_to_end_s(0.5, 0.025, 101) + 0.025, 3.025, rtol=1e-12)
+
+
+def check_conventions_differ() -> None:
+    """The same stream has 25.00, 24.75 or 29.70 ms per token; with 11 tokens, 25, 23 or 68 ms.
+
+    Source: each convention's formula by hand: 2.5/100, 2.5/101, 3/101; 0.25/10, 0.25/11, 0.75/11.
+    """
+    long, short = tpot_conventions(0.5, 3.0, 101), tpot_conventions(0.5, 0.75, 11)
+    checks.close("vLLM, N = 101 [s]", long.per_gap_s, 0.025, rtol=1e-12)
+    checks.close("Databricks, N = 101 [s]", long.per_token_s, 0.0247524752, atol=5e-11)
+    checks.close("LLMPerf, N = 101 [s]", long.with_ttft_s, 0.0297029703, atol=5e-11)
+    checks.close("vLLM, N = 11 [s]", short.per_gap_s, 0.025, rtol=1e-12)
+    checks.close("Databricks, N = 11 [s]", short.per_token_s, 0.0227272727, atol=5e-11)
+    checks.close("LLMPerf, N = 11 [s]", short.with_ttft_s, 0.0681818182, atol=5e-11)
+
+
+def check_metrics_hide_the_pause() -> None:
+    """A pause of a second leaves TTFT, TPOT and total as they were; only the longest gap shows it.
+
+    Source: the three streams of the figure, by construction 101 tokens in 3 s.
+    """
+    steady, broken = stream_metrics(_steady()), stream_metrics(_interrupted())
+    for name in ("ttft_s", "tpot_s", "e2e_s"):
+        checks.close(name, getattr(broken, name), getattr(steady, name), rtol=1e-12)
+    checks.close("longest gap, steady [s]", steady.longest_itl_s, 0.025, rtol=1e-9)
+    checks.close("longest gap, interrupted [s]", broken.longest_itl_s, 1.0, rtol=1e-12)
+    checks.close("total of the late one [s]", stream_metrics(_late_start()).e2e_s, 3.0, rtol=1e-12)
+
+
+def check_bad_input_is_refused() -> None:
+    """Unsorted times, empty streams and a single token's gap are errors that name the argument."""
+    checks.raises("unsorted", stream_metrics, [0.2, 0.1], match="arrival_s must be sorted")
+    checks.raises("no token", stream_metrics, [], match="arrival_s must be sorted times")
+    checks.raises("one token", tpot_conventions, 0.1, 0.1, 1, match="tokens must be an integer")
+    checks.raises("E2E < TTFT", tpot_conventions, 0.5, 0.4, 9, match="e2e_s must be finite and at")

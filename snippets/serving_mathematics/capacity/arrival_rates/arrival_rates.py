@@ -1,0 +1,481 @@
+"""Whether arrivals are Poisson is decided by counts in windows, and the variance of those counts
+sets the delay.
+
+For counts N(w) in windows of length w the index of dispersion is I(w) = Var N(w)/E N(w): 1 at every
+w for a Poisson process, and a function of w for anything else. Over k windows of a Poisson process
+(k−1)·I is close to χ² with k−1 degrees of freedom, which makes a test. In heavy traffic the mean
+work found in a single-server queue is ρS/(1−ρ)·(I(∞) + Cs²)/2: the limiting dispersion stands where
+the Poisson formula has 1.
+
+Assumes: a stationary stream for I and the delay; the test assumes one constant rate per row of
+counts.
+
+Source: Gusella (1991), abstract, for the index and why gaps alone do not show burstiness; Fendick
+and Whitt (1989) for the delay; Kim and Whitt (2014), abstract, for testing subintervals whose rate
+is nearly constant.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.capacity.arrival_rates.arrival_models import (
+    BURSTY_LEAVES,
+    BURSTY_RATES,
+    mmpp_dispersion,
+    mmpp_mean_time,
+    modulated_arrivals,
+    switching_edges,
+    switching_generator,
+)
+from serving_mathematics.core.queues.queue_simulator import (
+    MeanEstimate,
+    batch_means,
+    fifo_waits,
+    gamma_times,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+MAX_WINDOWS = 10_000_000  # windows; a window this much shorter than the log is a mistake of units
+
+
+def _sorted_times(arrival_times: npt.ArrayLike) -> FloatArray:
+    """The times as an array, refused unless they are at least two, finite, sorted and not all
+    equal.
+    """
+    times = as_floats(arrival_times=arrival_times)
+    require(
+        times.ndim == 1 and times.size >= 2,
+        "arrival_times",
+        "at least two times in one dimension",
+        times.shape,
+    )
+    require(
+        np.all(np.isfinite(times)) and np.all(np.diff(times) >= 0) and times[-1] > times[0],
+        "arrival_times",
+        "finite, sorted and not all equal",
+        times,
+    )
+    return times
+
+
+def gap_cv(arrival_times: npt.ArrayLike) -> float:
+    """Coefficient of variation of the gaps between arrivals, with n − 1 in the variance: 1 for a
+    Poisson process.
+
+    arrival_times: sorted times [s], shape (n,), n ≥ 3. Raises ValueError on fewer, unsorted or
+    non-finite times.
+
+    >>> gap_cv([0.0, 1.0, 4.0])
+    0.7071067811865476
+    """
+    times = _sorted_times(arrival_times)
+    require(times.size >= 3, "arrival_times", "at least three times", times.shape)
+    gaps = np.diff(times)
+    return float(gaps.std(ddof=1) / gaps.mean())
+
+
+def window_counts(arrival_times: npt.ArrayLike, window_s: float) -> IntArray:
+    """Arrivals in consecutive windows that start at the first arrival; the incomplete last window
+    is left out.
+
+    arrival_times: sorted times [s], shape (n,). window_s: length of a window [s]; at least two must
+    fit.
+    Returns the counts, shape (windows,). An arrival on a boundary belongs to the window that it
+    opens.
+    Raises ValueError on unsorted or non-finite times, or a window that does not fit twice.
+
+    >>> window_counts([0.0, 0.5, 1.0, 1.2, 1.9, 2.5], 1.0).tolist()
+    [2, 3]
+    """
+    window_s = as_number(window_s=window_s)
+    times = _sorted_times(arrival_times)
+    span = float(times[-1] - times[0])
+    require(
+        span / MAX_WINDOWS <= window_s <= span / 2,
+        "window_s",
+        f"between {span / MAX_WINDOWS:.3g} and {span / 2:.6g}, half the span of the arrivals",
+        window_s,
+    )
+    windows = int(span / window_s)
+    index = ((times - times[0]) / window_s).astype(np.int64)
+    return np.bincount(index, minlength=windows)[:windows]
+
+
+def _per_row_dispersion(counts: npt.ArrayLike) -> FloatArray:
+    """Variance (n − 1) over mean of every row of counts; a single row may come without its second
+    dimension.
+    """
+    rows = np.atleast_2d(as_floats(counts=counts))
+    require(
+        rows.ndim == 2 and rows.shape[1] >= 2,
+        "counts",
+        "(windows,) or (rows, windows) with at least two windows",
+        np.shape(counts),
+    )
+    require(
+        np.all((rows >= 0) & (rows < math.inf)) and np.all(rows == np.floor(rows)),
+        "counts",
+        "non-negative integers",
+        counts,
+    )
+    require(
+        np.all(rows.sum(axis=1) > 0), "counts", "positive somewhere in every row", rows.sum(axis=1)
+    )
+    return np.asarray(rows.var(axis=1, ddof=1) / rows.mean(axis=1))
+
+
+def dispersion_index(counts: npt.ArrayLike) -> float:
+    """Index of dispersion, variance (with n − 1) over mean: 1 for Poisson counts, above it for
+    bursts.
+
+    counts: arrivals per window, shape (n,); or (rows, n), where every row is measured against its
+    own mean and the rows are averaged, so that a rate that drifts from row to row does not pass for
+    burstiness.
+    Raises ValueError on fewer than two windows, counts that are not whole, or an empty row.
+
+    >>> dispersion_index([2, 4])
+    0.6666666666666666
+    >>> dispersion_index([[2, 4], [0, 8]])
+    4.333333333333333
+    """
+    return float(_per_row_dispersion(counts).mean())
+
+
+def dispersion_p_value(counts: npt.ArrayLike) -> float:
+    """Probability that Poisson arrivals at a constant rate scatter at least this much: the
+    dispersion test.
+
+    counts: as for `dispersion_index`, a constant rate per row; about five arrivals a window or more
+    keep χ² accurate.
+    Returns P(χ² ≥ Σ(n−1)I) with rows·(n−1) degrees of freedom. Small means bursts or a rate that
+    moved; close to 1 means paced traffic, which is not Poisson either. Raises ValueError as
+    `dispersion_index` does.
+
+    >>> round(dispersion_p_value([9, 11, 10, 10, 30]), 6)
+    0.000127
+    """
+    index = _per_row_dispersion(counts)
+    freedom = np.asarray(counts).shape[-1] - 1
+    return chi_square_tail(float(freedom * index.sum()), freedom * index.size)
+
+
+def chi_square_tail(x: float, freedom: int) -> float:
+    """P(χ² ≥ x) with the given degrees of freedom, the regularised incomplete gamma function Q.
+
+    x: ≥ 0. freedom: positive integer. Evaluated by the series of P below the mean and by Lentz's
+    continued fraction of Q above it. Raises ValueError outside these ranges.
+
+    >>> round(chi_square_tail(23.0, 4), 6) == round(math.exp(-11.5) * (1 + 11.5), 6)
+    True
+    """
+    x = require_non_negative(x=x)
+    freedom = require_positive_integer(freedom=freedom)
+    shape, half = freedom / 2, x / 2
+    if half == 0:
+        return 1.0
+    scale = math.exp(shape * math.log(half) - half - math.lgamma(shape))
+    if half < shape + 1:
+        term = total = 1 / shape
+        k = shape
+        while term > total * 1e-16:
+            k += 1
+            term *= half / k
+            total += term
+        return 1 - scale * total
+    b = half + 1 - shape
+    c, d = 1e300, 1 / b
+    fraction, change, i = d, 0.0, 0
+    while abs(change - 1) > 1e-15:
+        i += 1
+        step = -i * (i - shape)
+        b += 2
+        d, c = 1 / (step * d + b), b + step / c
+        change = d * c
+        fraction *= change
+    return scale * fraction
+
+
+def dispersion_mean_work(
+    arrival_rate: float, mean_service_s: float, dispersion: float, service_scv: float = 1.0
+) -> float:
+    """Mean work found waiting at one server, ρS/(1−ρ)·(I + Cs²)/2 [s]: exact for batch Poisson,
+    else for ρ → 1.
+
+    arrival_rate: λ [1/s]. mean_service_s: S [s]. dispersion: I(∞) of the arrivals. service_scv: Cs²
+    of independent service times. Raises ValueError on negative values, a non-positive time, or ρ ≥
+    1.
+    Source: Fendick and Whitt (1989).
+
+    >>> round(dispersion_mean_work(arrival_rate=0.8, mean_service_s=1.0, dispersion=1.0), 12)
+    4.0
+    """
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
+    mean_service_s = require_positive(mean_service_s=mean_service_s)
+    dispersion, service_scv = require_non_negative(dispersion=dispersion, service_scv=service_scv)
+    rho = arrival_rate * mean_service_s
+    require(rho < 1, "utilization arrival_rate·mean_service_s", "below 1 for a stable queue", rho)
+    return rho * mean_service_s / (1 - rho) * (dispersion + service_scv) / 2
+
+
+def example() -> SimpleNamespace:
+    """Worked numbers of the text: the bursty stream, the same gaps shuffled, and false alarms."""
+    rng = np.random.default_rng(77)
+    exact = mmpp_mean_time(BURSTY_RATES, switching_generator(BURSTY_LEAVES), 5.0)
+    renewal = _renewal_time(5.0)
+    alarms = _false_alarms(rng, np.full((1, 60), 5.5))
+    drift = np.repeat(np.linspace(3.0, 8.0, 6), 10).reshape(6, 10)
+    pooled, by_rows = _false_alarms(rng, drift.reshape(1, 60)), _false_alarms(rng, drift)
+    return SimpleNamespace(
+        heavy_traffic_time_s=0.2 + dispersion_mean_work(4.0, 0.2, 61.0),
+        heavy_above_peak_s=1 / 12 + dispersion_mean_work(4.0, 1 / 12, 61.0),
+        renewal_time_s=renewal,
+        renewal_error=exact / renewal,
+        paced_p=dispersion_p_value([10, 10, 11, 10, 9, 10, 10, 11, 10, 9]),
+        false_alarm=alarms.mean,
+        false_alarm_pm=alarms.half_width,  # half of the 95% interval
+        drift_alarm=pooled.mean,
+        drift_alarm_pm=pooled.half_width,
+        drift_row_alarm=by_rows.mean,
+        drift_row_alarm_pm=by_rows.half_width,
+    )
+
+
+def _bursty(rng: np.random.Generator, horizon_s: float = 600.0) -> FloatArray:
+    """Arrival times of the two-phase stream of `arrival_models`, 4/s on average."""
+    edges, phases = switching_edges(rng, BURSTY_LEAVES, horizon_s)
+    return modulated_arrivals(rng, edges, np.array(BURSTY_RATES)[phases])
+
+
+def _renewal_time(service_rate: float) -> float:
+    """Mean time in GI/M/1 with the gaps of the two-phase stream, independent: 1/(μ(1−σ))."""
+    q, rates = switching_generator(BURSTY_LEAVES), np.array(BURSTY_RATES)
+    law = np.array([1, 2]) / 3 * rates / 4  # phase at an arrival
+    sigma = 0.5
+    for _ in range(500):  # σ is the gap's Laplace transform at μ(1−σ)
+        killed = np.diag(rates + service_rate * (1 - sigma)) - q
+        sigma = float(law @ np.linalg.solve(killed, rates))
+    return 1 / (service_rate * (1 - sigma))
+
+
+def _false_alarms(rng: np.random.Generator, means: FloatArray, logs: int = 2000) -> MeanEstimate:
+    """How often the dispersion test at the 5% level rejects Poisson counts with the given means."""
+    counts = rng.poisson(means, (logs, *means.shape))
+    index = _per_row_dispersion(counts.reshape(-1, means.shape[-1])).reshape(logs, -1)
+    freedom = means.shape[-1] - 1  # in each row, as in `dispersion_p_value`
+    scatter = np.sort(freedom * index.sum(axis=1))[::-1].tolist()  # those that raise it come first
+    share = (
+        bisect.bisect_left(
+            scatter, 0.05, key=lambda x: chi_square_tail(x, freedom * index.shape[1])
+        )
+        / logs
+    )
+    error = math.sqrt(share * (1 - share) / logs)
+    return MeanEstimate(share, error, 1.96 * error)
+
+
+def figure_shuffled_gaps(figure: Figure) -> None:
+    """The same gaps, shuffled: the coefficient of variation stays, the bursts are gone.
+
+    Twenty minutes of the two-phase stream, counted in windows of 10 s, and the same gaps in random
+    order. Anything computed from the gaps without their order (mean, CV, histogram) is the same for
+    both.
+
+    Alt: Two step charts of requests per 10-second window over twenty minutes. In the upper one the
+    counts jump between about 10 and about 100 and stay there for several windows. In the lower one,
+    with the same gaps shuffled, they scatter around 40 without lasting highs or lows.
+    """
+    rng = np.random.default_rng(10)
+    bursty = _bursty(rng, 1200.0)
+    shuffled = np.concatenate([[0.0], np.cumsum(rng.permutation(np.diff(bursty)))])
+    figure.set_size_inches(5.8, 4.8)
+    panels = figure.subplots(2, 1)
+    for axes, times, name, colour in (
+        (panels[0], bursty, "as they came", "C1"),
+        (panels[1], shuffled, "the same gaps, shuffled", "C2"),
+    ):
+        counts = window_counts(times, 10.0)
+        axes.stairs(
+            counts, np.arange(counts.size + 1) / 6, baseline=None, color=colour, linewidth=1.4
+        )
+        axes.set_title(f"{name}: gap CV {gap_cv(times):.2f}, $I$ = {dispersion_index(counts):.1f}")
+        axes.set(xlim=(0, 20), ylim=(0, 140), xlabel="time [min]", ylabel="requests per 10 s")
+
+
+def check_counts_by_hand() -> None:
+    """Six arrivals in windows of one second, and their dispersion, by hand.
+
+    Source: counts 2 and 3 before the incomplete last window; variance 1/2 over mean 5/2.
+    """
+    times = [10.0, 10.5, 11.0, 11.2, 11.9, 12.5]
+    checks.close("counts", window_counts(times, 1.0), [2, 3])
+    checks.close("dispersion", dispersion_index(window_counts(times, 1.0)), 0.2, rtol=1e-15)
+    checks.close("gap CV", gap_cv([0, 1, 4]), math.sqrt(2) / 2, rtol=1e-15)
+
+
+def check_dispersion_test_published() -> None:
+    """Thirty counts from a textbook on process control give the published statistic and p-value.
+
+    Source: Wetherill and Brown (1991), pp. 212–218, as printed in the manual of the R package qcc
+    (overdispersion test).
+    """
+    counts = [11, 8, 13, 11, 13, 17, 25, 23, 11, 16, 9, 15, 10, 16, 12]
+    counts += [8, 9, 15, 4, 12, 12, 12, 15, 17, 14, 17, 12, 12, 7, 16]
+    checks.close(
+        "variance over mean", dispersion_index(counts), 1.472203, atol=5e-7, kind="published"
+    )
+    checks.close("p-value", dispersion_p_value(counts), 0.048579, atol=5e-7, kind="published")
+
+
+def check_chi_square_tail() -> None:
+    """The tail of χ² is a Poisson sum for even degrees of freedom and the error function for one.
+
+    Source: P(χ² ≥ x) = e^{−x/2}Σ(x/2)^j/j! over j < freedom/2, and erfc(√(x/2)).
+    """
+    for x, freedom in ((0.5, 2), (3.0, 6), (9.0, 6), (700.0, 600), (40.0, 200), (250.0, 40)):
+        half, term, total = x / 2, math.exp(-x / 2), 0.0
+        for j in range(freedom // 2):
+            total += term
+            term *= half / (j + 1)
+        checks.close(
+            f"χ² of {freedom} beyond {x:g}", chi_square_tail(x, freedom), total, rtol=1e-11
+        )
+    for x in (0.01, 1.0, 3.84, 30.0):
+        tail = chi_square_tail(x, 1)
+        checks.close(f"χ² of 1 beyond {x:g}", tail, math.erfc(math.sqrt(x / 2)), rtol=1e-11)
+
+
+def check_false_alarms() -> None:
+    """On Poisson traffic the test at the 5% level raises a false alarm in 5% of logs.
+
+    Source: 2000 simulated logs of 60 windows each, at 5.5 and at 1 arrival per window, and one
+    whose rate moves from 3 to 8 in six steps, tested row by row; binomial standard error.
+    """
+    rng = np.random.default_rng(6)
+    checks.covers("5.5 per window", _false_alarms(rng, np.full((1, 60), 5.5)), 0.05)
+    checks.covers("1 per window", _false_alarms(rng, np.full((1, 60), 1.0)), 0.05)
+    drift = np.repeat(np.linspace(3.0, 8.0, 6), 10).reshape(6, 10)
+    checks.covers("rate that moves, by rows", _false_alarms(rng, drift), 0.05)
+    pooled = _false_alarms(rng, drift.reshape(1, 60)).mean
+    checks.inside("rate that moves, as one row: mostly alarm", pooled, 0.4, 1.0)
+
+
+def check_renewal_limit() -> None:
+    """Independent gaps carry their dispersion in CV²: gamma gaps with k = 1/4 reach 4 in long
+    windows.
+
+    Source: renewal theory, I(∞) = Ca² = 1/k; 28 simulated runs of 250 windows with 200 arrivals
+    each.
+    """
+    rng = np.random.default_rng(12)
+    times = np.cumsum(gamma_times(rng, 1.0, 4.0, (28, 51_000)), axis=1)
+    runs = [dispersion_index(window_counts(run, 200.0)) for run in times]
+    error = float(np.std(runs, ddof=1) / math.sqrt(28))
+    checks.covers("I(200 s)", MeanEstimate(float(np.mean(runs)), error, 0.0), 4.0)
+    checks.close("CV of the gaps", gap_cv(times[0]), 2.0, atol=0.1, kind="simulation")
+
+
+def check_shuffling_removes_the_delay() -> None:
+    """Shuffle the gaps of the bursty stream and the time in system falls from 26 s to 2.5 s at the
+    same gap CV.
+
+    Source: GI/M/1, time 1/(μ(1−σ)) with σ the Laplace transform of the gap at μ(1−σ); one simulated
+    run of 105,000 s, gaps shuffled, standard error from 32 batches.
+    """
+    rng = np.random.default_rng(14)
+    gaps = rng.permutation(np.diff(_bursty(rng, 105_000.0)))
+    services = rng.exponential(0.2, gaps.size)
+    times = batch_means(fifo_waits(np.cumsum(gaps), services) + services)
+    checks.covers("time in system [s]", times, _renewal_time(5.0))
+    ordered = mmpp_mean_time(BURSTY_RATES, switching_generator(BURSTY_LEAVES), 5.0)
+    checks.inside("how many times longer in order", ordered / times.mean, 9.0, 12.0)
+
+
+def check_delay_of_batches() -> None:
+    """For batches at Poisson times the dispersion formula is the Pollaczek–Khinchine mean of whole
+    batches.
+
+    Source: λ_b·E[Y²]/(2(1−ρ)) with Y the work of a batch; one simulated run of 300,000 batches of 1
+    or 5, seen on arrival.
+    """
+    rng, rate, service = np.random.default_rng(15), 0.2, 1.0
+    size_1, size_2 = 3.0, 13.0  # E[B], E[B²] of sizes 1 and 5, equally likely
+    formula = dispersion_mean_work(rate * size_1, service, size_2 / size_1)
+    whole = rate * service**2 * (size_1 + size_2) / (2 * (1 - rate * size_1 * service))
+    checks.close("mean work waiting [s]", formula, whole, rtol=1e-13)
+    arrivals = np.cumsum(rng.exponential(1 / rate, 300_000))
+    work = rng.gamma(rng.choice([1, 5], arrivals.size), service)
+    checks.covers("simulated [s]", batch_means(fifo_waits(arrivals, work)), formula)
+
+
+def check_heavy_traffic() -> None:
+    """The dispersion formula approaches the exact delay of the bursty queue as it saturates.
+
+    Source: matrix-geometric solution of MMPP/M/1 with I(∞) = 61.
+    """
+    q = switching_generator(BURSTY_LEAVES)
+    limit = mmpp_dispersion(math.inf, BURSTY_RATES, q)
+    for rho, tolerance in ((0.8, 0.05), (0.98, 0.01), (0.9998, 1e-4)):
+        service = rho / 4
+        checks.close(
+            f"time in system at ρ = {rho} [s]",
+            service + dispersion_mean_work(4.0, service, limit),
+            mmpp_mean_time(BURSTY_RATES, q, 1 / service),
+            rtol=tolerance,
+        )
+
+
+def check_bad_input_is_refused() -> None:
+    """Unsorted times, windows that do not fit, fractional counts, saturated servers are errors."""
+    checks.raises(
+        "unsorted", window_counts, [0, 2, 1], 0.5, match="arrival_times must be finite, sorted"
+    )
+    checks.raises(
+        "window too long", window_counts, [0, 1, 2], 1.5, match="window_s must be between"
+    )
+    checks.raises("two arrivals", gap_cv, [0, 1], match="arrival_times must be at least three")
+    checks.raises(
+        "half a request", dispersion_index, [1, 0.5], match="counts must be non-negative integers"
+    )
+    checks.raises(
+        "an empty row",
+        dispersion_p_value,
+        [[1, 2], [0, 0]],
+        match="counts must be positive somewhere in every row",
+    )
+    checks.raises(
+        "saturated",
+        dispersion_mean_work,
+        5.0,
+        0.2,
+        1.0,
+        match="below 1 for a stable queue, got 1.0",
+    )
+    checks.raises(
+        "NaN dispersion",
+        dispersion_mean_work,
+        1.0,
+        0.2,
+        math.nan,
+        match="dispersion must be non-negative and finite",
+    )

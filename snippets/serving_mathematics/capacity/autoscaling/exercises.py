@@ -1,0 +1,254 @@
+"""Solutions to the exercises of Autoscaling: draining on time, ramps, keep-alive and a safe target.
+
+Each solves for the setting that meets a goal: a fleet that clears a backlog by a deadline, (λ +
+B/T)/μ; a target that leaves room for growth during start-up, 1/(1 + rD); a keep-alive that makes
+cold starts rare, ln(1/q)/λ with q = p/(p + (1 + λD)(1 − p)), and its price, 1 − p/(1 + λD); a
+target that is safe up to the edge of the tolerance band.
+
+Assumes: fluid flow in the first two, Poisson arrivals with service much shorter than the gaps in
+the third, M/M/c in the fourth.
+
+Source: balance of flows; the exponential distribution; Erlang (1917); Kubernetes,
+Tolerances.isWithin.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+
+from serving_mathematics.capacity.autoscaling.cold_starts import cold_start
+from serving_mathematics.capacity.autoscaling.server_staffing import safety_factor
+from serving_mathematics.core.fleet.scaling_rules import HPA_TOLERANCE, hpa_replicas
+from serving_mathematics.core.queues.erlang import erlang_c
+from serving_mathematics.core.queues.queue_simulator import MeanEstimate
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
+
+HINTS = {
+    "replicas_to_drain": (
+        "Two flows must be carried at once: the load that keeps coming, and the backlog spread "
+        "over the deadline. Round up, but not because of a rounding error in the last digit."
+    ),
+    "target_for_ramp": (
+        "When the order takes effect, the load has grown by r·D times its value at the order. "
+        "The replicas ordered for load/target must just carry that; 1 − rD is right only for "
+        "small rD."
+    ),
+    "keep_alive": (
+        "Look at a cycle, from one cold start to the next: 1 + λD requests find no replica ready "
+        "on average, and then as many are warm as gaps in a row are shorter than the keep-alive. "
+        "Paid time is the start-up and, of each later gap, what the keep-alive covers."
+    ),
+    "hottest_target": (
+        "Invert Erlang C for the load at the edge of the band first. The fleet may run there "
+        "for ever, so the target is lower than that utilization, by the factor 1 + tolerance."
+    ),
+}
+
+
+def replicas_to_drain(
+    arrival_rate: float, replica_rate: float, backlog: float, drain_s: float
+) -> int:
+    """Fewest ready replicas that serve the load and clear a backlog within a time: ⌈(λ + B/T)/μ⌉.
+
+    arrival_rate: λ [1/s]. replica_rate: μ [1/s]. backlog: B, waiting requests. drain_s: T [s].
+    Raises ValueError on a negative load or backlog, or a rate or time that is not positive.
+
+    >>> replicas_to_drain(arrival_rate=15.0, replica_rate=1.0, backlog=300.0, drain_s=60.0)
+    20
+    """
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
+    replica_rate = require_positive(replica_rate=replica_rate)
+    backlog = require_non_negative(backlog=backlog)
+    drain_s = require_positive(drain_s=drain_s)
+    return math.ceil(round((arrival_rate + backlog / drain_s) / replica_rate, 9))
+
+
+def target_for_ramp(growth_per_s: float, delay_s: float) -> float:
+    """Highest target utilization at which a steady ramp never finds the fleet too small: 1/(1 +
+    rD).
+
+    growth_per_s: r, growth of the load per second as a share of the load at the time of an order.
+    delay_s: D, from the reading of the metric to readiness [s]. Raises ValueError on negative
+    input.
+
+    >>> round(target_for_ramp(growth_per_s=1 / 600, delay_s=200.0), 6)  # doubles in ten minutes
+    0.75
+    """
+    growth_per_s, delay_s = require_non_negative(growth_per_s=growth_per_s, delay_s=delay_s)
+    return 1 / (1 + growth_per_s * delay_s)
+
+
+def keep_alive(
+    arrival_rate: float, cold_share: float, startup_s: float = 0.0
+) -> tuple[float, float]:
+    """How long an idle replica must be kept so that few requests find it not ready, and what that
+    costs.
+
+    arrival_rate: λ of a Poisson stream whose service is short against its gaps [1/s]. cold_share:
+    largest share p of requests that may find no ready replica, those that come while it starts
+    among them, in (0, 1). startup_s: D, from the first request to readiness [s]. The replica is
+    kept for K after each request, and after it has become ready. Returns (K [s], share of the time
+    for which it is paid, start-up included). Raises ValueError on input outside these ranges.
+
+    With q = e^{−λK} a cycle has 1 + λD late requests and (1 − q)/q warm ones.
+
+    >>> seconds, paid = keep_alive(arrival_rate=1 / 600, cold_share=0.1, startup_s=180.0)
+    >>> round(seconds), round(paid, 4)
+    (1525, 0.9231)
+    """
+    arrival_rate = require_positive(arrival_rate=arrival_rate)
+    cold_share = require_in("(0, 1)", cold_share=cold_share)
+    startup_s = require_non_negative(startup_s=startup_s)
+    late = 1 + arrival_rate * startup_s
+    ends = cold_share / (cold_share + late * (1 - cold_share))
+    return -math.log(ends) / arrival_rate, 1 - cold_share / late
+
+
+def hottest_target(
+    replicas: int, wait_probability: float, *, tolerance: float = HPA_TOLERANCE
+) -> float:
+    """Highest target utilization with which a fleet of one-slot replicas meets a waiting
+    probability at every load at which the HPA leaves it alone, which is up to (1 +
+    tolerance)·target.
+
+    replicas: n. wait_probability: in (0, 1). tolerance: non-negative.
+    Raises ValueError on input outside these ranges. Erlang C is inverted by bisection.
+
+    >>> round(hottest_target(1, wait_probability=0.55), 9)  # C(1, ρ) = ρ, so 0.55/1.1
+    0.5
+    """
+    replicas = require_positive_integer(replicas=replicas)
+    wait_probability = require_in("(0, 1)", wait_probability=wait_probability)
+    tolerance = require_non_negative(tolerance=tolerance)
+    low, high = 0.0, float(replicas)
+    for _ in range(60):
+        middle = (low + high) / 2
+        if middle < replicas and erlang_c(replicas, middle) <= wait_probability:
+            low = middle
+        else:
+            high = middle
+    return low / replicas / (1 + tolerance)
+
+
+def example() -> SimpleNamespace:
+    """Answers that the page prints beside an exercise."""
+    return SimpleNamespace(
+        kept_at_once_s=keep_alive(1 / 600, 0.1)[0],
+        kept_with_startup_s=keep_alive(1 / 600, 0.1, 180.0)[0],
+    )
+
+
+def check_draining_on_time() -> None:
+    """The backlog of a cold start is gone in time with the count found, and not with one fewer.
+
+    Source: cold_start for the drain time of a given fleet, the inverse problem.
+    """
+    for rate, deadline in ((150.0, 200.0), (150.0, 300.0), (137.0, 60.0)):
+        backlog = cold_start(rate, 10.0, 10, 120.0, 100)[0]
+        count = replicas_to_drain(rate, 10.0, backlog, deadline)
+        drains = [cold_start(rate, 10.0, 10, 120.0, c)[1] for c in (count - 1, count)]
+        checks.holds(
+            f"λ = {rate:g}, T = {deadline:g} s: {count} replicas",
+            drains[0] > deadline >= drains[1] * (1 - 1e-12),
+            got=f"{drains[1]:.4g} s, with one fewer {drains[0]:.4g} s",
+        )
+
+
+def check_ramp_needs_headroom() -> None:
+    """On a linear ramp, a fleet sized late at the target found is just large enough, and a hotter
+    one is not.
+
+    Source: fluid on a ramp from load 1, ordering load/target at each instant, ready D later.
+    """
+    growth, delay = 1 / 400, 180.0
+    target = target_for_ramp(growth, delay)
+    time = np.linspace(0.0, 2000.0, 4001)
+    load = 1 + growth * time
+    ordered_at = np.maximum(time - delay, 0.0)
+    for label, factor, expected in (("at the target", 1.0, 0.0), ("2% hotter", 1.02, 1.0)):
+        ready = (1 + growth * ordered_at) / (target * factor)
+        short = float(np.any(load > ready + 1e-9))
+        checks.close(f"{label}: overloaded at some time", short, expected)
+    checks.close("tightest at the start of the ramp", load[360] * target, 1.0, rtol=1e-12)
+
+
+def _cycles(arrivals: list[float], kept: float, startup: float) -> list[tuple[float, ...]]:
+    """Requests, late ones, length [s] and paid time [s] of every cycle of a replica, from one cold
+    start to the next."""
+    cycles: list[tuple[float, ...]] = []
+    began, ready, last, requests, late = arrivals[0], arrivals[0] + startup, 0.0, 0, 0
+    for now in arrivals:
+        if requests and now > max(ready, last) + kept:  # it was let go
+            cycles.append((requests, late, now - began, max(ready, last) + kept - began))
+            began, ready, requests, late = now, now + startup, 0, 0
+        requests += 1
+        late += now < ready or now == began
+        last = now
+    return cycles
+
+
+def check_keep_alive_costs_what_it_saves() -> None:
+    """To warm 90% of Poisson requests one pays for 90% of the time if a replica starts at once, and
+    for more if requests also come while it starts.
+
+    Source: 60,000 requests one after the other through a replica that starts, is kept and is let
+    go; cycles from one cold start to the next are independent.
+    """
+    rng = np.random.default_rng(90)
+    for rate, cold, startup in ((1 / 600, 0.1, 0.0), (1 / 600, 0.1, 180.0), (0.02, 0.01, 200.0)):
+        seconds, paid = keep_alive(rate, cold, startup)
+        cycles = _cycles(np.cumsum(rng.exponential(1 / rate, 60_000)).tolist(), seconds, startup)
+        counts, late, length, bill = np.array(cycles).T
+        for label, got, over, expected in (
+            ("late share", late, counts, cold),
+            ("paid share", bill, length, paid),
+        ):
+            ratio = float(got.sum() / over.sum())
+            error = float((got - ratio * over).std(ddof=1)) / float(over.mean())
+            error /= math.sqrt(len(cycles))
+            estimate = MeanEstimate(ratio, error, 1.96 * error)
+            where = f"one request in {1 / rate:g} s, start-up {startup:g} s"
+            checks.covers(f"{label}, {where}", estimate, expected)
+
+
+def check_hottest_target_is_safe_across_the_band() -> None:
+    """At the edge of the band the fleet still meets its waiting probability, and just beyond the
+    HPA grows.
+
+    Source: Erlang C at the edge; the HPA rule itself; Halfin and Whitt's limit for 2500 replicas.
+    """
+    for replicas, probability in ((4, 0.2), (30, 0.2), (30, 0.05)):
+        target = hottest_target(replicas, probability)
+        load = target * (1 + HPA_TOLERANCE) * replicas
+        checks.close(
+            f"C at the edge, n = {replicas}", erlang_c(replicas, load), probability, rtol=1e-9
+        )
+        edge = 1 + HPA_TOLERANCE
+        grows = [
+            hpa_replicas(replicas, target * edge * f, target) > replicas for f in (0.999, 1.001)
+        ]
+        checks.equal(f"HPA grows below, above the edge, n = {replicas}", grows, [False, True])
+    load = hottest_target(2500, 0.2, tolerance=0.0) * 2500
+    checks.close("β for 2500", (2500 - load) / math.sqrt(load), safety_factor(0.2), atol=0.01)
+
+
+def check_bad_input_is_refused() -> None:
+    """Backlogs of NaN, ramps that shrink, certainties and fractional fleets are errors."""
+    checks.raises(
+        "NaN backlog", replicas_to_drain, 1.0, 1.0, math.nan, 1.0, match="backlog must be"
+    )
+    checks.raises("negative growth", target_for_ramp, -0.1, 10.0, match="growth_per_s must be")
+    checks.raises("never cold", keep_alive, 1.0, 0.0, match="cold_share must be in (0, 1), got 0.0")
+    checks.raises("no time", keep_alive, 1.0, 0.5, -1.0, match="startup_s must be non-negative")
+    checks.raises(
+        "half a replica", hottest_target, 0.5, 0.2, match="replicas must be a positive integer"
+    )

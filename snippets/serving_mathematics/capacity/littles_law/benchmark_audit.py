@@ -1,0 +1,394 @@
+"""A published benchmark prints three numbers of which two determine the third: N = X(R + Z).
+
+N connections that each send, wait R, pause Z and send again complete X requests per second, and
+each of the N is at every moment either waiting or pausing: N = XR + XZ. A report whose X(R + Z) is
+not its N contradicts itself. Less: time passed in no number it prints. More: the latency contains
+time that was never spent on these connections. Percentiles bound R, and so they bound XR.
+
+Assumes: one request at a time on a connection; X, R and Z measured over the same requests.
+
+Source: Denning and Buzen (1978) for the response time law; the reports are cited where they stand.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Verdict = Literal["consistent", "time missing", "too many in flight"]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a report's numbers imply about each other."""
+
+    in_flight: float  # XR, requests that the printed latency accounts for
+    ratio: float  # X(R + Z)/N, 1 when the report is consistent
+    cycle_s: float  # N/X, time from one request of a connection to its next [s]
+    missing_s: float  # N/X − R − Z, part of the cycle in no printed number; negative: counted twice
+    verdict: Verdict
+    finding: str  # the verdict in a sentence with its numbers
+
+
+def audit_benchmark(
+    concurrency: float,
+    throughput_per_s: float,
+    mean_latency_s: float,
+    *,
+    think_time_s: float = 0.0,
+    tolerance: float = 0.02,
+) -> Audit:
+    """Whether concurrency, throughput and mean latency can belong to one run, and how far off.
+
+    concurrency: N connections or virtual users. throughput_per_s: X [1/s]. mean_latency_s: R [s].
+    think_time_s: Z, pause that the generator was told to make [s]. tolerance: largest |X(R + Z)/N −
+    1| that still counts as consistent, for rounding and the edges of the run.
+    Raises ValueError on a non-positive N, X or R, a negative Z, or a tolerance outside (0, 1).
+
+    >>> audit = audit_benchmark(concurrency=10, throughput_per_s=100, mean_latency_s=0.08)
+    >>> audit.verdict, round(audit.ratio, 9), round(audit.missing_s, 9)
+    ('time missing', 0.8, 0.02)
+    """
+    concurrency, throughput_per_s, mean_latency_s = require_positive(
+        concurrency=concurrency, throughput_per_s=throughput_per_s, mean_latency_s=mean_latency_s
+    )
+    think_time_s = require_non_negative(think_time_s=think_time_s)
+    tolerance = require_in("(0, 1)", tolerance=tolerance)
+    cycle = concurrency / throughput_per_s
+    ratio = (mean_latency_s + think_time_s) / cycle
+    missing = cycle - mean_latency_s - think_time_s
+    verdict: Verdict = "consistent"
+    if ratio < 1 - tolerance:
+        verdict = "time missing"
+    elif ratio > 1 + tolerance:
+        verdict = "too many in flight"
+    kept, span, limit = ratio * concurrency, _duration(cycle), _duration(cycle - think_time_s)
+    finding = {
+        "consistent": f"{kept:.4g} of {concurrency:g} accounted for: the numbers agree",
+        "time missing": f"{kept:.4g} of {concurrency:g} accounted for: {_duration(missing)} of each"
+        f" cycle of {span} are in no number of the report",
+        "too many in flight": f"{kept:.4g} in flight where {concurrency:g} can be: the mean is"
+        f" {limit} at most, not {_duration(mean_latency_s)}",
+    }[verdict]
+    return Audit(throughput_per_s * mean_latency_s, ratio, cycle, missing, verdict, finding)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in the unit that suits them, with three digits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if abs(seconds) >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def mean_latency_bounds(
+    probabilities: npt.ArrayLike, latencies_s: npt.ArrayLike, longest_s: float
+) -> tuple[float, float]:
+    """Least and greatest mean that printed percentiles leave possible [s].
+
+    probabilities: of the percentiles, increasing, in (0, 1), shape (k,), such as (0.5, 0.95, 0.99).
+    latencies_s: the percentiles [s], non-decreasing, same shape. longest_s: the longest latency, or
+    the length of the run, which no latency exceeds [s].
+    Returns (least, greatest): every request at the lower, or at the upper, end of its bracket.
+    Raises ValueError on other input.
+
+    >>> least, greatest = mean_latency_bounds([0.5, 0.9], [0.1, 0.2], longest_s=1.0)
+    >>> round(least, 9), round(greatest, 9)
+    (0.06, 0.23)
+    """
+    longest_s = as_number(longest_s=longest_s)
+    shares, quantiles = (
+        as_floats(probabilities=probabilities),
+        as_floats(latencies_s=latencies_s),
+    )
+    require(
+        shares.ndim == 1
+        and shares.size > 0
+        and np.all((shares > 0) & (shares < 1))
+        and np.all(np.diff(shares) > 0),
+        "probabilities",
+        "an increasing series in (0, 1)",
+        shares,
+    )
+    require(
+        quantiles.shape == shares.shape
+        and np.all((quantiles >= 0) & (quantiles < math.inf))
+        and np.all(np.diff(quantiles) >= 0),
+        "latencies_s",
+        f"{shares.size} non-decreasing, finite times",
+        quantiles,
+    )
+    require(
+        float(quantiles[-1]) <= longest_s < math.inf,
+        "longest_s",
+        f"finite and at least {quantiles[-1]}",
+        longest_s,
+    )
+    weights = np.diff(np.concatenate(([0.0], shares, [1.0])))
+    least = float(weights @ np.concatenate(([0.0], quantiles)))
+    return least, float(weights @ np.concatenate((quantiles, [longest_s])))
+
+
+@dataclass(frozen=True)
+class Report:
+    """One line of a published benchmark."""
+
+    label: str
+    connections: int
+    throughput_per_s: float
+    mean_latency_s: float
+
+
+WRK_114 = (  # wrk issue 114 (2014): one connection, "x" and "r_bad" of runs of a nominal second
+    Report("wrk #114, run 1", 1, 17_924.0, 42.85e-6),
+    Report("run 2", 1, 18_963.0, 43.22e-6),
+    Report("run 3", 1, 19_038.0, 42.30e-6),
+    Report("run 4", 1, 19_026.0, 41.61e-6),
+    Report("run 5", 1, 18_698.0, 42.83e-6),
+)
+WRK_114_PRINTED = (0.768043, 0.819581, 0.805307, 0.791672, 0.800835)  # the issue's own N_bad
+WRK_114_RECOUNTED_S = 46.00e-6  # [s]; its run 1 with the mean over every latency, N = 0.824504
+WRK_CORRECTED = (  # one connection, means after wrk's correction for coordinated omission
+    Report("wrk #438, run 1", 1, 5_043.27, 6.04e-3),  # wrk issue 438 (2020)
+    Report("wrk #438, run 2", 1, 5_006.85, 487.51e-6),
+    Report("wrk #99", 1, 726.37, 2.53),  # wrk issue 99 (2014), server frozen for 5 of 10 s
+)
+AB_COMPUTED = Report("ab", 1000, 7_039.28, 142.060e-3)  # ApacheBench's "mean"; gist 5665941
+ECHO_REQUESTS = 1000  # requests per level of the echo-server table; Vultr
+ECHO_LEVELS = (  # nominal concurrency, requests/s, p50, p95, p99 [ms]; Vultr
+    (100, 1006.0, 40.66, 109.12, 134.01),
+    (250, 945.0, 13.49, 52.32, 67.23),
+    (500, 912.0, 11.33, 19.33, 23.08),
+    (1000, 892.0, 11.59, 20.94, 26.43),
+)
+
+
+def _echo_in_flight(level: tuple[float, ...]) -> tuple[float, float]:
+    """Least and greatest mean number in flight at a level of the echo-server table."""
+    _, throughput, *quantiles_ms = level
+    run_s = ECHO_REQUESTS / throughput
+    bounds = mean_latency_bounds((0.5, 0.95, 0.99), np.divide(quantiles_ms, 1e3), run_s)
+    return throughput * bounds[0], throughput * bounds[1]
+
+
+def _back_filled_mean(run_s: float, requests: int, stall_s: float) -> float:
+    """Mean after one stall in a run is filled back, at the run's mean interval, as wrk does it."""
+    interval = run_s / requests
+    added = np.arange(stall_s - interval, interval, -interval)
+    return (run_s + float(added.sum())) / (requests + added.size)
+
+
+def example() -> SimpleNamespace:
+    """The numbers quoted in the text."""
+    first = WRK_114[0]
+    audit = audit_benchmark(1, first.throughput_per_s, first.mean_latency_s)
+    recounted = audit_benchmark(1, first.throughput_per_s, WRK_114_RECOUNTED_S)
+    inflated, _, frozen = (
+        audit_benchmark(r.connections, r.throughput_per_s, r.mean_latency_s) for r in WRK_CORRECTED
+    )
+    least, greatest = _echo_in_flight(ECHO_LEVELS[-1])
+    return SimpleNamespace(
+        wrk_in_flight=audit.in_flight,
+        wrk_cycle_us=audit.cycle_s * 1e6,
+        wrk_missing_us=audit.missing_s * 1e6,
+        wrk_missing_percent=100 * (1 - audit.ratio),
+        wrk_finding=audit.finding,
+        recounted_in_flight=recounted.in_flight,
+        recounted_missing_us=recounted.missing_s * 1e6,
+        wrong_mean_us=(WRK_114_RECOUNTED_S - first.mean_latency_s) * 1e6,
+        corrected_in_flight=inflated.in_flight,
+        corrected_limit_us=inflated.cycle_s * 1e6,
+        corrected_finding=inflated.finding,
+        frozen_in_flight=frozen.in_flight,
+        backfilled_mean_ms=1e3 * _back_filled_mean(5047 / 5043.27, 5047, 0.11718),
+        echo_least=least,
+        echo_greatest=greatest,
+        echo_greatest_percent=100 * greatest / 1000,
+        echo_run_s=ECHO_REQUESTS / ECHO_LEVELS[-1][1],
+    )
+
+
+def figure_published_reports(figure: Figure) -> None:
+    """What published numbers imply was in flight, over what the report says was: only 1 is
+    possible.
+
+    Left of 1, time is missing from the report; right of 1, the latency holds time that these
+    connections never spent. Bars: the range that printed percentiles leave.
+
+    Alt: Dot plot with one row per published run and the ratio of implied to stated concurrency on a
+    logarithmic axis. Five runs of wrk issue 114 lie between 0.77 and 0.82, left of the line at 1.
+    Three runs with corrected latencies lie right of it at 2.4, 30 and 1838. Ranges of the
+    echo-server levels: 0.24 to 0.85 at a stated 100, falling to 0.006 to 0.02 at 1000.
+    """
+    figure.set_size_inches(5.8, 4.2)
+    axes = figure.subplots()
+    labels, row = [], 0
+    for reports, colour in ((WRK_114, "C0"), (WRK_CORRECTED, "C3")):
+        for report in reports:
+            ratio = report.throughput_per_s * report.mean_latency_s / report.connections
+            axes.semilogx(ratio, row, "o", color=colour)
+            axes.annotate(
+                f"{ratio:.3g}" if ratio < 1000 else f"{ratio:.0f}",
+                (ratio, row),
+                xytext=(8 if colour == "C3" else -8, 0),
+                textcoords="offset points",
+                color=colour,
+                va="center",
+                ha="left" if colour == "C3" else "right",
+            )
+            labels.append(report.label)
+            row += 1
+    for level in ECHO_LEVELS:
+        least, greatest = np.divide(_echo_in_flight(level), level[0])
+        axes.plot([least, greatest], [row, row], color="C1", linewidth=5, solid_capstyle="butt")
+        labels.append(f"echo server, N = {level[0]}")
+        row += 1
+    axes.axvline(1, color="C4", linewidth=1.2)
+    axes.annotate(
+        "time missing", (0.8, -0.75), color="C4", ha="right", va="center", annotation_clip=False
+    )
+    axes.annotate(
+        "impossible", (1.25, -0.75), color="C4", ha="left", va="center", annotation_clip=False
+    )
+    axes.set(
+        xlim=(3e-3, 2e4),
+        ylim=(row - 0.4, -1.2),
+        yticks=range(row),
+        yticklabels=labels,
+        xlabel="implied / stated concurrency [1]",
+        ylabel="published run",
+    )
+    axes.grid(visible=False, axis="y")
+    axes.minorticks_off()
+
+
+def check_one_connection_that_holds_three_quarters() -> None:
+    """17,924 requests per second at 42.85 µs on one connection keep 0.768 in flight, not 1.
+
+    Source: wrk issue 114, which prints N = XR of its runs itself, for the reported means and, in
+    run 1, for the mean recounted over all latencies.
+    """
+    for report, printed in zip(WRK_114, WRK_114_PRINTED, strict=True):
+        audit = audit_benchmark(1, report.throughput_per_s, report.mean_latency_s)
+        checks.close(report.label, audit.in_flight, printed, atol=6e-7, kind="published")
+    recounted = audit_benchmark(1, 17_924.0, WRK_114_RECOUNTED_S)
+    checks.close("recounted", recounted.in_flight, 0.824504, atol=6e-7, kind="published")
+    checks.equal("verdict on the recount", recounted.verdict, "time missing")
+
+
+def check_a_mean_computed_from_the_law_always_passes() -> None:
+    """ApacheBench's mean time per request is N/X itself, so it can prove nothing.
+
+    Source: an output with 1,000 connections, 7,039.28 requests per second and 142.060 ms: equal to
+    all digits, which no measured mean is.
+    """
+    audit = audit_benchmark(
+        AB_COMPUTED.connections, AB_COMPUTED.throughput_per_s, AB_COMPUTED.mean_latency_s
+    )
+    checks.close("N/X [ms]", audit.cycle_s * 1e3, 142.060, atol=5e-4, kind="published")
+    checks.equal("verdict", audit.verdict, "consistent")
+
+
+def check_missing_time_closes_the_cycle() -> None:
+    """The time that is missing from a report is the think time that would make it true.
+
+    Source: N = X(R + Z) solved for Z by hand: 1/17,924 s − 42.85 µs = 12.941 µs.
+    """
+    audit = audit_benchmark(1, 17_924.0, 42.85e-6)
+    checks.close("missing [µs]", audit.missing_s * 1e6, 12.941, atol=5e-4)
+    repaired = audit_benchmark(1, 17_924.0, 42.85e-6, think_time_s=audit.missing_s)
+    checks.close("ratio with that pause", repaired.ratio, 1.0, rtol=1e-12)
+    checks.equal("verdict with that pause", repaired.verdict, "consistent")
+
+
+def check_corrected_latencies_do_not_fit_the_connections() -> None:
+    """Latencies corrected for coordinated omission put 30 and 1,838 requests on one connection.
+
+    Source: XR by hand from wrk issues 438 (5043.27 × 6.04 ms) and 99 (726.37 × 2.53 s).
+    """
+    first, _, frozen = (
+        audit_benchmark(r.connections, r.throughput_per_s, r.mean_latency_s) for r in WRK_CORRECTED
+    )
+    checks.close("issue 438", first.in_flight, 30.461, atol=5e-4)
+    checks.close("issue 99", frozen.in_flight, 1837.716, atol=5e-4)
+    checks.equal("verdict", first.verdict, "too many in flight")
+
+
+def check_one_stall_explains_the_corrected_mean() -> None:
+    """One stall of 117.18 ms, filled back at the mean interval, makes the mean of issue 438.
+
+    Source: wrk issue 438: 5,047 requests at 5,043.27 per second, maximum 117.18 ms, mean 6.04 ms;
+    the rule is `stats_correct` in wrk's source. Other stalls of the run are unknown, hence 10%.
+    """
+    filled = _back_filled_mean(5047 / 5043.27, 5047, 0.11718)
+    checks.close("mean [ms]", filled * 1e3, 6.04, rtol=0.1, kind="published")
+    by_hand = (1.0 + 0.45 + 0.35 + 0.25 + 0.15) / (10 + 4)  # a stall of 0.55 s, 0.1 s apart
+    checks.close("ten requests, by hand [s]", _back_filled_mean(1.0, 10, 0.55), by_hand, rtol=1e-12)
+
+
+def check_percentiles_bound_the_number_in_flight() -> None:
+    """At a stated concurrency of 1,000, the echo table's percentiles allow at most 25 in flight.
+
+    Source: by hand, 0.45 × 11.59 + 0.04 × 20.94 + 0.01 × 26.43 ms from below, and 0.5 × 11.59 +
+    0.45 × 20.94 + 0.04 × 26.43 + 0.01 × 1121.08 ms from above, times 892 per second.
+    """
+    least, greatest = _echo_in_flight(ECHO_LEVELS[-1])
+    below = 0.45 * 11.59 + 0.04 * 20.94 + 0.01 * 26.43
+    above = 0.5 * 11.59 + 0.45 * 20.94 + 0.04 * 26.43 + 0.01 * 1e6 / 892
+    checks.close("least", least, below * 0.892, rtol=1e-12)
+    checks.close("greatest", greatest, above * 0.892, rtol=1e-12)
+    checks.inside("greatest", greatest, 24.0, 25.0, kind="identity")
+
+
+def check_bounds_hold_on_samples() -> None:
+    """The bounds enclose the true mean of any latencies, and the tightest cases reach them.
+
+    Source: 200 random samples of heavy-tailed latencies, percentiles counted on the sample itself.
+    """
+    rng = np.random.default_rng(17)
+    samples = np.sort(rng.pareto(1.2, (200, 1000)), axis=1)
+    ranks = (500, 950, 990)  # a share 0.5 of the sample lies at or below its 500th value
+    outside = 0
+    for sample in samples:
+        least, greatest = mean_latency_bounds(
+            (0.5, 0.95, 0.99), sample[np.subtract(ranks, 1)], float(sample[-1])
+        )
+        outside += not least <= sample.mean() <= greatest
+    checks.equal("samples whose mean is outside", outside, 0)
+    constant = mean_latency_bounds((0.25,), (3.0,), 3.0)
+    checks.close("constant latency, bounds", constant, (2.25, 3.0))
+
+
+def check_bad_input_is_refused() -> None:
+    """No connections, NaN latencies, unordered percentiles and impossible maxima are errors."""
+    checks.raises("N = 0", audit_benchmark, 0, 1.0, 1.0, match="concurrency must be positive")
+    checks.raises("NaN", audit_benchmark, 1, 1.0, math.nan, match="mean_latency_s must be positive")
+    checks.raises(
+        "p99 below p50",
+        mean_latency_bounds,
+        (0.5, 0.99),
+        (0.2, 0.1),
+        1.0,
+        match="latencies_s must be 2 non-decreasing",
+    )
+    checks.raises(
+        "maximum below p99", mean_latency_bounds, (0.99,), (0.2,), 0.1, match="longest_s must be"
+    )

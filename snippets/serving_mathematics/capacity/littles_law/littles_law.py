@@ -1,0 +1,375 @@
+"""The mean number inside any box is the rate of arrivals times the mean time inside: L = λW.
+
+Request i is inside during [A_i, D_i), so the number inside is N(t) = Σ 1{A_i ≤ t < D_i}. Summed
+over time, the area under N(t) is L·T; summed over requests, it is n·W; with λ = n/T the two sums of
+one area are the law. In a window [s, e) the law is exact when every request counts with the time
+that it spends inside the window, (min(D_i, e) − max(A_i, s))⁺.
+
+Assumes: nothing but a box whose entries and exits are both seen. In the limit of a long window:
+that λ and W exist.
+
+Source: Little (1961); Stidham (1974) for the proof on one sample path; Kim and Whitt (2013) for
+finite windows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_all_finite,
+    require_finite,
+    require_non_negative,
+    require_shape,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class WindowAverages:
+    """What a log shows of a window, as mean numbers in flight; arrays when it has replications."""
+
+    in_flight: FloatArray  # the area under N(t) over the window length: the truth about the window
+    carried_in: FloatArray  # the part of it due to requests that were already inside when it opened
+    truncated: FloatArray  # λW over the arrivals in the window, each cut off at its end
+    full: FloatArray  # λW over the same arrivals with the whole of their sojourns
+    completed: FloatArray  # XW over those of them that also left within the window
+
+
+def mean_in_flight(arrival_rate: float, mean_sojourn_s: float) -> float:
+    """Mean number of requests inside a box, L = λW.
+
+    arrival_rate: λ, requests that enter the box [1/s]. mean_sojourn_s: W, mean time that they spend
+    in it [s]. Raises ValueError on a negative or infinite argument.
+
+    >>> mean_in_flight(arrival_rate=20.0, mean_sojourn_s=1.5)
+    30.0
+    """
+    arrival_rate, mean_sojourn_s = require_non_negative(
+        arrival_rate=arrival_rate, mean_sojourn_s=mean_sojourn_s
+    )
+    return arrival_rate * mean_sojourn_s
+
+
+def number_in_system(
+    arrival_times: npt.ArrayLike, departure_times: npt.ArrayLike, at: npt.ArrayLike
+) -> npt.NDArray[np.int64]:
+    """Number of requests inside at each of many instants, N(t) = #{A_i ≤ t} − #{D_i ≤ t}.
+
+    arrival_times, departure_times: A_i and D_i ≥ A_i [s], shape (n,), in any order; math.inf for a
+    request that has not left. at: instants t [s], any shape. Two binary searches per instant, so a
+    million requests on a grid take milliseconds. Returns counts in the shape of `at`. Raises
+    ValueError on mismatched shapes, a departure before its arrival, or NaN.
+
+    >>> number_in_system([0, 1, 2, 3], [4, 5, 6, 9], at=[0.0, 3.5, 4.0, 9.0]).tolist()
+    [1, 4, 3, 0]
+    """
+    arrivals, departures = _sojourns(arrival_times, departure_times)
+    require(arrivals.ndim == 1, "arrival_times", "of shape (n,)", arrivals.shape)
+    instants = as_floats(at=at)
+    require(not np.any(np.isnan(instants)), "at", "free of NaN", instants)
+    entered = np.searchsorted(np.sort(arrivals), instants, side="right")
+    left = np.searchsorted(np.sort(departures), instants, side="right")
+    return np.asarray(entered - left, dtype=np.int64)
+
+
+def area_under_number(
+    arrival_times: npt.ArrayLike, departure_times: npt.ArrayLike, start_s: float, end_s: float
+) -> float:
+    """Area under N(t) over a window, summed over time: each level of N times how long it lasted
+    [request·s].
+
+    arrival_times, departure_times: as for `number_in_system`. start_s, end_s: the window [s].
+    Raises ValueError as `number_in_system`, and when the window is empty.
+
+    >>> area_under_number([0, 1, 2, 3], [4, 5, 6, 9], start_s=0.0, end_s=6.0)
+    15.0
+    """
+    start_s, end_s = as_number(start_s=start_s, end_s=end_s)
+    arrivals, departures = _sojourns(arrival_times, departure_times)
+    _window(start_s, end_s)
+    events = np.concatenate(([start_s, end_s], arrivals.ravel(), departures.ravel()))
+    edges = np.unique(np.clip(events, start_s, end_s))
+    return float(number_in_system(arrivals, departures, edges[:-1]) @ np.diff(edges))
+
+
+def time_in_window(
+    arrival_times: npt.ArrayLike, departure_times: npt.ArrayLike, start_s: float, end_s: float
+) -> FloatArray:
+    """Time that each request spends inside both the box and the window, (min(D, e) − max(A, s))⁺
+    [s].
+
+    arrival_times, departure_times: as for `number_in_system`, or (r, n) for r replications. Returns
+    the same shape; the sum over requests is the area under N(t). Raises ValueError as
+    `area_under_number`.
+
+    >>> time_in_window([0, 1, 2, 3], [4, 5, 6, 9], start_s=0.0, end_s=6.0).tolist()
+    [4.0, 4.0, 4.0, 3.0]
+    """
+    start_s, end_s = as_number(start_s=start_s, end_s=end_s)
+    arrivals, departures = _sojourns(arrival_times, departure_times)
+    _window(start_s, end_s)
+    inside = np.minimum(departures, end_s) - np.maximum(arrivals, start_s)
+    return np.asarray(np.maximum(inside, 0.0))
+
+
+def window_averages(
+    arrival_times: npt.ArrayLike, departure_times: npt.ArrayLike, start_s: float, end_s: float
+) -> WindowAverages:
+    """What happened in a window, and the three values of λW that a log of it can give.
+
+    arrival_times, departure_times: as for `time_in_window`. A request belongs to the window when it
+    arrived in [s, e). Returns means per replication, or 0-d arrays for one path: in_flight =
+    truncated + carried_in always, completed ≤ truncated ≤ full, and all of them agree when the box
+    is empty at both ends. Raises ValueError as `time_in_window`.
+
+    >>> log = window_averages([0, 1, 2, 3], [4, 5, 6, 9], start_s=0.0, end_s=6.0)
+    >>> float(log.in_flight), float(log.truncated), float(log.full), float(log.completed)
+    (2.5, 2.5, 3.0, 2.0)
+    """
+    start_s, end_s = as_number(start_s=start_s, end_s=end_s)
+    arrivals, departures = _sojourns(arrival_times, departure_times)
+    inside = time_in_window(arrivals, departures, start_s, end_s)
+    length = end_s - start_s
+    arrived = (arrivals >= start_s) & (arrivals < end_s)
+    left = arrived & (departures <= end_s)
+    return WindowAverages(
+        in_flight=inside.sum(axis=-1) / length,
+        carried_in=np.where(arrived, 0.0, inside).sum(axis=-1) / length,
+        truncated=np.where(arrived, inside, 0.0).sum(axis=-1) / length,
+        full=(departures - arrivals).sum(axis=-1, where=arrived) / length,
+        completed=np.where(left, inside, 0.0).sum(axis=-1) / length,
+    )
+
+
+def _sojourns(
+    arrival_times: npt.ArrayLike, departure_times: npt.ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Both times as arrays of one shape, refused unless each request leaves after it came."""
+    arrivals = as_floats(arrival_times=arrival_times)
+    departures = as_floats(departure_times=departure_times)
+    require(
+        arrivals.ndim in (1, 2) and arrivals.size > 0,
+        "arrival_times",
+        "a non-empty (n,) or (r, n) array",
+        arrivals.shape,
+    )
+    require_shape(arrivals.shape, departure_times=departures)
+    require_all_finite(arrival_times=arrivals)
+    require(np.all(departures >= arrivals), "departure_times", "at or after arrival", departures)
+    return arrivals, departures
+
+
+def _window(start_s: float, end_s: float) -> None:
+    """Refuse a window that has no length."""
+    start_s = require_finite(start_s=start_s)
+    require(start_s < end_s < math.inf, "end_s", f"finite and above {start_s}", end_s)
+
+
+ARRIVALS, DEPARTURES, WINDOW_END = (0, 1, 2, 3), (4, 5, 6, 9), 6  # the hand-worked log [s]
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: four requests seen for six seconds, and a service at 20 requests
+    per second.
+    """
+    log = window_averages(ARRIVALS, DEPARTURES, 0, WINDOW_END)
+    later = window_averages(ARRIVALS, DEPARTURES, 2.5, 5.5)
+    rate = len(ARRIVALS) / WINDOW_END
+    return SimpleNamespace(
+        service_in_flight=mean_in_flight(20.0, 1.5),
+        window_in_flight=float(log.in_flight),
+        window_full=float(log.full),
+        window_completed=float(log.completed),
+        window_area=area_under_number(ARRIVALS, DEPARTURES, 0, WINDOW_END),
+        requests_per_s=rate,
+        wait_in_window_s=float(log.truncated) / rate,
+        wait_completed_s=float(log.completed) / (3 / WINDOW_END),
+        wait_full_s=float(log.full) / rate,
+        later_in_flight=float(later.in_flight),
+        later_carried_in=float(later.carried_in),
+        later_truncated=float(later.truncated),
+    )
+
+
+def figure_one_area_two_sums(figure: Figure) -> None:
+    """The bars above and the steps below have the same area: one is summed over requests, the other
+    over time.
+
+    The law is exact for the window when the fourth request counts 3 s, not its whole sojourn of 6
+    s.
+
+    Alt: Two charts over one time axis from 0 to 9 seconds. Above, four horizontal bars, one per
+    request, 4, 4, 4 and 3 seconds long inside the window that ends at 6; the fourth goes on outside
+    it, dashed, for 3 more. Below, the number in flight as a staircase: 1, 2, 3, 4, 3, 2 during the
+    six seconds of the window, then 1, dashed. Both areas are 15.
+    """
+    figure.set_size_inches(5.8, 4.3)
+    bars, steps = figure.subplots(2, 1, sharex=True)
+    inside = time_in_window(ARRIVALS, DEPARTURES, 0, WINDOW_END)
+    for i, (arrival, seconds) in enumerate(zip(ARRIVALS, inside, strict=True)):
+        bars.barh(4 - i, seconds, left=arrival, height=0.82, color=f"C{i % 2 * 2}", alpha=0.75)
+        bars.annotate(f"{seconds:.0f} s", (arrival + seconds / 2, 4 - i), ha="center", va="center")
+    bars.plot([6, 9, 9, 6], [1.41, 1.41, 0.59, 0.59], color="C1", linestyle="--")
+    bars.annotate("3 s more", (7.5, 1), color="C1", ha="center", va="center")
+    bars.annotate(
+        "over requests:\n4 + 4 + 4 + 3 = 15", (6.25, 3.5), color="C0", ha="left", va="center"
+    )
+    grid = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    number = number_in_system(ARRIVALS, DEPARTURES, grid)
+    for left, level in zip(grid[:-1], number[:-1], strict=True):
+        steps.bar(
+            left + 0.5, level, width=1, color=f"C{int(left) % 2 * 2}", alpha=0.75, linewidth=0
+        )
+        steps.annotate(f"{level}", (left + 0.5, level / 2), ha="center", va="center")
+    steps.plot([6, 6, 9, 9], [0, 1, 1, 0], color="C1", linestyle="--")
+    steps.annotate(
+        "over time:\n1 + 2 + 3 + 4 + 3 + 2\n= 15", (6.25, 3.2), color="C0", ha="left", va="center"
+    )
+    for axes in (bars, steps):
+        axes.axvline(6, color="C4", linewidth=1.2)
+        axes.grid(visible=False)
+        axes.set_xlabel("time [s]")
+    bars.xaxis.label.set_visible(False)  # the axis is shared and labelled below
+    bars.set(ylim=(0.4, 4.6), yticks=range(1, 5), yticklabels=[4, 3, 2, 1], ylabel="request")
+    steps.set(
+        xlim=(0, 9.9),
+        ylim=(0, 4.6),
+        xticks=range(10),
+        yticks=range(5),
+        ylabel="in flight [requests]",
+    )
+
+
+def check_twenty_per_second() -> None:
+    """Twenty requests per second that take 1.5 s each keep 30 in flight.
+
+    Source: 20 × 1.5, and a regular stream counted: arrivals every 0.05 s, each 1.5 s long.
+    """
+    arrivals = np.arange(0, 60, 0.05)
+    counted = number_in_system(arrivals, arrivals + 1.5, [10.01, 20.02, 30.03])
+    checks.close("λW", mean_in_flight(20.0, 1.5), 30.0)
+    checks.close("in flight at three instants", counted, [30, 30, 30])
+
+
+def check_hand_worked_window() -> None:
+    """Four requests seen for six seconds: 2.5 in flight, 3.0 from whole sojourns, 2.0 from the
+    completed ones.
+
+    Source: by hand. Arrivals 0, 1, 2, 3; departures 4, 5, 6, 9; N(t) = 1, 2, 3, 4, 3, 2 in the six
+    seconds.
+    """
+    log = window_averages(ARRIVALS, DEPARTURES, 0, WINDOW_END)
+    checks.close("L, levels of N(t) over 6 s", log.in_flight, (1 + 2 + 3 + 4 + 3 + 2) / 6)
+    checks.close("λ × truncated sojourns, 4/6 × 15/4", log.truncated, 2.5)
+    checks.close("λ × full sojourns, 4/6 × 18/4", log.full, 3.0)
+    checks.close("X × completed sojourns, 3/6 × 4", log.completed, 2.0)
+
+
+def check_both_sums_agree() -> None:
+    """On any log and any window, the area under N(t) is the sum of the requests' times in it.
+
+    Source: the sum over time (levels of N) against the sum over requests, on random logs in random
+    order; a brute count on a fine grid as the third witness.
+    """
+    rng = np.random.default_rng(7)
+    arrivals = rng.uniform(0, 50, 400)
+    departures = arrivals + rng.pareto(1.5, 400)  # some are still inside long after the window
+    for start, end in ((0.0, 50.0), (12.3, 12.9), (30.0, 80.0)):
+        by_time = area_under_number(arrivals, departures, start, end)
+        by_request = time_in_window(arrivals, departures, start, end).sum()
+        checks.close(f"area in [{start}, {end})", by_time, by_request, rtol=1e-12)
+    grid = np.arange(0.005, 50, 0.01)
+    inside = (arrivals <= grid[:, None]) & (grid[:, None] < departures)
+    found = number_in_system(arrivals, departures, grid)
+    checks.equal("instants at which N(t) differs", int(np.sum(found != inside.sum(axis=1))), 0)
+
+
+def check_window_opened_on_a_busy_box() -> None:
+    """A window that opens on a busy box holds requests of earlier arrival: L = λW truncated +
+    carried in.
+
+    Source: the same four requests by hand in [2.5, 5.5): areas 1.5, 2.5 and 3.0 carried in, 2.5 of
+    the one arrival.
+    """
+    log = window_averages(ARRIVALS, DEPARTURES, 2.5, 5.5)
+    checks.close("carried in", log.carried_in, (1.5 + 2.5 + 3.0) / 3, atol=1e-15)
+    checks.close("truncated", log.truncated, 2.5 / 3, atol=1e-15)
+    checks.close("in flight", log.in_flight, 9.5 / 3, atol=1e-15)
+    checks.close("full sojourn of the one arrival", log.full, 6 / 3)
+    checks.close("completed within", log.completed, 0.0)
+
+
+def check_empty_ends_make_all_estimates_agree() -> None:
+    """When the box is empty at both ends, all three estimates are L exactly.
+
+    Source: Little (2011) and Kim and Whitt (2013) on windows that start and end empty; the area
+    summed over time.
+    """
+    rng = np.random.default_rng(3)
+    arrivals = np.sort(rng.uniform(0, 100, 200))
+    departures = arrivals + rng.exponential(4.0, 200)
+    end = float(departures.max())
+    log = window_averages(arrivals, departures, 0.0, end)
+    truth = area_under_number(arrivals, departures, 0.0, end) / end
+    checks.close("truncated", log.truncated, truth, rtol=1e-12)
+    checks.close("full", log.full, truth, rtol=1e-12)
+    checks.close("completed", log.completed, truth, rtol=1e-12)
+
+
+def check_bad_input_is_refused() -> None:
+    """Departures before arrivals, NaN, windows without length and mismatched logs are errors, not
+    numbers.
+    """
+    checks.raises(
+        "departure before arrival",
+        number_in_system,
+        [1.0],
+        [0.5],
+        0.0,
+        match="departure_times must be at or after arrival",
+    )
+    checks.raises(
+        "NaN departure",
+        time_in_window,
+        [0.0],
+        [math.nan],
+        0.0,
+        1.0,
+        match="departure_times must be at or after arrival",
+    )
+    checks.raises(
+        "window of no length",
+        window_averages,
+        [0.0],
+        [1.0],
+        2.0,
+        2.0,
+        match="end_s must be finite and above 2.0",
+    )
+    checks.raises(
+        "shapes",
+        area_under_number,
+        [0.0, 1.0],
+        [2.0],
+        0.0,
+        1.0,
+        match="departure_times must be of shape (2,)",
+    )
+    checks.raises(
+        "negative rate", mean_in_flight, -1.0, 1.0, match="arrival_rate must be non-negative"
+    )

@@ -1,0 +1,1 @@
+"""Engines that batch: their steps, places and order."""

@@ -1,0 +1,1 @@
+"""The machine: models, devices, deployments, steps and their constants."""

@@ -1,0 +1,810 @@
+"""What a model is made of, read from the `config.json` that it was published with.
+
+A step's cost follows from a few counts: parameters of attention, of dense feed-forward layers and
+of each expert, values that a token leaves in the cache, and multiplications of a token with its
+context. A configuration says all of them, under names that differ by family; this module reads the
+families that are served today into one form.
+
+Counts leave out norms, biases and rotary tables (below one part in a thousand).
+
+Source: Hugging Face `config.json` files as published by their models' authors; multi-head latent
+attention is DeepSeek-AI (2024), arXiv 2405.04434, section 2.1; the sparse selection of
+DeepSeek-V3.2 is its report, section 2.1.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving_mathematics.support.require import require
+
+EXPERTS = "n_routed_experts", "num_local_experts", "num_experts"  # by family
+MOST_LAYERS = 10_000  # of a file; each is looked at
+WINDOW_KINDS = "sliding_attention", "chunked_attention", "chunked"  # kinds of layers, by family
+LAYER_KINDS = ("full_attention", "linear_attention", *WINDOW_KINDS)
+FULL_EVERY = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4}  # which layer has no window
+ALL_WINDOWS = (  # families whose every layer has the window, where a file says nothing else
+    *(None, "mistral", "mixtral", "phi3", "starcoder2", "olmo2"),
+    *("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"),
+)
+UNREAD = (  # parts of a file that say of its layers what is not read here
+    *(
+        "attn_layer_indices",
+        "attention_layers",
+        "full_attn_idxs",
+        "block_types",
+        "hybrid_layer_ids",
+    ),
+    *("num_kv_shared_layers", "cla_share_factor", "attn_config", "ssm_cfg", "altup_num_inputs"),
+)
+UNGATED = (  # families whose feed-forward layers are two matrices and not three
+    *("gpt_neox", "gpt2", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode"),
+    *("mpt", "nemotron", "codegen", "persimmon"),
+)
+PLAIN_TYPES = (
+    None,
+    "",
+    "auto",
+    "bfloat16",
+    "float16",
+    "float32",
+    "torch.bfloat16",
+    "torch.float16",
+)
+NO_DECODERS = (  # families that do not answer token by token, or not alone
+    *("bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "deberta", "deberta-v2"),
+    *("t5", "mt5", "bart", "mbart", "pegasus", "whisper", "vit", "clip", "mamba", "mamba2", "rwkv"),
+)
+QUANT_METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4"}
+FOUR_BITS = "gptq", "awq", "gptq_marlin", "awq_marlin", "auto-round"  # by whole numbers of `bits`
+QUANT_ALGORITHMS = {  # of ModelOpt
+    **dict.fromkeys(("FP8", "FP8_PER_CHANNEL_PER_TOKEN", "FP8_PB_WO"), "fp8"),
+    **dict.fromkeys(("NVFP4", "NVFP4_AWQ"), "fp4"),
+    **dict.fromkeys(("W4A16_AWQ", "INT4_AWQ"), "int4"),
+    **dict.fromkeys(("MXFP4", "W4A8_MXFP4_FP8", "W4A16_MXFP4"), "mxfp4"),
+}
+WEIGHT_NUMBERS = {
+    ("4", "float"): "fp4",
+    ("4", "int"): "int4",
+    ("8", "float"): "fp8",
+}  # bits and kind
+KNOWN_FORMATS = (
+    "fp8, mxfp4, gptq or awq of 4 bits, or modelopt, compressed-tensors or quark of floats of 4 or "
+    "8 bits or whole numbers of 4"
+)
+
+
+class _UnknownFormat(ValueError):
+    """Weights in a format that is not known here; a precision that is said takes its place."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One attention layer: parameters, what a token leaves behind, what a token multiplies with."""
+
+    kind: str  # full, window, latent, linear or none
+    parameters: int
+    cached_values: int = 0  # a token and layer, both K and V
+    state_values: int = 0  # a sequence and layer, independent of its length
+    score_width: int = 0  # multiplications of a new token with each token of its context
+    prompt_score_width: int = 0  # the same for prompts, where latent attention is unfolded
+    kv_heads: int = 0  # how many devices can hold different parts of the cache
+    window_tokens: int = 0  # a new token sees at most these (0: all)
+    selected_tokens: int = 0  # sparse attention reads at most these of its context (0: all)
+    index_values: int = 0  # values a token that choose what is read
+    index_width: int = 0  # multiplications with each token of the context in choosing
+
+
+@dataclass(frozen=True)
+class FeedForward:
+    """One feed-forward layer: dense parameters, and experts if it is a mixture."""
+
+    dense_parameters: int  # of the dense layer or of the experts that every token passes
+    expert_parameters: int = 0  # of one routed expert
+    experts: int = 0
+    chosen: int = 0  # experts a token
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model: its width, its words, and its layers as (count, attention, feed-forward)."""
+
+    name: str
+    hidden: int
+    vocabulary: int
+    heads: int
+    context_tokens: int  # the longest that it was published for
+    layers: tuple[tuple[int, Attention, FeedForward], ...]
+    tied_embeddings: bool = False
+    published: str = "bf16"  # precision of the weights: bf16, fp8, fp4, mxfp4, int4, or why unknown
+    four_bit_experts: bool = False  # its experts are published in four bits and stay so
+    eight_bit_rest: bool = False  # and what lies beside them in eight
+
+    @property
+    def layer_count(self) -> int:
+        """Layers in all."""
+        return sum(count for count, _, _ in self.layers)
+
+    @functools.cached_property
+    def _sums(self) -> tuple[int, int, int]:
+        """Parameters of all layers: attention, dense and shared parts, routed experts."""
+        return (
+            sum(count * attention.parameters for count, attention, _ in self.layers),
+            sum(count * part.dense_parameters for count, _, part in self.layers),
+            sum(count * part.experts * part.expert_parameters for count, _, part in self.layers),
+        )
+
+    @property
+    def attention_parameters(self) -> int:
+        """Parameters of attention in all layers."""
+        return self._sums[0]
+
+    @property
+    def dense_parameters(self) -> int:
+        """Parameters of dense and shared feed-forward parts in all layers."""
+        return self._sums[1]
+
+    @property
+    def routed_parameters(self) -> int:
+        """Parameters of all routed experts in all layers."""
+        return self._sums[2]
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Parameters of the vocabulary, once or twice."""
+        return self.vocabulary * self.hidden * (1 if self.tied_embeddings else 2)
+
+    @property
+    def parameters(self) -> int:
+        """All parameters (without norms, biases, vision and draft heads)."""
+        return (
+            self.attention_parameters
+            + self.dense_parameters
+            + self.routed_parameters
+            + self.embedding_parameters
+        )
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token is multiplied with, the vocabulary's once."""
+        chosen = sum(count * part.chosen * part.expert_parameters for count, _, part in self.layers)
+        return (
+            self.attention_parameters
+            + self.dense_parameters
+            + chosen
+            + self.vocabulary * self.hidden
+        )
+
+    @property
+    def expert_counts(self) -> tuple[int, ...]:
+        """Numbers of routed experts that occur in its layers."""
+        return tuple(sorted({part.experts for _, _, part in self.layers if part.experts}))
+
+    def cached_values(self, context_tokens: float) -> float:
+        """Values in the cache of one sequence of `context_tokens`, states included."""
+        total = 0.0
+        for count, attention, _ in self.layers:
+            kept = context_tokens
+            if attention.window_tokens:
+                kept = min(kept, attention.window_tokens)
+            total += count * (
+                attention.state_values + kept * (attention.cached_values + attention.index_values)
+            )
+        return total
+
+
+class _Reader:
+    """Looks keys up by any of their names and says which is missing."""
+
+    def __init__(self, config: Mapping[str, Any], name: str) -> None:
+        self.config = config
+        self.name = name
+
+    def has(self, *keys: str) -> bool:
+        return any(self.config.get(key) is not None for key in keys)
+
+    def get(self, *keys: str, default: Any = None) -> Any:
+        for key in keys:
+            if self.config.get(key) is not None:
+                return self.config[key]
+        return default
+
+    def whole(
+        self, *keys: str, default: int | None = None, least: int = 1, most: int = 10**9
+    ) -> int:
+        value = self.get(*keys, default=default)
+        if value is None:
+            raise ValueError(f"{self.name}: config.json must have {' or '.join(map(repr, keys))}")
+        return self._whole(repr(keys[0]), value, least, most)
+
+    def number(self, key: str) -> float:
+        """A positive one."""
+        value = self.get(key)
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        if not plain or not 0 < value <= 10**9:
+            raise self._wrong(repr(key), "a positive number", value)
+        return float(value)
+
+    def wholes(self, key: str) -> list[int]:
+        """Of a list of whole numbers; none where it is not there."""
+        values = enumerate(self.items(key), start=1)
+        return [self._whole(f"entry {n} of {key!r}", value, 0, 10**9) for n, value in values]
+
+    def items(self, key: str) -> list[Any]:
+        """Of a list; none where it is not there."""
+        value = self.get(key, default=[])
+        if not isinstance(value, list):
+            raise self._wrong(repr(key), "a list", value)
+        return value
+
+    def flag(self, *keys: str, default: bool = False) -> bool:
+        """True or false."""
+        value = self.get(*keys, default=default)
+        if not isinstance(value, bool):
+            raise self._wrong(repr(keys[0]), "true or false", value)
+        return value
+
+    def of_layers(self, key: str, layers: int, known: tuple[Any, ...]) -> list[Any]:
+        """Of a list with an entry for each layer, each one of those that are known."""
+        values = self.items(key)
+        if len(values) < layers:
+            raise ValueError(f"{self.name}: {key!r} must have {layers} entries, got {len(values)}")
+        for number, value in enumerate(values, start=1):
+            if not any(value == one and type(value) is type(one) for one in known):
+                listed = ", ".join(dict.fromkeys(map(str, known)))
+                raise self._wrong(f"entry {number} of {key!r}", f"one of {listed}", value)
+        return values[:layers]
+
+    def heads_of(self, heads: int, *keys: str, default: int) -> int:
+        """Groups of heads, of which each has as many."""
+        groups = self.whole(*keys, default=default)
+        if heads % groups:
+            raise self._wrong(repr(keys[0]), f"a divisor of the {heads} heads", groups)
+        return groups
+
+    def head_width(self, hidden: int, heads: int) -> int:
+        """What a head is wide, also where no file says it."""
+        if self.has("head_dim", "attention_head_dim"):
+            return self.whole("head_dim", "attention_head_dim")
+        if hidden % heads:
+            rule = f"a divisor of 'hidden_size', {hidden}, where there is no 'head_dim'"
+            raise self._wrong("'num_attention_heads'", rule, heads)
+        return hidden // heads
+
+    def inside(self, *keys: str) -> _Reader:
+        """What stands in an object; nothing where it is not there."""
+        return self.part(repr(keys[0]), self.get(*keys, default={}))
+
+    def part(self, what: str, value: Any) -> _Reader:
+        """An object inside this one, or an empty one."""
+        if value and not isinstance(value, Mapping):
+            raise self._wrong(what, "an object", value)
+        return _Reader(value or {}, self.name)
+
+    def _whole(self, what: str, value: Any, least: int, most: int) -> int:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not least <= value <= most or value % 1 != 0:
+            raise self._wrong(what, f"a whole number from {least} to {most:,}", value)
+        return int(value)
+
+    def _wrong(self, what: str, rule: str, value: Any) -> ValueError:
+        return ValueError(f"{self.name}: {what} must be {rule}, got {repr(value)[:60]}")
+
+
+def _grouped(
+    hidden: int, heads: int, kv_heads: int, key: int, value: int, **more: int
+) -> Attention:
+    """Multi-head, grouped-query or multi-query attention."""
+    parameters = hidden * (heads * key + kv_heads * (key + value)) + heads * value * hidden
+    window = more.get("window_tokens", 0)
+    gate = more.get("gate", 0) * hidden * heads * value
+    return Attention(
+        "window" if window else "full",
+        parameters + gate,
+        cached_values=kv_heads * (key + value),
+        score_width=heads * (key + value),
+        prompt_score_width=heads * (key + value),
+        kv_heads=kv_heads,
+        window_tokens=window,
+        selected_tokens=more.get("selected_tokens", 0),
+        index_values=more.get("index_values", 0),
+        index_width=more.get("index_width", 0),
+    )
+
+
+def _latent(read: _Reader, hidden: int, heads: int, indexer: bool) -> Attention:
+    """Multi-head latent attention, with the selection of DeepSeek-V3.2 where it is."""
+    rank = read.whole("kv_lora_rank")
+    rope = read.whole("qk_rope_head_dim")
+    nope = read.whole("qk_nope_head_dim")
+    value = read.whole("v_head_dim")
+    q_rank = read.whole("q_lora_rank", default=0, least=0)
+    queries = heads * (nope + rope)
+    parameters = hidden * q_rank + q_rank * queries if q_rank else hidden * queries
+    parameters += hidden * (rank + rope) + rank * heads * (nope + value) + heads * value * hidden
+    if read.flag("mla_use_output_gate"):
+        parameters += hidden * heads * value
+    selected = index_values = index_width = 0
+    if read.has("index_topk"):
+        selected = read.whole("index_topk")
+        if indexer:
+            width, index_heads = read.whole("index_head_dim"), read.whole("index_n_heads")
+            index_values, index_width = width, index_heads * width
+            parameters += (q_rank or hidden) * index_width + hidden * (width + index_heads)
+    return Attention(
+        "latent",
+        parameters,
+        cached_values=rank + rope,
+        score_width=heads * (2 * rank + rope),
+        prompt_score_width=heads * (nope + rope + value),
+        kv_heads=1,
+        selected_tokens=selected,
+        index_values=index_values,
+        index_width=index_width,
+    )
+
+
+def _compressed(read: _Reader, hidden: int, heads: int, ratio: int) -> Attention:
+    """Attention of DeepSeek-V4: one shared head; blocks of `ratio` tokens are kept as one."""
+    width = read.whole("head_dim")
+    q_rank = read.whole("q_lora_rank")
+    o_rank, groups = read.whole("o_lora_rank"), read.whole("o_groups")
+    parameters = hidden * q_rank + q_rank * heads * width + hidden * width
+    parameters += heads * width * o_rank + groups * o_rank * hidden
+    window = read.whole("sliding_window")
+    if ratio == 0:
+        return Attention(
+            "window",
+            parameters,
+            cached_values=width,
+            score_width=2 * heads * width,
+            prompt_score_width=2 * heads * width,
+            kv_heads=1,
+            window_tokens=window,
+        )
+    index_width = index_values = selected = 0
+    if ratio <= 8:  # finely compressed layers select, coarse ones read everything
+        index_width = read.whole("index_n_heads") * read.whole("index_head_dim") // ratio
+        index_values = -(-read.whole("index_head_dim") // ratio)
+        selected = read.whole("index_topk") * ratio
+        parameters += q_rank * read.whole("index_n_heads") * read.whole("index_head_dim")
+    return Attention(
+        "latent",
+        parameters,
+        cached_values=-(-width // ratio),
+        state_values=window * width,
+        score_width=2 * heads * width // ratio,
+        prompt_score_width=2 * heads * width // ratio,
+        kv_heads=1,
+        selected_tokens=selected,
+        index_values=index_values,
+        index_width=index_width,
+    )
+
+
+def _delta(hidden: int, key_heads: int, value_heads: int, key: int, value: int) -> Attention:
+    """A gated delta rule (Qwen3-Next, Kimi Linear): a state in the place of a cache."""
+    keys, values = key_heads * key, value_heads * value
+    parameters = hidden * (2 * keys + 2 * values + 2 * value_heads) + values * hidden
+    return Attention(
+        "linear", parameters, state_values=value_heads * key * value, kv_heads=value_heads
+    )
+
+
+def _mamba(read: _Reader, hidden: int) -> Attention:
+    """A Mamba-2 layer."""
+    heads, width = read.whole("mamba_num_heads"), read.whole("mamba_head_dim")
+    groups, state = read.whole("n_groups"), read.whole("ssm_state_size")
+    inner = heads * width
+    parameters = hidden * (2 * inner + 2 * groups * state + heads) + inner * hidden
+    return Attention("linear", parameters, state_values=inner * state, kv_heads=heads)
+
+
+def _first_mamba(read: _Reader, hidden: int) -> Attention:
+    """A layer of the first Mamba, as in Jamba: a state of some values for every inner channel."""
+    inner = hidden * read.whole("mamba_expand")
+    state, rank = read.whole("mamba_d_state"), read.whole("mamba_dt_rank")
+    parameters = 3 * hidden * inner + inner * (2 * rank + 3 * state)
+    return Attention("linear", parameters, state_values=inner * state, kv_heads=inner)
+
+
+def _lightning(hidden: int, heads: int, width: int) -> Attention:
+    """Lightning attention (MiniMax-01): a matrix of keys and values a head, and an output gate."""
+    return Attention(
+        "linear",
+        5 * hidden * heads * width,
+        state_values=heads * width * width,
+        kv_heads=heads,
+    )
+
+
+def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForward:
+    """A mixture: routed experts, those that every token passes, and the router."""
+    experts = read.whole(*EXPERTS)
+    chosen = read.whole(
+        "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "experts_per_token"
+    )
+    if chosen > experts:
+        rule = f"'num_experts_per_tok' must be at most the {experts} experts"
+        raise ValueError(f"{read.name}: {rule}, got {chosen}")
+    latent = read.whole("moe_latent_size", "routed_expert_hidden_size", default=hidden)
+    shared = read.whole(
+        "moe_shared_expert_intermediate_size",
+        "shared_expert_intermediate_size",
+        "share_expert_dim",
+        default=0,
+        least=0,
+    )
+    if not shared:
+        shared = width * read.whole("n_shared_experts", "num_shared_experts", default=0, least=0)
+        if read.get("model_type") in ("llama4", "llama4_text"):
+            shared = width
+    dense = gated * hidden * shared + hidden * experts
+    if latent != hidden:
+        dense += 2 * hidden * latent
+    if read.flag("enable_moe_block"):
+        dense += gated * hidden * read.whole("intermediate_size")
+    return FeedForward(dense, gated * latent * width, experts, chosen)
+
+
+def _is_mixture(read: _Reader) -> bool:
+    return read.whole(*EXPERTS, default=0, least=0) > 1
+
+
+def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
+    """Which layers are mixtures of experts."""
+    if not _is_mixture(read):
+        return [False] * layers
+    if read.has("mlp_layer_types"):
+        kinds = read.of_layers("mlp_layer_types", layers, ("sparse", "dense"))
+        return [kind == "sparse" for kind in kinds]
+    if read.has("expert_layer_period"):
+        period = read.whole("expert_layer_period")
+        offset = read.whole("expert_layer_offset", default=0, least=0)
+        return [i % period == offset for i in range(layers)]
+    steps = "moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step"
+    key = next((step for step in steps if read.has(step)), steps[0])
+    if isinstance(read.get(key), list):
+        return [item == 1 for item in read.of_layers(key, layers, (0, 1))]
+    every = max(1, read.whole(*steps, default=1, least=0))
+    first = read.whole("first_k_dense_replace", default=0, least=0)
+    dense_only = read.items("mlp_only_layers")
+    offset = every - 1 if read.has("decoder_sparse_step", "interleave_moe_layer_step") else 0
+    return [i >= first and i % every == offset and i not in dense_only for i in range(layers)]
+
+
+def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> list[Attention]:
+    """The attention of every layer."""
+    for key in UNREAD:
+        if read.has(key):
+            raise ValueError(
+                f"{read.name}: {key!r} says of layers what is not read here; known are lists of "
+                f"layer_types: {', '.join(LAYER_KINDS)}"
+            )
+    if read.has("compress_ratios"):
+        ratios = read.wholes("compress_ratios")
+        if len(ratios) < layers:
+            raise ValueError(f"{read.name}: 'compress_ratios' must have {layers} entries")
+        ratios = ratios[:layers]
+        return [_compressed(read, hidden, heads, ratio) for ratio in ratios]
+    if read.has("kv_lora_rank"):
+        types = read.items("indexer_types")
+        types = read.of_layers("indexer_types", len(types), ("full", "shared"))
+        linear = read.inside("linear_attn_config")
+        state_layers = {i - 1 for i in linear.wholes("kda_layers")}
+        found = []
+        for i in range(layers):
+            if i in state_layers:
+                count, size = linear.whole("num_heads"), linear.whole("head_dim")
+                found.append(_delta(hidden, count, count, size, size))
+            else:
+                full = i >= len(types) or types[i] == "full"
+                found.append(_latent(read, hidden, heads, full))
+        return found
+    kv_heads = 1 if read.flag("multi_query") else heads
+    kv_heads = read.heads_of(heads, "num_key_value_heads", "num_kv_heads", default=kv_heads)
+    width = read.head_width(hidden, heads)
+    if read.has("attn_layer_period"):
+        period = read.whole("attn_layer_period")
+        offset = read.whole("attn_layer_offset", default=0, least=0)
+        full = _grouped(hidden, heads, kv_heads, width, width)
+        state = _first_mamba(read, hidden)
+        return [full if i % period == offset else state for i in range(layers)]
+    if read.has("attn_type_list"):
+        listed = read.of_layers("attn_type_list", layers, (0, 1))
+        full = _grouped(hidden, heads, kv_heads, width, width)
+        light = _lightning(hidden, heads, width)
+        return [full if item == 1 else light for item in listed]
+    window = read.whole("sliding_window", "attention_chunk_size", default=0, least=0)
+    if not read.flag("use_sliding_window", default=True):
+        window = 0
+    kinds = _layer_kinds(read, layers, window)
+    gate = 1 if read.flag("attn_output_gate", "attention_output_gate") else 0
+    sparse = read.inside("sparse_attention_config")
+    sparse_layers = [0] * layers
+    if sparse.has("sparse_attention_freq"):
+        sparse_layers = sparse.of_layers("sparse_attention_freq", layers, (0, 1))
+    found = []
+    for i, kind in enumerate(kinds):
+        if kind == "linear_attention":
+            found.append(
+                _delta(
+                    hidden,
+                    read.whole("linear_num_key_heads"),
+                    read.whole("linear_num_value_heads"),
+                    read.whole("linear_key_head_dim"),
+                    read.whole("linear_value_head_dim"),
+                )
+            )
+        elif kind == "full_attention":
+            size = read.whole("global_head_dim", default=width)
+            shared = read.heads_of(heads, "num_global_key_value_heads", default=kv_heads)
+            more = {"gate": gate}
+            if sparse_layers[i]:
+                index = sparse.whole("sparse_index_dim")
+                blocks = sparse.whole("sparse_topk_blocks")
+                more["selected_tokens"] = blocks * sparse.whole("sparse_block_size")
+                more["index_values"] = index
+                more["index_width"] = sparse.whole("sparse_num_index_heads") * index
+            value = size if read.has("global_head_dim") else read.whole("v_head_dim", default=size)
+            found.append(_grouped(hidden, heads, shared, size, value, **more))
+        else:
+            size = read.whole("swa_head_dim", default=width)
+            value = read.whole("swa_v_head_dim", "v_head_dim", default=size)
+            shared = read.heads_of(heads, "swa_num_key_value_heads", default=kv_heads)
+            found.append(
+                _grouped(hidden, heads, shared, size, value, gate=gate, window_tokens=window)
+            )
+    return found
+
+
+def _layer_kinds(read: _Reader, layers: int, window: int) -> list[str]:
+    """What each layer is, of `LAYER_KINDS`. window: tokens of one that has it, 0 where none has."""
+    every = read.whole("full_attention_interval", default=0, least=0)
+    model = read.get("model_type")
+    if read.has("layer_types"):
+        kinds: list[str] = read.of_layers("layer_types", layers, LAYER_KINDS)
+        if not window and not read.has("use_sliding_window") and set(kinds) & set(WINDOW_KINDS):
+            raise ValueError(f"{read.name}: config.json must have 'sliding_window' for such layers")
+        return kinds
+    if read.has("hybrid_layer_pattern"):
+        pattern = read.of_layers("hybrid_layer_pattern", layers, (0, 1))
+        return [WINDOW_KINDS[0] if item else LAYER_KINDS[0] for item in pattern]
+    if every:
+        return [LAYER_KINDS[0] if (i + 1) % every == 0 else LAYER_KINDS[1] for i in range(layers)]
+    if model in ("llama4", "llama4_text"):
+        return [LAYER_KINDS[0] if (i + 1) % 4 == 0 else WINDOW_KINDS[1] for i in range(layers)]
+    if not window:
+        return [LAYER_KINDS[0]] * layers
+    if read.has("sliding_window_pattern") or model in FULL_EVERY:
+        every = read.whole("sliding_window_pattern", default=FULL_EVERY.get(str(model), 1))
+        return [LAYER_KINDS[0] if (i + 1) % every == 0 else WINDOW_KINDS[0] for i in range(layers)]
+    if model not in ALL_WINDOWS:
+        rule = f"config.json must have 'layer_types' beside 'sliding_window' of a {model!r}"
+        raise ValueError(f"{read.name}: {rule[:160]}; known are {', '.join(LAYER_KINDS)}")
+    first = read.whole("max_window_layers", default=0, least=0)
+    return [WINDOW_KINDS[0] if i >= first else LAYER_KINDS[0] for i in range(layers)]
+
+
+_NO_ATTENTION = Attention("none", 0)
+_NO_FEED_FORWARD = FeedForward(0)
+
+
+def _pattern_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attention, FeedForward]]:
+    """Nemotron-H: every layer is one of Mamba, attention, feed-forward or mixture."""
+    letters = {"mamba": "M", "attention": "*", "moe": "E", "mlp": "-"}
+    key = "layers_block_type" if read.has("layers_block_type") else "hybrid_override_pattern"
+    kinds = read.get(key)
+    found = []
+    for kind in kinds if isinstance(kinds, str) else read.items(key):
+        letter = letters.get(str(kind), kind)
+        if letter == "M":
+            found.append((_mamba(read, hidden), _NO_FEED_FORWARD))
+        elif letter == "*":
+            size = read.head_width(hidden, heads)
+            kv_heads = read.heads_of(heads, "num_key_value_heads", default=heads)
+            found.append((_grouped(hidden, heads, kv_heads, size, size), _NO_FEED_FORWARD))
+        elif letter == "E":
+            width = read.whole("moe_intermediate_size")
+            found.append((_NO_ATTENTION, _experts(read, hidden, width, gated=2)))
+        elif letter == "-":
+            width = read.whole("intermediate_size")
+            found.append((_NO_ATTENTION, FeedForward(2 * hidden * width)))
+        else:
+            known = ", ".join(f"{name} or {short}" for name, short in letters.items())
+            raise ValueError(f"{read.name}: {key!r} must be of {known}, got {repr(kind)[:60]}")
+    return found
+
+
+def _block_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attention, FeedForward]]:
+    """Nemotron-NAS: every block has its own group of heads and width, or leaves a part out."""
+    size = read.head_width(hidden, heads)
+    found = []
+    for number, config in enumerate(read.items("block_configs"), start=1):
+        block = read.part(f"entry {number} of 'block_configs'", config)
+        attention, part = block.inside("attention"), block.inside("ffn")
+        mixed, passed = _NO_ATTENTION, _NO_FEED_FORWARD
+        if attention.get("n_heads_in_group"):
+            group = attention.heads_of(heads, "n_heads_in_group", default=1)
+            mixed = _grouped(hidden, heads, heads // group, size, size)
+        elif attention.flag("replace_with_linear"):
+            mixed = Attention("none", hidden * hidden)
+        if part.get("ffn_mult"):
+            width = -(-int(2 * part.number("ffn_mult") * hidden / 3) // 256) * 256
+            passed = FeedForward(3 * hidden * width)
+        elif part.flag("replace_with_linear"):
+            passed = FeedForward(hidden * hidden)
+        found.append((mixed, passed))
+    return found
+
+
+def published_precision(config: Mapping[str, Any]) -> str:
+    """Precision of the published weights: `bf16`, `fp8`, `fp4`, `mxfp4` or `int4`.
+
+    config: the dictionary of a `config.json`, with `quantization_config` where there is one. Raises
+    ValueError on one that is not known, such as whole numbers of eight bits.
+
+    >>> published_precision({"quantization_config": {"quant_method": "mxfp4"}})
+    'mxfp4'
+    >>> published_precision({})
+    'bf16'
+    """
+    quantization = config.get("quantization_config") or config.get("quantization") or {}
+    fine = isinstance(quantization, Mapping)
+    require(fine, "quantization_config", "an object", repr(quantization)[:60])
+    inner = quantization.get("quantization")
+    quantization = inner if isinstance(inner, Mapping) else quantization  # as ModelOpt nests it
+    if not quantization:
+        dtype = config.get("torch_dtype") or config.get("dtype")
+        if isinstance(dtype, str) and dtype not in PLAIN_TYPES:
+            rule = "bfloat16, float16 or float32, or have a quantization_config"
+            raise _UnknownFormat(f"torch_dtype must be {rule}, got {dtype[:40]!r}")
+        return "bf16"
+    method = str(quantization.get("quant_method") or "").lower()
+    algorithm = str(quantization.get("quant_algo") or "").upper()
+    bits = next((quantization[key] for key in ("bits", "w_bit") if key in quantization), None)
+    found: str | None = None
+    if algorithm == "MIXED_PRECISION":
+        found = _fewest_bits(_formats_of_layers(quantization)) or _format_of_numbers(quantization)
+    elif algorithm:
+        found = QUANT_ALGORITHMS.get(algorithm)
+    elif method in FOUR_BITS:
+        found = "int4" if bits == 4 or (bits is None and method == "awq") else None
+    elif str(quantization.get("format") or "").startswith("mxfp4"):
+        found = "mxfp4"
+    else:
+        found = QUANT_METHODS.get(method) or _format_of_numbers(quantization)
+        if bits is not None and bits != {"fp8": 8}.get(str(found), 4):
+            found = None
+    if found is None:
+        shown = {
+            key: quantization[key] for key in _TOLD_OF_FORMAT if quantization.get(key) is not None
+        }
+        got = ", ".join(f"{key} {repr(value)[:40]}" for key, value in shown.items()) or "neither"
+        raise _UnknownFormat(f"quantization_config must be of {KNOWN_FORMATS}, got {got}")
+    return found
+
+
+_TOLD_OF_FORMAT = (
+    "quant_method",
+    "quant_algo",
+    "format",
+    "bits",
+    "w_bit",
+    "load_in_4bit",
+    "load_in_8bit",
+)
+
+
+def _formats_of_layers(quantization: Mapping[str, Any]) -> list[str | None]:
+    """Formats of the layers of which each says its own."""
+    layers = quantization.get("quantized_layers")
+    parts = layers.values() if isinstance(layers, Mapping) else ()
+    return [
+        QUANT_ALGORITHMS.get(str(part.get("quant_algo")).upper())
+        for part in parts
+        if isinstance(part, Mapping)
+    ]
+
+
+def _format_of_numbers(quantization: Mapping[str, Any]) -> str | None:
+    """The format of weights that are described by their bits and kind of number, or by a type."""
+    every = quantization.get("global_quant_config")
+    if isinstance(every, Mapping):  # of Quark
+        weight = every.get("weight")
+        kind = str(weight.get("dtype")) if isinstance(weight, Mapping) else ""
+        return {"fp8_e4m3": "fp8", "fp4": "fp4"}.get(kind)
+    groups = quantization.get("config_groups")
+    parts: list[Any] = [quantization]
+    if isinstance(groups, Mapping):
+        parts = [group.get("weights") for group in groups.values() if isinstance(group, Mapping)]
+    return _fewest_bits(
+        [
+            WEIGHT_NUMBERS.get((str(part.get("num_bits")), str(part.get("type") or "int")))
+            for part in parts
+            if isinstance(part, Mapping)
+        ]
+    )
+
+
+def _fewest_bits(found: list[str | None]) -> str | None:
+    """The format of most weights where layers differ: of experts, which have the fewest bits; None
+    where one is not known."""
+    if not found or None in found:
+        return None
+    return min((one for one in found if one), key=lambda one: one == "fp8")
+
+
+def read_architecture(config: Mapping[str, Any], name: str = "model") -> Architecture:
+    """The architecture that a published `config.json` describes.
+
+    config: the file's dictionary; a language model inside a larger one is found under
+    `text_config` or `llm_config`. name: what errors call it.
+    Raises ValueError, naming the key, where a count that the cost depends on is missing or wrong.
+
+    >>> small = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+    ...          "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256}
+    >>> model = read_architecture(small)
+    >>> model.layers[0][1].cached_values * model.layer_count * 2  # bytes a token in bf16
+    131072
+    >>> round(model.parameters / 1e9, 2)
+    8.03
+    """
+    if not isinstance(config, Mapping):
+        raise ValueError(f"{name}: config.json must hold an object, got {type(config).__name__}")
+    inner = _Reader(config, name).inside("text_config", "llm_config").config
+    merged = {**config, **inner}
+    read = _Reader(merged, name)
+    if read.get("model_type") in NO_DECODERS or read.flag("is_encoder_decoder"):
+        kind = read.get("model_type", default="an encoder and a decoder")
+        raise ValueError(f"{name}: 'model_type' must be of a decoder alone, got {kind!r}")
+    hidden = read.whole("hidden_size", "n_embd", "d_model")
+    heads = read.whole("num_attention_heads", "n_head")
+    if read.has("hybrid_override_pattern", "layers_block_type"):
+        layers = _pattern_layers(read, hidden, heads)
+    elif read.has("block_configs"):
+        layers = _block_layers(read, hidden, heads)
+    else:
+        count = read.whole("num_hidden_layers", "n_layer", most=MOST_LAYERS)
+        mixtures = _mixture_layers(read, count)
+        attentions = _attention_layers(read, count, hidden, heads)
+        if any(mixtures):
+            width = read.whole(
+                "moe_intermediate_size", "expert_intermediate_size", "intermediate_size"
+            )
+            mixture = _experts(read, hidden, width)
+        matrices = 2 if read.get("model_type") in UNGATED else 3
+        dense = _NO_FEED_FORWARD
+        if not all(mixtures):
+            dense_width = read.whole(
+                "dense_intermediate_size", "intermediate_size_mlp", "intermediate_size"
+            )
+            dense = FeedForward(matrices * hidden * dense_width)
+        layers = [
+            (attention, mixture if mixed else dense)
+            for attention, mixed in zip(attentions, mixtures, strict=True)
+        ]
+    try:
+        published = published_precision(merged)
+    except _UnknownFormat as problem:
+        published = f"{name}: {problem}"
+    experts = read.get("expert_dtype", default="")
+    if experts not in ("", "fp4", "fp8", "bf16", "bfloat16"):
+        raise read._wrong("'expert_dtype'", "one of fp4, fp8, bf16", experts)
+    four_bit = published == "mxfp4" or experts == "fp4"
+    return Architecture(
+        name=name,
+        hidden=hidden,
+        vocabulary=read.whole("vocab_size"),
+        heads=heads,
+        context_tokens=read.whole("max_position_embeddings", "n_positions", default=131072),
+        layers=tuple((n, *pair) for pair, n in Counter(layers).items()),
+        tied_embeddings=read.flag("tie_word_embeddings"),
+        published=published,
+        four_bit_experts=four_bit,
+        eight_bit_rest=four_bit and published == "fp8",
+    )

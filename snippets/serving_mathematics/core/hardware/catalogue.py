@@ -1,0 +1,326 @@
+"""Models and systems by name: presets, aliases, names as published, and files.
+
+A name is compared without case, owner, punctuation and endings that do not change the shape
+(`-Instruct`, `-FP8`, dates); what such an ending says of the precision is kept. An unknown name is
+answered with the nearest ones.
+
+Source: `records/machine_models.json.gz` and `records/machine_systems.json`, see there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from serving_mathematics.core.hardware.architectures import Architecture, read_architecture
+from serving_mathematics.core.hardware.deployments import PRECISIONS
+from serving_mathematics.core.hardware.systems import System, read_system
+from serving_mathematics.support.files import read_json, read_text
+from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.require import require
+
+MOST_OF_CONFIG = 2**22  # bytes of a config.json
+ENDINGS = re.compile(
+    r"(?<=.)(instruct|chat|base|it|hf|thinking|preview|text|vl|next"
+    r"|fp8dynamic|fp8block|fp8|nvfp4|mxfp4|fp4|int4|awq|gptq|w4a16|bf16|fp16"
+    r"|dynamic|static|pertensor|block|v1|v2|v10|v01|v02|v03|\d{4})$"
+)
+PRECISION_WORDS = {
+    "fp8": "fp8",
+    "nvfp4": "fp4",
+    "mxfp4": "fp4",
+    "fp4": "fp4",
+    "int4": "int4",
+    "awq": "int4",
+    "gptq": "int4",
+    "w4a16": "int4",
+}
+SAME_SHAPE = {  # other names of published shapes, in compared form: the preset
+    "llama3370b": "meta-llama/Meta-Llama-3.1-70B",
+    "llama3170b": "meta-llama/Meta-Llama-3.1-70B",
+    "llama370b": "meta-llama/Meta-Llama-3.1-70B",
+    "llama318b": "meta-llama/Meta-Llama-3.1-8B",
+    "llama31405b": "meta-llama/Meta-Llama-3.1-405B",
+    "dsr1": "deepseek-ai/DeepSeek-R1",
+    "dsv3": "deepseek-ai/DeepSeek-V3",
+    "dsv32": "deepseek-ai/DeepSeek-V3.2",
+    "dsv4": "deepseek-ai/DeepSeek-V4-Pro",
+    "deepseekv31": "deepseek-ai/DeepSeek-V3",
+    "deepseekv31terminus": "deepseek-ai/DeepSeek-V3",
+    "deepseekv32exp": "deepseek-ai/DeepSeek-V3.2",
+    "deepseekv32speciale": "deepseek-ai/DeepSeek-V3.2",
+    "deepseekv4": "deepseek-ai/DeepSeek-V4-Pro",
+    "gptoss": "openai/gpt-oss-120b",
+    "gptoss120": "openai/gpt-oss-120b",
+    "kimik2": "moonshotai/Kimi-K2-Instruct",
+    "kimik26": "moonshotai/Kimi-K2.5",
+    "kimik27code": "moonshotai/Kimi-K2.5",
+    "qwen35": "Qwen/Qwen3.5-397B-A17B",
+    "qwen3coder30ba3b": "Qwen/Qwen3-30B-A3B",
+    "minimaxm2": "MiniMaxAI/MiniMax-M2.5",
+    "minimaxm21": "MiniMaxAI/MiniMax-M2.5",
+    "llama4maverick": "meta-llama/Llama-4-Maverick-17B-128E-Instruct",
+    "llama4scout": "meta-llama/Llama-4-Scout-17B-16E-Instruct",
+    "mixtral": "mistralai/Mixtral-8x7B-v0.1",
+    "mistral7b": "Mistral-7B-v0.1",
+}
+SYSTEM_ALIASES = {
+    "h100": "h100_sxm",
+    "h200": "h200_sxm",
+    "b200": "b200_sxm",
+    "b300": "b300_sxm",
+    "a100": "a100_sxm",
+    "geforcertx4090": "rtx_4090",
+    "4090": "rtx_4090",
+    "rtxpro6000": "rtx_pro_6000_server",
+    "rtx6000pro": "rtx_pro_6000_server",
+    "rtxpro6000blackwell": "rtx_pro_6000_server",
+    "gb200nvl72": "gb200",
+    "gb300nvl72": "gb300",
+}
+SYSTEM_ENDINGS = re.compile(
+    r"(?<=.)(sxm\d?|hgx|dgx|dgxc|nb|nv|cw|cr|dsv|slurm|oam|multinode|(40|48|80|94|96|141|180|192|256|288)gi?b)$"
+)
+BACKEND_NAMES = {
+    "trtllm": "trtllm",
+    "trt": "trtllm",
+    "tensorrtllm": "trtllm",
+    "tensorrt": "trtllm",
+    "dynamotrt": "trtllm",
+    "dynamotrtllm": "trtllm",
+    "sglang": "sglang",
+    "dynamosglang": "sglang",
+    "morisglang": "sglang",
+    "vllm": "vllm",
+    "dynamovllm": "vllm",
+    "llmd": "vllm",
+    "llmdvllm": "vllm",
+}
+PRECISION_NAMES = {
+    "bf16": "bf16",
+    "bfloat16": "bf16",
+    "fp16": "bf16",
+    "float16": "bf16",
+    "half": "bf16",
+    "fp8": "fp8",
+    "fp8block": "fp8",
+    "fp8static": "fp8",
+    "fp8e4m3": "fp8",
+    "w8a8": "fp8",
+    "float8": "fp8",
+    "mxfp8": "fp8",
+    "fp4": "fp4",
+    "nvfp4": "fp4",
+    "mxfp4": "fp4",
+    "w4a16mxfp4": "fp4",
+    "w4a8mxfp4mxfp8": "fp4",
+    "int4": "int4",
+    "int4wo": "int4",
+    "w4a16": "int4",
+    "awq": "int4",
+    "gptq": "int4",
+}
+
+
+@functools.cache
+def compared(name: str) -> str:
+    """A name in the form in which names are compared: its letters and digits, in lower case.
+
+    >>> compared("H100-SXM 80GB")
+    'h100sxm80gb'
+    """
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The names that are most like this one, for an error's last words.
+
+    >>> nearest("h10", ["h100_sxm", "l4"])
+    'h100_sxm'
+    """
+    by_form = {compared(one.split("/")[-1]): one for one in names}
+    form = compared(name.split("/")[-1])
+    like = difflib.get_close_matches(form, by_form, 3, 0.3)
+    like.sort(key=lambda one: not (form and one.startswith(form)))  # what goes on from there, first
+    return ", ".join(by_form[one] for one in like) or ", ".join(sorted(by_form.values())[:3])
+
+
+@functools.cache
+def _model_configs() -> dict[str, Any]:
+    models: dict[str, Any] = read_record("machine_models")["models"]
+    return models
+
+
+@functools.cache
+def systems() -> dict[str, System]:
+    """All systems by name.
+
+    >>> systems()["h100_sxm"].bandwidth_bytes_per_s
+    3350000000000.0
+    """
+    rows = read_record("machine_systems")["systems"]
+    return {name: read_system(name, row) for name, row in rows.items()}
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of the presets, as published.
+
+    >>> "deepseek-ai/DeepSeek-R1" in model_names()
+    True
+    """
+    return tuple(sorted(_model_configs()))
+
+
+@functools.cache
+def preset_model(name: str) -> Architecture:
+    """The preset of exactly this name. Raises ValueError where there is none.
+
+    >>> round(preset_model("Qwen/Qwen3-32B").parameters / 1e9, 1)
+    32.8
+    """
+    configs = _model_configs()
+    require(name in configs, "model", "a preset", name)
+    return read_architecture(configs[name], name)
+
+
+@functools.cache
+def _forms() -> dict[str, str]:
+    """Compared forms, whole and without owner and endings: the preset. The shortest name wins."""
+    forms: dict[str, str] = {}
+    for name in sorted(_model_configs(), key=len):
+        for form in (compared(name), compared(name.split("/")[-1])):
+            forms.setdefault(form, name)
+    for name in sorted(_model_configs(), key=len):
+        bare, _ = _without_endings(compared(name.split("/")[-1]))
+        forms.setdefault(bare, name)
+        forms.setdefault(bare.removeprefix("meta"), name)
+        forms.setdefault(bare.removeprefix("nvidia"), name)
+    return forms | {key: name for key, name in SAME_SHAPE.items() if name in _model_configs()}
+
+
+def _without_endings(form: str) -> tuple[str, str]:
+    """A compared form without endings, and the precision that they told."""
+    precision = ""
+    while match := ENDINGS.search(form):
+        for word, told in PRECISION_WORDS.items():
+            if match[1].startswith(word) and not precision:
+                precision = told
+        form = form[: match.start()]
+    return form, precision
+
+
+def find_model(name: str) -> tuple[Architecture, str]:
+    """The architecture of a name or of a `config.json`, and the precision its name tells or "".
+
+    name: a preset, an alias, a name as on Hugging Face, or the path of a `config.json` or of a
+    folder that has one. Raises ValueError with the nearest names, or the key that a file lacks.
+
+    >>> find_model("deepseek-ai/DeepSeek-R1-0528-FP4")[1]
+    'fp4'
+    """
+    text = name.strip()
+    if not text:
+        raise ValueError("model must be named, got nothing")
+    if _is_path(text):
+        return _file_model(text)
+    form = compared(text)
+    last = compared(text.split("/")[-1])
+    bare, precision = _without_endings(last)
+    for tried in (form, last, bare, bare.removeprefix("meta"), bare.removeprefix("nvidia")):
+        if tried in _forms():
+            found = _forms()[tried]
+            return preset_model(found), precision or _unsaid(found, last)
+    shapes: dict[str, str] = {}  # without endings, and the shortest name of each
+    for form_of_one, name_of_one in _forms().items():
+        shapes.setdefault(_without_endings(form_of_one)[0].removeprefix("meta"), name_of_one)
+    begun = [one for one in shapes if one.startswith(bare)]
+    if len(begun) == 1 and len(bare) > 4:  # "Qwen3-235B": only one goes on from there
+        return preset_model(shapes[begun[0]]), precision or _unsaid(shapes[begun[0]], last)
+    like = difflib.get_close_matches(bare, shapes, 6, 0.3)
+    names = list(dict.fromkeys(shapes[one] for one in like))[:3] or sorted(_model_configs())[:3]
+    raise ValueError(
+        f"model {text!r} is not known; nearest: {', '.join(names)}; "
+        "or give the path of its config.json"
+    )
+
+
+def _unsaid(found: str, asked: str) -> str:
+    """16 bits where only a quantized copy is a preset, and the name asked for says nothing."""
+    form = compared(found.split("/")[-1])
+    return "bf16" if _without_endings(form)[1] and form != asked else ""
+
+
+def _is_path(name: str) -> bool:
+    """Whether a model's name is the path of a file or folder."""
+    return name.endswith(".json") or name.startswith((".", "/", "~"))
+
+
+def _file_model(text: str) -> tuple[Architecture, str]:
+    path = Path(text)
+    try:
+        path = path.expanduser()
+        if path.is_dir():
+            path = path / "config.json"
+        content = read_json(read_text(str(path), MOST_OF_CONFIG))
+    except (OSError, RuntimeError) as problem:  # of nobody's home, too
+        told = getattr(problem, "strerror", None) or problem
+        raise ValueError(f"model {text!r} cannot be read: {told}") from problem
+    except ValueError as problem:
+        told = str(problem).removeprefix(f"{path}: ")
+        raise ValueError(f"model {text!r} must hold JSON: {told}") from problem
+    model = read_architecture(content, path.parent.name or path.stem)
+    return model, ""
+
+
+def find_system(name: str) -> System:
+    """The system of a name or alias. Raises ValueError with the nearest names, and where the name
+    says another memory than the system's.
+
+    >>> find_system("H100-SXM5").name
+    'h100_sxm'
+    """
+    form = compared(name)
+    by_form = {compared(known): known for known in systems()} | SYSTEM_ALIASES
+    tried = form.removeprefix("nvidia").removeprefix("amd").removeprefix("instinct")
+    while tried:
+        if tried in by_form:
+            system = systems()[by_form[tried]]
+            size = re.search(r"(?<!\d)(\d{2,3})\s?gi?b", name.lower())
+            if size and not 0.85 < 1e9 * float(size[1]) / system.memory_bytes < 1.05:
+                there = f"{system.memory_bytes / 2**30:.0f} GiB"
+                raise ValueError(f"system {name!r} is known with {there} only")
+            return system
+        match = SYSTEM_ENDINGS.search(tried)
+        if not match:
+            break
+        tried = tried[: match.start()]
+    raise ValueError(f"system {name!r} is not known; nearest: {nearest(name, systems())}")
+
+
+def find_backend(name: str) -> str:
+    """The backend of a name or alias. Raises ValueError with the nearest names.
+
+    >>> find_backend("TensorRT-LLM")
+    'trtllm'
+    """
+    form = compared(name)
+    if form not in BACKEND_NAMES:
+        known = nearest(name, ("trtllm", "sglang", "vllm"))
+        raise ValueError(f"backend {name!r} is not known; nearest: {known}")
+    return BACKEND_NAMES[form]
+
+
+def find_precision(name: str) -> str:
+    """The precision of a name or alias. Raises ValueError with those that are known.
+
+    >>> find_precision("NVFP4")
+    'fp4'
+    """
+    form = compared(name)
+    if form not in PRECISION_NAMES:
+        raise ValueError(f"precision {name!r} is not known; known: {', '.join(PRECISIONS)}")
+    return PRECISION_NAMES[form]

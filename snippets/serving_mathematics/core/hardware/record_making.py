@@ -1,0 +1,718 @@
+"""Makes the records of the machine from a package of measurements that pip fetches.
+
+    python -m serving_mathematics.core.hardware.record_making
+
+It fetches the wheel of aiconfigurator-core into `.cache/machine`, reads it without unpacking, and
+writes `machine_runs.json.gz` (every end-to-end run, in its order), `machine_models.json.gz` (the
+published configurations, what is read of them), `machine_systems.json` (data sheets) and, where
+pyarrow can be imported, `machine_kernels.json` (a digest of the kernel measurements) and
+`machine_series.json.gz` (kernels of experts, attention and messages by tokens and context).
+
+Source: aiconfigurator-core 0.12.0, Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES,
+Apache-2.0; AMD data sheets for what that package has not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import importlib
+import io
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from serving_mathematics.core.hardware.architectures import read_architecture
+from serving_mathematics.support.files import write_bytes
+from serving_mathematics.support.measuring import FOLDER, provenance, read_record
+
+PACKAGE, VERSION = "aiconfigurator-core", "0.12.0"
+COMMAND = "python -m serving_mathematics.core.hardware.record_making"
+LICENCE = (
+    "Apache-2.0: https://www.apache.org/licenses/LICENSE-2.0; "
+    "Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES; shortened and rounded here"
+)
+SOURCE = f"{PACKAGE} {VERSION} on PyPI"
+CACHE = Path(".cache/machine")
+
+KEPT_KEYS = """
+    model_type hidden_size num_hidden_layers num_attention_heads num_key_value_heads head_dim
+    v_head_dim intermediate_size vocab_size max_position_embeddings tie_word_embeddings kv_lora_rank
+    q_lora_rank qk_rope_head_dim qk_nope_head_dim mla_use_output_gate index_topk index_head_dim
+    index_n_heads indexer_types compress_ratios o_lora_rank o_groups sliding_window
+    attention_chunk_size use_sliding_window layer_types hybrid_layer_pattern full_attention_interval
+    attn_output_gate attention_output_gate sparse_attention_config linear_attn_config
+    linear_num_key_heads linear_num_value_heads linear_key_head_dim linear_value_head_dim
+    global_head_dim num_global_key_value_heads swa_head_dim swa_v_head_dim swa_num_key_value_heads
+    hybrid_override_pattern layers_block_type attention_head_dim mamba_num_heads mamba_head_dim
+    n_groups ssm_state_size block_configs moe_intermediate_size expert_intermediate_size
+    dense_intermediate_size intermediate_size_mlp n_routed_experts num_local_experts num_experts
+    num_experts_per_tok num_experts_per_token top_k_experts experts_per_token moe_latent_size
+    routed_expert_hidden_size moe_shared_expert_intermediate_size shared_expert_intermediate_size
+    share_expert_dim n_shared_experts num_shared_experts enable_moe_block mlp_layer_types
+    moe_layer_freq decoder_sparse_step interleave_moe_layer_step first_k_dense_replace
+    mlp_only_layers expert_dtype attn_type_list attn_layer_period attn_layer_offset
+    expert_layer_period expert_layer_offset mamba_expand mamba_d_state mamba_dt_rank
+"""  # what `architectures` reads
+
+
+def _grouped_config(
+    hidden: int,
+    layers: int,
+    heads: int,
+    width: int,
+    feed: int,
+    words: int,
+    context: int,
+    **more: Any,
+) -> dict[str, Any]:
+    """A configuration with eight heads of keys and values in every layer, and what differs."""
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 8,
+        "head_dim": width,
+        "intermediate_size": feed,
+        "vocab_size": words,
+        "max_position_embeddings": context,
+    } | more
+
+
+def _nemotron_nano(hidden: int, feed: int, pattern: str) -> dict[str, Any]:
+    return _grouped_config(
+        hidden,
+        len(pattern),
+        40,
+        128,
+        feed,
+        131072,
+        131072,
+        hybrid_override_pattern=pattern,
+        mamba_num_heads=128,
+        mamba_head_dim=80,
+        n_groups=8,
+        ssm_state_size=128,
+    )
+
+
+FURTHER_MODELS = {  # what the package lacks: `config.json` of these names on Hugging Face
+    "Qwen/Qwen3-4B": _grouped_config(
+        2560, 36, 32, 128, 9728, 151936, 40960, tie_word_embeddings=True
+    ),
+    "Qwen/Qwen3-14B": _grouped_config(5120, 40, 40, 128, 17408, 151936, 40960),
+    "Qwen/Qwen2.5-14B": _grouped_config(5120, 48, 40, 128, 13824, 152064, 131072),
+    "Qwen/Qwen2.5-32B": _grouped_config(5120, 64, 40, 128, 27648, 152064, 131072),
+    "Qwen/Qwen2.5-72B": _grouped_config(8192, 80, 64, 128, 29568, 152064, 131072),
+    "01-ai/Yi-34B": _grouped_config(7168, 60, 56, 128, 20480, 64000, 4096),
+    "google/gemma-3-12b": _grouped_config(
+        3840,
+        48,
+        16,
+        256,
+        15360,
+        262208,
+        131072,
+        tie_word_embeddings=True,
+        sliding_window=1024,
+        layer_types=(["sliding_attention"] * 5 + ["full_attention"]) * 8,
+    ),
+    "meta-llama/Llama-3.2-1B": _grouped_config(
+        2048, 16, 32, 64, 8192, 128256, 131072, tie_word_embeddings=True
+    ),
+    "meta-llama/Llama-3.2-3B": _grouped_config(
+        3072, 28, 24, 128, 8192, 128256, 131072, tie_word_embeddings=True
+    ),
+    "microsoft/phi-4": _grouped_config(
+        5120, 40, 40, 128, 17920, 100352, 16384, num_key_value_heads=10
+    ),
+    "mistralai/Mistral-Nemo-Base-2407": _grouped_config(5120, 40, 32, 128, 14336, 131072, 131072),
+    "mistralai/Mistral-Small-24B-Base-2501": _grouped_config(
+        5120, 40, 32, 128, 32768, 131072, 32768
+    ),
+    "nvidia/NVIDIA-Nemotron-Nano-9B-v2": _nemotron_nano(
+        4480, 15680, "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-"
+    ),
+    "nvidia/NVIDIA-Nemotron-Nano-12B-v2": _nemotron_nano(5120, 20480, "M-M-M-M*-" * 6 + "M-M-M-M-"),
+    "zai-org/GLM-4.5-Air": _grouped_config(
+        4096,
+        46,
+        96,
+        128,
+        10944,
+        151552,
+        131072,
+        moe_intermediate_size=1408,
+        n_routed_experts=128,
+        num_experts_per_tok=8,
+        n_shared_experts=1,
+        first_k_dense_replace=1,
+    ),
+}
+
+RUN_COLUMNS = {  # in the record: in the package
+    "backend": "backend",
+    "version": "backend_version",
+    "model": "model_path",
+    "system": "system",
+    "precision": "precision",
+    "mode": "mode",
+    "isl": "isl",
+    "osl": "osl",
+    "gemm": "gemm_quant_mode",
+    "moe": "moe_quant_mode",
+    "batch": "batch_size",
+    "tp": "tp_size",
+    "dp": "attention_dp_size",
+    "moe_tp": "moe_tp_size",
+    "ep": "moe_ep_size",
+    "prefill_workers": "prefill_num_workers",
+    "prefill_tp": "prefill_tp_size",
+    "prefill_dp": "prefill_attention_dp_size",
+    "prefill_moe_tp": "prefill_moe_tp_size",
+    "prefill_ep": "prefill_moe_ep_size",
+    "decode_batch": "decode_batch_size",
+    "decode_workers": "decode_num_workers",
+    "decode_tp": "decode_tp_size",
+    "decode_dp": "decode_attention_dp_size",
+    "decode_moe_tp": "decode_moe_tp_size",
+    "decode_ep": "decode_moe_ep_size",
+}
+
+AMD = {  # data sheets, dense; one direction of seven links
+    "mi300x": {
+        "generation": "cdna",
+        "memory_bytes": 192e9,
+        "bandwidth_bytes_per_s": 5.3e12,
+        "bf16_flops_per_s": 1307.4e12,
+        "fp8_flops_per_s": 2614.9e12,
+        "link_bytes_per_s": 448e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 50e9,
+        "source": "AMD Instinct MI300X data sheet",
+    },
+    "mi325x": {
+        "generation": "cdna",
+        "memory_bytes": 256e9,
+        "bandwidth_bytes_per_s": 6e12,
+        "bf16_flops_per_s": 1307.4e12,
+        "fp8_flops_per_s": 2614.9e12,
+        "link_bytes_per_s": 448e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 50e9,
+        "source": "AMD Instinct MI325X data sheet",
+    },
+    "mi355x": {
+        "generation": "cdna",
+        "memory_bytes": 288e9,
+        "bandwidth_bytes_per_s": 8e12,
+        "bf16_flops_per_s": 2.5e15,
+        "fp8_flops_per_s": 5e15,
+        "fp4_flops_per_s": 10e15,
+        "link_bytes_per_s": 448e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 50e9,
+        "source": "AMD, ISSCC 2026 (fp8); Tom's Hardware, 2025-06 (memory, fp4); links of MI300X",
+    },
+}
+SHEETS = {  # data sheets of what nobody's runs in the record used, dense, links one direction
+    "a10g": {
+        "generation": "ampere",
+        "memory_bytes": 24e9,
+        "bandwidth_bytes_per_s": 600e9,
+        "bf16_flops_per_s": 70e12,
+        "link_bytes_per_s": 32e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "NVIDIA A10G data sheet; links of PCIe 4.0",
+    },
+    "h20": {
+        "generation": "hopper",
+        "memory_bytes": 96e9,
+        "bandwidth_bytes_per_s": 4e12,
+        "bf16_flops_per_s": 148e12,
+        "fp8_flops_per_s": 296e12,
+        "link_bytes_per_s": 450e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 50e9,
+        "source": "NVIDIA H20 data sheet",
+    },
+    "h100_nvl": {
+        "generation": "hopper",
+        "memory_bytes": 94e9,
+        "bandwidth_bytes_per_s": 3.9e12,
+        "bf16_flops_per_s": 835.5e12,
+        "fp8_flops_per_s": 1670.5e12,
+        "link_bytes_per_s": 300e9,
+        "domain_devices": 2,
+        "outside_bytes_per_s": 50e9,
+        "source": "NVIDIA H100 data sheet: NVL, halved for dense; a bridge of two",
+    },
+    "rtx_4090": {
+        "generation": "ada",
+        "memory_bytes": 24e9,
+        "bandwidth_bytes_per_s": 1008e9,
+        "bf16_flops_per_s": 165.2e12,
+        "fp8_flops_per_s": 330.3e12,
+        "link_bytes_per_s": 32e9,
+        "domain_devices": 8,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "NVIDIA Ada GPU architecture, appendix A; links of PCIe 4.0",
+    },
+    "tpu_v5e": {
+        "generation": "tpu",
+        "memory_bytes": 16e9,
+        "bandwidth_bytes_per_s": 819e9,
+        "bf16_flops_per_s": 197e12,
+        "link_bytes_per_s": 100e9,
+        "domain_devices": 256,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "Google Cloud documentation, TPU v5e: 1,600 Gbit/s of links, both directions",
+    },
+    "tpu_v5p": {
+        "generation": "tpu",
+        "memory_bytes": 95e9,
+        "bandwidth_bytes_per_s": 2765e9,
+        "bf16_flops_per_s": 459e12,
+        "link_bytes_per_s": 300e9,
+        "domain_devices": 8960,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "Google Cloud documentation, TPU v5p: 4,800 Gbit/s of links, both directions",
+    },
+    "tpu_v6e": {
+        "generation": "tpu",
+        "memory_bytes": 32e9,
+        "bandwidth_bytes_per_s": 1640e9,
+        "bf16_flops_per_s": 918e12,
+        "link_bytes_per_s": 224e9,
+        "domain_devices": 256,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "Google Cloud documentation, TPU v6e: 3,584 Gbit/s of links, both directions",
+    },
+    "tpu_v7": {
+        "generation": "tpu",
+        "memory_bytes": 192e9,
+        "bandwidth_bytes_per_s": 7380e9,
+        "bf16_flops_per_s": 2307e12,
+        "fp8_flops_per_s": 4614e12,
+        "link_bytes_per_s": 600e9,
+        "domain_devices": 9216,
+        "outside_bytes_per_s": 12.5e9,
+        "source": "Google Cloud documentation, TPU7x: 9,600 Gbit/s of links, both directions",
+    },
+}
+GENERATIONS = {
+    80: "ampere",
+    89: "ada",
+    90: "hopper",
+    100: "blackwell",
+    103: "blackwell",
+    120: "blackwell",
+}
+
+
+def _fetch_wheel() -> Path:
+    """The package's wheel in the cache, fetched by pip where it is not there yet."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    pattern = f"{PACKAGE.replace('-', '_')}-{VERSION}-*.whl"
+    found = sorted(CACHE.glob(pattern))
+    if not found:
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--disable-pip-version-check",
+                "--dest",
+                str(CACHE),
+                f"{PACKAGE}=={VERSION}",
+            ],
+            check=True,
+        )
+        found = sorted(CACHE.glob(pattern))
+    return found[0]
+
+
+def _write_bytes(name: str, content: bytes) -> None:
+    write_bytes(str(FOLDER / name), "the record", content)
+
+
+def _packed(text: str) -> bytes:
+    """Compressed, the same bytes whenever it is done."""
+    return gzip.compress(text.encode("utf-8"), 9, mtime=0)
+
+
+def _json(content: Any, indent: int | None = None) -> str:
+    return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _short(cell: str) -> str:
+    """A number without a trailing .0, other text as it is."""
+    return cell[:-2] if re.fullmatch(r"\d+\.0", cell) else cell
+
+
+def _rounded(cell: str) -> str:
+    return f"{float(cell):.6g}"
+
+
+def run_rows(lines: Iterable[str]) -> list[dict[str, str]]:
+    """The runs of the package's table, with the parts of `silicon_data_source` that are read.
+
+    lines: of the table, its header first.
+
+    >>> head = ["silicon_data_source", "silicon_ttft_ms", "silicon_tpot_ms", *RUN_COLUMNS.values()]
+    >>> cells = ["db-dump/x; silicon_concurrency=8", "100", "9.87654321", *["2.0"] * 26]
+    >>> row = run_rows([",".join(head), ",".join(cells)])[0]
+    >>> row["source"], row["concurrency"], row["tp"], row["tpot_ms"]
+    ('db-dump', '8', '2', '9.87654')
+    """
+    rows = []
+    for number, row in enumerate(csv.DictReader(lines), 1):
+        told = row["silicon_data_source"]
+        source = re.match(r"source_file=([^;]+?)\.csv|(db-dump)", told)
+        family = source[1] or source[2] if source else ""
+        parts = family.split("/")
+        if len(parts) > 1:
+            family = "kernel makers"
+        found = {
+            "line": str(number),
+            "source": family,
+            "config": (re.search(r"config_id=(\d+)", told) or ["", ""])[1],
+            "day": (re.search(r"measured=(\d{4}-\d\d-\d\d)", told) or ["", ""])[1],
+            "concurrency": (re.search(r"silicon_concurrency=(\d+)", told) or ["", ""])[1],
+        }
+        found |= {name: _short(row[column]) for name, column in RUN_COLUMNS.items()}
+        found["ttft_ms"] = _rounded(row["silicon_ttft_ms"])
+        found["tpot_ms"] = _rounded(row["silicon_tpot_ms"])
+        rows.append(found)
+    return rows
+
+
+def kept_config(config: Mapping[str, Any], quantized: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is read of a `config.json`, and of the `hf_quant_config.json` beside it.
+
+    >>> kept_config({"hidden_size": 8, "rope_theta": 1e4}, {"quantization": {"quant_algo": "FP8"}})
+    {'hidden_size': 8, 'quantization_config': {'quant_algo': 'FP8'}}
+    """
+    merged = {**config, **(config.get("text_config") or {}), **(config.get("llm_config") or {})}
+    kept = {key: merged[key] for key in KEPT_KEYS.split() if merged.get(key) is not None}
+    told = merged.get("quantization_config") or (quantized or {}).get("quantization")
+    if told:
+        text = str(told)
+        kept["quantization_config"] = {
+            key: value
+            for key, value in {
+                "quant_method": told.get("quant_method"),
+                "quant_algo": told.get("quant_algo"),
+                "format": told.get("format"),
+                "num_bits": 4 if "'num_bits': 4" in text else None,
+                "type": "float" if "'type': 'float'" in text else None,
+            }.items()
+            if value is not None
+        }
+    return kept
+
+
+def _older_models() -> dict[str, dict[str, Any]]:
+    """Dense models of the record of shapes, in the words of a `config.json`."""
+    found = {}
+    for shape in read_record("model_configs")["models"]:
+        if shape["latent_dim"] or shape["model"].startswith("gpt-oss"):
+            continue
+        layers, full = shape["layers"], shape["layers"] - shape["windowed_layers"]
+        pattern = [i * full // layers == (i + 1) * full // layers for i in range(layers)]
+        config = {
+            "hidden_size": shape["hidden"],
+            "num_hidden_layers": shape["layers"],
+            "num_attention_heads": shape["query_heads"],
+            "num_key_value_heads": shape["kv_heads"],
+            "head_dim": shape["head_dim"],
+            "intermediate_size": shape["ffn"] * shape["ffn_matrices"] // 3,
+            "vocab_size": shape["vocabulary"],
+            "max_position_embeddings": shape["context"],
+            "tie_word_embeddings": shape["tied_embeddings"],
+        }
+        if shape["window"] and shape["windowed_layers"]:
+            config["sliding_window"] = shape["window"]
+            if shape["windowed_layers"] < shape["layers"]:
+                config["layer_types"] = [
+                    "sliding_attention" if windowed else "full_attention" for windowed in pattern
+                ]
+        found[shape["model"]] = config
+    return found
+
+
+def _system_row(text: str, name: str) -> dict[str, Any] | None:
+    def number(key: str) -> float | None:
+        match = re.search(rf"^\s*{key}:\s*([\d.e+]+)", text, re.MULTILINE)
+        return float(match[1]) if match else None
+
+    generation = GENERATIONS.get(int(number("sm_version") or 0))
+    if generation is None:
+        return None
+    bf16 = number("bfloat16_tc_flops")
+    row = {
+        "generation": generation,
+        "memory_bytes": number("mem_capacity"),
+        "bandwidth_bytes_per_s": number("mem_bw"),
+        "bf16_flops_per_s": bf16,
+        "fp8_flops_per_s": number("fp8_tc_flops"),
+        "fp4_flops_per_s": number("fp4_tc_flops"),
+        "link_bytes_per_s": number("intra_node_bw"),
+        "domain_devices": int(number("num_gpus_per_rack") or number("num_gpus_per_node") or 8),
+        "outside_bytes_per_s": number("inter_rack_bw") or number("inter_node_bw"),
+        "source": f"{SOURCE}: systems/{name}.yaml",
+    }
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def _make_records(wheel: Path) -> None:
+    """Write the records of runs, models and systems from the wheel."""
+    made = {"source": SOURCE, "licence": LICENCE} | provenance(COMMAND)
+    with zipfile.ZipFile(wheel) as package:
+        names = package.namelist()
+        runs = run_rows(io.StringIO(package.read(_named(names, "silicon_sample.csv")).decode()))
+        configs, systems = {}, {}
+        for name in names:
+            stem = Path(name).name
+            if name.endswith("_config.json") and "hf_quant" not in name:
+                quant = name.replace("_config.json", "_hf_quant_config.json")
+                quantized = json.loads(package.read(quant)) if quant in names else None
+                config = json.loads(package.read(name))
+                published = stem.removesuffix("_config.json").replace("--", "/", 1)
+                configs[published] = kept_config(config, quantized)
+            elif name.endswith(".yaml") and "/systems/" in name and name.count("/") == 2:
+                row = _system_row(package.read(name).decode(), stem.removesuffix(".yaml"))
+                if row is not None:
+                    systems[stem.removesuffix(".yaml")] = row
+    further = _older_models() | FURTHER_MODELS
+    configs |= {name: config for name, config in further.items() if name not in configs}
+    for name, config in configs.items():
+        read_architecture(config, name)  # every one of them can be read
+    table = {"columns": list(runs[0]), "rows": [list(run.values()) for run in runs]}
+    _write_bytes("machine_runs.json.gz", _packed(_json(made | table)))
+    _write_bytes("machine_models.json.gz", _packed(_json(made | {"models": configs})))
+    title = {
+        "title": "Devices as their data sheets describe them, dense peaks, links one direction"
+    }
+    content = title | made | {"systems": dict(sorted((systems | AMD | SHEETS).items()))}
+    _write_bytes("machine_systems.json", _json(content, 1).encode())
+
+
+def _named(names: Iterable[str], end: str) -> str:
+    return next(name for name in names if name.endswith(f"/{end}"))
+
+
+def _median(values: Any) -> float:
+    ordered = sorted(float(value) for value in values)
+    return ordered[len(ordered) // 2]
+
+
+def _kernel_digest(
+    wheel: Path, systems: Iterable[str] = ("h100_sxm", "h200_sxm", "b200_sxm")
+) -> dict[str, Any]:
+    """Medians of kernel measurements by system, backend and type: floors, shares, rates.
+
+    Needs pyarrow. Latencies in seconds; a floor is the median of calls with next to nothing to do.
+    """
+    parquet = importlib.import_module("pyarrow.parquet")
+    sheet = json.loads((FOLDER / "machine_systems.json").read_text(encoding="utf-8"))["systems"]
+    digest: dict[str, Any] = {}
+    sizes = {"bfloat16": 2.0, "fp8": 1.0, "fp8_block": 1.0, "nvfp4": 0.5625, "int4_wo": 0.53125}
+    with zipfile.ZipFile(wheel) as package:
+        for system in systems:
+            bandwidth = sheet[system]["bandwidth_bytes_per_s"]
+            found: dict[str, dict[str, list[float]]] = {}
+
+            def add(kind: str, key: str, value: float, into: dict[str, Any] = found) -> None:
+                into.setdefault(kind, {}).setdefault(key, []).append(value)
+
+            for name in package.namelist():
+                if f"/data/{system}/" not in name or not name.endswith(".parquet"):
+                    continue
+                kind, backend = Path(name).stem, name.split("/")[-3]
+                if kind not in (
+                    "gemm_perf",
+                    "moe_perf",
+                    "generation_attention_perf",
+                    "custom_allreduce_perf",
+                ):
+                    continue
+                table = parquet.read_table(io.BytesIO(package.read(name))).to_pydict()
+                columns = list(table)
+                for values in zip(*table.values(), strict=True):
+                    row = dict(zip(columns, values, strict=True))
+                    seconds = row["latency"] * 1e-3
+                    if seconds <= 0:
+                        continue
+                    if kind == "gemm_perf":
+                        key = f"{backend} {row['gemm_dtype']}"
+                        size = row["n"] * row["k"] * sizes.get(row["gemm_dtype"], 1.0)
+                        if row["m"] <= 4 and size < 2.4e6:
+                            add("matrix floor [s]", key, seconds)
+                        elif row["m"] <= 16 and size > 1e8:
+                            add("matrix share of the bandwidth", key, size / seconds / bandwidth)
+                    elif kind == "moe_perf" and row["num_tokens"] <= 4:
+                        size = sizes.get(row["moe_dtype"], 0.53125)
+                        experts, chosen = row["num_experts"], row["topk"]
+                        touched = experts * (1 - (1 - chosen / experts) ** row["num_tokens"])
+                        weights = (
+                            touched
+                            * 3
+                            * row["hidden_size"]
+                            * row["inter_size"]
+                            * size
+                            / row["moe_tp_size"]
+                            / row["moe_ep_size"]
+                        )
+                        left = seconds - weights / (0.85 * bandwidth)
+                        add("experts floor [s]", f"{backend} {row['moe_dtype']}", left)
+                    elif kind == "generation_attention_perf":
+                        tokens = row["isl"] + row["step"]
+                        half = 1 if "fp8" in row["kv_cache_dtype"] else 2
+                        cache = (
+                            row["batch_size"]
+                            * tokens
+                            * row["num_key_value_heads"]
+                            * row["head_dim"]
+                            * 2
+                            * half
+                        )
+                        key = f"{backend} cache {row['kv_cache_dtype']}"
+                        if row["batch_size"] <= 4 and tokens <= 1025:
+                            add("attention floor [s]", key, seconds)
+                        elif cache > 2e8 and not row["window_size"]:
+                            add("cache share of the bandwidth", key, cache / seconds / bandwidth)
+                    elif (
+                        kind == "custom_allreduce_perf"
+                        and "eager" not in row["kernel_source"]
+                        and row["message_size"] <= 4096
+                    ):
+                        add("message floor [s]", f"{backend} {row['num_gpus']}", seconds)
+            digest[system] = {
+                kind: {
+                    key: {"median": float(f"{_median(values):.3g}"), "calls": len(values)}
+                    for key, values in sorted(by_key.items())
+                }
+                for kind, by_key in sorted(found.items())
+            }
+    return digest
+
+
+MIXTURES = {  # experts, chosen, hidden and inner width, and their types: whose they are
+    (128, 8, 2048, 768, "bfloat16"): "Qwen3-30B-A3B",
+    (256, 8, 7168, 2048, "fp8_block"): "DeepSeek-V3",
+    (256, 8, 3072, 1536, "fp8_block"): "MiniMax-M2.5",
+    (128, 4, 2880, 2880, "w4a16_mxfp4"): "gpt-oss-120b",
+    (8, 2, 4096, 14336, "bfloat16"): "Mixtral-8x7B",
+}
+MIXTURE_COLUMNS = ("num_experts", "topk", "hidden_size", "inter_size", "moe_dtype")
+
+
+def _series_key(kind: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What one line of a figure has in common; None where the kernel is of no such line."""
+    if kind == "moe_perf":
+        shape = tuple(row[column] for column in MIXTURE_COLUMNS)
+        split = (row["moe_tp_size"], row["moe_ep_size"])
+        if shape not in MIXTURES or split not in ((1, 1), (1, 8)):
+            return None
+        return {"kernel": "experts", "model": MIXTURES[shape], "devices": split[1]} | {
+            "routing": row["distribution"]
+        }
+    if kind == "generation_attention_perf":
+        heads = (row["num_heads"], row["num_key_value_heads"], row["head_dim"], row["window_size"])
+        if heads not in ((64, 8, 128, 0), (8, 1, 128, 0), (64, 8, 64, 0), (64, 8, 64, 128)):
+            return None
+        key = dict(zip(("heads", "kv_heads", "width", "window"), heads, strict=True))
+        return {"kernel": "grouped", **key}
+    if kind == "generation_mla_perf" and row["num_heads"] in (16, 128):
+        return {"kernel": "latent", "heads": row["num_heads"]}
+    if kind in ("mla_generation_module_perf", "dsa_generation_module_perf"):
+        wanted = row["num_heads"] == 128 and row["gemm_type"] == "fp8_block"
+        whole = {"mla": "latent module", "dsa": "selecting module"}[kind[:3]]
+        return {"kernel": whole} if wanted and "GLM" not in row["model"] else None
+    if kind == "gdn_perf" and row["phase"] == "generation" and row["num_v_heads"] == 48:
+        return {"kernel": "linear", "part": row["kernel_source"], "heads": row["num_v_heads"]}
+    if kind == "wideep_deepep_ll_perf" and row["node_num"] == 1 and row["num_experts"] == 256:
+        return {"kernel": "messages", "hidden": row["hidden_size"]}
+    return None
+
+
+def _by_version(name: str) -> list[str]:
+    """A path with its numbers as numbers, so that 0.5.12 comes after 0.5.9."""
+    return [part.zfill(9) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _kernel_series(
+    wheel: Path, systems: Iterable[str] = ("h100_sxm", "b200_sxm")
+) -> list[dict[str, Any]]:
+    """Kernel times by tokens or context: what each line is, and `x` and seconds of its points.
+
+    Needs pyarrow. Of several versions of a backend the newest that has a point gives it.
+    """
+    parquet = importlib.import_module("pyarrow.parquet")
+    found: dict[str, dict[Any, list[float]]] = {}
+    with zipfile.ZipFile(wheel) as package:
+        for name in sorted(package.namelist(), key=_by_version):
+            parts = name.split("/")
+            if not name.endswith(".parquet") or parts[-5] not in systems:
+                continue
+            rows = parquet.read_table(io.BytesIO(package.read(name)))
+            kind, names = Path(name).stem, rows.column_names
+            for values in zip(*rows.to_pydict().values(), strict=True):
+                row = dict(zip(names, values, strict=True))
+                key = _series_key(kind, row)
+                if key is None:
+                    continue
+                key = {"system": parts[-5], "backend": parts[-3]} | key
+                if key["kernel"] in ("grouped", "latent", "latent module", "selecting module"):
+                    if row["batch_size"] not in (1, 16, 64):
+                        continue
+                    key |= {"sequences": row["batch_size"], "cache": row["kv_cache_dtype"]}
+                    at, times = row["isl"] + row["step"], [row["latency"] * 1e-3]
+                elif key["kernel"] == "messages":
+                    at = row["num_token"]
+                    times = [row["dispatch_avg_t_us"] * 1e-6, row["combine_avg_t_us"] * 1e-6]
+                else:
+                    at = row["num_tokens"] if kind == "moe_perf" else row["batch_size"]
+                    times = [row["latency"] * 1e-3]
+                rounded = [float(f"{seconds:.3g}") for seconds in times]
+                found.setdefault(json.dumps(key), {})[at] = rounded
+    return [
+        json.loads(key)
+        | {"x": sorted(points)}
+        | {
+            "seconds": [
+                points[at] if len(points[at]) > 1 else points[at][0] for at in sorted(points)
+            ]
+        }
+        for key, points in found.items()
+    ]
+
+
+def main() -> int:
+    """Fetch, read, write; kernels only where pyarrow is there."""
+    wheel = _fetch_wheel()
+    _make_records(wheel)
+    with contextlib.suppress(ModuleNotFoundError):
+        digest = _kernel_digest(wheel)
+        made = {"source": SOURCE, "licence": LICENCE} | provenance(COMMAND)
+        title = {"title": "Kernel measurements, medians by backend and type"}
+        _write_bytes("machine_kernels.json", _json(title | made | {"systems": digest}, 1).encode())
+        title = {"title": "Kernel measurements by tokens or context"}
+        series = {"series": _kernel_series(wheel)}
+        _write_bytes("machine_series.json.gz", _packed(_json(title | made | series)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

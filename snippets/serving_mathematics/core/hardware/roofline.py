@@ -1,0 +1,246 @@
+"""The roofline: what a device attains by the intensity of what it computes, and a decoding step.
+
+A kernel of intensity I [FLOP/byte] runs at min(π, βI). A decode step of B sequences takes
+max(2BN/π, weights/β) + B·KV/β, and a prompt of n tokens (2Nn + 2·n_layer·d·n(n+1))/(MFU·π).
+
+Assumes: peaks are reached, weights and cache come from memory once per step, equal contexts.
+
+Source: Williams, Waterman and Patterson (2009) for the roofline; Austin et al. (2025), part 7, for
+the intensity of a matrix product and the general step time; Hoffmann et al. (2022), appendix F, for
+the operations of attention.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    as_numbers,
+    require,
+    require_all_finite,
+    require_all_positive,
+    require_in,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    pass
+
+H100_PEAK, H100_BANDWIDTH = 989.4e12, 3.35e12  # [FLOP/s] bf16 dense, [B/s], SXM; Lockwood, H100
+
+
+A100_PEAK, A100_BANDWIDTH = 312e12, 2.039e12  # [FLOP/s] fp16 dense, [B/s], 80 GB SXM; Lockwood
+
+
+TPU_V5E_PEAK, TPU_V5E_BANDWIDTH = 1.97e14, 8.2e11  # [FLOP/s], [B/s], Austin et al. (2025), part 7
+
+
+LLAMA_7B_PARAMETERS = 6_738_415_616  # Llama 2 7B, all of them, embeddings too
+
+
+LLAMA_7B_KV = 2 * 32 * 4096 * 2  # [B/token] keys and values, 32 layers of width 4096, fp16
+
+
+CONTEXT = 2048  # [tokens] of the worked example
+
+
+def ridge_intensity(peak_flops: float, bandwidth: float) -> float:
+    """Intensity at which the two roofs meet, R = π/β [FLOP/byte].
+
+    peak_flops: π [FLOP/s]. bandwidth: β [B/s]. Raises ValueError unless both are positive and
+    finite.
+
+    >>> ridge_intensity(peak_flops=600.0, bandwidth=3.0)
+    200.0
+    """
+    peak_flops, bandwidth = require_positive(peak_flops=peak_flops, bandwidth=bandwidth)
+    return peak_flops / bandwidth
+
+
+def attainable_flops(
+    intensity: npt.ArrayLike, peak_flops: float, bandwidth: float
+) -> npt.NDArray[np.float64]:
+    """Highest rate that a kernel of this intensity can reach, min(π, βI) [FLOP/s].
+
+    intensity: I [FLOP/byte], any shape. peak_flops: π [FLOP/s]. bandwidth: β [B/s]. Returns the
+    shape of intensity. Raises ValueError unless all are positive and finite.
+
+    >>> attainable_flops([1.0, 500.0], peak_flops=600.0, bandwidth=3.0).tolist()
+    [3.0, 600.0]
+    """
+    bandwidth = as_number(bandwidth=bandwidth)
+    values = as_floats(intensity=intensity)
+    require(
+        values.size > 0 and np.all((values > 0) & (values < math.inf)),
+        "intensity",
+        "non-empty, positive and finite",
+        intensity,
+    )
+    return np.asarray(bandwidth * np.minimum(ridge_intensity(peak_flops, bandwidth), values))
+
+
+def matmul_intensity(batch: float, width: float, hidden: float) -> float:
+    """Intensity of [B, D] times [D, F] in two-byte numbers, BDF/(BD + DF + BF) [FLOP/byte].
+
+    batch: B tokens. width: D. hidden: F. 2BDF operations on 2(BD + DF + BF) bytes. Raises
+    ValueError unless all are positive and finite.
+
+    >>> matmul_intensity(batch=2.0, width=4.0, hidden=4.0)
+    1.0
+    """
+    batch, width, hidden = require_positive(batch=batch, width=width, hidden=hidden)
+    return 1 / (1 / batch + 1 / width + 1 / hidden)
+
+
+def critical_batch(ridge: float, width: float, hidden: float) -> float:
+    """Tokens from which on that product is limited by arithmetic, R/(1 − R(1/D + 1/F)).
+
+    ridge: R [FLOP/byte]. width: D. hidden: F. Raises ValueError unless all are positive and finite,
+    and when R(1/D + 1/F) ≥ 1, where no batch suffices.
+
+    >>> critical_batch(ridge=1.0, width=4.0, hidden=4.0)
+    2.0
+    """
+    width, hidden = as_number(width=width, hidden=hidden)
+    ridge = require_positive(ridge=ridge)
+    largest = matmul_intensity(1e100, width, hidden)
+    require(ridge < largest, "ridge", f"below the largest intensity {largest:g}", ridge)
+    return ridge / (1 - ridge * (1 / width + 1 / hidden))
+
+
+def decode_step_time(
+    batch: npt.ArrayLike,
+    parameters: float,
+    weight_bytes: float,
+    kv_bytes: float,
+    peak_flops: float,
+    bandwidth: float,
+) -> npt.NDArray[np.float64]:
+    """Least time of a step that gives each of B sequences one token, which is TPOT [s].
+
+    batch: B ≥ 1, any shape. parameters: N. weight_bytes: all of them [B]. kv_bytes: cache of one
+    sequence [B], 0 to leave it out. peak_flops, bandwidth: π [FLOP/s] and β [B/s], of all devices
+    together. Returns max(2BN/π, weights/β) + B·KV/β, shape of batch. Raises ValueError outside
+    these ranges.
+
+    >>> float(decode_step_time(2, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0))
+    4.0
+    """
+    batch = as_numbers(batch=batch)
+    batch = require_all_finite(batch=batch)
+    sequences = as_floats(batch=batch)
+    require(
+        sequences.size > 0 and np.all(sequences >= 1),
+        "batch",
+        "non-empty, at least 1 and finite",
+        batch,
+    )
+    parameters, weight_bytes = require_positive(parameters=parameters, weight_bytes=weight_bytes)
+    kv_bytes = require_non_negative(kv_bytes=kv_bytes)
+    ridge_intensity(peak_flops, bandwidth)
+    linear = np.maximum(2 * sequences * parameters / peak_flops, weight_bytes / bandwidth)
+    return np.asarray(linear + sequences * kv_bytes / bandwidth)
+
+
+def largest_batch(
+    limit_s: float,
+    parameters: float,
+    weight_bytes: float,
+    kv_bytes: float,
+    peak_flops: float,
+    bandwidth: float,
+) -> int:
+    """Most sequences whose step still takes at most the limit, by doubling and halving.
+
+    limit_s: objective for TPOT [s]. The other arguments are those of decode_step_time. Raises
+    ValueError outside their ranges, and when one sequence already takes longer.
+
+    >>> largest_batch(4.5, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0)
+    3
+    """
+    limit_s = as_number(limit_s=limit_s)
+    model = (parameters, weight_bytes, kv_bytes, peak_flops, bandwidth)
+    alone = float(decode_step_time(1, *model))
+    require(alone <= limit_s < math.inf, "limit_s", f"finite and at least {alone:.3g}", limit_s)
+    fits, too_many = 1, 2
+    while decode_step_time(too_many, *model) <= limit_s:
+        fits, too_many = too_many, 2 * too_many
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if decode_step_time(middle, *model) <= limit_s:
+            fits = middle
+        else:
+            too_many = middle
+    return fits
+
+
+def throughput_ceiling(
+    parameters: float, kv_bytes: float, peak_flops: float, bandwidth: float
+) -> float:
+    """Throughput that no batch reaches and large ones approach, 1/(2N/π + KV/β) [token/s].
+
+    parameters: N. kv_bytes: cache of one sequence [B], 0 to leave it out. peak_flops, bandwidth:
+    π [FLOP/s] and β [B/s]. Raises ValueError outside the ranges of decode_step_time.
+
+    >>> throughput_ceiling(3.0, 1.0, peak_flops=60.0, bandwidth=2.5)
+    2.0
+    """
+    parameters = require_positive(parameters=parameters)
+    kv_bytes = require_non_negative(kv_bytes=kv_bytes)
+    peak_flops, bandwidth = require_positive(peak_flops=peak_flops, bandwidth=bandwidth)
+    return 1 / (2 * parameters / peak_flops + kv_bytes / bandwidth)
+
+
+def prompt_time(
+    parameters: float,
+    prompt_tokens: int,
+    peak_flops: float,
+    mfu: float,
+    layers: int = 0,
+    attention_width: float = 0.0,
+) -> float:
+    """Time to read a prompt at a given share of the peak, (2Nn + 2·n_layer·d·n(n+1))/(MFU·π) [s].
+
+    parameters: N. prompt_tokens: n. peak_flops: π of all devices [FLOP/s]. mfu: model FLOP/s
+    utilization, in (0, 1]. layers, attention_width: of the attention, whose token number i looks
+    at i tokens; the defaults leave it out. Raises ValueError outside these ranges.
+
+    >>> prompt_time(50.0, 10, peak_flops=4000.0, mfu=0.5)
+    0.5
+    >>> prompt_time(50.0, 10, peak_flops=4000.0, mfu=0.5, layers=2, attention_width=5.0)  # + 2200
+    1.6
+    """
+    parameters, peak_flops = require_positive(parameters=parameters, peak_flops=peak_flops)
+    prompt_tokens = require_positive_integer(prompt_tokens=prompt_tokens)
+    mfu = require_in("(0, 1]", mfu=mfu)
+    layers = require_non_negative_integer(layers=layers)
+    attention_width = require_non_negative(attention_width=attention_width)
+    pairs = prompt_tokens * (prompt_tokens + 1) / 2
+    work = 2 * parameters * prompt_tokens + 4 * layers * attention_width * pairs
+    return work / (mfu * peak_flops)
+
+
+def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Price of a million tokens, 10⁶·C/(3600·X) [currency of the price].
+
+    price_per_hour: C of all devices together. tokens_per_s: X, any shape. Raises ValueError unless
+    both are positive and finite.
+
+    >>> float(cost_per_million(3.6, tokens_per_s=500.0))
+    2.0
+    """
+    tokens_per_s = as_numbers(tokens_per_s=tokens_per_s)
+    tokens_per_s = require_all_positive(tokens_per_s=tokens_per_s)
+    rate = as_floats(tokens_per_s=tokens_per_s)
+    price_per_hour = require_positive(price_per_hour=price_per_hour)
+    require(rate.size > 0, "tokens_per_s", "non-empty, positive and finite", tokens_per_s)
+    return np.asarray(1e6 * price_per_hour / (3600 * rate))

@@ -1,0 +1,350 @@
+"""How each of 5,221 published runs is read, by stated rules.
+
+The package's columns mean different things by source. The rules, in their order:
+
+1. Concurrency is the client's (`concurrency`); where it is blank, the batch of a group times the
+   groups. `batch` is a group's share where attention is in parallel over data.
+2. A blank precision is that of the matrices (`gemm`), and 16 bits where that is blank too.
+3. `ep` > 1 with `tp` = `ep`^2 = `moe_tp` * `ep`, outside of the kernel makers' own runs: the
+   product of two widths that are the same devices. There are `ep` of them. The same for `dp`.
+4. `dp` = `tp` > 1: the same devices counted twice; attention is in parallel over them.
+5. Blank `dp`, in mixtures: `moe_tp` * `ep` / `tp`.
+6. More than 8 devices with `ep` = 1: not one engine but a whole fleet with separate prompts, of
+   which only the size is known. Engines of the largest power of two beside four devices (at most
+   32, attention and experts over all) answer, and as many of four as keep them below 80% busy take
+   prompts: a published size does not say how it was divided.
+7. Separate fleets without worker counts: those of the same run in the source that has them (equal
+   lengths, concurrency and latencies); otherwise one wide engine, or one of SGLang and four of
+   TensorRT-LLM, and as many for prompts as keep them below 80% busy.
+8. Guessing (MTP) is in no column. Aggregated runs of DeepSeek-R1 on TensorRT-LLM: those of the
+   images and days of the benchmark's `-mtp` configurations. Separate fleets: DeepSeek-R1 runs of
+   2026 that the source without guessing does not have. Three tokens are guessed, one with attention
+   in parallel over data, as the benchmark's scripts set.
+9. Lengths are uniform between 0.8 and 1 of nominal, but for the kernel makers' own runs.
+10. A cache beside 8-bit weights has 8 bits where the benchmark's scripts set it: with TensorRT-LLM,
+   with SGLang on Blackwell and for Qwen3.5, with vLLM for Llama.
+11. Engines use 0.9 of the memory, 0.95 where the scripts say so: vLLM for MiniMax-M2.5, SGLang for
+   DeepSeek on four devices.
+
+Source: the benchmark's scripts and configurations (InferenceX, SemiAnalysis, Apache-2.0), and the
+package's own identifiers, which hold `tp8_ep8` beside a `tp_size` of 64.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from serving_mathematics.core.hardware.architectures import Architecture
+from serving_mathematics.core.hardware.catalogue import find_model, find_precision, find_system
+from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, Deployment
+from serving_mathematics.core.hardware.systems import System
+from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.require import (
+    require_non_negative_integer,
+    require_positive_integer,
+)
+
+ACCEPTED = {0: 1.0, 1: 1.8, 3: 2.5}  # tokens a step by tokens guessed, DeepSeek-R1; see the scores
+OWN_SOURCE = "kernel makers"
+SHORTEST_SHARE = 0.8
+GUESSING = {  # system, version of TensorRT-LLM, day: the benchmark's -mtp configurations
+    ("b200_sxm", "1.2.0rc6.post3", "2026-02-05"),
+    ("b200_sxm", "1.2.0rc6.post3", "2026-02-06"),
+    ("b200_sxm", "1.1.0rc2.post2", "2026-01-14"),
+    ("h200_sxm", "1.1.0rc2.post2", "2026-01-14"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One published run, read: what was deployed, and what was measured."""
+
+    line: int  # in the package's table, from 1
+    source: str
+    model: str  # as the package names it
+    family: str  # models of one shape
+    kind: str  # engine, fleet (aggregated, but read as separate fleets) or separate
+    answers: Deployment  # the engine, or one engine that answers
+    prompts: Deployment | None  # one engine that takes prompts, with separate fleets
+    answer_engines: float
+    prompt_engines: float  # 0: as many as keep them below 80% busy
+    workers: str  # stated, twin or assumed
+    concurrency: float
+    first_token_s: float
+    per_token_s: float
+    repeated: bool  # a run of the same latencies stands before it
+
+
+def read_lines() -> list[dict[str, str]]:
+    """The record's rows, as text.
+
+    >>> len(read_lines())
+    5221
+    """
+    record = read_record("machine_runs")
+    return [dict(zip(record["columns"], row, strict=True)) for row in record["rows"]]
+
+
+def _whole(row: Mapping[str, str], key: str, blank: int = 0) -> int:
+    cell = row.get(key, "")
+    return int(float(cell)) if cell else blank
+
+
+def _precision(row: Mapping[str, str]) -> str:
+    """Rule 2."""
+    return find_precision(row["precision"] or row["gemm"] or "bf16")
+
+
+def _concurrency(row: Mapping[str, str], groups: int) -> float:
+    """Rule 1."""
+    if row["concurrency"]:
+        return float(row["concurrency"])
+    return float(_whole(row, "batch", 1) * max(1, groups))
+
+
+def widths(
+    tp: int, dp: int, moe_tp: int, ep: int, mixture: bool, own: bool
+) -> tuple[int, int, int]:
+    """Devices that share attention, groups, devices with different experts: rules 3 to 5.
+
+    tp, dp, moe_tp, ep: as the package has them, 0 where blank. own: a kernel makers' run. Raises
+    ValueError on other numbers.
+
+    >>> widths(64, 1, 8, 8, True, False), widths(1, 64, 8, 8, True, False)
+    ((8, 1, 8), (1, 8, 8))
+    """
+    tp = require_positive_integer(tp=tp)
+    dp, moe_tp, ep = require_non_negative_integer(dp=dp, moe_tp=moe_tp, ep=ep)
+    ep, moe_tp = max(1, ep), max(1, moe_tp)
+    if dp == 0:
+        spread = moe_tp * ep // tp if mixture and moe_tp * ep > tp else 1
+        dp = spread
+    if mixture and ep > 1 and not own:
+        if moe_tp == ep and tp == ep * ep:
+            tp = ep
+        if moe_tp == ep and dp == ep * ep:
+            dp = ep
+    if dp == tp and dp > 1:
+        tp = 1
+    return tp, dp, max(1, min(ep, tp * dp))
+
+
+@functools.cache
+def _model(name: str) -> Architecture:
+    return find_model(name)[0]
+
+
+@functools.cache
+def _system(name: str) -> System:
+    return find_system(name)
+
+
+def _engine(row: Mapping[str, str], tensor: int, data: int, expert: int, load: float) -> Deployment:
+    own = row["source"] == OWN_SOURCE
+    model, system, precision = _model(row["model"]), _system(row["system"]), _precision(row)
+    return Deployment(
+        model,
+        system,
+        row["backend"],
+        precision,
+        float(row["isl"]),
+        float(row["osl"]),
+        max(1.0, load),
+        tensor=tensor,
+        attention_data=data,
+        expert=expert,
+        shortest_share=1.0 if own else SHORTEST_SHARE,
+        cache_bytes=_cache_bytes(row["backend"], precision, model.name, system.generation),
+        memory_share=0.95 if _nearly_all(row["backend"], model.name, tensor) else MEMORY_SHARE,
+    )
+
+
+def _nearly_all(backend: str, model: str, tensor: int) -> bool:
+    """Rule 11: whether the engine may use 0.95 of the memory."""
+    few = backend == "sglang" and "DeepSeek" in model and tensor == 4
+    return few or (backend == "vllm" and "MiniMax" in model)
+
+
+def _cache_bytes(backend: str, precision: str, model: str, generation: str) -> float:
+    """Rule 10: bytes of a cached value, 0 where it is as checkpoints of the precision say."""
+    small = {
+        "trtllm": True,
+        "sglang": generation == "blackwell" or "Qwen3.5" in model,
+        "vllm": "Llama" in model,
+    }
+    return 1.0 if precision == "fp8" and small[backend] else 0.0
+
+
+def guessing(engine: Deployment) -> Deployment:
+    """The same engine with as many guesses as the benchmark's scripts set.
+
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> guessing(WORKED).draft_tokens
+    3
+    """
+    drafts = 1 if engine.attention_data > 1 else 3
+    return replace(engine, draft_tokens=drafts, accepted_tokens=ACCEPTED[drafts])
+
+
+def fleet_split(devices: int) -> tuple[int, int]:
+    """Rule 6: width of an answering engine, and how many of them.
+
+    devices: of the whole fleet. Raises ValueError unless it is a positive integer.
+
+    >>> fleet_split(36), fleet_split(72)
+    ((32, 1), (32, 2))
+    """
+    devices = require_positive_integer(devices=devices)
+    width = min(32, 2 ** int(math.log2(max(devices - 4, 1))))
+    return width, max(1, (devices - 4) // width)
+
+
+def _same_run(row: Mapping[str, str]) -> tuple[str, ...]:
+    latencies = (f"{float(row['ttft_ms']):.4g}", f"{float(row['tpot_ms']):.4g}")
+    return (row["isl"], row["osl"], row["concurrency"], *latencies)
+
+
+def _aggregated(row: Mapping[str, str], mixture: bool) -> tuple[str, Deployment, dict[str, object]]:
+    tp, own = _whole(row, "tp", 1), row["source"] == OWN_SOURCE
+    if tp > 8 and _whole(row, "ep", 1) <= 1:
+        width, answering = fleet_split(tp)
+        load = _concurrency(row, 1)
+        answers = _engine(row, 1, width, width, load / answering)
+        prompts = _engine(row, 4, 1, 4, load)
+        return (
+            "fleet",
+            answers,
+            {
+                "prompts": prompts,
+                "answer_engines": float(answering),
+                "prompt_engines": 0.0,
+                "workers": "assumed",
+                "concurrency": load,
+            },
+        )
+    tensor, data, expert = widths(
+        tp, _whole(row, "dp"), _whole(row, "moe_tp"), _whole(row, "ep"), mixture, own
+    )
+    load = _concurrency(row, _whole(row, "dp", 1))
+    engine = _engine(row, tensor, data, expert, load)
+    known = "DeepSeek" in row["model"] and row["backend"] == "trtllm" and not own
+    if known and (row["system"], row["version"], row["day"]) in GUESSING:
+        engine = guessing(engine)
+    return (
+        "engine",
+        engine,
+        {
+            "prompts": None,
+            "answer_engines": 1.0,
+            "prompt_engines": 0.0,
+            "workers": "stated",
+            "concurrency": load,
+        },
+    )
+
+
+def _separate(
+    row: Mapping[str, str], stated: Mapping[tuple[str, ...], Mapping[str, str]]
+) -> tuple[str, Deployment, dict[str, object]]:
+    twin = stated.get(_same_run(row))
+    workers = "stated" if row["decode_workers"] else "twin" if twin is not None else "assumed"
+    told = row if workers == "stated" or twin is None else twin
+    taken = {
+        part: (
+            max(1, _whole(told, f"{part}_tp", 1)),
+            max(1, _whole(told, f"{part}_dp", 1)),
+            max(1, _whole(told, f"{part}_ep", 1)),
+        )
+        for part in ("prefill", "decode")
+    }
+    answering = float(_whole(told, "decode_workers", 1))
+    taking = float(_whole(told, "prefill_workers"))
+    tensor, data, expert = taken["decode"]
+    guess = False
+    if workers == "assumed":
+        two_nodes = row["system"] == "h100_sxm"  # 16 devices that hold one copy
+        whole = row["prefill_tp"] == row["decode_tp"] and tensor > 8 and expert == 1
+        whole = whole and not two_nodes
+        if whole or (tensor == 1 and row["backend"] == "sglang"):
+            width, count = fleet_split(tensor if whole else 12)
+            tensor, data, expert, answering = 1, width, width, float(count)
+            taken["prefill"], taking = (4, 1, 4), 0.0
+        elif tensor >= 16 and not two_nodes:
+            tensor, data, expert = 1, tensor, tensor
+        else:
+            answering = 1.0 if row["backend"] == "sglang" else 4.0
+        guess = not whole and "DeepSeek" in row["model"] and row["day"] >= "2026"
+    load = (
+        _concurrency(row, data)
+        if row["concurrency"]
+        else (_whole(row, "decode_batch", 1) * answering * data)
+    )
+    answers = _engine(row, tensor, data, min(expert, tensor * data), load / answering)
+    if guess:
+        answers = guessing(answers)
+    tensor, data, expert = taken["prefill"]
+    return (
+        "separate",
+        answers,
+        {
+            "prompts": _engine(row, tensor, data, min(expert, tensor * data), load),
+            "answer_engines": answering,
+            "prompt_engines": taking,
+            "workers": workers,
+            "concurrency": load,
+        },
+    )
+
+
+def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
+    """Runs from rows of the record, in their order, one each. Raises ValueError on a bad cell.
+
+    >>> from serving_mathematics.core.hardware.run_reading import read_lines
+    >>> run = read_runs(read_lines()[:1])[0]
+    >>> run.family, run.answers.devices, run.concurrency
+    ('MiniMax-M2.5', 4, 128.0)
+    """
+    listed = list(rows)
+    stated = {
+        _same_run(row): row for row in listed if row["mode"] == "disagg" and row["decode_workers"]
+    }
+    seen: set[tuple[str, ...]] = set()
+    runs = []
+    for row in listed:
+        model = _model(row["model"])
+        mixture = model.routed_parameters > 0
+        if row["mode"] == "agg":
+            kind, answers, rest = _aggregated(row, mixture)
+        else:
+            kind, answers, rest = _separate(row, stated)
+        same = (row["system"], row["backend"], *_same_run(row))
+        runs.append(
+            Run(
+                line=int(row["line"]),
+                source=row["source"],
+                model=row["model"],
+                family=family_name(model),
+                kind=kind,
+                answers=answers,
+                first_token_s=float(row["ttft_ms"]) * 1e-3,
+                per_token_s=float(row["tpot_ms"]) * 1e-3,
+                repeated=same in seen,
+                **rest,  # type: ignore[arg-type]
+            )
+        )
+        seen.add(same)
+    return runs
+
+
+def family_name(model: Architecture) -> str:
+    """One name for all models of one shape: DeepSeek-V3, -R1 and -V3.1 are one.
+
+    >>> from serving_mathematics.core.hardware.catalogue import find_model
+    >>> family_name(find_model("DeepSeek-V3")[0]) == family_name(find_model("DeepSeek-R1")[0])
+    True
+    """
+    shared = "DeepSeek-V3, R1" if "DeepSeek-V3" in model.name or "DeepSeek-R1" in model.name else ""
+    return shared or model.name.split("/")[-1]

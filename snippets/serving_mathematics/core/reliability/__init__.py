@@ -1,0 +1,1 @@
+"""Failures: how often, for how long, and who is told."""

@@ -1,0 +1,177 @@
+"""Solutions of the exercises on latency distributions: verdicts, fixed buckets, HdrHistogram.
+
+Source: the binomial distribution for the verdict; HdrHistogram's bucket layout, powers of two split
+into equal parts, for the printed values; the rest is derived at each function.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_non_negative_integer,
+    require_positive_integer,
+)
+
+HINTS = {
+    "objective_verdict": (
+        "Take the limiting case, a share of exactly 1 − q beyond the limit, and compute the "
+        "binomial tail on either side of what you saw. Both tails include the observed count "
+        "itself."
+    ),
+    "bucket_bounds": (
+        "Add the counts of all replicas first, then find the bucket in which the ⌈nq⌉-th "
+        "latency lies. Averaging the replicas' percentiles is the usual mistake."
+    ),
+    "hdr_printed_value": (
+        "The width of a bucket is a power of two that grows with the value: count its bits "
+        "beyond those that are kept exactly. Printed is the last value of the bucket, one below"
+        " the next multiple of the width."
+    ),
+}
+
+
+def objective_verdict(late: int, total: int, probability: float, confidence: float = 0.95) -> str:
+    """Whether a latency objective "q of the requests within the limit" is met, missed or undecided.
+
+    late: 0 ≤ k ≤ total requests beyond the limit. total: n ≥ 1. probability: q in (0, 1).
+    confidence: c in (0, 1). "met" when k or fewer late ones would have a probability of at most 1 −
+    c at an allowed share of exactly 1 − q, "missed" when k or more would. Raises ValueError outside
+    these ranges.
+
+    >>> objective_verdict(0, 5, probability=0.5), objective_verdict(0, 4, probability=0.5)
+    ('met', 'undecided')
+    """
+    late = as_number(late=late)
+    total = require_positive_integer(total=total)
+    rule = f"an integer from 0 to {total}"
+    require(late % 1 == 0 and 0 <= late <= total, "late", rule, late)
+    probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
+    logs = [math.lgamma(j + 1) for j in range(total + 1)]
+    share, rest = math.log1p(-probability), math.log(probability)
+    terms = [
+        math.exp(logs[total] - logs[j] - logs[total - j] + j * share + (total - j) * rest)
+        for j in range(total + 1)
+    ]
+    if math.fsum(terms[: late + 1]) <= 1 - confidence:
+        return "met"
+    return "missed" if math.fsum(terms[late:]) <= 1 - confidence else "undecided"
+
+
+def bucket_bounds(
+    edges: npt.ArrayLike, counts: npt.ArrayLike, probability: float
+) -> tuple[float, float]:
+    """Bounds of the q-quantile of a fleet from histograms with shared fixed buckets.
+
+    edges: 0 ≤ e_0 < e_1 < … < e_m [s], shape (m+1,); the last may be infinite. counts: latencies of
+    each replica in (e_j, e_{j+1}], shape (replicas, m), not all zero. probability: q in (0, 1].
+    Returns the bucket of the ⌈nq⌉-th smallest latency of all: more is not known. Raises ValueError
+    on other shapes, negative counts and unsorted edges.
+
+    >>> bucket_bounds([0.0, 0.1, 1.0, math.inf], [[9, 1, 0], [5, 3, 2]], probability=0.9)
+    (0.1, 1.0)
+    """
+    e, c = as_floats(edges=edges), as_floats(counts=counts)
+    rising = e.ndim == 1 and e.size >= 2 and e[0] >= 0 and np.all(np.diff(e) > 0)
+    require(rising, "edges", "rising from 0 or more", edges)
+    require(c.ndim == 2 and c.shape[1] == e.size - 1, "counts", f"(r, {e.size - 1})", c.shape)
+    valid = np.all((c >= 0) & (c < math.inf) & (c == np.floor(c))) and c.sum() > 0
+    require(valid, "counts", "non-negative integers, not all zero", counts)
+    probability = require_in("(0, 1]", probability=probability)
+    rank = math.ceil(round(float(c.sum()) * probability, 9))
+    place = int(np.searchsorted(np.cumsum(c.sum(axis=0)), rank))
+    return float(e[place]), float(e[place + 1])
+
+
+def hdr_printed_value(value: int, digits: int = 3) -> int:
+    """What HdrHistogram prints for a recorded value: the largest value of its bucket.
+
+    value: ≥ 0, an integer in the unit of recording. digits: 1 to 5 significant digits. Buckets
+    have width 1 below the first power of two that is at least 2·10^d, and twice the width in each
+    doubling beyond. Raises ValueError outside these ranges.
+
+    >>> hdr_printed_value(2047), hdr_printed_value(2048), hdr_printed_value(5000)
+    (2047, 2049, 5003)
+    """
+    digits = as_number(digits=digits)
+    value = require_non_negative_integer(value=value)
+    require(digits in range(1, 6), "digits", "an integer from 1 to 5", digits)
+    exact_bits = math.ceil(math.log2(2 * 10**digits))
+    width = 1 << max(0, int(value).bit_length() - exact_bits)
+    return (int(value) // width + 1) * width - 1
+
+
+def check_verdicts() -> None:
+    """It takes 59 requests without a late one to show a p95 objective met, and at least that.
+
+    Source: 0.95^59 ≤ 0.05 < 0.95^58; for two late ones C(n, 0) … C(n, 2) in exact sums at n = 124.
+    """
+    checks.equal("0 of 59", objective_verdict(0, 59, 0.95), "met")
+    checks.equal("0 of 58", objective_verdict(0, 58, 0.95), "undecided")
+    checks.equal("2 of 124", objective_verdict(2, 124, 0.95), "met")
+    checks.equal("2 of 123", objective_verdict(2, 123, 0.95), "undecided")
+    at_least = sum(math.comb(100, j) * 0.05**j * 0.95 ** (100 - j) for j in range(10, 101))
+    checks.holds("10 or more of 100", at_least < 0.05, got=at_least)
+    checks.equal("10 of 100", objective_verdict(10, 100, 0.95), "missed")
+    checks.equal("9 of 100", objective_verdict(9, 100, 0.95), "undecided")
+
+
+def check_verdict_agrees_with_intervals() -> None:
+    """The verdict is "missed" exactly when the lower order statistic of the interval is beyond the
+    limit.
+
+    Source: `quantile_ranks` at the two-sided confidence 2c − 1, for 500 requests.
+    """
+    lower = quantile_ranks(500, 0.98, confidence=0.9).lower or 0
+    verdicts = [objective_verdict(late, 500, 0.98) for late in range(40)]
+    expected = ["missed" if 500 - late < lower else "not" for late in range(40)]
+    checks.equal("missed", [v if v == "missed" else "not" for v in verdicts], expected)
+
+
+def check_bucket_bounds() -> None:
+    """The bucket of the pooled quantile is found from the counts alone.
+
+    Source: the pooled latencies themselves, 3 replicas of 700 log-normal latencies, 99 levels.
+    """
+    edges = np.array([0.0, 0.5, 1.0, 2.0, 5.0, math.inf])
+    shift = np.array([[0.0], [0.5], [-1.0]])
+    replicas = np.exp(np.random.default_rng(3).normal(size=(3, 700)) + shift)
+    counts = [np.histogram(x, edges)[0] for x in replicas]
+    missed = 0
+    for q in np.linspace(0.01, 0.99, 99):
+        low, high = bucket_bounds(edges, counts, q)
+        missed += not low < np.quantile(replicas, q, method="inverted_cdf") <= high
+    checks.equal("levels outside", missed, 0)
+
+
+def check_hdr_prints() -> None:
+    """HdrHistogram prints 50.003967, 80.019455 and 98.041855 s for 50, 80 and 98 s.
+
+    Source: 2048 parts up to 2^11, so 50 s lie in a bucket of 2^15 µs and 80 s in one of 2^16 µs:
+    multiples less one, by hand.
+    """
+    for seconds, expected in ((50, 50_003_967), (80, 80_019_455), (98, 98_041_855)):
+        checks.equal(f"{seconds} s [µs]", hdr_printed_value(seconds * 10**6), expected)
+    checks.equal("50 s: 1526 · 2^15 − 1", 1526 * 2**15 - 1, 50_003_967)
+    checks.equal("98 s: 1496 · 2^16 − 1", 1496 * 2**16 - 1, 98_041_855)
+    checks.equal("two digits", hdr_printed_value(1000, digits=2), 1003)
+
+
+def check_bad_input_is_refused() -> None:
+    """More late requests than requests, unsorted edges and negative values are errors that name the
+    argument."""
+    checks.raises("too many", objective_verdict, 3, 2, 0.9, match="late must be an integer from 0")
+    checks.raises("edges", bucket_bounds, [1, 1], [[1]], 0.5, match="edges must be rising")
+    checks.raises("shape", bucket_bounds, [0, 1], [1], 0.5, match="counts must be (r, 1)")
+    checks.raises("nothing", bucket_bounds, [0, 1], [[0]], 0.5, match="counts must be non-negative")
+    checks.raises("negative", hdr_printed_value, -1, match="value must be a non-negative integer")
+    checks.raises("digits", hdr_printed_value, 1, 6, match="digits must be an integer from 1 to 5")

@@ -1,0 +1,271 @@
+"""A month's attainment is random, so the mean must beat the promise by a margin.
+
+Outages start as a Poisson process of rate ν and last exponentially with mean m. In a period T the
+downtime D is a compound Poisson sum: P(D > x) = Σ_n P(N = n)·P(K < n) with N ~ Poisson(νT) and
+K ~ Poisson(x/m), because n exponential lengths exceed x when fewer than n of them end by x.
+
+Assumes: independent outages that do not overlap, each charged to the month in which it starts;
+constant traffic, so that time down is requests failed.
+
+Source: the definition of the Poisson process; Google Cloud for the calendar month.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.queues.queue_simulator import MeanEstimate
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+    require_work,
+)
+
+MINUTE, DAY = 60.0, 86400.0  # s
+MONTH = 30 * DAY  # s
+OUTAGE = 10 * MINUTE  # s; mean length in the examples
+CALENDAR = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # days; a year that is no leap year
+
+
+def downtime_exceeds(allowed_s: float, mean_outages: float, mean_outage_s: float) -> float:
+    """P(D > x), exact, for a Poisson number of exponential outages.
+
+    allowed_s: x ≥ 0 [s]. mean_outages: νT in the period, in [0, 600]. mean_outage_s: m > 0 [s].
+    Raises ValueError outside these ranges.
+
+    >>> round(downtime_exceeds(0.0, mean_outages=1.0, mean_outage_s=60.0), 9)  # 1 − 1/e
+    0.632120559
+    """
+    allowed_s = require_non_negative(allowed_s=allowed_s)
+    mean_outages = require_in("[0, 600]", mean_outages=mean_outages)
+    mean_outage_s = require_positive(mean_outage_s=mean_outage_s)
+    ended = allowed_s / mean_outage_s
+    terms = int(mean_outages + 12 * math.sqrt(mean_outages)) + 40
+    n = np.arange(1, terms)
+    logs = np.append(0.0, np.cumsum(np.log(n)))  # ln n!
+    k = np.arange(terms)
+    few = np.exp(k * math.log(ended) - ended - logs) if ended else (k == 0).astype(float)
+    some = (
+        np.exp(k * math.log(mean_outages) - mean_outages - logs)
+        if mean_outages
+        else (k == 0).astype(float)
+    )
+    return float((some[1:] * np.cumsum(few)[:-1]).sum())
+
+
+def simulated_downtime(
+    rng: np.random.Generator, months: int, mean_outages: float, mean_outage_s: float
+) -> npt.NDArray[np.float64]:
+    """Downtime of independent months [s], shape (months,), outage by outage.
+
+    months: how many. mean_outages: νT ≥ 0. mean_outage_s: m > 0 [s].
+    Raises ValueError outside these ranges.
+
+    >>> simulated_downtime(np.random.default_rng(1), 2, mean_outages=0.0, mean_outage_s=60.0)
+    array([0., 0.])
+    """
+    months = require_positive_integer(months=months)
+    mean_outages = require_non_negative(mean_outages=mean_outages)
+    require_work(months * (1 + mean_outages), months=months, mean_outages=mean_outages)
+    mean_outage_s = require_positive(mean_outage_s=mean_outage_s)
+    counts = rng.poisson(mean_outages, months).astype(np.intp)  # which a browser has 32 bits for
+    month = np.repeat(np.arange(months), counts)
+    total = np.bincount(month, rng.exponential(mean_outage_s, month.size), months)
+    return np.asarray(total, dtype=np.float64)
+
+
+def internal_target(sla: float, breach: float, mean_outage_s: float, period_s: float) -> float:
+    """Lowest mean attainment at which a month misses the agreement with at most this probability.
+
+    sla: s in (0, 1). breach: p in (0, 1). mean_outage_s: m > 0 [s]. period_s: T [s], at most 600
+    mean outages long when multiplied by 1 − s. Raises ValueError outside these ranges.
+
+    >>> target = internal_target(0.999, 0.05, mean_outage_s=600.0, period_s=2_592_000.0)
+    >>> round(downtime_exceeds(2592.0, (1 - target) * 2_592_000 / 600, 600.0), 9)
+    0.05
+    """
+    sla, breach = require_in("(0, 1)", sla=sla, breach=breach)
+    mean_outage_s, period_s = require_positive(mean_outage_s=mean_outage_s, period_s=period_s)
+    allowed = (1 - sla) * period_s
+    low, high = 0.0, 600.0
+    require(
+        downtime_exceeds(allowed, high, mean_outage_s) > breach,
+        "period_s·(1 − sla)",
+        "short enough for fewer than 600 outages",
+        allowed,
+    )
+    for _ in range(60):
+        middle = (low + high) / 2
+        if downtime_exceeds(allowed, middle, mean_outage_s) <= breach:
+            low = middle
+        else:
+            high = middle
+    least = low * mean_outage_s
+    require(
+        least < period_s, "period_s", f"above {least:.6g} s, the downtime that is allowed", period_s
+    )
+    return 1 - least / period_s
+
+
+def worst_rolling_downtime(
+    starts_s: npt.ArrayLike, lengths_s: npt.ArrayLike, window_s: float
+) -> float:
+    """Most downtime in any window, each outage charged to the moment it starts [s].
+
+    starts_s: rising [s], shape (n,). lengths_s: of the outages [s], shape (n,). window_s: > 0 [s],
+    open at its start. Raises ValueError outside these ranges.
+
+    >>> worst_rolling_downtime([0.0, 25.0, 40.0], [3.0, 4.0, 5.0], window_s=30.0)
+    9.0
+    """
+    starts, lengths = as_floats(starts_s=starts_s), as_floats(lengths_s=lengths_s)
+    require(starts.ndim == 1 and np.all(np.isfinite(starts)), "starts_s", "finite, (n,)", starts_s)
+    require(np.all(np.diff(starts) >= 0), "starts_s", "rising", starts_s)
+    require(lengths.shape == starts.shape, "lengths_s", f"of shape {starts.shape}", lengths_s)
+    require(np.all((lengths >= 0) & (lengths < math.inf)), "lengths_s", "finite and ≥ 0", lengths_s)
+    window_s = require_positive(window_s=window_s)
+    total = np.append(0.0, np.cumsum(lengths))
+    first = np.searchsorted(starts, starts - window_s, side="right")
+    return float(np.max(total[1:] - total[first], initial=0.0))
+
+
+def _simulated_years(
+    rng: np.random.Generator, years: int, mean_outages: float, mean_outage_s: float
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Whether each year misses 99.9% in a calendar month, and in any 30 days."""
+    edges = np.append(0, np.cumsum(CALENDAR)) * DAY
+    months, rolling = np.zeros(years, dtype=bool), np.zeros(years, dtype=bool)
+    for year in range(years):
+        count = rng.poisson(mean_outages)
+        starts = np.sort(rng.uniform(0, 365 * DAY, count))
+        lengths = rng.exponential(mean_outage_s, count)
+        month = np.searchsorted(edges, starts, side="right") - 1
+        down = np.bincount(month, lengths, len(CALENDAR))
+        months[year] = np.any(down > 0.001 * np.diff(edges))
+        rolling[year] = worst_rolling_downtime(starts, lengths, MONTH) > 0.001 * MONTH
+    return months, rolling
+
+
+@functools.cache
+def _missed_years() -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Whether each of 1,500 years misses, at the mean that misses 5% of its months."""
+    down_per_day = (1 - internal_target(0.999, 0.05, OUTAGE, MONTH)) * DAY / OUTAGE
+    return _simulated_years(np.random.default_rng(14), 1500, 365 * down_per_day, OUTAGE)
+
+
+@functools.cache
+def example() -> SimpleNamespace:
+    """The numbers quoted in the text; the year is at the mean that misses 5% of its months."""
+    per_day = 0.001 * DAY / OUTAGE
+    target = internal_target(0.999, 0.05, OUTAGE, MONTH)
+    down_per_day = (1 - target) * DAY / OUTAGE
+    clean = [
+        1 - downtime_exceeds(0.001 * days * DAY, days * down_per_day, OUTAGE) for days in CALENDAR
+    ]
+    years = _missed_years()
+    rolling = float(np.mean(years[1]))
+    return SimpleNamespace(
+        breach_at_sla=downtime_exceeds(0.001 * MONTH, 30 * per_day, OUTAGE),
+        target_5=target,
+        target_1=internal_target(0.999, 0.01, OUTAGE, MONTH),
+        minutes_28=0.001 * 28 * DAY / MINUTE,
+        minutes_30=0.001 * MONTH / MINUTE,
+        minutes_31=0.001 * 31 * DAY / MINUTE,
+        breach_28=downtime_exceeds(0.001 * 28 * DAY, 0.5 * 28 * per_day, OUTAGE),
+        breach_31=downtime_exceeds(0.001 * 31 * DAY, 0.5 * 31 * per_day, OUTAGE),
+        target_28=internal_target(0.999, 0.05, OUTAGE, 28 * DAY),
+        target_31=internal_target(0.999, 0.05, OUTAGE, 31 * DAY),
+        target_min=(1 - target) * MONTH / MINUTE,
+        year_missed=1 - math.prod(clean),
+        year_missed_rolling=rolling,
+        year_missed_rolling_ci=196 * math.sqrt(rolling * (1 - rolling) / years[1].size),
+    )
+
+
+def check_month_against_simulation() -> None:
+    """The exact distribution is that of 40,000 simulated months, at every tier and month length.
+
+    Source: Monte Carlo, outage by outage; binomial standard errors.
+    """
+    rng = np.random.default_rng(10)
+    for days in (28, 30, 31):
+        mean = 0.001 * days * DAY / OUTAGE
+        months = simulated_downtime(rng, 40_000, mean, OUTAGE)
+        for s in (0.9999, 0.999, 0.9975):
+            allowed = (1 - s) * days * DAY
+            share = float(np.mean(months > allowed))
+            error = math.sqrt(share * (1 - share) / 40_000)
+            checks.covers(
+                f"{days} days, below {s:.2%}",
+                MeanEstimate(share, error, 0),
+                downtime_exceeds(allowed, mean, OUTAGE),
+            )
+
+
+def check_normal_approximation_converges() -> None:
+    """With 500 outages a month the normal approximation is good, with four it misses the tail.
+
+    Source: the central limit theorem, with mean νTm and variance 2νTm².
+    """
+    for sigmas in (0.0, 1.0, 2.0):
+        exact = downtime_exceeds(500 + sigmas * math.sqrt(1000), 500.0, 1.0)
+        checks.close(f"{sigmas:g} σ", exact, math.erfc(sigmas / math.sqrt(2)) / 2, atol=0.012)
+    ratio = downtime_exceeds(4 + 3 * math.sqrt(8), 4.0, 1.0) / (math.erfc(3 / math.sqrt(2)) / 2)
+    checks.holds("four outages, 3 σ: tail more than five times", ratio > 5, got=ratio)
+
+
+def check_calendar_month() -> None:
+    """99.9% allow 43.2 minutes in 30 days, and from 40.32 to 44.64 in calendar months.
+
+    Source: 0.001 × 1,440 minutes × days, by hand.
+    """
+    checks.close("30 days", example().minutes_30, 43.2, rtol=1e-12)
+    checks.close("31 days", example().minutes_31, 44.64, rtol=1e-12)
+    for days in (28, 30, 31):
+        target = internal_target(0.999, 0.05, OUTAGE, days * DAY)
+        mean = (1 - target) * days * DAY / OUTAGE
+        months = simulated_downtime(np.random.default_rng(days), 28_000, mean, OUTAGE)
+        share = float(np.mean(months > 0.001 * days * DAY))
+        error = math.sqrt(0.05 * 0.95 / 28_000)
+        checks.covers(f"breach at the target, {days} days", MeanEstimate(share, error, 0), 0.05)
+
+
+def check_year_of_calendar_months() -> None:
+    """A year misses in some month as often as its months' probabilities say, and in 30 days more.
+
+    Source: Monte Carlo of 1,500 years of outages, each charged to the month in which it starts;
+    binomial standard error. For rolling windows, a loop over all of them in one year.
+    """
+    numbers = example()
+    months, rolling = _missed_years()
+    share = float(np.mean(months))
+    error = math.sqrt(share * (1 - share) / months.size)
+    checks.covers("missed years", MeanEstimate(share, error, 1.96 * error), numbers.year_missed)
+    checks.holds("rolling windows miss in more years", float(np.mean(rolling)) > share + 3 * error)
+    rng = np.random.default_rng(15)
+    starts = np.sort(rng.uniform(0, 365 * DAY, 60))
+    lengths = rng.exponential(OUTAGE, 60)
+    worst = max(
+        sum(n for s, n in zip(starts, lengths, strict=True) if end - MONTH < s <= end)
+        for end in starts
+    )
+    checks.close(
+        "worst window [s]", worst_rolling_downtime(starts, lengths, MONTH), worst, rtol=1e-9
+    )
+
+
+def check_bad_input_is_refused() -> None:
+    """Negative allowances, NaN and certain breaches are errors."""
+    checks.raises("allowance", downtime_exceeds, -1.0, 1.0, 1.0, match="allowed_s must be")
+    checks.raises("NaN", downtime_exceeds, 1.0, math.nan, 1.0, match="mean_outages must be")
+    checks.raises("breach", internal_target, 0.99, 1.0, 1.0, 9.0, match="breach must be")

@@ -1,0 +1,369 @@
+"""Every hour that work may wait takes servers off the fleet, until a day of it leaves the mean.
+
+Work arrives in slots of a day that repeats, b_t in slot t, and must be done within w slots, its own
+included. Online work holds o_t servers. A fleet of c can meet every deadline exactly when, for each
+run of slots i…k, what arrives in it fits into what is left until its last deadline:
+c·(k − i + w) ≥ Σ_{i…k} b + Σ_{i…k+w−1} o. The smallest c is the largest of these quotients.
+
+Assumes: a day like every other, known loads, work that can be divided over servers and slots,
+nothing lost when online work takes a server back.
+
+Source: proved in the chapter; Yao, Demers and Shenker (1995) for jobs with deadlines in general.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.intuition.batch_vs_online.batch_vs_online import (
+    online_servers,
+    shared_prices,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_positive_integer,
+    require_shape,
+    require_work,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+
+SLOTS = 96  # quarter hours of a day, the resolution of the example
+PEAK_SLOT = 60  # the slot that starts at 15:00
+
+
+def daily_profile(peak_to_mean: float, slots: int) -> FloatArray:
+    """A smooth day of mean 1 with a given peak in slot 0: exp(κ·cos 2πt/n) over its own mean.
+
+    peak_to_mean: r in [1, n/2]. slots: n ≥ 2. κ is found by bisection, so that the largest value is
+    r to about 1e-12. Returns shape (n,). Raises ValueError outside these ranges.
+
+    >>> daily_profile(2.0, slots=4).round(6).tolist()  # x² : x : 1 : x with x = 1 + √2
+    [2.0, 0.828427, 0.343146, 0.828427]
+    """
+    peak_to_mean, slots = as_number(peak_to_mean=peak_to_mean, slots=slots)
+    require(slots % 1 == 0 and slots >= 2, "slots", "an integer of at least 2", slots)
+    require(
+        1 <= peak_to_mean <= slots / 2,
+        "peak_to_mean",
+        f"in [1, {slots / 2:g}], half of the slots",
+        peak_to_mean,
+    )
+    require_work(slots, slots=slots)
+    dip = np.cos(2 * np.pi * np.arange(int(slots)) / slots) - 1  # 0 at the peak
+    low, high = 0.0, float(slots) ** 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        if 1 / np.exp(middle * dip).mean() < peak_to_mean:
+            low = middle
+        else:
+            high = middle
+    shape = np.exp(high * dip)
+    return np.asarray(shape / shape.mean())
+
+
+def _day(
+    batch_demand: npt.ArrayLike, held_servers: npt.ArrayLike | None
+) -> tuple[FloatArray, FloatArray]:
+    """Both curves as arrays of one shape, refused when empty, negative or not finite."""
+    batch = as_floats(batch_demand=batch_demand)
+    held = np.zeros_like(batch) if held_servers is None else as_floats(held_servers=held_servers)
+    require(batch.ndim == 1 and batch.size > 0, "batch_demand", "a non-empty line", batch.shape)
+    require_shape(batch.shape, held_servers=held)
+    for name, values in (("batch_demand", batch), ("held_servers", held)):
+        require(
+            np.all((values >= 0) & (values < math.inf)), name, "non-negative and finite", values
+        )
+    return batch, held
+
+
+def smallest_fleet(
+    batch_demand: npt.ArrayLike, window: int, held_servers: npt.ArrayLike | None = None
+) -> float:
+    """Smallest constant fleet that serves every slot's batch work within its window, day after day.
+
+    batch_demand: b [server-slots that arrive in each slot], shape (n,), a day that repeats.
+    window: w ≥ 1 [slots], its own included. held_servers: o, kept for online work, same shape.
+    Returns c, not rounded. Raises ValueError on input outside these ranges.
+    Runs of more than a day need no look: their quotient lies between that of the rest and the mean.
+
+    >>> smallest_fleet([6.0, 0.0, 0.0], window=1), smallest_fleet([6.0, 0.0, 0.0], window=2)
+    (6.0, 3.0)
+    >>> smallest_fleet([6.0, 0.0, 0.0], window=3, held_servers=[1.0, 0.0, 2.0])
+    3.0
+    """
+    batch, held = _day(batch_demand, held_servers)
+    window = require_positive_integer(window=window)
+    require_work(window, window=window)
+    n, w = batch.size, int(window)
+    days = 3 + w // n
+    arrived = np.r_[0.0, np.cumsum(np.tile(batch, days))]
+    kept = np.r_[0.0, np.cumsum(np.tile(held, days))]
+    first, length = np.arange(n)[:, None], np.arange(1, n + 1)
+    work = arrived[first + length] - arrived[first]
+    online = kept[first + length + w - 1] - kept[first]
+    runs = (work + online) / (length + w - 1)
+    return float(max(runs.max(), held.max(), batch.mean() + held.mean()))
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """A day of backfill in its steady state: batch work done in each slot, and the longest wait."""
+
+    done: FloatArray
+    longest_window: int
+
+
+def backfill(
+    batch_demand: npt.ArrayLike, capacity: float, held_servers: npt.ArrayLike | None = None
+) -> Backfill:
+    """Serve batch work, oldest first, with what online work leaves, in a day that repeats.
+
+    batch_demand, held_servers: as for `smallest_fleet`. capacity: c, at least the most that is held
+    and the mean of both loads. Returns work done per slot, shape (n,), and the slots that the
+    unluckiest work takes, its own included. Raises ValueError outside these ranges.
+
+    >>> day = backfill([6.0, 0.0, 0.0], capacity=3.0)
+    >>> day.done.tolist(), day.longest_window
+    ([3.0, 3.0, 0.0], 2)
+    """
+    capacity = as_number(capacity=capacity)
+    batch, held = _day(batch_demand, held_servers)
+    least = max(held.max(), batch.mean() + held.mean())
+    require(
+        float(least) * (1 - 1e-12) <= capacity < math.inf,
+        "capacity",
+        f"finite and at least {least:g}, the highest hold and the mean load",
+        capacity,
+    )
+    n = batch.size
+    arriving = np.tile(batch, 3)  # a day to settle, the day that counts, a day to finish it
+    change = np.cumsum(arriving - np.tile(np.maximum(capacity - held, 0.0), 3))
+    waiting = change - np.minimum(np.minimum.accumulate(change), 0.0)
+    done = arriving + np.r_[0.0, waiting[:-1]] - waiting
+    tolerance = 1e-9 * max(1.0, float(batch.sum()))
+    finished = np.searchsorted(np.cumsum(done), np.cumsum(arriving) - tolerance)
+    taken = (finished - np.arange(3 * n) + 1)[n : 2 * n]
+    return Backfill(done[n : 2 * n], int(np.max(taken[batch > 0], initial=0)))
+
+
+def _held() -> FloatArray:
+    """Servers held in each quarter hour so that at most 2% of the online requests wait."""
+    rates = 100.0 * np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT)
+    return np.array([float(online_servers(rate, 0.05, 0.0, 0.02)) for rate in rates.tolist()])
+
+
+def example() -> SimpleNamespace:
+    """A day with a mean of 100/s and a peak of 2.5 times that, in servers, hours and percent."""
+    batch, held = 5.0 * np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT), _held()
+    fleet = int(held.max())
+    shared = [smallest_fleet(batch, w, held) <= fleet + 1e-9 for w in range(1, SLOTS)]
+    alone = [smallest_fleet(batch, w) for w in range(1, SLOTS)]
+    trough = float(fleet - held.mean())
+    week = np.concatenate([batch] * 5 + [0.5 * batch] * 2)
+    online_price, batch_price = shared_prices(fleet, 5.0, trough, 0.5)
+    return SimpleNamespace(
+        held_mean=float(held.mean()),
+        held_times=float(held.mean()) / 5,
+        scaled_saving=1 - float(held.mean()) / float(held.max()),
+        trough=trough,
+        trough_times=trough / 5,
+        separate_fleets=fleet + 5,
+        separate_surplus=100 * 5 / fleet,
+        shared_window_h=(shared.index(True) + 1) / 4,
+        trough_online_price=online_price,
+        trough_batch_price=batch_price,
+        batch_at_once=alone[0],
+        batch_four_hours=alone[15],
+        mean_window_h=([fleet <= 5 + 1e-9 for fleet in alone].index(True) + 1) / 4,
+        week_fleet=smallest_fleet(week, SLOTS),
+        week_mean=float(week.mean()),
+    )
+
+
+def figure_day(figure: Figure) -> None:
+    """The trough of the day does as much batch work as the online service does in all, with no
+    server added.
+
+    Online work with a peak of 2.5 times its mean of 5 busy servers, and as much batch work, which
+    arrives at the same hours and waits for the night.
+
+    Alt: A day in quarter hours. Busy online servers follow a wave from about 0.9 at 3:00 to 12.5 at
+    15:00; a stepped band above them is headroom, up to 21 servers. Batch work fills the space
+    between the band and the fleet of 21 from 16:00 until 1:00 and again before noon.
+    """
+    shape = np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT)
+    held = _held()
+    done = backfill(5.0 * shape, float(held.max()), held).done
+    hours = np.arange(SLOTS + 1) / 4
+    figure.set_size_inches(5.8, 3.6)
+    axes = figure.subplots()
+
+    def closed(values: FloatArray) -> FloatArray:
+        return np.append(values, values[-1])
+
+    axes.fill_between(hours, 0, closed(5.0 * shape), step="post", color="C0", alpha=0.75)
+    axes.fill_between(hours, closed(5.0 * shape), closed(held), step="post", color="C4", alpha=0.25)
+    axes.fill_between(hours, closed(held), closed(held + done), step="post", color="C1", alpha=0.75)
+    axes.plot(hours, np.full(hours.shape, held.max()), color="C3")
+    axes.annotate("fleet of 21", (0.3, 21.3), color="C3", va="bottom")
+    axes.annotate("online", (15.1, 4.2), ha="center", va="center")
+    axes.annotate("headroom", (15.1, 15.2), ha="center", va="center")
+    axes.annotate("batch", (20.9, 14.0), ha="center", va="center")
+    axes.set(
+        xlim=(0, 24),
+        ylim=(0, 24),
+        xticks=range(0, 25, 3),
+        xlabel="time of day [h]",
+        ylabel="servers",
+    )
+
+
+def figure_window(figure: Figure) -> None:
+    """Between “now” and “by tomorrow” lies a continuum: each hour of patience takes servers off,
+    and a day takes all that can be taken.
+
+    Smallest fleets for a batch load of 5 servers with a peak of 2.5, alone and beside the online
+    service of the same size.
+
+    Alt: Smallest fleet against the window from a quarter hour to 30 hours. Batch alone falls from
+    12.5 through about 6 at 6 hours to 5 at 9 hours and stays there. Online and batch on one fleet
+    fall from about 33 to the 21 servers of the online peak at 6 hours. A dotted line marks 26
+    servers, two separate fleets.
+    """
+    batch, held = 5.0 * np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT), _held()
+    windows = np.arange(1, 121)
+    axes = figure.subplots()
+    for held_servers, colour, text, place in (
+        (held, "C0", "online and batch on one fleet", (5.2, 23.2)),
+        (None, "C1", "batch alone", (6.0, 9.2)),
+    ):
+        fleets = [smallest_fleet(batch, w, held_servers) for w in windows.tolist()]
+        axes.plot(windows / 4, fleets, color=colour)
+        axes.annotate(text, place, color=colour, va="bottom")
+    axes.axhline(26, color="C4", linestyle=":", linewidth=1.2)
+    axes.annotate("two fleets: 21 + 5", (29.8, 26.3), color="C4", ha="right", va="bottom")
+    axes.set(
+        xlim=(0, 30),
+        ylim=(0, 36),
+        xticks=range(0, 31, 6),
+        xlabel="window from arrival to deadline [h]",
+        ylabel="smallest fleet [servers]",
+    )
+
+
+def check_window_by_hand() -> None:
+    """Six server-hours in one hour of three need six servers at once, three within two hours, two
+    within three.
+
+    Source: by hand, 6/w.
+    """
+    for window, fleet in ((1, 6.0), (2, 3.0), (3, 2.0), (7, 2.0)):
+        checks.close(f"{window} slots", smallest_fleet([6, 0, 0], window), fleet, rtol=1e-15)
+    checks.close(
+        "two held in the second slot", smallest_fleet([6, 0, 0], 2, [0, 2, 0]), 4.0, rtol=1e-15
+    )
+
+
+def check_fleet_against_backfill() -> None:
+    """The largest quotient is the smallest fleet: at it the simulated backfill meets every
+    deadline, and a millionth below it does not.
+
+    Source: first-come-first-served simulation of 60 random days, bisected on the fleet.
+    """
+    rng = np.random.default_rng(32)
+    got, found = [], []
+    for _ in range(60):
+        n = int(rng.integers(3, 13))
+        batch = rng.exponential(1.0, n) * (rng.random(n) < 0.6) + 0.01
+        held, window = rng.integers(0, 4, n).astype(float), int(rng.integers(1, n + 1))
+        low = max(held.max(), batch.mean() + held.mean())
+        high = held.max() + batch.max()
+        if backfill(batch, low, held).longest_window <= window:
+            high = low
+        while high - low > 1e-7:
+            middle = (low + high) / 2
+            if backfill(batch, middle, held).longest_window <= window:
+                high = middle
+            else:
+                low = middle
+        got.append(smallest_fleet(batch, window, held))
+        found.append(high)
+    checks.close("60 days", got, found, atol=1e-6, kind="simulation")
+
+
+def check_long_runs_need_no_look() -> None:
+    """Runs over up to five days ask for no larger fleet than those within one.
+
+    Source: every run of slots of up to five days, summed one by one.
+    """
+    rng = np.random.default_rng(33)
+    for window in (1, 4, 9):
+        batch, held = rng.exponential(1.0, 6), rng.exponential(1.0, 6)
+        long = max(
+            (
+                sum(batch[t % 6] for t in range(i, i + run))
+                + sum(held[t % 6] for t in range(i, i + run + window - 1))
+            )
+            / (run + window - 1)
+            for i in range(6)
+            for run in range(1, 31)
+        )
+        expected = max(long, held.max(), (batch + held).mean())
+        checks.close(f"window {window}", smallest_fleet(batch, window, held), expected, rtol=1e-12)
+
+
+def check_a_day_is_enough() -> None:
+    """With a window of one day the shape of the day no longer matters: the fleet is the larger of
+    the online peak and the mean of all work.
+
+    Source: the argument of the section on windows; 200 random days, among them single spikes.
+    """
+    rng = np.random.default_rng(34)
+    got, expected = [], []
+    for k in range(200):
+        batch = rng.exponential(1.0, 24) * (rng.random(24) < (0.05 if k % 2 else 1.0))
+        held = rng.integers(0, 3, 24).astype(float)
+        got.append(smallest_fleet(batch, 24, held))
+        expected.append(max(held.max(), batch.mean() + held.mean()))
+    checks.close("200 days", got, expected, rtol=1e-12)
+    spike = np.r_[24.0, np.zeros(23)]
+    checks.close("spike, 23 of 24 slots: too few", smallest_fleet(spike, 23), 24 / 23, rtol=1e-12)
+
+
+def check_profile() -> None:
+    """The day has mean 1 and the given peak, and conserves work: what comes in is done.
+
+    Source: definitions; mean and sum of the arrays.
+    """
+    for peak in (1.0, 2.5, 6.0):
+        day = daily_profile(peak, SLOTS)
+        checks.close(f"peak {peak:g}", [day.mean(), day.max(), day[0]], [1, peak, peak], rtol=1e-9)
+    held = _held()
+    done = backfill(5.0 * daily_profile(2.5, SLOTS), 21.0, held).done
+    checks.close("batch work done per day [servers]", done.mean(), 5.0, rtol=1e-12)
+
+
+def check_bad_input_is_refused() -> None:
+    """Negative work, windows of no slot and fleets that cannot keep up are errors."""
+    checks.raises("negative work", smallest_fleet, [1.0, -1.0], 1, match="batch_demand must be")
+    checks.raises("no window", smallest_fleet, [1.0], 0, match="window must be a positive integer")
+    checks.raises(
+        "shapes", smallest_fleet, [1.0, 2.0], 1, [1.0], match="held_servers must be of shape (2,)"
+    )
+    checks.raises(
+        "fleet below the mean", backfill, [3.0, 1.0], 1.9, match="capacity must be finite and at"
+    )
+    checks.raises("peak too sharp", daily_profile, 3.0, 4, match="peak_to_mean must be in [1, 2]")

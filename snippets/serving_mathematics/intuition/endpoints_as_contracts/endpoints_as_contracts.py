@@ -1,0 +1,327 @@
+"""A new model may replace the old one if it accepts every old request and surprises no reader.
+
+A contract names the tensors that go in and come out, each with a datatype and a shape in which −1
+stands for any size. It denotes two sets: A, the requests it accepts, and P, the responses it may
+give. The new contract can replace the old one when A(old) ⊆ A(new) and, on the outputs that the old
+one names, P(new) ⊆ P(old). That relation is a partial order; the version number follows from it.
+
+Assumes: callers read outputs by name and ignore those they do not know; requests with unknown
+inputs are refused; every −1 is independent of every other.
+
+Source: metadata and −1 from the Open Inference Protocol, REST, section Model Metadata; the
+direction of the two inclusions from Liskov and Wing (1994); version numbers from SemVer 2.0.0.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, order=True)
+class Tensor:
+    """A named set of tensors: one datatype, and a shape in which −1 is any size.
+
+    optional: whether a request may leave it out (inputs only). Raises ValueError on an empty name
+    or datatype, or a size outside [−1, 2⁶⁴).
+
+    >>> Tensor("x", "FP32", (-1, 4)).shape
+    (-1, 4)
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no tensor."""
+        require(bool(self.name), "name", "a non-empty string", repr(self.name))
+        require(bool(self.datatype), "datatype", "a non-empty string", repr(self.datatype))
+        sizes = [-1 <= size < 2**64 and size % 1 == 0 for size in self.shape]
+        require(all(sizes), "shape", "made of integers in [−1, 2⁶⁴)", self.shape)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The inputs and outputs of an endpoint, in any order, each name once.
+
+    Raises ValueError on a repeated name, no output, or an optional output.
+
+    >>> y = Tensor("y", "FP32", (-1,))
+    >>> Contract((), (y,)) == Contract((), (y,))
+    True
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        """Sort by name, so that equal contracts compare equal."""
+        for side in ("inputs", "outputs"):
+            tensors = tuple(sorted(getattr(self, side)))
+            names = [tensor.name for tensor in tensors]
+            require(len(set(names)) == len(names), side, "named once each", names)
+            object.__setattr__(self, side, tensors)
+        require(len(self.outputs) > 0, "outputs", "at least one", self.outputs)
+        optional = [tensor.name for tensor in self.outputs if tensor.optional]
+        require(not optional, "outputs", "promised, not optional", optional)
+
+
+def includes(wide: Tensor, narrow: Tensor) -> bool:
+    """Whether every tensor that fits `narrow` fits `wide`: datatype, rank, and each size or −1.
+
+    Names and optionality are not compared.
+
+    >>> includes(Tensor("x", "FP32", (-1, 4)), Tensor("x", "FP32", (2, 4)))
+    True
+    >>> includes(Tensor("x", "FP32", (2, 4)), Tensor("x", "FP32", (-1, 4)))
+    False
+    """
+    return (
+        wide.datatype == narrow.datatype
+        and len(wide.shape) == len(narrow.shape)
+        and all(w in (-1, n) for w, n in zip(wide.shape, narrow.shape, strict=True))
+    )
+
+
+def accepts(contract: Contract, request: Iterable[Tensor]) -> bool:
+    """Whether a request is in A: no required input missing, none unknown, each of a shape allowed.
+
+    request: the tensors sent, of concrete shape. Raises ValueError when one has a size −1 or a name
+    comes twice.
+
+    >>> c = Contract((Tensor("x", "FP32", (-1, 4)),), (Tensor("y", "FP32", (-1, 3)),))
+    >>> accepts(c, [Tensor("x", "FP32", (2, 4))]), accepts(c, [Tensor("x", "FP32", (4,))])
+    (True, False)
+    """
+    tensors = list(request)
+    sent = {tensor.name: tensor for tensor in tensors}
+    require(len(sent) == len(tensors), "request", "named once each", [t.name for t in tensors])
+    for tensor in tensors:
+        require(-1 not in tensor.shape, "request", "of concrete shape", tensor.shape)
+    known = {tensor.name: tensor for tensor in contract.inputs}
+    return all(name in known and includes(known[name], sent[name]) for name in sent) and all(
+        tensor.optional or tensor.name in sent for tensor in contract.inputs
+    )
+
+
+def violations(old: Contract, new: Contract) -> list[str]:
+    """Every way in which `new` breaks a caller of `old`, with the tensor's path; empty if none.
+
+    >>> y = Tensor("y", "FP32", (-1, 3))
+    >>> old = Contract((Tensor("x", "FP32", (-1, 4)),), (y,))
+    >>> violations(old, Contract((Tensor("x", "FP32", (1, 4)),), (y,)))
+    ['inputs.x: FP32 (-1, 4) is no longer accepted, only FP32 (1, 4)']
+    """
+    found = []
+    before, after = ({t.name: t for t in c.inputs} for c in (old, new))
+    for name, tensor in before.items():
+        if name not in after:
+            found.append(f"inputs.{name}: no longer accepted")
+        elif not includes(after[name], tensor):
+            sent, taken = (f"{t.datatype} {t.shape}" for t in (tensor, after[name]))
+            found.append(f"inputs.{name}: {sent} is no longer accepted, only {taken}")
+        elif tensor.optional and not after[name].optional:
+            found.append(f"inputs.{name}: was optional, is required")
+    found += [
+        f"inputs.{name}: new and required"
+        for name, tensor in after.items()
+        if name not in before and not tensor.optional
+    ]
+    given = {t.name: t for t in new.outputs}
+    for tensor in old.outputs:
+        if tensor.name not in given:
+            found.append(f"outputs.{tensor.name}: no longer given")
+        elif not includes(tensor, given[tensor.name]):
+            promised, now = (f"{t.datatype} {t.shape}" for t in (tensor, given[tensor.name]))
+            found.append(f"outputs.{tensor.name}: promised {promised}, may be {now}")
+    return found
+
+
+def can_replace(new: Contract, old: Contract) -> bool:
+    """Whether no caller of `old` can notice that `new` answers: the order new ≽ old.
+
+    >>> x, y = Tensor("x", "FP32", (-1, 4)), Tensor("y", "FP32", (-1, 3))
+    >>> with_mask = Contract((x, Tensor("mask", "BOOL", (-1,), optional=True)), (y,))
+    >>> can_replace(with_mask, Contract((x,), (y,))), can_replace(Contract((x,), (y,)), with_mask)
+    (True, False)
+    """
+    return not violations(old, new)
+
+
+def next_version(version: str, old: Contract, new: Contract) -> str:
+    """Version of `new` after version `old`: patch if equal, minor if it can replace, else major.
+
+    version: MAJOR.MINOR.PATCH of `old`. Raises ValueError unless it is three whole numbers without
+    leading zeros, the first of them positive (SemVer promises nothing for 0.y.z).
+
+    >>> x, y = Tensor("x", "FP32", (-1, 4)), Tensor("y", "FP32", (-1, 3))
+    >>> next_version("1.4.2", Contract((x,), (y,)), Contract((), (y,)))
+    '2.0.0'
+    """
+    parts = version.split(".")
+    numbers = [int(p) for p in parts if p.isascii() and p.isdigit() and p == str(int(p))]
+    require(len(numbers) == len(parts) == 3, "version", "MAJOR.MINOR.PATCH", repr(version))
+    major, minor, patch = numbers
+    require(major >= 1, "version", "at least 1.0.0", repr(version))
+    if new == old:
+        return f"{major}.{minor}.{patch + 1}"
+    return f"{major}.{minor + 1}.0" if can_replace(new, old) else f"{major + 1}.0.0"
+
+
+def _iris() -> dict[str, Contract]:
+    """An iris classifier and six changes of its contract."""
+    x, y = Tensor("x", "FP32", (-1, 4)), Tensor("y", "FP32", (-1, 3))
+    mask = replace(x, name="mask", datatype="BOOL", optional=True)  # which numbers are given
+    version = Tensor("info", "BYTES", (1,))
+    return {
+        "base": Contract((x,), (y,)),
+        "mask": Contract((x, mask), (y,)),
+        "info": Contract((x,), (y, version)),
+        "both": Contract((x, mask), (y, version)),
+        "single": Contract((replace(x, shape=(1, 4)),), (y,)),
+        "classes": Contract((x,), (replace(y, shape=(-1, -1)),)),
+        "half": Contract((replace(x, datatype="FP16"),), (y,)),
+    }
+
+
+def example() -> SimpleNamespace:
+    """The decisions quoted in the text."""
+    c = _iris()
+    return SimpleNamespace(
+        version_same=next_version("1.4.2", c["base"], c["base"]),
+        version_mask=next_version("1.4.2", c["base"], c["mask"]),
+        version_single=next_version("1.4.2", c["base"], c["single"]),
+        rollback_reason=violations(c["mask"], c["base"])[0],
+        half_reason=violations(c["base"], c["half"])[0],
+        half_back_reason=violations(c["half"], c["base"])[0],
+    )
+
+
+def figure_compatibility(figure: Figure) -> None:
+    """Upward along a line is a safe deployment; every other step breaks somebody.
+
+    Seven contracts of one classifier. A line says that the upper can replace the lower, as computed
+    by `can_replace`; lines that follow from others are left out. FP16 input stands alone.
+
+    Alt: Diagram of seven boxes in four rows. At the bottom a contract with batch size fixed at one
+    and one with any number of classes, above them the base contract, above it one with an optional
+    mask and one with an extra output, at the top one with both. A red box with FP16 input has no
+    line to any other.
+    """
+    figure.set_size_inches(5.8, 4.2)
+    axes = figure.subplots()
+    contracts = _iris()
+    boxes = {
+        "single": (0.0, 0.0, "batch fixed at 1\nx [1, 4]", "C1"),
+        "classes": (1.45, 0.0, "any class count\ny [−1, −1]", "C1"),
+        "base": (0.72, 1.0, "version 1.4.2\nx [−1, 4] → y [−1, 3]", "C0"),
+        "mask": (0.0, 2.0, "+ optional input\nmask", "C2"),
+        "info": (1.45, 2.0, "+ output\ninfo", "C2"),
+        "both": (0.72, 3.0, "both additions", "C2"),
+        "half": (2.5, 1.0, "FP16 x", "C3"),
+    }
+    pairs = [
+        (upper, lower)
+        for upper, lower in itertools.permutations(boxes, 2)
+        if can_replace(contracts[upper], contracts[lower])
+    ]
+    for upper, lower in pairs:
+        if not any((upper, via) in pairs and (via, lower) in pairs for via in boxes):
+            (x0, y0), (x1, y1) = boxes[lower][:2], boxes[upper][:2]
+            axes.plot([x0, x1], [y0 + 0.25, y1 - 0.25], color="C4", linewidth=1.4)
+    for x, y, text, colour in boxes.values():
+        axes.text(
+            x,
+            y,
+            text,
+            ha="center",
+            va="center",
+            fontsize=9.5,
+            bbox={"boxstyle": "round", "facecolor": "none", "edgecolor": colour, "linewidth": 1.6},
+        )
+    axes.annotate("no line:\nbreaking both ways", (2.5, 0.62), color="C3", ha="center", va="top")
+    axes.set(xlim=(-0.65, 3.1), ylim=(-0.4, 3.35))
+    axes.axis("off")
+
+
+def _all_requests() -> list[tuple[Tensor, ...]]:
+    """Every request with inputs a and b, two datatypes, and shapes of rank one or two up to 3."""
+    shapes = [s for rank in (1, 2) for s in itertools.product((1, 2, 3), repeat=rank)]
+    choices = [
+        [(), *((Tensor(name, kind, s),) for kind in ("FP32", "INT64") for s in shapes)]
+        for name in "ab"
+    ]
+    return [first + second for first, second in itertools.product(*choices)]
+
+
+def check_rules_equal_the_sets() -> None:
+    """The rules say “replaces” exactly when every request of the old contract is still accepted.
+
+    All pairs among 36 contracts with two inputs, against all 625 requests up to size 3.
+
+    Source: the definition A(old) ⊆ A(new), by enumeration.
+    """
+    y = (Tensor("y", "FP32", (1,)),)
+    kinds = [("FP32", (-1,)), ("FP32", (2,)), ("INT64", (-1, 2))]
+    firsts = [(Tensor("a", k, s, o),) for k, s in kinds for o in (False, True)]
+    seconds = [(), *((Tensor("b", "FP32", (-1, d), o),) for d, o in ((-1, False), (-1, True)))]
+    seconds += [(Tensor("b", "FP32", (2, 2), o),) for o in (False, True)] + [
+        (Tensor("b", "INT64", (-1,)),)
+    ]
+    contracts = [Contract(a + b, y) for a, b in itertools.product(firsts, seconds)]
+    requests = _all_requests()
+    accepted = [{i for i, r in enumerate(requests) if accepts(c, r)} for c in contracts]
+    pairs = list(itertools.product(range(len(contracts)), repeat=2))
+    by_rule = {(i, j) for i, j in pairs if can_replace(contracts[i], contracts[j])}
+    by_sets = {(i, j) for i, j in pairs if accepted[j] <= accepted[i]}
+    checks.equal("contracts compared", len(contracts), 36)
+    checks.equal("pairs on which rule and sets differ", len(by_rule ^ by_sets), 0)
+    checks.inside("pairs of different contracts that replace", len(by_rule) - 36, 30, 600)
+
+
+def check_order_and_versions() -> None:
+    """The order decides the version, and what is safe forwards is never safe backwards.
+
+    Source: SemVer 2.0.0, summary; antisymmetry of the order.
+    """
+    c = _iris()
+    expected = {
+        "base": "1.4.3",
+        "mask": "1.5.0",
+        "info": "1.5.0",
+        "both": "1.5.0",
+        "single": "2.0.0",
+        "classes": "2.0.0",
+        "half": "2.0.0",
+    }
+    for name, version in expected.items():
+        checks.equal(f"1.4.2 → {name}", next_version("1.4.2", c["base"], c[name]), version)
+    safe = [p for p in itertools.permutations(c, 2) if can_replace(c[p[0]], c[p[1]])]
+    back = [p for p in safe if can_replace(c[p[1]], c[p[0]])]
+    checks.equal("safe deployments among the seven", len(safe), 13)
+    checks.equal("of these with a safe rollback", len(back), 0)
+
+
+def check_bad_input_is_refused() -> None:
+    """Repeated names, impossible sizes, missing outputs and improper versions are refused."""
+    y = Tensor("y", "FP32", (-1,))
+    c = Contract((), (y,))
+    checks.raises("size −2", Tensor, "x", "FP32", (-2,), match="shape must be")
+    checks.raises("no name", Tensor, "", "FP32", (1,), match="name must be")
+    checks.raises("no datatype", Tensor, "x", "", (1,), match="datatype must be")
+    checks.raises("a name twice", Contract, (y, y), (y,), match="inputs must be")
+    checks.raises("no output", Contract, (y,), (), match="outputs must be")
+    checks.raises("wildcard sent", accepts, c, [y], match="request must be")
+    checks.raises("version 0.3.1", next_version, "0.3.1", c, c, match="version must be")
+    checks.raises("version 1.2", next_version, "1.2", c, c, match="version must be")

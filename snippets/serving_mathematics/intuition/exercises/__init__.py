@@ -1,1 +1,0 @@
-"""Worked solutions of the exercises, one module per chapter."""

@@ -1,0 +1,33 @@
+"""Training or serving: Which model do I train if it must be served for years?"""
+
+from serving_mathematics.support.exports import exported
+
+__all__, __getattr__, __dir__ = exported(
+    __name__,
+    {
+        "intuition.training_vs_serving.training_vs_serving": [
+            "ScalingLaw",
+            "Training",
+            "forward_flops",
+            "lifetime_flops",
+            "loss",
+            "compute_optimal_tokens",
+            "tokens_for_loss",
+            "lifetime_optimum",
+            "lifetime_saving",
+        ],
+        "intuition.training_vs_serving.model_choice": [
+            "Candidate",
+            "Device",
+            "Demand",
+            "Plan",
+            "replica_bytes",
+            "step_time",
+            "response_late",
+            "response_p99",
+            "min_replicas",
+            "plan",
+            "choose",
+        ],
+    },
+)

@@ -1,1 +1,0 @@
-"""Solutions to the exercises of this part."""

@@ -1,0 +1,184 @@
+"""Solutions to the exercises on mixtures: a crowd that pays, devices to gather, copies of experts.
+
+Assumes: experts chosen at random and independently by token; loads of experts that are known.
+
+Source: the chapter's count of touched experts; DeepSeek-AI (2025), EPLB, whose README describes
+copies and their places.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.hardware.architectures import FeedForward
+from serving_mathematics.machine.mixture_of_experts.expert_routing import (
+    busiest_device,
+    experts_a_token,
+    skewed_counts,
+)
+from serving_mathematics.machine.mixture_of_experts.mixture_of_experts import compute_bound_tokens
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    require,
+    require_all_non_negative,
+    require_in,
+    require_non_negative_integer,
+    require_positive,
+    require_positive_integer,
+)
+
+HINTS = {
+    "tokens_for_share": (
+        "What a token pays falls from k experts to E/B, steadily. Double the tokens until it is low"
+        " enough, then halve the interval."
+    ),
+    "devices_to_gather": (
+        "An expert of a step with B tokens gets B·k/E of them in the mean. How many tokens must a"
+        " step have, and how many devices bring that many?"
+    ),
+    "busiest_with_copies": (
+        "Give the next copy to the expert with most tokens a copy; then place the heaviest copy"
+        " first, on the device with least that still has a place."
+    ),
+}
+
+
+def tokens_for_share(share: float, experts: int, chosen: int) -> int:
+    """Fewest tokens in a step with which each pays at most this share of what it pays alone.
+
+    share: in (0, 1), of the weights of its k experts. experts: E. chosen: k < E. Raises ValueError
+    outside.
+
+    >>> tokens_for_share(0.5, experts=128, chosen=8)
+    27
+    """
+    share = require_in("(0, 1)", share=share)
+    experts, chosen = require_positive_integer(experts=experts, chosen=chosen)
+    require(chosen < experts, "chosen", f"below the {experts} experts", chosen)
+    part = FeedForward(0, 1, experts, chosen)
+    most = 1
+    while experts_a_token(part, most) > share * chosen:
+        most *= 2
+    least = most // 2
+    while most - least > 1:
+        middle = (least + most) // 2
+        if experts_a_token(part, middle) > share * chosen:
+            least = middle
+        else:
+            most = middle
+    return most
+
+
+def devices_to_gather(
+    tokens_an_expert: float, experts: int, chosen: int, sequences_a_device: int
+) -> int:
+    """Devices whose sequences together give an expert so many tokens a step, in the mean.
+
+    Each device brings a token of each of its sequences. Raises ValueError unless all are positive.
+
+    >>> devices_to_gather(64, experts=256, chosen=8, sequences_a_device=128)
+    16
+    """
+    tokens_an_expert = require_positive(tokens_an_expert=tokens_an_expert)
+    experts, chosen, sequences_a_device = require_positive_integer(
+        experts=experts, chosen=chosen, sequences_a_device=sequences_a_device
+    )
+    return math.ceil(tokens_an_expert * experts / (chosen * sequences_a_device))
+
+
+def busiest_with_copies(loads: npt.ArrayLike, devices: int, copies: int) -> float:
+    """Busiest device over the mean where the hottest experts have copies and all are placed well.
+
+    loads: tokens of each expert, shape (E,). copies: places beyond one an expert; E + copies are
+    split evenly over the devices. Raises ValueError where they do not divide.
+
+    >>> busiest_with_copies([6, 1, 1, 2], devices=2, copies=2)
+    1.0
+    """
+    tokens = as_floats(loads=loads)
+    require_all_non_negative(loads=tokens)
+    require(tokens.ndim == 1 and tokens.sum() > 0, "loads", "tokens, some of them", loads)
+    devices = require_positive_integer(devices=devices)
+    copies = require_non_negative_integer(copies=copies)
+    places = tokens.size + copies
+    require(places % devices == 0, "copies", f"so that {devices} devices divide {places}", copies)
+    instances = np.ones(tokens.size)
+    for _ in range(copies):
+        instances[np.argmax(tokens / instances)] += 1
+    parts = np.sort(np.repeat(tokens / instances, instances.astype(int)))[::-1]
+    held, free = np.zeros(devices), np.full(devices, places // devices)
+    for part in parts:
+        place = int(np.argmin(np.where(free > 0, held, np.inf)))
+        held[place] += part
+        free[place] -= 1
+    return float(held.max() / held.mean())
+
+
+def example() -> SimpleNamespace:
+    """Answers to the exercises."""
+    rng = np.random.default_rng(256)
+    drawn = [skewed_counts(2048, 256, 8, 1.2, rng) for _ in range(8)]
+    part = FeedForward(0, 1, 256, 8)
+    ridge = compute_bound_tokens(part, 1.0, 3.35e12, 1979e12) * 8 / 256
+    return SimpleNamespace(
+        half_of_qwen=tokens_for_share(0.5, 128, 8),
+        half_of_deepseek=tokens_for_share(0.5, 256, 8),
+        tokens_an_expert=ridge,
+        gathered=devices_to_gather(ridge, 256, 8, 128),
+        without_copies=float(np.mean([busiest_device(counts, 64)[1] for counts in drawn])),
+        placed_only=float(np.mean([busiest_with_copies(counts, 64, 0) for counts in drawn])),
+        with_copies=float(np.mean([busiest_with_copies(counts, 64, 64) for counts in drawn])),
+    )
+
+
+def check_tokens_for_share() -> None:
+    """That many tokens are enough, one fewer are not, and half of it needs about 1.6 E/k.
+
+    Source: the chapter's formula, in loops; (1 - exp(-x))/x = 1/2 at x = 1.5936, in the limit.
+    """
+    for share, experts, chosen in ((0.9, 8, 2), (0.3, 160, 6), (0.05, 512, 10)):
+        got = tokens_for_share(share, experts, chosen)
+        paid = [experts / b * (1 - (1 - chosen / experts) ** b) / chosen for b in (got, got - 1)]
+        checks.holds(f"{share} of {experts}", paid[0] <= share < paid[1], got=got)
+    many = tokens_for_share(0.5, 8192, 2)
+    checks.close("half", many / 4096, 1.5936, rtol=1e-3)
+
+
+def check_devices_to_gather() -> None:
+    """So many devices bring enough tokens, and one fewer would not.
+
+    Source: counted: devices times sequences times k choices, over E experts.
+    """
+    for wanted, experts, chosen, each in ((300, 128, 4, 64), (7, 384, 8, 16), (1, 8, 2, 100)):
+        got = devices_to_gather(wanted, experts, chosen, each)
+        tokens = [devices * each * chosen / experts for devices in (got, got - 1)]
+        checks.holds(f"{wanted} each of {experts}", tokens[0] >= wanted > tokens[1], got=got)
+
+
+def check_copies() -> None:
+    """One hot expert in four, by hand; and copies never leave a device below the mean.
+
+    Source: by hand: loads 6, 1, 1, 2 on two devices without copies are 7 and 3, 1.4 times the mean;
+    of 5 equal loads with one copy, the halves go to different devices; five fifths of one expert
+    go to four devices, two of them to one.
+    """
+    checks.close("no copies", busiest_with_copies([6, 1, 1, 2], 2, 0), 1.4, rtol=1e-12)
+    checks.close("one copy", busiest_with_copies([4, 4, 4, 4, 4], 2, 1), 1.0, rtol=1e-12)
+    checks.close("all on one", busiest_with_copies([9, 0, 0, 0], 4, 0), 4.0, rtol=1e-12)
+    checks.close("four copies", busiest_with_copies([9, 0, 0, 0], 4, 4), 1.6, rtol=1e-12)
+    rng = np.random.default_rng(5)
+    found = [busiest_with_copies(rng.pareto(1.2, 64), 8, 16) for _ in range(50)]
+    checks.inside("fifty draws", min(found), 1.0, 1.2)
+
+
+def check_bad_input_is_refused() -> None:
+    """Shares of everything, no experts and places that do not divide name the argument."""
+    checks.raises("all of it", tokens_for_share, 1.0, 8, 2, match="share must be in")
+    checks.raises("every expert", tokens_for_share, 0.5, 8, 8, match="chosen must be below")
+    checks.raises("no sequences", devices_to_gather, 8, 8, 2, 0, match="sequences_a_device must be")
+    checks.raises("odd", busiest_with_copies, [1, 2, 3, 4], 4, 1, match="copies must be so that 4")

@@ -1,0 +1,239 @@
+"""Which experts a batch touches, who carries most of them, and what is sent.
+
+A token takes k of E experts. If expert e is taken with probability p_e (together k), B tokens touch
+
+    m = sum over e of [1 - (1 - p_e)^B]  <=  E (1 - (1 - k/E)^B),
+
+with equality where all are equally popular, because 1 - (1 - p)^B is concave in p. Split over n
+devices, a layer waits for the device with most to do. A token goes out to its experts and comes
+back: B k H values each way.
+
+Assumes: tokens choose independently of each other; a token's k choices are different experts.
+
+Source: Huang et al. (2025), arXiv 2505.19645 (equal popularity); Jensen's inequality;
+ai-dynamo/aiconfigurator, collector/helper.py, for `skewed_counts`; DeepSeek-AI, DeepEP,
+docs/legacy.md, for what is sent.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from serving_mathematics.core.hardware.architectures import FeedForward
+from serving_mathematics.core.hardware.step_time import touched_experts
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    require,
+    require_all_finite,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+    require_work,
+)
+
+Array = NDArray[np.float64]
+
+
+def touched_by_popularity(popularity: ArrayLike, tokens: float) -> float:
+    """Experts that tokens touch in the mean, where some are more popular than others.
+
+    popularity: probability that a token takes each expert, shape (E,), in [0, 1]. tokens: B >= 0.
+    Raises ValueError outside these ranges.
+
+    >>> touched_by_popularity([1.0, 0.5, 0.5], tokens=2)
+    2.5
+    """
+    shares = as_floats(popularity=popularity)
+    tokens = require_non_negative(tokens=tokens)
+    require(shares.ndim == 1 and shares.size > 0, "popularity", "of shape (E,)", popularity)
+    inside = np.all((shares >= 0) & (shares <= 1))  # NaN is not
+    require(inside, "popularity", "in [0, 1]", popularity)
+    return float(np.sum(1 - (1 - shares) ** tokens))
+
+
+def experts_a_token(part: FeedForward, tokens: float) -> float:
+    """Experts whose weights each token of a step pays for: those touched, over the tokens.
+
+    tokens: B > 0. Raises ValueError where it is not, or the layer has no experts.
+
+    >>> round(experts_a_token(FeedForward(0, 1, experts=128, chosen=8), tokens=16), 2)
+    5.15
+    """
+    tokens = require_positive(tokens=tokens)
+    require(part.experts > 0, "part", "a layer with experts", part)
+    touched = touched_experts(
+        np.array([float(part.experts)]), np.array([float(part.chosen)]), np.array([float(tokens)])
+    )
+    return float(touched[0]) / tokens
+
+
+def random_counts(
+    tokens: int, experts: int, chosen: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Tokens of each expert where every token takes its experts at random, shape (experts,).
+
+    >>> random_counts(6, experts=4, chosen=2, rng=np.random.default_rng(0)).sum()
+    np.int64(12)
+    """
+    tokens, experts, chosen = require_positive_integer(
+        tokens=tokens, experts=experts, chosen=chosen
+    )
+    require(chosen <= experts, "chosen", f"at most the {experts} experts", chosen)
+    require_work(tokens * experts, tokens=tokens, experts=experts)
+    keys = rng.random((tokens, experts))
+    taken = keys.argpartition(min(chosen, experts - 1), axis=1)[:, :chosen]
+    return np.bincount(taken.ravel(), minlength=experts).astype(np.int64)
+
+
+def skewed_counts(
+    tokens: int, experts: int, chosen: int, exponent: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Tokens of each expert as benchmarks of kernels draw them, shape (experts,).
+
+    Popularity is drawn from a truncated power law, and the counts are proportional to it, at most
+    one a token, rounded; what is missing goes to the experts with least. exponent: above 1.
+
+    >>> skewed_counts(64, experts=8, chosen=2, exponent=1.2, rng=np.random.default_rng(0)).tolist()
+    [13, 3, 2, 2, 29, 48, 12, 19]
+    """
+    tokens, experts, chosen = require_positive_integer(
+        tokens=tokens, experts=experts, chosen=chosen
+    )
+    require(chosen <= experts, "chosen", f"at most the {experts} experts", chosen)
+    require_work(tokens * experts, tokens=tokens, experts=experts)
+    exponent = require_in("(1, 4]", exponent=exponent)
+    least, most = (1.0, 0.8 * tokens) if tokens * chosen > experts else (0.01, 2.0)
+    power = 1 - exponent
+    low, high = least**power, most**power
+    drawn = ((high - low) * rng.random(experts) + low) ** (1 / power)
+    total = tokens * chosen
+    shares = np.minimum(np.round(drawn / drawn.sum() * total), tokens)
+    counts: NDArray[np.int64] = shares.astype(np.int64)
+    while counts.sum() < total:
+        order = np.argsort(counts, kind="stable")
+        open_ones = order[counts[order] < tokens]
+        counts[open_ones[: total - counts.sum()]] += 1
+    while counts.sum() > total:
+        counts[np.argsort(-counts, kind="stable")[: counts.sum() - total]] -= 1
+    return counts
+
+
+def busiest_device(counts: ArrayLike, devices: int) -> tuple[int, float]:
+    """Experts that the device with most tokens touches, and its tokens over the mean.
+
+    counts: tokens of each expert, shape (E,), in the order in which devices hold them, E/devices
+    each. Raises ValueError where they do not divide, or nobody takes any.
+
+    >>> busiest_device([4, 0, 1, 3, 2, 2], devices=3)
+    (1, 1.0)
+    """
+    devices = require_positive_integer(devices=devices)
+    counts = require_all_finite(counts=counts)
+    loads = as_floats(counts=counts)
+    rule = f"as many as {devices} devices divide"
+    require(loads.ndim == 1 and loads.size % devices == 0, "counts", rule, loads.size)
+    require(loads.sum() > 0 and loads.min() >= 0, "counts", "tokens, some of them", counts)
+    held = loads.reshape(devices, -1)
+    row = int(held.sum(axis=1).argmax())
+    touched = int((held[row] > 0).sum())
+    return touched, float(held[row].sum() / held.sum() * devices)
+
+
+def sent_bytes(tokens: float, chosen: int, hidden: int, bytes_a_value: float) -> float:
+    """Bytes that tokens take to their experts, or back, one way: B k H values.
+
+    Copies of a token for two experts of one device are counted twice, as low-latency kernels send
+    them. Raises ValueError unless all are positive.
+
+    >>> sent_bytes(128, chosen=8, hidden=7168, bytes_a_value=1)  # out, in 8 bits
+    7340032
+    """
+    tokens, bytes_a_value = require_positive(tokens=tokens, bytes_a_value=bytes_a_value)
+    chosen, hidden = require_positive_integer(chosen=chosen, hidden=hidden)
+    return tokens * chosen * hidden * bytes_a_value
+
+
+def check_touched_experts_by_fractions() -> None:
+    """Of 256 experts at 8 a token 57.42, 163.31 and 251.60 are touched; of 128 at 4, 81.66 of 32.
+
+    Source: E (1 - (1 - k/E)^B) in whole numbers, E^B divided out last.
+    """
+    for experts, chosen, tokens in ((256, 8, 8), (256, 8, 32), (256, 8, 128), (128, 4, 32)):
+        exact = experts * (experts**tokens - (experts - chosen) ** tokens) / experts**tokens
+        part = FeedForward(0, 1, experts, chosen)
+        got = tokens * experts_a_token(part, tokens)
+        checks.close(f"{tokens} tokens, {chosen} of {experts}", got, exact, rtol=1e-12)
+
+
+def check_touched_by_drawing() -> None:
+    """Tokens that draw their experts touch as many as the formula says, equal or not.
+
+    Source: 400 batches drawn, each token by Gumbel keys and alone where unequal; four standard
+    errors.
+    """
+    rng = np.random.default_rng(17)
+    drawn = [int((random_counts(16, 64, 6, rng) > 0).sum()) for _ in range(400)]
+    error = float(np.std(drawn)) / 20
+    expected = float(touched_experts(np.array([64.0]), np.array([6.0]), np.array([16.0]))[0])
+    checks.close("16 tokens, 6 of 64", float(np.mean(drawn)), expected, atol=4 * error)
+    popularity = np.linspace(0.02, 0.6, 24)
+    taken = rng.random((400, 9, 24)) < popularity
+    drawn_unequal = taken.any(axis=1).sum(axis=1)
+    error = float(drawn_unequal.std()) / 20
+    got = touched_by_popularity(popularity, 9)
+    checks.close("unequal", float(drawn_unequal.mean()), got, atol=4 * error, kind="simulation")
+
+
+def check_equal_popularity_touches_most() -> None:
+    """However popularity is spread, no more experts are touched than where all are equal.
+
+    Source: Jensen's inequality; 200 popularities drawn at random, of mean 8/128.
+    """
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(200):
+        weights = rng.dirichlet(np.full(128, rng.uniform(0.3, 5)))
+        shares = np.minimum(8 * weights, 1.0)
+        found.append(touched_by_popularity(shares, 24))
+    most = touched_by_popularity(np.full(128, 8 / 128), 24)
+    checks.inside("most of 200", max(found), 0.8 * most, most)
+
+
+def check_sent_bytes_are_those_published() -> None:
+    """DeepEP's table: 128 tokens of width 7,168, eight experts each, out in 8 bits, back in 16.
+
+    Source: DeepEP, docs/legacy.md: 77 us at 98 GB/s out, 114 us at 127 GB/s back; the time is given
+    to a microsecond. Out, every 128 values have a scale of four bytes.
+    """
+    out, back = sent_bytes(128, 8, 7168, 1), sent_bytes(128, 8, 7168, 2)
+    checks.equal("out [bytes]", out, 7_340_032)
+    checks.equal("back [bytes]", back, 14_680_064)
+    scales = out / 128 * 4
+    checks.close("out", (out + scales) / 77e-6 / 1e9, 98, atol=1, kind="published")
+    checks.close("back", back / 114e-6 / 1e9, 127, atol=2, kind="published")
+
+
+def check_busiest_device_by_hand() -> None:
+    """Twelve tokens on four devices, five of them on one: 5/3 of the mean.
+
+    Source: counted by hand.
+    """
+    touched, load = busiest_device([1, 2, 0, 2, 5, 0, 1, 1], 4)
+    checks.equal("experts it touches", touched, 1)
+    checks.close("over the mean", load, 5 / 3, rtol=1e-12)
+
+
+def check_bad_input_is_refused() -> None:
+    """Popularities that are none, more experts than there are and odd devices name the argument."""
+    checks.raises("above 1", touched_by_popularity, [0.5, 1.5], 2, match="popularity must be in")
+    rng = np.random.default_rng(0)
+    checks.raises("9 of 8", random_counts, 4, 8, 9, rng, match="chosen must be at most")
+    checks.raises("no skew", skewed_counts, 4, 8, 2, 1.0, rng, match="exponent must be in")
+    checks.raises("3 devices", busiest_device, [1, 2, 3, 4], 3, match="counts must be as many as 3")
+    part = FeedForward(0, 1, 8, 2)
+    checks.raises("no tokens", experts_a_token, part, 0, match="tokens must be positive")
+    checks.raises("dense", experts_a_token, FeedForward(5), 4, match="part must be a layer with")
+    checks.raises("no width", sent_bytes, 4, 8, 0, 1, match="hidden must be a positive integer")

@@ -1,0 +1,30 @@
+"""Parallelism: Over how many devices?"""
+
+from serving_mathematics.support.exports import exported
+
+__all__, __getattr__, __dir__ = exported(
+    __name__,
+    {
+        "machine.parallelism.parallelism": ["devices_for_cache", "context_split_s"],
+        "machine.parallelism.messages": ["latency_cap", "fit_messages"],
+        "machine.parallelism.device_splits": ["layouts", "pareto_front"],
+        "core.hardware.deployments": [
+            "Storage",
+            "Deployment",
+            "storage",
+            "stored",
+            "own_precision",
+            "draft_engine",
+            "cache_devices",
+            "weight_bytes",
+            "layer_token_bytes",
+            "sequence_bytes",
+            "cache_room_bytes",
+            "room_sequences",
+            "fewest_devices",
+            "Impossible",
+            "possible",
+            "require_deployment",
+        ],
+    },
+)

@@ -1,0 +1,290 @@
+"""What a message between devices takes: a floor, and bytes over an attained share of the link.
+
+An all-reduce of b bytes over n devices takes
+
+    floor + 2 (n - 1)/n * b / (share * link)
+
+and a layer that devices share sends two, so that floors alone cap the tokens a second of one
+sequence at 1 / (2 L floor).
+
+Assumes: a ring, or what sends no more; messages that nothing hides.
+
+Source: Patarasuk and Yuan (2009), JPDC 69(2); Shoeybi et al. (2019), arXiv 1909.08053, section 3;
+all-reduces measured for aiconfigurator-core 0.12.0, in `records/machine_shapes.json.gz`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from serving_mathematics.core.hardware.calibration import descend
+from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.step_time import MESSAGE_S, SEND_S, message_s, ring_hops
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.require import (
+    as_floats,
+    require,
+    require_all_positive,
+    require_positive,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+
+def latency_cap(layers: int, floor_s: float) -> float:
+    """Tokens a second of one sequence that messages alone allow: 1 / (2 L floor).
+
+    layers: L, a positive integer. floor_s: of a message without bytes [s], > 0. Raises ValueError
+    outside.
+
+    >>> round(latency_cap(80, 8e-6), 6)
+    781.25
+    """
+    layers = require_positive_integer(layers=layers)
+    floor_s = require_positive(floor_s=floor_s)
+    return 1 / (2 * layers * floor_s)
+
+
+def fit_messages(
+    message_bytes: ArrayLike, seconds: ArrayLike, devices: int, link: float
+) -> tuple[float, float, float]:
+    """Floor [s], attained share of the link, and the median error left, of measured all-reduces.
+
+    message_bytes: of each, shape (m,), m >= 2. seconds: measured, shape (m,). devices: n >= 2.
+    link [bytes/s], one direction. A share above one says that fewer bytes crossed than a ring
+    sends. Raises ValueError outside.
+
+    >>> sizes = np.array([1e3, 1e6, 1e8])
+    >>> found = fit_messages(sizes, 5e-6 + sizes / (0.5 * 4.5e11), devices=2, link=4.5e11)
+    >>> round(found[0] * 1e6, 3), round(found[1], 3), round(found[2], 6)
+    (5.0, 0.5, 0.0)
+    """
+    size, measured = as_floats(message_bytes=message_bytes), as_floats(seconds=seconds)
+    devices = require_positive_integer(devices=devices)
+    link = require_positive(link=link)
+    require(devices >= 2, "devices", "2 or more", devices)
+    require(size.ndim == 1 and size.size >= 2, "message_bytes", "of shape (m,), m >= 2", size)
+    require(measured.shape == size.shape, "seconds", f"of shape {size.shape}", measured)
+    require_all_positive(message_bytes=size, seconds=measured)
+    hops = ring_hops(np.array(float(devices)))
+
+    def residuals(logs: Array) -> Array:
+        floor, share = np.exp(logs)
+        return np.asarray(np.log(message_s(hops, size, np.array(link), share, floor) / measured))
+
+    start = np.log([np.min(measured), 0.5])
+    found = descend(residuals, start, np.full(2, np.inf), 0.1, steps=60)
+    floor, share = np.exp(found)
+    return float(floor), float(share), float(np.median(np.abs(residuals(found))))
+
+
+@cache
+def _messages() -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = read_record("machine_shapes")["messages"]
+    return lines
+
+
+def _series(system: str, devices: int, kernel: str, backend: str = "") -> tuple[Array, Array]:
+    """Sizes and times [s] of an all-reduce: the fastest of the backends that have the kernel."""
+    best: dict[float, float] = {}
+    for line in _messages():
+        told = (line["system"], line["devices"], line["operation"])
+        if told != (system, devices, "all_reduce") or not line["kernel"].startswith(kernel):
+            continue
+        if backend and line["backend"] != backend:
+            continue
+        for size, micros in zip(line["bytes"], line["us"], strict=True):
+            best[size] = min(best.get(size, np.inf), micros * 1e-6)
+    return np.array(sorted(best)), np.array([best[size] for size in sorted(best)])
+
+
+IN_GRAPH, EAGER = "custom, in a graph", "custom, launched one by one"
+
+
+@cache
+def _floor(system: str, devices: int, kernel: str, backend: str = "") -> float:
+    """Median time [s] of messages of at most 16 KiB."""
+    sizes, seconds = _series(system, devices, kernel, backend)
+    return float(np.median(seconds[sizes <= 16384]))
+
+
+@cache
+def _small(system: str, devices: int) -> tuple[float, float, float]:
+    """Floor [s], share of the link and error of messages of up to a mebibyte."""
+    sizes, seconds = _series(system, devices, IN_GRAPH)
+    few = sizes <= 2**20
+    link = find_system(system).link_bytes_per_s
+    return fit_messages(sizes[few], seconds[few], devices, link)
+
+
+TABLED = [(system, devices) for system in ("h100_sxm", "b200_sxm") for devices in (2, 4, 8)]
+
+
+def _message_rows() -> list[str]:
+    """Lines of the page's table: floors and attained shares by device, width and kernel."""
+    rows = []
+    for system, devices in TABLED:
+        link = find_system(system).link_bytes_per_s
+        sizes, seconds = _series(system, devices, IN_GRAPH)
+        floor, share, error = _small(system, devices)
+        whole = ring_hops(np.array(float(devices))) * sizes[-1] / (seconds[-1] * link)
+        name = system.split("_")[0].upper()
+        rows.append(
+            f"| {name} | {devices} | {floor * 1e6:.1f} | {share:.0%} | {error:.0%} |"
+            f" {float(whole):.0%} | {1e6 * _floor(system, devices, 'NCCL'):.0f} |"
+            f" {1e6 * _floor(system, devices, EAGER):.0f} |"
+        )
+    return rows
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page."""
+    h100 = find_system("h100")
+    shares = [_small(*each)[1] for each in TABLED]
+    return SimpleNamespace(
+        message_rows="\n".join(_message_rows()),
+        small_least=min(shares),
+        small_most=max(shares),
+        cap_eight=latency_cap(80, 8e-6),
+        cap_nineteen=latency_cap(80, 19e-6),
+        near_floor_us=1e6 * _floor("gb300", 4, IN_GRAPH, "vllm"),
+        far_floor_us=1e6 * _floor("gb300", 16, IN_GRAPH, "vllm"),
+        far_shot_us=1e6 * _floor("gb300", 16, "over nodes, one"),
+        outside_ratio=h100.link_bytes_per_s / h100.outside_bytes_per_s,
+    )
+
+
+def figure_all_reduce(figure: Figure) -> None:
+    """A message is a floor until it is some hundred thousand bytes, and then bytes over the link.
+
+    Measured on H100: the fastest kernel in a CUDA graph (filled) and NCCL (open). Curves are floors
+    and shares fitted to messages of up to a mebibyte.
+
+    Alt: Line chart with logarithmic axes of the time of an all-reduce against its bytes, for two,
+    four and eight devices. Filled points are flat at three to five microseconds up to 64 kilobytes
+    and rise in proportion from a megabyte on; open points of NCCL begin at six to sixteen
+    microseconds and join them there. Dotted fitted curves follow the filled points up to a
+    megabyte and then lie above them.
+    """
+    axes = figure.subplots()
+    link = find_system("h100").link_bytes_per_s
+    for devices, colour in ((2, "C2"), (4, "C0"), (8, "C3")):
+        sizes, seconds = _series("h100_sxm", devices, IN_GRAPH)
+        axes.plot(sizes, 1e6 * seconds, "o", markersize=4, color=colour, label=f"{devices} devices")
+        plain, slower = _series("h100_sxm", devices, "NCCL")
+        axes.plot(plain, 1e6 * slower, "o", markersize=4, fillstyle="none", color=colour)
+        floor, share, _ = _small("h100_sxm", devices)
+        fitted = message_s(ring_hops(np.array(float(devices))), sizes, np.array(link), share, floor)
+        axes.plot(sizes, 1e6 * fitted, ":", color=colour)
+    axes.legend(loc="upper left")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlim=(200, 2e8),
+        ylim=(2, 2000),
+        xlabel="bytes of a message",
+        ylabel="time [µs]",
+    )
+    axes.minorticks_off()
+
+
+def figure_crossing_node(figure: Figure) -> None:
+    """Beyond one node the floor is a matter of the kernel, not of the wire.
+
+    All-reduces of at most 16 KiB on GB300, four devices a node, all of them on one NVLink domain.
+
+    Alt: Line chart with a logarithmic axis of the time of a small all-reduce against 2, 4, 8 and 16
+    devices. Kernels in a graph of vLLM and SGLang rise from four to eight microseconds within a
+    node to about fifty with sixteen devices; the kernel of TensorRT-LLM made for several nodes
+    stays at five; launched one by one every message takes fifty to more than a hundred.
+    """
+    axes = figure.subplots()
+    counts = (2, 4, 8, 16)
+    for label, colour, backend, near, far in (
+        ("vLLM, in a graph", "C0", "vllm", IN_GRAPH, IN_GRAPH),
+        ("SGLang, in a graph", "C2", "sglang", IN_GRAPH, IN_GRAPH),
+        ("TensorRT-LLM, made for nodes", "C3", "trtllm", IN_GRAPH, "over nodes, one"),
+        ("vLLM, launched one by one", "C4", "vllm", EAGER, EAGER),
+    ):
+        floors = [_floor("gb300", n, near if n <= 4 else far, backend) for n in counts]
+        axes.plot(counts, 1e6 * np.array(floors), "o-", color=colour, label=label)
+    axes.legend(loc="upper left")
+    axes.axvline(4, color="C4", linewidth=1, linestyle=":")
+    axes.annotate("one node", (3.9, 2.7), ha="right")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        ylim=(2.5, 900),
+        xlabel="devices",
+        ylabel="time of a small message [µs]",
+    )
+    axes.set_xticks(counts, [str(n) for n in counts])
+    axes.set_yticks([3, 10, 30, 100], ["3", "10", "30", "100"])
+    axes.minorticks_off()
+
+
+def check_bytes_of_a_message() -> None:
+    """64 tokens of 8,192 values take 2.33, 3.50 and 4.08 µs over 450 GB/s, beside their floor.
+
+    Source: 2 (n - 1)/n of 2 * 64 * 8,192 bytes, by hand.
+    """
+    for devices, micros in ((2, 2.33), (4, 3.50), (8, 4.08)):
+        hops = ring_hops(np.array([float(devices)]))
+        found = message_s(hops, np.array([2.0 * 64 * 8192]), np.array([450e9]), 1.0, 0.0)
+        checks.close(f"{devices} devices [µs]", 1e6 * float(found[0]), micros, atol=0.006)
+
+
+def check_latency_caps_a_token() -> None:
+    """80 layers cannot pass 781 tokens a second with messages of 8 µs, nor 329 with 19 µs.
+
+    Source: 160 messages a token, by hand.
+    """
+    for floor, cap in ((8e-6, 781.25), (19e-6, 328.947)):
+        checks.close(f"{floor * 1e6:.0f} µs", latency_cap(80, floor), cap, atol=5e-4)
+
+
+def check_messages_are_a_floor_and_bytes() -> None:
+    """A floor and a share of the link describe measured messages of up to a mebibyte.
+
+    Source: all-reduces in CUDA graphs on H100 and B200, 2 to 8 devices, the fastest kernel each;
+    the floor that a step counts lies among theirs.
+    """
+    floors = []
+    for system in ("h100_sxm", "b200_sxm"):
+        for devices in (2, 4, 8):
+            floor, _, error = _small(system, devices)
+            floors.append(floor)
+            name = f"{system}, {devices}"
+            checks.holds(f"{name}: median error", error < 0.08, got=error, kind="measured")
+    inside = min(floors) < MESSAGE_S < max(floors) * 1.1
+    checks.holds("the step's floor is among them", inside, got=MESSAGE_S, kind="measured")
+
+
+def check_a_send_is_measured() -> None:
+    """What two devices exchange at once has the floor that a step counts for a stage's message.
+
+    Source: NCCL's all-to-all of two devices on H100 and B200, messages of at most 16 KiB.
+    """
+    for system in ("h100_sxm", "b200_sxm"):
+        line = next(
+            x for x in _messages() if x["system"] == system and x["operation"] == "alltoall"
+        )
+        small = [us for size, us in zip(line["bytes"], line["us"], strict=True) if size <= 16384]
+        told = float(np.median(small)) * 1e-6
+        checks.close(system, SEND_S, told, rtol=0.35, kind="measured")
+
+
+def check_bad_input_is_refused() -> None:
+    """No layers, and a message of one device, name the argument."""
+    checks.raises("no layers", latency_cap, 0, 1e-6, match="layers must be")
+    checks.raises("one device", fit_messages, [1, 2], [1, 2], 1, 1.0, match="devices must be 2")

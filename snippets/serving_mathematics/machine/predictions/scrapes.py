@@ -1,0 +1,141 @@
+"""A run of your own deployment, from two scrapes of its engine's `/metrics`.
+
+Counters only grow, so what happened between two scrapes is a difference: requests that ended, their
+tokens, and sums of their times. Means are differences of sums over those of counts, and the
+requests in the engine follow from Little's law,
+
+    concurrency = (sum of latencies, grown by) / (seconds between the scrapes)
+
+Assumes: load that stays about the same between the scrapes, and an engine that did not start anew.
+
+Source: vLLM documentation, production metrics; SGLang documentation, production metrics; the text
+format of Prometheus; Little (1961), Operations Research 9(3).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+
+from serving_mathematics.core.hardware.deployments import WORKED, Deployment
+from serving_mathematics.machine.predictions.own_runs import OwnRun
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require, require_positive
+
+ENGINES = ("vllm", "sglang")
+FIRST = ("time_to_first_token_seconds",)
+BETWEEN = ("inter_token_latency_seconds", "time_per_output_token_seconds")  # new and old names
+WHOLE = ("e2e_request_latency_seconds",)
+_SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{[^}]*\})?\s+(\S+)")
+
+
+def read_scrape(text: str) -> dict[str, float]:
+    """Samples of a scrape by name, summed over labels but for buckets.
+
+    text: in the format of Prometheus. Raises ValueError where a value is no number.
+
+    >>> read_scrape('# HELP x y\\nvllm:prompt_tokens_total{engine="0"} 5\\nup 1\\nup{a="b"} 2.5')
+    {'vllm:prompt_tokens_total': 5.0, 'up': 3.5}
+    """
+    found: dict[str, float] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        sample = _SAMPLE.match(line)
+        if not sample or sample[1].endswith("_bucket"):
+            continue
+        try:
+            value = float(sample[2])
+        except ValueError:
+            raise ValueError(f"line {number}: must end in a number, got {sample[2]!r}") from None
+        found[sample[1]] = found.get(sample[1], 0.0) + value
+    return found
+
+
+def scraped_run(
+    before: str, after: str, seconds: float, deployment: Deployment, steady: bool = False
+) -> OwnRun:
+    """What an engine did between two scrapes, as a run that calibrates the step model.
+
+    before, after: texts of `/metrics` of vLLM or SGLang. seconds: between them, > 0. deployment:
+    what was served; its lengths and load are those that were counted. steady: whether the number of
+    requests was held; else first tokens are compared and not fitted. Raises ValueError where a
+    counter is missing, fell, or did not move.
+
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> names = ("prompt_tokens_total", "generation_tokens_total",
+    ...          "time_to_first_token_seconds_sum", "time_to_first_token_seconds_count",
+    ...          "inter_token_latency_seconds_sum",
+    ...          "inter_token_latency_seconds_count", "e2e_request_latency_seconds_sum")
+    >>> told = (1e5, 2e4, 5.0, 100.0, 199.0, 19900.0, 204.0)
+    >>> texts = ["\\n".join(f"vllm:{n} {k * x}" for n, x in zip(names, told)) for k in (1, 2)]
+    >>> run = scraped_run(*texts, seconds=60.0, deployment=WORKED)
+    >>> run.per_token_s, run.first_token_s, run.deployment.input_tokens, run.deployment.concurrency
+    (0.01, 0.05, 1000.0, 3.4)
+    """
+    require_positive(seconds=seconds)
+    old, new = read_scrape(before), read_scrape(after)
+    prefix = next((one for one in ENGINES if any(name.startswith(f"{one}:") for name in new)), "")
+    rule = f"of {' or '.join(ENGINES)}, with its metrics"
+    require(prefix, "after", rule, ", ".join(list(new)[:3]) or "nothing")
+
+    def grown(*names: str) -> float:
+        for name in names:
+            key = f"{prefix}:{name}"
+            if key in new:
+                by = new[key] - old.get(key, 0.0)
+                require(math.isfinite(by) and by > 0, key, "a counter that grew between them", by)
+                return by
+        raise ValueError(f"after must have {prefix}:{names[0]}, got a scrape without it")
+
+    def mean(*names: str) -> float:
+        return grown(*(f"{name}_sum" for name in names)) / grown(
+            *(f"{name}_count" for name in names)
+        )
+
+    requests = grown(f"{FIRST[0]}_count")
+    load = replace(
+        deployment,
+        input_tokens=max(1.0, grown("prompt_tokens_total") / requests),
+        output_tokens=max(1.0, grown("generation_tokens_total") / requests),
+        concurrency=max(1.0, grown(f"{WHOLE[0]}_sum") / seconds),
+        shortest_share=1.0,
+    )
+    label = f"{requests:.0f} requests in {seconds:.0f} s"
+    return OwnRun(load, mean(*FIRST), mean(*BETWEEN), steady, label)
+
+
+def check_little_by_hand() -> None:
+    """Ninety requests of 4 s each in a minute are six at a time, whatever the engine calls them.
+
+    Source: 90 * 4 / 60, with counters that began at other numbers.
+    """
+    for engine, between in (("vllm", BETWEEN[1]), ("sglang", BETWEEN[0])):
+        grown = {
+            "prompt_tokens_total": 90 * 512,
+            "generation_tokens_total": 90 * 201,
+            f"{FIRST[0]}_sum": 90 * 0.2,
+            f"{FIRST[0]}_count": 90,
+            f"{between}_sum": 90 * 200 * 0.019,
+            f"{between}_count": 90 * 200,
+            f"{WHOLE[0]}_sum": 90 * 4.0,
+        }
+        texts = [
+            "\n".join(f"{engine}:{name} {7 + share * value}" for name, value in grown.items())
+            for share in (0, 1)
+        ]
+        run = scraped_run(texts[0], texts[1], 60.0, WORKED)
+        checks.close(f"{engine}: at a time", run.deployment.concurrency, 6.0, rtol=1e-9)
+        checks.close(f"{engine}: per token [s]", run.per_token_s, 0.019, rtol=1e-9)
+        checks.close(f"{engine}: first token [s]", run.first_token_s, 0.2, rtol=1e-9)
+        checks.equal(f"{engine}: prompt", run.deployment.input_tokens, 512.0)
+
+
+def check_bad_input_is_refused() -> None:
+    """A scrape of something else, one that went back and no time between name what is wrong."""
+    told = "vllm:time_to_first_token_seconds_count 3"
+    checks.raises("no time", scraped_run, told, told, 0.0, WORKED, match="seconds must be positive")
+    checks.raises("other", scraped_run, "", "up 1", 1.0, WORKED, match="after must be of vllm or")
+    checks.raises(
+        "stands", scraped_run, told, told, 1.0, WORKED, match="must be a counter that grew"
+    )
+    checks.raises("words", read_scrape, "up yes", match="line 1: must end in a number")

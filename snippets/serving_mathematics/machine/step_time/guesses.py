@@ -1,0 +1,298 @@
+"""What guessing costs a step, and how many tokens it must yield.
+
+With γ guesses a step is one pass of the model over γ + 1 positions of each sequence, and the
+passes of what guesses. A draft model takes γ, the first over the positions that the last step
+settled, the others over one each; each of the model's own heads is a layer more; guesses from the
+text so far take none. Guessing pays where a step yields more tokens than times it takes longer.
+
+Assumes: one chain of guesses, no tree; a draft model on the same devices, within the model's step,
+so that the host is asked once; the same yield at every load.
+
+Source: Leviathan, Kalman and Matias (2023), arXiv 2211.17192, theorem 3.8, of which this is the
+form for a batch; vLLM documentation, speculative decoding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from serving_mathematics.core.batching.speculative_decoding import expected_tokens, speedup
+from serving_mathematics.core.hardware.architectures import Architecture
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import (
+    FROM_TEXT,
+    OWN_HEADS,
+    WORKED,
+    Deployment,
+    draft_engine,
+    require_deployment,
+    sequence_bytes,
+    weight_bytes,
+)
+from serving_mathematics.core.hardware.step_time import (
+    FITTED,
+    Constants,
+    count_work,
+    decode_step_s,
+    prompt_s,
+    step_parts,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    as_numbers,
+    require,
+    require_all_non_negative,
+    require_all_positive,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+
+def guessed_step_s(
+    deployment: Deployment, constants: Constants, sequences: ArrayLike, context: ArrayLike
+) -> Array:
+    """Time of decoding steps with all that guesses in them, shape (n,), in seconds.
+
+    sequences: in the whole engine, shape (n,) or one number. context: tokens that each has, the
+    same. Raises ValueError unless both are finite and not negative, and of one length.
+
+    >>> from dataclasses import replace
+    >>> from serving_mathematics.core.hardware.deployments import FROM_TEXT, WORKED
+    >>> from serving_mathematics.core.hardware.step_time import FITTED
+    >>> guessing = replace(WORKED, draft_tokens=3, accepted_tokens=2.5, drafter=FROM_TEXT)
+    >>> few = guessed_step_s(guessing, FITTED, 1, 1000) / guessed_step_s(WORKED, FITTED, 1, 1000)
+    >>> many = guessed_step_s(guessing, FITTED, 256, 100) / guessed_step_s(WORKED, FITTED, 256, 100)
+    >>> float(few[0].round(2)), bool(many[0] > 1.5)  # four times as much to multiply
+    (1.0, True)
+    """
+    sequences, context = as_numbers(sequences=sequences, context=context)
+    sequences, context = require_all_non_negative(sequences=sequences, context=context)
+    sizes = {np.size(sequences), np.size(context)}
+    require(len(sizes - {1}) <= 1, "context", "as many as sequences, or one", np.size(context))
+    counts, contexts = np.broadcast_arrays(
+        *(np.atleast_1d(np.asarray(given, dtype=float)) for given in (sequences, context))
+    )
+    taken = _passes(deployment, constants, counts, contexts)
+    draft, guesses = draft_engine(deployment), deployment.draft_tokens
+    if draft:
+        settled = replace(draft, draft_tokens=guesses, drafter=FROM_TEXT)  # γ + 1 positions
+        taken = taken + _passes(settled, constants, counts, contexts, asked=False)
+        single = _passes(draft, constants, counts, contexts, asked=False)
+        taken = taken + (guesses - 1) * single
+    return taken
+
+
+def _passes(
+    one: Deployment, constants: Constants, counts: Array, contexts: Array, asked: bool = True
+) -> Array:
+    """Time of one pass each, the host's work left out where it is not asked."""
+    rows = count_work([one]).rows(np.zeros(counts.size, dtype=np.int64))
+    parts = step_parts(rows, constants, counts, contexts)
+    return parts.total() - (0.0 if asked else parts.host)
+
+
+def guessed_prompt_s(deployment: Deployment, constants: Constants, tokens: ArrayLike) -> Array:
+    """Time of prompts, each alone, shape (n,), in seconds; a draft model reads them as well.
+
+    tokens: of the prompts, shape (n,) or one number. Raises ValueError unless they are finite and
+    not negative.
+
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.step_time import FITTED
+    >>> bool(0.01 < guessed_prompt_s(WORKED, FITTED, [1000])[0] < 0.05)
+    True
+    """
+    tokens = require_all_non_negative(tokens=tokens)
+    lengths = np.atleast_1d(as_floats(tokens=tokens))
+    engines = [deployment, draft_engine(deployment)]
+    works = [replace(count_work([one]), prompt=lengths) for one in engines if one]
+    return np.asarray(sum(prompt_s(work, constants) for work in works), dtype=float)
+
+
+def break_even_tokens(
+    deployment: Deployment, constants: Constants, sequences: ArrayLike, context: ArrayLike
+) -> Array:
+    """Tokens that a step with guesses must yield to be worth it: how many times it takes longer
+    than a step without, shape (n,).
+
+    sequences, context: as for guessed_step_s, sequences positive.
+
+    >>> from dataclasses import replace
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.step_time import FITTED
+    >>> heads = replace(WORKED, draft_tokens=3, accepted_tokens=2.5)
+    >>> bool(1.1 < break_even_tokens(heads, FITTED, 1, 1000)[0] < 1.4)  # 3 layers more of 32
+    True
+    """
+    sequences, context = as_numbers(sequences=sequences, context=context)
+    sequences = require_all_positive(sequences=sequences)
+    plain = replace(deployment, draft_tokens=0, drafter=OWN_HEADS)
+    taken = guessed_step_s(deployment, constants, sequences, context)
+    return np.asarray(taken / guessed_step_s(plain, constants, sequences, context))
+
+
+GUESSES, CONTEXT_TOKENS = 3, 2000.0  # of the page
+LOADS = (1, 8, 64, 256)
+
+
+def _compared() -> list[tuple[str, str, Deployment]]:
+    """What the page compares: what guesses, the model, and the deployment."""
+    dense = replace(
+        WORKED,
+        architecture=find_model("Qwen3-32B")[0],
+        tensor=2,
+        draft_tokens=GUESSES,
+    )
+    mixture = replace(
+        dense,
+        architecture=find_model("DeepSeek-R1")[0],
+        system=find_system("H200"),
+        precision="fp8",
+        tensor=8,
+        expert=8,
+    )
+    drafters = [find_model(name)[0] for name in ("Qwen3-0.6B", "Qwen3-1.7B")]
+    found = [
+        ("the text", "Qwen3-32B", replace(dense, drafter=FROM_TEXT)),
+        *((one.name.split("/")[-1], "Qwen3-32B", replace(dense, drafter=one)) for one in drafters),
+        ("the text", "DeepSeek-R1", replace(mixture, drafter=FROM_TEXT)),
+        ("its own heads", "DeepSeek-R1", mixture),
+    ]
+    for _, _, one in found:
+        require_deployment(one)
+    return found
+
+
+def figure_break_even(figure: Figure) -> None:
+    """Guesses from the text cost a dense model nothing until dozens of sequences are in a step; a
+    mixture asks for most with ten, because more tokens touch more experts.
+
+    Three guesses, 2,000 tokens of context: Qwen3-32B in 16 bits on two H100, DeepSeek-R1 in 8 bits
+    on eight H200.
+
+    Alt: Line chart of tokens that a step must yield against sequences, from 1 to 256 on a
+    logarithmic axis, with a dotted line at four, the most that three guesses can yield. The lines
+    of the dense model are flat until about forty sequences, at one for guesses from the text and
+    at one and a half for two draft models, and then rise to two and three. Those of the mixture
+    rise at once to above one and a half, fall a little from ten to sixty sequences and rise again.
+    """
+    axes = figure.subplots()
+    loads = np.unique(np.geomspace(1, LOADS[-1], 40).round())
+    colours = ("C0", "C2", "C3", "C1", "C4")
+    for (drafter, model, one), colour in zip(_compared(), colours, strict=True):
+        needed = break_even_tokens(one, FITTED, loads, CONTEXT_TOKENS)
+        style = "-" if model.startswith("Qwen") else "--"
+        axes.plot(loads, needed, style, color=colour, label=f"{model}, {drafter}")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 0.92))
+    axes.axhline(GUESSES + 1, linestyle=":", color="C5")
+    axes.set(
+        xscale="log",
+        xlim=(LOADS[0], LOADS[-1]),
+        ylim=(0.8, GUESSES + 1.2),
+        xlabel="sequences in a step",
+        ylabel="tokens that a step must yield",
+    )
+
+
+def example() -> SimpleNamespace:
+    """What a step must yield, by what guesses and how many sequences."""
+    rows = []
+    for drafter, model, one in _compared():
+        needed = break_even_tokens(one, FITTED, LOADS, CONTEXT_TOKENS)
+        cells = " | ".join(f"{least:.2f}" for least in needed)
+        rows.append(f"| {model} | {drafter} | {cells} |")
+    dense = next(one for _, _, one in _compared() if isinstance(one.drafter, Architecture))
+    draft = draft_engine(dense)
+    assert draft is not None
+    plain = replace(dense, draft_tokens=0, drafter=OWN_HEADS)
+    lasts = [float(guessed_step_s(one, FITTED, 1, CONTEXT_TOKENS)[0]) for one in (draft, plain)]
+    return SimpleNamespace(
+        even_parameters=draft.architecture.parameters / plain.architecture.parameters,
+        even_time=lasts[0] / lasts[1],
+        even_rows="\n".join(rows),
+        even_guesses=GUESSES,
+        even_most=GUESSES + 1,
+        even_context=int(CONTEXT_TOKENS),
+    )
+
+
+def check_one_sequence_is_the_theorem() -> None:
+    """For one sequence whose step reads weights and little else, guesses of a draft model make the
+    engine faster by the factor of the theorem, to 2%.
+
+    Source: Leviathan, Kalman and Matias (2023), theorem 3.8, (1 − α^(γ+1)) / ((1 − α)(γc + 1)),
+    with c from the two models' own steps.
+    """
+    target = replace(WORKED, architecture=find_model("Qwen3-32B")[0], tensor=2)
+    for name, acceptance, guesses in (("Qwen3-0.6B", 0.6, 3), ("Qwen3-1.7B", 0.8, 5)):
+        drafter = find_model(name)[0]
+        alone = [
+            float(decode_step_s(count_work([one]), FITTED, np.ones(1), np.full(1, 500.0))[0])
+            for one in (replace(target, architecture=drafter), target)
+        ]
+        expected = speedup(acceptance, guesses, alone[0] / alone[1])
+        guessing = replace(target, draft_tokens=guesses, drafter=drafter)
+        yields = expected_tokens(acceptance, guesses)
+        got = yields / float(break_even_tokens(guessing, FITTED, 1, 500)[0])
+        checks.close(f"{name}, γ = {guesses}", got, expected, rtol=0.02)
+
+
+def check_a_full_device_gains_nothing() -> None:
+    """Where multiplying is all that takes time, γ guesses from the text must all be right: a step
+    over γ + 1 positions takes γ + 1 times as long.
+
+    Source: the limit of the roofline, with peaks a thousandth of the data sheet's; kernels and the
+    vocabulary, which do not grow, below 2%.
+    """
+    slow = replace(WORKED.system, bf16_flops_per_s=WORKED.system.bf16_flops_per_s / 1000)
+    guessing = replace(WORKED, system=slow, draft_tokens=3, drafter=FROM_TEXT)
+    got = float(break_even_tokens(guessing, FITTED, 512, 100)[0])
+    checks.close("tokens to yield", got, 4.0, rtol=0.02)
+
+
+def check_a_draft_is_all_that_it_takes() -> None:
+    """A draft model adds its own weights and cache to those of the model, byte by byte, and its
+    prompts to the prompts.
+
+    Source: the same counts of the draft model as a deployment of its own.
+    """
+    drafter = find_model("Qwen3-0.6B")[0]
+    plain = replace(WORKED, architecture=find_model("Qwen3-32B")[0], tensor=2)
+    both = replace(plain, draft_tokens=4, accepted_tokens=3.0, drafter=drafter)
+    alone = replace(plain, architecture=drafter)
+    checks.equal("weights", weight_bytes(both), weight_bytes(plain) + weight_bytes(alone))
+    held = [sequence_bytes(one, 1000) for one in (both, plain, alone)]
+    checks.equal("cache", held[0], held[1] + held[2])
+    prompts = [float(guessed_prompt_s(one, FITTED, [1000])[0]) for one in (both, plain, alone)]
+    checks.close("prompts [s]", prompts[0], prompts[1] + prompts[2], rtol=1e-12)
+
+
+def check_bad_input_is_refused() -> None:
+    """What cannot guess is refused, with what could."""
+    llama, qwen = find_model("Llama-3.1-8B")[0], find_model("Qwen3-32B")[0]
+    small = find_model("Qwen3-0.6B")[0]
+    base = replace(WORKED, architecture=qwen, tensor=2, draft_tokens=3)
+    for label, one, match in (
+        ("another vocabulary", replace(base, drafter=llama), "drafter must be a model of the 151"),
+        ("a word", replace(base, drafter="eagle"), "drafter must be a model or mtp or ngram"),
+        ("no guesses", replace(base, drafter=small, draft_tokens=0), "draft_tokens must be 1"),
+        ("stages", replace(base, drafter=small, pipeline=2), "pipeline must be 1"),
+        ("heads", replace(base, drafter=small, tensor=32), "tensor must be a divisor of the 16"),
+        (
+            "groups",
+            replace(base, drafter=small, attention_data=2, backend="sglang"),
+            "attention_data must be 1 in sglang",
+        ),
+    ):
+        checks.raises(label, require_deployment, one, match=match)
+    checks.raises("negative", guessed_prompt_s, WORKED, FITTED, [-1.0], match="tokens must be")
+    checks.raises("none", break_even_tokens, WORKED, FITTED, 0, 10, match="sequences must be")

@@ -1,0 +1,324 @@
+"""Kernels under their roof: a floor, and bytes or operations over an attained share.
+
+A kernel that has to read b bytes and do o operations takes at least max(b / bandwidth, o / peak).
+Measured, it takes
+
+    floor + max(b / (share of the bandwidth), o / (share of the peak))
+
+and so attains the share s / (1 + s * floor / least) of its roof, whose least time it is: small
+kernels attain little, whatever the device.
+
+Source: Williams, Waterman and Patterson (2009), CACM 52(4); the matrix products and attention
+kernels of aiconfigurator-core 0.12.0, in `records/machine_shapes.json.gz`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from serving_mathematics.core.hardware.calibration import descend
+from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.step_time import matrix_floor_s
+from serving_mathematics.machine.step_time.kernel_record import matrix_roof
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_all_positive,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+
+def attained_share(least_s: ArrayLike, floor_s: float, share: float) -> Array:
+    """Share of its roof that a kernel attains: s / (1 + s f / least).
+
+    least_s: time at the roof [s], > 0. floor_s: f, of a kernel with nothing to do [s], >= 0. share:
+    s in (0, 1], that a large one attains. Raises ValueError outside these ranges.
+
+    >>> attained_share([4e-6, 4e-3], floor_s=4e-6, share=1.0).round(3)
+    array([0.5  , 0.999])
+    """
+    least = as_floats(least_s=least_s)
+    require_all_positive(least_s=least)
+    floor_s = require_non_negative(floor_s=floor_s)
+    share = require_in("(0, 1]", share=share)
+    return np.asarray(share / (1 + share * floor_s / least), dtype=float)
+
+
+def least_for_share(wanted: float, floor_s: float, share: float) -> float:
+    """How long a kernel must take at its roof to attain a share of it, in seconds.
+
+    wanted: that share, in (0, share). floor_s: > 0 [s]. share: of a large kernel, in (0, 1].
+    Raises ValueError outside these ranges.
+
+    >>> round(least_for_share(0.5, floor_s=4e-6, share=1.0) * 1e6, 6)
+    4.0
+    """
+    wanted = as_number(wanted=wanted)
+    floor_s = require_positive(floor_s=floor_s)
+    share = require_in("(0, 1]", share=share)
+    require(0 < wanted < share, "wanted", f"in (0, share) = (0, {share:g})", wanted)
+    return floor_s * wanted * share / (share - wanted)
+
+
+def fit_kernels(
+    read_s: ArrayLike, multiply_s: ArrayLike, seconds: ArrayLike, overlap: bool
+) -> tuple[float, float, float, float]:
+    """Floor [s], shares of bandwidth and peak, and the median error left, of measured kernels.
+
+    read_s, multiply_s: times at the data sheet's bandwidth and peak [s], shape (n,), n >= 3.
+    seconds: measured. overlap: whether the longer counts (a kernel reads while it computes), or the
+    sum. Shares are at most 1. Raises ValueError on other shapes, or times that are none.
+
+    >>> read, multiply = np.array([1.0, 4.0, 1.0]) * 1e-5, np.array([3.0, 1.0, 9.0]) * 1e-5
+    >>> floor, _, _, error = fit_kernels(read, multiply, 5e-6 + 2 * np.maximum(read, multiply),
+    ...                                  overlap=True)
+    >>> round(floor * 1e6, 2), round(error, 4)
+    (5.0, 0.0)
+    """
+    read, multiply = as_floats(read_s=read_s), as_floats(multiply_s=multiply_s)
+    measured = as_floats(seconds=seconds)
+    require(read.ndim == 1 and read.size >= 3, "read_s", "of shape (n,), n >= 3", read)
+    require(multiply.shape == measured.shape == read.shape, "seconds", "one a kernel", measured)
+    require_all_positive(read_s=read, multiply_s=multiply, seconds=measured)
+
+    def residuals(logs: Array) -> Array:
+        floor, low, high = np.exp(logs)
+        pair = read / low, multiply / high
+        predicted = floor + (np.maximum(*pair) if overlap else np.add(*pair))
+        return np.asarray(np.log(predicted / measured))
+
+    start = np.log([np.min(measured), 0.7, 0.6])
+    found = descend(residuals, start, np.array([np.inf, 0.0, 0.0]), 0.1, steps=60)
+    floor, low, high = np.exp(found)
+    return float(floor), float(low), float(high), float(np.median(np.abs(residuals(found))))
+
+
+@cache
+def _kernels() -> dict[str, Any]:
+    return read_record("machine_shapes")
+
+
+def _name(line: dict[str, Any]) -> str:
+    device = line["system"].split("_")[0].upper()
+    return f"{device}, {line['precision']}"
+
+
+def _sheet(line: dict[str, Any]) -> tuple[float, float]:
+    """Bandwidth and peak of a line's device, at its precision."""
+    system = find_system(line["system"])
+    return (
+        system.bandwidth_bytes_per_s,
+        float(getattr(system, f"{line['precision']}_flops_per_s")),
+    )
+
+
+@cache
+def _forms(name: str) -> tuple[tuple[float, float, float, float], ...]:
+    """Fits to the sample of a line of matrices: the longer counts, and the sum."""
+    line = next(line for line in _kernels()["matrices"] if _name(line) == name)
+    rows = np.array(line["sample"], dtype=float)
+    bandwidth, peak = _sheet(line)
+    size, operations, _ = matrix_roof(rows[:, :3], line["bytes_a_value"], bandwidth, peak)
+    return tuple(
+        fit_kernels(size / bandwidth, operations / peak, rows[:, 3] * 1e-6, overlap)
+        for overlap in (True, False)
+    )
+
+
+def _matrix_rows(lines: list[dict[str, Any]]) -> list[str]:
+    """Lines of the page's table: floor, shares, and the errors of both forms."""
+    rows = []
+    for line in lines:
+        longer, both = _forms(_name(line))
+        rows.append(
+            f"| {_name(line)} | {line['shapes']:,} | {longer[0] * 1e6:.1f} | {longer[1]:.0%} |"
+            f" {longer[2]:.0%} | {longer[3]:.0%} | {both[3]:.0%} |"
+        )
+    return rows
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page."""
+    told = _kernels()
+    floor, read, _, _ = _forms("H100, bf16")[0]
+    return SimpleNamespace(
+        matrix_calls=sum(line["calls"] for line in told["matrices"]),
+        matrix_shapes=sum(line["shapes"] for line in told["matrices"]),
+        attention_shapes=sum(line["shapes"] for line in told["attention"]),
+        above_shapes=sum(line["above"]["shapes"] for line in told["matrices"]),
+        above_mb=max(line["above"]["largest_bytes"] for line in told["matrices"]) / 1e6,
+        h100_floor_us=floor * 1e6,
+        h100_read=read,
+        share_at_five=float(attained_share(5e-6, floor, read)),
+        micros_for_seventy=1e6 * least_for_share(0.7, floor, read),
+        matrix_rows="\n".join(_matrix_rows(told["matrices"])),
+        longer_worse_points=max(
+            100 * (longer[3] - both[3])
+            for longer, both in map(_forms, map(_name, told["matrices"]))
+        ),
+    )
+
+
+def figure_kernels_under_roof(figure: Figure) -> None:
+    """Measured matrix products under their roofs: large ones come near, small ones lie far below.
+
+    All shapes measured, the fastest of three backends each; darker cells hold more of them.
+
+    Alt: Four panels with logarithmic axes of attained operations a second against operations a
+    byte, for H100 in 16 and 8 bits and B200 in 16 and 4. Measured matrix products fill the area
+    under each roofline, dense in a band along the slope at half of it and more, thin at the ridge.
+    """
+    figure.set_size_inches(5.8, 4.6)
+    panels = figure.subplots(2, 2).ravel()
+    cell, kinds = _kernels()["cell"], ("H100, bf16", "H100, fp8", "B200, bf16", "B200, fp4")
+    lines = [line for line in _kernels()["matrices"] if _name(line) in kinds]
+    for axes, line in zip(panels, lines, strict=True):
+        points = np.array(line["cells"])
+        low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
+        ink = np.zeros((*(high - low + 1)[::-1], 4))
+        ink[..., :3] = (0.0, 0.47, 0.73)
+        shade = np.log1p(points[:, 2]) / np.log1p(points[:, 2].max())
+        steps = np.ceil(4 * shade) / 4  # few shades: a small picture
+        ink[points[:, 1] - low[1], points[:, 0] - low[0], 3] = steps
+        edges = 2.0 ** (np.array([low, high + 1]) * cell)
+        axes.pcolormesh(
+            np.geomspace(edges[0, 0], edges[1, 0], ink.shape[1] + 1),
+            np.geomspace(edges[0, 1], edges[1, 1], ink.shape[0] + 1) * 1e-3,
+            ink,
+            rasterized=True,
+        )
+        bandwidth, peak = _sheet(line)
+        x = np.geomspace(0.5, 5e4, 60)
+        axes.plot(x, np.minimum(x * bandwidth, peak) * 1e-12, color="C3", linewidth=1.2)
+        axes.annotate(_name(line), (0.05, 0.9), xycoords="axes fraction")
+        axes.set(xscale="log", yscale="log", xlim=(0.5, 3e4), ylim=(0.02, 2e4))
+        axes.minorticks_off()
+        axes.set_xticks([1, 100, 10_000])
+        axes.set_yticks([0.1, 10, 1000])
+        axes.set(xlabel="operations a byte", ylabel="attained [TFLOP/s]")
+
+
+def figure_share_by_time(figure: Figure) -> None:
+    """What a kernel attains follows from how long it has to do.
+
+    Medians over all shapes of a class of times at the roof; dots are a floor and a share.
+
+    Alt: Line chart of the median attained share of the roof against the time at the roof, from a
+    tenth of a microsecond to ten milliseconds. Six kinds of matrix products and two of attention
+    rise from a few percent through half at five to thirty microseconds to between 48 and 95
+    percent; 16 bits lie above 8, 8 above 4. A dotted model curve follows the H100 in 16 bits.
+    """
+    axes = figure.subplots()
+    told, looks = _kernels(), {}
+    places = {
+        "A100, bf16": ("C4", "-"),
+        "H100, bf16": ("C0", "-"),
+        "H100, fp8": ("C0", "--"),
+        "B200, bf16": ("C1", "-"),
+        "B200, fp8": ("C1", "--"),
+        "B200, fp4": ("C1", ":"),
+    }
+    for line in told["matrices"]:
+        rows = np.array(line["by_time"])
+        colour, style = places[_name(line)]
+        axes.plot(rows[:, 0] * 1e6, rows[:, 2], style, color=colour, label=_name(line))
+        looks[_name(line)] = rows
+    for line in told["attention"]:
+        rows = np.array(line["by_time"])
+        device = line["system"].split("_")[0].upper()
+        axes.plot(
+            rows[:, 0] * 1e6,
+            rows[:, 2],
+            "-",
+            color="C2" if device == "H100" else "C5",
+            label=f"{device}, attention",
+        )
+    floor, read, _, _ = _forms(_name(told["matrices"][1]))[0]
+    least = looks["H100, bf16"][:, 0]
+    axes.plot(
+        least * 1e6,
+        attained_share(least, floor, read),
+        ".",
+        color="C3",
+        label=f"{floor * 1e6:.1f} µs and {read:.0%}",
+    )
+    axes.legend(ncols=2, loc="lower right", fontsize="small")
+    axes.set(
+        xscale="log",
+        xlim=(0.1, 1e4),
+        ylim=(0, 1),
+        xlabel="time at the roof [µs]",
+        ylabel="attained share of the roof",
+    )
+    axes.minorticks_off()
+
+
+def check_longer_or_sum() -> None:
+    """On Hopper in 16 bits the longer of reading and multiplying is nearer than their sum.
+
+    Source: 350 measured matrix products, drawn at random from 35,742.
+    """
+    longer, both = _forms("H100, bf16")
+    checks.holds(
+        "median error, longer against sum", longer[3] < 0.8 * both[3], got=longer[3] / both[3]
+    )
+    checks.close("median error of the longer", longer[3], 0.08, atol=0.02, kind="measured")
+
+
+def check_floors_of_the_step() -> None:
+    """The floor that a step counts for a matrix in 16 bits is that of the fits to all shapes.
+
+    Source: 350 measured matrix products each on H100 and B200.
+    """
+    for line in _kernels()["matrices"]:
+        if line["precision"] == "bf16" and line["system"] != "a100_sxm":
+            floor = _forms(_name(line))[0][0]
+            told = matrix_floor_s(find_system(line["system"]).generation, 2.0)
+            checks.close(f"{_name(line)} [µs]", floor * 1e6, told * 1e6, rtol=0.2, kind="measured")
+
+
+def check_share_follows_from_time() -> None:
+    """One floor and one share give the attained share of an H100 in 16 bits at every size.
+
+    Source: medians over all 35,742 shapes, twenty classes of times at the roof.
+    """
+    line = next(x for x in _kernels()["matrices"] if _name(x) == "H100, bf16")
+    rows = np.array(line["by_time"])
+    floor, read, _, _ = _forms(_name(line))[0]
+    found = attained_share(rows[:, 0], floor, read)
+    checks.close("share, by class", found, rows[:, 2], atol=0.06, kind="measured")
+
+
+def check_few_are_above_their_roof() -> None:
+    """Of the matrices, those that beat the roof are smaller than the cache of the device.
+
+    Source: the second-level cache of 50 MB of an H100 (NVIDIA 2022); all measured shapes.
+    """
+    lines = _kernels()["matrices"]
+    share = sum(x["above"]["shapes"] for x in lines) / sum(x["shapes"] for x in lines)
+    checks.holds("at most one in a thousand", share < 1e-3, got=share, kind="measured")
+    line = next(x for x in lines if _name(x) == "H100, bf16")
+    largest = line["above"]["largest_bytes"] / 1e6
+    checks.holds("the largest, below 50 MB", largest < 50, got=largest, kind="measured")
+
+
+def check_bad_input_is_refused() -> None:
+    """Times that are none and shares above that of a large kernel name the argument."""
+    checks.raises("no time", attained_share, [0.0], 1e-6, 0.8, match="least_s must be")
+    checks.raises("out of reach", least_for_share, 0.9, 1e-6, 0.8, match="wanted must be in")
+    checks.raises("two kernels", fit_kernels, [1, 1], [1, 1], [1, 1], True, match="read_s must be")

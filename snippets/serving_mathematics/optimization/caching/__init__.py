@@ -1,0 +1,41 @@
+"""Caching: How much memory does the cache need, and what hit rate does it buy?"""
+
+from serving_mathematics.support.exports import exported
+
+__all__, __getattr__, __dir__ = exported(
+    __name__,
+    {
+        "optimization.caching.caching": [
+            "kv_bytes_per_token",
+            "latent_bytes_per_token",
+            "sequence_bytes",
+            "how_many_fit",
+        ],
+        "optimization.caching.paged_memory": ["paged_waste", "slot_shares", "paged_use"],
+        "optimization.caching.cache_replacement": [
+            "zipf",
+            "exact_hit_ratio",
+            "timer_hit_ratios",
+            "characteristic_time",
+            "hit_ratio",
+            "simulate_hits",
+        ],
+        "optimization.caching.prefix_cache": [
+            "Turn",
+            "multi_turn_workload",
+            "block_keys",
+            "PrefixCache",
+            "hit_tokens",
+            "unlimited_hit_tokens",
+            "timer_hit_tokens",
+        ],
+        "optimization.caching.cached_attention": [
+            "Decoder",
+            "random_decoder",
+            "KVCache",
+            "forward",
+            "Generation",
+            "generate",
+        ],
+    },
+)

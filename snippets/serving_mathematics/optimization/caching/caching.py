@@ -1,0 +1,368 @@
+"""What one token leaves in the KV cache, and how many sequences fit.
+
+A decoder keeps a key and a value per layer and KV head for each token: 2·L·n_kv·d_head numbers, or
+L·(d_c + d_rope) with latent attention; a layer with a sliding window keeps at most its window.
+
+Assumes: one size of number for the whole cache, nothing shared between sequences, no padding.
+
+Source: Kwon et al. (2023), section 3, for the arithmetic; DeepSeek-AI (2024) for latent attention;
+records/model_configs.json for the shapes of published models.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+
+RECORD = "model_configs"
+KIB, GIB = 2**10, 2**30  # [B]
+
+
+def kv_bytes_per_token(
+    layers: int, kv_heads: int, head_dim: int, bytes_per_number: float = 2.0
+) -> float:
+    """Bytes that one token adds to the cache while no window is full: 2·L·n_kv·d_head·bytes.
+
+    layers: L. kv_heads: n_kv, the key and value heads: all heads in multi-head attention, fewer
+    when grouped, 1 in multi-query attention. head_dim: d_head. bytes_per_number: 2 for 16 bits.
+    Raises ValueError unless the counts are positive integers and the size is positive and finite.
+
+    >>> kv_bytes_per_token(layers=32, kv_heads=8, head_dim=128)
+    131072.0
+    """
+    layers, kv_heads, head_dim = as_number(layers=layers, kv_heads=kv_heads, head_dim=head_dim)
+    for name, count in (("layers", layers), ("kv_heads", kv_heads), ("head_dim", head_dim)):
+        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+    bytes_per_number = require_positive(bytes_per_number=bytes_per_number)
+    return 2 * layers * kv_heads * head_dim * bytes_per_number
+
+
+def latent_bytes_per_token(
+    layers: int, latent_dim: int, rope_dim: int, bytes_per_number: float = 2.0
+) -> float:
+    """Bytes that one token adds with multi-head latent attention: L·(d_c + d_rope)·bytes.
+
+    layers: L. latent_dim: d_c, from which keys and values of all heads are rebuilt. rope_dim:
+    d_rope, the part of the key that carries the position, one for all heads. Raises ValueError
+    unless the counts are positive integers and the size is positive and finite.
+
+    >>> latent_bytes_per_token(layers=10, latent_dim=512, rope_dim=64)
+    11520.0
+    """
+    layers, latent_dim, rope_dim = as_number(
+        layers=layers, latent_dim=latent_dim, rope_dim=rope_dim
+    )
+    for name, count in (("layers", layers), ("latent_dim", latent_dim), ("rope_dim", rope_dim)):
+        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+    bytes_per_number = require_positive(bytes_per_number=bytes_per_number)
+    return layers * (latent_dim + rope_dim) * bytes_per_number
+
+
+def sequence_bytes(
+    tokens: npt.ArrayLike, bytes_per_token: float, windowed_share: float = 0.0, window: int = 0
+) -> FloatArray:
+    """Cache of one sequence [B], when a share of the layers keeps at most a window.
+
+    tokens: n ≥ 0, any shape. bytes_per_token: of all layers together [B]. windowed_share: layers
+    with a window over all layers, in [0, 1]. window: W tokens that these keep, the newest
+    included; needed when the share is positive. Raises ValueError outside these ranges.
+
+    >>> sequence_bytes([100, 300], bytes_per_token=8.0, windowed_share=0.5, window=100).tolist()
+    [800.0, 1600.0]
+    """
+    window = as_number(window=window)
+    n = as_floats(tokens=tokens)
+    require(
+        n.size > 0 and np.all((n >= 0) & (n < math.inf)), "tokens", "non-empty, non-negative", n
+    )
+    bytes_per_token = require_positive(bytes_per_token=bytes_per_token)
+    windowed_share = require_in("[0, 1]", windowed_share=windowed_share)
+    rule = "a positive integer" if windowed_share > 0 else "a non-negative integer"
+    require((windowed_share > 0) <= window < math.inf and window % 1 == 0, "window", rule, window)
+    kept = (1 - windowed_share) * n + windowed_share * np.minimum(n, window)
+    return np.asarray(bytes_per_token * kept)
+
+
+def how_many_fit(memory_bytes: float, bytes_each: float) -> int:
+    """Whole items, tokens or sequences, that fit into the memory left for the cache.
+
+    memory_bytes: what weights and activations leave [B]. bytes_each: of a token or a sequence [B].
+    Raises ValueError on negative memory or a size that is not positive and finite.
+
+    >>> how_many_fit(memory_bytes=100.0, bytes_each=30.0)
+    3
+    """
+    memory_bytes = require_non_negative(memory_bytes=memory_bytes)
+    bytes_each = require_positive(bytes_each=bytes_each)
+    return int(memory_bytes // bytes_each)
+
+
+def _models() -> dict[str, dict[str, Any]]:
+    record = read_record(RECORD)
+    return {row["model"]: row for row in record["models"]}
+
+
+def _per_token(row: dict[str, Any]) -> float:
+    if row["latent_dim"]:
+        return latent_bytes_per_token(row["layers"], row["latent_dim"], row["rope_dim"])
+    return kv_bytes_per_token(row["layers"], row["kv_heads"], row["head_dim"])
+
+
+def _of_sequence(row: dict[str, Any], tokens: int) -> float:
+    share = row["windowed_layers"] / row["layers"]
+    return float(sequence_bytes(tokens, _per_token(row), share, row["window"]))
+
+
+def _row(row: dict[str, Any]) -> str:
+    """Cells of the page's table: kind, shape, context, KiB a token, GiB at that context, source."""
+    numbers = f"{row['kv_heads']} × {row['head_dim']}"
+    if row["latent_dim"]:
+        numbers = f"({row['latent_dim']} + {row['rope_dim']})"
+    kind = row["attention"]
+    if row["windowed_layers"]:
+        kind = f"GQA, {row['windowed_layers']} layers keep {row['window']:,}"
+    cells = (
+        kind,
+        f"{row['layers']} × {numbers}".replace(" ", "\N{NO-BREAK SPACE}"),
+        f"{row['context']:,}",
+        f"{_per_token(row) / KIB:,.4g}",
+        f"{_of_sequence(row, row['context']) / GIB:,.2f}",
+        f"[file]({row['url']})",
+    )
+    return " | ".join(cells)
+
+
+def _counted() -> dict[str, tuple[float, float]]:
+    """Parameters of the models without experts by their shapes, and those in their names [1e9]."""
+    counted = {}
+    for name, row in _models().items():
+        if row["ffn"]:
+            width, inner = row["hidden"], row["query_heads"] * row["head_dim"]
+            keys = row["kv_heads"] * row["head_dim"]
+            layer = 2 * width * (inner + keys) + row["ffn_matrices"] * width * row["ffn"]
+            tables = row["vocabulary"] * width * (1 if row["tied_embeddings"] else 2)
+            total = row["layers"] * layer + tables + (2 * row["layers"] + 1) * width
+            counted[name] = total / 1e9, row["nominal_billion_parameters"]
+    return counted
+
+
+def example() -> SimpleNamespace:
+    """The numbers quoted in the text."""
+    models = _models()
+    falcon, deepseek, llama = models["Falcon-7B"], models["DeepSeek-V3"], models["Llama-3.1-405B"]
+    mistral = models["Mistral-7B-v0.1"]
+    opt = _per_token(models["OPT-13B"])
+    return SimpleNamespace(
+        row_opt_13b=_row(models["OPT-13B"]),
+        row_llama_2_7b=_row(models["Llama-2-7B"]),
+        row_llama_2_13b=_row(models["Llama-2-13B"]),
+        row_llama_2_70b=_row(models["Llama-2-70B"]),
+        row_llama_3_8b=_row(models["Llama-3-8B"]),
+        row_llama_405b=_row(llama),
+        row_mistral=_row(mistral),
+        row_falcon=_row(falcon),
+        row_qwen=_row(models["Qwen2.5-7B"]),
+        row_gemma_2=_row(models["Gemma-2-9B"]),
+        row_gemma_3=_row(models["Gemma-3-27B"]),
+        row_gpt_oss=_row(models["gpt-oss-120b"]),
+        row_deepseek_v2=_row(models["DeepSeek-V2"]),
+        row_deepseek_v3=_row(deepseek),
+        counted_models=len(_counted()),
+        names_off_percent=100 * max(abs(x / name - 1) for x, name in _counted().values()),
+        mla_share_percent=100 * _per_token(deepseek) / _per_token(models["Llama-2-7B"]),
+        kib_mha=kv_bytes_per_token(32, 32, 128) / KIB,
+        kib_gqa=kv_bytes_per_token(32, 8, 128) / KIB,
+        kib_mqa=kv_bytes_per_token(32, 1, 128) / KIB,
+        kib_mla=latent_bytes_per_token(32, 512, 64) / KIB,
+        mla_as_groups=(512 + 64) / (2 * 128),
+        hf_table_gib=128_000 * kv_bytes_per_token(126, 16, 128) / GIB,
+        heads_8_gib=128_000 * _per_token(llama) / GIB,
+        full_128k_gib=2**17 * _per_token(llama) / GIB,
+        sku_llama_2_7b=int(kv_bytes_per_token(32, 8, 128)),
+        falcon_factor=round(kv_bytes_per_token(32, 71, 64) / _per_token(falcon)),
+        deepseek_factor=kv_bytes_per_token(61, 128, 128) / _per_token(deepseek),
+        opt_slots=how_many_fit(12 * GIB, opt),
+        opt_slots_decimal=how_many_fit(12e9, opt),
+        grouped_32k_gib=2**15 * kv_bytes_per_token(32, 8, 128) / GIB,
+        full_32k_gib=2**15 * kv_bytes_per_token(32, 32, 128) / GIB,
+        grouped_fit=how_many_fit(64 * GIB, 2**15 * kv_bytes_per_token(32, 8, 128)),
+        full_fit=how_many_fit(64 * GIB, 2**15 * kv_bytes_per_token(32, 32, 128)),
+        mistral_full_gib=2**15 * _per_token(mistral) / GIB,
+        mistral_window_gib=_of_sequence(mistral, 2**15) / GIB,
+    )
+
+
+def figure_memory_by_attention(figure: Figure) -> None:
+    """The kind of attention decides how many sequences a device holds.
+
+    One shape, 32 layers with 32 heads of 128 numbers in 16 bits, and 32,768 tokens in each
+    sequence; only the attention differs. The window keeps 1,024 tokens in five of six layers, as
+    in Gemma 3.
+
+    Alt: Cache memory against sequences, parallel lines on logarithmic axes. They reach 64 GiB at 4
+    sequences with all 32 heads cached, at 16 with eight KV heads, 56 with latent attention, 83
+    with eight KV heads and windows, and 128 with one KV head.
+    """
+    axes = figure.subplots()
+    tokens, limit = 2**15, 64.0
+    grouped = kv_bytes_per_token(32, 8, 128)
+    kinds = {
+        "all 32 heads (MHA)": (tokens * kv_bytes_per_token(32, 32, 128), "C3"),
+        "8 KV heads (GQA)": (tokens * grouped, "C1"),
+        "latent (MLA)": (tokens * latent_bytes_per_token(32, 512, 64), "C0"),
+        "GQA and windows": (float(sequence_bytes(tokens, grouped, 5 / 6, 1024)), "C2"),
+        "1 KV head (MQA)": (tokens * kv_bytes_per_token(32, 1, 128), "C5"),
+    }
+    count = np.array([1.0, 300.0])
+    for label, (each, colour) in kinds.items():
+        axes.loglog(count, count * each / GIB, color=colour)
+        held = how_many_fit(limit * GIB, each)
+        axes.plot(held, held * each / GIB, "o", color=colour)
+        axes.annotate(f"{held}", (held * 1.04, limit * 0.6), color=colour)
+        at = (1.1, 1.23 * each / GIB)  # beside the line, in its direction
+        axes.annotate(label, at, color=colour, rotation=29, rotation_mode="anchor", fontsize=9)
+    axes.axhline(limit, color="C4", linestyle="--", linewidth=1)
+    axes.annotate("64 GiB free", (1.05, limit * 1.12), color="C4")
+    axes.set(xlim=(1, 300), ylim=(0.4, 128))
+    axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
+    axes.set_yticks([1, 4, 16, 64], ["1", "4", "16", "64"])
+    axes.minorticks_off()
+    axes.set(xlabel="sequences of 32,768 tokens", ylabel="cache memory [GiB]")
+
+
+def slider_memory_by_attention() -> dict[str, Any]:
+    """Choose a published model and the bits per number, and let the conversation grow."""
+    models = _models()
+    names = sorted(models, key=lambda name: -_per_token(models[name]))
+    tokens = [round(2 ** (k / 2)) for k in range(20, 35)]
+    bits = [16, 8, 4]
+    each = np.array(
+        [[[_of_sequence(models[m], n) * b / 16 for b in bits] for m in names] for n in tokens]
+    )
+    free = 64 * GIB
+    return {
+        "controls": [
+            {"label": "context", "values": tokens, "text": "{:,} tokens", "start": 32_768},
+            {"label": "model", "values": names, "start": "Llama-3-8B"},
+            {"label": "size of a number", "values": bits, "text": "{} bits", "start": 16},
+        ],
+        "x": {"label": "context", "unit": "token", "log": True},
+        "y": {
+            "label": "cache of one sequence",
+            "unit": "GiB",
+            "log": True,
+            "range": (0.01, 200),
+            "limit": {"at": 64, "label": "64 GiB free"},
+        },
+        "curves": [{"label": "size", "unit": "GiB", "values": each / GIB, "decimals": 2}],
+        "readouts": [
+            {
+                "label": "count",
+                "unit": "",
+                "values": [[[how_many_fit(free, b) for b in row] for row in m] for m in each],
+                "decimals": 0,
+            }
+        ],
+        "reading": "{model} with numbers of {size of a number}: a sequence of {context} takes"
+        " {size}, and {count} of them fit in 64 GiB.",
+    }
+
+
+def check_published_bytes_per_token() -> None:
+    """The formula gives the published bytes per token for multi-head and grouped attention.
+
+    Source: Kwon et al. (2023), section 3, 800 KB for OPT-13B (2 × 5120 × 40 × 2 bytes); the other
+    shapes as their configurations say, multiplied out by hand.
+    """
+    models = _models()
+    for name, expected in (
+        ("OPT-13B", 819_200),
+        ("Llama-2-7B", 524_288),
+        ("Llama-2-13B", 819_200),
+        ("Llama-2-70B", 327_680),
+        ("Llama-3-8B", 131_072),
+        ("Mistral-7B-v0.1", 131_072),
+    ):
+        checks.equal(name, int(_per_token(models[name])), expected, kind="published")
+
+
+def check_published_slots() -> None:
+    """The slots that Kwon et al. print fit their memory if their GB are GiB.
+
+    Source: Kwon et al. (2023), table 1: 12 GB and 15.7K slots for OPT-13B, 21 GB and 9.7K for
+    OPT-66B (64 layers of width 9216), 264 GB and 60.1K for OPT-175B (96 layers of 12288).
+    """
+    opt = kv_bytes_per_token(40, 40, 128)
+    checks.equal("OPT-13B, 12 GiB", how_many_fit(12 * GIB, opt), 15_728, kind="published")
+    large = how_many_fit(264 * GIB, kv_bytes_per_token(96, 96, 128))
+    checks.close("OPT-175B, 264 GiB", large, 60_100, atol=50, kind="published")
+    middle = [how_many_fit(x * GIB, kv_bytes_per_token(64, 72, 128)) for x in (20.5, 21.5)]
+    checks.inside("OPT-66B: 9.7K between 20.5 and 21.5 GiB", 9700, *middle, kind="published")
+    decimal = how_many_fit(12e9, opt)
+    checks.holds("with 12·10⁹ bytes it would be 14.6K", decimal < 14_700, got=decimal)
+
+
+def check_latent_attention_equals_few_groups() -> None:
+    """The latent of DeepSeek-V2 takes as much as 2.25 groups of grouped attention.
+
+    Source: DeepSeek-AI (2024), table 1 and the sentence about d_c = 4·d_head, d_rope = d_head/2.
+    """
+    row = _models()["DeepSeek-V2"]
+    one_group = kv_bytes_per_token(row["layers"], 1, row["head_dim"])
+    checks.close("groups", _per_token(row) / one_group, 2.25, rtol=1e-15, kind="published")
+
+
+def check_erratum_405b() -> None:
+    """A 405B cache of 128,000 tokens takes 61.5 GiB with the model's 8 KV heads; the widely copied
+    123 belongs to 16.
+
+    Source: huggingface/blog issue 2345, the table of the blog (123.05 for 128k, 15.38 for 16k)
+    and the reader's 61.52 and 7.69.
+    """
+    per_token = _per_token(_models()["Llama-3.1-405B"])
+    for tokens, right, printed in ((128_000, 61.5234375, 123.05), (16_000, 7.6904296875, 15.38)):
+        got = tokens * per_token / GIB
+        checks.close(f"{tokens:,} tokens, 8 KV heads", got, right, rtol=1e-12, kind="published")
+        wrong = tokens * kv_bytes_per_token(126, 16, 128) / GIB
+        checks.close(f"{tokens:,} tokens, 16", wrong, printed, atol=5e-3, kind="published")
+
+
+def check_shapes_reproduce_parameter_counts() -> None:
+    """The shapes of the record give the parameters in the models' names, and Llama-2-7B's exactly.
+
+    Source: the names; 6,738,415,616 parameters of Llama-2-7B, as its checkpoint counts them; rows
+    without experts.
+    """
+    for name, (counted, nominal) in _counted().items():
+        checks.close(name, counted, nominal, rtol=0.09, kind="published")
+    exact = round(1e9 * _counted()["Llama-2-7B"][0])
+    checks.equal("Llama-2-7B", exact, 6_738_415_616, kind="published")
+
+
+def check_bad_input_is_refused() -> None:
+    """Half heads, NaN, a missing window and negative memory are errors that name the argument."""
+    checks.raises("heads", kv_bytes_per_token, 32, 0.5, 128, match="kv_heads must be a positive")
+    checks.raises("NaN", latent_bytes_per_token, 32, 512, math.nan, match="rope_dim must be a pos")
+    checks.raises("window", sequence_bytes, 9, 8.0, 0.5, match="window must be a positive integer")
+    checks.raises("share", sequence_bytes, 9, 8.0, 1.5, 4, match="windowed_share must be in [0, 1]")
+    checks.raises("memory", how_many_fit, -1.0, 8.0, match="memory_bytes must be non-negative")

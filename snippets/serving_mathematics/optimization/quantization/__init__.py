@@ -1,0 +1,48 @@
+"""Quantization: How many bits can I drop before it shows?"""
+
+from serving_mathematics.support.exports import exported
+
+__all__, __getattr__, __dir__ = exported(
+    __name__,
+    {
+        "optimization.quantization.quantization": [
+            "Quantized",
+            "quantize",
+            "integer_product",
+            "clamped_product",
+            "rounded_weights",
+            "integer_logits",
+        ],
+        "optimization.quantization.bits_and_noise": [
+            "sqnr_db",
+            "full_scale_sqnr_db",
+            "bits_per_weight",
+            "stored_bytes",
+            "packed_nibbles",
+        ],
+        "optimization.quantization.code_books": [
+            "gaussian_distortion",
+            "lloyd_max",
+            "uniform_code",
+            "optimal_step",
+            "normal_float",
+        ],
+        "optimization.quantization.block_formats": [
+            "float_code",
+            "nearest",
+            "block_rounded",
+            "mxfp4",
+            "mxfp8",
+            "nvfp4",
+        ],
+        "optimization.quantization.outlier_channels": ["smoothing_factors", "smooth", "bits_left"],
+        "optimization.quantization.language_record": ["perplexity_growth"],
+        "optimization.quantization.paired_accuracy": ["Change", "paired_change"],
+        "optimization.quantization.onnx_quantization_record": ["chained_sqnr_db"],
+        "optimization.quantization.onnx_quantization_measurement": [
+            "with_weights",
+            "int8_model",
+            "int4_model",
+        ],
+    },
+)

@@ -1,0 +1,258 @@
+"""What a bit buys and what it costs: 6 dB of signal to noise, and its share of a scale.
+
+Rounding to steps of size s errs by at most s/2 and, where many steps are in use, like a uniform
+variable with mean square s²/12. A signal that fills a range of n steps then has a ratio of
+3·n²/crest², crest = peak/rms, and each bit doubles n. A scale that several weights share is part of
+what a weight takes.
+
+Assumes: errors spread evenly over a step; nothing clipped.
+
+Source: Kester (2009), MT-001, for rounding noise and the sine; Dettmers et al. (2023) for scales
+that are quantized again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.optimization.quantization.quantization import (
+    clamped_product,
+    integer_product,
+    quantize,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.intervals import TENTHS, half_width
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    as_numbers,
+    require,
+    require_all_finite,
+    require_positive,
+    require_shape,
+)
+
+SINE_CREST = math.sqrt(2)  # peak over rms of a sine
+UNIFORM_CREST = math.sqrt(3)  # of a uniform distribution around 0
+
+
+def sqnr_db(values: npt.ArrayLike, approximations: npt.ArrayLike) -> float:
+    """Signal-to-quantization-noise ratio 10·log₁₀(Σx²/Σ(x − x̂)²) [dB], infinite without error.
+
+    values: x, finite, not all 0. approximations: x̂, finite, same shape. Raises ValueError on other
+    input.
+
+    >>> round(sqnr_db([3.0, 4.0], [3.0, 4.5]), 9)  # 25 over 0.25
+    20.0
+    """
+    x, rounded = as_floats(values=values), as_floats(approximations=approximations)
+    require(np.isfinite(x).all() and np.any(x != 0), "values", "finite and not all 0", x)
+    require_shape(x.shape, approximations=rounded)
+    require_all_finite(approximations=rounded)
+    noise = float(np.square(x - rounded).sum())
+    return 10 * math.log10(float(np.square(x).sum()) / noise) if noise > 0 else math.inf
+
+
+def full_scale_sqnr_db(steps: float, crest: float) -> float:
+    """SQNR of a signal whose peaks reach both ends of the range, 10·log₁₀(3·steps²/crest²) [dB].
+
+    steps: width of the range over the step, 2^b in textbooks, at least 1. crest: peak over rms of
+    the signal, at least 1. Raises ValueError outside these ranges.
+
+    >>> round(full_scale_sqnr_db(2**8, crest=2**0.5), 2)  # a sine in 8 bits
+    49.93
+    """
+    steps, crest = as_number(steps=steps, crest=crest)
+    require(1 <= steps < math.inf, "steps", "at least 1 and finite", steps)
+    require(1 <= crest < math.inf, "crest", "at least 1 and finite", crest)
+    return 10 * math.log10(3) + 20 * (math.log10(steps) - math.log10(crest))
+
+
+def bits_per_weight(bits: float, shared: Sequence[tuple[float, float]]) -> float:
+    """Bits that a weight takes with its share of everything that several weights have in common.
+
+    bits: of its code, positive. shared: pairs of the size of a scale or zero point [bits] and the
+    number of weights that share it (at least 1). Raises ValueError on other input.
+
+    >>> bits_per_weight(4, shared=[(16, 128)])  # a 16-bit scale for 128 weights
+    4.125
+    """
+    shared = as_numbers(shared=shared)
+    bits = require_positive(bits=bits)
+    for size, weights in shared:
+        fine = 0 < size < math.inf and 1 <= weights < math.inf
+        require(fine, "shared", "pairs of positive bits and weights ≥ 1", (size, weights))
+    return bits + sum(size / weights for size, weights in shared)
+
+
+def stored_bytes(inputs: int, outputs: int, bits: int, group: int | None = None) -> float:
+    """Bytes of a layer: packed codes, scales of 16 bits, and biases of 32 bits.
+
+    inputs, outputs: positive integers. bits: of a weight, 2 to 32; 32 stores no scale. group:
+    inputs of a unit that share a scale, a divisor of the inputs; None: one scale for all. Raises
+    ValueError on other input.
+
+    >>> stored_bytes(64, 10, bits=4, group=16)  # 320 of codes, 80 of scales, 40 of biases
+    440.0
+    """
+    inputs, outputs, bits = as_number(inputs=inputs, outputs=outputs, bits=bits)
+    if group is not None:
+        group = as_number(group=group)
+    for name, count in (("inputs", inputs), ("outputs", outputs)):
+        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+    require(2 <= bits <= 32 and bits % 1 == 0, "bits", "an integer from 2 to 32", bits)
+    divides = group is None or (1 <= group <= inputs and inputs % group == 0)
+    require(divides, "group", f"None or a divisor of {inputs}", group)
+    scales = 1 if group is None else outputs * inputs // group
+    return inputs * outputs * bits / 8 + 2 * scales * (bits < 32) + 4 * outputs
+
+
+def packed_nibbles(codes: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """Two codes of four bits in each byte along the last axis, the first in the low half.
+
+    codes: integers from 0 to 15, the last axis of even length. Returns half as many bytes. Raises
+    ValueError on other input.
+
+    >>> packed_nibbles([1, 2, 15, 0]).tolist()
+    [33, 15]
+    """
+    codes = as_numbers(codes=codes)
+    q = np.asarray(codes)
+    whole = np.issubdtype(q.dtype, np.integer) and q.size > 0 and bool(((q >= 0) & (q < 16)).all())
+    require(whole, "codes", "integers from 0 to 15", q)
+    require(q.shape[-1] % 2 == 0, "codes", "of even length", q.shape)
+    return np.asarray(q[..., 0::2] | (q[..., 1::2] << 4), dtype=np.uint8)
+
+
+def _beside(factor: float) -> tuple[float, float]:
+    """SQNR [dB] in 8 bits of a row that shares its scale with 15 rows, one of them larger: mean of
+    ten draws, and half of its 95% interval."""
+    ratios = []
+    for seed in range(9, 9 + TENTHS):
+        rows = np.random.default_rng(seed).normal(size=(16, 256))
+        rows[15] *= factor
+        ratios.append(sqnr_db(rows[0], quantize(rows, 8, symmetric=False).values()[0]))
+    return float(np.mean(ratios)), float(half_width(np.mean, ratios))
+
+
+def _products() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """SQNR [dB] of products of 64 rows and 64 units of 256 Gaussian inputs, with a scale per unit:
+    in 8 bits, clamped, and with weights of 7 bits; means of ten draws, and halves of their 95%
+    intervals."""
+    ratios = []
+    for seed in range(9, 9 + TENTHS):
+        rng = np.random.default_rng(seed)
+        x, w = rng.normal(size=(64, 256)), rng.normal(size=(256, 64))
+        rows, units = quantize(x, 8, symmetric=False), quantize(w, 8, axis=0)
+        products = (
+            integer_product(rows, units),
+            clamped_product(rows, units),
+            clamped_product(rows, quantize(w, 7, axis=0)),
+        )
+        ratios.append([sqnr_db(x @ w, product) for product in products])
+    columns = np.array(ratios).T
+    means = tuple(float(np.mean(column)) for column in columns)
+    return means, tuple(float(half_width(np.mean, column)) for column in columns)
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: ratios in dB, bits per weight, and GB for 8 billion weights."""
+    weights = 8.0  # billions, so that bytes are GB
+    products, halves = _products()
+    return SimpleNamespace(
+        sine_8_bits_db=full_scale_sqnr_db(2**8, SINE_CREST),
+        decibels_per_bit=full_scale_sqnr_db(2**8, 2.0) - full_scale_sqnr_db(2**7, 2.0),
+        outlier_bits=math.log2(100),
+        int4_128_bits=bits_per_weight(4, [(16, 128)]),
+        int4_32_bits=bits_per_weight(4, [(16, 32)]),
+        affine_int4_128_bits=bits_per_weight(4, [(16, 128), (4, 128)]),
+        mxfp4_bits=bits_per_weight(4, [(8, 32)]),
+        nvfp4_bits=bits_per_weight(4, [(8, 16)]),
+        scales_64_bits=bits_per_weight(4, [(32, 64)]) - 4,
+        scales_double_bits=bits_per_weight(4, [(8, 64), (32, 64 * 256)]) - 4,
+        alone_db=_beside(1.0)[0],
+        alone_half_db=_beside(1.0)[1],
+        beside_large_db=_beside(50.0)[0],
+        beside_half_db=_beside(50.0)[1],
+        units_8_bits_db=products[0],
+        clamped_db=products[1],
+        clamped_half_db=halves[1],
+        units_7_bits_db=products[2],
+        unclamped_half_db=max(halves[0], halves[2]),
+        half_gb=weights * 2,
+        int8_gb=weights * bits_per_weight(8, [(16, 4096)]) / 8,
+        int4_gb=weights * bits_per_weight(4, [(16, 128)]) / 8,
+    )
+
+
+def check_six_decibels_per_bit() -> None:
+    """A full-scale sine has 6.02·b + 1.76 dB, 49.93 dB in 8 bits; a uniform signal 6.02·b.
+
+    Source: Kester (2009), MT-001, printed to two decimals; a sine and a ramp that are quantized,
+    against the steps that they really have (2^b − 1).
+    """
+    for bits in (4, 8, 12):
+        got = full_scale_sqnr_db(2**bits, SINE_CREST)
+        checks.close(
+            f"sine, {bits} bits [dB]", got, 6.02 * bits + 1.76, atol=0.01, kind="published"
+        )
+    checks.close("sine, 8 bits [dB]", full_scale_sqnr_db(256, SINE_CREST), 49.93, atol=0.005)
+    checks.close("uniform, 8 bits [dB]", full_scale_sqnr_db(256, UNIFORM_CREST), 48.165, atol=5e-4)
+    phase = 2 * math.pi * (np.arange(40_000) + 0.5) / 40_000
+    for name, signal, crest in (
+        ("sine", np.sin(phase), SINE_CREST),
+        ("ramp", np.linspace(-1, 1, 40_000), UNIFORM_CREST),
+    ):
+        for bits in (8, 12):
+            got = sqnr_db(signal, quantize(signal, bits, symmetric=False).values())
+            expected = full_scale_sqnr_db(2**bits - 1, crest)
+            checks.close(f"{name} in {bits} bits, quantized [dB]", got, expected, atol=0.15)
+
+
+def check_bits_with_scales() -> None:
+    """The sizes that formats are known by include their scales.
+
+    Source: Dettmers et al. (2023), section 3, for 0.5 and 0.127 bits; OCP MX specification for
+    MXFP4, 136 bits in a block of 32; NVIDIA for NVFP4; ggml's Q4_0, 18 bytes for 32 weights.
+    """
+    cases = (
+        ("int4, 128 weights per 16-bit scale", bits_per_weight(4, [(16, 128)]), 4.125),
+        ("MXFP4", bits_per_weight(4, [(8, 32)]), 136 / 32),
+        ("NVFP4, without the scale of the tensor", bits_per_weight(4, [(8, 16)]), 4.5),
+        ("Q4_0", bits_per_weight(4, [(16, 32)]), 18 * 8 / 32),
+        ("32-bit scales of 64", bits_per_weight(4, [(32, 64)]) - 4, 0.5),
+        ("quantized again", bits_per_weight(4, [(8, 64), (32, 64 * 256)]) - 4, 0.126953125),
+    )
+    for name, got, expected in cases:
+        checks.close(f"{name} [bits]", got, expected, atol=1e-12, kind="published")
+
+
+def check_bytes_are_those_of_arrays() -> None:
+    """The bytes are those of packed arrays, and the codes come back out of them.
+
+    Source: numpy's nbytes of codes in half bytes, 16-bit scales and 32-bit biases, for 64 inputs
+    and 10 units in groups of 16.
+    """
+    w = np.random.default_rng(4).normal(size=(64, 10))
+    groups = quantize(w.reshape(4, 16, 10), 4, axis=1)
+    codes = (groups.codes + 8).astype(np.uint8)
+    packed = packed_nibbles(codes)
+    size = packed.nbytes + groups.scale.astype(np.float16).nbytes + np.zeros(10, np.float32).nbytes
+    checks.equal("bytes", stored_bytes(64, 10, 4, 16), float(size))
+    back = np.stack([packed & 15, packed >> 4], axis=-1).reshape(codes.shape)
+    checks.equal("codes that differ", int((back != codes).sum()), 0)
+
+
+def check_bad_input_is_refused() -> None:
+    """Signals of zeros, no steps, shared bits of nobody and codes above 15 name the argument."""
+    checks.raises("only zeros", sqnr_db, [0.0], [1.0], match="values must be finite and not all 0")
+    checks.raises("no steps", full_scale_sqnr_db, 0, 2.0, match="steps must be at least 1")
+    checks.raises("no weights", bits_per_weight, 4, [(16, 0)], match="shared must be pairs")
+    checks.raises("one bit", stored_bytes, 4, 4, 1, match="bits must be an integer from 2 to 32")
+    checks.raises("16", packed_nibbles, [16, 0], match="codes must be integers from 0 to 15")
+    checks.raises("odd", packed_nibbles, [1], match="codes must be of even length")

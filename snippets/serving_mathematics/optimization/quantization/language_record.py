@@ -1,0 +1,438 @@
+"""The recorded measurement of a language model in fewer bits: what it loses, and its time.
+
+Two models read the same text, so their losses are compared token by token: the mean difference d
+[nats] has a much narrower interval than either mean, and perplexity grows by the factor e^d. What
+the likeliest next token is, changes more often than right answers are lost, because changes go
+both ways.
+
+Assumes: blocks of consecutive tokens are exchangeable; the text is one kind of prose.
+
+Source: measurement, made by `python -m serving_mathematics.engine.language_measurement`; Dutta et
+al. (2024) for changed answers beside accuracy.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.optimization.quantization.paired_accuracy import Change, paired_change
+from serving_mathematics.support import checks
+from serving_mathematics.support.intervals import TENTHS, half_width
+from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.require import (
+    as_floats,
+    require,
+    require_all_finite,
+    require_shape,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+FILES = ("F16", "Q8_0", "Q4_0", "Q4_1")
+TABLE = (
+    "float16",
+    "bfloat16",
+    "int8, per output",
+    "int8, blocks of 32",
+    "E4M3, per matrix",
+    "E4M3, per output",
+    "MXFP8",
+    "int4, per output",
+    "int4, blocks of 192",
+    "int4, blocks of 32",
+    "int4, zero point, blocks of 192",
+    "int4, zero point, blocks of 32",
+    "NF4, blocks of 64",
+    "MXFP4",
+    "NVFP4",
+)
+PRODUCTS = (
+    "int8 products",
+    "E4M3 products",
+    "MXFP8 products",
+    "MXFP4 products",
+    "NVFP4 products",
+)
+
+
+def perplexity_growth(
+    nats: npt.ArrayLike, reference_nats: npt.ArrayLike
+) -> tuple[float, float, float]:
+    """Growth of perplexity between two models that read the same text, with its 95% interval.
+
+    nats: mean losses of consecutive blocks of tokens, all of one size, shape (n,), n ≥ 10.
+    reference_nats: of the other model, same shape. Returns e^d − 1 for the mean difference d, and
+    for the ends of its interval by the jackknife over tenths of the text. Raises ValueError on
+    other input.
+
+    >>> growth = perplexity_growth([1.1] * 10, [1.0] * 10)
+    >>> [round(value, 4) for value in growth]  # e^0.1 − 1, without any spread
+    [0.1052, 0.1052, 0.1052]
+    """
+    x, y = as_floats(nats=nats), as_floats(reference_nats=reference_nats)
+    require(x.ndim == 1 and x.size >= TENTHS, "nats", f"{TENTHS} or more losses", x.shape)
+    require_shape(x.shape, reference_nats=y)
+    require_all_finite(nats=x, reference_nats=y)
+    largest = max(float(np.abs(x).max()), float(np.abs(y).max()))
+    require(largest <= 300, "nats", "at most 300 in size, as those of the reference", largest)
+    change = x - y
+    middle, half = float(change.mean()), float(half_width(np.mean, change))
+    return math.expm1(middle), math.expm1(middle - half), math.expm1(middle + half)
+
+
+@functools.cache
+def _record() -> tuple[dict[str, Any], dict[tuple[str, str], dict[str, Any]]]:
+    """The record, and its rows by basis and format."""
+    record = read_record("language_quality")
+    return record, {(row["basis"], row["format"]): row for row in record["rows"]}
+
+
+def _growth(basis: str, form: str) -> tuple[float, float, float]:
+    _, rows = _record()
+    reference = rows["shipped", "float32"]["block_nats"]
+    return perplexity_growth(rows[basis, form]["block_nats"], reference)
+
+
+def _tokens(record: dict[str, Any]) -> int:
+    """Tokens that were expected."""
+    return int(record["text"]["passages"]) * (int(record["text"]["places"]) - 1)
+
+
+def _change(basis: str, form: str) -> Change:
+    """Change of the share of right tokens."""
+    record, rows = _record()
+    row = rows[basis, form]
+    return paired_change(row["lost"], row["gained"], _tokens(record))
+
+
+def _changed_percent(basis: str, form: str) -> float:
+    record, rows = _record()
+    return 100 * float(rows[basis, form]["changed"]) / _tokens(record)
+
+
+def _signed(values: tuple[float, float, float], decimals: int) -> str:
+    """A change in percent with the ends of its interval, as a table cell."""
+    shown = [f"{100 * value:+.{decimals}f}" for value in values]
+    return f"{shown[0]} ({shown[1]} to {shown[2]})".replace("-", "−")
+
+
+def _decimals(growth: tuple[float, float, float]) -> int:
+    """Digits after the point: as many as the interval leaves."""
+    return 1 if growth[2] - growth[1] > 0.01 else 2
+
+
+def _cells(basis: str, form: str) -> str:
+    """Growth of perplexity, changed tokens, and change of right ones, as table cells."""
+    growth, change = _growth(basis, form), _change(basis, form)
+    accuracy = _signed((change.share, change.low, change.high), 1)
+    return (
+        f"{_signed(growth, _decimals(growth))} | {_changed_percent(basis, form):.1f} | {accuracy}"
+    )
+
+
+def _table(forms: tuple[str, ...], basis: str) -> str:
+    """Rows of a table: format, bits, and the cells; without the first and last bar."""
+    _, rows = _record()
+    lines = [f"{form} | {rows[basis, form]['bits']:.2f} | {_cells(basis, form)}" for form in forms]
+    return " |\n| ".join(lines)
+
+
+def _step_s(record: dict[str, Any], file: str, batch: int) -> tuple[float, float, float]:
+    """Median, least and most of the rounds' decode steps [s]."""
+    times = [
+        row["step_s"]
+        for rows in record["rounds"]
+        for row in rows
+        if (row["file"], row["batch"]) == (file, batch)
+    ]
+    return float(np.median(times)), min(times), max(times)
+
+
+def _speed_cells(record: dict[str, Any], file: str) -> str:
+    """Size [MB] and tokens a second at each batch, as table cells."""
+    cells = [f"{record['bytes'][file] / 1e6:.1f}"]
+    for batch in record["asked"]["batches"]:
+        middle, least, most = _step_s(record, file, batch)
+        cells.append(f"{batch / middle:.0f} ({batch / most:.0f}–{batch / least:.0f})")
+    return " | ".join(cells)
+
+
+def _speedup(record: dict[str, Any], file: str, batch: int) -> float:
+    """Median, over the rounds, of the F16 step over that of a file in the same round."""
+    ratios = []
+    for rows in record["rounds"]:
+        times = {row["file"]: row["step_s"] for row in rows if row["batch"] == batch}
+        ratios.append(times["F16"] / times[file])
+    return float(np.median(ratios))
+
+
+def _engine_nats(record: dict[str, Any], file: str) -> list[float]:
+    (found,) = [row["block_nats"] for row in record["engine"] if row["file"] == file]
+    return list(found)
+
+
+def _engine_cells(file: str) -> str:
+    """Growth of perplexity in numpy and in the engine, from the shipped weights, as table cells."""
+    record, rows = _record()
+    reference = rows["shipped", "float32"]["block_nats"]
+    cells = []
+    for nats in (rows["file", file]["block_nats"], _engine_nats(record, file)):
+        growth = perplexity_growth(nats, reference)
+        cells.append(_signed(growth, _decimals(growth)))
+    return " | ".join(cells)
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text, all from the two records; growth of perplexity in percent."""
+    record, rows = _record()
+    speed = read_record("language_speed")
+    reference = rows["shipped", "float32"]
+    fours = {form: 100 * _growth("rescaled", form)[0] for form in TABLE[7:]}
+    whole = perplexity_growth(
+        rows["file", "Q4_1, whole minimum"]["block_nats"], reference["block_nats"]
+    )
+    large = speed["asked"]["batches"][-1]
+    return SimpleNamespace(
+        language_tokens=_tokens(record),
+        language_passages=record["text"]["passages"],
+        language_perplexity=math.exp(np.mean(reference["block_nats"])),
+        language_right_percent=100 * reference["right"] / _tokens(record),
+        language_rows=_table(TABLE, "rescaled"),
+        language_rotated_rows=_table(TABLE[2:], "rotated"),
+        language_product_rows=_table(PRODUCTS, "rescaled"),
+        language_product_rotated_rows=_table(PRODUCTS, "rotated"),
+        language_int8=_signed(_growth("rescaled", "int8, per output"), 2),
+        language_int8_32=_signed(_growth("rescaled", "int8, blocks of 32"), 2),
+        language_int8_products=_signed(_growth("rescaled", "int8 products"), 1),
+        language_int8_products_rotated=_signed(_growth("rotated", "int8 products"), 1),
+        language_int8_changed=_changed_percent("rescaled", "int8, per output"),
+        language_int4_whole_percent=fours["int4, per output"],
+        language_int4_32=_signed(_growth("rescaled", "int4, blocks of 32"), 1),
+        language_int4_32_changed=_changed_percent("rescaled", "int4, blocks of 32"),
+        language_int4_32_rotated=_signed(_growth("rotated", "int4, blocks of 32"), 1),
+        language_int4_32_shipped=_signed(_growth("shipped", "int4, blocks of 32"), 1),
+        language_rescaled_nats=float(
+            np.abs(
+                np.subtract(rows["rescaled", "float32"]["block_nats"], reference["block_nats"])
+            ).max()
+        ),
+        language_rotated_nats=float(
+            np.abs(
+                np.subtract(rows["rotated", "float32"]["block_nats"], reference["block_nats"])
+            ).max()
+        ),
+        language_mxfp4_percent=fours["MXFP4"],
+        language_nvfp4_percent=fours["NVFP4"],
+        language_f16_engine=_engine_cells("F16"),
+        language_q8_engine=_engine_cells("Q8_0"),
+        language_q40_engine=_engine_cells("Q4_0"),
+        language_q41_engine=_engine_cells("Q4_1"),
+        language_whole_minimum=_signed(whole, 1),
+        language_f16_speed=_speed_cells(speed, "F16"),
+        language_q8_speed=_speed_cells(speed, "Q8_0"),
+        language_q40_speed=_speed_cells(speed, "Q4_0"),
+        language_q41_speed=_speed_cells(speed, "Q4_1"),
+        language_q8_speedup=_speedup(speed, "Q8_0", 1),
+        language_q40_speedup=_speedup(speed, "Q4_0", 1),
+        language_q8_speedup_large=_speedup(speed, "Q8_0", large),
+        language_q40_speedup_large=_speedup(speed, "Q4_0", large),
+        language_large_batch=large,
+        language_file_ratio=speed["bytes"]["F16"] / speed["bytes"]["Q4_0"],
+        language_rounds=len(speed["rounds"]),
+        language_refused=len(speed["refused"]),
+        language_quality_on=record["date"],
+        language_speed_on=speed["date"],
+        language_engine=speed["versions"]["openvino-genai"],
+    )
+
+
+def figure_language_formats(figure: Figure) -> None:
+    """In eight bits the model reads its text nearly as before; in four the scales decide what it
+    loses, and rotating the stream loses more.
+
+    Growth of perplexity with 95% intervals: weights rounded off their first grid, channels rescaled
+    (circles) and the stream rotated (diamonds).
+
+    Alt: Dot plot with a row for each of thirteen formats, from eight bits at the top to four at the
+    bottom, and growth of perplexity in percent along the axis, linear up to 1 and logarithmic
+    beyond. The rows of eight bits lie between zero and five; those of four bits spread over a
+    decade, with one scale an output farthest to the right and the diamonds right of the circles.
+    """
+    _, rows = _record()
+    figure.set_size_inches(5.8, 4.2)
+    axes = figure.subplots()
+    forms = TABLE[2:]
+    for basis, shift, marker, colour in (
+        ("rescaled", -0.13, "o", "C0"),
+        ("rotated", 0.13, "D", "C1"),
+    ):
+        growths = 100 * np.array([_growth(basis, form) for form in forms])
+        places = np.arange(len(forms)) + shift
+        errors = np.abs(growths[:, 1:] - growths[:, :1]).T
+        axes.errorbar(
+            growths[:, 0], places, xerr=errors, fmt=marker, color=colour, markersize=4, label=basis
+        )
+    labels = [f"{form}: {rows['rescaled', form]['bits']:.2f}" for form in forms]
+    axes.set_yticks(range(len(forms)), labels)
+    axes.invert_yaxis()
+    axes.axvline(0, color="0.5", linewidth=0.8)
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xticks([-1, 0, 1, 10, 100], ["−1", "0", "1", "10", "100"])
+    axes.set(xlabel="growth of perplexity [%]", ylabel="format [bits per weight]")
+    axes.set_xlim(-1, 300)
+    axes.legend(loc="upper right")
+
+
+def figure_language_speed(figure: Figure) -> None:
+    """Fewer bits are faster where the weights are read for one sequence, and gain less in a batch.
+
+    Tokens a second of one thread by file, medians of the rounds with the least and the most.
+
+    Alt: Log-log chart of tokens per second against 1, 8 and 32 sequences, with one rising line for
+    each of four files: the one of 16 bits starts lowest and those of four bits start highest; the
+    distances shrink towards 32 sequences.
+    """
+    record = read_record("language_speed")
+    batches = np.array(record["asked"]["batches"])
+    axes = figure.subplots()
+    for file, colour, drop in (
+        ("F16", "C0", -12),
+        ("Q8_0", "C1", -12),
+        ("Q4_0", "C2", 10),
+        ("Q4_1", "C3", -4),
+    ):
+        times = np.array([_step_s(record, file, batch) for batch in batches.tolist()])
+        rates = batches[:, None] / times
+        errors = (rates[:, 0] - rates[:, 2], rates[:, 1] - rates[:, 0])
+        axes.errorbar(batches, rates[:, 0], errors, fmt="o-", color=colour, markersize=4)
+        axes.annotate(
+            file, (1, rates[0, 0]), (-6, drop), textcoords="offset points", color=colour, ha="right"
+        )
+    axes.set(xscale="log", yscale="log", xlabel="sequences [1]", ylabel="tokens per second [1/s]")
+    axes.set_xticks(batches, [str(batch) for batch in batches])
+    axes.set_xlim(0.55, batches[-1] * 1.15)
+    rates = [20, 50, 100, 200, 500]
+    axes.set_yticks(rates, [str(rate) for rate in rates])
+    axes.minorticks_off()
+
+
+def check_the_function_is_kept() -> None:
+    """Rescaled and rotated, the model has the losses that it had; half precision changes no block
+    of the text by more than two hundredths of a nat.
+
+    Source: the record; the losses of the weights as shipped, in single precision.
+    """
+    _, rows = _record()
+    reference = np.array(rows["shipped", "float32"]["block_nats"])
+    for basis, form, most in (
+        ("rescaled", "float32", 0.001),
+        ("rotated", "float32", 0.001),
+        ("rescaled", "float16", 0.02),
+    ):
+        got = np.array(rows[basis, form]["block_nats"])
+        checks.close(f"{basis}, {form}: losses", got, reference, atol=most, kind="measured")
+
+
+def check_eight_bits_are_enough() -> None:
+    """Whole numbers of eight bits with a scale an output cost less than two percent of perplexity,
+    and every format of four bits changes more tokens than any of eight with the same scales.
+
+    Source: the record, both bases.
+    """
+    for basis in ("rescaled", "rotated"):
+        growth = 100 * _growth(basis, "int8, per output")[0]
+        checks.inside(f"{basis}: int8 [%]", growth, -1.0, 2.0, kind="measured")
+        eight = _changed_percent(basis, "int8, per output")
+        four = min(_changed_percent(basis, form) for form in TABLE[7:])
+        label = f"{basis}: changed in four bits over eight"
+        checks.holds(label, four > eight, got=four / eight, kind="measured")
+
+
+def check_rotation_helps_activations_alone() -> None:
+    """With the stream rotated, weights of four bits lose more in every format, and products in
+    whole numbers of eight bits lose less.
+
+    Source: the record, both bases.
+    """
+    forms = TABLE[7:]
+    pairs = [[_growth(basis, form)[0] for basis in ("rescaled", "rotated")] for form in forms]
+    more = all(rescaled < rotated for rescaled, rotated in pairs)
+    checks.holds("weights of four bits lose more", more, got=pairs, kind="measured")
+    plain, turned = (_growth(basis, "int8 products")[0] for basis in ("rescaled", "rotated"))
+    checks.holds("int8 products lose less", turned < plain, got=(turned, plain), kind="measured")
+
+
+def check_small_blocks_lose_less() -> None:
+    """In four bits a scale for 32 weights loses less than one for 192, and that less than one for
+    each output.
+
+    Source: the record, both bases; the order of the noise on Gaussian weights.
+    """
+    for basis in ("rescaled", "rotated"):
+        forms = ("int4, per output", "int4, blocks of 192", "int4, blocks of 32")
+        growth = [_growth(basis, form)[0] for form in forms]
+        falls = growth[0] > growth[1] > growth[2]
+        checks.holds(f"{basis}: growth falls", falls, got=growth, kind="measured")
+
+
+def check_the_engine_rounds_the_smallest_value() -> None:
+    """Of a Q4_1 file the engine makes what whole zero points make of it, and of the others the
+    weights that they stand for.
+
+    Source: the record; losses of the engine against those of numpy with both weights.
+    """
+    record, rows = _record()
+    for file in FILES:
+        engine = np.array(_engine_nats(record, file))
+        exact = np.array(rows["file", file]["block_nats"])
+        apart = float(np.abs(engine - exact).mean())
+        if file != "Q4_1":
+            checks.inside(f"{file}: engine from numpy [nats]", apart, 0, 0.1, kind="measured")
+            continue
+        whole = np.array(rows["file", "Q4_1, whole minimum"]["block_nats"])
+        ratio = float(np.abs(engine - whole).mean()) / apart
+        checks.inside("Q4_1: from whole zero points over exact", ratio, 0, 0.8, kind="measured")
+
+
+def check_fewer_bits_are_faster_alone() -> None:
+    """For one sequence, eight bits are faster than 16; the file of four bits has a third of the
+    bytes, and no file gains more than its bytes.
+
+    Source: the record of speed; sizes of the files.
+    """
+    record = read_record("language_speed")
+    for file in ("Q8_0", "Q4_0"):
+        most = record["bytes"]["F16"] / record["bytes"][file]
+        gain = _speedup(record, file, 1)
+        checks.inside(f"{file}, one sequence: gain", gain, 1.0, 1.15 * most, kind="measured")
+
+
+def check_growth_by_hand() -> None:
+    """A difference that alternates between 0 and 0.2 nats has a mean of 0.1, and an interval of
+    Student's t on the ten tenths.
+
+    Source: s = 0.2·√(10/36), t of nine degrees of freedom, by hand.
+    """
+    nats = 3 + 0.2 * (np.arange(10) % 2)
+    half = 2.2621571628 * 0.2 * math.sqrt(10 / 36) / math.sqrt(10)
+    expected = [math.expm1(value) for value in (0.1, 0.1 - half, 0.1 + half)]
+    got = np.array(perplexity_growth(nats, np.full(10, 3.0)))
+    checks.close("growth and ends", got, np.array(expected), atol=1e-9)
+
+
+def check_bad_input_is_refused() -> None:
+    """Too few blocks, NaN, and texts of two lengths name the argument."""
+    ten = [1.0] * 10
+    checks.raises("few", perplexity_growth, [1.0] * 9, ten, match="nats must be 10 or more")
+    checks.raises("NaN", perplexity_growth, [math.nan] * 10, ten, match="nats must be finite")
+    checks.raises(
+        "lengths", perplexity_growth, ten, ten[1:], match="reference_nats must be of shape (10,)"
+    )

@@ -1,0 +1,256 @@
+"""Affine quantization: x ≈ s·(q − z) with whole numbers q of b bits, and sums of such products.
+
+One scale s for a layer, for each of its units or for each group of a unit's inputs; zero points z
+make room for numbers that are not spread around 0. Scales that do not change along a sum leave it,
+Σ s(q − z)·s'(q' − z') = s·s'·Σ(q − z)(q' − z'), so that the sum is one of whole numbers.
+
+Assumes: finite numbers; range from the smallest and largest value, nothing clipped; round half to
+even.
+
+Source: ONNX operators QuantizeLinear and DynamicQuantizeLinear.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import as_floats, as_number, require
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Codes q of the shape of the numbers, with a scale s and a zero point z that broadcast."""
+
+    codes: IntArray
+    scale: FloatArray
+    zero: IntArray
+
+    def values(self) -> FloatArray:
+        """The numbers that the codes stand for, s·(q − z)."""
+        return np.asarray((self.codes - self.zero) * self.scale)
+
+
+def quantize(
+    values: npt.ArrayLike, bits: int, symmetric: bool = True, axis: int | None = None
+) -> Quantized:
+    """Codes of b bits for numbers, with one scale for all of them or one for each line.
+
+    values: finite, any shape but empty. bits: b, an integer from 2 to 16. symmetric: codes from
+    −(2^(b−1) − 1) to 2^(b−1) − 1 with z = 0; otherwise from 0 to 2^b − 1, over a range that is
+    widened to include 0, so that 0 stays 0. axis: numbers along it share a scale; None: all do.
+    Where all numbers are 0, the scale is 1. Raises ValueError on other input.
+
+    >>> quantize([-1.0, 0.2, 0.5], bits=3).codes.tolist()  # steps of a third
+    [-3, 1, 2]
+    >>> quantize([-1.0, 0.5, 2.0], bits=2, symmetric=False).values().tolist()
+    [-1.0, 0.0, 2.0]
+    """
+    bits = as_number(bits=bits)
+    x = as_floats(values=values)
+    require(x.size > 0 and np.isfinite(x).all(), "values", "finite and not empty", x)
+    require(2 <= bits <= 16 and bits % 1 == 0, "bits", "an integer from 2 to 16", bits)
+    inside = axis is None or (-x.ndim <= axis < x.ndim and axis % 1 == 0)
+    require(inside, "axis", f"None or an axis of {x.ndim}", axis)
+    if symmetric:
+        high = 2 ** (int(bits) - 1) - 1
+        low, smallest = -high, np.zeros(1)
+        step = np.abs(x).max(axis=axis, keepdims=True) / high
+    else:
+        low, high = 0, 2 ** int(bits) - 1
+        smallest = np.minimum(x.min(axis=axis, keepdims=True), 0.0)
+        step = np.maximum(x.max(axis=axis, keepdims=True), 0.0) / high - smallest / high
+    scale = np.where(step > 0, step, 1.0)
+    zero = np.rint(-smallest / scale)
+    codes = np.clip(np.rint(x / scale) + zero, low, high)
+    return Quantized(codes.astype(np.int64), scale, zero.astype(np.int64))
+
+
+def integer_product(left: Quantized, right: Quantized) -> FloatArray:
+    """Matrix product of two quantized matrices, summed in whole numbers and scaled once.
+
+    left: shape (m, k), one scale or one per row. right: shape (k, n), one scale or one per column.
+    Raises ValueError when a scale changes along k, because then it cannot leave the sum.
+
+    >>> left = Quantized(np.array([[3, 1]]), scale=np.array([[0.5]]), zero=np.array([[1]]))
+    >>> right = Quantized(np.array([[2], [4]]), scale=np.array([[0.25]]), zero=np.array([[0]]))
+    >>> integer_product(left, right).tolist()  # (3 − 1)·2 + (1 − 1)·4, times an eighth
+    [[0.5]]
+    """
+    require(left.codes.ndim == 2, "left", "a matrix", left.codes.shape)
+    rows = left.codes.shape[1]
+    fits = right.codes.ndim == 2 and right.codes.shape[0] == rows
+    require(fits, "right", f"a matrix of {rows} rows", right.codes.shape)
+    require(left.scale.shape[1] == 1, "left", "scaled per row or as a whole", left.scale.shape)
+    require(
+        right.scale.shape[0] == 1, "right", "scaled per column or as a whole", right.scale.shape
+    )
+    factors = [(part.codes - part.zero).astype(float) for part in (left, right)]
+    sums = factors[0] @ factors[1]  # whole numbers below 2^53, so that a float holds them exactly
+    return np.asarray(sums * left.scale * right.scale)
+
+
+def clamped_product(left: Quantized, right: Quantized) -> FloatArray:
+    """The same product on an x86 processor without VNNI: the sum of two products that stand beside
+    each other is clamped to 16 bits, −2^15 to 2^15 − 1, before all are added.
+
+    left: codes from 0 to 255, shape (m, k), one scale or one per row. right: codes from −128 to 127
+    with zero points of 0, shape (k, n), one scale or one per column. Raises ValueError on other
+    codes, and as `integer_product` does.
+
+    >>> left = Quantized(np.array([[255, 255]]), scale=np.array([[1.0]]), zero=np.array([[0]]))
+    >>> right = Quantized(np.array([[127], [2]]), scale=np.array([[1.0]]), zero=np.array([[0]]))
+    >>> clamped_product(left, right).tolist()  # 255·127 + 255·2 = 32895 does not fit
+    [[32767.0]]
+    """
+    inside = bool(((left.codes >= 0) & (left.codes <= 255)).all())
+    require(inside, "left", "of codes from 0 to 255", left.codes)
+    inside = bool((np.abs(right.codes + 0.5) <= 127.5).all()) and not right.zero.any()
+    require(inside, "right", "of codes from −128 to 127 around 0", right.codes)
+    exact = integer_product(left, right)
+    lost = np.zeros(exact.shape)
+    for row in range(0, left.codes.shape[1] - 1, 2):
+        pair = left.codes[:, row : row + 2] @ right.codes[row : row + 2]
+        lost += pair - np.clip(pair, -(2**15), 2**15 - 1)
+    return np.asarray(exact - lost * left.scale * right.scale)
+
+
+def rounded_weights(weights: npt.ArrayLike, bits: int, group: int | None = None) -> FloatArray:
+    """Weights after quantization to symmetric codes and back, same shape.
+
+    weights: finite, shape (inputs, outputs). bits: 2 to 16. group: inputs of a unit that share a
+    scale, a divisor of the inputs (all of them: one scale per unit); None: one scale for all
+    weights. Raises ValueError on other input.
+
+    >>> rounded_weights([[1.0, 0.1], [0.4, 0.1]], bits=2, group=2).tolist()
+    [[1.0, 0.1], [0.0, 0.1]]
+    """
+    w = as_floats(weights=weights)
+    require(w.ndim == 2 and w.size > 0, "weights", "a non-empty matrix", w.shape)
+    if group is None:
+        return quantize(w, bits).values()
+    inputs = w.shape[0]
+    divides = 1 <= group <= inputs and group % 1 == 0 and inputs % group == 0
+    require(divides, "group", f"a divisor of {inputs}", group)
+    groups = w.reshape(inputs // int(group), int(group), w.shape[1])
+    return quantize(groups, bits, axis=1).values().reshape(w.shape)
+
+
+def integer_logits(
+    layers: tuple[tuple[FloatArray, FloatArray], ...], pixels: npt.ArrayLike, bits: int = 8
+) -> FloatArray:
+    """Logits computed from whole numbers: weights with a scale per unit, inputs with one per image.
+
+    layers: weights (inputs, outputs) and biases (outputs,), rectified between layers. pixels:
+    images, shape (n, inputs). bits: of weights and inputs, 2 to 16. The range of the inputs is
+    found for every image, with a zero point. Raises ValueError on other input.
+
+    >>> identity = (np.eye(2), np.zeros(2))
+    >>> integer_logits((identity,), [[1.0, 0.2]], bits=8).round(9).tolist()
+    [[1.0, 0.2]]
+    """
+    require(len(layers) > 0, "layers", "one or more", layers)
+    x = as_floats(pixels=pixels)
+    for depth, (weights, biases) in enumerate(layers):
+        x = np.maximum(x, 0.0) if depth else x
+        codes = quantize(x, bits, symmetric=False, axis=1)
+        x = integer_product(codes, quantize(weights, bits, axis=0)) + biases
+    return x
+
+
+def check_rounding_error() -> None:
+    """No error exceeds half a step, 0 stays 0, and codes use both ends of their range.
+
+    Source: the bound s/2 on 3,000 random numbers with an offset, for both kinds of codes.
+    """
+    x = np.append(np.random.default_rng(1).normal(0.7, 1.0, 3000), 0.0)
+    for symmetric, ends in ((True, 127), (False, 255)):
+        got = quantize(x, 8, symmetric=symmetric)
+        worst = float(np.abs(got.values() - x).max() / got.scale[0])
+        label = "symmetric" if symmetric else "with zero point"
+        checks.inside(f"{label}: largest error [steps]", worst, 0.4, 0.5 + 1e-9, kind="identity")
+        checks.equal(f"{label}: 0", float(got.values()[-1]), 0.0)
+        checks.equal(f"{label}: largest code", int(np.abs(got.codes).max()), ends)
+
+
+def check_published_codes() -> None:
+    """Scale and zero point are those of ONNX's operator for activations.
+
+    Source: ONNX, DynamicQuantizeLinear, test cases with scale 0.0196078438 and zero point 153, and
+    0.0156862754 and 255.
+    """
+    for x, scale, zero in (
+        ([0.0, 2.0, -3.0, -2.5, 1.34, 0.5], 0.0196078438, 153),
+        ([-1.0, -2.1, -1.3, -2.5, -3.34, -4.0], 0.0156862754, 255),
+    ):
+        got = quantize(x, 8, symmetric=False)
+        checks.close("scale", got.scale[0], scale, atol=1e-9, kind="published")
+        checks.equal("zero point", int(got.zero[0]), zero, kind="published")
+
+
+def check_integer_product() -> None:
+    """Summing codes and scaling once gives the product of the rounded matrices.
+
+    Source: the same matrices, multiplied in floating point.
+    """
+    rng = np.random.default_rng(2)
+    x, w = rng.normal(1, 1, (5, 40)), rng.normal(0, 1, (40, 7))
+    for axis, name in ((None, "one scale"), (1, "a scale per row")):
+        left = quantize(x, 8, symmetric=False, axis=axis)
+        right = quantize(w, 8, axis=0)
+        exact = left.values() @ right.values()
+        checks.close(name, integer_product(left, right), exact, atol=1e-11)
+
+
+def check_seven_bits_are_never_clamped() -> None:
+    """Two products with weights of seven bits fit into 16, and two with weights of eight may not.
+
+    Source: the largest codes, 2·255·63 and 2·255·127, against 2^15 − 1; the product in whole
+    numbers.
+    """
+    left = Quantized(np.full((1, 3), 255), np.ones((1, 1)), np.zeros((1, 1), np.int64))
+    for bits, lost in ((7, 0), (8, 2 * 255 * 127 - (2**15 - 1))):
+        right = quantize(np.ones((3, 1)), bits)
+        difference = (integer_product(left, right) - clamped_product(left, right)) / right.scale
+        checks.close(f"lost in {bits} bits [codes]", difference.item(), lost, atol=1e-9)
+
+
+def check_granularity() -> None:
+    """A scale for fewer weights never has larger steps, and group, unit and layer agree where they
+    are the same.
+
+    Source: the steps themselves; one unit is a layer, one group is a unit.
+    """
+    w = np.random.default_rng(6).standard_t(4, size=(32, 5))
+    errors = [np.square(rounded_weights(w, 4, group) - w).sum() for group in (None, 32, 8, 2)]
+    checks.holds("errors fall", bool(np.all(np.diff(errors) < 0)), got=np.round(errors, 2).tolist())
+    alone = w[:, :1]
+    checks.close(
+        "one unit", rounded_weights(alone, 4, 32), rounded_weights(alone, 4), atol=0, rtol=1e-15
+    )
+    largest = quantize(w.reshape(4, 8, 5), 4, axis=1).scale.max()
+    checks.close("largest step", largest, quantize(w, 4).scale[0, 0], rtol=1e-15)
+
+
+def check_bad_input_is_refused() -> None:
+    """NaN, no numbers, a single bit, broken groups and scales inside a sum name the argument."""
+    checks.raises("NaN", quantize, [1.0, math.nan], 8, match="values must be finite")
+    checks.raises("empty", quantize, [], 8, match="values must be finite and not empty")
+    checks.raises("one bit", quantize, [1.0], 1, match="bits must be an integer from 2")
+    checks.raises("no such axis", quantize, [1.0], 8, True, 1, match="axis must be None or")
+    x = quantize(np.ones((2, 3)), 8, axis=0)
+    checks.raises(
+        "per channel", integer_product, x, quantize(np.ones((3, 1)), 8), match="left must"
+    )
+    signed = quantize([[1.0, -1.0]], 8)
+    checks.raises("signed", clamped_product, signed, signed, match="left must be of codes from 0")
+    checks.raises("group", rounded_weights, np.ones((4, 2)), 4, 3, match="group must be a divisor")
+    checks.raises("vector", rounded_weights, [1.0], 4, match="weights must be a non-empty matrix")
+    checks.raises("no layers", integer_logits, (), [[1.0]], match="layers must be one or more")

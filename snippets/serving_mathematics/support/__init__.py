@@ -1,0 +1,1 @@
+"""What every module needs: refusals, comparisons, records, drawing, intervals."""

@@ -1,0 +1,325 @@
+"""Compare a result with an independent expectation: assert it, print it, report it.
+
+Every `check_*` function of a snippet module compares through this module and through nothing else.
+A comparison prints one PASS or FAIL line with the values, reports itself to whoever listens (the
+site build, pytest, a notebook, the reader's browser), and raises `AssertionError` when it fails.
+
+Run the checks of a module from the command line: `serving-mathematics check
+definitions.utilization.pooling`, or `python -m serving_mathematics.support.checks` in place of the
+first two words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import importlib
+import inspect
+import math
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+
+PACKAGE = "serving_mathematics"
+Kind = Literal["identity", "published", "simulation", "measured"]
+"""Where the expectation comes from: other mathematics, a published number, a simulation, a recorded
+measurement.
+"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison as the reader sees it; every field but `passed` is text, ready to print."""
+
+    label: str
+    kind: Kind
+    expected: str
+    got: str
+    tolerance: str
+    source: str
+    passed: bool
+
+    def __str__(self) -> str:
+        """The comparison as one line."""
+        return f"{self.label}: got {self.got}, expected {self.expected} ({self.tolerance})"
+
+
+class Estimate(Protocol):
+    """A simulated or measured mean with its standard error."""
+
+    @property
+    def mean(self) -> float:
+        """The estimate."""
+
+    @property
+    def standard_error(self) -> float:
+        """Its standard error, in the same unit."""
+
+
+_listeners: list[list[Comparison]] = []
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[list[Comparison]]:
+    """Collect every comparison made inside the `with` block, passed or failed, in order."""
+    rows: list[Comparison] = []
+    _listeners.append(rows)
+    try:
+        yield rows
+    finally:
+        _listeners[:] = [other for other in _listeners if other is not rows]
+
+
+def close(
+    label: str,
+    got: Any,
+    expected: Any,
+    *,
+    atol: float = 0.0,
+    rtol: float = 0.0,
+    kind: Kind = "identity",
+    source: str = "",
+) -> None:
+    """Assert |got − expected| ≤ atol + rtol·|expected|, elementwise for arrays of one shape.
+
+    NaN and infinity are close to nothing.
+    """
+    got_values, expected_values = np.asarray(got, dtype=float), np.asarray(expected, dtype=float)
+    passed = (
+        got_values.size > 0
+        and got_values.shape == expected_values.shape
+        and bool(np.all(np.isfinite(got_values) & np.isfinite(expected_values)))
+        and bool(
+            np.all(np.abs(got_values - expected_values) <= atol + rtol * np.abs(expected_values))
+        )
+    )
+    terms = [f"{atol:.3g}"] * bool(atol > 0) + [f"{rtol:.3g} × expected"] * bool(rtol > 0)
+    _report(
+        label,
+        kind,
+        _text(expected),
+        _text(got),
+        "± " + " + ".join(terms) if terms else "exact",
+        source,
+        passed,
+    )
+
+
+def covers(
+    label: str,
+    estimate: Estimate,
+    expected: float,
+    *,
+    sigmas: float = 3.0,
+    kind: Kind = "simulation",
+    source: str = "",
+) -> None:
+    """Assert that an estimate lies within `sigmas` standard errors of the expectation."""
+    error, distance = float(estimate.standard_error), float(estimate.mean) - float(expected)
+    passed = 0 < error < math.inf and abs(distance) <= sigmas * error
+    _report(
+        label,
+        kind,
+        _text(expected),
+        f"{estimate.mean:.6g} ± {error:.2g}",
+        f"{sigmas:g} standard errors",
+        source,
+        passed,
+    )
+
+
+def inside(
+    label: str, got: float, low: float, high: float, *, kind: Kind = "simulation", source: str = ""
+) -> None:
+    """Assert low ≤ got ≤ high."""
+    _report(
+        label,
+        kind,
+        f"{_text(low)} … {_text(high)}",
+        _text(got),
+        "interval",
+        source,
+        bool(low <= got <= high) and math.isfinite(got),
+    )
+
+
+def equal(
+    label: str, got: object, expected: object, *, kind: Kind = "identity", source: str = ""
+) -> None:
+    """Assert that two values that are not measured on a scale (names, orders, sets, counts) are the
+    same.
+    """
+    _report(label, kind, _text(expected), _text(got), "exact", source, bool(got == expected))
+
+
+def holds(
+    label: str,
+    condition: bool | np.bool_,
+    *,
+    got: object = "",
+    kind: Kind = "identity",
+    source: str = "",
+) -> None:
+    """Assert a truth that has no number on its right-hand side: an order, a sign, a shape."""
+    if not isinstance(condition, bool | np.bool_):
+        raise TypeError(f"condition must be a bool, got {condition!r}")
+    _report(
+        label,
+        kind,
+        "true",
+        _text(got) if got != "" else str(bool(condition)).lower(),
+        "exact",
+        source,
+        bool(condition),
+    )
+
+
+def raises(
+    label: str,
+    function: Callable[..., object],
+    *args: Any,
+    match: str,
+    error: type[Exception] = ValueError,
+    **kwargs: Any,
+) -> None:
+    """Assert that the call is refused with `error` and that the message contains `match`."""
+    try:
+        result = function(*args, **kwargs)
+    except error as refusal:
+        got, passed = f"{error.__name__}: {refusal}", match in str(refusal)
+    else:
+        got, passed = f"returned {_text(result)}", False
+    _report(label, "identity", f"{error.__name__} with “{match}”", got, "exact", "", passed)
+
+
+def _text(value: object) -> str:
+    """A value as the table shows it: up to ten significant digits, arrays in brackets, sets in one
+    order.
+    """
+    if isinstance(value, bool | np.bool_ | str):
+        return str(value)
+    if isinstance(value, float | np.floating):
+        return f"{float(value):.10g}"
+    if isinstance(value, np.ndarray) and not value.ndim:
+        return _text(value.item())
+    if isinstance(value, np.ndarray | list | tuple):
+        if len(value) > 6:
+            return f"[{_text(value[0])}, … {len(value)} values …, {_text(value[-1])}]"
+        return "[" + ", ".join(_text(item) for item in value) + "]"
+    if isinstance(value, set | frozenset):
+        return "{" + ", ".join(sorted(_text(item) for item in value)) + "}"
+    return str(value)
+
+
+def _report(
+    label: str, kind: Kind, expected: str, got: str, tolerance: str, source: str, passed: bool
+) -> None:
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+    row = Comparison(str(label), kind, expected, got, tolerance, str(source), bool(passed))
+    for rows in _listeners:
+        rows.append(row)
+    print(f"{'PASS' if passed else 'FAIL'} {row}")
+    if not passed:
+        raise AssertionError(str(row))
+
+
+def functions(module: ModuleType, prefix: str) -> dict[str, Callable[[], Any]]:
+    """The module's own functions whose names start with `prefix`, in the order of the source."""
+    own = [
+        (name, value)
+        for name, value in vars(module).items()
+        if name.startswith(prefix)
+        and inspect.isfunction(inspect.unwrap(value))
+        and value.__module__ == module.__name__
+    ]
+    return dict(sorted(own, key=lambda item: inspect.unwrap(item[1]).__code__.co_firstlineno))
+
+
+def _loop_runs() -> bool:
+    """True in a notebook, whose kernel runs an event loop where checks may want one of their own.
+    The reader's browser cannot start threads.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return sys.platform != "emscripten"
+
+
+def show(check: Callable[[], None]) -> None:
+    """Print the claim of a check and run it: one PASS line per comparison, and an error at the
+    first that fails, or when nothing was compared.
+    """
+    print(" ".join((check.__doc__ or check.__name__).strip().split("\n\n")[0].split()))
+    with recording() as rows:
+        if _loop_runs():
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(contextvars.copy_context().run, check).result()
+        else:
+            check()
+    if not rows:
+        raise AssertionError("compared nothing")
+    if failed := [row for row in rows if not row.passed]:
+        raise AssertionError(str(failed[0]))
+
+
+def run(module: ModuleType) -> bool:
+    """Run every `check_*` of a module, print claims and comparisons; True when there are some and
+    all passed.
+    """
+    found = functions(module, "check_")
+    passed = bool(found)
+    if not found:
+        print(f"FAIL {module.__name__} has no checks")
+    for name, check in found.items():
+        print()
+        try:
+            show(check)
+        except Exception as failure:
+            passed = False
+            kind = "" if isinstance(failure, AssertionError) else f"{type(failure).__name__}: "
+            print(f"FAIL {name}: {kind}{failure}")
+    return passed
+
+
+def main(names: list[str]) -> int:
+    """Run the checks of the named modules, or of all in a package; the process's exit status."""
+    if not names or names[0] in ("-h", "--help"):
+        print("usage: serving-mathematics check MODULE [MODULE ...]", file=sys.stderr)
+        return 2
+    results = []
+    for name in names:
+        full = name if name.partition(".")[0] == PACKAGE else f"{PACKAGE}.{name}"
+        try:
+            modules = _modules(full)
+        except ModuleNotFoundError as problem:
+            if not full.startswith(problem.name or "?"):
+                raise  # a package is missing
+            print(f"no module {name}: {problem}", file=sys.stderr)
+            return 2
+        results += [run(module) for module in modules]
+    return 0 if all(results) else 1
+
+
+def _modules(name: str) -> list[ModuleType]:
+    """The module of this name; of a package, its modules that have checks."""
+    module = importlib.import_module(name)
+    if not hasattr(module, "__path__"):
+        return [module]
+    found = [f"{name}.{one.name}" for one in pkgutil.iter_modules(module.__path__)]
+    having = [one for one in map(importlib.import_module, found) if functions(one, "check_")]
+    return having or [module]
+
+
+if __name__ == "__main__":
+    # The checks report to `serving_mathematics.support.checks`, which is not this `__main__` copy
+    # of it.
+    sys.exit(importlib.import_module("serving_mathematics.support.checks").main(sys.argv[1:]))

@@ -1,0 +1,89 @@
+"""Metrics of a stream: identities for every stream, limits, and every refusal."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.architecture.streaming import streaming
+from serving_mathematics.architecture.streaming.streaming import (
+    StreamMetrics,
+    TpotConventions,
+    end_to_end_s,
+    stream_metrics,
+    tpot_conventions,
+)
+
+gaps = st.lists(st.floats(0, 10), min_size=1, max_size=40)
+
+
+@given(gaps)
+def test_metrics_agree_with_the_definitions(steps: list[float]) -> None:
+    times = np.cumsum(steps)
+    metrics = stream_metrics(times)
+    assert metrics.tokens == len(steps)
+    assert metrics.ttft_s == steps[0]
+    assert metrics.e2e_s == times[-1]
+    if len(steps) == 1:
+        assert math.isnan(metrics.tpot_s)
+        assert math.isnan(metrics.longest_itl_s)
+    else:
+        assert metrics.tpot_s == pytest.approx(sum(steps[1:]) / (len(steps) - 1), abs=1e-9)
+        assert metrics.longest_itl_s == pytest.approx(max(steps[1:]), abs=1e-9)
+        again = end_to_end_s(metrics.ttft_s, metrics.tpot_s, metrics.tokens)
+        assert again == pytest.approx(metrics.e2e_s, abs=1e-9)
+
+
+@given(st.floats(0, 10), st.floats(0, 100), st.integers(2, 10_000))
+def test_conventions_are_ordered_and_convert(ttft: float, after: float, tokens: int) -> None:
+    pace = tpot_conventions(ttft, ttft + after, tokens)
+    assert pace.per_token_s <= pace.per_gap_s
+    assert pace.per_token_s <= pace.with_ttft_s
+    assert pace.per_gap_s * (tokens - 1) == pytest.approx(pace.per_token_s * tokens)
+    assert pace.with_ttft_s == pytest.approx(pace.per_token_s + ttft / tokens)
+
+
+def test_conventions_agree_for_long_answers() -> None:
+    pace = tpot_conventions(0.5, end_to_end_s(0.5, 0.025, 10**7), 10**7)
+    assert pace.per_token_s == pytest.approx(pace.per_gap_s, rel=1e-6)
+    assert pace.with_ttft_s == pytest.approx(pace.per_gap_s, rel=1e-5)
+
+
+def test_a_first_token_costs_no_gap() -> None:
+    assert end_to_end_s(0.7, 99.0, 1) == 0.7
+    assert stream_metrics([0.7]).e2e_s == 0.7
+
+
+def test_results_are_named() -> None:
+    assert StreamMetrics(1, 0.0, 0.0, 0.0, 0.0).tokens == 1
+    assert TpotConventions(1.0, 2.0, 3.0).with_ttft_s == 3.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((0.5, 0.4, 5), "e2e_s"),
+        ((0.5, math.inf, 5), "e2e_s"),
+    ],
+)
+def test_conventions_are_refused(arguments: tuple[Any, ...], name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        tpot_conventions(*arguments)
+
+
+def test_the_three_services_are_what_the_figure_says() -> None:
+    for stream in (streaming._steady(), streaming._late_start(), streaming._interrupted()):
+        assert stream.shape == (101,)
+        assert stream[-1] == pytest.approx(3.0)
+
+
+def test_numbers_of_the_page_by_hand() -> None:
+    """Half a second to the first of 101 tokens, 25 ms between them: 3 s in all."""
+    shown = streaming.example()
+    assert shown.e2e_s == pytest.approx(3.0, rel=1e-12)
+    assert shown.per_gap_ms == pytest.approx(25.0, rel=1e-12)
+    assert shown.with_ttft_ms == pytest.approx(3000 / 101, rel=1e-12)

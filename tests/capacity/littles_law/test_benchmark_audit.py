@@ -1,0 +1,134 @@
+"""The audit of published benchmarks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.capacity.littles_law.benchmark_audit import (
+    WRK_114,
+    Audit,
+    Report,
+    audit_benchmark,
+    mean_latency_bounds,
+)
+
+positive = st.floats(1e-4, 1e4)
+
+
+@given(positive, positive, st.floats(0, 100))
+def test_true_reports_are_consistent(users: float, latency: float, think: float) -> None:
+    audit = audit_benchmark(users, users / (latency + think), latency, think_time_s=think)
+    assert audit.verdict == "consistent"
+    assert audit.ratio == pytest.approx(1.0)
+    assert audit.missing_s == pytest.approx(0.0, abs=1e-9 * (latency + think))
+    assert audit.finding.endswith("the numbers agree")
+
+
+@given(positive, positive, positive)
+def test_audit_balances(users: float, throughput: float, latency: float) -> None:
+    audit = audit_benchmark(users, throughput, latency)
+    assert isinstance(audit, Audit)
+    assert audit.in_flight == pytest.approx(throughput * latency)
+    assert audit.ratio == pytest.approx(audit.in_flight / users)
+    assert audit.missing_s + latency == pytest.approx(audit.cycle_s)
+    expected = "time missing" if audit.ratio < 0.98 else "too many in flight"
+    assert audit.verdict == (expected if abs(audit.ratio - 1) > 0.02 else "consistent")
+
+
+def test_tolerance_is_a_band_on_both_sides() -> None:
+    for ratio, verdict in (
+        (0.94, "time missing"),
+        (0.96, "consistent"),
+        (1.04, "consistent"),
+        (1.06, "too many in flight"),
+    ):
+        assert audit_benchmark(100, 10.0, 10 * ratio, tolerance=0.05).verdict == verdict
+
+
+def test_tolerance_includes_its_ends() -> None:
+    assert audit_benchmark(1, 1.0, 0.75, tolerance=0.25).verdict == "consistent"
+    assert audit_benchmark(1, 1.0, 1.25, tolerance=0.25).verdict == "consistent"
+
+
+def test_think_time_belongs_to_the_cycle() -> None:
+    audit = audit_benchmark(10, 2.0, 1.0, think_time_s=3.0)
+    assert (audit.in_flight, audit.ratio, audit.cycle_s, audit.missing_s) == (2.0, 0.8, 5.0, 1.0)
+    crowded = audit_benchmark(10, 4.0, 1.0, think_time_s=2.0)
+    assert crowded.finding == "12 in flight where 10 can be: the mean is 500 ms at most, not 1 s"
+
+
+def test_findings_carry_their_numbers() -> None:
+    first = WRK_114[0]
+    assert first == Report("wrk #114, run 1", 1, 17_924.0, 42.85e-6)
+    finding = audit_benchmark(1, first.throughput_per_s, first.mean_latency_s).finding
+    assert finding.startswith("0.768 of 1 accounted for: 12.9 µs of each cycle of 55.8 µs")
+    assert "20 ms of each cycle of 100 ms" in audit_benchmark(1, 10.0, 0.08).finding
+    assert "500 ns of each cycle of 1 µs" in audit_benchmark(1, 1e6, 0.5e-6).finding
+    assert "1.5 s of each cycle of 2 s" in audit_benchmark(2, 1.0, 0.5).finding
+
+
+@given(
+    st.lists(st.floats(0, 1000), min_size=4, max_size=60),
+    st.lists(st.integers(1, 3), min_size=1, max_size=3, unique=True),
+)
+def test_bounds_enclose_the_mean(latencies: list[float], quarters: list[int]) -> None:
+    sample = np.sort(latencies)
+    ranks = sorted({max(1, q * sample.size // 4) for q in quarters})
+    shares = np.array(ranks) / sample.size
+    least, greatest = mean_latency_bounds(shares, sample[np.array(ranks) - 1], sample[-1])
+    assert least <= sample.mean() + 1e-9
+    assert sample.mean() <= greatest + 1e-9
+
+
+def test_bounds_are_reached() -> None:
+    """Half at 0, half at p50 is the least; half at p50, half at the longest is the most."""
+    least, greatest = mean_latency_bounds([0.5], [4.0], 10.0)
+    assert (least, greatest) == (2.0, 7.0)
+    narrow = mean_latency_bounds([0.2, 0.7], [1.0, 3.0], 3.0)
+    assert narrow == pytest.approx((0.5 * 1 + 0.3 * 3, 0.2 * 1 + 0.5 * 3 + 0.3 * 3))
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan])
+def test_audit_refuses(bad: float) -> None:
+    with pytest.raises(ValueError, match="concurrency must be positive and finite"):
+        audit_benchmark(bad, 1.0, 1.0)
+    with pytest.raises(ValueError, match="throughput_per_s must be positive and finite"):
+        audit_benchmark(1, bad, 1.0)
+    with pytest.raises(ValueError, match="mean_latency_s must be positive and finite"):
+        audit_benchmark(1, 1.0, bad)
+    if bad != 0:
+        with pytest.raises(ValueError, match="think_time_s must be non-negative and finite"):
+            audit_benchmark(1, 1.0, 1.0, think_time_s=bad)
+    with pytest.raises(ValueError, match=r"tolerance must be in \(0, 1\)"):
+        audit_benchmark(1, 1.0, 1.0, tolerance=bad)
+    with pytest.raises(ValueError, match=r"tolerance must be in \(0, 1\)"):
+        audit_benchmark(1, 1.0, 1.0, tolerance=1.0)
+
+
+@pytest.mark.parametrize(
+    ("shares", "quantiles", "longest", "message"),
+    [
+        ([], [], 1.0, "probabilities must be an increasing series"),
+        (0.5, 0.1, 1.0, "probabilities must be an increasing series"),
+        ([0.0], [0.1], 1.0, "probabilities must be an increasing series"),
+        ([1.0], [0.1], 1.0, "probabilities must be an increasing series"),
+        ([0.5, 0.5], [0.1, 0.1], 1.0, "probabilities must be an increasing series"),
+        ([math.nan], [0.1], 1.0, "probabilities must be an increasing series"),
+        ([0.5], [0.1, 0.2], 1.0, "latencies_s must be 1 non-decreasing"),
+        ([0.5], [-0.1], 1.0, "latencies_s must be 1 non-decreasing"),
+        ([0.5], [math.inf], 1.0, "latencies_s must be 1 non-decreasing"),
+        ([0.5, 0.9], [0.2, 0.1], 1.0, "latencies_s must be 2 non-decreasing"),
+        ([0.5], [0.1], 0.09, "longest_s must be finite and at least 0.1"),
+        ([0.5], [0.1], math.inf, "longest_s must be finite and at least 0.1"),
+        ([0.5], [0.1], math.nan, "longest_s must be finite and at least 0.1"),
+    ],
+)
+def test_bounds_refuse(shares: Any, quantiles: Any, longest: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        mean_latency_bounds(shares, quantiles, longest)
+    assert mean_latency_bounds([0.5, 0.9], [0.0, 0.0], 0.0) == (0.0, 0.0)

@@ -1,0 +1,190 @@
+"""The fixed point of hedging under load: scipy roots, Lambert W, limits, properties, refusals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import optimize, special
+from serving_mathematics.capacity.tail_latency.hedging_simulator import (
+    hedged_responses,
+    poisson_workload,
+)
+from serving_mathematics.capacity.tail_latency.hedging_under_load import (
+    break_even_load,
+    example,
+    hedged_load,
+    highest_load_for_percentile,
+    loaded_quantile,
+    slider_hedge_delay,
+    smallest_stable_delay,
+    tipping_load,
+    tracked_quantile,
+)
+
+
+def excess(load: float, rho: float, delay: float) -> float:
+    return load - rho * (1 + math.exp(-(1 - load) * delay))
+
+
+@given(st.floats(0.5001, 0.999))
+def test_smallest_stable_delay_is_a_lambert_function(rho: float) -> None:
+    # (1−ρ)d = 1 + ln(ρd)  ⇔  −(1−ρ)d·e^{−(1−ρ)d} = −(1−ρ)/(eρ), the branch below −1
+    spare = 1 - rho
+    expected = -special.lambertw(-spare / (math.e * rho), -1).real / spare
+    assert smallest_stable_delay(rho) == pytest.approx(expected, rel=1e-6)
+
+
+def test_smallest_stable_delay_at_and_below_half() -> None:
+    assert smallest_stable_delay(0.0) == smallest_stable_delay(0.4999) == 0.0
+    assert smallest_stable_delay(0.5) == pytest.approx(2.0)
+    assert smallest_stable_delay(0.500001) == pytest.approx(2.0, abs=0.01)
+
+
+@given(st.floats(0.001, 0.98), st.floats(0, 200))
+def test_hedged_load_is_the_first_root(rho: float, delay: float) -> None:
+    assume(delay > smallest_stable_delay(rho) * (1 + 1e-6) or rho < 0.5)
+    load = hedged_load(rho, delay)
+    assert rho <= load < 1
+    assert excess(load, rho, delay) == pytest.approx(0.0, abs=1e-12)
+    below = np.linspace(rho, load, 50)[:-1]
+    assert all(excess(x, rho, delay) < 1e-12 for x in below)
+
+
+@given(st.floats(0.51, 0.98), st.floats(1.001, 5))
+def test_tipping_load_is_the_second_root(rho: float, times: float) -> None:
+    delay = times * smallest_stable_delay(rho)
+    settled, tipping = hedged_load(rho, delay), tipping_load(rho, delay)
+    assert settled < tipping < 1
+    middle = (settled + tipping) / 2
+    assert excess(middle, rho, delay) > 0
+    top = 1 - 1e-12
+    if excess(middle, rho, delay) > 1e-9 and excess(top, rho, delay) < 0:
+        expected = optimize.brentq(excess, middle, top, args=(rho, delay), xtol=1e-14)
+        assert tipping == pytest.approx(expected, abs=1e-9)
+
+
+def test_limits_of_the_loads() -> None:
+    assert hedged_load(0.7, math.inf) == 0.7
+    assert hedged_load(0.0, 3.0) == pytest.approx(0.0, abs=1e-25)
+    assert hedged_load(0.4, 0.0) == pytest.approx(0.8)
+    assert tipping_load(0.4, 1.0) == tipping_load(0.5, 3.0) == tipping_load(0.9, math.inf) == 1.0
+
+
+@given(st.floats(0, 0.49), st.floats(0, 50), st.floats(0.01, 20))
+def test_a_later_second_copy_adds_less_load(rho: float, delay: float, more: float) -> None:
+    assert hedged_load(rho, delay + more) <= hedged_load(rho, delay) + 1e-12
+
+
+@given(st.floats(0.01, 0.999), st.floats(0, 0.49), st.floats(0, 30))
+def test_loaded_quantile_inverts_the_product_of_tails(q: float, rho: float, delay: float) -> None:
+    spare = 1 - hedged_load(rho, delay)
+    time = loaded_quantile(q, rho, delay)
+    late = math.exp(-spare * time) * (math.exp(-spare * (time - delay)) if time > delay else 1.0)
+    assert late == pytest.approx(1 - q, rel=1e-9)
+
+
+def test_loaded_quantile_without_hedging_is_mm1() -> None:
+    assert loaded_quantile(0.5, 0.75, math.inf) == pytest.approx(4 * math.log(2))
+    assert loaded_quantile(0.99, 0.0, 0.0) == pytest.approx(math.log(100) / 2)
+
+
+@given(st.floats(0.64, 0.9999))
+def test_highest_load_is_where_the_delay_reaches_the_cliff(p: float) -> None:
+    rho = highest_load_for_percentile(p)
+    scale = -math.log1p(-p)
+    assert 0.5 < rho < 1
+    assert scale / (1 - rho * 0.999) > smallest_stable_delay(rho * 0.999)
+    above = min(rho * 1.001, (1 + rho) / 2)
+    assert scale / (1 - above) < smallest_stable_delay(above)
+
+
+def test_highest_load_of_early_percentiles_is_half() -> None:
+    assert highest_load_for_percentile(0.1) == highest_load_for_percentile(0.632) == 0.5
+    assert highest_load_for_percentile(1 - math.exp(-1.0)) == pytest.approx(0.5)
+
+
+@given(st.floats(0.3, 0.98), st.floats(0.05, 0.95))
+def test_break_even_is_where_the_quantiles_meet(p: float, part: float) -> None:
+    q = p + (1 - p) * part
+    rho = break_even_load(p, q)
+    assume(rho < 0.999 * highest_load_for_percentile(p))
+    delay = -math.log1p(-p) / (1 - rho)
+    alone = -math.log1p(-q) / (1 - rho)
+    assert loaded_quantile(q, rho, delay) == pytest.approx(alone, rel=1e-6)
+
+
+def test_far_quantiles_gain_as_long_as_there_is_a_steady_state() -> None:
+    """Where the quantiles would meet at the tipping load, they do not meet below the end."""
+    p, q = 0.9765625, 0.99853515625
+    last = break_even_load(p, q)
+    assert last == pytest.approx(highest_load_for_percentile(p))
+    for rho in (0.7, 0.8, 0.999 * last):
+        delay, alone = (-math.log1p(-chance) / (1 - rho) for chance in (p, q))
+        assert loaded_quantile(q, rho, delay) < alone
+
+
+@given(st.floats(0.5, 0.999), st.floats(0.01, 0.5), st.floats(0, 0.6))
+def test_tracked_quantile_is_the_fixed_point_at_its_own_delay(
+    q: float, b: float, rho: float
+) -> None:
+    delay = -math.log(b) / (1 - rho * (1 + b))
+    assume(rho < 0.5 or delay > smallest_stable_delay(rho) * 1.001)
+    load = hedged_load(rho, delay)
+    assume(load == pytest.approx(rho * (1 + b), rel=1e-6))  # it may also be the tipping point
+    assert tracked_quantile(q, rho, b) == pytest.approx(loaded_quantile(q, rho, delay), rel=1e-5)
+
+
+def test_a_small_simulation_settles_near_the_fixed_point() -> None:
+    rng = np.random.default_rng(12)
+    work = poisson_workload(rng, 0.4, 30, 4000, 16)
+    busy = rng.random((16, 30)) < 0.45
+    initial = np.where(busy, rng.exponential(1 / 0.55, busy.shape), 0.0)
+    _, share = hedged_responses(work, 3.0, initial_work=initial)
+    expected = hedged_load(0.4, 3.0) / 0.4 - 1
+    assert share.mean() == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: hedged_load(0.6, 5.4), "delay must be above 5.47209 for a steady state, got 5.4"),
+        (lambda: hedged_load(0.5, 2.0), "delay must be above 2 for a steady state, got 2.0"),
+        (lambda: tipping_load(0.8, 10.0), "delay must be above 18.4632 for a steady state"),
+        (lambda: break_even_load(0.5, 0.5), r"probability must be in \(0.5, 1\), got 0.5"),
+        (lambda: break_even_load(0.5, 1.0), r"probability must be in \(0.5, 1\), got 1.0"),
+        (lambda: tracked_quantile(0.5, 0.8, 0.25), r"utilization must be in \[0, 0.8\) for a"),
+        (lambda: tracked_quantile(0.5, -0.1, 0.25), r"utilization must be in \[0, 0.8\) for a"),
+    ],
+)
+def test_refusals(call: Callable[[], object], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        call()
+
+
+def test_slider_says_the_numbers_of_the_page_and_where_there_are_none() -> None:
+    told = slider_hedge_delay()
+    delays, loads = (control["values"] for control in told["controls"])
+    ratio = told["curves"][0]["values"]
+    p99, extra, busy = (readout["values"] for readout in told["readouts"])
+    still = loads.index(0.4)
+    assert p99[0, still] == pytest.approx(example().twice_at_40)
+    assert ratio[0, still] == pytest.approx(example().twice_at_40 / example().alone_at_40)
+    assert (extra[0, still], busy[0, still]) == pytest.approx((100, 80))
+    for j, load in enumerate(loads):
+        for i, delay in enumerate(delays.tolist()):
+            stable = delay > smallest_stable_delay(load) or smallest_stable_delay(load) == 0
+            assert (ratio[i, j] is not None) == stable
+            if stable:  # the equation, and what it means for the tail
+                later = busy[i, j] / 100
+                assert later == pytest.approx(load * (1 + math.exp(-(1 - later) * delay)))
+                assert extra[i, j] == pytest.approx(100 * (later / load - 1))
+                alone = math.log(100) / (1 - later)
+                assert p99[i, j] == pytest.approx(min(alone, (alone + delay) / 2))
+                assert ratio[i, j] == pytest.approx(p99[i, j] * (1 - load) / math.log(100))
+    assert ratio[-1, loads.index(0.8)] is not None
+    assert ratio[0, loads.index(0.5)] is None

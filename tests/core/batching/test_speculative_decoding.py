@@ -1,0 +1,78 @@
+"""The formulas against simulated coin tosses, brute force over lengths, their bounds, every
+error."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.core.batching.speculative_decoding import (
+    best_draft_length,
+    example,
+    expected_tokens,
+    operations_factor,
+    speedup,
+)
+
+ALPHAS, LENGTHS, COSTS = st.floats(0, 1), st.integers(0, 60), st.floats(0, 3)
+
+
+@given(st.floats(0, 0.999), LENGTHS)
+def test_closed_form_is_the_sum(alpha: float, gamma: int) -> None:
+    summed = math.fsum(alpha**k for k in range(gamma + 1))
+    assert expected_tokens(alpha, gamma) == pytest.approx(summed, rel=1e-12)
+
+
+@given(ALPHAS, LENGTHS)
+def test_tokens_are_between_one_and_all(alpha: float, gamma: int) -> None:
+    tokens, rounding = expected_tokens(alpha, gamma), 1 + 1e-12
+    assert tokens * rounding >= 1
+    assert tokens <= (gamma + 1) * rounding
+    assert expected_tokens(alpha, gamma + 1) * rounding >= tokens
+    if alpha < 1:
+        assert tokens <= 1 / (1 - alpha) + 1e-9
+    assert expected_tokens(1.0, gamma) == gamma + 1
+    assert expected_tokens(0.0, gamma) == 1
+
+
+def test_tokens_of_tossed_coins() -> None:
+    tosses = np.random.default_rng(1).random((100_000, 5)) < 0.75
+    tokens = 1 + np.cumprod(tosses, axis=1).sum(axis=1)
+    error = tokens.std() / math.sqrt(tokens.size)
+    assert abs(tokens.mean() - expected_tokens(0.75, 5)) < 4 * error
+
+
+@given(ALPHAS, LENGTHS, COSTS)
+def test_speed_and_operations(alpha: float, gamma: int, cost: float) -> None:
+    tokens = expected_tokens(alpha, gamma)
+    assert speedup(alpha, gamma, cost) * (1 + gamma * cost) == pytest.approx(tokens)
+    assert operations_factor(alpha, gamma, cost) * tokens == pytest.approx(gamma + 1 + gamma * cost)
+    assert operations_factor(alpha, gamma) >= 1 - 1e-12
+    assert speedup(alpha, 0, cost) == operations_factor(alpha, 0, cost) == 1
+
+
+def test_quoted_factors_are_of_one_draft() -> None:
+    quoted = example()
+    assert quoted.best_speedup == speedup(0.8, quoted.best_length, 0.05)
+    assert quoted.best_operations == operations_factor(0.8, quoted.best_length, 0.05)
+
+
+@given(st.floats(0, 0.97), st.floats(0.005, 2))
+def test_best_length_is_best(alpha: float, cost: float) -> None:
+    found = best_draft_length(alpha, cost)
+    best = max(speedup(alpha, gamma, cost) for gamma in range(400))
+    assert speedup(alpha, found, cost) == pytest.approx(best, rel=1e-12)
+    if alpha <= cost:
+        assert found == 0
+    elif alpha > cost * (1 + 1e-9):
+        assert found >= 1
+        assert best >= (1 + alpha) / (1 + cost) - 1e-12
+
+
+def test_best_length_of_the_worked_example() -> None:
+    assert best_draft_length(0.8, 0.05) == 8
+    assert best_draft_length(0.8, 0.2) == 4
+    assert best_draft_length(0.0, 0.1) == 0

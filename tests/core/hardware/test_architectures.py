@@ -1,0 +1,630 @@
+"""Published counts as oracle; every key that is needed is missed by name."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.core.hardware.architectures import (
+    Architecture,
+    Attention,
+    FeedForward,
+    published_precision,
+    read_architecture,
+)
+from serving_mathematics.core.hardware.catalogue import find_model, model_names, preset_model
+from serving_mathematics.core.hardware.deployments import own_precision
+from serving_mathematics.planner.questions import read_choices
+
+from tests.hostile import HOSTILE, changed, places
+
+PUBLISHED = {  # parameters and active ones in billions, as their makers print them
+    "meta-llama/Meta-Llama-3.1-8B": (8.03, None),
+    "meta-llama/Meta-Llama-3.1-70B": (70.6, None),
+    "meta-llama/Meta-Llama-3.1-405B": (405.9, None),
+    "Qwen/Qwen3-32B": (32.8, None),
+    "Qwen/Qwen3-235B-A22B": (235, 22),
+    "Qwen/Qwen3-30B-A3B": (30.5, 3.3),
+    "mistralai/Mixtral-8x7B-v0.1": (46.7, 12.9),
+    "mistralai/Mixtral-8x22B-v0.1": (141, 39),
+    "deepseek-ai/DeepSeek-R1": (671, 37),
+    "moonshotai/Kimi-K2-Instruct": (1026, 32),
+    "openai/gpt-oss-120b": (116.8, 5.1),
+    "openai/gpt-oss-20b": (20.9, 3.6),
+    "meta-llama/Llama-4-Maverick-17B-128E-Instruct": (400, 17),
+    "MiniMaxAI/MiniMax-M2.5": (230, 10),
+    "Qwen/Qwen3.5-397B-A17B": (397, 17),
+    "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-FP8": (120.6, 12),
+    "nvidia/Llama-3_3-Nemotron-Super-49B-v1": (49.9, None),
+}
+
+QWEN2_5_72B = {
+    "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64,
+    "num_key_value_heads": 8, "intermediate_size": 29568, "vocab_size": 152064,
+    "max_position_embeddings": 131072, "sliding_window": 131072, "use_sliding_window": False,
+}  # fmt: skip
+GLM_4_5 = {
+    "hidden_size": 5120, "num_hidden_layers": 92, "num_attention_heads": 96,
+    "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 12288,
+    "moe_intermediate_size": 1536, "n_routed_experts": 160, "n_shared_experts": 1,
+    "num_experts_per_tok": 8, "first_k_dense_replace": 3, "vocab_size": 151552,
+}  # fmt: skip
+DEEPSEEK_V2_LITE = {
+    "hidden_size": 2048, "num_hidden_layers": 27, "num_attention_heads": 16,
+    "num_key_value_heads": 16, "kv_lora_rank": 512, "q_lora_rank": None, "qk_rope_head_dim": 64,
+    "qk_nope_head_dim": 128, "v_head_dim": 128, "intermediate_size": 10944,
+    "moe_intermediate_size": 1408, "n_routed_experts": 64, "n_shared_experts": 2,
+    "num_experts_per_tok": 6, "first_k_dense_replace": 1, "vocab_size": 102400,
+}  # fmt: skip
+
+
+JAMBA = {
+    key: value
+    for key, value in json.loads(
+        (Path(__file__).parents[2] / "machine" / "configs" / "jamba.json").read_text(
+            encoding="utf-8"
+        )
+    ).items()
+    if not key.endswith("_offset")
+}
+USUAL = {  # what a key that is not there says
+    "expert_layer_offset": 0,
+    "attn_layer_offset": 0,
+    "first_k_dense_replace": 0,
+    "moe_layer_freq": 1,
+    "q_lora_rank": 0,
+    "n_shared_experts": 0,
+    "moe_shared_expert_intermediate_size": 0,
+    "sliding_window": 0,
+    "full_attention_interval": 0,
+    "mlp_only_layers": [],
+    "tie_word_embeddings": False,
+    "attn_output_gate": False,
+    "enable_moe_block": False,
+}
+
+
+@pytest.mark.parametrize("config", [JAMBA, QWEN2_5_72B, GLM_4_5, DEEPSEEK_V2_LITE])
+@pytest.mark.parametrize("key", USUAL)
+def test_a_key_that_is_not_there_says_what_is_usual(key: str, config: dict[str, Any]) -> None:
+    without = {name: value for name, value in config.items() if name != key}
+    assert read_architecture(without | {key: USUAL[key]}) == read_architecture(without)
+
+
+NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by family
+    "blocks": {
+        "block_configs": [
+            {"attention": {"n_heads_in_group": 8}, "ffn": {"ffn_mult": 2.5}},
+            {"attention": {"replace_with_linear": True}, "ffn": {"replace_with_linear": True}},
+        ]
+    },
+    "pattern": {"hybrid_override_pattern": "M*E-", "mamba_num_heads": 8, "mamba_head_dim": 64}
+    | {"n_groups": 8, "ssm_state_size": 128, "moe_intermediate_size": 512, "num_experts": 8}
+    | {"num_experts_per_tok": 2},
+    "steps": {"moe_layer_freq": [0, 1, 1], "num_experts": 8, "num_experts_per_tok": 2},
+    "kinds": {"attn_type_list": [0, 1, 1], "mlp_only_layers": [1]},
+    "windows": {"hybrid_layer_pattern": [1, 0, 1], "sliding_window": 128},
+    "every": {"full_attention_interval": 3, "linear_num_key_heads": 4, "linear_num_value_heads": 8}
+    | {"linear_key_head_dim": 128, "linear_value_head_dim": 128},
+    "compressed": {"compress_ratios": [4, 128, 0], "q_lora_rank": 64, "o_lora_rank": 64}
+    | {"o_groups": 2, "sliding_window": 128, "index_n_heads": 4, "index_head_dim": 64}
+    | {"index_topk": 64},
+    "latent": {"linear_attn_config": {"kda_layers": [1, 2], "num_heads": 8, "head_dim": 128}}
+    | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
+    "blocks that are chosen": {
+        "sparse_attention_config": {
+            "sparse_attention_freq": [1, 0, 1],
+            "sparse_topk_blocks": 16,
+            "sparse_block_size": 64,
+            "sparse_index_dim": 128,
+            "sparse_num_index_heads": 4,
+        }
+    },
+    "inside": {"text_config": {"num_key_value_heads": 4}},
+    "quantized": {"quantization_config": {"quant_method": "fp8"}},
+    "kinds of layers": {
+        "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+        "sliding_window": 128,
+        "use_sliding_window": True,
+        "max_window_layers": 1,
+        "model_type": "qwen2",
+        "torch_dtype": "bfloat16",
+        "tie_word_embeddings": True,
+        "expert_dtype": "fp4",
+    },
+    "a window in some": {"sliding_window": 128, "sliding_window_pattern": 3},
+    "groups of formats": {
+        "quantization_config": {
+            "quant_method": "compressed-tensors",
+            "format": "pack-quantized",
+            "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int"}}},
+        }
+    },
+    "formats of layers": {
+        "quantization_config": {
+            "quantization": {
+                "quant_algo": "MIXED_PRECISION",
+                "quantized_layers": {"a": {"quant_algo": "FP8"}, "b": {"quant_algo": "NVFP4"}},
+            }
+        }
+    },
+    "one format": {
+        "quantization_config": {
+            "quant_method": "quark",
+            "bits": 8,
+            "global_quant_config": {"weight": {"dtype": "fp8_e4m3"}},
+        }
+    },
+}
+PLAIN = {
+    "hidden_size": 1024, "num_hidden_layers": 3, "num_attention_heads": 16, "head_dim": 64,
+    "num_key_value_heads": 8, "intermediate_size": 4096, "vocab_size": 32000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [JAMBA, GLM_4_5, *(PLAIN | part for part in NESTED.values())])
+def test_any_value_at_any_place_is_read_or_refused_by_its_key(config: dict[str, Any]) -> None:
+    assert read_architecture(config).parameters > 0
+    for path in places(config):
+        for value in HOSTILE:
+            try:
+                read_architecture(changed(config, path, value), "a")
+            except ValueError as problem:
+                said = str(problem)
+                assert re.fullmatch(r"(a: .*|quantization_config must .*){1,200}", said), path
+
+
+def test_layers_of_no_known_kind_are_refused() -> None:
+    pattern = PLAIN | NESTED["pattern"]
+    named = {"layers_block_type": ["mamba", "attention", "moe", "mlp"]}
+    assert read_architecture(pattern | named) == read_architecture(pattern)
+    for wrong in ({"hybrid_override_pattern": "M*X"}, {"layers_block_type": ["mamba", "conv"]}):
+        with pytest.raises(ValueError, match=r"must be of mamba or M, .*, got '(X|conv)'"):
+            read_architecture(pattern | wrong)
+    long = {"layers_block_type": ["mamba", "x" * 99]}
+    with pytest.raises(ValueError, match=f", got '{'x' * 59}$"):
+        read_architecture(pattern | long)
+    with pytest.raises(ValueError, match="'hybrid_layer_pattern' must have 3 entries"):
+        read_architecture(PLAIN | {"hybrid_layer_pattern": [1, 0]})
+    assert read_architecture(PLAIN | {"num_hidden_layers": 10_000}).layer_count == 10_000
+    with pytest.raises(ValueError, match="must be a whole number from 1 to 10,000, got 10001"):
+        read_architecture(PLAIN | {"num_hidden_layers": 10_001})
+
+
+def test_offsets_say_which_layer_of_a_period_is_which() -> None:
+    """Of 32 layers every eighth attends and every second is a mixture, from the offset on."""
+    for attends, mixes, alike in ((0, 0, True), (4, 1, False), (3, 1, True), (7, 0, False)):
+        offsets = {"attn_layer_offset": attends, "expert_layer_offset": mixes}
+        model = read_architecture(JAMBA | offsets)
+        kinds = {(kind.kind, bool(part.experts)): count for count, kind, part in model.layers}
+        assert kinds == {("full", alike): 4, ("linear", alike): 12, ("linear", not alike): 16}
+
+
+@pytest.mark.parametrize(("name", "counts"), PUBLISHED.items())
+def test_parameters_are_those_published(name: str, counts: tuple[float, float | None]) -> None:
+    model = preset_model(name)
+    total, active = counts
+    assert model.parameters / 1e9 == pytest.approx(total, rel=0.011)
+    if active is not None:
+        assert model.active_parameters / 1e9 == pytest.approx(active, rel=0.09)
+
+
+@pytest.mark.parametrize(
+    ("config", "billions"), [(QWEN2_5_72B, 72.7), (GLM_4_5, 353), (DEEPSEEK_V2_LITE, 15.7)]
+)
+def test_models_that_are_no_presets_are_read(config: dict[str, Any], billions: float) -> None:
+    assert read_architecture(config).parameters / 1e9 == pytest.approx(billions, rel=0.01)
+
+
+def bytes_a_token(name: str) -> float:
+    model = find_model(name)[0]
+    return 2 * (model.cached_values(50_001) - model.cached_values(50_000))
+
+
+def test_bytes_a_token_are_those_published() -> None:
+    """Two bytes a value; DeepSeek-V3's from 576 values in 61 layers."""
+    assert bytes_a_token("Llama-3.1-70B") == 327_680
+    assert bytes_a_token("Qwen3-32B") == 262_144
+    assert bytes_a_token("DeepSeek-V3") == 70_272
+    assert bytes_a_token("gpt-oss-120b") == 36_864  # the other half of its layers keep 128 tokens
+    assert bytes_a_token("Kimi-K3") == 2 * 576 * 24  # 24 of 93 layers keep a cache
+
+
+def test_windows_and_states_end() -> None:
+    gpt = find_model("gpt-oss-120b")[0]
+    assert gpt.cached_values(100) == 36 * 100 * 1024
+    assert gpt.cached_values(1000) == 18 * (1000 + 128) * 1024
+    hybrid = find_model("Qwen3.5-397B")[0]
+    state = 45 * 64 * 128 * 128
+    assert hybrid.cached_values(0) == state
+    assert hybrid.cached_values(10) == state + 15 * 10 * 1024
+
+
+def test_every_preset_is_read_and_adds_up() -> None:
+    for name in model_names():
+        model = preset_model(name)
+        parts = model.attention_parameters + model.dense_parameters + model.routed_parameters
+        assert model.parameters == parts + model.embedding_parameters
+        assert 0 < model.active_parameters <= model.parameters
+        assert model.layer_count == sum(count for count, _, _ in model.layers)
+
+
+@pytest.mark.parametrize(
+    ("key", "config"),
+    [
+        ("hidden_size", QWEN2_5_72B),
+        ("num_attention_heads", QWEN2_5_72B),
+        ("num_hidden_layers", QWEN2_5_72B),
+        ("vocab_size", QWEN2_5_72B),
+        ("num_experts_per_tok", GLM_4_5),
+        ("qk_rope_head_dim", DEEPSEEK_V2_LITE),
+        ("v_head_dim", DEEPSEEK_V2_LITE),
+    ],
+)
+def test_a_missing_key_is_named(key: str, config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"box: config.json must have .*'{key}'"):
+        read_architecture({k: v for k, v in config.items() if k != key}, "box")
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, float("nan"), "many", True, 1e12])
+def test_a_count_that_is_none_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="'hidden_size' must be a whole number"):
+        read_architecture({**QWEN2_5_72B, "hidden_size": value})
+    with pytest.raises(ValueError, match=f", got '{'x' * 59}$"):
+        read_architecture({**QWEN2_5_72B, "hidden_size": "x" * 99})
+    with pytest.raises(ValueError, match=f"_config must be an object, got '{'x' * 59}$"):
+        published_precision({"quantization_config": "x" * 99})
+
+
+def test_more_experts_a_token_than_there_are_are_refused() -> None:
+    with pytest.raises(ValueError, match="must be at most the 160 experts, got 161"):
+        read_architecture({**GLM_4_5, "num_experts_per_tok": 161})
+    with pytest.raises(ValueError, match="must hold an object"):
+        read_architecture([])  # type: ignore[arg-type]
+
+
+def test_a_language_model_inside_another_is_found() -> None:
+    assert read_architecture({"text_config": QWEN2_5_72B, "hidden_size": 7}).hidden == 8192
+
+
+@pytest.mark.parametrize(
+    ("told", "precision"),
+    [
+        ({}, "bf16"),
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "mxfp4"}, "mxfp4"),
+        ({"quant_algo": "NVFP4"}, "fp4"),
+        ({"quant_method": "compressed-tensors", "num_bits": 4, "type": "int"}, "int4"),
+        ({"quant_method": "modelopt", "num_bits": 4, "type": "float"}, "fp4"),
+        ({"quant_method": "awq"}, "int4"),
+    ],
+)
+def test_published_precision_is_told(told: dict[str, object], precision: str) -> None:
+    assert published_precision({"quantization_config": told}) == precision
+
+
+@given(
+    layers=st.integers(1, 40), heads=st.sampled_from([8, 16, 64]), wide=st.sampled_from([64, 128])
+)
+def test_parameters_of_a_dense_model_are_its_matrices(layers: int, heads: int, wide: int) -> None:
+    config = {
+        "hidden_size": heads * wide, "num_hidden_layers": layers, "num_attention_heads": heads,
+        "num_key_value_heads": heads, "intermediate_size": 1000, "vocab_size": 50,
+    }  # fmt: skip
+    hidden = heads * wide
+    model = read_architecture(config)
+    assert isinstance(model, Architecture)
+    assert model.parameters == layers * (4 * hidden**2 + 3 * hidden * 1000) + 2 * 50 * hidden
+    count, attention, part = model.layers[0]
+    assert (count, isinstance(attention, Attention)) == (layers, True)
+    assert part == FeedForward(3 * hidden * 1000)
+
+
+def test_kinds_of_layers_are_read_where_there_is_one_for_each() -> None:
+    every = read_architecture(GLM_4_5)
+    layers = GLM_4_5["num_hidden_layers"]
+    kinds = ["dense"] * 40 + ["sparse"] * (layers - 40)
+    told = read_architecture({**GLM_4_5, "mlp_layer_types": kinds})
+    sparse = sum(count for count, _, forward in told.layers if forward.experts)
+    assert sparse == layers - 40
+    assert sum(count for count, _, forward in every.layers if forward.experts) != sparse
+
+
+def test_deepseek_v4_by_hand() -> None:
+    """30 layers keep a fourth of the context and an index, 31 a 128th; all the last 128 tokens."""
+    model = find_model("DeepSeek-V4-Pro")[0]
+    window = 61 * 128 * 512
+    assert model.cached_values(0) == window
+    assert model.cached_values(1000) == window + 1000 * (
+        30 * (512 // 4 + 128 // 4) + 31 * 512 // 128
+    )
+    fine = next(part for count, part, _ in model.layers if count == 30)
+    coarse = next(part for count, part, _ in model.layers if count == 31)
+    assert (fine.selected_tokens, fine.index_width) == (4 * 1024, 64 * 128 // 4)
+    assert (coarse.selected_tokens, coarse.index_width, coarse.index_values) == (0, 0, 0)
+    assert (fine.score_width, coarse.score_width) == (2 * 128 * 512 // 4, 2 * 128 * 512 // 128)
+    assert fine.prompt_score_width == fine.score_width
+    beside = 7168 * 1536 + 1536 * 128 * 512 + 7168 * 512 + 128 * 512 * 1024 + 16 * 1024 * 7168
+    assert coarse.parameters == beside
+    assert fine.parameters == beside + 1536 * 64 * 128
+
+
+def test_a_layer_of_deepseek_v4_that_compresses_nothing_is_a_window() -> None:
+    config = {
+        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 9,
+        "intermediate_size": 10, "head_dim": 16, "q_lora_rank": 8, "o_lora_rank": 4, "o_groups": 2,
+        "sliding_window": 32, "compress_ratios": [0, 16],
+    }  # fmt: skip
+    model = read_architecture(config)
+    (_, plain, _), (_, coarse, _) = model.layers
+    assert (plain.kind, plain.window_tokens, plain.cached_values) == ("window", 32, 16)
+    assert plain.score_width == plain.prompt_score_width == 2 * 4 * 16
+    assert (coarse.state_values, coarse.cached_values) == (32 * 16, 1)
+    assert model.cached_values(100) == 32 * 16 + 32 * 16 + 100
+
+
+def test_a_selecting_layer_by_hand() -> None:
+    """DeepSeek-V3.2: an index of 64 heads of 128 values beside every latent layer."""
+    model = find_model("DeepSeek-V3.2")[0]
+    plain = find_model("DeepSeek-V3")[0]
+    chosen, every = model.layers[0][1], plain.layers[0][1]
+    assert (chosen.selected_tokens, chosen.index_values, chosen.index_width) == (
+        2048,
+        128,
+        64 * 128,
+    )
+    assert chosen.parameters - every.parameters == 1536 * 64 * 128 + 7168 * (128 + 64)
+    assert (chosen.score_width, chosen.prompt_score_width) == (128 * (2 * 512 + 64), 128 * 320)
+    assert every.cached_values == 576
+
+
+def test_a_gate_of_latent_attention_is_a_matrix_of_each_layer() -> None:
+    plain, gated = (
+        read_architecture(DEEPSEEK_V2_LITE | {"mla_use_output_gate": gate})
+        for gate in (False, True)
+    )
+    assert gated.parameters - plain.parameters == 27 * 2048 * 16 * 128
+
+
+def test_layers_of_which_no_index_is_told_select() -> None:
+    """Of a list that is shorter than the model the others have an index of their own."""
+    kinds = {"index_topk": 16, "index_n_heads": 2, "index_head_dim": 8}
+    config = DEEPSEEK_V2_LITE | kinds
+    whole = read_architecture(config).layers
+    assert whole == read_architecture(config | {"indexer_types": ["full"] * 26}).layers
+    told = read_architecture(config | {"indexer_types": ["shared", "full"]}).layers
+    assert sum(count for count, attention, _ in told if attention.index_values == 0) == 1
+
+
+def test_a_latent_layer_by_hand() -> None:
+    """DeepSeek-V3: queries through 1,536 values, keys and values through 512 and 64."""
+    latent = find_model("DeepSeek-V3")[0].layers[0][1]
+    queries = 7168 * 1536 + 1536 * 128 * (128 + 64)
+    assert latent.parameters == queries + 7168 * 576 + 512 * 128 * 256 + 128 * 128 * 7168
+    direct = read_architecture(DEEPSEEK_V2_LITE).layers[0][1]  # without a rank of its own
+    queries = 2048 * 16 * (128 + 64)
+    assert direct.parameters == queries + 2048 * 576 + 512 * 16 * 256 + 16 * 128 * 2048
+
+
+def test_a_linear_layer_by_hand() -> None:
+    """Qwen3.5-397B: 16 keys and 64 values of 128, a gate, two numbers a head, and the way out."""
+    model = find_model("Qwen3.5-397B")[0]
+    linear = next(part for _, part, _ in model.layers if part.kind == "linear")
+    keys, values = 16 * 128, 64 * 128
+    assert linear.parameters == 4096 * (2 * keys + 2 * values + 2 * 64) + values * 4096
+    assert linear.state_values == 64 * 128 * 128
+
+
+def test_experts_of_a_narrow_space_by_hand() -> None:
+    """Nemotron-3-Super: experts of two matrices in 1,024 values, a way there and back."""
+    model = find_model("NVIDIA-Nemotron-3-Super-120B-A12B")[0]
+    part = next(part for _, _, part in model.layers if part.experts)
+    assert part.expert_parameters == 2 * 1024 * 2688
+    assert part.dense_parameters == 2 * 4096 * 5376 + 4096 * 512 + 2 * 4096 * 1024
+
+
+def test_tied_words_count_once() -> None:
+    tied = read_architecture({**QWEN2_5_72B, "tie_word_embeddings": True})
+    assert tied.embedding_parameters == 152_064 * 8192
+    assert read_architecture(QWEN2_5_72B).embedding_parameters == 2 * 152_064 * 8192
+
+
+@pytest.mark.parametrize(("ratio", "selects"), [(4, True), (8, True), (16, False)])
+def test_finely_compressed_layers_select(ratio: int, selects: bool) -> None:
+    config = {
+        "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 9,
+        "intermediate_size": 10, "head_dim": 16, "q_lora_rank": 8, "o_lora_rank": 4, "o_groups": 2,
+        "sliding_window": 32, "compress_ratios": [ratio], "index_n_heads": 2, "index_head_dim": 32,
+        "index_topk": 10,
+    }  # fmt: skip
+    ((_, layer, _),) = read_architecture(config).layers
+    assert bool(layer.selected_tokens) is selects
+    if selects:
+        assert layer.selected_tokens == 10 * ratio
+        assert layer.index_values == 32 // ratio
+
+
+def test_kinds_of_layers_are_told_apart() -> None:
+    """By hand: keys and values of 2 heads of 64 in a window, of 4 heads of 256 without one."""
+    widths = {"swa_head_dim": 64, "swa_num_key_value_heads": 2}
+    widths |= {"global_head_dim": 256, "num_global_key_value_heads": 4}
+    window = {"use_sliding_window": True, "sliding_window": 128}
+    kinds = ["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"] * 20
+    told = read_architecture(QWEN2_5_72B | widths | window | {"layer_types": kinds})
+    assert {
+        (n, one.window_tokens, one.cached_values, one.kv_heads) for n, one, _ in told.layers
+    } == {
+        (60, 128, 2 * 2 * 64, 2),
+        (20, 0, 2 * 4 * 256, 4),
+    }
+
+
+WINDOWED = PLAIN | {"sliding_window": 128}
+MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 512}
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"layer_types": ["full_attention", "conv", "conv"]},
+         "entry 2 of 'layer_types' must be one of full_attention, linear_attention, sliding_att"),
+        ({"layer_types": ["full_attention", None, "mamba"]}, "entry 2 of 'layer_types' must be"),
+        ({"layer_types": ["full_attention"] * 2}, "'layer_types' must have 3 entries, got 2"),
+        ({"layer_types": "full_attention"}, "'layer_types' must be a list"),
+        ({"layer_types": ["sliding_attention"] * 3}, "config.json must have 'sliding_window'"),
+        ({"num_key_value_heads": 3}, "'num_key_value_heads' must be a divisor of the 16 heads"),
+        ({"num_key_value_heads": 64}, "'num_key_value_heads' must be a divisor of the 16 heads"),
+        ({"num_kv_heads": 5, "num_key_value_heads": None}, "must be a divisor of the 16 heads"),
+        ({"num_attention_heads": 24, "head_dim": None}, "'num_attention_heads' must be a di"),
+        ({"sliding_window": 128, "swa_num_key_value_heads": 3}, "'swa_num_key_value_heads' must"),
+        ({"num_global_key_value_heads": 5}, "'num_global_key_value_heads' must be a divisor of"),
+        ({"tie_word_embeddings": "false"}, "'tie_word_embeddings' must be true or false, got"),
+        ({"tie_word_embeddings": 1}, "'tie_word_embeddings' must be true or false, got 1"),
+        ({"use_sliding_window": "false"}, "'use_sliding_window' must be true or false"),
+        ({"attn_output_gate": "no"}, "'attn_output_gate' must be true or false"),
+        ({"hybrid_layer_pattern": [0, 1, 2]}, "entry 3 of 'hybrid_layer_pattern' must be one of 0"),
+        ({"hybrid_layer_pattern": [0, True, 1]}, "entry 2 of 'hybrid_layer_pattern' must be one"),
+        ({"attn_type_list": [0, 1, 2]}, "entry 3 of 'attn_type_list' must be one of 0, 1"),
+        ({"attn_layer_indices": [1]}, "'attn_layer_indices' says of layers what is not read here"),
+        ({"num_kv_shared_layers": 2}, "'num_kv_shared_layers' says of layers what is not read"),
+        ({"head_dim": 0}, "'head_dim' must be a whole number from 1"),
+        ({"model_type": "t5"}, "'model_type' must be of a decoder alone, got 't5'"),
+        ({"is_encoder_decoder": True}, "'model_type' must be of a decoder alone, got 'an enc"),
+        ({"expert_dtype": "int4"}, "'expert_dtype' must be one of fp4, fp8, bf16, got 'int4'"),
+        ({"model_type": "odd", "sliding_window": 128}, "must have 'layer_types' beside 'sliding_w"),
+        (NESTED["compressed"] | {"compress_ratios": [4]},
+         "'compress_ratios' must have 3 entries"),
+        ({"sparse_attention_config": {"sparse_attention_freq": [0, 1]}},
+         "'sparse_attention_freq' must have 3 entries, got 2"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_is_refused_by_its_key(part: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=f"a: .*{words}"):
+        read_architecture(PLAIN | part, "a")
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"mlp_layer_types": ["sparse", "dense", "thick"]}, "entry 3 of 'mlp_layer_types' must be"),
+        ({"mlp_layer_types": ["sparse"]}, "'mlp_layer_types' must have 3 entries, got 1"),
+        ({"moe_layer_freq": [0, 1, 3]}, "entry 3 of 'moe_layer_freq' must be one of 0, 1, got 3"),
+    ],
+)
+def test_mixtures_that_are_not_known_are_refused(part: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=f"a: {words}"):
+        read_architecture(MIXED | part, "a")
+
+
+@pytest.mark.parametrize(
+    ("part", "windows"),
+    [
+        ({"model_type": "mistral"}, [1, 1, 1, 1, 1, 1]),
+        ({"model_type": "gemma2"}, [1, 0, 1, 0, 1, 0]),
+        ({"model_type": "gemma3_text"}, [1, 1, 1, 1, 1, 0]),
+        ({"model_type": "odd", "sliding_window_pattern": 3}, [1, 1, 0, 1, 1, 0]),
+        ({"model_type": "qwen2", "use_sliding_window": False}, [0, 0, 0, 0, 0, 0]),
+        ({"model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 4},
+         [0, 0, 0, 0, 1, 1]),
+    ],
+)  # fmt: skip
+def test_which_layers_have_a_window(part: dict[str, Any], windows: list[int]) -> None:
+    """As transformers has it: of Gemma 2 every second layer has none, of Gemma 3 every sixth, and
+    of Qwen2 the first `max_window_layers` have none."""
+    model = read_architecture(WINDOWED | {"num_hidden_layers": 6} | part)
+    counts = {bool(one.window_tokens): count for count, one, _ in model.layers}
+    assert counts.get(True, 0) == sum(windows)
+    assert counts.get(False, 0) == 6 - sum(windows)
+
+
+def test_two_matrices_are_not_three() -> None:
+    """StarCoder2-15B: 40 layers of 6,144 and 24,576, 48 heads in 4 groups; 15.96 billion."""
+    config = {
+        "model_type": "starcoder2", "hidden_size": 6144, "num_hidden_layers": 40,
+        "num_attention_heads": 48, "num_key_value_heads": 4, "intermediate_size": 24576,
+        "vocab_size": 49152,
+    }  # fmt: skip
+    assert read_architecture(config).parameters == pytest.approx(15.96e9, rel=0.01)
+    one = {"model_type": "gpt_bigcode", "multi_query": True, "num_key_value_heads": None}
+    assert read_architecture(PLAIN | one).layers[0][1].kv_heads == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "precision"),
+    [
+        ({"quant_method": "gptq", "bits": 4}, "int4"),
+        ({"quant_method": "awq", "bits": 4, "comment": "not fp4, not fp8"}, "int4"),
+        ({"quant_method": "fp8", "comment": "not fp4, not mxfp4"}, "fp8"),
+        ({"quant_method": "auto-round", "bits": 4}, "int4"),
+        ({"quant_algo": "W4A16_AWQ"}, "int4"),
+        ({"quantization": {"quant_algo": "NVFP4"}}, "fp4"),
+        ({"quant_method": "fp8", "bits": 8}, "fp8"),
+        ({"quant_algo": "MIXED_PRECISION", "num_bits": 4, "type": "float"}, "fp4"),
+        ({"quant_algo": "MIXED_PRECISION",
+          "quantized_layers": {"a": {"quant_algo": "FP8"}, "b": {"quant_algo": "NVFP4"}}}, "fp4"),
+        ({"quant_method": "compressed-tensors", "config_groups": {
+            "a": {"weights": {"num_bits": 8, "type": "float"}, "input_activations": {"num_bits": 8}}
+        }}, "fp8"),
+        ({"quant_method": "compressed-tensors", "format": "mxfp4-pack-quantized",
+          "config_groups": {"a": {"weights": {"num_bits": 4, "type": "float"}}}}, "mxfp4"),
+        ({"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp8_e4m3"}}},
+         "fp8"),
+    ],
+)  # fmt: skip
+def test_formats_are_read_by_their_fields(told: dict[str, object], precision: str) -> None:
+    assert published_precision({"quantization_config": told}) == precision
+
+
+@pytest.mark.parametrize(
+    ("told", "got"),
+    [
+        ({"quant_method": "gptq", "bits": 8}, "quant_method 'gptq', bits 8"),
+        ({"quant_method": "gptq", "bits": 3}, "quant_method 'gptq', bits 3"),
+        ({"quant_method": "gptq"}, "quant_method 'gptq'"),
+        ({"quant_method": "awq", "bits": 8}, "quant_method 'awq', bits 8"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "quant_method 'bitsandbytes', lo"),
+        ({"quant_method": "hqq", "note": "fp8"}, "quant_method 'hqq'"),
+        ({"quant_method": "exl2", "bits": 4.0}, "quant_method 'exl2', bits 4.0"),
+        ({"load_in_8bit": True}, "load_in_8bit True"),
+        ({"quant_method": "compressed-tensors", "config_groups": {
+            "a": {"weights": {"num_bits": 8, "type": "int"}}}}, "quant_method 'compressed-"),
+        ({"quant_algo": "MIXED_PRECISION"}, "quant_algo 'MIXED_PRECISION'"),
+        ({"quant_algo": "INT8_SQ"}, "quant_algo 'INT8_SQ'"),
+        ({"note": "fp4"}, "neither"),
+        ({"quant_method": "fp8", "bits": 4}, "quant_method 'fp8', bits 4"),
+        ({"quant_method": "mxfp4", "bits": 8}, "quant_method 'mxfp4', bits 8"),
+    ],
+)  # fmt: skip
+def test_a_format_that_is_not_known_is_said_by_the_reader(
+    told: dict[str, object], got: str
+) -> None:
+    config = {"quantization_config": told}
+    with pytest.raises(ValueError, match=f"quantization_config must be of fp8, .*, got {got}"):
+        published_precision(config)
+    model = read_architecture(PLAIN | config, "a")
+    with pytest.raises(ValueError, match=r"a: quantization_config must be .*; or say a precision"):
+        own_precision(model)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float8_e4m3fn", "x"])
+def test_a_type_of_numbers_that_is_not_known_is_no_bf16(dtype: str) -> None:
+    with pytest.raises(ValueError, match=f"torch_dtype must be bfloat16, .*, got '{dtype}'"):
+        published_precision({"torch_dtype": dtype})
+    assert (
+        published_precision({"torch_dtype": dtype, "quantization": {"quant_algo": "FP8"}}) == "fp8"
+    )
+    assert published_precision({"dtype": "float32"}) == "bf16"
+
+
+def test_a_precision_that_is_said_takes_the_place_of_a_format(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(PLAIN | {"quantization_config": {"quant_method": "hqq"}}))
+    asked = {"rate_per_s": 1, "model": str(file), "mean_prompt_tokens": 100}
+    with pytest.raises(ValueError, match=r"precision: .*quantization_config must be of"):
+        read_choices(asked)
+    assert read_choices(asked | {"precision": "fp8"})[0].deployment.precision == "fp8"

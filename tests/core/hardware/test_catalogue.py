@@ -1,0 +1,163 @@
+"""Names as people write them, and the nearest ones for those that are unknown."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.core.hardware.catalogue import (
+    compared,
+    find_backend,
+    find_model,
+    find_precision,
+    find_system,
+    model_names,
+    nearest,
+    preset_model,
+    systems,
+)
+
+LLAMA = "meta-llama/Meta-Llama-3.1-70B"
+R1 = "deepseek-ai/DeepSeek-R1"
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "precision"),
+    [
+        ("deepseek-ai/DeepSeek-R1", R1, ""),
+        ("DeepSeek-R1-0528", R1, ""),
+        ("nvidia/DeepSeek-R1-0528-FP4-v2", R1, "fp4"),
+        ("dsr1", R1, ""),
+        ("Llama-3.1-70B-Instruct", LLAMA, ""),
+        ("llama 3.3 70b", LLAMA, ""),
+        ("nvidia/Llama-3.3-70B-Instruct-FP8", LLAMA, "fp8"),
+        ("Qwen/Qwen3-235B-A22B-Instruct-2507", "Qwen/Qwen3-235B-A22B", ""),
+        ("Qwen3-235B", "Qwen/Qwen3-235B-A22B", ""),
+        ("zhipuai/GLM-5", "zai-org/GLM-5", ""),
+        ("gpt-oss-120b", "openai/gpt-oss-120b", ""),
+        ("gemma-4-31B-it", "nvidia/Gemma-4-31B-IT-NVFP4", "bf16"),  # a copy is the preset
+        ("nvidia/Gemma-4-31B-IT-NVFP4", "nvidia/Gemma-4-31B-IT-NVFP4", "fp4"),
+        ("amd/gpt-oss-120b-w-mxfp4", None, ""),
+        ("mistralai/Mistral-7B-Instruct-v0.3", "Mistral-7B-v0.1", ""),
+        ("Mixtral-8x7B", "mistralai/Mixtral-8x7B-v0.1", ""),
+    ],
+)
+def test_names_lead_to_their_shape(name: str, preset: str | None, precision: str) -> None:
+    if preset is None:
+        with pytest.raises(ValueError, match="nearest: openai/gpt-oss-120b"):
+            find_model(name)
+        return
+    model, told = find_model(name)
+    assert (model.name, told) == (preset_model(preset).name, precision)
+
+
+def test_every_preset_is_found_by_its_name() -> None:
+    assert len(model_names()) >= 95
+    for name in model_names():
+        assert find_model(name)[0].layers == preset_model(name).layers, name
+        assert find_model(name.lower())[0].layers == preset_model(name).layers, name
+    with pytest.raises(ValueError, match="model must be a preset, got nothing like it"):
+        preset_model("nothing like it")
+
+
+def test_a_file_is_read_and_a_bad_one_named(tmp_path: Path) -> None:
+    shape = {
+        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "intermediate_size": 128, "vocab_size": 100,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(shape), encoding="utf-8")
+    for given_path in (tmp_path, tmp_path / "config.json"):
+        assert find_model(str(given_path))[0].hidden == 64
+    del shape["vocab_size"]
+    (tmp_path / "config.json").write_text(json.dumps(shape), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"config\.json must have 'vocab_size'"):
+        find_model(str(tmp_path))
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "config.json").write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match="must hold JSON"):
+            find_model(str(tmp_path))
+    with pytest.raises(ValueError, match="cannot be read: No such file"):
+        find_model(str(tmp_path / "none.json"))
+    with pytest.raises(ValueError, match="model must be named"):
+        find_model("  ")
+
+
+@pytest.mark.parametrize(
+    ("name", "system"),
+    [
+        ("H100", "h100_sxm"), ("h100-80gb", "h100_sxm"), ("NVIDIA H200 141GB", "h200_sxm"),
+        ("b200-nb", "b200_sxm"), ("GB200 NVL72", "gb200"), ("A100-SXM4-80GB", "a100_sxm"),
+        ("AMD Instinct MI300X", "mi300x"), ("L40S", "l40s"), ("h100_pcie", "h100_pcie"),
+        ("RTX PRO 6000", "rtx_pro_6000_server"),
+    ],
+)  # fmt: skip
+def test_systems_go_by_many_names(name: str, system: str) -> None:
+    assert find_system(name).name == system
+    assert system in systems()
+
+
+def test_unknown_names_are_answered_with_near_ones() -> None:
+    with pytest.raises(ValueError, match=r"system 'h10' is not known; nearest: .*h100"):
+        find_system("h10")
+
+
+@pytest.mark.parametrize(
+    "name", ["H100 80GB", "A100-80GB", "B200 180GB", "B200-192GB", "L40S 48GB"]
+)
+def test_a_memory_in_the_name_that_is_the_systems(name: str) -> None:
+    assert compared(find_system(name).name).startswith(compared(name.replace("-", " ").split()[0]))
+
+
+@pytest.mark.parametrize("name", ["A100 40GB", "H100 94GB", "H200-80GB"])
+def test_another_memory_in_the_name_is_another_system(name: str) -> None:
+    with pytest.raises(ValueError, match=f"system '{name}' is known with [0-9]+ GiB only"):
+        find_system(name)
+    with pytest.raises(ValueError, match=r"backend 'vlm' is not known; nearest: vllm"):
+        find_backend("vlm")
+    with pytest.raises(ValueError, match=r"precision 'fp3' is not known; known: bf16, fp8"):
+        find_precision("fp3")
+    with pytest.raises(ValueError, match=r"nearest: .*Llama-3.1-70B.*give the path of its config"):
+        find_model("meta-lama/Llama-3.2-70B")
+    assert nearest("zzz", ["b", "a"]) == "a, b"
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [("vLLM", "vllm"), ("dynamo-trt", "trtllm"), ("TRT-LLM", "trtllm"), ("SGLang", "sglang")],
+)
+def test_backends_go_by_many_names(name: str, backend: str) -> None:
+    assert find_backend(name) == backend
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("BF16", "bf16"),
+        ("fp8_block", "fp8"),
+        ("nvfp4", "fp4"),
+        ("int4_wo", "int4"),
+        ("mxfp4", "fp4"),
+    ],
+)
+def test_precisions_go_by_many_names(name: str, precision: str) -> None:
+    assert find_precision(name) == precision
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_found_or_refused(text: str) -> None:
+    assert compared(text) == compared(compared(text))
+    for finder in (find_system, find_backend, find_precision):
+        with contextlib.suppress(ValueError):
+            finder(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["~nobody-is-called-so/config.json", "./a\0.json", f"./{'a' * 900}"]
+)
+def test_a_path_that_leads_nowhere_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^model '[~.]"):
+        find_model(name)

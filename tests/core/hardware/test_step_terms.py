@@ -1,0 +1,131 @@
+"""Terms by hand, the ratio of attention, regimes of steps that are known, the slider."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
+from serving_mathematics.core.hardware.calibration import KERNELS
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import WORKED, room_sequences
+from serving_mathematics.core.hardware.step_terms import (
+    BATCHES,
+    CONTEXTS,
+    DATA_SHEET,
+    REGIMES,
+    _runs,
+    _small_on_one,
+    attention_over_weights,
+    example,
+    regimes,
+    roofline_parts,
+    slider_step,
+    terms_added,
+)
+from serving_mathematics.core.hardware.step_time import (
+    FITTED,
+    count_work,
+    decode_step_s,
+    step_parts,
+)
+
+
+def test_attention_over_weights_by_hand() -> None:
+    model = WORKED.architecture
+    assert attention_over_weights(model, 0) == 0
+    expected = 4 * 32 * 1000 * 4096 / (2 * model.parameters)
+    assert attention_over_weights(model, 1000) == pytest.approx(expected)
+    gpt = find_model("gpt-oss-120b")[0]  # half of its layers see 128 tokens
+    scores = 18 * (10_000 + 128) * 64 * 128
+    assert attention_over_weights(gpt, 10_000) == pytest.approx(scores / gpt.parameters)
+    sparse = find_model("DeepSeek-V3.2")[0]
+    assert attention_over_weights(sparse, 9000) == attention_over_weights(sparse, 2048)
+    with pytest.raises(ValueError, match="context_tokens must be"):
+        attention_over_weights(model, math.nan)
+
+
+def test_the_data_sheet_knows_bytes_and_operations_alone() -> None:
+    one = replace(WORKED, tensor=4, concurrency=8)
+    parts = step_parts(count_work([one]), DATA_SHEET, np.array([8.0]), np.array([500.0]))
+    assert float(parts.kernels[0]) == float(parts.host[0]) == 0
+    model = one.architecture
+    read = 2 * (model.parameters - model.vocabulary * model.hidden) + 8 * 500 * 131_072
+    assert float(roofline_parts(parts)[0]) == pytest.approx(read / 4 / 3.35e12, rel=1e-9)
+
+
+def test_terms_end_at_the_loop() -> None:
+    """The last line is what the closed loop predicts, and each adds its own part."""
+    rows = [
+        replace(WORKED, tensor=2, concurrency=64),
+        replace(WORKED, architecture=find_model("DeepSeek-R1")[0], system=find_system("b200"),
+                precision="fp8", tensor=8, draft_tokens=3, accepted_tokens=2.5),
+    ]  # fmt: skip
+    work = count_work(rows)
+    added = terms_added(work, FITTED)
+    loop = loop_latencies(work, FITTED)
+    assert added["prompts of others"] == pytest.approx(loop.per_token_s, rel=1e-12)
+    running, context = loop.running, work.prompt + work.answer / 2
+    parts = step_parts(work, FITTED, running, context)
+    steps = list(added.values())
+    assert steps[2] - steps[1] == pytest.approx(parts.kernels / work.accepted, rel=1e-9)
+    sent = (parts.messages + parts.host) / work.accepted
+    assert steps[3] - steps[2] == pytest.approx(sent, rel=1e-9)
+    alone = decode_step_s(work, DATA_SHEET, running, context) / work.accepted
+    assert np.all(steps[0] < alone)  # which counts messages too
+
+
+def test_regimes_of_steps_that_are_known() -> None:
+    small = replace(WORKED, concurrency=1.0)
+    long = replace(WORKED, concurrency=8.0, input_tokens=60_000.0, output_tokens=60_000.0)
+    busy = replace(WORKED, concurrency=64.0, input_tokens=4000.0, output_tokens=20.0)
+    tiny = replace(
+        small, architecture=find_model("Qwen3-30B-A3B")[0], tensor=4, system=find_system("b200")
+    )
+    slow = replace(find_system("h100"), link_bytes_per_s=1e9)
+    sent = replace(WORKED, system=slow, tensor=8, concurrency=64.0, output_tokens=5000.0)
+    found = [REGIMES[i] for i in regimes(count_work([small, long, busy, tiny, sent]), KERNELS)]
+    assert found == ["weights", "cache", "prompts of others", "kernels", "messages"]
+
+
+def test_slider_step() -> None:
+    data = slider_step()
+    values, absent = data["curves"][0]["values"], 0
+    for i, batch in enumerate(BATCHES):
+        for j, context in enumerate(CONTEXTS):
+            one = _small_on_one(float(batch), float(context))
+            step = decode_step_s(
+                count_work([one]), FITTED, np.array([float(batch)]), np.array([float(context)])
+            )
+            if batch > room_sequences(one):
+                assert values[i][j] is None
+                absent += 1
+            else:
+                assert values[i][j] == pytest.approx(1e3 * float(step[0]))
+                shares = [readout["values"][i][j] for readout in data["readouts"]]
+                assert sum(shares) == pytest.approx(100)  # one device sends nothing
+    assert 0 < absent < 20
+    found = example()
+    assert values[0][CONTEXTS.index(2000)] == pytest.approx(found.one_ms)
+
+
+def test_runs_are_those_of_one_engine() -> None:
+    table, added, sparse = _runs()
+    found = example()
+    assert found.engine_runs == len(table.runs) == sparse.size == 3564
+    ratio = table.per_token_s / added["roofline"]
+    assert found.times_roof == pytest.approx(np.median(ratio))
+    assert found.below_roof == int((ratio < 1).sum())
+    guessing = table.engines.accepted > 1
+    assert found.below_ignored == int((ratio * (1 / table.engines.accepted) < 1).sum())
+    assert int((guessing & (ratio < 1)).sum()) == 0
+    terms = [row.split("|") for row in found.term_rows.split("\n")]
+    for column, part in ((2, found.floors_dense), (3, found.floors_sparse)):
+        first, before, after, _, last = (float(term[column]) for term in terms)
+        assert part == pytest.approx((after - before) / (last - first), abs=0.03)
+    kernels = float(found.regime_rows.split("\n")[0].split("|")[3])
+    assert 1 - found.floors_lead_short == pytest.approx(kernels, abs=0.005)
+    counts = [int(row.split("|")[2].replace(",", "")) for row in found.regime_rows.split("\n")]
+    assert sum(counts) == 3564

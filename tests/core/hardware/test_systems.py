@@ -1,0 +1,34 @@
+"""Systems: the record's rows, and what is not given."""
+
+from __future__ import annotations
+
+import pytest
+from serving_mathematics.core.hardware.catalogue import systems
+from serving_mathematics.core.hardware.systems import System, read_system
+from serving_mathematics.support.measuring import read_record
+
+ROW = read_record("machine_systems")["systems"]["h200_sxm"]
+
+
+def test_data_sheets_are_in_si_units() -> None:
+    h200 = read_system("h200", ROW)
+    assert isinstance(h200, System)
+    assert (h200.bandwidth_bytes_per_s, h200.bf16_flops_per_s) == (4.8e12, 989e12)
+    assert h200.fp8_flops_per_s == 2 * h200.bf16_flops_per_s
+    assert h200.fp4_flops_per_s == h200.bf16_flops_per_s  # it has no such arithmetic
+
+
+def test_every_system_is_plausible_and_has_a_source() -> None:
+    assert {"a100_sxm", "h100_sxm", "b200_sxm", "b300_sxm", "gb200", "gb300"} <= systems().keys()
+    assert {"l40s", "rtx_pro_6000_server", "mi300x"} <= systems().keys()
+    for name, system in systems().items():
+        assert 1.5e10 < system.memory_bytes < 4e11, name
+        assert 30 < system.bf16_flops_per_s / system.bandwidth_bytes_per_s < 1000, name
+        assert system.fp8_flops_per_s >= system.bf16_flops_per_s, name
+        assert read_record("machine_systems")["systems"][name]["source"], name
+
+
+@pytest.mark.parametrize("key", ["memory_bytes", "bandwidth_bytes_per_s", "generation"])
+def test_a_missing_number_is_named(key: str) -> None:
+    with pytest.raises(ValueError, match=f"system x must have '{key}'"):
+        read_system("x", {name: value for name, value in ROW.items() if name != key})

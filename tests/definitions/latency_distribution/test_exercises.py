@@ -1,0 +1,116 @@
+"""Limits, oracles and errors of the exercises, beyond their checks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from serving_mathematics.definitions.latency_distribution.exercises import (
+    bucket_bounds,
+    hdr_printed_value,
+    objective_verdict,
+)
+from serving_mathematics.definitions.latency_distribution.latency_distribution import (
+    band_half_width,
+    quantile,
+    quantile_ranks,
+    quantile_standard_error,
+    wilks_sample_size,
+)
+
+from tests.definitions.latency_distribution.test_latency_distribution import C, Q
+
+BAD_Q = [0.0, 1.0, -0.1, math.nan]
+
+
+BAD_COUNTS = [0, -1, 1.5]
+
+
+@given(st.integers(1, 200), Q, C, st.data())
+def test_verdict_is_binomial(n: int, q: float, c: float, data: st.DataObject) -> None:
+    late = data.draw(st.integers(0, n))
+    b = stats.binom(n, 1 - q)
+    below, above = b.cdf(late), b.sf(late - 1)
+    if min(abs(below - (1 - c)), abs(above - (1 - c))) < 1e-9:
+        return
+    expected = "met" if below <= 1 - c else "missed" if above <= 1 - c else "undecided"
+    assert objective_verdict(late, n, q, c) == expected
+
+
+def test_bucket_bounds_at_the_edges() -> None:
+    counts = [[1, 0, 1], [1, 0, 1]]
+    assert bucket_bounds([0, 1, 2, 3], counts, 0.5) == (0.0, 1.0)
+    assert bucket_bounds([0, 1, 2, 3], counts, 0.51) == (2.0, 3.0)
+    assert bucket_bounds([0, 1, 2, math.inf], counts, 1.0) == (2.0, math.inf)
+
+
+@given(st.integers(0, 10**12), st.integers(1, 5))
+def test_hdr_is_precise_to_its_digits(value: int, digits: int) -> None:
+    printed = hdr_printed_value(value, digits)
+    assert value <= printed <= value * (1 + 10.0**-digits)
+    assert hdr_printed_value(printed, digits) == printed
+
+
+@pytest.mark.parametrize("bad", BAD_Q)
+def test_probabilities_are_refused(bad: float) -> None:
+    for call in (
+        lambda: quantile_ranks(10, bad),
+        lambda: wilks_sample_size(bad),
+        lambda: quantile_standard_error(bad, 10, 1.0),
+        lambda: objective_verdict(1, 10, bad),
+    ):
+        with pytest.raises(ValueError, match=r"probability must be in \(0, 1\)"):
+            call()
+    for call in (
+        lambda: quantile_ranks(10, 0.5, bad),
+        lambda: wilks_sample_size(0.5, bad),
+        lambda: band_half_width(10, bad),
+        lambda: objective_verdict(1, 10, 0.5, bad),
+    ):
+        with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\)"):
+            call()
+    if not 0 <= bad <= 1:
+        with pytest.raises(ValueError, match=r"probability must be in \[0, 1\]"):
+            quantile([1.0], bad)
+
+
+@pytest.mark.parametrize("bad", BAD_COUNTS)
+def test_counts_are_refused(bad: int) -> None:
+    for call in (
+        lambda: quantile_ranks(bad, 0.5),
+        lambda: band_half_width(bad),
+        lambda: quantile_standard_error(0.5, bad, 1.0),
+    ):
+        with pytest.raises(ValueError, match="count must be a positive integer"):
+            call()
+    with pytest.raises(ValueError, match="order must be a positive integer"):
+        wilks_sample_size(0.5, order=bad)
+    with pytest.raises(ValueError, match="total must be a positive integer"):
+        objective_verdict(0, bad, 0.5)
+
+
+def test_the_rest_is_refused() -> None:
+    for bad in (0, 10, 2.5):
+        with pytest.raises(ValueError, match="definition must be an integer from 1 to 9"):
+            quantile([1.0], 0.5, bad)  # type: ignore[arg-type]
+    for density in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="density must be positive and finite"):
+            quantile_standard_error(0.5, 10, density)
+    with pytest.raises(ValueError, match="late must be an integer from 0 to 5"):
+        objective_verdict(-1, 5, 0.5)
+    for edges in ([0.0], [1.0, 0.0], [-1.0, 1.0], [0.0, math.nan]):
+        with pytest.raises(ValueError, match="edges must be rising"):
+            bucket_bounds(edges, [[1]], 0.5)
+    for counts in ([[-1]], [[0.5]], [[0]], [[math.nan]], [[math.inf]]):
+        with pytest.raises(ValueError, match="counts must be non-negative integers"):
+            bucket_bounds([0, 1], counts, 0.5)
+    for q in (0.0, 1.1, math.nan):
+        with pytest.raises(ValueError, match=r"probability must be in \(0, 1\]"):
+            bucket_bounds([0, 1], [[1]], q)
+    with pytest.raises(ValueError, match="value must be a non-negative integer"):
+        hdr_printed_value(1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="digits must be an integer from 1 to 5"):
+        hdr_printed_value(1, 0)

@@ -1,0 +1,148 @@
+"""The log histogram gives the answers of Datadog's ddsketch, merged or not."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.definitions.latency_distribution.latency_sketch import (
+    LatencySketch,
+    bucket_count,
+    bucket_ratio,
+    merge,
+    native_bucket,
+    native_relative_error,
+    sketch,
+    sketch_quantile,
+)
+
+ddsketch: Any = importlib.import_module("ddsketch")  # it has no type hints
+
+LATENCIES = st.lists(st.floats(1e-6, 1e5), min_size=1, max_size=60)
+LEVELS = np.linspace(0, 1, 41)
+
+
+def reference(latencies: Any, error: float) -> Any:
+    found = ddsketch.DDSketch(error)
+    for x in np.asarray(latencies).tolist():
+        found.add(x)
+    return found
+
+
+@pytest.mark.parametrize("error", [0.005, 0.01, 0.1, 0.5])
+def test_answers_are_those_of_ddsketch(error: float) -> None:
+    x = np.exp(np.random.default_rng(8).normal(-3, 2, 4000))
+    ours, theirs = sketch(x, error), reference(x, error)
+    got = [sketch_quantile(ours, q) for q in LEVELS]
+    assert got == pytest.approx([theirs.get_quantile_value(q) for q in LEVELS], rel=1e-9)
+    assert ours.counts.sum() == theirs.count == 4000
+
+
+def test_merged_answers_are_those_of_merged_ddsketches() -> None:
+    rng = np.random.default_rng(9)
+    parts = [rng.exponential(mean, 700) for mean in (0.01, 0.02, 3.0)]
+    ours, theirs = sketch(parts[0]), reference(parts[0], 0.01)
+    for part in parts[1:]:
+        ours = merge(ours, sketch(part))
+        theirs.merge(reference(part, 0.01))
+    got = [sketch_quantile(ours, q) for q in LEVELS]
+    assert got == pytest.approx([theirs.get_quantile_value(q) for q in LEVELS], rel=1e-9)
+
+
+@given(LATENCIES, st.sampled_from([0.01, 0.1]), st.floats(0, 1))
+def test_error_is_relative(x: list[float], error: float, q: float) -> None:
+    exact = sorted(x)[math.floor(q * (len(x) - 1))]
+    assert sketch_quantile(sketch(x, error), q) == pytest.approx(exact, rel=error * (1 + 1e-6))
+
+
+@given(LATENCIES, LATENCIES)
+def test_merging_is_sketching_all(one: list[float], other: list[float]) -> None:
+    whole = sketch(one + other)
+    for merged in (merge(sketch(one), sketch(other)), merge(sketch(other), sketch(one))):
+        assert merged.keys.tolist() == whole.keys.tolist()
+        assert merged.counts.tolist() == whole.counts.tolist()
+        assert merged.relative_error == whole.relative_error
+    assert whole.keys.size <= bucket_count(min(one + other), max(one + other))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 2.0, 150.0])
+def test_counting_and_sorting_find_the_same_buckets(spread: float) -> None:
+    x = 10 ** np.random.default_rng(7).uniform(-spread / 2, spread / 2, 150)
+    found = sketch(x)
+    keys = np.ceil(np.log(x) / np.log(bucket_ratio(0.01))).astype(int).tolist()
+    assert dict(zip(found.keys.tolist(), found.counts.tolist(), strict=True)) == Counter(keys)
+    assert found.keys.tolist() == sorted(set(keys))
+
+
+def test_a_sketch_by_hand() -> None:
+    found = LatencySketch(0.5, np.array([0, 2]), np.array([3, 1]))
+    assert [sketch_quantile(found, q) for q in (0.0, 0.99, 1.0)] == [0.5, 0.5, 4.5]
+
+
+def test_bucket_count_is_reached() -> None:
+    assert bucket_count(1.0, 1.0) == 1
+    dense = np.geomspace(1.0, 80.0, 10_000)
+    assert sketch(dense, 0.5).keys.size == bucket_count(1.0, 80.0, 0.5)
+    assert bucket_ratio(0.2) == pytest.approx(1.5)
+
+
+def test_the_rest_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"other must be a sketch with error 0\.01"):
+        merge(sketch([1.0]), sketch([1.0], 0.02))
+    for q in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=r"probability must be in \[0, 1\]"):
+            sketch_quantile(sketch([1.0]), q)
+    for shortest in (0.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="shortest must be positive and finite"):
+            bucket_count(shortest, 1.0)
+    for longest in (0.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match="longest must be finite and"):
+            bucket_count(1.0, longest)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        *(((bad, [0, 3], [3, 1]), "relative_error") for bad in (0.0, 1.0, math.nan)),
+        *(
+            ((0.5, bad, [3, 1]), "keys")
+            for bad in ([], [3, 0], [3, 3], [0.0, 1.0], [0.0, math.nan], [[0, 3]])
+        ),
+        *(
+            ((0.5, [0, 3], bad), "counts")
+            for bad in ([], [3], [3, 0], [3, -1], [3.0, 1.0], [math.nan, 1.0])
+        ),
+    ],
+)
+def test_what_is_no_sketch_is_refused(
+    arguments: tuple[float, list[float], list[float]], name: str
+) -> None:
+    error, keys, counts = arguments
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        LatencySketch(error, np.array(keys), np.array(counts))
+
+
+@given(LATENCIES, st.integers(-4, 8))
+def test_native_bucket_holds_its_value(latencies: list[float], schema: int) -> None:
+    ratio = 2.0**2.0**-schema
+    for value, place in zip(latencies, native_bucket(latencies, schema).tolist(), strict=True):
+        assert ratio ** (place - 1) * (1 - 1e-9) < value <= ratio**place * (1 + 1e-9)
+
+
+@given(st.integers(-30, 30), st.integers(0, 8))
+def test_a_power_of_two_is_the_upper_bound_of_its_bucket(power: int, schema: int) -> None:
+    assert native_bucket([2.0**power], schema).tolist() == [power * 2**schema]
+    just_above = 2.0**power * (1 + 1e-12)
+    assert native_bucket([just_above], schema).tolist() == [power * 2**schema + 1]
+
+
+def test_native_error_is_that_of_a_sketch_with_its_ratio() -> None:
+    for schema in range(-4, 9):
+        error = native_relative_error(schema)
+        assert bucket_ratio(error) == pytest.approx(2**2.0**-schema, rel=1e-12)

@@ -1,0 +1,235 @@
+"""Composition of services and the exercises: identities, scipy, brute force, properties, errors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from serving_mathematics.definitions.service.service import (
+    Service,
+    answer_quantile,
+    answered_within,
+    either,
+    in_parallel,
+    in_sequence,
+    on_grid,
+    retried,
+)
+
+FloatArray = npt.NDArray[np.float64]
+CELLS = 6
+BAD_NUMBERS = [math.nan, math.inf, -1.0]
+
+
+@st.composite
+def services(draw: st.DrawFn) -> Service:
+    """A service on six cells, some of whose probability may lie beyond the grid."""
+    weights = draw(st.lists(st.integers(0, 9), min_size=2 * CELLS + 1, max_size=2 * CELLS + 1))
+    masses = np.array(weights) / max(1, sum(weights))
+    cost = draw(st.floats(0.0, 10.0))
+    return Service(masses[:CELLS], masses[CELLS : 2 * CELLS], 0.5, cost)
+
+
+def outcomes(service: Service) -> list[tuple[int, bool, float]]:
+    """Every (cell, answered, probability) of a service within the grid."""
+    return [
+        (k, ok, float(masses[k]))
+        for ok, masses in ((True, service.ok), (False, service.failed))
+        for k in range(CELLS)
+        if masses[k] > 0
+    ]
+
+
+def tally(results: list[tuple[int, bool, float]]) -> tuple[FloatArray, FloatArray]:
+    """Outcomes collected into the two arrays of a service, what is late left out."""
+    ok, failed = np.zeros(CELLS), np.zeros(CELLS)
+    for cell, answered, probability in results:
+        if cell < CELLS:
+            (ok if answered else failed)[cell] += probability
+    return ok, failed
+
+
+def assert_same(service: Service, results: list[tuple[int, bool, float]]) -> None:
+    ok, failed = tally(results)
+    np.testing.assert_allclose(service.ok, ok, atol=1e-14)
+    np.testing.assert_allclose(service.failed, failed, atol=1e-14)
+
+
+@given(services(), services())
+def test_composition_by_enumeration(first: Service, second: Service) -> None:
+    sequence = [
+        entry
+        for a, a_ok, p in outcomes(first)
+        for entry in (
+            [(a + b, b_ok, p * q) for b, b_ok, q in outcomes(second)] if a_ok else [(a, False, p)]
+        )
+    ]
+    both = in_sequence(first, second)
+    assert_same(both, sequence)
+    assert both.cost == pytest.approx(first.cost + first.ok.sum() * second.cost)
+    parallel = [
+        (max(a, b), a_ok and b_ok, p * q)
+        for a, a_ok, p in outcomes(first)
+        for b, b_ok, q in outcomes(second)
+    ]
+    assert_same(in_parallel(first, second), parallel)
+    assert in_parallel(first, second).cost == pytest.approx(first.cost + second.cost)
+    assert_same(
+        either(0.3, first, second),
+        [(k, ok, 0.7 * p) for k, ok, p in outcomes(first)]
+        + [(k, ok, 0.3 * p) for k, ok, p in outcomes(second)],
+    )
+    assert either(0.3, first, second).cost == pytest.approx(0.7 * first.cost + 0.3 * second.cost)
+
+
+@given(services(), st.integers(1, 4))
+def test_retries_by_recursion(attempt: Service, attempts: int) -> None:
+    """Trying n times is one attempt, and after its failure n − 1 more."""
+
+    def tries(left: int) -> list[tuple[int, bool, float]]:
+        if left == 1:
+            return outcomes(attempt)
+        later = tries(left - 1)
+        return [
+            entry
+            for a, ok, p in outcomes(attempt)
+            for entry in ([(a, True, p)] if ok else [(a + b, o, p * q) for b, o, q in later])
+        ]
+
+    assert_same(retried(attempt, attempts), tries(attempts))
+    assert retried(attempt, 1).cost == attempt.cost
+
+
+@given(services(), services(), services())
+def test_order_does_not_matter_where_it_should_not(a: Service, b: Service, c: Service) -> None:
+    left, right = in_sequence(in_sequence(a, b), c), in_sequence(a, in_sequence(b, c))
+    np.testing.assert_allclose(left.ok, right.ok, atol=1e-14)
+    np.testing.assert_allclose(left.failed, right.failed, atol=1e-14)
+    one, other = in_parallel(a, b), in_parallel(b, a)
+    np.testing.assert_allclose(one.ok, other.ok, atol=1e-14)
+    np.testing.assert_allclose(one.failed, other.failed, atol=1e-14)
+    np.testing.assert_allclose(in_sequence(a, b).ok, in_sequence(b, a).ok, atol=1e-14)
+
+
+@given(services(), st.floats(0.01, 0.99))
+def test_quantile_inverts_share(service: Service, probability: float) -> None:
+    answered = float(np.cumsum(service.ok)[-1])
+    if probability > answered:
+        with pytest.raises(ValueError, match="the share answered"):
+            answer_quantile(service, probability)
+        return
+    time = answer_quantile(service, probability)
+    assert 0 <= time <= (CELLS - 0.5) * 0.5
+    assert answered_within(service, time) == pytest.approx(probability, abs=1e-12)
+    if time > 1e-9:
+        assert answered_within(service, time * (1 - 1e-9)) <= probability + 1e-12
+
+
+def test_grid_against_scipy() -> None:
+    law = stats.gamma(2.5, scale=0.03)
+    masses = on_grid(law.cdf, 0.0005, 1200)
+    service = Service(masses, np.zeros(1200), 0.0005, 0.0)
+    for q in (0.01, 0.5, 0.99):
+        assert answer_quantile(service, q) == pytest.approx(law.ppf(q), rel=3e-4)
+    for t in (0.02, 0.1, 0.3):
+        assert answered_within(service, t) == pytest.approx(law.cdf(t), abs=2e-5)
+    doubled = in_sequence(service, service)
+    twice = stats.gamma(5.0, scale=0.03)
+    assert answer_quantile(doubled, 0.99) == pytest.approx(twice.ppf(0.99), rel=1e-4)
+    slower = in_parallel(service, service)
+    assert answer_quantile(slower, 0.99) == pytest.approx(law.ppf(math.sqrt(0.99)), rel=1e-4)
+
+
+def test_what_is_late_is_lost_and_nothing_else_changes() -> None:
+    law = stats.expon(scale=0.05).cdf
+    long, short = (
+        Service(0.9 * on_grid(law, 0.001, n), 0.1 * on_grid(law, 0.001, n), 0.001, 1.0)
+        for n in (2000, 100)
+    )
+    for compose in (in_sequence, in_parallel):
+        whole, cut = compose(long, long), compose(short, short)
+        np.testing.assert_allclose(whole.ok[:100], cut.ok, atol=1e-15)
+        np.testing.assert_allclose(whole.failed[:100], cut.failed, atol=1e-15)
+
+
+def test_first_cell_is_half_as_wide() -> None:
+    service = Service(np.array([0.4, 0.6]), np.zeros(2), 2.0, 0.0)
+    assert answered_within(service, 0.5) == pytest.approx(0.2)
+    assert answer_quantile(service, 0.2) == pytest.approx(0.5)
+    assert answer_quantile(service, 0.7) == pytest.approx(2.0)
+    assert answered_within(service, 3.0) == pytest.approx(1.0)
+
+
+def test_bad_services_are_refused() -> None:
+    half, none = np.array([0.5, 0.0]), np.zeros(2)
+    with pytest.raises(ValueError, match=r"ok must be of shape \(n,\)"):
+        Service(half[:, None], none, 1.0, 0.0)
+    with pytest.raises(ValueError, match=r"ok must be of shape \(n,\)"):
+        Service(half[:1], none[:1], 1.0, 0.0)
+    with pytest.raises(ValueError, match=r"failed must be of shape \(2,\)"):
+        Service(half, np.zeros(3), 1.0, 0.0)
+    for bad in (-0.1, 1.5, math.nan):
+        with pytest.raises(ValueError, match=r"failed must be in \[0, 1\]"):
+            Service(half, np.array([bad, 0.0]), 1.0, 0.0)
+    with pytest.raises(ValueError, match="ok and failed must be at most 1 together"):
+        Service(half, np.array([0.5, 0.01]), 1.0, 0.0)
+    for bad in BAD_NUMBERS:
+        with pytest.raises(ValueError, match="step_s must be positive and finite"):
+            Service(half, none, bad, 0.0)
+        with pytest.raises(ValueError, match="cost must be non-negative and finite"):
+            Service(half, none, 1.0, bad)
+    with pytest.raises(ValueError, match="step_s must be positive"):
+        Service(half, none, 0.0, 0.0)
+
+
+def test_bad_grids_are_refused() -> None:
+    law = stats.expon().cdf
+    for bad in [*BAD_NUMBERS, 0.0]:
+        with pytest.raises(ValueError, match="step_s must be positive and finite"):
+            on_grid(law, bad, 10)
+    for cells in (1, 2.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match="cells must be an integer of 2 or more"):
+            on_grid(law, 1.0, cells)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="cdf must be rising"):
+        on_grid(lambda t: np.exp(-t), 1.0, 10)
+    with pytest.raises(ValueError, match="cdf must be rising"):
+        on_grid(lambda t: t, 1.0, 10)
+    with pytest.raises(ValueError, match="cdf must be rising"):
+        on_grid(lambda t: t * math.nan, 1.0, 10)
+    with pytest.raises(ValueError, match=r"cdf must be of shape \(10,\)"):
+        on_grid(lambda t: t[:5], 1.0, 10)
+
+
+def test_bad_compositions_are_refused() -> None:
+    two = Service(np.array([0.5, 0.5]), np.zeros(2), 1.0, 0.0)
+    three = Service(np.array([0.5, 0.5, 0.0]), np.zeros(3), 1.0, 0.0)
+    for compose in (in_sequence, in_parallel, lambda a, b: either(0.5, a, b)):
+        with pytest.raises(ValueError, match=r"grid \(step_s, cells\) must be the same for both"):
+            compose(two, three)
+    for bad in [*BAD_NUMBERS, 1.01]:
+        with pytest.raises(ValueError, match=r"share must be in \[0, 1\]"):
+            either(bad, two, two)
+        with pytest.raises(ValueError, match=r"probability must be in \(0, 1\)"):
+            answer_quantile(two, bad)
+    for attempts in (0, 1.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match="attempts must be a positive integer"):
+            retried(two, attempts)  # type: ignore[arg-type]
+    for bad in [*BAD_NUMBERS, 1.6]:
+        with pytest.raises(ValueError, match=r"threshold_s must be in \[0, 1\.5\]"):
+            answered_within(two, bad)
+
+
+# Exercises
+
+
+def test_lists_are_masses_too_and_empty_ones_are_refused() -> None:
+    service = Service([0.0, 0.9], [0.1, 0.0], 0.01, 2.0)  # type: ignore[arg-type]
+    assert answered_within(service, 0.015) == pytest.approx(0.9)
+    for bad in ([], [0.5], [[0.5, 0.5]]):
+        with pytest.raises(ValueError, match=r"ok must be of shape \(n,\)"):
+            Service(bad, [0.1, 0.0], 0.01, 2.0)  # type: ignore[arg-type]

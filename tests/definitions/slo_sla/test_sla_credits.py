@@ -1,0 +1,81 @@
+"""Credits of single months and their expectation: edges, monotony and errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.definitions.slo_sla.sla_credits import (
+    BEDROCK,
+    COMPUTE,
+    RETAIL,
+    Agreement,
+    credit_due,
+    expected_credit,
+)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "attainment", "credit"),
+    [
+        (BEDROCK, 0.999, 0.0),
+        (BEDROCK, 0.9989, 0.10),
+        (BEDROCK, 0.99, 0.10),
+        (BEDROCK, 0.9899, 0.25),
+        (BEDROCK, 0.9499, 1.00),
+        (RETAIL, 0.9499, 0.50),
+        (RETAIL, 0.95, 0.25),
+        (COMPUTE, 0.9998, 0.10),
+        (COMPUTE, 0.9899, 0.30),
+        (COMPUTE, 0.0, 1.00),
+    ],
+)
+def test_published_tiers(agreement: Agreement, attainment: float, credit: float) -> None:
+    assert credit_due(attainment, agreement.floors, agreement.credits) == credit
+
+
+def test_a_promise_of_everything() -> None:
+    assert credit_due([1.0, 0.999], [1.0], [0.5]).tolist() == [0.0, 0.5]
+
+
+def test_credit_keeps_the_shape() -> None:
+    months = np.array([[1.0, 0.5], [0.2, 0.95]])
+    assert credit_due(months, [0.9], [0.3]).tolist() == [[0.0, 0.3], [0.3, 0.0]]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_expectation_is_the_mean_of_the_months(months: list[float]) -> None:
+    below = [float(np.mean(np.array(months) < s)) for s in BEDROCK.floors]
+    paid = credit_due(months, BEDROCK.floors, BEDROCK.credits)
+    assert expected_credit(below, BEDROCK.credits) == pytest.approx(paid.mean())
+
+
+def test_expected_credit_of_certain_tiers() -> None:
+    assert expected_credit([1, 1, 0], [0.1, 0.25, 1]) == pytest.approx(0.25)
+    assert expected_credit([1, 1, 1], [0.1, 0.25, 1]) == pytest.approx(1)
+    assert expected_credit([0, 0, 0], [0.1, 0.25, 1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("below", "credit", "match"),
+    [
+        ([0.1], [0.1, 0.2], "credits must be of shape"),
+    ],
+)
+def test_expected_credit_refuses(below: list[float], credit: list[float], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        expected_credit(below, credit)
+
+
+@pytest.mark.parametrize(
+    ("attainment", "floors", "credit", "match"),
+    [
+        ([0.5], [0.9], [0.1, 0.2], "credits must be of shape"),
+    ],
+)
+def test_credit_due_refuses(
+    attainment: list[float], floors: list[float], credit: list[float], match: str
+) -> None:
+    with pytest.raises(ValueError, match=match):
+        credit_due(attainment, floors, credit)

@@ -1,0 +1,74 @@
+"""The roofline of a loop: below every model of it, in proportion to the device, and the record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.step_time import FITTED, count_work
+from serving_mathematics.intuition.latency_throughput_cost.steps_beyond_roofs import (
+    ROOFS,
+    _runs,
+    example,
+    roofline_per_token_s,
+)
+
+
+@given(
+    st.sampled_from(["Llama-3.1-70B", "DeepSeek-R1", "gpt-oss-120b", "Kimi-K3"]),
+    st.sampled_from(["h200", "b200"]),
+    st.sampled_from([1, 16, 300]),
+)
+def test_the_model_is_never_below_its_roofs(name: str, system: str, load: float) -> None:
+    one = replace(
+        WORKED,
+        architecture=find_model(name)[0],
+        system=find_system(system),
+        precision="fp8",
+        tensor=8,
+        concurrency=load,
+    )
+    work = count_work([one])
+    assert roofline_per_token_s(work)[0] < loop_latencies(work, FITTED).per_token_s[0]
+    assert roofline_per_token_s(work)[0] <= loop_latencies(work, ROOFS).per_token_s[0]
+
+
+def test_twice_the_device_takes_half_the_time() -> None:
+    fast = replace(
+        WORKED.system,
+        bandwidth_bytes_per_s=2 * WORKED.system.bandwidth_bytes_per_s,
+        bf16_flops_per_s=2 * WORKED.system.bf16_flops_per_s,
+    )
+    both = count_work([WORKED, replace(WORKED, system=fast)])
+    slow_s, fast_s = roofline_per_token_s(both)
+    assert slow_s == pytest.approx(2 * fast_s)
+
+
+def test_devices_share_roofs_without_messages() -> None:
+    both = count_work([WORKED, replace(WORKED, tensor=8)])
+    one_s, eight_s = roofline_per_token_s(both)
+    assert one_s == pytest.approx(8 * eight_s)
+
+
+def test_numbers_of_the_page() -> None:
+    roofs, model, devices, load, sparse = _runs()
+    told = example()
+    assert told.today_runs == len(roofs) == len(load) > 3000
+    assert told.today_one < told.today_median < told.today_eight
+    assert told.few_sparse > told.many_sparse
+    assert told.device_rows.count("\n") == 3
+    assert np.median(model) == pytest.approx(1, abs=0.1)
+    assert set(np.unique(devices)) >= {1, 2, 4, 8}
+    assert 0 < sparse.mean() < 1
+
+
+def test_no_deployment_is_refused() -> None:
+    work = count_work([WORKED]).rows(np.array([False]))
+    with pytest.raises(ValueError, match="work must be one deployment or more"):
+        roofline_per_token_s(work)

@@ -1,0 +1,107 @@
+"""Lifetime compute, the scaling law and the exercises: scipy's minimum, limits, scaling, errors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import optimize
+from serving_mathematics.intuition.training_vs_serving.training_vs_serving import (
+    PRINTED,
+    REFITTED,
+    UNROUNDED,
+    ScalingLaw,
+    Training,
+    compute_optimal_tokens,
+    forward_flops,
+    lifetime_flops,
+    lifetime_optimum,
+    lifetime_saving,
+    loss,
+    tokens_for_loss,
+)
+
+LAWS = st.sampled_from([PRINTED, UNROUNDED, REFITTED])
+SIZES = st.floats(1e8, 1e12)
+DEMANDS = st.floats(1e10, 1e15)
+
+
+@given(LAWS, SIZES, DEMANDS)
+def test_optimum_is_scipys_minimum(law: ScalingLaw, size: float, demand: float) -> None:
+    target = loss(law, size, compute_optimal_tokens(law, size))
+    best = lifetime_optimum(law, target, demand)
+    lowest = (law.a / (target - law.irreducible)) ** (1 / law.alpha)
+    found = optimize.minimize_scalar(
+        lambda x: math.log(
+            lifetime_flops(math.exp(x), tokens_for_loss(law, math.exp(x), target), demand)
+        ),
+        bounds=(math.log(lowest * 1.0001), math.log(size * 1.5)),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    assert math.log(best.flops) <= found.fun + 1e-9
+    assert best.parameters == pytest.approx(math.exp(found.x), rel=1e-3)
+    assert best.parameters <= size * (1 + 1e-9)
+
+
+@given(LAWS, SIZES)
+def test_without_demand_the_optimum_is_compute_optimal(law: ScalingLaw, size: float) -> None:
+    tokens = compute_optimal_tokens(law, size)
+    best = lifetime_optimum(law, loss(law, size, tokens))
+    assert best.parameters == pytest.approx(size, rel=1e-9)
+    assert best.tokens == pytest.approx(tokens, rel=1e-9)
+    assert best.flops == pytest.approx(6 * size * tokens, rel=1e-9)
+    assert lifetime_saving(law, size, 0.0) == pytest.approx(0.0, abs=1e-9)
+
+
+@given(LAWS, SIZES, DEMANDS)
+def test_more_demand_means_a_smaller_model_and_a_larger_saving(
+    law: ScalingLaw, size: float, demand: float
+) -> None:
+    target = loss(law, size, compute_optimal_tokens(law, size))
+    one, two = lifetime_optimum(law, target, demand), lifetime_optimum(law, target, 2 * demand)
+    assert two.parameters < one.parameters
+    assert two.tokens > one.tokens
+    assert 0 < lifetime_saving(law, size, demand) < lifetime_saving(law, size, 2 * demand) < 1
+
+
+@given(LAWS, SIZES, st.floats(1e9, 1e15))
+def test_tokens_for_loss_inverts_the_loss(law: ScalingLaw, size: float, tokens: float) -> None:
+    assert tokens_for_loss(law, size, loss(law, size, tokens)) == pytest.approx(tokens, rel=1e-6)
+
+
+def test_a_training_record_keeps_its_parts() -> None:
+    best = lifetime_optimum(UNROUNDED, 2.0, 1e12)
+    assert best == Training(
+        best.parameters, best.tokens, lifetime_flops(best.parameters, best.tokens, 1e12)
+    )
+
+
+def test_serving_equals_training_at_three_tokens_per_token() -> None:
+    assert lifetime_flops(7.0, 11.0, 33.0) == 2 * lifetime_flops(7.0, 11.0)
+
+
+def test_forward_flops_by_hand() -> None:
+    assert forward_flops(50.0) == 100.0
+    assert forward_flops(50.0, 3, 7.0, 11.0) == 100 + 4 * 3 * 7 * 11
+    one = forward_flops(70e9, 80, 131_072, 8192) / forward_flops(70e9)
+    assert one == pytest.approx(3.454, abs=5e-4)  # 245% more, not 123%
+
+
+def test_a_demand_beyond_floating_point_still_has_an_optimum() -> None:
+    """The bisection meets a share of exactly one, which leaves no loss to the data."""
+    law = ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5)
+    best = lifetime_optimum(law, 3.0, 1e100)
+    assert best.parameters == pytest.approx(4.0)  # u alone makes up the excess loss
+    assert best.flops == pytest.approx(2 * best.parameters * 1e100)
+
+
+@pytest.mark.parametrize("field", ["irreducible", "a", "b", "alpha", "beta"])
+def test_laws_that_do_not_fall_are_refused(field: str) -> None:
+    for bad in (-1.0, math.nan, math.inf) + (0.0,) * (field != "irreducible"):
+        with pytest.raises(ValueError, match=rf"^{field} must be .* and finite, got {bad}"):
+            replace(PRINTED, **{field: bad})
+    assert replace(PRINTED, irreducible=0.0).irreducible == 0.0

@@ -1,0 +1,90 @@
+"""Limits, oracles and errors of the exercises, beyond their checks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.core.hardware.architectures import FeedForward
+from serving_mathematics.machine.mixture_of_experts.exercises import (
+    busiest_with_copies,
+    devices_to_gather,
+    tokens_for_share,
+)
+from serving_mathematics.machine.mixture_of_experts.exercises import example as answers
+from serving_mathematics.machine.mixture_of_experts.expert_routing import experts_a_token
+from serving_mathematics.machine.mixture_of_experts.mixture_of_experts import (
+    compute_bound_tokens,
+)
+
+
+@given(st.floats(0.02, 0.98), st.integers(2, 300), st.data())
+def test_enough_tokens_and_no_more(share: float, experts: int, data: st.DataObject) -> None:
+    chosen = data.draw(st.integers(1, experts - 1))
+    found = tokens_for_share(share, experts, chosen)
+    part = FeedForward(0, 1, experts, chosen)
+    assert experts_a_token(part, found) <= share * chosen
+    assert found == 1 or experts_a_token(part, found - 1) > share * chosen
+
+
+@given(st.floats(0.5, 500), st.integers(1, 400), st.integers(1, 8), st.integers(1, 300))
+def test_devices_bring_enough(wanted: float, experts: int, chosen: int, each: int) -> None:
+    devices = devices_to_gather(wanted, experts, chosen, each)
+    assert devices * each * chosen / experts >= wanted * (1 - 1e-12)
+    assert (devices - 1) * each * chosen / experts < wanted
+
+
+@given(st.lists(st.integers(0, 9), min_size=4, max_size=4), st.sampled_from([0, 2, 4]))
+def test_copies_against_every_placement(loads: list[int], copies: int) -> None:
+    """Greedy placing is within a third of the best of all placements of the same copies."""
+    if sum(loads) == 0:
+        return
+    found = busiest_with_copies(loads, 2, copies)
+    instances = [1] * 4
+    for _ in range(copies):
+        instances[max(range(4), key=lambda i: (loads[i] / instances[i], -i))] += 1
+    parts = [loads[i] / instances[i] for i in range(4) for _ in range(instances[i])]
+    half, mean = len(parts) // 2, sum(loads) / 2
+    best = min(
+        max(sum(parts[i] for i in range(len(parts)) if picks >> i & 1), 0)
+        if bin(picks).count("1") != half
+        else max(
+            sum(parts[i] for i in range(len(parts)) if picks >> i & 1),
+            sum(parts[i] for i in range(len(parts)) if not picks >> i & 1),
+        )
+        for picks in range(2 ** len(parts))
+        if bin(picks).count("1") == half
+    )
+    assert best / mean - 1e-12 <= found <= 4 / 3 * best / mean + 1e-12
+
+
+def test_answers_of_the_page() -> None:
+    told = answers()
+    assert told.without_copies > told.placed_only > told.with_copies >= 1
+    assert told.gathered == math.ceil(told.tokens_an_expert * 256 / (8 * 128))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+def test_bad_numbers_are_named(bad: float) -> None:
+    part = FeedForward(0, 1, 8, 2)
+    with pytest.raises(ValueError, match="bytes_a_value must be positive and finite"):
+        compute_bound_tokens(part, bad, 1e12, 1e15)
+    with pytest.raises(ValueError, match="part must be a layer with experts"):
+        compute_bound_tokens(FeedForward(3), 2, 1e12, 1e15)
+    with pytest.raises(ValueError, match=r"share must be in \(0, 1\)"):
+        tokens_for_share(bad, 8, 2)
+    with pytest.raises(ValueError, match="tokens_an_expert must be positive and finite"):
+        devices_to_gather(bad, 8, 2, 4)
+    with pytest.raises(ValueError, match="loads must be"):
+        busiest_with_copies([1.0, bad], 2, 0)
+
+
+def test_what_cannot_be_is_named() -> None:
+    with pytest.raises(ValueError, match="loads must be tokens, some of them"):
+        busiest_with_copies([0, 0], 2, 0)
+    with pytest.raises(ValueError, match="copies must be so that 2 devices divide 5"):
+        busiest_with_copies([1, 2, 3, 4], 2, 1)
+    with pytest.raises(ValueError, match="chosen must be below the 8 experts, got 8"):
+        tokens_for_share(0.5, 8, 8)

@@ -1,0 +1,107 @@
+"""Scores of fronts: on runs made behind a known front, and in the record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
+from serving_mathematics.core.hardware.catalogue import find_model
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.fronts import FRONTS, Front, front_constants, steps_alone
+from serving_mathematics.core.hardware.harness_runs import HarnessRun
+from serving_mathematics.core.hardware.step_time import count_work
+from serving_mathematics.machine.predictions import front_scores
+from serving_mathematics.machine.predictions.front_scores import (
+    HARNESSES,
+    example,
+    latencies_of,
+    main,
+    mean_front,
+    measure_fronts,
+    score_harness,
+)
+from serving_mathematics.support.measuring import read_record
+
+RECORD = read_record("front_scores")
+
+
+def made(front: Front, harness: str = "ml-energy") -> list[HarnessRun]:
+    """Six loads of two models, as the step model has them behind a front."""
+    runs = []
+    for name in ("Llama-3.1-8B", "Qwen3-8B"):
+        for load in (1.0, 8.0, 32.0, 64.0, 128.0, 256.0):
+            one = replace(WORKED, architecture=find_model(name)[0], concurrency=load)
+            work, constants = count_work([one]), front_constants(front)
+            found = (loop_latencies if harness == "inference-perf" else steps_alone)(
+                work, constants
+            )
+            first = float(found.first_token_s[0])
+            runs.append(HarnessRun(harness, name, one, float(found.per_token_s[0]), first))
+    return runs
+
+
+def test_runs_behind_a_front_are_predicted_behind_it() -> None:
+    told = score_harness(made(FRONTS["ml-energy"]))
+    assert told["named fronts"]["ml-energy"]["median"] < 1e-3
+    assert told["named fronts"]["benchmark"]["signed"] < -0.1
+    assert told["fitted"]["scale"] == pytest.approx(FRONTS["ml-energy"].scale, abs=0.02)
+    assert told["own front, model left out"]["median"] < 0.01
+    assert set(told["own front, model left out"]["by model"]) == {"Llama-3.1-8B", "Qwen3-8B"}
+    three = told["own front and 3 of the deployment"]
+    assert (three["runs"], three["median"] < 0.02) == (2 * 3, True)
+
+
+def test_means_have_prompts_in_them_and_first_tokens_are_scored() -> None:
+    runs = made(FRONTS["inference-perf"], "inference-perf")[:6]
+    assert latencies_of(runs) is loop_latencies
+    told = measure_fronts(runs)
+    assert told["harnesses"]["inference-perf"]["named fronts"]["inference-perf"]["median"] < 1e-3
+    first = told["first tokens at low load"]["inference-perf"]
+    assert first["behind its own"]["median"] < 1e-3
+    assert first["behind the benchmark's front"]["signed"] > 0.3
+    assert set(told["benchmark"]) == {
+        *("harness left out", "unknown", "fitted, behind the unknown front")
+    }
+
+
+def test_the_mean_of_fronts_is_geometric() -> None:
+    two = mean_front([FRONTS["ml-energy"], FRONTS["inference-perf"]])
+    assert two.sequence_s == pytest.approx((55e-6 * 9e-6) ** 0.5)
+    assert two.scale == pytest.approx((1.19 * 1.09) ** 0.5)
+
+
+def test_the_record_is_written_or_the_folder_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert main([]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert "folder must be one with ml_energy.csv" in said[0]
+    assert "arguments must be a folder" in said[1]
+    written: dict[str, object] = {}
+    monkeypatch.setattr(front_scores, "read_files", lambda _: made(FRONTS["engine"], "engine"))
+    monkeypatch.setattr(
+        front_scores, "write_record", lambda name, told: written.update({name: told})
+    )
+    assert main([str(tmp_path)]) == 0
+    assert json.dumps(written["front_scores"])
+
+
+def test_the_record_has_no_row_of_others() -> None:
+    text = json.dumps(RECORD)
+    assert "states none" in RECORD["licence"]
+    assert len(text) < 20_000  # scores, not 400 runs
+    assert set(RECORD["harnesses"]) == set(HARNESSES)
+    assert RECORD["harnesses"]["ml-energy"]["runs"] == 378
+
+
+def test_numbers_of_the_page() -> None:
+    found = example()
+    assert found.harness_rows.count("\n") == 2
+    assert found.front_table.count("\n") == len(FRONTS) - 1
+    assert found.away_three < found.away_own < found.away_benchmark
+    assert np.isfinite(found.first_after)

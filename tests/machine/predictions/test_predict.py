@@ -1,0 +1,464 @@
+"""The command as its users run it: rows in, rows out, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from serving_mathematics.core.hardware.run_reading import read_lines
+from serving_mathematics.machine.predictions import predict
+from serving_mathematics.machine.predictions.predict import (
+    ADDED,
+    Answer,
+    Row,
+    answer_rows,
+    command_parser,
+    devices_of,
+    error_lines,
+    main,
+    number,
+    parallel_widths,
+    predict_table,
+    read_row,
+    rename_columns,
+)
+
+HEAD = "model,system,backend,precision,isl,osl,concurrency,tp,pp,dp,ep,mode,ttft_s,tpot_s"
+GOOD = "deepseek-ai/DeepSeek-R1,b200_sxm,sglang,fp8,1024,1024,64,8,1,1,1,agg,0.5,0.02"
+CELLS = dict(zip(HEAD.split(","), GOOD.split(","), strict=True))
+
+
+def table(folder: Path, *lines: str, head: str = HEAD) -> str:
+    path = folder / "rows.csv"
+    path.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(list(arguments))
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return status, out, err
+
+
+def test_rows_keep_their_order_and_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [GOOD.replace(",64,", f",{users},") for users in (64, 4, 512, 1)]
+    out = tmp_path / "out.csv"
+    status, shown, err = told(capsys, table(tmp_path, *rows), "--out", str(out))
+    assert (status, err) == (0, "")
+    found = list(csv.DictReader(io.StringIO(out.read_text(encoding="utf-8"))))
+    assert list(found[0]) == HEAD.split(",") + list(ADDED)
+    assert [row["concurrency"] for row in found] == ["64", "4", "512", "1"]
+    each = [float(row["predicted_tpot_s"]) for row in found]
+    assert each[3] < each[1] < each[0] < each[2]
+    assert shown.count("4 rows, error") == 2
+    whole = [float(row["predicted_tokens_per_s_per_gpu"]) for row in found]
+    first, each_one = float(found[0]["predicted_ttft_s"]), each[0]
+    assert whole[0] == pytest.approx(
+        64 * 0.9 * 1024 / (first + 0.9 * 1024 * each_one) / 8, rel=1e-4
+    )
+
+
+def test_without_a_file_the_table_goes_to_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = told(capsys, table(tmp_path, GOOD))
+    assert status == 0
+    assert len(out.splitlines()) == 2
+    assert "tpot_s: 1 row, error" in err
+
+
+def test_only_five_columns_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path, "Qwen3-8B,H100,1000,100,8", head="model,system,isl,osl,concurrency")
+    status, out, err = told(capsys, path)
+    assert (status, err) == (0, "")
+    assert float(out.splitlines()[1].split(",")[-2]) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"model": "DeepSeek-R7"},
+            "column model: model 'DeepSeek-R7' is not known; nearest: deepseek",
+        ),
+        ({"model": ""}, "column model: model must be named"),
+        ({"system": "b20"}, "column system: system 'b20' is not known; nearest: .*b200_sxm"),
+        ({"backend": "vlm"}, "column backend: backend 'vlm' is not known; nearest: vllm"),
+        ({"precision": "fp3"}, "column precision: precision 'fp3' is not known; known: bf16, fp8"),
+        ({"isl": "nan"}, "column isl: must be a whole number from 1 to 1e[+]08, got nan"),
+        ({"isl": "-5"}, "column isl: must be a whole number from 1 to 1e[+]08, got -5"),
+        ({"osl": "0"}, "column osl: must be a whole number from 1"),
+        ({"osl": "many"}, "column osl: must be a number, got 'many'"),
+        ({"isl": ""}, "column isl: must be given, got nothing"),
+        ({"concurrency": "1e300"}, "column concurrency: must be a whole number from 1 to 1e[+]06"),
+        ({"concurrency": "2.5"}, "column concurrency: must be a whole number"),
+        ({"isl": "1_000"}, "column isl: must be a number, got '1_000'"),
+        ({"mode": "both"}, "column mode: must be agg or disagg, got 'both'"),
+        ({"tpot_s": "-1"}, "column tpot_s: must be a number from 1e-05 to 2, got -1"),
+        ({"tpot_s": "9"}, "column tpot_s: must be a number from 1e-05 to 2, got 9"),
+        ({"prefill_tp": "4"}, "column prefill_tp: must be blank where mode is agg, or what the"),
+        ({"decode_workers": "2"}, "column decode_workers: must be blank where mode is agg"),
+        ({"shortest_share": "2"}, "column shortest_share: must be a number from 0.001 to 1"),
+        ({"speculation": "magic"}, "column speculation: must be none or mtp, got 'magic'"),
+        ({"draft_tokens": "3", "accepted_tokens": "9"}, "column accepted_tokens: .* from 1 to 4"),
+        (
+            {"speculation": "none", "draft_tokens": "3"},
+            "column draft_tokens: must be 0 or blank where speculation is none, got 3",
+        ),
+        (
+            {"speculation": "mtp", "draft_tokens": "0"},
+            "column draft_tokens: must be 1 or more where speculation is mtp, got 0",
+        ),
+    ],
+)
+def test_a_wrong_cell_is_named(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, str],
+    message: str,
+) -> None:
+    cells = CELLS | change
+    head = ",".join(cells)
+    path = table(
+        tmp_path, ",".join(CELLS.get(n, "") for n in cells), ",".join(cells.values()), head=head
+    )
+    out = tmp_path / "out.csv"
+    status, shown, err = told(capsys, path, "--out", str(out))
+    assert (status, shown, err.count("\n"), out.exists()) == (2, "", 1, False)
+    assert re.search(rf"rows.csv: row 2, {message}", err), err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tp": "3"}, "column tp: must be a divisor of the 128 heads of deepseek-ai/DeepSeek-R1"),
+        ({"ep": "6"}, "column ep: must be a divisor of the 256 experts"),
+        ({"pp": "90"}, "column pp: must be at most the 61 layers"),
+        (
+            {"tp": "2"},
+            r"column tp: weights must be below the 189 GB of b200_sxm for them \(4 devices",
+        ),
+        ({"isl": "1000000"}, "columns isl and osl: the sum must be at most 163840, the context of"),
+    ],
+)
+def test_a_row_that_cannot_be_leaves_the_others_their_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, str], message: str
+) -> None:
+    bad = ",".join((CELLS | change).values())
+    out = tmp_path / "out.csv"
+    status, _, err = told(capsys, table(tmp_path, GOOD, bad, GOOD), "--out", str(out))
+    lines = list(csv.reader(io.StringIO(out.read_text())))
+    assert (status, lines[2][-3:]) == (3, ["", "", ""])
+    assert lines[1] == lines[3]
+    assert re.search(rf"rows.csv: row 2 left blank, {message}", err), err
+    assert err.endswith("rows.csv: 1 of 3 rows left blank\n")
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [("precison", "precision"), ("Back end", ""), ("concurency", ""), ("Tensor Parallel", "")],
+)
+def test_a_column_that_is_nearly_one_is_no_other(
+    column: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Spelt otherwise it is read, and misspelt it is refused unless the right one is there too."""
+    cells = {"model": "Llama-3.1-8B", "system": "H100", "isl": "9", "osl": "9", "conc": "8"}
+    value = {"precison": "fp8", "Back end": "sglang", "concurency": "9", "Tensor Parallel": "3"}
+    cells |= {column: value[column]}
+    path = table(tmp_path, ",".join(cells.values()), head=",".join(cells))
+    status, _, err = told(capsys, path)
+    if meant:
+        assert status == 2
+        assert f"there is no column '{column}'; did you mean {meant}?" in err
+    elif column == "Tensor Parallel":
+        assert status == 3
+        assert "column tp: must be a divisor of the 32 heads" in err
+    elif column == "concurency":
+        assert (status, "columns that are kept and not read: concurency" in err) == (0, True)
+    else:
+        assert (status, err) == (0, "")
+
+
+def test_no_line_below_the_header_vanishes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = told(capsys, table(tmp_path, GOOD, f"#{GOOD}"))
+    assert status == 2
+    assert "row 2, must begin with no #, as lines above the header may" in err
+    assert told(capsys, table(tmp_path, GOOD, head=f"# of May; mine\n\n{HEAD}"))[0] == 0
+
+
+def test_the_size_of_a_file_is_said_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text(
+        '{"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, '
+        '"num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256}'
+    )
+    row = GOOD.replace("deepseek-ai/DeepSeek-R1", str(tmp_path)).replace("fp8", "")
+    status, _, err = told(capsys, table(tmp_path, row))
+    assert (status, "is read as 8.03·10⁹ parameters, published in bf16" in err) == (0, True)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_no_input_is_written(
+    hard: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = Path(table(tmp_path, GOOD))
+    before, out = rows.read_bytes(), tmp_path / "other.csv"
+    if hard:
+        out.hardlink_to(rows)
+    status, _, err = told(capsys, str(rows), "--out", str(out if hard else rows))
+    assert (status, "--out must be no file that is read" in err) == (2, True)
+    assert rows.read_bytes() == before
+
+
+def test_rows_can_be_left_blank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = GOOD.replace("b200_sxm", "tpu")
+    status, out, err = told(capsys, table(tmp_path, GOOD, bad, GOOD), "--leave-blank")
+    lines = list(csv.reader(io.StringIO(out)))
+    assert status == 3
+    assert lines[2][-3:] == ["", "", ""]
+    assert lines[1] == lines[3]
+    assert "row 2 left blank, column system" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "must have a header"),
+        (b"model,system\n", "column isl must be there"),
+        (b"model,Model,system,isl,osl,concurrency\n", "column model must stand once"),
+        (b"model,system,isl,osl,concurrency\na,b\n", "row 1, must have 5 cells, got 2"),
+        (b"\xff\xfe\x00", "must be UTF-8"),
+        (b'model,"sys\n', "must be comma-separated values"),
+        (b"model;system\na;b\n", "must be separated by commas, got a header with semicolons"),
+        (b"model,notes,notes\n", "the table must have one column 'notes', got it twice"),
+        (b"\x1f\x8b\x08", "must be a whole gzip file"),
+    ],
+)
+def test_a_wrong_table_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
+) -> None:
+    (tmp_path / "rows.csv").write_bytes(content)
+    status, _, err = told(capsys, str(tmp_path / "rows.csv"))
+    assert (status, err.count("\n")) == (2, 1)
+    assert message in err
+
+
+def test_files_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = told(capsys, str(tmp_path / "none.csv"))
+    assert (status, "cannot be read: No such file" in err) == (2, True)
+    status, _, err = told(capsys, table(tmp_path, GOOD), "--out", str(tmp_path / "no" / "out.csv"))
+    assert (status, "--out must be in a folder that exists" in err) == (2, True)
+    status, _, err = told(capsys, table(tmp_path, GOOD), "--out", "")
+    assert (status, "--out must name a file, got ''" in err) == (2, True)
+    status, _, err = told(capsys)
+    assert (status, "name a file of rows" in err) == (2, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv"]
+
+
+def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = told(capsys, "--presets")
+    assert status == 0
+    assert {"deepseek-ai/DeepSeek-R1", "mi300x"} <= set(out.splitlines())
+    assert command_parser().parse_args(["--leave-blank", "-"]).leave_blank
+
+
+@pytest.mark.parametrize(
+    ("given_widths", "read"),
+    [
+        ((8, 1, 1), (8, 1, 1)), ((8, 8, 8), (1, 8, 8)), ((64, 64, 8), (1, 8, 8)),
+        ((64, 1, 8), (8, 1, 8)), ((1, 64, 8), (1, 8, 8)), ((16, 1, 4), (4, 1, 4)),
+        ((1, 8, 8), (1, 8, 8)), ((2, 1, 2), (2, 1, 2)), ((1, 1, 8), (1, 8, 8)),
+    ],
+)  # fmt: skip
+def test_devices_are_counted_once(
+    given_widths: tuple[int, int, int], read: tuple[int, int, int]
+) -> None:
+    *found, notes = parallel_widths(*given_widths)
+    assert tuple(found) == read
+    assert bool(notes) == (given_widths != read)
+
+
+def test_a_rack_that_no_engine_divides_is_a_fleet() -> None:
+    row = read_row(CELLS | {"system": "gb200", "tp": "36"})
+    assert isinstance(row, Row)
+    assert row.answers.attention_data == 32
+    assert row.prompts is not None
+    assert row.prompts.devices == 4
+    assert "read as a fleet of 36 devices" in row.notes[0]
+    with pytest.raises(ValueError, match="column tp: must be a divisor"):
+        read_row(CELLS | {"tp": "36"})  # eight of these are joined
+
+
+def test_separate_fleets_have_columns_of_their_own() -> None:
+    apart = CELLS | {
+        "mode": "disagg", "prefill_tp": "4", "prefill_workers": "2", "decode_tp": "8",
+        "decode_workers": "3",
+    }  # fmt: skip
+    row = read_row(apart)
+    assert devices_of(row) == 2 * 4 + 3 * 8
+    assert devices_of(read_row(apart | {"prefill_workers": "1"})) == 4 + 3 * 8
+    unstated = {"prefill_workers": "", "decode_workers": ""}
+    assert devices_of(read_row(apart | unstated)) == 4 + 8
+    assert row.answers.concurrency == pytest.approx(64 / 3)
+    (answer,) = answer_rows([row])
+    (one,) = answer_rows([read_row(CELLS | {"concurrency": "21"})])
+    assert isinstance(answer, Answer)
+    assert answer.per_token_s < one.per_token_s  # not interrupted
+    with pytest.raises(ValueError, match="column decode_tp: must be a divisor"):
+        read_row(apart | {"decode_tp": "5"})
+    with pytest.raises(ValueError, match="column prefill_tp: must be a divisor"):
+        read_row(apart | {"prefill_tp": "5"})
+
+
+def test_guessing_is_faster_and_what_it_yields_can_be_said() -> None:
+    plain, mtp, lucky = (
+        answer_rows([read_row(CELLS | change)])[0].per_token_s
+        for change in (
+            {}, {"speculation": "mtp"}, {"draft_tokens": "3", "accepted_tokens": "4"},
+        )
+    )  # fmt: skip
+    assert lucky < mtp < plain
+    assert lucky / mtp > 2.5 / 4
+
+
+def test_lengths_of_the_benchmark_are_uniform_unless_said() -> None:
+    assert read_row(CELLS).answers.shortest_share == 0.8
+    assert read_row(CELLS | {"isl": "2000"}).answers.shortest_share == 1
+    assert read_row(CELLS | {"shortest_share": "1"}).answers.shortest_share == 1
+
+
+def test_columns_go_by_other_names() -> None:
+    header = ["model_path", "HW", "isl", "osl", "conc", "tp_size", "attention_dp_size", "x"]
+    names = rename_columns(header)
+    assert list(names.values()) == ["model", "system", "isl", "osl", "concurrency", "tp", "dp"]
+    with pytest.raises(
+        ValueError, match=r"column concurrency must be there, got .*; nearest: load"
+    ):
+        rename_columns(["model", "system", "isl", "osl", "load"])
+    with pytest.raises(ValueError, match="no column 'konkurrency'; did you mean concurrency"):
+        rename_columns(["model", "system", "isl", "osl", "konkurrency"])
+
+
+def test_numbers_name_their_rule() -> None:
+    assert number({"x": " 3 "}, "x", None, 1, 5) == 3
+    assert number({}, "x", 2, 1, 5) == 2
+    with pytest.raises(ValueError, match="column x: must be a whole number from 1 to 5, got inf"):
+        number({"x": "inf"}, "x", None, 1, 5)
+
+
+def test_errors_are_told_in_percent() -> None:
+    (line,) = error_lines({"tpot_s": [(1.2, 1.0), (0.9, 1.0), (1.0, 1.0)], "ttft_s": []})
+    assert line.startswith("tpot_s: 3 rows, error 10.0% in the median, 10.0% in the mean")
+    assert line.endswith("signed median +0.0%")
+
+
+def test_predictions_do_not_depend_on_the_rows_beside(capsys: pytest.CaptureFixture[str]) -> None:
+    head = HEAD.split(",")[:12]
+    rows = [
+        GOOD.split(",")[:12],
+        ["gpt-oss-120b", "h100", "vllm", "fp4", "8192", "1024", "32", "4", "1", "1", "1", "agg"],
+    ]
+    both, *_ = predict_table("rows", head, rows, False, sys.stderr)
+    one, *_ = predict_table("rows", head, rows[1:], False, sys.stderr)
+    assert both.splitlines()[2] == one.splitlines()[1]
+    assert capsys.readouterr().err == ""
+
+
+def test_the_published_table_is_answered_as_it_stands() -> None:
+    """Rows as others have them, without what only the rules of reading know."""
+    lines = [line for line in read_lines() if line["mode"] == "agg"][::7]
+    rows = []
+    for line in lines:
+        cells = {
+            name: line[name] for name in ("model", "system", "backend", "precision", "isl", "osl")
+        }
+        cells |= {"concurrency": line["concurrency"] or line["batch"], "tp": line["tp"]}
+        cells |= {"dp": line["dp"], "ep": line["ep"]}
+        with contextlib.suppress(ValueError):  # widths that only `moe_tp` tells
+            rows.append((read_row(cells), float(line["tpot_ms"]) / 1e3))
+    answers = answer_rows([row for row, _ in rows])
+    pairs = [(one.per_token_s, each) for one, (_, each) in zip(answers, rows, strict=True)]
+    assert len(pairs) >= 0.99 * len(lines)
+    errors = sorted(abs(predicted / measured - 1) for predicted, measured in pairs)
+    assert errors[len(errors) // 2] < 0.13
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.fixed_dictionaries({name: st.text(max_size=6) for name in ("isl", "tp", "dp", "ep", "pp")})
+)
+def test_any_cells_are_answered_or_refused_by_column(cells: dict[str, str]) -> None:
+    told = ""
+    try:
+        assert answer_rows([read_row(CELLS | cells)])[0].per_token_s > 0
+    except ValueError as problem:
+        told = str(problem)
+    assert told == "" or told.startswith("column")
+
+
+def test_two_devices_written_twice_are_two() -> None:
+    assert parallel_widths(2, 2, 2)[:3] == (1, 2, 2)
+    assert parallel_widths(1, 1, 1) == (1, 1, 1, ())
+
+
+@pytest.mark.parametrize(("dp", "drafts"), [("1", 3), ("2", 1), ("8", 1)])
+def test_drafts_that_are_not_stated_are_fewer_beside_attention_in_parallel(
+    dp: str, drafts: int
+) -> None:
+    cells = {"model": "deepseek-ai/DeepSeek-R1", "system": "b300", "isl": "1000", "osl": "100"}
+    cells |= {"concurrency": "64", "tp": str(8 // int(dp)), "dp": dp, "ep": "1"}
+    cells |= {"speculation": "mtp", "precision": "fp4"}
+    assert read_row(cells).answers.draft_tokens == drafts
+
+
+def test_a_rack_has_engines_that_share_its_load() -> None:
+    """72 devices: two engines of 32 answer, each with half of the requests."""
+    row = read_row(CELLS | {"system": "gb200", "tp": "72", "concurrency": "640", "ep": "1"})
+    assert (row.answer_engines, row.answers.attention_data, row.prompt_engines) == (2, 32, 0)
+    assert row.answers.concurrency == 320
+    assert row.concurrency == 640
+    assert row.prompts is not None
+    assert row.prompts.concurrency == 640
+    few = read_row(CELLS | {"system": "gb200", "tp": "72", "concurrency": "1", "ep": "1"})
+    assert few.answers.concurrency == 1
+
+
+def test_eight_devices_are_an_engine_and_twelve_may_be_a_fleet() -> None:
+    """28 heads divide by neither; up to eight devices that is refused, beyond it is a fleet."""
+    cells = CELLS | {"model": "Qwen2.5-7B", "system": "gb200", "precision": "bf16"}
+    with pytest.raises(ValueError, match="column tp: must be a divisor of the 28 heads"):
+        read_row(cells | {"tp": "8"})
+    fleet = read_row(cells | {"tp": "9"})
+    assert fleet.prompts is not None
+    assert fleet.answers.attention_data == 4
+    with pytest.raises(ValueError, match="column tp: must be a divisor"):
+        read_row(cells | {"tp": "9", "system": "b200"})  # no rack
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 6])
+def test_chunks_are_seams_that_nobody_sees(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [GOOD.replace(",64,", f",{users},").split(",") for users in (64, 4, 512, 1, 32)]
+    whole = predict_table("rows", HEAD.split(","), lines, False, sys.stderr)
+    sizes = []
+
+    def counted(rows: list[Row]) -> list[Answer]:
+        sizes.append(len(rows))
+        return answer_rows(rows)
+
+    monkeypatch.setattr(predict, "CHUNK", chunk)
+    monkeypatch.setattr(predict, "answer_rows", counted)
+    assert predict_table("rows", HEAD.split(","), lines, False, sys.stderr) == whole
+    assert sizes == [min(chunk, 5 - begin) for begin in range(0, 5, chunk)]

@@ -1,0 +1,192 @@
+"""Batch rates, static efficiency, the bulk-service chain and batch forming; the exercises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION, Engine
+from serving_mathematics.optimization.batching.batching import (
+    batch_rate,
+    form_batches,
+    greedy_latency,
+    largest_batch,
+    static_efficiency,
+)
+from serving_mathematics.optimization.batching.exercises import (
+    sequences_that_fit,
+    servers_for_target,
+    sorted_efficiency,
+    token_budget_for,
+)
+
+POSITIVE = st.floats(1e-4, 1.0)
+
+
+@given(POSITIVE, POSITIVE, st.floats(2.0, 300.0))
+def test_largest_batch_keeps_the_target_and_the_next_does_not(
+    per_item_s: float, fixed_s: float, times: float
+) -> None:
+    slo_s = times * (per_item_s + fixed_s)
+    batch = largest_batch(slo_s, per_item_s, fixed_s)
+    assert 2 * (per_item_s * batch + fixed_s) <= slo_s * (1 + 1e-9)
+    assert 2 * (per_item_s * (batch + 1) + fixed_s) > slo_s * (1 - 1e-9)
+
+
+def test_largest_batch_does_not_lose_one_to_rounding() -> None:
+    for batch in range(1, 200):
+        assert largest_batch(2 * (0.001 * batch + 0.005), 0.001, 0.005) == batch
+
+
+def test_batch_rate_rises_to_its_limit() -> None:
+    rates = [batch_rate(batch, 0.002, 0.01) for batch in (1, 2, 50, 10**8)]
+    assert rates == sorted(rates)
+    assert rates[0] == pytest.approx(1 / 0.012)
+    assert rates[-1] == pytest.approx(500.0)
+    assert batch_rate(7, 0.5, 0.0) == pytest.approx(2.0)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 3))
+def test_static_efficiency_is_the_mean_over_all_batches(lengths: list[int], batch: int) -> None:
+    grids = np.meshgrid(*[lengths] * batch)
+    longest = np.max(np.stack(grids), axis=0).mean()
+    assert static_efficiency(lengths, batch) == pytest.approx(np.mean(lengths) / longest)
+
+
+def test_static_efficiency_has_its_limits() -> None:
+    assert static_efficiency([5, 5, 5], 64) == pytest.approx(1.0)
+    assert static_efficiency([1, 2, 9], 1) == pytest.approx(1.0)
+    assert static_efficiency([1, 3], 10_000) == pytest.approx(2 / 3)
+
+
+def _chain_by_brute_force(
+    rate: float, per_item: float, fixed: float, largest: int
+) -> tuple[float, float]:
+    """The same chain, walked with scipy's probabilities and powers instead of a linear system."""
+    size = 200
+    chain, time = np.zeros((size, size)), np.zeros(size)
+    for waiting in range(size):
+        served = min(max(waiting, 1), largest)
+        time[waiting] = per_item * served + fixed
+        left = max(waiting - served, 0)
+        chain[waiting, left:] = stats.poisson(rate * time[waiting]).pmf(np.arange(size - left))
+    chain[:, -1] += 1 - chain.sum(axis=1)
+    share = np.linalg.matrix_power(chain, 4096)[0]
+    waiting = np.arange(size)
+    inside = share @ (np.maximum(waiting, 1) * time + rate * time**2 / 2)
+    cycle = share @ (time + (waiting == 0) / rate)
+    return inside / cycle / rate, rate * cycle
+
+
+@pytest.mark.parametrize(("rate", "largest"), [(50.0, 3), (300.0, 4), (650.0, 20), (100.0, 64)])
+def test_greedy_latency_against_brute_force(rate: float, largest: int) -> None:
+    got = greedy_latency(rate, 0.001, 0.005, largest)
+    assert got == pytest.approx(_chain_by_brute_force(rate, 0.001, 0.005, largest), rel=1e-6)
+
+
+def test_greedy_latency_has_its_limits() -> None:
+    latency_s, batch = greedy_latency(1e-3, 0.001, 0.005, 20)
+    assert latency_s == pytest.approx(0.006, rel=1e-4)
+    assert batch == pytest.approx(1.0, rel=1e-4)
+    nearly_full = greedy_latency(0.979 * 800, 0.001, 0.005, 20)
+    assert nearly_full[1] > 18
+    assert nearly_full[0] > 0.05
+
+
+@given(
+    st.lists(st.floats(0, 20), min_size=1, max_size=30).map(sorted),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 0.5, 3.0, math.inf]),
+    st.floats(0, 2),
+    st.floats(0, 1),
+)
+def test_form_batches_keeps_its_rules(
+    times: list[float], largest: int, window_s: float, fixed: float, per_item: float
+) -> None:
+    start, end = form_batches(times, lambda i, j: fixed + per_item * (j - i), largest, window_s)
+    arrivals, first, free = np.array(times), 0, -math.inf
+    while first < arrivals.size:
+        members = 1
+        while first + members < arrivals.size and members < largest:
+            if arrivals[first + members] > start[first]:
+                break
+            members += 1
+        last = first + members
+        assert np.all(start[first:last] == start[first])
+        assert end[first] == pytest.approx(start[first] + fixed + per_item * members)
+        assert np.all(arrivals[first:last] <= start[first])
+        assert start[first] >= free
+        full = members == largest
+        due = max(arrivals[last - 1] if full else times[first] + window_s, free)
+        if full:
+            due = max(free, min(arrivals[last - 1], times[first] + window_s))
+        elif math.isinf(window_s):
+            due = max(free, times[-1])
+        assert start[first] == pytest.approx(due)
+        first, free = last, end[first]
+
+
+def test_static_batches_wait_until_they_are_full() -> None:
+    start, _ = form_batches([0, 1, 2, 3, 9], lambda *_: 0.5, 2, math.inf)
+    assert start.tolist() == [1, 1, 3, 3, 9]
+
+
+BAD: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
+    (batch_rate, (0, 0.1, 0.1), "batch must be a positive integer, got 0"),
+    (batch_rate, (1.5, 0.1, 0.1), "batch must be"),
+    (batch_rate, (1, 0.0, 0.1), "per_item_s must be positive"),
+    (batch_rate, (1, 0.1, -1.0), "fixed_s must be non-negative"),
+    (largest_batch, (math.nan, 0.1, 0.1), "slo_s must be"),
+    (largest_batch, (math.inf, 0.1, 0.1), "slo_s must be"),
+    (largest_batch, (0.39, 0.1, 0.1), "slo_s must be"),
+    (largest_batch, (1.0, math.nan, 0.1), "per_item_s must be"),
+    (largest_batch, (1.0, 0.1, math.inf), "fixed_s must be"),
+    (static_efficiency, ([], 2), "lengths must be"),
+    (static_efficiency, ([1, 0], 2), "lengths must be"),
+    (static_efficiency, ([1, math.inf], 2), "lengths must be"),
+    (static_efficiency, ([1], 0), "batch must be"),
+    (greedy_latency, (0.0, 0.1, 0.1, 2), "arrival_rate must be"),
+    (greedy_latency, (9.9, 0.1, 0.0, 2), "arrival_rate must be"),
+    (greedy_latency, (1.0, 0.1, 0.1, 0), "largest must be"),
+    (greedy_latency, (1.0, 0.1, 0.1, 1001), "largest must be"),
+    (form_batches, ([], None, 2, 0.0), "arrival_s must be"),
+    (form_batches, ([[0.0]], None, 2, 0.0), "arrival_s must be"),
+    (form_batches, ([2.0, 1.0], None, 2, 0.0), "arrival_s must be"),
+    (form_batches, ([1.0], None, 0, 0.0), "largest must be"),
+    (form_batches, ([1.0], None, 1, -0.1), "window_s must be"),
+    (form_batches, ([1.0], None, 1, math.nan), "window_s must be"),
+    (servers_for_target, (math.inf, 1.0, 0.1, 0.1), "arrival_rate must be"),
+    (sorted_efficiency, ([], 1), "lengths must be"),
+    (sorted_efficiency, ([1, -1], 1), "lengths must be"),
+    (sorted_efficiency, ([1, 1], 0), "batch must be"),
+    (token_budget_for, (1.0, -1, 0, EIGHT_BILLION), "sequences must be"),
+    (token_budget_for, (1.0, 0, -1, EIGHT_BILLION), "context must be"),
+    (token_budget_for, (math.nan, 0, 0, EIGHT_BILLION), "step_target_s must be positive"),
+    (token_budget_for, (1.0, 0, 0, Engine(0.1)), "engine must be one whose prompts"),
+    (sequences_that_fit, ([], [], EIGHT_BILLION), "prompt_tokens must be"),
+    (sequences_that_fit, ([0], [1], EIGHT_BILLION), "prompt_tokens must be positive"),
+    (sequences_that_fit, ([1], [0], EIGHT_BILLION), "output_tokens must be positive"),
+    (sequences_that_fit, ([1], [1, 1], EIGHT_BILLION), "output_tokens must be of shape"),
+    (sequences_that_fit, ([1], [1], EIGHT_BILLION, -1.0), "margin must be"),
+]
+
+
+@pytest.mark.parametrize(("function", "arguments", "message"), BAD)
+def test_bad_input_is_refused(
+    function: Callable[..., Any], arguments: tuple[Any, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        function(*arguments)
+
+
+def test_a_whole_float_is_a_limit() -> None:
+    args = [0.0, 1.0, 1.5, 9.0], lambda *_: 2.0
+    whole, real = form_batches(*args, 2, 0.5), form_batches(*args, 2.0, 0.5)  # type: ignore[arg-type]
+    assert np.array_equal(whole, real)
+    assert greedy_latency(3.0, 0.1, 0.1, 4.0) == greedy_latency(3.0, 0.1, 0.1, 4)  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+"""Cache arithmetic against counted arrays and limits, and the solutions of the exercises."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.optimization.caching.caching import (
+    RECORD,
+    example,
+    how_many_fit,
+    kv_bytes_per_token,
+    latent_bytes_per_token,
+    sequence_bytes,
+    slider_memory_by_attention,
+)
+from serving_mathematics.support.measuring import read_record
+
+COUNTS = st.integers(1, 64)
+
+
+@given(COUNTS, COUNTS, COUNTS)
+def test_bytes_are_those_of_an_array(layers: int, heads: int, size: int) -> None:
+    array = np.empty((layers, 2, heads, size), dtype=np.float16)
+    assert kv_bytes_per_token(layers, heads, size) == array.nbytes
+    latent = np.empty((layers, heads + size), dtype=np.float32)
+    assert latent_bytes_per_token(layers, heads, size, 4.0) == latent.nbytes
+
+
+@given(st.integers(1, 40), st.integers(0, 40), st.integers(1, 500), st.integers(0, 1000))
+def test_sequence_is_summed_over_layers(full: int, windowed: int, window: int, tokens: int) -> None:
+    layers = full + windowed
+    expected = 8 * (full * tokens + windowed * min(tokens, window))
+    got = sequence_bytes(tokens, 8.0 * layers, windowed / layers, window)
+    assert float(got) == pytest.approx(expected)
+
+
+def test_sequence_shapes_and_limits() -> None:
+    assert sequence_bytes([[0, 10], [20, 30]], 2.0).tolist() == [[0.0, 20.0], [40.0, 60.0]]
+    assert float(sequence_bytes(10**6, 2.0, 1.0, 128)) == 256.0
+    assert float(sequence_bytes(128, 2.0, 1.0, 128)) == 256.0
+    assert float(sequence_bytes(129, 2.0, 0.5, 128)) == 257.0
+
+
+def test_how_many_fit_is_the_largest_number() -> None:
+    for memory in (0.0, 99.9, 100.0, 1234.5):
+        count = how_many_fit(memory, 100.0)
+        assert count * 100.0 <= memory < (count + 1) * 100.0
+
+
+@pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
+def test_amounts_are_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="tokens must be non-empty, non-negative"):
+        sequence_bytes([1.0, bad], 1.0)
+    with pytest.raises(ValueError, match="memory_bytes must be non-negative and finite"):
+        how_many_fit(bad, 1.0)
+    with pytest.raises(ValueError, match=r"windowed_share must be in \[0, 1\]"):
+        sequence_bytes(1, 1.0, bad if bad != math.inf else 1.1, 4)
+    with pytest.raises(ValueError, match="window must be a non-negative integer"):
+        sequence_bytes(1, 1.0, 0.0, bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="tokens must be non-empty"):
+        sequence_bytes([], 1.0)
+
+
+def test_record_has_a_source_for_every_row() -> None:
+    record = read_record(RECORD)
+    assert len(record["models"]) >= 10
+    for row in record["models"]:
+        assert row["url"].startswith("https://")
+        assert 0 <= row["windowed_layers"] <= row["layers"]
+        assert (row["windowed_layers"] > 0) == (row["window"] > 0)
+        assert row["query_heads"] % row["kv_heads"] == 0
+        assert row["context"] >= 2048
+        assert row["hidden"] > 0 < row["vocabulary"]
+
+
+def test_slider_says_the_numbers_of_the_page() -> None:
+    told = slider_memory_by_attention()
+    tokens, names, bits = (control["values"] for control in told["controls"])
+    size, count = (np.asarray(told[k][0]["values"]) for k in ("curves", "readouts"))
+    row = tokens.index(32_768)
+    assert size[row, names.index("Llama-3-8B"), 0] == example().grouped_32k_gib
+    assert size[row, names.index("Mistral-7B-v0.1"), 0] == example().mistral_window_gib
+    full = size[tokens.index(2**17), names.index("Llama-3.1-405B"), 0]
+    assert full == pytest.approx(example().full_128k_gib)
+    assert count[row, names.index("Llama-3-8B")].tolist() == [16, 32, 64]
+    assert set(names) == {row["model"] for row in read_record(RECORD)["models"]}
+    assert bits == [16, 8, 4]
+    assert size[..., 0] == pytest.approx(2 * size[..., 1])
+    assert size[..., 0] == pytest.approx(4 * size[..., 2])
+    assert (count == np.floor(64 / size)).all()
+
+
+def test_groups_of_a_latent_on_the_page() -> None:
+    """512 and 64 numbers a token, where a group of 128 keeps as many keys as values."""
+    assert example().mla_as_groups == pytest.approx(2.25, rel=1e-12)
