@@ -88,7 +88,8 @@ def find(name: str) -> str:
     wanted = wanted.replace(".", "/").replace("_", "-")
     pages = [file.relative_to(ROOT / "docs").as_posix() for file in ROOT.glob("docs/*/*.md")]
     slugs = {page.removesuffix(".md"): page for page in pages if not page.endswith("/index.md")}
-    found = [page for slug, page in slugs.items() if wanted in (slug, slug.rpartition("/")[2])]
+    asked = (wanted, wanted.rpartition("/")[0])  # the second of a module
+    found = [p for slug, p in slugs.items() if slug in asked or slug.rpartition("/")[2] == wanted]
     if len(found) == 1:
         return found[0]
     if found:

@@ -241,18 +241,20 @@ def block(*markup: str) -> str:
 def module_names_of(
     path: str, meta: dict[str, Any], known: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """The modules of a page, those of its package and those that its front matter lists, and what
+    """The modules of a page, those that its front matter lists and those of its package, and what
     is wrong. The one with the page's name stands first, the exercises last.
     """
     problems = []
     package = package_of(path)
-    names = [name for name in known if package and f"{name}.".startswith(f"{package}.")]
+    own = [name for name in known if package and f"{name}.".startswith(f"{package}.")]
+    names = list[str]()
     for extra in meta.get("modules") or ():
         name = str(extra).replace("/", ".")
         if name in known:
             names.append(name)
         else:
             problems.append(f"docs/{path}: front matter lists module {extra}, which does not exist")
+    names += own
     slug = package.rpartition(".")[2]
     names.sort(key=lambda name: (name.rpartition(".")[2] != slug, holds_exercises(name)))
     return list(dict.fromkeys(names)), problems

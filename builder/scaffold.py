@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 when the chapter was begun, 2 when it could not be."""
     parser = argparse.ArgumentParser(
         prog="make chapter PART=… NAME=…",
-        description="Begin a chapter: module, exercises, page, tests, navigation, path.",
+        description="Begin a chapter: package, exercises, page, tests, navigation, path.",
     )
     parser.add_argument("part", metavar="PART", help="the folder of its part, such as capacity")
     parser.add_argument("name", metavar="NAME", help="as in the address: spot-instances")
@@ -69,6 +69,7 @@ def begin(part: str, name: str, title: str = "", task: str = "") -> list[str]:
         f"docs/{part}/{slug}.md": "page.md",
         f"tests/{part}/{module}/__init__.py": "empty.py",
         f"tests/{part}/{module}/test_{module}.py": "test.py",
+        f"tests/{part}/{module}/test_exercises.py": "test_exercises.py",
     }
     _free(slug, list(new))
     texts = {}

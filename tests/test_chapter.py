@@ -22,7 +22,7 @@ NAME = "queues-of-a-test"  # which no chapter is called, also not one that is be
 TITLE = "Queues of a test"
 PAGE = f"docs/capacity/{NAME}.md"
 SLUG = NAME.replace("-", "_")
-MODULE = f"{SOURCES}/capacity/{SLUG}.py"
+MODULE = f"{SOURCES}/capacity/{SLUG}/{SLUG}.py"
 
 
 class Project:
@@ -105,8 +105,10 @@ def test_what_is_begun_runs_and_lacks_only_what_its_author_knows(project: Projec
 def test_tests_and_linter_accept_what_is_begun(project: Project) -> None:
     made = [
         MODULE,
-        MODULE.replace(SLUG, f"exercises/{SLUG}"),
-        f"tests/capacity/test_{SLUG}.py",
+        f"{SOURCES}/capacity/{SLUG}/__init__.py",
+        f"{SOURCES}/capacity/{SLUG}/exercises.py",
+        f"tests/capacity/{SLUG}/test_{SLUG}.py",
+        f"tests/capacity/{SLUG}/test_exercises.py",
     ]
     assert project.run("ruff", "check", *made)[0] == 0
     assert project.run("ruff", "format", "--check", *made)[0] == 0
@@ -158,7 +160,7 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
         ("capacity", "Spot!", "", "NAME must be lower-case words with hyphens"),
         ("capacity", "class", "", "NAME must be lower-case words"),
         ("capacity", "exercises", "", "NAME must not be exercises"),
-        ("capacity", "hedging", "", "capacity/tail_latency/hedging.py is there already"),
+        ("capacity", "autoscaling", "", "capacity/autoscaling/__init__.py is there already"),
         ("capacity", "utilization", "", "docs/definitions/utilization.md is there already"),
         ("capacity", NAME, "Rest", "TASK must be one of Size a fleet; Set an objective"),
     ],

@@ -76,14 +76,15 @@ def test_pages_modules_and_tests_belong_together() -> None:
 
 def test_no_chapter_imports_a_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not contracts.place_problems(PAGES, MODULES)
-    names = ["capacity.littles_law.littles_law.littles_law", "core.queues.queue_simulator"]
-    copy_modules(names, tmp_path)
+    names = ["capacity.littles_law.littles_law", "core.queues.queue_simulator"]
+    other = "definitions.service.service"
+    copy_modules([*names, other], tmp_path)
     monkeypatch.setattr(contracts, "ROOT", tmp_path)
     for name in names:
         file = module_path(tmp_path, name)
         imported = "from serving_mathematics.definitions.service.service import service\n"
         file.write_text(f"{file.read_text(encoding='utf-8')}{imported}", encoding="utf-8")
-    told = contracts.place_problems(PAGES, [*names, "definitions.service.service.service"])
+    told = contracts.place_problems(PAGES, [*names, other])
     assert len(told) == 2
     assert told[0].endswith(
         "littles_law.py imports snippets/serving_mathematics/definitions/service/service.py: what"
@@ -100,7 +101,7 @@ def test_a_chapter_exports_what_it_teaches(tmp_path: Path, monkeypatch: pytest.M
     file.write_text(text.replace('"mean_in_flight"', '"figure_staircase"', 1), encoding="utf-8")
     lacks, exports = sorted(contracts.index_problems(page, {}), key=len)
     assert lacks.endswith(
-        "lacks capacity.littles_law.littles_law.littles_law.mean_in_flight, which the page teaches."
+        "lacks capacity.littles_law.littles_law.mean_in_flight, which the page teaches."
     )
     assert "figure_staircase, which the page does not teach" in exports
     file.unlink()
@@ -279,7 +280,7 @@ def test_a_description_of_a_figure_has_its_least_length(
     size: int, short: bool, records: dict[str, Run]
 ) -> None:
     page = next(page for page in CHAPTERS if page.path == "definitions/utilization.md")
-    (name,) = (one for one in page.modules if one == "core.queues.erlang")
+    (name,) = (one for one in page.modules if one == "definitions.utilization.pooling")
     run = records[name]
     figures = [one | {"alt": "x" * size} for one in run.record["figures"]]
     other = replace(run, record=run.record | {"figures": figures})

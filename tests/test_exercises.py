@@ -209,7 +209,7 @@ def test_command_lists_prints_and_checks(tmp_path: Path) -> None:
     assert helped.stdout.count("\n    Hint: ") == len(own)
     hints = run("capacity/littles-law", "--hint")
     assert [line.partition(":")[0] for line in hints.stdout.splitlines()] == [*own]
-    solved = ROOT / SOURCES / "capacity" / "exercises" / "littles_law.py"
+    solved = ROOT / SOURCES / "capacity" / "littles_law" / "exercises.py"
     checked = started("capacity/littles-law", str(solved))
     assert checked.returncode == 0, checked.stdout
     assert checked.stdout.count(": right, ") == len(exercises.exercises("capacity/littles-law")[1])

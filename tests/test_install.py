@@ -136,7 +136,9 @@ def test_installed_used_and_removed_beside_a_users_packages(
     question = ("--rate-per-s", "0.5", "--requests", "1000")
     assert "utilization" in environment.command("exercises")
     assert "replica" in environment.python("-m", PACKAGE, "plan", *question)
-    read = f"from {PACKAGE}.measuring import read_record; print(len(read_record('rest_grpc')))"
+    read = (
+        f"from {PACKAGE}.support.measuring import read_record; print(len(read_record('rest_grpc')))"
+    )
     assert int(environment.python("-c", read)) > 2
     mine = "import snippets.definitions, measurements; print(snippets.MINE, measurements.MINE)"
     assert environment.python("-c", mine).split() == ["1", "3"]

@@ -118,7 +118,7 @@ def test_chapter_offers_a_notebook_with_all_its_checks(chapter: Chapter, site: P
     book = read(site / "downloads" / f"{name}.ipynb")
     source = "\n".join(cell.source for cell in book.cells)
     for module in chapter.modules:
-        if ".exercises." not in module:
+        if not module.endswith(".exercises"):
             text = (ROOT / SOURCES / Path(*module.split(".")).with_suffix(".py")).read_text()
             for check in re.findall(r"^def (check_\w+)", text, re.MULTILINE):
                 assert f"show({module.rpartition('.')[2]}.{check})" in source

@@ -192,7 +192,9 @@ MEASURES = {
     "engine.measured_loads.measured_loads",
 }  # an engine
 TYPES_COUNT = {
-    "intuition.endpoints_as_contracts.lineage.fingerprint.array": "the type is part of what it stands for"
+    "intuition.endpoints_as_contracts.lineage.fingerprint.array": (
+        "the type is part of what it stands for"
+    )
 }
 
 

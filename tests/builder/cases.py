@@ -707,8 +707,9 @@ def _live(folder: Path) -> dict[str, Any]:
     """What runs in a reader's browser of a module with every fault, and what it tells."""
     package = folder / PACKAGE
     (package / "small").mkdir(parents=True)
-    for name in ("__init__.py", "checks.py", "house.mplstyle", "telemetry.py"):
+    for name in ("__init__.py", "house.mplstyle"):
         shutil.copy(ROOT / SOURCES / name, package)
+    shutil.copytree(ROOT / SOURCES / "support", package / "support")
     (package / "small/__init__.py").touch()
     absent = "\n\ndef check_sockets():\n    raise OSError('no sockets')\n"
     absent += '\n\ndef check_threads():\n    raise RuntimeError("can\'t start new thread")\n'

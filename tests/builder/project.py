@@ -31,10 +31,6 @@ from builder.runner import Progress, Run, cached
 MKDOCS_SAYS = logging.getLogger("mkdocs.commands.build")
 PATIENCE_S = 120.0  # how long anything may take on a machine with other work
 
-PACKAGE_FILES = (  # that every project has
-    *("__init__.py", "__main__.py", "checks.py", "drawing.py", "extras.py", "telemetry.py"),
-    "house.mplstyle",
-)
 CONFIG = """\
 site_name: Miniature
 theme: {{name: null, custom_dir: theme}}
@@ -155,8 +151,11 @@ class Project:
         without = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "builder", project.root / "builder", ignore=without)
         (project.root / SOURCES).mkdir(parents=True)
-        for name in PACKAGE_FILES:
+        for name in ("__init__.py", "__main__.py", "house.mplstyle"):
             shutil.copy(ROOT / SOURCES / name, project.root / SOURCES / name)
+        shutil.copytree(
+            ROOT / SOURCES / "support", project.root / SOURCES / "support", ignore=without
+        )
         project.write("mkdocs.yml", CONFIG.format(port=port))
         project.write("theme/main.html", "<title>{{ page.title }}</title>{{ page.content }}\n")
         project.write("docs/index.md", "# Home\n")

@@ -94,7 +94,7 @@ def test_page_that_borrows_a_figure_leaves_the_chapter_its_bundle(project: Proje
     project.chapter("part.twice")
     project.module("part.extra", '"""Extra.\n\nSource: hand.\n"""\n')
     page = project.root / "docs" / "part" / "twice.md"
-    page.write_text(page.read_text().replace("question:", "modules: [extra]\nquestion:", 1))
+    page.write_text(page.read_text().replace("question:", "modules: [part/extra]\nquestion:", 1))
     project.write(
         "docs/zoo/figures.md", "---\nmodules: [part/twice]\n---\n\n# Zoo\n\n{{ figure line }}\n"
     )
@@ -163,7 +163,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
     project.write("docs/part/extras.md", "---\nmodules: [nowhere]\n---\n\n# Extras\n")
     project.write(
         "docs/part/directives.md",
-        "---\nmodules: [twice]\n---\n\n# Wrong\n\n"
+        "---\nmodules: [part/twice]\n---\n\n# Wrong\n\n"
         "{{ codes double }}\n\n{{ tripled }}\n\n{{ doubled:.2q }}\n",
     )
     return project, project.build("-q")
@@ -178,7 +178,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
         f"{SOURCES}/part/broken.py:1: import: SyntaxError: invalid syntax: def broken(:",
         "snippets/serving_mathematics/part/unseen.py: no page shows this module",
         f"docs/part/renamed.md:10: double is not defined in {SOURCES}/part/renamed.py",
-        f"docs/part/no-module.md: a chapter needs its module, {SOURCES}/part/no_module.py",
+        f"docs/part/no-module.md: a chapter needs a module in {SOURCES}/part/no_module/",
         "docs/part/extras.md: front matter lists module nowhere, which does not exist",
         "docs/part/directives.md:7: not a directive: {{ codes double }}",
         "docs/part/directives.md:9: no single example value tripled: no module of the page has it",
@@ -282,7 +282,7 @@ def test_module_without_its_optional_package_is_shown_and_said_not_to_run(
     project.chapter("part.sum")
     project.module("part.server", SERVER)
     page = project.root / "docs" / "part" / "sum.md"
-    text = page.read_text().replace("question:", "modules: [server]\nquestion:", 1)
+    text = page.read_text().replace("question:", "modules: [part/server]\nquestion:", 1)
     page.write_text(text.replace("{{ code double }}", "{{ code double }}\n\n{{ code serve }}"))
     outcome = project.build()
     assert outcome.status == 0, outcome.text

@@ -587,7 +587,7 @@ def test_a_text_is_compiled_once(project: Project) -> None:
 def test_damaged_bytecode_is_compiled_again(project: Project, damage: bytes) -> None:
     project.module("part.base", f"value = 1\n{CHECK}")
     assert project.run().status == 0
-    file = project.cache / "bytecode" / "serving_mathematics.checks.pyc"
+    file = project.cache / "bytecode" / "serving_mathematics.support.checks.pyc"
     whole = file.read_bytes()
     for content in (damage, whole[:64] + damage):
         file.write_bytes(content)

@@ -416,13 +416,18 @@ def test_double_braces_of_other_languages_are_left_alone() -> None:
     assert page.errors == []
 
 
-KNOWN = ["part.twice", "part.helper", "part.exercises.twice", "other.helper"]
+KNOWN = ["part.twice.exercises", "part.twice.helper", "part.twice.twice", "other.helper"]
 
 
 def test_page_takes_its_module_its_extras_and_its_exercises() -> None:
-    meta = {"modules": ["helper", "other/helper"]}
+    meta = {"modules": ["other/helper"]}
     names, problems = module_names_of("part/twice.md", meta, KNOWN)
-    assert names == ["part.twice", "part.helper", "other.helper", "part.exercises.twice"]
+    assert names == [
+        "part.twice.twice",
+        "other.helper",
+        "part.twice.helper",
+        "part.twice.exercises",
+    ]
     assert problems == []
 
 
@@ -536,7 +541,7 @@ def test_entry_that_is_not_a_term_is_named(entry: str, problem: str) -> None:
 
 
 def test_overview_for_language_models() -> None:
-    modules = ["a.one_two", "b.other", "a.exercises.one_two"]
+    modules = ["a.one_two.one_two", "b.other", "a.one_two.exercises"]
     cards = [
         Card("a", "One", "Why?", "a/one-two/", None, description="Because.", modules=modules),
         Card("b", "Idle", "When?", "b/idle/", None, description="Never."),
@@ -558,7 +563,7 @@ def test_overview_for_language_models() -> None:
         "## Modules",
         "",
         "- [one-two.zip](https://site.test/downloads/one-two.zip): One."
-        " [one_two.py](https://site.test/downloads/serving_mathematics/a/one_two.py),"
+        " [one_two.py](https://site.test/downloads/serving_mathematics/a/one_two/one_two.py),"
         " [other.py](https://site.test/downloads/serving_mathematics/b/other.py)",
         "",
     ]
@@ -624,11 +629,11 @@ def test_exercises_of_all_chapters_are_listed_with_their_command() -> None:
 
 
 def test_hint_is_folded_above_the_solution() -> None:
-    page = page_of(run_of("part.exercises.twice", hints={"double": "Add it to itself."}))
+    page = page_of(run_of("part.twice.exercises", hints={"double": "Add it to itself."}))
     text = expand("{{ solution double }}", page)
     assert text.index("<summary>Hint</summary>") < text.index("Add it to itself.")
     assert text.index("Add it to itself.") < text.index("<summary>Solution</summary>")
-    assert "Hint" not in expand("{{ solution double }}", page_of(run_of("part.exercises.twice")))
+    assert "Hint" not in expand("{{ solution double }}", page_of(run_of("part.twice.exercises")))
 
 
 LISTS = ["references", "exercises", "notation", "gallery"]

@@ -72,9 +72,9 @@ def copied(source: str, *names: str, **others: str) -> str:
 
 
 def test_modules_are_found_and_what_is_private_is_not(project: Project) -> None:
-    for path in ("b/two", "a/one", "a/_hidden", "a/exercises/one", "_engine/own", "top"):
+    for path in ("b/two", "a/one", "a/_hidden", "a/more/one", "_engine/own", "support/own", "top"):
         project.write(f"snippets/serving_mathematics/{path}.py", "")
-    assert module_names(project.root) == ["a.exercises.one", "a.one", "b.two"]
+    assert module_names(project.root) == ["a.more.one", "a.one", "b.two"]
 
 
 def test_outline_names_every_definition_in_order() -> None:
