@@ -50,7 +50,7 @@ from serving_mathematics.core.classifiers.digits_classifier import (
 
 from tests.architecture.held_score import fatal, held
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SPAWN = multiprocessing.get_context("spawn")
 Array = npt.NDArray[np.float64]
 

@@ -49,7 +49,7 @@ from serving_mathematics.architecture.rest_grpc.wire_format import (
 from tests.architecture.failing_models import FAILING
 from tests.architecture.rest_clients import Gate, run, until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KINDS = messages()
 
 

@@ -37,7 +37,7 @@ from serving_mathematics.architecture.streaming.token_server import (
     serving,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ASK: dict[str, object] = {"prompt": "Hi", "max_tokens": 5}
 Client = Callable[[httpx.AsyncClient, Counter[str]], Awaitable[None]]
 

@@ -39,7 +39,7 @@ from serving_mathematics.core.servers.bounded_server import (
 
 from tests.clockwork import Clock, loops_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:

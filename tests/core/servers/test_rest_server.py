@@ -59,7 +59,7 @@ from tests.architecture.rest_clients import (
     until,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_good_requests_are_answered() -> None:
