@@ -494,7 +494,7 @@ def command_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave rows that cannot be predicted blank, name them, and end with 3",
     )
-    parser.add_argument("--presets", action="store_true", help="list models and systems")
+    parser.add_argument("--presets", action="store_true", help="list models, systems and fronts")
     return parser
 
 
@@ -618,7 +618,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.presets:
-            print("\n".join(["models:", *model_names(), "", "systems:", *sorted(systems())]))
+            named = {"models": model_names(), "systems": sorted(systems()), "fronts": FRONTS}
+            print("\n\n".join("\n".join([f"{kind}:", *names]) for kind, names in named.items()))
             return 0
         if options.rows is None:
             raise _Wrong("name a file of rows, or - for input")
