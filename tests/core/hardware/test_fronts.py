@@ -18,6 +18,7 @@ from serving_mathematics.core.hardware.fronts import (
     fit_front,
     front_constants,
     front_rows,
+    require_agreement,
     steps_alone,
 )
 from serving_mathematics.core.hardware.step_time import (
@@ -103,6 +104,19 @@ def test_the_table_has_a_row_for_each() -> None:
 def test_a_front_takes_time(change: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         front_constants(replace(FRONTS["unknown"], **change))  # type: ignore[arg-type]
+
+
+def test_runs_contradict_a_front_and_name_another() -> None:
+    work = count_work([replace(WORKED, concurrency=load) for load in (128.0, 256.0, 400.0)])
+    slow = steps_alone(work, front_constants(FRONTS["ml-energy"])).per_token_s
+    require_agreement(FRONTS["ml-energy"], work, slow)
+    require_agreement(FRONTS["unknown"], work, slow)
+    with pytest.raises(
+        ValueError, match=r"\(nearest: ml-energy\), got inference-perf, 0.6\d times"
+    ):
+        require_agreement(FRONTS["inference-perf"], work, slow)
+    with pytest.raises(ValueError, match="per_token_s must be positive"):
+        require_agreement(FRONTS["unknown"], work, 0 * slow)
 
 
 def test_measured_steps_take_time() -> None:

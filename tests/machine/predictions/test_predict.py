@@ -271,7 +271,7 @@ def test_files_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = told(capsys, "--presets")
     assert status == 0
-    assert {"deepseek-ai/DeepSeek-R1", "mi300x"} <= set(out.splitlines())
+    assert {"deepseek-ai/DeepSeek-R1", "mi300x", "ml-energy"} <= set(out.splitlines())
     assert command_parser().parse_args(["--leave-blank", "-"]).leave_blank
 
 

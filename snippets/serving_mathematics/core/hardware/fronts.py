@@ -41,6 +41,7 @@ from serving_mathematics.core.hardware.step_time import (
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
+    require,
     require_all_positive,
     require_non_negative,
     require_positive,
@@ -48,6 +49,7 @@ from serving_mathematics.support.require import (
 
 SCALED = ("weight_share", "expert_share", "cache_share", "link_share")  # divided by the scale
 KERNEL_FACTORS = ("factor_trtllm", "factor_sglang", "factor_vllm")  # multiplied by it
+CONTRADICTS = 1.5  # times as long or as short as measured, in the median of some runs
 FIRST_STEPS = ("first_steps_trtllm", "first_steps_sglang", "first_steps_vllm")
 
 
@@ -214,6 +216,35 @@ def fit_front(
     return moved(descend(residuals, start, np.full(2, np.inf), 0.15))
 
 
+def require_agreement(
+    front: Front,
+    work: Work,
+    per_token_s: Array,
+    latencies: Callable[[Work, Constants], Latencies] = steps_alone,
+) -> None:
+    """Refuse a front that measured runs contradict, and propose the one that is nearest to them.
+
+    work, per_token_s, latencies: as for fit_front. Raises ValueError where the median of predicted
+    over measured times is off by more than `CONTRADICTS`, or a time is not positive.
+
+    >>> import numpy as np
+    >>> from serving_mathematics.machine.deployments import WORKED
+    >>> from serving_mathematics.machine.fronts import FRONTS
+    >>> from serving_mathematics.machine.step_time import count_work
+    >>> require_agreement(FRONTS["benchmark"], count_work([WORKED]), np.array([0.0075]))
+    """
+    require_all_positive(per_token_s=per_token_s)
+
+    def off(one: Front) -> float:
+        return float(np.median(latencies(work, front_constants(one)).per_token_s / per_token_s))
+
+    close = min(FRONTS.values(), key=lambda one: abs(np.log(off(one))))
+    ratio = off(front)
+    rule = f"one behind which the runs take about as long as measured (nearest: {close.name})"
+    told = f"{front.name}, {ratio:.2f} times as long"
+    require(1 / CONTRADICTS <= ratio <= CONTRADICTS, "front", rule, told)
+
+
 def front_rows(fronts: Sequence[Front] = tuple(FRONTS.values())) -> list[list[str]]:
     """Fronts as rows of a table with a header.
 
@@ -267,4 +298,7 @@ def check_bad_input_is_refused() -> None:
     checks.raises("no scale", front_constants, none, match="scale must be positive")
     work = count_work([WORKED])
     front = FRONTS["unknown"]
+    slow = np.array([0.05])
+    told = "front must be one behind which the runs take about as long as measured"
+    checks.raises("seven times as long", require_agreement, front, work, slow, match=told)
     checks.raises("a step of 0 s", fit_front, work, np.zeros(1), front, match="per_token_s must be")

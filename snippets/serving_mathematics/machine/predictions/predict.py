@@ -546,7 +546,7 @@ def command_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave rows that cannot be predicted blank, name them, and end with 3",
     )
-    parser.add_argument("--presets", action="store_true", help="list models and systems")
+    parser.add_argument("--presets", action="store_true", help="list models, systems and fronts")
     return parser
 
 
@@ -682,7 +682,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _predict(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     if options.presets:
-        print("\n".join(["models:", *model_names(), "", "systems:", *sorted(systems())]))
+        named = {"models": model_names(), "systems": sorted(systems()), "fronts": FRONTS}
+        print("\n\n".join("\n".join([f"{kind}:", *names]) for kind, names in named.items()))
         return 0
     if options.rows is None:
         raise _Wrong("name a file of rows, or - for input")
