@@ -399,4 +399,4 @@ def test_blocks_come_back(seed: int) -> None:
             assert cache.pinned == 0
             assert not cache.holders
             assert cache.resident <= engine.kv_blocks
-    assert looked or not case.fleet.caching
+    assert looked or failed or not case.fleet.caching
