@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import json
 import os
@@ -35,11 +36,13 @@ from serving_mathematics.support.files import (
 
 from builder import ROOT
 
+compressed = functools.partial(gzip.compress, mtime=0)  # the same bytes at any time
+
 
 def test_a_file_a_pipe_and_a_packed_file_are_read(tmp_path: Path) -> None:
     file, packed, pipe = tmp_path / "a", tmp_path / "b", tmp_path / "c"
     file.write_bytes(b"\xef\xbb\xbfone")
-    packed.write_bytes(gzip.compress(b"o", mtime=0) + gzip.compress(b"ne", mtime=0) + bytes(9))  # padded, as of tapes
+    packed.write_bytes(compressed(b"o") + compressed(b"ne") + bytes(9))  # padded, as of tapes
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_text, args=("one",))
     writer.start()
@@ -51,11 +54,11 @@ def test_a_file_a_pipe_and_a_packed_file_are_read(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (bytes(101), "must be at most 100 bytes large, got more"),
-        (gzip.compress(bytes(101), mtime=0), "must be at most 100 bytes unpacked, got more"),
-        (gzip.compress(bytes(60), mtime=0) + gzip.compress(bytes(60), mtime=0), "at most 100 bytes unpacked"),
-        (gzip.compress(b"one", mtime=0)[:-4], "must be a whole gzip file, got an end too early"),
-        (gzip.compress(b"one", mtime=0) + b"two", "a whole gzip file, got something after its end"),
-        (gzip.compress(b"one", mtime=0)[:8] + bytes(20), "must be a whole gzip file"),
+        (compressed(bytes(101)), "must be at most 100 bytes unpacked, got more"),
+        (compressed(bytes(60)) + compressed(bytes(60)), "at most 100 bytes unpacked"),
+        (compressed(b"one")[:-4], "must be a whole gzip file, got an end too early"),
+        (compressed(b"one") + b"two", "a whole gzip file, got something after its end"),
+        (compressed(b"one")[:8] + bytes(20), "must be a whole gzip file"),
         (b"\xff\xfeo", "must be UTF-8 text, got invalid start byte"),
     ],
 )
@@ -70,7 +73,7 @@ def test_a_file_may_be_as_large_as_it_may(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(bytes(100))
     assert file_bytes(str(file), 100) == bytes(100)
-    file.write_bytes(gzip.compress(bytes(100), mtime=0))
+    file.write_bytes(compressed(bytes(100)))
     assert file_bytes(str(file), 100) == bytes(100)
 
 
@@ -95,7 +98,7 @@ def test_a_folder_and_nothing_are_no_files(tmp_path: Path) -> None:
 
 def test_a_bomb_costs_no_more_than_its_limit() -> None:
     """8 MB that would be 8 GB, in the memory of a few limits."""
-    bomb = gzip.compress(bytes(2**26), mtime=0) * 128
+    bomb = compressed(bytes(2**26)) * 128
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match="must be at most 16 MiB unpacked"):
         unpacked(bomb, "a bomb", 2**24)

@@ -22,6 +22,7 @@ from serving_mathematics.core.batching.continuous_batching import (
     simulate_steps,
 )
 from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.fleet import simulator
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.outcomes import Outcome
 from serving_mathematics.core.fleet.policies import (
@@ -364,3 +365,38 @@ def test_orders_by_hand() -> None:
     ):
         got = simulate_fleet(asked, Fleet([engine], schedule=schedule))
         assert got.completion_s.tolist() == completion
+
+
+@costly
+@given(st.integers(0, 2**32))
+def test_blocks_come_back(seed: int) -> None:
+    """When all is done nobody runs, waits or holds a block, and caches keep no more than there is
+    room for; while it goes on, neither."""
+    case = random_case(np.random.default_rng(seed))
+    run = simulator._Run(case.requests, case.fleet, np.random.default_rng(0))
+    failed = {place for _, place in case.fleet.failures}
+    looked = 0
+
+    def watching(request: int, view: Any) -> int:
+        nonlocal looked
+        for place, cache in enumerate(view.caches):
+            if cache is not None and place not in failed:
+                looked += 1
+                assert 0 <= cache.pinned <= case.fleet.engines[place].kv_blocks
+                assert cache.pinned <= cache.resident
+                assert cache.resident == sum(
+                    kept - cache.begins[chain] for chain, kept in cache.kept.items()
+                )
+        return case.fleet.route(request, view)
+
+    run.pick = watching
+    run.go()
+    assert run.in_flight == 0
+    for place, engine in enumerate(case.fleet.engines):
+        assert run.ledger.running[place] == run.ledger.waiting[place] == 0
+        cache = run.view.caches[place]
+        if cache is not None and place not in failed:
+            assert cache.pinned == 0
+            assert not cache.holders
+            assert cache.resident <= engine.kv_blocks
+    assert looked or failed or not case.fleet.caching

@@ -74,6 +74,7 @@ def serve(
     preemptions, ended, found = ledger.preemptions, ledger.ended, ledger.found
     node, answer_node, answer_blocks = ledger.node, ledger.answer_node, ledger.answer_blocks
     running, waiting, stored = ledger.running, ledger.waiting, ledger.stored
+    tabled = engine.table is not None
     shift = ledger.size.bit_length()
     mask = (1 << shift) - 1
     heappush, heappop = heapq.heappush, heapq.heappop
@@ -166,12 +167,14 @@ def serve(
                     if promised > limit:
                         k = lasting(k)
                     begin = prompt[partial] + generated[partial] - partial_left
-                    ticks += prompt_ticks[begin + k * chunk] - prompt_ticks[begin]
+                    if tabled:
+                        ticks += prompt_ticks[begin + k * chunk] - prompt_ticks[begin]
                     partial_left -= k * chunk
                 else:
                     chunk = partial_left
                     total = prompt[partial] + generated[partial]
-                    ticks += prompt_ticks[total] - prompt_ticks[total - chunk]
+                    if tabled:
+                        ticks += prompt_ticks[total] - prompt_ticks[total - chunk]
                     finished.append(partial)
                     partial = -1
             while room > 0 and chunk < left:
@@ -242,12 +245,14 @@ def serve(
                     fair.read(i, todo)
                 if todo <= left - chunk:
                     chunk += todo
-                    ticks += prompt_ticks[total] - prompt_ticks[total - todo]
                     finished.append(i)
+                    end = total
                 else:
                     partial, partial_left = i, todo - left + chunk
-                    ticks += prompt_ticks[total - partial_left] - prompt_ticks[total - todo]
                     chunk = left
+                    end = total - partial_left
+                if tabled:
+                    ticks += prompt_ticks[end] - prompt_ticks[total - todo]
             if moved:
                 stored[place], moved = held, False
                 if cache:
@@ -264,9 +269,12 @@ def serve(
                 while (yield clock) is not None:
                     pass  # others come at the same moment
                 continue
-            changed = change_ticks if chunk + batch != tokens else 0  # in the first of k steps
-            ticks += changed
-            tokens = chunk + batch
+            own = extra = changed = 0  # of each step, at their end, and in the first of them
+            if tabled:
+                changed = change_ticks if chunk + batch != tokens else 0
+                ticks += changed
+                tokens = chunk + batch
+                own, extra = batch_ticks[batch], len(finished) * end_ticks
             alert = False  # whether a delivery ends the run
             if not chunk:  # decode until somebody ends, arrives or runs out of memory
                 k = (decoding[0] >> shift) - now
@@ -275,13 +283,15 @@ def serve(
                 if fair and room > 0 and k > 1:  # another's turn may come, who fits
                     k = int(min(k, fair.steady_steps()))
                 alert = k > 1 and room > 0 and (items is None or not items)
-            own, extra = batch_ticks[batch], len(finished) * end_ticks
+            all_steps, all_prefill, all_decode = steps + k, prefill + k * chunk, decode + k * batch
+            all_context = context + k * held + batch * k * (k + 1) // 2
+            all_ticks = ticks + k * own + extra
             end_s = since + (
-                step_s * (steps + k)
-                + prefill_s * (prefill + k * chunk)
-                + decode_s * (decode + k * batch)
-                + context_s * (context + k * held + batch * k * (k + 1) // 2)
-                + TICK_S * (ticks + k * own + extra)
+                step_s * all_steps
+                + prefill_s * all_prefill
+                + decode_s * all_decode
+                + context_s * all_context
+                + TICK_S * all_ticks
             )
             sent = yield end_s
             while sent is not None:
@@ -295,18 +305,19 @@ def serve(
                     root = 2 * rest / (slope + math.sqrt(slope * slope + bend))
                     if root < k:
                         k = max(math.ceil(root), 1)
-                        if (
-                            not 1e-3 < k - root < 0.999
-                        ):  # nearly a tie, which rounding must not decide
+                        if not 1e-3 < k - root < 0.999:  # which rounding must not decide
                             work = (steps, prefill, decode, context, ticks)
                             k = _notice(sent, k, since, work, batch, held, engine, own)
-                    end_s = since + (
-                        step_s * (steps + k)
-                        + prefill_s * prefill
-                        + decode_s * (decode + k * batch)
-                        + context_s * (context + k * held + batch * k * (k + 1) // 2)
-                        + TICK_S * (ticks + k * own)
-                    )
+                        all_steps, all_decode = steps + k, decode + k * batch
+                        all_context = context + k * held + batch * k * (k + 1) // 2
+                        all_ticks = ticks + k * own
+                        end_s = since + (
+                            step_s * all_steps
+                            + prefill_s * prefill
+                            + decode_s * all_decode
+                            + context_s * all_context
+                            + TICK_S * all_ticks
+                        )
                 sent = yield end_s
             # k steps at once
             if counting:
@@ -315,12 +326,9 @@ def serve(
                 for step in range(now + 2, now + 2 + more):
                     filled += residues[-step % block]
             now += k
-            steps += k
-            prefill += k * chunk
-            decode += k * batch
-            context += k * held + batch * k * (k + 1) // 2
+            steps, prefill, decode = all_steps, all_prefill, all_decode
+            context, ticks = all_context, all_ticks
             held += k * batch
-            ticks += k * own + extra
             clock = end_s
             if fair:
                 fair.emitted(k)

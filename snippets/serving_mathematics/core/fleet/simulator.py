@@ -76,7 +76,11 @@ class _Run:
         self.view = View(ledger, tree, [], fleet.refresh_s, rng)
         self.answers = View(ledger, tree, self.view.caches, fleet.refresh_s, rng)
         self.replicas = Replicas(fleet, ledger, tree, self.view, self.answers)
-        self.due, self.tell = self.replicas.due, self.replicas.tell
+        self.due, self.tell, self.lines = (
+            self.replicas.due,
+            self.replicas.tell,
+            self.replicas.lines,
+        )
         self.events: list[tuple[float, int, int]] = []  # a heap of time, kind, which
         self.held: deque[int] = deque()  # that the router has sent nowhere
         self.late: deque[int] = deque()  # that the client has not sent
@@ -87,6 +91,8 @@ class _Run:
         self.followers: dict[int, list[int]] = {}
         for request in np.flatnonzero(requests.after >= 0).tolist():
             self.followers.setdefault(int(requests.after[request]), []).append(request)
+        self.pick, self.gated = fleet.route, fleet.admit is not None
+        self.most_in_flight = fleet.most_in_flight
         self.limited = min(fleet.most_waiting, fleet.most_waiting_tokens) < math.inf
         self.link_free_s = [0.0] * fleet.prompt_engines
         self.admitted = bytearray(ledger.size)  # by the rule of who comes in
@@ -143,10 +149,13 @@ class _Run:
     def send(self, request: int, now: float, noticed_s: float) -> None:
         """A request is due at the client."""
         self.due_s[request] = now
-        if self.in_flight >= self.fleet.most_in_flight:
+        if self.in_flight >= self.most_in_flight:
             self.late.append(request)
             return
-        self.count(1, now)
+        if self.asking:
+            self.count(1, now)
+        else:
+            self.in_flight += 1
         self.sent_s[request] = now
         self.route(request, now, noticed_s)
 
@@ -163,13 +172,15 @@ class _Run:
         view.now = now
         if view.refresh_s:
             view.look(now)
-        if self.fleet.admit is not None and self.waits(request, now):
+        if self.gated and self.waits(request, now):
             return
-        nobody = not view.serving
-        if nobody and self.fleet.scaling is None:  # all are lost
+        if view.serving:
+            place = self.pick(request, view)
+        elif self.asking:
+            place = -1
+        else:  # all are lost
             self.refuse(request, now)
             return
-        place = -1 if nobody else self.fleet.route(request, view)
         if place not in view.serves:
             rule = f"an engine that serves, or −1, for request {request}"
             require(place == -1, "what route returns", rule, place)
@@ -213,7 +224,7 @@ class _Run:
         self.ledger.at[request] = place
         self.ledger.waiting[place] += 1
         view.sent(place, 1)
-        self.replicas.lines[place].push(request)
+        self.lines[place].push(request)
         before = self.due[place]
         tell, events = self.tell[place], self.events
         when = tell(noticed_s if before < math.inf else now)
@@ -230,7 +241,7 @@ class _Run:
             return True
         if fleet.most_waiting_tokens == math.inf:
             return False
-        tokens = sum(ledger.prompt[i] for i in self.replicas.lines[place].everybody())
+        tokens = sum(ledger.prompt[i] for i in self.lines[place].everybody())
         return tokens + ledger.prompt[request] > fleet.most_waiting_tokens
 
     def refuse(self, request: int, now: float) -> None:
@@ -255,8 +266,7 @@ class _Run:
     def finish(self, now: float) -> None:
         """Requests that ended in the event of an engine."""
         ledger, replicas, fleet = self.ledger, self.replicas, self.fleet
-        ended = ledger.ended
-        over = ended
+        ended = over = ledger.ended
         if fleet.prompt_engines:
             over = [request for request in ended if not self.moves(request, now)]
         for request in over:

@@ -228,9 +228,9 @@ def require_agreement(
     over measured times is off by more than `CONTRADICTS`, or a time is not positive.
 
     >>> import numpy as np
-    >>> from serving_mathematics.machine.deployments import WORKED
-    >>> from serving_mathematics.machine.fronts import FRONTS
-    >>> from serving_mathematics.machine.step_time import count_work
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.fronts import FRONTS
+    >>> from serving_mathematics.core.hardware.step_time import count_work
     >>> require_agreement(FRONTS["benchmark"], count_work([WORKED]), np.array([0.0075]))
     """
     require_all_positive(per_token_s=per_token_s)
