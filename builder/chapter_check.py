@@ -313,7 +313,7 @@ def _types(page: Chapter, deadline: float) -> list[str]:
 
 def _kept(page: Chapter, deadline: float) -> list[str]:
     """What the modules answer and show otherwise than is kept."""
-    names = [name for name in page.modules if ".exercises." not in name]
+    names = [name for name in page.modules if not holds_exercises(name)]
     if not names:
         return []
     status, output = _command(["tests.keep", "--check", *names], deadline)

@@ -67,9 +67,8 @@ def _drawn(name: str, title: str, draw: Callable[..., Any]) -> tuple[str, str, s
     from figures import house_style, light_and_dark  # type: ignore[import-not-found]
     from matplotlib.figure import Figure
 
-    style = Path(sys.modules["serving_mathematics.support.checks"].__file__ or "").with_name(
-        "house.mplstyle"
-    )
+    package = sys.modules["serving_mathematics"].__file__ or ""
+    style = Path(package).with_name("house.mplstyle")
     short = title.removeprefix("figure_")
     with house_style(style):
         figure = Figure()

@@ -45,7 +45,7 @@ from typing import Any
 import numpy as np
 
 from builder import PACKAGE, ROOT
-from builder.source import module_names, module_path
+from builder.source import holds_exercises, module_names, module_path
 
 from .test_bad_input import (
     LEFT_OUT,
@@ -425,7 +425,7 @@ def calls(name: str) -> Iterator[tuple[str, Callable[..., Any], Iterator[tuple[s
 
 def modules() -> list[str]:
     """The names of all modules; of those that need more than numpy, constants alone are kept."""
-    return [name for name in module_names(ROOT) if ".exercises." not in name]
+    return [name for name in module_names(ROOT) if not holds_exercises(name)]
 
 
 def constants(name: str) -> dict[str, Any]:

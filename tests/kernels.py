@@ -60,8 +60,9 @@ def here() -> dict[str, dict[str, str]]:
 def tests() -> list[str]:
     """Checks of chapters, the tests of their folders, and what is kept of numbers and answers."""
     folder = Path(__file__).parent
-    parts = sorted(one.parent for one in folder.glob("*/test_*.py"))
-    folders = [part for part in dict.fromkeys(parts) if part.name != "builder"]
+    parts = sorted(one.parent for one in folder.glob("*/**/test_*.py"))
+    tops = dict.fromkeys(folder / part.relative_to(folder).parts[0] for part in parts)
+    folders = [part for part in tops if part.name != "builder"]
     return ["snippets", *map(str, folders), *(str(folder / name) for name in KEPT)]
 
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from serving_mathematics.support.checks import Comparison, recording
 
 from builder import PACKAGE, ROOT, SOURCES, figures, sliders
-from builder.source import module_names, module_path
+from builder.source import holds_exercises, module_names, module_path
 
 from .recorded import HERE
 
@@ -33,7 +33,7 @@ def modules() -> list[str]:
     """The names of modules that pages quote, or whose sliders, figures and checks they have. Those
     that need more packages are left out: their checks start servers."""
     shows = re.compile(rb"^def (?:example\(|slider_|figure_|check_)", re.MULTILINE)
-    names = [name for name in module_names(ROOT) if ".exercises." not in name]
+    names = [name for name in module_names(ROOT) if not holds_exercises(name)]
     shown = [name for name in names if shows.search(module_path(ROOT, name).read_bytes())]
     return [name for name in shown if not HERE.sources.needs(name)]
 

@@ -42,7 +42,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner.traffic import Traffic
 
 from builder import PACKAGE, ROOT
-from builder.source import module_names
+from builder.source import holds_exercises, module_names
 
 from .profiles import THOROUGH
 from .recorded import HERE
@@ -412,7 +412,7 @@ def verdict(function: Callable[..., Any], bound: inspect.BoundArguments, bad: st
 
 @functools.cache
 def computing_modules() -> list[str]:
-    names = [name for name in module_names(ROOT) if not name.endswith(".exercises")]
+    names = [name for name in module_names(ROOT) if not holds_exercises(name)]
     return [name for name in names if not HERE.sources.needs(name)]
 
 

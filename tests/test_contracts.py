@@ -188,7 +188,7 @@ FAULTS = [  # what the chapter on utilization becomes, and what its rules say th
     ("citations", "](#pollaczek-1930)", "](https://a.test)", "`pollaczek-1930` is never cited"),
     ("citations", "Kleinrock, L. (1975). ", "Kleinrock: ", "`kleinrock-1975` begins with no name"),
     ("citations", "{ #kleinrock-1975 }", "", "anchors: give each source its"),
-    ("shown", "{{ code response_quantile max_utilization }}", "", "`max_utilization` of snippets/"),
+    ("shown", "{{ code sticky_break_even }}", "", "`sticky_break_even` of snippets/"),
     ("figures", "{{ slider pooling }}", "{{ slider pole }}", "`pole`, which no module of the page"),
     ("figures", "{{ slider pooling }}", "", "the figure `pooling` is not shown: put `{{ figure"),
     (

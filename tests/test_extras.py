@@ -48,7 +48,10 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Takes a package away, and what has imported it."""
 
     def take(name: str) -> None:
-        gone = (f"{name}.", "serving_mathematics.engine.", "serving_mathematics.architecture.")
+        gone = (
+            f"{name}.",
+            *(f"serving_mathematics.{one}." for one in ("engine", "architecture", "core")),
+        )
         for module in [one for one in sys.modules if one == name or one.startswith(gone)]:
             monkeypatch.delitem(sys.modules, module)
         monkeypatch.setattr(sys, "meta_path", [_Missing(name), *sys.meta_path])

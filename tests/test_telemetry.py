@@ -150,8 +150,11 @@ def test_a_copied_function_sends_nothing(watched: Watched) -> None:
 
 def test_a_build_sends_nothing(watched: Watched) -> None:
     """Of modules with models, which run while it builds."""
-    modules = ("onnx_latency_measurement", "onnx_quantization_measurement")
-    watched.run("-m", "builder", "--quiet", *(f"optimization.{module}" for module in modules))
+    modules = (
+        "core.classifiers.onnx_latency_measurement",
+        "optimization.quantization.onnx_quantization_measurement",
+    )
+    watched.run("-m", "builder", "--quiet", *modules)
     assert list(watched.seen()) == []
 
 

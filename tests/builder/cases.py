@@ -398,7 +398,10 @@ def _begun(folder: Path) -> dict[str, Any]:
     told: dict[str, Any] = {}
     templates = folder / "templates"
     templates.mkdir()
-    for name in ("module.py", "exercises.py", "page.md", "test.py"):
+    for name in (
+        *("package.py", "module.py", "exercises.py", "page.md"),
+        *("empty.py", "test.py", "test_exercises.py"),
+    ):
         (templates / name).write_text(f"{name}\n{TEMPLATE}", encoding="utf-8")
     root = folder / "root"
     commands: list[Any] = []

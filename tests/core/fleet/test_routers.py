@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION, Engine
+from serving_mathematics.core.batching.continuous_batching import (
+    EIGHT_BILLION,
+    Engine,
+    chat_workload,
+)
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.ledger import Ledger
@@ -22,6 +26,7 @@ from serving_mathematics.core.fleet.routers import (
     by_session,
     cache_aware,
     endpoint_picker,
+    least_requests,
     least_work,
     power_of_two,
     round_robin,
@@ -271,3 +276,16 @@ def test_priorities_first_and_last() -> None:
     assert got.completion_s.tolist() == [4.0, 6.0, 2.0]
     with pytest.raises(ValueError, match="what a rank returns must be a number for 0, got nan"):
         simulate_fleet(asked, Fleet([engine], schedule=lambda *_: float("nan")))
+
+
+def test_least_requests_is_a_least() -> None:
+    """The heap behind it gives what a look at every engine gives."""
+
+    def checked(request: int, view: Any) -> int:
+        place = least_requests(request, view)
+        assert place == view.requests.index(min(view.requests))
+        return place
+
+    work = chat_workload(np.random.default_rng(9), 20.0, 3000)
+    asked = Requests(work.arrival_s, work.prompt_tokens, work.output_tokens)
+    simulate_fleet(asked, Fleet([EIGHT_BILLION] * 9, checked))

@@ -19,7 +19,13 @@ from serving_mathematics.core.fleet.session_fit import (
     session_of,
     summary,
 )
-from serving_mathematics.core.fleet.sessions import AGENT, LEVELS, Quantity, draw_sessions
+from serving_mathematics.core.fleet.sessions import (
+    AGENT,
+    LEVELS,
+    Quantity,
+    SessionLaw,
+    draw_sessions,
+)
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 
@@ -30,6 +36,7 @@ def test_a_law_is_found_again() -> None:
     short = replace(AGENT, requests=Quantity((2.0,) * 5 + (12.0,) * 6))
     asked = draw_sessions(np.random.default_rng(1), short, 1500)
     law = fit_sessions(asked)
+    assert isinstance(law, SessionLaw)
     expected, found = (
         summary(draw_sessions(np.random.default_rng(2), one, 1500)) for one in (short, law)
     )

@@ -32,7 +32,7 @@ from serving_mathematics.core.fleet.policies import (
     token_budgets,
 )
 from serving_mathematics.core.fleet.requests import Requests, closed_loop
-from serving_mathematics.core.fleet.routers import least_requests, power_of_two
+from serving_mathematics.core.fleet.routers import power_of_two
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 
 from ...profiles import THOROUGH, TODAY, costly
@@ -282,18 +282,6 @@ def test_requests_that_do_not_fit_a_fleet() -> None:
         ValueError, match=r"requests.prefixes must be given, for a fleet that caches"
     ):
         simulate_fleet(asked, Fleet([Engine(1.0)], caching=True))
-
-
-def test_least_requests_is_a_least() -> None:
-    """The heap behind it gives what a look at every engine gives."""
-
-    def checked(request: int, view: Any) -> int:
-        place = least_requests(request, view)
-        assert place == view.requests.index(min(view.requests))
-        return place
-
-    asked = asked_of(chat_workload(np.random.default_rng(9), 20.0, 3000))
-    simulate_fleet(asked, Fleet([EIGHT_BILLION] * 9, checked))
 
 
 def test_closed_clients_keep_so_many_inside() -> None:

@@ -50,7 +50,7 @@ from serving_mathematics.support.measuring import FOLDER, provenance, write_reco
 
 RECORD = "rest_grpc"
 COMMAND = "python -m serving_mathematics.architecture.rest_grpc.wire_measurement"
-MODULES = {"rest": "rest_server", "grpc": "grpc_server"}
+MODULES = {"rest": "core.servers.rest_server", "grpc": "architecture.rest_grpc.grpc_server"}
 SERVERS = {  # which of them speaks an encoding
     "json": "rest",  # Python's json in the client, FastAPI's way in the server
     "compiled": "rest",  # pydantic's JSON on both sides, in Rust
@@ -222,7 +222,7 @@ def _servers() -> Iterator[dict[str, int]]:
     started: dict[str, subprocess.Popen[str]] = {}
     try:
         for name, module in MODULES.items():
-            command = [sys.executable, "-m", f"serving_mathematics.architecture.{module}"]
+            command = [sys.executable, "-m", f"serving_mathematics.{module}"]
             started[name] = subprocess.Popen(
                 command, stdout=subprocess.PIPE, text=True, cwd=FOLDER.parent
             )

@@ -25,6 +25,7 @@ import math
 from collections.abc import Generator
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine
+from serving_mathematics.core.batching.event_skipping import _notice
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.tiers import LowerTiers
@@ -387,28 +388,3 @@ def serve(
                         limit = blocks - cache.pinned
     finally:  # where it ends, or is ended
         ledger.spend(place, steps, prefill, decode, context, clock - since)
-
-
-def _notice(
-    arrival_s: float,
-    k: int,
-    since_s: float,
-    work: tuple[int, int, int, int, int],
-    batch: int,
-    held: int,
-    engine: Engine,
-    own: int,
-) -> int:
-    """The first of the coming decode steps that ends at or after an arrival; k is nearly right."""
-
-    def reached(k: int) -> bool:
-        steps, prefill, decode, context, ticks = work
-        read = context + k * held + batch * k * (k + 1) // 2
-        counts = steps + k, prefill, decode + k * batch, read
-        return since_s + engine.elapsed_s(*counts, ticks + k * own) >= arrival_s
-
-    while not reached(k):
-        k += 1
-    while k > 1 and reached(k - 1):
-        k -= 1
-    return k
