@@ -20,6 +20,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from builder import PACKAGE, ROOT, BuildError, contracts
@@ -107,6 +108,7 @@ def complaints(path: str, deadline: float, quick: bool = False) -> Iterator[tupl
     deadline: in the time of `time.monotonic`. quick: without tests, linter and types.
     """
     page, listed = contracts.read_page(path, module_names(ROOT))
+    page = replace(page, elsewhere=contracts.borrowing(page, contracts.read_pages()))
     files = [module_path(ROOT, name) for name in page.modules]
     files += [file for name in page.modules if (file := contracts.tests_of(name)).is_file()]
     files = list(dict.fromkeys(files))

@@ -134,7 +134,8 @@ def read_pages() -> list[Chapter]:
     files = sorted((ROOT / "docs").rglob("*.md"))
     paths = [file.relative_to(ROOT / "docs").as_posix() for file in files]
     pages = [page for path in paths for page, _ in [read_page(path, known)]]
-    return [page for page in pages if page.asks or page.modules]
+    shown = [page for page in pages if page.asks or page.modules]
+    return [replace(page, elsewhere=borrowing(page, shown)) for page in shown]
 
 
 def with_own_modules(pages: Sequence[Chapter]) -> list[Chapter]:
@@ -148,10 +149,10 @@ def with_own_modules(pages: Sequence[Chapter]) -> list[Chapter]:
             page = replace(page, modules=tuple(name for name in page.modules if name not in taken))
             taken |= {*page.modules}
         found.append(page)
-    return [replace(page, elsewhere=_borrowing(page, pages)) for page in found]
+    return [replace(page, elsewhere=borrowing(page, pages)) for page in found]
 
 
-def _borrowing(page: Chapter, pages: Sequence[Chapter]) -> str:
+def borrowing(page: Chapter, pages: Sequence[Chapter]) -> str:
     """What the other pages say that list a module of the page."""
     others = (o for o in pages if o.path != page.path and {*o.modules} & {*page.modules})
     return "\n".join(other.text for other in others)
@@ -529,8 +530,11 @@ def citation_problems(page: Chapter, _records: Records) -> list[str]:
 
 
 def shown_problems(page: Chapter, _records: Records) -> list[str]:
-    """Every public function and class of its own modules is shown on a page."""
+    """Every public function and class of its own modules is shown, here or on a page that borrows
+    the module.
+    """
     shown = page.names_in("code") | page.names_in("solution")
+    shown |= replace(page, text=page.elsewhere).names_in("code")
     return [
         f"docs/{page.path}: `{function}` of {file_of(name)} is not shown: put `{{{{"
         f" {'solution' if holds_exercises(name) else 'code'} {function} }}}}` where the text"

@@ -6,6 +6,15 @@ __all__, __getattr__, __dir__ = exported(
     __name__,
     {
         "architecture.batch_serving.batch_serving": ["latest_finish_s", "best_shards"],
+        "core.queues.list_scheduling": [
+            "Schedule",
+            "list_schedule",
+            "lpt_schedule",
+            "makespan_floor",
+            "list_ratio",
+            "lpt_ratio",
+            "optimal_makespan",
+        ],
         "architecture.batch_serving.checkpointing": [
             "young_interval_s",
             "daly_interval_s",
@@ -13,12 +22,8 @@ __all__, __getattr__, __dir__ = exported(
             "expected_completion_s",
             "simulate_completion",
         ],
-        "architecture.batch_serving.stragglers": [
-            "Outcome",
-            "run_with_copies",
-            "mean_makespan",
-            "simulate_makespan",
-        ],
+        "architecture.batch_serving.crash_points": ["killed_at"],
+        "architecture.batch_serving.executors": ["cluster_executor"],
         "architecture.batch_serving.shard_scorer": [
             "Manifest",
             "Shard",
@@ -33,16 +38,11 @@ __all__, __getattr__, __dir__ = exported(
             "exit_with_parent",
             "root_mean_square",
         ],
-        "architecture.batch_serving.executors": ["cluster_executor"],
-        "architecture.batch_serving.crash_points": ["killed_at"],
-        "core.queues.list_scheduling": [
-            "Schedule",
-            "list_schedule",
-            "lpt_schedule",
-            "makespan_floor",
-            "list_ratio",
-            "lpt_ratio",
-            "optimal_makespan",
+        "architecture.batch_serving.stragglers": [
+            "Outcome",
+            "run_with_copies",
+            "mean_makespan",
+            "simulate_makespan",
         ],
     },
 )

@@ -14,11 +14,6 @@ __all__, __getattr__, __dir__ = exported(
             "cascade_cost",
             "router_cost",
         ],
-        "architecture.model_routers.replica_routing": [
-            "finite_fleet_mean",
-            "FleetSample",
-            "simulate_fleet",
-        ],
         "architecture.model_routers.bounded_hashing": [
             "bounded_capacity",
             "HashRing",
@@ -34,6 +29,11 @@ __all__, __getattr__, __dir__ = exported(
             "choose_threshold",
             "paired_difference",
             "multiplications",
+        ],
+        "architecture.model_routers.replica_routing": [
+            "finite_fleet_mean",
+            "FleetSample",
+            "simulate_fleet",
         ],
     },
 )

@@ -12,11 +12,13 @@ __all__, __getattr__, __dir__ = exported(
             "TpotConventions",
             "tpot_conventions",
         ],
-        "architecture.streaming.prefill_interference": [
-            "gaps_during_prefill_s",
-            "mean_itl_s",
-            "chunk_window",
-            "simulate_itl_s",
+        "core.servers.http_connections": ["PunctualProtocol"],
+        "architecture.streaming.event_stream": [
+            "StreamError",
+            "Event",
+            "format_event",
+            "EventStreamParser",
+            "TokenReader",
         ],
         "architecture.streaming.playout_buffer": [
             "reading_gap_s",
@@ -26,14 +28,12 @@ __all__, __getattr__, __dir__ = exported(
             "delay_for_stalls_s",
             "simulate_stalls",
         ],
-        "architecture.streaming.event_stream": [
-            "StreamError",
-            "Event",
-            "format_event",
-            "EventStreamParser",
-            "TokenReader",
+        "architecture.streaming.prefill_interference": [
+            "gaps_during_prefill_s",
+            "mean_itl_s",
+            "chunk_window",
+            "simulate_itl_s",
         ],
-        "core.servers.http_connections": ["PunctualProtocol"],
         "architecture.streaming.token_server": [
             "Limits",
             "Generation",

@@ -23,15 +23,6 @@ __all__, __getattr__, __dir__ = exported(
             "switching_edges",
             "batch_dispersion",
         ],
-        "capacity.arrival_rates.arrival_trace": [
-            "Trace",
-            "parse_trace",
-            "load_trace",
-            "TraceStatistics",
-            "trace_statistics",
-            "token_dispersion",
-            "read_statistics",
-        ],
         "capacity.arrival_rates.arrival_standin": [
             "RateSignal",
             "signal_phases",
@@ -41,6 +32,15 @@ __all__, __getattr__, __dir__ = exported(
             "signal_arrivals",
             "replay_arrivals",
             "draw_tokens",
+        ],
+        "capacity.arrival_rates.arrival_trace": [
+            "Trace",
+            "parse_trace",
+            "load_trace",
+            "TraceStatistics",
+            "trace_statistics",
+            "token_dispersion",
+            "read_statistics",
         ],
         "capacity.arrival_rates.daily_cycle": [
             "thinned_arrivals",

@@ -16,14 +16,10 @@ __all__, __getattr__, __dir__ = exported(
             "planned",
             "largest",
         ],
-        "capacity.autoscaling.server_staffing": [
-            "halfin_whitt",
-            "safety_factor",
-            "square_root_servers",
-            "min_servers",
-        ],
-        "capacity.autoscaling.cold_starts": ["cold_start", "setup_response_time"],
         "capacity.autoscaling.autoscaler_simulation": ["Run", "Outcome", "simulate", "outcome"],
+        "capacity.autoscaling.cold_starts": ["cold_start", "setup_response_time"],
+        "capacity.autoscaling.engine_days": ["engine_policy", "engine_day"],
+        "capacity.autoscaling.engine_fleet": ["place_speeds", "simulate_engines"],
         "capacity.autoscaling.engine_signals": ["Gauges", "engine_gauges", "load_at_waiting"],
         "capacity.autoscaling.policy_comparison": [
             "daily_rates",
@@ -31,8 +27,12 @@ __all__, __getattr__, __dir__ = exported(
             "measured_day",
             "hours_for",
         ],
-        "capacity.autoscaling.engine_fleet": ["place_speeds", "simulate_engines"],
-        "capacity.autoscaling.engine_days": ["engine_policy", "engine_day"],
+        "capacity.autoscaling.server_staffing": [
+            "halfin_whitt",
+            "safety_factor",
+            "square_root_servers",
+            "min_servers",
+        ],
         "capacity.autoscaling.spare_replicas": ["warm_replicas", "spot_replicas", "scale_to_zero"],
     },
 )

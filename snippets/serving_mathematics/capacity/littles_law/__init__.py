@@ -13,19 +13,6 @@ __all__, __getattr__, __dir__ = exported(
             "time_in_window",
             "window_averages",
         ],
-        "capacity.littles_law.finite_window": [
-            "edge_error",
-            "window_for_error",
-            "simulate_requests",
-            "mean_over_replications",
-        ],
-        "capacity.littles_law.running_window": ["running_noise", "own_spread"],
-        "capacity.littles_law.kv_cache_occupancy": [
-            "residence_s",
-            "token_seconds",
-            "mean_held",
-            "tokens_in_cache",
-        ],
         "capacity.littles_law.benchmark_audit": [
             "Audit",
             "audit_benchmark",
@@ -38,5 +25,18 @@ __all__, __getattr__, __dir__ = exported(
             "mean_value_analysis",
         ],
         "capacity.littles_law.distributional_law": ["number_distribution", "lifo_departures"],
+        "capacity.littles_law.finite_window": [
+            "edge_error",
+            "window_for_error",
+            "simulate_requests",
+            "mean_over_replications",
+        ],
+        "capacity.littles_law.kv_cache_occupancy": [
+            "residence_s",
+            "token_seconds",
+            "mean_held",
+            "tokens_in_cache",
+        ],
+        "capacity.littles_law.running_window": ["running_noise", "own_spread"],
     },
 )

@@ -14,12 +14,7 @@ __all__, __getattr__, __dir__ = exported(
             "fork_join_mean",
             "simulate_fork_join",
         ],
-        "capacity.tail_latency.server_tail": [
-            "response_exceeds",
-            "processor_sharing_mean",
-            "first_come_mean",
-            "processor_sharing_responses",
-        ],
+        "core.queues.shares": ["Share", "wilson_interval"],
         "capacity.tail_latency.hedging": [
             "lognormal_survival",
             "hedged_survival",
@@ -27,6 +22,7 @@ __all__, __getattr__, __dir__ = exported(
             "server_time",
             "shared_cause_survival",
         ],
+        "capacity.tail_latency.hedging_collapse": ["mean_response_by_time"],
         "capacity.tail_latency.hedging_simulator": [
             "Workload",
             "poisson_workload",
@@ -44,7 +40,11 @@ __all__, __getattr__, __dir__ = exported(
             "break_even_load",
             "tracked_quantile",
         ],
-        "capacity.tail_latency.hedging_collapse": ["mean_response_by_time"],
-        "core.queues.shares": ["Share", "wilson_interval"],
+        "capacity.tail_latency.server_tail": [
+            "response_exceeds",
+            "processor_sharing_mean",
+            "first_come_mean",
+            "processor_sharing_responses",
+        ],
     },
 )

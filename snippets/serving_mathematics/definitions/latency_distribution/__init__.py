@@ -15,6 +15,18 @@ __all__, __getattr__, __dir__ = exported(
             "band_sample_size",
             "quantile_standard_error",
         ],
+        "definitions.latency_distribution.coordinated_omission": [
+            "closed_loop_latencies",
+            "corrected_latencies",
+            "stall_quantile",
+            "stalling_server",
+            "LoadRun",
+            "load_run",
+        ],
+        "definitions.latency_distribution.latency_comparison": [
+            "quantile_difference",
+            "gap_percentiles",
+        ],
         "definitions.latency_distribution.latency_sketch": [
             "bucket_ratio",
             "LatencySketch",
@@ -24,18 +36,6 @@ __all__, __getattr__, __dir__ = exported(
             "bucket_count",
             "native_bucket",
             "native_relative_error",
-        ],
-        "definitions.latency_distribution.latency_comparison": [
-            "quantile_difference",
-            "gap_percentiles",
-        ],
-        "definitions.latency_distribution.coordinated_omission": [
-            "closed_loop_latencies",
-            "corrected_latencies",
-            "stall_quantile",
-            "stalling_server",
-            "LoadRun",
-            "load_run",
         ],
     },
 )

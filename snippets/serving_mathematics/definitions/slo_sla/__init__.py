@@ -11,18 +11,18 @@ __all__, __getattr__, __dir__ = exported(
             "request_attainment",
             "window_attainment",
         ],
+        "definitions.slo_sla.alert_spans": ["alert_span"],
         "definitions.slo_sla.monthly_attainment": [
             "downtime_exceeds",
             "simulated_downtime",
             "internal_target",
             "worst_rolling_downtime",
         ],
-        "definitions.slo_sla.sla_credits": ["Agreement", "credit_due", "expected_credit"],
         "definitions.slo_sla.outage_dependence": [
             "simulated_bursts",
             "down_together",
             "pair_downtime_exceeds",
         ],
-        "definitions.slo_sla.alert_spans": ["alert_span"],
+        "definitions.slo_sla.sla_credits": ["Agreement", "credit_due", "expected_credit"],
     },
 )

@@ -13,6 +13,12 @@ __all__, __getattr__, __dir__ = exported(
             "batching_throughput",
         ],
         "core.queues.closed_network": ["convolution_throughput", "simulate_cycles", "mean_gap"],
+        "core.queues.mean_value_analysis": [
+            "saturation_clients",
+            "asymptotic_bounds",
+            "balanced_job_bounds",
+            "exact_mva",
+        ],
         "definitions.throughput.scalability_fit": [
             "usl_throughput",
             "peak_concurrency",
@@ -20,12 +26,6 @@ __all__, __getattr__, __dir__ = exported(
             "fit_usl",
             "student_half_width",
             "bootstrap_fits",
-        ],
-        "core.queues.mean_value_analysis": [
-            "saturation_clients",
-            "asymptotic_bounds",
-            "balanced_job_bounds",
-            "exact_mva",
         ],
     },
 )

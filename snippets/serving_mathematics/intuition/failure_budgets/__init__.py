@@ -15,17 +15,17 @@ __all__, __getattr__, __dir__ = exported(
             "reset_time",
         ],
         "core.reliability.burn_rate_alerts": ["errors_to_fire", "alert_firing", "simulated_month"],
-        "intuition.failure_budgets.false_pages": [
-            "binomial_probabilities",
-            "fire_probability",
-            "page_start_probability",
-        ],
         "core.reliability.availability": [
             "series",
             "parallel",
             "k_of_n",
             "zero_failure_bound",
             "clopper_pearson",
+        ],
+        "intuition.failure_budgets.false_pages": [
+            "binomial_probabilities",
+            "fire_probability",
+            "page_start_probability",
         ],
     },
 )

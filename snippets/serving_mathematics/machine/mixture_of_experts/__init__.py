@@ -6,6 +6,7 @@ __all__, __getattr__, __dir__ = exported(
     __name__,
     {
         "machine.mixture_of_experts.mixture_of_experts": ["compute_bound_tokens", "device_hours"],
+        "machine.mixture_of_experts.expert_kernels": ["experts_s", "Mixture"],
         "machine.mixture_of_experts.expert_routing": [
             "touched_by_popularity",
             "experts_a_token",
@@ -14,6 +15,5 @@ __all__, __getattr__, __dir__ = exported(
             "busiest_device",
             "sent_bytes",
         ],
-        "machine.mixture_of_experts.expert_kernels": ["experts_s", "Mixture"],
     },
 )

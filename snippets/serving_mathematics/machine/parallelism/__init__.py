@@ -6,8 +6,6 @@ __all__, __getattr__, __dir__ = exported(
     __name__,
     {
         "machine.parallelism.parallelism": ["devices_for_cache", "context_split_s"],
-        "machine.parallelism.messages": ["latency_cap", "fit_messages"],
-        "machine.parallelism.device_splits": ["layouts", "pareto_front"],
         "core.hardware.deployments": [
             "Storage",
             "Deployment",
@@ -26,5 +24,7 @@ __all__, __getattr__, __dir__ = exported(
             "possible",
             "require_deployment",
         ],
+        "machine.parallelism.device_splits": ["layouts", "pareto_front"],
+        "machine.parallelism.messages": ["latency_cap", "fit_messages"],
     },
 )

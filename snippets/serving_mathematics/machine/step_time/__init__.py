@@ -29,14 +29,14 @@ __all__, __getattr__, __dir__ = exported(
             "prompt_s",
         ],
         "core.hardware.systems": ["System", "read_system"],
-        "machine.step_time.kernel_times": ["attained_share", "least_for_share", "fit_kernels"],
         "core.hardware.step_terms": [
             "attention_over_weights",
             "roofline_parts",
             "terms_added",
             "regimes",
         ],
-        "machine.step_time.kernel_record": ["fastest", "matrix_roof", "cells", "by_time"],
         "machine.step_time.guesses": ["guessed_step_s", "guessed_prompt_s", "break_even_tokens"],
+        "machine.step_time.kernel_record": ["fastest", "matrix_roof", "cells", "by_time"],
+        "machine.step_time.kernel_times": ["attained_share", "least_for_share", "fit_kernels"],
     },
 )

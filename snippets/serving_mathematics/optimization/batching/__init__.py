@@ -12,7 +12,6 @@ __all__, __getattr__, __dir__ = exported(
             "greedy_latency",
             "form_batches",
         ],
-        "optimization.batching.batching_policies": ["padded_batch_s"],
         "core.batching.continuous_batching": [
             "Workload",
             "StepTable",
@@ -30,7 +29,6 @@ __all__, __getattr__, __dir__ = exported(
             "DynamicBatcher",
             "in_thread",
         ],
-        "optimization.batching.latency_fit": ["LineFit", "fit_line"],
         "core.classifiers.onnx_latency_measurement": [
             "perceptron",
             "runner",
@@ -38,5 +36,7 @@ __all__, __getattr__, __dir__ = exported(
             "drive_callers",
         ],
         "engine.batched_steps": ["decode_steps_s"],
+        "optimization.batching.batching_policies": ["padded_batch_s"],
+        "optimization.batching.latency_fit": ["LineFit", "fit_line"],
     },
 )

@@ -11,7 +11,6 @@ __all__, __getattr__, __dir__ = exported(
             "sequence_bytes",
             "how_many_fit",
         ],
-        "optimization.caching.paged_memory": ["paged_waste", "slot_shares", "paged_use"],
         "optimization.caching.cache_replacement": [
             "zipf",
             "exact_hit_ratio",
@@ -20,6 +19,15 @@ __all__, __getattr__, __dir__ = exported(
             "hit_ratio",
             "simulate_hits",
         ],
+        "optimization.caching.cached_attention": [
+            "Decoder",
+            "random_decoder",
+            "KVCache",
+            "forward",
+            "Generation",
+            "generate",
+        ],
+        "optimization.caching.paged_memory": ["paged_waste", "slot_shares", "paged_use"],
         "optimization.caching.prefix_cache": [
             "Turn",
             "multi_turn_workload",
@@ -28,14 +36,6 @@ __all__, __getattr__, __dir__ = exported(
             "hit_tokens",
             "unlimited_hit_tokens",
             "timer_hit_tokens",
-        ],
-        "optimization.caching.cached_attention": [
-            "Decoder",
-            "random_decoder",
-            "KVCache",
-            "forward",
-            "Generation",
-            "generate",
         ],
     },
 )

@@ -12,19 +12,11 @@ __all__, __getattr__, __dir__ = exported(
             "output_gradient",
             "matched_logits_gradient",
         ],
-        "optimization.distillation.digits_distillation": ["PairedGain", "paired_gain"],
         "core.batching.speculative_decoding": [
             "expected_tokens",
             "speedup",
             "operations_factor",
             "best_draft_length",
-        ],
-        "optimization.distillation.speculative_sampling": [
-            "acceptance_rate",
-            "residual",
-            "MeanTokens",
-            "Rounds",
-            "speculate",
         ],
         "optimization.distillation.dependent_acceptances": [
             "transition_matrix",
@@ -32,6 +24,14 @@ __all__, __getattr__, __dir__ = exported(
             "exact_tokens_per_round",
             "two_modes",
         ],
+        "optimization.distillation.digits_distillation": ["PairedGain", "paired_gain"],
         "optimization.distillation.draft_models": ["fit_draft", "most_accepted"],
+        "optimization.distillation.speculative_sampling": [
+            "acceptance_rate",
+            "residual",
+            "MeanTokens",
+            "Rounds",
+            "speculate",
+        ],
     },
 )

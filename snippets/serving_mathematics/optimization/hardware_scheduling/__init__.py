@@ -7,6 +7,16 @@ __all__, __getattr__, __dir__ = exported(
     {
         "core.queues.size_scheduler": ["simulate_responses", "noisy_predictions"],
         "core.batching.admission_order": ["Ordered", "gap_quantile", "serve_in_order"],
+        "core.queues.size_based": [
+            "Sizes",
+            "response_by_size",
+            "mean_response",
+            "predicted_sjf_mean",
+        ],
+        "optimization.hardware_scheduling.device_placement": [
+            "border_intensity",
+            "decode_intensity",
+        ],
         "optimization.hardware_scheduling.disaggregation": [
             "prefill_ttft_s",
             "pipeline_ttft_s",
@@ -15,10 +25,6 @@ __all__, __getattr__, __dir__ = exported(
             "best_split",
             "cache_bandwidth",
         ],
-        "optimization.hardware_scheduling.device_placement": [
-            "border_intensity",
-            "decode_intensity",
-        ],
         "optimization.hardware_scheduling.slice_packing": [
             "Profile",
             "first_fit",
@@ -26,12 +32,6 @@ __all__, __getattr__, __dir__ = exported(
             "fewest_devices",
             "place_instances",
             "fewest_gpus",
-        ],
-        "core.queues.size_based": [
-            "Sizes",
-            "response_by_size",
-            "mean_response",
-            "predicted_sjf_mean",
         ],
     },
 )

@@ -20,13 +20,6 @@ __all__, __getattr__, __dir__ = exported(
             "stored_bytes",
             "packed_nibbles",
         ],
-        "optimization.quantization.code_books": [
-            "gaussian_distortion",
-            "lloyd_max",
-            "uniform_code",
-            "optimal_step",
-            "normal_float",
-        ],
         "optimization.quantization.block_formats": [
             "float_code",
             "nearest",
@@ -35,14 +28,21 @@ __all__, __getattr__, __dir__ = exported(
             "mxfp8",
             "nvfp4",
         ],
-        "optimization.quantization.outlier_channels": ["smoothing_factors", "smooth", "bits_left"],
+        "optimization.quantization.code_books": [
+            "gaussian_distortion",
+            "lloyd_max",
+            "uniform_code",
+            "optimal_step",
+            "normal_float",
+        ],
         "optimization.quantization.language_record": ["perplexity_growth"],
-        "optimization.quantization.paired_accuracy": ["Change", "paired_change"],
-        "optimization.quantization.onnx_quantization_record": ["chained_sqnr_db"],
         "optimization.quantization.onnx_quantization_measurement": [
             "with_weights",
             "int8_model",
             "int4_model",
         ],
+        "optimization.quantization.onnx_quantization_record": ["chained_sqnr_db"],
+        "optimization.quantization.outlier_channels": ["smoothing_factors", "smooth", "bits_left"],
+        "optimization.quantization.paired_accuracy": ["Change", "paired_change"],
     },
 )
