@@ -117,11 +117,11 @@ def test_tests_and_linter_accept_what_is_begun(project: Project) -> None:
     kept = ["tests/test_keep.py", "-k", f"{SLUG} or kept_is"]
     status, output = project.run("pytest", "-q", "-p", "no:cacheprovider", *kept)
     assert status == 0, output
-    assert "4 passed" in output
+    assert "5 passed" in output
 
 
 def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project: Project) -> None:
-    begun = [*project.folder.rglob(f"{NAME}.md"), *project.folder.rglob(f"*{SLUG}.py")]
+    begun = [*project.folder.rglob(f"{NAME}.md"), *project.folder.rglob(f"{SLUG}/*.py")]
     for file in [*begun, project.folder / "docs/start.md"]:
         text = file.read_text(encoding="utf-8")
         file.write_text(re.sub(r"\bWRITE: (\w)", r"\1", text), encoding="utf-8")
@@ -145,7 +145,7 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
     told = project.check()
     assert sum("busy_servers" in line for line in told) == 1  # the example is told once
     kept = next(n for n, line in enumerate(told) if "page share_at_12 was 0.75 and is 0.6" in line)
-    assert f"keep it: `.venv/bin/python -m tests.keep capacity.{SLUG}`" in told[kept + 1 :][-1]
+    assert f"keep it: `.venv/bin/python -m tests.keep capacity.{SLUG}.{SLUG}`" in told[kept + 1 :][-1]
 
     project.change(MODULE, "    return arrival_rate * mean", "    return return * mean")
     told = project.check()

@@ -191,7 +191,11 @@ def test_the_command_says_what_moved_and_beside_what(
     assert small() == small("--check") == small("--new") == 0
     assert capsys.readouterr().out == ""
     for words, status in ((["--check"], 1), ([], 0), (["--check"], 0)):
-        moves = {"machine__predict": 4, "machine__step_time": 5, "capacity__hedging": 6}
+        moves = {
+            "machine__predictions__predict": 4,
+            "core__hardware__step_time": 5,
+            "capacity__tail_latency__hedging": 6,
+        }
         assert small(*words, **moves) == status
         text = capsys.readouterr().out
         if words != ["--check"] or status:
@@ -214,7 +218,8 @@ def test_the_command_keeps_only_what_it_is_asked_for(
     assert keep.kept("capacity.tail_latency.hedging") == {}
     small("--new")
     assert keep.kept("capacity.tail_latency.hedging") == {"page a": 3, "constant B": 0.5}
-    small("machine.predictions.predict", machine__predict=7, machine__step_time=8)
+    moves = {"machine__predictions__predict": 7, "core__hardware__step_time": 8}
+    small("machine.predictions.predict", **moves)
     assert keep.kept("core.hardware.step_time")["page a"] == 1
     with pytest.raises(SystemExit):
         small("nowhere")

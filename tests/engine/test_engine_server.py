@@ -447,6 +447,7 @@ def test_a_temperature_that_is_almost_zero_takes_the_likeliest(http: httpx.Clien
     likeliest = text(temperature=0)
     for tiny in (5e-324, 1e-45, 1e-40, 1e-30, 9e-6):
         assert text(temperature=tiny) == likeliest
+    for tiny in (1e-100, 1e-45, 1e-40, 1e-30, 9e-6):
         assert text(temperature=2, top_p=tiny) == likeliest
     assert text(temperature=2, seed=1) != likeliest
 

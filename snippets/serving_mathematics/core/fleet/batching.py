@@ -45,7 +45,8 @@ def serve(
     one_token: bool = False,
     lower: LowerTiers | None = None,
 ) -> Serving:
-    """The times of an engine's events; what happens in them stands in the ledger.
+    """The times of an engine's events; what happens in them stands in the ledger. While none is to
+    come the time is infinite.
 
     engine: its costs and limits. ledger: requests and what became of them, shared by all engines.
     place: of this engine in the ledger. line: those that wait for it. cache: of its prefixes.

@@ -239,7 +239,7 @@ def layer_token_bytes(attention: Attention, cache_bytes: float) -> tuple[float, 
     >>> layer_token_bytes(latent, 1.0), layer_token_bytes(latent, 2.0)
     ((656.0, 132.0), (1152.0, 132.0))
     """
-    require_positive(cache_bytes=cache_bytes)
+    cache_bytes = require_positive(cache_bytes=cache_bytes)
     scaled = 1 + SCALE_BYTES / SCALED_VALUES
     cached = attention.cached_values * cache_bytes
     if attention.kind == "latent" and attention.selected_tokens and cache_bytes == 1:
