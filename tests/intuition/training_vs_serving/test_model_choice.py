@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
+from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.intuition.latency_throughput_cost import latency_throughput_cost
 from serving_mathematics.intuition.training_vs_serving import model_choice
 from serving_mathematics.intuition.training_vs_serving.model_choice import (
     CHAT,
@@ -84,6 +86,11 @@ def test_no_plan_needs_more_than_the_peak(slo: float) -> None:
         assert best.fails or needed <= best.replicas * one.devices * 989e12 * 0.5
 
 
+def test_the_device_is_that_of_the_other_chapters() -> None:
+    assert H100.memory_bytes == latency_throughput_cost.HBM_BYTES
+    assert H100.memory_bytes == find_system("h100_sxm").memory_bytes
+
+
 def test_prompts_take_time_and_none_takes_none() -> None:
     by_step = 150 * step_time(ZOO[2], 8, 2000.0, H100)
     without = dataclasses.replace(CHAT, prompt_tokens=0.0)
@@ -140,7 +147,10 @@ def test_choice_keeps_every_promise(slo: float, floor: float, rate: float) -> No
     one = next(candidate for candidate in ZOO if candidate.name == best.name)
     assert best.p99_s <= slo * (1 + 1e-9)
     assert one.quality >= floor
-    assert replica_bytes(one, best.slots, CHAT.context_tokens) <= one.devices * 80e9
+    assert (
+        replica_bytes(one, best.slots, CHAT.context_tokens)
+        <= one.devices * find_system("h100_sxm").memory_bytes
+    )
     assert best.cost_per_h == best.replicas * one.devices * 2.5
 
 

@@ -126,7 +126,7 @@ class Plan:
 
 PEAK_FLOPS = 989e12  # [FLOP/s] H100 SXM, dense bf16: codesota.com
 MFU = 0.5  # [1] share of the peak that prompts reach, an assumption; measure your own
-H100 = Device(80e9, 3.35e12, MFU * PEAK_FLOPS, 2.5)  # a cloud price: codesota.com
+H100 = Device(80 * 2**30, 3.35e12, MFU * PEAK_FLOPS, 2.5)  # a cloud price: codesota.com
 SLOTS = (1, 2, 4, 8, 16, 32, 64, 128)  # batch sizes that are tried
 ZOO = (  # sizes and MMLU (5 examples) of the instruction-tuned models: model cards of Meta
     Candidate("1B", 1.23e9, 2, 2 * 16 * 8 * 64 * 2, 1, 49.3),
@@ -520,7 +520,7 @@ def check_choice_against_every_combination() -> None:
             for slots in SLOTS:
                 weights = one.parameters * 2
                 caches = slots * 2000 * one.kv_bytes_per_token
-                if one.quality < floor or weights + caches > one.devices * 80e9:
+                if one.quality < floor or weights + caches > one.devices * 80 * 2**30:
                     continue
                 tokens = slots * (1 + 1850 / 150)
                 slowest = max(weights / 3.35e12, 2 * one.parameters * tokens / 494.5e12)
@@ -599,7 +599,7 @@ def check_choice_under_other_queues() -> None:
 def check_step_floors() -> None:
     """Reading 8 billion parameters takes an H100 4.8 ms, and 70 billion do not fit it.
 
-    Source: 16.06 GB over 3.35 TB/s and 141.2 GB against 80 GB, by hand; caches left empty.
+    Source: 16.06 GB over 3.35 TB/s and 141.2 GB against 85.9, by hand; caches left empty.
     """
     by_name = {one.name: one for one in ZOO}
     checks.close("8B [ms]", 1e3 * step_time(by_name["8B"], 1, 0.0, H100), 4.794, atol=5e-4)
