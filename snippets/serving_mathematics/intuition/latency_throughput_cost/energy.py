@@ -260,8 +260,8 @@ def score_energy(runs: Sequence[HarnessRun]) -> dict[str, Any]:
     >>> from dataclasses import replace
     >>> import numpy as np
     >>> from serving_mathematics.core.hardware.deployments import WORKED
-    >>> from serving_mathematics.intuition.latency_throughput_cost.energy import joules_a_token,
-    power_w
+    >>> from serving_mathematics.intuition.latency_throughput_cost.energy import joules_a_token
+    >>> from serving_mathematics.intuition.latency_throughput_cost.energy import power_w
     >>> from serving_mathematics.core.hardware.harness_runs import HarnessRun
     >>> def made(family, load):
     ...     one = replace(WORKED, concurrency=float(load))

@@ -208,13 +208,13 @@ def figure_frontier(figure: Figure) -> None:
         step = float(_step(batch))
         values = (batch / step, float(cost_per_million(PRICE_PER_HOUR, batch / step)))
         near, end = batch <= marks["knee"], name == "memory full"
-        shift = {"alone": (8, -4), "objective": (-6, -30), "memory full": (8, -18)}
+        shift = {"alone": (8, -4), "objective": (-2, -34), "memory full": (8, -18)}
         for axes, value in zip((upper, lower), values, strict=True):
             axes.plot(1e3 * step, value, "o", color="C1")
         upper.annotate(
             f"{name.removeprefix('memory ')}, B = {batch}",
             (1e3 * step, values[0]),
-            xytext=shift.get(name, (6, -12)),
+            xytext=shift.get(name, (8, -16)),
             textcoords="offset points",
             ha="left" if near else "right",
         )
@@ -225,6 +225,7 @@ def figure_frontier(figure: Figure) -> None:
             textcoords="offset points",
             ha="right" if end else "left",
         )
+    upper.set_yticks([0, 5000, 10_000], ["0", "5,000", "10,000"])
     upper.set(ylim=(0, 13_500), xlabel="time per output token [ms]", ylabel="throughput [token/s]")
     lower.set(
         xlim=(3, 28),
