@@ -18,8 +18,6 @@ __all__, __getattr__, __dir__ = exported(
             "peak_concurrency",
             "ScalabilityFit",
             "fit_usl",
-            "student_half_width",
-            "bootstrap_fits",
         ],
         "core.queues.mean_value_analysis": [
             "saturation_clients",
