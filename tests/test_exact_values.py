@@ -36,7 +36,6 @@ from serving_mathematics.definitions.utilization.queue_approximations import (
     kingman_bound,
 )
 from serving_mathematics.definitions.utilization.utilization_gauge import relaxation_time
-from serving_mathematics.intuition.endpoints_as_contracts.lineage import arrays_per_checksum
 from serving_mathematics.optimization.caching.exercises import block_waste
 from serving_mathematics.reference.errata import independent_looks
 from serving_mathematics.reference.simulation_trust import rare_wait
@@ -164,8 +163,6 @@ def test_outages_longer_than_the_month_have_no_target() -> None:
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [
-        (arrays_per_checksum, (3, 10**6)),
-        (arrays_per_checksum, (2, 2**31)),
         (best_draft_length, (math.nextafter(1, 0), 1e-100)),
         (expected_tokens, (1 - 1e-12, 2**52)),
         (quantile_ranks, (10**9, 0.999)),
@@ -185,18 +182,6 @@ def test_a_call_ends_within_seconds(function: Callable[..., Any], arguments: Any
         said = str(problem)
     assert not said or "few enough for 2e+07 steps" in said
     assert time.process_time() - began < 5
-
-
-def test_checksums_of_long_ranges_are_those_of_all_arrays() -> None:
-    """Against every array, and against polynomials."""
-    for length, levels in ((1, 5), (2, 3), (3, 2), (3, 4), (4, 3)):
-        counts = np.ones(1, dtype=np.int64)
-        for position in range(1, length + 1):
-            choices = np.zeros(position * (levels - 1) + 1, dtype=np.int64)
-            choices[::position] = 1
-            counts = np.convolve(counts, choices)
-        assert arrays_per_checksum(length, levels).tolist() == counts.tolist()
-    assert arrays_per_checksum(3, 10**6).sum() == 10**18
 
 
 def test_ranks_of_many_are_those_of_the_normal_distribution() -> None:

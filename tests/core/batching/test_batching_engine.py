@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from serving_mathematics.core.batching import batching_engine
 from serving_mathematics.core.batching.batching_engine import (
     batching_throughput,
     engine_ceiling,
@@ -138,3 +139,11 @@ def test_bad_numbers(bad: float) -> None:
         engine_ceiling([[1.0]], 1.0, 1.0, 2)
     with pytest.raises(ValueError, match=r"rates_per_s must be an \(N,\) array"):
         load_dependent_mva([], 1.0, [[1.0]])
+
+
+def test_a_faster_gpu_is_worth_it_where_an_answer_takes_many_steps() -> None:
+    """The 0% of a faster GPU belong to steps that answer, and to a tokenizer of 6 ms."""
+    found = batching_engine.example()
+    assert found.batched_gpu_gain == pytest.approx(0, abs=0.5)
+    assert found.decoded_gpu_gain == pytest.approx(100, abs=5)
+    assert found.decoded_tokenizer_gain == pytest.approx(0, abs=0.5)

@@ -14,7 +14,6 @@ from serving_mathematics.definitions.latency_distribution.exercises import (
     objective_verdict,
 )
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
-    band_half_width,
     quantile,
     quantile_ranks,
     quantile_standard_error,
@@ -67,7 +66,6 @@ def test_probabilities_are_refused(bad: float) -> None:
     for call in (
         lambda: quantile_ranks(10, 0.5, bad),
         lambda: wilks_sample_size(0.5, bad),
-        lambda: band_half_width(10, bad),
         lambda: objective_verdict(1, 10, 0.5, bad),
     ):
         with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\)"):
@@ -81,7 +79,6 @@ def test_probabilities_are_refused(bad: float) -> None:
 def test_counts_are_refused(bad: int) -> None:
     for call in (
         lambda: quantile_ranks(bad, 0.5),
-        lambda: band_half_width(bad),
         lambda: quantile_standard_error(0.5, bad, 1.0),
     ):
         with pytest.raises(ValueError, match="count must be a positive integer"):

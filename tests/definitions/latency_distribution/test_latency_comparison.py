@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from serving_mathematics.definitions.latency_distribution.latency_comparison import (
+    block_interval,
     gap_percentiles,
     quantile_difference,
 )
@@ -59,3 +61,22 @@ def test_other_bad_input() -> None:
             gap_percentiles(bad, 0.5)
     with pytest.raises(ValueError, match="probability must be in"):
         gap_percentiles([[1.0]], 1.5)
+
+
+def test_blocks_of_one_are_the_plain_bootstrap() -> None:
+    """Resampling single latencies has the spread of order statistics."""
+    x = np.random.default_rng(1).exponential(size=400)
+    low, high = block_interval(np.random.default_rng(2), x, 400, 0.9, draws=2000)
+    ranks = np.sort(x)[[int(k) - 1 for k in np.asarray(stats.binom.ppf([0.025, 0.975], 400, 0.9))]]
+    assert [low, high] == pytest.approx(ranks, rel=0.05)
+
+
+def test_what_does_not_fill_a_block_is_left_out() -> None:
+    rng = np.random.default_rng(3)
+    assert block_interval(rng, [2.0, 2.0, 2.0, 2.0, 99.0], 2, 0.9) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 6, 2.5])
+def test_blocks_that_are_none_are_refused(blocks: float) -> None:
+    with pytest.raises(ValueError, match="blocks must be"):
+        block_interval(np.random.default_rng(0), np.ones(5), blocks, 0.5)  # type: ignore[arg-type]

@@ -16,11 +16,9 @@ from serving_mathematics.core.queues.mean_value_analysis import (
 )
 from serving_mathematics.definitions.throughput.exercises import (
     engine_from_tests,
-    fit_by_parabola,
     forecast_throughput,
     schweitzer_mva,
 )
-from serving_mathematics.definitions.throughput.scalability_fit import usl_throughput
 
 from tests.definitions.throughput.test_throughput import CLIENTS, DEMANDS
 
@@ -133,28 +131,3 @@ def test_bad_engine_tests_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         engine_from_tests(batches, steps, most)
-
-
-@given(st.floats(0.0, 0.9), st.floats(0.0, 0.1), st.floats(0.1, 1e4))
-def test_parabola_recovers_exact_data(alpha: float, beta: float, gamma: float) -> None:
-    n = [1, 3, 7, 20]
-    got = fit_by_parabola(n, usl_throughput(n, alpha, beta, gamma))
-    assert got == pytest.approx((alpha, beta), abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("n", "x", "message"),
-    [
-        ([1, 2, 3], [1, 2, 3], "concurrency must be of at least four values"),
-        ([[1, 2, 3, 4]], [1, 2, 3, 4], "concurrency must be of at least four values"),
-        ([2, 1, 3, 4], [1, 2, 3, 4], "concurrency must be 1, then > 1"),
-        ([1, 1, 3, 4], [1, 2, 3, 4], "concurrency must be 1, then > 1"),
-        ([1, 2, 3, math.inf], [1, 2, 3, 4], "concurrency must be 1, then > 1"),
-        ([1, 2, 3, 4], [1, 2, 3], r"throughput must be of shape \(4,\)"),
-        ([1, 2, 3, 4], [1, 2, 3, 0], "throughput must be positive and finite"),
-        ([1, 2, 3, 4], [1, 2, 3, math.nan], "throughput must be positive and finite"),
-    ],
-)
-def test_bad_parabolas_are_refused(n: list[float], x: list[float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        fit_by_parabola(n, x)

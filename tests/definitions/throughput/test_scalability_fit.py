@@ -9,19 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import optimize, stats
+from scipy import optimize
 from serving_mathematics.definitions.throughput.scalability_fit import (
-    SDM91_PER_H,
-    SDM91_USERS,
+    _SDM91_PER_H,
+    _SDM91_USERS,
     ScalabilityFit,
-    bootstrap_fits,
     fit_usl,
     peak_concurrency,
-    student_half_width,
     usl_throughput,
 )
 
-N, X = np.array(SDM91_USERS, dtype=float), np.array(SDM91_PER_H)
+N, X = np.array(_SDM91_USERS, dtype=float), np.array(_SDM91_PER_H)
 
 
 def law(n: Any, alpha: float, beta: float, gamma: float) -> Any:
@@ -135,35 +133,6 @@ def test_peak_limits() -> None:
     assert peak_concurrency(0.3, 0.0) == math.inf
     assert peak_concurrency(1.0, 0.5) == 0.0
     assert peak_concurrency(0.0, 0.25) == 2.0
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 30, 500])
-def test_half_width_is_students(freedom: int) -> None:
-    expected = float(stats.t.ppf(0.975, freedom))
-    assert student_half_width(1.0, freedom) == pytest.approx(expected, rel=1e-5)
-    assert student_half_width(0.25, freedom) == pytest.approx(expected / 4, rel=1e-5)
-
-
-def test_parametric_bootstrap_spreads_like_students_t() -> None:
-    fit = fit_usl(N, X)
-    betas = bootstrap_fits(np.random.default_rng(9), fit, 3000)[:, 1]
-    low, high = np.percentile(betas, [2.5, 97.5])
-    half = student_half_width(fit.standard_errors[1], 4)
-    assert (high - low) / (2 * half) == pytest.approx(1.0, abs=0.1)
-
-
-def test_resampled_residuals_have_the_right_size() -> None:
-    fit = fit_usl(N, X)
-    betas = bootstrap_fits(np.random.default_rng(10), fit, 2000, resample=True)[:, 1]
-    assert betas.std() == pytest.approx(fit.standard_errors[1], rel=0.15)  # √(7/4) is 1.32
-
-
-def test_bootstrap_is_reproducible_and_shaped() -> None:
-    fit = fit_usl(N, X)
-    one, other = (bootstrap_fits(np.random.default_rng(11), fit, 20) for _ in range(2))
-    assert one.shape == (20, 3)
-    assert np.array_equal(one, other)
-    assert np.all(one >= 0)
 
 
 @pytest.mark.parametrize(

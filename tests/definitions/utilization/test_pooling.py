@@ -62,6 +62,14 @@ def test_pooling_slider_says_the_numbers_of_the_page() -> None:
             assert waits[i, j] == pytest.approx(share / (c * (1 - rho[i])), rel=1e-9)
 
 
+def test_replicas_of_many_places_pool_by_themselves() -> None:
+    """The more requests a replica serves at once, the less must its own cache save."""
+    saved = [1 - sticky_break_even(10, 0.9, places) for places in (1, 8, 16, 64)]
+    assert saved == pytest.approx([0.333, 0.147, 0.095, 0.027], abs=5e-4)
+    nearly = mean_wait(7.2, sticky_break_even(10, 0.9, 8), 8) + sticky_break_even(10, 0.9, 8)
+    assert nearly == pytest.approx(1 + mean_wait(72.0, 1.0, 80))
+
+
 @given(st.integers(1, 40), st.floats(0.05, 0.97))
 def test_sticky_break_even_makes_both_responses_equal(replicas: int, rho: float) -> None:
     left = sticky_break_even(replicas, rho)

@@ -15,6 +15,7 @@ from serving_mathematics.definitions.utilization.utilization_gauge import (
     any_busy,
     interval_coverage,
     most_load_behind,
+    places_taken,
     relaxation_time,
 )
 
@@ -75,6 +76,19 @@ def test_relaxation_time_bounds_the_transient(rho: float) -> None:
     assert np.all(gaps > 0)
     for earlier, later in itertools.pairwise(gaps):
         assert 0.15 < later / earlier < math.exp(-1)  # e^{−t/τ} times a falling power of t
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 50.0))
+def test_places_taken_give_back_the_rate(share: float, growth: float) -> None:
+    """b/(1 + g·b) over the rate of a full engine, 1/(1 + g), is the share."""
+    taken = places_taken(share, growth)
+    assert 0 <= taken <= share
+    assert taken / (1 + growth * taken) * (1 + growth) == pytest.approx(share, abs=1e-12)
+
+
+def test_running_over_the_limit_is_not_the_load() -> None:
+    """28% of the places at 52% of the highest rate, as an engine showed."""
+    assert places_taken(0.52, 1.79) == pytest.approx(0.28, abs=0.001)
 
 
 def test_relaxation_time_by_hand() -> None:

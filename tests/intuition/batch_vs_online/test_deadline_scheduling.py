@@ -13,6 +13,7 @@ from scipy import stats
 from scipy.optimize import linprog
 from serving_mathematics.intuition.batch_vs_online.deadline_scheduling import (
     Backfill,
+    _held,
     backfill,
     daily_profile,
     example,
@@ -167,3 +168,13 @@ def test_held_servers_by_scipy() -> None:
                 break
     assert example().held_mean == pytest.approx(np.mean(held), rel=1e-12)
     assert max(held) == 21
+
+
+def test_a_day_saves_the_second_fleet_only_where_there_is_a_trough() -> None:
+    """Peak of 1.2: 16.2 servers against the 13 of online work alone; of 2.5: 21 against 21."""
+    page = example()
+    assert page.flat_fleet == pytest.approx(16.2, abs=0.01)
+    assert page.flat_peak == 13
+    held = _held()
+    batch = 5.0 * np.roll(daily_profile(2.5, 96), 60)
+    assert smallest_fleet(batch, 96, held) == held.max() == 21

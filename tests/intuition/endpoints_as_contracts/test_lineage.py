@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import graphlib
 import hashlib
-import itertools
 import math
 
 import numpy as np
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from serving_mathematics.intuition.endpoints_as_contracts.lineage import (
     CHAIN,
     ancestors,
-    arrays_per_checksum,
     birthday_bound,
     fingerprint,
     lineage_fingerprints,
@@ -115,20 +113,6 @@ def test_checksum_sees_a_swap_of_neighbours_and_little_else() -> None:
     assert weighted_checksum([3, 1]) == weighted_checksum([1, 2])
 
 
-@pytest.mark.parametrize(("length", "levels"), [(1, 2), (2, 5), (3, 4), (5, 3)])
-def test_counts_against_enumeration(length: int, levels: int) -> None:
-    counts = np.zeros(length * (length + 1) // 2 * (levels - 1) + 1, dtype=int)
-    for values in itertools.product(range(levels), repeat=length):
-        counts[weighted_checksum(values)] += 1
-    assert arrays_per_checksum(length, levels).tolist() == counts.tolist()
-
-
-def test_largest_counts_are_exact() -> None:
-    counts = arrays_per_checksum(7)
-    assert sum(map(int, counts)) == 256**7
-    assert counts.tolist() == counts[::-1].tolist()
-
-
 def test_fingerprint_by_hand() -> None:
     expected = hashlib.sha256(b"f8[1]\n" + bytes([0, 0, 0, 0, 0, 0, 0xF0, 0x3F])).hexdigest()
     assert fingerprint([1.0]) == expected == fingerprint(np.array([1.0], dtype=">f8"))
@@ -150,16 +134,6 @@ def test_birthday_bound_against_the_exact_product() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(ValueError, match="levels must be"):
-        arrays_per_checksum(2, 1)
-    with pytest.raises(ValueError, match="length must be such"):
-        arrays_per_checksum(8)
-    for beyond, rule in (((64, 2), "length must be an integer"), ((1, 2**63), "levels must be")):
-        with pytest.raises(ValueError, match=rule):
-            arrays_per_checksum(*beyond)
-    for most in ((63, 2), (1, 2**63 - 1)):  # in their ranges, and together too many
-        with pytest.raises(ValueError, match="length must be such"):
-            arrays_per_checksum(*most)
     with pytest.raises(ValueError, match="values must be non-empty"):
         weighted_checksum([])
     assert weighted_checksum([2**63 - 1, -(2**63)]) == -(2**63) - 1

@@ -7,6 +7,9 @@ is exact, one client at a time: an arrival finds the engine as a loop with one c
 
     R(n) = Σ_j j/μ(j)·p(j−1 | n−1),    p(j | n) = X(n)/μ(j)·p(j−1 | n−1).
 
+A step finishes its requests, as that of an encoder does. Where an answer takes m of them, s and d
+are m times those of a step: b/(m·(s + d·b)).
+
 Assumes: steps and services are exponential; requests of a batch leave one by one, at the rate of
 the batch; one engine; one class of clients.
 
@@ -163,13 +166,19 @@ def batching_throughput(
     return float((weight[1:] * rate).sum() / weight.sum())
 
 
+ANSWER_STEPS = 100  # where an answer is decoded token by token
 ENGINE_S, MAX_BATCH = (0.018, 0.002), 16  # fixed and per request [s]: 20 ms for one alone, as above
 OTHERS_S = (SERVER_S[0], SERVER_S[2])  # tokenizer and detokenizer [s]
 
 
-def _server(gpu: float = 1.0, tokenizer: float = 1.0, clients: int = 96) -> FloatArray:
-    """Throughput of the chapter's server, with parts sped up, for 1 … N clients [1/s]."""
-    fixed, item = (time / gpu for time in ENGINE_S)
+def _server(
+    gpu: float = 1.0, tokenizer: float = 1.0, clients: int = 96, steps: int = 1
+) -> FloatArray:
+    """Throughput of the chapter's server, with parts sped up, for 1 … N clients [1/s].
+
+    steps: of the engine for an answer, 1 for an encoder.
+    """
+    fixed, item = (steps * time / gpu for time in ENGINE_S)
     rates = engine_rates(clients, fixed, item, MAX_BATCH)
     return load_dependent_mva((OTHERS_S[0] / tokenizer, OTHERS_S[1]), AWAY_S, rates)
 
@@ -194,7 +203,15 @@ def example() -> SimpleNamespace:
         for part, gpu, tokenizer in (("gpu", 2.0, 1.0), ("tokenizer", 1.0, 2.0))
     }
     alone = load_dependent_mva([], AWAY_S, engine_rates(crowd, fixed, item, MAX_BATCH))
+    decoded, faster, other = (
+        float(_server(gpu, tokenizer, crowd, ANSWER_STEPS)[-1])
+        for gpu, tokenizer in ((1.0, 1.0), (2.0, 1.0), (1.0, 2.0))
+    )
     return SimpleNamespace(
+        answer_steps=ANSWER_STEPS,
+        decoded_per_s=decoded,
+        decoded_gpu_gain=100 * (faster / decoded - 1),
+        decoded_tokenizer_gain=abs(100 * (other / decoded - 1)),
         max_batch=MAX_BATCH,
         fixed_ms=1000 * fixed,
         item_ms=1000 * item,
@@ -371,14 +388,20 @@ def check_throughput_stays_below_its_bounds() -> None:
 
 
 def check_upgrade_ranking_turns() -> None:
-    """With 48 clients a faster GPU is worth most without batches, and nothing with them.
+    """With 48 clients a faster GPU is worth most without batches, nothing with them where a step is
+    an answer, and most again where an answer takes a hundred steps.
 
-    Source: both models of the same server, whose GPU takes 20 ms for a request alone; ceilings by
-    hand, 1/(20 ms) and 1/(6 ms), which both have reached.
+    Source: three models of the same server, whose GPU takes 20 ms for a request alone; ceilings by
+    hand, 1/(20 ms), 1/(6 ms) and 16/(100·50 ms), which all have reached.
     """
+
+    def decoding(gpu: float = 1.0, tokenizer: float = 1.0) -> FloatArray:
+        return _server(gpu, tokenizer, 48, ANSWER_STEPS)
+
     for label, model, ceiling, winner in (
         ("one at a time", _one_at_a_time, 1 / 0.020, "gpu"),
         ("batches", _server, 1 / 0.006, "tokenizer"),
+        ("batches, 100 steps an answer", decoding, 3.2, "gpu"),
     ):
         checks.close(f"{label} [1/s]", float(model()[47]), ceiling, rtol=1e-4)
         gains = {"gpu": float(model(2.0, 1.0)[47]), "tokenizer": float(model(1.0, 2.0)[47])}

@@ -11,8 +11,6 @@ __all__, __getattr__, __dir__ = exported(
             "quantile_ranks",
             "quantile_interval",
             "wilks_sample_size",
-            "band_half_width",
-            "band_sample_size",
             "quantile_standard_error",
         ],
         "definitions.latency_distribution.coordinated_omission": [

@@ -7,7 +7,8 @@ thing: with equal releases they are apart in about 0.6% of the cases, not in 5%.
 time to first token, a time per output token (the mean of its gaps) and every gap; their
 percentiles answer different questions.
 
-Assumes: independent latencies, with ten or more beyond the quantile in each sample.
+Assumes: independent latencies, with ten or more beyond the quantile in each sample; blocks of
+dependent ones that are long against the memory of the queue.
 
 Source: Schenker and Gentleman (2001) for what overlap means; NVIDIA NIM for the latencies of a
 stream.
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -76,6 +78,41 @@ def quantile_difference(
     return float(low), float(high)
 
 
+def block_interval(
+    rng: np.random.Generator,
+    latencies: npt.ArrayLike,
+    blocks: int,
+    probability: float,
+    confidence: float = 0.95,
+    draws: int = 300,
+) -> tuple[float, float]:
+    """Interval of a quantile of dependent latencies, by resampling whole blocks of them.
+
+    latencies: shape (n,), non-negative, in the order of arrival. blocks: b, 2 to n of equal length,
+    each long against the memory of the queue, such as days; what is left over at the end is not
+    used. probability: q in (0, 1). confidence: c in (0, 1). draws: resamples, of which the middle
+    share c is returned. Raises ValueError outside these ranges.
+
+    >>> block_interval(np.random.default_rng(0), [1.0, 1.0, 1.0, 5.0, 5.0, 5.0], 2, 0.5)
+    (1.0, 5.0)
+    """
+    x = as_floats(latencies=latencies)
+    require(x.ndim == 1 and x.size > 1, "latencies", "of shape (n,), n ≥ 2", x.shape)
+    require_all_non_negative(latencies=x)
+    blocks, draws = require_positive_integer(blocks=blocks, draws=draws)
+    require(2 <= blocks <= x.size, "blocks", f"in [2, {x.size}]", blocks)
+    probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
+    require_work(draws * x.size, draws=draws, latencies=x.size)
+    parts = x[: x.size // int(blocks) * int(blocks)].reshape(int(blocks), -1)
+    rank = max(1, math.ceil(round(parts.size * probability, 9))) - 1
+    found = [
+        np.partition(parts[rng.integers(0, blocks, int(blocks))].ravel(), rank)[rank]
+        for _ in range(int(draws))
+    ]
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
 def gap_percentiles(gaps_s: npt.ArrayLike, probability: float) -> tuple[float, float, float]:
     """One quantile of all gaps, of the requests' mean gaps (TPOT), and of their longest gaps [s].
 
@@ -125,6 +162,26 @@ def _streams() -> tuple[float, float, float, float]:
     return *gap_percentiles(gaps, 0.99), float((gaps.max(axis=1) == PAUSE_S).mean())
 
 
+BUSY, BUSY_COUNT, BLOCKS, BUSY_RUNS = 0.8, 20_000, 20, 100  # a server, and how long it is watched
+
+
+@functools.cache
+def _held_by_dependent() -> tuple[float, float]:
+    """Shares of runs of a server that is 80% busy whose interval holds its p99, ln 100/(1 − ρ), as
+    if latencies were independent, and by blocks."""
+    rng, true = np.random.default_rng(74), math.log(100) / (1 - BUSY)
+    ranks, held = quantile_ranks(BUSY_COUNT, 0.99), np.zeros((BUSY_RUNS, 2))
+    for run in range(BUSY_RUNS):
+        arrivals = np.cumsum(rng.exponential(1 / BUSY, BUSY_COUNT + 4000))
+        services = rng.exponential(1.0, arrivals.size)
+        latencies = (fifo_waits(arrivals, services) + services)[4000:]
+        ordered = np.sort(latencies)
+        alone = ordered[(ranks.lower or 1) - 1], ordered[(ranks.upper or BUSY_COUNT) - 1]
+        blocks = block_interval(rng, latencies, BLOCKS, 0.99, draws=200)
+        held[run] = [low < true < high for low, high in (alone, blocks)]
+    return float(held[:, 0].mean()), float(held[:, 1].mean())
+
+
 @functools.cache
 def _slower_and_equal() -> FloatArray:
     """The decisions of RUNS pairs, with a slower release and with two that are alike."""
@@ -135,7 +192,13 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text; shares in percent, times in milliseconds."""
     slower, equal = _slower_and_equal()
     gaps, tpot, longest, _ = _streams()
+    alone, blocks = _held_by_dependent()
     return SimpleNamespace(
+        busy_percent=100 * BUSY,
+        busy_count=BUSY_COUNT,
+        busy_blocks=BLOCKS,
+        busy_held=100 * alone,
+        busy_held_by_blocks=100 * blocks,
         release_count=COUNT,
         release_runs=RUNS,
         slower_percent=100 * (SLOWER - 1),
@@ -216,6 +279,18 @@ def check_difference_covers() -> None:
         checks.close(label, held, 0.95, atol=3 * error + 0.01, kind="simulation")
 
 
+def check_dependent_latencies_need_blocks() -> None:
+    """On one busy server the interval of independent latencies holds the p99 in few of the runs,
+    that of blocks in most.
+
+    Source: M/M/1 at 80%, whose p99 is ln 100/(1 − ρ) services; 100 runs of 20,000 requests.
+    """
+    alone, blocks = _held_by_dependent()
+    error = 3 * math.sqrt(0.25 / BUSY_RUNS)
+    checks.inside("held, as if independent", alone, 0.0, 0.5 - error, kind="simulation")
+    checks.inside("held by blocks", blocks, 0.5 + error, 1.0, kind="simulation")
+
+
 def check_overlap_is_no_test() -> None:
     """Intervals that do not overlap find a slower release less often than their difference does.
 
@@ -256,4 +331,5 @@ def check_bad_input_is_refused() -> None:
     checks.raises("no latencies", quantile_difference, rng, [], [1.0], 0.9, match="old must be")
     checks.raises("NaN", quantile_difference, rng, [1.0], [math.nan], 0.9, match="new must be")
     checks.raises("q = 1", quantile_difference, rng, [1], [1], 1.0, match="probability must be in")
+    checks.raises("one block", block_interval, rng, [1.0, 2.0], 1, 0.5, match="blocks must be in")
     checks.raises("one row", gap_percentiles, [1.0], 0.5, match="gaps_s must be non-empty")

@@ -2,21 +2,21 @@
 distribution.
 
 The number of latencies below the true q-quantile is binomial(n, q). Hence the interval between the
-l-th and the u-th smallest contains the quantile with probability P(l ≤ B < u), the r-th largest is
-above it with probability P(n − B ≥ r), and the whole empirical distribution lies within
-√(ln(2/(1−c))/(2n)) of the true one with confidence c.
+l-th and the u-th smallest contains the quantile with probability P(l ≤ B < u), and the r-th largest
+is above it with probability P(n − B ≥ r).
 
 Assumes: independent latencies of one continuous distribution. Neither holds for consecutive
 requests of one busy server.
 
 Source: Hyndman and Fan (1996) for the nine definitions of a sample quantile; Wilks (1941) for the
-sample sizes; Massart (1990) for the band.
+sample sizes.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -166,33 +166,6 @@ def wilks_sample_size(probability: float, confidence: float = 0.95, order: int =
     return high
 
 
-def band_half_width(count: int, confidence: float = 0.95) -> float:
-    """Distance within which the whole empirical distribution lies from the true one.
-
-    count: n ≥ 1 latencies. confidence: c in (0, 1). Returns √(ln(2/(1−c))/(2n)), a probability.
-    Raises ValueError outside these ranges. Source: Massart (1990).
-
-    >>> round(band_half_width(200, confidence=1 - 2 / math.e**4), 12)
-    0.1
-    """
-    count = require_positive_integer(count=count)
-    confidence = require_in("(0, 1)", confidence=confidence)
-    return math.sqrt(math.log(2 / (1 - confidence)) / (2 * count))
-
-
-def band_sample_size(half_width: float, confidence: float = 0.95) -> int:
-    """Fewest latencies whose band is no wider than ε on either side, ⌈ln(2/(1−c))/(2ε²)⌉.
-
-    half_width: ε in (0, 1). confidence: c in (0, 1). The inverse of `band_half_width`. Raises
-    ValueError outside these ranges. Source: Massart (1990).
-
-    >>> band_sample_size(0.1, confidence=1 - 2 / math.e**4)
-    200
-    """
-    half_width, confidence = require_in("(0, 1)", half_width=half_width, confidence=confidence)
-    return max(1, math.ceil(math.log(2 / (1 - confidence)) / (2 * half_width**2) - 1e-9))
-
-
 def quantile_standard_error(probability: float, count: int, density: float) -> float:
     """Standard error of a sample quantile of many latencies, √(q(1−q)/n)/f.
 
@@ -228,12 +201,9 @@ def example() -> SimpleNamespace:
         wilks_p99_third=wilks_sample_size(0.99, order=3),
         p99_of_1000_lower=p99.lower or 0,
         p99_of_1000_upper=p99.upper or 0,
-        band_1000_percent=100 * band_half_width(1000),
-        band_end_percentile=100 - 100 * band_half_width(1000),
-        band_for_p999=band_sample_size(0.001),
-        band_for_p99=band_sample_size(0.01),
         error_1000_percent=196 * _relative_error(0.99, 1000),
-        error_p999_1000_percent=196 * _relative_error(0.999, 1000),
+        p999_lowest_percent=100 * _relative_order_statistic(0.999, 1000, 0.025),
+        p999_highest_percent=100 * _relative_order_statistic(0.999, 1000, 0.975),
     )
 
 
@@ -248,49 +218,20 @@ def _relative_error(probability: float, count: int) -> float:
     return quantile_standard_error(probability, count, density)
 
 
-def figure_ccdf_band(figure: Figure) -> None:
-    """Of a thousand latencies the band says nothing beyond p95.7, where it reaches probability
-    zero; intervals of single percentiles exist up to p99.6.
+def _relative_order_statistic(probability: float, count: int, share: float) -> float:
+    """A quantile of the ⌈nq⌉-th smallest log-normal latency (σ = 1), relative to the true one.
 
-    One thousand simulated log-normal latencies (median 50 ms, σ = 0.6); horizontal bars are 95%
-    intervals for p50, p95 and p99 alone, the band holds for all percentiles at once.
-
-    Alt: Share of slower requests against latency on two logarithmic axes. A staircase follows the
-    true curve from 1 at 10 ms to 0.001 at about 320 ms. A shaded band round it is thin on the left
-    and opens to the bottom of the plot right of 125 ms. Three horizontal bars at 0.5, 0.05 and
-    0.01 cross the true curve; the lowest is much the widest.
+    The k-th smallest of n uniform numbers is below u where at least k of n are.
     """
-    rng = np.random.default_rng(7)
-    x = np.sort(50 * np.exp(0.6 * rng.standard_normal(1000)))
-    slower = 1 - np.arange(1, x.size + 1) / x.size
-    half = band_half_width(x.size)
-    axes = figure.subplots()
-    keep = np.unique(np.concatenate([np.arange(0, 1000, 5), np.arange(950, 1000)]))
-    floor = 4e-4
-    axes.fill_between(
-        x[keep],
-        np.maximum(slower - half, floor)[keep],
-        np.minimum(slower + half, 1)[keep],
-        color="C0",
-        alpha=0.2,
-        linewidth=0,
-        step="post",
-    )
-    axes.step(x[keep[:-1]], slower[keep[:-1]], where="post", color="C0")
-    grid = np.linspace(-2.5, 3.3, 200)
-    true = [0.5 * math.erfc(z / math.sqrt(2)) for z in grid]
-    axes.plot(50 * np.exp(0.6 * grid), true, color="C1")
-    for q in (0.5, 0.95, 0.99):
-        axes.plot(quantile_interval(x, q), [1 - q] * 2, color="C5", linewidth=3)
-        axes.annotate(
-            LEVELS[q], (quantile_interval(x, q)[0] * 0.93, 1 - q), ha="right", va="center"
+    rank = math.ceil(round(count * probability, 9))
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        u = (low + high) / 2
+        tail = sum(
+            math.comb(count, j) * u**j * (1 - u) ** (count - j) for j in range(rank, count + 1)
         )
-    axes.annotate("95% band", (245, 0.035), color="C0")
-    axes.annotate("true", (330, 0.0013), color="C1")
-    axes.set(xscale="log", yscale="log", xlim=(10, 600), ylim=(floor, 1.3))
-    axes.set_xticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
-    axes.minorticks_off()
-    axes.set(xlabel="latency [ms]", ylabel="share of slower requests")
+        low, high = (u, high) if tail < share else (low, u)
+    return math.exp(NormalDist().inv_cdf(high) - _NORMAL[probability]) - 1
 
 
 def figure_percentile_error(figure: Figure) -> None:
@@ -393,27 +334,6 @@ def check_wilks_sample_sizes() -> None:
         checks.holds(f"p95, rank {order}: just enough", sums[1] <= 0.05 < sums[0])
 
 
-def check_band() -> None:
-    """A thousand latencies fix the whole distribution function to 4.3 points.
-
-    Source: Massart (1990), 2·exp(−2nε²) = 0.05; coverage by simulation with uniform latencies,
-    2000 samples of 50, for which the bound must hold.
-    """
-    half = band_half_width(1000)
-    checks.close("half width, n = 1000", half, 0.0429469, atol=5e-8)
-    checks.close("miss probability", 2 * math.exp(-2 * 1000 * half**2), 0.05, atol=1e-12)
-    for width in (0.05, 0.01, 0.001):
-        n = band_sample_size(width)
-        enough = band_half_width(n) <= width < band_half_width(n - 1)
-        checks.holds(f"{n:,} latencies are the fewest for ±{width:g}", enough)
-    u = np.sort(np.random.default_rng(1990).random((2000, 50)), axis=1)
-    steps = np.arange(51) / 50
-    distance = np.maximum(steps[1:] - u, u - steps[:-1]).max(axis=1)
-    share = float((distance > band_half_width(50)).mean())
-    error = math.sqrt(0.05 * 0.95 / 2000)
-    checks.inside("share of samples outside", share, 0.02, 0.05 + 3 * error)
-
-
 def check_interval_covers() -> None:
     """The interval for p95 of 200 exponential latencies covers it as often as the ranks say.
 
@@ -448,5 +368,4 @@ def check_bad_input_is_refused() -> None:
     checks.raises("tenth", quantile, [1.0], 0.5, 10, match="definition must be an integer")
     checks.raises("no one", quantile_ranks, 0, 0.5, match="count must be a positive integer")
     checks.raises("p100", wilks_sample_size, 1.0, match="probability must be in (0, 1)")
-    checks.raises("certain", band_half_width, 10, 1.0, match="confidence must be in (0, 1)")
     checks.raises("flat", quantile_standard_error, 0.5, 9, 0.0, match="density must be positive")

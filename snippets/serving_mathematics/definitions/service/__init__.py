@@ -32,5 +32,6 @@ __all__, __getattr__, __dir__ = exported(
             "incurred_costs",
             "at_temperature",
         ],
+        "definitions.service.streamed_answer": ["streamed"],
     },
 )

@@ -5,6 +5,7 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
+        "definitions.slo_sla.joint_objective": ["joint_attainment"],
         "definitions.slo_sla.slo_sla": [
             "load_cap",
             "simulated_quantile",

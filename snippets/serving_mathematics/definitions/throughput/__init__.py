@@ -24,8 +24,6 @@ __all__, __getattr__, __dir__ = exported(
             "peak_concurrency",
             "ScalabilityFit",
             "fit_usl",
-            "student_half_width",
-            "bootstrap_fits",
         ],
     },
 )

@@ -1,15 +1,13 @@
-"""Solutions: a forecast from one test, many clients cheaply, an engine's line, a spreadsheet's fit.
+"""Solutions: a forecast from one test, many clients cheaply, and an engine's line.
 
 A test at low load shows the demands, U_k/X, and the time away, N/X − R, and with them the
 throughput at any load. Schweitzer's guess for the queues that an arrival finds, Q_k(N)·(N−1)/N,
 replaces the recursion over clients by a fixed point. The step of a batching engine is a line in its
-batch, which two tests give and one does not. N·X(1)/X(N) = 1 + α(N−1) + βN(N−1) is a parabola,
-which a spreadsheet can fit.
+batch, which two tests give and one does not.
 
 Assumes: the chapter's closed loop, exponential service.
 
-Source: Denning and Buzen (1978); PDQ for Schweitzer's algorithm; Gunther (2007) and the first
-versions of the R package usl for the parabola.
+Source: Denning and Buzen (1978); PDQ for Schweitzer's algorithm.
 """
 
 from __future__ import annotations
@@ -28,11 +26,6 @@ from serving_mathematics.core.queues.closed_network import (
 )
 from serving_mathematics.core.queues.mean_value_analysis import asymptotic_bounds, exact_mva
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
-from serving_mathematics.definitions.throughput.scalability_fit import (
-    SDM91_PER_H,
-    SDM91_USERS,
-    peak_concurrency,
-)
 from serving_mathematics.definitions.throughput.throughput import (
     TEXTBOOK_CLIENTS,
     TEXTBOOK_S,
@@ -65,10 +58,6 @@ HINTS = {
     "engine_from_tests": (
         "A step takes s + d·b, a line in the batch: fit it by least squares. The rate at the "
         "largest batch is B over the step there. One batch size does not determine a line."
-    ),
-    "fit_by_parabola": (
-        "It is linear least squares with two columns, N − 1 and its square, and no constant. "
-        "The coefficient of N − 1 is not α but α + β."
     ),
 }
 
@@ -150,29 +139,8 @@ def engine_from_tests(
     return fixed, item, max_batch / (fixed + item * max_batch)
 
 
-def fit_by_parabola(concurrency: npt.ArrayLike, throughput: npt.ArrayLike) -> tuple[float, float]:
-    """α and β from a parabola through the origin, fitted to N·X(1)/X(N) − 1 against N − 1.
-
-    concurrency: N, shape (m,), m ≥ 4, beginning with 1. throughput: X > 0, same shape.
-    The coefficients of (N−1)² and N−1 are β and α + β. Raises ValueError on other input.
-
-    >>> alpha, beta = fit_by_parabola([1, 2, 3, 4], [12.0, 18.0, 18.0, 16.0])  # 1, 4/3, 2, 3
-    >>> abs(round(alpha, 9)), round(beta, 9)  # denominators 1 + N(N−1)/6
-    (0.0, 0.166666667)
-    """
-    n, x = as_floats(concurrency=concurrency), as_floats(throughput=throughput)
-    require(n.ndim == 1 and n.size >= 4, "concurrency", "of at least four values", n.shape)
-    require(n[0] == 1 and np.all((n[1:] > 1) & (n[1:] < math.inf)), "concurrency", "1, then > 1", n)
-    require_shape(n.shape, throughput=x)
-    require_all_positive(throughput=x)
-    columns = np.stack([n - 1, (n - 1) ** 2], axis=1)
-    (linear, square), *_ = np.linalg.lstsq(columns, n * x[0] / x - 1, rcond=None)
-    return float(linear - square), float(square)
-
-
 def example() -> SimpleNamespace:
     """Answers to the exercises."""
-    alpha, beta = fit_by_parabola(SDM91_USERS, SDM91_PER_H)
     errors = [
         schweitzer_mva(n, SERVER_S, z)[0] / exact_mva(n, SERVER_S, z)[0][-1] - 1
         for n, z in ((6, AWAY_S), (1000, 20.0))
@@ -181,9 +149,6 @@ def example() -> SimpleNamespace:
         schweitzer_error_percent=100 * float(errors[0]),
         schweitzer_thousand_error_percent=100 * float(errors[1]),
         two_tests_ceiling=engine_from_tests([1, 4], [0.020, 0.026], 16)[2],
-        parabola_alpha=alpha,
-        parabola_beta_e4=1e4 * beta,
-        parabola_peak=peak_concurrency(alpha, beta),
     )
 
 
@@ -239,19 +204,8 @@ def check_engine_from_tests() -> None:
     checks.close("least squares", got, [level, slope], rtol=1e-9)
 
 
-def check_parabola_on_the_benchmark() -> None:
-    """The spreadsheet's fit of SPEC SDM91 gives other parameters than least squares in X.
-
-    Source: the output printed in the README of version 1 of the R package usl (α there is sigma, β
-    kappa).
-    """
-    alpha, beta = fit_by_parabola(SDM91_USERS, SDM91_PER_H)
-    checks.close("α", alpha, 1.705e-2, atol=5e-6, kind="published")
-    checks.close("β", beta, 7.892e-5, atol=5e-9, kind="published")
-
-
 def check_bad_input_is_refused() -> None:
-    """Impossible tests, empty batches and data without X(1) are errors."""
+    """Impossible tests, empty batches and tests of one size are errors."""
     checks.raises(
         "busy 120%",
         forecast_throughput,
@@ -267,4 +221,3 @@ def check_bad_input_is_refused() -> None:
     )
     checks.raises("no clients", schweitzer_mva, 0, [1.0], 1.0, match="clients must be a positive")
     checks.raises("one size", engine_from_tests, [4, 4], [1, 1], 8, match="batches must be of two")
-    checks.raises("no X(1)", fit_by_parabola, [2, 3, 4, 5], [1, 2, 3, 4], match="1, then > 1")

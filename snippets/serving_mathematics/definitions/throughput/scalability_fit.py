@@ -1,10 +1,9 @@
-"""The Universal Scalability Law, fitted with its uncertainty, and what seven points cannot say.
+"""The Universal Scalability Law, fitted with its uncertainty, and a fall that it only imagines.
 
 X(N) = γN/(1 + α(N−1) + βN(N−1)): γ is the throughput of one client, α the share of work that only
 one can do at a time (contention), β the cost of keeping every pair consistent (coherency). With
 β = 0 it is Amdahl's law and levels off at γ/α; with β > 0 it peaks at N_max = √((1−α)/β) and falls.
-The parameters come from least squares with α, β ≥ 0; their errors from the Jacobian and Student's
-t, or from refitting resampled data.
+The parameters come from least squares with α, β ≥ 0; their errors from the Jacobian.
 
 Assumes: independent errors of one size at every N; a steady state at every point.
 
@@ -14,7 +13,6 @@ for the fit.
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from itertools import product
@@ -27,6 +25,7 @@ import numpy.typing as npt
 from serving_mathematics.core.queues.closed_network import AWAY_S, SERVER_S, convolution_throughput
 from serving_mathematics.core.queues.mean_value_analysis import asymptotic_bounds, exact_mva
 from serving_mathematics.support import checks
+from serving_mathematics.support.intervals import STUDENT_T_975
 from serving_mathematics.support.require import (
     as_floats,
     require,
@@ -34,9 +33,7 @@ from serving_mathematics.support.require import (
     require_in,
     require_non_negative,
     require_positive,
-    require_positive_integer,
     require_shape,
-    require_work,
 )
 
 if TYPE_CHECKING:
@@ -44,16 +41,6 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
-SDM91_USERS = (
-    1,
-    18,
-    36,
-    72,
-    108,
-    144,
-    216,
-)  # SPEC SDM91, SPARCcenter 2000, 16 CPUs (R package usl)
-SDM91_PER_H = (64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2)  # scripts per hour, same source
 _NOTHING = 1e-12  # a parameter that changes no throughput by more of its size is 0
 
 
@@ -212,55 +199,6 @@ def fit_usl(
     )
 
 
-def student_half_width(standard_error: float, degrees_of_freedom: int) -> float:
-    """Half-width of a 95% interval from a standard error: its multiple by Student's t.
-
-    degrees_of_freedom: points minus fitted parameters. Raises ValueError on a negative error or no
-    degree of freedom. t = √ν·tan θ turns the distribution function into an integral of cos^{ν−1} θ.
-
-    >>> round(student_half_width(1.0, 4), 3), round(student_half_width(1.0, 1000), 3)
-    (2.776, 1.962)
-    """
-    standard_error = require_non_negative(standard_error=standard_error)
-    degrees_of_freedom = require_positive_integer(degrees_of_freedom=degrees_of_freedom)
-    degrees_of_freedom = require_in("[1, 1e6]", degrees_of_freedom=degrees_of_freedom)
-    edges = np.linspace(0, math.pi / 2, 20_001)
-    middles = (edges[:-1] + edges[1:]) / 2
-    mass = np.cumsum(np.cos(middles) ** (degrees_of_freedom - 1))
-    angle = float(np.interp(0.95, mass / mass[-1], edges[1:]))
-    return math.sqrt(degrees_of_freedom) * math.tan(angle) * standard_error
-
-
-def bootstrap_fits(
-    rng: np.random.Generator, fit: ScalabilityFit, replicates: int, resample: bool = False
-) -> FloatArray:
-    """Refits to data made from the fit plus noise: α, β, γ of each replicate, shape (B, 3).
-
-    fit: from `fit_usl`. replicates: B. resample: False draws normal noise (parametric), whose
-    deviation is drawn first, s·√(ν/χ²_ν), since the residuals know it only to ν degrees of freedom;
-    True draws the residuals with replacement, enlarged by √(m/ν) since a fit makes them too small.
-    Raises ValueError unless B is a positive integer.
-
-    >>> data = (1.0, 2.0, 5.0, 6.0), (88.0, 88.0, 55.0, 48.0)  # exact: no noise to add
-    >>> exact = ScalabilityFit(0.5, 0.25, 88.0, (0.0, 0.0, 0.0), 0.0, 1, *data)
-    >>> bootstrap_fits(np.random.default_rng(0), exact, replicates=1).round(4).tolist()
-    [[0.5, 0.25, 88.0]]
-    """
-    replicates = require_positive_integer(replicates=replicates)
-    require_work(200 * replicates, replicates=replicates)
-    n, x = np.array(fit.concurrency), np.array(fit.throughput)
-    fitted = usl_throughput(n, fit.contention, fit.coherency, fit.single)
-    size = (int(replicates), n.size)
-    if resample:
-        residuals = (x - fitted) * math.sqrt(n.size / fit.degrees_of_freedom)
-        noise = rng.choice(residuals - residuals.mean(), size)
-    else:
-        freedom = fit.degrees_of_freedom
-        spread = np.sqrt(freedom / rng.chisquare(freedom, (int(replicates), 1)))
-        noise = fit.residual_sd * spread * rng.standard_normal(size)
-    return _fit_many(n, fitted + noise, with_coherency=fit.coherency > 0)
-
-
 PHANTOM_CLIENTS = (1, 2, 3, 4, 6, 8, 12, 16)  # a load test of the chapter's model server
 
 
@@ -270,84 +208,15 @@ def _phantom() -> ScalabilityFit:
     return fit_usl(PHANTOM_CLIENTS, exact[np.array(PHANTOM_CLIENTS) - 1])
 
 
-@functools.cache
-def _refits(resample: bool = False) -> FloatArray:
-    """4,000 refits of the benchmark."""
-    fit = fit_usl(SDM91_USERS, SDM91_PER_H)
-    return bootstrap_fits(np.random.default_rng(91), fit, 4000, resample=resample)
-
-
-def _peaks(fits: FloatArray) -> FloatArray:
-    """N_max of each row of α, β, γ."""
-    alpha, beta = fits[:, 0], fits[:, 1]
-    squares = np.full(beta.shape, math.inf)
-    np.divide(1 - np.minimum(alpha, 1.0), beta, out=squares, where=beta > 0)
-    return np.asarray(np.sqrt(squares))
-
-
 def example() -> SimpleNamespace:
     """Numbers quoted in the text; throughput of the benchmark in scripts per hour."""
-    fit, amdahl = (fit_usl(SDM91_USERS, SDM91_PER_H, law) for law in (True, False))
-    normal, resampled = _refits(), _refits(resample=True)
-    early = fit_usl(SDM91_USERS[:4], SDM91_PER_H[:4])
-    half = [student_half_width(e, fit.degrees_of_freedom) for e in fit.standard_errors]
-    peak = peak_concurrency(fit.contention, fit.coherency)
-    boot, residual = (
-        np.percentile(np.c_[fits, _peaks(fits)], [2.5, 97.5], axis=0).tolist()
-        for fits in (normal, resampled)
-    )
     phantom = _phantom()
-    foretold, early_last = (
-        float(usl_throughput(n, f.contention, f.coherency, f.single))
-        for n, f in ((48, phantom), (216, early))
-    )
+    foretold = float(usl_throughput(48, phantom.contention, phantom.coherency, phantom.single))
     exact = float(exact_mva(48, SERVER_S, AWAY_S)[0][-1])
     fitted = usl_throughput(
         phantom.concurrency, phantom.contention, phantom.coherency, phantom.single
     )
     return SimpleNamespace(
-        alpha=fit.contention,
-        alpha_error=fit.standard_errors[0],
-        alpha_low=fit.contention - half[0],
-        alpha_high=fit.contention + half[0],
-        beta_e4=1e4 * fit.coherency,
-        beta_error_e4=1e4 * fit.standard_errors[1],
-        beta_low_e4=1e4 * (fit.coherency - half[1]),
-        beta_high_e4=1e4 * (fit.coherency + half[1]),
-        gamma=fit.single,
-        gamma_error=fit.standard_errors[2],
-        gamma_low=fit.single - half[2],
-        gamma_high=fit.single + half[2],
-        alpha_boot_low=boot[0][0],
-        alpha_boot_high=boot[1][0],
-        alpha_residual_low=residual[0][0],
-        alpha_residual_high=residual[1][0],
-        beta_boot_low_e4=1e4 * boot[0][1],
-        beta_boot_high_e4=1e4 * boot[1][1],
-        beta_residual_low_e4=1e4 * residual[0][1],
-        beta_residual_high_e4=1e4 * residual[1][1],
-        gamma_boot_low=boot[0][2],
-        gamma_boot_high=boot[1][2],
-        gamma_residual_low=residual[0][2],
-        gamma_residual_high=residual[1][2],
-        t_multiple=student_half_width(1.0, fit.degrees_of_freedom),
-        alpha_gamma_correlation=float(np.corrcoef(normal[:, 0], normal[:, 2])[0, 1]),
-        residual_spread=fit.residual_sd,
-        peak_users=peak,
-        peak_low=boot[0][3],
-        peak_high=boot[1][3],
-        peak_residual_low=residual[0][3],
-        peak_residual_high=residual[1][3],
-        peak_per_h=float(usl_throughput(peak, fit.contention, fit.coherency, fit.single)),
-        amdahl_alpha=amdahl.contention,
-        amdahl_limit_per_h=amdahl.single / amdahl.contention,
-        amdahl_error_ratio=(amdahl.residual_sd**2 * amdahl.degrees_of_freedom)
-        / (fit.residual_sd**2 * fit.degrees_of_freedom),
-        early_peak_users=peak_concurrency(early.contention, early.coherency),
-        early_at_216_per_h=early_last,
-        measured_alone_per_h=SDM91_PER_H[0],
-        measured_at_216_per_h=SDM91_PER_H[-1],
-        early_ratio=SDM91_PER_H[-1] / early_last,
         phantom_beta=phantom.coherency,
         phantom_beta_error=phantom.standard_errors[1],
         phantom_peak=peak_concurrency(phantom.contention, phantom.coherency),
@@ -359,38 +228,6 @@ def example() -> SimpleNamespace:
         loop_alpha=sum(SERVER_S) / (sum(SERVER_S) + AWAY_S),
         loop_ceiling=1 / sum(SERVER_S),
     )
-
-
-def figure_usl_fit(figure: Figure) -> None:
-    """Beyond the peak each further user costs throughput; Amdahl's law cannot bend that way.
-
-    SPEC SDM91, seven points. Blue: the law, with a 95% band from 1,000 parametric refits; dashed:
-    Amdahl's law. Shaded: the retrograde region; bar: 95% of the refitted peaks.
-
-    Alt: Scatter chart of scripts per hour against users from 0 to 260. Seven points rise to 1,853
-    at 72 users and fall to 1,702 at 216. A solid curve with a band follows them and peaks at 97
-    users, where a shaded region begins; a horizontal bar marks the peak's interval. A dashed curve
-    misses the points: it runs below them around 100 users and above them at 216.
-    """
-    axes = figure.subplots()
-    fit, amdahl = (fit_usl(SDM91_USERS, SDM91_PER_H, law) for law in (True, False))
-    refits, n = _refits()[:1000], np.linspace(1, 260, 80)
-    curves = np.array([usl_throughput(n, *row) for row in refits.tolist()])
-    low, high = np.percentile(curves, [2.5, 97.5], axis=0)
-    peak = peak_concurrency(fit.contention, fit.coherency)
-    left, right = np.percentile(_peaks(refits), [2.5, 97.5]).tolist()
-    axes.axvspan(peak, 260, color="C3", alpha=0.1, linewidth=0)
-    axes.fill_between(n, low, high, color="C0", alpha=0.2, linewidth=0)
-    axes.plot(n, usl_throughput(n, amdahl.contention, 0.0, amdahl.single), "--", color="C1")
-    axes.plot(n, usl_throughput(n, fit.contention, fit.coherency, fit.single), color="C0")
-    axes.plot(SDM91_USERS, SDM91_PER_H, "o", color="C4")
-    axes.plot([left, right], [2170, 2170], color="C5", linewidth=3)
-    axes.plot(peak, 2170, "o", color="C5")
-    axes.annotate("N$_{max}$", (right + 4, 2170), color="C5", va="center")
-    axes.annotate("more users, less work", (256, 120), color="C3", ha="right")
-    axes.annotate("Amdahl", (256, 1990), color="C1", ha="right")
-    axes.annotate("USL", (256, 1330), color="C0", ha="right")
-    axes.set(xlim=(0, 260), ylim=(0, 2300), xlabel="users N", ylabel="throughput X [scripts/h]")
 
 
 def figure_phantom_coherency(figure: Figure) -> None:
@@ -415,13 +252,18 @@ def figure_phantom_coherency(figure: Figure) -> None:
     axes.set(xlim=(0, 48), ylim=(0, 60), xlabel="clients N", ylabel="throughput X [1/s]")
 
 
+# SPEC SDM91 on 16 CPUs: users, and scripts per hour, as the R package usl ships them
+_SDM91_USERS = (1, 18, 36, 72, 108, 144, 216)
+_SDM91_PER_H = (64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2)
+
+
 def check_published_fit() -> None:
     """The seven points of SPEC SDM91 give the parameters, errors and spread that R prints.
 
     Source: test output of the R package usl (method nlxb: bounded least squares in α, β, γ); β to
     more digits from an independent least-squares run.
     """
-    fit = fit_usl(SDM91_USERS, SDM91_PER_H)
+    fit = fit_usl(_SDM91_USERS, _SDM91_PER_H)
     checks.close("α", fit.contention, 0.0277285, atol=5e-8, kind="published")
     checks.close("β", fit.coherency, 0.0001044, atol=5e-8, kind="published")
     checks.close("β, five digits", fit.coherency, 0.00010437, atol=5e-9)
@@ -432,7 +274,7 @@ def check_published_fit() -> None:
     ):
         checks.close(f"standard error of {name}", got, expected, atol=unit, kind="published")
     checks.close("residual spread", fit.residual_sd, 82.8, atol=0.05, kind="published")
-    fitted = usl_throughput(SDM91_USERS, fit.contention, fit.coherency, fit.single)
+    fitted = usl_throughput(_SDM91_USERS, fit.contention, fit.coherency, fit.single)
     printed = [90, 1078, 1541, 1850, 1879, 1822, 1646]
     checks.close("fitted values", fitted, printed, atol=0.5, kind="published")
     peak = peak_concurrency(fit.contention, fit.coherency)
@@ -444,7 +286,7 @@ def check_least_squares() -> None:
 
     Source: the sum of squares itself, evaluated on 26 neighbours at a thousandth of each parameter.
     """
-    n, x = np.array(SDM91_USERS, dtype=float), np.array(SDM91_PER_H)
+    n, x = np.array(_SDM91_USERS, dtype=float), np.array(_SDM91_PER_H)
     steps = (-1e-3, 0.0, 1e-3)
     for label, law in (("USL", True), ("Amdahl", False)):
         fit = fit_usl(n, x, law)
@@ -494,35 +336,12 @@ def check_queues_look_like_coherency() -> None:
     fit = fit_usl(tested, exact[tested - 1])
     fitted = usl_throughput(tested, fit.contention, fit.coherency, fit.single)
     checks.close("fit at the tested loads", fitted, exact[tested - 1], rtol=0.02)
-    significant = fit.coherency > student_half_width(fit.standard_errors[1], fit.degrees_of_freedom)
+    half = STUDENT_T_975[fit.degrees_of_freedom] * fit.standard_errors[1]
+    significant = fit.coherency > half
     checks.holds("β above its 95% half-width", significant, got=f"{fit.coherency:.4f}")
     peak = peak_concurrency(fit.contention, fit.coherency)
     checks.inside("false peak within the test [clients]", peak, 1, 16, kind="identity")
     checks.holds("exact throughput never falls", bool(np.all(np.diff(exact) >= -1e-12)))
-
-
-def check_intervals_cover() -> None:
-    """With seven points a t interval covers the true β in 95% of cases, ±1.96 errors in 88%.
-
-    Source: 600 simulated repetitions of the benchmark around its own fit, three binomial standard
-    errors; the shares are those of Student's t with four degrees of freedom, for a linear model.
-    """
-    truth = fit_usl(SDM91_USERS, SDM91_PER_H)
-    n = np.array(SDM91_USERS, dtype=float)
-    exact = usl_throughput(n, truth.contention, truth.coherency, truth.single)
-    noise = np.random.default_rng(93).normal(0.0, truth.residual_sd, (600, n.size))
-    fits = _fit_many(n, exact + noise, with_coherency=True)
-    errors = np.array(
-        [_standard_errors(n, x, f)[0][1] for x, f in zip(exact + noise, fits, strict=True)]
-    )
-    distance = np.abs(fits[:, 1] - truth.coherency) / errors
-    for label, multiple, share in (
-        ("t interval", student_half_width(1.0, 4), 0.95),
-        ("±1.96 errors", 1.96, 0.8784),
-    ):
-        noise_of_share = 3 * math.sqrt(share * (1 - share) / distance.size)
-        covered = float((distance <= multiple).mean())
-        checks.close(label, covered, share, atol=noise_of_share, kind="simulation")
 
 
 def check_bad_input_is_refused() -> None:
@@ -535,4 +354,3 @@ def check_bad_input_is_refused() -> None:
     checks.raises("N = 0", usl_throughput, 0, 0.1, 0.0, 1.0, match="concurrency must be finite")
     checks.raises("β < 0", peak_concurrency, 0.1, -1e-3, match="coherency must be non-negative")
     checks.raises("α = 1.2", peak_concurrency, 1.2, 1e-3, match="contention must be in [0, 1]")
-    checks.raises("no freedom", student_half_width, 1.0, 0, match="degrees_of_freedom must be")

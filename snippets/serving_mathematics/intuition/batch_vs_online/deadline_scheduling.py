@@ -159,9 +159,9 @@ def backfill(
     return Backfill(done[n : 2 * n], int(np.max(taken[batch > 0], initial=0)))
 
 
-def _held() -> FloatArray:
+def _held(peak_to_mean: float = 2.5) -> FloatArray:
     """Servers held in each quarter hour so that at most 2% of the online requests wait."""
-    rates = 100.0 * np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT)
+    rates = 100.0 * np.roll(daily_profile(peak_to_mean, SLOTS), PEAK_SLOT)
     return np.array([float(online_servers(rate, 0.05, 0.0, 0.02)) for rate in rates.tolist()])
 
 
@@ -174,6 +174,7 @@ def example() -> SimpleNamespace:
     trough = float(fleet - held.mean())
     week = np.concatenate([batch] * 5 + [0.5 * batch] * 2)
     online_price, batch_price = shared_prices(fleet, 5.0, trough, 0.5)
+    flat = _held(1.2)
     return SimpleNamespace(
         held_mean=float(held.mean()),
         held_times=float(held.mean()) / 5,
@@ -185,6 +186,8 @@ def example() -> SimpleNamespace:
         shared_window_h=(shared.index(True) + 1) / 4,
         trough_online_price=online_price,
         trough_batch_price=batch_price,
+        flat_peak=float(flat.max()),
+        flat_fleet=smallest_fleet(5.0 * daily_profile(1.2, SLOTS), SLOTS, flat),
         batch_at_once=alone[0],
         batch_four_hours=alone[15],
         mean_window_h=([fleet <= 5 + 1e-9 for fleet in alone].index(True) + 1) / 4,

@@ -40,7 +40,6 @@ __all__, __getattr__, __dir__ = exported(
             "ancestors",
             "stale_after",
             "weighted_checksum",
-            "arrays_per_checksum",
             "fingerprint",
             "lineage_fingerprints",
             "birthday_bound",

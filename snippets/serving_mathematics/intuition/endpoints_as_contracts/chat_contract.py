@@ -2,8 +2,9 @@
 
 An OpenAI-compatible endpoint accepts parameters, tools and at most so many tokens, and answers in
 events that end in a finish reason. The rule is the one for tensors: what a request may hold only
-widens, what an answer may hold only narrows. Weights, tokenizer, chat template and default sampling
-are in no schema; they change answers, and are compared by fingerprint.
+widens, what an answer may hold only narrows. Weights, their quantization, tokenizer, chat template,
+parsers, default sampling and the engine are in no schema; they change answers, and are compared by
+fingerprint. So two unequal endpoints may replace each other: "may replace" is a preorder.
 
 Assumes: callers read fields by name; names of parameters and finish reasons stand for their sets of
 values.
@@ -95,7 +96,8 @@ def stream_errors(events: Sequence[str]) -> list[str]:
 
     events: payloads after "data: ", the last of which is [DONE]. Chunks share one id; every choice
     ends once, in a finish reason, and says nothing after it; the pieces of a tool call's arguments
-    join to JSON; a chunk without choices holds the usage and comes last. Never raises on a stream.
+    join to JSON; a chunk without choices holds the usage and comes last. A lost piece of plain text
+    is no error of form, and is not found. Never raises on a stream.
 
     >>> chunk = '{"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
     >>> stream_errors([chunk, "[DONE]"]), stream_errors([chunk])
@@ -135,6 +137,8 @@ def stream_errors(events: Sequence[str]) -> list[str]:
         found.append("events: must end in [DONE]")
     if len(identities) > 1:
         found.append(f"id: must be one, got {len(identities)}")
+    if not opened and not found:
+        found.append("choices: none was opened")
     found += [f"choices.{index}: never ends" for index in sorted(opened - ended)]
     for (index, call), text in sorted(calls.items()):
         try:
@@ -145,15 +149,21 @@ def stream_errors(events: Sequence[str]) -> list[str]:
 
 
 CHAT = ChatContract(  # an endpoint as it might be in production
-    parameters=frozenset({"max_tokens", "temperature", "tools", "response_format", "stream"}),
+    parameters=frozenset(
+        {"max_tokens", "temperature", "tools", "response_format", "stream", "stream_options"}
+    ),
     context_tokens=131_072,
     finish_reasons=frozenset({"stop", "length", "tool_calls"}),
-    event_fields=frozenset({"id", "model", "usage"}),
+    event_fields=frozenset({"id", "model", "usage"}),  # usage if stream_options ask for it
     answers={
         "weights": "a3f1",
+        "quantization": "5c1d",
+        "kv_cache_dtype": "0e72",
         "tokenizer": "77c0",
         "chat_template": "19be",
+        "tool_parser": "8b06",
         "generation_config": "d2a4",
+        "engine": "c94f",
     },
 )
 
@@ -224,7 +234,11 @@ def check_order_of_chat_contracts() -> None:
         for b in endpoints
         if not chat_violations(a, b) and not chat_violations(b, a)
     ]
-    checks.holds("mutual replacement only between equals", all(both))
+    checks.holds("mutual replacement only between equal schemas", all(both))
+    weights = replace(CHAT, answers=CHAT.answers | {"weights": "b7e2"})
+    there, back = chat_violations(CHAT, weights), chat_violations(weights, CHAT)
+    checks.equal("other weights, there and back", [*there, *back], [])
+    checks.holds("and yet unequal", weights != CHAT)
 
 
 def check_schema_is_half_of_the_gate() -> None:
@@ -241,7 +255,8 @@ def check_schema_is_half_of_the_gate() -> None:
 
 
 def check_streams() -> None:
-    """A published stream and a tool call in pieces pass; every cut of them is noticed.
+    """A published stream and a tool call in pieces pass; a lost piece of a tool call, the end or
+    everything is noticed, a lost piece of plain text is not.
 
     Source: chunks as GreenPT documents them for its OpenAI-compatible endpoint; all streams with
     one event missing.
@@ -254,6 +269,9 @@ def check_streams() -> None:
         "[DONE]",
     ]
     checks.equal("as documented", stream_errors(published), [], kind="published")
+    checks.equal("without its text", stream_errors(published[1:]), [])
+    checks.holds("without its end", bool(stream_errors([published[0], published[2]])))
+    checks.equal("[DONE] alone", stream_errors(["[DONE]"]), ["choices: none was opened"])
     whole = _stream()
     checks.equal("a tool call", stream_errors(whole), [])
     harmless = {0, 4}  # the role, and the usage, which is asked for

@@ -26,10 +26,8 @@ import numpy.typing as npt
 
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_number,
     require,
     require_positive_integer,
-    require_work,
 )
 
 if TYPE_CHECKING:
@@ -108,38 +106,6 @@ def weighted_checksum(values: Sequence[int]) -> int:
     return sum(position * int(value) for position, value in enumerate(plain, start=1))
 
 
-def arrays_per_checksum(length: int, levels: int = 256) -> npt.NDArray[np.int64]:
-    """How many arrays of `length` values in 0 … levels − 1 have each position-weighted checksum.
-
-    Entry s counts the arrays with checksum s, exactly, by multiplying the polynomials
-    Σₖ z^{jk} of the positions j. Raises ValueError unless length ≥ 1, levels ≥ 2 and
-    levels^length fits 63 bits.
-
-    >>> arrays_per_checksum(length=2, levels=3)
-    array([1, 1, 2, 1, 2, 1, 1])
-    """
-    length, levels = as_number(length=length, levels=levels)
-    require(1 <= length < 64 and length == int(length), "length", "an integer in [1, 63]", length)
-    require(
-        2 <= levels < 2**63 and levels == int(levels), "levels", "an integer of at least 2", levels
-    )
-    require(length * math.log2(levels) < 63, "length", "such that levels^length < 2⁶³", length)
-    length, levels = int(length), int(levels)
-    require_work(length * length * (length + 1) / 2 * levels, length=length, levels=levels)
-    counts = np.ones(1, dtype=np.int64)
-    for position in range(1, length + 1):
-        longer = np.zeros(counts.size + position * (levels - 1), dtype=np.int64)
-        for rest in range(min(position, longer.size)):  # values move the checksum by `position`
-            part = counts[rest::position]
-            below = np.zeros(longer[rest::position].size + 1, dtype=np.int64)
-            below[1 : part.size + 1] = np.cumsum(part)
-            below[part.size + 1 :] = below[part.size]
-            longer[rest::position] = below[1:]
-            longer[rest::position][levels:] -= below[1 : below.size - levels]
-        counts = longer
-    return counts
-
-
 def fingerprint(array: npt.ArrayLike) -> str:
     """SHA-256, in hexadecimal, of an array's datatype, shape and values as canonical bytes.
 
@@ -207,17 +173,13 @@ CHAIN = {  # data, cleaned data, features, model, endpoint
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    counts = arrays_per_checksum(5)
     return SimpleNamespace(
         order=" → ".join(topological_order(CHAIN)),
         stale=", ".join(stale_after(CHAIN, ["clean"])),
         checksum=weighted_checksum([17, 23, 42, 99, 101]),
-        sharing_millions=float(counts[1090]) / 1e6,
-        all_arrays_billions=float(counts.sum()) / 1e9,
         original_sha=fingerprint([17, 23, 42, 99, 101])[:8],
         collided_sha=fingerprint([19, 22, 42, 99, 101])[:8],
         sha_bound=birthday_bound(10**12, 256),
-        checksum_bits=math.log2(counts.size),
     )
 
 
@@ -280,36 +242,6 @@ def figure_stale_set(figure: Figure) -> None:
     axes.axis("off")
 
 
-def figure_collisions(figure: Figure) -> None:
-    """Five bytes have 3,826 checksums between them, so hundreds of millions share a typical one.
-
-    Exact counts. The marked checksum is that of 17, 23, 42, 99, 101.
-
-    Alt: Curve of the number of arrays of five bytes against their position-weighted checksum, on a
-    logarithmic axis: from one at both ends it rises to several hundred million in the middle. A
-    point marks checksum 1090.
-    """
-    counts = arrays_per_checksum(5)
-    axes = figure.subplots()
-    shown = np.unique(np.append(np.arange(0, counts.size, 12), [1, 3, 6, counts.size - 1]))
-    axes.semilogy(shown, counts[shown], color="C0")
-    axes.plot([1090], [counts[1090]], "o", color="C3")
-    axes.annotate(
-        f"1090: {counts[1090] / 1e6:.0f} million arrays",
-        (1090, counts[1090]),
-        xytext=(6, -16),
-        textcoords="offset points",
-        color="C3",
-    )
-    axes.set(
-        xlim=(0, counts.size),
-        ylim=(1, 3e9),
-        xlabel="position-weighted checksum",
-        ylabel="arrays of five bytes",
-    )
-    axes.set_yticks([1, 100, 1e4, 1e6, 1e8], ["1", "100", "10⁴", "10⁶", "10⁸"])
-
-
 def check_chain() -> None:
     """The chain of five nodes has four edges, one order, and goes stale from the change onwards.
 
@@ -341,18 +273,12 @@ def check_hashes_find_the_stale_set() -> None:
 
 
 def check_checksum_collides() -> None:
-    """The checksum 1090 of 17, 23, 42, 99, 101 is shared by 19, 22, 42, 99, 101 and many others.
+    """The checksum 1090 of 17, 23, 42, 99, 101 is shared by 19, 22, 42, 99, 101.
 
-    Source: by hand, 17 + 46 + 126 + 396 + 505; counts by brute force over small arrays.
+    Source: by hand, 17 + 46 + 126 + 396 + 505.
     """
     checks.equal("checksum", weighted_checksum([17, 23, 42, 99, 101]), 1090, kind="published")
     checks.equal("another array", weighted_checksum([19, 22, 42, 99, 101]), 1090)
-    grid = np.indices((6,) * 4).reshape(4, -1)
-    brute = np.bincount(np.array([1, 2, 3, 4]) @ grid)
-    checks.equal(
-        "all arrays of 4 values below 6", arrays_per_checksum(4, 6).tolist(), brute.tolist()
-    )
-    checks.equal("arrays of five bytes in all", int(arrays_per_checksum(5).sum()), 256**5)
     differ = fingerprint([17, 23, 42, 99, 101]) != fingerprint([19, 22, 42, 99, 101])
     checks.holds("SHA-256 tells the two apart", differ)
 
@@ -391,9 +317,6 @@ def check_bad_input_is_refused() -> None:
     checks.raises("unknown change", stale_after, CHAIN, ["b"], match="changed must be")
     checks.raises("empty", weighted_checksum, [], match="values must be")
     checks.raises("NaN", weighted_checksum, [math.nan], match="values must be")
-    checks.raises("no length", arrays_per_checksum, 0, match="length must be")
-    checks.raises("overflow", arrays_per_checksum, 8, match="length must be")
-    checks.raises("one level", arrays_per_checksum, 2, 1, match="levels must be")
     checks.raises("NaN in an array", fingerprint, [math.nan], match="array must be finite")
     checks.raises("strings", fingerprint, ["a"], match="array must be")
     checks.raises("content missing", lineage_fingerprints, CHAIN, {}, match="contents must be")

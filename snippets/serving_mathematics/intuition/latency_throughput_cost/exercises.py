@@ -16,11 +16,14 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 
 from serving_mathematics.core.hardware.roofline import (
-    LLAMA_7B_KV,
-    LLAMA_7B_PARAMETERS,
     cost_per_million,
     decode_step_time,
     largest_batch,
+)
+from serving_mathematics.intuition.latency_throughput_cost.latency_throughput_cost import (
+    HBM_BYTES,
+    KV_BYTES,
+    PARAMETERS,
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -136,9 +139,9 @@ def cheapest_device(
 
 def example() -> SimpleNamespace:
     """Answers to the exercises, in the unit that the name says."""
-    machine = (LLAMA_7B_PARAMETERS, LLAMA_7B_KV * 2048, 989.4e12, 3.35e12)
+    machine = (PARAMETERS, KV_BYTES * 2048, 989.4e12, 3.35e12)
     return SimpleNamespace(
-        batch_at_4096=batch_in_memory(80 * 2**30, 2 * LLAMA_7B_PARAMETERS, LLAMA_7B_KV, 4096),
+        batch_at_4096=batch_in_memory(HBM_BYTES, 2 * PARAMETERS, KV_BYTES, 4096),
         gain_alone=weight_compression_gain(1, *machine),
         gain_at_64=weight_compression_gain(64, *machine),
     )

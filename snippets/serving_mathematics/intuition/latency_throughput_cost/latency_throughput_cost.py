@@ -28,7 +28,6 @@ from serving_mathematics.core.hardware.roofline import (
     CONTEXT,
     H100_BANDWIDTH,
     H100_PEAK,
-    LLAMA_7B_KV,
     LLAMA_7B_PARAMETERS,
     TPU_V5E_BANDWIDTH,
     TPU_V5E_PEAK,
@@ -47,24 +46,25 @@ from serving_mathematics.support import checks
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PARAMETERS = 8_030_261_248  # Llama-3.1-8B, in two bytes each
+KV_BYTES = 2 * 32 * 8 * 128 * 2  # [B] its cache of a token: keys and values of 32 layers, 8 heads
 HBM_BYTES = 80 * 2**30  # [B] of the worked example
 PRICE_PER_HOUR = 2.5  # [$] of the worked example, an assumption
 TPOT_LIMIT_S = 0.020  # [s] objective of the worked example
+ANSWER_TOKENS = 150  # of the worked example, where a price has prompts in it
 MFU = 0.5  # [1] share of the peak while reading prompts, an assumption; measure your own
 
 
 def _step(batch: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Step time of the worked example: Llama 2 7B, fp16, context 2048, one H100."""
-    parameters, kv = LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT
+    """Step time of the worked example: Llama-3.1-8B in bf16, context 2048, one H100."""
+    parameters, kv = PARAMETERS, KV_BYTES * CONTEXT
     return decode_step_time(batch, parameters, 2 * parameters, kv, H100_PEAK, H100_BANDWIDTH)
 
 
 def _marks() -> dict[str, int]:
     """Batches of the worked example that the text and the figure name."""
-    weights, kv = 2 * LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT
-    objective = largest_batch(
-        TPOT_LIMIT_S, LLAMA_7B_PARAMETERS, weights, kv, H100_PEAK, H100_BANDWIDTH
-    )
+    weights, kv = 2 * PARAMETERS, KV_BYTES * CONTEXT
+    objective = largest_batch(TPOT_LIMIT_S, PARAMETERS, weights, kv, H100_PEAK, H100_BANDWIDTH)
     return {
         "alone": 1,
         "knee": round(weights / kv),
@@ -80,17 +80,15 @@ def example() -> SimpleNamespace:
     steps = _step(batches)
     rates = batches / steps
     prices = cost_per_million(PRICE_PER_HOUR, rates)
-    ceiling = throughput_ceiling(
-        LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT, H100_PEAK, H100_BANDWIDTH
-    )
-    prompt = prompt_time(LLAMA_7B_PARAMETERS, CONTEXT, H100_PEAK, MFU, 32, 4096)
+    ceiling = throughput_ceiling(PARAMETERS, KV_BYTES * CONTEXT, H100_PEAK, H100_BANDWIDTH)
+    prompt = prompt_time(PARAMETERS, CONTEXT, H100_PEAK, MFU, 32, 4096)
     ridge = ridge_intensity(H100_PEAK, H100_BANDWIDTH)
     return SimpleNamespace(
         ridge_h100=ridge,
         critical_h100=critical_batch(ridge, 8192, 28672),
-        floor_ms=1e3 * 2 * LLAMA_7B_PARAMETERS / H100_BANDWIDTH,
-        cache_gb=LLAMA_7B_KV * CONTEXT / 1e9,
-        cache_step_ms=1e3 * LLAMA_7B_KV * CONTEXT / H100_BANDWIDTH,
+        floor_ms=1e3 * 2 * PARAMETERS / H100_BANDWIDTH,
+        cache_gb=KV_BYTES * CONTEXT / 1e9,
+        cache_step_ms=1e3 * KV_BYTES * CONTEXT / H100_BANDWIDTH,
         price=PRICE_PER_HOUR,
         context=CONTEXT,
         objective_ms=1e3 * TPOT_LIMIT_S,
@@ -114,6 +112,9 @@ def example() -> SimpleNamespace:
         mfu_percent=100 * MFU,
         prompt_ms=1e3 * prompt,
         prompt_steps=prompt / steps[2],
+        answer_tokens=ANSWER_TOKENS,
+        prompt_factor=1 + prompt * rates[2] / ANSWER_TOKENS,
+        prompt_price=prices[2] * (1 + prompt * rates[2] / ANSWER_TOKENS),
         price_floor=float(cost_per_million(PRICE_PER_HOUR, ceiling)),
         wrong_tpot_ms=1e3 * steps[2] / marks["objective"],
     )
@@ -177,13 +178,13 @@ def figure_roofline(figure: Figure) -> None:
 def figure_frontier(figure: Figure) -> None:
     """Up to the knee throughput is cheap; beyond it each token costs more latency and saves less.
 
-    Llama 2 7B in fp16 on one H100 with a context of 2048 tokens, at $2.50 an hour. The points are
-    batches; the curve ends where the memory is full. Vertical line: the objective of 20 ms.
+    Llama-3.1-8B in bf16 on one H100 with a context of 2048 tokens, at $2.50 an hour, decoding
+    alone. The points are batches; the curve ends where the memory is full. Vertical line: the
+    objective of 20 ms.
 
-    Alt: Two charts over time per output token from 4 to 26 milliseconds. Tokens per second rise
-    steeply from 230, pass a knee near 1590 and flatten below a dashed ceiling of 2993. Dollars per
-    million tokens fall from 3.02 to 0.44 at the knee and 0.26 at the end. A dotted line at 20
-    milliseconds marks the objective.
+    Alt: Two charts over time per output token. Tokens per second rise steeply, pass a knee and
+    flatten below a dashed ceiling. Dollars per million tokens fall steeply up to the knee and
+    little beyond. A dotted line marks the objective.
     """
     figure.set_size_inches(5.8, 4.8)
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -193,9 +194,7 @@ def figure_frontier(figure: Figure) -> None:
     prices = cost_per_million(PRICE_PER_HOUR, batches / steps)
     upper.plot(1e3 * steps, batches / steps, color="C0")
     lower.plot(1e3 * steps, prices, color="C0")
-    ceiling = throughput_ceiling(
-        LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT, H100_PEAK, H100_BANDWIDTH
-    )
+    ceiling = throughput_ceiling(PARAMETERS, KV_BYTES * CONTEXT, H100_PEAK, H100_BANDWIDTH)
     upper.axhline(ceiling, color="C4", linestyle="--", linewidth=1.2)
     upper.annotate(
         "ceiling of all batches",
@@ -209,13 +208,13 @@ def figure_frontier(figure: Figure) -> None:
         step = float(_step(batch))
         values = (batch / step, float(cost_per_million(PRICE_PER_HOUR, batch / step)))
         near, end = batch <= marks["knee"], name == "memory full"
-        shift = {"alone": (8, -4), "objective": (-6, -30), "memory full": (8, -18)}
+        shift = {"alone": (8, -4), "objective": (-2, -34), "memory full": (8, -18)}
         for axes, value in zip((upper, lower), values, strict=True):
             axes.plot(1e3 * step, value, "o", color="C1")
         upper.annotate(
             f"{name.removeprefix('memory ')}, B = {batch}",
             (1e3 * step, values[0]),
-            xytext=shift.get(name, (6, -12)),
+            xytext=shift.get(name, (8, -16)),
             textcoords="offset points",
             ha="left" if near else "right",
         )
@@ -226,10 +225,11 @@ def figure_frontier(figure: Figure) -> None:
             textcoords="offset points",
             ha="right" if end else "left",
         )
-    upper.set(ylim=(0, 3900), xlabel="time per output token [ms]", ylabel="throughput [token/s]")
+    upper.set_yticks([0, 5000, 10_000], ["0", "5,000", "10,000"])
+    upper.set(ylim=(0, 13_500), xlabel="time per output token [ms]", ylabel="throughput [token/s]")
     lower.set(
         xlim=(3, 28),
-        ylim=(0, 3.6),
+        ylim=(0, 4.2),
         xlabel="time per output token [ms]",
         ylabel="price [$ per million]",
     )
@@ -237,19 +237,17 @@ def figure_frontier(figure: Figure) -> None:
 
 def slider_frontier() -> dict[str, Any]:
     """Add sequences to the batch, and watch what the next one buys and costs."""
-    contexts, weights = [512, 1024, 2048, 4096, 8192], 2 * LLAMA_7B_PARAMETERS
+    contexts, weights = [512, 1024, 2048, 4096, 8192], 2 * PARAMETERS
     batches = sorted({*np.geomspace(1, 256, 40).round().astype(int).tolist(), *_marks().values()})
     steps, rates, prices, filled = (
         np.full((len(batches), len(contexts)), None, dtype=object) for _ in range(4)
     )
     for (i, j), _ in np.ndenumerate(steps):
-        kv = LLAMA_7B_KV * contexts[j]
+        kv = KV_BYTES * contexts[j]
         held = weights + batches[i] * kv
         if held <= HBM_BYTES:
             step = float(
-                decode_step_time(
-                    batches[i], LLAMA_7B_PARAMETERS, weights, kv, H100_PEAK, H100_BANDWIDTH
-                )
+                decode_step_time(batches[i], PARAMETERS, weights, kv, H100_PEAK, H100_BANDWIDTH)
             )
             steps[i, j], rates[i, j] = 1e3 * step, batches[i] / step
             prices[i, j] = float(cost_per_million(PRICE_PER_HOUR, batches[i] / step))
@@ -386,18 +384,18 @@ def check_largest_batch() -> None:
 
 
 def check_knee() -> None:
-    """When the caches weigh what the weights weigh, the step is twice the floor, and throughput 53%
-    of the ceiling and 60% of what fits into the memory.
+    """When the caches weigh what the weights weigh, the step is twice the floor, and throughput 55%
+    of the ceiling and 62% of what fits into the memory.
 
     Source: substitution of B = weights/KV in the step time; batches of the worked example by hand,
-    13.477 GB of weights, 1.0737 GB of cache each, 85.9 GB in all.
+    16.061 GB of weights, 0.26844 GB of cache each, 85.9 GB in all.
     """
     step = float(decode_step_time(20, 1.0, 40.0, 2.0, 1e9, 10.0))
     checks.close("step over floor", step / 4.0, 2.0, rtol=1e-12)
-    knee, full = 13 / (13.4768 + 13 * 1.07374), 67 / (13.4768 + 67 * 1.07374)  # × β
+    knee, full = 60 / (16.0605 + 60 * 0.268435), 260 / (16.0605 + 260 * 0.268435)  # × β
     run = example()
     checks.close("knee over full [%]", run.knee_of_full, 100 * knee / full, rtol=1e-4)
-    ceiling = 1 / (1.07374 + 3.35 * 2 * 6.7384 / 989.4)
+    ceiling = 1 / (0.268435 + 3.35 * 2 * 8.03026 / 989.4)
     checks.close("knee over ceiling [%]", run.knee_of_ceiling, 100 * knee / ceiling, rtol=1e-4)
 
 
@@ -406,26 +404,26 @@ def check_ceiling() -> None:
 
     Source: step times of batches up to a million.
     """
-    model = (LLAMA_7B_PARAMETERS, 2 * LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT)
+    model = (PARAMETERS, 2 * PARAMETERS, KV_BYTES * CONTEXT)
     ceiling = throughput_ceiling(model[0], model[2], H100_PEAK, H100_BANDWIDTH)
     batches = np.unique(np.geomspace(1, 1e6, 400).round())
     rates = batches / decode_step_time(batches, *model, H100_PEAK, H100_BANDWIDTH)
-    checks.close("ceiling [token/s]", ceiling, 2993, atol=0.5)
+    checks.close("ceiling [token/s]", ceiling, 10_377, atol=0.5)
     checks.holds("no batch exceeds it", float(rates.max()) <= ceiling * (1 + 1e-12))
     checks.close("a million sequences", float(rates[-1]), ceiling, rtol=1e-9)
     share = ceiling / (H100_BANDWIDTH / model[2])
-    checks.close("ceiling over bandwidth / cache", share, 0.959, atol=5e-4)
+    checks.close("ceiling over bandwidth / cache", share, 0.8315, atol=5e-4)
 
 
 def check_prompt_time() -> None:
-    """A prompt of 2048 tokens of Llama 2 7B takes an H100 29 ms at its peak, 58 at half of it.
+    """A prompt of 2048 tokens of Llama-3.1-8B takes an H100 34 ms at its peak, 69 at half of it.
 
     Source: two operations for each parameter and token, and four for each of 32 layers, each of
     4096 numbers and each token looked at, added up token by token.
     """
-    work = sum(2 * LLAMA_7B_PARAMETERS + 4 * 32 * 4096 * seen for seen in range(1, CONTEXT + 1))
+    work = sum(2 * PARAMETERS + 4 * 32 * 4096 * seen for seen in range(1, CONTEXT + 1))
     for mfu, label in ((1.0, "at the peak"), (0.5, "at half of it")):
-        got = prompt_time(LLAMA_7B_PARAMETERS, CONTEXT, H100_PEAK, mfu, 32, 4096)
+        got = prompt_time(PARAMETERS, CONTEXT, H100_PEAK, mfu, 32, 4096)
         checks.close(f"{label} [ms]", 1e3 * got, 1e3 * work / mfu / H100_PEAK, rtol=1e-12)
 
 

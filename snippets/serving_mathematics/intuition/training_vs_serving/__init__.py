@@ -23,6 +23,7 @@ __all__, __getattr__, __dir__ = exported(
             "Plan",
             "replica_bytes",
             "step_time",
+            "service_time",
             "response_late",
             "response_p99",
             "min_replicas",

@@ -1,14 +1,15 @@
 """Serving is a constrained choice: the cheapest model that is good, fast and small enough.
 
 For every model and every batch of k slots: the replica must hold the weights and k caches; a decode
-step reads both from memory, or multiplies the weights k times, whichever takes longer; a response
-of mean length m takes S = m steps; and c replicas take a Poisson rate λ if, with one queue for all
-c·k slots (M/M/ck, load a = λS, excess θ = c·k − a − 1),
+step reads both from memory, or multiplies the weights with k tokens and with the prompts that come
+meanwhile, k·n/m tokens a step, whichever takes longer; a response with a prompt of n tokens and
+m of output takes S, its prompt and m steps; and c replicas take a Poisson rate λ if, with one queue
+for all c·k slots (M/M/ck, load a = λS, excess θ = c·k − a − 1),
 
     P(T > t) = e^{−t/S}·(1 + C(ck, a)·(1 − e^{−θt/S})/θ) ≤ 0.01    at    t = SLO.
 
 Assumes: exponential lengths of the output, one queue in front of all slots, every step as slow as
-one of a full batch, and no time for the prompt or for the network.
+one of a full batch, prompts cut up evenly over the steps, and no time for the network.
 
 Source: Erlang's delay formula as in the chapter on utilization; the roofline of Williams, Waterman
 and Patterson (2009) for the step.
@@ -95,6 +96,7 @@ class Demand:
 
     requests_per_s: float
     context_tokens: float  # tokens that a slot's cache must hold
+    prompt_tokens: float  # mean tokens of a prompt, all of them read anew
     output_tokens: float  # mean of an exponential length
     slo_s: float  # bound on the 99th percentile of the response time
     quality_floor: float  # least acceptable score
@@ -106,6 +108,7 @@ class Demand:
             value = getattr(self, name)
             require(0 < value < math.inf, name, "positive and finite", value)
         require_non_negative(context_tokens=self.context_tokens)
+        require_non_negative(prompt_tokens=self.prompt_tokens)
         require_finite(quality_floor=self.quality_floor)
 
 
@@ -121,7 +124,9 @@ class Plan:
     cost_per_h: float = math.inf
 
 
-H100 = Device(80e9, 3.35e12, 989e12, 2.5)  # SXM, dense bf16, a cloud price: codesota.com
+PEAK_FLOPS = 989e12  # [FLOP/s] H100 SXM, dense bf16: codesota.com
+MFU = 0.5  # [1] share of the peak that prompts reach, an assumption; measure your own
+H100 = Device(80 * 2**30, 3.35e12, MFU * PEAK_FLOPS, 2.5)  # a cloud price: codesota.com
 SLOTS = (1, 2, 4, 8, 16, 32, 64, 128)  # batch sizes that are tried
 ZOO = (  # sizes and MMLU (5 examples) of the instruction-tuned models: model cards of Meta
     Candidate("1B", 1.23e9, 2, 2 * 16 * 8 * 64 * 2, 1, 49.3),
@@ -132,7 +137,7 @@ ZOO = (  # sizes and MMLU (5 examples) of the instruction-tuned models: model ca
     Candidate("70B on 4", 70.6e9, 2, 2 * 80 * 8 * 128 * 2, 4, 83.6),
     Candidate("405B on 16", 405e9, 2, 2 * 126 * 8 * 128 * 2, 16, 87.3),
 )
-CHAT = Demand(20.0, 2000.0, 150.0, 15.0, 80.0)  # a service made up for the page
+CHAT = Demand(20.0, 2000.0, 1850.0, 150.0, 15.0, 80.0)  # a service made up for the page
 
 
 def replica_bytes(candidate: Candidate, slots: int, context_tokens: float) -> float:
@@ -152,11 +157,18 @@ def replica_bytes(candidate: Candidate, slots: int, context_tokens: float) -> fl
     )
 
 
-def step_time(candidate: Candidate, slots: int, context_tokens: float, device: Device) -> float:
+def step_time(
+    candidate: Candidate,
+    slots: int,
+    context_tokens: float,
+    device: Device,
+    prompt_tokens: float = 0.0,
+) -> float:
     """Time in which every slot of a full replica gets one token [s].
 
-    slots, context_tokens: as for `replica_bytes`, and refused as there. The larger of reading the
-    weights and multiplying with them, then reading the caches; devices work in parallel.
+    slots, context_tokens: as for `replica_bytes`, and refused as there. prompt_tokens: tokens of
+    prompts that the step reads beside, ≥ 0. The larger of reading the weights and multiplying with
+    them, then reading the caches; devices work in parallel.
 
     >>> toy = Candidate("toy", 10.0, 2.0, 3.0, 1, 50.0)
     >>> step_time(toy, 4, 5.0, Device(100.0, 10.0, 40.0, 1.0))  # max(20/10, 80/40) + 60/10
@@ -164,11 +176,29 @@ def step_time(candidate: Candidate, slots: int, context_tokens: float, device: D
     """
     slots = require_positive_integer(slots=slots)
     context_tokens = require_non_negative(context_tokens=context_tokens)
+    prompt_tokens = require_non_negative(prompt_tokens=prompt_tokens)
     caches = slots * context_tokens * candidate.kv_bytes_per_token
     weights = replica_bytes(candidate, slots, context_tokens) - caches
     reading = weights / device.bytes_per_s
-    multiplying = 2 * candidate.parameters * slots / device.flops_per_s
+    multiplying = 2 * candidate.parameters * (slots + prompt_tokens) / device.flops_per_s
     return (max(reading, multiplying) + caches / device.bytes_per_s) / candidate.devices
+
+
+def service_time(candidate: Candidate, slots: int, demand: Demand, device: Device) -> float:
+    """Mean time of a response in a slot of a full replica, its prompt and all its steps [s].
+
+    slots: k. While a request decodes m tokens, k prompts of n tokens come to the replica, k·n/m a
+    step; its own is read at once before. Raises ValueError as `replica_bytes` does.
+
+    >>> toy = Candidate("toy", 10.0, 2.0, 0.0, 1, 50.0)
+    >>> asked = Demand(1.0, 5.0, 6.0, 2.0, slo_s=99.0, quality_floor=0.0)
+    >>> service_time(toy, 4, asked, Device(100.0, 10.0, 40.0, 1.0))  # 120/40 + 2·(20·16/40)
+    19.0
+    """
+    beside = slots * demand.prompt_tokens / demand.output_tokens
+    step = step_time(candidate, slots, demand.context_tokens, device, beside)
+    own = 2 * candidate.parameters * demand.prompt_tokens / device.flops_per_s / candidate.devices
+    return own + demand.output_tokens * step
 
 
 def response_late(
@@ -261,7 +291,7 @@ def plan(candidate: Candidate, demand: Demand, device: Device, slots_tried: Sequ
 
     >>> toy = Candidate("toy", 10.0, 2.0, 0.0, 1, 50.0)
     >>> chip = Device(100.0, 10.0, 1e9, price_per_h=3.0)
-    >>> best = plan(toy, Demand(1.0, 5.0, 1.0, slo_s=20.0, quality_floor=40.0), chip, (1, 2))
+    >>> best = plan(toy, Demand(1.0, 5.0, 0.0, 1.0, slo_s=20.0, quality_floor=40.0), chip, (1, 2))
     >>> best.slots, best.replicas, best.cost_per_h  # S = 2: two erlangs on four slots
     (2, 2, 6.0)
     """
@@ -278,7 +308,7 @@ def plan(candidate: Candidate, demand: Demand, device: Device, slots_tried: Sequ
             > candidate.devices * device.memory_bytes
         ):
             break
-        service = demand.output_tokens * step_time(candidate, slots, demand.context_tokens, device)
+        service = service_time(candidate, slots, demand, device)
         if service * math.log(100) >= demand.slo_s:
             if best.fails:
                 best = Plan(candidate.name, "latency")
@@ -289,7 +319,7 @@ def plan(candidate: Candidate, demand: Demand, device: Device, slots_tried: Sequ
             best = Plan(candidate.name, "", slots, replicas, cost_per_h=cost)
     if best.fails:
         return best
-    service = demand.output_tokens * step_time(candidate, best.slots, demand.context_tokens, device)
+    service = service_time(candidate, best.slots, demand, device)
     p99 = response_p99(demand.requests_per_s, service, best.slots * best.replicas)
     return replace(best, p99_s=p99)
 
@@ -304,7 +334,7 @@ def choose(
 
     >>> chip = Device(100.0, 10.0, 1e9, price_per_h=3.0)
     >>> zoo = [Candidate(name, size, 2.0, 0.0, 1, size) for name, size in (("a", 10), ("b", 20))]
-    >>> choose(zoo, Demand(1.0, 5.0, 1.0, slo_s=40.0, quality_floor=15.0), chip, (1, 2)).name
+    >>> choose(zoo, Demand(1.0, 5.0, 0.0, 1.0, slo_s=40.0, quality_floor=15.0), chip, (1, 2)).name
     'b'
     """
     slots_tried = as_numbers(slots_tried=slots_tried)
@@ -320,27 +350,18 @@ def choose(
 
 
 def _with(slo_s: float, quality_floor: float) -> Demand:
-    return Demand(
-        CHAT.requests_per_s, CHAT.context_tokens, CHAT.output_tokens, slo_s, quality_floor
-    )
+    return replace(CHAT, slo_s=slo_s, quality_floor=quality_floor)
 
 
 def _service(candidate: Candidate, slots: int) -> float:
     """Mean time of a response of the chapter's traffic in a slot of a full replica [s]."""
-    return CHAT.output_tokens * step_time(candidate, slots, CHAT.context_tokens, H100)
+    return service_time(candidate, slots, CHAT, H100)
 
 
-def _random_slots(candidate: Candidate, demand: Demand) -> float:
-    """Cheapest cost if requests were spread at random over slots that each queue (M/M/1) [$/h]."""
-    best = math.inf
-    for slots in SLOTS:
-        service = _service(candidate, slots)
-        slack = 1 - service * math.log(100) / demand.slo_s
-        held = replica_bytes(candidate, slots, CHAT.context_tokens)
-        if slack > 0 and held <= candidate.devices * H100.memory_bytes:
-            replicas = math.ceil(demand.requests_per_s * service / (slots * slack))
-            best = min(best, replicas * candidate.devices * H100.price_per_h)
-    return best
+def _arithmetic(candidate: Candidate, replicas: int) -> float:
+    """Share of the data sheet's peak that the chapter's traffic takes, prompts and answers."""
+    tokens = CHAT.requests_per_s * (CHAT.prompt_tokens + CHAT.output_tokens)
+    return 2 * candidate.parameters * tokens / (replicas * candidate.devices * PEAK_FLOPS)
 
 
 def _queue_per_replica(candidate: Candidate, demand: Demand) -> float:
@@ -365,9 +386,9 @@ def example() -> SimpleNamespace:
     relaxed = choose(ZOO, _with(CHAT.slo_s, 65.0), H100, SLOTS)
     largest = plan(by_name["405B on 16"], CHAT, H100, SLOTS)
     tight = choose(ZOO, _with(9.0, 80.0), H100, SLOTS)
-    two, four = by_name["70B on 2"], by_name["70B on 4"]
-    near = plan(two, CHAT, H100, SLOTS)
-    later = plan(two, _with(CHAT.slo_s + 1, 80.0), H100, SLOTS)
+    two = by_name["70B on 2"]
+    later = plan(two, _with(20.0, 80.0), H100, SLOTS)
+    last = choose(ZOO, _with(30.0, 80.0), H100, SLOTS)
     chosen_service = _service(by_name[best.name], best.slots)
     return SimpleNamespace(
         chosen=best.name,
@@ -379,42 +400,44 @@ def example() -> SimpleNamespace:
         * CHAT.requests_per_s
         * chosen_service
         / (best.replicas * best.slots),
+        chosen_arithmetic_percent=100 * _arithmetic(by_name[best.name], best.replicas),
+        single_arithmetic_percent=100 * _arithmetic(by_name[best.name], 1),
+        prompt_tokens=CHAT.prompt_tokens,
+        output_tokens=CHAT.output_tokens,
+        requests_per_s=CHAT.requests_per_s,
+        model_mfu_percent=100 * MFU,
         relaxed=relaxed.name,
-        relaxed_slots=relaxed.slots,
+        relaxed_replicas=relaxed.replicas,
         relaxed_cost=relaxed.cost_per_h,
         best_score_cost=largest.cost_per_h,
+        best_score_slots=largest.slots,
+        best_score_replicas=largest.replicas,
+        best_score_idle_p99_s=_service(by_name["405B on 16"], largest.slots) * math.log(100),
         saved_by_choice=largest.cost_per_h / best.cost_per_h,
         weights_gb=two.parameters * two.bytes_per_parameter / 1e9,
         slo_s=CHAT.slo_s,
-        later_slo_s=CHAT.slo_s + 1,
-        near_slots=near.slots,
-        near_idle_p99_s=_service(two, near.slots) * math.log(100),
-        near_replicas=near.replicas,
-        near_cost=near.cost_per_h,
-        later_slots=later.slots,
+        later_slo_s=20.0,
         later_cost=later.cost_per_h,
+        last_slo_s=30.0,
+        last=last.name,
+        last_cost=last.cost_per_h,
         tight=tight.name,
         tight_cost=tight.cost_per_h,
         tight_slo_s=9.0,
         least_slo_s=_service(two, 1) * math.log(100),
-        random_two_cost=_random_slots(two, CHAT),
-        random_four_cost=_random_slots(four, CHAT),
-        per_replica_two_cost=_queue_per_replica(two, CHAT),
-        per_replica_four_cost=_queue_per_replica(four, CHAT),
     )
 
 
 def figure_zoo(figure: Figure) -> None:
-    """Three of seven deployments are good and fast enough, and the cheapest costs a quarter of the
-    next.
+    """Two of seven deployments are good and fast enough, and one costs a fraction of the other.
 
     Every deployment in its cheapest plan for the traffic, with its price per hour; the box holds
     what the demand allows.
 
     Alt: Score in percent against the 99th percentile of the response in seconds. The 1B, 3B and 8B
-    models lie below the floor of 80 percent. The 70B model on four devices, marked as chosen, and
-    the 405B model on sixteen lie in the box; the 70B on two devices lies just inside its right
-    edge, and on one device, crossed out, far to the right of it.
+    models lie below the floor. The 70B model on four devices, marked as chosen, and the 405B model
+    on sixteen lie in the box; the 70B on two devices and on one, both crossed out, lie to the right
+    of it.
     """
     axes = figure.subplots()
     slo, floor = CHAT.slo_s, CHAT.quality_floor
@@ -427,9 +450,10 @@ def figure_zoo(figure: Figure) -> None:
         if best.fails:
             idle = _service(one, 1) * math.log(100)
             axes.plot(idle, one.quality, "x", color="C3", markersize=8)
+            reason = {"memory": "does not fit", "latency": "too slow"}[best.fails]
             axes.annotate(
-                f"{one.name}:\ndoes not fit",
-                (29.2, one.quality - 2),
+                f"{one.name}:\n{reason}",
+                (min(idle, 29.2), one.quality - 2),
                 color="C3",
                 ha="center",
                 va="top",
@@ -456,49 +480,52 @@ def figure_price_of_speed(figure: Figure) -> None:
     Cheapest plan for the same traffic against the promised p99, for three deployments, each with
     one queue in front of all its slots.
 
-    Alt: Cost in dollars per hour, logarithmic, against the promise in seconds, in steps. The 70B
-    model on four devices falls from 70 dollars at 7.4 seconds to 10 from 9.5 on; on two devices the
-    same fall from above 200 dollars begins at 14.6 seconds and ends at 25 from 15.7 on; 405B on
-    sixteen lies at 40 and above.
+    Alt: Cost in dollars per hour, logarithmic, against the promise in seconds, in steps. Each
+    deployment begins with a steep fall and then stays flat. The 70B model on four devices falls
+    first; on two devices it begins far to the right and ends a little below; 405B on sixteen lies
+    between them and stays several times as dear.
     """
     axes = figure.subplots()
-    slos = np.linspace(7.35, 24, 84)
+    slos = np.linspace(7.9, 30, 120)
     by_name = {one.name: one for one in ZOO}
     for name, colour, place in (
-        ("70B on 4", "C5", (9.7, 12)),
-        ("70B on 2", "C0", (15.4, 110)),
-        ("405B on 16", "C1", (11.9, 125)),
+        ("70B on 4", "C5", (8.6, 95)),
+        ("70B on 2", "C0", (18, 62)),
+        ("405B on 16", "C1", (21, 220)),
     ):
         plans = [plan(by_name[name], _with(slo, 0.0), H100, SLOTS) for slo in slos.tolist()]
         axes.plot(slos, [one.cost_per_h for one in plans], color=colour, drawstyle="steps-post")
-        axes.annotate(name.replace("405B ", "405B\n"), place, color=colour)
+        axes.annotate(name, place, color=colour)
     axes.axvline(CHAT.slo_s, color="C4", linewidth=0.8, linestyle=":")
     axes.set(
         yscale="log",
-        xlim=(7, 24),
-        ylim=(8, 400),
+        xlim=(7, 30),
+        ylim=(25, 700),
         xlabel="promised p99 [s]",
         ylabel="cost [$/h]",
     )
-    axes.set_yticks([10, 100], ["10", "100"])
+    axes.set_yticks([30, 100, 300], ["30", "100", "300"])
+    axes.minorticks_off()
 
 
 def check_choice_against_every_combination() -> None:
     """The choice is the cheapest of all models, batch sizes and fleets that keep every promise.
 
     Source: an enumeration of every fleet of up to 60 replicas, each with the tail of M/M/c from its
-    stationary distribution, summed state by state, for four demands.
+    stationary distribution, summed state by state, for five demands.
     """
-    for slo, floor in ((15.0, 80.0), (15.0, 65.0), (9.0, 80.0), (20.0, 85.0)):
+    for slo, floor in ((15.0, 80.0), (15.0, 65.0), (9.0, 80.0), (20.0, 85.0), (30.0, 80.0)):
         demand, costs = _with(slo, floor), []
         for one in ZOO:
             for slots in SLOTS:
                 weights = one.parameters * 2
                 caches = slots * 2000 * one.kv_bytes_per_token
-                if one.quality < floor or weights + caches > one.devices * 80e9:
+                if one.quality < floor or weights + caches > one.devices * 80 * 2**30:
                     continue
-                slowest = max(weights / 3.35e12, 2 * one.parameters * slots / 989e12)
-                service = 150 * (slowest + caches / 3.35e12) / one.devices
+                tokens = slots * (1 + 1850 / 150)
+                slowest = max(weights / 3.35e12, 2 * one.parameters * tokens / 494.5e12)
+                own = 2 * one.parameters * 1850 / 494.5e12
+                service = (own + 150 * (slowest + caches / 3.35e12)) / one.devices
                 if math.exp(-slo / service) > 0.01:  # which an idle slot misses
                     continue
                 for replicas in range(1, 61):
@@ -523,13 +550,13 @@ def _late_by_states(time: float, load: float, servers: int) -> float:
 
 
 def check_p99_against_a_queue() -> None:
-    """One in a hundred simulated responses takes longer than a plan's p99, at 64% and at 89% load.
+    """One in a hundred simulated responses takes longer than a plan's p99, at 79% and at 89% load.
 
     Source: one queue in front of all slots of the plan, replayed request by request; standard
-    errors of 30 batches. The chosen plan, and that of the same model on two devices.
+    errors of 30 batches. The chosen plan, and that of the largest model.
     """
     rng = np.random.default_rng(61)
-    for one in ZOO[4:6]:
+    for one in ZOO[5:7]:
         best = plan(one, CHAT, H100, SLOTS)
         arrivals = np.cumsum(rng.exponential(1 / CHAT.requests_per_s, 63_000))
         services = rng.exponential(_service(one, best.slots), 63_000)
@@ -540,26 +567,39 @@ def check_p99_against_a_queue() -> None:
         checks.covers(f"share above p99, {one.name}", estimate, 0.01)
 
 
-def check_choice_under_other_queues() -> None:
-    """The choice does not depend on how requests reach the slots; what the rivals cost does.
+def check_plans_can_run() -> None:
+    """No plan needs more operations a second than its devices can do, at any promise.
 
-    Source: the same search with a queue for each replica, and with one for each slot (M/M/1, whose
-    p99 is S·ln 100/(1 − ρ)): a ranking under two other models of the same fleet.
+    Source: two operations for each parameter and each token of prompt and answer, against the peak
+    of the data sheet times the share that prompts reach.
+    """
+    for slo in (9.0, 15.0, 20.0, 30.0):
+        plans = {one: plan(one, _with(slo, 0.0), H100, SLOTS) for one in ZOO}
+        needed = {
+            one.name: _arithmetic(one, best.replicas)
+            for one, best in plans.items()
+            if not best.fails
+        }
+        most = max(needed, key=needed.__getitem__)
+        checks.holds(f"within {slo:g} s, {most}", needed[most] <= MFU, got=needed[most])
+
+
+def check_choice_under_other_queues() -> None:
+    """The choice stays the cheapest where each replica has a queue of its own.
+
+    Source: the same search with requests spread over the replicas at random, a ranking under
+    another model of the same fleet.
     """
     able = [one for one in ZOO if one.quality >= CHAT.quality_floor and one.name != "70B on 1"]
+    costs = {one.name: _queue_per_replica(one, CHAT) for one in able}
     chosen = choose(ZOO, CHAT, H100, SLOTS).name
-    for label, cost in (("replica", _queue_per_replica), ("slot", _random_slots)):
-        costs = {one.name: cost(one, CHAT) for one in able}
-        checks.equal(f"cheapest with a queue for each {label}", min(costs, key=costs.get), chosen)  # type: ignore[arg-type]
-    one_queue = plan(ZOO[4], CHAT, H100, SLOTS).cost_per_h
-    dearer = _random_slots(ZOO[4], CHAT) / one_queue
-    checks.holds("70B on 2, queues of slots over one queue", dearer > 50, got=dearer)
+    checks.equal("cheapest with a queue for each", min(costs, key=costs.__getitem__), chosen)
 
 
 def check_step_floors() -> None:
     """Reading 8 billion parameters takes an H100 4.8 ms, and 70 billion do not fit it.
 
-    Source: 16.06 GB over 3.35 TB/s and 141.2 GB against 80 GB, by hand; caches left empty.
+    Source: 16.06 GB over 3.35 TB/s and 141.2 GB against 85.9, by hand; caches left empty.
     """
     by_name = {one.name: one for one in ZOO}
     checks.close("8B [ms]", 1e3 * step_time(by_name["8B"], 1, 0.0, H100), 4.794, atol=5e-4)

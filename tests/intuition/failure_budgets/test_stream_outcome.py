@@ -1,0 +1,48 @@
+"""What counts as a failure of a stream: every answer once, and rates within their bounds."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.intuition.failure_budgets.stream_outcome import (
+    Answer,
+    outcome,
+    stream_error_rate,
+)
+
+ANSWERS = st.builds(
+    Answer,
+    st.sampled_from([200, 400, 404, 429, 500, 503]),
+    st.floats(0, 5),
+    st.sampled_from(["", "stop", "length"]),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@given(st.lists(ANSWERS, max_size=20))
+def test_the_rate_counts_each_once(answers: list[Answer]) -> None:
+    counted = [outcome(a, 1.0) for a in answers if outcome(a, 1.0) != "not counted"]
+    rate = stream_error_rate(answers, 1.0)
+    assert rate * len(counted) == pytest.approx(counted.count("failed"))
+
+
+@given(ANSWERS)
+def test_a_later_limit_fails_no_more(answer: Answer) -> None:
+    if outcome(answer, 2.0) == "failed":
+        assert outcome(answer, 1.0) == "failed"
+
+
+def test_status_200_may_be_a_failure() -> None:
+    assert outcome(Answer(200, 0.3, ""), 1.0) == "failed"
+    assert outcome(Answer(200, 1.5, "stop"), 1.0) == "failed"
+    assert stream_error_rate([], 1.0) == 0
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_limits_that_are_none(bad: float) -> None:
+    with pytest.raises(ValueError, match="ttft_limit_s must be"):
+        outcome(Answer(200, 0.3, "stop"), bad)
