@@ -231,8 +231,8 @@ def figure_itl_distribution(figure: Figure) -> None:
 
 
 def slider_itl_distribution() -> dict[str, Any]:
-    """Cut the newcomer's prompt finer: the streams that run hardly stop, and the newcomer pays where
-    decode and prefill add up."""
+    """Cut the newcomer's prompt finer: the streams that run hardly stop, and the newcomer pays
+    where decode and prefill add up."""
     chunks, prompts = [2**k for k in range(6, 16)], [1024, 2048, 4096, 8192, 16384, 32768]
     gaps = [
         [gaps_during_prefill_s(STEP_S, prompt, PREFILL_PER_S, chunk) for prompt in prompts]

@@ -211,8 +211,8 @@ def check_border_of_two_devices() -> None:
 
 
 def check_border_needs_a_price_between() -> None:
-    """Between A100 and H100 there is a border only while the ratio of prices lies between 1.64, that
-    of bandwidths, and 3.17, that of arithmetic.
+    """Between A100 and H100 there is a border only while the ratio of prices lies between 1.64,
+    that of bandwidths, and 3.17, that of arithmetic.
 
     Source: 3.35/2.039 TB/s and 989.4/312 TFLOP/s by hand; prices a thousandth to either side.
     """
