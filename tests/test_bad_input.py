@@ -138,13 +138,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "runs": 4,
         "count": 9,
     },
-    "architecture.streaming.playout_buffer.simulate_stalls": {
-        "start_delay_s": 0.5,
-        "mean_itl_s": 0.02,
-        "gap_s": 0.03,
-        "tokens": 20,
-        "streams": 20,
-    },
     "architecture.streaming.prefill_interference.simulate_itl_s": {
         "step_s": 0.02,
         "prefill_per_s": 1e4,

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import numpy as np
 from onnx import numpy_helper
 from serving_mathematics.core.classifiers import onnx_latency_measurement as latency
-from serving_mathematics.optimization.quantization import (
-    onnx_quantization_measurement as quantization,
-)
 
 from ..clockwork import Clock, loops_of
 
@@ -93,44 +89,6 @@ def _latency(_: Path) -> dict[str, Any]:
     return record | {"model": _graph(latency.perceptron((6, 5, 4, 3), np.random.default_rng(2)))}
 
 
-def _quantization(_: Path) -> dict[str, Any]:
-    """The whole record, with models in eight bits that are the model itself, and one of four."""
-    clock = Clock()
-    calibrations = []
-
-    def eight(_: Any, calibration: Any = None) -> Any:
-        calibrations.append(calibration)
-        return latency.perceptron((4, 3 if calibration is None else 2), np.random.default_rng(1))
-
-    def trained(*given: Any) -> Any:
-        *_, hidden, rng = given
-        sizes = ((64, hidden), (hidden, 10))
-        layers = tuple((rng.normal(size=(a, b)), np.zeros(b)) for a, b in sizes)
-        return SimpleNamespace(layers=layers)
-
-    with (
-        mock.patch.object(latency, "time", clock),
-        mock.patch.multiple(
-            quantization,
-            provenance=_made,
-            runner=_computing(clock),
-            int8_model=eight,
-            train_classifier=trained,
-            _int8_instructions=lambda: ["one"],
-            WIDTHS=(32, 64, 10),
-            BATCHES=(1, 4),
-            REPEATS=3,
-            ROUNDS=2,
-        ),
-        mock.patch.object(quantization, "sqnr_db", lambda a, b: float((a * b[:, :1]).sum())),
-    ):
-        record = quantization._measure()
-    model = latency.perceptron((64, 2), np.random.default_rng(3))
-    calibrated = [None if c is None else [*c.shape, c.ravel()] for c in calibrations]
-    return record | {"int4": _graph(quantization.int4_model(model)), "calibrated": calibrated}
-
-
 CASES: Mapping[str, Any] = {
     "core.classifiers.onnx_latency_measurement": _latency,
-    "optimization.quantization.onnx_quantization_measurement": _quantization,
 }

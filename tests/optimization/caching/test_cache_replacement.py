@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from serving_mathematics.optimization.caching.cache_replacement import (
     characteristic_time,
-    exact_hit_ratio,
     hit_ratio,
     simulate_hits,
     timer_hit_ratios,
@@ -37,40 +35,6 @@ def test_zipf_limits() -> None:
     assert zipf(4, 0.0).tolist() == [0.25] * 4
     assert zipf(1, 3.0).tolist() == [1.0]
     assert zipf(9, 40.0)[0] == pytest.approx(1.0)
-
-
-@given(WEIGHTS)
-def test_exact_lru_sums_ordered_contents(weights: list[float]) -> None:
-    p = shares(weights)
-    for size in range(1, p.size + 1):
-        total = 0.0
-        for content in itertools.permutations(range(p.size), size):
-            chance, rest = 1.0, 1.0
-            for item in content:
-                chance, rest = chance * p[item] / rest, rest - p[item]
-            total += chance * p[list(content)].sum()
-        assert exact_hit_ratio(p, size, "lru") == pytest.approx(total)
-
-
-@given(WEIGHTS)
-def test_exact_fifo_has_product_form(weights: list[float]) -> None:
-    p = shares(weights)
-    for size in range(1, p.size + 1):
-        contents = [list(c) for c in itertools.combinations(range(p.size), size)]
-        mass = np.array([p[c].prod() for c in contents])
-        hits = np.array([p[c].sum() for c in contents])
-        assert exact_hit_ratio(p, size, "fifo") == pytest.approx(mass @ hits / mass.sum())
-
-
-@given(WEIGHTS)
-def test_policies_agree_where_they_must(weights: list[float]) -> None:
-    p = shares(weights)
-    for policy in ("static", "lru", "fifo"):
-        assert exact_hit_ratio(p, p.size, policy) == pytest.approx(1.0)
-    squares = float(p @ p)
-    assert exact_hit_ratio(p, 1, "lru") == pytest.approx(squares)
-    assert exact_hit_ratio(p, 1, "fifo") == pytest.approx(squares)
-    assert exact_hit_ratio(p[::-1], 1, "static") == pytest.approx(p.max())
 
 
 @given(WEIGHTS, st.floats(0.1, 0.9), st.booleans())
@@ -147,8 +111,6 @@ def test_fifo_may_lose_with_more_room() -> None:
 def test_counts_are_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="items must be an integer from 1"):
         zipf(bad, 1.0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="capacity must be an integer from 1 to 2"):
-        exact_hit_ratio([0.5, 0.5], bad, "lru")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="capacity must be a positive integer"):
         simulate_hits([1], bad)  # type: ignore[arg-type]
 
@@ -164,12 +126,6 @@ def test_ranges_are_refused() -> None:
             characteristic_time([0.5, 0.5], bad, True)
         with pytest.raises(ValueError, match=r"capacity must be in \(0, 2\)"):
             hit_ratio([0.5, 0.5], bad, False)
-    with pytest.raises(ValueError, match="capacity must be an integer from 1 to 2"):
-        exact_hit_ratio([0.5, 0.5], 3, "lru")
-    with pytest.raises(ValueError, match="popularity must be of at most 16 items"):
-        exact_hit_ratio(zipf(17, 1.0), 1, "lru")
-    with pytest.raises(ValueError, match="policy must be static, lru or fifo"):
-        exact_hit_ratio([1.0], 1, "random")
     with pytest.raises(ValueError, match="policy must be lru or fifo"):
         simulate_hits([1], 1, "static")
     for requests in ([], [0.5], [[1, 2]], [math.nan]):

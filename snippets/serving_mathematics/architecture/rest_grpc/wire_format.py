@@ -64,26 +64,6 @@ def varint(value: int) -> bytes:
     return bytes([*groups, rest])
 
 
-def read_varint(data: bytes, start: int = 0) -> tuple[int, int]:
-    """The unsigned integer at a place in the data, and the place after it.
-
-    data: bytes. start: place of its first byte. Raises ValueError when the data end within it, or
-    when it has more than ten bytes or 64 bits.
-
-    >>> read_varint(bytes([0x08, 0x96, 0x01]), start=1)
-    (150, 3)
-    """
-    start = as_number(start=start)
-    require(0 <= start < len(data), "start", f"in [0, {len(data)})", start)
-    value = 0
-    for place in range(start, min(start + 10, len(data))):
-        value += data[place] % 128 << 7 * (place - start)
-        if data[place] < 128:
-            require(value < 2**64, "data", "a varint of at most 64 bits", value)
-            return value, place + 1
-    raise ValueError(f"data must be a varint that ends, got {data[start : start + 10].hex(' ')}")
-
-
 def field(number: int, value: int | bytes | str) -> bytes:
     """One field of a message: an integer as a varint, bytes and text with their length before them.
 
@@ -282,20 +262,7 @@ def check_published_examples() -> None:
     """
     checks.equal("int32 a = 1; a: 150", field(1, 150).hex(" "), "08 96 01", kind="published")
     checks.equal("varint of 300", varint(300).hex(" "), "ac 02", kind="published")
-    checks.equal("read back", read_varint(bytes.fromhex("ac02")), (300, 2), kind="published")
     checks.equal("−2 takes ten bytes", len(varint(-2)), 10, kind="published")
-
-
-def check_varints_round_trip() -> None:
-    """A varint takes ⌈bits/7⌉ bytes and reads back, at every power of two and beside it.
-
-    Source: bit_length of Python's integers.
-    """
-    values = sorted({abs(2**k + d) for k in range(64) for d in (-1, 0, 1)})
-    read = [read_varint(varint(value) + b"\xff") for value in values]
-    checks.equal("values", [value for value, _ in read], values)
-    sizes = [max(1, math.ceil(value.bit_length() / 7)) for value in values]
-    checks.equal("sizes", [size for _, size in read], sizes)
 
 
 def check_thousand_floats() -> None:
@@ -373,12 +340,9 @@ def check_largest_message() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Integers beyond 64 bits, endless varints, NaN and flat arrays are errors."""
+    """Integers beyond 64 bits, NaN and flat arrays are errors."""
     checks.raises("65 bits", varint, 2**64, match="value must be an integer in")
     checks.raises("half", varint, 0.5, match="value must be an integer in")
-    checks.raises("cut off", read_varint, b"\x96", match="data must be a varint that ends")
-    checks.raises("eleven bytes", read_varint, b"\xff" * 11, match="data must be a varint that")
-    checks.raises("70 bits", read_varint, b"\xff" * 9 + b"\x7f", match="at most 64 bits")
     checks.raises("field 0", field, 0, 1, match="number must be in [1, 2²⁹)")
     checks.raises("NaN", raw_floats, [math.nan], match="values must be finite float32")
     checks.raises("flat", request_protobuf, [1.0], match="images must be of shape")

@@ -287,6 +287,8 @@ def example() -> SimpleNamespace:
         rounded_wrong=wrong,
         rounded_right=right,
         rounded_images=n,
+        rounded_old_wrong=shadow.baseline_wrong,
+        rounded_new_wrong=shadow.baseline_wrong + wrong - right,
         rounded_p=mcnemar_exact(wrong, right),
         rounded_loss_percent=100 * loss,
         canary_error_percent=100 * math.sqrt((old * (1 - old) + new * (1 - new)) / n),
@@ -438,12 +440,15 @@ def _binomial(trials: int, rate: float, top: int) -> FloatArray:
 
 def check_shadow_size() -> None:
     """A shadow whose versions disagree on 1.1% of the requests needs 1,254 pairs where a canary
-    needs 9,222 requests.
+    needs 9,222 requests, both arms together, for 12 and 18 errors in 720.
 
     Source: the answers of two independent versions give back the canary's size; 20,000 simulated
     shadows at the size for 5% against 4%, tested with the normal form of McNemar's test.
     """
     checks.close("pairs", shadow_pairs(7 / 720, 1 / 720), 1254)
+    shadow = _shadow_of_rounded_weights(4)
+    errors = shadow.baseline_wrong, shadow.baseline_wrong + shadow.newly_wrong - shadow.newly_right
+    checks.equal("errors of the old and the new version", errors, (12, 18), kind="measured")
     checks.close("canary requests", 2 * samples_per_arm(12 / 720, 18 / 720), 9222)
     independent = shadow_pairs(0.002 * 0.999, 0.001 * 0.998)
     checks.close("unrelated answers", independent, samples_per_arm(0.001, 0.002), rtol=1e-3)

@@ -24,9 +24,6 @@ __all__, __getattr__, __dir__ = exported(
             "reading_gap_s",
             "read_times_s",
             "smallest_start_delay_s",
-            "stall_probability",
-            "delay_for_stalls_s",
-            "simulate_stalls",
         ],
         "architecture.streaming.prefill_interference": [
             "gaps_during_prefill_s",

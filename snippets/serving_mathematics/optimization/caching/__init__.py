@@ -13,7 +13,6 @@ __all__, __getattr__, __dir__ = exported(
         ],
         "optimization.caching.cache_replacement": [
             "zipf",
-            "exact_hit_ratio",
             "timer_hit_ratios",
             "characteristic_time",
             "hit_ratio",

@@ -236,7 +236,6 @@ def example() -> SimpleNamespace:
         ),
         sharpened_alpha=alphas["sharpened"],
         distilled_alpha=alphas["distilled"],
-        accepted_alpha=alphas["most accepted"],
         sharpened_gain=100 * gains[0].mean,
         sharpened_half=100 * gains[0].half_width,
         distilled_gain=100 * gains[1].mean,

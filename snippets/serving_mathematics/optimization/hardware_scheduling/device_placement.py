@@ -210,6 +210,22 @@ def check_border_of_two_devices() -> None:
     checks.inside("pairs with a border", borders, 50, 250)
 
 
+def check_border_needs_a_price_between() -> None:
+    """Between A100 and H100 there is a border only while the ratio of prices lies between 1.64,
+    that of bandwidths, and 3.17, that of arithmetic.
+
+    Source: 3.35/2.039 TB/s and 989.4/312 TFLOP/s by hand; prices a thousandth to either side.
+    """
+    for name, ratio, inside in (
+        ("bandwidths", 3.35 / 2.039, 1.001),
+        ("arithmetic", 989.4 / 312, 0.999),
+    ):
+        for price, exists in ((ratio * inside, True), (ratio / inside, False)):
+            pair = (A100, (H100_PEAK, H100_BANDWIDTH, price))
+            found = math.isfinite(border_intensity(*zip(*pair, strict=True)))
+            checks.equal(f"border at {price:.3f}, by {name}", found, exists)
+
+
 def check_decode_steps_stay_below() -> None:
     """With 1000 tokens of context no batch brings decoding to the border between A100 and H100,
     with 400 tokens one of 587 sequences is the first.

@@ -4,10 +4,11 @@ pays with the wait for the first.
 A device that only prefills is an M/D/1 queue: prompts of D seconds at rate λ wait λD²/(2(1 − λD)).
 Two devices as a pipeline, or as one that is s times as fast, change D and the wait. A device that
 also decodes interrupts its streams by each prefill; where no gap may exceed w and a decode step
-takes ℓ, chunks leave prefill the share 1 − ℓ/w of it.
+takes ℓ, chunks leave prefill the share 1 − ℓ/w of it if the times of both add up, and nearly all of
+it if the reading of a decode step runs beside the arithmetic of a chunk.
 
 Assumes: equal prompts and Poisson arrivals in the formulas; the simulations use the engine of the
-batching chapter, with prompts and outputs of random length.
+batching chapter, whose steps add prefill to decode, with prompts and outputs of random length.
 
 Source: Zhong et al. (2024), DistServe, equations 1 to 3, figure 1 and the transfer of the cache in
 section 3.3; the capacity with chunks is derived here.
@@ -50,6 +51,7 @@ FloatArray = npt.NDArray[np.float64]
 DEVICES = 3  # GPUs of the simulated systems
 MEANS = PROMPT_TOKENS, OUTPUT_TOKENS = 1500.0, 60.0  # of the simulated requests
 KV_BYTES_PER_TOKEN = 131_072  # of a model with 8 billion parameters, as in the batching chapter
+DECODING = 16  # streams beside the prompts, where steps overlap
 LINK_BYTES_PER_S = 25e9  # 200 Gbit/s between devices, an assumption
 RATES = tuple(0.5 * k for k in range(1, 14))  # per GPU [1/s]
 TPOT_LIMITS_S = (0.015, 0.025, 0.060)
@@ -123,6 +125,12 @@ def chunked_capacity(prefill_s: float, step_s: float, gap_s: float) -> float:
     step_s = require_non_negative(step_s=step_s)
     require(step_s < gap_s < math.inf, "gap_s", f"finite and above {step_s:g}", gap_s)
     return (1 - step_s / gap_s) / prefill_s
+
+
+def _overlapped_share(decoding: int, prefill_token_s: float, gap_s: float) -> float:
+    """Share of its prefill that a device keeps beside its streams where reading and computing
+    overlap, 1 − b·t/w: only the arithmetic of the b tokens that decode is lost to prompts."""
+    return 1 - decoding * prefill_token_s / gap_s
 
 
 def best_split(prefill_rate: float, decode_rate: float, devices: int) -> tuple[int, float]:
@@ -295,6 +303,9 @@ def example() -> SimpleNamespace:
         ttft_half_s=float(halves[:, 0].max()),
         tpot_half_ms=1000 * float(halves[:, 1].max()),
         chunks_share_percent=100 * chunked_capacity(1.0, 0.010, 0.015),
+        decoding=DECODING,
+        overlapped_share_percent=100
+        * _overlapped_share(DECODING, EIGHT_BILLION.prefill_token_s, 0.015),
         together_tight=rates[0, 0],
         apart_tight=rates[1, 0],
         budget_tight=BUDGETS[best[0]],
@@ -312,7 +323,6 @@ def example() -> SimpleNamespace:
         loose_ratio=rates[2, 2],
         loose_ratio_half=rate_halves[2, 2],
         loose_loss_percent=100 * (1 - rates[2, 2]),
-        loose_loss_half_percent=100 * rate_halves[2, 2],
         cache_gb_per_s=cache_bandwidth(4.0 * DEVICES, PROMPT_TOKENS, KV_BYTES_PER_TOKEN) / 1e9,
         published_per_device=best_split(5.6, 10.0, 3)[1] / 3,
         chat_together_ms=float(chat_p90[0]),
@@ -450,10 +460,34 @@ def check_chunks_leave_a_share() -> None:
         checks.inside(label, done / 0.1 / clock / capacity, low, high)
 
 
+def check_overlap_turns_the_order() -> None:
+    """With steps of 10 ms and gaps of 15, two GPUs of three that only prefill do more than three
+    beside their streams where times add up, and less where reading and computing overlap.
+
+    Source: the largest chunk whose step ends within the gap, found one token after the other; a
+    token of a prompt or of a stream computes for 0.08 ms.
+    """
+    token_s, step_s, gap_s = EIGHT_BILLION.prefill_token_s, 0.010, 0.015
+    added = chunked_capacity(1.0, step_s, gap_s)
+    overlapped = _overlapped_share(DECODING, token_s, gap_s)
+    for name, share, first in (("added", added, True), ("overlapped", overlapped, False)):
+        chunk = 0
+        while True:
+            computing = (chunk + 1 + DECODING) * token_s
+            time = step_s + (chunk + 1) * token_s if first else max(step_s, computing)
+            if time > gap_s:
+                break
+            chunk += 1
+        checks.close(f"{name}, share of prefill", share, chunk * token_s / gap_s, atol=0.006)
+        got = f"{name}, {3 * share:.2f} GPUs' worth: two for prefill do more"
+        checks.equal(got, 3 * share < 2, first)
+
+
 def check_separation_is_for_the_rhythm() -> None:
-    """With 15 ms for a token separate GPUs carry about twice what GPUs with the best token budget
-    carry in both phases, with 60 ms less; the order is the same with lognormal lengths. The first
-    token comes later on them at every rate than where prompts run whole.
+    """Where times add up, separate GPUs carry about twice what GPUs with the best token budget
+    carry in both phases with 15 ms for a token, with 60 ms less; the order is the same with
+    lognormal lengths. The first token comes later on them at every rate than where prompts run
+    whole.
 
     Source: the simulations of the figure with six budgets, the best for each limit, and with
     lognormal lengths with the three that were best, at every second rate; 90th percentiles, one

@@ -170,6 +170,16 @@ def nvfp4(values: npt.ArrayLike) -> FloatArray:
     return np.asarray((codes * scale).reshape(np.shape(values)))
 
 
+def _all_sixteen(values: npt.ArrayLike, block: int) -> FloatArray:
+    """Blocks of whole codes from −8 to 7, as ggml's Q4_0 has them: the scale is the number of the
+    largest magnitude over −8, sign included, so that no code is left over."""
+    rows = _blocks(values, block)
+    places = np.abs(rows).argmax(axis=1)[:, None]
+    scale = np.take_along_axis(rows, places, axis=1) / -8
+    codes = np.clip(np.rint(rows / np.where(scale != 0, scale, math.inf)), -8, 7)
+    return np.asarray((codes * scale).reshape(np.shape(values)))
+
+
 @cache
 def _gaussian(seed: int = 6) -> FloatArray:
     """Gaussian weights, the first the same in text, checks and figure."""
@@ -190,6 +200,7 @@ def _rounded() -> list[tuple[str, float, FloatArray]]:
             ("int4, zero point", with_zero, affine.ravel()),
             ("NF4", one_scale, block_rounded(rows, normal_float(4), block).ravel()),
         ]
+    found.append(("int4, −8…7", bits_per_weight(4, [(16, 32)]), _all_sixteen(x, 32)))
     found.append(("MXFP4", bits_per_weight(4, [(8, 32)]), mxfp4(x)))
     found.append(("NVFP4", bits_per_weight(4, [(8, 16)]), nvfp4(x)))
     return found
@@ -210,7 +221,7 @@ def _error_ratio(block_place: int, points: dict[str, list[tuple[float, float]]])
     return float(10 ** (difference / 20))
 
 
-FOUR_AND_A_HALF = (("NVFP4", 0), ("NF4", 3), ("int4", 3))  # of 4.5 bits per weight
+FOUR_AND_A_HALF = (("NVFP4", 0), ("NF4", 3), ("int4, −8…7", 0))  # of 4.5 bits per weight
 
 
 def _squares() -> FloatArray:
@@ -224,7 +235,7 @@ def _squares() -> FloatArray:
 def _numbers(squares: FloatArray) -> FloatArray:
     """The ratios quoted for blocks of 128 to 32 [dB], and the two ratios of errors."""
     weights, *errors = squares.sum(axis=0).tolist()
-    quoted = np.array([*errors[3:12], *errors[-2:]])
+    quoted = np.array([*errors[3:12], *errors[-3:]])
     ratios = [math.sqrt(errors[place] / errors[place + 1]) for place in (4, 10)]
     return np.array([*(10 * np.log10(weights / quoted)), *ratios])
 
@@ -240,6 +251,7 @@ def example() -> SimpleNamespace:
         nf4_64_db=points["NF4"][2][1],
         int4_128_db=points["int4"][1][1],
         int4_32_db=points["int4"][3][1],
+        all_codes_32_db=points["int4, −8…7"][0][1],
         affine_int4_32_db=points["int4, zero point"][3][1],
         nf4_32_db=points["NF4"][3][1],
         half_point_db=float(np.ptp([points[name][k][1] for name, k in FOUR_AND_A_HALF])),
@@ -261,15 +273,16 @@ def figure_four_bit_formats(figure: Figure) -> None:
 
     Alt: Chart of signal-to-noise ratio from 17 to 24 dB against 4 to 5.3 bits per weight. Three
     rising curves of five points each: NF4 starts highest and is overtaken by int4 with a zero point
-    between blocks of 64 and of 32; plain int4 lies lowest. A point of MXFP4 at 4.25 bits lies below
-    all curves, one of NVFP4 at 4.5 bits on the curve of int4. A dashed line lies at 20.2 dB.
+    between blocks of 64 and of 32; int4 from −7 to 7 lies lowest. A point of MXFP4 at 4.25 bits
+    lies below all curves, one of NVFP4 at 4.5 bits on the lowest curve, one of int4 from −8 to 7
+    above it on the curve of NF4. A dashed line lies at 20.2 dB.
     """
     axes = figure.subplots()
     points = _points()
     for name, colour in (("int4", "C0"), ("int4, zero point", "C1"), ("NF4", "C2")):
         bits, ratios = np.array(points[name]).T
         axes.plot(bits, ratios, "o-", color=colour)
-    for name, colour in (("MXFP4", "C3"), ("NVFP4", "C5")):
+    for name, colour in (("MXFP4", "C3"), ("NVFP4", "C5"), ("int4, −8…7", "C0")):
         axes.plot(*points[name][0], "D", color=colour)
     best = -10 * math.log10(gaussian_distortion(lloyd_max(16, 1e-7)))
     axes.axhline(best, color="C4", linestyle="--", linewidth=1.2)
@@ -280,6 +293,7 @@ def figure_four_bit_formats(figure: Figure) -> None:
         ("NF4", (4.05, 20.8), "C2"),
         ("MXFP4", (4.28, 18.55), "C3"),
         ("NVFP4", (4.53, 19.7), "C5"),
+        ("int4, −8…7", (4.22, 21.6), "C0"),
     ):
         axes.annotate(text, place, color=colour)
     axes.set(xlabel="bits per weight, scales included", ylabel="signal to quantization noise [dB]")
@@ -350,16 +364,33 @@ def check_small_blocks_turn_the_order() -> None:
 
 
 def check_formats_at_the_same_bits() -> None:
-    """At 4.5 bits with scales, int4 in blocks of 32, NF4 in blocks of 32 and NVFP4 in blocks of 16
-    are within a decibel; MXFP4 with its coarser scales lies a decibel and a half below.
+    """At 4.5 bits with scales, int4 with all sixteen codes in blocks of 32 comes first, NF4 in
+    blocks of 32 hardly behind, and NVFP4 in blocks of 16 a decibel behind; int4 from −7 to 7, which
+    leaves a code unused, lies a decibel below the first, and MXFP4 with its coarser scales another
+    decibel and a half below that.
 
-    Source: the SQNR of int4 in blocks of 32 on the same Gaussian weights.
+    Source: the SQNR of int4 in blocks of 32 on the same Gaussian weights; ggml's
+    quantize_row_q4_0, one number at a time, for the sixteen codes.
     """
     points = _points()
     bits, level = points["int4"][3]
     for name, pair in (("NF4", points["NF4"][3]), ("NVFP4", points["NVFP4"][0])):
         checks.equal(f"{name} [bits]", pair[0], bits)
         checks.close(f"{name} over int4 [dB]", pair[1] - level, 0.0, atol=1.0, kind="simulation")
+    x = _gaussian()[:256]
+    by_hand = []
+    for block in x.reshape(-1, 32).tolist():
+        step = max(block, key=abs) / -8
+        by_hand += [(min(15, int(value / step + 8.5)) - 8) * step for value in block]
+    checks.close("sixteen codes, 256 numbers", _all_sixteen(x, 32), np.array(by_hand), rtol=1e-12)
+    bits, best = points["int4, −8…7"][0]
+    checks.equal("int4, −8…7 [bits]", bits, points["int4"][3][0])
+    for name, low, high, own in (
+        ("int4", 0.9, 1.2, level),
+        ("NF4", 0.05, 0.3, points["NF4"][3][1]),
+        ("NVFP4", 0.8, 1.1, points["NVFP4"][0][1]),
+    ):
+        checks.inside(f"int4, −8…7 over {name} [dB]", best - own, low, high, kind="simulation")
     below = level - points["MXFP4"][0][1]
     checks.inside("int4 over MXFP4 [dB]", below, 1.2, 1.8)
 
