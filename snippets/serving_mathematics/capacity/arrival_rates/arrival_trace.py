@@ -269,7 +269,8 @@ def _sums(times: FloatArray, tokens: IntArray) -> FloatArray:
     """Tokens of the requests of each full minute."""
     minutes = int((times[-1] - times[0]) / MINUTE_S)
     places = ((times - times[0]) / MINUTE_S).astype(np.int64)
-    return np.bincount(places, weights=tokens, minlength=minutes)[:minutes]
+    sums = np.bincount(places, weights=tokens, minlength=minutes)[:minutes]
+    return np.asarray(sums, dtype=np.float64)
 
 
 def _scv(tokens: IntArray) -> float:
