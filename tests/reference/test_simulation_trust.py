@@ -47,7 +47,8 @@ def test_half_the_width_takes_four_times_the_customers(load: float, width: float
     needed = customers_needed(load, width)
     assert 4 * (needed - 1) <= customers_needed(load, width / 2) <= 4 * needed
     product = (1.96 / width) ** 2 * relative_variance(load)
-    assert needed - 1 <= product * (1 + 1e-12) and product * (1 - 1e-12) <= needed
+    assert needed - 1 <= product * (1 + 1e-12)
+    assert product * (1 - 1e-12) <= needed
 
 
 def test_a_whole_number_of_customers_is_not_rounded_up() -> None:
