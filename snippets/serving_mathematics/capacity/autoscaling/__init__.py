@@ -7,12 +7,10 @@ __all__, __getattr__, __dir__ = exported(
     {
         "core.fleet.scaling_rules": [
             "hpa_replicas",
-            "knative_replicas",
             "fixed",
             "hpa",
             "hpa_waiting",
             "hpa_latency",
-            "knative",
             "planned",
             "largest",
         ],
@@ -33,6 +31,6 @@ __all__, __getattr__, __dir__ = exported(
         ],
         "capacity.autoscaling.engine_fleet": ["place_speeds", "simulate_engines"],
         "capacity.autoscaling.engine_days": ["engine_policy", "engine_day"],
-        "capacity.autoscaling.spare_replicas": ["warm_replicas", "spot_replicas", "scale_to_zero"],
+        "capacity.autoscaling.spare_replicas": ["warm_replicas", "scale_to_zero"],
     },
 )
