@@ -86,13 +86,10 @@ def _paces(record: dict[str, Any], predicted: bool = False) -> list[float]:
     in the median over runs [ms].
     """
     runs = [runs_at(record, rate) for rate in record["loads"]["rates"]]
-    paces = [
-        [
-            (run["predicted"]["changes"] if predicted else run["measured"])["tpot_s"][0]
-            for run in one
-        ]
-        for one in runs
-    ]
+    paces = []
+    for one in runs:
+        told = [run["predicted"]["changes"] if predicted else run["measured"] for run in one]
+        paces.append([each["tpot_s"][0] for each in told])
     return [1000 * float(np.median(one)) for one in paces]
 
 
@@ -139,8 +136,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_vllm_loads(figure: Figure) -> None:
-    """The prediction from vLLM's steps is too fast at every load, and the requests that a run drew
-    matter as much as its load.
+    """The prediction from vLLM's steps is too fast at every load, and runs at the upper loads do not
+    tell these apart.
 
     Points are medians over the runs at a rate, bars their range; lines are predictions for the same
     arrivals and lengths, made before; faint lines know four costs alone.
@@ -173,8 +170,8 @@ def check_vllm_lost_nothing() -> None:
 
 def check_vllm_is_predicted_too_fast() -> None:
     """Every latency at every rate is predicted too short on average, and the measured time per
-    token is lower at the highest rate than at another, as it is predicted for the same requests: a
-    bias, and runs that are too short to tell loads apart.
+    token is lower by a quarter at the highest rate than at another, where it is predicted to be
+    about the same: a bias, and runs that do not tell the upper loads apart.
 
     Source: the record.
     """
@@ -184,7 +181,7 @@ def check_vllm_is_predicted_too_fast() -> None:
     paces = _paces(record)
     checks.inside("TPOT, busiest over slowest", paces[-1] / max(paces), 0.5, 0.9, kind="measured")
     said = _paces(record, predicted=True)
-    checks.inside("the same, predicted", said[-1] / max(said), 0.5, 0.99, kind="simulation")
+    checks.inside("the same, predicted", said[-1] / max(said), 0.9, 1.0, kind="simulation")
 
 
 def check_vllm_computes_the_same_weights() -> None:
