@@ -136,8 +136,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_vllm_loads(figure: Figure) -> None:
-    """The prediction from vLLM's steps is too fast at every load, and runs at the upper loads do not
-    tell these apart.
+    """The prediction from vLLM's steps is too fast at every load, and runs at the upper loads do
+    not tell these apart.
 
     Points are medians over the runs at a rate, bars their range; lines are predictions for the same
     arrivals and lengths, made before; faint lines know four costs alone.
