@@ -45,6 +45,7 @@ __all__, __getattr__, __dir__ = exported(
             "tracked_quantile",
         ],
         "capacity.tail_latency.hedging_collapse": ["mean_response_by_time"],
+        "capacity.tail_latency.engine_hedging": ["hedged_first_tokens"],
         "core.queues.shares": ["Share", "wilson_interval"],
     },
 )
