@@ -45,8 +45,8 @@ def test_a_cold_second_copy_helps_less(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        ((0.0, 0.1), "rate_per_s must be positive"),
-        ((1e9, 0.1), "rate_per_s must be few enough"),
+        ((0.0, 0.1), "rate_per_s must be in"),
+        ((1e9, 0.1), "rate_per_s must be in"),
         ((1.0, -0.1), "long_share must be in"),
         ((1.0, 0.1, 1.0), "cached_share must be in"),
     ],
