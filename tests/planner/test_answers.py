@@ -22,7 +22,9 @@ from serving_mathematics.planner.answers import (
 )
 from serving_mathematics.planner.capacity_planner import Performance, Quantile
 from serving_mathematics.planner.configurations import Answer, answer
+from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.support import measuring
 
 from builder import ROOT
 
@@ -55,6 +57,27 @@ PLAIN = replace(
 
 def with_plan(told: Answer, **changes: object) -> Answer:
     return replace(told, plan=replace(told.plan, **changes))  # type: ignore[arg-type]
+
+
+def test_the_bounds_of_steps_say_whose_runs_they_are() -> None:
+    """Of all devices, and how few of the device that is planned; a mixture of experts is told."""
+    rows = measuring.read_record("planner_errors")["rows"]
+    columns = dict(zip(RUN_COLUMNS, zip(*rows, strict=True), strict=True))
+    dense = [
+        system
+        for system, devices, sparse in zip(
+            columns["system"], columns["devices"], columns["sparse"], strict=True
+        )
+        if devices == TOLD.error.devices and not sparse
+    ]
+    line = next(line for line in answer_lines(TOLD) if line.what == "if steps err")
+    own = dense.count(QUESTION.deployment.system.name)
+    words = (
+        f"of {len(dense)} measured runs of dense models on 2 devices, {own} of them on this kind"
+    )
+    assert line.value.endswith(words)
+    assert TOLD.error.devices == 2
+    assert 0 < own < len(dense)
 
 
 def test_every_line_links_to_a_chapter() -> None:

@@ -247,6 +247,18 @@ def test_a_refusal_proposes_the_narrowest_split_that_fits(
         _require_possible(one, 1.0, one.system.memory_bytes - share * least)
 
 
+@pytest.mark.parametrize("model", ["DeepSeek-R1", "Llama-3.1-405B", "Llama-3.1-70B"])
+@pytest.mark.parametrize("device", ["L40S", "H100", "H200"])
+def test_a_proposed_split_is_not_refused_in_turn(model: str, device: str) -> None:
+    """DeepSeek-R1 on an L40S had tp16 proposed, which the reserved memory then refused."""
+    asked = {"model": model, "device": device, "rate_per_s": 1}
+    with pytest.raises(ValueError, match="would do") as refused:
+        read_question(asked | {"parallelism": "tp1"})
+    proposed = re.search(r"\((tp\d+) would do", str(refused.value))
+    assert proposed
+    assert read_question(asked | {"parallelism": proposed[1]}).deployment.devices > 1
+
+
 def test_precision_is_what_the_name_or_the_checkpoint_says() -> None:
     for name, precision in (
         ("Llama-3.1-8B", "bf16"),

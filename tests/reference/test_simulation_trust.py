@@ -46,7 +46,16 @@ def test_variance_in_the_limits() -> None:
 def test_half_the_width_takes_four_times_the_customers(load: float, width: float) -> None:
     needed = customers_needed(load, width)
     assert 4 * (needed - 1) <= customers_needed(load, width / 2) <= 4 * needed
-    assert needed - 1 <= (1.96 / width) ** 2 * relative_variance(load) <= needed
+    product = (1.96 / width) ** 2 * relative_variance(load)
+    assert needed - 1 <= product * (1 + 1e-12)
+    assert product * (1 - 1e-12) <= needed
+
+
+def test_a_whole_number_of_customers_is_not_rounded_up() -> None:
+    """123.5·196² is whole; the product of floats lies above it by its last digit."""
+    assert relative_variance(0.8) == pytest.approx(123.5, rel=1e-14)
+    assert customers_needed(0.8, 0.01) == 4_744_376
+    assert customers_needed(0.5, 1.96) == 29
 
 
 @given(LOADS)

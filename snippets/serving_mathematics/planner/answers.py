@@ -25,7 +25,7 @@ from serving_mathematics.planner.capacity_planner import (
     time_shares,
 )
 from serving_mathematics.planner.configurations import Answer, answer, drafter_name, split_name
-from serving_mathematics.planner.model_errors import was_measured
+from serving_mathematics.planner.model_errors import _runs_on, was_measured
 from serving_mathematics.planner.questions import GIVEN, LIKE, read_choices
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
@@ -318,9 +318,13 @@ def _guessing(told: Answer) -> Line:
 
 
 def _if_steps_err(told: Answer) -> str:
-    error = told.error
+    error, one = told.error, told.question.deployment
     most = "no fleet does" if told.if_slower is None else f"{told.if_slower}"
-    kind = f"of this kind on {error.devices}"
+    sparse = bool(one.architecture.routed_parameters)
+    shape = "mixtures of experts" if sparse else "dense models"
+    own = _runs_on(one.system.name, error.devices, sparse)
+    devices = f"{error.devices} device{'s' if error.devices > 1 else ''}"
+    kind = f"of {shape} on {devices}, {own:,} of them on this kind"
     if error.calibrated_by:
         others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"
         kind = f"of deployments that {others} calibrated, and those of the load test"

@@ -194,6 +194,13 @@ def was_measured(system: str) -> bool:
     return bool((_columns()["system"] == system).any())
 
 
+def _runs_on(system: str, devices: int, sparse: bool) -> int:
+    """How many of the runs that bound a plan were on its own device."""
+    columns = _columns()
+    alike = (columns["devices"] == devices) & (columns["sparse"] == int(sparse))
+    return int((alike & (columns["system"] == system)).sum())
+
+
 def _same(name: str, family: str) -> bool:
     """Whether a model is of a family of one shape, such as "DeepSeek-V3, R1"."""
     parts = [part.lower() for part in family.split(", ")]

@@ -518,7 +518,11 @@ def read_question(values: Values, load: Callable[[str, str], Workload] | None = 
 
 
 def _require_possible(one: Deployment, memory_share: float, reserved_bytes: float) -> None:
-    """Refuse in the words of the fields."""
+    """Refuse in the words of the fields, and propose a split that is not refused in turn."""
+    usable = memory_share * one.system.memory_bytes - reserved_bytes
+    spread = (replace(one, tensor=n, pipeline=1, attention_data=1) for n in WIDTHS)
+    enough = next((wide.tensor for wide in spread if weight_bytes(wide) < usable), None)
+    would = f"tp{enough}" if enough else "no split"
     try:
         require_deployment(one)
     except ValueError as problem:
@@ -532,15 +536,12 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         for name, told in words.items():
             if text.startswith(f"{name} "):
                 text = told + text[len(name) :] if told else f"parallelism: {text}"
-        text = re.sub(r"\((\d+) devices would do", r"(tp\1 would do", text)
+        text = re.sub(r"\(\d+ devices would do", f"({would} would do", text)
         raise type(problem)(text) from None
-    usable = memory_share * one.system.memory_bytes - reserved_bytes
     held = weight_bytes(one)
-    spread = (replace(one, tensor=n, pipeline=1, attention_data=1) for n in WIDTHS)
-    enough = next((wide.tensor for wide in spread if weight_bytes(wide) < usable), None)
     rule = (
         f"below the {max(0.0, usable) / 1e9:.1f} GB that memory_share and reserved_gib leave of "
-        f"{one.system.name} ({f'tp{enough}' if enough else 'no split'} would do)"
+        f"{one.system.name} ({would} would do)"
     )
     possible(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
 

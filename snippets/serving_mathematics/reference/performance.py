@@ -23,6 +23,7 @@ import numpy as np
 
 from serving_mathematics.core.queues.erlang import mean_wait
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
+from serving_mathematics.reference.build_benchmark import _aims as build_aims
 from serving_mathematics.reference.simulation_trust import customers_needed
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import digits, read_record, runs_of, spread_text
@@ -141,6 +142,20 @@ def _drawing(queue: str) -> float:
     return float(max(1 / run[queue]["engines"]["drawing"]["ratio"]["median"] for run in runs))
 
 
+def _aim_rows() -> str:
+    """Every aim, those that were missed first, as rows of Markdown."""
+    drawn = max(_drawing("M/M/1"), _drawing("M/G/1"))
+    aims = [
+        (f"SimPy over our long run, {queue}", f"{aim:g} or more", f"{got:.0f}", got >= aim)
+        for queue, aim in (("M/M/1", AIM_ONE), ("M/G/1", AIM_ONE), ("M/M/8", AIM_EIGHT))
+        for got in (_simpy(queue),)
+    ]
+    drawing = (f"{AIM_DRAWING:g} at most", f"{drawn:.2f}", drawn <= AIM_DRAWING)
+    aims += [("our long run over drawing its numbers", *drawing), *build_aims()]
+    cells = [(*aim[:3], _met(aim[3])) for aim in sorted(aims, key=lambda aim: aim[3])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
 def _met(condition: bool) -> str:
     """The verdict on an aim."""
     return "met" if condition else "missed"
@@ -154,7 +169,11 @@ def _faster() -> str:
         for engine in ("cimba", "simpy", "ciw")
         if any(run[queue]["engines"][engine]["ratio"]["median"] < 1 for run in _runs(RECORDS[0]))
     ]
-    return f"Faster than ours: {', '.join(found)}." if found else "None of the three is faster."
+    return (
+        f"Faster than ours: {', '.join(found)}."
+        if found
+        else "None of SimPy, Ciw and Cimba is faster than the long run."
+    )
 
 
 def example() -> SimpleNamespace:
@@ -179,25 +198,19 @@ def example() -> SimpleNamespace:
         rows_mg1=_engine_rows("M/G/1"),
         rows_mm8=_engine_rows("M/M/8"),
         faster_engines=_faster(),
-        simpy_mm1=_simpy("M/M/1"),
         simpy_mg1=_simpy("M/G/1"),
-        simpy_mm8=_simpy("M/M/8"),
-        drawing_mm1=_drawing("M/M/1"),
-        drawing_mg1=_drawing("M/G/1"),
         drawing_limit_mg1=max(
             e["simpy"]["ns"]["median"] / e["drawing"]["ns"]["median"] for e in draws
         ),
-        verdict_mm1=_met(_simpy("M/M/1") >= AIM_ONE),
+        aim_rows=_aim_rows(),
         verdict_mg1=_met(_simpy("M/G/1") >= AIM_ONE),
-        verdict_drawing=_met(max(_drawing("M/M/1"), _drawing("M/G/1")) <= AIM_DRAWING),
-        verdict_mm8=_met(_simpy("M/M/8") >= AIM_EIGHT),
         cimba_least=min(cimba),
         cimba_most=max(cimba),
         compared_waits=sum(run["M/M/8"]["compared_customers"] for run in runs),
         tried_customers=tried["customers"],
         tried_seconds=tried["cpu_s"],
         tried_width=tried["half_width_percent"],
-        needed_mm1=runs[0]["M/M/1"]["to_one_percent"]["customers"],
+        needed_mm1=customers_needed(0.8, 0.01),
         rows_batching=_batching_rows(),
         events_light=digits(1e9 / light),
         ratios_all=len(pairs),
@@ -325,7 +338,7 @@ def check_one_percent() -> None:
     needed = customers_needed(0.8, 0.01)
     for number, run in enumerate(_runs("simulator_speed"), 1):
         found = run["M/M/1"]["to_one_percent"]["customers"]
-        checks.equal(f"run {number}, M/M/1: customers", found, needed)
+        checks.close(f"run {number}, M/M/1: customers", found, needed, rtol=1e-6)
         for queue in QUEUES:
             planned = run[queue]["to_one_percent"]
             tried = planned["tried"]

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -73,15 +74,18 @@ def relative_variance(utilization: float) -> float:
 def customers_needed(utilization: float, relative_half_width: float) -> int:
     """How many M/M/1 customers put the 95% interval of the mean wait within a share of it.
 
-    utilization: ρ in (0, 1). relative_half_width: ε, positive. Returns ⌈(1.96/ε)² σ²/W̄²⌉. Raises
-    ValueError outside these ranges.
+    utilization: ρ in (0, 1). relative_half_width: ε, positive. Returns ⌈(1.96/ε)² σ²/W̄²⌉ of the
+    numbers as they are written, in whole numbers, because a rounded product may lie just above a
+    whole one. Raises ValueError outside these ranges.
 
-    >>> customers_needed(0.5, 1.96)
-    29
+    >>> customers_needed(0.8, 0.01)  # 196²·123.5 to the last digit
+    4744376
     """
     utilization = require_in("(0, 1)", utilization=utilization)
     relative_half_width = require_positive(relative_half_width=relative_half_width)
-    return math.ceil((1.96 / relative_half_width) ** 2 * relative_variance(utilization))
+    load, width = Fraction(repr(utilization)), Fraction(repr(relative_half_width))
+    variance = (2 + 5 * load - 4 * load**2 + load**3) / (load * (1 - load) ** 2)
+    return math.ceil((Fraction("1.96") / width) ** 2 * variance)
 
 
 def naive_coverage(utilization: float) -> float:

@@ -14,7 +14,6 @@ from serving_mathematics.capacity.autoscaling.engine_days import (
     ENGINES_LATE,
     RECORD,
     SETTINGS,
-    TOO_HOT,
     _fields,
     _hours,
     engine_day,
@@ -32,7 +31,7 @@ def test_the_record_has_every_cell() -> None:
     asked = {
         (name, setting)
         for name, settings in SETTINGS.items()
-        for setting in (*settings, *([TOO_HOT[name]] if name in TOO_HOT else []))
+        for setting in (*settings, *engine_days._beside(name))
     }
     assert {(cell["policy"], cell["setting"]) for cell in record["cells"]} == asked
     assert len(record["cells"]) == len(asked)
@@ -51,6 +50,7 @@ def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     monkeypatch.setattr(engine_days, "SETTINGS", {"latency": (24.0, 30.0)})
     monkeypatch.setattr(engine_days, "TOO_HOT", {"latency": 33.0})
+    monkeypatch.setattr(engine_days, "HELD_S", {})
     monkeypatch.setattr(engine_days, "engine_day", short)
     monkeypatch.setattr(measuring, "FOLDER", tmp_path)
     main()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +11,6 @@ from serving_mathematics.capacity.autoscaling import spare_replicas
 from serving_mathematics.capacity.autoscaling.exercises import keep_alive
 from serving_mathematics.capacity.autoscaling.spare_replicas import (
     scale_to_zero,
-    spot_replicas,
     warm_replicas,
 )
 
@@ -24,20 +21,6 @@ def test_warm_pool_is_a_poisson_tail(mean: float, miss: float) -> None:
     assert stats.poisson.sf(warm - 1, mean) <= miss + 1e-12
     if warm:
         assert stats.poisson.sf(warm - 2, mean) > miss - 1e-12
-
-
-@given(st.integers(1, 40), st.floats(0.0, 1e-3), st.floats(0.0, 900.0), st.floats(0.5, 0.9999))
-def test_spot_is_a_binomial_tail(needed: int, loss: float, startup: float, sure: float) -> None:
-    count = spot_replicas(needed, loss, startup, 120.0, sure)
-    there = 1 / (1 + loss * max(0.0, startup - 120.0))
-    assert stats.binom.sf(needed - 1, count, there) >= sure - 1e-9
-    if count > needed:
-        assert stats.binom.sf(needed - 1, count - 1, there) < sure + 1e-9
-
-
-def test_a_notice_as_long_as_the_start_costs_nothing() -> None:
-    assert spot_replicas(7, 0.01, 120.0, 120.0, 0.999999) == 7
-    assert spot_replicas(7, 0.01, 121.0, 120.0, 0.999999) > 7
 
 
 @given(st.floats(1e-4, 1.0), st.floats(0.01, 0.99), st.floats(0.0, 500.0))
@@ -76,12 +59,3 @@ def test_paid_time_by_simulation() -> None:
 
 def test_students_quantiles() -> None:
     assert stats.t.ppf(0.975, 15) == pytest.approx(spare_replicas.STUDENT_T_975[15], abs=1e-6)
-    assert stats.t.ppf(0.975, 7) == pytest.approx(spare_replicas.STUDENT_T_975[7], abs=1e-6)
-
-
-def test_the_common_cause_has_a_floor() -> None:
-    """Each common loss leaves nobody for 480 s, whoever else is away."""
-    found = spare_replicas._simulated_spot(0.3)
-    floor = 0.3 * 480 / 36_000
-    assert found.mean > floor * 0.95
-    assert math.isfinite(found.half_width)

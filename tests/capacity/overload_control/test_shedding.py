@@ -1,5 +1,4 @@
-"""Erlang-A against its generator matrix, priorities against conservation, the guardrail and CoDel
-at their edges."""
+"""Erlang-A against its generator matrix, the guardrail and CoDel at their edges."""
 
 from __future__ import annotations
 
@@ -14,15 +13,12 @@ from serving_mathematics.capacity.overload_control.shedding import (
     INTERVAL_S,
     TARGET_S,
     Patience,
-    _priority_simulation,
     codel_drop_times,
     erlang_a,
     guardrail,
-    priority_waits,
     wait_limit,
 )
 
-from tests.clockwork import CLOCKWORK
 from tests.profiles import costly
 
 
@@ -81,41 +77,6 @@ def test_erlang_a_extremes() -> None:
     assert deep.queue == pytest.approx(4000 / 0.01, rel=1e-6)
     calm = erlang_a(1.0, 1.0, 400, 1.0)
     assert calm.wait == pytest.approx(0.0, abs=1e-300)
-
-
-@given(st.lists(st.floats(0, 0.3), min_size=1, max_size=6), st.floats(0.1, 10), st.floats(0, 5))
-def test_priorities_conserve_the_total(loads: list[float], mean_s: float, scv: float) -> None:
-    total = sum(loads)
-    if total > 0.99:
-        return
-    rates = np.array(loads) / mean_s
-    waits = priority_waits(rates, mean_s, scv)
-    fifo = total * mean_s * (1 + scv) / 2 / (1 - total)
-    assert np.array(loads) @ waits == pytest.approx(total * fifo, rel=1e-9, abs=1e-12)
-    assert np.all(np.diff(waits) >= -1e-12)
-
-
-def test_one_class_is_pollaczek_khinchine() -> None:
-    assert priority_waits([0.8], 1.0, 0.0)[0] == pytest.approx(2.0)
-    assert priority_waits([0.4], 2.0)[0] == pytest.approx(8.0)
-
-
-def test_the_queue_of_clockwork_is_served_in_order() -> None:
-    """A free server takes who waits before who comes, and who comes where nobody waits."""
-    (fits,) = _priority_simulation(CLOCKWORK, [1.0], 50)
-    assert fits.tolist() == [0.0] * 50
-    (overloaded,) = _priority_simulation(CLOCKWORK, [2.0], 50)
-    assert overloaded.tolist() == [0.5 * i for i in range(25)]
-
-
-def test_overload_starves_from_the_first_class_that_does_not_fit() -> None:
-    waits = priority_waits([0.2, 0.3, 0.6, 0.1], 1.0)
-    assert np.isfinite(waits).tolist() == [True, True, False, False]
-    assert waits[0] == pytest.approx(1 / 0.8)
-    assert waits[1] == pytest.approx(1 / (0.8 * 0.5))
-    unchanged = priority_waits([0.2, 0.3, 600.0], 1.0)
-    assert unchanged[:2] == pytest.approx(waits[:2])
-    assert priority_waits([0.5, 0.5], 1.0).tolist() == [2.0, math.inf]
 
 
 @given(st.lists(st.floats(0, 1), max_size=20), st.floats(0, 1))

@@ -195,6 +195,12 @@ class TraceStatistics:
     generated_tokens: list[float]
     context_dispersion: list[float]
     generated_dispersion: list[float]
+    context_per_minute: list[int]
+    generated_per_minute: list[int]
+    context_scv: float
+    generated_scv: float
+    context_waits_s: list[float]
+    generated_waits_s: list[float]
 
 
 def trace_statistics(trace: Trace) -> TraceStatistics:
@@ -205,8 +211,9 @@ def trace_statistics(trace: Trace) -> TraceStatistics:
     incomplete last window is left out, variances divide by n − 1; windows of which fewer than ten
     fit are left out. Within minutes, windows of 1 s are compared with the mean of their own minute.
     The dispersion of tokens is that of `token_dispersion`. The waits are those of the arrivals at
-    one first-come-first-served server whose constant service time is ρ mean gaps. Raises ValueError
-    on a shorter trace or a minute without arrivals.
+    one first-come-first-served server whose constant service time is ρ mean gaps; those of tokens
+    at one whose service time is in proportion to the request's tokens, with the same mean. Raises
+    ValueError on a shorter trace or a minute without arrivals.
 
     >>> tokens = np.ones(181, dtype=np.int64)
     >>> told = trace_statistics(Trace(np.arange(181.0), tokens, tokens))
@@ -236,15 +243,39 @@ def trace_statistics(trace: Trace) -> TraceStatistics:
         dispersion_within_minutes=float(_dispersion(by_second).mean()),
         requests_per_minute=_counts(times, MINUTE_S).tolist(),
         utilizations=list(UTILIZATIONS),
-        mean_waits_s=[
-            float(fifo_waits(times, np.full(times.size, rho * gap)).mean()) for rho in UTILIZATIONS
-        ],
+        mean_waits_s=_waits(times, np.ones(times.size)),
         token_quantiles_percent=list(QUANTILES),
         context_tokens=np.percentile(trace.context_tokens, QUANTILES).tolist(),
         generated_tokens=np.percentile(trace.generated_tokens, QUANTILES).tolist(),
         context_dispersion=[token_dispersion(times, trace.context_tokens, w) for w in windows],
         generated_dispersion=[token_dispersion(times, trace.generated_tokens, w) for w in windows],
+        context_per_minute=_sums(times, trace.context_tokens).astype(int).tolist(),
+        generated_per_minute=_sums(times, trace.generated_tokens).astype(int).tolist(),
+        context_scv=_scv(trace.context_tokens),
+        generated_scv=_scv(trace.generated_tokens),
+        context_waits_s=_waits(times, trace.context_tokens),
+        generated_waits_s=_waits(times, trace.generated_tokens),
     )
+
+
+def _waits(times: FloatArray, tokens: npt.NDArray[Any]) -> list[float]:
+    """Mean waits at UTILIZATIONS of one server whose work is in proportion to the tokens [s]."""
+    gap = float(times[-1] - times[0]) / (times.size - 1)
+    works = tokens / tokens.mean() * gap
+    return [float(fifo_waits(times, rho * works).mean()) for rho in UTILIZATIONS]
+
+
+def _sums(times: FloatArray, tokens: IntArray) -> FloatArray:
+    """Tokens of the requests of each full minute."""
+    minutes = int((times[-1] - times[0]) / MINUTE_S)
+    places = ((times - times[0]) / MINUTE_S).astype(np.int64)
+    sums = np.bincount(places, weights=tokens, minlength=minutes)[:minutes]
+    return np.asarray(sums, dtype=np.float64)
+
+
+def _scv(tokens: IntArray) -> float:
+    """Variance over squared mean of the requests' tokens."""
+    return float(tokens.var() / tokens.mean() ** 2)
 
 
 def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: float) -> float:
@@ -335,7 +366,7 @@ def example() -> SimpleNamespace:
     trace, code = _recorded(), _code_trace()
     index = dict(zip(trace.windows_s, trace.dispersion, strict=True))
     busiest, quietest = max(trace.requests_per_minute) / 60, min(trace.requests_per_minute) / 60
-    middle = trace.token_quantiles_percent.index(50)
+    middle, at_80 = trace.token_quantiles_percent.index(50), trace.utilizations.index(0.8)
     cut_short = trace.requests - sum(trace.requests_per_minute)
     return SimpleNamespace(
         trace_requests=trace.requests,
@@ -353,13 +384,21 @@ def example() -> SimpleNamespace:
         trace_within_p=_p_within_minutes(trace),
         trace_busiest=busiest,
         trace_quietest=quietest,
-        trace_peak_share=busiest / trace.rate_per_s,
+        trace_peak_share=_peak(trace.requests_per_minute),
         trace_prompt=trace.context_tokens[middle],
         trace_answer=trace.generated_tokens[middle],
         tokens_in_1s=trace.context_dispersion[trace.windows_s.index(1)],
         tokens_in_60s=trace.context_dispersion[trace.windows_s.index(60)],
         tokens_out_1s=trace.generated_dispersion[trace.windows_s.index(1)],
         tokens_out_60s=trace.generated_dispersion[trace.windows_s.index(60)],
+        tokens_in_peak=_peak(trace.context_per_minute),
+        tokens_out_peak=_peak(trace.generated_per_minute),
+        tokens_in_wait_s=trace.context_waits_s[at_80],
+        tokens_out_wait_s=trace.generated_waits_s[at_80],
+        tokens_in_poisson_s=_poisson_wait_s(trace, trace.context_scv),
+        tokens_out_poisson_s=_poisson_wait_s(trace, trace.generated_scv),
+        lengths_follow=float(_length_against_rate(trace)),
+        standin_out_60s=1 + (index[60] - 1) / (1 + trace.generated_scv),
         trace_partial=dispersion_index([*trace.requests_per_minute, cut_short]),
         trace_overloaded_minutes=sum(
             count / 60 > trace.rate_per_s / 0.8 for count in trace.requests_per_minute
@@ -370,6 +409,22 @@ def example() -> SimpleNamespace:
         code_silence_s=code["a_silence_s"],
         code_silence_bound_s=code["span_s"] / (code["requests"] - 1) * (1 + code["gap_cv"] ** 2),
     )
+
+
+def _peak(by_minute: list[int]) -> float:
+    """The busiest minute over the mean of all."""
+    return max(by_minute) * len(by_minute) / sum(by_minute)
+
+
+def _poisson_wait_s(trace: TraceStatistics, scv: float) -> float:
+    """What Poisson arrivals with such works would wait at 80%, by Pollaczek and Khinchine [s]."""
+    return 0.8 / 0.2 * 0.8 / trace.rate_per_s * (1 + scv) / 2
+
+
+def _length_against_rate(trace: TraceStatistics) -> Any:
+    """Correlation of a minute's requests with the mean length of their answers."""
+    counts = np.array(trace.requests_per_minute)
+    return np.corrcoef(counts, np.array(trace.generated_per_minute) / counts)[0, 1]
 
 
 def _recorded() -> TraceStatistics:
@@ -507,6 +562,40 @@ def check_record_is_consistent() -> None:
     checks.inside("requests after the last full minute", rest, 1, 60 * 8, kind="measured")
 
 
+def check_tokens_do_not_follow_the_requests() -> None:
+    """Answers are shorter in the minutes with many requests: their tokens hardly burst, and one
+    server that works by them waits about as under Poisson arrivals, at 80% of the hour. Those of
+    prompts burst more than the requests, and wait longer. A stream with the same arrivals and
+    lengths that are independent has neither.
+
+    Source: the record; Pollaczek–Khinchine with the lengths' variation. With independent lengths
+    the dispersion of tokens, over that of a Poisson stream, is 1 + (I − 1)/(1 + C²).
+    """
+    trace = _recorded()
+    at_80 = trace.utilizations.index(0.8)
+    checks.inside("correlation", _length_against_rate(trace), -1.0, -0.8, kind="measured")
+    for label, waits, scv, least, most in (
+        ("prompts", trace.context_waits_s, trace.context_scv, 50.0, 100.0),
+        ("requests", trace.mean_waits_s, 0.0, 30.0, 50.0),
+        ("answers", trace.generated_waits_s, trace.generated_scv, 1.0, 2.0),
+    ):
+        ratio = waits[at_80] / _poisson_wait_s(trace, scv)
+        checks.inside(f"wait by {label}, over Poisson", ratio, least, most, kind="measured")
+    peaks = [
+        _peak(x)
+        for x in (trace.generated_per_minute, trace.requests_per_minute, trace.context_per_minute)
+    ]
+    checks.equal("busiest minute, answers below requests below prompts", peaks, sorted(peaks))
+    for label, sums, tokens, scv in (
+        ("prompts", trace.context_per_minute, trace.context_dispersion, trace.context_scv),
+        ("answers", trace.generated_per_minute, trace.generated_dispersion, trace.generated_scv),
+    ):
+        mean = sum(sums) / sum(trace.requests_per_minute)  # tokens of a request
+        found = np.var(sums, ddof=1) / np.mean(sums) / (mean * (1 + scv))
+        was = tokens[trace.windows_s.index(60)]
+        checks.close(f"dispersion of {label} by minutes", found, was, rtol=1e-3, kind="measured")
+
+
 def check_published_medians() -> None:
     """The median prompt of the conversation trace has 1020 tokens and the median answer 129, as
     published.
@@ -521,7 +610,7 @@ def check_published_medians() -> None:
 
 def check_code_trace_was_silent() -> None:
     """A gap CV of 13.15 at 2.57 requests/s cannot happen without a silence of a minute; the code
-    trace has one of 144 s.
+    trace has one of 144 s, which need not be its longest.
 
     Source: the longest gap is at least E[g²]/E[g] = (1 + CV²)/λ; timestamps 18:17:43.3074770 and
     18:20:07.0417510 of the file. The CV itself is quoted, not recomputed.

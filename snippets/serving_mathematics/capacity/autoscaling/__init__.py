@@ -7,12 +7,10 @@ __all__, __getattr__, __dir__ = exported(
     {
         "core.fleet.scaling_rules": [
             "hpa_replicas",
-            "knative_replicas",
             "fixed",
             "hpa",
             "hpa_waiting",
             "hpa_latency",
-            "knative",
             "planned",
             "largest",
         ],

@@ -66,6 +66,11 @@ SETTINGS = {  # taken share; requests per place; seconds; waiting probability
     "forecast": (0.01, 0.2, 0.9),
 }
 TOO_HOT = {"concurrency": 1.0, "latency": 33.0}  # what a full engine just holds, and a tenth more
+WRONG = 0.2  # by how much the step that the prediction is made of may be off, by choice
+AIMED_S = SETTINGS["latency"][1]  # [s] target whose prediction is off by WRONG
+# a prediction that is a fifth too short holds a latency a fourth above its target, and one that is
+# a fifth too long holds one a sixth below
+HELD_S = {"short": AIMED_S / (1 - WRONG), "long": AIMED_S / (1 + WRONG)}
 COMPARED = {  # as the page names them
     "utilization": "HPA on utilization",
     "concurrency": "HPA on requests per replica",
@@ -129,6 +134,12 @@ def engine_day(name: str, setting: float, day: int, end_s: float = DAY_S) -> Out
     return outcome(run, SLO_S)
 
 
+def _beside(name: str) -> list[float]:
+    """Settings that are recorded and not compared: too hot, or of a wrong prediction."""
+    hot = [TOO_HOT[name]] if name in TOO_HOT else []
+    return [*hot, *(HELD_S.values() if name == "latency" else [])]
+
+
 def _fields(result: Outcome) -> dict[str, float]:
     """Of an outcome, what is recorded."""
     return {"late_percent": 100 * result.violations, "replica_hours": result.replica_hours}
@@ -138,7 +149,7 @@ def _measure() -> dict[str, Any]:
     """The whole record: each setting's lateness and hours, for each day, and of a part of one."""
     cells = []
     for name, settings in SETTINGS.items():
-        for setting in (*settings, *([TOO_HOT[name]] if name in TOO_HOT else [])):
+        for setting in (*settings, *_beside(name)):
             days = [_fields(engine_day(name, setting, day)) for day in range(DAYS)]
             cells.append(
                 {
@@ -185,6 +196,11 @@ def _saved(dear: str, cheap: str, late_percent: float = ENGINES_LATE) -> MeanEst
     return _over_days([100 * (1 - less / more) for more, less in pairs])
 
 
+def _recorded(name: str, setting: float, field: str) -> float:
+    """Mean over the recorded days of a policy at a setting."""
+    return _over_days(_cells()[name][setting][field]).mean
+
+
 def example() -> SimpleNamespace:
     """Numbers of the page: hours at equal lateness, savings, and what targets too high do."""
     hours = {name: _over_days(_hours(name)) for name in COMPARED}
@@ -210,6 +226,12 @@ def example() -> SimpleNamespace:
         hot_latency_late=_over_days(hot["latency"]["late_percent"]).mean,
         hot_latency_s=TOO_HOT["latency"],
         full_answer_s=SERVICE_S,
+        wrong_percent=100 * WRONG,
+        aimed_s=AIMED_S,
+        aimed_late=_recorded("latency", AIMED_S, "late_percent"),
+        aimed_hours=_recorded("latency", AIMED_S, "replica_hours"),
+        short_late=_recorded("latency", HELD_S["short"], "late_percent"),
+        long_hours=_recorded("latency", HELD_S["long"], "replica_hours"),
         engines_late=ENGINES_LATE,
         strict_late=STRICT_LATE,
         strict_signal_percent=strict.mean,
@@ -296,6 +318,27 @@ def check_which_rankings_hold_on_engines() -> None:
     for field in FIELDS:
         label = f"queue at a full engine, over its best: {field.replace('_', ' ')}"
         checks.inside(label, full[field] / usual[field], 1.2, 20.0, kind="simulation")
+
+
+def check_a_wrong_step_ends_the_lead() -> None:
+    """A prediction from a step that is a fifth too short makes many times as many late as the one
+    from the right step, and from one that is a fifth too long it costs more than utilization does
+    at its coolest setting: what is best with the right step is not best with a wrong one.
+
+    Source: the recorded days. The prediction is proportional to the step, so that a wrong step is a
+    right one with another target: the rule of a step that is 20% too short asks for as many.
+    """
+    for label, factor in (("short", 1 - WRONG), ("long", 1 + WRONG)):
+        wrong = hpa_latency(AIMED_S, factor * SERVICE_S, PLACES, FIXED_SHARE)
+        right = hpa_latency(HELD_S[label], SERVICE_S, PLACES, FIXED_SHARE)
+        seen = (0.0, 40, 38, 0.97, 700.0)
+        checks.equal(f"order with a step too {label}", wrong(*seen), right(*seen))
+    late = _recorded("latency", HELD_S["short"], "late_percent")
+    right_late = _recorded("latency", AIMED_S, "late_percent")
+    checks.inside("late, short over right", late / right_late, 5.0, 30.0, kind="simulation")
+    hours = _recorded("latency", HELD_S["long"], "replica_hours")
+    coolest = _recorded("utilization", SETTINGS["utilization"][0], "replica_hours")
+    checks.inside("hours, long over utilization", hours / coolest, 1.05, 1.5, kind="simulation")
 
 
 def check_record_can_be_made_again() -> None:

@@ -1,19 +1,16 @@
-"""Replicas held in reserve: warm ones against start-up, more against machines that are taken away,
-and none at all.
+"""Replicas held in reserve: warm ones against start-up, and none at all.
 
 Warm pool: orders come at Poisson times with rate ν, each takes a warm replica and starts another,
 which takes D. The number that are starting is Poisson with mean νD, whatever the distribution of D,
-so an order finds none of w warm ones with P(Poisson(νD) ≥ w). Machines that can be taken away, at
-rate θ each and with a notice of N: a replica is there for 1/(1 + θ(D − N)⁺) of the time, and the
-number of n that are there is binomial. Scale to zero: a replica that is kept for K after the last
-request, and started by the next one P/2 later on average, finds a share
+so an order finds none of w warm ones with P(Poisson(νD) ≥ w). Scale to zero: a replica that is kept
+for K after the last request, and started by the next one P/2 later on average, finds a share
 (1 + λ(D + P/2))/(λ(D + P/2) + e^{λK}) of the requests not ready.
 
-Assumes: in the first, orders that do not depend on each other; in the second, losses that do not,
-and hardware to be had; in the third, Poisson requests whose service is short against their gaps.
+Assumes: in the first, orders that do not depend on each other; in the second, Poisson requests
+whose service is short against their gaps.
 
 Source: Feeney and Sherbrooke (1966) by Palm's theorem; renewal–reward; KEDA and Knative for the
-settings, EC2 for the notice.
+settings.
 """
 
 from __future__ import annotations
@@ -25,7 +22,6 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
-from serving_mathematics.core.reliability.availability import k_of_n
 from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import STUDENT_T_975
 from serving_mathematics.support.require import (
@@ -33,13 +29,11 @@ from serving_mathematics.support.require import (
     require_in,
     require_non_negative,
     require_positive,
-    require_positive_integer,
 )
 
 KEDA_COOLDOWN_S = 300.0  # kept after the last trigger was active, by default; KEDA, ScaledObject
 KEDA_POLLING_S = 30.0  # between looks at the trigger, by default; the same
 KNATIVE_KEPT_S = 60.0  # the stable window; retention after it is 0 by default; Knative
-SPOT_NOTICE_S = 120.0  # before an interruption; Amazon EC2
 
 
 def warm_replicas(orders_per_s: float, startup_s: float, miss_probability: float) -> int:
@@ -63,33 +57,6 @@ def warm_replicas(orders_per_s: float, startup_s: float, miss_probability: float
         warm += 1
         term *= mean / warm
     return warm
-
-
-def spot_replicas(
-    needed: int, losses_per_s: float, startup_s: float, notice_s: float, certainty: float
-) -> int:
-    """Fewest replicas on machines that can be taken away with which enough are there so often.
-
-    needed: that must be ready. losses_per_s: θ of each [1/s]. startup_s: D, from the order of the
-    replacement to readiness [s]. notice_s: N, from notice, when it is ordered, to the loss [s].
-    certainty: share of the time, in (0, 1). Raises ValueError outside these ranges, above 1,000
-    replicas, and where one is away for half of the time.
-
-    >>> spot_replicas(10, losses_per_s=1 / 36_000, startup_s=600.0, notice_s=120.0, certainty=0.999)
-    12
-    """
-    needed = require_positive_integer(needed=needed)
-    losses_per_s, startup_s, notice_s = require_non_negative(
-        losses_per_s=losses_per_s, startup_s=startup_s, notice_s=notice_s
-    )
-    certainty = require_in("(0, 1)", certainty=certainty)
-    there = 1 / (1 + losses_per_s * max(0.0, startup_s - notice_s))
-    require(needed <= 1000, "needed", "at most 1,000", needed)
-    require(there > 0.5, "losses_per_s·(startup_s − notice_s)", "below 1", 1 / there - 1)
-    count = int(needed)
-    while k_of_n(int(needed), [there] * count) < certainty:
-        count += 1
-    return count
 
 
 def scale_to_zero(
@@ -132,34 +99,6 @@ def _simulated_pool(exponential: bool) -> MeanEstimate:
     return MeanEstimate(float(np.mean(shares)), error, STUDENT_T_975[15] * error)
 
 
-@functools.cache
-def _simulated_spot(common: float) -> MeanEstimate:
-    """Share of time with fewer than ten of twelve there, when this share of the losses takes all.
-
-    Each is lost once in ten hours on average and back after 480 s.
-    """
-    rng = np.random.default_rng(67)
-    rate, gone, end, runs = 1 / 36_000, 480.0, 4e7, 8
-    shares = []
-    for _ in range(runs):
-        moments, changes = [], []
-        shocks = np.cumsum(rng.exponential(1 / (common * rate), int(2 * end * rate * common) + 50))
-        for _ in range(12):
-            own = np.cumsum(rng.exponential(1 / ((1 - common) * rate), int(1.5 * end * rate)))
-            lost = np.sort(np.concatenate([own, shocks]))
-            lost = lost[lost < end]
-            kept = lost[np.concatenate([[True], np.diff(lost) > gone])]  # what is gone stays gone
-            moments.append(np.concatenate([kept, kept + gone]))
-            changes.append(np.concatenate([np.full(kept.size, -1), np.full(kept.size, 1)]))
-        at, step = np.concatenate(moments), np.concatenate(changes)
-        order = np.argsort(at, kind="stable")
-        there = 12 + np.cumsum(step[order])[:-1]
-        lasts = np.diff(at[order])
-        shares.append(float(lasts[there < 10].sum() / end))
-    error = float(np.std(shares, ddof=1)) / math.sqrt(runs)
-    return MeanEstimate(float(np.mean(shares)), error, STUDENT_T_975[7] * error)
-
-
 def example() -> SimpleNamespace:
     """Worked numbers; shares in percent."""
     rows = []
@@ -171,16 +110,10 @@ def example() -> SimpleNamespace:
         cells = [scale_to_zero(1 / 600, kept, startup, polling) for startup in (180.0, 20.0)]
         late = " | ".join(f"{100 * share:.0f}% | {100 * paid:.0f}%" for share, paid in cells)
         rows.append(f"| {name} | {kept:,.0f} s | {late} |")
-    spot = spot_replicas(10, 1 / 36_000, 600.0, SPOT_NOTICE_S, 0.999)
     return SimpleNamespace(
         zero_rows="\n".join(rows),
         warm_slow=warm_replicas(1 / 300, 600.0, 0.05),
         warm_quick=warm_replicas(1 / 300, 30.0, 0.05),
-        spot_count=spot,
-        spot_price=10 / spot,
-        spot_missing_percent=100 * (1 - k_of_n(10, [1 / (1 + 480 / 36_000)] * spot)),
-        spot_common_percent=100 * _simulated_spot(0.3).mean,
-        spot_common_pm=100 * _simulated_spot(0.3).half_width,
     )
 
 
@@ -195,23 +128,6 @@ def check_warm_pool_is_palms() -> None:
         checks.covers(f"{label} start-ups", _simulated_pool(exponential), exact)
     checks.equal("warm, for one miss in ten", warm_replicas(1 / 600, 600.0, 0.1), 3)
     checks.equal("warm, for 8 in 100", warm_replicas(1 / 600, 600.0, exact * 0.999), 4)
-
-
-def check_spot_is_binomial_and_a_common_cause_is_not() -> None:
-    """Twelve machines that are lost one by one are fewer than ten in less than one moment of a
-    thousand; when three losses of ten take all at once, no spare helps and it is several.
-
-    Source: binomial sum by hand; twelve alternating processes, simulated; with a common cause the
-    same, and its floor, the time that the common losses take: 0.3·480/36,000 of it at least.
-    """
-    there = 1 / (1 + 480 / 36_000)
-    exact = sum(math.comb(12, k) * there**k * (1 - there) ** (12 - k) for k in range(10))
-    checks.close("k of n", 1 - k_of_n(10, [there] * 12), exact, rtol=1e-9)
-    checks.inside("one by one", exact, 0.0, 0.001)
-    alone = _simulated_spot(1e-9)
-    checks.covers("one by one, simulated", alone, exact)
-    floor, together = 0.3 * 480 / 36_000, _simulated_spot(0.3)
-    checks.inside("in common", together.mean, 0.95 * floor, 2 * floor, kind="simulation")
 
 
 def check_scale_to_zero() -> None:
@@ -243,9 +159,7 @@ def check_scale_to_zero() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Negative rates, certain success and half replicas are errors that name the argument."""
+    """Negative rates and certain success are errors that name the argument."""
     checks.raises("rate", warm_replicas, -1.0, 1.0, 0.1, match="orders_per_s must be non-negative")
     checks.raises("never", warm_replicas, 1.0, 1.0, 0.0, match="miss_probability must be in (0, 1)")
-    checks.raises("always", spot_replicas, 1, 0.1, 1.0, 0.0, 1.0, match="certainty must be in (0,")
-    checks.raises("half", spot_replicas, 1.5, 0.1, 1.0, 0.0, 0.9, match="needed must be a positive")
     checks.raises("nobody", scale_to_zero, 0.0, 1.0, 1.0, match="arrival_rate must be positive")

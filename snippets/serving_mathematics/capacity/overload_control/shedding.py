@@ -1,37 +1,28 @@
-"""Who goes unserved when demand exceeds capacity: the impatient, the unimportant, the old, or
-whoever comes last.
+"""Who goes unserved when demand exceeds capacity: the impatient, the old, or whoever comes last.
 
 Impatience: in M/M/n+M (Erlang-A) a waiting request leaves at rate θ, so that the queue is stable
-at any load. Importance: with non-preemptive priorities the mean wait of class k is
-R/((1−σ_{k−1})(1−σ_k)), where σ_k is the load of classes 1…k and R the mean residual service that
-an arrival finds; the classes above the first saturated one keep a finite wait however much the
-others send. Age: CoDel gives a queue that has not been empty lately a short wait limit.
+at any load. Age: CoDel gives a queue that has not been empty lately a short wait limit.
 
-Assumes: Poisson arrivals; exponential service and patience for Erlang-A; one server, any service
-distribution that is the same for all classes for the priorities.
+Assumes: Poisson arrivals; exponential service and patience for Erlang-A.
 
-Source: Garnett, Mandelbaum and Reiman (2002) for Erlang-A; Cobham (1954), eq. 3, for the
-priorities; RFC 8289 for CoDel, and Maurer (2015) for its use in servers.
+Source: Garnett, Mandelbaum and Reiman (2002) for Erlang-A; RFC 8289 for CoDel, and Maurer (2015)
+for its use in servers.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_floats,
     as_number,
     require,
-    require_all_non_negative,
     require_in,
     require_non_negative,
     require_positive,
@@ -100,37 +91,6 @@ def erlang_a(
     )
 
 
-def priority_waits(
-    arrival_rates: npt.ArrayLike, mean_service_s: float, service_scv: float = 1.0
-) -> FloatArray:
-    """Mean wait of each class in a single-server queue with non-preemptive priorities [s],
-    infinite where starved.
-
-    arrival_rates: λ_k [1/s], shape (classes,), most important first. mean_service_s: S [s], same
-    for all classes. service_scv: squared coefficient of variation of the service time. The total
-    load may exceed 1: the first class that does not fit takes what capacity is left, and it and
-    those after it wait without bound. Raises ValueError on empty, negative or non-finite rates and
-    on times outside their range. Source: Cobham (1954), eq. 3; above saturation the server never
-    rests, so that R = S(1 + C²)/2.
-
-    >>> priority_waits([0.3, 0.5], mean_service_s=1.0).round(6).tolist()
-    [1.142857, 5.714286]
-    """
-    rates = as_floats(arrival_rates=arrival_rates)
-    shape = "a non-empty array of one dimension"
-    require(rates.ndim == 1 and rates.size > 0, "arrival_rates", shape, rates.shape)
-    require_all_non_negative(arrival_rates=rates)
-    mean_service_s = require_positive(mean_service_s=mean_service_s)
-    service_scv = require_non_negative(service_scv=service_scv)
-    load = np.cumsum(rates) * mean_service_s
-    above = np.concatenate([[0.0], load[:-1]])
-    residual = min(1.0, float(load[-1])) * mean_service_s * (1 + service_scv) / 2
-    waits = np.full(rates.shape, math.inf)
-    fits = load < 1
-    waits[fits] = residual / ((1 - above[fits]) * (1 - load[fits]))
-    return waits
-
-
 def guardrail(signals: Sequence[float], threshold: float) -> list[str]:
     """What to do with each request: "allow" below the threshold, "escalate" from the threshold on.
 
@@ -181,44 +141,16 @@ def codel_drop_times(drops: int) -> FloatArray:
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     balanced = erlang_a(100.0, 1.0, 100, 1.0)
-    important, sheddable = priority_waits([0.3, 0.5], 1.0).tolist()
     decisions = guardrail([0.05, 0.20, 0.45, 0.80, 0.95], 0.70)
     return SimpleNamespace(
         abandon_percent=100 * balanced.abandon,
         wait_percent=100 * balanced.wait,
         abandon_overload_percent=100 * erlang_a(200.0, 1.0, 100, 1.0).abandon,
-        important_wait=important,
-        sheddable_wait=sheddable,
-        important_wait_overload=float(priority_waits([0.3, 5.0], 1.0)[0]),
         allowed=decisions.count("allow"),
         escalated=decisions.count("escalate"),
         drops_first_second=int(np.sum(codel_drop_times(100) <= 1.0)),
         queue_wait_limit_ms=1000 * wait_limit(1.0),
     )
-
-
-def _priority_simulation(
-    rng: np.random.Generator, rates: Sequence[float], customers: int
-) -> Iterator[FloatArray]:
-    """Waits of each class in order of service: exponential service of mean 1, the best class next,
-    never interrupted."""
-    gaps = rng.exponential(1 / sum(rates), customers)
-    classes = rng.choice(len(rates), customers, p=np.array(rates) / sum(rates)).tolist()
-    arrivals, services = np.cumsum(gaps).tolist(), rng.exponential(1.0, customers).tolist()
-    waits: list[list[float]] = [[] for _ in rates]
-    queue: list[tuple[int, int]] = []
-    free_at = 0.0
-    for i, now in enumerate(arrivals):
-        while queue and free_at <= now:
-            kind, first = heapq.heappop(queue)
-            waits[kind].append(free_at - arrivals[first])
-            free_at += services[first]
-        if free_at <= now:
-            waits[classes[i]].append(0.0)
-            free_at = now + services[i]
-        else:
-            heapq.heappush(queue, (classes[i], i))
-    return (np.array(wait) for wait in waits)
 
 
 def check_erlang_a() -> None:
@@ -250,27 +182,6 @@ def check_erlang_a_limits() -> None:
     checks.close("λ = 2nμ, abandon", erlang_a(200.0, 1.0, 100, 1.0).abandon, 0.5, atol=1e-9)
 
 
-def check_priorities() -> None:
-    """At a load of 0.8 the important 0.3 wait 1.14 service times and the other 0.5 wait 5.71.
-
-    Source: by hand 0.8/0.7 and 0.8/(0.7 · 0.2); Kleinrock's conservation law Σ ρ_k W_k = ρ·W_FIFO;
-    a simulated queue of 105,000 requests, and another at a total load of 1.5 in which only the
-    second class starves.
-    """
-    waits = priority_waits([0.3, 0.5], 1.0).tolist()
-    checks.close("important", waits[0], 1.142857, atol=5e-7)
-    checks.close("sheddable", waits[1], 5.714286, atol=5e-7)
-    checks.close("Σ ρ_k W_k", 0.3 * waits[0] + 0.5 * waits[1], 0.8 * 0.8 / 0.2, rtol=1e-12)
-    first, second = _priority_simulation(np.random.default_rng(4), [0.3, 0.5], 105_000)
-    checks.covers("important, simulated", batch_means(first[5_000:]), waits[0])
-    checks.covers("sheddable, simulated", batch_means(second[5_000:]), waits[1])
-    saved, _ = _priority_simulation(np.random.default_rng(5), [0.3, 1.2], 70_000)
-    overload = priority_waits([0.3, 1.2], 1.0).tolist()
-    checks.covers("important at load 1.5", batch_means(saved[1_000:]), overload[0])
-    checks.close("important at load 1.5, by hand", overload[0], 1 / 0.7, rtol=1e-12)
-    checks.equal("sheddable at load 1.5", overload[1], math.inf)
-
-
 def check_guardrail() -> None:
     """Of the signals 0.05, 0.20, 0.45, 0.80 and 0.95 a threshold of 0.70 allows three and
     escalates two.
@@ -297,9 +208,8 @@ def check_codel() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Eternal patience, NaN signals and negative rates are errors that name the argument."""
+    """Eternal patience, NaN signals and negative ages are errors that name the argument."""
     checks.raises("θ = 0", erlang_a, 1.0, 1.0, 1, 0.0, match="abandonment_rate must be positive")
     checks.raises("NaN signal", guardrail, [0.1, math.nan], 0.7, match="signals must be in [0, 1]")
-    checks.raises("negative", priority_waits, [0.1, -0.1], 1.0, match="arrival_rates must be")
     checks.raises("no drop", codel_drop_times, 0, match="drops must be a positive integer")
     checks.raises("negative age", wait_limit, -1.0, match="since_empty_s must be non-negative")

@@ -245,43 +245,6 @@ def figure_fan_out(figure: Figure) -> None:
     axes.minorticks_off()
 
 
-def figure_fork_join(figure: Figure) -> None:
-    """Queues fed by the same requests are slow together, so waiting for all of them costs less than
-    independence says.
-
-    Lines are the Nelson–Tantawi mean, dashed lines independent queues, points simulations with 95%
-    confidence intervals.
-
-    Alt: Line chart of mean response against the number of queues from 1 to 32, on a logarithmic
-    horizontal axis, for utilization 0.5 and 0.8. Solid lines rise almost straight, simulated points
-    lie on them, and the dashed lines for independent queues run above, farther above at utilization
-    0.8.
-    """
-    rng = np.random.default_rng(23)
-    axes = figure.subplots()
-    queues = np.arange(1, 33)
-    for utilization, colour in ((0.8, "C0"), (0.5, "C2")):
-        axes.semilogx(queues, [fork_join_mean(int(n), utilization) for n in queues], color=colour)
-        independent = [mean_of_slowest(int(n)) / (1 - utilization) for n in queues]
-        axes.semilogx(queues, independent, color=colour, linestyle="--", linewidth=1.2)
-        points = [1, 2, 4, 8, 32]
-        runs = [simulate_fork_join(rng, n, utilization, 28_000) for n in points]
-        axes.errorbar(
-            points, [r.mean for r in runs], [r.half_width for r in runs], fmt="o", color=colour
-        )
-    axes.annotate("ρ = 0.8, independent", (10, 15.8), color="C0", ha="right")
-    axes.annotate("ρ = 0.8, shared arrivals", (31, 9.3), color="C0", ha="right")
-    axes.annotate("ρ = 0.5", (12, 3.9), color="C2", ha="left")
-    axes.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
-    axes.set_xticks([], minor=True)
-    axes.set(
-        xlim=(0.95, 34),
-        ylim=(0, 21),
-        xlabel="queues that must all answer [count]",
-        ylabel="mean response [service times]",
-    )
-
-
 def check_ten_latencies() -> None:
     """The mean of ten latencies lies 18 ms above their median, and seven of the ten are faster than
     it.
