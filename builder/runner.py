@@ -121,7 +121,7 @@ def _as_written(run: Run, content: bytes) -> Run | None:
         return run
     if run.failed:
         return None
-    return Run(run.name, run.folder, worker.told_anew(run.record, text))
+    return Run(run.name, run.folder, worker.told_anew(run.record, text, run.folder))
 
 
 def _whole(root: Path, name: str, version: str, folder: Path) -> Run | None:

@@ -257,8 +257,8 @@ def figure_ccdf_band(figure: Figure) -> None:
 
     Alt: Share of slower requests against latency on two logarithmic axes. A staircase follows the
     true curve from 1 at 10 ms to 0.001 at about 320 ms. A shaded band round it is thin on the left
-    and opens to the bottom of the plot right of 125 ms. Three horizontal bars at 0.5, 0.05 and
-    0.01 cross the true curve; the lowest is much the widest.
+    and opens to the bottom of the plot right of 126 ms. Three horizontal bars at 0.5, 0.05 and 0.01
+    cross the true curve; the lowest is much the widest.
     """
     rng = np.random.default_rng(7)
     x = np.sort(50 * np.exp(0.6 * rng.standard_normal(1000)))
@@ -297,8 +297,8 @@ def figure_percentile_error(figure: Figure) -> None:
     """One digit more in the percentile costs ten times as many requests for the same error.
 
     Log-normal latencies (σ = 1). Points: half of the range that holds the middle 95% of 280
-    simulated estimates, with 95% bootstrap intervals; lines: 1.96 standard errors of the formula,
-    relative to the percentile.
+    simulated estimates, with 95% bootstrap intervals; lines: the same by the formula, relative to
+    the percentile.
 
     Alt: Relative 95% error of four percentiles against the number of requests, logarithmic axes.
     Four parallel lines fall by a factor of ten when the number grows a hundredfold; p50 is lowest

@@ -293,10 +293,11 @@ def figure_collisions(figure: Figure) -> None:
     axes = figure.subplots()
     shown = np.unique(np.append(np.arange(0, counts.size, 12), [1, 3, 6, counts.size - 1]))
     axes.semilogy(shown, counts[shown], color="C0")
-    axes.plot([1090], [counts[1090]], "o", color="C3")
+    marked = weighted_checksum([17, 23, 42, 99, 101])
+    axes.plot([marked], [counts[marked]], "o", color="C3")
     axes.annotate(
-        f"1090: {counts[1090] / 1e6:.0f} million arrays",
-        (1090, counts[1090]),
+        f"{marked}: {counts[marked] / 1e6:.0f} million arrays",
+        (marked, counts[marked]),
         xytext=(6, -16),
         textcoords="offset points",
         color="C3",

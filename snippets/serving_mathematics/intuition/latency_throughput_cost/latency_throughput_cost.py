@@ -180,7 +180,7 @@ def figure_frontier(figure: Figure) -> None:
     Llama 2 7B in fp16 on one H100 with a context of 2048 tokens, at $2.50 an hour. The points are
     batches; the curve ends where the memory is full. Vertical line: the objective of 20 ms.
 
-    Alt: Two charts over time per output token from 4 to 26 milliseconds. Tokens per second rise
+    Alt: Two charts over time per output token from 4 to 25.5 milliseconds. Tokens per second rise
     steeply from 230, pass a knee near 1590 and flatten below a dashed ceiling of 2993. Dollars per
     million tokens fall from 3.02 to 0.44 at the knee and 0.26 at the end. A dotted line at 20
     milliseconds marks the objective.

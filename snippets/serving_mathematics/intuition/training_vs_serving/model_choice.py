@@ -458,8 +458,8 @@ def figure_price_of_speed(figure: Figure) -> None:
 
     Alt: Cost in dollars per hour, logarithmic, against the promise in seconds, in steps. The 70B
     model on four devices falls from 70 dollars at 7.4 seconds to 10 from 9.5 on; on two devices the
-    same fall from above 200 dollars begins at 14.6 seconds and ends at 25 from 15.7 on; 405B on
-    sixteen lies at 40 and above.
+    same fall from 230 dollars begins at 14.6 seconds and ends at 25 from 15.8 on; 405B on sixteen
+    lies at 40 and above.
     """
     axes = figure.subplots()
     slos = np.linspace(7.35, 24, 84)
