@@ -61,6 +61,7 @@ class Run:
     name: str
     folder: Path
     record: dict[str, Any]
+    retold: bool = False  # with words of another time than the run
 
     @property
     def path(self) -> str:
@@ -121,7 +122,7 @@ def _as_written(run: Run, content: bytes) -> Run | None:
         return run
     if run.failed:
         return None
-    return Run(run.name, run.folder, worker.told_anew(run.record, text))
+    return Run(run.name, run.folder, worker.told_anew(run.record, text, run.folder), retold=True)
 
 
 def _whole(root: Path, name: str, version: str, folder: Path) -> Run | None:
@@ -213,7 +214,7 @@ def run_all(
     sources = sources or Sources(root, cache)
     for name in wanted:
         run = cached(root, cache, name, sources=sources)
-        if run and not (again and run.failed):
+        if run and (run.retold or not (again and run.failed)):
             done[name] = run
         else:
             if not missing:

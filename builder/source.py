@@ -24,6 +24,7 @@ from builder.outline import Import, Outline, Symbol, outline
 RECORDING_FILES = (
     "worker.py",
     "figures.py",
+    "captions.py",
     "sliders.py",
     "source.py",
     "outline.py",

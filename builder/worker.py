@@ -198,6 +198,7 @@ class _Run:
     def figure(self, name: str, function: Callable[..., Any]) -> dict[str, Any]:
         from matplotlib.figure import Figure
 
+        from builder import captions
         from builder.figures import (
             house_style,
             light_and_dark,
@@ -218,10 +219,12 @@ class _Run:
                 raise ValueError(f"{name} drew axes without a finite number")
             short = name.removeprefix("figure_")
             light, dark = light_and_dark(figure, f"{self.name}.{short}")
+            shown = captions.drawn(figure, function)
         card = without_words(light)
         drawings = {"light": light, "dark": dark, "light-card": card, "dark-card": on_dark(card)}
         for variant, svg in drawings.items():
             write_whole(self.folder / f"{short}-{variant}.svg", svg.encode())
+        write_whole(self.folder / f"{short}-drawn.json", json.dumps(shown).encode())
         width, height = figure.get_size_inches()
         return _caption(function.__doc__) | {
             "name": short,
@@ -289,6 +292,8 @@ class _Run:
             if example is not None:
                 numbers = self.guarded("example", lambda: self.example(example), _line(example))
                 found["example"] = numbers or {}
+            lines = {name: _line(function) for name, function in figures.items()}
+            self.failures += mistold(found, self.folder, lines)
         reads = dict(sorted(self.reads.items()))
         return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
 
@@ -314,9 +319,36 @@ def file_digest(path: Path) -> str:
         return "absent"
 
 
-def told_anew(record: dict[str, Any], source: str) -> dict[str, Any]:
+def mistold(record: dict[str, Any], folder: Path, lines: dict[str, int]) -> list[dict[str, Any]]:
+    """A failure for every figure of which a number is told that it does not show.
+
+    folder: where what was drawn lies. lines: of the functions that draw.
+    """
+    from builder import captions
+
+    found = []
+    for figure in record["figures"]:
+        text = " ".join([*figure["caption"], figure["alt"]])
+        shown = json.loads((folder / f"{figure['name']}-drawn.json").read_bytes())
+        if wrong := captions.untrue(text, shown, record["example"].values()):
+            name = f"figure_{figure['name']}"
+            message = (
+                f"the docstring says {', '.join(wrong)}, which is neither drawn nor a number that"
+                " the figure is drawn with nor a field of example(): correct it, or compute it"
+                " where it can be seen"
+            )
+            found.append(
+                {"function": name, "line": lines.get(name, 1), "error": "ValueError"}
+                | {"message": message, "traceback": message}
+            )
+    return found
+
+
+def told_anew(record: dict[str, Any], source: str, folder: Path) -> dict[str, Any]:
     """A record with another text of the same behaviour. What it says of functions is read from
     their docstrings, as `checks`, `figure` and `slider` read it when they run.
+
+    folder: where the record lies.
     """
     tree = ast.parse(source)
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
@@ -332,7 +364,11 @@ def told_anew(record: dict[str, Any], source: str) -> dict[str, Any]:
     for slider in (sliders := [dict(slider) for slider in record["sliders"]]):
         if node := functions.get(f"slider_{slider['name']}"):
             slider |= {"lead": (paragraphs(ast.get_docstring(node)) or [""])[0]}
-    return found | {"checks": checks, "figures": figures, "sliders": sliders}
+    found |= {"checks": checks, "figures": figures, "sliders": sliders}
+    if figures == record["figures"]:
+        return found
+    lines = {name: _first_line(node) for name, node in functions.items()}
+    return found | {"failures": mistold(found, folder, lines)}
 
 
 def _claim(name: str, docstring: str | None) -> dict[str, str]:

@@ -260,7 +260,32 @@ def test_bad_input_must_be_refused_with_some_word() -> None:
     assert not verdict_on(TypeError("no")).right
     verdict = verdict_on(None)
     assert not verdict.right
-    assert "returned [0.5, 0.5]. It is right where the input is." in verdict.problem
+    assert "got returned [0.5, 0.5], asked answer([0], [4], 1, 5, 5). It is" in verdict.problem
+
+
+def test_a_wrong_answer_is_told_with_its_inputs() -> None:
+    def told(name: str, answer: Callable[..., Any]) -> str:
+        return verify("definitions/utilization", answer, name).problem
+
+    def response_exceeds(slowdown: float, utilization: float, servers: int) -> float:
+        return 0.5 + 0.0 * slowdown * utilization * servers
+
+    simulated = told("response_exceeds", response_exceeds)
+    assert simulated.endswith(
+        "S): got 0.5, asked response_exceeds(slowdown=1, utilization=0.85, servers=4);"
+        " a simulation gives another number."
+    )
+
+    def busy_from_log(start_s: list[float], **_named: Any) -> tuple[float, float]:
+        return 1 / len(start_s), 0.2
+
+    text = told("busy_from_log", lambda start_s, *_, **named: busy_from_log(start_s, **named))
+    assert ", asked " in text
+    assert "values …" in text
+    assert len(text) < 1000
+    broken = told("response_exceeds", lambda slowdown, *_, **__: slowdown / 0)
+    assert broken.startswith("ZeroDivisionError: ")
+    assert ", asked <lambda>(" in broken
 
 
 def test_hint_is_there_when_it_is_asked_for() -> None:

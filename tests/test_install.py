@@ -146,3 +146,40 @@ def test_installed_used_and_removed_beside_a_users_packages(
     environment.pip("uninstall", "--quiet", "--yes", "serving-mathematics")
     assert environment.files() == files
     assert environment.folders() == folders
+
+
+WITHOUT = """
+import importlib.metadata, sys
+from serving_mathematics.support.extras import install_command
+asked = importlib.metadata.requires("serving-mathematics")
+assert [r for r in asked if "extra ==" not in r] == ["numpy<3,>=2.3"], asked
+try:
+    import matplotlib
+except ModuleNotFoundError as missing:
+    print(install_command(missing.name))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="looks for bin/python")
+def test_all_that_does_not_draw_runs_with_numpy_alone(wheel: Path, tmp_path: Path) -> None:
+    folder, lent = tmp_path / "venv", Path(sysconfig.get_path("purelib"))
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=tmp_path)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    for name in ("numpy", "numpy.libs"):
+        if (lent / name).exists():
+            (packages / name).symlink_to(lent / name)
+    pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python")
+    run(*pip, "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=tmp_path)
+
+    def command(*words: str) -> str:
+        return run(folder / "bin" / "serving-mathematics", *words, cwd=tmp_path)
+
+    assert run(folder / "bin" / "python", "-c", WITHOUT, cwd=tmp_path) == "pip install matplotlib\n"
+    question = ("--rate-per-s", "0.5", "--requests", "1000")
+    assert "replica" in command("plan", *question, "--figure", "plan.svg")
+    assert (tmp_path / "plan.svg").stat().st_size > 1000
+    row = "model,system,isl,osl,concurrency\nLlama-3.1-8B,H100,500,100,4\n"
+    (tmp_path / "rows.csv").write_text(row, encoding="utf-8")
+    assert "Llama-3.1-8B" in command("predict", "rows.csv")
+    assert "FAIL" not in command("check", "definitions.utilization.pooling")
+    assert "def busy_from_log" in command("exercises", "definitions/utilization")

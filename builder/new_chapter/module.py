@@ -64,7 +64,7 @@ def example() -> SimpleNamespace:
 def figure_busy_servers(figure: Figure) -> None:
     """WRITE: the finding of this figure in a sentence, which becomes its caption.
 
-    Alt: WRITE: what is drawn, in 60 characters or more, for somebody who cannot see it.
+    Alt: WRITE: what is drawn, in sixty characters or more, for somebody who cannot see it.
     """
     axes = figure.subplots()
     rates = np.linspace(0.0, 40.0, 41)
@@ -76,7 +76,7 @@ def figure_busy_servers(figure: Figure) -> None:
 def figure_busy_share(figure: Figure) -> None:
     """WRITE: the finding of this figure in a sentence, which becomes its caption.
 
-    Alt: WRITE: what is drawn, in 60 characters or more, for somebody who cannot see it.
+    Alt: WRITE: what is drawn, in sixty characters or more, for somebody who cannot see it.
     """
     axes = figure.subplots()
     rates = np.linspace(0.0, 40.0, 41)

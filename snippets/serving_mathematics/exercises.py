@@ -18,6 +18,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
+import functools
 import importlib
 import inspect
 import io
@@ -34,6 +35,7 @@ from typing import Any
 from serving_mathematics.support import checks
 
 FOLDER = Path(__file__).parent
+MOST = 120  # characters of an input that are shown
 
 
 class ExerciseError(ValueError):
@@ -126,17 +128,48 @@ def verify(
         if name in _names_used(check, module)
     }
     passed, problem = 0, "" if found else "no check looks at this exercise"
-    with _in_its_place(module, name, answer):
+    calls = _Calls(answer)
+    with _in_its_place(module, name, calls.noted):
         for title, check in sorted(found.items(), key=lambda item: "refused" in item[0]):
             with checks.recording() as rows, contextlib.redirect_stdout(io.StringIO()):
+                calls.asked = calls.returned = ""
                 try:
                     check()
                 except Exception as failure:
-                    problem = _told(failure, rows, title)
+                    problem = _told(failure, rows, title, calls)
             passed += sum(row.passed for row in rows)
             if problem:
                 break
     return Verdict(name, passed, problem, told)
+
+
+class _Calls:
+    """An answer that notes what it was asked last, and what it returned."""
+
+    def __init__(self, answer: Callable[..., Any]) -> None:
+        self.asked = self.returned = ""
+
+        @functools.wraps(answer)
+        def noted(*given: Any, **named: Any) -> Any:
+            known = list(inspect.signature(answer).parameters)[: len(given)]
+            keys = [*(known if len(known) == len(given) else [""] * len(given)), *named]
+            values = [_shown(value) for value in (*given, *named.values())]
+            words = [
+                f"{key}={value}" if key else value for key, value in zip(keys, values, strict=True)
+            ]
+            self.asked = f"{getattr(answer, '__name__', 'it')}({', '.join(words)})"
+            self.returned = ""
+            found = answer(*given, **named)
+            self.returned = _shown(found)
+            return found
+
+        self.noted = noted
+
+
+def _shown(value: Any) -> str:
+    """An input in a line: the ends of what is long, the kind of what has no short text."""
+    text = repr(value) if isinstance(value, str) else checks._text(value)
+    return text if len(text) <= MOST else f"{type(value).__name__} {text[:MOST]}…"
 
 
 @contextlib.contextmanager
@@ -184,16 +217,26 @@ def _meant(given: str, known: Iterable[str]) -> str:
     return f", which is one of {homes[0]}." if homes else "."
 
 
-def _told(failure: Exception, rows: list[checks.Comparison], title: str) -> str:
-    """What went wrong, without the expected value: that would be the answer."""
+def _told(failure: Exception, rows: list[checks.Comparison], title: str, calls: _Calls) -> str:
+    """What went wrong, and for which inputs, without the expected value: that would be the
+    answer.
+    """
     if isinstance(failure, NotImplementedError):
         return "It is not written: it raises NotImplementedError."
+    asked = f", asked {calls.asked}" if calls.asked else ""
     wrong = [row for row in rows if not row.passed]
-    if wrong:
-        late = " It is right where the input is." if "refused" in title else ""
-        return f"{wrong[0].label}: got {wrong[0].got}.{late}"
-    where = traceback.extract_tb(failure.__traceback__)[-1]
-    return f"{type(failure).__name__}: {failure} ({Path(where.filename).name}:{where.lineno})"
+    if not wrong:
+        where = traceback.extract_tb(failure.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        return f"{type(failure).__name__}: {failure} ({place}{asked})"
+    label, got = wrong[0].label, wrong[0].got
+    if "refused" in title:
+        return f"{label}: got {got}{asked}. It is right where the input is."
+    if not calls.returned or calls.returned == got:
+        return f"{label}: got {got}{asked}."
+    if wrong[0].tolerance.endswith("standard errors"):  # either of the two is the answer
+        return f"{label}: got {calls.returned}{asked}; a simulation gives another number."
+    return f"{label}: got {got}; the last call, {calls.asked}, returned {calls.returned}."
 
 
 def _names_used(function: Callable[..., Any], module: ModuleType) -> set[str]:

@@ -542,7 +542,9 @@ def _recorded(folder: Path) -> dict[str, Any]:
     record = told["whole"] | {"checks": [*told["whole"]["checks"], {"name": "check_gone"}]}
     text = small_runs.MODULE.replace("Two is two,", "Not so: two").replace("A line.", "Lines.")
     text = text.replace("def slider_line():", 'def slider_line():\n    """Move."""')
-    again = worker.told_anew(record, "# first\n" + text.replace("def check_nothing", "def other"))
+    again = worker.told_anew(
+        record, "# first\n" + text.replace("def check_nothing", "def other"), folder / "made"
+    )
     told["anew"] = {name: again[name] for name in ("doc", "checks", "figures", "sliders")}
     path = folder / "odd.py"
     for what in ("def (", "a = 1\n"):

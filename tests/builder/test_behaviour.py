@@ -74,6 +74,21 @@ def test_what_is_said_is_told_anew_and_not_run(twice: Project) -> None:
     assert told == ran
 
 
+def test_a_wrong_number_of_a_figure_ends_the_build(twice: Project) -> None:
+    for end, ran, status in (("2", set(), 0), ("7.5", set(), 1), ("2", set(), 0)):
+        told = f"A line from 0 to {end} at 1."
+        twice.module("part.twice", GOOD.replace("A line from zero to two.", told))
+        outcome = twice.run()
+        assert (outcome.status, outcome.ran) == (status, ran), outcome.text
+        if status:
+            assert "figure_line: ValueError: the docstring says 7.5, which is" in outcome.text
+    text = GOOD.replace("2.0 * value", "2.0 * (0.0 + value)")
+    twice.module("part.twice", text.replace("is a straight line", "is 7.5"))
+    outcome = twice.run()
+    assert (outcome.status, outcome.ran) == (1, {"part.twice"})
+    assert "the docstring says 7.5" in outcome.text
+
+
 def test_a_number_or_an_operator_runs_again(twice: Project) -> None:
     for old, new in (("2.0 * value", "2.0 * (value)"), ("2.0 * value", "value * 2.0")):
         twice.module("part.twice", GOOD.replace(old, new))

@@ -530,7 +530,13 @@ def test_two_cold_runs_draw_the_same_bytes_and_have_sets_in_one_order(project: P
 def test_record_is_plain_data_beside_its_figures(ran: Project) -> None:
     folder = ran.record("part.twice").folder
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("line-dark-card.svg", "line-dark.svg", "line-light-card.svg", "line-light.svg"),
+        *(
+            "line-dark-card.svg",
+            "line-dark.svg",
+            "line-drawn.json",
+            "line-light-card.svg",
+            "line-light.svg",
+        ),
         "record.json",
     ]
     record = json.loads((folder / "record.json").read_text().partition("\n")[2])

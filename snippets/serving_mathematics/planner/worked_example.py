@@ -147,7 +147,7 @@ def figure_replicas(figure: Figure) -> None:
 
     Alt: Three charts against the number of replicas from 3 to 10. The p99 of TTFT falls from three
     seconds at three replicas, where the batch limit is low, to a quarter of a second at four and
-    0.2 at ten; the objective is 1 second. The p99 of TPOT falls from 42 milliseconds at three to 28
+    0.2 at ten; the objective is 1 second. The p99 of TPOT falls from 41 milliseconds at three to 26
     at four and 12 at ten; the objective is 50. Dollars per million tokens rise in a straight line
     from 0.11 to 0.37; the point of the smallest fleet, four replicas, is marked.
     """

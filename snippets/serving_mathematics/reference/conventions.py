@@ -344,7 +344,7 @@ def example() -> SimpleNamespace:
 def figure_factors(figure: Figure) -> None:
     """What mixing two readings of each term costs in the examples of this page, as a factor.
 
-    Alt: Dot plot with one row per term on a logarithmic axis from 1 to 500. N or N − 1, GB or GiB,
+    Alt: Dot plot with one row per term on a logarithmic axis from 1 to 700. N or N − 1, GB or GiB,
     cascade or router, the month and goodput lie between 1.07 and 1.11, availability at 1.2, the
     definition of p95 at 1.47, dense or sparse peak at 2, chunks or tokens at 2.5, all tokens or
     output at 5, TPOT or ITL at 5.1, per replica or GPU at 8, burstiness and GPU utilization at

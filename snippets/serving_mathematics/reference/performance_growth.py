@@ -101,8 +101,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_growth(figure: Figure) -> None:
-    """Twice the size takes about twice the time, over factors of 32 and more: lines of slope one on
-    logarithmic axes.
+    """Twice the size takes about twice the time, over factors of thirty and more: lines of slope
+    one on logarithmic axes.
 
     Processor time against size, medians of the first recorded run, with the fitted power laws.
 

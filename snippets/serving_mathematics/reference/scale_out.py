@@ -372,9 +372,9 @@ def figure_overhead(figure: Figure) -> None:
     """However tasks are handed out, overhead falls as they last longer; on threads they may be
     short, on processes less so, and on Dask they have to be longest.
 
-    Points: share of the workers' time that was not spent inside tasks, recorded for tasks of 1 to
-    1,024 scenarios. Curves: W·d/(W·d + task), from the time of tasks without work alone; what lies
-    above them is waiting for the last tasks, and whatever else the machine did.
+    Points: share of the workers' time that was not spent inside tasks, recorded for tasks of one
+    scenario to a thousand. Curves: W·d/(W·d + task), from the time of tasks without work alone;
+    what lies above them is waiting for the last tasks, and whatever else the machine did.
 
     Alt: Share of overhead against the length of a task on logarithmic axes, from 0.05 ms to more
     than a second. Three falling curves with points about them, threads lowest, then processes, then

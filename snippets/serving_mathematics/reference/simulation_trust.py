@@ -352,8 +352,8 @@ def figure_coverage(figure: Figure) -> None:
     """Batch means keep the promise slowly; adjusted for correlation and skewness they keep it from
     batches of five time constants on, at every load.
 
-    Recorded simulation of 1,000 M/M/1 runs for each point, at 50, 80, 90 and 95% busy; the
-    standard error of a point is 0.7 points. The band is 92 to 97%.
+    Recorded simulation of 1,000 M/M/1 runs for each point, at 50, 80, 90 and 95% busy; the standard
+    error of a point is less than one percent. The band is 92 to 97%.
 
     Alt: Coverage against the length of a batch, 2 to 40 time constants on a logarithmic axis. Four
     lines of plain batch means rise from 83 to 86 percent into a band between 92 and 97
@@ -394,7 +394,8 @@ def figure_customers_needed(figure: Figure) -> None:
 
     Alt: Customers needed against utilization, 20 to 99 percent, on a logarithmic axis from a
     million to a thousand million. A curve with its lowest point of 800,000 near 30 percent, rising
-    to 5 million at 80 and to more than a thousand million at 99. Three points with bars lie on it.
+    to 5 million at 80 and to more than a thousand million at 99 percent. Three points with bars lie
+    on it.
     """
     axes = figure.subplots()
     loads = np.linspace(0.1, 0.99, 90)
@@ -419,7 +420,7 @@ def figure_rare_waits(figure: Figure) -> None:
 
     Alt: Probability to wait longer than t against t from 0 to 140 mean service times, logarithmic
     from 1 to 10⁻¹². A straight falling line with points on it all the way. The curve of a plain
-    simulation follows it down to 10⁻³ at 30, bends away above it and ends at 68.
+    simulation follows it down to 0.002 at 30, bends away above it and ends at 68.
     """
     axes = figure.subplots()
     times = np.array([0.0, 140.0])

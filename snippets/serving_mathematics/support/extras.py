@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 EXTRAS = {  # of this package: what is imported, and what pip calls it
-    "": {"numpy": "numpy", "matplotlib": "matplotlib"},
+    "": {"numpy": "numpy"},
+    "draw": {"matplotlib": "matplotlib"},
     "serve": {
         "fastapi": "fastapi",
         "uvicorn": "uvicorn",

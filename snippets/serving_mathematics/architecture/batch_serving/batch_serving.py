@@ -167,14 +167,14 @@ def figure_shard_count(figure: Figure) -> None:
     """Few shards leave workers waiting for the last one, many shards drown in overhead; between
     them lies a wide optimum.
 
-    200,000 s of work on 16 workers, 2 s of overhead for each shard. The line is the latest finish
+    Work for 3.5 hours on 16 workers, 2 s of overhead for each shard. The line is the latest finish
     when the largest shard takes three times the mean. Points are simulated jobs whose shards vary
     up to that (14 jobs each, mean and largest).
 
     Alt: Line chart of the finish in hours against the number of shards from 16 to 100,000 on a
     logarithmic axis. The latest finish falls from 13 hours at 16 shards to a flat minimum of 3.6
     hours near 2100 shards and rises to 7 hours at 100,000. Simulated jobs lie below it, 1 to 3
-    hours for few shards, and on it from 500 shards on.
+    hours for few shards, and on it from 512 shards on.
     """
     rng = np.random.default_rng(21)
     work_s = ROWS * ROW_S

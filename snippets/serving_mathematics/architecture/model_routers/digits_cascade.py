@@ -307,7 +307,8 @@ def figure_accuracy_cost(figure: Figure) -> None:
     Alt: Chart of accuracy from 0.95 to 1 against multiplications from 640 to 5,400. The cascade
     rises steeply from 0.969 at 640 to 0.98 at about 850 and 0.989 at about 1,030, then stays level.
     The dashed line rises slowly from the small to the large model. The model with 16 units lies at
-    1,184 and 0.983, just below the cascade. Intervals are about 0.015 to each side.
+    1,184 and 0.983, just below the cascade. The interval of the chosen
+    threshold reaches a third of the chart to each side.
     """
     _, test = _readings()
     axes = figure.subplots()

@@ -187,8 +187,8 @@ def figure_flights(figure: Figure) -> None:
     decoding are left out here. Far is 50 ms and 100 Mbit/s, near 0.5 ms and 10 Gbit/s.
 
     Alt: Time of a call against numbers in the request from 100 to 100,000, both axes logarithmic.
-    The far pair climbs in stairs from 50 to 400 ms, JSON's steps coming at 2.7 times fewer numbers
-    than protobuf's. The near pair does the same a hundred times lower.
+    The far pair climbs in stairs from 50 to 400 ms, JSON's steps coming at fewer than half as many
+    numbers as protobuf's. The near pair does the same a hundred times lower.
     """
     axes = figure.subplots()
     numbers = np.geomspace(100, 100_000, 400)

@@ -303,7 +303,7 @@ def figure_shuffled_gaps(figure: Figure) -> None:
 
     Alt: Two step charts of requests per 10-second window over twenty minutes. In the upper one the
     counts jump between about 10 and about 100 and stay there for several windows. In the lower one,
-    with the same gaps shuffled, they scatter around 40 without lasting highs or lows.
+    with the same gaps shuffled, they scatter around their mean without lasting highs or lows.
     """
     rng = np.random.default_rng(10)
     bursty = _bursty(rng, 1200.0)

@@ -456,7 +456,7 @@ def figure_dispersion_by_window(figure: Figure) -> None:
     Alt: Log-log chart of the index of dispersion against the window from half a second to ten
     minutes. A flat line at 1 for Poisson, a line at 1.2 for gamma gaps, dots of the trace rising
     from 1.4 at one second to 62 at five minutes with a fitted curve through them, and above them
-    the curve of the two-phase example, which levels off at 61.
+    the curve of the two-phase example, which levels off at 60.
     """
     told = _recorded()
     fit, q = _fitted(), switching_generator(BURSTY_LEAVES)

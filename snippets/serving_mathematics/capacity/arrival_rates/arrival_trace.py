@@ -444,16 +444,16 @@ def _code_trace() -> dict[str, Any]:
 
 
 def figure_rate_over_time(figure: Figure) -> None:
-    """The rate of the conversation service moves by a factor of 2.7 within an hour, far outside
-    Poisson scatter.
+    """The rate of the conversation service moves between 3.2 and 8.5 a second within an
+    hour, far outside Poisson scatter.
 
     Requests per second in each full minute of the public trace. The band holds 95% of minutes if
     the rate were constant.
 
     Alt: Step chart of requests per second by minute, from 0 to 58 minutes. The rate starts near 3,
-    wanders around 5 for twenty minutes, climbs to 8.5 at minute 31, and falls back to about 4. A
-    narrow grey band from 4.9 to 6.1 marks what a constant rate would give; most minutes are outside
-    it.
+    wanders around 5 for twenty minutes, climbs to 8.5 after half an hour, and falls back to about
+    4. A narrow grey band from 4.9 to 6.1 marks what a constant rate would give; most minutes are
+    outside it.
     """
     trace = _recorded()
     per_second = np.array(trace.requests_per_minute) / 60

@@ -247,10 +247,10 @@ def figure_engines(figure: Figure) -> None:
     settings; the open points are targets that a full engine just meets, or misses by a tenth.
 
     Alt: Chart of the share of late requests, on a logarithmic axis, against replica-hours a day.
-    Utilization falls from three percent at 465 hours to one at 556, the queue from the same point
-    more steeply to 512; the predicted latency lies at one percent from 440 hours on, the forecast
-    at two. Two open points lie far above: the queue with as many requests as places, and the
-    predicted latency at 33 seconds.
+    Utilization falls from three percent at about 464 hours to one at 556, the queue from the same
+    point more steeply to 512; the predicted latency lies at one percent from 440 hours on, the
+    forecast at two. Two open points lie far above: the queue with as many requests as places, and
+    the predicted latency at 33 seconds.
     """
     axes = figure.subplots()
     colours = {"utilization": "C1", "concurrency": "C2", "latency": "C3", "forecast": "C0"}

@@ -180,7 +180,7 @@ def figure_gauges(figure: Figure) -> None:
     Means of an engine with 64 places, exact; points are an engine, simulated at 90%, that gives one
     token to each request in a step, with 95% intervals.
 
-    Alt: Line chart of requests against load from 30 to 99 percent. The running ones rise from 13 to
+    Alt: Line chart of requests against load from 30 to 99 percent. The running ones rise from 11 to
     60 and bend towards 64; the waiting ones lie at zero until 80 percent and then rise steeply
     beyond the running ones; the sum follows the first and then the second.
     """

@@ -529,7 +529,7 @@ def figure_burst(figure: Figure) -> None:
     back at 10:50. Five minutes later Knative's fleet spikes to 133, the one scaled on queue length
     to 108, the forecast with queue to 96, and the one scaled on utilization climbs in steps to 67
     at 10:42. All are back near 32 by 11:00, except Knative's, which keeps wandering between 18 and
-    47.
+    46.
     """
     axes = figure.subplots()
     times, rates = daily_rates(MEAN_RATE, SWING, PEAK_HOUR, BURSTS)

@@ -163,7 +163,7 @@ def figure_distribution_of_number(figure: Figure) -> None:
     out, too wide for last in first out.
 
     Alt: Chart on a logarithmic axis of the probability of each number in flight from 0 to 30. Bars
-    fall in a straight line from 0.2 to 0.0002. The line from first-in-first-out latencies follows
+    fall in a straight line from 0.2 to 0.0003. The line from first-in-first-out latencies follows
     the bars. The line from last-in-first-out latencies starts twice as high at 0, runs up to three
     times below the bars from 2 to 20 and lies above them from 22 on.
     """

@@ -338,7 +338,7 @@ def figure_coupling(figure: Figure) -> None:
 
     Share of 400 lanes of an M/M/8 queue whose eight servers have other times of becoming free than
     in the walk from the true state. What is left at the end of a lane has to be walked in the next
-    round; long runs have lanes of 512 customers.
+    round.
 
     Alt: Share of lanes that still differ against customers from the start of the lane, 0 to 480,
     on a logarithmic axis. Three falling curves from 100%: at 50% busy it is gone within 100

@@ -238,8 +238,8 @@ def figure_percentile_error(figure: Figure) -> None:
     """One digit more in the percentile costs ten times as many requests for the same error.
 
     Log-normal latencies (σ = 1). Points: half of the range that holds the middle 95% of 280
-    simulated estimates, with 95% bootstrap intervals; lines: 1.96 standard errors of the formula,
-    relative to the percentile.
+    simulated estimates, with 95% bootstrap intervals; lines: the same by the formula, relative to
+    the percentile.
 
     Alt: Relative 95% error of four percentiles against the number of requests, logarithmic axes.
     Four parallel lines fall by a factor of ten when the number grows a hundredfold; p50 is lowest

@@ -245,7 +245,7 @@ def figure_averaged_percentiles(figure: Figure) -> None:
 
     Nine replicas with exponential latencies of mean 10 ms and one of mean 100 ms, equal traffic.
     Points are ten sketches of 4000 simulated requests each, merged, with a relative error of 1%;
-    bars are the 95% intervals that the ranks of all 40,000 give.
+    bars are the 95% intervals that the ranks of all of them give.
 
     Alt: Latency against the share of slower requests, from one half down to one in a thousand, both
     axes logarithmic. The fleet's curve starts at 8 ms, below the average of the replicas' curves at

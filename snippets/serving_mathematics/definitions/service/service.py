@@ -311,9 +311,9 @@ def figure_shared_state(figure: Figure) -> None:
     mean of 20 ms.
 
     Alt: Line chart on a logarithmic axis of the share of requests without an answer against time
-    since the request, up to 400 milliseconds. One attempt levels off near 3 percent. Three
-    attempts in one shared state level off near 1.5 percent. Three independent attempts level off
-    near two in 100,000.
+    since the request, up to 400 milliseconds. One attempt levels off near 3 percent. Three attempts
+    in one shared state level off near 1.5 percent. Three independent attempts level off near
+    0.00002.
     """
     axes = figure.subplots()
     once, apart, shared = _retry_cases()

@@ -122,17 +122,18 @@ def example() -> SimpleNamespace:
 
 
 def figure_tiers(figure: Figure) -> None:
-    """Credits are steps, and a month at a mean of 99.9% stands before the first one by chance.
+    """Credits are steps, and a month that is down for 43.2 minutes on average stands before the
+    first one by chance.
 
     Above: what three published agreements pay back, by the downtime of a month of 30 days. Below:
     the probability of more downtime than that, at a mean of 43.2 minutes from outages of ten; the
     points are 20,000 simulated months with 95% intervals.
 
-    Alt: Two panels over downtime from 1 to 3,000 minutes on a logarithmic axis. Above, three step
-    functions: Amazon Bedrock and Google retail search rise to 10 percent at 43 minutes and to 25
-    at 432, Amazon Compute to 10 at 4.3 minutes and to 30 at 432; beyond 2,160 minutes two are at
-    100 percent, Google's at 50. Below, a falling curve from 0.99 to zero at 150 minutes, with
-    simulated points on it.
+    Alt: Two panels over downtime from 1 to 5,000 minutes on a logarithmic axis. Above, three step
+    functions: Amazon Bedrock and Google retail search rise to 10 percent at 43 minutes and to 25 at
+    432, Amazon Compute to 10 at 4.3 minutes and to 30 at 432; beyond 2,160 minutes two are at 100
+    percent, Google's at 50. Below, a falling curve from 0.98 to zero at 150 minutes, with simulated
+    points on it.
     """
     figure.set_size_inches(5.8, 4.6)
     axes, chance = figure.subplots(2, 1, sharex=True)

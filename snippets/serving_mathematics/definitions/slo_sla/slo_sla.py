@@ -232,7 +232,7 @@ def figure_load_cap(figure: Figure) -> None:
 
     Alt: Line chart of the 99th percentile of the response in service times against utilization,
     logarithmic. A dotted line marks ten. Bursty arrivals cross it at 0.17, exponential service at
-    0.54, constant service at 0.77 and eight servers at 0.94, each marked by a diamond. Simulated
+    0.54, constant service at 0.78 and eight servers at 0.94, each marked by a diamond. Simulated
     points lie on the curves of the bursty and the constant case.
     """
     axes = figure.subplots()

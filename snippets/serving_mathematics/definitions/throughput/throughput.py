@@ -72,9 +72,8 @@ def figure_bounds(figure: Figure) -> None:
 
     Alt: Line chart of throughput against clients from 0 to 24. The exact curve rises along a dashed
     line through the origin, bends below the point where that line meets a dashed ceiling of 50 per
-    second at 6.4 clients, and follows the ceiling from 15 clients on. A band
-    surrounds it, five simulated points lie on it, and a dashed curve far below it approaches 36 per
-    second.
+    second at 6.4 clients, and follows the ceiling from 15 clients on. A band surrounds it, five
+    simulated points lie on it, and a dashed curve far below it approaches a lower ceiling.
     """
     axes = figure.subplots()
     n = np.arange(1, 25)

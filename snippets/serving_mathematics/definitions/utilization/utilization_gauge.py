@@ -179,8 +179,8 @@ def figure_gauge(figure: Figure) -> None:
     """With 64 slots the gauge reads 99% at a fourteenth of the capacity, 100% from a twelfth on.
 
     Alt: Line chart of the share of time with at least one busy slot against utilization. For one
-    slot it is the diagonal; for 8 slots it bends and reaches 98 percent at a utilization of one
-    half; for 64 slots it rises almost vertically to 99 percent at 0.07 and stays at 100 percent.
+    slot it is the diagonal; for 8 slots it bends and reaches 98 percent at a utilization of 0.5;
+    for 64 slots it rises almost vertically to 99 percent at 0.07 and stays at 100 percent.
     """
     axes = figure.subplots()
     rho = np.r_[0, np.geomspace(1e-4, 0.999, 120)]

@@ -305,7 +305,7 @@ def figure_rounding(figure: Figure) -> None:
     """Rounding two exponents in the third digit halves the predicted saving.
 
     Saving over the compute-optimal model of 70 billion parameters, by the constants as printed, the
-    unrounded exponents, and the refit of 2024.
+    unrounded exponents, and the later refit.
 
     Alt: Predicted saving in percent against tokens served, from 1 to 100 trillion on a logarithmic
     axis. Three rising curves: as printed lowest, unrounded in the middle, refitted highest; at 10

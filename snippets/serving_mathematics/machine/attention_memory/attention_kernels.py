@@ -169,13 +169,13 @@ def figure_kernels(figure: Figure) -> None:
 def figure_selecting(figure: Figure) -> None:
     """Selecting pays from a context on that depends on the batch.
 
-    Attention modules of DeepSeek-V3 (reads all) and DeepSeek-V3.2 (selects 2,048 tokens), with
-    their matrices, on one H100 with vLLM.
+    Attention modules of DeepSeek-V3 (reads all) and DeepSeek-V3.2 (selects some), with their
+    matrices, on one H100 with vLLM.
 
     Alt: Line chart of microseconds against tokens of context on a logarithmic axis from 1,024 to
-    131,072. Solid lines of 1, 16 and 64 sequences rise, the last beyond the top at 2,000; dashed
-    lines of the selecting module begin at about 300 and end between 309 and 790. The pairs for 16
-    and 64 sequences cross at about 25,000 and 6,000 tokens, the pair for one does not.
+    about 131,000. Solid lines of 1, 16 and 64 sequences rise, the last beyond the top at 2,000;
+    dashed lines of the selecting module begin at about 300 and end between 309 and 790. The pairs
+    for 16 and 64 sequences cross at about 25,000 and 6,400 tokens, the pair for one does not.
     """
     axes = figure.subplots()
     for sequences, colour in ((1, "C0"), (16, "C2"), (64, "C3")):

@@ -360,7 +360,7 @@ def figure_linear_layers(figure: Figure) -> None:
 
     Alt: Line chart with logarithmic axes of gibibytes held against tokens of a sequence from 256 to
     a million. The line without linear layers is straight; those with two and three of four are flat
-    near 0.1 and 0.15 up to about a thousand tokens, cross it, and end two and four times lower.
+    near 0.1 and 0.16 up to about a thousand tokens, cross it, and end two and four times lower.
     """
     axes = figure.subplots()
     lengths = [2**power for power in range(8, 21)]

@@ -293,7 +293,7 @@ def figure_busiest_device(figure: Figure) -> None:
     Alt: Line chart of the busiest device's tokens over the mean against tokens in a step, from 8 to
     8,192 on a logarithmic axis. With random choice the line falls from 1.5 to near 1 over eight
     devices and from 4 to 1.1 over 64. With a power law over eight devices it falls to 1.3 and rises
-    again to 1.85; crosses rise from 0.6 to 1.95.
+    again to 1.85; crosses rise from 0.6 to 1.94.
     """
     axes = figure.subplots()
     tokens = (8, 16, 32, 64, 128, 256, 512, 2048, 8192)

@@ -171,10 +171,10 @@ def figure_all_reduce(figure: Figure) -> None:
     and shares fitted to messages of up to a mebibyte.
 
     Alt: Line chart with logarithmic axes of the time of an all-reduce against its bytes, for two,
-    four and eight devices. Filled points are flat at three to five microseconds up to 64 kilobytes
+    four and eight devices. Filled points are flat at three to five microseconds up to 32 kilobytes
     and rise in proportion from a megabyte on; open points of NCCL begin at six to sixteen
-    microseconds and join them there. Dotted fitted curves follow the filled points up to a
-    megabyte and then lie above them.
+    microseconds and join them there. Dotted fitted curves follow the filled points up to a megabyte
+    and then lie above them.
     """
     axes = figure.subplots()
     link = find_system("h100").link_bytes_per_s

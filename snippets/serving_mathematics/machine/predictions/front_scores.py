@@ -290,7 +290,7 @@ def example() -> SimpleNamespace:
 def figure_fronts(figure: Figure) -> None:
     """How long one sequence more takes behind each front, and what that makes of a step.
 
-    Llama-3.1-8B in 16 bits on an H100, 700 tokens of context, with vLLM.
+    Llama-3.1-8B in bf16 on an H100, 700 tokens of context, with vLLM.
 
     Alt: Line chart of the time of a step against sequences from 1 to 512. All fronts begin at
     seven or eight milliseconds. At 512 sequences a step takes thirty-four to thirty-nine behind the

@@ -359,8 +359,8 @@ def figure_prefix_hits(figure: Figure) -> None:
     no fitted constant. Conversations of five turns on average, half a minute apart.
 
     Alt: Share of prompt tokens found in the cache against cache size in thousand tokens. It starts
-    at 42 percent, which is the system prompt, rises steeply and flattens from about 35 thousand
-    tokens at a dashed line for the unlimited cache, at 92 percent. Four points lie on the curve.
+    at 43 percent, which is the system prompt, rises steeply and flattens towards a dashed line for
+    the unlimited cache, at 92 percent. Four points lie on the curve.
     """
     axes = figure.subplots()
     turns = _workload(176, 450)

@@ -158,7 +158,7 @@ def figure_mode_runs(figure: Figure) -> None:
 
     Acceptance is 0.95 in one mode and 0.35 in the other, half of the tokens each, and four tokens
     are drafted. Line: exact. Dots: the sampler, with 95% intervals. Dashed: the formula at the mean
-    acceptance, 0.65, and the limit of endless passages.
+    acceptance, and the limit of endless passages.
 
     Alt: Tokens per round against the mean length of a passage, from 1 to 300 tokens on a
     logarithmic axis. The exact curve starts near 2.6, crosses the formula's 2.53 at a length of 2

@@ -251,9 +251,9 @@ def figure_softened_targets(figure: Figure) -> None:
 def figure_accuracy_by_temperature(figure: Figure) -> None:
     """With 50 images, soft answers are worth more than labels, and more so at a higher temperature.
 
-    Accuracy on 720 images. Dots: ten seeds, each with its own 50 images; bars: their means. Left:
-    50 labels without a teacher. Dashed: the teacher, and the mean of students with all 539 images,
-    which is the same with labels and with the teacher's soft answers.
+    Accuracy on the test images. Dots: ten seeds, each with its own 50 images; bars: their means.
+    Left: 50 labels without a teacher. Dashed: the teacher, and the mean of students with all 539
+    images, which is the same with labels and with the teacher's soft answers.
 
     Alt: Accuracy from 75 to 98 percent for labels alone and for temperatures 1, 4 and 16. The means
     rise from 82 through 89 and 94 to 95 percent. The dots of labels alone range from 78 to 86,

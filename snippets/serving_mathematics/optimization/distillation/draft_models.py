@@ -322,12 +322,13 @@ def figure_speedup(figure: Figure) -> None:
             for part in ("mean", "half_width")
         )
         axes.errorbar(dots, means, halves, fmt="o", color=colour)
-    for text, height, colour in (
-        ("● accepted most", 4.5, "C2"),
-        ("● distilled", 4.2, "C0"),
-        ("● the text's draft", 3.9, "C1"),
+    for text, name, height, colour in (
+        ("accepted most", "most accepted", 4.5, "C2"),
+        ("distilled", "distilled", 4.2, "C0"),
+        ("the text's draft", "text", 3.9, "C1"),
     ):
-        axes.annotate(text, (0.3, height), color=colour)
+        level = float(_alphas()[name][TYPICAL])
+        axes.annotate(f"● {text}, α = {level:.2f}", (0.3, height), color=colour)
     axes.set(xlim=(0, 16.6), ylim=(0.9, 4.9))
     axes.set_xticks(range(0, 15, 2))
     axes.set(xlabel="drafted tokens γ per round", ylabel="speedup [times]")

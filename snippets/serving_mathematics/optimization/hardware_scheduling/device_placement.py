@@ -149,8 +149,8 @@ def figure_cost_by_intensity(figure: Figure) -> None:
 
     Alt: Price of an operation against operations per byte, both logarithmic. Two lines fall side by
     side, the A100 a quarter below the H100, until the A100 becomes level at 153; the H100 goes on
-    falling, crosses it at 201 and becomes level at 295, a third lower. Dots at 1, 14 and 42 lie on
-    the line of the A100, a dot at 1500 on that of the H100.
+    falling, crosses it at 201 and becomes level at about 295, a third lower. Dots at 1, 14 and 42
+    lie on the line of the A100, a dot at 1500 on that of the H100.
     """
     axes = figure.subplots()
     intensity = np.geomspace(0.2, 3000, 400)

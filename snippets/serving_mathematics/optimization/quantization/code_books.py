@@ -215,7 +215,7 @@ def figure_sqnr_by_bits(figure: Figure) -> None:
     that were quantized, with the range set by the largest. Squares: the best equal steps for a
     Gaussian; triangles: Lloyd's and Max's values.
 
-    Alt: Chart of signal-to-noise ratio from 0 to 52 dB against 2 to 8 bits. Two parallel straight
+    Alt: Chart of signal-to-noise ratio from 0 to 53 dB against 2 to 8 bits. Two parallel straight
     lines rise by 6 dB per bit, the sine line 1.8 dB above the other. Dots of the sine lie on or
     just below its line. Triangles lie a few dB below the lower line, squares below them with a
     growing distance. Dots of Gaussian numbers scaled by their largest lie lowest, about 8 dB below

@@ -180,10 +180,10 @@ def figure_outlier_channel(figure: Figure) -> None:
     """One channel that is r times larger takes log₂ r bits from all others, unless it has a scale
     of its own or is divided out.
 
-    256 tokens, 128 channels, 8 bits. Left: signal to noise in the 127 ordinary channels against r,
-    by what shares a scale; thin: 6.02 dB for each bit less. Right: at r = 100, what the ordinary
-    channels add to the product over its error, against the strength α of the migration; dashed:
-    without it, and without an outlier.
+    256 tokens, 128 channels, 8 bits. Left: signal to noise in the ordinary channels against r, by
+    what shares a scale; thin: 6 dB for each bit less. Right: at r = 100, what the ordinary channels
+    add to the product over its error, against the strength α of the migration; dashed: without it,
+    and without an outlier.
 
     Alt: Two panels. Left, signal-to-noise ratio against the size of the outlier from 1 to 300 on a
     logarithmic axis: per channel stays at about 43 dB, smoothed falls slowly to about 20 dB, per
