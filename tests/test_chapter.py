@@ -145,7 +145,9 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
     told = project.check()
     assert sum("busy_servers" in line for line in told) == 1  # the example is told once
     kept = next(n for n, line in enumerate(told) if "page share_at_12 was 0.75 and is 0.6" in line)
-    assert f"keep it: `.venv/bin/python -m tests.keep capacity.{SLUG}.{SLUG}`" in told[kept + 1 :][-1]
+    assert (
+        f"keep it: `.venv/bin/python -m tests.keep capacity.{SLUG}.{SLUG}`" in told[kept + 1 :][-1]
+    )
 
     project.change(MODULE, "    return arrival_rate * mean", "    return return * mean")
     told = project.check()

@@ -46,7 +46,6 @@ __all__, __getattr__, __dir__ = exported(
         ],
         "architecture.rest_grpc.wire_format": [
             "varint",
-            "read_varint",
             "field",
             "raw_floats",
             "request_protobuf",

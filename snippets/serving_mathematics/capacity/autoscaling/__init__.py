@@ -31,6 +31,6 @@ __all__, __getattr__, __dir__ = exported(
             "square_root_servers",
             "min_servers",
         ],
-        "capacity.autoscaling.spare_replicas": ["warm_replicas", "spot_replicas", "scale_to_zero"],
+        "capacity.autoscaling.spare_replicas": ["warm_replicas", "scale_to_zero"],
     },
 )

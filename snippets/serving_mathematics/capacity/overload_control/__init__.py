@@ -44,7 +44,6 @@ __all__, __getattr__, __dir__ = exported(
         "capacity.overload_control.shedding": [
             "Patience",
             "erlang_a",
-            "priority_waits",
             "guardrail",
             "wait_limit",
             "codel_drop_times",

@@ -15,6 +15,7 @@ __all__, __getattr__, __dir__ = exported(
             "simulate_fork_join",
         ],
         "core.queues.shares": ["Share", "wilson_interval"],
+        "capacity.tail_latency.engine_hedging": ["hedged_first_tokens"],
         "capacity.tail_latency.hedging": [
             "lognormal_survival",
             "hedged_survival",

@@ -23,6 +23,7 @@ __all__, __getattr__, __dir__ = exported(
         ],
         "definitions.latency_distribution.latency_comparison": [
             "quantile_difference",
+            "block_interval",
             "gap_percentiles",
         ],
         "definitions.latency_distribution.latency_sketch": [

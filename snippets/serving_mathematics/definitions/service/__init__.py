@@ -24,6 +24,7 @@ __all__, __getattr__, __dir__ = exported(
             "branch_quantile",
             "averaged_quantiles",
         ],
+        "definitions.service.streamed_answer": ["streamed"],
         "definitions.service.thresholded_decision": [
             "softmax",
             "escalated",
@@ -32,6 +33,5 @@ __all__, __getattr__, __dir__ = exported(
             "incurred_costs",
             "at_temperature",
         ],
-        "definitions.service.streamed_answer": ["streamed"],
     },
 )

@@ -5,7 +5,6 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "definitions.slo_sla.joint_objective": ["joint_attainment"],
         "definitions.slo_sla.slo_sla": [
             "load_cap",
             "simulated_quantile",
@@ -13,6 +12,7 @@ __all__, __getattr__, __dir__ = exported(
             "window_attainment",
         ],
         "definitions.slo_sla.alert_spans": ["alert_span"],
+        "definitions.slo_sla.joint_objective": ["joint_attainment"],
         "definitions.slo_sla.monthly_attainment": [
             "downtime_exceeds",
             "simulated_downtime",

@@ -40,6 +40,7 @@ __all__, __getattr__, __dir__ = exported(
         "definitions.utilization.utilization_gauge": [
             "any_busy",
             "most_load_behind",
+            "places_taken",
             "relaxation_time",
             "interval_coverage",
         ],

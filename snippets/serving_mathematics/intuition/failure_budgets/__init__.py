@@ -5,7 +5,6 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "intuition.failure_budgets.stream_outcome": ["Answer", "outcome", "stream_error_rate"],
         "intuition.failure_budgets.failure_budgets": [
             "error_budget",
             "burn_rate",
@@ -28,5 +27,6 @@ __all__, __getattr__, __dir__ = exported(
             "fire_probability",
             "page_start_probability",
         ],
+        "intuition.failure_budgets.stream_outcome": ["Answer", "outcome", "stream_error_rate"],
     },
 )

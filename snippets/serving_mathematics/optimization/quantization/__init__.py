@@ -36,12 +36,6 @@ __all__, __getattr__, __dir__ = exported(
             "normal_float",
         ],
         "optimization.quantization.language_record": ["perplexity_growth"],
-        "optimization.quantization.onnx_quantization_measurement": [
-            "with_weights",
-            "int8_model",
-            "int4_model",
-        ],
-        "optimization.quantization.onnx_quantization_record": ["chained_sqnr_db"],
         "optimization.quantization.outlier_channels": ["smoothing_factors", "smooth", "bits_left"],
         "optimization.quantization.paired_accuracy": ["Change", "paired_change"],
     },
