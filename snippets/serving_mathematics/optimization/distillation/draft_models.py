@@ -328,7 +328,7 @@ def figure_speedup(figure: Figure) -> None:
         ("the text's draft", "text", 3.9, "C1"),
     ):
         level = float(_alphas()[name][TYPICAL])
-        axes.annotate(f"● {text}, α = {level:.2f}", (0.3, height), color=colour)
+        axes.annotate(f"● {text}, {level:.2f}", (0.3, height), color=colour)
     axes.set(xlim=(0, 16.6), ylim=(0.9, 4.9))
     axes.set_xticks(range(0, 15, 2))
     axes.set(xlabel="drafted tokens γ per round", ylabel="speedup [times]")
