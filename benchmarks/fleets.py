@@ -20,19 +20,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Python put only our folder there
 
 import numpy as np
+from serving_mathematics.core.batching.continuous_batching import (
+    EIGHT_BILLION,
+    Engine,
+    Workload,
+    chat_workload,
+)
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import ROUTERS
 from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.traces import read_trace
-from serving_mathematics.optimization.continuous_batching import (
-    EIGHT_BILLION,
-    Engine,
-    Workload,
-    chat_workload,
-)
-from serving_mathematics.optimization.event_skipping import simulate
 
 from benchmarks import timing
 

@@ -32,7 +32,7 @@ SHARES = {  # of the time of all tests, in percent: about twice what each took w
     "tests/test_bad_input.py": 10.0,
     "tests/test_keep.py": 10.0,
     "tests/builder/test_build.py": 10.0,
-    "tests/builder/test_serve.py": 10.0,
+    "tests/builder/test_serve.py": 20.0,
     "tests/builder/test_faults.py": 8.0,
     "tests/engine/test_engine_server.py": 14.0,
     "tests/engine/test_engine_measurement.py": 14.0,

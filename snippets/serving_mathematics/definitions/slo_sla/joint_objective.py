@@ -114,8 +114,8 @@ def example() -> SimpleNamespace:
 def figure_goodput(figure: Figure) -> None:
     """Goodput follows the offered rate up to what the engine carries, and falls to nothing beyond.
 
-    An engine of the order of an 8B model on one device, prompts of 250 and answers of 120 tokens on
-    average. Requests a second that keep both limits, and, dashed, those that keep each alone.
+    An engine of the order of an 8B model on one device, with prompts and answers of a chat.
+    Requests a second that keep both limits, and, dashed, those that keep each alone.
 
     Alt: Line chart of goodput against offered requests a second. It rises along the diagonal,
     bends shortly before the engine is full, and falls steeply to zero. Dashed, the curve of the
