@@ -55,10 +55,10 @@ zensical: $(READY) ## build the same pages with Zensical, to .cache/plain/site/
 	PYTHONPATH=. $(BIN)/zensical build --config-file .cache/plain/mkdocs.yml
 
 chapter: $(READY) ## begin a chapter: PART=capacity NAME=spot-instances, and TITLE="…" TASK="…"
-	@$(BIN)/python -m builder.scaffold "$$PART" "$$NAME" --title "$$TITLE" --task "$$TASK"
+	@$(BIN)/python -m author.scaffold "$$PART" "$$NAME" --title "$$TITLE" --task "$$TASK"
 
 check-chapter: $(READY) ## say everything that a chapter still lacks: NAME=spot-instances
-	@$(BIN)/python -m builder.chapter_check "$$NAME"
+	@$(BIN)/python -m author.chapter_check "$$NAME"
 
 test: $(ENGINE) browser pyodide ## run every test, in PROCESSES=3 processes: browsers and servers make them wait
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES)
@@ -131,7 +131,7 @@ measure-load-test: $(ENGINE) ## test the engine's server with a public load gene
 	$(BIN)/python benchmarks/load_test.py
 
 font: build ## cut the formula font to the characters the site uses
-	$(BIN)/python -m builder.fonts
+	$(BIN)/python -m author.fonts
 
 lock: $(READY) ## resolve the ranges of pyproject.toml into requirements.txt and locks/, with hashes
 	$(LOCK) $(addprefix --extra ,$(EXTRAS)) --output-file requirements.txt pyproject.toml

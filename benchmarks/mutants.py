@@ -209,9 +209,9 @@ def tests_of(file: str, root: Path) -> list[str]:
     that its messages name, what is made of something small, its test file, itself, for its checks,
     and what its page shows."""
     path, text = Path(file), (root / file).read_text(encoding="utf-8")
-    if path.parts[0] == "builder":
+    if path.parts[0] in ("builder", "author"):
         names = BUILDER_TESTS.get(path.stem, (path.stem,))
-        found = _made(f"builder.{path.stem}", root)
+        found = _made(f"{path.parts[0]}.{path.stem}", root)
         found += [f"tests/{part}test_{name}.py" for part in ("builder/", "") for name in names]
         found += [f"tests/test_{path.stem}.py"] if path.stem not in names else []
     else:
@@ -230,7 +230,11 @@ def tests_of(file: str, root: Path) -> list[str]:
 
 def sample(root: Path, seed: int, count: int, under: str = "") -> list[Mutant]:
     """So many mutants at random, of all modules that have tests, or of those under a folder."""
-    files = [*root.glob("snippets/serving_mathematics/**/*.py"), *root.glob("builder/*.py")]
+    files = [
+        *root.glob("snippets/serving_mathematics/**/*.py"),
+        *root.glob("builder/*.py"),
+        *root.glob("author/*.py"),
+    ]
     found = []
     for path in sorted(files):
         name = path.relative_to(root).as_posix()

@@ -13,8 +13,8 @@ import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser
 
+from author.contracts import Chapter, read_pages, with_own_modules
 from builder import ROOT
-from builder.contracts import Chapter, read_pages, with_own_modules
 from builder.runner import Run, default_cache, failure_report, run_all
 from builder.source import module_names
 

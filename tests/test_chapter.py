@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builder import ROOT, SOURCES, BuildError, scaffold
-from builder.chapter_check import find
+from author import scaffold
+from author.chapter_check import find
+from builder import ROOT, SOURCES, BuildError
 from builder.runner import Run, failures
 from builder.worker import empty_record
 
-FOLDERS = ("snippets", "docs", "builder", "tests")
+FOLDERS = ("snippets", "docs", "author", "builder", "tests")
 FILES = ("pyproject.toml", "mkdocs.yml", "README.md")
 NAME = "queues-of-a-test"  # which no chapter is called, also not one that is being written
 TITLE = "Queues of a test"
@@ -50,7 +51,7 @@ class Project:
 
     def check(self, *options: str) -> list[str]:
         """The complaints about the chapter, without what is only to consider."""
-        status, output = self.run("builder.chapter_check", *options, NAME)
+        status, output = self.run("author.chapter_check", *options, NAME)
         told = re.findall(r"^  (\S.*)$", output.partition("\nTo consider")[0], re.MULTILINE)
         assert status == bool(told), output
         assert "Traceback" not in output
@@ -70,7 +71,7 @@ class Project:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """With a chapter that was just begun."""
     project = Project(tmp_path_factory.mktemp("project"))
-    status, output = project.run("builder.scaffold", "capacity", NAME, "--task", "Cut the p99")
+    status, output = project.run("author.scaffold", "capacity", NAME, "--task", "Cut the p99")
     assert status == 0, output
     return project
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from builder import ROOT, SOURCES, contracts
-from builder.contracts import (
+from author import contracts
+from author.contracts import (
     CHAPTER_RULES,
     MODULE_RULES,
     PAGE_RULES,
     copy_problems,
     source_problem,
 )
+from builder import ROOT, SOURCES
 from builder.expansion import front_matter
 from builder.pages import symbol_uses
 from builder.runner import Run, default_cache

@@ -14,8 +14,8 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 from fontTools.ttLib import TTFont
 
+from author.fonts import FONT, used_characters
 from builder import ROOT
-from builder.fonts import FONT, used_characters
 from builder.runner import Run, default_cache
 
 from .conftest import build

@@ -17,18 +17,16 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from author import chapter_check, contracts, scaffold
 from builder import (
     PACKAGE,
     ROOT,
     SOURCES,
     BuildError,
-    chapter_check,
-    contracts,
     figures,
     live,
     pages,
     runner,
-    scaffold,
     source,
     worker,
 )
@@ -742,9 +740,9 @@ def _live(folder: Path) -> dict[str, Any]:
 CASES: Mapping[str, Any] = {
     "builder.pages": _site,
     "builder.expansion": _at_work,
-    "builder.contracts": _rules,
-    "builder.chapter_check": _check,
-    "builder.scaffold": _begun,
+    "author.contracts": _rules,
+    "author.chapter_check": _check,
+    "author.scaffold": _begun,
     "builder.runner": _ran,
     "builder.worker": _recorded,
     "builder.source": _sources,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from fontTools.ttLib import TTFont
 
-from builder import ROOT, fonts
+from author import fonts
+from builder import ROOT
 
 
 def test_characters_of_formulas_are_found(tmp_path: Path) -> None:

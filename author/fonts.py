@@ -1,4 +1,4 @@
-"""Cut the formula font to what the formulas use: `python -m builder.fonts`, then commit
+"""Cut the formula font to what the formulas use: `python -m author.fonts`, then commit
 the result. Without hints and without the shapes drawn for small indices it weighs a third.
 
 The font is STIX Two Math (SIL Open Font License 1.1), taken from the package `ziamath`. A contract

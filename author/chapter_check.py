@@ -1,4 +1,4 @@
-"""Say everything that one chapter still lacks: `python -m builder.chapter_check NAME`.
+"""Say everything that one chapter still lacks: `python -m author.chapter_check NAME`.
 
 Its modules run, the contracts' rules read page and modules, the page's directives and formulas are
 resolved, its tests, examples and linters run, side by side and within a time limit. Every
@@ -23,8 +23,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from builder import PACKAGE, ROOT, BuildError, contracts
-from builder.contracts import Chapter
+from author import contracts
+from author.contracts import Chapter
+from builder import PACKAGE, ROOT, BuildError
 from builder.maths import to_mathml
 from builder.pages import Page, expand, symbol_uses
 from builder.runner import Run, default_cache, failures, run_all

@@ -1,4 +1,4 @@
-"""Begin a chapter: `python -m builder.scaffold PART NAME`.
+"""Begin a chapter: `python -m author.scaffold PART NAME`.
 
 What is written comes from the files in `new_chapter/`, a small chapter that runs and passes its
 checks and tests. `WRITE:` marks what only an author can put there; the rule `unwritten` of the
@@ -16,8 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from author.contracts import UNWRITTEN
 from builder import ROOT, SOURCES, BuildError
-from builder.contracts import UNWRITTEN
 from builder.kept import write_whole
 
 TEMPLATES = Path(__file__).with_name("new_chapter")

@@ -1,7 +1,7 @@
 """What every page promises, as rules: each returns all that is missing, in sentences that say what
 to do.
 
-`tests/test_contracts.py` asserts that no rule finds anything; `builder/chapter_check.py` prints
+`tests/test_contracts.py` asserts that no rule finds anything; `author/chapter_check.py` prints
 what the rules find for one chapter. A rule reads the text of the page and of its modules, and the
 run records; it runs nothing but the examples in docstrings.
 """
