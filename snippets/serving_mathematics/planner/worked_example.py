@@ -139,17 +139,15 @@ def _closed_row(fleet: Fleet, replicas: int) -> str:
 
 
 def figure_replicas(figure: Figure) -> None:
-    """Too few replicas miss an objective; beyond the smallest fleet that keeps both, latency falls
-    slowly and the price of a token rises in proportion.
+    """With every replica latency falls slowly, and the price of a token rises in proportion.
 
     The worked example, each fleet with the limits that suit it best. Points are simulated, with 95%
     intervals; lines are the closed form.
 
-    Alt: Three charts against the number of replicas from 3 to 10. The p99 of TTFT falls from three
-    seconds at three replicas, where the batch limit is low, to a quarter of a second at four and
-    0.2 at ten; the objective is 1 second. The p99 of TPOT falls from 41 milliseconds at three to 26
-    at four and 12 at ten; the objective is 50. Dollars per million tokens rise in a straight line
-    from 0.11 to 0.37; the point of the smallest fleet, four replicas, is marked.
+    Alt: Three charts against the number of replicas from 3 to 10. The p99 of TTFT lies below its
+    objective of 1 second everywhere and falls slowly. The p99 of TPOT is 49 milliseconds in the
+    smallest fleet, whose interval crosses the objective of 50, and falls steeply at first. Dollars
+    per million tokens rise in a straight line from 0.11 to 0.37; the smallest fleet is marked.
     """
     fleet, _, told = _worked()
     found = told.plan
@@ -186,7 +184,7 @@ def figure_replicas(figure: Figure) -> None:
     panels[2].plot(counts, [run.usd_per_million for run in runs], "o", color="C0")
     panels[2].plot(best.replicas, best.usd_per_million, "o", color="C5", markersize=9)
     panels[2].annotate(
-        f"smallest that keeps both:\n{best.replicas} replicas, ${best.usd_per_million:.2f}",
+        f"smallest that may keep both:\n{best.replicas} replicas, ${best.usd_per_million:.2f}",
         (best.replicas, best.usd_per_million),
         xytext=(10, -4),
         textcoords="offset points",
