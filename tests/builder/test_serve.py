@@ -271,9 +271,12 @@ def test_an_edit_is_built_while_the_pages_before_it_answer(
     go.touch()
     wait_until(lambda: served.complete, "all of it")
     wait_until(served.notices, "the server to notice an edit")
+    served.project.write("docs/part/seen.md", "# The last edit before\n")
+    served.wait_for("part/seen/", "The last edit before")
+    wait_until(served.calm, "the builds to end")  # one at work would wait for the edited module
+    builds = served.builds
     go.unlink()
     served.edit("snippets/serving_mathematics/part/waits.py", '"one", 1, 1', '"two", 2, 2')
-    builds = served.builds
     wait_until(lambda: served.builds > builds, "a build")
     assert "<td>one</td>" in served.page("part/waits/")
     go.touch()
