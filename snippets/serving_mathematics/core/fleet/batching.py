@@ -62,7 +62,7 @@ def serve(
     >>> next(one), line.push(0), one.send(1.0), one.send(None), one.send(None)
     (inf, None, 1.0, 3.0, 7.0)
     """
-    require_non_negative_integer(watermark_blocks=watermark_blocks)
+    watermark_blocks = require_non_negative_integer(watermark_blocks=watermark_blocks)
     block, blocks = engine.block_tokens, engine.kv_blocks
     budget, places = engine.token_budget, engine.max_sequences
     step_s, prefill_s = engine.step_s, engine.prefill_token_s

@@ -113,9 +113,11 @@ def back_off(
     >>> back_off(0, 1, SimpleNamespace(chance=lambda: 1.0))
     0.375
     """
-    require_positive_integer(attempt=attempt)
-    require_non_negative(max_retries=max_retries, initial_s=initial_s, max_s=max_s)
-    require_in("[0, 1]", jitter=jitter)
+    attempt = require_positive_integer(attempt=attempt)
+    max_retries, initial_s, max_s = require_non_negative(
+        max_retries=max_retries, initial_s=initial_s, max_s=max_s
+    )
+    jitter = require_in("[0, 1]", jitter=jitter)
     if attempt > max_retries:
         return math.inf
     pause_s = min(initial_s * 2.0 ** min(attempt - 1, 60), max_s)

@@ -108,7 +108,7 @@ class Prefixes:
         >>> Prefixes(np.array([-1, 0]), np.array([9, 24]), np.array([1]), none).in_blocks(16).blocks
         array([2])
         """
-        require_positive_integer(block_tokens=block_tokens)
+        block_tokens = require_positive_integer(block_tokens=block_tokens)
         depth = self.ends() // block_tokens
         above = np.append(depth, 0)[self.parent]
         kept = depth > above  # nodes with a full block of their own

@@ -139,7 +139,7 @@ def closed_loop(
     >>> closed_loop([9] * 5, [1] * 5, clients=2).after.tolist()
     [-1, -1, 0, 1, 2]
     """
-    require_positive_integer(clients=clients)
+    clients = require_positive_integer(clients=clients)
     require_all_non_negative(think_s=think_s)
     size = np.size(np.asarray(prompt_tokens))
     after = np.maximum(np.arange(size) - int(min(clients, size)), -1)

@@ -75,9 +75,11 @@ def keda(
     >>> [rule(30.0 * k, min(k, 1), min(k, 1), 0.0, n) for k, n in enumerate((5.0, 5.0, 0.0, 0.0))]
     [1, 1, 1, 0]
     """
-    require_non_negative(activation_threshold=activation_threshold, cooldown_s=cooldown_s)
-    require_positive(threshold=threshold)
-    require_positive_integer(places=places)
+    activation_threshold, cooldown_s = require_non_negative(
+        activation_threshold=activation_threshold, cooldown_s=cooldown_s
+    )
+    threshold = require_positive(threshold=threshold)
+    places = require_positive_integer(places=places)
     inner = hpa_waiting(threshold, places, stabilization_s=stabilization_s)
     active_s = 0.0
 

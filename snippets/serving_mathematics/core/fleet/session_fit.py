@@ -145,7 +145,7 @@ def summary(requests: Requests, session_gap_s: float = 60.0) -> dict[str, float]
     >>> round(summary(draw_sessions(np.random.default_rng(1), AGENT, 50))["repeated"], 1)
     1.0
     """
-    require_non_negative(session_gap_s=session_gap_s)
+    session_gap_s = require_non_negative(session_gap_s=session_gap_s)
     later = requests.after >= 0
     session = session_of(requests)
     parts = {

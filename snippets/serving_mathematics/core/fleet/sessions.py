@@ -117,7 +117,7 @@ def draw_sessions(
     >>> int((drawn.after < 0).sum())
     20
     """
-    require_positive_integer(sessions=sessions)
+    sessions = require_positive_integer(sessions=sessions)
     require_all_non_negative(starts_s=starts_s)
     count, first = rng.standard_normal((2, sessions))
     first = law.together * count + math.sqrt(1 - law.together**2) * first

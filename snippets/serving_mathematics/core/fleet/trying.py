@@ -29,7 +29,7 @@ def choices(route: Callable[[int, View], int], engines: int = 2) -> list[int]:
     >>> choices(lambda request, view: request % 2)
     [0, 1, 0, 1]
     """
-    require_positive_integer(engines=engines)
+    engines = require_positive_integer(engines=engines)
     require(engines <= 1000, "engines", "at most 1,000", engines)
     asked = _four()
     fleet = Fleet([Engine(1.0)] * int(engines), route, caching=True)

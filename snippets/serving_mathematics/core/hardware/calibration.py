@@ -359,7 +359,7 @@ def accepted_without(table: Table, constants: Constants, drafts: int) -> float:
     >>> accepted_without(table, KERNELS, drafts=1)
     1.875
     """
-    require_positive_integer(drafts=drafts)
+    drafts = require_positive_integer(drafts=drafts)
     alike = table.single & (table.engines.drafts == drafts)
     if not alike.any():
         return sum(PUBLISHED_RATE**place for place in range(drafts + 1))

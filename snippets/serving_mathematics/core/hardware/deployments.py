@@ -283,7 +283,7 @@ def cache_room_bytes(deployment: Deployment, reserved_bytes: float = RESERVED_BY
     >>> round(cache_room_bytes(WORKED) / 1e9, 1)  # 0.9 * 85.9 - 4.3 - 16.1
     57.0
     """
-    require_non_negative(reserved_bytes=reserved_bytes)
+    reserved_bytes = require_non_negative(reserved_bytes=reserved_bytes)
     share = deployment.memory_share
     memory, weights = deployment.system.memory_bytes, weight_bytes(deployment)
     if deployment.backend == "trtllm":

@@ -200,8 +200,10 @@ def daily_energy(
     >>> [round(part, 2) for part in daily_energy(0.36, 1e9, price_a_kwh=0.2, grams_a_kwh=300)]
     [100.0, 20.0, 30000.0]
     """
-    require_positive(joules=joules, tokens_a_day=tokens_a_day, price_a_kwh=price_a_kwh)
-    require_non_negative(grams_a_kwh=grams_a_kwh)
+    joules, tokens_a_day, price_a_kwh = require_positive(
+        joules=joules, tokens_a_day=tokens_a_day, price_a_kwh=price_a_kwh
+    )
+    grams_a_kwh = require_non_negative(grams_a_kwh=grams_a_kwh)
     kwh = joules * tokens_a_day / J_A_KWH
     return kwh, kwh * price_a_kwh, kwh * grams_a_kwh
 

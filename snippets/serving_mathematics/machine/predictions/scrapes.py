@@ -72,7 +72,7 @@ def scraped_run(
     >>> run.per_token_s, run.first_token_s, run.deployment.input_tokens, run.deployment.concurrency
     (0.01, 0.05, 1000.0, 3.4)
     """
-    require_positive(seconds=seconds)
+    seconds = require_positive(seconds=seconds)
     old, new = read_scrape(before), read_scrape(after)
     prefix = next((one for one in ENGINES if any(name.startswith(f"{one}:") for name in new)), "")
     rule = f"of {' or '.join(ENGINES)}, with its metrics"
