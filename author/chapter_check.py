@@ -186,6 +186,7 @@ def _rules(page: Chapter, runs: dict[str, Run], imported: bool) -> list[str]:
     found += contracts.notation_problems(page, uses)
     found += [told for told in contracts.navigation_problems() if page.path in told]
     found += contracts.body_problems(module_names(ROOT), page.modules)
+    found += contracts.place_problems([page], page.own)
     return list(dict.fromkeys(found))
 
 

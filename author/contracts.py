@@ -30,7 +30,9 @@ from builder.expansion import front_matter
 from builder.pages import SymbolUse, module_names_of, references_of, several_meanings, terms_of
 from builder.runner import Run
 from builder.source import (
+    CORE,
     SOLUTIONS,
+    SUPPORT,
     Sources,
     holds_exercises,
     is_core,
@@ -934,23 +936,30 @@ def place_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:
     """
     chapters = {page.package for page in pages if page.asks}
     return [
-        f"{file_of(name)} imports {file_of(imported)}: what two chapters need belongs in core/."
+        f"{file_of(name)} imports {_place_of(imported)}: what two chapters need belongs in core/."
         for name in names
         for package in [name.rpartition(".")[0]]
         if package in chapters or is_core(name)
-        for imported in sorted(_imported(name) & {*names})
-        if not f"{imported}.".startswith(f"{package}.") and not is_core(imported)
+        for imported in sorted(_imported(name))
+        if not f"{imported}.".startswith((f"{package}.", f"{CORE}.", f"{SUPPORT}."))
     ]
 
 
 def _imported(name: str) -> set[str]:
-    """The modules of the package that a module imports names from, or whole."""
+    """What a module imports from in this package: modules and packages."""
     found = set[str]()
     for node in ast.walk(tree_of(name)):
-        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{PACKAGE}."):
-            base = str(node.module).removeprefix(PACKAGE).lstrip(".")
-            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return found
+        if isinstance(node, ast.ImportFrom):
+            found.add(str(node.module))
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {one.removeprefix(f"{PACKAGE}.") for one in found if one.startswith(f"{PACKAGE}.")}
+
+
+def _place_of(name: str) -> str:
+    """A module's file or a package's folder, as messages name it."""
+    file = file_of(name)
+    return file if (ROOT / file).is_file() else f"{file.removesuffix('.py')}/"
 
 
 def index_problems(page: Chapter, _records: Records) -> list[str]:

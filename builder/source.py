@@ -61,7 +61,7 @@ def package_of(page: str) -> str:
     """The package of a chapter's modules, from its page; none of a page that lies in no part.
 
     >>> package_of("capacity/tail-latency.md")
-    'capacity.tail_latency.tail_latency'
+    'capacity.tail_latency'
     """
     return page.removesuffix(".md").replace("-", "_").replace("/", ".") if "/" in page else ""
 

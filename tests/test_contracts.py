@@ -91,6 +91,13 @@ def test_no_chapter_imports_a_chapter(tmp_path: Path, monkeypatch: pytest.Monkey
         "littles_law.py imports snippets/serving_mathematics/definitions/service/service.py: what"
         " two chapters need belongs in core/."
     )
+    text = file.read_text(encoding="utf-8")
+    whole = text.replace("definitions.service.service import", "definitions.service import")
+    file.write_text(whole, encoding="utf-8")  # from the package's index
+    _, indexed = contracts.place_problems(PAGES, [*names, other])
+    assert (
+        "queue_simulator.py imports snippets/serving_mathematics/definitions/service/:" in indexed
+    )
 
 
 def test_a_chapter_exports_what_it_teaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
