@@ -24,6 +24,7 @@ from builder.pages import symbol_uses
 from builder.runner import Run, default_cache
 from builder.source import Module, Sources, module_names, module_path
 
+from . import keep
 from .conftest import CHAPTERS, PAGES, REFERENCES, Chapter
 from .recorded import HERE
 
@@ -233,6 +234,17 @@ def test_every_fault_is_told_at_once(records: dict[str, Run]) -> None:
     assert len(told) > 60
     for said in ("lacks `title:`", "no section `## Symbols`", "0 sources", "0 exercises"):
         assert any(said in problem for problem in told), said
+
+
+AT_A_LIMIT = {  # what is changed in the small chapter and allowed
+    *("nothing", "no lesson", "155 characters", "180 characters", "annotated hints"),
+    *("a linked place", "records", "a good reference page", "admitted"),
+}
+
+
+def test_a_small_chapter_keeps_every_rule_and_each_fault_is_told() -> None:
+    told = keep.kept("author.contracts")
+    assert {name.removeprefix("case ") for name in told if not told[name]} == AT_A_LIMIT
 
 
 MODULE_FAULTS = [
