@@ -111,7 +111,7 @@ def _at_work(folder: Path) -> dict[str, Any]:
         ("pending", {"pending": True}),
         ("failed", {"failures": [failure | {"traceback": ""}]}),
     ):
-        others = [small_site.run_of(folder, "part.twice", **changes)]
+        others = [small_site.run_of(folder, "part.twice.twice", **changes)]
         made = expand(folder, site, [*runs[:3], *others], show_failures=state == "failed")
         others_told = [line for line in _lines(made) if line not in usual]
         told[state] = {"lines": others_told, "problems": made.problems, "files": sorted(made.files)}
