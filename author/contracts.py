@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from builder import PACKAGE, ROOT, SOURCES, BuildError
+from builder import ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
 from builder.pages import SymbolUse, module_names_of, references_of, several_meanings, terms_of
 from builder.runner import Run
@@ -100,11 +100,6 @@ class Chapter:
     def package(self) -> str:
         """The package that holds the chapter's modules."""
         return package_of(self.path)
-
-    @property
-    def own(self) -> list[str]:
-        """The modules in the chapter's package."""
-        return [name for name in self.modules if name.startswith(f"{self.package}.")]
 
     def names_in(self, directive: str) -> set[str]:
         """Every name given to a directive on the page."""
@@ -216,7 +211,8 @@ def files_problems(page: Chapter, _records: Records) -> list[str]:
     """A chapter has modules, its exercises and a test file for each module."""
     solutions = f"{page.package}.{SOLUTIONS}"
     problems = []
-    if not {*page.own} - {solutions}:
+    others = {*page.modules} - {solutions}
+    if not any(name.startswith(f"{page.package}.") for name in others):
         slug = page.package.rpartition(".")[2]
         file = file_of(f"{page.package}.{slug}")
         problems.append(f"{file} is not there: write the chapter's module.")
@@ -928,33 +924,25 @@ def belonging_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[s
     return problems
 
 
-def place_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:
+def place_problems(pages: Sequence[Chapter], names: Sequence[str], sources: Sources) -> list[str]:
     """No chapter imports a chapter, and `core/` imports none: what two need is in `core/`. The
     planner, the engine and the reference pages are about all of them.
     """
     chapters = {page.package for page in pages if page.asks}
+    known = {module_path(ROOT, name): name for name in module_names(ROOT)}
     return [
         f"{file_of(name)} imports {file_of(imported)}: what two chapters need belongs in core/."
         for name in names
         for package in [name.rpartition(".")[0]]
         if package in chapters or is_core(name)
-        for imported in sorted(_imported(name) & {*names})
+        for file in sorted(sources.imports(module_path(ROOT, name))[0] & known.keys())
+        for imported in [known[file]]
         if not f"{imported}.".startswith(f"{package}.") and not is_core(imported)
     ]
 
 
-def _imported(name: str) -> set[str]:
-    """The modules of the package that a module imports names from, or whole."""
-    found = set[str]()
-    for node in ast.walk(tree_of(name)):
-        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{PACKAGE}."):
-            base = str(node.module).removeprefix(PACKAGE).lstrip(".")
-            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return found
-
-
 def index_problems(page: Chapter, _records: Records) -> list[str]:
-    """What a chapter's package exports is what its page teaches."""
+    """A chapter's package says what its page asks, and exports what it teaches."""
     file = ROOT / SOURCES / Path(*page.package.split("."), "__init__.py")
     where = file.relative_to(ROOT).as_posix()
     if not file.is_file():
@@ -966,16 +954,25 @@ def index_problems(page: Chapter, _records: Records) -> list[str]:
         if not holds_exercises(name)
         for function in public_definitions(name).keys() & shown
     }
-    exported = _exported(file.read_text(encoding="utf-8"))
-    return [
+    tree = _parsed(file.read_text(encoding="utf-8"))
+    asked = [str(page.meta.get(key) or "") for key in ("title", "question")]
+    said = " ".join((ast.get_docstring(tree) or "").split())
+    problems = []
+    if all(asked) and said != ": ".join(asked):
+        problems.append(f"{where}: `help()` shows its docstring: write “{': '.join(asked)}”.")
+    exported = _exported(tree)
+    problems += [
         f"{where}: exports {name}, which the page does not teach: show it, or take it out."
         for name in sorted(exported - taught)
-    ] + [f"{where}: lacks {name}, which the page teaches." for name in sorted(taught - exported)]
+    ]
+    return problems + [
+        f"{where}: lacks {name}, which the page teaches." for name in sorted(taught - exported)
+    ]
 
 
-def _exported(text: str) -> set[str]:
+def _exported(tree: ast.Module) -> set[str]:
     """The names that a package's `__init__` exports, with their modules."""
-    tables = [node for node in ast.walk(_parsed(text)) if isinstance(node, ast.Dict)]
+    tables = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
     listed: dict[str, list[str]] = ast.literal_eval(tables[0]) if tables else {}
     return {f"{module}.{name}" for module, names in listed.items() for name in names}
 

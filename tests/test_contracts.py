@@ -76,17 +76,26 @@ def test_pages_modules_and_tests_belong_together() -> None:
     assert not problems, "\n".join(problems)
 
 
-def test_no_chapter_imports_a_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not contracts.place_problems(PAGES, MODULES)
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "from serving_mathematics.definitions.service.service import service",
+        "from ...definitions.service.service import service",
+        "def later():\n    import serving_mathematics.definitions.service.service",
+    ],
+)
+def test_no_chapter_imports_a_chapter(
+    imported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not contracts.place_problems(PAGES, MODULES, HERE.sources)
     names = ["capacity.littles_law.littles_law", "core.queues.queue_simulator"]
     other = "definitions.service.service"
     copy_modules([*names, other], tmp_path)
     monkeypatch.setattr(contracts, "ROOT", tmp_path)
     for name in names:
         file = module_path(tmp_path, name)
-        imported = "from serving_mathematics.definitions.service.service import service\n"
-        file.write_text(f"{file.read_text(encoding='utf-8')}{imported}", encoding="utf-8")
-    told = contracts.place_problems(PAGES, [*names, other])
+        file.write_text(f"{file.read_text(encoding='utf-8')}{imported}\n", encoding="utf-8")
+    told = contracts.place_problems(PAGES, [*names, other], Sources(tmp_path))
     assert len(told) == 2
     assert told[0].endswith(
         "littles_law.py imports snippets/serving_mathematics/definitions/service/service.py: what"

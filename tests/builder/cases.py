@@ -36,7 +36,7 @@ from builder.expansion import Expansion, expand, write
 from builder.outline import outline
 from builder.pages import symbol_uses
 from builder.runner import Run
-from builder.source import module_names, module_path
+from builder.source import Sources, module_names, module_path
 
 from . import small_chapter, small_runs, small_site
 
@@ -175,7 +175,7 @@ def _complaints(records: Mapping[str, Run]) -> list[str]:
     uses = [use for p in pages for use in symbol_uses(p.path, str(p.meta.get("title")), p.text)]
     found += contracts.notation_problems(page, uses)
     found += [*contracts.navigation_problems(), *contracts.belonging_problems(pages, names)]
-    found += contracts.place_problems(pages, names)
+    found += contracts.place_problems(pages, names, Sources(contracts.ROOT))
     found += contracts.body_problems(names)
     return found
 
