@@ -74,7 +74,7 @@ lint: $(READY) ## style and types
 browser: $(READY) ## fetch a browser where none is here that starts, which the tests of pages need
 	@$(BIN)/python -m tests.fetch_browser
 
-pyodide: $(READY) ## fetch Python for the browser, 28 MB, which the tests of live code need
+pyodide: $(READY) ## fetch Python for the browser, 106 MB of which 29 stay, which the tests of live code need
 	$(BIN)/python -m tests.fetch_pyodide
 
 bench: bench-speed bench-build ## both of the following
