@@ -45,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         prog="make check-chapter NAME=…",
         description="Say everything that a chapter still lacks, each with what to do.",
     )
-    parser.add_argument("name", metavar="NAME", help="such as utilization, or definitions/utilization")
+    parser.add_argument(
+        "name", metavar="NAME", help="such as utilization, or definitions/utilization"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="leave out tests, linter and types, which take longest"
     )
