@@ -48,9 +48,8 @@ from builder import PACKAGE, ROOT
 from builder.source import holds_exercises, module_names, module_path
 
 from .test_bad_input import (
-    LEFT_OUT,
     TooSlow,
-    call_of,
+    calls_of,
     computing_modules,
     copied,
     is_number,
@@ -415,11 +414,9 @@ def traced(function: Callable[..., Any], call: Call) -> tuple[Any, set[Way], int
 def calls(name: str) -> Iterator[tuple[str, Callable[..., Any], Iterator[tuple[str, Call]]]]:
     """The public functions of a module with their names, each with its calls, that of its example
     first."""
-    module = importlib.import_module(f"{PACKAGE}.{name}")
-    for title, function in public(module).items():
-        full_name = f"{name}.{title}"
-        if full_name not in LEFT_OUT.keys() | UNSTEADY.keys():
-            made = near_calls(call_of(module, title, full_name))
+    for title, function, call in calls_of(name):
+        if f"{name}.{title}" not in UNSTEADY:
+            made = near_calls(call)
             yield title, function, ((f"{title}({how})", call) for how, call in made)
 
 
