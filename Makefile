@@ -44,7 +44,7 @@ $(ENGINE): $(READY) locks/engine.txt
 
 engine: $(ENGINE) ## add the engine and its model, 310 MB, which its server, its tests and measure need
 
-serve: $(READY) ## serve the site at ADDRESS with live reload; figures fill in as the snippets finish
+serve: $(READY) ## serve the site at ADDRESS with live reload; figures follow when the snippets have run
 	$(BIN)/mkdocs serve --livereload --dev-addr $(ADDRESS)
 
 build: $(READY) ## run the snippets and write the site to site/
