@@ -25,6 +25,7 @@ import ast
 import contextlib
 import dataclasses
 import enum
+import functools
 import importlib
 import inspect
 import io
@@ -420,6 +421,7 @@ def calls(name: str) -> Iterator[tuple[str, Callable[..., Any], Iterator[tuple[s
             yield title, function, ((f"{title}({how})", call) for how, call in made)
 
 
+@functools.cache
 def modules() -> list[str]:
     """The names of all modules; of those that need more than numpy, constants alone are kept."""
     return [name for name in module_names(ROOT) if not holds_exercises(name)]
