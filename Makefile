@@ -44,7 +44,7 @@ $(ENGINE): $(READY) locks/engine.txt
 
 engine: $(ENGINE) ## add the engine and its model, 310 MB, which its server, its tests and measure need
 
-serve: $(READY) ## serve the site at ADDRESS with live reload; figures fill in as the snippets finish
+serve: $(READY) ## serve the site at ADDRESS with live reload; figures follow when the snippets have run
 	$(BIN)/mkdocs serve --livereload --dev-addr $(ADDRESS)
 
 build: $(READY) ## run the snippets and write the site to site/
@@ -74,7 +74,7 @@ lint: $(READY) ## style and types
 browser: $(READY) ## fetch a browser where none is here that starts, which the tests of pages need
 	@$(BIN)/python -m tests.fetch_browser
 
-pyodide: $(READY) ## fetch Python for the browser, 28 MB, which the tests of live code need
+pyodide: $(READY) ## fetch Python for the browser, 106 MB of which 29 stay, which the tests of live code need
 	$(BIN)/python -m tests.fetch_pyodide
 
 bench: bench-speed bench-build ## both of the following

@@ -45,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         prog="make check-chapter NAME=…",
         description="Say everything that a chapter still lacks, each with what to do.",
     )
-    parser.add_argument("name", metavar="NAME", help="such as utilization, or capacity/utilization")
+    parser.add_argument(
+        "name", metavar="NAME", help="such as utilization, or definitions/utilization"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="leave out tests, linter and types, which take longest"
     )
@@ -109,7 +111,8 @@ def complaints(path: str, deadline: float, quick: bool = False) -> Iterator[tupl
     deadline: in the time of `time.monotonic`. quick: without tests, linter and types.
     """
     page, listed = contracts.read_page(path, module_names(ROOT))
-    page = replace(page, elsewhere=contracts.borrowing(page, contracts.read_pages()))
+    pages = contracts.read_pages()
+    page = replace(page, elsewhere=contracts.borrowing(page, pages))
     files = [module_path(ROOT, name) for name in page.modules]
     files += [file for name in page.modules if (file := contracts.tests_of(name)).is_file()]
     files = list(dict.fromkeys(files))
@@ -129,7 +132,7 @@ def complaints(path: str, deadline: float, quick: bool = False) -> Iterator[tupl
         yield "To write", contracts.unwritten_problems(page, runs)
         yield "What ran and failed", failed
         imported = not any(": import: " in line for line in failed)
-        missing = [*listed, *_rules(page, runs if imported else {}, imported)]
+        missing = [*listed, *_rules(page, pages, runs if imported else {}, imported)]
         yield "Missing", missing
         yield "The page", _page_problems(page, runs) if imported else []
         for title, task in tasks.items():
@@ -171,7 +174,9 @@ def _runs(page: Chapter, deadline: float) -> tuple[dict[str, Run], list[str]]:
     return {run.name: run for run in runs}, failures(runs)
 
 
-def _rules(page: Chapter, runs: dict[str, Run], imported: bool) -> list[str]:
+def _rules(
+    page: Chapter, pages: Sequence[Chapter], runs: dict[str, Run], imported: bool
+) -> list[str]:
     """What the contracts find; of modules that could not be imported, what their text lacks."""
     found: list[str] = []
     ran = {"figures", "sliders", "example", "optional", "checks", "front matter"}
@@ -181,8 +186,12 @@ def _rules(page: Chapter, runs: dict[str, Run], imported: bool) -> list[str]:
     for name, module_rule in contracts.MODULE_RULES.items():
         if imported or name != "copies":
             found += [told for module in page.modules for told in module_rule(module)]
-    chapters = [other for other in contracts.read_pages() if other.asks]
-    uses = [u for c in chapters for u in symbol_uses(c.path, str(c.meta.get("title")), c.text)]
+    uses = [
+        use
+        for other in pages
+        if other.asks
+        for use in symbol_uses(other.path, str(other.meta.get("title")), other.text)
+    ]
     found += contracts.notation_problems(page, uses)
     found += [told for told in contracts.navigation_problems() if page.path in told]
     found += contracts.body_problems(module_names(ROOT), page.modules)
@@ -354,7 +363,7 @@ def _advice(page: Chapter) -> list[str]:
         if length > LONG_MODULE and not holds_exercises(name):
             found.append(
                 f"{contracts.file_of(name)} has {length} lines: move a concept to a module of its"
-                " own, and list it under `modules:`."
+                " own beside it."
             )
     return found
 

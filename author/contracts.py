@@ -103,11 +103,6 @@ class Chapter:
         """The package that holds the chapter's modules."""
         return package_of(self.path)
 
-    @property
-    def own(self) -> list[str]:
-        """The modules in the chapter's package."""
-        return [name for name in self.modules if name.startswith(f"{self.package}.")]
-
     def names_in(self, directive: str) -> set[str]:
         """Every name given to a directive on the page."""
         lines = re.findall(rf"^\s*\{{\{{ {directive} ([^}}]+?) \}}\}}", self.text, re.MULTILINE)
@@ -218,7 +213,8 @@ def files_problems(page: Chapter, _records: Records) -> list[str]:
     """A chapter has modules, its exercises and a test file for each module."""
     solutions = f"{page.package}.{SOLUTIONS}"
     problems = []
-    if not {*page.own} - {solutions}:
+    others = {*page.modules} - {solutions}
+    if not any(name.startswith(f"{page.package}.") for name in others):
         slug = page.package.rpartition(".")[2]
         file = file_of(f"{page.package}.{slug}")
         problems.append(f"{file} is not there: write the chapter's module.")
@@ -950,7 +946,8 @@ def _imported(name: str) -> set[str]:
     found = set[str]()
     for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.ImportFrom):
-            found.add(str(node.module))
+            above = [PACKAGE, *name.split(".")][: -node.level] if node.level else []
+            found.add(".".join([*above, *([node.module] if node.module else [])]))
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return {one.removeprefix(f"{PACKAGE}.") for one in found if one.startswith(f"{PACKAGE}.")}
@@ -963,7 +960,7 @@ def _place_of(name: str) -> str:
 
 
 def index_problems(page: Chapter, _records: Records) -> list[str]:
-    """What a chapter's package exports is what its page teaches."""
+    """A chapter's package says what its page asks, and exports what it teaches."""
     file = ROOT / SOURCES / Path(*page.package.split("."), "__init__.py")
     where = file.relative_to(ROOT).as_posix()
     if not file.is_file():
@@ -975,16 +972,25 @@ def index_problems(page: Chapter, _records: Records) -> list[str]:
         if not holds_exercises(name)
         for function in public_definitions(name).keys() & shown
     }
-    exported = _exported(file.read_text(encoding="utf-8"))
-    return [
+    tree = _parsed(file.read_text(encoding="utf-8"))
+    asked = [str(page.meta.get(key) or "") for key in ("title", "question")]
+    said = " ".join((ast.get_docstring(tree) or "").split())
+    problems = []
+    if all(asked) and said != ": ".join(asked):
+        problems.append(f"{where}: `help()` shows its docstring: write “{': '.join(asked)}”.")
+    exported = _exported(tree)
+    problems += [
         f"{where}: exports {name}, which the page does not teach: show it, or take it out."
         for name in sorted(exported - taught)
-    ] + [f"{where}: lacks {name}, which the page teaches." for name in sorted(taught - exported)]
+    ]
+    return problems + [
+        f"{where}: lacks {name}, which the page teaches." for name in sorted(taught - exported)
+    ]
 
 
-def _exported(text: str) -> set[str]:
+def _exported(tree: ast.Module) -> set[str]:
     """The names that a package's `__init__` exports, with their modules."""
-    tables = [node for node in ast.walk(_parsed(text)) if isinstance(node, ast.Dict)]
+    tables = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
     listed: dict[str, list[str]] = ast.literal_eval(tables[0]) if tables else {}
     return {f"{module}.{name}" for module, names in listed.items() for name in names}
 

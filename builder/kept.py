@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from builder import undisturbed
+
 
 def write_whole(file: Path, content: bytes) -> None:
     """Write a file, whole or not at all, in a folder that is made if need be. Raises OSError that
@@ -35,19 +37,19 @@ def renewed(folder: Path) -> Iterator[Path]:
     """An empty folder for what shall be in another, where it gets when all of it is written; when
     something fails, that one stays as it is. Raises OSError.
     """
-    fresh = (
-        folder / f"{UNFINISHED}{os.getpid()}"
-    )  # in the same file system, and gone with the next one
+    # in the same file system, and gone with the next one
+    fresh = folder / f"{UNFINISHED}{os.getpid()}"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
         yield fresh
         written, before = sorted(fresh.iterdir()), fresh / ".old"
         before.mkdir()
-        for entry in [entry for entry in folder.iterdir() if entry != fresh]:
-            entry.rename(before / entry.name)
-        for entry in written:
-            entry.rename(folder / entry.name)
+        with undisturbed():
+            for entry in [entry for entry in folder.iterdir() if entry != fresh]:
+                entry.rename(before / entry.name)
+            for entry in written:
+                entry.rename(folder / entry.name)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         with contextlib.suppress(OSError):  # unless there is something in it

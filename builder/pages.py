@@ -245,8 +245,6 @@ def module_names_of(
     is wrong. The one with the page's name stands first, the exercises last.
     """
     problems = []
-    package = package_of(path)
-    own = [name for name in known if package and f"{name}.".startswith(f"{package}.")]
     names = list[str]()
     for extra in meta.get("modules") or ():
         name = str(extra).replace("/", ".")
@@ -254,8 +252,8 @@ def module_names_of(
             names.append(name)
         else:
             problems.append(f"docs/{path}: front matter lists module {extra}, which does not exist")
-    names += own
-    slug = package.rpartition(".")[2]
+    names += _own(path, known)
+    slug = package_of(path).rpartition(".")[2]
     names.sort(key=lambda name: (name.rpartition(".")[2] != slug, holds_exercises(name)))
     return list(dict.fromkeys(names)), problems
 
@@ -702,9 +700,13 @@ def download_name(path: str, names: Sequence[str], suffix: str) -> str:
 
 def name_for_all(path: str, names: Sequence[str]) -> str:
     """What stands for a page's modules: their package, or the first of them."""
+    return package_of(path) if _own(path, names) else names[0]
+
+
+def _own(path: str, names: Sequence[str]) -> list[str]:
+    """Those of the modules that lie in a page's package, or have its name."""
     package = package_of(path)
-    own = [name for name in names if package and f"{name}.".startswith(f"{package}.")]
-    return package if own else names[0]
+    return [name for name in names if package and f"{name}.".startswith(f"{package}.")]
 
 
 def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> bytes:

@@ -242,15 +242,18 @@ class Sources:
             if current in files:
                 continue
             files.add(current)
-            if current not in self._imports:
-                self._imports[current] = self._imported(current)
-            local, others = self._imports[current]
+            local, others = self.imports(current)
             packages |= others
             pending += local
         return sorted(files), sorted(packages)
 
-    def _imported(self, path: Path) -> tuple[set[Path], set[str]]:
+    def imports(self, path: Path) -> tuple[set[Path], set[str]]:
         """What a file imports anywhere in it: files of the project, names of other packages."""
+        if path not in self._imports:
+            self._imports[path] = self._imported(path)
+        return self._imports[path]
+
+    def _imported(self, path: Path) -> tuple[set[Path], set[str]]:
         local: set[Path] = set()
         others: set[str] = set()
         targets = list[str]()

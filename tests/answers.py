@@ -25,6 +25,7 @@ import ast
 import contextlib
 import dataclasses
 import enum
+import functools
 import importlib
 import inspect
 import io
@@ -48,9 +49,8 @@ from builder import PACKAGE, ROOT
 from builder.source import holds_exercises, module_names, module_path
 
 from .test_bad_input import (
-    LEFT_OUT,
     TooSlow,
-    call_of,
+    calls_of,
     computing_modules,
     copied,
     is_number,
@@ -415,14 +415,13 @@ def traced(function: Callable[..., Any], call: Call) -> tuple[Any, set[Way], int
 def calls(name: str) -> Iterator[tuple[str, Callable[..., Any], Iterator[tuple[str, Call]]]]:
     """The public functions of a module with their names, each with its calls, that of its example
     first."""
-    module = importlib.import_module(f"{PACKAGE}.{name}")
-    for title, function in public(module).items():
-        full_name = f"{name}.{title}"
-        if full_name not in LEFT_OUT.keys() | UNSTEADY.keys():
-            made = near_calls(call_of(module, title, full_name))
+    for title, function, call in calls_of(name):
+        if f"{name}.{title}" not in UNSTEADY:
+            made = near_calls(call)
             yield title, function, ((f"{title}({how})", call) for how, call in made)
 
 
+@functools.cache
 def modules() -> list[str]:
     """The names of all modules; of those that need more than numpy, constants alone are kept."""
     return [name for name in module_names(ROOT) if not holds_exercises(name)]

@@ -43,6 +43,8 @@ WEIGHT = 7  # the largest in a sum that stands for many numbers
 MOST_LINES = 6  # of a module, that are printed
 ADVICE = "if that is meant, keep it for a reviewer to see: `.venv/bin/python -m tests.keep {}`"
 
+TOOLS = ("author/", "builder/", "tests/builder/")  # what their cases are made of
+
 Entries = dict[str, Any]  # what is kept of a module or a case, by kind and title
 _NUMBER = re.compile(r"-?\b\d+(?:\.\d+)?(?:e[-+]?\d+)?\b")
 
@@ -210,10 +212,10 @@ def _short(value: Any) -> str:
 
 
 def changed_files() -> list[str]:
-    """The files of modules, the builder and cases whose text has changed since something was kept;
-    none where git cannot say.
+    """The files of modules, the builder, the author's tools and cases whose text has changed since
+    something was kept; none where git cannot say.
     """
-    places = (SOURCES, "builder", "tests/*/cases.py")
+    places = (SOURCES, *TOOLS, "tests/*/cases.py")
 
     def git(*words: str) -> list[str]:
         done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
@@ -243,14 +245,15 @@ def _text(file: Path) -> str:
 def causes(name: str, changed: Collection[str]) -> list[str]:
     """Which of the files that have changed a module or a case is made of."""
     part = name.partition(".")[0]
-    if part == "builder":
-        return [file for file in changed if file.startswith(("builder/", "tests/builder/"))]
+    if f"{part}/" in TOOLS:
+        return [file for file in changed if file.startswith(TOOLS)]
+    cases_file = ROOT / "tests" / part / "cases.py"
     if name in answers.modules():
         made = {name}
     else:
-        cases_file = ROOT / "tests" / part / "cases.py"
         made = {one for one in answers.modules() if _imports(cases_file, one)}
-    files = {
+    files = {cases_file.relative_to(ROOT).as_posix()} if name in cases.cases() else set()
+    files |= {
         file.relative_to(ROOT).as_posix()
         for one in made
         for file in HERE.sources.dependencies(module_path(ROOT, one))[0]

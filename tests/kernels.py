@@ -60,10 +60,9 @@ def here() -> dict[str, dict[str, str]]:
 def tests() -> list[str]:
     """Checks of chapters, the tests of their folders, and what is kept of numbers and answers."""
     folder = Path(__file__).parent
-    parts = sorted(one.parent for one in folder.glob("*/**/test_*.py"))
-    tops = dict.fromkeys(folder / part.relative_to(folder).parts[0] for part in parts)
-    folders = [part for part in tops if part.name != "builder"]
-    return ["snippets", *map(str, folders), *(str(folder / name) for name in KEPT)]
+    tops = {one.relative_to(folder).parts[0] for one in folder.glob("*/**/test_*.py")}
+    names = [*sorted(tops - {"builder"}), *KEPT]
+    return ["snippets", *(str(folder / name) for name in names)]
 
 
 def main(names: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ numbers it moved.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import itertools
@@ -29,6 +30,7 @@ _REFUSAL = re.compile(r"\w+ with “")
 UNSTEADY = {"engine.llama_model.check_no_place_sees_what_follows": "in single precision"}
 
 
+@functools.cache
 def modules() -> list[str]:
     """The names of modules that pages quote, or whose sliders, figures and checks they have. Those
     that need more packages are left out: their checks start servers."""

@@ -269,7 +269,8 @@ def reads(a=0, b=""):
 
 def test_those_calls_are_kept_that_tell_most_and_not_those_that_take_long(tmp_path: Path) -> None:
     code = (
-        "import json; from tests import answers; answers.PACKAGE = 'odd'; answers.watched();"
+        "import json; from tests import answers, test_bad_input;"
+        "answers.PACKAGE = test_bad_input.PACKAGE = 'odd'; answers.watched();"
         "answers.HANGS_S = 0.1; answers.computing_modules = lambda: ['ones'];"
         "print(json.dumps([answers.worth_keeping('ones', {}), answers.constants('ones'),"
         " answers.worth_keeping('ones', {'quick()': 2, 'quick(a=0)': 0, 'reads()': None}),"

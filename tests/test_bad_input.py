@@ -287,6 +287,14 @@ def call_of(module: types.ModuleType, name: str, full_name: str) -> inspect.Boun
     return call
 
 
+def calls_of(name: str) -> Iterator[tuple[str, Callable[..., Any], inspect.BoundArguments]]:
+    """The public functions of a module that are tried, each with its name and its call."""
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    for title, function in public(module).items():
+        if (full_name := f"{name}.{title}") not in LEFT_OUT:
+            yield title, function, call_of(module, title, full_name)
+
+
 def copied(bound: inspect.BoundArguments, **others: Any) -> inspect.BoundArguments:
     """Arguments that a call may change, with others in the place of some; what cannot be copied is
     shared."""
@@ -435,13 +443,9 @@ def limited() -> Iterator[None]:
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("name", computing_modules())
 def test_bad_numbers_are_refused_by_name(name: str) -> None:
-    module = importlib.import_module(f"{PACKAGE}.{name}")
     draw, found = random.Random(name), list[str]()
-    for title, function in public(module).items():
+    for title, function, call in calls_of(name):
         full_name = f"{name}.{title}"
-        if full_name in LEFT_OUT:
-            continue
-        call = call_of(module, title, full_name)
         for argument, value in call.arguments.items():
             if f"{full_name}.{argument}" in OTHER_KINDS:
                 continue
@@ -523,14 +527,10 @@ def rules_for(
 
 def rules_of(name: str) -> dict[str, dict[str, list[str]]]:
     """The rules that each function of a module states, by argument."""
-    module = importlib.import_module(f"{PACKAGE}.{name}")
     found: dict[str, dict[str, list[str]]] = {}
-    for title, function in public(module).items():
-        full_name = f"{name}.{title}"
-        if full_name not in LEFT_OUT:
-            call = call_of(module, title, full_name)
-            told = {one: rules_for(function, call, one) for one in call.arguments}
-            found |= {title: {one: rules for one, rules in told.items() if rules}}
+    for title, function, call in calls_of(name):
+        told = {one: rules_for(function, call, one) for one in call.arguments}
+        found |= {title: {one: rules for one, rules in told.items() if rules}}
     return {title: told for title, told in found.items() if told}
 
 
@@ -618,14 +618,9 @@ def miscounted(
 def test_rules_are_kept_to_the_letter(name: str) -> None:
     """What a message says of a range or a number of elements is what is refused at its ends and
     taken there."""
-    module = importlib.import_module(f"{PACKAGE}.{name}")
     found = []
-    for title, function in public(module).items():
+    for title, function, call in calls_of(name):
         full_name = f"{name}.{title}"
-        if full_name in LEFT_OUT:
-            continue
-        call = call_of(module, title, full_name)
-        call.apply_defaults()
         for argument, value in call.arguments.items():
             if is_number(value) and f"{full_name}.{argument}" not in OTHER_KINDS.keys() | ROUNDED:
                 found += [f"{title}: {line}" for line in misled(function, call, argument)]

@@ -24,6 +24,7 @@ from builder.pages import symbol_uses
 from builder.runner import Run, default_cache
 from builder.source import Module, Sources, module_names, module_path
 
+from . import keep
 from .conftest import CHAPTERS, PAGES, REFERENCES, Chapter
 from .recorded import HERE
 
@@ -75,7 +76,17 @@ def test_pages_modules_and_tests_belong_together() -> None:
     assert not problems, "\n".join(problems)
 
 
-def test_no_chapter_imports_a_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "from serving_mathematics.definitions.service.service import service",
+        "from ...definitions.service.service import service",
+        "def later():\n    import serving_mathematics.definitions.service.service",
+    ],
+)
+def test_no_chapter_imports_a_chapter(
+    imported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert not contracts.place_problems(PAGES, MODULES)
     names = ["capacity.littles_law.littles_law", "core.queues.queue_simulator"]
     other = "definitions.service.service"
@@ -83,21 +94,25 @@ def test_no_chapter_imports_a_chapter(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(contracts, "ROOT", tmp_path)
     for name in names:
         file = module_path(tmp_path, name)
-        imported = "from serving_mathematics.definitions.service.service import service\n"
-        file.write_text(f"{file.read_text(encoding='utf-8')}{imported}", encoding="utf-8")
+        file.write_text(f"{file.read_text(encoding='utf-8')}{imported}\n", encoding="utf-8")
     told = contracts.place_problems(PAGES, [*names, other])
     assert len(told) == 2
     assert told[0].endswith(
         "littles_law.py imports snippets/serving_mathematics/definitions/service/service.py: what"
         " two chapters need belongs in core/."
     )
-    text = file.read_text(encoding="utf-8")
-    whole = text.replace("definitions.service.service import", "definitions.service import")
-    file.write_text(whole, encoding="utf-8")  # from the package's index
-    _, indexed = contracts.place_problems(PAGES, [*names, other])
-    assert (
-        "queue_simulator.py imports snippets/serving_mathematics/definitions/service/:" in indexed
-    )
+
+
+def test_no_chapter_imports_the_index_of_a_chapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["core.queues.queue_simulator", "definitions.service.service"]
+    copy_modules(names, tmp_path)
+    monkeypatch.setattr(contracts, "ROOT", tmp_path)
+    imported = "from serving_mathematics.definitions.service import service\n"
+    module_path(tmp_path, names[0]).write_text(imported, encoding="utf-8")
+    [told] = contracts.place_problems(PAGES, names)
+    assert "imports snippets/serving_mathematics/definitions/service/:" in told
 
 
 def test_a_chapter_exports_what_it_teaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +255,17 @@ def test_every_fault_is_told_at_once(records: dict[str, Run]) -> None:
     assert len(told) > 60
     for said in ("lacks `title:`", "no section `## Symbols`", "0 sources", "0 exercises"):
         assert any(said in problem for problem in told), said
+
+
+AT_A_LIMIT = {  # what is changed in the small chapter and allowed
+    *("nothing", "no lesson", "155 characters", "180 characters", "annotated hints"),
+    *("a linked place", "records", "a good reference page", "admitted"),
+}
+
+
+def test_a_small_chapter_keeps_every_rule_and_each_fault_is_told() -> None:
+    told = keep.kept("author.contracts")
+    assert {name.removeprefix("case ") for name in told if not told[name]} == AT_A_LIMIT
 
 
 MODULE_FAULTS = [

@@ -160,6 +160,15 @@ def test_only_what_changed_is_written_anew() -> None:
     assert keep.renewed(was, now) == {"a": 0.5, "b": 2.6, "new": 3}
 
 
+def test_what_an_entry_is_made_of() -> None:
+    changed = ["author/contracts.py", "tests/builder/small_site.py", "tests/planner/cases.py"]
+    changed.append("snippets/serving_mathematics/core/hardware/step_time.py")
+    assert keep.causes("author.contracts", changed) == changed[:2]
+    assert keep.causes("builder.pages", changed) == changed[:2]
+    assert keep.causes("machine.predictions.predict", changed) == changed[3:]
+    assert keep.causes("planner.commands", changed) == changed[2:]
+
+
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """The command, with three modules that answer what is given, and a folder of its own."""

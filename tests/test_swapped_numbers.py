@@ -15,7 +15,6 @@ The daily run makes a small sample of the calls, the nightly one all of them.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import math
 import random
@@ -28,23 +27,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builder import PACKAGE
-
 from .answers import Call, leaves
 from .profiles import THOROUGH
 from .test_bad_input import (
     ELEMENTWISE,
-    LEFT_OUT,
     OTHER_KINDS,
     TooSlow,
     answered,
-    call_of,
+    calls_of,
     computing_modules,
     copied,
     is_number,
     is_sequence,
     limited,
-    public,
     told,
 )
 
@@ -200,12 +195,10 @@ TYPES_COUNT = {
 
 def tried(name: str) -> Iterator[tuple[str, Callable[..., Any], Call, str, Any, bool]]:
     """The calls of a module's functions, each with one argument to be changed."""
-    module = importlib.import_module(f"{PACKAGE}.{name}")
-    for title, function in public(module).items():
+    for title, function, call in calls_of(name):
         full_name = f"{name}.{title}"
-        if full_name in LEFT_OUT or full_name in MEASURES:
+        if full_name in MEASURES:
             continue
-        call = call_of(module, title, full_name)
         for argument, value in call.arguments.items():
             if f"{full_name}.{argument}" not in OTHER_KINDS.keys() | TYPES_COUNT.keys():
                 yield title, function, call, argument, value, full_name in ELEMENTWISE

@@ -142,7 +142,6 @@ def test_a_copied_function_sends_nothing(watched: Watched) -> None:
         "run = runner(perceptron((4, 3, 2), np.random.default_rng(0)))\nrun(np.zeros((1, 4), 'f'))"
     )
     (watched.folder / "copied.py").write_text(f"{copied}\n{used}\n", encoding="utf-8")
-    del watched.environment["PYTHONPATH"]
     watched.environment["PYTHONPATH"] = str(watched.folder)
     watched.run("copied.py")
     assert list(watched.seen()) == []

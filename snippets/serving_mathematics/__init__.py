@@ -1,4 +1,4 @@
-"""The runnable half of the handbook: one module per chapter, executed when the site is built."""
+"""The runnable half of the handbook: a package a chapter, executed when the site is built."""
 
 from serving_mathematics.support.telemetry import switch_off_telemetry
 

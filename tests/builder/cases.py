@@ -111,7 +111,7 @@ def _at_work(folder: Path) -> dict[str, Any]:
         ("pending", {"pending": True}),
         ("failed", {"failures": [failure | {"traceback": ""}]}),
     ):
-        others = [small_site.run_of(folder, "part.twice", **changes)]
+        others = [small_site.run_of(folder, "part.twice.twice", **changes)]
         made = expand(folder, site, [*runs[:3], *others], show_failures=state == "failed")
         others_told = [line for line in _lines(made) if line not in usual]
         told[state] = {"lines": others_told, "problems": made.problems, "files": sorted(made.files)}
@@ -152,7 +152,7 @@ def _changed(folder: Path, faults: list[tuple[str, str, str]]) -> None:
             file.unlink()
             continue
         if not file.exists():
-            file.parent.mkdir()
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(before, encoding="utf-8")
         text = file.read_text(encoding="utf-8")
         assert before in text, (short, before)
@@ -175,6 +175,7 @@ def _complaints(records: Mapping[str, Run]) -> list[str]:
     uses = [use for p in pages for use in symbol_uses(p.path, str(p.meta.get("title")), p.text)]
     found += contracts.notation_problems(page, uses)
     found += [*contracts.navigation_problems(), *contracts.belonging_problems(pages, names)]
+    found += contracts.place_problems(pages, names)
     found += contracts.body_problems(names)
     return found
 
@@ -192,7 +193,7 @@ def _rules(folder: Path) -> dict[str, Any]:
         for name, changes in small_chapter.RECORD_FAULTS.items():
             records = small_chapter.records_of(folder)
             for module, way, value in changes:
-                small_chapter.changed(records[f"capacity.{module}"].record, way, value)
+                small_chapter.changed(records[f"capacity.first.{module}"].record, way, value)
             told[name] = _complaints(records)
     return told
 
@@ -200,12 +201,12 @@ def _rules(folder: Path) -> dict[str, Any]:
 REPORT = """\
 <testsuites><testsuite>
 <testcase file="tests/a.py" line="3" name="test_a"><failure message="no">
-tests/capacity/test_first.py:7: in test_a
+tests/capacity/first/test_first.py:7: in test_a
     helped()
-tests/capacity/test_first.py:5: in helped
+tests/capacity/first/test_first.py:5: in helped
     assert 1 == 2
 E   assert 1 == 2
-tests/capacity/test_first.py:9: AssertionError
+tests/capacity/first/test_first.py:9: AssertionError
 </failure></testcase>
 <testcase file="tests/b.py" line="5" name="test_b"><error message="fixture  x
 not found">nothing</error></testcase>
@@ -225,7 +226,7 @@ BAD = {
     "ruff check": (1, "a.py:1:2: F401 unused\na.py:3:4: E501 long.\nFound 2 errors."),
     "ruff format": (1, "Would reformat: a.py\nWould reformat: b.py\n2 files"),
     "mypy": (1, "a.py:1: error: wrong  [arg]\na.py:2: note: see\nb.py:3: error: more."),
-    "tests.keep": (1, "a.py has changed:\n  capacity.first: page a was 1 and is 2\n"),
+    "tests.keep": (1, "a.py has changed:\n  capacity.first.first: page a was 1 and is 2\n"),
 }
 NUMBERS = "Of {{ doubled:.1f }}, 2 and 3.5% of $4$ at [5](#6) and a7, 8 are 9"
 
@@ -246,7 +247,11 @@ TOLD: dict[str, tuple[list[str], dict[str, tuple[int | None, str]], Any]] = {
     ),
     "no report": (["first"], GOOD | {"pytest": (3, "no\nsuch  option")}, []),
     "no failure": (["first"], GOOD | {"pytest": (2, "<a/>")}, []),
-    "no tests": (["first"], GOOD | {"pytest": (5, "")}, [("tests", "", ""), ("halving", "", "")]),
+    "no tests": (
+        ["first"],
+        GOOD | {"pytest": (5, "")},
+        [("tests", "", ""), ("halving", "", ""), ("solving", "", "")],
+    ),
     "one thing": (["first"], GOOD, [("page", "Here.", "")]),
     "broken": (["first"], GOOD, [("module", "import numpy", "import import numpy")]),
     "a check fails": (
@@ -270,7 +275,7 @@ TOLD: dict[str, tuple[list[str], dict[str, tuple[int | None, str]], Any]] = {
         ],
     ),
     "yaml": (["first"], GOOD, [("page", "title: First", "title: First: a")]),
-    "modules": (["first"], GOOD, [("page", "modules: [other]", "modules: other")]),
+    "modules": (["first"], GOOD, [("page", "title: First\n", "title: First\nmodules: other\n")]),
     "the page": (
         ["first"],
         GOOD,
@@ -321,7 +326,7 @@ def _check(folder: Path) -> dict[str, Any]:
         for told_as in ("import", "check_1"):
             if f"# fails: {told_as}" in (folder / small_chapter.SHORT["module"]).read_text():
                 failure = {"function": told_as, "line": 3, "error": "E", "message": "m"}
-                there["capacity.first"].record["failures"] = [failure | {"traceback": ""}]
+                there["capacity.first.first"].record["failures"] = [failure | {"traceback": ""}]
         return [there[name] for name in options["names"]]
 
     says: dict[str, tuple[int | None, str]] = {}
@@ -346,7 +351,6 @@ def _check(folder: Path) -> dict[str, Any]:
     ):
         for name, (words, others, faults) in TOLD.items():
             says |= others
-            shutil.rmtree(folder)
             small_chapter.write_chapter(folder)
             _changed(folder, faults)
             asked.clear()
@@ -411,7 +415,6 @@ def _begun(folder: Path) -> dict[str, Any]:
         ),
     ):
         for name, (words, faults) in BEGUN.items():
-            shutil.rmtree(root, ignore_errors=True)
             small_chapter.write_chapter(root)
             _changed(root, faults)
             before = {file: file.read_bytes() for file in root.rglob("*") if file.is_file()}

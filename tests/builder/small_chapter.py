@@ -4,6 +4,7 @@ makes of it is for the rules to say.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ question: How many are first?
 thumbnail: one
 demo: [check_1, check_2, check_3]
 lesson: Thirty characters, and a stop.
-modules: [other]
 ---
 
 # First
@@ -98,7 +98,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serving_mathematics.capacity.other import half
+from serving_mathematics.capacity.first.other import half
 
 
 def double(value: float, *, other: float = 1.0) -> float:
@@ -185,6 +185,24 @@ def three(rng: object) -> object:
     return [rng, 3]
 '''
 )
+INDEX = '''"""First: How many are first?"""
+
+from serving_mathematics.support.exports import exported
+
+__all__, __getattr__, __dir__ = exported(
+    __name__,
+    {"capacity.first.first": ["double", "Kept"], "capacity.first.other": ["half"]},
+)
+'''
+TABLE = '''"""A table.
+
+Source: hand.
+"""
+
+
+def check_7() -> None:
+    """Right."""
+'''
 TESTS = "double, Kept, one, two, three, half\nslider_one()\n"
 SECOND = """\
 ---
@@ -227,20 +245,23 @@ FILES = {
     "docs/glossary.md": "- **one** — First. [First](capacity/first.md#checks)\n  { #one }\n",
     "mkdocs.yml": NAV,
     "README.md": "| Part | What |\n|---|---|\n| Capacity | first, second |\n",
-    "tests/capacity/test_first.py": TESTS,
-    "tests/capacity/test_other.py": "half\n",
+    "tests/capacity/first/test_first.py": TESTS,
+    "tests/capacity/first/test_other.py": "half\n",
+    "tests/capacity/first/test_exercises.py": "one, two, three\n",
     f"{SOURCES}/__init__.py": "",
     f"{SOURCES}/capacity/__init__.py": "",
-    f"{SOURCES}/measuring.py": "def read_record() -> object:\n    return open(__file__)\n",
-    f"{SOURCES}/capacity/first.py": MODULE,
-    f"{SOURCES}/capacity/other.py": OTHER,
-    f"{SOURCES}/capacity/exercises/first.py": EXERCISES,
+    f"{SOURCES}/capacity/first/__init__.py": INDEX,
+    f"{SOURCES}/capacity/first/first.py": MODULE,
+    f"{SOURCES}/capacity/first/other.py": OTHER,
+    f"{SOURCES}/capacity/first/exercises.py": EXERCISES,
+    f"{SOURCES}/support/measuring.py": "def read_record() -> object:\n    return open(__file__)\n",
 }
 ALT = "A line that is drawn from zero to one, and on to the number two"[:60]
 
 
 def write_chapter(root: Path) -> None:
-    """The files of the chapter, and of the pages around it."""
+    """The files of the chapter, and of the pages around it, and no others."""
+    shutil.rmtree(root, ignore_errors=True)
     for path, text in FILES.items():
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -276,10 +297,12 @@ def records_of(root: Path) -> dict[str, Run]:
         "sliders": [{"name": "one", "lead": "Move it.", "data": data}],
         "example": {"doubled": 4.0, "halved": 1},
     }
-    names = {"capacity.first": first, "capacity.other": {}, "capacity.exercises.first": {}}
+    changes = {"first": first, "other": {}, "exercises": {}}
     return {
-        name: Run(name, root, empty_record() | Sources(root).described(name) | changes)
-        for name, changes in names.items()
+        (name := f"capacity.first.{module}"): Run(
+            name, root, empty_record() | Sources(root).described(name) | others
+        )
+        for module, others in changes.items()
     }
 
 
@@ -294,11 +317,15 @@ def changed(record: dict[str, Any], way: str, value: Any) -> None:
 
 SHORT = {
     "page": "docs/capacity/first.md",
-    "module": f"{SOURCES}/capacity/first.py",
-    "other": f"{SOURCES}/capacity/other.py",
-    "exercises": f"{SOURCES}/capacity/exercises/first.py",
-    "tests": "tests/capacity/test_first.py",
-    "halving": "tests/capacity/test_other.py",
+    "index": f"{SOURCES}/capacity/first/__init__.py",
+    "module": f"{SOURCES}/capacity/first/first.py",
+    "other": f"{SOURCES}/capacity/first/other.py",
+    "exercises": f"{SOURCES}/capacity/first/exercises.py",
+    "stray": f"{SOURCES}/reference/table.py",
+    "tests": "tests/capacity/first/test_first.py",
+    "halving": "tests/capacity/first/test_other.py",
+    "solving": "tests/capacity/first/test_exercises.py",
+    "tabling": "tests/reference/test_table.py",
     "second": "docs/capacity/second.md",
     "start": "docs/start.md",
     "glossary": "docs/glossary.md",
@@ -329,7 +356,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {  # in which file what becomes 
     "no such figure": [("page", "thumbnail: one", "thumbnail: none")],
     "no such check": [("page", "check_2, check_3]", "check_7]")],
     "four checks": [("page", "check_3]", "check_4, check_5]")],
-    "no such module": [("page", "modules: [other]", "modules: [another]")],
+    "no such module": [("page", _FIRST, "title: First\nmodules: [core/another]\n")],
     "no answer": [("page", "## The answer\n", "")],
     "no symbols": [("page", "## Symbols\n", "")],
     "no sources": [("page", "## Sources\n", "")],
@@ -430,21 +457,30 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {  # in which file what becomes 
         )
     ],
     "not in the navigation": [("nav", "      - capacity/first.md\n", "  - none.md\n")],
-    "shown nowhere": [("page", "modules: [other]\n", "")],
+    "no index": [("index", "", "")],
+    "another index": [("index", '["half"]', '["halves"]')],
+    "an empty index": [("index", INDEX, '"""First."""')],
+    "a chapter imported": [
+        ("stray", TABLE, TABLE),
+        ("tabling", "check_7", "check_7"),
+        ("second", "question: And then?", "question: And then?\nmodules: [reference/table]"),
+        ("other", "async", "from serving_mathematics.reference import table\n\n\nasync"),
+    ],
+    "shown nowhere": [("stray", TABLE, TABLE), ("tabling", "check_7", "check_7")],
     "borrowed": [
-        ("second", "question: And then?", "modules: [first]"),
+        ("second", "question: And then?", "modules: [capacity/first/first]"),
         ("second", "# Second", "# Second\n\n{{ doubled }}"),
         ("page", "{{ doubled:.1f }} and", "4 and"),
     ],
     "a reference page": [
-        ("second", "question: And then?", "modules: [other]\ndescription: Short."),
-        ("page", "modules: [other]\n", ""),
+        ("stray", TABLE, TABLE),
+        ("second", "question: And then?", "modules: [reference/table]\ndescription: Short."),
         ("second", "title: Second\n", ""),
-        ("halving", "", ""),
     ],
     "a good reference page": [
-        ("second", "question: And then?", f"modules: [other]\ndescription: {50 * 'd'}"),
-        ("page", "modules: [other]\n", ""),
+        ("stray", TABLE, TABLE),
+        ("tabling", "check_7", "check_7"),
+        ("second", "question: And then?", f"modules: [reference/table]\ndescription: {50 * 'd'}"),
         ("second", "# Second", "# Second\n{{ checks }}"),
     ],
     "unwritten": [

@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 import numpy as np
 from functools import cache
-from serving_mathematics.part.shared import LIMIT, halved, kept_number
+from serving_mathematics.part.twice.shared import LIMIT, halved, kept_number
 
 WIDE = 3
 
@@ -97,7 +97,7 @@ EXERCISES = '''"""Solutions.
 Source: hand.
 """
 
-from serving_mathematics.part.twice import double
+from serving_mathematics.part.twice.twice import double
 
 HINTS = {"tripled": "Use `double`, then add.", "both": "Two & two."}
 
@@ -154,7 +154,6 @@ question: What is <twice>?
 thumbnail: line
 lesson: Double it.
 demo: [check_double, check_other]
-modules: [shared, server]
 ---
 
 # Twice
@@ -251,7 +250,7 @@ thumbnail: none
 WRONG = """\
 ---
 title: Wrong
-modules: [part/twice, nothing, reference/table]
+modules: [part/twice/twice, nothing, reference/table]
 ---
 # Wrong
 
@@ -307,7 +306,7 @@ PAGES = {
     "part/other.md": OTHER,
     "part/nothing.md": "---\nquestion: No module?\n---\n# Nothing\n\n"
     "## Symbols\n\nNone.\n\n## End\n",
-    "reference/served.md": "---\nmodules: [part/server]\n---\n# Served\n\n{{ downloads }}\n",
+    "reference/served.md": "---\nmodules: [part/twice/server]\n---\n# Served\n\n{{ downloads }}\n",
     "reference/table.md": "---\ntitle: Table\n---\n# Table\n\n{{ checks }}\n{{ downloads }}\n",
     "all.md": "# All\n{{ report }}\n{{ exercises }}\n{{ notation }}\n{{ references }}\n",
     "notation.md": "---\nseveral_meanings: [y]\n---\n# Notation\n\n{{ notation }}\n",
@@ -365,7 +364,7 @@ def runs_of(root: Path) -> list[Run]:
     """The records of the site's modules."""
     for variant in ("light", "dark", "light-card", "dark-card"):
         for name in ("line", "other_line", "hidden"):
-            file = root / "records" / "part.twice" / f"{name}-{variant}.svg"
+            file = root / "records" / "part.twice.twice" / f"{name}-{variant}.svg"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"<svg>{name} {variant}</svg>", encoding="utf-8")
     checks = [
@@ -374,12 +373,12 @@ def runs_of(root: Path) -> list[Run]:
         _check("check_more", "Elsewhere.", _row("published"), _row("published")),
     ]
     return [
-        run_of(root, "part.exercises.twice", hints={"tripled": "Use `double`.", "both": "2 & 2."}),
-        run_of(root, "part.server", needs=["fastapi", "pydantic"], absent=["fastapi"]),
-        run_of(root, "part.shared", seconds={"import": 0.125}),
+        run_of(root, "part.twice.exercises", hints={"tripled": "Use `double`.", "both": "2 & 2."}),
+        run_of(root, "part.twice.server", needs=["fastapi", "pydantic"], absent=["fastapi"]),
+        run_of(root, "part.twice.shared", seconds={"import": 0.125}),
         run_of(
             root,
-            "part.twice",
+            "part.twice.twice",
             checks=checks,
             figures=[
                 _figure("line", "A `line` & more.", "And more."),
@@ -407,15 +406,15 @@ def write_site(root: Path) -> None:
 
 def _files() -> Iterator[tuple[str, str]]:
     modules = {
-        "part/twice": TWICE,
-        "part/shared": SHARED,
-        "part/exercises/twice": EXERCISES,
-        "part/server": SERVER,
+        "part/twice/twice": TWICE,
+        "part/twice/shared": SHARED,
+        "part/twice/exercises": EXERCISES,
+        "part/twice/server": SERVER,
         "reference/table": TABLE,
         "reference/unshown": TABLE,
     }
     yield from ((f"{SOURCES}/{name}.py", text) for name, text in modules.items())
-    for name in ("", "part/", "part/exercises/", "reference/"):
+    for name in ("", "part/", "part/twice/", "reference/"):
         yield f"{SOURCES}/{name}__init__.py", ""
     for name in ("__main__.py", "house.mplstyle"):
         yield f"{SOURCES}/{name}", f"# {name}\n"

@@ -16,10 +16,11 @@ import markdown
 import pytest
 import yaml
 
-from builder import BuildError, expansion
+from builder import BuildError, expansion, kept
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import MARK, front_matter
 
+from . import small_site
 from .project import Outcome, Project
 
 NAV = "nav:\n  - Home: index.md\n  - part/twice.md\n  - Book: notebook.ipynb\n"
@@ -253,3 +254,48 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
     assert {file: file.read_bytes() for file in before} == before
     left = [file for file in (twice.root / "plain").rglob("*") if file.is_file()]
     assert sorted(before) == sorted([*left, *twice.site_files])
+
+
+def test_a_page_of_the_small_site_finds_all_that_it_names(tmp_path: Path) -> None:
+    """A chapter of four modules, of which one has the solutions and one needs another package."""
+    small_site.write_site(tmp_path)
+    site = expansion.Site("Small")
+    made = expansion.expand(tmp_path, site, small_site.runs_of(tmp_path))
+    told = [line for line in made.problems if "part/twice.md" in line or "part/twice/" in line]
+    wrong = (" cells in a table of ", "source vllm is another work", "$x$ means several things")
+    assert not [
+        line
+        for line in told
+        if not any(one in line for one in wrong) and not line.startswith("docs/wrong.md")
+    ]
+    assert [run.name for run in made.absent] == ["part.twice.server"]
+
+
+@pytest.mark.parametrize("place", [1, 2], ids=["old", "new"])
+def test_a_process_that_is_to_end_does_so_when_all_is_in_its_place(
+    place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old site has been moved away by then, and goes with what it lies in."""
+    (tmp_path / "old").touch()
+    moved, rename = list[Path](), Path.rename
+
+    def asked(path: Path, target: Path) -> Path:
+        moved.append(rename(path, target))
+        if len(moved) == place:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return moved[-1]
+
+    monkeypatch.setattr(Path, "rename", asked)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    def replaced() -> None:
+        with kept.renewed(tmp_path) as fresh:
+            (fresh / "new").touch()
+            (fresh / "newer").touch()
+
+    try:
+        with pytest.raises(SystemExit):
+            replaced()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "newer"]
