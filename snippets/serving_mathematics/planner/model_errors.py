@@ -148,8 +148,9 @@ def nearest_runs(
     >>> nearest_runs(WORKED, 16, 1000, 1000)[0].what.startswith("Llama-3.1-8B")
     True
     """
-    numbers = {"prompt_tokens": prompt_tokens, "output_tokens": output_tokens}
-    require_positive(concurrency=concurrency, **numbers)
+    concurrency, prompt_tokens, output_tokens = require_positive(
+        concurrency=concurrency, prompt_tokens=prompt_tokens, output_tokens=output_tokens
+    )
     count = require_positive_integer(count=count)
     columns, model = _columns(), deployment.architecture
     far = np.zeros(columns["devices"].size)
@@ -164,7 +165,12 @@ def nearest_runs(
     }
     for key, value in words.items():
         far += WEIGHTS[key] * (columns[key] != value)
-    numbers |= {"devices": deployment.devices, "concurrency": concurrency}
+    numbers = {
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
+        "devices": deployment.devices,
+        "concurrency": concurrency,
+    }
     for key, number in numbers.items():
         far += WEIGHTS[key] * np.abs(np.log2(columns[key].astype(float) / number))
     found: dict[tuple[str, ...], NearRun] = {}
