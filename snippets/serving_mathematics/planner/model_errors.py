@@ -17,8 +17,6 @@ Source: records/machine_runs.json.gz and `calibration` for the runs and the left
 from __future__ import annotations
 
 import functools
-import gzip
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +28,7 @@ from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.machine.predictions.calibration_scores import kept_error
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.support import checks
-from serving_mathematics.support.files import write_bytes
-from serving_mathematics.support.measuring import FOLDER, provenance, read_record
+from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import (
     require_in,
     require_positive,
@@ -252,9 +249,7 @@ def main() -> None:
         "columns": RUN_COLUMNS,
         "rows": _rows(),
     }
-    text = json.dumps(record, allow_nan=False, separators=(",", ":"))
-    path = FOLDER / f"{RECORD}.json.gz"
-    write_bytes(str(path), "the record", gzip.compress(text.encode(), 9, mtime=0))
+    path = write_record(RECORD, record, packed=True)
     print(f"wrote {path}, {len(record['rows'])} runs")
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import gzip
 import importlib
 import io
 import json
@@ -29,8 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from serving_mathematics.core.hardware.architectures import read_architecture
-from serving_mathematics.support.files import write_bytes
-from serving_mathematics.support.measuring import FOLDER, provenance, read_record
+from serving_mathematics.support.measuring import provenance, read_record, write_record
 
 PACKAGE, VERSION = "aiconfigurator-core", "0.12.0"
 COMMAND = "python -m serving_mathematics.core.hardware.record_making"
@@ -346,19 +344,6 @@ def _fetch_wheel() -> Path:
     return found[0]
 
 
-def _write_bytes(name: str, content: bytes) -> None:
-    write_bytes(str(FOLDER / name), "the record", content)
-
-
-def _packed(text: str) -> bytes:
-    """Compressed, the same bytes whenever it is done."""
-    return gzip.compress(text.encode("utf-8"), 9, mtime=0)
-
-
-def _json(content: Any, indent: int | None = None) -> str:
-    return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def _short(cell: str) -> str:
     """A number without a trailing .0, other text as it is."""
     return cell[:-2] if re.fullmatch(r"\d+\.0", cell) else cell
@@ -503,13 +488,13 @@ def _make_records(wheel: Path) -> None:
     for name, config in configs.items():
         read_architecture(config, name)  # every one of them can be read
     table = {"columns": list(runs[0]), "rows": [list(run.values()) for run in runs]}
-    _write_bytes("machine_runs.json.gz", _packed(_json(made | table)))
-    _write_bytes("machine_models.json.gz", _packed(_json(made | {"models": configs})))
+    write_record("machine_runs", made | table, packed=True)
+    write_record("machine_models", made | {"models": configs}, packed=True)
     title = {
         "title": "Devices as their data sheets describe them, dense peaks, links one direction"
     }
     content = title | made | {"systems": dict(sorted((systems | AMD | SHEETS).items()))}
-    _write_bytes("machine_systems.json", _json(content, 1).encode())
+    write_record("machine_systems", content)
 
 
 def _named(names: Iterable[str], end: str) -> str:
@@ -529,7 +514,7 @@ def _kernel_digest(
     Needs pyarrow. Latencies in seconds; a floor is the median of calls with next to nothing to do.
     """
     parquet = importlib.import_module("pyarrow.parquet")
-    sheet = json.loads((FOLDER / "machine_systems.json").read_text(encoding="utf-8"))["systems"]
+    sheet = read_record("machine_systems")["systems"]
     digest: dict[str, Any] = {}
     sizes = {"bfloat16": 2.0, "fp8": 1.0, "fp8_block": 1.0, "nvfp4": 0.5625, "int4_wo": 0.53125}
     with zipfile.ZipFile(wheel) as package:
@@ -711,10 +696,10 @@ def main() -> int:
         digest = _kernel_digest(wheel)
         made = {"source": SOURCE, "licence": LICENCE} | provenance(COMMAND)
         title = {"title": "Kernel measurements, medians by backend and type"}
-        _write_bytes("machine_kernels.json", _json(title | made | {"systems": digest}, 1).encode())
+        write_record("machine_kernels", title | made | {"systems": digest})
         title = {"title": "Kernel measurements by tokens or context"}
         series = {"series": _kernel_series(wheel)}
-        _write_bytes("machine_series.json.gz", _packed(_json(title | made | series)))
+        write_record("machine_series", title | made | series, packed=True)
     return 0
 
 
