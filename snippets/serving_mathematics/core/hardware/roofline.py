@@ -13,7 +13,6 @@ the operations of attention.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -32,24 +31,11 @@ from serving_mathematics.support.require import (
     require_positive_integer,
 )
 
-if TYPE_CHECKING:
-    pass
-
 H100_PEAK, H100_BANDWIDTH = 989.4e12, 3.35e12  # [FLOP/s] bf16 dense, [B/s], SXM; Lockwood, H100
-
-
 A100_PEAK, A100_BANDWIDTH = 312e12, 2.039e12  # [FLOP/s] fp16 dense, [B/s], 80 GB SXM; Lockwood
-
-
 TPU_V5E_PEAK, TPU_V5E_BANDWIDTH = 1.97e14, 8.2e11  # [FLOP/s], [B/s], Austin et al. (2025), part 7
-
-
 LLAMA_7B_PARAMETERS = 6_738_415_616  # Llama 2 7B, all of them, embeddings too
-
-
 LLAMA_7B_KV = 2 * 32 * 4096 * 2  # [B/token] keys and values, 32 layers of width 4096, fp16
-
-
 CONTEXT = 2048  # [tokens] of the worked example
 
 
