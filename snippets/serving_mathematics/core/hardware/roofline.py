@@ -20,7 +20,6 @@ import numpy.typing as npt
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
-    as_numbers,
     require,
     require_all_finite,
     require_all_positive,
@@ -121,9 +120,7 @@ def decode_step_time(
     >>> float(decode_step_time(2, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0))
     4.0
     """
-    batch = as_numbers(batch=batch)
-    batch = require_all_finite(batch=batch)
-    sequences = as_floats(batch=batch)
+    sequences = as_floats(batch=require_all_finite(batch=batch))
     require(
         sequences.size > 0 and np.all(sequences >= 1),
         "batch",
@@ -224,9 +221,7 @@ def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.
     >>> float(cost_per_million(3.6, tokens_per_s=500.0))
     2.0
     """
-    tokens_per_s = as_numbers(tokens_per_s=tokens_per_s)
-    tokens_per_s = require_all_positive(tokens_per_s=tokens_per_s)
-    rate = as_floats(tokens_per_s=tokens_per_s)
+    rate = as_floats(tokens_per_s=require_all_positive(tokens_per_s=tokens_per_s))
     price_per_hour = require_positive(price_per_hour=price_per_hour)
     require(rate.size > 0, "tokens_per_s", "non-empty, positive and finite", tokens_per_s)
     return np.asarray(1e6 * price_per_hour / (3600 * rate))
