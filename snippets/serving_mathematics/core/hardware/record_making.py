@@ -9,7 +9,8 @@ pyarrow can be imported, `machine_kernels.json` (a digest of the kernel measurem
 `machine_series.json.gz` (kernels of experts, attention and messages by tokens and context).
 
 Source: aiconfigurator-core 0.12.0, Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES,
-Apache-2.0; AMD data sheets for what that package has not.
+Apache-2.0; for what that package has not, data sheets of AMD, NVIDIA and Google, each named at its
+device, and `config.json` of the models' makers on Hugging Face.
 """
 
 from __future__ import annotations
