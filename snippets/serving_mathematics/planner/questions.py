@@ -453,6 +453,7 @@ def read_choices(
         accepted_tokens=told["accepted_tokens"],
         cache_bytes={"auto": 0.0, "bf16": 2.0, "fp8": 1.0}[cache],
         drafter=_drafter(told["drafter"]),
+        memory_share=told["memory_share"],
     )
     choices, refused = [], ""
     for system, price in zip(systems, prices, strict=True):
