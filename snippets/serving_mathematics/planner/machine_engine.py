@@ -86,8 +86,7 @@ def cache_blocks(
     """Blocks of 16 tokens in the whole engine that everything else leaves room for, 0 when none.
 
     token_bytes: of a token in the cache of one device. memory_share: of a device's memory that the
-    engine may use, in (0, 1]. reserved_bytes: what activations and libraries take of it [B].
-    Counted as vLLM and SGLang do; TensorRT-LLM leaves somewhat more (`cache_room_bytes`). Raises
+    engine may use, in (0, 1]. reserved_bytes: what activations and libraries take of it [B]. Raises
     ValueError outside these ranges.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
