@@ -30,6 +30,16 @@ def test_record_is_read_as_it_was_written(folder: Path) -> None:
     assert "µs" in (folder / "some.json").read_text(encoding="utf-8")
 
 
+def test_large_record_is_packed_to_the_same_bytes_each_time(folder: Path) -> None:
+    content = {"µs": [1.5, 2] * 1000}
+    path = measuring.write_record("large", content, packed=True)
+    assert path == folder / "large.json.gz"
+    first = path.read_bytes()
+    assert len(first) < 200
+    assert measuring.write_record("large", content, packed=True).read_bytes() == first
+    assert measuring.read_record("large") == content
+
+
 def test_record_that_cannot_be_written_leaves_the_old_one_alone(folder: Path) -> None:
     measuring.write_record("some", {"a": 1})
     for wrong in (math.nan, object()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 from dataclasses import replace
@@ -24,7 +25,7 @@ from serving_mathematics.planner.model_errors import (
     nearest_runs,
     was_measured,
 )
-from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.measuring import read_record, write_record
 
 
 def test_the_record_is_whole() -> None:
@@ -93,7 +94,8 @@ def test_devices_that_were_measured() -> None:
 def test_the_command_writes_the_record(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(model_errors, "FOLDER", tmp_path)
+    here = functools.partial(write_record, folder=tmp_path)
+    monkeypatch.setattr(model_errors, "write_record", here)
     rows = [["model", *([1] * 11)]]
     monkeypatch.setattr(model_errors, "_rows", lambda: rows)
     model_errors.main()

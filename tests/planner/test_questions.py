@@ -171,6 +171,7 @@ def test_fields_end_where_they_should() -> None:
     assert (goal.ttft_s, goal.tpot_s, goal.quantile) == (2, 0.1, 0.95)
     assert asked.price_per_hour == pytest.approx(1.5 * 0.7)
     assert (asked.memory_share, asked.token_budget, asked.batch_limit) == (0.8, 300, 20)
+    assert one.memory_share == 0.8  # which says how many requests of a load test ran at a time
     assert (asked.requests, asked.seed, asked.spare_replicas) == (500, 9, 2)
     assert asked.reserved_bytes == 2 * 2**30
 

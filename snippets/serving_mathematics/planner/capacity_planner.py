@@ -38,8 +38,8 @@ from serving_mathematics.core.batching.continuous_batching import (
 )
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES, Deployment
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.roofline import cost_per_million
 from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate, fifo_waits
@@ -117,12 +117,12 @@ class Question:
     traffic: Traffic | Workload  # or a trace, from `traced_requests`
     objective: Objective
     price_per_hour: float = 2.0  # of a device
-    memory_share: float = 0.9  # for weights and cache
+    memory_share: float = MEMORY_SHARE  # for weights and cache
     token_budget: int | None = None  # tokens in a step; found where it is None
     batch_limit: int | None = None  # sequences in a step, at most; found where it is None
     requests: int = 4000  # that are simulated in the search
     seed: int = 0
-    reserved_bytes: float = 4.0 * 2**30  # of a device, for activations and libraries [B]
+    reserved_bytes: float = RESERVED_BYTES  # of a device, for activations and libraries [B]
     spare_replicas: int = 0  # that may fail, bought beside those that keep the objective
     class_objectives: tuple[Objective, ...] = ()  # of each class of the traffic, in their order
     separate: bool = False  # prompts and answers on fleets of their own, see `separate_fleets`

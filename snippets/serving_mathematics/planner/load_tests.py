@@ -41,9 +41,7 @@ TOOLS = (
 SPREAD_LENGTHS = 0.8  # shortest over longest where lengths differ, as the record's runs have it
 MOST_TOKENS = 10_000_000  # of a prompt or an answer
 TPOT_S, TTFT_S = (2e-4, 2.0), (5e-4, 1000.0)  # what times may be
-CONTRADICTION = (
-    10.0  # factor by which what a file says twice differs where one of both is a mistake
-)
+CONTRADICTION = 10.0  # factor by which two numbers of a file differ where one is a mistake
 LIKE_DEVICE = ("gpu", "gpu_name", "gpu_type", "device", "hardware", "accelerator")
 
 

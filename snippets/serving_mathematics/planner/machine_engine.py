@@ -36,6 +36,8 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies, waiting_steps_s
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import (
+    MEMORY_SHARE,
+    RESERVED_BYTES,
     WORKED,
     Deployment,
     possible,
@@ -62,7 +64,6 @@ from serving_mathematics.support.require import (
 
 FloatArray = npt.NDArray[np.float64]
 BLOCK_TOKENS = 16  # tokens in a block of the cache, vLLM's default
-SET_ASIDE_BYTES = 4 * 2**30  # of a device: activations, libraries, driver; see `logged_reserve`
 MOST_PLACES = 1024  # sequences for which steps are tabled, vLLM's default on large devices
 
 
@@ -79,8 +80,8 @@ class MachineEngine:
 def cache_blocks(
     deployment: Deployment,
     token_bytes: float,
-    memory_share: float = 0.9,
-    reserved_bytes: float = SET_ASIDE_BYTES,
+    memory_share: float = MEMORY_SHARE,
+    reserved_bytes: float = RESERVED_BYTES,
 ) -> int:
     """Blocks of 16 tokens in the whole engine that everything else leaves room for, 0 when none.
 
@@ -120,8 +121,8 @@ def engine_of(
     asked: Workload,
     token_budget: int = 2048,
     places: int = 256,
-    memory_share: float = 0.9,
-    reserved_bytes: float = SET_ASIDE_BYTES,
+    memory_share: float = MEMORY_SHARE,
+    reserved_bytes: float = RESERVED_BYTES,
     slowness: float = 1.0,
     constants: Constants = FITTED,
     longest: int = 0,
@@ -255,7 +256,7 @@ def example() -> SimpleNamespace:
     )
     return SimpleNamespace(
         logged_rows="\n".join(_logged_row(*row) for row in KV_LOGGED),
-        reserved_gib=SET_ASIDE_BYTES / 2**30,
+        reserved_gib=RESERVED_BYTES / 2**30,
         largest_reserve_gib=reserves[-1],
         second_reserve_gib=reserves[-2],
     )
@@ -333,7 +334,7 @@ def check_reserve_against_a_log() -> None:
     offers, 1.79 GiB outside of PyTorch, 1.26 GiB of activations, 53.29 GiB of cache.
     """
     logged = 0.9 * (80 - 79.22) + 1.79 + 1.26
-    checks.close("reserve [GiB]", SET_ASIDE_BYTES / 2**30, logged, rtol=0.1, kind="published")
+    checks.close("reserve [GiB]", RESERVED_BYTES / 2**30, logged, rtol=0.1, kind="published")
     deployment, token_bytes = _logged("Llama-3-8B", "A100-80GB", 1)
     planned = cache_blocks(deployment, token_bytes) * 16 * 131_072 / 2**30
     checks.close("cache [GiB]", planned, 53.29, rtol=0.02, kind="published")

@@ -17,8 +17,6 @@ Source: records/machine_runs.json.gz and `calibration` for the runs and the left
 from __future__ import annotations
 
 import functools
-import gzip
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +28,7 @@ from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.machine.predictions.calibration_scores import kept_error
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.support import checks
-from serving_mathematics.support.files import write_bytes
-from serving_mathematics.support.measuring import FOLDER, provenance, read_record
+from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import (
     require_in,
     require_positive,
@@ -148,8 +145,9 @@ def nearest_runs(
     >>> nearest_runs(WORKED, 16, 1000, 1000)[0].what.startswith("Llama-3.1-8B")
     True
     """
-    numbers = {"prompt_tokens": prompt_tokens, "output_tokens": output_tokens}
-    require_positive(concurrency=concurrency, **numbers)
+    concurrency, prompt_tokens, output_tokens = require_positive(
+        concurrency=concurrency, prompt_tokens=prompt_tokens, output_tokens=output_tokens
+    )
     count = require_positive_integer(count=count)
     columns, model = _columns(), deployment.architecture
     far = np.zeros(columns["devices"].size)
@@ -164,7 +162,12 @@ def nearest_runs(
     }
     for key, value in words.items():
         far += WEIGHTS[key] * (columns[key] != value)
-    numbers |= {"devices": deployment.devices, "concurrency": concurrency}
+    numbers = {
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
+        "devices": deployment.devices,
+        "concurrency": concurrency,
+    }
     for key, number in numbers.items():
         far += WEIGHTS[key] * np.abs(np.log2(columns[key].astype(float) / number))
     found: dict[tuple[str, ...], NearRun] = {}
@@ -246,9 +249,7 @@ def main() -> None:
         "columns": RUN_COLUMNS,
         "rows": _rows(),
     }
-    text = json.dumps(record, allow_nan=False, separators=(",", ":"))
-    path = FOLDER / f"{RECORD}.json.gz"
-    write_bytes(str(path), "the record", gzip.compress(text.encode(), 9, mtime=0))
+    path = write_record(RECORD, record, packed=True)
     print(f"wrote {path}, {len(record['rows'])} runs")
 
 

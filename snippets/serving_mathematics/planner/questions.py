@@ -29,6 +29,8 @@ from serving_mathematics.core.hardware.catalogue import (
 )
 from serving_mathematics.core.hardware.deployments import (
     DRAFTERS,
+    MEMORY_SHARE,
+    RESERVED_BYTES,
     Deployment,
     Impossible,
     own_precision,
@@ -120,8 +122,14 @@ FIELDS = {
             "name, an alias or the path of a config.json",
             default="mtp",
         ),
-        Field("memory_share", "share of the memory that the engine may use", 0.01, 1, 0.9),
-        Field("reserved_gib", "of a device for activations and libraries [2³⁰ B]", 0, 1000, 4.0),
+        Field("memory_share", "share of the memory that the engine may use", 0.01, 1, MEMORY_SHARE),
+        Field(
+            "reserved_gib",
+            "of a device for activations and libraries [2³⁰ B]",
+            0,
+            1000,
+            RESERVED_BYTES / 2**30,
+        ),
         Field("rate_per_s", "requests a second, to the whole fleet", 1e-4, 1e5),
         Field("arrival_scv", "burstiness: squared CV of the gaps, 1 is Poisson", 0, 100, 1),
         Field("mean_prompt_tokens", "mean tokens of a prompt", 1, 1e6, 1000),
@@ -445,6 +453,7 @@ def read_choices(
         accepted_tokens=told["accepted_tokens"],
         cache_bytes={"auto": 0.0, "bf16": 2.0, "fp8": 1.0}[cache],
         drafter=_drafter(told["drafter"]),
+        memory_share=told["memory_share"],
     )
     choices, refused = [], ""
     for system, price in zip(systems, prices, strict=True):

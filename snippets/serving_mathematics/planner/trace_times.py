@@ -43,25 +43,11 @@ UNIT_WORDS = {  # ends of names, and what may be said
     **dict.fromkeys(("ns", "nsec", "nsecs", "nano", "nanos", "nanosecond", "nanoseconds"), "ns"),
 }
 NO_SECONDS = (
-    "m",
-    "min",
-    "mins",
-    "minute",
-    "minutes",
-    "h",
-    "hr",
-    "hrs",
-    "hour",
-    "hours",
-    "d",
-    "day",
-    "days",
+    *("m", "min", "mins", "minute", "minutes", "h", "hr", "hrs", "hour", "hours"),
+    *("d", "day", "days"),
 )
 SINCE = ("unix", "epoch", "utc")  # words of a name that say no more than that it is a time
-TRACE_YEARS = (
-    1_420_070_400,
-    2_051_222_400,
-)  # of 2015 and 2035 [s since 1970]: in which traces are made
+TRACE_YEARS = (1_420_070_400, 2_051_222_400)  # 2015 and 2035 [s since 1970]: traces are between
 LAST_CLOCK_S = 4_102_444_800  # of 2100: no clock shows more
 SLOWEST_S, QUICKEST_S = 100, 0.01  # mean steps of a trace
 LEAST_S = 0.001  # one of seconds that are counted from a start; of less it may be days

@@ -1,7 +1,7 @@
 """Recorded measurements: written whole, with where and when and by which command; read by name.
 
 A measurement depends on its machine, so a page shows a record that a command made, and anyone can
-make again: `records/<name>.json`.
+make again: `records/<name>.json`, or `.json.gz` where it is large.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving_mathematics.support.files import write_text
+from serving_mathematics.support.files import write_bytes, write_text
 
 FOLDER = Path(__file__).resolve().parents[1] / "records"
 
@@ -56,9 +56,17 @@ def provenance(command: str, packages: Iterable[str] = ()) -> dict[str, Any]:
     }
 
 
-def write_record(name: str, content: Mapping[str, Any], folder: Path | None = None) -> Path:
-    """Write a record as JSON, whole or not at all, and return its path. NaN is an error."""
-    path = (folder or FOLDER) / f"{name}.json"
+def write_record(
+    name: str, content: Mapping[str, Any], folder: Path | None = None, packed: bool = False
+) -> Path:
+    """Write a record as JSON, whole or not at all, and return its path. NaN is an error.
+
+    packed: with gzip, a large one; of the same content the same bytes.
+    """
+    path = (folder or FOLDER) / f"{name}.json{'.gz' if packed else ''}"
+    if packed:
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return write_bytes(str(path), "the record", gzip.compress(text.encode(), 9, mtime=0))
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     return write_text(str(path), "the record", text + "\n")
 

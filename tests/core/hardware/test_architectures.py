@@ -41,6 +41,20 @@ PUBLISHED = {  # parameters and active ones in billions, as their makers print t
     "Qwen/Qwen3.5-397B-A17B": (397, 17),
     "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-FP8": (120.6, 12),
     "nvidia/Llama-3_3-Nemotron-Super-49B-v1": (49.9, None),
+    "Qwen/Qwen3-4B": (4.0, None),
+    "Qwen/Qwen3-14B": (14.8, None),
+    "Qwen/Qwen2.5-14B": (14.7, None),
+    "Qwen/Qwen2.5-32B": (32.5, None),
+    "Qwen/Qwen2.5-72B": (72.7, None),
+    "01-ai/Yi-34B": (34.4, None),
+    "meta-llama/Llama-3.2-1B": (1.23, None),
+    "meta-llama/Llama-3.2-3B": (3.21, None),
+    "microsoft/phi-4": (14.7, None),
+    "mistralai/Mistral-Nemo-Base-2407": (12.2, None),
+    "mistralai/Mistral-Small-24B-Base-2501": (23.6, None),
+    "nvidia/NVIDIA-Nemotron-Nano-9B-v2": (8.89, None),
+    "nvidia/NVIDIA-Nemotron-Nano-12B-v2": (12.31, None),
+    "zai-org/GLM-4.5-Air": (106, 12),
 }
 
 QWEN2_5_72B = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,13 @@ from serving_mathematics.core.hardware.step_time import (
 )
 
 LOADS = [replace(WORKED, tensor=2, concurrency=load) for load in (1.0, 8.0, 64.0, 200.0)]
+
+
+def test_a_front_of_short_floats_gives_constants_of_64_bits() -> None:
+    short: dict[str, Any] = {"scale": np.float32(1.25), "sequence_s": np.float32(2.0**-15)}
+    told = front_constants(replace(FRONTS["engine"], **short))
+    same = front_constants(replace(FRONTS["engine"], scale=1.25, sequence_s=2.0**-15))
+    assert vars(told) == vars(same)
 
 
 def test_a_front_changes_its_own_constants_and_no_other() -> None:

@@ -11,9 +11,9 @@ from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.harness_runs import (
     HarnessRun,
     read_files,
-    read_load_test,
     read_ml_energy,
     read_request_log,
+    read_stages,
 )
 
 HEAD = (
@@ -90,16 +90,20 @@ def test_a_table_of_something_else_is_named() -> None:
 
 def test_stages_that_were_kept_up_with_are_runs() -> None:
     late = stage(requested_rate=20.0)  # half of what was asked for left the client
-    runs = read_load_test(
+    runs = read_stages(
         {"stages": [stage(), late, stage(achieved_rate=0.1, requested_rate=0.1)]}, WORKED
     )
     assert [run.deployment.concurrency for run in runs] == [pytest.approx(10.0), 1.0]
     assert runs[0].per_token_s == pytest.approx(0.01)
     assert (runs[0].first_token_s, runs[0].whole) == (0.05, True)
     with pytest.raises(ValueError, match="report must be one with a stage or more that kept up"):
-        read_load_test({"stages": [late]}, WORKED)
+        read_stages({"stages": [late]}, WORKED)
     with pytest.raises(ValueError, match="stage 1 must have 'successes'"):
-        read_load_test({"stages": [{"load_summary": {}}]}, WORKED)
+        read_stages({"stages": [{"load_summary": {}}]}, WORKED)
+    short = stage()
+    short["successes"]["output_len"]["mean"] = 1.0  # no token after the first
+    with pytest.raises(ValueError, match=r"stage 1: output_len must be above 1, got 1\.0"):
+        read_stages({"stages": [short]}, WORKED)
 
 
 def test_seconds_without_prompts_are_steps() -> None:
@@ -112,6 +116,8 @@ def test_seconds_without_prompts_are_steps() -> None:
         read_request_log(told, SERIES[:2], WORKED)
     with pytest.raises(ValueError, match="line 1 must be a request with queued_ts"):
         read_request_log(["{}"], SERIES, WORKED)
+    with pytest.raises(ValueError, match="file must be a table with prompt_throughput"):
+        read_request_log(told, ["t,gen_throughput", "2.0,80.0"], WORKED)
 
 
 def test_a_folder_is_read_as_far_as_it_goes(tmp_path: Path) -> None:

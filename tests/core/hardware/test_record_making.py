@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import zipfile
@@ -14,7 +15,7 @@ import pytest
 from serving_mathematics.core.hardware import record_making
 from serving_mathematics.core.hardware.architectures import read_architecture
 from serving_mathematics.core.hardware.record_making import RUN_COLUMNS, kept_config, run_rows
-from serving_mathematics.support.measuring import FOLDER, read_record
+from serving_mathematics.support.measuring import FOLDER, read_record, write_record
 
 HEADER = ["id", "silicon_data_source", *RUN_COLUMNS.values(), "silicon_ttft_ms", "silicon_tpot_ms"]
 
@@ -241,7 +242,7 @@ def test_lines_of_kernels_have_their_points_in_order(
         "node_num": 1, "num_experts": 256, "hidden_size": 7168, "num_token": 128,
         "dispatch_avg_t_us": 20.0, "combine_avg_t_us": 31.239,
     }  # fmt: skip
-    tables = {
+    tables: dict[str, list[dict[str, Any]]] = {
         "a/data/h100_sxm/kind/vllm/0.12.0/generation_attention_perf.parquet": [
             grouped | {"step": 3000, "latency": 0.0123456},
             grouped,
@@ -347,8 +348,10 @@ def test_a_system_is_read_from_its_description() -> None:
 
 
 def test_records_are_made_from_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: dict[str, bytes] = {}
-    monkeypatch.setattr(record_making, "_write_bytes", written.__setitem__)
+    folder = tmp_path / "records"
+    folder.mkdir()
+    here = functools.partial(write_record, folder=folder)
+    monkeypatch.setattr(record_making, "write_record", here)
     cells = ["7", "db-dump/x; silicon_concurrency=8", *["2.0"] * len(RUN_COLUMNS), "100", "9"]
     models = read_record("machine_models")["models"]
     name, config = next((n, c) for n, c in models.items() if "/" in n)
@@ -366,6 +369,7 @@ def test_records_are_made_from_the_package(tmp_path: Path, monkeypatch: pytest.M
         package.writestr("p/systems/deeper/h200.yaml", H100)
         package.writestr("p/other/h300.yaml", H100)
     record_making._make_records(tmp_path / "wheel")
+    written = {file.name: file.read_bytes() for file in folder.iterdir()}
     assert set(written) == {
         *("machine_runs.json.gz", "machine_models.json.gz", "machine_systems.json")
     }

@@ -32,3 +32,9 @@ def test_every_system_is_plausible_and_has_a_source() -> None:
 def test_a_missing_number_is_named(key: str) -> None:
     with pytest.raises(ValueError, match=f"system x must have '{key}'"):
         read_system("x", {name: value for name, value in ROW.items() if name != key})
+
+
+@pytest.mark.parametrize(("name", "pod_bytes_per_s"), [("tpu_v5e", 51.2e12), ("tpu_v6e", 102.4e12)])
+def test_links_of_a_pod_of_256_carry_its_all_reduces(name: str, pod_bytes_per_s: float) -> None:
+    """Source: Google Cloud documentation, all-reduce bandwidth per Pod, beside that of a chip."""
+    assert 256 * systems()[name].link_bytes_per_s == pytest.approx(pod_bytes_per_s)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.step_terms import DATA_SHEET
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.intuition.latency_throughput_cost.steps_beyond_roofs import (
-    ROOFS,
     _runs,
     example,
     roofline_per_token_s,
@@ -36,7 +36,7 @@ def test_the_model_is_never_below_its_roofs(name: str, system: str, load: float)
     )
     work = count_work([one])
     assert roofline_per_token_s(work)[0] < loop_latencies(work, FITTED).per_token_s[0]
-    assert roofline_per_token_s(work)[0] <= loop_latencies(work, ROOFS).per_token_s[0]
+    assert roofline_per_token_s(work)[0] <= loop_latencies(work, DATA_SHEET).per_token_s[0]
 
 
 def test_twice_the_device_takes_half_the_time() -> None:

@@ -149,16 +149,18 @@ def front_constants(front: Front, constants: Constants = FITTED) -> Constants:
     >>> round(slow.factor_vllm / FITTED.factor_vllm, 2), slow.sequence_s
     (1.19, 5.5e-05)
     """
-    require_positive(scale=front.scale)
-    require_non_negative(sequence_s=front.sequence_s, first_steps=front.first_steps)
+    scale = require_positive(scale=front.scale)
+    sequence_s, first_steps = require_non_negative(
+        sequence_s=front.sequence_s, first_steps=front.first_steps
+    )
     values = dict(vars(constants))
     for name in SCALED:
-        values[name] /= front.scale
+        values[name] /= scale
     for name in KERNEL_FACTORS:
-        values[name] *= front.scale
+        values[name] *= scale
     for name in FIRST_STEPS:
-        values[name] = front.first_steps or values[name]
-    return Constants(**{**values, "sequence_s": front.sequence_s})
+        values[name] = first_steps or values[name]
+    return Constants(**{**values, "sequence_s": sequence_s})
 
 
 def steps_alone(work: Work, constants: Constants) -> Latencies:
@@ -202,7 +204,7 @@ def fit_front(
     >>> round(found.scale, 2), round(found.sequence_s * 1e6)
     (1.19, 55)
     """
-    require_all_positive(per_token_s=per_token_s)
+    per_token_s = require_all_positive(per_token_s=per_token_s)
 
     def moved(logs: Array) -> Front:
         scale, host = np.exp(logs)
@@ -233,7 +235,7 @@ def require_agreement(
     >>> from serving_mathematics.core.hardware.step_time import count_work
     >>> require_agreement(FRONTS["benchmark"], count_work([WORKED]), np.array([0.0075]))
     """
-    require_all_positive(per_token_s=per_token_s)
+    per_token_s = require_all_positive(per_token_s=per_token_s)
 
     def off(one: Front) -> float:
         return float(np.median(latencies(work, front_constants(one)).per_token_s / per_token_s))

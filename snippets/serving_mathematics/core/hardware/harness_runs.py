@@ -16,10 +16,8 @@ github.com/casys-kaist/LLMServingSim (MIT).
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ import numpy as np
 from serving_mathematics.core.hardware.catalogue import find_model, find_precision, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.core.hardware.run_reading import family_name
+from serving_mathematics.support.files import read_json, read_table, read_text
 from serving_mathematics.support.require import require
 
 PROMPT_TOKENS = {"lm-arena-chat": 100.0, "sourcegraph-fim": 500.0}
@@ -55,13 +54,21 @@ class HarnessRun:
         return self.harness == "inference-perf"
 
 
-def _number(row: Mapping[str, str], column: str, name: str) -> float:
+def _rows(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a table with a header, and what errors call them."""
+    header, *rows = read_table("\n".join(lines), "the table") or [[]]
+    for place, row in enumerate(filter(None, rows), start=1):
+        yield f"row {place}", dict(zip(header, row, strict=False))
+
+
+def _number(row: Mapping[str, str], column: str, name: str, positive: bool = True) -> float:
     require(column in row, "file", f"a table with {column}", ", ".join(row)[:80])
     try:
         value = float(row[column])
     except ValueError:
         raise ValueError(f"{name}: {column} must be a number, got {row[column]!r}") from None
-    require(math.isfinite(value) and value > 0, f"{name}: {column}", "positive", row[column])
+    rule, fine = ("positive", value > 0) if positive else ("non-negative", value >= 0)
+    require(math.isfinite(value) and fine, f"{name}: {column}", rule, row[column])
     return value
 
 
@@ -79,8 +86,7 @@ def read_ml_energy(lines: Iterable[str]) -> list[HarnessRun]:
     ('Qwen3-8B', 8.0, 0.01)
     """
     runs = []
-    for place, row in enumerate(csv.DictReader(lines), start=1):
-        name = f"row {place}"
+    for name, row in _rows(lines):
         task = row.get("task", "")
         require(task in PROMPT_TOKENS, f"{name}: task", f"one of {', '.join(PROMPT_TOKENS)}", task)
         model, _ = find_model(row.get("model", ""))
@@ -115,7 +121,7 @@ def read_ml_energy(lines: Iterable[str]) -> list[HarnessRun]:
     return runs
 
 
-def read_load_test(report: Mapping[str, Any], deployment: Deployment) -> list[HarnessRun]:
+def read_stages(report: Mapping[str, Any], deployment: Deployment) -> list[HarnessRun]:
     """Stages of a load test that its engine kept up with, by Little's law.
 
     report: with `stages`, as inference-perf writes it. deployment: what was tested, whose prompt is
@@ -126,7 +132,7 @@ def read_load_test(report: Mapping[str, Any], deployment: Deployment) -> list[Ha
     >>> stage = {"load_summary": {"count": 60, "send_duration": 60.0, "achieved_rate": 1.0},
     ...          "successes": {"count": 60, "output_len": mean(51.0), "latency": {
     ...              "request_latency": mean(0.52), "time_to_first_token": mean(0.02)}}}
-    >>> run = read_load_test({"stages": [stage]}, WORKED)[0]
+    >>> run = read_stages({"stages": [stage]}, WORKED)[0]
     >>> run.per_token_s, run.first_token_s, run.deployment.concurrency  # at least one runs
     (0.01, 0.02, 1.0)
     """
@@ -142,6 +148,7 @@ def read_load_test(report: Mapping[str, Any], deployment: Deployment) -> list[Ha
             raise ValueError(f"stage {place} must have {problem}") from None
         if asked > STEADY * sent:
             continue
+        require(tokens > 1, f"stage {place}: output_len", "above 1", tokens)
         decoding = latency - first
         one = replace(deployment, output_tokens=tokens, concurrency=max(1.0, sent * decoding))
         each = decoding / (tokens - 1)
@@ -169,7 +176,7 @@ def read_request_log(
     >>> run.per_token_s, run.deployment.input_tokens.__round__(), run.deployment.concurrency
     (0.01, 601, 4.0)
     """
-    rows = [json.loads(line) for line in lines if line.strip()]
+    rows = [read_json(line) for line in lines if line.strip()]
     names = ("queued_ts", "first_token_ts", "last_token_ts", "input_toks", "output_toks")
     for place, row in enumerate(rows, start=1):
         for name in names:
@@ -178,12 +185,14 @@ def read_request_log(
         np.array([float(row[name]) for row in rows]) for name in names
     )
     begin, runs = queued.min(), []
-    for place, second in enumerate(csv.DictReader(series), start=1):
-        name = f"row {place}"
+    for name, second in _rows(series):
         at = begin + _number(second, "t", name)
         alive = (first <= at) & (last > at)
-        running, made = float(second["running"]), float(second["gen_throughput"])
-        if float(second["prompt_throughput"]) > 0 or running < 2 or made <= 0 or not alive.any():
+        reading, made, running = (
+            _number(second, column, name, positive=False)
+            for column in ("prompt_throughput", "gen_throughput", "running")
+        )
+        if reading > 0 or running < 2 or made == 0 or not alive.any():
             continue
         seen = prompt + answer * (at - first) / np.maximum(last - first, 1e-9)
         one = replace(
@@ -218,11 +227,11 @@ def read_files(folder: Path) -> list[HarnessRun]:
     names = ("ml_energy.csv", "load_test.json", "requests.jsonl", "timeseries.csv")
     table, report, log, series = (folder / name for name in names)
     if table.exists():
-        runs += read_ml_energy(table.read_text(encoding="utf-8").splitlines())
+        runs += read_ml_energy(read_text(str(table)).splitlines())
     if report.exists():
-        runs += read_load_test(json.loads(report.read_text(encoding="utf-8")), tested)
+        runs += read_stages(read_json(read_text(str(report))), tested)
     if log.exists() and series.exists():
-        told, seconds = (one.read_text(encoding="utf-8").splitlines() for one in (log, series))
+        told, seconds = (read_text(str(one)).splitlines() for one in (log, series))
         runs += read_request_log(told, seconds, logged)
     rule = f"one with {table.name}, {report.name} or {log.name}"
     require(len(runs) > 0, "folder", rule, str(folder))

@@ -9,14 +9,14 @@ pyarrow can be imported, `machine_kernels.json` (a digest of the kernel measurem
 `machine_series.json.gz` (kernels of experts, attention and messages by tokens and context).
 
 Source: aiconfigurator-core 0.12.0, Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES,
-Apache-2.0; AMD data sheets for what that package has not.
+Apache-2.0; for what that package has not, data sheets of AMD, NVIDIA and Google, each named at its
+device, and `config.json` of the models' makers on Hugging Face.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import gzip
 import importlib
 import io
 import json
@@ -29,8 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from serving_mathematics.core.hardware.architectures import read_architecture
-from serving_mathematics.support.files import write_bytes
-from serving_mathematics.support.measuring import FOLDER, provenance, read_record
+from serving_mathematics.support.measuring import provenance, read_record, write_record
 
 PACKAGE, VERSION = "aiconfigurator-core", "0.12.0"
 COMMAND = "python -m serving_mathematics.core.hardware.record_making"
@@ -234,25 +233,26 @@ SHEETS = {  # data sheets of what nobody's runs in the record used, dense, links
     },
     "h20": {
         "generation": "hopper",
-        "memory_bytes": 96e9,
+        "memory_bytes": 96 * 2.0**30,
         "bandwidth_bytes_per_s": 4e12,
         "bf16_flops_per_s": 148e12,
         "fp8_flops_per_s": 296e12,
         "link_bytes_per_s": 450e9,
         "domain_devices": 8,
         "outside_bytes_per_s": 50e9,
-        "source": "NVIDIA H20 data sheet",
+        "source": "NVIDIA H20 data sheet; its GB are GiB, of which the driver tells 97,871 MiB",
     },
     "h100_nvl": {
         "generation": "hopper",
-        "memory_bytes": 94e9,
+        "memory_bytes": 94 * 2.0**30,
         "bandwidth_bytes_per_s": 3.9e12,
         "bf16_flops_per_s": 835.5e12,
         "fp8_flops_per_s": 1670.5e12,
         "link_bytes_per_s": 300e9,
         "domain_devices": 2,
         "outside_bytes_per_s": 50e9,
-        "source": "NVIDIA H100 data sheet: NVL, halved for dense; a bridge of two",
+        "source": "NVIDIA H100 data sheet: NVL, halved for dense; a bridge of two; its GB are GiB, "
+        "of which the driver tells 95,830 MiB",
     },
     "rtx_4090": {
         "generation": "ada",
@@ -270,41 +270,44 @@ SHEETS = {  # data sheets of what nobody's runs in the record used, dense, links
         "memory_bytes": 16e9,
         "bandwidth_bytes_per_s": 819e9,
         "bf16_flops_per_s": 197e12,
-        "link_bytes_per_s": 100e9,
+        "link_bytes_per_s": 200e9,
         "domain_devices": 256,
-        "outside_bytes_per_s": 12.5e9,
-        "source": "Google Cloud documentation, TPU v5e: 1,600 Gbit/s of links, both directions",
+        "outside_bytes_per_s": 3.125e9,
+        "source": "Google Cloud documentation, TPU v5e: 400 GB/s of links in both directions, "
+        "1,600 Gbit/s in one; network of 6.4 Tbit/s for 256 chips",
     },
     "tpu_v5p": {
         "generation": "tpu",
-        "memory_bytes": 95e9,
+        "memory_bytes": 95 * 2.0**30,
         "bandwidth_bytes_per_s": 2765e9,
         "bf16_flops_per_s": 459e12,
-        "link_bytes_per_s": 300e9,
+        "link_bytes_per_s": 600e9,
         "domain_devices": 8960,
-        "outside_bytes_per_s": 12.5e9,
-        "source": "Google Cloud documentation, TPU v5p: 4,800 Gbit/s of links, both directions",
+        "outside_bytes_per_s": 6.25e9,
+        "source": "Google Cloud documentation, TPU v5p: 1,200 GB/s of links in both directions, "
+        "4,800 Gbit/s in one; network of 50 Gbit/s",
     },
     "tpu_v6e": {
         "generation": "tpu",
-        "memory_bytes": 32e9,
-        "bandwidth_bytes_per_s": 1640e9,
+        "memory_bytes": 32 * 2.0**30,
+        "bandwidth_bytes_per_s": 1638e9,
         "bf16_flops_per_s": 918e12,
-        "link_bytes_per_s": 224e9,
+        "link_bytes_per_s": 400e9,
         "domain_devices": 256,
         "outside_bytes_per_s": 12.5e9,
-        "source": "Google Cloud documentation, TPU v6e: 3,584 Gbit/s of links, both directions",
+        "source": "Google Cloud documentation, TPU v6e and TPU7x: 800 GB/s of links in both "
+        "directions",
     },
     "tpu_v7": {
         "generation": "tpu",
-        "memory_bytes": 192e9,
+        "memory_bytes": 192 * 2.0**30,
         "bandwidth_bytes_per_s": 7380e9,
         "bf16_flops_per_s": 2307e12,
         "fp8_flops_per_s": 4614e12,
         "link_bytes_per_s": 600e9,
         "domain_devices": 9216,
         "outside_bytes_per_s": 12.5e9,
-        "source": "Google Cloud documentation, TPU7x: 9,600 Gbit/s of links, both directions",
+        "source": "Google Cloud documentation, TPU7x: 1,200 GB/s of links in both directions",
     },
 }
 GENERATIONS = {
@@ -340,19 +343,6 @@ def _fetch_wheel() -> Path:
         )
         found = sorted(CACHE.glob(pattern))
     return found[0]
-
-
-def _write_bytes(name: str, content: bytes) -> None:
-    write_bytes(str(FOLDER / name), "the record", content)
-
-
-def _packed(text: str) -> bytes:
-    """Compressed, the same bytes whenever it is done."""
-    return gzip.compress(text.encode("utf-8"), 9, mtime=0)
-
-
-def _json(content: Any, indent: int | None = None) -> str:
-    return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _short(cell: str) -> str:
@@ -499,13 +489,13 @@ def _make_records(wheel: Path) -> None:
     for name, config in configs.items():
         read_architecture(config, name)  # every one of them can be read
     table = {"columns": list(runs[0]), "rows": [list(run.values()) for run in runs]}
-    _write_bytes("machine_runs.json.gz", _packed(_json(made | table)))
-    _write_bytes("machine_models.json.gz", _packed(_json(made | {"models": configs})))
+    write_record("machine_runs", made | table, packed=True)
+    write_record("machine_models", made | {"models": configs}, packed=True)
     title = {
         "title": "Devices as their data sheets describe them, dense peaks, links one direction"
     }
     content = title | made | {"systems": dict(sorted((systems | AMD | SHEETS).items()))}
-    _write_bytes("machine_systems.json", _json(content, 1).encode())
+    write_record("machine_systems", content)
 
 
 def _named(names: Iterable[str], end: str) -> str:
@@ -525,7 +515,7 @@ def _kernel_digest(
     Needs pyarrow. Latencies in seconds; a floor is the median of calls with next to nothing to do.
     """
     parquet = importlib.import_module("pyarrow.parquet")
-    sheet = json.loads((FOLDER / "machine_systems.json").read_text(encoding="utf-8"))["systems"]
+    sheet = read_record("machine_systems")["systems"]
     digest: dict[str, Any] = {}
     sizes = {"bfloat16": 2.0, "fp8": 1.0, "fp8_block": 1.0, "nvfp4": 0.5625, "int4_wo": 0.53125}
     with zipfile.ZipFile(wheel) as package:
@@ -707,10 +697,10 @@ def main() -> int:
         digest = _kernel_digest(wheel)
         made = {"source": SOURCE, "licence": LICENCE} | provenance(COMMAND)
         title = {"title": "Kernel measurements, medians by backend and type"}
-        _write_bytes("machine_kernels.json", _json(title | made | {"systems": digest}, 1).encode())
+        write_record("machine_kernels", title | made | {"systems": digest})
         title = {"title": "Kernel measurements by tokens or context"}
         series = {"series": _kernel_series(wheel)}
-        _write_bytes("machine_series.json.gz", _packed(_json(title | made | series)))
+        write_record("machine_series", title | made | series, packed=True)
     return 0
 
 

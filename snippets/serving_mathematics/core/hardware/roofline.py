@@ -13,7 +13,6 @@ the operations of attention.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,6 @@ import numpy.typing as npt
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
-    as_numbers,
     require,
     require_all_finite,
     require_all_positive,
@@ -32,24 +30,11 @@ from serving_mathematics.support.require import (
     require_positive_integer,
 )
 
-if TYPE_CHECKING:
-    pass
-
 H100_PEAK, H100_BANDWIDTH = 989.4e12, 3.35e12  # [FLOP/s] bf16 dense, [B/s], SXM; Lockwood, H100
-
-
 A100_PEAK, A100_BANDWIDTH = 312e12, 2.039e12  # [FLOP/s] fp16 dense, [B/s], 80 GB SXM; Lockwood
-
-
 TPU_V5E_PEAK, TPU_V5E_BANDWIDTH = 1.97e14, 8.2e11  # [FLOP/s], [B/s], Austin et al. (2025), part 7
-
-
 LLAMA_7B_PARAMETERS = 6_738_415_616  # Llama 2 7B, all of them, embeddings too
-
-
 LLAMA_7B_KV = 2 * 32 * 4096 * 2  # [B/token] keys and values, 32 layers of width 4096, fp16
-
-
 CONTEXT = 2048  # [tokens] of the worked example
 
 
@@ -135,9 +120,7 @@ def decode_step_time(
     >>> float(decode_step_time(2, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0))
     4.0
     """
-    batch = as_numbers(batch=batch)
-    batch = require_all_finite(batch=batch)
-    sequences = as_floats(batch=batch)
+    sequences = as_floats(batch=require_all_finite(batch=batch))
     require(
         sequences.size > 0 and np.all(sequences >= 1),
         "batch",
@@ -238,9 +221,7 @@ def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.
     >>> float(cost_per_million(3.6, tokens_per_s=500.0))
     2.0
     """
-    tokens_per_s = as_numbers(tokens_per_s=tokens_per_s)
-    tokens_per_s = require_all_positive(tokens_per_s=tokens_per_s)
-    rate = as_floats(tokens_per_s=tokens_per_s)
+    rate = as_floats(tokens_per_s=require_all_positive(tokens_per_s=tokens_per_s))
     price_per_hour = require_positive(price_per_hour=price_per_hour)
     require(rate.size > 0, "tokens_per_s", "non-empty, positive and finite", tokens_per_s)
     return np.asarray(1e6 * price_per_hour / (3600 * rate))

@@ -61,9 +61,8 @@ class PunctualProtocol(H11Protocol):
         """Start the clock, and make room."""
         super().connection_made(transport)
         self._unread, self.refused = bytearray(), False
-        self._half = self._events = (
-            False  # whether the client sends no more; whether it gets events
-        )
+        self._half = False  # whether the client sends no more
+        self._events = False  # whether it gets events
         self._limit, self.limit_concurrency = self.limit_concurrency or math.inf, None
         self.app = self._within_the_limit
         self._expect_head()

@@ -13,7 +13,8 @@ Four constants, fitted to measured power behind the front of the same harness, a
 that were left out.
 
 Assumes: power as the device reports it, without host, fans and conversion; a step model that is
-itself off by some percent, which is in the error of joules a token.
+itself off by some percent, which is in the error of joules a token. Measured were H100 and B200:
+all but Blackwell devices are taken to wait as H100 does, and how far off they are is not known.
 
 Source: ML.ENERGY leaderboard v3 (scores in `records/energy_scores.json`, see `harness_runs`); Chung
 et al. (2025), arXiv 2505.06371, section 3 (what it measures); data sheets for the power.
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 BOARD_W = {  # of the data sheets, a device; TPUs have none published
     "a100_pcie": 300.0,
     "a100_sxm": 400.0,
-    "a10g": 150.0,
+    "a10g": 150.0,  # of the A10; drivers let the A10G draw up to 300
     "a30": 165.0,
     "b200_sxm": 1000.0,
     "b300_sxm": 1400.0,
@@ -88,7 +89,7 @@ J_A_KWH = 3.6e6
 class PowerShares:
     """Shares of a data sheet's power: what waits, what moves bytes, what multiplies."""
 
-    idle_hopper: float  # between the kernels of a running engine
+    idle_hopper: float  # between the kernels of a running engine; of all but Blackwell
     idle_blackwell: float
     memory: float  # at the whole bandwidth
     arithmetic: float  # at the whole peak
@@ -227,7 +228,7 @@ def fit_power(
     >>> round(found.memory, 3), round(found.arithmetic, 3)
     (0.46, 1.39)
     """
-    require_all_positive(measured_w=measured_w)
+    measured_w = require_all_positive(measured_w=measured_w)
     count = len(deployments)
     require(np.shape(measured_w) == (count,), "measured_w", f"of shape ({count},)", measured_w)
     memory, arithmetic = busy_shares(count_work(deployments), constants)

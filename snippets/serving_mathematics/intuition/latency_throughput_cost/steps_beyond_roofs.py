@@ -24,13 +24,8 @@ from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.calibration import KERNELS
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
-from serving_mathematics.core.hardware.step_time import (
-    CONSTANT_NAMES,
-    Constants,
-    Work,
-    count_work,
-    decode_step_s,
-)
+from serving_mathematics.core.hardware.step_terms import DATA_SHEET
+from serving_mathematics.core.hardware.step_time import Work, count_work, decode_step_s
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
@@ -38,10 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
-
-ROOFS = Constants(  # every share is attained, and nothing but bytes and operations takes time
-    **{name: 1.0 if name.endswith("_share") else 0.0 for name in CONSTANT_NAMES}
-)
 
 
 def roofline_per_token_s(work: Work) -> Array:
@@ -56,7 +47,7 @@ def roofline_per_token_s(work: Work) -> Array:
     """
     require(work.hops.size > 0, "work", "one deployment or more", "none")
     none = np.zeros_like(work.hops)
-    return loop_latencies(replace(work, hops=none, near_hops=none), ROOFS).per_token_s
+    return loop_latencies(replace(work, hops=none, near_hops=none), DATA_SHEET).per_token_s
 
 
 @cache
@@ -140,7 +131,7 @@ def check_roofline_by_hand() -> None:
     """
     one = replace(WORKED, concurrency=1)
     work = count_work([one])
-    step = decode_step_s(work, ROOFS, np.ones(1), np.array([1000.0]))
+    step = decode_step_s(work, DATA_SHEET, np.ones(1), np.array([1000.0]))
     read = 2 * (32 * 218_103_808 + 128_256 * 4096) + 1000 * 131_072
     checks.close("step [s]", float(step[0]), read / 3.35e12, rtol=1e-12)
     context = 1000 + 100

@@ -41,7 +41,6 @@ from serving_mathematics.core.hardware.step_time import (
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
-    as_numbers,
     require,
     require_all_non_negative,
     require_positive,
@@ -85,7 +84,6 @@ def context_split_s(
     >>> (1e6 * context_split_s([8e6, 8e8], 1e4, 8, 4e12, 4e11)).round(1).tolist()
     [7.3, 32.0]
     """
-    result_bytes = as_numbers(result_bytes=result_bytes)
     split = require_positive_integer(split=split)
     bandwidth, link = require_positive(bandwidth=bandwidth, link=link)
     cache_bytes, result_bytes = require_all_non_negative(

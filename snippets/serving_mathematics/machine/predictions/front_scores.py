@@ -31,6 +31,7 @@ from serving_mathematics.core.hardware.calibration import (
     predict_runs,
     tabulate,
 )
+from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.fronts import (
     FRONTS,
     Front,
@@ -193,7 +194,7 @@ def _first_tokens(runs: Sequence[HarnessRun]) -> dict[str, Any]:
 
 
 def _benchmark_left_out(table: Table) -> dict[str, Any]:
-    """The 3,619 runs from kernels alone, behind the mean of the other harnesses' fronts."""
+    """The benchmark's runs from kernels alone, behind the mean of the other harnesses' fronts."""
     others = [one for name, one in FRONTS.items() if name not in ("unknown", "benchmark")]
     found = {}
     for label, front in (("harness left out", mean_front(others)), ("unknown", FRONTS["unknown"])):
@@ -297,8 +298,6 @@ def figure_fronts(figure: Figure) -> None:
     fronts of the load test, the benchmark and the engine alone, forty-eight behind an unknown one
     and sixty behind that of ML.ENERGY.
     """
-    from serving_mathematics.core.hardware.deployments import WORKED
-
     axes = figure.subplots()
     loads = np.unique(np.geomspace(1, 512, 40).round())
     asked = [

@@ -45,7 +45,6 @@ from serving_mathematics.core.hardware.step_time import (
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
-    as_numbers,
     require,
     require_all_non_negative,
     require_all_positive,
@@ -74,7 +73,6 @@ def guessed_step_s(
     >>> float(few[0].round(2)), bool(many[0] > 1.5)  # four times as much to multiply
     (1.0, True)
     """
-    sequences, context = as_numbers(sequences=sequences, context=context)
     sequences, context = require_all_non_negative(sequences=sequences, context=context)
     sizes = {np.size(sequences), np.size(context)}
     require(len(sizes - {1}) <= 1, "context", "as many as sequences, or one", np.size(context))
@@ -133,7 +131,6 @@ def break_even_tokens(
     >>> bool(1.1 < break_even_tokens(heads, FITTED, 1, 1000)[0] < 1.4)  # 3 layers more of 32
     True
     """
-    sequences, context = as_numbers(sequences=sequences, context=context)
     sequences = require_all_positive(sequences=sequences)
     plain = replace(deployment, draft_tokens=0, drafter=OWN_HEADS)
     taken = guessed_step_s(deployment, constants, sequences, context)

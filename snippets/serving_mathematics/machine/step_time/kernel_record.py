@@ -28,15 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving_mathematics.core.hardware.record_making import (
-    LICENCE,
-    SOURCE,
-    _fetch_wheel,
-    _json,
-    _packed,
-    _write_bytes,
-)
-from serving_mathematics.support.measuring import FOLDER, provenance
+from serving_mathematics.core.hardware.record_making import LICENCE, SOURCE, _fetch_wheel
+from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
@@ -278,7 +271,7 @@ def _messages(package: zipfile.ZipFile) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Fetch, read, write."""
-    sheets = json.loads((FOLDER / "machine_systems.json").read_text(encoding="utf-8"))["systems"]
+    sheets = read_record("machine_systems")["systems"]
     made = {"title": "Measured kernels by shape and size", "source": SOURCE, "licence": LICENCE}
     with zipfile.ZipFile(_fetch_wheel()) as package:
         content = {
@@ -287,7 +280,7 @@ def main() -> int:
             "messages": _messages(package),
         }
     made |= provenance(COMMAND, ("numpy",)) | {"cell": CELL}
-    _write_bytes("machine_shapes.json.gz", _packed(_json(made | content)))
+    write_record("machine_shapes", made | content, packed=True)
     return 0
 
 
