@@ -28,6 +28,7 @@ from serving_mathematics.support.require import (
     require_all_non_negative,
     require_in,
     require_positive_integer,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -118,7 +119,9 @@ def draw_sessions(
     20
     """
     sessions = require_positive_integer(sessions=sessions)
-    require_all_non_negative(starts_s=starts_s)
+    starts_s = require_all_non_negative(starts_s=starts_s)
+    mean = float(np.trapezoid(law.requests.quantiles, LEVELS))  # of requests, a little too many
+    require_work(60 * sessions * (1 + mean), sessions=sessions)
     count, first = rng.standard_normal((2, sessions))
     first = law.together * count + math.sqrt(1 - law.together**2) * first
     counts = np.maximum(1, np.rint(law.requests.drawn(count))).astype(np.intp)
