@@ -41,7 +41,6 @@ from serving_mathematics.core.hardware.step_time import (
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_floats,
     require,
     require_all_positive,
     require_non_negative,
@@ -203,7 +202,7 @@ def fit_front(
     >>> round(found.scale, 2), round(found.sequence_s * 1e6)
     (1.19, 55)
     """
-    per_token_s = require_all_positive(per_token_s=as_floats(per_token_s=per_token_s))
+    per_token_s = require_all_positive(per_token_s=per_token_s)
 
     def moved(logs: Array) -> Front:
         scale, host = np.exp(logs)
@@ -234,7 +233,7 @@ def require_agreement(
     >>> from serving_mathematics.core.hardware.step_time import count_work
     >>> require_agreement(FRONTS["benchmark"], count_work([WORKED]), np.array([0.0075]))
     """
-    per_token_s = require_all_positive(per_token_s=as_floats(per_token_s=per_token_s))
+    per_token_s = require_all_positive(per_token_s=per_token_s)
 
     def off(one: Front) -> float:
         return float(np.median(latencies(work, front_constants(one)).per_token_s / per_token_s))

@@ -691,7 +691,8 @@ def two_batches_s(work: Work, constants: Constants, sequences: Array, context: A
     >>> bool(two_batches_s(work, FITTED, many, np.array([1000.0]))[0] == 2 * alone[0])
     True
     """
-    half = step_parts(work, constants, as_floats(sequences=sequences) / 2, context)
+    sequences = np.asarray(require_all_non_negative(sequences=sequences))
+    half = step_parts(work, constants, sequences / 2, context)
     own = half.total() - half.exchange
     return np.asarray(2 * np.maximum(own, half.exchange), dtype=float)
 
