@@ -29,7 +29,7 @@ from serving_mathematics.core.batching.event_skipping import _notice
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.tiers import LowerTiers
-from serving_mathematics.core.fleet.waiting_lines import Line
+from serving_mathematics.core.fleet.waiting_lines import Fair, Line
 from serving_mathematics.support.require import require_non_negative_integer
 
 Serving = Generator[float, float | None, None]
@@ -98,7 +98,7 @@ def serve(
     limit = blocks  # what is not pinned
     since = clock = 0.0
     moved = False  # whether the batch changed since routers were told what it stores
-    fair = line if line.counts else None
+    fair = line if isinstance(line, Fair) else None  # which counts what is served
     items = None if line.overtakes else line.items  # where the head holds up the others
 
     def count(i: int, end: int, sign: int) -> None:

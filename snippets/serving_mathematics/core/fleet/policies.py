@@ -23,15 +23,6 @@ from serving_mathematics.support.require import (
 )
 
 
-def everybody(_request: int, _view: View) -> float:
-    """Nobody waits to come in.
-
-    >>> everybody(0, None)
-    0.0
-    """
-    return 0.0
-
-
 def token_budgets(
     request: int, view: View, tokens_per_s: Sequence[float], burst_tokens: Sequence[float]
 ) -> float:
