@@ -29,6 +29,7 @@ from serving_mathematics.support.require import (
     require_in,
     require_positive_integer,
     require_work,
+    widen_fields,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -54,6 +55,7 @@ class Quantity:
         finite = right and np.isfinite(table).all()
         require(finite, "quantiles", f"{len(LEVELS)} positive numbers that do not fall", table)
         require_in("[0, 1]", habit=self.habit)
+        widen_fields(self)
 
     def drawn(self, scores: FloatArray) -> FloatArray:
         """Values for normal scores, of the same shape."""
@@ -64,7 +66,8 @@ class Quantity:
 
 @dataclass(frozen=True)
 class SessionLaw:
-    """Sessions by the laws of their parts.
+    """Sessions by the laws of their parts. Raises ValueError on a correlation or a share that is
+    none.
 
     requests: of a session. first_tokens: of its first prompt. new_tokens, output_tokens, pause_s:
     of each request. together: correlation of the scores of requests and first_tokens. cut_share:
@@ -81,6 +84,12 @@ class SessionLaw:
     cut_share: float
     kept_share: Quantity
     cut_tokens: Quantity
+
+    def __post_init__(self) -> None:
+        """Refuse what is no correlation, and no share."""
+        require_in("[-1, 1]", together=self.together)
+        require_in("[0, 1]", cut_share=self.cut_share)
+        widen_fields(self)
 
 
 # Fitted to every other session of the traces: 355 sessions, 23,500 requests; the rest judged it.
