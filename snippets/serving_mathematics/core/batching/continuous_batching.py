@@ -38,7 +38,6 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
-    as_numbers,
     require,
     require_all_non_negative,
     require_all_positive,
@@ -373,10 +372,9 @@ def simulate_steps(
     >>> simulate_steps(asked, engine).completion_s.tolist()
     [6.0, 6.0, 4.0]
     """
-    stretch = as_numbers(stretch=stretch)
     watermark_blocks = require_non_negative_integer(watermark_blocks=watermark_blocks)
-    stretch = require_all_positive(stretch=stretch)
-    factors = itertools.cycle(np.atleast_1d(as_floats(stretch=stretch)).tolist())
+    stretch = np.atleast_1d(require_all_positive(stretch=stretch))
+    factors = itertools.cycle(stretch.astype(float).tolist())
     block = engine.block_tokens
     most = int((workload.prompt_tokens + workload.output_tokens).max()) - 1  # the last is not kept
     fits = most <= engine.kv_blocks * block

@@ -40,7 +40,6 @@ from serving_mathematics.core.queues.queue_simulator import batch_means, fifo_wa
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
-    as_numbers,
     require,
     require_non_negative_integer,
 )
@@ -276,7 +275,6 @@ def saturated_rate(
     >>> saturated_rate([100], [50], Engine(step_s=0.01, decode_token_s=0.0, max_sequences=5))
     10.0
     """
-    cached_tokens = as_numbers(cached_tokens=cached_tokens)
     prompts = as_floats(prompt_tokens=prompt_tokens)
     outputs = as_floats(output_tokens=output_tokens)
     for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
