@@ -37,7 +37,7 @@ from serving_mathematics.core.fleet.traces import read_trace
 from benchmarks import timing
 
 REPLICAS = (8, 64, 512)
-PER_REPLICA = 0.7  # requests a second of each, of which a replica serves five at most
+PER_REPLICA = 0.7  # requests a second of each; of the drawn ones a replica serves six at most
 ROUTED = ("least requests", "cache aware", "endpoint picker")
 CODER = Engine(  # of the order of a model for agents on eight devices; 3 million tokens of memory
     step_s=0.008,

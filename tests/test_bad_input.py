@@ -90,7 +90,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     ),
     "machine.predictions.predict.number.low": "a limit, which is not checked",
     "optimization.caching.cached_attention.generate.prompt": "is called tokens where it is read",
-    "planner.capacity_planner.sectioned_quantiles.values": "NaN is what has no value",
     "intuition.latency_throughput_cost.measured_roofline.held_out_prediction.groups": (
         "names of groups"
     ),
@@ -103,7 +102,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "core.fleet.design.never._attempt": "is the simulator's",
     "core.fleet.moments.moments_s.lines": "what a refusal calls a row",
     "core.fleet.session_fit.fitted_quantity.session": "names of sessions",
-    "core.fleet.policies.everybody._request": "is the simulator's",
     "core.fleet.policies.token_budgets.request": "is the simulator's",
     "core.fleet.policies.by_priority.request": "is the simulator's",
     "core.fleet.policies.shortest_prompt.request": "is the simulator's",
@@ -117,6 +115,11 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "core.fleet.routers.cache_aware.request": "is the simulator's",
     "core.fleet.routers.endpoint_picker.request": "is the simulator's",
     "core.fleet.routers.least_work.request": "is the simulator's",
+}
+WITH_GAPS = {  # arguments in which NaN stands for what is not there, as the docstring promises
+    "definitions.slo_sla.joint_objective.joint_attainment.tpot_s": "of answers of one token",
+    "machine.predictions.own_runs.fit_moves.first_token_s": "of first tokens that are not fitted",
+    "planner.capacity_planner.sectioned_quantiles.values": "of what has no value",
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, beside the generator
     "architecture.model_routers.bounded_hashing.simulate_affinity": {
@@ -451,6 +454,8 @@ def test_bad_numbers_are_refused_by_name(name: str) -> None:
                 continue
             for bad, instead in replacements(value):
                 if not THOROUGH and draw.random() > SAMPLE:
+                    continue
+                if bad == "[NaN]" and f"{full_name}.{argument}" in WITH_GAPS:
                     continue
                 changed = copied(call, **{argument: copy_of(instead)})
                 wrong = verdict(function, changed, bad)

@@ -17,7 +17,7 @@ from serving_mathematics.core.batching.continuous_batching import (
     latencies_s,
     simulate_steps,
 )
-from serving_mathematics.core.batching.event_skipping import _notice, saturated_rate, simulate
+from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.optimization.batching.batching_policies import padded_batch_s
 
@@ -71,7 +71,23 @@ def test_the_step_that_notices_an_arrival_is_the_first(steps: int, off: int, par
 
     arrival_s = end_s(steps) - part * (end_s(steps) - end_s(steps - 1))
     guess = max(1, steps + off)
-    assert _notice(arrival_s - 1e-12, guess, 0.5, done, batch, held, engine, own) == steps
+    moment_s = arrival_s - 1e-12
+    now_s = moment_s - (end_s(guess) - end_s(0))  # for which the root is the guess
+    for most in (1, steps, 1000):
+        found = engine.steps_until(moment_s, most, now_s, 0.5, done, batch, held, own)
+        assert found == (min(steps, most) if guess < most else most)
+
+
+def test_an_arrival_right_after_an_end_delays_nobody() -> None:
+    """The next number after a completion, which rounding must not take for a moment before it."""
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        costs = rng.uniform([1e-3, 0, 0, 0], [1, 0.1, 0.1, 1e-3])
+        engine = Engine(*costs.tolist(), max_sequences=4, token_budget=50)
+        prompts, outputs = rng.integers(1, 200, 2), rng.integers(1, 40, 2)
+        start = rng.uniform(0, 10)
+        end = simulate(Workload([start], prompts[:1], outputs[:1]), engine).completion_s[0]
+        assert_same(Workload([start, np.nextafter(end, np.inf)], prompts, outputs), engine)
 
 
 @pytest.mark.parametrize("first_chunk", [False, True])

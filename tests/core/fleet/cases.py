@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from serving_mathematics.core.batching.continuous_batching import Engine, StepTable
 from serving_mathematics.core.fleet.design import Fleet, never
-from serving_mathematics.core.fleet.ledger import Ledger
-from serving_mathematics.core.fleet.policies import token_budgets
+from serving_mathematics.core.fleet.policies import by_priority, token_budgets
 from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import least_requests
@@ -43,10 +42,6 @@ def patient(_request: int, view: Any) -> int:
 
 def thrice(_request: int, attempt: int, _view: Any) -> float:
     return 0.5 * attempt if attempt <= 3 else math.inf
-
-
-def priority(request: int, ledger: Ledger) -> float:
-    return float(ledger.requests.priority[request])
 
 
 @dataclass(frozen=True)
@@ -135,9 +130,9 @@ def random_case(rng: np.random.Generator) -> Case:
         route=(by_turns, fewest, least_requests_plain(rng), least_waiting, most_found, patient)[
             int(rng.integers(0, 6))
         ],
-        schedule=priority if kind == "priority" else None,
+        schedule=by_priority if kind == "priority" else None,
         weights=weights if kind == "fair" else None,
-        preempt=priority if kind == "priority" else None,
+        preempt=by_priority if kind == "priority" else None,
         caching=caching,
         watermark_blocks=int(rng.choice([0, 0, 2])),
         most_waiting=float(rng.choice([0, 2, math.inf])) if limited else math.inf,

@@ -16,6 +16,7 @@ from serving_mathematics.core.batching.continuous_batching import (
 )
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.policies import token_budgets
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.scaling import Scaling, keda
 from serving_mathematics.core.fleet.scaling_rules import fixed, hpa_waiting, knative
@@ -162,6 +163,25 @@ def test_a_tier_for_all_serves_the_other_engine() -> None:
         tier = Tier(9, 1.0, 2.0, for_all=shared)
         fleet = Fleet(engines, lambda i, _view: i, caching=True, tiers=[tier])
         assert simulate_fleet(asked, fleet).found_tokens.tolist() == [0, found]
+
+
+def test_narrow_numbers_count_as_the_same_in_64_bits() -> None:
+    """Bytes of a prompt, of a tier and counters of tenants are beyond the largest float of 16."""
+    tree = prefixes_of_reuse([-1, -1, -1], [0, 0, 0], [120] * 3)
+    asked = Requests([0.0] * 3, [120] * 3, [99] * 3, tenant=[0, 1, 1], prefixes=tree)
+    engines = [Engine(1.0, max_sequences=2)] * 2
+    found = []
+    for kind in (float, np.float16):
+        tier = Tier(np.int8(9), kind(4096), kind(64))
+        parts = {"token_bytes": kind(4096), "link_bytes_per_s": kind(256), "tiers": [tier]}
+        weights, rates = [kind(2**-10), kind(1)], [kind(3), kind(7)]
+        admit = partial(token_budgets, tokens_per_s=rates, burst_tokens=rates)
+        fleet = Fleet(
+            engines, weights=weights, admit=admit, caching=True, prompt_engines=1, **parts
+        )
+        found.append(simulate_fleet(asked, fleet))
+    for name, value in vars(found[0]).items():
+        assert np.array_equal(value, getattr(found[1], name), equal_nan=True), name
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from serving_mathematics.core.batching.continuous_batching import (
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.ledger import Ledger
+from serving_mathematics.core.fleet.policies import by_priority
 from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import (
@@ -268,11 +269,7 @@ def test_priorities_first_and_last() -> None:
     """One place: the urgent one that came last is served second."""
     asked = Requests([0.0] * 3, [4] * 3, [2] * 3, priority=[1, 1, 0])
     engine = Engine(1.0, max_sequences=1)
-
-    def urgent(request: int, ledger: Ledger) -> float:
-        return float(ledger.requests.priority[request])
-
-    got = simulate_fleet(asked, Fleet([engine], schedule=urgent, preempt=urgent))
+    got = simulate_fleet(asked, Fleet([engine], schedule=by_priority, preempt=by_priority))
     assert got.completion_s.tolist() == [4.0, 6.0, 2.0]
     with pytest.raises(ValueError, match="what a rank returns must be a number for 0, got nan"):
         simulate_fleet(asked, Fleet([engine], schedule=lambda *_: float("nan")))

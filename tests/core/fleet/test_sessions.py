@@ -116,6 +116,10 @@ def test_laws_that_are_none() -> None:
         Quantity((2.0,) * 10 + (1.0,))
     with pytest.raises(ValueError, match=r"habit must be in \[0, 1\], got 1.5"):
         Quantity((1.0,) * 11, 1.5)
+    with pytest.raises(ValueError, match=r"together must be in \[-1, 1\], got 1.5"):
+        replace(AGENT, together=1.5)
+    with pytest.raises(ValueError, match=r"cut_share must be in \[0, 1\], got -0.5"):
+        replace(AGENT, cut_share=-0.5)
     with pytest.raises(ValueError, match=r"values must be positive, of shape \(n,\)"):
         fitted_quantity([1.0, 0.0])
     with pytest.raises(ValueError, match=r"session must be of shape \(2,\)"):

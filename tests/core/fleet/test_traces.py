@@ -18,6 +18,8 @@ from serving_mathematics.core.fleet.moments import moments_s, whole_number
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.traces import read_trace
 
+from tests.hostile import HOSTILE, changed, places
+
 AZURE_2023 = """TIMESTAMP,ContextTokens,GeneratedTokens\r
 2023-11-16 18:15:46.6805900,374,44\r
 2023-11-16 18:15:50.9951690,396,109\r
@@ -244,6 +246,23 @@ def test_damaged_files_are_refused_or_read(seed: int) -> None:
         text = rng.choice([text[:cut], text[:cut] + text[cut + rng.randint(1, 9) :], text * 2])
     with contextlib.suppress(ValueError):
         assert (read_trace(text).output_tokens >= 1).all()
+
+
+RAG_PULSE = {
+    "timestamp": 1,
+    "input_length": 100,
+    "output_length": 3,
+    "hash_ids": {"sys_prompt": [1], "user_input": [2]},
+}
+
+
+@pytest.mark.parametrize("data", [*MOONCAKE, *AI_PERF, *INFERENCE_PERF, AGENTS, RAG_PULSE])
+def test_whatever_stands_in_a_file_is_read_or_refused(data: dict[str, Any]) -> None:
+    """Anything at any place of a row, and lists in lists: requests, or a ValueError."""
+    rows = [changed(data, path, value) for path in places(data) for value in HOSTILE]
+    for text in (*map(json.dumps, rows), "[" * 100_000, '{"a":' * 100_000):
+        with contextlib.suppress(ValueError):
+            assert (read_trace(text, component_tokens={1: 30, 2: 70}).output_tokens >= 1).all()
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.integers(1, 999), st.integers(1, 99)), min_size=1))

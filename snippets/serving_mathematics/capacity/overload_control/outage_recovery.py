@@ -118,6 +118,7 @@ def simulate_outage(
         require(0 < value < math.inf, name, "positive and finite", value)
     retries = require_non_negative_integer(retries=retries)
     require(budget >= 0, "budget", "non-negative", budget)
+    capacity = None if capacity is None else as_number(capacity=capacity)
     whole = capacity is None or (1 <= capacity < math.inf and capacity % 1 == 0)
     require(whole, "capacity", "None or a positive integer", capacity)
     require(

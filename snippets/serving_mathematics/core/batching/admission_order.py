@@ -132,11 +132,10 @@ def serve_in_order(workload: Workload, engine: Engine, key: npt.ArrayLike) -> Or
                 continue
             steps = decoding[0][0] - step
             if batch < places:
-                slope = step_s + decode_s * batch + context_s * (held + batch / 2)
-                gap = arrival[fresh] - clock
-                bend = 2 * context_s * batch * gap
-                root = 2 * gap / (slope + math.sqrt(slope**2 + bend))
-                steps = max(1, math.ceil(root)) if root < steps else steps
+                nothing = (0, 0, 0, 0, 0)
+                steps = engine.steps_until(
+                    arrival[fresh], steps, clock, clock, nothing, batch, held
+                )
         read = steps * held + batch * steps * (steps + 1) // 2
         elapsed_s = (step_s + decode_s * batch) * steps + prefill_s * chunk + context_s * read
         clock += elapsed_s

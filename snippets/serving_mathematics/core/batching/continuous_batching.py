@@ -38,7 +38,6 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
-    as_numbers,
     require,
     require_all_non_negative,
     require_all_positive,
@@ -197,6 +196,50 @@ class Engine:
             + TICK_S * ticks
         )
 
+    def steps_until(
+        self,
+        moment_s: float,
+        most: int,
+        now_s: float,
+        since_s: float,
+        work: tuple[int, int, int, int, int],
+        batch: int,
+        held: int,
+        own_ticks: int = 0,
+        first_ticks: int = 0,
+    ) -> int:
+        """The first of the coming steps that ends at a moment or after it, in which a batch decodes
+        and nobody reads a prompt; at most so many. It is the root of a quadratic, and counted where
+        rounding could decide.
+
+        now_s: the time [s]. since_s: from which work, the arguments of `elapsed_s`, counts [s];
+        first_ticks are in it. batch: sequences, that hold so many tokens together. own_ticks: of
+        the table in each step; first_ticks: in the first one more.
+        """
+        slope = self.step_s + self.decode_token_s * batch
+        slope += self.context_token_s * (held + 0.5 * batch)
+        slope += TICK_S * own_ticks
+        rest_s = max(moment_s - now_s - TICK_S * first_ticks, 0.0)
+        bend = 2 * self.context_token_s * batch * rest_s
+        root = 2 * rest_s / (slope + math.sqrt(slope * slope + bend))
+        if not root < most:  # or the moment is infinite
+            return most
+        k = max(math.ceil(root), 1)
+        if 1e-3 < k - root < 0.999:
+            return k
+        steps, prefill, decode, context, ticks = work
+
+        def reached(k: int) -> bool:
+            read = context + k * held + batch * k * (k + 1) // 2
+            counts = steps + k, prefill, decode + k * batch, read, ticks + k * own_ticks
+            return since_s + self.elapsed_s(*counts) >= moment_s
+
+        while k < most and not reached(k):
+            k += 1
+        while k > 1 and reached(k - 1):
+            k -= 1
+        return k
+
     def tables(self, workload: Workload) -> tuple[list[int], list[int], int, int]:
         """Ticks by decoding sequences, by tokens of a prompt, of its end and of a change; zeros
         without a table. Raises ValueError where the table is too short for what is asked."""
@@ -329,10 +372,9 @@ def simulate_steps(
     >>> simulate_steps(asked, engine).completion_s.tolist()
     [6.0, 6.0, 4.0]
     """
-    stretch = as_numbers(stretch=stretch)
     watermark_blocks = require_non_negative_integer(watermark_blocks=watermark_blocks)
-    stretch = require_all_positive(stretch=stretch)
-    factors = itertools.cycle(np.atleast_1d(as_floats(stretch=stretch)).tolist())
+    stretch = np.atleast_1d(require_all_positive(stretch=stretch))
+    factors = itertools.cycle(stretch.astype(float).tolist())
     block = engine.block_tokens
     most = int((workload.prompt_tokens + workload.output_tokens).max()) - 1  # the last is not kept
     fits = most <= engine.kv_blocks * block

@@ -6,10 +6,9 @@ k·c + b·k(k+1)/2 tokens of context, so their time is a closed form in k, and t
 arrival is noticed is the root of a quadratic. Requests finish in the order of a heap whose keys
 are step numbers, because every decoding sequence emits one token in every step.
 
-Blocks are counted without looking at the sequences. One that holds e + t + 1 tokens in step t has
-⌊(e + t)/B⌋ + 1 blocks of B tokens, so the sum over all needs only how many there are of each
-residue e mod B, and that says in which step the blocks run out. Whom a preemption hits lies on top
-of a stack in order of admission, from which those that have ended are dropped when they are met.
+Blocks are counted without looking at the sequences (`decode_blocks`). Whom a preemption hits lies
+on top of a stack in order of admission, from which those that have ended are dropped when they are
+met.
 
 Assumes: what the step-by-step simulator assumes; it computes the same times from the same whole
 numbers, to the last bit.
@@ -36,11 +35,11 @@ from serving_mathematics.core.batching.continuous_batching import (
     chat_workload,
     simulate_steps,
 )
+from serving_mathematics.core.batching.decode_blocks import DecodeBlocks
 from serving_mathematics.core.queues.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
-    as_numbers,
     require,
     require_non_negative_integer,
 )
@@ -83,8 +82,7 @@ def simulate(
     decoding: list[int] = []  # a heap of keys: step of the last token << shift | request
     keys = [0] * size  # in that heap, of those that decode; what was preempted leaves its key there
     youngest: list[int] = []  # in order of admission; those that are done lie there until met
-    residues = [0] * block  # how many of those that decode have each e mod B
-    filled = 0  # their blocks in the next step
+    memory = DecodeBlocks(block)
     taken = 0  # blocks of prompts that are under way or end in this step
     counting = False  # whether these are kept: from when memory is first in question
     preempted: list[int] = []  # the head of the queue, its first one last
@@ -97,33 +95,13 @@ def simulate(
     busy_s = 0.0
     since = clock = arrival[0]
 
-    def lasting(k: int) -> int:
-        """The largest number of steps up to k for which the memory lasts, at least 1."""
-        if not batch:
-            return k
-        periods, free = divmod(blocks - taken - filled, batch)  # B steps take a block for each
-        steps = 1 + periods * block
-        while steps < k:
-            free -= residues[block - 1 - (now + steps) % block]
-            if free < 0:
-                return steps
-            steps += 1
-        return k
-
-    def count(i: int, end: int, sign: int) -> None:
-        """Count a request in, or out, that decodes until a step."""
-        nonlocal filled
-        tokens = stored[i] - end - 1
-        filled += sign * ((tokens + now + 1) // block + 1)
-        residues[tokens % block] += sign
-
     while fresh < size or batch or partial >= 0 or preempted:
         ended: list[int] = []  # prompts that end in this step
         if partial >= 0 and first_chunk:  # which takes its memory chunk by chunk
             read = prompt[partial] + generated[partial] - partial_left
             taken = -(-(read + min(partial_left, budget - batch)) // block)
         waits = False  # whether nobody is admitted in this step
-        while promised > blocks and taken + filled > blocks:  # the youngest gives its memory back
+        while promised > blocks and taken + memory.filled > blocks:  # the youngest gives all back
             waits = first_chunk
             victim = youngest.pop()
             if victim == partial:
@@ -134,7 +112,7 @@ def simulate(
                 generated[victim] = output[victim] - end + now
                 held -= prompt[victim] + generated[victim] - 1
                 batch -= 1
-                count(victim, end, -1)
+                memory.count(stored[victim], end, now, -1)
             else:
                 continue
             promised -= footprint[victim]
@@ -150,7 +128,7 @@ def simulate(
                 if decoding:
                     k = min(k, (decoding[0] >> shift) - now)
                 if promised > blocks:
-                    k = lasting(k)
+                    k = memory.lasting(k, blocks - taken - memory.filled, batch, now)
                 begin = prompt[partial] + generated[partial] - partial_left
                 ticks += prompt_ticks[begin + k * chunk] - prompt_ticks[begin]
                 partial_left -= k * chunk
@@ -174,11 +152,11 @@ def simulate(
                 counting = True
                 taken = sum(-(-(prompt[j] + generated[j]) // block) for j in ended)
                 for key in decoding:
-                    count(key & mask, key >> shift, 1)
+                    memory.count(stored[key & mask], key >> shift, now, 1)
             if counting:
                 later = max(todo - left + chunk, 0) if first_chunk else 0
                 needed = -(-(total - later) // block)
-                if taken + filled + needed + spare > blocks:
+                if taken + memory.filled + needed + spare > blocks:
                     break
                 taken += needed
             if preempted:
@@ -211,26 +189,16 @@ def simulate(
         if not chunk:
             k = 1 if waits else (decoding[0] >> shift) - now
             if promised > blocks:
-                k = lasting(k)
-            gap = arrival[fresh] - clock
-            if gap > 0 and room > 0 and not preempted:
-                slope = step_s + decode_s * batch + context_s * (held + 0.5 * batch)
-                slope += TICK_S * batch_ticks[batch]
-                rest = max(gap - TICK_S * changed, 0.0)
-                bend = 2 * context_s * batch * rest
-                root = 2 * rest / (slope + math.sqrt(slope * slope + bend))
-                if root < k:
-                    k = max(math.ceil(root), 1)
-                    if not 1e-3 < k - root < 0.999:  # nearly a tie, which rounding must not decide
-                        work = (steps, prefill, decode, context, ticks)
-                        own = batch_ticks[batch]
-                        k = _notice(arrival[fresh], k, since, work, batch, held, engine, own)
+                k = memory.lasting(k, blocks - taken - memory.filled, batch, now)
+            if arrival[fresh] > clock and room > 0 and not preempted:
+                work = (steps, prefill, decode, context, ticks)
+                own = batch_ticks[batch]
+                k = engine.steps_until(
+                    arrival[fresh], k, clock, since, work, batch, held, own, changed
+                )
         # k steps at once
         if counting:
-            periods, rest = divmod(k, block)
-            filled += periods * batch
-            for step in range(now + 2, now + 2 + rest):
-                filled += residues[-step % block]
+            memory.passed(k, batch, now)
         now += k
         steps += k
         prefill += k * chunk
@@ -257,7 +225,7 @@ def simulate(
             held -= stored[i]
             promised -= footprint[i]
             if counting:
-                count(i, now, -1)
+                memory.count(stored[i], now, now, -1)
         for i in ended:
             if not generated[i]:
                 first_s[i] = clock
@@ -273,7 +241,7 @@ def simulate(
             if counting:
                 taken += -(prompt[i] + generated[i]) // block
                 if remaining:
-                    count(i, now + remaining, 1)
+                    memory.count(stored[i], now + remaining, now, 1)
     spent.append((steps, prefill, decode, context))
     steps, prefill, decode, context = map(sum, zip(*spent, strict=True))
     return Served(
@@ -287,31 +255,6 @@ def simulate(
         context,
         busy_s + (clock - since),
     )
-
-
-def _notice(
-    arrival_s: float,
-    k: int,
-    since_s: float,
-    work: tuple[int, int, int, int, int],
-    batch: int,
-    held: int,
-    engine: Engine,
-    own: int,
-) -> int:
-    """The first of the coming decode steps that ends at or after an arrival; k is nearly right."""
-
-    def reached(k: int) -> bool:
-        steps, prefill, decode, context, ticks = work
-        read = context + k * held + batch * k * (k + 1) // 2
-        counts = steps + k, prefill, decode + k * batch, read
-        return since_s + engine.elapsed_s(*counts, ticks + k * own) >= arrival_s
-
-    while not reached(k):
-        k += 1
-    while k > 1 and reached(k - 1):
-        k -= 1
-    return k
 
 
 def saturated_rate(
@@ -332,7 +275,6 @@ def saturated_rate(
     >>> saturated_rate([100], [50], Engine(step_s=0.01, decode_token_s=0.0, max_sequences=5))
     10.0
     """
-    cached_tokens = as_numbers(cached_tokens=cached_tokens)
     prompts = as_floats(prompt_tokens=prompt_tokens)
     outputs = as_floats(output_tokens=output_tokens)
     for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):

@@ -25,11 +25,11 @@ import math
 from collections.abc import Generator
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine
-from serving_mathematics.core.batching.event_skipping import _notice
+from serving_mathematics.core.batching.decode_blocks import DecodeBlocks
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.tiers import LowerTiers
-from serving_mathematics.core.fleet.waiting_lines import Line
+from serving_mathematics.core.fleet.waiting_lines import Fair, Line
 from serving_mathematics.support.require import require_non_negative_integer
 
 Serving = Generator[float, float | None, None]
@@ -87,8 +87,7 @@ def serve(
     rank = ledger.victim_rank  # of each request, where others than the youngest give way
     eldest: list[tuple[float, int, int]] = []  # the same as a heap, where there is such a rank
     admissions = 0
-    residues = [0] * block  # how many of those that decode have each e mod B
-    filled = 0  # their blocks in the next step, without the shared ones
+    memory = DecodeBlocks(block)  # of those that decode, without the shared ones
     taken = 0  # blocks of prompts that are under way or end in this step, without the shared ones
     counting = cache is not None  # whether these are kept: from when memory is first in question
     partial, partial_left = -1, 0  # the request that is prefilled in part
@@ -98,28 +97,12 @@ def serve(
     limit = blocks  # what is not pinned
     since = clock = 0.0
     moved = False  # whether the batch changed since routers were told what it stores
-    fair = line if line.counts else None
+    fair = line if isinstance(line, Fair) else None  # which counts what is served
     items = None if line.overtakes else line.items  # where the head holds up the others
 
     def count(i: int, end: int, sign: int) -> None:
         """Count a request in, or out, that decodes until a step."""
-        nonlocal filled
-        last = prompt[i] + output[i] - end - 2
-        filled += sign * ((last + now + 1) // block + 1 - path[i])
-        residues[last % block] += sign
-
-    def lasting(k: int) -> int:
-        """The largest number of steps up to k for which the memory lasts, at least 1."""
-        if not batch:
-            return k
-        periods, free = divmod(limit - taken - filled, batch)  # B steps take a block for each
-        lasts = 1 + periods * block
-        while lasts < k:
-            free -= residues[block - 1 - (now + lasts) % block]
-            if free < 0:
-                return lasts
-            lasts += 1
-        return k
+        memory.count(prompt[i] + output[i] - 1, end, now, sign, path[i])
 
     def footprint(i: int) -> int:
         """Blocks at the end of a request, without the shared ones."""
@@ -129,7 +112,7 @@ def serve(
     try:
         while True:
             finished: list[int] = []  # prompts that end in this step
-            while promised > limit and taken + filled > limit:  # somebody gives all memory back
+            while promised > limit and taken + memory.filled > limit:  # somebody gives all back
                 victim = heappop(eldest)[2] if rank else youngest.pop()
                 read = prompt[victim]
                 if victim == partial:
@@ -167,7 +150,7 @@ def serve(
                     if decoding:
                         k = min(k, (decoding[0] >> shift) - now)
                     if promised > limit:
-                        k = lasting(k)
+                        k = memory.lasting(k, limit - taken - memory.filled, batch, now)
                     begin = prompt[partial] + generated[partial] - partial_left
                     if tabled:
                         ticks += prompt_ticks[begin + k * chunk] - prompt_ticks[begin]
@@ -196,10 +179,11 @@ def serve(
                         count(j, key >> shift, 1)
                 if counting:
                     needed = -(-total // block) - path[i]
-                    if taken + filled + needed + pins + spare > limit:
+                    used = taken + memory.filled
+                    if used + needed + pins + spare > limit:
                         break
-                    if cache and cache.resident + taken + filled > blocks:  # which decoding took
-                        cache.shrink(cache.resident + taken + filled - blocks)
+                    if cache and cache.resident + used > blocks:  # which decoding took
+                        cache.shrink(cache.resident + used - blocks)
                         hit = cache.look(node[i], path[i])[1]
                     taken += needed
                 if items is None:
@@ -208,7 +192,7 @@ def serve(
                     items.popleft()
                 if cache:
                     cache.hold(node[i], path[i])
-                    cache.shrink(cache.resident + taken + filled - blocks)
+                    cache.shrink(cache.resident + taken + memory.filled - blocks)
                     limit = blocks - cache.pinned
                     hit = min(hit, (total - 1) // block)
                     if lower:
@@ -258,7 +242,7 @@ def serve(
             if moved:
                 stored[place], moved = held, False
                 if cache:
-                    cache.shrink(cache.resident + taken + filled - blocks)
+                    cache.shrink(cache.resident + taken + memory.filled - blocks)
             if not (chunk or batch):
                 ledger.spend(place, steps, prefill, decode, context, clock - since)
                 steps = prefill = decode = context = ticks = 0
@@ -281,7 +265,7 @@ def serve(
             if not chunk:  # decode until somebody ends, arrives or runs out of memory
                 k = (decoding[0] >> shift) - now
                 if promised > limit:
-                    k = lasting(k)
+                    k = memory.lasting(k, limit - taken - memory.filled, batch, now)
                 if fair and room > 0 and k > 1:  # another's turn may come, who fits
                     k = int(min(k, fair.steady_steps()))
                 alert = k > 1 and room > 0 and (items is None or not items)
@@ -298,18 +282,12 @@ def serve(
             sent = yield end_s
             while sent is not None:
                 if alert:
-                    gap = sent - clock
-                    slope = (
-                        step_s + decode_s * batch + context_s * (held + 0.5 * batch) + TICK_S * own
+                    work = (steps, prefill, decode, context, ticks)
+                    sooner = engine.steps_until(
+                        sent, k, clock, since, work, batch, held, own, changed
                     )
-                    rest = max(gap - TICK_S * changed, 0.0)
-                    bend = 2 * context_s * batch * rest
-                    root = 2 * rest / (slope + math.sqrt(slope * slope + bend))
-                    if root < k:
-                        k = max(math.ceil(root), 1)
-                        if not 1e-3 < k - root < 0.999:  # which rounding must not decide
-                            work = (steps, prefill, decode, context, ticks)
-                            k = _notice(sent, k, since, work, batch, held, engine, own)
+                    if sooner < k:
+                        k = sooner
                         all_steps, all_decode = steps + k, decode + k * batch
                         all_context = context + k * held + batch * k * (k + 1) // 2
                         all_ticks = ticks + k * own
@@ -323,10 +301,7 @@ def serve(
                 sent = yield end_s
             # k steps at once
             if counting:
-                periods, more = divmod(k, block)
-                filled += periods * batch
-                for step in range(now + 2, now + 2 + more):
-                    filled += residues[-step % block]
+                memory.passed(k, batch, now)
             now += k
             steps, prefill, decode = all_steps, all_prefill, all_decode
             context, ticks = all_context, all_ticks
@@ -336,8 +311,7 @@ def serve(
                 fair.emitted(k)
             bound = (now + 1) << shift
             if cache and (finished or (decoding and decoding[0] < bound)):
-                stored_blocks = taken + filled - residues[-(now + 1) % block]  # in the last step
-                cache.shrink(cache.resident + stored_blocks - blocks)
+                cache.shrink(cache.resident + taken + memory.before(now) - blocks)
             while decoding and decoding[0] < bound:
                 key = heappop(decoding)
                 i = key & mask

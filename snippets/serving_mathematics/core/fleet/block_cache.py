@@ -34,7 +34,7 @@ class BlockCache:
 
     def __init__(self, tree: BlockTree) -> None:
         """Nothing is kept."""
-        self.parent, self.begins, self.ends = tree.parent, tree.begins, tree.ends
+        self.parent, self.begins = tree.parent, tree.begins
         self.kept: dict[int, int] = {}  # depth to which a chain is kept
         self.children: dict[int, int] = {}  # how many of a chain's are kept
         self.holders: dict[int, dict[int, int]] = {}  # of a chain: how many hold it to a depth

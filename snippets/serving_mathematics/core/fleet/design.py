@@ -30,6 +30,7 @@ from serving_mathematics.support.require import (
     require_all_positive,
     require_non_negative,
     require_non_negative_integer,
+    widen_fields,
 )
 
 Route = Callable[[int, View], int]
@@ -96,6 +97,7 @@ class Fleet:
 
     def __post_init__(self) -> None:
         """Refuse what is no fleet."""
+        widen_fields(self)
         require(len(self.engines) > 0, "engines", "at least one", len(self.engines))
         require_non_negative_integer(watermark_blocks=self.watermark_blocks)
         require_non_negative(refresh_s=self.refresh_s)
@@ -107,8 +109,7 @@ class Fleet:
         require(not both, "weights", "None where there is a schedule", self.weights)
         if self.weights is not None:
             require(len(self.weights) > 0, "weights", "one for each tenant", self.weights)
-            require_all_positive(weights=self.weights)
-
+            object.__setattr__(self, "weights", require_all_positive(weights=self.weights))
         self._refuse_parts()
 
     def _refuse_parts(self) -> None:

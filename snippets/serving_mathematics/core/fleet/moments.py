@@ -17,7 +17,6 @@ from serving_mathematics.support.require import require
 
 UNIX_MS = 1e11  # numbers beyond are milliseconds since 1970
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
-MOST = 2**31  # tokens of a prompt or an answer
 
 
 def whole_number(value: Any, what: str) -> int:

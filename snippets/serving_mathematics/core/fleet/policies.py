@@ -23,15 +23,6 @@ from serving_mathematics.support.require import (
 )
 
 
-def everybody(_request: int, _view: View) -> float:
-    """Nobody waits to come in.
-
-    >>> everybody(0, None)
-    0.0
-    """
-    return 0.0
-
-
 def token_budgets(
     request: int, view: View, tokens_per_s: Sequence[float], burst_tokens: Sequence[float]
 ) -> float:
@@ -49,12 +40,14 @@ def token_budgets(
     """
     memory = view.memory
     if "buckets" not in memory:
-        require_all_positive(tokens_per_s=tokens_per_s, burst_tokens=burst_tokens)
+        memory["rates"], memory["bursts"] = require_all_positive(
+            tokens_per_s=tokens_per_s, burst_tokens=burst_tokens
+        )
         memory["buckets"] = [[float(burst), 0.0] for burst in burst_tokens]  # tokens, moment
     asked = view.ledger.requests
     who = int(asked.tenant[request])
     bucket = memory["buckets"][who]
-    rate, burst = tokens_per_s[who], burst_tokens[who]
+    rate, burst = memory["rates"][who], memory["bursts"][who]
     bucket[0] = min(burst, bucket[0] + rate * (view.now - bucket[1]))
     bucket[1] = view.now
     tokens = int(asked.prompt_tokens[request] + asked.output_tokens[request])

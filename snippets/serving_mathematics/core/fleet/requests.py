@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.support.require import (
+    as_floats,
     require,
     require_all_non_negative,
     require_positive_integer,
@@ -30,7 +31,7 @@ MOST_TOKENS = 2**31  # of a prompt or an answer
 
 def _whole(name: str, values: npt.ArrayLike, size: int, least: float) -> IntArray:
     """Whole numbers of shape (n,), broadcast from one; refused by argument and row."""
-    given = np.asarray(values, dtype=float)
+    given = as_floats(**{name: values})
     require(given.ndim == 0 or given.shape == (size,), name, f"of shape ({size},)", given.shape)
     numbers = np.broadcast_to(given, (size,))
     good = (numbers >= least) & (numbers < MOST_TOKENS) & (numbers == np.floor(numbers))
@@ -81,11 +82,11 @@ class Requests:
         prefixes: Prefixes | None = None,
     ) -> None:
         """Columns of one length."""
-        times = np.array(arrival_s, dtype=float)
+        times = np.array(as_floats(arrival_s=arrival_s))
         require(times.ndim == 1 and times.size > 0, "arrival_s", "of shape (n,), n ≥ 1", times)
         require_all_non_negative(arrival_s=times)
         size = times.size
-        pauses = np.broadcast_to(np.asarray(pause_s, dtype=float), (size,))
+        pauses = np.broadcast_to(as_floats(pause_s=pause_s), (size,))
         require_all_non_negative(pause_s=pauses)
         columns = {
             "prompt_tokens": _whole("prompt_tokens", prompt_tokens, size, 1),
@@ -140,7 +141,7 @@ def closed_loop(
     [-1, -1, 0, 1, 2]
     """
     clients = require_positive_integer(clients=clients)
-    require_all_non_negative(think_s=think_s)
+    think_s = require_all_non_negative(think_s=think_s)
     size = np.size(np.asarray(prompt_tokens))
     after = np.maximum(np.arange(size) - int(min(clients, size)), -1)
     return Requests(np.zeros(size), prompt_tokens, output_tokens, after=after, pause_s=think_s)

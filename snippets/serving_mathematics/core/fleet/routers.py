@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.support.require import require, require_non_negative
+from serving_mathematics.support.require import as_number, require, require_non_negative
 
 
 def round_robin(_request: int, view: View) -> int:
@@ -91,11 +92,11 @@ def by_session(request: int, view: View) -> int:
     return max(view.serving, key=weight)
 
 
-def _check_once(view: View, **numbers: float) -> None:
-    """Parameters of a rule are no negative numbers; asked once in a run."""
-    if view.memory.get("checked") != numbers:
-        require_non_negative(**numbers)
-        view.memory["checked"] = numbers
+def _checked_once(view: View, **numbers: float) -> Any:
+    """Parameters of a rule, which are no negative numbers; asked once in a run."""
+    if view.memory.get("given") != numbers:
+        view.memory["given"], view.memory["checked"] = numbers, require_non_negative(**numbers)
+    return view.memory["checked"]
 
 
 def _records(view: View, capacity: int) -> list[BlockCache]:
@@ -138,7 +139,7 @@ def cache_aware(
     >>> choices(cache_aware)
     [0, 1, 0, 1]
     """
-    _check_once(
+    cache_threshold, balance_abs_threshold, balance_rel_threshold, max_tree_size = _checked_once(
         view,
         cache_threshold=cache_threshold,
         balance_abs_threshold=balance_abs_threshold,
@@ -187,13 +188,15 @@ def endpoint_picker(
     >>> choices(endpoint_picker)
     [1, 0, 1, 0]
     """
-    _check_once(
-        view,
-        prefix_weight=prefix_weight,
-        queue_weight=queue_weight,
-        kv_weight=kv_weight,
-        max_prefix_blocks=max_prefix_blocks,
-        lru_capacity_per_server=lru_capacity_per_server,
+    prefix_weight, queue_weight, kv_weight, max_prefix_blocks, lru_capacity_per_server = (
+        _checked_once(
+            view,
+            prefix_weight=prefix_weight,
+            queue_weight=queue_weight,
+            kv_weight=kv_weight,
+            max_prefix_blocks=max_prefix_blocks,
+            lru_capacity_per_server=lru_capacity_per_server,
+        )
     )
     chain, depth = view.way(request, max_prefix_blocks)
     if precise:
@@ -235,7 +238,8 @@ def least_work(
     >>> choices(least_work)
     [0, 1, 0, 1]
     """
-    _check_once(view, overlap_score_weight=overlap_score_weight)
+    overlap_score_weight = _checked_once(view, overlap_score_weight=overlap_score_weight)
+    block_tokens = as_number(block_tokens=block_tokens)
     require(block_tokens >= 1, "block_tokens", "at least 1", block_tokens)
     depth = view.way(request)[1]
 

@@ -24,6 +24,7 @@ from serving_mathematics.support.require import (
     require_non_negative_integer,
     require_positive,
     require_positive_integer,
+    widen_fields,
 )
 
 
@@ -49,6 +50,7 @@ class Scaling:
 
     def __post_init__(self) -> None:
         """Refuse what cannot scale."""
+        widen_fields(self)
         require_positive(sync_s=self.sync_s)
         require_non_negative(startup_s=self.startup_s)
         require_non_negative_integer(least=self.least, most=self.most)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sessions import LEVELS, Quantity, SessionLaw
-from serving_mathematics.support.require import require, require_non_negative
+from serving_mathematics.support.require import as_floats, require, require_non_negative
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -38,7 +38,7 @@ def fitted_quantity(values: npt.ArrayLike, session: npt.ArrayLike | None = None)
     >>> fitted_quantity([5.0, 5.0, 20.0, 20.0], [0, 0, 1, 1]).habit
     1.0
     """
-    given = np.asarray(values, dtype=float)
+    given = as_floats(values=values)
     right = given.ndim == 1 and given.size > 0 and np.all((given > 0) & np.isfinite(given))
     require(right, "values", "positive, of shape (n,)", given)
     quantiles = tuple(float(x) for x in np.quantile(given, LEVELS))

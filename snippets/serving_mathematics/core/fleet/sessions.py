@@ -28,6 +28,8 @@ from serving_mathematics.support.require import (
     require_all_non_negative,
     require_in,
     require_positive_integer,
+    require_work,
+    widen_fields,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -53,6 +55,7 @@ class Quantity:
         finite = right and np.isfinite(table).all()
         require(finite, "quantiles", f"{len(LEVELS)} positive numbers that do not fall", table)
         require_in("[0, 1]", habit=self.habit)
+        widen_fields(self)
 
     def drawn(self, scores: FloatArray) -> FloatArray:
         """Values for normal scores, of the same shape."""
@@ -63,7 +66,8 @@ class Quantity:
 
 @dataclass(frozen=True)
 class SessionLaw:
-    """Sessions by the laws of their parts.
+    """Sessions by the laws of their parts. Raises ValueError on a correlation or a share that is
+    none.
 
     requests: of a session. first_tokens: of its first prompt. new_tokens, output_tokens, pause_s:
     of each request. together: correlation of the scores of requests and first_tokens. cut_share:
@@ -80,6 +84,12 @@ class SessionLaw:
     cut_share: float
     kept_share: Quantity
     cut_tokens: Quantity
+
+    def __post_init__(self) -> None:
+        """Refuse what is no correlation, and no share."""
+        require_in("[-1, 1]", together=self.together)
+        require_in("[0, 1]", cut_share=self.cut_share)
+        widen_fields(self)
 
 
 # Fitted to every other session of the traces: 355 sessions, 23,500 requests; the rest judged it.
@@ -118,7 +128,9 @@ def draw_sessions(
     20
     """
     sessions = require_positive_integer(sessions=sessions)
-    require_all_non_negative(starts_s=starts_s)
+    starts_s = require_all_non_negative(starts_s=starts_s)
+    mean = float(np.trapezoid(law.requests.quantiles, LEVELS))  # of requests, a little too many
+    require_work(60 * sessions * (1 + mean), sessions=sessions)
     count, first = rng.standard_normal((2, sessions))
     first = law.together * count + math.sqrt(1 - law.together**2) * first
     counts = np.maximum(1, np.rint(law.requests.drawn(count))).astype(np.intp)

@@ -45,7 +45,7 @@ def prefixes_of_ids(
     numbers = numbers or range(1, len(ids) + 1)
     for row, own, sizes in zip(numbers, ids, lengths, strict=True):
         above = -1
-        for identity, size in zip(own, sizes, strict=True):
+        for identity, size in zip(own, _counted("lengths", sizes).tolist(), strict=True):
             place = known.get(identity)
             if place is None:
                 place = known[identity] = len(parent)
@@ -124,8 +124,7 @@ def prefixes_of_reuse(
 
 def _counted(name: str, values: npt.ArrayLike, shape: tuple[int, ...] | None = None) -> IntArray:
     """Whole numbers, of a shape where one is given."""
-    require_all_finite(**{name: values})
-    numbers = np.asarray(values, dtype=float)
+    numbers = np.asarray(require_all_finite(**{name: values}), dtype=float)
     whole = np.all((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53))
     require(whole, name, "whole numbers", values)
     if shape is not None:

@@ -17,7 +17,11 @@ from dataclasses import dataclass
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S
 from serving_mathematics.core.fleet.block_cache import BlockCache
-from serving_mathematics.support.require import require_positive, require_positive_integer
+from serving_mathematics.support.require import (
+    require_positive,
+    require_positive_integer,
+    widen_fields,
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Tier:
 
     def __post_init__(self) -> None:
         """Refuse what holds nothing or brings nothing back."""
+        widen_fields(self)
         require_positive_integer(blocks=self.blocks)
         require_positive(block_bytes=self.block_bytes, bytes_per_s=self.bytes_per_s)
 

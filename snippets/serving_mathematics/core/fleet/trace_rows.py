@@ -93,7 +93,7 @@ def _csv_row(line: int, cell: Mapping[str, str]) -> Row:
 def _seconds(value: Any, what: str) -> float:
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = -1.0
     require(0 <= seconds < np.inf, what, "a number of seconds, not negative", str(value)[:40])
     return seconds
@@ -103,7 +103,7 @@ def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line and object: of JSON lines, of one document, of a list of objects."""
     try:
         whole = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         for line, row in enumerate(text.splitlines(), start=1):
             if row.strip():
                 try:
@@ -148,7 +148,7 @@ def rows_of_json(text: str, component_tokens: Mapping[int, int] | None) -> tuple
             else:
                 milliseconds = True
                 if hashes:
-                    _blocks(row, hashes, MOONCAKE_BLOCK)
+                    _blocks(row, _listed(line, hashes), MOONCAKE_BLOCK)
                 if "delay" in found or "session_id" in found:
                     row.session = str(found.get("session_id", ""))
                     row.pause_s = _seconds(found.get("delay", 0), f"line {line}: delay") / 1000
@@ -156,16 +156,18 @@ def rows_of_json(text: str, component_tokens: Mapping[int, int] | None) -> tuple
     return rows, milliseconds
 
 
-def _part(line: int, found: Mapping[str, Any], name: str, kind: type | None = dict) -> Any:
-    require(name in found, f"line {line}", f"an object with {name!r}", ", ".join(found)[:80])
+def _part(line: int, found: Any, name: str, kind: type | None = dict) -> Any:
+    got = ", ".join(found) if isinstance(found, dict) else str(found)
+    there = isinstance(found, dict) and name in found
+    require(there, f"line {line}", f"an object with {name!r}", got[:80])
     if kind is not None:
         require(isinstance(found[name], kind), f"line {line}: {name}", "an object", found[name])
     return found[name]
 
 
-def _text(request: Mapping[str, Any]) -> Mapping[str, Any]:
+def _text(request: Any) -> Any:
     """Counts of the text of a request, where they are told apart from those of images."""
-    inner = request.get("text", request)
+    inner = request.get("text") if isinstance(request, dict) else None
     return inner if isinstance(inner, dict) else request
 
 
@@ -189,10 +191,15 @@ def _measured_row(line: int, found: Mapping[str, Any]) -> Row:
     return Row(line, time, counts[0], counts[1])
 
 
-def _blocks(row: Row, hashes: Any, size: int) -> None:
-    """Blocks of a prompt, of which the last may be short."""
+def _listed(line: int, hashes: Any) -> list[Any]:
     right = isinstance(hashes, list) and all(type(one) is int for one in hashes)
-    require(right, f"line {row.line}: hash_ids", "a list of whole numbers", str(hashes)[:40])
+    require(right, f"line {line}: hash_ids", "a list of whole numbers", str(hashes)[:40])
+    found: list[Any] = hashes
+    return found
+
+
+def _blocks(row: Row, hashes: list[Any], size: int) -> None:
+    """Blocks of a prompt, of which the last may be short."""
     need = -(-row.prompt // size)
     rule = f"{need} or {row.prompt // size} blocks of {size} for {row.prompt} tokens"
     fits = row.prompt // size <= len(hashes) <= need
@@ -208,7 +215,7 @@ def _components(row: Row, hashes: Mapping[str, Any], sizes: Mapping[int, int] | 
         return
     left = row.prompt
     beginning: tuple[Any, ...] = ()
-    for one in (one for part in RAG_PARTS for one in hashes.get(part, [])):
+    for one in (one for part in RAG_PARTS for one in _listed(row.line, hashes.get(part, []))):
         require(one in sizes, f"line {row.line}: hash {one}", "among component_tokens", "none")
         own = min(sizes[one], left)
         if own <= 0:
@@ -239,7 +246,7 @@ def _agent_rows(line: int, found: Mapping[str, Any]) -> Iterator[Row]:
         row.pause_s = _seconds(one.get("think_time", 0.0), f"{where}: think_time")
         hashes = one.get("hash_ids", [])
         if hashes:
-            _blocks(row, hashes[: -(-row.prompt // size)], size)
+            _blocks(row, _listed(line, hashes)[: -(-row.prompt // size)], size)
             if not shared:
                 row.ids = [(session, block) for block in row.ids]
         yield row

@@ -30,7 +30,6 @@ class Line:
     """
 
     overtakes = False  # whether who comes later may be served before
-    counts = False  # whether it wants to know what is served
 
     def __init__(self) -> None:
         """Nobody waits."""
@@ -55,22 +54,6 @@ class Line:
     def everybody(self) -> Iterable[int]:
         """All who wait."""
         return self.items
-
-    def read(self, _request: int, _tokens: int) -> None:
-        """Tokens of a prompt will be computed."""
-
-    def started(self, _request: int) -> None:
-        """A request decodes from now on."""
-
-    def stopped(self, _request: int) -> None:
-        """A request decodes no longer."""
-
-    def emitted(self, _steps: int) -> None:
-        """Every request that decodes got so many tokens."""
-
-    def steady_steps(self) -> float:
-        """For how many steps of decoding the next one stays the same, at least 1."""
-        return math.inf
 
 
 class Ranked(Line):
@@ -127,7 +110,6 @@ class Fair(Line):
     """
 
     overtakes = True
-    counts = True
 
     def __init__(self, tenant: Sequence[int], weights: Sequence[float]) -> None:
         """Nobody waits, nobody was served."""

@@ -362,7 +362,7 @@ def accepted_without(table: Table, constants: Constants, drafts: int) -> float:
     drafts = require_positive_integer(drafts=drafts)
     alike = table.single & (table.engines.drafts == drafts)
     if not alike.any():
-        return sum(PUBLISHED_RATE**place for place in range(drafts + 1))
+        return (1 - PUBLISHED_RATE ** (drafts + 1)) / (1 - PUBLISHED_RATE)
     part = table.rows(alike)
     work = part.engines
     running = np.minimum(work.concurrency, work.room)

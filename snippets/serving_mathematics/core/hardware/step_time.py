@@ -534,6 +534,7 @@ def busiest_of(total: Array, devices: Array) -> Array:
     """
     total = require_all_non_negative(total=as_floats(total=total))
     devices = require_all_positive(devices=as_floats(devices=devices))
+    require(np.all(devices >= 1), "devices", "1 or more", devices)
     above = np.interp(np.log2(devices), np.arange(len(LARGEST_NORMAL)), LARGEST_NORMAL)
     deviation = np.sqrt(total * (1 - 1 / devices) / devices)
     return np.asarray(np.minimum(total + above * deviation * devices, total * devices), dtype=float)
@@ -690,7 +691,8 @@ def two_batches_s(work: Work, constants: Constants, sequences: Array, context: A
     >>> bool(two_batches_s(work, FITTED, many, np.array([1000.0]))[0] == 2 * alone[0])
     True
     """
-    half = step_parts(work, constants, np.asarray(sequences) / 2, context)
+    sequences = np.asarray(require_all_non_negative(sequences=sequences))
+    half = step_parts(work, constants, sequences / 2, context)
     own = half.total() - half.exchange
     return np.asarray(2 * np.maximum(own, half.exchange), dtype=float)
 

@@ -102,7 +102,7 @@ def block_interval(
     blocks, draws = require_positive_integer(blocks=blocks, draws=draws)
     require(2 <= blocks <= x.size, "blocks", f"in [2, {x.size}]", blocks)
     probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
-    require_work(draws * x.size, draws=draws, latencies=x.size)
+    require_work(draws * (x.size + 200), draws=draws, latencies=x.size)
     parts = x[: x.size // int(blocks) * int(blocks)].reshape(int(blocks), -1)
     rank = max(1, math.ceil(round(parts.size * probability, 9))) - 1
     found = [

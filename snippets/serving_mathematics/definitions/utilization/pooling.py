@@ -48,6 +48,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require_in,
     require_positive_integer,
+    require_work,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def sticky_break_even(replicas: int, utilization: float, places: int = 1) -> flo
     replicas = require_in("[1, 1e7]", replicas=replicas)
     utilization = require_in("(0, 1)", utilization=utilization)
     places = require_in(f"[1, {1e7 / replicas:g}]", places=places)
+    require_work(places * (replicas + 60 * (places > 1)), replicas=replicas, places=places)
     load = utilization * places
     response = 1 + mean_wait(load * replicas, 1.0, replicas * places)
     if places == 1:

@@ -195,6 +195,7 @@ def service_time(candidate: Candidate, slots: int, demand: Demand, device: Devic
     >>> service_time(toy, 4, asked, Device(100.0, 10.0, 40.0, 1.0))  # 120/40 + 2·(20·16/40)
     19.0
     """
+    slots = require_positive_integer(slots=slots)
     beside = slots * demand.prompt_tokens / demand.output_tokens
     step = step_time(candidate, slots, demand.context_tokens, device, beside)
     own = 2 * candidate.parameters * demand.prompt_tokens / device.flops_per_s / candidate.devices
