@@ -13,7 +13,6 @@ the operations of attention.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +30,6 @@ from serving_mathematics.support.require import (
     require_positive,
     require_positive_integer,
 )
-
-if TYPE_CHECKING:
-    pass
 
 H100_PEAK, H100_BANDWIDTH = 989.4e12, 3.35e12  # [FLOP/s] bf16 dense, [B/s], SXM; Lockwood, H100
 

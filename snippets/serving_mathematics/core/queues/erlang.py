@@ -13,7 +13,6 @@ Source: Erlang (1917); Kleinrock (1975), chapter 3.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from serving_mathematics.support.require import (
     as_number,
@@ -23,9 +22,6 @@ from serving_mathematics.support.require import (
     require_positive,
     require_positive_integer,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def utilization(arrival_rate: float, mean_service_s: float, servers: int = 1) -> float:

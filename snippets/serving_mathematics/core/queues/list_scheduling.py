@@ -14,7 +14,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +27,6 @@ from serving_mathematics.support.require import (
     require_positive_integer,
     require_work,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

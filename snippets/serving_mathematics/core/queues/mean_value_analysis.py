@@ -13,8 +13,6 @@ recursion; Zahorjan, Sevcik, Eager and Galler (1982) for the balanced bounds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
@@ -26,9 +24,6 @@ from serving_mathematics.support.require import (
     require_positive_integer,
     require_work,
 )
-
-if TYPE_CHECKING:
-    pass
 
 FloatArray = npt.NDArray[np.float64]
 

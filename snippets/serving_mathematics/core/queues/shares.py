@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from serving_mathematics.support.require import (
     as_number,
     require,
     require_positive_integer,
 )
-
-if TYPE_CHECKING:
-    pass
 
 NORMAL_975 = 1.959963984540054  # 97.5% point of the normal distribution; tested against scipy
 
