@@ -91,7 +91,8 @@ class Device:
 class Demand:
     """What is asked of the service: requests per second, their mean lengths, and the promises.
 
-    Raises ValueError on a rate, length or bound that is not positive and finite, and on NaN.
+    Raises ValueError on a rate, output or bound that is not positive and finite, on a negative or
+    infinite context or prompt, and on NaN.
     """
 
     requests_per_s: float
@@ -451,12 +452,15 @@ def figure_zoo(figure: Figure) -> None:
             idle = _service(one, 1) * math.log(100)
             axes.plot(idle, one.quality, "x", color="C3", markersize=8)
             reason = {"memory": "does not fit", "latency": "too slow"}[best.fails]
+            right = idle > 20
             axes.annotate(
                 f"{one.name}:\n{reason}",
-                (min(idle, 29.2), one.quality - 2),
+                (idle, one.quality),
+                (-8, 0) if right else (8, 0),
+                textcoords="offset points",
                 color="C3",
-                ha="center",
-                va="top",
+                ha="right" if right else "left",
+                va="center",
             )
             continue
         colour = "C5" if one.name == chosen else "C0"
@@ -480,10 +484,10 @@ def figure_price_of_speed(figure: Figure) -> None:
     Cheapest plan for the same traffic against the promised p99, for three deployments, each with
     one queue in front of all its slots.
 
-    Alt: Cost in dollars per hour, logarithmic, against the promise in seconds, in steps. Each
-    deployment begins with a steep fall and then stays flat. The 70B model on four devices falls
-    first; on two devices it begins far to the right and ends a little below; 405B on sixteen lies
-    between them and stays several times as dear.
+    Alt: Cost in dollars per hour, logarithmic, against the promise in seconds, in steps that fall.
+    The 70B model on four devices falls first and stays flat; on two devices it begins to the right
+    of all, falls steeply and ends a little below; 405B on sixteen begins between them, falls little
+    and stays several times as dear.
     """
     axes = figure.subplots()
     slos = np.linspace(7.9, 30, 120)
