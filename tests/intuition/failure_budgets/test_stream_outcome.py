@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,8 @@ def test_status_200_may_be_a_failure() -> None:
 def test_limits_that_are_none(bad: float) -> None:
     with pytest.raises(ValueError, match="ttft_limit_s must be"):
         outcome(Answer(200, 0.3, "stop"), bad)
+    with pytest.raises(ValueError, match="ttft_limit_s must be"):
+        stream_error_rate([], bad)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +65,15 @@ def test_a_first_token_at_its_limit_is_in_time() -> None:
 
 @pytest.mark.parametrize(
     ("status", "ttft_s", "name"),
-    [(99, 0.0, "status"), (600, 0.0, "status"), (200, -0.5, "ttft_s"), (200, math.inf, "ttft_s")],
+    [
+        (99, 0.0, "status"),
+        (600, 0.0, "status"),
+        (200, -0.5, "ttft_s"),
+        (200, math.inf, "ttft_s"),
+        (200, [], "ttft_s"),
+        ([], 0.0, "status"),
+    ],
 )
-def test_what_no_log_holds(status: int, ttft_s: float, name: str) -> None:
+def test_what_no_log_holds(status: Any, ttft_s: Any, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be"):
         Answer(status, ttft_s, "stop")

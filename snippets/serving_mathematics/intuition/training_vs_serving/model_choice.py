@@ -60,9 +60,7 @@ class Candidate:
     def __post_init__(self) -> None:
         """Refuse what cannot be deployed."""
         widen_fields(self)
-        for name in ("parameters", "bytes_per_parameter"):
-            value = getattr(self, name)
-            require(0 < value < math.inf, name, "positive and finite", value)
+        require_positive(parameters=self.parameters, bytes_per_parameter=self.bytes_per_parameter)
         require_non_negative(kv_bytes_per_token=self.kv_bytes_per_token)
         require_positive_integer(devices=self.devices)
         require_finite(quality=self.quality)
@@ -83,8 +81,7 @@ class Device:
     def __post_init__(self) -> None:
         """Refuse what no data sheet says."""
         widen_fields(self)
-        for name, value in vars(self).items():
-            require(0 < value < math.inf, name, "positive and finite", value)
+        require_positive(**vars(self))
 
 
 @dataclass(frozen=True)
@@ -105,11 +102,10 @@ class Demand:
     def __post_init__(self) -> None:
         """Refuse what cannot be asked."""
         widen_fields(self)
-        for name in ("requests_per_s", "output_tokens", "slo_s"):
-            value = getattr(self, name)
-            require(0 < value < math.inf, name, "positive and finite", value)
-        require_non_negative(context_tokens=self.context_tokens)
-        require_non_negative(prompt_tokens=self.prompt_tokens)
+        require_positive(
+            requests_per_s=self.requests_per_s, output_tokens=self.output_tokens, slo_s=self.slo_s
+        )
+        require_non_negative(context_tokens=self.context_tokens, prompt_tokens=self.prompt_tokens)
         require_finite(quality_floor=self.quality_floor)
 
 
@@ -196,6 +192,7 @@ def service_time(candidate: Candidate, slots: int, demand: Demand, device: Devic
     >>> service_time(toy, 4, asked, Device(100.0, 10.0, 40.0, 1.0))  # 120/40 + 2·(20·16/40)
     19.0
     """
+    slots = require_positive_integer(slots=slots)
     beside = slots * demand.prompt_tokens / demand.output_tokens
     step = step_time(candidate, slots, demand.context_tokens, device, beside)
     own = 2 * candidate.parameters * demand.prompt_tokens / device.flops_per_s / candidate.devices
