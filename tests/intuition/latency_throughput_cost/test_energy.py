@@ -84,6 +84,8 @@ def test_a_time_per_token_has_prompts_in_it() -> None:
     step = decode_step_s(work, FITTED, work.concurrency, work.prompt + work.answer / 2)
     added = interruptions_s(work, FITTED, work.concurrency)
     assert per_token_s(work, FITTED) == pytest.approx(step + added)
+    guessing = replace(work, accepted=np.full(len(LOADS), 2.0))
+    assert per_token_s(guessing, FITTED) == pytest.approx(step / 2 + added)
     assert prompt_s(work, FITTED)[0] > 0
 
 
