@@ -392,7 +392,7 @@ def figure_customers_needed(figure: Figure) -> None:
     Line: closed form. Points: from the spread of the block means of one simulated run each, 64
     blocks of 16,384 customers, with two standard errors.
 
-    Alt: Customers needed against utilization, 20 to 99 percent, on a logarithmic axis from a
+    Alt: Customers needed against utilization, 10 to 99 percent, on a logarithmic axis from a
     million to a thousand million. A curve with its lowest point of 800,000 near 30 percent, rising
     to 5 million at 80 and to more than a thousand million at 99 percent. Three points with bars lie
     on it.
