@@ -74,6 +74,7 @@ export async function open(place) {
   function draw() {
     const setting = now();
     const [width, height] = [plot.clientWidth, plot.clientHeight];
+    if (!width) return; // not laid out: drawn when it is
     const heights = ticks(y, height / 55);
     const left = 14 + 6.5 * Math.max(...heights.map((value) => tick(value).length));
     const [right, top, bottom] = [width - 12, 30, height - 40];

@@ -353,7 +353,7 @@ def figure_coverage(figure: Figure) -> None:
     batches of five time constants on, at every load.
 
     Recorded simulation of 1,000 M/M/1 runs for each point, at 50, 80, 90 and 95% busy; the standard
-    error of a point is less than one percent. The band is 92 to 97%.
+    error of a point is less than one percentage point. The band is 92 to 97%.
 
     Alt: Coverage against the length of a batch, 2 to 40 time constants on a logarithmic axis. Four
     lines of plain batch means rise from 83 to 86 percent into a band between 92 and 97
@@ -392,7 +392,7 @@ def figure_customers_needed(figure: Figure) -> None:
     Line: closed form. Points: from the spread of the block means of one simulated run each, 64
     blocks of 16,384 customers, with two standard errors.
 
-    Alt: Customers needed against utilization, 20 to 99 percent, on a logarithmic axis from a
+    Alt: Customers needed against utilization, 10 to 99 percent, on a logarithmic axis from a
     million to a thousand million. A curve with its lowest point of 800,000 near 30 percent, rising
     to 5 million at 80 and to more than a thousand million at 99 percent. Three points with bars lie
     on it.

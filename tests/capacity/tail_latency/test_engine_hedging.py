@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from serving_mathematics.capacity.tail_latency import engine_hedging
 from serving_mathematics.capacity.tail_latency.engine_hedging import hedged_first_tokens
 from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION
+from serving_mathematics.core.batching.event_skipping import simulate
 
 
 def tokens(seed: int, rate: float, share: float, cached: float = 0.0) -> tuple[float, float]:
@@ -40,6 +41,44 @@ def test_a_cold_second_copy_helps_less(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 - cold[1] / cold[0] < 1 - warm[1] / warm[0]
     monkeypatch.setattr(engine_hedging, "LONG", 1000)  # no long prompts: no tail to speak of
     assert tokens(3, 3.0, 0.02)[0] < warm[0] / 2
+
+
+def test_the_second_replica_reads_what_the_first_has_cached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both get the same requests and answers; the second reads all of each, others' prompts too
+    only in part."""
+    given = []
+    monkeypatch.setattr(
+        engine_hedging,
+        "simulate",
+        lambda workload, engine: given.append(workload) or simulate(workload, engine),
+    )
+    hedged_first_tokens(np.random.default_rng(2), 1.0, 0.0, cached_share=0.75)
+    first, second = given
+    assert set(first.cached_tokens.tolist()) == {750}
+    assert set(second.cached_tokens.tolist()) == {0, 750}
+    assert float((second.cached_tokens == 0).mean()) == engine_hedging.FOLLOWED
+    for workload in given:
+        assert set(workload.prompt_tokens.tolist()) == {1000}
+        assert workload.output_tokens.mean() == pytest.approx(engine_hedging.ANSWER, rel=0.06)
+
+
+def test_a_prompt_that_is_cached_leaves_a_token_to_read() -> None:
+    alone, _ = hedged_first_tokens(np.random.default_rng(0), 0.5, 0.0, cached_share=0.9999)
+    assert float(alone.min()) > 0
+
+
+def test_half_widths_are_those_of_eight_runs() -> None:
+    p99, _ = engine_hedging._p99(0.02, 0.0)
+    runs = [tokens_of(run) for run in range(8)]
+    assert p99.standard_error == pytest.approx(np.std(runs, ddof=1) / 8**0.5)
+    assert p99.half_width == pytest.approx(2.3646 * p99.standard_error, rel=1e-4)
+
+
+def tokens_of(run: int) -> float:
+    alone, _ = hedged_first_tokens(np.random.default_rng([91, run]), 3.0, 0.02)
+    return float(np.quantile(alone, 0.99))
 
 
 @pytest.mark.parametrize(

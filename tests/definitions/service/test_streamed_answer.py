@@ -36,6 +36,23 @@ def test_every_gap_may_cut_and_is_paid() -> None:
     assert end.cost == 1.5
 
 
+def test_who_gets_no_first_token_pays_for_no_gap() -> None:
+    first = constant(4, 0, ok=0.5, cost=3.0)
+    end = streamed(first, constant(4, 1, ok=0.5, cost=1.0), [0.0, 1.0])
+    assert end.ok.tolist() == [0, 0.25, 0, 0]
+    assert end.failed.tolist() == [0.5, 0.25, 0, 0]
+    assert end.cost == 3.0 + 0.5
+
+
+def test_the_page_says_the_mean_with_the_limit() -> None:
+    """E[min(M, 200)] = 50(1 − 0.98^200) for a geometric M of mean 50; a cut in 5,000 gaps."""
+    page = streamed_answer.example()
+    assert page.mean_tokens == pytest.approx(50 * (1 - 0.98**200))
+    assert page.gaps_to_a_cut == 5000
+    reached = np.cumsum(streamed_answer._pipeline()[0].ok)[round(page.first_p90_ms / 4)]
+    assert reached == pytest.approx(0.9, abs=0.01)
+
+
 def test_the_pipeline_ends_or_is_cut_off() -> None:
     first, end = streamed_answer._pipeline()
     assert first.ok.sum() == pytest.approx(1, abs=1e-6)
@@ -48,7 +65,7 @@ def test_the_pipeline_ends_or_is_cut_off() -> None:
     assert float((end.ok + end.failed) @ grid) == pytest.approx(mean, rel=0.02)
 
 
-@pytest.mark.parametrize("bad", [[], [[1.0]], [-0.5, 1.5], [0.5], [np.nan]])
+@pytest.mark.parametrize("bad", [[], [[1.0]], [-0.5, 1.5], [0.5], [1.0001], [np.nan]])
 def test_lengths_that_are_no_distribution(bad: list[float]) -> None:
     with pytest.raises(ValueError, match="lengths must be"):
         streamed(constant(4, 1), constant(4, 1), bad)

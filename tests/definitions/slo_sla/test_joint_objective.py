@@ -28,6 +28,10 @@ def test_one_token_has_no_gap_and_a_failure_keeps_nothing() -> None:
     assert joint_attainment([0.1, math.inf], [math.nan, math.nan], 1.0, 1.0) == 0.5
 
 
+def test_a_time_at_its_limit_keeps_it() -> None:
+    assert joint_attainment([1.0, 1.0], [2.0, 2.5], 1.0, 2.0) == 0.5
+
+
 def test_the_cap_keeps_the_objective_and_more_does_not() -> None:
     page = joint_objective.example()
     assert joint_objective._attained(page.joint_cap_per_s)[0] >= 0.95

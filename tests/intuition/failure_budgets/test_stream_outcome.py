@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,3 +47,33 @@ def test_status_200_may_be_a_failure() -> None:
 def test_limits_that_are_none(bad: float) -> None:
     with pytest.raises(ValueError, match="ttft_limit_s must be"):
         outcome(Answer(200, 0.3, "stop"), bad)
+    with pytest.raises(ValueError, match="ttft_limit_s must be"):
+        stream_error_rate([], bad)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(100, "good"), (399, "good"), (400, "not counted"), (499, "not counted"), (500, "failed")],
+)
+def test_classes_of_status_end_where_http_says(status: int, expected: str) -> None:
+    assert outcome(Answer(status, 0.3, "stop"), 1.0) == expected
+
+
+def test_a_first_token_at_its_limit_is_in_time() -> None:
+    assert outcome(Answer(200, 1.0, "stop"), 1.0) == "good"
+
+
+@pytest.mark.parametrize(
+    ("status", "ttft_s", "name"),
+    [
+        (99, 0.0, "status"),
+        (600, 0.0, "status"),
+        (200, -0.5, "ttft_s"),
+        (200, math.inf, "ttft_s"),
+        (200, [], "ttft_s"),
+        ([], 0.0, "status"),
+    ],
+)
+def test_what_no_log_holds(status: Any, ttft_s: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        Answer(status, ttft_s, "stop")

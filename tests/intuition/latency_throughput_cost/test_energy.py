@@ -13,6 +13,7 @@ from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.catalogue import find_system, systems
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.harness_runs import HarnessRun
+from serving_mathematics.core.hardware.step_terms import DATA_SHEET
 from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s, prompt_s
 from serving_mathematics.intuition.latency_throughput_cost import energy
 from serving_mathematics.intuition.latency_throughput_cost.energy import (
@@ -50,11 +51,41 @@ def test_busy_shares_by_hand() -> None:
     assert arithmetic[0] == pytest.approx(done / 989e12 / taken)
 
 
+def test_a_step_of_guesses_gives_several_tokens() -> None:
+    """Accepted guesses change how many tokens a step gives: per step as many bytes and operations
+    of decoding, and the prompts of as many tokens."""
+    work = count_work([replace(WORKED, concurrency=16.0)])
+    many = replace(work, accepted=np.array([3.0]))
+    for one in (work, many):
+        step = one.accepted * per_token_s(one, FITTED)
+        prompts = 15 / one.answer * prompt_s(one, DATA_SHEET) * one.accepted
+        memory, arithmetic = busy_shares(one, FITTED)
+        alone = replace(one, accepted=np.ones(1), concurrency=np.ones(1))
+        own = busy_shares(alone, FITTED)[1] * per_token_s(alone, FITTED)
+        assert (arithmetic * step - prompts) / 16 == pytest.approx(own, rel=0.05)
+        reading = busy_shares(work, FITTED)[0] * per_token_s(work, FITTED)
+        assert memory * step == pytest.approx(reading)
+
+
+def test_the_rival_draws_as_much_with_each_device() -> None:
+    """Told that one device draws 500 W, it says 1,000 for two, over the rate that is measured."""
+    two = replace(WORKED, tensor=2)
+    runs = [
+        HarnessRun("ml-energy", family, one, 0.01, float("nan"), 100.0, watts, watts / 100.0)
+        for family, asked, watts in (("a", WORKED, 500.0), ("b", two, 1200.0))
+        for one in [replace(asked, concurrency=float(load)) for load in (1, 2, 4, 8, 16)]
+    ]
+    told = score_energy(runs)["joules a token, one power a device and the measured throughput"]
+    assert told["median"] == pytest.approx((0.2 + 1 - 1000 / 1200) / 2, abs=1e-4)
+
+
 def test_a_time_per_token_has_prompts_in_it() -> None:
     work = count_work(LOADS)
     step = decode_step_s(work, FITTED, work.concurrency, work.prompt + work.answer / 2)
     added = interruptions_s(work, FITTED, work.concurrency)
     assert per_token_s(work, FITTED) == pytest.approx(step + added)
+    guessing = replace(work, accepted=np.full(len(LOADS), 2.0))
+    assert per_token_s(guessing, FITTED) == pytest.approx(step / 2 + added)
     assert prompt_s(work, FITTED)[0] > 0
 
 

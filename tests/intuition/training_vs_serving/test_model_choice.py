@@ -99,6 +99,14 @@ def test_prompts_take_time_and_none_takes_none() -> None:
     assert alone == pytest.approx(2 * 8.03e9 * 1850 / 494.5e12)  # one prompt hides in the reading
 
 
+def test_slots_that_are_none_are_named() -> None:
+    with pytest.raises(ValueError, match="requests_per_s must be positive and finite"):
+        dataclasses.replace(CHAT, requests_per_s=[])  # type: ignore[arg-type]
+    for bad in ([], 0, 1.5, math.nan):
+        with pytest.raises(ValueError, match="slots must be a positive integer"):
+            service_time(ZOO[2], bad, CHAT, H100)  # type: ignore[arg-type]
+
+
 def test_step_by_hand() -> None:
     assert step_time(TOY, 1, 0.0, CHIP) == 2.0  # 20 bytes at 10 a second
     assert step_time(TOY, 8, 0.0, CHIP) == 4.0  # 2·10·8 operations at 40 a second

@@ -240,8 +240,9 @@ def example() -> SimpleNamespace:
 
 
 def figure_engines(figure: Figure) -> None:
-    """On engines that slow down the predicted latency is late least for its cost, the queue is
-    ahead of utilization where few may be late, and targets too high are worse than none.
+    """On engines that slow down the latency predicted from their true step is late least for its
+    cost, the queue is ahead of utilization where few may be late, and targets too high are worse
+    than none.
 
     Means of four days; bars are 95% intervals over days. Each curve is one policy with its
     settings; the open points are targets that a full engine just meets, or misses by a tenth.

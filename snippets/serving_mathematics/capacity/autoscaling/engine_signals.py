@@ -181,8 +181,8 @@ def figure_gauges(figure: Figure) -> None:
     token to each request in a step, with 95% intervals.
 
     Alt: Line chart of requests against load from 30 to 99 percent. The running ones rise from 11 to
-    60 and bend towards 64; the waiting ones lie at zero until 80 percent and then rise steeply
-    beyond the running ones; the sum follows the first and then the second.
+    62; the waiting ones lie at zero until 80 percent and then rise more and more steeply, to 54 at
+    the end; the sum follows the first and then bends up as the second does, to 116.
     """
     axes = figure.subplots()
     engine = (FIXED_S, PER_ITEM_S, PLACES)

@@ -106,16 +106,10 @@ def simulate_outage(
     begin and end [s]. horizon_s: whole seconds to simulate. Returns counts, shape (horizon_s,).
     Raises ValueError on rates, times or places that are not positive and finite.
     """
-    base_rate, service_rate, deadline_s, budget = as_number(
-        base_rate=base_rate, service_rate=service_rate, deadline_s=deadline_s, budget=budget
+    base_rate, service_rate, deadline_s = require_positive(
+        base_rate=base_rate, service_rate=service_rate, deadline_s=deadline_s
     )
-    backoff_s = as_numbers(backoff_s=backoff_s)
-    for name, value in (
-        ("base_rate", base_rate),
-        ("service_rate", service_rate),
-        ("deadline_s", deadline_s),
-    ):
-        require(0 < value < math.inf, name, "positive and finite", value)
+    budget, backoff_s = as_number(budget=budget), as_numbers(backoff_s=backoff_s)
     retries = require_non_negative_integer(retries=retries)
     require(budget >= 0, "budget", "non-negative", budget)
     capacity = None if capacity is None else as_number(capacity=capacity)

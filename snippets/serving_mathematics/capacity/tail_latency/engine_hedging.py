@@ -63,16 +63,15 @@ def hedged_first_tokens(
     times = np.cumsum(rng.exponential(1 / (rate_per_s * FOLLOWED), followed))
     prompts = np.where(rng.random(followed) < long_share, LONG, SHORT)
     answers = rng.geometric(1 / ANSWER, followed)
-    found = []
-    for computed in (1 - cached_share, 1.0):
-        others = REQUESTS - followed
+    others, found = REQUESTS - followed, []
+    for there in (cached_share, 0.0):  # of the followed ones' prompts
         came = np.cumsum(rng.exponential(1 / (rate_per_s * (1 - FOLLOWED)), others))
-        asked = np.where(rng.random(others) < long_share, LONG, SHORT) * (1 - cached_share)
-        arrivals = np.concatenate([times, came])
-        tokens = np.maximum(1, np.concatenate([prompts * computed, asked]).astype(np.int64))
+        asked = np.where(rng.random(others) < long_share, LONG, SHORT)
+        arrivals, tokens = np.concatenate([times, came]), np.concatenate([prompts, asked])
         outputs = np.concatenate([answers, rng.geometric(1 / ANSWER, others)])
+        cached = np.floor(tokens * np.repeat([there, cached_share], [followed, others]))
         order = np.argsort(arrivals, kind="stable")
-        workload = Workload(arrivals[order], tokens[order], outputs[order])
+        workload = Workload(arrivals[order], tokens[order], outputs[order], cached[order])
         first, _ = latencies_s(workload, simulate(workload, EIGHT_BILLION))
         in_place = np.empty_like(first)
         in_place[order] = first
@@ -103,7 +102,7 @@ def _p99(long_share: float, cached_share: float) -> tuple[MeanEstimate, MeanEsti
 
 def example() -> SimpleNamespace:
     """A row for each share of long prompts."""
-    rows = []
+    rows, most = [], max((_p99(share, 0.0)[1] for share in LONG_SHARES), key=lambda cut: cut.mean)
     for share in LONG_SHARES:
         p99, cut = _p99(share, 0.0)
         elsewhere = _p99(share, CACHED)[1]
@@ -118,7 +117,8 @@ def example() -> SimpleNamespace:
         usual_prompt=SHORT,
         replica_rate=RATE_PER_S,
         elsewhere_percent=100 * CACHED,
-        engine_cut=max(_p99(share, 0.0)[1].mean for share in LONG_SHARES),
+        engine_cut=most.mean,
+        engine_cut_pm=most.half_width,
     )
 
 

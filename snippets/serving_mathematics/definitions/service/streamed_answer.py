@@ -71,7 +71,7 @@ def streamed(first: Service, gap: Service, lengths: npt.ArrayLike) -> Service:
 
 STEP_S, CELLS = 0.004, 1500  # 6 s
 RETRIEVE_S, PREFILL_S, GAP_S, CUT = 0.06, 0.2, 0.02, 0.0002  # means; a share of gaps cuts off
-MEAN_TOKENS, MOST_TOKENS, TOOL_S = 50, 200, 0.1
+MEAN_TOKENS, MOST_TOKENS, TOOL_S = 50, 200, 0.1  # the mean without the limit
 
 
 def _exponential(mean_s: float, failing: float = 0.0) -> Service:
@@ -105,7 +105,7 @@ def example() -> SimpleNamespace:
         gap_ms=1000 * GAP_S,
         tool_ms=1000 * TOOL_S,
         gaps_to_a_cut=round(1 / CUT),
-        mean_tokens=MEAN_TOKENS,
+        mean_tokens=float(_lengths() @ np.arange(1, MOST_TOKENS + 1)),
         most_tokens=MOST_TOKENS,
         first_p90_ms=1000 * answer_quantile(first, 0.9),
         end_p90_s=answer_quantile(end, 0.9),

@@ -129,8 +129,8 @@ def figure_goodput(figure: Figure) -> None:
     axes.plot(rates, kept[:, 2], "--", color="C2")
     axes.plot(rates, kept[:, 0], "o-", color="C0")
     axes.annotate("both", (10, 7.6), color="C0")
-    axes.annotate("first token", (21.3, 7), color="C1")
-    axes.annotate("further tokens", (15.2, 20), color="C2", ha="right")
+    axes.annotate("first token", (21.1, 12), color="C1")
+    axes.annotate("further tokens", (18.6, 20), color="C2", ha="right")
     axes.set(
         xlim=(0, 25),
         ylim=(0, 25),
@@ -151,7 +151,7 @@ def check_joint_attainment_lies_between() -> None:
 
 
 def check_goodput_falls_beyond_the_engine() -> None:
-    """At a rate that is a third above its best an engine without a limit keeps nearly nothing.
+    """At a rate that is a quarter above its best an engine without a limit keeps nearly nothing.
 
     Source: the queue of prompts grows without end there, and every first token is late; prompts
     alone take 24·250·80 µs = 0.48 s a second, answers the rest.

@@ -212,8 +212,8 @@ def figure_dependence(figure: Figure) -> None:
     intervals.
 
     Alt: Two panels. Above, three curves against the mean burst from 1 to 12 outages: at a mean of
-    99.98 percent the risk rises from 3 to 7 percent and stays, at 99.95 percent it rises from 14 to
-    19 percent and falls to 12, at 99.9 percent it falls from 43 to 22 percent. Below, a curve
+    99.98 percent the risk rises from 3 to 7 percent and falls to 5, at 99.95 percent it rises from
+    14 to 19 percent and falls to 12, at 99.9 percent it falls from 43 to 22 percent. Below, a curve
     against the common share from 0.1 to 100 percent, logarithmic in both, rising from 0.6 percent
     past 25 percent at a tenth to the 96 percent of a single replica. Points lie on all curves.
     """

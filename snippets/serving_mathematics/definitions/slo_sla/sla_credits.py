@@ -122,8 +122,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_tiers(figure: Figure) -> None:
-    """Credits are steps, and a month that is down for 43.2 minutes on average stands before the
-    first one by chance.
+    """Credits are steps, and at a mean downtime of 43.2 minutes chance decides whether a month
+    keeps clear of the first.
 
     Above: what three published agreements pay back, by the downtime of a month of 30 days. Below:
     the probability of more downtime than that, at a mean of 43.2 minutes from outages of ten; the

@@ -209,7 +209,7 @@ def _phantom() -> ScalabilityFit:
 
 
 def example() -> SimpleNamespace:
-    """Numbers quoted in the text; throughput of the benchmark in scripts per hour."""
+    """Numbers quoted in the text."""
     phantom = _phantom()
     foretold = float(usl_throughput(48, phantom.contention, phantom.coherency, phantom.single))
     exact = float(exact_mva(48, SERVER_S, AWAY_S)[0][-1])

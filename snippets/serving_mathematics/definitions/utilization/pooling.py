@@ -312,9 +312,8 @@ def check_one_queue_or_a_cache() -> None:
 
     With 64 places each, a fortieth is enough.
 
-    Source: M/M/1 with the shorter service against
-    M/M/10, on both sides of the break-even; 280,000 simulated requests for each. M/M/64 against
-    M/M/640 by the waits of both.
+    Source: M/M/1 with the shorter service against M/M/10, on both sides of the break-even; 280,000
+    simulated requests for each. M/M/64 against M/M/640 by the waits of both.
     """
     for places, saved in ((8, 0.147), (16, 0.095), (64, 0.027)):
         left = sticky_break_even(10, 0.9, places)

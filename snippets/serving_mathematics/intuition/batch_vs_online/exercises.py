@@ -32,6 +32,7 @@ from serving_mathematics.support.require import (
     require_all_finite,
     require_all_positive,
     require_in,
+    require_non_negative,
     require_positive,
     require_positive_integer,
     require_shape,
@@ -113,12 +114,9 @@ def spot_price(
     """
     price_share = require_in("(0, 1]", price_share=price_share)
     checkpoint_every_h = require_positive(checkpoint_every_h=checkpoint_every_h)
-    for name, value in (
-        ("interruptions_per_h", interruptions_per_h),
-        ("checkpoint_h", checkpoint_h),
-        ("restart_h", restart_h),
-    ):
-        require(0 <= value < math.inf, name, "non-negative and finite", value)
+    interruptions_per_h, checkpoint_h, restart_h = require_non_negative(
+        interruptions_per_h=interruptions_per_h, checkpoint_h=checkpoint_h, restart_h=restart_h
+    )
     stretch = checkpoint_every_h + checkpoint_h
     lost = interruptions_per_h * stretch
     require(lost <= 50, "interruptions per stretch", "at most 50, or nothing is finished", lost)

@@ -20,7 +20,12 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require, require_positive, widen_fields
+from serving_mathematics.support.require import (
+    require_in,
+    require_non_negative,
+    require_positive,
+    widen_fields,
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,8 @@ class Answer:
     def __post_init__(self) -> None:
         """Refuse what no log holds."""
         widen_fields(self)
-        require(100 <= self.status <= 599, "status", "in [100, 599]", self.status)
-        require(0 <= self.ttft_s < math.inf, "ttft_s", "non-negative and finite", self.ttft_s)
+        require_in("[100, 599]", status=self.status)
+        require_non_negative(ttft_s=self.ttft_s)
 
 
 def outcome(answer: Answer, ttft_limit_s: float) -> str:
@@ -75,6 +80,7 @@ def stream_error_rate(answers: Iterable[Answer], ttft_limit_s: float) -> float:
     >>> stream_error_rate([Answer(200, 0.3, "stop"), Answer(503, 0.0, ""), Answer(400, 0.0, "")], 1)
     0.5
     """
+    ttft_limit_s = require_positive(ttft_limit_s=ttft_limit_s)
     counts = Counter(outcome(answer, ttft_limit_s) for answer in answers)
     counted = counts["good"] + counts["failed"]
     return counts["failed"] / counted if counted else 0.0

@@ -5,7 +5,8 @@ A device that serves draws, as a share of the power on its data sheet,
     idle + a * (bytes moved / bandwidth) + b * (operations / peak),   at most 1
 
 with both busy shares over the whole step, host included. Idle is that of a device that waits for
-its next step, by generation; a and b are one number each for all devices. Energy follows:
+its next step: Blackwell has a number of its own, and all others are given Hopper's, which was
+measured on no other; a and b are one number each for all devices. Energy follows:
 
     joules a token = devices * power / (tokens a second)
 
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 BOARD_W = {  # of the data sheets, a device; TPUs have none published
     "a100_pcie": 300.0,
     "a100_sxm": 400.0,
-    "a10g": 150.0,  # of the A10; drivers let the A10G draw up to 300
+    "a10g": 300.0,  # no data sheet: the limit that the device reports
     "a30": 165.0,
     "b200_sxm": 1000.0,
     "b300_sxm": 1400.0,
@@ -174,7 +175,9 @@ def power_w(
 def joules_a_token(
     deployments: Sequence[Deployment], constants: Constants = FITTED, shares: PowerShares = POWER
 ) -> Array:
-    """Energy of an output token, its prompt's among it, shape (rows,) [J].
+    """Energy of an output token and of others' prompts that are read meanwhile, shape (rows,) [J].
+
+    The request's own prompt comes before its first token, and is not in it.
 
     Raises ValueError where a device's power is not published.
 

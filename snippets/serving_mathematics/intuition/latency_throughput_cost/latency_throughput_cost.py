@@ -208,7 +208,7 @@ def figure_frontier(figure: Figure) -> None:
         step = float(_step(batch))
         values = (batch / step, float(cost_per_million(PRICE_PER_HOUR, batch / step)))
         near, end = batch <= marks["knee"], name == "memory full"
-        shift = {"alone": (8, -4), "objective": (-2, -34), "memory full": (8, -18)}
+        shift = {"alone": (8, 4), "objective": (-2, -34), "memory full": (8, -18)}
         for axes, value in zip((upper, lower), values, strict=True):
             axes.plot(1e3 * step, value, "o", color="C1")
         upper.annotate(
@@ -384,7 +384,7 @@ def check_largest_batch() -> None:
 
 
 def check_knee() -> None:
-    """When the caches weigh what the weights weigh, the step is twice the floor, and throughput 55%
+    """When the caches weigh what the weights weigh, the step is twice the floor, and throughput 60%
     of the ceiling and 62% of what fits into the memory.
 
     Source: substitution of B = weights/KV in the step time; batches of the worked example by hand,

@@ -27,6 +27,7 @@ from serving_mathematics.support.require import (
     as_number,
     require,
     require_positive,
+    require_positive_integer,
     require_shape,
     require_work,
     widen_fields,
@@ -56,9 +57,7 @@ class Transformer:
     def __post_init__(self) -> None:
         """Refuse what has no matrices."""
         widen_fields(self)
-        for name, value in vars(self).items():
-            whole = value % 1 == 0 and value >= 1
-            require(whole, name, "a positive integer", value)
+        require_positive_integer(**vars(self))
 
     @property
     def layer_parameters(self) -> int:
@@ -86,8 +85,7 @@ class Device:
     def __post_init__(self) -> None:
         """Refuse what no data sheet says."""
         widen_fields(self)
-        for name, value in vars(self).items():
-            require(0 < value < math.inf, name, "positive and finite", value)
+        require_positive(**vars(self))
 
 
 MODELS = {

@@ -60,9 +60,7 @@ class Candidate:
     def __post_init__(self) -> None:
         """Refuse what cannot be deployed."""
         widen_fields(self)
-        for name in ("parameters", "bytes_per_parameter"):
-            value = getattr(self, name)
-            require(0 < value < math.inf, name, "positive and finite", value)
+        require_positive(parameters=self.parameters, bytes_per_parameter=self.bytes_per_parameter)
         require_non_negative(kv_bytes_per_token=self.kv_bytes_per_token)
         require_positive_integer(devices=self.devices)
         require_finite(quality=self.quality)
@@ -83,15 +81,15 @@ class Device:
     def __post_init__(self) -> None:
         """Refuse what no data sheet says."""
         widen_fields(self)
-        for name, value in vars(self).items():
-            require(0 < value < math.inf, name, "positive and finite", value)
+        require_positive(**vars(self))
 
 
 @dataclass(frozen=True)
 class Demand:
     """What is asked of the service: requests per second, their mean lengths, and the promises.
 
-    Raises ValueError on a rate, length or bound that is not positive and finite, and on NaN.
+    Raises ValueError on a rate, output or bound that is not positive and finite, on a negative or
+    infinite context or prompt, and on NaN.
     """
 
     requests_per_s: float
@@ -104,11 +102,10 @@ class Demand:
     def __post_init__(self) -> None:
         """Refuse what cannot be asked."""
         widen_fields(self)
-        for name in ("requests_per_s", "output_tokens", "slo_s"):
-            value = getattr(self, name)
-            require(0 < value < math.inf, name, "positive and finite", value)
-        require_non_negative(context_tokens=self.context_tokens)
-        require_non_negative(prompt_tokens=self.prompt_tokens)
+        require_positive(
+            requests_per_s=self.requests_per_s, output_tokens=self.output_tokens, slo_s=self.slo_s
+        )
+        require_non_negative(context_tokens=self.context_tokens, prompt_tokens=self.prompt_tokens)
         require_finite(quality_floor=self.quality_floor)
 
 
@@ -452,12 +449,15 @@ def figure_zoo(figure: Figure) -> None:
             idle = _service(one, 1) * math.log(100)
             axes.plot(idle, one.quality, "x", color="C3", markersize=8)
             reason = {"memory": "does not fit", "latency": "too slow"}[best.fails]
+            right = idle > 20
             axes.annotate(
                 f"{one.name}:\n{reason}",
-                (min(idle, 29.2), one.quality - 2),
+                (idle, one.quality),
+                (-8, 0) if right else (8, 0),
+                textcoords="offset points",
                 color="C3",
-                ha="center",
-                va="top",
+                ha="right" if right else "left",
+                va="center",
             )
             continue
         colour = "C5" if one.name == chosen else "C0"
@@ -481,10 +481,10 @@ def figure_price_of_speed(figure: Figure) -> None:
     Cheapest plan for the same traffic against the promised p99, for three deployments, each with
     one queue in front of all its slots.
 
-    Alt: Cost in dollars per hour, logarithmic, against the promise in seconds, in steps. Each
-    deployment begins with a steep fall and then stays flat. The 70B model on four devices falls
-    first; on two devices it begins far to the right and ends a little below; 405B on sixteen lies
-    between them and stays several times as dear.
+    Alt: Cost in dollars per hour, logarithmic, against the promise in seconds, in steps that fall.
+    The 70B model on four devices falls first and stays flat; on two devices it begins to the right
+    of all, falls steeply and ends a little below; 405B on sixteen begins between them, falls little
+    and stays several times as dear.
     """
     axes = figure.subplots()
     slos = np.linspace(7.9, 30, 120)

@@ -56,9 +56,7 @@ class ScalingLaw:
         """Refuse what does not fall with size and data."""
         widen_fields(self)
         require_non_negative(irreducible=self.irreducible)
-        for name in ("a", "b", "alpha", "beta"):
-            value = getattr(self, name)
-            require(0 < value < math.inf, name, "positive and finite", value)
+        require_positive(a=self.a, b=self.b, alpha=self.alpha, beta=self.beta)
 
 
 PRINTED = ScalingLaw(1.69, 406.4, 410.7, 0.34, 0.28)  # Hoffmann et al. (2022), exponents rounded
