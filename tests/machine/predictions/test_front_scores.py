@@ -104,4 +104,7 @@ def test_numbers_of_the_page() -> None:
     assert found.harness_rows.count("\n") == 2
     assert found.front_table.count("\n") == len(FRONTS) - 1
     assert found.away_three < found.away_own < found.away_benchmark
+    for row in found.harness_rows.split("\n"):  # of one model none can be left out
+        several = row.startswith("| ML.ENERGY")
+        assert (row.split(" | ")[5] != "–") == several
     assert np.isfinite(found.first_after)
