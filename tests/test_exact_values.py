@@ -125,7 +125,7 @@ def test_best_draft_length(alpha: float, cost: float) -> None:
     assert best == 0 or here >= speedup(alpha, best - min(step, best), cost) * (1 - 1e-12)
 
 
-@pytest.mark.parametrize("mean", [1.0, 1 + 1e-12, 1.5, 30.0, 1e4, 1e9, 1e15, 1e50])
+@pytest.mark.parametrize("mean", [1.0, 1 + 1e-12, 1.5, 30.0, 85.0, 1e4, 1e9, 1e15, 1e50])
 @pytest.mark.parametrize("block", [1, 2, 16, 10**6])
 def test_block_waste(mean: float, block: int) -> None:
     with mpmath.workdps(200):

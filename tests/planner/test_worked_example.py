@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from serving_mathematics.planner.capacity_planner import WORKED, plan
 from serving_mathematics.planner.worked_example import _worked, example
 
@@ -25,7 +26,11 @@ def test_rows_are_those_of_the_answer() -> None:
     assert int(fewer[1]) == found.quantized_count >= int(fewest[1])
     price = told.plan.best.usd_per_million
     assert float(first[5]) == round(price, 3)
-    assert float(fewer[5]) == round(price * (1 - found.saved_percent / 100), 3)
+    assert told.plan.quantized is not None
+    assert float(fewer[5]) == round(told.plan.quantized.usd_per_million, 3)
+    assert float(fewer[4]) == pytest.approx(found.quantized_tpot_ms, rel=0.01)
+    assert float(first[4]) == pytest.approx(found.best_tpot_ms, rel=0.01)
+    assert found.quantized_tpot_ms < found.best_tpot_ms  # which the page calls shorter steps
     assert found.answer_rows.splitlines()[0].startswith(f"| replicas | {first[1]} |")
     loads = [float(row.split(" | ")[1].strip("%")) for row in found.closed_rows.splitlines()]
     counts = [float(row.split(" | ")[0].strip("| ")) for row in found.closed_rows.splitlines()]

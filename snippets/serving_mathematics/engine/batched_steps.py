@@ -82,10 +82,10 @@ def figure_real_steps(figure: Figure) -> None:
     steps = decode_steps_s(read_record(RECORD))
     each = steps[:, 1] / steps[:, 0]
     axes = figure.subplots()
-    for (low, high), colour, label in (
-        ((0, 80), "C0", "short"),
-        ((80, 300), "C2", "middle"),
-        ((300, 4000), "C3", "long"),
+    for (low, high), colour, label, away in (
+        ((0, 80), "C0", "short", -22),
+        ((80, 300), "C2", "middle", 8),
+        ((300, 4000), "C3", "long", 8),
     ):
         mine = steps[(low <= each) & (each < high)]
         mine = mine[np.argsort(mine[:, 0], kind="stable")]
@@ -95,7 +95,7 @@ def figure_real_steps(figure: Figure) -> None:
         axes.annotate(
             f"{label}: {middle:.0f} tokens each",
             (mine[-1, 0], 1000 * mine[-1, 3]),
-            (-6, 8),
+            (-6, away),
             textcoords="offset points",
             ha="right",
             color=colour,

@@ -14,6 +14,7 @@ from serving_mathematics.architecture.shadow_canary.shadow_canary import (
     CANDIDATE_QUALITY,
     PairedDifference,
     allocation_cost,
+    example,
     mcnemar_exact,
     noisy_shares,
     paired_difference,
@@ -119,3 +120,11 @@ def test_flipped_verdicts_keep_the_sign_and_lose_the_size(w: float, r: float, fl
                 lost, won = lost + chance * (seen == (1, 0)), won + chance * (seen == (0, 1))
     assert noisy_shares(w, r, flip) == pytest.approx((lost, won), abs=1e-12)
     assert lost - won == pytest.approx((w - r) * (1 - 2 * flip), abs=1e-12)
+
+
+def test_errors_of_both_versions_differ_by_what_the_pairs_say() -> None:
+    found = example()
+    assert (found.rounded_old_wrong, found.rounded_new_wrong) == (12, 18)
+    lost = found.rounded_new_wrong - found.rounded_old_wrong
+    assert lost == found.rounded_wrong - found.rounded_right
+    assert found.rounded_loss_percent == pytest.approx(100 * lost / found.rounded_images)

@@ -16,8 +16,16 @@ from serving_mathematics.core.hardware.benchmark_loops import (
 )
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment, require_deployment
-from serving_mathematics.core.hardware.step_time import FITTED, count_work
+from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.step_time import (
+    FITTED,
+    count_work,
+    decode_step_s,
+    two_batches_s,
+)
 from serving_mathematics.machine.parallelism.device_splits import (
+    HALVES_CONTEXT,
+    MEASURED_DEVICES,
     PARETO_COUNTS,
     PARETO_LOADS,
     _layout_name,
@@ -126,3 +134,29 @@ def test_choices_are_priced_by_the_loop() -> None:
 def test_a_layout_is_called_by_its_widths() -> None:
     assert _layout_name(replace(R1, tensor=2, attention_data=4, pipeline=2)) == "TP 2 × DP 4 × PP 2"
     assert _layout_name(replace(R1, tensor=8)) == "TP 8"
+
+
+def test_what_is_extrapolated_is_what_the_record_has_no_run_of() -> None:
+    engines = [run.answers for run in read_runs(read_lines()) if run.kind == "engine"]
+    assert {one.pipeline for one in engines} == {1}
+    assert max(one.devices for one in engines) == MEASURED_DEVICES
+    for row in example().front_rows.split("\n"):
+        devices, layout = row.strip("| ").split(" | ")[:2]
+        assert layout.endswith("○") == (int(devices) > MEASURED_DEVICES or "PP" in layout)
+
+
+def test_half_batches_at_the_loads_that_the_page_names() -> None:
+    found = example()
+    for each, said in ((16, found.halves_few), (512, found.halves_many)):
+        one = replace(
+            WORKED,
+            architecture=find_model("DeepSeek-R1")[0],
+            system=find_system("gb200"),
+            backend="sglang",
+            precision="fp8",
+            attention_data=32,
+            expert=32,
+            concurrency=32.0 * each,
+        )
+        told = count_work([one]), FITTED, np.array([32.0 * each]), np.array([HALVES_CONTEXT])
+        assert said == pytest.approx(float(two_batches_s(*told)[0] / decode_step_s(*told)[0]))

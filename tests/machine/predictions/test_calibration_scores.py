@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from serving_mathematics.core.hardware.calibration import predict_runs, tabulate
 from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.machine.predictions import calibration_scores
 from serving_mathematics.machine.predictions.calibration_scores import (
+    SCORES,
     deployment_name,
     example,
     kept_error,
     main,
     measure,
 )
+from serving_mathematics.support.measuring import read_record
 
 
 def test_deployments_of_the_record() -> None:
@@ -41,6 +45,25 @@ def test_deployments_of_the_record() -> None:
     assert found.own_after < 0.6 * found.own_before
     assert found.own_rows.count("\n") == 2
     assert found.own_worse < 0.25 * found.own_deployments
+
+
+def test_the_worst_was_calibrated_by_runs_that_contradict_one_another() -> None:
+    row = max(
+        (row for row in read_record(SCORES)["deployments"] if row["half"] == "scored on"),
+        key=lambda row: row["median error per token"]["after"],
+    )
+    found, told = example(), row["median error per token"]
+    assert found.own_worst_before == pytest.approx(100 * told["before"])
+    assert found.own_worst_after == pytest.approx(100 * told["after"])
+    runs = [run for run in read_runs(read_lines()) if run.kind == "engine"]
+    mine = [run for run in runs if deployment_name(run) == row["deployment"]]
+    assert len(mine) == row["runs"]
+    # The runs that are left have the error before, so that the three others calibrated.
+    ratio = predict_runs(tabulate(mine), FITTED).per_token_s / [run.per_token_s for run in mine]
+    odd = [run for run, one in zip(mine, ratio, strict=True) if abs(one - 1) > 0.1]
+    odd.sort(key=lambda run: run.concurrency)
+    assert len(odd) == 3
+    assert odd[0].per_token_s > odd[1].per_token_s > 3 * odd[2].per_token_s
 
 
 def test_more_than_three_runs_have_the_error_of_three() -> None:

@@ -72,6 +72,8 @@ def test_the_mean_of_fronts_is_geometric() -> None:
     two = mean_front([FRONTS["ml-energy"], FRONTS["inference-perf"]])
     assert two.sequence_s == pytest.approx((55e-6 * 9e-6) ** 0.5)
     assert two.scale == pytest.approx((1.19 * 1.09) ** 0.5)
+    three = mean_front([FRONTS["ml-energy"], FRONTS["inference-perf"], FRONTS["engine"]])
+    assert three.scale == pytest.approx((1.19 * 1.09 * FRONTS["engine"].scale) ** (1 / 3))
 
 
 def test_the_record_is_written_or_the_folder_named(
@@ -104,4 +106,7 @@ def test_numbers_of_the_page() -> None:
     assert found.harness_rows.count("\n") == 2
     assert found.front_table.count("\n") == len(FRONTS) - 1
     assert found.away_three < found.away_own < found.away_benchmark
+    for row in found.harness_rows.split("\n"):  # of one model none can be left out
+        several = row.startswith("| ML.ENERGY")
+        assert (row.split(" | ")[5] != "–") == several
     assert np.isfinite(found.first_after)

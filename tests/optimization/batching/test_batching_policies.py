@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION, Engine
+from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION, Engine, Workload
+from serving_mathematics.optimization.batching import batching_policies
 from serving_mathematics.optimization.batching.batching import form_batches
 from serving_mathematics.optimization.batching.batching_policies import (
     REQUESTS,
@@ -15,6 +16,7 @@ from serving_mathematics.optimization.batching.batching_policies import (
     _budget_p99s,
     _burst,
     _chat,
+    _one_length_p99_s,
     _point,
     _static_spans,
     padded_batch_s,
@@ -85,3 +87,19 @@ def test_a_token_of_a_budget_takes_between_an_empty_and_a_full_step() -> None:
         full_s = EIGHT_BILLION.step_s + EIGHT_BILLION.prefill_token_s * budget
         assert EIGHT_BILLION.step_s < gap_s < 1.3 * full_s
         assert ttft_s > full_s
+
+
+def test_the_one_length_is_the_mean_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def completions(_: str, asked: Workload) -> np.ndarray:
+        seen.append(asked)
+        return asked.arrival_s + 1.0
+
+    monkeypatch.setattr(batching_policies, "_completions", completions)
+    assert _one_length_p99_s("static") == pytest.approx(1.0)
+    (asked,), drawn = seen, _chat(3.0)
+    error = drawn.output_tokens.std() / math.sqrt(REQUESTS)
+    assert abs(asked.output_tokens[0] - drawn.output_tokens.mean()) < 2 * error
+    assert set(asked.output_tokens) == {asked.output_tokens[0]}
+    assert np.array_equal(asked.arrival_s, drawn.arrival_s)

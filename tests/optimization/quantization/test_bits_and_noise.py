@@ -16,6 +16,7 @@ from serving_mathematics.optimization.quantization.bits_and_noise import (
     sqnr_db,
     stored_bytes,
 )
+from serving_mathematics.optimization.quantization.quantization import Quantized, quantize
 
 
 @given(st.floats(1, 1e6), st.floats(1, 100))
@@ -106,3 +107,21 @@ def test_steps_beyond_squaring_have_their_decibels() -> None:
 
 def test_a_bit_is_six_decibels_on_the_page() -> None:
     assert example().decibels_per_bit == pytest.approx(20 * math.log10(2), rel=1e-9)
+
+
+def test_seven_bits_lose_to_rounding_alone_and_eight_to_clamping() -> None:
+    rng, found = np.random.default_rng(77), example()
+
+    def numbers(one: Quantized) -> np.ndarray:
+        return np.asarray((one.codes - one.zero) * one.scale)
+
+    expected = []
+    for bits in (8, 7):
+        ratios = []
+        for _ in range(4):
+            x, w = rng.normal(size=(64, 256)), rng.normal(size=(256, 64))
+            rounded = numbers(quantize(x, 8, symmetric=False)) @ numbers(quantize(w, bits, axis=0))
+            ratios.append(sqnr_db(x @ w, rounded))
+        expected.append(float(np.mean(ratios)))
+    assert [found.units_8_bits_db, found.units_7_bits_db] == pytest.approx(expected, abs=0.5)
+    assert found.clamped_db + found.clamped_half_db < found.units_7_bits_db

@@ -414,7 +414,7 @@ def figure_affinity_balance(figure: Figure) -> None:
         ):
             mean = _mean_s(policy, slots=slots).mean
             axes.axhline(mean, color=colour, linestyle=style, linewidth=1.4)
-            x, side = (1.05, "left") if slots == 1 else (6.2, "right")
+            x, side = (1.05, "left") if slots == 1 else (5.5, "right")
             axes.annotate(label, (x, 1.04 * mean), color=colour, ha=side)
         low = min(m.mean for m in means)
         axes.annotate("bounded hash", (1.05, 0.8 * low), color="C0")

@@ -93,8 +93,8 @@ def shorter_of_two_found(utilization: float, differences: int = 40) -> FloatArra
     chain keeps; each further one is at least three times rarer. The state (shorter, difference) is
     a chain in levels, whose shares are π_{j+1} = π_j·R with R = up·(out − stay − up·G)^{-1}; G says
     in which state a level is left for the one below. Raises ValueError outside these ranges.
-    Source: Adan, Wessels and Zijm (1990) for the model; Neuts (1981) for R; Latouche and Ramaswami
-    (1993) for G, by leaving out every second level again and again.
+    Source: Adan, Wessels and Zijm (1990) for the model; Latouche and Ramaswami (1993) for G, by
+    leaving out every second level again and again.
 
     >>> round(float(shorter_of_two_found(0.8).sum()), 6)
     2.955737

@@ -149,6 +149,7 @@ def _layout_name(one: Deployment) -> str:
 
 
 MEASURED_DEVICES = 8  # of one engine, at most, in the record of runs
+HALVES_CONTEXT = 2000.0  # tokens of a sequence where half batches take turns
 
 
 def _measured(one: Deployment) -> bool:
@@ -168,7 +169,7 @@ def _hidden(load: float) -> tuple[float, float]:
         expert=32,
         concurrency=load,
     )
-    work, many, context = count_work([one]), np.array([load]), np.array([2000.0])
+    work, many, context = count_work([one]), np.array([load]), np.array([HALVES_CONTEXT])
     steps = decode_step_s(work, FITTED, many, context), two_batches_s(work, FITTED, many, context)
     return float(steps[0][0]), float(steps[1][0])
 
@@ -192,6 +193,7 @@ def example() -> SimpleNamespace:
     few, many = _hidden(32 * 16.0), _hidden(32 * 512.0)
     return SimpleNamespace(
         front_rows="\n".join(_front()),
+        halves_context=HALVES_CONTEXT,
         halves_few=few[1] / few[0],
         halves_many=many[1] / many[0],
     )
@@ -205,9 +207,9 @@ def figure_pareto(figure: Figure) -> None:
     wider than any engine that was measured, or have stages, of which none was.
 
     Alt: Scatter plot with logarithmic axes of device hours a million tokens against time per token,
-    four colours for 4, 8, 16 and 32 devices. The front falls from about twenty hours at nine
-    milliseconds to a tenth of an hour at forty; eight devices hold both of its ends, wide layouts
-    the middle, and most points lie well above it.
+    four colours for 4, 8, 16 and 32 devices, those of 16 and 32 hollow. The front falls from about
+    twenty hours at nine milliseconds to a tenth of an hour at forty; eight devices hold both of its
+    ends, wide layouts the middle, and most points lie well above it.
     """
     axes = figure.subplots()
     tried, each, hours = _r1_choices()

@@ -270,7 +270,7 @@ def example() -> SimpleNamespace:
     for name, words in HARNESSES.items():
         told = record["harnesses"][name]
         named = told["named fronts"]
-        own = told.get("own front, model left out") or named[name]
+        own = told.get("own front, model left out")  # of several models only
         three = told.get("own front and 3 of the deployment")
         cells = [named["benchmark"], named["unknown"], told["harness left out"], own, three]
         rows.append(f"| {words} | {told['runs']} | " + " | ".join(map(_percent, cells)) + " |")

@@ -181,7 +181,7 @@ def figure_mode_runs(figure: Figure) -> None:
         axes.axhline(level, color="C4", linestyle="--", linewidth=1)
         axes.annotate(text, (place[0], level + place[1]), ha=side)
     axes.annotate("exact", (7, 2.42), color="C0")
-    axes.set(xlim=(1, 300), ylim=(2.25, 2.62))
+    axes.set(xlim=(1, 300), ylim=(2.2, 2.62))
     axes.set_xticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
     axes.minorticks_off()
     axes.set(xlabel="mean length of a passage [token]", ylabel="tokens per round")

@@ -175,7 +175,7 @@ def figure_accuracy_by_bits(figure: Figure) -> None:
 
     Alt: Chart of the change of accuracy, from about −6 to +1 points, against 3 to 8 bits per
     weight. From 8 to 5 bits all three series lie at 0 with intervals of a few tenths. At 4 bits one
-    scale per layer lies at about −0.7. At 3 bits one scale per layer has lost four to five points,
+    scale per layer lies at about −0.8. At 3 bits one scale per layer has lost four to five points,
     the finer scales one to three, with intervals of about a point to each side; the small dots of
     other trainings scatter as widely.
     """
