@@ -132,9 +132,7 @@ def scrapes_run(texts: Sequence[str], where: str) -> Run:
     engines = list(dict.fromkeys(engine for engine, _ in read))
     require(len(engines) == 1, where, "scrapes of one engine", " and ".join(engines) or "none")
     names = dict.fromkeys(name for _, found in read for name in found)
-    values = {
-        name: np.array([found.get(name, math.nan) for _, found in read]) for name in names
-    }
+    values = {name: np.array([found.get(name, math.nan) for _, found in read]) for name in names}
     made = [MADE_AT.search(text) for text in texts]
     times = [float(one[1]) if one else math.nan for one in made]
     notes = [f"{len(texts)} scrapes" if len(texts) > 1 else "one scrape: counters since the start"]
@@ -145,7 +143,9 @@ def scrapes_run(texts: Sequence[str], where: str) -> Run:
             notes.append(f"{name} fell between scrapes: the engine began anew")
     model = re.search(r'model_name="([^"]+)"', texts[0])
     series = Series(np.array(times), values)
-    return Run(where, engines[0], series=series, model=model[1] if model else "", notes=tuple(notes))
+    return Run(
+        where, engines[0], series=series, model=model[1] if model else "", notes=tuple(notes)
+    )
 
 
 def range_query_run(data: Mapping[str, Any], where: str) -> Run:
@@ -225,7 +225,9 @@ def table_run(text: str, where: str) -> Run:
         if not known:
             continue
         for number, row in enumerate(rows, start=2):
-            require(len(row) == len(header), f"{where}: row {number}", f"{len(header)} long", len(row))
+            require(
+                len(row) == len(header), f"{where}: row {number}", f"{len(header)} long", len(row)
+            )
         cells = [row[place] for row in rows]
         for number, cell in enumerate(cells, start=2):
             try:

@@ -179,7 +179,9 @@ def in_flight(sent_s: npt.ArrayLike, end_s: npt.ArrayLike) -> tuple[FloatArray, 
     require(end.shape == begin.shape, "end_s", f"of shape {begin.shape}", end.shape)
     known = bool(np.isfinite(begin).all() and np.isfinite(end).all())
     require(known, "sent_s and end_s", "finite", "NaN or infinite ones")
-    require(bool((end >= begin).all()), "end_s", "no earlier than sent_s", float((end - begin).min()))
+    require(
+        bool((end >= begin).all()), "end_s", "no earlier than sent_s", float((end - begin).min())
+    )
     moments = np.concatenate([begin, end])
     order = np.argsort(moments, kind="stable")
     step = np.concatenate([np.ones(begin.size), -np.ones(end.size)])[order]
@@ -195,6 +197,34 @@ def inside_at(run: Run, moments_s: FloatArray) -> FloatArray:
     return np.asarray(before - np.searchsorted(end, moments_s, side="right"), dtype=float)
 
 
+def levels(run: Run, moments: int = 1000) -> Series | None:
+    """Requests that run and that wait, at evenly spaced moments; None where nothing tells both.
+
+    run: with an engine's levels, or with when each request was sent, admitted and ended. moments:
+    at most so many, 2 or more. Raises ValueError otherwise.
+
+    >>> both = {"sent_s": np.zeros(2), "queue_s": np.array([0.0, 2.0])}
+    >>> run = Run("", "", both | {"latency_s": np.array([2.0, 4.0])})
+    >>> levels(run, 4).values["waiting"].tolist()
+    [1.0, 1.0, 0.0, 0.0]
+    """
+    require(moments % 1 == 0 and moments >= 2, "moments", "a whole number, 2 or more", moments)
+    if run.series is not None and {"running", "waiting"} <= set(run.series.values):
+        return run.series
+    if not run.has("sent_s", "queue_s", "latency_s"):
+        return None
+    sent = run.column("sent_s")
+    admitted, ends = sent + run.column("queue_s"), sent + run.column("latency_s")
+    known = np.isfinite(admitted) & np.isfinite(ends)
+    first, last = float(sent[known].min()), float(ends[known].max())
+    times = first + (np.arange(moments) + 0.5) / moments * (last - first)
+    counts = [
+        np.searchsorted(np.sort(x[known]), times, side="right") for x in (sent, admitted, ends)
+    ]
+    values = {"running": counts[1] - counts[2], "waiting": counts[0] - counts[1]}
+    return Series(times, {name: np.asarray(x, dtype=float) for name, x in values.items()})
+
+
 def span_s(run: Run) -> float:
     """From the first request sent to the last one sent [s]; what the tool says where none is."""
     if run.has("sent_s"):
@@ -208,7 +238,9 @@ def rates_told(run: Run) -> dict[str, Any]:
     seconds = run.said("duration_s")
     if not seconds > 0:
         ends = run.column("sent_s") + np.nan_to_num(run.column("latency_s"))
-        seconds = float(np.nanmax(ends) - np.nanmin(run.column("sent_s"))) if run.has("sent_s") else 0
+        seconds = (
+            float(np.nanmax(ends) - np.nanmin(run.column("sent_s"))) if run.has("sent_s") else 0
+        )
     good = run.good()
     count = float(good.sum()) if run.size else run.said("completed")
     found = {"seconds": seconds, "requests": count}

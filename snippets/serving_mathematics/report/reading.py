@@ -238,10 +238,14 @@ def _vllm(data: Mapping[str, Any], where: str) -> Run:
         return replace(run, columns=columns)
     whole = np.array([float(one.sum()) for one in gaps])
     columns["latency_s"] = ttft + whole
-    columns["longest_gap_s"] = np.array([float(one.max()) if one.size else math.nan for one in gaps])
+    columns["longest_gap_s"] = np.array(
+        [float(one.max()) if one.size else math.nan for one in gaps]
+    )
     ends = [
         base + np.cumsum(one)
-        for base, one in zip((columns.get("sent_s", ttft * math.nan) + ttft).tolist(), gaps, strict=True)
+        for base, one in zip(
+            (columns.get("sent_s", ttft * math.nan) + ttft).tolist(), gaps, strict=True
+        )
     ]
     return replace(
         run, columns=columns, gaps_s=np.concatenate(gaps), gap_end_s=np.concatenate(ends)
@@ -315,7 +319,9 @@ def _guidellm(data: Any, where: str) -> Run:
     kind = _name(_at(strategy, "type_", "kind"))
     closed = kind in ("concurrent", "synchronous")
     streams = _at(strategy, "streams", "max_concurrency") if closed else None
-    rate = math.inf if kind in ("concurrent", "synchronous", "throughput") else _at(strategy, "rate")
+    rate = (
+        math.inf if kind in ("concurrent", "synchronous", "throughput") else _at(strategy, "rate")
+    )
     told = _told(
         {
             "concurrency": 1.0 if kind == "synchronous" else streams,
@@ -403,7 +409,9 @@ def _records(text: str, where: str) -> list[Run]:
         raise ValueError(f"{where}: {error} (is the file whole?)") from None
     rows = values[0] if len(values) == 1 and isinstance(values[0], list) else values
     for place, row in enumerate(rows):
-        require(_is_record(row), f"{where}: record {place + 1}", "as those before it", str(row)[:40])
+        require(
+            _is_record(row), f"{where}: record {place + 1}", "as those before it", str(row)[:40]
+        )
     aiperf = "metrics" in rows[0]
     return [_checked((_aiperf_records if aiperf else _perf_records)(rows, where))]
 
@@ -421,7 +429,9 @@ def _aiperf_records(rows: Sequence[Any], where: str) -> Run:
     columns = {
         "sent_s": start - np.nanmin(start),
         "ttft_s": metric("time_to_first_token"),
-        "latency_s": np.where(np.isnan(metric("request_latency")), end - start, metric("request_latency")),
+        "latency_s": np.where(
+            np.isnan(metric("request_latency")), end - start, metric("request_latency")
+        ),
         "prompt_tokens": metric("input_sequence_length"),
         "output_tokens": metric("output_sequence_length"),
         "failed": np.array([bool(_at(row, "error")) for row in rows], dtype=float),
@@ -484,7 +494,9 @@ def joined(runs: Sequence[Run]) -> list[Run]:
     logs = [run for run in found if run.has("latency_s") and run.series is None]
     levels = [run for run in found if run.series is not None and not run.size]
     if len(logs) == 1 and len(levels) == 1:
-        both = replace(logs[0], series=levels[0].series, where=f"{logs[0].where}, {levels[0].where}")
+        both = replace(
+            logs[0], series=levels[0].series, where=f"{logs[0].where}, {levels[0].where}"
+        )
         found = [both if one is logs[0] else one for one in found if one is not levels[0]]
     return found
 

@@ -292,14 +292,20 @@ def _is_bad(word: str, role: str) -> bool:
 
 
 def _run(
-    cells: Mapping[str, Sequence[Any]], mapping: Mapping[str, str], unit: str, where: str, first: int
+    cells: Mapping[str, Sequence[Any]],
+    mapping: Mapping[str, str],
+    unit: str,
+    where: str,
+    first: int,
 ) -> Run:
     names = list(cells)
     chosen = _chosen(names, mapping)
     timed = {"sent", "queued"} & set(chosen)
     if not timed and not {"ttft", "latency"} & set(chosen):
         shown = ", ".join(names)[:200]
-        rule = "a log of requests, with columns such as timestamp, ttft_ms, latency_ms, prompt_tokens"
+        rule = (
+            "a log of requests, with columns such as timestamp, ttft_ms, latency_ms, prompt_tokens"
+        )
         require(False, "row 1", f"{rule} (or say which: columns sent=NAME,ttft=NAME)", shown)
     notes: list[str] = []
     columns: dict[str, FloatArray] = {}
@@ -348,7 +354,9 @@ def _run(
             columns[name], told = _seconds(values, chosen[role], unit if not timed else "", others)
             notes.append(told)
     if "tpot" in chosen and "latency_s" not in columns and "ttft_s" in columns:
-        each, told = _seconds(_numbers(cells[chosen["tpot"]], chosen["tpot"], first), chosen["tpot"], "")
+        each, told = _seconds(
+            _numbers(cells[chosen["tpot"]], chosen["tpot"], first), chosen["tpot"], ""
+        )
         later = np.maximum(columns.get("output_tokens", np.full(each.size, math.nan)) - 1, 0)
         columns["latency_s"] = columns["ttft_s"] + np.nan_to_num(each) * later
         notes.append(told)
@@ -356,8 +364,12 @@ def _run(
     if failed is not None:
         columns["failed"] = failed
     if "session" in chosen:
-        known = {name: i for i, name in enumerate(dict.fromkeys(map(str, cells[chosen["session"]])))}
-        columns["session"] = np.array([known[str(c)] for c in cells[chosen["session"]]], dtype=float)
+        known = {
+            name: i for i, name in enumerate(dict.fromkeys(map(str, cells[chosen["session"]])))
+        }
+        columns["session"] = np.array(
+            [known[str(c)] for c in cells[chosen["session"]]], dtype=float
+        )
         _leave_own_clocks(columns, notes)
     _require_sense(columns, chosen, first)
     share = math.nan
