@@ -94,7 +94,13 @@ def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
 
 
 def _minutes(count: int) -> str:
-    return f"{count // 1440}d" if count % 1440 == 0 else f"{count // 60}h" if count % 60 == 0 else f"{count}m"
+    return (
+        f"{count // 1440}d"
+        if count % 1440 == 0
+        else f"{count // 60}h"
+        if count % 60 == 0
+        else f"{count}m"
+    )
 
 
 def autoscaler_objects(inside: float, engine: str = "vllm") -> dict[str, str]:
@@ -159,7 +165,9 @@ def autoscaler_objects(inside: float, engine: str = "vllm") -> dict[str, str]:
     return {"keda.yaml": "\n".join(keda) + "\n", "hpa.yaml": "\n".join(hpa) + "\n"}
 
 
-def queue_flags(inside: float, prompt_tokens_per_s: float, ttft_s: float, engine: str = "vllm") -> str:
+def queue_flags(
+    inside: float, prompt_tokens_per_s: float, ttft_s: float, engine: str = "vllm"
+) -> str:
     """Flags that let an engine refuse what it would answer too late.
 
     inside: requests that it may hold, ≥ 1. prompt_tokens_per_s: that it reads, positive. ttft_s:
@@ -194,5 +202,7 @@ def check_thresholds_by_hand() -> None:
 def check_bad_input_is_refused() -> None:
     """Promises beyond every bucket, other engines and no requests are errors."""
     checks.raises("bucket", bucket_above, 5000.0, match="ttft_s must be at most 2560")
-    checks.raises("engine", alert_rules, 1.0, 0.99, "tgi", match="engine must be one of vllm, sglang")
+    checks.raises(
+        "engine", alert_rules, 1.0, 0.99, "tgi", match="engine must be one of vllm, sglang"
+    )
     checks.raises("none", autoscaler_objects, 0.0, match="inside must be in [1, 1e6]")

@@ -38,6 +38,7 @@ MOST = 4000  # that are simulated
 BUDGET = 8192  # tokens of a step, where the reader does not say
 RATES = 9  # halvings of the interval in which the rate lies
 LARGEST = 16.0  # times the rate of the log
+UNEXPLAINED = 0.2  # of a request's time per token, in the median, up to which it is such an engine
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ def _counted(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
     batch = (area(end) - area(first)) / lasting
     order = np.argsort(first, kind="stable")
     read = np.r_[0.0, np.cumsum(prompt[good][order])]
-    among = read[np.searchsorted(first[order], end)] - read[np.searchsorted(first[order], first, "right")]
+    among = (
+        read[np.searchsorted(first[order], end)]
+        - read[np.searchsorted(first[order], first, "right")]
+    )
     steps = output[good] - 1
     return batch, among / steps, lasting / steps
 
@@ -103,7 +107,7 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
         if not (costs < 0).any():
             break
         kept[int(np.argmin(costs))] = False
-    if not costs[0] > 0:
+    if not costs[0] > 0 or float(np.median(np.abs(terms @ costs - 1))) > UNEXPLAINED:
         return None
     places = asked.places
     if not places > 0:
@@ -121,7 +125,8 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
     ttft, tpot = latencies_s(sample, simulate(sample, engine))
     own_ttft, own_tpot = run.column("ttft_s")[run.good()], run.tpot_s()[run.good()]
     errors = [
-        float(np.nanmedian(a) / np.nanmedian(b)) - 1 for a, b in ((tpot, own_tpot), (ttft, own_ttft))
+        float(np.nanmedian(a) / np.nanmedian(b)) - 1
+        for a, b in ((tpot, own_tpot), (ttft, own_ttft))
     ]
     return OwnEngine(engine, *errors)
 

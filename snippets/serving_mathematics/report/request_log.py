@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,6 +74,7 @@ WORDS = {
 }
 ROLES = MOMENTS | DURATIONS | COUNTS | WORDS
 FINE = ("", "0", "200", "201", "ok", "success", "true", "none", "null", "false", "stop", "length")
+MOST_NAMES = 1000
 SAMPLE = 2000  # moments that say a unit
 DAY_S = 86_400.0
 LIKELY_S = (0.002, 300.0)  # what the median of a latency is
@@ -131,45 +132,53 @@ def _cells(text: str) -> tuple[dict[str, Sequence[Any]], int]:
 def _cells_of_json(text: str) -> tuple[dict[str, Sequence[Any]], int]:
     """The same of JSON lines, or of a list of objects; objects within them are joined by dots."""
     require_shallow(text)
-    try:
-        if text.lstrip()[:1] == "[":
-            rows = json.loads(text)
-        else:
-            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-    except json.JSONDecodeError as error:
-        number = 1 + sum(1 for _ in _lines_before(text))
-        raise ValueError(f"row {number} must be one JSON object, got {error.msg}") from None
-    require(len(rows) > 0, "the log", "of at least one request", "none")
-    require(len(rows) <= MOST_ROWS, "the log", f"of at most {MOST_ROWS:,} rows", f"{len(rows):,}")
-    for place, row in enumerate(rows):
+    cells: dict[str, list[Any]] = {}
+    count = 0
+    for number, row in _objects(text):
         if not isinstance(row, dict):
-            raise ValueError(f"row {place + 1} must be one JSON object, got {str(row)[:40]}")
-    names = list(dict.fromkeys(name for row in rows[:SAMPLE] for name in row))
-    cells: dict[str, Sequence[Any]] = {}
-    for name in names:
-        column = [row.get(name) for row in rows]
-        inner = next((one for one in column if isinstance(one, dict)), None)
-        if inner is None or name == HASH_IDS:
-            cells[name] = column
-            continue
-        for part in inner:
-            cells[f"{name}.{part}"] = [
-                one.get(part) if isinstance(one, dict) else None for one in column
-            ]
-    return cells, 1
+            raise ValueError(f"row {number} must be one JSON object, got {str(row)[:40]}")
+        flat = row
+        if any(type(value) is dict for value in row.values()):
+            flat = {}
+            for name, value in row.items():
+                parts = value.items() if type(value) is dict and name != HASH_IDS else ()
+                flat.update({f"{name}.{part}": inner for part, inner in parts} or {name: value})
+        for name, value in flat.items():
+            column = cells.get(name)
+            if column is None:
+                require(len(cells) < MOST_NAMES, "the log", f"of {MOST_NAMES} names", "more")
+                column = cells[name] = []
+            if len(column) < count:
+                column.extend([None] * (count - len(column)))
+            column.append(value)
+        count += 1
+        require(count <= MOST_ROWS, "the log", f"of at most {MOST_ROWS:,} rows", "more")
+    require(count > 0, "the log", "of at least one request", "none")
+    for column in cells.values():
+        column.extend([None] * (count - len(column)))
+    return dict(cells), 1
 
 
-def _lines_before(text: str) -> list[str]:
-    """The lines that are JSON before the first that is not."""
-    found = []
-    for line in text.split("\n"):
+def _objects(text: str) -> Iterator[tuple[int, Any]]:
+    """Values of JSON lines, or of a list, with their numbers from 1 on."""
+    if text.lstrip()[:1] == "[":
         try:
-            if line.strip():
-                json.loads(line)
-        except ValueError:
-            break
-        found.append(line)
-    return found
+            yield from enumerate(json.loads(text), start=1)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {error.lineno} must be JSON, got {error.msg}") from None
+        return
+    begin, number = 0, 0
+    while begin < len(text):
+        end = text.find("\n", begin)
+        end = len(text) if end < 0 else end
+        line = text[begin:end]
+        begin, number = end + 1, number + 1
+        if line and not line.isspace():
+            try:
+                yield number, json.loads(line)
+            except json.JSONDecodeError as error:
+                told = f"row {number} must be one JSON object, got {error.msg} (is the file whole?)"
+                raise ValueError(told) from None
 
 
 def _chosen(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.report.evidence import FloatArray
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import as_floats, require, require_in
@@ -40,6 +41,7 @@ class Asked:
     price_per_hour: float = math.nan
     places: float = math.nan
     engine: str = "vllm"
+    deployment: Deployment | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no objective."""

@@ -170,7 +170,9 @@ def _own_prefill(run: Run) -> FloatArray | None:
     ttft = run.column("ttft_s")
     if not run.has("prompt_tokens"):
         return np.full(run.size, float(np.median(ttft[alone])))
-    prompt = np.nan_to_num(run.column("prompt_tokens"), nan=float(np.nanmean(run.column("prompt_tokens"))))
+    prompt = np.nan_to_num(
+        run.column("prompt_tokens"), nan=float(np.nanmean(run.column("prompt_tokens")))
+    )
     if prompt[alone].std() <= 0.02 * prompt[alone].mean():
         return np.full(run.size, float(np.median(ttft[alone])))
     slope, floor = np.polyfit(prompt[alone], ttft[alone], 1)
@@ -229,14 +231,20 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
     if math.isnan(found) and not possible > 0.05:
         return None
     if math.isnan(found):
-        seen = f"{percent(possible)} of the prompt tokens stand at the beginning of an earlier prompt"
+        seen = (
+            f"{percent(possible)} of the prompt tokens stand at the beginning of an earlier prompt"
+        )
     elif math.isnan(possible):
         seen = f"{percent(found)} of the prompt tokens were found in the prefix cache"
     else:
-        seen = f"{percent(found)} of the prompt tokens were found, {percent(possible)} could have been"
+        seen = (
+            f"{percent(found)} of the prompt tokens were found, {percent(possible)} could have been"
+        )
     left = possible - found
     lost = left > HITS_LEFT
-    change = "send the turns of a session to the engine that has them, and give its cache more memory"
+    change = (
+        "send the turns of a session to the engine that has them, and give its cache more memory"
+    )
     return Finding(
         "prefix_hits",
         "warning" if lost else "note",
@@ -244,7 +252,9 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         "a token that is found costs memory and no time: it shortens first tokens and raises what "
         "an engine carries",
         change if lost or math.isnan(found) else "plan with this share (--cached-share)",
-        "counted by tokens" if math.isnan(possible) else "counted by blocks, with a cache that keeps all",
+        "counted by tokens"
+        if math.isnan(possible)
+        else "counted by blocks, with a cache that keeps all",
         "optimization/caching",
         run.where,
     )
@@ -332,8 +342,12 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
         among = np.searchsorted(firsts, ends + slack) > np.searchsorted(firsts, ends - gaps - slack)
         cause, chance = float(among[long].mean()), float(among[~long].mean())
         if cause > 0.5 and cause > chance + 0.2:
-            seen += f"; in {percent(cause)} of them a prompt ended, in {percent(chance)} of the others"
-            change = "lower --max-num-batched-tokens (or --chunked-prefill-size), or separate prompts"
+            seen += (
+                f"; in {percent(cause)} of them a prompt ended, in {percent(chance)} of the others"
+            )
+            change = (
+                "lower --max-num-batched-tokens (or --chunked-prefill-size), or separate prompts"
+            )
     return Finding(
         "stalls",
         "warning",
@@ -358,7 +372,11 @@ def check_queue_share_by_hand() -> None:
     checks.holds("told", found is not None and found.seen.startswith("75%"), got=str(found))
     sent = np.r_[np.arange(200) * 10.0, 3000 + np.arange(200) * 0.05]
     ttft = np.r_[np.full(200, 0.1), rng.uniform(0.35, 0.45, 200)]
-    columns = {"sent_s": sent, "ttft_s": ttft, "latency_s": np.r_[np.full(200, 1.0), np.full(200, 4.0)]}
+    columns = {
+        "sent_s": sent,
+        "ttft_s": ttft,
+        "latency_s": np.r_[np.full(200, 1.0), np.full(200, 4.0)],
+    }
     found = queue_or_prefill(Run("", "", columns), Asked())
     checks.holds("estimated", found is not None and found.seen.startswith("60%"), got=str(found))
 

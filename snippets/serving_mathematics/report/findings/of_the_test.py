@@ -142,7 +142,7 @@ def closed_loop(run: Run, _asked: Asked) -> Finding | None:
     follows = math.nan if told else _following(run)
     if not told and not follows > 0.8:
         return None
-    seen = f"{held:g} clients" if told else f"{percent(follows)} of the requests"
+    seen = f"{held:g} client{'s' * (held != 1)}" if told else f"{percent(follows)} of the requests"
     seen += " sent the next request when an answer came: a closed loop"
     level, sure = "note", "said by the tool" if told else "counted"
     latencies = run.column("latency_s")[run.good()]
@@ -468,7 +468,7 @@ def little_open(run: Run, _asked: Asked) -> Finding | None:
     edges = 1.5 * whole / seconds
     tolerance = min(0.95, max(1 - HELD_LEAST, HELD_MOST - 1) + edges)
     audit = audit_benchmark(number, count / seconds, whole, tolerance=tolerance)
-    if audit.verdict == "consistent" or (audit.ratio < 1 and 0 < run.said("failed")):
+    if audit.verdict == "consistent" or (audit.ratio < 1 and run.said("failed") > 0):
         return None
     return Finding(
         "little_open",

@@ -151,7 +151,9 @@ def lengths_follow_load(run: Run, _asked: Asked) -> Finding | None:
     kept = counts >= 2
     if kept.sum() < LEAST_WINDOWS:
         return None
-    ranks = [np.argsort(np.argsort(x)).astype(float) for x in (counts[kept], sums[kept] / counts[kept])]
+    ranks = [
+        np.argsort(np.argsort(x)).astype(float) for x in (counts[kept], sums[kept] / counts[kept])
+    ]
     r = float(np.corrcoef(*ranks)[0, 1])
     error = 1 / math.sqrt(kept.sum() - 1)
     if not abs(r) > CORRELATED * error:
