@@ -213,8 +213,11 @@ def levels(run: Run, moments: int = 1000) -> Series | None:
         return run.series
     if not run.has("sent_s", "queue_s", "latency_s"):
         return None
-    sent = run.column("sent_s")
-    admitted, ends = sent + run.column("queue_s"), sent + run.column("latency_s")
+    sent, queue = run.column("sent_s"), run.column("queue_s")
+    steps = run.tpot_s() if run.has("ttft_s", "output_tokens") else np.full(1, math.nan)
+    step_s = float(np.nanmedian(steps)) if np.isfinite(steps).any() else 0.0
+    admitted = sent + np.where(queue <= 2 * step_s, 0.0, queue)  # the next step is no queue
+    ends = sent + run.column("latency_s")
     known = np.isfinite(admitted) & np.isfinite(ends)
     first, last = float(sent[known].min()), float(ends[known].max())
     times = first + (np.arange(moments) + 0.5) / moments * (last - first)

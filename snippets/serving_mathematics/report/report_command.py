@@ -66,14 +66,33 @@ def command_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="files of one test or log, or folders of them")
     add("--out", metavar="FOLDER", help="write report.html, .md, .json and files to take along")
-    add("--against", metavar="FILE", action="append", default=[], help="a run before; says what differs")
-    add("--columns", metavar="MAP", default="", help="of a log, such as sent=when,ttft=first_ms,unit=s")
-    add("--deployment", metavar="FILE.toml", help="fields below, and model, device, precision, parallelism")
+    add(
+        "--against",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a run before; says what differs",
+    )
+    add(
+        "--columns",
+        metavar="MAP",
+        default="",
+        help="of a log, such as sent=when,ttft=first_ms,unit=s",
+    )
+    add(
+        "--deployment",
+        metavar="FILE.toml",
+        help="fields below, and model, device, precision, parallelism",
+    )
     add("--ttft-s", metavar="S", help="objective: time to first token")
     add("--tpot-s", metavar="S", help="objective: time per later token")
     add("--quantile", metavar="Q", help="share of requests that keep it [default: 0.99]")
     add("--price-per-hour", metavar="X", help="of all devices of the test")
-    add("--places", metavar="N", help="of the engine's batch: --max-num-seqs, --max-running-requests")
+    add(
+        "--places",
+        metavar="N",
+        help="of the engine's batch: --max-num-seqs, --max-running-requests",
+    )
     add("--engine", choices=("vllm", "sglang"), help="whose flags are proposed [default: vllm]")
     add("--fail-on", choices=("problem", "warning", "note"), help="exit with 3 from this level on")
     return parser
@@ -186,7 +205,9 @@ def report_files(found: Report, asked: Asked, changed: Sequence[Difference]) -> 
     >>> sorted(report_files(Report((), (), (), (), ()), Asked(), []))
     ['report.html', 'report.json', 'report.md', 'report.schema.json']
     """
-    record = json.dumps(report_record(found, changed), indent=1, ensure_ascii=False, allow_nan=False)
+    record = json.dumps(
+        report_record(found, changed), indent=1, ensure_ascii=False, allow_nan=False
+    )
     files = {
         "report.html": report_html(found, asked, changed),
         "report.md": report_markdown(found, changed),
@@ -291,7 +312,9 @@ def check_a_folder_is_reported() -> None:
     """
     import tempfile
 
-    row = '{"completed": 90, "failed": 10, "duration": 9.0, "mean_ttft_ms": 60.0, "request_rate": 9}'
+    row = (
+        '{"completed": 90, "failed": 10, "duration": 9.0, "mean_ttft_ms": 60.0, "request_rate": 9}'
+    )
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("a.json", row), ("b.json", row[:50]), ("c.log", "GET /\nPOST /")):
             (Path(folder) / name).write_text(text)

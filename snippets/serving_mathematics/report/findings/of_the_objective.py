@@ -50,12 +50,16 @@ def in_time(run: Run, asked: Asked) -> npt.NDArray[np.float64] | None:
     if asked.ttft_s > 0:
         if not run.has("ttft_s"):
             return None
-        kept *= np.where(np.isnan(run.column("ttft_s")), np.nan, run.column("ttft_s") <= asked.ttft_s)
+        kept *= np.where(
+            np.isnan(run.column("ttft_s")), np.nan, run.column("ttft_s") <= asked.ttft_s
+        )
     if asked.tpot_s > 0:
         if not run.has("ttft_s", "latency_s", "output_tokens"):
             return None
         one = run.column("output_tokens") <= 1  # has no later token
-        slow = np.where(one, 0.0, np.where(np.isnan(run.tpot_s()), np.nan, run.tpot_s() > asked.tpot_s))
+        slow = np.where(
+            one, 0.0, np.where(np.isnan(run.tpot_s()), np.nan, run.tpot_s() > asked.tpot_s)
+        )
         kept *= 1 - slow
     return np.where(run.good(), kept, 0.0)
 

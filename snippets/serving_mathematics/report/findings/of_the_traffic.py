@@ -44,13 +44,14 @@ def bursts(run: Run, _asked: Asked) -> Finding | None:
     sent = _sent(run)
     if sent.size < FEW:
         return None
-    window = _window(sent)
-    if window is None:
+    tried = []
+    for window in _windows(sent):
+        counts = window_counts(sent, window)
+        tried.append((dispersion_index(counts), dispersion_p_value(counts), window, counts))
+    found = [x for x in tried if x[0] > BURSTY and x[1] < RARE / len(tried)]
+    if not found:
         return None
-    counts = window_counts(sent, window)
-    index, chance = dispersion_index(counts), dispersion_p_value(counts)
-    if not (index > BURSTY and chance < RARE):
-        return None
+    index, _, window, counts = max(found, key=lambda x: x[0])
     shown = [f"{index:.3g} in requests"]
     for name, word in (("prompt_tokens", "prompt tokens"), ("output_tokens", "answer tokens")):
         if run.has(name):
@@ -68,7 +69,7 @@ def bursts(run: Run, _asked: Asked) -> Finding | None:
         "bursts of work",
         "plan with the trace itself (serving-mathematics plan --trace), or with the rate of its "
         "busiest minutes",
-        f"{counts.size} windows, chance under Poisson below {RARE:g}",
+        f"{counts.size} windows, chance under Poisson below {RARE:g}, of {len(tried)} lengths tried",
         "capacity/arrival-rates",
         run.where,
     )
@@ -83,9 +84,10 @@ def paced(run: Run, _asked: Asked) -> Finding | None:
     'note'
     """
     sent = _sent(run)
-    window = _window(sent) if sent.size >= FEW else None
-    if window is None:
+    windows = _windows(sent) if sent.size >= FEW else []
+    if not windows:
         return None
+    window = windows[-1]
     counts = window_counts(sent, window)
     index = dispersion_index(counts)
     if index > PACED or dispersion_p_value(counts) < 1 - RARE:
@@ -116,15 +118,14 @@ def _of_sent(run: Run, name: str) -> FloatArray:
     return np.asarray(np.nan_to_num(run.column(name)[known][order]))
 
 
-def _window(sent: FloatArray) -> float | None:
-    """The longest of the usual windows that fits often enough and holds enough."""
+def _windows(sent: FloatArray) -> list[float]:
+    """The usual windows that fit often enough and hold enough."""
     span = float(sent[-1] - sent[0])
-    fits = [
+    return [
         w
         for w in WINDOWS_S
         if span / w >= LEAST_WINDOWS and sent.size * w / span >= LEAST_COUNT and span / w < 1e5
     ]
-    return fits[-1] if fits else None
 
 
 def lengths_follow_load(run: Run, _asked: Asked) -> Finding | None:
@@ -142,22 +143,13 @@ def lengths_follow_load(run: Run, _asked: Asked) -> Finding | None:
     if not run.has("sent_s", "prompt_tokens"):
         return None
     sent = _sent(run)
-    window = _window(sent) if sent.size >= FEW else None
-    if window is None:
+    if sent.size < FEW:
         return None
-    place = ((sent - sent[0]) / window).astype(int)
-    counts = np.bincount(place)
-    sums = np.bincount(place, weights=np.log(np.maximum(_of_sent(run, "prompt_tokens"), 1.0)))
-    kept = counts >= 2
-    if kept.sum() < LEAST_WINDOWS:
+    found = [_followed(sent, _of_sent(run, "prompt_tokens"), w) for w in _windows(sent)]
+    told = [one for one in found if one is not None and abs(one[0]) > CORRELATED * one[1]]
+    if not told:
         return None
-    ranks = [
-        np.argsort(np.argsort(x)).astype(float) for x in (counts[kept], sums[kept] / counts[kept])
-    ]
-    r = float(np.corrcoef(*ranks)[0, 1])
-    error = 1 / math.sqrt(kept.sum() - 1)
-    if not abs(r) > CORRELATED * error:
-        return None
+    r, error, window, count = max(told, key=lambda one: abs(one[0]) / one[1])
     word = "longer" if r > 0 else "shorter"
     return Finding(
         "lengths_follow_load",
@@ -166,10 +158,26 @@ def lengths_follow_load(run: Run, _asked: Asked) -> Finding | None:
         f"{duration(window)}",
         f"a plan that draws lengths apart from times is too {'kind' if r > 0 else 'strict'}",
         "plan with the trace, or size prompts and answers apart by the busiest windows",
-        f"{int(kept.sum())} windows",
+        f"{count} windows",
         "capacity/arrival-rates",
         run.where,
     )
+
+
+def _followed(
+    sent: FloatArray, tokens: FloatArray, window: float
+) -> tuple[float, float, float, int] | None:
+    """Rank correlation of the number in a window and the mean logarithm of their tokens, its error
+    without any, the window, and how many; None where there are too few."""
+    place = ((sent - sent[0]) / window).astype(int)
+    counts = np.bincount(place)
+    sums = np.bincount(place, weights=np.log(np.maximum(tokens, 1.0)))
+    kept = counts >= 2
+    if kept.sum() < LEAST_WINDOWS:
+        return None
+    pair = (counts[kept], sums[kept] / counts[kept])
+    r = float(np.corrcoef(*(np.argsort(np.argsort(x)).astype(float) for x in pair))[0, 1])
+    return r, 1 / math.sqrt(kept.sum() - 1), window, int(kept.sum())
 
 
 def few_carry_most(run: Run, _asked: Asked) -> Finding | None:
