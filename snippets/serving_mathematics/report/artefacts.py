@@ -7,9 +7,9 @@ that run and wait for each replica. Queue limits are those of the engine itself.
 Assumes: Prometheus scrapes every replica; the Deployment and the service are called as said.
 
 Source: Beyer et al. (2018), *The Site Reliability Workbook*, table 5-8; Prometheus documentation,
-alerting rules; Kubernetes documentation, HorizontalPodAutoscaler v2; KEDA documentation, ScaledObject
-and its Prometheus scaler; vLLM, `vllm/v1/metrics/loggers.py` and `SchedulerConfig`; SGLang, server
-arguments.
+alerting rules; Kubernetes documentation, HorizontalPodAutoscaler v2; KEDA documentation,
+ScaledObject and its Prometheus scaler; vLLM, `vllm/v1/metrics/loggers.py` and `SchedulerConfig`;
+SGLang, server arguments.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Several runs: what differs between two of them, and where a ladder of loads stops being served.
 
 Two runs are compared by blocks in order and not by requests, because those that stand in one queue
-are slow together: the mean of each of ten blocks is a replication, and Welch's test compares them. A
-difference that it does not tell from chance is noise.
+are slow together: the mean of each of ten blocks is a replication, and Welch's test compares them.
+A difference that it does not tell from chance is noise.
 
 Source: Welch (1947); Law (2015), *Simulation Modeling and Analysis*, section 10.2, for replications
 instead of requests; Little (1961) for the ladder.
@@ -138,7 +138,8 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
     seen = f"from {lost[0][0]:.4g} requests a second on no more than {ceiling:.4g} are served"
     if best:
         seen += (
-            f"; at {best[0]:.4g} a first token takes {duration(best[2])}, at {lost[0][0]:.4g} it takes"
+            f"; at {best[0]:.4g} a first token takes {duration(best[2])}, at "
+            f"{lost[0][0]:.4g} it takes"
             f" {duration(lost[0][2])}"
         )
     return Finding(
@@ -247,8 +248,8 @@ def _load_run(run: Run) -> LoadRun | None:
 
 
 def check_blocks_tell_noise() -> None:
-    """Two halves of one queue are alike by blocks in 90% of the pairs or more, where requests one by
-    one would often differ.
+    """Two runs of one queue are alike by blocks in nine pairs of ten, where requests one by one
+    would often differ.
 
     Source: 60 pairs of one M/M/1 queue at 80%, by Lindley's recursion.
     """

@@ -237,7 +237,7 @@ def span_s(run: Run) -> float:
 
 
 def rates_told(run: Run) -> dict[str, Any]:
-    """Requests, prompt tokens and answer tokens a second over a run; NaN where it cannot be told."""
+    """Requests, prompt tokens and answer tokens a second over a run; NaN where that is not told."""
     seconds = run.said("duration_s")
     if not seconds > 0:
         ends = run.column("sent_s") + np.nan_to_num(run.column("latency_s"))

@@ -5,8 +5,8 @@ While a request is answered a step takes, in the mean,
     TPOT = β + α·b + α_p·p
 
 with b sequences in the batch and p prompt tokens in a step. Both are counted from when the other
-requests were sent, answered and ended, so a log of requests gives β, α and α_p by least squares, and
-the simulator of the book serves the same requests at other rates.
+requests were sent, answered and ended, so a log of requests gives β, α and α_p by least squares,
+and the simulator of the book serves the same requests at other rates.
 
 Assumes: one engine behind the log, or as many alike as `replicas` says; memory that lasts; a step
 that does not depend on context, whose part goes into α.
@@ -144,10 +144,11 @@ def _workload(run: Run, faster: float = 1.0) -> Workload:
 def kept_share(run: Run, own: OwnEngine, asked: Asked, faster: float) -> float:
     """Share of a log's requests that would keep the objective at another rate, simulated.
 
-    run: the log. own: its engine. asked: the objective. faster: times its rate, from 1/1000 to 1000.
-    Raises ValueError otherwise.
+    run: the log. own: its engine. asked: the objective. faster: times its rate, from 1/1000 to
+    1000. Raises ValueError otherwise.
 
-    >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4), "output_tokens": np.ones(4)}
+    >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4)}
+    >>> columns["output_tokens"] = np.ones(4)
     >>> kept_share(Run("", "", columns), OwnEngine(Engine(0.5), 0, 0), Asked(ttft_s=0.6), 1.0)
     1.0
     """
@@ -168,7 +169,8 @@ def breaking_rate(run: Run, own: OwnEngine, asked: Asked) -> float:
 
     run, own, asked: as for `kept_share`.
 
-    >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4), "output_tokens": np.ones(4)}
+    >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4)}
+    >>> columns["output_tokens"] = np.ones(4)
     >>> breaking_rate(Run("", "", columns), OwnEngine(Engine(0.5), 0, 0), Asked(ttft_s=5.0))
     inf
     """

@@ -486,10 +486,10 @@ def joined(runs: Sequence[Run]) -> list[Run]:
     found: list[Run] = []
     for run in runs:
         last = found[-1] if found else None
-        if last and last.series and run.series and not last.size and not run.size:
-            if last.tool == run.tool and _scraped(last) and _scraped(run):
-                found[-1] = _after(last, run)
-                continue
+        both = last is not None and last.tool == run.tool and _scraped(last) and _scraped(run)
+        if last is not None and both and last.series and run.series:
+            found[-1] = _after(last, run)
+            continue
         found.append(run)
     logs = [run for run in found if run.has("latency_s") and run.series is None]
     levels = [run for run in found if run.series is not None and not run.size]

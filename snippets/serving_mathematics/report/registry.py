@@ -37,7 +37,6 @@ class Rule:
     find: Callable[[Run, Asked], Finding | None]
     title: str
     needs: tuple[tuple[str, ...], ...]
-    objective: bool = False
 
     @property
     def name(self) -> str:
@@ -91,7 +90,11 @@ RULES = (
         "Did the client send in time?",
         (("due_s", "sent_s"), ("told:delay_p99_s",), ("told:rate_asked",)),
     ),
-    Rule(of_the_test.growing_queue, "Was the load served?", (("sent_s", "ttft_s"), ("sent_s", "latency_s"))),
+    Rule(
+        of_the_test.growing_queue,
+        "Was the load served?",
+        (("sent_s", "ttft_s"), ("sent_s", "latency_s")),
+    ),
     Rule(
         of_the_test.closed_loop,
         "Did clients wait for answers?",
@@ -99,37 +102,68 @@ RULES = (
     ),
     Rule(of_the_test.failures, "Did requests fail?", (("failed",), ("told:failed",))),
     Rule(of_the_test.warm_up, "Is a warm-up among the answers?", (("ttft_s",), ("latency_s",))),
-    Rule(of_the_test.too_few, "Enough requests for the percentile?", (("ttft_s",), ("latency_s",), ("told:completed",))),
+    Rule(
+        of_the_test.too_few,
+        "Enough requests for the percentile?",
+        (("ttft_s",), ("latency_s",), ("told:completed",)),
+    ),
     Rule(of_the_test.empty_answers, "Do answers have tokens?", (("output_tokens",),)),
     Rule(of_the_test.tpot_definition, "What is a time per token here?", (("told:tpot_s",),)),
-    Rule(of_the_test.little_open, "Do rate, latency and number fit?", (("told:concurrency", "told:completed"), ("told:in_flight",))),
-    Rule(of_the_test.equal_lengths, "Are lengths as users have them?", (("prompt_tokens",), ("output_tokens",))),
-    Rule(of_the_engine.binding, "What binds?", (("engine:running", "engine:waiting"), ("sent_s", "queue_s", "latency_s"))),
+    Rule(
+        of_the_test.little_open,
+        "Do rate, latency and number fit?",
+        (("told:concurrency", "told:completed"), ("told:in_flight",)),
+    ),
+    Rule(
+        of_the_test.equal_lengths,
+        "Are lengths as users have them?",
+        (("prompt_tokens",), ("output_tokens",)),
+    ),
+    Rule(
+        of_the_engine.binding,
+        "What binds?",
+        (("engine:running", "engine:waiting"), ("sent_s", "queue_s", "latency_s")),
+    ),
     Rule(
         of_the_engine.queue_or_prefill,
         "Queue or prompt?",
-        (("queue_s", "ttft_s"), ("engine:queue_s", "engine:ttft_s"), ("sent_s", "ttft_s", "latency_s")),
+        (
+            ("queue_s", "ttft_s"),
+            ("engine:queue_s", "engine:ttft_s"),
+            ("sent_s", "ttft_s", "latency_s"),
+        ),
     ),
     Rule(of_the_engine.preemption, "Preempted?", (("engine:preemptions",),)),
-    Rule(of_the_engine.prefix_hits, "Are prefixes found?", (("engine:prefix_found",), ("cached_tokens",), ("shares_prefix",))),
+    Rule(
+        of_the_engine.prefix_hits,
+        "Are prefixes found?",
+        (("engine:prefix_found",), ("cached_tokens",), ("shares_prefix",)),
+    ),
     Rule(of_the_engine.guesses, "Are guesses accepted?", (("engine:draft_tokens",),)),
     Rule(of_the_engine.stalls, "Do answers stall?", (("gaps:",),)),
     Rule(of_the_traffic.bursts, "Does it burst?", (("sent_s",),)),
     Rule(of_the_traffic.paced, "Is it too even?", (("sent_s",),)),
-    Rule(of_the_traffic.lengths_follow_load, "Do lengths follow the load?", (("sent_s", "prompt_tokens"),)),
+    Rule(
+        of_the_traffic.lengths_follow_load,
+        "Do lengths follow the load?",
+        (("sent_s", "prompt_tokens"),),
+    ),
     Rule(of_the_traffic.few_carry_most, "Do few bring most?", (("prompt_tokens",),)),
     Rule(of_the_traffic.retries, "Are requests sent again?", (("attempt",),)),
-    Rule(of_the_objective.goodput, "Is the objective kept?", (("ttft_s",),), True),
-    Rule(of_the_objective.load_kept, "Up to which load?", (("sent_s", "ttft_s", "latency_s"),), True),
+    Rule(of_the_objective.goodput, "Is the objective kept?", (("ttft_s",),)),
+    Rule(of_the_objective.load_kept, "Up to which load?", (("sent_s", "ttft_s", "latency_s"),)),
     Rule(
         of_the_objective.breaking_load,
         "Where does it break?",
         (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
-        True,
     ),
-    Rule(of_the_objective.canary, "How large a canary?", (("ttft_s",),), True),
-    Rule(of_the_objective.cost, "What does a token cost?", (("output_tokens",), ("told:output_tokens",))),
-)  # fmt: skip
+    Rule(of_the_objective.canary, "How large a canary?", (("ttft_s",),)),
+    Rule(
+        of_the_objective.cost,
+        "What does a token cost?",
+        (("output_tokens",), ("told:output_tokens",)),
+    ),
+)
 
 
 @dataclass(frozen=True)

@@ -29,26 +29,24 @@ TITLES = {rule.name: rule.title for rule in RULES} | {
     "step_model": "Is a step as long as it should be?",
 }
 STYLE = """
-:root { --ink: #1f2328; --quiet: #596270; --paper: #fff; --line: #dfe3e8; --blue: #0072b2;
-  --red: #b3261e; --orange: #a85b00; color-scheme: light dark }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --quiet: #a9b1ba; --paper: #14181d;
-  --line: #3a414b; --blue: #56b4f5; --red: #ff8a75; --orange: #ffb066 } }
-body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: var(--ink);
-  background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; font-variant-numeric: tabular-nums }
-h1 { font-size: 1.6rem; line-height: 1.2 } h2 { font-size: 1.15rem; margin: 2.2rem 0 0.6rem }
-article { border-top: 1px solid var(--line); padding: 0.7rem 0 }
-article p { margin: 0.3rem 0 } .seen { font-weight: 600 } .quiet, figcaption { color: var(--quiet);
-  font-size: 0.88rem } .problem .level { color: var(--red) } .warning .level { color: var(--orange) }
-.level { font-weight: 700 } pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line);
-  font-size: 0.82rem } table { border-collapse: collapse; font-size: 0.85rem } td, th { padding:
-  0.2rem 1rem 0.2rem 0; text-align: left; border-top: 1px solid var(--line) } a { color: var(--blue) }
-figure { margin: 1rem 0; max-width: 30rem } svg { width: 100%; font: 12px system-ui, sans-serif }
-text { fill: var(--quiet) } .title { fill: var(--ink) } path { fill: none } .grid { stroke:
-  var(--line) } .axis { stroke: var(--quiet) } .curve { stroke: var(--blue); stroke-width: 1.6 }
-.tail { stroke-dasharray: 5 3 } .limit { stroke: var(--red); stroke-dasharray: 2 4 } .of-limit {
-  fill: var(--red) } .point { fill: var(--blue) }
-@media print { body { max-width: none; margin: 0; font-size: 10pt } details { display: none }
-  article, figure { break-inside: avoid } a { color: inherit } }
+:root { --ink: #1f2328; --quiet: #596270; --paper: #fff; --line: #dfe3e8; --blue: #0072b2; --red:
+#b3261e; --orange: #a85b00; color-scheme: light dark } @media (prefers-color-scheme: dark) { :root
+{ --ink: #e6e9ed; --quiet: #a9b1ba; --paper: #14181d; --line: #3a414b; --blue: #56b4f5; --red:
+#ff8a75; --orange: #ffb066 } } body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color:
+var(--ink); background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; font-variant-numeric:
+tabular-nums } h1 { font-size: 1.6rem; line-height: 1.2 } h2 { font-size: 1.15rem; margin: 2.2rem
+0 0.6rem } article { border-top: 1px solid var(--line); padding: 0.7rem 0 } article p { margin:
+0.3rem 0 } .seen { font-weight: 600 } .quiet, figcaption { color: var(--quiet); font-size: 0.88rem
+} .problem .level { color: var(--red) } .warning .level { color: var(--orange) } .level { font-
+weight: 700 } pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line); font-size:
+0.82rem } table { border-collapse: collapse; font-size: 0.85rem } td, th { padding: 0.2rem 1rem
+0.2rem 0; text-align: left; border-top: 1px solid var(--line) } a { color: var(--blue) } figure {
+margin: 1rem 0; max-width: 30rem } svg { width: 100%; font: 12px system-ui, sans-serif } text {
+fill: var(--quiet) } .title { fill: var(--ink) } path { fill: none } .grid { stroke: var(--line) }
+.axis { stroke: var(--quiet) } .curve { stroke: var(--blue); stroke-width: 1.6 } .tail { stroke-
+dasharray: 5 3 } .limit { stroke: var(--red); stroke-dasharray: 2 4 } .of-limit { fill: var(--red)
+} .point { fill: var(--blue) } @media print { body { max-width: none; margin: 0; font-size: 10pt }
+details { display: none } article, figure { break-inside: avoid } a { color: inherit } }
 """
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -154,7 +152,8 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
     if found.untold:
         count = len(found.untold)
         lines.append(
-            f"{count} question{'s' * (count > 1)} could not be asked of this (--out FOLDER says why)"
+            f"{count} question{'s' * (count > 1)} could not be asked of this (--out FOLDER "
+            "says why)"
         )
     return lines
 
@@ -253,7 +252,10 @@ def report_html(found: Report, asked: Asked, changed: Sequence[Difference] = ())
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f"<title>What the log says</title><style>{STYLE}</style></head><body>"
     )
-    return f"{head}<main><h1>What the log says</h1>{report_body(found, asked, changed)}</main></body></html>\n"
+    return (
+        f"{head}<main><h1>What the log "
+        f"says</h1>{report_body(found, asked, changed)}</main></body></html>\n"
+    )
 
 
 def report_body(
@@ -261,7 +263,8 @@ def report_body(
 ) -> str:
     """What stands in that page, for a page that has a style of its own.
 
-    found, asked, changed: as for `report_html`. site: where the chapters are; they are named and not linked where that is not known.
+    found, asked, changed: as for `report_html`. site: where the chapters are; without it they
+    are named and not linked.
 
     >>> report_body(Report((), (), (), (), ()), Asked())
     '<p>Nothing was read.</p>'
@@ -277,8 +280,10 @@ def report_body(
     if changed:
         items = "".join(f"<li>{html.escape(difference_text(one))}</li>" for one in changed)
         parts.append(f"<h2>Two files</h2><ul>{items}</ul>")
+    seen: set[str] = set()
     for one in found.findings:
-        parts.append(_article(vars(one), site))
+        parts.append(_article(vars(one), site, "" if one.name in seen else one.name))
+        seen.add(one.name)
     plots = run_plots(found.runs, asked)
     if plots:
         parts.append("<h2>Drawn</h2>")
@@ -301,16 +306,18 @@ def report_body(
     return "".join(parts)
 
 
-def _article(one: Mapping[str, Any], site: str) -> str:
+def _article(one: Mapping[str, Any], site: str, name: str) -> str:
     title = html.escape(TITLES.get(one["name"], one["name"]))
     where = f' <span class="quiet">{html.escape(one["where"])}</span>' if one["where"] else ""
     files = "".join(
-        f"<details><summary>{html.escape(name)}</summary><pre><code>{html.escape(text)}</code></pre></details>"
-        for name, text in one["files"].items()
+        f"<details><summary>{html.escape(file)}</summary>"
+        f"<pre><code>{html.escape(text)}</code></pre></details>"
+        for file, text in one["files"].items()
     )
+    mark = f' id="{name}"' if name else ""
     return (
-        f'<article class="{one["level"]}" id="{one["name"]}"><p><span class="level">{one["level"]}</span> {title}{where}</p>'
-        f'<p class="seen">{html.escape(_sentence(one["seen"]))}</p>'
+        f'<article class="{one["level"]}"{mark}><p><span class="level">{one["level"]}</span> '
+        f'{title}{where}</p><p class="seen">{html.escape(_sentence(one["seen"]))}</p>'
         f"<p>{html.escape(_sentence(one['why']))}</p>"
         f"<p><b>Change:</b> {html.escape(one['change'])}.</p>"
         f'<p class="quiet">{html.escape(_sentence(one["sure"]))} '

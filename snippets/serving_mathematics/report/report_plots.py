@@ -228,7 +228,10 @@ def _ladder(runs: Sequence[Run]) -> Plot | None:
         drawn += _frame(across, axis_ticks(across), up, top, title, "asked [requests/s]")
         drawn += _line(across, up, top, asked, values, "curve")
         for x, y in zip(asked.tolist(), values.tolist(), strict=True):
-            drawn += f'<circle class="point front" cx="{_x(across, x):.1f}" cy="{_y(up, top, y):.1f}" r="4"/>'
+            drawn += (
+                f'<circle class="point front" cx="{_x(across, x):.1f}" '
+                f'cy="{_y(up, top, y):.1f}" r="4"/>'
+            )
     rows = [["asked [1/s]", "served [1/s]", "TTFT, mean [s]"]]
     rows += [[f"{a:.4g}", f"{b:.4g}", f"{c:.3g}"] for a, b, c in steps]
     caption = "What was served of what was asked for, and the mean time to first token, by load."

@@ -475,7 +475,7 @@ def check_forms_are_one_log() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Units that nothing tells, clocks that disagree and logs of something else name row and rule."""
+    """Units that nothing tells, clocks that disagree and other logs name row and rule."""
     for label, text, columns, match in (
         ("unit", "ttft,prompt_tokens\n20,1\n30,1", "", "which may be s or ms"),
         ("clocks", "ts,end\n1700000000,5\n1700000001,6", "unit=s", "moments of one clock"),

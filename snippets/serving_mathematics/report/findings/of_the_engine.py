@@ -81,7 +81,8 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     return Finding(
         "binding",
         "warning",
-        f"{what} bind: somebody waited in {percent(share)} of the time, {float(waiting.mean()):.3g} "
+        f"{what} bind: somebody waited in {percent(share)} of the time, "
+        f"{float(waiting.mean()):.3g} "
         f"in the mean, and {seen}",
         "what binds is what more of would shorten the queue; more of the rest changes nothing",
         change,
@@ -285,11 +286,14 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "guesses",
         "warning" if low else "note",
-        f"of {length:.3g} guessed tokens {percent(share.share, share.low, share.high)} are accepted: a "
+        f"of {length:.3g} guessed tokens {percent(share.share, share.low, share.high)} are "
+        "accepted: a "
         f"step yields {yields:.2f} tokens",
-        "each refused token was computed for nothing, and at high load that is somebody else's step",
+        "each refused token was computed for nothing, and at high load that is somebody "
+        "else's step",
         f"guess {best} at a time" if best else "switch guesses off",
-        f"acceptance {alpha:.2f} a token, the same at each place; a guess costs {percent(PASS_COST)} "
+        f"acceptance {alpha:.2f} a token, the same at each place; a guess costs "
+        f"{percent(PASS_COST)} "
         "of a step",
         "machine/step-time",
         run.where,
@@ -330,7 +334,8 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
     p99 = float(np.quantile(gaps, 0.99))
     time = float(gaps[long].sum() / gaps.sum())
     seen = (
-        f"{percent(share)} of the gaps are over {STALL:g} medians of {duration(usual)} (p99 {duration(p99)}),"
+        f"{percent(share)} of the gaps are over {STALL:g} medians of {duration(usual)} (p99 "
+        f"{duration(p99)}),"
         f" {percent(time)} of the reading time"
     )
     change, cause = "look at the engine's log at the longest of them", math.nan

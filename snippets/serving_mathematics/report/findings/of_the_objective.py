@@ -90,7 +90,7 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     if 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
         files["alerts.yaml"] = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
     kinds = {
-        "problem": "lower the load, add replicas or loosen the promise; below stands up to which load",
+        "problem": "lower the load, add replicas or loosen the promise",
         "warning": "test longer: the interval holds the promise and less",
         "note": "keep it: alerts on how fast the budget burns are in alerts.yaml",
     }
@@ -206,7 +206,10 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     if math.isinf(times):
         seen = f"the objective would hold at 16 times these {rate:.3g} requests a second"
     else:
-        seen = f"the objective breaks at about {times * rate:.3g} requests a second, {times:.2g} times these"
+        seen = (
+            f"the objective breaks at about {times * rate:.3g} requests a second, "
+            f"{times:.2g} times these"
+        )
     level = "warning" if times < 1.2 else "note"
     return Finding(
         "breaking_load",
@@ -250,7 +253,8 @@ def canary(run: Run, asked: Asked) -> Finding | None:
     return Finding(
         "canary",
         "note",
-        f"to see late requests go from {percent(late)} to {percent(worse)} takes {count:,} in each arm",
+        f"to see late requests go from {percent(late)} to {percent(worse)} takes {count:,} "
+        "in each arm",
         "a canary of fewer passes what doubles the burn of the budget",
         f"give the canary {count:,} requests before it decides, looked at once",
         "level 5%, power 80%, as if requests were independent",
@@ -264,8 +268,8 @@ def cost(run: Run, asked: Asked) -> Finding | None:
 
     run: with its tokens and time. asked: the price.
 
-    >>> told = {"duration_s": 3600.0, "completed": 1e4, "prompt_tokens": 1e3, "output_tokens": 200.0}
-    >>> cost(Run("", "", told=told), Asked(price_per_hour=2.0)).seen
+    >>> told = {"duration_s": 3600.0, "completed": 1e4, "prompt_tokens": 1e3}
+    >>> cost(Run("", "", told=told | {"output_tokens": 200.0}), Asked(price_per_hour=2.0)).seen
     '$1 for a million answer tokens, $0.17 for a million of all'
     """
     rates = rates_told(run)

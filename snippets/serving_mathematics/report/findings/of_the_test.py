@@ -72,7 +72,10 @@ def late_client(run: Run, _asked: Asked) -> Finding | None:
             both = [
                 float(np.nanquantile(x, 0.99)) for x in (run.column("ttft_s")[run.good()], waited)
             ]
-            whole = f"; from when they were due, p99 of TTFT is {duration(both[1])}, not {duration(both[0])}"
+            whole = (
+                f"; from when they were due, p99 of TTFT is {duration(both[1])}, not "
+                f"{duration(both[0])}"
+            )
         bad = typical > LATE_SHARE * reference or far > reference
         seen = f"requests left {duration(mean)} late in the mean, {most} {duration(far)}{whole}"
         return _late(run, seen, "problem" if bad else "warning", "counted")
@@ -342,7 +345,10 @@ def failures(run: Run, asked: Asked) -> Finding | None:
     if not (bad > 0 and total > 0):
         return None
     share = wilson_interval(int(bad), int(total))
-    seen = f"{int(bad):,} of {int(total):,} requests failed: {percent(share.share, share.low, share.high)}"
+    seen = (
+        f"{int(bad):,} of {int(total):,} requests failed: "
+        f"{percent(share.share, share.low, share.high)}"
+    )
     fast = False
     if run.has("failed", "latency_s"):
         failed = run.column("latency_s")[~run.good()]
@@ -352,7 +358,10 @@ def failures(run: Run, asked: Asked) -> Finding | None:
             usual = float(np.nanmedian(rest))
             fast = float(np.median(known)) < 0.5 * usual
             if fast:
-                seen += f"; they ended after {duration(float(np.median(known)))}, answers after {duration(usual)}"
+                seen += (
+                    f"; they ended after {duration(float(np.median(known)))}, answers "
+                    f"after {duration(usual)}"
+                )
     level = "problem" if share.low > min(LARGEST_FAILED, 1 - asked.quantile) else "warning"
     change = "count a failure as a broken promise, and leave its time out of every percentile"
     if fast:
@@ -374,7 +383,8 @@ def empty_answers(run: Run, _asked: Asked) -> Finding | None:
 
     run: with tokens of each answer.
 
-    >>> empty_answers(Run("", "", {"output_tokens": np.r_[np.zeros(20), np.full(80, 9)]}), Asked()).level
+    >>> tokens = np.r_[np.zeros(20), np.full(80, 9)]
+    >>> empty_answers(Run("", "", {"output_tokens": tokens}), Asked()).level
     'warning'
     """
     if not run.has("output_tokens") or run.tool == "a trace":
@@ -387,7 +397,8 @@ def empty_answers(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "empty_answers",
         "warning",
-        f"{empty:,} answers that count as whole have no token: {percent(share.share, share.low, share.high)}",
+        f"{empty:,} answers that count as whole have no token: "
+        f"{percent(share.share, share.low, share.high)}",
         "an answer of nothing is the fastest of all, and lowers every mean",
         "look at them: a filter, a stop word or an error that the client takes for an answer",
         "Wilson's interval, 95%",
@@ -436,7 +447,8 @@ def tpot_definition(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "tpot_definition",
         "warning",
-        f"the tool says {duration(said)} a token, (end − first)/(tokens − 1) is {duration(expected)}{like}",
+        f"the tool says {duration(said)} a token, (end − first)/(tokens − 1) is "
+        f"{duration(expected)}{like}",
         "an objective, a plan or another tool's number means the second",
         f"compare {duration(expected)} with others, and say which is meant",
         "computed for each request" if single else "from means, so only what is far off is said",
@@ -473,7 +485,8 @@ def little_open(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "little_open",
         "warning",
-        f"{count / seconds:.4g} a second of {duration(whole)} each are {audit.in_flight:.4g} inside, "
+        f"{count / seconds:.4g} a second of {duration(whole)} each are "
+        f"{audit.in_flight:.4g} inside, "
         f"and the test {'held' if math.isfinite(held) else 'says'} {number:.4g}",
         "one of the three numbers is of something else: a latency without its wait, a rate with "
         "failures in it, or clients that paused",

@@ -63,13 +63,15 @@ def bursts(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "bursts",
         "warning" if run.tool == "a trace" or index > 3 else "note",
-        f"dispersion over {duration(window)} is {', '.join(shown)} (1 is Poisson; ± {half:.2g}); the "
+        f"dispersion over {duration(window)} is {', '.join(shown)} (1 is Poisson; ± "
+        f"{half:.2g}); the "
         f"busiest {duration(window)} brings {peak:.2g} times the mean",
         "a fleet for the mean rate is short in every burst, and bursts of requests need not be "
         "bursts of work",
         "plan with the trace itself (serving-mathematics plan --trace), or with the rate of its "
         "busiest minutes",
-        f"{counts.size} windows, chance under Poisson below {RARE:g}, of {len(tried)} lengths tried",
+        f"{counts.size} windows, chance under Poisson below {RARE:g}, of {len(tried)} "
+        "lengths tried",
         "capacity/arrival-rates",
         run.where,
     )
@@ -202,7 +204,8 @@ def few_carry_most(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "few_carry_most",
         "note",
-        f"1% of the requests bring {percent(share)} of the prompt tokens, the longest {tokens[-1]:,.0f}",
+        f"1% of the requests bring {percent(share)} of the prompt tokens, the longest "
+        f"{tokens[-1]:,.0f}",
         "a limit on requests lets them all in, and each of them is a stall for the others",
         "bound tokens and not requests (--max-num-queued-tokens), and cut prompts into chunks",
         f"{tokens.size:,} requests",
@@ -230,7 +233,8 @@ def retries(run: Run, _asked: Asked) -> Finding | None:
         "retries",
         "problem" if share > 0.1 else "warning",
         f"{percent(share)} of the requests were sent again, up to {attempts.max():g} times",
-        "retries are load that grows when the engine is slow, and each answer's time leaves out the "
+        "retries are load that grows when the engine is slow, and each answer's time leaves "
+        "out the "
         "tries before it",
         "give retries a budget of a tenth of the requests, and count from the first try",
         "counted",
