@@ -570,15 +570,17 @@ def _moving(kind: str, page: Page, names: list[str]) -> str:
         _range(f"{anchor}-{number}", control["label"], control["texts"], control["start"])
         for number, control in enumerate(data["controls"])
     ]
-    steps = ""
+    player = ""
     if clock:
         times = [told(value, clock["unit"], clock["decimals"]) for value in clock["values"]]
         buttons = "".join(
             f'<button type="button" data-step="{step}">{name}</button>'
             for step, name in ((-1, "Step back"), (0, "Play"), (1, "Step on"))
         )
-        steps = f'<div class="slider-steps">{buttons}</div>'
-        inputs.append(_range(f"{anchor}-clock", clock["label"], times, clock["start"]))
+        player = (
+            f'<div class="slider-clock"><div class="slider-steps">{buttons}</div>'
+            f"{_range(f'{anchor}-clock', clock['label'], times, clock['start'])}</div>"
+        )
     panels = "".join(
         f'<div class="slider-plot of-{panel["kind"]}"'
         + (f' style="--lanes: {len(panel["lanes"])}"' if "lanes" in panel else "")
@@ -599,7 +601,8 @@ def _moving(kind: str, page: Page, names: list[str]) -> str:
         f'<p class="slider-lead" id="{anchor}-lead">{_inline(slider["lead"])}</p>'
         f'<div class="slider-panels">{panels}</div>'
         + (f'<p class="slider-legend">{legend}</p>' if legend else "")
-        + f'<div class="slider-controls">{steps}{"".join(inputs)}</div>'
+        + player
+        + f'<div class="slider-controls">{"".join(inputs)}</div>'
         f'<output class="slider-reading" data-longest="{html.escape(longest)}">'
         f"<span>{html.escape(first)}</span></output></div>"
         f"{_figure_markup(page, run, figure)}"

@@ -82,7 +82,7 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
   const lines = Math.max(...world.each((frame) => at("waiting", frame)));
   const bars = ["cache", "budget"].filter((part) => panel[part]);
   const small = many > 1;
-  const left = x + (small ? 34 : 62);
+  const left = x + (small ? 44 : 62);
   const top = y + (name || panel.label ? 36 : 20);
   const bottom = y + height - 22 * bars.length - 6;
   // As many columns as make the largest cells, whole rows preferred.
@@ -109,7 +109,7 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
   const [pitch, rows] = [small ? 8 : 12, Math.max(1, Math.floor((depth + 2) / (small ? 8 : 12)))];
   const shown = Math.min(lines, rows * Math.floor((left - x - 8) / pitch));
   const meters = bars.map((part, i) => {
-    const base = bottom + 20 + 22 * i;
+    const base = top + Math.ceil(most / columns) * cell + 16 + 22 * i;
     add("text", { x: left - 10, y: base, "text-anchor": "end" }, part);
     const long = Math.min(room, columns * cell - gap) - 40;
     add("path", { class: "place state-free", d: square(left, base - 9, long, 9) });
@@ -140,7 +140,7 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
 }
 
 // Lanes: what was is solid, what comes is faint, a line is now.
-const THICK = { waits: 0.4, idle: 0.4, starts: 0.7 };
+const THICK = { waits: 0.4, idle: 0.4, starts: 0.7, broken: 0.7 };
 function lanes(plot, panel, world) {
   const picture = board(plot);
   if (!picture) return null;
@@ -149,7 +149,9 @@ function lanes(plot, panel, world) {
   const [first, last] = [clock.values[0], clock.values.at(-1)];
   const axis = { ...clock, range: [first, last], log: false };
   const left = 12 + 6.6 * Math.max(...panel.lanes.map((name) => name.length));
-  const [right, top, bottom] = [width - 8, 30, height - 38];
+  const below = plot.nextElementSibling; // lanes right below share their axis
+  const shared = below?.classList.contains("of-lanes") && below.offsetTop > plot.offsetTop;
+  const [right, top, bottom] = [width - 8, 22, height - (shared ? 4 : 38)];
   const across = scale(axis, left, right);
   const high = (bottom - top) / panel.lanes.length;
   add("text", { class: "title", x: 0, y: 13 }, panel.label);
@@ -158,10 +160,10 @@ function lanes(plot, panel, world) {
     if (i % skipped === 0) add("text", { x: left - 7, y: top + (i + 0.5) * high + 4, "text-anchor": "end" }, name);
   });
   for (const value of ticks(axis, (right - left) / 60)) {
-    add("path", { class: "grid", d: `M${across(value)} ${top}V${bottom + 5}` });
-    add("text", { x: across(value), y: bottom + 18, "text-anchor": "middle" }, tick(value));
+    add("path", { class: "grid", d: `M${across(value)} ${top}V${bottom + (shared ? 0 : 5)}` });
+    if (!shared) add("text", { x: across(value), y: bottom + 18, "text-anchor": "middle" }, tick(value));
   }
-  add("text", { class: "title", x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, title(clock));
+  if (!shared) add("text", { class: "title", x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, title(clock));
   add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
   const past = svg("rect", { x: left, y: 0, height });
   add("clipPath", { id: `${plot.id}-past` }).append(past);
@@ -173,22 +175,19 @@ function lanes(plot, panel, world) {
     const d = bars.filter((bar) => bar[3] === state).map(one).join("");
     for (const group of groups) group.append(svg("path", { class: `bar state-${state}`, d }));
   }
+  const cursor = add("path", { class: "cursor" });
   const texts = bars.filter((bar) => bar[4]).map(([lane, , end, , words]) => {
     const text = add("text", { class: "label now", x: across(end) + 4, y: top + (lane + 0.5) * high + 4 }, words);
     const beyond = across(end) + 4 + text.getComputedTextLength() > width;
     if (beyond) marks(text, { x: across(end) - 5, "text-anchor": "end" });
     return [end, text];
   });
-  const cursor = add("path", { class: "cursor" });
-  const time = add("text", { class: "now", y: top - 5, "text-anchor": "middle" });
   image.setAttribute("aria-label", `${panel.label}, ${panel.lanes.length} lanes against ${title(clock)}`);
   const move = () => {
     const px = across(world.now());
     past.setAttribute("width", Math.max(px - left, 0));
     cursor.setAttribute("d", `M${px} ${top}V${bottom}`);
     for (const [end, text] of texts) text.style.display = end <= world.now() + 1e-9 ? "" : "none";
-    time.textContent = told(clock.values[world.frame()], clock);
-    time.setAttribute("x", Math.min(Math.max(px, left + 16), right - 16));
   };
   return Object.assign(move, { across });
 }
@@ -369,7 +368,7 @@ export async function open(place) {
     return;
   }
   const { controls, clock, panels, readouts } = data;
-  const timer = clock && inputs.pop();
+  const timer = clock && inputs.shift();
   let position = clock ? clock.start : 0; // a frame, and how far on the way to the next one
 
   // What the panels ask for: the numbers of the run and of the frame that are shown.
