@@ -1,4 +1,4 @@
-"""The sentences of a slider or a stepper, as docs/assets/slider.js writes them in the reader's browser."""
+"""The sentences of what moves, as docs/assets/slider.js writes them in the reader's browser."""
 
 from __future__ import annotations
 

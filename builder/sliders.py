@@ -59,37 +59,35 @@ def grid(given: object, kind: str = "slider") -> dict[str, Any]:
     if kind == "slider":
         told = _fields(whole, given, {"controls", "reading", *load}, {"readouts", "absent"})
         panels: Sequence[Any] = [{"kind": "load"} | {name: told[name] for name in load}]
-        most = len(_listed("controls", told["controls"], 1))
+        listed = _listed("controls", told["controls"], 1)
     else:
         more = {"controls", "clock", "readouts", "absent", "legend"}
         told = _fields(whole, given, {"panels", "reading"}, more)
-        panels, most = _listed("panels", told["panels"], 1, 3), 3
-    listed = _listed("controls", told.get("controls", ()), 0, most)
+        panels = _listed("panels", told["panels"], 1, 3)
+        listed = _listed("controls", told.get("controls", ()), 0, 3)
     controls = [_control(f"controls[{i}]", control) for i, control in enumerate(listed)]
     clock = _clock(told["clock"]) if "clock" in told else None
     absent = _text("absent", told.get("absent", ""), empty=True)
     shape = tuple(len(control["texts"]) for control in controls)
     runs = _Runs(shape, listed[0]["values"] if listed else None, clock, bool(absent))
-    drawn = []
-    for i, panel in enumerate(panels):
-        part = f"panels[{i}]"
-        if not isinstance(panel, Mapping) or panel.get("kind") not in _PANELS:
-            name = panel.get("kind") if isinstance(panel, Mapping) else panel
-            raise ValueError(f"{part} kind must be {_one_of(_PANELS, name)}")
-        drawn.append(_PANELS[panel["kind"]]("" if kind == "slider" else f"{part} ", panel, runs))
+    drawn = [
+        _panel("" if kind == "slider" else f"panels[{i}]", panel, runs)
+        for i, panel in enumerate(panels)
+    ]
     readouts = [
         _quantity(f"readouts[{i}]", quantity, [runs.moving, shape], runs.absent)
         for i, quantity in enumerate(told.get("readouts", ()))
     ]
-    of_load = [c for panel in drawn if panel["kind"] == "load" for c in panel["curves"]]
-    of_clock = [c for panel in drawn if panel["kind"] == "curves" for c in panel["curves"]]
-    mayed = [*controls, *([clock] if clock else []), *of_clock]
+    of = {kind: [c for p in drawn if p["kind"] == kind for c in p["curves"]] for kind in _DRAWN}
+    timed = {"clock": clock} if clock else {}
     found = {
         "controls": controls,
-        **({"clock": clock} if clock else {}),
+        **timed,
         "panels": drawn,
         "readouts": readouts,
-        "reading": _reading(told["reading"], mayed, [*of_load, *readouts]),
+        "reading": _reading(
+            told["reading"], [*controls, *timed.values(), *of["curves"]], [*of["load"], *readouts]
+        ),
         "absent": absent,
         "legend": _legend(told.get("legend", {}), drawn),
     }
@@ -101,9 +99,8 @@ def grid(given: object, kind: str = "slider") -> dict[str, Any]:
 
 def curves_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every curve of a grid, and what is only said."""
-    return [curve for panel in data["panels"] for curve in panel.get("curves", ())] + [
-        *data["readouts"]
-    ]
+    of_panels = [curve for panel in data["panels"] for curve in panel.get("curves", ())]
+    return [*of_panels, *data["readouts"]]
 
 
 def as_json(data: Mapping[str, Any]) -> str:
@@ -165,7 +162,7 @@ def _clock(given: object) -> dict[str, Any]:
     plain = {name: told[name] for name in told if name != "start"}
     found = _quantity("clock", plain, [(len(times),)], False)
     if len(times) < 2 or any(b <= a for a, b in itertools.pairwise(found["values"])):
-        raise ValueError(f"clock must have two or more increasing values, got {times}")
+        raise ValueError(f"clock must have two or more values that increase in 4 digits: {times}")
     if told.get("start", times[0]) not in times:
         raise ValueError(f"clock starts at {told['start']!r}, which is none of its values")
     return found | {"start": times.index(told.get("start", times[0]))}
@@ -190,71 +187,70 @@ def _quantity(
     }
 
 
-def _curves(
-    part: str, given: Mapping[str, Any], shape: tuple[int, ...], runs: _Runs
-) -> dict[str, Any]:
-    """Curves and the axis that holds them."""
+def _panel(part: str, given: object, runs: _Runs) -> dict[str, Any]:
+    """A panel by its kind. part: what it is called, nothing in a slider."""
+    kind = str(given.get("kind") if isinstance(given, Mapping) else given)
+    if kind not in _PANELS:
+        raise ValueError(f"{part} kind must be {_one_of(_PANELS, kind)}")
+    make, needed, more = _PANELS[kind]
+    told = _fields(part, given, {"kind", *needed}, more)
+    if kind in ("lanes", "curves") and not runs.clock:
+        raise ValueError(f"{part} kind {kind} needs a clock")
+    if kind == "load" and not runs.controls:
+        raise ValueError(f"{part} kind load needs a control, along which its curves run")
+    return {"kind": kind} | make(f"{part} ".lstrip(), told, runs)
+
+
+def _curves(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
+    """Curves, along the first control or against the clock, and the axis that holds them."""
+    shape = runs.controls if told["kind"] == "load" else runs.moving
     curves = [
         _quantity(f"{part}curves[{i}]", curve, [shape], runs.absent)
-        for i, curve in enumerate(_listed(f"{part}curves", given["curves"], 1))
+        for i, curve in enumerate(_listed(f"{part}curves", told["curves"], 1))
     ]
     drawn = [value for curve in curves for value in curve["values"]]
-    y = _axis(f"{part}y", _fields(f"{part}y", given["y"], {"label", "unit"}, _OF_AXIS), drawn)
-    return {"kind": given["kind"], "y": y, "curves": curves}
+    y = _axis(f"{part}y", _fields(f"{part}y", told["y"], {"label", "unit"}, _OF_AXIS), drawn)
+    return {"y": y, "curves": curves}
 
 
-def _load(part: str, given: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
-    """Curves along the first control."""
-    told = _fields(part.strip(), given, {"kind", "x", "y", "curves"}, set())
-    if not runs.controls:
-        raise ValueError(f"{part}kind load needs a control, along which its curves run")
+def _load(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
+    """Curves along the first control, and the axis below them."""
     first = [runs.controls[:1]]
     along = _numbers("controls[0]", runs.along, first, absent=False)
     if any(after <= before for before, after in itertools.pairwise(along)):
         raise ValueError("controls[0], which runs along the axis, must have increasing numbers")
     x = _fields(f"{part}x", told["x"], {"label", "unit"}, {"values", *_OF_AXIS})
-    shapes = [*first, runs.controls]
-    places = _numbers(f"{part}x", x.get("values", along), shapes, absent=runs.absent)
-    axis = _axis(f"{part}x", x, places) | {"values": places}
-    return _curves(part, told, runs.controls, runs) | {"x": axis}
+    places = _numbers(
+        f"{part}x", x.get("values", along), [*first, runs.controls], absent=runs.absent
+    )
+    return {"x": _axis(f"{part}x", x, places) | {"values": places}} | _curves(part, told, runs)
 
 
-def _over_time(part: str, given: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
-    """Curves against the clock."""
-    told = _fields(part.strip(), given, {"kind", "y", "curves"}, set())
-    _needs_clock(part, given, runs)
-    return _curves(part, told, runs.moving, runs)
-
-
-def _needs_clock(part: str, given: Mapping[str, Any], runs: _Runs) -> Mapping[str, Any]:
-    if not runs.clock:
-        raise ValueError(f"{part}kind {given['kind']} needs a clock")
-    return runs.clock
-
-
-def _lanes(part: str, given: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
+def _lanes(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """Bars in lanes along the clock: the index of the lane, start, end, state, and a text at its
-    end where there is one."""
-    told = _fields(part.strip(), given, {"kind", "label", "lanes", "bars"}, set())
-    values = _needs_clock(part, given, runs)["values"]
+    end where there is one.
+    """
+    times = runs.clock["values"] if runs.clock else [0]
     lanes = [_text(f"{part}lanes", lane) for lane in _listed(f"{part}lanes", told["lanes"], 1, 40)]
     bars = []
     for run in _each_run(f"{part}bars", told["bars"], runs.controls):
         kept = []
-        for lane, start, end, state, *words in run:
+        for bar in run:
+            if not isinstance(bar, Sequence) or len(bar) not in (4, 5):
+                raise ValueError(f"{part}bars must be (lane, start, end, state), got {bar!r}")
+            lane, start, end, state, *words = bar
             where = f"{part}bars ({lane}, {start}, {end}, {state})"
             if lane not in lanes:
                 raise ValueError(f"{where} must be in {_one_of(dict.fromkeys(lanes), lane)}")
             if state not in STATES:
                 raise ValueError(f"{where} must have {_one_of(STATES, state)}")
             span = _numbers(where, [start, end], [(2,)], absent=False)
-            if not values[0] <= start < end <= values[-1] * (1 + 1e-9):
-                raise ValueError(f"{where} must start before its end, in {values[0], values[-1]}")
-            text = [_text(f"{where} text", word) for word in words[:1]]
+            if not (start < end and times[0] <= span[0] and span[1] <= times[-1]):
+                raise ValueError(f"{where} must start before its end, in {times[0], times[-1]}")
+            text = [_text(f"{where} text", word) for word in words]
             kept.append([lanes.index(lane), *span, state, *text])
         bars.append(kept)
-    label = _text(f"{part}label", told["label"])
-    return {"kind": "lanes", "label": label, "lanes": lanes, "bars": bars}
+    return {"label": _text(f"{part}label", told["label"]), "lanes": lanes, "bars": bars}
 
 
 def _each_run(part: str, given: Any, shape: tuple[int, ...]) -> list[Any]:
@@ -265,10 +261,8 @@ def _each_run(part: str, given: Any, shape: tuple[int, ...]) -> list[Any]:
     return [run for one in inner for run in _each_run(part, one, shape[1:])]
 
 
-def _engine(part: str, given: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
+def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """One engine or several, each with its places, who is in and who waits."""
-    more = {"label", "prompts", "cache", "budget", "engines"}
-    told = _fields(part.strip(), given, {"kind", "places", "running", "waiting"}, more)
     engines = [_text(f"{part}engines", name) for name in told.get("engines", ())]
     full = (*runs.moving, *([len(engines)] if engines else []))
     shapes = {"places": [(), runs.controls, full]}
@@ -283,23 +277,30 @@ def _engine(part: str, given: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
                 rule = "shares in [0, 1]" if share else "integers from 0 to 10000"
                 raise ValueError(f"{part}{name} must be {rule}, got {value}")
         found[name] = values
-    size = math.prod(full)
-    places = np.repeat(found["places"], size // len(found["places"]))
-    for name, most in (("running", places), ("prompts", found["running"])):
-        for place, (few, many) in enumerate(zip(found.get(name, ()), most)):
-            if few > many:
-                where = tuple(int(i) for i in np.unravel_index(place, full))
-                rule = "places" if name == "running" else "running"
-                raise ValueError(f"{part}{name} must be at most {rule}, got {few} of {many} at {where}")
+    places = np.repeat(found["places"], math.prod(full) // len(found["places"]))
+    for name, of, most in (("running", "places", places), ("prompts", "running", found["running"])):
+        for place, few in enumerate(found.get(name, ())):
+            if few > most[place]:
+                where = tuple(map(int, np.unravel_index(place, full)))
+                told_of = f"got {few} of {most[place]} at {where}"
+                raise ValueError(f"{part}{name} must be at most {of}, {told_of}")
     label = _text(f"{part}label", told.get("label", ""), empty=True)
-    return {"kind": "engine", "label": label, "engines": engines, **found}
+    return {"label": label, "engines": engines, **found}
 
 
-_PANELS: dict[str, Callable[[str, Mapping[str, Any], _Runs], dict[str, Any]]] = {
-    "engine": _engine,
-    "lanes": _lanes,
-    "curves": _over_time,
-    "load": _load,
+_DRAWN = ("curves", "load")
+_Make = Callable[[str, Mapping[str, Any], _Runs], dict[str, Any]]
+_PANELS: dict[
+    str, tuple[_Make, set[str], set[str]]
+] = {  # with the fields that it needs and may have
+    "engine": (
+        _engine,
+        {"places", "running", "waiting"},
+        {"label", "prompts", "cache", "budget", "engines"},
+    ),
+    "lanes": (_lanes, {"label", "lanes", "bars"}, set()),
+    "curves": (_curves, {"y", "curves"}, set()),
+    "load": (_load, {"x", "y", "curves"}, set()),
 }
 
 

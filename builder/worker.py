@@ -2,8 +2,8 @@
 folder.
 
 The record is everything that a page shows or a test asserts of the module: checks with their
-comparisons, figures with caption and alt text, sliders and steppers with their grids, the numbers of
-`example()`, the source that ran, the data files that it read.
+comparisons, figures with caption and alt text, sliders and steppers with their grids, the numbers
+of `example()`, the source that ran, the data files that it read.
 """
 
 from __future__ import annotations

@@ -93,7 +93,10 @@ def stepper_patient_client() -> dict[str, Any]:
     runs = [_runs(stall_s) for stall_s in STALLS_S]
     slow = {
         client: [
-            [int(((run[client][:, 3] <= now) & (_written_s(run[client]) > 0.5)).sum()) for now in clock]
+            [
+                int(((run[client][:, 3] <= now) & (_written_s(run[client]) > 0.5)).sum())
+                for now in clock
+            ]
             for run in runs
         ]
         for client in runs[0]

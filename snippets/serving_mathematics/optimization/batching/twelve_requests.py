@@ -13,6 +13,7 @@ Source: Yu et al. (2022) for batches that wait for their longest member.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -174,7 +175,7 @@ def check_places_hold_one_request() -> None:
         bars = sorted((place, start, end) for place, start, end, _ in _bars(policy, 1.0))
         apart = all(
             end <= start + 1e-9
-            for (place, _, end), (other, start, _) in zip(bars, bars[1:], strict=False)
+            for (place, _, end), (other, start, _) in itertools.pairwise(bars)
             if place == other
         )
         checks.holds(f"{policy}: one at a time", apart)
