@@ -32,10 +32,12 @@ import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
+from serving_mathematics.core.fleet.session_fit import reused_tokens
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployed_engine import MachineEngine, engine_of
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.step_time import FITTED
+from serving_mathematics.core.machines.sessions import SESSIONS, sessions_under_way
 from serving_mathematics.core.machines.traffic import Lengths, draw_lengths
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
@@ -84,7 +86,7 @@ class Machine:
     token_budget: int  # tokens of a step, at most
     promise: Promise
     device_price_per_hour: float  # [$]
-    traffic: str  # of `traffic.TRACES`
+    traffic: str  # of `traffic.TRACES`, or SESSIONS
     front: str = "benchmark"
 
     @property
@@ -95,7 +97,11 @@ class Machine:
     @functools.cached_property
     def sample(self) -> Lengths:
         """Requests that stand for all."""
-        return draw_lengths(np.random.default_rng(0), self.traffic, SAMPLE)
+        rng = np.random.default_rng(0)
+        if self.traffic != SESSIONS:
+            return draw_lengths(rng, self.traffic, SAMPLE)
+        asked = sessions_under_way(rng, 1.0, SAMPLE, find_model(self.model)[0].context_tokens)
+        return Lengths(asked.prompt_tokens, reused_tokens(asked), asked.output_tokens)
 
     @functools.cached_property
     def deployment(self) -> Deployment:
@@ -115,7 +121,9 @@ class Machine:
     def made(self) -> MachineEngine:
         """The engine, and what the first token takes beside it."""
         lengths = self.sample
-        asked = Workload(np.zeros(SAMPLE), lengths.prompt_tokens, lengths.output_tokens)
+        asked = Workload(
+            np.zeros(lengths.prompt_tokens.size), lengths.prompt_tokens, lengths.output_tokens
+        )
         longest = int(lengths.prompt_tokens.max() + lengths.output_tokens.max())
         return engine_of(
             self.deployment,
@@ -181,7 +189,8 @@ class Machine:
 
     @functools.cached_property
     def ceiling_per_s(self) -> float:
-        """Requests a second that it can carry at most, by the closed form."""
+        """Requests a second that it can carry at most, by the closed form, where every prefix is
+        found."""
         lengths = self.sample
         return saturated_rate(
             lengths.prompt_tokens,
@@ -247,4 +256,18 @@ MIXTURE = Machine(
     promise=Promise(10.0, 0.1, 0.9),
     device_price_per_hour=2.6,
     traffic="long conversations",
+)
+AGENTS = Machine(
+    "agents",
+    "MiniMax M2.5, a mixture of 256 experts, on eight H200, asked by sessions of a coding agent",
+    model="MiniMax-M2.5",
+    device="H200",
+    devices=8,
+    backend="vllm",
+    precision="fp8",
+    places=64,
+    token_budget=2048,
+    promise=Promise(10.0, 0.05, 0.9),
+    device_price_per_hour=2.6,
+    traffic=SESSIONS,
 )

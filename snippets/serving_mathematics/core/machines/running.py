@@ -1,31 +1,36 @@
 """One of the book's machines at work: requests at a rate, and what an observer sees of it.
 
 Requests arrive and are served by `event_skipping`, which walks the engine's steps from event to
-event. What a monitor would show at any moment is counted afterwards from the times of each request:
-who waits, whose prompt is read, who gets tokens, and how much of the cache they hold, where answers
-grow evenly between their first token and their last.
+event; sessions by `core.fleet`, whose engine keeps their prefixes. What a monitor would show at any
+moment is counted afterwards from the times of each request: who waits, whose prompt is read, who
+gets tokens, and how much of the cache they hold, where answers grow evenly between their first
+token and their last.
 
-Assumes: what the simulator assumes; of a request that was preempted, that it stayed.
+Assumes: what the simulators assume; of a request that was preempted, that it stayed; of prefixes,
+that each running request holds its own.
 
-Source: `event_skipping` for the engine; Little's law for the check.
+Source: `event_skipping` and `core.fleet` for the engine.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.continuous_batching import Workload, latencies_s
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.machines.machines import Machine
-from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
-from serving_mathematics.support.require import (
-    as_floats,
-    require,
-    require_positive,
-)
+from serving_mathematics.core.machines.reader import Reader, serve_batches
+from serving_mathematics.core.machines.sessions import SESSIONS, sessions_under_way
+from serving_mathematics.core.machines.traffic import Lengths, draw_arrivals, draw_lengths
+from serving_mathematics.support.require import as_floats, require, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -64,7 +69,7 @@ class Run:
     places: int
     cache_tokens: int
 
-    def kept(self, machine: Machine) -> float:
+    def kept(self, machine: Machine | Reader) -> float:
         """Share of the requests that get what the machine promises."""
         held = self.ttft_s <= machine.promise.ttft_s
         held &= ~(self.tpot_s > machine.promise.tpot_s)
@@ -107,7 +112,7 @@ class Run:
 
 
 def run_engine(
-    machine: Machine,
+    machine: Machine | Reader,
     rate_per_s: float,
     requests: int,
     rng: np.random.Generator,
@@ -115,23 +120,35 @@ def run_engine(
     token_budget: int | None = None,
     real_minutes: bool = False,
     slowness: float = 1.0,
+    tiers: Sequence[Tier] = (),
 ) -> Run:
     """A machine that serves its traffic at a rate.
 
     rate_per_s: of arrivals, in the mean; above the ceiling the wait grows without end. requests:
-    how many. places, token_budget: instead of the machine's own. real_minutes: whether the rate
-    follows the trace's minutes. slowness: times that it takes longer than predicted, such as the
-    bounds of `how_wrong`. The same generator state draws the same requests at any rate. Raises
-    ValueError outside these ranges.
+    how many; of sessions, which go on as their answers come, about as many. places, token_budget:
+    instead of the machine's own. real_minutes: whether the rate follows the trace's minutes; not
+    for sessions. slowness: times that it takes longer than predicted, such as the bounds of
+    `how_wrong`. tiers: of caches below the devices, for sessions. The same generator state draws
+    the same requests at any rate, but for sessions. Raises ValueError outside these ranges.
 
     >>> from serving_mathematics.core.machines.machines import CHAT
     >>> run = run_engine(CHAT, 10.0, 2000, np.random.default_rng(1))
     >>> bool(0.08 < np.median(run.ttft_s) < 0.12), run.kept(CHAT) > 0.99
     (True, True)
     """
-    slowness = require_positive(slowness=slowness)
-    rate_per_s = require_positive(rate_per_s=rate_per_s)
+    rate_per_s, slowness = require_positive(rate_per_s=rate_per_s, slowness=slowness)
+    if isinstance(machine, Reader):
+        require(token_budget is None, "token_budget", "None for a reader", token_budget)
+        require(len(tiers) == 0, "tiers", "none for a reader", len(tiers))
+        arrivals = draw_arrivals(rng, rate_per_s, requests, machine.traffic if real_minutes else "")
+        return _run_reader(machine.limited(places), arrivals, slowness)
     machine = machine.limited(places, token_budget)
+    if machine.traffic == SESSIONS:
+        require(not real_minutes, "real_minutes", "False for sessions", real_minutes)
+        context = machine.deployment.architecture.context_tokens
+        drawn = sessions_under_way(rng, rate_per_s, requests, context)
+        return _run_sessions(machine, drawn, slowness, tiers)
+    require(len(tiers) == 0, "tiers", "none, but for sessions", len(tiers))
     lengths = draw_lengths(rng, machine.traffic, requests)
     minutes_of = machine.traffic if real_minutes else ""
     arrivals = draw_arrivals(rng, rate_per_s, requests, minutes_of)
@@ -139,22 +156,67 @@ def run_engine(
     asked = Workload(
         arrivals / slowness, lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
     )
-    engine = machine.engine
-    served = simulate(asked, engine)
-    ttft_s, tpot_s = latencies_s(asked, served)
-    span = served.completion_s.max() - asked.arrival_s[0]
+    served = simulate(asked, machine.engine)
+    times = (asked.arrival_s, served.admitted_s, served.first_token_s, served.completion_s)
+    return _seen(machine, times, lengths, served.preemptions, served.busy_s, slowness)
+
+
+def _run_reader(machine: Reader, arrivals: FloatArray, slowness: float) -> Run:
+    """Lines in batches; an answer is one token, and the cache holds whoever is in the batch."""
+    sizes = np.arange(1, machine.places + 1)
+    begin, end = serve_batches(arrivals, slowness * machine.batch_s(sizes), machine.places)
+    ones, none = np.ones(arrivals.size, dtype=np.int64), np.zeros(arrivals.size, dtype=np.int64)
+    starts = np.unique(begin, return_index=True)[1]  # of the batches
+    busy = float((end - begin)[starts].sum() / (end[-1] - arrivals[0]))
+    answer_s, gaps = end - arrivals, np.full(arrivals.size, np.nan)
+    columns = (arrivals, begin, end, end, answer_s, gaps, ones, none, ones, none)
+    return Run(*columns, busy, machine.places, machine.places)
+
+
+def _run_sessions(machine: Machine, drawn: Requests, slowness: float, tiers: Sequence[Tier]) -> Run:
+    """Sessions on one engine whose cache keeps what they sent."""
+    asked = Requests(
+        drawn.arrival_s / slowness,
+        drawn.prompt_tokens,
+        drawn.output_tokens,
+        after=drawn.after,
+        pause_s=drawn.pause_s / slowness,
+        prefixes=drawn.prefixes,
+    )
+    found = simulate_fleet(asked, Fleet([machine.engine], caching=True, tiers=tiers))
+    order = np.argsort(found.sent_s, kind="stable")
+    columns = (found.sent_s, found.admitted_s, found.first_token_s, found.completion_s)
+    lengths = Lengths(
+        asked.prompt_tokens[order], found.found_tokens[order], asked.output_tokens[order]
+    )
+    times = (columns[0][order], columns[1][order], columns[2][order], columns[3][order])
+    busy_s = float(found.busy_s.sum())
+    return _seen(machine, times, lengths, found.preemptions[order], busy_s, slowness)
+
+
+def _seen(
+    machine: Machine,
+    times: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
+    lengths: Lengths,
+    preemptions: IntArray,
+    busy_s: float,
+    slowness: float,
+) -> Run:
+    """A run in the clock of its callers, from times in the engine's."""
+    arrival_s, admitted_s, first_s, completion_s = (slowness * own for own in times)
+    later = np.where(lengths.output_tokens > 1, lengths.output_tokens - 1.0, np.nan)
     return Run(
-        arrivals,
-        slowness * served.admitted_s,
-        slowness * served.first_token_s,
-        slowness * served.completion_s,
-        slowness * (ttft_s + machine.made.around_s),
-        slowness * tpot_s,
-        asked.prompt_tokens,
-        asked.cached_tokens,
-        asked.output_tokens,
-        np.asarray(served.preemptions),
-        float(served.busy_s / span),
-        engine.max_sequences,
-        engine.kv_blocks * engine.block_tokens,
+        arrival_s,
+        admitted_s,
+        first_s,
+        completion_s,
+        first_s - arrival_s + slowness * machine.made.around_s,
+        (completion_s - first_s) / later,
+        lengths.prompt_tokens,
+        lengths.cached_tokens,
+        lengths.output_tokens,
+        np.asarray(preemptions),
+        slowness * busy_s / float(completion_s.max() - arrival_s[0]),
+        machine.places,
+        machine.cache_tokens,
     )
