@@ -9,7 +9,7 @@ token and their last.
 Assumes: what the simulators assume; of a request that was preempted, that it stayed; of prefixes,
 that each running request holds its own.
 
-Source: `event_skipping` and `core.fleet` for the engine.
+Source: `event_skipping` and `core.fleet` for the engine; Little (1961) for the check.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.tiers import Tier
-from serving_mathematics.core.machines.machines import Machine
+from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.reader import Reader, serve_batches
 from serving_mathematics.core.machines.sessions import SESSIONS, sessions_under_way
 from serving_mathematics.core.machines.traffic import Lengths, draw_arrivals, draw_lengths
+from serving_mathematics.support import checks
 from serving_mathematics.support.require import as_floats, require, require_positive
 
 FloatArray = npt.NDArray[np.float64]
@@ -220,3 +221,75 @@ def _seen(
         machine.places,
         machine.cache_tokens,
     )
+
+
+def check_a_full_engine_does_what_the_ceiling_says() -> None:
+    """Offered three times its ceiling, an engine ends as many requests a second as the closed form
+    says: to 3% in short conversations, to 5% in long ones, where memory holds now more and now
+    fewer than the mean.
+
+    Source: `event_skipping`; completions between the first and the last quarter of 20,000.
+    """
+    for machine, tolerance in ((CHAT, 0.03), (CHAT.limited(64), 0.03), (MIXTURE, 0.05)):
+        run = run_engine(machine, 3 * machine.ceiling_per_s, 20_000, np.random.default_rng(2))
+        first, last = np.quantile(run.completion_s, [0.25, 0.75]).tolist()
+        label = f"{machine.name} with {machine.places} places [1/s]"
+        found = 10_000 / (last - first)
+        checks.close(label, found, machine.ceiling_per_s, rtol=tolerance, kind="simulation")
+
+
+def check_what_is_seen_obeys_littles_law() -> None:
+    """The mean of what runs, waits and reads prompts is requests times seconds over the span, and
+    the cache holds prompts and half of the answers as long as they run.
+
+    Source: Little (1961), sums over requests; 40,000 moments evenly over the run.
+    """
+    run = run_engine(CHAT, 0.9 * CHAT.ceiling_per_s, 5000, np.random.default_rng(6))
+    span = float(run.completion_s.max())
+    seen = run.series((np.arange(40_000) + 0.5) / 40_000 * span)
+    decoding = run.completion_s - run.first_token_s
+    held = run.prompt_tokens * (run.completion_s - run.admitted_s)
+    held = held + (run.output_tokens - 1) / 2 * decoding
+    for label, values, area in (
+        ("waiting", seen.waiting, run.admitted_s - run.arrival_s),
+        ("running", seen.running, run.completion_s - run.admitted_s),
+        ("prompts", seen.prompts, run.first_token_s - run.admitted_s),
+        ("cache", seen.cache_share * run.cache_tokens, held),
+    ):
+        checks.close(label, float(values.mean()), float(area.sum()) / span, rtol=0.02)
+
+
+def check_caches_forget_sessions_below_the_ceiling() -> None:
+    """At 0.4 of the ceiling the agents' cache finds nine tenths of all prompt tokens; at 0.7 it
+    forgets sessions before they come back, finds less than a third, and few keep the promise.
+
+    Source: `core.fleet`, 6,000 requests at each load.
+    """
+    for load, found, kept in ((0.4, (0.85, 0.97), (0.9, 1.0)), (0.7, (0.0, 0.35), (0.0, 0.5))):
+        run = run_engine(AGENTS, load * AGENTS.ceiling_per_s, 6000, np.random.default_rng(1))
+        share = float(run.cached_tokens.sum() / run.prompt_tokens.sum())
+        label = f"at {load:g} of the ceiling"
+        checks.inside(f"{label}: found", share, *found, kind="simulation")
+        checks.inside(f"{label}: promise kept", run.kept(AGENTS), *kept, kind="simulation")
+
+
+def check_a_slower_machine_is_one_with_a_slower_clock() -> None:
+    """A machine that takes twice as long at half the rate has all times doubled, exactly.
+
+    Source: the same requests, seen in a clock that goes half as fast.
+    """
+    fast = run_engine(CHAT, 10.0, 500, np.random.default_rng(4))
+    slow = run_engine(CHAT, 5.0, 500, np.random.default_rng(4), slowness=2.0)
+    checks.close("first tokens [s]", slow.ttft_s, 2 * fast.ttft_s, rtol=1e-9, kind="identity")
+    checks.close("last tokens [s]", slow.completion_s, 2 * fast.completion_s, rtol=1e-9)
+
+
+def check_bad_input_is_refused() -> None:
+    """No rate, tiers for conversations and minutes for sessions name the argument."""
+    rng = np.random.default_rng(0)
+    checks.raises("no rate", run_engine, CHAT, 0.0, 10, rng, match="rate_per_s must be positive")
+    tier = Tier(10, 1.0, 1.0)
+    told = "tiers must be none, but for sessions"
+    checks.raises("tiers", run_engine, CHAT, 1.0, 10, rng, tiers=[tier], match=told)
+    told = "real_minutes must be False for sessions"
+    checks.raises("minutes", run_engine, AGENTS, 1.0, 10, rng, real_minutes=True, match=told)
