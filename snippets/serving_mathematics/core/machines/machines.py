@@ -45,6 +45,7 @@ from serving_mathematics.support.require import (
     as_floats,
     require,
     require_all_non_negative,
+    require_positive_integer,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -208,9 +209,10 @@ class Machine:
 
     def limited(self, places: int | None = None, token_budget: int | None = None) -> Machine:
         """The same machine with other limits, positive integers; its own where there is none."""
-        return replace(
-            self, places=places or self.places, token_budget=token_budget or self.token_budget
-        )
+        most = self.places if places is None else places
+        budget = self.token_budget if token_budget is None else token_budget
+        most, budget = require_positive_integer(places=most, token_budget=budget)
+        return replace(self, places=int(most), token_budget=int(budget))
 
     @functools.cached_property
     def how_wrong(self) -> HowWrong:

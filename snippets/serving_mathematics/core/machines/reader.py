@@ -87,7 +87,8 @@ class Reader:
 
     def limited(self, places: int | None = None) -> Reader:
         """The same with batches of at most so many lines; its own where there is none."""
-        return replace(self, places=places or self.places)
+        most = self.places if places is None else places
+        return replace(self, places=int(require_positive_integer(places=most)))
 
 
 def serve_batches(
