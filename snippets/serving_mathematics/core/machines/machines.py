@@ -8,10 +8,10 @@
 | READER | a reader of lines of text on one core of a processor | images of lines |
 
 Steps are those of the step model that thousands of published runs score, behind the front of the
-benchmark that its constants come from: an engine as installed takes longer, see `fronts`. Memory is
-what the one memory function leaves, traffic is drawn like that of published traces, and `how_wrong`
-says between which factors of a prediction the runs lie that are most like it. Its places and token
-budget, promise and price are by choice.
+benchmark that its constants come from: an engine as installed is the same machine with another
+front. Memory is what the one memory function leaves, traffic is drawn like that of published
+traces, and `how_wrong` says between which factors of a prediction the runs lie that are most like
+it. Its places and token budget, promise and price are by choice.
 
 The most that it can carry is 1/E[p + (N − 1) D(b)/b] requests a second, with p for a prompt, N
 tokens of an answer, and b sequences in a step of D(b): all places, or as many as memory holds.
@@ -36,7 +36,7 @@ from serving_mathematics.core.fleet.session_fit import reused_tokens
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployed_engine import MachineEngine, engine_of
 from serving_mathematics.core.hardware.deployments import Deployment
-from serving_mathematics.core.hardware.step_time import FITTED
+from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.machines.sessions import SESSIONS, sessions_under_way
 from serving_mathematics.core.machines.traffic import Lengths, draw_lengths
 from serving_mathematics.support import checks
@@ -89,7 +89,7 @@ class Machine:
     promise: Promise
     device_price_per_hour: float  # [$]
     traffic: str  # of `traffic.TRACES`, or SESSIONS
-    front: str = "benchmark"
+    front: str = "benchmark"  # of `fronts.FRONTS`: what stands before the devices
 
     @property
     def price_per_hour(self) -> float:
@@ -132,7 +132,7 @@ class Machine:
             asked,
             self.token_budget,
             self.places,
-            constants=FITTED,
+            constants=front_constants(find_front(self.front)),
             longest=min(longest, self.deployment.architecture.context_tokens),
         )
 
