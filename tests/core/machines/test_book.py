@@ -15,7 +15,7 @@ from serving_mathematics.core.machines.book import (
     highest_load,
     promised_load,
 )
-from serving_mathematics.core.machines.machines import AGENTS, CHAT, Promise
+from serving_mathematics.core.machines.machines import AGENTS, Promise
 from serving_mathematics.core.machines.reader import READER
 from serving_mathematics.core.machines.running import run_engine
 
@@ -30,7 +30,7 @@ def test_a_row_for_each_machine() -> None:
 
 def test_agents_keep_their_promise_below_what_is_recorded() -> None:
     """A tenth below, in a shorter run with one of the recorded seeds."""
-    rate = (promised_load(AGENTS) - 0.1) * AGENTS.ceiling_per_s
+    rate = (promised_load("agents") - 0.1) * AGENTS.ceiling_per_s
     run = run_engine(AGENTS, rate, 4000, np.random.default_rng(SEEDS[0]))
     assert run.kept(AGENTS) >= AGENTS.promise.share
 
@@ -52,6 +52,6 @@ def test_the_command_asks_every_machine() -> None:
     ):
         book.main()
     name, record = write.call_args.args
-    assert name == book.RECORD
+    assert name == book.PROMISES
     assert record["loads"] == {one.name: 0.5 for one in MACHINES}
-    assert promised_load(CHAT) > promised_load(AGENTS)
+    assert promised_load("chat") > promised_load("agents")

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,7 @@ class Machine:
     promise: Promise
     device_price_per_hour: float  # [$]
     traffic: str  # of `traffic.TRACES`, or SESSIONS
+    kind: Literal["engine"] = "engine"  # tells it from a reader
     front: str = "benchmark"  # of `fronts.FRONTS`: what stands before the devices
 
     @property

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,7 @@ class Reader:
     promise: Promise  # of a whole answer, in ttft_s
     device_price_per_hour: float  # of a core [$]
     traffic: str  # of `traffic.TRACES`, whose minutes can be followed
+    kind: Literal["reader"] = "reader"  # tells it from an engine
 
     @property
     def price_per_hour(self) -> float:
