@@ -81,6 +81,10 @@ for (const place of document.querySelectorAll(".live"))
 const form = document.querySelector("form.planner");
 if (form) import(new URL("planner.js", own).href).then(({ open }) => open(form));
 
+// The form that reads a reader's own files.
+const asks = document.querySelector("form.ask");
+if (asks) import(new URL("ask.js", own).href).then(({ open }) => open(asks));
+
 // An address that is not there: what is like it.
 const lost = document.querySelector(".lost");
 if (lost) import(new URL("lost.js", own).href).then(({ open }) => open(lost));

@@ -11,23 +11,24 @@ instead of requests; Little (1961) for the ladder.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from serving_mathematics.architecture.shadow_canary.shadow_canary import student_quantile
 from serving_mathematics.machine.predictions.own_runs import calibrate, calibration_text
 from serving_mathematics.planner.load_tests import LoadRun, runs_of
-from serving_mathematics.report.evidence import FloatArray, Run, rates_told
-from serving_mathematics.report.findings.finding import FEW, Asked, Finding, blocks_of, duration
+from serving_mathematics.report.evidence import FloatArray, Run, _rates_told
+from serving_mathematics.report.findings.finding import FEW, Asked, Finding, _blocks_of, duration
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
 BLOCKS = 10
 MODEL_FACTOR = 1.3  # of the step model, which is off by a ninth in the mean
 KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is served
-METRICS = {
+METRICS: dict[str, tuple[str, Callable[[FloatArray], Any]]] = {
     "ttft_s": ("TTFT, mean", np.mean),
     "ttft_p95_s": ("TTFT, p95", lambda x: np.quantile(x, 0.95)),
     "tpot_s": ("TPOT, mean", np.mean),
@@ -75,7 +76,7 @@ def differences(first: Run, second: Run) -> list[Difference]:
             values = _values(run.in_order(), name.replace("_p95", ""))
             if values.size < FEW:
                 break
-            parts.append(np.array([float(statistic(x)) for x in blocks_of(values, BLOCKS)]))
+            parts.append(np.array([float(statistic(x)) for x in _blocks_of(values, BLOCKS)]))
         if len(parts) == 2:
             found.append(_welch(title, parts[0], parts[1]))
     both = f"{first.where} and {second.where}"
@@ -114,7 +115,7 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
     >>> ladder([stage(10.0, 10.0, 0.03), stage(20.0, 14.0, 2.0)], Asked()).level
     'problem'
     """
-    rows = steps_of(runs)
+    rows = _steps_of(runs)
     if len(rows) < 2:
         return None
     kept = [row for row in rows if row[1] >= KEPT_UP * row[0]]
@@ -157,13 +158,13 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
     )
 
 
-def steps_of(runs: Sequence[Run]) -> list[tuple[float, float, float]]:
+def _steps_of(runs: Sequence[Run]) -> list[tuple[float, float, float]]:
     """Rate asked, rate served and mean time to first token of the loads of a test, by rate.
 
     runs: of which those without a finite rate are passed over.
 
     >>> told = {"rate_asked": 4.0, "completed": 40.0, "duration_s": 10.0, "ttft_s": 0.1}
-    >>> steps_of([Run("", "", told=told)])
+    >>> _steps_of([Run("", "", told=told)])
     [(4.0, 4.0, 0.1)]
     """
     rows = []
@@ -171,7 +172,7 @@ def steps_of(runs: Sequence[Run]) -> list[tuple[float, float, float]]:
         asked, first = run.said("rate_asked"), run.said("ttft_s")
         served = run.said("rate_sent")
         if math.isnan(served):
-            served = rates_told(run)["requests"]
+            served = _rates_told(run)["requests"]
         if 0 < asked < math.inf and served > 0 and first > 0:
             rows.append((asked, float(served), first))
     return sorted(rows)
@@ -228,7 +229,7 @@ def _load_run(run: Run) -> LoadRun | None:
     load = held if held > 0 else run.said("in_flight")
     if not load > 0:
         whole = means["ttft_s"] + means["tpot_s"] * max(0.0, means["output_tokens"] - 1)
-        load = rates_told(run)["requests"] * whole
+        load = _rates_told(run)["requests"] * whole
     fine = all(math.isfinite(x) and x > 0 for x in (*means.values(), load))
     if not fine:
         return None

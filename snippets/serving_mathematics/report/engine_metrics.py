@@ -82,10 +82,10 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     samples = read_scrape(text)
     largest: dict[str, float] = {}
     for line in text.splitlines():  # of which the sum would say nothing
-        name = re.match(r"[\w:]+", line)
-        if name and _canonical(name[0])[1] == "cache":
+        sample = re.match(r"[\w:]+", line)
+        if sample and _canonical(sample[0])[1] == "cache":
             value = float(line.rsplit(None, 1)[-1])
-            largest[name[0]] = max(value, largest.get(name[0], 0.0))
+            largest[sample[0]] = max(value, largest.get(sample[0], 0.0))
     found: dict[str, float] = {}
     engine = ""
     for name, value in (samples | largest).items():
@@ -107,10 +107,10 @@ def _canonical(name: str) -> tuple[str, str]:
     return "", ""
 
 
-def looks_scraped(text: str) -> bool:
+def _looks_scraped(text: str) -> bool:
     """Whether a text is in the format of Prometheus.
 
-    >>> looks_scraped("# HELP up x\\nup 1"), looks_scraped("a,b\\n1,2")
+    >>> _looks_scraped("# HELP up x\\nup 1"), _looks_scraped("a,b\\n1,2")
     (True, False)
     """
     sample = re.compile(r"[a-zA-Z_:][\w:]*(\{.*\})?\s+[-+.\deNaInf]+(\s+\d+)?\s*$")
@@ -197,10 +197,10 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     return Run(where, engine, series=series, notes=(f"{len(times)} moments",))
 
 
-def looks_tabled(text: str) -> bool:
+def _looks_tabled(text: str) -> bool:
     """Whether a table has an engine's levels by the second.
 
-    >>> looks_tabled("t,running,waiting,kv_cache_pct\\n1,2,3,4"), looks_tabled("t,ttft\\n1,2")
+    >>> _looks_tabled("t,running,waiting,kv_cache_pct\\n1,2,3,4"), _looks_tabled("t,ttft\\n1,2")
     (True, False)
     """
     head = {compared(name) for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")}

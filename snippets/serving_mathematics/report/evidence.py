@@ -99,7 +99,7 @@ class Series:
     def level(self, name: str) -> FloatArray:
         """The values that are told."""
         values = np.asarray(self.values.get(name, []), dtype=float)
-        return values[np.isfinite(values)]
+        return np.asarray(values[np.isfinite(values)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +188,7 @@ def in_flight(sent_s: npt.ArrayLike, end_s: npt.ArrayLike) -> tuple[FloatArray, 
     return moments[order], np.cumsum(step)
 
 
-def inside_at(run: Run, moments_s: FloatArray) -> FloatArray:
+def _inside_at(run: Run, moments_s: FloatArray) -> FloatArray:
     """Requests inside at some moments, those sent just then not counted."""
     known = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
     sent = np.sort(run.column("sent_s")[known])
@@ -228,7 +228,7 @@ def levels(run: Run, moments: int = 1000) -> Series | None:
     return Series(times, {name: np.asarray(x, dtype=float) for name, x in values.items()})
 
 
-def span_s(run: Run) -> float:
+def _span_s(run: Run) -> float:
     """From the first request sent to the last one sent [s]; what the tool says where none is."""
     if run.has("sent_s"):
         sent = run.columns["sent_s"]
@@ -236,7 +236,7 @@ def span_s(run: Run) -> float:
     return run.said("duration_s")
 
 
-def rates_told(run: Run) -> dict[str, Any]:
+def _rates_told(run: Run) -> dict[str, Any]:
     """Requests, prompt tokens and answer tokens a second over a run; NaN where that is not told."""
     seconds = run.said("duration_s")
     if not seconds > 0:
@@ -269,7 +269,7 @@ def check_area_is_time_inside() -> None:
     run = Run("", "", {"sent_s": sent, "latency_s": stay})
     at = np.array([20.0, 50.0, 80.0])
     counted = [int(((sent < t) & (sent + stay > t)).sum()) for t in at.tolist()]
-    checks.close("inside", inside_at(run, at), counted)
+    checks.close("inside", _inside_at(run, at), counted)
 
 
 def check_bad_input_is_refused() -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.queues.shares import wilson_interval
-from serving_mathematics.report.evidence import FloatArray, Run, Series, inside_at
+from serving_mathematics.report.evidence import FloatArray, Run, Series, _inside_at
 from serving_mathematics.report.findings.finding import LEVELS, Asked
 from serving_mathematics.report.registry import RULES
 from serving_mathematics.report.rendering import TITLES
@@ -209,7 +209,7 @@ def _fails(rng: np.random.Generator, count: int) -> Run:
     failed[0] = True
     fast = np.where(failed, 0.01, run.columns["latency_s"])
     ttft = np.where(failed, np.nan, run.columns["ttft_s"])
-    return _with(run, failed=failed * 1.0, latency_s=fast, ttft_s=ttft)
+    return _with(run, failed=failed.astype(float), latency_s=fast, ttft_s=ttft)
 
 
 def _empty(rng: np.random.Generator, count: int) -> Run:
@@ -321,7 +321,7 @@ def _few_carry(rng: np.random.Generator, count: int) -> Run:
 
 def _again(rng: np.random.Generator, count: int) -> Run:
     run = served(rng, count)
-    return _with(run, attempt=1.0 + (rng.random(count) < 0.05))
+    return _with(run, attempt=(1 + (rng.random(count) < 0.05)).astype(float))
 
 
 def _late_answers(rng: np.random.Generator, count: int) -> Run:
@@ -375,12 +375,12 @@ NEEDS_MANY = {
 }
 
 
-def told_of(name: str, run: Run, least: str) -> bool:
+def _told_of(name: str, run: Run, least: str) -> bool:
     """Whether a finding is told of a run, at a level or worse.
 
     name: of the finding. run: of one load. least: problem, warning or note.
 
-    >>> told_of("failures", Run("", "", told={"completed": 9.0, "failed": 1.0}), "note")
+    >>> _told_of("failures", Run("", "", told={"completed": 9.0, "failed": 1.0}), "note")
     True
     """
     rule = next(rule for rule in RULES if rule.name == name)
@@ -407,9 +407,9 @@ def score_fault(name: str, repeats: int, sizes: tuple[int, ...] = SIZES) -> dict
             continue
         for repeat in range(repeats):
             seed = [number, place, repeat]
-            missed += not told_of(name, made(np.random.default_rng([*seed, 1]), size), least)
+            missed += not _told_of(name, made(np.random.default_rng([*seed, 1]), size), least)
             clean = max(size, NEEDS_MANY.get(name, 0))
-            alarms += told_of(name, without(np.random.default_rng([*seed, 2]), clean), least)
+            alarms += _told_of(name, without(np.random.default_rng([*seed, 2]), clean), least)
             runs += 1
     return {"finding": name, "runs": runs, "missed": missed, "alarms": alarms}
 
@@ -457,7 +457,7 @@ def check_load_of_a_clean_run() -> None:
     Source: Little (1961).
     """
     run = served(np.random.default_rng(3), 3000)
-    inside = inside_at(run, np.linspace(0.2, 0.8, 400) * float(run.columns["sent_s"][-1]))
+    inside = _inside_at(run, np.linspace(0.2, 0.8, 400) * float(run.columns["sent_s"][-1]))
     law = run.told["rate_asked"] * run.told["latency_s"]
     checks.close("requests inside", float(inside.mean()), law, rtol=0.15, kind="simulation")
 

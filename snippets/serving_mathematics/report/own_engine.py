@@ -141,7 +141,7 @@ def _workload(run: Run, faster: float = 1.0) -> Workload:
     return Workload(times, np.maximum(prompt[known], 1), np.maximum(output[known], 1))
 
 
-def kept_share(run: Run, own: OwnEngine, asked: Asked, faster: float) -> float:
+def _kept_share(run: Run, own: OwnEngine, asked: Asked, faster: float) -> float:
     """Share of a log's requests that would keep the objective at another rate, simulated.
 
     run: the log. own: its engine. asked: the objective. faster: times its rate, from 1/1000 to
@@ -149,7 +149,7 @@ def kept_share(run: Run, own: OwnEngine, asked: Asked, faster: float) -> float:
 
     >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4)}
     >>> columns["output_tokens"] = np.ones(4)
-    >>> kept_share(Run("", "", columns), OwnEngine(Engine(0.5), 0, 0), Asked(ttft_s=0.6), 1.0)
+    >>> _kept_share(Run("", "", columns), OwnEngine(Engine(0.5), 0, 0), Asked(ttft_s=0.6), 1.0)
     1.0
     """
     require(1e-3 <= faster <= 1e3, "faster", "from 0.001 to 1000", faster)
@@ -175,13 +175,13 @@ def breaking_rate(run: Run, own: OwnEngine, asked: Asked) -> float:
     inf
     """
     low, high = 1 / LARGEST, LARGEST
-    if kept_share(run, own, asked, low) < asked.quantile:
+    if _kept_share(run, own, asked, low) < asked.quantile:
         return math.nan
-    if kept_share(run, own, asked, high) >= asked.quantile:
+    if _kept_share(run, own, asked, high) >= asked.quantile:
         return math.inf
     for _ in range(RATES):
         middle = math.sqrt(low * high)
-        if kept_share(run, own, asked, middle) >= asked.quantile:
+        if _kept_share(run, own, asked, middle) >= asked.quantile:
             low = middle
         else:
             high = middle
@@ -214,5 +214,5 @@ def check_costs_are_found_again() -> None:
     checks.close("sequence [s]", own.engine.decode_token_s, 2e-4, rtol=0.25, kind="simulation")
     checks.close("prompt token [s]", own.engine.prefill_token_s, 4e-5, rtol=0.3, kind="simulation")
     wanted = Asked(ttft_s=0.5, tpot_s=0.04, places=64)
-    there, here = (kept_share(run, OwnEngine(x, 0, 0), wanted, 1.6) for x in (engine, own.engine))
+    there, here = (_kept_share(run, OwnEngine(x, 0, 0), wanted, 1.6) for x in (engine, own.engine))
     checks.close("kept at 1.6 times the rate", here, there, atol=0.03, kind="simulation")

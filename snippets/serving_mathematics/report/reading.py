@@ -36,8 +36,8 @@ from serving_mathematics.planner.load_tests import (
     _name,
 )
 from serving_mathematics.report.engine_metrics import (
-    looks_scraped,
-    looks_tabled,
+    _looks_scraped,
+    _looks_tabled,
     range_query_run,
     scrapes_run,
     table_run,
@@ -67,9 +67,9 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     require(bool(begin), where, "a load test, a log or a scrape", "an empty file")
     require("\0" not in text[:1000], where, "text", "something else (unpack it first?)")
     if begin not in ("{", "["):
-        if looks_scraped(text):
+        if _looks_scraped(text):
             return [scrapes_run([text], where)]
-        if looks_tabled(text):
+        if _looks_tabled(text):
             return [table_run(text, where)]
         if text.lstrip().startswith(("Metric,", '"Metric",')):
             return [_of_table(text, where)]
@@ -164,11 +164,11 @@ def _checked(run: Run) -> Run:
     require(run.said("duration_s") != 0, f"{run.where}: duration", "positive", "0")
     for name, column in run.columns.items():
         if name.endswith("_s") and name not in ("sent_s", "due_s"):
-            low = np.flatnonzero(column < -1e-6)
+            early = np.flatnonzero(column < -1e-6)
             rule = "not negative (do two clocks disagree?)"
-            if low.size:
-                at = f"{run.where}: request {int(low[0]) + 1}, {name.removesuffix('_s')}"
-                require(False, at, rule, f"{column[low[0]]:g} s")
+            if early.size:
+                at = f"{run.where}: request {int(early[0]) + 1}, {name.removesuffix('_s')}"
+                require(False, at, rule, f"{column[early[0]]:g} s")
     return run.in_order()
 
 
@@ -236,8 +236,7 @@ def _vllm(data: Mapping[str, Any], where: str) -> Run:
         columns["sent_s"] = start - np.nanmin(start)
     if not gaps or not any(one.size for one in gaps):
         return replace(run, columns=columns)
-    whole = np.array([float(one.sum()) for one in gaps])
-    columns["latency_s"] = ttft + whole
+    columns["latency_s"] = ttft + np.array([float(one.sum()) for one in gaps])
     columns["longest_gap_s"] = np.array(
         [float(one.max()) if one.size else math.nan for one in gaps]
     )
@@ -265,7 +264,7 @@ def _aiperf(data: Mapping[str, Any], where: str) -> Run:
         scale = {"us": 1e-6, "ms": 1e-3, "ns": 1e-9}.get(str(unit), 1.0)
         return scale * _json_number(value)
 
-    settings = data.get("input_config")
+    settings: Any = data.get("input_config")
     phases = _at(settings, "phases")
     if isinstance(phases, list):
         settings = dict(settings) | {"phases": {str(_at(one, "name")): one for one in phases}}
@@ -486,8 +485,8 @@ def joined(runs: Sequence[Run]) -> list[Run]:
     found: list[Run] = []
     for run in runs:
         last = found[-1] if found else None
-        both = last is not None and last.tool == run.tool and _scraped(last) and _scraped(run)
-        if last is not None and both and last.series and run.series:
+        alike = last is not None and last.tool == run.tool and _scraped(last) and _scraped(run)
+        if last is not None and alike and last.series and run.series:
             found[-1] = _after(last, run)
             continue
         found.append(run)
@@ -542,8 +541,8 @@ def check_tools_agree() -> None:
     metrics |= {"request_totals": {"successful": 40, "errored": 0}}
     guidellm = {"benchmarks": [{"duration": 10.0, "metrics": metrics}]}
     latency = {"time_to_first_token": {"mean": 0.12}, "time_per_output_token": {"mean": 0.0095}}
-    good = {"count": 40, "latency": latency, "prompt_len": {"mean": 1000.0}}
-    stage = {"load_summary": {"send_duration": 10.0}}
+    good: dict[str, Any] = {"count": 40, "latency": latency, "prompt_len": {"mean": 1000.0}}
+    stage: dict[str, Any] = {"load_summary": {"send_duration": 10.0}}
     stage |= {"successes": good | {"output_len": {"mean": 200.0}}}
     names = ("duration_s", "completed", "ttft_s", "tpot_s", "prompt_tokens", "output_tokens")
     for name, data in (

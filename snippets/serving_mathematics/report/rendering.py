@@ -87,12 +87,12 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def report_record(found: Report, changed: Sequence[Difference] = ()) -> dict[str, Any]:
+def _report_record(found: Report, changed: Sequence[Difference] = ()) -> dict[str, Any]:
     """A report as plain data, as the schema says; numbers that are not finite are left out.
 
     found: the report. changed: between two files.
 
-    >>> record = report_record(Report((), (), ("a.json: must be text",), (), ()))
+    >>> record = _report_record(Report((), (), ("a.json: must be text",), (), ()))
     >>> record["problems"]
     ['a.json: must be text']
     """
@@ -128,7 +128,7 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
     if not found.runs:
         return lines or ["nothing was read"]
     lines.insert(0, _headline(found))
-    lines += [difference_text(one) for one in changed if one.real][:4]
+    lines += [_difference_text(one) for one in changed if one.real][:4]
     if changed and not any(one.real for one in changed):
         lines.append("· no difference between the two is told from chance")
     left = LINES - len(lines) - 1
@@ -175,10 +175,10 @@ def _headline(found: Report) -> str:
     return f"{tools}: {runs}{requests}; {', '.join(told) or 'nothing found'}"
 
 
-def difference_text(one: Difference) -> str:
+def _difference_text(one: Difference) -> str:
     """A difference between two runs in a sentence.
 
-    >>> difference_text(Difference("TTFT, mean", 0.1, 0.2, 1.0, 0.8, 1.2))
+    >>> _difference_text(Difference("TTFT, mean", 0.1, 0.2, 1.0, 0.8, 1.2))
     '! TTFT, mean: 100 ms → 200 ms, +100% (+80% to +120%)'
     """
     sign = "!" if one.real else "·"
@@ -198,7 +198,7 @@ def report_markdown(found: Report, changed: Sequence[Difference] = ()) -> str:
     lines = ["# What the log says", "", _headline(found) if found.runs else "Nothing was read.", ""]
     lines += [f"- not read: {problem}" for problem in found.problems]
     if changed:
-        lines += ["", "## Two files", "", *(f"- {difference_text(one)}" for one in changed)]
+        lines += ["", "## Two files", "", *(f"- {_difference_text(one)}" for one in changed)]
     for level in LEVELS:
         ours = [one for one in found.findings if one.level == level]
         if ours:
@@ -254,11 +254,11 @@ def report_html(found: Report, asked: Asked, changed: Sequence[Difference] = ())
     )
     return (
         f"{head}<main><h1>What the log "
-        f"says</h1>{report_body(found, asked, changed)}</main></body></html>\n"
+        f"says</h1>{_report_body(found, asked, changed)}</main></body></html>\n"
     )
 
 
-def report_body(
+def _report_body(
     found: Report, asked: Asked, changed: Sequence[Difference] = (), site: str = ""
 ) -> str:
     """What stands in that page, for a page that has a style of its own.
@@ -266,7 +266,7 @@ def report_body(
     found, asked, changed: as for `report_html`. site: where the chapters are; without it they
     are named and not linked.
 
-    >>> report_body(Report((), (), (), (), ()), Asked())
+    >>> _report_body(Report((), (), (), (), ()), Asked())
     '<p>Nothing was read.</p>'
     """
     if not found.runs:
@@ -278,7 +278,7 @@ def report_body(
         for x in found.problems
     ]
     if changed:
-        items = "".join(f"<li>{html.escape(difference_text(one))}</li>" for one in changed)
+        items = "".join(f"<li>{html.escape(_difference_text(one))}</li>" for one in changed)
         parts.append(f"<h2>Two files</h2><ul>{items}</ul>")
     seen: set[str] = set()
     for one in found.findings:
@@ -357,7 +357,7 @@ def check_every_form_says_the_same() -> None:
         "terminal": "\n".join(summary_lines(found)).replace("\n  ", " "),
         "Markdown": report_markdown(found),
         "page": html.unescape(report_html(found, Asked())),
-        "record": json.dumps(report_record(found), ensure_ascii=False),
+        "record": json.dumps(_report_record(found), ensure_ascii=False),
     }
     for name, text in texts.items():
         missing = [one.name for one in found.findings if one.seen[1:] not in text]

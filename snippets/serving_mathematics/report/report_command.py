@@ -31,9 +31,9 @@ from serving_mathematics.report.reading import joined, read_file
 from serving_mathematics.report.registry import Report, report
 from serving_mathematics.report.rendering import (
     SCHEMA,
+    _report_record,
     report_html,
     report_markdown,
-    report_record,
     summary_lines,
 )
 from serving_mathematics.support import checks
@@ -132,12 +132,12 @@ def read_asked(fields: dict[str, Any]) -> Asked:
     return Asked(**found)
 
 
-def read_files(names: Sequence[str], columns: str = "") -> tuple[list[Run], list[str]]:
+def _read_files(names: Sequence[str], columns: str = "") -> tuple[list[Run], list[str]]:
     """The runs of files and folders, and a sentence for each file that could not be read.
 
     names: of files or folders. columns: of logs, as `read_log` takes them.
 
-    >>> read_files(["no such file"])
+    >>> _read_files(["no such file"])
     ([], ['no such file: No such file or directory'])
     """
     runs: list[Run] = []
@@ -175,7 +175,7 @@ def _within(names: Sequence[str], problems: list[str]) -> list[str]:
     return found
 
 
-def compared(runs: Sequence[Run], before: Sequence[Run]) -> list[Difference]:
+def _compared_runs(runs: Sequence[Run], before: Sequence[Run]) -> list[Difference]:
     """What differs between runs and those before: in pairs where there are as many, else between
     the largest of either.
 
@@ -183,7 +183,7 @@ def compared(runs: Sequence[Run], before: Sequence[Run]) -> list[Difference]:
 
     >>> import numpy as np
     >>> pair = [Run(name, "", {"ttft_s": np.linspace(1, 2, 200)}) for name in "ab"]
-    >>> [one.real for one in compared(pair[:1], pair[1:])]
+    >>> [one.real for one in _compared_runs(pair[:1], pair[1:])]
     [False, False]
     """
     require(len(runs) > 0 and len(before) > 0, "--against", "runs that can be read", "none")
@@ -197,16 +197,16 @@ def compared(runs: Sequence[Run], before: Sequence[Run]) -> list[Difference]:
     return found
 
 
-def report_files(found: Report, asked: Asked, changed: Sequence[Difference]) -> dict[str, str]:
+def _report_files(found: Report, asked: Asked, changed: Sequence[Difference]) -> dict[str, str]:
     """The files of a report by name: in three forms, with their schema, and those of its findings.
 
     found, asked, changed: as `report_html` takes them.
 
-    >>> sorted(report_files(Report((), (), (), (), ()), Asked(), []))
+    >>> sorted(_report_files(Report((), (), (), (), ()), Asked(), []))
     ['report.html', 'report.json', 'report.md', 'report.schema.json']
     """
     record = json.dumps(
-        report_record(found, changed), indent=1, ensure_ascii=False, allow_nan=False
+        _report_record(found, changed), indent=1, ensure_ascii=False, allow_nan=False
     )
     files = {
         "report.html": report_html(found, asked, changed),
@@ -259,14 +259,14 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     asked = read_asked(fields | {name: value for name, value in said.items() if value is not None})
     if options.out is not None:
         _folder(options.out)
-    runs, problems = read_files(options.files, options.columns)
+    runs, problems = _read_files(options.files, options.columns)
     changed: list[Difference] = []
     if options.against:
-        before, others = read_files(options.against, options.columns)
+        before, others = _read_files(options.against, options.columns)
         problems += others
         if runs and before:
             try:
-                changed = compared(runs, before)
+                changed = _compared_runs(runs, before)
             except ValueError as error:
                 problems.append(f"--against: {error}")
     found = report(runs, asked, problems)
@@ -275,7 +275,7 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     if not runs:
         return 2
     if options.out is not None:
-        _write(options.out, report_files(found, asked, changed), inputs)
+        _write(options.out, _report_files(found, asked, changed), inputs)
     print("\n".join(summary_lines(found, changed)))
     levels = ("problem", "warning", "note")
     if options.fail_on:
@@ -318,7 +318,7 @@ def check_a_folder_is_reported() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("a.json", row), ("b.json", row[:50]), ("c.log", "GET /\nPOST /")):
             (Path(folder) / name).write_text(text)
-        runs, problems = read_files([folder])
+        runs, problems = _read_files([folder])
     checks.equal("runs", [Path(run.where).name for run in runs], ["a.json"])
     checks.equal("sentences", len(problems), 2)
     checks.holds("cut", "is the file whole?" in problems[0], got=problems[0])
@@ -329,4 +329,4 @@ def check_bad_input_is_refused() -> None:
     checks.raises("number", read_asked, {"ttft_s": "soon"}, match="ttft_s must be a number")
     checks.raises("field", read_asked, {"ttft": 1}, match="must be one of ttft_s")
     checks.raises("model", read_asked, {"model": "none"}, match="model")
-    checks.raises("nothing", compared, [], [], match="--against must be runs")
+    checks.raises("nothing", _compared_runs, [], [], match="--against must be runs")

@@ -20,8 +20,8 @@ from serving_mathematics.report.comparison import Difference
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.reading import joined, read_file
 from serving_mathematics.report.registry import RULES, report
-from serving_mathematics.report.rendering import report_body, report_html, summary_lines
-from serving_mathematics.report.report_command import NUMBERS, compared, read_asked
+from serving_mathematics.report.rendering import _report_body, report_html, summary_lines
+from serving_mathematics.report.report_command import NUMBERS, _compared_runs, read_asked
 from serving_mathematics.support import checks
 
 FIELDS = {
@@ -97,7 +97,7 @@ def form_report(text: str, tell: Callable[[str, str], object] | None = None) -> 
     changed: list[Difference] = []
     if before:
         try:
-            changed = compared(runs, before)
+            changed = _compared_runs(runs, before)
         except ValueError as error:
             problems.append(str(error))
     if tell:
@@ -105,7 +105,7 @@ def form_report(text: str, tell: Callable[[str, str], object] | None = None) -> 
     found = report(runs, asked, problems)
     return json.dumps(
         {
-            "body": report_body(found, asked, changed, str(values.get("site") or "")),
+            "body": _report_body(found, asked, changed, str(values.get("site") or "")),
             "html": report_html(found, asked, changed),
             "summary": summary_lines(found, changed),
         }
@@ -162,7 +162,7 @@ def check_form_answers_as_the_command() -> None:
     got = json.loads(form_report(json.dumps({"files": [{"name": "a.json", "text": row}]})))
     asked = read_asked({})
     expected = report(read_file(row, "a.json"), asked)
-    checks.equal("body", got["body"] == report_body(expected, asked), True)
+    checks.equal("body", got["body"] == _report_body(expected, asked), True)
     checks.equal("summary", got["summary"] == summary_lines(expected), True)
 
 

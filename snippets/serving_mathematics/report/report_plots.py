@@ -28,8 +28,8 @@ from serving_mathematics.planner.answer_plots import (
     axis_over,
     axis_ticks,
 )
-from serving_mathematics.report.comparison import steps_of
-from serving_mathematics.report.evidence import FloatArray, Run, inside_at, levels
+from serving_mathematics.report.comparison import _steps_of
+from serving_mathematics.report.evidence import FloatArray, Run, _inside_at, levels
 from serving_mathematics.report.findings.finding import FEW, Asked
 from serving_mathematics.support import checks
 
@@ -125,7 +125,7 @@ def _by_load(run: Run, asked: Asked) -> Plot | None:
     if not run.has("sent_s", "ttft_s", "latency_s") or run.size < 3 * FEW:
         return None
     good = run.good() & np.isfinite(run.column("ttft_s") + run.column("sent_s"))
-    inside = inside_at(run, run.column("sent_s"))[good]
+    inside = _inside_at(run, run.column("sent_s"))[good]
     ttft, tpot = run.column("ttft_s")[good], run.tpot_s()[good]
     parts = np.array_split(np.argsort(inside, kind="stable"), 12)
     load = np.array([float(inside[x].mean()) for x in parts])
@@ -215,7 +215,7 @@ def _levels(run: Run) -> Plot | None:
 
 
 def _ladder(runs: Sequence[Run]) -> Plot | None:
-    steps = steps_of(runs)
+    steps = _steps_of(runs)
     if len(steps) < 3:
         return None
     asked, served, first = (np.array(x) for x in zip(*steps, strict=True))

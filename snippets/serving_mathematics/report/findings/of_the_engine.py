@@ -16,7 +16,7 @@ import numpy as np
 
 from serving_mathematics.core.batching.speculative_decoding import best_draft_length
 from serving_mathematics.core.queues.shares import wilson_interval
-from serving_mathematics.report.evidence import FloatArray, Run, Series, inside_at, levels
+from serving_mathematics.report.evidence import FloatArray, Run, Series, _inside_at, levels
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
 from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import half_width
@@ -162,7 +162,7 @@ def _own_prefill(run: Run) -> FloatArray | None:
     there are too few of them."""
     if not run.has("sent_s", "latency_s", "ttft_s") or run.size < FEW:
         return None
-    inside = inside_at(run, run.column("sent_s"))
+    inside = _inside_at(run, run.column("sent_s"))
     usual = float(np.nanmean(inside))
     good = run.good() & np.isfinite(run.column("ttft_s"))
     alone = good & (inside <= max(1.0, EMPTY * usual))

@@ -23,7 +23,7 @@ from serving_mathematics.report.artefacts import (
     autoscaler_objects,
     queue_flags,
 )
-from serving_mathematics.report.evidence import FloatArray, Run, inside_at, rates_told
+from serving_mathematics.report.evidence import FloatArray, Run, _inside_at, _rates_told
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
 from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own
 from serving_mathematics.support import checks
@@ -34,14 +34,14 @@ SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
-def in_time(run: Run, asked: Asked) -> npt.NDArray[np.float64] | None:
+def _in_time(run: Run, asked: Asked) -> npt.NDArray[np.float64] | None:
     """Which requests kept the objective, 1 or 0, NaN where the log does not tell; None where
     nothing was promised, or cannot be compared.
 
     run: with times of its requests. asked: the objective.
 
     >>> run = Run("", "", {"ttft_s": np.array([0.5, 2.0])})
-    >>> in_time(run, Asked(ttft_s=1.0)).tolist()
+    >>> _in_time(run, Asked(ttft_s=1.0)).tolist()
     [1.0, 0.0]
     """
     if not (asked.ttft_s > 0 or asked.tpot_s > 0) or not run.size:
@@ -73,7 +73,7 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     >>> goodput(Run("", "", late), Asked(ttft_s=1.0)).level
     'problem'
     """
-    told = in_time(run.in_order(), asked)
+    told = _in_time(run.in_order(), asked)
     kept = told[np.isfinite(told)] if told is not None else np.zeros(0)
     if kept.size < 20:
         return None
@@ -82,7 +82,7 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     half = float(half_width(np.mean, kept)) if kept.size >= FEW else 0.0
     low, high = min(wilson.low, share - half), max(wilson.high, share + half)
     low, high = max(0.0, low), min(1.0, high)
-    rate = rates_told(run)["requests"] if run.has("sent_s") else math.nan
+    rate = _rates_told(run)["requests"] if run.has("sent_s") else math.nan
     good = f"; goodput {share * rate:.3g} of {rate:.3g} requests a second" if rate > 0 else ""
     level = "problem" if high < asked.quantile else "warning" if low < asked.quantile else "note"
     wanted = _wanted(asked)
@@ -125,11 +125,11 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     >>> sorted(load_kept(run, Asked(ttft_s=1.0)).files)
     ['hpa.yaml', 'keda.yaml']
     """
-    told = in_time(run, asked)
+    told = _in_time(run, asked)
     if told is None or not run.has("sent_s", "latency_s"):
         return None
     known = np.isfinite(told) & np.isfinite(run.column("sent_s"))
-    kept, inside = told[known], inside_at(run, run.column("sent_s")[known])
+    kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])
     if kept.size < 3 * FEW:
         return None
     order = np.argsort(inside, kind="stable")
@@ -193,13 +193,13 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     >>> breaking_load(Run("", "", {"ttft_s": np.ones(9)}), Asked(ttft_s=1.0)) is None
     True
     """
-    if in_time(run, asked) is None:
+    if _in_time(run, asked) is None:
         return None
     own = fit_own(run, asked)
     if own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
         return None
     times = breaking_rate(run, own, asked)
-    rate = rates_told(run)["requests"]
+    rate = _rates_told(run)["requests"]
     if math.isnan(times):
         return None
     error = f"off by {percent(own.tpot_error)} in TPOT and {percent(own.ttft_error)} in TTFT"
@@ -241,7 +241,7 @@ def canary(run: Run, asked: Asked) -> Finding | None:
     >>> canary(Run("", "", {"ttft_s": np.full(1000, 0.1)}), Asked(ttft_s=1.0)).level
     'note'
     """
-    told = in_time(run, asked)
+    told = _in_time(run, asked)
     kept = told[np.isfinite(told)] if told is not None else np.zeros(0)
     if kept.size < FEW:
         return None
@@ -272,7 +272,7 @@ def cost(run: Run, asked: Asked) -> Finding | None:
     >>> cost(Run("", "", told=told | {"output_tokens": 200.0}), Asked(price_per_hour=2.0)).seen
     '$1 for a million answer tokens, $0.17 for a million of all'
     """
-    rates = rates_told(run)
+    rates = _rates_told(run)
     prompt, output = rates["prompt_tokens"], rates["output_tokens"]
     if not output > 0:
         return None
@@ -324,7 +324,7 @@ def check_load_that_is_kept() -> None:
     pace = np.repeat([4.0, 20.0, 60.0], 400)
     sent = np.cumsum(rng.exponential(1.0, 1200) / pace)
     run = Run("", "", {"sent_s": sent, "latency_s": np.ones(1200)})
-    inside = inside_at(run, sent)
+    inside = _inside_at(run, sent)
     columns = dict(run.columns) | {"ttft_s": np.where(inside > 30, 0.9, 0.1)}
     found = load_kept(Run("", "", columns), Asked(ttft_s=0.5))
     held = float(found.seen.split("up to ")[1].split()[0]) if found else math.nan

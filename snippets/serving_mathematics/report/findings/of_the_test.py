@@ -24,12 +24,12 @@ from serving_mathematics.definitions.latency_distribution.coordinated_omission i
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
     quantile_ranks,
 )
-from serving_mathematics.report.evidence import FloatArray, Run, span_s
+from serving_mathematics.report.evidence import FloatArray, Run, _span_s
 from serving_mathematics.report.findings.finding import (
     FEW,
     Asked,
     Finding,
-    blocks_of,
+    _blocks_of,
     duration,
     percent,
 )
@@ -125,7 +125,7 @@ def _sent_rate(run: Run) -> float:
     if math.isfinite(run.said("rate_sent")):
         return run.said("rate_sent")
     if run.has("sent_s") and run.size > 1:
-        seconds = span_s(run)
+        seconds = _span_s(run)
         return (run.size - 1) / seconds if seconds > 0 else math.nan
     drained = run.said("duration_s") - run.said("latency_s")
     return run.said("completed") / drained if drained > 0 else math.nan
@@ -211,7 +211,7 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
         return None
     size = max(cut, 10)
     rest = logs[cut:]
-    parts = np.array([x.mean() for x in blocks_of(rest, max(4, rest.size // size))])
+    parts = np.array([x.mean() for x in _blocks_of(rest, max(4, rest.size // size))])
     first, spread = float(logs[:cut].mean()), float(parts.std(ddof=1))
     above = first - float(rest.mean())
     if above < math.log1p(WARM_SHARE) or above < WARM_SIGMAS * spread or first < parts.max():
@@ -259,7 +259,7 @@ def growing_queue(run: Run, _asked: Asked) -> Finding | None:
     series = _series(run)
     if series.size < FEW:
         return None
-    medians = np.array([float(np.median(x)) for x in blocks_of(series, TREND_BLOCKS)])
+    medians = np.array([float(np.median(x)) for x in _blocks_of(series, TREND_BLOCKS)])
     signs = np.sign(medians[None, :] - medians[:, None])
     trend = int(np.triu(signs).sum())
     growth = float(medians[-2:].mean() / max(medians[:2].mean(), 1e-9))
@@ -566,9 +566,9 @@ def check_quiet_runs_say_nothing() -> None:
     rng = np.random.default_rng(5)
     sent = np.cumsum(rng.exponential(0.2, 2000))
     ttft = rng.gamma(4.0, 0.05, 2000)
-    columns = {"sent_s": sent, "due_s": sent - 1e-4, "ttft_s": ttft}
+    columns: dict[str, FloatArray] = {"sent_s": sent, "due_s": sent - 1e-4, "ttft_s": ttft}
     columns |= {"latency_s": ttft + rng.gamma(9.0, 0.2, 2000), "failed": np.zeros(2000)}
-    columns |= {"output_tokens": rng.geometric(0.01, 2000) + 1.0}
+    columns |= {"output_tokens": rng.geometric(0.01, 2000).astype(float)}
     run = Run("", "", columns, told={"rate_asked": 5.0, "completed": 2000.0})
     functions = (late_client, closed_loop, warm_up, growing_queue, too_few, failures, empty_answers)
     found = [one.name for f in functions if (one := f(run, Asked())) and one.level != "note"]

@@ -178,7 +178,8 @@ def _followed(
     if kept.sum() < LEAST_WINDOWS:
         return None
     pair = (counts[kept], sums[kept] / counts[kept])
-    r = float(np.corrcoef(*(np.argsort(np.argsort(x)).astype(float) for x in pair))[0, 1])
+    first, second = (np.argsort(np.argsort(x)).astype(float) for x in pair)
+    r = float(np.corrcoef(first, second)[0, 1])
     return r, 1 / math.sqrt(kept.sum() - 1), window, int(kept.sum())
 
 
@@ -250,7 +251,7 @@ def check_poisson_says_nothing() -> None:
     """
     rng = np.random.default_rng(9)
     sent = np.cumsum(rng.exponential(0.1, 4000))
-    run = Run("", "", {"sent_s": sent, "prompt_tokens": rng.geometric(0.002, 4000) + 0.0})
+    run = Run("", "", {"sent_s": sent, "prompt_tokens": rng.geometric(0.002, 4000).astype(float)})
     found = [f(run, Asked()) for f in (bursts, paced, lengths_follow_load, few_carry_most, retries)]
     checks.equal("found", [one.name for one in found if one], [])
 
