@@ -28,6 +28,7 @@ from serving_mathematics.core.batching.continuous_batching import (
     latencies_s,
 )
 from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.planner.load_tests import TPOT_S
 from serving_mathematics.report.evidence import FloatArray, Run, levels
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.support import checks
@@ -107,7 +108,7 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
         if not (costs < 0).any():
             break
         kept[int(np.argmin(costs))] = False
-    if not costs[0] > 0 or float(np.median(np.abs(terms @ costs - 1))) > UNEXPLAINED:
+    if not costs[0] > TPOT_S[0] or float(np.median(np.abs(terms @ costs - 1))) > UNEXPLAINED:
         return None
     places = asked.places
     if not places > 0:

@@ -26,6 +26,7 @@ from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.planner.trace_formats import HASH_IDS, KNOWN, _seen
 from serving_mathematics.planner.trace_times import (
     PER_S,
+    TRACE_YEARS,
     UNIT_NAMES,
     UNIT_WORDS,
     _by_calendar,
@@ -233,10 +234,16 @@ def _moments(
     low = float(np.nanmin(numbers))
     some = np.sort(numbers[known])[:SAMPLE]  # in a row, because their steps tell
     digits = 3 if low > 1e12 else 6 if low > 1e6 else 9
-    _, told = _read_times([f"{x:.{digits}f}" for x in some.tolist()], column, first, unit, usual)
+    texts = [f"{x:.{digits}f}" for x in some.tolist()]
+    _, told = _read_times(texts, column, first, "" if _since_1970(low) else unit, usual)
     told = told.partition(",")[0]
     scale = next(PER_S[u] for u, word in UNIT_NAMES.items() if word in told.split())
     return (numbers - numbers[known[0]]) / scale, float(numbers[known[0]]) / scale, told
+
+
+def _since_1970(least: float) -> bool:
+    """Whether a number is a moment of these years in some unit, whatever unit was said."""
+    return any(TRACE_YEARS[0] * n <= least <= TRACE_YEARS[1] * n for n in PER_S.values())
 
 
 def _is_number(cell: Any) -> bool:
@@ -360,7 +367,7 @@ def _run(
         if role in chosen and name not in columns:
             values = _numbers(cells[chosen[role]], chosen[role], first)
             others = columns.get("latency_s")
-            columns[name], told = _seconds(values, chosen[role], unit if not timed else "", others)
+            columns[name], told = _seconds(values, chosen[role], unit, others)
             notes.append(told)
     if "tpot" in chosen and "latency_s" not in columns and "ttft_s" in columns:
         each, told = _seconds(
