@@ -6,7 +6,7 @@ from serving_mathematics.planner.answers import CHAPTERS
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import FAULTS
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.registry import RULES, Report, Rule, report
+from serving_mathematics.report.registry import FINDINGS, Report, Rule, report
 
 from builder import ROOT
 
@@ -34,8 +34,8 @@ def test_every_finding_leads_to_a_page() -> None:
 
 def test_every_finding_of_a_run_is_tried_with_a_fault() -> None:
     left = {"load_kept", "breaking_load", "canary", "cost"}  # which tell something of every run
-    assert {rule.name for rule in RULES} - left == set(FAULTS)
-    assert all(isinstance(rule, Rule) for rule in RULES)
+    assert {rule.name for rule in FINDINGS} - left == set(FAULTS)
+    assert all(isinstance(rule, Rule) for rule in FINDINGS)
 
 
 def test_a_load_test_with_details_from_file_to_finding() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 
-from serving_mathematics.report.registry import RULES
+from serving_mathematics.report.registry import FINDINGS
 from serving_mathematics.report.report_form import ask_form, example, form_report
 
 from .made import clean, detailed, log_csv
@@ -28,7 +28,7 @@ def test_every_control_has_a_label() -> None:
     page.feed(ask_form())
     assert sorted(page.ids) == sorted(page.labelled)
     assert len(set(page.ids)) == len(page.ids) == 8
-    assert example().finding_rows.count("\n") + 1 == len(RULES)
+    assert example().finding_rows.count("\n") + 1 == len(FINDINGS)
 
 
 def test_files_and_a_run_before() -> None:

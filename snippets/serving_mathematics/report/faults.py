@@ -27,10 +27,18 @@ from serving_mathematics.core.batching.event_skipping import saturated_rate, sim
 from serving_mathematics.core.queues.shares import wilson_interval
 from serving_mathematics.report.evidence import FloatArray, Run, Series, _inside_at
 from serving_mathematics.report.findings.finding import LEVELS, Asked
-from serving_mathematics.report.registry import RULES
+from serving_mathematics.report.registry import FINDINGS
 from serving_mathematics.report.rendering import TITLES
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
+from serving_mathematics.support.require import (
+    require,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+    require_positive_integer,
+    require_work,
+)
 
 RECORD = "report_faults"
 COMMAND = "python -m serving_mathematics.report.faults"
@@ -56,7 +64,11 @@ def served(
     drawn where 0. blocks: of memory. prompt_s: of a prompt token, whole
     prompts in a step; drawn where 0. Raises ValueError as the simulator does.
     """
-    load = float(rng.uniform(0.25, 0.85)) if load is None else load
+    count = require_positive_integer(count=count)
+    places, blocks = require_non_negative_integer(places=places, blocks=blocks)
+    prompt_s = require_non_negative(prompt_s=prompt_s)
+    require_work(count, count=count)
+    load = float(rng.uniform(0.25, 0.85)) if load is None else require_positive(load=load)
     places = places or int(rng.choice([32, 64, 128]))
     if prompts is None:
         mean = float(rng.choice([200, 600, 1500]))
@@ -151,13 +163,13 @@ def _with(run: Run, told: dict[str, float] | None = None, **columns: FloatArray)
     return replace(run, columns={**run.columns, **columns}, told={**run.told, **(told or {})})
 
 
-def _counted(run: Run, **counters: float) -> Run:
+def _with_counters(run: Run, **counters: float) -> Run:
     assert run.series is not None
     values = dict(run.series.values) | {n: np.array([0.0, x]) for n, x in counters.items()}
     return replace(run, series=Series(run.series.time_s, values))
 
 
-def _late(rng: np.random.Generator, count: int) -> Run:
+def _made_late(rng: np.random.Generator, count: int) -> Run:
     """A client whose processor is too slow, or stops for two seconds now and then."""
     run = served(rng, count)
     due = run.columns["due_s"]
@@ -172,7 +184,7 @@ def _late(rng: np.random.Generator, count: int) -> Run:
     return _with(run, sent_s=sent)
 
 
-def _closed(rng: np.random.Generator, count: int) -> Run:
+def _made_closed(rng: np.random.Generator, count: int) -> Run:
     """Clients that each wait for their answer."""
     clients = int(rng.choice([4, 8, 16]))
     times = rng.gamma(6.0, 0.3, (-(-count // clients) + 1, clients))
@@ -182,7 +194,7 @@ def _closed(rng: np.random.Generator, count: int) -> Run:
     return Run("simulated", "a simulator", columns | {"ttft_s": 0.1 * times.ravel()[:count]})
 
 
-def _warm(rng: np.random.Generator, count: int) -> Run:
+def _made_warm(rng: np.random.Generator, count: int) -> Run:
     """The first requests take 3 to 6 times as long."""
     run = served(rng, count)
     cold = np.arange(count) < rng.integers(20, 20 + count // 20)
@@ -192,17 +204,17 @@ def _warm(rng: np.random.Generator, count: int) -> Run:
     return _with(run, ttft_s=ttft, latency_s=ttft + later)
 
 
-def _grows(rng: np.random.Generator, count: int) -> Run:
+def _made_grows(rng: np.random.Generator, count: int) -> Run:
     """A load of 1.3 to 1.6 of what the engine carries, until its places are long full."""
     return served(rng, count, load=float(rng.uniform(1.3, 1.6)), places=16)
 
 
-def _few(rng: np.random.Generator, count: int) -> Run:
+def _made_few(rng: np.random.Generator, count: int) -> Run:
     """Not a third of the requests that the percentile needs."""
     return served(rng, min(count, 120))
 
 
-def _fails(rng: np.random.Generator, count: int) -> Run:
+def _made_fails(rng: np.random.Generator, count: int) -> Run:
     """Five in a hundred fail at once."""
     run = served(rng, count)
     failed = rng.random(count) < 0.05
@@ -212,14 +224,14 @@ def _fails(rng: np.random.Generator, count: int) -> Run:
     return _with(run, failed=failed.astype(float), latency_s=fast, ttft_s=ttft)
 
 
-def _empty(rng: np.random.Generator, count: int) -> Run:
+def _made_empty(rng: np.random.Generator, count: int) -> Run:
     """Four in a hundred answers have no token."""
     run = served(rng, count)
     none = rng.random(count) < 0.04
     return _with(run, output_tokens=np.where(none, 0.0, run.columns["output_tokens"]))
 
 
-def _tpot(rng: np.random.Generator, count: int) -> Run:
+def _made_tpot(rng: np.random.Generator, count: int) -> Run:
     """A time per token with the first token in it, or of chunks of two."""
     run = served(rng, count)
     whole = run.columns["latency_s"] / run.columns["output_tokens"]
@@ -227,9 +239,9 @@ def _tpot(rng: np.random.Generator, count: int) -> Run:
     return _with(run, {"tpot_s": run.told["tpot_s"] * (other if abs(other - 1) > 0.07 else 0.5)})
 
 
-def _open_law(rng: np.random.Generator, count: int) -> Run:
+def _made_open_law(rng: np.random.Generator, count: int) -> Run:
     """A tool that leaves 40% of each latency out."""
-    run = _closed(rng, count)
+    run = _made_closed(rng, count)
     ends = run.columns["sent_s"] + run.columns["latency_s"]
     whole = float(run.columns["latency_s"].mean())
     seconds = float(ends.max())
@@ -238,29 +250,29 @@ def _open_law(rng: np.random.Generator, count: int) -> Run:
     return Run("", "", told=told | {"completed": float(count), "latency_s": 0.6 * whole})
 
 
-def _closed_law(rng: np.random.Generator, count: int) -> Run:
+def _made_closed_law(rng: np.random.Generator, count: int) -> Run:
     """The same without it."""
-    run = _open_law(rng, count)
+    run = _made_open_law(rng, count)
     return replace(run, told={**run.told, "latency_s": run.told["latency_s"] / 0.6})
 
 
-def _equal(rng: np.random.Generator, count: int) -> Run:
+def _made_equal(rng: np.random.Generator, count: int) -> Run:
     return served(rng, count, prompts=np.full(count, 512.0))
 
 
-def _binds(rng: np.random.Generator, count: int) -> Run:
+def _made_binds(rng: np.random.Generator, count: int) -> Run:
     """Places that are full, at the load that they carry."""
     return served(rng, count, load=float(rng.uniform(1.05, 1.4)), places=16)
 
 
-def _preempts(rng: np.random.Generator, count: int) -> Run:
+def _made_preempts(rng: np.random.Generator, count: int) -> Run:
     """Memory for the longest request and a fifth of what would come."""
     prompts = np.ceil(600 * rng.lognormal(-0.32, 0.8, count))
     blocks = int((prompts.max() + 4000) / 16) + 100
     return served(rng, count, load=0.9, prompts=prompts, places=128, blocks=blocks)
 
 
-def _misses(rng: np.random.Generator, count: int) -> Run:
+def _made_misses(rng: np.random.Generator, count: int) -> Run:
     """A cache that finds a third of what repeats."""
     run = served(rng, count)
     assert run.series is not None
@@ -272,40 +284,40 @@ def _misses(rng: np.random.Generator, count: int) -> Run:
     )
 
 
-def _refused(rng: np.random.Generator, count: int) -> Run:
+def _made_refused(rng: np.random.Generator, count: int) -> Run:
     """Guesses of which a quarter is accepted."""
     run = served(rng, count)
     assert run.series is not None
-    return _counted(run, accepted_tokens=0.25 * run.series.grown("draft_tokens"))
+    return _with_counters(run, accepted_tokens=0.25 * run.series.grown("draft_tokens"))
 
 
-def _stalls(rng: np.random.Generator, count: int) -> Run:
+def _made_stalls(rng: np.random.Generator, count: int) -> Run:
     """Prompts that are long beside a step, read whole."""
     prompts = np.ceil(6000 * rng.lognormal(-0.32, 0.8, count))
     return served(rng, count, prompts=prompts, load=0.4, prompt_s=4e-5)
 
 
-def _calm(rng: np.random.Generator, count: int) -> Run:
+def _made_calm(rng: np.random.Generator, count: int) -> Run:
     """A load at which nobody waits for a place."""
     return served(rng, count, load=float(rng.uniform(0.2, 0.6)))
 
 
-def _smooth(rng: np.random.Generator, count: int) -> Run:
+def _made_smooth(rng: np.random.Generator, count: int) -> Run:
     """Prompts that are short beside a step."""
     return served(rng, count, prompts=np.ceil(120 * rng.lognormal(-0.1, 0.4, count)))
 
 
-def _bursts(rng: np.random.Generator, count: int) -> Run:
+def _made_bursts(rng: np.random.Generator, count: int) -> Run:
     """Arrivals that are five times as dense in every fifth hundred."""
     dense = (np.arange(count) // 25) % 2 == 0
     return served(rng, count, arrivals=rng.exponential(1.0, count) * np.where(dense, 0.25, 1.75))
 
 
-def _paced(rng: np.random.Generator, count: int) -> Run:
+def _made_paced(rng: np.random.Generator, count: int) -> Run:
     return served(rng, count, arrivals=np.ones(count))
 
 
-def _follows(rng: np.random.Generator, count: int) -> Run:
+def _made_follows(rng: np.random.Generator, count: int) -> Run:
     """Prompts twice as long in the dense half."""
     dense = (np.arange(count) // max(count // 10, 1)) % 2 == 0
     gaps = rng.exponential(1.0, count) * np.where(dense, 0.4, 1.6)
@@ -313,18 +325,18 @@ def _follows(rng: np.random.Generator, count: int) -> Run:
     return served(rng, count, arrivals=gaps, prompts=prompts)
 
 
-def _few_carry(rng: np.random.Generator, count: int) -> Run:
+def _made_few_carry(rng: np.random.Generator, count: int) -> Run:
     prompts = np.ceil(300 * rng.lognormal(-0.32, 0.8, count))
     prompts[rng.permutation(count)[: max(3, count // 80)]] = 20_000
     return served(rng, count, prompts=prompts)
 
 
-def _again(rng: np.random.Generator, count: int) -> Run:
+def _made_again(rng: np.random.Generator, count: int) -> Run:
     run = served(rng, count)
     return _with(run, attempt=(1 + (rng.random(count) < 0.05)).astype(float))
 
 
-def _late_answers(rng: np.random.Generator, count: int) -> Run:
+def _made_late_answers(rng: np.random.Generator, count: int) -> Run:
     """Five in a hundred first tokens are late, in stretches."""
     run = served(rng, count)
     size = max(10, count // 40)
@@ -336,34 +348,34 @@ def _late_answers(rng: np.random.Generator, count: int) -> Run:
 
 Made = Callable[[np.random.Generator, int], Run]
 FAULTS: dict[str, tuple[Made, str]] = {  # and the level from which a finding counts
-    "late_client": (_late, "warning"),
-    "closed_loop": (_closed, "note"),
-    "warm_up": (_warm, "note"),
-    "growing_queue": (_grows, "problem"),
-    "too_few": (_few, "warning"),
-    "failures": (_fails, "warning"),
-    "empty_answers": (_empty, "warning"),
-    "tpot_definition": (_tpot, "warning"),
-    "little_open": (_open_law, "warning"),
-    "equal_lengths": (_equal, "note"),
-    "binding": (_binds, "warning"),
-    "queue_or_prefill": (_binds, "warning"),
-    "preemption": (_preempts, "warning"),
-    "prefix_hits": (_misses, "warning"),
-    "guesses": (_refused, "warning"),
-    "stalls": (_stalls, "warning"),
-    "bursts": (_bursts, "note"),
-    "paced": (_paced, "note"),
-    "lengths_follow_load": (_follows, "note"),
-    "few_carry_most": (_few_carry, "note"),
-    "retries": (_again, "warning"),
-    "goodput": (_late_answers, "warning"),
+    "late_client": (_made_late, "warning"),
+    "closed_loop": (_made_closed, "note"),
+    "warm_up": (_made_warm, "note"),
+    "growing_queue": (_made_grows, "problem"),
+    "too_few": (_made_few, "warning"),
+    "failures": (_made_fails, "warning"),
+    "empty_answers": (_made_empty, "warning"),
+    "tpot_definition": (_made_tpot, "warning"),
+    "little_open": (_made_open_law, "warning"),
+    "equal_lengths": (_made_equal, "note"),
+    "binding": (_made_binds, "warning"),
+    "queue_or_prefill": (_made_binds, "warning"),
+    "preemption": (_made_preempts, "warning"),
+    "prefix_hits": (_made_misses, "warning"),
+    "guesses": (_made_refused, "warning"),
+    "stalls": (_made_stalls, "warning"),
+    "bursts": (_made_bursts, "note"),
+    "paced": (_made_paced, "note"),
+    "lengths_follow_load": (_made_follows, "note"),
+    "few_carry_most": (_made_few_carry, "note"),
+    "retries": (_made_again, "warning"),
+    "goodput": (_made_late_answers, "warning"),
 }
 WITHOUT = {
-    "little_open": _closed_law,
-    "stalls": _smooth,
-    "binding": _calm,
-    "queue_or_prefill": _calm,
+    "little_open": _made_closed_law,
+    "stalls": _made_smooth,
+    "binding": _made_calm,
+    "queue_or_prefill": _made_calm,
 }  # where a run of the usual kind could not have the fault
 NEEDS_MANY = {
     "too_few": 1000,
@@ -383,7 +395,7 @@ def _told_of(name: str, run: Run, least: str) -> bool:
     >>> _told_of("failures", Run("", "", told={"completed": 9.0, "failed": 1.0}), "note")
     True
     """
-    rule = next(rule for rule in RULES if rule.name == name)
+    rule = next(rule for rule in FINDINGS if rule.name == name)
     if rule.lacks(run):
         return False
     found = rule.find(run, ASKED)
@@ -398,12 +410,16 @@ def score_fault(name: str, repeats: int, sizes: tuple[int, ...] = SIZES) -> dict
     >>> score_fault("failures", 1, (300,))["missed"]
     0
     """
+    repeats = require_positive_integer(repeats=repeats)
+    sizes = tuple(require_positive_integer(sizes=size) for size in sizes)
+    require(name in FAULTS, "name", f"one of {', '.join(FAULTS)}", name)
+    require_work(100 * repeats * sum(sizes), repeats=repeats, sizes=sizes)
     made, least = FAULTS[name]
     number = list(FAULTS).index(name)
     without = WITHOUT.get(name, served)
     missed = alarms = runs = 0
     for place, size in enumerate(sizes):
-        if size < NEEDS_MANY.get(name, 0) and made is not _few:
+        if size < NEEDS_MANY.get(name, 0) and made is not _made_few:
             continue
         for repeat in range(repeats):
             seed = [number, place, repeat]

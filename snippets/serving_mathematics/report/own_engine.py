@@ -34,11 +34,11 @@ from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
-LEAST = 200  # requests that tell costs
-MOST = 4000  # that are simulated
+LEAST_TOLD = 200  # requests that tell costs
+MOST_SERVED = 4000  # that are simulated
 BUDGET = 8192  # tokens of a step, where the reader does not say
 RATES = 9  # halvings of the interval in which the rate lies
-LARGEST = 16.0  # times the rate of the log
+FASTEST_TIMES = 16.0  # times the rate of the log
 UNEXPLAINED = 0.2  # of a request's time per token, in the median, up to which it is such an engine
 
 
@@ -97,7 +97,7 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
     if not run.has("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"):
         return None
     batch, read, each = _counted(run)
-    if each.size < LEAST or batch.std() < 0.05 * batch.mean():
+    if each.size < LEAST_TOLD or batch.std() < 0.05 * batch.mean():
         return None
     terms = np.column_stack([np.ones(each.size), batch, read]) / each[:, None]
     kept = np.ones(3, dtype=bool)
@@ -137,7 +137,7 @@ def _workload(run: Run, faster: float = 1.0) -> Workload:
     sent = run.column("sent_s")
     prompt, output = run.column("prompt_tokens"), run.column("output_tokens")
     known = np.flatnonzero(run.good() & np.isfinite(sent + prompt + output))
-    known = known[np.argsort(sent[known], kind="stable")][:MOST]
+    known = known[np.argsort(sent[known], kind="stable")][:MOST_SERVED]
     times = (sent[known] - sent[known][0]) / faster
     return Workload(times, np.maximum(prompt[known], 1), np.maximum(output[known], 1))
 
@@ -175,7 +175,7 @@ def breaking_rate(run: Run, own: OwnEngine, asked: Asked) -> float:
     >>> breaking_rate(Run("", "", columns), OwnEngine(Engine(0.5), 0, 0), Asked(ttft_s=5.0))
     inf
     """
-    low, high = 1 / LARGEST, LARGEST
+    low, high = 1 / FASTEST_TIMES, FASTEST_TIMES
     if _kept_share(run, own, asked, low) < asked.quantile:
         return math.nan
     if _kept_share(run, own, asked, high) >= asked.quantile:

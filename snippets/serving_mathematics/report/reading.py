@@ -123,19 +123,21 @@ def _is_record(value: Any) -> bool:
 def _of_report(value: Any, where: str) -> list[Run]:
     require(isinstance(value, Mapping), where, "an object", type(value).__name__)
     if "completed" in value and "duration" in value:
-        return [_checked(_vllm(value, where))]
+        return [_plausible_run(_vllm_run(value, where))]
     if isinstance(value.get("benchmarks"), list):
         listed = value["benchmarks"]
         require(len(listed) > 0, where, "with benchmarks", "an empty list of them")
-        return [_checked(_guidellm(x, f"{where}, run {i + 1}")) for i, x in enumerate(listed)]
+        return [
+            _plausible_run(_guidellm_run(x, f"{where}, run {i + 1}")) for i, x in enumerate(listed)
+        ]
     if "stages" in value or "load_summary" in value:
         stages = value.get("stages", [value])
         fine = isinstance(stages, list) and len(stages) > 0
         require(fine, where, "with a stage or more", str(stages)[:40])
-        return [_checked(_stage(one, f"{where}, stage {i}")) for i, one in enumerate(stages)]
+        return [_plausible_run(_stage(one, f"{where}, stage {i}")) for i, one in enumerate(stages)]
     if "data" in value or "error" in value:
         return [range_query_run(value, where)]
-    return [_checked(_aiperf(value, where))]
+    return [_plausible_run(_aiperf_run(value, where))]
 
 
 def _told(pairs: Mapping[str, Any]) -> dict[str, float]:
@@ -144,7 +146,7 @@ def _told(pairs: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in numbers.items() if not math.isnan(value)}
 
 
-def _checked(run: Run) -> Run:
+def _plausible_run(run: Run) -> Run:
     """Refuse what cannot be a time or a count: a unit was taken for another."""
     for name, (low, high) in (("ttft_s", TTFT_S), ("tpot_s", TPOT_S), ("latency_s", TTFT_S)):
         value = run.said(name)
@@ -181,11 +183,11 @@ def _list(data: Mapping[str, Any], name: str, where: str) -> list[Any]:
     return listed
 
 
-def _column(values: Sequence[Any]) -> FloatArray:
+def _json_column(values: Sequence[Any]) -> FloatArray:
     return np.array([_json_number(value) for value in values], dtype=float)
 
 
-def _vllm(data: Mapping[str, Any], where: str) -> Run:
+def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
     sglang = "total_output_tokens_retokenized" in data or "mean_e2e_latency_ms" in data
     completed = _json_number(data.get("completed"))
     require(completed >= 0, f"{where}: completed", "a count", repr(data.get("completed"))[:40])
@@ -223,16 +225,16 @@ def _vllm(data: Mapping[str, Any], where: str) -> Run:
     for name, listed in lists.items():
         fits = len(listed) in (0, count)
         require(fits, f"{where}: {name}", f"as many as ttfts, {count}", len(listed))
-    ttft = _column(lists["ttfts"])
-    gaps = [np.asarray(_column(one if isinstance(one, list) else [])) for one in lists["itls"]]
+    ttft = _json_column(lists["ttfts"])
+    gaps = [np.asarray(_json_column(one if isinstance(one, list) else [])) for one in lists["itls"]]
     columns: dict[str, FloatArray] = {"ttft_s": ttft}
     for name, theirs in (("prompt_tokens", "input_lens"), ("output_tokens", "output_lens")):
         if lists[theirs]:
-            columns[name] = _column(lists[theirs])
+            columns[name] = _json_column(lists[theirs])
     failed = np.array([bool(one) for one in lists["errors"]] or [False] * count)
     columns["failed"] = (failed | ((ttft == 0) & (columns.get("output_tokens", ttft) == 0))) * 1.0
     if lists["start_times"]:
-        start = _column(lists["start_times"])
+        start = _json_column(lists["start_times"])
         columns["sent_s"] = start - np.nanmin(start)
     if not gaps or not any(one.size for one in gaps):
         return replace(run, columns=columns)
@@ -255,7 +257,7 @@ def _share(total: Any, count: float) -> float:
     return _json_number(total) / count if count else math.nan
 
 
-def _aiperf(data: Mapping[str, Any], where: str) -> Run:
+def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
     """AIPerf's and genai-perf's summaries."""
 
     def stat(name: str, *which: str) -> float:
@@ -305,10 +307,10 @@ def _of_table(text: str, where: str) -> Run:
     read = _aiperf_table(text, where)
     told = {"completed": float(read.completed), "ttft_s": read.ttft_s, "tpot_s": read.tpot_s}
     told |= {"prompt_tokens": read.prompt_tokens, "output_tokens": read.output_tokens}
-    return _checked(Run(where, "AIPerf", told=told | {"in_flight": read.load}))
+    return _plausible_run(Run(where, "AIPerf", told=told | {"in_flight": read.load}))
 
 
-def _guidellm(data: Any, where: str) -> Run:
+def _guidellm_run(data: Any, where: str) -> Run:
     metrics = _at(data, "metrics")
 
     def mean(name: str, which: str = "mean") -> float:
@@ -358,7 +360,7 @@ def _guidellm(data: Any, where: str) -> Run:
         "output_tokens": ("output_tokens", "output_metrics.text_tokens"),
     }
     columns = {
-        name: _column([_at(one, *paths) for one, _ in rows]) for name, paths in names.items()
+        name: _json_column([_at(one, *paths) for one, _ in rows]) for name, paths in names.items()
     }
     columns["ttft_s"] = 1e-3 * columns.pop("ttft_ms")
     columns["failed"] = np.array([bad for _, bad in rows], dtype=float)
@@ -412,7 +414,7 @@ def _records(text: str, where: str) -> list[Run]:
             _is_record(row), f"{where}: record {place + 1}", "as those before it", str(row)[:40]
         )
     aiperf = "metrics" in rows[0]
-    return [_checked((_aiperf_records if aiperf else _perf_records)(rows, where))]
+    return [_plausible_run((_aiperf_records if aiperf else _perf_records)(rows, where))]
 
 
 def _aiperf_records(rows: Sequence[Any], where: str) -> Run:
@@ -423,8 +425,8 @@ def _aiperf_records(rows: Sequence[Any], where: str) -> Run:
             [scales.get(str(_at(x, "unit")), 1.0) * _json_number(_at(x, "value")) for x in found]
         )
 
-    start = _column([_at(row, "metadata.request_start_ns") for row in rows]) * 1e-9
-    end = _column([_at(row, "metadata.request_end_ns") for row in rows]) * 1e-9
+    start = _json_column([_at(row, "metadata.request_start_ns") for row in rows]) * 1e-9
+    end = _json_column([_at(row, "metadata.request_end_ns") for row in rows]) * 1e-9
     columns = {
         "sent_s": start - np.nanmin(start),
         "ttft_s": metric("time_to_first_token"),
@@ -435,27 +437,27 @@ def _aiperf_records(rows: Sequence[Any], where: str) -> Run:
         "output_tokens": metric("output_sequence_length"),
         "failed": np.array([bool(_at(row, "error")) for row in rows], dtype=float),
     }
-    due = _column([_at(row, "metadata.credit_issued_ns") for row in rows]) * 1e-9
+    due = _json_column([_at(row, "metadata.credit_issued_ns") for row in rows]) * 1e-9
     if np.isfinite(due).any():
         columns["due_s"] = due - np.nanmin(start)
     return Run(where, "AIPerf", columns)
 
 
 def _perf_records(rows: Sequence[Any], where: str) -> Run:
-    start = _column([row.get("start_time") for row in rows])
-    end = _column([row.get("end_time") for row in rows])
+    start = _json_column([row.get("start_time") for row in rows])
+    end = _json_column([row.get("end_time") for row in rows])
     info = [row.get("info") or {} for row in rows]
     times = [_at(one, "output_token_times", "response_metrics.output_token_times") for one in info]
-    tokens = [_column(one) if isinstance(one, list) else np.zeros(0) for one in times]
+    tokens = [_json_column(one) if isinstance(one, list) else np.zeros(0) for one in times]
     gaps = [np.diff(one) for one in tokens]
     columns = {
         "sent_s": start - np.nanmin(start),
         "latency_s": end - start,
         "ttft_s": np.array([one[0] if one.size else math.nan for one in tokens]) - start,
-        "prompt_tokens": _column(
+        "prompt_tokens": _json_column(
             [_at(one, "input_tokens", "request_metrics.text.input_tokens") for one in info]
         ),
-        "output_tokens": _column(
+        "output_tokens": _json_column(
             [_at(one, "output_tokens", "response_metrics.output_tokens") for one in info]
         ),
         "longest_gap_s": np.array([one.max() if one.size else math.nan for one in gaps]),

@@ -15,13 +15,41 @@ import numpy as np
 
 from serving_mathematics.report.comparison import ladder, step_model
 from serving_mathematics.report.evidence import Run
-from serving_mathematics.report.findings import (
-    of_the_engine,
-    of_the_objective,
-    of_the_test,
-    of_the_traffic,
-)
 from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding
+from serving_mathematics.report.findings.of_the_engine import (
+    binding,
+    guesses,
+    preemption,
+    prefix_hits,
+    queue_or_prefill,
+    stalls,
+)
+from serving_mathematics.report.findings.of_the_objective import (
+    breaking_load,
+    canary,
+    cost,
+    goodput,
+    load_kept,
+)
+from serving_mathematics.report.findings.of_the_test import (
+    closed_loop,
+    empty_answers,
+    equal_lengths,
+    failures,
+    growing_queue,
+    late_client,
+    little_open,
+    too_few,
+    tpot_definition,
+    warm_up,
+)
+from serving_mathematics.report.findings.of_the_traffic import (
+    bursts,
+    few_carry_most,
+    lengths_follow_load,
+    paced,
+    retries,
+)
 from serving_mathematics.support import checks
 
 
@@ -30,7 +58,8 @@ class Rule:
     """A finding as it is looked for. find: makes it of a run. title: what it asks. needs: sets of
     columns, told numbers or engine counters (engine:…), of which one must be there.
 
-    >>> Rule(of_the_test.too_few, "Enough requests?", (("completed",),)).name
+    >>> def too_few(_run, _asked): ...
+    >>> Rule(too_few, "Enough requests?", (("completed",),)).name
     'too_few'
     """
 
@@ -84,48 +113,48 @@ def _in_words(name: str) -> str:
     return known.get(name, name.replace("_", " "))
 
 
-RULES = (
+FINDINGS = (
     Rule(
-        of_the_test.late_client,
+        late_client,
         "Did the client send in time?",
         (("due_s", "sent_s"), ("told:delay_p99_s",), ("told:rate_asked",)),
     ),
     Rule(
-        of_the_test.growing_queue,
+        growing_queue,
         "Was the load served?",
         (("sent_s", "ttft_s"), ("sent_s", "latency_s")),
     ),
     Rule(
-        of_the_test.closed_loop,
+        closed_loop,
         "Did clients wait for answers?",
         (("told:concurrency",), ("sent_s", "latency_s")),
     ),
-    Rule(of_the_test.failures, "Did requests fail?", (("failed",), ("told:failed",))),
-    Rule(of_the_test.warm_up, "Is a warm-up among the answers?", (("ttft_s",), ("latency_s",))),
+    Rule(failures, "Did requests fail?", (("failed",), ("told:failed",))),
+    Rule(warm_up, "Is a warm-up among the answers?", (("ttft_s",), ("latency_s",))),
     Rule(
-        of_the_test.too_few,
+        too_few,
         "Enough requests for the percentile?",
         (("ttft_s",), ("latency_s",), ("told:completed",)),
     ),
-    Rule(of_the_test.empty_answers, "Do answers have tokens?", (("output_tokens",),)),
-    Rule(of_the_test.tpot_definition, "What is a time per token here?", (("told:tpot_s",),)),
+    Rule(empty_answers, "Do answers have tokens?", (("output_tokens",),)),
+    Rule(tpot_definition, "What is a time per token here?", (("told:tpot_s",),)),
     Rule(
-        of_the_test.little_open,
+        little_open,
         "Do rate, latency and number fit?",
         (("told:concurrency", "told:completed"), ("told:in_flight",)),
     ),
     Rule(
-        of_the_test.equal_lengths,
+        equal_lengths,
         "Are lengths as users have them?",
         (("prompt_tokens",), ("output_tokens",)),
     ),
     Rule(
-        of_the_engine.binding,
+        binding,
         "What binds?",
         (("engine:running", "engine:waiting"), ("sent_s", "queue_s", "latency_s")),
     ),
     Rule(
-        of_the_engine.queue_or_prefill,
+        queue_or_prefill,
         "Queue or prompt?",
         (
             ("queue_s", "ttft_s"),
@@ -133,33 +162,33 @@ RULES = (
             ("sent_s", "ttft_s", "latency_s"),
         ),
     ),
-    Rule(of_the_engine.preemption, "Preempted?", (("engine:preemptions",),)),
+    Rule(preemption, "Preempted?", (("engine:preemptions",),)),
     Rule(
-        of_the_engine.prefix_hits,
+        prefix_hits,
         "Are prefixes found?",
         (("engine:prefix_found",), ("cached_tokens",), ("shares_prefix",)),
     ),
-    Rule(of_the_engine.guesses, "Are guesses accepted?", (("engine:draft_tokens",),)),
-    Rule(of_the_engine.stalls, "Do answers stall?", (("gaps:",),)),
-    Rule(of_the_traffic.bursts, "Does it burst?", (("sent_s",),)),
-    Rule(of_the_traffic.paced, "Is it too even?", (("sent_s",),)),
+    Rule(guesses, "Are guesses accepted?", (("engine:draft_tokens",),)),
+    Rule(stalls, "Do answers stall?", (("gaps:",),)),
+    Rule(bursts, "Does it burst?", (("sent_s",),)),
+    Rule(paced, "Is it too even?", (("sent_s",),)),
     Rule(
-        of_the_traffic.lengths_follow_load,
+        lengths_follow_load,
         "Do lengths follow the load?",
         (("sent_s", "prompt_tokens"),),
     ),
-    Rule(of_the_traffic.few_carry_most, "Do few bring most?", (("prompt_tokens",),)),
-    Rule(of_the_traffic.retries, "Are requests sent again?", (("attempt",),)),
-    Rule(of_the_objective.goodput, "Is the objective kept?", (("ttft_s",),)),
-    Rule(of_the_objective.load_kept, "Up to which load?", (("sent_s", "ttft_s", "latency_s"),)),
+    Rule(few_carry_most, "Do few bring most?", (("prompt_tokens",),)),
+    Rule(retries, "Are requests sent again?", (("attempt",),)),
+    Rule(goodput, "Is the objective kept?", (("ttft_s",),)),
+    Rule(load_kept, "Up to which load?", (("sent_s", "ttft_s", "latency_s"),)),
     Rule(
-        of_the_objective.breaking_load,
+        breaking_load,
         "Where does it break?",
         (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
     ),
-    Rule(of_the_objective.canary, "How large a canary?", (("ttft_s",),)),
+    Rule(canary, "How large a canary?", (("ttft_s",),)),
     Rule(
-        of_the_objective.cost,
+        cost,
         "What does a token cost?",
         (("output_tokens",), ("told:output_tokens",)),
     ),
@@ -199,7 +228,7 @@ def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> R
     """
     found: list[Finding] = []
     quiet, untold = [], []
-    for rule in RULES:
+    for rule in FINDINGS:
         told = [run for run in runs if not rule.lacks(run)]
         own = [one for run in told if (one := rule.find(run, asked)) is not None]
         found += own
@@ -219,18 +248,20 @@ def check_every_finding_is_registered() -> None:
 
     Source: the names of the modules.
     """
+    import importlib
     import inspect
 
-    themes = (of_the_test, of_the_engine, of_the_traffic, of_the_objective)
+    names = ("of_the_test", "of_the_engine", "of_the_traffic", "of_the_objective")
+    package = "serving_mathematics.report.findings"
     made = [
         name
-        for theme in themes
+        for theme in (importlib.import_module(f"{package}.{one}") for one in names)
         for name, function in inspect.getmembers(theme, inspect.isfunction)
         if function.__module__ == theme.__name__
         and inspect.signature(function).return_annotation == "Finding | None"
         and not name.startswith("_")
     ]
-    checks.equal("functions", sorted(made), sorted(rule.name for rule in RULES))
+    checks.equal("functions", sorted(made), sorted(rule.name for rule in FINDINGS))
 
 
 def check_worst_comes_first() -> None:

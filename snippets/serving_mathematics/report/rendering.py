@@ -18,17 +18,17 @@ from typing import Any
 from serving_mathematics.planner.answer_plots import Plot
 from serving_mathematics.report.comparison import Difference
 from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding, duration
-from serving_mathematics.report.registry import RULES, Report
+from serving_mathematics.report.registry import FINDINGS, Report
 from serving_mathematics.report.report_plots import run_plots
 from serving_mathematics.support import checks
 
-LINES, WIDTH = 15, 110  # of a terminal
+LINES, TERMINAL_WIDTH = 15, 110  # of a terminal
 SIGNS = {"problem": "✗", "warning": "!", "note": "·"}
-TITLES = {rule.name: rule.title for rule in RULES} | {
+TITLES = {rule.name: rule.title for rule in FINDINGS} | {
     "ladder": "Which loads were served?",
     "step_model": "Is a step as long as it should be?",
 }
-STYLE = """
+PAGE_STYLE = """
 :root { --ink: #1f2328; --quiet: #596270; --paper: #fff; --line: #dfe3e8; --blue: #0072b2; --red:
 #b3261e; --orange: #a85b00; color-scheme: light dark } @media (prefers-color-scheme: dark) { :root
 { --ink: #e6e9ed; --quiet: #a9b1ba; --paper: #14181d; --line: #3a414b; --blue: #56b4f5; --red:
@@ -142,7 +142,7 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
         text = f"{SIGNS[one.level]} {one.seen}{where}"
         if one.level != "note":
             text += f" → {one.change}"
-        rows = textwrap.wrap(text, WIDTH, subsequent_indent="  ")
+        rows = textwrap.wrap(text, TERMINAL_WIDTH, subsequent_indent="  ")
         if len(rows) > left:
             rest = sum(len(x) for x in list(groups.values())[place:])
             lines.append(f"… and {rest} more findings (--out FOLDER has all)")
@@ -250,7 +250,7 @@ def report_html(found: Report, asked: Asked, changed: Sequence[Difference] = ())
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>What the log says</title><style>{STYLE}</style></head><body>"
+        f"<title>What the log says</title><style>{PAGE_STYLE}</style></head><body>"
     )
     return (
         f"{head}<main><h1>What the log "

@@ -19,7 +19,7 @@ from typing import Any
 from serving_mathematics.report.comparison import Difference
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.reading import joined, read_file
-from serving_mathematics.report.registry import RULES, report
+from serving_mathematics.report.registry import FINDINGS, report
 from serving_mathematics.report.rendering import _report_body, report_html, summary_lines
 from serving_mathematics.report.report_command import NUMBERS, _compared_runs, read_asked
 from serving_mathematics.support import checks
@@ -138,7 +138,7 @@ def _runs(
 
 def _finding_rows() -> str:
     """Every finding with its chapter, for the page."""
-    return "\n".join(f"| {rule.title} | `{rule.name}` | {_said(rule)} |" for rule in RULES)
+    return "\n".join(f"| {rule.title} | `{rule.name}` | {_said(rule)} |" for rule in FINDINGS)
 
 
 def _said(rule: Any) -> str:
@@ -148,9 +148,7 @@ def _said(rule: Any) -> str:
 
 def example() -> SimpleNamespace:
     """The form, and the table of what it asks."""
-    return SimpleNamespace(
-        ask_form=ask_form(), finding_rows=_finding_rows(), finding_count=len(RULES) + 2
-    )
+    return SimpleNamespace(ask_form=ask_form(), finding_rows=_finding_rows())
 
 
 def check_form_answers_as_the_command() -> None:

@@ -33,7 +33,7 @@ from serving_mathematics.report.evidence import FloatArray, Run, _inside_at, lev
 from serving_mathematics.report.findings.finding import FEW, Asked
 from serving_mathematics.support import checks
 
-BLOCKS = 40
+PARTS = 40
 HEIGHT = PANEL + ABOVE + BELOW
 
 
@@ -89,7 +89,7 @@ def _over_time(run: Run, asked: Asked) -> Plot | None:
     if values.size < FEW or not at[-1] > at[0] or not values.max() > 0:
         return None
     scale, unit = _clock(float(at[-1] - at[0])) if told else (1.0, "request")
-    parts = np.array_split(np.arange(values.size), min(BLOCKS, values.size // 20))
+    parts = np.array_split(np.arange(values.size), min(PARTS, values.size // 20))
     middle = np.array([float(np.mean(at[x])) for x in parts]) / scale
     halves, tails = (
         np.array([float(np.quantile(values[x], q)) for x in parts]) for q in (0.5, 0.95)
