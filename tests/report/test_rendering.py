@@ -9,6 +9,7 @@ from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.registry import report
 from serving_mathematics.report.rendering import (
+    PAGE_TITLES,
     SCHEMA,
     _difference_text,
     _report_body,
@@ -17,6 +18,8 @@ from serving_mathematics.report.rendering import (
     report_markdown,
     summary_lines,
 )
+
+from builder import ROOT
 
 from .made import clean
 
@@ -65,6 +68,12 @@ def test_noise_is_called_noise() -> None:
     run = clean(count=600)
     lines = summary_lines(report([run], Asked()), differences(run, run))
     assert "· no difference between the two is told from chance" in lines
+
+
+def test_chapters_are_called_as_their_pages_are() -> None:
+    for name, title in PAGE_TITLES.items():
+        text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        assert f"\ntitle: {title}\n" in text.replace('"', "")
 
 
 def test_markdown_has_the_files_to_take_along() -> None:

@@ -28,6 +28,25 @@ TITLES = {rule.name: rule.title for rule in FINDINGS} | {
     "ladder": "Which loads were served?",
     "step_model": "Is a step as long as it should be?",
 }
+PAGE_TITLES = {  # by address
+    "architecture/shadow-canary": "Shadow and canary",
+    "architecture/streaming": "Streaming",
+    "capacity/arrival-rates": "Arrival rates",
+    "capacity/autoscaling": "Autoscaling",
+    "capacity/littles-law": "Little's law",
+    "capacity/overload-control": "Overload control",
+    "conventions": "Conventions that conflict",
+    "definitions/latency-distribution": "Latency distribution",
+    "definitions/slo-sla": "SLO and SLA",
+    "definitions/throughput": "Throughput",
+    "definitions/utilization": "Utilization",
+    "intuition/latency-throughput-cost": "Latency, throughput, cost",
+    "machine/predictions": "Predictions",
+    "machine/step-time": "Step time",
+    "optimization/batching": "Batching",
+    "optimization/caching": "Caching",
+    "trust": "How far to trust a simulation",
+}
 PAGE_STYLE = """
 :root { --ink: #1f2328; --quiet: #596270; --paper: #fff; --line: #dfe3e8; --blue: #0072b2; --red:
 #b3261e; --orange: #a85b00; color-scheme: light dark } @media (prefers-color-scheme: dark) { :root
@@ -204,7 +223,7 @@ def report_markdown(found: Report, changed: Sequence[Difference] = ()) -> str:
         if ours:
             lines += ["", f"## {level.capitalize()}s", ""]
         for one in ours:
-            where = f" ({one.where})" if one.where else ""
+            where = f" ({one.where})" if one.where and len(found.runs) > 1 else ""
             lines += [
                 f"### {TITLES.get(one.name, one.name)}{where}",
                 "",
@@ -213,7 +232,7 @@ def report_markdown(found: Report, changed: Sequence[Difference] = ()) -> str:
                 f"- Why: {one.why}.",
                 f"- Change: {one.change}.",
                 f"- How sure: {one.sure}.",
-                f"- Chapter: {one.chapter}",
+                f"- Chapter: {PAGE_TITLES.get(one.chapter, one.chapter)}",
                 "",
             ]
             for name, text in one.files.items():
@@ -282,7 +301,9 @@ def _report_body(
         parts.append(f"<h2>Two files</h2><ul>{items}</ul>")
     seen: set[str] = set()
     for one in found.findings:
-        parts.append(_article(vars(one), site, "" if one.name in seen else one.name))
+        where = one.where if len(found.runs) > 1 else ""
+        told = vars(one) | {"where": where}
+        parts.append(_article(told, site, "" if one.name in seen else one.name))
         seen.add(one.name)
     plots = run_plots(found.runs, asked)
     if plots:
@@ -326,8 +347,8 @@ def _article(one: Mapping[str, Any], site: str, name: str) -> str:
 
 
 def _chapter(name: str, site: str) -> str:
-    told = f"chapter {name.rpartition('/')[2].replace('-', ' ')}"
-    return f'<a href="{site}{name}/">{told}</a>' if site else f"({told})"
+    told = html.escape(PAGE_TITLES.get(name, name))
+    return f'<a href="{site}{name}/">{told}</a>' if site else f"Chapter: {told}."
 
 
 def _figure(plot: Plot) -> str:
