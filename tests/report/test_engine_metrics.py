@@ -54,6 +54,29 @@ def test_one_scrape_counts_from_the_start_and_two_from_the_first() -> None:
     assert "began anew" in " ".join(again.notes)
 
 
+def test_means_are_differences_of_sums() -> None:
+    run = scrapes_run([SCRAPE], "a")
+    assert run.told["ttft_s"] == pytest.approx(0.3)
+    assert run.told["completed"] == 100.0
+    later = "# time 1700000060\n" + SCRAPE.replace("} 30.0\n", "} 40.0\n").replace(
+        "} 100.0", "} 150.0"
+    )
+    run = scrapes_run(["# time 1700000000\n" + SCRAPE, later], "a, b")
+    assert run.told["ttft_s"] == pytest.approx(10 / 50)
+    assert run.told["duration_s"] == 60.0
+
+
+def test_triton_tells_by_labels() -> None:
+    lines = [
+        'nv_trt_llm_request_metrics{model="m",request_type="waiting",version="1"} 4',
+        'nv_trt_llm_request_metrics{model="m",request_type="active",version="1"} 60',
+        'nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction",model="m"} 0.4',
+    ]
+    engine, found = counters("\n".join(lines))
+    assert engine == "TensorRT-LLM"
+    assert found == {"waiting": 4.0, "running": 60.0, "cache": 0.4}
+
+
 def test_a_range_query_adds_engines_and_takes_the_fullest_cache() -> None:
     def told(name: str, values: list[list[object]]) -> dict[str, object]:
         return {"metric": {"__name__": name}, "values": values}

@@ -58,6 +58,19 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
     "ttft_s": ("time_to_first_token_seconds_sum",),
     "ttft_count": ("time_to_first_token_seconds_count", "request_success", "request_count"),
     "latency_s": ("e2e_request_latency_seconds_sum", "request_duration_sum"),
+    "tpot_s": (
+        *("inter_token_latency_seconds_sum", "time_per_output_token_seconds_sum"),
+        *("request_mean_time_per_token_duration_sum",),
+    ),
+    "tpot_count": (
+        *("inter_token_latency_seconds_count", "time_per_output_token_seconds_count"),
+        *("request_mean_time_per_token_duration_count",),
+    ),
+}
+LABELLED = {  # counters of Triton that share a name
+    ("nv_trt_llm_request_metrics", 'request_type="waiting"'): "waiting",
+    ("nv_trt_llm_request_metrics", 'request_type="active"'): "running",
+    ("nv_trt_llm_kv_cache_block_metrics", 'kv_cache_block_type="fraction"'): "cache",
 }
 _CANONICAL = {name: counter for counter, names in NAMES.items() for name in names}
 TABLE = {  # columns of a table by the second, in compared form
@@ -88,6 +101,11 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
             largest[sample[0]] = max(value, largest.get(sample[0], 0.0))
     found: dict[str, float] = {}
     engine = ""
+    for line in text.splitlines():
+        for (name, label), counter in LABELLED.items():
+            if line.startswith(name) and label in line:
+                engine = "TensorRT-LLM"
+                found[counter] = float(line.rsplit(None, 1)[-1])
     for name, value in (samples | largest).items():
         which, counter = _canonical(name)
         engine = engine or which
@@ -143,9 +161,21 @@ def scrapes_run(texts: Sequence[str], where: str) -> Run:
             notes.append(f"{name} fell between scrapes: the engine began anew")
     model = re.search(r'model_name="([^"]+)"', texts[0])
     series = Series(np.array(times), values)
-    return Run(
-        where, engines[0], series=series, model=model[1] if model else "", notes=tuple(notes)
-    )
+    told = _means(series)
+    name = model[1] if model else ""
+    return Run(where, engines[0], told=told, series=series, model=name, notes=tuple(notes))
+
+
+def _means(series: Series) -> dict[str, float]:
+    """Means of what happened meanwhile, as a tool would tell them."""
+    count = series.grown("ttft_count")
+    pairs = {name: (series.grown(name), count) for name in ("ttft_s", "latency_s")}
+    pairs |= {name: (series.grown(name), count) for name in ("prompt_tokens", "output_tokens")}
+    pairs["tpot_s"] = (series.grown("tpot_s"), series.grown("tpot_count"))
+    told = {name: total / of for name, (total, of) in pairs.items() if total > 0 and of > 0}
+    seconds = float(series.time_s[-1] - series.time_s[0]) if series.time_s.size > 1 else math.nan
+    told |= {"completed": count} if count > 0 else {}
+    return told | ({"duration_s": seconds} if seconds > 0 else {})
 
 
 def range_query_run(data: Mapping[str, Any], where: str) -> Run:

@@ -73,6 +73,8 @@ COUNTERS = {  # of an engine; those that only grow, and levels
     "ttft_s": "sum of times to first token",
     "ttft_count": "requests in that sum",
     "latency_s": "sum of times to the last token",
+    "tpot_s": "sum of times per later token",
+    "tpot_count": "numbers in that sum",
 }
 GROWING = tuple(name for name in COUNTERS if name not in ("running", "waiting", "cache"))
 

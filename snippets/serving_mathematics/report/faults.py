@@ -194,6 +194,11 @@ def _made_closed(rng: np.random.Generator, count: int) -> Run:
     return Run("simulated", "a simulator", columns | {"ttft_s": 0.1 * times.ravel()[:count]})
 
 
+def _made_at_once(rng: np.random.Generator, count: int) -> Run:
+    """All requests in the first moment."""
+    return served(rng, count, arrivals=np.full(count, 1e-6))
+
+
 def _made_warm(rng: np.random.Generator, count: int) -> Run:
     """The first requests take 3 to 6 times as long."""
     run = served(rng, count)
@@ -350,6 +355,7 @@ Made = Callable[[np.random.Generator, int], Run]
 FAULTS: dict[str, tuple[Made, str]] = {  # and the level from which a finding counts
     "late_client": (_made_late, "warning"),
     "closed_loop": (_made_closed, "note"),
+    "all_at_once": (_made_at_once, "warning"),
     "warm_up": (_made_warm, "note"),
     "growing_queue": (_made_grows, "problem"),
     "too_few": (_made_few, "warning"),

@@ -38,6 +38,7 @@ from serving_mathematics.planner.load_tests import (
 from serving_mathematics.report.engine_metrics import (
     _looks_scraped,
     _looks_tabled,
+    _means,
     range_query_run,
     scrapes_run,
     table_run,
@@ -519,8 +520,9 @@ def _after(before: Run, run: Run) -> Run:
         values[name] = np.concatenate([old[-1:] if one else old, new[-1:]])
     times = np.concatenate([before.series.time_s, run.series.time_s])
     where = f"{before.where}, {run.where}"
+    series = type(run.series)(times, values)
     return replace(
-        before, where=where, notes=("several scrapes",), series=type(run.series)(times, values)
+        before, where=where, notes=("several scrapes",), series=series, told=_means(series)
     )
 
 

@@ -32,6 +32,7 @@ from serving_mathematics.report.findings.of_the_objective import (
     load_kept,
 )
 from serving_mathematics.report.findings.of_the_test import (
+    all_at_once,
     closed_loop,
     empty_answers,
     equal_lengths,
@@ -128,6 +129,11 @@ FINDINGS = (
         closed_loop,
         "Did clients wait for answers?",
         (("told:concurrency",), ("sent_s", "latency_s")),
+    ),
+    Rule(
+        all_at_once,
+        "Was everything sent at once?",
+        (("told:rate_asked",), ("sent_s", "latency_s")),
     ),
     Rule(failures, "Did requests fail?", (("failed",), ("told:failed",))),
     Rule(warm_up, "Is a warm-up among the answers?", (("ttft_s",), ("latency_s",))),

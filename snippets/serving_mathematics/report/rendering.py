@@ -302,8 +302,8 @@ def _report_body(
     seen: set[str] = set()
     for one in found.findings:
         where = one.where if len(found.runs) > 1 else ""
-        told = vars(one) | {"where": where}
-        parts.append(_article(told, site, "" if one.name in seen else one.name))
+        shown = vars(one) | {"where": where}
+        parts.append(_article(shown, site, "" if one.name in seen else one.name))
         seen.add(one.name)
     plots = run_plots(found.runs, asked)
     if plots:

@@ -8,6 +8,7 @@ import pytest
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_test import (
+    all_at_once,
     closed_loop,
     empty_answers,
     equal_lengths,
@@ -23,7 +24,16 @@ from serving_mathematics.report.findings.of_the_test import (
 from ..made import clean
 
 FUNCTIONS = (
-    *(late_client, closed_loop, warm_up, growing_queue, too_few, failures, empty_answers),
+    *(
+        late_client,
+        closed_loop,
+        all_at_once,
+        warm_up,
+        growing_queue,
+        too_few,
+        failures,
+        empty_answers,
+    ),
     *(tpot_definition, little_open, equal_lengths),
 )
 
@@ -60,6 +70,14 @@ def test_a_stall_of_a_closed_loop_is_a_problem() -> None:
     assert found is not None
     assert found.level == "problem"
     assert "a stall kept from being sent" in found.seen
+
+
+def test_a_burst_is_not_all_at_once() -> None:
+    told = {"rate_asked": math.inf, "completed": 200.0, "concurrency": 8.0}
+    assert all_at_once(Run("", "", told=told), Asked()) is None
+    sent = np.r_[np.zeros(90), np.arange(90) * 1.0]
+    run = Run("", "", {"sent_s": sent, "latency_s": np.full(180, 2.0)})
+    assert all_at_once(run, Asked()) is None
 
 
 def test_a_warm_up_at_the_end_is_none() -> None:

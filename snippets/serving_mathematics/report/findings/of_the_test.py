@@ -174,6 +174,40 @@ def closed_loop(run: Run, _asked: Asked) -> Finding | None:
     )
 
 
+def all_at_once(run: Run, _asked: Asked) -> Finding | None:
+    """All requests were sent at once, so a time to first token is a place in a queue.
+
+    run: with the rate that was asked, or when requests were sent.
+
+    >>> told = {"rate_asked": np.inf, "completed": 500.0}
+    >>> all_at_once(Run("", "", told=told), Asked()).level
+    'warning'
+    """
+    count = _requests(run)
+    if not count >= 20:
+        return None
+    held = run.said("concurrency")
+    told = run.said("rate_asked") == math.inf and not held < count
+    if run.has("sent_s", "latency_s") and not told:
+        ends = run.column("sent_s") + run.column("latency_s")
+        whole = float(np.nanmax(ends) - np.nanmin(run.column("sent_s")))
+        usual = float(np.nanmedian(run.column("latency_s")))
+        told = 0 <= _span_s(run) < 0.05 * whole and _span_s(run) < usual
+    if not told:
+        return None
+    return Finding(
+        "all_at_once",
+        "warning",
+        f"all {count:,.0f} requests were sent at once",
+        "the engine was full from the first second on: throughput is its ceiling, and a time to "
+        "first token is a place in the queue",
+        "send at a rate (--request-rate) for latencies, and quote this run as throughput",
+        "said by the tool" if run.said("rate_asked") == math.inf else "counted",
+        "definitions/throughput",
+        run.where,
+    )
+
+
 def _following(run: Run) -> float:
     """Share of requests, those at the beginning left out, that were sent just after an end; NaN
     where so many ends would stand before any moment."""
