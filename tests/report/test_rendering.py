@@ -43,6 +43,9 @@ def test_the_page_asks_for_nothing_and_is_small() -> None:
     assert "<script" not in page
     assert "prefers-color-scheme: dark" in page
     assert "@media print" in page
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    assert style.count("{") == style.count("}")
+    assert not re.search(r"-\s|:\s*}", style)  # no property is torn
     assert page.count("<figure>") == 4
 
 

@@ -56,16 +56,17 @@ var(--ink); background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; fon
 tabular-nums } h1 { font-size: 1.6rem; line-height: 1.2 } h2 { font-size: 1.15rem; margin: 2.2rem
 0 0.6rem } article { border-top: 1px solid var(--line); padding: 0.7rem 0 } article p { margin:
 0.3rem 0 } .seen { font-weight: 600 } .quiet, figcaption { color: var(--quiet); font-size: 0.88rem
-} .problem .level { color: var(--red) } .warning .level { color: var(--orange) } .level { font-
-weight: 700 } pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line); font-size:
-0.82rem } table { border-collapse: collapse; font-size: 0.85rem } td, th { padding: 0.2rem 1rem
-0.2rem 0; text-align: left; border-top: 1px solid var(--line) } a { color: var(--blue) } figure {
-margin: 1rem 0; max-width: 30rem } svg { width: 100%; font: 12px system-ui, sans-serif } text {
-fill: var(--quiet) } .title { fill: var(--ink) } path { fill: none } .grid { stroke: var(--line) }
-.axis { stroke: var(--quiet) } .curve { stroke: var(--blue); stroke-width: 1.6 } .tail { stroke-
-dasharray: 5 3 } .limit { stroke: var(--red); stroke-dasharray: 2 4 } .of-limit { fill: var(--red)
-} .point { fill: var(--blue) } @media print { body { max-width: none; margin: 0; font-size: 10pt }
-details { display: none } article, figure { break-inside: avoid } a { color: inherit } }
+} .problem .level { color: var(--red) } .warning .level { color: var(--orange) } .level {
+font-weight: 700 } pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line);
+font-size: 0.82rem } table { border-collapse: collapse; font-size: 0.85rem } td, th { padding:
+0.2rem 1rem 0.2rem 0; text-align: left; border-top: 1px solid var(--line) } a { color: var(--blue)
+} figure { margin: 1rem 0; max-width: 30rem } svg { width: 100%; font: 12px system-ui, sans-serif
+} text { fill: var(--quiet) } .title { fill: var(--ink) } path { fill: none } .grid { stroke:
+var(--line) } .axis { stroke: var(--quiet) } .curve { stroke: var(--blue); stroke-width: 1.6 }
+.tail { stroke-dasharray: 5 3 } .limit { stroke: var(--red); stroke-dasharray: 2 4 } .of-limit {
+fill: var(--red) } .point { fill: var(--blue) } @media print { body { max-width: none; margin: 0;
+font-size: 10pt } details { display: none } article, figure { break-inside: avoid } a { color:
+inherit } }
 """
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

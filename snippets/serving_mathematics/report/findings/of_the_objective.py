@@ -23,7 +23,7 @@ from serving_mathematics.report.artefacts import (
     autoscaler_objects,
     queue_flags,
 )
-from serving_mathematics.report.evidence import FloatArray, Run, _inside_at, _rates_told
+from serving_mathematics.report.evidence import FloatArray, Run, _inside_at, _rates_told, _span_s
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
 from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own
 from serving_mathematics.support import checks
@@ -31,6 +31,7 @@ from serving_mathematics.support.intervals import half_width
 
 BINS = 12  # of requests by how many were inside
 SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
+LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
@@ -199,9 +200,10 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     if own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
         return None
     times = breaking_rate(run, own, asked)
-    rate = _rates_told(run)["requests"]
-    if math.isnan(times):
+    seconds = _span_s(run)
+    if math.isnan(times) or not seconds > 0:
         return None
+    rate = (run.size - 1) / seconds  # at which they came
     error = f"off by {percent(own.tpot_error)} in TPOT and {percent(own.ttft_error)} in TTFT"
     if math.isinf(times):
         seen = f"the objective would hold at 16 times these {rate:.3g} requests a second"
@@ -246,8 +248,8 @@ def canary(run: Run, asked: Asked) -> Finding | None:
     if kept.size < FEW:
         return None
     late = max(float(1 - kept.mean()), (1 - asked.quantile) / 2, 1e-4)
-    worse = min(0.99, late / SEEN)
-    if not worse > late:
+    worse = late / SEEN
+    if late > LATE_ALREADY:
         return None
     count = samples_per_arm(late, worse)
     return Finding(
