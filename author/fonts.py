@@ -77,12 +77,7 @@ def cut_text(packages: Path) -> None:
     from fontTools.ttLib import TTFont
     from fontTools.varLib import instancer
 
-    options = subset.Options(
-        flavor="woff2",
-        layout_features=["kern", "liga", "tnum", "lnum"],
-        notdef_outline=True,
-        hinting=False,
-    )
+    options = subset.Options(flavor="woff2", notdef_outline=True, hinting=False)
     for name, (source, weights) in FACES.items():
         font = instancer.instantiateVariableFont(
             TTFont(packages / f"{source}.woff2"), {"wght": weights}
@@ -90,8 +85,10 @@ def cut_text(packages: Path) -> None:
         font.flavor, plain = None, io.BytesIO()
         font.save(plain)  # what was read lazily is whole then
         font = TTFont(plain)
+        italic = weights == 400  # for single words
+        options.layout_features = [] if italic else ["kern", "liga", "tnum", "lnum"]
         cutter = subset.Subsetter(options)
-        cutter.populate(text=LATIN)
+        cutter.populate(text=LATIN[:95] + "’–é" if italic else LATIN)
         cutter.subset(font)
         for record in font["name"].names:
             if record.nameID in (1, 3, 4, 6, 16, 25):  # a reserved name is not for what was changed

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,6 +56,16 @@ _OF_WORDS = re.compile(  # marks at headings, and markup that says nothing to th
     r"|</?(?:a|button|em|figcaption|img|input|label|option|span|strong|summary|td|th|tr)\b"
     r'(?:[^>"]|"[^"]*")*>'
 )
+_QUOTED = r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\''
+_RULE = re.compile(rf"((?:{_QUOTED}|[^{{}}\"\'])*){{")
+_BODY = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\']|{{(?:{_QUOTED}|[^{{}}\"\'])*}})*}}")
+_BRACE = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\'])*([{{}}])")
+_SELECTORS = re.compile(r"(?:\([^()]*(?:\([^()]*\)[^()]*)*\)|[^,()])+")
+_UNNAMED = re.compile(r":not\([^()]*(?:\([^()]*\)[^()]*)*\)|\[(?!data-md-color)[^\]]*\]")
+_NAMES = re.compile(r"(?:[.#]|data-md-color-\w+=)([A-Za-z_][\w-]*)")
+_CLASSES = re.compile(r' (?:class|id|data-md-color-\w+)="([^"]*)"')
+_WORDS = re.compile(r"[\w-]+")
+_SPACE = re.compile(r"(?:\s|/\*.*?\*/)+", re.DOTALL)
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
@@ -231,6 +241,57 @@ def content(html_of_page: str, address: str) -> tuple[str, list[str]]:
 def page(output: str) -> str:
     """A page as the theme made it, finished."""
     return settled(with_colours(named_landmarks(output)))
+
+
+def used_style(sheet: str, names: Container[str]) -> str:
+    """A style sheet of the theme without the rules for classes and ids that nothing has: a third of
+    it, packed.
+
+    names: of every class and id of the pages, and every word of the scripts.
+    """
+    found, at = [], 0
+    while rule := _RULE.match(sheet, at):
+        at = rule.end()
+        head = rule[1].strip()
+        if head.startswith("@media"):
+            depth, begin = 1, at
+            while depth:
+                brace = _BRACE.match(sheet, at)
+                if brace is None:
+                    return "".join(found) + sheet[begin:]
+                at, depth = brace.end(), depth + (1 if brace[1] == "{" else -1)
+            inner = used_style(sheet[begin : at - 1], names)
+            found.append(f"{head}{{{inner}}}" if inner else "")
+            continue
+        end = _BODY.match(sheet, at)
+        body = end[0] if end else sheet[at:]
+        at += len(body)
+        wanted = [
+            one
+            for one in _SELECTORS.findall(head)
+            if head.startswith("@")
+            or (
+                "[dir=rtl]" not in one
+                and all(name in names for name in _NAMES.findall(_UNNAMED.sub("", one)))
+            )
+        ]
+        found.append(f"{','.join(wanted)}{{{body}" if wanted else "")
+    return "".join(found)
+
+
+def trim_styles(site: Path) -> None:
+    """Leave of the theme's style sheets what the pages of a built site use."""
+    names = set[str]()
+    for file in site.rglob("*.html"):
+        for values in _CLASSES.findall(file.read_text(encoding="utf-8")):
+            names.update(values.split())
+    for file in [*site.glob("assets/javascripts/*.js"), *site.glob("assets/*.js")]:
+        names.update(_WORDS.findall(file.read_text(encoding="utf-8")))
+    for file in site.glob("assets/stylesheets/*.css"):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(used_style(text, names), encoding="utf-8")
+    own = site / "assets" / "handbook.css"
+    own.write_text(_SPACE.sub(" ", own.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 _TRIMMED = (

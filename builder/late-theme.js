@@ -1,6 +1,5 @@
 { // The theme's own script, a third of a page's weight, comes with the first sign of a reader. A click that needed it is
   // done again when it is there; the keys of the search work at once.
-  const place = document.currentScript.nextElementSibling; // which names it
   const signs = ["pointermove", "pointerdown", "touchstart", "keydown", "wheel", "scroll", "focusin", "change", "click"];
   const waiting = [];
   let asked = false;
@@ -8,7 +7,7 @@
     if (asked) return;
     asked = true;
     const script = document.createElement("script");
-    script.src = place.dataset.from;
+    script.src = document.querySelector("script[data-from]").dataset.from; // beside this one
     script.onload = () => {
       for (const sign of signs) removeEventListener(sign, heard, true);
       for (const button of waiting) button.click();

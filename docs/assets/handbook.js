@@ -84,6 +84,10 @@ for (const place of document.querySelectorAll(".live"))
 const form = document.querySelector("form.planner");
 if (form) import(new URL("planner.js", own).href).then(({ open }) => open(form));
 
+// The home page's question, which stands with its first answer without JavaScript.
+const asking = document.querySelector("form.ask");
+if (asking) import(new URL("home.js", own).href).then(({ open }) => open(asking));
+
 // An address that is not there: what is like it.
 const lost = document.querySelector(".lost");
 if (lost) import(new URL("lost.js", own).href).then(({ open }) => open(lost));
