@@ -71,7 +71,6 @@ _CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
-_HYPHEN = re.compile(r"(?<=[\s(>])-(?=\d)")
 _AROUND = re.compile(r"(?<=[\d%sx]) ± ?(?=\d)")
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
 _DIALOG = 'data-md-component="search" role="dialog"'
@@ -209,7 +208,7 @@ def plain_names(content: str) -> str:
 
 def with_tables(content: str) -> str:
     """A rendered page whose plain tables can be scrolled and name their columns of numbers, for the
-    style sheet, with minus signs for hyphens and no break at a ±.
+    style sheet, with no break at a ±.
     """
 
     def table(match: re.Match[str]) -> str:
@@ -223,8 +222,7 @@ def with_tables(content: str) -> str:
             if any(map(_NUMBER.match, texts))
             and all(text in _NOTHING or _NUMBER.match(text) for text in texts)
         )
-        told = _HYPHEN.sub("\N{MINUS SIGN}", match[0]).replace(_TO_THE_RIGHT, "")
-        return f'<div class="table {names}">{told}</div>'
+        return f'<div class="table {names}">{match[0].replace(_TO_THE_RIGHT, "")}</div>'
 
     return _AROUND.sub("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", _TABLE.sub(table, content))
 
