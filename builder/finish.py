@@ -247,7 +247,7 @@ def used_style(sheet: str, names: Container[str]) -> str:
 
     names: of every class and id of the pages, and every word of the scripts.
     """
-    found, at = [], 0
+    found, at = list[str](), 0
     while rule := _RULE.match(sheet, at):
         at = rule.end()
         head = rule[1].strip()
