@@ -157,7 +157,7 @@ def settled(page: str) -> str:
     page = page.replace("</title>", f"</title>{first}", 1)
     late = f"<script>{_script('late-theme.js')}</script>"
     return _BUNDLE.sub(
-        lambda told: f'{search}{late}<script data-from="{told[1]}"></script>', page, count=1
+        lambda told: f'{search}<script data-from="{told[1]}"></script>{late}', page, count=1
     )
 
 
@@ -222,7 +222,8 @@ def with_tables(content: str) -> str:
             if any(map(_NUMBER.match, texts))
             and all(text in _NOTHING or _NUMBER.match(text) for text in texts)
         )
-        return f'<div class="table {names}">{match[0].replace(_TO_THE_RIGHT, "")}</div>'
+        told = match[0].replace(_TO_THE_RIGHT, "").replace("<table>", '<table class="data">', 1)
+        return f'<div class="table {names}">{told}</div>'
 
     return _AROUND.sub("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", _TABLE.sub(table, content))
 

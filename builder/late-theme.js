@@ -1,5 +1,6 @@
 { // The theme's own script, a third of a page's weight, comes with the first sign of a reader. A click that needed it is
   // done again when it is there; the keys of the search work at once.
+  const { from } = document.currentScript.previousElementSibling.dataset;
   const signs = ["pointermove", "pointerdown", "touchstart", "keydown", "wheel", "scroll", "focusin", "change", "click"];
   const waiting = [];
   let asked = false;
@@ -7,9 +8,10 @@
     if (asked) return;
     asked = true;
     const script = document.createElement("script");
-    script.src = document.querySelector("script[data-from]").dataset.from; // beside this one
+    script.src = from;
     script.onload = () => {
       for (const sign of signs) removeEventListener(sign, heard, true);
+      document.dispatchEvent(new Event("DOMContentLoaded")); // for which it waits
       for (const button of waiting) button.click();
     };
     script.onerror = () => { asked = false; script.remove(); };
