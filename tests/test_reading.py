@@ -76,7 +76,8 @@ def test_paper_has_dark_ink_whatever_the_screen_has(page: Page, origin: str) -> 
     assert page.evaluate(CONTRAST) == {}
     expect(page.locator("figure.plot img.only-light").first).to_be_visible()
     assert page.locator("img.only-dark:visible").count() == 0
-    page.goto(origin)
+    page.goto(f"{origin}capacity/")
+    expect(page.locator(".cards img.only-light").first).to_be_visible()
     assert page.locator("img.only-dark:visible").count() == 0
     expect(page.locator("figure.plot img.only-light")).to_be_visible()  # in the place of the slider
 
