@@ -20,7 +20,7 @@ from builder import ROOT, BuildError
 from builder.expansion import Site, expand, front_matter
 from builder.kept import write_whole
 from builder.pages import LINES_OPEN, symbol_uses
-from builder.runner import default_cache, run_all
+from builder.runner import Run, default_cache, run_all
 
 OWED = Path(__file__).with_name("owed.json")
 AIMS = {  # what a page has, the most it should have, and what to do
@@ -29,12 +29,12 @@ AIMS = {  # what a page has, the most it should have, and what to do
     "code": (150, "{} lines of open code: show the algorithm, link the rest"),
     "before": (250, "{} words before the first slider or stepper: let something move earlier"),
     "answer": (130, "{} words in the answer: keep three bullets, each with its condition"),
-    "screens": (15, "{} screens of 900 px at 1,280 px"),
-    "paper": (14, "{} pages on paper"),
+    "screens": (15, "{} screens at 1,280 px: fold or leave out what a second reading wants"),
+    "paper": (14, "{} pages on paper: print less of what is folded"),
 }
 IN_A_BROWSER = ("screens", "paper")
 MACHINE = 1.1  # fonts differ between machines, and heights with them
-BULLET_WORDS, BULLET_NUMERALS, FIGURES = 40, 2, (3, 5)
+BULLET, FIGURES = (40, 2), (3, 5)  # words and numbers, at most; at least and at most
 UNREAD = ("Exercises", "Sources", "Checks", "Symbols")  # sections that are no open prose
 SCREEN_PX, WIDTH_PX = 900, 1280
 _WORD = re.compile(r"[^\W\d_][\w’'-]*|\d[\w.,%]*")
@@ -52,7 +52,7 @@ class Form:
     """What a page has of each, and what of it stands where."""
 
     prose: list[str] = field(default_factory=list)  # lines, without formulas and markup
-    paragraphs: list[str] = field(default_factory=list)  # with formulas
+    paragraphs: list[str] = field(default_factory=lambda: [""])  # with formulas
     bullets: list[str] = field(default_factory=list)  # of the answer
     answer: list[str] = field(default_factory=list)
     before: int | None = None
@@ -77,11 +77,7 @@ def words(lines: Sequence[str]) -> int:
 
 
 def numerals(lines: Sequence[str]) -> int:
-    """Numbers in digits; none in names, such as p99 or H100, and no year of a source.
-
-    >>> numerals(["At 80% the p99 of M/M/1 is 1,200 ms."])
-    2
-    """
+    """Numbers in digits; none in names, such as p99, H100 or M/M/1."""
     return sum(len(_NUMERAL.findall(line.replace("M/M/1", ""))) for line in lines)
 
 
@@ -101,7 +97,6 @@ def form_of(text: str) -> Form:
     """What an expanded page has, without its front matter."""
     form, section, fence, depth = Form(), "", "", 0
     count = folded = formula = False
-    fresh = True
     for line in text.split("\n"):
         mark = _FENCE.match(line)
         if fence:
@@ -110,10 +105,9 @@ def form_of(text: str) -> Form:
             continue
         if mark:
             fence, count = mark[1], "is-long" not in mark[2]
-            marked = re.search(r'hl_lines="([^"]*)"', mark[2])
             if not depth and section not in UNREAD:
-                form.code -= len(marked[1].split()) if marked and count else 0
-                form.code += 0 if count else LINES_OPEN
+                marked = re.search(r'hl_lines="([^"]*)"', mark[2])
+                form.code += LINES_OPEN if not count else -len(marked[1].split()) if marked else 0
             continue
         if heading := re.match(r"## (.+)", line):
             section, folded = heading[1], False
@@ -121,19 +115,13 @@ def form_of(text: str) -> Form:
         if form.before is None and _MOVES.search(line):
             form.before = words(form.prose)
         depth += line.count("<details") - line.count("</details>")
-        if line.startswith("??? "):
-            folded = True
-        elif folded and line[:4].strip():
-            folded = False
+        folded = line.startswith("??? ") or (folded and not line[:4].strip())
         formula ^= line.count("$$") % 2 == 1
         if section in UNREAD or depth or folded:
             continue
         if not line.strip():
-            fresh = True
+            form.paragraphs += [""] if form.paragraphs[-1] else []
             continue
-        if fresh:
-            form.paragraphs.append("")
-        fresh = False
         form.paragraphs[-1] += f"{line}\n"
         caption = _CAPTION.search(line)
         if "$$" in line or formula or (line.startswith("<") and not caption):
@@ -143,9 +131,9 @@ def form_of(text: str) -> Form:
         if section == "The answer" and not heading:
             form.answer.append(told)
             if line.startswith("- "):
-                form.bullets.append("")
-            if form.bullets:
-                form.bullets[-1] += f" {told}"
+                form.bullets.append(told)
+            elif line.startswith("  ") and form.bullets:
+                form.bullets[-1] += f" {told.strip()}"
     return form
 
 
@@ -189,36 +177,31 @@ def problems(slug: str, has: Mapping[str, float], allowed: Mapping[str, float]) 
     return found
 
 
-def advice(
-    slug: str, form: Form, allowed: Mapping[str, float], symbols: Sequence[str]
-) -> list[str]:
-    """What a page still owes, and what no aim counts: bullets of the answer, figures, letters."""
-    where, has = f"docs/{slug}.md", form.measures()
-    found = [
-        f"{where}: has {AIMS[aim][1].format(f'{has[aim]:,.4g}')}; {AIMS[aim][0]:g} or fewer."
-        for aim in allowed
-        if aim in has and has[aim] > AIMS[aim][0]
-    ]
+def advice(path: str, text: str, form: Form) -> list[str]:
+    """What a page still owes, and what no aim counts: bullets of the answer, figures, letters.
+
+    text: of the page as written.
+    """
+    has, found = form.measures(), list[str]()
+    for aim in owed().get(path.removesuffix(".md"), {}):
+        if has.get(aim, 0) > AIMS[aim][0]:
+            found.append(f"{AIMS[aim][1].format(f'{has[aim]:,.4g}')}; {AIMS[aim][0]:g} or fewer")
     for number, bullet in enumerate(form.bullets, 1):
         long, many = words([bullet]), numerals([bullet])
-        if long > BULLET_WORDS or many > BULLET_NUMERALS:
-            found.append(
-                f"{where}: bullet {number} of the answer has {long} words and {many} numbers;"
-                f" {BULLET_WORDS} and {BULLET_NUMERALS} are read."
-            )
+        if long > BULLET[0] or many > BULLET[1]:
+            told = f"bullet {number} of the answer has {long} words and {many} numbers"
+            found.append(f"{told}; {BULLET[0]} and {BULLET[1]} are read")
     if not FIGURES[0] <= form.figures <= FIGURES[1]:
-        found.append(f"{where}: has {form.figures} figures; {FIGURES[0]} to {FIGURES[1]} are seen.")
-    if symbols:
-        letters = ", ".join(f"${symbol}$" for symbol in symbols)
-        found.append(f"{where}: says what these letters mean only after it uses them: {letters}.")
-    return found
+        found.append(f"{form.figures} figures; {FIGURES[0]} to {FIGURES[1]} are seen")
+    if early := unexplained(form, path, text):
+        found.append(f"says only after its first use what means ${'$, $'.join(early)}$")
+    return [f"docs/{path}: {told}." for told in found]
 
 
-def measured(root: Path = ROOT) -> dict[str, tuple[Form, list[str]]]:
+def measured(runs: list[Run]) -> dict[str, tuple[Form, list[str]]]:
     """The form of every chapter, by part and name, and the letters it uses too early."""
-    made = expand(root, Site(""), run_all(root, default_cache(root)))
     found = {}
-    for path, whole in sorted(made.pages.items()):
+    for path, whole in sorted(expand(ROOT, Site(""), runs).pages.items()):
         _, text, meta = front_matter(path, whole)
         if "question" in meta:
             form = form_of(text)
@@ -257,14 +240,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--site", type=Path, help="a built site, to be measured in a browser")
     parser.add_argument("--keep", action="store_true", help="shrink the list of what is owed")
     options = parser.parse_args(arguments)
-    pages, allowed = measured(), owed()
+    pages, allowed = measured(run_all(ROOT, default_cache(ROOT))), owed()
     has = {slug: form.measures() for slug, (form, _) in pages.items()}
     for slug, more in in_a_browser(options.site, list(has)) if options.site else ():
         has[slug] |= more
-    print(f"{'':38}" + "".join(f"{aim:>9}" for aim in AIMS) + "  bullets  figures  letters")
+    print(f"{'':38}{''.join(f'{aim:>9}' for aim in AIMS)}  bullets  figures  letters")
     for slug, row in has.items():
         form, early = pages[slug]
-        cells = "".join(f"{row[aim]:>9,.4g}" if aim in row else f"{'':9}" for aim in AIMS)
+        cells = "".join(f"{format(row[aim], ',.4g') if aim in row else '':>9}" for aim in AIMS)
         print(f"{slug:38}{cells}{len(form.bullets):>9}{form.figures:>9}{len(early):>9}")
     if options.keep:
         write_whole(OWED, shrunk(allowed, has).encode())
