@@ -359,6 +359,18 @@ def check_guard_keeps_the_nights() -> None:
         checks.holds(f"{load} an hour, in threes", loud > 12 * YEARLY, got=loud)
 
 
+def check_guards_of_the_rules() -> None:
+    """Five errors in the hour and six in six hours keep both pages below one a year at any traffic.
+
+    Source: the expected pages of both rules at every load up to 1,200 requests an hour.
+    """
+    for hours, wrong, least in ((1.0, 1.0, 5), (6.0, 2.5, 6)):  # 6 is 2.5 times 14.4/6
+        pages = [
+            _in_a_month(n, hours=hours, wrong=wrong, least=least) for n in range(12, 1201, 12)
+        ]
+        checks.inside(f"{hours:g} h, {least} errors", max(pages), 0, YEARLY)
+
+
 def check_longest_quiet_window() -> None:
     """At 2% of the budget a longer window always pages oftener for nothing, and all windows ask for
     the same number of errors.
