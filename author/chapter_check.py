@@ -195,7 +195,7 @@ def _rules(
     found += contracts.notation_problems(page, uses)
     found += [told for told in contracts.navigation_problems() if page.path in told]
     found += contracts.body_problems(module_names(ROOT), page.modules)
-    found += contracts.place_problems([page], page.own)
+    found += contracts.place_problems([page], page.modules)
     return list(dict.fromkeys(found))
 
 

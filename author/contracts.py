@@ -44,12 +44,12 @@ from builder.source import (
 
 SECTIONS = (
     "The answer",
-    "Symbols",
-    "Checks",
     "Where it breaks",
     "In production",
     "Exercises",
     "Sources",
+    "Checks",
+    "Symbols",
 )
 UNWRITTEN = "WRITE"  # followed by a colon and what to write: a gap that the scaffold left
 FIGURES, SOURCES_CITED, SYMBOLS, EXERCISES, CHECKS = 2, 3, 3, 3, 6  # at least, in a chapter
@@ -315,8 +315,8 @@ def section_problems(page: Chapter, _records: Records) -> list[str]:
         problems.append(f"{where}: put the sections into this order: {', '.join(SECTIONS)}.")
     if set(headings) <= set(SECTIONS):
         problems.append(
-            f"{where}: between Symbols and Checks there is no section of the chapter's own: derive"
-            " or compute something under a heading that says what."
+            f"{where}: between The answer and Where it breaks there is no section of the chapter's"
+            " own: derive or compute something under a heading that says what."
         )
     problems += [
         f"{where}: the section `## {section}` says nothing."
@@ -493,7 +493,8 @@ _PAPER = re.compile(r"\]\(https://(?:doi\.org|arxiv\.org)/")
 def citation_problems(page: Chapter, _records: Records) -> list[str]:
     """Sources are complete, each with an anchor, each cited."""
     where = f"docs/{page.path}"
-    body, _, sources = page.text.partition("\n## Sources\n")
+    sources = page.section("Sources")
+    body = page.text.replace(sources, "") if sources else page.text
     anchors = re.findall(r"\{ #([\w-]+) \}", sources)
     problems = []
     if page.asks and len(anchors) < SOURCES_CITED:

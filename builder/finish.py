@@ -20,6 +20,7 @@ POLICY = "content-security-policy.txt"  # what a web server may send with every 
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
 _AGAIN = re.compile(r'(<span class="(sd|c1)">[^<]*)</span>(\s*)<span class="\2">')
+_MARKED = re.compile(r'\n</span><span class="hll">')  # between lines that are folded together
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
 _SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>', re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
@@ -175,10 +176,10 @@ def after_search(content: str) -> str:
 
 def plain_names(content: str) -> str:
     """Highlighted code without the markup of names, operators, brackets and blanks, which look like
-    plain text, and with that of a docstring around it and not around each of its lines: a third of
-    a page's weight.
+    plain text, and with that of a docstring, or of lines that are folded, around it and not around
+    each of its lines: a third of a page's weight.
     """
-    found, count = _PLAIN.sub(r"\1", content), 1
+    found, count = _MARKED.sub("\n", _PLAIN.sub(r"\1", content)), 1
     while count:  # two lines become one piece, and that one with the next
         found, count = _AGAIN.subn(r"\1\3", found)
     return found

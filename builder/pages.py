@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
+from builder.listings import beside_the_algorithm
 from builder.outline import Symbol
 from builder.readings import reading, readings
 from builder.runner import Run
@@ -41,7 +42,7 @@ _BLOCK = re.compile(r"^\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _ALONE = re.compile(r"^\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
-_SYMBOLS = re.compile(r"^## Symbols\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
+_SYMBOLS = re.compile(r"^## Symbols\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _TEX = re.compile(r"\$([^$]+)\$")
 _MARKDOWN = re.compile(r"([\\`*_\[\]#|$])")
 _TITLE = re.compile(r"^# .+$", re.MULTILINE)
@@ -115,7 +116,7 @@ class Reference:
 
 def references_of(path: str, title: str, markdown: str) -> list[Reference]:
     """The sources that a chapter lists under `## Sources`."""
-    _, _, section = markdown.partition("\n## Sources\n")
+    section = markdown.partition("\n## Sources\n")[2].partition("\n## ")[0]
     return [
         Reference(anchor, " ".join(text.split()), path, title)
         for text, anchor in _REFERENCE.findall(section)
@@ -280,8 +281,7 @@ def expand(markdown: str, page: Page) -> str:
         page.errors.append(f"docs/{page.path}:{opened}: this fence never ends: {fence}")
     text = "\n".join(lines)
     notes = "\n\n".join(note for note in (_notation_note(page), _terms_note(page)) if note)
-    if notes:
-        text = _SYMBOLS.sub(lambda section: f"{section[0].rstrip()}\n\n{notes}\n\n", text)
+    text = _SYMBOLS.sub(lambda section: _folded_symbols(section[1].strip(), notes), text)
     if page.meta.get("question"):
         question = block(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
         text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
@@ -294,6 +294,13 @@ def _cells(row: str) -> int:
     """
     bare = _NO_BAR.sub("", row.strip())
     return bare.count("|") - 1 if bare.startswith("|") else 0
+
+
+def _folded_symbols(table: str, notes: str) -> str:
+    told = "What each letter means, its unit, and which argument of the code it is"
+    opened = block('<details class="symbols" markdown="1">')
+    body = f"{table}\n\n{notes}".strip()
+    return f"## Symbols\n{opened}<summary>{told}</summary>\n\n{body}\n\n</details>\n\n"
 
 
 def _notation_note(page: Page) -> str:
@@ -434,11 +441,12 @@ def _code(page: Page, names: list[str]) -> str:
     wanted = [*([install] if install else []), *(["this package"] if ours else [])]
     told = f" <span>Needs <code>{'</code> and <code>'.join(wanted)}</code></span>" if wanted else ""
     lines = text.count("\n") + 1
-    folded = lines > LINES_OPEN + LINES_OVER
+    aside = beside_the_algorithm(text)
+    long = lines - len(aside) > LINES_OPEN + LINES_OVER
+    more = f"Show all {lines} lines" if long else "Show docstring and checks of arguments"
     unfold = (
         '<p class="snippet-unfold" data-search-exclude>'
-        '<button type="button" class="snippet-fold" aria-expanded="false">'
-        f"Show all {lines} lines</button></p>"
+        f'<button type="button" class="snippet-fold" aria-expanded="false">{more}</button></p>'
     )
     tools = (
         '<p class="snippet-tools" data-search-exclude>'
@@ -447,9 +455,11 @@ def _code(page: Page, names: list[str]) -> str:
         f' <a href="{page.base}downloads/{run.address}" download>Download the module</a>{told}</p>'
     )
     defined = f"<p hidden>{', '.join(names)}</p>"  # for the search, which skips code
-    classes = ".python .snippet .is-folded" if folded else ".python .snippet"
+    folded = long or bool(aside)
+    classes = ".python .snippet" + " .is-folded" * folded + " .is-long" * long
+    marked = f' hl_lines="{" ".join(map(str, aside))}"' if aside else ""  # which the page folds
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"^`{3,}", text, re.MULTILINE)), default=0))
-    head = f'{fence} {{ {classes} title="{run.address}" data-search-exclude="" }}'
+    head = f'{fence} {{ {classes} title="{run.address}"{marked} data-search-exclude="" }}'
     return f"{head}\n{text}\n{fence}\n{block(*([unfold] if folded else []), tools, defined)}"
 
 
@@ -628,10 +638,9 @@ def _checks(page: Page, names: list[str]) -> str:
         if run.record["absent"]
     )
     return block(
-        f'<p class="check-summary">{passed} of {total} comparisons in {len(checks)} checks'
-        " passed when this page was built. Open a claim to see what was compared.</p>"
-        + idle
-        + "".join(folds)
+        '<details class="all-checks"><summary class="check-summary">'
+        f"{passed} of {total} comparisons in {len(checks)} checks passed when this page was built"
+        f"</summary><p>Open a claim to see what was compared.</p>{''.join(folds)}</details>{idle}"
     )
 
 

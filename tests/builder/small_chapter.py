@@ -33,14 +33,6 @@ So do [Erlang](#erlang-1917) and [vLLM](#vllm).
 
 Here.
 
-## Symbols
-
-| Symbol | Meaning | Unit | Argument |
-|---|---|---|---|
-| $a$ | first | 1 | `value` |
-| $b$ | second | 1 | `double`, `other` |
-| $c$ | third | 1 | `shape` |
-
 ## Doubling
 
 {{ code double Kept }}
@@ -50,12 +42,6 @@ Here.
 {{ slider one }}
 
 {{ figure two }}
-
-## Checks
-
-{{ checks }}
-
-{{ downloads }}
 
 ## Where it breaks
 
@@ -88,6 +74,20 @@ See [the other](#checks), [other](../capacity/second.md#twice-as-much), and $x^2
   { #erlang-1917 }
 - vLLM. [Documents](https://a.test/), scheduler.
   { #vllm }
+
+## Checks
+
+{{ checks }}
+
+{{ downloads }}
+
+## Symbols
+
+| Symbol | Meaning | Unit | Argument |
+|---|---|---|---|
+| $a$ | first | 1 | `value` |
+| $b$ | second | 1 | `double`, `other` |
+| $c$ | third | 1 | `shape` |
 """
 MODULE = '''"""Doubling.
 

@@ -124,14 +124,13 @@ def alert_span(
 
 
 def example() -> SimpleNamespace:
-    """Numbers quoted in the text: a full outage, and one request in twenty, against 99.9%."""
+    """Numbers quoted in the text: a full outage against 99.9%."""
     outage = alert_span(1000.0, HOUR, HOUR, 5 * MINUTE, 14.4)
     alone = alert_span(1000.0, HOUR, HOUR, HOUR, 14.4)
     return SimpleNamespace(
         outage_page_s=outage[0],
         outage_reset_min=(outage[1] - HOUR) / MINUTE,
         alone_reset_min=(alone[1] - HOUR) / MINUTE,
-        twentieth_page_min=alert_span(50.0, HOUR, HOUR, 5 * MINUTE, 14.4)[0] / MINUTE,
     )
 
 

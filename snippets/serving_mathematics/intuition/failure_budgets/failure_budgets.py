@@ -93,8 +93,6 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         budget_min=error_budget(0.999, MONTH) / MINUTE,
         page_burn=page,
-        page_error_percent=100 * page * (1 - 0.999),
-        slow_page_burn=burn_threshold(0.05, 6 * HOUR, MONTH),
         exhausted_h=exhausted / HOUR,
         exhausted_days=exhausted / DAY,
         two_hours_burn=two_hours,

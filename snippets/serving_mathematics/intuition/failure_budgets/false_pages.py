@@ -45,6 +45,7 @@ SLO = 0.999  # objective of the examples
 PAGE = 14.4  # burn rate of the one-hour page; SRE Workbook, table 5-8
 WINDOWS = 12  # short windows in a long one
 YEARLY = 1 / 12  # pages a month: one a year
+GUARDS = ((1.0, 1.0, 5), (6.0, 2.5, 6))  # window [h], burn rate over 14.4/w, errors to ask for
 HOURS = (0.5, 1.0, 3.0, 6.0)  # long windows of the slider; each fires at 2% of the budget of 30 days
 
 
@@ -151,6 +152,7 @@ def example() -> SimpleNamespace:
         pages_at_600=_in_a_month(600),
         pages_at_600_of_three=_in_a_month(600, clump=3.0),
         night_pages=_in_a_month(60) / 2,
+        safe_errors=GUARDS[0][2],
         guard_at_60=_guard(60),
         guard_delay_min=float(_guard(60)),
         guard_spent_percent=100 * _guard(60) / (60 * 720 * 0.001),
@@ -364,7 +366,7 @@ def check_guards_of_the_rules() -> None:
 
     Source: the expected pages of both rules at every load up to 1,200 requests an hour.
     """
-    for hours, wrong, least in ((1.0, 1.0, 5), (6.0, 2.5, 6)):  # 6 is 2.5 times 14.4/6
+    for hours, wrong, least in GUARDS:
         pages = [
             _in_a_month(n, hours=hours, wrong=wrong, least=least) for n in range(12, 1201, 12)
         ]
