@@ -1,4 +1,4 @@
-"""False pages: brute force over all counts, scipy as oracle, the slider, errors."""
+"""False pages: brute force over all counts, scipy as oracle, errors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import errors_to_fire
-from serving_mathematics.intuition.failure_budgets.exercises import errors_worth_a_page
 from serving_mathematics.intuition.failure_budgets.false_pages import (
-    example,
     failure_counts,
     false_pages,
-    slider_windows,
 )
 
 
@@ -68,22 +65,6 @@ def test_a_page_begins_with_an_error(m: int, rate: float, clump: float) -> None:
     starts = false_pages(m, rate, 0.99, 14.4, clump=clump)
     assert 0 <= starts <= m * rate * (1 + 1e-9)
     assert false_pages(m, rate, 0.99, 14.4, least=30, clump=clump) <= starts * (1 + 1e-6) + 1e-12
-
-
-def test_the_slider_says_what_the_page_says() -> None:
-    data, told = slider_windows(), example()
-    loads, rules, leasts = (control["values"] for control in data["controls"])
-    pages = np.array(data["curves"][0]["values"])
-    assert pages.shape == (len(loads), len(rules), len(leasts))
-    hour = rules.index("1 h at 14.4")
-    six = pages[loads.index(480), rules.index("6 h at 2.4"), 0]
-    assert six == pytest.approx(told.six_hours_at_480)
-    guard = errors_worth_a_page(120, 0.001, 1 / 12)
-    assert pages[loads.index(120), hour, leasts.index(5)] < 1 / 12 < pages[
-        loads.index(120), hour, leasts.index(guard - 1)
-    ]
-    outage = np.array(data["readouts"][0]["values"])
-    assert outage[loads.index(4800), hour, 0] == pytest.approx(60 * 70 / 4800)
 
 
 def test_bad_input_is_refused() -> None:

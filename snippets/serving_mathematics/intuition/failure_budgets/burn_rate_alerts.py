@@ -167,7 +167,7 @@ def figure_alerts(figure: Figure) -> None:
         name, long, _, threshold = rule
         burns = threshold * np.geomspace(1.001, 1000 / threshold, 100)
         axes.loglog(burns, long * MINUTE * threshold / burns, color=colour)
-        some = [b for b in (1.5, 3.0, 9.0, 20.0, 40.0, 100.0, 250.0) if 4 < long * threshold / b]
+        some = [b for b in (1.5, 3.0, 9.0, 20.0, 40.0, 100.0, 250.0) if long * threshold / b > 4]
         some = [b for b in some if b > threshold]
         began = [_counted_span(b, 2 * long, rule)[0] * MINUTE for b in some]
         axes.plot(some, began, "o", color=colour, ms=4)

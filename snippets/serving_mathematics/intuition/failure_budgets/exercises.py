@@ -174,7 +174,5 @@ def check_guard_against_exact_pages() -> None:
 def check_bad_input_is_refused() -> None:
     """Impossible objectives, more errors than requests and no wanted pages are named."""
     checks.raises("percent", hours_left, 99.9, 30.0, 0.1, 1.0, match="slo must be in (0, 1)")
-    checks.raises(
-        "2 of 1", verdict, (1, 2), (1, 0), 0.999, 14.4, 1, match="long must be of errors"
-    )
+    checks.raises("2 of 1", verdict, (1, 2), (1, 0), 0.999, 14.4, 1, match="long must be of errors")
     checks.raises("never", errors_worth_a_page, 9, 0.1, 0.0, match="pages_per_month must be")

@@ -48,8 +48,8 @@ def clump_size(failures: npt.ArrayLike) -> float:
     1, which is also what counts say that vary less than independent ones. Raises ValueError on
     other input, and where nothing fails.
 
-    >>> clump_size([0, 0, 0, 4])
-    2.5
+    >>> clump_size([0, 0, 0, 4])  # a mean of 1 and a variance of 3
+    2.0
     """
     failures = require_all_non_negative(failures=failures)
     counts = np.asarray(failures, dtype=np.float64)
@@ -89,7 +89,7 @@ def _measure() -> dict[str, Any]:
 
 def main() -> None:
     """Simulate and write the record."""
-    print(f"wrote {write_record(RECORD, _measure())}")
+    print(f"wrote {write_record(RECORD, _measure())}, {SEEDS} runs of {len(LOADS)} loads")
 
 
 def _recorded() -> list[SimpleNamespace]:
@@ -122,7 +122,6 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         mixture_load_percent=100 * high.load,
         mixture_per_h=high.per_h,
-        mixture_clump=high.clump,
         mixture_pages=high.counted / high.months,
         mixture_computed=high.computed,
         chat_clump=chat["clump"],
@@ -149,7 +148,8 @@ def figure_late_together(figure: Figure) -> None:
     counted = np.array([row.counted for row in rows], dtype=float)
     months = np.array([row.months for row in rows])
     axes.plot(loads, [row.computed for row in rows], color="C3")
-    axes.errorbar(loads, counted / months, 1.96 * np.sqrt(counted + 1) / months, fmt="o", color="C3")
+    half = 1.96 * np.sqrt(counted + 1) / months
+    axes.errorbar(loads, counted / months, half, fmt="o", color="C3")
     axes.plot(loads, [row.alone for row in rows], color="C0", linestyle=":")
     axes.annotate("simulated, and computed\nfrom the clump", (32, 12), color="C3")
     axes.annotate("if each failed alone", (52, 0.6), color="C0")
@@ -166,7 +166,8 @@ def check_clump_is_found_again() -> None:
     for clump in (1.0, 3.0, 10.0):
         causes = rng.binomial(1000, 0.002, 20_000)
         more = rng.negative_binomial(np.maximum(causes, 1), 1 / clump) * (causes > 0)
-        checks.close(f"of {clump:g}", clump_size(causes + more), clump, rtol=0.06, kind="simulation")
+        got = clump_size(causes + more)
+        checks.close(f"of {clump:g}", got, clump, rtol=0.06, kind="simulation")
 
 
 def check_pages_of_late_tokens() -> None:

@@ -51,7 +51,7 @@ def seen_and_needless(
     reaches the burn rate. Raises ValueError on other input.
 
     >>> seen_and_needless([144.0, 10.0], [60.0, 10.0], [(60.0, 14.4)])
-    (0.11023622047244094, 0.0)
+    (0.1102974828375286, 0.0)
     """
     burns, minutes = as_floats(burns=burns), as_floats(minutes=minutes)
     require_all_positive(burns=burns, minutes=minutes)
@@ -114,9 +114,9 @@ def example() -> SimpleNamespace:
 def figure_rivals(figure: Figure) -> None:
     """At no setting does a fixed threshold over five minutes lose as little without needless pages.
 
-    Each curve is a fixed threshold at every setting, from burn rate 1.2 on the right to 900 on the
-    left; the dots are the two rules, and the crosses the same with thresholds that are a fifth too
-    low or too high. Two made-up laws of incidents, 20,000 each.
+    Each curve is a fixed threshold at every setting, strict on the right and lax on the left; the
+    dots are the two rules, and the crosses the same with thresholds that are a fifth too low or too
+    high. Two made-up laws of incidents.
 
     Alt: Two panels of the share of the budget spent before a page against the share of needlessly
     paged incidents. In each a falling curve for five minutes and a lower one for an hour. The dot
@@ -137,7 +137,7 @@ def figure_rivals(figure: Figure) -> None:
             unseen, needless = seen_and_needless(*of, _wrong(PAIR, factor))
             axes.plot(100 * needless, 100 * unseen, "x", color="C2", ms=8)
         axes.set(title=law, xlim=(-2, 45), ylim=(0, 103), xlabel="needlessly paged incidents [%]")
-    panels[0].set_ylabel("spent before a page [%]")
+        axes.set_ylabel("spent before a page [%]")
     panels[0].annotate("fixed, 5 min", (14, 32), color="C3")
     panels[0].annotate("1 h", (9, 4), color="C0")
     panels[1].annotate("two rules", (1.5, 45), color="C2")
@@ -177,7 +177,8 @@ def check_ranking_when_failures_come_in_bursts() -> None:
     spent = errors.sum(axis=1)
 
     def judged(rules: Sequence[tuple[int, int, float]]) -> tuple[float, float]:
-        firing = np.any([alert_firing(requests, errors, *rule[:2], 0.999, rule[2]) for rule in rules], axis=0)
+        fired = [alert_firing(requests, errors, w, v, 0.999, burn) for w, v, burn in rules]
+        firing = np.any(fired, axis=0)
         before = np.cumsum(firing, axis=1) == 0
         needless = firing.any(axis=1) & (spent < WORTH * MONTH_MIN * 100)
         return float((errors * before).sum() / spent.sum()), float(needless.mean())
