@@ -224,7 +224,7 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> list[str]:
 
 
 def _has_anchor(text: str, anchor: str) -> bool:
-    if f"{{ #{anchor} }}" in text or anchor.startswith(("figure-", "slider-")):
+    if f"{{ #{anchor} }}" in text or anchor.startswith(("figure-", "slider-", "stepper-")):
         return True
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return any(re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") == anchor for h in headings)

@@ -226,14 +226,14 @@ GRID = grid(
         "absent": "None.",
     }
 )
-SLIDER = {"name": "line", "lead": "Move `it`.", "data": GRID}
+SLIDER = {"kind": "slider", "name": "line", "lead": "Move `it`.", "data": GRID}
 
 
-def test_slider_stands_below_its_figure_with_controls_and_its_first_reading() -> None:
+def test_slider_stands_above_its_figure_with_controls_and_its_first_reading() -> None:
     page = page_of(run_of("part.twice", sliders=[SLIDER]))
     html = whole("{{ slider line }}", page)
     assert page.errors == []
-    assert html.index("Figure 1.") < html.index('<div class="slider" id="slider-line"')
+    assert html.index('<div class="slider" id="slider-line"') < html.index("Figure 1.")
     assert 'data-grid="../../figures/part/twice/line.json"' in html
     assert ">Move <code>it</code>.</p>" in html
     assert '<label for="slider-line-0">a &lt; b</label>' in html
