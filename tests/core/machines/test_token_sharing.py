@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE
-from serving_mathematics.core.machines.token_sharing import share_tokens, step_line
+from serving_mathematics.core.machines.token_sharing import (
+    Shared,
+    StepLine,
+    share_tokens,
+    step_line,
+)
 from serving_mathematics.core.queues.erlang import erlang_c
 
 
@@ -46,6 +51,8 @@ def test_the_ceiling_is_where_places_end() -> None:
     line = step_line(CHAT)
     assert CHAT.ceiling_per_s < line.most_per_s
     assert math.isinf(share_tokens(CHAT, line.most_per_s).tpot_s)
+    assert share_tokens(CHAT, line.most_per_s) == Shared(math.inf, math.inf, math.inf, 1.0, 1.0)
+    assert StepLine(0.01, 1e-4, 0.02, 200.0).most_per_s == pytest.approx(25.0)
     near = share_tokens(CHAT, 0.999 * CHAT.ceiling_per_s)
     assert 0.5 < near.all_taken < 1.0
     with pytest.raises(ValueError, match="rate_per_s must be positive"):

@@ -96,13 +96,14 @@ def share_tokens(machine: Machine, rate_per_s: float) -> Shared:
     tpot_s = float(np.interp(sequences, counts, steps_s)) / left
     inside = sequences + rate_per_s * (tpot_s + line.prompt_s / left)
     erlang = erlang_c(machine.places, inside) if inside < machine.places else 1.0
+    erlang = erlang if erlang > 1e-300 else 0.0  # what has few digits is nothing
     rates = counts[1:] / (counts[1:] * line.prompt_s + line.later_tokens * steps_s[1:])
     logs = np.append(0.0, np.cumsum(np.log(rate_per_s / rates)))  # of the weights of 0 to c inside
     weights = np.exp(logs - logs.max())
     full = rate_per_s / float(rates[-1])
     tail = float(weights[-1]) / (1 - full) if full < 1 else math.inf
     taken = tail / (float(weights[:-1].sum()) + tail) if full < 1 else 1.0
-    return Shared(sequences, tpot_s, inside, erlang, taken)
+    return Shared(sequences, tpot_s, inside, erlang, taken if taken > 1e-300 else 0.0)
 
 
 def _simulated(machine: Machine, load: float) -> tuple[float, float]:
