@@ -13,14 +13,14 @@ def test_the_slider_says_what_the_page_says() -> None:
     loads, rules, leasts = (control["values"] for control in data["controls"])
     pages = np.array(data["curves"][0]["values"])
     assert pages.shape == (len(loads), len(rules), len(leasts))
-    hour = rules.index("1 h at 14.4")
-    six = pages[loads.index(480), rules.index("6 h at 2.4"), 0]
+    hour = rules.index("14.4 over 1 h")
+    six = pages[loads.index(480), rules.index("2.4 over 6 h"), 0]
     assert six == pytest.approx(told.six_hours_at_480)
     guard = errors_worth_a_page(120, 0.001, 1 / 12)
     assert (
-        pages[loads.index(120), hour, leasts.index(5)]
+        pages[loads.index(120), hour, leasts.index("5 errors")]
         < 1 / 12
-        < pages[loads.index(120), hour, leasts.index(guard - 1)]
+        < pages[loads.index(120), hour, leasts.index(f"{guard - 1} errors")]
     )
     outage = np.array(data["readouts"][0]["values"])
     assert outage[loads.index(4800), hour, 0] == pytest.approx(60 * 70 / 4800)

@@ -114,7 +114,7 @@ def example() -> SimpleNamespace:
 def figure_rivals(figure: Figure) -> None:
     """At no setting does a fixed threshold over five minutes lose as little without needless pages.
 
-    Each curve is a fixed threshold at every setting, strict on the right and lax on the left; the
+    Each curve is a fixed threshold at every setting, strict on the left and lax on the right; the
     dots are the two rules, and the crosses the same with thresholds that are a fifth too low or too
     high. Two made-up laws of incidents.
 
@@ -138,9 +138,9 @@ def figure_rivals(figure: Figure) -> None:
             axes.plot(100 * needless, 100 * unseen, "x", color="C2", ms=8)
         axes.set(title=law, xlim=(-2, 45), ylim=(0, 103), xlabel="needlessly paged incidents [%]")
         axes.set_ylabel("spent before a page [%]")
-    panels[0].annotate("fixed, 5 min", (14, 32), color="C3")
-    panels[0].annotate("1 h", (9, 4), color="C0")
-    panels[1].annotate("two rules", (1.5, 45), color="C2")
+    panels[0].annotate("two rules", (3, 22), color="C2")
+    panels[1].annotate("fixed over 5 min", (17, 58), color="C3")
+    panels[1].annotate("over 1 h", (8, 22), color="C0")
 
 
 def check_two_rules_beat_a_fixed_threshold() -> None:

@@ -111,7 +111,7 @@ _LOADS = (24, 48, 72, 96, 120, 144, 192, 240, 360, 480, 720, 960, 1440, 2400, 48
 def _rule(hours: float) -> str:
     """A window and its burn rate, as read."""
     window = "30 min" if hours < 1 else f"{hours:g} h"
-    return f"{window} at {PAGE / hours:g}"
+    return f"{PAGE / hours:g} over {window}"
 
 
 def slider_windows() -> dict[str, Any]:
@@ -132,7 +132,11 @@ def slider_windows() -> dict[str, Any]:
                 "values": [_rule(h) for h in HOURS],
                 "start": _rule(1.0),
             },
-            {"label": "errors", "values": leasts, "text": "at least {} errors", "start": 1},
+            {
+                "label": "least errors",
+                "values": [f"{k} error{'s' * (k > 1)}" for k in leasts],
+                "start": "1 error",
+            },
         ],
         "x": {"label": "requests per hour", "unit": "", "log": True},
         "y": {
@@ -170,9 +174,10 @@ def slider_windows() -> dict[str, Any]:
                 "decimals": 1,
             },
         ],
-        "reading": "With {traffic}, a rule of {rule} and {errors}, a service that just keeps 99.9%"
-        " wakes you {pages} times in 30 days. A full outage is noticed after {outage}, one failing"
-        " request in twenty after {twentieth}; {spent} of the month's budget is gone by then.",
+        "reading": "With {traffic} and {least errors} needed, the rule of {rule} wakes you"
+        " {pages} times in 30 days although the service keeps 99.9%. It notices a full outage after"
+        " {outage}, and one failing request in twenty after {twentieth}. By then {spent} of the"
+        " month's budget is gone.",
     }
 
 
