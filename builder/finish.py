@@ -23,6 +23,9 @@ POLICY = "content-security-policy.txt"  # what a web server may send with every 
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
 _AGAIN = re.compile(r'(<span class="(sd|c1)">[^<]*)</span>(\s*)<span class="\2">')
+_MARKED = re.compile(r'\n</span><span class="hll">')  # between lines that are folded together
+_FOLDED = re.compile(r'<span class="hll">.*?\n</span>', re.DOTALL)
+_INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docstrings
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
 _SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>', re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
@@ -65,7 +68,6 @@ _UNNAMED = re.compile(r":not\([^()]*(?:\([^()]*\)[^()]*)*\)|\[(?!data-md-color)[
 _NAMES = re.compile(r"(?:[.#]|data-md-color-\w+=)([A-Za-z_][\w-]*)")
 _CLASSES = re.compile(r' (?:class|id|data-md-color-\w+)="([^"]*)"')
 _WORDS = re.compile(r"[\w-]+")
-_SPACE = re.compile(r"(?:\s|/\*.*?\*/)+", re.DOTALL)
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
@@ -197,10 +199,11 @@ def after_search(content: str) -> str:
 
 def plain_names(content: str) -> str:
     """Highlighted code without the markup of names, operators, brackets and blanks, which look like
-    plain text, and with that of a docstring around it and not around each of its lines: a third of
-    a page's weight.
+    plain text, and with that of a docstring, or of lines that are folded, around it and not around
+    each of its lines: a third of a page's weight. What is folded has the ink of text.
     """
-    found, count = _PLAIN.sub(r"\1", content), 1
+    found, count = _MARKED.sub("\n", _PLAIN.sub(r"\1", content)), 1
+    found = _FOLDED.sub(lambda lines: _INK.sub(r"\1", lines[0]), found)
     while count:  # two lines become one piece, and that one with the next
         found, count = _AGAIN.subn(r"\1\3", found)
     return found
@@ -289,8 +292,6 @@ def trim_styles(site: Path) -> None:
     for file in site.glob("assets/stylesheets/*.css"):
         text = file.read_text(encoding="utf-8")
         file.write_text(used_style(text, names), encoding="utf-8")
-    own = site / "assets" / "handbook.css"
-    own.write_text(_SPACE.sub(" ", own.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 _TRIMMED = (
@@ -346,6 +347,17 @@ def security_policy(pages: Iterable[str], pyodide: str) -> str:
         "frame-ancestors": ["'self'"],
     }
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in rules.items())
+
+
+_COMMENTS = {".css": re.compile(r"/\*.*?\*/\n?|^ +", re.DOTALL | re.MULTILINE)}
+_COMMENTS[".js"] = re.compile(r"^ *// .*\n", re.MULTILINE)
+
+
+def write_light(site: Path) -> None:
+    """Leave the site's own style and scripts without comments: every page asks for them."""
+    for file in sorted(site.glob("assets/*")):
+        if comments := _COMMENTS.get(file.suffix):
+            file.write_text(comments.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def write_policy(site: Path, pyodide: str) -> None:

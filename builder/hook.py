@@ -235,7 +235,8 @@ def on_post_template(output_content: str, *, template_name: str, **_: Any) -> st
 
 @event_priority(-100)  # after the search plugin
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
-    """The theme's style without what no page has, the policy, and all in its place."""
+    """The policy, less in what every page asks for, and all in its place."""
+    finish.write_light(Path(config.site_dir))
     finish.trim_styles(Path(config.site_dir))
     if not _State.serving:
         finish.write_policy(Path(config.site_dir), site_from(config).pyodide)

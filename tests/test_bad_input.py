@@ -208,10 +208,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "utilization": 0.5,
         "requests": 1000,
     },
-    "core.reliability.burn_rate_alerts.simulated_month": {
-        "requests_per_min": 9,
-        "incidents": [(3.0, 0.1, 0.2)],
-    },
     "optimization.caching.cached_attention.random_decoder": {},
     "optimization.caching.prefix_cache.multi_turn_workload": {"conversations": 9},
     "planner.traffic.share_of_traffic": {
@@ -248,7 +244,7 @@ def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
     found = {}
     for name, value in vars(module).items():
         ours = isinstance(value, types.FunctionType) and value.__module__ == module.__name__
-        if ours and not name.startswith(("_", "check_", "figure_", "slider_")):
+        if ours and not name.startswith(("_", "check_", "figure_", "slider_", "stepper_")):
             waits = inspect.iscoroutinefunction(value) or hasattr(value, "__wrapped__")
             if name not in ("example", "main") and not waits:
                 found[name] = value
