@@ -31,6 +31,7 @@ FACES = {  # file, the one that it is cut from, and its weights
     "serif-italic": ("source-serif-4/files/source-serif-4-latin-wght-italic", 400),
     "sans": ("inter/files/inter-latin-wght-normal", (400, 700)),
 }
+FEATURES = {"serif": ["kern", "liga", "tnum", "lnum"], "serif-italic": [], "sans": ["tnum"]}
 LATIN = string.printable.strip() + " \u00a0±²³·¹½×öéüøáóÜ–—‘’“”…−′"
 _MATH = re.compile(r"<math.*?</math>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
@@ -86,7 +87,7 @@ def cut_text(packages: Path) -> None:
         font.save(plain)  # what was read lazily is whole then
         font = TTFont(plain)
         italic = weights == 400  # for single words
-        options.layout_features = [] if italic else ["kern", "liga", "tnum", "lnum"]
+        options.layout_features = FEATURES[name]
         cutter = subset.Subsetter(options)
         cutter.populate(text=LATIN[:95] + "’–é" if italic else LATIN)
         cutter.subset(font)
