@@ -181,7 +181,7 @@ def test_what_is_done_before_the_script_of_the_theme_is_there_is_done(
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     held: list[Route] = []
-    page.route("**/bundle.*.js", held.append)
+    page.route("**/bundle.*.js", lambda route: held.append(route))  # not a bound method
     page.goto(f"{origin}definitions/utilization/")
     page.locator(".highlight pre").nth(1).locator("nav button").dispatch_event("click")
     page.keyboard.press("/")
