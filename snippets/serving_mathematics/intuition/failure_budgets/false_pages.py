@@ -70,8 +70,7 @@ def failure_counts(requests: int, error_rate: float, most: int, clump: float = 1
     for k in range(1, computed + 1):
         weights = ((requests + 1) * steps[:k] / k - 1) * odds * sizes[:k]
         counts[k] = max(float(weights @ counts[k - 1 :: -1]), 0.0)
-    beyond = max(1 - float(counts.sum()), 0.0)
-    tail = float(counts[most:].sum()) + (beyond if beyond > 1e-12 else 0.0)
+    tail = float(counts[most:].sum()) + max(1 - float(counts.sum()) - 1e-12, 0.0)
     return np.append(counts[:most], tail)
 
 
@@ -118,9 +117,8 @@ def _monthly(requests_per_h: int, clump: float) -> float:
 def figure_false_pages(figure: Figure) -> None:
     """Below a few hundred requests an hour, the one-hour page wakes people for nothing.
 
-    Expected pages in 30 days of a service that spends exactly its budget of 99.9%, by the number of
-    failures that one cause has on average. Points are simulated months with 95% confidence
-    intervals.
+    Expected pages in a month of a service that spends exactly its budget, by the number of failures
+    that one cause has on average. Points are simulated months with 95% confidence intervals.
 
     Alt: Curves on a logarithmic axis against requests per hour from 12 to 6,000, for failures that
     come alone and in clumps of two, three and five on average. The first is a sawtooth that
