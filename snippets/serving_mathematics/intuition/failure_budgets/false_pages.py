@@ -125,6 +125,7 @@ def figure_false_pages(figure: Figure) -> None:
     falls below one page a year at about three hundred requests an hour. The others start lower,
     rise, and fall below it at one to four thousand. Simulated points lie on the curves.
     """
+    figure.set_size_inches(5.8, 3.2)
     axes = figure.subplots()
     loads = np.unique(np.round(np.geomspace(1, 500, 60)).astype(int)) * 12
     for clump, colour, name, at in (

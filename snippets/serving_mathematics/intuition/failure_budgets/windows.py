@@ -87,6 +87,7 @@ def figure_windows(figure: Figure) -> None:
     17 pages a month. The rule over half an hour falls below one a year first, at about
     240 requests an hour, then those over one, three and six hours; the last near two thousand.
     """
+    figure.set_size_inches(5.8, 3.0)
     axes = figure.subplots()
     loads = _LOADS
     for hours, colour in zip(HOURS, ("C0", "C2", "C1", "C3"), strict=True):
@@ -171,7 +172,7 @@ def slider_windows() -> dict[str, Any]:
                 "decimals": 1,
             },
         ],
-        "reading": "With {traffic} and {least errors} needed, the rule of {rule} wakes you"
+        "reading": "With {traffic}, a rule of {rule} that asks for {least errors} or more wakes you"
         " {pages} times in 30 days although the service keeps 99.9%. It notices a full outage after"
         " {outage}, and one failing request in twenty after {twentieth}. By then {spent} of the"
         " month's budget is gone.",
