@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder import ROOT, BuildError
+from builder import ROOT
 from builder.expansion import Site, expand, front_matter
 from builder.kept import write_whole
 from builder.pages import LINES_OPEN, symbol_uses
@@ -33,14 +33,15 @@ AIMS = {  # what a page has, the most it should have, and what to do
     "paper": (14, "{} pages on paper: print less of what is folded"),
 }
 IN_A_BROWSER = ("screens", "paper")
+SHORT = 250  # words of a page on which a few numerals drown nothing
 MACHINE = 1.1  # fonts differ between machines, and heights with them
 BULLET, FIGURES = (40, 2), (3, 5)  # words and numbers, at most; at least and at most
 UNREAD = ("Exercises", "Sources", "Checks", "Symbols")  # sections that are no open prose
-SCREEN_PX, WIDTH_PX = 900, 1280
 _WORD = re.compile(r"[^\W\d_][\w’'-]*|\d[\w.,%]*")
 _NUMERAL = re.compile(r"(?<![\w#^_.-])\d(?:[\d.,]*\d)?(?![\w^])")
 _EQUALS = re.compile(r"(?:=|<|>|\\approx|\\leq?\b|\\geq?\b)\s*-?\d")
 _FORMULA = re.compile(r"(?<![\\$\w])\$([^$\n]+?)\$(?!\d)")
+_YEAR = re.compile(r"\(\d{4}\w?\)|\d{4}")
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
 _MOVES = re.compile(r'<div class="(?:slider|stepper)\b')
 _CAPTION = re.compile(r"<figcaption>(.*?)(?: <a class=\"figure-file|</figcaption>)")
@@ -64,7 +65,7 @@ class Form:
         total = words(self.prose)
         return {
             "prose": total,
-            "numerals": round(100 * numerals(self.prose) / max(total, 1), 1),
+            "numerals": round(100 * numerals(self.prose) / max(total, SHORT), 1),
             "code": self.code,
             "before": total if self.before is None else self.before,
             "answer": words(self.answer),
@@ -86,9 +87,7 @@ def bare(line: str) -> str:
     a formula says something is equal to.
     """
     line = re.sub(r"`[^`]*`", "code", line)
-    line = _LINK.sub(
-        lambda m: re.sub(r"\(\d{4}\w?\)|\d{4}", "", m[1]) if m[2][:1] == "#" else m[1], line
-    )
+    line = _LINK.sub(lambda m: _YEAR.sub("", m[1]) if m[2].startswith("#") else m[1], line)
     line = _FORMULA.sub(lambda m: "x" + " 0" * len(_EQUALS.findall(m[1])), line)
     return re.sub(r"<[^>]+>|\{[ :#.][^}]*\}|[*_]{1,2}(?=\S)|(?<=\S)[*_]{1,2}", "", line)
 
@@ -160,10 +159,7 @@ def owed() -> dict[str, dict[str, float]]:
 
 
 def problems(slug: str, has: Mapping[str, float], allowed: Mapping[str, float]) -> list[str]:
-    """What a page has too much of, and what of its list it no longer owes.
-
-    has: some or all of the measures. allowed: what the page owes.
-    """
+    """What a page has too much of, beyond what it owes, and what it no longer owes."""
     where, found = f"docs/{slug}.md", []
     for aim, value in has.items():
         limit, told = AIMS[aim]
@@ -178,10 +174,7 @@ def problems(slug: str, has: Mapping[str, float], allowed: Mapping[str, float]) 
 
 
 def advice(path: str, text: str, form: Form) -> list[str]:
-    """What a page still owes, and what no aim counts: bullets of the answer, figures, letters.
-
-    text: of the page as written.
-    """
+    """What a page, as written, still owes, and what no aim counts: bullets, figures, letters."""
     has, found = form.measures(), list[str]()
     for aim in owed().get(path.removesuffix(".md"), {}):
         if has.get(aim, 0) > AIMS[aim][0]:
@@ -214,12 +207,12 @@ def in_a_browser(site: Path, slugs: Sequence[str]) -> Iterator[tuple[str, dict[s
     from tests.browsing import chromium, served
 
     with served(site) as origin, chromium() as browser:
-        page = browser.new_page(viewport={"width": WIDTH_PX, "height": SCREEN_PX})
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
         for slug in slugs:
             page.goto(f"{origin}{slug}/", wait_until="networkidle")
             height = page.evaluate("document.documentElement.scrollHeight")
             paper = len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
-            yield slug, {"screens": round(height / SCREEN_PX, 1), "paper": paper}
+            yield slug, {"screens": round(height / 900, 1), "paper": paper}
 
 
 def shrunk(
@@ -258,7 +251,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BuildError as problem:
-        sys.exit(f"error: {problem}")
+    sys.exit(main())

@@ -96,7 +96,7 @@ def test_what_is_open_on_a_page_is_counted() -> None:
     assert form.words(found.answer) == answer - 2
     assert form.words(found.prose) == opening + 2 + answer + 2 + 1
     assert form.numerals(found.prose) == 2 + 1 + 2 + 1
-    assert found.measures()["numerals"] == round(100 * 6 / (opening + 2 + answer + 2 + 1), 1)
+    assert found.measures()["numerals"] == round(100 * 6 / form.SHORT, 1)
 
 
 def test_nothing_that_moves_is_as_far_as_the_page_is_long() -> None:
