@@ -164,7 +164,7 @@ def figure_alerts(figure: Figure) -> None:
     six-hour page and ticket, below a dashed line from 30 days to 43 minutes for the budget. Points
     lie on all of them.
     """
-    figure.set_size_inches(5.8, 3.2)
+    figure.set_size_inches(5.8, 2.9)
     axes = figure.subplots()
     for rule, colour, x, y in zip(
         RULES, ("C3", "C1", "C0"), (13, 5.4, 1.2), (0.65, 3.6, 9), strict=True
