@@ -117,8 +117,8 @@ def _monthly(requests_per_h: int, clump: float) -> float:
 def figure_false_pages(figure: Figure) -> None:
     """Below a few hundred requests an hour, the one-hour page wakes people for nothing.
 
-    Expected pages in a month of a service that spends exactly its budget, by the number of failures
-    that one cause has on average. Points are simulated months with 95% confidence intervals.
+    A service that spends exactly its budget, by the number of failures that one cause has on
+    average. Points are simulated months with 95% intervals.
 
     Alt: Curves on a logarithmic axis against requests per hour from 12 to 6,000, for failures that
     come alone and in clumps of two, three and five on average. The first is a sawtooth that

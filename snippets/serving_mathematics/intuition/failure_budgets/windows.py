@@ -98,8 +98,8 @@ def example() -> SimpleNamespace:
 def figure_windows(figure: Figure) -> None:
     """A page costs the same number of errors over any window; a long one collects them by itself.
 
-    Expected pages in a month of a service that spends exactly its budget, for rules that fire when
-    2% of the month's budget is gone within the window.
+    A service that spends exactly its budget, and rules that fire when 2% of the month's budget is
+    gone within the window.
 
     Alt: Four curves on logarithmic axes against requests per hour from 24 to 4,800. All begin near
     17 pages a month. The rule over half an hour falls below one a year first, at about
