@@ -82,7 +82,8 @@ def test_axe_finds_what_is_wrong(page: Page) -> None:
     """The rules that are left to it, on a page where something is broken on purpose."""
     assert structure(page, whole=True) == []
     page.evaluate("""() => {
-        window.broken = [...document.querySelectorAll("article img")].find((one) => one.checkVisibility());
+        const images = [...document.querySelectorAll("article img")];
+        window.broken = images.find((one) => one.checkVisibility());
         window.broken.removeAttribute("alt");
         document.querySelector("article").append(document.createElement("button"));
     }""")
