@@ -237,6 +237,7 @@ def on_post_template(output_content: str, *, template_name: str, **_: Any) -> st
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
     """The policy, less in what every page asks for, and all in its place."""
     finish.write_light(Path(config.site_dir))
+    finish.trim_styles(Path(config.site_dir))
     if not _State.serving:
         finish.write_policy(Path(config.site_dir), site_from(config).pyodide)
     config.site_dir = _State.site
