@@ -26,7 +26,7 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
 
-from builder import ROOT, BuildError, end_in_order, finish
+from builder import ROOT, BuildError, end_in_order, finish, searching
 from builder.configuration import site_from
 from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.kept import renewed, write_whole
@@ -235,7 +235,9 @@ def on_post_template(output_content: str, *, template_name: str, **_: Any) -> st
 
 @event_priority(-100)  # after the search plugin
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
-    """The policy, and all in its place."""
+    """What the search knows, the policy, and all in its place."""
+    if (Path(config.site_dir) / searching.INDEX).is_file():  # a site may do without a search
+        searching.write(Path(config.site_dir), Path(config.docs_dir))
     if not _State.serving:
         finish.write_policy(Path(config.site_dir), site_from(config).pyodide)
     config.site_dir = _State.site
