@@ -60,6 +60,7 @@ function answer(result) {
       section.terms = Object.fromEntries(asked.map(([word, found]) => [word, found.some((form) => section.terms[form])]));
     const share = asked.filter(([word]) => page.some(({ terms }) => terms[word])).length / asked.length;
     for (const section of page) section.score *= share ** 2;
+    if (page[1]) page[1].score = page[0].score; // both are shown: a page, and the place in it
   }
   const best = (page) => Math.max(...page.map(({ score }) => score));
   result.items.sort((one, other) => best(other) - best(one));
