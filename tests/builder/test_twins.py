@@ -176,5 +176,5 @@ def test_every_page_of_the_site_is_there_as_markdown(site: Path) -> None:
         text = file.read_text(encoding="utf-8")
         plain = re.sub(r"^(`{3,}).*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
         assert not re.search(r"^<|data-clipboard|\{\{ ", plain, re.MULTILINE), file
-        for to in re.findall(r"\]\((?!\w+:)([^)#\s]+)[)#]", plain):
+        for to in re.findall(r"\]\(([\w./-]+\.[a-z]+)[)#]", plain):
             assert (file.parent / to).resolve().exists(), (file, to)
