@@ -195,7 +195,7 @@ def _rules(
     found += contracts.notation_problems(page, uses)
     found += [told for told in contracts.navigation_problems() if page.path in told]
     found += contracts.body_problems(module_names(ROOT), page.modules)
-    found += contracts.place_problems([page], page.own)
+    found += contracts.place_problems([page], page.modules)
     return list(dict.fromkeys(found))
 
 
@@ -224,7 +224,7 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> list[str]:
 
 
 def _has_anchor(text: str, anchor: str) -> bool:
-    if f"{{ #{anchor} }}" in text or anchor.startswith(("figure-", "slider-")):
+    if f"{{ #{anchor} }}" in text or anchor.startswith(("figure-", "slider-", "stepper-")):
         return True
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return any(re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") == anchor for h in headings)

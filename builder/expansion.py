@@ -272,7 +272,7 @@ def _add_files(
                 address = pages.figure_address(run.name, figure["name"], variant)
                 made.files[address] = run.folder / f"{figure['name']}-{variant}.svg"
         for slider in run.record["sliders"]:
-            address = pages.slider_address(run.name, slider["name"])
+            address = pages.slider_address(run.name, slider)
             made.files[address] = as_json(slider["data"]).encode()
         made.files[f"downloads/{run.address}"] = run.record["source"].encode(errors="replace")
     for name in BROWSER_FILES:

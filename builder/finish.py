@@ -20,6 +20,9 @@ POLICY = "content-security-policy.txt"  # what a web server may send with every 
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
 _AGAIN = re.compile(r'(<span class="(sd|c1)">[^<]*)</span>(\s*)<span class="\2">')
+_MARKED = re.compile(r'\n</span><span class="hll">')  # between lines that are folded together
+_FOLDED = re.compile(r'<span class="hll">.*?\n</span>', re.DOTALL)
+_INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docstrings
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
 _SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>', re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
@@ -175,10 +178,11 @@ def after_search(content: str) -> str:
 
 def plain_names(content: str) -> str:
     """Highlighted code without the markup of names, operators, brackets and blanks, which look like
-    plain text, and with that of a docstring around it and not around each of its lines: a third of
-    a page's weight.
+    plain text, and with that of a docstring, or of lines that are folded, around it and not around
+    each of its lines: a third of a page's weight. What is folded has the ink of text.
     """
-    found, count = _PLAIN.sub(r"\1", content), 1
+    found, count = _MARKED.sub("\n", _PLAIN.sub(r"\1", content)), 1
+    found = _FOLDED.sub(lambda lines: _INK.sub(r"\1", lines[0]), found)
     while count:  # two lines become one piece, and that one with the next
         found, count = _AGAIN.subn(r"\1\3", found)
     return found
@@ -251,6 +255,17 @@ def security_policy(pages: Iterable[str], pyodide: str) -> str:
         "frame-ancestors": ["'self'"],
     }
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in rules.items())
+
+
+_COMMENTS = {".css": re.compile(r"/\*.*?\*/\n?|^ +", re.DOTALL | re.MULTILINE)}
+_COMMENTS[".js"] = re.compile(r"^ *// .*\n", re.MULTILINE)
+
+
+def write_light(site: Path) -> None:
+    """Leave the site's own style and scripts without comments: every page asks for them."""
+    for file in sorted((site / "assets").iterdir()):
+        if comments := _COMMENTS.get(file.suffix):
+            file.write_text(comments.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def write_policy(site: Path, pyodide: str) -> None:

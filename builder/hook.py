@@ -236,10 +236,13 @@ def on_post_template(output_content: str, *, template_name: str, **_: Any) -> st
 
 @event_priority(-100)  # after the search plugin
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
-    """What the search knows, Markdown and the book, the policy, and all in its place."""
+    """What the search knows, less in what every page asks for, Markdown and the book, the policy,
+    and all in its place.
+    """
     folder, site = Path(config.site_dir), site_from(config)
     if (folder / searching.INDEX).is_file():  # a site may do without a search
         searching.write(folder, Path(config.docs_dir))
+    finish.write_light(folder)
     if not _State.serving:
         twins.write_markdown(folder, _State.made.pages)
         try:

@@ -98,9 +98,42 @@ def test_everything_reads_without_javascript(browser: Browser, origin: str) -> N
     context.close()
 
 
+def test_a_listing_opens_at_its_algorithm_and_unfolds(page: Page, origin: str) -> None:
+    """Docstring and checks of arguments are out of sight, and whoever selects takes them along."""
+    page.goto(f"{origin}definitions/utilization/")
+    block, button = page.locator(".snippet").first, page.locator(".snippet-fold").first
+    rest = block.locator(".hll").first
+    expect(button).to_have_text("Show docstring and checks of arguments")
+    heights = [block.evaluate("one => one.clientHeight")]
+    assert "Raises ValueError" in str(
+        rest.evaluate("""(one) => {
+        getSelection().selectAllChildren(one.closest("code"));
+        return String(getSelection());
+    }""")
+    )
+    button.click()
+    expect(button).to_have_attribute("aria-expanded", "true")
+    heights.append(block.evaluate("one => one.clientHeight"))
+    button.click()
+    heights.append(block.evaluate("one => one.clientHeight"))
+    assert heights[0] == heights[2] < 0.7 * heights[1]
+
+
+@pytest.mark.parametrize("name", ["symbols", "checks"])
+def test_a_link_to_what_is_folded_opens_it(page: Page, origin: str, name: str) -> None:
+    fold = page.locator(f"#{name} + details")
+    page.goto(f"{origin}definitions/utilization/")
+    expect(fold.locator("table, details").first).to_be_hidden()
+    page.evaluate("name => { location.hash = name; }", name)
+    expect(fold.locator("table, details").first).to_be_visible()
+    page.goto("about:blank")
+    page.goto(f"{origin}definitions/utilization/#{name}")
+    expect(fold.locator("table, details").first).to_be_visible()
+
+
 def test_long_code_unfolds_by_keyboard(page: Page, origin: str) -> None:
     page.goto(f"{origin}definitions/utilization/")
-    button = page.locator(".snippet-fold").first
+    button = page.locator(".snippet.is-long + .snippet-unfold > .snippet-fold").first
     expect(button).to_have_attribute("aria-expanded", "false")
     button.focus()
     page.keyboard.press("Enter")
@@ -121,7 +154,7 @@ def test_the_button_in_a_block_of_code_takes_the_block(browser: Browser, origin:
         expect(page.locator(".md-dialog")).to_contain_text("Copied")
         taken = page.evaluate("navigator.clipboard.readText()")
         assert taken.strip()
-        assert taken.strip() == block.locator("code").inner_text().strip()
+        assert taken.strip() == (block.locator("code").text_content() or "").strip()
     names = page.locator("nav.md-code__nav").evaluate_all("all => all.map(one => one.ariaLabel)")
     assert len(set(names)) == len(names) == page.locator("pre > code").count()
     context.close()

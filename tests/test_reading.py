@@ -83,8 +83,10 @@ def test_a_chapter_on_paper_is_a_chapter_and_no_listing(page: Page, origin: str)
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= PAPER_PAGES
     page.emulate_media(media="print")
     assert page.locator(".checks:visible, details.success .snippet:visible").count() == 0
-    expect(page.locator("details.check summary").first).to_be_visible()
-    folded = page.locator(".snippet.is-folded pre > code").first
+    expect(page.locator("details.all-checks > summary")).to_be_visible()
+    assert page.locator("details.check summary:visible").count() == 0
+    expect(page.locator("details.symbols table")).to_be_visible()
+    folded = page.locator(".snippet.is-folded.is-long pre > code").first
     heights = folded.evaluate("code => [code.clientHeight, code.scrollHeight]")
     assert heights[0] < heights[1]
 

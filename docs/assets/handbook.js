@@ -1,4 +1,4 @@
-// Long code is folded where scripts run; a button shows the rest.
+// Code is folded to its algorithm, and to a screen, where scripts run; a button shows the rest.
 for (const button of document.querySelectorAll(".snippet-fold")) {
   const block = button.parentElement.previousElementSibling;
   const more = button.textContent;
@@ -9,6 +9,10 @@ for (const button of document.querySelectorAll(".snippet-fold")) {
     if (folded) block.scrollIntoView({ block: "nearest" });
   });
 }
+
+// A link to the heading of what is folded opens it; what lies within opens by itself.
+const unfold = () => document.querySelector(":target + details")?.setAttribute("open", "");
+for (const event of ["hashchange", "load"]) addEventListener(event, unfold);
 
 // A copy button names what it copies: "§block.place" in the page's code, "§+place" in a list that is loaded when
 // somebody goes to a button.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S
+from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
 from serving_mathematics.planner.answers import CHAPTERS, answer_lines, answer_summary
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
@@ -31,7 +32,6 @@ from serving_mathematics.planner.capacity_planner import (
     requests_to_judge,
 )
 from serving_mathematics.planner.configurations import Answer, answer, split_name
-from serving_mathematics.planner.machine_engine import MOST_PLACES
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.sweeps import read_questions, sweep
 from serving_mathematics.support import checks
