@@ -263,7 +263,7 @@ _COMMENTS[".js"] = re.compile(r"^ *// .*\n", re.MULTILINE)
 
 def write_light(site: Path) -> None:
     """Leave the site's own style and scripts without comments: every page asks for them."""
-    for file in sorted((site / "assets").iterdir()):
+    for file in sorted(site.glob("assets/*")):
         if comments := _COMMENTS.get(file.suffix):
             file.write_text(comments.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -9,7 +9,14 @@ import pytest
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Workload
 from serving_mathematics.core.hardware.deployments import cache_room_bytes
 from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s, prompt_s
-from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import (
+    AGENTS,
+    CHAT,
+    MIXTURE,
+    HowWrong,
+    Machine,
+    Promise,
+)
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.planner.capacity_planner import Fleet, Objective, Question
 from serving_mathematics.planner.closed_form import closed_form
@@ -80,6 +87,17 @@ def test_fewer_places_carry_less() -> None:
     assert alone.ceiling_per_s == pytest.approx(1 / float(own), rel=0.01)
     assert CHAT.limited() == CHAT
     assert CHAT.limited(token_budget=8192).engine.token_budget == 8192
+
+
+def test_what_is_promised_and_how_far_it_may_be_off() -> None:
+    assert CHAT.promise == Promise(1.0, 0.05, 0.99)
+    runs = [68, 45, 54]
+    for machine, count in zip(MACHINES, runs, strict=True):
+        found = machine.how_wrong
+        assert found == HowWrong(found.low, found.middle, found.high, count)
+    for wrong in ({"places": 0}, {"token_budget": 1.5}, {"places": True}):
+        with pytest.raises(ValueError, match="must be a positive integer"):
+            CHAT.limited(**wrong)
 
 
 def test_prices_and_tokens() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.machines.reader import READER, serve_batches
-from serving_mathematics.core.machines.running import run_engine
+from serving_mathematics.core.machines.reader import READER, Reader, serve_batches
+from serving_mathematics.core.machines.running import Run, run_engine
 
 
 @given(
@@ -46,4 +46,7 @@ def test_a_full_reader_does_what_the_ceiling_says() -> None:
     assert run.busy_share > 0.99
     alone = run_engine(READER, 20.0, 4000, np.random.default_rng(1), places=1)
     assert alone.busy_share == pytest.approx(20 * float(READER.batch_s(1)), rel=0.05)
-    assert READER.limited() == READER
+    assert isinstance(alone, Run)
+    assert alone.places == 1
+    same: Reader = READER.limited()
+    assert same == READER

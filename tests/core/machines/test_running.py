@@ -11,11 +11,12 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE
 from serving_mathematics.core.machines.reader import READER
-from serving_mathematics.core.machines.running import run_engine
+from serving_mathematics.core.machines.running import Run, Series, run_engine
 
 
 def test_it_is_the_simulators_answer() -> None:
     run = run_engine(CHAT, 18.0, 1500, np.random.default_rng(2))
+    assert isinstance(run, Run)
     asked = Workload(run.arrival_s, run.prompt_tokens, run.output_tokens, run.cached_tokens)
     served = simulate(asked, CHAT.engine)
     assert run.completion_s.tolist() == served.completion_s.tolist()
@@ -31,6 +32,7 @@ def test_what_is_seen_is_counted_by_hand(seed: int, load: float) -> None:
     run = run_engine(CHAT, load * CHAT.ceiling_per_s, 150, rng, places=8)
     moments = np.append(rng.uniform(0, run.completion_s.max(), 8), run.arrival_s[3])
     seen = run.series(moments)
+    assert isinstance(seen, Series)
     for place, now in enumerate(moments.tolist()):
         inside = (run.admitted_s <= now) & (run.completion_s > now)
         answering = inside & (run.first_token_s <= now)

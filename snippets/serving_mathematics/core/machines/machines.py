@@ -8,10 +8,10 @@
 | READER | a reader of lines of text on one core of a processor | images of lines |
 
 Steps are those of the step model that thousands of published runs score, behind the front of the
-benchmark that its constants come from: an engine as installed takes longer, see `fronts`. Memory is
-what the one memory function leaves, traffic is drawn like that of published traces, and `how_wrong`
-says between which factors of a prediction the runs lie that are most like it. Its places and token
-budget, promise and price are by choice.
+benchmark that its constants come from: an engine as installed is the same machine with another
+front. Memory is what the one memory function leaves, traffic is drawn like that of published
+traces, and `how_wrong` says between which factors of a prediction the runs lie that are most like
+it. Its places and token budget, promise and price are by choice.
 
 The most that it can carry is 1/E[p + (N − 1) D(b)/b] requests a second, with p for a prompt, N
 tokens of an answer, and b sequences in a step of D(b): all places, or as many as memory holds.
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +34,11 @@ import numpy.typing as npt
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.fleet.session_fit import reused_tokens
+from serving_mathematics.core.hardware.architectures import Architecture
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployed_engine import MachineEngine, engine_of
 from serving_mathematics.core.hardware.deployments import Deployment
-from serving_mathematics.core.hardware.step_time import FITTED
+from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.machines.sessions import SESSIONS, sessions_under_way
 from serving_mathematics.core.machines.traffic import Lengths, draw_lengths
 from serving_mathematics.support import checks
@@ -45,6 +47,7 @@ from serving_mathematics.support.require import (
     as_floats,
     require,
     require_all_non_negative,
+    require_positive_integer,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -88,27 +91,24 @@ class Machine:
     promise: Promise
     device_price_per_hour: float  # [$]
     traffic: str  # of `traffic.TRACES`, or SESSIONS
-    front: str = "benchmark"
+    kind: Literal["engine"] = "engine"  # tells it from a reader
+    front: str = "benchmark"  # of `fronts.FRONTS`: what stands before the devices
 
     @property
     def price_per_hour(self) -> float:
         """Of all its devices [$]."""
         return self.devices * self.device_price_per_hour
 
-    @functools.cached_property
+    @property
     def sample(self) -> Lengths:
         """Requests that stand for all."""
-        rng = np.random.default_rng(0)
-        if self.traffic != SESSIONS:
-            return draw_lengths(rng, self.traffic, SAMPLE)
-        asked = sessions_under_way(rng, 1.0, SAMPLE, find_model(self.model)[0].context_tokens)
-        return Lengths(asked.prompt_tokens, reused_tokens(asked), asked.output_tokens)
+        return _sample(self.traffic, self.model)
 
-    @functools.cached_property
+    @property
     def deployment(self) -> Deployment:
         """Model, devices and load."""
         return Deployment(
-            find_model(self.model)[0],
+            _architecture(self.model),
             find_system(self.device),
             self.backend,
             self.precision,
@@ -118,22 +118,10 @@ class Machine:
             tensor=self.devices,
         )
 
-    @functools.cached_property
+    @property
     def made(self) -> MachineEngine:
         """The engine, and what the first token takes beside it."""
-        lengths = self.sample
-        asked = Workload(
-            np.zeros(lengths.prompt_tokens.size), lengths.prompt_tokens, lengths.output_tokens
-        )
-        longest = int(lengths.prompt_tokens.max() + lengths.output_tokens.max())
-        return engine_of(
-            self.deployment,
-            asked,
-            self.token_budget,
-            self.places,
-            constants=FITTED,
-            longest=min(longest, self.deployment.architecture.context_tokens),
-        )
+        return _made(self)
 
     @property
     def engine(self) -> Engine:
@@ -180,7 +168,7 @@ class Machine:
         own = self.engine.prefill_token_s * fresh
         return np.asarray(own + TICK_S * self.engine.prompt_ticks(asked))
 
-    @functools.cached_property
+    @property
     def sequences_at_most(self) -> int:
         """Places, or as many of the mean sequence as memory holds."""
         kept = self.sample.prompt_tokens + self.sample.output_tokens - 1.0
@@ -189,17 +177,11 @@ class Machine:
         held = float(np.average(kept, weights=alone_s))
         return max(1, min(self.places, int(self.cache_tokens / held)))
 
-    @functools.cached_property
+    @property
     def ceiling_per_s(self) -> float:
         """Requests a second that it can carry at most, by the closed form, where every prefix is
         found."""
-        lengths = self.sample
-        return saturated_rate(
-            lengths.prompt_tokens,
-            lengths.output_tokens,
-            replace(self.engine, max_sequences=self.sequences_at_most),
-            lengths.cached_tokens,
-        )
+        return _ceiling_per_s(self)
 
     @property
     def ceiling_tokens_per_s(self) -> float:
@@ -208,11 +190,12 @@ class Machine:
 
     def limited(self, places: int | None = None, token_budget: int | None = None) -> Machine:
         """The same machine with other limits, positive integers; its own where there is none."""
-        return replace(
-            self, places=places or self.places, token_budget=token_budget or self.token_budget
-        )
+        most = self.places if places is None else places
+        budget = self.token_budget if token_budget is None else token_budget
+        most, budget = require_positive_integer(places=most, token_budget=budget)
+        return replace(self, places=int(most), token_budget=int(budget))
 
-    @functools.cached_property
+    @property
     def how_wrong(self) -> HowWrong:
         """How measured times per token compare with predicted ones, in the record's runs of the
         same model on as many devices of the same generation; the model was left out of the fit."""
@@ -229,6 +212,51 @@ class Machine:
         require(len(ratios) > 0, "model", "one with runs in the record", name)
         low, middle, high = np.quantile(ratios, [0.1, 0.5, 0.9]).tolist()
         return HowWrong(low, middle, high, len(ratios))
+
+
+@functools.cache
+def _architecture(model: str) -> Architecture:
+    return find_model(model)[0]
+
+
+@functools.cache
+def _sample(traffic: str, model: str) -> Lengths:
+    """Requests that stand for all."""
+    rng = np.random.default_rng(0)
+    if traffic != SESSIONS:
+        return draw_lengths(rng, traffic, SAMPLE)
+    asked = sessions_under_way(rng, 1.0, SAMPLE, _architecture(model).context_tokens)
+    return Lengths(asked.prompt_tokens, reused_tokens(asked), asked.output_tokens)
+
+
+@functools.cache
+def _made(machine: Machine) -> MachineEngine:
+    """The engine of a machine, with tables for every length of its traffic."""
+    lengths = machine.sample
+    asked = Workload(
+        np.zeros(lengths.prompt_tokens.size), lengths.prompt_tokens, lengths.output_tokens
+    )
+    longest = int(lengths.prompt_tokens.max() + lengths.output_tokens.max())
+    if machine.traffic == SESSIONS:
+        longest = machine.deployment.architecture.context_tokens
+    return engine_of(
+        machine.deployment,
+        asked,
+        machine.token_budget,
+        machine.places,
+        constants=front_constants(find_front(machine.front)),
+        longest=min(longest, machine.deployment.architecture.context_tokens),
+    )
+
+
+@functools.cache
+def _ceiling_per_s(machine: Machine) -> float:
+    """With places that are always taken, as many as memory holds."""
+    lengths = machine.sample
+    limited = replace(machine.engine, max_sequences=machine.sequences_at_most)
+    return saturated_rate(
+        lengths.prompt_tokens, lengths.output_tokens, limited, lengths.cached_tokens
+    )
 
 
 CHAT = Machine(

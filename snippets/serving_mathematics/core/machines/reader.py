@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,20 +48,17 @@ class Reader:
     promise: Promise  # of a whole answer, in ttft_s
     device_price_per_hour: float  # of a core [$]
     traffic: str  # of `traffic.TRACES`, whose minutes can be followed
+    kind: Literal["reader"] = "reader"  # tells it from an engine
 
     @property
     def price_per_hour(self) -> float:
         """Of all its cores [$]."""
         return self.devices * self.device_price_per_hour
 
-    @functools.cached_property
+    @property
     def measured_s(self) -> dict[int, FloatArray]:
         """Times of batches [s] by their size, one a round."""
-        record = read_record("reader_batches")
-        return {
-            size: np.array(times)
-            for size, times in zip(record["batches"], record["times_s"], strict=True)
-        }
+        return _measured_s()
 
     def batch_s(self, lines: npt.ArrayLike) -> FloatArray:
         """Time of batches of so many lines, in the median [s], of the same shape.
@@ -87,7 +85,16 @@ class Reader:
 
     def limited(self, places: int | None = None) -> Reader:
         """The same with batches of at most so many lines; its own where there is none."""
-        return replace(self, places=places or self.places)
+        most = self.places if places is None else places
+        return replace(self, places=int(require_positive_integer(places=most)))
+
+
+@functools.cache
+def _measured_s() -> dict[int, FloatArray]:
+    """The record's times by size."""
+    record = read_record("reader_batches")
+    pairs = zip(record["batches"], record["times_s"], strict=True)
+    return {size: np.array(times) for size, times in pairs}
 
 
 def serve_batches(

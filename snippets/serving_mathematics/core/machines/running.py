@@ -138,7 +138,7 @@ def run_engine(
     (True, True)
     """
     rate_per_s, slowness = require_positive(rate_per_s=rate_per_s, slowness=slowness)
-    if isinstance(machine, Reader):
+    if machine.kind == "reader":
         require(token_budget is None, "token_budget", "None for a reader", token_budget)
         require(len(tiers) == 0, "tiers", "none for a reader", len(tiers))
         arrivals = draw_arrivals(rng, rate_per_s, requests, machine.traffic if real_minutes else "")

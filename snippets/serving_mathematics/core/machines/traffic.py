@@ -163,7 +163,12 @@ def found_tokens(requests: Requests, cache_tokens: int, block_tokens: int = BLOC
 def tabulate(requests: Requests, cache_tokens: int = CACHE_TOKENS) -> dict[str, Any]:
     """What the record keeps of a trace.
 
-    requests: the trace, 320 or more. cache_tokens: as for found_tokens.
+    requests: the trace, 320 or more. cache_tokens: as for found_tokens. Raises ValueError for
+    fewer.
+
+    >>> asked = Requests(np.arange(320.0), np.full(320, 9), np.full(320, 4))
+    >>> tabulate(asked)["mean_output_tokens"]
+    4.0
     """
     prompts, outputs = requests.prompt_tokens, requests.output_tokens
     least = CLASSES * VALUES
