@@ -70,8 +70,7 @@ def failure_counts(requests: int, error_rate: float, most: int, clump: float = 1
     for k in range(1, computed + 1):
         weights = ((requests + 1) * steps[:k] / k - 1) * odds * sizes[:k]
         counts[k] = max(float(weights @ counts[k - 1 :: -1]), 0.0)
-    beyond = max(1 - float(counts.sum()), 0.0)
-    tail = float(counts[most:].sum()) + (beyond if beyond > 1e-12 else 0.0)
+    tail = float(counts[most:].sum()) + max(1 - float(counts.sum()) - 1e-12, 0.0)
     return np.append(counts[:most], tail)
 
 
@@ -118,15 +117,15 @@ def _monthly(requests_per_h: int, clump: float) -> float:
 def figure_false_pages(figure: Figure) -> None:
     """Below a few hundred requests an hour, the one-hour page wakes people for nothing.
 
-    Expected pages in 30 days of a service that spends exactly its budget of 99.9%, by the number of
-    failures that one cause has on average. Points are simulated months with 95% confidence
-    intervals.
+    Expected pages in a month of a service that spends exactly its budget, by the number of failures
+    that one cause has on average. Points are simulated months with 95% confidence intervals.
 
     Alt: Curves on a logarithmic axis against requests per hour from 12 to 6,000, for failures that
     come alone and in clumps of two, three and five on average. The first is a sawtooth that
     falls below one page a year at about three hundred requests an hour. The others start lower,
     rise, and fall below it at one to four thousand. Simulated points lie on the curves.
     """
+    figure.set_size_inches(5.8, 3.2)
     axes = figure.subplots()
     loads = np.unique(np.round(np.geomspace(1, 500, 60)).astype(int)) * 12
     for clump, colour, name, at in (

@@ -143,6 +143,7 @@ def figure_late_together(figure: Figure) -> None:
     to about fifteen, through simulated points with wide bars. A dotted line for independent
     failures lies on zero.
     """
+    figure.set_size_inches(5.8, 2.8)
     axes = figure.subplots()
     rows = _recorded()
     loads = [100 * row.load for row in rows]

@@ -66,15 +66,12 @@ def example() -> SimpleNamespace:
         quiet_load_low=_quiet_from(12, wrong=1.2),
         quiet_load_high=_quiet_from(12, wrong=0.8),
         quiet_load_of_three=_quiet_from(60, clump=3.0),
-        pages_at_600=_in_a_month(600),
         pages_at_600_of_three=_in_a_month(600, clump=3.0),
         night_pages=_in_a_month(60) / 2,
         safe_errors=GUARDS[0][2],
         guard_at_60=_guard(60),
         guard_delay_min=float(_guard(60)),
         guard_spent_percent=100 * _guard(60) / (60 * 720 * 0.001),
-        guard_of_three=_guard(60, clump=3.0),
-        six_hours_at_480=_in_a_month(480, hours=6.0),
         six_hours_quiet=max(n for n in range(240, 4800, 24) if _in_a_month(n, hours=6.0) > YEARLY)
         + 24,
     )
@@ -83,13 +80,14 @@ def example() -> SimpleNamespace:
 def figure_windows(figure: Figure) -> None:
     """A page costs the same number of errors over any window; a long one collects them by itself.
 
-    Expected pages in 30 days of a service that spends exactly its budget of 99.9%, for rules that
-    fire when 2% of the month's budget is gone within the window.
+    Expected pages in a month of a service that spends exactly its budget, for rules that fire when
+    2% of the month's budget is gone within the window.
 
     Alt: Four curves on logarithmic axes against requests per hour from 24 to 4,800. All begin near
     17 pages a month. The rule over half an hour falls below one a year first, at about
     240 requests an hour, then those over one, three and six hours; the last near two thousand.
     """
+    figure.set_size_inches(5.8, 3.0)
     axes = figure.subplots()
     loads = _LOADS
     for hours, colour in zip(HOURS, ("C0", "C2", "C1", "C3"), strict=True):
@@ -174,7 +172,7 @@ def slider_windows() -> dict[str, Any]:
                 "decimals": 1,
             },
         ],
-        "reading": "With {traffic} and {least errors} needed, the rule of {rule} wakes you"
+        "reading": "With {traffic}, a rule of {rule} that asks for {least errors} or more wakes you"
         " {pages} times in 30 days although the service keeps 99.9%. It notices a full outage after"
         " {outage}, and one failing request in twenty after {twentieth}. By then {spent} of the"
         " month's budget is gone.",
