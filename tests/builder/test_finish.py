@@ -162,7 +162,7 @@ def test_style_and_scripts_go_out_without_comments(tmp_path: Path) -> None:
     (assets / "a.js").write_text("// One\nlet a = `\n  b // c`;\n  // Two\nb();\n")
     (assets / "a.woff2").write_bytes(b"/* a */\xff")
     write_light(tmp_path)
-    assert (assets / "a.css").read_text() == "a { b: c; }\nd { } "
+    assert (assets / "a.css").read_text() == "a{b: c;}d{}"
     assert (assets / "a.js").read_text() == "let a = `\n  b // c`;\nb();\n"
     assert (assets / "a.woff2").read_bytes() == b"/* a */\xff"
 
