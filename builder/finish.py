@@ -349,12 +349,14 @@ def security_policy(pages: Iterable[str], pyodide: str) -> str:
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in rules.items())
 
 
-_COMMENTS = {".css": re.compile(r"/\*.*?\*/\n?|^ +", re.DOTALL | re.MULTILINE)}
+_COMMENTS = {
+    ".css": re.compile(r"/\*.*?\*/\n?|^ +|(?<=[;{}])\s+|\s+(?={)", re.DOTALL | re.MULTILINE)
+}
 _COMMENTS[".js"] = re.compile(r"^ *// .*\n", re.MULTILINE)
 
 
 def write_light(site: Path) -> None:
-    """Leave the site's own style and scripts without comments: every page asks for them."""
+    """Leave the site's own style and scripts as they run: every page asks for them."""
     for file in sorted(site.glob("assets/*")):
         if comments := _COMMENTS.get(file.suffix):
             file.write_text(comments.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")

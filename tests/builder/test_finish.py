@@ -23,6 +23,7 @@ from builder.finish import (
     with_colours,
     with_copy_buttons,
     with_tables,
+    write_light,
     write_policy,
 )
 
@@ -135,6 +136,35 @@ def test_code_keeps_its_text_and_its_colours() -> None:
     lighter = plain_names(code)
     assert re.sub("<[^>]*>", "", lighter) == re.sub("<[^>]*>", "", code)
     assert re.findall('class="([^"]*)"', lighter) == ["k", "nf", "s2", "mi", "sd", "c1"]
+
+
+def test_lines_that_are_folded_are_one_piece_with_the_ink_of_text() -> None:
+    line = '<span class="hll">{}\n</span>'
+    code = (
+        '<span class="k">def</span> f:\n'
+        + line.format('<span class="sd">One.</span>')
+        + line.format('<span class="sd">Two.</span>')
+        + line.format('    <span class="k">if</span> x: <span class="mi">1</span>')
+        + '<span class="k">return</span>\n'
+        + line.format('<span class="nb">last</span>')
+    )
+    assert plain_names(code) == (
+        '<span class="k">def</span> f:\n<span class="hll"><span class="sd">One.\nTwo.</span>\n'
+        '    if x: 1\n</span><span class="k">return</span>\n<span class="hll">last\n</span>'
+    )
+
+
+def test_style_and_scripts_go_out_without_comments(tmp_path: Path) -> None:
+    assets = tmp_path / "assets"
+    write_light(tmp_path)
+    assets.mkdir()
+    (assets / "a.css").write_text("/* One\n   two. */\na { b: c; }\n  d { } /* e */\n")
+    (assets / "a.js").write_text("// One\nlet a = `\n  b // c`;\n  // Two\nb();\n")
+    (assets / "a.woff2").write_bytes(b"/* a */\xff")
+    write_light(tmp_path)
+    assert (assets / "a.css").read_text() == "a{b: c;}d{}"
+    assert (assets / "a.js").read_text() == "let a = `\n  b // c`;\nb();\n"
+    assert (assets / "a.woff2").read_bytes() == b"/* a */\xff"
 
 
 def test_copy_button_names_what_the_page_shows() -> None:

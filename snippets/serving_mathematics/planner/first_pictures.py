@@ -63,7 +63,8 @@ def _picture(name: str, *parts: str) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str = "") -> str:
-    return f'<text x="{x:g}" y="{y:g}"{f" class={kind}" if kind else ""}>{text}</text>'
+    of_kind = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:g}" y="{y:g}"{of_kind}>{text}</text>'
 
 
 def _scatter(rows: list[tuple[float, float]]) -> str:
