@@ -111,6 +111,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
 	$(BIN)/python -m serving_mathematics.planner.planner_coverage
 	$(BIN)/python -m serving_mathematics.planner.measured_questions
+	$(BIN)/python -m serving_mathematics.planner.first_answers
 	$(BIN)/python -m serving_mathematics.capacity.autoscaling.policy_measurement
 	$(BIN)/python -m serving_mathematics.capacity.autoscaling.engine_days
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
