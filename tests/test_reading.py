@@ -80,7 +80,6 @@ def test_paper_has_dark_ink_whatever_the_screen_has(page: Page, origin: str) -> 
     page.goto(f"{origin}capacity/")
     expect(page.locator(".cards img.only-light").first).to_be_visible()
     assert page.locator("img.only-dark:visible").count() == 0
-    expect(page.locator("figure.plot img.only-light")).to_be_visible()  # in the place of the slider
 
 
 def test_a_chapter_on_paper_is_a_chapter_and_no_listing(page: Page, origin: str) -> None:
