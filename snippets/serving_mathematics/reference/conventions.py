@@ -44,8 +44,8 @@ from serving_mathematics.definitions.latency_distribution.latency_distribution i
     TEN_MS,
     quantile,
 )
-from serving_mathematics.definitions.utilization.queue_approximations import gamma_arrivals_wait
-from serving_mathematics.definitions.utilization.utilization_gauge import any_busy, most_load_behind
+from serving_mathematics.core.queues.variability import gamma_arrivals_wait
+from serving_mathematics.core.queues.gauge import any_busy, most_load_behind
 from serving_mathematics.intuition.failure_budgets.failure_budgets import DAY, MINUTE, error_budget
 from serving_mathematics.optimization.caching.caching import GIB, how_many_fit, kv_bytes_per_token
 from serving_mathematics.support import checks
