@@ -25,6 +25,7 @@ from typing import Any
 
 import yaml
 
+from author.form import owed
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
 from builder.pages import SymbolUse, module_names_of, references_of, several_meanings, terms_of
@@ -45,6 +46,8 @@ from builder.source import (
 
 SECTIONS = (
     "The answer",
+    "On your engine",
+    "Where the textbook differs",
     "Where it breaks",
     "In production",
     "Exercises",
@@ -52,6 +55,7 @@ SECTIONS = (
     "Checks",
     "Symbols",
 )
+OWED = ("On your engine", "Where the textbook differs")  # by a page that is in author/owed.json
 UNWRITTEN = "WRITE"  # followed by a colon and what to write: a gap that the scaffold left
 FIGURES, SOURCES_CITED, SYMBOLS, EXERCISES, CHECKS = 2, 3, 3, 3, 6  # at least, in a chapter
 DESCRIPTION, LESSON, HINT = (50, 155), (30, 180), (30, 300)  # characters, least and most
@@ -139,11 +143,11 @@ def read_pages() -> list[Chapter]:
 
 def with_own_modules(pages: Sequence[Chapter]) -> list[Chapter]:
     """The pages; reference pages without the modules of chapters, and of reference pages before
-    them, whose numbers they may quote.
+    them, whose numbers they may quote; the home page quotes only.
     """
     taken = {name for page in pages if page.asks for name in page.modules}
     found = []
-    for page in pages:
+    for page in sorted(pages, key=lambda page: page.path == "index.md"):
         if not page.asks:
             page = replace(page, modules=tuple(name for name in page.modules if name not in taken))
             taken |= {*page.modules}
@@ -302,10 +306,12 @@ def section_problems(page: Chapter, _records: Records) -> list[str]:
     where = f"docs/{page.path}"
     headings = re.findall(r"^## (.+)$", page.text, re.MULTILINE)
     fixed = [heading for heading in headings if heading in SECTIONS]
+    spared = set(OWED) - set(fixed) if page.slug in owed() else set[str]()
+    wanted = tuple(section for section in SECTIONS if section not in spared)
     problems = [
         f"{where}: there is no section `## {section}`: write it, after"
-        f" `{'# ' + str(page.meta.get('title')) if not place else '## ' + SECTIONS[place - 1]}`."
-        for place, section in enumerate(SECTIONS)
+        f" `{'# ' + str(page.meta.get('title')) if not place else '## ' + wanted[place - 1]}`."
+        for place, section in enumerate(wanted)
         if section not in fixed
     ]
     problems += [
@@ -313,12 +319,12 @@ def section_problems(page: Chapter, _records: Records) -> list[str]:
         for name, count in Counter(fixed).items()
         if count > 1
     ]
-    if not problems and tuple(fixed) != SECTIONS:
-        problems.append(f"{where}: put the sections into this order: {', '.join(SECTIONS)}.")
+    if not problems and tuple(fixed) != wanted:
+        problems.append(f"{where}: put the sections into this order: {', '.join(wanted)}.")
     if set(headings) <= set(SECTIONS):
         problems.append(
-            f"{where}: between The answer and Where it breaks there is no section of the chapter's"
-            " own: derive or compute something under a heading that says what."
+            f"{where}: before Where it breaks there is no section of the chapter's own: derive or"
+            " compute something under a heading that says what."
         )
     problems += [
         f"{where}: the section `## {section}` says nothing."

@@ -209,10 +209,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "utilization": 0.5,
         "requests": 1000,
     },
-    "core.reliability.burn_rate_alerts.simulated_month": {
-        "requests_per_min": 9,
-        "incidents": [(3.0, 0.1, 0.2)],
-    },
     "optimization.caching.cached_attention.random_decoder": {},
     "optimization.caching.prefix_cache.multi_turn_workload": {"conversations": 9},
     "planner.traffic.share_of_traffic": {

@@ -33,6 +33,10 @@ So do [Erlang](#erlang-1917) and [vLLM](#vllm).
 
 Here.
 
+## On your engine
+
+Read it.
+
 ## Doubling
 
 {{ code double Kept }}
@@ -42,6 +46,10 @@ Here.
 {{ slider one }}
 
 {{ figure two }}
+
+## Where the textbook differs
+
+Less.
 
 ## Where it breaks
 

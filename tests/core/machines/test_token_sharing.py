@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,11 +45,13 @@ def test_one_place_is_a_single_server() -> None:
 
 
 def test_the_ceiling_is_where_places_end() -> None:
-    """Infinite from where the mean no longer fits the places; the limit of many places is above."""
+    """Refused from where all places do not suffice; the limit of many places is above."""
     line = step_line(CHAT)
     assert CHAT.ceiling_per_s < line.most_per_s
-    assert math.isinf(share_tokens(CHAT, line.most_per_s).tpot_s)
-    assert share_tokens(CHAT, line.most_per_s) == Shared(math.inf, math.inf, math.inf, 1.0, 1.0)
+    for rate in (line.most_per_s, 1.001 * CHAT.ceiling_per_s):
+        with pytest.raises(ValueError, match="rate_per_s must be below the"):
+            share_tokens(CHAT, rate)
+    assert isinstance(share_tokens(CHAT, 1.0), Shared)
     assert StepLine(0.01, 1e-4, 0.02, 200.0).most_per_s == pytest.approx(25.0)
     near = share_tokens(CHAT, 0.999 * CHAT.ceiling_per_s)
     assert 0.5 < near.all_taken < 1.0

@@ -20,7 +20,6 @@ Source: Little (1961); Erlang (1917); Kelly (1979), symmetric queues, section 3.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +28,7 @@ from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.queues.erlang import erlang_c
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require_positive
+from serving_mathematics.support.require import require, require_positive
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class StepLine:
 
 @dataclass(frozen=True)
 class Shared:
-    """What the closed form says; infinite where the places do not suffice."""
+    """What the closed form says."""
 
     sequences: float  # that decode, in the mean
     tpot_s: float
@@ -76,7 +75,7 @@ def step_line(machine: Machine) -> StepLine:
 def share_tokens(machine: Machine, rate_per_s: float) -> Shared:
     """Sequences, time per token and the chance to find all places taken, at a rate.
 
-    rate_per_s: λ. Raises ValueError unless it is positive.
+    rate_per_s: λ. Raises ValueError unless it is positive, and below what all places carry.
 
     >>> from serving_mathematics.core.machines.machines import CHAT
     >>> bool(0.009 < share_tokens(CHAT, 10.0).tpot_s < 0.014)
@@ -89,8 +88,9 @@ def share_tokens(machine: Machine, rate_per_s: float) -> Shared:
     left = 1 - rate_per_s * line.prompt_s
     beyond = rate_per_s * line.later_tokens * steps_s - max(left, 0.0) * counts
     met = np.flatnonzero(beyond <= 0)  # counts at which more are finished than come
-    if not met.size:
-        return Shared(math.inf, math.inf, math.inf, 1.0, 1.0)
+    full_s = line.prompt_s + line.later_tokens * float(steps_s[-1]) / machine.places
+    rule = f"below the {1 / full_s:.4g}/s that {machine.places} places carry"
+    require(met.size > 0 and rate_per_s * full_s < 1, "rate_per_s", rule, rate_per_s)
     first = int(met[0])
     sequences = float(first - 1 + beyond[first - 1] / (beyond[first - 1] - beyond[first]))
     tpot_s = float(np.interp(sequences, counts, steps_s)) / left
@@ -100,9 +100,8 @@ def share_tokens(machine: Machine, rate_per_s: float) -> Shared:
     rates = counts[1:] / (counts[1:] * line.prompt_s + line.later_tokens * steps_s[1:])
     logs = np.append(0.0, np.cumsum(np.log(rate_per_s / rates)))  # of the weights of 0 to c inside
     weights = np.exp(logs - logs.max())
-    full = rate_per_s / float(rates[-1])
-    tail = float(weights[-1]) / (1 - full) if full < 1 else math.inf
-    taken = tail / (float(weights[:-1].sum()) + tail) if full < 1 else 1.0
+    tail = float(weights[-1]) / (1 - rate_per_s * full_s)
+    taken = tail / (float(weights[:-1].sum()) + tail)
     return Shared(sequences, tpot_s, inside, erlang, taken if taken > 1e-300 else 0.0)
 
 
@@ -157,7 +156,7 @@ def check_line_by_hand() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No rate names the argument; beyond the ceiling the answer is infinite."""
+    """No rate, and one beyond the ceiling, name the argument."""
     checks.raises("no rate", share_tokens, CHAT, 0.0, match="rate_per_s must be positive")
-    over = share_tokens(CHAT, 1.2 * CHAT.ceiling_per_s)
-    checks.equal("beyond", (math.isinf(over.tpot_s), over.all_taken), (True, 1.0))
+    over, told = 1.2 * CHAT.ceiling_per_s, "rate_per_s must be below the"
+    checks.raises("beyond", share_tokens, CHAT, over, match=told)

@@ -1,17 +1,16 @@
-"""Alerts on counts: a loop over windows as oracle, rates of the simulated month, errors."""
+"""Alerts on counts: a loop over windows as oracle, spans in closed form, errors."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.reliability.burn_rate_alerts import (
+from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import (
     alert_firing,
+    alert_span,
     errors_to_fire,
-    simulated_month,
 )
 
 
@@ -59,20 +58,17 @@ def test_firing_equals_a_loop_over_windows(
     assert rows.tolist() == [got.tolist()] * 2
 
 
-def test_simulated_month_has_its_rates() -> None:
-    requests, errors = simulated_month(np.random.default_rng(1), 500, [(3.0, 2.0, 0.1)])
-    assert requests.shape == errors.shape == (43_200,)
-    assert requests.mean() == pytest.approx(500, abs=3 * math.sqrt(500 / 43_200))
-    inside = slice(3 * 1440, 5 * 1440)
-    n = requests[inside].sum()
-    assert errors[inside].sum() / n == pytest.approx(0.1, abs=3 * math.sqrt(0.09 / n))
-    rest = errors.sum() - errors[inside].sum()
-    expected = 0.0002 * (requests.sum() - n)
-    assert rest == pytest.approx(expected, abs=3 * math.sqrt(expected))
+def test_incidents_that_are_not_noticed() -> None:
+    assert alert_span(14.4, 1e6, 3600.0, 300.0, 14.4) == (math.inf, math.inf)
+    assert alert_span(28.8, 1800.0, 3600.0, 300.0, 14.4) == (math.inf, math.inf)
+    assert alert_span(28.8, 1800.1, 3600.0, 300.0, 14.4) == (1800.0, 1950.1)
+
+
+def test_windows_of_the_same_length() -> None:
+    assert alert_span(4.0, 100.0, 60.0, 60.0, 1.0) == (15.0, 145.0)
 
 
 def test_bad_input_is_refused() -> None:
-    rng = np.random.default_rng(1)
     for bad in (-1, 1.5, math.nan, math.inf):
         with pytest.raises(ValueError, match="requests must be non-negative integers"):
             errors_to_fire(bad, 0.9, 1.0)
@@ -93,8 +89,3 @@ def test_bad_input_is_refused() -> None:
         alert_firing([1], [0], 2, 0, 0.9, 1.0)
     with pytest.raises(ValueError, match="long must be an integer ≥ short"):
         alert_firing([1], [0], 1, 2, 0.9, 1.0)
-    with pytest.raises(ValueError, match=r"incidents must be of error rates in \[0, 1\]"):
-        simulated_month(rng, 10, [(1.0, 1.0, 1.5)])
-    for load in (0, -1, math.nan):
-        with pytest.raises(ValueError, match="requests_per_min must be positive"):
-            simulated_month(rng, load, [])  # type: ignore[arg-type]
