@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S
-from serving_mathematics.planner.answers import CHAPTERS, answer_lines, answer_summary
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
     QUANTILES,
@@ -89,21 +88,9 @@ def example() -> SimpleNamespace:
         error_runs=told.error.runs,
         error_low=min(1.0, told.error.low),
         error_high=max(1.0, told.error.high),
-        answer_sentence=answer_summary(told).replace("$", r"\$"),
-        answer_rows="\n".join(_answer_rows(told)),
         sweep_rows="\n".join(_sweep_rows()),
         closed_rows="\n".join(_closed_row(fleet, n) for n in (12, 8, 6, 4)),
     )
-
-
-def _answer_rows(told: Answer) -> list[str]:
-    """The lines of the answer, in order, as rows of the page's table."""
-    rows = []
-    for line in answer_lines(told):
-        chapter = f"[{CHAPTERS[line.chapter]}]({line.chapter}.md)"
-        cells = " | ".join((line.what, line.value, line.estimate, chapter))
-        rows.append(f"| {cells} |".replace("$", r"\$"))
-    return rows
 
 
 def _sweep_rows() -> list[str]:

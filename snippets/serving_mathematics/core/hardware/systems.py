@@ -26,6 +26,11 @@ class System:
     domain_devices: int  # devices that are joined by that link
     outside_bytes_per_s: float  # one direction, to devices beyond
 
+    @property
+    def shown(self) -> str:
+        """Its name in prose."""
+        return self.name.replace("_", " ").upper()
+
 
 def read_system(name: str, row: Mapping[str, Any]) -> System:
     """A system from its row of the record.
