@@ -194,7 +194,8 @@ def test_progress_counts_to_the_end() -> None:
 
 
 def test_an_answer_is_the_plan_of_the_cheapest() -> None:
-    asked = read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1, tp2"})
+    values = {"rate_per_s": 9, "requests": 400, "precision": "bf16"}
+    asked = read_choices(values | {"parallelism": "tp1, tp2"})
     found = answer(asked)
     assert isinstance(found, Answer)
     assert split_name(found.question) == "tp1"
@@ -202,7 +203,7 @@ def test_an_answer_is_the_plan_of_the_cheapest() -> None:
     assert found.if_faster <= found.plan.best.replicas + 1
     assert found.if_slower is None or found.if_slower >= found.if_faster
     assert len(found.near) == 3
-    (only,) = read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp2"})
+    (only,) = read_choices(values | {"parallelism": "tp2"})
     assert answer([only]).plan == plan(only)
 
 
@@ -210,6 +211,7 @@ def test_steps_that_err_can_take_the_objective_away() -> None:
     """An objective of a lone step plus a tenth: one run in ten was slower than that."""
     alone = least_cost(read_question({"rate_per_s": 0.1}))[1]
     asked = {"rate_per_s": 0.1, "tpot_s": 1.15 * alone, "requests": 400, "parallelism": "tp1"}
+    asked |= {"precision": "bf16"}
     found = answer(read_choices(asked))
     assert found.plan.best.replicas >= 1
     assert found.if_slower is None
@@ -335,6 +337,7 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
 
 
 TIGHT = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1"}
+TIGHT |= {"precision": "bf16"}
 
 
 @pytest.mark.parametrize("fleets", ["one", "two"])
@@ -348,7 +351,7 @@ def test_what_two_fleets_would_do_is_said_where_one_cannot(
     assert isinstance(run, Apart)
     told = (
         rf"^no fleet of up to 3 replicas keeps the objective; separate fleets do \(fleets: two\), "
-        rf"{run.prompts} for prompts and {run.answers} for answers of 1 × h100_sxm, tp1, bf16, "
+        rf"{run.prompts} for prompts and {run.answers} for answers of 1 × H100 SXM, tp1, bf16, "
         rf"\${run.usd_per_hour:.2f} an hour$"
     )
     with pytest.raises(Infeasible, match=told):

@@ -352,7 +352,7 @@ def _svg(name: str, title: str, told: str, parts: str, height: float) -> str:
 @functools.cache
 def _compared() -> Answer:
     """An answer with a comparison."""
-    return answer(read_choices({"rate_per_s": 30, "requests": 200}))
+    return answer(read_choices({"rate_per_s": 30, "requests": 200, "precision": "bf16"}))
 
 
 def check_points_are_where_the_numbers_are() -> None:

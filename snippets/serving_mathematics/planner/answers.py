@@ -481,17 +481,16 @@ def asked_text(question: Question) -> str:
     question: that was asked.
 
     >>> from serving_mathematics.planner.questions import read_question
-    >>> asked_text(read_question({"rate_per_s": 5}))[-51:]
+    >>> asked_text(read_question({"rate_per_s": 5}))[-53:]
     'and 250 out; a TTFT of 1 s and a TPOT of 50 ms at p99'
     """
     one, traffic = question.deployment, question.traffic
     if isinstance(traffic, Workload):
         asked = f"a trace of {traffic.arrival_s.size:,} requests"
     else:
-        lengths = (
-            f"{traffic.mean_prompt_tokens:,.0f} tokens in and {traffic.mean_output_tokens:,.0f}"
-        )
-        asked = f"{traffic.rate_per_s:g} requests/s of {lengths} tokens out"
+        lengths = (traffic.mean_prompt_tokens, traffic.mean_output_tokens)
+        prompt, output = (f"{tokens:,.0f}" for tokens in lengths)
+        asked = f"{traffic.rate_per_s:g} requests/s of {prompt} tokens in and {output} out"
     return f"{_model(question)} on {one.system.shown}; {asked}; {_promised(question)}"
 
 

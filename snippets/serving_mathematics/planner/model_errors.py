@@ -331,10 +331,10 @@ def check_errors_are_those_of_the_scores() -> None:
 
 def check_bad_input_is_refused() -> None:
     """No devices, no share and no load name the argument."""
-    from serving_mathematics.core.hardware.deployments import WORKED
-
-    checks.raises("none", model_error, 0, True, match="devices must be a positive integer")
-    checks.raises("all", model_error, 1, True, 1.0, match="share must be in")
+    kind = WORKED.kind
+    checks.raises("none", model_error, kind, 0, match="devices must be a positive integer")
+    checks.raises("all", model_error, kind, 1, 1.0, match="share must be in")
+    checks.raises("neither", model_error, "small", 1, match="kind must be one of dense, latent")
     checks.raises("idle", nearest_runs, WORKED, 0.0, 1.0, 1.0, match="concurrency must be positive")
     checks.raises("NaN", nearest_runs, WORKED, 1.0, math.nan, 1.0, match="prompt_tokens must be")
 

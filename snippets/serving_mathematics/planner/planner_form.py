@@ -47,7 +47,7 @@ from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_json
 
-TRAFFIC = (  # which is no field, and shows those that are
+FROM_WHERE = (  # which is no field, and shows those that are
     '<p><label for="planner-traffic">Where it comes from</label><select id="planner-traffic">'
     '<option value="rate">a rate and mean lengths</option>'
     '<option value="">a trace file, read in this page and sent nowhere</option></select>'
@@ -89,7 +89,7 @@ def form_html() -> str:
     first = groups.pop(FIRST)
     folded = "".join(
         f"<fieldset><legend>{html.escape(title)}</legend>"
-        f"{TRAFFIC if title == 'Traffic' else ''}{fields}</fieldset>"
+        f"{FROM_WHERE if title == 'Traffic' else ''}{fields}</fieldset>"
         for title, fields in groups.items()
     )
     return (

@@ -172,6 +172,11 @@ def _split(one: Deployment, widths: Mapping[str, int]) -> Deployment:
     )
 
 
+def _widths(one: Deployment) -> dict[str, int]:
+    """How a deployment is split."""
+    return {name: getattr(one, name) for name in PARTS.values()}
+
+
 def _splits(model: Architecture, system: System) -> list[dict[str, int]]:
     """What is tried where nothing is said: tensor parallelism, with experts spread the same way,
     and attention in parallel over data with the experts over all."""
@@ -262,6 +267,7 @@ def read_choices(
             kinds, goals = read_classes(told["classes"], told)
             traffic = mixed_traffic(rate, kinds, scv)
         lengths = traffic.mean_prompt_tokens, traffic.mean_output_tokens
+    searched = "any" in map(compared, told["precision"].split(","))
     formats = _precisions(told["precision"], named, model, bool(told["load_test"]))
     base = Deployment(
         model,
@@ -277,6 +283,7 @@ def read_choices(
         memory_share=told["memory_share"],
     )
     choices, refused = [], ""
+    lacking: dict[tuple[str, str], Impossible] = {}  # splits that were asked for, in no format yet
     for system, price in zip(systems, prices, strict=True):
         for precision in formats:
             for split, chosen in _parallelisms(told["parallelism"], model, system):
@@ -285,10 +292,16 @@ def read_choices(
                     _require_possible(one, told["memory_share"], told["reserved_gib"] * 2**30)
                 except Impossible as problem:
                     refused = refused or str(problem)
-                    if chosen:
+                    if chosen and not searched:
                         raise
+                    if chosen:
+                        lacking.setdefault((system.name, str(split)), problem)
                     continue
                 choices.append((one, saved * price))
+    there = {(one.system.name, str(_widths(one))) for one, _ in choices}
+    for key, problem in lacking.items():
+        if key not in there:
+            raise problem
     if not choices:
         raise Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))

@@ -28,8 +28,9 @@ class System:
 
     @property
     def shown(self) -> str:
-        """Its name in prose."""
-        return self.name.replace("_", " ").upper()
+        """Its name in prose; one without a number is no make."""
+        make = any(letter.isdigit() for letter in self.name)
+        return self.name.replace("_", " ").upper() if make else f"{self.name} GPU"
 
 
 def read_system(name: str, row: Mapping[str, Any]) -> System:
