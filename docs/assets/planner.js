@@ -5,7 +5,7 @@ const LARGEST_TRACE = 64 * 2 ** 20; // bytes; what the browser's Python holds in
 const KNOWN = new Set("a circle code desc details div figcaption figure p path pre summary svg table tbody td text th thead title tr".split(" "));
 
 // What Python made, without anything that could run or load.
-const inert = (text) => {
+export const inert = (text) => {
   const { body } = new DOMParser().parseFromString(text, "text/html");
   for (const one of body.querySelectorAll("*")) {
     if (!KNOWN.has(one.localName)) one.remove();

@@ -392,6 +392,7 @@ def test_what_guesses_is_a_word_or_a_model() -> None:
         assert not isinstance(found, str)
         assert (found.name.removesuffix("-FP8"), found.published) == ("Qwen/Qwen3-0.6B", published)
     tried = read_choices(GUESSING | {"drafter": "Qwen/Qwen3-0.6B-FP8", "parallelism": "auto"})
+    tried = [one for one in tried if one.deployment.precision == "bf16"]
     assert [one.deployment.tensor for one in tried] == [1, 2, 4, 8]
     assert all(one.deployment.drafter == found for one in tried)
 

@@ -666,8 +666,8 @@ def check_bad_input_is_refused() -> None:
         ("long", {"rate_per_s": 1, "mean_prompt_tokens": 2e5}, "the context of meta-llama"),
         (
             "does not fit",
-            {"rate_per_s": 1, "model": "Llama-3.1-70B", "parallelism": "tp1"},
-            "tp2 would do at bf16",
+            {"rate_per_s": 1, "model": "Llama-3.1-405B", "parallelism": "tp1"},
+            "tp16 would do at bf16",
         ),
     ):
         checks.raises(label, read_choices, values, match=match)
