@@ -2,7 +2,7 @@
 import { make, python } from "./live.js";
 
 const LARGEST_TRACE = 64 * 2 ** 20; // bytes; what the browser's Python holds in memory many times over
-const KNOWN = new Set("a circle code desc details div figcaption figure p path pre summary svg table tbody td text th thead title tr".split(" "));
+const KNOWN = new Set("a circle code desc details div figcaption figure p path pre strong summary svg table tbody td text th thead title tr".split(" "));
 
 // What Python made, without anything that could run or load.
 export const inert = (text) => {

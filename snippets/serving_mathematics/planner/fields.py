@@ -86,7 +86,7 @@ FIELDS = {
         Field("device", "GPU; several are compared", default="H100"),
         Field(
             "rate_per_s",
-            "Requests a second, to the whole fleet",
+            "Requests a second: to the whole fleet",
             *("", 1e-4, 1e5),
             when="traffic=rate",
             start="60",

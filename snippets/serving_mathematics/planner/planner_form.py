@@ -99,7 +99,7 @@ def form_html() -> str:
         '<button type="button" disabled>Stop</button> '
         '<button type="button">Copy link</button></p>'
         '<p class="live-status" role="status"></p>'
-        f"<details><summary>More to ask: {', '.join(groups).lower()}</summary>{folded}</details>"
+        f"<details><summary>{'; '.join(groups)}</summary>{folded}</details>"
         "</form>"
     )
 
@@ -228,9 +228,10 @@ def answer_html(told: Answer, others: Sequence[Elsewhere] = (), command: str = "
         f"<details><summary>{html.escape(title)}</summary>{body}</details>"
         for title, body in folded
     )
+    first, end, rest = map(html.escape, answer_summary(told, others).partition(" a GPU."))
     return (
         f'<p class="planner-of">Answer to: {html.escape(asked_text(question))}</p>'
-        f'<p class="planner-summary">{html.escape(answer_summary(told, others))}</p>'
+        f'<p class="planner-summary"><strong>{first}{end}</strong>{rest}</p>'
         f'<div class="planner-plots">{drawn}</div>{_lines_html(main, False)}{details}'
     )
 
@@ -309,9 +310,11 @@ def example() -> SimpleNamespace:
         for name, field in FIELDS.items()
         if field.group == FIRST
     }
-    return SimpleNamespace(
-        form=form_html(), answer=answer_html(*_answered(values), _command(values))
+    piece = (
+        '<div class="planner-answer" role="region" aria-label="Plan" tabindex="-1" '
+        f"data-search-exclude>{answer_html(*_answered(values), _command(values))}</div>"
     )
+    return SimpleNamespace(form=form_html(), answer=piece)
 
 
 class _Labels(HTMLParser):
