@@ -23,8 +23,8 @@ from serving_mathematics.support.require import require
 
 Values = Mapping[str, object]
 OTHER = "given below by its numbers"  # the device of the form that is none
-FIRST, DEPLOYMENT, TRAFFIC = "", "GPUs, formats and price", "Traffic"
-ENGINE, RUN = "Engine", "Simulation"
+FIRST, DEPLOYMENT, TRAFFIC = "", "GPUs, formats and price", "traffic"
+ENGINE, RUN = "engine", "simulation"
 
 UNITS = {"%": 0.01, "ms": 1e-3, "k": 1e3, "k/s": 1e3} | dict.fromkeys(
     ("", "s", "/s", "/h", "$"), 1.0
@@ -104,7 +104,7 @@ FIELDS = {
             when="traffic=rate",
         ),
         Field("ttft_s", "Time to first token, TTFT", "s", 1e-4, 100, 1.0),
-        Field("tpot_s", "Time per later token, TPOT", "s", 1e-5, 2, 0.05),
+        Field("tpot_s", "Time per token, TPOT", "s", 1e-5, 2, 0.05),
         Field(
             "quantile", "Share of requests that keep them", "", 0.01, 0.9999, 0.99, group=TRAFFIC
         ),

@@ -38,6 +38,7 @@ from serving_mathematics.planner.fields import (
     FIRST,
     OTHER,
     SHEET,
+    TRAFFIC,
     Field,
     read_value,
 )
@@ -88,8 +89,8 @@ def form_html() -> str:
         groups[field.group] = groups.get(field.group, "") + _control(field)
     first = groups.pop(FIRST)
     folded = "".join(
-        f"<fieldset><legend>{html.escape(title)}</legend>"
-        f"{FROM_WHERE if title == 'Traffic' else ''}{fields}</fieldset>"
+        f"<fieldset><legend>{html.escape(title[0].upper() + title[1:])}</legend>"
+        f"{FROM_WHERE if title == TRAFFIC else ''}{fields}</fieldset>"
         for title, fields in groups.items()
     )
     return (
@@ -99,7 +100,7 @@ def form_html() -> str:
         '<button type="button" disabled>Stop</button> '
         '<button type="button">Copy link</button></p>'
         '<p class="live-status" role="status"></p>'
-        f"<details><summary>{'; '.join(groups)}</summary>{folded}</details>"
+        f"<details><summary>More: {'; '.join(groups)}</summary>{folded}</details>"
         "</form>"
     )
 
