@@ -25,9 +25,9 @@ from serving_mathematics.planner.answers import (
     table_text,
 )
 from serving_mathematics.planner.capacity_planner import Performance, Quantile
-from serving_mathematics.planner.configurations import Answer, answer, elsewhere
+from serving_mathematics.planner.configurations import Answer, Elsewhere, answer
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
-from serving_mathematics.planner.questions import other_choices, read_choices
+from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support import measuring
 
 from builder import ROOT
@@ -277,15 +277,13 @@ def test_formats_are_searched_and_said() -> None:
 
 
 def test_other_devices_are_said_with_the_price_that_decides() -> None:
-    asked = {"rate_per_s": 60, "requests": 300, "parallelism": "tp1", "other_devices": "B200"}
-    told = answer(read_choices(asked))
-    others = elsewhere(told, other_choices(asked))
-    (one,) = others
-    even = told.plan.best.usd_per_hour / one.devices
-    assert one.even_usd_per_hour == pytest.approx(even)
-    words = f" Cheaper would be {one.devices} × B200 SXM below ${even:,.2f} a GPU."
-    assert answer_summary(told, others).endswith(words)
-    assert "Cheaper" not in answer_summary(told)
+    run = PLAN.best
+    others = [Elsewhere(QUESTION, run, n, 6.0 / n) for n in (2, 1200)]
+    said = answer_summary(PLAIN, others)
+    assert said.endswith(
+        " Cheaper would be 2 × H100 SXM below $3.00 a GPU, 1,200 × H100 SXM below $0.01 a GPU."
+    )
+    assert "Cheaper" not in answer_summary(PLAIN)
 
 
 def test_the_short_text_fits_a_screen() -> None:

@@ -21,10 +21,12 @@ from serving_mathematics.planner.capacity_planner import (
 )
 from serving_mathematics.planner.configurations import (
     Answer,
+    Elsewhere,
     Ranked,
     Separate,
     answer,
     drafter_name,
+    elsewhere,
     least_cost,
     pareto_front,
     rank,
@@ -33,7 +35,7 @@ from serving_mathematics.planner.configurations import (
     try_deployment,
 )
 from serving_mathematics.planner.model_errors import ModelError
-from serving_mathematics.planner.questions import read_choices, read_question
+from serving_mathematics.planner.questions import other_choices, read_choices, read_question
 from serving_mathematics.planner.separate_fleets import Apart
 
 ASKED = {
@@ -384,3 +386,23 @@ def test_what_guesses_is_said_in_short(drafter: str, name: str) -> None:
     values = {"rate_per_s": 1, "model": "Qwen3-32B", "draft_tokens": 2, "accepted_tokens": 2}
     assert drafter_name(read_question(values | {"drafter": drafter})) == name
     assert not drafter_name(read_question({"rate_per_s": 1, "drafter": "ngram", "draft_tokens": 0}))
+
+
+def test_another_device_is_as_cheap_at_the_price_that_is_said() -> None:
+    """Asked with that price it costs what the answer does, and nothing where no fleet is."""
+    asked: dict[str, object] = {"rate_per_s": 60, "requests": 400, "parallelism": "tp1"}
+    asked |= {"other_devices": "B200, L4", "spot_share": 0.5, "ttft_s": 0.6}
+    found = answer(read_choices(asked))
+    (one,) = elsewhere(found, other_choices(asked))  # an L4 keeps no TTFT of 0.6 s
+    assert isinstance(one, Elsewhere)
+    assert one.question.deployment.system.name == "b200_sxm"
+    assert isinstance(one.run, Performance)
+    assert one.devices == one.run.replicas
+    price = {"device": "B200", "price_per_hour": one.even_usd_per_hour}
+    run, _ = try_deployment(replace(one.question, price_per_hour=0.7 * one.even_usd_per_hour))
+    assert run
+    assert run.usd_per_hour == pytest.approx(found.plan.best.usd_per_hour)
+    assert read_choices(asked | price)[0].price_per_hour == pytest.approx(
+        0.7 * one.even_usd_per_hour
+    )
+    assert elsewhere(found, []) == []

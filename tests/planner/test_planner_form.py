@@ -156,7 +156,7 @@ def test_the_answer_that_the_page_comes_with_is_that_of_the_form_as_it_stands() 
     known = {name: str(x) for name, x in values.items() if x is not None and not FIELDS[name].when}
     known |= {name: str(values[name]) for name in values if FIELDS[name].when == "traffic=rate"}
     known["classes"] = ""
-    assert f'>{json.loads(form_answer(json.dumps(known)))["html"]}</div>' in example().answer
+    assert f">{json.loads(form_answer(json.dumps(known)))['html']}</div>" in example().answer
     assert all(values[name] for name, field in FIELDS.items() if field.group == FIRST)
 
 

@@ -18,7 +18,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment, weight_bytes
 from serving_mathematics.planner.capacity_planner import Objective
-from serving_mathematics.planner.fields import FIELDS, Field, meant_number, read_value
+from serving_mathematics.planner.fields import FIELDS, meant_number, read_value
 from serving_mathematics.planner.questions import (
     _require_possible,
     other_choices,
@@ -31,54 +31,6 @@ from serving_mathematics.planner.questions import (
 )
 from serving_mathematics.planner.traffic import Traffic, TrafficClass
 
-HOSTILE = [
-    "",
-    " ",
-    "nan",
-    "-inf",
-    "1e999",
-    "0x10",
-    "1,5",
-    "--help",
-    "'; rm -rf /",
-    "<script>",
-    "\x00",
-    "9" * 5000,
-    "½",
-    "١٢",
-    "１２",
-    "1_2",
-    None,
-    True,
-    False,
-    [],
-    {},
-    [1],
-    -1,
-    0,
-    10**400,
-    float("nan"),
-    float("inf"),
-    b"5",
-]
-
-
-@pytest.mark.parametrize("name", list(FIELDS))
-def test_no_field_takes_what_is_hostile(name: str) -> None:
-    field = FIELDS[name]
-    taken = []
-    for hostile in HOSTILE:
-        try:
-            taken.append(read_value(name, hostile))
-        except ValueError as error:
-            text = str(error)
-            refusal = text.startswith(f"{name} must be ") and ", got " in text and len(text) < 200
-            assert refusal, text
-    if field.high:
-        assert all(field.low <= float(value) <= field.high for value in taken if value != "1,5")
-    else:
-        assert all(isinstance(value, str) for value in taken)
-
 
 def test_a_number_too_long_for_python_is_refused_by_its_field() -> None:
     with pytest.raises(ValueError, match=r"^rate_per_s must be a number .*, got '9{50}"):
@@ -86,24 +38,6 @@ def test_a_number_too_long_for_python_is_refused_by_its_field() -> None:
     for digits, told in ((1000, "9{50}"), (1001, "'9{50}")):  # text from where it is not converted
         with pytest.raises(ValueError, match=rf"^seed must be a whole number .*, got {told}"):
             read_grid('{"seed": ' + "9" * digits + "}", "json")
-
-
-@pytest.mark.parametrize("name", [field.name for field in FIELDS.values() if field.high])
-def test_numbers_are_written_in_ascii(name: str) -> None:
-    for text in ("١٦", "１６", "1_6", "0x10", "16 GB"):
-        with pytest.raises(ValueError, match=f"^{name} must be "):
-            read_value(name, text)
-
-
-@given(st.sampled_from([f for f in FIELDS.values() if f.high]), st.data())
-def test_numbers_and_their_text_read_alike(field: Field, data: st.DataObject) -> None:
-    numbers = (
-        st.integers(int(field.low), int(field.high))
-        if field.whole
-        else st.floats(field.low, field.high)
-    )
-    value = data.draw(numbers)
-    assert read_value(field.name, value) == read_value(field.name, str(value)) == value
 
 
 @given(

@@ -115,6 +115,7 @@ def elsewhere(
     told: the answer. others: deployments on each device at $1 an hour, from `other_choices`.
     executor: as for rank.
 
+    >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import other_choices, read_choices
     >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1", "requests": 400}
     >>> told = answer(read_choices(asked))
@@ -228,7 +229,8 @@ def rank(
 
     >>> from serving_mathematics.planner.configurations import split_name
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> found = rank(read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2"}))
+    >>> asked = {"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2", "precision": "auto"}
+    >>> found = rank(read_choices(asked))
     >>> [split_name(one.question) for one in found]
     ['tp1', 'tp2']
     """

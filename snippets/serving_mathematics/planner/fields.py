@@ -309,7 +309,7 @@ def meant_number(field: Field, text: str) -> float:
 
     field: that was asked. text: as it came.
 
-    >>> meant_number(FIELDS["tpot_s"], "50 ms")
+    >>> meant_number(Field("tpot_s", "Time per token", "s", 1e-5, 2), "50 ms")
     0.05
     """
     digits = r"(\d{1,3}(?:[,_]\d{3})+|\d{1,15})([.,]\d{1,9})?"
