@@ -23,7 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from author import contracts
+from author import contracts, form
 from author.contracts import Chapter
 from builder import PACKAGE, ROOT, BuildError
 from builder.maths import to_mathml
@@ -134,11 +134,14 @@ def complaints(path: str, deadline: float, quick: bool = False) -> Iterator[tupl
         imported = not any(": import: " in line for line in failed)
         missing = [*listed, *_rules(page, pages, runs if imported else {}, imported)]
         yield "Missing", missing
-        yield "The page", _page_problems(page, runs) if imported else []
+        wrong, text = _page_problems(page, runs) if imported else ([], "")
+        allowed, made = form.owed().get(page.slug, {}), form.form_of(text)
+        yield "The page", wrong
+        yield "The form", form.problems(page.slug, made.measures(), allowed) if text else []
         for title, task in tasks.items():
             result = [line for line in task.result() if not _is_told(line, missing)]
             yield title, result if imported or title == "Lint" else []
-        yield ADVICE, _advice(page)
+        yield ADVICE, [*_advice(page), *(form.advice(page.path, page.text, made) if text else [])]
 
 
 def _is_told(line: str, missing: Sequence[str]) -> bool:
@@ -195,18 +198,20 @@ def _rules(
     found += contracts.notation_problems(page, uses)
     found += [told for told in contracts.navigation_problems() if page.path in told]
     found += contracts.body_problems(module_names(ROOT), page.modules)
-    found += contracts.place_problems([page], page.own)
+    found += contracts.place_problems([page], page.modules)
     return list(dict.fromkeys(found))
 
 
-def _page_problems(page: Chapter, runs: dict[str, Run]) -> list[str]:
-    """Directives that name nothing, formulas that cannot be converted, links that lead nowhere."""
+def _page_problems(page: Chapter, runs: dict[str, Run]) -> tuple[list[str], str]:
+    """Directives that name nothing, formulas that cannot be converted, links that lead nowhere; and
+    the page with what ran in its place.
+    """
     where = f"docs/{page.path}"
     shown = [runs[name] for name in page.modules if name in runs]
     offset = contracts.first_line(page)
     expanded = Page(page.path, dict(page.meta), "../../", shown, shown, first_line=1 + offset)
     # no cards, uses, references or terms: a chapter shows none
-    expand(page.text, expanded)
+    made = expand(page.text, expanded)
     problems = [_sentence(told) for told in expanded.errors]
     text = re.sub(r"^(`{3,}).*?^\1|`[^`\n]*`", "", page.text, flags=re.MULTILINE | re.DOTALL)
     for match in _FORMULA.finditer(re.sub(r"\$\{\{|\{\{.*?\}\}", "0", text)):
@@ -220,11 +225,11 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> list[str]:
             problems.append(f"{where}: links to {target}, which is not there.")
         elif anchor and not _has_anchor(file.read_text(encoding="utf-8"), anchor[1:]):
             problems.append(f"{where}: links to {target}{anchor}, which has no such heading.")
-    return problems
+    return problems, made
 
 
 def _has_anchor(text: str, anchor: str) -> bool:
-    if f"{{ #{anchor} }}" in text or anchor.startswith(("figure-", "slider-")):
+    if f"{{ #{anchor} }}" in text or anchor.startswith(("figure-", "slider-", "stepper-")):
         return True
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return any(re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") == anchor for h in headings)

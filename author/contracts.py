@@ -25,10 +25,12 @@ from typing import Any
 
 import yaml
 
+from author.form import owed
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
 from builder.pages import SymbolUse, module_names_of, references_of, several_meanings, terms_of
 from builder.runner import Run
+from builder.sliders import curves_of
 from builder.source import (
     CORE,
     SOLUTIONS,
@@ -44,18 +46,22 @@ from builder.source import (
 
 SECTIONS = (
     "The answer",
-    "Symbols",
-    "Checks",
+    "On your engine",
+    "Where the textbook differs",
     "Where it breaks",
     "In production",
     "Exercises",
     "Sources",
+    "Checks",
+    "Symbols",
 )
+OWED = ("On your engine", "Where the textbook differs")  # by a page that is in author/owed.json
 UNWRITTEN = "WRITE"  # followed by a colon and what to write: a gap that the scaffold left
 FIGURES, SOURCES_CITED, SYMBOLS, EXERCISES, CHECKS = 2, 3, 3, 3, 6  # at least, in a chapter
 DESCRIPTION, LESSON, HINT = (50, 155), (30, 180), (30, 300)  # characters, least and most
 ALT = 60  # characters of a figure's description, at least
-NOT_PURE = ("check_", "figure_", "slider_")
+NOT_PURE = ("check_", "figure_", "slider_", "stepper_")
+MOVING = ("slider", "stepper")
 RECORDS = (
     "from serving_mathematics.support.measuring import read_record"  # what a copy may still import
 )
@@ -137,11 +143,11 @@ def read_pages() -> list[Chapter]:
 
 def with_own_modules(pages: Sequence[Chapter]) -> list[Chapter]:
     """The pages; reference pages without the modules of chapters, and of reference pages before
-    them, whose numbers they may quote.
+    them, whose numbers they may quote; the home page quotes only.
     """
     taken = {name for page in pages if page.asks for name in page.modules}
     found = []
-    for page in pages:
+    for page in sorted(pages, key=lambda page: page.path == "index.md"):
         if not page.asks:
             page = replace(page, modules=tuple(name for name in page.modules if name not in taken))
             taken |= {*page.modules}
@@ -300,10 +306,12 @@ def section_problems(page: Chapter, _records: Records) -> list[str]:
     where = f"docs/{page.path}"
     headings = re.findall(r"^## (.+)$", page.text, re.MULTILINE)
     fixed = [heading for heading in headings if heading in SECTIONS]
+    spared = set(OWED) - set(fixed) if page.slug in owed() else set[str]()
+    wanted = tuple(section for section in SECTIONS if section not in spared)
     problems = [
         f"{where}: there is no section `## {section}`: write it, after"
-        f" `{'# ' + str(page.meta.get('title')) if not place else '## ' + SECTIONS[place - 1]}`."
-        for place, section in enumerate(SECTIONS)
+        f" `{'# ' + str(page.meta.get('title')) if not place else '## ' + wanted[place - 1]}`."
+        for place, section in enumerate(wanted)
         if section not in fixed
     ]
     problems += [
@@ -311,12 +319,12 @@ def section_problems(page: Chapter, _records: Records) -> list[str]:
         for name, count in Counter(fixed).items()
         if count > 1
     ]
-    if not problems and tuple(fixed) != SECTIONS:
-        problems.append(f"{where}: put the sections into this order: {', '.join(SECTIONS)}.")
+    if not problems and tuple(fixed) != wanted:
+        problems.append(f"{where}: put the sections into this order: {', '.join(wanted)}.")
     if set(headings) <= set(SECTIONS):
         problems.append(
-            f"{where}: between Symbols and Checks there is no section of the chapter's own: derive"
-            " or compute something under a heading that says what."
+            f"{where}: before Where it breaks there is no section of the chapter's own: derive or"
+            " compute something under a heading that says what."
         )
     problems += [
         f"{where}: the section `## {section}` says nothing."
@@ -493,7 +501,8 @@ _PAPER = re.compile(r"\]\(https://(?:doi\.org|arxiv\.org)/")
 def citation_problems(page: Chapter, _records: Records) -> list[str]:
     """Sources are complete, each with an anchor, each cited."""
     where = f"docs/{page.path}"
-    body, _, sources = page.text.partition("\n## Sources\n")
+    sources = page.section("Sources")
+    body = page.text.replace(sources, "") if sources else page.text
     anchors = re.findall(r"\{ #([\w-]+) \}", sources)
     problems = []
     if page.asks and len(anchors) < SOURCES_CITED:
@@ -551,7 +560,7 @@ def figure_problems(page: Chapter, records: Records) -> list[str]:
     where = f"docs/{page.path}"
     found = [(n, f) for n in page.modules if n in records for f in records[n].record["figures"]]
     drawn = {figure["name"] for _, figure in found}
-    shown = page.names_in("figure") | page.names_in("slider")
+    shown = page.names_in("figure").union(*map(page.names_in, MOVING))
     borrowed = replace(page, text=page.elsewhere).names_in("figure")
     problems = [
         f"{where}: the figure `{name}` is not shown: put `{{{{ figure {name} }}}}` where the text"
@@ -585,35 +594,34 @@ def figure_problems(page: Chapter, records: Records) -> list[str]:
 
 
 def slider_problems(page: Chapter, records: Records) -> list[str]:
-    """Every slider is shown in the place of its figure, labelled and tested."""
-    where, shown = f"docs/{page.path}", page.names_in("slider")
-    sliders = {
-        s["name"]: (n, s)
-        for n in page.modules
-        if n in records
-        for s in records[n].record["sliders"]
-    }
+    """Every slider and stepper is shown in the place of its figure, labelled and tested."""
+    return [problem for kind in MOVING for problem in _moving_problems(kind, page, records)]
+
+
+def _moving_problems(kind: str, page: Chapter, records: Records) -> list[str]:
+    where, shown = f"docs/{page.path}", page.names_in(kind)
+    every = [(n, s) for n, r in records.items() for s in r.record["sliders"] if s["kind"] == kind]
+    sliders = {s["name"]: (n, s) for n, s in every if n in page.modules}
     problems = [
-        f"{where}: the slider `{name}` is not shown: put `{{{{ slider {name} }}}}` in the place of"
+        f"{where}: the {kind} `{name}` is not shown: put `{{{{ {kind} {name} }}}}` in the place of"
         " its figure."
         for name in sorted(sliders.keys() - shown)
     ]
     problems += [
-        f"{where}: shows the slider `{name}`, which no module has."
-        for name in sorted(
-            shown - {s["name"] for r in records.values() for s in r.record["sliders"]}
-        )
+        f"{where}: shows the {kind} `{name}`, which no module has."
+        for name in sorted(shown - {s["name"] for _, s in every})
     ]
     problems += [
-        f"{where}: shows `{name}` as a figure and as a slider, which brings its figure: keep the"
-        " slider."
+        f"{where}: shows `{name}` as a figure and as a {kind}, which brings its figure: keep the"
+        f" {kind}."
         for name in sorted(shown & page.names_in("figure"))
     ]
     for name, (module, slider) in sliders.items():
-        data, function = slider["data"], f"{file_of(module)}: `slider_{name}`"
-        if not slider["lead"].endswith("."):
+        data, function = slider["data"], f"{file_of(module)}: `{kind}_{name}`"
+        if not slider["lead"].endswith((".", "?")):
             problems.append(f"{function}: begin its docstring with a sentence, shown above it.")
-        for told in (*data["controls"], data["x"], data["y"], *data["curves"], *data["readouts"]):
+        axes = [panel[axis] for panel in data["panels"] for axis in "xy" if axis in panel]
+        for told in (*data["controls"], *axes, *curves_of(data)):
             if not told["label"]:
                 problems.append(f"{function} has a label that is empty.")
             elif "[" in told["label"]:
@@ -621,9 +629,9 @@ def slider_problems(page: Chapter, records: Records) -> list[str]:
                     f"{function}: the label “{told['label']}” holds a unit: put it under `unit`."
                 )
         tests = tests_of(module)
-        if not tests.is_file() or f"slider_{name}()" not in tests.read_text(encoding="utf-8"):
+        if not tests.is_file() or f"{kind}_{name}()" not in tests.read_text(encoding="utf-8"):
             problems.append(
-                f"{_tested_in(module)}: compare `slider_{name}()` with `example()` and with"
+                f"{_tested_in(module)}: compare `{kind}_{name}()` with `example()` and with"
                 " something independent."
             )
     return problems

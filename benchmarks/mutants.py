@@ -217,7 +217,7 @@ def tests_of(file: str, root: Path) -> list[str]:
     else:
         part = path.relative_to("snippets/serving_mathematics").parent
         name = ".".join([*part.parts, path.stem])
-        kinds = ("example(", "slider_", "figure_", "check_")
+        kinds = ("example(", "slider_", "stepper_", "figure_", "check_")
         shows = any(f"def {start}" in text for start in kinds) and not _sources(root).needs(name)
         ranges = [f"{RULES}[{name}]", f"{LETTER}[{name}]"] if not _sources(root).needs(name) else []
         found = [f"{ANSWERS}[{name}]", *ranges] if part.parts else []  # are of chapters' modules

@@ -24,8 +24,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
+from builder.listings import beside_the_algorithm
 from builder.outline import Symbol
-from builder.readings import reading, readings
+from builder.readings import reading, readings, told
 from builder.runner import Run
 from builder.source import (
     Module,
@@ -41,7 +42,7 @@ _BLOCK = re.compile(r"^\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _ALONE = re.compile(r"^\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
-_SYMBOLS = re.compile(r"^## Symbols\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
+_SYMBOLS = re.compile(r"^## Symbols\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _TEX = re.compile(r"\$([^$]+)\$")
 _MARKDOWN = re.compile(r"([\\`*_\[\]#|$])")
 _TITLE = re.compile(r"^# .+$", re.MULTILINE)
@@ -51,6 +52,7 @@ _AUTHOR = re.compile(r"\w+")
 _YEAR = re.compile(r"\(\d{4}\)")
 _NO_BAR = re.compile(r"`[^`]*`|\\\|")  # what is none between cells
 _LINKED = re.compile(r"\]\(\s*(?:<|&lt;)?\s*([a-z][\w+.-]*):", re.IGNORECASE)
+_HYPHEN = re.compile(r"(?<=[\s(|])-(?=\d)")  # before a number in a cell
 _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
 _LINKED_PAGE = re.compile(r"\]\(([\w./-]+\.md)[#)]")
@@ -115,7 +117,7 @@ class Reference:
 
 def references_of(path: str, title: str, markdown: str) -> list[Reference]:
     """The sources that a chapter lists under `## Sources`."""
-    _, _, section = markdown.partition("\n## Sources\n")
+    section = markdown.partition("\n## Sources\n")[2].partition("\n## ")[0]
     return [
         Reference(anchor, " ".join(text.split()), path, title)
         for text, anchor in _REFERENCE.findall(section)
@@ -214,6 +216,7 @@ class Page:
     references: Sequence[Reference] = ()
     terms: Sequence[Term] = ()
     sources: Sources = field(default_factory=lambda: Sources(ROOT))
+    bearing: str = ""  # what stands below a chapter's question
     pyodide: str = ""  # where the reader's browser loads Python from; empty: nowhere
     first_line: int = 1  # of the text, below the front matter
     errors: list[str] = field(default_factory=list)
@@ -280,10 +283,10 @@ def expand(markdown: str, page: Page) -> str:
         page.errors.append(f"docs/{page.path}:{opened}: this fence never ends: {fence}")
     text = "\n".join(lines)
     notes = "\n\n".join(note for note in (_notation_note(page), _terms_note(page)) if note)
-    if notes:
-        text = _SYMBOLS.sub(lambda section: f"{section[0].rstrip()}\n\n{notes}\n\n", text)
+    text = _SYMBOLS.sub(lambda section: _folded_symbols(section[1].strip(), notes), text)
     if page.meta.get("question"):
-        question = block(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
+        asked = f'<p class="question">{html.escape(str(page.meta["question"]))}</p>'
+        question = block(asked, *([page.bearing] if page.bearing else []))
         text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
     return text
 
@@ -294,6 +297,13 @@ def _cells(row: str) -> int:
     """
     bare = _NO_BAR.sub("", row.strip())
     return bare.count("|") - 1 if bare.startswith("|") else 0
+
+
+def _folded_symbols(table: str, notes: str) -> str:
+    told = "What each letter means, its unit, and which argument of the code it is"
+    opened = block('<details class="symbols" markdown="1">')
+    body = f"{table}\n\n{notes}".strip()
+    return f"## Symbols\n{opened}<summary>{told}</summary>\n\n{body}\n\n</details>\n\n"
 
 
 def _notation_note(page: Page) -> str:
@@ -375,11 +385,13 @@ def _value(page: Page, match: re.Match[str]) -> str:
 
 
 def _safely_linked(name: str, markdown: str) -> str:
-    """Markdown of a value, which may link to pages and to other sites, and run nothing."""
+    """Markdown of a value, which may link to pages and to other sites, and run nothing; with minus
+    signs before its numbers.
+    """
     for scheme in _LINKED.findall(markdown):
         if scheme.lower() not in ("http", "https", "mailto"):
             raise BuildError(f"value {name} links to {scheme}:…, which is no page and no site")
-    return markdown
+    return markdown if "<" in markdown else _HYPHEN.sub("\N{MINUS SIGN}", markdown)
 
 
 def site_values(runs: Sequence[Run]) -> dict[str, int | float]:
@@ -434,11 +446,12 @@ def _code(page: Page, names: list[str]) -> str:
     wanted = [*([install] if install else []), *(["this package"] if ours else [])]
     told = f" <span>Needs <code>{'</code> and <code>'.join(wanted)}</code></span>" if wanted else ""
     lines = text.count("\n") + 1
-    folded = lines > LINES_OPEN + LINES_OVER
+    aside = beside_the_algorithm(text)
+    long = lines - len(aside) > LINES_OPEN + LINES_OVER
+    more = f"Show all {lines} lines" if long else "Show docstring and checks of arguments"
     unfold = (
         '<p class="snippet-unfold" data-search-exclude>'
-        '<button type="button" class="snippet-fold" aria-expanded="false">'
-        f"Show all {lines} lines</button></p>"
+        f'<button type="button" class="snippet-fold" aria-expanded="false">{more}</button></p>'
     )
     tools = (
         '<p class="snippet-tools" data-search-exclude>'
@@ -447,9 +460,11 @@ def _code(page: Page, names: list[str]) -> str:
         f' <a href="{page.base}downloads/{run.address}" download>Download the module</a>{told}</p>'
     )
     defined = f"<p hidden>{', '.join(names)}</p>"  # for the search, which skips code
-    classes = ".python .snippet .is-folded" if folded else ".python .snippet"
+    folded = long or bool(aside)
+    classes = ".python .snippet" + " .is-folded" * folded + " .is-long" * long
+    marked = f' hl_lines="{" ".join(map(str, aside))}"' if aside else ""  # which the page folds
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"^`{3,}", text, re.MULTILINE)), default=0))
-    head = f'{fence} {{ {classes} title="{run.address}" data-search-exclude="" }}'
+    head = f'{fence} {{ {classes} title="{run.address}"{marked} data-search-exclude="" }}'
     return f"{head}\n{text}\n{fence}\n{block(*([unfold] if folded else []), tools, defined)}"
 
 
@@ -504,8 +519,8 @@ def figure_anchor(figure_name: str) -> str:
 
 
 def place_of_figure(markdown: str, figure_name: str) -> int:
-    """Where a page shows a figure, by itself or with its slider; -1 when it does not."""
-    found = re.search(rf"\{{\{{ (?:figure|slider) {figure_name} \}}\}}", markdown)
+    """Where a page shows a figure, by itself or with what moves; -1 when it does not."""
+    found = re.search(rf"\{{\{{ (?:figure|slider|stepper) {figure_name} \}}\}}", markdown)
     return found.start() if found else -1
 
 
@@ -514,16 +529,23 @@ def figure_address(run_name: str, figure_name: str, variant: str) -> str:
     return f"figures/{run_name.replace('.', '/')}/{figure_name}-{variant}.svg"
 
 
-def slider_address(run_name: str, slider_name: str) -> str:
-    """Where the numbers of a slider lie in the site."""
-    return f"figures/{run_name.replace('.', '/')}/{slider_name}.json"
+def slider_address(run_name: str, slider: Mapping[str, Any]) -> str:
+    """Where the numbers of a slider or a stepper lie in the site."""
+    kind = "" if slider["kind"] == "slider" else f"-{slider['kind']}"
+    return f"figures/{run_name.replace('.', '/')}/{slider['name']}{kind}.json"
 
 
 def _named(page: Page, names: list[str], kind: str) -> tuple[Run, dict[str, Any]]:
-    """The one figure or slider of that name, and the module it is from."""
+    """The one figure, slider or stepper of that name, and the module it is from."""
     if len(names) != 1:
         raise BuildError(f"name one {kind}: {{{{ {kind} name }}}}")
-    there = [(run, item) for run in page.runs for item in run.record[f"{kind}s"]]
+    listed = "figures" if kind == "figure" else "sliders"
+    there = [
+        (run, item)
+        for run in page.runs
+        for item in run.record[listed]
+        if item.get("kind", kind) == kind
+    ]
     found = [(run, item) for run, item in there if item["name"] == names[0]]
     if len(found) != 1:
         known = ", ".join(item["name"] for _, item in there) or "none"
@@ -551,35 +573,65 @@ def _figure_markup(page: Page, run: Run, figure: dict[str, Any]) -> str:
     )
 
 
-def _slider(page: Page, names: list[str]) -> str:
-    """A figure, and under it the controls and the place of a plot that docs/assets/slider.js draws
-    when it comes into view.
+def _moving(kind: str, page: Page, names: list[str]) -> str:
+    """What moves, and below it its figure: the places of the panels, which docs/assets/slider.js
+    draws when they come into view, the controls and the clock, and the sentence.
     """
-    run, slider = _named(page, names, "slider")
+    run, slider = _named(page, names, kind)
     _, figure = _named(page, names, "figure")
-    anchor = f"slider-{slider['name'].replace('_', '-')}"
-    controls = []
-    for number, control in enumerate(slider["data"]["controls"]):
-        name = f"{anchor}-{number}"
-        texts = control["texts"]
-        now = html.escape(texts[control["start"]])
-        controls.append(
-            f'<p><label for="{name}">{html.escape(control["label"])}</label>'
-            f' <span aria-hidden="true">{now}</span>'
-            f'<input type="range" id="{name}" max="{len(texts) - 1}" value="{control["start"]}"'
-            f' aria-valuetext="{now}" autocomplete="off"></p>'
+    data, anchor = slider["data"], f"{kind}-{slider['name'].replace('_', '-')}"
+    clock = data.get("clock")
+    inputs = [
+        _range(f"{anchor}-{number}", control["label"], control["texts"], control["start"])
+        for number, control in enumerate(data["controls"])
+    ]
+    player = ""
+    if clock:
+        times = [told(value, clock["unit"], clock["decimals"]) for value in clock["values"]]
+        buttons = "".join(
+            f'<button type="button" data-step="{step}">{name}</button>'
+            for step, name in ((-1, "Step back"), (0, "Play"), (1, "Step on"))
         )
-    address = page.base + slider_address(run.name, slider["name"])
-    longest = max(readings(slider["data"]), key=len)  # its place is kept free
-    first = reading(slider["data"], [c["start"] for c in slider["data"]["controls"]])
+        player = (
+            f'<div class="slider-clock"><div class="slider-steps">{buttons}</div>'
+            f"{_range(f'{anchor}-clock', clock['label'], times, clock['start'])}</div>"
+        )
+    panels = "".join(
+        f'<div class="slider-plot of-{panel["kind"]}"'
+        + (f' style="--lanes: {len(panel["lanes"])}"' if "lanes" in panel else "")
+        + "></div>"
+        for panel in data["panels"]
+    )
+    legend = "".join(
+        f'<span class="state-{state}">{html.escape(words)}</span>'
+        for state, words in data["legend"].items()
+    )
+    longest = max(readings(data), key=len)  # its place is kept free
+    start = [control["start"] for control in data["controls"]]
+    first = reading(data, start, clock["start"] if clock else 0)
     return block(
-        f"{_figure_markup(page, run, figure)}"
-        f'<div class="slider" id="{anchor}" role="group" aria-labelledby="{anchor}-lead"'
-        f' data-grid="{address}" data-search-exclude>'
+        f'<div class="slider{" stepper" * (kind == "stepper")}" id="{anchor}" role="group"'
+        f' aria-labelledby="{anchor}-lead"'
+        f' data-grid="{page.base}{slider_address(run.name, slider)}" data-search-exclude>'
         f'<p class="slider-lead" id="{anchor}-lead">{_inline(slider["lead"])}</p>'
-        f'<div class="slider-plot"></div><div class="slider-controls">{"".join(controls)}</div>'
+        f'<div class="slider-panels">{panels}</div>'
+        + (f'<p class="slider-legend">{legend}</p>' if legend else "")
+        + player
+        + f'<div class="slider-controls">{"".join(inputs)}</div>'
         f'<output class="slider-reading" data-longest="{html.escape(longest)}">'
         f"<span>{html.escape(first)}</span></output></div>"
+        f"{_figure_markup(page, run, figure)}"
+    )
+
+
+def _range(name: str, label: str, texts: Sequence[str], start: int) -> str:
+    """A control: its label, the text of its value, and the input that moves it."""
+    now = html.escape(texts[start])
+    return (
+        f'<p><label for="{name}">{html.escape(label)}</label>'
+        f' <span aria-hidden="true">{now}</span>'
+        f'<input type="range" id="{name}" max="{len(texts) - 1}" value="{start}"'
+        f' aria-valuetext="{now}" autocomplete="off"></p>'
     )
 
 
@@ -628,10 +680,9 @@ def _checks(page: Page, names: list[str]) -> str:
         if run.record["absent"]
     )
     return block(
-        f'<p class="check-summary">{passed} of {total} comparisons in {len(checks)} checks'
-        " passed when this page was built. Open a claim to see what was compared.</p>"
-        + idle
-        + "".join(folds)
+        '<details class="all-checks"><summary class="check-summary">'
+        f"{passed} of {total} comparisons in {len(checks)} checks passed when this page was built"
+        f"</summary><p>Open a claim to see what was compared.</p>{''.join(folds)}</details>{idle}"
     )
 
 
@@ -885,7 +936,8 @@ _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
     "code": _code,
     "solution": _solution,
     "figure": _figure,
-    "slider": _slider,
+    "slider": functools.partial(_moving, "slider"),
+    "stepper": functools.partial(_moving, "stepper"),
     "checks": _checks,
     "downloads": _downloads,
     "chapters": _chapters,

@@ -1,4 +1,4 @@
-"""The sentences of a slider, as docs/assets/slider.js writes them in the reader's browser."""
+"""The sentences of what moves, as docs/assets/slider.js writes them in the reader's browser."""
 
 from __future__ import annotations
 
@@ -8,26 +8,38 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from builder.sliders import curves_of
+
 _NAMED = re.compile(r"\{([^{}]*)\}")
 
 
-def reading(data: Mapping[str, Any], setting: Sequence[int]) -> str:
+def reading(data: Mapping[str, Any], setting: Sequence[int], frame: int = 0) -> str:
     """What the slider says at a position.
 
-    data: a grid, as `sliders.grid` returns it. setting: the index of each control's value.
+    data: a grid, as `sliders.grid` returns it. setting: the index of each control's value. frame:
+    of its clock, if it has one.
     """
     controls = data["controls"]
     sizes = [len(control["texts"]) for control in controls]
-    place = 0
+    run = 0
     for size, index in zip(sizes, setting, strict=True):
-        place = place * size + index
+        run = run * size + index
     words = {c["label"]: c["texts"][i] for c, i in zip(controls, setting, strict=True)}
-    for part in (*data["curves"], *data["readouts"]):
-        value = part["values"][place]
+    clock, frames = data.get("clock"), frames_of(data)
+    if clock:
+        words[clock["label"]] = told(clock["values"][frame], clock["unit"], clock["decimals"])
+    for part in curves_of(data):
+        values = part["values"]
+        value = values[run if len(values) == math.prod(sizes) else run * frames + frame]
         if value is None:
             return str(data["absent"])
         words[part["label"]] = told(value, part["unit"], part["decimals"])
     return _NAMED.sub(lambda named: words[named[1]], data["reading"])
+
+
+def frames_of(data: Mapping[str, Any]) -> int:
+    """How many frames each run has; 1 without a clock."""
+    return len(data["clock"]["values"]) if "clock" in data else 1
 
 
 def told(value: float, unit: str, decimals: int) -> str:
@@ -42,6 +54,7 @@ def told(value: float, unit: str, decimals: int) -> str:
 
 
 def readings(data: Mapping[str, Any]) -> Iterator[str]:
-    """What the slider says, position by position."""
+    """What the slider says, position by position and frame by frame."""
     sizes = [range(len(control["texts"])) for control in data["controls"]]
-    return (reading(data, setting) for setting in itertools.product(*sizes))
+    frames = range(frames_of(data))
+    return (reading(data, s, f) for s in itertools.product(*sizes) for f in frames)

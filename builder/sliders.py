@@ -1,64 +1,106 @@
-"""What a slider shows: a chapter's own functions on a grid, checked and made small.
+"""What moves on a page: a chapter's own functions on a grid, checked and made small.
 
-A `slider_*` function returns a dictionary: two or more values for each of its controls, and numbers
-for every combination of them. The first control runs along the horizontal axis.
+A `slider_*` function returns a dictionary: two or more values for each of its controls, and curves
+along the first of them. A `stepper_*` function returns panels that move with a clock: an engine,
+lanes, curves, or a slider's plot. What both become is the same: controls, panels, a sentence.
 """
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import math
 import numbers
 import re
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-LARGEST = 16_000  # characters of JSON: what a slider may weigh before compression
+LARGEST = 15_000  # bytes: what one may weigh, packed as hosts pack it
+STATES = {  # of a lane, of a place and of a curve, with the words below the picture
+    "answer": "writes its answer",
+    "prompt": "has its prompt read",
+    "waits": "waits",
+    "idle": "idle",
+    "starts": "starts",
+    "cached": "from the cache",
+    "broken": "breaks the promise",
+    "free": "free place",
+}
 _NAME = re.compile(r"\{([^{}]*)\}")
 
 
-def grid(slider: object) -> dict[str, Any]:
-    """A slider as plain JSON: texts of the controls, axes with their ranges, and the numbers to
-    four digits, the last control varying fastest.
+@dataclass(frozen=True)
+class _Runs:
+    """What the numbers of a panel are counted by."""
+
+    controls: tuple[int, ...]  # values of each
+    along: Any  # values of the first, for the axis of a load
+    clock: Mapping[str, Any] | None
+    absent: bool  # whether a number may be missing
+
+    @property
+    def moving(self) -> tuple[int, ...]:
+        """Shape of what changes with the frames, too."""
+        return (*self.controls, len(self.clock["values"])) if self.clock else self.controls
+
+
+def grid(given: object, kind: str = "slider") -> dict[str, Any]:
+    """A slider or a stepper as plain JSON: texts of the controls, the clock, panels with their axes
+    and ranges, and the numbers to four digits, the last control varying fastest, then the frame.
 
     Raises ValueError or TypeError that names the part, the rule and the value.
     """
-    told = _fields("the slider", slider, {"controls", "x", "y", "curves", "reading"}, _MORE)
-    if not isinstance(told["controls"], Sequence) or not told["controls"]:
-        raise ValueError("controls must be a list of one or more")
-    controls = [_control(f"controls[{i}]", c) for i, c in enumerate(told["controls"])]
-    shape = tuple(len(control["texts"]) for control in controls)
-    first = told["controls"][0]["values"]
-    along = _numbers("controls[0]", first, [shape[:1]], absent=False)
-    if any(after <= before for before, after in itertools.pairwise(along)):
-        raise ValueError("controls[0], which runs along the axis, must have increasing numbers")
+    whole, load = f"the {kind}", {"x", "y", "curves"}
+    if kind == "slider":
+        told = _fields(whole, given, {"controls", "reading", *load}, {"readouts", "absent"})
+        panels: Sequence[Any] = [{"kind": "load"} | {name: told[name] for name in load}]
+        listed = _listed("controls", told["controls"], 1)
+    else:
+        more = {"controls", "clock", "readouts", "absent", "legend"}
+        told = _fields(whole, given, {"panels", "reading"}, more)
+        panels = _listed("panels", told["panels"], 1, 3)
+        listed = _listed("controls", told.get("controls", ()), 0, 3)
+    controls = [_control(f"controls[{i}]", control) for i, control in enumerate(listed)]
+    clock = _clock(told["clock"]) if "clock" in told else None
     absent = _text("absent", told.get("absent", ""), empty=True)
-    quantities = {}
-    for kind in ("curves", "readouts"):
-        quantities[kind] = [
-            _quantity(f"{kind}[{i}]", quantity, shape, bool(absent))
-            for i, quantity in enumerate(told.get(kind, ()))
-        ]
-    if not quantities["curves"]:
-        raise ValueError("curves must be a list of one or more")
-    x = _fields("x", told["x"], {"label", "unit"}, {"values", *_OF_AXIS})
-    places = _numbers("x", x.get("values", along), [shape[:1], shape], absent=bool(absent))
-    drawn = [value for curve in quantities["curves"] for value in curve["values"]]
+    shape = tuple(len(control["texts"]) for control in controls)
+    runs = _Runs(shape, listed[0]["values"] if listed else None, clock, bool(absent))
+    drawn = [
+        _panel("" if kind == "slider" else f"panels[{i}]", panel, runs)
+        for i, panel in enumerate(panels)
+    ]
+    readouts = [
+        _quantity(f"readouts[{i}]", quantity, [runs.moving, shape], runs.absent)
+        for i, quantity in enumerate(told.get("readouts", ()))
+    ]
+    of = {kind: [c for p in drawn if p["kind"] == kind for c in p["curves"]] for kind in _DRAWN}
+    timed = {"clock": clock} if clock else {}
     found = {
         "controls": controls,
-        "x": _axis("x", x, places) | {"values": places},
-        "y": _axis("y", _fields("y", told["y"], {"label", "unit"}, _OF_AXIS), drawn),
-        **quantities,
-        "reading": _reading(told["reading"], [*controls, *quantities["curves"]], quantities),
+        **timed,
+        "panels": drawn,
+        "readouts": readouts,
+        "reading": _reading(
+            told["reading"], [*controls, *timed.values(), *of["curves"]], [*of["load"], *readouts]
+        ),
         "absent": absent,
+        "legend": _legend(told.get("legend", {}), drawn),
     }
-    weight = len(as_json(found))
+    weight = len(zlib.compress(as_json(found).encode(), 9))
     if weight > LARGEST:
-        raise ValueError(f"a slider may weigh {LARGEST} characters, this one is {weight}")
+        raise ValueError(f"{whole} may weigh {LARGEST} bytes packed, this one has {weight}")
     return found
+
+
+def curves_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every curve of a grid, and what is only said."""
+    of_panels = [curve for panel in data["panels"] for curve in panel.get("curves", ())]
+    return [*of_panels, *data["readouts"]]
 
 
 def as_json(data: Mapping[str, Any]) -> str:
@@ -66,7 +108,6 @@ def as_json(data: Mapping[str, Any]) -> str:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
-_MORE = {"readouts", "absent"}
 _OF_AXIS = {"log", "range", "limit"}
 
 
@@ -86,6 +127,21 @@ def _text(part: str, given: object, *, empty: bool = False) -> str:
     return given
 
 
+def _listed(part: str, given: object, least: int, most: float = math.inf) -> Sequence[Any]:
+    if not isinstance(given, Sequence) or isinstance(given, str) or not least <= len(given) <= most:
+        ends = "one or more" if most == math.inf else f"{least} to {most}"
+        size = len(given) if isinstance(given, Sequence) else type(given).__name__
+        raise ValueError(f"{part} must be a list of {ends}, got {size}")
+    return given
+
+
+def _one_of(known: Mapping[str, object], given: object) -> str:
+    """The rest of a sentence that refuses a name, with the one that may be meant."""
+    near = difflib.get_close_matches(str(given), known, 1)
+    meant = f"; do you mean {near[0]}?" if near else ""
+    return f"one of {', '.join(known)}, got {given!r}{meant}"
+
+
 def _control(part: str, given: object) -> dict[str, Any]:
     told = _fields(part, given, {"label", "values", "start"}, {"text"})
     values = list(told["values"])
@@ -100,17 +156,164 @@ def _control(part: str, given: object) -> dict[str, Any]:
     return {"label": label, "texts": texts, "start": values.index(told["start"])}
 
 
-def _quantity(part: str, given: object, shape: tuple[int, ...], absent: bool) -> dict[str, Any]:
-    told = _fields(part, given, {"label", "unit", "values"}, {"decimals"})
+def _clock(given: object) -> dict[str, Any]:
+    told = _fields("clock", given, {"label", "unit", "values"}, {"decimals", "start"})
+    times = list(told["values"])
+    plain = {name: told[name] for name in told if name != "start"}
+    found = _quantity("clock", plain, [(len(times),)], False)
+    if len(times) < 2 or any(b <= a for a, b in itertools.pairwise(found["values"])):
+        raise ValueError(f"clock must have two or more values that increase in 4 digits: {times}")
+    if told.get("start", times[0]) not in times:
+        raise ValueError(f"clock starts at {told['start']!r}, which is none of its values")
+    return found | {"start": times.index(told.get("start", times[0]))}
+
+
+def _quantity(
+    part: str, given: object, shapes: Sequence[tuple[int, ...]], absent: bool
+) -> dict[str, Any]:
+    told = _fields(part, given, {"label", "unit", "values"}, {"decimals", "state"})
     decimals = told.get("decimals", 1)
     if decimals not in range(7):
         raise ValueError(f"{part} decimals must be an integer in [0, 6], got {decimals!r}")
     label = _text(f"{part} label", told["label"])
+    if told.get("state", "answer") not in STATES:
+        raise ValueError(f"{part} state must be {_one_of(STATES, told['state'])}")
     return {
         "label": label,
         "unit": _text(f"{part} unit", told["unit"], empty=True),
         "decimals": decimals,
-        "values": _numbers(f"{part} ({label})", told["values"], [shape], absent=absent),
+        "values": _numbers(f"{part} ({label})", told["values"], shapes, absent=absent),
+        **({"state": told["state"]} if "state" in told else {}),
+    }
+
+
+def _panel(part: str, given: object, runs: _Runs) -> dict[str, Any]:
+    """A panel by its kind. part: what it is called, nothing in a slider."""
+    kind = str(given.get("kind") if isinstance(given, Mapping) else given)
+    if kind not in _PANELS:
+        raise ValueError(f"{part} kind must be {_one_of(_PANELS, kind)}")
+    make, needed, more = _PANELS[kind]
+    told = _fields(part, given, {"kind", *needed}, more)
+    if kind in ("lanes", "curves") and not runs.clock:
+        raise ValueError(f"{part} kind {kind} needs a clock")
+    if kind == "load" and not runs.controls:
+        raise ValueError(f"{part} kind load needs a control, along which its curves run")
+    return {"kind": kind} | make(f"{part} ".lstrip(), told, runs)
+
+
+def _curves(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
+    """Curves, along the first control or against the clock, and the axis that holds them."""
+    shape = runs.controls if told["kind"] == "load" else runs.moving
+    curves = [
+        _quantity(f"{part}curves[{i}]", curve, [shape], runs.absent)
+        for i, curve in enumerate(_listed(f"{part}curves", told["curves"], 1))
+    ]
+    drawn = [value for curve in curves for value in curve["values"]]
+    y = _axis(f"{part}y", _fields(f"{part}y", told["y"], {"label", "unit"}, _OF_AXIS), drawn)
+    return {"y": y, "curves": curves}
+
+
+def _load(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
+    """Curves along the first control, and the axis below them."""
+    first = [runs.controls[:1]]
+    along = _numbers("controls[0]", runs.along, first, absent=False)
+    if any(after <= before for before, after in itertools.pairwise(along)):
+        raise ValueError("controls[0], which runs along the axis, must have increasing numbers")
+    x = _fields(f"{part}x", told["x"], {"label", "unit"}, {"values", *_OF_AXIS})
+    places = _numbers(
+        f"{part}x", x.get("values", along), [*first, runs.controls], absent=runs.absent
+    )
+    return {"x": _axis(f"{part}x", x, places) | {"values": places}} | _curves(part, told, runs)
+
+
+def _lanes(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
+    """Bars in lanes along the clock: the index of the lane, start, end, state, and a text at its
+    end where there is one.
+    """
+    times = runs.clock["values"] if runs.clock else [0]
+    lanes = [_text(f"{part}lanes", lane) for lane in _listed(f"{part}lanes", told["lanes"], 1, 40)]
+    bars = []
+    for run in _each_run(f"{part}bars", told["bars"], runs.controls):
+        kept = []
+        for bar in run:
+            if not isinstance(bar, Sequence) or len(bar) not in (4, 5):
+                raise ValueError(f"{part}bars must be (lane, start, end, state), got {bar!r}")
+            lane, start, end, state, *words = bar
+            where = f"{part}bars ({lane}, {start}, {end}, {state})"
+            if lane not in lanes:
+                raise ValueError(f"{where} must be in {_one_of(dict.fromkeys(lanes), lane)}")
+            if state not in STATES:
+                raise ValueError(f"{where} must have {_one_of(STATES, state)}")
+            span = _numbers(where, [start, end], [(2,)], absent=False)
+            if not (start < end and times[0] <= span[0] and span[1] <= times[-1]):
+                raise ValueError(f"{where} must start before its end, in {times[0], times[-1]}")
+            text = [_text(f"{where} text", word) for word in words]
+            kept.append([lanes.index(lane), *span, state, *text])
+        bars.append(kept)
+    return {"label": _text(f"{part}label", told["label"]), "lanes": lanes, "bars": bars}
+
+
+def _each_run(part: str, given: Any, shape: tuple[int, ...]) -> list[Any]:
+    """What is given for each run, the last control varying fastest."""
+    if not shape:
+        return [given]
+    inner = _listed(f"{part} for each value of a control", given, shape[0], shape[0])
+    return [run for one in inner for run in _each_run(part, one, shape[1:])]
+
+
+def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
+    """One engine or several, each with its places, who is in and who waits."""
+    engines = [_text(f"{part}engines", name) for name in told.get("engines", ())]
+    full = (*runs.moving, *([len(engines)] if engines else []))
+    shapes = {"places": [(), runs.controls, full]}
+    found: dict[str, Any] = {}
+    for name in ("places", "running", "prompts", "waiting", "cache", "budget"):
+        if name not in told:
+            continue
+        values = _numbers(f"{part}{name}", told[name], shapes.get(name, [full]), absent=False)
+        share = name in ("cache", "budget")
+        for value in values:
+            if not 0 <= value <= (1 if share else 1e4) or not (share or isinstance(value, int)):
+                rule = "shares in [0, 1]" if share else "integers from 0 to 10000"
+                raise ValueError(f"{part}{name} must be {rule}, got {value}")
+        found[name] = values
+    places = np.repeat(found["places"], math.prod(full) // len(found["places"]))
+    for name, of, most in (("running", "places", places), ("prompts", "running", found["running"])):
+        for place, few in enumerate(found.get(name, ())):
+            if few > most[place]:
+                where = tuple(map(int, np.unravel_index(place, full)))
+                told_of = f"got {few} of {most[place]} at {where}"
+                raise ValueError(f"{part}{name} must be at most {of}, {told_of}")
+    label = _text(f"{part}label", told.get("label", ""), empty=True)
+    return {"label": label, "engines": engines, **found}
+
+
+_DRAWN = ("curves", "load")
+_Make = Callable[[str, Mapping[str, Any], _Runs], dict[str, Any]]
+_PANELS: dict[
+    str, tuple[_Make, set[str], set[str]]
+] = {  # with the fields that it needs and may have
+    "engine": (
+        _engine,
+        {"places", "running", "waiting"},
+        {"label", "prompts", "cache", "budget", "engines"},
+    ),
+    "lanes": (_lanes, {"label", "lanes", "bars"}, set()),
+    "curves": (_curves, {"y", "curves"}, set()),
+    "load": (_load, {"x", "y", "curves"}, set()),
+}
+
+
+def _legend(given: object, panels: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The states that the pictures show, with their words."""
+    words = _fields("legend", given, set(), set(STATES))
+    there = {bar[3] for panel in panels for run in panel.get("bars", ()) for bar in run}
+    for engine in (panel for panel in panels if panel["kind"] == "engine"):
+        there |= {"answer", "waits", "free", *(["prompt"] if "prompts" in engine else [])}
+    return {
+        state: _text(f"legend {state}", words.get(state, plain))
+        for state, plain in STATES.items()
+        if state in there
     }
 
 
@@ -162,17 +365,19 @@ def _axis(part: str, told: Mapping[str, Any], values: Sequence[Any]) -> dict[str
 
 
 def _reading(
-    given: object, told: Sequence[Mapping[str, Any]], quantities: Mapping[str, Any]
+    given: object, may: Sequence[Mapping[str, Any]], must: Sequence[Mapping[str, Any]]
 ) -> str:
-    """The sentence for a position, with labels in braces where their values go."""
+    """The sentence for a position, with labels in braces where their values go.
+
+    may, must: what it may name and what it must.
+    """
     text = _text("reading", given)
     named = _NAME.findall(text)
-    labels = [str(part["label"]) for part in (*told, *quantities["readouts"])]
+    labels = [str(part["label"]) for part in (*may, *must)]
     if len(set(labels)) < len(labels):
         raise ValueError(f"labels must differ, got {labels}")
     if unknown := set(named) - set(labels):
         raise ValueError(f"reading names {sorted(unknown)}, which is none of {labels}")
-    shown = {str(part["label"]) for kind in quantities.values() for part in kind}
-    if silent := shown - set(named):
+    if silent := {str(part["label"]) for part in must} - set(named):
         raise ValueError(f"reading never says {sorted(silent)}")
     return text

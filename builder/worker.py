@@ -2,8 +2,8 @@
 folder.
 
 The record is everything that a page shows or a test asserts of the module: checks with their
-comparisons, figures with caption and alt text, sliders with their grids, the numbers of
-`example()`, the source that ran, the data files that it read.
+comparisons, figures with caption and alt text, sliders and steppers with their grids, the numbers
+of `example()`, the source that ran, the data files that it read.
 """
 
 from __future__ import annotations
@@ -233,26 +233,26 @@ class _Run:
             "labels": [[axes.get_xlabel(), axes.get_ylabel()] for axes in drawn if axes.axison],
         }
 
-    def sliders(
-        self, functions: dict[str, Callable[[], Any]], drawn: Iterable[str]
-    ) -> list[dict[str, Any]]:
-        """The grids of the sliders, each of which belongs to a figure of the same name."""
+    def sliders(self, module: ModuleType, drawn: Iterable[str]) -> list[dict[str, Any]]:
+        """The grids of the sliders and steppers, each of which belongs to a figure of its name."""
         found = [
-            self.guarded(name, partial(self.slider, name, function, drawn), _line(function))
-            for name, function in functions.items()
+            self.guarded(name, partial(self.slider, kind, name, function, drawn), _line(function))
+            for kind in ("slider", "stepper")
+            for name, function in self.functions(module, f"{kind}_").items()
         ]
         return [slider for slider in found if slider]
 
     def slider(
-        self, name: str, function: Callable[[], Any], drawn: Iterable[str]
+        self, kind: str, name: str, function: Callable[[], Any], drawn: Iterable[str]
     ) -> dict[str, Any]:
         from builder.sliders import grid
 
-        short = name.removeprefix("slider_")
+        short = name.removeprefix(f"{kind}_")
         if f"figure_{short}" not in drawn:
-            raise ValueError(f"{name} needs figure_{short}, which stands above it and on paper")
+            raise ValueError(f"{name} needs figure_{short}, which stands in its place on paper")
         lead = paragraphs(function.__doc__)
-        return {"name": short, "lead": lead[0] if lead else "", "data": grid(function())}
+        told = {"kind": kind, "name": short, "lead": lead[0] if lead else ""}
+        return told | {"data": grid(function(), kind)}
 
     def example(self, function: Callable[[], Any]) -> dict[str, Any]:
         result = function()
@@ -287,7 +287,7 @@ class _Run:
             found["checks"] = self.checks(self.functions(module, "check_"))
             figures = self.functions(module, "figure_")
             found["figures"] = self.figures(figures)
-            found["sliders"] = self.sliders(self.functions(module, "slider_"), figures)
+            found["sliders"] = self.sliders(module, figures)
             example = vars(module).get("example")
             if example is not None:
                 numbers = self.guarded("example", lambda: self.example(example), _line(example))
@@ -362,7 +362,7 @@ def told_anew(record: dict[str, Any], source: str, folder: Path) -> dict[str, An
         if node := functions.get(f"figure_{figure['name']}"):
             figure |= _caption(ast.get_docstring(node))
     for slider in (sliders := [dict(slider) for slider in record["sliders"]]):
-        if node := functions.get(f"slider_{slider['name']}"):
+        if node := functions.get(f"{slider['kind']}_{slider['name']}"):
             slider |= {"lead": (paragraphs(ast.get_docstring(node)) or [""])[0]}
     found |= {"checks": checks, "figures": figures, "sliders": sliders}
     if figures == record["figures"]:

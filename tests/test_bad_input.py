@@ -191,6 +191,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "outage_s": (2.0, 4.0),
         "horizon_s": 9,
     },
+    "report.faults.served": {"count": 60},
     "capacity.overload_control.overload_control.simulate_goodput": {
         "arrival_rate": 9.0,
         "service_rate": 10.0,
@@ -207,10 +208,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "fan_out": 2,
         "utilization": 0.5,
         "requests": 1000,
-    },
-    "core.reliability.burn_rate_alerts.simulated_month": {
-        "requests_per_min": 9,
-        "incidents": [(3.0, 0.1, 0.2)],
     },
     "optimization.caching.cached_attention.random_decoder": {},
     "optimization.caching.prefix_cache.multi_turn_workload": {"conversations": 9},
@@ -248,7 +245,7 @@ def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
     found = {}
     for name, value in vars(module).items():
         ours = isinstance(value, types.FunctionType) and value.__module__ == module.__name__
-        if ours and not name.startswith(("_", "check_", "figure_", "slider_")):
+        if ours and not name.startswith(("_", "check_", "figure_", "slider_", "stepper_")):
             waits = inspect.iscoroutinefunction(value) or hasattr(value, "__wrapped__")
             if name not in ("example", "main") and not waits:
                 found[name] = value

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from .visits import DESK
 
@@ -23,12 +23,13 @@ def test_search_finds_a_chapter_and_loads_nothing_before(page: Page, origin: str
     page.on("request", lambda request: asked.append(request.url))
     page.goto(origin)
     page.wait_for_load_state("networkidle")
-    late = (f"{origin}search/documents.json", "/workers/search.")
+    late = (f"{origin}search/", "/workers/search.", "/bundle.")
     assert not [url for url in asked if any(part in url for part in late)]
     page.keyboard.press("/")
     page.keyboard.type("Erlang")
     first = page.locator(".md-search-result__item a").first
     expect(first).to_be_visible()
+    assert all(any(part in url for url in asked) for part in late)
     first.click()
     expect(page.locator("article")).to_contain_text("Erlang")
 
@@ -36,7 +37,8 @@ def test_search_finds_a_chapter_and_loads_nothing_before(page: Page, origin: str
 def test_theme_switch_changes_the_figures(page: Page, origin: str) -> None:
     page.emulate_media(color_scheme="light")
     page.goto(f"{origin}definitions/utilization/")
-    light, dark = page.locator("img.only-light").first, page.locator("img.only-dark").first
+    figure = page.locator("#figure-vut-error")  # one that nothing that moves takes the place of
+    light, dark = figure.locator("img.only-light"), figure.locator("img.only-dark")
     expect(light).to_be_visible()
     expect(dark).to_be_hidden()
     for _ in range(2):  # from following the system to light, and on to dark
@@ -97,9 +99,42 @@ def test_everything_reads_without_javascript(browser: Browser, origin: str) -> N
     context.close()
 
 
+def test_a_listing_opens_at_its_algorithm_and_unfolds(page: Page, origin: str) -> None:
+    """Docstring and checks of arguments are out of sight, and whoever selects takes them along."""
+    page.goto(f"{origin}definitions/utilization/")
+    block, button = page.locator(".snippet").first, page.locator(".snippet-fold").first
+    rest = block.locator(".hll").first
+    expect(button).to_have_text("Show docstring and checks of arguments")
+    heights = [block.evaluate("one => one.clientHeight")]
+    assert "Raises ValueError" in str(
+        rest.evaluate("""(one) => {
+        getSelection().selectAllChildren(one.closest("code"));
+        return String(getSelection());
+    }""")
+    )
+    button.click()
+    expect(button).to_have_attribute("aria-expanded", "true")
+    heights.append(block.evaluate("one => one.clientHeight"))
+    button.click()
+    heights.append(block.evaluate("one => one.clientHeight"))
+    assert heights[0] == heights[2] < 0.7 * heights[1]
+
+
+@pytest.mark.parametrize("name", ["symbols", "checks"])
+def test_a_link_to_what_is_folded_opens_it(page: Page, origin: str, name: str) -> None:
+    fold = page.locator(f"#{name} + details")
+    page.goto(f"{origin}definitions/utilization/")
+    expect(fold.locator("table, details").first).to_be_hidden()
+    page.evaluate("name => { location.hash = name; }", name)
+    expect(fold.locator("table, details").first).to_be_visible()
+    page.goto("about:blank")
+    page.goto(f"{origin}definitions/utilization/#{name}")
+    expect(fold.locator("table, details").first).to_be_visible()
+
+
 def test_long_code_unfolds_by_keyboard(page: Page, origin: str) -> None:
     page.goto(f"{origin}definitions/utilization/")
-    button = page.locator(".snippet-fold").first
+    button = page.locator(".snippet.is-long + .snippet-unfold > .snippet-fold").first
     expect(button).to_have_attribute("aria-expanded", "false")
     button.focus()
     page.keyboard.press("Enter")
@@ -120,7 +155,7 @@ def test_the_button_in_a_block_of_code_takes_the_block(browser: Browser, origin:
         expect(page.locator(".md-dialog")).to_contain_text("Copied")
         taken = page.evaluate("navigator.clipboard.readText()")
         assert taken.strip()
-        assert taken.strip() == block.locator("code").inner_text().strip()
+        assert taken.strip() == (block.locator("code").text_content() or "").strip()
     names = page.locator("nav.md-code__nav").evaluate_all("all => all.map(one => one.ariaLabel)")
     assert len(set(names)) == len(names) == page.locator("pre > code").count()
     context.close()
@@ -137,6 +172,31 @@ def test_copy_button_takes_what_the_function_needs(browser: Browser, origin: str
     assert taken.startswith("from __future__ import annotations")
     assert "def require(" in taken
     compile(taken, "clipboard", "exec")
+
+
+def test_what_is_done_before_the_script_of_the_theme_is_there_is_done(
+    browser: Browser, origin: str
+) -> None:
+    """It comes with the first sign of a reader: a click on a copy button waits for it, the keys of
+    the search do not, and neither does a link to a section.
+    """
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    held: list[Route] = []
+    page.route("**/bundle.*.js", lambda route: held.append(route))  # not a bound method
+    page.goto(f"{origin}definitions/utilization/")
+    page.locator(".highlight pre").nth(1).locator("nav button").dispatch_event("click")
+    page.keyboard.press("/")
+    expect(page.locator(".md-search__input")).to_be_focused()
+    page.keyboard.type("Erlang")
+    assert len(held) == 1
+    held[0].continue_()
+    expect(page.locator(".md-dialog")).to_contain_text("Copied")
+    expect(page.locator(".md-search-result__item").first).to_be_visible()
+    page.unroute("**/bundle.*.js")
+    with page.expect_request("**/bundle.*.js"):
+        page.goto(f"{origin}definitions/utilization/?h=erlang#sources")
+    context.close()
 
 
 VIOLATED = "violates the following Content Security Policy"

@@ -131,7 +131,7 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
     sources = "".join(source.format(n=n) for n in (61, 62, 63))
     cited = " ".join(f"[Little](#little-{n})" for n in (61, 62, 63))
     text = page.read_text(encoding="utf-8").replace("## Sources\n", f"## Sources\n\n{sources}")
-    page.write_text(text.replace("## Checks", f"{cited}\n\n## Checks"), encoding="utf-8")
+    page.write_text(text.replace("## Where", f"{cited}\n\n## Where", 1), encoding="utf-8")
     link = f"[{TITLE}](capacity/{NAME}.md#the-answer)\n  {{ #abandonment }}"
     project.change("docs/glossary.md", "  { #abandonment }", f"  {link}")
     assert project.check("--quick") == []

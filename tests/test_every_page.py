@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page
 
+from author import form
 from builder import ROOT
 from builder.source import Sources, self_contained
 
 from . import contrast
-from .conftest import PAGES
+from .conftest import CHAPTERS, PAGES
 from .profiles import THOROUGH, TODAY, todays
 from .visits import (
     AXE,
@@ -78,18 +79,34 @@ def test_pages_fit_a_phone(visits: list[Visit]) -> None:
     assert not {a: (wide, narrow) for a, (wide, narrow) in found.items() if narrow > phone}
 
 
+def test_no_chapter_is_higher_than_its_form_allows(visits: list[Visit]) -> None:
+    heights = {visit.address: visit.height / DESK["height"] for visit in visits}
+    slugs = [chapter.slug for chapter in CHAPTERS]
+    allowed = form.owed()
+    told = [
+        problem
+        for slug in slugs
+        for problem in form.problems(
+            slug, {"screens": round(heights[address_of(slug)], 1)}, allowed.get(slug, {})
+        )
+    ]
+    assert not told, "\n".join(told)
+
+
 def test_axe_finds_what_is_wrong(page: Page) -> None:
     """The rules that are left to it, on a page where something is broken on purpose."""
     assert structure(page, whole=True) == []
     page.evaluate("""() => {
-        document.querySelector("article img").removeAttribute("alt");
+        const images = [...document.querySelectorAll("article img")];
+        window.broken = images.find((one) => one.checkVisibility());
+        window.broken.removeAttribute("alt");
         document.querySelector("article").append(document.createElement("button"));
     }""")
     try:
         assert {found[0] for found in structure(page)} == {"image-alt", "button-name"}
     finally:
         page.evaluate("""() => {
-            document.querySelector("article img").alt = "again";
+            window.broken.alt = "again";
             document.querySelector("article > button").remove();
         }""")
 

@@ -1,7 +1,8 @@
-"""The sliders of the site in a real browser: by mouse, by keyboard, and without JavaScript."""
+"""What moves on the site in a real browser: by mouse, by keyboard, played, without JavaScript."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -15,8 +16,9 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from builder import ROOT
-from builder.readings import reading
+from builder.readings import reading, told
 
+from . import contrast
 from .browsing import PATIENCE_MS
 from .profiles import THOROUGH, TODAY, todays
 from .visits import DESK, PHONE
@@ -27,26 +29,30 @@ SHIFTS = """
         for (const entry of list.getEntries()) window.shift += entry.value;
     }).observe({ type: "layout-shift", buffered: true });
 """  # with those just after a key or a click, which browsers forgive
-DIRECTIVE = re.compile(r"^\{\{ slider (\w+) \}\}$", re.MULTILINE)
+DIRECTIVE = re.compile(r"^\{\{ (slider|stepper) (\w+) \}\}$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A slider of the site: its page and its name."""
+    """A slider or a stepper of the site: its page, its kind and its name."""
 
     address: str
+    kind: str
     name: str
 
     @property
     def place(self) -> str:
-        return f"#slider-{self.name.replace('_', '-')}"
+        return f"#{self.kind}-{self.name.replace('_', '-')}"
 
 
-SLIDERS = [
-    Shown(f"{file.relative_to(ROOT / 'docs').with_suffix('').as_posix()}/", name)
+MOVING = [
+    Shown(f"{file.relative_to(ROOT / 'docs').with_suffix('').as_posix()}/", kind, name)
     for file in sorted(ROOT.glob("docs/*/*.md"))
-    for name in DIRECTIVE.findall(file.read_text(encoding="utf-8"))
+    for kind, name in DIRECTIVE.findall(file.read_text(encoding="utf-8"))
 ]
+SLIDERS = [shown for shown in MOVING if shown.kind == "slider"]
+STEPPERS = [shown for shown in MOVING if shown.kind == "stepper"]
+PLAYED = todays(STEPPERS) or STEPPERS[:1]
 
 
 @pytest.fixture(params=todays(SLIDERS), ids=lambda shown: f"{shown.address}{shown.name}")
@@ -77,9 +83,10 @@ def opened(page: Page, origin: str, shown: Shown, site: Path) -> tuple[Locator, 
     """The slider in view and drawn, and the numbers that the build put there."""
     page.goto(origin + shown.address)
     slider = page.locator(shown.place)
-    expect(slider.locator("svg")).to_have_count(0)  # nothing of it is loaded yet
+    if slider.evaluate("(place) => place.getBoundingClientRect().top > 2 * innerHeight"):
+        expect(slider.locator("svg")).to_have_count(0)  # nothing of it is loaded yet
     slider.scroll_into_view_if_needed()
-    expect(slider.locator("svg")).to_be_visible()
+    expect(slider.locator("svg").first).to_be_visible()
     address = slider.get_attribute("data-grid")
     assert address is not None
     data = json.loads((site / shown.address / address).resolve().read_text(encoding="utf-8"))
@@ -96,16 +103,18 @@ def drawn(slider: Locator) -> list[str]:
 SAYS = """(slider) => [
     slider.querySelector("output > span").textContent,
     [...slider.querySelectorAll("input")].map((one) => one.getAttribute("aria-valuetext")),
-    [...slider.querySelectorAll(".slider-controls span")].map((one) => one.textContent),
+    [...slider.querySelectorAll("input")].map((one) => one.previousElementSibling.textContent),
 ]"""  # the sentence, what a screen reader hears of each control, and the value beside its label
 
 
-def says(slider: Locator, data: dict[str, Any], setting: list[int]) -> None:
+def says(slider: Locator, data: dict[str, Any], setting: list[int], frame: int = 0) -> None:
     """The sentence, the values beside the labels and what a screen reader hears are the build's."""
     values = [
         control["texts"][index] for control, index in zip(data["controls"], setting, strict=True)
     ]
-    expected = [reading(data, setting), values, values]
+    if clock := data.get("clock"):
+        values.insert(0, told(clock["values"][frame], clock["unit"], clock["decimals"]))
+    expected = [reading(data, setting, frame), values, values]
     deadline = time.monotonic() + PATIENCE_MS / 1000
     while (found := slider.evaluate(SAYS)) != expected and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -163,7 +172,7 @@ def test_keys_and_pointer_move_every_control_and_the_sentence_is_the_builds(
     page.mouse.move(box["x"] + box["width"] - 1, box["y"] + box["height"] / 2, steps=4)
     page.mouse.up()
     shape = [len(control["texts"]) for control in data["controls"]]
-    values = data["x"]["values"]
+    values = data["panels"][0]["x"]["values"]
     if len(values) == shape[0]:
         setting[0] = shape[0] - 1
     else:  # places on the axis that depend on the other controls, and may be missing
@@ -178,7 +187,7 @@ def test_keys_and_pointer_move_every_control_and_the_sentence_is_the_builds(
 
 
 def test_plot_fits_a_phone_and_turns_with_it(page: Page, origin: str, site: Path) -> None:
-    for shown in todays(SLIDERS):
+    for shown in [*todays(SLIDERS), *PLAYED]:
         page.set_viewport_size(PHONE)
         slider, _ = opened(page, origin, shown, site)
         for place in slider.locator("input").all():
@@ -189,11 +198,13 @@ def test_plot_fits_a_phone_and_turns_with_it(page: Page, origin: str, site: Path
         inside = (
             "(svg) => [svg.getBBox().x, svg.getBBox().x + svg.getBBox().width, svg.clientWidth]"
         )
-        left, right, width = slider.locator("svg").evaluate(inside)
-        assert left >= -1, shown
-        assert right <= width + 6, shown
+        for picture in slider.locator("svg").all():
+            left, right, width = picture.evaluate(inside)
+            assert left >= -1, shown
+            assert right <= width + 6, shown
+            assert width > 0.8 * PHONE["width"], shown
         page.set_viewport_size({"width": PHONE["height"], "height": PHONE["width"]})
-        expect(slider.locator("svg")).not_to_have_attribute("width", str(width))
+        expect(slider.locator("svg").first).not_to_have_attribute("width", str(width))
 
 
 def test_theme_recolours_the_plot_without_drawing_it_again(
@@ -214,18 +225,24 @@ def test_without_javascript_and_on_paper_the_figure_stands_alone(
 ) -> None:
     context = browser.new_context(java_script_enabled=False, viewport=DESK)
     still = context.new_page()
-    for shown in todays(SLIDERS):
+    for shown in [*todays(SLIDERS), *PLAYED]:
         if still.url != origin + shown.address:
             still.goto(origin + shown.address)
         expect(still.locator(shown.place)).to_be_hidden()
-        figure = still.locator(f"{shown.place.replace('slider', 'figure')} img.only-light")
+        figure = still.locator(f"{shown.place.replace(shown.kind, 'figure')} img.only-light")
         figure.scroll_into_view_if_needed()
         expect(figure).to_be_visible()
         assert figure.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
     context.close()
-    slider, _ = opened(page, origin, SLIDERS[0], site)
-    page.emulate_media(media="print")
-    expect(slider).to_be_hidden()
+    for shown in (SLIDERS[0], STEPPERS[0]):
+        slider, _ = opened(page, origin, shown, site)
+        image = page.locator(f"{shown.place} + figure img.only-light")
+        expect(image).to_be_hidden()  # what moves stands in its place
+        expect(page.locator(f"{shown.place} + figure figcaption")).to_be_visible()
+        page.emulate_media(media="print")
+        expect(slider).to_be_hidden()
+        expect(image).to_be_visible()
+        page.emulate_media(media="null")
 
 
 def test_numbers_that_cannot_be_loaded_are_said_to_be_missing(page: Page, origin: str) -> None:
@@ -234,3 +251,116 @@ def test_numbers_that_cannot_be_loaded_are_said_to_be_missing(page: Page, origin
     slider = page.locator(SLIDERS[0].place)
     slider.scroll_into_view_if_needed()
     expect(slider.locator("output")).to_contain_text("could not be loaded: 404")
+    expect(page.locator(f"{SLIDERS[0].place} + figure img:visible")).to_have_count(1)
+
+
+def test_a_stepper_is_stepped_by_key_by_button_and_by_hand(
+    page: Page, origin: str, site: Path
+) -> None:
+    for shown in PLAYED:
+        stepper, data = opened(page, origin, shown, site)
+        setting = [control["start"] for control in data["controls"]]
+        frame, last = data["clock"]["start"], len(data["clock"]["values"]) - 1
+        says(stepper, data, setting, frame)
+        clock = stepper.get_by_label(data["clock"]["label"], exact=True)
+        for key, to in (
+            ("ArrowRight", frame + 1),
+            ("ArrowLeft", frame),
+            ("End", last),
+            ("Home", 0),
+        ):
+            before = pictures(stepper)
+            clock.press(key)
+            says(stepper, data, setting, to)
+            assert pictures(stepper) != before, key
+        stepper.get_by_role("button", name="Step on").click()
+        says(stepper, data, setting, 1)
+        stepper.get_by_role("button", name="Step back").press("Enter")
+        says(stepper, data, setting, 0)
+        for number, control in enumerate(data["controls"]):
+            stepper.get_by_label(control["label"], exact=True).press("Home")
+            setting[number] = 0
+        says(stepper, data, setting, 0)
+        plots = stepper.locator(".of-lanes, .of-curves")
+        if plots.count():
+            box = plots.first.bounding_box()
+            assert box is not None
+            page.mouse.click(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
+            says(stepper, data, setting, last)
+        nothing_moved(page)
+        for picture in stepper.get_by_role("img").all():
+            assert picture.get_attribute("aria-label")
+
+
+def pictures(stepper: Locator) -> str:
+    """All panels as they are."""
+    found: str = stepper.locator(".slider-panels").inner_html()
+    return found
+
+
+NOW = "(stepper) => Number(stepper.querySelector('.slider-clock input').value)"
+
+
+def test_a_clip_plays_when_asked_is_silent_meanwhile_and_pauses_out_of_view(
+    page: Page, origin: str, site: Path
+) -> None:
+    shown = PLAYED[0]
+    stepper, data = opened(page, origin, shown, site)
+    start, output = stepper.evaluate(NOW), stepper.locator("output")
+    page.wait_for_timeout(300)
+    assert stepper.evaluate(NOW) == start  # nothing plays by itself
+    button = stepper.locator("[data-step='0']")
+    button.press("Enter")
+    expect(button).to_have_text("Pause")
+    expect(output).to_have_attribute("aria-live", "off")
+    page.wait_for_function(f"() => ({NOW})(document.querySelector('{shown.place}')) > 2")
+    button.click()
+    expect(button).to_have_text("Play")
+    expect(output).not_to_have_attribute("aria-live", "off")
+    setting = [control["start"] for control in data["controls"]]
+    paused = stepper.evaluate(NOW)
+    says(stepper, data, setting, paused)
+    button.click()
+    page.wait_for_function(f"() => ({NOW})(document.querySelector('{shown.place}')) > {paused}")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(button).to_have_text("Play")
+    stepper.get_by_label(data["clock"]["label"], exact=True).press("End")
+    button.click()  # from the end it begins anew
+    assert stepper.evaluate(NOW) < len(data["clock"]["values"]) - 1
+
+
+def test_where_less_motion_is_wanted_a_clip_jumps(page: Page, origin: str, site: Path) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    stepper, data = opened(page, origin, STEPPERS[0], site)
+    stepper.evaluate(
+        """(stepper) => {
+            window.seen = [];
+            new MutationObserver(() => window.seen.push(stepper.querySelector("input").value))
+                .observe(stepper.querySelector("input"), { attributeFilter: ["aria-valuetext"] });
+        }"""
+    )
+    stepper.locator("[data-step='0']").click()
+    page.wait_for_function("() => new Set(window.seen).size >= 3")
+    seen = sorted({int(value) for value in page.evaluate("window.seen")})
+    page.emulate_media(reduced_motion="null")
+    least = (len(data["clock"]["values"]) - 1) // 12
+    assert all(after - before >= least for before, after in itertools.pairwise(seen)), seen
+
+
+def test_colours_of_the_pictures_can_be_told_from_the_page(
+    page: Page, origin: str, site: Path
+) -> None:
+    """Source: WCAG 2.2, 1.4.11, three to one; of words in these colours, 1.4.3."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        stepper, _ = opened(page, origin, STEPPERS[0], site)
+        colours = stepper.evaluate(
+            """(stepper) => ["answer", "prompt", "wait", "broken", "free"].map((name) => {
+                stepper.style.color = `var(--hb-${name})`;
+                return getComputedStyle(stepper).color;
+            }).concat(getComputedStyle(document.body).backgroundColor)"""
+        )
+        *inks, free, paper = map(contrast.colour, colours)
+        assert all(contrast.ratio(ink, paper) >= 3 for ink in inks), (scheme, colours)
+        assert contrast.ratio(inks[0], paper) >= 4.5, scheme  # the button of Play, too
+        assert all(contrast.ratio(ink, free) >= 2.2 for ink in inks), (scheme, colours)

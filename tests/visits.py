@@ -37,7 +37,12 @@ PLAIN = """() => {  // thousands of words, signs and rows, which are alike but i
     const inner = [...document.querySelectorAll(".highlight pre code, math")];
     const rows = [...document.querySelectorAll(".checks tr:nth-child(n+4)")];
     const kept = inner.map((code) => [code, [...code.childNodes]]);
-    for (const code of inner) code.textContent = code.textContent;
+    for (const code of inner) {
+        const shown = code.cloneNode(true);
+        const folded = code.closest(".is-folded") ? shown.querySelectorAll(".hll") : [];
+        for (const lines of folded) lines.remove();
+        code.textContent = shown.textContent;
+    }
     for (const row of rows) row.hidden = true;
     return () => {
         for (const [code, nodes] of kept) code.replaceChildren(...nodes);
@@ -121,14 +126,15 @@ COPIED = """async () => {
 @dataclass(frozen=True)
 class Visit:
     """A page as it came: what it asked for and said before anybody touched it, how wide it is on a
-    desk and on a phone, the colours that cannot be read and what axe finds, and what its buttons
-    copy, if they were pressed.
+    desk and on a phone and how high on a desk, the colours that cannot be read and what axe finds,
+    and what its buttons copy, if they were pressed.
     """
 
     address: str
     asked: frozenset[str]
     said: tuple[str, ...]
     widths: tuple[int, int]
+    height: int
     unreadable: list[str]
     structure: list[Any]
     copied: list[str] | None
@@ -188,6 +194,8 @@ class _Tab:
         page.wait_for_load_state("networkidle")
         asked = frozenset(url for url in self.asked if not url.startswith("data:"))
         bad, broken = list[str](), list[Any]()
+        page.set_viewport_size(DESK)
+        height = page.evaluate("document.documentElement.scrollHeight")
         widths = []
         for size, looks in ((DESK, look.wide), (PHONE, look.narrow)):
             page.set_viewport_size(size)
@@ -196,7 +204,7 @@ class _Tab:
                 bad += unreadable(page, *look.schemes)
                 broken += structure(page, whole)
         said, copied = tuple(self.said), page.evaluate(COPIED) if copying else None
-        return Visit(address, asked, said, (widths[0], widths[1]), bad, broken, copied)
+        return Visit(address, asked, said, (widths[0], widths[1]), height, bad, broken, copied)
 
 
 def visited(

@@ -10,7 +10,7 @@ Source: WRITE: author and year, with chapter or equation, as under Sources of th
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -86,6 +86,22 @@ def figure_busy_share(figure: Figure) -> None:
         axes.annotate(f"{servers} servers", (10.0, shares[10]), ha="left", va="bottom")
     axes.set_xlabel("arrival rate [1/s]")
     axes.set_ylabel("busy share of a server [1]")
+
+
+def slider_busy_share() -> dict[str, Any]:
+    """WRITE: what to move, and what to look for."""
+    rates, servers = np.arange(1.0, 41.0), [4, 8]
+    shares = [[100 * busy_share(rate, 0.25, c) for c in servers] for rate in rates.tolist()]
+    return {
+        "controls": [
+            {"label": "arrivals", "values": rates, "text": "{:g} 1/s", "start": 12.0},
+            {"label": "servers", "values": servers, "text": "{:g} servers", "start": 4},
+        ],
+        "x": {"label": "arrival rate", "unit": "1/s"},
+        "y": {"label": "busy share", "unit": "%", "range": (0, 100)},
+        "curves": [{"label": "busy share", "unit": "%", "values": shares, "decimals": 0}],
+        "reading": "At {arrivals} on {servers}, each is busy {busy share} of the time.",
+    }
 
 
 def check_busy_servers_by_sampling() -> None:

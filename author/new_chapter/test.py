@@ -11,6 +11,7 @@ from serving_mathematics.part_slug.chapter_slug.chapter_slug import (
     busy_servers,
     busy_share,
     example,
+    slider_busy_share,
 )
 
 # WRITE: tests of your own functions in the place of these; change an operator and see one fail.
@@ -32,6 +33,15 @@ def test_more_servers_are_less_busy(rate: float, service: float, servers: int) -
 def test_numbers_of_the_page() -> None:
     assert example().busy_at_12 == 3
     assert example().share_at_12 == 0.75
+
+
+def test_the_slider_says_the_numbers_of_the_page() -> None:
+    told = slider_busy_share()
+    rates, servers = (control["values"] for control in told["controls"])
+    [share] = told["curves"]
+    for rate, row in zip(rates, share["values"], strict=True):
+        assert row == pytest.approx([min(100, 25 * rate / count) for count in servers])
+    assert share["values"][list(rates).index(12.0)][0] == 100 * example().share_at_12
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])

@@ -33,13 +33,9 @@ So do [Erlang](#erlang-1917) and [vLLM](#vllm).
 
 Here.
 
-## Symbols
+## On your engine
 
-| Symbol | Meaning | Unit | Argument |
-|---|---|---|---|
-| $a$ | first | 1 | `value` |
-| $b$ | second | 1 | `double`, `other` |
-| $c$ | third | 1 | `shape` |
+Read it.
 
 ## Doubling
 
@@ -51,11 +47,9 @@ Here.
 
 {{ figure two }}
 
-## Checks
+## Where the textbook differs
 
-{{ checks }}
-
-{{ downloads }}
+Less.
 
 ## Where it breaks
 
@@ -88,6 +82,20 @@ See [the other](#checks), [other](../capacity/second.md#twice-as-much), and $x^2
   { #erlang-1917 }
 - vLLM. [Documents](https://a.test/), scheduler.
   { #vllm }
+
+## Checks
+
+{{ checks }}
+
+{{ downloads }}
+
+## Symbols
+
+| Symbol | Meaning | Unit | Argument |
+|---|---|---|---|
+| $a$ | first | 1 | `value` |
+| $b$ | second | 1 | `double`, `other` |
+| $c$ | third | 1 | `shape` |
 """
 MODULE = '''"""Doubling.
 
@@ -294,7 +302,7 @@ def records_of(root: Path) -> dict[str, Run]:
             | {"width": 2, "height": 1}
             for name in ("one", "two")
         ],
-        "sliders": [{"name": "one", "lead": "Move it.", "data": data}],
+        "sliders": [{"kind": "slider", "name": "one", "lead": "Move it.", "data": data}],
         "example": {"doubled": 4.0, "halved": 1},
     }
     changes = {"first": first, "other": {}, "exercises": {}}
@@ -498,7 +506,7 @@ RECORD_FAULTS: dict[str, list[tuple[str, str, Any]]] = {  # of which module what
     "59 characters": [("first", "figures.1.alt", ALT[:-1])],
     "no labels": [("first", "figures.0.labels.1.0", "")],
     "no lead": [("first", "sliders.0.lead", "Move it")],
-    "an empty label": [("first", "sliders.0.data.x.label", "")],
+    "an empty label": [("first", "sliders.0.data.panels.0.x.label", "")],
     "a unit in a label": [("first", "sliders.0.data.controls.0.label", "load [1]")],
     "not run": [("first", "absent", ["a", "b"])],
     "figures that may lack": [("first", "needs", ["a", "b"])],

@@ -186,6 +186,8 @@ It said {{ said }} and `{{ said }}` in {{ site.seconds:.2f }} s.
 
 {{ slider line }}
 
+{{ stepper line }}
+
 {{ figure other_line }}
 
 {{ checks }}
@@ -344,6 +346,33 @@ SLIDER = {
     "reading": "Doubled {times}, {value} is {double}.",
     "absent": "There is no such value here at all.",
 }
+
+
+def stepper() -> dict[str, Any]:
+    """Two panels and a clock."""
+    told = {
+        "controls": [{"label": "rate", "values": [1, 2], "start": 2, "text": "{} & more"}],
+        "clock": {"label": "time", "unit": "s", "values": [0.0, 0.5, 1.0], "start": 0.5},
+        "panels": [
+            {
+                "kind": "engine",
+                "places": 2,
+                "running": [[0, 1, 1], [0, 2, 1]],
+                "waiting": [[0, 0, 0], [0, 1, 0]],
+            },
+            {
+                "kind": "lanes",
+                "label": "lanes",
+                "lanes": ["<a>", "b"],
+                "bars": [[("b", 0, 1, "cached")], [("<a>", 0.5, 1, "broken", "1.0")]],
+            },
+        ],
+        "readouts": [{"label": "late", "unit": "%", "values": [[0, 0, 0], [0, 50, 25]]}],
+        "reading": "After {time} at {rate}: {late}.",
+    }
+    return grid(told, "stepper")
+
+
 EXAMPLE = {
     "doubled": 4.0,
     "fewer": -3,
@@ -385,7 +414,10 @@ def runs_of(root: Path) -> list[Run]:
                 _figure("other_line"),
                 _figure("hidden"),
             ],
-            sliders=[{"name": "line", "lead": "Move `it`.", "data": grid(SLIDER)}],
+            sliders=[
+                {"kind": "slider", "name": "line", "lead": "Move `it`.", "data": grid(SLIDER)},
+                {"kind": "stepper", "name": "line", "lead": "Play it.", "data": stepper()},
+            ],
             example=EXAMPLE,
             seconds={"import": 0.25, "check_double": 1.5},
             reads={f"{SOURCES}/records/{n}.csv": "" for n in ("table", "absent")},

@@ -57,7 +57,7 @@ def test_build_publishes_pages_figures_and_downloads(good: tuple[Project, Outcom
         assert (site / address).is_file(), address
     assert (site / "figures/part/two_times/line-dark.svg").is_file()
     slider = json.loads((site / "figures/part/two_times/line.json").read_text(encoding="utf-8"))
-    assert slider["curves"][0]["values"] == [1, 2, 2, 4, 8, 16]
+    assert slider["panels"][0]["curves"][0]["values"] == [1, 2, 2, 4, 8, 16]
     assert 'data-grid="../../figures/part/two_times/line.json"' in page
     assert "<span>Doubled twice, v = 1.0 is 4.0 m.</span>" in page
     module = (site / "downloads/serving_mathematics/part/twice.py").read_text(encoding="utf-8")

@@ -246,7 +246,7 @@ FAULTS = {
         """,
         "slider_wait",
         "def slider_wait() -> dict[str, object]:",
-        "ValueError: slider_wait needs figure_wait, which stands above it and on paper",
+        "ValueError: slider_wait needs figure_wait, which stands in its place on paper",
     ),
     "example_is_no_function": fault(
         """

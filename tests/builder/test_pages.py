@@ -92,7 +92,7 @@ def test_code_longer_than_a_screen_is_folded(lines: int, folded: bool) -> None:
     page = page_of(run_of("part.twice", source))
     html = whole("{{ code long }}", page)
     assert page.errors == []
-    assert ("{ .python .snippet .is-folded title=" in html) == folded
+    assert ("{ .python .snippet .is-folded .is-long title=" in html) == folded
     assert (f">Show all {lines} lines</button>" in html) == folded
 
 
@@ -226,14 +226,14 @@ GRID = grid(
         "absent": "None.",
     }
 )
-SLIDER = {"name": "line", "lead": "Move `it`.", "data": GRID}
+SLIDER = {"kind": "slider", "name": "line", "lead": "Move `it`.", "data": GRID}
 
 
-def test_slider_stands_below_its_figure_with_controls_and_its_first_reading() -> None:
+def test_slider_stands_above_its_figure_with_controls_and_its_first_reading() -> None:
     page = page_of(run_of("part.twice", sliders=[SLIDER]))
     html = whole("{{ slider line }}", page)
     assert page.errors == []
-    assert html.index("Figure 1.") < html.index('<div class="slider" id="slider-line"')
+    assert html.index('<div class="slider" id="slider-line"') < html.index("Figure 1.")
     assert 'data-grid="../../figures/part/twice/line.json"' in html
     assert ">Move <code>it</code>.</p>" in html
     assert '<label for="slider-line-0">a &lt; b</label>' in html
@@ -485,13 +485,23 @@ def test_notation_lists_each_meaning_and_the_chapter_says_so() -> None:
     chapter = pages.Page("a/one.md", {}, "", [], uses=uses)
     told = pages.expand(TABLE.format(meaning="servers"), chapter)
     note = "All symbols: [Notation](../notation.md). With other meanings elsewhere: $N$, $\\rho$."
-    assert f"`n` |\n\n{note}\n\n## Next" in told
+    assert f"`n` |\n\n{note}\n\n</details>\n\n## Next" in told
     alone = pages.Page("a/one.md", {}, "", [], uses=uses[:2])
     told = pages.expand(TABLE.format(meaning="servers"), alone)
-    assert "`n` |\n\nAll symbols: [Notation](../notation.md).\n\n## Next" in told
+    assert "`n` |\n\nAll symbols: [Notation](../notation.md).\n\n</details>\n\n## Next" in told
     elsewhere = pages.Page("c/three.md", {}, "", [], uses=uses)
     text = TABLE.format(meaning="servers")
-    assert pages.expand(text, elsewhere) == text
+    assert "All symbols" not in pages.expand(text, elsewhere)
+
+
+def test_symbols_are_folded_wherever_they_stand() -> None:
+    last = TABLE.format(meaning="servers").partition("\n## Next")[0]
+    for text in (TABLE.format(meaning="servers"), f"# One\n\n{last}"):
+        html = rendered(text, pages.Page("a/one.md", {}, "", []))
+        fold = re.search(r'<details class="symbols">\n<summary>.*?</details>', html, re.DOTALL)
+        assert fold is not None
+        assert "<th>Symbol</th>" in fold[0]
+        assert "Next" not in fold[0]
 
 
 GLOSSARY = """\
@@ -516,8 +526,9 @@ def test_terms_stand_under_the_symbols_of_the_chapters_they_link_to() -> None:
     text = TABLE.format(meaning="servers")
     told = pages.expand(text, pages.Page("b/two.md", {}, "", [], terms=terms))
     burn, erlang = "[burn rate](../glossary.md#burn-rate)", "[Erlang C](../glossary.md#erlang-c)"
-    assert f"`n` |\n\nTerms: {burn}, {erlang}.\n\n## Next" in told
-    assert pages.expand(text, pages.Page("c/three.md", {}, "", [], terms=terms)) == text
+    assert f"`n` |\n\nTerms: {burn}, {erlang}.\n\n</details>\n\n## Next" in told
+    told = pages.expand(text, pages.Page("c/three.md", {}, "", [], terms=terms))
+    assert "Terms: " not in told
 
 
 @pytest.mark.parametrize(

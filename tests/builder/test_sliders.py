@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builder.readings import reading, readings, told
+from builder.readings import frames_of, reading, readings, told
 from builder.sliders import LARGEST, as_json, grid
 
 LOADS, SERVERS = np.array([0.1, 0.5, 0.9]), [1, 16]
@@ -47,17 +47,17 @@ def test_grid_is_plain_small_and_in_the_order_of_the_controls() -> None:
         "start": 1,
     }
     assert data["controls"][1]["texts"] == ["1", "16"]
-    assert data["curves"][0]["values"] == [0.03333, 0.5333, 0.1667, 2.667, 0.3, 4.8]
+    assert data["panels"][0]["curves"][0]["values"] == [0.03333, 0.5333, 0.1667, 2.667, 0.3, 4.8]
     assert data["readouts"][0]["values"] == [1] * 6
-    assert data["x"]["values"] == [0.1, 0.5, 0.9]
-    assert data["x"]["range"] == [0, 1]
-    assert data["y"]["range"] == [0, 4.8]
-    assert "limit" not in data["y"]
+    assert data["panels"][0]["x"]["values"] == [0.1, 0.5, 0.9]
+    assert data["panels"][0]["x"]["range"] == [0, 1]
+    assert data["panels"][0]["y"]["range"] == [0, 4.8]
+    assert "limit" not in data["panels"][0]["y"]
 
 
 def test_four_digits_are_kept_and_whole_numbers_have_no_point() -> None:
     values = [[0.000123456, 123456.7], [2.0, 1e-12], [3, np.int64(7)]]
-    found = grid(slider(curves__0__values=values))["curves"][0]["values"]
+    found = grid(slider(curves__0__values=values))["panels"][0]["curves"][0]["values"]
     assert found == [0.0001235, 123500, 2, 1e-12, 3, 7]
     assert [type(value) for value in found] == [float, int, int, float, int, int]
 
@@ -66,15 +66,15 @@ def test_axis_may_be_a_quantity_of_its_own_and_have_a_limit() -> None:
     limit = {"at": 0.2, "label": "objective"}
     values = np.outer(LOADS, SERVERS)
     data = grid(slider(x__values=values, x__range=(0.1, 20), x__log=True, x__limit=limit))
-    assert data["x"]["values"] == [0.1, 1.6, 0.5, 8, 0.9, 14.4]
-    assert data["x"]["log"]
-    assert data["x"]["limit"] == limit
+    assert data["panels"][0]["x"]["values"] == [0.1, 1.6, 0.5, 8, 0.9, 14.4]
+    assert data["panels"][0]["x"]["log"]
+    assert data["panels"][0]["x"]["limit"] == limit
 
 
 def test_what_is_absent_is_said() -> None:
     values = [[1.0, 2.0], [3.0, None], [None, None]]
     data = grid(slider(curves__0__values=values, absent="Nothing there."))
-    assert data["curves"][0]["values"] == [1, 2, 3, None, None, None]
+    assert data["panels"][0]["curves"][0]["values"] == [1, 2, 3, None, None, None]
     assert reading(data, [1, 0]) == "ρ = 0.50, 1 servers: 3.0 s, 1% late."
     assert reading(data, [1, 1]) == "Nothing there."
     assert len(list(readings(data))) == 6
@@ -148,7 +148,7 @@ def test_what_is_no_dictionary_is_refused() -> None:
 
 def test_heavy_grid_is_refused_with_its_weight() -> None:
     loads = np.linspace(0, 1, 4000)
-    values = np.repeat(loads[:, None], 2, axis=1) + 0.00123
+    values = np.random.default_rng(1).random((4000, 2))
     heavy = slider(
         controls__0__values=loads,
         controls__0__start=0.0,
@@ -156,5 +156,142 @@ def test_heavy_grid_is_refused_with_its_weight() -> None:
         curves__0__values=values,
         readouts__0__values=values,
     )
-    with pytest.raises(ValueError, match=f"may weigh {LARGEST} characters, this one is [0-9]+"):
+    with pytest.raises(ValueError, match=f"may weigh {LARGEST} bytes packed, this one has [0-9]+"):
         grid(heavy)
+
+
+TIMES, ENGINES = [0.0, 0.5, 1.0], ["A", "B"]
+
+
+def stepper(**changes: Any) -> dict[str, Any]:
+    """A stepper of two runs and three frames, with every kind of panel but a load."""
+    running = [[[0, 1], [2, 1], [2, 2]], [[0, 0], [1, 0], [0, 0]]]
+    told: dict[str, Any] = {
+        "controls": [{"label": "rate", "values": [1, 2], "start": 2, "text": "{} a second"}],
+        "clock": {"label": "time", "unit": "s", "values": TIMES, "start": 0.5},
+        "panels": [
+            {
+                "kind": "engine",
+                "engines": ENGINES,
+                "places": 2,
+                "running": running,
+                "prompts": np.zeros((2, 3, 2), dtype=int),
+                "waiting": np.ones((2, 3, 2), dtype=int),
+                "cache": np.array(running) / 2,
+            },
+            {
+                "kind": "lanes",
+                "label": "requests",
+                "lanes": ["1", "2"],
+                "bars": [[("1", 0, 0.5, "waits"), ("1", 0.5, 1, "answer", "1.0")], []],
+            },
+            {
+                "kind": "curves",
+                "y": {"label": "late", "unit": "%"},
+                "curves": [
+                    {
+                        "label": "late",
+                        "unit": "%",
+                        "state": "broken",
+                        "values": [[0, 5, 9], [1] * 3],
+                    }
+                ],
+            },
+        ],
+        "readouts": [
+            {"label": "mean", "unit": "s", "values": [3, 4]},
+            {"label": "done", "unit": "", "decimals": 0, "values": [[0, 0, 1], [0, 0, 0]]},
+        ],
+        "reading": "{time}, {rate}: {done}, {mean}, {late}.",
+    }
+    for path, value in changes.items():
+        *way, last = path.split("__")
+        place: Any = told
+        for step in way:
+            place = place[int(step) if step.isdigit() else step]
+        place[last] = value
+    return told
+
+
+def test_a_stepper_is_controls_a_clock_panels_and_a_sentence() -> None:
+    data = grid(stepper(), "stepper")
+    assert json.loads(as_json(data)) == data
+    engine, lanes, curves = data["panels"]
+    assert data["clock"]["start"] == 1
+    assert engine["places"] == [2]
+    assert engine["running"] == [0, 1, 2, 1, 2, 2, 0, 0, 1, 0, 0, 0]
+    assert lanes["bars"] == [[[0, 0, 0.5, "waits"], [0, 0.5, 1, "answer", "1.0"]], []]
+    assert curves["y"]["range"] == [0, 9]
+    assert list(data["legend"]) == ["answer", "prompt", "waits", "free"]
+    assert frames_of(data) == 3
+    assert reading(data, [0], 2) == "1.0 s, 1 a second: 1, 3.0 s, 9.0%."
+    assert reading(data, [1], 1) == "0.5 s, 2 a second: 0, 4.0 s, 1.0%."
+    assert len(list(readings(data))) == 6
+
+
+def test_places_may_change_and_a_stepper_needs_neither_controls_nor_clock() -> None:
+    places = np.full((2, 3, 2), 2)
+    data = grid(stepper(panels__0__places=places), "stepper")
+    assert len(data["panels"][0]["places"]) == 12
+    still = {
+        "panels": [{"kind": "engine", "places": 4, "running": 3, "waiting": 0}],
+        "reading": ".",
+    }
+    data = grid(still, "stepper")
+    assert data["panels"][0]["running"] == [3]
+    assert "clock" not in data
+    assert list(readings(data)) == ["."]
+
+
+ENGINE, LANES = "panels__0__", "panels__1__"
+WRONG_STEPPERS = [
+    ({"panels": []}, "panels must be a list of 1 to 3, got 0"),
+    ({ENGINE + "kind": "motor"}, "panels.0. kind must be one of engine, lanes, .* got 'motor'"),
+    ({ENGINE + "kind": "lane"}, "do you mean lanes?"),
+    ({LANES + "colour": 1}, r"panels\[1\] has unknown fields: colour"),
+    ({"x": 1}, "the stepper has unknown fields: x"),
+    ({"clock__values": [0.0, 0.0, 1.0]}, "clock must have two or more values that increase"),
+    ({"clock__values": [0.0, np.nan, 1.0]}, r"clock \(time\) must have finite numbers"),
+    ({"clock__start": 0.7}, "clock starts at 0.7, which is none of its values"),
+    ({ENGINE + "places": 1}, r"\[0\] running must be at most places, got 2 of 1 at \(0, 1, 0\)"),
+    ({ENGINE + "prompts": np.ones((2, 3, 2))}, r"prompts must be at most running, got 1 of 0"),
+    ({ENGINE + "waiting": np.full((2, 3, 2), -1)}, r"waiting must be integers .* got -1"),
+    ({ENGINE + "waiting": np.full((2, 3, 2), 0.5)}, r"waiting must be integers .* got 0.5"),
+    ({ENGINE + "waiting": np.full((2, 3, 2), np.nan)}, r"waiting must have finite .* got nan"),
+    ({ENGINE + "running": [[1] * 3] * 2}, r"running must have shape \(2, 3, 2\), got \(2, 3\)"),
+    ({ENGINE + "cache": np.full((2, 3, 2), 1.5)}, r"cache must be shares in \[0, 1\], got 1.5"),
+    (
+        {LANES + "bars": [[("3", 0, 1, "idle")], []]},
+        r"bars \(3, 0, 1, idle\) must be in one of 1, 2",
+    ),
+    ({LANES + "bars": [[("1", 0, 1, "answers")], []]}, "got 'answers'; do you mean answer?"),
+    ({LANES + "bars": [[("1", 0, 2, "idle")], []]}, r"must start before its end, in \(0, 1\)"),
+    ({LANES + "bars": [[("1", 1, 0, "idle")], []]}, r"must start before its end, in \(0, 1\)"),
+    ({LANES + "bars": [[("1", 0, np.nan, "idle")], []]}, "must have finite numbers"),
+    ({LANES + "bars": [[]]}, "bars for each value of a control must be a list of 2"),
+    ({LANES + "bars": [[("1", 0)], []]}, r"bars must be .lane, start, end, state., got \('1', 0\)"),
+    ({"panels__2__curves__0__state": "red"}, "state must be one of answer, .* got 'red'"),
+    ({"panels__2__curves__0__values": [1, 2]}, r"\(late\) must have shape \(2, 3\), got \(2,\)"),
+    ({"readouts__0__values": [1, 2, 3]}, r"\(mean\) must have shape \(2, 3\) or \(2,\), got"),
+    ({"readouts__0__label": "late"}, "labels must differ"),
+    ({"reading": "{time}: {mean}."}, r"reading never says \['done'\]"),
+    ({"legend": {"grey": "x"}}, "legend has unknown fields: grey"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG_STEPPERS)
+def test_wrong_stepper_names_part_rule_and_value(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        grid(stepper(**changes), "stepper")
+
+
+def test_what_needs_a_clock_or_a_control_says_so() -> None:
+    for place, kind in ((1, "lanes"), (2, "curves")):
+        told = stepper(panels=[stepper()["panels"][place]])
+        del told["clock"]
+        with pytest.raises(ValueError, match=rf"panels\[0\] kind {kind} needs a clock"):
+            grid(told, "stepper")
+    axes = {name: {"label": name, "unit": ""} for name in "xy"}
+    load = {"kind": "load", "curves": [{"label": "a", "unit": "", "values": 1}], **axes}
+    with pytest.raises(ValueError, match=r"panels\[0\] kind load needs a control"):
+        grid({"panels": [load], "reading": "{a}"}, "stepper")

@@ -13,7 +13,7 @@ Assumes: TPOT rises and TTFT falls with the batch limit, both fall with n; the o
 by the simulated quantile itself, whose 95% interval is given beside it; steady traffic, unless it
 is a trace.
 
-Source: `machine_engine` for the steps, `event_skipping` for the simulator; Asmussen and Glynn
+Source: `deployed_engine` for the steps, `event_skipping` for the simulator; Asmussen and Glynn
 (2007) for intervals from sections; Wilks (1941) for the fewest requests that say anything about a
 quantile; vLLM's engine arguments for the usual limits; `latency_throughput_cost` for the price of a
 million tokens.
@@ -38,6 +38,7 @@ from serving_mathematics.core.batching.continuous_batching import (
 )
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES, engine_of
 from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES, Deployment
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.core.hardware.roofline import cost_per_million
@@ -45,7 +46,6 @@ from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.planner.closed_form import Estimate, closed_form, closed_form_alone, work_s
-from serving_mathematics.planner.machine_engine import MOST_PLACES, engine_of
 from serving_mathematics.planner.traffic import (
     Traffic,
     drawn_classes,

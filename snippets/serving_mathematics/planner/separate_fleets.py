@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S, StepTable, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
+from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.core.hardware.deployments import Deployment, sequence_bytes
 from serving_mathematics.core.hardware.roofline import cost_per_million
@@ -51,7 +52,6 @@ from serving_mathematics.planner.capacity_planner import (
     worst_shares,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
-from serving_mathematics.planner.machine_engine import MOST_PLACES
 from serving_mathematics.planner.traffic import (
     Traffic,
     drawn_classes,

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S
+from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
     QUANTILES,
@@ -28,7 +29,6 @@ from serving_mathematics.planner.capacity_planner import (
     requests_to_judge,
 )
 from serving_mathematics.planner.configurations import Answer, answer, split_name
-from serving_mathematics.planner.machine_engine import MOST_PLACES
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.sweeps import read_questions, sweep
 from serving_mathematics.support import checks

@@ -1,4 +1,4 @@
-"""Budgets, burn rates and the exercises: identities, limits, scipy as oracle, errors."""
+"""Budgets: identities between speed, time and threshold, limits, errors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import alert_span
 from serving_mathematics.intuition.failure_budgets.failure_budgets import (
-    budget_spent,
     burn_rate,
     burn_threshold,
-    detection_time,
-    error_budget,
     exhaustion_time,
-    reset_time,
 )
 
 SLOS = st.floats(0.5, 0.99999)
@@ -22,45 +19,44 @@ RATES = st.floats(1e-6, 1.0)
 TIMES = st.floats(1.0, 1e7)
 
 
-@given(SLOS, RATES, TIMES, TIMES)
-def test_spending_until_exhaustion_spends_what_remained(
-    slo: float, rate: float, period: float, other: float
-) -> None:
-    burn = burn_rate(rate, slo)
-    remaining = min(other / 1e7, 1.0)
-    time = exhaustion_time(burn, period, remaining)
-    assert budget_spent(burn, time, period) == pytest.approx(remaining)
-    assert exhaustion_time(burn, period) == pytest.approx(time / remaining)
-
-
 @given(SLOS, RATES, TIMES)
-def test_errors_of_the_whole_period_are_the_budget_times_burn(
-    slo: float, rate: float, total: float
-) -> None:
-    assert rate * total == pytest.approx(burn_rate(rate, slo) * error_budget(slo, total))
+def test_at_its_burn_rate_a_budget_is_spent_exactly(slo: float, rate: float, period: float) -> None:
+    gone = exhaustion_time(burn_rate(rate, slo), period)
+    assert rate * gone == pytest.approx((1 - slo) * period)
 
 
-@given(SLOS, RATES, st.floats(0.001, 1.0), TIMES, st.floats(0.001, 1.0))
+@given(RATES, st.floats(0.001, 1.0), TIMES, st.floats(0.001, 1.0))
 def test_an_alert_fires_when_its_share_of_the_budget_is_spent(
-    slo: float, rate: float, spend: float, period: float, part: float
+    rate: float, spend: float, period: float, part: float
 ) -> None:
-    window = part * period
+    window, burn = part * period, burn_rate(rate, 0.999)
     threshold = burn_threshold(spend, window, period)
-    time = detection_time(rate, slo, threshold, window)
-    burn = burn_rate(rate, slo)
-    if burn > threshold:
-        assert budget_spent(burn, time, period) == pytest.approx(spend)
-        assert time + reset_time(rate, slo, threshold, window) == pytest.approx(window)
+    fires = alert_span(burn, period, window, window / 12, threshold)[0]
+    if burn > threshold and fires < period:
+        assert fires / exhaustion_time(burn, period) == pytest.approx(spend)
     else:
-        assert time == math.inf
-        assert reset_time(rate, slo, threshold, window) == 0
+        assert fires == math.inf
 
 
 def test_limits() -> None:
     assert burn_rate(0.0, 0.9) == 0
     assert burn_rate(1.0, 0.75) == 4
-    assert budget_spent(0.0, 5.0, 1.0) == 0
     assert exhaustion_time(2.0, 10.0, remaining=0.0) == 0
+    assert exhaustion_time(2.0, 10.0, remaining=0.5) == 2.5
     assert burn_threshold(1.0, 10.0, 10.0) == 1
-    assert detection_time(0.25, 0.75, 1.0, 60.0) == math.inf  # at the threshold, not above it
-    assert detection_time(0.5, 0.75, 1.0, 60.0) == 30
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+def test_bad_numbers_are_named(bad: float) -> None:
+    with pytest.raises(ValueError, match=r"slo must be in \(0, 1\)"):
+        burn_rate(0.1, bad)
+    with pytest.raises(ValueError, match=r"error_rate must be in \[0, 1\]"):
+        burn_rate(bad, 0.9)
+    with pytest.raises(ValueError, match="burn must be positive and finite"):
+        exhaustion_time(bad, 1.0)
+    with pytest.raises(ValueError, match=r"remaining must be in \[0, 1\]"):
+        exhaustion_time(1.0, 1.0, bad)
+    with pytest.raises(ValueError, match=r"spend must be in \(0, 1\]"):
+        burn_threshold(bad, 1.0, 1.0)
+    with pytest.raises(ValueError, match="window_s must be positive and at most period_s"):
+        burn_threshold(0.1, bad, 1.0)

@@ -1,4 +1,4 @@
-"""False pages: brute force over all counts, scipy as oracle, bounds, errors."""
+"""False pages: brute force over all counts, scipy as oracle, errors."""
 
 from __future__ import annotations
 
@@ -10,56 +10,72 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import errors_to_fire
 from serving_mathematics.intuition.failure_budgets.false_pages import (
-    binomial_probabilities,
-    fire_probability,
-    page_start_probability,
+    failure_counts,
+    false_pages,
 )
 
 
-@given(st.integers(0, 3000), st.floats(1e-5, 0.999))
-def test_binomial_probabilities_are_scipy(trials: int, p: float) -> None:
-    got = binomial_probabilities(trials, p)
-    expected = stats.binom.pmf(np.arange(trials + 1), trials, p)
-    np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-200)
-    assert got.sum() == pytest.approx(1.0)
+@given(st.integers(1, 3000), st.floats(1e-5, 0.1), st.integers(1, 60))
+def test_failures_that_come_alone_are_scipy(trials: int, p: float, most: int) -> None:
+    got = failure_counts(trials, p, most)
+    expected = stats.binom.pmf(np.arange(most), trials, p)
+    np.testing.assert_allclose(got[:-1], expected, rtol=1e-8, atol=1e-200)
+    assert got[-1] == pytest.approx(stats.binom.sf(most - 1, trials, p), rel=1e-6, abs=1e-12)
 
 
-def brute_probabilities(
-    m: int, rate: float, slo: float, burn: float, windows: int
-) -> tuple[float, float]:
-    """Probability to fire, and to begin to, by listing the counts of windows + 1 short windows."""
+@pytest.mark.parametrize(("requests", "rate", "clump"), [(5, 0.3, 2.0), (40, 0.05, 4.0)])
+def test_clumps_are_sums_of_geometric_numbers(requests: int, rate: float, clump: float) -> None:
+    most = 12
+    causes = stats.binom.pmf(np.arange(requests + 1), requests, rate / clump)
+    size = np.append(0.0, stats.geom.pmf(np.arange(1, most), 1 / clump))
+    expected, together = np.zeros(most), np.append(1.0, np.zeros(most - 1))
+    for chance in causes:
+        expected += chance * together
+        together = np.convolve(together, size)[:most]
+    got = failure_counts(requests, rate, most, clump)
+    np.testing.assert_allclose(got[:-1], expected, rtol=1e-9)
+    assert got.sum() == pytest.approx(1)
+
+
+def listed(m: int, rate: float, burn: float, least: int) -> float:
+    """Probability to begin, by listing the counts of thirteen short windows."""
     pmf = stats.binom.pmf(np.arange(m + 1), m, rate)
-    fires = starts = 0.0
-    for counts in product(range(m + 1), repeat=windows + 1):
-        mass = math.prod(float(pmf[c]) for c in counts)
+    total = 0.0
+    for counts in product(range(m + 1), repeat=13):
         now, before = (
-            sum(part) > burn * (1 - slo) * windows * m + 1e-9
-            and part[-1] > burn * (1 - slo) * m + 1e-9
+            sum(part) >= max(int(errors_to_fire(12 * m, 0.9, burn)), least)
+            and part[-1] >= int(errors_to_fire(m, 0.9, burn))
             for part in (counts[1:], counts[:-1])
         )
-        fires += mass * now
-        starts += mass * (now and not before)
-    return fires, starts
+        if now and not before:
+            total += math.prod(float(pmf[c]) for c in counts)
+    return total
 
 
-@pytest.mark.parametrize(
-    ("m", "rate", "burn", "windows"),
-    [(1, 0.3, 2.0, 4), (2, 0.2, 3.0, 5), (3, 0.1, 3.9, 4), (5, 0.3, 2.5, 3), (4, 0.4, 5.0, 2)],
-)
-def test_false_pages_by_listing_all_counts(m: int, rate: float, burn: float, windows: int) -> None:
-    fires, starts = brute_probabilities(m, rate, 0.9, burn, windows)
-    assert fire_probability(m, rate, 0.9, burn, windows) == pytest.approx(fires, rel=1e-9)
-    assert page_start_probability(m, rate, 0.9, burn, windows) == pytest.approx(starts, rel=1e-9)
+@pytest.mark.parametrize(("rate", "burn", "least"), [(0.3, 2.0, 1), (0.2, 0.5, 4), (0.4, 5.0, 1)])
+def test_false_pages_by_listing_all_counts(rate: float, burn: float, least: int) -> None:
+    got = false_pages(1, rate, 0.9, burn, least)
+    assert got == pytest.approx(listed(1, rate, burn, least), rel=1e-9)
 
 
-@given(st.integers(1, 60), st.floats(1e-4, 0.05))
-def test_beginning_to_fire_is_rarer_than_firing_and_than_errors(m: int, rate: float) -> None:
-    starts = page_start_probability(m, rate, 0.99, 14.4)
-    assert 0 <= starts <= fire_probability(m, rate, 0.99, 14.4) * (1 + 1e-9)
-    assert starts <= m * rate * (1 + 1e-9)
+@given(st.integers(1, 60), st.floats(1e-4, 0.05), st.floats(1, 5))
+def test_a_page_begins_with_an_error(m: int, rate: float, clump: float) -> None:
+    starts = false_pages(m, rate, 0.99, 14.4, clump=clump)
+    assert 0 <= starts <= m * rate * (1 + 1e-9)
+    assert false_pages(m, rate, 0.99, 14.4, least=30, clump=clump) <= starts * (1 + 1e-6) + 1e-12
 
 
-def test_an_alert_above_the_largest_burn_rate_never_fires() -> None:
-    assert fire_probability(5, 0.9, 0.9, 10.0) == 0
-    assert page_start_probability(5, 0.9, 0.9, 11.0) == 0
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="requests must be a positive integer"):
+        failure_counts(0, 0.1, 3)
+    with pytest.raises(ValueError, match="most must be a positive integer"):
+        failure_counts(3, 0.1, 0)
+    for bad in (0.0, 0.6, math.nan):
+        with pytest.raises(ValueError, match="error_rate must be in"):
+            false_pages(3, bad, 0.9, 1.0)
+    with pytest.raises(ValueError, match="clump must be"):
+        false_pages(3, 0.1, 0.9, 1.0, clump=0.9)
+    with pytest.raises(ValueError, match="least must be a positive integer"):
+        false_pages(3, 0.1, 0.9, 1.0, least=0)

@@ -11,7 +11,6 @@ __all__, __getattr__, __dir__ = exported(
             "request_attainment",
             "window_attainment",
         ],
-        "definitions.slo_sla.alert_spans": ["alert_span"],
         "definitions.slo_sla.joint_objective": ["joint_attainment"],
         "definitions.slo_sla.monthly_attainment": [
             "downtime_exceeds",

@@ -34,19 +34,15 @@ from serving_mathematics.core.hardware.deployments import (
     sequence_bytes,
     weight_bytes,
 )
+from serving_mathematics.core.hardware.guessed_steps import guessed_prompt_s, guessed_step_s
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     Constants,
     count_work,
     decode_step_s,
-    prompt_s,
-    step_parts,
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_floats,
-    require,
-    require_all_non_negative,
     require_all_positive,
 )
 
@@ -54,66 +50,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
-
-
-def guessed_step_s(
-    deployment: Deployment, constants: Constants, sequences: ArrayLike, context: ArrayLike
-) -> Array:
-    """Time of decoding steps with all that guesses in them, shape (n,), in seconds.
-
-    sequences: in the whole engine, shape (n,) or one number. context: tokens that each has, the
-    same. Raises ValueError unless both are finite and not negative, and of one length.
-
-    >>> from dataclasses import replace
-    >>> from serving_mathematics.core.hardware.deployments import FROM_TEXT, WORKED
-    >>> from serving_mathematics.core.hardware.step_time import FITTED
-    >>> guessing = replace(WORKED, draft_tokens=3, accepted_tokens=2.5, drafter=FROM_TEXT)
-    >>> few = guessed_step_s(guessing, FITTED, 1, 1000) / guessed_step_s(WORKED, FITTED, 1, 1000)
-    >>> many = guessed_step_s(guessing, FITTED, 256, 100) / guessed_step_s(WORKED, FITTED, 256, 100)
-    >>> float(few[0].round(2)), bool(many[0] > 1.5)  # four times as much to multiply
-    (1.0, True)
-    """
-    sequences, context = require_all_non_negative(sequences=sequences, context=context)
-    sizes = {np.size(sequences), np.size(context)}
-    require(len(sizes - {1}) <= 1, "context", "as many as sequences, or one", np.size(context))
-    counts, contexts = np.broadcast_arrays(
-        *(np.atleast_1d(np.asarray(given, dtype=float)) for given in (sequences, context))
-    )
-    taken = _passes(deployment, constants, counts, contexts)
-    draft, guesses = draft_engine(deployment), deployment.draft_tokens
-    if draft:
-        settled = replace(draft, draft_tokens=guesses, drafter=FROM_TEXT)  # γ + 1 positions
-        taken = taken + _passes(settled, constants, counts, contexts, asked=False)
-        single = _passes(draft, constants, counts, contexts, asked=False)
-        taken = taken + (guesses - 1) * single
-    return taken
-
-
-def _passes(
-    one: Deployment, constants: Constants, counts: Array, contexts: Array, asked: bool = True
-) -> Array:
-    """Time of one pass each, the host's work left out where it is not asked."""
-    rows = count_work([one]).rows(np.zeros(counts.size, dtype=np.int64))
-    parts = step_parts(rows, constants, counts, contexts)
-    return parts.total() - (0.0 if asked else parts.host)
-
-
-def guessed_prompt_s(deployment: Deployment, constants: Constants, tokens: ArrayLike) -> Array:
-    """Time of prompts, each alone, shape (n,), in seconds; a draft model reads them as well.
-
-    tokens: of the prompts, shape (n,) or one number. Raises ValueError unless they are finite and
-    not negative.
-
-    >>> from serving_mathematics.core.hardware.deployments import WORKED
-    >>> from serving_mathematics.core.hardware.step_time import FITTED
-    >>> bool(0.01 < guessed_prompt_s(WORKED, FITTED, [1000])[0] < 0.05)
-    True
-    """
-    tokens = require_all_non_negative(tokens=tokens)
-    lengths = np.atleast_1d(as_floats(tokens=tokens))
-    engines = [deployment, draft_engine(deployment)]
-    works = [replace(count_work([one]), prompt=lengths) for one in engines if one]
-    return np.asarray(sum(prompt_s(work, constants) for work in works), dtype=float)
 
 
 def break_even_tokens(

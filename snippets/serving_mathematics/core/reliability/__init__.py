@@ -1,1 +1,0 @@
-"""Failures: how often, for how long, and who is told."""

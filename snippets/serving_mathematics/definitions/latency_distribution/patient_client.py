@@ -1,0 +1,165 @@
+"""One stall, two clients: what an open and a patient one write down.
+
+A request is due every second. The open client sends it then; the patient one, a closed loop, sends
+it after the last answer. The server stalls, and answers at the end what waits. Both write down how
+long each answer took from when it was sent.
+
+Assumes: the stall begins as the fourth request is sent; else an answer takes a fifth of a second.
+
+Source: `closed_loop_latencies` of coordinated_omission; Tene's HdrHistogram for the name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.definitions.latency_distribution.coordinated_omission import (
+    closed_loop_latencies,
+    corrected_latencies,
+)
+from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+Bar = tuple[str, float, float, str, str] | tuple[str, float, float, str]
+
+REQUESTS, STALLED, ANSWER_S = 12, 3, 0.2  # one a second; which one meets the stall; how long [s]
+STALLS_S = [0, 1, 2, 3, 4, 5, 6, 7]
+CLIP_S, FRAMES = 14.0, 141  # what is shown [s]
+
+
+def _runs(stall_s: float) -> dict[str, FloatArray]:
+    """When each request is due, sent, served and answered [s] by each client, shape (12, 4)."""
+    due = np.arange(float(REQUESTS))
+    wakes = STALLED + stall_s
+    served = np.where((due >= STALLED) & (due < wakes), wakes, due)
+    service = np.full(REQUESTS, ANSWER_S)
+    service[STALLED] += stall_s
+    took, since_due = closed_loop_latencies(service, 1.0)
+    sent = due + since_due - took
+    return {
+        "open": np.stack([due, due, served, served + ANSWER_S], axis=1),
+        "patient": np.stack([due, sent, due + since_due - ANSWER_S, due + since_due], axis=1),
+    }
+
+
+def _written_s(times: FloatArray) -> FloatArray:
+    """What the client writes down: from sending to the answer [s]."""
+    return times[:, 3] - times[:, 1]
+
+
+def _bars(times: FloatArray) -> list[Bar]:
+    """A lane a request: due and not sent, sent and not served, answered."""
+    bars: list[Bar] = []
+    for i, row in enumerate(times.tolist()):
+        for start, end, state in zip(row, row[1:], ("broken", "waits", "answer"), strict=False):
+            if end > start + 1e-6:
+                text = (f"{row[3] - row[1]:.1f}",) if state == "answer" else ()
+                bars.append((str(i + 1), start, end, state, *text))
+    return bars
+
+
+def figure_patient_client(figure: Figure) -> None:
+    """A server stalls for six seconds: the open client writes down six slow answers, the patient
+    client one.
+
+    Grey: sent, and waiting for the server. Red: due, but not sent, because the client waits for its
+    last answer; nobody writes this time down.
+
+    Alt: Two panels of twelve bars, one a request. In the left one six grey bars begin one after the
+    other and end together. In the right one a single grey bar ends there, and red bars begin below
+    it, one a second, that are longest in the middle and end a fifth of a second apart.
+    """
+    figure.set_size_inches(5.8, 3.2)
+    colours = {"broken": "C3", "waits": "C4", "answer": "C0"}
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (client, times) in zip(panels, _runs(6.0).items(), strict=True):
+        for lane, start, end, state, *_ in _bars(times):
+            thick = 7 if state == "answer" else 3
+            axes.hlines(int(lane), start, end, color=colours[state], linewidth=thick)
+        axes.set_title(f"{client} client")
+        axes.grid(False)
+        axes.set(ylim=(REQUESTS + 0.7, 0.3), xlabel="time [s]", ylabel="request", xlim=(0, 14))
+
+
+def stepper_patient_client() -> dict[str, Any]:
+    """The server stalls. Play what two clients see of it, and what each writes down."""
+    clock = np.linspace(0, CLIP_S, FRAMES)
+    runs = [_runs(stall_s) for stall_s in STALLS_S]
+    slow = {
+        client: [
+            [
+                int(((run[client][:, 3] <= now) & (_written_s(run[client]) > 0.5)).sum())
+                for now in clock
+            ]
+            for run in runs
+        ]
+        for client in runs[0]
+    }
+    return {
+        "controls": [
+            {"label": "stall", "values": STALLS_S, "text": "{} s", "start": 6},
+        ],
+        "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[104]},
+        "panels": [
+            {
+                "kind": "lanes",
+                "label": f"{client} client: seconds written down",
+                "lanes": [str(i + 1) for i in range(REQUESTS)],
+                "bars": [_bars(run[client]) for run in runs],
+            }
+            for client in runs[0]
+        ],
+        "readouts": [
+            {"label": client, "unit": "", "decimals": 0, "values": slow[client]} for client in slow
+        ]
+        + [
+            {
+                "label": f"mean, {client}",
+                "unit": "s",
+                "decimals": 2,
+                "values": [float(_written_s(run[client]).mean()) for run in runs],
+            }
+            for client in slow
+        ],
+        "legend": {
+            "waits": "sent, and waits for the server",
+            "broken": "due, but not sent: nobody writes it down",
+            "answer": "is answered",
+        },
+        "reading": "After {time} the open client has {open} slow answers in its record, the patient"
+        " client {patient}. With a stall of {stall} their means are {mean, open} and"
+        " {mean, patient}.",
+    }
+
+
+def check_correction_finds_the_open_client() -> None:
+    """What the patient client writes down, corrected, has the slow answers of the open one.
+
+    Source: `corrected_latencies`, for stalls of whole seconds.
+    """
+    for stall_s in STALLS_S[1:]:
+        runs = _runs(stall_s)
+        full = corrected_latencies(_written_s(runs["patient"]), 1.0)
+        for found, name in ((full, "corrected"), (_written_s(runs["open"]), "open")):
+            count = int((found > 0.5).sum())
+            checks.equal(f"stall of {stall_s} s, {name}: slow", count, stall_s)
+
+
+def check_every_request_is_answered_once() -> None:
+    """No answer comes before its request, and a patient client has one request in flight.
+
+    Source: the order of the times.
+    """
+    for stall_s in (0, 3, 7):
+        runs = _runs(stall_s)
+        for client, times in runs.items():
+            in_order = bool(np.all(np.diff(times, axis=1) >= -1e-9))
+            checks.holds(f"stall of {stall_s} s, {client}: due, sent, served, done", in_order)
+        alone = np.all(runs["patient"][1:, 1] >= runs["patient"][:-1, 3] - 1e-9)
+        checks.holds(f"stall of {stall_s} s: one in flight", bool(alone))

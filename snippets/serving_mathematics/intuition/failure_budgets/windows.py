@@ -1,0 +1,246 @@
+"""Which window at which traffic: time to notice against false pages, and errors to ask for.
+
+Rules that fire when the same share of the month's budget is gone ask for the same number of errors
+over any window. A long window sees slower leaks, and leaves a steady service more time to collect
+those errors by itself; fewer false pages are had by asking for more errors.
+
+Assumes: what `false_pages` assumes; a service that spends exactly its budget of 99.9% in 30 days.
+
+Source: Beyer et al. (2018), chapter 5, “Low-Traffic Services and Error Budget Alerting”.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import errors_to_fire
+from serving_mathematics.intuition.failure_budgets.false_pages import (
+    PAGE,
+    SLO,
+    WINDOWS,
+    false_pages,
+)
+from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+YEARLY = 1 / 12  # pages a month: one a year
+GUARDS = ((1.0, 1.0, 6), (6.0, 2.5, 8))  # window [h], burn rate over 14.4/w, errors to ask for
+HOURS = (0.5, 1.0, 3.0, 6.0)  # long windows of the slider; each fires at 2% of the budget
+
+
+def _in_a_month(
+    requests_per_h: float,
+    hours: float = 1.0,
+    least: int = 1,
+    clump: float = 1.0,
+    wrong: float = 1.0,
+) -> float:
+    """Pages in 30 days of a rule that fires at 2% of the budget. wrong: factor on its threshold."""
+    m = round(requests_per_h * hours / WINDOWS)
+    burn = wrong * PAGE / hours
+    return 720 * WINDOWS / hours * false_pages(m, 0.001, SLO, burn, least, clump)
+
+
+def _quiet_from(step: int, clump: float = 1.0, wrong: float = 1.0) -> int:
+    """Requests an hour from which on steady failures page less than once a year."""
+    loads = range(60 * step, 0, -step)
+    return step + next(n for n in loads if _in_a_month(n, clump=clump, wrong=wrong) > YEARLY)
+
+
+def _guard(requests_per_h: int, clump: float = 1.0) -> int:
+    """Fewest errors in an hour to ask for, so that a steady service pages less than yearly."""
+    found = (k for k in range(1, 100) if _in_a_month(requests_per_h, least=k, clump=clump) < YEARLY)
+    return next(found)
+
+
+def _each_minute(
+    requests_per_h: int, months: int, hours: float = 1.0, wrong: float = 1.0, least: int = 1
+) -> float:
+    """Pages in 30 days of a rule that is evaluated each minute, simulated."""
+    rng = np.random.default_rng([9, requests_per_h])
+    burn, long = wrong * PAGE / hours, round(60 * hours)
+    total = np.cumsum(np.append(0, rng.poisson(0.001 * requests_per_h / 60, months * 43_200)))
+    above = []
+    for window, floor in ((long, least), (long // WINDOWS, 1)):
+        need = max(math.floor(burn * 0.001 * requests_per_h * window / 60 + 1e-9) + 1, floor)
+        above.append((total[window:] - total[:-window])[long - window :] >= need)
+    firing = above[0] & above[1]
+    return float((firing[1:] & ~firing[:-1]).sum()) / months
+
+
+def example() -> SimpleNamespace:
+    """Worked numbers of the chapter: pages of the one-hour alert in 30 days, and shares of time."""
+    return SimpleNamespace(
+        pages_at_60=_in_a_month(60),
+        single_error_pages=max(n for n in range(1, 100) if errors_to_fire(n, SLO, PAGE) == 1),
+        quiet_load=_quiet_from(12),
+        quiet_load_low=_quiet_from(12, wrong=1.2),
+        quiet_load_high=_quiet_from(12, wrong=0.8),
+        quiet_load_of_three=_quiet_from(60, clump=3.0),
+        pages_at_600_of_three=_in_a_month(600, clump=3.0),
+        minute_more_percent=100 * (_each_minute(132, 200) / _in_a_month(132) - 1),
+        night_pages=_in_a_month(60) / 2,
+        safe_errors=GUARDS[0][2],
+        guard_at_60=_guard(60),
+        guard_delay_min=float(_guard(60)),
+        guard_spent_percent=100 * _guard(60) / (60 * 720 * 0.001),
+        six_hours_quiet=max(n for n in range(1200, 2401, 24) if _in_a_month(n, hours=6.0) > YEARLY)
+        + 24,
+    )
+
+
+def figure_windows(figure: Figure) -> None:
+    """A page costs the same number of errors over any window; a long one collects them by itself.
+
+    A service that spends exactly its budget, and rules that fire when 2% of the month's budget is
+    gone within the window.
+
+    Alt: Four curves on logarithmic axes against requests per hour from 24 to 4,800. All begin near
+    17 pages a month. The rule over half an hour falls below one a year first, at about
+    240 requests an hour, then those over one, three and six hours; the last near two thousand.
+    """
+    figure.set_size_inches(5.8, 3.0)
+    axes = figure.subplots()
+    loads = _LOADS
+    for hours, colour in zip(HOURS, ("C0", "C2", "C1", "C3"), strict=True):
+        pages = [_in_a_month(load, hours=hours) for load in loads]
+        axes.loglog(loads, pages, color=colour, marker=".", label=_rule(hours))
+    axes.axhline(YEARLY, color="C4", linestyle=":", linewidth=1.2)
+    axes.annotate("one a year", (25, 0.1), color="C4", fontsize=8)
+    axes.legend(
+        title="burn rate, window", title_fontsize=8, alignment="left", loc="lower left", fontsize=8
+    )
+    axes.set(xlim=(24, 4800), ylim=(1e-3, 100))
+    axes.set_xticks([24, 120, 480, 1200, 4800], ["24", "120", "480", "1,200", "4,800"])
+    axes.set_yticks([0.001, 0.01, 0.1, 1, 10, 100], ["0.001", "0.01", "0.1", "1", "10", "100"])
+    axes.minorticks_off()
+    axes.set(xlabel="requests per hour", ylabel="false pages in 30 days")
+
+
+_LOADS = (24, 48, 72, 96, 120, 144, 192, 240, 360, 480, 720, 960, 1440, 2400, 4800)
+
+
+def _rule(hours: float) -> str:
+    """A window and its burn rate, as read."""
+    window = "30 min" if hours < 1 else f"{hours:g} h"
+    return f"{PAGE / hours:g} over {window}"
+
+
+def slider_windows() -> dict[str, Any]:
+    """Move the traffic and the window, and ask for more errors before anyone is woken."""
+    leasts = (1, 2, 3, 4, 6)
+
+    def over(value: Any) -> list[list[list[float]]]:
+        return [[[value(n, h, k) for k in leasts] for h in HOURS] for n in _LOADS]
+
+    def errors(n: int, hours: float, least: int) -> int:
+        return max(int(errors_to_fire(round(n * hours), SLO, PAGE / hours)), least)
+
+    return {
+        "controls": [
+            {"label": "traffic", "values": _LOADS, "text": "{:,} requests an hour", "start": 120},
+            {
+                "label": "rule",
+                "values": [_rule(h) for h in HOURS],
+                "start": _rule(1.0),
+            },
+            {
+                "label": "least errors",
+                "values": [f"{k} error{'s' * (k > 1)}" for k in leasts],
+                "start": "1 error",
+            },
+        ],
+        "x": {"label": "requests per hour", "unit": "", "log": True},
+        "y": {
+            "label": "false pages in 30 days",
+            "unit": "",
+            "log": True,
+            "range": (1e-3, 100),
+            "limit": {"at": YEARLY, "label": "one a year"},
+        },
+        "curves": [
+            {
+                "label": "pages",
+                "unit": "",
+                "values": over(lambda n, h, k: max(_in_a_month(n, hours=h, least=k), 1e-9)),
+                "decimals": 2,
+            }
+        ],
+        "readouts": [
+            {
+                "label": "outage",
+                "unit": "min",
+                "values": over(lambda n, h, k: 60 * errors(n, h, k) / n),
+                "decimals": 1,
+            },
+            {
+                "label": "twentieth",
+                "unit": "min",
+                "values": over(lambda n, h, k: 60 * errors(n, h, k) / (0.05 * n)),
+                "decimals": 0,
+            },
+            {
+                "label": "spent",
+                "unit": "%",
+                "values": over(lambda n, h, k: 100 * errors(n, h, k) / (0.001 * 720 * n)),
+                "decimals": 1,
+            },
+        ],
+        "reading": "With {traffic}, a rule of {rule} that asks for {least errors} or more wakes you"
+        " {pages} times in 30 days although the service keeps 99.9%. It notices a full outage after"
+        " {outage}, and one failing request in twenty after {twentieth}. By then {spent} of the"
+        " month's budget is gone.",
+    }
+
+
+def check_guard_keeps_the_nights() -> None:
+    """At every traffic the errors to ask for keep false pages below one a year, and one fewer does
+    not; where failures come in threes the same guard is far too low.
+
+    Source: the expected pages at the guard, at one error less, and with clumps.
+    """
+    for load in (12, 60, 120, 240):
+        k = _guard(load)
+        checks.inside(f"{load} an hour, {k} errors", _in_a_month(load, least=k), 0, YEARLY)
+        fewer = _in_a_month(load, least=k - 1) if k > 1 else math.inf
+        checks.holds(f"{load} an hour, {k - 1} errors page oftener", fewer > YEARLY, got=fewer)
+        loud = _in_a_month(load, least=k, clump=3.0)
+        checks.holds(f"{load} an hour, in threes", loud > 12 * YEARLY, got=loud)
+
+
+def check_guards_of_the_rules() -> None:
+    """Six errors in the hour and eight in six hours keep both pages below one a year, at any
+    traffic and with evaluations each minute.
+
+    Source: the expected pages of both rules at every load up to 1,200 requests an hour; 200
+    simulated months each minute, where they are most, and three standard errors.
+    """
+    for hours, wrong, least in GUARDS:
+        pages = [_in_a_month(n, hours=hours, wrong=wrong, least=least) for n in range(12, 1201, 12)]
+        checks.inside(f"{hours:g} h, {least} errors", max(pages), 0, YEARLY)
+        worst = 12 * (int(np.argmax(pages)) + 1)
+        found = _each_minute(worst, 200, hours, wrong, least)
+        noise = 3 * math.sqrt(YEARLY / 200)
+        checks.inside(f"each minute, {worst} an hour", found, 0, YEARLY + noise, kind="simulation")
+
+
+def check_longest_quiet_window() -> None:
+    """At 2% of the budget a longer window always pages oftener for nothing, and all windows ask for
+    the same number of errors.
+
+    Source: the expected pages of the slider's rules, failures alone, in threes, and with a
+    threshold wrong by a fifth either way; ⌊14.4·0.001·n⌋ + 1 by hand.
+    """
+    for load in (240, 480, 960):
+        need = [int(errors_to_fire(round(load * h), SLO, PAGE / h)) for h in HOURS]
+        checks.equal(f"{load} an hour: errors", need, [math.floor(0.0144 * load) + 1] * len(HOURS))
+        for clump, wrong in ((1.0, 1.0), (3.0, 1.0), (1.0, 0.8), (1.0, 1.2)):
+            pages = [_in_a_month(load, hours=h, clump=clump, wrong=wrong) for h in HOURS]
+            told = f"{load} an hour, {clump:g} together, threshold × {wrong:g}"
+            checks.holds(told, pages == sorted(pages), got=pages)

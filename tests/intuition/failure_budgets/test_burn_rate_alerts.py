@@ -1,0 +1,91 @@
+"""Alerts on counts: a loop over windows as oracle, spans in closed form, errors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import (
+    alert_firing,
+    alert_span,
+    errors_to_fire,
+)
+
+
+@given(st.integers(0, 10_000), st.floats(0.5, 0.9999), st.floats(0.1, 50.0))
+def test_errors_to_fire_is_the_first_count_above(n: int, slo: float, burn: float) -> None:
+    k = int(errors_to_fire(n, slo, burn))
+    limit = burn * (1 - slo) * n
+    assert k > limit - 1e-6
+    assert k - 1 <= limit + 1e-6
+
+
+def test_a_rate_at_the_threshold_does_not_fire() -> None:
+    assert errors_to_fire(625, 0.999, 14.4) == 10  # 14.4 · 0.001 · 625 = 9 exactly
+    assert errors_to_fire([[0, 1000]], 0.999, 1.0).tolist() == [[1, 2]]
+
+
+def brute_firing(
+    requests: list[int], errors: list[int], long: int, short: int, slo: float, burn: float
+) -> list[bool]:
+    fires = []
+    for end in range(1, len(requests) + 1):
+        rates = []
+        for window in (long, short):
+            start = max(0, end - window)
+            total = sum(requests[start:end])
+            rates.append(sum(errors[start:end]) - burn * (1 - slo) * total > 1e-9)
+        fires.append(end >= long and all(rates))
+    return fires
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=30),
+    st.integers(1, 6),
+    st.integers(0, 6),
+)
+def test_firing_equals_a_loop_over_windows(
+    counts: list[tuple[int, int]], short: int, more: int
+) -> None:
+    requests = [n for n, _ in counts]
+    errors = [min(x, n) for n, x in counts]
+    long = short + more
+    got = alert_firing(requests, errors, long, short, 0.9, 2.0)
+    assert got.tolist() == brute_firing(requests, errors, long, short, 0.9, 2.0)
+    rows = alert_firing([requests] * 2, [errors] * 2, long, short, 0.9, 2.0)
+    assert rows.tolist() == [got.tolist()] * 2
+
+
+def test_incidents_that_are_not_noticed() -> None:
+    assert alert_span(14.4, 1e6, 3600.0, 300.0, 14.4) == (math.inf, math.inf)
+    assert alert_span(28.8, 1800.0, 3600.0, 300.0, 14.4) == (math.inf, math.inf)
+    assert alert_span(28.8, 1800.1, 3600.0, 300.0, 14.4) == (1800.0, 1950.1)
+
+
+def test_windows_of_the_same_length() -> None:
+    assert alert_span(4.0, 100.0, 60.0, 60.0, 1.0) == (15.0, 145.0)
+
+
+def test_bad_input_is_refused() -> None:
+    for bad in (-1, 1.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match="requests must be non-negative integers"):
+            errors_to_fire(bad, 0.9, 1.0)
+    for bad in (0.0, 1.0, math.nan):
+        with pytest.raises(ValueError, match=r"slo must be in \(0, 1\)"):
+            errors_to_fire(1, bad, 1.0)
+    for bad in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="burn must be positive and finite"):
+            errors_to_fire(1, 0.9, bad)
+    with pytest.raises(ValueError, match="requests must be a non-empty array"):
+        alert_firing([], [], 2, 1, 0.9, 1.0)
+    with pytest.raises(ValueError, match=r"errors must be of shape \(2,\), got \(1,\)"):
+        alert_firing([1, 1], [1], 2, 1, 0.9, 1.0)
+    for errors in ([0, 2], [0, -1], [0, math.nan]):
+        with pytest.raises(ValueError, match="errors must be in 0…requests"):
+            alert_firing([1, 1], errors, 2, 1, 0.9, 1.0)
+    with pytest.raises(ValueError, match="short must be a positive integer"):
+        alert_firing([1], [0], 2, 0, 0.9, 1.0)
+    with pytest.raises(ValueError, match="long must be an integer ≥ short"):
+        alert_firing([1], [0], 1, 2, 0.9, 1.0)
