@@ -173,7 +173,7 @@ def example() -> SimpleNamespace:
         "and promise the first token and each further one within {}."
     )
     form = (
-        f'<form class="question" data-search-exclude><p>{asked.format(*blanks)}</p>'
+        f'<form class="home-question" data-search-exclude><p>{asked.format(*blanks)}</p>'
         f'<output><span class="told">{told}</span> <small>{sure}</small></output>'
         '<p class="ways-on"><a class="go" href="planner/">Open the planner</a>'
         '<a href="start/">Where to start</a></p>'

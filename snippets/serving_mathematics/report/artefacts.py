@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 
-from serving_mathematics.core.reliability.burn_rate_alerts import RULES
+from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_in, require_positive
 
