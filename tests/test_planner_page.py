@@ -137,7 +137,7 @@ def test_the_page_comes_with_the_answer_to_the_form_as_it_stands(form: Form) -> 
     assert not [url for _, url in form.asked if "pyodide" in url or "live-worker" in url]
     text = "one => one.textContent"
     built = form.answer.evaluate(text)
-    assert form.rows() == form.expected(WORKED)
+    assert form.rows() == form.expected(dict(WORKED))
     form.pressed()
     expect(form.answer).to_be_focused()
     assert form.answer.evaluate(text) == built

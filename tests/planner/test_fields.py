@@ -13,7 +13,7 @@ from serving_mathematics.planner.fields import (
     read_value,
 )
 
-HOSTILE = [
+HOSTILE: list[object] = [
     "",
     " ",
     "nan",

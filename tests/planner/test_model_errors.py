@@ -52,18 +52,16 @@ def test_a_width_counts_by_itself_from_so_many_runs_on(
 
 def test_bounds_hold_eight_of_ten_of_their_kind() -> None:
     rows = read_record(RECORD)["rows"]
-    hopper = ("h100_sxm", "h200_sxm")
+    hopper, latent = ("h100_sxm", "h200_sxm"), ("Deep", "Kimi", "GLM-")
+    dense = [row for row in rows if row[1] in hopper and not row[5]]
+    mixed = [row for row in rows if row[1] not in hopper and row[0][:4] in latent]
     for devices, kind, own in (
-        (1, "dense, hopper", lambda row: row[1] in hopper and not row[5]),
-        (
-            8,
-            "latent mixture, blackwell",
-            lambda row: row[1] not in hopper and row[0][:4] in ("Deep", "Kimi", "GLM-"),
-        ),
+        (1, "dense, hopper", dense),
+        (8, "latent mixture, blackwell", mixed),
     ):
         found = model_error(kind, devices)
         assert isinstance(found, ModelError)
-        mine = [row for row in rows if row[4] == devices and own(row)]
+        mine = [row for row in own if row[4] == devices]
         ratios = [row[10] for row in mine]
         assert found.runs == len(ratios)
         assert found.on == Counter(row[1] for row in mine)

@@ -299,9 +299,9 @@ def read_choices(
                     continue
                 choices.append((one, saved * price))
     there = {(one.system.name, str(_widths(one))) for one, _ in choices}
-    for key, problem in lacking.items():
+    for key, why in lacking.items():
         if key not in there:
-            raise problem
+            raise why
     if not choices:
         raise Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
@@ -476,9 +476,9 @@ def _precisions(text: str, named: str, model: Architecture, one: bool) -> list[s
     its name says none, 8 bits as well, unless one alone can be asked."""
     found: list[str] = []
     for word in text.split(","):
-        own = named or own_precision(model)
-        if compared(word) not in ("any", "auto"):
-            own = _named("precision", find_precision, word)
+        said = compared(word) not in ("any", "auto")
+        find = find_precision if said else lambda _: named or own_precision(model)
+        own = _named("precision", find, word)
         found.append(own)
         may = compared(word) == "any" and own == "bf16" and not (named or one)
         found += ["fp8"] if may and not model.four_bit_experts else []
