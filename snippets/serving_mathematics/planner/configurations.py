@@ -117,7 +117,7 @@ def elsewhere(
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import other_choices, read_choices
-    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1", "requests": 400}
+    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1"}
     >>> told = answer(read_choices(asked))
     >>> [(one.devices, one.even_usd_per_hour) for one in elsewhere(told, other_choices(asked))]
     [(2, 3.0)]
