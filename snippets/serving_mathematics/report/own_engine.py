@@ -29,7 +29,7 @@ from serving_mathematics.core.batching.continuous_batching import (
 )
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.planner.load_tests import TPOT_S
-from serving_mathematics.report.evidence import FloatArray, Run, levels
+from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile, levels
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
@@ -126,8 +126,7 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
     ttft, tpot = latencies_s(sample, simulate(sample, engine))
     own_ttft, own_tpot = run.column("ttft_s")[run.good()], run.tpot_s()[run.good()]
     errors = [
-        float(np.nanmedian(a) / np.nanmedian(b)) - 1
-        for a, b in ((tpot, own_tpot), (ttft, own_ttft))
+        _known_quantile(a) / _known_quantile(b) - 1 for a, b in ((tpot, own_tpot), (ttft, own_ttft))
     ]
     return OwnEngine(engine, *errors)
 

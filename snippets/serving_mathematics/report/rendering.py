@@ -336,7 +336,7 @@ def _article(one: Mapping[str, Any], site: str, name: str) -> str:
         f"<pre><code>{html.escape(text)}</code></pre></details>"
         for file, text in one["files"].items()
     )
-    mark = f' id="{name}"' if name else ""
+    mark = f' id="found-{name}"' if name else ""
     return (
         f'<article class="{one["level"]}"{mark}><p><span class="level">{one["level"]}</span> '
         f'{title}{where}</p><p class="seen">{html.escape(_sentence(one["seen"]))}</p>'

@@ -33,7 +33,7 @@ from serving_mathematics.planner.trace_times import (
     _read_times,
     _unit_of_name,
 )
-from serving_mathematics.report.evidence import FloatArray, Run
+from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_ROWS, read_table, require_shallow
 from serving_mathematics.support.require import require
@@ -270,7 +270,7 @@ def _seconds(
         return values, f"{column}, all zero"
     median = float(np.median(known))
     if others is not None and np.isfinite(others).any():
-        limit = float(np.nanmedian(others))
+        limit = _known_quantile(others)
         fits = [u for u, n in PER_S.items() if 0.2 * limit <= median / n <= 1.05 * limit]
         if len(fits) == 1:
             return values / PER_S[fits[0]], f"{column} in {fits[0]}, as the moments say"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
-from serving_mathematics.core.queues.erlang import response_quantile
+from serving_mathematics.core.queues.erlang import erlang_c, response_quantile
 from serving_mathematics.definitions.slo_sla.slo_sla import (
     STREAMS,
     _bursty_quantile,
@@ -22,7 +22,6 @@ from serving_mathematics.definitions.slo_sla.slo_sla import (
     simulated_quantile,
     window_attainment,
 )
-from serving_mathematics.definitions.utilization.exercises import max_pool_utilization
 
 
 @given(st.floats(0.01, 0.99))
@@ -43,11 +42,16 @@ def test_load_cap_of_the_idle_quantile_is_zero() -> None:
     assert load_cap(lambda rho: 1 + rho, 1.0) == pytest.approx(0, abs=1e-12)
 
 
-def test_load_cap_of_the_pool_is_that_of_the_utilization_exercise() -> None:
+def test_at_the_load_cap_of_a_pool_a_hundredth_is_late() -> None:
+    """By a convolution of Erlang's wait with the service, integrated numerically."""
     for servers in (1, 2, 8):
         cap = load_cap(partial(_pool_quantile, servers=servers), 10.0)
-        assert cap == pytest.approx(max_pool_utilization(0.99, 10.0, servers), abs=1e-9)
-    assert example().cap_pool == pytest.approx(max_pool_utilization(0.99, 10.0, 8), abs=1e-9)
+        waiting, drain = erlang_c(servers, cap * servers), servers * (1 - cap)
+        joint, _ = integrate.quad(
+            lambda s, drain=drain: math.exp(-s - drain * (10.0 - s)), 0, 10.0, epsabs=1e-14
+        )
+        assert math.exp(-10.0) + waiting * joint == pytest.approx(0.01, rel=1e-7)
+    assert example().cap_pool == pytest.approx(cap, abs=1e-9)
 
 
 def test_bursty_quantile_meets_kendalls_equation() -> None:
