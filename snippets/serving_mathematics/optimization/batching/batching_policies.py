@@ -111,9 +111,7 @@ def example() -> SimpleNamespace:
     wrong = chat.how_wrong
     return SimpleNamespace(
         few_places=chat.places,
-        step_one_ms=1000 * one,
-        step_full_ms=1000 * full,
-        step_gain=chat.places * one / full,
+        step_times=full / one,
         trace_8_percent=100 * static_efficiency(chat.sample.output_tokens, 8),
         trace_64_percent=100 * static_efficiency(chat.sample.output_tokens, 64),
         carries_times=chat.ceiling_per_s / _static_ceiling_per_s(chat),
@@ -122,7 +120,6 @@ def example() -> SimpleNamespace:
         one_dynamic_p99_s=_p99(_latencies_s("dynamic", chat, 0.3, one_length=True)),
         one_continuous_p99_s=_p99(_latencies_s("continuous", chat, 0.3, one_length=True)),
         measured_low=wrong.low,
-        measured_middle=wrong.middle,
         measured_high=wrong.high,
     )
 

@@ -74,13 +74,12 @@ def _p99s(machine: Machine, load: float, budget: int) -> tuple[float, float, flo
 
 
 def example() -> SimpleNamespace:
-    """The numbers quoted in the text; gaps and steps in ms."""
+    """The numbers quoted in the text; times in s."""
+    small, large = (_p99s(MIXTURE, 0.6, budget) for budget in (512, 8192))
     return SimpleNamespace(
         overrun_ttft_s=_p99s(CHAT, 0.8, 512)[0],
-        mixture_small_gap_ms=1000 * _p99s(MIXTURE, 0.6, 512)[1],
-        mixture_large_gap_ms=1000 * _p99s(MIXTURE, 0.6, 8192)[1],
-        mixture_small_ttft_s=_p99s(MIXTURE, 0.6, 512)[0],
-        mixture_large_ttft_s=_p99s(MIXTURE, 0.6, 8192)[0],
+        mixture_gap_times=large[1] / small[1],
+        mixture_ttft_percent=100 * large[0] / small[0],
     )
 
 
