@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.optimization.batching.batching_policies import POLICIES
 from serving_mathematics.optimization.batching.twelve_requests import (
     FOUR,
     MEAN_TOKENS,
     PLACES,
-    POLICIES,
     REQUESTS,
     SPREADS,
     _asked,
