@@ -47,6 +47,8 @@ engine: $(ENGINE) ## add the engine and its model, 310 MB, which its server, its
 serve: $(READY) ## serve the site at ADDRESS with live reload; figures follow when the snippets have run
 	$(BIN)/mkdocs serve --livereload --dev-addr $(ADDRESS)
 
+build: export COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+build: export COMMITTED ?= $(shell git log -1 --format=%cs 2>/dev/null)
 build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict
 
@@ -109,6 +111,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
 	$(BIN)/python -m serving_mathematics.planner.planner_coverage
 	$(BIN)/python -m serving_mathematics.planner.measured_questions
+	$(BIN)/python -m serving_mathematics.planner.first_answers
 	$(BIN)/python -m serving_mathematics.capacity.autoscaling.policy_measurement
 	$(BIN)/python -m serving_mathematics.capacity.autoscaling.engine_days
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement

@@ -143,11 +143,11 @@ def read_pages() -> list[Chapter]:
 
 def with_own_modules(pages: Sequence[Chapter]) -> list[Chapter]:
     """The pages; reference pages without the modules of chapters, and of reference pages before
-    them, whose numbers they may quote.
+    them, whose numbers they may quote; the home page quotes only.
     """
     taken = {name for page in pages if page.asks for name in page.modules}
     found = []
-    for page in pages:
+    for page in sorted(pages, key=lambda page: page.path == "index.md"):
         if not page.asks:
             page = replace(page, modules=tuple(name for name in page.modules if name not in taken))
             taken |= {*page.modules}

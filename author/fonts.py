@@ -1,24 +1,38 @@
-"""Cut the formula font to what the formulas use: `python -m author.fonts`, then commit
-the result. Without hints and without the shapes drawn for small indices it weighs a third.
+"""Cut the fonts to what the pages use: `python -m author.fonts`, then commit the result.
 
-The font is STIX Two Math (SIL Open Font License 1.1), taken from the package `ziamath`. A contract
-test fails when a page uses a character that the cut font lacks; this command, run after `make
-build`, mends it.
+Formulas: STIX Two Math, taken from the package `ziamath`; without hints and without the shapes
+drawn for small indices it weighs a third. A contract test fails when a page uses a character that
+the cut font lacks; this command, run after `make build`, mends it.
+
+Text: Source Serif 4 and Inter, in the weights in use, from the packages of npm that `FACES` names;
+`python -m author.fonts FOLDER` cuts them from a folder with both packages, unpacked
+(`npm install --prefix FOLDER @fontsource-variable/source-serif-4 @fontsource-variable/inter`).
+All are under the SIL Open Font License 1.1, whose text is beside them in docs/assets/fonts/.
 """
 
 from __future__ import annotations
 
 import html
 import importlib.util
+import io
 import re
 import string
 import sys
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 from builder import ROOT
 
 FONT = ROOT / "docs" / "assets" / "stix-two-math.woff2"
+TEXT = ROOT / "docs" / "assets" / "fonts"
+FACES = {  # file, the one that it is cut from, and its weights
+    "serif": ("source-serif-4/files/source-serif-4-latin-wght-normal", (400, 700)),
+    "serif-italic": ("source-serif-4/files/source-serif-4-latin-wght-italic", 400),
+    "sans": ("inter/files/inter-latin-wght-normal", (400, 700)),
+}
+FEATURES = {"serif": ["kern", "liga", "tnum", "lnum"], "serif-italic": [], "sans": ["tnum"]}
+LATIN = string.printable.strip() + " \u00a0±²³·¹½×öéüøáóÜ–—‘’“”…−′"
 _MATH = re.compile(r"<math.*?</math>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
 _BASE = (
@@ -58,10 +72,40 @@ def _italic(char: str) -> str:
     return char
 
 
-def main() -> int:
-    """Write the cut font; exit status 0."""
+def cut_text(packages: Path) -> None:
+    """Write the text faces. packages: the folder `@fontsource-variable` of npm's packages."""
+    from fontTools import subset
+    from fontTools.ttLib import TTFont
+    from fontTools.varLib import instancer
+
+    options = subset.Options(flavor="woff2", notdef_outline=True, hinting=False)
+    for name, (source, weights) in FACES.items():
+        font = instancer.instantiateVariableFont(
+            TTFont(packages / f"{source}.woff2"), {"wght": weights}
+        )
+        font.flavor, plain = None, io.BytesIO()
+        font.save(plain)  # what was read lazily is whole then
+        font = TTFont(plain)
+        italic = weights == 400  # for single words
+        options.layout_features = FEATURES[name]
+        cutter = subset.Subsetter(options)
+        cutter.populate(text=LATIN[:95] + "’–é" if italic else LATIN)
+        cutter.subset(font)
+        for record in font["name"].names:
+            if record.nameID in (1, 3, 4, 6, 16, 25):  # a reserved name is not for what was changed
+                record.string = f"Book-{name.title()}"
+        file = TEXT / f"{name}.woff2"
+        subset.save_font(font, str(file), options)
+        print(f"{file.relative_to(ROOT)}: {file.stat().st_size // 1024} KiB")
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Write the cut font of formulas, or the text faces of a folder; exit status 0."""
     from fontTools import subset
 
+    if arguments:
+        cut_text(Path(arguments[0]) / "node_modules" / "@fontsource-variable")
+        return 0
     spec = importlib.util.find_spec("ziamath")
     if spec is None or spec.origin is None:
         print("install the font group first: pip install .[font]", file=sys.stderr)
@@ -84,4 +128,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -31,6 +31,7 @@ def site_from(config: Mapping[str, Any]) -> Site:
         tuple(paths_of(config.get("nav") or [])),
         str(extra.get("pyodide") or ""),
         extra.get("notebook") or {},
+        {name: str(value) for name, value in (extra.get("cited") or {}).items() if value},
     )
 
 

@@ -9,6 +9,7 @@ FOLDER`).
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from builder import SOURCES, BuildError, notebooks, pages
+from builder import SOURCES, BuildError, bearings, notebooks, pages
 from builder.kept import UNFINISHED, renewed, write_whole
 from builder.runner import Run, failure_report, failures
 from builder.sliders import as_json
@@ -40,6 +41,7 @@ class Site:
     order: tuple[str, ...] = ()  # the pages of the navigation
     pyodide: str = ""  # where the reader's browser loads Python from; empty: nowhere
     notebook: Mapping[str, str] = field(default_factory=dict)  # title, description, introduction
+    cited: Mapping[str, str] = field(default_factory=dict)  # author, version, commit, date
 
 
 @dataclass
@@ -158,6 +160,9 @@ def expand(
         Module(run.name, run.record["source"], run.outline) for run in ran
     )
     known = _collected(written, used, by_name, made.problems)
+    chapters = {page.path: page for page in written if page.is_chapter}
+    placed = bearings.around({path: page.text for path, page in chapters.items()})
+    parts = _parts(written)
     for source in written:
         page = dataclasses.replace(
             known,
@@ -172,7 +177,20 @@ def expand(
             errors=[],
             figures_shown=[],
         )
+        if source.is_chapter:
+            beside = [
+                [
+                    f'<a href="{page.base}{other.folder}">{html.escape(other.title)}</a>'
+                    for other in map(chapters.__getitem__, found)
+                ]
+                for found in placed[source.path]
+            ]
+            part = parts.get(source.path.rpartition("/")[0], "")
+            page.bearing = bearings.line(part, source.text, *beside)
         text = pages.expand(source.text, page)
+        if source.is_chapter and site.cited:
+            cited = (source.title, source.path, site.name, site.address, site.cited)
+            text = text.rstrip("\n") + "\n" + bearings.citation(*cited)
         made.problems += page.errors
         failed = [run for run in page.runs if run.failed]
         if failed and show_failures:
@@ -296,13 +314,19 @@ def _add_files(
     ]
     if site.notebook:
         _add_companion(made, site, chapters)
-    parts = {
+    overview = pages.llms_text(
+        site.name, site.description, site.address, list(cards), _parts(written)
+    )
+    made.files["llms.txt"] = overview.encode()
+
+
+def _parts(written: Iterable[_Source]) -> dict[str, str]:
+    """The title of each part by its folder."""
+    return {
         page.path.removesuffix("/index.md"): page.title
         for page in written
         if page.path.endswith("/index.md") and "title" in page.meta
     }
-    overview = pages.llms_text(site.name, site.description, site.address, list(cards), parts)
-    made.files["llms.txt"] = overview.encode()
 
 
 def _add_companion(made: Expansion, site: Site, chapters: list[notebooks.Demo]) -> None:

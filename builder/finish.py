@@ -12,10 +12,13 @@ import base64
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+MATHS = "stix-two-math.woff2"
+FONTS = ("fonts/serif.woff2", "fonts/sans.woff2", MATHS)  # that pages ask for at once
+_PRELOAD = '<link rel="preload" href="{}" as="font" type="font/woff2" crossorigin>'
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
@@ -40,7 +43,7 @@ BETWEEN = "\n\n\n"  # definitions in a block of code, and in what is copied
 _BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
 _SWITCH = '<form class="md-header__option" data-md-component="palette">'
 _COLOURS = re.compile(r"<script>var palette=.*?</script>", re.DOTALL)
-_BUNDLE = re.compile(r'<script (?=src="[^"]*/bundle\.\w+\.min\.js")')
+_BUNDLE = re.compile(r'<script src="([^"]*/bundle\.\w+\.min\.js)"></script>')
 _SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*)assets/handbook\.css')
 _UNSEARCHED = re.compile(  # what the search leaves out, and within it what it would read in vain
     r'(<div [^>]*\bdata-search-exclude[^>]*>(?:<span class="filename">[^<]*</span>)?'
@@ -56,6 +59,21 @@ _OF_WORDS = re.compile(  # marks at headings, and markup that says nothing to th
     r"|</?(?:a|button|em|figcaption|img|input|label|option|span|strong|summary|td|th|tr)\b"
     r'(?:[^>"]|"[^"]*")*>'
 )
+_QUOTED = r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\''
+_RULE = re.compile(rf"((?:{_QUOTED}|[^{{}}\"\'])*){{")
+_BODY = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\']|{{(?:{_QUOTED}|[^{{}}\"\'])*}})*}}")
+_BRACE = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\'])*([{{}}])")
+_SELECTORS = re.compile(r"(?:\([^()]*(?:\([^()]*\)[^()]*)*\)|[^,()])+")
+_UNNAMED = re.compile(r":not\([^()]*(?:\([^()]*\)[^()]*)*\)|\[(?!data-md-color)[^\]]*\]")
+_NAMES = re.compile(r"(?:[.#]|data-md-color-\w+=)([A-Za-z_][\w-]*)")
+_CLASSES = re.compile(r' (?:class|id|data-md-color-\w+)="([^"]*)"')
+_WORDS = re.compile(r"[\w-]+")
+_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
+_TO_THE_RIGHT = ' style="text-align: right;"'
+_NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
+_NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
+_AROUND = re.compile(r"(?<=[\d%sx]) ± ?(?=\d)")
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
 _DIALOG = 'data-md-component="search" role="dialog"'
 
@@ -128,18 +146,21 @@ def with_copy_buttons(content: str) -> str:
 
 def settled(page: str) -> str:
     """A rendered page that knows before it is drawn whether scripts run (the other class is of the
-    theme's scripts too, which would have every element styled again), and asks for the font of its
-    formulas beside its style, so that little moves when either is there. The theme's scripts wait
-    until the page is drawn, and its search until somebody searches.
+    theme's scripts too, which would have every element styled again), and asks for its fonts beside
+    its style, so that little moves when they are there. The theme's script waits for a reader
+    (late-theme.js), and its search until somebody searches.
     """
     first = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
     sheet = _SHEET.search(page)
-    if sheet and "<math" in page:
-        font = f"{sheet[1]}assets/stix-two-math.woff2"
-        first += f'<link rel="preload" href="{font}" as="font" type="font/woff2" crossorigin>'
+    for name in FONTS if sheet else ():
+        if name != MATHS or "<math" in page:
+            first += _PRELOAD.format(f"{sheet[1]}assets/{name}" if sheet else "")
     search = f"<script>{_script('late-search.js')}</script>" if _DIALOG in page else ""
     page = page.replace("</title>", f"</title>{first}", 1)
-    return _BUNDLE.sub(lambda _: f"{search}<script defer ", page, count=1)
+    late = f"<script>{_script('late-theme.js')}</script>"
+    return _BUNDLE.sub(
+        lambda told: f'{search}<script data-from="{told[1]}"></script>{late}', page, count=1
+    )
 
 
 def with_colours(page: str) -> str:
@@ -188,18 +209,89 @@ def plain_names(content: str) -> str:
     return found
 
 
+def with_tables(content: str) -> str:
+    """A rendered page whose plain tables can be scrolled and name their columns of numbers, for the
+    style sheet, with no break at a ±.
+    """
+
+    def table(match: re.Match[str]) -> str:
+        columns: dict[int, list[str]] = {}
+        for row in match[0].split("</tr>"):
+            for number, text in enumerate(_CELL.findall(row), 1):
+                columns.setdefault(number, []).append(_TAG.sub("", text).strip())
+        names = " ".join(
+            f"n{number}"
+            for number, texts in columns.items()
+            if any(map(_NUMBER.match, texts))
+            and all(text in _NOTHING or _NUMBER.match(text) for text in texts)
+        )
+        told = match[0].replace(_TO_THE_RIGHT, "").replace("<table>", '<table class="data">', 1)
+        return f'<div class="table {names}">{told}</div>'
+
+    return _AROUND.sub("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", _TABLE.sub(table, content))
+
+
 def content(html_of_page: str, address: str) -> tuple[str, list[str]]:
     """What Markdown made of a page, lighter, and the list that belongs to its copy buttons.
 
     address: of that list, seen from the page.
     """
-    told, listed = copied_from_the_page(plain_names(html_of_page), address)
+    told, listed = copied_from_the_page(plain_names(with_tables(html_of_page)), address)
     return with_copy_buttons(told), listed
 
 
 def page(output: str) -> str:
     """A page as the theme made it, finished."""
     return settled(with_colours(named_landmarks(output)))
+
+
+def used_style(sheet: str, names: Container[str]) -> str:
+    """A style sheet of the theme without the rules for classes and ids that nothing has: a third of
+    it, packed.
+
+    names: of every class and id of the pages, and every word of the scripts.
+    """
+    found, at = list[str](), 0
+    while rule := _RULE.match(sheet, at):
+        at = rule.end()
+        head = rule[1].strip()
+        if head.startswith("@media"):
+            depth, begin = 1, at
+            while depth:
+                brace = _BRACE.match(sheet, at)
+                if brace is None:
+                    return "".join(found) + sheet[begin:]
+                at, depth = brace.end(), depth + (1 if brace[1] == "{" else -1)
+            inner = used_style(sheet[begin : at - 1], names)
+            found.append(f"{head}{{{inner}}}" if inner else "")
+            continue
+        end = _BODY.match(sheet, at)
+        body = end[0] if end else sheet[at:]
+        at += len(body)
+        wanted = [
+            one
+            for one in _SELECTORS.findall(head)
+            if head.startswith("@")
+            or (
+                "[dir=rtl]" not in one
+                and all(name in names for name in _NAMES.findall(_UNNAMED.sub("", one)))
+            )
+        ]
+        found.append(f"{','.join(wanted)}{{{body}" if wanted else "")
+    return "".join(found)
+
+
+def trim_styles(site: Path) -> None:
+    """Leave of the theme's style sheets what the pages of a built site use."""
+    names = set[str]()
+    for file in site.rglob("*.html"):
+        for values in _CLASSES.findall(file.read_text(encoding="utf-8")):
+            names.update(values.split())
+    for file in [*site.glob("assets/javascripts/*.js"), *site.glob("assets/*.js")]:
+        names.update(_WORDS.findall(file.read_text(encoding="utf-8")))
+    for file in site.glob("assets/stylesheets/*.css"):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(used_style(text, names), encoding="utf-8")
 
 
 _TRIMMED = (
@@ -257,12 +349,14 @@ def security_policy(pages: Iterable[str], pyodide: str) -> str:
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in rules.items())
 
 
-_COMMENTS = {".css": re.compile(r"/\*.*?\*/\n?|^ +", re.DOTALL | re.MULTILINE)}
+_COMMENTS = {
+    ".css": re.compile(r"/\*.*?\*/\n?|^ +|(?<=[;{}])\s+|\s+(?={)", re.DOTALL | re.MULTILINE)
+}
 _COMMENTS[".js"] = re.compile(r"^ *// .*\n", re.MULTILINE)
 
 
 def write_light(site: Path) -> None:
-    """Leave the site's own style and scripts without comments: every page asks for them."""
+    """Leave the site's own style and scripts as they run: every page asks for them."""
     for file in sorted(site.glob("assets/*")):
         if comments := _COMMENTS.get(file.suffix):
             file.write_text(comments.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")

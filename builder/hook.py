@@ -23,10 +23,11 @@ from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
+from mkdocs.utils import get_build_date
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
 
-from builder import ROOT, BuildError, end_in_order, finish
+from builder import ROOT, BuildError, book, end_in_order, finish, searching, twins
 from builder.configuration import site_from
 from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.kept import renewed, write_whole
@@ -235,10 +236,21 @@ def on_post_template(output_content: str, *, template_name: str, **_: Any) -> st
 
 @event_priority(-100)  # after the search plugin
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
-    """The policy, less in what every page asks for, and all in its place."""
-    finish.write_light(Path(config.site_dir))
+    """What the search knows, less in what every page asks for, Markdown and the book, the policy,
+    and all in its place.
+    """
+    folder, site = Path(config.site_dir), site_from(config)
+    if (folder / searching.INDEX).is_file():  # a site may do without a search
+        searching.write(folder, Path(config.docs_dir))
+    finish.write_light(folder)
+    finish.trim_styles(folder)
     if not _State.serving:
-        finish.write_policy(Path(config.site_dir), site_from(config).pyodide)
+        twins.write_markdown(folder, _State.made.pages)
+        try:
+            book.write(folder, site, f"{get_build_date()}T00:00:00Z")
+        except BuildError as problem:
+            raise PluginError(str(problem)) from problem
+        finish.write_policy(folder, site.pyodide)
     config.site_dir = _State.site
     _State.writing.close()
 

@@ -1,5 +1,5 @@
 // The theme starts its search and asks for the whole index on every page: twice the weight of a page. Here both
-// wait until somebody goes to search, or came with a query.
+// wait until somebody goes to search, or came with a query; and around the theme's search stands search-worker.js.
 const wanted = new Promise((resolve) => {
   if (new URLSearchParams(location.search).has("q")) resolve();
   for (const event of ["focusin", "input"])
@@ -16,10 +16,10 @@ XMLHttpRequest.prototype.send = function (...body) {
 };
 const Started = Worker;
 class Later extends EventTarget {
-  constructor(...given) {
+  constructor(url, ...rest) {
     super();
     this.worker = wanted.then(() => {
-      const worker = new Started(...given);
+      const worker = new Started(url, ...rest);
       worker.addEventListener("message", ({ data }) => this.dispatchEvent(new MessageEvent("message", { data })));
       return worker;
     });
@@ -28,5 +28,6 @@ class Later extends EventTarget {
   terminate() { this.worker.then((worker) => worker.terminate()); }
 }
 window.Worker = function (url, ...rest) {
-  return /workers\/search\.[^/]*$/.test(new URL(url, location.href).pathname) ? new Later(url, ...rest) : new Started(url, ...rest);
+  const [, assets, name] = /^(.*\/)assets\/javascripts\/workers\/(search\.[^/]*)$/.exec(new URL(url, location.href)) ?? [];
+  return name ? new Later(`${assets}search/worker.js?${name}`, ...rest) : new Started(url, ...rest);
 };

@@ -52,6 +52,7 @@ _AUTHOR = re.compile(r"\w+")
 _YEAR = re.compile(r"\(\d{4}\)")
 _NO_BAR = re.compile(r"`[^`]*`|\\\|")  # what is none between cells
 _LINKED = re.compile(r"\]\(\s*(?:<|&lt;)?\s*([a-z][\w+.-]*):", re.IGNORECASE)
+_HYPHEN = re.compile(r"(?<=[\s(|])-(?=\d)")  # before a number in a cell
 _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
 _LINKED_PAGE = re.compile(r"\]\(([\w./-]+\.md)[#)]")
@@ -215,6 +216,7 @@ class Page:
     references: Sequence[Reference] = ()
     terms: Sequence[Term] = ()
     sources: Sources = field(default_factory=lambda: Sources(ROOT))
+    bearing: str = ""  # what stands below a chapter's question
     pyodide: str = ""  # where the reader's browser loads Python from; empty: nowhere
     first_line: int = 1  # of the text, below the front matter
     errors: list[str] = field(default_factory=list)
@@ -283,7 +285,8 @@ def expand(markdown: str, page: Page) -> str:
     notes = "\n\n".join(note for note in (_notation_note(page), _terms_note(page)) if note)
     text = _SYMBOLS.sub(lambda section: _folded_symbols(section[1].strip(), notes), text)
     if page.meta.get("question"):
-        question = block(f'<p class="question">{html.escape(str(page.meta["question"]))}</p>')
+        asked = f'<p class="question">{html.escape(str(page.meta["question"]))}</p>'
+        question = block(asked, *([page.bearing] if page.bearing else []))
         text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
     return text
 
@@ -382,11 +385,13 @@ def _value(page: Page, match: re.Match[str]) -> str:
 
 
 def _safely_linked(name: str, markdown: str) -> str:
-    """Markdown of a value, which may link to pages and to other sites, and run nothing."""
+    """Markdown of a value, which may link to pages and to other sites, and run nothing; with minus
+    signs before its numbers.
+    """
     for scheme in _LINKED.findall(markdown):
         if scheme.lower() not in ("http", "https", "mailto"):
             raise BuildError(f"value {name} links to {scheme}:…, which is no page and no site")
-    return markdown
+    return markdown if "<" in markdown else _HYPHEN.sub("\N{MINUS SIGN}", markdown)
 
 
 def site_values(runs: Sequence[Run]) -> dict[str, int | float]:

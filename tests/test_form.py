@@ -131,6 +131,9 @@ def test_a_page_that_gets_worse_is_told_and_one_that_is_better_leaves_the_list()
     assert told.endswith("(it had 3,000).")
     (told,) = problems("a/b", {"prose": limit}, {"prose": 3000})
     assert "keeps its aim of prose now" in told
+    assert problems("a/b", {"numerals": 5.1}, {}) != []
+    assert problems("a/b", {"numerals": 8.6}, {"numerals": 8.0}) == []  # fewer words, as many
+    assert problems("a/b", {"numerals": 8.9}, {"numerals": 8.0}) != []
     assert problems("a/b", {"screens": 16.4}, {}) == []  # on another machine's fonts
     assert problems("a/b", {"screens": 16.6}, {}) != []
     assert problems("a/b", {"screens": 14.0}, {"screens": 20.0}) == []

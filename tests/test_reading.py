@@ -4,18 +4,21 @@ address, the search, and something to try.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from serving_mathematics.planner import first_answers
+from serving_mathematics.support.measuring import read_record
 
 from author import form
 from builder import ROOT
 
 from .conftest import CHAPTERS
-from .profiles import THOROUGH
+from .profiles import THOROUGH, TODAY
 from .visits import AXE, DESK, PHONE, addresses
 
 LONG = "capacity/tail-latency/"  # the page with the most figures and code
@@ -74,9 +77,9 @@ def test_paper_has_dark_ink_whatever_the_screen_has(page: Page, origin: str) -> 
     assert page.evaluate(CONTRAST) == {}
     expect(page.locator("figure.plot img.only-light").first).to_be_visible()
     assert page.locator("img.only-dark:visible").count() == 0
-    page.goto(origin)
+    page.goto(f"{origin}capacity/")
+    expect(page.locator(".cards img.only-light").first).to_be_visible()
     assert page.locator("img.only-dark:visible").count() == 0
-    expect(page.locator("figure.plot img.only-light")).to_be_visible()  # in the place of the slider
 
 
 def test_a_chapter_on_paper_is_a_chapter_and_no_listing(page: Page, origin: str) -> None:
@@ -221,16 +224,51 @@ def test_a_question_finds_its_page_first(page: Page, origin: str) -> None:
         expect(found).to_be_visible()
 
 
-def test_something_can_be_tried_on_the_home_page(page: Page, origin: str) -> None:
+def test_the_home_page_answers_at_once(page: Page, origin: str) -> None:
+    """What it says stands in the page as well, and the planner is asked the same."""
+    text = (page.request.get(origin)).text()
     page.goto(origin)
-    slider = page.locator(".slider input").first
-    expect(slider).to_be_in_viewport()
-    expect(page.locator("figure.plot")).to_be_hidden()
-    reading = page.locator(".slider-reading > span")
-    before = reading.inner_text()
-    slider.press("ArrowRight")
-    expect(reading).not_to_have_text(before)
-    expect(page.locator("li.door a[href='planner/']")).to_be_in_viewport()
+    told, sure = page.locator(".ask .told"), page.locator(".ask small")
+    for place in (told, sure):  # of Python, and then of the script
+        expect(place).to_be_in_viewport()
+        assert place.inner_html() in text
+    before = told.inner_text()
+    asked = page.locator(".ask select")
+    asked.nth(2).select_option("100")
+    expect(told).not_to_have_text(before)
+    assert re.search(r"You need \d+ replicas? of", told.inner_text())
+    asked.nth(0).select_option("Llama-3.1-8B")
+    go = page.locator(".ask .go")
+    expect(go).to_be_in_viewport()
+    go.click()
+    page.wait_for_url("**/planner/?*")
+    for name, value in (("model", "Llama-3.1-8B"), ("rate_per_s", "100"), ("tpot_s", "0.04")):
+        expect(page.locator(f"#planner-{name}")).to_have_value(value)
+
+
+def test_the_home_page_says_every_answer_as_its_module_does(page: Page, origin: str) -> None:
+    page.goto(origin)
+    record = read_record(first_answers.RECORD)
+    blanks = page.locator(".ask select")
+    sizes = [len(texts) for texts in first_answers.CHOICES.values()]
+    every = list(itertools.product(*map(range, sizes)))
+    for places in every[TODAY % 40 :: 40]:
+        for number, place in enumerate(places):
+            blanks.nth(number).select_option(index=place)
+        said, sure = first_answers._sentence(places, record)
+        assert page.locator(".ask .told").inner_html() == said, places
+        assert page.locator(".ask small").inner_text() == sure, places
+
+
+def test_the_home_page_stands_without_javascript(browser: Browser, origin: str) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport=DESK)
+    page = context.new_page()
+    page.goto(origin)
+    expect(page.locator(".ask")).to_contain_text("I serve")
+    expect(page.locator(".ask select:visible")).to_have_count(0)
+    expect(page.locator(".ask .blank").first).to_have_text("Llama-3.3-70B")
+    expect(page.locator(".ask .told")).to_contain_text("You need one replica of 4 GPUs")
+    context.close()
 
 
 def test_the_planner_is_linked_from_where_its_readers_are() -> None:
@@ -298,7 +336,7 @@ def test_every_page_is_listed_at_an_absent_address_without_javascript(
     context.close()
     parts = {address.partition("/")[0] for address in addresses() if address.count("/") > 1}
     pages = {address for address in addresses() if address and address.strip("/") not in parts}
-    assert set(listed) == pages - {"start/"}
+    assert set(listed) == pages
     assert len(listed) == len(set(listed))
 
 

@@ -54,19 +54,26 @@ const dye = () => { tint.content = getComputedStyle(document.querySelector(".md-
 new MutationObserver(dye).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
 addEventListener("load", dye);
 
-// A table that is wider than its place can be scrolled by keyboard.
+// What is wider than its place can be scrolled by keyboard, and a table shows that there is more.
+const places = document.querySelectorAll(".md-typeset :is(.table, pre > code)");
+const more = (place) => {
+  if (place.classList.contains("table"))
+    place.toggleAttribute("data-more", place.scrollLeft + place.clientWidth < place.scrollWidth - 1);
+};
 const widths = new ResizeObserver((changes) => {
   for (const { target } of changes) {
     const wide = target.scrollWidth > target.clientWidth;
-    const marks = { tabindex: "0", role: "group", "aria-label": "Table" };
+    const marks = target.tagName === "CODE" ? { tabindex: "0" } : { tabindex: "0", role: "group", "aria-label": "Table" };
     for (const [name, value] of Object.entries(marks))
       if (wide) target.setAttribute(name, value);
       else target.removeAttribute(name);
+    more(target);
   }
 });
-addEventListener("load", () => { // the theme has wrapped the tables by then
-  for (const place of document.querySelectorAll(".md-typeset__scrollwrap")) widths.observe(place);
-});
+for (const place of places) {
+  widths.observe(place);
+  place.addEventListener("scroll", () => more(place), { passive: true });
+}
 
 // Live code: nothing of it is loaded before somebody asks.
 const own = document.currentScript?.src;
@@ -80,6 +87,13 @@ for (const place of document.querySelectorAll(".live"))
 // The capacity planner's form, which stays hidden without JavaScript.
 const form = document.querySelector("form.planner");
 if (form) import(new URL("planner.js", own).href).then(({ open }) => open(form));
+
+// The home page's question, which stands with its first answer without JavaScript.
+const asking = document.querySelector("form.home-question");
+if (asking) import(new URL("home.js", own).href).then(({ open }) => open(asking));
+// The form that reads a reader's own files.
+const asks = document.querySelector("form.ask");
+if (asks) import(new URL("ask.js", own).href).then(({ open }) => open(asks));
 
 // An address that is not there: what is like it.
 const lost = document.querySelector(".lost");

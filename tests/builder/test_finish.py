@@ -10,6 +10,7 @@ from material.plugins.search.plugin import Parser
 
 from builder import ROOT
 from builder.finish import (
+    FONTS,
     after_search,
     copied_from_the_page,
     named_landmarks,
@@ -17,8 +18,12 @@ from builder.finish import (
     searched,
     security_policy,
     settled,
+    trim_styles,
+    used_style,
     with_colours,
     with_copy_buttons,
+    with_tables,
+    write_light,
     write_policy,
 )
 
@@ -47,20 +52,77 @@ def test_search_dialog_has_a_name() -> None:
     assert named_landmarks(dialog).endswith('role="dialog" aria-label="Search">')
 
 
-def test_scripts_and_the_font_of_formulas_are_known_before_the_page_is_drawn() -> None:
+def test_scripts_and_fonts_are_known_before_the_page_is_drawn() -> None:
     head = '<title>t</title><link rel="stylesheet" href="../../assets/handbook.css">'
     told = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
-    assert settled(f"{head}<p>x</p>") == f"{head}<p>x</p>".replace("</title>", f"</title>{told}")
+    text = settled(f"{head}<p>x</p>")
+    assert text.startswith(f'<title>t</title>{told}<link rel="preload"')
+    fonts = re.findall(r'<link rel="preload" href="../../assets/([^"]*)" as="font"', text)
+    assert fonts == ["fonts/serif.woff2", "fonts/sans.woff2"]
+    assert text.endswith('<link rel="stylesheet" href="../../assets/handbook.css"><p>x</p>')
+    assert settled("<title>t</title>") == f"<title>t</title>{told}"
     drawn = "<svg><title>another title</title></svg>"
     assert settled(f"{head}{drawn}").endswith(drawn)
     page = settled(f"{head}<math>x</math>")
     assert page.count('<link rel="preload" href="../../assets/stix-two-math.woff2" as="font"') == 1
     assert page.index(told) < page.index("preload") < page.index("stylesheet")
+    for name in FONTS:
+        assert (ROOT / "docs" / "assets" / name).is_file()
+
+
+def test_the_script_of_the_theme_waits_for_a_reader() -> None:
     scripts = '<script src="../{}.a5f9d56c.min.js"></script>'
-    theme = settled(scripts.format("javascripts/bundle") + scripts.format("other"))
-    assert theme == scripts.replace(" ", " defer ").format("javascripts/bundle") + scripts.format(
-        "other"
+    page = settled(scripts.format("javascripts/bundle") + scripts.format("other"))
+    named = '<script data-from="../javascripts/bundle.a5f9d56c.min.js"></script>'
+    assert page.startswith(f"{named}<script>")
+    assert page.endswith(f"</script>{scripts.format('other')}")
+
+
+def test_tables_name_their_columns_of_numbers() -> None:
+    head = "<table><thead><tr><th>a</th><th>b</th><th>c</th><th>d</th></tr></thead><tbody>"
+    rows = "".join(
+        f"<tr><td>{a}</td><td>{b}</td><td>{c}</td><td>{d}</td></tr>"
+        for a, b, c, d in (
+            ("one", "1,200 ± 3 ms", "4 × A100", "−3%"),
+            ("two", '<a href="#x">$2.50</a>', "8 × H100", "–"),
+        )
     )
+    page = with_tables(f'{head}{rows}</tbody></table><table class="plain"></table>')
+    assert page.startswith('<div class="table n2 n4"><table class="data">')
+    assert "1,200\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}3 ms" in page
+    assert page.endswith('</tbody></table></div><table class="plain"></table>')
+    aligned = '<table><tr><td style="text-align: right;">5</td></tr></table>'
+    told = '<div class="table n1"><table class="data"><tr><td>5</td></tr></table></div>'
+    assert with_tables(aligned) == told
+
+
+SHEET = (
+    '@charset "UTF-8";a:not(.gone){b:c}.here,.gone>p{d:"}"}[dir=rtl] .here{e:f}'
+    "@media print{.gone{g:h}}@media screen{.here #top:is(.here,p):hover{i:url('data:{')}.gone{j:k}}"
+    "@keyframes x{0%{l:m}to{n:o}}[data-md-color-primary=indigo]{p:q}[data-gone]{r:s}"
+)
+
+
+def test_of_a_style_what_nothing_has_is_left_out() -> None:
+    kept = (
+        '@charset "UTF-8";a:not(.gone){b:c}.here{d:"}"}'
+        "@media screen{.here #top:is(.here,p):hover{i:url('data:{')}}"
+        "@keyframes x{0%{l:m}to{n:o}}[data-gone]{r:s}"
+    )
+    assert used_style(SHEET, {"here", "top"}) == kept
+    assert used_style(kept, {"here", "top"}) == kept
+    assert used_style("", set()) == ""
+
+
+def test_a_site_keeps_the_style_that_pages_and_scripts_use(tmp_path: Path) -> None:
+    for folder in ("assets/stylesheets", "assets/javascripts"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "index.html").write_text('<p class="a b" id="c">', encoding="utf-8")
+    (tmp_path / "assets/javascripts/x.js").write_text('e("d")', encoding="utf-8")
+    sheet = tmp_path / "assets/stylesheets/main.css"
+    sheet.write_text(".a{x:y}.b,.n{x:y}#c{x:y}.d{x:y}.f{x:y}", encoding="utf-8")
+    trim_styles(tmp_path)
+    assert sheet.read_text(encoding="utf-8") == ".a{x:y}.b{x:y}#c{x:y}.d{x:y}"
 
 
 def test_code_keeps_its_text_and_its_colours() -> None:
@@ -74,6 +136,35 @@ def test_code_keeps_its_text_and_its_colours() -> None:
     lighter = plain_names(code)
     assert re.sub("<[^>]*>", "", lighter) == re.sub("<[^>]*>", "", code)
     assert re.findall('class="([^"]*)"', lighter) == ["k", "nf", "s2", "mi", "sd", "c1"]
+
+
+def test_lines_that_are_folded_are_one_piece_with_the_ink_of_text() -> None:
+    line = '<span class="hll">{}\n</span>'
+    code = (
+        '<span class="k">def</span> f:\n'
+        + line.format('<span class="sd">One.</span>')
+        + line.format('<span class="sd">Two.</span>')
+        + line.format('    <span class="k">if</span> x: <span class="mi">1</span>')
+        + '<span class="k">return</span>\n'
+        + line.format('<span class="nb">last</span>')
+    )
+    assert plain_names(code) == (
+        '<span class="k">def</span> f:\n<span class="hll"><span class="sd">One.\nTwo.</span>\n'
+        '    if x: 1\n</span><span class="k">return</span>\n<span class="hll">last\n</span>'
+    )
+
+
+def test_style_and_scripts_go_out_without_comments(tmp_path: Path) -> None:
+    assets = tmp_path / "assets"
+    write_light(tmp_path)
+    assets.mkdir()
+    (assets / "a.css").write_text("/* One\n   two. */\na { b: c; }\n  d { } /* e */\n")
+    (assets / "a.js").write_text("// One\nlet a = `\n  b // c`;\n  // Two\nb();\n")
+    (assets / "a.woff2").write_bytes(b"/* a */\xff")
+    write_light(tmp_path)
+    assert (assets / "a.css").read_text() == "a{b: c;}d{}"
+    assert (assets / "a.js").read_text() == "let a = `\n  b // c`;\nb();\n"
+    assert (assets / "a.woff2").read_bytes() == b"/* a */\xff"
 
 
 def test_copy_button_names_what_the_page_shows() -> None:
@@ -112,7 +203,7 @@ def test_scripts_stand_in_the_page_once_and_without_comments() -> None:
     bundle = '<script src="assets/javascripts/bundle.a5f9d56c.min.js"></script>'
     page = settled(f"<title>t</title><svg><title>u</title></svg>{dialog}{bundle}{bundle}")
     assert page.count("js-focus-visible") == page.count("search/search_index.json") == 1
-    assert page.count("<script defer ") == 1
+    assert page.count("<script data-from=") == 1
     colours = with_colours('<script>var palette=__md_get("__palette")</script>')
     for line in (page + colours).split("\n"):
         assert line == line.strip()

@@ -70,3 +70,17 @@ def test_without_its_source_the_group_is_named(
 def test_the_font_is_where_pages_look_for_it() -> None:
     assert fonts.FONT == ROOT / "docs" / "assets" / "stix-two-math.woff2"
     assert fonts.FONT.is_file()
+
+
+@pytest.mark.parametrize("name", fonts.FACES)
+def test_the_text_faces_hold_latin_text_in_little(name: str) -> None:
+    file = fonts.TEXT / f"{name}.woff2"
+    wanted = fonts.LATIN[:95] if name == "serif-italic" else fonts.LATIN
+    with TTFont(file) as font:
+        assert not {char for char in wanted if ord(char) not in font.getBestCmap()}
+        assert "fpgm" not in font
+        assert {str(record) for record in font["name"].names if record.nameID in (1, 4)} == {
+            f"Book-{name.title()}"
+        }
+    assert file.stat().st_size < 20_000
+    assert "SIL OPEN FONT LICENSE" in (fonts.TEXT / "OFL.txt").read_text(encoding="utf-8").upper()

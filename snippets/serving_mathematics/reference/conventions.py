@@ -40,13 +40,18 @@ from serving_mathematics.core.hardware.roofline import (
     decode_step_time,
     ridge_intensity,
 )
+from serving_mathematics.core.queues.gauge import any_busy, most_load_behind
+from serving_mathematics.core.queues.variability import gamma_arrivals_wait
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
     TEN_MS,
     quantile,
 )
-from serving_mathematics.core.queues.variability import gamma_arrivals_wait
-from serving_mathematics.core.queues.gauge import any_busy, most_load_behind
-from serving_mathematics.intuition.failure_budgets.failure_budgets import DAY, MINUTE, error_budget
+from serving_mathematics.intuition.failure_budgets.failure_budgets import (
+    DAY,
+    MINUTE,
+    burn_rate,
+    exhaustion_time,
+)
 from serving_mathematics.optimization.caching.caching import GIB, how_many_fit, kv_bytes_per_token
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -255,7 +260,8 @@ def example() -> SimpleNamespace:
     far, near = (0.10, 15.0), (1.0, 7.0)
     router = [router_cost(costs, [0.8, 0.2]) for costs in (far, near)]
     cascade = [cascade_cost(costs, [0.2]) for costs in (far, near)]
-    minutes = {days: error_budget(0.999, days * DAY) / MINUTE for days in (28, 30, 365.25 / 12, 31)}
+    burn = burn_rate(1.0, 0.999)
+    minutes = {d: exhaustion_time(burn, d * DAY) / MINUTE for d in (28, 30, 365.25 / 12, 31)}
     every_p95 = [quantile(TEN_MS, 0.95, definition) for definition in range(1, 10)]
     gauge, load = any_busy(SLOTS, 0.1 * SLOTS), 0.1
     rate, deadline, offered, share = GOODPUT

@@ -11,7 +11,6 @@ from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import alert
 from serving_mathematics.intuition.failure_budgets.failure_budgets import (
     burn_rate,
     burn_threshold,
-    error_budget,
     exhaustion_time,
 )
 
@@ -21,10 +20,9 @@ TIMES = st.floats(1.0, 1e7)
 
 
 @given(SLOS, RATES, TIMES)
-def test_errors_of_the_whole_period_are_the_budget_times_burn(
-    slo: float, rate: float, total: float
-) -> None:
-    assert rate * total == pytest.approx(burn_rate(rate, slo) * error_budget(slo, total))
+def test_at_its_burn_rate_a_budget_is_spent_exactly(slo: float, rate: float, period: float) -> None:
+    gone = exhaustion_time(burn_rate(rate, slo), period)
+    assert rate * gone == pytest.approx((1 - slo) * period)
 
 
 @given(RATES, st.floats(0.001, 1.0), TIMES, st.floats(0.001, 1.0))
@@ -51,9 +49,7 @@ def test_limits() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
 def test_bad_numbers_are_named(bad: float) -> None:
     with pytest.raises(ValueError, match=r"slo must be in \(0, 1\)"):
-        error_budget(bad, 1.0)
-    with pytest.raises(ValueError, match="total must be positive and finite"):
-        error_budget(0.9, bad)
+        burn_rate(0.1, bad)
     with pytest.raises(ValueError, match=r"error_rate must be in \[0, 1\]"):
         burn_rate(bad, 0.9)
     with pytest.raises(ValueError, match="burn must be positive and finite"):

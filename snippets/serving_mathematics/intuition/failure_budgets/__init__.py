@@ -6,7 +6,6 @@ __all__, __getattr__, __dir__ = exported(
     __name__,
     {
         "intuition.failure_budgets.failure_budgets": [
-            "error_budget",
             "burn_rate",
             "exhaustion_time",
             "burn_threshold",

@@ -70,8 +70,7 @@ def failure_counts(requests: int, error_rate: float, most: int, clump: float = 1
     for k in range(1, computed + 1):
         weights = ((requests + 1) * steps[:k] / k - 1) * odds * sizes[:k]
         counts[k] = max(float(weights @ counts[k - 1 :: -1]), 0.0)
-    beyond = max(1 - float(counts.sum()), 0.0)
-    tail = float(counts[most:].sum()) + (beyond if beyond > 1e-12 else 0.0)
+    tail = float(counts[most:].sum()) + max(1 - float(counts.sum()) - 1e-12, 0.0)
     return np.append(counts[:most], tail)
 
 
@@ -118,15 +117,15 @@ def _monthly(requests_per_h: int, clump: float) -> float:
 def figure_false_pages(figure: Figure) -> None:
     """Below a few hundred requests an hour, the one-hour page wakes people for nothing.
 
-    Expected pages in 30 days of a service that spends exactly its budget of 99.9%, by the number of
-    failures that one cause has on average. Points are simulated months with 95% confidence
-    intervals.
+    A service that spends exactly its budget, by the number of failures that one cause has on
+    average. Points are simulated months with 95% intervals.
 
     Alt: Curves on a logarithmic axis against requests per hour from 12 to 6,000, for failures that
     come alone and in clumps of two, three and five on average. The first is a sawtooth that
     falls below one page a year at about three hundred requests an hour. The others start lower,
     rise, and fall below it at one to four thousand. Simulated points lie on the curves.
     """
+    figure.set_size_inches(5.8, 3.0)
     axes = figure.subplots()
     loads = np.unique(np.round(np.geomspace(1, 500, 60)).astype(int)) * 12
     for clump, colour, name, at in (
@@ -141,8 +140,10 @@ def figure_false_pages(figure: Figure) -> None:
         half = 1.96 * counts.std(ddof=1) / math.sqrt(counts.size)
         axes.errorbar([at], [counts.mean()], [half], fmt="o", color=colour)
     axes.axhline(1 / 12, color="C4", linestyle=":", linewidth=1.2)
-    axes.annotate("one a year", (13, 0.1), color="C4", fontsize=9)
-    axes.legend(title="failures come", alignment="left", loc="lower left")
+    axes.annotate("one a year", (13, 0.1), color="C4", fontsize=8)
+    axes.legend(
+        title="failures come", title_fontsize=8, alignment="left", loc="lower left", fontsize=8
+    )
     axes.set(xlim=(12, 6000), ylim=(1e-3, 100))
     axes.set_xticks([12, 60, 300, 1200, 6000], ["12", "60", "300", "1,200", "6,000"])
     axes.set_yticks([0.001, 0.01, 0.1, 1, 10, 100], ["0.001", "0.01", "0.1", "1", "10", "100"])

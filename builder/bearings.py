@@ -1,0 +1,92 @@
+"""What stands around a chapter: how long it takes to read, what it draws on and where it is used,
+and how it is cited.
+"""
+
+from __future__ import annotations
+
+import html
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+WORDS_A_MINUTE = 220
+FIGURE_WORDS = 60  # that a figure takes as long as
+MOST = 2  # chapters that are named on either side
+LEAST = 2  # links that make a chapter one of them
+_SET_APART = re.compile(r"^(`{3,}|~{3,}).*?^\1|^\|.*?$|^\{\{.*?$|^#.*?$", re.MULTILINE | re.DOTALL)
+_APPENDIX = re.compile(
+    r"^## (?:Symbols|Checks|Exercises|Sources)\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL
+)
+_SHOWN = re.compile(r"^\{\{ (?:figure|slider|stepper) ", re.MULTILINE)
+_LINK = re.compile(r"\]\(([\w./-]+\.md)[#)]")
+
+
+def minutes(text: str) -> int:
+    """How long a chapter takes to read, without what is looked up: its prose and its figures."""
+    text = _APPENDIX.sub("", text)
+    words = len(_SET_APART.sub("", text).split()) + FIGURE_WORDS * len(_SHOWN.findall(text))
+    return max(1, round(words / WORDS_A_MINUTE))
+
+
+def around(texts: Mapping[str, str]) -> dict[str, tuple[list[str], list[str]]]:
+    """For each chapter those before it that it links to most, and those after it that link to it
+    most.
+
+    texts: of the chapters by their path in docs/, in the order of the navigation.
+    """
+    order = {path: place for place, path in enumerate(texts)}
+    links = {
+        path: Counter(
+            target
+            for link in _LINK.findall(text)
+            if (target := posixpath.normpath(posixpath.join(posixpath.dirname(path), link)))
+            in order
+        )
+        for path, text in texts.items()
+    }
+
+    def most(found: Mapping[str, int]) -> list[str]:
+        often = [path for path, number in found.items() if number >= LEAST]
+        return sorted(often, key=lambda path: (-found[path], order[path]))[:MOST]
+
+    return {
+        path: (
+            most({to: n for to, n in links[path].items() if order[to] < order[path]}),
+            most({of: links[of][path] for of in order if order[of] > place and links[of][path]}),
+        )
+        for path, place in order.items()
+    }
+
+
+def line(part: str, text: str, draws_on: Sequence[str], used_in: Sequence[str]) -> str:
+    """The line below a chapter's question. draws_on, used_in: links to chapters, as HTML."""
+    time = minutes(text)
+    told = [html.escape(part), f"{time} minute{'s' * (time > 1)}"]
+    told += [f"draws on {' and '.join(draws_on)}"] * bool(draws_on)
+    told += [f"used in {' and '.join(used_in)}"] * bool(used_in)
+    spans = " ".join(f"<span>{one}</span>" for one in told if one)
+    return f'<p class="of-page" data-search-exclude>{spans}</p>'
+
+
+def citation(title: str, path: str, book: str, address: str, cited: Mapping[str, str]) -> str:
+    """Markdown of a folded entry for BibTeX. cited: `author`, `version`, `commit` and `date`, of
+    which what is empty is left out.
+    """
+    slug = path.removesuffix(".md")
+    note = [f"{what} {cited[what]}" for what in ("version", "commit") if cited.get(what)]
+    fields = {
+        "author": f"{{{cited.get('author', book)}}}",
+        "title": title,
+        "booktitle": book,
+        "year": cited.get("date", "")[:4],
+        "date": cited.get("date", ""),
+        "note": ", ".join(note),
+        "url": f"{address}{slug}/",
+    }
+    body = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items() if value)
+    entry = f"@incollection{{{slug.rpartition('/')[2]},\n{body}}}"
+    return (
+        '\n<details class="cite" markdown="1" data-search-exclude>\n'
+        f"<summary>Cite this chapter</summary>\n\n``` {{ .text }}\n{entry}\n```\n\n</details>\n"
+    )

@@ -1,0 +1,82 @@
+"""What the search knows beside the words of a section: the titles below a page, the terms of the
+glossary that lead to it, and the names and weights of `search.yml`.
+
+It is written into the index of the theme, beside the worker that reads it: `search-worker.js`,
+which stands around the theme's own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from builder.kept import write_whole
+
+INDEX, WORKER = "search/search_index.json", "search/worker.js"
+_HERE = Path(__file__).parent
+_TERM = re.compile(r"^- \*\*(.+?)\*\*(.*?)^  \{ #", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([\w/-]+)\.md(#[\w-]+)?\)")
+_TAG = re.compile(r"<[^>]*>")
+
+
+def table() -> dict[str, Any]:
+    """`search.yml`."""
+    return dict(yaml.safe_load((_HERE / "search.yml").read_text(encoding="utf-8")))
+
+
+def write(site: Path, docs: Path) -> None:
+    """Complete the index of a built site from the glossary in docs. Raises OSError."""
+    glossary = docs / "glossary.md"
+    terms = _TERM.findall(glossary.read_text(encoding="utf-8")) if glossary.is_file() else []
+    told = completed(json.loads((site / INDEX).read_bytes()), table(), terms)
+    write_whole(site / INDEX, json.dumps(told, separators=(",", ":")).encode())
+    write_whole(site / WORKER, (_HERE / "search-worker.js").read_bytes())
+
+
+def completed(
+    index: Mapping[str, Any], told: Mapping[str, Any], terms: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """The index with other names of pages and sections, their weights, and how words are read.
+
+    told: the table. terms: of the glossary, with the text that links to where each is explained.
+    """
+    names = defaultdict[str, list[str]](list)
+    links = [(term, page, part) for term, text in terms for page, part in _LINK.findall(text)]
+    for term, page, part in [*links, *((words, page, "") for page, words in told["also"].items())]:
+        for place in {f"{page}/", f"{page}/{part}"}:
+            names[place].append(term)
+    for entry in index["docs"]:
+        page, _, part = entry["location"].partition("#")
+        if part:
+            names[page].append(_TAG.sub("", entry["title"]))
+    return {
+        "config": index["config"]
+        | {
+            "separator": told["separator"],
+            "pipeline": ["stopWordFilter", "stemmer"],
+            "fields": {name: {"boost": boost} for name, boost in told["fields"].items()},
+            "table": {
+                "stop": told["stop"].split(),
+                "same": [[name, *others] for name, others in told["same"].items()],
+            },
+        },
+        "docs": [
+            entry | {"words": ", ".join(names[place]), "boost": _weight(entry, told)}
+            for entry in index["docs"]
+            for place in [entry["location"]]
+        ],
+    }
+
+
+def _weight(entry: Mapping[str, Any], told: Mapping[str, Any]) -> float:
+    page, _, part = entry["location"].partition("#")
+    path = page.strip("/")
+    usual = told["boost"]["a chapter" if "/" in path else "another page"]
+    of_page: float = entry.get("boost", told["boost"].get(path, usual))
+    return of_page * float(told["sections"].get(part, 1))
