@@ -34,6 +34,14 @@ def test_a_failed_request_is_late_and_an_unknown_one_is_neither() -> None:
     assert np.isnan(kept[2])
 
 
+def test_goodput_is_of_all_requests() -> None:
+    columns = {"sent_s": np.arange(200.0), "ttft_s": np.full(200, 0.1), "latency_s": np.ones(200)}
+    run = Run("", "", columns | {"failed": np.tile([0.0, 1.0], 100)})
+    found = goodput(run, Asked(ttft_s=1.0))
+    assert found is not None
+    assert found.seen.endswith("goodput 0.5 of 1 requests a second")
+
+
 def test_late_in_stretches_has_a_wider_interval_than_late_at_random() -> None:
     rng = np.random.default_rng(3)
     together = np.where(np.arange(3000) // 300 == 4, 2.0, 0.1)

@@ -83,7 +83,8 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     half = float(half_width(np.mean, kept)) if kept.size >= FEW else 0.0
     low, high = min(wilson.low, share - half), max(wilson.high, share + half)
     low, high = max(0.0, low), min(1.0, high)
-    rate = _rates_told(run)["requests"] if run.has("sent_s") else math.nan
+    answered = _rates_told(run)["requests"] if run.has("sent_s") else math.nan
+    rate = answered * run.size / max(1, int(run.good().sum()))  # failed ones among them
     good = f"; goodput {share * rate:.3g} of {rate:.3g} requests a second" if rate > 0 else ""
     level = "problem" if high < asked.quantile else "warning" if low < asked.quantile else "note"
     wanted = _wanted(asked)
