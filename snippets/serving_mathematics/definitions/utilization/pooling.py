@@ -79,7 +79,6 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text, in service times; the cache's savings in percent."""
     return SimpleNamespace(
         wait_at_80=mean_wait(0.8, 1.0),
-        wait_at_95=mean_wait(0.95, 1.0),
         p99_at_80=response_quantile(0.99, 0.8, 1.0),
         wait_at_80_of_64=mean_wait(0.8 * 64, 1.0, servers=64),
         sticky_one_percent=100 * (1 - sticky_break_even(10, 0.9)),
