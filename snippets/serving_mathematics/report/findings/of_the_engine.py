@@ -117,11 +117,8 @@ def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
     if run.has("queue_s", "ttft_s"):
         good = run.good() & np.isfinite(run.column("queue_s") + run.column("ttft_s"))
         queue, ttft = run.column("queue_s")[good], run.column("ttft_s")[good]
-    elif run.series is not None and run.series.grown("ttft_s") > 0:
-        waited = run.series.grown("queue_s")
-        if math.isnan(waited):
-            return None
-        share = min(1.0, waited / run.series.grown("ttft_s"))
+    elif run.series and run.series.grown("ttft_s") > 0 and run.series.grown("queue_s") >= 0:
+        share = min(1.0, run.series.grown("queue_s") / run.series.grown("ttft_s"))
         count = run.series.grown("ttft_count")
         first = run.series.grown("ttft_s") / count if count > 0 else math.nan
         return _waiting(run, share, 0.0, first, "two sums of the engine")
