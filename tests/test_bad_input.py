@@ -90,9 +90,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     ),
     "machine.predictions.predict.number.low": "a limit, which is not checked",
     "optimization.caching.cached_attention.generate.prompt": "is called tokens where it is read",
-    "intuition.latency_throughput_cost.measured_roofline.held_out_prediction.groups": (
-        "names of groups"
-    ),
     "architecture.rest_grpc.wire_format.field.value": "text and bytes are values of a field",
     "intuition.endpoints_as_contracts.inference_protocol.fits.value": (
         "says whether a value has a type"
