@@ -298,8 +298,8 @@ def growing_queue(run: Run, _asked: Asked) -> Finding | None:
     if not run.has("sent_s"):
         return None
     series = _series(run)
-    if series.size < FEW:
-        return None
+    if series.size < FEW or _span_s(run) < 2 * float(np.median(series)):
+        return None  # or all were sent at once, which is another finding
     medians = np.array([float(np.median(x)) for x in _blocks_of(series, TREND_BLOCKS)])
     signs = np.sign(medians[None, :] - medians[:, None])
     trend = int(np.triu(signs).sum())
