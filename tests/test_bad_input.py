@@ -191,6 +191,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "outage_s": (2.0, 4.0),
         "horizon_s": 9,
     },
+    "report.faults.served": {"count": 60},
     "capacity.overload_control.overload_control.simulate_goodput": {
         "arrival_rate": 9.0,
         "service_rate": 10.0,

@@ -2,31 +2,23 @@
 
 Every formula here is a mean wait W_q in mean service times. With Poisson arrivals one server is
 exact: W_q = ρ/(1−ρ)·(1+C_s²)/2. Replacing the 1 by C_a² (VUT) or scaling the M/M/c wait
-(Allen–Cunneen, Sakasegawa) is an approximation; Kingman's (C_a²/ρ + ρC_s²)/(2(1−ρ)) is a bound.
-How good they are is measured against two queues with exact answers: gamma arrivals with exponential
-service, and Poisson arrivals with constant service on c servers.
+(Allen–Cunneen) is an approximation; Kingman's (C_a²/ρ + ρC_s²)/(2(1−ρ)) is a bound. How good they
+are is measured against a queue with an exact answer, gamma arrivals with exponential service.
 
 Assumes: independent interarrival times and service times, one first-come-first-served queue, nobody
 leaves, steady state.
 
-Source: Pollaczek (1930); Kingman (1961, 1962); Sakasegawa (1977); Allen (1990); Kendall (1953) for
-gamma arrivals; Franx (2001) for the chain of constant service.
+Source: Pollaczek (1930); Kingman (1961, 1962); Allen (1990); Kendall (1953) for gamma arrivals.
 """
 
 from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving_mathematics.core.queues.long_runs import fast_waits
-from serving_mathematics.core.queues.queue_simulator import (
-    batch_means,
-    simulate_mean_wait,
-    warm_up_length,
-)
+from serving_mathematics.core.queues.queue_simulator import simulate_mean_wait
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,
@@ -34,11 +26,7 @@ from serving_mathematics.support.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
-    require_work,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NEWTON_STEPS = 60  # a step halves the distance far from the root and doubles the digits near it
 
@@ -167,157 +155,13 @@ def allen_cunneen_wait(
     return waiting / (servers * (1 - utilization)) * (arrival_scv + service_scv) / 2
 
 
-def sakasegawa_wait(
-    utilization: float, servers: int, arrival_scv: float, service_scv: float
-) -> float:
-    """Approximate mean wait of G/G/c without Erlang C [mean service times].
-
-    ρ^(√(2(c+1)) − 1)/(c(1−ρ))·(C_a² + C_s²)/2. Arguments and errors as for `allen_cunneen_wait`.
-    Source: Sakasegawa (1977).
-
-    >>> round(sakasegawa_wait(0.5, servers=1, arrival_scv=1.0, service_scv=1.0), 12)
-    1.0
-    """
-    utilization = require_in("[0, 1)", utilization=utilization)
-    servers = require_positive_integer(servers=servers)
-    arrival_scv, service_scv = require_non_negative(
-        arrival_scv=arrival_scv, service_scv=service_scv
-    )
-    exponent = math.sqrt(2 * (servers + 1)) - 1
-    crowding = float(utilization**exponent) / (servers * (1 - utilization))
-    return crowding * (arrival_scv + service_scv) / 2
-
-
-def constant_service_wait(utilization: float, servers: int) -> float:
-    """Exact mean wait of M/D/c, from the roots of z^c = e^{a(z−1)} in the unit disc.
-
-    utilization: ρ in (0, 1). servers: c. Returns W_q [service times]; its absolute error is about
-    1e-15·c/ρ, and a shorter wait comes out as 0 or as rounding noise of that size.
-    Raises ValueError outside these ranges.
-    Source: mean of the chain L' = max(L − c, 0) + Poisson(a), watched a service time apart; Franx
-    (2001) gives the whole distribution.
-
-    >>> round(constant_service_wait(0.8, servers=1), 12)
-    2.0
-    """
-    utilization = require_in("(0, 1)", utilization=utilization)
-    servers = require_positive_integer(servers=servers)
-    require_work(servers, servers=servers)
-    load = utilization * servers
-    turns = np.exp(2j * np.pi * np.arange(1, servers) / servers)
-    roots = np.zeros_like(turns)
-    for _ in range(NEWTON_STEPS):
-        image = turns * np.exp(utilization * (roots - 1))
-        step = (roots - image) / (1 - utilization * image)
-        roots = roots - step
-        if np.abs(step).max(initial=0.0) < 1e-14:
-            break
-    spread = float(np.sum(1 / (1 - roots)).real)
-    wait = (spread - (servers * (servers - 1) - load**2) / (2 * (servers - load))) / load
-    return max(wait, 0.0)
-
-
 def example() -> SimpleNamespace:
-    """Worked numbers of the chapter: waits in mean service times, errors relative to the exact."""
-    md5, md10 = constant_service_wait(0.8, 5), constant_service_wait(0.5, 10)
-    allen, sakasegawa = allen_cunneen_wait(0.8, 5, 1, 0), sakasegawa_wait(0.8, 5, 1, 0)
+    """Waits with bursty arrivals at 80%: exact, approximate, and the bound [mean service times]."""
     return SimpleNamespace(
         gamma_wait=gamma_arrivals_wait(0.8, 4.0),
         gamma_vut=vut_wait(0.8, 4.0, 1.0),
         gamma_bound=kingman_bound(0.8, 1.0, math.sqrt(4.0) / 0.8, 1.0),
-        md5_wait=md5,
-        md5_allen_cunneen=allen,
-        md5_allen_cunneen_error=allen / md5 - 1,
-        md5_sakasegawa=sakasegawa,
-        md5_sakasegawa_error=sakasegawa / md5 - 1,
-        mm5_sakasegawa_error=sakasegawa_wait(0.8, 5, 1, 1) / allen_cunneen_wait(0.8, 5, 1, 1) - 1,
-        md10_allen_cunneen_error=allen_cunneen_wait(0.5, 10, 1, 0) / md10 - 1,
-        md10_sakasegawa_error=sakasegawa_wait(0.5, 10, 1, 0) / md10 - 1,
-        vut_error_at_30=vut_wait(0.3, 4.0, 1.0) / gamma_arrivals_wait(0.3, 4.0) - 1,
     )
-
-
-def figure_vut_error(figure: Figure) -> None:
-    """The VUT formula is right at saturation and off by half where the server is half idle.
-
-    One server, gamma arrivals, exponential service: approximation over exact mean wait, minus one.
-    The formula is exact for C_a² = 1, too high for steadier and too low for burstier arrivals.
-
-    Alt: Line chart of the relative error of the VUT formula against utilization. For interarrival
-    variability 0 and 0.5 the error is positive and falls from over 80 percent to zero; for 2 and 4
-    it is negative, about minus 30 and minus 40 percent at a utilization of 0.3, and rises to zero.
-    """
-    axes = figure.subplots()
-    rho = np.linspace(0.1, 0.995, 60)
-    axes.axhline(0, color="C4", linestyle=":", linewidth=1.2)
-    for scv, colour, x, y in (
-        (0.0, "C2", 0.64, 57),
-        (0.5, "C1", 0.32, 53),
-        (2.0, "C0", 0.22, -17),
-        (4.0, "C3", 0.42, -42),
-    ):
-        error = [100 * (vut_wait(r, scv, 1) / gamma_arrivals_wait(r, scv) - 1) for r in rho]
-        axes.plot(rho, error, color=colour)
-        axes.annotate(f"$C_a^2={scv:g}$", (x, y), color=colour, va="center")
-    axes.set(
-        xlim=(0, 1), ylim=(-80, 120), xlabel="utilization ρ", ylabel="error of the mean wait [%]"
-    )
-
-
-def figure_error_map(figure: Figure) -> None:
-    """Both approximations serve busy small pools; Sakasegawa fails on large pools with slack.
-
-    Error of the mean wait against exact M/D/c, in percent: red lines where the formula is too low,
-    blue where it is too high. Below the dotted line the exact wait is under a thousandth of a
-    service time, and its relative error is of no consequence.
-
-    Alt: Two contour maps over the number of servers, 1 to 100 on a logarithmic axis, and
-    utilization from 0.3 to 0.98. Allen–Cunneen is always too low, by one percent near the top and
-    by over 20 percent at many servers and moderate load. Sakasegawa is a few percent too low along
-    the top and too high below, by 10 to over 100 percent at ten or more servers.
-    """
-    figure.set_size_inches(5.8, 3.4)
-    servers = np.unique(np.geomspace(1, 100, 40).astype(int))
-    rho = np.linspace(0.3, 0.98, 35)
-    exact = np.array([[constant_service_wait(r, c) for c in servers.tolist()] for r in rho])
-    for axes, name, formula, levels in zip(
-        figure.subplots(1, 2, sharey=True),
-        ("Allen–Cunneen", "Sakasegawa"),
-        (allen_cunneen_wait, sakasegawa_wait),
-        ((-20, -10, -5, -2, -1), (-1, 1, 10, 100)),
-        strict=True,
-    ):
-        approximate = np.array([[formula(r, c, 1, 0) for c in servers.tolist()] for r in rho])
-        error = np.where(exact > 1e-3, 100 * (approximate / np.maximum(exact, 1e-3) - 1), np.nan)
-        lines = axes.contour(
-            servers,
-            rho,
-            error,
-            levels=levels,
-            colors=["C3" if level < 0 else "C0" for level in levels],
-            linestyles="solid",
-            linewidths=1.4,
-        )
-        axes.clabel(lines, fmt="%+g", fontsize=9)
-        axes.contour(servers, rho, exact, levels=[1e-3], colors="C4", linestyles=":")
-        axes.set(xscale="log", xlabel="servers", ylabel="utilization ρ", title=name)
-        axes.set(xlim=(1, 100), ylim=(0.3, 1))
-        axes.annotate("wait\n< 0.001", (44, 0.42), color="C4", ha="center", va="center")
-
-
-def _embedded_chain_wait(utilization: float, servers: int, states: int) -> float:
-    """Mean wait of M/D/c from the chain L' = max(L − c, 0) + Poisson(a), cut off at `states`."""
-    load = utilization * servers
-    poisson = math.exp(-load) * np.cumprod(np.r_[1.0, load / np.arange(1, states)])
-    chain = np.zeros((states, states))
-    for i in range(states):
-        left = max(i - servers, 0)
-        chain[i, left:] = poisson[: states - left]
-        chain[i, -1] += 1 - chain[i].sum()
-    balance = (chain - np.eye(states)).T
-    balance[0] = 1.0
-    probability = np.linalg.solve(balance, np.eye(states)[0])
-    return (float(probability @ np.arange(states)) - load) / load
 
 
 def _arrival_chain_wait(utilization: float, arrival_scv: float, states: int) -> float:
@@ -339,39 +183,6 @@ def _arrival_chain_wait(utilization: float, arrival_scv: float, states: int) -> 
     balance = (chain - np.eye(states)).T
     balance[0] = 1.0
     return float(np.linalg.solve(balance, np.eye(states)[0]) @ n)
-
-
-def check_constant_service_on_one_server() -> None:
-    """Constant service waits half as long as exponential service: two service times at ρ = 0.8.
-
-    Source: Pollaczek–Khinchine by hand, 0.8/0.2/2; and the M/D/c formula at c = 1.
-    """
-    checks.close("Pollaczek–Khinchine", pollaczek_khinchine_wait(0.8, 0.0), 2.0, rtol=1e-12)
-    rho = np.linspace(0.05, 0.95, 10)
-    checks.close(
-        "M/D/c at c = 1",
-        [constant_service_wait(r, 1) for r in rho.tolist()],
-        rho / (1 - rho) / 2,
-        rtol=1e-12,
-    )
-
-
-def check_constant_service_on_five_servers() -> None:
-    """Five servers with constant service at ρ = 0.8 wait 0.289; Allen–Cunneen errs by 4%.
-
-    Source: the chain of the number in system, truncated at 200 states and solved; the simulator.
-    """
-    exact = constant_service_wait(0.8, 5)
-    checks.close("W_q", exact, 0.28906001, atol=5e-9)
-    checks.close("truncated chain", exact, _embedded_chain_wait(0.8, 5, 200), rtol=1e-10)
-    arrivals = np.cumsum(np.random.default_rng(31).exponential(0.25, 210_000))
-    waits = fast_waits(arrivals, np.ones(arrivals.size), servers=5)
-    checks.covers("simulated", batch_means(waits[warm_up_length(waits) :]), exact)
-    allen, sakasegawa = allen_cunneen_wait(0.8, 5, 1, 0), sakasegawa_wait(0.8, 5, 1, 0)
-    checks.close("Allen–Cunneen", allen, 0.27706, atol=5e-6)
-    checks.close("Sakasegawa", sakasegawa, 0.28852, atol=5e-6)
-    checks.close("error of Allen–Cunneen [%]", 100 * (allen / exact - 1), -4.15, atol=5e-3)
-    checks.close("error of Sakasegawa [%]", 100 * (sakasegawa / exact - 1), -0.19, atol=5e-3)
 
 
 def check_gamma_arrivals() -> None:
@@ -419,6 +230,14 @@ def check_kingman_bound_holds_where_vut_fails() -> None:
         checks.inside(f"simulated, ρ = {r}, C_a² = {ca2}, C_s² = {cs2}", low, 0.0, bound)
 
 
+def check_constant_service_waits_half() -> None:
+    """Constant service waits half as long as exponential service: two service times at ρ = 0.8.
+
+    Source: Pollaczek–Khinchine by hand, 0.8/0.2/2.
+    """
+    checks.close("wait", pollaczek_khinchine_wait(0.8, 0.0), 2.0, rtol=1e-12)
+
+
 def check_approximations_meet_where_they_are_exact() -> None:
     """With one server and Poisson arrivals all formulas are Pollaczek–Khinchine's.
 
@@ -430,7 +249,6 @@ def check_approximations_meet_where_they_are_exact() -> None:
     checks.close(
         "Allen–Cunneen", [allen_cunneen_wait(r, 1, 1.0, 3.0) for r in rho], exact, rtol=1e-12
     )
-    checks.close("Sakasegawa", [sakasegawa_wait(r, 1, 1.0, 3.0) for r in rho], exact, rtol=1e-12)
     checks.close(
         "gamma/M/1 at C_a² = 1",
         [gamma_arrivals_wait(r, 1.0) for r in rho],
@@ -447,4 +265,5 @@ def check_bad_input_is_refused() -> None:
     )
     checks.raises("NaN C_a²", gamma_arrivals_wait, 0.5, math.nan, match="arrival_scv must be")
     checks.raises("λS = 1.2", kingman_bound, 1.2, 1.0, 1.0, 1.0, match="below 1, got 1.2")
-    checks.raises("no server", constant_service_wait, 0.5, 0, match="servers must be a positive")
+    told = "servers must be a positive"
+    checks.raises("no server", allen_cunneen_wait, 0.5, 0, 1.0, 1.0, match=told)

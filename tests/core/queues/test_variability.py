@@ -1,77 +1,25 @@
-"""Approximations of the mean wait: oracles by Lambert's W, Spitzer's identity and quadrature."""
+"""Approximations of the mean wait: oracles by root search and quadrature."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, special, stats
-from serving_mathematics.definitions.utilization.queue_approximations import (
+from serving_mathematics.core.queues.variability import (
     allen_cunneen_wait,
-    constant_service_wait,
     gamma_arrivals_wait,
     kingman_bound,
     pollaczek_khinchine_wait,
-    sakasegawa_wait,
     vut_wait,
 )
 
 RHO = st.floats(0.01, 0.99)
 SCV = st.floats(0.0, 50.0)
 SERVERS = st.integers(1, 40)
-
-
-def constant_service_by_lambert(rho: float, servers: int) -> float:
-    """The same mean with the roots from Lambert's W: z = −W(−ρ·e^{2πik/c}·e^{−ρ})/ρ."""
-    turns = np.exp(2j * np.pi * np.arange(1, servers) / servers)
-    roots = -special.lambertw(-rho * turns * np.exp(-rho)) / rho
-    load = rho * servers
-    queue = np.sum(1 / (1 - roots)).real - (servers * (servers - 1) - load**2) / (
-        2 * (servers - load)
-    )
-    return float(queue / load)
-
-
-def constant_service_by_spitzer(rho: float, servers: int) -> float:
-    """E[W] = Σ E[(n − G_n)^+]/n, G_n the time of nc arrivals: each server sees every c-th one."""
-    n = np.arange(1, 4000)
-    load = rho * servers
-    terms = stats.poisson.sf(n * servers - 1, load * n) - stats.poisson.sf(
-        n * servers, load * n
-    ) * (servers / load)
-    return float(terms.sum())
-
-
-@given(st.floats(0.05, 0.999), st.integers(1, 60))
-def test_constant_service_by_lambert(rho: float, servers: int) -> None:
-    assert constant_service_wait(rho, servers) == pytest.approx(
-        constant_service_by_lambert(rho, servers), rel=1e-9, abs=1e-12
-    )
-
-
-@pytest.mark.parametrize("servers", [1, 2, 5, 12, 40])
-@pytest.mark.parametrize("rho", [0.3, 0.6, 0.8, 0.9])
-def test_constant_service_by_spitzer(rho: float, servers: int) -> None:
-    assert constant_service_wait(rho, servers) == pytest.approx(
-        constant_service_by_spitzer(rho, servers), rel=1e-7, abs=1e-13
-    )
-
-
-def test_constant_service_is_never_negative_and_tiny_when_idle() -> None:
-    for servers in (5, 50, 500):
-        assert 0 <= constant_service_wait(0.01, servers) < 1e-9
-
-
-@given(st.floats(0.3, 0.98), st.integers(2, 30))
-def test_constant_service_beats_half_of_exponential_service(rho: float, servers: int) -> None:
-    """M/D/c waits between half of M/M/c and all of it: Allen–Cunneen is too low."""
-    exact, half = constant_service_wait(rho, servers), allen_cunneen_wait(rho, servers, 1, 0)
-    assert half < exact < 2 * half + 1e-12
 
 
 def gamma_by_root_search(rho: float, scv: float) -> float:
@@ -141,8 +89,7 @@ def test_kingman_bound_in_squared_variation(
 @given(RHO, SCV, SCV)
 def test_one_server_formulas_agree(rho: float, arrival_scv: float, service_scv: float) -> None:
     expected = vut_wait(rho, arrival_scv, service_scv)
-    for formula in (allen_cunneen_wait, sakasegawa_wait):
-        assert formula(rho, 1, arrival_scv, service_scv) == pytest.approx(expected, rel=1e-9)
+    assert allen_cunneen_wait(rho, 1, arrival_scv, service_scv) == pytest.approx(expected, rel=1e-9)
     assert pollaczek_khinchine_wait(rho, service_scv) == pytest.approx(
         vut_wait(rho, 1.0, service_scv)
     )
@@ -159,31 +106,20 @@ def test_allen_cunneen_is_exact_for_exponentials(rho: float, servers: int) -> No
 
 
 @given(RHO, SERVERS, SCV, SCV)
-def test_both_scale_with_the_variability(rho: float, servers: int, ca2: float, cs2: float) -> None:
-    for formula in (allen_cunneen_wait, sakasegawa_wait):
-        assert formula(rho, servers, ca2, cs2) == pytest.approx(
-            formula(rho, servers, 1, 1) * (ca2 + cs2) / 2, rel=1e-12
-        )
+def test_it_scales_with_the_variability(rho: float, servers: int, ca2: float, cs2: float) -> None:
+    assert allen_cunneen_wait(rho, servers, ca2, cs2) == pytest.approx(
+        allen_cunneen_wait(rho, servers, 1, 1) * (ca2 + cs2) / 2, rel=1e-12
+    )
 
 
-def test_sakasegawa_by_hand() -> None:
-    # c = 7: √16 − 1 = 3; ρ = 1/2: (1/8)/(7/2) = 1/28
-    assert sakasegawa_wait(0.5, 7, 1.0, 1.0) == pytest.approx(float(Fraction(1, 28)), rel=1e-14)
-    assert sakasegawa_wait(0.5, 7, 0.5, 0.25) == pytest.approx(3 / 8 / 28, rel=1e-14)
-
-
-@pytest.mark.parametrize("formula", [allen_cunneen_wait, sakasegawa_wait])
-def test_many_busy_servers_approach_heavy_traffic(
-    formula: Callable[[float, int, float, float], float],
-) -> None:
-    assert formula(0.9999, 4, 2.0, 0.5) == pytest.approx(1.25 / 4 / 1e-4, rel=1e-3)
+def test_many_busy_servers_approach_heavy_traffic() -> None:
+    assert allen_cunneen_wait(0.9999, 4, 2.0, 0.5) == pytest.approx(1.25 / 4 / 1e-4, rel=1e-3)
 
 
 def test_idle_queues_have_no_wait() -> None:
     assert pollaczek_khinchine_wait(0.0, 3.0) == 0
     assert vut_wait(0.0, 3.0, 3.0) == 0
     assert allen_cunneen_wait(0.0, 3, 3.0, 3.0) == 0
-    assert sakasegawa_wait(0.0, 3, 3.0, 3.0) == 0
     assert kingman_bound(0.5, 1.0, 0.0, 0.0) == 0  # D/D/1
 
 
