@@ -159,7 +159,6 @@ def stepper_three_orders() -> dict[str, Any]:
         "panels": [
             {
                 "kind": "engine",
-                "label": "the same requests in three orders",
                 "engines": list(ORDERS),
                 "places": list(PLACES),
                 "running": running,
@@ -173,6 +172,7 @@ def stepper_three_orders() -> dict[str, Any]:
                         "label": order,
                         "unit": "",
                         "decimals": 0,
+                        "state": ("waits", "prompt", "answer")[place],
                         "values": [run[place][2] for run in runs],
                     }
                     for place, order in enumerate(ORDERS)

@@ -123,15 +123,12 @@ def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     before, after = (_served(MIXTURE, 0.95, "prompt", slack)[0] for slack in (0.0, SLACK))
     guess = _served(MIXTURE, 0.95, "answer", error=1.0)[0]
-    few = CHAT.limited(64)
-    plain, sorted_s = (_served(few, 0.8, by)[1] for by in ("arrival", "answer"))
     return SimpleNamespace(
         kept_before=_kept(MIXTURE, 0.95, 0.0),
         kept_after=_kept(MIXTURE, 0.95, SLACK),
         longest_before_s=float(before.max()),
         longest_after_s=float(after.max()),
         guess_tail_times=float(np.quantile(guess, 0.99) / np.quantile(before, 0.99)),
-        chat_gain_percent=100 * float(1 - sorted_s.mean() / plain.mean()),
         prompt_share_percent=100 * MIXTURE.ceiling_per_s * _mean_prompt_s(MIXTURE),
     )
 
@@ -155,10 +152,11 @@ def figure_slack(figure: Figure) -> None:
     """
     axes = figure.subplots()
     places = np.arange(len(SLACKS))
-    for load, colour in ((0.8, "C0"), (0.95, "C1"), (1.05, "C3")):
+    for load, colour, at in ((0.8, "C0", 0.05), (0.95, "C1", 2.35), (1.05, "C3", 3.2)):
         kept = [_kept(MIXTURE, load, slack) for slack in SLACKS]
         axes.plot(places, kept, "o-", color=colour)
-        axes.annotate(f"{100 * load:.0f}% load", (0.05, kept[0] + 3), color=colour)
+        height = kept[0] + 4 if load < 0.9 else 47 if load < 1 else 33
+        axes.annotate(f"{100 * load:.0f}% load", (at, height), color=colour)
     few = CHAT.limited(64)
     axes.plot(places, [_kept(few, 0.95, slack) for slack in SLACKS], "--", color="C4")
     axes.annotate("chat", (2.6, 102), color="C4")
