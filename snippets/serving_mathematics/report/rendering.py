@@ -29,6 +29,7 @@ TITLES = {rule.name: rule.title for rule in FINDINGS} | {
     "step_model": "Is a step as long as it should be?",
 }
 PAGE_TITLES = {  # by address
+    "architecture/model-routers": "Model routers",
     "architecture/shadow-canary": "Shadow and canary",
     "architecture/streaming": "Streaming",
     "capacity/arrival-rates": "Arrival rates",
