@@ -395,7 +395,10 @@ def failures(run: Run, asked: Asked) -> Finding | None:
     level = "problem" if share.low > min(LARGEST_FAILED, 1 - asked.quantile) else "warning"
     change = "count a failure as a broken promise, and leave its time out of every percentile"
     if fast:
-        change = "leave their times out: counted, they make percentiles better; " + change
+        change = (
+            "leave their times out of every percentile, which they make better, and count each as a"
+        )
+        change += " broken promise"
     return Finding(
         "failures",
         level,

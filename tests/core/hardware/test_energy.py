@@ -9,22 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.core.hardware import energy
 from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.catalogue import find_system, systems
 from serving_mathematics.core.hardware.deployments import WORKED
-from serving_mathematics.core.hardware.harness_runs import HarnessRun
-from serving_mathematics.core.hardware.step_terms import DATA_SHEET
-from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s, prompt_s
-from serving_mathematics.intuition.latency_throughput_cost import energy
-from serving_mathematics.intuition.latency_throughput_cost.energy import (
+from serving_mathematics.core.hardware.energy import (
     BOARD_W,
     POWER,
     PowerShares,
     _batch_class,
     board_power_w,
     busy_shares,
-    daily_energy,
-    example,
     fit_power,
     joules_a_token,
     main,
@@ -32,6 +27,9 @@ from serving_mathematics.intuition.latency_throughput_cost.energy import (
     power_w,
     score_energy,
 )
+from serving_mathematics.core.hardware.harness_runs import HarnessRun
+from serving_mathematics.core.hardware.step_terms import DATA_SHEET
+from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s, prompt_s
 from serving_mathematics.support.measuring import read_record
 
 LOADS = [replace(WORKED, concurrency=float(load)) for load in (1, 2, 4, 8, 16, 32)]
@@ -135,20 +133,6 @@ def test_batches_fall_into_classes(load: float, name: str) -> None:
     assert _batch_class(load) == name
 
 
-def test_a_day_by_hand() -> None:
-    assert daily_energy(3.6, 1e6, 0.25, 400.0) == pytest.approx((1.0, 0.25, 400.0))
-    assert daily_energy(3.6, 1e6, 0.25, 0.0)[2] == 0
-    for bad, name in (
-        ((0.0, 1.0, 1.0, 1.0), "joules"),
-        ((1.0, 0.0, 1.0, 1.0), "tokens_a_day"),
-        ((1.0, 1.0, 0.0, 1.0), "price_a_kwh"),
-        ((1.0, 1.0, 1.0, -1.0), "grams_a_kwh"),
-        ((float("nan"), 1.0, 1.0, 1.0), "joules"),
-    ):
-        with pytest.raises(ValueError, match=f"{name} must be"):
-            daily_energy(*bad)
-
-
 def test_shapes_of_measurements_are_refused() -> None:
     with pytest.raises(ValueError, match=r"measured_w must be of shape \(6,\)"):
         fit_power(LOADS, np.ones(5), FITTED)
@@ -192,9 +176,3 @@ def test_scores_are_told_by_device_batch_and_precision() -> None:
     assert record["joules a token"]["all"]["median"] <= 0.18
     with pytest.raises(ValueError, match="runs must be one or more with power"):
         score_energy([])
-
-
-def test_numbers_of_the_page() -> None:
-    found = example()
-    assert found.energy_rows.count("\n") == 5
-    assert found.energy_alone > 10 * found.energy_least

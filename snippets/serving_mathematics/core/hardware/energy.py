@@ -27,15 +27,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.calibration import errors
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED, Deployment, room_sequences
+from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.core.hardware.fronts import FRONTS, front_constants
 from serving_mathematics.core.hardware.harness_runs import HarnessRun, read_files
 from serving_mathematics.core.hardware.step_terms import DATA_SHEET
@@ -54,12 +53,7 @@ from serving_mathematics.support.measuring import provenance, read_record, write
 from serving_mathematics.support.require import (
     require,
     require_all_positive,
-    require_non_negative,
-    require_positive,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 BOARD_W = {  # of the data sheets, a device; TPUs have none published
     "a100_pcie": 300.0,
@@ -83,7 +77,6 @@ BOARD_W = {  # of the data sheets, a device; TPUs have none published
     "rtx_4090": 450.0,
     "rtx_pro_6000_server": 600.0,
 }
-J_A_KWH = 3.6e6
 
 
 @dataclass(frozen=True)
@@ -193,25 +186,6 @@ def joules_a_token(
     return np.asarray(power_w(deployments, constants, shares) / rate)
 
 
-def daily_energy(
-    joules: float, tokens_a_day: float, price_a_kwh: float, grams_a_kwh: float
-) -> tuple[float, float, float]:
-    """Energy [kWh], money and grams of carbon dioxide of a day's tokens.
-
-    joules: a token, > 0. tokens_a_day: > 0. price_a_kwh, in any currency, and grams_a_kwh: your
-    own, > 0 and >= 0. Raises ValueError outside.
-
-    >>> [round(part, 2) for part in daily_energy(0.36, 1e9, price_a_kwh=0.2, grams_a_kwh=300)]
-    [100.0, 20.0, 30000.0]
-    """
-    joules, tokens_a_day, price_a_kwh = require_positive(
-        joules=joules, tokens_a_day=tokens_a_day, price_a_kwh=price_a_kwh
-    )
-    grams_a_kwh = require_non_negative(grams_a_kwh=grams_a_kwh)
-    kwh = joules * tokens_a_day / J_A_KWH
-    return kwh, kwh * price_a_kwh, kwh * grams_a_kwh
-
-
 def fit_power(
     deployments: Sequence[Deployment], measured_w: Array, constants: Constants
 ) -> PowerShares:
@@ -223,7 +197,7 @@ def fit_power(
     >>> from dataclasses import replace
     >>> from serving_mathematics.core.hardware.catalogue import find_system
     >>> from serving_mathematics.core.hardware.deployments import WORKED
-    >>> from serving_mathematics.intuition.latency_throughput_cost.energy import power_w
+    >>> from serving_mathematics.core.hardware.energy import power_w
     >>> from serving_mathematics.core.hardware.step_time import FITTED
     >>> loads = [replace(WORKED, concurrency=float(load)) for load in (1, 2, 4, 8, 16)]
     >>> b200 = [replace(one, system=find_system("b200")) for one in loads]
@@ -247,7 +221,7 @@ def fit_power(
 
 
 SCORES = "energy_scores"
-COMMAND = "python -m serving_mathematics.intuition.latency_throughput_cost.energy .cache/harnesses"
+COMMAND = "python -m serving_mathematics.core.hardware.energy .cache/harnesses"
 
 
 def _batch_class(load: float) -> str:
@@ -266,8 +240,8 @@ def score_energy(runs: Sequence[HarnessRun]) -> dict[str, Any]:
     >>> from dataclasses import replace
     >>> import numpy as np
     >>> from serving_mathematics.core.hardware.deployments import WORKED
-    >>> from serving_mathematics.intuition.latency_throughput_cost.energy import joules_a_token
-    >>> from serving_mathematics.intuition.latency_throughput_cost.energy import power_w
+    >>> from serving_mathematics.core.hardware.energy import joules_a_token
+    >>> from serving_mathematics.core.hardware.energy import power_w
     >>> from serving_mathematics.core.hardware.harness_runs import HarnessRun
     >>> def made(family, load):
     ...     one = replace(WORKED, concurrency=float(load))
@@ -340,88 +314,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-LOADS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-
-
-def _chat(load: float) -> Deployment:
-    """Llama-3.1-8B in 16 bits on one H100, 1,000 tokens in and 300 out."""
-    return replace(WORKED, concurrency=float(load), input_tokens=1000.0, output_tokens=300.0)
-
-
-def _energy_rows() -> list[str]:
-    """Lines of the page's table: a model's power, joules and time per token by load."""
-    rows = []
-    constants = front_constants(FRONTS["unknown"])
-    for name, devices, precision in (("Llama-3.1-8B", 1, "bf16"), ("Llama-3.1-70B", 4, "bf16")):
-        for load in (1, 16, 64):
-            one = replace(
-                _chat(load), architecture=find_model(name)[0], tensor=devices, precision=precision
-            )
-            watts = float(power_w([one], constants)[0])
-            energy = float(joules_a_token([one], constants)[0])
-            each = 1e3 * float(per_token_s(count_work([one]), constants)[0])
-            rows.append(
-                f"| {name}, {devices} × H100 | {load} | {each:.0f} | {watts:,.0f} | {energy:.2f} |"
-            )
-    return rows
-
-
-def example() -> SimpleNamespace:
-    """Numbers of the page: errors in percent, energies in joules."""
-    record = read_record(SCORES)
-    flat = record["joules a token, one power a device and the measured throughput"]
-    constants = front_constants(FRONTS["unknown"])
-    loads = [load for load in LOADS if load <= room_sequences(_chat(load))]
-    energies = joules_a_token([_chat(load) for load in loads], constants)
-    kwh, _, _ = daily_energy(float(energies.min()), 1e9, 1.0, 0.0)
-    return SimpleNamespace(
-        energy_runs=record["power"]["all"]["runs"],
-        power_median=100 * record["power"]["all"]["median"],
-        joules_median=100 * record["joules a token"]["all"]["median"],
-        flat_median=100 * flat["median"],
-        energy_rows="\n".join(_energy_rows()),
-        energy_alone=float(energies[0]),
-        energy_least=float(energies.min()),
-        energy_least_load=loads[int(energies.argmin())],
-        energy_kwh=kwh,
-    )
-
-
-def figure_joules(figure: Figure) -> None:
-    """Energy a token falls as long as the batch grows; time per token is least where it is highest.
-
-    Llama-3.1-8B on one H100, 1,000 tokens in and 300 out, behind a front of which nothing is known;
-    points are batches, from 1 at the left to what fits.
-
-    Alt: Line chart with logarithmic axes of joules a token against the time per token. The line
-    falls steeply from three and a half joules at seven milliseconds to a third of a joule at nine,
-    bends there, and flattens towards an eighth of a joule at forty-six.
-    """
-    axes = figure.subplots()
-    constants = front_constants(FRONTS["unknown"])
-    asked = [_chat(load) for load in LOADS if load <= room_sequences(_chat(load))]
-    times = 1e3 * per_token_s(count_work(asked), constants)
-    energies = joules_a_token(asked, constants)
-    axes.plot(times, energies, "o-", color="C0")
-    for place, one in enumerate(asked):
-        if one.concurrency in (1, 8, 64, 256):
-            axes.annotate(
-                f"{one.concurrency:.0f}",
-                (times[place], energies[place]),
-                xytext=(6, 4),
-                textcoords="offset points",
-            )
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="time per token [ms]",
-        ylabel="energy a token [J]",
-    )
-    axes.set_xticks([7, 10, 20, 50], ["7", "10", "20", "50"])
-    axes.set_yticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
-    axes.minorticks_off()
-
-
 def check_idle_and_full_by_hand() -> None:
     """A device that only waits draws its idle share, and none draws more than its data sheet says.
 
@@ -455,14 +347,9 @@ def check_shares_are_those_of_the_record() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """A device without a published power, a price of nothing and measurements that are none name
-    the argument.
-    """
+    """A device without a published power, and measurements that are none, name the argument."""
     tpu = replace(WORKED, system=find_system("TPU v5e"))
     checks.raises("no power", power_w, [tpu], match="device must be one whose power is published")
-    checks.raises(
-        "no price", daily_energy, 1.0, 1e6, 0.0, 0.0, match="price_a_kwh must be positive"
-    )
     checks.raises("none", score_energy, [], match="runs must be one or more with power")
     one = [WORKED]
     checks.raises("0 W", fit_power, one, np.zeros(1), FITTED, match="measured_w must be positive")
