@@ -138,14 +138,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "runs": 4,
         "count": 9,
     },
-    "architecture.streaming.prefill_interference.simulate_itl_s": {
-        "step_s": 0.02,
-        "prefill_per_s": 1e4,
-        "prompts_per_s": 0.5,
-        "prompt_tokens": 1000,
-        "chunk_tokens": 200,
-        "steps": 100,
-    },
     "architecture.model_routers.replica_routing.simulate_fleet": {
         "utilization": 0.7,
         "choices": 2,
