@@ -110,11 +110,13 @@ def stepper_staircases() -> dict[str, Any]:
                     {
                         "label": "come",
                         "unit": "",
+                        "decimals": 0,
                         "values": each(lambda load, _: stairs(load, "arrival_s")),
                     },
                     {
                         "label": "done",
                         "unit": "",
+                        "decimals": 0,
                         "values": each(lambda load, _: stairs(load, "completion_s")),
                     },
                 ],
