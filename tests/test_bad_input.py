@@ -162,7 +162,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "copies": True,
         "runs": 10,
     },
-    "capacity.littles_law.finite_window.simulate_requests": {"utilization": 0.5, "window_s": 50.0},
     "capacity.tail_latency.hedging_simulator.poisson_workload": {
         "utilization": 0.5,
         "fleet": 3,
