@@ -1,5 +1,5 @@
-"""The manifests that Autoscaling hands out: read, held against what their schemas ask for, with
-queries of the language that Prometheus reads, and with the numbers of the page."""
+"""The manifests that two chapters hand out: read, held against what their schemas ask for, with
+queries of the language that Prometheus reads, and with the numbers of the pages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from serving_mathematics.capacity.autoscaling.signals import example
+from serving_mathematics.capacity.overload_control.storms import BUDGET
 
 from builder import ROOT
 
@@ -115,3 +116,32 @@ def test_the_query_is_the_mean_time_per_token(engine: str) -> None:
 def test_requests_inside_are_half_of_64_places() -> None:
     metric = read("hpa-vllm")["spec"]["metrics"][0]["pods"]
     assert metric["target"] == {"type": "AverageValue", "averageValue": "32"}
+
+
+def test_the_storm_alert_fires_in_a_storm_and_not_in_overload() -> None:
+    """155 attempts of which 115 are retries, and a long line; then 130 of which ten are."""
+    text = (ROOT / "docs" / "downloads" / "overload-storm-alert.yaml").read_text("utf-8")
+    rule = yaml.safe_load(text)["groups"][0]["rules"][0]
+    for retries, attempts, waiting, fires in ((115, 155, 60, True), (10, 130, 60, False)):
+        series = {
+            "envoy_cluster_upstream_rq_retry": np.full(9, float(retries)),
+            "envoy_cluster_upstream_rq_total": np.full(9, float(attempts)),
+            "vllm:num_requests_waiting": np.full(9, float(waiting)),
+        }
+        found = Parser(rule["expr"], series).whole()
+        assert bool(np.all(~np.isnan(found))) is fires
+    assert rule["labels"] == {"severity": "page"}
+
+
+def test_envoy_keeps_the_budget_of_the_page() -> None:
+    text = (ROOT / "docs" / "downloads" / "overload-envoy-retries.yaml").read_text("utf-8")
+    asked = yaml.safe_load(text)
+    route = asked["route_config"]["virtual_hosts"][0]["routes"][0]["route"]
+    cluster = asked["clusters"][0]
+    assert route["cluster"] == cluster["name"]
+    assert route["retry_policy"]["num_retries"] == 1
+    budget = cluster["circuit_breakers"]["thresholds"][0]["retry_budget"]
+    assert budget["budget_percent"]["value"] == pytest.approx(100 * BUDGET)
+    page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
+    shown = page[page.index("retry_policy:") : page.index("```\n\nLoad one")]
+    assert yaml.safe_load(shown)["retry_policy"].items() <= route["retry_policy"].items()

@@ -261,7 +261,7 @@ def figure_held(figure: Figure) -> None:
         axes.axhline(95, color="C4", linestyle=":")
         axes.set_title(name)
         axes.set(ylim=(0, 105), xlabel="load [%]", ylabel="p99 held [%]")
-    figure.axes[0].annotate("n/D requests", (33, 82), color="C0")
+    figure.axes[0].annotate("n/D requests", (58, 83), color="C0")
     figure.axes[0].annotate("n independent ones", (33, 28), color="C3")
 
 
