@@ -30,7 +30,7 @@ from serving_mathematics.core.batching.speculative_decoding import (
 )
 from serving_mathematics.core.queues.variability import gamma_arrivals_wait, kingman_bound
 from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
-from serving_mathematics.definitions.latency_distribution.latency_sketch import bucket_count
+from serving_mathematics.definitions.latency_distribution.latency_sketch import _bucket_count
 from serving_mathematics.definitions.slo_sla.monthly_attainment import internal_target
 from serving_mathematics.optimization.caching.exercises import block_waste
 from serving_mathematics.reference.errata import independent_looks
@@ -137,7 +137,7 @@ def test_msprt_ratio(count: int) -> None:
 def test_bucket_count(shortest: float, longest: float, alpha: float) -> None:
     a = mpf(alpha)
     exact = mpmath.log(mpf(longest) / mpf(shortest)) / mpmath.log((1 + a) / (1 - a))
-    got = bucket_count(shortest, longest, alpha) - 1
+    got = _bucket_count(shortest, longest, alpha) - 1
     assert math.ceil(exact * (1 - mpf("1e-12"))) <= got <= math.ceil(exact * (1 + mpf("1e-12")))
 
 

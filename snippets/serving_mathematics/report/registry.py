@@ -27,6 +27,7 @@ from serving_mathematics.report.findings.of_the_engine import (
 from serving_mathematics.report.findings.of_the_objective import (
     breaking_load,
     canary,
+    ceiling,
     cost,
     goodput,
     load_kept,
@@ -190,6 +191,11 @@ FINDINGS = (
     Rule(
         breaking_load,
         "Where does it break?",
+        (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
+    ),
+    Rule(
+        ceiling,
+        "How near the ceiling?",
         (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
     ),
     Rule(canary, "How large a canary?", (("ttft_s",),)),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.capacity.littles_law.closed_loop import mean_value_analysis
 from serving_mathematics.core.queues.mean_value_analysis import (
     asymptotic_bounds,
     exact_mva,
@@ -42,13 +41,6 @@ def test_bounds_enclose(clients: int, demands: list[float], think: float) -> Non
     exact = exact_mva(clients, demands, think)[0][-1]
     least, greatest = asymptotic_bounds(clients, demands, think)
     assert least * (1 - 1e-9) <= exact <= greatest * (1 + 1e-9)
-
-
-def test_one_server_equals_the_closed_loop_of_littles_law() -> None:
-    throughput, residence = exact_mva(80, [0.02], 1.0)
-    expected, response = mean_value_analysis(80, 0.02, 1.0)
-    assert throughput == pytest.approx(expected, rel=1e-12)
-    assert residence[:, 0] == pytest.approx(response, rel=1e-12)
 
 
 def test_one_client_never_waits_and_many_only_wait() -> None:

@@ -22,7 +22,7 @@ from serving_mathematics.definitions.throughput.closed_loop_engine import (
 from serving_mathematics.definitions.throughput.lifted_ceiling import engine_rates_of
 
 from builder import ROOT
-from tests.test_alert_rules import Parser, Series
+from tests.promql import Parser, Series
 
 RATES = st.lists(st.floats(0.1, 5.0), min_size=1, max_size=12).map(
     lambda steps: np.cumsum(steps).tolist()
@@ -126,11 +126,11 @@ def test_the_page_shows_a_rule_of_the_files_and_its_ceiling() -> None:
 
 
 def test_bad_input_is_refused() -> None:
-    for bad in ([], [[1.0]], [2.0, 1.0]):
+    for rates in ([], [2.0, 1.0]):
         with pytest.raises(ValueError, match="rates_per_s must be"):
-            loop_rate(1, 1.0, bad)
-    for bad in (0.5, np.nan, np.inf):
+            loop_rate(1, 1.0, rates)
+    for clients in (0.5, np.nan, np.inf):
         with pytest.raises(ValueError, match="clients must be at least 1"):
-            loop_rate(bad, 1.0, [1.0])
+            loop_rate(clients, 1.0, [1.0])
     with pytest.raises(ValueError, match="away_s must be non-negative"):
         knee(-1.0, [1.0])

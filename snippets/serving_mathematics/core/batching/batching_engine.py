@@ -1,14 +1,10 @@
-"""An engine that batches is a server whose rate rises with what it holds, and so is its ceiling.
+"""A closed loop around an engine whose rate depends on what it holds, exactly.
 
-With k requests it runs b = min(k, B) of them together in a step of s + d·b, a rate of
-b/(s + d·b). One request alone keeps it busy for s + d, yet the ceiling is B/(s + d·B), not
-1/(s + d). In a closed loop with other servers of demands D_k and a time away of Z the throughput
-is exact, one client at a time: an arrival finds the engine as a loop with one client less does,
+With j requests the engine finishes μ(j) a second. In a loop with other servers of demands D_k and a
+time away of Z the throughput is exact, one client at a time: an arrival finds the engine as a loop
+with one client less does,
 
     R(n) = Σ_j j/μ(j)·p(j−1 | n−1),    p(j | n) = X(n)/μ(j)·p(j−1 | n−1).
-
-A step finishes its requests, as that of an encoder does. Where an answer takes m of them, s and d
-are m times those of a step: b/(m·(s + d·b)).
 
 Assumes: steps and services are exponential; requests of a batch leave one by one, at the rate of
 the batch; one engine; one class of clients.
@@ -29,31 +25,10 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
     require,
-    require_non_negative,
     require_positive,
-    require_positive_integer,
-    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def engine_rates(clients: int, fixed_s: float, per_item_s: float, max_batch: int) -> FloatArray:
-    """Rate at which an engine finishes requests when it holds 1, 2, …, N of them [1/s], shape (N,).
-
-    clients: N. fixed_s: s, time of a step whatever it holds [s]. per_item_s: d, further time for
-    each request in it [s]. max_batch: B, most requests in a step. Raises ValueError on counts that
-    are not positive integers, a non-positive s, or a negative d.
-
-    >>> engine_rates(3, fixed_s=1.0, per_item_s=1.0, max_batch=2).round(9).tolist()
-    [0.5, 0.666666667, 0.666666667]
-    """
-    clients, max_batch = require_positive_integer(clients=clients, max_batch=max_batch)
-    require_work(clients, clients=clients)
-    fixed_s = require_positive(fixed_s=fixed_s)
-    per_item_s = require_non_negative(per_item_s=per_item_s)
-    batch = np.minimum(np.arange(1, int(clients) + 1), max_batch)
-    return np.asarray(batch / (fixed_s + per_item_s * batch))
 
 
 def load_dependent_mva(
@@ -97,7 +72,8 @@ def check_recursion_against_states() -> None:
 
     Source: weights of the birth–death chain; `exact_mva`; by hand.
     """
-    rates, away_s = engine_rates(300, 0.018, 0.002, 16), 0.1
+    batch, away_s = np.minimum(np.arange(1.0, 301), 16), 0.1
+    rates = batch / (0.018 + 0.002 * batch)
     got = load_dependent_mva([], away_s, rates)
     for n in (1, 2, 15, 16, 17, 48, 300):
         steps = (n - np.arange(n)) / away_s / rates[:n]  # from j inside to j + 1, over the way back
@@ -108,13 +84,11 @@ def check_recursion_against_states() -> None:
     plain = exact_mva(300, [0.006, 0.02], away_s)[0]
     one = load_dependent_mva([0.006], away_s, np.full(300, 50.0))
     checks.close("one at a time, with another server", one, plain, rtol=1e-9)
-    free = load_dependent_mva([], away_s, engine_rates(64, 0.02, 0.0, 64))
+    free = load_dependent_mva([], away_s, np.arange(1.0, 65) / 0.02)
     checks.close("batching for free", free, np.arange(1, 65) / 0.12, rtol=1e-12)
 
 
 def check_bad_input_is_refused() -> None:
-    """Empty batches, free steps, engines without rates and loops without a pause are errors."""
-    checks.raises("batch 0", engine_rates, 1, 1.0, 0.0, 0, match="max_batch must be a positive")
-    checks.raises("free step", engine_rates, 1, 0.0, 0.0, 1, match="fixed_s must be positive")
+    """Engines without rates and loops without a pause are errors."""
     checks.raises("no rates", load_dependent_mva, [], 1.0, [], match="rates_per_s must be an (N,)")
     checks.raises("nothing else", load_dependent_mva, [], 0.0, [1.0], match="think_time_s must be")
