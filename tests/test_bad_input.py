@@ -90,9 +90,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     ),
     "machine.predictions.predict.number.low": "a limit, which is not checked",
     "optimization.caching.cached_attention.generate.prompt": "is called tokens where it is read",
-    "intuition.latency_throughput_cost.measured_roofline.held_out_prediction.groups": (
-        "names of groups"
-    ),
     "architecture.rest_grpc.wire_format.field.value": "text and bytes are values of a field",
     "intuition.endpoints_as_contracts.inference_protocol.fits.value": (
         "says whether a value has a type"
@@ -190,17 +187,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "outage_s": (2.0, 4.0),
         "horizon_s": 9,
     },
+    "report.faults.served": {"count": 60},
     "capacity.overload_control.overload_control.simulate_goodput": {
         "arrival_rate": 9.0,
         "service_rate": 10.0,
         "deadline_s": 0.5,
         "capacity": 5,
         "customers": 400,
-    },
-    "capacity.autoscaling.policy_comparison.poisson_arrivals": {
-        "times_s": [0.0, 5.0],
-        "rates": [1.0, 2.0],
-        "end_s": 9.0,
     },
     "capacity.tail_latency.tail_latency.simulate_fork_join": {
         "fan_out": 2,
@@ -226,7 +219,6 @@ LEFT_OUT = {
     "architecture.batch_serving.shard_scorer.make_manifest": "its example removes the file",
     "architecture.batch_serving.shard_scorer.score_rows": "the same",
     "core.servers.rest_server.serve": "serves until it is stopped",
-    "capacity.autoscaling.policy_comparison.measured_day": "names a row of a record",
 }
 
 

@@ -6,13 +6,11 @@ import asyncio
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from serving_mathematics.capacity.autoscaling import policy_measurement
 from serving_mathematics.capacity.overload_control import overload_measurement
 
 from ..clockwork import Clock, loops_of
@@ -108,33 +106,6 @@ def _overload(_: Path) -> dict[str, Any]:
     return record | {"commands": commands}
 
 
-@dataclass(frozen=True)
-class Day:
-    """What stands for the outcome of a day."""
-
-    asked: str
-    day: int
-
-
-def _policies(_: Path) -> dict[str, Any]:
-    """Which days are simulated."""
-
-    def measured(*asked: Any) -> Day:
-        name, setting, day, *rest = asked
-        return Day(f"{name} {setting} {rest}" if day == 0 else "", day)
-
-    with (
-        mock.patch.object(policy_measurement, "measured_day", measured),
-        mock.patch.object(policy_measurement, "provenance", lambda *made: {"made": made}),
-    ):
-        record = policy_measurement._measure()
-    names = ("policy", "setting", "startup_s", "forecast_error", "slots", "days")
-    return record | {
-        "cells": [" | ".join(str(cell[name]) for name in names) for cell in record["cells"]]
-    }
-
-
 CASES: Mapping[str, Any] = {
     "capacity.overload_control.overload_measurement": _overload,
-    "capacity.autoscaling.policy_measurement": _policies,
 }

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.latency_distribution.coordinated_omission import (
-    _corrected_latencies,
     closed_loop_latencies,
+    corrected_latencies,
 )
 
 
@@ -31,12 +31,12 @@ def test_correction_is_hdrhistograms_loop(latencies: list[int], interval: int) -
         while missing >= interval:
             expected.append(missing)
             missing -= interval
-    assert sorted(_corrected_latencies(latencies, interval).tolist()) == sorted(expected)
+    assert sorted(corrected_latencies(latencies, interval).tolist()) == sorted(expected)
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
 def test_intervals_are_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="interval must be positive and finite"):
-        _corrected_latencies([1.0], bad)
+        corrected_latencies([1.0], bad)
     with pytest.raises(ValueError, match="interval_s must be positive and finite"):
         closed_loop_latencies([1.0], bad)

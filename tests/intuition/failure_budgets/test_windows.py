@@ -19,7 +19,7 @@ def test_the_slider_says_what_the_page_says() -> None:
     assert loads.index(1440) < np.searchsorted(loads, told.six_hours_quiet) <= loads.index(2400)
     guard = errors_worth_a_page(120, 0.001, 1 / 12)
     assert (
-        pages[loads.index(120), hour, leasts.index("5 errors")]
+        pages[loads.index(120), hour, leasts.index("6 errors")]
         < 1 / 12
         < pages[loads.index(120), hour, leasts.index(f"{guard - 1} errors")]
     )

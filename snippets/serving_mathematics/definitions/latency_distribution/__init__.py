@@ -24,6 +24,7 @@ __all__, __getattr__, __dir__ = exported(
         ],
         "definitions.latency_distribution.coordinated_omission": [
             "closed_loop_latencies",
+            "corrected_latencies",
         ],
     },
 )

@@ -51,14 +51,14 @@ def closed_loop_latencies(
     return service, start + busy - due
 
 
-def _corrected_latencies(latencies: npt.ArrayLike, interval: float) -> npt.NDArray[np.float64]:
+def corrected_latencies(latencies: npt.ArrayLike, interval: float) -> npt.NDArray[np.float64]:
     """Latencies of a closed loop and those that it left out: x − I, x − 2I, … ≥ I for each x > I.
 
     latencies: shape (n,), ≥ 0, n ≥ 1. interval: I > 0 between requests as intended, in the same
     unit. Returns the recorded latencies followed by the added ones. Raises ValueError outside these
     ranges. Source: `recordValueWithExpectedInterval` of HdrHistogram.
 
-    >>> _corrected_latencies([1.0, 35.0], interval=10.0).tolist()
+    >>> corrected_latencies([1.0, 35.0], interval=10.0).tolist()
     [1.0, 35.0, 25.0, 15.0]
     """
     x = as_floats(latencies=latencies)
@@ -84,7 +84,7 @@ def check_hundred_second_stall() -> None:
     (10 + 100)/10,001 and (10 + 0.01·10,000·10,001/2)/20,000 s.
     """
     raw = _stall()
-    full = _corrected_latencies(raw, 0.01)
+    full = corrected_latencies(raw, 0.01)
     checks.close("raw mean [ms]", 1000 * raw.mean(), 10.9989, atol=5e-5)
     checks.equal("corrected count", full.size, 20_000, kind="published")
     checks.close("corrected mean [s]", full.mean(), 25.003, rtol=1e-9)
@@ -103,7 +103,7 @@ def check_correction_is_an_open_loop() -> None:
     worst = 0.0
     for stalled_for in rng.uniform(0.05, 3.0, 40):
         waits = np.sort(stalled_for - 0.01 * np.arange(math.floor(stalled_for / 0.01)))
-        got = np.sort(_corrected_latencies([stalled_for], 0.01))
+        got = np.sort(corrected_latencies([stalled_for], 0.01))
         worst = max(worst, float(np.abs(got - waits).max()))
     checks.close("worst difference [s]", worst, 0.0, atol=1e-9)
 
@@ -129,5 +129,5 @@ def check_closed_loop_catches_up() -> None:
 def check_bad_input_is_refused() -> None:
     """Intervals of nothing, no latencies and ages of missing ones are errors."""
     checks.raises("interval", closed_loop_latencies, [1.0], 0.0, match="interval_s must be")
-    checks.raises("empty", _corrected_latencies, [], 1.0, match="latencies must be non-empty")
-    checks.raises("many", _corrected_latencies, [1e9], 1.0, match="latencies must be at most")
+    checks.raises("empty", corrected_latencies, [], 1.0, match="latencies must be non-empty")
+    checks.raises("many", corrected_latencies, [1e9], 1.0, match="latencies must be at most")

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.definitions.latency_distribution.coordinated_omission import (
-    _corrected_latencies,
     closed_loop_latencies,
+    corrected_latencies,
 )
 from serving_mathematics.support import checks
 
@@ -141,11 +141,11 @@ def stepper_patient_client() -> dict[str, Any]:
 def check_correction_finds_the_open_client() -> None:
     """What the patient client writes down, corrected, has the slow answers of the open one.
 
-    Source: `_corrected_latencies`, for stalls of whole seconds.
+    Source: `corrected_latencies`, for stalls of whole seconds.
     """
     for stall_s in STALLS_S[1:]:
         runs = _runs(stall_s)
-        full = _corrected_latencies(_written_s(runs["patient"]), 1.0)
+        full = corrected_latencies(_written_s(runs["patient"]), 1.0)
         for found, name in ((full, "corrected"), (_written_s(runs["open"]), "open")):
             count = int((found > 0.5).sum())
             checks.equal(f"stall of {stall_s} s, {name}: slow", count, stall_s)

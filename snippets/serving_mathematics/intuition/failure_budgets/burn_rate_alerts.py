@@ -155,16 +155,15 @@ def _counted_span(burn: float, minutes: int, rule: tuple[str, int, int, float]) 
 def figure_alerts(figure: Figure) -> None:
     """Each rule is blind left of its threshold; the faster the burn, the sooner it fires.
 
-    Time from the start of an incident to each of the three rules, against its burn rate, for an
-    objective of three nines over a month. The dashed line is the time at which a full budget is
-    gone. Points are incidents counted minute by minute.
+    Time from the start of an incident to each rule, for three nines over a month. Points are
+    incidents counted minute by minute.
 
     Alt: Log-log chart of time against burn rate from 0.7 to 1,000. Three parallel falling lines
     begin at 14.4 and one hour, 6 and six hours, and 1 and three days, labelled one-hour page,
     six-hour page and ticket, below a dashed line from 30 days to 43 minutes for the budget. Points
     lie on all of them.
     """
-    figure.set_size_inches(5.8, 3.2)
+    figure.set_size_inches(5.8, 2.9)
     axes = figure.subplots()
     for rule, colour, x, y in zip(
         RULES, ("C3", "C1", "C0"), (13, 5.4, 1.2), (0.65, 3.6, 9), strict=True

@@ -117,15 +117,15 @@ def _monthly(requests_per_h: int, clump: float) -> float:
 def figure_false_pages(figure: Figure) -> None:
     """Below a few hundred requests an hour, the one-hour page wakes people for nothing.
 
-    Expected pages in a month of a service that spends exactly its budget, by the number of failures
-    that one cause has on average. Points are simulated months with 95% confidence intervals.
+    A service that spends exactly its budget, by the number of failures that one cause has on
+    average. Points are simulated months with 95% intervals.
 
     Alt: Curves on a logarithmic axis against requests per hour from 12 to 6,000, for failures that
     come alone and in clumps of two, three and five on average. The first is a sawtooth that
     falls below one page a year at about three hundred requests an hour. The others start lower,
     rise, and fall below it at one to four thousand. Simulated points lie on the curves.
     """
-    figure.set_size_inches(5.8, 3.2)
+    figure.set_size_inches(5.8, 3.0)
     axes = figure.subplots()
     loads = np.unique(np.round(np.geomspace(1, 500, 60)).astype(int)) * 12
     for clump, colour, name, at in (
@@ -140,8 +140,10 @@ def figure_false_pages(figure: Figure) -> None:
         half = 1.96 * counts.std(ddof=1) / math.sqrt(counts.size)
         axes.errorbar([at], [counts.mean()], [half], fmt="o", color=colour)
     axes.axhline(1 / 12, color="C4", linestyle=":", linewidth=1.2)
-    axes.annotate("one a year", (13, 0.1), color="C4", fontsize=9)
-    axes.legend(title="failures come", alignment="left", loc="lower left")
+    axes.annotate("one a year", (13, 0.1), color="C4", fontsize=8)
+    axes.legend(
+        title="failures come", title_fontsize=8, alignment="left", loc="lower left", fontsize=8
+    )
     axes.set(xlim=(12, 6000), ylim=(1e-3, 100))
     axes.set_xticks([12, 60, 300, 1200, 6000], ["12", "60", "300", "1,200", "6,000"])
     axes.set_yticks([0.001, 0.01, 0.1, 1, 10, 100], ["0.001", "0.01", "0.1", "1", "10", "100"])

@@ -114,9 +114,8 @@ def example() -> SimpleNamespace:
 def figure_rivals(figure: Figure) -> None:
     """At no setting does a fixed threshold over five minutes lose as little without needless pages.
 
-    Each curve is a fixed threshold at every setting, strict on the left and lax on the right; the
-    dots are the two rules, and the crosses the same with thresholds that are a fifth too low or too
-    high. Two made-up laws of incidents.
+    Each curve is a fixed threshold at every setting, strict on the left and lax on the right; dots
+    are the two rules, crosses the same with thresholds that are a fifth too low or too high.
 
     Alt: Two panels of the share of the budget spent before a page against the share of needlessly
     paged incidents. In each a falling curve for five minutes and a lower one for an hour. The dot
@@ -124,7 +123,7 @@ def figure_rivals(figure: Figure) -> None:
     percent for outages and at 58 percent for slow leaks. One cross lies a little above, one to the
     right and below.
     """
-    figure.set_size_inches(6.4, 3.2)
+    figure.set_size_inches(6.4, 2.9)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, law in zip(panels, ("outages", "slow leaks"), strict=True):
         of = _incidents()[law]
