@@ -17,7 +17,7 @@ from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
 
-from .test_alert_rules import Parser
+from .promql import Parser
 
 WHOLE, TEXT = {"type": "integer", "minimum": 0}, {"type": "string"}
 BEHAVIOR = {
