@@ -203,9 +203,9 @@ def stepper_three_memories() -> dict[str, Any]:
                 ("answered, reserved", "answered, blocks", "answered, shared"), WAYS, strict=True
             )
         ],
-        "reading": "With a {common beginning} in each prompt and {rate}, reserving ends"
-        " {answered, reserved} requests a second, blocks {answered, blocks}, and blocks that are"
-        " shared {answered, shared}.",
+        "reading": "With {common beginning} in front of each prompt and {rate}, the engine that reserves"
+        " answers {answered, reserved} requests a second, blocks {answered, blocks}, and shared"
+        " blocks {answered, shared}.",
     }
 
 
