@@ -89,7 +89,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
         "is what the message quotes, where it does not raise"
     ),
     "machine.predictions.predict.number.low": "a limit, which is not checked",
-    "optimization.caching.cached_attention.generate.prompt": "is called tokens where it is read",
     "architecture.rest_grpc.wire_format.field.value": "text and bytes are values of a field",
     "intuition.endpoints_as_contracts.inference_protocol.fits.value": (
         "says whether a value has a type"
@@ -174,8 +173,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "utilization": 0.5,
         "requests": 1000,
     },
-    "optimization.caching.cached_attention.random_decoder": {},
-    "optimization.caching.prefix_cache.multi_turn_workload": {"conversations": 9},
     "planner.traffic.share_of_traffic": {
         "traffic": Traffic(6.0, arrival_scv=2.0),
         "replicas": 2,

@@ -32,7 +32,6 @@ from serving_mathematics.core.queues.variability import gamma_arrivals_wait, kin
 from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
 from serving_mathematics.definitions.latency_distribution.latency_sketch import _bucket_count
 from serving_mathematics.definitions.slo_sla.monthly_attainment import internal_target
-from serving_mathematics.optimization.caching.exercises import block_waste
 from serving_mathematics.reference.errata import independent_looks
 from serving_mathematics.reference.simulation_trust import rare_wait
 
@@ -113,14 +112,6 @@ def test_best_draft_length(alpha: float, cost: float) -> None:
     here = speedup(alpha, best, cost)
     assert here >= speedup(alpha, best + step, cost) * (1 - 1e-12)
     assert best == 0 or here >= speedup(alpha, best - min(step, best), cost) * (1 - 1e-12)
-
-
-@pytest.mark.parametrize("mean", [1.0, 1 + 1e-12, 1.5, 30.0, 85.0, 1e4, 1e9, 1e15, 1e50])
-@pytest.mark.parametrize("block", [1, 2, 16, 10**6])
-def test_block_waste(mean: float, block: int) -> None:
-    with mpmath.workdps(200):
-        expected = float(block / (1 - (1 - 1 / mpf(mean)) ** block) - mpf(mean))
-    assert block_waste(mean, block) == pytest.approx(expected, rel=1e-11, abs=1e-11)
 
 
 @pytest.mark.parametrize("count", [1, 176, 10**6, 10**90])

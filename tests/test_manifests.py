@@ -1,4 +1,4 @@
-"""The manifests that two chapters hand out: read, held against what their schemas ask for, with
+"""The manifests that three chapters hand out: read, held against what their schemas ask for, with
 queries of the language that Prometheus reads, and with the numbers of the pages."""
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from serving_mathematics.capacity.arrival_rates.real_hour import _token_costs
 from serving_mathematics.capacity.autoscaling.signals import example
 from serving_mathematics.capacity.overload_control.storms import BUDGET
+from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
 
-from .test_alert_rules import Parser
+from .promql import Parser
 
 WHOLE, TEXT = {"type": "integer", "minimum": 0}, {"type": "string"}
 BEHAVIOR = {
@@ -145,3 +147,21 @@ def test_envoy_keeps_the_budget_of_the_page() -> None:
     page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
     shown = page[page.index("retry_policy:") : page.index("```\n\nLoad one")]
     assert yaml.safe_load(shown)["retry_policy"].items() <= route["retry_policy"].items()
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_recorded_work_is_that_of_the_chat_machine(engine: str) -> None:
+    """The rules of Arrival rates, on a minute of prompts and a minute of answers."""
+    text = (ROOT / "docs" / "downloads" / f"arrival-rates-{engine}.yaml").read_text("utf-8")
+    rules = {rule["record"]: rule["expr"] for rule in yaml.safe_load(text)["groups"][0]["rules"]}
+    series = {
+        f"{engine}:prompt_tokens_total": np.array([6e6, 0.0]),
+        f"{engine}:generation_tokens_total": np.array([0.0, 6e5]),
+    }
+    for name in ("engine:prompt_tokens:rate1m", "engine:answer_tokens:rate1m"):
+        series[name] = Parser(rules[name], series).whole()
+    work = Parser(rules["engine:work:rate1m"], series).whole()
+    prompt_s, answer_s = _token_costs(CHAT)
+    assert work == pytest.approx([1e5 * prompt_s, 1e4 * answer_s], rel=0.01)
+    page = (ROOT / "docs" / "capacity" / "arrival-rates.md").read_text("utf-8")
+    assert f"expr: {rules['engine:work:rate1m']}" in page

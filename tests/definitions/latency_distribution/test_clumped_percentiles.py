@@ -85,8 +85,8 @@ def test_an_effect_widens(count: int, q: float, effect: float) -> None:
     alone = clumped_interval(x, q, 1.0)
     step = count // 10  # of ranks, which are whole numbers of n/D
     x = np.sort(x)
-    assert low <= x[min(count - 1, np.searchsorted(x, alone[0]) + step)]
-    assert high >= x[max(0, np.searchsorted(x, min(alone[1], x[-1])) - step)]
+    assert low <= x[min(count - 1, int(np.searchsorted(x, alone[0])) + step)]
+    assert high >= x[max(0, int(np.searchsorted(x, min(alone[1], float(x[-1])))) - step)]
 
 
 def test_values_that_come_in_fours_are_held() -> None:

@@ -26,7 +26,7 @@ from serving_mathematics.definitions.service.service import (
 )
 
 from builder import ROOT
-from tests.test_alert_rules import Parser, Series
+from tests.promql import Parser, Series
 
 CELLS = 40
 

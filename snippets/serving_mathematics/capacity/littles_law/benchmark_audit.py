@@ -285,7 +285,7 @@ def check_missing_time_closes_the_cycle() -> None:
     checks.equal("verdict with that pause", repaired.verdict, "consistent")
 
 
-def checkcorrected_latencies_do_not_fit_the_connections() -> None:
+def check_corrected_latencies_do_not_fit_the_connections() -> None:
     """Latencies corrected for coordinated omission put 30 and 1,838 requests on one connection.
 
     Source: XR by hand from wrk issues 438 (5043.27 × 6.04 ms) and 99 (726.37 × 2.53 s).

@@ -6,7 +6,6 @@ __all__, __getattr__, __dir__ = exported(
     __name__,
     {
         "definitions.latency_distribution.latency_distribution": [
-            "quantile",
             "RankInterval",
             "quantile_ranks",
             "wilks_sample_size",

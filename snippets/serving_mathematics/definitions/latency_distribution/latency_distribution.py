@@ -19,53 +19,20 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_floats,
-    as_number,
-    require,
-    require_all_non_negative,
     require_in,
     require_positive_integer,
     require_work,
 )
 
 TEN_MS = (42, 45, 47, 50, 52, 55, 61, 75, 110, 180)  # [ms] the ten requests of chapter Tail latency
+DEFINITIONS = (  # of a sample quantile, 1 to 9 of Hyndman and Fan, by their names in numpy
+    *("inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf"),
+    *("hazen", "weibull", "linear", "median_unbiased", "normal_unbiased"),
+)
 LEVELS = {0.5: "p50", 0.95: "p95", 0.99: "p99", 0.999: "p99.9"}  # the percentiles that are quoted
-
-
-def quantile(latencies: npt.ArrayLike, probability: float, definition: int = 7) -> float:
-    """Sample quantile by one of the nine definitions of Hyndman and Fan, in the unit of the sample.
-
-    latencies: shape (n,), non-negative, n ≥ 1. probability: q in [0, 1]. definition: 1 to 9; 1
-    takes the ⌈nq⌉-th smallest, 7 interpolates between the ranks around 1 + (n−1)q and is numpy's
-    default, 8 is nearly median-unbiased for any distribution. Raises ValueError outside these
-    ranges.
-
-    >>> quantile([10, 20, 30, 40], 0.5), quantile([10, 20, 30, 40], 0.5, definition=1)
-    (25.0, 20.0)
-    """
-    definition = as_number(definition=definition)
-    x = np.sort(as_floats(latencies=latencies), axis=None)
-    require(np.ndim(latencies) == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
-    require_all_non_negative(latencies=x)
-    probability = require_in("[0, 1]", probability=probability)
-    require(definition in range(1, 10), "definition", "an integer from 1 to 9", definition)
-    shift = {3: -0.5, 5: 0.5, 6: probability, 7: 1 - probability}.get(definition, 0.0)
-    shift = {8: (1 + probability) / 3, 9: 3 / 8 + probability / 4}.get(definition, shift)
-    rank = round(x.size * probability + shift, 9)  # 100 × 0.07 is 7.000000000000001 in binary
-    below = math.floor(rank)
-    share = rank - below
-    if definition == 1:
-        share = float(share > 0)
-    elif definition == 2:
-        share = 1.0 if share > 0 else 0.5
-    elif definition == 3:
-        share = 0.0 if share == 0 and below % 2 == 0 else 1.0
-    low, high = (x[min(max(r, 1), x.size) - 1] for r in (below, below + 1))
-    return float(low + share * (high - low))
 
 
 @dataclass(frozen=True)
@@ -141,7 +108,10 @@ def wilks_sample_size(probability: float, confidence: float = 0.95, order: int =
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    all_p95 = [quantile(TEN_MS, 0.95, definition) for definition in range(1, 10)]
+    all_p95 = [
+        float(np.quantile(TEN_MS, 0.95, method=method))  # type: ignore[call-overload]
+        for method in DEFINITIONS
+    ]
     return SimpleNamespace(
         ten_p95_lowest_ms=min(all_p95),
         ten_p95_highest_ms=max(all_p95),
@@ -157,28 +127,14 @@ def check_ten_latencies() -> None:
     Source: hand interpolation between ranks: 110 + 0.55·70; for an upper end the largest must be
     above the true p95 with probability 1 − 0.95^n ≥ 0.975, exact arithmetic.
     """
-    checks.close("p50, linear [ms]", quantile(TEN_MS, 0.5), 53.5, atol=1e-9)
-    checks.close("p95, linear [ms]", quantile(TEN_MS, 0.95), 148.5, atol=1e-9)
-    checks.close("p95, tenth of ten [ms]", quantile(TEN_MS, 0.95, 1), 180.0, atol=1e-9)
+    checks.close("p50, linear [ms]", float(np.quantile(TEN_MS, 0.5)), 53.5, atol=1e-9)
+    checks.close("p95, linear [ms]", float(np.quantile(TEN_MS, 0.95)), 148.5, atol=1e-9)
+    checks.close("p95, highest definition [ms]", example().ten_p95_highest_ms, 180.0, atol=1e-9)
     checks.equal("upper rank for p95", quantile_ranks(10, 0.95).upper, None)
     checks.holds("59 are needed", wilks_sample_size(0.95) > len(TEN_MS))
     checks.equal("upper rank for p95, n = 71", quantile_ranks(71, 0.95).upper, None)
     checks.equal("upper rank for p95, n = 72", quantile_ranks(72, 0.95).upper, 72)
     checks.holds("72 leave 2.5%, not 71", 0.95**72 <= 0.025 < 0.95**71)
-
-
-def check_definitions_agree_with_numpy() -> None:
-    """All nine definitions are numpy's.
-
-    Source: `numpy.quantile`, which implements Hyndman and Fan (1996), on 37 irregular values.
-    """
-    methods = "inverted_cdf averaged_inverted_cdf closest_observation interpolated_inverted_cdf"
-    methods += " hazen weibull linear median_unbiased normal_unbiased"
-    x = np.sqrt(np.arange(37.0)) * 10
-    levels = (0.0, 0.013, 0.25, 0.5, 0.777, 0.95, 0.99, 1.0)
-    for number, method in enumerate(methods.split(), start=1):
-        expected = [np.quantile(x, q, method=method) for q in levels]  # type: ignore[call-overload]
-        checks.close(method, [quantile(x, q, number) for q in levels], expected, atol=1e-9)
 
 
 def check_median_ranks() -> None:
@@ -228,10 +184,6 @@ def check_interval_covers() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Empty samples, negative latencies and impossible probabilities are errors that name the
-    argument."""
-    checks.raises("empty", quantile, [], 0.5, match="latencies must be non-empty")
-    checks.raises("negative", quantile, [1, -1], 0.5, match="latencies must be non-negative")
-    checks.raises("tenth", quantile, [1.0], 0.5, 10, match="definition must be an integer")
+    """No latencies and impossible probabilities are errors that name the argument."""
     checks.raises("no one", quantile_ranks, 0, 0.5, match="count must be a positive integer")
     checks.raises("p100", wilks_sample_size, 1.0, match="probability must be in (0, 1)")
