@@ -75,11 +75,13 @@ _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
 _AROUND = re.compile(r"(?<=[\d%sx]) ± ?(?=\d)")
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
+_HITS = '<div class="md-search__scrollwrap"'
 _DIALOG = 'data-md-component="search" role="dialog"'
 
 
 def named_landmarks(page: str) -> str:
-    """A rendered page whose search dialog has a name, and each section of the navigation its own.
+    """A rendered page whose search dialog has a name, and each section of the navigation its own;
+    the box around the hits, which are links, is no stop of the keyboard.
 
     A section with an index page is labelled by an element that holds an icon only; its title stands
     in another label.
@@ -89,7 +91,8 @@ def named_landmarks(page: str) -> str:
         title = re.search(rf'for="{match[1]}">\s*<span[^>]*></span>\s*([^<]+?)\s*<', page)
         return f'aria-label="{title[1]}"' if title else match[0]
 
-    return _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
+    named = _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
+    return named.replace(f'{_HITS} tabindex="0"', _HITS)
 
 
 def copied_from_the_page(content: str, address: str) -> tuple[str, list[str]]:

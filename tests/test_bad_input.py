@@ -90,9 +90,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     ),
     "machine.predictions.predict.number.low": "a limit, which is not checked",
     "optimization.caching.cached_attention.generate.prompt": "is called tokens where it is read",
-    "intuition.latency_throughput_cost.measured_roofline.held_out_prediction.groups": (
-        "names of groups"
-    ),
     "architecture.rest_grpc.wire_format.field.value": "text and bytes are values of a field",
     "intuition.endpoints_as_contracts.inference_protocol.fits.value": (
         "says whether a value has a type"
@@ -141,14 +138,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "runs": 4,
         "count": 9,
     },
-    "architecture.streaming.prefill_interference.simulate_itl_s": {
-        "step_s": 0.02,
-        "prefill_per_s": 1e4,
-        "prompts_per_s": 0.5,
-        "prompt_tokens": 1000,
-        "chunk_tokens": 200,
-        "steps": 100,
-    },
     "architecture.model_routers.replica_routing.simulate_fleet": {
         "utilization": 0.7,
         "choices": 2,
@@ -173,13 +162,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "copies": True,
         "runs": 10,
     },
-    "capacity.littles_law.finite_window.simulate_requests": {"utilization": 0.5, "window_s": 50.0},
     "capacity.tail_latency.hedging_simulator.poisson_workload": {
         "utilization": 0.5,
         "fleet": 3,
         "requests": 20,
         "replications": 2,
     },
+    "report.faults.served": {"count": 60},
     "capacity.tail_latency.tail_latency.simulate_fork_join": {
         "fan_out": 2,
         "utilization": 0.5,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from .visits import DESK
 
@@ -23,7 +23,7 @@ def test_search_finds_a_chapter_and_loads_nothing_before(page: Page, origin: str
     page.on("request", lambda request: asked.append(request.url))
     page.goto(origin)
     page.wait_for_load_state("networkidle")
-    late = (f"{origin}search/", "/workers/search.")
+    late = (f"{origin}search/", "/workers/search.", "/bundle.")
     assert not [url for url in asked if any(part in url for part in late)]
     page.keyboard.press("/")
     page.keyboard.type("Erlang")
@@ -37,7 +37,7 @@ def test_search_finds_a_chapter_and_loads_nothing_before(page: Page, origin: str
 def test_theme_switch_changes_the_figures(page: Page, origin: str) -> None:
     page.emulate_media(color_scheme="light")
     page.goto(f"{origin}definitions/utilization/")
-    figure = page.locator("#figure-vut-error")  # one that nothing that moves takes the place of
+    figure = page.locator("#figure-gauges")  # one that nothing that moves takes the place of
     light, dark = figure.locator("img.only-light"), figure.locator("img.only-dark")
     expect(light).to_be_visible()
     expect(dark).to_be_hidden()
@@ -133,7 +133,7 @@ def test_a_link_to_what_is_folded_opens_it(page: Page, origin: str, name: str) -
 
 
 def test_long_code_unfolds_by_keyboard(page: Page, origin: str) -> None:
-    page.goto(f"{origin}definitions/utilization/")
+    page.goto(f"{origin}engine/")
     button = page.locator(".snippet.is-long + .snippet-unfold > .snippet-fold").first
     expect(button).to_have_attribute("aria-expanded", "false")
     button.focus()
@@ -172,6 +172,31 @@ def test_copy_button_takes_what_the_function_needs(browser: Browser, origin: str
     assert taken.startswith("from __future__ import annotations")
     assert "def require(" in taken
     compile(taken, "clipboard", "exec")
+
+
+def test_what_is_done_before_the_script_of_the_theme_is_there_is_done(
+    browser: Browser, origin: str
+) -> None:
+    """It comes with the first sign of a reader: a click on a copy button waits for it, the keys of
+    the search do not, and neither does a link to a section.
+    """
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    held: list[Route] = []
+    page.route("**/bundle.*.js", lambda route: held.append(route))  # not a bound method
+    page.goto(f"{origin}definitions/utilization/")
+    page.locator(".highlight pre").nth(1).locator("nav button").dispatch_event("click")
+    page.keyboard.press("/")
+    expect(page.locator(".md-search__input")).to_be_focused()
+    page.keyboard.type("Erlang")
+    assert len(held) == 1
+    held[0].continue_()
+    expect(page.locator(".md-dialog")).to_contain_text("Copied")
+    expect(page.locator(".md-search-result__item").first).to_be_visible()
+    page.unroute("**/bundle.*.js")
+    with page.expect_request("**/bundle.*.js"):
+        page.goto(f"{origin}definitions/utilization/?h=erlang#sources")
+    context.close()
 
 
 VIOLATED = "violates the following Content Security Policy"

@@ -26,6 +26,7 @@ COMMANDS = [
     "check definitions.throughput.throughput",
     "exercises",
     "exercises architecture/batch-serving",
+    "report --help",
     "serve --help",
 ]
 

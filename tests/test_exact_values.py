@@ -28,14 +28,10 @@ from serving_mathematics.core.batching.speculative_decoding import (
     expected_tokens,
     speedup,
 )
+from serving_mathematics.core.queues.variability import gamma_arrivals_wait, kingman_bound
 from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
-from serving_mathematics.definitions.latency_distribution.latency_sketch import bucket_count
+from serving_mathematics.definitions.latency_distribution.latency_sketch import _bucket_count
 from serving_mathematics.definitions.slo_sla.monthly_attainment import internal_target
-from serving_mathematics.definitions.utilization.queue_approximations import (
-    gamma_arrivals_wait,
-    kingman_bound,
-)
-from serving_mathematics.definitions.utilization.utilization_gauge import relaxation_time
 from serving_mathematics.optimization.caching.exercises import block_waste
 from serving_mathematics.reference.errata import independent_looks
 from serving_mathematics.reference.simulation_trust import rare_wait
@@ -85,12 +81,6 @@ def test_gamma_arrivals_wait(rho: float, scv: float) -> None:
 
     free = mpmath.findroot(miss, (1 / (1 + mpf(wait)), 1 / (1 + mpf(wait)) * mpf("1.0000001")))
     assert wait == pytest.approx(float((1 - free) / free), rel=1e-9, abs=1e-12)
-
-
-@pytest.mark.parametrize("rho", [0.0, *SMALL, *NEXT_TO_1])
-def test_relaxation_time(rho: float) -> None:
-    expected = float(3 / (1 - mpmath.sqrt(mpf(rho))) ** 2)
-    assert relaxation_time(rho, 3.0) == pytest.approx(expected, rel=1e-13)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 1.959964, 5.0, 8.0, 12.0])
@@ -147,7 +137,7 @@ def test_msprt_ratio(count: int) -> None:
 def test_bucket_count(shortest: float, longest: float, alpha: float) -> None:
     a = mpf(alpha)
     exact = mpmath.log(mpf(longest) / mpf(shortest)) / mpmath.log((1 + a) / (1 - a))
-    got = bucket_count(shortest, longest, alpha) - 1
+    got = _bucket_count(shortest, longest, alpha) - 1
     assert math.ceil(exact * (1 - mpf("1e-12"))) <= got <= math.ceil(exact * (1 + mpf("1e-12")))
 
 

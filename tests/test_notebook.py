@@ -194,7 +194,7 @@ COMPUTATIONS = [
     ),
 ]
 TITLES = """
-intuition: training-vs-serving latency-throughput-cost batch-vs-online endpoints-as-contracts
+intuition: latency-throughput-cost training-vs-serving batch-vs-online endpoints-as-contracts
 failure-budgets
 definitions: service latency-distribution throughput utilization slo-sla
 architecture: rest-grpc batch-serving streaming model-routers shadow-canary

@@ -37,7 +37,12 @@ PLAIN = """() => {  // thousands of words, signs and rows, which are alike but i
     const inner = [...document.querySelectorAll(".highlight pre code, math")];
     const rows = [...document.querySelectorAll(".checks tr:nth-child(n+4)")];
     const kept = inner.map((code) => [code, [...code.childNodes]]);
-    for (const code of inner) code.textContent = code.textContent;
+    for (const code of inner) {
+        const shown = code.cloneNode(true);
+        const folded = code.closest(".is-folded") ? shown.querySelectorAll(".hll") : [];
+        for (const lines of folded) lines.remove();
+        code.textContent = shown.textContent;
+    }
     for (const row of rows) row.hidden = true;
     return () => {
         for (const [code, nodes] of kept) code.replaceChildren(...nodes);

@@ -89,8 +89,11 @@ const form = document.querySelector("form.planner");
 if (form) import(new URL("planner.js", own).href).then(({ open }) => open(form));
 
 // The home page's question, which stands with its first answer without JavaScript.
-const asking = document.querySelector("form.ask");
+const asking = document.querySelector("form.home-question");
 if (asking) import(new URL("home.js", own).href).then(({ open }) => open(asking));
+// The form that reads a reader's own files.
+const asks = document.querySelector("form.ask");
+if (asks) import(new URL("ask.js", own).href).then(({ open }) => open(asks));
 
 // An address that is not there: what is like it.
 const lost = document.querySelector(".lost");

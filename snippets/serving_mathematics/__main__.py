@@ -22,6 +22,7 @@ WHOLE = {"serve": ("serve", "engine")}  # extras that a command needs, where one
 COMMANDS = {
     "plan": ("planner.planner_command", "size a fleet for a latency objective"),
     "predict": ("machine.predictions.predict", "predict latencies of deployments in a table"),
+    "report": ("report.report_command", "say what a load test or a log shows, and what to change"),
     "serve": ("engine.engine_server", "serve a small language model with the OpenAI API"),
     "check": ("support.checks", "run the checks of modules, with the values compared"),
     "exercises": ("exercises", "list exercises, print one to fill in, or check an answer"),
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     <BLANKLINE>
       plan       size a fleet for a latency objective
       predict    predict latencies of deployments in a table
+      report     say what a load test or a log shows, and what to change
       serve      serve a small language model with the OpenAI API
       check      run the checks of modules, with the values compared
       exercises  list exercises, print one to fill in, or check an answer

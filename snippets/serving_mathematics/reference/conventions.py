@@ -40,12 +40,12 @@ from serving_mathematics.core.hardware.roofline import (
     decode_step_time,
     ridge_intensity,
 )
+from serving_mathematics.core.queues.gauge import any_busy, most_load_behind
+from serving_mathematics.core.queues.variability import gamma_arrivals_wait
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
     TEN_MS,
     quantile,
 )
-from serving_mathematics.definitions.utilization.queue_approximations import gamma_arrivals_wait
-from serving_mathematics.definitions.utilization.utilization_gauge import any_busy, most_load_behind
 from serving_mathematics.intuition.failure_budgets.failure_budgets import (
     DAY,
     MINUTE,

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.capacity.littles_law.closed_loop import mean_value_analysis
 from serving_mathematics.core.queues.closed_network import convolution_throughput
 from serving_mathematics.core.queues.mean_value_analysis import (
     asymptotic_bounds,
@@ -43,13 +42,6 @@ def test_balanced_bounds_are_exact_for_a_balanced_network(
     demands = [demand] * servers
     exact = exact_mva(clients, demands, 0.0)[0][-1]
     assert balanced_job_bounds(clients, demands, 0.0) == pytest.approx((exact, exact), rel=1e-12)
-
-
-def test_one_server_equals_the_closed_loop_of_littles_law() -> None:
-    throughput, residence = exact_mva(80, [0.02], 1.0)
-    expected, response = mean_value_analysis(80, 0.02, 1.0)
-    assert throughput == pytest.approx(expected, rel=1e-12)
-    assert residence[:, 0] == pytest.approx(response, rel=1e-12)
 
 
 def test_one_client_never_waits_and_many_only_wait() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,11 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
     RankInterval,
-    example,
     quantile,
-    quantile_interval,
     quantile_ranks,
-    quantile_standard_error,
     wilks_sample_size,
 )
 
@@ -74,15 +69,6 @@ def test_ranks_of_many() -> None:
     assert quantile_ranks(1, 0.5) == RankInterval(None, None, 1.0)
 
 
-@given(st.integers(1, 200), Q)
-def test_interval_takes_those_ranks(n: int, q: float) -> None:
-    ranks = quantile_ranks(n, q)
-    x = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
-    low, high = quantile_interval(x, q)
-    assert low == (ranks.lower or 0.0)
-    assert high == (math.inf if ranks.upper is None else ranks.upper)
-
-
 @pytest.mark.parametrize(("q", "n"), [(0.95, 59), (0.99, 299), (0.999, 2995), (0.9, 29)])
 def test_wilks_known_values(q: float, n: int) -> None:
     assert wilks_sample_size(q) == n
@@ -93,19 +79,3 @@ def test_wilks_is_the_smallest(q: float, c: float, r: int) -> None:
     n = wilks_sample_size(q, c, r)
     assert stats.binom.sf(r - 1, n, 1 - q) >= c - 1e-9
     assert n == r or stats.binom.sf(r - 1, n - 1, 1 - q) <= c + 1e-9
-
-
-def test_the_spread_of_a_p999_is_lopsided() -> None:
-    """−42 to +49% of the true one with a thousand log-normal latencies, and not ±58%."""
-    found = example()
-    order = stats.beta(999, 2).ppf([0.025, 0.975])
-    spread = 100 * (np.exp(stats.norm.ppf(order) - stats.norm.ppf(0.999)) - 1)
-    assert [found.p999_lowest_percent, found.p999_highest_percent] == pytest.approx(spread)
-    assert spread == pytest.approx([-42, 49], abs=1)
-
-
-def test_standard_error_of_a_uniform_quantile() -> None:
-    n = 999
-    exact = stats.beta(750, 250).std()  # the 750th of 999 uniform numbers
-    assert quantile_standard_error(0.75, n, 1.0) == pytest.approx(exact, rel=2e-3)
-    assert quantile_standard_error(0.75, n, 2.0) == pytest.approx(exact / 2, rel=2e-3)

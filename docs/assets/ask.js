@@ -1,0 +1,93 @@
+// Ask your own log: files are read here, go to Python in the page's worker, which reaches no network, and come back as a report.
+import { make, python } from "./live.js";
+
+const LARGEST = 64 * 2 ** 20; // bytes of all files; what the browser's Python holds in memory many times over
+
+export function open(form) {
+  const place = document.querySelector(".live");
+  form.hidden = !place; // the site offers no Python for the browser
+  if (!place) return;
+  const settings = { ...JSON.parse(place.dataset.live), packages: ["numpy"] };
+  const [asks, stops] = form.querySelectorAll(".live-tools button");
+  const status = form.querySelector(".live-status");
+  const answer = form.querySelector(".ask-answer");
+  const files = form.elements.files;
+  const drop = form.querySelector(".ask-drop");
+  let working = false;
+  const busy = (now, told) => {
+    working = now;
+    asks.setAttribute("aria-disabled", String(working));
+    stops.disabled = !working;
+    status.textContent = told;
+  };
+  const refuse = (name, told) => {
+    busy(false, `No report: ${told}`);
+    const field = form.elements[name];
+    const folded = field?.closest?.("details");
+    if (folded) folded.open = true;
+    (field ?? asks).focus();
+  };
+  const heard = {
+    status: (told) => { status.textContent = told; },
+    line: (told) => { console.warn(told); },
+    answer: (text) => {
+      const told = JSON.parse(text);
+      if (told.problem) return refuse(told.field, told.problem);
+      const whole = URL.createObjectURL(new Blob([told.html], { type: "text/html" }));
+      const parsed = new DOMParser().parseFromString(told.body, "text/html"); // runs nothing
+      answer.replaceChildren(
+        ...[...parsed.body.childNodes].map((node) => document.adoptNode(node)),
+        make("p", {}, make("a", { href: whole, download: "report.html", textContent: "Keep it as one file" })));
+      answer.hidden = false;
+      busy(false, "The report is below.");
+      const wanted = location.hash.length > 1 && answer.querySelector(`#found-${CSS.escape(location.hash.slice(1))}`);
+      (wanted || answer).scrollIntoView();
+      answer.focus({ preventScroll: true });
+    },
+    broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}`),
+  };
+  const engine = python(settings, heard);
+  const texts = async (list) => Promise.all([...list].map(async (file) => {
+    const packed = file.name.endsWith(".gz");
+    const body = packed ? new Response(file.stream().pipeThrough(new DecompressionStream("gzip"))) : file;
+    return { name: file.name, text: await body.text() };
+  }));
+  const ask = async () => {
+    if (working) return;
+    busy(true, "Reading the files…");
+    answer.hidden = true;
+    const asked = { site: new URL(`${settings.downloads}../`, document.baseURI).href };
+    for (const field of form.querySelectorAll("input[type=text]")) asked[field.name] = field.value.trim();
+    const all = [...files.files, ...form.elements.against.files];
+    const size = all.reduce((sum, file) => sum + file.size, 0);
+    if (size > LARGEST) return refuse("files", `files must be smaller than ${LARGEST / 2 ** 20} MiB together in a browser, got ${Math.ceil(size / 2 ** 20)} MiB; the command takes larger ones.`);
+    try {
+      asked.files = await texts(files.files);
+      asked.against = await texts(form.elements.against.files);
+    } catch (unread) {
+      return refuse("files", `a file could not be read: ${unread.message}`);
+    }
+    if (working) engine.ask({ name: "report.report_form", call: "form_report", text: JSON.stringify(asked) });
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask();
+  });
+  stops.addEventListener("click", () => {
+    engine.stop();
+    busy(false, "Stopped. The next question loads Python again.");
+    asks.focus();
+  });
+  for (const kind of ["dragenter", "dragover"]) drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+  for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (!event.dataTransfer.files.length) return;
+    files.files = event.dataTransfer.files;
+    ask();
+  });
+  files.addEventListener("change", () => { if (files.files.length) ask(); });
+}

@@ -1,0 +1,1 @@
+"""What a load test, a log or a scrape of a reader's says: read, judged, told."""

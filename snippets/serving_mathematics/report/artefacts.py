@@ -1,0 +1,208 @@
+"""What a report gives to take along: alert rules, an autoscaler's objects, flags of a queue.
+
+Alerts follow the burn rate of the objective over two windows each; a promise on the first token is
+read from the engine's histogram, so its bound is the next larger bucket. Autoscalers count requests
+that run and wait for each replica. Queue limits are those of the engine itself.
+
+Assumes: Prometheus scrapes every replica; the Deployment and the service are called as said.
+
+Source: Beyer et al. (2018), *The Site Reliability Workbook*, table 5-8; Prometheus documentation,
+alerting rules; Kubernetes documentation, HorizontalPodAutoscaler v2; KEDA documentation,
+ScaledObject and its Prometheus scaler; vLLM, `vllm/v1/metrics/loggers.py` and `SchedulerConfig`;
+SGLang, server arguments.
+"""
+
+from __future__ import annotations
+
+import math
+
+from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require, require_in, require_positive
+
+BUCKETS = {  # of the histograms of the time to first token [s]
+    "vllm": (
+        *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5),
+        *(10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0),
+    ),
+    "sglang": (
+        *(0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0),
+        *(200.0, 400.0),
+    ),
+}
+QUEUED = {  # names of the levels of requests that run and wait
+    "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
+    "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
+}
+HEADROOM = 0.8  # of the requests that a replica may hold, for what comes while one starts
+MOST_REPLICAS = 20
+
+
+def bucket_above(ttft_s: float, engine: str = "vllm") -> float:
+    """The smallest bucket of an engine's histogram that holds a time to first token [s].
+
+    ttft_s: up to the largest bucket. engine: vllm or sglang. Raises ValueError otherwise.
+
+    >>> bucket_above(0.3), bucket_above(1.0, "sglang")
+    (0.5, 1.0)
+    """
+    ttft_s = require_positive(ttft_s=ttft_s)
+    require(engine in BUCKETS, "engine", f"one of {', '.join(BUCKETS)}", engine)
+    largest = BUCKETS[engine][-1]
+    require(ttft_s <= largest, "ttft_s", f"at most {largest:g}", ttft_s)
+    return next(one for one in BUCKETS[engine] if one >= ttft_s - 1e-12)
+
+
+def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
+    """Burn-rate alerts on the time to first token as Prometheus reads them, in YAML.
+
+    ttft_s: promised. quantile: share of requests that keep it, in (0, 1). engine: vllm or sglang. A
+    rule that could never fire, because more than all requests would have to be late, is left out.
+    Raises ValueError otherwise.
+
+    >>> text = alert_rules(1.0, 0.99)
+    >>> text.count("- alert:"), 'le="1.0"' in text
+    (3, True)
+    """
+    quantile = require_in("(0, 1)", quantile=quantile)
+    bound = bucket_above(ttft_s, engine)
+    name = f"{engine}:time_to_first_token_seconds"
+
+    def late(window: str) -> str:
+        good = f'sum(rate({name}_bucket{{le="{bound}"}}[{window}]))'
+        return f"1 - {good} / sum(rate({name}_count[{window}]))"
+
+    lines = ["groups:", "  - name: first-token-objective", "    rules:"]
+    for title, long, short, burn in RULES:
+        most = burn * (1 - quantile)
+        if most >= 1:
+            continue
+        severity = title.rsplit(" ", 1)[1]
+        windows = [_minutes(long), _minutes(short)]
+        lines += [
+            f"      - alert: FirstTokenBudgetBurns{windows[0]}",
+            "        expr: |",
+            f"          ({late(windows[0])}) > {most:.6g}",
+            f"          and ({late(windows[1])}) > {most:.6g}",
+            "        labels:",
+            f"          severity: {severity}",
+            "        annotations:",
+            f"          summary: more than {100 * most:.4g}% of first tokens took over {bound:g} s",
+        ]
+    require(len(lines) > 3, "quantile", "such that an alert can fire, above 0", quantile)
+    return "\n".join(lines) + "\n"
+
+
+def _minutes(count: int) -> str:
+    return (
+        f"{count // 1440}d"
+        if count % 1440 == 0
+        else f"{count // 60}h"
+        if count % 60 == 0
+        else f"{count}m"
+    )
+
+
+def autoscaler_objects(inside: float, engine: str = "vllm") -> dict[str, str]:
+    """A ScaledObject of KEDA and a HorizontalPodAutoscaler that hold so many requests for each
+    replica, running and waiting, in YAML by name of the file.
+
+    inside: requests that a replica may hold, ≥ 1. engine: vllm or sglang. Raises ValueError
+    otherwise.
+
+    >>> objects = autoscaler_objects(50.0)
+    >>> 'threshold: "40"' in objects["keda.yaml"], 'averageValue: "40"' in objects["hpa.yaml"]
+    (True, True)
+    """
+    inside = require_in("[1, 1e6]", inside=inside)
+    require(engine in QUEUED, "engine", f"one of {', '.join(QUEUED)}", engine)
+    target = max(1, math.floor(HEADROOM * inside))
+    query = " + ".join(f"sum({name})" for name in QUEUED[engine])
+    keda = [
+        "apiVersion: keda.sh/v1alpha1",
+        "kind: ScaledObject",
+        "metadata:",
+        "  name: model",
+        "spec:",
+        "  scaleTargetRef:",
+        "    name: model",
+        "  minReplicaCount: 1",
+        f"  maxReplicaCount: {MOST_REPLICAS}",
+        "  pollingInterval: 15",
+        "  cooldownPeriod: 300",
+        "  triggers:",
+        "    - type: prometheus",
+        "      metricType: AverageValue",
+        "      metadata:",
+        "        serverAddress: http://prometheus.monitoring:9090",
+        f"        query: {query}",
+        f'        threshold: "{target}"',
+    ]
+    hpa = [
+        "apiVersion: autoscaling/v2",
+        "kind: HorizontalPodAutoscaler",
+        "metadata:",
+        "  name: model",
+        "spec:",
+        "  scaleTargetRef:",
+        "    apiVersion: apps/v1",
+        "    kind: Deployment",
+        "    name: model",
+        "  minReplicas: 1",
+        f"  maxReplicas: {MOST_REPLICAS}",
+        "  metrics:",
+        "    - type: External",
+        "      external:",
+        "        metric:",
+        "          name: requests_running_and_waiting",
+        "        target:",
+        "          type: AverageValue",
+        f'          averageValue: "{target}"',
+        "  behavior:",
+        "    scaleDown:",
+        "      stabilizationWindowSeconds: 300",
+    ]
+    return {"keda.yaml": "\n".join(keda) + "\n", "hpa.yaml": "\n".join(hpa) + "\n"}
+
+
+def queue_flags(
+    inside: float, prompt_tokens_per_s: float, ttft_s: float, engine: str = "vllm"
+) -> str:
+    """Flags that let an engine refuse what it would answer too late.
+
+    inside: requests that it may hold, ≥ 1. prompt_tokens_per_s: that it reads, positive. ttft_s:
+    promised, in which the prompts that wait must be read. engine: vllm or sglang, which counts
+    requests alone. Raises ValueError otherwise.
+
+    >>> queue_flags(64.0, 20_000.0, 0.5)
+    '--max-num-queued-reqs 64 --max-num-queued-tokens 10000'
+    """
+    inside = require_in("[1, 1e6]", inside=inside)
+    prompt_tokens_per_s, ttft_s = require_positive(
+        prompt_tokens_per_s=prompt_tokens_per_s, ttft_s=ttft_s
+    )
+    require(engine in QUEUED, "engine", f"one of {', '.join(QUEUED)}", engine)
+    tokens = prompt_tokens_per_s * ttft_s
+    require(tokens < 1e12, "prompt_tokens_per_s", "such that few tokens wait", prompt_tokens_per_s)
+    if engine == "sglang":
+        return f"--max-queued-requests {math.floor(inside)}"
+    return f"--max-num-queued-reqs {math.floor(inside)} --max-num-queued-tokens {math.ceil(tokens)}"
+
+
+def check_thresholds_by_hand() -> None:
+    """For 99% the page of an hour fires above 14.4% late, for 90% it cannot.
+
+    Source: Beyer et al. (2018), table 5-8: burn rates of 14.4, 6 and 1.
+    """
+    text = alert_rules(1.0, 0.99)
+    checks.equal("99%", [f"> {x}" in text for x in ("0.144", "0.06", "0.01")], [True] * 3)
+    checks.equal("90%", alert_rules(1.0, 0.9).count("- alert:"), 2)
+
+
+def check_bad_input_is_refused() -> None:
+    """Promises beyond every bucket, other engines and no requests are errors."""
+    checks.raises("bucket", bucket_above, 5000.0, match="ttft_s must be at most 2560")
+    checks.raises(
+        "engine", alert_rules, 1.0, 0.99, "tgi", match="engine must be one of vllm, sglang"
+    )
+    checks.raises("none", autoscaler_objects, 0.0, match="inside must be in [1, 1e6]")

@@ -1,0 +1,274 @@
+"""Several runs: what differs between two of them, and where a ladder of loads stops being served.
+
+Two runs are compared by blocks in order and not by requests, because those that stand in one queue
+are slow together: the mean of each of ten blocks is a replication, and Welch's test compares them.
+A difference that it does not tell from chance is noise.
+
+Source: Welch (1947); Law (2015), *Simulation Modeling and Analysis*, section 10.2, for replications
+instead of requests; Little (1961) for the ladder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serving_mathematics.architecture.shadow_canary.shadow_canary import student_quantile
+from serving_mathematics.machine.predictions.own_runs import calibrate, calibration_text
+from serving_mathematics.planner.load_tests import LoadRun, runs_of
+from serving_mathematics.report.evidence import FloatArray, Run, _rates_told
+from serving_mathematics.report.findings.finding import FEW, Asked, Finding, _blocks_of, duration
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require
+
+BLOCKS = 10
+MODEL_FACTOR = 1.3  # of the step model, which is off by a ninth in the mean
+KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is served
+METRICS: dict[str, tuple[str, Callable[[FloatArray], Any]]] = {
+    "ttft_s": ("TTFT, mean", np.mean),
+    "ttft_p95_s": ("TTFT, p95", lambda x: np.quantile(x, 0.95)),
+    "tpot_s": ("TPOT, mean", np.mean),
+    "latency_s": ("latency, mean", np.mean),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number of two runs. change: b over a, less one, with its interval, and whether it is
+    told from chance.
+
+    >>> Difference("TTFT", 0.1, 0.2, 1.0, 0.8, 1.2).real
+    True
+    """
+
+    name: str
+    first: float
+    second: float
+    change: float
+    low: float
+    high: float
+
+    @property
+    def real(self) -> bool:
+        """Whether the interval leaves out no change."""
+        return not self.low <= 0 <= self.high
+
+
+def differences(first: Run, second: Run) -> list[Difference]:
+    """What two runs differ in, by blocks.
+
+    first, second: with times of at least 100 requests each. Raises ValueError where they have no
+    times in common.
+
+    >>> rng = np.random.default_rng(0)
+    >>> runs = [Run("", "", {"ttft_s": rng.gamma(9, k / 90, 500)}) for k in (1, 2)]
+    >>> [one.real for one in differences(*runs)]
+    [True, True]
+    """
+    found = []
+    for name, (title, statistic) in METRICS.items():
+        parts = []
+        for run in (first, second):
+            values = _values(run.in_order(), name.replace("_p95", ""))
+            if values.size < FEW:
+                break
+            parts.append(np.array([float(statistic(x)) for x in _blocks_of(values, BLOCKS)]))
+        if len(parts) == 2:
+            found.append(_welch(title, parts[0], parts[1]))
+    both = f"{first.where} and {second.where}"
+    rule = f"runs with times of {FEW} requests or more, of the same kind"
+    require(len(found) > 0, both, rule, f"{first.size} and {second.size} requests")
+    return found
+
+
+def _values(run: Run, name: str) -> FloatArray:
+    values = run.tpot_s() if name == "tpot_s" and run.size else run.column(name)
+    if not values.size:
+        return values
+    values = values[run.good()]
+    return np.asarray(values[np.isfinite(values)])
+
+
+def _welch(title: str, one: FloatArray, other: FloatArray) -> Difference:
+    errors = [float(x.var(ddof=1)) / x.size for x in (one, other)]
+    error = math.sqrt(sum(errors))
+    freedom = sum(errors) ** 2 / max(sum(e**2 / (BLOCKS - 1) for e in errors), 1e-300)
+    quantile = student_quantile(0.975, max(1.0, freedom)) if error > 0 else 0.0
+    a, b = float(one.mean()), float(other.mean())
+    base = a if a > 0 else 1.0
+    half = quantile * error
+    return Difference(title, a, b, (b - a) / base, (b - a - half) / base, (b - a + half) / base)
+
+
+def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
+    """Where the stages of a test stop being served, and what a stage beyond costs in latency.
+
+    runs: with the rates that were asked for and served.
+
+    >>> def stage(rate, sent, first):
+    ...     told = {"rate_asked": rate, "rate_sent": sent, "completed": 60 * sent, "ttft_s": first}
+    ...     return Run(f"{rate}", "", told=told | {"duration_s": 60.0})
+    >>> ladder([stage(10.0, 10.0, 0.03), stage(20.0, 14.0, 2.0)], Asked()).level
+    'problem'
+    """
+    rows = _steps_of(runs)
+    if len(rows) < 2:
+        return None
+    kept = [row for row in rows if row[1] >= KEPT_UP * row[0]]
+    lost = [row for row in rows if row[1] < KEPT_UP * row[0]]
+    where = runs[0].where.partition(",")[0]
+    if not lost:
+        top = rows[-1]
+        return Finding(
+            "ladder",
+            "note",
+            f"all {len(rows)} loads were served, up to {top[1]:.4g} requests a second with a first "
+            f"token in {duration(top[2])}",
+            "the knee is beyond, and how near is not told",
+            "add stages until one is not served",
+            "counted",
+            "definitions/throughput",
+            where,
+        )
+    ceiling = max(row[1] for row in rows)
+    best = kept[-1] if kept else None
+    seen = f"from {lost[0][0]:.4g} requests a second on no more than {ceiling:.4g} are served"
+    if best:
+        seen += (
+            f"; at {best[0]:.4g} a first token takes {duration(best[2])}, at "
+            f"{lost[0][0]:.4g} it takes"
+            f" {duration(lost[0][2])}"
+        )
+    return Finding(
+        "ladder",
+        "problem",
+        seen,
+        f"{len(lost)} of {len(rows)} loads are above the ceiling: their latencies say how long the "
+        "stage was",
+        f"quote latencies up to {best[0]:.4g} a second, and the ceiling as throughput"
+        if best
+        else "begin the ladder lower",
+        f"{len(rows)} loads, served within {100 * (1 - KEPT_UP):.0f}% of the rate asked",
+        "definitions/throughput",
+        where,
+    )
+
+
+def _steps_of(runs: Sequence[Run]) -> list[tuple[float, float, float]]:
+    """Rate asked, rate served and mean time to first token of the loads of a test, by rate.
+
+    runs: of which those without a finite rate are passed over.
+
+    >>> told = {"rate_asked": 4.0, "completed": 40.0, "duration_s": 10.0, "ttft_s": 0.1}
+    >>> _steps_of([Run("", "", told=told)])
+    [(4.0, 4.0, 0.1)]
+    """
+    rows = []
+    for run in runs:
+        asked, first = run.said("rate_asked"), run.said("ttft_s")
+        served = run.said("rate_sent")
+        if math.isnan(served):
+            served = _rates_told(run)["requests"]
+        if 0 < asked < math.inf and served > 0 and first > 0:
+            rows.append((asked, float(served), first))
+    return sorted(rows)
+
+
+def step_model(runs: Sequence[Run], asked: Asked) -> Finding | None:
+    """Times per token that were measured against those of the step model for the deployment.
+
+    runs: with means, or times of their requests. asked: the deployment.
+
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> told = {"ttft_s": 0.1, "tpot_s": 0.02, "prompt_tokens": 1000.0, "output_tokens": 200.0}
+    >>> run = Run("a", "", told=told | {"in_flight": 8.0, "completed": 99.0})
+    >>> step_model([run], Asked(deployment=WORKED)).level
+    'warning'
+    """
+    if asked.deployment is None:
+        return None
+    loads = [one for run in runs if (one := _load_run(run)) is not None]
+    if not loads:
+        return None
+    found = calibrate(runs_of(loads, asked.deployment))
+    ratios = [
+        run.per_token_s / float(found.before.per_token_s[place])
+        for place, run in enumerate(found.runs)
+    ]
+    worst = max(ratios, key=lambda x: abs(math.log(x)))
+    run = found.runs[ratios.index(worst)]
+    predicted = float(found.before.per_token_s[ratios.index(worst)])
+    seen = f"at {run.label} a token takes {duration(run.per_token_s)}, the step model says"
+    seen += f" {duration(predicted)} ({100 * (worst - 1):+.0f}%)"
+    slow = worst > MODEL_FACTOR
+    return Finding(
+        "step_model",
+        "warning" if slow else "note",
+        seen,
+        "what the model leaves unexplained is in no plan: kernels, host, other work on the device",
+        "look for what is not as said: format, parallelism, graphs that are off, a second tenant"
+        if slow
+        else "plan with this test (--load-test)",
+        calibration_text(found).rstrip("."),
+        "machine/predictions",
+        loads[0].where.partition(",")[0],
+    )
+
+
+def _load_run(run: Run) -> LoadRun | None:
+    """A run as the planner's calibration takes it; None where it does not tell enough."""
+    means = {}
+    for name in ("ttft_s", "tpot_s", "prompt_tokens", "output_tokens"):
+        values = _values(run, name)
+        means[name] = float(values.mean()) if values.size else run.said(name)
+    held = run.said("concurrency") if run.said("rate_asked") == math.inf else math.nan
+    load = held if held > 0 else run.said("in_flight")
+    if not load > 0:
+        whole = means["ttft_s"] + means["tpot_s"] * max(0.0, means["output_tokens"] - 1)
+        load = _rates_told(run)["requests"] * whole
+    fine = all(math.isfinite(x) and x > 0 for x in (*means.values(), load))
+    if not fine:
+        return None
+    return LoadRun(
+        run.where,
+        run.model,
+        "",
+        max(1, run.size or int(run.told.get("completed", 1.0))),
+        max(1.0, load),
+        held > 0,
+        means["prompt_tokens"],
+        means["output_tokens"],
+        False,
+        means["ttft_s"],
+        means["tpot_s"],
+    )
+
+
+def check_blocks_tell_noise() -> None:
+    """Two runs of one queue are alike by blocks in nine pairs of ten, where requests one by one
+    would often differ.
+
+    Source: 60 pairs of one M/M/1 queue at 80%, by Lindley's recursion.
+    """
+    from serving_mathematics.core.queues.queue_simulator import fifo_waits
+
+    rng = np.random.default_rng(12)
+    real = 0
+    for _ in range(60):
+        runs = []
+        for _ in range(2):
+            arrivals = np.cumsum(rng.exponential(1.25, 8000))
+            waits = fifo_waits(arrivals, rng.exponential(1.0, 8000))[2000:]
+            runs.append(Run("", "", {"ttft_s": waits + 0.01}))
+        real += differences(*runs)[0].real
+    checks.inside("pairs that differ", real / 60, 0.0, 0.12)
+
+
+def check_bad_input_is_refused() -> None:
+    """Runs without times in common are refused by name."""
+    few = Run("a.json", "", {"ttft_s": np.ones(3)})
+    checks.raises("few", differences, few, few, match="a.json and a.json must be runs with times")

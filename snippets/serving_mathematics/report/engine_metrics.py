@@ -1,0 +1,309 @@
+"""An engine's own counters: one scrape of `/metrics`, several, a range query of Prometheus, or a
+table of them by the second.
+
+Each engine has its own names for the same thing; they are brought to those of `evidence`. Samples
+of several engines are added up, but for the share of the cache, of which the largest counts.
+
+Assumes: scrapes in the order in which they are given; a scrape does not say when it was made, so
+between two of them only ratios are told, unless each begins with its time in a comment.
+
+Source: vLLM documentation, production metrics (0.32); SGLang documentation, production metrics;
+TensorRT-LLM and Triton, metrics; text-generation-inference, metrics; Prometheus documentation, text
+format and HTTP API.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from serving_mathematics.core.hardware.catalogue import compared
+from serving_mathematics.machine.predictions.scrapes import read_scrape
+from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series
+from serving_mathematics.support import checks
+from serving_mathematics.support.files import read_table
+from serving_mathematics.support.require import require
+
+ENGINES = {
+    "vllm:": "vLLM",
+    "sglang:": "SGLang",
+    "sglang_": "SGLang",
+    "nv_trt_llm_": "TensorRT-LLM",
+    "trtllm_": "TensorRT-LLM",
+    "tgi_": "TGI",
+    "vllm_": "vLLM",
+    "serving_": "the handbook's engine",
+}
+NAMES = {  # of each counter, as engines have or had it, without the engine's own beginning
+    "running": (
+        "num_requests_running",
+        "num_running_reqs",
+        "batch_current_size",
+        "requests_running",
+    ),
+    "waiting": ("num_requests_waiting", "num_queue_reqs", "queue_size", "requests_waiting"),
+    "cache": (
+        "kv_cache_usage_perc",
+        "gpu_cache_usage_perc",
+        "token_usage",
+        "kv_cache_utilization",
+        "cache_usage_ratio",
+    ),
+    "preemptions": ("num_preemptions_total", "num_preemptions", "num_retracted_requests_total"),
+    "prompt_tokens": ("prompt_tokens_total", "request_input_length_sum", "prompt_tokens"),
+    "output_tokens": (
+        "generation_tokens_total",
+        "request_generated_tokens_sum",
+        "generated_tokens",
+    ),
+    "prefix_asked": ("prefix_cache_queries_total", "gpu_prefix_cache_queries_total"),
+    "prefix_found": (
+        *("prefix_cache_hits_total", "gpu_prefix_cache_hits_total", "cached_tokens_total"),
+    ),
+    "draft_tokens": ("spec_decode_num_draft_tokens_total",),
+    "accepted_tokens": ("spec_decode_num_accepted_tokens_total",),
+    "drafts": ("spec_decode_num_drafts_total",),
+    "queue_s": (
+        *("request_queue_time_seconds_sum", "queue_time_seconds_sum"),
+        *("request_queue_duration_sum",),
+    ),
+    "ttft_s": ("time_to_first_token_seconds_sum",),
+    "ttft_count": ("time_to_first_token_seconds_count", "request_success", "request_count"),
+    "latency_s": ("e2e_request_latency_seconds_sum", "request_duration_sum", "request_seconds_sum"),
+    "tpot_s": (
+        *("inter_token_latency_seconds_sum", "time_per_output_token_seconds_sum"),
+        *("request_mean_time_per_token_duration_sum",),
+    ),
+    "tpot_count": (
+        *("inter_token_latency_seconds_count", "time_per_output_token_seconds_count"),
+        *("request_mean_time_per_token_duration_count",),
+    ),
+}
+LABELLED = {  # counters of Triton that share a name
+    ("nv_trt_llm_request_metrics", 'request_type="waiting"'): "waiting",
+    ("nv_trt_llm_request_metrics", 'request_type="active"'): "running",
+    ("nv_trt_llm_kv_cache_block_metrics", 'kv_cache_block_type="fraction"'): "cache",
+}
+_CANONICAL = {name: counter for counter, names in NAMES.items() for name in names}
+TABLE = {  # columns of a table by the second, in compared form
+    "running": ("running", "numrunning", "numrequestsrunning"),
+    "waiting": ("waiting", "numwaiting", "numrequestswaiting", "queue"),
+    "cache": ("kvcachepct", "cache", "kvcacheusage", "kvusage", "kvcacheusageperc", "tokenusage"),
+}
+TIMES = ("t", "time", "timestamp", "seconds", "ts")
+MADE_AT = re.compile(r"^# (?:time|scraped at) (\d{9,11}(?:\.\d+)?)\s*$", re.MULTILINE)
+PERCENT_ABOVE = 1.5  # a share of the cache that is larger is a percentage
+
+
+def counters(text: str) -> tuple[str, dict[str, float]]:
+    """The engine of a scrape, and its counters by the names of `evidence`.
+
+    text: of `/metrics`. Raises ValueError where it is of no engine that is known, or a value is no
+    number.
+
+    >>> counters('vllm:num_requests_waiting{engine="0"} 3\\nvllm:num_requests_waiting 1\\n')
+    ('vLLM', {'waiting': 4.0})
+    """
+    samples = read_scrape(text)
+    largest: dict[str, float] = {}
+    for line in text.splitlines():  # of which the sum would say nothing
+        sample = re.match(r"[\w:]+", line)
+        if sample and _canonical(sample[0])[1] == "cache":
+            value = float(line.rsplit(None, 1)[-1])
+            largest[sample[0]] = max(value, largest.get(sample[0], 0.0))
+    found: dict[str, float] = {}
+    engine = ""
+    for line in text.splitlines():
+        for (name, label), counter in LABELLED.items():
+            if line.startswith(name) and label in line:
+                engine = "TensorRT-LLM"
+                found[counter] = float(line.rsplit(None, 1)[-1])
+    for name, value in (samples | largest).items():
+        which, counter = _canonical(name)
+        engine = engine or which
+        if counter and counter not in found:
+            found[counter] = value
+    rule = "a scrape of vLLM, SGLang, TensorRT-LLM or TGI"
+    require(engine, "the metrics", rule, ", ".join(list(samples)[:3]) or "no sample")
+    if found.get("cache", 0.0) > PERCENT_ABOVE:
+        found["cache"] /= 100
+    return engine, found
+
+
+def _canonical(name: str) -> tuple[str, str]:
+    for begins, engine in ENGINES.items():
+        if name.startswith(begins):
+            return engine, _CANONICAL.get(name.removeprefix(begins), "")
+    return "", ""
+
+
+def _looks_scraped(text: str) -> bool:
+    """Whether a text is in the format of Prometheus.
+
+    >>> _looks_scraped("# HELP up x\\nup 1"), _looks_scraped("a,b\\n1,2")
+    (True, False)
+    """
+    sample = re.compile(r"[a-zA-Z_:][\w:]*(\{.*\})?\s+[-+.\deNaInf]+(\s+\d+)?\s*$")
+    lines = [line for line in text[:20_000].splitlines()[:50] if line.strip()]
+    told = [line for line in lines if not line.startswith("#")]
+    return bool(lines) and bool(told[:1]) and all(sample.match(line) for line in told[:5])
+
+
+def scrapes_run(texts: Sequence[str], where: str) -> Run:
+    """Scrapes of one engine, in the order in which they were made, as a run.
+
+    texts: of one or more. where: their files. Raises ValueError where they are of two engines.
+
+    >>> texts = [f"vllm:num_preemptions_total {k}" for k in (2, 5)]
+    >>> scrapes_run(texts, "a, b").series.grown("preemptions")
+    3.0
+    """
+    read = [counters(text) for text in texts]
+    engines = list(dict.fromkeys(engine for engine, _ in read))
+    require(len(engines) == 1, where, "scrapes of one engine", " and ".join(engines) or "none")
+    names = dict.fromkeys(name for _, found in read for name in found)
+    values = {name: np.array([found.get(name, math.nan) for _, found in read]) for name in names}
+    made = [MADE_AT.search(text) for text in texts]
+    times = [float(one[1]) if one else math.nan for one in made]
+    notes = [f"{len(texts)} scrapes" if len(texts) > 1 else "one scrape: counters since the start"]
+    for name in GROWING:
+        if name in values and len(texts) == 1:  # since the engine started
+            values[name] = np.array([0.0, *values[name]])
+        elif name in values and (np.diff(values[name]) < 0).any():
+            notes.append(f"{name} fell between scrapes: the engine began anew")
+    model = re.search(r'model_name="([^"]+)"', texts[0])
+    series = Series(np.array(times), values)
+    told = _means(series)
+    name = model[1] if model else ""
+    return Run(where, engines[0], told=told, series=series, model=name, notes=tuple(notes))
+
+
+def _means(series: Series) -> dict[str, float]:
+    """Means of what happened meanwhile, as a tool would tell them."""
+    count = series.grown("ttft_count")
+    pairs = {name: (series.grown(name), count) for name in ("ttft_s", "latency_s")}
+    pairs |= {name: (series.grown(name), count) for name in ("prompt_tokens", "output_tokens")}
+    pairs["tpot_s"] = (series.grown("tpot_s"), series.grown("tpot_count"))
+    told = {name: total / of for name, (total, of) in pairs.items() if total > 0 and of > 0}
+    seconds = float(series.time_s[-1] - series.time_s[0]) if series.time_s.size > 1 else math.nan
+    told |= {"completed": count} if count > 0 else {}
+    return told | ({"duration_s": seconds} if seconds > 0 else {})
+
+
+def range_query_run(data: Mapping[str, Any], where: str) -> Run:
+    """The answer of Prometheus to a range query, of one metric or of several, as a run.
+
+    data: of the answer, with data.result. Raises ValueError where no metric of an engine is in it,
+    or its values are none.
+
+    >>> metric = {"__name__": "vllm:num_requests_waiting"}
+    >>> data = {"resultType": "matrix", "result": [{"metric": metric, "values": [[0, "2"]]}]}
+    >>> range_query_run({"status": "success", "data": data}, "q.json").series.level("waiting")
+    array([2.])
+    """
+    inner = data.get("data")
+    listed = inner.get("result") if isinstance(inner, Mapping) else None
+    fine = isinstance(listed, list) and all(isinstance(one, Mapping) for one in listed)
+    require(fine, where, "an answer of Prometheus with data.result", str(data.get("error"))[:80])
+    assert isinstance(listed, list)
+    found: dict[str, dict[float, float]] = {}
+    engine, seen = "", []
+    for place, one in enumerate(listed):
+        metric = one.get("metric")
+        name = str(metric.get("__name__", "")) if isinstance(metric, Mapping) else ""
+        which, counter = _canonical(name)
+        engine = engine or which
+        seen.append(name or "a series without __name__")
+        if not counter:
+            continue
+        values = one.get("values") or ([one["value"]] if "value" in one else [])
+        own = found.setdefault(counter, {})
+        for pair in values:
+            try:
+                moment, value = float(pair[0]), float(pair[1])
+            except (TypeError, ValueError, IndexError, KeyError):
+                rule = "pairs of a time and a number"
+                require(False, f"{where}: result {place + 1}", rule, repr(pair)[:40])
+            if not math.isfinite(moment):
+                require(False, f"{where}: result {place + 1}", "at moments", repr(pair)[:40])
+            before = own.get(moment, 0.0)
+            own[moment] = max(before, value) if counter == "cache" else before + value
+    rule = f"of metrics of an engine, such as {next(iter(ENGINES))}{NAMES['waiting'][0]}"
+    require(bool(found), where, rule, ", ".join(seen)[:120] or "nothing")
+    times = sorted({moment for own in found.values() for moment in own})
+    values_of = {
+        name: np.array([own.get(moment, math.nan) for moment in times])
+        for name, own in found.items()
+    }
+    series = Series(np.array(times), values_of)
+    return Run(where, engine, series=series, notes=(f"{len(times)} moments",))
+
+
+def _looks_tabled(text: str) -> bool:
+    """Whether a table has an engine's levels by the second.
+
+    >>> _looks_tabled("t,running,waiting,kv_cache_pct\\n1,2,3,4"), _looks_tabled("t,ttft\\n1,2")
+    (True, False)
+    """
+    head = {compared(name) for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")}
+    return sum(bool(head & set(names)) for names in TABLE.values()) > 1 and bool(head & set(TIMES))
+
+
+def table_run(text: str, where: str) -> Run:
+    """A table of an engine's levels by the second as a run.
+
+    text: with a header that names a time, running, waiting and the share of the cache. Raises
+    ValueError by row and column.
+
+    >>> table_run("t,running,waiting\\n1,5,2", "a.csv").series.level("waiting").tolist()
+    [2.0]
+    """
+    header, *rows = read_table(text, where)
+    require(len(rows) > 0, where, "a header and a row or more", "none")
+    columns: dict[str, FloatArray] = {}
+    for place, name in enumerate(header):
+        form = compared(name)
+        known = [role for role, names in (TABLE | {"time": TIMES}).items() if form in names]
+        if not known:
+            continue
+        for number, row in enumerate(rows, start=2):
+            require(
+                len(row) == len(header), f"{where}: row {number}", f"{len(header)} long", len(row)
+            )
+        cells = [row[place] for row in rows]
+        for number, cell in enumerate(cells, start=2):
+            try:
+                float(cell)
+            except ValueError:
+                at = f"{where}: row {number}, column {name}"
+                require(False, at, "a number", repr(cell[:40]))
+        columns[known[0]] = np.array(cells, dtype=float)
+    if "cache" in columns and (np.nanmax(columns["cache"]) > PERCENT_ABOVE or "pct" in text[:200]):
+        columns["cache"] = columns["cache"] / 100
+    times = columns.pop("time")
+    return Run(where, "an engine", series=Series(times, columns), notes=(f"{times.size} moments",))
+
+
+def check_every_engine_is_read() -> None:
+    """The same two requests that wait, as each engine names them.
+
+    Source: the engines' documents of their metrics.
+    """
+    for name in ("vllm:num_requests_waiting", "sglang:num_queue_reqs", "tgi_queue_size"):
+        engine, found = counters(f'# TYPE x gauge\n{name}{{model_name="m"}} 2.0\n')
+        checks.equal(engine, found, {"waiting": 2.0})
+
+
+def check_bad_input_is_refused() -> None:
+    """Other texts, two engines and answers without metrics say what would do."""
+    checks.raises("other", counters, "up 1", match="must be a scrape of vLLM, SGLang")
+    two = ["vllm:num_requests_waiting 1", "tgi_queue_size 1"]
+    checks.raises("two", scrapes_run, two, "a, b", match="a, b must be scrapes of one engine")
+    checks.raises("failed", range_query_run, {"error": "timeout"}, "q", match="got timeout")
+    data = {"data": {"result": [{"metric": {"__name__": "up"}, "values": [[0, "1"]]}]}}
+    checks.raises("up", range_query_run, data, "q", match="of metrics of an engine")
+    checks.raises("cell", table_run, "t,running,waiting\n1,x,2", "a", match="row 2, column running")

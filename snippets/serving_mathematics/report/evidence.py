@@ -1,0 +1,303 @@
+"""What a file tells, whatever tool wrote it: requests, numbers about all of them, and an engine's
+counters over time.
+
+A run is one load of a test, or one log. Its columns hold a number for each request, NaN where the
+file has none; what the tool says of the whole run stands beside them, and is never computed from
+them, so that the two can be held against each other. Times are seconds, moments count from any
+start.
+
+Assumes: one clock for all moments of a run.
+
+Source: the names are those of the planner's readers and of vLLM's production metrics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import as_floats, require
+
+FloatArray = npt.NDArray[np.float64]
+COLUMNS = {  # of a request
+    "due_s": "when it should leave the client",
+    "sent_s": "when it left",
+    "ttft_s": "from sent to its first token",
+    "latency_s": "from sent to its last token",
+    "queue_s": "from sent to the first step that reads its prompt",
+    "prompt_tokens": "of its prompt",
+    "output_tokens": "of its answer",
+    "cached_tokens": "of its prompt, found in a cache",
+    "longest_gap_s": "between two of its tokens",
+    "failed": "1 where it has no whole answer",
+    "session": "a number for each conversation",
+    "attempt": "1, 2, …",
+}
+TOLD = {  # of a run, as its tool says
+    "concurrency": "requests at a time that the client held, or let in at most",
+    "rate_asked": "requests a second that were asked for; infinite for all at once",
+    "rate_sent": "requests a second that left the client",
+    "duration_s": "of the run",
+    "completed": "requests with an answer",
+    "failed": "requests without",
+    "in_flight": "mean number of requests inside",
+    "ttft_s": "mean time to first token",
+    "tpot_s": "mean time per later token",
+    "latency_s": "mean time to the last token",
+    "ttft_p99_s": "99th percentile of the time to first token",
+    "prompt_tokens": "mean tokens of a prompt",
+    "output_tokens": "mean tokens of an answer",
+    "delay_mean_s": "mean of how late requests left the client",
+    "delay_p99_s": "99th percentile of the same",
+    "power_w": "mean of all devices",
+}
+COUNTERS = {  # of an engine; those that only grow, and levels
+    "running": "requests in the batch",
+    "waiting": "requests that wait",
+    "cache": "share of the KV cache in use",
+    "preemptions": "requests that lost their memory, so far",
+    "prompt_tokens": "read, so far",
+    "output_tokens": "written, so far",
+    "prefix_asked": "prompt tokens looked up in the prefix cache, so far",
+    "prefix_found": "of these, found",
+    "draft_tokens": "guessed, so far",
+    "accepted_tokens": "of these, accepted",
+    "drafts": "rounds of guesses, so far",
+    "queue_s": "sum of times in the queue",
+    "ttft_s": "sum of times to first token",
+    "ttft_count": "requests in that sum",
+    "latency_s": "sum of times to the last token",
+    "tpot_s": "sum of times per later token",
+    "tpot_count": "numbers in that sum",
+}
+GROWING = tuple(name for name in COUNTERS if name not in ("running", "waiting", "cache"))
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """An engine's counters at moments, rows of one length; NaN where one is not told.
+
+    >>> Series(np.array([0.0, 60.0]), {"preemptions": np.array([3.0, 9.0])}).grown("preemptions")
+    6.0
+    """
+
+    time_s: FloatArray
+    values: Mapping[str, FloatArray]
+
+    def grown(self, name: str) -> float:
+        """By how much a counter grew from its first to its last value; NaN where it is not told
+        twice, or began anew."""
+        known = self.level(name)
+        if known.size < 2 or (np.diff(known) < 0).any():
+            return math.nan
+        return float(known[-1] - known[0])
+
+    def level(self, name: str) -> FloatArray:
+        """The values that are told."""
+        values = np.asarray(self.values.get(name, []), dtype=float)
+        return np.asarray(values[np.isfinite(values)])
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One load of a test, or one log.
+
+    where: file, and which of its runs. tool: that wrote it. columns: by name, each of shape (n,).
+    told: by name. gaps_s: all times between tokens, and gap_end_s: when each ended, both of shape
+    (m,). series: of the engine meanwhile. notes: how it was read, in words.
+
+    >>> Run("a.json", "a log", {"ttft_s": np.array([0.1, 0.3])}).size
+    2
+    """
+
+    where: str
+    tool: str
+    columns: Mapping[str, FloatArray] = field(default_factory=dict)
+    told: Mapping[str, float] = field(default_factory=dict)
+    gaps_s: FloatArray = field(default_factory=lambda: np.zeros(0))
+    gap_end_s: FloatArray = field(default_factory=lambda: np.zeros(0))
+    series: Series | None = None
+    model: str = ""
+    notes: tuple[str, ...] = ()
+    shares_prefix: float = math.nan  # of prompt tokens, that an earlier prompt began with
+
+    @property
+    def size(self) -> int:
+        """Requests that are told one by one."""
+        return max((len(column) for column in self.columns.values()), default=0)
+
+    def has(self, *names: str) -> bool:
+        """Whether some requests have all of these."""
+        return self.size > 0 and all(
+            name in self.columns and bool(np.isfinite(self.columns[name]).any()) for name in names
+        )
+
+    def column(self, name: str) -> FloatArray:
+        """One number for each request; NaN where it is not told."""
+        found = self.columns.get(name)
+        return np.full(self.size, math.nan) if found is None else found
+
+    def good(self) -> npt.NDArray[np.bool_]:
+        """Requests with a whole answer, as far as the file tells."""
+        return np.asarray(np.nan_to_num(self.column("failed")) == 0)
+
+    def tpot_s(self) -> FloatArray:
+        """Time per later token of each request; NaN for answers of one token."""
+        later = self.column("output_tokens") - 1
+        with np.errstate(invalid="ignore", divide="ignore"):
+            each = (self.column("latency_s") - self.column("ttft_s")) / later
+        return np.where(later > 0, each, math.nan)
+
+    def said(self, name: str) -> float:
+        """What the tool says of the run; NaN where it says nothing."""
+        return self.told.get(name, math.nan)
+
+    def in_order(self) -> Run:
+        """The same with its requests by the time at which they were sent."""
+        if not self.has("sent_s"):
+            return self
+        order = np.argsort(self.columns["sent_s"], kind="stable")
+        return replace(self, columns={name: x[order] for name, x in self.columns.items()})
+
+
+def in_flight(sent_s: npt.ArrayLike, end_s: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """When the number of requests inside changed, and the number from then on.
+
+    sent_s, end_s: of each request [s], shape (n,), n ≥ 1, no end before its sending. Raises
+    ValueError otherwise.
+
+    >>> moments, inside = in_flight([0.0, 1.0], [3.0, 2.0])
+    >>> moments.tolist(), inside.tolist()
+    ([0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 1.0, 0.0])
+    """
+    begin, end = as_floats(sent_s=sent_s), as_floats(end_s=end_s)
+    require(begin.ndim == 1 and begin.size > 0, "sent_s", "of shape (n,), n ≥ 1", begin.shape)
+    require(end.shape == begin.shape, "end_s", f"of shape {begin.shape}", end.shape)
+    known = bool(np.isfinite(begin).all() and np.isfinite(end).all())
+    require(known, "sent_s and end_s", "finite", "NaN or infinite ones")
+    require(
+        bool((end >= begin).all()), "end_s", "no earlier than sent_s", float((end - begin).min())
+    )
+    moments = np.concatenate([begin, end])
+    order = np.argsort(moments, kind="stable")
+    step = np.concatenate([np.ones(begin.size), -np.ones(end.size)])[order]
+    return moments[order], np.cumsum(step)
+
+
+def _known_numbers(values: FloatArray) -> FloatArray:
+    return np.asarray(values[np.isfinite(values)])
+
+
+def _known_mean(values: FloatArray) -> float:
+    """Mean of the known ones; NaN where there is none."""
+    known = _known_numbers(values)
+    return float(known.mean()) if known.size else math.nan
+
+
+def _known_quantile(values: FloatArray, share: float = 0.5) -> float:
+    """Quantile of the known ones; NaN where there is none."""
+    known = _known_numbers(values)
+    return float(np.quantile(known, share)) if known.size else math.nan
+
+
+def _since_first(values: FloatArray) -> FloatArray:
+    """Moments since the first of the known ones."""
+    known = _known_numbers(values)
+    return np.asarray(values - (known.min() if known.size else 0.0))
+
+
+def _inside_at(run: Run, moments_s: FloatArray) -> FloatArray:
+    """Requests inside at some moments, those sent just then not counted."""
+    known = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
+    sent = np.sort(run.column("sent_s")[known])
+    end = np.sort((run.column("sent_s") + run.column("latency_s"))[known])
+    before = np.searchsorted(sent, moments_s, side="left")
+    return np.asarray(before - np.searchsorted(end, moments_s, side="right"), dtype=float)
+
+
+def levels(run: Run, moments: int = 1000) -> Series | None:
+    """Requests that run and that wait, at evenly spaced moments; None where nothing tells both.
+
+    run: with an engine's levels, or with when each request was sent, admitted and ended. moments:
+    at most so many, 2 or more. Raises ValueError otherwise.
+
+    >>> both = {"sent_s": np.zeros(2), "queue_s": np.array([0.0, 2.0])}
+    >>> run = Run("", "", both | {"latency_s": np.array([2.0, 4.0])})
+    >>> levels(run, 4).values["waiting"].tolist()
+    [1.0, 1.0, 0.0, 0.0]
+    """
+    require(moments % 1 == 0 and moments >= 2, "moments", "a whole number, 2 or more", moments)
+    if run.series is not None and {"running", "waiting"} <= set(run.series.values):
+        return run.series
+    if not run.has("sent_s", "queue_s", "latency_s"):
+        return None
+    sent, queue = run.column("sent_s"), run.column("queue_s")
+    steps = run.tpot_s() if run.has("ttft_s", "output_tokens") else np.full(1, math.nan)
+    step_s = float(np.nan_to_num(_known_quantile(steps)))
+    admitted = sent + np.where(queue <= 2 * step_s, 0.0, queue)  # the next step is no queue
+    ends = sent + run.column("latency_s")
+    known = np.isfinite(admitted) & np.isfinite(ends)
+    first, last = float(sent[known].min()), float(ends[known].max())
+    times = first + (np.arange(moments) + 0.5) / moments * (last - first)
+    counts = [
+        np.searchsorted(np.sort(x[known]), times, side="right") for x in (sent, admitted, ends)
+    ]
+    values = {"running": counts[1] - counts[2], "waiting": counts[0] - counts[1]}
+    return Series(times, {name: np.asarray(x, dtype=float) for name, x in values.items()})
+
+
+def _span_s(run: Run) -> float:
+    """From the first request sent to the last one sent [s]; what the tool says where none is."""
+    if run.has("sent_s"):
+        sent = run.columns["sent_s"]
+        return float(np.nanmax(sent) - np.nanmin(sent))
+    return run.said("duration_s")
+
+
+def _rates_told(run: Run) -> dict[str, Any]:
+    """Requests, prompt tokens and answer tokens a second over a run; NaN where that is not told."""
+    seconds = run.said("duration_s")
+    if not seconds > 0:
+        ends = run.column("sent_s") + np.nan_to_num(run.column("latency_s"))
+        seconds = (
+            float(np.nanmax(ends) - np.nanmin(run.column("sent_s"))) if run.has("sent_s") else 0
+        )
+    good = run.good()
+    count = float(good.sum()) if run.size else run.said("completed")
+    found = {"seconds": seconds, "requests": count}
+    for name in ("prompt_tokens", "output_tokens"):
+        own = float(np.nansum(run.column(name)[good])) if run.has(name) else math.nan
+        found[name] = own if own > 0 else count * run.said(name)
+    if not seconds > 0:
+        return {"seconds": math.nan} | dict.fromkeys(list(found)[1:], math.nan)
+    return {name: value / (seconds if name != "seconds" else 1) for name, value in found.items()}
+
+
+def check_area_is_time_inside() -> None:
+    """The area under the number inside is the sum of the times inside.
+
+    Source: Little (1961), as an identity of a finite run.
+    """
+    rng = np.random.default_rng(36)
+    sent = np.sort(rng.uniform(0, 100, 500))
+    stay = rng.exponential(3.0, 500)
+    moments, inside = in_flight(sent, sent + stay)
+    area = float((np.diff(moments) * inside[:-1]).sum())
+    checks.close("request-seconds", area, float(stay.sum()), rtol=1e-9)
+    run = Run("", "", {"sent_s": sent, "latency_s": stay})
+    at = np.array([20.0, 50.0, 80.0])
+    counted = [int(((sent < t) & (sent + stay > t)).sum()) for t in at.tolist()]
+    checks.close("inside", _inside_at(run, at), counted)
+
+
+def check_bad_input_is_refused() -> None:
+    """Ends before beginnings and moments that are none are errors."""
+    checks.raises("early", in_flight, [1.0], [0.5], match="end_s must be no earlier than sent_s")
+    checks.raises("none", in_flight, [], [], match="sent_s must be of shape")
+    checks.raises("one", in_flight, [1.0], [1.0, 2.0], match="end_s must be of shape")

@@ -1,0 +1,142 @@
+"""A finding, what is asked for, and how numbers are said.
+
+A finding says what was seen with its interval, why it matters, what to change, and how sure it is.
+A function of a theme makes one of a run, or None where there is nothing to say.
+
+Source: the five parts are those of an incident review: Beyer et al. (2016), *Site Reliability
+Engineering*, chapter 15.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from serving_mathematics.core.hardware.deployments import Deployment
+from serving_mathematics.report.evidence import FloatArray
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import as_floats, require, require_in
+
+LEVELS = ("problem", "warning", "note")  # worst first
+FEW = 100  # requests below which nothing is said of their order
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a reader asks beside the files; NaN for what is not said.
+
+    ttft_s, tpot_s: the objective. quantile: share of requests that keep it. price_per_hour: of all
+    devices. places: of the engine's batch, such as --max-num-seqs. engine: vllm or sglang.
+
+    >>> Asked(ttft_s=1.0).quantile
+    0.99
+    """
+
+    ttft_s: float = math.nan
+    tpot_s: float = math.nan
+    quantile: float = 0.99
+    price_per_hour: float = math.nan
+    places: float = math.nan
+    engine: str = "vllm"
+    deployment: Deployment | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no objective."""
+        require_in("(0, 1)", quantile=self.quantile)
+        for name in ("ttft_s", "tpot_s", "price_per_hour", "places"):
+            value = getattr(self, name)
+            require(not value <= 0 and value != math.inf, name, "positive and finite", value)
+        require(self.engine in ("vllm", "sglang"), "engine", "vllm or sglang", self.engine)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a run says.
+
+    name: of its function. level: problem, warning or note. seen, why, change: a sentence each.
+    sure: how it is known. chapter: its page. where: the run. files: to take along, by name.
+
+    >>> Finding("few", "note", "80 requests", "p99 needs more", "test longer", "counted", "x").level
+    'note'
+    """
+
+    name: str
+    level: str
+    seen: str
+    why: str
+    change: str
+    sure: str
+    chapter: str
+    where: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them, with three digits.
+
+    seconds: finite. Raises ValueError otherwise.
+
+    >>> duration(0.0123), duration(90.0), duration(0.0)
+    ('12.3 ms', '90 s', '0 s')
+    """
+    require(math.isfinite(seconds), "seconds", "finite", seconds)
+    if seconds == 0:
+        return "0 s"
+    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if abs(seconds) >= size:
+            return f"{seconds / size:.3g} {unit}".replace("e+0", "e")
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def percent(share: float, low: float = math.nan, high: float = math.nan) -> str:
+    """A share as a percentage, with its interval where there is one.
+
+    >>> percent(0.05), percent(0.05, 0.04, 0.0712)
+    ('5%', '5% (4% to 7.1%)')
+    """
+    shown = [
+        f"{100 * one:.2g}%" if abs(one) < 0.995 else f"{100 * one:.4g}%"
+        for one in (share, low, high)
+    ]
+    return (
+        shown[0]
+        if math.isnan(low) or math.isnan(high)
+        else f"{shown[0]} ({shown[1]} to {shown[2]})"
+    )
+
+
+def _blocks_of(values: FloatArray, blocks: int) -> list[FloatArray]:
+    """Numbers in a row cut into blocks of nearly the same size, the unknown ones left out.
+
+    values: at least as many known ones as blocks. blocks: 1 or more. Raises ValueError otherwise.
+
+    >>> [one.tolist() for one in _blocks_of(np.array([1.0, 2.0, 3.0, 4.0]), 2)]
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
+    numbers = as_floats(values=values)
+    known = numbers[np.isfinite(numbers)]
+    fits = blocks % 1 == 0 and 1 <= blocks <= known.size
+    require(fits, "blocks", f"a whole number from 1 to the {known.size} values", blocks)
+    return [np.asarray(one) for one in np.array_split(known, int(blocks))]
+
+
+def check_numbers_are_said() -> None:
+    """Durations have the unit that suits them, shares two digits.
+
+    Source: by hand.
+    """
+    checks.equal(
+        "durations", [duration(x) for x in (1.5, 0.0321, 2.5e-5)], ["1.5 s", "32.1 ms", "25 µs"]
+    )
+    checks.equal("shares", [percent(x) for x in (0.999, 0.5, 0.0123)], ["99.9%", "50%", "1.2%"])
+
+
+def check_bad_input_is_refused() -> None:
+    """Objectives that are none, and more blocks than numbers, are errors."""
+    checks.raises("quantile", Asked, quantile=1.0, match="quantile must be in (0, 1)")
+    checks.raises("objective", Asked, ttft_s=-1.0, match="ttft_s must be positive")
+    checks.raises("blocks", _blocks_of, np.ones(2), 3, match="blocks must be a whole number from 1")
+    checks.raises("duration", duration, math.nan, match="seconds must be finite")

@@ -1,0 +1,415 @@
+"""The engine: what binds it, where the time to first token goes, what stalls answers, what its
+caches and guesses bring.
+
+Levels of running and waiting requests come from its counters, or from when each request was sent,
+admitted and ended. A prompt's own time is read off the requests that found the engine nearly empty.
+
+Source: Kwon et al. (2023) for preemption; Agrawal et al. (2024) for stalls from prompts; Leviathan
+et al. (2023) for guesses; vLLM documentation, optimization and tuning.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from serving_mathematics.core.batching.speculative_decoding import best_draft_length
+from serving_mathematics.core.queues.shares import wilson_interval
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    Series,
+    _inside_at,
+    _known_mean,
+    levels,
+)
+from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
+from serving_mathematics.support import checks
+from serving_mathematics.support.intervals import half_width
+
+WAITS = 0.1  # share of the time with a queue, from which something binds
+FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
+MOST_QUEUE = 0.5  # of the time to first token
+EMPTY = 0.25  # of the usual number inside, up to which a prompt's own time is read off
+STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
+PREEMPTED = 0.01  # of the requests
+HITS_LEFT = 0.1  # of prompt tokens
+ACCEPTED = 0.4  # of guesses
+PASS_COST = 0.05  # of a draft model's pass, of the target's
+
+
+def binding(run: Run, asked: Asked) -> Finding | None:
+    """What requests wait for: places, memory, or the budget of tokens in a step.
+
+    run: with running and waiting requests over time. asked: the places, where they are known.
+
+    >>> from serving_mathematics.report.evidence import Series
+    >>> full = {"running": np.full(60, 128.0), "waiting": np.full(60, 9.0)}
+    >>> found = binding(Run("", "", series=Series(np.arange(60.0), full)), Asked())
+    >>> found.seen.partition(":")[0]
+    'places bind'
+    """
+    told = levels(run)
+    if told is None or told.level("running").size < 10:
+        return None
+    running, waiting = told.values["running"], told.values["waiting"]
+    known = np.isfinite(running) & np.isfinite(waiting)
+    running, waiting = running[known], waiting[known]
+    if running.size < 10:
+        return None
+    queued = waiting >= 1
+    share = float(queued.mean())
+    if share < WAITS:
+        return None
+    most = asked.places if asked.places > 0 else float(running.max())
+    full = float((running[queued] >= FULL_PLACES * most).mean())
+    cache = told.values.get("cache")
+    cached = math.nan
+    if cache is not None and cache.shape == known.shape and (cache > 0).any():
+        cached = float((cache[known][queued] >= FULL_CACHE).mean())
+    if cached > 0.5:
+        what, change = "memory", _memory_change(asked)
+        seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} of it"
+    elif full > 0.5:
+        flag = "--max-num-seqs" if asked.engine == "vllm" else "--max-running-requests"
+        what = "places"
+        seen = f"{most:g} requests ran in {percent(full)} of it, and never more"
+        change = (
+            f"raise {flag} above {most:g} if memory and the time per token allow, or add replicas"
+        )
+        if math.isnan(cached):
+            seen += " (or memory, of which the file says nothing)"
+    else:
+        flag = "--max-num-batched-tokens" if asked.engine == "vllm" else "--chunked-prefill-size"
+        what = "the token budget or the host"
+        seen = f"places were free ({float(np.median(running[queued])):g} of {most:g} ran)"
+        change = f"raise {flag} and look whether the time per token still keeps its promise"
+    return Finding(
+        "binding",
+        "warning",
+        f"{what} bind: somebody waited in {percent(share)} of the time, "
+        f"{float(waiting.mean()):.3g} "
+        f"in the mean, and {seen}",
+        "what binds is what more of would shorten the queue; more of the rest changes nothing",
+        change,
+        f"{running.size} moments",
+        "definitions/utilization",
+        run.where,
+    )
+
+
+def _memory_change(asked: Asked) -> str:
+    share = "--gpu-memory-utilization" if asked.engine == "vllm" else "--mem-fraction-static"
+    return f"raise {share}, take a cache in 8 bits (--kv-cache-dtype fp8), or add replicas"
+
+
+def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
+    """How much of the time to first token is waiting, and how much the prompt itself.
+
+    run: with times in the queue, or requests that found the engine nearly empty.
+
+    >>> times = {"queue_s": np.full(200, 0.9), "ttft_s": np.full(200, 1.0)}
+    >>> queue_or_prefill(Run("", "", times), Asked()).level
+    'warning'
+    """
+    first, how = math.nan, "counted"
+    if run.has("queue_s", "ttft_s"):
+        good = run.good() & np.isfinite(run.column("queue_s") + run.column("ttft_s"))
+        queue, ttft = run.column("queue_s")[good], run.column("ttft_s")[good]
+    elif run.series and run.series.grown("ttft_s") > 0 and run.series.grown("queue_s") >= 0:
+        share = min(1.0, run.series.grown("queue_s") / run.series.grown("ttft_s"))
+        count = run.series.grown("ttft_count")
+        first = run.series.grown("ttft_s") / count if count > 0 else math.nan
+        return _waiting(run, share, 0.0, first, "two sums of the engine")
+    else:
+        own = _own_prefill(run)
+        if own is None:
+            return None
+        good = run.good() & np.isfinite(run.column("ttft_s"))
+        ttft = run.column("ttft_s")[good]
+        queue = np.maximum(ttft - own[good], 0.0)
+        how = "estimated: own times are those of requests that came to a nearly empty engine"
+    if ttft.size < FEW or not ttft.sum() > 0:
+        return None
+    share = float(queue.sum() / ttft.sum())
+    half = float(half_width(lambda q, t: q.sum() / t.sum(), queue, ttft))
+    return _waiting(run, share, half, float(ttft.mean()), how)
+
+
+def _waiting(run: Run, share: float, half: float, first: float, how: str) -> Finding | None:
+    low, high = max(0.0, share - half), min(1.0, share + half)
+    told = percent(share, low, high) if half > 0 else percent(share)
+    mean = f" of {duration(first)} in the mean" if math.isfinite(first) else ""
+    much = low > MOST_QUEUE
+    if share < 0.1:
+        return None
+    change = (
+        "add replicas, or bound the queue so that those who are let in are in time"
+        if much
+        else "shorten prompts or share prefixes: more replicas save only the wait"
+    )
+    return Finding(
+        "queue_or_prefill",
+        "warning" if much else "note",
+        f"{told} of the time to first token{mean} is waiting, the rest the prompt",
+        "waiting is mended by capacity, the prompt's own time by less work",
+        change,
+        how,
+        "capacity/overload-control" if much else "architecture/streaming",
+        run.where,
+    )
+
+
+def _own_prefill(run: Run) -> FloatArray | None:
+    """What each prompt takes by itself, from those that came to a nearly empty engine; None where
+    there are too few of them."""
+    if not run.has("sent_s", "latency_s", "ttft_s") or run.size < FEW:
+        return None
+    inside = _inside_at(run, run.column("sent_s"))
+    usual = _known_mean(inside)
+    good = run.good() & np.isfinite(run.column("ttft_s"))
+    alone = good & (inside <= max(1.0, EMPTY * usual))
+    if alone.sum() < 20 or usual < 2:
+        return None
+    ttft = run.column("ttft_s")
+    if not run.has("prompt_tokens"):
+        return np.full(run.size, float(np.median(ttft[alone])))
+    prompt = np.nan_to_num(
+        run.column("prompt_tokens"), nan=_known_mean(run.column("prompt_tokens"))
+    )
+    if prompt[alone].std() <= 0.02 * prompt[alone].mean():
+        return np.full(run.size, float(np.median(ttft[alone])))
+    slope, floor = np.polyfit(prompt[alone], ttft[alone], 1)
+    return np.asarray(np.maximum(max(slope, 0.0) * prompt + max(floor, 0.0), 0.0))
+
+
+def preemption(run: Run, _asked: Asked) -> Finding | None:
+    """Requests lost their memory and did their work twice.
+
+    run: with an engine's count of preemptions.
+
+    >>> from serving_mathematics.report.evidence import Series
+    >>> told = {"preemptions": np.array([0.0, 9.0]), "ttft_count": np.array([0.0, 100.0])}
+    >>> preemption(Run("", "", series=Series(np.arange(2.0), told)), Asked()).level
+    'problem'
+    """
+    count = run.series.grown("preemptions") if run.series else math.nan
+    if not count > 0:
+        return None
+    assert run.series is not None
+    requests = run.series.grown("ttft_count")
+    share = count / requests if requests > 0 else math.nan
+    each = f", {share:.2g} for each request" if math.isfinite(share) else ""
+    return Finding(
+        "preemption",
+        "problem" if not share < PREEMPTED else "warning",
+        f"{count:,.0f} preemptions{each}",
+        "what was computed for them is computed again, and their readers see a gap",
+        f"lower --max-num-seqs, or {_memory_change(Asked())}",
+        "the engine's own count",
+        "optimization/caching",
+        run.where,
+    )
+
+
+def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
+    """Prompt tokens that were found in the cache, and those that could have been.
+
+    run: with the engine's counts of them, tokens found for each request, or equal blocks.
+
+    >>> from serving_mathematics.report.evidence import Series
+    >>> told = {"prefix_asked": np.array([0.0, 1e6]), "prefix_found": np.array([0.0, 2e5])}
+    >>> run = Run("", "", series=Series(np.arange(2.0), told), shares_prefix=0.6)
+    >>> prefix_hits(run, Asked()).level
+    'warning'
+    """
+    found = math.nan
+    if run.series is not None:
+        asked_of = run.series.grown("prefix_asked")
+        base = asked_of if asked_of > 0 else run.series.grown("prompt_tokens")
+        found = run.series.grown("prefix_found") / base if base > 0 else math.nan
+    if math.isnan(found) and run.has("cached_tokens", "prompt_tokens"):
+        total = float(np.nansum(run.column("prompt_tokens")))
+        found = float(np.nansum(run.column("cached_tokens"))) / total if total > 0 else math.nan
+    possible = run.shares_prefix
+    if math.isnan(found) and not possible > 0.05:
+        return None
+    if math.isnan(found):
+        seen = (
+            f"{percent(possible)} of the prompt tokens stand at the beginning of an earlier prompt"
+        )
+    elif math.isnan(possible):
+        seen = f"{percent(found)} of the prompt tokens were found in the prefix cache"
+    else:
+        seen = (
+            f"{percent(found)} of the prompt tokens were found, {percent(possible)} could have been"
+        )
+    left = possible - found
+    lost = left > HITS_LEFT
+    change = (
+        "send the turns of a session to the engine that has them, and give its cache more memory"
+    )
+    return Finding(
+        "prefix_hits",
+        "warning" if lost else "note",
+        seen,
+        "a token that is found costs memory and no time: it shortens first tokens and raises what "
+        "an engine carries",
+        change if lost or math.isnan(found) else "plan with this share (--cached-share)",
+        "counted by tokens"
+        if math.isnan(possible)
+        else "counted by blocks, with a cache that keeps all",
+        "optimization/caching",
+        run.where,
+    )
+
+
+def guesses(run: Run, _asked: Asked) -> Finding | None:
+    """How many guessed tokens are accepted, and how many should be guessed.
+
+    run: with the engine's counts of guesses.
+
+    >>> from serving_mathematics.report.evidence import Series
+    >>> told = {"draft_tokens": np.array([0.0, 5e4]), "accepted_tokens": np.array([0.0, 1e4])}
+    >>> run = Run("", "", series=Series(np.arange(2.0), told | {"drafts": np.array([0.0, 1e4])}))
+    >>> guesses(run, Asked()).level
+    'warning'
+    """
+    if run.series is None:
+        return None
+    drafted, accepted = run.series.grown("draft_tokens"), run.series.grown("accepted_tokens")
+    rounds = run.series.grown("drafts")
+    if not (drafted > 0 and accepted >= 0 and rounds > 0):
+        return None
+    length, yields = drafted / rounds, 1 + accepted / rounds
+    alpha = _acceptance(yields, length)
+    share = wilson_interval(round(min(accepted, drafted)), round(drafted))
+    best = best_draft_length(min(alpha, 0.999), PASS_COST) if alpha > PASS_COST else 0
+    low = share.high < ACCEPTED
+    return Finding(
+        "guesses",
+        "warning" if low else "note",
+        f"of {length:.3g} guessed tokens {percent(share.share, share.low, share.high)} are "
+        "accepted: a "
+        f"step yields {yields:.2f} tokens",
+        "each refused token was computed for nothing, and at high load that is somebody "
+        "else's step",
+        f"guess {best} at a time" if best else "switch guesses off",
+        f"acceptance {alpha:.2f} a token, the same at each place; a guess costs "
+        f"{percent(PASS_COST)} "
+        "of a step",
+        "machine/step-time",
+        run.where,
+    )
+
+
+def _acceptance(yields: float, length: float) -> float:
+    """The α with (1 − α^(γ+1))/(1 − α) tokens a step, by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        powers = middle ** np.arange(math.ceil(length) + 1)
+        if float(powers.sum()) < yields:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def stalls(run: Run, _asked: Asked) -> Finding | None:
+    """Pauses within answers, and whether they are somebody else's prompts.
+
+    run: with all gaps between tokens, and when requests were sent and got their first token.
+
+    >>> gaps = np.r_[np.full(990, 0.01), np.full(10, 0.5)]
+    >>> stalls(Run("", "", {"ttft_s": np.ones(9)}, gaps_s=gaps), Asked()).level
+    'warning'
+    """
+    fine = np.isfinite(run.gaps_s)
+    gaps = run.gaps_s[fine]
+    if gaps.size < 500:
+        return None
+    usual = float(np.median(gaps[gaps > 1e-5])) if (gaps > 1e-5).any() else 0.0
+    long = gaps > STALL * usual
+    share = float(long.mean())
+    if usual <= 0 or share < STALL_SHARE:
+        return None
+    p99 = float(np.quantile(gaps, 0.99))
+    time = float(gaps[long].sum() / gaps.sum())
+    seen = (
+        f"{percent(share)} of the gaps are over {STALL:g} medians of {duration(usual)} (p99 "
+        f"{duration(p99)}),"
+        f" {percent(time)} of the reading time"
+    )
+    change, cause = "look at the engine's log at the longest of them", math.nan
+    ends = run.gap_end_s[fine] if run.gap_end_s.size == fine.size else np.zeros(0)
+    if ends.size and np.isfinite(ends).all() and run.has("sent_s", "ttft_s"):
+        firsts = run.column("sent_s") + run.column("ttft_s")
+        firsts = np.sort(firsts[np.isfinite(firsts)])
+        slack = 0.5 * usual
+        among = np.searchsorted(firsts, ends + slack) > np.searchsorted(firsts, ends - gaps - slack)
+        cause, chance = float(among[long].mean()), float(among[~long].mean())
+        if cause > 0.5 and cause > chance + 0.2:
+            seen += (
+                f"; in {percent(cause)} of them a prompt ended, in {percent(chance)} of the others"
+            )
+            change = (
+                "lower --max-num-batched-tokens (or --chunked-prefill-size), or separate prompts"
+            )
+    return Finding(
+        "stalls",
+        "warning",
+        seen,
+        "readers see a pause, and a mean time per token hides it",
+        change,
+        f"{gaps.size:,} gaps",
+        "architecture/streaming",
+        run.where,
+    )
+
+
+def check_queue_share_by_hand() -> None:
+    """Of prompts that take 0.1 s and wait 0.3 s three quarters are waiting, told or estimated.
+
+    Source: by hand; half of the requests come to an empty engine.
+    """
+    rng = np.random.default_rng(4)
+    wait = np.full(400, 0.3)
+    told = {"queue_s": wait, "ttft_s": wait + 0.1}
+    found = queue_or_prefill(Run("", "", told), Asked())
+    checks.holds("told", found is not None and found.seen.startswith("75%"), got=str(found))
+    sent = np.r_[np.arange(200) * 10.0, 3000 + np.arange(200) * 0.05]
+    ttft = np.r_[np.full(200, 0.1), rng.uniform(0.35, 0.45, 200)]
+    columns = {
+        "sent_s": sent,
+        "ttft_s": ttft,
+        "latency_s": np.r_[np.full(200, 1.0), np.full(200, 4.0)],
+    }
+    found = queue_or_prefill(Run("", "", columns), Asked())
+    checks.holds("estimated", found is not None and found.seen.startswith("60%"), got=str(found))
+
+
+def check_acceptance_by_hand() -> None:
+    """Half of the guesses accepted at each of two places yield 1.75 tokens.
+
+    Source: 1 + 1/2 + 1/4.
+    """
+    checks.close("acceptance", _acceptance(1.75, 2), 0.5, atol=1e-9)
+
+
+def check_what_binds() -> None:
+    """A full cache, full places and neither are told apart, and an idle engine is none of them.
+
+    Source: the levels that were written.
+    """
+    for what, running, waiting, cache in (
+        ("memory", 40.0, 9.0, 0.97),
+        ("places", 64.0, 9.0, 0.5),
+        ("the token budget or the host", 20.0, 9.0, 0.5),
+        ("", 20.0, 0.0, 0.5),
+    ):
+        values = {"running": running, "waiting": waiting, "cache": cache}
+        series = Series(np.arange(60.0), {name: np.full(60, x) for name, x in values.items()})
+        found = binding(Run("", "", series=series), Asked(places=64.0))
+        checks.equal(what or "none", found.seen.partition(" bind")[0] if found else "", what)

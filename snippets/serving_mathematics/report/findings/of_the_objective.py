@@ -1,0 +1,377 @@
+"""The objective and the money: how many requests keep it, up to which load, and what a token costs.
+
+Shares are of all requests, those that failed among the late. Their interval is by tenths of the run
+in order, because requests that stand in one queue are late together.
+
+Source: Beyer et al. (2018), chapters 2 and 5; Zhong et al. (2024) for goodput; Quenouille (1956)
+for the interval.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.architecture.shadow_canary.shadow_canary import samples_per_arm
+from serving_mathematics.core.batching.event_skipping import saturated_rate
+from serving_mathematics.core.queues.shares import wilson_interval
+from serving_mathematics.report.artefacts import (
+    BUCKETS,
+    HEADROOM,
+    alert_rules,
+    autoscaler_objects,
+    queue_flags,
+)
+from serving_mathematics.report.evidence import FloatArray, Run, _inside_at, _rates_told, _span_s
+from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
+from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own
+from serving_mathematics.support import checks
+from serving_mathematics.support.intervals import half_width
+
+BINS = 12  # of requests by how many were inside
+SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
+LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
+PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
+WORST = 0.3  # error of the simulated engine, up to which its answer is told
+
+
+def _in_time(run: Run, asked: Asked) -> npt.NDArray[np.float64] | None:
+    """Which requests kept the objective, 1 or 0, NaN where the log does not tell; None where
+    nothing was promised, or cannot be compared.
+
+    run: with times of its requests. asked: the objective.
+
+    >>> run = Run("", "", {"ttft_s": np.array([0.5, 2.0])})
+    >>> _in_time(run, Asked(ttft_s=1.0)).tolist()
+    [1.0, 0.0]
+    """
+    if not (asked.ttft_s > 0 or asked.tpot_s > 0) or not run.size:
+        return None
+    kept = np.ones(run.size)
+    if asked.ttft_s > 0:
+        if not run.has("ttft_s"):
+            return None
+        kept *= np.where(
+            np.isnan(run.column("ttft_s")), np.nan, run.column("ttft_s") <= asked.ttft_s
+        )
+    if asked.tpot_s > 0:
+        if not run.has("ttft_s", "latency_s", "output_tokens"):
+            return None
+        one = run.column("output_tokens") <= 1  # has no later token
+        slow = np.where(
+            one, 0.0, np.where(np.isnan(run.tpot_s()), np.nan, run.tpot_s() > asked.tpot_s)
+        )
+        kept *= 1 - slow
+    return np.where(run.good(), kept, 0.0)
+
+
+def goodput(run: Run, asked: Asked) -> Finding | None:
+    """The share of requests that keep the objective, and the rate of those that do.
+
+    run: with times of its requests. asked: the objective.
+
+    >>> late = {"ttft_s": np.tile([0.2] * 9 + [3.0], 100)}
+    >>> goodput(Run("", "", late), Asked(ttft_s=1.0)).level
+    'problem'
+    """
+    told = _in_time(run.in_order(), asked)
+    kept = told[np.isfinite(told)] if told is not None else np.zeros(0)
+    if kept.size < 20:
+        return None
+    share = float(kept.mean())
+    wilson = wilson_interval(int(kept.sum()), kept.size)
+    half = float(half_width(np.mean, kept)) if kept.size >= FEW else 0.0
+    low, high = min(wilson.low, share - half), max(wilson.high, share + half)
+    low, high = max(0.0, low), min(1.0, high)
+    answered = _rates_told(run)["requests"] if run.has("sent_s") else math.nan
+    rate = answered * run.size / max(1, int(run.good().sum()))  # failed ones among them
+    good = f"; goodput {share * rate:.3g} of {rate:.3g} requests a second" if rate > 0 else ""
+    level = "problem" if high < asked.quantile else "warning" if low < asked.quantile else "note"
+    wanted = _wanted(asked)
+    files = {}
+    if 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
+        files["alerts.yaml"] = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
+    kinds = {
+        "problem": "lower the load, add replicas or loosen the promise",
+        "warning": "test longer: the interval holds the promise and less",
+        "note": "keep it: alerts on how fast the budget burns are in alerts.yaml",
+    }
+    return Finding(
+        "goodput",
+        level,
+        f"{percent(share, low, high)} of the requests keep {wanted}, {percent(asked.quantile)} are "
+        f"promised{good}",
+        f"the budget is {percent(1 - asked.quantile)}, and {percent(1 - share)} are spent",
+        kinds[level],
+        "95%, by tenths of the run" if half > 0 else "95%, as if requests were independent",
+        "definitions/slo-sla",
+        run.where,
+        files,
+    )
+
+
+def _wanted(asked: Asked) -> str:
+    parts = [f"a first token in {duration(asked.ttft_s)}"] if asked.ttft_s > 0 else []
+    parts += [f"{duration(asked.tpot_s)} a token"] if asked.tpot_s > 0 else []
+    return " and ".join(parts)
+
+
+def load_kept(run: Run, asked: Asked) -> Finding | None:
+    """How many requests an engine may hold before the objective breaks: the signal to scale on.
+
+    run: with when requests were sent and their times. asked: the objective.
+
+    >>> sent = np.r_[np.arange(300) * 1.0, 400 + np.arange(300) * 0.01]
+    >>> slow = {"sent_s": sent, "ttft_s": np.r_[np.full(300, 0.1), np.linspace(0.1, 9, 300)]}
+    >>> run = Run("", "", slow | {"latency_s": slow["ttft_s"] + 1.0})
+    >>> sorted(load_kept(run, Asked(ttft_s=1.0)).files)
+    ['hpa.yaml', 'keda.yaml']
+    """
+    told = _in_time(run, asked)
+    if told is None or not run.has("sent_s", "latency_s"):
+        return None
+    known = np.isfinite(told) & np.isfinite(run.column("sent_s"))
+    kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])
+    if kept.size < 3 * FEW:
+        return None
+    order = np.argsort(inside, kind="stable")
+    parts = np.array_split(order, BINS)
+    shares = [wilson_interval(int(kept[x].sum()), x.size) for x in parts]
+    broken = [place for place, one in enumerate(shares) if one.high < asked.quantile]
+    if not broken:
+        most, seen = (
+            float(inside.max()),
+            "the objective held with up to {:g} inside, the most that came",
+        )
+    elif broken[0] == 0:
+        return None
+    else:
+        most = float(inside[parts[broken[0] - 1]].max())
+        seen = "the objective holds with up to {:g} requests inside, and breaks beyond"
+    if most < 1:
+        return None
+    speed = _prompt_speed(run)
+    files = dict(autoscaler_objects(most, asked.engine))
+    if asked.ttft_s > 0 and speed > 0 and broken:
+        files["flags.txt"] = queue_flags(most, speed, asked.ttft_s, asked.engine) + "\n"
+    flags = f", and refuse beyond: {files['flags.txt'].strip()}" if "flags.txt" in files else ""
+    return Finding(
+        "load_kept",
+        "note",
+        seen.format(most),
+        "requests that run and wait rise before a promise breaks, and GPU utilization does not",
+        f"scale on running plus waiting, {max(1, math.floor(HEADROOM * most))} for each replica "
+        f"(keda.yaml, hpa.yaml){flags}",
+        f"Wilson's interval in {BINS} parts by load; one engine behind the log",
+        "capacity/autoscaling",
+        run.where,
+        files,
+    )
+
+
+def _prompt_speed(run: Run) -> float:
+    """Prompt tokens a second in the busiest twentieth of the time; NaN where they are not told."""
+    if not run.has("sent_s", "ttft_s", "prompt_tokens"):
+        return math.nan
+    first = run.column("sent_s") + run.column("ttft_s")
+    known = np.isfinite(first) & np.isfinite(run.column("prompt_tokens"))
+    moments = first[known] - first[known].min()
+    span = float(moments.max())
+    if span <= 0:
+        return math.nan
+    counts = np.bincount(
+        np.minimum((moments / span * 100).astype(int), 99),
+        weights=run.column("prompt_tokens")[known],
+        minlength=100,
+    )
+    return float(np.quantile(counts, 0.95) / (span / 100))
+
+
+def breaking_load(run: Run, asked: Asked) -> Finding | None:
+    """The rate at which the objective breaks, simulated with the engine that the log shows.
+
+    run: with when requests were sent, their times and tokens. asked: the objective.
+
+    >>> breaking_load(Run("", "", {"ttft_s": np.ones(9)}), Asked(ttft_s=1.0)) is None
+    True
+    """
+    if _in_time(run, asked) is None:
+        return None
+    own = fit_own(run, asked)
+    if own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
+        return None
+    times = breaking_rate(run, own, asked)
+    seconds = _span_s(run)
+    if math.isnan(times) or not seconds > 0:
+        return None
+    rate = (run.size - 1) / seconds  # at which they came
+    if math.isinf(times):
+        seen = f"the objective would hold at 16 times these {rate:.3g} requests a second"
+    else:
+        seen = (
+            f"the objective breaks at about {times * rate:.3g} requests a second, "
+            f"{times:.2g} times these"
+        )
+    level = "warning" if times < 1.2 else "note"
+    return Finding(
+        "breaking_load",
+        level,
+        f"{seen}; a step takes {_costs(own)}",
+        "between the load of today and this one lies all the room for a burst or a lost replica",
+        "plan replicas so that the busiest minutes stay below it, with one replica down",
+        f"simulated with the log's own requests; {_error(own)}",
+        "definitions/utilization",
+        run.where,
+    )
+
+
+def ceiling(run: Run, asked: Asked) -> Finding | None:
+    """How much of what the engine can serve was asked, and what would raise it.
+
+    run: with when requests were sent, their times and tokens. asked: the places, if known.
+
+    >>> ceiling(Run("", "", {"ttft_s": np.ones(9)}), Asked()) is None
+    True
+    """
+    own, seconds = fit_own(run, asked), _span_s(run)
+    if own is None or abs(own.tpot_error) > WORST or not seconds > 0:
+        return None
+    good = run.good() & np.isfinite(run.column("prompt_tokens") + run.column("output_tokens"))
+    prompts = np.maximum(run.column("prompt_tokens")[good], 2.0)
+    outputs = np.maximum(run.column("output_tokens")[good], 1.0)
+    engine, rate = own.engine, (run.size - 1) / seconds
+    most = saturated_rate(prompts, outputs, engine)
+    cached = saturated_rate(prompts, outputs, engine, np.floor(PREFIX_MORE * prompts))
+    twice = 2 * engine.max_sequences
+    budget = max(engine.token_budget, twice)
+    larger = replace(engine, token_budget=budget, max_sequences=twice)
+    wider = saturated_rate(prompts, outputs, larger)
+    used, gains = rate / most, (cached / most - 1, wider / most - 1)
+    return Finding(
+        "ceiling",
+        "warning" if used > NEARLY else "note",
+        f"{rate:.3g} requests a second came, {percent(used)} of the {most:.3g} that the engine "
+        f"carries with {engine.max_sequences} places",
+        "this is its utilization: GPU utilization is 100% from the first request on",
+        f"a tenth more of the prompts found in the cache would raise it by {percent(gains[0])}, "
+        f"twice the places by {percent(gains[1])} if memory lasts",
+        f"from the costs of a step in the log; {_error(own)}",
+        "definitions/utilization",
+        run.where,
+    )
+
+
+def _error(own: OwnEngine) -> str:
+    parts = f"{percent(own.tpot_error)} in TPOT and {percent(own.ttft_error)} in TTFT"
+    return f"the engine fitted to it is off by {parts}"
+
+
+def _costs(own: OwnEngine) -> str:
+    engine = own.engine
+    parts = [duration(engine.step_s)]
+    if engine.decode_token_s > 0:
+        parts.append(f"{duration(engine.decode_token_s)} a sequence")
+    if engine.prefill_token_s > 0:
+        parts.append(f"{duration(engine.prefill_token_s)} a prompt token")
+    return ", ".join(parts)
+
+
+def canary(run: Run, asked: Asked) -> Finding | None:
+    """Requests that a canary needs to see this objective break.
+
+    run: with times of its requests. asked: the objective.
+
+    >>> canary(Run("", "", {"ttft_s": np.full(1000, 0.1)}), Asked(ttft_s=1.0)).level
+    'note'
+    """
+    told = _in_time(run, asked)
+    kept = told[np.isfinite(told)] if told is not None else np.zeros(0)
+    if kept.size < FEW:
+        return None
+    late = max(float(1 - kept.mean()), (1 - asked.quantile) / 2, 1e-4)
+    worse = late / SEEN
+    if late > LATE_ALREADY:
+        return None
+    count = samples_per_arm(late, worse)
+    return Finding(
+        "canary",
+        "note",
+        f"to see late requests go from {percent(late)} to {percent(worse)} takes {count:,} "
+        "in each arm",
+        "a canary of fewer passes what doubles the burn of the budget",
+        f"give the canary {count:,} requests before it decides, looked at once",
+        "level 5%, power 80%, as if requests were independent",
+        "architecture/shadow-canary",
+        run.where,
+    )
+
+
+def cost(run: Run, asked: Asked) -> Finding | None:
+    """What a million tokens cost, in money and in joules.
+
+    run: with its tokens and time. asked: the price.
+
+    >>> told = {"duration_s": 3600.0, "completed": 1e4, "prompt_tokens": 1e3}
+    >>> cost(Run("", "", told=told | {"output_tokens": 200.0}), Asked(price_per_hour=2.0)).seen
+    '$1 for a million answer tokens, $0.17 for a million of all'
+    """
+    rates = _rates_told(run)
+    prompt, output = rates["prompt_tokens"], rates["output_tokens"]
+    if not output > 0:
+        return None
+    parts = []
+    if asked.price_per_hour > 0:
+        each = asked.price_per_hour / 3600 * 1e6
+        parts.append(f"${each / output:.2g} for a million answer tokens")
+        if prompt > 0:
+            parts.append(f"${each / (prompt + output):.2g} for a million of all")
+    power = run.said("power_w")
+    if power > 0:
+        parts.append(f"{power / output:.2g} J an answer token")
+    if not parts:
+        return None
+    return Finding(
+        "cost",
+        "note",
+        ", ".join(parts),
+        "the price is of the hour, so a token costs what the hour leaves idle too",
+        "compare at the load of the day, and not at the peak of a test",
+        "total tokens over total time",
+        "intuition/latency-throughput-cost",
+        run.where,
+    )
+
+
+def _some(count: int, late: float, rng: np.random.Generator) -> FloatArray:
+    return np.where(rng.random(count) < late, 3.0, 0.2)
+
+
+def check_goodput_by_hand() -> None:
+    """Shares far above, far below and near the promise are a note, a problem and a warning.
+
+    Source: independent requests that are late with the chance given.
+    """
+    rng = np.random.default_rng(2)
+    for late, level in ((0.0005, "note"), (0.05, "problem"), (0.009, "warning")):
+        run = Run("", "", {"ttft_s": _some(5000, late, rng)})
+        found = goodput(run, Asked(ttft_s=1.0))
+        checks.equal(f"{late:g} late", found.level if found else "", level)
+
+
+def check_load_that_is_kept() -> None:
+    """An engine that is late from thirty requests on is told to hold thirty.
+
+    Source: the rule by which the times were made.
+    """
+    rng = np.random.default_rng(6)
+    pace = np.repeat([4.0, 20.0, 60.0], 400)
+    sent = np.cumsum(rng.exponential(1.0, 1200) / pace)
+    run = Run("", "", {"sent_s": sent, "latency_s": np.ones(1200)})
+    inside = _inside_at(run, sent)
+    columns = dict(run.columns) | {"ttft_s": np.where(inside > 30, 0.9, 0.1)}
+    found = load_kept(Run("", "", columns), Asked(ttft_s=0.5))
+    held = float(found.seen.split("up to ")[1].split()[0]) if found else math.nan
+    checks.close("requests inside", held, 30.0, atol=8.0, kind="simulation")

@@ -1,0 +1,607 @@
+"""The test itself: whether its numbers are what they are taken for.
+
+Each function looks for one way in which a load test deceives: a client that sends late or waits, a
+warm-up among the answers, a queue that grows, too few requests, failures, other definitions, and
+numbers that cannot belong together.
+
+Source: Tene (2013), *How NOT to measure latency*; White, Cobb and Spratt (2000) for the warm-up;
+Mann (1945) for the trend; Wilson (1927); Wilks (1941); Little (1961).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from serving_mathematics.architecture.streaming.streaming import tpot_conventions
+from serving_mathematics.capacity.littles_law.benchmark_audit import audit_benchmark
+from serving_mathematics.core.queues.queue_simulator import warm_up_length
+from serving_mathematics.core.queues.shares import wilson_interval
+from serving_mathematics.definitions.latency_distribution.coordinated_omission import (
+    corrected_latencies,
+)
+from serving_mathematics.definitions.latency_distribution.latency_distribution import (
+    quantile_ranks,
+)
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    _known_mean,
+    _known_numbers,
+    _known_quantile,
+    _span_s,
+)
+from serving_mathematics.report.findings.finding import (
+    FEW,
+    Asked,
+    Finding,
+    _blocks_of,
+    duration,
+    percent,
+)
+from serving_mathematics.support import checks
+
+LATE_SHARE = 0.1  # of the median time to first token, by which a request may leave late
+LATE_LEAST_S = 0.005  # below which no client is called late
+SLOW_SENDING = 0.05  # of the rate that was asked
+FOLLOWS_S = 0.002  # after an end, within which a closed loop sends
+CORRECTED = 1.5  # times the percentile, from which omission counts
+WARM_SIGMAS, WARM_SHARE = 4.0, 0.15  # by which a warm-up lies above the rest
+TREND_BLOCKS, TREND_S, TREND_GROWTH = 10, 31, 1.5  # Mann's statistic of ten blocks, 1 in 2,000
+LARGEST_FAILED = 0.01
+WIDE = 0.5  # of a percentile, from which its interval is told
+TPOT_FACTOR, TPOT_SHARE = (0.7, 1.4), 0.05  # of means of means; of the requests themselves
+HELD_LEAST, HELD_MOST = 0.9, 1.05  # requests inside over those held
+
+
+def late_client(run: Run, _asked: Asked) -> Finding | None:
+    """Requests left later than they were due, so their latencies leave out a wait.
+
+    run: with when requests were due, or how late they were sent, or the rate that was asked.
+
+    >>> stage = {"delay_p99_s": 12.0, "delay_mean_s": 5.0, "ttft_s": 1.7, "completed": 9000.0}
+    >>> late_client(Run("", "", told=stage), Asked()).level
+    'problem'
+    """
+    reference = _reference_s(run)
+    delay = run.column("sent_s") - run.column("due_s") if run.has("due_s", "sent_s") else None
+    if delay is not None and np.isfinite(delay).any():
+        typical, far = _known_quantile(delay), _known_quantile(delay, 0.95)
+        mean, most = _known_mean(delay), "95% within"
+    else:
+        mean, far = run.said("delay_mean_s"), run.said("delay_p99_s")
+        typical, most = mean, "99% within"
+    if math.isfinite(far) and far > max(LATE_LEAST_S, LATE_SHARE * reference):
+        whole = ""
+        if delay is not None and run.has("ttft_s"):
+            waited = (run.column("ttft_s") + np.maximum(delay, 0))[run.good()]
+            both = [_known_quantile(x, 0.99) for x in (run.column("ttft_s")[run.good()], waited)]
+            whole = (
+                f"; from when they were due, p99 of TTFT is {duration(both[1])}, not "
+                f"{duration(both[0])}"
+            )
+        bad = typical > LATE_SHARE * reference or far > reference
+        seen = f"requests left {duration(mean)} late in the mean, {most} {duration(far)}{whole}"
+        return _late(run, seen, "problem" if bad else "warning", "counted")
+    asked, sent, count = run.said("rate_asked"), _sent_rate(run), _requests(run)
+    if not (0 < asked < math.inf and sent > 0 and count >= 20):
+        return None
+    short = 1 - sent / asked
+    if short < max(SLOW_SENDING, 3 / math.sqrt(count)):
+        return None
+    limit = run.said("concurrency")
+    capped = f" (it let in {limit:g} at a time)" if math.isfinite(limit) else ""
+    seen = f"{sent:.4g} requests a second left where {asked:.4g} were asked for{capped}"
+    level = "problem" if short > 2 * max(SLOW_SENDING, 3 / math.sqrt(count)) else "warning"
+    return _late(run, seen, level, f"± {100 * 2 / math.sqrt(count):.2g}% by chance")
+
+
+def _late(run: Run, seen: str, level: str, sure: str) -> Finding:
+    return Finding(
+        "late_client",
+        level,
+        seen,
+        "what a request waited in the client is in no latency, and the engine was asked for less",
+        "give the client more processes or connections, raise or leave out --max-concurrency, and "
+        "count from when a request was due",
+        sure,
+        "definitions/latency-distribution",
+        run.where,
+    )
+
+
+def _reference_s(run: Run) -> float:
+    """The usual time to first token, or a tenth of the usual latency."""
+    for name, share in (("ttft_s", 1.0), ("latency_s", 0.1)):
+        if run.has(name):
+            return share * _known_quantile(run.column(name))
+        if math.isfinite(run.said(name)):
+            return share * run.said(name)
+    return 0.0
+
+
+def _requests(run: Run) -> float:
+    return float(run.size) if run.size else run.said("completed")
+
+
+def _sent_rate(run: Run) -> float:
+    """Requests a second that left the client; NaN where that cannot be told."""
+    if math.isfinite(run.said("rate_sent")):
+        return run.said("rate_sent")
+    if run.has("sent_s") and run.size > 1:
+        seconds = _span_s(run)
+        return (run.size - 1) / seconds if seconds > 0 else math.nan
+    drained = run.said("duration_s") - run.said("latency_s")
+    return run.said("completed") / drained if drained > 0 else math.nan
+
+
+def closed_loop(run: Run, _asked: Asked) -> Finding | None:
+    """Clients waited for answers before they asked again.
+
+    run: with the number of requests that were held, or when each was sent and answered.
+
+    >>> closed_loop(Run("", "", told={"concurrency": 8.0, "rate_asked": np.inf}), Asked()).level
+    'note'
+    """
+    held = run.said("concurrency")
+    told = math.isfinite(held) and run.said("rate_asked") == math.inf
+    told = told and not held >= _requests(run)
+    follows = math.nan if told else _following(run)
+    if not told and not follows > 0.8:
+        return None
+    seen = f"{held:g} client{'s' * (held != 1)}" if told else f"{percent(follows)} of the requests"
+    seen += " sent the next request when an answer came: a closed loop"
+    level, sure = "note", "said by the tool" if told else "counted"
+    latencies = run.column("latency_s")[run.good()]
+    known = latencies[np.isfinite(latencies)]
+    if known.size >= FEW:
+        usual = float(np.median(known))
+        fixed = corrected_latencies(known, max(usual, 1e-6)) if known.sum() < 1e7 * usual else known
+        before, after = (float(np.quantile(x, 0.99)) for x in (known, fixed))
+        if after > CORRECTED * before:
+            level = "problem"
+            seen += (
+                f"; p99 is {duration(before)}, and {duration(after)} with the requests that a stall"
+                " kept from being sent"
+            )
+    return Finding(
+        "closed_loop",
+        level,
+        seen,
+        "a slow engine is asked less, so the test shows throughput at so many clients, and no "
+        "latency at a rate",
+        "for latencies send at a rate (--request-rate, without --max-concurrency); compare this run"
+        " with others of as many clients",
+        sure,
+        "definitions/latency-distribution",
+        run.where,
+    )
+
+
+def all_at_once(run: Run, _asked: Asked) -> Finding | None:
+    """All requests were sent at once, so a time to first token is a place in a queue.
+
+    run: with the rate that was asked, or when requests were sent.
+
+    >>> told = {"rate_asked": np.inf, "completed": 500.0}
+    >>> all_at_once(Run("", "", told=told), Asked()).level
+    'warning'
+    """
+    count = _requests(run)
+    if not count >= 20:
+        return None
+    held = run.said("concurrency")
+    told = run.said("rate_asked") == math.inf and not held < count
+    if run.has("sent_s", "latency_s") and not told:
+        ends = run.column("sent_s") + run.column("latency_s")
+        whole = float(np.ptp(_known_numbers(np.r_[ends, run.column("sent_s")])))
+        usual = _known_quantile(run.column("latency_s"))
+        told = 0 <= _span_s(run) < 0.05 * whole and _span_s(run) < usual
+    if not told:
+        return None
+    return Finding(
+        "all_at_once",
+        "warning",
+        f"all {count:,.0f} requests were sent at once",
+        "the engine was full from the first second on: throughput is its ceiling, and a time to "
+        "first token is a place in the queue",
+        "send at a rate (--request-rate) for latencies, and quote this run as throughput",
+        "said by the tool" if run.said("rate_asked") == math.inf else "counted",
+        "definitions/throughput",
+        run.where,
+    )
+
+
+def _following(run: Run) -> float:
+    """Share of requests, those at the beginning left out, that were sent just after an end; NaN
+    where so many ends would stand before any moment."""
+    if not run.has("sent_s", "latency_s") or run.size < FEW:
+        return math.nan
+    known = np.isfinite(run.column("sent_s") + run.column("latency_s"))
+    sent = np.sort(run.column("sent_s")[known])
+    ends = np.sort((run.column("sent_s") + run.column("latency_s"))[known])
+    span = float(ends[-1] - sent[0])
+    later = sent[sent > ends[0]]
+    if later.size < FEW / 2 or span <= 0:
+        return math.nan
+    before = np.searchsorted(ends, later, side="right") - 1
+    waited = later - ends[before]
+    tolerance = max(FOLLOWS_S, 0.002 * _known_quantile(run.column("latency_s")))
+    by_chance = 1 - math.exp(-ends.size / span * tolerance)
+    return math.nan if by_chance > 0.3 else float((waited <= tolerance).mean())
+
+
+def warm_up(run: Run, _asked: Asked) -> Finding | None:
+    """The first requests were slower than the rest.
+
+    run: with a time to first token or a latency of each request, in order.
+
+    >>> slow = np.r_[np.full(20, 5.0), 1 + 0.01 * (np.arange(180) % 7)]
+    >>> warm_up(Run("", "", {"ttft_s": slow}), Asked()).level
+    'warning'
+    """
+    series = _series(run)
+    if series.size < FEW:
+        return None
+    logs = np.log(np.maximum(series, 1e-6))
+    cut = warm_up_length(logs)
+    if cut > series.size // 4:  # a rule for longer runs: look at the first twentieth
+        cut = max(20, series.size // 20)
+    if cut < 5:
+        return None
+    size = max(cut, 10)
+    rest = logs[cut:]
+    parts = np.array([x.mean() for x in _blocks_of(rest, max(4, rest.size // size))])
+    first, spread = float(logs[:cut].mean()), float(parts.std(ddof=1))
+    above = first - float(rest.mean())
+    if above < math.log1p(WARM_SHARE) or above < WARM_SIGMAS * spread or first < parts.max():
+        return None
+    p95 = [float(np.quantile(x, 0.95)) for x in (series, series[cut:])]
+    seen = (
+        f"the first {cut} of {series.size} requests took {math.exp(above):.2g} times as long as the"
+        f" rest; p95 is {duration(p95[1])} without them, {duration(p95[0])} with them"
+    )
+    matters = p95[0] > 1.1 * p95[1]
+    return Finding(
+        "warm_up",
+        "warning" if matters else "note",
+        seen,
+        "caches, graphs and connections are made once, and a burst at the start is no load that "
+        "lasts",
+        f"warm up first (--num-warmups, --warmup-request-count) or leave out the first {cut}",
+        f"MSER-5, {above / max(spread, 1e-9):.2g} spreads of later blocks",
+        "trust",
+        run.where,
+    )
+
+
+def _series(run: Run) -> FloatArray:
+    """Times to first token, or latencies, in the order of sending; what is known of them."""
+    ordered = run.in_order()
+    for name in ("ttft_s", "latency_s"):
+        if ordered.has(name):
+            values = ordered.column(name)[ordered.good()]
+            return np.asarray(values[np.isfinite(values)])
+    return np.zeros(0)
+
+
+def growing_queue(run: Run, _asked: Asked) -> Finding | None:
+    """Latencies rise from block to block until the end: more came than was served.
+
+    run: with when each request was sent, and its time to first token or latency.
+
+    >>> rises = {"sent_s": np.arange(200.0), "ttft_s": 0.1 + 0.05 * np.arange(200)}
+    >>> growing_queue(Run("", "", rises), Asked()).level
+    'problem'
+    """
+    if not run.has("sent_s"):
+        return None
+    series = _series(run)
+    if series.size < FEW or _span_s(run) < 2 * float(np.median(series)):
+        return None  # or all were sent at once, which is another finding
+    medians = np.array([float(np.median(x)) for x in _blocks_of(series, TREND_BLOCKS)])
+    signs = np.sign(medians[None, :] - medians[:, None])
+    trend = int(np.triu(signs).sum())
+    growth = float(medians[-2:].mean() / max(medians[:2].mean(), 1e-9))
+    if trend < TREND_S or growth < TREND_GROWTH:
+        return None
+    seen = (
+        f"times rose from {duration(float(medians[0]))} to {duration(float(medians[-1]))} (medians "
+        "of the first and the last tenth), and had not settled"
+    )
+    return Finding(
+        "growing_queue",
+        "problem",
+        seen,
+        "the load is above what the engine carries, so every percentile says how long the test was",
+        "lower the rate until the last tenth is as fast as the middle, or say the rate that was "
+        "served and no latency",
+        "ten blocks in order, 1 in 2,000 by chance",
+        "definitions/utilization",
+        run.where,
+    )
+
+
+def too_few(run: Run, asked: Asked) -> Finding | None:
+    """The percentile that is quoted needs more requests than there are.
+
+    run: with the number of its requests. asked: the quantile.
+
+    >>> too_few(Run("", "", told={"completed": 100.0}), Asked()).level
+    'warning'
+    """
+    values = np.sort(_series(run))
+    count = values.size or (int(run.good().sum()) if run.size else run.said("completed"))
+    if not 1 <= count < 1e9:
+        return None
+    quantile = asked.quantile
+    ranks = quantile_ranks(int(count), quantile)
+    needed = math.ceil(math.log(0.025) / math.log(quantile))
+    name, sure = f"p{100 * quantile:g}", "order statistics, 95%, as if requests were independent"
+    low = high = math.nan
+    if ranks.upper is None:
+        level = "warning"
+        settled = 1 + math.log(0.025) / count  # the quantile that so many bound, roughly
+        bounded = max(0.0, math.floor(1000 * settled) / 10)
+        seen = f"{int(count):,} requests do not bound {name} from above; they bound p{bounded:g}"
+        why = "the largest value seen stands for what is larger, and the next run shows another"
+        change = f"send {needed:,} requests or more, or quote p{min(bounded, 95):g}"
+    elif values.size >= FEW:
+        level, here = "note", float(np.quantile(values, quantile))
+        low, high = float(values[(ranks.lower or 1) - 1]), float(values[ranks.upper - 1])
+        if not high - low > WIDE * here:
+            return None
+        seen = f"{name} of the time to first token is {duration(here)}, with 95% from "
+        seen += f"{duration(low)} to {duration(high)}"
+        why = "a change within that interval is noise"
+        change = f"send about {4 * values.size:,} requests to halve it"
+    else:
+        return None
+    page = "definitions/latency-distribution"
+    return Finding("too_few", level, seen, why, change, sure, page, run.where)
+
+
+def failures(run: Run, asked: Asked) -> Finding | None:
+    """Requests that failed, and whether they count as fast answers.
+
+    run: with which requests failed, or how many. asked: the quantile, whose budget they spend.
+
+    >>> failures(Run("", "", told={"completed": 90.0, "failed": 10.0}), Asked()).level
+    'problem'
+    """
+    bad = int(np.nansum(run.column("failed"))) if run.has("failed") else run.said("failed")
+    total = run.size if run.has("failed") else run.said("completed") + run.said("failed")
+    if not (bad > 0 and total > 0):
+        return None
+    share = wilson_interval(int(bad), int(total))
+    seen = (
+        f"{int(bad):,} of {int(total):,} requests failed: "
+        f"{percent(share.share, share.low, share.high)}"
+    )
+    fast = False
+    if run.has("failed", "latency_s"):
+        failed = run.column("latency_s")[~run.good()]
+        rest = run.column("latency_s")[run.good()]
+        known = failed[np.isfinite(failed)]
+        if known.size and np.isfinite(rest).any():
+            usual = _known_quantile(rest)
+            fast = float(np.median(known)) < 0.5 * usual
+            if fast:
+                seen += (
+                    f"; they ended after {duration(float(np.median(known)))}, answers "
+                    f"after {duration(usual)}"
+                )
+    level = "problem" if share.low > min(LARGEST_FAILED, 1 - asked.quantile) else "warning"
+    change = "count a failure as a broken promise, and leave its time out of every percentile"
+    if fast:
+        change = (
+            "leave their times out of every percentile, which they make better, and count each as a"
+        )
+        change += " broken promise"
+    return Finding(
+        "failures",
+        level,
+        seen,
+        f"at {percent(asked.quantile)} the budget is {percent(1 - asked.quantile)} of the requests",
+        change,
+        "Wilson's interval, 95%",
+        "definitions/slo-sla",
+        run.where,
+    )
+
+
+def empty_answers(run: Run, _asked: Asked) -> Finding | None:
+    """Answers without tokens that count as successes.
+
+    run: with tokens of each answer.
+
+    >>> tokens = np.r_[np.zeros(20), np.full(80, 9)]
+    >>> empty_answers(Run("", "", {"output_tokens": tokens}), Asked()).level
+    'warning'
+    """
+    if not run.has("output_tokens") or run.tool == "a trace":
+        return None
+    good = run.good() & np.isfinite(run.column("output_tokens"))
+    empty = int((run.column("output_tokens")[good] <= 0).sum())
+    share = wilson_interval(empty, max(1, int(good.sum())))
+    if share.low <= 0.002:
+        return None
+    return Finding(
+        "empty_answers",
+        "warning",
+        f"{empty:,} answers that count as whole have no token: "
+        f"{percent(share.share, share.low, share.high)}",
+        "an answer of nothing is the fastest of all, and lowers every mean",
+        "look at them: a filter, a stop word or an error that the client takes for an answer",
+        "Wilson's interval, 95%",
+        "definitions/latency-distribution",
+        run.where,
+    )
+
+
+def tpot_definition(run: Run, _asked: Asked) -> Finding | None:
+    """A time per token that is not (last − first)/(tokens − 1).
+
+    run: with the tool's own time per token, and what it should be.
+
+    >>> told = {"tpot_s": 0.0057, "ttft_s": 0.2, "latency_s": 1.0, "output_tokens": 65.0}
+    >>> tpot_definition(Run("", "", told=told), Asked()).level
+    'warning'
+    """
+    said = run.said("tpot_s")
+    if not said > 0:
+        return None
+    single = run.has("ttft_s", "latency_s", "output_tokens")
+    if single:
+        own = run.tpot_s()[run.good()]
+        expected = _known_mean(own)
+        margin = (1 - TPOT_SHARE, 1 + TPOT_SHARE)
+        tokens = _known_mean(run.column("output_tokens")[run.good()])
+        first, whole = (_known_mean(run.column(n)[run.good()]) for n in ("ttft_s", "latency_s"))
+    else:
+        first, whole, tokens = (run.said(n) for n in ("ttft_s", "latency_s", "output_tokens"))
+        expected = (whole - first) / (tokens - 1) if tokens > 1 else math.nan
+        margin = TPOT_FACTOR
+    if not (expected > 0 and tokens >= 2) or margin[0] <= said / expected <= margin[1]:
+        return None
+    ways = tpot_conventions(first, whole, round(tokens))
+    known = {
+        "(end − first)/tokens": ways.per_token_s,
+        "end/tokens, with the first token in it": ways.with_ttft_s,
+        "the time between chunks, of two tokens each": expected / 2
+        if said < expected
+        else expected * 2,
+    }
+    near = min(known, key=lambda name: abs(math.log(known[name] / said)))
+    like = f"; it looks like {near}" if abs(known[near] / said - 1) < 0.15 else ""
+    return Finding(
+        "tpot_definition",
+        "warning",
+        f"the tool says {duration(said)} a token, (end − first)/(tokens − 1) is "
+        f"{duration(expected)}{like}",
+        "an objective, a plan or another tool's number means the second",
+        f"compare {duration(expected)} with others, and say which is meant",
+        "computed for each request" if single else "from means, so only what is far off is said",
+        "conventions",
+        run.where,
+    )
+
+
+def little_open(run: Run, _asked: Asked) -> Finding | None:
+    """Requests inside, rate and latency that cannot be of one run.
+
+    run: with the number of requests held or inside, and its rate and mean latency.
+
+    >>> told = {"concurrency": 10.0, "rate_asked": np.inf, "completed": 1000.0, "duration_s": 10.0}
+    >>> little_open(Run("", "", told=told | {"latency_s": 0.05}), Asked()).level
+    'warning'
+    """
+    whole, seconds, count = run.said("latency_s"), run.said("duration_s"), run.said("completed")
+    if not whole > 0 and run.has("latency_s"):
+        whole = _known_mean(run.column("latency_s")[run.good()])
+    if not whole > 0:
+        later = max(0.0, run.said("output_tokens") - 1)
+        whole = run.said("ttft_s") + run.said("tpot_s") * later
+    held = run.said("concurrency") if run.said("rate_asked") == math.inf else math.nan
+    inside = run.said("in_flight")
+    number = held if math.isfinite(held) else inside
+    if not (number > 0 and whole > 0 and seconds > 0 and count > 2 * number):
+        return None
+    edges = 1.5 * whole / seconds
+    tolerance = min(0.95, max(1 - HELD_LEAST, HELD_MOST - 1) + edges)
+    audit = audit_benchmark(number, count / seconds, whole, tolerance=tolerance)
+    if audit.verdict == "consistent" or (audit.ratio < 1 and run.said("failed") > 0):
+        return None
+    return Finding(
+        "little_open",
+        "warning",
+        f"{count / seconds:.4g} a second of {duration(whole)} each are "
+        f"{audit.in_flight:.4g} inside, "
+        f"and the test {'held' if math.isfinite(held) else 'says'} {number:.4g}",
+        "one of the three numbers is of something else: a latency without its wait, a rate with "
+        "failures in it, or clients that paused",
+        "count all three over the same window, and pauses as pauses",
+        f"Little's law, which is exact but for {percent(tolerance)} at the edges of the run",
+        "capacity/littles-law",
+        run.where,
+    )
+
+
+def equal_lengths(run: Run, _asked: Asked) -> Finding | None:
+    """All prompts or all answers are of one length, as no user's are.
+
+    run: with the tokens of each request.
+
+    >>> same = {"prompt_tokens": np.full(200, 512.0), "output_tokens": np.full(200, 9.0)}
+    >>> equal_lengths(Run("", "", same), Asked()).level
+    'note'
+    """
+    if run.size < FEW:
+        return None
+    alike = []
+    for name, word in (("prompt_tokens", "prompts"), ("output_tokens", "answers")):
+        if run.has(name):
+            values = run.column(name)[run.good()]
+            values = _known_numbers(values)
+            usual = _known_quantile(values)
+            if usual > 0 and float((np.abs(values - usual) <= 0.02 * usual + 1).mean()) > 0.98:
+                alike.append(f"{word} have {usual:g} tokens")
+    if not alike:
+        return None
+    return Finding(
+        "equal_lengths",
+        "note",
+        f"all {' and all '.join(alike)}",
+        "a batch of equal answers ends together, and no long prompt stalls others: users' lengths "
+        "make tails that this test has not",
+        "test with lengths of your own log (--dataset-name custom, or a trace)",
+        "counted",
+        "optimization/batching",
+        run.where,
+    )
+
+
+def check_late_client_by_hand() -> None:
+    """Requests due each second that leave two seconds late are late, and not when they leave in
+    time.
+
+    Source: by hand.
+    """
+    due = np.arange(200.0)
+    for late, level in ((2.0, "problem"), (0.001, None)):
+        columns = {"due_s": due, "sent_s": due + late, "ttft_s": np.full(200, 0.1)}
+        found = late_client(Run("", "", columns), Asked())
+        checks.equal(f"late by {late:g} s", found.level if found else None, level)
+
+
+def check_published_stages_are_read() -> None:
+    """Numbers of a published load test: 212 requests a second asked for, 176 sent, 5.2 s late, and
+    a time per token of half of what its latencies say.
+
+    Source: kubernetes-sigs/inference-perf, demos/kubecon-na-2025, stage 5 (Apache-2.0).
+    """
+    told = {"rate_asked": 212.24, "rate_sent": 175.66, "completed": 12734.0, "ttft_s": 1.6851}
+    told |= {"tpot_s": 0.005716, "latency_s": 2.4210, "output_tokens": 62.428}
+    told |= {"delay_mean_s": 5.1773, "delay_p99_s": 12.335, "duration_s": 72.494}
+    run = Run("", "", told=told)
+    for function in (late_client, tpot_definition):
+        found = function(run, Asked())
+        checks.holds(function.__name__, found is not None, got=found.seen if found else "")
+
+
+def check_quiet_runs_say_nothing() -> None:
+    """A test without faults has no problem and no warning of this kind.
+
+    Source: independent latencies, as they were drawn.
+    """
+    rng = np.random.default_rng(5)
+    sent = np.cumsum(rng.exponential(0.2, 2000))
+    ttft = rng.gamma(4.0, 0.05, 2000)
+    columns: dict[str, FloatArray] = {"sent_s": sent, "due_s": sent - 1e-4, "ttft_s": ttft}
+    columns |= {"latency_s": ttft + rng.gamma(9.0, 0.2, 2000), "failed": np.zeros(2000)}
+    columns |= {"output_tokens": rng.geometric(0.01, 2000).astype(float)}
+    run = Run("", "", columns, told={"rate_asked": 5.0, "completed": 2000.0})
+    functions = (late_client, closed_loop, warm_up, growing_queue, too_few, failures, empty_answers)
+    found = [one.name for f in functions if (one := f(run, Asked())) and one.level != "note"]
+    checks.equal("found", found, [])

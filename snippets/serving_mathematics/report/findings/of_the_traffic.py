@@ -1,0 +1,268 @@
+"""The traffic: how much it bursts in requests and in tokens, whether long prompts come with many,
+and who brings most of the work.
+
+Counts in windows are held against a Poisson process with independent lengths, of which dispersion
+is 1 in requests and, after division by E[X²]/E[X], in tokens too.
+
+Source: Cox and Lewis (1966), chapter 6, for the index of dispersion; Fendick and Whitt (1989);
+Student (1908) for the correlation.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from serving_mathematics.capacity.arrival_rates.arrival_rates import (
+    dispersion_index,
+    dispersion_p_value,
+    window_counts,
+)
+from serving_mathematics.capacity.arrival_rates.arrival_trace import token_dispersion
+from serving_mathematics.report.evidence import FloatArray, Run
+from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
+from serving_mathematics.support import checks
+
+WINDOWS_S = (1.0, 10.0, 60.0, 600.0)
+LEAST_WINDOWS, LEAST_COUNT = 20, 5.0
+BURSTY, RARE = 1.5, 1e-3  # dispersion, and its chance under Poisson
+PACED = 0.5
+CORRELATED = 3.5  # standard errors
+CARRY = 0.15  # of all prompt tokens, by the largest hundredth
+
+
+def bursts(run: Run, _asked: Asked) -> Finding | None:
+    """Requests and tokens come in bursts that a steady rate has not.
+
+    run: with when requests were sent.
+
+    >>> crowds = np.repeat(np.arange(60) * 10.0, np.where(np.arange(60) % 6, 2, 40))
+    >>> bursts(Run("", "", {"sent_s": crowds + 0.0001 * np.arange(crowds.size)}), Asked()).level
+    'warning'
+    """
+    sent = _sent(run)
+    if sent.size < FEW:
+        return None
+    tried = []
+    for window in _windows(sent):
+        counts = window_counts(sent, window)
+        tried.append((dispersion_index(counts), dispersion_p_value(counts), window, counts))
+    found = [x for x in tried if x[0] > BURSTY and x[1] < RARE / len(tried)]
+    if not found:
+        return None
+    index, _, window, counts = max(found, key=lambda x: x[0])
+    shown = [f"{index:.3g} in requests"]
+    for name, word in (("prompt_tokens", "prompt tokens"), ("output_tokens", "answer tokens")):
+        if run.has(name):
+            tokens = _of_sent(run, name)
+            if tokens.sum() > 0:
+                shown.append(f"{token_dispersion(sent, tokens, window):.3g} in {word}")
+    peak = float(counts.max() / counts.mean())
+    half = 1.96 * math.sqrt(2 / (counts.size - 1)) * index
+    return Finding(
+        "bursts",
+        "warning" if run.tool == "a trace" or index > 3 else "note",
+        f"dispersion over {duration(window)} is {', '.join(shown)} (1 is Poisson; ± "
+        f"{half:.2g}); the "
+        f"busiest {duration(window)} brings {peak:.2g} times the mean",
+        "a fleet for the mean rate is short in every burst, and bursts of requests need not be "
+        "bursts of work",
+        "plan with the trace itself (serving-mathematics plan --trace), or with the rate of its "
+        "busiest minutes",
+        f"{counts.size} windows, chance under Poisson below {RARE:g}, of {len(tried)} "
+        "lengths tried",
+        "capacity/arrival-rates",
+        run.where,
+    )
+
+
+def paced(run: Run, _asked: Asked) -> Finding | None:
+    """Requests come evenly spaced, as no users do.
+
+    run: with when requests were sent.
+
+    >>> paced(Run("", "", {"sent_s": np.arange(500) * 0.1}), Asked()).level
+    'note'
+    """
+    sent = _sent(run)
+    windows = _windows(sent) if sent.size >= FEW else []
+    if not windows:
+        return None
+    window = windows[-1]
+    counts = window_counts(sent, window)
+    index = dispersion_index(counts)
+    if index > PACED or dispersion_p_value(counts) < 1 - RARE:
+        return None
+    return Finding(
+        "paced",
+        "note",
+        f"dispersion over {duration(window)} is {index:.2g}: requests come evenly spaced",
+        "users come at random, and their queue is longer at the same rate",
+        "test with Poisson arrivals (--burstiness 1.0) or your own trace",
+        f"{counts.size} windows",
+        "capacity/arrival-rates",
+        run.where,
+    )
+
+
+def _sent(run: Run) -> FloatArray:
+    """When requests were sent, sorted; none where that is one moment."""
+    sent = run.column("sent_s") if run.has("sent_s") else np.zeros(0)
+    known = np.sort(sent[np.isfinite(sent)])
+    return known if known.size and known[-1] > known[0] else np.zeros(0)
+
+
+def _of_sent(run: Run, name: str) -> FloatArray:
+    """Another column in that order."""
+    known = np.isfinite(run.column("sent_s"))
+    order = np.argsort(run.column("sent_s")[known], kind="stable")
+    return np.asarray(np.nan_to_num(run.column(name)[known][order]))
+
+
+def _windows(sent: FloatArray) -> list[float]:
+    """The usual windows that fit often enough and hold enough."""
+    span = float(sent[-1] - sent[0])
+    return [
+        w
+        for w in WINDOWS_S
+        if span / w >= LEAST_WINDOWS and sent.size * w / span >= LEAST_COUNT and span / w < 1e5
+    ]
+
+
+def lengths_follow_load(run: Run, _asked: Asked) -> Finding | None:
+    """Prompts are longer, or shorter, when many come.
+
+    run: with when requests were sent and their tokens.
+
+    >>> rng = np.random.default_rng(0)
+    >>> sent = np.repeat(np.arange(80) * 10.0, np.where(np.arange(80) % 2, 5, 20))
+    >>> tokens = np.where(sent % 20 > 0, 100, 900) + rng.integers(0, 50, sent.size)
+    >>> sent = sent + rng.uniform(0, 9, sent.size)
+    >>> lengths_follow_load(Run("", "", {"sent_s": sent, "prompt_tokens": tokens}), Asked()).level
+    'note'
+    """
+    if not run.has("sent_s", "prompt_tokens"):
+        return None
+    sent = _sent(run)
+    if sent.size < FEW:
+        return None
+    found = [_followed(sent, _of_sent(run, "prompt_tokens"), w) for w in _windows(sent)]
+    told = [one for one in found if one is not None and abs(one[0]) > CORRELATED * one[1]]
+    if not told:
+        return None
+    r, error, window, count = max(told, key=lambda one: abs(one[0]) / one[1])
+    word = "longer" if r > 0 else "shorter"
+    return Finding(
+        "lengths_follow_load",
+        "note",
+        f"prompts are {word} when many come: rank correlation {r:.2f} ± {1.96 * error:.2f} over "
+        f"{duration(window)}",
+        f"a plan that draws lengths apart from times is too {'kind' if r > 0 else 'strict'}",
+        "plan with the trace, or size prompts and answers apart by the busiest windows",
+        f"{count} windows",
+        "capacity/arrival-rates",
+        run.where,
+    )
+
+
+def _followed(
+    sent: FloatArray, tokens: FloatArray, window: float
+) -> tuple[float, float, float, int] | None:
+    """Rank correlation of the number in a window and the mean logarithm of their tokens, its error
+    without any, the window, and how many; None where there are too few."""
+    place = ((sent - sent[0]) / window).astype(int)
+    counts = np.bincount(place)
+    sums = np.bincount(place, weights=np.log(np.maximum(tokens, 1.0)))
+    kept = counts >= 2
+    if kept.sum() < LEAST_WINDOWS:
+        return None
+    pair = (counts[kept], sums[kept] / counts[kept])
+    first, second = (np.argsort(np.argsort(x)).astype(float) for x in pair)
+    r = float(np.corrcoef(first, second)[0, 1])
+    return r, 1 / math.sqrt(kept.sum() - 1), window, int(kept.sum())
+
+
+def few_carry_most(run: Run, _asked: Asked) -> Finding | None:
+    """A hundredth of the requests brings much of the prompt tokens.
+
+    run: with tokens of each prompt.
+
+    >>> tokens = np.r_[np.full(990, 100.0), np.full(10, 50_000.0)]
+    >>> few_carry_most(Run("", "", {"prompt_tokens": tokens}), Asked()).level
+    'note'
+    """
+    if not run.has("prompt_tokens"):
+        return None
+    tokens = run.column("prompt_tokens")
+    tokens = np.sort(tokens[np.isfinite(tokens)])
+    largest = max(1, tokens.size // 100)
+    if tokens.size < 5 * FEW or not tokens.sum() > 0:
+        return None
+    share = float(tokens[-largest:].sum() / tokens.sum())
+    if share < CARRY:
+        return None
+    return Finding(
+        "few_carry_most",
+        "note",
+        f"1% of the requests bring {percent(share)} of the prompt tokens, the longest "
+        f"{tokens[-1]:,.0f}",
+        "a limit on requests lets them all in, and each of them is a stall for the others",
+        "bound tokens and not requests (--max-num-queued-tokens), and cut prompts into chunks",
+        f"{tokens.size:,} requests",
+        "capacity/overload-control",
+        run.where,
+    )
+
+
+def retries(run: Run, _asked: Asked) -> Finding | None:
+    """Requests that were sent again.
+
+    run: with the attempt of each request.
+
+    >>> retries(Run("", "", {"attempt": np.r_[np.ones(90), np.full(10, 2.0)]}), Asked()).level
+    'warning'
+    """
+    if not run.has("attempt"):
+        return None
+    attempts = np.nan_to_num(run.column("attempt"), nan=1.0)
+    again = int((attempts > 1).sum())
+    if not again:
+        return None
+    share = again / attempts.size
+    return Finding(
+        "retries",
+        "problem" if share > 0.1 else "warning",
+        f"{percent(share)} of the requests were sent again, up to {attempts.max():g} times",
+        "retries are load that grows when the engine is slow, and each answer's time leaves "
+        "out the "
+        "tries before it",
+        "give retries a budget of a tenth of the requests, and count from the first try",
+        "counted",
+        "capacity/overload-control",
+        run.where,
+    )
+
+
+def check_poisson_says_nothing() -> None:
+    """Poisson arrivals with independent lengths have no burst and no correlation.
+
+    Source: the process that was drawn.
+    """
+    rng = np.random.default_rng(9)
+    sent = np.cumsum(rng.exponential(0.1, 4000))
+    run = Run("", "", {"sent_s": sent, "prompt_tokens": rng.geometric(0.002, 4000).astype(float)})
+    found = [f(run, Asked()) for f in (bursts, paced, lengths_follow_load, few_carry_most, retries)]
+    checks.equal("found", [one.name for one in found if one], [])
+
+
+def check_bursts_by_hand() -> None:
+    """Batches of ten at Poisson moments have dispersion ten.
+
+    Source: a compound Poisson count has variance over mean E[X²]/E[X].
+    """
+    rng = np.random.default_rng(8)
+    moments = np.repeat(np.cumsum(rng.exponential(1.0, 3000)), 10)
+    found = bursts(Run("", "a trace", {"sent_s": moments}), Asked())
+    index = float(found.seen.split(" is ")[1].split()[0]) if found else math.nan
+    checks.close("dispersion", index, 10.0, atol=4.0, kind="simulation")

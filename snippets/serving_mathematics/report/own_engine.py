@@ -1,0 +1,235 @@
+"""A reader's engine as a simulator: the costs of its steps, read off the requests that it served.
+
+While a request is answered a step takes, in the mean,
+
+    TPOT = β + α·b + α_p·p
+
+with b sequences in the batch and p prompt tokens in a step. Both are counted from when the other
+requests were sent, answered and ended, so a log of requests gives β, α and α_p by least squares,
+and the simulator of the book serves the same requests at other rates.
+
+Assumes: one engine behind the log, or as many alike as `replicas` says; memory that lasts; a step
+that does not depend on context, whose part goes into α.
+
+Source: Yu et al. (2022) for the step; Agrawal et al. (2024) for prompts in it; the simulator is
+`core.batching.event_skipping`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from serving_mathematics.core.batching.continuous_batching import (
+    Engine,
+    Workload,
+    latencies_s,
+)
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.planner.load_tests import TPOT_S
+from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile, in_flight, levels
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require
+
+LEAST_TOLD = 200  # requests that tell costs
+MOST_SERVED = 4000  # that are simulated
+BUDGET = 8192  # tokens of a step, where the reader does not say
+RATES = 9  # halvings of the interval in which the rate lies
+FASTEST_TIMES = 16.0  # times the rate of the log
+FULL, OFTEN = 0.97, 0.2  # of the most that ran, and of the time, from which that is a limit
+DEFAULT_PLACES = 256.0  # of an engine that never filled them
+UNEXPLAINED = 0.2  # of a request's time per token, in the median, up to which it is such an engine
+
+
+@dataclass(frozen=True)
+class OwnEngine:
+    """Costs of a step, and how far the simulator that has them is off the log.
+
+    engine: as the simulator takes it. tpot_error, ttft_error: medians predicted over measured, less
+    one.
+
+    >>> OwnEngine(Engine(0.01), 0.02, -0.1).tpot_error
+    0.02
+    """
+
+    engine: Engine
+    tpot_error: float
+    ttft_error: float
+
+
+def _counted(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Of each request that tells it: mean batch, prompt tokens in a step, and TPOT."""
+    sent, ttft, whole = (run.column(n) for n in ("sent_s", "ttft_s", "latency_s"))
+    prompt, output = run.column("prompt_tokens"), run.column("output_tokens")
+    good = run.good() & np.isfinite(sent + ttft + whole + prompt + output) & (output > 1)
+    first, end = (sent + ttft)[good], (sent + whole)[good]
+
+    def area(moments: FloatArray) -> FloatArray:
+        """How many sequences decoded, integrated up to each moment."""
+        total = np.zeros(moments.size)
+        for points, sign in ((np.sort(first), 1.0), (np.sort(end), -1.0)):
+            sums = np.r_[0.0, np.cumsum(points)]
+            place = np.searchsorted(points, moments, side="right")
+            total += sign * (place * moments - sums[place])
+        return total
+
+    lasting = np.maximum(end - first, 1e-9)
+    batch = (area(end) - area(first)) / lasting
+    order = np.argsort(first, kind="stable")
+    read = np.r_[0.0, np.cumsum(prompt[good][order])]
+    among = (
+        read[np.searchsorted(first[order], end)]
+        - read[np.searchsorted(first[order], first, "right")]
+    )
+    steps = output[good] - 1
+    return batch, among / steps, lasting / steps
+
+
+def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
+    """The engine behind a log; None where the log does not tell its costs.
+
+    run: with when requests were sent, their times and tokens. asked: the places, if they are known.
+
+    >>> fit_own(Run("", "", {"sent_s": np.zeros(3)}), Asked()) is None
+    True
+    """
+    if not run.has("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"):
+        return None
+    batch, read, each = _counted(run)
+    if each.size < LEAST_TOLD or batch.std() < 0.05 * batch.mean():
+        return None
+    terms = np.column_stack([np.ones(each.size), batch, read]) / each[:, None]
+    kept = np.ones(3, dtype=bool)
+    costs = np.zeros(3)
+    while True:
+        costs[:] = 0.0
+        costs[kept] = np.linalg.lstsq(terms[:, kept], np.ones(each.size), rcond=None)[0]
+        if not (costs < 0).any():
+            break
+        kept[int(np.argmin(costs))] = False
+    if not costs[0] > TPOT_S[0] or float(np.median(np.abs(terms @ costs - 1))) > UNEXPLAINED:
+        return None
+    places = asked.places if asked.places > 0 else _places(run)
+    engine = Engine(
+        float(costs[0]),
+        prefill_token_s=float(costs[2]),
+        decode_token_s=float(costs[1]),
+        token_budget=max(BUDGET, int(places)),
+        max_sequences=int(places),
+    )
+    sample = _workload(run)
+    ttft, tpot = latencies_s(sample, simulate(sample, engine))
+    own_ttft, own_tpot = run.column("ttft_s")[run.good()], run.tpot_s()[run.good()]
+    errors = [
+        _known_quantile(a) / _known_quantile(b) - 1 for a, b in ((tpot, own_tpot), (ttft, own_ttft))
+    ]
+    return OwnEngine(engine, *errors)
+
+
+def _places(run: Run) -> float:
+    """As many as ran at a time, where that number was reached often; else what engines have."""
+    told = levels(run)
+    if told is not None and told.level("running").size:
+        running = told.level("running")
+        often = float((running >= FULL * running.max()).mean())
+    else:
+        good = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
+        good &= np.isfinite(run.column("ttft_s"))
+        first = (run.column("sent_s") + run.column("ttft_s"))[good]
+        end = np.maximum((run.column("sent_s") + run.column("latency_s"))[good], first)
+        moments, running = in_flight(first, end)
+        lasting = np.diff(moments)
+        often = float(
+            lasting[running[:-1] >= FULL * running.max()].sum() / max(lasting.sum(), 1e-9)
+        )
+    return float(max(8.0, running.max())) if often > OFTEN else DEFAULT_PLACES
+
+
+def _workload(run: Run, faster: float = 1.0) -> Workload:
+    """The requests of a log, as many as are simulated, so many times as fast."""
+    sent = run.column("sent_s")
+    prompt, output = run.column("prompt_tokens"), run.column("output_tokens")
+    known = np.flatnonzero(run.good() & np.isfinite(sent + prompt + output))
+    known = known[np.argsort(sent[known], kind="stable")][:MOST_SERVED]
+    times = (sent[known] - sent[known][0]) / faster
+    return Workload(times, np.maximum(prompt[known], 1), np.maximum(output[known], 1))
+
+
+def _kept_share(run: Run, own: OwnEngine, asked: Asked, faster: float) -> float:
+    """Share of a log's requests that would keep the objective at another rate, simulated.
+
+    run: the log. own: its engine. asked: the objective. faster: times its rate, from 1/1000 to
+    1000. Raises ValueError otherwise.
+
+    >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4)}
+    >>> columns["output_tokens"] = np.ones(4)
+    >>> _kept_share(Run("", "", columns), OwnEngine(Engine(0.5), 0, 0), Asked(ttft_s=0.6), 1.0)
+    1.0
+    """
+    require(1e-3 <= faster <= 1e3, "faster", "from 0.001 to 1000", faster)
+    sample = _workload(run, faster)
+    ttft, tpot = latencies_s(sample, simulate(sample, own.engine))
+    kept = np.ones(ttft.size, dtype=bool)
+    if asked.ttft_s > 0:
+        kept &= ttft <= asked.ttft_s
+    if asked.tpot_s > 0:
+        kept &= ~(tpot > asked.tpot_s)
+    return float(kept.mean())
+
+
+def breaking_rate(run: Run, own: OwnEngine, asked: Asked) -> float:
+    """Times the rate of a log at which its objective breaks, by bisection; infinite where it holds
+    at 16 times, NaN where it is broken at a sixteenth.
+
+    run, own, asked: as for `kept_share`.
+
+    >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4)}
+    >>> columns["output_tokens"] = np.ones(4)
+    >>> breaking_rate(Run("", "", columns), OwnEngine(Engine(0.5), 0, 0), Asked(ttft_s=5.0))
+    inf
+    """
+    low, high = 1 / FASTEST_TIMES, FASTEST_TIMES
+    if _kept_share(run, own, asked, low) < asked.quantile:
+        return math.nan
+    if _kept_share(run, own, asked, high) >= asked.quantile:
+        return math.inf
+    for _ in range(RATES):
+        middle = math.sqrt(low * high)
+        if _kept_share(run, own, asked, middle) >= asked.quantile:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def check_costs_are_found_again() -> None:
+    """An engine that served 3,000 requests is found again from their times, and at 1.6 times the
+    rate keeps the share that it would keep.
+
+    Source: the simulator with the costs that were given to it.
+    """
+    rng = np.random.default_rng(14)
+    count, rate = 3000, 8.0
+    sent = np.cumsum(rng.exponential(1 / rate, count))
+    asked = Workload(sent, rng.geometric(1 / 400, count), rng.geometric(1 / 150, count))
+    engine = Engine(0.01, 4e-5, 2e-4, token_budget=8192, max_sequences=64)
+    served = simulate(asked, engine)
+    columns = {
+        "sent_s": sent,
+        "ttft_s": served.first_token_s - sent,
+        "latency_s": served.completion_s - sent,
+        "prompt_tokens": asked.prompt_tokens.astype(float),
+        "output_tokens": asked.output_tokens.astype(float),
+    }
+    run = Run("", "", columns)
+    own = fit_own(run, Asked(places=64))
+    assert own is not None
+    checks.close("step [s]", own.engine.step_s, 0.01, rtol=0.1, kind="simulation")
+    checks.close("sequence [s]", own.engine.decode_token_s, 2e-4, rtol=0.25, kind="simulation")
+    checks.close("prompt token [s]", own.engine.prefill_token_s, 4e-5, rtol=0.3, kind="simulation")
+    wanted = Asked(ttft_s=0.5, tpot_s=0.04, places=64)
+    there, here = (_kept_share(run, OwnEngine(x, 0, 0), wanted, 1.6) for x in (engine, own.engine))
+    checks.close("kept at 1.6 times the rate", here, there, atol=0.03, kind="simulation")

@@ -1,0 +1,286 @@
+"""All findings, in one place: each with what it needs, and what it is called.
+
+A new finding is a function in a file of `findings`, a line here and its test. What a run lacks for
+one is said, and is no finding.
+
+Source: the order is that of the issue that asked for them: first whether the test can be believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serving_mathematics.report.comparison import ladder, step_model
+from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding
+from serving_mathematics.report.findings.of_the_engine import (
+    binding,
+    guesses,
+    preemption,
+    prefix_hits,
+    queue_or_prefill,
+    stalls,
+)
+from serving_mathematics.report.findings.of_the_objective import (
+    breaking_load,
+    canary,
+    ceiling,
+    cost,
+    goodput,
+    load_kept,
+)
+from serving_mathematics.report.findings.of_the_test import (
+    all_at_once,
+    closed_loop,
+    empty_answers,
+    equal_lengths,
+    failures,
+    growing_queue,
+    late_client,
+    little_open,
+    too_few,
+    tpot_definition,
+    warm_up,
+)
+from serving_mathematics.report.findings.of_the_traffic import (
+    bursts,
+    few_carry_most,
+    lengths_follow_load,
+    paced,
+    retries,
+)
+from serving_mathematics.support import checks
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A finding as it is looked for. find: makes it of a run. title: what it asks. needs: sets of
+    columns, told numbers or engine counters (engine:…), of which one must be there.
+
+    >>> def too_few(_run, _asked): ...
+    >>> Rule(too_few, "Enough requests?", (("completed",),)).name
+    'too_few'
+    """
+
+    find: Callable[[Run, Asked], Finding | None]
+    title: str
+    needs: tuple[tuple[str, ...], ...]
+
+    @property
+    def name(self) -> str:
+        """Of its function."""
+        return self.find.__name__
+
+    def lacks(self, run: Run) -> str:
+        """What a run would need, in words; empty where it has it."""
+        for names in self.needs:
+            if all(_there(run, name) for name in names):
+                return ""
+        return " or ".join(" and ".join(map(_in_words, names)) for names in self.needs)
+
+
+def _there(run: Run, name: str) -> bool:
+    kind, _, counter = name.rpartition(":")
+    if kind == "gaps":
+        return run.gaps_s.size > 0
+    if kind == "engine":
+        return run.series is not None and run.series.level(counter).size > 0
+    if kind == "told":
+        return counter in run.told
+    if name == "shares_prefix":
+        return run.shares_prefix == run.shares_prefix
+    return run.has(name)
+
+
+def _in_words(name: str) -> str:
+    kind, _, counter = name.rpartition(":")
+    known = {
+        "sent_s": "when each request was sent",
+        "due_s": "when each was due",
+        "ttft_s": "each time to first token",
+        "latency_s": "each latency",
+        "queue_s": "each time in the queue",
+        "prompt_tokens": "tokens of each prompt",
+        "output_tokens": "tokens of each answer",
+        "failed": "which failed",
+        "gaps:": "gaps between tokens",
+    }
+    if kind == "engine":
+        return f"the engine's {counter.replace('_', ' ')}"
+    if kind == "told":
+        return f"the tool's {counter.removesuffix('_s').replace('_', ' ')}"
+    return known.get(name, name.replace("_", " "))
+
+
+FINDINGS = (
+    Rule(
+        late_client,
+        "Did the client send in time?",
+        (("due_s", "sent_s"), ("told:delay_p99_s",), ("told:rate_asked",)),
+    ),
+    Rule(
+        growing_queue,
+        "Was the load served?",
+        (("sent_s", "ttft_s"), ("sent_s", "latency_s")),
+    ),
+    Rule(
+        closed_loop,
+        "Did clients wait for answers?",
+        (("told:concurrency",), ("sent_s", "latency_s")),
+    ),
+    Rule(
+        all_at_once,
+        "Was everything sent at once?",
+        (("told:rate_asked",), ("sent_s", "latency_s")),
+    ),
+    Rule(failures, "Did requests fail?", (("failed",), ("told:failed",))),
+    Rule(warm_up, "Is a warm-up among the answers?", (("ttft_s",), ("latency_s",))),
+    Rule(
+        too_few,
+        "Enough requests for the percentile?",
+        (("ttft_s",), ("latency_s",), ("told:completed",)),
+    ),
+    Rule(empty_answers, "Do answers have tokens?", (("output_tokens",),)),
+    Rule(tpot_definition, "What is a time per token here?", (("told:tpot_s",),)),
+    Rule(
+        little_open,
+        "Do rate, latency and number fit?",
+        (("told:concurrency", "told:completed"), ("told:in_flight",)),
+    ),
+    Rule(
+        equal_lengths,
+        "Are lengths as users have them?",
+        (("prompt_tokens",), ("output_tokens",)),
+    ),
+    Rule(
+        binding,
+        "What binds?",
+        (("engine:running", "engine:waiting"), ("sent_s", "queue_s", "latency_s")),
+    ),
+    Rule(
+        queue_or_prefill,
+        "Queue or prompt?",
+        (
+            ("queue_s", "ttft_s"),
+            ("engine:queue_s", "engine:ttft_s"),
+            ("sent_s", "ttft_s", "latency_s"),
+        ),
+    ),
+    Rule(preemption, "Preempted?", (("engine:preemptions",),)),
+    Rule(
+        prefix_hits,
+        "Are prefixes found?",
+        (("engine:prefix_found",), ("cached_tokens",), ("shares_prefix",)),
+    ),
+    Rule(guesses, "Are guesses accepted?", (("engine:draft_tokens",),)),
+    Rule(stalls, "Do answers stall?", (("gaps:",),)),
+    Rule(bursts, "Does it burst?", (("sent_s",),)),
+    Rule(paced, "Is it too even?", (("sent_s",),)),
+    Rule(
+        lengths_follow_load,
+        "Do lengths follow the load?",
+        (("sent_s", "prompt_tokens"),),
+    ),
+    Rule(few_carry_most, "Do few bring most?", (("prompt_tokens",),)),
+    Rule(retries, "Are requests sent again?", (("attempt",),)),
+    Rule(goodput, "Is the objective kept?", (("ttft_s",),)),
+    Rule(load_kept, "Up to which load?", (("sent_s", "ttft_s", "latency_s"),)),
+    Rule(
+        breaking_load,
+        "Where does it break?",
+        (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
+    ),
+    Rule(
+        ceiling,
+        "How near the ceiling?",
+        (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
+    ),
+    Rule(canary, "How large a canary?", (("ttft_s",),)),
+    Rule(
+        cost,
+        "What does a token cost?",
+        (("output_tokens",), ("told:output_tokens",)),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found, worst first; what was looked for and not found; and what could not be told.
+
+    >>> Report((), (), (), ("too_few",), ()).worst
+    ''
+    """
+
+    runs: tuple[Run, ...]
+    findings: tuple[Finding, ...]
+    problems: tuple[str, ...]  # of files that could not be read
+    quiet: tuple[str, ...]  # names that said nothing, of some run that has what they need
+    untold: tuple[tuple[str, str], ...]  # titles, and what would be needed
+
+    @property
+    def worst(self) -> str:
+        """The worst level; "" where nothing was found."""
+        levels = {finding.level for finding in self.findings}
+        return next((level for level in LEVELS if level in levels), "")
+
+
+def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> Report:
+    """Everything that some runs say.
+
+    runs: of one test or log. asked: the objective and the price. problems: of files that could not
+    be read.
+
+    >>> found = report([Run("a", "", told={"completed": 9.0, "failed": 1.0})], Asked())
+    >>> [finding.name for finding in found.findings]
+    ['failures', 'too_few']
+    """
+    found: list[Finding] = []
+    quiet, untold = [], []
+    for rule in FINDINGS:
+        told = [run for run in runs if not rule.lacks(run)]
+        own = [one for run in told if (one := rule.find(run, asked)) is not None]
+        found += own
+        if not own and told:
+            quiet.append(rule.name)
+        if not told and runs:
+            untold.append((rule.title, rule.lacks(runs[0])))
+    whole = [look(runs, asked) for look in (ladder, step_model)]
+    found += [one for one in whole if one is not None]
+    ranks = {finding.name: place for place, finding in reversed(list(enumerate(found)))}
+    order = sorted(found, key=lambda one: (LEVELS.index(one.level), ranks[one.name]))
+    return Report(tuple(runs), tuple(order), tuple(problems), tuple(quiet), tuple(untold))
+
+
+def check_every_finding_is_registered() -> None:
+    """Each function of the themes that makes a finding stands in the table, once.
+
+    Source: the names of the modules.
+    """
+    import importlib
+    import inspect
+
+    names = ("of_the_test", "of_the_engine", "of_the_traffic", "of_the_objective")
+    package = "serving_mathematics.report.findings"
+    made = [
+        name
+        for theme in (importlib.import_module(f"{package}.{one}") for one in names)
+        for name, function in inspect.getmembers(theme, inspect.isfunction)
+        if function.__module__ == theme.__name__
+        and inspect.signature(function).return_annotation == "Finding | None"
+        and not name.startswith("_")
+    ]
+    checks.equal("functions", sorted(made), sorted(rule.name for rule in FINDINGS))
+
+
+def check_worst_comes_first() -> None:
+    """Problems stand before warnings, and these before notes.
+
+    Source: the levels of a run that has all three.
+    """
+    told = {"completed": 50.0, "failed": 20.0, "rate_asked": np.inf, "concurrency": 4.0}
+    found = report([Run("a", "", told=told)], Asked()).findings
+    checks.equal("levels", [one.level for one in found], ["problem", "warning", "note"])

@@ -1,0 +1,399 @@
+"""A report for a terminal, as Markdown, as JSON with a schema, and as one page of HTML.
+
+The terminal gets fifteen lines at most, the worst first. The page opens without a network: its
+figures and style are in it, in light, dark and on paper.
+
+Source: JSON Schema, draft 2020-12; HTML standard.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serving_mathematics.planner.answer_plots import Plot
+from serving_mathematics.report.comparison import Difference
+from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding, duration
+from serving_mathematics.report.registry import FINDINGS, Report
+from serving_mathematics.report.report_plots import run_plots
+from serving_mathematics.support import checks
+
+LINES, TERMINAL_WIDTH = 15, 110  # of a terminal
+SIGNS = {"problem": "✗", "warning": "!", "note": "·"}
+TITLES = {rule.name: rule.title for rule in FINDINGS} | {
+    "ladder": "Which loads were served?",
+    "step_model": "Is a step as long as it should be?",
+}
+PAGE_TITLES = {  # by address
+    "architecture/shadow-canary": "Shadow and canary",
+    "architecture/streaming": "Streaming",
+    "capacity/arrival-rates": "Arrival rates",
+    "capacity/autoscaling": "Autoscaling",
+    "capacity/littles-law": "Little's law",
+    "capacity/overload-control": "Overload control",
+    "conventions": "Conventions that conflict",
+    "definitions/latency-distribution": "Latency distribution",
+    "definitions/slo-sla": "SLO and SLA",
+    "definitions/throughput": "Throughput",
+    "definitions/utilization": "Utilization",
+    "intuition/latency-throughput-cost": "Latency, throughput, cost",
+    "machine/predictions": "Predictions",
+    "machine/step-time": "Step time",
+    "optimization/batching": "Batching",
+    "optimization/caching": "Caching",
+    "trust": "How far to trust a simulation",
+}
+PAGE_STYLE = """
+:root { --ink: #1f2328; --quiet: #596270; --paper: #fff; --line: #dfe3e8; --blue: #0072b2; --red:
+#b3261e; --orange: #a85b00; color-scheme: light dark } @media (prefers-color-scheme: dark) { :root
+{ --ink: #e6e9ed; --quiet: #a9b1ba; --paper: #14181d; --line: #3a414b; --blue: #56b4f5; --red:
+#ff8a75; --orange: #ffb066 } } body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color:
+var(--ink); background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; font-variant-numeric:
+tabular-nums } h1 { font-size: 1.6rem; line-height: 1.2 } h2 { font-size: 1.15rem; margin: 2.2rem
+0 0.6rem } article { border-top: 1px solid var(--line); padding: 0.7rem 0 } article p { margin:
+0.3rem 0 } .seen { font-weight: 600 } .quiet, figcaption { color: var(--quiet); font-size: 0.88rem
+} .problem .level { color: var(--red) } .warning .level { color: var(--orange) } .level {
+font-weight: 700 } pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line);
+font-size: 0.82rem } table { border-collapse: collapse; font-size: 0.85rem } td, th { padding:
+0.2rem 1rem 0.2rem 0; text-align: left; border-top: 1px solid var(--line) } a { color: var(--blue)
+} figure { margin: 1rem 0; max-width: 30rem } svg { width: 100%; font: 12px system-ui, sans-serif
+} text { fill: var(--quiet) } .title { fill: var(--ink) } path { fill: none } .grid { stroke:
+var(--line) } .axis { stroke: var(--quiet) } .curve { stroke: var(--blue); stroke-width: 1.6 }
+.tail { stroke-dasharray: 5 3 } .limit { stroke: var(--red); stroke-dasharray: 2 4 } .of-limit {
+fill: var(--red) } .point { fill: var(--blue) } @media print { body { max-width: none; margin: 0;
+font-size: 10pt } details { display: none } article, figure { break-inside: avoid } a { color:
+inherit } }
+"""
+SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "serving-mathematics report",
+    "type": "object",
+    "required": ["worst", "runs", "findings", "untold", "problems", "differences"],
+    "properties": {
+        "worst": {"enum": ["", *LEVELS]},
+        "runs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["where", "tool", "requests", "told", "notes"],
+                "properties": {
+                    "where": {"type": "string"},
+                    "tool": {"type": "string"},
+                    "requests": {"type": "integer", "minimum": 0},
+                    "told": {"type": "object", "additionalProperties": {"type": "number"}},
+                    "notes": {"type": "array", "items": {"type": "string"}},
+                },
+            },
+        },
+        "findings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "level", "seen", "why", "change", "sure", "chapter", "where"],
+                "properties": {
+                    "level": {"enum": list(LEVELS)},
+                    "files": {"type": "object", "additionalProperties": {"type": "string"}},
+                },
+            },
+        },
+        "untold": {"type": "array", "items": {"type": "object"}},
+        "problems": {"type": "array", "items": {"type": "string"}},
+        "differences": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
+def _report_record(found: Report, changed: Sequence[Difference] = ()) -> dict[str, Any]:
+    """A report as plain data, as the schema says; numbers that are not finite are left out.
+
+    found: the report. changed: between two files.
+
+    >>> record = _report_record(Report((), (), ("a.json: must be text",), (), ()))
+    >>> record["problems"]
+    ['a.json: must be text']
+    """
+    return {
+        "worst": found.worst,
+        "runs": [
+            {
+                "where": run.where,
+                "tool": run.tool,
+                "requests": run.size,
+                "told": {name: x for name, x in run.told.items() if math.isfinite(x)},
+                "notes": list(run.notes),
+            }
+            for run in found.runs
+        ],
+        "findings": [vars(one) | {"files": dict(one.files)} for one in found.findings],
+        "quiet": list(found.quiet),
+        "untold": [{"question": title, "needs": needs} for title, needs in found.untold],
+        "problems": list(found.problems),
+        "differences": [vars(one) | {"real": one.real} for one in changed],
+    }
+
+
+def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str]:
+    """A report in fifteen lines at most, the worst first.
+
+    found, changed: as for `report_record`.
+
+    >>> summary_lines(Report((), (), (), (), ()))
+    ['nothing was read']
+    """
+    lines = [f"✗ not read: {problem}" for problem in found.problems[:3]]
+    if not found.runs:
+        return lines or ["nothing was read"]
+    lines.insert(0, _headline(found))
+    lines += [_difference_text(one) for one in changed if one.real][:4]
+    if changed and not any(one.real for one in changed):
+        lines.append("· no difference between the two is told from chance")
+    left = LINES - len(lines) - 1
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for one in found.findings:
+        groups.setdefault((one.name, one.level), []).append(one)
+    several = len(found.runs) > 1
+    for place, same in enumerate(groups.values()):
+        one = same[0]
+        where = f" [{_seen_at(same)}]" if several and one.where else ""
+        text = f"{SIGNS[one.level]} {one.seen}{where}"
+        if one.level != "note":
+            text += f" → {one.change}"
+        rows = textwrap.wrap(text, TERMINAL_WIDTH, subsequent_indent="  ")
+        if len(rows) > left:
+            rest = sum(len(x) for x in list(groups.values())[place:])
+            lines.append(f"… and {rest} more findings (--out FOLDER has all)")
+            return lines
+        lines += rows
+        left -= len(rows)
+    if found.untold:
+        count = len(found.untold)
+        lines.append(
+            f"{count} question{'s' * (count > 1)} could not be asked of this (--out FOLDER "
+            "says why)"
+        )
+    return lines
+
+
+def _seen_at(same: Sequence[Finding]) -> str:
+    """Where findings of one kind were seen, in a few words."""
+    short = [one.where.rpartition("/")[2] for one in same]
+    more = f" and {len(short) - 1} more" if len(short) > 1 else ""
+    return f"{short[0]}{more}"
+
+
+def _headline(found: Report) -> str:
+    tools = ", ".join(dict.fromkeys(run.tool for run in found.runs))
+    count = sum(run.size or run.told.get("completed", 0.0) for run in found.runs)
+    runs = f"{len(found.runs)} runs, " if len(found.runs) > 1 else ""
+    requests = f"{count:,.0f} requests" if count else "counters"
+    levels = [one.level for one in found.findings]
+    told = [f"{levels.count(x)} {x}{'s' * (levels.count(x) > 1)}" for x in LEVELS if x in levels]
+    return f"{tools}: {runs}{requests}; {', '.join(told) or 'nothing found'}"
+
+
+def _difference_text(one: Difference) -> str:
+    """A difference between two runs in a sentence.
+
+    >>> _difference_text(Difference("TTFT, mean", 0.1, 0.2, 1.0, 0.8, 1.2))
+    '! TTFT, mean: 100 ms → 200 ms, +100% (+80% to +120%)'
+    """
+    sign = "!" if one.real else "·"
+    change = f"{100 * one.change:+.3g}% ({100 * one.low:+.3g}% to {100 * one.high:+.3g}%)"
+    noise = "" if one.real else ", not told from chance"
+    return f"{sign} {one.name}: {duration(one.first)} → {duration(one.second)}, {change}{noise}"
+
+
+def report_markdown(found: Report, changed: Sequence[Difference] = ()) -> str:
+    """A report as Markdown.
+
+    found, changed: as for `report_record`.
+
+    >>> report_markdown(Report((), (), (), (), ())).splitlines()[0]
+    '# What the log says'
+    """
+    lines = ["# What the log says", "", _headline(found) if found.runs else "Nothing was read.", ""]
+    lines += [f"- not read: {problem}" for problem in found.problems]
+    if changed:
+        lines += ["", "## Two files", "", *(f"- {_difference_text(one)}" for one in changed)]
+    for level in LEVELS:
+        ours = [one for one in found.findings if one.level == level]
+        if ours:
+            lines += ["", f"## {level.capitalize()}s", ""]
+        for one in ours:
+            where = f" ({one.where})" if one.where and len(found.runs) > 1 else ""
+            lines += [
+                f"### {TITLES.get(one.name, one.name)}{where}",
+                "",
+                f"**{_sentence(one.seen)}**",
+                "",
+                f"- Why: {one.why}.",
+                f"- Change: {one.change}.",
+                f"- How sure: {one.sure}.",
+                f"- Chapter: {PAGE_TITLES.get(one.chapter, one.chapter)}",
+                "",
+            ]
+            for name, text in one.files.items():
+                lines += [f"`{name}`:", "", "```", text.rstrip(), "```", ""]
+    if found.quiet:
+        lines += ["", "## Looked for and not found", ""]
+        lines += [f"- {TITLES[name]}" for name in found.quiet]
+    if found.untold:
+        lines += ["", "## What this cannot tell", ""]
+        lines += [f"- {title} It would take {needs}." for title, needs in found.untold]
+    lines += ["", "## What was read", ""]
+    lines += [
+        f"- {run.where}: {run.tool}, {run.size:,} requests one by one. {'; '.join(run.notes)}"
+        for run in found.runs
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def report_html(found: Report, asked: Asked, changed: Sequence[Difference] = ()) -> str:
+    """A report as one page that needs nothing beside it.
+
+    found, changed: as for `report_record`. asked: whose objective is drawn.
+
+    >>> page = report_html(Report((), (), (), (), ()), Asked())
+    >>> page.startswith("<!doctype html>"), "http-equiv" in page
+    (True, True)
+    """
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    head = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<title>What the log says</title><style>{PAGE_STYLE}</style></head><body>"
+    )
+    return (
+        f"{head}<main><h1>What the log "
+        f"says</h1>{_report_body(found, asked, changed)}</main></body></html>\n"
+    )
+
+
+def _report_body(
+    found: Report, asked: Asked, changed: Sequence[Difference] = (), site: str = ""
+) -> str:
+    """What stands in that page, for a page that has a style of its own.
+
+    found, asked, changed: as for `report_html`. site: where the chapters are; without it they
+    are named and not linked.
+
+    >>> _report_body(Report((), (), (), (), ()), Asked())
+    '<p>Nothing was read.</p>'
+    """
+    if not found.runs:
+        told = "".join(f"<p>Not read: {html.escape(one)}.</p>" for one in found.problems)
+        return told or "<p>Nothing was read.</p>"
+    parts = [f"<p>{html.escape(_headline(found))}.</p>"]
+    parts += [
+        f'<p class="problem"><span class="level">Not read:</span> {html.escape(x)}.</p>'
+        for x in found.problems
+    ]
+    if changed:
+        items = "".join(f"<li>{html.escape(_difference_text(one))}</li>" for one in changed)
+        parts.append(f"<h2>Two files</h2><ul>{items}</ul>")
+    seen: set[str] = set()
+    for one in found.findings:
+        where = one.where if len(found.runs) > 1 else ""
+        shown = vars(one) | {"where": where}
+        parts.append(_article(shown, site, "" if one.name in seen else one.name))
+        seen.add(one.name)
+    plots = run_plots(found.runs, asked)
+    if plots:
+        parts.append("<h2>Drawn</h2>")
+        parts += [_figure(plot) for plot in plots]
+    if found.quiet:
+        items = "".join(f"<li>{html.escape(TITLES[name])}</li>" for name in found.quiet)
+        parts.append(f"<h2>Looked for and not found</h2><ul>{items}</ul>")
+    if found.untold:
+        items = "".join(
+            f"<li>{html.escape(title)} It would take {html.escape(needs)}.</li>"
+            for title, needs in found.untold
+        )
+        parts.append(f"<h2>What this cannot tell</h2><ul>{items}</ul>")
+    rows = "".join(
+        f"<li>{html.escape(run.where)}: {html.escape(run.tool)}, {run.size:,} requests one by one."
+        f" {html.escape('; '.join(run.notes))}</li>"
+        for run in found.runs
+    )
+    parts.append(f"<h2>What was read</h2><ul>{rows}</ul>")
+    return "".join(parts)
+
+
+def _article(one: Mapping[str, Any], site: str, name: str) -> str:
+    title = html.escape(TITLES.get(one["name"], one["name"]))
+    where = f' <span class="quiet">{html.escape(one["where"])}</span>' if one["where"] else ""
+    files = "".join(
+        f"<details><summary>{html.escape(file)}</summary>"
+        f"<pre><code>{html.escape(text)}</code></pre></details>"
+        for file, text in one["files"].items()
+    )
+    mark = f' id="found-{name}"' if name else ""
+    return (
+        f'<article class="{one["level"]}"{mark}><p><span class="level">{one["level"]}</span> '
+        f'{title}{where}</p><p class="seen">{html.escape(_sentence(one["seen"]))}</p>'
+        f"<p>{html.escape(_sentence(one['why']))}</p>"
+        f"<p><b>Change:</b> {html.escape(one['change'])}.</p>"
+        f'<p class="quiet">{html.escape(_sentence(one["sure"]))} '
+        f"{_chapter(one['chapter'], site)}</p>{files}</article>"
+    )
+
+
+def _chapter(name: str, site: str) -> str:
+    told = html.escape(PAGE_TITLES.get(name, name))
+    return f'<a href="{site}{name}/">{told}</a>' if site else f"Chapter: {told}."
+
+
+def _figure(plot: Plot) -> str:
+    header, *rows = plot.rows
+    head = "".join(f"<th scope='col'>{html.escape(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return (
+        f"<figure>{plot.svg}<figcaption>{html.escape(plot.caption)}</figcaption></figure>"
+        f"<details><summary>{html.escape(plot.title)}: the numbers</summary>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></details>"
+    )
+
+
+def check_every_form_says_the_same() -> None:
+    """Each finding stands in the terminal, in Markdown, in the page and in the record.
+
+    Source: the findings themselves.
+    """
+    from serving_mathematics.report.evidence import Run
+    from serving_mathematics.report.registry import report
+
+    told = {"completed": 90.0, "failed": 10.0, "ttft_s": 0.1, "duration_s": 9.0}
+    found = report([Run("a.json", "a tool", told=told)], Asked())
+    texts = {
+        "terminal": "\n".join(summary_lines(found)).replace("\n  ", " "),
+        "Markdown": report_markdown(found),
+        "page": html.unescape(report_html(found, Asked())),
+        "record": json.dumps(_report_record(found), ensure_ascii=False),
+    }
+    for name, text in texts.items():
+        missing = [one.name for one in found.findings if one.seen[1:] not in text]
+        checks.equal(f"missing in {name}", missing, [])
+
+
+def check_terminal_is_short() -> None:
+    """A report of many runs has fifteen lines at most.
+
+    Source: its lines, counted.
+    """
+    from serving_mathematics.report.evidence import Run
+    from serving_mathematics.report.registry import report
+
+    told = {"completed": 9.0, "failed": 1.0}
+    found = report([Run(f"{k}.json", "a tool", told=told) for k in range(30)], Asked())
+    checks.inside("lines", len(summary_lines(found)), 2, LINES, kind="identity")

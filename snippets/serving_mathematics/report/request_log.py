@@ -1,0 +1,496 @@
+"""A log of requests, CSV or JSON lines, with any names of columns and any units.
+
+Columns are known by their names, as the planner's traces are, or said: "sent=when,ttft=first_ms".
+A duration's unit stands at the end of its name, or is told by the others: what begins and ends at
+moments lasts as long as they say. Where neither tells and both seconds and milliseconds would do,
+it is asked back. A column of moments that another clock made (further from the others than a day)
+is passed over and said.
+
+Assumes: moments of one column come from one clock.
+
+Source: OpenTelemetry semantic conventions for generative AI, for names of columns; the planner's
+`trace_formats` and `trace_times`, which read times and tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from serving_mathematics.core.hardware.catalogue import compared
+from serving_mathematics.planner.trace_formats import HASH_IDS, KNOWN, _seen
+from serving_mathematics.planner.trace_times import (
+    PER_S,
+    TRACE_YEARS,
+    UNIT_NAMES,
+    UNIT_WORDS,
+    _by_calendar,
+    _read_times,
+    _unit_of_name,
+)
+from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile
+from serving_mathematics.support import checks
+from serving_mathematics.support.files import MOST_ROWS, read_table, require_shallow
+from serving_mathematics.support.require import require
+
+MOMENTS = {  # columns of moments, in compared form
+    "sent": (*KNOWN["time"], "sentat", "sent", "requeststart", "starttimestamp", "receivedat"),
+    "queued": ("queuedts", "queuedat", "enqueuedat", "enqueuetime"),
+    "due": ("due", "dueat", "scheduledtime", "targetedstart", "intendedstart", "planned"),
+    "scheduled": ("scheduledts", "admittedat", "admitted", "scheduledat", "dequeuedat"),
+    "first": ("firsttokents", "firsttokentime", "firsttokenat", "firsttoken", "firstbyteat"),
+    "end": (
+        *("lasttokents", "lasttokentime", "endtime", "endtimestamp", "end", "finishedat"),
+        *("completedat", "finished", "completiontime", "done", "finishtime", "endts"),
+    ),
+}
+DURATIONS = {
+    "ttft": (
+        *("ttft", "timetofirsttoken", "firsttokenlatency", "prefilltime", "ttfb"),
+        *("timetofirstbyte", "genaiservertimetofirsttoken"),
+    ),
+    "latency": (
+        *("latency", "e2e", "e2el", "e2elatency", "duration", "requestlatency", "responsetime"),
+        *("elapsed", "totaltime", "api", "requestduration", "requesttime", "total"),
+    ),
+    "queue": ("queuetime", "waittime", "queue", "queuewait", "waiting", "timeinqueue"),
+    "tpot": ("tpot", "timeperoutputtoken", "itl", "intertokenlatency", "meanitl"),
+}
+COUNTS = {
+    "prompt": (*KNOWN["prompt"], "inputtoks", "genaiusageinputtokens", "prompttoken", "tokensin"),
+    "output": (*KNOWN["output"], "outputtoks", "genaiusageoutputtokens", "tokensout"),
+    "cached": (*KNOWN["cached"], "cachedprompttokens", "prefixhit", "hittokens"),
+    "attempt": ("attempt", "attempts", "trynumber", "retrycount", "retries"),
+}
+WORDS = {
+    "status": ("status", "statuscode", "httpstatus", "code", "httpstatuscode", "responsecode"),
+    "error": ("error", "err", "errormessage", "failure", "exception", "errortype"),
+    "success": ("success", "ok", "succeeded", "successful"),
+    "session": ("session", "sessionid", "conversation", "conversationid", "chatid", "threadid"),
+}
+ROLES = MOMENTS | DURATIONS | COUNTS | WORDS
+FINE = ("", "0", "200", "201", "ok", "success", "true", "none", "null", "false", "stop", "length")
+MOST_NAMES = 1000
+SAMPLE = 2000  # moments that say a unit
+DAY_S = 86_400.0
+LIKELY_S = (0.002, 300.0)  # what the median of a latency is
+
+
+def read_log(text: str, where: str, columns: str = "") -> Run:
+    """A log as a run.
+
+    text: of the file, CSV with a header or JSON lines. where: its name, for refusals. columns: a
+    mapping such as "sent=when,ttft=first_ms,unit=ms", where unit is of times that do not tell
+    theirs. Raises ValueError that names row, column and what would do.
+
+    >>> rows = ["start,ttft_ms,latency_ms,input_tokens,output_tokens"]
+    >>> rows += [f"{2 * i}.5,{100 + i},900,{50 + i},9" for i in range(3)]
+    >>> run = read_log("\\n".join(rows), "a.csv", "unit=s")
+    >>> run.columns["ttft_s"].round(3).tolist(), run.columns["sent_s"].tolist()
+    ([0.1, 0.101, 0.102], [0.0, 2.0, 4.0])
+    """
+    mapping, unit = _said(columns)
+    text = text.removeprefix("\ufeff")
+    try:
+        cells, first = _cells_of_json(text) if text.lstrip()[:1] in ("{", "[") else _cells(text)
+        return _run(cells, mapping, unit, where, first)
+    except ValueError as error:
+        told = str(error).replace("trace_columns ", "columns ")
+        raise ValueError(f"{where}: {told}") from None
+
+
+def _said(columns: str) -> tuple[dict[str, str], str]:
+    found: dict[str, str] = {}
+    for part in filter(None, (piece.strip() for piece in columns.split(","))):
+        role, equals, name = part.partition("=")
+        fine = bool(equals) and bool(name) and role in (*ROLES, "unit") and role not in found
+        rule = f"such as sent=when,ttft=first_ms, of {', '.join(ROLES)} and unit"
+        require(fine, "columns", rule, repr(part[:60]))
+        found[role] = name
+    unit = found.pop("unit", "")
+    rule = f"one of {', '.join(PER_S)}"
+    require(not unit or unit in UNIT_WORDS, "columns: unit", rule, repr(unit[:20]))
+    return found, UNIT_WORDS.get(unit, "")
+
+
+def _cells(text: str) -> tuple[dict[str, Sequence[Any]], int]:
+    """Columns of a table by name, and the number of its first row."""
+    rows = read_table(text, "the log")
+    require(len(rows) > 1, "the log", "a header and at least one request", f"{len(rows)} rows")
+    header = [name.strip() for name in rows[0]]
+    del rows[0]
+    for place, row in enumerate(rows):
+        if len(row) != len(header):
+            raise ValueError(f"row {place + 2} must be {len(header)} fields long, got {len(row)}")
+    return dict(zip(header, zip(*rows, strict=True), strict=True)), 2
+
+
+def _cells_of_json(text: str) -> tuple[dict[str, Sequence[Any]], int]:
+    """The same of JSON lines, or of a list of objects; objects within them are joined by dots."""
+    require_shallow(text)
+    cells: dict[str, list[Any]] = {}
+    count = 0
+    for number, row in _objects(text):
+        if not isinstance(row, dict):
+            raise ValueError(f"row {number} must be one JSON object, got {str(row)[:40]}")
+        flat = row
+        if any(type(value) is dict for value in row.values()):
+            flat = {}
+            for name, value in row.items():
+                parts = value.items() if type(value) is dict and name != HASH_IDS else ()
+                flat.update({f"{name}.{part}": inner for part, inner in parts} or {name: value})
+        for name, value in flat.items():
+            column = cells.get(name)
+            if column is None:
+                require(len(cells) < MOST_NAMES, "the log", f"of {MOST_NAMES} names", "more")
+                column = cells[name] = []
+            if len(column) < count:
+                column.extend([None] * (count - len(column)))
+            column.append(value)
+        count += 1
+        require(count <= MOST_ROWS, "the log", f"of at most {MOST_ROWS:,} rows", "more")
+    require(count > 0, "the log", "of at least one request", "none")
+    for column in cells.values():
+        column.extend([None] * (count - len(column)))
+    return dict(cells), 1
+
+
+def _objects(text: str) -> Iterator[tuple[int, Any]]:
+    """Values of JSON lines, or of a list, with their numbers from 1 on."""
+    if text.lstrip()[:1] == "[":
+        try:
+            yield from enumerate(json.loads(text), start=1)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {error.lineno} must be JSON, got {error.msg}") from None
+        return
+    begin, number = 0, 0
+    while begin < len(text):
+        end = text.find("\n", begin)
+        end = len(text) if end < 0 else end
+        line = text[begin:end]
+        begin, number = end + 1, number + 1
+        if line and not line.isspace():
+            try:
+                yield number, json.loads(line)
+            except json.JSONDecodeError as error:
+                told = f"row {number} must be one JSON object, got {error.msg} (is the file whole?)"
+                raise ValueError(told) from None
+
+
+def _chosen(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """The column of each role that a log has."""
+    for role, name in mapping.items():
+        require(name in names, f"columns: {role}", f"one of {', '.join(names)[:200]}", name[:60])
+    forms: dict[str, str] = {}
+    for name in names:
+        last = name.rpartition(".")[2]
+        for form in (name, _unit_of_name(name)[0], last, _unit_of_name(last)[0]):
+            forms.setdefault(compared(form), name)
+    chosen, taken = dict(mapping), set(mapping.values())
+    for role, known in ROLES.items():
+        found = next((forms[f] for f in known if f in forms and forms[f] not in taken), None)
+        if role not in chosen and found is not None:
+            chosen[role] = found
+            taken.add(found)
+    return chosen
+
+
+def _numbers(cells: Sequence[Any], column: str, first: int) -> FloatArray:
+    """Numbers of a column, NaN where a cell is empty."""
+    try:
+        known = ["nan" if cell in ("", None, "null", "None") else cell for cell in cells]
+        found = np.asarray(known).astype(float) if known else np.zeros(0)
+    except (TypeError, ValueError, OverflowError):
+        found = np.zeros(0)
+    if found.shape != (len(cells),):
+        for place, cell in enumerate(cells):
+            try:
+                float("nan" if cell in ("", None, "null", "None") else cell)
+            except (TypeError, ValueError, OverflowError):
+                where = f"row {place + first}, column {column}"
+                require(False, where, "a number", repr(str(cell)[:40]))
+    require(not np.isinf(found).any(), f"column {column}", "of finite numbers", "an infinite one")
+    return found
+
+
+def _moments(
+    cells: Sequence[Any], column: str, first: int, unit: str, usual: str
+) -> tuple[FloatArray, float, str]:
+    """Seconds since the first of some moments, that first one, and how they were read."""
+    known = [place for place, cell in enumerate(cells) if cell not in ("", None, "null", "None")]
+    require(bool(known), f"column {column}", "of times", "empty cells")
+    start = cells[known[0]]
+    if not _is_number(start):  # by the calendar
+        times, told = _read_times([str(cells[i]) for i in known], column, first)
+        found = np.full(len(cells), math.nan)
+        found[known] = times
+        return found, _calendar_s(str(start)), told
+    numbers = _numbers(cells, column, first)
+    low = float(np.nanmin(numbers))
+    some = np.sort(numbers[known])[:SAMPLE]  # in a row, because their steps tell
+    digits = 3 if low > 1e12 else 6 if low > 1e6 else 9
+    texts = [f"{x:.{digits}f}" for x in some.tolist()]
+    _, told = _read_times(texts, column, first, "" if _since_1970(low) else unit, usual)
+    told = told.partition(",")[0]
+    scale = next(PER_S[u] for u, word in UNIT_NAMES.items() if word in told.split())
+    return (numbers - numbers[known[0]]) / scale, float(numbers[known[0]]) / scale, told
+
+
+def _since_1970(least: float) -> bool:
+    """Whether a number is a moment of these years in some unit, whatever unit was said."""
+    return any(TRACE_YEARS[0] * n <= least <= TRACE_YEARS[1] * n for n in PER_S.values())
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _calendar_s(cell: str) -> float:
+    return float(_by_calendar([cell], "", 1)[0]) / 1e9
+
+
+def _seconds(
+    values: FloatArray, column: str, unit: str, others: FloatArray | None = None
+) -> tuple[FloatArray, str]:
+    """A duration in seconds, and how its unit is known. others: what it should be, at most."""
+    last = column.rpartition(".")[2]
+    named = _unit_of_name(last)[1] or unit
+    if named:
+        return values / PER_S[named], f"{column} in {named}"
+    known = values[np.isfinite(values) & (values > 0)]
+    if not known.size:
+        return values, f"{column}, all zero"
+    median = float(np.median(known))
+    if others is not None and np.isfinite(others).any():
+        limit = _known_quantile(others)
+        fits = [u for u, n in PER_S.items() if 0.2 * limit <= median / n <= 1.05 * limit]
+        if len(fits) == 1:
+            return values / PER_S[fits[0]], f"{column} in {fits[0]}, as the moments say"
+    fits = [u for u, n in PER_S.items() if LIKELY_S[0] <= median / n <= LIKELY_S[1]]
+    if len(fits) != 1:
+        which = " or ".join(fits) or "s, ms, us or ns"
+        say = f"rename it to {last}_ms, or say columns …,unit=ms"
+        rule = f"of times in a unit that is known ({say})"
+        require(False, f"column {column}", rule, f"a median of {median:.4g}, which may be {which}")
+    return values / PER_S[fits[0]], f"{column} in {fits[0]}, by its size"
+
+
+def _failed(cells: Mapping[str, Sequence[Any]], chosen: Mapping[str, str]) -> FloatArray | None:
+    found: FloatArray | None = None
+    for role in ("status", "error", "success"):
+        if role not in chosen:
+            continue
+        column = cells[chosen[role]]
+        bad = {cell: _is_bad(cell, role) for cell in {_word(cell) for cell in column}}
+        flags = np.array([bad[_word(cell)] for cell in column], dtype=float)
+        found = flags if found is None else np.maximum(found, flags)
+    return found
+
+
+def _word(cell: Any) -> str:
+    return str(cell).strip().lower() if not isinstance(cell, float) else f"{cell:g}"
+
+
+def _is_bad(word: str, role: str) -> bool:
+    if role == "success":
+        return word in ("false", "0", "no", "failed", "")
+    if role == "status" and word[:1] in ("1", "2", "3") and len(word) == 3:
+        return False
+    return word not in FINE
+
+
+def _run(
+    cells: Mapping[str, Sequence[Any]],
+    mapping: Mapping[str, str],
+    unit: str,
+    where: str,
+    first: int,
+) -> Run:
+    names = list(cells)
+    chosen = _chosen(names, mapping)
+    timed = {"sent", "queued"} & set(chosen)
+    if not timed and not {"ttft", "latency"} & set(chosen):
+        shown = ", ".join(names)[:200]
+        rule = (
+            "a log of requests, with columns such as timestamp, ttft_ms, latency_ms, prompt_tokens"
+        )
+        require(False, "row 1", f"{rule} (or say which: columns sent=NAME,ttft=NAME)", shown)
+    notes: list[str] = []
+    columns: dict[str, FloatArray] = {}
+    for role, name in (
+        ("prompt", "prompt_tokens"),
+        ("output", "output_tokens"),
+        ("cached", "cached_tokens"),
+        ("attempt", "attempt"),
+    ):
+        if role in chosen:
+            values = _numbers(cells[chosen[role]], chosen[role], first)
+            low = np.flatnonzero(values < 0)
+            if low.size:
+                at = f"row {int(low[0]) + first}, column {chosen[role]}"
+                require(False, at, "a count, not negative", f"{values[low[0]]:g}")
+            columns[name] = values
+            if role == "attempt" and "retr" in chosen[role].lower():
+                columns[name] = values + 1
+    hashes = cells.get(HASH_IDS, [])
+    parts = any(isinstance(one, dict) for one in hashes)  # as RAGPulse has them
+    usual = "s" if parts else "ms" if len(hashes) else ""
+    moments = {
+        role: _moments(cells[chosen[role]], chosen[role], first, unit, usual)
+        for role in MOMENTS
+        if role in chosen
+    }
+    base = _base(moments, notes, chosen)
+    if base:
+        zero = moments[base][1]
+        absolute = {
+            role: values + start - zero
+            for role, (values, start, _) in moments.items()
+            if abs(start - zero) < DAY_S * 366
+        }
+        columns["sent_s"] = absolute[base]
+        if "due" in absolute:
+            columns["due_s"] = absolute["due"]
+        for role, name in (("scheduled", "queue_s"), ("first", "ttft_s"), ("end", "latency_s")):
+            if role in absolute:
+                columns[name] = absolute[role] - absolute[base]
+        notes.append(f"moments from {chosen[base]}: {moments[base][2]}")
+    for role, name in (("latency", "latency_s"), ("ttft", "ttft_s"), ("queue", "queue_s")):
+        if role in chosen and name not in columns:
+            values = _numbers(cells[chosen[role]], chosen[role], first)
+            others = columns.get("latency_s")
+            columns[name], told = _seconds(values, chosen[role], unit, others)
+            notes.append(told)
+    if "tpot" in chosen and "latency_s" not in columns and "ttft_s" in columns:
+        each, told = _seconds(
+            _numbers(cells[chosen["tpot"]], chosen["tpot"], first), chosen["tpot"], ""
+        )
+        later = np.maximum(columns.get("output_tokens", np.full(each.size, math.nan)) - 1, 0)
+        columns["latency_s"] = columns["ttft_s"] + np.nan_to_num(each) * later
+        notes.append(told)
+    failed = _failed(cells, chosen)
+    if failed is not None:
+        columns["failed"] = failed
+    if "session" in chosen:
+        known = {
+            name: i for i, name in enumerate(dict.fromkeys(map(str, cells[chosen["session"]])))
+        }
+        columns["session"] = np.array(
+            [known[str(c)] for c in cells[chosen["session"]]], dtype=float
+        )
+        _leave_own_clocks(columns, notes)
+    _require_sense(columns, chosen, first)
+    share = math.nan
+    if any(isinstance(one, list) for one in hashes) and "prompt" in chosen:
+        found = np.minimum(_seen(hashes, first), columns["prompt_tokens"])
+        share = float(found.sum() / max(columns["prompt_tokens"].sum(), 1.0))
+    run = Run(where, "a log of requests", columns, notes=tuple(notes), shares_prefix=share)
+    return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
+
+
+def _base(
+    moments: Mapping[str, tuple[FloatArray, float, str]],
+    notes: list[str],
+    chosen: Mapping[str, str],
+) -> str:
+    """The moments from which times are counted: when requests were sent, by the clock of the
+    others."""
+    if "sent" not in moments and "queued" not in moments:
+        return ""
+    base = "sent" if "sent" in moments else "queued"
+    others = [role for role in ("first", "end", "scheduled") if role in moments]
+    if not others:
+        return base
+    far = abs(moments[others[-1]][1] - moments[base][1]) > DAY_S
+    if far and base == "sent" and "queued" in moments:
+        near = abs(moments[others[-1]][1] - moments["queued"][1]) <= DAY_S
+        if near:
+            notes.append(f"{chosen['sent']} is of another clock and was not used")
+            return "queued"
+    if far:
+        names = f"{chosen[base]} and {chosen[others[-1]]}"
+        apart = abs(moments[others[-1]][1] - moments[base][1])
+        require(False, names, "moments of one clock, a day apart at most", f"{apart:.4g} s apart")
+    return base
+
+
+def _leave_own_clocks(columns: dict[str, FloatArray], notes: list[str]) -> None:
+    """Take out moments that count from the start of each session."""
+    if "sent_s" not in columns:
+        return
+    begin = np.full(int(columns["session"].max()) + 1, math.inf)
+    np.minimum.at(begin, columns["session"].astype(int), columns["sent_s"])
+    if begin.size > 10 and np.mean(begin == begin.min()) > 0.9:
+        del columns["sent_s"]
+        notes.append("moments count from the start of each session and were not compared")
+
+
+def _require_sense(columns: dict[str, FloatArray], chosen: Mapping[str, str], first: int) -> None:
+    """Refuse a log in which tokens come before they are asked for: its clocks disagree."""
+    for name in ("queue_s", "ttft_s", "latency_s"):
+        values = columns.get(name)
+        if values is None:
+            continue
+        early = np.flatnonzero(values < -0.001)
+        share = early.size / max(1, int(np.isfinite(values).sum()))
+        if early.size:
+            at = f"row {int(early[0]) + first}: {name[:-2]}"
+            rule = "not negative (do the clocks of client and server disagree, or is a column taken"
+            rule += f" for another? {', '.join(f'{r} from {c}' for r, c in chosen.items())[:160]})"
+            told = f"{values[early[0]]:.4g} s, and so in {100 * share:.3g}% of the requests"
+            require(False, at, rule, told)
+        columns[name] = np.maximum(values, 0.0)
+    if "ttft_s" in columns and "latency_s" in columns:
+        late = columns["ttft_s"] > columns["latency_s"] * 1.001 + 0.001
+        bad = np.flatnonzero(late & np.isfinite(columns["latency_s"]))
+        if bad.size > 0.01 * late.size:
+            at = f"row {int(bad[0]) + first}: time to first token"
+            told = f"{columns['ttft_s'][bad[0]]:.4g} s of {columns['latency_s'][bad[0]]:.4g} s"
+            rule = "no longer than the whole (are their units the same?)"
+            require(False, at, rule, told)
+
+
+def check_forms_are_one_log() -> None:
+    """The same requests as CSV in milliseconds, as JSON lines in seconds and as moments give the
+    same columns.
+
+    Source: comparison with the numbers that were written.
+    """
+    rng = np.random.default_rng(3)
+    sent = np.cumsum(rng.exponential(0.5, 200)).round(3)
+    ttft, whole = rng.uniform(0.05, 0.2, 200).round(4), rng.uniform(1, 3, 200).round(4)
+    rows = list(zip(sent.tolist(), ttft.tolist(), whole.tolist(), strict=True))
+    table = ["start_time,ttft_ms,latency_ms,prompt_tokens"]
+    table += [f"{1.7e9 + s:.3f},{1e3 * a:.1f},{1e3 * b:.1f},7" for s, a, b in rows]
+    lines = [
+        json.dumps({"ts": 1.7e9 + s, "first_token_at": 1.7e9 + s + a, "end_time": 1.7e9 + s + b})
+        for s, a, b in rows
+    ]
+    for name, text in (("table", "\n".join(table)), ("moments", "\n".join(lines))):
+        run = read_log(text, name)
+        checks.close(f"{name}: sent [s]", run.columns["sent_s"], sent - sent[0], atol=2e-6)
+        checks.close(f"{name}: TTFT [s]", run.columns["ttft_s"], ttft, atol=2e-6)
+        checks.close(f"{name}: latency [s]", run.columns["latency_s"], whole, atol=2e-6)
+
+
+def check_bad_input_is_refused() -> None:
+    """Units that nothing tells, clocks that disagree and other logs name row and rule."""
+    for label, text, columns, match in (
+        ("unit", "ttft,prompt_tokens\n20,1\n30,1", "", "which may be s or ms"),
+        ("clocks", "ts,end\n1700000000,5\n1700000001,6", "unit=s", "moments of one clock"),
+        ("negative", "ts_s,end_s\n5,4\n6,5", "", "row 2: latency must be not negative"),
+        ("other", "name,colour\nx,red", "", "row 1 must be a log of requests"),
+        ("cell", "ts_s,latency_ms\n1,x\n", "", "row 2, column latency_ms must be a number"),
+        ("mapping", "ts_s,latency_ms\n1,2\n", "sent=when", "columns: sent must be one of"),
+        ("whole", '{"ts": 1}\n{"ts": ', "", "row 2 must be one JSON object"),
+        ("longer", "ts_s,ttft_s,latency_ms\n1,5,9\n", "", "no longer than the whole"),
+    ):
+        checks.raises(label, read_log, text, "a", columns, match=match)

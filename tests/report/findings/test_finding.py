@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from serving_mathematics.report.findings.finding import (
+    Asked,
+    Finding,
+    _blocks_of,
+    duration,
+    percent,
+)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.9999, "1e+03 ms"), (12.345, "12.3 s"), (1e-5, "10 µs"), (3e-9, "3 ns"), (-0.2, "-200 ms")],
+)
+def test_durations(seconds: float, told: str) -> None:
+    assert duration(seconds) == told.replace("e+0", "e")
+
+
+def test_shares_near_one_keep_their_digits() -> None:
+    assert percent(0.99912) == "99.91%"
+    assert percent(1.0) == "100%"
+    assert percent(0.5, 0.4, 0.6) == "50% (40% to 60%)"
+
+
+def test_blocks_leave_out_what_is_not_known() -> None:
+    blocks = _blocks_of(np.array([1.0, np.nan, 2.0, 3.0, 4.0]), 2)
+    assert [one.tolist() for one in blocks] == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_an_objective_is_one() -> None:
+    assert Asked(ttft_s=1.0, engine="sglang").engine == "sglang"
+    with pytest.raises(ValueError, match="engine must be vllm or sglang"):
+        Asked(engine="tgi")
+    assert Finding("a", "note", "b", "c", "d", "e", "f").files == {}

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from serving_mathematics.core.batching.speculative_decoding import expected_tokens
+from serving_mathematics.report.evidence import Run, Series
+from serving_mathematics.report.faults import served
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.of_the_engine import (
+    _acceptance,
+    _own_prefill,
+    binding,
+    guesses,
+    preemption,
+    prefix_hits,
+    queue_or_prefill,
+    stalls,
+)
+
+from ..made import clean
+
+FUNCTIONS = (binding, queue_or_prefill, preemption, prefix_hits, guesses, stalls)
+
+
+def counted(**counters: float) -> Run:
+    values = {name: np.array([0.0, value]) for name, value in counters.items()}
+    return Run("", "", series=Series(np.arange(2.0), values))
+
+
+def test_nothing_is_said_of_nothing() -> None:
+    assert all(f(Run("", ""), Asked()) is None for f in FUNCTIONS)
+
+
+def test_queue_share_is_estimated_as_it_is_counted() -> None:
+    run = served(np.random.default_rng(7), 3000, load=1.02, places=16)
+    told = queue_or_prefill(run, Asked())
+    columns = {name: x for name, x in run.columns.items() if name != "queue_s"}
+    guess = queue_or_prefill(replace(run, columns=columns, series=None), Asked())
+    assert told is not None
+    assert guess is not None
+    both = [float(one.seen.split("%")[0]) for one in (told, guess)]
+    assert both[1] == pytest.approx(both[0], abs=15)
+    assert "estimated" in guess.sure
+
+
+def test_own_times_grow_with_prompts() -> None:
+    own = _own_prefill(clean(count=3000))
+    assert own is None or (own > 0).all()
+
+
+def test_places_bind_where_the_log_says_how_long_each_waited() -> None:
+    found = binding(served(np.random.default_rng(2), 1500, load=1.2, places=16), Asked())
+    assert found is not None
+    assert found.seen.startswith("places bind")
+    assert "--max-num-seqs above 16" in found.change
+    sglang = binding(
+        served(np.random.default_rng(2), 1500, load=1.2, places=16), Asked(engine="sglang")
+    )
+    assert sglang is not None
+    assert "--max-running-requests" in sglang.change
+
+
+def test_counters_by_hand() -> None:
+    found = preemption(counted(preemptions=3.0, ttft_count=1000.0), Asked())
+    assert found is not None
+    assert found.level == "warning"
+    found = queue_or_prefill(counted(queue_s=90.0, ttft_s=100.0, ttft_count=50.0), Asked())
+    assert found is not None
+    assert found.seen.startswith("90% of the time to first token of 2 s")
+    found = prefix_hits(counted(prefix_asked=1000.0, prefix_found=250.0), Asked())
+    assert found is not None
+    assert found.level == "note"
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.5, 0.9])
+def test_acceptance_is_the_inverse_of_the_yield(alpha: float) -> None:
+    assert _acceptance(expected_tokens(alpha, 4), 4) == pytest.approx(alpha, abs=1e-6)
+
+
+def test_guesses_that_pay_are_a_note() -> None:
+    found = guesses(counted(draft_tokens=4e4, accepted_tokens=3e4, drafts=1e4), Asked())
+    assert found is not None
+    assert found.level == "note"
+    assert "a step yields 4.00 tokens" in found.seen
+
+
+def test_stalls_name_the_prompts_that_end_in_them() -> None:
+    prompts = np.full(800, 9000.0)
+    run = served(np.random.default_rng(5), 800, load=0.4, prompts=prompts, prompt_s=4e-5)
+    found = stalls(run, Asked())
+    assert found is not None
+    assert "a prompt ended" in found.seen
+    assert "--max-num-batched-tokens" in found.change

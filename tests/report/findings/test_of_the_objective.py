@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.faults import served
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.of_the_objective import (
+    _in_time,
+    breaking_load,
+    canary,
+    ceiling,
+    cost,
+    goodput,
+    load_kept,
+)
+
+from ..made import clean
+
+ASKED = Asked(ttft_s=1.0, tpot_s=0.1, price_per_hour=4.0)
+
+
+def test_nothing_is_said_without_an_objective() -> None:
+    run = clean(count=400)
+    for function in (goodput, load_kept, breaking_load, canary, cost):
+        assert function(run, Asked()) is None
+        assert function(Run("", ""), ASKED) is None
+
+
+def test_a_failed_request_is_late_and_an_unknown_one_is_neither() -> None:
+    columns = {"ttft_s": np.array([0.1, 0.1, np.nan]), "failed": np.array([0.0, 1.0, 0.0])}
+    kept = _in_time(Run("", "", columns), Asked(ttft_s=1.0))
+    assert kept is not None
+    assert kept[:2].tolist() == [1.0, 0.0]
+    assert np.isnan(kept[2])
+
+
+def test_goodput_is_of_all_requests() -> None:
+    columns = {"sent_s": np.arange(200.0), "ttft_s": np.full(200, 0.1), "latency_s": np.ones(200)}
+    run = Run("", "", columns | {"failed": np.tile([0.0, 1.0], 100)})
+    found = goodput(run, Asked(ttft_s=1.0))
+    assert found is not None
+    assert found.seen.endswith("goodput 0.5 of 1 requests a second")
+
+
+def test_late_in_stretches_has_a_wider_interval_than_late_at_random() -> None:
+    rng = np.random.default_rng(3)
+    together = np.where(np.arange(3000) // 300 == 4, 2.0, 0.1)
+    apart = rng.permutation(together)
+    widths = []
+    for times in (together, apart):
+        found = goodput(Run("", "", {"ttft_s": times}), Asked(ttft_s=1.0, quantile=0.9))
+        assert found is not None
+        low, high = found.seen.split("(")[1].split(")")[0].replace("%", "").split(" to ")
+        widths.append(float(high) - float(low))
+    assert widths[0] > 2 * widths[1]
+
+
+def test_alerts_come_along() -> None:
+    found = goodput(clean(count=1500), ASKED)
+    assert found is not None
+    assert "alerts.yaml" in found.files
+    beyond = goodput(clean(count=1500), Asked(ttft_s=1e4))
+    assert beyond is not None
+    assert dict(beyond.files) == {}
+
+
+def test_the_load_at_which_it_breaks_is_beyond_one_that_it_keeps() -> None:
+    run = served(np.random.default_rng(11), 3000, load=0.4, places=32)
+    limit = 3 * float(np.quantile(run.columns["ttft_s"], 0.99))
+    found = breaking_load(run, Asked(ttft_s=limit, places=32))
+    assert found is not None
+    assert found.level == "note"
+    assert "off by" in found.sure
+
+
+@pytest.mark.parametrize("load", [0.4, 0.8])
+def test_the_ceiling_is_the_simulators(load: float) -> None:
+    run = served(np.random.default_rng(21), 3000, load=load, places=64)
+    found = ceiling(run, Asked(places=64))
+    assert found is not None
+    used = float(found.seen.split(" came, ")[1].split("%")[0])
+    assert used == pytest.approx(100 * load, abs=8)
+    assert found.level == ("note" if load < 0.82 else "warning")
+
+
+def test_a_canary_by_the_book() -> None:
+    times = np.where(np.arange(1000) < 10, 2.0, 0.1)
+    found = canary(Run("", "", {"ttft_s": times}), Asked(ttft_s=1.0))
+    assert found is not None
+    assert "from 1% to 2% takes 2,319 in each arm" in found.seen
+
+
+def test_a_joule_is_a_watt_for_a_second() -> None:
+    told = {"duration_s": 10.0, "completed": 5.0, "output_tokens": 100.0, "power_w": 700.0}
+    found = cost(Run("", "", told=told), Asked())
+    assert found is not None
+    assert found.seen == "14 J an answer token"
+
+
+def test_queue_flags_come_with_the_load_that_is_kept() -> None:
+    run = served(np.random.default_rng(4), 2500, load=1.05, places=16)
+    limit = float(np.quantile(run.columns["ttft_s"], 0.5))
+    found = load_kept(run, Asked(ttft_s=limit, quantile=0.9))
+    assert found is not None
+    assert set(found.files) == {"keda.yaml", "hpa.yaml", "flags.txt"}
+    assert found.files["flags.txt"].startswith("--max-num-queued-reqs ")
+    assert pytest.approx(1.0, abs=1) == found.seen.count("inside")

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.faults import served
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.of_the_test import (
+    all_at_once,
+    closed_loop,
+    empty_answers,
+    equal_lengths,
+    failures,
+    growing_queue,
+    late_client,
+    little_open,
+    too_few,
+    tpot_definition,
+    warm_up,
+)
+
+from ..made import clean
+
+FUNCTIONS = (
+    *(
+        late_client,
+        closed_loop,
+        all_at_once,
+        warm_up,
+        growing_queue,
+        too_few,
+        failures,
+        empty_answers,
+    ),
+    *(tpot_definition, little_open, equal_lengths),
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_run_without_faults_has_no_problem(seed: int) -> None:
+    run = clean(seed, 2000)
+    found = [f(run, Asked()) for f in FUNCTIONS]
+    assert [one for one in found if one and one.level != "note"] == []
+
+
+def test_nothing_is_said_of_nothing() -> None:
+    assert all(f(Run("", ""), Asked()) is None for f in FUNCTIONS)
+
+
+def test_a_cap_that_binds_is_a_late_client() -> None:
+    told = {"rate_asked": 20.0, "rate_sent": 12.0, "completed": 800.0, "concurrency": 16.0}
+    found = late_client(Run("", "", told=told), Asked())
+    assert found is not None
+    assert found.level == "problem"
+    assert "it let in 16 at a time" in found.seen
+
+
+def test_a_rate_within_chance_is_none() -> None:
+    told = {"rate_asked": 20.0, "rate_sent": 18.4, "completed": 100.0}
+    assert late_client(Run("", "", told=told), Asked()) is None
+
+
+def test_a_stall_of_a_closed_loop_is_a_problem() -> None:
+    times = np.full(400, 0.1)
+    times[[100, 250]] = 20.0
+    sent = np.r_[0.0, np.cumsum(times)[:-1]]
+    found = closed_loop(Run("", "", {"sent_s": sent, "latency_s": times}), Asked())
+    assert found is not None
+    assert found.level == "problem"
+    assert "a stall kept from being sent" in found.seen
+
+
+def test_a_queue_of_all_at_once_does_not_grow() -> None:
+    run = served(np.random.default_rng(3), 600, arrivals=np.full(600, 1e-6), places=16)
+    assert all_at_once(run, Asked()) is not None
+    assert growing_queue(run, Asked()) is None
+
+
+def test_a_burst_is_not_all_at_once() -> None:
+    told = {"rate_asked": math.inf, "completed": 200.0, "concurrency": 8.0}
+    assert all_at_once(Run("", "", told=told), Asked()) is None
+    sent = np.r_[np.zeros(90), np.arange(90) * 1.0]
+    run = Run("", "", {"sent_s": sent, "latency_s": np.full(180, 2.0)})
+    assert all_at_once(run, Asked()) is None
+
+
+def test_a_warm_up_at_the_end_is_none() -> None:
+    slow = np.r_[1 + 0.01 * (np.arange(180) % 7), np.full(20, 5.0)]
+    assert warm_up(Run("", "", {"ttft_s": slow}), Asked()) is None
+
+
+def test_failures_are_not_among_the_times() -> None:
+    run = clean(count=500)
+    failed = np.zeros(500)
+    failed[:50] = 1.0
+    slow = np.where(failed > 0, 900.0, run.columns["ttft_s"])
+    broken = replace(run, columns={**run.columns, "failed": failed, "ttft_s": slow})
+    assert growing_queue(broken, Asked()) is None
+    found = failures(broken, Asked())
+    assert found is not None
+    assert found.seen.startswith("50 of 500 requests failed: 10%")
+
+
+def test_how_many_are_too_few() -> None:
+    needed = math.ceil(math.log(0.025) / math.log(0.99))
+    for count, level in ((needed - 1, "warning"), (needed, None)):
+        found = too_few(Run("", "", told={"completed": float(count)}), Asked())
+        assert (found.level if found else None) == level
+    assert too_few(Run("", "", told={"completed": 100.0}), Asked(quantile=0.9)) is None
+
+
+def test_conventions_are_recognised() -> None:
+    run = clean(count=400)
+    with_first = float(np.mean(run.columns["latency_s"] / run.columns["output_tokens"]))
+    found = tpot_definition(replace(run, told={"tpot_s": 2 * with_first}), Asked())
+    assert found is not None
+    assert found.level == "warning"
+    told = {"tpot_s": 0.0275, "ttft_s": 1.0, "latency_s": 2.5, "output_tokens": 91.0}
+    found = tpot_definition(Run("", "", told=told), Asked())
+    assert found is not None
+    assert "the first token in it" in found.seen
+
+
+def test_little_law_allows_for_the_edges_of_a_short_run() -> None:
+    told = {"concurrency": 16.0, "rate_asked": math.inf, "completed": 64.0, "latency_s": 2.0}
+    assert little_open(Run("", "", told=told | {"duration_s": 9.0}), Asked()) is None
+    found = little_open(Run("", "", told=told | {"duration_s": 9.0, "latency_s": 0.4}), Asked())
+    assert found is not None
+
+
+def test_lengths_within_a_token_are_equal() -> None:
+    rng = np.random.default_rng(0)
+    same = {
+        "prompt_tokens": 512.0 + rng.integers(-1, 2, 300),
+        "output_tokens": rng.geometric(0.1, 300),
+    }
+    found = equal_lengths(Run("", "", {k: np.asarray(v, float) for k, v in same.items()}), Asked())
+    assert found is not None
+    assert "prompts have 512" in found.seen
+    assert "answers" not in found.seen
+    assert empty_answers(clean(count=300), Asked()) is None

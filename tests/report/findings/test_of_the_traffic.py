@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.of_the_traffic import (
+    bursts,
+    few_carry_most,
+    lengths_follow_load,
+    paced,
+    retries,
+)
+
+FUNCTIONS = (bursts, few_carry_most, lengths_follow_load, paced, retries)
+
+
+def test_nothing_is_said_of_nothing() -> None:
+    assert all(f(Run("", ""), Asked()) is None for f in FUNCTIONS)
+    at_once = Run("", "", {"sent_s": np.zeros(500), "prompt_tokens": np.ones(500)})
+    assert all(f(at_once, Asked()) is None for f in FUNCTIONS)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_poisson_is_neither_bursty_nor_even(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    run = Run("", "", {"sent_s": np.cumsum(rng.exponential(0.1, 3000))})
+    assert bursts(run, Asked()) is None
+    assert paced(run, Asked()) is None
+
+
+def test_bursts_of_requests_need_not_be_bursts_of_tokens() -> None:
+    rng = np.random.default_rng(1)
+    dense = (np.arange(6000) // 100) % 2 == 0
+    sent = np.cumsum(rng.exponential(0.1, 6000) * np.where(dense, 0.25, 1.75))
+    tokens = np.where(dense, 100.0, 700.0)
+    found = bursts(Run("", "", {"sent_s": sent, "prompt_tokens": tokens}), Asked())
+    assert found is not None
+    requests, prompts = (float(x.split()[0]) for x in found.seen.split(" is ")[1].split(", ")[:2])
+    assert prompts < requests
+    found = lengths_follow_load(Run("", "", {"sent_s": sent, "prompt_tokens": tokens}), Asked())
+    assert found is not None
+    assert "shorter" in found.seen
+
+
+def test_shares_by_hand() -> None:
+    tokens = np.r_[np.full(990, 10.0), np.full(10, 990.0)]
+    found = few_carry_most(Run("", "", {"prompt_tokens": tokens}), Asked())
+    assert found is not None
+    assert "bring 50%" in found.seen
+    found = retries(Run("", "", {"attempt": np.r_[np.ones(80), np.full(20, 3.0)]}), Asked())
+    assert found is not None
+    assert found.level == "problem"
+    assert "up to 3 times" in found.seen

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES as BURNS
+from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import alert_firing
+from serving_mathematics.report.artefacts import (
+    BUCKETS,
+    alert_rules,
+    autoscaler_objects,
+    bucket_above,
+    queue_flags,
+)
+
+from ..promql import Parser
+
+RULES = {  # of Prometheus' documentation of alerting rules
+    "type": "object",
+    "required": ["groups"],
+    "additionalProperties": False,
+    "properties": {
+        "groups": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "rules"],
+                "additionalProperties": False,
+                "properties": {
+                    "name": {"type": "string"},
+                    "rules": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {
+                            "type": "object",
+                            "required": ["alert", "expr"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "alert": {"type": "string", "pattern": "^[A-Za-z0-9_]+$"},
+                                "expr": {"type": "string"},
+                                "for": {"type": "string"},
+                                "labels": {"type": "object"},
+                                "annotations": {"type": "object"},
+                            },
+                        },
+                    },
+                },
+            },
+        }
+    },
+}
+SCALED = {  # of KEDA's ScaledObject v1alpha1 and its Prometheus scaler
+    "type": "object",
+    "required": ["apiVersion", "kind", "metadata", "spec"],
+    "properties": {
+        "apiVersion": {"const": "keda.sh/v1alpha1"},
+        "kind": {"const": "ScaledObject"},
+        "spec": {
+            "type": "object",
+            "required": ["scaleTargetRef", "triggers"],
+            "additionalProperties": False,
+            "properties": {
+                "scaleTargetRef": {"type": "object", "required": ["name"]},
+                "minReplicaCount": {"type": "integer"},
+                "maxReplicaCount": {"type": "integer"},
+                "pollingInterval": {"type": "integer"},
+                "cooldownPeriod": {"type": "integer"},
+                "triggers": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["type", "metadata"],
+                        "properties": {
+                            "metricType": {"enum": ["AverageValue", "Value", "Utilization"]},
+                            "metadata": {
+                                "type": "object",
+                                "required": ["serverAddress", "query", "threshold"],
+                                "additionalProperties": {"type": "string"},
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+@given(st.floats(0.001, 2000), st.floats(0.5, 0.9999), st.sampled_from(["vllm", "sglang"]))
+def test_rules_are_as_prometheus_reads_them(ttft_s: float, quantile: float, engine: str) -> None:
+    if ttft_s > BUCKETS[engine][-1]:
+        return
+    rules = yaml.safe_load(alert_rules(ttft_s, quantile, engine))
+    Draft202012Validator(RULES).validate(rules)
+    for rule in rules["groups"][0]["rules"]:
+        text = rule["expr"]
+        assert text.count("(") == text.count(")")
+        bounds = {float(x) for x in re.findall(r'le="([^"]+)"', text)}
+        assert bounds == {bucket_above(ttft_s, engine)}
+        assert 0 < float(text.split(" > ")[1].split()[0]) < 1
+        assert len(set(re.findall(r"\[(\w+)\]", text))) == 2
+
+
+def test_thresholds_are_burn_rates_of_the_budget() -> None:
+    rules = yaml.safe_load(alert_rules(0.5, 0.995))["groups"][0]["rules"]
+    limits = [float(rule["expr"].split(" > ")[1].split()[0]) for rule in rules]
+    assert limits == pytest.approx([14.4 * 0.005, 6 * 0.005, 0.005])
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_alerts_fire_when_those_of_the_chapter_do(engine: str) -> None:
+    """Parsed as PromQL and run on a week of minutes, with a fast burn and a slow one."""
+    rng = np.random.default_rng(4)
+    rates = np.full(7 * 1440, 0.0005)
+    rates[5000:5030], rates[7000:8200] = 0.4, 0.08
+    asked = rng.poisson(600, rates.size).astype(float)
+    late = rng.binomial(asked.astype(int), rates).astype(float)
+    name = f"{engine}:time_to_first_token_seconds"
+    series = {f"{name}_count": asked, f'{name}_bucket{{le="1.0"}}': asked - late}
+    rules = yaml.safe_load(alert_rules(1.0, 0.99, engine))["groups"][0]["rules"]
+    for rule, (_, long, short, burn) in zip(rules, BURNS, strict=True):
+        fires = ~np.isnan(Parser(rule["expr"], series).whole())
+        due = alert_firing(asked, late, long, short, 0.99, burn)
+        assert due.any()
+        assert np.mean(fires[long:] != due[long:]) < 0.002
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_objects_are_as_kubernetes_and_keda_read_them(engine: str) -> None:
+    objects = {n: yaml.safe_load(t) for n, t in autoscaler_objects(37.0, engine).items()}
+    Draft202012Validator(SCALED).validate(objects["keda.yaml"])
+    trigger = objects["keda.yaml"]["spec"]["triggers"][0]["metadata"]
+    target = objects["hpa.yaml"]["spec"]["metrics"][0]["external"]["target"]
+    assert trigger["threshold"] == target["averageValue"] == "29"
+    assert objects["hpa.yaml"]["apiVersion"] == "autoscaling/v2"
+    assert f"sum({engine}:" in trigger["query"]
+
+
+def test_flags_by_hand() -> None:
+    assert queue_flags(10.7, 1000.0, 0.25) == "--max-num-queued-reqs 10 --max-num-queued-tokens 250"
+    assert queue_flags(10.7, 1000.0, 0.25, "sglang") == "--max-queued-requests 10"

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.report.comparison import (
+    Difference,
+    _steps_of,
+    _welch,
+    differences,
+    ladder,
+    step_model,
+)
+from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.findings.finding import Asked
+
+from .made import clean
+
+
+def stage(rate: float, sent: float, first: float = 0.1) -> Run:
+    told = {"rate_asked": rate, "rate_sent": sent, "completed": 60 * sent, "ttft_s": first}
+    return Run(f"a, stage {rate}", "", told=told | {"duration_s": 60.0})
+
+
+def test_the_interval_is_scipys() -> None:
+    rng = np.random.default_rng(1)
+    one, other = rng.normal(5, 1, 10), rng.normal(6, 3, 10)
+    found = _welch("x", one, other)
+    expected = stats.ttest_ind(other, one, equal_var=False).confidence_interval(0.95)
+    ends = (found.low * one.mean(), found.high * one.mean())
+    assert ends == pytest.approx((expected.low, expected.high), rel=1e-3)
+
+
+def test_half_as_slow_again_is_told_and_the_same_again_is_not() -> None:
+    runs = [clean(seed, 2000) for seed in (1, 1)]
+    assert not any(one.real for one in differences(*runs))
+    slow = Run("b", "", {n: 1.5 * x if n == "ttft_s" else x for n, x in runs[0].columns.items()})
+    found = {one.name: one for one in differences(runs[0], slow)}
+    assert found["TTFT, mean"].real
+    assert found["TTFT, mean"].change == pytest.approx(0.5)
+    assert not found["latency, mean"].real or found["latency, mean"].change > 0
+    assert isinstance(found["TTFT, p95"], Difference)
+
+
+def test_a_ladder_that_is_served_is_a_note() -> None:
+    assert ladder([stage(1, 1), stage(2, 2)], Asked()).level == "note"  # type: ignore[union-attr]
+    assert ladder([stage(1, 1)], Asked()) is None
+    found = ladder([stage(4, 4), stage(8, 5, 3.0), stage(16, 5.2, 9.0)], Asked())
+    assert found is not None
+    assert "from 8 requests a second on no more than 5.2 are served" in found.seen
+    assert _steps_of([stage(8, 5), stage(math.inf, 5)]) == [(8, 5, 0.1)]
+
+
+def test_a_step_as_the_model_has_it_is_a_note() -> None:
+    from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
+    from serving_mathematics.core.hardware.step_time import FITTED, count_work
+
+    found = loop_latencies(count_work([WORKED]), FITTED)
+    told = {"ttft_s": float(found.first_token_s[0]), "prompt_tokens": 1000.0, "completed": 99.0}
+    told |= {"output_tokens": 200.0, "concurrency": 8.0, "rate_asked": math.inf}
+    for factor, level in ((1.0, "note"), (2.0, "warning")):
+        run = Run("a", "", told=told | {"tpot_s": factor * float(found.per_token_s[0])})
+        said = step_model([run], Asked(deployment=WORKED))
+        assert said is not None
+        assert said.level == level
+    assert step_model([Run("a", "", told=told)], Asked()) is None

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from serving_mathematics.report.engine_metrics import (
+    _looks_scraped,
+    _looks_tabled,
+    counters,
+    range_query_run,
+    scrapes_run,
+    table_run,
+)
+
+SCRAPE = """# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="m"} 12.0
+vllm:num_requests_running{engine="1",model_name="m"} 30.0
+# TYPE vllm:kv_cache_usage_perc gauge
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25
+vllm:kv_cache_usage_perc{engine="1",model_name="m"} 0.75
+# TYPE vllm:time_to_first_token_seconds histogram
+vllm:time_to_first_token_seconds_bucket{engine="0",le="0.001",model_name="m"} 0.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="+Inf",model_name="m"} 100.0
+vllm:time_to_first_token_seconds_sum{engine="0",model_name="m"} 30.0
+vllm:time_to_first_token_seconds_count{engine="0",model_name="m"} 100.0
+# TYPE vllm:num_preemptions_total counter
+vllm:num_preemptions_total{engine="0",model_name="m"} 7.0
+"""
+
+
+def test_samples_are_those_of_the_official_parser() -> None:
+    engine, found = counters(SCRAPE)
+    sums: dict[str, float] = {}
+    for family in text_string_to_metric_families(SCRAPE):
+        for sample in family.samples:
+            sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+    assert engine == "vLLM"
+    assert found["running"] == sums["vllm:num_requests_running"] == 42.0
+    assert found["ttft_s"] == sums["vllm:time_to_first_token_seconds_sum"]
+    assert found["cache"] == 0.75
+    assert _looks_scraped(SCRAPE)
+
+
+def test_one_scrape_counts_from_the_start_and_two_from_the_first() -> None:
+    one = scrapes_run([SCRAPE], "a").series
+    assert one is not None
+    assert one.grown("preemptions") == 7.0
+    two = scrapes_run([SCRAPE, SCRAPE.replace("} 7.0", "} 9.0")], "a, b").series
+    assert two is not None
+    assert two.grown("preemptions") == 2.0
+    again = scrapes_run([SCRAPE, SCRAPE.replace("} 7.0", "} 1.0")], "a, b")
+    assert "began anew" in " ".join(again.notes)
+
+
+def test_means_are_differences_of_sums() -> None:
+    run = scrapes_run([SCRAPE], "a")
+    assert run.told["ttft_s"] == pytest.approx(0.3)
+    assert run.told["completed"] == 100.0
+    later = "# time 1700000060\n" + SCRAPE.replace("} 30.0\n", "} 40.0\n").replace(
+        "} 100.0", "} 150.0"
+    )
+    run = scrapes_run(["# time 1700000000\n" + SCRAPE, later], "a, b")
+    assert run.told["ttft_s"] == pytest.approx(10 / 50)
+    assert run.told["duration_s"] == 60.0
+
+
+def test_triton_tells_by_labels() -> None:
+    lines = [
+        'nv_trt_llm_request_metrics{model="m",request_type="waiting",version="1"} 4',
+        'nv_trt_llm_request_metrics{model="m",request_type="active",version="1"} 60',
+        'nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction",model="m"} 0.4',
+    ]
+    engine, found = counters("\n".join(lines))
+    assert engine == "TensorRT-LLM"
+    assert found == {"waiting": 4.0, "running": 60.0, "cache": 0.4}
+
+
+def test_a_range_query_adds_engines_and_takes_the_fullest_cache() -> None:
+    def told(name: str, values: list[list[object]]) -> dict[str, object]:
+        return {"metric": {"__name__": name}, "values": values}
+
+    result = [
+        told("vllm:num_requests_waiting", [[0, "1"], [15, "2"]]),
+        told("vllm:num_requests_waiting", [[0, "3"], [15, "4"]]),
+        told("vllm:kv_cache_usage_perc", [[0, "0.2"]]),
+        told("vllm:kv_cache_usage_perc", [[0, "0.9"]]),
+    ]
+    run = range_query_run({"status": "success", "data": {"result": result}}, "q")
+    assert run.series is not None
+    assert run.series.values["waiting"].tolist() == [4.0, 6.0]
+    assert run.series.level("cache").tolist() == [0.9]
+    broken = json.loads(
+        json.dumps({"data": {"result": [told("vllm:num_requests_waiting", [[0]])]}})
+    )
+    with pytest.raises(ValueError, match="q: result 1 must be pairs"):
+        range_query_run(broken, "q")
+
+
+def test_a_table_by_the_second() -> None:
+    text = "t,prompt_throughput,running,waiting,kv_cache_pct\n1,9,4,0,50\n2,9,5,1,95\n"
+    assert _looks_tabled(text)
+    run = table_run(text, "a")
+    assert run.series is not None
+    assert run.series.level("cache").tolist() == [0.5, 0.95]

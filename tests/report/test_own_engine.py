@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from serving_mathematics.core.batching.continuous_batching import Engine
+from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.faults import served
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.own_engine import (
+    OwnEngine,
+    _kept_share,
+    breaking_rate,
+    fit_own,
+)
+
+from .made import clean
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_engine_behind_a_log_is_near(seed: int) -> None:
+    own = fit_own(served(np.random.default_rng(seed), 2000, load=0.6, places=64), Asked(places=64))
+    assert own is not None
+    assert abs(own.tpot_error) < 0.1
+    assert abs(own.ttft_error) < 0.3
+
+
+def test_a_log_that_is_of_no_engine_has_none() -> None:
+    rng = np.random.default_rng(1)
+    count = 1000
+    columns = {
+        "sent_s": np.cumsum(rng.exponential(0.05, count)),
+        "ttft_s": rng.uniform(0.1, 0.5, count),
+        "latency_s": 0.5 + rng.pareto(1.1, count),
+        "prompt_tokens": rng.integers(1, 900, count).astype(float),
+        "output_tokens": rng.integers(2, 500, count).astype(float),
+    }
+    assert fit_own(Run("", "", columns), Asked()) is None
+    assert fit_own(clean(count=100), Asked()) is None
+
+
+def test_a_tighter_promise_breaks_sooner() -> None:
+    run = clean(count=1200)
+    own = fit_own(run, Asked(places=128))
+    assert own is not None
+    limits = [breaking_rate(run, own, Asked(ttft_s=5.0, tpot_s=x)) for x in (0.03, 0.06, 0.2)]
+    known = [x for x in limits if not math.isnan(x)]
+    assert known == sorted(known)
+    assert known
+
+
+def test_rates_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="faster must be from"):
+        _kept_share(clean(count=50), OwnEngine(Engine(0.01), 0, 0), Asked(ttft_s=1.0), 1e4)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+from serving_mathematics.report.registry import FINDINGS
+from serving_mathematics.report.report_form import ask_form, example, form_report
+
+from .made import clean, detailed, log_csv
+
+
+class Labels(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.labelled: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "input":
+            self.ids.append(found["id"] or "")
+        if tag == "label":
+            self.labelled.append(found["for"] or "")
+
+
+def test_every_control_has_a_label() -> None:
+    page = Labels()
+    page.feed(ask_form())
+    assert sorted(page.ids) == sorted(page.labelled)
+    assert len(set(page.ids)) == len(page.ids) == 8
+    assert example().finding_rows.count("\n") + 1 == len(FINDINGS)
+
+
+def test_files_and_a_run_before() -> None:
+    run = clean(count=500)
+    said: list[str] = []
+    asked = {
+        "files": [{"name": "new.json", "text": detailed(run)}],
+        "against": [{"name": "old.csv", "text": log_csv(run)}],
+        "ttft_s": "1",
+        "site": "/book/",
+    }
+    told = json.loads(form_report(json.dumps(asked), lambda _, text: said.append(text)))
+    assert "no difference between the two is told from chance" in "\n".join(told["summary"])
+    assert 'href="/book/definitions/' in told["body"]
+    assert 'href="/book/' not in told["html"]
+    assert said[:2] == ["Reading new.json…", "Reading old.csv…"]
+
+
+def test_columns_are_asked_back_at_their_field() -> None:
+    log = "when,first\n5,70\n9,80\n"
+    asked = {"files": [{"name": "a.csv", "text": log}]}
+    assert json.loads(form_report(json.dumps(asked)))["field"] == "columns"
+    asked["columns"] = "sent=when,ttft=first,unit=ms"  # type: ignore[assignment]
+    assert "body" in json.loads(form_report(json.dumps(asked)))
+
+
+def test_no_form_is_an_error() -> None:
+    for text in ("{", "[]", '{"files": 3}', '{"files": [3]}'):
+        assert "problem" in json.loads(form_report(text))

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+from serving_mathematics.report.evidence import Run, Series
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.report_plots import run_plots
+
+from .made import clean
+from .test_comparison import stage
+
+
+def test_a_ladder_and_levels_are_drawn() -> None:
+    runs = [stage(4, 4), stage(8, 5, 3.0), stage(16, 5.2, 9.0)]
+    assert [plot.title for plot in run_plots(runs, Asked())] == ["The ladder of loads"]
+    levels = {"running": np.arange(40.0), "waiting": np.zeros(40)}
+    run = Run("", "", series=Series(np.arange(40.0), levels))
+    assert [plot.title for plot in run_plots([run], Asked())] == ["The engine over time"]
+
+
+def test_every_drawing_says_what_it_shows() -> None:
+    for plot in run_plots([clean(count=1500)], Asked(ttft_s=0.2, tpot_s=0.02)):
+        root = ET.fromstring(plot.svg)
+        assert root.get("role") == "img"
+        titles = [one.text for one in root if one.tag.endswith(("title", "desc"))]
+        assert all(titles)
+        assert len({len(row) for row in plot.rows}) == 1
+        numbers = "".join(one.get("d", "") for one in root.iter())
+        assert "nan" not in numbers
+    assert run_plots([], Asked()) == []

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from serving_mathematics.report.request_log import read_log
+
+from .made import clean, log_csv
+
+
+def test_a_log_reads_back() -> None:
+    run = clean(count=400)
+    read = read_log(log_csv(run), "log.csv")
+    for name in ("ttft_s", "latency_s"):
+        assert read.columns[name] == pytest.approx(run.columns[name], abs=1e-6)
+    assert read.columns["output_tokens"].tolist() == run.columns["output_tokens"].tolist()
+
+
+def test_nested_names_and_moments_of_another_clock() -> None:
+    rows = [
+        {"id": i, "ts": 1.7e9 + i, "queued_ts": 50.0 + i, "usage": {"prompt_tokens": 9}}
+        | {"first_token_ts": 50.5 + i, "last_token_ts": 52.0 + i}
+        for i in range(5)
+    ]
+    run = read_log("\n".join(map(json.dumps, rows)), "a.jsonl")
+    assert run.columns["ttft_s"].tolist() == [0.5] * 5
+    assert run.columns["prompt_tokens"].tolist() == [9.0] * 5
+    assert "another clock" in run.notes[0]
+
+
+def test_sessions_that_count_from_their_start_have_no_common_clock() -> None:
+    lines = ["session,t_s,prompt_tokens,output_tokens"]
+    lines += [f"{s},{k}.0,9,3" for s in range(30) for k in (0, 7)]
+    run = read_log("\n".join(lines), "a.csv")
+    assert not run.has("sent_s")
+    assert run.columns["session"].max() == 29
+
+
+@pytest.mark.parametrize(
+    ("status", "failed"),
+    [("200,500,429,200", 2), ("ok,error,ok,ok", 1), ("stop,length,stop,abort", 1)],
+)
+def test_failures_are_counted(status: str, failed: int) -> None:
+    rows = [f"{i}.0,100,{word}" for i, word in enumerate(status.split(","))]
+    run = read_log("\n".join(["t_s,latency_ms,status", *rows]), "a.csv")
+    assert run.columns["failed"].sum() == failed
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("ttft,prompt_tokens\n20,1\n30,1", "rename it to ttft_ms, or say columns"),
+        ("ts_s,ttft_ms\n1\n", "row 2 must be 2 fields long"),
+        ("ts_s,prompt_tokens,ttft_ms\n1,-4,5\n", "row 2, column prompt_tokens must be a count"),
+        ("ts_s,ttft_ms\n1,inf\n", "column ttft_ms must be of finite numbers"),
+        ("[1, 2]", "row 1 must be one JSON object"),
+        ('[{"ts": 1}, {"ts"', "line 1 must be JSON"),
+        ("ts,ttft_ms\n100,5\n150,6\n", "columns unit=s or unit=ms"),
+        ("", "the log must be a header"),
+    ],
+)
+def test_what_is_unclear_is_asked_back(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match="a: ") as refused:
+        read_log(text, "a")
+    assert told in str(refused.value)
+
+
+def test_columns_may_be_said() -> None:
+    run = read_log("when,first\n5,70\n9,80\n", "a", "sent=when,ttft=first,unit=ms")
+    assert run.columns["sent_s"].tolist() == pytest.approx([0.0, 0.004])
+    assert run.columns["ttft_s"].tolist() == [0.07, 0.08]
+    with pytest.raises(ValueError, match="columns must be such as"):
+        read_log("a,b\n1,2", "a", "time=a")
+    with pytest.raises(ValueError, match="columns: unit must be one of"):
+        read_log("a,b\n1,2", "a", "sent=a,unit=years")
+
+
+def test_blocks_that_repeat_are_counted() -> None:
+    rows = [
+        {"timestamp": 1000 * i, "input_length": 1024, "output_length": 2, "hash_ids": [0, i]}
+        for i in range(4)
+    ]
+    run = read_log("\n".join(map(json.dumps, rows)), "a")
+    assert run.shares_prefix == pytest.approx(3 * 512 / (4 * 1024))
+    assert run.tool == "a trace"
+    assert np.diff(run.columns["sent_s"]).tolist() == [1.0] * 3

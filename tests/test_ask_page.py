@@ -1,0 +1,97 @@
+"""The page that reads a reader's own log, in a browser: what it says is what the command says, and
+nothing of a file leaves."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.reading import read_file
+from serving_mathematics.report.registry import report
+
+from .fetch_pyodide import complete
+from .report.made import clean, detailed
+from .visits import DESK, PHONE
+
+PATIENCE_MS = 240_000
+LOOK = os.environ.get("LOOK_AT_REPORT")  # a folder for pictures
+needs_python = pytest.mark.skipif(
+    not complete(), reason="THE FORM FOR LOGS WAS NOT TESTED: run `make pyodide` once"
+)
+
+
+def with_own_python(page: Page) -> None:
+    """Let the page load Python from the test's own server."""
+
+    def served(route: Route) -> None:
+        page_as_built = route.fetch()
+        text = page_as_built.text()
+        start = text.index("data-live=")
+        settings = text[start : text.index(">", start)]
+        address = settings.partition("&quot;pyodide&quot;: &quot;")[2].partition("&quot;")[0]
+        assert address, settings
+        route.fulfill(response=page_as_built, body=text.replace(address, "/pyodide/"))
+
+    page.route("**/ask-your-log/", served)
+
+
+@needs_python
+def test_a_dropped_file_is_reported_and_sent_nowhere(
+    browser: Browser, origin: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(detailed(clean(count=600), failed=0), encoding="utf-8")
+    context = browser.new_context(viewport=DESK)
+    page = context.new_page()
+    asked: list[tuple[str, str, str | None]] = []
+    said: list[str] = []
+    page.on("request", lambda one: asked.append((one.method, one.url, one.post_data)))
+    page.on("pageerror", lambda problem: said.append(str(problem)))
+    with_own_python(page)
+    page.goto(f"{origin}ask-your-log/")
+    form = page.locator("form.ask")
+    expect(form).to_be_visible()
+    form.locator("summary").click()
+    page.locator("#ask-ttft_s").fill("0.5")
+    page.locator("#ask-files").set_input_files(str(file))
+    answer = page.locator(".ask-answer")
+    expect(answer).to_be_visible(timeout=PATIENCE_MS)
+    expected = report(
+        read_file(file.read_text(encoding="utf-8"), "results.json"), Asked(ttft_s=0.5)
+    )
+    seen = answer.locator(".seen").all_text_contents()
+    assert [one[1:-1] for one in seen] == [one.seen[1:] for one in expected.findings]
+    expect(answer.locator("svg")).to_have_count(answer.locator("figure").count())
+    assert answer.locator("article a").first.get_attribute("href", timeout=1000)
+    assert page.url == f"{origin}ask-your-log/"
+    assert all(method == "GET" and not data for method, _, data in asked)
+    assert all(url.startswith((origin, "blob:", "data:")) for _, url, _ in asked)
+    assert said == []
+    for size, name in ((DESK, "desk"), (PHONE, "phone")):
+        page.set_viewport_size(size)
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{wide} px too wide on a {name}"
+        if LOOK:
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                page.screenshot(path=f"{LOOK}/{name}-{scheme}.png", full_page=True)
+    page.locator("#ask-files").set_input_files(
+        {"name": "cut.json", "mimeType": "application/json", "buffer": b'{"completed": 3, "dur'}
+    )
+    expect(form.locator(".live-status")).to_contain_text("is the file whole?", timeout=PATIENCE_MS)
+    expect(answer).to_be_hidden()
+    context.close()
+
+
+def test_without_python_the_form_stays_hidden(browser: Browser, origin: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{origin}ask-your-log/")
+    expect(page.locator("form.ask")).to_be_hidden()
+    expect(
+        page.locator("code", has_text="serving-mathematics report results.json").first
+    ).to_be_visible()
+    context.close()
