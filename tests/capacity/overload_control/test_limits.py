@@ -16,6 +16,8 @@ from serving_mathematics.capacity.overload_control.limits import (
 )
 from serving_mathematics.core.machines.machines import CHAT
 
+from builder import ROOT
+
 
 def test_below_the_ceiling_a_limit_changes_nothing() -> None:
     free = _served(CHAT, 0.6, "nothing", 0.0, 256)
@@ -46,6 +48,9 @@ def test_the_page_says_what_ran() -> None:
     assert told.tokens_long < told.requests_long
     assert told.trivial_near < told.requests_near
     assert told.kept_places < told.all_places
+    page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
+    limits = f"--max-num-seqs {told.kept_places} --max-num-queued-tokens {told.best_tokens}"
+    assert limits in page
 
 
 @given(st.floats(1, 1e6), st.floats(0.01, 100), st.floats(0.01, 1))

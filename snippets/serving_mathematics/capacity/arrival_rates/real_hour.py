@@ -272,7 +272,13 @@ def stepper_hour() -> dict[str, Any]:
         "controls": [
             {"label": "averaged over", "values": SPANS_MIN, "text": "{} min", "start": 2},
         ],
-        "clock": {"label": "minute", "unit": "", "values": clock, "start": clock[-1]},
+        "clock": {
+            "label": "minute",
+            "unit": "",
+            "decimals": 0,
+            "values": clock,
+            "start": clock[32],
+        },
         "panels": [
             {
                 "kind": "curves",

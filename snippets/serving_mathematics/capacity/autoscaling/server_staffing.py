@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def halfin_whitt(safety: float) -> float:
+def _halfin_whitt(safety: float) -> float:
     """Probability of waiting with a + β√a servers, in the limit of many: [1 + βΦ(β)/φ(β)]^{−1}.
 
     safety: β > 0, the spare servers in units of √a. Raises ValueError otherwise.
     Source: Halfin and Whitt (1981); van Leeuwaarden, Mathijsen and Zwart (2019).
 
-    >>> round(halfin_whitt(1.0), 7)
+    >>> round(_halfin_whitt(1.0), 7)
     0.2233613
     """
     safety = require_positive(safety=safety)
@@ -45,12 +45,12 @@ def halfin_whitt(safety: float) -> float:
     return density / (density + safety * below)
 
 
-def square_root_servers(offered_load: float, safety: float) -> int:
+def _square_root_servers(offered_load: float, safety: float) -> int:
     """Square-root staffing: ⌈a + β√a⌉ servers.
 
     offered_load: a = λS [erlang], positive. safety: β > 0. Raises ValueError otherwise.
 
-    >>> square_root_servers(offered_load=100.0, safety=1.0)
+    >>> _square_root_servers(offered_load=100.0, safety=1.0)
     110
     """
     offered_load, safety = require_positive(offered_load=offered_load, safety=safety)
@@ -64,7 +64,7 @@ def _textbook_load() -> float:
     """Load of so many engines whose places are taken for servers, with one √a to spare."""
     places = ENGINES * CHAT.places
     load = places - math.sqrt(places)
-    while square_root_servers(load, 1.0) > places:
+    while _square_root_servers(load, 1.0) > places:
         load -= 0.1
     return load / places
 
@@ -101,7 +101,7 @@ def figure_safety_staffing(figure: Figure) -> None:
     """
     axes = figure.subplots()
     beta = np.linspace(0.02, 2.6, 60)
-    axes.plot(beta, [halfin_whitt(b) for b in beta], color="C4")
+    axes.plot(beta, [_halfin_whitt(b) for b in beta], color="C4")
     axes.annotate("limit of many servers", (0.42, 0.63), color="C4")
     for load, colour, marker, step in (
         (10, "C1", "s", 1),
@@ -133,17 +133,17 @@ def check_halfin_whitt_limit() -> None:
     shift; exact Erlang C at a = m², c = m² + m, extrapolated to 1/√a → 0.
     """
     for beta, value in ((0.5, 0.5045386), (1.0, 0.2233613), (2.0, 0.0268814)):
-        checks.close(f"β = {beta:g}", halfin_whitt(beta), value, atol=5e-8)
+        checks.close(f"β = {beta:g}", _halfin_whitt(beta), value, atol=5e-8)
         u = np.linspace(0, beta + 12, 20_001)
         tail = np.exp(beta * u - u * u / 2)
         ratio = float(np.sum(tail[1:] + tail[:-1])) * (u[1] - u[0]) / 2
         checks.close(
-            f"β = {beta:g}, by quadrature", halfin_whitt(beta), 1 / (1 + beta * ratio), rtol=1e-7
+            f"β = {beta:g}, by quadrature", _halfin_whitt(beta), 1 / (1 + beta * ratio), rtol=1e-7
         )
     coarse, fine = (erlang_c(m * m + m, m * m) for m in (50, 100))
-    checks.close("exact at a = 10,000", halfin_whitt(1.0), fine, atol=0.005)
+    checks.close("exact at a = 10,000", _halfin_whitt(1.0), fine, atol=0.005)
     checks.close(
-        "extrapolated from a = 2500, 10,000", halfin_whitt(1.0), 2 * fine - coarse, atol=2e-5
+        "extrapolated from a = 2500, 10,000", _halfin_whitt(1.0), 2 * fine - coarse, atol=2e-5
     )
 
 
@@ -159,7 +159,9 @@ def check_staffing_for_a_wait_probability() -> None:
             f"a = {load}: one fewer is too few",
             erlang_c(servers - 1, load) > 0.2 >= erlang_c(servers, load),
         )
-    gaps = [_min_servers(a, halfin_whitt(1.0)) - square_root_servers(a, 1.0) for a in range(1, 301)]
+    gaps = [
+        _min_servers(a, _halfin_whitt(1.0)) - _square_root_servers(a, 1.0) for a in range(1, 301)
+    ]
     checks.inside("exact minus √-staffing, a = 1…300: lowest", min(gaps), 0, 1, kind="identity")
     checks.inside("highest", max(gaps), 0, 1, kind="identity")
 
@@ -177,5 +179,5 @@ def check_the_textbook_runs_an_engine_too_hot() -> None:
 
 def check_bad_input_is_refused() -> None:
     """Waiting never or always, negative margins and a load that is not a number are errors."""
-    checks.raises("β = 0", halfin_whitt, 0.0, match="safety must be positive and finite, got 0.0")
-    checks.raises("no load", square_root_servers, 0.0, 1.0, match="offered_load must be positive")
+    checks.raises("β = 0", _halfin_whitt, 0.0, match="safety must be positive and finite, got 0.0")
+    checks.raises("no load", _square_root_servers, 0.0, 1.0, match="offered_load must be positive")

@@ -25,14 +25,14 @@ from serving_mathematics.support.require import require_all_non_negative, requir
 WINDOW_TICKS = 4  # a minute
 
 
-def on_tokens(target_s: float, replica: Replica) -> Policy:
+def _on_tokens(target_s: float, replica: Replica) -> Policy:
     """Kubernetes' rule on the time per token: its mean over a minute, over the target.
 
     target_s: time per token to hold [s], positive. replica: what tells the time from the requests
     inside; in production it is measured. Raises ValueError on another target.
 
     >>> small = Replica(np.array([0.0, 1.0, 1.5]), np.array([0.02, 0.02, 0.03]), 2, 1.0)
-    >>> policy = on_tokens(0.020, small)
+    >>> policy = _on_tokens(0.020, small)
     >>> policy(0.0, 10, 10, 1.0, 20.0)  # two requests in each of ten: 30 ms
     15
     """
@@ -48,14 +48,14 @@ def on_tokens(target_s: float, replica: Replica) -> Policy:
     return damped(asked)
 
 
-def on_arrivals(load_per_s: npt.ArrayLike, replica_per_s: float) -> Policy:
+def _on_arrivals(load_per_s: npt.ArrayLike, replica_per_s: float) -> Policy:
     """Kubernetes' rule on what arrives: requests of the last minute, over what one replica shall
     carry.
 
     load_per_s: of each second. replica_per_s: requests a second, positive. Raises ValueError on
     another.
 
-    >>> policy = on_arrivals([100.0] * 600, replica_per_s=10.0)
+    >>> policy = _on_arrivals([100.0] * 600, replica_per_s=10.0)
     >>> policy(300.0, 6, 6, 1.0, 900.0)
     10
     """
@@ -87,13 +87,13 @@ def check_policies_by_hand() -> None:
     """
     chat = replica_of(CHAT)
     inside = float(np.interp(0.030, chat.tokens_s, np.arange(chat.places + 1)))
-    checks.equal("tokens", on_tokens(0.020, chat)(15.0, 10, 10, 0.5, 10 * inside), 15)
-    checks.equal("within a tenth", on_tokens(0.028, chat)(15.0, 10, 10, 0.5, 10 * inside), 10)
-    checks.equal("arrivals", on_arrivals([100.0] * 99, 10.0)(60.0, 6, 6, 0.5, 900.0), 10)
+    checks.equal("tokens", _on_tokens(0.020, chat)(15.0, 10, 10, 0.5, 10 * inside), 15)
+    checks.equal("within a tenth", _on_tokens(0.028, chat)(15.0, 10, 10, 0.5, 10 * inside), 10)
+    checks.equal("arrivals", _on_arrivals([100.0] * 99, 10.0)(60.0, 6, 6, 0.5, 900.0), 10)
 
 
 def check_bad_input_is_refused() -> None:
     """Targets that are none name the argument."""
     chat = replica_of(CHAT)
-    checks.raises("target", on_tokens, 0.0, chat, match="target_s must be positive")
-    checks.raises("rate", on_arrivals, [1.0], 0.0, match="replica_per_s must be positive")
+    checks.raises("target", _on_tokens, 0.0, chat, match="target_s must be positive")
+    checks.raises("rate", _on_arrivals, [1.0], 0.0, match="replica_per_s must be positive")

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from serving_mathematics.capacity.autoscaling.fluid_fleet import FleetRun, run_fleet
 from serving_mathematics.capacity.autoscaling.replica_response import replica_of
-from serving_mathematics.capacity.autoscaling.signal_policies import on_arrivals, on_tokens
+from serving_mathematics.capacity.autoscaling.signal_policies import _on_arrivals, _on_tokens
 from serving_mathematics.core.fleet.scaling_rules import (
     Policy,
     fixed,
@@ -103,15 +103,15 @@ def _policy(
     if name == "waiting":
         return hpa_waiting(setting, replica.places)
     if name == "tokens":
-        return on_tokens(setting * full_s, replica)
+        return _on_tokens(setting * full_s, replica)
     if name == "arrivals":
-        return on_arrivals(at.load, wrong * setting * replica.most_per_s)
+        return _on_arrivals(at.load, wrong * setting * replica.most_per_s)
     if name == "fixed":
         return fixed(int(setting))
     starts = np.arange(0, SHIFT_S, 300)
     peaks = at.known.reshape(-1, 300).max(axis=1) / wrong
     counts = np.ceil(peaks / (0.7 * replica.most_per_s))
-    return largest(planned(starts, counts, lead_s=startup_s), on_tokens(setting * full_s, replica))
+    return largest(planned(starts, counts, lead_s=startup_s), _on_tokens(setting * full_s, replica))
 
 
 @functools.cache

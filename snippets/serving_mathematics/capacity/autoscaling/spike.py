@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from serving_mathematics.capacity.autoscaling.fluid_fleet import FleetRun, run_fleet
 from serving_mathematics.capacity.autoscaling.replica_response import replica_of
-from serving_mathematics.capacity.autoscaling.signal_policies import on_arrivals, on_tokens
+from serving_mathematics.capacity.autoscaling.signal_policies import _on_arrivals, _on_tokens
 from serving_mathematics.core.fleet.scaling_rules import Policy, hpa, hpa_waiting
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.support import checks
@@ -88,9 +88,9 @@ def _policy(signal: str, load: FloatArray) -> Policy:
     """A fresh policy."""
     chat = replica_of(CHAT)
     if signal == "time per token":
-        return on_tokens(0.020, chat)
+        return _on_tokens(0.020, chat)
     if signal == "arrivals":
-        return on_arrivals(load, 0.66 * chat.most_per_s)
+        return _on_arrivals(load, 0.66 * chat.most_per_s)
     if signal == "waiting":
         return hpa_waiting(5.0, chat.places)
     share = {"requests, a fifth": 0.2, "requests, two fifths": 0.4}[signal]
@@ -183,7 +183,13 @@ def stepper_spike() -> dict[str, Any]:
             {"label": "start-up", "values": STARTUPS_MIN, "text": "{} min", "start": 3},
             {"label": "load", "values": JUMPS, "text": "times {:g}", "start": 2.0},
         ],
-        "clock": {"label": "time", "unit": "min", "values": clock, "start": clock[6]},
+        "clock": {
+            "label": "time",
+            "unit": "min",
+            "decimals": 0,
+            "values": clock,
+            "start": clock[6],
+        },
         "panels": [
             {
                 "kind": "lanes",

@@ -254,7 +254,13 @@ def stepper_storm() -> dict[str, Any]:
             {"label": "the engine", "values": GUARDS, "start": GUARDS[0]},
             {"label": "retries", "values": HABITS, "start": HABITS[1]},
         ],
-        "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[30]},
+        "clock": {
+            "label": "time",
+            "unit": "s",
+            "decimals": 0,
+            "values": clock,
+            "start": clock[30],
+        },
         "panels": [
             {
                 "kind": "curves",
