@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.capacity.littles_law import engine_slots
+from serving_mathematics.core.machines.machines import CHAT
 
 
 @given(st.floats(0.1, 200))
@@ -25,7 +26,7 @@ def test_places_that_suffice() -> None:
 
 
 def test_the_mean_is_that_of_the_law() -> None:
-    numbers = np.array(engine_slots._numbers(engine_slots.CHAT, 0.3))
-    rate = 0.3 * engine_slots.CHAT.ceiling_per_s
+    numbers = np.array(engine_slots._numbers(CHAT, 0.3))
+    rate = 0.3 * CHAT.ceiling_per_s
     assert 1 < numbers.mean() / rate < 4  # seconds that a request stays
     assert numbers.mean() == pytest.approx(14, rel=0.1)

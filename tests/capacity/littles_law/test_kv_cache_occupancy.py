@@ -86,9 +86,9 @@ def test_empty_prompts_samples_and_mismatched_paths_are_refused() -> None:
         _tokens_in_cache([0.0], [1], [1], 0.1, 0.0, [0.0])
     with pytest.raises(ValueError, match="at must be finite"):
         _tokens_in_cache([0.0], [1], [1], 0.1, 0.1, [math.nan])
-    for bad in (math.nan, math.inf):
+    for late in (math.nan, math.inf):
         with pytest.raises(ValueError, match="admitted_s must be finite"):
-            _tokens_in_cache([bad], [1], [1], 0.1, 0.1, [0.0])
-    for bad in (math.nan, math.inf, -1.0):
+            _tokens_in_cache([late], [1], [1], 0.1, 0.1, [0.0])
+    for prompt in (math.nan, math.inf, -1.0):
         with pytest.raises(ValueError, match="prompt_tokens must be non-negative and finite"):
-            _tokens_in_cache([0.0], [bad], [1], 0.1, 0.1, [0.0])
+            _tokens_in_cache([0.0], [prompt], [1], 0.1, 0.1, [0.0])

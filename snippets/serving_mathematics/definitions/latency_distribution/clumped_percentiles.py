@@ -285,7 +285,7 @@ def check_bootstrap_without_resampling() -> None:
 def check_effect_restores_the_interval() -> None:
     """On both machines and at every load the interval of n/D requests holds the p99 in nine windows
     of ten or more, also with D a fifth too small or a quarter too large. That of n requests does
-    so at none, and that of twenty blocks never more often.
+    so at none, and that of twenty blocks never more often. D grows with the load.
 
     Source: the recorded runs, 100 windows each; constant load, and for the mixture the trace's
     minutes.
@@ -298,6 +298,10 @@ def check_effect_restores_the_interval() -> None:
             checks.inside(f"{label}: {kind}", held[kind], 0.9, 1, kind="simulation")
         checks.inside(f"{label}: alone", held["alone"], 0, 0.9, kind="simulation")
         checks.inside(f"{label}: blocks", held["blocks"], 0, held["by_effect"], kind="simulation")
+    for name in LOADS:
+        steady = [row for row in _recorded() if row["machine"] == name and not row["minutes"]]
+        effects = [row["effect"] for row in steady]
+        checks.holds(f"{name}: D grows", effects == sorted(effects), got=effects)
 
 
 def check_equal_releases_look_unequal() -> None:

@@ -273,7 +273,8 @@ def check_relative_error() -> None:
 
 def check_averages_of_percentiles_are_wrong() -> None:
     """With a hot replica the average of p99s says less than the fleet's p99, at other loads too,
-    and merged sketches say the fleet's. Ten exponential replicas, of which one is ten times slower,
+    and merged sketches say the fleet's; most slow requests are the hot one's. With equal replicas
+    the average is right to a twentieth. Ten exponential replicas, of which one is ten times slower,
     average 87.5 where the fleet has 230.
 
     Source: the requests of all replicas; by hand, 0.1·exp(−t/100) = 0.01 at 100·ln 10, and
@@ -286,6 +287,11 @@ def check_averages_of_percentiles_are_wrong() -> None:
         checks.inside(f"{hot} and {cool}: average over fleet", share, 0, 0.8, kind="simulation")
         merged = sketch_quantile(_merged(replicas), 0.99)
         checks.close(f"{hot} and {cool}: merged [s]", merged, fleet, rtol=0.02, kind="simulation")
+        slow = [float((each > fleet).sum()) for each in replicas]
+        checks.inside(f"{hot} and {cool}: of the hot one", slow[0] / sum(slow), 0.5, 1)
+    even = _replicas(COOL, COOL)
+    fleet = float(np.quantile(np.concatenate(even), 0.99))
+    checks.close("equal replicas [s]", _average(even, 0.99), fleet, rtol=0.05, kind="simulation")
     t = 100 * math.log(10)
     slower = 0.9 * math.exp(-t / 10) + 0.1 * math.exp(-t / 100)
     checks.close("exponential: share beyond 230 ms", slower, 0.01, atol=1e-9)

@@ -177,6 +177,7 @@ def example() -> SimpleNamespace:
         hot_further=100 * _shares(CHAT, 0.9)[2],
         few_first=100 * _shares(few, 0.95)[1],
         few_cap=100 * _cap(few),
+        few_cap_per_s=_cap(few) * few.ceiling_per_s,
         lost_kept=100 * _shares(CHAT, _lost(chat), requests=QUARTER)[0],
         lost_minutes_kept=100 * _shares(CHAT, _lost(chat), minutes=True, requests=QUARTER)[0],
         lost_mixture_kept=100 * _shares(MIXTURE, _lost(mixture))[0],
