@@ -339,7 +339,7 @@ def stepper_lifetime_flops() -> dict[str, Any]:
                 "label": "quality",
                 "values": list(SIZES_B),
                 "start": 70,
-                "text": "that of {} billion",
+                "text": "{} billion parameters",
             },
         ],
         "panels": [
@@ -360,7 +360,7 @@ def stepper_lifetime_flops() -> dict[str, Any]:
             {"label": "data", "unit": "", "values": tokens, "decimals": 1},
             {"label": "ratio", "unit": "", "values": ratios, "decimals": 0},
         ],
-        "reading": "With {served} tokens to serve and a quality {quality} parameters, the cheapest"
+        "reading": "With {served} tokens to serve and the quality of {quality}, the cheapest"
         " model to own has {size} billion, trained on {data} trillion tokens. These are {ratio} for"
         " each parameter, and {saved} of all operations are saved.",
     }
