@@ -101,10 +101,7 @@ mutants: $(READY) ## a sample of mutants against the tests of their modules: SEE
 	$(BIN)/python benchmarks/mutants.py --seed $(SEED) --sample $(SAMPLE)
 
 measure: $(ENGINE) ## run the real servers and models again and rewrite their records
-	$(BIN)/python -m serving_mathematics.capacity.overload_control.overload_measurement
-	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.coordinated_omission
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.wire_measurement
-	$(BIN)/python -m serving_mathematics.architecture.streaming.token_stream_measurement
 	$(BIN)/python -m serving_mathematics.architecture.model_routers.routing_measurement
 	$(BIN)/python -m serving_mathematics.core.classifiers.onnx_latency_measurement
 	$(BIN)/python -m serving_mathematics.core.machines.book

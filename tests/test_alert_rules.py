@@ -1,14 +1,12 @@
 """The alert rules that a chapter hands out: read by a parser of their language, and run.
 
-The grammar is the part of PromQL that the files use, with its precedence; what is parsed is
-evaluated minute by minute on counters of a made-up week, and the alerts fire when those of the
-chapter do.
+What `promql` parses is evaluated minute by minute on counters of a made-up week, and the alerts
+fire when those of the chapter do.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,105 +17,9 @@ from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES
 from serving_mathematics.intuition.failure_budgets.windows import GUARDS
 
 from builder import ROOT
+from tests.promql import Parser, Series
 
-Series = npt.NDArray[np.float64]
 ENGINES = ("vllm", "sglang")
-TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|==|[-+*/>(){}\[\]=,])')
-MINUTES = {"m": 1, "h": 60, "d": 1440}
-LEVELS = (("or",), ("and",), (">", ">=", "=="), ("+", "-"), ("*", "/"))
-
-
-class Parser:
-    """One expression, parsed and evaluated as it is read: a value a minute, or NaN."""
-
-    def __init__(self, text: str, series: dict[str, Series]) -> None:
-        self.tokens, at = [], 0
-        while at < len(text.rstrip()):
-            found = TOKEN.match(text, at)
-            assert found, f"no token of PromQL: {text[at:]}"
-            self.tokens.append(found[1])
-            at = found.end()
-        self.series = series
-        self.length = len(next(iter(series.values())))
-
-    def take(self, *wanted: str) -> str:
-        assert self.tokens, f"ends where one of {wanted} is due"
-        assert not wanted or self.tokens[0] in wanted, f"{self.tokens[0]} where {wanted} is due"
-        return self.tokens.pop(0)
-
-    def whole(self) -> Series:
-        value = self.level(0)
-        assert not self.tokens, f"goes on with {self.tokens}"
-        return value
-
-    def level(self, depth: int) -> Series:
-        if depth == len(LEVELS):
-            return self.atom()
-        value = self.level(depth + 1)
-        while self.tokens and self.tokens[0] in LEVELS[depth]:
-            value = OPERATORS[self.take()](value, self.level(depth + 1))
-        return value
-
-    def atom(self) -> Series:
-        token = self.take()
-        if token == "(":
-            value = self.level(0)
-        elif token[0].isdigit():
-            return np.full(self.length, float(token))
-        elif token in FUNCTIONS:
-            self.take("(")
-            value = FUNCTIONS[token](self.level(0))
-        elif token in {"rate", "avg_over_time"}:
-            self.take("(")
-            name = self.selector(self.take())
-            self.take("[")
-            number, unit = re.fullmatch(r"(\d+)([mhd])", self.take() + self.take()).groups()  # type: ignore[union-attr]
-            self.take("]")
-            window = int(number) * MINUTES[unit]
-            value = self.mean_over(name, window) / (60 if token == "rate" else 1)
-        else:
-            return self.series.get(self.selector(token), np.full(self.length, np.nan))
-        self.take(")")
-        return value
-
-    def selector(self, name: str) -> str:
-        if self.tokens and self.tokens[0] == "{":
-            self.take("{")
-            label, how, text = self.take(), self.take("=", "=~"), self.take()
-            self.take("}")
-            name += f"{{{label}{how}{text}}}"
-        return name
-
-    def mean_over(self, name: str, window: int) -> Series:
-        """Mean of what there is in the last minutes; of a counter, the series holds increments."""
-        values = self.series.get(name, np.full(self.length, np.nan))
-        total = np.cumsum(np.nan_to_num(values))
-        there = np.cumsum(~np.isnan(values)).astype(float)
-        for sums in (total, there):
-            sums[window:] -= sums[:-window].copy()
-        return np.where(there > 0, total / np.maximum(there, 1), np.nan)
-
-
-def kept(compare: Callable[[Series, Series], Any]) -> Callable[[Series, Series], Series]:
-    return lambda a, b: np.where(compare(a, b), a, np.nan)
-
-
-OPERATORS: dict[str, Callable[[Series, Series], Series]] = {
-    "or": lambda a, b: np.where(np.isnan(a), b, a),
-    "and": lambda a, b: np.where(np.isnan(b), np.nan, a),
-    ">": kept(np.greater),
-    ">=": kept(np.greater_equal),
-    "==": kept(np.equal),
-    "+": np.add,
-    "-": np.subtract,
-    "*": np.multiply,
-    "/": lambda a, b: np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0),
-}
-FUNCTIONS: dict[str, Callable[[Series], Series]] = {
-    "sum": lambda a: a,
-    "vector": lambda a: a,
-    "absent": lambda a: np.where(np.isnan(a), 1.0, np.nan),
-}
 
 
 def rules(engine: str) -> list[dict[str, Any]]:
@@ -216,6 +118,73 @@ def test_the_page_shows_a_rule_of_the_file() -> None:
     assert shown[1] in (ROOT / "docs/downloads/burn-rate-alerts-vllm.yaml").read_text("utf-8")
     for engine in ENGINES:
         assert f"](../downloads/burn-rate-alerts-{engine}.yaml)" in page
+
+
+def batching_alerts(engine: str, series: dict[str, Series]) -> dict[str, npt.NDArray[np.bool_]]:
+    """When each alert on batches fires."""
+    file = ROOT / "docs" / "downloads" / f"batching-alerts-{engine}.yaml"
+    alerts = {}
+    for group in yaml.safe_load(file.read_bytes())["groups"]:
+        for rule in group["rules"]:
+            value = Parser(rule["expr"], series).whole()
+            if "record" in rule:
+                series[rule["record"]] = value
+            else:
+                assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
+                alerts[rule["alert"]] = ~np.isnan(value)
+    return alerts
+
+
+NAMES = {  # of what the rules read: running, waiting, cache, preemptions, gaps, requests
+    "vllm": (
+        *("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc"),
+        *("num_preemptions_total", "inter_token_latency_seconds", "time_to_first_token_seconds"),
+    ),
+    "sglang": (
+        *("num_running_reqs", "num_queue_reqs", "token_usage"),
+        *("num_retracted_requests_total", "inter_token_latency_seconds"),
+        "time_to_first_token_seconds",
+    ),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_alerts_on_batches_fire_for_what_the_chapter_says(engine: str) -> None:
+    running, waiting, cache, preempted, gap, first = (f"{engine}:{n}" for n in NAMES[engine])
+    minutes = np.ones(100)
+    series = {
+        running: 100 * minutes,
+        waiting: 0 * minutes,
+        cache: 0.5 * minutes,
+        preempted: 0 * minutes,
+        f"{gap}_count": 10_000 * minutes,
+        f'{gap}_bucket{{le="0.1"}}': 9_950 * minutes,
+        f"{first}_count": 60 * minutes,
+    }
+    quiet = batching_alerts(engine, dict(series))
+    assert list(quiet) == ["BudgetTooSmall", "StreamsStall", "Preempting"]
+    assert not any(fires.any() for fires in quiet.values())
+    for alert, name, value in (
+        ("BudgetTooSmall", waiting, 40.0),
+        ("StreamsStall", f'{gap}_bucket{{le="0.1"}}', 9_800.0),
+        ("Preempting", preempted, 3.0),
+    ):
+        fires = batching_alerts(engine, series | {name: value * minutes})
+        assert fires[alert][5:].all()
+        assert not any(fires[other].any() for other in fires if other != alert)
+    for name, value in ((running, 250.0), (cache, 0.95)):  # no place or no memory is free
+        full = series | {waiting: 40 * minutes, name: value * minutes}
+        assert not batching_alerts(engine, full)["BudgetTooSmall"].any()
+
+
+def test_the_page_on_batching_shows_a_rule_of_the_file() -> None:
+    page = (ROOT / "docs" / "optimization" / "batching.md").read_text(encoding="utf-8")
+    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert shown
+    for engine in ENGINES:
+        assert f"](../downloads/batching-alerts-{engine}.yaml)" in page
+        file = ROOT / "docs" / "downloads" / f"batching-alerts-{engine}.yaml"
+        assert shown[1] in file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("wrong", ["a >", "a > 1 b", "rate(a[5x])", "sum(a", "a ! b", "avg(a)b"])

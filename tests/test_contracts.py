@@ -197,9 +197,9 @@ def test_source_problems_are_found(text: str, problem: str) -> None:
 
 FAULTS = [  # what the chapter on utilization becomes, and what its rules say then
     ("front matter", "may I run?", "may I run", "must end with a question mark"),
-    ("front matter", "thumbnail: hockey_stick", "thumbnail: stick", "is no figure of the page's"),
-    ("front matter", "check_pooling]", "check_none]", "lists check_none, which is no check"),
-    ("front matter", "check_pooling]", "a, b, c]", "must be a list of one to three checks"),
+    ("front matter", "thumbnail: engine_", "thumbnail: stick_", "is no figure of the page's"),
+    ("front matter", "_at_80_percent]", "_none]", "check_response_time_none, which is no check"),
+    ("front matter", "_at_80_percent]", ", b, c]", "must be a list of one to three checks"),
     ("sections", "## Where it breaks", "## Where", "no section `## Where it breaks`: write it, af"),
     ("sections", "{{ downloads }}", "", "has `{{ downloads }}` 0 times; put it once"),
     ("sections", "## In production", "## Exercises", "`## Exercises` is there 2 times; keep one"),
@@ -209,24 +209,19 @@ FAULTS = [  # what the chapter on utilization becomes, and what its rules say th
     ("exercises", "### 3. ", "", "has 2 exercises; write 3 or more, each under `### 3. Its title`"),
     ("exercises", "{{ solution busy_from_log }}", "", "3 exercises and 2 solutions: end each"),
     ("citations", "](#pollaczek-1930)", "](https://a.test)", "`pollaczek-1930` is never cited"),
-    ("citations", "Kleinrock, L. (1975). ", "Kleinrock: ", "`kleinrock-1975` begins with no name"),
-    ("citations", "{ #kleinrock-1975 }", "", "anchors: give each source its"),
+    ("citations", "Kelly, F. P. (1979). ", "Kelly: ", "`kelly-1979` begins with no name"),
+    ("citations", "{ #kelly-1979 }", "", "anchors: give each source its"),
     ("shown", "{{ code sticky_break_even }}", "", "`sticky_break_even` of snippets/"),
-    ("figures", "{{ slider pooling }}", "{{ slider pole }}", "`pole`, which no module of the page"),
-    ("figures", "{{ slider pooling }}", "", "the figure `pooling` is not shown: put `{{ figure"),
     (
-        "sliders",
-        "{{ slider pooling }}",
-        "{{ figure pooling }}",
-        "slider `pooling` is not shown",
+        "figures",
+        "{{ slider hockey_",
+        "{{ slider pole_",
+        "`pole_stick`, which no module of the page",
     ),
-    ("example", "{{ idle_p99:.2f }}", "4.61", "`idle_p99` of snippets/serving_mathematics/def"),
-    (
-        "lines",
-        "looks half wasted.",
-        "looks half wasted. Give it more.",
-        "two sentences on one line",
-    ),
+    ("figures", "{{ slider hockey_stick }}", "", "the figure `hockey_stick` is not shown: put"),
+    ("sliders", "{{ slider hockey_", "{{ figure hockey_", "slider `hockey_stick` is not shown"),
+    ("example", "{{ p99_at_80:.0f }}", "23", "`p99_at_80` of snippets/serving_mathematics/def"),
+    ("lines", "answers everybody.", "answers everybody. Give it.", "two sentences on one line"),
 ]
 
 
@@ -293,7 +288,7 @@ def test_faults_of_a_module_are_found(
     assert said in problems[0]
 
 
-@pytest.mark.parametrize("text", [None, "", "example()", "slider_pooling(1)"])
+@pytest.mark.parametrize("text", [None, "", "example()", "slider_hockey_stick(1)"])
 def test_a_slider_without_its_test_is_told(
     text: str | None, records: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,8 +299,8 @@ def test_a_slider_without_its_test_is_told(
     monkeypatch.setattr(contracts, "tests_of", lambda _: file)
     monkeypatch.setattr(contracts, "_tested_in", lambda _: "tests/test_utilization.py")
     problems = contracts.PAGE_RULES["sliders"](page, records)
-    assert sum("compare `slider_pooling()` with" in problem for problem in problems) == 1
-    file.write_text("slider_pooling() slider_hockey_stick()")
+    assert sum("compare `slider_hockey_stick()` with" in problem for problem in problems) == 1
+    file.write_text("stepper_engine_under_load() slider_hockey_stick()")
     assert not contracts.PAGE_RULES["sliders"](page, records)
 
 

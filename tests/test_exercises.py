@@ -267,14 +267,9 @@ def test_a_wrong_answer_is_told_with_its_inputs() -> None:
     def told(name: str, answer: Callable[..., Any]) -> str:
         return verify("definitions/utilization", answer, name).problem
 
-    def response_exceeds(slowdown: float, utilization: float, servers: int) -> float:
-        return 0.5 + 0.0 * slowdown * utilization * servers
-
-    simulated = told("response_exceeds", response_exceeds)
-    assert simulated.endswith(
-        "S): got 0.5, asked response_exceeds(slowdown=1, utilization=0.85, servers=4);"
-        " a simulation gives another number."
-    )
+    simulated = told("busy_from_log", lambda *_, **__: (0.4, 0.5))
+    assert "got [0.4, 0.5], asked <lambda>([" in simulated
+    assert simulated.endswith("; a simulation gives another number.")
 
     def busy_from_log(start_s: list[float], **_named: Any) -> tuple[float, float]:
         return 1 / len(start_s), 0.2
@@ -283,7 +278,7 @@ def test_a_wrong_answer_is_told_with_its_inputs() -> None:
     assert ", asked " in text
     assert "values …" in text
     assert len(text) < 1000
-    broken = told("response_exceeds", lambda slowdown, *_, **__: slowdown / 0)
+    broken = told("rate_that_slows", lambda times, *_, **__: times / 0)
     assert broken.startswith("ZeroDivisionError: ")
     assert ", asked <lambda>(" in broken
 

@@ -44,7 +44,7 @@ def test_importing_every_pure_module_takes_numpy_alone() -> None:
 
 
 def test_the_planners_download_plans(site: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(site / "downloads" / "capacity-planner.zip") as archive:
+    with zipfile.ZipFile(site / "downloads" / "planner-form.zip") as archive:
         archive.extractall(tmp_path)
     words = ["plan", "--rate-per-s", "2", "--requests", "400", "--ttft-s", "2"]
     done = subprocess.run(

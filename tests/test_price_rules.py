@@ -10,7 +10,7 @@ import yaml
 from serving_mathematics.intuition.latency_throughput_cost.exercises import price_on_dashboard
 
 from builder import ROOT
-from tests.test_alert_rules import Parser, Series
+from tests.promql import Parser, Series
 
 RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
 

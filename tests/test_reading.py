@@ -80,7 +80,6 @@ def test_paper_has_dark_ink_whatever_the_screen_has(page: Page, origin: str) -> 
     page.goto(f"{origin}capacity/")
     expect(page.locator(".cards img.only-light").first).to_be_visible()
     assert page.locator("img.only-dark:visible").count() == 0
-    expect(page.locator("figure.plot img.only-light")).to_be_visible()  # in the place of the slider
 
 
 def test_a_chapter_on_paper_is_a_chapter_and_no_listing(page: Page, origin: str) -> None:
@@ -174,7 +173,7 @@ def test_an_editor_that_was_opened_shows_its_beginning_and_no_empty_output(
     page.locator(".live button").first.click()
     editor = page.locator(".live-source")
     expect(editor).to_be_focused()
-    expect(editor).to_have_value(re.compile("def utilization"))
+    expect(editor).to_have_value(re.compile("def step_line"))
     assert editor.evaluate("one => [one.selectionStart, one.scrollTop]") == [0, 0]
     expect(page.locator(".live-output")).to_be_hidden()
 
@@ -229,17 +228,17 @@ def test_the_home_page_answers_at_once(page: Page, origin: str) -> None:
     """What it says stands in the page as well, and the planner is asked the same."""
     text = (page.request.get(origin)).text()
     page.goto(origin)
-    told, sure = page.locator(".ask .told"), page.locator(".ask small")
+    told, sure = page.locator(".home-question .told"), page.locator(".home-question small")
     for place in (told, sure):  # of Python, and then of the script
         expect(place).to_be_in_viewport()
         assert place.inner_html() in text
     before = told.inner_text()
-    asked = page.locator(".ask select")
+    asked = page.locator(".home-question select")
     asked.nth(2).select_option("100")
     expect(told).not_to_have_text(before)
     assert re.search(r"You need \d+ replicas? of", told.inner_text())
     asked.nth(0).select_option("Llama-3.1-8B")
-    go = page.locator(".ask .go")
+    go = page.locator(".home-question .go")
     expect(go).to_be_in_viewport()
     go.click()
     page.wait_for_url("**/planner/?*")
@@ -250,25 +249,25 @@ def test_the_home_page_answers_at_once(page: Page, origin: str) -> None:
 def test_the_home_page_says_every_answer_as_its_module_does(page: Page, origin: str) -> None:
     page.goto(origin)
     record = read_record(first_answers.RECORD)
-    blanks = page.locator(".ask select")
+    blanks = page.locator(".home-question select")
     sizes = [len(texts) for texts in first_answers.CHOICES.values()]
     every = list(itertools.product(*map(range, sizes)))
     for places in every[TODAY % 40 :: 40]:
         for number, place in enumerate(places):
             blanks.nth(number).select_option(index=place)
         said, sure = first_answers._sentence(places, record)
-        assert page.locator(".ask .told").inner_html() == said, places
-        assert page.locator(".ask small").inner_text() == sure, places
+        assert page.locator(".home-question .told").inner_html() == said, places
+        assert page.locator(".home-question small").inner_text() == sure, places
 
 
 def test_the_home_page_stands_without_javascript(browser: Browser, origin: str) -> None:
     context = browser.new_context(java_script_enabled=False, viewport=DESK)
     page = context.new_page()
     page.goto(origin)
-    expect(page.locator(".ask")).to_contain_text("I serve")
-    expect(page.locator(".ask select:visible")).to_have_count(0)
-    expect(page.locator(".ask .blank").first).to_have_text("Llama-3.3-70B")
-    expect(page.locator(".ask .told")).to_contain_text("You need one replica of 4 GPUs")
+    expect(page.locator(".home-question")).to_contain_text("I serve")
+    expect(page.locator(".home-question select:visible")).to_have_count(0)
+    expect(page.locator(".home-question .blank").first).to_have_text("Llama-3.3-70B")
+    expect(page.locator(".home-question .told")).to_contain_text("You need one replica of 4 GPUs")
     context.close()
 
 

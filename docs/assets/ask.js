@@ -40,7 +40,7 @@ export function open(form) {
         make("p", {}, make("a", { href: whole, download: "report.html", textContent: "Keep it as one file" })));
       answer.hidden = false;
       busy(false, "The report is below.");
-      const wanted = location.hash.length > 1 && answer.querySelector(`[id="${CSS.escape(location.hash.slice(1))}"]`);
+      const wanted = location.hash.length > 1 && answer.querySelector(`#found-${CSS.escape(location.hash.slice(1))}`);
       (wanted || answer).scrollIntoView();
       answer.focus({ preventScroll: true });
     },

@@ -1,16 +1,27 @@
-// The capacity planner's form: what it asks goes to Python in the page's worker, what that answers becomes a table.
+// The capacity planner's form: what it asks goes to Python in the page's worker, and the piece of page that comes back takes the place of the answer.
 import { make, python } from "./live.js";
 
 const LARGEST_TRACE = 64 * 2 ** 20; // bytes; what the browser's Python holds in memory many times over
+const KNOWN = new Set("a circle code desc details div figcaption figure p path pre strong summary svg table tbody td text th thead title tr".split(" "));
+
+// What Python made, without anything that could run or load.
+export const inert = (text) => {
+  const { body } = new DOMParser().parseFromString(text, "text/html");
+  for (const one of body.querySelectorAll("*")) {
+    if (!KNOWN.has(one.localName)) one.remove();
+    for (const { name, value } of [...one.attributes]) if (/^(on|style|src)/i.test(name) || (/href$/i.test(name) && !/^\.\.\/[\w/-]+$/.test(value))) one.removeAttribute(name);
+  }
+  return [...body.childNodes].map((node) => document.adoptNode(node));
+};
 
 export function open(form) {
   const place = document.querySelector(".live");
   form.hidden = !place; // the site offers no Python for the browser
   if (!place) return;
   const settings = { ...JSON.parse(place.dataset.live), packages: ["numpy"] }; // it draws nothing
-  const [plans, stops] = form.querySelectorAll(".live-tools button");
+  const [plans, stops, links] = form.querySelectorAll(".live-tools button");
   const status = form.querySelector(".live-status");
-  const answer = form.querySelector(".planner-answer");
+  const answer = document.querySelector(".planner-answer");
   const fields = [...form.querySelectorAll("[name]")];
 
   // Fields that another control makes needless are hidden, and not sent.
@@ -19,31 +30,49 @@ export function open(form) {
     return [line, form.querySelector(`#planner-${name}`), value];
   });
   const show = () => {
-    for (const [line, control, value] of conditional) line.hidden = control.value !== value;
+    for (const [line, control, value] of conditional) {
+      const hidden = control.value !== value;
+      const folded = line.closest("details");
+      if (line.hidden && !hidden && folded) folded.open = true; // what is asked for now
+      line.hidden = hidden;
+    }
+  };
+  const asks = () => {
+    const asked = {};
+    for (const field of fields) {
+      const none = field.tagName === "SELECT" && !field.value; // its parts are given instead
+      if (!none && !field.closest("[hidden]")) asked[field.name] = field.value;
+    }
+    return asked;
   };
   // The address holds what differs from the form as it stands.
   const first = Object.fromEntries(fields.map((field) => [field.name, field.value]));
+  const address = (asked) => {
+    const changed = Object.entries(asked).filter(([name, value]) => value !== first[name] && !name.startsWith("trace"));
+    return `${location.pathname}${changed.length ? `?${new URLSearchParams(changed)}` : ""}`;
+  };
   const recall = () => {
     for (const [name, value] of new URLSearchParams(location.search)) {
       const field = fields.find((one) => one.name === name && one.type !== "file");
       if (field) field.value = value;
     }
   };
-  const keep = (asked) => {
-    const changed = Object.entries(asked).filter(([name, value]) => value !== first[name] && !name.startsWith("trace"));
-    const address = `${location.pathname}${changed.length ? `?${new URLSearchParams(changed)}` : ""}`;
-    if (address !== location.pathname + location.search) history.replaceState(history.state, "", address); // a browser asks for the icon again
-  };
   const problem = (field, told) => {
     field.setAttribute("aria-invalid", String(Boolean(told)));
     form.querySelector(`#${field.id}-problem`).textContent = told;
   };
   let working = false;
+  let answered = ""; // the question of the answer that is shown
   const busy = (now, told) => {
     working = now;
     plans.setAttribute("aria-disabled", String(working)); // and not `disabled`, which would lose the focus
     stops.disabled = !working;
     status.textContent = told;
+  };
+  const stale = () => {
+    const old = JSON.stringify(asks()) !== answered;
+    if (old !== answer.classList.contains("stale") && !working) status.textContent = old ? "The form has changed: the answer below is to the question that stands over it." : "";
+    answer.classList.toggle("stale", old);
   };
   const refuse = (name, told) => {
     const field = fields.find((one) => one.name === name);
@@ -56,72 +85,59 @@ export function open(form) {
     field.focus();
   };
 
-  const chapter = (line) => new URL(`${settings.downloads}../${line.chapter}/`, document.baseURI).href;
-  const row = (line) => make("tr", { role: "row" }, // roles, because a phone shows rows as blocks
-    make("th", { scope: "row", role: "rowheader", textContent: line.what }),
-    make("td", { role: "cell", textContent: line.value }),
-    make("td", { role: "cell", className: "planner-estimate", textContent: line.estimate }),
-    make("td", { role: "cell" }, make("a", { href: chapter(line), textContent: line.title })));
-  const copied = (told, text) => { // text with a button that copies it
-    const button = make("button", { type: "button", textContent: "Copy" });
-    button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(text);
-      button.textContent = "Copied";
-      setTimeout(() => { button.textContent = "Copy"; }, 2000);
-    });
-    return make("div", { className: "planner-copy" }, make("p", {}, told, " ", button), make("pre", {}, make("code", { textContent: text, tabIndex: 0 })));
+  const copy = (button, text) => button.addEventListener("click", async () => {
+    const { textContent } = button;
+    await navigator.clipboard.writeText(text());
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = textContent; }, 2000);
+  });
+  const dress = () => { // copy buttons, and tables that scroll by keyboard
+    for (const text of answer.querySelectorAll(".planner-copy")) {
+      const button = make("button", { type: "button", textContent: "Copy" });
+      copy(button, () => text.querySelector("code").textContent);
+      text.querySelector("p").append(" ", button);
+    }
+    for (const rows of answer.querySelectorAll("details > .planner-rows")) {
+      Object.assign(rows, { tabIndex: 0, role: "region", ariaLabel: rows.parentElement.querySelector("summary").textContent });
+    }
   };
-  const folded = (told, [head, ...rows]) => make("details", {},
-    make("summary", { textContent: told }),
-    make("div", { className: "planner-rows", tabIndex: 0, role: "region", ariaLabel: told },
-      make("table", { className: "plain" },
-        make("thead", {}, make("tr", {}, ...head.map((title) => make("th", { scope: "col", textContent: title })))),
-        make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((textContent) => make("td", { textContent }))))))));
-  const drawing = new DOMParser();
-  const plotted = ({ svg, caption }) => make("figure", {},
-    document.adoptNode(drawing.parseFromString(svg, "image/svg+xml").documentElement),
-    make("figcaption", { textContent: caption }));
   const heard = {
     status: (told) => { status.textContent = told; },
     line: (told) => { console.warn(told); },
     answer: (text) => {
       const told = JSON.parse(text);
       if (told.problem) return refuse(told.field, told.problem);
-      const heads = ["Line", "Simulated", "Closed form", "Chapter"].map((title) => make("th", { scope: "col", role: "columnheader", textContent: title }));
-      answer.replaceChildren(
-        make("p", { className: "planner-summary", textContent: told.summary }),
-        make("div", { className: "planner-plots" }, ...told.plots.map(plotted)),
-        ...told.plots.map(({ title, rows }) => folded(title, rows)),
-        ...(told.compared.length ? [folded("The deployments that were compared", told.compared)] : []),
-        make("table", { className: "plain", role: "table" }, make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads)), make("tbody", { role: "rowgroup" }, ...told.lines.map(row))),
-        ...told.starts.map(([what, text]) => copied(what, text)),
-        copied("The same plan from the command line:", told.command));
-      answer.hidden = false;
+      answer.replaceChildren(...inert(told.html));
+      dress();
       busy(false, "The plan is below.");
-      answer.focus();
+      answered = asking;
+      answer.classList.remove("stale");
+      answer.focus({ preventScroll: true });
+      answer.scrollIntoView();
+      if (JSON.stringify(asks()) !== answered) stale();
     },
     broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}`),
   };
   const engine = python(settings, heard);
+  let asking = "";
 
-  form.addEventListener("input", show);
-  form.addEventListener("input", ({ target }) => { // what was wrong is being mended
-    if (target.getAttribute("aria-invalid") !== "true") return;
-    problem(target, "");
-    if (!working) status.textContent = "";
+  form.addEventListener("input", ({ target }) => {
+    show();
+    if (target.getAttribute("aria-invalid") === "true") { // what was wrong is being mended
+      problem(target, "");
+      if (!working) status.textContent = "";
+    }
+    stale();
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (working) return;
     for (const field of fields) problem(field, "");
-    const asked = {};
-    for (const field of fields) {
-      const none = field.tagName === "SELECT" && !field.value; // its parts are given instead
-      if (!none && !field.closest("[hidden]")) asked[field.name] = field.value;
-    }
+    const asked = asks();
+    asking = JSON.stringify(asked);
     busy(true, "Reading the form…");
-    keep(asked);
-    answer.hidden = true;
+    const there = address(asked);
+    if (there !== location.pathname + location.search) history.replaceState(history.state, "", there); // a browser asks for the icon again
     if ("trace" in asked) {
       const file = form.elements.trace.files[0];
       asked.trace = file?.name ?? "";
@@ -139,6 +155,12 @@ export function open(form) {
     busy(false, "Stopped. The next plan loads Python again.");
     plans.focus();
   });
+  copy(links, () => new URL(address(asks()), location.href).href);
+  show();
+  answered = JSON.stringify(asks()); // the page comes with the answer to the form as it stands
+  dress();
   recall();
   show();
+  stale();
+  if (location.search && answer.classList.contains("stale")) status.textContent = "This address holds a question: Plan answers it here. The answer below is to another one.";
 }

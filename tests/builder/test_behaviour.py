@@ -242,7 +242,7 @@ def test_who_looks_names_up_counts_whole(project: Project) -> None:
 
 
 SAMPLE = [
-    "definitions.slo_sla.slo_sla",
+    "definitions.slo_sla.joint_objective",
     "capacity.tail_latency.hedging_simulator",
     "machine.predictions.predict",
     "planner.answers",

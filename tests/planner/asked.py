@@ -215,7 +215,12 @@ PLANS: dict[str, dict[str, object]] = {
 REFUSED: dict[str, dict[str, object]] = {
     "TTFT": {"rate_per_s": 1, "ttft_s": 0.01, "parallelism": "tp1"},
     "TPOT": {"rate_per_s": 1, "tpot_s": 0.001, "parallelism": "tp1"},
-    "the longest": {"rate_per_s": 1, "parallelism": "tp1", "memory_share": 0.24},
+    "the longest": {
+        "rate_per_s": 1,
+        "parallelism": "tp1",
+        "memory_share": 0.24,
+        "precision": "bf16",
+    },
     "too many": {
         "rate_per_s": 100_000,
         "parallelism": "tp1",

@@ -76,7 +76,7 @@ def test_a_logarithmic_axis_is_for_values_that_differ_much() -> None:
 
 
 def test_the_planned_fleet_stands_between_smaller_and_larger_ones() -> None:
-    found = told(rate_per_s=60, parallelism="tp1")
+    found = told(rate_per_s=60, parallelism="tp1", precision="bf16")
     count = found.plan.best.replicas
     runs = fleets_around(found)
     counts = [run.replicas for run in runs]
@@ -126,12 +126,12 @@ def test_the_front_is_a_line_through_its_points() -> None:
     assert {tuple(end.split()) for end in ends} <= circles
     assert len(elements(plot, "chosen")) == 1
     (label,) = elements(plot, "chosen-label")
-    assert label.text == f"{split_name(found.question)} on h100_sxm, bf16"
+    assert label.text == f"{split_name(found.question)} on H100 SXM, fp8"
 
 
 def test_one_deployment_has_no_front() -> None:
-    assert front_plot(told(rate_per_s=60, parallelism="tp1")) is None
-    assert len(answer_plots(told(rate_per_s=60, parallelism="tp1"))) == 1
+    assert front_plot(told(rate_per_s=60, parallelism="tp1", precision="bf16")) is None
+    assert len(answer_plots(told(rate_per_s=60, parallelism="tp1", precision="bf16"))) == 1
 
 
 def test_a_drawing_is_named_and_described() -> None:

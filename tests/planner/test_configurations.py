@@ -21,10 +21,12 @@ from serving_mathematics.planner.capacity_planner import (
 )
 from serving_mathematics.planner.configurations import (
     Answer,
+    Elsewhere,
     Ranked,
     Separate,
     answer,
     drafter_name,
+    elsewhere,
     least_cost,
     pareto_front,
     rank,
@@ -33,7 +35,7 @@ from serving_mathematics.planner.configurations import (
     try_deployment,
 )
 from serving_mathematics.planner.model_errors import ModelError
-from serving_mathematics.planner.questions import read_choices, read_question
+from serving_mathematics.planner.questions import other_choices, read_choices, read_question
 from serving_mathematics.planner.separate_fleets import Apart
 
 ASKED = {
@@ -194,7 +196,8 @@ def test_progress_counts_to_the_end() -> None:
 
 
 def test_an_answer_is_the_plan_of_the_cheapest() -> None:
-    asked = read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1, tp2"})
+    values = {"rate_per_s": 9, "requests": 400, "precision": "bf16"}
+    asked = read_choices(values | {"parallelism": "tp1, tp2"})
     found = answer(asked)
     assert isinstance(found, Answer)
     assert split_name(found.question) == "tp1"
@@ -202,7 +205,7 @@ def test_an_answer_is_the_plan_of_the_cheapest() -> None:
     assert found.if_faster <= found.plan.best.replicas + 1
     assert found.if_slower is None or found.if_slower >= found.if_faster
     assert len(found.near) == 3
-    (only,) = read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp2"})
+    (only,) = read_choices(values | {"parallelism": "tp2"})
     assert answer([only]).plan == plan(only)
 
 
@@ -210,6 +213,7 @@ def test_steps_that_err_can_take_the_objective_away() -> None:
     """An objective of a lone step plus a tenth: one run in ten was slower than that."""
     alone = least_cost(read_question({"rate_per_s": 0.1}))[1]
     asked = {"rate_per_s": 0.1, "tpot_s": 1.15 * alone, "requests": 400, "parallelism": "tp1"}
+    asked |= {"precision": "bf16"}
     found = answer(read_choices(asked))
     assert found.plan.best.replicas >= 1
     assert found.if_slower is None
@@ -335,6 +339,7 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
 
 
 TIGHT = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1"}
+TIGHT |= {"precision": "bf16"}
 
 
 @pytest.mark.parametrize("fleets", ["one", "two"])
@@ -348,7 +353,7 @@ def test_what_two_fleets_would_do_is_said_where_one_cannot(
     assert isinstance(run, Apart)
     told = (
         rf"^no fleet of up to 3 replicas keeps the objective; separate fleets do \(fleets: two\), "
-        rf"{run.prompts} for prompts and {run.answers} for answers of 1 × h100_sxm, tp1, bf16, "
+        rf"{run.prompts} for prompts and {run.answers} for answers of 1 × H100 SXM, tp1, bf16, "
         rf"\${run.usd_per_hour:.2f} an hour$"
     )
     with pytest.raises(Infeasible, match=told):
@@ -381,3 +386,23 @@ def test_what_guesses_is_said_in_short(drafter: str, name: str) -> None:
     values = {"rate_per_s": 1, "model": "Qwen3-32B", "draft_tokens": 2, "accepted_tokens": 2}
     assert drafter_name(read_question(values | {"drafter": drafter})) == name
     assert not drafter_name(read_question({"rate_per_s": 1, "drafter": "ngram", "draft_tokens": 0}))
+
+
+def test_another_device_is_as_cheap_at_the_price_that_is_said() -> None:
+    """Asked with that price it costs what the answer does, and nothing where no fleet is."""
+    asked: dict[str, object] = {"rate_per_s": 60, "requests": 400, "parallelism": "tp1"}
+    asked |= {"other_devices": "B200, L4", "spot_share": 0.5, "ttft_s": 0.6}
+    found = answer(read_choices(asked))
+    (one,) = elsewhere(found, other_choices(asked))  # an L4 keeps no TTFT of 0.6 s
+    assert isinstance(one, Elsewhere)
+    assert one.question.deployment.system.name == "b200_sxm"
+    assert isinstance(one.run, Performance)
+    assert one.devices == one.run.replicas
+    price = {"device": "B200", "price_per_hour": one.even_usd_per_hour}
+    run, _ = try_deployment(replace(one.question, price_per_hour=0.7 * one.even_usd_per_hour))
+    assert run
+    assert run.usd_per_hour == pytest.approx(found.plan.best.usd_per_hour)
+    assert read_choices(asked | price)[0].price_per_hour == pytest.approx(
+        0.7 * one.even_usd_per_hour
+    )
+    assert elsewhere(found, []) == []

@@ -209,7 +209,14 @@ def test_a_file_stands_behind_the_kubernetes_objects() -> None:
     assert told["speculative_config"]["decoding_type"] == "MTP"
 
 
-PAIR = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1", "fleets": "two"}
+PAIR = {
+    "rate_per_s": 60,
+    "tpot_s": 0.015,
+    "requests": 400,
+    "parallelism": "tp1",
+    "fleets": "two",
+    "precision": "bf16",
+}
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,34 +39,45 @@ def test_the_record_is_whole() -> None:
         assert all(row[place] > 0 for row in rows)
 
 
-@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("kind", ["dense, hopper", "mixture, blackwell"])
 def test_a_width_counts_by_itself_from_so_many_runs_on(
-    sparse: bool, monkeypatch: pytest.MonkeyPatch
+    kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = [model_error(devices, sparse) for devices in (1, 2, 4, 8)]
+    found = [model_error(kind, devices) for devices in (1, 2, 4, 8)]
     fewest = min(found, key=lambda one: one.runs)
     for least, alone in ((fewest.runs, True), (fewest.runs + 1, False)):
         monkeypatch.setattr(model_errors, "LEAST_RUNS", least)
-        assert (model_error(fewest.devices, sparse) == fewest) is alone
+        assert (model_error(kind, fewest.devices) == fewest) is alone
 
 
 def test_bounds_hold_eight_of_ten_of_their_kind() -> None:
     rows = read_record(RECORD)["rows"]
-    for devices, sparse in ((1, False), (8, True)):
-        found = model_error(devices, sparse)
+    hopper, latent = ("h100_sxm", "h200_sxm"), ("Deep", "Kimi", "GLM-")
+    dense = [row for row in rows if row[1] in hopper and not row[5]]
+    mixed = [row for row in rows if row[1] not in hopper and row[0][:4] in latent]
+    for devices, kind, own in (
+        (1, "dense, hopper", dense),
+        (8, "latent mixture, blackwell", mixed),
+    ):
+        found = model_error(kind, devices)
         assert isinstance(found, ModelError)
-        ratios = [row[10] for row in rows if row[4] == devices and row[5] == int(sparse)]
+        mine = [row for row in own if row[4] == devices]
+        ratios = [row[10] for row in mine]
         assert found.runs == len(ratios)
+        assert found.on == Counter(row[1] for row in mine)
         inside = np.mean([found.low <= ratio <= found.high for ratio in ratios])
         assert inside == pytest.approx(0.8, abs=0.02)  # some ratios are equal
         assert found.middle == np.median(ratios)
-        wide = model_error(devices, sparse, 0.98)
+        wide = model_error(kind, devices, 0.98)
         assert wide.low < found.low < found.high < wide.high
 
 
-def test_rare_widths_borrow_from_narrower_ones() -> None:
-    assert model_error(3, sparse=False).devices == 2
-    assert model_error(64, sparse=True).devices == 8
+def test_rare_widths_borrow_from_narrower_ones_and_rare_kinds_from_their_shape() -> None:
+    assert model_error("dense, hopper", 3).devices == 2
+    assert model_error("mixture, hopper", 64).devices == 8
+    unknown = model_error("dense, cdna", 1)
+    assert unknown.runs > model_error("dense, hopper", 1).runs
+    assert unknown.kind == "dense, blackwell or dense, hopper, on 1 device"
 
 
 def test_the_nearest_run_is_of_the_same_deployment_where_there_is_one() -> None:
@@ -79,7 +91,7 @@ def test_the_nearest_run_is_of_the_same_deployment_where_there_is_one() -> None:
     first, *others = nearest_runs(one, 32, 1024, 1024)
     assert isinstance(first, NearRun)
     assert first.what == (
-        "gpt-oss-120b on 4 × h200_sxm, vllm, fp4, 1024 in, 1024 out, 32 at a time"
+        "gpt-oss-120b on 4 × H200 SXM, vllm, fp4, 1024 in, 1024 out, 32 at a time"
     )
     assert len({run.what for run in (first, *others)}) == 3
     assert nearest_runs(one, 32, 1024, 1024, count=1) == [first]
@@ -113,7 +125,7 @@ def test_a_load_test_makes_the_error_smaller_unless_it_disagrees_with_itself() -
         found.append(calibrated_error(calibrate(runs)))
     one, three, torn = found
     assert [error.calibrated_by for error in found] == [1, 3, 3]
-    plain = model_error(1, sparse=False)
+    plain = model_error("dense, hopper", 1)
     assert three.high - three.low < one.high - one.low < plain.high - plain.low
     assert torn.high > 1.3 > three.high
 

@@ -105,10 +105,10 @@ def test_a_question_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert record["rate_per_s"] == 2
     status, text, _ = told(capsys, "--rate-per-s", "2", "--seed", "4", *QUICK)
     assert status == 0
-    head, table, _ = text.split("\n\n")  # of one deployment no comparison
-    summary, empty, _, *lines = [head, "", *table.splitlines()]
-    assert (summary.split()[0], empty) == (str(record["replicas"]), "")
-    shown = dict(line.split("  ", 1) for line in lines)
+    head, table, compared, _ = text.split("\n\n")  # of both formats
+    assert head.split()[0] == str(record["replicas"])
+    assert compared.startswith("fleet ")
+    shown = dict(line.split("  ", 1) for line in table.splitlines() if "  " in line)
     assert shown["replicas"].split()[0] == str(record["replicas"])
 
 
@@ -117,7 +117,7 @@ def test_a_comparison_in_this_process_and_in_many(capsys: pytest.CaptureFixture[
     status, alone, _ = told(capsys, *asked)
     assert status == 0
     assert "vllm serve meta-llama/Meta-Llama-3.1-8B" in alone
-    assert alone.split("\n\n")[2].startswith("replicas  of ")
+    assert alone.split("\n\n")[2].startswith("fleet  ")
     assert "others" in alone or "tp8" in alone
     status, out, _ = told(capsys, *asked, "--workers", "2")
     assert (status, out) == (0, alone)
@@ -139,7 +139,7 @@ def test_what_starts_the_fleet(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_what_starts_separate_fleets(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("--rate-per-s", "60", "--tpot-s", "0.015", "--requests", "400", "--fleets", "two")
-    asked += ("--parallelism", "tp1")
+    asked += ("--parallelism", "tp1", "--precision", "bf16")
     status, whole, _ = told(capsys, *asked, "--backend", "sglang")
     assert status == 0
     status, text, _ = told(capsys, *asked, "--backend", "sglang", "--flags", "--kubernetes")
@@ -156,10 +156,11 @@ def test_a_grid_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     file.write_text("rate_per_s,ttft_s\n2,2\n2,0.001\n")
     status, text, _ = told(capsys, "--grid", str(file), "--requests", "150")
     assert status == 3  # one has no fleet
-    head, first, second = text.splitlines()
+    head, first, *second = text.splitlines()
     assert head.split()[:3] == ["ttft_s", "replicas", "of"]
     assert first.split()[:2] == ["2", "1"]
-    assert "no fleet keeps a TTFT of 0.001 s" in second
+    assert max(map(len, text.splitlines())) <= 100
+    assert "no fleet keeps a TTFT of 0.001 s" in " ".join(" ".join(second).split())
 
 
 def test_no_fleet_is_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,7 +188,7 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--rate-per-s", "1", "--memory-gib", "9"], "--peak-tflops must be given too"),
         (["--rate-per-s", "1", "--load-test", "none", "--parallelism", "tp1"], "--load-test must"),
         (
-            ["--rate-per-s", "1", "--model", "Llama-3.1-70B", "--parallelism", "tp1"],
+            ["--rate-per-s", "1", "--model", "Llama-3.1-405B", "--parallelism", "tp1"],
             "--parallelism: ",
         ),
         (["--rate-per-s", "1", "--out", "plan.txt"], "--out must end in .json or .csv"),
@@ -283,7 +284,8 @@ def test_a_refusal_of_a_trace_says_what_to_type(
     assert (status, "say which: --trace-columns unit=s or unit=ms" in err) == (2, True)
     status, text, err = told(capsys, *asked, "--trace-columns", "time=when,unit=ms")
     assert (status, err) == (0, "")
-    assert "100 requests in 4.95 s; time from when: milliseconds from a start, as was said" in text
+    said = "100 requests in 4.95 s; time from when: milliseconds from a start, as was said"
+    assert said in " ".join(text.split())
     question = tmp_path / "asked.json"
     question.write_text(json.dumps({"trace": str(file), "trace_columns": "time=when"}))
     status, _, err = told(capsys, "--question", str(question), *QUICK)
@@ -318,12 +320,28 @@ def test_a_device_that_is_given_says_what_it_borrows(
     asked = ("--rate-per-s", "2", *device, *QUICK)
     status, text, _ = told(capsys, *asked)
     assert status == 0
-    assert "Its links and kernels are taken from h100_sxm." in text
-    assert "links and kernels are those of h100_sxm" in text
+    said = " ".join(text.split())
+    assert "on 1 × given GPU keeps" in said
+    assert "Its links and kernels are taken from H100 SXM." in said
+    assert "links and kernels are those of H100 SXM" in said
     assert told(capsys, *asked, "--out", str(tmp_path / "a.json"))[0] == 0
     (record,) = json.loads((tmp_path / "a.json").read_text())
     assert record["links_and_kernels_of"] == "h100_sxm"
     assert record["parameters"] == 8_029_995_008
+
+
+def test_a_terminal_gets_fifteen_lines_and_a_file_everything(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("--rate-per-s", "2", *QUICK)
+    _, whole, _ = told(capsys, *asked)
+    _, short, _ = told(capsys, *asked, "--summary")
+    assert len(short.splitlines()) <= 15 < len(whole.splitlines())
+    tables = whole.partition("# trtllm")[0]
+    assert max(map(len, [*short.splitlines(), *tables.splitlines()])) <= 100
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert told(capsys, *asked)[1] == short
+    assert told(capsys, *asked, "--whole")[1] == whole
 
 
 def test_one_replica_is_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import model_names, systems
+from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.fields import FIELDS, FIRST, OTHER
 from serving_mathematics.planner.planner_command import command_parser
-from serving_mathematics.planner.planner_form import (
-    CHOICES,
-    GROUPS,
-    LABELS,
-    OTHER,
-    WHEN,
-    form_answer,
-    form_html,
-)
-from serving_mathematics.planner.questions import FIELDS, read_question
+from serving_mathematics.planner.planner_form import answer_html, example, form_answer, form_html
+from serving_mathematics.planner.questions import read_choices, read_question
 
 
-def test_groups_hold_every_field_once() -> None:
-    names = [name for group in GROUPS.values() for name in group]
-    assert sorted(names) == sorted(FIELDS)
+def test_the_question_is_asked_first_and_the_rest_is_folded() -> None:
+    """Model, GPU, rate, prompt, answer, and both parts of the promise, before anything else."""
+    open_ones, folded = form_html().split("<details>")
+    named = re.compile(r' name="(\w+)"')
+    first = ["model", "device", "rate_per_s", "mean_prompt_tokens", "mean_output_tokens"]
+    assert named.findall(open_ones) == [*first, "ttft_s", "tpot_s"]
+    assert sorted(named.findall(folded)) == sorted(
+        FIELDS.keys() - set(first) - {"ttft_s", "tpot_s"}
+    )
+    assert open_ones.index('type="submit"') < len(open_ones)
 
 
 def test_names_are_offered_and_others_may_be_typed() -> None:
@@ -33,7 +36,7 @@ def test_names_are_offered_and_others_may_be_typed() -> None:
     for name in (*model_names(), *systems(), OTHER):
         assert f'<option value="{name}">' in text
     assert text.count("<datalist ") == 3
-    assert text.count(" selected>") == len(CHOICES)
+    assert text.count(" selected>") == sum(bool(field.choices) for field in FIELDS.values())
     assert "\n" not in text
 
 
@@ -54,8 +57,11 @@ def test_names_are_offered_and_others_may_be_typed() -> None:
         ({"trace": ""}, "trace"),
         ({"rate_per_s": 1, "ttft_s": 0.001}, "ttft_s"),
         ({"rate_per_s": 1, "tpot_s": 0.001}, "tpot_s"),
-        ({"rate_per_s": 1, "parallelism": "tp1", "memory_share": 0.24}, "memory_share"),
-        ({"rate_per_s": 1, "model": "Llama-2-70B", "parallelism": "tp1"}, "parallelism"),
+        (
+            {"rate_per_s": 1, "parallelism": "tp1", "memory_share": 0.24, "precision": "bf16"},
+            "memory_share",
+        ),
+        ({"rate_per_s": 1, "model": "Llama-3.1-405B", "parallelism": "tp1"}, "parallelism"),
         ({"rate_per_s": 1, "draft_tokens": 2, "accepted_tokens": 2, "drafter": "x"}, "drafter"),
         ({"rate_per_s": 1, "nothing": 1}, ""),
     ],
@@ -77,14 +83,8 @@ def test_a_trace_from_the_form() -> None:
     text = "\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows])
     asked = {"trace": "mine.csv", "trace_text": text, "requests": 300}
     told = json.loads(form_answer(json.dumps(asked)))
-    assert told["lines"][0] == {
-        "what": "replicas",
-        "value": "1",
-        "estimate": "",
-        "chapter": "capacity/autoscaling",
-        "title": "Autoscaling",
-    }
-    assert "mine.csv" not in json.dumps(told["lines"])
+    assert '<a href="../capacity/autoscaling/">replicas</a></th><td>1</td>' in told["html"]
+    assert told["html"].count("mine.csv") == 1  # in the command
 
 
 @pytest.mark.parametrize("text", ["", "3", "[]", "{", "null", "[" * 100_000])
@@ -104,10 +104,16 @@ def test_no_form_raises(values: dict[str, object]) -> None:
     assert told["problem"]
 
 
+def command_of(piece: str) -> str:
+    """The command that stands last in an answer."""
+    (found,) = re.findall(r">(serving-mathematics plan [^<]*)</code>", piece)
+    return html.unescape(found)
+
+
 def test_the_command_says_the_same_as_the_form() -> None:
     asked = {"rate_per_s": "3.0", "model": "Llama-3.1-8B", "requests": "200", "tpot_s": "0.10"}
     asked |= {"token_budget": "", "batch_limit": "", "device": "H100"}
-    words = shlex.split(json.loads(form_answer(json.dumps(asked)))["command"])
+    words = shlex.split(command_of(json.loads(form_answer(json.dumps(asked)))["html"]))
     assert words[:2] == ["serving-mathematics", "plan"]
     options = vars(command_parser().parse_args(words[2:]))
     given = {name: options[name] for name in FIELDS if options[name] is not None}
@@ -117,7 +123,7 @@ def test_the_command_says_the_same_as_the_form() -> None:
 
 def test_progress_is_told() -> None:
     heard: list[tuple[str, str]] = []
-    asked = '{"rate_per_s": 3, "requests": 200, "parallelism": "tp1"}'
+    asked = '{"rate_per_s": 3, "requests": 200, "parallelism": "tp1", "precision": "bf16"}'
     form_answer(asked, lambda *told: heard.append(told))
     assert {kind for kind, _ in heard} == {"status"}
     assert heard[0][1] == "Simulating fleet 1: replicas 1, batch limit 1024…"
@@ -125,7 +131,7 @@ def test_progress_is_told() -> None:
 
 def test_conditions_name_controls_and_their_values() -> None:
     text = form_html()
-    for condition in WHEN.values():
+    for condition in {field.when for field in FIELDS.values()} - {""}:
         control, _, value = condition.partition("=")
         select = rf'<select id="planner-{control}".*?</select>'
         names = rf'<datalist id="planner-{control}-names".*?</datalist>'
@@ -135,19 +141,56 @@ def test_conditions_name_controls_and_their_values() -> None:
 
 def test_labels_are_a_readers_words() -> None:
     """Every field has one, it begins like a sentence, and units stand in parentheses."""
-    assert FIELDS.keys() <= LABELS.keys()
-    for name, label in LABELS.items():
-        assert label[0].isupper(), name
+    labels = [field.label for field in FIELDS.values()]
+    for label in labels:
+        assert label[0].isupper()
         assert "preset" not in label
         assert "[" not in label
-    assert len(set(LABELS.values())) == len(LABELS)
-    assert f">{LABELS['device']} <code>device</code></label>" in form_html()
+    assert len(set(labels)) == len(labels)
+    assert ">GPU</label>" in form_html()
+    assert f">{FIELDS['seed'].label} <code>seed</code></label>" in form_html()
+
+
+def test_the_answer_that_the_page_comes_with_is_that_of_the_form_as_it_stands() -> None:
+    values = {name: field.start or field.default for name, field in FIELDS.items()}
+    known = {name: str(x) for name, x in values.items() if x is not None and not FIELDS[name].when}
+    known |= {name: str(values[name]) for name in values if FIELDS[name].when == "traffic=rate"}
+    known["classes"] = ""
+    assert f">{json.loads(form_answer(json.dumps(known)))['html']}</div>" in example().answer
+    assert all(values[name] for name, field in FIELDS.items() if field.group == FIRST)
+
+
+def test_what_a_reader_typed_is_text() -> None:
+    """Names of classes and files are told back, and are no part of the page's structure."""
+    asked = {"rate_per_s": "9", "requests": "400", "parallelism": "tp1", "quantile": "0.9"}
+    asked |= {"other_devices": "none", "classes": "<img src=x onerror=alert(1)>:1:ttft=3"}
+    piece = json.loads(form_answer(json.dumps(asked)))["html"]
+    assert "&lt;img src=x onerror" in piece
+    assert "<img" not in piece
+
+
+def test_plots_stand_before_tables_and_tables_are_narrow() -> None:
+    piece = example().answer
+    assert piece.index("<svg") < piece.index("<table")
+    assert piece.index("planner-summary") < piece.index("<svg")
+    for head in re.findall(r"<thead>.*?</thead>", piece):
+        assert head.count("<th ") <= 6
+    assert "\n" not in piece
+
+
+def test_a_caption_cites_a_line_only_where_one_is_drawn() -> None:
+    asked = {"rate_per_s": 9, "requests": 400, "precision": "bf16", "ttft_s": 3}
+    told = answer(read_choices(asked | {"parallelism": "tp1,tp2"}))
+    for front, line in ((told.front, True), (told.front[:1], False)):
+        piece = answer_html(replace(told, front=front))
+        drawn = re.findall(r'class="curve" d="M[^"]*L', piece)
+        assert bool(drawn) is line is ("On the line no other" in piece)
 
 
 def test_classes_may_be_empty_and_name_their_problem() -> None:
     asked = {"rate_per_s": "9", "requests": "400", "parallelism": "tp1", "fleets": "one"}
     told = json.loads(form_answer(json.dumps(asked | {"classes": ""})))
-    assert told["command"].endswith("--parallelism tp1")
+    assert command_of(told["html"]).endswith("--parallelism tp1")
     for classes in ("chat", "chat:1:tpot=50", "chat:2"):
         told = json.loads(form_answer(json.dumps(asked | {"classes": classes})))
         assert told["field"] == "classes", told

@@ -18,68 +18,18 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment, weight_bytes
 from serving_mathematics.planner.capacity_planner import Objective
+from serving_mathematics.planner.fields import FIELDS, meant_number, read_value
 from serving_mathematics.planner.questions import (
-    FIELDS,
-    Field,
     _require_possible,
-    meant_number,
+    other_choices,
     read_choices,
     read_classes,
     read_grid,
     read_parallelism,
     read_question,
     read_trace,
-    read_value,
 )
 from serving_mathematics.planner.traffic import Traffic, TrafficClass
-
-HOSTILE = [
-    "",
-    " ",
-    "nan",
-    "-inf",
-    "1e999",
-    "0x10",
-    "1,5",
-    "--help",
-    "'; rm -rf /",
-    "<script>",
-    "\x00",
-    "9" * 5000,
-    "½",
-    "١٢",
-    "１２",
-    "1_2",
-    None,
-    True,
-    False,
-    [],
-    {},
-    [1],
-    -1,
-    0,
-    10**400,
-    float("nan"),
-    float("inf"),
-    b"5",
-]
-
-
-@pytest.mark.parametrize("name", list(FIELDS))
-def test_no_field_takes_what_is_hostile(name: str) -> None:
-    field = FIELDS[name]
-    taken = []
-    for hostile in HOSTILE:
-        try:
-            taken.append(read_value(name, hostile))
-        except ValueError as error:
-            text = str(error)
-            refusal = text.startswith(f"{name} must be ") and ", got " in text and len(text) < 200
-            assert refusal, text
-    if field.high:
-        assert all(field.low <= float(value) <= field.high for value in taken if value != "1,5")
-    else:
-        assert all(isinstance(value, str) for value in taken)
 
 
 def test_a_number_too_long_for_python_is_refused_by_its_field() -> None:
@@ -88,24 +38,6 @@ def test_a_number_too_long_for_python_is_refused_by_its_field() -> None:
     for digits, told in ((1000, "9{50}"), (1001, "'9{50}")):  # text from where it is not converted
         with pytest.raises(ValueError, match=rf"^seed must be a whole number .*, got {told}"):
             read_grid('{"seed": ' + "9" * digits + "}", "json")
-
-
-@pytest.mark.parametrize("name", [field.name for field in FIELDS.values() if field.high])
-def test_numbers_are_written_in_ascii(name: str) -> None:
-    for text in ("١٦", "１６", "1_6", "0x10", "16 GB"):
-        with pytest.raises(ValueError, match=f"^{name} must be "):
-            read_value(name, text)
-
-
-@given(st.sampled_from([f for f in FIELDS.values() if f.high]), st.data())
-def test_numbers_and_their_text_read_alike(field: Field, data: st.DataObject) -> None:
-    numbers = (
-        st.integers(int(field.low), int(field.high))
-        if field.whole
-        else st.floats(field.low, field.high)
-    )
-    value = data.draw(numbers)
-    assert read_value(field.name, value) == read_value(field.name, str(value)) == value
 
 
 @given(
@@ -192,13 +124,17 @@ def test_choices_are_a_product_in_a_fixed_order() -> None:
         read_choices({name: value for name, value in asked.items() if name != "price_per_hour"})
     with pytest.raises(ValueError, match="price_per_hour must be one for the device, got 2 of"):
         read_choices({"rate_per_s": 1, "price_per_hour": "2,3"})
-    even = read_choices(asked | {"price_per_hour": "1,1", "parallelism": "tp1"})
+    one = {"parallelism": "tp1", "precision": "auto"}
+    even = read_choices(asked | one | {"price_per_hour": "1,1"})
     assert [c.price_per_hour for c in even] == [1.0, 1.0]
 
 
 def test_what_is_tried_by_itself_is_what_can_be() -> None:
     dense = read_choices({"rate_per_s": 1, "model": "Llama-3.1-70B"})
-    assert [c.deployment.tensor for c in dense] == [2, 4, 8]
+    assert [(c.deployment.precision, c.deployment.tensor) for c in dense] == [
+        *(("bf16", tensor) for tensor in (2, 4, 8)),
+        *(("fp8", tensor) for tensor in (1, 2, 4, 8)),
+    ]
     sparse = read_choices({"rate_per_s": 1, "model": "DeepSeek-R1", "device": "B200"})
     splits = {
         (c.deployment.tensor, c.deployment.attention_data, c.deployment.expert) for c in sparse
@@ -209,10 +145,21 @@ def test_what_is_tried_by_itself_is_what_can_be() -> None:
         read_choices({"rate_per_s": 1, "model": "Llama-3.1-405B", "device": "L4"})
 
 
+def test_a_split_that_fits_in_one_format_is_no_refusal_where_formats_are_searched() -> None:
+    asked: dict[str, object] = {"rate_per_s": 1, "model": "Llama-3.1-70B", "device": "H200"}
+    found = read_choices(asked | {"parallelism": "tp1"})
+    assert [one.deployment.precision for one in found] == ["fp8"]
+    found = read_choices(asked | {"parallelism": "tp1,tp2"})
+    assert sorted(one.deployment.precision for one in found) == ["bf16", "fp8", "fp8"]
+    for other in ({"precision": "bf16,fp8"}, {"device": "L4"}):
+        with pytest.raises(ValueError, match="parallelism: weights must be below"):
+            read_choices(asked | {"parallelism": "tp1"} | other)
+
+
 def test_weights_must_be_below_what_is_left_of_the_memory() -> None:
     """Of 80 GiB four fifths may be used, and 54 are taken."""
     asked = {"rate_per_s": 1, "model": "Llama-3.1-8B", "device": "H100", "parallelism": "tp1"}
-    asked |= {"memory_share": 0.8, "reserved_gib": 54}
+    asked |= {"memory_share": 0.8, "reserved_gib": 54, "precision": "bf16"}
     left = f"{(0.8 * 80 - 54) * 2**30 / 1e9:.1f} GB that memory_share and reserved_gib leave of"
     told = rf"weights must be below the {left} h100_sxm \(tp2 would do\), got 16.1 GB a device"
     with pytest.raises(ValueError, match=told):
@@ -252,7 +199,7 @@ def test_a_refusal_proposes_the_narrowest_split_that_fits(
 @pytest.mark.parametrize("device", ["L40S", "H100", "H200"])
 def test_a_proposed_split_is_not_refused_in_turn(model: str, device: str) -> None:
     """DeepSeek-R1 on an L40S had tp16 proposed, which the reserved memory then refused."""
-    asked = {"model": model, "device": device, "rate_per_s": 1}
+    asked = {"model": model, "device": device, "rate_per_s": 1, "precision": "auto"}
     with pytest.raises(ValueError, match="would do") as refused:
         read_question(asked | {"parallelism": "tp1"})
     proposed = re.search(r"\((tp\d+) would do", str(refused.value))
@@ -377,8 +324,9 @@ def test_what_guesses_is_a_word_or_a_model() -> None:
     for name, published in (("Qwen3-0.6B", "bf16"), ("Qwen/Qwen3-0.6B-FP8", "fp8")):
         found = read_question(GUESSING | {"drafter": name}).deployment.drafter
         assert not isinstance(found, str)
-        assert (found.name, found.published) == ("Qwen/Qwen3-0.6B", published)
+        assert (found.name.removesuffix("-FP8"), found.published) == ("Qwen/Qwen3-0.6B", published)
     tried = read_choices(GUESSING | {"drafter": "Qwen/Qwen3-0.6B-FP8", "parallelism": "auto"})
+    tried = [one for one in tried if one.deployment.precision == "bf16"]
     assert [one.deployment.tensor for one in tried] == [1, 2, 4, 8]
     assert all(one.deployment.drafter == found for one in tried)
 
@@ -406,7 +354,7 @@ def test_what_guesses_is_a_word_or_a_model() -> None:
             "mean_prompt_tokens and mean_output_tokens together must be at most 4096, the context",
         ),
         (
-            {"rate_per_s": 1, "model": "Llama-3.1-70B", "parallelism": "tp1"},
+            {"rate_per_s": 1, "model": "Llama-3.1-70B", "parallelism": "tp1", "precision": "bf16"},
             r"parallelism: weights must be below .* \(tp2 would do at bf16\), got 141 GB",
         ),
         (
@@ -667,7 +615,8 @@ def test_classes_that_cannot_be_read(text: str, match: str) -> None:
 
 
 def test_two_fleets_are_the_same_deployments_again() -> None:
-    asked = read_choices({"rate_per_s": 1, "parallelism": "tp1,tp2", "fleets": "two"})
+    values = {"rate_per_s": 1, "precision": "bf16", "parallelism": "tp1,tp2", "fleets": "two"}
+    asked = read_choices(values)
     assert [one.separate for one in asked] == [False, False, True, True]
     assert [one.deployment.tensor for one in asked] == [1, 2, 1, 2]
 
@@ -699,3 +648,80 @@ def test_what_a_form_sends_beside_is_not() -> None:
     """Every field with its default, of which some say nothing alone."""
     asked = {"rate_per_s": 1, "drafter": "ngram", "draft_tokens": 0}
     assert read_choices(asked | {"spot_share": 0, "spot_discount": 0.3})
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("Llama-3.3-70B", "meta-llama/Llama-3.3-70B-Instruct"),
+        ("llama 3.3 70b instruct", "meta-llama/Llama-3.3-70B-Instruct"),
+        ("unsloth/Llama-3.3-70B-Instruct", "unsloth/Llama-3.3-70B-Instruct"),
+        ("Llama-3.1-8B", "meta-llama/Meta-Llama-3.1-8B"),
+        ("Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"),
+        ("meta-llama/Meta-Llama-3.1-8B", "meta-llama/Meta-Llama-3.1-8B"),
+        ("DeepSeek-R1-0528", "deepseek-ai/DeepSeek-R1-0528"),
+        ("DeepSeek-R1-0528-FP4", "DeepSeek-R1-0528-FP4"),
+        ("deepseek v3.1", "deepseek-ai/DeepSeek-V3.1"),
+        ("gpt-oss", "openai/gpt-oss-120b"),
+        ("Qwen3-Coder-30B-A3B", "Qwen/Qwen3-Coder-30B-A3B-Instruct"),
+    ],
+)
+def test_the_asked_model_is_the_one_that_is_served(asked: str, name: str) -> None:
+    """And not another of its shape."""
+    values = {"rate_per_s": 1, "model": asked, "device": "B200", "drafter": asked}
+    values |= {"draft_tokens": 2, "accepted_tokens": 2}
+    found = read_question({**values, "drafter": "mtp"})
+    assert found.served == name
+
+
+def test_a_file_is_served_from_its_folder(tmp_path: Path) -> None:
+    config = tmp_path / "mine" / "config.json"
+    config.parent.mkdir()
+    config.write_text(
+        json.dumps(
+            {
+                "architectures": ["LlamaForCausalLM"],
+                "hidden_size": 1024,
+                "intermediate_size": 2048,
+                "num_attention_heads": 8,
+                "num_hidden_layers": 4,
+                "vocab_size": 1000,
+                "max_position_embeddings": 16384,
+            }
+        )
+    )
+    for path in (str(config), str(config.parent)):
+        assert read_question({"rate_per_s": 1, "model": path}).served == str(config.parent)
+
+
+def test_formats_that_are_compared_where_nothing_is_said() -> None:
+    def formats(**asked: object) -> list[str]:
+        values = {"rate_per_s": 1, "device": "B200", "parallelism": "tp8"} | asked
+        return [one.deployment.precision for one in read_choices(values)]
+
+    assert formats() == ["bf16", "fp8"]
+    assert formats(precision="auto") == ["bf16"]
+    assert formats(model="Qwen/Qwen3-32B-FP8") == ["fp8"]
+    assert formats(model="DeepSeek-R1", parallelism="tp8ep8") == ["fp8"]
+    assert len(formats(model="gpt-oss-120b")) == 1
+    assert formats(precision="any, fp4") == ["bf16", "fp8", "fp4"]
+    assert formats(load_test="16:0.25:0.011") == ["bf16"]
+
+
+def test_other_devices_are_those_that_are_not_asked() -> None:
+    def names(**asked: object) -> list[str]:
+        found = other_choices({"rate_per_s": 1, "parallelism": "tp1"} | asked)
+        return [one[0].deployment.system.name for one in found]
+
+    assert names() == ["h200_sxm", "b200_sxm"]
+    assert names(device="B200") == ["h100_sxm", "h200_sxm"]
+    assert names(other_devices="none") == []
+    assert names(other_devices="L4, h100, L4") == ["l4"]
+    assert names(load_test="16:0.25:0.011") == []
+    assert names(model="Llama-3.1-70B", other_devices="L4, B200") == ["b200_sxm"]
+    sheet = dict.fromkeys(("peak_tflops", "bandwidth_gb_per_s", "memory_gib"), 100)
+    assert names(**sheet, other_devices="H100") == ["h100_sxm"]
+    prices = {one[0].price_per_hour for one in other_choices({"rate_per_s": 1})}
+    assert prices == {1.0}
+    with pytest.raises(ValueError, match=r"^other_devices: system 'H10' is not known"):
+        read_choices({"rate_per_s": 1, "other_devices": "H10"})

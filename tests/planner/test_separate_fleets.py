@@ -210,8 +210,10 @@ def test_both_kinds_are_ranked_and_told(told: Answer) -> None:
     record = answer_record(told)
     assert record["apart_prompt_replicas"] == run.prompts
     assert record["apart_usd_per_hour"] == 2.0 * run.replicas
-    cells = [row[:4] for row in comparison_rows(told)]
-    assert [f"{run.prompts} + {run.answers}", "1 × h100_sxm", "bf16", "tp1 apart"] in cells
+    cells = [row[:2] for row in comparison_rows(told)]
+    one = told.apart.question.deployment
+    fleet = f"{run.prompts} + {run.answers} of 1 × H100 SXM"
+    assert [fleet, f"{one.precision}, tp1 apart"] in cells
     assert f"{run.prompts} for prompts and {run.answers} for answers" in answer_summary(told)
     cheaper = 100 * (1 - run.usd_per_hour / told.plan.best.usd_per_hour)
     assert f"{cheaper:.0f}% less" in answer_summary(told)

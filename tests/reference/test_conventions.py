@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.definitions.utilization.queue_approximations import gamma_arrivals_wait
+from serving_mathematics.core.queues.variability import gamma_arrivals_wait
 from serving_mathematics.reference.conventions import (
     Availability,
     MeanPace,

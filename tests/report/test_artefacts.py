@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES as BURNS
+from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import alert_firing
 from serving_mathematics.report.artefacts import (
     BUCKETS,
     alert_rules,
@@ -14,6 +17,8 @@ from serving_mathematics.report.artefacts import (
     bucket_above,
     queue_flags,
 )
+
+from ..promql import Parser
 
 RULES = {  # of Prometheus' documentation of alerting rules
     "type": "object",
@@ -105,6 +110,24 @@ def test_thresholds_are_burn_rates_of_the_budget() -> None:
     rules = yaml.safe_load(alert_rules(0.5, 0.995))["groups"][0]["rules"]
     limits = [float(rule["expr"].split(" > ")[1].split()[0]) for rule in rules]
     assert limits == pytest.approx([14.4 * 0.005, 6 * 0.005, 0.005])
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_alerts_fire_when_those_of_the_chapter_do(engine: str) -> None:
+    """Parsed as PromQL and run on a week of minutes, with a fast burn and a slow one."""
+    rng = np.random.default_rng(4)
+    rates = np.full(7 * 1440, 0.0005)
+    rates[5000:5030], rates[7000:8200] = 0.4, 0.08
+    asked = rng.poisson(600, rates.size).astype(float)
+    late = rng.binomial(asked.astype(int), rates).astype(float)
+    name = f"{engine}:time_to_first_token_seconds"
+    series = {f"{name}_count": asked, f'{name}_bucket{{le="1.0"}}': asked - late}
+    rules = yaml.safe_load(alert_rules(1.0, 0.99, engine))["groups"][0]["rules"]
+    for rule, (_, long, short, burn) in zip(rules, BURNS, strict=True):
+        fires = ~np.isnan(Parser(rule["expr"], series).whole())
+        due = alert_firing(asked, late, long, short, 0.99, burn)
+        assert due.any()
+        assert np.mean(fires[long:] != due[long:]) < 0.002
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])

@@ -241,9 +241,10 @@ def front_plot(told: Answer) -> Plot | None:
         chosen = one.question is told.question
         kind = "chosen" if chosen else "front" if one in told.front else ""
         x, y = _x(across, speed), _y(up, ABOVE, price)
-        if chosen or one is told.front[-1]:  # the cheapest has room below it, the fastest above
+        if chosen or one is told.front[-1]:  # the cheapest below, where there is room, or above
             anchor = "end" if x > (LEFT + RIGHT) / 2 else "start"
-            below, marked = (18, "label chosen-label") if chosen else (-9, "label")
+            below = 18 if chosen and y + 24 < ABOVE + PANEL else -9
+            marked = "label chosen-label" if chosen else "label"
             parts += _text(x, y + below, _short(one), marked, anchor)
         parts += _point(x, y, kind)
     said = "; ".join(
@@ -252,8 +253,9 @@ def front_plot(told: Answer) -> Plot | None:
     svg = _svg(
         "front", "Price of a token against speed for a user", said, parts, PANEL + ABOVE + BELOW
     )
+    front = "On the line no" if len(places) > 1 else "No"
     caption = (
-        "Price of 10⁶ tokens against tokens a second for the median user. On the line no other "
+        f"Price of 10⁶ tokens against tokens a second for the median user. {front} other "
         "deployment is both cheaper and faster; the plan is the larger point."
     )
     return Plot("The deployments that were compared", svg, caption, comparison_rows(told))
@@ -296,7 +298,7 @@ def plots_file(plots: Sequence[Plot]) -> str:
 def _short(one: Ranked) -> str:
     deployment = one.question.deployment
     apart = " apart" if one.question.separate else ""
-    return f"{split_name(one.question)}{apart} on {deployment.system.name}, {deployment.precision}"
+    return f"{split_name(one.question)}{apart} on {deployment.system.shown}, {deployment.precision}"
 
 
 def _x(axis: Axis, value: float) -> float:
@@ -350,7 +352,7 @@ def _svg(name: str, title: str, told: str, parts: str, height: float) -> str:
 @functools.cache
 def _compared() -> Answer:
     """An answer with a comparison."""
-    return answer(read_choices({"rate_per_s": 30, "requests": 200}))
+    return answer(read_choices({"rate_per_s": 30, "requests": 200, "precision": "bf16"}))
 
 
 def check_points_are_where_the_numbers_are() -> None:

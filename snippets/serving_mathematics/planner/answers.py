@@ -11,8 +11,11 @@ Source: the chapters that the lines name.
 from __future__ import annotations
 
 import math
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.machine.step_time.guesses import break_even_tokens
@@ -24,31 +27,23 @@ from serving_mathematics.planner.capacity_planner import (
     Question,
     time_shares,
 )
-from serving_mathematics.planner.configurations import Answer, answer, drafter_name, split_name
-from serving_mathematics.planner.model_errors import _runs_on, was_measured
-from serving_mathematics.planner.questions import GIVEN, LIKE, read_choices
+from serving_mathematics.planner.configurations import (
+    Answer,
+    Elsewhere,
+    Ranked,
+    answer,
+    drafter_name,
+    split_name,
+)
+from serving_mathematics.planner.fields import GIVEN, LIKE
+from serving_mathematics.planner.model_errors import was_measured
+from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
 from serving_mathematics.support import checks
+from serving_mathematics.support.require import require_positive_integer
 
-CHAPTERS = {  # that the lines name, by the address of their page
-    "architecture/streaming": "Streaming",
-    "capacity/arrival-rates": "Arrival rates",
-    "capacity/autoscaling": "Autoscaling",
-    "capacity/littles-law": "Little's law",
-    "definitions/latency-distribution": "Latency distribution",
-    "definitions/slo-sla": "SLO and SLA",
-    "definitions/throughput": "Throughput",
-    "definitions/utilization": "Utilization",
-    "intuition/batch-vs-online": "Batch or online",
-    "intuition/latency-throughput-cost": "Latency, throughput, cost",
-    "optimization/batching": "Batching",
-    "optimization/caching": "Caching",
-    "machine/predictions": "Predictions",
-    "machine/step-time": "Step time",
-    "optimization/hardware-scheduling": "Hardware scheduling",
-    "optimization/quantization": "Quantization",
-}
+WIDTH = 100  # characters of a line in a terminal
 
 
 @dataclass(frozen=True)
@@ -78,22 +73,11 @@ def answer_lines(told: Answer) -> list[Line]:
     tokens = engine.kv_blocks * engine.block_tokens
     size = tokens * found.token_bytes / 2**30
     steps, prompts, cache = (f"{100 * share:.0f}%" for share in time_shares(found))
-    spare = f" and {question.spare_replicas} that may fail" if question.spare_replicas else ""
     several = len(best.classes) > 1
-    lines = [
-        Line("replicas", f"{best.replicas}{spare}", "", "capacity/autoscaling"),
-        Line(
-            "a replica",
-            f"{one.devices} × {one.system.name}, {split_name(question)}, {one.precision}",
-            "",
-            "machine/predictions",
-        ),
-        Line("batch limit", f"{best.places}", f"{closed.places:.0f}", "optimization/batching"),
-        Line("token budget", f"{best.budget:,}", "", "optimization/batching"),
-        Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
+    lines = main_lines(told)
+    lines += [
         *([Line("class that decides", _deciding(found), "", "definitions/slo-sla")] * several),
-        Line("decided by this run", _decided(told), "", "definitions/slo-sla"),
-        Line("if steps err", _if_steps_err(told), "", "machine/predictions"),
+        Line("measured runs like it", _measured(told), "", "machine/predictions"),
         Line(
             "KV memory of a replica",
             f"{size:.1f} GiB, {tokens:,} tokens",
@@ -113,35 +97,7 @@ def answer_lines(told: Answer) -> list[Line]:
             f"{closed.held_tokens:,.0f}",
             "capacity/littles-law",
         ),
-    ]
-    for place, quantile in enumerate(QUANTILES):
-        line = best.ttft[place]
-        lines.append(
-            Line(
-                f"TTFT at p{100 * quantile:g}",
-                f"{_with_interval(line)} s",
-                f"{closed.ttft_s[place]:.3g} s",
-                "definitions/latency-distribution",
-            )
-        )
-    for place, quantile in enumerate(QUANTILES):
-        line = best.tpot[place]
-        lines.append(
-            Line(
-                f"TPOT at p{100 * quantile:g}",
-                f"{_with_interval(line, 1e3)} ms",
-                f"{1e3 * closed.tpot_s:.3g} ms" if quantile == 0.5 else "",
-                "architecture/streaming",
-            )
-        )
-    lines += [
-        Line(
-            "requests that keep both",
-            f"{_with_interval(best.both, 100)}%, "
-            f"{sum(one.goodput_per_s for one in best.classes):.3g} a second",
-            "",
-            "definitions/slo-sla",
-        ),
+        *(_latency_line(told, metric, place) for metric in ("TTFT", "TPOT") for place in (0, 1, 2)),
         *_class_lines(best),
         Line(
             "time with a request in a replica",
@@ -162,18 +118,6 @@ def answer_lines(told: Answer) -> list[Line]:
             "intuition/latency-throughput-cost",
         ),
         Line("preemptions", f"{best.preempted:.3f} a request", "", "optimization/batching"),
-        Line(
-            "price of the fleet",
-            f"${best.usd_per_hour:,.2f} an hour",
-            "",
-            "intuition/batch-vs-online",
-        ),
-        Line(
-            "price of 10⁶ generated tokens",
-            f"${best.usd_per_million:,.3f}",
-            "",
-            "intuition/latency-throughput-cost",
-        ),
     ]
     fewer = found.one_fewer
     if best.replicas > 1:
@@ -197,26 +141,94 @@ def answer_lines(told: Answer) -> list[Line]:
     return lines + _read_lines(question)
 
 
-def answer_summary(told: Answer) -> str:
-    """A plan in one sentence, and what makes it uncertain.
+def main_lines(told: Answer) -> list[Line]:
+    """The lines that decide, as a reader sees them first.
 
     told: the answer.
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
     >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> answer_summary(answer(asked)).partition(" for ")[0]
-    '1 replica of Llama-3.1-8B on h100_sxm keeps a TTFT of 3 s and a TPOT of 1000 ms at p99'
-
-    It is as certain as the run and the step model: a fleet whose interval reaches beyond an
-    objective "may keep" it and then one more is named; it says so when one replica fewer may do,
-    or other limits would save some; and how many replicas it takes where steps err as measured
-    ones did.
+    >>> [line.value for line in main_lines(answer(asked))][2:4]
+    ['1,024', '2,048']
     """
     question, found = told.question, told.plan
-    best, count = found.best, question.deployment.devices
+    best, one = found.best, question.deployment
+    spare = f" and {question.spare_replicas} that may fail" if question.spare_replicas else ""
+    kept = f"{_with_interval(best.both, 100)}%"
+    goodput = sum(run.goodput_per_s for run in best.classes)
+    most = "no fleet does" if told.if_slower is None else f"{told.if_slower:,}"
+    error = told.error
+    low, high = min(1.0, error.low), max(1.0, error.high)
+    worst = best.nearest
+    at = f"at p{100 * worst.objective.quantile:g}"
+    whose = f" of {worst.name}" if len(best.classes) > 1 else ""
+    first = f"{_with_interval(worst.ttft)} of {worst.objective.ttft_s:g} s"
+    later = f"{_with_interval(worst.tpot, 1e3)} of {1e3 * worst.objective.tpot_s:g} ms"
+    hour, million = f"${best.usd_per_hour:,.2f}", f"${best.usd_per_million:,.3f}"
+    return [
+        Line("replicas", f"{best.replicas:,}{spare}", "", "capacity/autoscaling"),
+        Line(
+            "a replica",
+            f"{one.devices} × {one.system.shown}, {split_name(question)}, {one.precision}",
+            "",
+            "machine/predictions",
+        ),
+        Line(
+            "batch limit",
+            f"{best.places:,}",
+            f"{found.estimate.places:.0f}",
+            "optimization/batching",
+        ),
+        Line("token budget", f"{best.budget:,}", "", "optimization/batching"),
+        Line(f"TTFT {at}{whose}, promised", first, "", "definitions/latency-distribution"),
+        Line(f"TPOT {at}{whose}, promised", later, "", "architecture/streaming"),
+        Line(
+            "requests that keep both", f"{kept}, {goodput:.3g} a second", "", "definitions/slo-sla"
+        ),
+        Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
+        Line("decided by this run", _decided(told), "", "definitions/slo-sla"),
+        Line(
+            "if steps err",
+            f"{_count(told.if_faster)} at {low:.2f} of the predicted times, {most} at {high:.2f}",
+            "",
+            "machine/predictions",
+        ),
+        Line("price of the fleet", f"{hour} an hour", "", "intuition/batch-vs-online"),
+        Line("price of 10⁶ generated tokens", million, "", "intuition/latency-throughput-cost"),
+    ]
+
+
+def _latency_line(told: Answer, metric: str, place: int) -> Line:
+    """One quantile of a latency, beside what the closed form says of it."""
+    closed, name = told.plan.estimate, f"{metric} at p{100 * QUANTILES[place]:g}"
+    if metric == "TTFT":
+        run, said = told.plan.best.ttft[place], f"{closed.ttft_s[place]:.3g} s"
+        return Line(name, f"{_with_interval(run)} s", said, "definitions/latency-distribution")
+    run, said = told.plan.best.tpot[place], f"{1e3 * closed.tpot_s:.3g} ms" if place == 0 else ""
+    return Line(name, f"{_with_interval(run, 1e3)} ms", said, "architecture/streaming")
+
+
+def answer_summary(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
+    """A plan in one sentence, and what makes it uncertain.
+
+    told: the answer. others: what other devices would have to cost.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> answer_summary(answer(asked)).partition(" keeps ")[0]
+    '1 replica of Llama-3.1-8B in FP8 on 1 × H100 SXM'
+
+    Where formats were compared it says what the others cost. It is as certain as the run and the
+    step model: a fleet whose interval reaches beyond an objective "may keep" it and then one more
+    is named; it says so when one replica fewer may do, or other limits would save some; and how
+    many replicas it takes where steps err as measured ones did.
+    """
+    question, found = told.question, told.plan
+    best, one = found.best, question.deployment
     sure = "keeps" if best.replicas == 1 else "keep"
-    rest = ""
+    rest = _other_formats(told)
     if _beyond(found.best):
         sure = "may keep"
         if not _beyond(found.one_more):
@@ -235,56 +247,137 @@ def answer_summary(told: Answer) -> str:
     if (low, high) != (best.replicas, best.replicas):
         many = f"{low:,}" if low == high else f"{low:,} to {high:,}" if high else f"{low:,} or more"
         rest += f" Where steps err as those of measured runs did, it takes {many}."
-    if not was_measured(question.deployment.system.name):
+    if not was_measured(one.system.name):
         rest += " No run on this device was measured, and its error is not known."
-    if question.deployment.system.name == GIVEN:
-        rest += f" Its links and kernels are taken from {find_system(LIKE).name}."
-    rest += _apart_summary(told)
+    if one.system.name == GIVEN:
+        rest += f" Its links and kernels are taken from {find_system(LIKE).shown}."
+    rest += _apart_summary(told) + _elsewhere(others)
     rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 999.5 else f"{found.rate_per_s:.3g}"
-    name = question.deployment.system.name
-    device = name if count == 1 else f"{count} × {name} ({split_name(question)})"
-    model = question.deployment.architecture.name.split("/")[-1].removeprefix("Meta-")
+    split = f" ({split_name(question)})" if one.devices > 1 else ""
+    device = f"{one.devices} × {one.system.shown}{split}"
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
     return (
-        f"{_count(best.replicas)} of {model} on {device} "
-        f"{sure} {_promised(question)} for {rate} "
-        f"request{'' if rate == '1' else 's'}/s{spare}, at ${best.usd_per_hour:,.2f} an hour.{rest}"
+        f"{_count(best.replicas)} of {_model(question)} in {one.precision.upper()} on {device} "
+        f"{sure} {_promised(question)} for {rate} request{'' if rate == '1' else 's'}/s{spare}, at "
+        f"${best.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU.{rest}"
     )
+
+
+def _model(question: Question) -> str:
+    """The model's name in prose: that of a folder is its architecture's."""
+    name = question.served
+    if name.startswith((".", "/", "~")):
+        name = question.deployment.architecture.name
+    return name.split("/")[-1].removeprefix("Meta-")
+
+
+def _other_formats(told: Answer) -> str:
+    """What the cheapest with the weights in each other format costs, by the runs that there are."""
+    best, runs = told.plan.best, {told.question.deployment.precision: 0.0}
+    for one in told.ranked:
+        if one.run and not one.question.separate:
+            runs.setdefault(one.question.deployment.precision, one.run.usd_per_hour)
+    said = [
+        f"In {name.upper()} it costs {'as much' if usd == best.usd_per_hour else f'${usd:,.2f}'}."
+        for name, usd in runs.items()
+        if usd
+    ]
+    return "".join(f" {one}" for one in said)
+
+
+def _elsewhere(others: Sequence[Elsewhere]) -> str:
+    """What other devices would have to cost."""
+    said = [
+        f"{one.devices:,} × {one.question.deployment.system.shown} below "
+        f"${one.even_usd_per_hour:,.2f} a GPU"
+        for one in others
+    ]
+    return f" Cheaper would be {', '.join(said)}." if said else ""
+
+
+def summary_text(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
+    """A plan in at most fifteen lines of a hundred characters: the sentence, and what it leaves out
+    of the lines that decide.
+
+    told, others: as for answer_summary.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> text = summary_text(answer(asked)).splitlines()
+    >>> len(text) <= 15, max(map(len, text)) <= 100
+    (True, True)
+    """
+    said = {"replicas", "a replica", "price of the fleet"}
+    rows = [[line.what, line.value] for line in main_lines(told) if line.what not in said]
+    sentence = textwrap.wrap(answer_summary(told, others), WIDTH)
+    return "\n".join([*sentence, table_text(rows)])
+
+
+def table_text(rows: Sequence[Sequence[str]], width: int = WIDTH) -> str:
+    """Rows of cells as text, in columns as wide as their widest cell, or less: the widest are
+    broken until a row has so many characters.
+
+    rows: all of one length, at least one row. width: positive; no column gets less than eight.
+    Raises ValueError otherwise.
+
+    >>> print(table_text([["a", "b"], ["long", "c"]]))
+    a     b
+    long  c
+    """
+    if not rows or len({len(row) for row in rows}) != 1:
+        raise ValueError(f"rows must be of one length, got {[len(row) for row in rows]}")
+    width = require_positive_integer(width=width)
+    widths = [max(1, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
+    while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 8:
+        widths[widths.index(max(widths))] -= 1
+    lines = []
+    for row in rows:
+        cells = [textwrap.wrap(cell, wide) for cell, wide in zip(row, widths, strict=True)]
+        for place in range(max(1, *map(len, cells))):
+            parts = [cell[place] if place < len(cell) else "" for cell in cells]
+            told = "  ".join(part.ljust(wide) for part, wide in zip(parts, widths, strict=True))
+            lines.append(told.rstrip())
+    return "\n".join(lines)
 
 
 def comparison_rows(told: Answer) -> list[list[str]]:
     """The deployments that were compared, as rows with a header, the cheapest first.
 
-    told: the answer. Those that were left out are one row with the least that any of
-    them costs.
+    told: the answer. A price with a ~ is of a short run, which may say a replica too few. Those
+    that were left out are one row with the least that any of them costs.
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 9, "parallelism": "tp1,tp2", "requests": 400})
-    >>> [row[0] for row in comparison_rows(answer(asked))]
-    ['replicas', '1', '1']
+    >>> asked = {"rate_per_s": 9, "precision": "bf16", "parallelism": "tp1,tp2", "requests": 400}
+    >>> [row[:3] for row in comparison_rows(answer(read_choices(asked)))][1:]
+    [['1 of 1 × H100 SXM', 'bf16, tp1', '2.00'], ['1 of 2 × H100 SXM', 'bf16, tp2', '~4.00']]
     """
     left_out = [one for one in told.ranked if not one.run and not one.problem]
-    head = ["replicas", "of", "weights", "split", "$/h", "$/10⁶ tokens", "TPOT p50 [ms]", "front"]
-    rows = [head]
+    rows = [["fleet", "weights, split", "$/h", "$/10⁶ tokens", "TPOT p50 [ms]", "front"]]
     for one in told.ranked:
         deployment, run = one.question.deployment, one.run
-        of = f"{deployment.devices} × {deployment.system.name}"
+        of = f"{deployment.devices} × {deployment.system.shown}"
         apart = " apart" if one.question.separate else ""
-        cells = [of, deployment.precision, split_name(one.question) + apart]
+        what = f"{deployment.precision}, {split_name(one.question)}{apart}"
         if run:
+            count = f"{run.prompts} + {run.answers}" if isinstance(run, Apart) else run.replicas
+            about = "~" if _is_short(told, one) else ""
+            usd = [f"{about}{run.usd_per_hour:,.2f}", f"{about}{run.usd_per_million:,.3f}"]
             front = "yes" if one in told.front else ""
-            usd = [f"{run.usd_per_hour:,.2f}", f"{run.usd_per_million:,.3f}"]
-            count = f"{run.replicas}"
-            if isinstance(run, Apart):
-                count = f"{run.prompts} + {run.answers}"
-            rows.append([count, *cells, *usd, f"{1e3 * run.tpot[0].value:.3g}", front])
+            rows.append([f"{count} of {of}", what, *usd, f"{1e3 * run.tpot[0].value:.3g}", front])
         elif one.problem:
-            rows.append(["none", *cells, "", "", "", one.problem])
+            rows.append([f"none of {of}", what, "", "", "", one.problem])
     if len(told.ranked) > 1 and left_out:
         least = f"at least {min(one.least_usd_per_hour for one in left_out):,.2f}"
-        rows.append(["", f"{len(left_out)} others", "", "", least, "", "", ""])
+        rows.append([f"{len(left_out)} others", "", least, "", "", ""])
     return rows
+
+
+def _is_short(told: Answer, one: Ranked) -> bool:
+    """Whether the runs of a deployment are those of the comparison only."""
+    planned = told.apart.run if one.question.separate and told.apart else told.plan.best
+    return one.run is not None and planned is not None and one.run.simulated < planned.simulated
 
 
 def _read_lines(question: Question) -> list[Line]:
@@ -293,7 +386,7 @@ def _read_lines(question: Question) -> list[Line]:
     sizes = f"{model.parameters / 1e9:.3g}·10⁹ parameters, {model.active_parameters / 1e9:.3g}·10⁹"
     lines = [Line("model", f"{sizes} for a token", "", "machine/step-time")]
     if question.deployment.system.name == GIVEN:
-        like = find_system(LIKE).name
+        like = find_system(LIKE).shown
         said = f"peak, bandwidth and memory; links and kernels are those of {like}"
         lines.append(Line("what is given of the device", said, "", "machine/predictions"))
     if isinstance(traffic, ReadRequests):
@@ -317,21 +410,17 @@ def _guessing(told: Answer) -> Line:
     )
 
 
-def _if_steps_err(told: Answer) -> str:
+def _measured(told: Answer) -> str:
+    """Between what measured runs of such deployments lie, and how many there are."""
     error, one = told.error, told.question.deployment
-    most = "no fleet does" if told.if_slower is None else f"{told.if_slower}"
-    sparse = bool(one.architecture.routed_parameters)
-    shape = "mixtures of experts" if sparse else "dense models"
-    own = _runs_on(one.system.name, error.devices, sparse)
-    devices = f"{error.devices} device{'s' if error.devices > 1 else ''}"
-    kind = f"of {shape} on {devices}, {own:,} of them on this kind"
+    low, high = min(1.0, error.low), max(1.0, error.high)
+    kind = f"{error.kind}, {error.on.get(one.system.name, 0):,} of them on this very device"
     if error.calibrated_by:
         others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"
-        kind = f"of deployments that {others} calibrated, and those of the load test"
+        kind = f"deployments that {others} calibrated, and the load test"
     return (
-        f"{_count(told.if_faster)} at {min(1.0, error.low):.2f} of the predicted times, {most} at "
-        f"{max(1.0, error.high):.2f}: between these lie eight of ten of {error.runs:,} measured "
-        f"runs {kind}"
+        f"eight of ten of {error.runs:,} took {low:.2f} to {high:.2f} of the predicted time per "
+        f"token: {kind}"
     )
 
 
@@ -357,7 +446,7 @@ def _apart(told: Answer) -> str:
     doubts += ["one replica fewer may do"] * run.fewer_may_do
     parts = (
         f"{run.prompts} for prompts and {run.answers} for answers of {one.devices} × "
-        f"{one.system.name}, {split_name(apart.question)}, {one.precision}",
+        f"{one.system.shown}, {split_name(apart.question)}, {one.precision}",
         f"${run.usd_per_hour:,.2f} an hour",
         f"TTFT {_with_interval(worst.ttft)} s and TPOT {_with_interval(worst.tpot, 1e3)} ms at "
         f"p{100 * worst.objective.quantile:g}",
@@ -384,6 +473,25 @@ def _apart_summary(told: Answer) -> str:
         f" Separate fleets, {run.prompts:,} for prompts and {run.answers:,} for answers, {sure} "
         f"them at ${run.usd_per_hour:,.2f} an hour, {saying}{few}."
     )
+
+
+def asked_text(question: Question) -> str:
+    """What an answer belongs to, in a line.
+
+    question: that was asked.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> asked_text(read_question({"rate_per_s": 5}))[-53:]
+    'and 250 out; a TTFT of 1 s and a TPOT of 50 ms at p99'
+    """
+    one, traffic = question.deployment, question.traffic
+    if isinstance(traffic, Workload):
+        asked = f"a trace of {traffic.arrival_s.size:,} requests"
+    else:
+        lengths = (traffic.mean_prompt_tokens, traffic.mean_output_tokens)
+        prompt, output = (f"{tokens:,.0f}" for tokens in lengths)
+        asked = f"{traffic.rate_per_s:g} requests/s of {prompt} tokens in and {output} out"
+    return f"{_model(question)} on {one.system.shown}; {asked}; {_promised(question)}"
 
 
 def _promised(question: Question) -> str:
@@ -477,7 +585,7 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
     question, found = told.question, told.plan
     best, closed, engine, one = found.best, found.estimate, found.engine, question.deployment
     record: dict[str, float | int | str] = {
-        "model": one.architecture.name,
+        "model": question.served,
         "parameters": one.architecture.parameters,
         "precision": one.precision,
         "device": one.system.name,

@@ -127,6 +127,12 @@ class Question:
     class_objectives: tuple[Objective, ...] = ()  # of each class of the traffic, in their order
     separate: bool = False  # prompts and answers on fleets of their own, see `separate_fleets`
     calibration: Calibration | None = None  # of the step model, from a load test
+    checkpoint: str = ""  # what engines load; the name of the architecture where it is empty
+
+    @property
+    def served(self) -> str:
+        """What engines load."""
+        return self.checkpoint or self.deployment.architecture.name
 
     @property
     def goals(self) -> tuple[Objective, ...]:

@@ -12,7 +12,7 @@ the wait Allen and Cunneen's factor with an exponential tail. It sees neither bu
 variance that long prompts bring, which is what the simulator is for.
 
 Source: `saturated_rate` of `event_skipping` for X; `erlang_c` of `utilization`; Allen (1990) as in
-`queue_approximations`; the slowdown is derived on the page.
+`variability`; the slowdown is derived on the page.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from serving_mathematics.core.batching.continuous_batching import (
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.queues.erlang import erlang_c, wait_exceeds
 from serving_mathematics.core.queues.queue_simulator import batch_means
-from serving_mathematics.definitions.utilization.queue_approximations import (
+from serving_mathematics.core.queues.variability import (
     allen_cunneen_wait,
     pollaczek_khinchine_wait,
 )

@@ -93,6 +93,46 @@ class Answer:
     apart: Separate | None = None  # where separate fleets were asked for
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """The cheapest deployment on a device without a price, and the price of a device [$/h] below
+    which it would be cheaper than the answer."""
+
+    question: Question
+    run: Performance | Apart
+    devices: int
+    even_usd_per_hour: float
+
+
+def elsewhere(
+    told: Answer,
+    others: Sequence[Sequence[Question]],
+    executor: futures.Executor | None = None,
+) -> list[Elsewhere]:
+    """What other devices would have to cost, by short runs; those on which no fleet keeps the
+    objective are left out.
+
+    told: the answer. others: deployments on each device at $1 an hour, from `other_choices`.
+    executor: as for rank.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import other_choices, read_choices
+    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1"}
+    >>> told = answer(read_choices(asked))
+    >>> [(one.devices, one.even_usd_per_hour) for one in elsewhere(told, other_choices(asked))]
+    [(2, 3.0)]
+    """
+    found = []
+    for choices in others:
+        one = rank(choices, executor)[0]
+        if one.run:
+            dollars = one.run.usd_per_hour
+            devices = round(dollars / one.question.price_per_hour)
+            even = told.plan.best.usd_per_hour / dollars
+            found.append(Elsewhere(one.question, one.run, devices, even))
+    return found
+
+
 def split_name(question: Question) -> str:
     """How a replica is split, in short: "tp4 ep4", or "1 device".
 
@@ -189,7 +229,8 @@ def rank(
 
     >>> from serving_mathematics.planner.configurations import split_name
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> found = rank(read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2"}))
+    >>> asked = {"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2", "precision": "auto"}
+    >>> found = rank(read_choices(asked))
     >>> [split_name(one.question) for one in found]
     ['tp1', 'tp2']
     """
@@ -336,7 +377,7 @@ def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> 
     run, one = best.run, best.question.deployment
     return (
         f"; separate fleets do (fleets: two), {run.prompts:,} for prompts and {run.answers:,} for "
-        f"answers of {one.devices} × {one.system.name}, {split_name(best.question)}, "
+        f"answers of {one.devices} × {one.system.shown}, {split_name(best.question)}, "
         f"{one.precision}, ${run.usd_per_hour:,.2f} an hour"
     )
 
@@ -348,7 +389,7 @@ def _error(question: Question) -> ModelError:
         tested = replace(question, deployment=calibration.runs[0].deployment)
         if split_name(tested) == split_name(question):
             return calibrated_error(calibration)
-    return model_error(one.devices, one.architecture.routed_parameters > 0)
+    return model_error(one.kind, one.devices)
 
 
 def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:

@@ -17,6 +17,7 @@ import html
 import itertools
 import json
 from concurrent.futures import ProcessPoolExecutor
+from decimal import ROUND_HALF_UP, Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,7 +83,7 @@ def _row(places: tuple[int, ...]) -> list[Any] | None:
         best.replicas,
         one.devices,
         one.precision,
-        round(100 * told.plan.estimate.load),
+        min(100, round(100 * told.plan.estimate.load)),  # a closed form, which may say more
         round(1e3 * best.ttft[last].value),
         round(1e3 * best.tpot[last].value, 1),
         max(told.if_slower, best.replicas) if told.if_slower else 0,  # shorter runs may say fewer
@@ -109,6 +110,11 @@ def main() -> None:
     print(f"wrote {write_record(RECORD, _measure(), packed=True)}")
 
 
+def _fixed(value: float, digits: int) -> str:
+    """As a browser rounds: of two that are as near, up."""
+    return str(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+
+
 def _sentence(places: tuple[int, ...], record: dict[str, Any]) -> tuple[str, str]:
     """The answer in a sentence, and how sure it is, as docs/assets/home.js says them."""
     sizes = [len(texts) for texts in CHOICES.values()]
@@ -130,8 +136,8 @@ def _sentence(places: tuple[int, ...], record: dict[str, Any]) -> tuple[str, str
     each = "one GPU" if devices == 1 else f"{devices} GPUs"
     told = (
         f"You need <b>{fleet} of {each}</b> in {precision.upper()}, <b>${hour:,.2f} an hour</b>, "
-        f"${million:.2f} a million tokens written. 99% have their first token within "
-        f"{ttft_ms / 1000:.2f} s and then one every {tpot_ms:.0f} ms, "
+        f"${_fixed(million, 2)} a million tokens written. 99% have their first token within "
+        f"{_fixed(ttft_ms / 1000, 2)} s and then one every {_fixed(tpot_ms, 0)} ms, "
         f"at {load}% of what the fleet can carry."
     )
     runs, low, high = record["errors"][error]
@@ -176,7 +182,7 @@ def example() -> SimpleNamespace:
         f'<form class="home-question" data-search-exclude><p>{asked.format(*blanks)}</p>'
         f'<output><span class="told">{told}</span> <small>{sure}</small></output>'
         '<p class="ways-on"><a class="go" href="planner/">Open the planner</a>'
-        '<a href="start/">Where to start</a></p>'
+        '<a href="ask-your-log/">Ask your own log</a><a href="start/">Where to start</a></p>'
         f'<script type="application/json">{table}</script></form>'
     )
     return SimpleNamespace(ask=form)

@@ -61,7 +61,7 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
     one = question.deployment
     backend = backend or one.backend
     require(backend in IMAGES, "backend", f"one of {', '.join(IMAGES)}", backend)
-    name, groups = one.architecture.name, one.attention_data
+    name, groups = question.served, one.attention_data
     places = max(1, limit // groups)
     eight_bits = one.precision == "fp8" and one.architecture.published == "bf16"
     told = "fp8" in name.lower()

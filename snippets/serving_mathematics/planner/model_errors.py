@@ -18,18 +18,21 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.hardware.deployments import Deployment
+from serving_mathematics.core.hardware.catalogue import find_model, systems
+from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.machine.predictions.calibration_scores import kept_error
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import (
+    require,
     require_in,
     require_positive,
     require_positive_integer,
@@ -58,13 +61,16 @@ WEIGHTS = {  # how unlike two deployments are, by what differs
 @dataclass(frozen=True)
 class ModelError:
     """Measured over predicted time per token: the middle of it, and between what eight of ten
-    runs lie; of how many runs, on how many devices, and how many others calibrated the model."""
+    runs lie; of how many runs, on how many devices, of which kind, how many were on which device,
+    and how many others calibrated the model."""
 
     low: float
     middle: float
     high: float
     runs: int
     devices: int
+    kind: str = ""
+    on: Mapping[str, int] = field(default_factory=dict)
     calibrated_by: int = 0
 
 
@@ -83,27 +89,65 @@ def _columns() -> dict[str, npt.NDArray[Any]]:
     return {name: np.array([row[i] for row in rows]) for i, name in enumerate(RUN_COLUMNS)}
 
 
-def model_error(devices: int, sparse: bool, share: float = 0.8) -> ModelError:
+def model_error(kind: str, devices: int, share: float = 0.8) -> ModelError:
     """How measured times per token compare with predicted ones, for one kind of engine.
 
-    devices: of the engine; where fewer than 30 runs have as many, those of the nearest smaller
-    number. sparse: whether the model is a mixture of experts. share: of the runs that the bounds
-    hold, in (0, 1). Raises ValueError outside these ranges.
+    kind: what the model is and the generation of the devices, as `Deployment.kind` says it; where
+    no width of it has 30 runs, those of all generations count. devices: of the engine; where fewer
+    than 30 runs have as many, those of the nearest smaller number. share: of the runs that the
+    bounds hold, in (0, 1). Raises ValueError outside these ranges.
 
-    >>> found = model_error(8, sparse=True)
-    >>> found.runs > 1000, found.low < found.middle < found.high
+    >>> found = model_error("latent mixture, blackwell", 8)
+    >>> found.runs > 100, found.low < found.middle < found.high
     (True, True)
     """
     devices = require_positive_integer(devices=devices)
     share = require_in("(0, 1)", share=share)
+    known = sorted({shape for shape, _ in map(_parted, _kinds().tolist())})
+    rule = f"one of {', '.join(known)}, and a generation of devices"
+    require(_parted(kind)[0] in known, "kind", rule, repr(kind[:60]))
     columns = _columns()
-    kind = columns["sparse"] == int(sparse)
-    counts = sorted(set(columns["devices"][kind].tolist()), reverse=True)
-    enough = [n for n in counts if (kind & (columns["devices"] == n)).sum() >= LEAST_RUNS]
+    for alike in (_kinds() == kind, _shapes() == _parted(kind)[0]):
+        counts = sorted(set(columns["devices"][alike].tolist()), reverse=True)
+        enough = [n for n in counts if (alike & (columns["devices"] == n)).sum() >= LEAST_RUNS]
+        if enough:
+            break
     width = next((n for n in enough if n <= devices), enough[-1])
-    ratios = columns["tpot_ratio"][kind & (columns["devices"] == width)]
+    those = alike & (columns["devices"] == width)
+    ratios = columns["tpot_ratio"][those]
     low, middle, high = np.quantile(ratios, [(1 - share) / 2, 0.5, (1 + share) / 2])
-    return ModelError(float(low), float(middle), float(high), int(ratios.size), int(width))
+    kinds = " or ".join(sorted(set(_kinds()[those].tolist())))
+    said = f"{kinds}, on {width} device{'s' if width > 1 else ''}"
+    systems_of = columns["system"][those].tolist()
+    on = {system: systems_of.count(system) for system in dict.fromkeys(systems_of)}
+    return ModelError(
+        float(low), float(middle), float(high), int(ratios.size), int(width), said, on
+    )
+
+
+def _parted(kind: str) -> tuple[str, str]:
+    """A kind's shape of model, and its generation of devices."""
+    shape, _, generation = kind.partition(", ")
+    return shape, generation
+
+
+@functools.cache
+def _kinds() -> npt.NDArray[Any]:
+    """Of every row, the kind of its deployment."""
+    columns = _columns()
+    names = zip(columns["model"].tolist(), columns["system"].tolist(), strict=True)
+    return np.array([_kind(model, system) for model, system in names])
+
+
+@functools.cache
+def _kind(family: str, system: str) -> str:
+    one = find_model(family.split(", ")[0])[0]
+    return replace(WORKED, architecture=one, system=systems()[system]).kind
+
+
+@functools.cache
+def _shapes() -> npt.NDArray[Any]:
+    return np.array([_parted(kind)[0] for kind in _kinds().tolist()])
 
 
 def calibrated_error(calibration: Calibration) -> ModelError:
@@ -126,7 +170,7 @@ def calibrated_error(calibration: Calibration) -> ModelError:
     own = measured / (calibration.held_out or calibration.after).per_token_s
     low, high = min(low, float(own.min())), max(high, float(own.max()))
     devices = calibration.runs[0].deployment.devices
-    return ModelError(low, middle, high, kept["runs"], devices, count)
+    return ModelError(low, middle, high, kept["runs"], devices, calibrated_by=count)
 
 
 def nearest_runs(
@@ -176,7 +220,7 @@ def nearest_runs(
         kind = tuple(str(row[part]) for part in ("model", "system", "precision", "devices"))
         if kind not in found:
             what = (
-                f"{row['model']} on {row['devices']} × {row['system']}, {row['backend']}, "
+                f"{row['model']} on {row['devices']} × {_shown(row['system'])}, {row['backend']}, "
                 f"{row['precision']}, {row['prompt_tokens']:.0f} in, {row['output_tokens']:.0f} "
                 f"out, {row['concurrency']:.0f} at a time"
             )
@@ -184,6 +228,11 @@ def nearest_runs(
         if len(found) == count:
             break
     return list(found.values())
+
+
+def _shown(system: str) -> str:
+    """A device's name in prose."""
+    return systems()[system].shown
 
 
 def was_measured(system: str) -> bool:
@@ -195,13 +244,6 @@ def was_measured(system: str) -> bool:
     (True, False)
     """
     return bool((_columns()["system"] == system).any())
-
-
-def _runs_on(system: str, devices: int, sparse: bool) -> int:
-    """How many of the runs that bound a plan were on its own device."""
-    columns = _columns()
-    alike = (columns["devices"] == devices) & (columns["sparse"] == int(sparse))
-    return int((alike & (columns["system"] == system)).sum())
 
 
 def _same(name: str, family: str) -> bool:
@@ -289,10 +331,10 @@ def check_errors_are_those_of_the_scores() -> None:
 
 def check_bad_input_is_refused() -> None:
     """No devices, no share and no load name the argument."""
-    from serving_mathematics.core.hardware.deployments import WORKED
-
-    checks.raises("none", model_error, 0, True, match="devices must be a positive integer")
-    checks.raises("all", model_error, 1, True, 1.0, match="share must be in")
+    kind = WORKED.kind
+    checks.raises("none", model_error, kind, 0, match="devices must be a positive integer")
+    checks.raises("all", model_error, kind, 1, 1.0, match="share must be in")
+    checks.raises("neither", model_error, "small", 1, match="kind must be one of dense, latent")
     checks.raises("idle", nearest_runs, WORKED, 0.0, 1.0, 1.0, match="concurrency must be positive")
     checks.raises("NaN", nearest_runs, WORKED, 1.0, math.nan, 1.0, match="prompt_tokens must be")
 

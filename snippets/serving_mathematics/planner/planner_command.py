@@ -42,15 +42,19 @@ from serving_mathematics.core.hardware.deployments import BACKENDS, Impossible
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
 from serving_mathematics.planner.answer_plots import answer_plots, plots_file
 from serving_mathematics.planner.answers import (
+    WIDTH,
     answer_lines,
     answer_record,
     answer_summary,
     comparison_rows,
+    summary_text,
+    table_text,
 )
 from serving_mathematics.planner.capacity_planner import Infeasible, Told
-from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.configurations import Answer, Elsewhere, answer, elsewhere
+from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.launch import launch_command, launch_files, starts
-from serving_mathematics.planner.questions import FIELDS, read_grid
+from serving_mathematics.planner.questions import other_choices, read_grid
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import inputs_noted, read_text, require_output, write_text
@@ -107,6 +111,10 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler for the same")
     parser.add_argument("--flags", action="store_true", help="print what starts the cheapest fleet")
     parser.add_argument("--kubernetes", action="store_true", help="print it for Kubernetes")
+    parser.add_argument(
+        "--summary", action="store_true", help="print fifteen lines [in a terminal]"
+    )
+    parser.add_argument("--whole", action="store_true", help="print everything, there too")
     parser.add_argument("--presets", action="store_true", help="list models and devices")
     fields = parser.add_argument_group(
         "fields", "text or a number; ranges and defaults in brackets"
@@ -115,29 +123,12 @@ def command_parser() -> argparse.ArgumentParser:
         span = field.span if field.high else ""
         default = "" if field.default is None else f"default {field.default}"
         brackets = "; ".join(part for part in (span, default) if part)
-        told = f"{field.meaning} [{brackets}]" if brackets else field.meaning
-        option = f"--{field.name.replace('_', '-')}"
-        fields.add_argument(option, dest=field.name, metavar="X", help=told.replace("%", "%%"))
+        choices = f": {', '.join(field.choices)}" if field.choices else ""
+        told = f"{field.label}{choices} [{brackets}]" if brackets else f"{field.label}{choices}"
+        fields.add_argument(
+            field.option, dest=field.name, metavar="X", help=told.replace("%", "%%")
+        )
     return parser
-
-
-def table_text(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as text, in columns as wide as their widest cell.
-
-    rows: all of one length, at least one row. Raises ValueError otherwise.
-
-    >>> print(table_text([["a", "b"], ["long", "c"]]))
-    a     b
-    long  c
-    """
-    if not rows or len({len(row) for row in rows}) != 1:
-        raise ValueError(f"rows must be of one length, got {[len(row) for row in rows]}")
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    return "\n".join(lines)
 
 
 def records_text(records: Sequence[Record], kind: str) -> str:
@@ -327,7 +318,7 @@ def _as_typed(text: str, options: argparse.Namespace) -> str:
     for name in FIELDS:
         if (options.question or options.grid) and getattr(options, name) is None:
             continue
-        flag = f"--{name.replace('_', '-')}"
+        flag = FIELDS[name].option
         if "_" in name:
             rule = re.sub(rf"(?<![\w'-]){name}(?![\w'])", flag, rule)
         else:  # a word that a sentence may hold
@@ -370,30 +361,18 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
         with _executor(options.workers, options.dask, len(asked)) as executor:
             progress = _told(sys.stderr, "deployments")
             told = answer(asked, _watched(sys.stderr), executor, progress)
+            others = elsewhere(told, other_choices(rows[0] | typed), executor)
         records: list[Record] = [answer_record(told)]
         if options.figure is not None:
             write_text(options.figure, "--figure", plots_file(answer_plots(told)), inputs)
-        question, best = told.question, told.plan.best
-        first, *others = starts(told)
+        first, *_ = starts(told)
         if options.flags or options.kubernetes:
             parts = [first.flags] * options.flags + [first.kubernetes] * options.kubernetes
             text = "\n\n".join(parts)
+        elif options.summary or (sys.stdout.isatty() and not options.whole):
+            text = summary_text(told, others)
         else:
-            head = ["", "simulated", "closed form", "chapter"]
-            body = [[x.what, x.value, x.estimate, x.chapter] for x in answer_lines(told)]
-            parts = [answer_summary(told), table_text([head, *body])]
-            if question.calibration:
-                parts.append(calibration_text(question.calibration))
-                parts.append(table_text(calibration_rows(question.calibration)))
-            parts += [table_text(comparison_rows(told))] if len(told.ranked) > 1 else []
-            engines = [[f"{name}:", launch_command(question, best, name)] for name in BACKENDS]
-            apart = [one.flags for one in (first, *others) if one.of != "one fleet"]
-            files = [
-                f"{name}:\n{text.rstrip()}"
-                for engine in BACKENDS
-                for name, text in launch_files(question, engine).items()
-            ]
-            text = "\n\n".join([*parts, table_text(engines), *files, *apart])
+            text = _whole(told, others)
     else:
         with _executor(options.workers, options.dask, len(questions)) as executor:
             records = sweep(questions, executor, progress=_told(sys.stderr))
@@ -406,6 +385,27 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     if not kind or options.flags or options.kubernetes:
         print(text)
     return status
+
+
+def _whole(told: Answer, others: Sequence[Elsewhere]) -> str:
+    """Everything that there is to say of one question."""
+    question, best = told.question, told.plan.best
+    first, *more = starts(told)
+    head = ["", "simulated", "closed form"]
+    body = [[line.what, line.value, line.estimate] for line in answer_lines(told)]
+    parts = [textwrap.fill(answer_summary(told, others), WIDTH), table_text([head, *body])]
+    if question.calibration:
+        parts.append(calibration_text(question.calibration))
+        parts.append(table_text(calibration_rows(question.calibration)))
+    parts += [table_text(comparison_rows(told))] if len(told.ranked) > 1 else []
+    engines = [f"# {name}\n{launch_command(question, best, name)}" for name in BACKENDS]
+    apart = [one.flags for one in (first, *more) if one.of != "one fleet"]
+    files = [
+        f"{name}:\n{text.rstrip()}"
+        for engine in BACKENDS
+        for name, text in launch_files(question, engine).items()
+    ]
+    return "\n\n".join([*parts, "\n".join(engines), *files, *apart])
 
 
 def _overview(rows: Sequence[dict[str, object]], records: Sequence[Record]) -> str:

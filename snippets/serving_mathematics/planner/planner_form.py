@@ -1,19 +1,22 @@
 """The form of the page, made from the table of fields, and what it is answered.
 
 The reader's browser runs the same functions as the command: it hands over named values as JSON and
-gets lines, or a problem with the field to which it belongs.
+gets the answer as a piece of the page, or a problem with the field to which it belongs. What the
+form asks as it stands is answered when the page is built.
 
-Assumes: a browser that runs Python, after a click; without one the page shows the worked example.
+Assumes: a browser that runs Python, after a click; without one the page shows the answer to the
+form as it stands.
 
 Source: HTML standard, forms and their labels.
 """
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -21,94 +24,36 @@ from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.core.hardware.deployments import DRAFTERS
 from serving_mathematics.planner.answer_plots import answer_plots
 from serving_mathematics.planner.answers import (
-    CHAPTERS,
     Line,
     answer_lines,
     answer_summary,
+    asked_text,
     comparison_rows,
+    main_lines,
 )
-from serving_mathematics.planner.configurations import answer
-from serving_mathematics.planner.launch import Start, starts
-from serving_mathematics.planner.questions import (
+from serving_mathematics.planner.configurations import Answer, Elsewhere, answer, elsewhere
+from serving_mathematics.planner.fields import (
     DRAWN,
     FIELDS,
+    FIRST,
+    OTHER,
     SHEET,
+    TRAFFIC,
     Field,
-    read_choices,
     read_value,
 )
+from serving_mathematics.planner.launch import Start, starts
+from serving_mathematics.planner.questions import other_choices, read_choices
 from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_json
 
-GROUPS = {
-    "Model": ("model", "precision", "cache_precision"),
-    "Device": ("device", *SHEET, "parallelism", "price_per_hour"),
-    "Traffic": (*DRAWN, "trace", "trace_columns"),
-    "Objective": ("ttft_s", "tpot_s", "quantile"),
-    "Engine, money and simulation": (
-        *("backend", "draft_tokens", "accepted_tokens", "drafter", "memory_share", "reserved_gib"),
-        *("fleets", "token_budget", "batch_limit", "spare_replicas", "spot_share", "spot_discount"),
-        *("load_test", "requests", "seed"),
-    ),
-}
-FOLDED = "Engine, money and simulation"
-LABELS = {  # of the fields on the page, which has the names of the command below them
-    "model": "Model, a name or an alias",
-    "precision": "Format of the weights, or several: bf16, fp8",
-    "cache_precision": "Format of the KV cache",
-    "device": "GPU, or several: H100, B200",
-    "peak_tflops": "Peak in 16 bits, dense (TFLOP/s)",
-    "bandwidth_gb_per_s": "Memory bandwidth (GB/s)",
-    "memory_gib": "Memory (GiB)",
-    "backend": "Engine",
-    "parallelism": "GPUs of a replica: auto, tp4, tp8ep8, …",
-    "fleets": "Fleets; two compares separate GPUs for prompts and answers",
-    "draft_tokens": "Tokens guessed in a step (speculative decoding)",
-    "accepted_tokens": "Tokens that a step yields with guesses",
-    "drafter": "What guesses: mtp (own heads), ngram (the text), or a draft model's name",
-    "memory_share": "Share of the memory that the engine may use",
-    "reserved_gib": "Memory for activations and libraries, each GPU (GiB)",
-    "rate_per_s": "Requests a second, all replicas together",
-    "arrival_scv": "Burstiness, 1 is Poisson (squared CV of the gaps)",
-    "mean_prompt_tokens": "Tokens of a prompt, mean",
-    "mean_output_tokens": "Tokens of an answer, mean",
-    "cached_share": "Share of each prompt in the prefix cache",
-    "classes": "Kinds of requests: chat:0.7:prompt=800,ttft=1; agents:0.3:prompt=8000,ttft=5",
-    "trace": "Trace (CSV or JSON lines)",
-    "trace_columns": "Its columns, where they are not known",
-    "load_test": "Load test, load:TTFT:TPOT in seconds, such as 16:0.25:0.011, 64:0.6:0.02",
-    "ttft_s": "Time to first token, TTFT (s)",
-    "tpot_s": "Time per later token, TPOT (s)",
-    "quantile": "Share of requests that keep them",
-    "price_per_hour": "Price of a GPU ($ an hour), or one for each",
-    "spot_share": "Share of the GPUs that are interruptible",
-    "spot_discount": "By which those are cheaper",
-    "spare_replicas": "Replicas that may fail, bought besides",
-    "token_budget": "Tokens in a step, at most (max_num_batched_tokens); found if empty",
-    "batch_limit": "Sequences in a step, at most (max_num_seqs); found if empty",
-    "requests": "Requests to simulate in each fleet",
-    "seed": "Seed of the simulation",
-}
-TRAFFIC = (  # which is no field, and shows those that are
+FROM_WHERE = (  # which is no field, and shows those that are
     '<p><label for="planner-traffic">Where it comes from</label><select id="planner-traffic">'
     '<option value="rate">a rate and mean lengths</option>'
     '<option value="">a trace file, read in this page and sent nowhere</option></select>'
     '<span class="planner-problem"></span></p>'
 )
-START = {"rate_per_s": "60"}  # what a field without a default holds at first
-CHOICES = {
-    "cache_precision": ("auto", "bf16", "fp8"),
-    "backend": ("vllm", "sglang", "trtllm"),
-    "fleets": ("one", "two"),
-}
-OTHER = "given below by its numbers"  # the device that is none
-WHEN = {  # a field is asked for when another control has this value
-    **dict.fromkeys(SHEET, f"device={OTHER}"),
-    **dict.fromkeys(DRAWN, "traffic=rate"),
-    "trace": "traffic=",
-    "trace_columns": "traffic=",
-}
 LIMITS = (  # what a refusal begins with when it is not a field's name, and the field to change
     ("no fleet keeps a TTFT", "ttft_s"),
     ("no fleet keeps a TPOT", "tpot_s"),
@@ -117,6 +62,7 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("parallelism", "parallelism"),
     ("classes:", "classes"),
     ("precision", "precision"),
+    ("other_devices", "other_devices"),
     ("drafter", "drafter"),
     ("model", "model"),
     ("system", "device"),
@@ -132,32 +78,34 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
 
 def form_html() -> str:
     """The form on one line of HTML: a labelled control for each field, with a place for what is
-    wrong with it. Some are asked for only when another control has the value in `data-when`.
+    wrong with it. Those of a group are folded; some are asked for only when another control has the
+    value in `data-when`.
 
-    >>> form_html().count("<fieldset>") == len(GROUPS)
-    True
+    >>> form_html().count("<legend>")
+    5
     """
-    groups = ""
-    for title, names in GROUPS.items():
-        fields = "".join(_control(FIELDS[name]) for name in names)
-        if title == "Traffic":
-            fields = TRAFFIC + fields
-        group = f"<fieldset><legend>{html.escape(title)}</legend>{fields}</fieldset>"
-        if title == FOLDED:
-            group = f"<details><summary>{html.escape(title)}</summary>{group}</details>"
-        groups += group
+    groups: dict[str, str] = {}
+    for field in FIELDS.values():
+        groups[field.group] = groups.get(field.group, "") + _control(field)
+    first = groups.pop(FIRST)
+    folded = "".join(
+        f"<fieldset><legend>{html.escape(title[0].upper() + title[1:])}</legend>"
+        f"{FROM_WHERE if title == TRAFFIC else ''}{fields}</fieldset>"
+        for title, fields in groups.items()
+    )
     return (
         '<form class="planner" novalidate aria-label="Capacity planner" data-search-exclude>'
-        f'{groups}<p class="live-tools"><button type="submit">Plan</button> '
-        '<button type="button" disabled>Stop</button></p>'
+        f'<fieldset class="planner-first"><legend>The question</legend>{first}</fieldset>'
+        '<p class="live-tools"><button type="submit">Plan</button> '
+        '<button type="button" disabled>Stop</button> '
+        '<button type="button">Copy link</button></p>'
         '<p class="live-status" role="status"></p>'
-        '<div class="planner-answer" role="region" aria-label="Plan" tabindex="-1" hidden></div>'
+        f"<details><summary>More: {'; '.join(groups)}</summary>{folded}</details>"
         "</form>"
     )
 
 
 def _control(field: Field) -> str:
-    known = CHOICES.get(field.name, ())
     offered = {
         "model": model_names(),
         "device": (*systems(), OTHER),
@@ -165,11 +113,11 @@ def _control(field: Field) -> str:
     }.get(field.name, ())
     attributes = f'id="planner-{field.name}" name="{field.name}"'
     attributes += f' aria-describedby="planner-{field.name}-problem"'
-    default = str(START.get(field.name, "" if field.default is None else field.default))
-    if known:
+    default = field.start or str("" if field.default is None else field.default)
+    if field.choices:
         options = "".join(
             f"<option{' selected' if name == default else ''}>{html.escape(name)}</option>"
-            for name in known
+            for name in field.choices
         )
         control = f"<select {attributes}>{options}</select>"
     elif field.name == "trace":
@@ -180,15 +128,17 @@ def _control(field: Field) -> str:
         names = "".join(f'<option value="{html.escape(name)}">' for name in offered)
         control = (
             f'<input type="text"{mode} autocomplete="off" spellcheck="false" '
-            f'{attributes}{listed} value="{default}">'
+            f'{attributes}{listed} value="{html.escape(default)}">'
         )
         if offered:
             control += f'<datalist id="planner-{field.name}-names">{names}</datalist>'
-    when = f' data-when="{WHEN[field.name]}"' if field.name in WHEN else ""
-    when += " hidden" if field.name not in DRAWN and when else ""  # a known device, and a rate
+    when = f' data-when="{html.escape(field.when)}"' if field.when else ""
+    when += "" if not field.when or field.name in DRAWN else " hidden"  # a known device, and a rate
+    label = html.escape(field.label)
+    label = label if field.group else label.partition(":")[0].partition(";")[0]
+    called = f" <code>{field.name}</code>" if field.group else ""
     return (
-        f'<p{when}><label for="planner-{field.name}">{html.escape(LABELS[field.name])} '
-        f"<code>{field.name}</code></label>{control}"
+        f'<p{when}><label for="planner-{field.name}">{label}{called}</label>{control}'
         f'<span class="planner-problem" id="planner-{field.name}-problem"></span></p>'
     )
 
@@ -197,10 +147,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
     """What the form on the page gets for its fields, JSON for JSON.
 
     text: an object of fields; `trace_text` may hold a trace file. tell: called with "status" and
-    which fleet is being simulated. The answer has a `summary`, `lines` with the titles of their
-    chapters, `plots` as SVG with a caption and rows, the deployments that were `compared` where no
-    plot has them, the `command` that says the same and what `starts` it, or `problem` and the
-    `field` that it names. Bad input is a problem, not an error.
+    which fleet is being simulated. The answer is `html`, or a `problem` and the `field` that it
+    names. Bad input is a problem, not an error.
 
     >>> json.loads(form_answer('{"rate_per_s": "x"}'))["field"]
     'rate_per_s'
@@ -227,9 +175,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
             tell("status", f"Simulating fleet {fleets}: replicas {replicas}, batch limit {places}…")
 
     try:
-        choices = read_choices(_asked(values), lambda _, columns: read_requests(log, columns))
-        found = answer(choices, told, progress=compared)
-        lines, plots = answer_lines(found), answer_plots(found)
+        found, others = _answered(values, log, told, compared)
+        piece = answer_html(found, others, _command(values))
     except ValueError as error:
         said = str(error)
         named = [field for field in FIELDS if said.startswith(f"{field} ")]
@@ -239,15 +186,91 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
         if named[:1] == ["trace"] and name:
             said = f"{name[:60]}: {said}"
         return json.dumps({"problem": said, "field": named[0] if named else ""})
-    told_back = {
-        "summary": answer_summary(found),
-        "lines": [vars(line) | {"title": CHAPTERS[line.chapter]} for line in lines],
-        "plots": [vars(plot) for plot in plots],
-        "compared": comparison_rows(found) if len(choices) > 1 == len(plots) else [],
-        "command": _command(values),
-        "starts": [part for one in starts(found) for part in _copied(one)],
-    }
-    return json.dumps(told_back)
+    return json.dumps({"html": piece})
+
+
+def _answered(
+    values: dict[str, object],
+    log: str = "",
+    told: Callable[[int, int], None] | None = None,
+    compared: Callable[[int, int], None] | None = None,
+) -> tuple[Answer, list[Elsewhere]]:
+    """The answer to the fields of a form, and what other devices would have to cost."""
+    asked = _asked(values)
+    load = functools.cache(lambda _, columns: read_requests(log, columns))
+    found = answer(read_choices(asked, load), told, progress=compared)
+    return found, elsewhere(found, other_choices(asked, load))
+
+
+def answer_html(told: Answer, others: Sequence[Elsewhere] = (), command: str = "") -> str:
+    """An answer as a piece of the page, on one line of HTML: what it answers, the sentence, plots,
+    the lines that decide; folded, all lines, the rows behind the plots, and what starts the fleet.
+
+    told, others: as for answer_summary. command: that says the same, or "".
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> told = answer(read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100}))
+    >>> answer_html(told).count("<figure>")
+    2
+    """
+    question, plots = told.question, answer_plots(told)
+    lines, main = answer_lines(told), main_lines(told)
+    drawn = "".join(
+        f"<figure>{plot.svg}<figcaption>{html.escape(plot.caption)}</figcaption></figure>"
+        for plot in plots
+    )
+    folded = [("More lines, with the closed form", _lines_html(lines[len(main) :], True))]
+    folded += [(plot.title, _rows_html(plot.rows)) for plot in plots]
+    if len(told.ranked) > 1 == len(plots):
+        folded.append(("The deployments that were compared", _rows_html(comparison_rows(told))))
+    texts = [part for one in starts(told) for part in _copied(one)]
+    texts += [("The same plan from the command line:", command)] if command else []
+    folded.append(("What starts it", "".join(_copy_html(*one) for one in texts)))
+    details = "".join(
+        f"<details><summary>{html.escape(title)}</summary>{body}</details>"
+        for title, body in folded
+    )
+    first, end, rest = map(html.escape, answer_summary(told, others).partition(" a GPU."))
+    return (
+        f'<p class="planner-of">Answer to: {html.escape(asked_text(question))}</p>'
+        f'<p class="planner-summary"><strong>{first}{end}</strong>{rest}</p>'
+        f'<div class="planner-plots">{drawn}</div>{_lines_html(main, False)}{details}'
+    )
+
+
+def _lines_html(lines: Sequence[Line], closed: bool) -> str:
+    """Lines as a table, each linked to its chapter; what the closed form says as a column."""
+    heads = ("Line", "Simulated", *(["Closed form"] * closed))
+    rows = "".join(
+        f'<tr><th scope="row"><a href="../{line.chapter}/">{html.escape(line.what)}</a></th>'
+        f"<td>{html.escape(line.value)}</td>"
+        f"{f'<td>{html.escape(line.estimate)}</td>' if closed else ''}</tr>"
+        for line in lines
+    )
+    return _table_html(heads, rows)
+
+
+def _rows_html(rows: Sequence[Sequence[str]]) -> str:
+    """Rows with a header as a table."""
+    head, *others = rows
+    cells = (f"<td>{'</td><td>'.join(html.escape(cell) for cell in row)}</td>" for row in others)
+    return _table_html(head, "".join(f"<tr>{row}</tr>" for row in cells))
+
+
+def _table_html(heads: Sequence[str], rows: str) -> str:
+    titles = "".join(f'<th scope="col">{html.escape(title)}</th>' for title in heads)
+    return (
+        f'<div class="planner-rows"><table class="plain"><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _copy_html(told: str, text: str) -> str:
+    return (
+        f'<div class="planner-copy"><p>{html.escape(told)}</p>'
+        f'<pre><code tabindex="0">{html.escape(text)}</code></pre></div>'.replace("\n", "&#10;")
+    )
 
 
 def _copied(one: Start) -> list[tuple[str, str]]:
@@ -284,8 +307,17 @@ def _command(values: dict[str, object]) -> str:
 
 
 def example() -> SimpleNamespace:
-    """The form."""
-    return SimpleNamespace(form=form_html())
+    """The form, and the answer to it as it stands."""
+    values: dict[str, object] = {
+        name: field.start or field.default or ""
+        for name, field in FIELDS.items()
+        if field.group == FIRST
+    }
+    piece = (
+        '<div class="planner-answer" role="region" aria-label="Plan" tabindex="-1" '
+        f"data-search-exclude>{answer_html(*_answered(values), _command(values))}</div>"
+    )
+    return SimpleNamespace(form=form_html(), answer=piece)
 
 
 class _Labels(HTMLParser):
@@ -328,12 +360,12 @@ def check_form_answers() -> None:
     Source: the plan itself; a trace with a broken row.
     """
     asked = {"rate_per_s": 2, "requests": 100}
-    expected = [vars(line) for line in answer_lines(answer(read_choices(asked)))]
-    got = json.loads(form_answer(json.dumps(asked)))
-    lines = [{name: line[name] for name in vars(Line("", "", "", ""))} for line in got["lines"]]
-    checks.equal("the same lines", lines == expected, True)
+    lines = answer_lines(answer(read_choices(asked)))
+    got = json.loads(form_answer(json.dumps(asked)))["html"]
+    missing = [line.what for line in lines if f">{html.escape(line.value)}</td>" not in got]
+    checks.equal("lines that are missing", missing, [])
     command = "serving-mathematics plan --rate-per-s 2 --requests 100"
-    checks.equal("the same as a command", got["command"], command)
+    checks.holds("the same as a command", f">{command}</code>" in got)
     log = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,3,x\n"
     told = json.loads(form_answer(json.dumps({"trace": "my.csv", "trace_text": log})))
     checks.equal("field of a broken trace", told["field"], "trace")

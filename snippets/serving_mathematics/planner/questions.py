@@ -1,7 +1,7 @@
-"""One table of fields for the command line, JSON and CSV files and the form in the browser.
+"""What is asked, from named values or a file of them, as the deployments that are compared.
 
-Whatever a value comes from, it is read by the same rule, and a refusal names the field, its rule
-and what was given; for files also the row and column, or the entry.
+Every value is read by the rule of its field; a refusal of a file also names the row and column, or
+the entry.
 
 Assumes: nothing about the input.
 
@@ -11,16 +11,18 @@ RFC 4180 for CSV.
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.architectures import Architecture
 from serving_mathematics.core.hardware.catalogue import (
+    _is_path,
+    _without_endings,
     compared,
     find_backend,
     find_model,
@@ -29,8 +31,6 @@ from serving_mathematics.core.hardware.catalogue import (
 )
 from serving_mathematics.core.hardware.deployments import (
     DRAFTERS,
-    MEMORY_SHARE,
-    RESERVED_BYTES,
     Deployment,
     Impossible,
     own_precision,
@@ -41,6 +41,17 @@ from serving_mathematics.core.hardware.deployments import (
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
 from serving_mathematics.planner.capacity_planner import Objective, Question
+from serving_mathematics.planner.fields import (
+    DRAWN,
+    FIELDS,
+    GIVEN,
+    LIKE,
+    MEANS,
+    SHEET,
+    Values,
+    find_field,
+    read_value,
+)
 from serving_mathematics.planner.load_tests import read_load_runs, runs_of
 from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.trace_formats import read_requests
@@ -49,143 +60,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_json, read_table, read_text
 from serving_mathematics.support.require import require
 
-Values = Mapping[str, object]
 MOST_QUESTIONS = 100_000  # in a grid
-
-
-@dataclass(frozen=True)
-class Field:
-    """One thing that may be asked for: its range, and what it is when nothing is given.
-
-    >>> Field("seed", "of the simulation", 0, 9, 0, whole=True).low
-    0
-    """
-
-    name: str
-    meaning: str
-    low: float = 0.0
-    high: float = 0.0  # 0: text
-    default: float | str | None = None
-    whole: bool = False
-    several: bool = False  # numbers, separated by commas
-
-    @property
-    def span(self) -> str:
-        """What a number may be, in words."""
-        return f"{self.low:.10g} to {self.high:.10g}"
-
-
-FIELDS = {
-    field.name: field
-    for field in (
-        Field(
-            "model", "model: a name, an alias or the path of a config.json", default="Llama-3.1-8B"
-        ),
-        Field(
-            "precision",
-            "of the weights: auto, bf16, fp8, fp4, int4; several are compared",
-            default="auto",
-        ),
-        Field("cache_precision", "of the KV cache: auto, bf16, fp8", default="auto"),
-        Field("device", "device: a name or an alias; several are compared", default="H100"),
-        Field(
-            "peak_tflops",
-            "peak of another device, 16 bits, dense [10¹² FLOP/s]; links and kernels of an H100",
-            0.1,
-            1e6,
-        ),
-        Field("bandwidth_gb_per_s", "memory bandwidth of another device [10⁹ B/s]", 1, 1e6),
-        Field("memory_gib", "memory of another device [2³⁰ B]", 0.1, 1e5),
-        Field("backend", "engine: vllm, sglang, trtllm", default="vllm"),
-        Field(
-            "parallelism",
-            "devices of a replica: auto, or such as tp4, tp8ep8, dp8ep8; several are compared",
-            default="auto",
-        ),
-        Field(
-            "fleets",
-            "one, or two: separate replicas for prompts and answers are compared as well",
-            default="one",
-        ),
-        Field(
-            "draft_tokens",
-            "tokens guessed in each step (speculative decoding)",
-            0,
-            16,
-            0,
-            whole=True,
-        ),
-        Field("accepted_tokens", "tokens that a step yields with guesses", 1, 17, 1.0),
-        Field(
-            "drafter",
-            "what guesses: mtp (heads of the model), ngram (the text so far), or a draft model: a "
-            "name, an alias or the path of a config.json",
-            default="mtp",
-        ),
-        Field("memory_share", "share of the memory that the engine may use", 0.01, 1, MEMORY_SHARE),
-        Field(
-            "reserved_gib",
-            "of a device for activations and libraries [2³⁰ B]",
-            0,
-            1000,
-            RESERVED_BYTES / 2**30,
-        ),
-        Field("rate_per_s", "requests a second, to the whole fleet", 1e-4, 1e5),
-        Field("arrival_scv", "burstiness: squared CV of the gaps, 1 is Poisson", 0, 100, 1),
-        Field("mean_prompt_tokens", "mean tokens of a prompt", 1, 1e6, 1000),
-        Field("mean_output_tokens", "mean tokens of an answer", 1, 1e5, 250),
-        Field("cached_share", "share of each prompt that the prefix cache has", 0, 0.999, 0.0),
-        Field(
-            "classes",
-            "kinds of requests: name:share:what differs, with ; between, such as "
-            "chat:0.7:prompt=800,ttft=1; agents:0.3:prompt=8000,cached=0.5,ttft=5",
-        ),
-        Field("trace", "file of requests: CSV or JSONL, see the page"),
-        Field(
-            "trace_columns",
-            "its columns, such as time=t,prompt=in,output=out, where they are not known, and "
-            "unit=s, ms, us, ns or iso where its times do not tell",
-        ),
-        Field(
-            "load_test",
-            "of a load test: files, or load:TTFT:TPOT such as 16:0.25:0.011, see the page",
-        ),
-        Field("ttft_s", "TTFT to keep, time to first token [s]", 1e-4, 100, 1.0),
-        Field("tpot_s", "TPOT to keep, time per later token [s]", 1e-5, 2, 0.05),
-        Field("quantile", "share of requests that keep them", 0.01, 0.9999, 0.99),
-        Field(
-            "price_per_hour",
-            "price of a device [$/h]; where several are compared, one for each",
-            1e-4,
-            1e5,
-            2.0,
-            several=True,
-        ),
-        Field("spot_share", "share of the devices that are interruptible", 0, 1, 0.0),
-        Field("spot_discount", "by which those are cheaper", 0, 0.99, 0.6),
-        Field("spare_replicas", "replicas that may fail", 0, 1000, 0, whole=True),
-        Field(
-            "token_budget",
-            "tokens in a step, at most; found where it is not given",
-            1,
-            1e6,
-            whole=True,
-        ),
-        Field(
-            "batch_limit",
-            "sequences in a step, at most; found where it is not given",
-            1,
-            1024,
-            whole=True,
-        ),
-        Field("requests", "requests to simulate in each fleet", 100, 200_000, 4000, whole=True),
-        Field("seed", "seed of the simulation", 0, 2**32, 0, whole=True),
-    )
-}
-GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and kernels it has
-SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
-MEANS = ("mean_prompt_tokens", "mean_output_tokens", "cached_share")
-DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes")
 OF_CLASS = {  # what a class may say, and the fields that hold for those that do not say it
     "prompt": "mean_prompt_tokens",
     "answer": "mean_output_tokens",
@@ -194,80 +69,23 @@ OF_CLASS = {  # what a class may say, and the fields that hold for those that do
     "tpot": "tpot_s",
     "quantile": "quantile",
 }
+TWINS = {  # checkpoints that have the shape of a preset and are others, by what people call them
+    "llama3370b": "meta-llama/Llama-3.3-70B-Instruct",
+    "llama370b": "meta-llama/Meta-Llama-3-70B",
+    "deepseekv31": "deepseek-ai/DeepSeek-V3.1",
+    "deepseekv31terminus": "deepseek-ai/DeepSeek-V3.1-Terminus",
+    "deepseekv32exp": "deepseek-ai/DeepSeek-V3.2-Exp",
+    "deepseekv32speciale": "deepseek-ai/DeepSeek-V3.2-Speciale",
+    "kimik26": "moonshotai/Kimi-K2.6",
+    "minimaxm2": "MiniMaxAI/MiniMax-M2",
+    "minimaxm21": "MiniMaxAI/MiniMax-M2.1",
+    "qwen3coder30ba3b": "Qwen/Qwen3-Coder-30B-A3B-Instruct",
+}
 NEEDS = {"trace_columns": "trace", "drafter": "draft_tokens", "spot_discount": "spot_share"}
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
 WIDTHS = tuple(2**power for power in range(11))  # of a refusal's proposal
-UNITS = {"%": 0.01, "ms": 1e-3, "k": 1e3, "k/s": 1e3} | dict.fromkeys(
-    ("", "s", "/s", "/h", "$"), 1.0
-)
 PARTS = {"tp": "tensor", "pp": "pipeline", "dp": "attention_data", "ep": "expert"}
-
-
-def read_value(name: str, given: object) -> float | str:
-    """A field's value from text or a number.
-
-    name: of the field. given: as it came. Raises ValueError that names field, rule and value.
-
-    >>> read_value("seed", "32"), read_value("rate_per_s", 0.5)
-    (32, 0.5)
-    >>> read_value("rate_per_s", "many")
-    Traceback (most recent call last):
-    ValueError: rate_per_s must be a number from 0.0001 to 100000, got 'many'
-    """
-    field = _field(name)
-    shown = repr(given) if len(repr(given)) <= 60 else f"{repr(given)[:60]}…"
-    if not field.high:
-        fine = isinstance(given, str) and 0 < len(given) <= 1000
-        require(fine, name, "a name of 1 to 1000 characters", shown)
-        return str(given)
-    if field.several and isinstance(given, str) and "," in given:
-        for part in given.split(","):
-            read_value(name, part.strip())
-        return given
-    kind = "a whole number" if field.whole else "a number"
-    rule = f"{kind} from {field.span}"
-    number = math.nan
-    if isinstance(given, str | int | float) and not isinstance(given, bool):
-        plain = not isinstance(given, str) or (given.isascii() and "_" not in given)
-        try:
-            number = float(given) if plain else math.nan
-        except (ValueError, OverflowError):
-            number = math.nan
-    fine = field.low <= number <= field.high and (not field.whole or number % 1 == 0)
-    meant = math.nan if fine else meant_number(field, str(given))
-    if field.low <= meant <= field.high and (not field.whole or meant % 1 == 0):
-        rule += f" (did you mean {meant:.10g}?)"
-    require(fine, name, rule, shown)
-    return int(number) if field.whole else number
-
-
-def meant_number(field: Field, text: str) -> float:
-    """What a number with a unit, or in another unit than the field's, most likely says; NaN where
-    that is unclear. It is proposed and never taken.
-
-    field: that was asked. text: as it came.
-
-    >>> meant_number(Field("tpot_s", "TPOT to keep", 1e-5, 2), "50 ms")
-    0.05
-    """
-    digits = r"(\d{1,3}(?:[,_]\d{3})+|\d{1,15})([.,]\d{1,9})?"
-    found = re.fullmatch(rf"\s*[p$]?\s*{digits}\s*(\D{{0,4}}?)\s*", text, re.ASCII | re.IGNORECASE)
-    if not found or found[3].lower() not in UNITS:
-        return math.nan
-    number = float(re.sub("[,_]", "", found[1]) + (found[2] or "").replace(",", "."))
-    scale = UNITS[found[3].lower()]
-    if scale == 1 and number > max(1.0, field.high):
-        scale = 1e-3 if field.name in ("ttft_s", "tpot_s") else 0.01 if field.high <= 1 else 1.0
-    return float(f"{scale * number:.12g}")
-
-
-def _field(name: str) -> Field:
-    if name not in FIELDS:
-        near = difflib.get_close_matches(name, FIELDS, 1)
-        hint = f"; did you mean {near[0]}?" if near else f"; fields are {', '.join(FIELDS)}"
-        raise ValueError(f"there is no field {name[:60]!r}{hint}")
-    return FIELDS[name]
 
 
 def read_parallelism(text: str) -> dict[str, int]:
@@ -354,6 +172,11 @@ def _split(one: Deployment, widths: Mapping[str, int]) -> Deployment:
     )
 
 
+def _widths(one: Deployment) -> dict[str, int]:
+    """How a deployment is split."""
+    return {name: getattr(one, name) for name in PARTS.values()}
+
+
 def _splits(model: Architecture, system: System) -> list[dict[str, int]]:
     """What is tried where nothing is said: tensor parallelism, with experts spread the same way,
     and attention in parallel over data with the experts over all."""
@@ -418,12 +241,14 @@ def read_choices(
     rule = f"given with draft_tokens, from 1 to {guesses + 1}"
     require(not guesses or "accepted_tokens" in given, "accepted_tokens", rule, "none")
     model, named = _named("model", find_model, told["model"])
+    checkpoint = _checkpoint(told["model"], model)
     cache = told["cache_precision"].strip().lower()
     known = cache in ("auto", "bf16", "fp8")
     require(known, "cache_precision", "one of auto, bf16, fp8", repr(cache[:60]))
     fleets = told["fleets"].strip().lower()
     require(fleets in ("one", "two"), "fleets", "one or two", repr(fleets[:60]))
     systems = _systems(told, "memory_gib" in given)
+    _others(told["other_devices"])
     prices = [float(part) for part in str(told["price_per_hour"]).split(",")]
     ones = ",".join(["1"] * len(systems))
     rule = f"one for each of {len(systems)} devices, or {ones} to compare their numbers alone"
@@ -442,6 +267,8 @@ def read_choices(
             kinds, goals = read_classes(told["classes"], told)
             traffic = mixed_traffic(rate, kinds, scv)
         lengths = traffic.mean_prompt_tokens, traffic.mean_output_tokens
+    searched = "any" in map(compared, told["precision"].split(","))
+    formats = _precisions(told["precision"], named, model, bool(told["load_test"]))
     base = Deployment(
         model,
         systems[0],
@@ -456,18 +283,25 @@ def read_choices(
         memory_share=told["memory_share"],
     )
     choices, refused = [], ""
+    lacking: dict[tuple[str, str], Impossible] = {}  # splits that were asked for, in no format yet
     for system, price in zip(systems, prices, strict=True):
-        for precision in _precisions(told["precision"], named, model):
+        for precision in formats:
             for split, chosen in _parallelisms(told["parallelism"], model, system):
                 one = replace(_split(base, split), system=system, precision=precision)
                 try:
                     _require_possible(one, told["memory_share"], told["reserved_gib"] * 2**30)
                 except Impossible as problem:
                     refused = refused or str(problem)
-                    if chosen:
+                    if chosen and not searched:
                         raise
+                    if chosen:
+                        lacking.setdefault((system.name, str(split)), problem)
                     continue
                 choices.append((one, saved * price))
+    there = {(one.system.name, str(_widths(one))) for one, _ in choices}
+    for key, why in lacking.items():
+        if key not in there:
+            raise why
     if not choices:
         raise Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
@@ -490,6 +324,7 @@ def read_choices(
             told["spare_replicas"],
             goals,
             calibration=calibration,
+            checkpoint=checkpoint,
         )
         for one, price in choices
     ]
@@ -524,6 +359,42 @@ def read_question(values: Values, load: Callable[[str, str], Workload] | None = 
     'fp8'
     """
     return read_choices(values, load)[0]
+
+
+def other_choices(
+    values: Values, load: Callable[[str, str], Workload] | None = None
+) -> list[list[Question]]:
+    """The same question on each of the other devices that are looked at, at a price of $1 an hour;
+    none where a load test says how fast one device is.
+
+    values, load: as for read_choices, which says what is raised. A device on which nothing can be
+    is left out.
+
+    >>> [asked[0].deployment.system.name for asked in other_choices({"rate_per_s": 2})]
+    ['h200_sxm', 'b200_sxm']
+    """
+    given = {name: read_value(name, value) for name, value in values.items()}
+    if "load_test" in given:
+        return []
+    told: dict[str, Any] = {name: field.default for name, field in FIELDS.items()} | given
+    asked = {one.name for one in _systems(told, "memory_gib" in given)}
+    kept = {name: value for name, value in given.items() if name not in SHEET}
+    found = []
+    for system in _others(told["other_devices"]):
+        if system.name in asked:
+            continue
+        asked.add(system.name)
+        with contextlib.suppress(Impossible):
+            one = {"device": system.name, "price_per_hour": 1, "fleets": "one"}
+            found.append(read_choices(kept | one, load))
+    return found
+
+
+def _others(text: str) -> list[System]:
+    """The other devices of a field."""
+    if compared(text) == "none":
+        return []
+    return [_named("other_devices", find_system, name) for name in text.split(",")]
 
 
 def _require_possible(one: Deployment, memory_share: float, reserved_bytes: float) -> None:
@@ -577,6 +448,7 @@ def _drafter(text: str) -> Architecture | str:
         return word
     found: tuple[Architecture, str] = _named("drafter", find_model, text)
     model, named = found
+    model = replace(model, name=_checkpoint(text, model))
     return replace(model, published=named) if named else model
 
 
@@ -599,14 +471,36 @@ def _systems(told: dict[str, Any], sheet: bool) -> list[System]:
     ]
 
 
-def _precisions(text: str, named: str, model: Architecture) -> list[str]:
-    words = text.split(",")
-    return [
-        _named("precision", lambda _: named or own_precision(model), word)
-        if compared(word) == "auto"
-        else _named("precision", find_precision, word)
-        for word in words
-    ]
+def _precisions(text: str, named: str, model: Architecture, one: bool) -> list[str]:
+    """Formats that are compared. `any` is that of the checkpoint, and where this has 16 bits and
+    its name says none, 8 bits as well, unless one alone can be asked."""
+    found: list[str] = []
+    for word in text.split(","):
+        said = compared(word) not in ("any", "auto")
+        find = find_precision if said else lambda _: named or own_precision(model)
+        own = _named("precision", find, word)
+        found.append(own)
+        may = compared(word) == "any" and own == "bf16" and not (named or one)
+        found += ["fp8"] if may and not model.four_bit_experts else []
+    return list(dict.fromkeys(found))
+
+
+def _checkpoint(asked: str, model: Architecture) -> str:
+    """What engines load where this is asked: what was typed, with the owner of the preset where it
+    has none; the preset's own name for an abbreviation, the folder for a file."""
+    text = asked.strip()
+    if _is_path(text):
+        return text.removesuffix("config.json").rstrip("/") or "."
+    if "/" in text:
+        return text
+    owner, _, preset = model.name.rpartition("/")
+    form, own = compared(text), compared(preset).removeprefix("meta")
+    (bare, said), (shape, _) = _without_endings(form), _without_endings(own)
+    if bare in TWINS:
+        return text if said else TWINS[bare]
+    if form == own or bare != shape or not owner:
+        return model.name
+    return text if said else f"{owner}/{text}"
 
 
 def _parallelisms(
@@ -674,7 +568,7 @@ def _csv_grid(text: str) -> list[dict[str, object]]:
     header = lines[0]
     for name in header:
         try:
-            _field(name)
+            find_field(name)
         except ValueError as error:
             raise ValueError(f"row 1: {error}") from error
     rows: list[dict[str, object]] = []
@@ -713,14 +607,11 @@ def check_every_source_reads_alike() -> None:
         checks.equal(label, same, True)
 
 
-def check_defaults_are_in_range() -> None:
-    """Every default is a value that the field itself would accept.
+def check_defaults_are_the_planners() -> None:
+    """Where the table of fields and the planner both have a default, it is the same.
 
-    Source: `read_value` on each default; the dataclass of the planner for what both define.
+    Source: the dataclass of the planner.
     """
-    for name, field in FIELDS.items():
-        if field.default is not None:
-            checks.equal(name, read_value(name, str(field.default)), field.default)
     told = read_question({"rate_per_s": 1})
     plain = Question(told.deployment, told.traffic, told.objective)
     for name in ("price_per_hour", "memory_share", "token_budget", "batch_limit", "reserved_bytes"):
@@ -761,15 +652,8 @@ def check_grid_is_a_product() -> None:
 def check_bad_input_is_refused() -> None:
     """Every wrong input is an error that names field, row and column, or entry."""
     for label, values, match in (
-        ("typing error", {"rate_per_sec": 1}, "did you mean rate_per_s?"),
-        ("text", {"rate_per_s": "fast"}, "rate_per_s must be a number from 0.0001 to 100000"),
-        ("infinity", {"rate_per_s": "1e999"}, "rate_per_s must be a number"),
-        ("half a seed", {"rate_per_s": 1, "seed": 1.5}, "seed must be a whole number"),
         ("no device", {"rate_per_s": 1, "device": "H10"}, "nearest: h100_sxm"),
         ("no model", {"rate_per_s": 1, "model": "Lama-3.1-8B"}, "nearest: "),
-        ("milliseconds", {"rate_per_s": 1, "tpot_s": 50}, "did you mean 0.05?"),
-        ("a unit", {"rate_per_s": "4k/s"}, "did you mean 4000?"),
-        ("percent", {"rate_per_s": 1, "quantile": "99%"}, "did you mean 0.99?"),
         ("two devices", {"device": "H100", "memory_gib": 2}, "memory_gib must be left out"),
         ("half a device", {"rate_per_s": 1, "memory_gib": 2}, "peak_tflops must be given too"),
         ("no traffic", {}, "rate_per_s must be given, or a trace"),
@@ -782,8 +666,8 @@ def check_bad_input_is_refused() -> None:
         ("long", {"rate_per_s": 1, "mean_prompt_tokens": 2e5}, "the context of meta-llama"),
         (
             "does not fit",
-            {"rate_per_s": 1, "model": "Llama-3.1-70B", "parallelism": "tp1"},
-            "tp2 would do at bf16",
+            {"rate_per_s": 1, "model": "Llama-3.1-405B", "parallelism": "tp1"},
+            "tp16 would do at bf16",
         ),
     ):
         checks.raises(label, read_choices, values, match=match)

@@ -36,14 +36,30 @@ ENGINES = {
     "trtllm_": "TensorRT-LLM",
     "tgi_": "TGI",
     "vllm_": "vLLM",
+    "serving_": "the handbook's engine",
 }
 NAMES = {  # of each counter, as engines have or had it, without the engine's own beginning
-    "running": ("num_requests_running", "num_running_reqs", "batch_current_size"),
-    "waiting": ("num_requests_waiting", "num_queue_reqs", "queue_size"),
-    "cache": ("kv_cache_usage_perc", "gpu_cache_usage_perc", "token_usage", "kv_cache_utilization"),
+    "running": (
+        "num_requests_running",
+        "num_running_reqs",
+        "batch_current_size",
+        "requests_running",
+    ),
+    "waiting": ("num_requests_waiting", "num_queue_reqs", "queue_size", "requests_waiting"),
+    "cache": (
+        "kv_cache_usage_perc",
+        "gpu_cache_usage_perc",
+        "token_usage",
+        "kv_cache_utilization",
+        "cache_usage_ratio",
+    ),
     "preemptions": ("num_preemptions_total", "num_preemptions", "num_retracted_requests_total"),
-    "prompt_tokens": ("prompt_tokens_total", "request_input_length_sum"),
-    "output_tokens": ("generation_tokens_total", "request_generated_tokens_sum"),
+    "prompt_tokens": ("prompt_tokens_total", "request_input_length_sum", "prompt_tokens"),
+    "output_tokens": (
+        "generation_tokens_total",
+        "request_generated_tokens_sum",
+        "generated_tokens",
+    ),
     "prefix_asked": ("prefix_cache_queries_total", "gpu_prefix_cache_queries_total"),
     "prefix_found": (
         *("prefix_cache_hits_total", "gpu_prefix_cache_hits_total", "cached_tokens_total"),
@@ -57,7 +73,7 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
     ),
     "ttft_s": ("time_to_first_token_seconds_sum",),
     "ttft_count": ("time_to_first_token_seconds_count", "request_success", "request_count"),
-    "latency_s": ("e2e_request_latency_seconds_sum", "request_duration_sum"),
+    "latency_s": ("e2e_request_latency_seconds_sum", "request_duration_sum", "request_seconds_sum"),
     "tpot_s": (
         *("inter_token_latency_seconds_sum", "time_per_output_token_seconds_sum"),
         *("request_mean_time_per_token_duration_sum",),

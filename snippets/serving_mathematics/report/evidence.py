@@ -190,6 +190,28 @@ def in_flight(sent_s: npt.ArrayLike, end_s: npt.ArrayLike) -> tuple[FloatArray, 
     return moments[order], np.cumsum(step)
 
 
+def _known_numbers(values: FloatArray) -> FloatArray:
+    return np.asarray(values[np.isfinite(values)])
+
+
+def _known_mean(values: FloatArray) -> float:
+    """Mean of the known ones; NaN where there is none."""
+    known = _known_numbers(values)
+    return float(known.mean()) if known.size else math.nan
+
+
+def _known_quantile(values: FloatArray, share: float = 0.5) -> float:
+    """Quantile of the known ones; NaN where there is none."""
+    known = _known_numbers(values)
+    return float(np.quantile(known, share)) if known.size else math.nan
+
+
+def _since_first(values: FloatArray) -> FloatArray:
+    """Moments since the first of the known ones."""
+    known = _known_numbers(values)
+    return np.asarray(values - (known.min() if known.size else 0.0))
+
+
 def _inside_at(run: Run, moments_s: FloatArray) -> FloatArray:
     """Requests inside at some moments, those sent just then not counted."""
     known = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
@@ -217,7 +239,7 @@ def levels(run: Run, moments: int = 1000) -> Series | None:
         return None
     sent, queue = run.column("sent_s"), run.column("queue_s")
     steps = run.tpot_s() if run.has("ttft_s", "output_tokens") else np.full(1, math.nan)
-    step_s = float(np.nanmedian(steps)) if np.isfinite(steps).any() else 0.0
+    step_s = float(np.nan_to_num(_known_quantile(steps)))
     admitted = sent + np.where(queue <= 2 * step_s, 0.0, queue)  # the next step is no queue
     ends = sent + run.column("latency_s")
     known = np.isfinite(admitted) & np.isfinite(ends)

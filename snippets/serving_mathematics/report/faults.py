@@ -200,8 +200,8 @@ def _made_at_once(rng: np.random.Generator, count: int) -> Run:
 
 
 def _made_warm(rng: np.random.Generator, count: int) -> Run:
-    """The first requests take 3 to 6 times as long."""
-    run = served(rng, count)
+    """The first requests take 3 to 6 times as long, at a load up to 70%."""
+    run = served(rng, count, load=float(rng.uniform(0.25, 0.7)))
     cold = np.arange(count) < rng.integers(20, 20 + count // 20)
     times = np.where(cold, rng.uniform(3, 6), 1.0)
     ttft = run.columns["ttft_s"] * times

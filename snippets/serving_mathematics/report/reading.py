@@ -43,7 +43,7 @@ from serving_mathematics.report.engine_metrics import (
     scrapes_run,
     table_run,
 )
-from serving_mathematics.report.evidence import FloatArray, Run
+from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile, _since_first
 from serving_mathematics.report.request_log import read_log
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import json_values
@@ -236,7 +236,7 @@ def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
     columns["failed"] = (failed | ((ttft == 0) & (columns.get("output_tokens", ttft) == 0))) * 1.0
     if lists["start_times"]:
         start = _json_column(lists["start_times"])
-        columns["sent_s"] = start - np.nanmin(start)
+        columns["sent_s"] = _since_first(start)
     if not gaps or not any(one.size for one in gaps):
         return replace(run, columns=columns)
     columns["latency_s"] = ttft + np.array([float(one.sum()) for one in gaps])
@@ -365,10 +365,9 @@ def _guidellm_run(data: Any, where: str) -> Run:
     }
     columns["ttft_s"] = 1e-3 * columns.pop("ttft_ms")
     columns["failed"] = np.array([bad for _, bad in rows], dtype=float)
-    if np.isfinite(columns["sent_s"]).any():
-        start = float(np.nanmin(columns["sent_s"]))
-        columns["sent_s"] -= start
-        columns["due_s"] -= start
+    columns["due_s"] = columns["due_s"] - columns["sent_s"]
+    columns["sent_s"] = _since_first(columns["sent_s"])
+    columns["due_s"] += columns["sent_s"]
     return replace(run, columns=columns)
 
 
@@ -429,7 +428,7 @@ def _aiperf_records(rows: Sequence[Any], where: str) -> Run:
     start = _json_column([_at(row, "metadata.request_start_ns") for row in rows]) * 1e-9
     end = _json_column([_at(row, "metadata.request_end_ns") for row in rows]) * 1e-9
     columns = {
-        "sent_s": start - np.nanmin(start),
+        "sent_s": _since_first(start),
         "ttft_s": metric("time_to_first_token"),
         "latency_s": np.where(
             np.isnan(metric("request_latency")), end - start, metric("request_latency")
@@ -440,7 +439,7 @@ def _aiperf_records(rows: Sequence[Any], where: str) -> Run:
     }
     due = _json_column([_at(row, "metadata.credit_issued_ns") for row in rows]) * 1e-9
     if np.isfinite(due).any():
-        columns["due_s"] = due - np.nanmin(start)
+        columns["due_s"] = due - start + columns["sent_s"]
     return Run(where, "AIPerf", columns)
 
 
@@ -452,7 +451,7 @@ def _perf_records(rows: Sequence[Any], where: str) -> Run:
     tokens = [_json_column(one) if isinstance(one, list) else np.zeros(0) for one in times]
     gaps = [np.diff(one) for one in tokens]
     columns = {
-        "sent_s": start - np.nanmin(start),
+        "sent_s": _since_first(start),
         "latency_s": end - start,
         "ttft_s": np.array([one[0] if one.size else math.nan for one in tokens]) - start,
         "prompt_tokens": _json_column(
@@ -464,7 +463,8 @@ def _perf_records(rows: Sequence[Any], where: str) -> Run:
         "longest_gap_s": np.array([one.max() if one.size else math.nan for one in gaps]),
         "failed": np.array([bool(row.get("error")) for row in rows], dtype=float),
     }
-    ends = [one[1:] - np.nanmin(start) for one in tokens]
+    first = float(np.nan_to_num(_known_quantile(start, 0.0)))
+    ends = [one[1:] - first for one in tokens]
     return Run(
         where,
         "inference-perf",

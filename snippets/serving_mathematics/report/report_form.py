@@ -138,7 +138,9 @@ def _runs(
 
 def _finding_rows() -> str:
     """Every finding with its chapter, for the page."""
-    return "\n".join(f"| {rule.title} | `{rule.name}` | {_said(rule)} |" for rule in FINDINGS)
+    return "\n".join(
+        f"| {rule.title} | `{rule.name}`{{ #{rule.name} }} | {_said(rule)} |" for rule in FINDINGS
+    )
 
 
 def _said(rule: Any) -> str:

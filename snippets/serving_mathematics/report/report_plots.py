@@ -29,7 +29,13 @@ from serving_mathematics.planner.answer_plots import (
     axis_ticks,
 )
 from serving_mathematics.report.comparison import _steps_of
-from serving_mathematics.report.evidence import FloatArray, Run, _inside_at, levels
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    _inside_at,
+    _known_quantile,
+    levels,
+)
 from serving_mathematics.report.findings.finding import FEW, Asked
 from serving_mathematics.support import checks
 
@@ -125,6 +131,8 @@ def _by_load(run: Run, asked: Asked) -> Plot | None:
     if not run.has("sent_s", "ttft_s", "latency_s") or run.size < 3 * FEW:
         return None
     good = run.good() & np.isfinite(run.column("ttft_s") + run.column("sent_s"))
+    if good.sum() < 3 * FEW:
+        return None
     inside = _inside_at(run, run.column("sent_s"))[good]
     ttft, tpot = run.column("ttft_s")[good], run.tpot_s()[good]
     parts = np.array_split(np.argsort(inside, kind="stable"), 12)
@@ -192,7 +200,7 @@ def _levels(run: Run) -> Plot | None:
     scale, unit = _clock(float(told.time_s.max()) - begin)
     at = (told.time_s - begin) / scale
     running, waiting = told.values["running"], told.values["waiting"]
-    most = float(np.nanmax([np.nanmax(running), np.nanmax(waiting), 1.0]))
+    most = max(_known_quantile(running, 1.0), _known_quantile(waiting, 1.0), 1.0)
     if not at.max() > 0:
         return None
     up, across = Axis(0.0, 1.15 * most), Axis(0.0, float(at.max()))

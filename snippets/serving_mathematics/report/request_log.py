@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,7 +34,7 @@ from serving_mathematics.planner.trace_times import (
     _read_times,
     _unit_of_name,
 )
-from serving_mathematics.report.evidence import FloatArray, Run
+from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_ROWS, read_table, require_shallow
 from serving_mathematics.support.require import require
@@ -270,7 +271,7 @@ def _seconds(
         return values, f"{column}, all zero"
     median = float(np.median(known))
     if others is not None and np.isfinite(others).any():
-        limit = float(np.nanmedian(others))
+        limit = _known_quantile(others)
         fits = [u for u, n in PER_S.items() if 0.2 * limit <= median / n <= 1.05 * limit]
         if len(fits) == 1:
             return values / PER_S[fits[0]], f"{column} in {fits[0]}, as the moments say"
@@ -319,6 +320,9 @@ def _run(
     timed = {"sent", "queued"} & set(chosen)
     if not timed and not {"ttft", "latency"} & set(chosen):
         shown = ", ".join(names)[:200]
+        if any(re.fullmatch(r"p\d\d(\.?9+)?", _unit_of_name(name)[0].lower()) for name in names):
+            told = "of requests or histograms: percentiles of windows cannot be put together"
+            require(False, "row 1", told, shown)
         rule = (
             "a log of requests, with columns such as timestamp, ttft_ms, latency_ms, prompt_tokens"
         )

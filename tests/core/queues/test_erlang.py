@@ -16,7 +16,6 @@ from serving_mathematics.core.queues.erlang import (
     response_quantile,
     utilization,
     wait_exceeds,
-    wait_quantile,
 )
 
 from tests.definitions.utilization.test_pooling import (
@@ -154,15 +153,3 @@ def test_erlang_b_is_a_truncated_poisson(servers: int, load: float) -> None:
 def test_erlang_b_of_thousands_and_of_overload() -> None:
     assert 0 < erlang_b(5000, 5000.0) < 0.02
     assert erlang_b(10, 1e6) == pytest.approx(1 - 10 / 1e6, rel=1e-9)  # ten of a million fit
-
-
-@given(st.floats(0.0, 0.9999), st.floats(0.01, 0.99), st.floats(0.1, 50.0), st.integers(1, 60))
-def test_wait_quantile_is_the_tail_turned_round(
-    q: float, rho: float, service: float, servers: int
-) -> None:
-    rate = rho * servers / service
-    wait = wait_quantile(q, rate, service, servers)
-    if wait > 0:
-        assert wait_exceeds(wait, rate, service, servers) == pytest.approx(1 - q, rel=1e-9)
-    else:
-        assert wait_exceeds(0.0, rate, service, servers) <= 1 - q + 1e-12

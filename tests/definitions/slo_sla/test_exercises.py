@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import pytest
-from scipy import integrate
+from hypothesis import given
+from hypothesis import strategies as st
 from serving_mathematics.definitions.slo_sla.exercises import (
+    both_kept,
     longest_outage,
     promise_to_make,
-    series_downtime_exceeds,
-    unnoticed,
 )
 from serving_mathematics.definitions.slo_sla.monthly_attainment import downtime_exceeds
 
@@ -23,16 +22,17 @@ def test_longest_outage() -> None:
             longest_outage(*bad)
 
 
-def test_unnoticed_shares() -> None:
-    assert unnoticed(10.0, 60.0, 3600.0, 14.4) == (1.0, 1.0)
-    assert unnoticed(14.4, 3600.0, 3600.0, 14.4) == (1.0, 1.0)
-    incidents, budget = unnoticed(1000.0, 600.0, 3600.0, 14.4)
-    expected, _ = integrate.quad(lambda x: x * math.exp(-x / 600) / 600**2, 0, 51.84)
-    assert incidents == pytest.approx(1 - math.exp(-51.84 / 600))
-    assert budget == pytest.approx(expected)
-    for bad in ((0.0, 1, 1, 1), (2, 0.0, 1, 1), (2, 1, 0.0, 1), (2, 1, 1, math.inf)):
-        with pytest.raises(ValueError, match="must be"):
-            unnoticed(*bad)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_both_kept_hold_every_set_of_requests(requests: list[tuple[bool, bool]]) -> None:
+    first, further = np.mean(requests, axis=0).tolist()
+    both = float(np.mean(np.all(requests, axis=1)))
+    least, greatest = both_kept(first, further)
+    assert least - 1e-12 <= both <= greatest + 1e-12
+
+
+def test_both_kept_refuse_percents() -> None:
+    with pytest.raises(ValueError, match=r"further must be in \[0, 1\], got 99"):
+        both_kept(0.9, 99)
 
 
 def test_promise_to_make() -> None:
@@ -41,14 +41,3 @@ def test_promise_to_make() -> None:
     assert downtime_exceeds((1 - promise) * 86_400, 5.0, 60.0) == pytest.approx(0.1)
     with pytest.raises(ValueError, match="period_s must be"):
         promise_to_make(1.0, 1.0, 0.0, 0.1)
-
-
-def test_series_of_parts() -> None:
-    assert series_downtime_exceeds(60.0, 4, 2.0, 60.0, 1.0) == downtime_exceeds(60.0, 2.0, 60.0)
-    got = series_downtime_exceeds(60.0, 4, 2.0, 60.0, 0.25)
-    assert got == pytest.approx(downtime_exceeds(60.0, 6.5, 60.0))
-    for parts in (0, 1.5):
-        with pytest.raises(ValueError, match="parts must be"):
-            series_downtime_exceeds(1.0, parts, 1.0, 1.0, 0.1)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="shared must be"):
-        series_downtime_exceeds(1.0, 2, 1.0, 1.0, -0.1)

@@ -1,4 +1,4 @@
-"""Both limits at once: bounds, single tokens, failures, and the load of an engine."""
+"""Both limits at once: bounds, single tokens, failures, load caps and replicas."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+from serving_mathematics.core.machines.book import promised_load
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.definitions.slo_sla import joint_objective
-from serving_mathematics.definitions.slo_sla.joint_objective import joint_attainment
+from serving_mathematics.definitions.slo_sla.joint_objective import (
+    joint_attainment,
+    load_cap,
+    replicas_for,
+)
 
 TIMES = st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9)), min_size=1, max_size=30)
 
@@ -32,12 +39,52 @@ def test_a_time_at_its_limit_keeps_it() -> None:
     assert joint_attainment([1.0, 1.0], [2.0, 2.5], 1.0, 2.0) == 0.5
 
 
-def test_the_cap_keeps_the_objective_and_more_does_not() -> None:
+@given(st.floats(0.01, 0.99), st.floats(0.1, 5))
+def test_load_cap_inverts(cap: float, power: float) -> None:
+    def kept(load: float) -> float:
+        return float(1 - load**power)
+
+    assert load_cap(kept, kept(cap)) == pytest.approx(cap, abs=1e-9)
+
+
+def test_load_cap_where_nothing_or_everything_is_kept() -> None:
+    assert load_cap(lambda load: 0.5 - load / 4, 0.9) == 0
+    assert load_cap(lambda load: 1 + 0 * load, 0.9, halvings=5) == 1 - 2**-5
+
+
+@given(st.floats(0, 1e6), st.floats(0.1, 1e3), st.integers(0, 3))
+def test_what_is_left_of_the_replicas_carries_the_rate(rate: float, cap: float, lost: int) -> None:
+    left = replicas_for(rate, cap, lost) - lost
+    assert left * cap >= rate * (1 - 1e-6) - 1e-6
+    assert (left - 1) * cap < rate * (1 + 1e-9) + 1e-9
+
+
+@pytest.mark.parametrize("machine", [CHAT, MIXTURE])
+def test_one_server_is_the_queue_of_the_textbook(machine: Machine) -> None:
+    loads = np.array([0.1, 0.5, 0.9])
+    rate = machine.ceiling_per_s
+    due = [stats.expon(scale=1 / (rate * (1 - x))).cdf(machine.promise.ttft_s) for x in loads]
+    np.testing.assert_allclose(joint_objective._one_server(machine, loads), due)
+    assert joint_objective._one_server(machine, 1.2) == 0
+
+
+def test_the_page_quotes_the_recorded_caps() -> None:
     page = joint_objective.example()
-    assert joint_objective._attained(page.joint_cap_per_s)[0] >= 0.95
-    assert joint_objective._attained(1.1 * page.joint_cap_per_s)[0] < 0.95
-    assert page.joint_cap_per_s < page.best_rate_per_s + 1
-    assert page.over_goodput_per_s < 0.1 * page.best_goodput_per_s
+    assert page.chat_cap == 100 * promised_load("chat")
+    assert joint_objective._shares(CHAT, promised_load("chat"))[0] >= 0.99
+    assert joint_objective._shares(CHAT, 0.93)[0] < 0.99
+    assert page.best_kept < page.chat_share
+
+
+def test_the_slider_has_the_numbers_of_the_figure() -> None:
+    slider = joint_objective.slider_goodput()
+    both = np.array(slider["curves"][0]["values"])
+    goodput = np.array(slider["curves"][1]["values"])
+    loads = np.array(slider["controls"][0]["values"])
+    np.testing.assert_allclose(goodput, both * loads[:, None] / 100)
+    lost = np.array(slider["readouts"][-1]["values"])
+    at = loads.tolist().index(87.5)
+    assert lost[at, 0] == pytest.approx(both[loads.tolist().index(100.0), 0])
 
 
 def test_times_must_be_of_one_shape() -> None:

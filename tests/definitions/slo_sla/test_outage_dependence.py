@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.slo_sla.outage_dependence import (
+    _down_together,
     _share,
-    down_together,
     pair_downtime_exceeds,
-    simulated_bursts,
 )
 
 
@@ -23,12 +22,6 @@ def test_share_of_months_has_the_binomial_error() -> None:
     error = math.sqrt(0.2 * 0.8 / 5)
     assert (point.mean, point.standard_error) == pytest.approx((0.2, error))
     assert point.half_width == pytest.approx(stats.norm.ppf(0.975) * error, rel=1e-3)
-
-
-def test_bursts_have_the_moments_of_longer_outages() -> None:
-    months = simulated_bursts(np.random.default_rng(0), 60_000, 6.0, 2.0, 3.0)
-    assert months.mean() == pytest.approx(12, abs=4 * math.sqrt(2 * 2 * 36 / 60_000))
-    assert months.var() == pytest.approx(2 * 2 * 36, rel=0.05)
 
 
 @given(
@@ -43,20 +36,7 @@ def test_down_together_counts_every_second(outages: list[tuple[int, int]], toget
         sum(s <= x < e for s, e in zip(starts, ends, strict=True)) >= together for x in range(60)
     ]
     expected = [sum(seconds[int(a) : int(b)]) for a, b in pairwise(edges)]
-    assert down_together(starts, ends, together, edges).tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("starts", "ends", "together", "edges", "match"),
-    [
-        ([0.0], [1.0, 2.0], 1, [0, 1], "ends_s must be of shape"),
-    ],
-)
-def test_down_together_refuses(
-    starts: list[float], ends: list[float], together: int, edges: list[float], match: str
-) -> None:
-    with pytest.raises(ValueError, match=match):
-        down_together(starts, ends, together, edges)
+    assert _down_together(starts, ends, together, edges).tolist() == expected
 
 
 @given(st.floats(0, 2000), st.floats(0.1, 40), st.floats(10, 900), st.floats(0, 1))

@@ -11,7 +11,7 @@ from serving_mathematics.definitions.slo_sla.sla_credits import (
     COMPUTE,
     RETAIL,
     Agreement,
-    credit_due,
+    _credit_due,
     expected_credit,
 )
 
@@ -32,22 +32,13 @@ from serving_mathematics.definitions.slo_sla.sla_credits import (
     ],
 )
 def test_published_tiers(agreement: Agreement, attainment: float, credit: float) -> None:
-    assert credit_due(attainment, agreement.floors, agreement.credits) == credit
-
-
-def test_a_promise_of_everything() -> None:
-    assert credit_due([1.0, 0.999], [1.0], [0.5]).tolist() == [0.0, 0.5]
-
-
-def test_credit_keeps_the_shape() -> None:
-    months = np.array([[1.0, 0.5], [0.2, 0.95]])
-    assert credit_due(months, [0.9], [0.3]).tolist() == [[0.0, 0.3], [0.3, 0.0]]
+    assert _credit_due(np.array(attainment), agreement) == credit
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_expectation_is_the_mean_of_the_months(months: list[float]) -> None:
     below = [float(np.mean(np.array(months) < s)) for s in BEDROCK.floors]
-    paid = credit_due(months, BEDROCK.floors, BEDROCK.credits)
+    paid = _credit_due(np.array(months), BEDROCK)
     assert expected_credit(below, BEDROCK.credits) == pytest.approx(paid.mean())
 
 
@@ -66,16 +57,3 @@ def test_expected_credit_of_certain_tiers() -> None:
 def test_expected_credit_refuses(below: list[float], credit: list[float], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         expected_credit(below, credit)
-
-
-@pytest.mark.parametrize(
-    ("attainment", "floors", "credit", "match"),
-    [
-        ([0.5], [0.9], [0.1, 0.2], "credits must be of shape"),
-    ],
-)
-def test_credit_due_refuses(
-    attainment: list[float], floors: list[float], credit: list[float], match: str
-) -> None:
-    with pytest.raises(ValueError, match=match):
-        credit_due(attainment, floors, credit)

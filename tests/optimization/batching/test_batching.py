@@ -11,37 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION, Engine
+from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION
 from serving_mathematics.optimization.batching.batching import (
     batch_rate,
     form_batches,
     greedy_latency,
-    largest_batch,
     static_efficiency,
 )
 from serving_mathematics.optimization.batching.exercises import (
     sequences_that_fit,
-    servers_for_target,
-    sorted_efficiency,
     token_budget_for,
 )
-
-POSITIVE = st.floats(1e-4, 1.0)
-
-
-@given(POSITIVE, POSITIVE, st.floats(2.0, 300.0))
-def test_largest_batch_keeps_the_target_and_the_next_does_not(
-    per_item_s: float, fixed_s: float, times: float
-) -> None:
-    slo_s = times * (per_item_s + fixed_s)
-    batch = largest_batch(slo_s, per_item_s, fixed_s)
-    assert 2 * (per_item_s * batch + fixed_s) <= slo_s * (1 + 1e-9)
-    assert 2 * (per_item_s * (batch + 1) + fixed_s) > slo_s * (1 - 1e-9)
-
-
-def test_largest_batch_does_not_lose_one_to_rounding() -> None:
-    for batch in range(1, 200):
-        assert largest_batch(2 * (0.001 * batch + 0.005), 0.001, 0.005) == batch
 
 
 def test_batch_rate_rises_to_its_limit() -> None:
@@ -142,11 +122,6 @@ BAD: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (batch_rate, (1.5, 0.1, 0.1), "batch must be"),
     (batch_rate, (1, 0.0, 0.1), "per_item_s must be positive"),
     (batch_rate, (1, 0.1, -1.0), "fixed_s must be non-negative"),
-    (largest_batch, (math.nan, 0.1, 0.1), "slo_s must be"),
-    (largest_batch, (math.inf, 0.1, 0.1), "slo_s must be"),
-    (largest_batch, (0.39, 0.1, 0.1), "slo_s must be"),
-    (largest_batch, (1.0, math.nan, 0.1), "per_item_s must be"),
-    (largest_batch, (1.0, 0.1, math.inf), "fixed_s must be"),
     (static_efficiency, ([], 2), "lengths must be"),
     (static_efficiency, ([1, 0], 2), "lengths must be"),
     (static_efficiency, ([1, math.inf], 2), "lengths must be"),
@@ -161,14 +136,10 @@ BAD: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (form_batches, ([1.0], None, 0, 0.0), "largest must be"),
     (form_batches, ([1.0], None, 1, -0.1), "window_s must be"),
     (form_batches, ([1.0], None, 1, math.nan), "window_s must be"),
-    (servers_for_target, (math.inf, 1.0, 0.1, 0.1), "arrival_rate must be"),
-    (sorted_efficiency, ([], 1), "lengths must be"),
-    (sorted_efficiency, ([1, -1], 1), "lengths must be"),
-    (sorted_efficiency, ([1, 1], 0), "batch must be"),
-    (token_budget_for, (1.0, -1, 0, EIGHT_BILLION), "sequences must be"),
-    (token_budget_for, (1.0, 0, -1, EIGHT_BILLION), "context must be"),
-    (token_budget_for, (math.nan, 0, 0, EIGHT_BILLION), "step_target_s must be positive"),
-    (token_budget_for, (1.0, 0, 0, Engine(0.1)), "engine must be one whose prompts"),
+    (token_budget_for, (1.0, -1, 0.1, 0.1), "sequences must be"),
+    (token_budget_for, (1.0, 0, -1.0, 0.1), "decode_s must be"),
+    (token_budget_for, (math.nan, 0, 0.1, 0.1), "step_target_s must be positive"),
+    (token_budget_for, (1.0, 0, 0.1, 0.0), "prompt_token_s must be positive"),
     (sequences_that_fit, ([], [], EIGHT_BILLION), "prompt_tokens must be"),
     (sequences_that_fit, ([0], [1], EIGHT_BILLION), "prompt_tokens must be positive"),
     (sequences_that_fit, ([1], [0], EIGHT_BILLION), "output_tokens must be positive"),

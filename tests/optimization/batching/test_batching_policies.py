@@ -1,105 +1,69 @@
-"""Static batches of generated text: their time, step by step, and every refusal."""
+"""Batches of generated text: their time, step by step, limits of the policies, refusals."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION, Engine, Workload
-from serving_mathematics.optimization.batching import batching_policies
-from serving_mathematics.optimization.batching.batching import form_batches
+from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, Workload
+from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.optimization.batching.batching_policies import (
+    FEW,
     REQUESTS,
-    SIXTEEN,
-    _budget_p99s,
-    _burst,
-    _chat,
-    _one_length_p99_s,
-    _point,
-    _static_spans,
+    _completions,
+    _latencies_s,
+    _static_ceiling_per_s,
     padded_batch_s,
 )
+from serving_mathematics.optimization.batching.scheduler import ask_machine
 
 
 def test_padded_batch_is_the_sum_of_its_steps() -> None:
     engine = Engine(1.0, 0.5, 0.25, 0.125, token_budget=300)
-    prompts, outputs = np.array([200, 150, 7]), np.array([2, 4, 1])
-    by_steps = 2 * 1.0 + 0.5 * 357  # two steps for 357 tokens of prompts
+    asked = Workload([0, 0, 0], [200, 150, 7], [2, 4, 1], [0, 30, 0])
+    by_steps = 2 * 1.0 + 0.5 * 327  # two steps for 327 new tokens of prompts
     for step in (1, 2, 3):
         by_steps += 1.0 + 0.25 * 3 + 0.125 * (357 + 3 * step)
-    assert padded_batch_s(prompts, outputs, engine) == pytest.approx(by_steps)
+    assert padded_batch_s(asked, engine) == pytest.approx(by_steps)
 
 
-BAD: list[tuple[Any, Any, str]] = [
-    ([], [], "prompt_tokens must be of shape"),
-    ([0], [1], "prompt_tokens must be positive"),
-    ([1], [0], "output_tokens must be positive"),
-    ([1], [np.nan], "output_tokens must be positive"),
-    ([1], [1, 1], "output_tokens must be of shape"),
-]
+def test_a_batch_of_one_takes_what_the_machine_says() -> None:
+    chat = FEW[0]
+    alone = Workload([0.0], [500], [100])
+    expected = float(chat.prompt_s([500])[0] + chat.step_s(0, 0.0))
+    expected += sum(float(chat.step_s(1, 500 + j)) for j in range(1, 100))
+    assert padded_batch_s(alone, chat.engine) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(("prompts", "outputs", "message"), BAD)
-def test_bad_input_is_refused(prompts: Any, outputs: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        padded_batch_s(prompts, outputs, EIGHT_BILLION)
+def test_a_batch_beyond_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="asked must be at most 2 requests"):
+        padded_batch_s(Workload(np.zeros(3), [9] * 3, [2] * 3), CHAT.limited(2).engine)
 
 
-def test_spans_of_the_timeline_are_those_of_static_batches() -> None:
-    asked, engine = _burst()
-    assert asked.arrival_s.size == asked.prompt_tokens.size == asked.output_tokens.size == 40
-    starts, dones, ends = _static_spans()
-
-    def batch_s(first: int, end: int) -> float:
-        some = slice(first, end)
-        return padded_batch_s(asked.prompt_tokens[some], asked.output_tokens[some], engine)
-
-    expected = form_batches(np.zeros(40), batch_s, 8, math.inf)
-    assert starts == pytest.approx(expected[0])
-    assert ends == pytest.approx(expected[1])
-    assert np.all((starts < dones) & (dones <= ends + 1e-12))
-    by_batch = (asked.output_tokens.reshape(5, 8), dones.reshape(5, 8), ends.reshape(5, 8))
-    for outputs, done, end in zip(*by_batch, strict=True):
-        assert np.array_equal(np.argsort(outputs, kind="stable"), np.argsort(done, kind="stable"))
-        assert np.isclose(done, end).sum() == (outputs == outputs.max()).sum()
+def test_at_low_load_dynamic_and_continuous_serve_one_at_a_time() -> None:
+    chat = FEW[0]
+    asked = ask_machine(chat, 1e-5, REQUESTS)
+    alone = [padded_batch_s(asked.part(slice(i, i + 1)), chat.engine) for i in range(REQUESTS)]
+    for policy in ("dynamic", "continuous"):
+        latencies = _completions(policy, asked, chat.engine) - asked.arrival_s
+        assert latencies == pytest.approx(alone, rel=1e-6)
 
 
-def test_at_low_load_every_policy_serves_one_at_a_time() -> None:
-    asked = _chat(1e-4)
-    alone_s = [
-        padded_batch_s([p], [n], SIXTEEN)
-        for p, n in zip(asked.prompt_tokens, asked.output_tokens, strict=True)
-    ]
-    late = alone_s[REQUESTS // 10 :]
-    tokens_per_s = asked.output_tokens.sum() / asked.arrival_s[-1]
-    for policy in ("greedy", "continuous"):
-        tokens, latencies_s = _point(policy, 1e-4)
-        assert tokens == pytest.approx(tokens_per_s, rel=1e-3)
-        p99_s = float(np.quantile(latencies_s, 0.99))
-        assert p99_s == pytest.approx(float(np.quantile(late, 0.99)), rel=1e-6)
+def test_static_batches_carry_what_their_steps_say() -> None:
+    chat = FEW[0]
+    asked = replace(ask_machine(chat, 1.0, REQUESTS), arrival_s=np.zeros(REQUESTS))
+    whole = math.fsum(
+        padded_batch_s(asked.part(slice(i, i + 64)), chat.engine) for i in range(0, REQUESTS, 64)
+    )
+    assert _static_ceiling_per_s(chat) == pytest.approx(REQUESTS / whole)
 
 
-def test_a_token_of_a_budget_takes_between_an_empty_and_a_full_step() -> None:
-    for budget in (128, 1024):
-        ttft_s, gap_s, _ = _budget_p99s(budget)
-        full_s = EIGHT_BILLION.step_s + EIGHT_BILLION.prefill_token_s * budget
-        assert EIGHT_BILLION.step_s < gap_s < 1.3 * full_s
-        assert ttft_s > full_s
-
-
-def test_the_one_length_is_the_mean_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def completions(_: str, asked: Workload) -> np.ndarray:
-        seen.append(asked)
-        return asked.arrival_s + 1.0
-
-    monkeypatch.setattr(batching_policies, "_completions", completions)
-    assert _one_length_p99_s("static") == pytest.approx(1.0)
-    (asked,), drawn = seen, _chat(3.0)
-    error = drawn.output_tokens.std() / math.sqrt(REQUESTS)
-    assert abs(asked.output_tokens[0] - drawn.output_tokens.mean()) < 2 * error
-    assert set(asked.output_tokens) == {asked.output_tokens[0]}
-    assert np.array_equal(asked.arrival_s, drawn.arrival_s)
+def test_one_length_and_real_minutes_change_what_they_name() -> None:
+    chat = FEW[0]
+    plain, one = (_latencies_s("continuous", chat, 0.1, one_length=same) for same in (False, True))
+    assert np.std(one) < 0.2 * np.std(plain)
+    steady, real = (_latencies_s("continuous", chat, 0.6, minutes=own) for own in (False, True))
+    assert not np.allclose(steady, real)
+    assert TICK_S == 2.0**-50

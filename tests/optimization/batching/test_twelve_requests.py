@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.optimization.batching.batching_policies import POLICIES
 from serving_mathematics.optimization.batching.twelve_requests import (
     FOUR,
     MEAN_TOKENS,
     PLACES,
-    POLICIES,
     REQUESTS,
     SPREADS,
     _asked,
@@ -32,17 +32,16 @@ def test_static_batches_are_four_in_a_row_and_step_by_step(spread: float) -> Non
         members = slice(first, first + PLACES)
         end_s = max(end_s, float(asked.arrival_s[members].max()))
         prompts, outputs = asked.prompt_tokens[members], asked.output_tokens[members]
-        end_s += FOUR.step_s * (-(-int(prompts.sum()) // FOUR.token_budget))
-        end_s += FOUR.prefill_token_s * int(prompts.sum())
+        end_s += float(FOUR.step_s(0, 0.0)) * (-(-int(prompts.sum()) // FOUR.token_budget))
+        end_s += float(FOUR.prompt_s(prompts).sum())
         for step in range(1, int(outputs.max())):
-            held = int(prompts.sum()) + PLACES * step
-            end_s += FOUR.step_s + FOUR.decode_token_s * PLACES + FOUR.context_token_s * held
-        assert _spans("static", spread)[members, 4] == pytest.approx(end_s, rel=1e-9)
+            end_s += float(FOUR.step_s(PLACES, float(prompts.mean()) + step))
+        assert _spans("static", spread)[members, 4] == pytest.approx(end_s, rel=1e-6)
 
 
 @pytest.mark.parametrize("spread", SPREADS)
 def test_continuous_batching_is_the_other_simulators(spread: float) -> None:
-    served = simulate(_asked(spread), FOUR)
+    served = simulate(_asked(spread), FOUR.engine)
     assert _spans("continuous", spread)[:, 4] == pytest.approx(served.completion_s, rel=1e-9)
 
 

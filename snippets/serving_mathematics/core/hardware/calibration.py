@@ -427,10 +427,7 @@ def kind_of(run: Run) -> str:
     """
     if run.kind != "engine":
         return "fleet read as one engine"
-    sparse = run.answers.architecture.routed_parameters > 0
-    latent = any(one.kind == "latent" for _, one, _ in run.answers.architecture.layers)
-    shape = "latent mixture" if sparse and latent else "mixture" if sparse else "dense"
-    return f"{shape}, {run.answers.system.generation}"
+    return run.answers.kind
 
 
 def groupings(table: Table) -> dict[str, list[str]]:

@@ -29,6 +29,7 @@ from serving_mathematics.core.hardware.deployments import (
     MEMORY_SHARE,
     RESERVED_BYTES,
     Deployment,
+    cache_room_bytes,
     possible,
     sequence_bytes,
     weight_bytes,
@@ -78,8 +79,7 @@ def cache_blocks(
     memory_share = require_in("(0, 1]", memory_share=memory_share)
     reserved_bytes = require_non_negative(reserved_bytes=reserved_bytes)
     token_bytes = require_positive(token_bytes=token_bytes)
-    usable = memory_share * deployment.system.memory_bytes - reserved_bytes
-    spare = max(0.0, usable - weight_bytes(deployment))
+    spare = cache_room_bytes(replace(deployment, memory_share=memory_share), reserved_bytes)
     return int(spare // (BLOCK_TOKENS * token_bytes)) * deployment.attention_data
 
 

@@ -77,6 +77,14 @@ class Deployment:
         return self.tensor * self.attention_data * self.pipeline
 
     @property
+    def kind(self) -> str:
+        """By which a plan is padded: what the model is, and the generation of the devices."""
+        sparse = self.architecture.routed_parameters > 0
+        latent = any(one.kind == "latent" for _, one, _ in self.architecture.layers)
+        shape = "latent mixture" if sparse and latent else "mixture" if sparse else "dense"
+        return f"{shape}, {self.system.generation}"
+
+    @property
     def mean_input_tokens(self) -> float:
         """Tokens of a prompt, in the mean."""
         return self.input_tokens * (1 + self.shortest_share) / 2

@@ -26,6 +26,12 @@ class System:
     domain_devices: int  # devices that are joined by that link
     outside_bytes_per_s: float  # one direction, to devices beyond
 
+    @property
+    def shown(self) -> str:
+        """Its name in prose; one without a number is no make."""
+        make = any(letter.isdigit() for letter in self.name)
+        return self.name.replace("_", " ").upper() if make else f"{self.name} GPU"
+
 
 def read_system(name: str, row: Mapping[str, Any]) -> System:
     """A system from its row of the record.

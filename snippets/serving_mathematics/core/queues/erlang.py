@@ -117,26 +117,6 @@ def wait_exceeds(
     )
 
 
-def wait_quantile(
-    probability: float, arrival_rate: float, mean_service_s: float, servers: int = 1
-) -> float:
-    """Wait that the share 1 − q of requests exceeds in M/M/c, S·ln(C(c, a)/(1 − q))/(c − a) [s].
-
-    probability: q in [0, 1). Returns 0 where no more than that share waits at all. Other arguments
-    and errors as for `utilization`.
-
-    >>> round(wait_quantile(0.99, arrival_rate=0.8, mean_service_s=1.0), 4)  # 5 ln 80
-    21.9101
-    """
-    mean_service_s, servers = as_number(mean_service_s=mean_service_s, servers=servers)
-    probability = require_in("[0, 1)", probability=probability)
-    rho = utilization(arrival_rate, mean_service_s, servers)
-    waits = erlang_c(servers, rho * servers)
-    if waits <= 1 - probability:
-        return 0.0
-    return mean_service_s * math.log(waits / (1 - probability)) / (servers * (1 - rho))
-
-
 def response_quantile(probability: float, arrival_rate: float, mean_service_s: float) -> float:
     """Quantile of the response time (wait and service) of M/M/1, −ln(1−q)·S/(1−ρ) [s].
 

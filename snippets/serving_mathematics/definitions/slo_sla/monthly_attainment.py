@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import math
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +28,10 @@ from serving_mathematics.support.require import (
     require_in,
     require_non_negative,
     require_positive,
-    require_positive_integer,
-    require_work,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MINUTE, DAY = 60.0, 86400.0  # s
 MONTH = 30 * DAY  # s
@@ -63,21 +65,13 @@ def downtime_exceeds(allowed_s: float, mean_outages: float, mean_outage_s: float
     return float((some[1:] * np.cumsum(few)[:-1]).sum())
 
 
-def simulated_downtime(
+def _simulated_downtime(
     rng: np.random.Generator, months: int, mean_outages: float, mean_outage_s: float
 ) -> npt.NDArray[np.float64]:
     """Downtime of independent months [s], shape (months,), outage by outage.
 
     months: how many. mean_outages: νT ≥ 0. mean_outage_s: m > 0 [s].
-    Raises ValueError outside these ranges.
-
-    >>> simulated_downtime(np.random.default_rng(1), 2, mean_outages=0.0, mean_outage_s=60.0)
-    array([0., 0.])
     """
-    months = require_positive_integer(months=months)
-    mean_outages = require_non_negative(mean_outages=mean_outages)
-    require_work(months * (1 + mean_outages), months=months, mean_outages=mean_outages)
-    mean_outage_s = require_positive(mean_outage_s=mean_outage_s)
     counts = rng.poisson(mean_outages, months).astype(np.intp)  # which a browser has 32 bits for
     month = np.repeat(np.arange(months), counts)
     total = np.bincount(month, rng.exponential(mean_outage_s, month.size), months)
@@ -117,23 +111,15 @@ def internal_target(sla: float, breach: float, mean_outage_s: float, period_s: f
     return 1 - least / period_s
 
 
-def worst_rolling_downtime(
+def _worst_rolling_downtime(
     starts_s: npt.ArrayLike, lengths_s: npt.ArrayLike, window_s: float
 ) -> float:
     """Most downtime in any window, each outage charged to the moment it starts [s].
 
     starts_s: rising [s], shape (n,). lengths_s: of the outages [s], shape (n,). window_s: > 0 [s],
-    open at its start. Raises ValueError outside these ranges.
-
-    >>> worst_rolling_downtime([0.0, 25.0, 40.0], [3.0, 4.0, 5.0], window_s=30.0)
-    9.0
+    open at its start.
     """
-    starts, lengths = as_floats(starts_s=starts_s), as_floats(lengths_s=lengths_s)
-    require(starts.ndim == 1 and np.all(np.isfinite(starts)), "starts_s", "finite, (n,)", starts_s)
-    require(np.all(np.diff(starts) >= 0), "starts_s", "rising", starts_s)
-    require(lengths.shape == starts.shape, "lengths_s", f"of shape {starts.shape}", lengths_s)
-    require(np.all((lengths >= 0) & (lengths < math.inf)), "lengths_s", "finite and ≥ 0", lengths_s)
-    window_s = require_positive(window_s=window_s)
+    starts, lengths = as_floats(starts_s=starts_s, lengths_s=lengths_s)
     total = np.append(0.0, np.cumsum(lengths))
     first = np.searchsorted(starts, starts - window_s, side="right")
     return float(np.max(total[1:] - total[first], initial=0.0))
@@ -152,7 +138,7 @@ def _simulated_years(
         month = np.searchsorted(edges, starts, side="right") - 1
         down = np.bincount(month, lengths, len(CALENDAR))
         months[year] = np.any(down > 0.001 * np.diff(edges))
-        rolling[year] = worst_rolling_downtime(starts, lengths, MONTH) > 0.001 * MONTH
+        rolling[year] = _worst_rolling_downtime(starts, lengths, MONTH) > 0.001 * MONTH
     return months, rolling
 
 
@@ -163,12 +149,21 @@ def _missed_years() -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     return _simulated_years(np.random.default_rng(14), 1500, 365 * down_per_day, OUTAGE)
 
 
+def _missed_with_a_tail(mean_outages: float) -> float:
+    """Share of 40,000 months missed when lengths have the same mean and a heavy tail: lognormal,
+    with a standard deviation three times the mean."""
+    rng = np.random.default_rng(16)
+    month = np.repeat(np.arange(40_000), rng.poisson(mean_outages, 40_000).astype(np.intp))
+    lengths = OUTAGE * rng.lognormal(-1.125, 1.5, month.size)
+    return float(np.mean(np.bincount(month, lengths, 40_000) > 0.001 * MONTH))
+
+
 @functools.cache
 def example() -> SimpleNamespace:
     """The numbers quoted in the text; the year is at the mean that misses 5% of its months."""
     per_day = 0.001 * DAY / OUTAGE
     target = internal_target(0.999, 0.05, OUTAGE, MONTH)
-    down_per_day = (1 - target) * DAY / OUTAGE
+    mean, down_per_day = (1 - target) * MONTH / OUTAGE, (1 - target) * DAY / OUTAGE
     clean = [
         1 - downtime_exceeds(0.001 * days * DAY, days * down_per_day, OUTAGE) for days in CALENDAR
     ]
@@ -177,19 +172,48 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         breach_at_sla=downtime_exceeds(0.001 * MONTH, 30 * per_day, OUTAGE),
         target_5=target,
-        target_1=internal_target(0.999, 0.01, OUTAGE, MONTH),
-        minutes_28=0.001 * 28 * DAY / MINUTE,
         minutes_30=0.001 * MONTH / MINUTE,
-        minutes_31=0.001 * 31 * DAY / MINUTE,
-        breach_28=downtime_exceeds(0.001 * 28 * DAY, 0.5 * 28 * per_day, OUTAGE),
-        breach_31=downtime_exceeds(0.001 * 31 * DAY, 0.5 * 31 * per_day, OUTAGE),
-        target_28=internal_target(0.999, 0.05, OUTAGE, 28 * DAY),
-        target_31=internal_target(0.999, 0.05, OUTAGE, 31 * DAY),
+        target_long=internal_target(0.999, 0.05, 4 * OUTAGE, MONTH),
         target_min=(1 - target) * MONTH / MINUTE,
+        more_missed=100 * downtime_exceeds(0.001 * MONTH, 1.2 * mean, OUTAGE),
+        tail_missed=100 * _missed_with_a_tail(mean),
         year_missed=1 - math.prod(clean),
         year_missed_rolling=rolling,
-        year_missed_rolling_ci=196 * math.sqrt(rolling * (1 - rolling) / years[1].size),
     )
+
+
+def figure_margin(figure: Figure) -> None:
+    """A service that is on average as good as promised breaks the promise in many months.
+
+    Probability of missing 99.9% in 30 days against mean attainment, for three lengths of outages.
+    The points are 7,000 simulated months with 95% intervals, where at least 20 of them miss.
+
+    Alt: Chart over mean attainment from 99.88 to 100 percent of the probability of missing,
+    logarithmic. Curves for outages of 2, 10 and 40 minutes fall towards full attainment, the longer
+    the outages the more slowly. Points lie on the curves, and a dotted line marks the promise.
+    """
+    figure.set_size_inches(5.8, 2.9)
+    axes = figure.subplots()
+    rng = np.random.default_rng(12)
+    places = ((40, "C3", 99.957, 0.36), (10, "C0", 99.9665, 0.022), (2, "C2", 99.945, 0.0035))
+    for minutes, colour, x, y in places:
+        length = minutes * MINUTE
+        mean = np.linspace(0.9988, 0.99995, 40)
+        down = ((1 - mean) * MONTH / length).tolist()
+        risk = [downtime_exceeds(0.001 * MONTH, n, length) for n in down]
+        axes.semilogy(100 * mean, risk, color=colour)
+        for a in np.linspace(0.9989, 0.9999, 6).tolist():
+            months = _simulated_downtime(rng, 7_000, (1 - a) * MONTH / length, length)
+            share = float(np.mean(months > 0.001 * MONTH))
+            half = 1.96 * math.sqrt(share * (1 - share) / 7_000)
+            if 7_000 * share >= 20:
+                axes.errorbar([100 * a], [share], [half], fmt="o", color=colour, ms=4)
+        text = f"{minutes} min" + " outages" * (minutes == 2)
+        axes.annotate(text, (x, y), color=colour, ha="right" if minutes == 2 else "left")
+    axes.axvline(99.9, color="C4", linestyle=":")
+    axes.set(xlim=(99.88, 100), xlabel="mean attainment [%]")
+    axes.set(ylim=(5e-4, 1), ylabel="P(month below 99.9%)")
+    axes.minorticks_off()
 
 
 def check_month_against_simulation() -> None:
@@ -200,7 +224,7 @@ def check_month_against_simulation() -> None:
     rng = np.random.default_rng(10)
     for days in (28, 30, 31):
         mean = 0.001 * days * DAY / OUTAGE
-        months = simulated_downtime(rng, 40_000, mean, OUTAGE)
+        months = _simulated_downtime(rng, 40_000, mean, OUTAGE)
         for s in (0.9999, 0.999, 0.9975):
             allowed = (1 - s) * days * DAY
             share = float(np.mean(months > allowed))
@@ -225,16 +249,15 @@ def check_normal_approximation_converges() -> None:
 
 
 def check_calendar_month() -> None:
-    """99.9% allow 43.2 minutes in 30 days, and from 40.32 to 44.64 in calendar months.
+    """99.9% allow 43.2 minutes in 30 days; the target of each month length is missed by one in 20.
 
     Source: 0.001 × 1,440 minutes × days, by hand.
     """
     checks.close("30 days", example().minutes_30, 43.2, rtol=1e-12)
-    checks.close("31 days", example().minutes_31, 44.64, rtol=1e-12)
     for days in (28, 30, 31):
         target = internal_target(0.999, 0.05, OUTAGE, days * DAY)
         mean = (1 - target) * days * DAY / OUTAGE
-        months = simulated_downtime(np.random.default_rng(days), 28_000, mean, OUTAGE)
+        months = _simulated_downtime(np.random.default_rng(days), 28_000, mean, OUTAGE)
         share = float(np.mean(months > 0.001 * days * DAY))
         error = math.sqrt(0.05 * 0.95 / 28_000)
         checks.covers(f"breach at the target, {days} days", MeanEstimate(share, error, 0), 0.05)
@@ -260,8 +283,37 @@ def check_year_of_calendar_months() -> None:
         for end in starts
     )
     checks.close(
-        "worst window [s]", worst_rolling_downtime(starts, lengths, MONTH), worst, rtol=1e-9
+        "worst window [s]", _worst_rolling_downtime(starts, lengths, MONTH), worst, rtol=1e-9
     )
+
+
+def check_the_margin_survives_what_is_not_known() -> None:
+    """At the target for one month of twenty, no more than one in ten misses if outages are a fifth
+    more frequent, or if their lengths have a heavy tail; at the promise itself two in five do.
+
+    Source: the exact distribution; 40,000 simulated months with lognormal lengths.
+    """
+    numbers = example()
+    checks.inside("a fifth more [%]", numbers.more_missed, 5, 10)
+    checks.inside("a heavy tail [%]", numbers.tail_missed, 5, 10, kind="simulation")
+    checks.inside("no margin", numbers.breach_at_sla, 0.4, 0.6)
+
+
+def check_bursts_are_longer_outages() -> None:
+    """Months with bursts of four outages miss as often as months with outages four times as long.
+
+    Source: Monte Carlo of 40,000 months, outage by outage; a geometric sum of exponential lengths
+    is exponential. Binomial standard errors.
+    """
+    rng = np.random.default_rng(22)
+    month = np.repeat(np.arange(40_000), rng.poisson(0.75, 40_000).astype(np.intp))
+    month = np.repeat(month, rng.geometric(0.25, month.size).astype(np.intp))
+    total = np.bincount(month, rng.exponential(OUTAGE, month.size), 40_000)
+    for x in (600.0, 0.001 * MONTH):
+        share = float(np.mean(total > x))
+        error = math.sqrt(share * (1 - share) / 40_000)
+        expected = downtime_exceeds(x, 0.75, 4 * OUTAGE)
+        checks.covers(f"more than {x:g} s", MeanEstimate(share, error, 0), expected)
 
 
 def check_bad_input_is_refused() -> None:

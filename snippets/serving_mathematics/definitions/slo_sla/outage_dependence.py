@@ -1,8 +1,4 @@
-"""Outages that come together: bursts, overlaps and causes that replicas share.
-
-Bursts: incidents are Poisson, and each brings a geometric number of exponential outages with mean
-k. A geometric sum of exponentials is exponential, so a burst is one outage k times as long, and
-P(D > x) is the month's formula with νT/k outages of mean k·m.
+"""Outages that come together: overlaps, and causes that replicas share.
 
 Shared causes: two replicas with νT outages each, of which the share β hits both. Their own outages
 overlap 2((1−β)νT)²·m/T times, for m/2 each; the shared ones last m. In phases of mean m/2 an
@@ -30,9 +26,7 @@ from serving_mathematics.definitions.slo_sla.monthly_attainment import (
     MONTH,
     OUTAGE,
     downtime_exceeds,
-    internal_target,
 )
-from serving_mathematics.definitions.slo_sla.sla_credits import BEDROCK, COMPUTE, expected_credit
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -41,8 +35,6 @@ from serving_mathematics.support.require import (
     require_in,
     require_non_negative,
     require_positive,
-    require_positive_integer,
-    require_work,
 )
 
 if TYPE_CHECKING:
@@ -51,54 +43,17 @@ if TYPE_CHECKING:
 Times = npt.NDArray[np.float64]
 
 
-def simulated_bursts(
-    rng: np.random.Generator,
-    months: int,
-    mean_outages: float,
-    mean_outage_s: float,
-    mean_burst: float,
-) -> Times:
-    """Downtime of independent months [s], shape (months,), when outages come in geometric bursts.
-
-    months: how many. mean_outages: νT ≥ 0, bursts counted out. mean_outage_s: m > 0 [s].
-    mean_burst: k ≥ 1, mean number of outages in a burst. Raises ValueError outside these ranges.
-
-    >>> simulated_bursts(np.random.default_rng(1), 2, 0.0, mean_outage_s=60.0, mean_burst=3.0)
-    array([0., 0.])
-    """
-    mean_burst = as_number(mean_burst=mean_burst)
-    months = require_positive_integer(months=months)
-    mean_outages = require_non_negative(mean_outages=mean_outages)
-    mean_outage_s = require_positive(mean_outage_s=mean_outage_s)
-    require(1 <= mean_burst < math.inf, "mean_burst", "finite and at least 1", mean_burst)
-    require_work(months * (1 + mean_outages), months=months, mean_outages=mean_outages)
-    bursts = rng.poisson(mean_outages / mean_burst, months).astype(np.intp)
-    month = np.repeat(np.arange(months), bursts)
-    month = np.repeat(month, rng.geometric(1 / mean_burst, month.size).astype(np.intp))
-    total = np.bincount(month, rng.exponential(mean_outage_s, month.size), months)
-    return np.asarray(total, dtype=np.float64)
-
-
-def down_together(
+def _down_together(
     starts_s: npt.ArrayLike, ends_s: npt.ArrayLike, together: int, edges_s: npt.ArrayLike
 ) -> Times:
     """Time in each period during which at least `together` outages are going on [s].
 
     starts_s, ends_s: of the outages [s], shape (n,), in any order; an outage that takes two parts
     down is listed twice. together: 1 for parts in series, all parts for redundant ones. edges_s:
-    edges of the periods, rising, shape (k+1,). Raises ValueError otherwise.
-
-    >>> down_together([0.0, 1.0, 6.0], [4.0, 3.0, 20.0], together=2, edges_s=[0.0, 2.0, 10.0])
-    array([1., 1.])
+    edges of the periods, rising, shape (k+1,).
     """
-    starts, ends = as_floats(starts_s=starts_s), as_floats(ends_s=ends_s)
+    starts, ends = as_floats(starts_s=starts_s, ends_s=ends_s)
     edges = as_floats(edges_s=edges_s)
-    require(starts.ndim == 1 and np.all(np.isfinite(starts)), "starts_s", "finite, (n,)", starts_s)
-    require(ends.shape == starts.shape, "ends_s", f"of shape {starts.shape}", ends_s)
-    require(np.all((ends >= starts) & (ends < math.inf)), "ends_s", "≥ starts_s", ends_s)
-    together = require_positive_integer(together=together)
-    require(edges.ndim == 1 and edges.size >= 2, "edges_s", "at least two edges", edges_s)
-    require(np.all(np.diff(edges) > 0), "edges_s", "rising", edges_s)
     times = np.concatenate((starts, ends, edges))
     steps = np.repeat([1, -1, 0], [starts.size, ends.size, edges.size])
     order = np.argsort(times, kind="stable")
@@ -160,104 +115,64 @@ def _replicated_month(rng: np.random.Generator, months: int, shared: float) -> t
         inside = ends < edges[-1]
         streams.append((np.repeat((ends - down)[inside], copies), np.repeat(ends[inside], copies)))
     starts, ends = (np.concatenate(part) for part in zip(*streams, strict=True))
-    one = down_together(
+    one = _down_together(
         np.concatenate((streams[0][0], streams[2][0][::2])),
         np.concatenate((streams[0][1], streams[2][1][::2])),
         1,
         edges,
     )
-    return one, down_together(starts, ends, 2, edges)
+    return one, _down_together(starts, ends, 2, edges)
 
 
 REPLICA_OUTAGES = 0.001 * MONTH / OUTAGE  # per month: each replica attains 99.9% on average
 FOUR_NINES = 0.0001 * MONTH  # s
 
 
-def _pair_credit(shared: float) -> float:
-    below = [
-        pair_downtime_exceeds((1 - s) * MONTH, REPLICA_OUTAGES, OUTAGE, MONTH, shared)
-        for s in COMPUTE.floors
-    ]
-    return expected_credit(below, COMPUTE.credits)
-
-
 def example() -> SimpleNamespace:
-    """The numbers quoted in the text: half the promised downtime, and pairs of 99.9% replicas."""
-    mean, burst = 0.0005 * MONTH / OUTAGE, 4.0
-    below = [
-        downtime_exceeds((1 - s) * MONTH, mean / burst, burst * OUTAGE) for s in BEDROCK.floors
-    ]
+    """The numbers quoted in the text: pairs of 99.9% replicas that promise 99.99%."""
     own = 0.9 * REPLICA_OUTAGES
+    risk = [
+        pair_downtime_exceeds(FOUR_NINES, REPLICA_OUTAGES, OUTAGE, MONTH, shared)
+        for shared in (0.0, 0.1)
+    ]
     return SimpleNamespace(
-        burst_breach=below[0],
-        single_breach=downtime_exceeds(0.001 * MONTH, mean, OUTAGE),
-        burst_credit_percent=100 * expected_credit(below, BEDROCK.credits),
-        burst_mean=burst,
-        burst_target=internal_target(0.999, 0.05, burst * OUTAGE, MONTH),
-        pair_independent=pair_downtime_exceeds(FOUR_NINES, REPLICA_OUTAGES, OUTAGE, MONTH, 0.0),
-        pair_tenth=pair_downtime_exceeds(FOUR_NINES, REPLICA_OUTAGES, OUTAGE, MONTH, 0.1),
+        pair_independent=risk[0],
+        pair_tenth=risk[1],
         pair_tenth_mean_s=0.1 * REPLICA_OUTAGES * OUTAGE + own**2 * OUTAGE**2 / MONTH,
         pair_independent_mean_s=REPLICA_OUTAGES**2 * OUTAGE**2 / MONTH,
-        pair_tenth_credit_percent=100 * _pair_credit(0.1),
-        pair_independent_credit_percent=100 * _pair_credit(0.0),
     )
 
 
 def figure_dependence(figure: Figure) -> None:
-    """Bursts double the risk of a careful service, and common causes undo a redundant pair.
+    """A few common causes undo a redundant pair.
 
-    Above: the probability of missing 99.9% when outages of ten minutes come in bursts, at the same
-    mean attainment. Below: the probability that a pair of replicas of 99.9% misses 99.99%, against
-    the share of their outages that is common. Points are 7,000 simulated months, with 95%
-    intervals.
+    Probability that a pair of replicas of three nines misses four in a month, against the share of
+    their outages that is common. Points are 7,000 simulated months, with 95% intervals.
 
-    Alt: Two panels. Above, three curves against the mean burst from 1 to 12 outages: at a mean of
-    99.98 percent the risk rises from 3 to 7 percent and falls to 5, at 99.95 percent it rises from
-    14 to 19 percent and falls to 12, at 99.9 percent it falls from 43 to 22 percent. Below, a curve
-    against the common share from 0.1 to 100 percent, logarithmic in both, rising from 0.6 percent
-    past 25 percent at a tenth to the 96 percent of a single replica. Points lie on all curves.
+    Alt: Curve against the common share from 0.1 to 100 percent, logarithmic in both. It rises from
+    well below one percent, past a quarter at a tenth of common outages, to the dotted line of a
+    single replica. Points lie on the curve.
     """
-    figure.set_size_inches(5.8, 5.2)
-    bursts, pair = figure.subplots(2, 1)
+    figure.set_size_inches(5.8, 2.7)
+    axes = figure.subplots()
     rng = np.random.default_rng(21)
-    sizes = np.linspace(1, 12, 34)
-    for attainment, colour, y in (
-        (0.999, "C3", 0.36),
-        (0.9995, "C0", 0.2),
-        (0.9998, "C2", 0.088),
-    ):
-        mean = (1 - attainment) * MONTH / OUTAGE
-        risk = [downtime_exceeds(0.001 * MONTH, mean / g, g * OUTAGE) for g in sizes.tolist()]
-        bursts.plot(sizes, risk, color=colour)
-        points = (1.0, 2.0, 4.0, 8.0, 11.0)
-        months = [simulated_bursts(rng, 7_000, mean, OUTAGE, g) for g in points]
-        found = [_share(one, 0.001 * MONTH) for one in months]
-        means, halves = [one.mean for one in found], [one.half_width for one in found]
-        bursts.errorbar(points, means, halves, fmt="o", color=colour, ms=4)
-        bursts.annotate(f"mean of {attainment:.2%}", (4.6, y), color=colour)
     shares = np.geomspace(0.001, 1, 31)
     risk = [
         pair_downtime_exceeds(FOUR_NINES, REPLICA_OUTAGES, OUTAGE, MONTH, b)
         for b in shares.tolist()
     ]
-    pair.loglog(100 * shares, risk, color="C0")
+    axes.loglog(100 * shares, risk, color="C0")
     common = np.array([0.005, 0.02, 0.1, 0.3, 1.0])
     found = [_share(_replicated_month(rng, 7_000, b)[1], FOUR_NINES) for b in common.tolist()]
     means, halves = [one.mean for one in found], [one.half_width for one in found]
-    pair.errorbar(100 * common, means, halves, fmt="o", color="C1", ms=4)
+    axes.errorbar(100 * common, means, halves, fmt="o", color="C1", ms=4)
     alone = downtime_exceeds(FOUR_NINES, REPLICA_OUTAGES, OUTAGE)
-    pair.axhline(alone, color="C4", linestyle=":")
-    pair.annotate("one replica", (0.11, alone * 0.62), color="C4")
-    pair.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
-    pair.set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
-    bursts.set(
-        xlim=(0.6, 12.2),
-        ylim=(0, 0.47),
-        xlabel="mean number of outages in a burst",
-        ylabel="P(below 99.9%)",
-    )
-    pair.set(ylim=(3e-3, 1.5), xlabel="share of common outages [%]", ylabel="P(below 99.99%)")
-    pair.minorticks_off()
+    axes.axhline(alone, color="C4", linestyle=":")
+    axes.annotate("one replica", (0.11, alone * 0.56), color="C4")
+    axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+    axes.set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
+    axes.set(ylim=(3e-3, 1.5), xlabel="share of common outages [%]", ylabel="P(below 99.99%)")
+    axes.minorticks_off()
 
 
 def _share(months: Times, allowed_s: float) -> MeanEstimate:
@@ -265,19 +180,6 @@ def _share(months: Times, allowed_s: float) -> MeanEstimate:
     share = float(np.mean(months > allowed_s))
     error = math.sqrt(share * (1 - share) / months.size)
     return MeanEstimate(share, error, 1.96 * error)
-
-
-def check_bursts_are_longer_outages() -> None:
-    """Months with bursts of k outages miss as often as months with outages k times as long.
-
-    Source: Monte Carlo of 40,000 months, outage by outage; binomial standard errors.
-    """
-    rng = np.random.default_rng(22)
-    for g in (1.0, 2.5, 6.0):
-        for x in (600.0, 0.001 * MONTH):
-            months = simulated_bursts(rng, 40_000, 3.0, OUTAGE, g)
-            expected = downtime_exceeds(x, 3.0 / g, g * OUTAGE)
-            checks.covers(f"bursts of {g:g}, more than {x:g} s", _share(months, x), expected)
 
 
 def check_pair_against_simulated_replicas() -> None:
@@ -318,21 +220,18 @@ def check_overlaps_by_hand() -> None:
     """
     starts, ends = [0.0, 2.0, 3.0], [4.0, 5.0, 9.0]
     for together, expected in ((1, 9.0), (2, 3.0), (3, 1.0)):
-        got = down_together(starts, ends, together, [0.0, 10.0]).sum()
+        got = _down_together(starts, ends, together, [0.0, 10.0]).sum()
         checks.close(f"at least {together} at once", got, expected, rtol=1e-12)
     rng = np.random.default_rng(23)
     begin = np.sort(rng.uniform(0, 2000.0, (20, 2000)), axis=1)
-    down = [down_together(b, b + rng.exponential(1.0, b.size), 1, [50.0, 2000.0]) for b in begin]
+    down = [_down_together(b, b + rng.exponential(1.0, b.size), 1, [50.0, 2000.0]) for b in begin]
     shares = np.array(down)[:, 0] / 1950
     error = float(shares.std(ddof=1)) / math.sqrt(shares.size)
     checks.covers("share down", MeanEstimate(float(shares.mean()), error, 0), 1 - math.exp(-1.0))
 
 
 def check_bad_input_is_refused() -> None:
-    """Bursts below one outage, outages that end before they start and shares above one."""
-    rng = np.random.default_rng(0)
-    checks.raises("burst", simulated_bursts, rng, 1, 1.0, 1.0, 0.5, match="mean_burst must be")
-    checks.raises("end", down_together, [1.0], [0.0], 1, [0.0, 1.0], match="ends_s must be")
+    """Shares above one, and replicas that are always down, are errors."""
     checks.raises("β = 2", pair_downtime_exceeds, 1.0, 1.0, 1.0, 1e6, 2.0, match="shared must be")
     checks.raises(
         "always down", pair_downtime_exceeds, 1.0, 9.0, 1.0, 10.0, 0.1, match="period_s must be"

@@ -1,16 +1,14 @@
 """A batch shares the fixed cost of a call, and everybody in it waits for the last one.
 
-If a batch of b takes ℓ(b) = αb + β, a server finishes b/ℓ(b) requests a second, at most 1/α. A
-request that just misses a batch waits for it and then for its own, so the worst case without
-queueing is 2ℓ(b). Sequences that generate different numbers of tokens and leave together keep only
-E[length]/E[longest of b] of the places busy. Greedy batching, which takes whatever waits as soon
-as the server is free, is a bulk-service queue: an embedded Markov chain gives its mean latency.
+If a batch of b takes ℓ(b) = αb + β, a server finishes b/ℓ(b) requests a second, at most 1/α.
+Sequences that generate different numbers of tokens and leave together keep only
+E[length]/E[longest of b] of the places busy. Greedy batching, which takes whatever waits as soon as
+the server is free, is a bulk-service queue: an embedded Markov chain gives its mean latency.
 
 Assumes: batch times depend on the size of the batch only; Poisson arrivals where a rate is given;
 one server.
 
-Source: Shen et al. (2019) for planning batches by the linear model; Inoue (2021) for greedy
-batching as a bulk-service queue.
+Source: Inoue (2021) for the line, and for greedy batching as a bulk-service queue.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ import bisect
 import functools
 import math
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +39,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
-PER_ITEM_S, FIXED_S, SLO_S = 0.001, 0.005, 0.05  # α, β and latency target of the example [s]
+PER_ITEM_S, FIXED_S = 0.001, 0.005  # α and β of an encoder, by choice [s]
 
 
 def batch_rate(batch: int, per_item_s: float, fixed_s: float) -> float:
@@ -58,23 +55,6 @@ def batch_rate(batch: int, per_item_s: float, fixed_s: float) -> float:
     per_item_s = require_positive(per_item_s=per_item_s)
     fixed_s = require_non_negative(fixed_s=fixed_s)
     return batch / (per_item_s * batch + fixed_s)
-
-
-def largest_batch(slo_s: float, per_item_s: float, fixed_s: float) -> int:
-    """The largest batch whose worst case 2(αb + β) keeps a latency target.
-
-    slo_s: target [s]. per_item_s: α > 0 [s]. fixed_s: β ≥ 0 [s]. Raises ValueError outside these
-    ranges, and when not even a batch of one keeps the target.
-
-    >>> largest_batch(slo_s=0.05, per_item_s=0.001, fixed_s=0.005)
-    20
-    """
-    slo_s = as_number(slo_s=slo_s)
-    per_item_s = require_positive(per_item_s=per_item_s)
-    fixed_s = require_non_negative(fixed_s=fixed_s)
-    least = 2 * (per_item_s + fixed_s)
-    require(least <= slo_s < math.inf, "slo_s", f"finite and at least 2ℓ(1) = {least:g} s", slo_s)
-    return max(1, math.floor((slo_s / 2 - fixed_s) / per_item_s * (1 + 1e-12)))  # 1.9999… is 2
 
 
 def static_efficiency(lengths: npt.ArrayLike, batch: int) -> float:
@@ -192,28 +172,6 @@ def _linear_s(first: int, end: int) -> float:
     return PER_ITEM_S * (end - first) + FIXED_S
 
 
-def example() -> SimpleNamespace:
-    """The numbers quoted in the text."""
-    lengths = -np.log1p(-(np.arange(100_000) + 0.5) / 100_000)  # exponential, mean 1
-    at_300_s, batch = greedy_latency(300.0, PER_ITEM_S, FIXED_S, 20)
-    at_700_s, _ = greedy_latency(700.0, PER_ITEM_S, FIXED_S, 20)
-    added = [_added_by_window_s(rate, 0.02) for rate in (300.0, 700.0)]
-    return SimpleNamespace(
-        slo_batch=largest_batch(SLO_S, PER_ITEM_S, FIXED_S),
-        slo_rate=batch_rate(largest_batch(SLO_S, PER_ITEM_S, FIXED_S), PER_ITEM_S, FIXED_S),
-        single_rate=batch_rate(1, PER_ITEM_S, FIXED_S),
-        rate_limit=1 / PER_ITEM_S,
-        static_8_percent=100 * static_efficiency(lengths, 8),
-        static_32_percent=100 * static_efficiency(lengths, 32),
-        greedy_at_300_ms=1000 * at_300_s,
-        greedy_at_300_batch=batch,
-        windowed_at_300_ms=1000 * (at_300_s + added[0].mean),
-        greedy_at_700_ms=1000 * at_700_s,
-        windowed_at_700_ms=1000 * (at_700_s + added[1].mean),
-        window_half_ms=1000 * max(one.half_width for one in added),
-    )
-
-
 def figure_window(figure: Figure) -> None:
     """Greedy batches grow by themselves when the load does; a window costs its delay where there
     is little to wait for, and gains nothing where there is much.
@@ -221,10 +179,9 @@ def figure_window(figure: Figure) -> None:
     A batch of b takes b + 5 ms, at most 20 in a batch. No batching and greedy batching are exact;
     the points are simulated, and so is what a window adds.
 
-    Alt: Mean latency against arrival rate. Without batching it explodes before 167 requests a
-    second. Greedy batching rises slowly from 6 ms to 28 ms at 700 a second. A window of 5 ms starts
-    at 11 ms and is within a millisecond of the greedy curve at 300 a second; a window of 20 ms
-    starts at 26 ms and is still 7 ms above it at 700.
+    Alt: Mean latency against arrival rate. Without batching it explodes at a low rate. Greedy
+    batching rises slowly to the right edge. The curve of a short window starts above it and meets
+    it soon; that of a long window starts far above and is still above at the right edge.
     """
     axes = figure.subplots()
     alone = np.array([2, 60, 100, 120, 135, 145, 152, 156])
@@ -246,22 +203,6 @@ def figure_window(figure: Figure) -> None:
     axes.annotate("window 20 ms", (190, 28), color="C5")
     axes.set(xlim=(0, 800), ylim=(0, 55))
     axes.set(xlabel="arrival rate [1/s]", ylabel="mean latency [ms]")
-
-
-def check_batch_for_a_target() -> None:
-    """With α = 1 ms, β = 5 ms and a target of 50 ms, batches of 20 give 800 requests a second;
-    without batching 166.7, and no batch gives 1000.
-
-    Source: by hand from ℓ(b) = αb + β; brute force over all batches for other numbers.
-    """
-    checks.equal("largest batch", largest_batch(0.05, 0.001, 0.005), 20)
-    checks.close("full batches [1/s]", batch_rate(20, 0.001, 0.005), 800.0, rtol=1e-12)
-    checks.close("one by one [1/s]", batch_rate(1, 0.001, 0.005), 166.7, atol=0.05)
-    checks.close("endless batches [1/s]", batch_rate(10**9, 0.001, 0.005), 1000.0, rtol=1e-6)
-    for target_ms in (12, 13, 31, 250):
-        by_trial = max(b for b in range(1, 500) if 2 * (b + 5) <= target_ms)
-        got = largest_batch(target_ms / 1000, 0.001, 0.005)
-        checks.equal(f"target {target_ms} ms", got, by_trial)
 
 
 def check_static_efficiency() -> None:
@@ -342,8 +283,7 @@ def check_waiting_for_more_never_pays() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Targets that no batch meets, loads beyond capacity and unsorted times name the argument."""
-    checks.raises("target", largest_batch, 0.01, 0.001, 0.005, match="slo_s must be finite and at")
+    """Batches of nobody, loads beyond capacity and unsorted times name the argument."""
     checks.raises("b = 0", batch_rate, 0, 0.001, 0.0, match="batch must be a positive integer")
     checks.raises("no lengths", static_efficiency, [], 2, match="lengths must be positive")
     checks.raises("overload", greedy_latency, 800.0, 0.001, 0.005, 20, match="arrival_rate must be")

@@ -1,4 +1,4 @@
-"""Solutions: servers for a rate and a target, batches of neighbours, a token budget for a rhythm,
+"""Solutions: whether a budget carries a load, what to change first, a token budget for a rhythm,
 and the sequences that a memory holds.
 
 Source: the formulas of the chapter; Agrawal et al. (2024) for choosing the token budget by the time
@@ -19,40 +19,32 @@ from serving_mathematics.core.batching.continuous_batching import (
     Engine,
     Workload,
     chat_workload,
-    latencies_s,
     simulate_steps,
 )
 from serving_mathematics.core.batching.event_skipping import simulate
-from serving_mathematics.optimization.batching.batching import (
-    batch_rate,
-    largest_batch,
-    static_efficiency,
-)
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
-    as_number,
     require,
+    require_in,
     require_non_negative,
     require_non_negative_integer,
     require_positive,
+    require_positive_integer,
 )
 
 HINTS = {
-    "servers_for_target": (
-        "The target allows a largest batch, because a request may just miss one batch and wait "
-        "for the next: use `largest_batch`. Round servers up both with it and with batches of "
-        "one before you compare."
+    "passed_share": (
+        "A full step takes in as many tokens as the budget has. Tokens a second are that over the "
+        "time of the step; what comes is requests a second times prompt and answer together."
     ),
-    "sorted_efficiency": (
-        "In a batch every place stays taken until its longest request is done. After sorting, "
-        "the longest of each batch is every b-th length; divide the tokens by the places times "
-        "the steps."
+    "what_to_change": (
+        "Look at preemptions first, then at gaps, then at the queue. A queue beside free places "
+        "and free memory means that prompts do not get in: the budget is too small."
     ),
     "token_budget_for": (
-        "A step costs its fixed part, the decoding and the prompt tokens. Take the first two "
-        "from the target, see how many prompt tokens the rest pays, and do not forget that the "
-        "budget counts decoding tokens too."
+        "Take the time of the decodes from the target, see how many prompt tokens the rest pays, "
+        "and do not forget that the budget counts decoding tokens too."
     ),
     "sequences_that_fit": (
         "Long outputs are met in more steps, so average over steps, not over requests. Tokens "
@@ -62,65 +54,77 @@ HINTS = {
 }
 
 
-def servers_for_target(
-    arrival_rate: float, slo_s: float, per_item_s: float, fixed_s: float
-) -> tuple[int, float]:
-    """Servers that carry a rate with the largest batches that keep a target, and the share of the
-    servers that batching saves.
+def passed_share(
+    token_budget: int,
+    step_s: float,
+    arrival_rate: float,
+    prompt_tokens: float,
+    output_tokens: float,
+) -> float:
+    """What full steps pass, over the tokens that come; below 1 the queue grows without end.
 
-    arrival_rate: λ [1/s], positive. slo_s: target of the latency [s], which a request must keep
-    that has just missed a batch. per_item_s: α > 0 [s]. fixed_s: β ≥ 0 [s]. Raises ValueError
-    outside these ranges, and when not even a batch of one keeps the target.
+    token_budget: B. step_s: of a full step [s]. arrival_rate: [1/s]. prompt_tokens, output_tokens:
+    of a request, in the mean. Raises ValueError unless all are positive.
 
-    >>> servers_for_target(2000.0, slo_s=0.05, per_item_s=0.001, fixed_s=0.005)
-    (3, 0.75)
+    >>> passed_share(100, step_s=0.01, arrival_rate=10.0, prompt_tokens=150, output_tokens=50)
+    5.0
     """
-    arrival_rate = require_positive(arrival_rate=arrival_rate)
-    batch = largest_batch(slo_s, per_item_s, fixed_s)
-    with_batches, without = (
-        math.ceil(arrival_rate / batch_rate(b, per_item_s, fixed_s) * (1 - 1e-12))
-        for b in (batch, 1)
+    token_budget = require_positive_integer(token_budget=token_budget)
+    step_s, arrival_rate = require_positive(step_s=step_s, arrival_rate=arrival_rate)
+    prompt_tokens, output_tokens = require_positive(
+        prompt_tokens=prompt_tokens, output_tokens=output_tokens
     )
-    return with_batches, 1 - with_batches / without
+    return token_budget / step_s / (arrival_rate * (prompt_tokens + output_tokens))
 
 
-def sorted_efficiency(lengths: npt.ArrayLike, batch: int) -> float:
-    """Share of the places that work when requests of known lengths are sorted and batched with
-    their neighbours.
+def what_to_change(
+    preempted_share: float, gap_over_promise: float, waiting: int, free_places: int, cache: float
+) -> str:
+    """The setting to change first: "leave blocks free", "smaller budget", "larger budget", "more
+    places", "more memory" or "nothing".
 
-    lengths: tokens that requests generate, positive, shape (n,), n a multiple of the batch. batch:
-    b. Raises ValueError on anything else.
+    preempted_share: preemptions a request; from 1% on they are too many. gap_over_promise: p99 of
+    the gaps between tokens over what is promised. waiting: requests, in the mean. free_places: the
+    same. cache: share of it that is held; full from 90% on. Raises ValueError outside these ranges.
 
-    >>> sorted_efficiency([1, 9, 1, 9], batch=2)
-    1.0
+    >>> what_to_change(0.0, 0.5, waiting=0, free_places=9, cache=0.5)
+    'nothing'
     """
-    batch = as_number(batch=batch)
-    sizes = np.sort(as_floats(lengths=lengths), axis=None)
-    positive = np.all((sizes > 0) & (sizes < math.inf))
-    require(sizes.size > 0 and positive, "lengths", "positive and finite and not empty", lengths)
-    whole = batch % 1 == 0 and batch >= 1 and sizes.size % batch == 0
-    require(whole, "batch", f"a divisor of {sizes.size}", batch)
-    return float(sizes.sum() / (batch * sizes[batch - 1 :: batch].sum()))
+    preempted_share, gap = require_non_negative(
+        preempted_share=preempted_share, gap_over_promise=gap_over_promise
+    )
+    waiting, free_places = require_non_negative_integer(waiting=waiting, free_places=free_places)
+    cache = require_in("[0, 1]", cache=cache)
+    if preempted_share >= 0.01:
+        return "leave blocks free"
+    if gap > 1:
+        return "smaller budget"
+    if not waiting:
+        return "nothing"
+    if cache >= 0.9:
+        return "more memory"
+    return "larger budget" if free_places else "more places"
 
 
-def token_budget_for(step_target_s: float, sequences: int, context: int, engine: Engine) -> int:
+def token_budget_for(
+    step_target_s: float, sequences: int, decode_s: float, prompt_token_s: float
+) -> int:
     """The largest token budget with which a step keeps a target while so many sequences decode.
 
     step_target_s: longest step [s], the time between two tokens. sequences: decoding, at least 0.
-    context: tokens that they hold together. engine: its costs; its own budget is not used. Raises
-    ValueError when not one token is left for prompts.
+    decode_s: a step of theirs without prompts [s]. prompt_token_s: what a prompt's token adds [s],
+    positive. Raises ValueError when not one token is left for prompts.
 
-    >>> engine = Engine(step_s=0.01, prefill_token_s=0.001, decode_token_s=0.002)
-    >>> token_budget_for(0.05, sequences=10, context=0, engine=engine)
+    >>> token_budget_for(0.05, sequences=10, decode_s=0.03, prompt_token_s=0.001)
     30
     """
-    step_target_s = require_positive(step_target_s=step_target_s)
+    step_target_s, prompt_token_s = require_positive(
+        step_target_s=step_target_s, prompt_token_s=prompt_token_s
+    )
     sequences = require_non_negative_integer(sequences=sequences)
-    context = require_non_negative(context=context)
-    require(engine.prefill_token_s > 0, "engine", "one whose prompts take time", engine)
-    decoding_s = engine.elapsed_s(1, 0, sequences, context)
-    left = math.floor((step_target_s - decoding_s) / engine.prefill_token_s * (1 + 1e-12))
-    least = decoding_s + engine.prefill_token_s
+    decode_s = require_non_negative(decode_s=decode_s)
+    left = math.floor((step_target_s - decode_s) / prompt_token_s * (1 + 1e-12))
+    least = decode_s + prompt_token_s
     require(left >= 1, "step_target_s", f"at least {least:g} s", step_target_s)
     return sequences + left
 
@@ -173,60 +177,47 @@ def _preempted(engine: Engine, places: int) -> float:
 
 
 def example() -> SimpleNamespace:
-    """The numbers quoted in the text: 14 requests a second in 400 blocks."""
-    asked = chat_workload(np.random.default_rng(16), 14.0, 1400)
-    tight = replace(EIGHT_BILLION, kv_blocks=400)
-    places = sequences_that_fit(asked.prompt_tokens, asked.output_tokens, tight)
-
-    def outcome(places: int) -> tuple[float, float, float]:
-        """Tokens a second, p99 of TPOT [ms] and share of the requests preempted [%]."""
-        served = simulate(asked, replace(tight, max_sequences=places))
-        _, tpot = latencies_s(asked, served)
-        return (
-            float(asked.output_tokens.sum() / served.completion_s.max()),
-            1000 * float(np.nanquantile(tpot, 0.99)),
-            100 * float((served.preemptions > 0).mean()),
-        )
-
-    fitting, twice = outcome(places), outcome(2 * places)
+    """Answers to the exercises."""
     return SimpleNamespace(
-        places_that_fit=places,
-        fitting_tokens_per_s=fitting[0],
-        fitting_tpot_ms=fitting[1],
-        twice_as_many_places=2 * places,
-        twice_tokens_per_s=twice[0],
-        twice_preempted_percent=twice[2],
-        overcommitted_tpot_ms=outcome(64)[1],
+        pencil_passes=passed_share(512, 0.02, 20.0, 1150.0, 210.0),
+        board_says=what_to_change(0.0, 0.6, 40, 120, 0.35),
+        board_at_noon=what_to_change(0.2, 1.4, 40, 120, 0.99),
+        budget_of_50_ms=token_budget_for(0.05, 60, 0.0115, 1.8e-5),
     )
 
 
-def check_servers_for_target() -> None:
-    """So many servers carry the rate and one fewer would not; the saving is against batches of one.
+def check_passed_share() -> None:
+    """A budget that passes less than what comes lets the queue grow, one that passes more does not.
 
-    Source: brute force over the number of servers; 500/s at α = 2 ms, β = 8 ms and 60 ms by hand:
-    batches of 11 give 366.7/s, one by one 100/s.
+    Source: `simulate_steps` on 400 equal requests at regular times: how much later the last gets
+    its first token than it came.
     """
-    checks.close("by hand", servers_for_target(500.0, 0.06, 0.002, 0.008), (2, 0.6), rtol=1e-12)
-    for rate in (10.0, 733.0, 4321.0):
-        batch = max(b for b in range(1, 400) if 2 * (0.003 * b + 0.007) <= 0.2)
-        each = batch / (0.003 * batch + 0.007)
-        needed = next(c for c in range(1, 1000) if c * each >= rate)
-        got, _ = servers_for_target(rate, 0.2, 0.003, 0.007)
-        checks.equal(f"λ = {rate:g}/s", got, needed)
+    engine = Engine(0.01, 1e-4, 1e-4, token_budget=128, max_sequences=100)
+    step_s = engine.elapsed_s(1, 128, 0, 0)
+    for rate in (12.0, 24.0):
+        asked = Workload(np.arange(400) / rate, np.full(400, 250), np.full(400, 50))
+        late_s = float(simulate_steps(asked, engine).first_token_s[-1] - asked.arrival_s[-1])
+        share = passed_share(128, step_s, rate, 250, 50)
+        label = f"{rate:g} a second, which passes {share:.2f}: waits"
+        checks.equal(label, late_s > 2, share < 1)
+    by_hand = passed_share(512, 0.02, 20.0, 1150.0, 210.0)
+    checks.close("by hand", by_hand, 25_600 / 27_200, rtol=1e-12)
 
 
-def check_sorted_efficiency() -> None:
-    """Sorting makes batches of neighbours nearly perfect, and never worse than chance.
+def check_what_to_change() -> None:
+    """What is said changes where one number crosses its limit, in the order of what hurts most.
 
-    Source: batches counted one by one; `static_efficiency` for members drawn at random.
+    Source: each rule by hand, at its limit.
     """
-    lengths = np.random.default_rng(3).geometric(1 / 120, 4096)
-    ordered = sorted(lengths.tolist())
-    padded = sum(8 * max(ordered[i : i + 8]) for i in range(0, 4096, 8))
-    got = sorted_efficiency(lengths, 8)
-    checks.close("one by one", got, sum(ordered) / padded, rtol=1e-12)
-    checks.inside("against chance", got, static_efficiency(lengths, 8), 1.0)
-    checks.inside("loss that is left", 1 - got, 0.0, 0.02)
+    for case, said in (
+        ((0.01, 9.0, 9, 9, 1.0), "leave blocks free"),
+        ((0.009, 1.01, 9, 9, 1.0), "smaller budget"),
+        ((0.009, 1.0, 9, 9, 0.9), "more memory"),
+        ((0.0, 1.0, 9, 9, 0.89), "larger budget"),
+        ((0.0, 1.0, 1, 0, 0.89), "more places"),
+        ((0.0, 1.0, 0, 0, 1.0), "nothing"),
+    ):
+        checks.equal(f"{case}", what_to_change(*case), said)
 
 
 def check_token_budget() -> None:
@@ -237,7 +228,7 @@ def check_token_budget() -> None:
     """
     costs = Engine(0.008, 8e-5, 3e-4, max_sequences=6)
     for target_s in (0.02, 0.033):
-        budget = token_budget_for(target_s, 5, 0, costs)
+        budget = token_budget_for(target_s, 5, costs.elapsed_s(1, 0, 5, 0), 8e-5)
         for tokens, kept in ((budget, True), (budget + 1, False)):
             engine = replace(costs, token_budget=tokens)
             prompt = 20 * (tokens - 5)  # twenty full steps beside five decoding sequences
@@ -278,12 +269,10 @@ def check_sequences_that_fit() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Targets shorter than a step, odd batches and memories without room name the argument."""
-    checks.raises("rate", servers_for_target, 0.0, 1.0, 0.1, 0.1, match="arrival_rate must be")
-    checks.raises("odd", sorted_efficiency, [1, 2, 3], 2, match="batch must be a divisor of 3")
-    slow = Engine(1.0, prefill_token_s=0.1)
-    checks.raises(
-        "short", token_budget_for, 0.5, 0, 0, slow, match="step_target_s must be at least"
-    )
+    """Targets shorter than a step, cache beyond all and memories without room name the argument."""
+    checks.raises("no step", passed_share, 9, 0.0, 1.0, 1, 1, match="step_s must be positive")
+    checks.raises("90%", what_to_change, 0, 0, 0, 0, 90, match="cache must be in [0, 1]")
+    late = "step_target_s must be at least"
+    checks.raises("short", token_budget_for, 0.5, 0, 1.0, 0.1, match=late)
     small = Engine(1.0, kv_blocks=1, block_tokens=1)
     checks.raises("no room", sequences_that_fit, [9], [9], small, match="engine must be one whose")

@@ -4,7 +4,7 @@ Static batching waits until every place has its request, dynamic batching takes 
 batch ends, and both keep everybody until the longest answer is written. Continuous batching lets in
 at every step. Places that hold a request which has all of its tokens are paid for and idle.
 
-Assumes: four places; the costs of the chapter's engine; outputs of one length, or with the spread
+Assumes: four places of the chat machine; outputs of one length, or with the spread
 that is named, and the same sum.
 
 Source: Yu et al. (2022) for batches that wait for their longest member.
@@ -14,20 +14,19 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.continuous_batching import (
-    EIGHT_BILLION,
-    Workload,
-    simulate_steps,
-)
+from serving_mathematics.core.batching.continuous_batching import Workload, simulate_steps
+from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.optimization.batching.batching import form_batches
-from serving_mathematics.optimization.batching.batching_policies import padded_batch_s
+from serving_mathematics.optimization.batching.batching_policies import (
+    POLICIES,
+    padded_batch_s,
+)
 from serving_mathematics.support import checks
 
 if TYPE_CHECKING:
@@ -36,18 +35,17 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 REQUESTS, PLACES = 12, 4
-FOUR = replace(EIGHT_BILLION, max_sequences=PLACES)
-POLICIES = {"static": math.inf, "dynamic": 0.0, "continuous": None}  # window of a batch [s]
+FOUR = CHAT.limited(places=PLACES)
 SPREADS = [0.0, 0.5, 1.0, 1.5]  # of the logarithm of an output's length
 MEAN_TOKENS = 150
-CLIP_S, FRAMES = 13.0, 131  # what is shown [s]
+CLIP_S, FRAMES = 9.6, 97  # what is shown [s]
 
 
 @functools.cache
 def _asked(spread: float) -> Workload:
-    """Twelve requests within two seconds, with prompts of 1,500 tokens."""
+    """Twelve requests within a second, with prompts of 1,500 tokens."""
     rng = np.random.default_rng(12)
-    arrival_s = np.sort(rng.uniform(0, 2.0, REQUESTS))
+    arrival_s = np.sort(rng.uniform(0, 1.0, REQUESTS))
     lengths = np.exp(spread * rng.standard_normal(REQUESTS))
     outputs = np.maximum(np.round(lengths / lengths.mean() * MEAN_TOKENS), 1)
     return Workload(arrival_s - arrival_s[0], np.full(REQUESTS, 1500), outputs)
@@ -58,7 +56,7 @@ def _spans(policy: str, spread: float) -> FloatArray:
     """Place, and start, first token, last token and leave [s] of every request, shape (12, 5)."""
     asked = _asked(spread)
     if (window_s := POLICIES[policy]) is None:
-        served = simulate_steps(asked, FOUR)
+        served = simulate_steps(asked, FOUR.engine)
         starts, ends = served.admitted_s, served.completion_s
         free_s, place = np.zeros(PLACES), np.zeros(REQUESTS)
         for i in np.argsort(starts, kind="stable"):
@@ -67,8 +65,9 @@ def _spans(policy: str, spread: float) -> FloatArray:
         return np.stack([place, starts, served.first_token_s, ends, ends], axis=1)
 
     def batch_s(first: int, end: int, most: int = 2**30) -> float:
-        outputs = np.minimum(asked.output_tokens[first:end], most)
-        return padded_batch_s(asked.prompt_tokens[first:end], outputs, FOUR)
+        some = asked.part(slice(first, end))
+        outputs = np.minimum(some.output_tokens, most)
+        return padded_batch_s(replace(some, output_tokens=outputs), FOUR.engine)
 
     starts, ends = form_batches(asked.arrival_s, batch_s, PLACES, window_s)
     rows = []
@@ -130,7 +129,7 @@ def stepper_twelve_requests() -> dict[str, Any]:
                 "start": "mixed",
             }
         ],
-        "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[32]},
+        "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[24]},
         "panels": [
             {
                 "kind": "lanes",
@@ -169,7 +168,8 @@ def check_continuous_is_never_later() -> None:
 def check_places_hold_one_request() -> None:
     """No place holds two requests at a time, and each answer takes as many steps as it has tokens.
 
-    Source: bars of one place, sorted, end before the next begins; a step takes 8 ms or more.
+    Source: bars of one place, sorted, end before the next begins; a step takes at least what it
+    takes whoever is in it.
     """
     for policy in POLICIES:
         bars = sorted((place, start, end) for place, start, end, _ in _bars(policy, 1.0))
@@ -180,5 +180,5 @@ def check_places_hold_one_request() -> None:
         )
         checks.holds(f"{policy}: one at a time", apart)
         spans = _spans(policy, 1.0)
-        least = FOUR.step_s * (_asked(1.0).output_tokens - 1)
+        least = FOUR.engine.step_s * (_asked(1.0).output_tokens - 1)
         checks.holds(f"{policy}: steps", bool(np.all(spans[:, 3] - spans[:, 2] >= least - 1e-9)))

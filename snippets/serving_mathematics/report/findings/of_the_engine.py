@@ -16,7 +16,14 @@ import numpy as np
 
 from serving_mathematics.core.batching.speculative_decoding import best_draft_length
 from serving_mathematics.core.queues.shares import wilson_interval
-from serving_mathematics.report.evidence import FloatArray, Run, Series, _inside_at, levels
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    Series,
+    _inside_at,
+    _known_mean,
+    levels,
+)
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
 from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import half_width
@@ -59,7 +66,7 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     full = float((running[queued] >= FULL_PLACES * most).mean())
     cache = told.values.get("cache")
     cached = math.nan
-    if cache is not None and cache.shape == known.shape and np.nanmax(cache) > 0:
+    if cache is not None and cache.shape == known.shape and (cache > 0).any():
         cached = float((cache[known][queued] >= FULL_CACHE).mean())
     if cached > 0.5:
         what, change = "memory", _memory_change(asked)
@@ -110,11 +117,8 @@ def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
     if run.has("queue_s", "ttft_s"):
         good = run.good() & np.isfinite(run.column("queue_s") + run.column("ttft_s"))
         queue, ttft = run.column("queue_s")[good], run.column("ttft_s")[good]
-    elif run.series is not None and run.series.grown("ttft_s") > 0:
-        waited = run.series.grown("queue_s")
-        if math.isnan(waited):
-            return None
-        share = min(1.0, waited / run.series.grown("ttft_s"))
+    elif run.series and run.series.grown("ttft_s") > 0 and run.series.grown("queue_s") >= 0:
+        share = min(1.0, run.series.grown("queue_s") / run.series.grown("ttft_s"))
         count = run.series.grown("ttft_count")
         first = run.series.grown("ttft_s") / count if count > 0 else math.nan
         return _waiting(run, share, 0.0, first, "two sums of the engine")
@@ -163,7 +167,7 @@ def _own_prefill(run: Run) -> FloatArray | None:
     if not run.has("sent_s", "latency_s", "ttft_s") or run.size < FEW:
         return None
     inside = _inside_at(run, run.column("sent_s"))
-    usual = float(np.nanmean(inside))
+    usual = _known_mean(inside)
     good = run.good() & np.isfinite(run.column("ttft_s"))
     alone = good & (inside <= max(1.0, EMPTY * usual))
     if alone.sum() < 20 or usual < 2:
@@ -172,7 +176,7 @@ def _own_prefill(run: Run) -> FloatArray | None:
     if not run.has("prompt_tokens"):
         return np.full(run.size, float(np.median(ttft[alone])))
     prompt = np.nan_to_num(
-        run.column("prompt_tokens"), nan=float(np.nanmean(run.column("prompt_tokens")))
+        run.column("prompt_tokens"), nan=_known_mean(run.column("prompt_tokens"))
     )
     if prompt[alone].std() <= 0.02 * prompt[alone].mean():
         return np.full(run.size, float(np.median(ttft[alone])))

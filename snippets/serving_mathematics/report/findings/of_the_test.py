@@ -24,7 +24,14 @@ from serving_mathematics.definitions.latency_distribution.coordinated_omission i
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
     quantile_ranks,
 )
-from serving_mathematics.report.evidence import FloatArray, Run, _span_s
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    _known_mean,
+    _known_numbers,
+    _known_quantile,
+    _span_s,
+)
 from serving_mathematics.report.findings.finding import (
     FEW,
     Asked,
@@ -60,8 +67,8 @@ def late_client(run: Run, _asked: Asked) -> Finding | None:
     reference = _reference_s(run)
     delay = run.column("sent_s") - run.column("due_s") if run.has("due_s", "sent_s") else None
     if delay is not None and np.isfinite(delay).any():
-        typical, far = float(np.nanmedian(delay)), float(np.nanquantile(delay, 0.95))
-        mean, most = float(np.nanmean(delay)), "95% within"
+        typical, far = _known_quantile(delay), _known_quantile(delay, 0.95)
+        mean, most = _known_mean(delay), "95% within"
     else:
         mean, far = run.said("delay_mean_s"), run.said("delay_p99_s")
         typical, most = mean, "99% within"
@@ -69,9 +76,7 @@ def late_client(run: Run, _asked: Asked) -> Finding | None:
         whole = ""
         if delay is not None and run.has("ttft_s"):
             waited = (run.column("ttft_s") + np.maximum(delay, 0))[run.good()]
-            both = [
-                float(np.nanquantile(x, 0.99)) for x in (run.column("ttft_s")[run.good()], waited)
-            ]
+            both = [_known_quantile(x, 0.99) for x in (run.column("ttft_s")[run.good()], waited)]
             whole = (
                 f"; from when they were due, p99 of TTFT is {duration(both[1])}, not "
                 f"{duration(both[0])}"
@@ -110,7 +115,7 @@ def _reference_s(run: Run) -> float:
     """The usual time to first token, or a tenth of the usual latency."""
     for name, share in (("ttft_s", 1.0), ("latency_s", 0.1)):
         if run.has(name):
-            return share * float(np.nanmedian(run.column(name)))
+            return share * _known_quantile(run.column(name))
         if math.isfinite(run.said(name)):
             return share * run.said(name)
     return 0.0
@@ -190,8 +195,8 @@ def all_at_once(run: Run, _asked: Asked) -> Finding | None:
     told = run.said("rate_asked") == math.inf and not held < count
     if run.has("sent_s", "latency_s") and not told:
         ends = run.column("sent_s") + run.column("latency_s")
-        whole = float(np.nanmax(ends) - np.nanmin(run.column("sent_s")))
-        usual = float(np.nanmedian(run.column("latency_s")))
+        whole = float(np.ptp(_known_numbers(np.r_[ends, run.column("sent_s")])))
+        usual = _known_quantile(run.column("latency_s"))
         told = 0 <= _span_s(run) < 0.05 * whole and _span_s(run) < usual
     if not told:
         return None
@@ -222,7 +227,7 @@ def _following(run: Run) -> float:
         return math.nan
     before = np.searchsorted(ends, later, side="right") - 1
     waited = later - ends[before]
-    tolerance = max(FOLLOWS_S, 0.002 * float(np.nanmedian(run.column("latency_s"))))
+    tolerance = max(FOLLOWS_S, 0.002 * _known_quantile(run.column("latency_s")))
     by_chance = 1 - math.exp(-ends.size / span * tolerance)
     return math.nan if by_chance > 0.3 else float((waited <= tolerance).mean())
 
@@ -241,7 +246,9 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
         return None
     logs = np.log(np.maximum(series, 1e-6))
     cut = warm_up_length(logs)
-    if not 5 <= cut < series.size // 2 - 5:
+    if cut > series.size // 4:  # a rule for longer runs: look at the first twentieth
+        cut = max(20, series.size // 20)
+    if cut < 5:
         return None
     size = max(cut, 10)
     rest = logs[cut:]
@@ -291,8 +298,8 @@ def growing_queue(run: Run, _asked: Asked) -> Finding | None:
     if not run.has("sent_s"):
         return None
     series = _series(run)
-    if series.size < FEW:
-        return None
+    if series.size < FEW or _span_s(run) < 2 * float(np.median(series)):
+        return None  # or all were sent at once, which is another finding
     medians = np.array([float(np.median(x)) for x in _blocks_of(series, TREND_BLOCKS)])
     signs = np.sign(medians[None, :] - medians[:, None])
     trend = int(np.triu(signs).sum())
@@ -324,46 +331,35 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
     >>> too_few(Run("", "", told={"completed": 100.0}), Asked()).level
     'warning'
     """
-    count = int(run.good().sum()) if run.size else run.said("completed")
+    values = np.sort(_series(run))
+    count = values.size or (int(run.good().sum()) if run.size else run.said("completed"))
     if not 1 <= count < 1e9:
         return None
     quantile = asked.quantile
     ranks = quantile_ranks(int(count), quantile)
     needed = math.ceil(math.log(0.025) / math.log(quantile))
-    name = f"p{100 * quantile:g}"
+    name, sure = f"p{100 * quantile:g}", "order statistics, 95%, as if requests were independent"
+    low = high = math.nan
     if ranks.upper is None:
+        level = "warning"
         settled = 1 + math.log(0.025) / count  # the quantile that so many bound, roughly
         bounded = max(0.0, math.floor(1000 * settled) / 10)
-        return Finding(
-            "too_few",
-            "warning",
-            f"{int(count):,} requests do not bound {name} from above; they bound p{bounded:g}",
-            "the largest value seen stands for what is larger, and the next run shows another",
-            f"send {needed:,} requests or more, or quote p{min(bounded, 95):g}",
-            "order statistics, 95%, as if requests were independent",
-            "definitions/latency-distribution",
-            run.where,
-        )
-    values = np.sort(_series(run))
-    if values.size < FEW:
+        seen = f"{int(count):,} requests do not bound {name} from above; they bound p{bounded:g}"
+        why = "the largest value seen stands for what is larger, and the next run shows another"
+        change = f"send {needed:,} requests or more, or quote p{min(bounded, 95):g}"
+    elif values.size >= FEW:
+        level, here = "note", float(np.quantile(values, quantile))
+        low, high = float(values[(ranks.lower or 1) - 1]), float(values[ranks.upper - 1])
+        if not high - low > WIDE * here:
+            return None
+        seen = f"{name} of the time to first token is {duration(here)}, with 95% from "
+        seen += f"{duration(low)} to {duration(high)}"
+        why = "a change within that interval is noise"
+        change = f"send about {4 * values.size:,} requests to halve it"
+    else:
         return None
-    ranks = quantile_ranks(values.size, quantile)
-    low = float(values[(ranks.lower or 1) - 1])
-    high = float(values[ranks.upper - 1]) if ranks.upper else math.inf
-    here = float(np.quantile(values, quantile))
-    if not high - low > WIDE * here:
-        return None
-    return Finding(
-        "too_few",
-        "note",
-        f"{name} of the time to first token is {duration(here)}, with 95% from {duration(low)} to "
-        f"{duration(high)}",
-        "a change within that interval is noise",
-        f"send about {4 * values.size:,} requests to halve it",
-        "order statistics, 95%, as if requests were independent",
-        "definitions/latency-distribution",
-        run.where,
-    )
+    page = "definitions/latency-distribution"
+    return Finding("too_few", level, seen, why, change, sure, page, run.where)
 
 
 def failures(run: Run, asked: Asked) -> Finding | None:
@@ -389,7 +385,7 @@ def failures(run: Run, asked: Asked) -> Finding | None:
         rest = run.column("latency_s")[run.good()]
         known = failed[np.isfinite(failed)]
         if known.size and np.isfinite(rest).any():
-            usual = float(np.nanmedian(rest))
+            usual = _known_quantile(rest)
             fast = float(np.median(known)) < 0.5 * usual
             if fast:
                 seen += (
@@ -399,7 +395,10 @@ def failures(run: Run, asked: Asked) -> Finding | None:
     level = "problem" if share.low > min(LARGEST_FAILED, 1 - asked.quantile) else "warning"
     change = "count a failure as a broken promise, and leave its time out of every percentile"
     if fast:
-        change = "leave their times out: counted, they make percentiles better; " + change
+        change = (
+            "leave their times out of every percentile, which they make better, and count each as a"
+        )
+        change += " broken promise"
     return Finding(
         "failures",
         level,
@@ -456,12 +455,10 @@ def tpot_definition(run: Run, _asked: Asked) -> Finding | None:
     single = run.has("ttft_s", "latency_s", "output_tokens")
     if single:
         own = run.tpot_s()[run.good()]
-        expected = float(np.nanmean(own)) if np.isfinite(own).any() else math.nan
+        expected = _known_mean(own)
         margin = (1 - TPOT_SHARE, 1 + TPOT_SHARE)
-        tokens = float(np.nanmean(run.column("output_tokens")[run.good()]))
-        first, whole = (
-            float(np.nanmean(run.column(n)[run.good()])) for n in ("ttft_s", "latency_s")
-        )
+        tokens = _known_mean(run.column("output_tokens")[run.good()])
+        first, whole = (_known_mean(run.column(n)[run.good()]) for n in ("ttft_s", "latency_s"))
     else:
         first, whole, tokens = (run.said(n) for n in ("ttft_s", "latency_s", "output_tokens"))
         expected = (whole - first) / (tokens - 1) if tokens > 1 else math.nan
@@ -502,7 +499,7 @@ def little_open(run: Run, _asked: Asked) -> Finding | None:
     """
     whole, seconds, count = run.said("latency_s"), run.said("duration_s"), run.said("completed")
     if not whole > 0 and run.has("latency_s"):
-        whole = float(np.nanmean(run.column("latency_s")[run.good()]))
+        whole = _known_mean(run.column("latency_s")[run.good()])
     if not whole > 0:
         later = max(0.0, run.said("output_tokens") - 1)
         whole = run.said("ttft_s") + run.said("tpot_s") * later
@@ -546,8 +543,9 @@ def equal_lengths(run: Run, _asked: Asked) -> Finding | None:
     for name, word in (("prompt_tokens", "prompts"), ("output_tokens", "answers")):
         if run.has(name):
             values = run.column(name)[run.good()]
-            usual = float(np.nanmedian(values))
-            if usual > 0 and float(np.nanmean(np.abs(values - usual) <= 0.02 * usual + 1)) > 0.98:
+            values = _known_numbers(values)
+            usual = _known_quantile(values)
+            if usual > 0 and float((np.abs(values - usual) <= 0.02 * usual + 1).mean()) > 0.98:
                 alike.append(f"{word} have {usual:g} tokens")
     if not alike:
         return None

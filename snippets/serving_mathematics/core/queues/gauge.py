@@ -1,0 +1,111 @@
+"""A gauge of "at least one kernel ran" saturates at a few erlangs, whatever the capacity.
+
+A device with c slots that works whenever at least one slot is taken shows g = 1 − p_0. With
+Poisson arrivals p_0 is near e^{−a}, so the gauge follows the offered load a and not ρ = a/c, and
+g < 1 bounds the load from above: a ≤ −ln(1−g).
+
+Assumes: Poisson arrivals, exponential service, one first-come-first-served queue, steady state;
+without a queue (free slots for all) p_0 = e^{−a} for any distribution of service times.
+
+Source: NVIDIA, NVML API reference, nvmlUtilization_t, for what the gauge shows; Erlang (1917) for
+p_0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_number,
+    require,
+    require_in,
+    require_positive_integer,
+)
+
+
+def any_busy(servers: int, offered_load: float) -> float:
+    """Share of time at which at least one server of M/M/c is busy, 1 − p_0.
+
+    servers: c. offered_load: a = λS [erlang], in [0, c). Raises ValueError outside these ranges.
+    The terms a^k/k! are added on a logarithmic scale, so c in the thousands does not overflow.
+
+    >>> round(any_busy(servers=1, offered_load=0.8), 12)
+    0.8
+    >>> round(any_busy(servers=2, offered_load=1.0), 12)
+    0.666666666667
+    """
+    offered_load = as_number(offered_load=offered_load)
+    servers = require_positive_integer(servers=servers)
+    servers = require_in("[1, 1e7]", servers=servers)
+    require(
+        0 <= offered_load < servers,
+        "offered_load",
+        f"in [0, {servers}) for a stable queue",
+        offered_load,
+    )
+    if offered_load == 0:
+        return 0.0
+    logs = np.cumsum(np.log(offered_load / np.arange(1, servers + 1)))  # ln a^k/k!, k = 1 … c
+    logs[-1] -= math.log1p(-offered_load / servers)  # all states from c on
+    peak = max(float(logs.max()), 0.0)
+    busy = float(np.exp(logs - peak).sum())
+    return busy / (busy + math.exp(-peak))
+
+
+def most_load_behind(gauge: float) -> float:
+    """Highest offered load at which at least one server is busy no more than a share g of the time.
+
+    gauge: g in [0, 1). Returns −ln(1−g) [erlang], exact when no request ever waits; a queue keeps
+    the gauge up, so with one the load is lower. Raises ValueError outside this range.
+
+    >>> round(most_load_behind(0.5), 9)
+    0.693147181
+    """
+    gauge = require_in("[0, 1)", gauge=gauge)
+    return -math.log1p(-gauge)
+
+
+def check_gauge_of_one_server() -> None:
+    """With one server the gauge is ρ, and with two it is 2ρ/(1+ρ).
+
+    Source: balance equations of M/M/1 and M/M/2 by hand, p_0 = 1−ρ and (1−ρ)/(1+ρ).
+    """
+    rho = np.linspace(0.05, 0.95, 19)
+    checks.close("c = 1", [any_busy(1, r) for r in rho], rho, rtol=1e-13)
+    checks.close("c = 2", [any_busy(2, 2 * r) for r in rho], 2 * rho / (1 + rho), rtol=1e-13)
+
+
+def check_gauge_saturates() -> None:
+    """64 slots at 10% utilization keep the gauge at 99.8%, as the balance equations say.
+
+    Source: stationary distribution of the birth–death chain, cut off at 400 requests and solved.
+    """
+    slots, load, states = 64, 6.4, 400
+    up, down = np.full(states - 1, load), np.minimum(np.arange(1, states), slots)
+    generator = np.diag(up, 1) + np.diag(down, -1)
+    balance = (generator - np.diag(generator.sum(axis=1))).T
+    balance[-1] = 1.0
+    empty = float(np.linalg.solve(balance, np.eye(states)[-1])[0])
+    checks.close("share of time with any busy", any_busy(slots, load), 1 - empty, rtol=1e-12)
+    checks.close("slots without end", any_busy(slots, load), 1 - math.exp(-load), atol=1e-12)
+
+
+def check_gauge_bounds_the_load() -> None:
+    """The load read off a gauge is never below the true one, and exact when slots are many.
+
+    Source: any_busy over c and ρ, inverted.
+    """
+    pairs = [(c, c * r) for c in (1, 2, 8, 16) for r in (0.05, 0.2, 0.5, 0.8)]
+    slack = [most_load_behind(any_busy(c, load)) / load for c, load in pairs]
+    checks.holds("read off ≥ true load", min(slack) > 1 - 1e-9, got=min(slack))
+    checks.close("256 slots, 3 erlangs", most_load_behind(any_busy(256, 3.0)), 3.0, rtol=1e-12)
+
+
+def check_bad_input_is_refused() -> None:
+    """A saturated pool, a gauge at 100% and NaN are errors that name the argument."""
+    checks.raises("a = c", any_busy, 4, 4.0, match="offered_load must be in [0, 4)")
+    checks.raises("no server", any_busy, 0, 0.0, match="servers must be a positive integer, got 0")
+    checks.raises("gauge at 100%", most_load_behind, 1.0, match="gauge must be in [0, 1), got 1.0")

@@ -1,0 +1,174 @@
+"""The load of an engine from two counters, each over what the engine can do of it alone.
+
+An engine whose places are all taken spends the share x/P of its time on prompts, x tokens of them a
+second, and the rest on answers: z tokens a second are the share z/Q. So the load is
+
+    ρ = x/P + z/Q,
+
+and it is 1 where nothing more can be carried. P is what a load test of prompts alone reads, with
+answers of one token; Q follows from a second test with requests as they are, all places taken,
+which reads x and z: Q = z/(1 − x/P).
+
+Assumes: prompts that cost as much a token as those of the tests, and answers in contexts as long;
+where these change, so do P and Q. Tokens that a prefix cache finds are not counted.
+
+Source: Denning and Buzen (1978) for the utilization law, ρ = Σ rate × time, of which this is the
+case with two kinds of work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+
+from serving_mathematics.core.batching.event_skipping import saturated_rate
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require, require_non_negative, require_positive
+
+
+def token_load(
+    prompt_per_s: float, answer_per_s: float, prompt_ceiling: float, answer_ceiling: float
+) -> float:
+    """Load of an engine, 1 where it carries no more: x/P + z/Q.
+
+    prompt_per_s, answer_per_s: x and z, tokens read and written a second, without those from a
+    cache. prompt_ceiling, answer_ceiling: P and Q, the most of each alone [1/s]. Raises ValueError
+    unless rates are non-negative and ceilings positive.
+
+    >>> token_load(10_000, 3_000, prompt_ceiling=50_000, answer_ceiling=10_000)
+    0.5
+    """
+    prompt_per_s, answer_per_s = require_non_negative(
+        prompt_per_s=prompt_per_s, answer_per_s=answer_per_s
+    )
+    prompt_ceiling, answer_ceiling = require_positive(
+        prompt_ceiling=prompt_ceiling, answer_ceiling=answer_ceiling
+    )
+    return prompt_per_s / prompt_ceiling + answer_per_s / answer_ceiling
+
+
+def answer_ceiling(prompt_per_s: float, answer_per_s: float, prompt_ceiling: float) -> float:
+    """Tokens of answers a second that an engine writes when it reads no prompts, z/(1 − x/P).
+
+    prompt_per_s, answer_per_s: x and z at saturation, of requests as they are. prompt_ceiling: P,
+    of prompts alone, above x. Raises ValueError otherwise.
+
+    >>> answer_ceiling(20_000, 6_000, prompt_ceiling=50_000)
+    10000.0
+    """
+    prompt_per_s = require_non_negative(prompt_per_s=prompt_per_s)
+    answer_per_s, prompt_ceiling = require_positive(
+        answer_per_s=answer_per_s, prompt_ceiling=prompt_ceiling
+    )
+    require(prompt_per_s < prompt_ceiling, "prompt_per_s", f"below {prompt_ceiling}", prompt_per_s)
+    return answer_per_s / (1 - prompt_per_s / prompt_ceiling)
+
+
+MIXES = ((1.0, 1.0), (2.0, 1.0), (0.5, 1.0), (1.0, 2.0), (1.0, 0.5), (2.0, 0.5), (0.5, 2.0))
+LONGEST = 5500  # tokens of a prompt, where mixes have longer ones than the machine's traffic
+
+
+def _most(machine: Machine, mix: tuple[float, float]) -> tuple[float, float, float]:
+    """Requests a second at saturation, and prompt and answer tokens of a mean request, with prompts
+    and answers so many times as long."""
+    lengths = machine.sample
+    prompts = np.maximum(np.rint(mix[0] * lengths.prompt_tokens), 2).astype(np.int64)
+    prompts = np.minimum(prompts, max(LONGEST, int(lengths.prompt_tokens.max())))
+    if mix[0] > 1:
+        prompts = np.minimum(prompts, LONGEST)
+    answers = np.maximum(np.rint(mix[1] * lengths.output_tokens), 1).astype(np.int64)
+    engine = replace(machine.engine, max_sequences=machine.sequences_at_most)
+    rate = saturated_rate(prompts, answers, engine, np.zeros_like(prompts))
+    return rate, float(prompts.mean()), float(answers.mean()) - 1
+
+
+def _ceilings(machine: Machine) -> tuple[float, float]:
+    """P and Q as two load tests would read them."""
+    prompts = machine.sample.prompt_tokens
+    alone = float(prompts.mean()) / float(machine.prompt_s(prompts).mean())
+    rate, prompt, answer = _most(machine, (1.0, 1.0))
+    return alone, answer_ceiling(rate * prompt, rate * answer, alone)
+
+
+def _gauges(machine: Machine) -> dict[str, list[float]]:
+    """What four gauges show at saturation of each mix, 1 being right."""
+    ceilings, plain = _ceilings(machine), _most(machine, MIXES[0])
+    found: dict[str, list[float]] = {"load": [], "requests": [], "answers": [], "tokens": []}
+    for mix in MIXES:
+        rate, prompt, answer = _most(machine, mix)
+        found["load"].append(token_load(rate * prompt, rate * answer, *ceilings))
+        found["requests"].append(rate / plain[0])
+        found["answers"].append(rate * answer / (plain[0] * plain[2]))
+        found["tokens"].append(rate * (prompt + answer) / (plain[0] * (plain[1] + plain[2])))
+    return found
+
+
+def _worst(values: list[float]) -> float:
+    """The largest error, as a factor minus one."""
+    return max(max(value, 1 / value) - 1 for value in values)
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text: ceilings, and by what factor gauges err at most."""
+    prompts, answers = _ceilings(CHAT)
+    worst = {kind: 1 + _worst(values) for kind, values in _gauges(CHAT).items()}
+    return SimpleNamespace(
+        prompt_ceiling=prompts,
+        answer_ceiling=answers,
+        load_factor=worst["load"],
+        requests_factor=worst["requests"],
+        answers_factor=worst["answers"],
+    )
+
+
+def check_load_is_one_at_saturation() -> None:
+    """With the machine's own requests the two counters say 1 at the ceiling, for 16, 64 and 256
+    places.
+
+    Source: P from prompts alone, and Q from the step with all places taken, which the load test at
+    saturation does not know.
+    """
+    for machine in (CHAT.limited(16), CHAT.limited(64), CHAT):
+        alone, answers = _ceilings(machine)
+        full = machine.places / float(machine.step_s(machine.places))
+        label = f"{machine.places} places"
+        checks.close(f"{label}: Q [tokens/s]", answers, full, rtol=0.02)
+        rate, prompt, answer = machine.ceiling_per_s, *_most(machine, (1.0, 1.0))[1:]
+        checks.close(label, token_load(rate * prompt, rate * answer, alone, full), 1, rtol=0.02)
+
+
+def check_two_counters_survive_another_mix() -> None:
+    """With prompts and answers half or twice as long, the two counters are within a quarter of
+    1 at saturation; requests, tokens of answers and all tokens miss it by two fifths or more.
+
+    Source: `saturated_rate`, seven mixes, the chat machine with 64 and with 256 places. The trivial
+    gauges are each set to 1 at the machine's own mix.
+    """
+    for machine in (CHAT, CHAT.limited(64)):
+        worst = {kind: _worst(values) for kind, values in _gauges(machine).items()}
+        checks.inside(f"{machine.places} places: two counters", worst["load"], 0, 0.25)
+        for kind in ("requests", "answers", "tokens"):
+            checks.inside(f"{machine.places} places: {kind}", worst[kind], 0.4, 2.0)
+
+
+def check_a_sparse_model_keeps_it_too() -> None:
+    """So they are for a mixture of experts whose step grows otherwise, with prompts as long or
+    half as long.
+
+    Source: `saturated_rate`, the mixture without its prefixes.
+    """
+    alone, answers = _ceilings(MIXTURE)
+    for mix in ((0.5, 1.0), (1.0, 0.5), (0.5, 2.0)):
+        rate, prompt, answer = _most(MIXTURE, mix)
+        told = token_load(rate * prompt, rate * answer, alone, answers)
+        checks.inside(f"{mix[0]:g} and {mix[1]:g} times", told, 0.75, 1.35)
+
+
+def check_bad_input_is_refused() -> None:
+    """Negative rates and prompts beyond their ceiling name the argument."""
+    told = "prompt_per_s must be non-negative"
+    checks.raises("rate", token_load, -1.0, 0.0, 1.0, 1.0, match=told)
+    checks.raises("x = P", answer_ceiling, 5.0, 1.0, 5.0, match="prompt_per_s must be below 5.0")

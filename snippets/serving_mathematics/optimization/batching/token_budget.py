@@ -1,0 +1,190 @@
+"""The token budget of a step: who stalls, and from which budget on the engine carries its load.
+
+A prompt in a step makes everybody wait who decodes. A budget cuts it in chunks, so the longest gap
+between tokens is a step that the budget fills. Too small a budget is a ceiling: a step of B tokens
+that takes t(B) passes B/t(B) tokens a second, prompts and answers together, and no more come in.
+
+Assumes: what `Engine` assumes; Poisson arrivals.
+
+Source: Agrawal et al. (2024) for the budget; `scheduler` for gaps, `event_skipping` for first
+tokens.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.batching.admission_order import gap_quantile
+from serving_mathematics.core.batching.continuous_batching import latencies_s
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.optimization.batching.scheduler import Stepped, ask_machine, serve_steps
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+
+BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
+LOADS = (0.4, 0.6, 0.8)
+STEPPED = {"chat": 350, "mixture": 120}  # requests whose gaps are taken
+
+
+def full_step_s(machine: Machine, sequences: float) -> float:
+    """A step [s] in which so many sequences decode and prompts take the rest of the budget.
+
+    sequences: from 0 to below the machine's budget, and its places. The rest costs what a token of
+    a mean prompt does. Raises ValueError outside this range.
+
+    >>> from serving_mathematics.core.machines.machines import CHAT
+    >>> bool(0.03 < full_step_s(CHAT, 50) < 0.06)
+    True
+    """
+    budget = machine.token_budget
+    require(0 <= sequences < budget, "sequences", f"from 0 to below {budget}", sequences)
+    lengths = machine.sample
+    prompts_s = float(machine.prompt_s(lengths.prompt_tokens, lengths.cached_tokens).sum())
+    token_s = prompts_s / float((lengths.prompt_tokens - lengths.cached_tokens).sum())
+    return float(machine.step_s(sequences)) + (budget - sequences) * token_s
+
+
+@functools.cache
+def _stepped(machine: Machine, load: float) -> Stepped:
+    asked = ask_machine(machine, load, STEPPED[machine.name])
+    return serve_steps(asked, machine.engine)
+
+
+@functools.cache
+def _p99s(machine: Machine, load: float, budget: int) -> tuple[float, float, float]:
+    """p99 of the first token, of the gaps between tokens and of TPOT [s]; the load is a share of
+    what the machine carries with its own budget."""
+    limited = machine.limited(token_budget=budget)
+    asked = ask_machine(machine, load, 4000, seed=2)
+    ttft, tpot = latencies_s(asked, simulate(asked, limited.engine))
+    few = serve_steps(ask_machine(machine, load, STEPPED[machine.name]), limited.engine)
+    gap = gap_quantile(few.step_s, few.decoding, 0.99)
+    return float(np.quantile(ttft, 0.99)), gap, float(np.nanquantile(tpot, 0.99))
+
+
+def example() -> SimpleNamespace:
+    """The numbers quoted in the text; times in s."""
+    small, large = (_p99s(MIXTURE, 0.6, budget) for budget in (512, 8192))
+    return SimpleNamespace(
+        overrun_ttft_s=_p99s(CHAT, 0.8, 512)[0],
+        mixture_gap_times=large[1] / small[1],
+        mixture_ttft_percent=100 * large[0] / small[0],
+    )
+
+
+def figure_token_budget(figure: Figure) -> None:
+    """The budget decides who stalls: large chunks hold up everybody who decodes, small ones keep
+    first tokens waiting, and too small a one cannot carry the load.
+
+    The chat machine at 60% of what it carries, 99th percentiles. Dashed: TPOT, the mean gap of one
+    answer, which does not see the chunks.
+
+    Alt: Two logarithmic curves over the token budget. The gap between tokens rises with the budget
+    and flattens at its end, where prompts are shorter than the budget. The first token falls
+    steeply from the smallest budget to the next and is nearly flat from there. A dashed line of the
+    time per token stays level and low from the third budget on.
+    """
+    axes = figure.subplots()
+    ttft, gap, tpot = 1000 * np.array([_p99s(CHAT, 0.6, budget) for budget in BUDGETS]).T
+    axes.plot(BUDGETS, ttft, "o-", color="C1")
+    axes.plot(BUDGETS, gap, "o-", color="C0")
+    axes.plot(BUDGETS, tpot, "--", color="C4")
+    axes.annotate("first token", (1100, 500), color="C1")
+    axes.annotate("gap between tokens", (1600, 70), color="C0", ha="right")
+    axes.annotate("TPOT", (5000, 16), color="C4")
+    axes.set(xscale="log", yscale="log", xlabel="token budget [tokens]", ylabel="p99 [ms]")
+    axes.set_xticks(BUDGETS, [f"{budget:,}" for budget in BUDGETS])
+    axes.set_xticks([], minor=True)
+
+
+def slider_token_budget() -> dict[str, Any]:
+    """Move the budget: who stalls? Then raise the load until a small one no longer carries it."""
+    found = 1000 * np.array([[_p99s(CHAT, load, b) for load in LOADS] for b in BUDGETS])
+    return {
+        "controls": [
+            {"label": "budget", "values": BUDGETS, "start": 2048, "text": "{:,} tokens"},
+            {
+                "label": "load",
+                "values": [f"{100 * load:.0f}%" for load in LOADS],
+                "start": "60%",
+            },
+        ],
+        "x": {"label": "token budget", "unit": "tokens", "log": True},
+        "y": {"label": "p99", "unit": "ms", "log": True},
+        "curves": [
+            {"label": "gap", "unit": "ms", "values": found[..., 1], "decimals": 0},
+            {"label": "first token", "unit": "ms", "values": found[..., 0], "decimals": 0},
+        ],
+        "readouts": [{"label": "TPOT", "unit": "ms", "values": found[..., 2], "decimals": 0}],
+        "reading": "With {budget} in a step at {load} load, one gap in a hundred takes {gap} or"
+        " more, and one first token in a hundred {first token}. TPOT says {TPOT}.",
+    }
+
+
+def check_large_budgets_stall_who_decodes() -> None:
+    """With every doubling of the budget the p99 gap grows, on both machines, until the budget is
+    longer than the prompts; on the chat machine the p99 of TPOT hardly moves meanwhile, from 1,024
+    on, while the gap more than doubles.
+
+    Source: `serve_steps` for gaps, `simulate` for TPOT.
+    """
+    for machine, budgets in ((CHAT, BUDGETS[:5]), (MIXTURE, BUDGETS)):
+        gaps = [_p99s(machine, 0.6, budget)[1] for budget in budgets]
+        got = ", ".join(f"{1000 * gap:.0f}" for gap in gaps) + " ms"
+        checks.holds(f"{machine.name}: gaps grow", bool(np.all(np.diff(gaps) > 0)), got=got)
+    tpots = [_p99s(CHAT, 0.6, budget)[2] for budget in BUDGETS[2:]]
+    checks.inside("chat: TPOT, most over least", max(tpots) / min(tpots), 1.0, 1.05)
+    ends = [_p99s(CHAT, 0.6, budget)[1] for budget in (1024, 8192)]
+    checks.inside("chat: gap meanwhile", ends[1] / ends[0], 2.0, 4.0)
+
+
+def check_small_budgets_are_ceilings() -> None:
+    """The first token waits without end where a full step passes fewer tokens a second than come,
+    and not where it passes a twentieth more.
+
+    Source: B/t(B) of a full step at the sequences that decode then, against the tokens that arrive;
+    the p99 of 4,000 first tokens against five seconds.
+    """
+    lengths = CHAT.sample
+    tokens = float(lengths.prompt_tokens.mean() + lengths.output_tokens.mean())
+    for load in LOADS:
+        for budget in BUDGETS[:3]:
+            limited = CHAT.limited(token_budget=budget)
+            rate = load * CHAT.ceiling_per_s
+            step_s = full_step_s(limited, 0.0)
+            for _ in range(50):  # Little: what decodes while such steps run
+                inside = min(rate * float(lengths.output_tokens.mean()) * step_s, CHAT.places - 1)
+                step_s = full_step_s(limited, min(inside, budget - 1))
+            passes = budget / step_s / (rate * tokens)
+            waits = _p99s(CHAT, load, budget)[0] > 5
+            if not 0.95 < passes < 1.05:
+                label = f"{budget} tokens at {100 * load:.0f}%: passes {passes:.2f} of what comes"
+                checks.equal(label, waits, passes < 1)
+
+
+def check_gaps_are_full_steps() -> None:
+    """The p99 gap is a step that the budget fills, while prompts are longer than the budget.
+
+    Source: `full_step_s` at the sequences that decode in the mean.
+    """
+    for budget in (512, 1024, 2048):
+        limited = CHAT.limited(token_budget=budget)
+        busy = float(np.average(_stepped(limited, 0.6).decoding))
+        ratio = _p99s(CHAT, 0.6, budget)[1] / full_step_s(limited, busy)
+        checks.inside(f"{budget} tokens: gap over a full step", ratio, 0.8, 1.25)
+
+
+def check_bad_input_is_refused() -> None:
+    """More sequences than the budget name the argument."""
+    checks.raises("2,048", full_step_s, CHAT, 2048, match="sequences must be from 0 to below")

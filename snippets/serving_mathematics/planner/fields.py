@@ -1,0 +1,360 @@
+"""One table of fields, from which the command's options, the files of questions and the form in the
+browser are made: name, unit, rule, help and default stand here and nowhere else.
+
+Whatever a value comes from, it is read by the same rule, and a refusal names the field, its rule
+and what was given.
+
+Assumes: nothing about the input.
+
+Source: the fields' own quantities, as the chapters define them; RFC 8259 for numbers in JSON.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require
+
+Values = Mapping[str, object]
+OTHER = "given below by its numbers"  # the device of the form that is none
+FIRST, DEPLOYMENT, TRAFFIC = "", "GPUs, formats and price", "traffic"
+ENGINE, RUN = "engine", "simulation"
+
+UNITS = {"%": 0.01, "ms": 1e-3, "k": 1e3, "k/s": 1e3} | dict.fromkeys(
+    ("", "s", "/s", "/h", "$"), 1.0
+)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One thing that may be asked for: what it is, its unit, its range, and what it is when nothing
+    is given.
+
+    >>> Field("seed", "Seed of the simulation", "", 0, 9, 0, whole=True).label
+    'Seed of the simulation'
+    """
+
+    name: str
+    help: str
+    unit: str = ""
+    low: float = 0.0
+    high: float = 0.0  # 0: text
+    default: float | str | None = None
+    whole: bool = False
+    several: bool = False  # numbers, separated by commas
+    group: str = FIRST  # of the form; those without stand open at its head
+    choices: tuple[str, ...] = ()  # no other text will do
+    when: str = ""  # the control and the value with which the form asks for it
+    start: str = ""  # what the form asks where there is no default
+
+    @property
+    def span(self) -> str:
+        """What a number may be, in words."""
+        return f"{self.low:.10g} to {self.high:.10g}"
+
+    @property
+    def label(self) -> str:
+        """What it is, with its unit."""
+        return f"{self.help} ({self.unit})" if self.unit else self.help
+
+    @property
+    def option(self) -> str:
+        """What the command calls it."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+def _own(name: str, text: str, unit: str, low: float, high: float) -> Field:
+    """A number of a device that has no name."""
+    return Field(name, text, unit, low, high, group=DEPLOYMENT, when=f"device={OTHER}")
+
+
+def _drawn(name: str, text: str, low: float, high: float, default: float) -> Field:
+    """A number of traffic that is drawn."""
+    return Field(name, text, "", low, high, default, group=TRAFFIC, when="traffic=rate")
+
+
+FIELDS = {
+    field.name: field
+    for field in (
+        Field("model", "Model: a name, or the path of a config.json", default="Llama-3.1-8B"),
+        Field("device", "GPU; several are compared", default="H100"),
+        Field(
+            "rate_per_s",
+            "Requests a second: to the whole fleet",
+            *("", 1e-4, 1e5),
+            when="traffic=rate",
+            start="60",
+        ),
+        Field(
+            "mean_prompt_tokens",
+            "Tokens of a prompt, mean",
+            *("", 1, 1e6, 1000),
+            when="traffic=rate",
+        ),
+        Field(
+            "mean_output_tokens",
+            "Tokens of an answer, mean",
+            *("", 1, 1e5, 250),
+            when="traffic=rate",
+        ),
+        Field("ttft_s", "Time to first token, TTFT", "s", 1e-4, 100, 1.0),
+        Field("tpot_s", "Time per token, TPOT", "s", 1e-5, 2, 0.05),
+        Field(
+            "quantile", "Share of requests that keep them", "", 0.01, 0.9999, 0.99, group=TRAFFIC
+        ),
+        _drawn("arrival_scv", "Burstiness: squared CV of the gaps, 1 is Poisson", 0, 100, 1),
+        _drawn("cached_share", "Share of each prompt in the prefix cache", 0, 0.999, 0.0),
+        Field(
+            "classes",
+            "Kinds of requests, such as chat:0.7:prompt=800,ttft=1; agents:0.3:prompt=8000,ttft=5",
+            group=TRAFFIC,
+            when="traffic=rate",
+        ),
+        Field("trace", "Trace of requests: CSV or JSON lines", group=TRAFFIC, when="traffic="),
+        Field(
+            "trace_columns",
+            "Its columns where they are not known: time=t,prompt=in,output=out,unit=ms",
+            group=TRAFFIC,
+            when="traffic=",
+        ),
+        Field(
+            "precision",
+            "Format of the weights: any compares the checkpoint's with 8 bits, auto takes the "
+            "checkpoint's; or bf16, fp8, fp4, int4",
+            default="any",
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "cache_precision",
+            "Format of the KV cache",
+            default="auto",
+            group=DEPLOYMENT,
+            choices=("auto", "bf16", "fp8"),
+        ),
+        Field(
+            "price_per_hour",
+            "Price of a GPU, or one for each that is compared",
+            *("$ an hour", 1e-4, 1e5, 2.0),
+            several=True,
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "other_devices",
+            "Other GPUs: how many would do, and below which price they are cheaper; or none",
+            default="H100, H200, B200",
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "parallelism",
+            "GPUs of a replica: auto, or such as tp4, tp8ep8, dp8ep8; several are compared",
+            default="auto",
+            group=DEPLOYMENT,
+        ),
+        _own(
+            "peak_tflops",
+            "Peak in 16 bits, dense; links and kernels are an H100's",
+            "TFLOP/s",
+            0.1,
+            1e6,
+        ),
+        _own("bandwidth_gb_per_s", "Memory bandwidth", "GB/s", 1, 1e6),
+        _own("memory_gib", "Memory", "GiB", 0.1, 1e5),
+        Field(
+            "spot_share",
+            "Share of the GPUs that are interruptible",
+            "",
+            0,
+            1,
+            0.0,
+            group=DEPLOYMENT,
+        ),
+        Field("spot_discount", "By which those are cheaper", "", 0, 0.99, 0.6, group=DEPLOYMENT),
+        Field(
+            "spare_replicas",
+            "Replicas that may fail, bought besides",
+            *("", 0, 1000, 0),
+            whole=True,
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "backend",
+            "Engine",
+            default="vllm",
+            group=ENGINE,
+            choices=("vllm", "sglang", "trtllm"),
+        ),
+        Field(
+            "fleets",
+            "Fleets; two compares separate GPUs for prompts and answers",
+            default="one",
+            group=ENGINE,
+            choices=("one", "two"),
+        ),
+        Field(
+            "token_budget",
+            "Tokens in a step, at most; found where it is not given",
+            *("", 1, 1e6),
+            whole=True,
+            group=ENGINE,
+        ),
+        Field(
+            "batch_limit",
+            "Sequences in a step, at most; found where it is not given",
+            *("", 1, 1024),
+            whole=True,
+            group=ENGINE,
+        ),
+        Field(
+            "memory_share",
+            "Share of the memory that the engine may use",
+            *("", 0.01, 1, MEMORY_SHARE),
+            group=ENGINE,
+        ),
+        Field(
+            "reserved_gib",
+            "Of each GPU, memory for activations and libraries",
+            *("GiB", 0, 1000, RESERVED_BYTES / 2**30),
+            group=ENGINE,
+        ),
+        Field(
+            "draft_tokens",
+            "Tokens guessed in a step, speculative decoding",
+            *("", 0, 16, 0),
+            whole=True,
+            group=ENGINE,
+        ),
+        Field(
+            "accepted_tokens",
+            "Tokens that a step yields with guesses",
+            "",
+            1,
+            17,
+            1.0,
+            group=ENGINE,
+        ),
+        Field(
+            "drafter",
+            "What guesses: mtp, the model's own heads; ngram, the text so far; or a draft model",
+            default="mtp",
+            group=ENGINE,
+        ),
+        Field(
+            "load_test",
+            "Load test: files, or load:TTFT:TPOT in seconds, such as 16:0.25:0.011, 64:0.6:0.02",
+            group=ENGINE,
+        ),
+        Field(
+            "requests",
+            "Requests to simulate in each fleet",
+            *("", 100, 200_000, 4000),
+            whole=True,
+            group=RUN,
+        ),
+        Field("seed", "Seed of the simulation", "", 0, 2**32, 0, whole=True, group=RUN),
+    )
+}
+GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and kernels it has
+SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
+MEANS = ("mean_prompt_tokens", "mean_output_tokens", "cached_share")
+DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes")
+
+
+def read_value(name: str, given: object) -> float | str:
+    """A field's value from text or a number.
+
+    name: of the field. given: as it came. Raises ValueError that names field, rule and value.
+
+    >>> read_value("seed", "32"), read_value("rate_per_s", 0.5)
+    (32, 0.5)
+    >>> read_value("rate_per_s", "many")
+    Traceback (most recent call last):
+    ValueError: rate_per_s must be a number from 0.0001 to 100000, got 'many'
+    """
+    field = find_field(name)
+    shown = repr(given) if len(repr(given)) <= 60 else f"{repr(given)[:60]}…"
+    if not field.high:
+        fine = isinstance(given, str) and 0 < len(given) <= 1000
+        require(fine, name, "a name of 1 to 1000 characters", shown)
+        return str(given)
+    if field.several and isinstance(given, str) and "," in given:
+        for part in given.split(","):
+            read_value(name, part.strip())
+        return given
+    kind = "a whole number" if field.whole else "a number"
+    rule = f"{kind} from {field.span}"
+    number = math.nan
+    if isinstance(given, str | int | float) and not isinstance(given, bool):
+        plain = not isinstance(given, str) or (given.isascii() and "_" not in given)
+        try:
+            number = float(given) if plain else math.nan
+        except (ValueError, OverflowError):
+            number = math.nan
+    fine = field.low <= number <= field.high and (not field.whole or number % 1 == 0)
+    meant = math.nan if fine else meant_number(field, str(given))
+    if field.low <= meant <= field.high and (not field.whole or meant % 1 == 0):
+        rule += f" (did you mean {meant:.10g}?)"
+    require(fine, name, rule, shown)
+    return int(number) if field.whole else number
+
+
+def meant_number(field: Field, text: str) -> float:
+    """What a number with a unit, or in another unit than the field's, most likely says; NaN where
+    that is unclear. It is proposed and never taken.
+
+    field: that was asked. text: as it came.
+
+    >>> meant_number(Field("tpot_s", "Time per token", "s", 1e-5, 2), "50 ms")
+    0.05
+    """
+    digits = r"(\d{1,3}(?:[,_]\d{3})+|\d{1,15})([.,]\d{1,9})?"
+    found = re.fullmatch(rf"\s*[p$]?\s*{digits}\s*(\D{{0,4}}?)\s*", text, re.ASCII | re.IGNORECASE)
+    if not found or found[3].lower() not in UNITS:
+        return math.nan
+    number = float(re.sub("[,_]", "", found[1]) + (found[2] or "").replace(",", "."))
+    scale = UNITS[found[3].lower()]
+    if scale == 1 and number > max(1.0, field.high):
+        scale = 1e-3 if field.name in ("ttft_s", "tpot_s") else 0.01 if field.high <= 1 else 1.0
+    return float(f"{scale * number:.12g}")
+
+
+def find_field(name: str) -> Field:
+    """The field of a name. Raises ValueError with the one that was meant.
+
+    >>> find_field("seed").default
+    0
+    """
+    if name not in FIELDS:
+        near = difflib.get_close_matches(name, FIELDS, 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; fields are {', '.join(FIELDS)}"
+        raise ValueError(f"there is no field {name[:60]!r}{hint}")
+    return FIELDS[name]
+
+
+def check_defaults_are_read() -> None:
+    """Every default is a value that the field itself would accept.
+
+    Source: `read_value` on each default.
+    """
+    for name, field in FIELDS.items():
+        if field.default is not None:
+            checks.equal(name, read_value(name, str(field.default)), field.default)
+
+
+def check_bad_input_is_refused() -> None:
+    """A value outside of its range, or of another unit, is refused with what would do."""
+    for label, name, value, match in (
+        ("no field", "rate_per_sec", 1, "did you mean rate_per_s?"),
+        ("text", "rate_per_s", "fast", "rate_per_s must be a number from 0.0001 to 100000"),
+        ("infinity", "rate_per_s", "1e999", "rate_per_s must be a number"),
+        ("half a seed", "seed", 1.5, "seed must be a whole number"),
+        ("milliseconds", "tpot_s", 50, "did you mean 0.05?"),
+        ("a unit", "rate_per_s", "4k/s", "did you mean 4000?"),
+        ("percent", "quantile", "99%", "did you mean 0.99?"),
+    ):
+        checks.raises(label, read_value, name, value, match=match)

@@ -1,0 +1,67 @@
+"""The gauge of any busy server: scipy oracles, properties, errors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from serving_mathematics.core.queues.gauge import (
+    any_busy,
+    most_load_behind,
+)
+
+SERVERS = st.integers(1, 60)
+RHO = st.floats(0.01, 0.99)
+
+
+def any_busy_by_poisson(servers: int, load: float) -> float:
+    """1 − p_0 with 1/p_0 = e^a·P(N < c) + a^c/c!/(1−ρ), N Poisson of mean a."""
+    tail = stats.poisson.pmf(servers, load) / (1 - load / servers)
+    return float(1 - math.exp(-load) / (stats.poisson.cdf(servers - 1, load) + tail))
+
+
+@given(SERVERS, RHO)
+def test_gauge_equals_poisson_sums(servers: int, rho: float) -> None:
+    load = rho * servers
+    assert any_busy(servers, load) == pytest.approx(any_busy_by_poisson(servers, load), rel=1e-11)
+
+
+@given(SERVERS, RHO)
+def test_gauge_lies_between_utilization_and_one(servers: int, rho: float) -> None:
+    shown = any_busy(servers, rho * servers)
+    assert rho * (1 - 1e-12) <= shown <= 1
+    assert shown >= 1 - math.exp(-rho * servers) - 1e-12  # a queue keeps the servers busy
+    assert any_busy(servers + 1, rho * servers) <= shown + 1e-12
+
+
+def test_gauge_limits() -> None:
+    assert any_busy(3, 0.0) == 0
+    assert any_busy(1, 0.3) == pytest.approx(0.3, rel=1e-14)
+    assert any_busy(5000, 4000.0) == 1
+    assert any_busy(5000, 1e-9) == pytest.approx(1e-9, rel=1e-8)
+
+
+@given(st.floats(0, 30))
+def test_load_behind_a_gauge_is_the_poisson_zero_class(load: float) -> None:
+    gauge = float(stats.poisson.sf(0, load))
+    if gauge < 1:
+        assert most_load_behind(gauge) == pytest.approx(load, rel=1e-3, abs=1e-12)
+    assert most_load_behind(0.0) == 0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -0.1])
+def test_bad_numbers_are_named(bad: float) -> None:
+    with pytest.raises(ValueError, match=r"offered_load must be in \[0, 2\) for a stable queue"):
+        any_busy(2, bad)
+    with pytest.raises(ValueError, match="servers must be a positive integer"):
+        any_busy(bad, 0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"gauge must be in \[0, 1\)"):
+        most_load_behind(bad)
+
+
+def test_edges_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"stable queue, got 2\.0"):
+        any_busy(2, 2.0)

@@ -1,0 +1,96 @@
+"""Fields: what each takes and refuses, and what a refusal proposes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.planner.fields import (
+    FIELDS,
+    Field,
+    find_field,
+    meant_number,
+    read_value,
+)
+
+HOSTILE: list[object] = [
+    "",
+    " ",
+    "nan",
+    "-inf",
+    "1e999",
+    "0x10",
+    "1,5",
+    "--help",
+    "'; rm -rf /",
+    "<script>",
+    "\x00",
+    "9" * 5000,
+    "½",
+    "١٢",
+    "１２",
+    "1_2",
+    None,
+    True,
+    False,
+    [],
+    {},
+    [1],
+    -1,
+    0,
+    10**400,
+    float("nan"),
+    float("inf"),
+    b"5",
+]
+
+
+@pytest.mark.parametrize("name", list(FIELDS))
+def test_no_field_takes_what_is_hostile(name: str) -> None:
+    field = FIELDS[name]
+    taken = []
+    for hostile in HOSTILE:
+        try:
+            taken.append(read_value(name, hostile))
+        except ValueError as error:
+            text = str(error)
+            refusal = text.startswith(f"{name} must be ") and ", got " in text and len(text) < 200
+            assert refusal, text
+    if field.high:
+        assert all(field.low <= float(value) <= field.high for value in taken if value != "1,5")
+    else:
+        assert all(isinstance(value, str) for value in taken)
+
+
+@pytest.mark.parametrize("name", [field.name for field in FIELDS.values() if field.high])
+def test_numbers_are_written_in_ascii(name: str) -> None:
+    for text in ("١٦", "１６", "1_6", "0x10", "16 GB"):
+        with pytest.raises(ValueError, match=f"^{name} must be "):
+            read_value(name, text)
+
+
+@given(st.sampled_from([f for f in FIELDS.values() if f.high]), st.data())
+def test_numbers_and_their_text_read_alike(field: Field, data: st.DataObject) -> None:
+    numbers = (
+        st.integers(int(field.low), int(field.high))
+        if field.whole
+        else st.floats(field.low, field.high)
+    )
+    value = data.draw(numbers)
+    assert read_value(field.name, value) == read_value(field.name, str(value)) == value
+
+
+def test_a_name_that_is_none_is_refused_with_the_one_that_was_meant() -> None:
+    assert find_field("seed") is FIELDS["seed"]
+    for name, words in (("sede", "did you mean seed"), ("xyz", "fields are model, ")):
+        with pytest.raises(ValueError, match=f"there is no field '{name}'; {words}"):
+            find_field(name)
+
+
+def test_another_unit_is_proposed_and_never_taken() -> None:
+    field = FIELDS["tpot_s"]
+    assert (field.option, field.label) == ("--tpot-s", "Time per token, TPOT (s)")
+    for text, meant in (("50 ms", 0.05), ("50", 0.05), ("0,05", 0.05), ("5%", 0.05)):
+        assert meant_number(field, text) == pytest.approx(meant)
+    with pytest.raises(ValueError, match=r"did you mean 0\.05\?"):
+        read_value("tpot_s", "50 ms")
