@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from serving_mathematics.core.queues.shares import wilson_interval
-from serving_mathematics.intuition.training_vs_serving.model_choice import Candidate
+from serving_mathematics.intuition.training_vs_serving.deployment_choice import Replica
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
@@ -154,5 +154,5 @@ def test_fields_are_widened_and_others_stay() -> None:
     broken = Frozen(np.float32(math.nan), 1j)
     widen_fields(broken)
     assert type(broken.count) is np.float32
-    made = Candidate("toy", np.float16(10), 2.0, 3.0, np.uint8(1), 50.0)  # type: ignore[arg-type]
-    assert (type(made.parameters), type(made.devices)) == (float, int)
+    made = Replica("toy", np.float16(50), 1.0, 0.0, 1.0, np.uint8(9), 8.0, 2.0)  # type: ignore[arg-type]
+    assert (type(made.score), type(made.later_tokens)) == (float, int)

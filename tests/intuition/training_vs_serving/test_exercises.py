@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.intuition.training_vs_serving.exercises import (
-    efficient,
+    headroom,
     implied_demand,
-    payback_tokens,
+    replicas_by_hand,
 )
 from serving_mathematics.intuition.training_vs_serving.training_vs_serving import (
     PRINTED,
@@ -36,17 +36,6 @@ def test_implied_demand_inverts_the_optimum(law: ScalingLaw, size: float, longer
     assert best.tokens == pytest.approx(tokens, rel=1e-7)
 
 
-def test_efficient_with_ties() -> None:
-    assert efficient([5.0, 5.0, 5.0], [2.0, 1.0, 1.0]) == [1]
-    assert efficient([1.0, 2.0], [3.0, 3.0]) == [1]
-    assert efficient([9.0], [1.0]) == [0]
-
-
-def test_payback_by_hand() -> None:
-    assert payback_tokens(1.0, 30.0, 3.0, 8.0, 3.0) == pytest.approx((180 - 144) / (2 * 2 * 3))
-    assert payback_tokens(1.0, 8.0, 3.0, 8.0) == 0.0
-
-
 @pytest.mark.parametrize("bad", [*BAD, 0.0])
 def test_sizes_and_tokens_are_positive(bad: float) -> None:
     with pytest.raises(ValueError, match="parameters must be positive"):
@@ -63,10 +52,6 @@ def test_sizes_and_tokens_are_positive(bad: float) -> None:
         compute_optimal_tokens(PRINTED, bad)
     with pytest.raises(ValueError, match="parameters must be positive"):
         tokens_for_loss(PRINTED, bad, 2.0)
-    with pytest.raises(ValueError, match="small must be positive"):
-        payback_tokens(bad, 1.0, 2.0, 1.0)
-    with pytest.raises(ValueError, match="serving_price must be positive"):
-        payback_tokens(1.0, 1.0, 2.0, 1.0, bad)
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -87,16 +72,19 @@ def test_other_bad_numbers(bad: float) -> None:
         lifetime_optimum(PRINTED, bad)
     with pytest.raises(ValueError, match="tokens must be finite"):
         implied_demand(PRINTED, 1e9, bad)
-    with pytest.raises(ValueError, match="large must be finite"):
-        payback_tokens(1.0, 1.0, bad, 1.0)
 
 
-def test_bad_lists() -> None:
-    with pytest.raises(ValueError, match="costs must be of shape"):
-        efficient([1.0, 2.0], [1.0])
-    with pytest.raises(ValueError, match="qualities must be of shape"):
-        efficient([[1.0]], [[1.0]])
-    with pytest.raises(ValueError, match="costs must be finite"):
-        efficient([1.0], [math.inf])
-    with pytest.raises(ValueError, match="large must be finite and above 2"):
-        payback_tokens(2.0, 1.0, 2.0, 1.0)
+@given(st.floats(0.001, 0.02), st.floats(0.01, 1.0), st.floats(1.05, 5), st.floats(1.05, 5))
+def test_headroom_is_where_the_law_meets_the_promise(
+    alone: float, own: float, now: float, then: float
+) -> None:
+    rate, more = (1 - 1 / now) / own, (1 - 1 / then) / own
+    assert headroom(rate, alone * now, alone, alone * then) == pytest.approx(more, rel=1e-6)
+    assert replicas_by_hand(3.5 * more, alone, own, alone * then) == 4
+
+
+def test_dashboards_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="limit_s must be above"):
+        headroom(6.0, 0.02, 0.012, 0.012)
+    with pytest.raises(ValueError, match="own_s must be positive"):
+        replicas_by_hand(6.0, 0.02, 0.0, 0.03)

@@ -9,18 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
+from serving_mathematics.intuition.training_vs_serving.training_vs_serving import LAWS as constants
 from serving_mathematics.intuition.training_vs_serving.training_vs_serving import (
     PRINTED,
     REFITTED,
+    SERVED_T,
+    SIZES_B,
     UNROUNDED,
     ScalingLaw,
     Training,
     compute_optimal_tokens,
+    example,
     forward_flops,
     lifetime_flops,
     lifetime_optimum,
     lifetime_saving,
     loss,
+    stepper_lifetime_flops,
     tokens_for_loss,
 )
 
@@ -105,3 +110,20 @@ def test_laws_that_do_not_fall_are_refused(field: str) -> None:
         with pytest.raises(ValueError, match=rf"^{field} must be .* and finite, got {bad}"):
             replace(PRINTED, **{field: bad})
     assert replace(PRINTED, irreducible=0.0).irreducible == 0.0
+
+
+def test_the_stepper_says_the_numbers_of_the_page() -> None:
+    told, page = stepper_lifetime_flops(), example()
+    at = SERVED_T.index(10), list(constants).index("unrounded"), SIZES_B.index(70)
+    size, saved = (panel["curves"][0]["values"] for panel in told["panels"])
+    assert size[at] == pytest.approx(page.best_parameters_b)
+    across = saved[at[0], :, at[2]]
+    assert across.min() == pytest.approx(page.least_saving_percent)
+    assert across.max() == pytest.approx(page.most_saving_percent)
+    data, ratio = (readout["values"][at] for readout in told["readouts"])
+    assert data == pytest.approx(7.92, abs=0.01)  # Sardana et al. (2024), table 2
+    assert ratio == pytest.approx(page.best_ratio)
+    assert (size[:-1] > size[1:]).all()
+    assert page.least_b < page.best_parameters_b < page.most_b
+    assert page.dear_b < page.best_parameters_b
+    assert page.regret_percent < 12.5

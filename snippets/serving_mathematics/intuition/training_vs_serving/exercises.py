@@ -1,13 +1,13 @@
-"""Solutions: the demand behind a released model, when a smaller one pays back, and the price of
-quality.
+"""Solutions: replicas by hand, headroom from a dashboard, and the demand behind a released model.
 
-The optimum's condition read backwards gives the demand for which a model on the market is right.
-Two models of equal loss break even where the extra training of the small one equals what it saves
-on every token. Of a list of plans only those matter that nothing cheaper equals in quality.
+A replica carries (1 − s/τ*)/(p + md). Time per token now says what a request costs of its own, and
+with it the rate at which the promise ends. The optimum's condition read backwards gives the demand
+for which a model on the market is right.
 
-Assumes: the chapter's models; in the third exercise nothing.
+Assumes: the chapter's models.
 
-Source: Sardana et al. (2024) for the objective; the conditions are derived in the chapter.
+Source: Little (1961); Sardana et al. (2024) for the objective; the conditions are derived in the
+chapter.
 """
 
 from __future__ import annotations
@@ -16,27 +16,23 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
-import numpy.typing as npt
 
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.running import run_engine
+from serving_mathematics.intuition.training_vs_serving.deployment_choice import (
+    Replica,
+    fewest_replicas,
+)
 from serving_mathematics.intuition.training_vs_serving.training_vs_serving import (
     REFITTED,
     UNROUNDED,
     ScalingLaw,
     compute_optimal_tokens,
-    lifetime_flops,
     lifetime_optimum,
     loss,
-    tokens_for_loss,
 )
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import (
-    as_floats,
-    as_number,
-    require,
-    require_all_finite,
-    require_positive,
-    require_shape,
-)
+from serving_mathematics.support.require import as_number, require, require_positive
 
 HINTS = {
     "implied_demand": (
@@ -44,13 +40,13 @@ HINTS = {
         " lifetime cost. Set the derivative along the equal-loss curve to zero and solve for "
         "the served tokens."
     ),
-    "payback_tokens": (
-        "The smaller model cost more in training, 6ND each, and saves 2 operations per "
-        "parameter and served token. The price of serving multiplies the saving only."
+    "replicas_by_hand": (
+        "The time per token is s over what is left of a second, 1 − λ·own. Set it equal to the"
+        " promise, and solve for the rate of one replica."
     ),
-    "efficient": (
-        "Go through the models from cheap to dear, of equal cost the best first, and keep one "
-        "only when it is better than all kept so far. Ties are where this goes wrong."
+    "headroom": (
+        "What is left of a second is s over the time per token: now, and at the promise. The rest"
+        " of the second grows with the rate."
     ),
 }
 
@@ -73,56 +69,47 @@ def implied_demand(law: ScalingLaw, parameters: float, tokens: float) -> float:
     return float(3 * tokens * (law.alpha * size / (law.beta * data) - 1))
 
 
-def payback_tokens(
-    small: float, small_tokens: float, large: float, large_tokens: float, serving_price: float = 1.0
-) -> float:
-    """Served tokens after which the small model has cost less than the large one of equal loss.
+def replicas_by_hand(requests_per_s: float, step_s: float, own_s: float, limit_s: float) -> int:
+    """Replicas for a rate, ⌈λ·own/(1 − s/τ*)⌉.
 
-    small, large: parameters, small < large. small_tokens, large_tokens: tokens of training.
-    serving_price: price of an operation in serving over one in training, above 0: hardware is used
-    worse there. Returns 0 when the small model was cheaper to train. Raises ValueError outside
-    these ranges.
+    requests_per_s: λ. step_s: s, of a lone sequence [s]. own_s: p + md, what a request costs of its
+    own [s]. limit_s: τ*, promised time per token [s], above s. Raises ValueError unless all are
+    positive and τ* is above s.
 
-    >>> payback_tokens(1.0, 30.0, 2.0, 10.0)  # (180 − 120)/(2·(2 − 1))
-    30.0
+    >>> replicas_by_hand(12.0, step_s=0.01, own_s=0.25, limit_s=0.02)
+    6
     """
-    large = as_number(large=large)
-    small = require_positive(small=small)
-    require(small < large < math.inf, "large", f"finite and above {small:g}", large)
-    serving_price = require_positive(serving_price=serving_price)
-    extra = lifetime_flops(small, small_tokens) - lifetime_flops(large, large_tokens)
-    return max(0.0, extra / (2 * (large - small) * serving_price))
+    requests_per_s, step_s, own_s = require_positive(
+        requests_per_s=requests_per_s, step_s=step_s, own_s=own_s
+    )
+    limit_s = require_positive(limit_s=limit_s)
+    require(limit_s > step_s, "limit_s", f"above {step_s:g}, the step of a lone sequence", limit_s)
+    return math.ceil(requests_per_s * own_s / (1 - step_s / limit_s) - 1e-9)
 
 
-def efficient(qualities: npt.ArrayLike, costs: npt.ArrayLike) -> list[int]:
-    """Indices of the models that no other equals in quality for less, or betters for the same.
+def headroom(requests_per_s: float, gap_s: float, alone_s: float, limit_s: float) -> float:
+    """Requests a second up to which an engine keeps a promise, from what its dashboard shows.
 
-    qualities, costs: shape (n,), n ≥ 1, finite. Returned from cheap to dear; of equal models, the
-    first. Raises ValueError on shapes that differ, on no models, and on NaN or infinities.
+    requests_per_s: λ now. gap_s: time per token now [s], above alone_s. alone_s: that of a lone
+    sequence [s]. limit_s: the promise [s], above alone_s. Raises ValueError outside these ranges.
 
-    >>> efficient([49.0, 70.0, 65.0, 84.0], [1.0, 2.0, 3.0, 9.0])
-    [0, 1, 3]
+    >>> round(headroom(6.0, gap_s=0.02, alone_s=0.01, limit_s=0.04), 9)
+    9.0
     """
-    quality, cost = as_floats(qualities=qualities), as_floats(costs=costs)
-    require(quality.ndim == 1 and quality.size > 0, "qualities", "of shape (n,)", quality.shape)
-    require_shape(quality.shape, costs=cost)
-    require_all_finite(qualities=quality, costs=cost)
-    kept: list[int] = []
-    for index in np.lexsort((-quality, cost)).tolist():
-        if not kept or quality[index] > quality[kept[-1]]:
-            kept.append(index)
-    return kept
+    requests_per_s, alone_s = require_positive(requests_per_s=requests_per_s, alone_s=alone_s)
+    gap_s, limit_s = require_positive(gap_s=gap_s, limit_s=limit_s)
+    require(gap_s > alone_s, "gap_s", f"above {alone_s:g}, that of a lone sequence", gap_s)
+    require(limit_s > alone_s, "limit_s", f"above {alone_s:g}, that of a lone sequence", limit_s)
+    return requests_per_s * (1 - alone_s / limit_s) / (1 - alone_s / gap_s)
 
 
 def example() -> SimpleNamespace:
-    """Answers to the exercises; demand and payback in trillions of tokens."""
-    tokens = compute_optimal_tokens(UNROUNDED, 13e9)
-    longer = tokens_for_loss(UNROUNDED, 7e9, loss(UNROUNDED, 13e9, tokens))
+    """Answers to the exercises; demand in trillions of tokens."""
     return SimpleNamespace(
+        pencil=replicas_by_hand(20.0, 0.012, 0.1, 0.030),
+        board=headroom(6.0, 0.028, 0.012, 0.036),
         llama_demand_t=implied_demand(UNROUNDED, 8e9, 15e12) / 1e12,
         llama_demand_refit_t=implied_demand(REFITTED, 8e9, 15e12) / 1e12,
-        payback_t=payback_tokens(7e9, longer, 13e9, tokens) / 1e12,
-        payback_dear_t=payback_tokens(7e9, longer, 13e9, tokens, 10.0) / 1e12,
     )
 
 
@@ -141,45 +128,36 @@ def check_implied_demand() -> None:
         checks.close(f"search, N = {size:.0e}", size, float(least), rtol=1e-3)
 
 
-def check_payback() -> None:
-    """At the payback both lifetimes cost the same, also where serving is dearer.
+def check_replicas_by_the_law() -> None:
+    """The count is that of the chapter's search, for a replica with endless places.
 
-    Source: the two lifetimes, added up; the demand divides by the price.
+    Source: `fewest_replicas` with d = 0.1 ms and m = 200 of the own work.
     """
-    demand = payback_tokens(3e9, 9e12, 8e9, 2e12)
-    checks.close(
-        "equal lifetimes",
-        lifetime_flops(3e9, 9e12, demand),
-        lifetime_flops(8e9, 2e12, demand),
-        rtol=1e-12,
-    )
-    dear = payback_tokens(3e9, 9e12, 8e9, 2e12, 4.0)
-    checks.close("four times the price", 4 * dear, demand, rtol=1e-12)
-    checks.close("cheaper from the start", payback_tokens(1.0, 5.0, 2.0, 10.0), 0.0)
+    for rate, step, own, limit in ((20.0, 0.012, 0.1, 0.03), (3.0, 0.02, 0.5, 0.021)):
+        one = Replica("toy", 50.0, step, 1e-4, own - 0.02, 200, 1e9, 1.0)
+        told = replicas_by_hand(rate, step, own, limit)
+        checks.equal(f"{rate:g} a second", told, fewest_replicas(one, rate, limit))
 
 
-def check_efficient_against_all_pairs() -> None:
-    """A model is kept exactly if no other is at least as good and as cheap, and better in one.
+def check_headroom_of_an_engine() -> None:
+    """Read off a simulated engine at half its ceiling, the headroom to 25 ms is the rate at which
+    it reaches 25 ms in the mean, to 6%.
 
-    Source: the definition over all pairs of 60 random models, with ties.
+    Source: `event_skipping`, the chat machine, 10,000 requests at each rate.
     """
-    rng = np.random.default_rng(62)
-    quality, cost = rng.integers(0, 40, 60).astype(float), rng.integers(0, 40, 60).astype(float)
-    pairs = list(zip(quality.tolist(), cost.tolist(), strict=True))
-    undominated = {
-        (q, c)
-        for q, c in pairs
-        if not any(p >= q and d <= c and (p > q or d < c) for p, d in pairs)
-    }
-    kept = efficient(quality, cost)
-    checks.equal("models kept", {pairs[i] for i in kept}, undominated)
-    checks.equal("each once", len(kept), len(undominated))
+
+    def gap(rate: float) -> float:
+        run = run_engine(CHAT, rate, 10_000, np.random.default_rng(5))
+        spent = (run.completion_s - run.first_token_s).sum()
+        return float(spent / (run.output_tokens - 1.0).sum())
+
+    now = 0.5 * CHAT.ceiling_per_s
+    more = headroom(now, gap(now), float(CHAT.step_s(1)), 0.025)
+    checks.close("time per token there [ms]", 1e3 * gap(more), 25.0, rtol=0.06, kind="simulation")
 
 
 def check_bad_input_is_refused() -> None:
-    """Models that were trained too little, in the wrong order or without a price are errors."""
+    """Models that were trained too little, and promises below a lone step, are errors."""
     checks.raises("undertrained", implied_demand, REFITTED, 175e9, 300e9, match="tokens must be")
-    checks.raises("wrong order", payback_tokens, 2.0, 1.0, 1.0, 1.0, match="large must be finite")
-    checks.raises("no price", payback_tokens, 1.0, 1.0, 2.0, 1.0, 0.0, match="serving_price must")
-    checks.raises("NaN quality", efficient, [math.nan], [1.0], match="qualities must be finite")
-    checks.raises("no models", efficient, [], [], match="qualities must be of shape (n,)")
+    checks.raises("too strict", replicas_by_hand, 9.0, 0.02, 0.1, 0.02, match="limit_s must be")
+    checks.raises("idle", headroom, 6.0, 0.01, 0.01, 0.04, match="gap_s must be above")

@@ -1,0 +1,116 @@
+"""The deployed choice: limits, brute force, properties, and what page and stepper say."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.intuition.training_vs_serving.deployment_choice import (
+    FLOOR,
+    LIMIT_S,
+    LIMITS_MS,
+    RATES,
+    REQUESTS_PER_S,
+    ZOO,
+    Replica,
+    _gap_s,
+    _zoo,
+    carried_per_s,
+    cheapest,
+    example,
+    fewest_replicas,
+    stepper_cheapest,
+)
+
+TOY = Replica("toy", 60.0, 0.010, 0.0002, 0.06, 200, places=1e9, price_per_hour=3.0)
+
+
+@given(st.floats(0.0101, 1.0))
+def test_the_promise_is_met_exactly_at_what_is_carried(limit: float) -> None:
+    assert _gap_s(TOY, carried_per_s(TOY, limit)) in (
+        pytest.approx(limit, rel=1e-6),
+        pytest.approx(
+            0.010 / (1 - 0.9), rel=1e-3
+        ),  # places without end, nine tenths of the ceiling
+    )
+
+
+def test_limits() -> None:
+    assert carried_per_s(TOY, 0.010) == carried_per_s(TOY, 0.001) == 0
+    assert carried_per_s(TOY, 1e9) == pytest.approx(0.9 / 0.1, rel=1e-6)
+    few = replace(TOY, places=4)
+    full = 4 / (200 * (0.010 + 4 * 0.0002) + 4 * 0.06)
+    assert carried_per_s(few, 0.09) == pytest.approx(0.9 * full)
+
+
+@given(st.floats(0.1, 500), st.floats(0.011, 0.2))
+def test_one_replica_fewer_is_too_few(rate: float, limit: float) -> None:
+    count = fewest_replicas(TOY, rate, limit)
+    each = carried_per_s(TOY, limit)
+    assert count * each >= rate * (1 - 1e-8)
+    assert (count - 1) * each < rate
+
+
+def test_the_cheapest_of_all_by_brute_force() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(40):
+        zoo = [
+            replace(
+                TOY,
+                name=str(i),
+                score=float(rng.integers(40, 90)),
+                step_s=float(rng.uniform(0.004, 0.03)),
+                price_per_hour=float(rng.uniform(1, 20)),
+            )
+            for i in range(6)
+        ]
+        floor, rate, limit = float(rng.integers(40, 80)), float(rng.uniform(1, 60)), 0.02
+        costs = {}
+        for one in zoo:
+            for count in range(1, 2000):
+                each = rate / count * (one.prompt_s + one.later_tokens * one.sequence_s)
+                meets = each < 1 and one.step_s / (1 - each) <= limit
+                if one.score >= floor and one.step_s < limit and meets and each <= 0.9:
+                    costs[one.name] = count * one.price_per_hour
+                    break
+        if costs:
+            best, count = cheapest(zoo, floor, rate, limit)
+            assert count * best.price_per_hour == pytest.approx(min(costs.values()))
+        else:
+            with pytest.raises(ValueError, match="zoo must be good and fast enough"):
+                cheapest(zoo, floor, rate, limit)
+
+
+@pytest.mark.parametrize("name", ["step_s", "later_tokens", "places", "price_per_hour"])
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_replicas_that_cannot_be(name: str, bad: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be positive"):
+        replace(TOY, **{name: bad})  # type: ignore[arg-type]
+
+
+def test_the_stepper_says_the_numbers_of_the_page() -> None:
+    told, page = stepper_cheapest(), example()
+    price = told["panels"][0]["curves"][0]["values"]
+    at, limit = RATES.index(REQUESTS_PER_S), LIMITS_MS.index(1000 * LIMIT_S)
+    able = {
+        one.name: price[at, j, limit]
+        for j, one in enumerate(_zoo())
+        if price[at, j, limit] is not None and one.score >= FLOOR
+    }
+    assert min(able, key=able.__getitem__) == page.chosen
+    assert able[page.chosen] == page.chosen_price
+    assert price[at, [one[0] for one in ZOO].index("405B FP8 on 8"), limit] is None
+    assert page.zoo_rows.count("\n") == len(ZOO) - 3
+    counts, gaps = (told["readouts"][i]["values"] for i in (0, 1))
+    for j, one in enumerate(_zoo()):
+        if counts[at, j, limit] is not None:
+            assert gaps[at, j, limit] <= 1000 * LIMIT_S * (1 + 1e-9)
+            assert price[at, j, limit] == counts[at, j, limit] * one.price_per_hour
+    assert page.half_factor == 2
+    assert page.slow_factor > 1
+    assert page.prompts_factor > 1
+    assert page.peak_percent < 50
