@@ -105,7 +105,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.coordinated_omission
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.wire_measurement
 	$(BIN)/python -m serving_mathematics.architecture.streaming.token_stream_measurement
-	$(BIN)/python -m serving_mathematics.architecture.model_routers.routing_measurement
+	$(BIN)/python -m serving_mathematics.architecture.model_routers.routed_fleets
 	$(BIN)/python -m serving_mathematics.core.classifiers.onnx_latency_measurement
 	$(BIN)/python -m serving_mathematics.core.machines.book
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
