@@ -101,10 +101,7 @@ mutants: $(READY) ## a sample of mutants against the tests of their modules: SEE
 	$(BIN)/python benchmarks/mutants.py --seed $(SEED) --sample $(SAMPLE)
 
 measure: $(ENGINE) ## run the real servers and models again and rewrite their records
-	$(BIN)/python -m serving_mathematics.capacity.overload_control.overload_measurement
-	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.coordinated_omission
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.wire_measurement
-	$(BIN)/python -m serving_mathematics.architecture.streaming.token_stream_measurement
 	$(BIN)/python -m serving_mathematics.architecture.model_routers.routed_fleets
 	$(BIN)/python -m serving_mathematics.core.classifiers.onnx_latency_measurement
 	$(BIN)/python -m serving_mathematics.core.machines.book
@@ -126,7 +123,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 
 measure-harnesses: $(READY) ## score runs of other harnesses, whose files you put into .cache/harnesses (see harness_runs)
 	$(BIN)/python -m serving_mathematics.machine.predictions.front_scores .cache/harnesses
-	$(BIN)/python -m serving_mathematics.intuition.latency_throughput_cost.energy .cache/harnesses
+	$(BIN)/python -m serving_mathematics.core.hardware.energy .cache/harnesses
 
 measure-vllm: $(ENGINE) ## measure vLLM beside the engine, by hand, on a quiet machine; pip fetches 1 GB to .cache/vllm
 	$(BIN)/python -m benchmarks.vllm_engine

@@ -123,9 +123,7 @@ def servers() -> dict[str, Server]:
             (f"{module}core.servers.rest_server",),
             http("/v2/models/digits/infer", itertools.repeat(images), "application/json"),
         ),
-        "grpc": Server(
-            (f"{module}core.servers.grpc_server",), protobuf(request_protobuf(pixels))
-        ),
+        "grpc": Server((f"{module}core.servers.grpc_server",), protobuf(request_protobuf(pixels))),
         "tokens": Server(
             (f"{module}architecture.streaming.token_server", "--gaps", "[0.05, 0.005]"),
             http("/v1/stream", itertools.repeat(stream), "application/json"),

@@ -58,7 +58,7 @@ class Parser:
         elif token in FUNCTIONS:
             self.take("(")
             value = FUNCTIONS[token](self.level(0))
-        elif token in {"rate", "avg_over_time"}:
+        elif token in {"rate", "avg_over_time", "stdvar_over_time"}:
             self.take("(")
             name = self.selector(self.take())
             self.take("[")
@@ -66,6 +66,9 @@ class Parser:
             self.take("]")
             window = int(number) * MINUTES[unit]
             value = self.mean_over(name, window) / (60 if token == "rate" else 1)
+            if token == "stdvar_over_time":
+                self.series["squares"] = self.series[name] ** 2
+                value = self.mean_over("squares", window) - value**2
         else:
             return self.series.get(self.selector(token), np.full(self.length, np.nan))
         self.take(")")
@@ -93,6 +96,11 @@ def kept(compare: Callable[[Series, Series], Any]) -> Callable[[Series, Series],
     return lambda a, b: np.where(compare(a, b), a, np.nan)
 
 
+def divided(a: Series, b: Series) -> Series:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(a / b)  # infinite by nothing, as there
+
+
 OPERATORS: dict[str, Callable[[Series, Series], Series]] = {
     "or": lambda a, b: np.where(np.isnan(a), b, a),
     "and": lambda a, b: np.where(np.isnan(b), np.nan, a),
@@ -104,7 +112,7 @@ OPERATORS: dict[str, Callable[[Series, Series], Series]] = {
     "+": np.add,
     "-": np.subtract,
     "*": np.multiply,
-    "/": lambda a, b: np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0),
+    "/": divided,
 }
 FUNCTIONS: dict[str, Callable[[Series], Series]] = {
     "sum": lambda a: a,

@@ -89,10 +89,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
         "is what the message quotes, where it does not raise"
     ),
     "machine.predictions.predict.number.low": "a limit, which is not checked",
-    "optimization.caching.cached_attention.generate.prompt": "is called tokens where it is read",
-    "intuition.latency_throughput_cost.measured_roofline.held_out_prediction.groups": (
-        "names of groups"
-    ),
     "core.servers.wire_format.field.value": "text and bytes are values of a field",
     "intuition.endpoints_as_contracts.inference_protocol.fits.value": (
         "says whether a value has a type"
@@ -136,14 +132,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "runs": 4,
         "count": 9,
     },
-    "architecture.streaming.prefill_interference.simulate_itl_s": {
-        "step_s": 0.02,
-        "prefill_per_s": 1e4,
-        "prompts_per_s": 0.5,
-        "prompt_tokens": 1000,
-        "chunk_tokens": 200,
-        "steps": 100,
-    },
     "architecture.shadow_canary.sequential_tests.simulate_sprt": {
         "true_rate": 0.1,
         "p0": 0.05,
@@ -160,44 +148,18 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "copies": True,
         "runs": 10,
     },
-    "capacity.littles_law.finite_window.simulate_requests": {"utilization": 0.5, "window_s": 50.0},
     "capacity.tail_latency.hedging_simulator.poisson_workload": {
         "utilization": 0.5,
         "fleet": 3,
         "requests": 20,
         "replications": 2,
     },
-    "capacity.overload_control.outage_recovery.simulate_outage": {
-        "base_rate": 5.0,
-        "service_rate": 9.0,
-        "deadline_s": 1.0,
-        "retries": 2,
-        "budget": 0.5,
-        "capacity": 9,
-        "backoff_s": (0.1, 1.0),
-        "outage_s": (2.0, 4.0),
-        "horizon_s": 9,
-    },
     "report.faults.served": {"count": 60},
-    "capacity.overload_control.overload_control.simulate_goodput": {
-        "arrival_rate": 9.0,
-        "service_rate": 10.0,
-        "deadline_s": 0.5,
-        "capacity": 5,
-        "customers": 400,
-    },
-    "capacity.autoscaling.policy_comparison.poisson_arrivals": {
-        "times_s": [0.0, 5.0],
-        "rates": [1.0, 2.0],
-        "end_s": 9.0,
-    },
     "capacity.tail_latency.tail_latency.simulate_fork_join": {
         "fan_out": 2,
         "utilization": 0.5,
         "requests": 1000,
     },
-    "optimization.caching.cached_attention.random_decoder": {},
-    "optimization.caching.prefix_cache.multi_turn_workload": {"conversations": 9},
     "planner.traffic.share_of_traffic": {
         "traffic": Traffic(6.0, arrival_scv=2.0),
         "replicas": 2,
@@ -215,7 +177,6 @@ LEFT_OUT = {
     "architecture.batch_serving.shard_scorer.make_manifest": "its example removes the file",
     "architecture.batch_serving.shard_scorer.score_rows": "the same",
     "core.servers.rest_server.serve": "serves until it is stopped",
-    "capacity.autoscaling.policy_comparison.measured_day": "names a row of a record",
 }
 
 

@@ -37,7 +37,7 @@ def test_search_finds_a_chapter_and_loads_nothing_before(page: Page, origin: str
 def test_theme_switch_changes_the_figures(page: Page, origin: str) -> None:
     page.emulate_media(color_scheme="light")
     page.goto(f"{origin}definitions/utilization/")
-    figure = page.locator("#figure-vut-error")  # one that nothing that moves takes the place of
+    figure = page.locator("#figure-gauges")  # one that nothing that moves takes the place of
     light, dark = figure.locator("img.only-light"), figure.locator("img.only-dark")
     expect(light).to_be_visible()
     expect(dark).to_be_hidden()
@@ -133,7 +133,7 @@ def test_a_link_to_what_is_folded_opens_it(page: Page, origin: str, name: str) -
 
 
 def test_long_code_unfolds_by_keyboard(page: Page, origin: str) -> None:
-    page.goto(f"{origin}definitions/utilization/")
+    page.goto(f"{origin}engine/")
     button = page.locator(".snippet.is-long + .snippet-unfold > .snippet-fold").first
     expect(button).to_have_attribute("aria-expanded", "false")
     button.focus()

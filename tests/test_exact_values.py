@@ -29,9 +29,8 @@ from serving_mathematics.core.batching.speculative_decoding import (
 )
 from serving_mathematics.core.queues.variability import gamma_arrivals_wait, kingman_bound
 from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
-from serving_mathematics.definitions.latency_distribution.latency_sketch import bucket_count
+from serving_mathematics.definitions.latency_distribution.latency_sketch import _bucket_count
 from serving_mathematics.definitions.slo_sla.monthly_attainment import internal_target
-from serving_mathematics.optimization.caching.exercises import block_waste
 from serving_mathematics.reference.errata import independent_looks
 from serving_mathematics.reference.simulation_trust import rare_wait
 
@@ -114,14 +113,6 @@ def test_best_draft_length(alpha: float, cost: float) -> None:
     assert best == 0 or here >= speedup(alpha, best - min(step, best), cost) * (1 - 1e-12)
 
 
-@pytest.mark.parametrize("mean", [1.0, 1 + 1e-12, 1.5, 30.0, 85.0, 1e4, 1e9, 1e15, 1e50])
-@pytest.mark.parametrize("block", [1, 2, 16, 10**6])
-def test_block_waste(mean: float, block: int) -> None:
-    with mpmath.workdps(200):
-        expected = float(block / (1 - (1 - 1 / mpf(mean)) ** block) - mpf(mean))
-    assert block_waste(mean, block) == pytest.approx(expected, rel=1e-11, abs=1e-11)
-
-
 @pytest.mark.parametrize("count", [1, 176, 10**6, 10**90])
 def test_msprt_ratio(count: int) -> None:
     for mean, variance, mixing in ((0.0, 1.0, 1.0), (1.0, 0.125, 1.0), (1e-3, 1e-9, 1e-30)):
@@ -136,7 +127,7 @@ def test_msprt_ratio(count: int) -> None:
 def test_bucket_count(shortest: float, longest: float, alpha: float) -> None:
     a = mpf(alpha)
     exact = mpmath.log(mpf(longest) / mpf(shortest)) / mpmath.log((1 + a) / (1 - a))
-    got = bucket_count(shortest, longest, alpha) - 1
+    got = _bucket_count(shortest, longest, alpha) - 1
     assert math.ceil(exact * (1 - mpf("1e-12"))) <= got <= math.ceil(exact * (1 + mpf("1e-12")))
 
 

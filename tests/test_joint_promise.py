@@ -90,7 +90,7 @@ def test_limits_are_those_of_the_machine() -> None:
         f"{CHAT.promise.ttft_s:.1f}",
         f"{CHAT.promise.tpot_s:g}",
     }
-    assert f"> {example().chat_cap_per_s:.0f}\n" in text
+    assert f"> {example().chat_cap_per_s:.1f}\n" in text
 
 
 def test_the_page_shows_a_rule_of_the_file() -> None:

@@ -187,12 +187,6 @@ COMPUTATIONS = [
         {"p50 [ms]": "53.5", "p95 [ms]": "148.5", "mean [ms]": "71.7"},
     ),
     (
-        "guardrail decision",
-        "capacity.overload_control.shedding",
-        "check_guardrail",
-        {"decisions": "[allow, allow, allow, escalate, escalate]"},
-    ),
-    (
         "thresholded action",
         "definitions.service.thresholded_decision",
         "check_two_of_five_are_escalated",
@@ -200,7 +194,7 @@ COMPUTATIONS = [
     ),
 ]
 TITLES = """
-intuition: training-vs-serving latency-throughput-cost batch-vs-online endpoints-as-contracts
+intuition: latency-throughput-cost training-vs-serving batch-vs-online endpoints-as-contracts
 failure-budgets
 definitions: service latency-distribution throughput utilization slo-sla
 architecture: rest-grpc batch-serving streaming model-routers shadow-canary

@@ -106,7 +106,9 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
   const outside = add("text", { ...head, x: left - 10, "text-anchor": "end" });
   const filled = Object.fromEntries(["free", "answer", "prompt"].map((state) => [state, add("path", { class: `place state-${state}` })]));
   const dots = add("path", { class: "state-waits dots" });
-  const [pitch, rows] = [small ? 8 : 12, Math.max(1, Math.floor((depth + 2) / (small ? 8 : 12)))];
+  const pitch = small ? 8 : 12;
+  const tall = bars.length ? Math.ceil(most / columns) * cell : depth; // above the bars, where there are any
+  const rows = Math.max(1, Math.floor((tall + 2) / pitch));
   const shown = Math.min(lines, rows * Math.floor((left - x - 8) / pitch));
   const meters = bars.map((part, i) => {
     const base = top + Math.ceil(most / columns) * cell + 16 + 22 * i;

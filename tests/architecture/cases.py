@@ -2,102 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
-import io
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import httpx
 import numpy as np
 from serving_mathematics.architecture.rest_grpc import wire_measurement
-from serving_mathematics.architecture.streaming import token_stream_measurement
 
-from ..clockwork import Clock, loops_of
+from ..clockwork import Clock
 
 
 def _made(*given: Any) -> dict[str, Any]:
     return {"made": given}
-
-
-class Words(httpx.AsyncByteStream):
-    """The stream of a request: words after their gaps, and what the server counts of it."""
-
-    def __init__(self, counts: dict[str, int], gaps_s: list[float], text: str, many: int) -> None:
-        self.counts, self.gaps_s, self.text, self.many = counts, gaps_s, text, many
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for place in range(self.many):
-            await asyncio.sleep(self.gaps_s[min(place, len(self.gaps_s) - 1)])
-            self.counts["tokens"] += 1
-            token = json.dumps({"token": self.text})
-            yield f"data: {token}\n\n".encode() * (1 + (place == 7))
-        yield b"data: [DONE]\n\n" if self.counts["finished"] != 3 else b""
-        self.counts["finished"] += 1
-
-    async def aclose(self) -> None:
-        self.counts["inside"] = 3
-        self.counts["gone"] += 1
-
-
-class StreamServer:
-    """Answers what the server of streams does; three streams at a time, the fourth is refused."""
-
-    def __init__(self, options: list[str]) -> None:
-        self.gaps_s, self.text = json.loads(options[1]), options[3]
-        self.counts = dict.fromkeys(("tokens", "finished", "gone", "inside"), 0)
-        self.asked = 0
-
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
-        await asyncio.sleep(0.001)
-        if request.url.path == "/v1/counts":
-            self.counts["inside"] -= self.counts["inside"] > 0
-            if not self.gaps_s[0]:  # fills buffers while nobody reads
-                self.counts["tokens"] = min(50, self.counts["tokens"] + 20 * (self.asked > 0))
-            return httpx.Response(200, json=dict(self.counts))
-        self.asked += 1
-        if self.asked % 5 == 0:
-            return httpx.Response(503, text="full" * 80)
-        many = json.loads(request.content)["max_tokens"]
-        return httpx.Response(200, stream=Words(self.counts, self.gaps_s, self.text, many))
-
-
-def _streams(_: Path) -> dict[str, Any]:
-    """The whole record of streams, most of them whole."""
-    clock, commands = Clock(), []
-    servers: list[StreamServer] = []
-
-    def started(command: list[str], **_: Any) -> Any:
-        commands.append([*command[1:-1], len(command[-1])])
-        servers.append(StreamServer(command[3:]))
-        process = mock.MagicMock()
-        process.__enter__.return_value = process
-        process.stdout = io.StringIO(f"{len(servers)}\n")
-        process.terminate.side_effect = lambda: commands.append("ended")
-        return process
-
-    whole = httpx.AsyncClient
-
-    def client(base_url: str, **options: Any) -> httpx.AsyncClient:
-        commands.append([base_url, sorted(options.items())])
-        transport = httpx.MockTransport(servers[-1])
-        return whole(base_url=base_url, transport=transport, **options)
-
-    with (
-        loops_of(clock),
-        mock.patch.object(token_stream_measurement.subprocess, "Popen", started),
-        mock.patch.object(token_stream_measurement.httpx, "AsyncClient", client),
-        mock.patch.multiple(
-            token_stream_measurement, time=clock, provenance=_made, TOKENS=51, LARGE_BYTES=100
-        ),
-    ):
-        record = asyncio.run(token_stream_measurement._measure())
-    return record | {"commands": commands}
 
 
 class Proxy:
@@ -206,6 +127,5 @@ def _wire(_: Path) -> dict[str, Any]:
 
 
 CASES: Mapping[str, Any] = {
-    "architecture.streaming.token_stream_measurement": _streams,
     "architecture.rest_grpc.wire_measurement": _wire,
 }

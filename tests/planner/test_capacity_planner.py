@@ -11,15 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.capacity.arrival_rates.arrival_standin import (
-    fit_rate_signal,
-    signal_arrivals,
-)
 from serving_mathematics.core.batching.continuous_batching import Workload, latencies_s
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.core.hardware.roofline import cost_per_million
+from serving_mathematics.core.machines.traffic import draw_arrivals
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.planner import capacity_planner
 from serving_mathematics.planner.capacity_planner import (
@@ -71,8 +68,7 @@ BASE = Question(
 def standin(requests: int = 1500) -> Workload:
     """A trace with the statistics of a real one."""
     rng = np.random.default_rng(5)
-    signal = fit_rate_signal(5.53014, 1.094198, (1, 10, 60), (1.385538, 3.868047, 16.411211))
-    times = signal_arrivals(rng, signal, requests / 4)[:requests]
+    times = draw_arrivals(rng, 5.53014, requests, "conversations")
     return Workload(times, rng.geometric(1 / 800, times.size), rng.geometric(1 / 200, times.size))
 
 

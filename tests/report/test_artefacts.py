@@ -18,7 +18,7 @@ from serving_mathematics.report.artefacts import (
     queue_flags,
 )
 
-from ..test_alert_rules import Parser
+from ..promql import Parser
 
 RULES = {  # of Prometheus' documentation of alerting rules
     "type": "object",

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.capacity.arrival_rates.arrival_trace import Trace
 from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.fleet.request_log import Trace
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.planner.trace_times import (
     ISO,

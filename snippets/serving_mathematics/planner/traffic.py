@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.capacity.arrival_rates.arrival_rates import gap_cv
-from serving_mathematics.capacity.arrival_rates.arrival_trace import Trace
 from serving_mathematics.core.batching.continuous_batching import Workload, chat_workload
+from serving_mathematics.core.fleet.request_log import Trace
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (

@@ -29,7 +29,7 @@ from serving_mathematics.core.batching.continuous_batching import (
 )
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.planner.load_tests import TPOT_S
-from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile, levels
+from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile, in_flight, levels
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
@@ -39,6 +39,8 @@ MOST_SERVED = 4000  # that are simulated
 BUDGET = 8192  # tokens of a step, where the reader does not say
 RATES = 9  # halvings of the interval in which the rate lies
 FASTEST_TIMES = 16.0  # times the rate of the log
+FULL, OFTEN = 0.97, 0.2  # of the most that ran, and of the time, from which that is a limit
+DEFAULT_PLACES = 256.0  # of an engine that never filled them
 UNEXPLAINED = 0.2  # of a request's time per token, in the median, up to which it is such an engine
 
 
@@ -110,11 +112,7 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
         kept[int(np.argmin(costs))] = False
     if not costs[0] > TPOT_S[0] or float(np.median(np.abs(terms @ costs - 1))) > UNEXPLAINED:
         return None
-    places = asked.places
-    if not places > 0:
-        told = levels(run)
-        running = told.level("running") if told else batch
-        places = max(8.0, float(running.max()))
+    places = asked.places if asked.places > 0 else _places(run)
     engine = Engine(
         float(costs[0]),
         prefill_token_s=float(costs[2]),
@@ -129,6 +127,25 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
         _known_quantile(a) / _known_quantile(b) - 1 for a, b in ((tpot, own_tpot), (ttft, own_ttft))
     ]
     return OwnEngine(engine, *errors)
+
+
+def _places(run: Run) -> float:
+    """As many as ran at a time, where that number was reached often; else what engines have."""
+    told = levels(run)
+    if told is not None and told.level("running").size:
+        running = told.level("running")
+        often = float((running >= FULL * running.max()).mean())
+    else:
+        good = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
+        good &= np.isfinite(run.column("ttft_s"))
+        first = (run.column("sent_s") + run.column("ttft_s"))[good]
+        end = np.maximum((run.column("sent_s") + run.column("latency_s"))[good], first)
+        moments, running = in_flight(first, end)
+        lasting = np.diff(moments)
+        often = float(
+            lasting[running[:-1] >= FULL * running.max()].sum() / max(lasting.sum(), 1e-9)
+        )
+    return float(max(8.0, running.max())) if often > OFTEN else DEFAULT_PLACES
 
 
 def _workload(run: Run, faster: float = 1.0) -> Workload:

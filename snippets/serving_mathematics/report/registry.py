@@ -27,6 +27,7 @@ from serving_mathematics.report.findings.of_the_engine import (
 from serving_mathematics.report.findings.of_the_objective import (
     breaking_load,
     canary,
+    ceiling,
     cost,
     goodput,
     load_kept,
@@ -50,6 +51,7 @@ from serving_mathematics.report.findings.of_the_traffic import (
     lengths_follow_load,
     paced,
     retries,
+    sessions,
 )
 from serving_mathematics.support import checks
 
@@ -184,12 +186,18 @@ FINDINGS = (
         (("sent_s", "prompt_tokens"),),
     ),
     Rule(few_carry_most, "Do few bring most?", (("prompt_tokens",),)),
+    Rule(sessions, "Do requests follow each other?", (("session",),)),
     Rule(retries, "Are requests sent again?", (("attempt",),)),
     Rule(goodput, "Is the objective kept?", (("ttft_s",),)),
     Rule(load_kept, "Up to which load?", (("sent_s", "ttft_s", "latency_s"),)),
     Rule(
         breaking_load,
         "Where does it break?",
+        (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
+    ),
+    Rule(
+        ceiling,
+        "How near the ceiling?",
         (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
     ),
     Rule(canary, "How large a canary?", (("ttft_s",),)),

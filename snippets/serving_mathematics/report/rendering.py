@@ -29,6 +29,7 @@ TITLES = {rule.name: rule.title for rule in FINDINGS} | {
     "step_model": "Is a step as long as it should be?",
 }
 PAGE_TITLES = {  # by address
+    "architecture/model-routers": "Model routers",
     "architecture/shadow-canary": "Shadow and canary",
     "architecture/streaming": "Streaming",
     "capacity/arrival-rates": "Arrival rates",
@@ -158,7 +159,7 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
     several = len(found.runs) > 1
     for place, same in enumerate(groups.values()):
         one = same[0]
-        where = f" [{_places(same)}]" if several and one.where else ""
+        where = f" [{_seen_at(same)}]" if several and one.where else ""
         text = f"{SIGNS[one.level]} {one.seen}{where}"
         if one.level != "note":
             text += f" → {one.change}"
@@ -178,7 +179,7 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
     return lines
 
 
-def _places(same: Sequence[Finding]) -> str:
+def _seen_at(same: Sequence[Finding]) -> str:
     """Where findings of one kind were seen, in a few words."""
     short = [one.where.rpartition("/")[2] for one in same]
     more = f" and {len(short) - 1} more" if len(short) > 1 else ""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -319,6 +320,9 @@ def _run(
     timed = {"sent", "queued"} & set(chosen)
     if not timed and not {"ttft", "latency"} & set(chosen):
         shown = ", ".join(names)[:200]
+        if any(re.fullmatch(r"p\d\d(\.?9+)?", _unit_of_name(name)[0].lower()) for name in names):
+            told = "of requests or histograms: percentiles of windows cannot be put together"
+            require(False, "row 1", told, shown)
         rule = (
             "a log of requests, with columns such as timestamp, ttft_ms, latency_ms, prompt_tokens"
         )

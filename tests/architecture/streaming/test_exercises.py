@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.architecture.streaming.exercises import (
     Waste,
-    peak_backlog,
+    longest_chunk,
     tpot_of_bundles,
     unread_tokens,
     wire_bytes,
@@ -21,8 +21,6 @@ from serving_mathematics.architecture.streaming.exercises import (
 from serving_mathematics.architecture.streaming.streaming import (
     stream_metrics,
 )
-
-from tests.architecture.streaming.test_streaming import gaps
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 9)), min_size=2, max_size=20))
@@ -48,20 +46,13 @@ def test_wire_bytes_are_those_that_the_http_library_sends() -> None:
     assert wire_bytes(tokens) == body
 
 
-@given(gaps, st.floats(0.01, 3), st.floats(0, 3))
-def test_the_backlog_has_its_bounds(steps: list[float], gap: float, delay: float) -> None:
-    times = np.cumsum(steps)
-    peak = peak_backlog(times, gap, delay)
-    assert 0 <= peak <= len(steps)
-    assert peak <= peak_backlog(times, gap, delay + 1)
-    assert peak_backlog(times, gap, 1000.0) == len(steps)
-
-
-def test_a_steady_reader_never_has_a_backlog() -> None:
-    times = np.arange(1, 20).astype(float)
-    assert peak_backlog(times, 1.0, 0.0) == 0
-    assert peak_backlog(times, 1.0, 2.5) == 3
-    assert peak_backlog(times, 0.5, 0.0) == 0
+@given(st.floats(0.001, 0.5), st.floats(0.002, 2), st.floats(100, 1e5))
+def test_the_longest_chunk_is_the_longest(step: float, more: float, rate: float) -> None:
+    if more * rate < 2:
+        return
+    chunk = longest_chunk(step + more, step, rate)
+    assert step + chunk / rate <= (step + more) * (1 + 1e-9)
+    assert step + (chunk + 1) / rate > (step + more) * (1 - 1e-9)
 
 
 @given(st.floats(0, 2), st.floats(0, 0.1), st.integers(1, 200), st.floats(0, 3), st.floats(0, 2))
@@ -82,8 +73,10 @@ def test_waste_has_its_limits(
         (lambda: tpot_of_bundles([0.2, 0.1], [1, 1]), "arrival_s"),
         (lambda: tpot_of_bundles([0.1, 0.2], [1, 0]), "tokens"),
         (lambda: tpot_of_bundles([0.1, 0.2], [1, 1, 1]), "tokens"),
-        (lambda: peak_backlog([], 1.0, 0.0), "arrival_s"),
-        (lambda: peak_backlog([0.1], 1.0, math.nan), "start_delay_s"),
+        (lambda: longest_chunk(0.1, -0.1, 9.0), "step_s"),
+        (lambda: longest_chunk(math.nan, 0.1, 9.0), "longest_itl_s"),
+        (lambda: longest_chunk(0.1, 0.1, 9.0), "longest_itl_s"),
+        (lambda: longest_chunk(0.1, 0.0, 0.0), "prefill_per_s"),
         (lambda: unread_tokens(-0.1, 0.1, 5, 0.1, 1.0), "ttft_s"),
         (lambda: unread_tokens(0.1, math.inf, 5, 0.1, 1.0), "tpot_s"),
         (lambda: unread_tokens(0.1, 0.1, 0, 0.1, 1.0), "tokens"),

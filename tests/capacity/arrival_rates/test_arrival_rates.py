@@ -1,4 +1,4 @@
-"""Counts, the dispersion test and the heavy-traffic delay; and the exercises of the chapter."""
+"""Counts and the dispersion test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from serving_mathematics.capacity.arrival_rates import arrival_rates as chapter
 from serving_mathematics.capacity.arrival_rates.arrival_rates import (
     chi_square_tail,
     dispersion_index,
-    dispersion_mean_work,
     dispersion_p_value,
     gap_cv,
     window_counts,
@@ -111,26 +110,3 @@ def test_chi_square_tail_is_scipys(x: float, freedom: int) -> None:
 )
 def test_chi_square_tail_of_many_windows(x: float, freedom: int) -> None:
     assert chi_square_tail(x, freedom) == pytest.approx(stats.chi2.sf(x, freedom), rel=1e-8)
-
-
-@given(st.floats(0, 0.99), st.floats(0.01, 10), st.floats(0, 100), st.floats(0, 10))
-def test_delay_is_linear_in_the_variability(
-    rho: float, service: float, index: float, scv: float
-) -> None:
-    unit = rho * service / (1 - rho) / 2
-    got = dispersion_mean_work(rho / service, service, index, scv)
-    assert got == pytest.approx(unit * (index + scv), rel=1e-9, abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "rule"),
-    [
-        ((1.0, 1.0, 1.0), "below 1 for a stable queue"),
-    ],
-)
-def test_bad_delay(arguments: tuple[float, ...], rule: str) -> None:
-    with pytest.raises(ValueError, match=rule):
-        dispersion_mean_work(*arguments)
-
-
-# The exercises

@@ -8,45 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from serving_mathematics.capacity.arrival_rates.arrival_models import (
-    mmpp_mean_time,
-    switching_generator,
-)
 from serving_mathematics.capacity.arrival_rates.exercises import (
-    load_test_time,
-    measured_peak,
+    pools,
     routed_dispersion,
-    service_rate_for,
+    what_bursts,
     windows_to_detect,
 )
 
-BURSTY = switching_generator((0.1, 0.05))
+
+@given(st.lists(st.tuples(st.floats(0, 1e7), st.floats(0, 1e6)), min_size=1, max_size=9))
+def test_one_pool_needs_no_more_than_two(minutes: list[tuple[float, float]]) -> None:
+    prompts, answers = ([one[i] for one in minutes] for i in (0, 1))
+    one, read, written = pools(prompts, answers, 0.0001, 0.001)
+    assert max(read, written) <= one <= read + written
+    with pytest.raises(ValueError, match="answer_tokens must be"):
+        pools(prompts, [*answers, 1.0], 0.0001, 0.001)
 
 
-def test_load_test_between_its_limits() -> None:
-    times = [load_test_time(k, 4.0, 5.0) for k in (0.1, 0.5, 1.0, 2.0, 10.0, 1e6)]
-    assert times == sorted(times, reverse=True)
-    sigma = 0.6
-    for _ in range(200):
-        sigma = math.exp(-5.0 * (1 - sigma) / 4.0)  # D/M/1
-    assert times[-1] == pytest.approx(1 / (5 * (1 - sigma)), rel=1e-5)
-    assert load_test_time(1.0, 4.0, 5.0) == pytest.approx(1.0, rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "rule"),
-    [
-        ((0.0, 4.0, 5.0), "burstiness must be positive"),
-        ((math.inf, 4.0, 5.0), "burstiness must be positive"),
-        ((1.0, 0.0, 5.0), "arrival_rate must be positive"),
-        ((1.0, math.nan, 5.0), "arrival_rate must be positive"),
-        ((1.0, 5.0, 5.0), "service_rate must be finite and above the arrival rate 5"),
-        ((1.0, 4.0, math.inf), "service_rate must be finite and above"),
-    ],
-)
-def test_bad_load_test(arguments: tuple[float, float, float], rule: str) -> None:
-    with pytest.raises(ValueError, match=rule):
-        load_test_time(*arguments)
+def test_what_bursts_at_its_edges() -> None:
+    assert what_bursts(0.79, 9.0) == "paced"
+    assert what_bursts(0.8, 2.0) == what_bursts(1.5, 2.0) == "Poisson"
+    assert what_bursts(1.51, 0.0) == "bursts"
+    assert what_bursts(1.0, 2.1) == "drift"
+    with pytest.raises(ValueError, match="by_minute must be"):
+        what_bursts(1.0, -1.0)
 
 
 @given(st.floats(0, 50), st.floats(0.01, 1), st.floats(0.01, 1))
@@ -97,46 +82,3 @@ def test_windows_against_exact_quantiles(index: float, alarm: float, power: floa
 def test_bad_windows_to_detect(arguments: tuple[float, ...], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         windows_to_detect(*arguments)
-
-
-@pytest.mark.parametrize("target", [0.01, 0.1, 1.0, 26.0, 1e4])
-def test_server_for_a_target_is_the_slowest(target: float) -> None:
-    rate = service_rate_for(target, (10.0, 1.0), BURSTY)
-    assert mmpp_mean_time((10.0, 1.0), BURSTY, rate) <= target * (1 + 1e-9)
-    assert mmpp_mean_time((10.0, 1.0), BURSTY, rate * (1 - 1e-7)) > target
-
-
-@pytest.mark.parametrize("target", [0.0, -1.0, math.nan, math.inf])
-def test_bad_target(target: float) -> None:
-    with pytest.raises(ValueError, match="target_time_s must be positive and finite"):
-        service_rate_for(target, (10.0, 1.0), BURSTY)
-
-
-def test_peak_of_a_mixture_lies_between_its_parts() -> None:
-    short = measured_peak([1.0], 10.0, 5.0, 24.0)
-    long = measured_peak([5.0], 10.0, 5.0, 24.0)
-    mixed = measured_peak([1.0, 5.0], 10.0, 5.0, 24.0)
-    assert short[1] == pytest.approx(0.5)
-    assert long[1] == pytest.approx(2.5)
-    assert short[1] < mixed[1] < long[1]
-    assert mixed[0] < (short[0] + long[0]) / 2
-    whole_day = measured_peak([24.0], 10.0, 5.0, 24.0)
-    assert whole_day[0] == pytest.approx(240.0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "rule"),
-    [
-        (([], 1.0, 0.5, 24.0), "durations_s must be positive"),
-        (([[1.0]], 1.0, 0.5, 24.0), "durations_s must be positive"),
-        (([0.0], 1.0, 0.5, 24.0), "durations_s must be positive"),
-        (([math.inf], 1.0, 0.5, 24.0), "durations_s must be positive"),
-        (([1.0], 0.0, 0.0, 24.0), "mean_rate must be positive"),
-        (([1.0], 1.0, 1.1, 24.0), "amplitude must be in"),
-        (([1.0], 1.0, -0.1, 24.0), "amplitude must be in"),
-        (([1.0], 1.0, 0.5, math.nan), "period_s must be positive"),
-    ],
-)
-def test_bad_peak(arguments: tuple[list[float], float, float, float], rule: str) -> None:
-    with pytest.raises(ValueError, match=rule):
-        measured_peak(*arguments)

@@ -8,9 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.autoscaling import exercises as exercises
-from serving_mathematics.core.queues.erlang import erlang_c
-
-from tests.profiles import costly
 
 
 def test_replicas_to_drain() -> None:
@@ -49,15 +46,11 @@ def test_target_for_ramp_and_keep_alive() -> None:
         exercises.keep_alive(1.0, 1.0)
 
 
-@costly
-@given(st.integers(1, 60), st.floats(0.01, 0.9), st.floats(0, 0.5))
-def test_hottest_target_is_the_inverse_of_erlang(n: int, chance: float, tolerance: float) -> None:
-    target = exercises.hottest_target(n, chance, tolerance=tolerance)
-    assert erlang_c(n, target * (1 + tolerance) * n) == pytest.approx(chance, rel=1e-6)
-
-
-def test_hottest_target_refuses() -> None:
-    with pytest.raises(ValueError, match="wait_probability must be"):
-        exercises.hottest_target(3, 1.0)
-    with pytest.raises(ValueError, match="tolerance must be"):
-        exercises.hottest_target(3, 0.5, tolerance=-0.1)
+@given(st.floats(0, 64), st.floats(0, 100), st.floats(0.1, 5))
+def test_what_happened_is_one_of_four(running: float, waiting: float, over: float) -> None:
+    said = exercises.what_happened(running, waiting, 64, over)
+    assert said in {"short", "swings", "heavier", "well"}
+    if waiting < 1:
+        assert (said == "heavier") == (over >= 1.1)
+    with pytest.raises(ValueError, match="running must be"):
+        exercises.what_happened(65, waiting, 64, over)

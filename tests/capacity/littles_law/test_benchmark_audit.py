@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serving_mathematics.capacity.littles_law.benchmark_audit import (
     WRK_114,
     Audit,
-    Report,
+    _Report,
     audit_benchmark,
     mean_latency_bounds,
 )
@@ -64,7 +64,7 @@ def test_think_time_belongs_to_the_cycle() -> None:
 
 def test_findings_carry_their_numbers() -> None:
     first = WRK_114[0]
-    assert first == Report("wrk #114, run 1", 1, 17_924.0, 42.85e-6)
+    assert first == _Report("wrk #114, run 1", 1, 17_924.0, 42.85e-6)
     finding = audit_benchmark(1, first.throughput_per_s, first.mean_latency_s).finding
     assert finding.startswith("0.768 of 1 accounted for: 12.9 µs of each cycle of 55.8 µs")
     assert "20 ms of each cycle of 100 ms" in audit_benchmark(1, 10.0, 0.08).finding

@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import integrate, stats
 from serving_mathematics.capacity.littles_law.exercises import (
-    expected_in_flight,
     latency_from_gauge,
     lost_request_time,
     request_rate_for_cache,
@@ -118,34 +115,3 @@ def test_request_rate_for_cache_refuses(changes: dict[str, Any], message: str) -
     assert small == pytest.approx(0.5)
     with pytest.raises(ValueError, match=message):
         request_rate_for_cache(**(good | changes))
-
-
-def test_expected_in_flight_settles_at_the_law() -> None:
-    alive = stats.gamma(3).sf(np.arange(0.005, 40, 0.01))
-    settled = expected_in_flight(np.full(5000, 12.0), 0.01, alive)[-1]
-    mean = integrate.quad(stats.gamma(3).sf, 0, np.inf)[0]
-    assert settled == pytest.approx(mean_in_flight(12.0, mean), rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (([], 1.0, [1.0]), "arrival_rates must be a non-empty"),
-        (([-1.0], 1.0, [1.0]), "arrival_rates must be a non-empty"),
-        (([math.inf], 1.0, [1.0]), "arrival_rates must be a non-empty"),
-        (([[1.0]], 1.0, [1.0]), "arrival_rates must be a non-empty"),
-        (([1.0], 0.0, [1.0]), "step_s must be positive"),
-        (([1.0], math.inf, [1.0]), "step_s must be positive"),
-        (([1.0], 1.0, []), "survival must be a non-increasing"),
-        (([1.0], 1.0, [[1.0]]), "survival must be a non-increasing"),
-        (([1.0], 1.0, [1.1]), "survival must be a non-increasing"),
-        (([1.0], 1.0, [-0.1]), "survival must be a non-increasing"),
-        (([1.0], 1.0, [math.nan]), "survival must be a non-increasing"),
-        (([1.0], 1.0, [0.4, 0.5]), "survival must be a non-increasing"),
-    ],
-)
-def test_expected_in_flight_refuses(arguments: tuple[Any, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        expected_in_flight(*arguments)
-    assert expected_in_flight([0.0, 2.0], 1.0, [0.5, 0.5]).tolist() == [0.0, 1.0]
-    assert expected_in_flight([3.0], 0.5, [1.0, 0.0]).tolist() == [1.5]

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
 from serving_mathematics.capacity.littles_law.kv_cache_occupancy import (
+    _residence_s,
+    _tokens_in_cache,
     mean_held,
-    residence_s,
     token_seconds,
-    tokens_in_cache,
 )
 from serving_mathematics.capacity.littles_law.littles_law import mean_in_flight
 
@@ -35,20 +35,20 @@ def test_token_seconds_is_the_area_of_the_path(
     """Integrate what one request holds between the moments at which it changes."""
     jumps = [0.0] + [prefill + k * interval for k in range(output)]
     middles = (np.array(jumps[1:]) + np.array(jumps[:-1])) / 2
-    held = tokens_in_cache([0.0], [prompt], [output], prefill, interval, middles)
+    held = _tokens_in_cache([0.0], [prompt], [output], prefill, interval, middles)
     area = float(held @ np.diff(jumps))
     assert area == pytest.approx(float(token_seconds(prompt, output, prefill, interval)))
 
 
 def test_path_adds_requests_and_forgets_them() -> None:
     at = [-0.1, 0.0, 1.0, 1.6, 2.0, 2.6, 3.1]
-    found = tokens_in_cache([0.0, 1.5], [10, 100], [3, 2], 1.0, 0.5, at)
+    found = _tokens_in_cache([0.0, 1.5], [10, 100], [3, 2], 1.0, 0.5, at)
     assert found.tolist() == [0, 10, 11, 112, 100, 101, 0]
 
 
 def test_single_token_holds_only_its_prompt() -> None:
     assert float(token_seconds(50, 1, 0.4, 0.1)) == pytest.approx(20.0)
-    assert residence_s(1, 0.4, 0.1) == 0.4
+    assert _residence_s(1, 0.4, 0.1) == 0.4
 
 
 def test_shapes_broadcast() -> None:
@@ -77,18 +77,18 @@ def test_empty_prompts_samples_and_mismatched_paths_are_refused() -> None:
         with pytest.raises(ValueError, match="held_over_life must be non-empty and finite"):
             mean_held(1.0, bad)
     with pytest.raises(ValueError, match="admitted_s must be of shape"):
-        tokens_in_cache([0.0], [1, 2], [1], 0.1, 0.1, [0.0])
+        _tokens_in_cache([0.0], [1, 2], [1], 0.1, 0.1, [0.0])
     with pytest.raises(ValueError, match="admitted_s must be of shape"):
-        tokens_in_cache(0.0, 1, 1, 0.1, 0.1, [0.0])
+        _tokens_in_cache(0.0, 1, 1, 0.1, 0.1, [0.0])
     with pytest.raises(ValueError, match="admitted_s must be of shape"):
-        tokens_in_cache([0.0, 1.0], [1, 2], [1], 0.1, 0.1, [0.0])
+        _tokens_in_cache([0.0, 1.0], [1, 2], [1], 0.1, 0.1, [0.0])
     with pytest.raises(ValueError, match="token_interval_s must be positive"):
-        tokens_in_cache([0.0], [1], [1], 0.1, 0.0, [0.0])
+        _tokens_in_cache([0.0], [1], [1], 0.1, 0.0, [0.0])
     with pytest.raises(ValueError, match="at must be finite"):
-        tokens_in_cache([0.0], [1], [1], 0.1, 0.1, [math.nan])
+        _tokens_in_cache([0.0], [1], [1], 0.1, 0.1, [math.nan])
     for bad in (math.nan, math.inf):
         with pytest.raises(ValueError, match="admitted_s must be finite"):
-            tokens_in_cache([bad], [1], [1], 0.1, 0.1, [0.0])
+            _tokens_in_cache([bad], [1], [1], 0.1, 0.1, [0.0])
     for bad in (math.nan, math.inf, -1.0):
         with pytest.raises(ValueError, match="prompt_tokens must be non-negative and finite"):
-            tokens_in_cache([0.0], [bad], [1], 0.1, 0.1, [0.0])
+            _tokens_in_cache([0.0], [bad], [1], 0.1, 0.1, [0.0])

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.littles_law.littles_law import (
     WindowAverages,
-    area_under_number,
+    _area_under_number,
+    edge_error,
     mean_in_flight,
     number_in_system,
     time_in_window,
@@ -39,7 +40,7 @@ def test_area_is_the_sum_of_times_in_the_window(
     log: tuple[FloatArray, FloatArray], start: float, length: float
 ) -> None:
     area = brute_area(*log, start, start + length)
-    assert area_under_number(*log, start, start + length) == pytest.approx(area, abs=1e-9)
+    assert _area_under_number(*log, start, start + length) == pytest.approx(area, abs=1e-9)
     assert time_in_window(*log, start, start + length).sum() == pytest.approx(area, abs=1e-9)
 
 
@@ -57,8 +58,8 @@ def test_windows_add_up(
     log: tuple[FloatArray, FloatArray], start: float, first: float, second: float
 ) -> None:
     middle, end = start + first, start + first + second
-    parts = area_under_number(*log, start, middle) + area_under_number(*log, middle, end)
-    assert area_under_number(*log, start, end) == pytest.approx(parts, abs=1e-9)
+    parts = _area_under_number(*log, start, middle) + _area_under_number(*log, middle, end)
+    assert _area_under_number(*log, start, end) == pytest.approx(parts, abs=1e-9)
 
 
 @given(logs, seconds, st.floats(0.01, 50))
@@ -106,7 +107,7 @@ def test_replications_side_by_side_equal_one_by_one() -> None:
 
 def test_request_that_never_leaves_counts_until_the_window_closes() -> None:
     assert number_in_system([0.0, 1.0], [math.inf, 2.0], [0.5, 1.5, 9.0]).tolist() == [1, 2, 1]
-    assert area_under_number([1.0], [math.inf], 0.0, 4.0) == 3.0
+    assert _area_under_number([1.0], [math.inf], 0.0, 4.0) == 3.0
     seen = window_averages([1.0], [math.inf], 0.0, 4.0)
     assert float(seen.truncated) == 0.75
     assert float(seen.completed) == 0.0
@@ -130,7 +131,7 @@ def test_mean_in_flight_is_the_product() -> None:
     ],
 )
 def test_bad_logs_are_refused(arrivals: Any, departures: Any, message: str) -> None:
-    for function in (area_under_number, time_in_window, window_averages):
+    for function in (_area_under_number, time_in_window, window_averages):
         with pytest.raises(ValueError, match=message):
             function(arrivals, departures, 0.0, 1.0)
     with pytest.raises(ValueError, match=message):
@@ -141,7 +142,7 @@ def test_replications_and_bad_instants_are_refused_by_the_count() -> None:
     with pytest.raises(ValueError, match=r"arrival_times must be of shape \(n,\)"):
         number_in_system([[0.0]], [[1.0]], 0.0)
     with pytest.raises(ValueError, match=r"arrival_times must be of shape \(n,\)"):
-        area_under_number([[0.0]], [[1.0]], 0.0, 1.0)
+        _area_under_number([[0.0]], [[1.0]], 0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +155,20 @@ def test_replications_and_bad_instants_are_refused_by_the_count() -> None:
     ],
 )
 def test_bad_windows_are_refused(start: float, end: float, message: str) -> None:
-    for function in (area_under_number, time_in_window, window_averages):
+    for function in (_area_under_number, time_in_window, window_averages):
         with pytest.raises(ValueError, match=message):
             function([0.0], [1.0], start, end)
+
+
+@given(st.floats(0.1, 10), st.floats(0, 9), st.floats(1, 1000))
+def test_edge_error_is_half_the_mean_square_over_the_window(
+    mean: float, scv: float, length: float
+) -> None:
+    square = mean**2 * (1 + scv)
+    assert edge_error(mean, scv, length) == pytest.approx(square / 2 / mean / length)
+
+
+def test_edge_error_refuses() -> None:
+    for arguments, name in (((0.0, 1.0, 1.0), "mean_sojourn_s"), ((1.0, -1.0, 1.0), "sojourn_scv")):
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            edge_error(*arguments)

@@ -12,6 +12,7 @@ from serving_mathematics.core.batching.admission_order import Ordered, gap_quant
 from serving_mathematics.core.batching.continuous_batching import (
     EIGHT_BILLION,
     Engine,
+    StepTable,
     Workload,
     chat_workload,
     simulate_steps,
@@ -102,9 +103,6 @@ def test_shortest_first_is_refused_without_numbers() -> None:
     asked = Workload([0.0, 1.0], [2, 2], [2, 2])
     with pytest.raises(ValueError, match=r"key must be finite, of shape \(2,\)"):
         serve_in_order(asked, EIGHT_BILLION, [0.0, np.inf])
-    full = Workload(np.zeros(64), np.full(64, 16), np.ones(64))
-    with pytest.raises(ValueError, match="kv_blocks must be at least 64"):
-        serve_in_order(full, replace(EIGHT_BILLION, kv_blocks=63), np.zeros(64))
 
 
 def test_memory_is_for_all_tokens_but_the_last() -> None:
@@ -126,3 +124,55 @@ def test_gap_quantile_is_that_of_the_tokens(pairs: list[tuple[int, int]], percen
     place = -(-percent * each.size // 100) - 1
     assert gap_quantile(gaps, tokens, percent / 100) in each[max(place - 1, 0) : place + 2]
     assert gap_quantile(gaps, tokens, 1.0) == each[-1]
+
+
+def test_blocks_are_reserved_and_given_back() -> None:
+    """Two of three fit at a time: the third begins when one has ended, not before."""
+    engine = Engine(1.0, kv_blocks=2, block_tokens=8, token_budget=100, max_sequences=9)
+    asked = Workload([0, 0, 0], [4, 4, 4], [5, 3, 2])
+    got = serve_in_order(asked, engine, [0, 1, 2])
+    assert got.admitted_s.tolist() == [0.0, 0.0, 3.0]
+    assert got.first_token_s.tolist() == [1.0, 1.0, 4.0]
+    assert got.completion_s.tolist() == [5.0, 3.0, 5.0]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 4))
+def test_tenants_have_had_nearly_the_same_while_all_wait(
+    seed: int, tenants: int, places: int
+) -> None:
+    """All is asked at once. While each of them waits, nobody is let in who has had more tokens than
+    another by more than a prompt and the answers under way."""
+    rng = np.random.default_rng(seed)
+    size = 8 * tenants
+    asked = Workload(np.zeros(size), rng.integers(1, 20, size), rng.integers(1, 9, size))
+    whose = np.tile(np.arange(tenants), 8)
+    engine = Engine(1.0, token_budget=100, max_sequences=places)
+    got = serve_in_order(asked, engine, np.arange(size), whose)
+    cost = asked.prompt_tokens + 2 * (asked.output_tokens - 1)
+    most = float(np.max(cost)) * (places + 1)
+    last = min(got.admitted_s[whose == one].max() for one in range(tenants))
+    for moment in np.unique(got.admitted_s[got.admitted_s < last]):
+        had = [
+            float(cost[(whose == one) & (got.admitted_s <= moment)].sum()) for one in range(tenants)
+        ]
+        assert max(had) - min(had) <= most
+
+
+def test_tables_and_cached_prompts_are_those_of_the_other_simulators() -> None:
+    rng = np.random.default_rng(5)
+    prompts = rng.integers(1, 40, 60)
+    asked = Workload(
+        np.cumsum(rng.exponential(2.0, 60)),
+        prompts,
+        rng.integers(1, 20, 60),
+        rng.integers(0, prompts),
+    )
+    table = StepTable(np.linspace(0.0, 0.3, 6), np.linspace(0.0, 1.0, 80) ** 2, 0.25)
+    engine = Engine(0.5, 0.25, 0.125, 0.0625, token_budget=9, max_sequences=5, table=table)
+    got, expected = serve_in_order(asked, engine, asked.arrival_s), simulate_steps(asked, engine)
+    assert got.completion_s == pytest.approx(expected.completion_s, rel=1e-9)
+    assert got.first_token_s == pytest.approx(expected.first_token_s, rel=1e-9)
+    assert got.admitted_s == pytest.approx(expected.admitted_s, rel=1e-9)
+    changing = replace(engine, table=StepTable(np.zeros(6), np.zeros(80), change_s=0.5))
+    with pytest.raises(ValueError, match="engine must be one whose steps do not depend"):
+        serve_in_order(asked, changing, asked.arrival_s)

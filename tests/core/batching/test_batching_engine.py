@@ -6,18 +6,21 @@ import math
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving_mathematics.core.batching import batching_engine
-from serving_mathematics.core.batching.batching_engine import (
-    batching_throughput,
-    engine_ceiling,
-    engine_rates,
-    engine_saturation,
-    load_dependent_mva,
-)
-from serving_mathematics.core.queues.mean_value_analysis import exact_mva, saturation_clients
+from serving_mathematics.core.batching.batching_engine import load_dependent_mva
+from serving_mathematics.core.queues.mean_value_analysis import exact_mva
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def engine_rates(clients: int, fixed_s: float, per_item_s: float, most: int) -> FloatArray:
+    """Of an engine whose step of s + d·b finishes b requests, at most so many."""
+    batch = np.minimum(np.arange(1.0, clients + 1), most)
+    return np.asarray(batch / (fixed_s + per_item_s * batch))
+
 
 DEMANDS = st.lists(st.floats(0.01, 10.0), min_size=1, max_size=4)
 
@@ -83,67 +86,22 @@ def test_thousands_of_clients_keep_their_digits() -> None:
     assert alone[-1] == pytest.approx(320.0, rel=1e-9)
 
 
-def test_batching_by_hand() -> None:
-    # N = 2, Z = 1, rates 1/(1+1) = 1/2 and 2/(1+2) = 2/3: weights 1, 2/(1/2) = 4, 4·1/(2/3) = 6
-    assert batching_throughput(2, 1.0, 1.0, 2, 1.0) == pytest.approx((4 / 2 + 6 * 2 / 3) / 11)
-    # the second request waits when batches hold one: weights 1, 4, 8
-    assert batching_throughput(2, 1.0, 1.0, 1, 1.0) == pytest.approx(12 / 2 / 13)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(1, 200), st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.integers(1, 64))
-def test_batching_stays_below_its_ceilings(
-    clients: int, fixed: float, item: float, most: int
-) -> None:
-    got = batching_throughput(clients, fixed, item, most, 1.0)
-    ceiling = min(engine_ceiling([], fixed, item, most), clients / (1.0 + fixed + item))
-    assert 0 < got <= ceiling * (1 + 1e-9)
-    assert got >= batching_throughput(clients, fixed, item, 1, 1.0) * (1 - 1e-9)
-
-
-@given(st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.integers(1, 64), DEMANDS, st.floats(0, 9.0))
-def test_saturation_keeps_its_ceiling_in_flight(
-    fixed: float, item: float, most: int, demands: list[float], think: float
-) -> None:
-    ceiling = engine_ceiling(demands, fixed, item, most)
-    inside = engine_saturation(demands, think, fixed, item, most)
-    batch = inside - ceiling * (think + sum(demands))  # what is left lies in the engine
-    assert batch == pytest.approx(ceiling * (fixed + item * batch), rel=1e-6)
-    assert batch <= most * (1 + 1e-9)
-
-
-def test_a_batch_of_one_is_the_saturation_of_plain_servers() -> None:
-    plain = saturation_clients([0.006, 0.020, 0.002], 0.1)
-    assert engine_saturation([0.006, 0.002], 0.1, 0.015, 0.005, 1) == pytest.approx(plain)
-
-
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
 def test_bad_numbers(bad: float) -> None:
-    with pytest.raises(ValueError, match="fixed_s must be positive"):
-        engine_rates(1, bad, 1.0, 2)
-    with pytest.raises(ValueError, match="per_item_s must be non-negative"):
-        engine_rates(1, 1.0, bad, 2)
-    with pytest.raises(ValueError, match="think_time_s must be positive"):
-        batching_throughput(1, 1.0, 1.0, 2, bad)
-    with pytest.raises(ValueError, match="think_time_s must be non-negative"):
-        engine_saturation([], bad, 1.0, 1.0, 2)
     with pytest.raises(ValueError, match="think_time_s must be positive"):
         load_dependent_mva([], bad, [1.0])
     with pytest.raises(ValueError, match="think_time_s must be non-negative"):
         load_dependent_mva([1.0], bad, [1.0])
     with pytest.raises(ValueError, match="rates_per_s must be positive and finite"):
         load_dependent_mva([], 1.0, [1.0, bad])
-    with pytest.raises(ValueError, match="demands_s must be positive"):
-        engine_ceiling([bad], 1.0, 1.0, 2)
-    with pytest.raises(ValueError, match=r"demands_s must be a \(K,\) array"):
-        engine_ceiling([[1.0]], 1.0, 1.0, 2)
     with pytest.raises(ValueError, match=r"rates_per_s must be an \(N,\) array"):
         load_dependent_mva([], 1.0, [[1.0]])
 
 
-def test_a_faster_gpu_is_worth_it_where_an_answer_takes_many_steps() -> None:
-    """The 0% of a faster GPU belong to steps that answer, and to a tokenizer of 6 ms."""
-    found = batching_engine.example()
-    assert found.batched_gpu_gain == pytest.approx(0, abs=0.5)
-    assert found.decoded_gpu_gain == pytest.approx(100, abs=5)
-    assert found.decoded_tokenizer_gain == pytest.approx(0, abs=0.5)
+def test_two_clients_by_hand() -> None:
+    # N = 2, Z = 1, rates 1/(1+1) = 1/2 and 2/(1+2) = 2/3: weights 1, 2/(1/2) = 4, 4·1/(2/3) = 6
+    both = load_dependent_mva([], 1.0, engine_rates(2, 1.0, 1.0, 2))
+    assert both[-1] == pytest.approx((4 / 2 + 6 * 2 / 3) / 11)
+    # the second request waits when batches hold one: weights 1, 4, 8
+    one = load_dependent_mva([], 1.0, engine_rates(2, 1.0, 1.0, 1))
+    assert one[-1] == pytest.approx(12 / 2 / 13)

@@ -8,13 +8,11 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.capacity.autoscaling import exercises as exercises
-from serving_mathematics.core.fleet import scaling_rules as autoscaling
 from serving_mathematics.core.fleet.scaling_rules import (
     Policy,
+    damped,
     fixed,
     hpa,
-    hpa_latency,
     hpa_replicas,
     hpa_waiting,
     knative,
@@ -65,7 +63,7 @@ def test_hpa_tolerances_act_on_their_own_side() -> None:
 def test_hpa_keeps_one_replica_and_ignores_rounding_noise() -> None:
     assert hpa_replicas(3, 0, 50) == 1
     assert hpa_replicas(25, 84, 75) == 28
-    assert math.ceil(84 / 75 * 25) == autoscaling.example().float_noise_replicas == 29
+    assert math.ceil(84 / 75 * 25) == 29
     assert hpa_replicas(1000, 50.0 * 1.2 + 1e-3, 50) == 1201  # a real excess still counts
     assert (hpa_replicas(1, 2 + 4e-10, 1), hpa_replicas(1, 2 + 2e-9, 1)) == (2, 3)
 
@@ -272,9 +270,14 @@ def test_waiting_counts_no_ready_replica_twice() -> None:
         hpa_waiting(5.0, 0)
 
 
-def test_an_empty_fleet_shrinks_on_its_predicted_latency() -> None:
-    """15 s of 30 for an answer that is alone, and a target that no fleet reaches is refused."""
-    policy = hpa_latency(30.0, 30.0, 16, 0.5, stabilization_s=0.0)
-    assert policy(0.0, 10, 10, 0.0, 0.0) == 5
-    with pytest.raises(ValueError, match=r"target_s must be above an answer alone, 15\.9375 s"):
-        hpa_latency(15.9, 30.0, 16, 0.5)
+def test_damped_holds_up_and_limits() -> None:
+    """Asked for nothing it keeps the fleet for five minutes; asked for much it doubles."""
+    policy = damped(lambda _replicas, _ready, _taken, requests: int(requests))
+    counts = [
+        policy(15.0 * k, 10, 10, 0.5, float(asked)) for k, asked in enumerate([99] + [1] * 25)
+    ]
+    assert counts[0] == 20
+    assert counts[19] == 10
+    assert counts[21] == 1
+    with pytest.raises(ValueError, match="stabilization_s must be"):
+        damped(lambda *_seen: 1, -1.0)

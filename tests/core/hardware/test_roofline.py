@@ -11,14 +11,11 @@ from serving_mathematics.core.hardware.roofline import (
     cost_per_million,
     critical_batch,
     decode_step_time,
-    largest_batch,
     matmul_intensity,
-    prompt_time,
     ridge_intensity,
-    throughput_ceiling,
 )
 
-from tests.intuition.latency_throughput_cost.test_latency_throughput_cost import positive
+positive = st.floats(1e-3, 1e3)
 
 
 @given(positive, positive, positive)
@@ -44,42 +41,6 @@ def test_step_time_is_flat_then_linear() -> None:
     steps = decode_step_time([1, 10, 100, 200], 1.0, 2.0, 0.0, peak_flops=10.0, bandwidth=1.0)
     np.testing.assert_allclose(steps, [2.0, 2.0, 20.0, 40.0])
     assert decode_step_time(np.ones((2, 3)), 1.0, 2.0, 0.0, 10.0, 1.0).shape == (2, 3)
-
-
-@given(st.integers(1, 400), st.floats(0, 5.0), st.floats(1.0, 500.0))
-def test_largest_batch_is_largest(batch: int, kv: float, peak: float) -> None:
-    arguments = (3.0, 6.0, kv, peak, 2.0)
-    limit = float(decode_step_time(batch, *arguments))
-    found = largest_batch(limit, *arguments)
-    assert found >= batch
-    assert float(decode_step_time(found, *arguments)) <= limit
-    assert float(decode_step_time(found + 1, *arguments)) > limit
-
-
-def test_largest_batch_with_a_cache_that_weighs_nothing() -> None:
-    assert largest_batch(3.0, 3.0, 6.0, 1e-250, 2.0, 2.0) == 1
-    assert largest_batch(3.0, 3.0, 6.0, 0.0, 20.0, 2.0) == 10
-
-
-@given(st.floats(0.1, 1e3), st.floats(0, 1e3), positive, positive, st.floats(1.0, 1e6))
-def test_no_batch_reaches_the_ceiling(
-    parameters: float, kv: float, peak: float, bandwidth: float, batch: float
-) -> None:
-    ceiling = throughput_ceiling(parameters, kv, peak, bandwidth)
-    step = float(decode_step_time(batch, parameters, 2 * parameters, kv, peak, bandwidth))
-    assert batch / step <= ceiling * (1 + 1e-9)
-    large = 1e12 * max(1.0, peak / bandwidth)
-    step = float(decode_step_time(large, parameters, 2 * parameters, kv, peak, bandwidth))
-    assert large / step == pytest.approx(ceiling, rel=1e-6)
-
-
-@given(st.integers(1, 3000), st.integers(0, 100), st.floats(0, 1e4), st.floats(0.01, 1.0))
-def test_prompt_time_is_that_of_its_tokens(
-    tokens: int, layers: int, width: float, mfu: float
-) -> None:
-    work = 2e6 * tokens + 4 * layers * width * sum(range(1, tokens + 1))
-    got = prompt_time(1e6, tokens, 1e12, mfu, layers, width)
-    assert got == pytest.approx(work / (mfu * 1e12))
 
 
 def test_price_scales() -> None:

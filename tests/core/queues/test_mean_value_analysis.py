@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.capacity.littles_law.closed_loop import mean_value_analysis
-from serving_mathematics.core.queues.closed_network import convolution_throughput
 from serving_mathematics.core.queues.mean_value_analysis import (
     asymptotic_bounds,
-    balanced_job_bounds,
     exact_mva,
     saturation_clients,
 )
 
-from tests.definitions.throughput.test_throughput import CLIENTS, DEMANDS
-
+DEMANDS = st.lists(st.floats(0.01, 10.0), min_size=1, max_size=5)
+CLIENTS = st.integers(1, 30)
 THINK = st.floats(0.0, 50.0)
+
+
+def by_states(clients: int, demands: list[float], think: float) -> list[float]:
+    """X(n) = G(n−1)/G(n), with G summed over all states, station by station."""
+    constants = [think**m / math.factorial(m) for m in range(clients + 1)]
+    for demand in demands:
+        for n in range(1, clients + 1):
+            constants[n] += demand * constants[n - 1]
+    return [constants[n - 1] / constants[n] for n in range(1, clients + 1)]
 
 
 @given(CLIENTS, DEMANDS, THINK)
 def test_recursion_equals_states(clients: int, demands: list[float], think: float) -> None:
     throughput, residence = exact_mva(clients, demands, think)
-    assert throughput == pytest.approx(convolution_throughput(clients, demands, think), rel=1e-9)
+    assert throughput == pytest.approx(by_states(clients, demands, think), rel=1e-9)
     inside = throughput * residence.sum(axis=1)
     assert inside + throughput * think == pytest.approx(np.arange(1, clients + 1), rel=1e-12)
 
@@ -31,25 +39,8 @@ def test_recursion_equals_states(clients: int, demands: list[float], think: floa
 @given(CLIENTS, DEMANDS, THINK)
 def test_bounds_enclose(clients: int, demands: list[float], think: float) -> None:
     exact = exact_mva(clients, demands, think)[0][-1]
-    for bounds in (asymptotic_bounds, balanced_job_bounds):
-        least, greatest = bounds(clients, demands, think)
-        assert least * (1 - 1e-9) <= exact <= greatest * (1 + 1e-9)
-
-
-@given(CLIENTS, st.integers(1, 5), st.floats(0.1, 5.0))
-def test_balanced_bounds_are_exact_for_a_balanced_network(
-    clients: int, servers: int, demand: float
-) -> None:
-    demands = [demand] * servers
-    exact = exact_mva(clients, demands, 0.0)[0][-1]
-    assert balanced_job_bounds(clients, demands, 0.0) == pytest.approx((exact, exact), rel=1e-12)
-
-
-def test_one_server_equals_the_closed_loop_of_littles_law() -> None:
-    throughput, residence = exact_mva(80, [0.02], 1.0)
-    expected, response = mean_value_analysis(80, 0.02, 1.0)
-    assert throughput == pytest.approx(expected, rel=1e-12)
-    assert residence[:, 0] == pytest.approx(response, rel=1e-12)
+    least, greatest = asymptotic_bounds(clients, demands, think)
+    assert least * (1 - 1e-9) <= exact <= greatest * (1 + 1e-9)
 
 
 def test_one_client_never_waits_and_many_only_wait() -> None:
@@ -65,11 +56,6 @@ def test_bounds_by_hand() -> None:
     assert saturation_clients([2.0, 3.0], 10.0) == pytest.approx(5.0)
     assert asymptotic_bounds(2, [2.0, 3.0], 10.0) == pytest.approx((2 / 20, 2 / 15))
     assert asymptotic_bounds(9, [2.0, 3.0], 10.0) == pytest.approx((9 / 55, 1 / 3))
-    # 1/(1 + Z/(ND)) = 1/2 and 1/(1 + Z/D) = 1/3, with mean demand 2.5 and maximum 3
-    assert balanced_job_bounds(2, [2.0, 3.0], 10.0) == pytest.approx(
-        (2 / (15 + 3 / 2), 2 / (15 + 2.5 / 3))
-    )
-    assert balanced_job_bounds(50, [2.0, 3.0], 10.0)[1] == pytest.approx(1 / 3)
 
 
 def test_upper_bounds_meet_at_saturation() -> None:
@@ -86,3 +72,25 @@ def test_the_curve_is_furthest_from_the_bound_at_saturation() -> None:
     exact, _ = exact_mva(24, demands, think)
     gaps = [asymptotic_bounds(n, demands, think)[1] - exact[n - 1] for n in range(1, 25)]
     assert abs(1 + int(np.argmax(gaps)) - saturation_clients(demands, think)) < 1
+
+
+@pytest.mark.parametrize(
+    ("clients", "demands", "think", "message"),
+    [
+        (0, [1.0], 1.0, "clients must be a positive integer"),
+        (2.5, [1.0], 1.0, "clients must be a positive integer"),
+        (2, [], 1.0, r"demands_s must be a \(K,\) array"),
+        (2, [[1.0, 2.0]], 1.0, r"demands_s must be a \(K,\) array"),
+        (2, [1.0, 0.0], 1.0, "demands_s must be positive and finite"),
+        (2, [math.inf], 1.0, "demands_s must be positive and finite"),
+        (2, [1.0], -1.0, "think_time_s must be non-negative and finite"),
+        (2, [1.0], math.nan, "think_time_s must be non-negative and finite"),
+    ],
+)
+def test_bad_networks_are_refused(clients, demands, think, message) -> None:  # type: ignore[no-untyped-def]
+    for function in (asymptotic_bounds, exact_mva):
+        with pytest.raises(ValueError, match=message):
+            function(clients, demands, think)
+    if "clients" not in message:
+        with pytest.raises(ValueError, match=message):
+            saturation_clients(demands, think)

@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.capacity.overload_control.overload_measurement import drive
 from serving_mathematics.core.servers import bounded_server
 from serving_mathematics.core.servers.bounded_server import (
     REFUSING,
@@ -38,6 +37,7 @@ from serving_mathematics.core.servers.bounded_server import (
 )
 
 from tests.clockwork import Clock, loops_of
+from tests.core.servers.open_loop import drive
 
 ROOT = Path(__file__).parents[3]
 

@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.latency_distribution.exercises import (
     bucket_bounds,
-    hdr_printed_value,
     objective_verdict,
+    requests_to_measure,
 )
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
-    quantile,
     quantile_ranks,
-    quantile_standard_error,
     wilks_sample_size,
 )
 
@@ -46,11 +44,11 @@ def test_bucket_bounds_at_the_edges() -> None:
     assert bucket_bounds([0, 1, 2, math.inf], counts, 1.0) == (2.0, math.inf)
 
 
-@given(st.integers(0, 10**12), st.integers(1, 5))
-def test_hdr_is_precise_to_its_digits(value: int, digits: int) -> None:
-    printed = hdr_printed_value(value, digits)
-    assert value <= printed <= value * (1 + 10.0**-digits)
-    assert hdr_printed_value(printed, digits) == printed
+@given(Q, C, st.floats(1, 50))
+def test_requests_grow_with_the_effect(q: float, c: float, effect: float) -> None:
+    alone, together = requests_to_measure(q, c, 1.0), requests_to_measure(q, c, effect)
+    assert alone == wilks_sample_size(q, c)
+    assert alone * effect - 1e-6 <= together <= alone * effect + 1
 
 
 @pytest.mark.parametrize("bad", BAD_Q)
@@ -58,7 +56,6 @@ def test_probabilities_are_refused(bad: float) -> None:
     for call in (
         lambda: quantile_ranks(10, bad),
         lambda: wilks_sample_size(bad),
-        lambda: quantile_standard_error(bad, 10, 1.0),
         lambda: objective_verdict(1, 10, bad),
     ):
         with pytest.raises(ValueError, match=r"probability must be in \(0, 1\)"):
@@ -70,19 +67,12 @@ def test_probabilities_are_refused(bad: float) -> None:
     ):
         with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\)"):
             call()
-    if not 0 <= bad <= 1:
-        with pytest.raises(ValueError, match=r"probability must be in \[0, 1\]"):
-            quantile([1.0], bad)
 
 
 @pytest.mark.parametrize("bad", BAD_COUNTS)
 def test_counts_are_refused(bad: int) -> None:
-    for call in (
-        lambda: quantile_ranks(bad, 0.5),
-        lambda: quantile_standard_error(0.5, bad, 1.0),
-    ):
-        with pytest.raises(ValueError, match="count must be a positive integer"):
-            call()
+    with pytest.raises(ValueError, match="count must be a positive integer"):
+        quantile_ranks(bad, 0.5)
     with pytest.raises(ValueError, match="order must be a positive integer"):
         wilks_sample_size(0.5, order=bad)
     with pytest.raises(ValueError, match="total must be a positive integer"):
@@ -90,12 +80,6 @@ def test_counts_are_refused(bad: int) -> None:
 
 
 def test_the_rest_is_refused() -> None:
-    for bad in (0, 10, 2.5):
-        with pytest.raises(ValueError, match="definition must be an integer from 1 to 9"):
-            quantile([1.0], 0.5, bad)  # type: ignore[arg-type]
-    for density in (0.0, -1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="density must be positive and finite"):
-            quantile_standard_error(0.5, 10, density)
     with pytest.raises(ValueError, match="late must be an integer from 0 to 5"):
         objective_verdict(-1, 5, 0.5)
     for edges in ([0.0], [1.0, 0.0], [-1.0, 1.0], [0.0, math.nan]):
@@ -107,7 +91,6 @@ def test_the_rest_is_refused() -> None:
     for q in (0.0, 1.1, math.nan):
         with pytest.raises(ValueError, match=r"probability must be in \(0, 1\]"):
             bucket_bounds([0, 1], [[1]], q)
-    with pytest.raises(ValueError, match="value must be a non-negative integer"):
-        hdr_printed_value(1.5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="digits must be an integer from 1 to 5"):
-        hdr_printed_value(1, 0)
+    for effect in (0.5, math.nan):
+        with pytest.raises(ValueError, match="effect must be in"):
+            requests_to_measure(0.9, 0.95, effect)

@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
     RankInterval,
-    example,
-    quantile,
-    quantile_interval,
     quantile_ranks,
-    quantile_standard_error,
     wilks_sample_size,
 )
 
-METHODS = [
-    *("inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf"),
-    *("hazen", "weibull", "linear", "median_unbiased", "normal_unbiased"),
-]
 Q = st.floats(0.001, 0.999)
 C = st.floats(0.05, 0.999)
-
-
-@given(
-    st.lists(st.floats(0, 1e3), min_size=1, max_size=30),
-    st.integers(0, 40),
-    st.integers(1, 9),
-)
-def test_quantile_is_numpys(x: list[float], eighths: int, definition: int) -> None:
-    q = eighths / 40
-    if abs(len(x) * q - round(len(x) * q)) < 1e-9 and definition == 3:
-        q = min(1.0, q + 0.001)  # a rank on an edge is numpy's rounding, not a definition
-    expected = float(np.quantile(x, q, method=METHODS[definition - 1]))  # type: ignore[call-overload]
-    assert quantile(x, q, definition) == pytest.approx(expected, rel=1e-7, abs=1e-6)
-
-
-def test_discontinuous_definitions_at_whole_ranks() -> None:
-    x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert [quantile(x, 1 / 3, d) for d in (1, 2)] == [2.0, 2.5]
-    assert quantile(x, 2.5 / 6, 3) == 2.0  # the even one of two neighbours that are equally near
-    assert quantile(x, 3.5 / 6, 3) == 4.0
-    assert quantile(np.arange(1.0, 101.0), 0.07, 1) == 7.0
 
 
 @given(st.integers(1, 400), Q, C)
@@ -74,15 +42,6 @@ def test_ranks_of_many() -> None:
     assert quantile_ranks(1, 0.5) == RankInterval(None, None, 1.0)
 
 
-@given(st.integers(1, 200), Q)
-def test_interval_takes_those_ranks(n: int, q: float) -> None:
-    ranks = quantile_ranks(n, q)
-    x = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
-    low, high = quantile_interval(x, q)
-    assert low == (ranks.lower or 0.0)
-    assert high == (math.inf if ranks.upper is None else ranks.upper)
-
-
 @pytest.mark.parametrize(("q", "n"), [(0.95, 59), (0.99, 299), (0.999, 2995), (0.9, 29)])
 def test_wilks_known_values(q: float, n: int) -> None:
     assert wilks_sample_size(q) == n
@@ -93,19 +52,3 @@ def test_wilks_is_the_smallest(q: float, c: float, r: int) -> None:
     n = wilks_sample_size(q, c, r)
     assert stats.binom.sf(r - 1, n, 1 - q) >= c - 1e-9
     assert n == r or stats.binom.sf(r - 1, n - 1, 1 - q) <= c + 1e-9
-
-
-def test_the_spread_of_a_p999_is_lopsided() -> None:
-    """−42 to +49% of the true one with a thousand log-normal latencies, and not ±58%."""
-    found = example()
-    order = stats.beta(999, 2).ppf([0.025, 0.975])
-    spread = 100 * (np.exp(stats.norm.ppf(order) - stats.norm.ppf(0.999)) - 1)
-    assert [found.p999_lowest_percent, found.p999_highest_percent] == pytest.approx(spread)
-    assert spread == pytest.approx([-42, 49], abs=1)
-
-
-def test_standard_error_of_a_uniform_quantile() -> None:
-    n = 999
-    exact = stats.beta(750, 250).std()  # the 750th of 999 uniform numbers
-    assert quantile_standard_error(0.75, n, 1.0) == pytest.approx(exact, rel=2e-3)
-    assert quantile_standard_error(0.75, n, 2.0) == pytest.approx(exact / 2, rel=2e-3)

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.definitions.latency_distribution import latency_sketch
 from serving_mathematics.definitions.latency_distribution.latency_sketch import (
     LatencySketch,
-    bucket_count,
-    bucket_ratio,
+    _bucket_count,
+    _bucket_ratio,
     merge,
-    native_bucket,
-    native_relative_error,
     sketch,
     sketch_quantile,
 )
@@ -68,14 +67,14 @@ def test_merging_is_sketching_all(one: list[float], other: list[float]) -> None:
         assert merged.keys.tolist() == whole.keys.tolist()
         assert merged.counts.tolist() == whole.counts.tolist()
         assert merged.relative_error == whole.relative_error
-    assert whole.keys.size <= bucket_count(min(one + other), max(one + other))
+    assert whole.keys.size <= _bucket_count(min(one + other), max(one + other))
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 2.0, 150.0])
 def test_counting_and_sorting_find_the_same_buckets(spread: float) -> None:
     x = 10 ** np.random.default_rng(7).uniform(-spread / 2, spread / 2, 150)
     found = sketch(x)
-    keys = np.ceil(np.log(x) / np.log(bucket_ratio(0.01))).astype(int).tolist()
+    keys = np.ceil(np.log(x) / np.log(_bucket_ratio(0.01))).astype(int).tolist()
     assert dict(zip(found.keys.tolist(), found.counts.tolist(), strict=True)) == Counter(keys)
     assert found.keys.tolist() == sorted(set(keys))
 
@@ -86,10 +85,10 @@ def test_a_sketch_by_hand() -> None:
 
 
 def test_bucket_count_is_reached() -> None:
-    assert bucket_count(1.0, 1.0) == 1
+    assert _bucket_count(1.0, 1.0) == 1
     dense = np.geomspace(1.0, 80.0, 10_000)
-    assert sketch(dense, 0.5).keys.size == bucket_count(1.0, 80.0, 0.5)
-    assert bucket_ratio(0.2) == pytest.approx(1.5)
+    assert sketch(dense, 0.5).keys.size == _bucket_count(1.0, 80.0, 0.5)
+    assert _bucket_ratio(0.2) == pytest.approx(1.5)
 
 
 def test_the_rest_is_refused() -> None:
@@ -100,10 +99,10 @@ def test_the_rest_is_refused() -> None:
             sketch_quantile(sketch([1.0]), q)
     for shortest in (0.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="shortest must be positive and finite"):
-            bucket_count(shortest, 1.0)
+            _bucket_count(shortest, 1.0)
     for longest in (0.5, math.nan, math.inf):
         with pytest.raises(ValueError, match="longest must be finite and"):
-            bucket_count(1.0, longest)
+            _bucket_count(1.0, longest)
 
 
 @pytest.mark.parametrize(
@@ -128,21 +127,10 @@ def test_what_is_no_sketch_is_refused(
         LatencySketch(error, np.array(keys), np.array(counts))
 
 
-@given(LATENCIES, st.integers(-4, 8))
-def test_native_bucket_holds_its_value(latencies: list[float], schema: int) -> None:
-    ratio = 2.0**2.0**-schema
-    for value, place in zip(latencies, native_bucket(latencies, schema).tolist(), strict=True):
-        assert ratio ** (place - 1) * (1 - 1e-9) < value <= ratio**place * (1 + 1e-9)
-
-
-@given(st.integers(-30, 30), st.integers(0, 8))
-def test_a_power_of_two_is_the_upper_bound_of_its_bucket(power: int, schema: int) -> None:
-    assert native_bucket([2.0**power], schema).tolist() == [power * 2**schema]
-    just_above = 2.0**power * (1 + 1e-12)
-    assert native_bucket([just_above], schema).tolist() == [power * 2**schema + 1]
-
-
-def test_native_error_is_that_of_a_sketch_with_its_ratio() -> None:
-    for schema in range(-4, 9):
-        error = native_relative_error(schema)
-        assert bucket_ratio(error) == pytest.approx(2**2.0**-schema, rel=1e-12)
+def test_the_page_averages_what_it_merges() -> None:
+    page, replicas = latency_sketch.example(), latency_sketch._replicas()
+    theirs = reference(replicas[0], 0.01)
+    for one in replicas[1:]:
+        theirs.merge(reference(one, 0.01))
+    assert page.merged_p99_ms == pytest.approx(1000 * theirs.get_quantile_value(0.99), rel=1e-9)
+    assert page.cool_p99_ms < page.average_p99_ms < page.fleet_p99_ms < page.hot_p99_ms

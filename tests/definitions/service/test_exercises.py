@@ -9,18 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.service.exercises import (
+    end_to_end,
     merged_quantile,
-    reviewable_threshold,
     with_fallback,
 )
 from serving_mathematics.definitions.service.service import (
     Service,
 )
-from serving_mathematics.definitions.service.thresholded_decision import expected_cost
 
 from tests.definitions.service.test_service import (
     CELLS,
-    FloatArray,
     assert_same,
     outcomes,
     services,
@@ -90,38 +88,22 @@ def test_bad_fallbacks_are_refused() -> None:
         with_fallback(two, Service(two.ok, two.failed, 2.0, 0.0), 1)
 
 
-@given(
-    st.lists(st.integers(0, 20), min_size=1, max_size=12),
-    st.integers(0, 12),
-    st.floats(0.1, 10.0),
-    st.floats(0.1, 10.0),
-)
-def test_no_fitting_threshold_is_cheaper(
-    twentieths: list[int], capacity: int, alarm: float, miss: float
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5), st.integers(1, 4), st.floats(0, 1))
+def test_end_to_end_lies_between_no_state_and_nothing_else(
+    shares: list[float], tries: int, state: float
 ) -> None:
-    scores = np.array(twentieths) / 20
-    chosen = reviewable_threshold(scores, capacity, alarm, miss)
-    none = float((scores * miss).mean())
-    cost = none if chosen > 1 else expected_cost(scores, chosen, alarm, miss)
-    assert (scores >= chosen).sum() <= capacity
-    others = [expected_cost(scores, t, alarm, miss) for t in scores if _fits(scores, t, capacity)]
-    assert cost <= min([none, *others]) + 1e-12
+    got = end_to_end(shares, tries, state)
+    once = float(np.prod(shares))
+    apart = float(np.prod(shares[:-1])) * (1 - (1 - shares[-1]) ** tries)
+    assert once - 1e-12 <= got <= apart + 1e-12
+    assert end_to_end(shares, 1, state) == pytest.approx(once, abs=1e-12)
+    assert end_to_end(shares, tries, 0.0) == pytest.approx(apart, abs=1e-12)
+    assert end_to_end(shares, tries, 1.0) == pytest.approx(once, abs=1e-12)
 
 
-def _fits(scores: FloatArray, threshold: float, capacity: int) -> bool:
-    return int((scores >= threshold).sum()) <= capacity
-
-
-def test_reviewable_threshold_edges() -> None:
-    assert reviewable_threshold([0.9, 0.9], 1, 1.0, 9.0) == math.inf
-    assert reviewable_threshold([0.9, 0.9, 0.2], 2, 1.0, 9.0) == 0.9
-    assert reviewable_threshold([0.9, 0.9], 2, 1.0, 9.0) == 0.1
-    with pytest.raises(ValueError, match=r"scores must be of shape \(n,\)"):
-        reviewable_threshold([], 1, 1.0, 1.0)
-    with pytest.raises(ValueError, match=r"scores must be in \[0, 1\]"):
-        reviewable_threshold([1.2], 1, 1.0, 1.0)
-    for capacity in (-1, 0.5, math.nan):
-        with pytest.raises(ValueError, match="capacity must be a non-negative integer"):
-            reviewable_threshold([0.5], capacity, 1.0, 1.0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="false_positive_cost must be positive"):
-        reviewable_threshold([0.5], 1, 0.0, 1.0)
+def test_shares_are_shares() -> None:
+    for bad in ([1.1], [-0.1], [math.nan], [[0.5]]):
+        with pytest.raises(ValueError, match="shares must be"):
+            end_to_end(bad, 1, 0.0)
+    with pytest.raises(ValueError, match="tries must be a positive integer"):
+        end_to_end([0.5], 0, 0.0)

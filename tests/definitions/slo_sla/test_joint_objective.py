@@ -42,7 +42,7 @@ def test_a_time_at_its_limit_keeps_it() -> None:
 @given(st.floats(0.01, 0.99), st.floats(0.1, 5))
 def test_load_cap_inverts(cap: float, power: float) -> None:
     def kept(load: float) -> float:
-        return 1 - load**power
+        return float(1 - load**power)
 
     assert load_cap(kept, kept(cap)) == pytest.approx(cap, abs=1e-9)
 

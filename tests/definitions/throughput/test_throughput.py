@@ -1,11 +1,20 @@
-"""Bounds, exact mean value analysis and the exercises: hand cases, limits, properties, errors."""
+"""The textbook's loop beside the engine's: limits of one place and of many."""
 
 from __future__ import annotations
 
-from hypothesis import strategies as st
+import pytest
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.queues.mean_value_analysis import exact_mva
+from serving_mathematics.definitions.throughput.closed_loop_engine import loop_rate, rates_of
+from serving_mathematics.definitions.throughput.throughput import AWAY_S, _one_place, example
 
-DEMANDS = st.lists(st.floats(0.01, 10.0), min_size=1, max_size=5)
-CLIENTS = st.integers(1, 30)
+
+def test_one_client_is_the_same_in_both() -> None:
+    alone = exact_mva(1, [_one_place()], AWAY_S)[0][0]
+    assert loop_rate(1, AWAY_S, rates_of(CHAT))[0] == pytest.approx(alone, rel=0.02)
 
 
-# the exercises
+def test_the_factor_is_that_of_the_ceilings() -> None:
+    many = loop_rate(10_000, AWAY_S, rates_of(CHAT))[0]
+    one = exact_mva(400, [_one_place()], AWAY_S)[0][-1]
+    assert many / one == pytest.approx(example().one_factor, rel=1e-6)

@@ -16,7 +16,7 @@ from serving_mathematics.definitions.utilization.token_load import (
 )
 
 from builder import ROOT
-from tests.test_alert_rules import Parser, Series
+from tests.promql import Parser, Series
 
 RATES = st.floats(0, 1e6)
 CACHED = {"vllm": "vllm:prefix_cache_hits_total", "sglang": "sglang:cached_tokens_total"}

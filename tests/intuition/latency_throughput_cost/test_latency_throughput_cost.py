@@ -1,64 +1,94 @@
-"""Beyond the checks of latency-throughput-cost and its exercises: limits, properties, errors."""
+"""The law of a shared step: limits, a plain loop, properties, and what the stepper says."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE
 from serving_mathematics.intuition.latency_throughput_cost.latency_throughput_cost import (
+    _MACHINES,
+    BATCHES,
+    PROMPTS,
+    _Law,
+    answers_per_s,
     example,
-    slider_frontier,
+    most_within,
+    stepper_next_sequence,
+    token_gap_s,
 )
 
-positive = st.floats(1e-3, 1e3)
+times = st.floats(1e-4, 1e-1)
 
 
-def test_ceiling_of_the_example_has_the_arithmetic_in_it() -> None:
-    """10,377 tokens a second and not 12,480, the bandwidth over one cache."""
-    assert example().rate_ceiling == pytest.approx(10_377, abs=1)
+def test_a_round_of_requests_by_hand() -> None:
+    """Four places, step 10 ms, prompts 30 ms, 50 later tokens: every 50 steps four prompts."""
+    round_s = 50 * 0.010 + 4 * 0.030
+    assert float(answers_per_s(4, 0.010, 0.030, 50)) == pytest.approx(4 / round_s)
+    assert float(token_gap_s(4, 0.010, 0.030, 50)) == pytest.approx((round_s - 0.030) / 50)
 
 
-def test_the_example_is_of_today() -> None:
-    """Llama-3.1-8B: a cache a quarter as large as in 2023, so 260 sequences and 7 cents."""
+@given(st.floats(1, 500), times, times, st.floats(1, 2000))
+def test_littles_law_ties_the_two(batch: float, step: float, prompt: float, later: float) -> None:
+    inside_s = prompt + later * float(token_gap_s(batch, step, prompt, later))
+    assert batch == pytest.approx(float(answers_per_s(batch, step, prompt, later)) * inside_s)
+
+
+@given(times, times, times, st.integers(2, 1000))
+def test_more_share_a_line_cheaper_and_slower(s: float, d: float, p: float, m: int) -> None:
+    batch = np.array([1.0, 2.0, 10.0, 100.0])
+    gaps, rates = (law(batch, s + d * batch, p, m) for law in (token_gap_s, answers_per_s))
+    assert np.all(np.diff(gaps) > 0)
+    assert np.all(np.diff(rates) > 0)
+    assert rates[-1] < 1 / (p + m * d)
+
+
+@given(st.lists(st.floats(1e-3, 1.0), min_size=1, max_size=30), st.floats(1e-3, 1.0))
+def test_most_within_counts(gaps: list[float], limit: float) -> None:
+    assert most_within(limit, sorted(gaps)) == sum(gap <= limit for gap in gaps)
+
+
+@pytest.mark.parametrize("machine", [CHAT, MIXTURE, AGENTS])
+def test_all_places_are_the_ceiling_of_the_machine(machine) -> None:  # type: ignore[no-untyped-def]
+    law = _Law(machine)
+    told = machine.ceiling_per_s * law.output
+    assert float(law.tokens_per_s(machine.sequences_at_most)) == pytest.approx(told, rel=0.01)
+    for batch in (1, 5, machine.places):
+        assert sum(float(part) for part in law.shares(batch)) == pytest.approx(1)
+    gaps = law.gap_s([1, law.twice - 1, law.twice])
+    assert gaps[1] < 2 * gaps[0] <= gaps[2]
+    assert law.gap_s(law.promised) <= machine.promise.tpot_s
+
+
+def test_prompts_cost_twice_or_nothing() -> None:
+    alone = _Law(CHAT, 0.0)
+    assert float(alone.gap_s(64)) == pytest.approx(float(CHAT.step_s(64)))
+    assert float(alone.shares(64)[2]) == 0
+    more = float(_Law(CHAT, 2.0).gap_s(64) - _Law(CHAT).gap_s(64))
+    assert more == pytest.approx(float(_Law(CHAT).gap_s(64) - alone.gap_s(64)))
+    assert float(_Law(CHAT, slow=1.2).price(64) / _Law(CHAT).price(64)) == pytest.approx(1.2)
+
+
+def test_the_stepper_says_the_numbers_of_the_page() -> None:
+    told, page = stepper_next_sequence(), example()
+    price, gap = told["panels"][1]["curves"][0]["values"], told["panels"][0]["curves"][0]["values"]
+    at, chat = BATCHES.index(page.few), list(_MACHINES).index("chat")
+    assert price[at, chat, 0] == pytest.approx(page.few_price)
+    assert price[BATCHES.index(256), chat, 0] == pytest.approx(page.full_price)
+    slower = 100 * (gap[at, chat, 0] / gap[0, chat, 0] - 1)
+    assert slower == pytest.approx(page.few_slower_percent)
+    assert next(iter(PROMPTS)) == "as they are"
+    agents = price[:, list(_MACHINES).index("agents"), 0]
+    assert [value is None for value in agents] == [batch > 40 for batch in BATCHES]
+    rate = told["readouts"][0]["values"]
+    assert price[at, chat, 1] == pytest.approx(2e6 / 3600 / rate[at, chat, 1])
+
+
+def test_numbers_of_the_page() -> None:
     found = example()
-    assert found.full_batch == 260
-    assert found.full_rate == pytest.approx(10_145, abs=10)
-    assert found.full_price == pytest.approx(0.068, abs=5e-4)
-    alone = (
-        1e3 / found.objective_rate + found.prompt_ms / found.answer_tokens
-    )  # one after the other
-    assert found.prompt_price == pytest.approx(2.5e3 / 3600 * alone)
-
-
-def test_example_orders_the_triangle() -> None:
-    found = example()
-    assert found.alone_ms < found.knee_ms < found.objective_ms < found.full_ms
-    assert found.alone_rate < found.knee_rate < found.objective_rate < found.rate_ceiling
-    assert found.alone_price > found.knee_price > found.full_price > found.price_floor
+    assert found.stops.count("\n") == 2
     assert found.wrong_tpot_ms < found.floor_ms  # the published mistake beats the floor
-
-
-def test_frontier_slider_says_the_numbers_of_the_page() -> None:
-    told, page = slider_frontier(), example()
-    batches, contexts = (control["values"] for control in told["controls"])
-    steps, rates = told["x"]["values"], told["curves"][0]["values"]
-    _, prices, filled = (np.asarray(readout["values"]) for readout in told["readouts"])
-    column = contexts.index(page.context)
-    for batch, ms, rate, price in (
-        (1, page.alone_ms, page.alone_rate, page.alone_price),
-        (page.knee_batch, page.knee_ms, page.knee_rate, page.knee_price),
-        (page.objective_batch, None, page.objective_rate, page.objective_price),
-        (page.full_batch, page.full_ms, page.full_rate, page.full_price),
-    ):
-        row = batches.index(batch)
-        assert ms is None or steps[row, column] == pytest.approx(ms)
-        assert rates[row, column] == pytest.approx(rate)
-        assert prices[row, column] == pytest.approx(price)
-    assert filled[batches.index(page.full_batch), column] == pytest.approx(99.9, abs=0.2)
-    for row, batch in enumerate(batches):
-        assert (rates[row, column] is None) == (batch > page.full_batch)
-        for at, context in enumerate(contexts):
-            if rates[row, at] is not None:
-                held = 4.794 + batch * context * 131_072 / 3.35e9
-                assert steps[row, at] == pytest.approx(held, abs=1e-3)
-                assert rates[row, at] == pytest.approx(1e3 * batch / steps[row, at])
+    assert _Law(AGENTS).twice == 7  # said in a word
+    assert found.few_ratio > 5 * found.full_ratio
+    assert found.joules_one > 10 * found.joules_full

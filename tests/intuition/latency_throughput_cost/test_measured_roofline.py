@@ -16,9 +16,9 @@ from serving_mathematics.intuition.latency_throughput_cost.measured_roofline imp
     Device,
     Transformer,
     _first_token,
+    _rows,
     example,
     generation_time,
-    held_out_prediction,
 )
 from serving_mathematics.support.measuring import read_record
 
@@ -89,31 +89,6 @@ def test_bad_counts(bad: float) -> None:
             generation_time(TINY, device, 1, 1, 1, bytes_per_number=bad)
 
 
-def test_held_out_uses_only_other_groups() -> None:
-    bounds, measured = [10.0, 10.0, 10.0, 10.0], [2.0, 8.0, 5.0, 5.0]
-    alone = held_out_prediction(bounds, measured, [0, 1, 2, 3])
-    assert alone[0] == pytest.approx((8 * 5 * 5) ** (1 / 3))
-    pairs = held_out_prediction(bounds, measured, ["a", "a", "b", "b"])
-    np.testing.assert_allclose(pairs, [5.0, 5.0, 4.0, 4.0])
-    changed = held_out_prediction(bounds, [3.0, *measured[1:]], [0, 1, 2, 3])
-    assert changed[0] == alone[0]
-    assert changed[1] != alone[1]
-
-
-def test_bad_series() -> None:
-    for series, name in (
-        (([[1.0]], [[1.0]], [[1]]), "bounds"),
-        (([1.0, math.inf], [1.0, 1.0], [1, 2]), "bounds"),
-        (([1.0, 1.0], [1.0, math.nan], [1, 2]), "measured"),
-        (([1.0, 1.0], [1.0, 0.0], [1, 2]), "measured"),
-        (([1.0, 1.0], [1.0], [1, 2]), "measured"),
-        (([1.0, 1.0], [1.0, 1.0], [1]), "groups"),
-        (([1.0, 1.0], [1.0, 1.0], [1, 1]), "groups"),
-    ):
-        with pytest.raises(ValueError, match=f"{name} must be"):
-            held_out_prediction(*series)
-
-
 def test_record_has_provenance_and_breadth() -> None:
     record = read_record(RECORD)
     assert {"source", "url", "versions", "looked_up", "unit"} <= record.keys()
@@ -134,7 +109,7 @@ def test_fullest_gpu_by_hand() -> None:
         weights = model.layer_parameters + model.width * model.vocabulary
         cache = 2 * model.layers * model.kv_width * row["batch"] * (row["input"] + row["output"])
         sums.append((weights + cache) * size / row["tp"] / DEVICES[row["gpu"]].memory_bytes)
-    assert example().fullest == pytest.approx(100 * max(sums), rel=1e-12)
+    assert max(row["fill"] for row in _rows()) == pytest.approx(max(sums), rel=1e-12)
 
 
 def test_first_token_by_hand() -> None:
@@ -154,10 +129,7 @@ def test_first_token_by_hand() -> None:
     assert example().first_token_highest == pytest.approx(max(shares), rel=1e-6)
 
 
-def test_example_is_consistent() -> None:
-    found = example()
-    assert 0 < found.lowest_share < found.parallel_efficiency < found.highest_share < 100
-    assert found.llama70b_bound_ms / found.llama70b_step_ms == pytest.approx(
-        found.llama70b_share / 100
-    )
-    assert found.a100_low < found.a100_efficiency < found.a100_high
+def test_numbers_of_the_page() -> None:
+    found, rows = example(), _rows()
+    assert found.row_count == len(rows)
+    assert 0 < found.misread_rows < len(rows)

@@ -57,15 +57,20 @@ def test_devices_share_roofs_without_messages() -> None:
 
 
 def test_numbers_of_the_page() -> None:
-    roofs, model, devices, load, sparse = _runs()
-    told = example()
-    assert told.today_runs == len(roofs) == len(load) > 3000
-    assert told.today_one < told.today_median < told.today_eight
-    assert told.few_sparse > told.many_sparse
+    runs, told = _runs(), example()
+    assert told.today_runs == runs.over_roofs.size > 3000
     assert told.device_rows.count("\n") == 3
-    assert np.median(model) == pytest.approx(1, abs=0.1)
-    assert set(np.unique(devices)) >= {1, 2, 4, 8}
-    assert 0 < sparse.mean() < 1
+    assert np.median(runs.over_sum) == pytest.approx(1, abs=0.1)
+    assert set(np.unique(runs.devices)) >= {1, 2, 4, 8}
+    assert 0 < runs.dense.mean() < 1
+    assert told.many_longer > 1.5 * told.many_sum
+
+
+def test_the_longer_of_two_is_below_their_sum() -> None:
+    runs = _runs()
+    assert np.all((runs.prompts >= 0) & (runs.prompts < 1))
+    factor = runs.over_longer / runs.over_sum
+    assert factor == pytest.approx(1 / np.maximum(runs.prompts, 1 - runs.prompts))
 
 
 def test_no_deployment_is_refused() -> None:

@@ -10,12 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.caching.caching import (
     RECORD,
-    example,
     how_many_fit,
     kv_bytes_per_token,
     latent_bytes_per_token,
     sequence_bytes,
-    slider_memory_by_attention,
 )
 from serving_mathematics.support.measuring import read_record
 
@@ -75,25 +73,3 @@ def test_record_has_a_source_for_every_row() -> None:
         assert row["query_heads"] % row["kv_heads"] == 0
         assert row["context"] >= 2048
         assert row["hidden"] > 0 < row["vocabulary"]
-
-
-def test_slider_says_the_numbers_of_the_page() -> None:
-    told = slider_memory_by_attention()
-    tokens, names, bits = (control["values"] for control in told["controls"])
-    size, count = (np.asarray(told[k][0]["values"]) for k in ("curves", "readouts"))
-    row = tokens.index(32_768)
-    assert size[row, names.index("Llama-3-8B"), 0] == example().grouped_32k_gib
-    assert size[row, names.index("Mistral-7B-v0.1"), 0] == example().mistral_window_gib
-    full = size[tokens.index(2**17), names.index("Llama-3.1-405B"), 0]
-    assert full == pytest.approx(example().full_128k_gib)
-    assert count[row, names.index("Llama-3-8B")].tolist() == [16, 32, 64]
-    assert set(names) == {row["model"] for row in read_record(RECORD)["models"]}
-    assert bits == [16, 8, 4]
-    assert size[..., 0] == pytest.approx(2 * size[..., 1])
-    assert size[..., 0] == pytest.approx(4 * size[..., 2])
-    assert (count == np.floor(64 / size)).all()
-
-
-def test_groups_of_a_latent_on_the_page() -> None:
-    """512 and 64 numbers a token, where a group of 128 keeps as many keys as values."""
-    assert example().mla_as_groups == pytest.approx(2.25, rel=1e-12)

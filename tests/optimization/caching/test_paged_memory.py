@@ -10,23 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.caching.paged_memory import (
     paged_use,
-    paged_waste,
     slot_shares,
 )
 
 REQUESTS = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 40)), min_size=1, max_size=8)
-
-
-@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=20), st.integers(1, 300))
-def test_waste_completes_a_block(lengths: list[int], block: int) -> None:
-    waste = paged_waste(lengths, block)
-    assert np.all((np.array(lengths) + waste) % block == 0)
-    assert np.all((waste >= 0) & (waste < block))
-
-
-def test_waste_keeps_the_shape() -> None:
-    assert paged_waste([[3, 4], [5, 8]], 4).tolist() == [[1, 0], [3, 0]]
-    assert int(paged_waste(7.0, 1)) == 0
 
 
 @given(REQUESTS, st.integers(1, 40))
@@ -71,9 +58,6 @@ def test_shapes_and_slots_are_refused() -> None:
     for bad in (8.9, math.nan, math.inf):
         with pytest.raises(ValueError, match="slots must be finite"):
             slot_shares([5], [5], bad)
-    for lengths in ([], [-1], [0.5], [math.nan], [math.inf]):
-        with pytest.raises(ValueError, match="lengths must be non-empty, non-negative integers"):
-            paged_waste(lengths, 4)
 
 
 def test_lengths_beyond_counting_are_refused() -> None:
@@ -81,18 +65,9 @@ def test_lengths_beyond_counting_are_refused() -> None:
         paged_use([1e99, 4.0], [2.0, 3.0], 16)
     with pytest.raises(ValueError, match="prompts must be positive integers below"):
         paged_use([2**31], [2], 16)
-    with pytest.raises(ValueError, match="lengths must be non-empty, non-negative integers"):
-        paged_waste([1e99], 16)
-    with pytest.raises(ValueError, match="block_tokens must be a positive integer"):
-        paged_waste([1], 2**70)
 
 
 def test_the_most_that_is_counted() -> None:
-    assert paged_waste([2**62 - 1], 2**62 - 1).tolist() == [0]
-    with pytest.raises(ValueError, match="lengths must be"):
-        paged_waste([2**62], 1)
-    with pytest.raises(ValueError, match="block_tokens must be"):
-        paged_waste([1], 2**62)
     assert slot_shares([2**31 - 1], [2**31 - 1], 2**32)
     with pytest.raises(ValueError, match="outputs must be positive integers below"):
         slot_shares([1], [2**31], 2**32)

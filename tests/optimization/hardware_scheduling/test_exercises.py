@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import integrate
-from serving_mathematics.optimization.hardware_scheduling.disaggregation import (
-    pipeline_ttft_s,
-    tensor_ttft_s,
-)
 from serving_mathematics.optimization.hardware_scheduling.exercises import (
-    best_threshold,
     cheapest_device,
-    multifit,
-    pipeline_overtakes,
+    next_tenant,
+    passing_time,
+    what_the_queue_asks,
 )
-from serving_mathematics.optimization.hardware_scheduling.slice_packing import first_fit
 
 
 def test_cheapest_device_follows_the_roofline() -> None:
@@ -35,39 +27,51 @@ def test_cheapest_device_follows_the_roofline() -> None:
         assert price == pytest.approx(cost)
 
 
-@pytest.mark.parametrize("speedup", [1.05, 1.5, 1.95])
-def test_the_pipeline_overtakes_once(speedup: float) -> None:
-    rate = pipeline_overtakes(1.0, speedup)
-    assert pipeline_ttft_s(rate, 1.0) == pytest.approx(tensor_ttft_s(rate, 1.0, speedup), rel=1e-9)
-    assert pipeline_overtakes(0.5, speedup) == pytest.approx(2 * rate)
+def test_without_slack_nobody_passes() -> None:
+    assert passing_time(9.0, 1.0, 0.0) == 0.0
+    assert passing_time(1.0, 1.0, 50.0) == 0.0
+    assert passing_time(2.0, 1.0, 50.0) == 50.0
 
 
-def test_best_threshold_beats_its_neighbours() -> None:
-    for load in (0.2, 0.6, 0.95):
-        t, mean = best_threshold(load)
-        for other in (t - 0.1, t + 0.1):
-            below = load * integrate.quad(lambda x: x * math.exp(-x), 0, other)[0]
-            long = math.exp(-other)
-            wait = load / (1 - below) * ((1 - long) + long / (1 - load))
-            assert mean < 1 + wait
+@pytest.mark.parametrize(("place", "name"), [(0, "prompt_s"), (1, "other_s"), (2, "slack")])
+def test_negative_times_are_refused(place: int, name: str) -> None:
+    arguments = [1.0, 1.0, 1.0]
+    arguments[place] = -0.5
+    with pytest.raises(ValueError, match=f"{name} must be non-negative"):
+        passing_time(*arguments)
 
 
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=7), st.integers(1, 3))
-def test_multifit_meets_its_deadline_within_the_bound(jobs: list[int], devices: int) -> None:
-    deadline = multifit(jobs, devices)
-    assert len(first_fit(jobs, deadline)) <= devices
-    best = min(
-        max(
-            sum(job for job, place in zip(jobs, places, strict=True) if place == d)
-            for d in range(devices)
-        )
-        for places in itertools.product(range(devices), repeat=len(jobs))
-    )
-    assert best <= deadline <= 13 / 11 * best + 1e-9
+def test_a_queue_of_one_tenant_is_shared_before_it_is_sorted() -> None:
+    assert what_the_queue_asks(50, 0.9, 0.9) == "fair shares"
+    assert what_the_queue_asks(50, 0.1, 0.9) == "short prompts first"
+    assert what_the_queue_asks(50, 0.1, 0.1) == "more places"
+    assert what_the_queue_asks(0.5, 0.9, 0.9) == "nothing"
 
 
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=12), st.integers(1, 4))
-def test_multifit_cannot_be_a_unit_earlier(jobs: list[int], devices: int) -> None:
-    deadline = multifit(jobs, devices)
-    floor = max(max(jobs), -(-sum(jobs) // devices))
-    assert deadline == floor or len(first_fit(jobs, deadline - 1)) > devices
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [((-1.0, 0.1, 0.1), "waiting"), ((1.0, 1.1, 0.1), "largest"), ((1.0, 0.1, math.nan), "prompt")],
+)
+def test_queues_without_sense_are_refused(arguments: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}.* must be"):
+        what_the_queue_asks(*arguments)
+
+
+def test_of_equal_counters_the_older_request_goes() -> None:
+    assert next_tenant([5.0, 5.0], [2.0, 1.0]) == 1
+    assert next_tenant([5.0, 4.0], [1.0, 2.0]) == 1
+    assert next_tenant([5.0, 4.0], [1.0, math.inf]) == 0
+
+
+@pytest.mark.parametrize(
+    ("served", "since", "message"),
+    [
+        ([1.0], [1.0, 2.0], "waiting_since_s must be of 1"),
+        ([-1.0], [1.0], "served must be non-negative"),
+        ([1.0], [math.inf], "waiting_since_s must be finite for somebody"),
+        ([], [], "waiting_since_s must be finite for somebody"),
+    ],
+)
+def test_nobody_in_line_is_refused(served: Any, since: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        next_tenant(served, since)

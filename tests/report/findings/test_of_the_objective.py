@@ -9,6 +9,7 @@ from serving_mathematics.report.findings.of_the_objective import (
     _in_time,
     breaking_load,
     canary,
+    ceiling,
     cost,
     goodput,
     load_kept,
@@ -32,6 +33,14 @@ def test_a_failed_request_is_late_and_an_unknown_one_is_neither() -> None:
     assert kept is not None
     assert kept[:2].tolist() == [1.0, 0.0]
     assert np.isnan(kept[2])
+
+
+def test_goodput_is_of_all_requests() -> None:
+    columns = {"sent_s": np.arange(200.0), "ttft_s": np.full(200, 0.1), "latency_s": np.ones(200)}
+    run = Run("", "", columns | {"failed": np.tile([0.0, 1.0], 100)})
+    found = goodput(run, Asked(ttft_s=1.0))
+    assert found is not None
+    assert found.seen.endswith("goodput 0.5 of 1 requests a second")
 
 
 def test_late_in_stretches_has_a_wider_interval_than_late_at_random() -> None:
@@ -63,6 +72,16 @@ def test_the_load_at_which_it_breaks_is_beyond_one_that_it_keeps() -> None:
     assert found is not None
     assert found.level == "note"
     assert "off by" in found.sure
+
+
+@pytest.mark.parametrize("load", [0.4, 0.8])
+def test_the_ceiling_is_the_simulators(load: float) -> None:
+    run = served(np.random.default_rng(21), 3000, load=load, places=64)
+    found = ceiling(run, Asked(places=64))
+    assert found is not None
+    used = float(found.seen.split(" came, ")[1].split("%")[0])
+    assert used == pytest.approx(100 * load, abs=8)
+    assert found.level == ("note" if load < 0.82 else "warning")
 
 
 def test_a_canary_by_the_book() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_test import (
     all_at_once,
@@ -70,6 +71,12 @@ def test_a_stall_of_a_closed_loop_is_a_problem() -> None:
     assert found is not None
     assert found.level == "problem"
     assert "a stall kept from being sent" in found.seen
+
+
+def test_a_queue_of_all_at_once_does_not_grow() -> None:
+    run = served(np.random.default_rng(3), 600, arrivals=np.full(600, 1e-6), places=16)
+    assert all_at_once(run, Asked()) is not None
+    assert growing_queue(run, Asked()) is None
 
 
 def test_a_burst_is_not_all_at_once() -> None:

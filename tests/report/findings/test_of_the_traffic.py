@@ -10,9 +10,10 @@ from serving_mathematics.report.findings.of_the_traffic import (
     lengths_follow_load,
     paced,
     retries,
+    sessions,
 )
 
-FUNCTIONS = (bursts, few_carry_most, lengths_follow_load, paced, retries)
+FUNCTIONS = (bursts, few_carry_most, lengths_follow_load, paced, retries, sessions)
 
 
 def test_nothing_is_said_of_nothing() -> None:
@@ -41,6 +42,15 @@ def test_bursts_of_requests_need_not_be_bursts_of_tokens() -> None:
     found = lengths_follow_load(Run("", "", {"sent_s": sent, "prompt_tokens": tokens}), Asked())
     assert found is not None
     assert "shorter" in found.seen
+
+
+def test_sessions_by_hand() -> None:
+    turns = np.r_[np.repeat(np.arange(10.0), 15), np.arange(100.0, 150.0)]
+    found = sessions(Run("", "", {"session": turns}), Asked())
+    assert found is not None
+    assert "60 sessions of 3.33 requests in the mean, the longest of 15" in found.seen
+    assert "70% of the requests follow another" in found.seen
+    assert sessions(Run("", "", {"session": np.arange(200.0)}), Asked()) is None
 
 
 def test_shares_by_hand() -> None:

@@ -301,8 +301,8 @@ def check_the_slack_is_wide() -> None:
 
 
 def check_old_loads_and_short_records_break_it() -> None:
-    """Loads three seconds old, and a record of a quarter of the cache, break the promise that nearly
-    all have with own counts and a record that never forgets.
+    """Loads three seconds old, and a record of a quarter of the cache, break the promise that most
+    have with own counts and a record that never forgets.
 
     Source: own simulation, at 8 requests a second of each engine.
     """

@@ -12,24 +12,13 @@ __all__, __getattr__, __dir__ = exported(
             "TpotConventions",
             "tpot_conventions",
         ],
-        "core.servers.http_connections": ["PunctualProtocol"],
+        "architecture.streaming.stalls": ["gaps_beside_prompt_s"],
         "architecture.streaming.event_stream": [
             "StreamError",
             "Event",
             "format_event",
             "EventStreamParser",
             "TokenReader",
-        ],
-        "architecture.streaming.playout_buffer": [
-            "reading_gap_s",
-            "read_times_s",
-            "smallest_start_delay_s",
-        ],
-        "architecture.streaming.prefill_interference": [
-            "gaps_during_prefill_s",
-            "mean_itl_s",
-            "chunk_window",
-            "simulate_itl_s",
         ],
         "architecture.streaming.token_server": [
             "Limits",
@@ -41,11 +30,6 @@ __all__, __getattr__, __dir__ = exported(
             "create_app",
             "paced",
             "serving",
-        ],
-        "architecture.streaming.token_stream_measurement": [
-            "Reader",
-            "TimedStream",
-            "timed_stream",
         ],
     },
 )

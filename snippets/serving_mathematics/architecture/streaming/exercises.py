@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.architecture.streaming.event_stream import format_event
-from serving_mathematics.architecture.streaming.playout_buffer import read_times_s
 from serving_mathematics.architecture.streaming.streaming import stream_metrics
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
     require,
+    require_non_negative,
+    require_positive,
     require_positive_integer,
     require_shape,
 )
@@ -38,10 +39,9 @@ HINTS = {
         "line, line end. The [DONE] event is a chunk too, and a chunk of length zero ends the "
         "body."
     ),
-    "peak_backlog": (
-        "The buffer only grows when a token arrives, so look at those moments: tokens that have"
-        " arrived less tokens whose reading has begun. A token that is read at once does not "
-        "wait."
+    "longest_chunk": (
+        "A step takes the streams' own time and the chunk's. What the promise leaves beside the "
+        "first, times the tokens a second, is the chunk."
     ),
     "unread_tokens": (
         "Token i exists if the client was still there δ before it was due, and is read if it "
@@ -86,20 +86,24 @@ def wire_bytes(tokens: list[str]) -> int:
     return sum(len(f"{len(event):x}") + len(event) + 4 for event in events) + 5
 
 
-def peak_backlog(arrival_s: npt.ArrayLike, gap_s: float, start_delay_s: float) -> int:
-    """Most tokens that wait in the client's buffer at any moment, read or being read not counted.
+def longest_chunk(longest_itl_s: float, step_s: float, prefill_per_s: float) -> int:
+    """The most prompt tokens in a step that keeps the longest gap, ⌊(L − ℓ)r⌋.
 
-    arrival_s: when tokens arrive [s], shape (N,). gap_s: g [s]. start_delay_s: d ≥ 0 [s]. The
-    backlog is largest at an arrival: token i finds waiting whatever came before it and is read
-    after it, and itself unless it is read at once. Raises ValueError as `read_times_s` does.
+    longest_itl_s: L [s], above the step. step_s: ℓ, of the streams alone, non-negative [s].
+    prefill_per_s: r, prompt tokens that the device computes a second. Raises ValueError outside
+    these ranges, and when not one token fits.
 
-    >>> peak_backlog([1.0, 1.1, 1.2, 5.0], gap_s=1.0, start_delay_s=0.0)
-    2
+    >>> longest_chunk(0.5, step_s=0.25, prefill_per_s=1000.0)
+    250
     """
-    times = as_floats(arrival_s=arrival_s)
-    taken = np.searchsorted(read_times_s(times, gap_s, start_delay_s), times, side="right")
-    arrived = np.searchsorted(times, times, side="right")
-    return int(np.max(arrived - taken))
+    step_s = require_non_negative(step_s=step_s)
+    longest_itl_s, prefill_per_s = require_positive(
+        longest_itl_s=longest_itl_s, prefill_per_s=prefill_per_s
+    )
+    tokens = math.floor((longest_itl_s - step_s) * prefill_per_s * (1 + 1e-12))
+    least = step_s + 1 / prefill_per_s
+    require(tokens >= 1, "longest_itl_s", f"at least {least:g} s", longest_itl_s)
+    return tokens
 
 
 @dataclass(frozen=True)
@@ -139,10 +143,9 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text: TTFT 0.5 s, TPOT 25 ms, 101 tokens."""
     never = unread_tokens(0.5, 0.025, 1001, 0.1, math.inf)
     soon = unread_tokens(0.5, 0.025, 1001, 0.1, 0.1)
-    per_token = (wire_bytes(["word"] * 101) - wire_bytes([])) / 101
     return SimpleNamespace(
-        bytes_per_token=per_token,
-        drained_tokens=48 * 1024 / per_token,
+        pencil_tokens=longest_chunk(0.1, 0.025, 16_000.0),
+        bytes_per_token=(wire_bytes(["word"] * 101) - wire_bytes([])) / 101,
         endless_unread_percent=100 * never.unread / never.generated,
         noticed_unread_percent=100 * soon.unread / soon.generated,
     )
@@ -177,18 +180,17 @@ def check_wire_bytes() -> None:
     checks.equal("a long token", long, 3 + 2 + len('data: {"token": ""}\n\n') + 300 + 2)
 
 
-def check_peak_backlog() -> None:
-    """The peak is the largest number of tokens between arrival and reading.
+def check_longest_chunk() -> None:
+    """With this chunk the longest gap is kept, and with one token more it is not.
 
-    Source: the moments tried on a fine grid, counting arrivals and readings.
+    Source: ℓ + C/r at both; 100 ms, 25 ms and 16,000 tokens a second by hand.
     """
-    rng = np.random.default_rng(4)
-    arrival = np.round(np.cumsum(rng.exponential(0.1, 50)), 4)
-    for delay in (0.0, 1.0):
-        read = read_times_s(arrival, 0.15, delay)
-        grid = np.arange(0.0, arrival[-1] + 0.01, 1e-4) + 5e-5
-        counted = np.sum(arrival[:, None] <= grid, axis=0) - np.sum(read[:, None] <= grid, axis=0)
-        checks.equal(f"d = {delay:g} s", peak_backlog(arrival, 0.15, delay), int(counted.max()))
+    checks.equal("by hand", longest_chunk(0.1, 0.025, 16_000.0), 1200)
+    for longest_s, step_s, rate in ((0.05, 0.0205, 30_000.0), (0.2, 0.1, 777.0)):
+        chunk = longest_chunk(longest_s, step_s, rate)
+        for tokens, kept in ((chunk, True), (chunk + 1, False)):
+            gap_s = step_s + tokens / rate
+            checks.equal(f"{tokens} tokens", bool(gap_s <= longest_s + 1e-12), kept)
 
 
 def check_unread_tokens() -> None:
@@ -217,4 +219,4 @@ def check_bad_input_is_refused() -> None:
     checks.raises("shapes", tpot_of_bundles, [0.1, 0.2], [1], match="tokens must be of shape (2,)")
     checks.raises("half", tpot_of_bundles, [0.1, 0.2], [1, 0.5], match="tokens must be positive")
     checks.raises("δ < 0", unread_tokens, 0.1, 0.1, 5, 0.1, -1.0, match="notice_s must be non-ne")
-    checks.raises("g = 0", peak_backlog, [0.1], 0.0, 0.0, match="gap_s must be positive")
+    checks.raises("L = ℓ", longest_chunk, 0.1, 0.1, 9.0, match="longest_itl_s must be at least")

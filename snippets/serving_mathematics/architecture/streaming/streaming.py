@@ -33,6 +33,8 @@ from serving_mathematics.support.require import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WORDS_PER_MINUTE, WORDS_PER_TOKEN = 238.0, 0.75  # English, read silently; Brysbaert, Databricks
+
 
 @dataclass(frozen=True)
 class StreamMetrics:
@@ -112,21 +114,13 @@ def tpot_conventions(ttft_s: float, e2e_s: float, tokens: int) -> TpotConvention
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: TTFT 0.5 s, TPOT 25 ms, 101 tokens."""
     total = end_to_end_s(0.5, 0.025, 101)
-    pace = tpot_conventions(0.5, total, 101)
     short = tpot_conventions(0.5, end_to_end_s(0.5, 0.025, 11), 11)
-    late = stream_metrics(_late_start())
     return SimpleNamespace(
         e2e_s=total,
-        e2e_counted_twice_s=0.5 + 101 * 0.025,
-        per_gap_ms=1000 * pace.per_gap_s,
-        per_token_ms=1000 * pace.per_token_s,
-        with_ttft_ms=1000 * pace.with_ttft_s,
         short_per_gap_ms=1000 * short.per_gap_s,
         short_per_token_ms=1000 * short.per_token_s,
         short_with_ttft_ms=1000 * short.with_ttft_s,
-        short_ratio=short.with_ttft_s / short.per_gap_s,
-        late_ttft_s=late.ttft_s,
-        late_tpot_ms=1000 * late.tpot_s,
+        reader_gap_ms=60_000 * WORDS_PER_TOKEN / WORDS_PER_MINUTE,
     )
 
 
@@ -154,10 +148,9 @@ def figure_equal_totals(figure: Figure) -> None:
     before it starts and then hurries. The interrupted one pauses for a second in the middle, which
     neither TTFT nor TPOT nor the total can tell.
 
-    Alt: Step chart of tokens received against seconds since the request, from 0 to 3.2. All three
-    lines end at 101 tokens after 3 seconds. One rises evenly from 0.5 s, one starts only at 2 s and
-    rises steeply, one rises from 0.5 s to 40 tokens at 1.1 s, stays flat for a second, and
-    continues.
+    Alt: Step chart of tokens received against time since the request. All three lines end at the
+    same tokens and time. One rises evenly, one starts late and rises steeply, one rises, stays flat
+    for a while in the middle, and continues.
     """
     axes = figure.subplots()
     for times, colour, text, x, y in (

@@ -1,18 +1,13 @@
-"""Whether arrivals are Poisson is decided by counts in windows, and the variance of those counts
-sets the delay.
+"""Whether arrivals are Poisson is decided by counts in windows.
 
 For counts N(w) in windows of length w the index of dispersion is I(w) = Var N(w)/E N(w): 1 at every
 w for a Poisson process, and a function of w for anything else. Over k windows of a Poisson process
-(k−1)·I is close to χ² with k−1 degrees of freedom, which makes a test. In heavy traffic the mean
-work found in a single-server queue is ρS/(1−ρ)·(I(∞) + Cs²)/2: the limiting dispersion stands where
-the Poisson formula has 1.
+(k−1)·I is close to χ² with k−1 degrees of freedom, which makes a test.
 
-Assumes: a stationary stream for I and the delay; the test assumes one constant rate per row of
-counts.
+Assumes: a stationary stream for I; the test assumes one constant rate per row of counts.
 
-Source: Gusella (1991), abstract, for the index and why gaps alone do not show burstiness; Fendick
-and Whitt (1989) for the delay; Kim and Whitt (2014), abstract, for testing subintervals whose rate
-is nearly constant.
+Source: Gusella (1991), abstract, for the index and why gaps alone do not show burstiness; Kim and
+Whitt (2014), abstract, for testing subintervals whose rate is nearly constant.
 """
 
 from __future__ import annotations
@@ -20,24 +15,12 @@ from __future__ import annotations
 import bisect
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.capacity.arrival_rates.arrival_models import (
-    BURSTY_LEAVES,
-    BURSTY_RATES,
-    mmpp_dispersion,
-    mmpp_mean_time,
-    modulated_arrivals,
-    switching_edges,
-    switching_generator,
-)
 from serving_mathematics.core.queues.queue_simulator import (
     MeanEstimate,
-    batch_means,
-    fifo_waits,
     gamma_times,
 )
 from serving_mathematics.support import checks
@@ -46,12 +29,8 @@ from serving_mathematics.support.require import (
     as_number,
     require,
     require_non_negative,
-    require_positive,
     require_positive_integer,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -216,66 +195,15 @@ def chi_square_tail(x: float, freedom: int) -> float:
     return scale * fraction
 
 
-def dispersion_mean_work(
-    arrival_rate: float, mean_service_s: float, dispersion: float, service_scv: float = 1.0
-) -> float:
-    """Mean work found waiting at one server, ρS/(1−ρ)·(I + Cs²)/2 [s]: exact for batch Poisson,
-    else for ρ → 1.
-
-    arrival_rate: λ [1/s]. mean_service_s: S [s]. dispersion: I(∞) of the arrivals. service_scv: Cs²
-    of independent service times. Raises ValueError on negative values, a non-positive time, or ρ ≥
-    1.
-    Source: Fendick and Whitt (1989).
-
-    >>> round(dispersion_mean_work(arrival_rate=0.8, mean_service_s=1.0, dispersion=1.0), 12)
-    4.0
-    """
-    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
-    mean_service_s = require_positive(mean_service_s=mean_service_s)
-    dispersion, service_scv = require_non_negative(dispersion=dispersion, service_scv=service_scv)
-    rho = arrival_rate * mean_service_s
-    require(rho < 1, "utilization arrival_rate·mean_service_s", "below 1 for a stable queue", rho)
-    return rho * mean_service_s / (1 - rho) * (dispersion + service_scv) / 2
-
-
 def example() -> SimpleNamespace:
-    """Worked numbers of the text: the bursty stream, the same gaps shuffled, and false alarms."""
+    """Worked numbers of the text: how often a rate that drifts is rejected [%]."""
     rng = np.random.default_rng(77)
-    exact = mmpp_mean_time(BURSTY_RATES, switching_generator(BURSTY_LEAVES), 5.0)
-    renewal = _renewal_time(5.0)
-    alarms = _false_alarms(rng, np.full((1, 60), 5.5))
     drift = np.repeat(np.linspace(3.0, 8.0, 6), 10).reshape(6, 10)
     pooled, by_rows = _false_alarms(rng, drift.reshape(1, 60)), _false_alarms(rng, drift)
     return SimpleNamespace(
-        heavy_traffic_time_s=0.2 + dispersion_mean_work(4.0, 0.2, 61.0),
-        heavy_above_peak_s=1 / 12 + dispersion_mean_work(4.0, 1 / 12, 61.0),
-        renewal_time_s=renewal,
-        renewal_error=exact / renewal,
-        paced_p=dispersion_p_value([10, 10, 11, 10, 9, 10, 10, 11, 10, 9]),
-        false_alarm=alarms.mean,
-        false_alarm_pm=alarms.half_width,  # half of the 95% interval
-        drift_alarm=pooled.mean,
-        drift_alarm_pm=pooled.half_width,
-        drift_row_alarm=by_rows.mean,
-        drift_row_alarm_pm=by_rows.half_width,
+        drift_alarm=100 * pooled.mean,
+        drift_row_alarm=100 * by_rows.mean,
     )
-
-
-def _bursty(rng: np.random.Generator, horizon_s: float = 600.0) -> FloatArray:
-    """Arrival times of the two-phase stream of `arrival_models`, 4/s on average."""
-    edges, phases = switching_edges(rng, BURSTY_LEAVES, horizon_s)
-    return modulated_arrivals(rng, edges, np.array(BURSTY_RATES)[phases])
-
-
-def _renewal_time(service_rate: float) -> float:
-    """Mean time in GI/M/1 with the gaps of the two-phase stream, independent: 1/(μ(1−σ))."""
-    q, rates = switching_generator(BURSTY_LEAVES), np.array(BURSTY_RATES)
-    law = np.array([1, 2]) / 3 * rates / 4  # phase at an arrival
-    sigma = 0.5
-    for _ in range(500):  # σ is the gap's Laplace transform at μ(1−σ)
-        killed = np.diag(rates + service_rate * (1 - sigma)) - q
-        sigma = float(law @ np.linalg.solve(killed, rates))
-    return 1 / (service_rate * (1 - sigma))
 
 
 def _false_alarms(rng: np.random.Generator, means: FloatArray, logs: int = 2000) -> MeanEstimate:
@@ -292,34 +220,6 @@ def _false_alarms(rng: np.random.Generator, means: FloatArray, logs: int = 2000)
     )
     error = math.sqrt(share * (1 - share) / logs)
     return MeanEstimate(share, error, 1.96 * error)
-
-
-def figure_shuffled_gaps(figure: Figure) -> None:
-    """The same gaps, shuffled: the coefficient of variation stays, the bursts are gone.
-
-    Twenty minutes of the two-phase stream, counted in windows of 10 s, and the same gaps in random
-    order. Anything computed from the gaps without their order (mean, CV, histogram) is the same for
-    both.
-
-    Alt: Two step charts of requests per 10-second window over twenty minutes. In the upper one the
-    counts jump between about 10 and about 100 and stay there for several windows. In the lower one,
-    with the same gaps shuffled, they scatter around their mean without lasting highs or lows.
-    """
-    rng = np.random.default_rng(10)
-    bursty = _bursty(rng, 1200.0)
-    shuffled = np.concatenate([[0.0], np.cumsum(rng.permutation(np.diff(bursty)))])
-    figure.set_size_inches(5.8, 4.8)
-    panels = figure.subplots(2, 1)
-    for axes, times, name, colour in (
-        (panels[0], bursty, "as they came", "C1"),
-        (panels[1], shuffled, "the same gaps, shuffled", "C2"),
-    ):
-        counts = window_counts(times, 10.0)
-        axes.stairs(
-            counts, np.arange(counts.size + 1) / 6, baseline=None, color=colour, linewidth=1.4
-        )
-        axes.set_title(f"{name}: gap CV {gap_cv(times):.2f}, $I$ = {dispersion_index(counts):.1f}")
-        axes.set(xlim=(0, 20), ylim=(0, 140), xlabel="time [min]", ylabel="requests per 10 s")
 
 
 def check_counts_by_hand() -> None:
@@ -395,58 +295,8 @@ def check_renewal_limit() -> None:
     checks.close("CV of the gaps", gap_cv(times[0]), 2.0, atol=0.1, kind="simulation")
 
 
-def check_shuffling_removes_the_delay() -> None:
-    """Shuffle the gaps of the bursty stream and the time in system falls from 26 s to 2.5 s at the
-    same gap CV.
-
-    Source: GI/M/1, time 1/(μ(1−σ)) with σ the Laplace transform of the gap at μ(1−σ); one simulated
-    run of 105,000 s, gaps shuffled, standard error from 32 batches.
-    """
-    rng = np.random.default_rng(14)
-    gaps = rng.permutation(np.diff(_bursty(rng, 105_000.0)))
-    services = rng.exponential(0.2, gaps.size)
-    times = batch_means(fifo_waits(np.cumsum(gaps), services) + services)
-    checks.covers("time in system [s]", times, _renewal_time(5.0))
-    ordered = mmpp_mean_time(BURSTY_RATES, switching_generator(BURSTY_LEAVES), 5.0)
-    checks.inside("how many times longer in order", ordered / times.mean, 9.0, 12.0)
-
-
-def check_delay_of_batches() -> None:
-    """For batches at Poisson times the dispersion formula is the Pollaczek–Khinchine mean of whole
-    batches.
-
-    Source: λ_b·E[Y²]/(2(1−ρ)) with Y the work of a batch; one simulated run of 300,000 batches of 1
-    or 5, seen on arrival.
-    """
-    rng, rate, service = np.random.default_rng(15), 0.2, 1.0
-    size_1, size_2 = 3.0, 13.0  # E[B], E[B²] of sizes 1 and 5, equally likely
-    formula = dispersion_mean_work(rate * size_1, service, size_2 / size_1)
-    whole = rate * service**2 * (size_1 + size_2) / (2 * (1 - rate * size_1 * service))
-    checks.close("mean work waiting [s]", formula, whole, rtol=1e-13)
-    arrivals = np.cumsum(rng.exponential(1 / rate, 300_000))
-    work = rng.gamma(rng.choice([1, 5], arrivals.size), service)
-    checks.covers("simulated [s]", batch_means(fifo_waits(arrivals, work)), formula)
-
-
-def check_heavy_traffic() -> None:
-    """The dispersion formula approaches the exact delay of the bursty queue as it saturates.
-
-    Source: matrix-geometric solution of MMPP/M/1 with I(∞) = 61.
-    """
-    q = switching_generator(BURSTY_LEAVES)
-    limit = mmpp_dispersion(math.inf, BURSTY_RATES, q)
-    for rho, tolerance in ((0.8, 0.05), (0.98, 0.01), (0.9998, 1e-4)):
-        service = rho / 4
-        checks.close(
-            f"time in system at ρ = {rho} [s]",
-            service + dispersion_mean_work(4.0, service, limit),
-            mmpp_mean_time(BURSTY_RATES, q, 1 / service),
-            rtol=tolerance,
-        )
-
-
 def check_bad_input_is_refused() -> None:
-    """Unsorted times, windows that do not fit, fractional counts, saturated servers are errors."""
+    """Unsorted times, windows that do not fit and fractional counts are errors."""
     checks.raises(
         "unsorted", window_counts, [0, 2, 1], 0.5, match="arrival_times must be finite, sorted"
     )
@@ -462,20 +312,4 @@ def check_bad_input_is_refused() -> None:
         dispersion_p_value,
         [[1, 2], [0, 0]],
         match="counts must be positive somewhere in every row",
-    )
-    checks.raises(
-        "saturated",
-        dispersion_mean_work,
-        5.0,
-        0.2,
-        1.0,
-        match="below 1 for a stable queue, got 1.0",
-    )
-    checks.raises(
-        "NaN dispersion",
-        dispersion_mean_work,
-        1.0,
-        0.2,
-        math.nan,
-        match="dispersion must be non-negative and finite",
     )

@@ -1,28 +1,21 @@
-"""A request log of three columns becomes arrival times and token counts, or an error that names the
-row.
+"""What decides whether a log is Poisson, and how its tokens burst beside its requests.
 
-The format is that of the public Azure LLM inference traces of 2023: a header, then one request per
-line with its TIMESTAMP (date and time, up to nine fractional digits), ContextTokens and
-GeneratedTokens. The statistics that decide whether the traffic is Poisson are computed from it and
-printed by one command:
+Dispersions of requests and of tokens by window, and their sums by minute, are computed from a
+request log and printed by one command:
 
 python -m serving_mathematics.capacity.arrival_rates.arrival_trace AzureLLMInferenceTrace_conv.csv
 
-Assumes: one clock, requests in order of arrival. A file that is out of order is refused, not
-sorted: it is a merge of several clocks or a log of completions, and both would make the counts mean
-something else.
+Assumes: one clock, requests in order of arrival.
 
-Source: Azure Public Dataset, AzureLLMInferenceDataset2023.md for the schema and the licence
+Source: Azure Public Dataset, AzureLLMInferenceDataset2023.md for the trace and its licence
 (CC-BY); Patel et al. (2024).
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import functools
 import json
 import math
-import re
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -39,6 +32,7 @@ from serving_mathematics.capacity.arrival_rates.arrival_rates import (
     window_counts,
 )
 from serving_mathematics.capacity.arrival_rates.arrival_rates import gap_cv as cv_of_gaps
+from serving_mathematics.core.fleet.request_log import COLUMNS, Trace, load_trace, parse_trace
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -57,120 +51,11 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-COLUMNS = (
-    "TIMESTAMP",
-    "ContextTokens",
-    "GeneratedTokens",
-)  # AzureLLMInferenceDataset2023.md, schema
 WINDOWS_S = (1, 2, 5, 10, 20, 30, 60, 120, 300)  # windows in which the dispersion is reported [s]
 QUANTILES = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)  # of the token counts [%]
 UTILIZATIONS = (0.5, 0.6, 0.7, 0.8, 0.9)  # at which one server with constant service times is tried
 MINUTE_S = 60.0  # row length of the test that lets the rate change from minute to minute [s]
 RECORD = Path(__file__).resolve().parents[2] / "records" / "azure_conv_2023.json"
-_TIMESTAMP = re.compile(
-    r"(19[7-9]\d|20\d\d)-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?", re.ASCII
-)  # years that 64-bit nanoseconds hold
-_TOKENS = re.compile(r"\d{1,9}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Trace:
-    """Requests in order of arrival: seconds since the first one, and tokens in and out; arrays of
-    one length.
-    """
-
-    arrival_s: FloatArray
-    context_tokens: IntArray
-    generated_tokens: IntArray
-
-
-def parse_trace(text: str) -> Trace:
-    """Requests of a log in the text of a CSV file with the columns of `COLUMNS`, in any order,
-    others ignored.
-
-    text: the whole file; lines may end in LF or CR LF, and the last one may have no end.
-    Raises ValueError that names row (the header is row 1) and column: an empty file, a missing
-    column, a row that is cut short or too long, a timestamp or a token count that is not one,
-    arrivals out of order.
-
-    >>> log = "TIMESTAMP,ContextTokens,GeneratedTokens\\r\\n2023-11-16 18:15:46.6805900,374,44"
-    >>> parse_trace(log + "\\r\\n2023-11-16 18:15:50.9951690,396,109").arrival_s.tolist()
-    [0.0, 4.314579]
-    """
-    try:
-        rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True))
-    except csv.Error as error:
-        raise ValueError(f"the log must be comma-separated values, got {error}") from error
-    while rows and not rows[-1]:
-        rows.pop()
-    require(len(rows) > 0, "the log", "a header and at least one request", "an empty file")
-    header = rows[0]
-    for column in COLUMNS:
-        require(header.count(column) == 1, "row 1", f"a header with one column {column}", header)
-    body = rows[1:]
-    require(len(body) > 0, "the log", "a header and at least one request", "a header alone")
-    for number, row in enumerate(body, start=2):
-        require(len(row) == len(header), f"row {number}", f"{len(header)} fields long", row)
-    stamps, context, generated = ([row[header.index(name)] for row in body] for name in COLUMNS)
-    times = _nanoseconds(stamps)
-    late = np.flatnonzero(np.diff(times) < 0)
-    if late.size:
-        number = int(late[0]) + 3
-        raise ValueError(
-            f"row {number}, column {COLUMNS[0]} must be no earlier than the row before it, "
-            f"got {stamps[number - 2]} after {stamps[number - 3]}"
-        )
-    return Trace(
-        (times - times[0]) / 1e9, _tokens(context, COLUMNS[1]), _tokens(generated, COLUMNS[2])
-    )
-
-
-def _nanoseconds(stamps: list[str]) -> IntArray:
-    """Nanoseconds since 1970 of all timestamps at once; the first bad one is named."""
-    rule = "a timestamp like 2023-11-16 18:15:46.6805900"
-    for number, stamp in enumerate(stamps, start=2):
-        if not _TIMESTAMP.fullmatch(stamp):
-            require(False, f"row {number}, column {COLUMNS[0]}", rule, repr(stamp))
-    try:
-        return np.array(stamps, dtype="datetime64[ns]").astype(np.int64)
-    except ValueError:  # the right digits, but not a day or an hour: find which
-        for number, stamp in enumerate(stamps, start=2):
-            try:
-                np.datetime64(stamp, "ns")
-            except ValueError as error:
-                argument = f"row {number}, column {COLUMNS[0]}"
-                raise ValueError(f"{argument} must be {rule}, got {stamp!r}") from error
-        raise
-
-
-def _tokens(fields: list[str], column: str) -> IntArray:
-    """Token counts of one column; the first that is no count is named."""
-    for number, field in enumerate(fields, start=2):
-        if not _TOKENS.fullmatch(field):
-            rule = "a non-negative integer of at most nine digits"
-            require(False, f"row {number}, column {column}", rule, repr(field))
-    return np.array(fields, dtype=np.int64)
-
-
-def load_trace(path: str | Path) -> Trace:
-    """Requests of a log file; see `parse_trace` for the format and the errors.
-
-    path: the file, UTF-8 with or without a byte-order mark.
-    Raises OSError when it cannot be read, ValueError otherwise.
-
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     log = Path(folder, "log.csv")
-    ...     _ = log.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\\n2023-11-16 18:15:46,3,4")
-    ...     load_trace(log).context_tokens.tolist()
-    [3]
-    """
-    try:
-        return parse_trace(Path(path).read_bytes().decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} must be UTF-8 text, got {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -362,58 +247,19 @@ def main(arguments: list[str]) -> int:
 
 
 def example() -> SimpleNamespace:
-    """Numbers of the recorded traces that the text quotes."""
-    trace, code = _recorded(), _code_trace()
+    """Numbers of the recorded trace that the text quotes."""
+    trace = _recorded()
     index = dict(zip(trace.windows_s, trace.dispersion, strict=True))
-    busiest, quietest = max(trace.requests_per_minute) / 60, min(trace.requests_per_minute) / 60
-    middle, at_80 = trace.token_quantiles_percent.index(50), trace.utilizations.index(0.8)
-    cut_short = trace.requests - sum(trace.requests_per_minute)
     return SimpleNamespace(
-        trace_requests=trace.requests,
-        trace_minutes=trace.span_s / 60,
-        trace_rate=trace.rate_per_s,
         trace_cv=trace.gap_cv,
         trace_1s=index[1],
-        trace_10s=index[10],
         trace_60s=index[60],
-        trace_300s=index[300],
-        trace_minute_p=dispersion_p_value(trace.requests_per_minute),
         trace_within=trace.dispersion_within_minutes,
-        trace_within_percent=100 * (trace.dispersion_within_minutes - 1),
-        idle_at_50_percent=100 * (1 - 0.5 * busiest / trace.rate_per_s),
-        trace_within_p=_p_within_minutes(trace),
-        trace_busiest=busiest,
-        trace_quietest=quietest,
-        trace_peak_share=_peak(trace.requests_per_minute),
-        trace_prompt=trace.context_tokens[middle],
-        trace_answer=trace.generated_tokens[middle],
-        tokens_in_1s=trace.context_dispersion[trace.windows_s.index(1)],
         tokens_in_60s=trace.context_dispersion[trace.windows_s.index(60)],
-        tokens_out_1s=trace.generated_dispersion[trace.windows_s.index(1)],
         tokens_out_60s=trace.generated_dispersion[trace.windows_s.index(60)],
-        tokens_in_peak=_peak(trace.context_per_minute),
-        tokens_out_peak=_peak(trace.generated_per_minute),
-        tokens_in_wait_s=trace.context_waits_s[at_80],
-        tokens_out_wait_s=trace.generated_waits_s[at_80],
-        tokens_in_poisson_s=_poisson_wait_s(trace, trace.context_scv),
-        tokens_out_poisson_s=_poisson_wait_s(trace, trace.generated_scv),
-        lengths_follow=float(_length_against_rate(trace)),
-        standin_out_60s=1 + (index[60] - 1) / (1 + trace.generated_scv),
-        trace_partial=dispersion_index([*trace.requests_per_minute, cut_short]),
-        trace_overloaded_minutes=sum(
-            count / 60 > trace.rate_per_s / 0.8 for count in trace.requests_per_minute
-        ),
-        code_requests=code["requests"],
-        code_rate=(code["requests"] - 1) / code["span_s"],
-        code_cv=code["gap_cv"],
-        code_silence_s=code["a_silence_s"],
-        code_silence_bound_s=code["span_s"] / (code["requests"] - 1) * (1 + code["gap_cv"] ** 2),
+        wait_80_trace_s=trace.mean_waits_s[trace.utilizations.index(0.8)],
+        wait_80_poisson_s=_poisson_wait_s(trace, 0.0),
     )
-
-
-def _peak(by_minute: list[int]) -> float:
-    """The busiest minute over the mean of all."""
-    return max(by_minute) * len(by_minute) / sum(by_minute)
 
 
 def _poisson_wait_s(trace: TraceStatistics, scv: float) -> float:
@@ -427,6 +273,7 @@ def _length_against_rate(trace: TraceStatistics) -> Any:
     return np.corrcoef(counts, np.array(trace.generated_per_minute) / counts)[0, 1]
 
 
+@functools.cache
 def _recorded() -> TraceStatistics:
     """The recorded statistics of the conversation trace."""
     return read_statistics(RECORD.read_text(encoding="utf-8"))
@@ -438,49 +285,28 @@ def _p_within_minutes(trace: TraceStatistics) -> float:
     return chi_square_tail(freedom * trace.dispersion_within_minutes, freedom)
 
 
-def _code_trace() -> dict[str, Any]:
-    """What is recorded of the code trace, which was not at hand: see the notes in the record."""
-    return dict(json.loads(RECORD.read_text(encoding="utf-8"))["code_trace"])
+def figure_waits(figure: Figure) -> None:
+    """One server at a time: the same hour makes it wait long by prompts, and hardly by answers.
 
+    Mean waits over those of Poisson arrivals with the same lengths.
 
-def figure_rate_over_time(figure: Figure) -> None:
-    """The rate of the conversation service moves between 3.2 and 8.5 a second within an
-    hour, far outside Poisson scatter.
-
-    Requests per second in each full minute of the public trace. The band holds 95% of minutes if
-    the rate were constant.
-
-    Alt: Step chart of requests per second by minute, from 0 to 58 minutes. The rate starts near 3,
-    wanders around 5 for twenty minutes, climbs to 8.5 after half an hour, and falls back to about
-    4. A narrow grey band from 4.9 to 6.1 marks what a constant rate would give; most minutes are
-    outside it.
+    Alt: Three rising lines of the wait, over that of Poisson arrivals, against the utilization, on
+    a logarithmic axis. The line of prompt tokens lies highest, that of requests below it, and that
+    of answer tokens stays near one.
     """
     trace = _recorded()
-    per_second = np.array(trace.requests_per_minute) / 60
-    scatter = 1.96 * np.sqrt(trace.rate_per_s / 60)
     axes = figure.subplots()
-    low, high = trace.rate_per_s - scatter, trace.rate_per_s + scatter
-    axes.axhspan(low, high, color="C4", alpha=0.25)
-    axes.stairs(per_second, baseline=None, color="C0", linewidth=1.8)
-    axes.annotate("95% of minutes at a\nconstant rate", (57.5, 6.3), color="C4", ha="right")
-    axes.set(xlim=(0, 58), ylim=(0, 9.5), xlabel="time [min]", ylabel="arrival rate [requests/s]")
-
-
-def check_small_log_by_hand() -> None:
-    """A log of four requests with mixed line ends, columns in another order and no last line end.
-
-    Source: differences of the timestamps, by hand.
-    """
-    trace = parse_trace(
-        "GeneratedTokens,TIMESTAMP,ContextTokens,Region\r\n"
-        "44,2023-11-16 18:15:46.6805900,374,east\r\n"
-        "0,2023-11-16 18:15:50.9951690,396,east\n"
-        "5,2023-11-16 18:15:50.9951690,2,west\n"
-        "7,2023-11-17 00:00:00,14050,west"
-    )
-    checks.close("arrival [s]", trace.arrival_s, [0, 4.314579, 4.314579, 20653.31941], atol=1e-12)
-    checks.close("tokens in", trace.context_tokens, [374, 396, 2, 14050])
-    checks.close("tokens out", trace.generated_tokens, [44, 0, 5, 7])
+    for waits, scv, colour, label, where in (
+        (trace.context_waits_s, trace.context_scv, "C1", "prompt tokens", (0.6, 40)),
+        (trace.mean_waits_s, 0.0, "C4", "requests", (0.76, 12)),
+        (trace.generated_waits_s, trace.generated_scv, "C0", "answer tokens", (0.66, 1.9)),
+    ):
+        poisson = [
+            rho / (1 - rho) * rho / trace.rate_per_s * (1 + scv) / 2 for rho in trace.utilizations
+        ]
+        axes.semilogy(trace.utilizations, np.array(waits) / poisson, "o-", color=colour, ms=3)
+        axes.annotate(label, where, color=colour)
+    axes.set(xlabel="utilization", ylabel="wait over that of Poisson arrivals", ylim=(0.7, 150))
 
 
 def check_log_survives_the_round_trip() -> None:
@@ -581,11 +407,6 @@ def check_tokens_do_not_follow_the_requests() -> None:
     ):
         ratio = waits[at_80] / _poisson_wait_s(trace, scv)
         checks.inside(f"wait by {label}, over Poisson", ratio, least, most, kind="measured")
-    peaks = [
-        _peak(x)
-        for x in (trace.generated_per_minute, trace.requests_per_minute, trace.context_per_minute)
-    ]
-    checks.equal("busiest minute, answers below requests below prompts", peaks, sorted(peaks))
     for label, sums, tokens, scv in (
         ("prompts", trace.context_per_minute, trace.context_dispersion, trace.context_scv),
         ("answers", trace.generated_per_minute, trace.generated_dispersion, trace.generated_scv),
@@ -608,49 +429,8 @@ def check_published_medians() -> None:
     checks.close("generated tokens", trace.generated_tokens[middle], 129, kind="published")
 
 
-def check_code_trace_was_silent() -> None:
-    """A gap CV of 13.15 at 2.57 requests/s cannot happen without a silence of a minute; the code
-    trace has one of 144 s, which need not be its longest.
-
-    Source: the longest gap is at least E[g²]/E[g] = (1 + CV²)/λ; timestamps 18:17:43.3074770 and
-    18:20:07.0417510 of the file. The CV itself is quoted, not recomputed.
-    """
-    code = _code_trace()
-    bound = code["span_s"] / (code["requests"] - 1) * (1 + code["gap_cv"] ** 2)
-    checks.inside("least longest gap [s]", bound, 60.0, code["a_silence_s"], kind="measured")
-    stamps = ["18:17:43.3074770", "18:20:07.0417510"]
-    log = "\n".join([",".join(COLUMNS), *(f"2023-11-16 {s},7435,9" for s in stamps)])
-    silence = float(parse_trace(log).arrival_s[1])
-    checks.close(
-        "silence in the file [s]", silence, code["a_silence_s"], atol=1e-6, kind="measured"
-    )
-
-
 def check_bad_logs_are_refused() -> None:
-    """Every way a log goes wrong is an error that names the row and the column."""
-    header = ",".join(COLUMNS) + "\n"
-    good = "2023-11-16 18:15:46.6805900,374,44\n"
-    for label, text, match in (
-        ("empty file", "", "the log must be a header and at least one request, got an empty file"),
-        ("header alone", header, "got a header alone"),
-        ("missing column", "TIMESTAMP,ContextTokens\n", "one column GeneratedTokens, got ["),
-        ("cut row", header + good + "2023-11-16 18:1", "row 3 must be 3 fields long"),
-        (
-            "month 13",
-            header + good + good.replace("-11-", "-13-"),
-            "row 3, column TIMESTAMP must be a timestamp like",
-        ),
-        ("comma decimal", header + good.replace(".", ";"), "row 2, column TIMESTAMP must be a"),
-        ("negative", header + good.replace("374", "-3"), "row 2, column ContextTokens must be a"),
-        ("fraction", header + good.replace("44", "4.5"), "row 2, column GeneratedTokens must be"),
-        (
-            "out of order",
-            header + good + good + good.replace("18:15", "18:14"),
-            "row 4, column TIMESTAMP must be no earlier than the row before it",
-        ),
-        ("open quote", header + '"' + good, "the log must be comma-separated values"),
-    ):
-        checks.raises(label, parse_trace, text, match=match)
+    """A log that is too short is refused."""
     short = Trace(np.array([0.0, 1.0, 2.0]), np.ones(3, np.int64), np.ones(3, np.int64))
     checks.raises(
         "two seconds", trace_statistics, short, match="trace must be at least two minutes"

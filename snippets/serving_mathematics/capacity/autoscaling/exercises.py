@@ -1,15 +1,14 @@
-"""Solutions to the exercises of Autoscaling: draining on time, ramps, keep-alive and a safe target.
+"""Solutions to the exercises of Autoscaling: draining on time, ramps, keep-alive and a dashboard.
 
 Each solves for the setting that meets a goal: a fleet that clears a backlog by a deadline, (λ +
 B/T)/μ; a target that leaves room for growth during start-up, 1/(1 + rD); a keep-alive that makes
-cold starts rare, ln(1/q)/λ with q = p/(p + (1 + λD)(1 − p)), and its price, 1 − p/(1 + λD); a
-target that is safe up to the edge of the tolerance band.
+cold starts rare, ln(1/q)/λ with q = p/(p + (1 + λD)(1 − p)), and its price, 1 − p/(1 + λD); and
+what the panels of a dashboard say together.
 
 Assumes: fluid flow in the first two, Poisson arrivals with service much shorter than the gaps in
-the third, M/M/c in the fourth.
+the third.
 
-Source: balance of flows; the exponential distribution; Erlang (1917); Kubernetes,
-Tolerances.isWithin.
+Source: balance of flows; the exponential distribution.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics.capacity.autoscaling.cold_starts import cold_start
-from serving_mathematics.capacity.autoscaling.server_staffing import safety_factor
-from serving_mathematics.core.fleet.scaling_rules import HPA_TOLERANCE, hpa_replicas
-from serving_mathematics.core.queues.erlang import erlang_c
+from serving_mathematics.capacity.autoscaling.replica_response import replica_of
+from serving_mathematics.capacity.autoscaling.spike import cold_start
+from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
+    require,
     require_in,
     require_non_negative,
     require_positive,
@@ -47,9 +46,9 @@ HINTS = {
         "on average, and then as many are warm as gaps in a row are shorter than the keep-alive. "
         "Paid time is the start-up and, of each later gap, what the keep-alive covers."
     ),
-    "hottest_target": (
-        "Invert Erlang C for the load at the edge of the band first. The fleet may run there "
-        "for ever, so the target is lower than that utilization, by the factor 1 + tolerance."
+    "what_happened": (
+        "Ask first whether anybody waits. If so, are the places taken? Waiting beside free places "
+        "is a mean of a full hour and an empty one, or of a full replica and an empty one."
     ),
 }
 
@@ -113,37 +112,40 @@ def keep_alive(
     return -math.log(ends) / arrival_rate, 1 - cold_share / late
 
 
-def hottest_target(
-    replicas: int, wait_probability: float, *, tolerance: float = HPA_TOLERANCE
-) -> float:
-    """Highest target utilization with which a fleet of one-slot replicas meets a waiting
-    probability at every load at which the HPA leaves it alone, which is up to (1 +
-    tolerance)·target.
+def what_happened(running: float, waiting: float, places: int, tokens_over: float) -> str:
+    """What a dashboard of one replica, in the mean, says: "short", "swings", "heavier" or "well".
 
-    replicas: n. wait_probability: in (0, 1). tolerance: non-negative.
-    Raises ValueError on input outside these ranges. Erlang C is inverted by bisection.
+    running, waiting: requests of a replica. places: that it has. tokens_over: time per token over
+    its target. "short" where requests wait and places are nearly full (nine tenths or more);
+    "swings" where requests wait although half of the places or more are free; "heavier" where
+    nobody waits and tokens are a tenth or more over their target; "well" else. Raises ValueError on
+    negative counts and on more running requests than places.
 
-    >>> round(hottest_target(1, wait_probability=0.55), 9)  # C(1, ρ) = ρ, so 0.55/1.1
-    0.5
+    >>> what_happened(running=60, waiting=0.2, places=64, tokens_over=0.9)
+    'well'
     """
-    replicas = require_positive_integer(replicas=replicas)
-    wait_probability = require_in("(0, 1)", wait_probability=wait_probability)
-    tolerance = require_non_negative(tolerance=tolerance)
-    low, high = 0.0, float(replicas)
-    for _ in range(60):
-        middle = (low + high) / 2
-        if middle < replicas and erlang_c(replicas, middle) <= wait_probability:
-            low = middle
-        else:
-            high = middle
-    return low / replicas / (1 + tolerance)
+    running, waiting = require_non_negative(running=running, waiting=waiting)
+    places = require_positive_integer(places=places)
+    require(running <= places, "running", f"at most {places} places", running)
+    tokens_over = require_positive(tokens_over=tokens_over)
+    if waiting >= 1:
+        if running >= 0.9 * places:
+            return "short"
+        if running <= 0.5 * places:
+            return "swings"
+    return "heavier" if waiting < 1 and tokens_over >= 1.1 else "well"
 
 
 def example() -> SimpleNamespace:
     """Answers that the page prints beside an exercise."""
+    per_s = float(round(replica_of(CHAT).most_per_s))
     return SimpleNamespace(
-        kept_at_once_s=keep_alive(1 / 600, 0.1)[0],
+        pencil_target_percent=100 * target_for_ramp(1 / 600, 180.0),
+        board_busy=what_happened(9, 4, 64, 1.4),
+        board_slow=what_happened(20, 0, 64, 1.5),
         kept_with_startup_s=keep_alive(1 / 600, 0.1, 180.0)[0],
+        drained_by=replicas_to_drain(150.0, per_s, 2500.0, 60.0),
+        chat_per_s=per_s,
     )
 
 
@@ -220,25 +222,21 @@ def check_keep_alive_costs_what_it_saves() -> None:
             checks.covers(f"{label}, {where}", estimate, expected)
 
 
-def check_hottest_target_is_safe_across_the_band() -> None:
-    """At the edge of the band the fleet still meets its waiting probability, and just beyond the
-    HPA grows.
+def check_what_happened() -> None:
+    """Each answer is given where the panels are as it says, one request or a hundredth apart.
 
-    Source: Erlang C at the edge; the HPA rule itself; Halfin and Whitt's limit for 2500 replicas.
+    Source: by hand.
     """
-    for replicas, probability in ((4, 0.2), (30, 0.2), (30, 0.05)):
-        target = hottest_target(replicas, probability)
-        load = target * (1 + HPA_TOLERANCE) * replicas
-        checks.close(
-            f"C at the edge, n = {replicas}", erlang_c(replicas, load), probability, rtol=1e-9
-        )
-        edge = 1 + HPA_TOLERANCE
-        grows = [
-            hpa_replicas(replicas, target * edge * f, target) > replicas for f in (0.999, 1.001)
-        ]
-        checks.equal(f"HPA grows below, above the edge, n = {replicas}", grows, [False, True])
-    load = hottest_target(2500, 0.2, tolerance=0.0) * 2500
-    checks.close("β for 2500", (2500 - load) / math.sqrt(load), safety_factor(0.2), atol=0.01)
+    for panels, expected in (
+        ((58, 1, 64, 1.0), "short"),
+        ((57, 1, 64, 1.0), "well"),
+        ((32, 1, 64, 2.0), "swings"),
+        ((33, 1, 64, 2.0), "well"),
+        ((20, 0.99, 64, 1.1), "heavier"),
+        ((20, 0, 64, 1.09), "well"),
+        ((64, 30, 64, 3.0), "short"),
+    ):
+        checks.equal(f"{panels}", what_happened(*panels), expected)
 
 
 def check_bad_input_is_refused() -> None:
@@ -249,6 +247,5 @@ def check_bad_input_is_refused() -> None:
     checks.raises("negative growth", target_for_ramp, -0.1, 10.0, match="growth_per_s must be")
     checks.raises("never cold", keep_alive, 1.0, 0.0, match="cold_share must be in (0, 1), got 0.0")
     checks.raises("no time", keep_alive, 1.0, 0.5, -1.0, match="startup_s must be non-negative")
-    checks.raises(
-        "half a replica", hottest_target, 0.5, 0.2, match="replicas must be a positive integer"
-    )
+    told = "running must be at most 4 places"
+    checks.raises("places", what_happened, 5, 0, 4, 1.0, match=told)

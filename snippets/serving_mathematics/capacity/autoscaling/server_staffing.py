@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.token_sharing import share_tokens
 from serving_mathematics.core.queues.erlang import erlang_c
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_number,
-    require,
-    require_in,
-    require_non_negative,
     require_positive,
 )
 
@@ -47,27 +45,6 @@ def halfin_whitt(safety: float) -> float:
     return density / (density + safety * below)
 
 
-def safety_factor(wait_probability: float) -> float:
-    """The β at which the limit of many servers waits with the given probability: the inverse of
-    `halfin_whitt`.
-
-    wait_probability: in [1e-9, 1); found by bisection, to about 1e-15. Raises ValueError otherwise.
-
-    >>> round(safety_factor(0.2233613), 6)
-    1.0
-    """
-    wait_probability = as_number(wait_probability=wait_probability)
-    require(1e-9 <= wait_probability < 1, "wait_probability", "in [1e-9, 1)", wait_probability)
-    low, high = 0.0, 8.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if halfin_whitt(middle) > wait_probability:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
 def square_root_servers(offered_load: float, safety: float) -> int:
     """Square-root staffing: ⌈a + β√a⌉ servers.
 
@@ -80,48 +57,34 @@ def square_root_servers(offered_load: float, safety: float) -> int:
     return math.ceil(round(offered_load + safety * math.sqrt(offered_load), 9))
 
 
-def min_servers(offered_load: float, wait_probability: float) -> int:
-    """Fewest servers at which an arrival of M/M/c waits with at most the given probability.
+ENGINES = 12  # of the chat machine
 
-    offered_load: a = λS [erlang], non-negative. wait_probability: in (0, 1). Raises ValueError
-    otherwise. Erlang B is carried from c to c + 1 by its recursion and turned into Erlang C at each
-    c above a.
 
-    >>> min_servers(offered_load=1.0, wait_probability=0.4)  # C(2, 1) = 1/3
-    2
-    """
-    offered_load = require_non_negative(offered_load=offered_load)
-    require(offered_load <= 1e7, "offered_load", "at most ten million", offered_load)
-    wait_probability = require_in("(0, 1)", wait_probability=wait_probability)
-    servers, blocking = 0, 1.0
-    while True:
+def _textbook_load() -> float:
+    """Load of so many engines whose places are taken for servers, with one √a to spare."""
+    places = ENGINES * CHAT.places
+    load = places - math.sqrt(places)
+    while square_root_servers(load, 1.0) > places:
+        load -= 0.1
+    return load / places
+
+
+def _min_servers(load: float, chance: float) -> int:
+    """Fewest servers at which an arrival of M/M/c waits with at most this chance."""
+    servers = math.floor(load) + 1
+    while erlang_c(servers, load) > chance:
         servers += 1
-        blocking = offered_load * blocking / (servers + offered_load * blocking)
-        spare = servers - offered_load
-        if spare > 0 and servers * blocking <= wait_probability * (spare + offered_load * blocking):
-            return servers
+    return servers
 
 
 def example() -> SimpleNamespace:
-    """Worked numbers of staffing; spare capacity and waiting probabilities in percent."""
-    servers = {load: min_servers(load, 0.2) for load in (10, 100, 1000)}
-    beta = safety_factor(0.2)
-    short = [min_servers(load, 0.2) - square_root_servers(load, beta) for load in range(1, 301)]
+    """Worked numbers of staffing; shares in percent."""
+    load = _textbook_load()
     return SimpleNamespace(
-        beta_20=beta,
-        rule_short=max(short),
-        rule_over=max(0, -min(short)),
-        target_servers_10=math.ceil(10 / 0.7),
-        target_surplus_1000=100 * (math.ceil(1000 / 0.7) / servers[1000] - 1),
-        servers_10=servers[10],
-        servers_100=servers[100],
-        servers_1000=servers[1000],
-        spare_10=100 * (servers[10] / 10 - 1),
-        spare_100=100 * (servers[100] / 100 - 1),
-        spare_1000=100 * (servers[1000] / 1000 - 1),
-        wait_half=100 * halfin_whitt(0.5),
-        wait_one=100 * halfin_whitt(1.0),
-        wait_two=100 * halfin_whitt(2.0),
+        engines=ENGINES,
+        textbook_percent=100 * load,
+        textbook_tpot_ms=1e3 * share_tokens(CHAT, load * CHAT.ceiling_per_s).tpot_s,
+        alone_ms=1e3 * float(CHAT.step_s(1)),
     )
 
 
@@ -191,22 +154,28 @@ def check_staffing_for_a_wait_probability() -> None:
     Source: exact Erlang C just below and at the returned count.
     """
     for load, servers in ((10, 14), (100, 111)):
-        checks.equal(f"a = {load}", min_servers(load, 0.2), servers)
+        checks.equal(f"a = {load}", _min_servers(load, 0.2), servers)
         checks.holds(
             f"a = {load}: one fewer is too few",
             erlang_c(servers - 1, load) > 0.2 >= erlang_c(servers, load),
         )
-    beta = safety_factor(0.2)
-    checks.close("β for 0.2", halfin_whitt(beta), 0.2, rtol=1e-12)
-    gaps = [min_servers(a, 0.2) - square_root_servers(a, beta) for a in range(1, 301)]
+    gaps = [_min_servers(a, halfin_whitt(1.0)) - square_root_servers(a, 1.0) for a in range(1, 301)]
     checks.inside("exact minus √-staffing, a = 1…300: lowest", min(gaps), 0, 1, kind="identity")
     checks.inside("highest", max(gaps), 0, 1, kind="identity")
+
+
+def check_the_textbook_runs_an_engine_too_hot() -> None:
+    """With one √a of places to spare nearly all of the promise per token is used up, and a token
+    takes more than five times as long as alone.
+
+    Source: `share_tokens`, Little's law with a step that serves all.
+    """
+    told = share_tokens(CHAT, _textbook_load() * CHAT.ceiling_per_s).tpot_s
+    checks.inside("over the promise", told / CHAT.promise.tpot_s, 0.9, 1.1)
+    checks.holds("over a step alone", told > 5 * float(CHAT.step_s(1)), got=told)
 
 
 def check_bad_input_is_refused() -> None:
     """Waiting never or always, negative margins and a load that is not a number are errors."""
     checks.raises("β = 0", halfin_whitt, 0.0, match="safety must be positive and finite, got 0.0")
-    checks.raises("certain wait", safety_factor, 1.0, match="wait_probability must be in [1e-9, 1)")
-    checks.raises("never wait", min_servers, 10.0, 0.0, match="wait_probability must be in (0, 1)")
-    checks.raises("NaN load", min_servers, math.nan, 0.2, match="offered_load must be non-negative")
     checks.raises("no load", square_root_servers, 0.0, 1.0, match="offered_load must be positive")

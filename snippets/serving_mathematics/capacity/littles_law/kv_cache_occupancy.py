@@ -15,15 +15,17 @@ page.
 
 from __future__ import annotations
 
+import functools
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.capacity.littles_law.littles_law import number_in_system
-from serving_mathematics.core.queues.queue_simulator import fifo_waits, gamma_times
+from serving_mathematics.capacity.littles_law.littles_law import mean_in_flight
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.running import run_engine
+from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -36,9 +38,6 @@ from serving_mathematics.support.require import (
     require_positive,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 FloatArray = npt.NDArray[np.float64]
 
 VLLM_BLOCKS = 5691  # GPU blocks of an A100 40 GB with Llama 3 8B; vLLM issue 12330
@@ -46,16 +45,13 @@ VLLM_BLOCK_TOKENS = 16  # tokens per block; the default that reproduces the 11.1
 VLLM_MODEL_LENGTH = 8192  # tokens; the longest request of the same log
 
 
-def residence_s(
+def _residence_s(
     output_tokens: npt.ArrayLike, prefill_s: float, token_interval_s: float
 ) -> FloatArray:
     """Time from admission to the last token, P + (o − 1)·τ [s].
 
     output_tokens: o ≥ 1, any shape. prefill_s: P, admission to first token [s]. token_interval_s: τ
     [s]. Raises ValueError on an output without a token or on negative times.
-
-    >>> residence_s([1, 101], prefill_s=0.5, token_interval_s=0.02).tolist()
-    [0.5, 2.5]
     """
     output_tokens = require_all_finite(output_tokens=output_tokens)
     outputs = as_floats(output_tokens=output_tokens)
@@ -80,7 +76,7 @@ def token_seconds(
     """What a request holds of the cache over its life, G = p·(P + (o−1)τ) + τ·o(o−1)/2 [token·s].
 
     prompt_tokens: p ≥ 0, broadcast against output_tokens. Other arguments and errors as for
-    `residence_s`. The k-th output token is written when the (k+1)-th is computed, and stays.
+    `_residence_s`. The k-th output token is written when the (k+1)-th is computed, and stays.
 
     >>> token_seconds(100, 3, prefill_s=1.0, token_interval_s=0.5).tolist()
     201.5
@@ -96,7 +92,7 @@ def token_seconds(
         "non-empty, non-negative and finite",
         prompts,
     )
-    residence = residence_s(output_tokens, prefill_s, token_interval_s)
+    residence = _residence_s(output_tokens, prefill_s, token_interval_s)
     outputs = as_floats(output_tokens=output_tokens)
     return np.asarray(prompts * residence + token_interval_s * outputs * (outputs - 1) / 2)
 
@@ -122,7 +118,7 @@ def mean_held(arrival_rate: float, held_over_life: npt.ArrayLike) -> float:
     return arrival_rate * float(sample.mean())
 
 
-def tokens_in_cache(
+def _tokens_in_cache(
     admitted_s: npt.ArrayLike,
     prompt_tokens: npt.ArrayLike,
     output_tokens: npt.ArrayLike,
@@ -135,14 +131,11 @@ def tokens_in_cache(
     admitted_s: admission times [s], shape (n,). prompt_tokens, output_tokens: shape (n,).
     at: instants [s], shape (m,). Returns shape (m,). Raises ValueError as `token_seconds`, and on
     shapes that differ. Memory is n × m, meant for figures and tests.
-
-    >>> tokens_in_cache([0.0], [100], [3], 1.0, 0.5, at=[0.5, 1.2, 1.7, 2.5]).tolist()
-    [100.0, 101.0, 102.0, 0.0]
     """
     prefill_s = as_number(prefill_s=prefill_s)
     admitted, instants = as_floats(admitted_s=admitted_s), as_floats(at=at)
     prompts = as_floats(prompt_tokens=prompt_tokens)
-    residence = residence_s(output_tokens, prefill_s, token_interval_s)
+    residence = _residence_s(output_tokens, prefill_s, token_interval_s)
     require(
         admitted.ndim == 1 and admitted.shape == prompts.shape == residence.shape,
         "admitted_s",
@@ -158,105 +151,62 @@ def tokens_in_cache(
     return np.asarray(np.where(inside, prompts + np.maximum(written, 0), 0.0).sum(axis=1))
 
 
-PROMPT, OUTPUT, PREFILL_S, INTERVAL_S = 1000, 250, 0.15, 0.03  # a chat workload [tokens, s]
-SHARED = 500  # of the prompt's tokens, the same in all requests, by choice
+LOAD = 0.8  # of the book's chat machine
 
 
-def _outputs(scv: float, mean: int = OUTPUT) -> FloatArray:
-    """A large stratified sample of output lengths of the given mean and variability."""
-    if scv == 0:
-        return np.array([float(mean)])
-    share = (np.arange(200_000) + 0.5) / 200_000
-    if scv == 1:
-        return np.asarray(np.ceil(np.log1p(-share) / math.log1p(-1 / mean)))  # geometric
-    few, many = mean / 2, mean * (1 + 2 * scv)  # two lengths, mostly the short one
-    return np.where(share < 1 - 1 / (1 + 4 * scv), few, many)
+@functools.cache
+def _boxes() -> dict[str, float]:
+    """The chat machine: rate, and what is inside of each box by rate times life, and as counted."""
+    rng = np.random.default_rng(11)
+    run = run_engine(CHAT, LOAD * CHAT.ceiling_per_s, 12_000, rng)
+    end = float(run.completion_s.max())  # it starts and ends empty, so that the law is exact
+    rate = run.arrival_s.size / end
+    read = run.first_token_s - run.admitted_s
+    decoding = run.completion_s - run.first_token_s
+    own = np.where(run.output_tokens > 1, decoding / np.maximum(run.output_tokens - 1, 1), 0.0)
+    held = run.prompt_tokens * (read + decoding)
+    held = held + own * run.output_tokens * (run.output_tokens - 1) / 2
+    seen = run.series((np.arange(20_000) + 0.5) / 20_000 * end)
+    tokens = run.prompt_tokens.mean() + run.output_tokens.mean()
+    return {
+        "rate": rate,
+        "waiting": mean_in_flight(rate, float((run.admitted_s - run.arrival_s).mean())),
+        "waiting_seen": float(seen.waiting.mean()),
+        "running": mean_in_flight(rate, float((read + decoding).mean())),
+        "running_seen": float(seen.running.mean()),
+        "tokens": mean_held(rate, held),
+        "tokens_seen": float(seen.cache_share.mean()) * run.cache_tokens,
+        "product": float(tokens) * mean_in_flight(rate, float((read + decoding).mean())),
+        "stay_s": float((read + decoding).mean()),
+        "held": float(held.mean()),
+    }
 
 
-def _naive_error(scv: float, prompt: int, mean: int) -> float:
-    """Relative error of rate × mean tokens × mean residence against H = λG."""
-    outputs = _outputs(scv, mean)
-    held = token_seconds(prompt, outputs, PREFILL_S, INTERVAL_S).mean()
-    residence = residence_s(outputs, PREFILL_S, INTERVAL_S).mean()
-    return float((prompt + outputs.mean()) * residence / held - 1)
+def _product_error(scv: float, prompt: int, mean: int) -> float:
+    """Relative error of rate × mean tokens × mean stay, at P = 0.15 s and τ = 0.03 s."""
+    residence = 0.15 + (mean - 1) * 0.03
+    squared = mean**2 * (1 + scv) - mean
+    return (prompt + mean) * residence / (prompt * residence + 0.03 * squared / 2) - 1
 
 
 def example() -> SimpleNamespace:
-    """Numbers quoted in the text: 1,000-token prompts, 250 output tokens on average."""
-    outputs = _outputs(1.0)
-    held = token_seconds(PROMPT, outputs, PREFILL_S, INTERVAL_S)
-    residence = float(residence_s(outputs, PREFILL_S, INTERVAL_S).mean())
-    capacity = VLLM_BLOCKS * VLLM_BLOCK_TOKENS
-    rate = capacity / float(held.mean())
-    heavy = token_seconds(PROMPT, _outputs(4.0), PREFILL_S, INTERVAL_S)
-    own = token_seconds(PROMPT - SHARED, outputs, PREFILL_S, INTERVAL_S)
+    """Numbers quoted in the text, of the chat machine at 80% load."""
+    box, capacity = _boxes(), VLLM_BLOCKS * VLLM_BLOCK_TOKENS
     return SimpleNamespace(
-        g_token_s=float(held.mean()),
-        residence_mean_s=residence,
-        cache_capacity_tokens=capacity,
+        box_load=100 * LOAD,
+        box_rate=box["rate"],
+        box_waiting=box["waiting"],
+        box_running=box["running"],
+        box_running_seen=box["running_seen"],
+        box_stay_s=box["stay_s"],
+        box_tokens=round(box["tokens"], -2),
+        box_tokens_seen=round(box["tokens_seen"], -2),
+        box_held=box["held"],
+        box_price=1000 * CHAT.price_per_hour / 3600 / box["rate"],
+        product_percent=100 * (box["product"] / box["tokens"] - 1),
+        reasoning_percent=100 * _product_error(0.0, 200, 4000),
         worst_case_concurrency=capacity / VLLM_MODEL_LENGTH,
-        rate_at_capacity=rate,
-        in_flight_at_capacity=rate * residence,
-        shared_tokens=SHARED,
-        rate_with_shared=(capacity - SHARED) / float(own.mean()),
-        naive_error_constant_percent=100 * _naive_error(0.0, PROMPT, OUTPUT),
-        naive_error_geometric_percent=100 * _naive_error(1.0, PROMPT, OUTPUT),
-        naive_error_heavy_percent=100 * _naive_error(4.0, PROMPT, OUTPUT),
-        h_at_four=mean_held(4.0, heavy),
-        naive_at_four=mean_held(4.0, heavy) * (1 + _naive_error(4.0, PROMPT, OUTPUT)),
-        reasoning_error_percent=100 * _naive_error(0.0, 200, 4000),
     )
-
-
-def figure_three_boxes(figure: Figure) -> None:
-    """One run, three boxes: in each, the dashed rate × (time inside, or token-seconds) is the mean.
-
-    Two requests per second enter a replica with 14 slots: the queue, the slots, and the cache that
-    the slots fill, weighted by tokens.
-
-    Alt: Three stacked charts over 145 seconds. Requests waiting: zero most of the time, with bursts
-    up to nine. Requests in the slots: a staircase that climbs to its ceiling of 14 within ten
-    seconds, stays there for long stretches, and ends at zero. Thousand tokens in cache: the same
-    shape, smoother, up to 19. A dashed line in each chart marks arrival rate times the mean spent
-    inside: 0.8 requests, 11.3 requests, 13.6 thousand tokens.
-    """
-    figure.set_size_inches(5.8, 4.6)
-    panels = figure.subplots(3, 1, sharex=True)
-    rng = np.random.default_rng(12)
-    count = 240
-    arrivals = np.cumsum(gamma_times(rng, 0.5, 1.0, count))
-    outputs = rng.geometric(1 / 200, count).astype(float)
-    residence = residence_s(outputs, PREFILL_S, INTERVAL_S)
-    admitted = arrivals + fifo_waits(arrivals, residence, 14)
-    done = admitted + residence
-    end = float(done.max())  # the run starts and ends empty, so the law is exact for it
-    rate = count / end
-    grid = np.linspace(0, end, 400)
-    tokens = tokens_in_cache(admitted, np.full(count, 1000), outputs, PREFILL_S, INTERVAL_S, grid)
-    held = token_seconds(1000, outputs, PREFILL_S, INTERVAL_S)
-    for axes, values, mean, label, colour in zip(
-        panels,
-        (
-            number_in_system(arrivals, admitted, grid),
-            number_in_system(admitted, done, grid),
-            tokens / 1000,
-        ),
-        (
-            rate * float((admitted - arrivals).mean()),
-            rate * float(residence.mean()),
-            mean_held(rate, held) / 1000,
-        ),
-        ("queue\n[requests]", "slots\n[requests]", "cache\n[1000 tokens]"),
-        ("C1", "C0", "C2"),
-        strict=True,
-    ):
-        axes.plot(grid, values, color=colour, drawstyle="steps-post", linewidth=1.4)
-        axes.axhline(mean, color="C4", linestyle="--", linewidth=1.4)
-        axes.annotate(
-            f"{mean:.1f}", (end * 1.01, mean), color="C4", va="center", annotation_clip=False
-        )
-        axes.set(xlabel="time [s]", ylabel=label, xlim=(0, end), ylim=(0, None))
-        axes.xaxis.label.set_visible(axes is panels[2])  # the axis is shared and labelled below
 
 
 def check_token_seconds_against_a_token_loop() -> None:
@@ -281,47 +231,18 @@ def check_rate_times_token_seconds_is_the_mean_held() -> None:
     arrivals = np.cumsum(rng.exponential(0.5, 80))
     prompts = rng.integers(10, 2000, 80).astype(float)
     outputs = rng.geometric(1 / 60, 80).astype(float)
-    residence = residence_s(outputs, 0.2, 0.05)
+    residence = _residence_s(outputs, 0.2, 0.05)
     admitted = arrivals + fifo_waits(arrivals, residence, 8)
     end = float((admitted + residence).max())
     midpoints = (np.arange(60_000) + 0.5) * end / 60_000
     counted = np.concatenate(
         [
-            tokens_in_cache(admitted, prompts, outputs, 0.2, 0.05, part)
+            _tokens_in_cache(admitted, prompts, outputs, 0.2, 0.05, part)
             for part in np.split(midpoints, 30)
         ]
     )
     held = token_seconds(prompts, outputs, 0.2, 0.05)
     checks.close("tokens in cache", mean_held(80 / end, held), counted.mean(), rtol=1e-4)
-
-
-def check_shared_prompts_are_held_once() -> None:
-    """Tokens with which every prompt begins lie in the cache once, while anybody is inside: the
-    mean is λG of what a request does not share, and them for that share of time. λG of whole
-    prompts counts them for each.
-
-    Source: distinct tokens at 60,000 instants of a run of 80 requests through 8 slots.
-    """
-    rng = np.random.default_rng(3)
-    arrivals = np.cumsum(rng.exponential(0.5, 80))
-    own, outputs = rng.integers(10, 400, 80).astype(float), rng.geometric(1 / 60, 80).astype(float)
-    residence = residence_s(outputs, 0.2, 0.05)
-    admitted = arrivals + fifo_waits(arrivals, residence, 8)
-    end = float((admitted + residence).max())
-    rate = 80 / end
-    midpoints = (np.arange(60_000) + 0.5) * end / 60_000
-    inside = number_in_system(admitted, admitted + residence, midpoints) > 0
-    written = np.concatenate(
-        [
-            tokens_in_cache(admitted, own, outputs, 0.2, 0.05, part)
-            for part in np.split(midpoints, 30)
-        ]
-    )
-    counted = float((written + 1000 * inside).mean())
-    once = mean_held(rate, token_seconds(own, outputs, 0.2, 0.05)) + 1000 * float(inside.mean())
-    checks.close("held once", once, counted, rtol=1e-3)
-    each = mean_held(rate, token_seconds(own + 1000, outputs, 0.2, 0.05))
-    checks.inside("charged to each, over what is held", each / counted, 2.0, 8.0)
 
 
 def check_concurrency_that_a_log_prints() -> None:
@@ -334,36 +255,39 @@ def check_concurrency_that_a_log_prints() -> None:
     checks.close("requests of 8192 tokens", slots, 11.12, atol=0.005, kind="published")
 
 
-def check_product_of_means_is_not_the_mean_product() -> None:
-    """Rate × mean tokens × mean residence errs with the variability of the output, in both ways.
+def check_boxes_of_an_engine() -> None:
+    """In a run of the chat machine rate times life is what is inside, in requests and in tokens,
+    although steps grow with what runs and each request has a time per token of its own.
 
-    Source: G = pR + τE[o(o−1)]/2 with E[o(o−1)] = m²(1 + C²) − m, by hand, for p = 1,000, m = 250,
-    P = 0.15 s, τ = 0.03 s; a geometric output has C² = 1 − 1/m.
+    Source: 20,000 moments of the run, counted; answers grow evenly between first and last token.
     """
-    residence = 0.15 + 249 * 0.03
-    for name, scv, squared in (
-        ("constant output", 0.0, 250**2 - 250.0),
-        ("geometric output", 1.0, 250**2 * (2 - 1 / 250) - 250),
-        ("two lengths, C² = 4", 4.0, 250**2 * 5 - 250.0),
-    ):
-        by_hand = 1250 * residence / (1000 * residence + 0.03 * squared / 2) - 1
-        checks.close(f"{name}, relative error", _naive_error(scv, 1000, 250), by_hand, atol=2e-5)
+    box = _boxes()
+    for name in ("waiting", "running", "tokens"):
+        checks.close(name, box[name], box[f"{name}_seen"], rtol=0.01, kind="simulation")
+
+
+def check_product_of_means_is_not_the_mean_product() -> None:
+    """Rate × mean tokens × mean stay is wrong to both sides: too much where answers are long and
+    equal, and in the chat machine; too little where their lengths vary much.
+
+    Source: G = pR + τE[o(o−1)]/2, sampled; the simulated engine.
+    """
+    rng = np.random.default_rng(4)
+    few = np.where(rng.random(280_000) < 1 - 1 / 17, 125, 2250)  # mean 250, C² = 4
+    held = token_seconds(1000, few, 0.15, 0.03).mean()
+    residence = 0.15 + (float(few.mean()) - 1) * 0.03
+    sampled = (1000 + float(few.mean())) * residence / float(held) - 1
+    checks.close("C² = 4", _product_error(4.0, 1000, 250), sampled, atol=0.02, kind="simulation")
+    long = float(4200 * 120.12 / token_seconds(200, 4000, 0.15, 0.03)) - 1
+    checks.close("long and equal", _product_error(0.0, 200, 4000), long, rtol=1e-9)
+    checks.inside("long and equal", _product_error(0.0, 200, 4000), 0.5, 1.0)
+    box = _boxes()
+    checks.inside("chat", box["product"] / box["tokens"], 1.03, 1.3, kind="simulation")
 
 
 def check_bad_input_is_refused() -> None:
     """Outputs without a token, negative prompts and rates, and mismatched logs are errors."""
-    checks.raises("no output", residence_s, [0], 0.1, 0.1, match="output_tokens must be non-empty")
+    checks.raises("no output", _residence_s, [0], 0.1, 0.1, match="output_tokens must be non-empty")
     checks.raises("negative prompt", token_seconds, -1, 5, 0.1, 0.1, match="prompt_tokens must be")
     checks.raises("NaN rate", mean_held, math.nan, [1.0], match="arrival_rate must be non-negative")
     checks.raises("no sample", mean_held, 1.0, [], match="held_over_life must be non-empty")
-    checks.raises(
-        "two admissions, one request",
-        tokens_in_cache,
-        [0.0, 1.0],
-        [5],
-        [5],
-        0.1,
-        0.1,
-        [0.0],
-        match="admitted_s must be of shape (1,)",
-    )

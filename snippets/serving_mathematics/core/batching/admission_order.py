@@ -1,24 +1,21 @@
-"""Shortest first in an engine that batches: an order decides who gets a place, and nothing else.
+"""An engine with any order of admission: an order decides who gets a place, and nothing else.
 
-The engine of the batching chapter with any order of admission. Whenever a place is free and the
-token budget leaves room for a prompt, the waiting request with the smallest key is admitted; in
-order of arrival that is the one that came first. Short requests then run beside long ones already,
-so that the order matters only while more wait than there are places.
+Whenever a place is free, blocks hold the whole request, and the token budget leaves room for a
+prompt, the waiting request with the smallest key is let in; in order of arrival that is the one
+that came first. With tenants the one goes first that has been served least. Short requests run
+beside long ones already, so that the order matters only while requests wait.
 
-Assumes: memory for all places; a request that was admitted stays until its end; predictions are
-made once, on arrival.
+Assumes: a request that was admitted stays until its end, because its blocks are reserved.
 
-Source: the rules of `continuous_batching`; Fu et al. (2024) for the shortest predicted first in a
-batching engine.
+Source: the rules of `continuous_batching`; Sheng et al. (2024) for counting what tenants got;
+TensorRT-LLM's `GUARANTEED_NO_EVICT` for reserving whole answers.
 """
 
 from __future__ import annotations
 
-import functools
 import heapq
 import math
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,27 +23,26 @@ import numpy.typing as npt
 from serving_mathematics.core.batching.continuous_batching import (
     EIGHT_BILLION,
     Engine,
+    StepTable,
     Workload,
     chat_workload,
 )
-from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
-from serving_mathematics.core.queues.size_scheduler import noisy_predictions, simulate_responses
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.support import checks
-from serving_mathematics.support.intervals import half_width
 from serving_mathematics.support.require import as_floats, require, require_all_finite, require_in
 
 FloatArray = npt.NDArray[np.float64]
 
-RUNS, REQUESTS = 10, 3_000  # independent runs of so many requests, the first tenth left out
-LENGTHS = ("prompt_tokens", "output_tokens")
-
 
 @dataclass(frozen=True, eq=False)
 class Ordered:
-    """When each request ended [s], shape (n,); and the gaps between tokens [s] in order of time,
-    with the number of sequences that waited through each, both of shape (changes of the batch,).
+    """When each request was let in, got its first token and ended [s], shape (n,); and the gaps
+    between tokens [s] in order of time, with the number of sequences that waited through each, both
+    of shape (changes of the batch,).
     """
 
+    admitted_s: FloatArray
+    first_token_s: FloatArray
     completion_s: FloatArray
     gap_s: FloatArray
     gap_tokens: FloatArray
@@ -73,12 +69,17 @@ def gap_quantile(gap_s: npt.ArrayLike, gap_tokens: npt.ArrayLike, probability: f
     return float(gaps[order][np.searchsorted(below, probability * below[-1])])
 
 
-def serve_in_order(workload: Workload, engine: Engine, key: npt.ArrayLike) -> Ordered:
+def serve_in_order(
+    workload: Workload, engine: Engine, key: npt.ArrayLike, tenant: npt.ArrayLike | None = None
+) -> Ordered:
     """Serve a workload, of those that wait the smallest key next.
 
-    workload: what is asked. engine: what serves it. key: finite numbers, shape (n,); of equals the
-    earlier goes first. Steps between two changes of the batch count as gaps of their mean. Raises
-    ValueError on other keys, and when the places together could outgrow the memory.
+    workload: what is asked. engine: what serves it; an admission reserves blocks for the whole
+    answer. key: finite numbers, shape (n,); of equals the earlier goes first. tenant: whose request
+    it is, integers from 0, shape (n,); of the tenants that wait, the one goes first that has had
+    the fewest tokens, those of answers counted twice, and a tenant that comes back starts level
+    with the others. Steps between two changes of the batch count as gaps of their mean. Raises
+    ValueError on other keys or tenants, and when one request alone outgrows the memory.
 
     >>> asked = Workload([0.0, 0.0, 0.0], [1, 1, 1], [3, 2, 1])
     >>> one_place = Engine(step_s=1.0, token_budget=8, max_sequences=1)
@@ -89,43 +90,66 @@ def serve_in_order(workload: Workload, engine: Engine, key: npt.ArrayLike) -> Or
     size = workload.arrival_s.size
     fine = keys.shape == (size,) and bool(np.all(np.isfinite(keys)))
     require(fine, "key", f"finite, of shape ({size},)", keys)
-    kept = np.sort(workload.prompt_tokens + workload.output_tokens - 1)
-    blocks = int((-(-kept // engine.block_tokens))[-engine.max_sequences :].sum())
-    require(blocks <= engine.kv_blocks, "kv_blocks", f"at least {blocks}", engine.kv_blocks)
+    owners = np.zeros(size) if tenant is None else as_floats(tenant=tenant)
+    whole = owners.shape == (size,) and bool(np.all((owners >= 0) & (owners % 1 == 0)))
+    require(whole, "tenant", f"integers from 0, of shape ({size},)", owners)
+    owner: list[int] = owners.astype(int).tolist()
+    kept = workload.prompt_tokens + workload.output_tokens - 1
+    blocks: list[int] = (-(-kept // engine.block_tokens)).tolist()
+    require(
+        max(blocks) <= engine.kv_blocks, "kv_blocks", f"at least {max(blocks)}", engine.kv_blocks
+    )
     arrival = [*workload.arrival_s.tolist(), math.inf]
     order = np.argsort(keys, kind="stable")
     rank: list[int] = np.argsort(order).tolist()
     ranked: list[int] = order.tolist()
     prompt: list[int] = workload.prompt_tokens.tolist()
+    cached: list[int] = workload.cached_tokens.tolist()
     output: list[int] = workload.output_tokens.tolist()
-    ends, gaps, gap_tokens = [0.0] * size, [], []
-    step_s, prefill_s = engine.step_s, engine.prefill_token_s
-    decode_s, context_s = engine.decode_token_s, engine.context_token_s
-    budget, places = engine.token_budget, engine.max_sequences
-    waiting: list[int] = []  # a heap of ranks
+    batch_ticks, prompt_ticks, end_ticks, change = engine.tables(workload)
+    require(change == 0, "engine", "one whose steps do not depend on the step before", change)
+    starts, firsts, ends, gaps, gap_tokens = [0.0] * size, [0.0] * size, [0.0] * size, [], []
+    budget, places, free = engine.token_budget, engine.max_sequences, engine.kv_blocks
+    queues: dict[int, list[int]] = {}  # of each tenant that waits, a heap of ranks
+    served, streams = dict.fromkeys(owner, 0), dict.fromkeys(owner, 0)
     decoding: list[tuple[int, int]] = []  # a heap of steps of the last token, with the request
-    partial, todo = -1, 0  # the request whose prompt is under way
+    partial, at = -1, 0  # the request whose prompt is under way, and how far
     fresh = step = held = 0  # held: tokens in the memory of all that decode
     clock = arrival[0]
-    while fresh < size or waiting or decoding or partial >= 0:
+    while fresh < size or queues or decoding or partial >= 0:
         while arrival[fresh] <= clock:
-            heapq.heappush(waiting, rank[fresh])
+            mine = owner[fresh]
+            if mine not in queues:  # nobody saves up while away
+                level = min((served[other] for other in queues), default=served[mine])
+                served[mine] = max(served[mine], level)
+            heapq.heappush(queues.setdefault(mine, []), rank[fresh])
             fresh += 1
-        batch, chunk = len(decoding), 0
+        batch, chunk, ticks = len(decoding), 0, 0
         begun: list[int] = []  # prompts that end in this step
         left = budget - batch
         while left > chunk:  # prompts share what decoding leaves
             if partial < 0:
-                if not waiting or batch + len(begun) >= places:
+                if not queues or batch + len(begun) >= places:
                     break
-                partial = ranked[heapq.heappop(waiting)]
-                todo = prompt[partial]
-            taken = min(todo, left - chunk)
-            chunk, todo = chunk + taken, todo - taken
-            if not todo:
+                mine = min(queues, key=lambda one: (served[one], queues[one][0]))
+                partial = ranked[queues[mine][0]]
+                if blocks[partial] > free:
+                    partial = -1
+                    break
+                heapq.heappop(queues[mine])
+                if not queues[mine]:
+                    del queues[mine]
+                free -= blocks[partial]
+                served[mine] += prompt[partial] - cached[partial]
+                at, starts[partial] = cached[partial], clock
+            taken = min(prompt[partial] - at, left - chunk)
+            ticks += prompt_ticks[at + taken] - prompt_ticks[at]
+            chunk, at = chunk + taken, at + taken
+            if at == prompt[partial]:
+                ticks += end_ticks
                 begun.append(partial)
                 partial = -1
-        steps = 1
+        steps, own = 1, batch_ticks[batch]
         if not chunk:  # decode until somebody ends or may come
             if not decoding:
                 clock = arrival[fresh]
@@ -133,131 +157,51 @@ def serve_in_order(workload: Workload, engine: Engine, key: npt.ArrayLike) -> Or
             steps = decoding[0][0] - step
             if batch < places:
                 nothing = (0, 0, 0, 0, 0)
-                steps = engine.steps_until(
-                    arrival[fresh], steps, clock, clock, nothing, batch, held
-                )
+                moment = arrival[fresh]
+                steps = engine.steps_until(moment, steps, clock, clock, nothing, batch, held, own)
         read = steps * held + batch * steps * (steps + 1) // 2
-        elapsed_s = (step_s + decode_s * batch) * steps + prefill_s * chunk + context_s * read
+        elapsed_s = engine.elapsed_s(steps, chunk, batch * steps, read, steps * own + ticks)
         clock += elapsed_s
         gaps.append(elapsed_s / steps)
         gap_tokens.append(batch * steps)
         step, held = step + steps, held + batch * steps
+        if tenant is not None:
+            for mine, running in streams.items():
+                served[mine] += 2 * steps * running
         while decoding and decoding[0][0] == step:
             i = heapq.heappop(decoding)[1]
             ends[i] = clock
             held -= prompt[i] + output[i] - 1
+            free += blocks[i]
+            streams[owner[i]] -= 1
         for i in begun:
+            firsts[i] = clock
             if output[i] > 1:
                 heapq.heappush(decoding, (step + output[i] - 1, i))
                 held += prompt[i]
+                streams[owner[i]] += 1
             else:
                 ends[i] = clock
-    return Ordered(np.array(ends), np.array(gaps), np.array(gap_tokens, dtype=float))
-
-
-@functools.cache
-def _asked(uneven: bool) -> list[Workload]:
-    """Chats of RUNS runs, one a second, with geometric outputs of 120 tokens, or nine of ten with
-    60 and one with 660."""
-    runs = []
-    for run in range(RUNS):
-        rng = np.random.default_rng(200 + run)
-        chat = chat_workload(rng, 1.0, REQUESTS)
-        if uneven:
-            outputs = rng.geometric(1 / rng.choice([60.0, 660.0], REQUESTS, p=[0.9, 0.1]))
-            chat = Workload(chat.arrival_s, chat.prompt_tokens, outputs)
-        runs.append(chat)
-    return runs
-
-
-@functools.cache
-def _responses(
-    places: int, load: float, log_error: float | None, uneven: bool
-) -> tuple[FloatArray, FloatArray]:
-    """Mean and p99 of the response [s] of every run, shape (RUNS,), at a share of what the places
-    carry when they are always taken; in order of arrival where the error is None."""
-    engine = replace(EIGHT_BILLION, max_sequences=places)
-    means, p99s, runs = np.empty(RUNS), np.empty(RUNS), _asked(uneven)
-    prompts, outputs = (np.concatenate([getattr(one, name) for one in runs]) for name in LENGTHS)
-    rate = load * saturated_rate(prompts, outputs, engine)
-    for run, one in enumerate(runs):
-        asked = replace(one, arrival_s=one.arrival_s / rate)
-        if log_error is None:
-            key = asked.arrival_s
-        else:
-            rng = np.random.default_rng(300 + run)
-            key = noisy_predictions(rng, asked.output_tokens, log_error)
-        ends = serve_in_order(asked, engine, key).completion_s
-        responses = (ends - asked.arrival_s)[REQUESTS // 10 :]
-        means[run], p99s[run] = responses.mean(), np.quantile(responses, 0.99)
-    return means, p99s
-
-
-def _change(new: FloatArray, old: FloatArray) -> FloatArray:
-    """By how many percent the mean over the runs is above the other."""
-    return np.asarray(100 * (new.mean() / old.mean() - 1))
-
-
-def _changes(
-    places: int, load: float, log_error: float = 0.0, uneven: bool = False
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Changes of mean and p99 by the shortest predicted first [%], each with the half-width of its
-    95% interval over the runs, which ask the same of both orders."""
-    old = _responses(places, load, None, uneven)
-    new = _responses(places, load, log_error, uneven)
-    mean, p99 = (
-        (float(_change(a, b)), float(half_width(_change, a, b)))
-        for a, b in zip(new, old, strict=True)
-    )
-    return mean, p99
-
-
-def example() -> SimpleNamespace:
-    """Numbers quoted in the text: shortest first against the order of arrival in the engine."""
-    steady, busy = _changes(16, 0.8), _changes(16, 0.95)
-    single = _changes(1, 0.8, uneven=True)[1]
-    steady_64, busy_64 = _changes(64, 0.8), _changes(64, 0.95)
-    guessed = _changes(16, 0.95, 1.0)
-    return SimpleNamespace(
-        engine_mean_80=float(_responses(16, 0.8, None, False)[0].mean()),
-        engine_mean_95=float(_responses(16, 0.95, None, False)[0].mean()),
-        engine_64_mean_80=float(_responses(64, 0.8, None, False)[0].mean()),
-        engine_64_mean_95=float(_responses(64, 0.95, None, False)[0].mean()),
-        engine_gain_80=-steady[0][0],
-        engine_gain_80_half=steady[0][1],
-        engine_p99_80=steady[1][0],
-        engine_p99_80_half=steady[1][1],
-        engine_gain_95=-busy[0][0],
-        engine_gain_95_half=busy[0][1],
-        engine_p99_95=busy[1][0],
-        engine_p99_95_half=busy[1][1],
-        engine_64_gain_80=-steady_64[0][0],
-        engine_64_gain_80_half=steady_64[0][1],
-        engine_64_p99_80=steady_64[1][0],
-        engine_64_p99_80_half=steady_64[1][1],
-        engine_64_gain_95=-busy_64[0][0],
-        engine_64_gain_95_half=busy_64[0][1],
-        engine_64_p99_95=busy_64[1][0],
-        engine_64_p99_95_half=busy_64[1][1],
-        engine_single_p99_fall=-single[0],
-        engine_single_p99_fall_half=single[1],
-        engine_guessed_gain=-guessed[0][0],
-        engine_guessed_gain_half=guessed[0][1],
-    )
+                free += blocks[i]
+    columns = (starts, firsts, ends, gaps, gap_tokens)
+    return Ordered(*(np.array(column, dtype=float) for column in columns))
 
 
 def check_order_of_arrival_is_the_engine() -> None:
     """With the time of arrival as the key every request ends when the engine of the batching
-    chapter ends it.
+    chapter ends it, and so it does where all are of one tenant; with a table of steps too.
 
     Source: `simulate`, which walks from event to event with memory and preemption.
     """
-    for places, rate in ((4, 2.0), (16, 9.0), (64, 30.0)):
-        engine = replace(EIGHT_BILLION, max_sequences=places)
+    table = StepTable(np.linspace(0.0, 0.01, 65), np.linspace(0.0, 0.4, 6000) ** 2, 0.001)
+    for places, rate, steps in ((4, 2.0, None), (16, 9.0, table), (64, 30.0, None)):
+        engine = replace(EIGHT_BILLION, max_sequences=places, table=steps)
         asked = chat_workload(np.random.default_rng(places), rate, 1_000)
         ends = serve_in_order(asked, engine, asked.arrival_s).completion_s
         gap = float(np.abs(ends - simulate(asked, engine).completion_s).max())
         checks.close(f"{places} places: largest difference [s]", gap, 0.0, atol=1e-8)
+        alone = serve_in_order(asked, engine, asked.arrival_s, np.full(1_000, 7)).completion_s
+        checks.close(f"{places} places, one tenant [s]", np.abs(alone - ends).max(), 0, atol=1e-8)
 
 
 def check_gaps_add_up() -> None:
@@ -278,38 +222,21 @@ def check_gaps_add_up() -> None:
     checks.close("median [s]", median, np.quantile(each, 0.5, method="inverted_cdf"), rtol=1e-12)
 
 
-def check_one_place_is_the_single_server() -> None:
-    """With one place and costs of steps alone the engine is the server that takes one request at a
-    time, in order of arrival and shortest first.
+def check_tenants_take_turns() -> None:
+    """Of two tenants the one that has had less goes first, and one that was away does not catch up.
 
-    Source: `simulate_responses`, with a second of service for each token of output.
+    Source: by hand, on one place, with requests of one prompt token and three of answers: each
+    costs 1 + 2·2. A asks for four at once, B for one at once and for two after five seconds.
     """
-    asked = chat_workload(np.random.default_rng(7), 0.006, 2_000)
-    engine = Engine(step_s=1.0, token_budget=10**6, max_sequences=1, kv_blocks=10**6)
-    sizes = asked.output_tokens.astype(float)
-    for policy, key in (("fcfs", asked.arrival_s), ("sjf", sizes)):
-        got = serve_in_order(asked, engine, key).completion_s - asked.arrival_s
-        expected = simulate_responses(asked.arrival_s, sizes, policy)
-        checks.close(
-            f"{policy}: largest difference [s]", np.abs(got - expected).max(), 0, atol=1e-6
-        )
-
-
-def check_order_matters_where_places_are_short() -> None:
-    """Where sixteen places are nearly always taken, shortest first shortens the mean and lengthens
-    the p99, with geometric outputs and with uneven ones; with 64 places at 80% load and geometric
-    outputs it does nothing. On one place with uneven outputs the order of the p99 is turned round.
-
-    Source: ten runs of 3,000 requests, the same for both orders; intervals over the runs.
-    """
-    for name, uneven in (("geometric", False), ("uneven", True)):
-        (mean, half), (p99, p99_half) = _changes(16, 0.95, uneven=uneven)
-        checks.holds(f"{name}, 16 places at 95%: mean falls", mean + half < 0, got=f"{mean:.1f}%")
-        checks.holds(f"{name}, 16 places at 95%: p99 rises", p99 > p99_half, got=f"{p99:.1f}%")
-    mean = _changes(64, 0.8)[0][0]
-    checks.close("geometric, 64 places at 80%: mean [%]", mean, 0.0, atol=0.5)
-    p99, half = _changes(1, 0.8, uneven=True)[1]
-    checks.holds("uneven, one place at 80%: p99 falls", p99 + half < 0, got=f"{p99:.1f}%")
+    asked = Workload([0, 0, 0, 0, 0.5, 5, 5], np.ones(7), np.full(7, 3))
+    engine = Engine(1.0, token_budget=8, max_sequences=1)
+    whose = [0, 0, 0, 0, 1, 1, 1]
+    served = serve_in_order(asked, engine, np.arange(7), whose)
+    first = np.argsort(served.completion_s).tolist()
+    checks.equal("order of ends", first, [0, 4, 1, 5, 2, 6, 3])
+    plain = serve_in_order(asked, engine, np.arange(7))
+    in_order = np.argsort(plain.completion_s).tolist()
+    checks.equal("without tenants", in_order, list(range(7)))
 
 
 def check_bad_input_is_refused() -> None:
@@ -323,4 +250,7 @@ def check_bad_input_is_refused() -> None:
         "nobody", gap_quantile, [1.0], [0.0], 0.5, match="gap_tokens must be non-negative"
     )
     checks.raises("q = 0", gap_quantile, [1.0], [1.0], 0.0, match="probability must be in (0, 1]")
-    checks.raises("memory", serve_in_order, asked, tight, [1, 2], match="kv_blocks must be at")
+    large = Workload([0.0], [40], [2])
+    checks.raises("memory", serve_in_order, large, tight, [1], match="kv_blocks must be at")
+    told = "tenant must be integers from 0"
+    checks.raises("tenant", serve_in_order, asked, tight, [1, 2], [0, 0.5], match=told)

@@ -20,7 +20,6 @@ import bisect
 import math
 from collections import deque
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np
@@ -194,7 +193,7 @@ def hpa(
         metric = utilization if signal == "utilization" else concurrency / ready
         return hpa_replicas(replicas, metric, target, not_ready=replicas - ready)
 
-    return _damped(asked, stabilization_s)
+    return damped(asked, stabilization_s)
 
 
 def hpa_waiting(
@@ -219,50 +218,23 @@ def hpa_waiting(
         waiting = max(0.0, concurrency - utilization * ready * slots)
         return hpa_replicas(replicas, waiting / replicas, threshold)
 
-    return _damped(asked, stabilization_s)
+    return damped(asked, stabilization_s)
 
 
-def hpa_latency(
-    target_s: float,
-    full_s: float,
-    places: int,
-    fixed_share: float,
-    *,
-    stabilization_s: float = HPA_STABILIZATION_S,
+def damped(
+    asked: Callable[[int, int, float, float], int], stabilization_s: float = HPA_STABILIZATION_S
 ) -> Policy:
-    """Kubernetes' autoscaler on the latency that is predicted for a newcomer: the wait for those
-    that wait already, and its own answer at the present speed.
+    """What a rule asks for, up at once within Kubernetes' rate limit, down to the highest
+    recommendation of the last stabilization_s [s].
 
-    target_s: predicted latency to hold [s], above that of an answer alone in an engine, which no
-    fleet gets below. full_s: mean time of an answer in a full engine [s]. places: requests that an
-    engine holds. fixed_share: in [0, 1], of a full step, that does not depend on what it holds.
-    stabilization_s: as for `hpa`. Raises ValueError on input outside these ranges.
+    asked: of the replicas ordered and ready, the taken share of their places and the requests in
+    the system. Raises ValueError on a negative time.
 
-    >>> policy = hpa_latency(24.0, full_s=30.0, places=16, fixed_share=0.5)
-    >>> seen = (1.0, 10 * 16.0 + 80.0)  # full, and half as many wait
-    >>> policy(0.0, 10, 10, *seen)  # 15 s of waiting and 30 s for the answer
-    19
+    >>> policy = damped(lambda replicas, ready, taken, requests: round(requests / 10))
+    >>> [policy(15.0 * k, 4, 4, 0.5, requests) for k, requests in enumerate((40.0, 20.0, 200.0))]
+    [4, 4, 8]
     """
-    target_s, full_s = require_positive(target_s=target_s, full_s=full_s)
-    places = require_positive_integer(places=places)
-    fixed_share = require_in("[0, 1]", fixed_share=fixed_share)
-    alone = full_s * (fixed_share + (1 - fixed_share) / places)
-    require(target_s > alone, "target_s", f"above an answer alone, {alone:.6g} s", target_s)
     stabilization_s = require_non_negative(stabilization_s=stabilization_s)
-
-    def asked(replicas: int, ready: int, utilization: float, concurrency: float) -> int:
-        waiting = max(0.0, concurrency - utilization * ready * places)
-        answer = fixed_share + (1 - fixed_share) * utilization
-        predicted = full_s * (waiting / (ready * places) + answer)
-        return hpa_replicas(replicas, predicted, target_s, not_ready=replicas - ready)
-
-    return _damped(asked, stabilization_s)
-
-
-def _damped(asked: Callable[[int, int, float, float], int], stabilization_s: float) -> Policy:
-    """Up at once within Kubernetes' rate limit, down to the highest recommendation of the last
-    stabilization_s [s].
-    """
     recommended: deque[tuple[float, int]] = deque()  # (time [s], replicas), oldest first
 
     def policy(
@@ -397,21 +369,6 @@ def largest(*policies: Policy) -> Policy:
     return lambda *seen: max([policy(*seen) for policy in policies])
 
 
-def example() -> SimpleNamespace:
-    """Counts that the rules ask for, and what follows from the tolerance [%]."""
-    return SimpleNamespace(
-        hpa_90_of_75=hpa_replicas(50, 90, 75),
-        hpa_56_of_50=hpa_replicas(10, 56, 50),
-        hpa_54_of_50=hpa_replicas(10, 54, 50),
-        hpa_44_of_50=hpa_replicas(10, 44, 50),
-        hpa_half_ready=hpa_replicas(20, 100, 70, not_ready=10),
-        float_noise_replicas=math.ceil(84 / 75 * 25),
-        exact_replicas=hpa_replicas(25, 84, 75),
-        utilization_ceiling=100 / (1 + HPA_TOLERANCE),
-        knative_70=knative_replicas(100, 100, 7, 10)[0],
-    )
-
-
 def check_hpa_asks_for() -> None:
     """Kubernetes' rule gives the replica counts of its documentation, and leaves ratios within ten
     percent alone.
@@ -463,20 +420,6 @@ def check_knative_asks_for() -> None:
         [False, True],
     )
     checks.equal("no faster down than half", knative_replicas(0, 1, 1, 9)[:2], (4, 4))
-
-
-def check_predicted_latency_does_not_stop() -> None:
-    """The predicted latency asks for more the more wait, where the taken share of the places has
-    stopped.
-
-    Source: by hand; ten full engines of 16 places and 30 s, with a tenth and with half as many
-    waiting as they hold, 33 s and 45 s, over a target of 24 s.
-    """
-    counts = []
-    for times in (1.1, 1.5):
-        policy = hpa_latency(24.0, 30.0, 16, 0.5)
-        counts.append(policy(0.0, 10, 10, 1.0, 10 * 16.0 * times))
-    checks.equal("replicas that it asks for", counts, [14, 19])
 
 
 def _ticks(policy: Policy, step_s: float, seen: list[tuple[int, int, float, float]]) -> list[int]:
@@ -594,9 +537,3 @@ def check_bad_input_is_refused() -> None:
         match="replicas must be of shape (2,)",
     )
     checks.raises("nobody to ask", largest, match="policies must be at least one policy, got 0")
-    checks.raises("target", hpa_latency, 0.0, 30.0, 16, 0.5, match="target_s must be positive")
-    checks.raises(
-        "a target below every answer",
-        lambda: hpa_latency(27.0, 30.0, 16, 0.9),
-        match="target_s must be above an answer alone, 27.1875 s, got 27",
-    )

@@ -1,13 +1,12 @@
 """The roofline: what a device attains by the intensity of what it computes, and a decoding step.
 
 A kernel of intensity I [FLOP/byte] runs at min(π, βI). A decode step of B sequences takes
-max(2BN/π, weights/β) + B·KV/β, and a prompt of n tokens (2Nn + 2·n_layer·d·n(n+1))/(MFU·π).
+max(2BN/π, weights/β) + B·KV/β.
 
 Assumes: peaks are reached, weights and cache come from memory once per step, equal contexts.
 
 Source: Williams, Waterman and Patterson (2009) for the roofline; Austin et al. (2025), part 7, for
-the intensity of a matrix product and the general step time; Hoffmann et al. (2022), appendix F, for
-the operations of attention.
+the intensity of a matrix product and the general step time.
 """
 
 from __future__ import annotations
@@ -23,11 +22,8 @@ from serving_mathematics.support.require import (
     require,
     require_all_finite,
     require_all_positive,
-    require_in,
     require_non_negative,
-    require_non_negative_integer,
     require_positive,
-    require_positive_integer,
 )
 
 H100_PEAK, H100_BANDWIDTH = 989.4e12, 3.35e12  # [FLOP/s] bf16 dense, [B/s], SXM; Lockwood, H100
@@ -132,84 +128,6 @@ def decode_step_time(
     ridge_intensity(peak_flops, bandwidth)
     linear = np.maximum(2 * sequences * parameters / peak_flops, weight_bytes / bandwidth)
     return np.asarray(linear + sequences * kv_bytes / bandwidth)
-
-
-def largest_batch(
-    limit_s: float,
-    parameters: float,
-    weight_bytes: float,
-    kv_bytes: float,
-    peak_flops: float,
-    bandwidth: float,
-) -> int:
-    """Most sequences whose step still takes at most the limit, by doubling and halving.
-
-    limit_s: objective for TPOT [s]. The other arguments are those of decode_step_time. Raises
-    ValueError outside their ranges, and when one sequence already takes longer.
-
-    >>> largest_batch(4.5, 3.0, 6.0, 1.0, peak_flops=60.0, bandwidth=2.0)
-    3
-    """
-    limit_s = as_number(limit_s=limit_s)
-    model = (parameters, weight_bytes, kv_bytes, peak_flops, bandwidth)
-    alone = float(decode_step_time(1, *model))
-    require(alone <= limit_s < math.inf, "limit_s", f"finite and at least {alone:.3g}", limit_s)
-    fits, too_many = 1, 2
-    while decode_step_time(too_many, *model) <= limit_s:
-        fits, too_many = too_many, 2 * too_many
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        if decode_step_time(middle, *model) <= limit_s:
-            fits = middle
-        else:
-            too_many = middle
-    return fits
-
-
-def throughput_ceiling(
-    parameters: float, kv_bytes: float, peak_flops: float, bandwidth: float
-) -> float:
-    """Throughput that no batch reaches and large ones approach, 1/(2N/π + KV/β) [token/s].
-
-    parameters: N. kv_bytes: cache of one sequence [B], 0 to leave it out. peak_flops, bandwidth:
-    π [FLOP/s] and β [B/s]. Raises ValueError outside the ranges of decode_step_time.
-
-    >>> throughput_ceiling(3.0, 1.0, peak_flops=60.0, bandwidth=2.5)
-    2.0
-    """
-    parameters = require_positive(parameters=parameters)
-    kv_bytes = require_non_negative(kv_bytes=kv_bytes)
-    peak_flops, bandwidth = require_positive(peak_flops=peak_flops, bandwidth=bandwidth)
-    return 1 / (2 * parameters / peak_flops + kv_bytes / bandwidth)
-
-
-def prompt_time(
-    parameters: float,
-    prompt_tokens: int,
-    peak_flops: float,
-    mfu: float,
-    layers: int = 0,
-    attention_width: float = 0.0,
-) -> float:
-    """Time to read a prompt at a given share of the peak, (2Nn + 2·n_layer·d·n(n+1))/(MFU·π) [s].
-
-    parameters: N. prompt_tokens: n. peak_flops: π of all devices [FLOP/s]. mfu: model FLOP/s
-    utilization, in (0, 1]. layers, attention_width: of the attention, whose token number i looks
-    at i tokens; the defaults leave it out. Raises ValueError outside these ranges.
-
-    >>> prompt_time(50.0, 10, peak_flops=4000.0, mfu=0.5)
-    0.5
-    >>> prompt_time(50.0, 10, peak_flops=4000.0, mfu=0.5, layers=2, attention_width=5.0)  # + 2200
-    1.6
-    """
-    parameters, peak_flops = require_positive(parameters=parameters, peak_flops=peak_flops)
-    prompt_tokens = require_positive_integer(prompt_tokens=prompt_tokens)
-    mfu = require_in("(0, 1]", mfu=mfu)
-    layers = require_non_negative_integer(layers=layers)
-    attention_width = require_non_negative(attention_width=attention_width)
-    pairs = prompt_tokens * (prompt_tokens + 1) / 2
-    work = 2 * parameters * prompt_tokens + 4 * layers * attention_width * pairs
-    return work / (mfu * peak_flops)
 
 
 def cost_per_million(price_per_hour: float, tokens_per_s: npt.ArrayLike) -> npt.NDArray[np.float64]:

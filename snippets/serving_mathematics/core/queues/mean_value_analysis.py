@@ -8,7 +8,7 @@ Assumes: single servers, one class of clients, exponential service if the order 
 served.
 
 Source: Denning and Buzen (1978) for the upper bounds; Reiser and Lavenberg (1980) for the
-recursion; Zahorjan, Sevcik, Eager and Galler (1982) for the balanced bounds.
+recursion.
 """
 
 from __future__ import annotations
@@ -69,27 +69,6 @@ def asymptotic_bounds(
     total = float(demands.sum())
     least = clients / (clients * total + think_time_s)
     return least, min(1 / float(demands.max()), clients / (total + think_time_s))
-
-
-def balanced_job_bounds(
-    clients: int, demands_s: npt.ArrayLike, think_time_s: float
-) -> tuple[float, float]:
-    """Narrower bounds on throughput [1/s] for exponential service, from networks of equal servers.
-
-    Arguments and errors as for `asymptotic_bounds`. Moving all demands to the mean cannot slow the
-    loop down, moving all to the maximum cannot speed it up.
-    Source: Zahorjan et al. (1982), in the form of the Octave queueing package (qncsbsb).
-
-    >>> balanced_job_bounds(2, [1.0, 1.0], think_time_s=0.0)  # balanced: N/((N + K − 1)·D) exactly
-    (0.6666666666666666, 0.6666666666666666)
-    """
-    clients, demands, think_time_s = _network(clients, demands_s, think_time_s)
-    total, largest = float(demands.sum()), float(demands.max())
-    others = clients - 1
-    queued_least = others * largest / (1 + think_time_s / (clients * total))
-    queued_greatest = others * float(demands.mean()) / (1 + think_time_s / total)
-    least = clients / (total + think_time_s + queued_least)
-    return least, min(1 / largest, clients / (total + think_time_s + queued_greatest))
 
 
 def exact_mva(

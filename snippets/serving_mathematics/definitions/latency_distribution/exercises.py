@@ -1,7 +1,6 @@
-"""Solutions of the exercises on latency distributions: verdicts, fixed buckets, HdrHistogram.
+"""Solutions of the exercises: requests to measure, fixed buckets, verdicts on an objective.
 
-Source: the binomial distribution for the verdict; HdrHistogram's bucket layout, powers of two split
-into equal parts, for the printed values; the rest is derived at each function.
+Source: the binomial distribution for the verdict; the rest is derived at each function.
 """
 
 from __future__ import annotations
@@ -11,14 +10,16 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
+from serving_mathematics.definitions.latency_distribution.latency_distribution import (
+    quantile_ranks,
+    wilks_sample_size,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
     require,
     require_in,
-    require_non_negative_integer,
     require_positive_integer,
 )
 
@@ -32,12 +33,26 @@ HINTS = {
         "Add the counts of all replicas first, then find the bucket in which the ⌈nq⌉-th "
         "latency lies. Averaging the replicas' percentiles is the usual mistake."
     ),
-    "hdr_printed_value": (
-        "The width of a bucket is a power of two that grows with the value: count its bits "
-        "beyond those that are kept exactly. Printed is the last value of the bucket, one below"
-        " the next multiple of the width."
+    "requests_to_measure": (
+        "Independent requests first: the smallest n with qⁿ ≤ 1 − c. Then as many times more as "
+        "slow requests come together, rounded up."
     ),
 }
+
+
+def requests_to_measure(probability: float, confidence: float, effect: float) -> int:
+    """Requests whose largest latency is above the true q-quantile, with confidence c.
+
+    probability: q in (0, 1). confidence: c in (0, 1). effect: D ≥ 1, by which slow requests come
+    together. D times as many as independent ones, ⌈ln(1−c)/ln q⌉, rounded up. Raises ValueError
+    outside these ranges.
+
+    >>> requests_to_measure(probability=0.5, confidence=0.75, effect=2.5)
+    5
+    """
+    probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
+    effect = require_in("[1, 1e6]", effect=effect)
+    return math.ceil(effect * wilks_sample_size(probability, confidence) - 1e-9)
 
 
 def objective_verdict(late: int, total: int, probability: float, confidence: float = 0.95) -> str:
@@ -92,22 +107,18 @@ def bucket_bounds(
     return float(e[place]), float(e[place + 1])
 
 
-def hdr_printed_value(value: int, digits: int = 3) -> int:
-    """What HdrHistogram prints for a recorded value: the largest value of its bucket.
+def check_requests_to_measure() -> None:
+    """Independent ones by hand; with slow requests in clumps of four, as many times more.
 
-    value: ≥ 0, an integer in the unit of recording. digits: 1 to 5 significant digits. Buckets
-    have width 1 below the first power of two that is at least 2·10^d, and twice the width in each
-    doubling beyond. Raises ValueError outside these ranges.
-
-    >>> hdr_printed_value(2047), hdr_printed_value(2048), hdr_printed_value(5000)
-    (2047, 2049, 5003)
+    Source: 0.9²⁹ ≤ 0.05 < 0.9²⁸. Windows of clumped latencies, simulated: each value is drawn once
+    and repeated four times, so that D is four.
     """
-    digits = as_number(digits=digits)
-    value = require_non_negative_integer(value=value)
-    require(digits in range(1, 6), "digits", "an integer from 1 to 5", digits)
-    exact_bits = math.ceil(math.log2(2 * 10**digits))
-    width = 1 << max(0, int(value).bit_length() - exact_bits)
-    return (int(value) // width + 1) * width - 1
+    checks.equal("p90, independent", requests_to_measure(0.9, 0.95, 1.0), 29)
+    count = requests_to_measure(0.9, 0.95, 4.0)
+    checks.equal("p90, clumps of four", count, 116)
+    drawn = np.random.default_rng(4).random((4000, count // 4))
+    share = float((drawn.max(axis=1) > 0.9).mean())
+    checks.close("largest above the p90", share, 1 - 0.9**29, atol=0.012, kind="simulation")
 
 
 def check_verdicts() -> None:
@@ -153,25 +164,9 @@ def check_bucket_bounds() -> None:
     checks.equal("levels outside", missed, 0)
 
 
-def check_hdr_prints() -> None:
-    """HdrHistogram prints 50.003967, 80.019455 and 98.041855 s for 50, 80 and 98 s.
-
-    Source: 2048 parts up to 2^11, so 50 s lie in a bucket of 2^15 µs and 80 s in one of 2^16 µs:
-    multiples less one, by hand.
-    """
-    for seconds, expected in ((50, 50_003_967), (80, 80_019_455), (98, 98_041_855)):
-        checks.equal(f"{seconds} s [µs]", hdr_printed_value(seconds * 10**6), expected)
-    checks.equal("50 s: 1526 · 2^15 − 1", 1526 * 2**15 - 1, 50_003_967)
-    checks.equal("98 s: 1496 · 2^16 − 1", 1496 * 2**16 - 1, 98_041_855)
-    checks.equal("two digits", hdr_printed_value(1000, digits=2), 1003)
-
-
 def check_bad_input_is_refused() -> None:
-    """More late requests than requests, unsorted edges and negative values are errors that name the
-    argument."""
+    """More late requests than requests, and unsorted edges, are errors that name the argument."""
     checks.raises("too many", objective_verdict, 3, 2, 0.9, match="late must be an integer from 0")
     checks.raises("edges", bucket_bounds, [1, 1], [[1]], 0.5, match="edges must be rising")
     checks.raises("shape", bucket_bounds, [0, 1], [1], 0.5, match="counts must be (r, 1)")
     checks.raises("nothing", bucket_bounds, [0, 1], [[0]], 0.5, match="counts must be non-negative")
-    checks.raises("negative", hdr_printed_value, -1, match="value must be a non-negative integer")
-    checks.raises("digits", hdr_printed_value, 1, 6, match="digits must be an integer from 1 to 5")

@@ -1,13 +1,14 @@
-"""Exercises of the chapter on services: percentiles of merged histograms, a fallback behind a
-time-out, and a threshold when reviewers are scarce.
+"""Exercises of the chapter on services: what a pipeline answers in the end, percentiles of merged
+histograms, and a fallback behind a time-out.
 
-Source: the Prometheus documentation for interpolation within a bucket; Elkan (2001) for the
-threshold without a limit; the rest by derivation and against simulation.
+Source: the Prometheus documentation for interpolation within a bucket; the rest by derivation and
+against simulation.
 """
 
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,6 @@ from serving_mathematics.definitions.service.service import (
     answered_within,
     on_grid,
 )
-from serving_mathematics.definitions.service.thresholded_decision import (
-    cost_threshold,
-    expected_cost,
-)
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -30,10 +27,16 @@ from serving_mathematics.support.require import (
     require,
     require_all_non_negative,
     require_in,
-    require_non_negative_integer,
+    require_positive_integer,
 )
 
+BOUNDS_S = (0.5, 1.0, 2.0, 5.0)  # of the buckets on the dashboard
+REPLICAS = ((900, 80, 15, 5), (880, 95, 20, 5), (20, 60, 90, 30))  # requests in each
 HINTS = {
+    "end_to_end": (
+        "Shares of parts in a row multiply. In a bad state every try fails; outside of it a try "
+        "fails with (f − state·f)/(1 − state·f), and tries are independent."
+    ),
     "merged_quantile": (
         "Add the counts of the replicas bucket by bucket, find the bucket in which the rank "
         "falls, and interpolate between its bounds. The first bucket begins at 0; percentiles "
@@ -44,12 +47,27 @@ HINTS = {
         "keeps its own times and the third sits at the time-out; both are convolved with the "
         "fallback, and only they pay for it."
     ),
-    "reviewable_threshold": (
-        "Begin with the threshold of lowest cost and see whether its escalations fit. If not, "
-        "raise it to the lowest score that fits, and mind that equal scores are escalated "
-        "together."
-    ),
 }
+
+
+def end_to_end(shares: npt.ArrayLike, tries: int, state: float) -> float:
+    """Share of requests that a pipeline answers in the end, when its last part is tried again.
+
+    shares: of the calls that each part answers, shape (n,), in [0, 1]. tries: of the last part, at
+    least 1. state: in [0, 1], share of the last part's failures that come from a state which all
+    tries of a request meet; the others are independent. Raises ValueError outside these ranges.
+
+    >>> round(end_to_end([0.9, 0.8], tries=2, state=0.0), 12)  # 0.9·(1 − 0.2²)
+    0.864
+    """
+    parts = as_floats(shares=shares)
+    require(parts.ndim == 1 and parts.size > 0, "shares", "of shape (n,)", parts.shape)
+    require(bool(np.all((parts >= 0) & (parts <= 1))), "shares", "in [0, 1]", parts)
+    tries, state = require_positive_integer(tries=tries), require_in("[0, 1]", state=state)
+    fails = 1 - float(parts[-1])
+    bad = state * fails  # in a bad state everything fails
+    alone = (fails - bad) / (1 - bad) if bad < 1 else 0.0
+    return float(np.prod(parts[:-1])) * (1 - bad) * (1 - alone ** int(tries))
 
 
 def merged_quantile(bounds_s: npt.ArrayLike, counts: npt.ArrayLike, probability: float) -> float:
@@ -112,34 +130,6 @@ def with_fallback(primary: Service, fallback: Service, timeout_cells: int) -> Se
     return Service(ok, failed, primary.step_s, cost)
 
 
-def reviewable_threshold(
-    scores: npt.ArrayLike,
-    capacity: int,
-    false_positive_cost: float,
-    false_negative_cost: float,
-) -> float:
-    """The cheapest threshold that escalates at most as many of these requests as can be reviewed.
-
-    scores: calibrated probabilities, shape (n,). capacity: reviews at hand, 0 or more; requests of
-    the same score are escalated together or not at all. Returns c_fp/(c_fp + c_fn) if it fits, else
-    the lowest score that fits, or infinity when none does. Raises ValueError on bad input.
-
-    >>> reviewable_threshold([0.05, 0.20, 0.45, 0.80, 0.95], 3, 1.0, 9.0)
-    0.45
-    """
-    best = cost_threshold(false_positive_cost, false_negative_cost)
-    p = as_floats(scores=scores)
-    require(p.ndim == 1 and p.size > 0, "scores", "of shape (n,)", p.shape)
-    require(np.all((p >= 0) & (p <= 1)), "scores", "in [0, 1]", p)
-    capacity = require_non_negative_integer(capacity=capacity)
-    levels = np.unique(p)
-    reviews = p.size - np.searchsorted(np.sort(p), levels)  # how many score at least this
-    if int((p >= best).sum()) <= capacity:
-        return best
-    fitting = levels[reviews <= capacity]
-    return float(fitting[0]) if fitting.size else math.inf
-
-
 def check_merged_histograms() -> None:
     """The p95 of a fleet comes from added counts; the mean of its replicas' p95 is another number.
 
@@ -187,30 +177,38 @@ def check_fallback() -> None:
     checks.close("cost, half fall back", result.cost, 2 + 0.5 * 4, rtol=1e-12)
 
 
-def check_reviewable_threshold() -> None:
-    """No other threshold within the capacity is cheaper.
+def example() -> SimpleNamespace:
+    """Answers to the exercises, in percent."""
+    parts = (0.999, 0.999, 0.99)
+    return SimpleNamespace(
+        pencil_once=100 * end_to_end(parts, 1, 0.0),
+        pencil_apart=100 * end_to_end(parts, 2, 0.0),
+        pencil_state=100 * end_to_end(parts, 2, 0.5),
+        board_p95=merged_quantile(BOUNDS_S, REPLICAS, 0.95),
+        board_mean=float(np.mean([merged_quantile(BOUNDS_S, [row], 0.95) for row in REPLICAS])),
+    )
 
-    Source: brute force over every score and one threshold beyond, on 60 random requests, for six
-    capacities.
+
+def check_end_to_end() -> None:
+    """Shares multiply, independent tries square the failures, and a shared state stays.
+
+    Source: by hand; 200,000 simulated requests with their standard error.
     """
-    scores = np.round(np.random.default_rng(70).beta(1.0, 3.0, 60), 2)
-    candidates = [*np.unique(scores).tolist(), 1.0]
-    for capacity in (1, 5, 20, 30, 40, 60):
-        chosen = reviewable_threshold(scores, capacity, 2.0, 6.0)
-        cost = expected_cost(scores, chosen, 2.0, 6.0)
-        costs = [
-            expected_cost(scores, t, 2.0, 6.0)
-            for t in candidates
-            if int((scores >= t).sum()) <= capacity
-        ]
-        checks.close(f"cost with {capacity} reviews", cost, min(costs), rtol=1e-12)
-        checks.holds("fits", int((scores >= chosen).sum()) <= capacity)
+    checks.close("one try", end_to_end([0.9, 0.5], 1, 0.7), 0.45, rtol=1e-12)
+    checks.close("all of it a state", end_to_end([1.0, 0.8], 5, 1.0), 0.8, rtol=1e-12)
+    checks.close("three tries", end_to_end([0.5], 3, 0.0), 0.875, rtol=1e-12)
+    rng, size = np.random.default_rng(70), 200_000
+    bad = rng.random(size) < 0.4 * 0.2
+    alone = (0.2 - 0.08) / (1 - 0.08)
+    failed = bad | (rng.random((3, size)) < alone).all(axis=0)
+    answered = ~failed & (rng.random(size) < 0.95)
+    checks.covers("simulated", batch_means(answered.astype(float)), end_to_end([0.95, 0.8], 3, 0.4))
 
 
 def check_bad_input_is_refused() -> None:
-    """Falling bounds, empty histograms, half cells and NaN scores are errors."""
+    """Falling bounds, empty histograms, half cells and no parts are errors."""
     two = Service(np.array([0.5, 0.5]), np.zeros(2), 1.0, 0.0)
     checks.raises("bounds", merged_quantile, [2, 1], [[1, 1]], 0.5, match="bounds_s must be posit")
     checks.raises("empty", merged_quantile, [1, 2], [[0, 0]], 0.5, match="one request or more")
     checks.raises("half a cell", with_fallback, two, two, 0.5, match="timeout_cells must be an int")
-    checks.raises("NaN", reviewable_threshold, [math.nan], 1, 1.0, 1.0, match="scores must be in")
+    checks.raises("no parts", end_to_end, [], 1, 0.0, match="shares must be of shape (n,)")

@@ -5,24 +5,13 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "core.batching.batching_engine": [
-            "engine_rates",
-            "load_dependent_mva",
-            "engine_ceiling",
-            "engine_saturation",
-            "batching_throughput",
-        ],
-        "core.queues.closed_network": ["convolution_throughput", "simulate_cycles", "mean_gap"],
-        "core.queues.mean_value_analysis": [
-            "saturation_clients",
-            "asymptotic_bounds",
-            "balanced_job_bounds",
-            "exact_mva",
-        ],
+        "core.queues.mean_value_analysis": ["saturation_clients", "asymptotic_bounds", "exact_mva"],
+        "definitions.throughput.closed_loop_engine": ["loop_rate", "rates_of", "knee"],
+        "definitions.throughput.measured_loop": ["ceiling_of"],
+        "definitions.throughput.lifted_ceiling": ["engine_rates_of"],
         "definitions.throughput.scalability_fit": [
             "usl_throughput",
             "peak_concurrency",
-            "ScalabilityFit",
             "fit_usl",
         ],
     },

@@ -1,13 +1,11 @@
-"""Solutions: a forecast from one test, many clients cheaply, and an engine's line.
+"""Solutions: the load that users make, clients that a test left idle, and an engine's line.
 
-A test at low load shows the demands, U_k/X, and the time away, N/X − R, and with them the
-throughput at any load. Schweitzer's guess for the queues that an arrival finds, Q_k(N)·(N−1)/N,
-replaces the recursion over clients by a fixed point. The step of a batching engine is a line in its
-batch, which two tests give and one does not.
+Inside and away are all clients, whatever the law. The step of an engine is a line in its batch,
+which two tests give and one does not.
 
-Assumes: the chapter's closed loop, exponential service.
+Assumes: the chapter's closed loop.
 
-Source: Denning and Buzen (1978); PDQ for Schweitzer's algorithm.
+Source: Denning and Buzen (1978).
 """
 
 from __future__ import annotations
@@ -18,25 +16,15 @@ from types import SimpleNamespace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.queues.closed_network import (
-    AWAY_S,
-    SERVER_S,
-    convolution_throughput,
-    simulate_cycles,
-)
-from serving_mathematics.core.queues.mean_value_analysis import asymptotic_bounds, exact_mva
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
-from serving_mathematics.definitions.throughput.throughput import (
-    TEXTBOOK_CLIENTS,
-    TEXTBOOK_S,
-    TEXTBOOK_THINK_S,
-)
+from serving_mathematics.definitions.throughput.closed_loop_engine import loop_rate
 from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
     as_floats,
-    as_number,
     require,
     require_all_positive,
+    require_non_negative,
     require_positive,
     require_positive_integer,
     require_shape,
@@ -45,15 +33,11 @@ from serving_mathematics.support.require import (
 FloatArray = npt.NDArray[np.float64]
 
 HINTS = {
-    "forecast_throughput": (
-        "The laws of one test give all parameters: demand is utilization over throughput, think"
-        " time is what the cycle N/X leaves beside the response. Then run `exact_mva` for the "
-        "new number of clients."
+    "share_of_ceiling": (
+        "A user asks once in Z + R while nobody queues. So N of them ask N/(Z + R) times a second."
     ),
-    "schweitzer_mva": (
-        "Guess the queues, take (N−1)/N of each as what an arrival finds, compute residence "
-        "times, throughput and new queues, and repeat until they stay. One client must come out"
-        " exact."
+    "idle_clients": (
+        "Little's law: X·R clients are waiting for an answer. The others were not asking."
     ),
     "engine_from_tests": (
         "A step takes s + d·b, a line in the batch: fit it by least squares. The rate at the "
@@ -62,56 +46,37 @@ HINTS = {
 }
 
 
-def forecast_throughput(
-    target_clients: int,
-    clients: int,
-    throughput_per_s: float,
-    utilizations: npt.ArrayLike,
-    response_s: float,
-) -> float:
-    """Throughput [1/s] at `target_clients`, from one test with fewer clients.
+def share_of_ceiling(users: int, away_s: float, answer_s: float, ceiling_per_s: float) -> float:
+    """How full a service is with so many users, min(1, N/((Z + R)·C)).
 
-    clients, throughput_per_s, response_s: N, X and R of the test. utilizations: share of the time
-    that each server was busy in it, shape (K,), in (0, 1]. Raises ValueError outside these ranges,
-    and when N/X < R, which no test can show.
+    users: N ≥ 1. away_s: Z ≥ 0, from an answer to the next request [s]. answer_s: R > 0, what an
+    answer takes while nobody queues [s]. ceiling_per_s: C > 0, requests a second at most [1/s].
+    Raises ValueError outside these ranges.
 
-    >>> round(forecast_throughput(2, 1, 0.25, [0.25, 0.25], response_s=2.0), 9)  # D = 1, 1; Z = 2
-    0.444444444
+    >>> share_of_ceiling(100, away_s=15.0, answer_s=5.0, ceiling_per_s=20.0)
+    0.25
     """
-    response_s = as_number(response_s=response_s)
-    busy = as_floats(utilizations=utilizations)
-    require(busy.ndim == 1 and busy.size > 0, "utilizations", "a (K,) array", busy.shape)
-    require(np.all((busy > 0) & (busy <= 1)), "utilizations", "in (0, 1]", busy)
-    throughput_per_s = require_positive(throughput_per_s=throughput_per_s)
+    users = require_positive_integer(users=users)
+    away_s = require_non_negative(away_s=away_s)
+    answer_s, ceiling_per_s = require_positive(answer_s=answer_s, ceiling_per_s=ceiling_per_s)
+    return min(1.0, users / ((away_s + answer_s) * ceiling_per_s))
+
+
+def idle_clients(clients: int, per_s: float, response_s: float) -> float:
+    """Clients of a load test that were not waiting for an answer, in the mean, N − X·R.
+
+    clients: N ≥ 1. per_s: X > 0, answers a second [1/s]. response_s: R > 0, mean time of an answer
+    [s]. Raises ValueError where X·R is more than N, to a hundredth: no test can show that.
+
+    >>> idle_clients(64, per_s=10.0, response_s=6.0)
+    4.0
+    """
     clients = require_positive_integer(clients=clients)
-    cycle = clients / throughput_per_s
-    require(0 < response_s <= cycle, "response_s", f"in (0, {cycle:g}], N/X", response_s)
-    throughput, _ = exact_mva(target_clients, busy / throughput_per_s, cycle - response_s)
-    return float(throughput[-1])
-
-
-def schweitzer_mva(
-    clients: int, demands_s: npt.ArrayLike, think_time_s: float
-) -> tuple[float, FloatArray]:
-    """Approximate throughput [1/s] and queues, shape (K,), at a cost that does not grow with N.
-
-    clients: N. demands_s: D_k [s], shape (K,). think_time_s: Z [s]. Iterated until no queue moves
-    by more than 10⁻¹² of itself. Raises ValueError outside the ranges of `exact_mva`.
-
-    >>> throughput, queues = schweitzer_mva(1, [1.0, 2.0], think_time_s=1.0)  # exact for one client
-    >>> throughput, queues.tolist()
-    (0.25, [0.25, 0.5])
-    """
-    asymptotic_bounds(clients, demands_s, think_time_s)  # refuses a bad network
-    demands = as_floats(demands_s=demands_s)
-    queues = np.full(demands.size, clients / demands.size)
-    for _ in range(100_000):
-        residence = demands * (1 + queues * (clients - 1) / clients)
-        throughput = clients / (think_time_s + float(residence.sum()))
-        before, queues = queues, throughput * residence
-        if np.all(np.abs(queues - before) <= 1e-12 * queues):
-            break
-    return throughput, queues
+    per_s, response_s = require_positive(per_s=per_s, response_s=response_s)
+    waiting = per_s * response_s
+    rule = f"at most {clients} clients over per_s"
+    require(waiting <= 1.01 * clients, "response_s", rule, response_s)
+    return max(clients - waiting, 0.0)
 
 
 def engine_from_tests(
@@ -139,52 +104,6 @@ def engine_from_tests(
     return fixed, item, max_batch / (fixed + item * max_batch)
 
 
-def example() -> SimpleNamespace:
-    """Answers to the exercises."""
-    errors = [
-        schweitzer_mva(n, SERVER_S, z)[0] / exact_mva(n, SERVER_S, z)[0][-1] - 1
-        for n, z in ((6, AWAY_S), (1000, 20.0))
-    ]
-    return SimpleNamespace(
-        schweitzer_error_percent=100 * float(errors[0]),
-        schweitzer_thousand_error_percent=100 * float(errors[1]),
-        two_tests_ceiling=engine_from_tests([1, 4], [0.020, 0.026], 16)[2],
-    )
-
-
-def check_forecast_from_a_simulated_test() -> None:
-    """Tests with three clients foresee what twelve will get.
-
-    Source: twelve simulated tests of 1,500 requests, each with its own forecast; mean and standard
-    error over the tests against the throughput by convolution. R is the test's own N/X − Z.
-    """
-    forecasts = []
-    for seed in range(12):
-        rng = np.random.default_rng(8400 + seed)
-        done, busy = simulate_cycles(rng, 3, TEXTBOOK_S, TEXTBOOK_THINK_S, cycles=1500)
-        rate = done.size / float(done[-1])
-        response = 3 / rate - TEXTBOOK_THINK_S
-        forecasts.append(forecast_throughput(12, 3, rate, busy / done[-1], response))
-    error = float(np.std(forecasts, ddof=1)) / math.sqrt(len(forecasts))
-    exact = float(convolution_throughput(12, TEXTBOOK_S, TEXTBOOK_THINK_S)[-1])
-    checks.covers(
-        "X with twelve clients [1/s]", MeanEstimate(float(np.mean(forecasts)), error, 0.0), exact
-    )
-
-
-def check_schweitzer_on_the_textbook() -> None:
-    """On the textbook's example the approximation errs by a third of a percent.
-
-    Source: X and queues as PDQ's mvaapprox.pl quotes them from Lazowska et al. (1984); exact X by
-    convolution.
-    """
-    throughput, queues = schweitzer_mva(TEXTBOOK_CLIENTS, TEXTBOOK_S, TEXTBOOK_THINK_S)
-    checks.close("X [1/s]", throughput, 0.1510, atol=5e-5, kind="published")
-    checks.close("queues", queues, [0.0973, 0.4021, 0.2359], atol=1e-4, kind="published")
-    exact = convolution_throughput(TEXTBOOK_CLIENTS, TEXTBOOK_S, TEXTBOOK_THINK_S)[-1]
-    checks.close("against the exact X", throughput, exact, rtol=0.005)
-
-
 def check_engine_from_tests() -> None:
     """Noisy steps give the line that made them, and the ceiling that a full batch has.
 
@@ -204,20 +123,43 @@ def check_engine_from_tests() -> None:
     checks.close("least squares", got, [level, slope], rtol=1e-9)
 
 
+def example() -> SimpleNamespace:
+    """Answers to the exercises."""
+    return SimpleNamespace(
+        pencil_percent=100 * share_of_ceiling(600, 54.0, 6.0, 20.0),
+        board_idle=idle_clients(256, 20.0, 6.4),
+        two_tests_ceiling=engine_from_tests([1, 4], [0.020, 0.026], 16)[2],
+    )
+
+
+def check_share_of_ceiling() -> None:
+    """While nobody queues it is what the chapter's loop says, and 1 beyond the knee.
+
+    Source: `loop_rate` with rates in proportion to those inside, which never queue.
+    """
+    rates = np.arange(1, 101) / 4.0  # an answer takes 4 s whoever else is there, 100 places
+    for users in (1, 40, 250, 350, 900):
+        told = loop_rate(users, 10.0, rates)[0] / 25.0
+        checks.close(f"{users} users", share_of_ceiling(users, 10.0, 4.0, 25.0), told, rtol=1e-9)
+
+
+def check_idle_clients_of_a_simulated_loop() -> None:
+    """The clients that a simulated loop leaves outside are those that its pause keeps there.
+
+    Source: the record, 64 clients who stay away for ten seconds; Z·X by the loop.
+    """
+    record = read_record("closed_loop_engine")["cells"]
+    cell = next(one for one in record if (one["clients"], one["away"]) == (64, 10))
+    response_s = cell["inside"] / cell["requests"]
+    outside = idle_clients(64, cell["requests"], response_s)
+    checks.close("outside", outside, 10 * cell["requests"], rtol=0.05, kind="simulation")
+
+
 def check_bad_input_is_refused() -> None:
-    """Impossible tests, empty batches and tests of one size are errors."""
+    """No users, more waiting than clients, and tests of one size are errors."""
+    told = "users must be a positive"
+    checks.raises("nobody", share_of_ceiling, 0, 1.0, 1.0, 1.0, match=told)
     checks.raises(
-        "busy 120%",
-        forecast_throughput,
-        9,
-        1,
-        1.0,
-        [1.2],
-        0.5,
-        match="utilizations must be in (0, 1]",
+        "X·R > N", idle_clients, 4, 1.0, 5.0, match="response_s must be at most 4 clients"
     )
-    checks.raises(
-        "R > N/X", forecast_throughput, 9, 1, 1.0, [0.5], 2.0, match="response_s must be in (0, 1]"
-    )
-    checks.raises("no clients", schweitzer_mva, 0, [1.0], 1.0, match="clients must be a positive")
     checks.raises("one size", engine_from_tests, [4, 4], [1, 1], 8, match="batches must be of two")

@@ -1,203 +1,171 @@
-"""Solutions: batch that fits in memory, gain of smaller weights, cheapest device for an objective.
+"""Solutions: an answer's share by hand, a price from a dashboard, and its floor from two hours.
 
-Memory holds (M − weights)/(KV per token · context) sequences. Smaller weights shorten only the part
-of a step that reads weights, so the gain fades as the batch grows. The cheapest device is the one
-whose largest batch within memory and objective has the lowest price per token.
+A token's price is the engine's price over the tokens that it writes. Running sequences over tokens
+a second are the time per token, by Little's law; two hours with different loads lie on the line
+s + bu, whose slope is what no company makes cheaper.
 
-Assumes: the step time of the chapter; contexts of one length; nothing else takes memory.
+Assumes: steps that are a line in the sequences, lengths of the same mean in both hours.
 
-Source: Austin et al. (2025), part 7, for the step time; the definitions of the chapter.
+Source: Little (1961); the definitions of the chapter.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from types import SimpleNamespace
 
-from serving_mathematics.core.hardware.roofline import (
-    cost_per_million,
-    decode_step_time,
-    largest_batch,
-)
+import numpy as np
+
+from serving_mathematics.core.hardware.roofline import cost_per_million
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.intuition.latency_throughput_cost.latency_throughput_cost import (
-    HBM_BYTES,
-    KV_BYTES,
-    PARAMETERS,
+    answers_per_s,
+    token_gap_s,
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_number,
     require,
+    require_non_negative,
     require_positive,
     require_positive_integer,
 )
 
 HINTS = {
-    "batch_in_memory": (
-        "Take the weights once from the memory and divide the rest by the cache of one sequence"
-        " at its full context. Part of a sequence does not count."
+    "doubling_batch": (
+        "Each sequence adds d + p/m to what everybody waits. Find the number at which all of these"
+        " together weigh as much as s."
     ),
-    "weight_compression_gain": (
-        "Use `decode_step_time` twice. Only the bytes of the weights change; the cache is read "
-        "as before and the arithmetic stays, so the gain fades as the batch grows."
+    "price_on_dashboard": (
+        "Take the cached prompt tokens away: nobody computes them. The whole hour is paid by the"
+        " answers, so divide the price of a second by the tokens that are written in it."
     ),
-    "cheapest_device": (
-        "For each device the batch is limited by memory and by the objective: take the smaller."
-        " The price of a token is the price of the time of a step over its batch, so a dear "
-        "device can win."
+    "line_of_two_hours": (
+        "Running over tokens a second is the time per token of each hour. Slope and height of the"
+        " line through both follow; the price without end is that of the slope."
     ),
 }
 
 
-def batch_in_memory(
-    memory_bytes: float, weight_bytes: float, kv_bytes_per_token: float, context_tokens: int
-) -> int:
-    """Most sequences whose caches fit beside the weights.
+def doubling_batch(fixed_s: float, sequence_s: float, prompt_s: float, later_tokens: int) -> float:
+    """Sequences at which the common part of a step and all own parts weigh alike, s/(d + p/m).
 
-    memory_bytes: of all devices [B]. weight_bytes [B]. kv_bytes_per_token: of one sequence [B].
-    context_tokens: input and output together. Raises ValueError unless all are positive and finite,
-    and when not even one sequence fits.
+    fixed_s: s [s]. sequence_s: d [s]. prompt_s: p [s]. later_tokens: m. Raises ValueError unless s
+    is positive, d and p are not negative and not both 0, and m is a positive integer.
 
-    >>> batch_in_memory(100.0, weight_bytes=40.0, kv_bytes_per_token=2.0, context_tokens=10)
-    3
+    >>> doubling_batch(fixed_s=0.5, sequence_s=0.125, prompt_s=12.5, later_tokens=100)
+    2.0
     """
-    memory_bytes, weight_bytes, kv_bytes_per_token = require_positive(
-        memory_bytes=memory_bytes, weight_bytes=weight_bytes, kv_bytes_per_token=kv_bytes_per_token
-    )
-    context_tokens = require_positive_integer(context_tokens=context_tokens)
-    cache = kv_bytes_per_token * context_tokens
-    needed = weight_bytes + cache
-    require(memory_bytes >= needed, "memory_bytes", f"at least {needed:g}", memory_bytes)
-    return int((memory_bytes - weight_bytes) // cache)
+    fixed_s = require_positive(fixed_s=fixed_s)
+    sequence_s, prompt_s = require_non_negative(sequence_s=sequence_s, prompt_s=prompt_s)
+    later_tokens = require_positive_integer(later_tokens=later_tokens)
+    own_s = sequence_s + prompt_s / later_tokens
+    require(own_s > 0, "sequence_s", "positive where prompts cost nothing", sequence_s)
+    return fixed_s / own_s
 
 
-def weight_compression_gain(
-    batch: int,
-    parameters: float,
-    kv_bytes: float,
-    peak_flops: float,
-    bandwidth: float,
-    *,
-    old_bytes: float = 2.0,
-    new_bytes: float = 0.5,
-) -> float:
-    """Step time with old weights over step time with smaller ones; the cache stays as it is.
+def price_on_dashboard(
+    price_per_hour: float, running: float, tokens_per_s: float
+) -> tuple[float, float]:
+    """Price of a million tokens, and what a reader waits for one [ms].
 
-    batch: B. parameters: N. kv_bytes: cache of one sequence [B]. peak_flops, bandwidth: of all
-    devices. old_bytes, new_bytes: per parameter, new at most old. Arithmetic stays in the old
-    precision. Raises ValueError outside these ranges.
+    price_per_hour: C of all devices. running: sequences, in the mean. tokens_per_s: of answers.
+    Raises ValueError unless all are positive and finite.
 
-    >>> weight_compression_gain(1, 8.0, 4.0, peak_flops=1e9, bandwidth=1.0)
-    2.5
+    >>> price_on_dashboard(price_per_hour=3.6, running=10, tokens_per_s=500)
+    (2.0, 20.0)
     """
-    new_bytes = as_number(new_bytes=new_bytes)
-    old_bytes = require_positive(old_bytes=old_bytes)
-    require(0 < new_bytes <= old_bytes, "new_bytes", f"in (0, {old_bytes:g}]", new_bytes)
-    before, after = (
-        decode_step_time(batch, parameters, parameters * size, kv_bytes, peak_flops, bandwidth)
-        for size in (old_bytes, new_bytes)
-    )
-    return float(before / after)
+    running, tokens_per_s = require_positive(running=running, tokens_per_s=tokens_per_s)
+    return float(cost_per_million(price_per_hour, tokens_per_s)), 1000 * running / tokens_per_s
 
 
-def cheapest_device(
-    devices: Mapping[str, tuple[float, float, float, float]],
-    parameters: float,
-    kv_bytes_per_token: float,
-    context_tokens: int,
-    limit_s: float,
-) -> tuple[str, int, float]:
-    """Device, batch and price per million tokens that is lowest within memory and objective.
+def line_of_two_hours(
+    price_per_hour: float, quiet: tuple[float, float], busy: tuple[float, float]
+) -> tuple[float, float]:
+    """Sequences at which the time per token doubles, s/u, and the price of a million without end.
 
-    devices: by name (π [FLOP/s], β [B/s], memory [B], price per hour). parameters: N, of two bytes.
-    limit_s: objective for TPOT [s]. A device that cannot hold or serve one sequence is left out.
-    Raises ValueError when none remains or the objective is not positive and finite.
+    price_per_hour: C. quiet, busy: (running, tokens a second) of two hours. Raises ValueError
+    unless all are positive, more run in the busy hour, and the line has a positive height and
+    slope.
 
-    >>> two = {"old": (1e15, 1e12, 1e11, 1.0), "new": (1e15, 2e12, 1e11, 3.0)}
-    >>> name, batch, price = cheapest_device(two, 5e9, 1e6, 1000, limit_s=0.030)
-    >>> name, batch, round(price, 4)
-    ('old', 20, 0.4167)
+    >>> twice, floor = line_of_two_hours(3.6, quiet=(10, 1000), busy=(30, 2000))
+    >>> round(twice, 9), round(floor, 9)
+    (30.0, 0.25)
     """
-    limit_s = require_positive(limit_s=limit_s)
-    weights, cache = 2 * parameters, kv_bytes_per_token * context_tokens
-    offers = []
-    for name, (peak, bandwidth, memory, price) in devices.items():
-        fits = memory >= weights + cache
-        alone = decode_step_time(1, parameters, weights, cache, peak, bandwidth)
-        if fits and alone <= limit_s:
-            batch = min(
-                batch_in_memory(memory, weights, kv_bytes_per_token, context_tokens),
-                largest_batch(limit_s, parameters, weights, cache, peak, bandwidth),
-            )
-            step = decode_step_time(batch, parameters, weights, cache, peak, bandwidth)
-            offers.append((float(cost_per_million(price, batch / step)), name, batch))
-    require(len(offers) > 0, "devices", "able to serve one sequence", list(devices))
-    price, name, batch = min(offers)
-    return name, batch, price
+    price_per_hour = require_positive(price_per_hour=price_per_hour)
+    gaps = []
+    for running, rate in (quiet, busy):
+        running, rate = require_positive(running=running, tokens_per_s=rate)
+        gaps.append(running / rate)
+    require(busy[0] > quiet[0], "busy", "an hour in which more run", busy)
+    slope = (gaps[1] - gaps[0]) / (busy[0] - quiet[0])
+    height = gaps[0] - slope * quiet[0]
+    rising = slope > 0 and height > 0
+    require(rising, "busy", "slower than the quiet hour, by less than the load", busy)
+    return height / slope, 1e6 * price_per_hour / 3600 * slope
 
 
 def example() -> SimpleNamespace:
     """Answers to the exercises, in the unit that the name says."""
-    machine = (PARAMETERS, KV_BYTES * 2048, 989.4e12, 3.35e12)
+    price, wait = price_on_dashboard(20.0, 24, 600)
+    twice, floor = line_of_two_hours(20.0, (6, 300), (24, 600))
     return SimpleNamespace(
-        batch_at_4096=batch_in_memory(HBM_BYTES, 2 * PARAMETERS, KV_BYTES, 4096),
-        gain_alone=weight_compression_gain(1, *machine),
-        gain_at_64=weight_compression_gain(64, *machine),
+        pencil=doubling_batch(0.006, 0.00008, 0.024, 200),
+        board_price=price,
+        board_ms=wait,
+        line_twice=twice,
+        line_floor=floor,
     )
 
 
-def check_memory() -> None:
-    """On eight TPU v5e with 16 GB each Llama 2 13B fits with 15 caches of 6.7 GB, not with 16.
+def check_doubling_by_the_law() -> None:
+    """There the time per token is twice that of the common part, and the throughput half of what
+    endless sequences reach.
 
-    Source: Austin et al. (2025), part 7: 133.2 for 16 sequences against 128 (printed as GiB).
+    Source: `token_gap_s` and `answers_per_s` with a step of s + db.
     """
-    batch = batch_in_memory(128e9, 26e9, 6.7e9 / 8192, 8192)
-    checks.equal("sequences", batch, 15)
-    checks.close("16 would need [GB]", 26 + 16 * 6.7, 133.2, atol=0.05, kind="published")
+    for fixed, own, prompt, later in ((0.006, 0.0001, 0.02, 200), (0.011, 0.0005, 0.4, 343)):
+        batch = doubling_batch(fixed, own, prompt, later)
+        step = fixed + own * batch
+        gap = float(token_gap_s(batch, step, prompt, later)) + prompt / later  # one's own too
+        checks.close("time over s", gap / fixed, 2.0, rtol=1e-12)
+        rate = later * float(answers_per_s(batch, step, prompt, later))
+        checks.close("over the ceiling", rate * (own + prompt / later), 0.5, rtol=1e-12)
 
 
-def check_compression_fades() -> None:
-    """Weights a quarter as large speed a lone sequence up, and do nothing where arithmetic rules.
+def check_dashboard_of_an_engine() -> None:
+    """Running over tokens a second is what readers of a simulated engine wait, to 2%, and the price
+    is that of its tokens.
 
-    Source: limits of the step time: without cache 4 at batch 1, and 1 at a large batch.
+    Source: `event_skipping`, at nine tenths of what the chat machine carries; times of each answer.
     """
-    lone = weight_compression_gain(1, 7e9, 0.0, 1e15, 3e12)
-    checks.close("no cache, batch 1", lone, 4.0, rtol=1e-12)
-    crowd = weight_compression_gain(4000, 7e9, 0.0, 1e15, 3e12)
-    checks.close("batch 4000", crowd, 1.0, rtol=1e-12)
-    checks.close("half cache", weight_compression_gain(1, 1.0, 2.0, 1e9, 1.0), 1.6, rtol=1e-12)
+    run = run_engine(CHAT, 0.9 * CHAT.ceiling_per_s, 8000, np.random.default_rng(8))
+    span = float(run.completion_s.max() - run.arrival_s[0])
+    moments = run.arrival_s[0] + (np.arange(20_000) + 0.5) / 20_000 * span
+    seen = run.series(moments)
+    writing = float((seen.running - seen.prompts).mean())
+    rate = float((run.output_tokens - 1).sum()) / span
+    price, wait = price_on_dashboard(2.0, writing, rate)
+    spent = (run.completion_s - run.first_token_s).sum() / (run.output_tokens - 1).sum()
+    checks.close("per token [ms]", wait, 1e3 * float(spent), rtol=0.02, kind="simulation")
+    bill = 2.0 * span / 3600 * 1e6 / float((run.output_tokens - 1).sum())
+    checks.close("price [$]", price, bill, rtol=1e-9)
 
 
-def check_cheapest_device() -> None:
-    """The choice has the lowest price among all devices and batches that are allowed.
+def check_line_of_two_hours() -> None:
+    """Two hours of a line give its constants back, and the price that no load undercuts.
 
-    Source: every device and batch up to 300 tried one by one.
+    Source: τ = 8 ms + 0.5 ms b at 4 and at 40 sequences; 16, and 0.5 ms of $1.80 an hour.
     """
-    devices = {
-        "a": (312e12, 2.0e12, 80e9, 1.5),
-        "b": (989e12, 3.35e12, 80e9, 2.5),
-        "c": (366e12, 0.864e12, 48e9, 0.9),
-        "d": (989e12, 5.0e12, 14.5e9, 0.1),  # holds the weights and not one sequence
-    }
-    for limit in (0.0046, 0.012, 0.025, 0.060):
-        best = (math.inf, "", 0)
-        for name, (peak, bandwidth, memory, price) in devices.items():
-            for batch in range(1, 300):
-                step = max(14e9 * batch / peak, 14e9 / bandwidth) + 1e9 * batch / bandwidth
-                if step <= limit and 14e9 + 1e9 * batch <= memory:
-                    best = min(best, (price * 1e6 * step / batch / 3600, name, batch))
-        name, batch, price = cheapest_device(devices, 7e9, 1e6, 1000, limit)
-        checks.equal(f"within {1e3 * limit:g} ms", (name, batch), best[1:])
-        checks.close("its price", price, best[0], rtol=1e-12)
+    quiet, busy = (4.0, 4 / 0.010), (40.0, 40 / 0.028)
+    twice, floor = line_of_two_hours(1.8, quiet, busy)
+    checks.close("s/u", twice, 16.0, rtol=1e-9)
+    checks.close("floor [$]", floor, 0.25, rtol=1e-9)
+    checks.holds("below both prices", floor < price_on_dashboard(1.8, *busy)[0])
 
 
 def check_bad_input_is_refused() -> None:
-    """What cannot hold a sequence, grow by compression or meet an objective is refused."""
-    checks.raises("too small", batch_in_memory, 1.0, 2.0, 1.0, 1, match="memory_bytes must be")
-    checks.raises("NaN", batch_in_memory, math.nan, 2.0, 1.0, 1, match="memory_bytes must be")
-    checks.raises(
-        "larger", weight_compression_gain, 1, 1.0, 1.0, 1.0, 1.0, new_bytes=4.0, match="new_bytes"
-    )
-    one = {"a": (1.0, 1.0, 1.0, 1.0)}
-    checks.raises("none", cheapest_device, one, 9.0, 1.0, 1, 1.0, match="devices must be able")
+    """No cost of one's own, nobody running and an hour that is no busier are named."""
+    checks.raises("free", doubling_batch, 0.01, 0.0, 0.0, 9, match="sequence_s must be positive")
+    checks.raises("nobody", price_on_dashboard, 2.0, 0, 9.0, match="running must be positive")
+    checks.raises("less", line_of_two_hours, 2.0, (9, 9), (8, 9), match="busy must be an hour")
+    checks.raises("faster", line_of_two_hours, 2.0, (9, 9), (18, 36), match="busy must be slower")

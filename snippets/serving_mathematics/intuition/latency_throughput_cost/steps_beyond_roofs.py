@@ -1,8 +1,9 @@
-"""How much longer than its roofline a step takes on today's devices, from published runs.
+"""What published runs say of two short cuts: steps at the data sheet's roofs, and prompts for free.
 
 The roofline of a step is the longer of bytes over bandwidth and operations over peak, kernel by
 kernel, with the data sheet's numbers; kernels' floors, messages and host are in no roof. The model
-of `core.hardware.step_time` adds them.
+of `core.hardware.step_time` adds them. Prompts interrupt: their time is added to that of the steps.
+If they hid behind the reading of weights and caches, only the longer of the two would count.
 
 Assumes: a closed loop whose prompts interrupt, at their peak as well.
 
@@ -12,7 +13,7 @@ Source: Williams, Waterman and Patterson (2009), CACM 52(4); runs of aiconfigura
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
+from serving_mathematics.core.hardware.benchmark_loops import interruptions_s, loop_latencies
 from serving_mathematics.core.hardware.calibration import KERNELS
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
+PARTS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.4), (0.4, 0.6))  # of the time per token, by prompts
 
 
 def roofline_per_token_s(work: Work) -> Array:
@@ -50,76 +52,92 @@ def roofline_per_token_s(work: Work) -> Array:
     return loop_latencies(replace(work, hops=none, near_hops=none), DATA_SHEET).per_token_s
 
 
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """Every run on one engine, shape (runs,): measured time per token over what is said of it."""
+
+    over_roofs: Array
+    over_sum: Array  # of steps and prompts, by the model
+    over_longer: Array  # of steps or prompts, whichever is longer
+    prompts: Array  # their share of the sum
+    devices: Array
+    dense: NDArray[np.bool_]
+
+
 @cache
-def _runs() -> tuple[Array, Array, Array, Array, NDArray[np.bool_]]:
-    """Of every run on one engine: measured over roofline, over the model, devices, load, kind."""
+def _runs() -> _Runs:
     runs = [run for run in read_runs(read_lines()) if run.kind == "engine"]
     work = count_work([run.answers for run in runs])
     measured = np.array([run.per_token_s for run in runs])
-    return (
+    found = loop_latencies(work, KERNELS)
+    prompts = interruptions_s(work, KERNELS, found.running)
+    return _Runs(
         measured / roofline_per_token_s(work),
-        measured / loop_latencies(work, KERNELS).per_token_s,
+        measured / found.per_token_s,
+        measured / np.maximum(prompts, found.per_token_s - prompts),
+        prompts / found.per_token_s,
         np.array([run.answers.devices for run in runs], dtype=float),
-        np.array([run.concurrency for run in runs], dtype=float),
-        np.array([run.answers.architecture.routed_parameters > 0 for run in runs]),
+        np.array([run.answers.architecture.routed_parameters == 0 for run in runs]),
     )
-
-
-LOADS = ((1, 4), (5, 16), (17, 64), (65, 256))
 
 
 def _device_rows() -> list[str]:
     """Lines of the page's table: devices of a replica, runs, both ratios in the median."""
-    roofs, model, devices, _, _ = _runs()
+    runs = _runs()
     rows = []
     for count in (1, 2, 4, 8):
-        these = devices == count
-        ratios = float(np.median(roofs[these])), float(np.median(model[these]))
-        rows.append(f"| {count} | {int(these.sum()):,} | {ratios[0]:.1f} | {ratios[1]:.2f} |")
+        these = runs.devices == count
+        roofs, told = (float(np.median(one[these])) for one in (runs.over_roofs, runs.over_sum))
+        rows.append(f"| {count} | {int(these.sum()):,} | {roofs:.1f} | {told:.2f} |")
     return rows
 
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    roofs, _, devices, load, sparse = _runs()
+    runs = _runs()
+    many = runs.dense & (runs.prompts >= 0.4) & (runs.prompts < 0.6)
     return SimpleNamespace(
-        today_runs=roofs.size,
-        today_median=float(np.median(roofs)),
-        today_one=float(np.median(roofs[devices == 1])),
-        today_eight=float(np.median(roofs[devices == 8])),
-        today_beaten=int((roofs < 1).sum()),
-        few_sparse=float(np.median(roofs[(load <= 4) & sparse])),
-        many_sparse=float(np.median(roofs[(load > 64) & sparse])),
+        today_runs=runs.devices.size,
+        today_beaten=int((runs.over_roofs < 1).sum()),
+        many_sum=float(np.median(runs.over_sum[many])),
+        many_longer=float(np.median(runs.over_longer[many])),
         device_rows="\n".join(_device_rows()),
     )
 
 
-def figure_beyond_roofs(figure: Figure) -> None:
-    """The fewer requests share a step, the further it is from its roofs; sparse models most.
+def figure_prompts_add(figure: Figure) -> None:
+    """Measured times per token follow steps and prompts added; prompts do not hide behind steps.
 
-    Median of measured time per token over the roofline's, by requests held at the replica; dotted
-    the first and the third quartile. Published runs on one engine, one to eight devices.
+    Published runs of dense models, by the share of the time per token that is others' prompts.
+    Lines are medians, and bands the middle half of the runs. At one the runs take as long as said.
 
-    Alt: Line chart of measured time over roofline against requests held, in four groups from 1 to 4
-    up to 65 to 256. Sparse models fall from about five to two, dense ones from about 2.5 to 1.7;
-    dotted quartiles lie about as far apart as the values.
+    Alt: Line chart of measured over computed time against four shares of prompts. The line of steps
+    and prompts added stays near one. The line of the longer of the two rises from near one to
+    nearly two, and in the last two shares its band lies above the other.
     """
-    roofs, _, _, load, sparse = _runs()
+    runs = _runs()
     axes = figure.subplots()
-    for chosen, colour, name in ((sparse, "C3", "mixtures of experts"), (~sparse, "C0", "dense")):
+    places = np.arange(len(PARTS))
+    for values, colour, label in (
+        (runs.over_longer, "C1", "if prompts hid"),
+        (runs.over_sum, "C0", "steps and prompts added"),
+    ):
         quartiles = np.array(
             [
-                np.quantile(roofs[chosen & (load >= low) & (load <= high)], [0.25, 0.5, 0.75])
-                for low, high in LOADS
+                np.quantile(
+                    values[runs.dense & (runs.prompts >= low) & (runs.prompts < high)],
+                    [0.25, 0.5, 0.75],
+                )
+                for low, high in PARTS
             ]
         )
-        for bound in (quartiles[:, 0], quartiles[:, 2]):
-            axes.plot(range(4), bound, color=colour, linewidth=0.8, linestyle=":")
-        axes.plot(range(4), quartiles[:, 1], "o-", color=colour, label=name)
-    axes.legend(loc="upper right")
-    axes.set_xticks(range(4), [f"{low} to {high}" for low, high in LOADS])
+        axes.fill_between(places, quartiles[:, 0], quartiles[:, 2], color=colour, alpha=0.2)
+        axes.plot(places, quartiles[:, 1], "o-", color=colour, label=label)
+    axes.axhline(1, color="C4", linestyle=":", linewidth=1.2)
+    axes.legend(loc="upper left")
+    axes.set_xticks(places, [f"{100 * low:.0f} to {100 * high:.0f}" for low, high in PARTS])
     axes.set(
-        ylim=(0, 8), xlabel="requests held at the replica", ylabel="measured time over roofline"
+        ylim=(0, 2.4), xlabel="share of prompts [%]", ylabel="measured time over computed time"
     )
 
 
@@ -146,8 +164,8 @@ def check_few_runs_beat_the_roofline() -> None:
     Source: the record of runs; those are runs whose columns do not tell of guesses, of prefixes
     that are cached, or of several replicas (Predictions, Where it breaks).
     """
-    roofs = _runs()[0]
-    checks.inside("share", float((roofs < 1).mean()), 0.0, 0.02, kind="measured")
+    share = float((_runs().over_roofs < 1).mean())
+    checks.inside("share", share, 0.0, 0.02, kind="measured")
 
 
 def check_the_model_explains_the_rest() -> None:
@@ -155,15 +173,26 @@ def check_the_model_explains_the_rest() -> None:
 
     Source: the record of runs, with constants from kernels alone.
     """
-    roofs, model, devices, _, _ = _runs()
+    runs = _runs()
     for count in (1, 2, 4, 8):
-        chosen = devices == count
-        checks.inside(
-            f"{count} devices, model",
-            float(np.median(model[chosen])),
-            5 / 6,
-            7 / 6,
-            kind="measured",
-        )
-    spread = float(np.median(roofs[devices == 8]) / np.median(roofs[devices == 1]))
-    checks.inside("roofline, eight over one", spread, 1.5, 3.0, kind="measured")
+        middle = float(np.median(runs.over_sum[runs.devices == count]))
+        checks.inside(f"{count} devices, model", middle, 5 / 6, 7 / 6, kind="measured")
+    alone, eight = (float(np.median(runs.over_roofs[runs.devices == n])) for n in (1, 8))
+    checks.inside("roofline, eight over one", eight / alone, 1.5, 3.0, kind="measured")
+
+
+def check_prompts_add() -> None:
+    """Whatever share of the time prompts take, up to six tenths, measured times per token of dense
+    models lie within a sixth of steps and prompts added, in the median; where prompts take four
+    tenths and more, they are more than half again as long as if prompts hid.
+
+    Source: the record of runs, with constants from kernels alone.
+    """
+    runs = _runs()
+    for low, high in PARTS:
+        these = runs.dense & (runs.prompts >= low) & (runs.prompts < high)
+        told, hidden = (float(np.median(one[these])) for one in (runs.over_sum, runs.over_longer))
+        label = f"{100 * low:.0f} to {100 * high:.0f}%"
+        what = f"{label}: {int(these.sum())} runs, added"
+        checks.inside(what, told, 5 / 6, 7 / 6, kind="measured")
+    checks.inside(f"{label}, if prompts hid", hidden, 1.5, 3.0, kind="measured")

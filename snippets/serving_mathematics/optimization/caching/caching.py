@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,6 @@ from serving_mathematics.support.require import (
     require_non_negative,
     require_positive,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -140,25 +137,6 @@ def _of_sequence(row: dict[str, Any], tokens: int) -> float:
     return float(sequence_bytes(tokens, _per_token(row), share, row["window"]))
 
 
-def _row(row: dict[str, Any]) -> str:
-    """Cells of the page's table: kind, shape, context, KiB a token, GiB at that context, source."""
-    numbers = f"{row['kv_heads']} × {row['head_dim']}"
-    if row["latent_dim"]:
-        numbers = f"({row['latent_dim']} + {row['rope_dim']})"
-    kind = row["attention"]
-    if row["windowed_layers"]:
-        kind = f"GQA, {row['windowed_layers']} layers keep {row['window']:,}"
-    cells = (
-        kind,
-        f"{row['layers']} × {numbers}".replace(" ", "\N{NO-BREAK SPACE}"),
-        f"{row['context']:,}",
-        f"{_per_token(row) / KIB:,.4g}",
-        f"{_of_sequence(row, row['context']) / GIB:,.2f}",
-        f"[file]({row['url']})",
-    )
-    return " | ".join(cells)
-
-
 def _counted() -> dict[str, tuple[float, float]]:
     """Parameters of the models without experts by their shapes, and those in their names [1e9]."""
     counted = {}
@@ -174,126 +152,24 @@ def _counted() -> dict[str, tuple[float, float]]:
 
 
 def example() -> SimpleNamespace:
-    """The numbers quoted in the text."""
+    """Numbers quoted in the text, here and among the errata."""
     models = _models()
     falcon, deepseek, llama = models["Falcon-7B"], models["DeepSeek-V3"], models["Llama-3.1-405B"]
     mistral = models["Mistral-7B-v0.1"]
-    opt = _per_token(models["OPT-13B"])
     return SimpleNamespace(
-        row_opt_13b=_row(models["OPT-13B"]),
-        row_llama_2_7b=_row(models["Llama-2-7B"]),
-        row_llama_2_13b=_row(models["Llama-2-13B"]),
-        row_llama_2_70b=_row(models["Llama-2-70B"]),
-        row_llama_3_8b=_row(models["Llama-3-8B"]),
-        row_llama_405b=_row(llama),
-        row_mistral=_row(mistral),
-        row_falcon=_row(falcon),
-        row_qwen=_row(models["Qwen2.5-7B"]),
-        row_gemma_2=_row(models["Gemma-2-9B"]),
-        row_gemma_3=_row(models["Gemma-3-27B"]),
-        row_gpt_oss=_row(models["gpt-oss-120b"]),
-        row_deepseek_v2=_row(models["DeepSeek-V2"]),
-        row_deepseek_v3=_row(deepseek),
-        counted_models=len(_counted()),
-        names_off_percent=100 * max(abs(x / name - 1) for x, name in _counted().values()),
-        mla_share_percent=100 * _per_token(deepseek) / _per_token(models["Llama-2-7B"]),
         kib_mha=kv_bytes_per_token(32, 32, 128) / KIB,
         kib_gqa=kv_bytes_per_token(32, 8, 128) / KIB,
         kib_mqa=kv_bytes_per_token(32, 1, 128) / KIB,
         kib_mla=latent_bytes_per_token(32, 512, 64) / KIB,
-        mla_as_groups=(512 + 64) / (2 * 128),
         hf_table_gib=128_000 * kv_bytes_per_token(126, 16, 128) / GIB,
         heads_8_gib=128_000 * _per_token(llama) / GIB,
-        full_128k_gib=2**17 * _per_token(llama) / GIB,
         sku_llama_2_7b=int(kv_bytes_per_token(32, 8, 128)),
         falcon_factor=round(kv_bytes_per_token(32, 71, 64) / _per_token(falcon)),
         deepseek_factor=kv_bytes_per_token(61, 128, 128) / _per_token(deepseek),
         deepseek_heads_factor=_own_heads_bytes(deepseek) / _per_token(deepseek),
-        opt_slots=how_many_fit(12 * GIB, opt),
-        opt_slots_decimal=how_many_fit(12e9, opt),
-        grouped_32k_gib=2**15 * kv_bytes_per_token(32, 8, 128) / GIB,
-        full_32k_gib=2**15 * kv_bytes_per_token(32, 32, 128) / GIB,
-        grouped_fit=how_many_fit(64 * GIB, 2**15 * kv_bytes_per_token(32, 8, 128)),
-        full_fit=how_many_fit(64 * GIB, 2**15 * kv_bytes_per_token(32, 32, 128)),
         mistral_full_gib=2**15 * _per_token(mistral) / GIB,
         mistral_window_gib=_of_sequence(mistral, 2**15) / GIB,
     )
-
-
-def figure_memory_by_attention(figure: Figure) -> None:
-    """The kind of attention decides how many sequences a device holds.
-
-    One shape, 32 layers with 32 heads of 128 numbers in 16 bits, and 32,768 tokens in each
-    sequence; only the attention differs. The window keeps 1,024 tokens in five of six layers, as
-    in Gemma 3.
-
-    Alt: Cache memory against sequences, parallel lines on logarithmic axes. They reach 64 GiB at 4
-    sequences with all 32 heads cached, at 16 with eight KV heads, 56 with latent attention, 83
-    with eight KV heads and windows, and 128 with one KV head.
-    """
-    axes = figure.subplots()
-    tokens, limit = 2**15, 64.0
-    grouped = kv_bytes_per_token(32, 8, 128)
-    kinds = {
-        "all 32 heads (MHA)": (tokens * kv_bytes_per_token(32, 32, 128), "C3"),
-        "8 KV heads (GQA)": (tokens * grouped, "C1"),
-        "latent (MLA)": (tokens * latent_bytes_per_token(32, 512, 64), "C0"),
-        "GQA and windows": (float(sequence_bytes(tokens, grouped, 5 / 6, 1024)), "C2"),
-        "1 KV head (MQA)": (tokens * kv_bytes_per_token(32, 1, 128), "C5"),
-    }
-    count = np.array([1.0, 300.0])
-    for label, (each, colour) in kinds.items():
-        axes.loglog(count, count * each / GIB, color=colour)
-        held = how_many_fit(limit * GIB, each)
-        axes.plot(held, held * each / GIB, "o", color=colour)
-        axes.annotate(f"{held}", (held * 1.04, limit * 0.6), color=colour)
-        at = (1.1, 1.23 * each / GIB)  # beside the line, in its direction
-        axes.annotate(label, at, color=colour, rotation=29, rotation_mode="anchor", fontsize=9)
-    axes.axhline(limit, color="C4", linestyle="--", linewidth=1)
-    axes.annotate("64 GiB free", (1.05, limit * 1.12), color="C4")
-    axes.set(xlim=(1, 300), ylim=(0.4, 128))
-    axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
-    axes.set_yticks([1, 4, 16, 64], ["1", "4", "16", "64"])
-    axes.minorticks_off()
-    axes.set(xlabel="sequences of 32,768 tokens", ylabel="cache memory [GiB]")
-
-
-def slider_memory_by_attention() -> dict[str, Any]:
-    """Choose a published model and the bits per number, and let the conversation grow."""
-    models = _models()
-    names = sorted(models, key=lambda name: -_per_token(models[name]))
-    tokens = [round(2 ** (k / 2)) for k in range(20, 35)]
-    bits = [16, 8, 4]
-    each = np.array(
-        [[[_of_sequence(models[m], n) * b / 16 for b in bits] for m in names] for n in tokens]
-    )
-    free = 64 * GIB
-    return {
-        "controls": [
-            {"label": "context", "values": tokens, "text": "{:,} tokens", "start": 32_768},
-            {"label": "model", "values": names, "start": "Llama-3-8B"},
-            {"label": "size of a number", "values": bits, "text": "{} bits", "start": 16},
-        ],
-        "x": {"label": "context", "unit": "token", "log": True},
-        "y": {
-            "label": "cache of one sequence",
-            "unit": "GiB",
-            "log": True,
-            "range": (0.01, 200),
-            "limit": {"at": 64, "label": "64 GiB free"},
-        },
-        "curves": [{"label": "size", "unit": "GiB", "values": each / GIB, "decimals": 2}],
-        "readouts": [
-            {
-                "label": "count",
-                "unit": "",
-                "values": [[[how_many_fit(free, b) for b in row] for row in m] for m in each],
-                "decimals": 0,
-            }
-        ],
-        "reading": "{model} with numbers of {size of a number}: a sequence of {context} takes"
-        " {size}, and {count} of them fit in 64 GiB.",
-    }
 
 
 def check_published_bytes_per_token() -> None:

@@ -50,7 +50,7 @@ H100_PRICE = 2.16  # over that of an A100; assumed, a ratio quoted from Splitwis
 PARAMETERS = 8.03e9  # of Llama-3-8B, in two bytes each
 KV_BYTES_PER_TOKEN = 131_072  # of the same model
 CONTEXT_TOKENS = 1000  # of a sequence that decodes, in the worked numbers
-PROMPT_TOKENS, OUTPUT_TOKENS, BATCH = 1500, 60, 16  # of a request, and decoded together
+PROMPT_TOKENS = 1500
 
 A100 = (A100_PEAK, A100_BANDWIDTH, 1.0)
 H100 = (H100_PEAK, H100_BANDWIDTH, H100_PRICE)
@@ -118,24 +118,11 @@ def _border() -> float:
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: an A100 and an H100 of 2.16 times its price."""
-    border = _border()
-    operations = 2 * PARAMETERS * np.array([PROMPT_TOKENS, OUTPUT_TOKENS])
-    context = PROMPT_TOKENS + OUTPUT_TOKENS / 2
-    phases = np.array([PROMPT_TOKENS, float(_decoding(BATCH, context))])
-    on_a100, on_h100 = (operations * _cost(phases, device) for device in (A100, H100))
-    split = on_h100[0] + on_a100[1]
     return SimpleNamespace(
         price_ratio=H100_PRICE,
         arithmetic_ratio=H100_PEAK / A100_PEAK,
         bandwidth_ratio=H100_BANDWIDTH / A100_BANDWIDTH,
-        border=border,
-        decode_64=float(_decoding(64, CONTEXT_TOKENS)),
-        decode_limit=2 * PARAMETERS / (CONTEXT_TOKENS * KV_BYTES_PER_TOKEN),
-        context_at_border=2 * PARAMETERS / KV_BYTES_PER_TOKEN / border,
-        decode_saves_percent=100 * float(1 - on_a100[1] / on_h100[1]),
-        prompt_saves_percent=100 * float(1 - on_h100[0] / on_a100[0]),
-        split_over_a100_percent=100 * float(1 - split / on_a100.sum()),
-        split_over_h100_percent=100 * float(1 - split / on_h100.sum()),
+        context_at_border=2 * PARAMETERS / KV_BYTES_PER_TOKEN / _border(),
     )
 
 
@@ -148,9 +135,9 @@ def figure_cost_by_intensity(figure: Figure) -> None:
     parameters, and a prompt of 1500 tokens.
 
     Alt: Price of an operation against operations per byte, both logarithmic. Two lines fall side by
-    side, the A100 a quarter below the H100, until the A100 becomes level at 153; the H100 goes on
-    falling, crosses it at 201 and becomes level at about 295, a third lower. Dots at 1, 14 and 42
-    lie on the line of the A100, a dot at 1500 on that of the H100.
+    side, the A100 below the H100, until the A100 becomes level; the H100 goes on falling, crosses
+    it at a dashed line and becomes level lower. Three dots for decoding lie on the line of the A100
+    before the crossing, a dot for a prompt on that of the H100 behind it.
     """
     axes = figure.subplots()
     intensity = np.geomspace(0.2, 3000, 400)

@@ -10,11 +10,13 @@ for the interval.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.architecture.shadow_canary.shadow_canary import samples_per_arm
+from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.queues.shares import wilson_interval
 from serving_mathematics.report.artefacts import (
     BUCKETS,
@@ -32,6 +34,7 @@ from serving_mathematics.support.intervals import half_width
 BINS = 12  # of requests by how many were inside
 SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
 LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
+PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
@@ -83,7 +86,8 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     half = float(half_width(np.mean, kept)) if kept.size >= FEW else 0.0
     low, high = min(wilson.low, share - half), max(wilson.high, share + half)
     low, high = max(0.0, low), min(1.0, high)
-    rate = _rates_told(run)["requests"] if run.has("sent_s") else math.nan
+    answered = _rates_told(run)["requests"] if run.has("sent_s") else math.nan
+    rate = answered * run.size / max(1, int(run.good().sum()))  # failed ones among them
     good = f"; goodput {share * rate:.3g} of {rate:.3g} requests a second" if rate > 0 else ""
     level = "problem" if high < asked.quantile else "warning" if low < asked.quantile else "note"
     wanted = _wanted(asked)
@@ -204,7 +208,6 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     if math.isnan(times) or not seconds > 0:
         return None
     rate = (run.size - 1) / seconds  # at which they came
-    error = f"off by {percent(own.tpot_error)} in TPOT and {percent(own.ttft_error)} in TTFT"
     if math.isinf(times):
         seen = f"the objective would hold at 16 times these {rate:.3g} requests a second"
     else:
@@ -219,10 +222,51 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
         f"{seen}; a step takes {_costs(own)}",
         "between the load of today and this one lies all the room for a burst or a lost replica",
         "plan replicas so that the busiest minutes stay below it, with one replica down",
-        f"simulated with the log's own requests; the engine fitted to it is {error}",
+        f"simulated with the log's own requests; {_error(own)}",
         "definitions/utilization",
         run.where,
     )
+
+
+def ceiling(run: Run, asked: Asked) -> Finding | None:
+    """How much of what the engine can serve was asked, and what would raise it.
+
+    run: with when requests were sent, their times and tokens. asked: the places, if known.
+
+    >>> ceiling(Run("", "", {"ttft_s": np.ones(9)}), Asked()) is None
+    True
+    """
+    own, seconds = fit_own(run, asked), _span_s(run)
+    if own is None or abs(own.tpot_error) > WORST or not seconds > 0:
+        return None
+    good = run.good() & np.isfinite(run.column("prompt_tokens") + run.column("output_tokens"))
+    prompts = np.maximum(run.column("prompt_tokens")[good], 2.0)
+    outputs = np.maximum(run.column("output_tokens")[good], 1.0)
+    engine, rate = own.engine, (run.size - 1) / seconds
+    most = saturated_rate(prompts, outputs, engine)
+    cached = saturated_rate(prompts, outputs, engine, np.floor(PREFIX_MORE * prompts))
+    twice = 2 * engine.max_sequences
+    budget = max(engine.token_budget, twice)
+    larger = replace(engine, token_budget=budget, max_sequences=twice)
+    wider = saturated_rate(prompts, outputs, larger)
+    used, gains = rate / most, (cached / most - 1, wider / most - 1)
+    return Finding(
+        "ceiling",
+        "warning" if used > NEARLY else "note",
+        f"{rate:.3g} requests a second came, {percent(used)} of the {most:.3g} that the engine "
+        f"carries with {engine.max_sequences} places",
+        "this is its utilization: GPU utilization is 100% from the first request on",
+        f"a tenth more of the prompts found in the cache would raise it by {percent(gains[0])}, "
+        f"twice the places by {percent(gains[1])} if memory lasts",
+        f"from the costs of a step in the log; {_error(own)}",
+        "definitions/utilization",
+        run.where,
+    )
+
+
+def _error(own: OwnEngine) -> str:
+    parts = f"{percent(own.tpot_error)} in TPOT and {percent(own.ttft_error)} in TTFT"
+    return f"the engine fitted to it is off by {parts}"
 
 
 def _costs(own: OwnEngine) -> str:

@@ -298,8 +298,8 @@ def growing_queue(run: Run, _asked: Asked) -> Finding | None:
     if not run.has("sent_s"):
         return None
     series = _series(run)
-    if series.size < FEW:
-        return None
+    if series.size < FEW or _span_s(run) < 2 * float(np.median(series)):
+        return None  # or all were sent at once, which is another finding
     medians = np.array([float(np.median(x)) for x in _blocks_of(series, TREND_BLOCKS)])
     signs = np.sign(medians[None, :] - medians[:, None])
     trend = int(np.triu(signs).sum())
@@ -395,7 +395,10 @@ def failures(run: Run, asked: Asked) -> Finding | None:
     level = "problem" if share.low > min(LARGEST_FAILED, 1 - asked.quantile) else "warning"
     change = "count a failure as a broken promise, and leave its time out of every percentile"
     if fast:
-        change = "leave their times out: counted, they make percentiles better; " + change
+        change = (
+            "leave their times out of every percentile, which they make better, and count each as a"
+        )
+        change += " broken promise"
     return Finding(
         "failures",
         level,

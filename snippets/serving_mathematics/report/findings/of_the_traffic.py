@@ -29,6 +29,7 @@ LEAST_WINDOWS, LEAST_COUNT = 20, 5.0
 BURSTY, RARE = 1.5, 1e-3  # dispersion, and its chance under Poisson
 PACED = 0.5
 CORRELATED = 3.5  # standard errors
+FOLLOW = 0.2  # of the requests, from which sessions matter
 CARRY = 0.15  # of all prompt tokens, by the largest hundredth
 
 
@@ -211,6 +212,35 @@ def few_carry_most(run: Run, _asked: Asked) -> Finding | None:
         "bound tokens and not requests (--max-num-queued-tokens), and cut prompts into chunks",
         f"{tokens.size:,} requests",
         "capacity/overload-control",
+        run.where,
+    )
+
+
+def sessions(run: Run, _asked: Asked) -> Finding | None:
+    """How many requests follow another of their session, so that a cache may have their beginning.
+
+    run: with the session of each request.
+
+    >>> sessions(Run("", "", {"session": np.repeat(np.arange(50.0), 4)}), Asked()).level
+    'note'
+    """
+    if not run.has("session"):
+        return None
+    known = run.column("session")[np.isfinite(run.column("session"))].astype(int)
+    counts = np.bincount(known)
+    counts = counts[counts > 0]
+    follow = 1 - counts.size / known.size
+    if known.size < FEW or follow < FOLLOW:
+        return None
+    return Finding(
+        "sessions",
+        "note",
+        f"{counts.size:,} sessions of {known.size / counts.size:.3g} requests in the mean, the "
+        f"longest of {counts.max():,}: {percent(follow)} of the requests follow another",
+        "a follower's prompt begins with what its engine has read, if it comes to the same one",
+        "route by session or prefix, and give the cache room for the pause between two turns",
+        "counted",
+        "architecture/model-routers",
         run.where,
     )
 

@@ -1,0 +1,332 @@
+"""What somebody else's prompt does to a stream: every step that carries a part of it is a gap.
+
+A step in which b sequences decode takes D(b), and with the tokens i to j of a prompt in it
+D(b) + p(j) − p(i), where p is the machine's time for so many first tokens of a prompt. All streams
+wait for it. Cut into chunks, a prompt makes many short stalls instead of one long one, and its own
+first token comes later by the steps that it then shares.
+
+Assumes: the machine's steps, where a chunk costs what it adds; one prompt at a time. Where a device
+reads for its streams while it computes for a prompt, the newcomer loses almost nothing: that is
+the other bound.
+
+Source: Agrawal et al. (2024), chunked prefill and stall-free batching; the book's machines for
+times; the roofline for the other bound.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.batching.admission_order import gap_quantile, serve_in_order
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.roofline import (
+    A100_BANDWIDTH,
+    A100_PEAK,
+    LLAMA_7B_KV,
+    LLAMA_7B_PARAMETERS,
+)
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require, require_positive_integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+
+STREAMS = 16  # that are read while the prompt comes
+PROMPTS = (2_000, 8_000, 32_000)
+CHUNKS = (512, 2_048, 8_192, 1_000_000)  # the last takes every prompt whole
+BEFORE_S, CLIP_S, FRAMES = 0.5, 4.0, 161
+STALL_S = 0.1  # a gap that is felt; what the mixture promises for a token
+OVERLAPPING = 32  # streams of 1,000 tokens each beside a prompt, where steps overlap
+
+
+def gaps_beside_prompt_s(
+    machine: Machine, streams: int, prompt_tokens: int, chunk_tokens: int
+) -> FloatArray:
+    """The gaps that streams see while one prompt is computed in chunks [s].
+
+    machine: its steps. streams: that decode, from 0 to its places. prompt_tokens: 1 or more.
+    chunk_tokens: of the prompt in one step at most, 1 or more. Their sum is the prompt's time to
+    first token, without a queue. Raises ValueError outside these ranges.
+
+    >>> from serving_mathematics.core.machines.machines import CHAT
+    >>> whole, chunked = (gaps_beside_prompt_s(CHAT, 16, 4000, chunk) for chunk in (4000, 1000))
+    >>> whole.size, chunked.size, bool(chunked.max() < 0.5 * whole.max())
+    (1, 4, True)
+    """
+    prompt_tokens, chunk_tokens = require_positive_integer(
+        prompt_tokens=prompt_tokens, chunk_tokens=chunk_tokens
+    )
+    fits = 0 <= streams <= machine.places and streams % 1 == 0
+    require(fits, "streams", f"a number from 0 to {machine.places}", streams)
+    upto = np.append(np.arange(chunk_tokens, prompt_tokens, chunk_tokens), prompt_tokens)
+    parts = np.diff(machine.prompt_s(upto), prepend=0.0)
+    return np.asarray(float(machine.step_s(streams)) + parts)
+
+
+@functools.cache
+def _stalled(prompt: int, chunk: int) -> tuple[FloatArray, float]:
+    """When the tokens of a stream come, and the newcomer's first one [s]; the prompt comes after
+    half a second."""
+    step_s = float(MIXTURE.step_s(STREAMS))
+    before = np.arange(0.0, BEFORE_S, step_s)
+    beside = gaps_beside_prompt_s(MIXTURE, STREAMS, prompt, chunk)
+    during = before[-1] + np.cumsum(beside)
+    after = during[-1] + float(MIXTURE.step_s(STREAMS + 1)) * np.arange(1, 400)
+    return np.concatenate([before, during, after]), float(during[-1])
+
+
+def _longest_ms(prompt: int, chunk: int) -> float:
+    return 1000 * float(gaps_beside_prompt_s(MIXTURE, STREAMS, prompt, chunk).max())
+
+
+def _first_s(prompt: int, chunk: int) -> float:
+    return float(gaps_beside_prompt_s(MIXTURE, STREAMS, prompt, chunk).sum())
+
+
+def _mean_gap_ms(prompt: int, chunk: int) -> float:
+    """TPOT of an answer of 200 tokens that the prompt interrupts."""
+    times = _stalled(prompt, chunk)[0][:200]
+    return 1000 * float(times[-1] - times[0]) / (times.size - 1)
+
+
+def _overlapped_s(chunk_tokens: int) -> float:
+    """Time of a step of a model with 7 billion parameters on an A100 that decodes the streams and
+    reads a chunk, the longer of reading and computing [s]."""
+    read = (2 * LLAMA_7B_PARAMETERS + OVERLAPPING * 1000 * LLAMA_7B_KV) / A100_BANDWIDTH
+    return max(read, 2 * LLAMA_7B_PARAMETERS * (OVERLAPPING + chunk_tokens) / A100_PEAK)
+
+
+@functools.cache
+def _under_load(machine: Machine, load: float) -> tuple[float, float]:
+    """p99 of the gaps, and the mean gap [s], under the machine's own traffic."""
+    rng, count = np.random.default_rng(4), 800
+    lengths = draw_lengths(rng, machine.traffic, count)
+    arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, count)
+    columns = lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
+    asked = Workload(arrivals, *columns)
+    run = serve_in_order(asked, machine.engine, arrivals)
+    mean = float(run.gap_s @ run.gap_tokens / run.gap_tokens.sum())
+    return gap_quantile(run.gap_s, run.gap_tokens, 0.99), mean
+
+
+def example() -> SimpleNamespace:
+    """The numbers quoted in the text."""
+    whole = CHUNKS[-1]
+    later = 8 * _overlapped_s(1024) / _overlapped_s(8192)
+    chat, mixture = _under_load(CHAT, 0.6), _under_load(MIXTURE, 0.6)
+    return SimpleNamespace(
+        whole_stall_ms=_longest_ms(32_000, whole),
+        added_percent=100 * (_first_s(32_000, 2_048) / _first_s(32_000, whole) - 1),
+        overlapped_percent=100 * (later - 1),
+        chat_tail_times=chat[0] / chat[1],
+        mixture_tail_times=mixture[0] / mixture[1],
+    )
+
+
+def figure_stall(figure: Figure) -> None:
+    """A prompt of 32,000 tokens comes after half a second: whole, it stops the stream; in chunks of
+    512 the stream goes on more slowly, and the newcomer waits longer.
+
+    The mixture with sixteen streams. Triangles: the newcomer's first token.
+
+    Alt: Tokens on the screen against time. Both curves rise together at first. One stays flat for a
+    long while and then rises again, the other goes on rising with a smaller slope until both rise
+    alike. A triangle stands where the flat part ends, another much later.
+    """
+    axes = figure.subplots()
+    for chunk, colour, text, at in (
+        (CHUNKS[-1], "C3", "whole", (1.3, 12)),
+        (CHUNKS[0], "C0", "chunks of 512", (1.3, 62)),
+    ):
+        times, first_s = _stalled(PROMPTS[2], chunk)
+        counts = np.arange(1, times.size + 1)
+        axes.step(times, counts, where="post", color=colour)
+        axes.plot(first_s, np.interp(first_s, times, counts), "^", color="C1")
+        axes.annotate(text, at, color=colour)
+    axes.set(xlim=(0, CLIP_S), ylim=(0, 130), xlabel="time [s]", ylabel="tokens on the screen")
+
+
+def figure_chunks(figure: Figure) -> None:
+    """A stall is somebody else's prompt in your step: chunks make it short, and the newcomer's
+    first token later.
+
+    The mixture with sixteen streams and a prompt of 32,000 tokens, by the tokens of a chunk.
+
+    Alt: Two curves against the tokens of a chunk, logarithmic. The longest gap of the streams rises
+    steeply with the chunk; the first token of the newcomer falls, fast at first and then little.
+    """
+    axes = figure.subplots()
+    chunks = np.array([256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768])
+    longest = [_longest_ms(32_000, int(chunk)) / 1000 for chunk in chunks]
+    first = [_first_s(32_000, int(chunk)) for chunk in chunks]
+    axes.plot(chunks, longest, "o-", color="C0")
+    axes.plot(chunks, first, "o-", color="C1")
+    axes.annotate("first token of the newcomer", (700, 2.9), color="C1")
+    axes.annotate("longest gap of the others", (900, 0.28), color="C0")
+    axes.set(xscale="log", ylim=(0, None), xlabel="chunk [tokens]", ylabel="time [s]")
+    axes.set_xticks(chunks, [f"{chunk:,}" for chunk in chunks])
+    axes.set_xticks([], minor=True)
+
+
+def _bars(prompt: int, chunk: int) -> list[tuple[str, float, float, str]]:
+    """A stream's gaps, ordinary ones together, and the newcomer's prompt and answer."""
+    times, first_s = _stalled(prompt, chunk)
+    bars, start = [], 0.0
+    for before, after in itertools.pairwise(times):
+        if after > CLIP_S:
+            break
+        if after - before > STALL_S:
+            if before > start + 1e-9:
+                bars.append(("a stream", start, float(before), "answer"))
+            bars.append(("a stream", float(before), float(after), "broken"))
+            start = float(after)
+    if start < CLIP_S:
+        bars.append(("a stream", start, CLIP_S, "answer"))
+    bars.append(("newcomer", BEFORE_S, min(first_s, CLIP_S), "prompt"))
+    if first_s < CLIP_S:
+        bars.append(("newcomer", first_s, CLIP_S, "answer"))
+    return bars
+
+
+def stepper_stall() -> dict[str, Any]:
+    """Sixteen streams are being read when a prompt comes. Play it, then cut the prompt smaller."""
+    clock = np.linspace(0.0, CLIP_S, FRAMES)
+    cases = [[(prompt, chunk) for chunk in CHUNKS] for prompt in PROMPTS]
+    texts = [f"{chunk:,} tokens" for chunk in CHUNKS[:-1]] + ["whole"]
+
+    def over(value: Any) -> list[list[Any]]:
+        return [[value(*case) for case in row] for row in cases]
+
+    return {
+        "controls": [
+            {
+                "label": "prompt",
+                "values": [f"{prompt:,} tokens" for prompt in PROMPTS],
+                "start": f"{PROMPTS[2]:,} tokens",
+            },
+            {"label": "chunk", "values": texts, "start": "whole"},
+        ],
+        "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[52]},
+        "panels": [
+            {
+                "kind": "lanes",
+                "label": "one of sixteen streams, and who comes",
+                "lanes": ["a stream", "newcomer"],
+                "bars": over(_bars),
+            },
+            {
+                "kind": "curves",
+                "y": {"label": "tokens on the screen", "unit": ""},
+                "curves": [
+                    {
+                        "label": "tokens",
+                        "unit": "",
+                        "decimals": 0,
+                        "state": "answer",
+                        "values": over(
+                            lambda prompt, chunk: np.searchsorted(
+                                _stalled(prompt, chunk)[0], clock, side="right"
+                            )
+                        ),
+                    }
+                ],
+            },
+        ],
+        "readouts": [
+            {"label": "longest gap", "unit": "ms", "decimals": 0, "values": over(_longest_ms)},
+            {"label": "first token", "unit": "s", "decimals": 2, "values": over(_first_s)},
+            {"label": "TPOT", "unit": "ms", "decimals": 0, "values": over(_mean_gap_ms)},
+        ],
+        "legend": {"broken": "a gap of more than 100 ms"},
+        "reading": "A reader has {tokens} tokens after {time}. The longest gap is {longest gap},"
+        " the newcomer's first token takes {first token}. TPOT says {TPOT}.",
+    }
+
+
+def check_gaps_are_those_of_the_engine() -> None:
+    """Sixteen streams and a prompt in the simulated engine have the same longest gap and the same
+    first token, to 3%, for three budgets.
+
+    Source: `serve_in_order` with the streams under way; their contexts grow, those here do not.
+    """
+    context = round(MIXTURE.mean_context_tokens)
+    for budget in (512, 2_048, 8_192):
+        machine = MIXTURE.limited(token_budget=budget + STREAMS)
+        prompts = [*[context - 150] * STREAMS, 32_000]
+        answers = [*[2_000] * STREAMS, 2]
+        began = [*[0.0] * STREAMS, 5.0]
+        cached = [*[context - 151] * STREAMS, 0]
+        asked = Workload(began, prompts, answers, cached)
+        run = serve_in_order(asked, machine.engine, np.arange(STREAMS + 1))
+        expected = gaps_beside_prompt_s(MIXTURE, STREAMS, 32_000, budget)
+        while_here = run.gap_s[run.gap_tokens == STREAMS]
+        label = f"chunks of {budget:,}"
+        longest = float(while_here.max())
+        checks.close(f"{label}: longest gap [s]", longest, expected.max(), rtol=0.03)
+        took = float(run.first_token_s[-1] - run.admitted_s[-1])
+        checks.close(f"{label}: first token [s]", took, expected.sum(), rtol=0.05)
+
+
+def check_chunks_bound_the_stall() -> None:
+    """A smaller chunk never makes the longest gap longer nor the newcomer's first token earlier, on
+    two machines, and all chunks of a prompt add up to its time.
+
+    Source: every pair of neighbouring chunk sizes; the machine's time for the whole prompt.
+    """
+    for machine, prompt in ((CHAT, 6_000), (MIXTURE, 32_000)):
+        sizes = (128, 512, 2_048, 8_192, prompt)
+        runs = [gaps_beside_prompt_s(machine, STREAMS, prompt, size) for size in sizes]
+        longest = [float(run.max()) for run in runs]
+        first = [float(run.sum()) for run in runs]
+        checks.holds(f"{machine.name}: longest gap", bool(np.all(np.diff(longest) >= -1e-9)))
+        checks.holds(f"{machine.name}: first token", bool(np.all(np.diff(first) <= 1e-9)))
+        step_s, whole_s = float(machine.step_s(STREAMS)), float(machine.prompt_s([prompt])[0])
+        for size, run in zip(sizes, runs, strict=True):
+            due = whole_s + run.size * step_s
+            checks.close(f"{machine.name}, {size:,}: sum [s]", run.sum(), due, rtol=1e-9)
+
+
+def check_overlap_spares_the_newcomer() -> None:
+    """Where a step takes the longer of reading and computing, chunks of 1,024 delay the newcomer by
+    less than a twentieth.
+
+    Source: 8·(1024 + 32)/(8192 + 32) by hand, since all steps compute for longer than they read.
+    """
+    later = 8 * _overlapped_s(1024) / _overlapped_s(8192)
+    checks.close("overlapped, chunked over whole", later, 8 * 1056 / 8224, rtol=1e-12)
+    checks.inside("below a twentieth", later, 1.0, 1.05)
+
+
+def check_the_mean_hides_the_stall() -> None:
+    """A prompt of 32,000 tokens, whole or in chunks of 2,048, changes the TPOT of an answer of 200
+    tokens by less than a third, and its longest gap more than ten times; under load the p99 gap is
+    more than three times the mean one on both machines.
+
+    Source: the stream's times, token by token; `serve_in_order` at 60% load.
+    """
+    tpots = [_mean_gap_ms(32_000, chunk) for chunk in (2_048, CHUNKS[-1])]
+    checks.inside("TPOT, chunked over whole", tpots[0] / tpots[1], 0.75, 1.33)
+    longest = [_longest_ms(32_000, chunk) for chunk in (2_048, CHUNKS[-1])]
+    checks.inside("longest gap, whole over chunked", longest[1] / longest[0], 10, 100)
+    for machine in (CHAT, MIXTURE):
+        tail, mean = _under_load(machine, 0.6)
+        label = f"{machine.name}: p99 gap over the mean"
+        checks.inside(label, tail / mean, 3, 20, kind="simulation")
+
+
+def check_bad_input_is_refused() -> None:
+    """Chunks of nothing and more streams than places name the argument."""
+    wrong = "chunk_tokens must be a positive integer"
+    checks.raises("no chunk", gaps_beside_prompt_s, CHAT, 1, 9, 0, match=wrong)
+    told = "streams must be a number from 0 to 256"
+    checks.raises("streams", gaps_beside_prompt_s, CHAT, 257, 9, 9, match=told)

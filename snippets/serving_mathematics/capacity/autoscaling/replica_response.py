@@ -1,0 +1,220 @@
+"""How a replica answers load: requests inside, time per token, and how steeply both rise.
+
+With n requests inside, a replica ends X(n) = n/(n p + m D(n)) requests a second, where p is the
+time of a prompt, m the tokens of an answer after its first, and D(n) the step of n sequences. In a
+steady state λ = X(n). A signal that grows by e percent when the load of a replica grows by one has
+the elasticity e. A controller that orders n·m/m* replicas takes e for 1. Ordered anew once per
+start-up, an error of the fleet is multiplied by 1 − e each time, so that it dies out where
+0 < e < 2, and grows beyond.
+
+Assumes: load spread evenly over replicas and places; prompts within the steps that they share;
+lengths of the machine's traffic in the mean.
+
+Source: Little (1961) for n = λ(p + m T), with T the time per token; the fixed point of the
+proportional rule of Kubernetes, linearized.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.token_sharing import share_tokens, step_line
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    require,
+    require_all_non_negative,
+    require_in,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Replica:
+    """One engine by the number of requests in it, 0 to its places.
+
+    rates: that it ends a second. tokens_s: time per token of each. held: most requests with which
+    it keeps its promise per token. ttft_s: promised for a first token.
+    """
+
+    rates: FloatArray
+    tokens_s: FloatArray
+    held: int
+    ttft_s: float
+
+    @property
+    def places(self) -> int:
+        """Requests that it holds at once."""
+        return int(self.rates.size) - 1
+
+    @property
+    def most_per_s(self) -> float:
+        """Requests a second with all places taken."""
+        return float(self.rates[-1])
+
+    def inside(self, rate_per_s: npt.ArrayLike) -> FloatArray:
+        """Requests in it at a steady rate up to its most, of the same shape."""
+        rates = as_floats(rate_per_s=rate_per_s)
+        require_all_non_negative(rate_per_s=rates)
+        most = float(np.max(rates))
+        require(most <= self.most_per_s, "rate_per_s", f"at most {self.most_per_s:.6g}", most)
+        return np.interp(rates, self.rates, np.arange(self.rates.size))
+
+
+def replica_of(machine: Machine) -> Replica:
+    """A replica that is one of the book's machines.
+
+    >>> from serving_mathematics.core.machines.machines import CHAT
+    >>> chat = replica_of(CHAT)
+    >>> chat.places, bool(chat.inside(0.8 * chat.most_per_s) < 0.4 * chat.places)
+    (256, True)
+    """
+    count = np.arange(machine.sequences_at_most + 1.0)
+    steps_s, line = machine.step_s(count), step_line(machine)
+    rates = count / np.maximum(count * line.prompt_s + line.later_tokens * steps_s, 1e-12)
+    tokens_s = steps_s / (1 - rates * line.prompt_s)
+    held = int(np.flatnonzero(tokens_s <= machine.promise.tpot_s)[-1])
+    return Replica(rates, tokens_s, held, machine.promise.ttft_s)
+
+
+def elasticities(replica: Replica, load: float) -> tuple[float, float]:
+    """Percent by which the requests in a replica, and the time per token, grow with one percent of
+    load.
+
+    load: of the most that it ends a second, in [0.05, 0.95]. Raises ValueError outside it.
+
+    >>> count = np.arange(101.0)  # one token of 1 s + 0.01 s for each request inside
+    >>> line = Replica(count / (1 + 0.01 * count), 1 + 0.01 * count, 100, 1.0)
+    >>> inside, tokens = elasticities(line, 0.5)
+    >>> round(inside, 2), round(tokens, 2)
+    (1.33, 0.33)
+    """
+    load = require_in("[0.05, 0.95]", load=load)
+    about = np.array([load - 0.01, load + 0.01]) * replica.most_per_s
+    inside = replica.inside(about)
+    tokens_s = np.interp(inside, np.arange(replica.rates.size), replica.tokens_s)
+    rise = float(np.diff(np.log(about))[0])
+    return tuple(float(np.diff(np.log(own))[0]) / rise for own in (inside, tokens_s))  # type: ignore[return-value]
+
+
+def _load_at(replica: Replica, which: int, wanted: float = 2.0) -> float:
+    """Load at which the elasticity of requests (0) or time per token (1) is so high."""
+    loads = np.arange(0.1, 0.95, 0.005)
+    found = np.array([elasticities(replica, float(load))[which] for load in loads])
+    return float(loads[np.argmax(found >= wanted)])
+
+
+def example() -> SimpleNamespace:
+    """Where the signals of the chat machine become too steep, and what its places then hold."""
+    chat = replica_of(CHAT)
+    steep = {which: _load_at(chat, which) for which in (0, 1)}
+    return SimpleNamespace(
+        places=chat.places,
+        steep_requests_percent=100 * steep[0],
+        steep_tokens_percent=100 * steep[1],
+        steep_places_percent=100 * float(chat.inside(steep[0] * chat.most_per_s)) / chat.places,
+        promise_ms=1e3 * CHAT.promise.tpot_s,
+    )
+
+
+def figure_responses(figure: Figure) -> None:
+    """The rule believes the straight line. Requests in the engine and time per token leave it, one
+    at half load and the other later.
+
+    The chat machine; each signal over its own value at half load.
+
+    Alt: Signal against load, both relative to half load, on logarithmic axes. A straight diagonal
+    is arrivals. Requests in the engine follow it at low load, bend upwards and leave the picture at
+    the right. Time per token is flatter than the diagonal at low load, and becomes steeper at high
+    load. A level line is the gauge of the device.
+    """
+    chat = replica_of(CHAT)
+    axes = figure.subplots()
+    loads = np.linspace(0.1, 0.96, 80)
+    inside = chat.inside(loads * chat.most_per_s)
+    tokens_s = np.interp(inside, np.arange(chat.rates.size), chat.tokens_s)
+    middle = int(np.argmin(np.abs(loads - 0.5)))
+    for values, colour, label, where in (
+        (loads, "C4", "arrivals", (0.2, 0.31)),
+        (inside, "C3", "requests inside", (0.56, 5.2)),
+        (tokens_s, "C0", "time per token", (0.105, 0.8)),
+        (np.ones(loads.size), "C2", "gauge of the device", (0.115, 1.12)),
+    ):
+        axes.loglog(loads, values / values[middle], color=colour)
+        axes.annotate(label, where, color=colour)
+    axes.set(
+        xlabel="load of a replica [of its most]",
+        ylabel="signal [of its value at half load]",
+        xlim=(0.1, 1),
+        ylim=(0.09, 9),
+    )
+    axes.set_xticks([0.1, 0.2, 0.5, 1.0], ["0.1", "0.2", "0.5", "1"])
+    axes.set_yticks([0.1, 0.5, 1, 2, 5], ["0.1", "0.5", "1", "2", "5"])
+    axes.minorticks_off()
+
+
+def check_inside_against_the_closed_form() -> None:
+    """Requests inside and time per token are those of Little's law with a step that serves all.
+
+    Source: `share_tokens`, another way to the same fixed point.
+    """
+    for machine in (CHAT, CHAT.limited(64), MIXTURE):
+        replica = replica_of(machine)
+        for load in (0.3, 0.6):
+            rate = load * replica.most_per_s
+            told, inside = share_tokens(machine, rate), float(replica.inside(rate))
+            tokens_s = float(np.interp(inside, np.arange(replica.rates.size), replica.tokens_s))
+            label = f"{machine.name}, {machine.places} places, at {100 * load:.0f}%"
+            # a long prompt is waited for by itself, too
+            near = 0.1 if machine is MIXTURE else 0.03
+            checks.close(f"{label}: inside", inside, told.inside, rtol=near)
+            checks.close(f"{label}: time per token [s]", tokens_s, told.tpot_s, rtol=0.03)
+
+
+def check_elasticities_by_hand() -> None:
+    """Where a step is a line s + dn, requests have the elasticity 1/(1 − λ(p + md)), and time per
+    token about one less.
+
+    Source: n = λms/(1 − λ(p + md)) for those that decode, differentiated; requests inside.
+    """
+    line, chat = step_line(CHAT), replica_of(CHAT)
+    for load in (0.3, 0.5, 0.7):
+        own = load * chat.most_per_s * (line.prompt_s + line.later_tokens * line.sequence_s)
+        inside, tokens = elasticities(chat, load)
+        checks.close(f"at {load}: requests", inside, 1 / (1 - own), rtol=0.03)
+        checks.close(f"at {load}: requests less tokens", inside - tokens, 1.0, atol=0.05)
+
+
+def check_two_is_the_limit() -> None:
+    """Ordered anew once per start-up, the proportional rule on requests settles where the
+    elasticity is below 2, and swings for ever where it is above.
+
+    Source: the map c ← N(c)/target, walked 60 times from a fleet that is 2% too small.
+    """
+    chat = replica_of(CHAT)
+    steep, rate = _load_at(chat, 0), 20 * chat.most_per_s
+    for load, settles in ((steep - 0.05, True), (steep + 0.05, False)):
+        right = rate / (load * chat.most_per_s)  # replicas at which each has this load
+        target = float(chat.inside(load * chat.most_per_s))
+        fleet = 0.98 * right
+        for _ in range(60):
+            fleet *= float(chat.inside(min(rate / fleet, chat.most_per_s))) / target
+        error = abs(fleet / right - 1)
+        checks.holds(f"at {100 * load:.0f}% load", (error < 0.02) == settles, got=error)
+
+
+def check_bad_input_is_refused() -> None:
+    """A rate beyond the most, and a load that is none, name the argument."""
+    chat = replica_of(CHAT)
+    checks.raises("rate", chat.inside, 99.0, match="rate_per_s must be at most")
+    checks.raises("load", elasticities, chat, 1.5, match="load must be in")

@@ -1,0 +1,99 @@
+"""What a controller sees: the time per token, or what arrives, over a target.
+
+Both follow Kubernetes' rule on a mean over the last minute, as `rate(…[1m])` gives it. The time per
+token is measured in production; here a replica's own curve tells it from the requests inside.
+Arrivals are counted at the gateway, and need to be told what one replica carries.
+
+Assumes: ticks of 15 s; load spread evenly over the replicas.
+
+Source: Kubernetes, documentation of Horizontal Pod Autoscaling, by `core.fleet.scaling_rules`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.capacity.autoscaling.replica_response import Replica, replica_of
+from serving_mathematics.core.fleet.scaling_rules import Policy, damped, hpa_replicas
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require_all_non_negative, require_positive
+
+WINDOW_TICKS = 4  # a minute
+
+
+def on_tokens(target_s: float, replica: Replica) -> Policy:
+    """Kubernetes' rule on the time per token: its mean over a minute, over the target.
+
+    target_s: time per token to hold [s], positive. replica: what tells the time from the requests
+    inside; in production it is measured. Raises ValueError on another target.
+
+    >>> small = Replica(np.array([0.0, 1.0, 1.5]), np.array([0.02, 0.02, 0.03]), 2, 1.0)
+    >>> policy = on_tokens(0.020, small)
+    >>> policy(0.0, 10, 10, 1.0, 20.0)  # two requests in each of ten: 30 ms
+    15
+    """
+    target_s = require_positive(target_s=target_s)
+    counts, times = np.arange(replica.places + 1), replica.tokens_s
+    minute: deque[float] = deque(maxlen=WINDOW_TICKS)
+
+    def asked(replicas: int, ready: int, _taken: float, requests: float) -> int:
+        minute.append(float(np.interp(requests / ready, counts, times)))
+        metric = sum(minute) / len(minute)
+        return hpa_replicas(replicas, metric, target_s, not_ready=replicas - ready)
+
+    return damped(asked)
+
+
+def on_arrivals(load_per_s: npt.ArrayLike, replica_per_s: float) -> Policy:
+    """Kubernetes' rule on what arrives: requests of the last minute, over what one replica shall
+    carry.
+
+    load_per_s: of each second. replica_per_s: requests a second, positive. Raises ValueError on
+    another.
+
+    >>> policy = on_arrivals([100.0] * 600, replica_per_s=10.0)
+    >>> policy(300.0, 6, 6, 1.0, 900.0)
+    10
+    """
+    replica_per_s = require_positive(replica_per_s=replica_per_s)
+    load = require_all_non_negative(load_per_s=load_per_s)
+    total = np.append(0.0, np.cumsum(load))
+    now = 0
+
+    def asked(replicas: int, _ready: int, _taken: float, _requests: float) -> int:
+        first = max(0, now - 60)
+        rate = float(total[now] - total[first]) / max(now - first, 1)
+        return hpa_replicas(replicas, rate / replicas, replica_per_s)
+
+    inner = damped(asked)
+
+    def policy(time_s: float, *seen: float) -> int:
+        nonlocal now
+        now = min(int(time_s), total.size - 1)
+        return inner(time_s, *seen)  # type: ignore[arg-type]
+
+    return policy
+
+
+def check_policies_by_hand() -> None:
+    """Ten replicas at 30 ms over a target of 20 become fifteen; 100 requests a second over ten
+    become ten; both stay where they are within a tenth.
+
+    Source: by hand.
+    """
+    chat = replica_of(CHAT)
+    inside = float(np.interp(0.030, chat.tokens_s, np.arange(chat.places + 1)))
+    checks.equal("tokens", on_tokens(0.020, chat)(15.0, 10, 10, 0.5, 10 * inside), 15)
+    checks.equal("within a tenth", on_tokens(0.028, chat)(15.0, 10, 10, 0.5, 10 * inside), 10)
+    checks.equal("arrivals", on_arrivals([100.0] * 99, 10.0)(60.0, 6, 6, 0.5, 900.0), 10)
+
+
+def check_bad_input_is_refused() -> None:
+    """Targets that are none name the argument."""
+    chat = replica_of(CHAT)
+    checks.raises("target", on_tokens, 0.0, chat, match="target_s must be positive")
+    checks.raises("rate", on_arrivals, [1.0], 0.0, match="replica_per_s must be positive")

@@ -1,0 +1,289 @@
+"""A spike, and the fleet that meets it: who is ordered, who serves, what waits.
+
+Six replicas of the chat machine at a little over half of their most; after three minutes the load
+jumps, and twenty minutes later it falls back. What is ordered follows one signal at a time.
+
+While nobody new serves, (λ − cX)·D requests collect in D seconds; c₁ replicas end them in that over
+c₁X − λ seconds.
+
+Assumes: `fluid_fleet`; at most 20 replicas.
+
+Source: balance of flows.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.capacity.autoscaling.fluid_fleet import FleetRun, run_fleet
+from serving_mathematics.capacity.autoscaling.replica_response import replica_of
+from serving_mathematics.capacity.autoscaling.signal_policies import on_arrivals, on_tokens
+from serving_mathematics.core.fleet.scaling_rules import Policy, hpa, hpa_waiting
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    require,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+START, MOST, LOAD = 6, 20, 0.55  # replicas at first and at most; load of each of its most
+CLIP_S, FRAME_S = 2400, 60  # what is shown [s]
+RISES_S, FALLS_S = 180, 1380
+SIGNALS = ["time per token", "arrivals", "requests, two fifths", "waiting"]
+STARTUPS_MIN, JUMPS = [1, 3, 10], [1.5, 2.0, 3.0]
+
+
+def cold_start(
+    arrival_rate: float, replica_rate: float, replicas: int, startup_s: float, replicas_after: int
+) -> tuple[float, float]:
+    """Backlog when new replicas become ready, and the time they need to drain it: (λ − c₀μ)⁺·D and
+    backlog/(c₁μ − λ).
+
+    arrival_rate: λ [1/s]. replica_rate: μ, what one replica completes [1/s]. replicas: c₀, working
+    from the start. startup_s: D [s], from the rise of load to readiness, reaction included.
+    replicas_after: c₁ from then on. Returns (backlog [requests], drain time [s]) of the fluid,
+    which starts without a queue. Raises ValueError on input outside these ranges or when c₁μ ≤ λ,
+    where nothing drains.
+
+    >>> cold_start(15.0, replica_rate=1.0, replicas=10, startup_s=60.0, replicas_after=20)
+    (300.0, 60.0)
+    """
+    arrival_rate = require_non_negative(arrival_rate=arrival_rate)
+    replica_rate = require_positive(replica_rate=replica_rate)
+    replicas = require_non_negative_integer(replicas=replicas)
+    replicas_after, startup_s = require_non_negative(
+        replicas_after=replicas_after, startup_s=startup_s
+    )
+    spare = replicas_after * replica_rate - arrival_rate
+    require(
+        replicas_after % 1 == 0 and 0 < spare < np.inf,
+        "replicas_after",
+        f"an integer above arrival_rate/replica_rate = {arrival_rate / replica_rate:.6g}",
+        replicas_after,
+    )
+    backlog = max(0.0, arrival_rate - replicas * replica_rate) * startup_s
+    return backlog, backlog / spare
+
+
+def _load(jump: float) -> FloatArray:
+    """Requests a second, of each second."""
+    load = np.full(CLIP_S, START * LOAD * replica_of(CHAT).most_per_s)
+    load[RISES_S:FALLS_S] *= jump
+    return load
+
+
+def _policy(signal: str, load: FloatArray) -> Policy:
+    """A fresh policy."""
+    chat = replica_of(CHAT)
+    if signal == "time per token":
+        return on_tokens(0.020, chat)
+    if signal == "arrivals":
+        return on_arrivals(load, 0.66 * chat.most_per_s)
+    if signal == "waiting":
+        return hpa_waiting(5.0, chat.places)
+    share = {"requests, a fifth": 0.2, "requests, two fifths": 0.4}[signal]
+    return hpa(share * chat.places, signal="concurrency")
+
+
+@functools.cache
+def _run(signal: str, startup_min: float, jump: float) -> FleetRun:
+    """One spike."""
+    load = _load(jump)
+    return run_fleet(
+        load,
+        _policy(signal, load),
+        replica_of(CHAT),
+        replicas=START,
+        startup_s=60.0 * startup_min,
+        most=MOST,
+    )
+
+
+def _bars(run: FleetRun) -> list[tuple[str, float, float, str]]:
+    """A lane a replica: starting, serving, and serving while requests are late."""
+    ordered = np.append(START, np.repeat(run.ordered, 15))[: run.ready.size]
+    bars: list[tuple[str, float, float, str]] = []
+    for lane in range(int(ordered.max())):
+        there = np.where(run.ready > lane, np.where(run.late, 2, 1), np.where(ordered > lane, 3, 0))
+        edges = np.flatnonzero(np.diff(there)) + 1
+        for first, last in zip([0, *edges], [*edges, there.size], strict=True):
+            if state := int(there[first]):
+                name = ("", "answer", "broken", "starts")[state]
+                start, end = round(float(first) / 60, 1), round(float(last) / 60, 1)
+                if end > start:
+                    bars.append((str(lane + 1), start, end, name))
+    return bars
+
+
+def example() -> SimpleNamespace:
+    """Of the page: a doubling that three minutes cannot follow."""
+    chat = replica_of(CHAT)
+    load = 2 * START * LOAD * chat.most_per_s
+    tokens, places = _run("time per token", 3, 2.0), _run("requests, two fifths", 3, 2.0)
+    backlog, drain_s = cold_start(load, chat.most_per_s, START, 180.0, 10)
+    return SimpleNamespace(
+        spike_backlog=backlog,
+        spike_drain_s=drain_s,
+        spike_tight_s=cold_start(load, chat.most_per_s, START, 180.0, 7)[1],
+        spike_late_percent=100 * tokens.late_share,
+        spike_swing_percent=100 * places.late_share,
+    )
+
+
+def figure_spike(figure: Figure) -> None:
+    """The load doubles. A fleet that holds its time per token is late for one start-up; one that
+    holds two fifths of its places comes and goes.
+
+    Grey: ordered, and starting. Red: serves while requests are late.
+
+    Alt: Two panels with a row for each replica over forty minutes. In the upper one, replicas are
+    ordered soon after the jump, serve three minutes later, and stay until after the fall; the rows
+    are red for a short time after the jump. In the lower one, rows are red for longer, many
+    replicas are ordered, let go and ordered again.
+    """
+    figure.set_size_inches(5.8, 4.6)
+    colours = {"answer": "C0", "broken": "C3", "starts": "C4"}
+    shown = ("time per token", "requests, two fifths")
+    for axes, signal in zip(figure.subplots(2, sharex=True), shown, strict=True):
+        for lane, start, end, state in _bars(_run(signal, 3, 2.0)):
+            thick = 1.2 if state == "starts" else 3
+            axes.hlines(int(lane), start, end, color=colours[state], linewidth=thick)
+        axes.set_title(signal + (" of the places" if "fifth" in signal else ""))
+        axes.grid(False)
+        axes.set(ylim=(MOST + 0.8, 0.2), ylabel="replica", xlabel="time [min]", xlim=(0, 40))
+
+
+def stepper_spike() -> dict[str, Any]:
+    """The load jumps after three minutes. Change the signal, then the start-up."""
+    clock = np.arange(0, CLIP_S + 1, FRAME_S) / 60
+    frames = np.minimum(60 * clock, CLIP_S - 1).astype(int)
+
+    def told(of: Callable[[FleetRun], Any]) -> list[list[list[Any]]]:
+        """Of each run, by control."""
+        return [
+            [[of(_run(signal, startup, jump)) for jump in JUMPS] for startup in STARTUPS_MIN]
+            for signal in SIGNALS
+        ]
+
+    return {
+        "controls": [
+            {"label": "signal", "values": SIGNALS, "start": SIGNALS[0]},
+            {"label": "start-up", "values": STARTUPS_MIN, "text": "{} min", "start": 3},
+            {"label": "load", "values": JUMPS, "text": "times {:g}", "start": 2.0},
+        ],
+        "clock": {"label": "time", "unit": "min", "values": clock, "start": clock[6]},
+        "panels": [
+            {
+                "kind": "lanes",
+                "label": "replicas",
+                "lanes": [str(lane + 1) for lane in range(MOST)],
+                "bars": told(_bars),
+            },
+            {
+                "kind": "curves",
+                "y": {"label": "wait for a place", "unit": "s", "range": (0, 120)},
+                "curves": [
+                    {
+                        "label": "wait",
+                        "unit": "s",
+                        "decimals": 0,
+                        "values": told(lambda run: np.minimum(run.wait_s[frames], 120).tolist()),
+                    }
+                ],
+            },
+        ],
+        "readouts": [
+            {
+                "label": "waiting",
+                "unit": "requests",
+                "decimals": 0,
+                "values": told(lambda run: run.waiting[frames].round().tolist()),
+            },
+            {
+                "label": "late",
+                "unit": "%",
+                "decimals": 1,
+                "values": told(lambda run: 100 * run.late_share),
+            },
+            {
+                "label": "paid",
+                "unit": "replica-hours",
+                "decimals": 1,
+                "values": told(lambda run: run.replica_hours),
+            },
+        ],
+        "legend": {
+            "starts": "ordered, and starting",
+            "answer": "serves",
+            "broken": "serves, and requests are late",
+        },
+        "reading": "After {time} {waiting} wait. Over the forty minutes {late} of the requests are"
+        " late, for {paid}.",
+    }
+
+
+def check_cold_start_backlog() -> None:
+    """Fifty requests a second too many for two minutes leave 6000, which 18 replicas need 200 s to
+    clear.
+
+    Source: by hand, (150 − 100)·120 and 6000/(180 − 150); Euler's method on the fluid in steps of a
+    tenth of a second.
+    """
+    backlog, drain = cold_start(150.0, 10.0, 10, 120.0, 18)
+    checks.close("backlog [requests]", backlog, 6000.0)
+    checks.close("drain [s]", drain, 200.0)
+    queue, top, clock = 0.0, 0.0, 0.0
+    while clock < 120 or queue > 0:
+        queue = max(0.0, queue + 0.1 * (150 - (100 if clock < 120 - 1e-9 else 180)))
+        top, clock = max(top, queue), clock + 0.1
+    checks.close("highest fluid level", top, backlog, rtol=1e-9)
+    checks.close("fluid gone at [s]", clock, 120 + drain, atol=0.2)
+
+
+def check_start_up_decides_the_backlog() -> None:
+    """With signals that do not swing a longer start-up makes more requests late, and what waits is
+    at most what the formula says.
+
+    Source: `cold_start`, with full engines from the jump on.
+    """
+    chat = replica_of(CHAT)
+    for signal in (*SIGNALS[:2], "requests, a fifth"):
+        runs = [_run(signal, startup, 2.0) for startup in STARTUPS_MIN]
+        late = [run.late_share for run in runs]
+        checks.holds(f"{signal}: late", late[0] <= late[1] <= late[2], got=late)
+        load = float(_load(2.0)[RISES_S])
+        for run, startup in zip(runs, STARTUPS_MIN, strict=True):
+            most = cold_start(load, chat.most_per_s, START, 60.0 * startup + 60, MOST)[0]
+            label = f"{signal}, {startup} min: waiting, over the formula"
+            checks.inside(label, float(run.waiting.max()) / most, 0.0, 1.0)
+
+
+def check_a_hot_target_comes_and_goes() -> None:
+    """In the spike a target of two fifths of the places is late oftener than one of a fifth, which
+    is late about as often as time per token.
+
+    Source: the runs of the stepper, start-up of three minutes, twice the load.
+    """
+    names = ("time per token", "requests, a fifth", "requests, two fifths")
+    tokens, fifth, two = (_run(name, 3, 2.0).late_share for name in names)
+    checks.holds("two fifths", two > 1.2 * fifth, got=[fifth, two])
+    checks.inside("tokens over a fifth", tokens / fifth, 0.5, 1.5)
+
+
+def check_bad_input_is_refused() -> None:
+    """A fleet too small to drain, and a negative delay, are errors."""
+    told = "replicas_after must be an integer above arrival_rate/replica_rate = 15, got 15"
+    checks.raises("too small", cold_start, 150.0, 10.0, 10, 120.0, 15, match=told)
+    checks.raises("delay", cold_start, 15.0, 1.0, 10, -1.0, 20, match="startup_s must be")

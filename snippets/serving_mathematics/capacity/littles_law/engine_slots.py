@@ -1,0 +1,121 @@
+"""The law is about means: how many are inside at the worst moment, it does not say.
+
+With Poisson arrivals, no queue, and requests that leave each other alone, the number inside is
+Poisson with mean λW, whatever the law of their stay. In an engine each slows the others, so that
+many inside stay longer and become more. Its number varies more than Poisson, and less than that of
+one server in which all queue.
+
+Assumes: Poisson arrivals; the book's chat machine.
+
+Source: own simulation of the book's machines; the Poisson distribution of M/G/∞ and the geometric
+one of M/M/1.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.machines.machines import CHAT, Machine
+from serving_mathematics.core.machines.running import run_engine
+from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+LOAD, REQUESTS = 0.8, 40_000
+
+
+@functools.cache
+def _numbers(machine: Machine, load: float) -> tuple[int, ...]:
+    """Requests inside at 30,000 moments of a run, after its first tenth."""
+    rng = np.random.default_rng(17)
+    run = run_engine(machine, load * machine.ceiling_per_s, REQUESTS, rng)
+    last = float(run.arrival_s[-1])
+    seen = run.series(np.linspace(0.1 * last, last, 30_000))
+    return tuple((seen.running + seen.waiting).tolist())
+
+
+def _poisson(mean: float, most: int) -> FloatArray:
+    """Probabilities of 0 … most."""
+    n = np.arange(most + 1)
+    logs = np.append(0.0, np.cumsum(np.log(n[1:])))
+    return np.asarray(np.exp(n * math.log(mean) - mean - logs))
+
+
+def _enough(probabilities: FloatArray) -> int:
+    """Places that suffice 99.9% of the time."""
+    return int(np.searchsorted(np.cumsum(probabilities), 0.999))
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text, of the chat machine at 80% load."""
+    numbers = np.array(_numbers(CHAT, LOAD))
+    mean = float(numbers.mean())
+    return SimpleNamespace(
+        mean_inside=mean,
+        slots_engine=int(np.quantile(numbers, 0.999)),
+        slots_poisson=_enough(_poisson(mean, 400)),
+        slots_server=math.ceil(math.log(0.001) / math.log(mean / (1 + mean))),
+    )
+
+
+def figure_engine_slots(figure: Figure) -> None:
+    """Three systems with the same mean inside need different numbers of places.
+
+    The chat machine in bars; lines for requests that leave each other alone, and for one server in
+    which all queue.
+
+    Alt: Distribution of the number inside. A narrow hump of the Poisson line around the mean, wider
+    bars of the engine around it, and a line that falls slowly from zero far beyond both.
+    """
+    figure.set_size_inches(5.8, 2.7)
+    axes = figure.subplots()
+    numbers = np.array(_numbers(CHAT, LOAD))
+    mean, n = float(numbers.mean()), np.arange(301)
+    axes.hist(numbers, list(range(0, 301, 5)), density=True, color="C0", alpha=0.45)
+    axes.plot(n, _poisson(mean, 300), color="C1")
+    axes.plot(n, (mean / (1 + mean)) ** n / (1 + mean), color="C3")
+    axes.annotate("leave each other alone", (mean + 12, 0.036), color="C1")
+    axes.annotate("engine", (mean + 33, 0.011), color="C0")
+    axes.annotate("one server", (210, 0.0035), color="C3")
+    axes.set(xlim=(0, 300), xlabel="requests inside", ylabel="share of the time")
+
+
+def check_the_engine_lies_between() -> None:
+    """The number inside varies more than Poisson and less than in one server of the same mean, at
+    three loads, and so do the places that suffice.
+
+    Source: the simulated chat machine; variances of the two laws, m and m(1 + m).
+    """
+    for load in (0.3, 0.6, 0.8):
+        numbers = np.array(_numbers(CHAT, load))
+        mean, variance = float(numbers.mean()), float(numbers.var())
+        checks.inside(f"variance over mean at {load:g}", variance / mean, 1.15, 1 + mean)
+    shown = example()
+    checks.inside("places", shown.slots_engine, shown.slots_poisson + 1, shown.slots_server - 1)
+
+
+def check_poisson_without_company() -> None:
+    """Requests that leave each other alone are Poisson in number, whatever their stay.
+
+    Source: 60,000 arrivals with two laws of stay of mean 4, counted at 6,000 moments far apart;
+    three standard errors of a mean and 8% of a variance.
+    """
+    rng = np.random.default_rng(3)
+    for name, stays in (
+        ("constant", np.full(60_000, 4.0)),
+        ("heavy", rng.lognormal(math.log(4) - 0.5, 1.0, 60_000)),
+    ):
+        came = np.cumsum(rng.exponential(1.0, stays.size))
+        left, at = np.sort(came + stays), np.linspace(200, 59_000, 6000)
+        inside = np.searchsorted(came, at, side="right") - np.searchsorted(left, at, side="right")
+        checks.close(f"{name}: mean", float(inside.mean()), 4.0, atol=0.12, kind="simulation")
+        checks.close(f"{name}: variance", float(inside.var()), 4.0, rtol=0.08, kind="simulation")
+    checks.close("sum", float(_poisson(4.0, 60).sum()), 1.0, rtol=1e-12)

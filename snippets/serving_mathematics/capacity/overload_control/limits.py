@@ -1,0 +1,300 @@
+"""One engine past its ceiling: what it still answers in time, under limits on its line.
+
+Requests of a machine's traffic come at a rate that may exceed what it carries. An answer is in time
+when it keeps what the machine promises: its first token, and its time per token. What is refused
+costs nothing. The result is counted in requests, in the engine's work (prompts, and steps shared by
+all places), and for long and short prompts apart, because a limit that prefers short ones answers
+more requests with the same work.
+
+A line of v prompt tokens, read at r tokens a second beside the steps, is read within the promise τ
+if v ≤ rτ. Requests that wait for a place wait for others to end, which no count of tokens knows.
+
+Assumes: Poisson arrivals at a constant rate; the engine of `core.machines`.
+
+Source: `core.fleet`, whose limits are those of vLLM and SGLang.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.fleet.view import View
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.traffic import draw_lengths
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require_in, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REQUESTS, WARM = 4000, 800  # simulated; of these, the first are not counted
+LONG = 0.9  # a long prompt is longer than so many of all
+LOADS = (0.6, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
+POLICIES: Mapping[str, tuple[str, tuple[float, ...]]] = {  # what is limited, and settings
+    "nothing": ("", (0.0,)),
+    "requests": ("most_waiting", (1, 2, 3, 5, 10, 20)),
+    "tokens": ("most_waiting_tokens", (0.06, 0.12, 0.18, 0.25, 0.4)),  # of what is read in time
+    "no long prompt": ("longest", (0.5, 0.7, 0.8, 0.9)),
+}
+
+
+@dataclass(frozen=True)
+class InTime:
+    """Shares that are in time: of the requests, of the most work that the engine can do, of the
+    short prompts and of the long ones. The most is the closed form's; a run may exceed it by
+    chance, so that one is the largest share."""
+
+    requests: float
+    work: float
+    short: float
+    long: float
+
+
+def queue_tokens(tokens_per_s: float, ttft_s: float, share: float = 0.2) -> int:
+    """Prompt tokens that may wait, ⌊s·r·τ⌋: the share of what is read within the promise.
+
+    tokens_per_s: r that the engine reads with nothing else in its steps. ttft_s: τ. share: s in (0,
+    1]; steps write answers too, and requests wait for a place. Raises ValueError outside these
+    ranges.
+
+    >>> queue_tokens(tokens_per_s=50_000.0, ttft_s=1.0)
+    10000
+    """
+    tokens_per_s, ttft_s = require_positive(tokens_per_s=tokens_per_s, ttft_s=ttft_s)
+    share = require_in("(0, 1]", share=share)
+    return math.floor(share * tokens_per_s * ttft_s + 1e-9)
+
+
+def _read_per_s(machine: Machine) -> float:
+    """Prompt tokens that a machine reads a second, found ones included, with nothing else to do."""
+    prompts = machine.sample.prompt_tokens
+    return float(prompts.sum() / machine.prompt_s(prompts, machine.sample.cached_tokens).sum())
+
+
+@functools.cache
+def _asked(machine: Machine, load: float, seed: int = 1) -> Requests:
+    """Requests at a load, given in the ceiling of the machine."""
+    rng = np.random.default_rng(seed)
+    arrivals = np.cumsum(rng.exponential(1 / (load * machine.ceiling_per_s), REQUESTS))
+    drawn = draw_lengths(rng, machine.traffic, REQUESTS)
+    prompts, outputs, cached = drawn.prompt_tokens, drawn.output_tokens, drawn.cached_tokens
+    return Requests(arrivals, prompts, outputs, cached_tokens=cached)
+
+
+def _places(machine: Machine) -> int:
+    """So many that a full engine keeps a tenth below its promise per token, or all that there are.
+
+    The prompts that a step reads beside are within the time per token.
+    """
+    lengths = machine.sample
+    prompt_s = float(machine.prompt_s(lengths.prompt_tokens, lengths.cached_tokens).mean())
+    count = np.arange(1, machine.sequences_at_most + 1)
+    steps_s = machine.step_s(count)
+    later = float(lengths.output_tokens.mean()) - 1
+    tokens_s = steps_s + count * prompt_s / later
+    kept = np.flatnonzero(tokens_s <= 0.9 * machine.promise.tpot_s)
+    return int(count[kept[-1]])
+
+
+@functools.cache
+def _served(
+    machine: Machine, load: float, policy: str, setting: float, places: int, seed: int = 1
+) -> InTime:
+    """What is in time at a load."""
+    asked = _asked(machine, load, seed)
+    limit = POLICIES[policy][0]
+    limits: dict[str, Any] = {}
+    if limit == "longest":
+        cut = float(np.quantile(machine.sample.prompt_tokens, setting))
+        prompts = asked.prompt_tokens
+
+        def short_enough(request: int, _view: View) -> float:
+            return 0.0 if prompts[request] <= cut else math.inf
+
+        limits = {"admit": short_enough, "most_waiting": 5.0}
+    elif limit:
+        limits = {limit: setting}
+    if policy == "tokens":
+        limits[limit] = queue_tokens(_read_per_s(machine), machine.promise.ttft_s, setting)
+    limited = machine.limited(places)
+    done = simulate_fleet(asked, Fleet([limited.engine], **limits))
+    later = np.maximum(asked.output_tokens - 1, 1)
+    good = done.first_token_s - asked.arrival_s + limited.made.around_s <= machine.promise.ttft_s
+    tokens_s = (done.completion_s - done.first_token_s) / later
+    good &= (tokens_s <= machine.promise.tpot_s) | (asked.output_tokens == 1)
+    own_s = machine.prompt_s(asked.prompt_tokens, asked.cached_tokens)
+    most = min(machine.sequences_at_most, machine.places)
+    own_s = own_s + (asked.output_tokens - 1) * float(machine.step_s(most)) / most
+    counted = np.arange(REQUESTS) >= WARM
+    span = float(asked.arrival_s[-1] - asked.arrival_s[WARM])
+    long = asked.prompt_tokens > np.quantile(machine.sample.prompt_tokens, LONG)
+    return InTime(
+        float(good[counted].mean()),
+        min(float((own_s * good)[counted].sum()) / span, 1.0),
+        float(good[counted & ~long].mean()),
+        float(good[counted & long].mean()),
+    )
+
+
+def _worst(machine: Machine, policy: str, setting: float, places: int) -> float:
+    """Least work in time of what could be, near the ceiling and past it."""
+    loads = (0.9, 1.2, 2.0)
+    return min(
+        _served(machine, load, policy, setting, places).work / min(load, 1.0) for load in loads
+    )
+
+
+@functools.cache
+def _best(machine: Machine, policy: str) -> float:
+    """The setting whose worst load is best."""
+    places = _places(machine)
+    return max(POLICIES[policy][1], key=lambda setting: _worst(machine, policy, setting, places))
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page: shares in percent."""
+    places = _places(CHAT)
+    fields: dict[str, float] = {}
+    for short, policy in (
+        ("none", "nothing"),
+        ("requests", "requests"),
+        ("tokens", "tokens"),
+        ("trivial", "no long prompt"),
+    ):
+        near, twice = (
+            _served(CHAT, load, policy, _best(CHAT, policy), places) for load in (0.9, 2.0)
+        )
+        fields |= {
+            f"{short}_near": min(100 * near.work / 0.9, 100.0),
+            f"{short}_work": 100 * twice.work,
+            f"{short}_in_time": 100 * twice.requests,
+            f"{short}_short": 100 * twice.short,
+            f"{short}_long": 100 * twice.long,
+        }
+    full = _served(CHAT, 2.0, "requests", _best(CHAT, "requests"), CHAT.places)
+    return SimpleNamespace(
+        **fields,
+        kept_places=places,
+        all_places=CHAT.places,
+        all_places_work=100 * full.work,
+        best_requests=int(_best(CHAT, "requests")),
+        best_tokens=queue_tokens(_read_per_s(CHAT), CHAT.promise.ttft_s, _best(CHAT, "tokens")),
+        read_per_s=_read_per_s(CHAT),
+        long_tokens=int(np.quantile(CHAT.sample.prompt_tokens, LONG)),
+    )
+
+
+def figure_goodput(figure: Figure) -> None:
+    """Past the ceiling an engine without a limit answers nobody in time. Either limit keeps it at
+    its most; which requests they are is another matter.
+
+    The chat machine, each limit at its best setting. Left: work in time, over the most that the
+    engine does. Right: long prompts in time.
+
+    Alt: Two panels against the load, from below the ceiling to twice it. In the left one a curve
+    without a limit falls to zero just past the ceiling, and curves for limits on requests and on
+    tokens stay near the most. In the right one the share of long prompts falls for all, slowly for
+    the limit on requests and fast for the limit on tokens.
+    """
+    figure.set_size_inches(6.4, 3.0)
+    left, right = figure.subplots(1, 2)
+    places = _places(CHAT)
+    for policy, colour in (("nothing", "C3"), ("requests", "C0"), ("tokens", "C2")):
+        runs = [_served(CHAT, load, policy, _best(CHAT, policy), places) for load in LOADS]
+        left.plot(LOADS, [run.work for run in runs], "o-", color=colour, ms=3)
+        right.plot(LOADS, [run.long for run in runs], "o-", color=colour, ms=3)
+    left.annotate("no limit", (1.12, 0.12), color="C3")
+    right.annotate("on requests", (1.3, 0.72), color="C0")
+    right.annotate("on tokens", (1.38, 0.3), color="C2")
+    left.set(xlabel="load [of the ceiling]", ylabel="work in time [of the most]", ylim=(0, 1.1))
+    right.set(xlabel="load [of the ceiling]", ylabel="long prompts in time", ylim=(0, 1.03))
+
+
+def check_a_limit_keeps_the_work() -> None:
+    """At twice the ceiling nothing is in time without a limit; with either limit at its best more
+    than seven tenths of the most are, for two machines and another draw of requests.
+
+    Source: `core.fleet`, places that keep the promise per token.
+    """
+    for machine, seed in ((CHAT, 1), (CHAT, 2), (MIXTURE, 1)):
+        places = _places(machine)
+        label = f"{machine.name}, draw {seed}"
+        none = _served(machine, 2.0, "nothing", 0.0, places, seed).work
+        checks.inside(f"{label}: no limit", none, 0.0, 0.02, kind="simulation")
+        for policy in ("requests", "tokens"):
+            work = _served(machine, 2.0, policy, _best(machine, policy), places, seed).work
+            checks.inside(f"{label}: {policy}", work, 0.7, 1.1, kind="simulation")
+
+
+def check_whom_a_limit_serves() -> None:
+    """A limit on tokens answers more requests in time than one on requests, and fewer long ones;
+    long and short prompts are alike to the limit on requests.
+
+    Source: the same runs, at twice the ceiling.
+    """
+    for machine in (CHAT, MIXTURE):
+        places = _places(machine)
+        requests, tokens = (
+            _served(machine, 2.0, policy, _best(machine, policy), places)
+            for policy in ("requests", "tokens")
+        )
+        label = machine.name
+        got = [requests, tokens]
+        checks.holds(f"{label}: more", tokens.requests > 1.2 * requests.requests, got=got)
+        checks.holds(f"{label}: fewer long ones", tokens.long < 0.6 * requests.long, got=got)
+        ratio = requests.long / requests.short
+        checks.inside(f"{label}: alike", ratio, 0.8, 1.2, kind="simulation")
+
+
+def check_the_trivial_policy() -> None:
+    """Refusing every long prompt answers nearly as many requests in time at twice the ceiling as
+    the limit on tokens, and loses work below the ceiling, where the limits lose next to none.
+
+    Source: the same runs; the longest prompt that is let in at its best.
+    """
+    places = _places(CHAT)
+    for load, low, high in ((0.9, 0.0, 0.95), (2.0, 0.8, 1.1)):
+        trivial, tokens = (
+            _served(CHAT, load, policy, _best(CHAT, policy), places).work
+            for policy in ("no long prompt", "tokens")
+        )
+        checks.inside(f"at {load}: of the limit on tokens", trivial / tokens, low, high)
+
+
+def check_places_keep_the_promise_per_token() -> None:
+    """With all its places the engine is too slow for its promise per token, and the limit on
+    requests keeps less than half of the work; a fifth fewer places keep it.
+
+    Source: the same limit, with the places that the closed form leaves and with all.
+    """
+    setting = _best(CHAT, "requests")
+    few, every = (_served(CHAT, 2.0, "requests", setting, n).work for n in (_places(CHAT), 256))
+    checks.holds("work in time", every < 0.5 * few, got=[every, few])
+
+
+def check_a_setting_wrong_by_a_fifth() -> None:
+    """A limit on tokens that is set for an engine a fifth quicker or slower keeps its work.
+
+    Source: the same runs, with settings beside the best.
+    """
+    places, best = _places(CHAT), _best(CHAT, "tokens")
+    right = _served(CHAT, 2.0, "tokens", best, places).work
+    for factor in (0.8, 1.25):
+        wrong = _served(CHAT, 2.0, "tokens", best * factor, places).work
+        checks.inside(f"tokens × {factor}", wrong / right, 0.9, 1.1, kind="simulation")
+
+
+def check_bad_input_is_refused() -> None:
+    """Rates and shares that are none name the argument."""
+    checks.raises("rate", queue_tokens, 0.0, 1.0, match="tokens_per_s must be positive")
+    checks.raises("share", queue_tokens, 9.0, 1.0, 2.0, match="share must be in (0, 1]")

@@ -1,0 +1,119 @@
+"""Clients who wait for their answers keep an engine's queue empty, and their p99 says so.
+
+A load test with a fixed number of clients is a closed loop: a new request comes when an answer is
+done. With fewer clients than places nobody ever waits for a place, however near the ceiling the
+engine runs. The same requests at the same mean rate, sent when they are due, do wait.
+
+Assumes: clients without a pause between answer and request; the book's chat machine.
+
+Source: own simulation of the book's machines; Schroeder, Wierman and Harchol-Balter (2006) for
+closed against open systems.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.machines.machines import CHAT, Machine
+from serving_mathematics.core.machines.running import run_engine
+from serving_mathematics.core.machines.traffic import draw_lengths
+from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CLIENTS = (32, 64, 128, 160, 192, 224)  # of the machine with 256 places
+REQUESTS = 6000
+
+
+@functools.cache
+def _both(machine: Machine, clients: int) -> tuple[float, float, float, float]:
+    """Requests a second that so many clients get answered, the p99 of first tokens [s] that they
+    see, that of those who send as many when due, and the mean time of a request in the loop [s]."""
+    rng = np.random.default_rng(1)
+    lengths = draw_lengths(rng, machine.traffic, REQUESTS)
+    after = np.maximum(np.arange(REQUESTS) - clients, -1)
+    after[:clients] = -1
+    asked = Requests(
+        np.zeros(REQUESTS),
+        lengths.prompt_tokens,
+        lengths.output_tokens,
+        after=after,
+        pause_s=np.zeros(REQUESTS),
+    )
+    found = simulate_fleet(asked, Fleet([machine.engine]))
+    middle = slice(REQUESTS // 5, 4 * REQUESTS // 5)  # neither the start nor the end
+    done = np.sort(found.completion_s)[middle]
+    rate = (done.size - 1) / float(done[-1] - done[0])
+    closed = (found.first_token_s - found.sent_s)[middle] + machine.made.around_s
+    opened = run_engine(machine, rate, REQUESTS, np.random.default_rng(1)).ttft_s[REQUESTS // 5 :]
+    inside_s = float((found.completion_s - found.sent_s)[middle].mean())
+    return rate, float(np.quantile(closed, 0.99)), float(np.quantile(opened, 0.99)), inside_s
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text."""
+    rate, closed, opened, _ = _both(CHAT, 192)
+    return SimpleNamespace(
+        clients=192,
+        closed_load=100 * rate / CHAT.ceiling_per_s,
+        closed_p99_s=closed,
+        open_p99_s=opened,
+    )
+
+
+def figure_closed_clients(figure: Figure) -> None:
+    """At the same rate, clients who wait see a p99 that users will not.
+
+    First tokens of the book's chat machine with 256 places. Closed: so many clients, each of which
+    sends when its last answer is done. Open: as many requests a second, sent when they are due.
+
+    Alt: Chart of the p99 of first tokens, logarithmic, against load. Both curves begin together at
+    half of the ceiling. The closed one rises slowly; the open one rises steeply near the ceiling.
+    """
+    figure.set_size_inches(5.8, 2.7)
+    axes = figure.subplots()
+    found = np.array([_both(CHAT, clients) for clients in CLIENTS])
+    loads = 100 * found[:, 0] / CHAT.ceiling_per_s
+    axes.semilogy(loads, found[:, 2], "o-", color="C3")
+    axes.semilogy(loads, found[:, 1], "o-", color="C0")
+    axes.annotate(
+        "open", (loads[-2], found[-2, 2]), (-34, 4), textcoords="offset points", color="C3"
+    )
+    axes.annotate(
+        "closed", (loads[-2], found[-2, 1]), (-8, -16), textcoords="offset points", color="C0"
+    )
+    axes.set(xlabel="load [%]", ylabel="p99 of first tokens [s]")
+    axes.set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
+    axes.minorticks_off()
+
+
+def check_clients_hide_the_queue() -> None:
+    """With 256 places and with 64, clients up to the places see a shorter p99 than open requests of
+    the same rate, and one of less than a third when they fill the engine.
+
+    Source: the simulated machine, 6,000 requests at each number of clients.
+    """
+    few = CHAT.limited(64)
+    for machine, clients in ((CHAT, 32), (CHAT, 128), (CHAT, 192), (few, 32), (few, 60)):
+        rate, closed, opened, _ = _both(machine, clients)
+        most = 0.34 if rate > 0.95 * machine.ceiling_per_s else 0.95
+        label = f"{machine.places} places, {clients} clients: closed over open"
+        checks.inside(label, closed / opened, 0.02, most, kind="simulation")
+
+
+def check_littles_law_of_the_clients() -> None:
+    """Clients are rate times the time that a request is inside, as in any closed loop.
+
+    Source: Little (1961); the middle three fifths of each run.
+    """
+    for clients in (32, 128, 224):
+        rate, _, _, inside_s = _both(CHAT, clients)
+        checks.close(f"{clients} clients", rate * inside_s, clients, rtol=0.05, kind="simulation")

@@ -1,0 +1,237 @@
+"""The clients of a load test over its tokens a second lie on a line, and its slope is the ceiling.
+
+A step of s + d·N for N clients that ask again at once, and prompts in proportion, make the tokens a
+second X = N/(a + b·N), so that N/X = a + b·N. Two tests give both numbers, and 1/b is what no
+number of clients exceeds. It is Amdahl's law with α = b/(a + b).
+
+Measured: closed loops of the public record, Llama 3.1 8B on one H100 behind TensorRT-LLM in six
+mixes of lengths, and two mixtures of experts on eight H200 behind vLLM in three each.
+
+Assumes: clients that never pause; places and memory for all of them.
+
+Source: records/machine_runs.json.gz; own derivation from the step.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.hardware.run_reading import read_lines
+from serving_mathematics.definitions.throughput.scalability_fit import (
+    fit_usl,
+    peak_concurrency,
+    usl_throughput,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_floats,
+    require,
+    require_all_positive,
+    require_shape,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+Loops = dict[tuple[int, int], tuple[FloatArray, FloatArray]]
+
+DENSE = ("Llama-3.1-8B", "h100_sxm", "trtllm", "1")  # model, system, engine, devices
+SPARSE = (("MiniMax-M2.5", "h200_sxm", "vllm", "8"), ("Kimi-K2.5", "h200_sxm", "vllm", "8"))
+
+
+def ceiling_of(clients: npt.ArrayLike, tokens_per_s: npt.ArrayLike) -> tuple[float, float]:
+    """What two load tests or more say: tokens a second of one client, and the ceiling [1/s].
+
+    clients: N, that ask again at once, two numbers or more, shape (n,). tokens_per_s: X at each,
+    shape (n,). The line N/X = a + b·N by least squares: 1/(a + b), and 1/b. Raises ValueError on
+    other input, and where the line does not rise from above 0.
+
+    >>> [round(value) for value in ceiling_of([8, 24], [800.0, 1200.0])]  # N/X = 0.01 and 0.02
+    [178, 1600]
+    """
+    n = np.asarray(require_all_positive(clients=as_floats(clients=clients)))
+    x = np.asarray(require_all_positive(tokens_per_s=as_floats(tokens_per_s=tokens_per_s)))
+    require(n.ndim == 1 and np.unique(n).size >= 2, "clients", "two numbers or more", n)
+    require_shape(n.shape, tokens_per_s=x)
+    spread = n - n.mean()
+    slope = float(spread @ (n / x)) / float(spread @ spread)
+    level = float((n / x).mean()) - slope * float(n.mean())
+    require(slope > 0 and level > 0, "tokens_per_s", "of N/X that rises from above 0", x)
+    return 1 / (level + slope), 1 / slope
+
+
+def _expected(clients: float, one: float, ceiling: float) -> float:
+    """Tokens a second of so many clients by that line."""
+    return clients / (1 / one + (clients - 1) / ceiling)
+
+
+@functools.cache
+def _loops(which: tuple[str, str, str, str]) -> Loops:
+    """Measured loops by lengths of prompt and answer: clients, and tokens a second of the median
+    run of each, from first token and time per token by Little's law.
+    """
+    model, system, engine, devices = which
+    runs: dict[tuple[int, int], dict[int, list[float]]] = {}
+    for row in read_lines():
+        same = (row["system"], row["backend"], row["tp"]) == (system, engine, devices)
+        if not same or model not in row["model"] or row["dp"] not in ("", "1"):
+            continue
+        tokens, clients = int(row["osl"]), int(float(row["concurrency"]))
+        whole_s = (float(row["ttft_ms"]) + (tokens - 1) * float(row["tpot_ms"])) / 1000
+        lengths = runs.setdefault((int(row["isl"]), tokens), {})
+        lengths.setdefault(clients, []).append(clients * tokens / whole_s)
+    return {
+        lengths: (
+            np.array(sorted(found), float),
+            np.array([float(np.median(found[n])) for n in sorted(found)]),
+        )
+        for lengths, found in sorted(runs.items())
+        if len(found) >= 5
+    }
+
+
+def _left_out(which: tuple[str, str, str, str]) -> list[tuple[float, float, float]]:
+    """For each loop whose last test is left out: what the line and the scalability law expect
+    there over what was measured, and where the law puts its peak.
+    """
+    rows = []
+    for n, x in _loops(which).values():
+        alpha, beta, gamma = fit_usl(n[:-1], x[:-1])
+        line = _expected(float(n[-1]), *ceiling_of(n[:-1], x[:-1]))
+        law = float(usl_throughput(n[-1], alpha, beta, gamma))
+        peak = peak_concurrency(min(alpha, 1.0), beta)
+        rows.append((line / float(x[-1]), law / float(x[-1]), peak))
+    return rows
+
+
+def _by_two(first: int, second: int) -> float:
+    """Largest error at the last test of the line through two of the tests, dense model."""
+    pair = [first, second]
+    errors = [
+        _expected(float(n[-1]), *ceiling_of(n[pair], x[pair])) / float(x[-1]) - 1
+        for n, x in _loops(DENSE).values()
+    ]
+    return max(abs(error) for error in errors)
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text; errors in percent."""
+    dense = _left_out(DENSE)
+    sparse = [row for which in SPARSE for row in _left_out(which)]
+    n, x = _loops(DENSE)[1024, 512]
+    line, law = (_expected(1024, *ceiling_of(n, x)), usl_throughput(1024, *fit_usl(n[:-1], x[:-1])))
+    return SimpleNamespace(
+        high_two=100 * _by_two(2, 3),
+        low_two=100 * _by_two(0, 1),
+        line_worst=100 * max(abs(line - 1) for line, _, _ in dense),
+        law_worst=100 * max(abs(law - 1) for _, law, _ in dense),
+        peaks=sum(np.isfinite(peak) for *_, peak in dense),
+        loops=len(dense),
+        lowest_peak=min(peak for *_, peak in dense),
+        sparse_low=100 * (1 - min(line for line, _, _ in sparse)),
+        law_factor=line / float(law),
+    )
+
+
+def figure_measured(figure: Figure) -> None:
+    """A line through the tests with fewer clients meets the last one; the scalability law bends
+    down to a fall that is not there.
+
+    Points: Llama 3.1 8B on one H100 behind TensorRT-LLM, in three mixes of prompt and answer.
+    Lines: fitted to all but the last point, solid the engine's, dashed the scalability law.
+
+    Alt: Chart of measured tokens a second against clients with a logarithmic axis. Three rows of
+    points rise and bend. A solid line passes through each row and levels off beyond it; a dashed
+    one leaves it before the last point, peaks, and falls.
+    """
+    axes = figure.subplots()
+    grid = np.geomspace(8, 1024, 60)
+    for lengths, colour, height in (
+        ((1024, 512), "C0", 7000),
+        ((2048, 512), "C1", 4300),
+        ((2048, 128), "C3", 700),
+    ):
+        n, x = _loops(DENSE)[lengths]
+        axes.semilogx(n, x, "o", color=colour)
+        one, ceiling = ceiling_of(n[:-1], x[:-1])
+        axes.semilogx(grid, [_expected(float(k), one, ceiling) for k in grid], color=colour)
+        law = usl_throughput(grid, *fit_usl(n[:-1], x[:-1]))
+        axes.semilogx(grid, law, color=colour, linestyle="--")
+        axes.annotate(
+            f"{lengths[0]} + {lengths[1]} tokens",
+            (30 if height < 1000 else 9, height),
+            color=colour,
+        )
+    axes.set(xlim=(8, 1024), ylim=(0, 9500), xlabel="clients", ylabel="answer tokens a second")
+
+
+def check_the_line_foresees_the_last_test() -> None:
+    """In six measured loops of a dense model the line through all tests but the last is within 6%
+    of the last; the scalability law is further off in four or more, and peaks in four or more where
+    no test fell.
+
+    Source: the record's runs; the trivial rival, that the last test brings no more than the one
+    before, is wrong by more than both.
+    """
+    rows = _left_out(DENSE)
+    line, law = (max(abs(row[column] - 1) for row in rows) for column in (0, 1))
+    checks.inside("line: largest error", line, 0, 0.06, kind="measured")
+    worse = [abs(one - 1) < abs(other - 1) for one, other, _ in rows]
+    checks.inside("loops in which the line is nearer", sum(worse), 4, 6, kind="measured")
+    line_mean, law_mean = (float(np.mean([abs(row[c] - 1) for row in rows])) for c in (0, 1))
+    checks.inside("mean error of the line, over the law's", line_mean / law_mean, 0, 0.67)
+    checks.inside("law: largest error", law, line, 0.3, kind="measured")
+    peaks = sum(np.isfinite(peak) for *_, peak in rows)
+    checks.inside("loops with a peak that is not there", float(peaks), 4, 6, kind="measured")
+    falls = [bool(np.any(np.diff(x) < 0)) for _, x in _loops(DENSE).values()]
+    checks.equal("loops that fell", sum(falls), 0, kind="measured")
+    trivial = max(float(x[-1] / x[-2]) - 1 for _, x in _loops(DENSE).values())
+    checks.inside("no more than before: largest error", trivial, law, 1.0, kind="measured")
+
+
+def check_two_tests_must_be_far_up() -> None:
+    """The line through the tests of 32 and 64 clients is within 3% at 128, and that through 8 and
+    16 is off by up to a third.
+
+    Source: the record's runs, six loops.
+    """
+    checks.inside("from 32 and 64", _by_two(2, 3), 0, 0.03, kind="measured")
+    checks.inside("from 8 and 16", _by_two(0, 1), 0.1, 0.35, kind="measured")
+
+
+def check_a_sparse_model_is_better_than_its_line() -> None:
+    """For two mixtures of experts the line is too low by up to a third, because few sequences touch
+    nearly as many experts as many do: the first tests are the expensive ones.
+
+    Source: the record's runs on eight H200, six loops.
+    """
+    rows = [row for which in SPARSE for row in _left_out(which)]
+    lowest, highest = min(one for one, _, _ in rows), max(one for one, _, _ in rows)
+    checks.inside("line over measured, lowest", lowest, 0.67, 0.97, kind="measured")
+    checks.inside("line over measured, highest", highest, lowest, 1.1, kind="measured")
+
+
+def check_two_tests_by_hand() -> None:
+    """Tests that lie on the line give it back, whatever the numbers of clients.
+
+    Source: X = N/(0.007 + 0.00012·N), by hand.
+    """
+    n = np.array([3, 50.0])
+    one, ceiling = ceiling_of(n, n / (0.007 + 0.00012 * n))
+    checks.close("one client", one, 1 / 0.00712, rtol=1e-9)
+    checks.close("ceiling", ceiling, 1 / 0.00012, rtol=1e-9)
+    amdahl = usl_throughput(n, 0.00012 / 0.00712, 0.0, one)
+    checks.close("Amdahl's law", n / (0.007 + 0.00012 * n), amdahl, rtol=1e-9)
+
+
+def check_bad_input_is_refused() -> None:
+    """One number of clients, and throughput that grows faster than clients, name the argument."""
+    checks.raises("one", ceiling_of, [4, 4], [1.0, 2.0], match="clients must be two numbers")
+    told = "tokens_per_s must be of N/X that rises"
+    checks.raises("too fast", ceiling_of, [1, 2], [1.0, 3.0], match=told)

@@ -1,0 +1,173 @@
+"""Two roofs: a prompt keeps the arithmetic busy, a step of few sequences only the memory.
+
+A kernel of intensity I [FLOP/byte] runs at min(π, βI). A decode step of B sequences takes
+max(2BN/π, weights/β) + B·KV/β at least.
+
+Assumes: peaks are reached, weights and cache come from memory once per step, equal contexts.
+
+Source: Williams, Waterman and Patterson (2009) for the roofline; Austin et al. (2025), part 7, for
+the intensity of a matrix product and the general step time.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.roofline import (
+    A100_BANDWIDTH,
+    A100_PEAK,
+    H100_BANDWIDTH,
+    H100_PEAK,
+    LLAMA_7B_PARAMETERS,
+    TPU_V5E_BANDWIDTH,
+    TPU_V5E_PEAK,
+    attainable_flops,
+    critical_batch,
+    decode_step_time,
+    matmul_intensity,
+    ridge_intensity,
+)
+from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def example() -> SimpleNamespace:
+    """Where the roofs of an H100 meet, in operations a byte."""
+    return SimpleNamespace(ridge_h100=ridge_intensity(H100_PEAK, H100_BANDWIDTH))
+
+
+def figure_roofline(figure: Figure) -> None:
+    """Prefill reaches the flat roof; decoding climbs the slope with the batch, its attention never.
+
+    An H100 in bf16, thin lines other devices of today. Points are products with a weight matrix of
+    8192 by 28672, by tokens in the batch, and attention over a cache of each sequence.
+
+    Alt: Log-log chart of attainable TFLOP/s against intensity. A line rises with slope one and
+    turns flat at 989 where intensity is 295; thin lines of A100, MI355X and B200 rise in parallel
+    and turn flat between 312 and 2,500. Decode points for batches of 1, 16 and 128 lie on the
+    slope, a prefill of 2048 tokens on the flat part, attention while decoding far down on the left.
+    """
+    axes = figure.subplots()
+    line = np.geomspace(0.4, 4000, 200)
+    for name, label, up in (
+        ("a100_sxm", "A100", -12),
+        ("b200_sxm", "", 0),
+        ("mi355x", "B200, MI355X", 3),
+    ):
+        device = find_system(name)
+        peak = device.bf16_flops_per_s
+        roof = attainable_flops(line, peak, device.bandwidth_bytes_per_s) / 1e12
+        axes.loglog(line, roof, color="C4", linewidth=0.8)
+        place = (4000, peak / 1e12)
+        axes.annotate(label, place, (0, up), textcoords="offset points", color="C4", ha="right")
+    axes.loglog(line, attainable_flops(line, H100_PEAK, H100_BANDWIDTH) / 1e12, color="C0")
+    axes.annotate(
+        "H100", (4000, H100_PEAK / 1e12), (0, -12), textcoords="offset points", ha="right"
+    )
+    ridge = ridge_intensity(H100_PEAK, H100_BANDWIDTH)
+    axes.axvline(ridge, color="C4", linestyle=":", linewidth=1.2)
+    axes.annotate(f"ridge {ridge:.0f}", (ridge, 1.6), xytext=(4, 0), textcoords="offset points")
+    for tokens, text, colour, shift, side in (
+        (1, "decode, batch 1", "C1", (8, -6), "left"),
+        (16, "batch 16", "C1", (8, -6), "left"),
+        (128, "batch 128", "C1", (6, -20), "left"),
+        (2048, "prefill, 2048 tokens", "C2", (6, 6), "center"),
+    ):
+        x = matmul_intensity(tokens, 8192, 28672)
+        y = float(attainable_flops(x, H100_PEAK, H100_BANDWIDTH)) / 1e12
+        axes.plot(x, y, "o", color=colour)
+        axes.annotate(text, (x, y), xytext=shift, textcoords="offset points", color=colour, ha=side)
+    axes.plot(1, H100_BANDWIDTH / 1e12, "s", color="C3", markersize=9, fillstyle="none")
+    axes.annotate(
+        "attention,\nany batch",
+        (1, 1.15 * H100_BANDWIDTH / 1e12),
+        xytext=(0.45, 40),
+        color="C3",
+        arrowprops={"arrowstyle": "-", "color": "C3", "linewidth": 1.2},
+    )
+    axes.set(ylim=(1, 4500), xlabel="intensity [FLOP/byte]", ylabel="attainable rate [TFLOP/s]")
+    for ticks in (axes.set_xticks, axes.set_yticks):
+        ticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
+    axes.minorticks_off()
+
+
+def check_ridges() -> None:
+    """A byte is worth 295 operations on an H100, 153 on an A100 and 240 on a TPU v5e.
+
+    Source: Austin et al. (2025), part 7, print 240 for the TPU v5e; the others follow from peaks
+    and bandwidths that Lockwood's processor pages collect from NVIDIA's data sheets.
+    """
+    for name, peak, bandwidth, expected in (
+        ("H100 SXM", 989.4, 3.35, 295.3),
+        ("A100 80 GB", 312, 2.039, 153.0),
+        ("TPU v5e", 197, 0.82, 240.2),
+    ):
+        got = ridge_intensity(peak * 1e12, bandwidth * 1e12)
+        checks.close(name, got, expected, atol=0.05, kind="published")
+
+
+def check_critical_batch() -> None:
+    """The product with an 8192 by 28672 matrix turns from bandwidth to arithmetic at 309.7 tokens.
+
+    Source: operations and bytes counted directly; there the two times are equal.
+    """
+    batch = critical_batch(H100_PEAK / H100_BANDWIDTH, 8192, 28672)
+    checks.close("critical batch, H100", batch, 309.7, atol=0.05)
+    moved = 2 * (batch * 8192 + 8192 * 28672 + batch * 28672)
+    arithmetic_s = 2 * batch * 8192 * 28672 / H100_PEAK
+    checks.close("time of arithmetic", arithmetic_s, moved / H100_BANDWIDTH, rtol=1e-12)
+    ridge = matmul_intensity(batch, 8192, 28672)
+    checks.close("intensity there", ridge, H100_PEAK / H100_BANDWIDTH, rtol=1e-12)
+
+
+def check_weight_floor() -> None:
+    """No token of Llama 2 7B in fp16 comes faster than 6.61 ms from an A100, 4.02 from an H100.
+
+    Source: 6,738,415,616 parameters of two bytes over the bandwidth, in exact integers.
+    """
+    for name, peak, bandwidth, expected in (
+        ("A100", A100_PEAK, A100_BANDWIDTH, 6.61),
+        ("H100", H100_PEAK, H100_BANDWIDTH, 4.02),
+    ):
+        step = decode_step_time(1, LLAMA_7B_PARAMETERS, 2 * LLAMA_7B_PARAMETERS, 0, peak, bandwidth)
+        checks.close(f"floor [ms], {name}", 1e3 * float(step), expected, atol=0.005)
+
+
+def check_scaling_book_table() -> None:
+    """Step time and throughput of Llama 2 13B on eight TPU v5e are those of the scaling book.
+
+    Source: Austin et al. (2025), part 7, table of Llama 2 13B: 26 GB of weights, 6.7 GB of cache
+    per sequence, 8 times 0.82 TB/s. The same table ignores arithmetic, and so stays below it.
+    """
+    batches = np.array([1, 8, 16, 32, 64, 240])
+    steps = decode_step_time(batches, 13e9, 26e9, 6.7e9, 8 * TPU_V5E_PEAK, 8 * TPU_V5E_BANDWIDTH)
+    published_ms = [4.98, 12.13, 20.30, 36.65, 69.33, 249.09]
+    published_rates = [200.61, 659.30, 787.99, 873.21, 923.13, 963.53]
+    checks.close("step [ms]", 1e3 * steps, published_ms, atol=0.0051, kind="published")
+    checks.close("tokens/s", batches / steps, published_rates, atol=0.0051, kind="published")
+
+
+def check_general_step_time() -> None:
+    """At 4 sequences a 30B model in int8 on sixteen TPU v5e is bound by memory, at 256 by both.
+
+    Source: Austin et al. (2025), part 7, pop quiz: 2.5 ms and 21 ms.
+    """
+    arguments = (30e9, 30e9, 819e6, 16 * 1.97e14, 16 * 8.1e11)
+    small, large = 1e3 * decode_step_time([4, 256], *arguments)
+    checks.close("4 sequences [ms]", small, 2.5, atol=0.1, kind="published")
+    checks.close("256 sequences [ms]", large, 21.0, rtol=0.05, kind="published")
+
+
+def check_bad_input_is_refused() -> None:
+    """Impossible machines, intensities, batches and matrices are refused by name."""
+    checks.raises("bandwidth 0", ridge_intensity, 1.0, 0.0, match="bandwidth must be positive")
+    checks.raises("NaN", attainable_flops, math.nan, 1.0, 1.0, match="intensity must be")
+    checks.raises("half a token", decode_step_time, 0.5, 1, 1, 1, 1, 1, match="batch must be")
+    checks.raises("narrow matrix", critical_batch, 300.0, 512, 512, match="ridge must be below")

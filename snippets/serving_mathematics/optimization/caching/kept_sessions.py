@@ -1,0 +1,353 @@
+"""What a cache finds of sessions that come back, and the load at which it begins to forget.
+
+A session that comes back within the time T finds what it left, and a later one finds nothing: that
+is a cache of blocks that throws out what was not used for longest. T is the time in which as many
+tokens are left behind as the cache holds,
+
+    C = λ E[n · min(R, T)],
+
+for n tokens of a context, R seconds until its session returns (for ever after the last request) and
+λ requests a second. That is Little's law for tokens that stay.
+
+`python -m serving_mathematics.optimization.caching.kept_sessions` runs the book's agents at several
+loads, with and without a tier in host memory, and writes records/kept_sessions.json.
+
+Assumes: sessions of the recorded law; for the closed form that answers come at a nominal speed and
+that a context is kept or forgotten whole.
+
+Source: Che, Tung and Wang (2002) for the characteristic time, here of sessions; own simulation of
+the book's machine; Qin et al. (2025) for tiers below the device.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.fleet.block_cache import BlockCache
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.session_fit import reused_tokens, session_of
+from serving_mathematics.core.fleet.tiers import Tier
+from serving_mathematics.core.machines.machines import AGENTS
+from serving_mathematics.core.machines.running import run_engine
+from serving_mathematics.core.machines.sessions import NOMINAL_TOKEN_S, sessions_under_way
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import provenance, read_record, write_record
+from serving_mathematics.support.require import as_floats, require, require_positive, require_shape
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+
+RECORD = "kept_sessions"
+COMMAND = "python -m serving_mathematics.optimization.caching.kept_sessions"
+TOKEN_BYTES = 253_952  # of MiniMax-M2.5: 62 layers with 8 heads of 128 numbers, 16 bits
+HOST_BYTES = 2e12  # memory of a host with eight devices [B]
+LINK_BYTES_PER_S = 8 * 50e9  # from host to eight devices, PCIe 5 [B/s]
+LOADS = (20, 30, 40, 45, 50, 55, 60, 65, 70, 80, 90)  # of the ceiling [%]
+SEEDS, REQUESTS = 3, 6000
+WAYS = {  # bytes of host memory and of its link a second; how many times as long steps take
+    "none": (0.0, 0.0, 1.0),
+    "as large": (AGENTS.cache_tokens * float(TOKEN_BYTES), LINK_BYTES_PER_S, 1.0),
+    "host": (HOST_BYTES, LINK_BYTES_PER_S, 1.0),
+    "host, slow link": (HOST_BYTES, LINK_BYTES_PER_S / 4, 1.0),
+    "none, slow steps": (0.0, 0.0, 1.2),
+    "host, slow steps": (HOST_BYTES, LINK_BYTES_PER_S, 1.2),
+}
+
+
+def lifetime(
+    cache_tokens: float, rate_per_s: float, contexts: npt.ArrayLike, returns_s: npt.ArrayLike
+) -> float:
+    """Seconds T that an unused context stays in a cache, from C = λ E[n min(R, T)].
+
+    cache_tokens: C. rate_per_s: λ, requests a second. contexts: n, tokens that each request leaves
+    behind, shape (n,). returns_s: R, until its session's next request, infinity for none, shape
+    (n,). Infinity where all that come back are kept. Raises ValueError on other input.
+
+    >>> lifetime(1000.0, rate_per_s=1.0, contexts=[100, 100], returns_s=[4.0, float("inf")])
+    16.0
+    """
+    room, rate = require_positive(cache_tokens=cache_tokens, rate_per_s=rate_per_s)
+    held, until = as_floats(contexts=contexts), as_floats(returns_s=returns_s)
+    require(held.ndim == 1 and held.size > 0, "contexts", "of shape (n,), n ≥ 1", held.shape)
+    require_shape(held.shape, returns_s=until)
+    fine = bool(np.all(np.isfinite(held) & (held > 0)))
+    require(fine, "contexts", "positive and finite", held)
+    require(bool(np.all(until >= 0)), "returns_s", "non-negative", until)
+    order = np.argsort(until)
+    ends, own = until[order], held[order] * rate / held.size  # tokens that come in each second
+    growth = np.append(np.cumsum(own[::-1])[::-1], 0.0)  # of what is held at a time, from each end
+    finite = ends[np.isfinite(ends)]
+    steps = np.diff(finite, prepend=0.0)
+    filled = np.append(0.0, np.cumsum(growth[: finite.size] * steps))
+    if filled[-1] < room and growth[finite.size] == 0:
+        return float("inf")
+    place = int(np.searchsorted(filled, room, side="right")) - 1
+    start = float(finite[place - 1]) if place > 0 else 0.0
+    return start + float((room - filled[place]) / growth[place])
+
+
+def found_share(
+    lifetime_s: float, prompts: npt.ArrayLike, repeated: npt.ArrayLike, since_s: npt.ArrayLike
+) -> float:
+    """Share of prompt tokens that a cache finds, when a context stays for so long.
+
+    lifetime_s: T, positive. prompts: tokens of each, shape (n,). repeated: of them, those that its
+    session has sent before, shape (n,). since_s: since then, infinity for a first request, shape
+    (n,). Raises ValueError on other input.
+
+    >>> found_share(10.0, [100, 200], repeated=[0, 150], since_s=[float("inf"), 8.0])
+    0.5
+    """
+    require(lifetime_s > 0, "lifetime_s", "positive", lifetime_s)
+    sent, old = as_floats(prompts=prompts), as_floats(repeated=repeated)
+    since = as_floats(since_s=since_s)
+    require(sent.ndim == 1 and sent.size > 0, "prompts", "of shape (n,), n ≥ 1", sent.shape)
+    require_shape(sent.shape, repeated=old, since_s=since)
+    fine = bool(np.all((sent > 0) & (sent < np.inf)))
+    require(fine, "prompts", "positive and finite", sent)
+    require(bool(np.all((old >= 0) & (old <= sent))), "repeated", "from 0 to the prompt", old)
+    return float(old[since <= lifetime_s].sum() / sent.sum())
+
+
+@functools.cache
+def _sessions(load: float, seed: int = 1) -> tuple[Requests, FloatArray, FloatArray, FloatArray]:
+    """Requests of the agents at a load, and of each when it comes, how long its session was away
+    before, and how long it will be [s]."""
+    rng = np.random.default_rng(seed)
+    rate, context = load * AGENTS.ceiling_per_s, AGENTS.deployment.architecture.context_tokens
+    asked = sessions_under_way(rng, rate, REQUESTS, context)
+    later = asked.after >= 0
+    took = asked.pause_s + NOMINAL_TOKEN_S * np.r_[0.0, asked.output_tokens[:-1]]
+    took[~later] = 0.0
+    total, begins = np.cumsum(took), np.flatnonzero(~later)
+    session = session_of(asked)
+    comes = asked.arrival_s[begins][session] + total - total[begins][session]
+    since = np.where(later, took, np.inf)
+    return asked, comes, since, np.append(since[1:], np.inf)
+
+
+def _told(tokens: float, load: float = 0.5) -> tuple[float, float]:
+    """T [s] and the share found by the closed form."""
+    asked, _, since, until = _sessions(load)
+    rate = load * AGENTS.ceiling_per_s
+    stays = lifetime(tokens, rate, asked.prompt_tokens, until)
+    return stays, found_share(stays, asked.prompt_tokens, reused_tokens(asked), since)
+
+
+@functools.cache
+def _replayed(tokens: int, load: float = 0.5) -> float:
+    """Share that a cache of so many tokens finds when every block is followed, after a third."""
+    asked, comes, _, _ = _sessions(load)
+    assert asked.prefixes is not None
+    size = AGENTS.engine.block_tokens
+    tree = asked.prefixes.in_blocks(size)
+    cache, found = BlockCache(tree), np.zeros(comes.size)
+    for request in np.argsort(comes, kind="stable").tolist():
+        chain, depth = int(tree.chain[request]), int(tree.blocks[request])
+        found[request] = cache.look(chain, depth)[1] * size
+        cache.hold(chain, depth)
+        cache.release(chain, depth)
+        cache.shrink(cache.resident - tokens // size)
+    late = comes > comes.max() / 3
+    return float(found[late].sum() / asked.prompt_tokens[late].sum())
+
+
+def _cell(way: str, load: float) -> dict[str, Any]:
+    """A load of the record: the share found and the share that got what is promised."""
+    size, link, slowness = WAYS[way]
+    block = AGENTS.engine.block_tokens
+    block_bytes = float(block * TOKEN_BYTES)
+    tiers = [Tier(int(size / block_bytes), block_bytes, link)] if size else []
+    runs = [
+        run_engine(
+            AGENTS,
+            load / 100 * AGENTS.ceiling_per_s,
+            REQUESTS,
+            np.random.default_rng([35, seed]),
+            tiers=tiers,
+            slowness=slowness,
+        )
+        for seed in range(SEEDS)
+    ]
+    late = [slice(run.arrival_s.size // 5, None) for run in runs]
+    return {
+        "way": way,
+        "load": load,
+        "found": [
+            float(run.cached_tokens[part].sum() / run.prompt_tokens[part].sum())
+            for run, part in zip(runs, late, strict=True)
+        ],
+        "kept": [run.kept(AGENTS) for run in runs],
+    }
+
+
+def main() -> None:
+    """Simulate and write the record, in a minute or two."""
+    cells = [_cell(way, load) for way in WAYS for load in LOADS]
+    what = f"the agents at {len(LOADS)} loads in {len(WAYS)} ways, {SEEDS} runs each"
+    record = provenance(COMMAND, ["numpy"]) | {"what": what, "cells": cells}
+    print(f"wrote {write_record(RECORD, record)}")
+
+
+def _curve(way: str, part: str) -> FloatArray:
+    """Means over runs at all loads."""
+    cells = read_record(RECORD)["cells"]
+    return np.array([np.mean(cell[part]) for cell in cells if cell["way"] == way])
+
+
+def _limit(way: str) -> float:
+    """Load up to which nine of ten requests get what is promised [% of the ceiling]."""
+    kept, share = _curve(way, "kept"), AGENTS.promise.share
+    first = int(np.flatnonzero(kept < share)[0])
+    low, high = kept[first - 1], kept[first]
+    return float(LOADS[first - 1] + (low - share) / (low - high) * np.diff(LOADS)[first - 1])
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text."""
+    found = {cell["load"]: cell["found"] for cell in read_record(RECORD)["cells"][: len(LOADS)]}
+    stays, told = _told(AGENTS.cache_tokens, 0.3)
+    own = AGENTS.sample
+    alone = float(AGENTS.prompt_s(own.prompt_tokens).mean())
+    helped = float(AGENTS.prompt_s(own.prompt_tokens, own.cached_tokens).mean())
+    return SimpleNamespace(
+        load_percent=30,
+        stays_s=stays,
+        told_percent=100 * told,
+        found_best_percent=100 * max(found[40]),
+        found_worst_percent=100 * min(found[40]),
+        found_late_percent=100 * float(np.mean(found[80])),
+        prompt_times=alone / helped,
+        limit_none=_limit("none"),
+        limit_host=_limit("host"),
+        limit_same=_limit("as large"),
+        limit_slow_link=_limit("host, slow link"),
+        limit_none_slow=_limit("none, slow steps"),
+        limit_host_slow=_limit("host, slow steps"),
+    )
+
+
+SIZES = (300_000, 1_000_000, 2_000_000, 3_251_728, 10_000_000)
+
+
+def figure_found(figure: Figure) -> None:
+    """How long a context stays, and so what is found, follows from Little's law for tokens.
+
+    The agents at half of their ceiling. Points follow every block of the requests.
+
+    Alt: Line of the share of prompt tokens found against the size of the cache, on a logarithmic
+    axis. It is near zero for small caches, rises steeply and flattens near what is repeated at all.
+    Points lie close to the line. A vertical line marks the device's own cache, on the flat part.
+    """
+    axes = figure.subplots()
+    sizes = np.geomspace(2e5, 2e7, 40)
+    axes.semilogx(sizes / 1e6, [100 * _told(size)[1] for size in sizes], color="C0")
+    points = [100 * _replayed(size) for size in SIZES]
+    axes.plot([size / 1e6 for size in SIZES], points, "o", color="C1")
+    axes.axvline(AGENTS.cache_tokens / 1e6, color="C4", linestyle=":")
+    axes.annotate("the device", (AGENTS.cache_tokens / 1e6 * 1.06, 12), color="C4")
+    axes.annotate("closed form", (0.75, 52), color="C0", ha="right")
+    axes.annotate("every block followed", (1.25, 42), color="C1", ha="left")
+    axes.set_xticks([0.3, 1, 3, 10], ["0.3", "1", "3", "10"])
+    axes.minorticks_off()
+    axes.set(ylim=(0, 100), xlabel="cache [million tokens]", ylabel="prompt tokens found [%]")
+
+
+def figure_forgetting(figure: Figure) -> None:
+    """A cache that forgets makes work, and the work makes it forget more: the promise falls off a
+    cliff, which a larger tier moves.
+
+    The agents, with their own memory only, and with a tier in host memory.
+
+    Alt: Lines of the share of requests that get what is promised, against load. Without a tier the
+    share is high and then falls steeply. With a tier as large as the device it falls hardly later.
+    With a tier of two terabytes it falls much later.
+    """
+    axes = figure.subplots()
+    for way, colour, text, x, y in (
+        ("none", "C3", "device only", 47, 40),
+        ("as large", "C1", "tier as large\nas the device", 65.5, 52),
+        ("host", "C0", "2 TB of host memory", 73, 92),
+    ):
+        axes.plot(LOADS, 100 * _curve(way, "kept"), color=colour)
+        axes.annotate(text, (x, y), color=colour)
+    axes.axhline(100 * AGENTS.promise.share, color="C4", linestyle=":")
+    axes.annotate("promised", (20, 84), color="C4")
+    axes.set(xlim=(20, 90), ylim=(0, 102))
+    axes.set(xlabel="load [% of the ceiling]", ylabel="requests in time [%]")
+
+
+def check_share_found_against_every_block() -> None:
+    """The closed form is within nine points of a cache that follows every block, from a tenth of
+    the device's cache to three times as much.
+
+    Source: `BlockCache`, the same 6,000 requests in their order.
+    """
+    for size in SIZES:
+        label = f"{size / 1e6:g} million tokens [%]"
+        told = 100 * _told(size)[1]
+        checks.close(label, 100 * _replayed(size), told, atol=9, kind="simulation")
+
+
+def check_share_found_in_the_engine() -> None:
+    """Below the cliff the engine finds what the closed form says, to three points; beyond it, at
+    twice the load, less than half of that in every run.
+
+    Source: `core.fleet`, three runs of 6,000 requests at each load, whose median is taken.
+    """
+    cells = {cell["load"]: cell["found"] for cell in read_record(RECORD)["cells"][: len(LOADS)]}
+    for load in (20, 30, 40):
+        told = 100 * _told(AGENTS.cache_tokens, load / 100)[1]
+        seen = 100 * float(np.median(cells[load]))
+        checks.close(f"at {load}% [%]", seen, told, atol=3, kind="simulation")
+    share = max(cells[80]) / _told(AGENTS.cache_tokens, 0.8)[1]
+    checks.inside("at 80%, most found over told", share, 0.0, 0.5, kind="simulation")
+
+
+def check_a_tier_moves_the_cliff_if_it_is_larger() -> None:
+    """Two terabytes of host memory move the end of the promise by two fifths or more, with a link
+    of a quarter of the speed and with steps that take a fifth longer too; a tier as large as the
+    device moves it by less than half as much.
+
+    Source: the record; each way against the same machine without a tier.
+    """
+    for way, against in (
+        ("host", "none"),
+        ("host, slow link", "none"),
+        ("host, slow steps", "none, slow steps"),
+    ):
+        ratio = _limit(way) / _limit(against)
+        checks.inside(f"{way} over {against}", ratio, 1.4, 3, kind="simulation")
+    part = (_limit("as large") / _limit("none") - 1) / (_limit("host") / _limit("none") - 1)
+    checks.inside("a tier as large, part of it", part, 0.0, 0.5, kind="simulation")
+
+
+def check_lifetime_by_hand() -> None:
+    """One request a second that leaves 100 tokens for ever fills 1,000 in ten seconds; where all
+    come back within a second, 100 tokens are enough for all.
+
+    Source: worked by hand.
+    """
+    never = float("inf")
+    checks.close("never", lifetime(1000.0, 1.0, [100], [never]), 10.0, rtol=1e-12)
+    checks.equal("always", lifetime(101.0, 1.0, [100], [1.0]), never)
+
+
+def check_bad_input_is_refused() -> None:
+    """No cache, other shapes and a context that repeats more than it has name the argument."""
+    told = "cache_tokens must be positive"
+    checks.raises("no cache", lifetime, 0.0, 1.0, [1.0], [1.0], match=told)
+    checks.raises("shape", lifetime, 1.0, 1.0, [1.0], [], match="returns_s must be of shape (1,)")
+    told = "repeated must be from 0 to the prompt"
+    checks.raises("repeated", found_share, 1.0, [5], [6], [1.0], match=told)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The number inside: scipy's laws, and the places that suffice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from serving_mathematics.capacity.littles_law import engine_slots
+
+
+@given(st.floats(0.1, 200))
+def test_poisson_is_scipys(mean: float) -> None:
+    got = engine_slots._poisson(mean, 300)
+    np.testing.assert_allclose(got, stats.poisson.pmf(np.arange(301), mean), atol=1e-12)
+
+
+def test_places_that_suffice() -> None:
+    page = engine_slots.example()
+    assert page.slots_poisson == stats.poisson.ppf(0.999, page.mean_inside)
+    ratio = page.mean_inside / (1 + page.mean_inside)
+    assert ratio**page.slots_server <= 0.001 < ratio ** (page.slots_server - 1)
+    assert page.slots_poisson < page.slots_engine < page.slots_server
+
+
+def test_the_mean_is_that_of_the_law() -> None:
+    numbers = np.array(engine_slots._numbers(engine_slots.CHAT, 0.3))
+    rate = 0.3 * engine_slots.CHAT.ceiling_per_s
+    assert 1 < numbers.mean() / rate < 4  # seconds that a request stays
+    assert numbers.mean() == pytest.approx(14, rel=0.1)

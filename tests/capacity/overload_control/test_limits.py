@@ -1,0 +1,63 @@
+"""Limits: what an engine answers below its ceiling, sums over classes, the rule, and the errors."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.capacity.overload_control.limits import (
+    LONG,
+    InTime,
+    _best,
+    _places,
+    _served,
+    example,
+    queue_tokens,
+)
+from serving_mathematics.core.machines.machines import CHAT
+
+
+def test_below_the_ceiling_a_limit_changes_nothing() -> None:
+    free = _served(CHAT, 0.6, "nothing", 0.0, 256)
+    assert isinstance(free, InTime)
+    assert free.requests == 1.0
+    for policy in ("requests", "tokens"):
+        limited = _served(CHAT, 0.6, policy, _best(CHAT, policy), _places(CHAT))
+        assert limited.requests > 0.995
+        assert limited.work == pytest.approx(free.work, rel=0.01)
+
+
+def test_all_is_short_and_long() -> None:
+    found = _served(CHAT, 2.0, "tokens", 0.18, _places(CHAT))
+    mixed = LONG * found.short + (1 - LONG) * found.long
+    assert found.requests == pytest.approx(mixed, abs=0.02)
+
+
+def test_no_prompt_above_a_length_is_served() -> None:
+    found = _served(CHAT, 0.6, "no long prompt", LONG, _places(CHAT))
+    assert found.long == 0.0
+    assert found.short > 0.99
+
+
+def test_the_page_says_what_ran() -> None:
+    told = example()
+    assert told.none_work == 0.0
+    assert told.tokens_in_time > told.requests_in_time
+    assert told.tokens_long < told.requests_long
+    assert told.trivial_near < told.requests_near
+    assert told.kept_places < told.all_places
+
+
+@given(st.floats(1, 1e6), st.floats(0.01, 100), st.floats(0.01, 1))
+def test_queue_tokens_is_the_largest_whole_number(rate: float, ttft: float, share: float) -> None:
+    tokens = queue_tokens(rate, ttft, share)
+    assert tokens <= share * rate * ttft * (1 + 1e-12) + 1e-9
+    assert tokens + 1 > share * rate * ttft
+
+
+def test_refusals() -> None:
+    for bad in (0.0, -1.0, 1.5):
+        with pytest.raises(ValueError, match="share must be in"):
+            queue_tokens(10.0, 1.0, bad)
+    with pytest.raises(ValueError, match="ttft_s must be"):
+        queue_tokens(10.0, 0.0)

@@ -1,0 +1,178 @@
+"""Power and energy: by hand, limits, planted shares found again, every error."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.core.hardware import energy
+from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
+from serving_mathematics.core.hardware.catalogue import find_system, systems
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.energy import (
+    BOARD_W,
+    POWER,
+    PowerShares,
+    _batch_class,
+    board_power_w,
+    busy_shares,
+    fit_power,
+    joules_a_token,
+    main,
+    per_token_s,
+    power_w,
+    score_energy,
+)
+from serving_mathematics.core.hardware.harness_runs import HarnessRun
+from serving_mathematics.core.hardware.step_terms import DATA_SHEET
+from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s, prompt_s
+from serving_mathematics.support.measuring import read_record
+
+LOADS = [replace(WORKED, concurrency=float(load)) for load in (1, 2, 4, 8, 16, 32)]
+
+
+def test_busy_shares_by_hand() -> None:
+    """One sequence reads the weights and a little cache, and multiplies with each weight once."""
+    one = replace(WORKED, concurrency=1.0)
+    model, context = one.architecture, 1000 + 100
+    taken = float(per_token_s(count_work([one]), FITTED)[0])
+    words = model.vocabulary * model.hidden * 2
+    read = 2 * (model.attention_parameters + model.dense_parameters) + words + context * 131_072
+    memory, arithmetic = busy_shares(count_work([one]), FITTED)
+    assert memory[0] == pytest.approx(read / 3.35e12 / taken)
+    scores = 4 * 32 * 4096 * context
+    done = 2 * (model.attention_parameters + model.dense_parameters) + scores + words
+    assert arithmetic[0] == pytest.approx(done / 989e12 / taken)
+
+
+def test_a_step_of_guesses_gives_several_tokens() -> None:
+    """Accepted guesses change how many tokens a step gives: per step as many bytes and operations
+    of decoding, and the prompts of as many tokens."""
+    work = count_work([replace(WORKED, concurrency=16.0)])
+    many = replace(work, accepted=np.array([3.0]))
+    for one in (work, many):
+        step = one.accepted * per_token_s(one, FITTED)
+        prompts = 15 / one.answer * prompt_s(one, DATA_SHEET) * one.accepted
+        memory, arithmetic = busy_shares(one, FITTED)
+        alone = replace(one, accepted=np.ones(1), concurrency=np.ones(1))
+        own = busy_shares(alone, FITTED)[1] * per_token_s(alone, FITTED)
+        assert (arithmetic * step - prompts) / 16 == pytest.approx(own, rel=0.05)
+        reading = busy_shares(work, FITTED)[0] * per_token_s(work, FITTED)
+        assert memory * step == pytest.approx(reading)
+
+
+def test_the_rival_draws_as_much_with_each_device() -> None:
+    """Told that one device draws 500 W, it says 1,000 for two, over the rate that is measured."""
+    two = replace(WORKED, tensor=2)
+    runs = [
+        HarnessRun("ml-energy", family, one, 0.01, float("nan"), 100.0, watts, watts / 100.0)
+        for family, asked, watts in (("a", WORKED, 500.0), ("b", two, 1200.0))
+        for one in [replace(asked, concurrency=float(load)) for load in (1, 2, 4, 8, 16)]
+    ]
+    told = score_energy(runs)["joules a token, one power a device and the measured throughput"]
+    assert told["median"] == pytest.approx((0.2 + 1 - 1000 / 1200) / 2, abs=1e-4)
+
+
+def test_a_time_per_token_has_prompts_in_it() -> None:
+    work = count_work(LOADS)
+    step = decode_step_s(work, FITTED, work.concurrency, work.prompt + work.answer / 2)
+    added = interruptions_s(work, FITTED, work.concurrency)
+    assert per_token_s(work, FITTED) == pytest.approx(step + added)
+    guessing = replace(work, accepted=np.full(len(LOADS), 2.0))
+    assert per_token_s(guessing, FITTED) == pytest.approx(step / 2 + added)
+    assert prompt_s(work, FITTED)[0] > 0
+
+
+@given(st.floats(1, 300))
+def test_joules_are_power_over_throughput(load: float) -> None:
+    one = replace(WORKED, concurrency=load)
+    rate = load / float(per_token_s(count_work([one]), FITTED)[0])
+    assert float(joules_a_token([one])[0]) == pytest.approx(float(power_w([one])[0]) / rate)
+
+
+@given(st.floats(1, 200), st.floats(1.01, 2))
+def test_more_sequences_draw_more_and_need_less_each(load: float, more: float) -> None:
+    few, many = (replace(WORKED, concurrency=count) for count in (load, load * more))
+    assert power_w([many])[0] >= power_w([few])[0] * (1 - 1e-9)
+    assert joules_a_token([many])[0] < joules_a_token([few])[0]
+
+
+def test_power_is_between_idle_and_the_data_sheet() -> None:
+    for name in ("h100", "b200"):
+        asked = [replace(one, system=find_system(name), tensor=2) for one in LOADS]
+        board = 2 * board_power_w(find_system(name).name)
+        idle = POWER.idle_hopper if name == "h100" else POWER.idle_blackwell
+        found = power_w(asked)
+        assert np.all((idle * board < found) & (found <= board))
+
+
+def test_planted_shares_are_found() -> None:
+    truth = PowerShares(0.3, 0.4, 0.35, 0.8)
+    asked = LOADS + [replace(one, system=find_system("b200")) for one in LOADS]
+    told = power_w(asked, FITTED, truth)
+    wrong = told * np.where(np.arange(12) == 3, 2.0, 1.0)  # one that is far off weighs little
+    found = fit_power(asked, wrong, FITTED)
+    for name, value in vars(truth).items():
+        assert getattr(found, name) == pytest.approx(value, rel=0.2), name
+
+
+def test_every_device_but_tpus_has_a_power() -> None:
+    assert systems().keys() - BOARD_W.keys() == {"tpu_v5e", "tpu_v5p", "tpu_v6e", "tpu_v7"}
+    with pytest.raises(ValueError, match="device must be one whose power is published: a100_pcie"):
+        board_power_w("tpu_v7")
+
+
+@pytest.mark.parametrize(
+    ("load", "name"), [(16, "up to 16"), (16.5, "up to 64"), (256, "up to 256"), (257, "above 256")]
+)
+def test_batches_fall_into_classes(load: float, name: str) -> None:
+    assert _batch_class(load) == name
+
+
+def test_shapes_of_measurements_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"measured_w must be of shape \(6,\)"):
+        fit_power(LOADS, np.ones(5), FITTED)
+
+
+def test_the_record_is_written_or_the_folder_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "folder must be one with" in capsys.readouterr().err
+    runs = [
+        HarnessRun(
+            "ml-energy",
+            family,
+            one,
+            0.01,
+            float("nan"),
+            100.0,
+            float(power_w([one])[0]),
+            float(joules_a_token([one])[0]),
+        )
+        for family in "ab"
+        for one in LOADS
+    ]
+    written: dict[str, object] = {}
+    monkeypatch.setattr(energy, "read_files", lambda _: runs)
+    monkeypatch.setattr(energy, "write_record", lambda name, told: written.update({name: told}))
+    assert main([str(tmp_path)]) == 0
+    assert set(written) == {"energy_scores"}
+    monkeypatch.setattr(energy, "read_files", lambda _: [replace(runs[0], power_w=float("nan"))])
+    assert main([str(tmp_path)]) == 2
+    assert "one with ml_energy.csv" in capsys.readouterr().err
+
+
+def test_scores_are_told_by_device_batch_and_precision() -> None:
+    record = read_record("energy_scores")
+    for name in ("power", "joules a token"):
+        for key in ("device", "batch", "precision", "model"):
+            assert sum(one["runs"] for one in record[name][key].values()) == 378
+    assert record["power"]["all"]["median"] <= 0.10
+    assert record["joules a token"]["all"]["median"] <= 0.18
+    with pytest.raises(ValueError, match="runs must be one or more with power"):
+        score_energy([])

@@ -1,0 +1,28 @@
+"""Clients who wait: what they see against open requests, and the loop's own bounds."""
+
+from __future__ import annotations
+
+import pytest
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.definitions.latency_distribution import closed_clients
+
+
+def test_more_clients_bring_more_requests_up_to_the_ceiling() -> None:
+    rates = [closed_clients._both(CHAT, clients)[0] for clients in (32, 128, 224)]
+    assert rates == sorted(rates)
+    assert rates[-1] < 1.03 * CHAT.ceiling_per_s
+
+
+def test_one_client_never_waits() -> None:
+    rate, closed, _, inside_s = closed_clients._both(CHAT, 1)
+    longest = float(CHAT.prompt_s(CHAT.sample.prompt_tokens.max())[0] + CHAT.step_s(1))
+    assert closed < longest + CHAT.made.around_s
+    assert rate == pytest.approx(1 / inside_s, rel=0.05)
+
+
+def test_the_page_quotes_the_figure() -> None:
+    page = closed_clients.example()
+    rate, closed, opened, _ = closed_clients._both(CHAT, page.clients)
+    assert page.clients in closed_clients.CLIENTS
+    assert (page.closed_p99_s, page.open_p99_s) == (closed, opened)
+    assert page.closed_load == pytest.approx(100 * rate / CHAT.ceiling_per_s)

@@ -1,0 +1,130 @@
+"""The pipeline: bounds on drawn laws, the slider against the parts, and the rules handed out."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.definitions.service.pipeline import (
+    PERCENTILES,
+    TOOLS,
+    _parts,
+    example,
+    law_of,
+    percentile_bound,
+    slider_pipeline,
+)
+from serving_mathematics.definitions.service.service import (
+    Service,
+    answer_quantile,
+    answered_within,
+    in_sequence,
+)
+
+from builder import ROOT
+from tests.promql import Parser, Series
+
+CELLS = 40
+
+
+@st.composite
+def laws(draw: st.DrawFn) -> Service:
+    weights = np.array(draw(st.lists(st.integers(0, 9), min_size=10, max_size=10)), float)
+    weights[draw(st.integers(0, 9))] += 1
+    masses = np.append(weights / weights.sum(), np.zeros(CELLS - 10))
+    return Service(masses, np.zeros(CELLS), 1.0, 0.0)
+
+
+@given(laws(), laws(), laws(), st.floats(0.05, 0.95))
+def test_the_bound_holds_for_independent_parts(
+    a: Service, b: Service, c: Service, q: float
+) -> None:
+    # a cell's mass is spread over it, so that three parts may be a cell and a half further
+    bound = percentile_bound([a, b, c], q) + 1.5
+    assert answered_within(in_sequence(in_sequence(a, b), c), min(bound, CELLS - 0.5)) >= q - 1e-9
+
+
+@given(laws(), st.integers(1, 4), st.floats(0.05, 0.95))
+def test_the_bound_holds_for_parts_that_are_late_together(
+    law: Service, parts: int, q: float
+) -> None:
+    assert percentile_bound([law] * parts, q) >= parts * answer_quantile(law, q) * (1 - 1e-12)
+
+
+def test_one_part_is_bounded_by_its_own_percentile() -> None:
+    law = law_of(np.arange(10.0), 1.0, 20)
+    assert percentile_bound([law], 0.7) == answer_quantile(law, 0.7)
+
+
+@given(st.lists(st.floats(0, 60), min_size=1, max_size=30))
+def test_a_law_counts_times(times: list[float]) -> None:
+    law = law_of(times, 0.5, 100)
+    counted = [sum(round(t / 0.5) == cell for t in times) for cell in range(100)]
+    assert law.ok == pytest.approx(np.array(counted) / len(times))
+
+
+def test_bad_input_is_refused() -> None:
+    for bad in ([], [[1.0]], [np.inf], [np.nan]):
+        with pytest.raises(ValueError, match="times_s must be non-negative"):
+            law_of(bad, 1.0, 10)
+    with pytest.raises(ValueError, match="step_s must be positive"):
+        law_of([1.0], 0.0, 10)
+
+
+def test_the_slider_says_the_numbers_of_the_page() -> None:
+    told = slider_pipeline()
+    whole, added = (curve["values"] for curve in told["curves"])
+    at = PERCENTILES.index(99.0), TOOLS.index(2), 2
+    assert whole[at[0]][at[1]][at[2]] == pytest.approx(example().whole_p99)
+    ratio = added[at[0]][at[1]][at[2]] / whole[at[0]][at[1]][at[2]]
+    assert ratio == pytest.approx(example().added_factor)
+    lookup, answer, tool = _parts(80)
+    parts = [float(part.ok.sum()) for part in (lookup, answer, tool, answer, tool, answer)]
+    answered = told["readouts"][0]["values"][at[0]][at[1]][at[2]]
+    assert answered == pytest.approx(100 * np.prod(parts), abs=0.01)
+    missing = [value is None for rows in whole for row in rows for value in row]
+    assert 0 < sum(missing) < len(missing) / 4  # where too many fail, and only there
+
+
+def rules(engine: str) -> list[dict[str, str]]:
+    text = (ROOT / f"docs/downloads/service-law-{engine}.yaml").read_text(encoding="utf-8")
+    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_rules_record_the_law_and_count_refusals(engine: str) -> None:
+    minutes = np.ones(60)
+    refused = np.zeros(60)
+    refused[30:] = 30.0
+    first, gaps = f"{engine}:time_to_first_token_seconds", f"{engine}:inter_token_latency_seconds"
+    found: dict[str, Series] = {
+        f"{first}_count": 600 * minutes,
+        f'{first}_bucket{{le="1.0"}}': 597 * minutes,
+        f"{gaps}_sum": 600 * 200 * 0.02 * minutes,
+        f"{gaps}_count": 600 * 200 * minutes,
+        f"{engine}:generation_tokens_total": 600 * 201 * minutes,
+        'envoy_cluster_upstream_rq{envoy_response_code=~"429|5.."}': refused,
+    }
+    for rule in rules(engine):
+        found[rule.get("record", rule.get("alert", ""))] = Parser(rule["expr"], found).whole()
+    assert found["service:in_time:ratio5m"][20] == pytest.approx(597 / 600)
+    assert found["service:in_time:ratio5m"][-1] == pytest.approx(597 / 630)
+    assert found["service:token_seconds:mean5m"][-1] == pytest.approx(0.02)
+    assert found["service:length_tokens:mean5m"][-1] == pytest.approx(201)
+    fires = ~np.isnan(found["FewerInTime"])
+    assert not fires[:30].any()
+    assert fires[40:].all()
+
+
+def test_the_page_shows_a_rule_of_the_files() -> None:
+    page = (ROOT / "docs/definitions/service.md").read_text(encoding="utf-8")
+    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert shown
+    for engine in ("vllm", "sglang"):
+        file = f"downloads/service-law-{engine}.yaml"
+        assert shown[1] in (ROOT / "docs" / file).read_text(encoding="utf-8")
+        assert f"](../{file})" in page

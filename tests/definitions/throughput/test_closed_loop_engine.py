@@ -1,0 +1,136 @@
+"""The loop: identities of its closed form, the stepper against its record, the rules, bad input."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.definitions.throughput.closed_loop_engine import (
+    AWAY_S,
+    CLIENTS,
+    _cells,
+    knee,
+    loop_rate,
+    rates_of,
+    stepper_closed_loop,
+)
+from serving_mathematics.definitions.throughput.lifted_ceiling import engine_rates_of
+
+from builder import ROOT
+from tests.promql import Parser, Series
+
+RATES = st.lists(st.floats(0.1, 5.0), min_size=1, max_size=12).map(
+    lambda steps: np.cumsum(steps).tolist()
+)
+
+
+@given(st.floats(1, 500), st.floats(0, 60), RATES)
+def test_inside_and_away_are_all_clients(clients: float, away: float, rates: list[float]) -> None:
+    rate, inside = loop_rate(clients, away, rates)
+    assert inside + away * rate == pytest.approx(clients, rel=1e-9)
+    assert 0 < rate <= rates[-1] * (1 + 1e-12)
+
+
+@given(st.floats(0, 60), RATES)
+def test_at_the_knee_all_places_are_taken_and_nobody_waits(away: float, rates: list[float]) -> None:
+    clients = max(knee(away, rates), 1.0)
+    rate, inside = loop_rate(clients, away, rates)
+    assert rate == pytest.approx(rates[-1])
+    assert inside == pytest.approx(clients - away * rates[-1])
+    assert loop_rate(2 * clients, away, rates)[0] == rates[-1]
+
+
+def test_without_a_pause_everybody_is_inside() -> None:
+    rates = rates_of(CHAT)
+    for clients in (1, 17, 256):
+        assert loop_rate(clients, 0.0, rates) == pytest.approx((rates[clients - 1], clients))
+
+
+def test_rates_of_the_machine_are_those_of_its_terms() -> None:
+    told = rates_of(CHAT)
+    lengths = CHAT.sample
+    prompt = float(CHAT.prompt_s(lengths.prompt_tokens, lengths.cached_tokens).mean())
+    one, many = CHAT.step_s([1, 256]).tolist()
+    slope = (many - one) / 255
+    later = float(lengths.output_tokens.mean()) - 1
+    assert told == pytest.approx(engine_rates_of(prompt, later, one - slope, slope, 256), rel=0.01)
+
+
+def test_the_stepper_says_the_numbers_of_the_record() -> None:
+    told = stepper_closed_loop()
+    engine, tokens, token = told["panels"]
+    for row, clients in enumerate(CLIENTS):
+        for column, away in enumerate(AWAY_S):
+            cell = _cells()[clients, away]
+            assert tokens["curves"][0]["values"][row][column] == pytest.approx(cell["tokens"])
+            assert token["curves"][0]["values"][row][column] == pytest.approx(1000 * cell["token"])
+            running, prompts, waiting = (
+                np.array(engine[part][row][column]) for part in ("running", "prompts", "waiting")
+            )
+            assert np.all(prompts <= running)
+            assert np.all(running + waiting <= clients)
+            assert np.all(running <= CHAT.places)
+
+
+def rules(engine: str) -> list[dict[str, str]]:
+    text = (ROOT / f"docs/downloads/engine-ceiling-{engine}.yaml").read_text(encoding="utf-8")
+    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize(
+    ("engine", "runs", "waits"),
+    [
+        ("vllm", "vllm:num_requests_running", "vllm:num_requests_waiting"),
+        ("sglang", "sglang:num_running_reqs", "sglang:num_queue_reqs"),
+    ],
+)
+def test_the_alert_fires_where_clients_wait_and_tokens_no_longer_rise(
+    engine: str, runs: str, waits: str
+) -> None:
+    minutes = np.ones(120)
+    tokens, waiting = 60 * 4000 * minutes, 0.0 * minutes
+    waiting[40:] = 100.0  # they wait, and tokens are below nine tenths: prompts, say
+    tokens[80:] = 60 * 4700
+    found: dict[str, Series] = {
+        f"{engine}:generation_tokens_total": tokens,
+        runs: 200 * minutes,
+        waits: waiting,
+    }
+    for rule in rules(engine):
+        expr = rule["expr"].replace("sum by (instance)", "sum")
+        found[rule.get("record", rule.get("alert", ""))] = Parser(expr, found).whole()
+    assert found["engine:clients_over_tokens:seconds"][20] == pytest.approx(200 / 4000)
+    fires = ~np.isnan(found["EngineIsFull"])
+    assert not fires[:80].any()
+    assert fires[90:].all()
+
+
+def test_the_page_shows_a_rule_of_the_files_and_its_ceiling() -> None:
+    page = (ROOT / "docs/definitions/throughput.md").read_text(encoding="utf-8")
+    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert shown
+    for engine in ("vllm", "sglang"):
+        file = f"downloads/engine-ceiling-{engine}.yaml"
+        text = (ROOT / "docs" / file).read_text(encoding="utf-8")
+        assert shown[1] in text
+        assert f"](../{file})" in page
+        ceiling = float(rates_of(CHAT)[-1]) * float(CHAT.sample.output_tokens.mean())
+        written = re.search(r"0\.9 \* (\d+)", text)
+        assert written
+        assert float(written[1]) == pytest.approx(ceiling, rel=0.01)
+
+
+def test_bad_input_is_refused() -> None:
+    for rates in ([], [2.0, 1.0]):
+        with pytest.raises(ValueError, match="rates_per_s must be"):
+            loop_rate(1, 1.0, rates)
+    for clients in (0.5, np.nan, np.inf):
+        with pytest.raises(ValueError, match="clients must be at least 1"):
+            loop_rate(clients, 1.0, [1.0])
+    with pytest.raises(ValueError, match="away_s must be non-negative"):
+        knee(-1.0, [1.0])

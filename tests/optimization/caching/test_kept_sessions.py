@@ -1,0 +1,119 @@
+"""What stays in a cache against a sum over requests, and the rules that are handed out."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.core.machines.machines import AGENTS
+from serving_mathematics.optimization.caching.kept_sessions import (
+    TOKEN_BYTES,
+    found_share,
+    lifetime,
+)
+
+from builder import ROOT
+from tests.test_alert_rules import Parser
+
+RETURNS = st.one_of(st.floats(0.01, 1e4), st.just(math.inf))
+ROWS = st.lists(st.tuples(st.floats(1, 1e5), RETURNS), min_size=1, max_size=12)
+NAMES = {
+    "vllm": ("vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"),
+    "sglang": ("sglang:cached_tokens_total", "sglang:prompt_tokens_total"),
+}
+LOST = {"vllm": "vllm:num_preemptions_total", "sglang": "sglang:num_retracted_requests_total"}
+
+
+@given(ROWS, st.floats(0.01, 100), st.floats(1, 1e7))
+def test_so_long_a_stay_fills_the_cache(
+    rows: list[tuple[float, float]], rate: float, room: float
+) -> None:
+    contexts, returns = np.array(rows).T
+    stays = lifetime(room, rate, contexts, returns)
+    held = rate * float(np.mean(contexts * np.minimum(returns, min(stays, 1e12))))
+    if math.isinf(stays):
+        assert np.isfinite(returns).all()
+        assert held <= room * (1 + 1e-9)
+    else:
+        assert held == pytest.approx(room, rel=1e-9)
+
+
+@given(ROWS, st.floats(0.01, 100), st.floats(1, 1e6))
+def test_a_larger_cache_keeps_longer(
+    rows: list[tuple[float, float]], rate: float, room: float
+) -> None:
+    contexts, returns = np.array(rows).T
+    small, large = (lifetime(size, rate, contexts, returns) for size in (room, 2 * room))
+    assert small <= large
+    assert lifetime(room, 2 * rate, contexts, returns) <= small
+
+
+@given(ROWS, st.floats(0.01, 1e4))
+def test_what_returns_in_time_is_found(rows: list[tuple[float, float]], stays: float) -> None:
+    prompts, since = np.array(rows).T
+    repeated = prompts / 2
+    by_hand = sum(old for old, s in zip(repeated, since, strict=True) if s <= stays)
+    assert found_share(stays, prompts, repeated, since) == pytest.approx(by_hand / prompts.sum())
+
+
+def test_bytes_a_token_are_those_of_the_model() -> None:
+    layers = AGENTS.deployment.architecture.layers
+    numbers = sum(count * attention.cached_values for count, attention, _ in layers)
+    assert 2 * numbers == TOKEN_BYTES
+
+
+def test_bad_input_is_refused() -> None:
+    for bad in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="rate_per_s must be positive"):
+            lifetime(1.0, bad, [1.0], [1.0])
+        with pytest.raises(ValueError, match="contexts must be positive and finite"):
+            lifetime(1.0, 1.0, [bad], [1.0])
+        with pytest.raises(ValueError, match="lifetime_s must be positive"):
+            found_share(bad, [1.0], [0.0], [1.0])
+    with pytest.raises(ValueError, match="returns_s must be non-negative"):
+        lifetime(1.0, 1.0, [1.0], [-1.0])
+    with pytest.raises(ValueError, match="prompts must be positive and finite"):
+        found_share(1.0, [0.0], [0.0], [1.0])
+    with pytest.raises(ValueError, match=r"since_s must be of shape \(1,\)"):
+        found_share(1.0, [1.0], [0.0], [1.0, 2.0])
+
+
+def read(engine: str) -> tuple[str, list[dict[str, str]]]:
+    text = (ROOT / f"docs/downloads/engine-cache-{engine}.yaml").read_text(encoding="utf-8")
+    return text, [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("engine", list(NAMES))
+def test_rules_fire_when_the_cache_forgets(engine: str) -> None:
+    found, asked = NAMES[engine]
+    share = np.where(np.arange(240) < 120, 0.92, 0.6)
+    lost = np.where(np.arange(240) < 180, 0.0, 60.0)
+    series = {asked: 60 * 50_000 * np.ones(240), LOST[engine]: lost}
+    series[found] = share * series[asked]
+    for rule in read(engine)[1]:
+        value = Parser(rule["expr"].replace("sum by (instance)", "sum"), series).whole()
+        series[rule.get("record", rule.get("alert", ""))] = value
+    forgets, short = (~np.isnan(series[name]) for name in ("CacheForgets", "MemoryShort"))
+    assert not forgets[:120].any()
+    assert forgets[135:].all()
+    assert not short[:180].any()
+    assert short[195:].all()
+    assert series["engine:cache_missed:ratio15m"][60] == pytest.approx(0.08)
+
+
+def test_files_are_of_one_form_and_the_page_shows_a_rule() -> None:
+    page = (ROOT / "docs/optimization/caching.md").read_text(encoding="utf-8")
+    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert shown
+    for engine, names in NAMES.items():
+        text, rules = read(engine)
+        assert shown[1] in text
+        assert f"](../downloads/engine-cache-{engine}.yaml)" in page
+        assert all(name in text for name in (*names, LOST[engine]))
+        alerts = [rule["alert"] for rule in rules if "alert" in rule]
+        assert alerts == ["CacheForgets", "MemoryShort"]

@@ -1,0 +1,55 @@
+"""Fair shares: what the stepper counts, request by request, and the tenants of the burst."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.optimization.hardware_scheduling.fair_shares import (
+    BEFORE_S,
+    BURST,
+    ORDERS,
+    PLACES,
+    STEADY,
+    _asked,
+    _served,
+    example,
+    stepper_three_orders,
+)
+
+
+def test_the_burst_is_one_tenants_and_comes_at_once() -> None:
+    asked, whose, at = _asked(CHAT.limited(16))
+    assert asked.arrival_s.size == STEADY + BURST
+    assert np.sum(whose == 0) == BURST
+    assert set(asked.arrival_s[whose == 0]) == {at}
+    assert set(whose) == {0, *range(100, 109)}
+    assert set(_asked(CHAT.limited(16), split=30)[1][whose == 0]) == set(range(30))
+
+
+@pytest.mark.parametrize("run", range(len(PLACES)))
+def test_the_stepper_counts_who_is_there(run: int) -> None:
+    told = stepper_three_orders()
+    clock = np.asarray(told["clock"]["values"])
+    engine, curves = told["panels"]
+    machine = CHAT.limited(PLACES[run])
+    asked, whose, at = _asked(machine)
+    for place, order in enumerate(ORDERS):
+        served = _served(machine, order)
+        for frame in (0, 12, 40, 110):
+            now = at - BEFORE_S + clock[frame]
+            let_in = served.admitted_s <= now
+            waits = (asked.arrival_s <= now) & ~let_in
+            assert engine["running"][run][frame][place] == np.sum(
+                let_in & (served.completion_s > now)
+            )
+            assert engine["waiting"][run][frame][place] == np.sum(waits)
+            assert curves["curves"][place]["values"][run][frame] == np.sum(waits & (whose >= 100))
+        assert max(row[place] for row in engine["running"][run]) <= PLACES[run]
+
+
+def test_the_stepper_says_what_the_page_says() -> None:
+    readouts = {r["label"]: r["values"] for r in stepper_three_orders()["readouts"]}
+    told = example()
+    assert readouts["p90 first come"][0] == pytest.approx(told.few_first_p90_s)
+    assert readouts["p90 fair"][0] == pytest.approx(told.few_fair_p90_s)

@@ -1,0 +1,72 @@
+"""Keys: limits of the slack, the other engine in order of arrival, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE
+from serving_mathematics.optimization.hardware_scheduling.orders import (
+    WAIT_S,
+    _asked,
+    _kept,
+    _served,
+    example,
+    slack_key,
+)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.floats(0, 10)), min_size=2, max_size=9),
+    st.floats(0, 50),
+)
+def test_nobody_is_overtaken_beyond_the_slack(
+    pairs: list[tuple[float, float]], slack: float
+) -> None:
+    arrivals, prompts = np.array(pairs).T
+    key = slack_key(arrivals, prompts, slack)
+    for one in range(len(pairs)):
+        for other in range(len(pairs)):
+            if key[other] < key[one]:
+                late = arrivals[other] - arrivals[one]
+                assert late <= slack * (prompts[one] - prompts[other]) + 1e-6
+
+
+def test_without_slack_it_is_the_order_of_arrival_and_with_much_the_shortest() -> None:
+    arrivals, prompts = [0.0, 1.0, 2.0], [3.0, 1.0, 2.0]
+    assert np.argsort(slack_key(arrivals, prompts, 0.0)).tolist() == [0, 1, 2]
+    assert np.argsort(slack_key(arrivals, prompts, 1e9)).tolist() == [1, 2, 0]
+
+
+def test_in_order_of_arrival_it_is_the_engine_of_the_other_chapters() -> None:
+    few = CHAT.limited(64)
+    asked = _asked(few, 0.95)
+    served = simulate(asked, few.engine)
+    first = (served.first_token_s - asked.arrival_s)[asked.arrival_s.size // 10 :]
+    assert _served(few, 0.95, "arrival")[0] == pytest.approx(first, abs=1e-6)
+
+
+def test_the_page_quotes_what_was_served() -> None:
+    first = _served(MIXTURE, 0.95, "prompt")[0]
+    told = example()
+    assert told.kept_after == pytest.approx(100 * np.mean(first <= WAIT_S))
+    assert told.kept_after == _kept(MIXTURE, 0.95, 30.0)
+    assert told.longest_after_s == first.max()
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "prompts", "slack", "message"),
+    [
+        ([0.0], [1.0], np.nan, "slack must be"),
+        ([np.inf], [1.0], 1.0, "arrival_s must be finite"),
+        ([0.0], [-1.0], 1.0, "prompt_s must be non-negative"),
+        ([0.0, 1.0], [1.0], 1.0, "prompt_s must be of shape"),
+    ],
+)
+def test_keys_without_sense_are_refused(
+    arrivals: list[float], prompts: list[float], slack: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        slack_key(arrivals, prompts, slack)

@@ -1,0 +1,167 @@
+"""The manifests that three chapters hand out: read, held against what their schemas ask for, with
+queries of the language that Prometheus reads, and with the numbers of the pages."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from serving_mathematics.capacity.arrival_rates.real_hour import _token_costs
+from serving_mathematics.capacity.autoscaling.signals import example
+from serving_mathematics.capacity.overload_control.storms import BUDGET
+from serving_mathematics.core.machines.machines import CHAT
+
+from builder import ROOT
+
+from .promql import Parser
+
+WHOLE, TEXT = {"type": "integer", "minimum": 0}, {"type": "string"}
+BEHAVIOR = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "scaleDown": {"type": "object", "properties": {"stabilizationWindowSeconds": WHOLE}}
+    },
+}
+# of the custom resource definition keda.sh_scaledobjects.yaml and its two scalers
+KEDA = {
+    "type": "object",
+    "required": ["scaleTargetRef", "triggers"],
+    "additionalProperties": False,
+    "properties": {
+        "scaleTargetRef": {"type": "object", "required": ["name"]},
+        "pollingInterval": WHOLE,
+        "minReplicaCount": WHOLE,
+        "maxReplicaCount": WHOLE,
+        "advanced": {
+            "type": "object",
+            "properties": {
+                "horizontalPodAutoscalerConfig": {
+                    "type": "object",
+                    "properties": {"behavior": BEHAVIOR},
+                }
+            },
+        },
+        "triggers": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["type", "metadata"],
+                "additionalProperties": False,
+                "properties": {
+                    "type": {"enum": ["prometheus", "cron"]},
+                    "metricType": {"enum": ["AverageValue", "Value", "Utilization"]},
+                    "metadata": {"type": "object", "additionalProperties": TEXT},
+                },
+            },
+        },
+    },
+}
+# of autoscaling/v2, HorizontalPodAutoscalerSpec
+HPA = {
+    "type": "object",
+    "required": ["scaleTargetRef", "maxReplicas"],
+    "additionalProperties": False,
+    "properties": {
+        "scaleTargetRef": {"type": "object", "required": ["apiVersion", "kind", "name"]},
+        "minReplicas": WHOLE,
+        "maxReplicas": WHOLE,
+        "metrics": {
+            "type": "array",
+            "items": {"type": "object", "required": ["type", "pods"]},
+        },
+        "behavior": BEHAVIOR,
+    },
+}
+
+
+def read(name: str) -> Any:
+    text = (ROOT / "docs" / "downloads" / f"autoscaling-{name}.yaml").read_text("utf-8")
+    return yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "schema"),
+    [
+        ("keda-vllm", "ScaledObject", KEDA),
+        ("keda-sglang", "ScaledObject", KEDA),
+        ("hpa-vllm", "HorizontalPodAutoscaler", HPA),
+    ],
+)
+def test_a_manifest_is_of_its_schema(name: str, kind: str, schema: dict[str, Any]) -> None:
+    manifest = read(name)
+    assert manifest["kind"] == kind
+    Draft202012Validator(schema).validate(manifest["spec"])
+    spec = manifest["spec"]
+    assert spec.get("maxReplicaCount", spec.get("maxReplicas")) > 2
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_the_query_is_the_mean_time_per_token(engine: str) -> None:
+    """Two seconds of tokens a second and a hundred of them are twenty milliseconds."""
+    signal, timetable = read(f"keda-{engine}")["spec"]["triggers"]
+    assert signal["metricType"] == "Value"
+    name = f"{engine}:inter_token_latency_seconds"
+    series = {f"{name}_sum": np.full(5, 2.0), f"{name}_count": np.full(5, 100.0)}
+    assert Parser(signal["metadata"]["query"], series).whole() == pytest.approx(0.02)
+    target_ms = 1e3 * float(signal["metadata"]["threshold"])
+    assert target_ms == pytest.approx(example().tokens_target_ms, rel=0.02)
+    for key in ("start", "end"):
+        assert re.fullmatch(r"[\d*]+ [\d*]+ [\d*]+ [\d*]+ [\d*-]+", timetable["metadata"][key])
+    assert {"timezone", "desiredReplicas"} <= timetable["metadata"].keys()
+
+
+def test_requests_inside_are_half_of_64_places() -> None:
+    metric = read("hpa-vllm")["spec"]["metrics"][0]["pods"]
+    assert metric["target"] == {"type": "AverageValue", "averageValue": "32"}
+
+
+def test_the_storm_alert_fires_in_a_storm_and_not_in_overload() -> None:
+    """155 attempts of which 115 are retries, and a long line; then 130 of which ten are."""
+    text = (ROOT / "docs" / "downloads" / "overload-storm-alert.yaml").read_text("utf-8")
+    rule = yaml.safe_load(text)["groups"][0]["rules"][0]
+    for retries, attempts, waiting, fires in ((115, 155, 60, True), (10, 130, 60, False)):
+        series = {
+            "envoy_cluster_upstream_rq_retry": np.full(9, float(retries)),
+            "envoy_cluster_upstream_rq_total": np.full(9, float(attempts)),
+            "vllm:num_requests_waiting": np.full(9, float(waiting)),
+        }
+        found = Parser(rule["expr"], series).whole()
+        assert bool(np.all(~np.isnan(found))) is fires
+    assert rule["labels"] == {"severity": "page"}
+
+
+def test_envoy_keeps_the_budget_of_the_page() -> None:
+    text = (ROOT / "docs" / "downloads" / "overload-envoy-retries.yaml").read_text("utf-8")
+    asked = yaml.safe_load(text)
+    route = asked["route_config"]["virtual_hosts"][0]["routes"][0]["route"]
+    cluster = asked["clusters"][0]
+    assert route["cluster"] == cluster["name"]
+    assert route["retry_policy"]["num_retries"] == 1
+    budget = cluster["circuit_breakers"]["thresholds"][0]["retry_budget"]
+    assert budget["budget_percent"]["value"] == pytest.approx(100 * BUDGET)
+    page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
+    shown = page[page.index("retry_policy:") : page.index("```\n\nLoad one")]
+    assert yaml.safe_load(shown)["retry_policy"].items() <= route["retry_policy"].items()
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_recorded_work_is_that_of_the_chat_machine(engine: str) -> None:
+    """The rules of Arrival rates, on a minute of prompts and a minute of answers."""
+    text = (ROOT / "docs" / "downloads" / f"arrival-rates-{engine}.yaml").read_text("utf-8")
+    rules = {rule["record"]: rule["expr"] for rule in yaml.safe_load(text)["groups"][0]["rules"]}
+    series = {
+        f"{engine}:prompt_tokens_total": np.array([6e6, 0.0]),
+        f"{engine}:generation_tokens_total": np.array([0.0, 6e5]),
+    }
+    for name in ("engine:prompt_tokens:rate1m", "engine:answer_tokens:rate1m"):
+        series[name] = Parser(rules[name], series).whole()
+    work = Parser(rules["engine:work:rate1m"], series).whole()
+    prompt_s, answer_s = _token_costs(CHAT)
+    assert work == pytest.approx([1e5 * prompt_s, 1e4 * answer_s], rel=0.01)
+    page = (ROOT / "docs" / "capacity" / "arrival-rates.md").read_text("utf-8")
+    assert f"expr: {rules['engine:work:rate1m']}" in page
