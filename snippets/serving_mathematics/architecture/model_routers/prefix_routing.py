@@ -33,7 +33,7 @@ from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.outcomes import Outcome
 from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.routers import records_of, remember
+from serving_mathematics.core.fleet.routers import _record, _records
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.trying import choices
 from serving_mathematics.core.fleet.view import View
@@ -69,7 +69,7 @@ def prefix_first(request: int, view: View, slack: float = 16, record_blocks: int
     """
     require(slack >= 0, "slack", "not negative", slack)
     chain, depth = view.way(request)
-    records = records_of(view, record_blocks)
+    records = _records(view, record_blocks)
     loads = view.requests
     if view.refresh_s:
         loads = [one + two for one, two in zip(view.waiting, view.running, strict=True)]
@@ -79,7 +79,7 @@ def prefix_first(request: int, view: View, slack: float = 16, record_blocks: int
     owners = [e for e, blocks in zip(view.serving, found, strict=True) if blocks == longest]
     near = min(owners, key=loads.__getitem__)
     place = near if longest and loads[near] - loads[least] <= slack else least
-    remember(request, view, place, depth)
+    _record(request, view, place, depth)
     return place
 
 

@@ -99,11 +99,8 @@ def _checked_once(view: View, **numbers: float) -> Any:
     return view.memory["checked"]
 
 
-def records_of(view: View, capacity: int) -> list[BlockCache]:
-    """Of each engine, what a router sent there, in caches of so many blocks; `remember` adds to it.
-
-    capacity: blocks of each record, of which the least recently used go first.
-    """
+def _records(view: View, capacity: int) -> list[BlockCache]:
+    """Of each engine, what was sent there, in caches of so many blocks."""
     records: list[BlockCache] = view.memory.setdefault("records", [])
     while len(records) < len(view.requests):
         records.append(BlockCache(view.tree))
@@ -111,7 +108,7 @@ def records_of(view: View, capacity: int) -> list[BlockCache]:
     return records
 
 
-def remember(request: int, view: View, engine: int, blocks: int) -> None:
+def _record(request: int, view: View, engine: int, blocks: int) -> None:
     """A request was sent to an engine, with so many blocks of its prompt."""
     cache: BlockCache = view.memory["records"][engine]
     chain, depth = view.way(request, blocks)
@@ -149,7 +146,7 @@ def cache_aware(
         balance_rel_threshold=balance_rel_threshold,
         max_tree_size=max_tree_size,
     )
-    records = records_of(view, max_tree_size)
+    records = _records(view, max_tree_size)
     loads = [view.requests[engine] for engine in view.serving]
     most, least = max(loads), min(loads)
     chain, depth = view.way(request)
@@ -163,7 +160,7 @@ def cache_aware(
             best = view.serving[found.index(longest)]
         else:
             best = min(view.serving, key=lambda engine: records[engine].resident)
-    remember(request, view, best, depth)
+    _record(request, view, best, depth)
     return best
 
 
@@ -205,7 +202,7 @@ def endpoint_picker(
     if precise:
         caches: list[BlockCache] = [cache for cache in view.caches if cache is not None]
     else:
-        caches = records_of(view, lru_capacity_per_server)
+        caches = _records(view, lru_capacity_per_server)
     waiting = [view.waiting[engine] for engine in view.serving]
     longest, shortest = max(waiting), min(waiting)
     best, score, ties = -1, -1.0, 0
@@ -223,7 +220,7 @@ def endpoint_picker(
             if view.chance() * ties < 1:
                 best = engine
     if not precise:
-        remember(request, view, best, max_prefix_blocks)
+        _record(request, view, best, max_prefix_blocks)
     return best
 
 
