@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from serving_mathematics.architecture.model_routers.replica_routing import simulate_fleet
 from serving_mathematics.core.batching.continuous_batching import (
     EIGHT_BILLION,
     chat_workload,
@@ -81,10 +80,6 @@ def _merging(rng: np.random.Generator, size: int) -> Call:
     return merged
 
 
-def _fleet(rng: np.random.Generator, size: int) -> Call:
-    return lambda: simulate_fleet(rng, 0.9, 2, size, lanes=320, horizon=6.0, warm_up=3.0)
-
-
 def _cache(rng: np.random.Generator, size: int) -> Call:
     requests = rng.choice(10_000, size, p=zipf(10_000, 1.0))
     return lambda: simulate_hits(requests, 1000)
@@ -109,7 +104,6 @@ METHODS = {
     "batching, events": Method("requests", _times(400, 4), _batching(simulate)),
     "log histogram": Method("values", _times(10_000), _sketch),
     "merging log histograms": Method("sketches", _times(10, 4), _merging),
-    "power of two choices": Method("servers", _times(10, 4), _fleet),
     "LRU cache": Method("requests", _times(4_000), _cache),
     "Che's approximation": Method("items", _times(1_000), _che),
 }

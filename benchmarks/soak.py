@@ -29,7 +29,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import numpy as np
-from serving_mathematics.architecture.rest_grpc.wire_format import request_protobuf
+from serving_mathematics.core.servers.wire_format import request_protobuf
 
 LOAD = 5.0  # times the capacity
 CLIENTS, CAPACITY_S = 8, 5.0  # how the capacity is measured
@@ -123,9 +123,7 @@ def servers() -> dict[str, Server]:
             (f"{module}core.servers.rest_server",),
             http("/v2/models/digits/infer", itertools.repeat(images), "application/json"),
         ),
-        "grpc": Server(
-            (f"{module}architecture.rest_grpc.grpc_server",), protobuf(request_protobuf(pixels))
-        ),
+        "grpc": Server((f"{module}core.servers.grpc_server",), protobuf(request_protobuf(pixels))),
         "tokens": Server(
             (f"{module}architecture.streaming.token_server", "--gaps", "[0.05, 0.005]"),
             http("/v1/stream", itertools.repeat(stream), "application/json"),

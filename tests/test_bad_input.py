@@ -89,7 +89,7 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
         "is what the message quotes, where it does not raise"
     ),
     "machine.predictions.predict.number.low": "a limit, which is not checked",
-    "architecture.rest_grpc.wire_format.field.value": "text and bytes are values of a field",
+    "core.servers.wire_format.field.value": "text and bytes are values of a field",
     "intuition.endpoints_as_contracts.inference_protocol.fits.value": (
         "says whether a value has a type"
     ),
@@ -111,6 +111,8 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "core.fleet.routers.cache_aware.request": "is the simulator's",
     "core.fleet.routers.endpoint_picker.request": "is the simulator's",
     "core.fleet.routers.least_work.request": "is the simulator's",
+    "architecture.model_routers.prefix_routing.prefix_first.request": "is the simulator's",
+    "architecture.model_routers.prefix_routing.hash_bounded.request": "is the simulator's",
 }
 WITH_GAPS = {  # arguments in which NaN stands for what is not there, as the docstring promises
     "definitions.slo_sla.joint_objective.joint_attainment.tpot_s": "of answers of one token",
@@ -118,13 +120,6 @@ WITH_GAPS = {  # arguments in which NaN stands for what is not there, as the doc
     "planner.capacity_planner.sectioned_quantiles.values": "of what has no value",
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, beside the generator
-    "architecture.model_routers.bounded_hashing.simulate_affinity": {
-        "policy": "bounded hash",
-        "arrival_rate": 2.0,
-        "servers": 3,
-        "popularity": [0.5, 0.5],
-        "requests": 100,
-    },
     "architecture.batch_serving.checkpointing.simulate_completion": {
         "work_s": 100.0,
         "interval_s": 10.0,
@@ -136,14 +131,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "correlation": 0.5,
         "runs": 4,
         "count": 9,
-    },
-    "architecture.model_routers.replica_routing.simulate_fleet": {
-        "utilization": 0.7,
-        "choices": 2,
-        "servers": 3,
-        "lanes": 10,
-        "horizon": 4.0,
-        "warm_up": 2.0,
     },
     "architecture.shadow_canary.sequential_tests.simulate_sprt": {
         "true_rate": 0.1,

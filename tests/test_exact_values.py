@@ -16,7 +16,6 @@ import mpmath
 import numpy as np
 import pytest
 from mpmath import mpf
-from serving_mathematics.architecture.model_routers.model_routers import shorter_of_two_found
 from serving_mathematics.architecture.shadow_canary.correlated_metrics import (
     false_alarm_rate,
     variance_inflation,
@@ -148,8 +147,6 @@ def test_outages_longer_than_the_month_have_no_target() -> None:
         (expected_tokens, (1 - 1e-12, 2**52)),
         (quantile_ranks, (10**9, 0.999)),
         (quantile_ranks, (2**53, 0.5)),
-        (shorter_of_two_found, (math.nextafter(1, 0),)),
-        (shorter_of_two_found, (0.5, 10**9)),
         (rare_wait, (np.random.default_rng(0), math.nextafter(1, 0), 0.0, 2)),
         (rare_wait, (np.random.default_rng(0), 0.5, 40.0, 10**9)),
     ],

@@ -12,7 +12,6 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from serving_mathematics.architecture.model_routers import routing_measurement
 from serving_mathematics.architecture.rest_grpc import wire_measurement
 
 from ..clockwork import Clock
@@ -127,13 +126,6 @@ def _wire(_: Path) -> dict[str, Any]:
         return wire_measurement._measure()
 
 
-def _fleets(_: Path) -> dict[str, Any]:
-    """The record of two small fleets."""
-    with mock.patch.object(routing_measurement, "provenance", _made):
-        return routing_measurement._measure(((0.5, 3, 16, 9.0, 3.0), (0.9, 2, 32, 8.0, 2.0)))
-
-
 CASES: Mapping[str, Any] = {
-    "architecture.model_routers.routing_measurement": _fleets,
     "architecture.rest_grpc.wire_measurement": _wire,
 }

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 RECORD = "simulation_growth"
 LABELS = {  # offsets [points] of labels that would lie on one another
-    "power of two choices": (6, 6),
     "batching, steps": (6, -6),
     "LRU cache": (6, 6),
     "M/M/8 log, heap": (-66, 12),

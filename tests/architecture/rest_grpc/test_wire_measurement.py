@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 from serving_mathematics.architecture.rest_grpc import wire_measurement
-from serving_mathematics.architecture.rest_grpc.wire_format import request_json, request_protobuf
 from serving_mathematics.architecture.rest_grpc.wire_measurement import ENCODINGS, _CountingProxy
 from serving_mathematics.core.classifiers.digits_classifier import load_digits
+from serving_mathematics.core.servers.wire_format import request_json, request_protobuf
 
 
 def test_the_proxy_counts_both_directions() -> None:

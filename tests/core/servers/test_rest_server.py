@@ -600,7 +600,7 @@ for words in map(json.loads, asked):
     ("module", "with_few_files"),
     [
         ("core.servers.rest_server", []),
-        ("architecture.rest_grpc.grpc_server", None),
+        ("core.servers.grpc_server", None),
         ("architecture.streaming.token_server", []),
         ("core.servers.bounded_server", ["--places", "6"]),
     ],

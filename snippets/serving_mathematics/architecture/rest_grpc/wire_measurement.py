@@ -33,12 +33,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic_core import from_json, to_json
 
-from serving_mathematics.architecture.rest_grpc.grpc_server import SERVICE, messages, read_pixels
 from serving_mathematics.core.classifiers.digits_classifier import (
     cross_entropy_gradient,
     load_digits,
     train_classifier,
 )
+from serving_mathematics.core.servers.grpc_server import SERVICE, messages, read_pixels
 from serving_mathematics.core.servers.inference_bodies import (
     JSON_BYTES,
     InferRequest,
@@ -50,7 +50,7 @@ from serving_mathematics.support.measuring import FOLDER, provenance, write_reco
 
 RECORD = "rest_grpc"
 COMMAND = "python -m serving_mathematics.architecture.rest_grpc.wire_measurement"
-MODULES = {"rest": "core.servers.rest_server", "grpc": "architecture.rest_grpc.grpc_server"}
+MODULES = {"rest": "core.servers.rest_server", "grpc": "core.servers.grpc_server"}
 SERVERS = {  # which of them speaks an encoding
     "json": "rest",  # Python's json in the client, FastAPI's way in the server
     "compiled": "rest",  # pydantic's JSON on both sides, in Rust

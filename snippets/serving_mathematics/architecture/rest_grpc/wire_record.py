@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_mathematics.architecture.rest_grpc.wire_format import (
+from serving_mathematics.core.classifiers.digits_classifier import load_digits
+from serving_mathematics.core.servers.wire_format import (
     grpc_bytes,
     request_json,
     request_protobuf,
 )
-from serving_mathematics.core.classifiers.digits_classifier import load_digits
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import require, require_positive
@@ -43,7 +43,7 @@ LABELS = {
 }
 
 
-def predicted_ms(
+def _predicted_ms(
     smallest_ms: float, smallest: Mapping[str, float], parts: Mapping[str, float]
 ) -> float:
     """Time of a call from that of the smallest one and the parts of both [ms].
@@ -52,9 +52,6 @@ def predicted_ms(
     those of the call in question, by the same names. The fixed cost is smallest_ms − Σ smallest.
     Raises ValueError on times that are not positive, on different names, or when the parts of the
     smallest call take longer than the call.
-
-    >>> predicted_ms(1.0, {"encode": 0.1, "model": 0.1}, {"encode": 2.0, "model": 0.5})
-    3.3
     """
     smallest_ms = require_positive(smallest_ms=smallest_ms)
     require(smallest.keys() == parts.keys(), "parts", f"named {[*smallest]}", [*parts])
@@ -79,7 +76,7 @@ def _model(record: dict[str, Any], encoding: str, rows: int) -> float:
     """What the median should be, from the smallest request and the parts [ms]."""
     first = _row(record, "steps", encoding, 1)["ms"]
     parts = _row(record, "steps", encoding, rows)["ms"]
-    return predicted_ms(_p50(record, encoding, 1), first, parts)
+    return _predicted_ms(_p50(record, encoding, 1), first, parts)
 
 
 def _per_s(record: dict[str, Any], encoding: str, rows: int) -> float:
@@ -96,68 +93,16 @@ def _codec(record: dict[str, Any], encoding: str, rows: int) -> float:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text, all from the record."""
     record = read_record(RECORD)
-
-    machine, versions = record["machine"], record["versions"]
-    small = _row(record, "wire", "protobuf", 1)
-    quick = [_p50(record, encoding, 1) for encoding in COLOURS]
     return SimpleNamespace(
         recorded_on=record["date"],
-        recorded_python=versions["python"],
-        recorded_system=f"{machine['system']} {machine['architecture']}",
-        recorded_processors=machine["processors"],
-        recorded_fastapi=versions["fastapi"],
-        recorded_pydantic=versions["pydantic"],
-        recorded_grpc=versions["grpcio"],
+        recorded_python=record["versions"]["python"],
+        recorded_processors=record["machine"]["processors"],
         calls_each=record["asked"]["rounds"] * record["asked"]["calls"],
-        small_least_ms=min(quick),
-        small_most_ms=max(quick),
         large_json_ms=_p50(record, "json", 256),
-        large_compiled_ms=_p50(record, "compiled", 256),
-        large_protobuf_ms=_p50(record, "protobuf", 256),
-        large_raw_ms=_p50(record, "raw", 256),
         large_binary_ms=_p50(record, "binary", 256),
-        encodings_rows="\n".join(
-            f"| {LABELS[e]} | {_p50(record, e, 1):.2f} | {_p50(record, e, 256):.2f}"
-            f" | {_model(record, e, 256):.2f} | {_codec(record, e, 256):.2f}"
-            f" | {_per_s(record, e, 1):,.0f} | {_per_s(record, e, 256):,.0f} |"
-            for e in COLOURS
-        ),
-        large_binary_per_s=_per_s(record, "binary", 256),
-        large_raw_per_s=_per_s(record, "raw", 256),
-        large_json_left_ms=_p50(record, "json", 256) - _model(record, "json", 256),
-        model_ms=_row(record, "steps", "raw", 256)["ms"]["model"],
-        json_sent=_row(record, "wire", "json", 1)["sent_per_call"],
-        grpc_sent=small["sent_per_call"],
-        grpc_first_sent=small["sent_first"],
-        grpc_heads=small["sent_per_call"] - grpc_bytes(small["request_bytes"]),
+        large_raw_ms=_p50(record, "raw", 256),
+        grpc_more_percent=100 * (_per_s(record, "raw", 256) / _per_s(record, "binary", 256) - 1),
     )
-
-
-def figure_latency_distributions(figure: Figure) -> None:
-    """With one image the protocol makes hardly any difference, with 256 images the encoding does.
-
-    Share of the calls that took at most so long, one call at a time over a kept connection on
-    loopback, from array to array.
-
-    Alt: Two panels of distribution functions against milliseconds on the same logarithmic axis.
-    For one image the five curves rise close together below 1 ms. For 256 images bytes over HTTP and
-    over gRPC stay there, protobuf's fields come next, then compiled JSON, and JSON rises far to the
-    right.
-    """
-    record = read_record(RECORD)
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, rows in zip(panels, (1, 256), strict=True):
-        for encoding, colour in COLOURS.items():
-            times = _row(record, "latency", encoding, rows)["ms"]
-            axes.plot(times[:100], range(100), color=colour, label=LABELS[encoding])
-        axes.set_xscale("log")
-        axes.set_title("1 image" if rows == 1 else f"{rows} images")
-        axes.set(xlabel="time of a call [ms]", ylabel="calls [%]", ylim=(0, 100))
-    ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50) if tick > axes.get_xlim()[0]]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.xaxis.set_minor_formatter(lambda *_: "")
-    axes.set_xlim(right=1.2 * max(_row(record, "latency", e, 256)["ms"][99] for e in COLOURS))
-    panels[0].legend(loc="lower right")
 
 
 def figure_parts_of_a_call(figure: Figure) -> None:
@@ -312,7 +257,7 @@ def check_small_requests_do_not_differ() -> None:
 def check_bad_input_is_refused() -> None:
     """Parts that are missing, negative or larger than the whole are errors."""
     part = {"encode": 1.0}
-    checks.raises("no time", predicted_ms, 0.0, part, part, match="smallest_ms must be positive")
-    checks.raises("other names", predicted_ms, 2.0, part, {}, match="parts must be named")
-    checks.raises("NaN", predicted_ms, 2.0, part, {"encode": math.nan}, match="parts must be pos")
-    checks.raises("too large", predicted_ms, 0.5, part, part, match="smallest must be at most 0.5")
+    checks.raises("no time", _predicted_ms, 0.0, part, part, match="smallest_ms must be positive")
+    checks.raises("other names", _predicted_ms, 2.0, part, {}, match="parts must be named")
+    checks.raises("NaN", _predicted_ms, 2.0, part, {"encode": math.nan}, match="parts must be pos")
+    checks.raises("too large", _predicted_ms, 0.5, part, part, match="smallest must be at most 0.5")

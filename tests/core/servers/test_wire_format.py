@@ -11,8 +11,8 @@ import pytest
 from google.protobuf import descriptor_pb2, wrappers_pb2
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.architecture.rest_grpc.grpc_server import messages
-from serving_mathematics.architecture.rest_grpc.wire_format import (
+from serving_mathematics.core.servers.grpc_server import messages
+from serving_mathematics.core.servers.wire_format import (
     base64_bytes,
     field,
     grpc_bytes,

@@ -2,7 +2,7 @@
 out.
 
 The messages are a subset of the Open Inference Protocol with its names and field numbers, built
-from a table, so that no generated code is kept; the page shows them as a .proto file. gRPC brings
+from a table, so that no generated code is kept; a test compares it with a .proto file. gRPC brings
 what HTTP/1.1 lacks: a limit on the size of a message, deadlines that travel with the call, and the
 news that a client has left. Ways out: OK, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED (too
 large, by the library), UNAVAILABLE (full), INTERNAL (the model failed or gave no finite scores),
@@ -12,7 +12,7 @@ Assumes: as for the REST server; tensors come as packed floats or, in raw_input_
 
 Source: Open Inference Protocol, open_inference_grpc.proto; gRPC, statuscodes.md, and proposal A6
 for the pushback in place of Retry-After. `python -m
-serving_mathematics.architecture.rest_grpc.grpc_server` serves the classifier of digits until
+serving_mathematics.core.servers.grpc_server` serves the classifier of digits until
 SIGTERM.
 """
 
@@ -42,12 +42,12 @@ from google.protobuf import (  # type: ignore[import-untyped]  # the package has
 )
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # the same
 
-from serving_mathematics.architecture.rest_grpc.wire_format import field, request_protobuf
 from serving_mathematics.core.classifiers.digits_classifier import (
     cross_entropy_gradient,
     load_digits,
     train_classifier,
 )
+from serving_mathematics.core.servers.wire_format import field, request_protobuf
 from serving_mathematics.support import checks
 
 Predict = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]

@@ -20,8 +20,6 @@ import base64
 import json
 import math
 import struct
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +32,6 @@ from serving_mathematics.support.require import (
     require_non_negative_integer,
     require_positive_integer,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 VARINT, LENGTH_DELIMITED, FIXED32 = 0, 2, 5  # wire types; Protocol Buffers, Encoding
 GRPC_PREFIX_BYTES = 5  # compressed or not, and the length as 4 bytes; gRPC over HTTP2
@@ -196,63 +191,10 @@ def _normal_floats(count: int) -> npt.NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal(count).astype(np.float32)
 
 
-def example() -> SimpleNamespace:
-    """Numbers quoted in the text: 1000 float32 from a normal distribution."""
-    sample = _normal_floats(1000)
-    image = np.arange(64).reshape(1, 64) % 17 / 16
-    return SimpleNamespace(
-        packed_bytes=len(field(1, raw_floats(sample))),
-        base64_kb=base64_bytes(4 * sample.size) / 1000,
-        photos_in_a_message=most_rows(224 * 224 * 3),
-        digits_in_a_message=most_rows(64),
-        shortest_kb=_list_bytes(sample, shortest=True) / 1000,
-        double_kb=_list_bytes(sample, shortest=False) / 1000,
-        image_json_bytes=len(request_json(image)),
-        image_protobuf_bytes=len(request_protobuf(image)),
-        image_grpc_bytes=grpc_bytes(len(request_protobuf(image))),
-    )
-
-
 def _list_bytes(values: npt.NDArray[np.float32], *, shortest: bool) -> int:
     """Size of a compact JSON list of float32 [B]."""
     numbers = [float(str(x)) for x in values] if shortest else values.tolist()
     return len(json.dumps(numbers, separators=(",", ":")))
-
-
-def figure_bytes_per_number(figure: Figure) -> None:
-    """JSON spends its bytes on digits: what a number costs depends on how many digits it has, not
-    on its type.
-
-    Whole requests, envelope included. Random numbers are float32 from a normal distribution;
-    pixels are sixteenths.
-
-    Alt: Bytes per number against numbers in a request from 4 to 8,192. All four curves fall as
-    the envelope is shared: JSON with the digits of doubles to 20 bytes, JSON with the shortest
-    digits to 11, JSON of pixels to about 6, and protobuf to 4.
-    """
-    axes = figure.subplots()
-    counts = 2 ** np.arange(2, 14)
-    sample = _normal_floats(int(counts[-1]))
-    pixels = np.random.default_rng(1).integers(0, 17, counts[-1]) / np.float32(16)
-    for label, values, colour, y in (
-        ("JSON, digits of doubles", [str(x) for x in sample.tolist()], "C3", 21.5),
-        ("JSON, shortest digits", [str(x) for x in sample], "C1", 12.2),
-        ("JSON, pixels", [str(x) for x in pixels], "C5", 7.1),
-        ("protobuf, any float32", ["1234"] * counts[-1], "C0", 1.9),
-    ):
-        json_like = colour != "C0"
-        digits = np.cumsum([len(text) + json_like for text in values])[counts - 1]
-        envelope = [
-            len(request_json(np.ones((1, 1)))) - 4 + len(str(n)) - 1
-            if json_like
-            else len(request_protobuf(np.zeros((1, n)))) - 4 * n
-            for n in counts
-        ]
-        axes.plot(counts, (digits + np.array(envelope)) / counts, color=colour)
-        axes.annotate(label, (counts[-1], y), color=colour, ha="right")
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(4 ** np.arange(1, 7), ["4", "16", "64", "256", "1,024", "4,096"])
-    axes.set(xlabel="numbers in a request", ylabel="bytes per number [B]", ylim=(0, 40))
 
 
 def check_published_examples() -> None:

@@ -10,7 +10,6 @@ import concurrent.futures
 import contextlib
 import json
 import logging
-import re
 import signal
 import socket
 import struct
@@ -28,7 +27,8 @@ import pytest
 from google.protobuf import descriptor_pb2
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.architecture.rest_grpc.grpc_server import (
+from serving_mathematics.architecture.rest_grpc.rest_grpc import _OUTCOMES
+from serving_mathematics.core.servers.grpc_server import (
     SCHEMA,
     SERVICE,
     GrpcLimits,
@@ -37,8 +37,7 @@ from serving_mathematics.architecture.rest_grpc.grpc_server import (
     read_pixels,
     serve_grpc,
 )
-from serving_mathematics.architecture.rest_grpc.rest_grpc import _OUTCOMES
-from serving_mathematics.architecture.rest_grpc.wire_format import (
+from serving_mathematics.core.servers.wire_format import (
     GRPC_RECEIVE_BYTES,
     field,
     most_rows,
@@ -287,7 +286,7 @@ def test_what_was_accepted_is_answered_after_stop() -> None:
 
 
 def test_process_ends_with_status_0_on_sigterm() -> None:
-    command = [sys.executable, "-m", "serving_mathematics.architecture.rest_grpc.grpc_server"]
+    command = [sys.executable, "-m", "serving_mathematics.core.servers.grpc_server"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None
@@ -401,13 +400,10 @@ def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
         assert pixels.max() <= 1
 
 
-def test_the_proto_file_on_the_page_is_the_schema(tmp_path: Path) -> None:
-    """protoc turns the page's file into the descriptor that the server builds from its table."""
-    page = (ROOT / "docs" / "architecture" / "rest-grpc.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"```proto\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "inference.proto").write_text(text, encoding="utf-8")
-    out = tmp_path / "set"
-    arguments = ["protoc", f"-I{tmp_path}", f"--descriptor_set_out={out}", "inference.proto"]
+def test_the_proto_file_is_the_schema(tmp_path: Path) -> None:
+    """protoc turns the file into the descriptor that the server builds from its table."""
+    out, folder = tmp_path / "set", Path(__file__).parent
+    arguments = ["protoc", f"-I{folder}", f"--descriptor_set_out={out}", "inference.proto"]
     assert grpc_tools.protoc.main(arguments) == 0
     (file,) = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file
     written = descriptor_pb2.FileDescriptorProto()

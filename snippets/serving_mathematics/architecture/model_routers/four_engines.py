@@ -1,0 +1,267 @@
+"""Four engines behind a router, to look at: what is recorded of `routed_fleets`.
+
+Assumes: what `routed_fleets` assumes.
+
+Source: records/routed_fleets.json.gz.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving_mathematics.architecture.model_routers.model_routers import best_of_d_found
+from serving_mathematics.architecture.model_routers.prefix_routing import (
+    CUSTOMERS,
+    PREAMBLE,
+    _saved_s,
+    _slack,
+)
+from serving_mathematics.architecture.model_routers.routed_fleets import (
+    AGES_S,
+    CLIP_SLACKS,
+    FRAME_S,
+    FRAMES,
+    LOADS,
+    RATES,
+    RECORDS,
+    SLACKS,
+    STALE_S,
+    _aged,
+    _kept,
+    _over_loads,
+    _rate,
+    _record,
+)
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text."""
+    asked = _record()["slack"]["customers"]
+    return SimpleNamespace(
+        preamble=PREAMBLE,
+        customers=CUSTOMERS,
+        saved_ms=1000 * _saved_s(PREAMBLE),
+        pays=_slack(),
+        over_loads_percent=_over_loads("customers"),
+        found_loads_percent=100 * asked[0]["found"],
+        found_prefix_percent=100 * asked[SLACKS.index(16)]["found"],
+        hot_kept_always_percent=100 * _kept("one asks two in five", math.inf),
+        hot_kept_percent=100 * _kept("one asks two in five", 16),
+        aged_kept_percent=100 * _aged("slack 16", STALE_S),
+        fresh_kept_percent=100 * _aged("slack 16", 0.0),
+        aged_picker_percent=100 * _aged("endpoint picker", STALE_S),
+        stale_s=STALE_S,
+        short_kept_percent=100 * _record()["records"][RECORDS.index(0.25)]["kept"],
+        agents_times=_rate("agents", "prefix first, slack 16") / _rate("agents", "fewest requests"),
+        engine_random=_record()["without"]["at random"][LOADS.index(0.9)],
+        engine_two=_record()["without"]["two choices"][LOADS.index(0.9)],
+    )
+
+
+_SHOWN_SLACKS = np.array([0.5, *SLACKS[1:-1], 512.0])  # on a logarithmic axis; 0 and infinity
+
+
+def figure_four_engines(figure: Figure) -> None:
+    """A little slack keeps the promise, whoever asks; none wastes the caches, and with too much one
+    engine drowns when one customer asks for two in five of all requests.
+
+    Four chat machines; requests with all that is promised, against the slack.
+
+    Alt: Line chart with two lines. Both begin low without slack, rise to nearly all within a few
+    requests and stay there over a wide range; the line with one large customer falls steeply at the
+    end, where the prefix is always followed.
+    """
+    axes = figure.subplots()
+    for situation, colour, text, where in (
+        ("customers", "C0", "200 customers", (2.8, 62)),
+        ("one asks two in five", "C1", "one asks two in five", (20, 40)),
+    ):
+        kept = [100 * _kept(situation, slack) for slack in SLACKS]
+        axes.semilogx(_SHOWN_SLACKS, kept, "o-", color=colour)
+        axes.annotate(text, where, color=colour, ha="left")
+    axes.set_xticks([0.5, 1, 4, 16, 64, 256, 512], ["0", "1", "4", "16", "64", "256", "always"])
+    axes.minorticks_off()
+    axes.set(xlabel="slack [requests]", ylabel="promise kept [%]", ylim=(0, 104))
+
+
+def figure_carried(figure: Figure) -> None:
+    """Who follows the prefix and looks at the load carries most, on both fleets, and rules that do
+    one of the two carry less.
+
+    Requests a second of each engine up to which the promise is kept, with the best setting that was
+    tried of each rule.
+
+    Alt: Two bar charts of rules, for customers and for agents. Prefix first with slack and the
+    endpoint picker have the longest bars in both; rules that look at loads alone have short bars,
+    for agents hardly visible ones.
+    """
+    figure.set_size_inches(6.4, 3.4)
+    rules = {
+        "at random": ("at random",),
+        "two choices": ("two choices",),
+        "fewest requests": ("fewest requests",),
+        "owner by hash": ("one owner, by hash",),
+        "hash, bound": ("hash, bound 1.1", "hash, bound 1.25"),
+        "SGLang": ("SGLang", "SGLang, 32", "SGLang, 128"),
+        "endpoint picker": (
+            "endpoint picker",
+            "endpoint picker, 1:1:1",
+        ),
+        "prefix always": ("prefix always",),
+        "prefix, slack 16": ("prefix first, slack 16",),
+    }
+    axes = figure.subplots(1, 2, sharey=True)
+    for own, situation, digits in zip(axes, ("customers", "agents"), (1, 2), strict=True):
+        best = [max(_rate(situation, name) for name in names) for names in rules.values()]
+        colours = ["C0" if "slack" in name else "C4" for name in rules]
+        bars = own.barh(list(rules), best, color=colours)
+        own.bar_label(bars, fmt=f"%.{digits}f", padding=2)
+        own.set(title=situation, xlabel="carried [1/s]", ylabel="rule", xlim=(0, 1.2 * max(best)))
+        own.grid(visible=False)
+    axes[0].invert_yaxis()
+
+
+def figure_aged(figure: Figure) -> None:
+    """Old loads are worse than none: until the next look, whoever was idle gets everybody.
+
+    Four chat machines, whose router asks them for their loads so often.
+
+    Alt: Line chart of the share of kept promises against the age of loads. All three lines begin
+    near the top. The rule with a small slack falls to nothing within seconds, the one with a large
+    slack later, and the weighted sum of the endpoint picker falls slowly.
+    """
+    axes = figure.subplots()
+    shown = np.array([0.03, *AGES_S[1:]])
+    for name, colour, x, y in (
+        ("slack 16", "C1", 0.35, 30),
+        ("slack 64", "C3", 1.9, 74),
+        ("endpoint picker", "C0", 3.1, 98),
+    ):
+        kept = [100 * _aged(name, age_s) for age_s in AGES_S]
+        axes.semilogx(shown, kept, "o-", color=colour)
+        axes.annotate(name, (x, y), color=colour, ha="left")
+    axes.set_xticks(shown, ["own count", "0.1", "0.3", "1", "3", "10"])
+    axes.minorticks_off()
+    axes.set(xlabel="age of loads at most [s]", ylabel="promise kept [%]", ylim=(0, 104))
+
+
+def figure_choices(figure: Figure) -> None:
+    """Two choices rescue servers that serve one at a time, and hardly help engines that serve many.
+
+    Mean time of a request over what it takes alone, against the load. Engines: ten chat machines
+    whose prompts share nothing.
+
+    Alt: Two line charts. On the left, for one request at a time, the line of random choice rises
+    far above that of two choices. On the right, for engines, the lines of random choice, two
+    choices and fewest requests lie close together until the last loads.
+    """
+    figure.set_size_inches(6.4, 3.2)
+    left, right = figure.subplots(1, 2, sharey=True)
+    loads = np.linspace(0.3, 0.95, 40)
+    for choices, name, colour in ((1, "at random", "C1"), (2, "two choices", "C0")):
+        left.plot(
+            100 * loads, [best_of_d_found(load, choices).sum() for load in loads], color=colour
+        )
+        right.plot(100 * np.array(LOADS), _record()["without"][name], "o-", color=colour)
+    fewest = _record()["without"]["fewest requests"]
+    right.plot(100 * np.array(LOADS), fewest, "o--", color="C2")
+    left.annotate("at random", (80, 7.5), color="C1", ha="right")
+    left.annotate("two choices", (94, 0.6), color="C0", ha="right")
+    right.annotate("at random, two choices, fewest", (92, 6.0), color="C4", ha="right")
+    for axes, title in ((left, "one at a time"), (right, "256 at a time")):
+        axes.set(title=title, xlabel="load [%]", ylabel="time over that alone", ylim=(0, 20))
+
+
+def stepper_four_engines() -> dict[str, Any]:
+    """Route by load alone, then give the prefix more slack; then let one customer ask for two in
+    five."""
+    clips = _record()["clips"]
+    asked = list(RATES)
+
+    def shown(part: str) -> list[list[list[list[int]]]]:
+        return [[clips[one][place][part] for one in asked] for place in range(len(CLIP_SLACKS))]
+
+    def of(what: str, scale: float = 1.0) -> list[list[float]]:
+        rows = _record()["slack"]
+        return [
+            [scale * float(rows[one][SLACKS.index(slack)][what]) for one in asked]
+            for slack in CLIP_SLACKS
+        ]
+
+    return {
+        "controls": [
+            {
+                "label": "slack",
+                "values": ["none", "4 requests", "16 requests", "64 requests", "always follow"],
+                "start": "none",
+            },
+            {
+                "label": "who asks",
+                "values": ["200 customers", "one asks two in five"],
+                "start": "200 customers",
+            },
+        ],
+        "clock": {
+            "label": "time",
+            "unit": "s",
+            "values": (FRAME_S * np.arange(FRAMES)).tolist(),
+        },
+        "panels": [
+            {
+                "kind": "engine",
+                "places": CHAT.places,
+                "engines": ["A", "B", "C", "D"],
+                "running": shown("running"),
+                "prompts": shown("prompts"),
+                "waiting": shown("waiting"),
+            },
+            {
+                "kind": "curves",
+                "y": {
+                    "label": "first token of those who just came",
+                    "unit": "s",
+                    "log": True,
+                    "range": (0.05, 100),
+                    "limit": {"at": CHAT.promise.ttft_s, "label": "promised"},
+                },
+                "curves": [
+                    {
+                        "label": "first token now",
+                        "unit": "s",
+                        "decimals": 2,
+                        "values": shown("first"),
+                        "state": "prompt",
+                    }
+                ],
+            },
+        ],
+        "readouts": [
+            {"label": "found", "unit": "%", "decimals": 0, "values": of("found", 100)},
+            {"label": "a token", "unit": "ms", "decimals": 0, "values": of("token_s", 1000)},
+            {"label": "in time", "unit": "%", "decimals": 0, "values": of("kept", 100)},
+        ],
+        "reading": "With slack: {slack}, caches find {found} of the prompt tokens, a token takes"
+        " {a token}, and {in time} of the requests have all that is promised.",
+    }
+
+
+def check_what_is_shown_adds_up() -> None:
+    """In every frame the engines together have what the requests of the clip have: those whose
+    prompts are read are among those running, and nobody waits where places are free for long.
+
+    Source: the clips of the record, frame by frame.
+    """
+    for clips in _record()["clips"].values():
+        for clip in clips:
+            running, prompts = np.array(clip["running"]), np.array(clip["prompts"])
+            checks.holds("prompts among those running", bool(np.all(prompts <= running)))
+            checks.inside("most running", float(running.max()), 0, CHAT.places)

@@ -1,0 +1,274 @@
+"""Where the prefix is, unless that engine has too much more to do.
+
+A router keeps a record of what it sent where. A request goes to the engine with most of its prompt
+on record, the least busy one of equal ones, as long as that has at most `slack` requests more than
+the least busy engine of all; else there, which then has a copy of the prefix too. A slack of 0
+routes by load and breaks ties by prefix, an infinite one always follows the prefix.
+
+How much slack pays follows from one request. With k requests more beside it, each of its m tokens
+comes kd later, where d is what a sequence adds to a step. The prefix saves s seconds of reading.
+Both are equal at k = s/(md). It is a lower bound: reading a missed prefix holds up everybody
+on the other engine as well.
+
+Assumes: what `core.fleet` assumes; a router that counts what it sent and what came back.
+
+Source: Karger et al. (1997) and Mirrokni et al. (2018) for the rule with one owner; SGLang Model
+Gateway for records of what was sent; the slack is derived here.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, Workload
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.outcomes import Outcome
+from serving_mathematics.core.fleet.prefixes import Prefixes
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.routers import _record, _records
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.fleet.trying import choices
+from serving_mathematics.core.fleet.view import View
+from serving_mathematics.core.hardware.deployed_engine import engine_of
+from serving_mathematics.core.hardware.fronts import find_front, front_constants
+from serving_mathematics.core.machines.machines import CHAT, Machine
+from serving_mathematics.core.machines.sessions import sessions_under_way
+from serving_mathematics.core.machines.token_sharing import step_line
+from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require, require_non_negative, require_positive
+
+FloatArray = npt.NDArray[np.float64]
+Route = Callable[[int, View], int]
+PREAMBLE = 4096  # tokens that every prompt of a customer begins with
+CUSTOMERS, SKEW = 200, 1.0  # popularity falls as one over the rank to this power
+LONGEST = 16_384  # tokens of a request, for which prompts of the chat machine are tabled
+WARM = 5  # of the requests, the first fifth only warms the caches
+
+
+def prefix_first(request: int, view: View, slack: float = 16, record_blocks: int = 2**26) -> int:
+    """The engine that was sent most of this prompt, unless it has more than so many requests more
+    than the least busy one, to which it goes then.
+
+    slack: requests, not negative, infinite for none. record_blocks: of each engine that the router
+    remembers, the least recently used forgotten first. Loads are what the router counts itself, or
+    what engines last said where it only asks them from time to time. Raises ValueError on a
+    negative slack.
+
+    >>> from serving_mathematics.core.fleet.trying import choices
+    >>> choices(prefix_first)  # the third prompt begins like the first, the fourth like the second
+    [0, 1, 0, 1]
+    """
+    require(slack >= 0, "slack", "not negative", slack)
+    chain, depth = view.way(request)
+    records = _records(view, record_blocks)
+    loads = view.requests
+    if view.refresh_s:
+        loads = [one + two for one, two in zip(view.waiting, view.running, strict=True)]
+    found = [records[engine].look(chain, depth)[1] for engine in view.serving]
+    longest = max(found)
+    least = min(view.serving, key=loads.__getitem__)
+    owners = [e for e, blocks in zip(view.serving, found, strict=True) if blocks == longest]
+    near = min(owners, key=loads.__getitem__)
+    place = near if longest and loads[near] - loads[least] <= slack else least
+    _record(request, view, place, depth)
+    return place
+
+
+def hash_bounded(request: int, view: View, balance: float = 1.25) -> int:
+    """The owner of the prompt's first blocks by hash, or the next engine in that order with room.
+
+    balance: an engine takes at most so many times the mean number of requests, from 1, infinite for
+    no bound. Raises ValueError below 1.
+
+    >>> from serving_mathematics.core.fleet.trying import choices
+    >>> choices(hash_bounded)  # the owner of the second and fourth had no room for the fourth
+    [0, 0, 1, 0]
+    """
+    require(balance >= 1, "balance", "at least 1", balance)
+    head = view.way(request)[0]
+    while head >= 0 and view.tree.parent[head] >= 0:
+        head = view.tree.parent[head]
+    orders: dict[int, list[int]] = view.memory.setdefault("orders", {})
+    if head not in orders:
+
+        def weight(engine: int) -> bytes:
+            return hashlib.blake2b(b"%d %d" % (head, engine), digest_size=8).digest()
+
+        orders[head] = sorted(view.serving, key=weight, reverse=True)
+    if balance == math.inf:
+        return orders[head][0]
+    most = math.ceil(balance * (1 + sum(view.requests)) / len(view.serving))
+    return next(engine for engine in orders[head] if view.requests[engine] < most)
+
+
+def slack_that_pays(saved_s: float, later_tokens: float, sequence_s: float) -> float:
+    """Requests more beside it that a request may meet for its prefix, k = s/(md).
+
+    saved_s: s, what reading the prefix would take, not negative [s]. later_tokens: m, of the
+    answer after its first, positive. sequence_s: d, what a sequence adds to a step, positive [s].
+    Raises ValueError outside these ranges.
+
+    >>> slack_that_pays(0.1, later_tokens=200, sequence_s=0.00005)
+    10.0
+    """
+    saved_s = require_non_negative(saved_s=saved_s)
+    later_tokens, sequence_s = require_positive(later_tokens=later_tokens, sequence_s=sequence_s)
+    return saved_s / (later_tokens * sequence_s)
+
+
+@dataclass(frozen=True)
+class _Routed:
+    """What callers had of a fleet, after its caches are warm."""
+
+    kept: float  # share of requests with all that is promised
+    first_s: float  # mean to the first token [s]
+    first_99_s: float
+    token_s: float  # mean time per token [s]
+    found: float  # share of the prompt tokens
+    busiest: float  # requests of the busiest engine over the mean
+
+
+@functools.cache
+def _long_chat() -> Engine:
+    """The chat machine's engine, for prompts that begin with a preamble."""
+    lengths = CHAT.sample
+    asked = Workload(
+        np.zeros(lengths.prompt_tokens.size), lengths.prompt_tokens, lengths.output_tokens
+    )
+    constants = front_constants(find_front(CHAT.front))
+    return engine_of(
+        CHAT.deployment,
+        asked,
+        CHAT.token_budget,
+        CHAT.places,
+        constants=constants,
+        longest=LONGEST,
+    ).engine
+
+
+def _engine(machine: Machine) -> Engine:
+    return _long_chat() if machine.name == CHAT.name else machine.engine
+
+
+def _customers(
+    rng: np.random.Generator,
+    rate_per_s: float,
+    requests: int,
+    customers: int = CUSTOMERS,
+    preamble: int = PREAMBLE,
+    skew: float = SKEW,
+    minutes_of: str = "",
+    turn_at: float = 1.0,
+) -> Requests:
+    """Conversations of customers, each of whom begins all prompts with the same preamble.
+
+    skew: popularity is one over the rank to this power. turn_at: share of the requests after which
+    the ranks are turned round.
+    """
+    lengths = draw_lengths(rng, CHAT.traffic, requests)
+    weights = np.arange(1, customers + 1.0) ** -skew
+    who = rng.choice(customers, requests, p=weights / weights.sum())
+    later = np.arange(requests) >= turn_at * requests
+    who = np.where(later, customers - 1 - who, who)
+    arrivals = draw_arrivals(rng, rate_per_s, requests, minutes_of)
+    own = customers + np.arange(requests)
+    tree = Prefixes(
+        np.append(np.full(customers, -1), who),
+        np.append(np.full(customers, preamble), lengths.prompt_tokens),
+        own,
+        np.full(requests, -1),
+    )
+    prompts = lengths.prompt_tokens + preamble
+    return Requests(arrivals, prompts, lengths.output_tokens, prefixes=tree)
+
+
+def _asked(
+    machine: Machine, rate_per_s: float, requests: int, seed: int, **traffic: Any
+) -> Requests:
+    """What a fleet is asked, at a rate of all its engines."""
+    rng = np.random.default_rng([67, seed])
+    if machine.name == CHAT.name:
+        return _customers(rng, rate_per_s, requests, **traffic)
+    context = machine.deployment.architecture.context_tokens
+    return sessions_under_way(rng, rate_per_s, requests, context)
+
+
+def _serve(
+    machine: Machine, asked: Requests, route: Route, engines: int = 4, refresh_s: float = 0.0
+) -> Outcome:
+    """Requests on so many of a machine's engines, with caches that are empty at first."""
+    fleet = Fleet([_engine(machine)] * engines, route, caching=True, refresh_s=refresh_s)
+    return simulate_fleet(asked, fleet, np.random.default_rng(3))
+
+
+def _seen(machine: Machine, asked: Requests, outcome: Outcome) -> _Routed:
+    """What callers had."""
+    order = np.argsort(outcome.sent_s, kind="stable")
+    warm = order[order.size // WARM :]
+    first_s = (outcome.first_token_s - outcome.sent_s)[warm] + machine.made.around_s
+    spent_s = (outcome.completion_s - outcome.first_token_s)[warm]
+    later = asked.output_tokens[warm] - 1
+    slow = spent_s > machine.promise.tpot_s * later
+    counts = np.bincount(outcome.engine[warm].astype(np.intp), minlength=outcome.busy_s.size)
+    return _Routed(
+        float(((first_s <= machine.promise.ttft_s) & ~slow).mean()),
+        float(first_s.mean()),
+        float(np.quantile(first_s, 0.99)),
+        float(spent_s.sum() / later.sum()),
+        float(outcome.found_tokens[warm].sum() / asked.prompt_tokens[warm].sum()),
+        float(counts.max() / counts.mean()),
+    )
+
+
+def _saved_s(tokens: int) -> float:
+    """What the chat machine takes to read so many tokens at the beginning of a prompt [s]."""
+    engine = _long_chat()
+    asked = Workload([0.0], [tokens], [1])
+    return float(engine.prefill_token_s * tokens + TICK_S * engine.prompt_ticks(asked)[0])
+
+
+def _slack(machine: Machine = CHAT, tokens: int = PREAMBLE) -> float:
+    """The slack that pays on a machine for a prefix of so many tokens."""
+    line = step_line(machine)
+    return slack_that_pays(_saved_s(tokens), line.later_tokens, line.sequence_s)
+
+
+def check_the_rule_by_hand() -> None:
+    """Four prompts on two engines: with slack the third and fourth go where theirs began, without
+    one the load decides, and an infinite slack never looks at it.
+
+    Source: each prompt is sent while the others run; the third begins like the first, the fourth
+    like the second.
+    """
+    for slack in (0, 1, math.inf):
+        got = choices(functools.partial(prefix_first, slack=slack))
+        checks.equal(f"slack {slack:g}", got, [0, 1, 0, 1])
+    checks.equal("one engine", choices(prefix_first, 1), [0, 0, 0, 0])
+
+
+def check_slack_by_hand() -> None:
+    """A prefix of 0.1 s is worth ten requests beside an answer of 200 tokens, 50 µs each.
+
+    Source: 0.1/(200·0.00005); for the chat machine between three and ten.
+    """
+    checks.close("ten", slack_that_pays(0.1, 200, 50e-6), 10.0, rtol=1e-12)
+    checks.inside("chat machine", _slack(), 3.0, 10.0)
+
+
+def check_bad_input_is_refused() -> None:
+    """A negative slack, a bound below 1 and an answer without tokens name the argument."""
+    negative = functools.partial(prefix_first, slack=-1)
+    checks.raises("slack", choices, negative, match="slack must be not negative")
+    tight = functools.partial(hash_bounded, balance=0.5)
+    checks.raises("bound", choices, tight, match="balance must be at least 1")
+    told = "later_tokens must be positive"
+    checks.raises("no tokens", slack_that_pays, 0.1, 0, 50e-6, match=told)

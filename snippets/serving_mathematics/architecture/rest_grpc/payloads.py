@@ -1,0 +1,298 @@
+"""What people send to models today, in JSON and as bytes, and what each takes on its way.
+
+| | in JSON over HTTP/1.1 | as bytes over gRPC |
+|---|---|---|
+| a chat's prompt | 4 bytes a token, as text | the same text |
+| a long prompt | the same | the same |
+| its token ids | 6 digits and a comma | a varint of 3 bytes |
+| 32 embeddings back | a float32 in shortest digits, 10.9 bytes | 4 bytes |
+| a photo of a mebibyte | base64 | as it is |
+
+Work is what a record measured for each number that is written and read; text and bytes are copied
+and take none. Lengths of prompts are those of the book's machines.
+
+Assumes: 1 Gbit/s; an envelope of 300 bytes in JSON and of 100 in protobuf; the first event of a
+stream, or a label, as the answer to a prompt or a photo.
+
+Source: Gateway API Inference Extension, prefix scorer, for 4 characters a token; Protocol Buffers,
+Encoding, for varints: ids from 16,384 to 2,097,151 take 3 bytes; records/rest_grpc.json for work.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving_mathematics.architecture.rest_grpc.rest_grpc import (
+    INITIAL_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES,
+    CallParts,
+    call_parts,
+)
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE
+from serving_mathematics.core.servers.wire_format import base64_bytes, request_json, varint
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TOKEN_BYTES = 4  # characters of text for a token
+ENVELOPE = {"JSON": 300, "bytes": 100}  # [B]
+EVENT = {"JSON": 250, "bytes": 30}  # of one token of a stream [B]
+EMBEDDINGS, WIDTH = 32, 4096
+PHOTO_BYTES = 2**20
+LINK_BYTES_PER_S = 125e6  # 1 Gbit/s
+GROWN_BYTES = 2**22  # window of a connection that is busy
+DISTANCES_MS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)  # round trips
+CONNECTIONS: dict[str, dict[str, Any]] = {
+    "new": {"handshakes": 2, "window_bytes": INITIAL_WINDOW_BYTES},
+    "kept, after a pause": {"window_bytes": INITIAL_WINDOW_BYTES},
+    "kept and busy": {"window_bytes": GROWN_BYTES},
+    "busy, window never raised": {"window_bytes": GROWN_BYTES},  # the window is of HTTP/2 only
+}
+
+
+@dataclass(frozen=True)
+class _Payload:
+    """Bytes of request and answer, and numbers that are written and read, of each encoding."""
+
+    request: dict[str, float]
+    answer: dict[str, float]
+    numbers: dict[str, float]
+
+
+@functools.cache
+def _payloads() -> dict[str, _Payload]:
+    """By name."""
+    short, long = (float(machine.sample.prompt_tokens.mean()) for machine in (CHAT, MIXTURE))
+    floats = EMBEDDINGS * WIDTH
+    sample = np.random.default_rng(0).standard_normal((1, 4000)).astype(np.float32)
+    digits = (len(request_json(sample)) - len(request_json([[1.0]])) + 4) / 4000
+    none = {"JSON": 0.0, "bytes": 0.0}
+
+    def prompt(size: dict[str, float], numbers: dict[str, float]) -> _Payload:
+        return _Payload({name: ENVELOPE[name] + size[name] for name in size}, dict(EVENT), numbers)
+
+    return {
+        "a chat's prompt": prompt(
+            {"JSON": TOKEN_BYTES * short, "bytes": TOKEN_BYTES * short}, none
+        ),
+        "a long prompt": prompt({"JSON": TOKEN_BYTES * long, "bytes": TOKEN_BYTES * long}, none),
+        "its token ids": prompt(
+            {"JSON": 7 * long, "bytes": 3 * long}, {"JSON": long, "bytes": 0.0}
+        ),
+        "32 embeddings back": _Payload(
+            {"JSON": 8192.0 + ENVELOPE["JSON"], "bytes": 8192.0 + ENVELOPE["bytes"]},
+            {"JSON": digits * floats, "bytes": 4.0 * floats},
+            {"JSON": float(floats), "bytes": 0.0},
+        ),
+        "a photo": prompt({"JSON": base64_bytes(PHOTO_BYTES), "bytes": PHOTO_BYTES}, none),
+    }
+
+
+@functools.cache
+def _number_s() -> float:
+    """Time to write a number as digits and to read it, in Python, as it was measured [s]."""
+    rows = [
+        row["ms"]
+        for row in read_record("rest_grpc")["steps"]
+        if row["encoding"] == "json" and row["rows"] == 256
+    ]
+    (steps,) = rows
+    return float(steps["client_encodes"] + steps["server_decodes"]) / 1000 / (256 * 64)
+
+
+def _call(payload: str, encoding: str, connection: str, round_trip_s: float) -> CallParts:
+    """One of the calls."""
+    what, how = _payloads()[payload], CONNECTIONS[connection]
+    capped = encoding == "bytes" and connection.endswith("never raised")
+    return call_parts(
+        what.request[encoding],
+        what.answer[encoding],
+        round_trip_s,
+        LINK_BYTES_PER_S,
+        work_s=_number_s() * what.numbers[encoding],
+        stream_window_bytes=STREAM_WINDOW_BYTES if capped else math.inf,
+        **how,
+    )
+
+
+def _ms(payload: str, encoding: str, connection: str, round_trip_ms: float) -> float:
+    return 1000 * _call(payload, encoding, connection, round_trip_ms / 1000).total_s
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text."""
+    first_ms = 1000 * (CHAT.made.around_s + float(CHAT.prompt_s(CHAT.sample.prompt_tokens).mean()))
+    paused, busy = "kept, after a pause", "kept and busy"
+    chat = "a chat's prompt"
+    far_new = _ms(chat, "JSON", "new", 50) - _ms(chat, "JSON", paused, 50)
+    vectors = "32 embeddings back"
+    return SimpleNamespace(
+        chat_kb=_payloads()[chat].request["JSON"] / 1000,
+        first_ms=first_ms,
+        chat_gain_us=1000 * (_ms(chat, "JSON", paused, 50) - _ms(chat, "bytes", paused, 50)),
+        far_new_ms=far_new,
+        embeddings_json_ms=_ms(vectors, "JSON", busy, 0.5),
+        embeddings_bytes_ms=_ms(vectors, "bytes", busy, 0.5),
+        embeddings_base64_kb=base64_bytes(4 * EMBEDDINGS * WIDTH) / 1000,
+        embeddings_json_kb=_payloads()[vectors].answer["JSON"] / 1000,
+        embeddings_kb=_payloads()[vectors].answer["bytes"] / 1000,
+        photo_capped_ms=_ms("a photo", "bytes", "busy, window never raised", 50),
+        photo_busy_ms=_ms("a photo", "bytes", busy, 50),
+        photo_json_ms=_ms("a photo", "JSON", busy, 50),
+        digit_ns=1e9 * _number_s(),
+    )
+
+
+def figure_call_times(figure: Figure) -> None:
+    """For text the two are one line; for embeddings digits cost more than the network, until it is
+    far away.
+
+    Calls over a kept connection after a pause, in JSON over HTTP and as bytes over gRPC; what the
+    model takes is left out.
+
+    Alt: Two line charts with logarithmic axes of the time of a call against the round trip. For a
+    chat's prompt the two lines cannot be told apart and rise in proportion. For embeddings the line
+    of JSON lies far above that of bytes for short round trips, and the two come close for long
+    ones.
+    """
+    figure.set_size_inches(6.4, 3.2)
+    for axes, payload in zip(
+        figure.subplots(1, 2, sharey=True), ("a chat's prompt", "32 embeddings back"), strict=True
+    ):
+        for encoding, colour, width in (("JSON", "C3", 3.0), ("bytes", "C0", 1.4)):
+            times = [_ms(payload, encoding, "kept, after a pause", far) for far in DISTANCES_MS]
+            axes.plot(DISTANCES_MS, times, color=colour, linewidth=width)
+        axes.set(xscale="log", yscale="log", title=payload)
+        axes.set(xlabel="round trip [ms]", ylabel="time of a call [ms]")
+        axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+        axes.set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
+        axes.minorticks_off()
+        axes.annotate("JSON over HTTP", (0.12, 110), color="C3")
+        axes.annotate("bytes over gRPC", (0.9, 3.4 if "chat" not in payload else 0.4), color="C0")
+
+
+def slider_call_times() -> dict[str, Any]:
+    """Choose what you send, how far away you are, and what your connection is like: what does gRPC
+    gain?"""
+
+    def of(value: Any) -> list[list[list[float]]]:
+        return [
+            [
+                [value(payload, connection, far) for connection in CONNECTIONS]
+                for payload in _payloads()
+            ]
+            for far in DISTANCES_MS
+        ]
+
+    def waits(encoding: str) -> Any:
+        return lambda p, c, far: (
+            sum(
+                getattr(_call(p, encoding, c, far / 1000), part)
+                for part in ("connect_s", "waits_s")
+            )
+            / (far / 1000)
+        )
+
+    return {
+        "controls": [
+            {"label": "round trip", "values": list(DISTANCES_MS), "text": "{:g} ms", "start": 20},
+            {"label": "what is sent", "values": list(_payloads()), "start": "a chat's prompt"},
+            {"label": "connection", "values": list(CONNECTIONS), "start": "kept, after a pause"},
+        ],
+        "x": {"label": "round trip", "unit": "ms", "log": True, "range": (0.09, 220)},
+        "y": {"label": "time of a call", "unit": "ms", "log": True, "range": (0.1, 6000)},
+        "curves": [
+            {
+                "label": label,
+                "unit": "ms",
+                "decimals": 2,
+                "values": of(lambda p, c, far, e=encoding: _ms(p, e, c, far)),
+            }
+            for label, encoding in (("JSON over HTTP", "JSON"), ("bytes over gRPC", "bytes"))
+        ],
+        "readouts": [
+            {
+                "label": "round trips of JSON",
+                "unit": "",
+                "decimals": 0,
+                "values": of(waits("JSON")),
+            },
+            {"label": "of gRPC", "unit": "", "decimals": 0, "values": of(waits("bytes"))},
+            {
+                "label": "digits",
+                "unit": "ms",
+                "decimals": 2,
+                "values": of(lambda p, c, far: 1000 * _call(p, "JSON", c, far / 1000).work_s),
+            },
+        ],
+        "reading": "At {round trip}, {what is sent} over a connection that is {connection} takes"
+        " {JSON over HTTP} as JSON and {bytes over gRPC} over gRPC: {round trips of JSON} and"
+        " {of gRPC} round trips, and {digits} for writing and reading digits.",
+    }
+
+
+def check_text_gains_nothing() -> None:
+    """For text the two encodings take the same round trips at every distance and on every
+    connection, and differ by less than 50 microseconds; a long prompt as well.
+
+    Source: both calls, by the same law; an envelope is all that differs.
+    """
+    for payload in ("a chat's prompt", "a long prompt"):
+        for connection in ("new", "kept, after a pause", "kept and busy"):
+            gains = [
+                _ms(payload, "JSON", connection, far) - _ms(payload, "bytes", connection, far)
+                for far in DISTANCES_MS
+            ]
+            label = f"{payload}, {connection}: gain [ms]"
+            checks.inside(label, max(gains, key=abs), 0.0, 0.05)
+
+
+def check_a_connection_is_worth_more_than_an_encoding() -> None:
+    """Far away, keeping the connection saves more than bytes instead of JSON, whatever is sent.
+
+    Source: calls at 50 ms.
+    """
+    for payload in _payloads():
+        kept = _ms(payload, "JSON", "new", 50) - _ms(payload, "JSON", "kept, after a pause", 50)
+        encoded = _ms(payload, "JSON", "kept, after a pause", 50) - _ms(
+            payload, "bytes", "kept, after a pause", 50
+        )
+        checks.close(f"{payload}: kept [ms]", kept, 100.0, rtol=1e-9)
+        checks.inside(f"{payload}: encoding over connection", encoded / kept, 0.0, 0.99)
+
+
+def check_an_unraised_window_turns_it_round() -> None:
+    """A photo over gRPC whose window nobody raised takes longer than as base64 over HTTP/1.1, from
+    a round trip of a fifth of a millisecond on.
+
+    Source: flights of either, and the bytes that base64 adds.
+    """
+    for far in DISTANCES_MS:
+        times = [
+            _ms("a photo", encoding, "busy, window never raised", far) for encoding in ENVELOPE
+        ]
+        told = f"{times[0]:.1f} and {times[1]:.1f} ms"
+        checks.holds(f"{far:g} ms", (times[1] > times[0]) == (far >= 0.2), got=told)
+
+
+def check_sizes_by_hand() -> None:
+    """Six digits and a comma in JSON, three bytes in protobuf, for ids of a large vocabulary; a
+    float32 takes 10.9 bytes in shortest digits.
+
+    Source: ids drawn between 100,000 and 163,840, written by both; the check of `wire_format`.
+    """
+    ids = np.random.default_rng(1).integers(100_000, 163_840, 1000).tolist()
+    text = len(json.dumps(ids, separators=(",", ":")))
+    checks.close("JSON [B]", text / 1000, 7.0, atol=0.002)
+    checks.equal("protobuf [B]", sum(len(varint(one)) for one in ids), 3000)
+    size = _payloads()["32 embeddings back"].answer["JSON"] / (EMBEDDINGS * WIDTH)
+    checks.close("float32 in JSON [B]", size, 10.9, atol=0.1)

@@ -1,0 +1,115 @@
+"""Prefix against load: rules by hand, by property and on small fleets."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.architecture.model_routers.prefix_routing import (
+    _asked,
+    _seen,
+    _serve,
+    hash_bounded,
+    prefix_first,
+    slack_that_pays,
+)
+from serving_mathematics.core.fleet.prefixes import Prefixes
+from serving_mathematics.core.fleet.routers import least_requests
+from serving_mathematics.core.machines.machines import AGENTS, CHAT
+
+from ...core.fleet.test_routers import view_of
+
+NOBODY = np.array([-1] * 6)
+SHARED = Prefixes(np.array([-1, -1]), np.array([100, 100]), np.array([0, 0, 1, 0, 1, 0]), NOBODY)
+
+
+def test_the_prefix_counts_up_to_the_slack_and_then_the_load() -> None:
+    view = view_of([0, 0, 0], SHARED)
+    route = partial(prefix_first, slack=2)
+    assert route(0, view) == 0
+    view.sent(0, 2)
+    assert route(1, view) == 0  # two more than the idlest
+    view.sent(0, 1)
+    assert route(3, view) == 1  # three more: a copy at the idlest
+    view.sent(1, 1)
+    assert route(5, view) == 1  # the less busy of the two that have it
+    assert route(2, view) == 2  # nobody has the other prefix
+
+
+def test_an_infinite_slack_never_leaves() -> None:
+    view = view_of([0, 0], SHARED)
+    route = partial(prefix_first, slack=math.inf)
+    assert route(0, view) == 0
+    view.sent(0, 10_000)
+    assert route(1, view) == 0
+
+
+def test_a_short_record_forgets() -> None:
+    view = view_of([0, 0], SHARED)
+    route = partial(prefix_first, record_blocks=10)
+    assert route(0, view) == 0
+    view.sent(0, 1)
+    assert route(2, view) == 1
+    view.sent(1, 1)
+    view.sent(0, 5)
+    assert route(4, view) == 1
+    assert route(1, view) == 0  # still on record: ten blocks each
+    view = view_of([0], SHARED)
+    for request in (0, 2, 1):
+        assert route(request, view) == 0
+    assert view.memory["records"][0].resident == 10
+
+
+def test_loads_of_the_last_look_are_what_engines_said() -> None:
+    view = view_of([0, 0], SHARED)
+    view.refresh_s = 1.0
+    view.waiting, view.running = [3, 0], [4, 1]
+    assert prefix_first(0, view) == 1
+
+
+@given(st.lists(st.integers(0, 40), min_size=2, max_size=6), st.floats(1, 3))
+def test_a_bound_is_kept_and_the_owner_taken_where_it_may(loads: list[int], bound: float) -> None:
+    view = view_of(loads, SHARED)
+    place = hash_bounded(0, view, bound)
+    most = math.ceil(bound * (1 + sum(loads)) / len(loads))
+    assert loads[place] < most
+    owner = hash_bounded(0, view_of(loads, SHARED), math.inf)
+    assert place == owner or loads[owner] >= most
+    assert hash_bounded(3, view, math.inf) == owner  # which begins like it
+
+
+@given(st.floats(0, 10), st.floats(1, 1e4), st.floats(1e-6, 1e-2), st.floats(1.1, 10))
+def test_slack_grows_with_what_is_saved(s: float, m: float, d: float, times: float) -> None:
+    assert slack_that_pays(times * s, m, d) == pytest.approx(times * slack_that_pays(s, m, d))
+    assert slack_that_pays(s, times * m, d) == pytest.approx(slack_that_pays(s, m, d) / times)
+
+
+def test_customers_share_what_they_begin_with() -> None:
+    asked = _asked(CHAT, 20.0, 3000, 0)
+    tree = asked.prefixes
+    assert tree is not None
+    first = tree.parent[tree.node]
+    counts = np.bincount(first)
+    assert counts[0] > 1.5 * counts[1]  # one over the rank
+    assert (tree.tokens[first] == 4096).all()
+    turned = _asked(CHAT, 20.0, 3000, 0, turn_at=0.5).prefixes
+    assert turned is not None
+    late = turned.parent[turned.node][1500:]
+    assert np.bincount(late).argmax() == 199
+
+
+@pytest.mark.parametrize(("machine", "rate"), [(CHAT, 32.0), (AGENTS, 2.0)])
+def test_prefixes_beat_loads_on_small_fleets(machine: object, rate: float) -> None:
+    assert machine in (CHAT, AGENTS)
+    own = CHAT if machine is CHAT else AGENTS
+    asked = _asked(own, rate, 2500, 4)
+    near, far = (
+        _seen(own, asked, _serve(own, asked, route)) for route in (prefix_first, least_requests)
+    )
+    assert near.found > far.found + 0.05
+    assert near.first_s < far.first_s
+    assert near.token_s < far.token_s

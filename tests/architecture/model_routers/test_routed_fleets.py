@@ -1,0 +1,31 @@
+"""The record of routed fleets, and the search for a rate by which it was made."""
+
+from __future__ import annotations
+
+import pytest
+from serving_mathematics.architecture.model_routers import routed_fleets
+from serving_mathematics.architecture.model_routers.routed_fleets import (
+    OTHERS,
+    RULES,
+    SITUATIONS,
+    TRIED,
+    _carries,
+    _record,
+)
+from serving_mathematics.core.fleet.routers import least_requests
+from serving_mathematics.core.machines.machines import CHAT
+
+
+def test_the_record_is_whole() -> None:
+    carried = _record()["carried"]
+    assert set(carried) == {*SITUATIONS, "eight engines", "agents"}
+    assert set(carried["customers"]) == {*RULES, *OTHERS}
+    assert all(set(TRIED) <= set(rates) for rates in carried.values())
+
+
+def test_a_rate_that_is_carried_lies_in_its_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few requests are always served in time at a low rate, and never at a very high one."""
+    monkeypatch.setitem(routed_fleets.REQUESTS, CHAT.name, 600)
+    found = _carries(CHAT, least_requests, 1.0, 60.0)
+    assert 2.0 < found < 40.0
+    assert _carries(CHAT, least_requests, 80.0, 90.0) == 80.0
