@@ -214,6 +214,7 @@ def stepper_four_engines() -> dict[str, Any]:
             "label": "time",
             "unit": "s",
             "values": (FRAME_S * np.arange(FRAMES)).tolist(),
+            "start": 20.0,
         },
         "panels": [
             {
@@ -249,7 +250,7 @@ def stepper_four_engines() -> dict[str, Any]:
             {"label": "a token", "unit": "ms", "decimals": 0, "values": of("token_s", 1000)},
             {"label": "in time", "unit": "%", "decimals": 0, "values": of("kept", 100)},
         ],
-        "reading": "With slack: {slack}, caches find {found} of the prompt tokens, a token takes"
+        "reading": "Slack: {slack}. Caches find {found} of the prompt tokens, a token takes"
         " {a token}, and {in time} of the requests have all that is promised.",
     }
 
