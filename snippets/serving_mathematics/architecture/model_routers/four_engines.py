@@ -61,7 +61,7 @@ def example() -> SimpleNamespace:
         aged_picker_percent=100 * _aged("endpoint picker", STALE_S),
         stale_s=STALE_S,
         short_kept_percent=100 * _record()["records"][RECORDS.index(0.25)]["kept"],
-        agents_times=_rate("agents", "prefix first, slack 16") / _rate("agents", "fewest requests"),
+        agents_times=1 + _over_loads("agents") / 100,
         engine_random=_record()["without"]["at random"][LOADS.index(0.9)],
         engine_two=_record()["without"]["two choices"][LOADS.index(0.9)],
     )
