@@ -105,12 +105,16 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.architecture.model_routers.routed_fleets
 	$(BIN)/python -m serving_mathematics.core.classifiers.onnx_latency_measurement
 	$(BIN)/python -m serving_mathematics.core.machines.book
+	$(BIN)/python -m serving_mathematics.intuition.failure_budgets.late_together
+	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.clumped_percentiles
+	$(BIN)/python -m serving_mathematics.definitions.throughput.closed_loop_engine
+	$(BIN)/python -m serving_mathematics.definitions.utilization.engine_under_load
+	$(BIN)/python -m serving_mathematics.optimization.caching.kept_sessions
+	$(BIN)/python -m serving_mathematics.report.faults
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
 	$(BIN)/python -m serving_mathematics.planner.planner_coverage
 	$(BIN)/python -m serving_mathematics.planner.measured_questions
 	$(BIN)/python -m serving_mathematics.planner.first_answers
-	$(BIN)/python -m serving_mathematics.capacity.autoscaling.policy_measurement
-	$(BIN)/python -m serving_mathematics.capacity.autoscaling.engine_days
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
 	$(BIN)/python -m serving_mathematics.core.hardware.record_making
 	$(BIN)/python -m serving_mathematics.machine.step_time.kernel_record

@@ -90,7 +90,6 @@ UNSTEADY = {
     "core.hardware.calibration.score": ELSEWHERE,
     "machine.step_time.kernel_times.fit_kernels": ELSEWHERE,
     "machine.parallelism.messages.fit_messages": ELSEWHERE,
-    "optimization.quantization.code_books.optimal_step": ELSEWHERE,
 }
 
 Call = inspect.BoundArguments

@@ -85,7 +85,8 @@ def test_what_is_begun_is_entered_everywhere_and_nothing_else_changes(project: P
         assert NAME in added[0] or TITLE.lower() in added[0], name
     text = (project.folder / "mkdocs.yml").read_text(encoding="utf-8")
     nav = yaml.safe_load(text[text.index("\nnav:") :])["nav"]
-    part = next(item["Capacity"] for item in nav if "Capacity" in item)
+    chapters = next(item["Read"] for item in nav if "Read" in item)
+    part = next(item["Capacity"] for item in chapters if "Capacity" in item)
     assert part[-1] == f"capacity/{NAME}.md"
     start = (project.folder / "docs" / "start.md").read_text(encoding="utf-8")
     path = start.partition("## Cut the p99")[2].partition("\n## ")[0]
@@ -132,8 +133,8 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
     cited = " ".join(f"[Little](#little-{n})" for n in (61, 62, 63))
     text = page.read_text(encoding="utf-8").replace("## Sources\n", f"## Sources\n\n{sources}")
     page.write_text(text.replace("## Where", f"{cited}\n\n## Where", 1), encoding="utf-8")
-    link = f"[{TITLE}](capacity/{NAME}.md#the-answer)\n  {{ #abandonment }}"
-    project.change("docs/glossary.md", "  { #abandonment }", f"  {link}")
+    link = f"[{TITLE}](capacity/{NAME}.md#the-answer)\n  {{ #attainment }}"
+    project.change("docs/glossary.md", "  { #attainment }", f"  {link}")
     assert project.check("--quick") == []
 
     project.change(MODULE, "busy_share(9.0, 0.5, 6), 0.75", "busy_share(9.0, 0.5, 6), 0.8")

@@ -87,7 +87,7 @@ def test_processors_are_those_that_python_is_told_of(
 
 def test_records_of_the_project_are_where_the_pages_look() -> None:
     there = Path(measuring.__file__).parents[1] / "records"
-    assert (there / "overload_server.json").is_file()
+    assert (there / "azure_conv_2023.json").is_file()
 
 
 def test_make_measure_runs_the_command_of_every_record() -> None:

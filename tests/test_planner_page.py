@@ -353,7 +353,9 @@ def test_a_trace_is_read_in_the_page_and_stays_there(form: Form, tmp_path: Path)
     assert form.rows() == form.expected({"trace": str(file), "requests": 200, "parallelism": "tp1"})
     expect(form.answer).to_contain_text("--trace mine.csv")
     # a browser may ask for the icon again where the address changes
-    assert [url for _, url in form.asked[before:] if not url.endswith("/favicon.png")] == []
+    assert [
+        url for _, url in form.asked[before:] if not url.endswith(("/favicon.png", "/favicon.svg"))
+    ] == []
     assert {method for method, _ in form.asked} == {"GET"}
     assert {urlsplit(url).netloc for _, url in form.asked} == {urlsplit(form.origin).netloc}
 

@@ -13,7 +13,7 @@ import pytest
 from builder import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^\$ serving-mathematics (.+)\n(.+)$", README, re.MULTILINE)
+COMMANDS = re.findall(r"^\$ serving-mathematics (.+)\n((?:.+\n)+?)```$", README, re.MULTILINE)
 (CODE,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
 SIZE = r"^{} := (.+)$"
 
@@ -35,7 +35,7 @@ def test_its_command_answers_so(words: str, answer: str) -> None:
         timeout=60,
         check=True,
     )
-    assert done.stdout.split("\n")[0] == answer
+    assert done.stdout.split("\n\n")[0] == answer.rstrip("\n")
 
 
 def test_its_code_returns_so() -> None:

@@ -259,6 +259,8 @@ def test_a_stepper_is_stepped_by_key_by_button_and_by_hand(
 ) -> None:
     for shown in PLAYED:
         stepper, data = opened(page, origin, shown, site)
+        if "clock" not in data:  # several panels, and nothing to play
+            continue
         setting = [control["start"] for control in data["controls"]]
         frame, last = data["clock"]["start"], len(data["clock"]["values"]) - 1
         says(stepper, data, setting, frame)

@@ -48,7 +48,7 @@ from serving_mathematics.engine.gguf_file import (
 from serving_mathematics.engine.llama_model import Llama, expectations, llama_of, rescaled, rotated
 from serving_mathematics.engine.measured_loads import NotQuiet
 from serving_mathematics.engine.token_engine import EngineMissing, Settings, TokenEngine, model_path
-from serving_mathematics.optimization.language_formats import Format, weight_formats
+from serving_mathematics.optimization.quantization.language_formats import Format, weight_formats
 from serving_mathematics.support.measuring import FOLDER, provenance, write_record
 from serving_mathematics.support.require import require, require_all_positive
 

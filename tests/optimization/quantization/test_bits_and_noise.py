@@ -12,11 +12,8 @@ from serving_mathematics.optimization.quantization.bits_and_noise import (
     bits_per_weight,
     example,
     full_scale_sqnr_db,
-    packed_nibbles,
     sqnr_db,
-    stored_bytes,
 )
-from serving_mathematics.optimization.quantization.quantization import Quantized, quantize
 
 
 @given(st.floats(1, 1e6), st.floats(1, 100))
@@ -51,22 +48,6 @@ def test_bits_are_those_of_a_tensor(bits: int, group: int) -> None:
     assert bits_per_weight(bits, []) == bits
 
 
-def test_stored_bytes_by_hand() -> None:
-    assert stored_bytes(64, 64, 32) == 64 * 64 * 4 + 64 * 4
-    assert stored_bytes(64, 64, 8) == 64 * 64 + 2 + 64 * 4
-    assert stored_bytes(64, 64, 8, 64) == 64 * 64 + 2 * 64 + 64 * 4
-    assert stored_bytes(64, 64, 4, 16) == 64 * 32 + 2 * 4 * 64 + 64 * 4
-    assert stored_bytes(64, 64, 4, 32) == 64 * 32 + 2 * 2 * 64 + 64 * 4
-
-
-@given(st.lists(st.integers(0, 15), min_size=2, max_size=40).filter(lambda q: len(q) % 2 == 0))
-def test_nibbles_come_back(codes: list[int]) -> None:
-    packed = packed_nibbles(codes)
-    assert packed.dtype == np.uint8
-    assert packed.size == len(codes) // 2
-    assert [code for byte in packed.tolist() for code in (byte % 16, byte // 16)] == codes
-
-
 def test_approximations_are_refused() -> None:
     with pytest.raises(ValueError, match=r"approximations must be of shape \(1,\)"):
         sqnr_db([1.0], [1.0, 2.0])
@@ -82,46 +63,9 @@ def test_bits_are_refused(bad: float) -> None:
         bits_per_weight(4, [(16, 32), (16, bad)])
 
 
-def test_layers_and_codes_are_refused() -> None:
-    for bad in (0, -1, 1.5, math.nan, math.inf):
-        with pytest.raises(ValueError, match="inputs must be a positive integer"):
-            stored_bytes(bad, 4, 8)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="outputs must be a positive integer"):
-            stored_bytes(4, bad, 8)  # type: ignore[arg-type]
-    for bad in (1, 33, 4.5, math.nan):
-        with pytest.raises(ValueError, match="bits must be an integer from 2 to 32"):
-            stored_bytes(4, 4, bad)  # type: ignore[arg-type]
-    for bad in (0, 3, 8, math.nan):
-        with pytest.raises(ValueError, match="group must be None or a divisor of 4"):
-            stored_bytes(4, 4, 8, bad)  # type: ignore[arg-type]
-    for codes in ([16, 0], [-1, 0], [0.0, 1.0], []):
-        with pytest.raises(ValueError, match="codes must be integers from 0 to 15"):
-            packed_nibbles(codes)
-    with pytest.raises(ValueError, match="codes must be of even length"):
-        packed_nibbles([[1], [2]])
-
-
 def test_steps_beyond_squaring_have_their_decibels() -> None:
     assert full_scale_sqnr_db(1e100, 1.0) == pytest.approx(2000 + 10 * math.log10(3))
 
 
 def test_a_bit_is_six_decibels_on_the_page() -> None:
     assert example().decibels_per_bit == pytest.approx(20 * math.log10(2), rel=1e-9)
-
-
-def test_seven_bits_lose_to_rounding_alone_and_eight_to_clamping() -> None:
-    rng, found = np.random.default_rng(77), example()
-
-    def numbers(one: Quantized) -> np.ndarray:
-        return np.asarray((one.codes - one.zero) * one.scale)
-
-    expected = []
-    for bits in (8, 7):
-        ratios = []
-        for _ in range(4):
-            x, w = rng.normal(size=(64, 256)), rng.normal(size=(256, 64))
-            rounded = numbers(quantize(x, 8, symmetric=False)) @ numbers(quantize(w, bits, axis=0))
-            ratios.append(sqnr_db(x @ w, rounded))
-        expected.append(float(np.mean(ratios)))
-    assert [found.units_8_bits_db, found.units_7_bits_db] == pytest.approx(expected, abs=0.5)
-    assert found.clamped_db + found.clamped_half_db < found.units_7_bits_db

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 from serving_mathematics.optimization.quantization.block_formats import (
     _points,
     block_rounded,
@@ -16,6 +17,7 @@ from serving_mathematics.optimization.quantization.block_formats import (
     mxfp4,
     mxfp8,
     nearest,
+    normal_float,
     nvfp4,
 )
 
@@ -124,3 +126,23 @@ def test_points_lie_at_the_bits_of_their_formats() -> None:
     """Source: OCP Microscaling 1.0, 8 bits of scale for 32 weights; NVFP4 has them for 16."""
     assert [bits for bits, _ in _points()["MXFP4"]] == [4.25]
     assert [bits for bits, _ in _points()["NVFP4"]] == [4.5]
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 8])
+def test_normal_float_is_made_of_quantiles(bits: int) -> None:
+    cells = 2**bits
+    last = 1 - (1 / (2 * cells) + 1 / (2 * cells - 2)) / 2
+    code = normal_float(bits)
+    assert code.size == cells
+    assert code[cells // 2 - 1] == 0.0
+    assert code[0] == -1.0
+    assert code[-1] == 1.0
+    assert np.all(np.diff(code) > 0)
+    scale = stats.norm.ppf(last)
+    positive, negative = (
+        stats.norm.cdf(scale * code[cells // 2 :]),
+        stats.norm.cdf(-scale * code[: cells // 2 - 1]),
+    )
+    assert np.diff(positive) == pytest.approx((last - 0.5) / (cells // 2))
+    if bits > 2:
+        assert -np.diff(negative) == pytest.approx((last - 0.5) / (cells // 2 - 1))

@@ -61,7 +61,7 @@ def example() -> SimpleNamespace:
         aged_picker_percent=100 * _aged("endpoint picker", STALE_S),
         stale_s=STALE_S,
         short_kept_percent=100 * _record()["records"][RECORDS.index(0.25)]["kept"],
-        agents_times=_rate("agents", "prefix first, slack 16") / _rate("agents", "fewest requests"),
+        agents_times=1 + _over_loads("agents") / 100,
         engine_random=_record()["without"]["at random"][LOADS.index(0.9)],
         engine_two=_record()["without"]["two choices"][LOADS.index(0.9)],
     )
@@ -214,6 +214,7 @@ def stepper_four_engines() -> dict[str, Any]:
             "label": "time",
             "unit": "s",
             "values": (FRAME_S * np.arange(FRAMES)).tolist(),
+            "start": 20.0,
         },
         "panels": [
             {
@@ -249,7 +250,7 @@ def stepper_four_engines() -> dict[str, Any]:
             {"label": "a token", "unit": "ms", "decimals": 0, "values": of("token_s", 1000)},
             {"label": "in time", "unit": "%", "decimals": 0, "values": of("kept", 100)},
         ],
-        "reading": "With slack: {slack}, caches find {found} of the prompt tokens, a token takes"
+        "reading": "Slack: {slack}. Caches find {found} of the prompt tokens, a token takes"
         " {a token}, and {in time} of the requests have all that is promised.",
     }
 

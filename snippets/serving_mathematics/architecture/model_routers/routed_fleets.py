@@ -237,8 +237,8 @@ def _rate(situation: str, rule: str) -> float:
 
 
 def _over_loads(situation: str, rule: str = "prefix first, slack 16") -> float:
-    """How much more it carries than a router that looks at loads alone [%]."""
-    return 100 * (_rate(situation, rule) / _rate(situation, "fewest requests") - 1)
+    """How much more it carries than the best router that looks at loads alone [%]."""
+    return 100 * (_rate(situation, rule) / max(_rate(situation, one) for one in WITHOUT) - 1)
 
 
 def _kept(situation: str, slack: float) -> float:

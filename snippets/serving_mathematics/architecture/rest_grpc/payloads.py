@@ -204,8 +204,8 @@ def slider_call_times() -> dict[str, Any]:
 
     return {
         "controls": [
-            {"label": "round trip", "values": list(DISTANCES_MS), "text": "{:g} ms", "start": 20},
-            {"label": "what is sent", "values": list(_payloads()), "start": "a chat's prompt"},
+            {"label": "round trip", "values": list(DISTANCES_MS), "text": "{:g} ms", "start": 1},
+            {"label": "what is sent", "values": list(_payloads()), "start": "32 embeddings back"},
             {"label": "connection", "values": list(CONNECTIONS), "start": "kept, after a pause"},
         ],
         "x": {"label": "round trip", "unit": "ms", "log": True, "range": (0.09, 220)},

@@ -203,7 +203,7 @@ def stepper_three_memories() -> dict[str, Any]:
                 ("answered, reserved", "answered, blocks", "answered, shared"), WAYS, strict=True
             )
         ],
-        "reading": "With {common beginning} in front of each prompt and {rate}, the engine that reserves"
+        "reading": "With {common beginning} before each prompt and {rate}, the one that reserves"
         " answers {answered, reserved} requests a second, blocks {answered, blocks}, and shared"
         " blocks {answered, shared}.",
     }

@@ -5,35 +5,20 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "optimization.quantization.quantization": [
-            "Quantized",
-            "quantize",
-            "integer_product",
-            "clamped_product",
-            "rounded_weights",
-            "integer_logits",
-        ],
+        "optimization.quantization.quantization": ["Quantized", "quantize", "integer_product"],
         "optimization.quantization.bits_and_noise": [
             "sqnr_db",
             "full_scale_sqnr_db",
             "bits_per_weight",
-            "stored_bytes",
-            "packed_nibbles",
         ],
         "optimization.quantization.block_formats": [
+            "normal_float",
             "float_code",
             "nearest",
             "block_rounded",
             "mxfp4",
             "mxfp8",
             "nvfp4",
-        ],
-        "optimization.quantization.code_books": [
-            "gaussian_distortion",
-            "lloyd_max",
-            "uniform_code",
-            "optimal_step",
-            "normal_float",
         ],
         "optimization.quantization.language_record": ["perplexity_growth"],
         "optimization.quantization.outlier_channels": ["smoothing_factors", "smooth", "bits_left"],

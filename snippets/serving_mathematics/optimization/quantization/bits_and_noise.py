@@ -20,13 +20,8 @@ from types import SimpleNamespace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.optimization.quantization.quantization import (
-    clamped_product,
-    integer_product,
-    quantize,
-)
+from serving_mathematics.optimization.quantization.quantization import quantize
 from serving_mathematics.support import checks
-from serving_mathematics.support.intervals import TENTHS, half_width
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
@@ -90,103 +85,12 @@ def bits_per_weight(bits: float, shared: Sequence[tuple[float, float]]) -> float
     return bits + sum(size / weights for size, weights in shared)
 
 
-def stored_bytes(inputs: int, outputs: int, bits: int, group: int | None = None) -> float:
-    """Bytes of a layer: packed codes, scales of 16 bits, and biases of 32 bits.
-
-    inputs, outputs: positive integers. bits: of a weight, 2 to 32; 32 stores no scale. group:
-    inputs of a unit that share a scale, a divisor of the inputs; None: one scale for all. Raises
-    ValueError on other input.
-
-    >>> stored_bytes(64, 10, bits=4, group=16)  # 320 of codes, 80 of scales, 40 of biases
-    440.0
-    """
-    inputs, outputs, bits = as_number(inputs=inputs, outputs=outputs, bits=bits)
-    if group is not None:
-        group = as_number(group=group)
-    for name, count in (("inputs", inputs), ("outputs", outputs)):
-        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
-    require(2 <= bits <= 32 and bits % 1 == 0, "bits", "an integer from 2 to 32", bits)
-    divides = group is None or (1 <= group <= inputs and inputs % group == 0)
-    require(divides, "group", f"None or a divisor of {inputs}", group)
-    scales = 1 if group is None else outputs * inputs // group
-    return inputs * outputs * bits / 8 + 2 * scales * (bits < 32) + 4 * outputs
-
-
-def packed_nibbles(codes: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """Two codes of four bits in each byte along the last axis, the first in the low half.
-
-    codes: integers from 0 to 15, the last axis of even length. Returns half as many bytes. Raises
-    ValueError on other input.
-
-    >>> packed_nibbles([1, 2, 15, 0]).tolist()
-    [33, 15]
-    """
-    codes = as_numbers(codes=codes)
-    q = np.asarray(codes)
-    whole = np.issubdtype(q.dtype, np.integer) and q.size > 0 and bool(((q >= 0) & (q < 16)).all())
-    require(whole, "codes", "integers from 0 to 15", q)
-    require(q.shape[-1] % 2 == 0, "codes", "of even length", q.shape)
-    return np.asarray(q[..., 0::2] | (q[..., 1::2] << 4), dtype=np.uint8)
-
-
-def _beside(factor: float) -> tuple[float, float]:
-    """SQNR [dB] in 8 bits of a row that shares its scale with 15 rows, one of them larger: mean of
-    ten draws, and half of its 95% interval."""
-    ratios = []
-    for seed in range(9, 9 + TENTHS):
-        rows = np.random.default_rng(seed).normal(size=(16, 256))
-        rows[15] *= factor
-        ratios.append(sqnr_db(rows[0], quantize(rows, 8, symmetric=False).values()[0]))
-    return float(np.mean(ratios)), float(half_width(np.mean, ratios))
-
-
-def _products() -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """SQNR [dB] of products of 64 rows and 64 units of 256 Gaussian inputs, with a scale per unit:
-    in 8 bits, clamped, and with weights of 7 bits; means of ten draws, and halves of their 95%
-    intervals."""
-    ratios = []
-    for seed in range(9, 9 + TENTHS):
-        rng = np.random.default_rng(seed)
-        x, w = rng.normal(size=(64, 256)), rng.normal(size=(256, 64))
-        rows, units = quantize(x, 8, symmetric=False), quantize(w, 8, axis=0)
-        products = (
-            integer_product(rows, units),
-            clamped_product(rows, units),
-            clamped_product(rows, quantize(w, 7, axis=0)),
-        )
-        ratios.append([sqnr_db(x @ w, product) for product in products])
-    columns = np.array(ratios).T
-    means = tuple(float(np.mean(column)) for column in columns)
-    return means, tuple(float(half_width(np.mean, column)) for column in columns)
-
-
 def example() -> SimpleNamespace:
-    """Numbers quoted in the text: ratios in dB, bits per weight, and GB for 8 billion weights."""
-    weights = 8.0  # billions, so that bytes are GB
-    products, halves = _products()
+    """The numbers quoted in the text."""
     return SimpleNamespace(
-        sine_8_bits_db=full_scale_sqnr_db(2**8, SINE_CREST),
         decibels_per_bit=full_scale_sqnr_db(2**8, 2.0) - full_scale_sqnr_db(2**7, 2.0),
-        outlier_bits=math.log2(100),
         int4_128_bits=bits_per_weight(4, [(16, 128)]),
-        int4_32_bits=bits_per_weight(4, [(16, 32)]),
-        affine_int4_128_bits=bits_per_weight(4, [(16, 128), (4, 128)]),
-        mxfp4_bits=bits_per_weight(4, [(8, 32)]),
         nvfp4_bits=bits_per_weight(4, [(8, 16)]),
-        scales_64_bits=bits_per_weight(4, [(32, 64)]) - 4,
-        scales_double_bits=bits_per_weight(4, [(8, 64), (32, 64 * 256)]) - 4,
-        alone_db=_beside(1.0)[0],
-        alone_half_db=_beside(1.0)[1],
-        beside_large_db=_beside(50.0)[0],
-        beside_half_db=_beside(50.0)[1],
-        units_8_bits_db=products[0],
-        clamped_db=products[1],
-        clamped_half_db=halves[1],
-        units_7_bits_db=products[2],
-        unclamped_half_db=max(halves[0], halves[2]),
-        half_gb=weights * 2,
-        int8_gb=weights * bits_per_weight(8, [(16, 4096)]) / 8,
-        int4_gb=weights * bits_per_weight(4, [(16, 128)]) / 8,
     )
 
 
@@ -232,27 +136,8 @@ def check_bits_with_scales() -> None:
         checks.close(f"{name} [bits]", got, expected, atol=1e-12, kind="published")
 
 
-def check_bytes_are_those_of_arrays() -> None:
-    """The bytes are those of packed arrays, and the codes come back out of them.
-
-    Source: numpy's nbytes of codes in half bytes, 16-bit scales and 32-bit biases, for 64 inputs
-    and 10 units in groups of 16.
-    """
-    w = np.random.default_rng(4).normal(size=(64, 10))
-    groups = quantize(w.reshape(4, 16, 10), 4, axis=1)
-    codes = (groups.codes + 8).astype(np.uint8)
-    packed = packed_nibbles(codes)
-    size = packed.nbytes + groups.scale.astype(np.float16).nbytes + np.zeros(10, np.float32).nbytes
-    checks.equal("bytes", stored_bytes(64, 10, 4, 16), float(size))
-    back = np.stack([packed & 15, packed >> 4], axis=-1).reshape(codes.shape)
-    checks.equal("codes that differ", int((back != codes).sum()), 0)
-
-
 def check_bad_input_is_refused() -> None:
-    """Signals of zeros, no steps, shared bits of nobody and codes above 15 name the argument."""
+    """Signals of zeros, no steps and shared bits of nobody name the argument."""
     checks.raises("only zeros", sqnr_db, [0.0], [1.0], match="values must be finite and not all 0")
     checks.raises("no steps", full_scale_sqnr_db, 0, 2.0, match="steps must be at least 1")
     checks.raises("no weights", bits_per_weight, 4, [(16, 0)], match="shared must be pairs")
-    checks.raises("one bit", stored_bytes, 4, 4, 1, match="bits must be an integer from 2 to 32")
-    checks.raises("16", packed_nibbles, [16, 0], match="codes must be integers from 0 to 15")
-    checks.raises("odd", packed_nibbles, [1], match="codes must be of even length")

@@ -63,6 +63,18 @@ PRODUCTS = (
 )
 
 
+SHORT = (  # of the page: format, and the same with products in it, where there are any
+    ("int8, per output", "int8 products"),
+    ("E4M3, per output", "E4M3 products"),
+    ("MXFP8", "MXFP8 products"),
+    ("int4, per output", ""),
+    ("int4, blocks of 32", ""),
+    ("NF4, blocks of 64", ""),
+    ("MXFP4", "MXFP4 products"),
+    ("NVFP4", "NVFP4 products"),
+)
+
+
 def perplexity_growth(
     nats: npt.ArrayLike, reference_nats: npt.ArrayLike
 ) -> tuple[float, float, float]:
@@ -118,51 +130,29 @@ def _changed_percent(basis: str, form: str) -> float:
     return 100 * float(rows[basis, form]["changed"]) / _tokens(record)
 
 
-def _signed(values: tuple[float, float, float], decimals: int) -> str:
-    """A change in percent with the ends of its interval, as a table cell."""
-    shown = [f"{100 * value:+.{decimals}f}" for value in values]
-    return f"{shown[0]} ({shown[1]} to {shown[2]})".replace("-", "−")
-
-
 def _decimals(growth: tuple[float, float, float]) -> int:
     """Digits after the point: as many as the interval leaves."""
     return 1 if growth[2] - growth[1] > 0.01 else 2
 
 
-def _cells(basis: str, form: str) -> str:
-    """Growth of perplexity, changed tokens, and change of right ones, as table cells."""
-    growth, change = _growth(basis, form), _change(basis, form)
-    accuracy = _signed((change.share, change.low, change.high), 1)
-    return (
-        f"{_signed(growth, _decimals(growth))} | {_changed_percent(basis, form):.1f} | {accuracy}"
-    )
+def _percent(growth: tuple[float, float, float]) -> str:
+    """A growth in percent, as a table cell."""
+    return f"{100 * growth[0]:+.{_decimals(growth)}f}".replace("-", "−")
 
 
-def _table(forms: tuple[str, ...], basis: str) -> str:
-    """Rows of a table: format, bits, and the cells; without the first and last bar."""
+def _table() -> str:
+    """Rows of the page's table: format, bits, what perplexity grows by and which share of the
+    likeliest tokens changes; then the growth where products are computed in the format too."""
     _, rows = _record()
-    lines = [f"{form} | {rows[basis, form]['bits']:.2f} | {_cells(basis, form)}" for form in forms]
+    lines = []
+    for form, products in SHORT:
+        growth = _percent(_growth("rescaled", form))
+        changed = _changed_percent("rescaled", form)
+        both = _percent(_growth("rescaled", products)) if products else ""
+        lines.append(
+            f"{form} | {rows['rescaled', form]['bits']:.2f} | {growth} | {changed:.0f} | {both}"
+        )
     return " |\n| ".join(lines)
-
-
-def _step_s(record: dict[str, Any], file: str, batch: int) -> tuple[float, float, float]:
-    """Median, least and most of the rounds' decode steps [s]."""
-    times = [
-        row["step_s"]
-        for rows in record["rounds"]
-        for row in rows
-        if (row["file"], row["batch"]) == (file, batch)
-    ]
-    return float(np.median(times)), min(times), max(times)
-
-
-def _speed_cells(record: dict[str, Any], file: str) -> str:
-    """Size [MB] and tokens a second at each batch, as table cells."""
-    cells = [f"{record['bytes'][file] / 1e6:.1f}"]
-    for batch in record["asked"]["batches"]:
-        middle, least, most = _step_s(record, file, batch)
-        cells.append(f"{batch / middle:.0f} ({batch / most:.0f}–{batch / least:.0f})")
-    return " | ".join(cells)
 
 
 def _speedup(record: dict[str, Any], file: str, batch: int) -> float:
@@ -179,77 +169,28 @@ def _engine_nats(record: dict[str, Any], file: str) -> list[float]:
     return list(found)
 
 
-def _engine_cells(file: str) -> str:
-    """Growth of perplexity in numpy and in the engine, from the shipped weights, as table cells."""
-    record, rows = _record()
-    reference = rows["shipped", "float32"]["block_nats"]
-    cells = []
-    for nats in (rows["file", file]["block_nats"], _engine_nats(record, file)):
-        growth = perplexity_growth(nats, reference)
-        cells.append(_signed(growth, _decimals(growth)))
-    return " | ".join(cells)
-
-
 def example() -> SimpleNamespace:
     """Numbers quoted in the text, all from the two records; growth of perplexity in percent."""
     record, rows = _record()
     speed = read_record("language_speed")
-    reference = rows["shipped", "float32"]
-    fours = {form: 100 * _growth("rescaled", form)[0] for form in TABLE[7:]}
-    whole = perplexity_growth(
-        rows["file", "Q4_1, whole minimum"]["block_nats"], reference["block_nats"]
-    )
+    reference = rows["shipped", "float32"]["block_nats"]
     large = speed["asked"]["batches"][-1]
+
+    def file_percent(nats: list[float]) -> float:
+        return 100 * perplexity_growth(nats, reference)[0]
+
     return SimpleNamespace(
         language_tokens=_tokens(record),
-        language_passages=record["text"]["passages"],
-        language_perplexity=math.exp(np.mean(reference["block_nats"])),
-        language_right_percent=100 * reference["right"] / _tokens(record),
-        language_rows=_table(TABLE, "rescaled"),
-        language_rotated_rows=_table(TABLE[2:], "rotated"),
-        language_product_rows=_table(PRODUCTS, "rescaled"),
-        language_product_rotated_rows=_table(PRODUCTS, "rotated"),
-        language_int8=_signed(_growth("rescaled", "int8, per output"), 2),
-        language_int8_32=_signed(_growth("rescaled", "int8, blocks of 32"), 2),
-        language_int8_products=_signed(_growth("rescaled", "int8 products"), 1),
-        language_int8_products_rotated=_signed(_growth("rotated", "int8 products"), 1),
-        language_int8_changed=_changed_percent("rescaled", "int8, per output"),
-        language_int4_whole_percent=fours["int4, per output"],
-        language_int4_32=_signed(_growth("rescaled", "int4, blocks of 32"), 1),
+        language_rows=_table(),
+        language_int4_whole=100 * _growth("rescaled", "int4, per output")[0],
+        language_int4_32=100 * _growth("rescaled", "int4, blocks of 32")[0],
         language_int4_32_changed=_changed_percent("rescaled", "int4, blocks of 32"),
-        language_int4_32_rotated=_signed(_growth("rotated", "int4, blocks of 32"), 1),
-        language_int4_32_shipped=_signed(_growth("shipped", "int4, blocks of 32"), 1),
-        language_rescaled_nats=float(
-            np.abs(
-                np.subtract(rows["rescaled", "float32"]["block_nats"], reference["block_nats"])
-            ).max()
-        ),
-        language_rotated_nats=float(
-            np.abs(
-                np.subtract(rows["rotated", "float32"]["block_nats"], reference["block_nats"])
-            ).max()
-        ),
-        language_mxfp4_percent=fours["MXFP4"],
-        language_nvfp4_percent=fours["NVFP4"],
-        language_f16_engine=_engine_cells("F16"),
-        language_q8_engine=_engine_cells("Q8_0"),
-        language_q40_engine=_engine_cells("Q4_0"),
-        language_q41_engine=_engine_cells("Q4_1"),
-        language_whole_minimum=_signed(whole, 1),
-        language_f16_speed=_speed_cells(speed, "F16"),
-        language_q8_speed=_speed_cells(speed, "Q8_0"),
-        language_q40_speed=_speed_cells(speed, "Q4_0"),
-        language_q41_speed=_speed_cells(speed, "Q4_1"),
-        language_q8_speedup=_speedup(speed, "Q8_0", 1),
+        language_int4_32_shipped=100 * _growth("shipped", "int4, blocks of 32")[0],
+        language_q40=file_percent(rows["file", "Q4_0"]["block_nats"]),
+        language_q41_engine=file_percent(_engine_nats(record, "Q4_1")),
         language_q40_speedup=_speedup(speed, "Q4_0", 1),
-        language_q8_speedup_large=_speedup(speed, "Q8_0", large),
         language_q40_speedup_large=_speedup(speed, "Q4_0", large),
         language_large_batch=large,
-        language_file_ratio=speed["bytes"]["F16"] / speed["bytes"]["Q4_0"],
-        language_rounds=len(speed["rounds"]),
-        language_refused=len(speed["refused"]),
-        language_quality_on=record["date"],
-        language_speed_on=speed["date"],
         language_engine=speed["versions"]["openvino-genai"],
     )
 
@@ -289,39 +230,6 @@ def figure_language_formats(figure: Figure) -> None:
     axes.set(xlabel="growth of perplexity [%]", ylabel="format [bits per weight]")
     axes.set_xlim(-1, 300)
     axes.legend(loc="upper right")
-
-
-def figure_language_speed(figure: Figure) -> None:
-    """Fewer bits are faster where the weights are read for one sequence, and gain less in a batch.
-
-    Tokens a second of one thread by file, medians of the rounds with the least and the most.
-
-    Alt: Log-log chart of tokens per second against 1, 8 and 32 sequences, with one rising line for
-    each of four files: the one of 16 bits starts lowest and those of four bits start highest; the
-    distances shrink towards 32 sequences.
-    """
-    record = read_record("language_speed")
-    batches = np.array(record["asked"]["batches"])
-    axes = figure.subplots()
-    for file, colour, drop in (
-        ("F16", "C0", -12),
-        ("Q8_0", "C1", -12),
-        ("Q4_0", "C2", 10),
-        ("Q4_1", "C3", -4),
-    ):
-        times = np.array([_step_s(record, file, batch) for batch in batches.tolist()])
-        rates = batches[:, None] / times
-        errors = (rates[:, 0] - rates[:, 2], rates[:, 1] - rates[:, 0])
-        axes.errorbar(batches, rates[:, 0], errors, fmt="o-", color=colour, markersize=4)
-        axes.annotate(
-            file, (1, rates[0, 0]), (-6, drop), textcoords="offset points", color=colour, ha="right"
-        )
-    axes.set(xscale="log", yscale="log", xlabel="sequences [1]", ylabel="tokens per second [1/s]")
-    axes.set_xticks(batches, [str(batch) for batch in batches])
-    axes.set_xlim(0.55, batches[-1] * 1.15)
-    rates = [20, 50, 100, 200, 500]
-    axes.set_yticks(rates, [str(rate) for rate in rates])
-    axes.minorticks_off()
 
 
 def check_the_function_is_kept() -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -53,14 +52,6 @@ def paired_change(lost: int, gained: int, images: int) -> Change:
     middle = (gained - lost) / n
     half = NORMAL_975 * math.sqrt(lost + gained + 1 - (gained - lost) ** 2 / n) / n
     return Change((gained - lost) / images, max(middle - half, -1.0), min(middle + half, 1.0))
-
-
-def example() -> SimpleNamespace:
-    """Numbers quoted in the text, in percentage points for 720 images."""
-    return SimpleNamespace(
-        no_change_points=100 * paired_change(0, 0, 720).high,
-        separate_points=100 * NORMAL_975 * math.sqrt(2 * 0.98 * 0.02 / 720),
-    )
 
 
 def check_interval_covers() -> None:

@@ -97,74 +97,6 @@ def integer_product(left: Quantized, right: Quantized) -> FloatArray:
     return np.asarray(sums * left.scale * right.scale)
 
 
-def clamped_product(left: Quantized, right: Quantized) -> FloatArray:
-    """The same product on an x86 processor without VNNI: the sum of two products that stand beside
-    each other is clamped to 16 bits, −2^15 to 2^15 − 1, before all are added.
-
-    left: codes from 0 to 255, shape (m, k), one scale or one per row. right: codes from −128 to 127
-    with zero points of 0, shape (k, n), one scale or one per column. Raises ValueError on other
-    codes, and as `integer_product` does.
-
-    >>> left = Quantized(np.array([[255, 255]]), scale=np.array([[1.0]]), zero=np.array([[0]]))
-    >>> right = Quantized(np.array([[127], [2]]), scale=np.array([[1.0]]), zero=np.array([[0]]))
-    >>> clamped_product(left, right).tolist()  # 255·127 + 255·2 = 32895 does not fit
-    [[32767.0]]
-    """
-    inside = bool(((left.codes >= 0) & (left.codes <= 255)).all())
-    require(inside, "left", "of codes from 0 to 255", left.codes)
-    inside = bool((np.abs(right.codes + 0.5) <= 127.5).all()) and not right.zero.any()
-    require(inside, "right", "of codes from −128 to 127 around 0", right.codes)
-    exact = integer_product(left, right)
-    lost = np.zeros(exact.shape)
-    for row in range(0, left.codes.shape[1] - 1, 2):
-        pair = left.codes[:, row : row + 2] @ right.codes[row : row + 2]
-        lost += pair - np.clip(pair, -(2**15), 2**15 - 1)
-    return np.asarray(exact - lost * left.scale * right.scale)
-
-
-def rounded_weights(weights: npt.ArrayLike, bits: int, group: int | None = None) -> FloatArray:
-    """Weights after quantization to symmetric codes and back, same shape.
-
-    weights: finite, shape (inputs, outputs). bits: 2 to 16. group: inputs of a unit that share a
-    scale, a divisor of the inputs (all of them: one scale per unit); None: one scale for all
-    weights. Raises ValueError on other input.
-
-    >>> rounded_weights([[1.0, 0.1], [0.4, 0.1]], bits=2, group=2).tolist()
-    [[1.0, 0.1], [0.0, 0.1]]
-    """
-    w = as_floats(weights=weights)
-    require(w.ndim == 2 and w.size > 0, "weights", "a non-empty matrix", w.shape)
-    if group is None:
-        return quantize(w, bits).values()
-    inputs = w.shape[0]
-    divides = 1 <= group <= inputs and group % 1 == 0 and inputs % group == 0
-    require(divides, "group", f"a divisor of {inputs}", group)
-    groups = w.reshape(inputs // int(group), int(group), w.shape[1])
-    return quantize(groups, bits, axis=1).values().reshape(w.shape)
-
-
-def integer_logits(
-    layers: tuple[tuple[FloatArray, FloatArray], ...], pixels: npt.ArrayLike, bits: int = 8
-) -> FloatArray:
-    """Logits computed from whole numbers: weights with a scale per unit, inputs with one per image.
-
-    layers: weights (inputs, outputs) and biases (outputs,), rectified between layers. pixels:
-    images, shape (n, inputs). bits: of weights and inputs, 2 to 16. The range of the inputs is
-    found for every image, with a zero point. Raises ValueError on other input.
-
-    >>> identity = (np.eye(2), np.zeros(2))
-    >>> integer_logits((identity,), [[1.0, 0.2]], bits=8).round(9).tolist()
-    [[1.0, 0.2]]
-    """
-    require(len(layers) > 0, "layers", "one or more", layers)
-    x = as_floats(pixels=pixels)
-    for depth, (weights, biases) in enumerate(layers):
-        x = np.maximum(x, 0.0) if depth else x
-        codes = quantize(x, bits, symmetric=False, axis=1)
-        x = integer_product(codes, quantize(weights, bits, axis=0)) + biases
-    return x
-
-
 def check_rounding_error() -> None:
     """No error exceeds half a step, 0 stays 0, and codes use both ends of their range.
 
@@ -209,38 +141,21 @@ def check_integer_product() -> None:
         checks.close(name, integer_product(left, right), exact, atol=1e-11)
 
 
-def check_seven_bits_are_never_clamped() -> None:
-    """Two products with weights of seven bits fit into 16, and two with weights of eight may not.
-
-    Source: the largest codes, 2·255·63 and 2·255·127, against 2^15 − 1; the product in whole
-    numbers.
-    """
-    left = Quantized(np.full((1, 3), 255), np.ones((1, 1)), np.zeros((1, 1), np.int64))
-    for bits, lost in ((7, 0), (8, 2 * 255 * 127 - (2**15 - 1))):
-        right = quantize(np.ones((3, 1)), bits)
-        difference = (integer_product(left, right) - clamped_product(left, right)) / right.scale
-        checks.close(f"lost in {bits} bits [codes]", difference.item(), lost, atol=1e-9)
-
-
 def check_granularity() -> None:
-    """A scale for fewer weights never has larger steps, and group, unit and layer agree where they
-    are the same.
+    """A scale for fewer weights never errs more, and a scale for each of one is the same.
 
-    Source: the steps themselves; one unit is a layer, one group is a unit.
+    Source: squared errors with one scale, one for each output, and one for blocks of 8 and of 2.
     """
     w = np.random.default_rng(6).standard_t(4, size=(32, 5))
-    errors = [np.square(rounded_weights(w, 4, group) - w).sum() for group in (None, 32, 8, 2)]
+    errors = [float(np.square(quantize(w, 4).values() - w).sum())]
+    for group in (32, 8, 2):
+        blocks = w.reshape(-1, group, 5)
+        errors.append(float(np.square(quantize(blocks, 4, axis=1).values() - blocks).sum()))
     checks.holds("errors fall", bool(np.all(np.diff(errors) < 0)), got=np.round(errors, 2).tolist())
-    alone = w[:, :1]
-    checks.close(
-        "one unit", rounded_weights(alone, 4, 32), rounded_weights(alone, 4), atol=0, rtol=1e-15
-    )
-    largest = quantize(w.reshape(4, 8, 5), 4, axis=1).scale.max()
-    checks.close("largest step", largest, quantize(w, 4).scale[0, 0], rtol=1e-15)
 
 
 def check_bad_input_is_refused() -> None:
-    """NaN, no numbers, a single bit, broken groups and scales inside a sum name the argument."""
+    """NaN, no numbers, a single bit and scales inside a sum name the argument."""
     checks.raises("NaN", quantize, [1.0, math.nan], 8, match="values must be finite")
     checks.raises("empty", quantize, [], 8, match="values must be finite and not empty")
     checks.raises("one bit", quantize, [1.0], 1, match="bits must be an integer from 2")
@@ -249,8 +164,3 @@ def check_bad_input_is_refused() -> None:
     checks.raises(
         "per channel", integer_product, x, quantize(np.ones((3, 1)), 8), match="left must"
     )
-    signed = quantize([[1.0, -1.0]], 8)
-    checks.raises("signed", clamped_product, signed, signed, match="left must be of codes from 0")
-    checks.raises("group", rounded_weights, np.ones((4, 2)), 4, 3, match="group must be a divisor")
-    checks.raises("vector", rounded_weights, [1.0], 4, match="weights must be a non-empty matrix")
-    checks.raises("no layers", integer_logits, (), [[1.0]], match="layers must be one or more")

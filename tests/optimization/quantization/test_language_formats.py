@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from serving_mathematics.optimization.language_formats import (
+from serving_mathematics.optimization.quantization.bits_and_noise import sqnr_db
+from serving_mathematics.optimization.quantization.language_formats import (
     LARGE_BLOCK,
     Format,
     bfloat16,
     e4m3,
     weight_formats,
 )
-from serving_mathematics.optimization.quantization.bits_and_noise import sqnr_db
 
 FORMATS = weight_formats()
 NUMBERS = hnp.arrays(np.float32, 16, elements=st.floats(-(2.0**99), 2.0**99, width=32))

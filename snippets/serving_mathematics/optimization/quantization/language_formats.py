@@ -9,7 +9,7 @@ Assumes: scales of 16 bits, unrounded here, beside whole numbers, E4M3 and NF4; 
 formats as they are defined; nothing calibrated, nothing left out.
 
 Source: OCP 8-bit Floating Point Specification (OFP8) 1.0 for E4M3; the sources of `block_formats`
-and `code_books` for the others.
+and for the others.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from serving_mathematics.optimization.quantization.block_formats import (
     mxfp4,
     mxfp8,
     nearest,
+    normal_float,
     nvfp4,
 )
-from serving_mathematics.optimization.quantization.code_books import normal_float
 from serving_mathematics.optimization.quantization.quantization import quantize
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import as_floats, require, require_positive_integer

@@ -1,0 +1,161 @@
+"""What fewer bits buy on the book's chat machine: a faster step, a faster prompt, or more room.
+
+Three formats of its weights. In 16 bits products are of 16 bits. In FP8 weights and products have
+eight. In int4 matrices have four, with scales, and are widened before they are multiplied. So int4
+reads least, and FP8 alone multiplies faster: which is quicker depends on how many share a step.
+
+Assumes: the scored step model, whose constants for formats come from measured kernels; the cache in
+16 bits throughout.
+
+Source: `core.machines` for steps, memory and ceilings; Kurtic et al. (2025) for the same order on
+measured engines; the measured rounds of a small model for the gain that shrinks with the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.hardware.deployments import weight_bytes
+from serving_mathematics.core.machines.machines import CHAT, Machine
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+
+FORMATS = {"BF16": "bf16", "FP8": "fp8", "int4": "int4"}
+BATCHES = [1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256]
+LOSS = {"BF16": "bfloat16", "FP8": "E4M3 products", "int4": "int4, blocks of 192"}
+
+
+def _machine(form: str, base: Machine = CHAT) -> Machine:
+    """The machine with its weights in a format."""
+    return replace(base, precision=FORMATS[form])
+
+
+def _tokens_per_s(form: str, base: Machine = CHAT) -> FloatArray:
+    """Tokens of answers a second at each batch, while no prompt is read."""
+    return np.array(BATCHES) / _machine(form, base).step_s(BATCHES)
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text."""
+    rates = {form: _tokens_per_s(form) for form in FORMATS}
+    ceilings = {form: _machine(form).ceiling_per_s for form in FORMATS}
+    return SimpleNamespace(
+        int4_alone=rates["int4"][0] / rates["BF16"][0],
+        int4_crowd=rates["int4"][-1] / rates["BF16"][-1],
+        fp8_alone=rates["FP8"][0] / rates["BF16"][0],
+        fp8_ceiling=ceilings["FP8"] / ceilings["BF16"],
+        int4_ceiling=ceilings["int4"] / ceilings["BF16"],
+    )
+
+
+def figure_speed_by_format(figure: Figure) -> None:
+    """Four bits are fastest for few, and eight bits with products in eight for many.
+
+    The chat machine, tokens a second over those in 16 bits at the same batch, prompts left out.
+
+    Alt: Lines of relative speed against sequences in a step, logarithmic. Int4 starts near twice
+    the speed of sixteen bits and falls to the same speed. FP8 starts lower and falls less. The
+    lines cross on the way.
+    """
+    axes = figure.subplots()
+    base = _tokens_per_s("BF16")
+    for form, colour, x, y in (("int4", "C1", 1.3, 1.97), ("FP8", "C0", 1.3, 1.5)):
+        axes.semilogx(BATCHES, _tokens_per_s(form) / base, "o-", color=colour, markersize=4)
+        axes.annotate(form, (x, y), color=colour)
+    axes.axhline(1, color="C4", linestyle=":")
+    axes.annotate("BF16", (1.3, 1.02), color="C4")
+    axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
+    axes.minorticks_off()
+    axes.set(ylim=(0.9, 2.1), xlabel="sequences in a step", ylabel="speed over BF16")
+
+
+def slider_speed_by_format() -> dict[str, Any]:
+    """Drop bits, then fill the batch: what did you buy, and what may it cost?"""
+    names = list(FORMATS)
+    rates = np.stack([_tokens_per_s(form) for form in names], axis=1)
+    rows = {
+        row["format"]: row
+        for row in read_record("language_quality")["rows"]
+        if row["basis"] == "rescaled"
+    }
+    tokens = read_record("language_quality")["text"]
+    expected = tokens["passages"] * (tokens["places"] - 1)
+    changed = [100 * rows[LOSS[form]]["changed"] / expected for form in names]
+    machines = [_machine(form) for form in names]
+    weights = [weight_bytes(one.deployment) / 1e9 for one in machines]
+
+    def wide(values: list[float]) -> list[list[float]]:
+        return [list(values) for _ in BATCHES]
+
+    return {
+        "controls": [
+            {"label": "batch", "values": BATCHES, "text": "{} sequences", "start": 4},
+            {"label": "weights", "values": names, "start": "int4"},
+        ],
+        "x": {"label": "sequences in a step", "unit": "", "log": True},
+        "y": {"label": "tokens", "unit": "1/s", "log": True, "range": (100, 20_000)},
+        "curves": [{"label": "speed", "unit": "tokens/s", "values": rates, "decimals": 0}],
+        "readouts": [
+            {"label": "size", "unit": "GB", "decimals": 1, "values": wide(weights)},
+            {
+                "label": "ceiling",
+                "unit": "requests/s",
+                "decimals": 0,
+                "values": wide([one.ceiling_per_s for one in machines]),
+            },
+            {"label": "changed", "unit": "%", "decimals": 0, "values": wide(changed)},
+        ],
+        "reading": "In {weights} the weights take {size}, and {batch} get {speed}. At most the"
+        " machine carries {ceiling}, prompts and all. A model of a sixtieth of its size, rounded to"
+        " the nearest, changed {changed} of its likeliest tokens.",
+    }
+
+
+def check_four_bits_for_few_eight_for_many() -> None:
+    """For one sequence int4 is fastest; at the ceiling FP8 carries a quarter more than 16 bits or
+    better, and int4 hardly more than those.
+
+    So it is behind the front of an installed engine, with half as many places, and with prompts
+    that are found in a cache for int4 in small batches.
+
+    Source: `core.machines`; the machine with other limits, and with another front.
+    """
+    for base, label in (
+        (CHAT, "benchmark"),
+        (replace(CHAT, front="ml-energy"), "installed"),
+        (CHAT.limited(128), "128 places"),
+    ):
+        alone = {form: float(_machine(form, base).step_s(1)) for form in FORMATS}
+        ordered = alone["int4"] < alone["FP8"] < alone["BF16"]
+        checks.holds(f"{label}: one sequence", ordered, got=alone)
+        most = {form: _machine(form, base).ceiling_per_s for form in FORMATS}
+        checks.inside(f"{label}: FP8 at most", most["FP8"] / most["BF16"], 1.2, 2.0)
+        checks.inside(f"{label}: int4 at most", most["int4"] / most["BF16"], 0.9, 1.15)
+
+
+def check_the_gain_shrinks_in_a_measured_engine_too() -> None:
+    """On a processor, too, a file of four bits gains most for one sequence and least for 32.
+
+    Source: the record of speed, medians of its rounds.
+    """
+    record = read_record("language_speed")
+    gains = []
+    for batch in record["asked"]["batches"]:
+        ratios = []
+        for rows in record["rounds"]:
+            times = {row["file"]: row["step_s"] for row in rows if row["batch"] == batch}
+            ratios.append(times["F16"] / times["Q4_0"])
+        gains.append(float(np.median(ratios)))
+    falls = bool(np.all(np.diff(gains) < 0))
+    checks.holds("gain falls", falls, got=np.round(gains, 2).tolist(), kind="measured")
+    checks.inside("alone", gains[0], 1.5, 3.0, kind="measured")
