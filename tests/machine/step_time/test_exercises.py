@@ -6,8 +6,8 @@ import math
 
 import pytest
 from serving_mathematics.machine.step_time.exercises import (
-    even_reading,
     floor_and_rate,
+    gain_from_dashboard,
     largest_batch,
 )
 
@@ -22,13 +22,15 @@ def test_floor_and_rate() -> None:
         floor_and_rate(1.0, 2.0, 1.0, 3.0)
 
 
-def test_even_reading() -> None:
-    assert even_reading(10.0, 2.0, 5) == 1.0
-    assert even_reading(10.0, 2.0, 1) == 5.0
-    with pytest.raises(ValueError, match="sequences must be"):
-        even_reading(1.0, 1.0, 0)
-    with pytest.raises(ValueError, match="weight_bytes must be"):
-        even_reading(0.0, 1.0, 1)
+def test_gain_from_dashboard() -> None:
+    assert gain_from_dashboard(2.0, 4.0, 2.0, 4.0) == 2.0  # all of it reads
+    assert gain_from_dashboard(4.0, 4.0, 2.0, 4.0) == pytest.approx(4 / 3)
+    assert gain_from_dashboard(4.0, 4.0, 2.0, 1.0) == pytest.approx(4 / 6)  # a slower one
+    with pytest.raises(ValueError, match="read_bytes must be read within"):
+        gain_from_dashboard(1.0, 4.0, 2.0, 4.0)
+    for gap in (0.0, math.nan):
+        with pytest.raises(ValueError, match="gap_s must be"):
+            gain_from_dashboard(gap, 1.0, 2.0, 4.0)
 
 
 def test_largest_batch() -> None:

@@ -1,7 +1,7 @@
-"""Solutions to the exercises on step times: a floor from two timings, even reading, a batch.
+"""Solutions to the exercises on step times: a floor from two timings, a faster device, a batch.
 
-Assumes: kernels with a floor and a rate; a cache that is read whole, once a step; a step
-that grows in a straight line with its sequences.
+Assumes: kernels with a floor and a rate; a step that grows in a straight line with its sequences;
+a faster device that shortens what reads, and nothing else.
 
 Source: the chapter's formulas; Williams, Waterman and Patterson (2009).
 """
@@ -20,7 +20,6 @@ from serving_mathematics.core.hardware.step_time import (
     FITTED,
     count_work,
     decode_step_s,
-    step_parts,
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -35,9 +34,9 @@ HINTS = {
         "Two timings are two equations, t = f + b/r with the same f and r: subtract them, and f"
         " drops out."
     ),
-    "even_reading": (
-        "The weights are read once a step, and the cache of each token of each sequence once too."
-        " Where are the two equal?"
+    "gain_from_dashboard": (
+        "How long does a step read? That part shrinks with the bandwidth, and the rest of the gap"
+        " stays as it is."
     ),
     "largest_batch": (
         "What the limit leaves after an empty step is divided among the sequences; a fraction"
@@ -69,20 +68,24 @@ def floor_and_rate(
     return small_s - small_bytes / rate, rate
 
 
-def even_reading(weight_bytes: float, bytes_a_token: float, sequences: int) -> float:
-    """Tokens of context at which a step reads as many bytes of cache as of weights.
+def gain_from_dashboard(
+    gap_s: float, read_bytes: float, bandwidth: float, faster_bandwidth: float
+) -> float:
+    """How many times as fast a step is with more bandwidth, from its gap and what it reads.
 
-    weight_bytes: that a step reads, > 0. bytes_a_token: of the cache, > 0. sequences: in the step,
-    a positive integer. Raises ValueError outside.
+    gap_s: of a step, > 0. read_bytes: that it reads on each device, > 0. bandwidth,
+    faster_bandwidth: of the data sheets [bytes/s], > 0; reading takes no longer than the gap.
+    Raises ValueError otherwise.
 
-    >>> even_reading(16e9, bytes_a_token=1e5, sequences=8)
-    20000.0
+    >>> round(gain_from_dashboard(0.010, 10e9, bandwidth=2e12, faster_bandwidth=4e12), 3)
+    1.333
     """
-    weight_bytes, bytes_a_token = require_positive(
-        weight_bytes=weight_bytes, bytes_a_token=bytes_a_token
+    gap_s, read_bytes, bandwidth, faster_bandwidth = require_positive(
+        gap_s=gap_s, read_bytes=read_bytes, bandwidth=bandwidth, faster_bandwidth=faster_bandwidth
     )
-    sequences = require_positive_integer(sequences=sequences)
-    return weight_bytes / (sequences * bytes_a_token)
+    reading_s = read_bytes / bandwidth
+    require(reading_s <= gap_s, "read_bytes", f"read within the gap of {gap_s:g} s", read_bytes)
+    return gap_s / (gap_s - reading_s + read_bytes / faster_bandwidth)
 
 
 def largest_batch(limit_s: float, empty_s: float, sequence_s: float, room: int) -> int:
@@ -117,7 +120,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         two_floor_us=1e6 * floor,
         two_rate_tb=rate * 1e-12,
-        even_tokens=even_reading(15.01e9, 131_072.0, 8),
+        offered_gain=gain_from_dashboard(0.014, 10e9, 3.35e12, 4.8e12),
         empty_ms=1e3 * empty,
         each_us=1e6 * each,
         batch_at_twenty=largest_batch(0.020, empty, each, room),
@@ -138,19 +141,23 @@ def check_two_timings_give_the_line() -> None:
         checks.close("third timing [s]", found[0] + middle / found[1], expected, rtol=1e-6)
 
 
-def check_even_reading_is_even() -> None:
-    """At that context the chapter's step reads its cache as long as its weights.
+def check_gain_is_that_of_the_step() -> None:
+    """A step whose device reads faster is as much shorter as the dashboard says.
 
-    Source: the parts of a step of Llama-3.1-8B on one H100, at the data sheet's bandwidth.
+    Source: the parts of a step of Llama-3.1-8B at the data sheet's bandwidth, on an H100 whose
+    bandwidth is changed, with 5 ms beside that do not read.
     """
-    work = count_work([WORKED])
-    for sequences in (1, 8, 32):
-        many = np.array([float(sequences)])
-        idle = step_parts(work, DATA_SHEET, many, np.zeros(1))
-        weights = float(idle.weights[0] + idle.vocabulary[0])
-        tokens = even_reading(weights * 3.35e12, 131_072.0, sequences)
-        cache = step_parts(work, DATA_SHEET, many, np.array([tokens])).cache
-        checks.close(f"{sequences} sequences [s]", float(cache[0]), weights, rtol=1e-9)
+    rest_s, old = 0.005, WORKED.system.bandwidth_bytes_per_s
+    for sequences, times in ((1, 1.4), (8, 2.0), (32, 0.5)):
+        many, context = np.array([float(sequences)]), np.array([1000.0])
+        new = replace(WORKED.system, bandwidth_bytes_per_s=old * times)
+        steps = [
+            rest_s + float(decode_step_s(count_work([one]), DATA_SHEET, many, context)[0])
+            for one in (WORKED, replace(WORKED, system=new))
+        ]
+        read = (steps[0] - rest_s) * old
+        got = gain_from_dashboard(steps[0], read, old, old * times)
+        checks.close(f"{sequences} sequences", got, steps[0] / steps[1], rtol=1e-9)
 
 
 def check_largest_batch_is_the_largest() -> None:
@@ -170,7 +177,7 @@ def check_largest_batch_is_the_largest() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Timings out of proportion, half a sequence and a limit of none name the argument."""
+    """Timings out of proportion, bytes beyond the gap and a limit of none name the argument."""
     checks.raises("too slow", floor_and_rate, 1.0, 1.0, 2.0, 3.0, match="large_s must be above")
-    checks.raises("half of one", even_reading, 1.0, 1.0, 0.5, match="sequences must be")
+    checks.raises("gap", gain_from_dashboard, 1.0, 3.0, 2.0, 3.0, match="read_bytes must be")
     checks.raises("no limit", largest_batch, 0.0, 0.0, 1.0, 1, match="limit_s must be")

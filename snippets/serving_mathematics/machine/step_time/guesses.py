@@ -138,11 +138,6 @@ def figure_break_even(figure: Figure) -> None:
 
 def example() -> SimpleNamespace:
     """What a step must yield, by what guesses and how many sequences."""
-    rows = []
-    for drafter, model, one in _compared():
-        needed = break_even_tokens(one, FITTED, LOADS, CONTEXT_TOKENS)
-        cells = " | ".join(f"{least:.2f}" for least in needed)
-        rows.append(f"| {model} | {drafter} | {cells} |")
     dense = next(one for _, _, one in _compared() if isinstance(one.drafter, Architecture))
     draft = draft_engine(dense)
     assert draft is not None
@@ -151,10 +146,6 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         even_parameters=draft.architecture.parameters / plain.architecture.parameters,
         even_time=lasts[0] / lasts[1],
-        even_rows="\n".join(rows),
-        even_guesses=GUESSES,
-        even_most=GUESSES + 1,
-        even_context=int(CONTEXT_TOKENS),
     )
 
 

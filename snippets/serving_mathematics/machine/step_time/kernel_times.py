@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from serving_mathematics.core.hardware.calibration import descend
 from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.kernel_record import matrix_roof
 from serving_mathematics.core.hardware.step_time import matrix_floor_s
-from serving_mathematics.machine.step_time.kernel_record import matrix_roof
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
@@ -140,77 +140,22 @@ def _forms(name: str) -> tuple[tuple[float, float, float, float], ...]:
     )
 
 
-def _matrix_rows(lines: list[dict[str, Any]]) -> list[str]:
-    """Lines of the page's table: floor, shares, and the errors of both forms."""
-    rows = []
-    for line in lines:
-        longer, both = _forms(_name(line))
-        rows.append(
-            f"| {_name(line)} | {line['shapes']:,} | {longer[0] * 1e6:.1f} | {longer[1]:.0%} |"
-            f" {longer[2]:.0%} | {longer[3]:.0%} | {both[3]:.0%} |"
-        )
-    return rows
-
-
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     told = _kernels()
     floor, read, _, _ = _forms("H100, bf16")[0]
     return SimpleNamespace(
-        matrix_calls=sum(line["calls"] for line in told["matrices"]),
         matrix_shapes=sum(line["shapes"] for line in told["matrices"]),
-        attention_shapes=sum(line["shapes"] for line in told["attention"]),
         above_shapes=sum(line["above"]["shapes"] for line in told["matrices"]),
         above_mb=max(line["above"]["largest_bytes"] for line in told["matrices"]) / 1e6,
         h100_floor_us=floor * 1e6,
         h100_read=read,
-        share_at_five=float(attained_share(5e-6, floor, read)),
         micros_for_seventy=1e6 * least_for_share(0.7, floor, read),
-        matrix_rows="\n".join(_matrix_rows(told["matrices"])),
         longer_worse_points=max(
             100 * (longer[3] - both[3])
             for longer, both in map(_forms, map(_name, told["matrices"]))
         ),
     )
-
-
-def figure_kernels_under_roof(figure: Figure) -> None:
-    """Measured matrix products under their roofs: large ones come near, small ones lie far below.
-
-    All shapes measured, the fastest of three backends each; darker cells hold more of them.
-
-    Alt: Four panels with logarithmic axes of attained operations a second against operations a
-    byte, for H100 in 16 and 8 bits and B200 in 16 and 4. Measured matrix products fill the area
-    under each roofline, dense in a band along the slope at half of it and more, thin at the ridge.
-    """
-    figure.set_size_inches(5.8, 4.6)
-    panels = figure.subplots(2, 2).ravel()
-    cell, kinds = _kernels()["cell"], ("H100, bf16", "H100, fp8", "B200, bf16", "B200, fp4")
-    lines = [line for line in _kernels()["matrices"] if _name(line) in kinds]
-    for axes, line in zip(panels, lines, strict=True):
-        points = np.array(line["cells"])
-        low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
-        ink = np.zeros((*(high - low + 1)[::-1], 4))
-        ink[..., :3] = (0.0, 0.47, 0.73)
-        shade = np.log1p(points[:, 2]) / np.log1p(points[:, 2].max())
-        steps = np.ceil(4 * shade) / 4  # few shades: a small picture
-        ink[points[:, 1] - low[1], points[:, 0] - low[0], 3] = steps
-        edges = 2.0 ** (np.array([low, high + 1]) * cell)
-        axes.pcolormesh(
-            np.geomspace(edges[0, 0], edges[1, 0], ink.shape[1] + 1),
-            np.geomspace(edges[0, 1], edges[1, 1], ink.shape[0] + 1) * 1e-3,
-            ink,
-            rasterized=True,
-        )
-        bandwidth, peak = _sheet(line)
-        x = np.geomspace(0.5, 5e4, 60)
-        axes.plot(x, np.minimum(x * bandwidth, peak) * 1e-12, color="C3", linewidth=1.2)
-        axes.annotate(_name(line), (0.05, 0.9), xycoords="axes fraction")
-        axes.set(xscale="log", yscale="log", xlim=(0.5, 3e4), ylim=(0.02, 2e4))
-        axes.minorticks_off()
-        axes.set_xticks([1, 100, 10_000])
-        axes.set_yticks([0.1, 10, 1000])
-        axes.set(xlabel="operations a byte", ylabel="attained [TFLOP/s]")
 
 
 def figure_share_by_time(figure: Figure) -> None:

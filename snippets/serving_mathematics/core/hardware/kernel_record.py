@@ -1,10 +1,10 @@
 """Makes a small record of measured kernels: matrices by shape, attention, messages by size.
 
-    python -m serving_mathematics.machine.step_time.kernel_record
+    python -m serving_mathematics.core.hardware.kernel_record
 
 It reads the wheel that `record_making` fetches (pyarrow must be there) and writes
 `machine_shapes.json.gz`. Of each shape of a matrix the fastest backend counts: what a device can
-do, not what one library does. All of them are counted into cells of a histogram; a random sample
+do, not what one library does. All of them are counted by their time at the roof; a random sample
 is kept as it was measured.
 
 A message's size stands in the package as a number of elements of two bytes, not of bytes
@@ -38,7 +38,7 @@ from serving_mathematics.support.require import (
     require_all_positive,
 )
 
-COMMAND = "python -m serving_mathematics.machine.step_time.kernel_record"
+COMMAND = "python -m serving_mathematics.core.hardware.kernel_record"
 Array = NDArray[np.float64]
 
 MATRICES = (  # system, type in the package, precision and bytes of a weight
@@ -70,7 +70,6 @@ KERNELS = {  # as the package names them
     "NCCL": "NCCL",
 }
 SAMPLED = 350
-CELL = 0.25  # width of a cell, in powers of two of intensity and of rate
 TIMES_S = np.geomspace(1e-7, 1e-2, 21)  # edges of the classes of times at the roof
 
 
@@ -116,23 +115,6 @@ def matrix_roof(
     size = rows * columns * bytes_a_value + 2 * tokens * (rows + columns)
     operations = 2 * tokens * rows * columns
     return size, operations, np.maximum(size / bandwidth, operations / peak)
-
-
-def cells(x: Array, y: Array, width: float) -> list[list[int]]:
-    """How many points lie in each cell of a grid over the powers of two: rows of x, y, count.
-
-    x, y: positive, shape (n,). width: of a cell, in powers of two. A cell has the number of its
-    lower edge, log2(x) / width. Raises ValueError otherwise.
-
-    >>> cells(np.array([1.0, 1.5, 4.0]), np.array([2.0, 3.0, 2.0]), 1.0)
-    [[0, 1, 2], [2, 1, 1]]
-    """
-    width = as_number(width=width)
-    require_all_positive(x=x, y=y, width=[width])
-    require(width >= 1e-9, "width", "at least 1e-9", width)
-    where = np.floor(np.log2(np.stack([x, y], axis=1)) / width).astype(int)
-    found, counts = np.unique(where, axis=0, return_counts=True)
-    return [[*map(int, cell), int(count)] for cell, count in zip(found, counts, strict=True)]
 
 
 def by_time(least_s: Array, seconds: Array, edges: Array) -> list[list[float]]:
@@ -185,7 +167,7 @@ def _matrices(package: zipfile.ZipFile, sheets: Mapping[str, Any]) -> list[dict[
         shapes, seconds = fastest(np.concatenate(keys), np.concatenate(times))
         sheet = sheets[system]
         peak = sheet[f"{precision}_flops_per_s"]
-        byte, operations, least = matrix_roof(shapes, size, sheet["bandwidth_bytes_per_s"], peak)
+        byte, _, least = matrix_roof(shapes, size, sheet["bandwidth_bytes_per_s"], peak)
         found.append(
             {
                 "system": system,
@@ -193,7 +175,6 @@ def _matrices(package: zipfile.ZipFile, sheets: Mapping[str, Any]) -> list[dict[
                 "bytes_a_value": size,
                 "calls": calls,
                 "shapes": len(shapes),
-                "cells": cells(operations / byte, operations / seconds * 1e-9, CELL),
                 "by_time": by_time(least, seconds, TIMES_S),
                 "above": _above(byte, least, seconds),
                 "sample": _sample(shapes, seconds, rng, SAMPLED),
@@ -279,7 +260,7 @@ def main() -> int:
             "attention": _attention(package, sheets),
             "messages": _messages(package),
         }
-    made |= provenance(COMMAND, ("numpy",)) | {"cell": CELL}
+    made |= provenance(COMMAND, ("numpy",))
     write_record("machine_shapes", made | content, packed=True)
     return 0
 

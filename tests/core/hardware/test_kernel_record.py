@@ -1,4 +1,4 @@
-"""What is kept of kernels: the fastest, their roof, cells and classes; and the record itself."""
+"""What is kept of kernels: the fastest, their roof and classes; and the record itself."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from serving_mathematics.core.hardware import kernel_record
 from serving_mathematics.core.hardware.catalogue import find_system
-from serving_mathematics.machine.step_time import kernel_record
-from serving_mathematics.machine.step_time.kernel_record import by_time, cells, fastest, matrix_roof
+from serving_mathematics.core.hardware.kernel_record import by_time, fastest, matrix_roof
 from serving_mathematics.support.measuring import FOLDER, read_record
 
 RECORD = read_record("machine_shapes")
@@ -42,19 +42,6 @@ def test_a_roof_by_hand() -> None:
         matrix_roof(shapes, 0.5, 1e12, 0.0)
 
 
-def test_cells_hold_every_point_once() -> None:
-    rng = np.random.default_rng(5)
-    x, y = rng.lognormal(0, 2, (2, 500))
-    found = cells(x, y, 0.5)
-    assert sum(count for _, _, count in found) == 500
-    for i, j, count in found:
-        inside = (x >= 2 ** (0.5 * i)) & (x < 2 ** (0.5 * (i + 1)))
-        inside &= (y >= 2 ** (0.5 * j)) & (y < 2 ** (0.5 * (j + 1)))
-        assert int(inside.sum()) == count
-    with pytest.raises(ValueError, match="y must be"):
-        cells(x, -y, 0.5)
-
-
 def test_classes_of_time_have_their_quantiles() -> None:
     rng = np.random.default_rng(6)
     least = np.repeat([2e-6, 2e-5, 2e-4], [100, 19, 50])
@@ -76,22 +63,17 @@ def test_the_record_says_where_it_is_from_and_is_small() -> None:
 
 
 def test_the_record_adds_up() -> None:
-    """Cells hold all shapes, classes nearly all, and a sample lies in the cells that it is of."""
+    """Classes hold nearly all shapes, and the sample as many above the roof as all."""
     for line in RECORD["matrices"]:
-        held = {(i, j): count for i, j, count in line["cells"]}
-        assert sum(held.values()) == line["shapes"] <= line["calls"]
+        assert line["shapes"] <= line["calls"]
         in_classes = sum(row[4] for row in line["by_time"])  # those below 0.1 us are in none
         assert 0.85 * line["shapes"] < in_classes <= line["shapes"]
         rows = np.array(line["sample"])
         system = find_system(line["system"])
         peak = getattr(system, f"{line['precision']}_flops_per_s")
-        size, operations, least = matrix_roof(
+        _, _, least = matrix_roof(
             rows[:, :3], line["bytes_a_value"], system.bandwidth_bytes_per_s, peak
         )
-        rate = operations / (rows[:, 3] * 1e-6) * 1e-9
-        where = np.floor(np.log2(np.stack([operations / size, rate], axis=1)) / RECORD["cell"])
-        inside = [tuple(map(int, cell)) in held for cell in where]
-        assert np.mean(inside) > 0.98  # rounded times may move one over an edge
         above = np.mean(least > rows[:, 3] * 1e-6)
         assert above == pytest.approx(line["above"]["shapes"] / line["shapes"], abs=0.01)
 
@@ -119,7 +101,7 @@ def table_of(rng: np.random.Generator, package: str, name: str) -> dict[str, np.
 
 
 def test_kernels_are_read_from_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times of nothing are left out, milliseconds are seconds, and rates count per nanosecond."""
+    """Times of nothing are left out, and milliseconds are seconds."""
     found: dict[str, dict[str, np.ndarray]] = {}
 
     def read(package: str, name: str) -> dict[str, np.ndarray]:
@@ -149,9 +131,7 @@ def test_kernels_are_read_from_the_package(monkeypatch: pytest.MonkeyPatch) -> N
         )
         times = np.concatenate([t["latency"][k] for t, k in zip(tables, kept, strict=True)])
         assert line["shapes"] == len(np.unique(shapes, axis=0)) == len(shapes)  # no two alike
-        byte, operations, least = matrix_roof(shapes.astype(float), size, 2e12, 1e15)
-        rates = operations / (1e6 * times)  # in a nanosecond
-        assert line["cells"] == cells(operations / byte, rates, kernel_record.CELL)
+        _, _, least = matrix_roof(shapes.astype(float), size, 2e12, 1e15)
         assert line["above"]["shapes"] == int((1e-3 * times < least).sum())
         assert len(line["by_time"]) > 3
         assert line["by_time"] == by_time(least, 1e-3 * times, kernel_record.TIMES_S)

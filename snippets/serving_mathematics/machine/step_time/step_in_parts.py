@@ -1,0 +1,198 @@
+"""One step of the book's machines, kernel after kernel: what it waits for, and for how long.
+
+Assumes: what `step_time` assumes, with the constants of the scored model; as many tokens of context
+for every sequence.
+
+Source: `step_time`, for every number.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import accumulate
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving_mathematics.core.hardware.step_time import FITTED, Parts, count_work, step_parts
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MACHINES = {"chat": CHAT, "mixture": MIXTURE}
+SEQUENCES = (1, 4, 16, 64)
+CONTEXTS = (500, 2000, 6000)
+FRAMES = 61
+LANES = (  # name, members of `Parts`, state of a bar, colour of an area
+    ("floors", ("kernels",), "starts", "C4"),
+    ("weights", ("weights", "vocabulary"), "answer", "C0"),
+    ("experts", ("experts",), "answer", "C2"),
+    ("cache", ("cache",), "cached", "C5"),
+    ("messages", ("messages", "exchange"), "prompt", "C1"),
+    ("host", ("host",), "waits", "C3"),
+)
+
+
+@cache
+def _parts(machine: Machine, sequences: int, context: int) -> Parts:
+    work = count_work([machine.deployment])
+    return step_parts(work, FITTED, np.array([float(sequences)]), np.array([float(context)]))
+
+
+@cache
+def _lanes_ms(machine: Machine, sequences: int, context: int) -> tuple[float, ...]:
+    """Time of each lane [ms]."""
+    parts = _parts(machine, sequences, context)
+    return tuple(
+        1e3 * float(sum(getattr(parts, member)[0] for member in members))
+        for _, members, _, _ in LANES
+    )
+
+
+def _bars(machine: Machine, sequences: int, context: int) -> list[tuple[str, float, float, str]]:
+    """The parts one after the other, as (lane, start, end, state)."""
+    times = _lanes_ms(machine, sequences, context)
+    ends = list(accumulate(times))
+    return [
+        (name, end - time, end, state)
+        for (name, _, state, _), time, end in zip(LANES, times, ends, strict=True)
+        if time > 1e-3
+    ]
+
+
+def figure_step_in_parts(figure: Figure) -> None:
+    """A small batch pays for weights or floors, and a large one for cache, experts and messages.
+
+    The book's chat and mixture machines, with the same context for every sequence.
+
+    Alt: Two stacked area charts of the time of a step against the sequences in it, on a logarithmic
+    axis. The chat machine's step is mostly weights, and the cache grows on top of them. The mixture
+    begins with mostly floors, and the experts grow until they take as long.
+    """
+    counts = np.unique(np.geomspace(1, SEQUENCES[-1], 24).round())
+    for axes, (name, machine) in zip(figure.subplots(1, 2), _MACHINES.items(), strict=True):
+        times = [_lanes_ms(machine, int(count), CONTEXTS[1]) for count in counts]
+        looks = {"colors": [x[3] for x in LANES], "labels": [x[0] for x in LANES]}
+        axes.stackplot(counts, np.array(times).T, **looks)
+        axes.set(xscale="log", xlim=(1, SEQUENCES[-1]), ylim=(0, 35))
+        axes.set(xlabel="sequences in a step", ylabel="time of a step [ms]", title=name)
+        axes.minorticks_off()
+        axes.set_xticks(SEQUENCES, [str(x) for x in SEQUENCES])
+    figure.axes[0].legend(loc="upper left", reverse=True)
+
+
+def stepper_step_in_parts() -> dict[str, Any]:
+    """Add sequences, then context: which machine pays for what, and which part never shrinks?"""
+    runs = [(count, context) for count in SEQUENCES for context in CONTEXTS]
+    shape = (len(SEQUENCES), len(CONTEXTS))
+    whole = {n: [sum(_lanes_ms(m, *run)) for run in runs] for n, m in _MACHINES.items()}
+    floors = {
+        n: [100 * _lanes_ms(m, *run)[0] / sum(_lanes_ms(m, *run)) for run in runs]
+        for n, m in _MACHINES.items()
+    }
+    clock = np.linspace(0, 1.02 * max(map(max, whole.values())), FRAMES)
+    return {
+        "controls": [
+            {"label": "sequences", "values": list(SEQUENCES), "text": "{} in a step", "start": 1},
+            {"label": "context", "values": list(CONTEXTS), "text": "{:,} tokens", "start": 2000},
+        ],
+        "clock": {
+            "label": "time",
+            "unit": "ms",
+            "decimals": 1,
+            "values": clock,
+            "start": clock[-1],
+        },
+        "panels": [
+            {
+                "kind": "lanes",
+                "label": f"one step of {name}",
+                "lanes": [lane for lane, _, _, _ in LANES],
+                "bars": _nested([_bars(machine, *run) for run in runs], shape),
+            }
+            for name, machine in _MACHINES.items()
+        ],
+        "readouts": [
+            {
+                "label": f"{name} step",
+                "unit": "ms",
+                "decimals": 1,
+                "values": _nested(whole[name], shape),
+            }
+            for name in _MACHINES
+        ]
+        + [
+            {
+                "label": f"{name} floors",
+                "unit": "%",
+                "decimals": 0,
+                "values": _nested(floors[name], shape),
+            }
+            for name in _MACHINES
+        ],
+        "legend": {
+            "starts": "floors of kernels",
+            "answer": "reads weights",
+            "cached": "reads the cache",
+            "prompt": "messages between devices",
+            "waits": "the host's work",
+        },
+        "reading": "With {sequences} and {context} of context, chat takes {chat step}, of which"
+        " {chat floors} are floors, and the mixture {mixture step}, of which {mixture floors}.",
+    }
+
+
+def _nested(values: list[Any], shape: tuple[int, int]) -> list[list[Any]]:
+    """Values of runs, by the first control and then the second."""
+    rows, columns = shape
+    return [values[row * columns : (row + 1) * columns] for row in range(rows)]
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page."""
+    alone = {name: _lanes_ms(machine, 1, CONTEXTS[1]) for name, machine in _MACHINES.items()}
+    many = {name: _lanes_ms(machine, 64, CONTEXTS[1]) for name, machine in _MACHINES.items()}
+    return SimpleNamespace(
+        chat_alone_ms=sum(alone["chat"]),
+        chat_weights=alone["chat"][1] / sum(alone["chat"]),
+        chat_cache_many=many["chat"][3] / sum(many["chat"]),
+        mixture_alone_ms=sum(alone["mixture"]),
+        mixture_floors=alone["mixture"][0] / sum(alone["mixture"]),
+        mixture_experts_many=many["mixture"][2] / sum(many["mixture"]),
+        parts_context=CONTEXTS[1],
+        parts_low=CHAT.how_wrong.low,
+        parts_high=CHAT.how_wrong.high,
+    )
+
+
+def check_parts_are_the_machine() -> None:
+    """The parts add up to the step that all chapters take from these machines.
+
+    Source: `Machine.step_s`, which the simulators run.
+    """
+    for name, machine in _MACHINES.items():
+        for count in SEQUENCES:
+            got = 1e-3 * sum(_lanes_ms(machine, count, 2000))
+            expected = float(machine.step_s(count, 2000.0))
+            checks.close(f"{name}, {count} [s]", got, expected, rtol=1e-3)
+
+
+def check_what_leads_stays_what_leads() -> None:
+    """Alone, weights lead on chat and floors on the mixture, if floors take a fifth less or more;
+    with 64 sequences the mixture's experts lead, but no longer if floors take a fifth more.
+
+    Source: the parts of the step; floors by an error of a fifth.
+    """
+
+    def leader(name: str, count: int, error: float) -> str:
+        floors, *others = _lanes_ms(_MACHINES[name], count, CONTEXTS[1])
+        return LANES[int(np.argmax([error * floors, *others]))][0]
+
+    for error in (0.8, 1.0, 1.2):
+        checks.equal(f"chat alone, floors times {error}", leader("chat", 1, error), "weights")
+        checks.equal(f"mixture alone, times {error}", leader("mixture", 1, error), "floors")
+    told = [leader("mixture", 64, error) for error in (0.8, 1.0, 1.2)]
+    checks.equal("mixture, 64", told, ["experts", "experts", "floors"])
