@@ -129,7 +129,8 @@ def _article(folder: Path, place: str, aside: list[str]) -> ET.Element:
         return f'<i n="{len(aside) - 1}"/>'
 
     page = (folder / place / "index.html").read_bytes().decode()
-    article = "<article" + page.partition("<article")[2].rpartition("</article>")[0] + "</article>"
+    found = page.partition("<article")[2].rpartition("</article>")[0]
+    article = f"<article{found or '>'}</article>"  # another theme than ours may have none
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), article)
     text = _VOID.sub(r"<\1/>", _ASIDE.sub(put_aside, text))
     while (told := _BARE.sub(r'\1=""', text)) != text:

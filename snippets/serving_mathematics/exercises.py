@@ -76,7 +76,7 @@ def exercises(chapter: str) -> tuple[ModuleType, dict[str, Callable[..., Any]]]:
     Raises ExerciseError when there is no such chapter.
 
     >>> sorted(exercises("capacity/littles-law")[1])[0]
-    'expected_in_flight'
+    'latency_from_gauge'
     """
     if chapter not in chapters():
         raise ExerciseError(_no_chapter(chapter))

@@ -29,6 +29,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,
     require_non_negative_integer,
+    require_positive,
     require_work,
 )
 
@@ -142,13 +143,15 @@ def serve_steps(asked: Workload, engine: Engine, spare_blocks: int = 0) -> Stepp
 def ask_machine(machine: Machine, load: float, requests: int, seed: int = 1) -> Workload:
     """Requests like those of a machine's trace, Poisson at a share of what it carries at most.
 
-    load: above 0. requests: how many. seed: of the draws.
+    load: above 0. requests: how many. seed: of the draws, an integer ≥ 0. Raises ValueError
+    outside these ranges.
 
     >>> from serving_mathematics.core.machines.machines import CHAT
     >>> ask_machine(CHAT, 0.5, 3).prompt_tokens.size
     3
     """
-    rng = np.random.default_rng(seed)
+    load = require_positive(load=load)
+    rng = np.random.default_rng(require_non_negative_integer(seed=seed))
     lengths = draw_lengths(rng, machine.traffic, requests)
     arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, requests)
     columns = lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
