@@ -42,7 +42,7 @@ CHOICES: dict[str, dict[str, Values]] = {  # of each blank: what it says, and wh
         "H200": {"device": "H200", "price_per_hour": "2.6"},
         "B200": {"device": "B200", "price_per_hour": "4"},
     },
-    "requests a second": {rate: {"rate_per_s": rate} for rate in ("1", "5", "20", "100")},
+    "requests a second": {rate: {"rate_per_s": rate} for rate in ("1", "5", "20")},
     "tokens in": {f"{n:,}": {"mean_prompt_tokens": f"{n}"} for n in (300, 1000, 4000)},
     "tokens out": {f"{n}": {"mean_output_tokens": f"{n}"} for n in (100, 300)},
     "promise": {

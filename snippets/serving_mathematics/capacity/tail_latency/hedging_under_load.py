@@ -317,7 +317,7 @@ def figure_hedge_delay(figure: Figure) -> None:
 
 def slider_hedge_delay() -> dict[str, Any]:
     """Send the second copy earlier, until it stops paying, and then until the fleet collapses."""
-    delays, loads = np.arange(0, 20.25, 0.25), [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    delays, loads = np.arange(0, 20.5, 0.5), [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
     ratio, p99, extra, busy = (
         np.full((delays.size, len(loads)), None, dtype=object) for _ in range(4)
     )
