@@ -33,9 +33,23 @@ def test_what_is_no_share_is_refused() -> None:
             bandwidth_gain([0.5], faster)
 
 
+def test_each_kind_is_one_model() -> None:
+    shares, gains, sparse = _pairs()
+    found = example()
+    assert 1 + found.dense_gain == pytest.approx(np.median(gains[~sparse]))
+    assert 1 + found.sparse_gain == pytest.approx(np.median(gains[sparse]))
+    assert 0 < sparse.sum() < shares.size
+    names: dict[bool, set[str]] = {True: set(), False: set()}
+    pairs = [r.answers for r in engine_runs()[0].runs if r.answers.system.name == "h100_sxm"]
+    for one in pairs:
+        names[one.architecture.routed_parameters > 0].add(one.architecture.name)
+    assert "openai/gpt-oss-120b" in names[True]
+    assert "meta-llama/Meta-Llama-3.1-70B" in names[False]
+
+
 def test_pairs_differ_in_the_device_alone() -> None:
-    shares, gains, led = _pairs()
-    assert shares.shape == gains.shape == led.shape == (example().pairs,)
+    shares, gains, sparse = _pairs()
+    assert shares.shape == gains.shape == sparse.shape == (example().pairs,)
     assert np.all((shares > 0) & (shares < 1))
     assert _faster() == pytest.approx(4.8 / 3.35)
     runs = engine_runs()[0].runs

@@ -5,7 +5,9 @@ Where a share r of a step reads and the bandwidth grows k times, the step is
     1 / (1 - r + r / k)
 
 times as fast. An H200 multiplies and sends like an H100 and reads 1.43 times as fast, so runs of
-one deployment on both are a trial of it.
+one deployment on both are a trial of it. A dense model gains what the formula says. A mixture with
+experts in four bits gains next to nothing, also where the step model says that it mostly reads:
+what is counted as reading there waits for something else.
 
 Assumes: floors, messages and the host's work as they were; no more sequences in the larger memory.
 
@@ -24,9 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from serving_mathematics.core.hardware.calibration import KERNELS
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.step_terms import (
-    REGIMES,
     engine_runs,
-    regimes,
     roofline_parts,
 )
 from serving_mathematics.core.hardware.step_time import step_parts
@@ -55,15 +55,14 @@ def bandwidth_gain(reading_share: ArrayLike, faster: float) -> Array:
 
 
 @cache
-def _pairs() -> tuple[Array, Array, NDArray[np.int64]]:
+def _pairs() -> tuple[Array, Array, NDArray[np.bool_]]:
     """Runs on an H100 and an H200 that differ in nothing else: the share of a token's time that
-    reads on the H100, how many times as fast the H200 was, and the largest term on the H100."""
-    table, added, _ = engine_runs()
+    reads on the H100, how many times as fast the H200 was, and whether the model has experts."""
+    table, added, sparse = engine_runs()
     work = table.engines
     running = np.minimum(work.concurrency, work.room)
     parts = step_parts(work, KERNELS, running, work.prompt + work.answer / 2)
     share = roofline_parts(parts) / work.accepted / added["prompts of others"]
-    led = regimes(work, KERNELS)
     alike: dict[tuple[object, ...], dict[str, list[int]]] = {}
     for row, run in enumerate(table.runs):
         one = run.answers
@@ -81,9 +80,9 @@ def _pairs() -> tuple[Array, Array, NDArray[np.int64]]:
         if len(rows) == 2:
             slow, fast = (np.median(table.per_token_s[rows[n]]) for n in ("h100_sxm", "h200_sxm"))
             first = rows["h100_sxm"][0]
-            found.append((share[first], slow / fast, led[first]))
-    shares, gains, terms = np.array(found, dtype=float).T
-    return shares, gains, terms.astype(np.int64)
+            found.append((share[first], slow / fast, sparse[first]))
+    shares, gains, kinds = np.array(found, dtype=float).T
+    return shares, gains, kinds > 0
 
 
 @cache
@@ -93,41 +92,34 @@ def _faster() -> float:
     return new.bandwidth_bytes_per_s / old.bandwidth_bytes_per_s
 
 
-def _led_by(name: str) -> float:
-    """Median measured gain of the pairs whose largest term it is."""
-    _, gains, led = _pairs()
-    return float(np.median(gains[led == REGIMES.index(name)]))
-
-
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    shares, gains, _ = _pairs()
+    shares, gains, sparse = _pairs()
+    told = bandwidth_gain(shares, _faster())
     return SimpleNamespace(
         pairs=shares.size,
         bandwidth_more=_faster() - 1,
-        floors_gain=_led_by("kernels") - 1,
-        weights_gain=_led_by("weights") - 1,
-        gain_error=float(np.median(np.abs(bandwidth_gain(shares, _faster()) / gains - 1))),
+        dense_gain=float(np.median(gains[~sparse])) - 1,
+        dense_told=float(np.median(told[~sparse])) - 1,
+        sparse_gain=float(np.median(gains[sparse])) - 1,
+        sparse_told=float(np.median(told[sparse])) - 1,
+        gain_error=float(np.median(np.abs(told / gains - 1)[~sparse])),
     )
 
 
 def figure_bandwidth_bought(figure: Figure) -> None:
-    """More bandwidth shortens what reads, and nothing else.
+    """A dense model gained what the formula says of more bandwidth, and a mixture next to nothing.
 
     Each point is one deployment, measured on an H100 and on an H200; the line is the formula.
 
     Alt: Scatter plot of how many times as fast an H200 was against the share of a token's time that
-    reads, from none to all. Points rise from about one at the left to well above it at the right,
-    on both sides of a line that ends at the ratio of the bandwidths.
+    reads, from none to all. Points of the dense model lie along a line that rises to the ratio of
+    the bandwidths. Nearly all of the mixture lie in a flat band just above one, whatever the share.
     """
     axes = figure.subplots()
-    shares, gains, led = _pairs()
-    for name, colour in (("kernels", "C4"), ("weights", "C0")):
-        inside = led == REGIMES.index(name)
-        label = "floors lead" if name == "kernels" else f"{name} lead"
-        axes.plot(shares[inside], gains[inside], ".", color=colour, label=label)
-    others = ~np.isin(led, [REGIMES.index("kernels"), REGIMES.index("weights")])
-    axes.plot(shares[others], gains[others], ".", color="C1", label="something else leads")
+    shares, gains, sparse = _pairs()
+    axes.plot(shares[~sparse], gains[~sparse], ".", color="C0", label="Llama-3.1-70B, 8 bits")
+    axes.plot(shares[sparse], gains[sparse], ".", color="C1", label="gpt-oss-120b, 4 bits")
     line = np.linspace(0, 1, 50)
     axes.plot(line, bandwidth_gain(line, _faster()), "-", color="C3", linewidth=1.2)
     axes.legend(loc="upper left")
@@ -140,30 +132,40 @@ def figure_bandwidth_bought(figure: Figure) -> None:
 
 
 def check_bandwidth_buys_what_reads() -> None:
-    """Pairs in which weights lead gain more from the H200 than those in which floors do, and the
-    ranking stays where the shares that read are a fifth less or more than thought.
+    """Of the dense model, the deployments that read most gain more than those that read least, also
+    where the shares that read are a fifth less or more than thought.
 
     Source: published runs of one deployment on H100 and on H200; thirds of the pairs by their
     share, drawn with shares that are off by up to a fifth.
     """
-    shares, gains, _ = _pairs()
-    weights, floors = _led_by("weights"), _led_by("kernels")
-    checks.holds("weights over floors", weights > 1.1 * floors, got=weights / floors)
+    shares, gains, sparse = _pairs()
+    shares, gains = shares[~sparse], gains[~sparse]
     rng = np.random.default_rng(8)
     turned = []
     for _ in range(20):
         told = shares * rng.uniform(0.8, 1.2, shares.size)
         low, high = np.quantile(told, [1 / 3, 2 / 3])
         turned.append(np.median(gains[told >= high]) / np.median(gains[told <= low]))
-    checks.holds("upper third over lower, at worst", min(turned) > 1.05, got=min(turned))
+    checks.holds("upper third over lower, at worst", min(turned) > 1.0, got=min(turned))
+
+
+def check_a_mixture_gains_less_than_told() -> None:
+    """The mixture gains less than half of what the formula says, so a share that is computed is no
+    proof that a kernel waits for memory.
+
+    Source: published runs of gpt-oss-120b in four bits on H100 and on H200, all of one engine.
+    """
+    found = example()
+    share = found.sparse_gain / found.sparse_told
+    checks.holds("of what is told", share < 0.5, got=share, kind="measured")
 
 
 def check_gain_is_that_of_the_pairs() -> None:
-    """The formula is within a tenth of what the H200 was measured to gain, in the median.
+    """Of the dense model, the formula is within a few percent of what was measured, in the median.
 
     Source: published runs of one deployment on H100 and on H200.
     """
-    checks.close("median error", example().gain_error, 0.05, atol=0.05, kind="measured")
+    checks.close("median error", example().gain_error, 0.02, atol=0.02, kind="measured")
 
 
 def check_bad_input_is_refused() -> None:
