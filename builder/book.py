@@ -19,7 +19,7 @@ from builder.expansion import Site
 BOOK = "downloads/handbook.epub"
 _ONLY_THERE = {"gallery.md", "report.md"}  # on the site
 _ASIDE = re.compile(  # what goes into the book as it stands; and what is no XML and stays out
-    r'<(math|pre)\b[^>]*>(.*?)</\1>|<(form\b.*?</form|div class="checks".*?</div)>', re.DOTALL
+    r'<(math|pre|svg)\b[^>]*>(.*?)</\1>|<(form\b.*?</form|div class="checks".*?</div)>', re.DOTALL
 )
 _OF_CODE = re.compile(r"</?(?:code|nav|button|span|a)\b[^>]*>")
 _VOID = re.compile(r'<((?:img|br|hr|input|col|wbr|source)\b(?:[^>"]|"[^"]*")*?)\s*/?>')
@@ -124,6 +124,8 @@ def _article(folder: Path, place: str, aside: list[str]) -> ET.Element:
             return ""
         if found[1] == "math":
             aside.append(_UNKNOWN.sub("", found[0]).replace("<math", f'<math xmlns="{_MATH}"', 1))
+        elif found[1] == "svg":
+            aside.append(found[0])
         else:
             aside.append(f"<pre><code>{_OF_CODE.sub('', found[2])}</code></pre>")
         return f'<i n="{len(aside) - 1}"/>'

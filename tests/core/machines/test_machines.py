@@ -72,7 +72,7 @@ def test_the_memory_is_the_one_functions() -> None:
 def test_errors_are_the_records() -> None:
     """The planner's wider kind has the agents' runs among its own; factors are of one size."""
     for machine in (MIXTURE, AGENTS):
-        wide = model_error(8, sparse=True)
+        wide = model_error(machine.deployment.kind, 8)
         assert machine.how_wrong.runs < wide.runs
         assert wide.low < machine.how_wrong.middle < wide.high
 
