@@ -125,7 +125,7 @@ def figure_bandwidth_bought(figure: Figure) -> None:
     axes.legend(loc="upper left")
     axes.set(
         xlim=(0, 1),
-        ylim=(0.8, 1.8),
+        ylim=(0.8, 2.4),
         xlabel="share of a token's time that reads, on an H100",
         ylabel="H200: times as fast",
     )
