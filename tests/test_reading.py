@@ -274,11 +274,12 @@ def test_the_home_page_stands_without_javascript(browser: Browser, origin: str) 
 def test_the_planner_is_linked_from_where_its_readers_are() -> None:
     to_it = re.compile(r"\]\((?:\.\./)?planner\.md[#)]")
     for path in (
-        *("index", "start", "intuition/latency-throughput-cost", "optimization/batching"),
+        *("start", "intuition/latency-throughput-cost", "optimization/batching"),
         *("optimization/caching", "capacity/autoscaling", "capacity/littles-law"),
         "capacity/arrival-rates",
     ):
         assert to_it.search((ROOT / "docs" / f"{path}.md").read_text(encoding="utf-8")), path
+    assert "{{ ask }}" in (ROOT / "docs/index.md").read_text(encoding="utf-8")  # opens it
     start = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
     paths = {title.split("\n")[0]: title for title in start.split("\n## ")[1:]}
     for title in ("Size a fleet", "Serve a language model on a GPU"):

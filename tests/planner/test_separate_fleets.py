@@ -41,6 +41,7 @@ from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_tra
 
 BASE = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.015), requests=400)
 ASKED = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1", "fleets": "two"}
+ASKED |= {"precision": "bf16"}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def test_limits_and_refusals() -> None:
         with pytest.raises(ValueError, match="cache_tokens must be positive"):
             block_lifetime_s(bad, 1.0)
     for bad in (-1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="fresh_tokens_per_s must be finite"):
+        with pytest.raises(ValueError, match="fresh_tokens_per_s must be non-negative"):
             block_lifetime_s(1.0, bad)
 
 

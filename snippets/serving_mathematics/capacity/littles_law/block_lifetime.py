@@ -27,7 +27,7 @@ from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import AGENTS, Machine
 from serving_mathematics.core.machines.sessions import sessions_under_way
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require, require_positive
+from serving_mathematics.support.require import require_non_negative, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,8 +46,7 @@ def block_lifetime_s(cache_tokens: float, fresh_tokens_per_s: float) -> float:
     600.0
     """
     cache_tokens = require_positive(cache_tokens=cache_tokens)
-    fine = 0 <= fresh_tokens_per_s < math.inf
-    require(fine, "fresh_tokens_per_s", "finite and ≥ 0", fresh_tokens_per_s)
+    fresh_tokens_per_s = require_non_negative(fresh_tokens_per_s=fresh_tokens_per_s)
     return cache_tokens / fresh_tokens_per_s if fresh_tokens_per_s else math.inf
 
 
