@@ -117,7 +117,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.planner.first_answers
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
 	$(BIN)/python -m serving_mathematics.core.hardware.record_making
-	$(BIN)/python -m serving_mathematics.machine.step_time.kernel_record
+	$(BIN)/python -m serving_mathematics.core.hardware.kernel_record
 	$(BIN)/python -m serving_mathematics.core.hardware.calibration
 	$(BIN)/python -m serving_mathematics.machine.predictions.calibration_scores
 	$(BIN)/python -m serving_mathematics.planner.model_errors
