@@ -122,7 +122,7 @@ def _law(run: Run, cut: float = CUT) -> Service:
     first = law_of(run.ttft_s[warm:], STEP_S, CELLS)
     tokens = run.output_tokens[warm:]
     spent = (run.completion_s - run.first_token_s)[warm:].sum()
-    lengths = np.bincount(tokens)[1:] / tokens.size
+    lengths = np.bincount(tokens.astype(np.intp))[1:] / tokens.size
     return streamed(first, float(spent / (tokens - 1).sum()), lengths, cut)
 
 
