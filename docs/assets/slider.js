@@ -478,6 +478,8 @@ export async function open(place) {
     touched = true;
     buttons[0].textContent = "Pause";
     output.setAttribute("aria-live", "off");
+    move();
+    say();
     let [before, waited] = [performance.now(), 0];
     const next = (time) => {
       const passed = Math.min(Math.max(time - before, 0), 100) / 1000; // a tab in the background stands still
@@ -501,7 +503,7 @@ export async function open(place) {
     buttons[-1].addEventListener("click", () => go(frame() - 1));
     buttons[1].addEventListener("click", () => go(frame() + 1));
     buttons[0].addEventListener("click", () => (playing ? pause() : play()));
-    new IntersectionObserver(([{ isIntersecting }]) => { if (!isIntersecting) pause(); }).observe(place);
+    new IntersectionObserver((seen) => { if (!seen.at(-1).isIntersecting) pause(); }).observe(place);
   }
 
   update();
