@@ -10,6 +10,7 @@ import math
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from serving_mathematics.support import measuring
@@ -110,3 +111,38 @@ def test_make_measure_runs_the_command_of_every_record() -> None:
         (root.parents[1] / "Makefile").read_text().partition("\nmeasure:")[2].partition("\n\n")[0]
     )
     assert commands == {line.strip().replace("$(BIN)/", "") for line in recipe.splitlines()[1:]}
+
+
+class _Answer(NamedTuple):
+    total: float
+
+
+def _slow(first: float, second: int = 2) -> _Answer:
+    return _Answer(first + second)
+
+
+def test_recorded_function_answers_what_was_asked_when_its_record_was_made() -> None:
+    maker = measuring.Recorded(_slow, _Answer, "sums", "python -m sums")
+    maker.make("sums", lambda: [maker(0.1 + 0.2), maker(1.0, second=5), maker(1, 5)])
+    record = measuring.read_record("sums")
+    assert record["command"] == "python -m sums"
+    assert record["answers"] == {"first 0.3, second 2": [2.3], "first 1, second 5": [6.0]}
+    # another time and another processor, whose last digit differs
+    reader = measuring.recorded(_Answer, "sums", "python -m sums")(_slow)
+    assert reader(0.3) == reader.again(0.3) == _Answer(2.3)
+    with pytest.raises(LookupError, match="no answer for first 4, second 2: make it again by `pyt"):
+        reader(4.0)
+
+
+def test_recorded_function_is_made_anew_each_time() -> None:
+    calls = list[float]()
+
+    def counted(first: float) -> _Answer:
+        calls.append(first)
+        return _Answer(len(calls))
+
+    one = measuring.Recorded(counted, _Answer, "calls", "python -m calls")
+    for ask in (lambda: [one(1.0), one(1.0)], lambda: [one(1.0)]):
+        one.make("calls", ask)
+    assert calls == [1.0, 1.0]
+    assert one(1.0).total == 2.0
