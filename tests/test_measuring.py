@@ -9,7 +9,9 @@ import json
 import math
 import os
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
@@ -118,31 +120,44 @@ class _Answer(NamedTuple):
 
 
 def _slow(first: float, second: int = 2) -> _Answer:
+    """The sum of two numbers."""
     return _Answer(first + second)
 
 
-def test_recorded_function_answers_what_was_asked_when_its_record_was_made() -> None:
-    maker = measuring.Recorded(_slow, _Answer, "sums", "python -m sums")
-    maker.make("sums", lambda: [maker(0.1 + 0.2), maker(1.0, second=5), maker(1, 5)])
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module that asks for sums in a check and in its example."""
+    module = ModuleType("asking")
+
+    def example() -> None:
+        module.slow(1.0, second=5)
+        module.slow(1, 5)
+
+    def check_it() -> None:
+        module.slow(0.1 + 0.2)
+
+    example.__module__ = check_it.__module__ = _slow.__module__ = "asking"
+    vars(module).update(example=example, check_it=check_it)
+    module.slow = measuring.recorded(_Answer, "sums")(_slow)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "asking", module)
+    return module
+
+
+def test_recorded_function_answers_what_its_module_asks_for(asking: ModuleType) -> None:
+    asking.slow.make()
     record = measuring.read_record("sums")
-    assert record["command"] == "python -m sums"
-    assert record["answers"] == {"first 0.3, second 2": [2.3], "first 1, second 5": [6.0]}
-    # another time and another processor, whose last digit differs
-    reader = measuring.recorded(_Answer, "sums", "python -m sums")(_slow)
+    assert (record["command"], record["what"]) == ("python -m asking", "The sum of two numbers.")
+    assert record["answers"] == {"first 1, second 5": [6.0], "first 0.3, second 2": [2.3]}
+    # another process, on a processor whose last digit differs
+    reader = measuring.recorded(_Answer, "sums")(_slow)
     assert reader(0.3) == reader.again(0.3) == _Answer(2.3)
-    with pytest.raises(LookupError, match="no answer for first 4, second 2: make it again by `pyt"):
+    told = "no answer for first 4, second 2: make it again by `python -m asking`"
+    with pytest.raises(LookupError, match=told):
         reader(4.0)
 
 
-def test_recorded_function_is_made_anew_each_time() -> None:
-    calls = list[float]()
-
-    def counted(first: float) -> _Answer:
-        calls.append(first)
-        return _Answer(len(calls))
-
-    one = measuring.Recorded(counted, _Answer, "calls", "python -m calls")
-    for ask in (lambda: [one(1.0), one(1.0)], lambda: [one(1.0)]):
-        one.make("calls", ask)
-    assert calls == [1.0, 1.0]
-    assert one(1.0).total == 2.0
+def test_recorded_function_is_asked_anew_when_its_record_is_made(asking: ModuleType) -> None:
+    measuring.write_record("sums", {"answers": {"first 1, second 5": [0.0]}}, packed=True)
+    assert asking.slow(1.0, 5).total == 0.0
+    asking.slow.make()
+    assert asking.slow(1.0, 5).total == 6.0

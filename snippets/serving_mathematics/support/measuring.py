@@ -15,10 +15,13 @@ import inspect
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from serving_mathematics.support.checks import functions
+from serving_mathematics.support.drawing import drawn
 from serving_mathematics.support.files import write_bytes, write_text
 
 P = ParamSpec("P")
@@ -77,19 +80,17 @@ def write_record(
 
 
 class Recorded(Generic[P, R]):
-    """A slow function, of which a record has the answers that somebody asks for.
+    """A slow function, of which a record has the answers that its module asks for.
 
     function: of arguments that their texts tell apart, numbers in six digits; it is there as
-    `again`. kind: a named tuple of numbers, which it returns. record: its name. command: that makes
-    it. A call that the record does not have is a LookupError.
+    `again`. kind: a named tuple of numbers, which it returns. record: its name. A call that the
+    record does not have is a LookupError.
     """
 
-    def __init__(
-        self, function: Callable[P, R], kind: Callable[..., R], record: str, command: str
-    ) -> None:
+    def __init__(self, function: Callable[P, R], kind: Callable[..., R], record: str) -> None:
         """Nothing is read before the first call."""
         functools.update_wrapper(self, function)
-        self.again, self.kind, self.record, self.command = function, kind, record, command
+        self.again, self.kind, self.record = function, kind, record
         self._known: dict[str, R] | None = None
         self._making = False
 
@@ -105,20 +106,30 @@ class Recorded(Generic[P, R]):
         if self._making and key not in self._known:
             self._known[key] = self.again(*args, **kwargs)
         if key not in self._known:
-            told = f"{self.record} has no answer for {key}: make it again by `{self.command}`"
+            told = f"{self.record} has no answer for {key}: make it again by `{self._command}`"
             raise LookupError(told)
         return self._known[key]
 
-    def make(self, what: str, *asking: Callable[[], object]) -> None:
-        """Answer anew, and write down, all that is asked for by functions that are called here.
+    @property
+    def _command(self) -> str:
+        """What makes the record."""
+        module = sys.modules[self.again.__module__]
+        return f"python -m {module.__spec__.name if module.__spec__ else module.__name__}"
 
-        what: that the record says of itself.
-        """
+    def make(self) -> None:
+        """Answer anew all that the module's example, checks, sliders, steppers and figures ask for,
+        and write it down."""
+        module = sys.modules[self.again.__module__]
         self._known, self._making = {}, True
-        for ask in asking:
-            ask()
-        about = provenance(self.command, ["numpy"]) | {"what": what}
-        print(f"wrote {write_record(self.record, about | {'answers': self._known}, packed=True)}")
+        for prefix in ("example", "check_", "slider_", "stepper_"):
+            for ask in functions(module, prefix).values():
+                ask()
+        draws: dict[str, Callable[..., None]] = functions(module, "figure_")
+        for draw in draws.values():
+            drawn(draw)
+        what = " ".join(f"{self.again.__doc__}".split())
+        record = provenance(self._command, ["numpy"]) | {"what": what, "answers": self._known}
+        print(f"wrote {write_record(self.record, record, packed=True)}")
 
 
 def _text(value: object) -> str:
@@ -126,11 +137,9 @@ def _text(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def recorded(
-    kind: Callable[..., R], record: str, command: str
-) -> Callable[[Callable[P, R]], Recorded[P, R]]:
+def recorded(kind: Callable[..., R], record: str) -> Callable[[Callable[P, R]], Recorded[P, R]]:
     """A decorator that makes `Recorded` of a function."""
-    return lambda function: Recorded(function, kind, record, command)
+    return lambda function: Recorded(function, kind, record)
 
 
 def digits(value: float) -> str:

@@ -18,7 +18,6 @@ Source: `core.fleet.scaling_rules` for what a policy does with a signal; Azure L
 from __future__ import annotations
 
 import functools
-import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
-RECORD = "scaling_signals"
-COMMAND = "python -m serving_mathematics.capacity.autoscaling.signals"
 SHIFT_S, TOP = 28_800, 12.0  # length [s], and replicas' worth of load at the top of the wave
 BURST_S = slice(7200, 8400)  # of the surprise
 MOST = 60  # replicas
@@ -136,7 +133,7 @@ class _Paid(NamedTuple):
     replica_hours: float
 
 
-@recorded(_Paid, RECORD, COMMAND)
+@recorded(_Paid, "scaling_signals")
 def _run(
     name: str,
     setting: float,
@@ -156,16 +153,6 @@ def _run(
         at.load, policy, replica, replicas=first, startup_s=startup_s, most=MOST, work=at.work
     )
     return _Paid(run.late_share, run.replica_hours)
-
-
-def main() -> None:
-    """Let the policies run that the page asks for, and write the record."""
-    claims = checks.functions(sys.modules[__name__], "check_").values()
-
-    def shown() -> list[_Paid]:
-        return [_run(name, setting) for name in SETTINGS for setting in SETTINGS[name]]
-
-    _run.make("late requests and replica-hours of policies on a shift", shown, example, *claims)
 
 
 def _cheapest(runs: dict[float, _Paid], late: float) -> float:
@@ -386,4 +373,4 @@ def check_a_run_is_made_again() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _run.make()

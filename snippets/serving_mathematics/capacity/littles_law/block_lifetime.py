@@ -17,7 +17,6 @@ simulation of the book's machines.
 from __future__ import annotations
 
 import math
-import sys
 from collections import OrderedDict
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,8 +35,6 @@ from serving_mathematics.support.require import require_non_negative, require_po
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RECORD = "block_lifetime"
-COMMAND = "python -m serving_mathematics.capacity.littles_law.block_lifetime"
 LOADS = (0.2, 0.3, 0.4, 0.5, 0.6)  # of the agents' ceiling, at which all prefixes are found
 REQUESTS = 6000
 
@@ -66,7 +63,7 @@ class _Seen(NamedTuple):
     away: float
 
 
-@recorded(_Seen, RECORD, COMMAND)
+@recorded(_Seen, "block_lifetime")
 def _sessions(machine: Machine, load: float, seed: int = 1) -> _Seen:
     """A machine under sessions at a share of its ceiling."""
     context = machine.deployment.architecture.context_tokens
@@ -83,12 +80,6 @@ def _sessions(machine: Machine, load: float, seed: int = 1) -> _Seen:
     found = float(seen.found_tokens[middle].sum()) / total
     back = float(reusable[middle & (gap < lifetime)].sum()) / total
     return _Seen(lifetime, found, back, float(np.median(gap[middle & (asked.after >= 0)])))
-
-
-def main() -> None:
-    """Run what the page asks for and write the record."""
-    claims = checks.functions(sys.modules[__name__], "check_").values()
-    _sessions.make("how long the agents' cache remembers, and what it finds", example, *claims)
 
 
 def example() -> SimpleNamespace:
@@ -207,4 +198,4 @@ def check_bad_input_is_refused() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _sessions.make()

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,8 +40,6 @@ from serving_mathematics.support.require import require_in, require_positive
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RECORD = "queue_limits"
-COMMAND = "python -m serving_mathematics.capacity.overload_control.limits"
 REQUESTS, WARM = 4000, 800  # simulated; of these, the first are not counted
 LONG = 0.9  # a long prompt is longer than so many of all
 LOADS = (0.6, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
@@ -111,7 +108,7 @@ def _places(machine: Machine) -> int:
     return int(count[kept[-1]])
 
 
-@recorded(InTime, RECORD, COMMAND)
+@recorded(InTime, "queue_limits")
 def _served(
     machine: Machine, load: float, policy: str, setting: float, places: int, seed: int = 1
 ) -> InTime:
@@ -149,17 +146,6 @@ def _served(
         float(good[counted & ~long].mean()),
         float(good[counted & long].mean()),
     )
-
-
-def main() -> None:
-    """Run what the page asks for and write the record."""
-    claims = checks.functions(sys.modules[__name__], "check_").values()
-
-    def shown() -> list[InTime]:
-        runs = [("nothing", 0.0)] + [(name, _best(CHAT, name)) for name in ("requests", "tokens")]
-        return [_served(CHAT, load, *run, _places(CHAT)) for load in LOADS for run in runs]
-
-    _served.make("shares in time under limits on the line of an engine", shown, example, *claims)
 
 
 def _worst(machine: Machine, policy: str, setting: float, places: int) -> float:
@@ -326,4 +312,4 @@ def check_bad_input_is_refused() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _served.make()

@@ -17,7 +17,6 @@ Source: Zhong et al. (2024) for goodput under both limits; own simulation of the
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,8 +42,6 @@ from serving_mathematics.support.require import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RECORD = "joint_objective"
-COMMAND = "python -m serving_mathematics.definitions.slo_sla.joint_objective"
 LOADS = (  # of the ceiling
     *(0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.925),
     *(0.95, 0.975, 1.0, 1.025, 1.05, 1.1, 1.2, 1.3),
@@ -127,7 +124,7 @@ def _machines() -> dict[str, Machine]:
     return {"chat, 256 places": CHAT, "chat, 64 places": few, "mixture, 64 places": MIXTURE}
 
 
-@recorded(_Shares, RECORD, COMMAND)
+@recorded(_Shares, "joint_objective")
 def _shares(
     machine: Machine,
     load: float,
@@ -146,12 +143,6 @@ def _shares(
         limits = ((one, other), (one, 1e9), (1e9, other))
         runs.append([joint_attainment(ttft, tpot, *limit) for limit in limits])
     return _Shares(*np.mean(runs, axis=0).tolist())
-
-
-def main() -> None:
-    """Simulate what the page asks for and write the record."""
-    claims = checks.functions(sys.modules[__name__], "check_").values()
-    _shares.make("shares that keep a promise", example, slider_goodput, *claims)
 
 
 def _cap(machine: Machine, which: int = 0, minutes: bool = False, slowness: float = 1.0) -> float:
@@ -417,4 +408,4 @@ def check_bad_input_is_refused() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _shares.make()
