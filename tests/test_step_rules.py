@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import pytest
-import yaml
 from serving_mathematics.machine.step_time.exercises import _line
 
-from builder import ROOT
-from tests.promql import Parser, Series
+from .promql import Series
+from .rule_files import at_the_end
 
 RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
-
-
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = ROOT / "docs" / "downloads" / f"step-time-{engine}.yaml"
-    return [
-        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
-    ]
 
 
 def run(engine: str, running: float, gap_s: float, yields: float) -> dict[str, float]:
@@ -34,13 +23,7 @@ def run(engine: str, running: float, gap_s: float, yields: float) -> dict[str, f
         "vllm:spec_decode_num_drafts_total": 600 * steady,
         "sglang:spec_accept_length": yields * steady,
     }
-    told = {}
-    for rule in rules(engine):
-        value = Parser(rule["expr"], series).whole()
-        name = rule.get("record") or rule["alert"]
-        series[name] = value
-        told[name] = float(value[-1])
-    return told
+    return at_the_end(f"step-time-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))
@@ -56,19 +39,3 @@ def test_alerts_fire_beyond_their_lines(engine: str) -> None:
     assert late["StepsAreLong"] == pytest.approx(1.7 * due_s)
     assert late["GuessesDoNotPay"] == pytest.approx(1.2)
     assert np.isnan(run(engine, 0.1, 1.0, 2.0)["StepsAreLong"])  # nearly nobody
-
-
-@pytest.mark.parametrize("engine", list(RUNNING))
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        wanted = {"record", "expr"} if "record" in rule else {"alert", "expr", "for"}
-        assert wanted <= rule.keys() <= wanted | {"labels", "annotations"}
-
-
-def test_the_page_shows_rules_of_the_file() -> None:
-    page = (ROOT / "docs" / "machine" / "step-time.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (ROOT / "docs/downloads/step-time-vllm.yaml").read_text("utf-8")
-    for engine in RUNNING:
-        assert f"](../downloads/step-time-{engine}.yaml)" in page
