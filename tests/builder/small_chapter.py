@@ -497,7 +497,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {  # in which file what becomes 
         ("start", "a.\n", "WRITE: a path.\n"),
         ("tests", "half", "half  # WRITE: a test?"),
     ],
-    "another meaning": [("second", "$z$", "$a$"), ("page", "| $b$ |", "| $y$, $b$ |")],
 }
 RECORD_FAULTS: dict[str, list[tuple[str, str, Any]]] = {  # of which module what becomes what
     "one figure": [("first", "figures", [])],
