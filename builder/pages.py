@@ -456,7 +456,7 @@ def _code(page: Page, names: list[str]) -> str:
     tools = (
         '<p class="snippet-tools" data-search-exclude>'
         f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
-        "Copy with what it needs</button>"
+        f"Copy with what it needs, {whole.rstrip().count(chr(10)) + 1:,} lines</button>"
         f' <a href="{page.base}downloads/{run.address}" download>Download the module</a>{told}</p>'
     )
     defined = f"<p hidden>{', '.join(names)}</p>"  # for the search, which skips code
