@@ -6,53 +6,31 @@ fire when those of the chapter do.
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pytest
-import yaml
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES, alert_firing
 from serving_mathematics.intuition.failure_budgets.windows import GUARDS
 
-from builder import ROOT
-from tests.promql import Parser, Series
+from .promql import Parser, Series
+from .rule_files import evaluated, rule_text, rules
 
 ENGINES = ("vllm", "sglang")
-
-
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = ROOT / "docs" / "downloads" / f"burn-rate-alerts-{engine}.yaml"
-    return [
-        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
-    ]
 
 
 def run(engine: str, asked: Series, failed: Series) -> dict[str, npt.NDArray[np.bool_]]:
     """When each alert fires, with all failures late first tokens."""
     count = f"{engine}:time_to_first_token_seconds"
     series = {f"{count}_count": asked, f'{count}_bucket{{le="1.0"}}': asked - failed}
-    alerts = {}
-    for rule in rules(engine):
-        value = Parser(rule["expr"], series).whole()
-        if "record" in rule:
-            series[rule["record"]] = value
-        else:
-            alerts[rule["alert"]] = ~np.isnan(value)
-    return alerts
+    return alerts(f"burn-rate-alerts-{engine}", series)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        assert {"expr"} < rule.keys()
-        if "record" in rule:
-            assert rule.keys() == {"record", "expr"}
-            assert re.fullmatch(r"[a-zA-Z_:][\w:]*", rule["record"])
-        else:
-            assert rule.keys() - {"for"} == {"alert", "expr", "labels", "annotations"}
-            assert rule["labels"]["severity"] in {"page", "ticket"}
+def alerts(name: str, series: dict[str, Series]) -> dict[str, npt.NDArray[np.bool_]]:
+    """When each alert of a file fires."""
+    told = evaluated(name, series)
+    return {
+        rule["alert"]: ~np.isnan(told[rule["alert"]]) for rule in rules(name) if "alert" in rule
+    }
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -62,16 +40,16 @@ def test_alerts_fire_when_those_of_the_chapter_do(engine: str) -> None:
     rates[5000:5030], rates[7000:8200] = 0.2, 0.008  # a fast burn, and a slow one of a day
     asked = rng.poisson(600, rates.size).astype(float)
     failed = rng.binomial(asked.astype(int), rates).astype(float)
-    alerts = run(engine, asked, failed)
+    fired = run(engine, asked, failed)
     for name, (_, long, short, burn) in zip(
         ("BudgetBurnsFast", "BudgetBurns", "BudgetLeaks"), RULES, strict=True
     ):
         due = alert_firing(asked, failed, long, short, 0.999, burn)
-        first, told = np.flatnonzero(due), np.flatnonzero(alerts[name])
+        first, told = np.flatnonzero(due), np.flatnonzero(fired[name])
         assert first.size > 0
         assert abs(int(told[0]) - int(first[0])) <= 5  # the five minutes that a record averages
-        assert np.mean(due[5000:] != alerts[name][5000:]) < 0.01
-    assert not alerts["NobodyAsks"][5:].any()
+        assert np.mean(due[5000:] != fired[name][5000:]) < 0.01
+    assert not fired["NobodyAsks"][5:].any()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -79,16 +57,18 @@ def test_silence_and_single_errors(engine: str) -> None:
     asked, failed = np.ones(600), np.zeros(600)
     failed[300:305] = 1.0  # five errors among sixty requests an hour: one too few
     asked[400:500] = 0.0
-    alerts = run(engine, asked, failed)
-    assert not alerts["BudgetBurnsFast"].any()
-    assert alerts["NobodyAsks"][410:499].all()
+    fired = run(engine, asked, failed)
+    assert not fired["BudgetBurnsFast"].any()
+    assert fired["NobodyAsks"][410:499].all()
     failed[305] = 1.0
     fires = np.flatnonzero(run(engine, asked, failed)["BudgetBurnsFast"])
     assert 305 <= fires[0] <= 309
 
 
 def test_thresholds_are_those_of_the_chapter() -> None:
-    fast, slow, leak, _ = (rule["expr"] for rule in rules("vllm") if "alert" in rule)
+    fast, slow, leak, _ = (
+        rule["expr"] for rule in rules("burn-rate-alerts-vllm") if "alert" in rule
+    )
     for text, (_, long, short, burn), guard in zip(
         (fast, slow), RULES[:2], [least for *_, least in GUARDS], strict=True
     ):
@@ -102,37 +82,8 @@ def test_thresholds_are_those_of_the_chapter() -> None:
 
 
 def test_files_differ_in_the_engine_alone() -> None:
-    mine, other = (
-        (ROOT / "docs" / "downloads" / f"burn-rate-alerts-{engine}.yaml").read_text(
-            encoding="utf-8"
-        )
-        for engine in ENGINES
-    )
+    mine, other = (rule_text(f"burn-rate-alerts-{engine}") for engine in ENGINES)
     assert mine.replace("vllm:", "sglang:").replace("vLLM", "SGLang") == other
-
-
-def test_the_page_shows_a_rule_of_the_file() -> None:
-    page = (ROOT / "docs" / "intuition" / "failure-budgets.md").read_text(encoding="utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (ROOT / "docs/downloads/burn-rate-alerts-vllm.yaml").read_text("utf-8")
-    for engine in ENGINES:
-        assert f"](../downloads/burn-rate-alerts-{engine}.yaml)" in page
-
-
-def batching_alerts(engine: str, series: dict[str, Series]) -> dict[str, npt.NDArray[np.bool_]]:
-    """When each alert on batches fires."""
-    file = ROOT / "docs" / "downloads" / f"batching-alerts-{engine}.yaml"
-    alerts = {}
-    for group in yaml.safe_load(file.read_bytes())["groups"]:
-        for rule in group["rules"]:
-            value = Parser(rule["expr"], series).whole()
-            if "record" in rule:
-                series[rule["record"]] = value
-            else:
-                assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
-                alerts[rule["alert"]] = ~np.isnan(value)
-    return alerts
 
 
 NAMES = {  # of what the rules read: running, waiting, cache, preemptions, gaps, requests
@@ -161,7 +112,7 @@ def test_alerts_on_batches_fire_for_what_the_chapter_says(engine: str) -> None:
         f'{gap}_bucket{{le="0.1"}}': 9_950 * minutes,
         f"{first}_count": 60 * minutes,
     }
-    quiet = batching_alerts(engine, dict(series))
+    quiet = alerts(f"batching-alerts-{engine}", series)
     assert list(quiet) == ["BudgetTooSmall", "StreamsStall", "Preempting"]
     assert not any(fires.any() for fires in quiet.values())
     for alert, name, value in (
@@ -169,22 +120,12 @@ def test_alerts_on_batches_fire_for_what_the_chapter_says(engine: str) -> None:
         ("StreamsStall", f'{gap}_bucket{{le="0.1"}}', 9_800.0),
         ("Preempting", preempted, 3.0),
     ):
-        fires = batching_alerts(engine, series | {name: value * minutes})
+        fires = alerts(f"batching-alerts-{engine}", series | {name: value * minutes})
         assert fires[alert][5:].all()
         assert not any(fires[other].any() for other in fires if other != alert)
     for name, value in ((running, 250.0), (cache, 0.95)):  # no place or no memory is free
         full = series | {waiting: 40 * minutes, name: value * minutes}
-        assert not batching_alerts(engine, full)["BudgetTooSmall"].any()
-
-
-def test_the_page_on_batching_shows_a_rule_of_the_file() -> None:
-    page = (ROOT / "docs" / "optimization" / "batching.md").read_text(encoding="utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    for engine in ENGINES:
-        assert f"](../downloads/batching-alerts-{engine}.yaml)" in page
-        file = ROOT / "docs" / "downloads" / f"batching-alerts-{engine}.yaml"
-        assert shown[1] in file.read_text(encoding="utf-8")
+        assert not alerts(f"batching-alerts-{engine}", full)["BudgetTooSmall"].any()
 
 
 @pytest.mark.parametrize("wrong", ["a >", "a > 1 b", "rate(a[5x])", "sum(a", "a ! b", "avg(a)b"])
