@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 Series = npt.NDArray[np.float64]
-TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/><(){}\[\]=,])')
+TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/^><(){}\[\]=,])')
 MINUTES = {"m": 1, "h": 60, "d": 1440}
-LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"))
+LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 
 
 class Parser:
@@ -113,6 +113,7 @@ OPERATORS: dict[str, Callable[[Series, Series], Series]] = {
     "-": np.subtract,
     "*": np.multiply,
     "/": divided,
+    "^": np.power,
 }
 FUNCTIONS: dict[str, Callable[[Series], Series]] = {
     "sum": lambda a: a,
@@ -120,3 +121,14 @@ FUNCTIONS: dict[str, Callable[[Series], Series]] = {
     "vector": lambda a: a,
     "absent": lambda a: np.where(np.isnan(a), 1.0, np.nan),
 }
+
+
+def last_values(rules: list[dict[str, Any]], series: dict[str, Series]) -> dict[str, float]:
+    """What each rule of a file says in the last minute, by name; later rules know earlier ones."""
+    told = {}
+    for rule in rules:
+        value = Parser(rule["expr"], series).whole()
+        name = rule.get("record") or rule["alert"]
+        series[name] = value
+        told[name] = float(value[-1])
+    return told

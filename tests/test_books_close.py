@@ -12,7 +12,7 @@ from serving_mathematics.capacity.littles_law.block_lifetime import block_lifeti
 from serving_mathematics.core.machines.machines import AGENTS
 
 from builder import ROOT
-from tests.promql import Parser, Series
+from tests.promql import Series, last_values
 
 NAMES = {
     "vllm": {
@@ -48,13 +48,7 @@ def run(engine: str, inside: float, latency: float, found: float = 0.9) -> dict[
         f"{engine}:generation_tokens_total": 60 * 800.0 * steady,
         f"{engine}:e2e_request_latency_seconds_sum": 60 * 2 * latency * steady,
     }
-    told = {}
-    for rule in rules(engine):
-        value = Parser(rule["expr"], series).whole()
-        name = rule.get("record") or rule["alert"]
-        series[name] = value
-        told[name] = float(value[-1])
-    return told
+    return last_values(rules(engine), series)
 
 
 @pytest.mark.parametrize("engine", list(NAMES))

@@ -11,7 +11,7 @@ import yaml
 from serving_mathematics.machine.step_time.exercises import _line
 
 from builder import ROOT
-from tests.promql import Parser, Series
+from tests.promql import Series, last_values
 
 RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
 
@@ -34,13 +34,7 @@ def run(engine: str, running: float, gap_s: float, yields: float) -> dict[str, f
         "vllm:spec_decode_num_drafts_total": 600 * steady,
         "sglang:spec_accept_length": yields * steady,
     }
-    told = {}
-    for rule in rules(engine):
-        value = Parser(rule["expr"], series).whole()
-        name = rule.get("record") or rule["alert"]
-        series[name] = value
-        told[name] = float(value[-1])
-    return told
+    return last_values(rules(engine), series)
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))
