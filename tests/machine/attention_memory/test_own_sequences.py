@@ -56,6 +56,9 @@ def test_pairs_are_rows_of_the_record() -> None:
         assert np.abs(ratios / gain - 1).min() < 1e-6
     told = example()
     assert told.own_pairs == len(pairs)
+    assert told.own_pairs_median == pytest.approx(
+        np.median([1 - 1 / g for _, _, g in pairs]), abs=0.003
+    )
     assert told.own_gain > told.own_gain_alike > 0
     assert told.own_times == told.own_apart / told.own_shared
 
@@ -63,6 +66,8 @@ def test_pairs_are_rows_of_the_record() -> None:
 def test_more_places_and_shorter_steps_carry_more() -> None:
     few, many = (_ceiling_per_s(MIXTURE, True, places) for places in (32, 256))
     assert few < many
+    fit = _made(MIXTURE, own=False)[1]
+    assert _ceiling_per_s(MIXTURE, False, 256) == _ceiling_per_s(MIXTURE, False, fit)  # no memory
     assert _ceiling_per_s(MIXTURE, True, 32, 2.0) == pytest.approx(few / 2)
 
 
