@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.architecture.shadow_canary.shadow_canary import (
+    _error_harm,
     canary_answers,
-    error_harm,
     samples_per_arm,
 )
 
@@ -48,7 +48,7 @@ def test_error_bounds_are_newcombe_from_scipy(old: int, new: int, n: int, level:
     a = stats.binomtest(old, n).proportion_ci(1 - 2 * level, method="wilson")
     b = stats.binomtest(new, m).proportion_ci(1 - 2 * level, method="wilson")
     p, q = old / n, new / m
-    got = error_harm(old, n, new, m, level)
+    got = _error_harm(old, n, new, m, level)
     assert got[0] == pytest.approx(q - p - math.hypot(q - b.low, a.high - p), abs=1e-9)
     assert got[1] == pytest.approx(q - p + math.hypot(b.high - q, p - a.low), abs=1e-9)
 
@@ -68,11 +68,11 @@ def test_bad_input_is_refused() -> None:
                 size(0.1, 0.2, power=bad)
     for level in (0.0, 0.5, math.nan):
         with pytest.raises(ValueError, match=r"level must be in \(0, 0.5\)"):
-            error_harm(1, 10, 1, 10, level)
+            _error_harm(1, 10, 1, 10, level)
     for count in (-1, 0.5, math.nan):
         with pytest.raises(ValueError, match="baseline_errors must be a count"):
-            error_harm(count, 10, 1, 10, 0.1)  # type: ignore[arg-type]
+            _error_harm(count, 10, 1, 10, 0.1)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="candidate_errors must be a count"):
-            error_harm(1, 10, count, 10, 0.1)  # type: ignore[arg-type]
+            _error_harm(1, 10, count, 10, 0.1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="candidate_errors must be a count"):
-        error_harm(1, 10, 0, 0, 0.1)
+        _error_harm(1, 10, 0, 0, 0.1)

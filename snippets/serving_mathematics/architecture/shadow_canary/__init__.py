@@ -8,22 +8,13 @@ __all__, __getattr__, __dir__ = exported(
         "architecture.shadow_canary.clumps": ["clump", "false_alarm_rate"],
         "architecture.shadow_canary.repeated_looks": ["crossing_probability", "pocock_constant"],
         "architecture.shadow_canary.sequential_tests": ["msprt_ratio"],
-        "architecture.shadow_canary.shadow_canary": [
-            "samples_per_arm",
-            "canary_answers",
-            "error_harm",
-        ],
+        "architecture.shadow_canary.shadow_canary": ["samples_per_arm", "canary_answers"],
         "architecture.shadow_canary.paired_answers": [
             "mcnemar_exact",
             "shadow_pairs",
             "noisy_shares",
         ],
-        "architecture.shadow_canary.paired_means": [
-            "PairedDifference",
-            "paired_difference",
-            "time_harm",
-            "quality_harm",
-        ],
+        "architecture.shadow_canary.paired_means": ["time_harm"],
         "architecture.shadow_canary.release_gate": ["decide"],
     },
 )

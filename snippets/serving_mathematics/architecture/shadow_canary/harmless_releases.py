@@ -41,7 +41,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 COUNTS = {"requests": 0.04, "minutes": 0.5}  # and τ²/V of the mixture test: an effect of 5%
 RULES = ("5% at every look", "paid for 24 looks", "paid for any look")
-SHOWN = 20  # pairs in the stepper
+SHOWN = 12  # pairs in the stepper
 LOOK_MINUTES = LOOK_S / 60
 
 
@@ -118,7 +118,7 @@ def figure_harmless_releases(figure: Figure) -> None:
 
 
 def stepper_harmless_releases() -> dict[str, Any]:
-    """Twenty releases that changed nothing. Play it, then count minutes in place of requests, and
+    """Twelve releases that changed nothing. Play it, then count minutes in place of requests, and
     let the test pay for its looks."""
     times = LOOK_MINUTES * np.arange(LOOKS + 1)
     shown: dict[str, list[Any]] = {"bars": [], "share": [], "last": []}
@@ -150,7 +150,7 @@ def stepper_harmless_releases() -> dict[str, Any]:
         "panels": [
             {
                 "kind": "lanes",
-                "label": "twenty releases, each beside its control",
+                "label": "twelve releases, each beside its control",
                 "lanes": [str(pair + 1) for pair in range(SHOWN)],
                 "bars": by_run(shown["bars"]),
             },

@@ -148,6 +148,7 @@ def figure_answers(figure: Figure) -> None:
     exact judge; above it lie the shadow whose judge flips verdicts, then the canary, and the canary
     with the same judge.
     """
+    figure.set_size_inches(5.8, 3.2)
     axes = figure.subplots()
     losses = np.geomspace(0.002, 0.045, 30)
     half = (WRONG + RIGHT) / 2

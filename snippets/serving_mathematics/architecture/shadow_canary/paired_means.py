@@ -32,7 +32,7 @@ from serving_mathematics.support.require import (
 
 
 @dataclass(frozen=True)
-class PairedDifference:
+class _PairedDifference:
     """Mean of candidate − baseline over pairs, its standard error and its confidence interval."""
 
     mean: float
@@ -41,16 +41,16 @@ class PairedDifference:
     high: float
 
 
-def paired_difference(
+def _paired_difference(
     baseline: npt.ArrayLike, candidate: npt.ArrayLike, confidence: float = 0.95
-) -> PairedDifference:
+) -> _PairedDifference:
     """Student's interval for the mean of candidate − baseline on the same items.
 
     baseline, candidate: one value per item in the same order, shape (n,), n ≥ 2, not all
     differences equal. confidence: in (0, 0.999]. Raises ValueError on other shapes and non-finite
     values.
 
-    >>> paired_difference([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).mean
+    >>> _paired_difference([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).mean
     2.0
     """
     x, y = as_floats(baseline=baseline), as_floats(candidate=candidate)
@@ -64,7 +64,7 @@ def paired_difference(
     require(error > 0, "candidate", "different from the baseline by more than a constant", y)
     mean = float(differences.mean())
     half = student_quantile((1 + confidence) / 2, x.size - 1) * error
-    return PairedDifference(mean, error, mean - half, mean + half)
+    return _PairedDifference(mean, error, mean - half, mean + half)
 
 
 def time_harm(
@@ -84,11 +84,11 @@ def time_harm(
         baseline_s=as_floats(baseline_s=baseline_s), candidate_s=as_floats(candidate_s=candidate_s)
     )
     level = require_in("[0.0005, 0.5)", level=level)
-    apart = paired_difference(np.log(old), np.log(new), 1 - 2 * level)
+    apart = _paired_difference(np.log(old), np.log(new), 1 - 2 * level)
     return math.expm1(apart.low), math.expm1(apart.high)
 
 
-def quality_harm(
+def _quality_harm(
     newly_wrong: int, newly_right: int, pairs: int, level: float
 ) -> tuple[float, float]:
     """Bounds of the share of answers lost, from a shadow that answered the same requests.
@@ -98,7 +98,7 @@ def quality_harm(
     where q̂ is the likeliest share of newly right answers if the loss is δ; by bisection. Raises
     ValueError outside these ranges.
 
-    >>> low, high = quality_harm(30, 10, pairs=1000, level=0.05)
+    >>> low, high = _quality_harm(30, 10, pairs=1000, level=0.05)
     >>> round(low, 4), round(high, 4)
     (0.01, 0.0312)
     """
@@ -163,14 +163,14 @@ def check_bounds_on_quality() -> None:
     """
     rng = np.random.default_rng(55)
     shadows = [_answers(rng, 1000, 0.01) for _ in range(1050)]
-    known = {shadow: quality_harm(*shadow, 0.05) for shadow in {*shadows}}
+    known = {shadow: _quality_harm(*shadow, 0.05) for shadow in {*shadows}}
     bounds = [known[shadow] for shadow in shadows]
     slack = 3 * math.sqrt(0.05 * 0.95 / 1050)
     low, high = np.mean([b[0] > 0.01 for b in bounds]), np.mean([b[1] < 0.01 for b in bounds])
     checks.inside("low bound errs", float(low), 0.04 - slack, 0.06 + slack)
     checks.inside("high bound errs", float(high), 0.04 - slack, 0.06 + slack)
     z = (30 - 10) / math.sqrt(30 + 10)
-    limit = quality_harm(30, 10, 1000, NormalDist().cdf(-z))[0]
+    limit = _quality_harm(30, 10, 1000, NormalDist().cdf(-z))[0]
     checks.close("low bound at the level of McNemar's z", limit, 0.0, atol=1e-9)
 
 
@@ -194,7 +194,7 @@ def check_bounds_on_times() -> None:
 
 def check_bad_input_is_refused() -> None:
     """Constant differences, other minutes, no time, more answers than pairs name the argument."""
-    checks.raises("constant", paired_difference, [1, 2], [2, 3], match="more than a constant")
+    checks.raises("constant", _paired_difference, [1, 2], [2, 3], match="more than a constant")
     checks.raises("minutes", time_harm, [1, 2, 3], [1, 2], 0.05, match="candidate must be")
     checks.raises("0 s", time_harm, [0.0, 1], [1.0, 1], 0.05, match="baseline_s must be")
-    checks.raises("pairs", quality_harm, 2, 2, 3, 0.05, match="pairs must be a count, no less")
+    checks.raises("pairs", _quality_harm, 2, 2, 3, 0.05, match="pairs must be a count, no less")

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.architecture.shadow_canary.paired_means import quality_harm, time_harm
+from serving_mathematics.architecture.shadow_canary.paired_means import _quality_harm, time_harm
 from serving_mathematics.architecture.shadow_canary.same_version import _seen
-from serving_mathematics.architecture.shadow_canary.shadow_canary import error_harm
+from serving_mathematics.architecture.shadow_canary.shadow_canary import _error_harm
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
@@ -76,7 +76,7 @@ def _harms(
 
     def bounds(level: float) -> list[tuple[float, float]]:
         times = (time_harm(np.ones(apart.size), np.exp(apart), level) for apart in (first, token))
-        return [quality_harm(*shadow, level), error_harm(*errors, level), *times]
+        return [_quality_harm(*shadow, level), _error_harm(*errors, level), *times]
 
     rows = zip(MARGINS.items(), bounds(alpha / len(MARGINS)), bounds(alpha), strict=True)
     return {name: (low[0], high[1], margin) for (name, margin), low, high in rows}
@@ -129,7 +129,7 @@ def figure_release_gate(figure: Figure) -> None:
     line. In the second, hold, long bars lie across it. In the third, roll back, the bar of the time
     per token lies to the right of it.
     """
-    figure.set_size_inches(5.8, 4.0)
+    figure.set_size_inches(5.8, 3.7)
     panels = figure.subplots(3, 1, sharex=True)
     colours = {"promote": "C2", "hold": "C1", "roll back": "C3"}
     for axes, (label, harms) in zip(panels, _releases().items(), strict=True):

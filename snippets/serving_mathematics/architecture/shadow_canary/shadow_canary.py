@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.architecture.shadow_canary.paired_means import paired_difference
+from serving_mathematics.architecture.shadow_canary.paired_means import _paired_difference
 from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import student_quantile
@@ -75,7 +75,7 @@ def canary_answers(
     return math.ceil(even / (2 * (1 - canary_share)))
 
 
-def error_harm(
+def _error_harm(
     baseline_errors: int,
     baseline_requests: int,
     candidate_errors: int,
@@ -87,7 +87,7 @@ def error_harm(
     Errors are counts up to the number of requests. level: error probability of each bound, in
     (0, 0.5). Combines the Wilson bounds of the two rates. Raises ValueError outside these ranges.
 
-    >>> low, high = error_harm(0, 20, 10, 20, level=0.025)
+    >>> low, high = _error_harm(0, 20, 10, 20, level=0.025)
     >>> round(low, 4), round(high, 4)
     (0.2426, 0.7007)
     """
@@ -131,7 +131,7 @@ def check_paired_quality() -> None:
     Source: differences .02, .02, .02, .02, .03 by hand; Student's table, 2.776 for 97.5% and 4
     degrees of freedom; the two-sample error without pairing.
     """
-    got = paired_difference(BASELINE_QUALITY, CANDIDATE_QUALITY)
+    got = _paired_difference(BASELINE_QUALITY, CANDIDATE_QUALITY)
     checks.close("mean difference", got.mean, 0.022, atol=1e-12)
     checks.close("standard error", got.standard_error, 0.002, atol=1e-12)
     checks.close("t for 4 d.f.", student_quantile(0.975, 4), 2.776, atol=5e-4, kind="published")
@@ -211,13 +211,13 @@ def check_bounds_on_error_rates() -> None:
         return low
 
     new, old = 56 / 70, 48 / 80
-    got = error_harm(48, 80, 56, 70, 0.025)
+    got = _error_harm(48, 80, 56, 70, 0.025)
     low = 0.2 - math.hypot(new - wilson(56, 70, 0, new), wilson(48, 80, old, 1) - old)
     high = 0.2 + math.hypot(wilson(56, 70, new, 1) - new, old - wilson(48, 80, 0, old))
     checks.close("bounds for 56/70 and 48/80", got, [low, high], atol=1e-12)
     rng = np.random.default_rng(51)
     pairs = rng.binomial(5000, [0.002, 0.004], (2000, 2))
-    bounds = [error_harm(int(a), 5000, int(b), 5000, 0.05) for a, b in pairs]
+    bounds = [_error_harm(int(a), 5000, int(b), 5000, 0.05) for a, b in pairs]
     for label, missed in (
         ("low", [b[0] > 0.002 for b in bounds]),
         ("high", [b[1] < 0.002 for b in bounds]),
@@ -230,5 +230,5 @@ def check_bounds_on_error_rates() -> None:
 def check_bad_input_is_refused() -> None:
     """Equal rates, more errors than requests, and no canary are errors."""
     checks.raises("equal", samples_per_arm, 0.1, 0.1, match="candidate_rate must be different")
-    checks.raises("3 of 2", error_harm, 3, 2, 0, 2, 0.05, match="baseline_errors must be a count")
+    checks.raises("3 of 2", _error_harm, 3, 2, 0, 2, 0.05, match="baseline_errors must be a count")
     checks.raises("no canary", canary_answers, 0.1, 0.2, 0.0, match="canary_share must be in (0")
