@@ -10,7 +10,7 @@ import yaml
 
 from builder import ROOT
 
-from .promql import Parser, Series
+from .promql import Parser, Series, Vector
 
 FOLDER = ROOT / "docs" / "downloads"
 
@@ -31,18 +31,27 @@ def named(rule: Mapping[str, Any]) -> str:
     return str(rule.get("record") or rule["alert"])
 
 
-def evaluated(name: str, series: Mapping[str, Series]) -> dict[str, Series]:
-    """What each rule says minute by minute, by its name; an alert that is silent is NaN.
+def vectors(name: str, series: Mapping[str, Series | Vector]) -> dict[str, Vector]:
+    """What each rule says minute by minute, by its name and by instance; an alert that is silent is
+    NaN, or not there.
 
     series: by the names of counters; a rule reads those before it.
     """
-    known, told = dict(series), {}
+    known, told = dict(series), dict[str, Vector]()
+    for rule in rules(name):
+        known[named(rule)] = told[named(rule)] = Parser(rule["expr"], known).vector()
+    return told
+
+
+def evaluated(name: str, series: Mapping[str, Series | Vector]) -> dict[str, Series]:
+    """The same where nothing has an instance."""
+    known, told = dict(series), dict[str, Series]()
     for rule in rules(name):
         known[named(rule)] = told[named(rule)] = Parser(rule["expr"], known).whole()
     return told
 
 
-def at_the_end(name: str, series: Mapping[str, Series]) -> dict[str, float]:
+def at_the_end(name: str, series: Mapping[str, Series | Vector]) -> dict[str, float]:
     """The same in the last minute."""
     return {rule: float(values[-1]) for rule, values in evaluated(name, series).items()}
 

@@ -127,19 +127,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "failure_gap_s": 50.0,
         "runs": 20,
     },
-    "architecture.shadow_canary.correlated_metrics.simulate_ar1": {
-        "correlation": 0.5,
-        "runs": 4,
-        "count": 9,
-    },
-    "architecture.shadow_canary.sequential_tests.simulate_sprt": {
-        "true_rate": 0.1,
-        "p0": 0.05,
-        "p1": 0.2,
-        "alpha": 0.1,
-        "beta": 0.1,
-        "runs": 20,
-    },
     "architecture.batch_serving.stragglers.simulate_makespan": {
         "tasks": 9,
         "machines": 3,

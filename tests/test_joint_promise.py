@@ -12,22 +12,22 @@ from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.definitions.slo_sla.exercises import both_kept
 from serving_mathematics.definitions.slo_sla.joint_objective import example
 
-from .promql import Series
+from .promql import Series, Vector
 from .rule_files import at_the_end, rule_text
 
 FILE = "joint-promise-vllm"
 FIRST, FURTHER = "vllm:time_to_first_token_seconds", "vllm:request_time_per_output_token_seconds"
 
 
-def run(asked: float, first: float, further: float, replicas: float) -> dict[str, float]:
+def run(asked: float, first: float, further: float, replicas: int) -> dict[str, float]:
     """The last minute of two hours in which nothing changes; NaN for an alert that is silent."""
     steady = np.ones(120)
-    series: dict[str, Series] = {
+    series: dict[str, Series | Vector] = {
         f"{FIRST}_count": 60 * asked * steady,
         f'{FIRST}_bucket{{le="1.0"}}': 60 * asked * first * steady,
         f"{FURTHER}_count": 60 * asked * steady,
         f'{FURTHER}_bucket{{le="0.05"}}': 60 * asked * further * steady,
-        "vllm:num_requests_running": replicas * steady,
+        "vllm:num_requests_running": {f"engine {i}": steady for i in range(replicas)},
     }
     return at_the_end(FILE, series)
 
