@@ -1,4 +1,4 @@
-"""Every file of rules that a page hands out has the form of Prometheus, and what the page shows is its."""
+"""Every file of rules that pages hand out has the form of Prometheus; what pages show is theirs."""
 
 from __future__ import annotations
 
