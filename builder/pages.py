@@ -456,7 +456,7 @@ def _code(page: Page, names: list[str]) -> str:
     tools = (
         '<p class="snippet-tools" data-search-exclude>'
         f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
-        "Copy with what it needs</button>"
+        f"Copy with what it needs, {whole.rstrip().count(chr(10)) + 1:,} lines</button>"
         f' <a href="{page.base}downloads/{run.address}" download>Download the module</a>{told}</p>'
     )
     defined = f"<p hidden>{', '.join(names)}</p>"  # for the search, which skips code
@@ -582,8 +582,7 @@ def _moving(kind: str, page: Page, names: list[str]) -> str:
     data, anchor = slider["data"], f"{kind}-{slider['name'].replace('_', '-')}"
     clock = data.get("clock")
     inputs = [
-        _range(f"{anchor}-{number}", control["label"], control["texts"], control["start"])
-        for number, control in enumerate(data["controls"])
+        _control(f"{anchor}-{number}", control) for number, control in enumerate(data["controls"])
     ]
     player = ""
     if clock:
@@ -621,6 +620,21 @@ def _moving(kind: str, page: Page, names: list[str]) -> str:
         f'<output class="slider-reading" data-longest="{html.escape(longest)}">'
         f"<span>{html.escape(first)}</span></output></div>"
         f"{_figure_markup(page, run, figure)}"
+    )
+
+
+def _control(name: str, control: Mapping[str, Any]) -> str:
+    """A control of a grid: a slider, or a list where its values are names without an order."""
+    label, texts, start = control["label"], control["texts"], control["start"]
+    if not control.get("names"):
+        return _range(name, label, texts, start)
+    options = "".join(
+        f'<option value="{i}"{" selected" * (i == start)}>{html.escape(text)}</option>'
+        for i, text in enumerate(texts)
+    )
+    return (
+        f'<p><label for="{name}">{html.escape(label)}</label>'
+        f'<select id="{name}" autocomplete="off">{options}</select></p>'
     )
 
 

@@ -143,7 +143,7 @@ def _one_of(known: Mapping[str, object], given: object) -> str:
 
 
 def _control(part: str, given: object) -> dict[str, Any]:
-    told = _fields(part, given, {"label", "values", "start"}, {"text"})
+    told = _fields(part, given, {"label", "values", "start"}, {"text", "names"})
     values = list(told["values"])
     if len(values) < 2:
         raise ValueError(f"{part} must have two or more values, got {values}")
@@ -153,7 +153,8 @@ def _control(part: str, given: object) -> dict[str, Any]:
     if len(set(texts)) < len(texts):
         raise ValueError(f"{part} has two values that read alike: {texts}")
     label = _text(f"{part} label", told["label"])
-    return {"label": label, "texts": texts, "start": values.index(told["start"])}
+    names = {"names": True} if told.get("names") else {}
+    return {"label": label, "texts": texts, "start": values.index(told["start"])} | names
 
 
 def _clock(given: object) -> dict[str, Any]:

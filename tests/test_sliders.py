@@ -102,8 +102,12 @@ def drawn(slider: Locator) -> list[str]:
 
 SAYS = """(slider) => [
     slider.querySelector("output > span").textContent,
-    [...slider.querySelectorAll("input")].map((one) => one.getAttribute("aria-valuetext")),
-    [...slider.querySelectorAll("input")].map((one) => one.previousElementSibling.textContent),
+    [...slider.querySelectorAll("input, select")].map(
+        (one) => one.selectedOptions?.[0].textContent ?? one.getAttribute("aria-valuetext")
+    ),
+    [...slider.querySelectorAll("input, select")].map(
+        (one) => (one.selectedOptions?.[0] ?? one.previousElementSibling).textContent
+    ),
 ]"""  # the sentence, what a screen reader hears of each control, and the value beside its label
 
 
@@ -119,6 +123,15 @@ def says(slider: Locator, data: dict[str, Any], setting: list[int], frame: int =
     while (found := slider.evaluate(SAYS)) != expected and time.monotonic() < deadline:
         time.sleep(0.02)
     assert found == expected
+
+
+def put(slider: Locator, number: int, index: int) -> None:
+    """A control at a value, whether it is a slider or a list."""
+    control = slider.locator("input, select").nth(number)
+    if control.evaluate("(one) => one.type") == "range":
+        control.fill(str(index))
+    else:
+        control.select_option(str(index))
 
 
 def nothing_moved(page: Page) -> None:
@@ -154,12 +167,12 @@ def test_keys_and_pointer_move_every_control_and_the_sentence_is_the_builds(
     for _ in range(24 if THOROUGH else 4):
         setting = [chance.randrange(len(control["texts"])) for control in data["controls"]]
         for number, index in enumerate(setting):
-            slider.locator("input").nth(number).fill(str(index))
+            put(slider, number, index)
         says(slider, data, setting)
 
     # Pointing at the plot moves the point.
     for number, control in enumerate(data["controls"]):
-        slider.locator("input").nth(number).fill(str(control["start"]))
+        put(slider, number, control["start"])
     box = slider.locator(".slider-plot").bounding_box()
     assert box is not None
     setting = [control["start"] for control in data["controls"]]
@@ -190,7 +203,7 @@ def test_plot_fits_a_phone_and_turns_with_it(page: Page, origin: str, site: Path
     for shown in [*todays(SLIDERS), *PLAYED]:
         page.set_viewport_size(PHONE)
         slider, _ = opened(page, origin, shown, site)
-        for place in slider.locator("input").all():
+        for place in slider.locator("input, select").all():
             for key in ("Home", "ArrowRight", "End"):
                 place.press(key)
         nothing_moved(page)

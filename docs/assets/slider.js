@@ -356,7 +356,7 @@ const DRAW = { engine, lanes, curves, load };
 
 export async function open(place) {
   const plots = [...place.querySelectorAll(".slider-plot")];
-  const inputs = [...place.querySelectorAll("input")];
+  const inputs = [...place.querySelectorAll("input, select")];
   const output = place.querySelector(".slider-reading");
   const sentence = output.firstElementChild;
   let data;
@@ -405,8 +405,10 @@ export async function open(place) {
   function say() {
     const words = new Map();
     const tell = (input, text, label) => {
-      input.setAttribute("aria-valuetext", text);
-      input.previousElementSibling.textContent = text;
+      if (input.type === "range") {
+        input.setAttribute("aria-valuetext", text);
+        input.previousElementSibling.textContent = text;
+      }
       words.set(label, text);
     };
     inputs.forEach((input, i) => tell(input, controls[i].texts[Number(input.value)], controls[i].label));

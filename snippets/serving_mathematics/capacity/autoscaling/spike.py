@@ -179,7 +179,7 @@ def stepper_spike() -> dict[str, Any]:
 
     return {
         "controls": [
-            {"label": "signal", "values": SIGNALS, "start": SIGNALS[0]},
+            {"label": "signal", "names": True, "values": SIGNALS, "start": SIGNALS[0]},
             {"label": "start-up", "values": STARTUPS_MIN, "text": "{} min", "start": 3},
             {"label": "load", "values": JUMPS, "text": "times {:g}", "start": 2.0},
         ],

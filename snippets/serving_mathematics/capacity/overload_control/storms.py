@@ -251,7 +251,7 @@ def stepper_storm() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "load", "values": loads, "text": "{}%", "start": 50},
-            {"label": "the engine", "values": GUARDS, "start": GUARDS[0]},
+            {"label": "the engine", "names": True, "values": GUARDS, "start": GUARDS[0]},
             {"label": "retries", "values": HABITS, "start": HABITS[1]},
         ],
         "clock": {

@@ -261,7 +261,12 @@ def slider_goodput() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "load", "values": [100 * x for x in LOADS], "text": "{:g}%", "start": 80.0},
-            {"label": "machine", "values": list(_machines()), "start": "chat, 256 places"},
+            {
+                "label": "machine",
+                "names": True,
+                "values": list(_machines()),
+                "start": "chat, 256 places",
+            },
         ],
         "x": {"label": "load", "unit": "% of the ceiling"},
         "y": {"label": "of requests, and of the ceiling", "unit": "%", "range": (0, 105)},

@@ -310,8 +310,8 @@ def stepper_next_sequence() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "sequences", "values": list(BATCHES), "start": FEW, "text": "{}"},
-            {"label": "machine", "values": list(_MACHINES), "start": "chat"},
-            {"label": "prompts", "values": list(PROMPTS), "start": "as they are"},
+            {"label": "machine", "names": True, "values": list(_MACHINES), "start": "chat"},
+            {"label": "prompts", "names": True, "values": list(PROMPTS), "start": "as they are"},
         ],
         "panels": [
             panel("gap", "ms", gaps, 1, "time per token"),
