@@ -80,7 +80,7 @@ def test_the_stepper_shows_what_was_served() -> None:
         for shown, read in zip(row, long_prompt.READ, strict=True):
             got = long_prompt._served(long, read)
             lanes = {lane for lane, *_ in shown}
-            assert lanes == set(range(13)) - (set() if long else {long_prompt.LONG_AT})
+            assert lanes == set(long_prompt.LANES) - (set() if long else {"long"})
             answers = sorted(begin for _, begin, _, state in shown if state == "answer")
             seen = got.first_token_s[got.first_token_s < long_prompt.CLIP_S]
             assert answers == pytest.approx(np.sort(seen))

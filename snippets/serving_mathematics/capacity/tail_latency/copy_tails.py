@@ -124,7 +124,7 @@ def figure_outage(figure: Figure) -> None:
     for name, (_, colour) in SHOWN.items():
         axes.plot(times, _recorded()["outage"][name], color=colour)
     axes.axvspan(OUTAGE["begin_s"], OUTAGE["end_s"], color="C4", alpha=0.2, lw=0)
-    axes.annotate(SHOWN["runs on"][0], (52, 16), color="C3", ha="left")
+    axes.annotate(SHOWN["runs on"][0], (34, 17), color="C3", ha="left")
     axes.annotate("none, cancelled, budget", (52, 1.0), color="C4", ha="left")
     axes.set_title(f"{OUTAGE['load']:.0%} load")
     axes.set(xlim=(0, 100), ylim=(-1, 26), xlabel="time of arrival [s]")

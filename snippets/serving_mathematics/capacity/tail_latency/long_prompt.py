@@ -38,6 +38,8 @@ READ: dict[str, dict[str, Any]] = {
     "a quarter of a step each": {"most_tokens": 512},
     "shortest first": {"order": "shortest"},
 }
+LANES = [str(lane + 1) for lane in range(COUNT)]
+LANES.insert(LONG_AT, "long")
 CLIP_S, FRAMES = 2.4, 49
 
 
@@ -65,9 +67,9 @@ def _first_ms(long: int, read: str) -> tuple[float, float, float]:
     return float(np.median(first)), float(short.max()), own
 
 
-def _bars(long: int, read: str) -> list[tuple[int, float, float, str]]:
+def _bars(long: int, read: str) -> list[tuple[str, float, float, str]]:
     """What each lane shows; without a long prompt its lane is empty."""
-    asked, got, bars = _asked(long), _served(long, read), list[tuple[int, float, float, str]]()
+    asked, got, bars = _asked(long), _served(long, read), list[tuple[str, float, float, str]]()
     for request in range(asked.arrival_s.size):
         lane = request + (not long and request >= LONG_AT)
         edges = (
@@ -78,7 +80,7 @@ def _bars(long: int, read: str) -> list[tuple[int, float, float, str]]:
         )
         for begin, end, state in zip(edges, edges[1:], ("waits", "prompt", "answer"), strict=False):
             if begin < min(end, CLIP_S):
-                bars.append((lane, begin, min(end, CLIP_S), state))
+                bars.append((LANES[lane], begin, min(end, CLIP_S), state))
     return bars
 
 
@@ -98,7 +100,7 @@ def figure_long_prompt(figure: Figure) -> None:
     colours = {"waits": "C4", "prompt": "C1", "answer": "C0"}
     for axes, read in zip(figure.subplots(1, 2, sharey=True), list(READ)[::2], strict=True):
         for lane, begin, end, state in _bars(16_000, read):
-            axes.barh(lane, end - begin, left=begin, color=colours[state], height=0.7)
+            axes.barh(LANES.index(lane), end - begin, left=begin, color=colours[state], height=0.7)
         axes.set_title(read)
         axes.invert_yaxis() if axes.get_subplotspec().is_first_col() else None
         axes.set(xlim=(0, 1.6), xlabel="time [s]", yticks=[])
@@ -109,12 +111,15 @@ def stepper_long_prompt() -> dict[str, Any]:
     """Twelve short prompts, and a long one among them. Make it longer: who waits?"""
     clock = np.linspace(0, CLIP_S, FRAMES)
     told = [[_first_ms(long, read) for read in READ] for long in LONGS.values()]
-    lanes = [str(lane + 1) for lane in range(COUNT + 1)]
-    lanes[LONG_AT] = "long"
     return {
         "controls": [
             {"label": "long prompt", "values": list(LONGS), "start": "8,000 tokens"},
-            {"label": "prompts are read", "values": list(READ), "start": "in order of arrival"},
+            {
+                "label": "prompts are read",
+                "values": list(READ),
+                "start": "in order of arrival",
+                "names": True,
+            },
         ],
         "clock": {
             "label": "time",
@@ -127,7 +132,7 @@ def stepper_long_prompt() -> dict[str, Any]:
             {
                 "kind": "lanes",
                 "label": "requests of one engine",
-                "lanes": lanes,
+                "lanes": LANES,
                 "bars": [[_bars(long, read) for read in READ] for long in LONGS.values()],
             }
         ],

@@ -6,8 +6,8 @@ request goes to the engine with the fewest. If its first token is not there afte
 copy goes to another one, and the first token that comes counts. The loser is then cancelled, or
 runs on to the end of its answer, because nobody told the engine.
 
-Assumes: memory for whatever runs; routing and cancelling take no time; of a prompt the first copy
-finds what is cached, and the second nothing, because requests are sent where their prefix is.
+Assumes: memory for whatever runs; routing and cancelling take no time; only the first copy finds
+what is cached, because requests are sent where their prefix is.
 
 Source: the steps of `core.batching`; Dean and Barroso (2013) for second copies; vLLM's
 `long_prefill_token_threshold` for the limit.
@@ -38,7 +38,7 @@ from serving_mathematics.support.require import (
 )
 
 FloatArray = npt.NDArray[np.float64]
-BURST = 10.0  # most second copies that an unused budget saves up [requests]
+BURST = 10.0  # most second copies that an unused budget saves up
 ARRIVES, LATE, STEPS = 0, 1, 2  # events, in their order at one moment
 
 
@@ -58,7 +58,7 @@ class Copies:
 class _Copy:
     request: int
     number: int  # 0 is the first
-    left: int  # tokens of its prompt that are not read
+    left: int  # of its prompt's tokens
     place: int
     over: bool = False
 
@@ -196,11 +196,9 @@ def serve_copies(
             plan(which, now)
         elif first_s[which] == math.inf and tokens >= 1:
             tokens, sent[which] = tokens - 1, True
-            taken = copies[which][0].place
-            free = [place for place in range(engines) if place != taken]
+            free = [place for place in range(engines) if place != copies[which][0].place]
             join(which, 1, min(free, key=inside.__getitem__), now)
-    columns = (read_s, first_s, last_s, sent, won)
-    return Copies(*map(np.array, columns))
+    return Copies(*map(np.array, (read_s, first_s, last_s, sent, won)))
 
 
 def check_against_the_simulator() -> None:
@@ -234,8 +232,9 @@ def check_copies_by_hand() -> None:
         )
         checks.equal(f"runs on: {runs_on}, the second won", got.won.tolist(), [True, True, runs_on])
         checks.close("first tokens [s]", got.first_token_s, [2.0, 6.0, last], rtol=1e-12)
-    cold = Workload([0.0], [8], [1], [7])
-    got = serve_copies(cold, one, 2, after_s=0.5, homes=[0], pauses=[(0, 0.0, 2.0)])
+    got = serve_copies(
+        Workload([0.0], [8], [1], [7]), one, 2, after_s=0.5, homes=[0], pauses=[(0, 0.0, 2.0)]
+    )
     checks.close("the prefix at home is quicker [s]", got.first_token_s, [2.5], rtol=1e-12)
 
 
