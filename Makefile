@@ -107,6 +107,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.split_traffic
 	$(BIN)/python -m serving_mathematics.core.machines.book
 	$(BIN)/python -m serving_mathematics.core.machines.token_sharing
+	$(BIN)/python -m serving_mathematics.capacity.tail_latency.tail_record
 	$(BIN)/python -m serving_mathematics.intuition.failure_budgets.late_together
 	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.closed_clients
 	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.clumped_percentiles

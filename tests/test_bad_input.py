@@ -135,18 +135,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "copies": True,
         "runs": 10,
     },
-    "capacity.tail_latency.hedging_simulator.poisson_workload": {
-        "utilization": 0.5,
-        "fleet": 3,
-        "requests": 20,
-        "replications": 2,
-    },
     "report.faults.served": {"count": 60},
-    "capacity.tail_latency.tail_latency.simulate_fork_join": {
-        "fan_out": 2,
-        "utilization": 0.5,
-        "requests": 1000,
-    },
     "planner.traffic.share_of_traffic": {
         "traffic": Traffic(6.0, arrival_scv=2.0),
         "replicas": 2,
