@@ -90,9 +90,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     ),
     "machine.predictions.predict.number.low": "a limit, which is not checked",
     "core.servers.wire_format.field.value": "text and bytes are values of a field",
-    "intuition.endpoints_as_contracts.inference_protocol.fits.value": (
-        "says whether a value has a type"
-    ),
     "core.fleet.batching.serve.place": "of an engine in the ledger, which gave it",
     "core.fleet.design.never._request": "is the simulator's",
     "core.fleet.design.never._attempt": "is the simulator's",
