@@ -117,6 +117,7 @@ OPERATORS: dict[str, Callable[[Series, Series], Series]] = {
 FUNCTIONS: dict[str, Callable[[Series], Series]] = {
     "sum": lambda a: a,
     "count": lambda a: a,
+    "avg": lambda a: a,
     "vector": lambda a: a,
     "absent": lambda a: np.where(np.isnan(a), 1.0, np.nan),
 }
