@@ -301,7 +301,7 @@ def stepper_storm() -> dict[str, Any]:
             },
             {
                 "kind": "curves",
-                "y": {"label": "wait of an attempt", "unit": "s", "range": (0, 650)},
+                "y": {"label": "wait of an attempt", "unit": "s", "range": (0, 700)},
                 "curves": [
                     {
                         "label": "wait",
@@ -314,8 +314,8 @@ def stepper_storm() -> dict[str, Any]:
             },
         ],
         "legend": {"prompt": "attempts", "answer": "answered in time", "waits": "wait"},
-        "reading": "After {time}, attempts come at {attempts} of the ceiling, answers in time leave at"
-        " {in time} of it, and an attempt waits for {wait}.",
+        "reading": "After {time}, attempts come at {attempts} of the ceiling, answers in time leave"
+        " at {in time} of it, and an attempt waits for {wait}.",
     }
 
 
