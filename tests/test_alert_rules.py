@@ -6,9 +6,12 @@ fire when those of the chapter do.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pytest
+from serving_mathematics.intuition.failure_budgets import burn_rate_alerts, windows
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES, alert_firing
 from serving_mathematics.intuition.failure_budgets.windows import GUARDS
 
@@ -18,11 +21,17 @@ from .rule_files import evaluated, rule_text, rules
 ENGINES = ("vllm", "sglang")
 
 
-def run(engine: str, asked: Series, failed: Series) -> dict[str, npt.NDArray[np.bool_]]:
-    """When each alert fires, with all failures late first tokens."""
+REFUSED = 'envoy_cluster_upstream_rq{envoy_response_code=~"5.."}'
+RESET = "envoy_cluster_upstream_rq_rx_reset"
+
+
+def run(
+    engine: str, asked: Series, failed: Series, gateway: dict[str, Series] | None = None
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """When each alert fires, with all failures of the engine late first tokens."""
     count = f"{engine}:time_to_first_token_seconds"
     series = {f"{count}_count": asked, f'{count}_bucket{{le="1.0"}}': asked - failed}
-    return alerts(f"burn-rate-alerts-{engine}", series)
+    return alerts(f"burn-rate-alerts-{engine}", series | (gateway or {}))
 
 
 def alerts(name: str, series: dict[str, Series]) -> dict[str, npt.NDArray[np.bool_]]:
@@ -50,6 +59,63 @@ def test_alerts_fire_when_those_of_the_chapter_do(engine: str) -> None:
         assert abs(int(told[0]) - int(first[0])) <= 5  # the five minutes that a record averages
         assert np.mean(due[5000:] != fired[name][5000:]) < 0.01
     assert not fired["NobodyAsks"][5:].any()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_outage_of_all_engines_pages_and_goes_on_paging(engine: str) -> None:
+    """The series of the engines end, and the gateway answers 503: within four minutes, and for
+    longer than any short window."""
+    minute, down = np.arange(800), 500
+    asked = np.where(minute < down, 600.0, np.nan)
+    refused = np.where(minute < down, 0.0, 600.0)
+    alerts = run(engine, asked, 0 * asked, {REFUSED: refused})
+    fires = np.flatnonzero(alerts["BudgetBurnsFast"])
+    assert fires[0] == down + 2  # at the end of the third minute
+    assert fires[0] - down + 2 <= burn_rate_alerts.example().files_page_min
+    assert alerts["BudgetBurnsFast"][fires[0] :].all()
+    assert alerts["BudgetBurns"][down + 30 :].all()
+    assert not alerts["NobodyAsks"].any()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_that_hang_are_silence_or_a_504(engine: str) -> None:
+    minute, down = np.arange(800), 500
+    asked = np.where(minute < down, 600.0, 0.0)
+    silent = run(engine, asked, 0 * asked)
+    assert not silent["BudgetBurnsFast"].any()
+    assert np.flatnonzero(silent["NobodyAsks"])[0] == down + 4
+    told = run(engine, asked, 0 * asked, {REFUSED: 600 - asked})
+    assert told["BudgetBurnsFast"][down + 3 :].all()
+
+
+def test_no_more_fail_than_were_asked() -> None:
+    """Streams that are late and reset are counted twice, and not as a burn rate above 1,000."""
+    asked = np.full(100, 60.0)
+    series = {"vllm:time_to_first_token_seconds_count": asked}
+    series |= {'vllm:time_to_first_token_seconds_bucket{le="1.0"}': 0 * asked, RESET: asked}
+    series = evaluated("burn-rate-alerts-vllm", series)
+    np.testing.assert_allclose(series["stream:burn:5m"], 1000)
+    assert series["stream:broken:rate5m"][-1] == pytest.approx(2)
+
+
+def test_how_often_nobody_asks_for_nothing() -> None:
+    """Requests that come independently leave a gap of twenty minutes as often as the page says."""
+    rng, told = np.random.default_rng(4), windows.example()
+    first, *_, rule = rules("burn-rate-alerts-vllm")
+    assert (first["record"], rule["alert"]) == ("stream:asked:rate5m", "NobodyAsks")
+    held = int(rule["for"].removesuffix("m"))
+    for per_h, months in ((24, 12), (told.asked_from, 24)):
+        asked = rng.poisson(per_h / 60, months * 43_200).astype(float)
+        series = {"vllm:time_to_first_token_seconds_count": asked}
+        series["stream:asked:rate5m"] = Parser(first["expr"], series).whole()
+        silent = ~np.isnan(Parser(rule["expr"], series).whole())
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], silent, [False]])))
+        pages = int((edges[1::2] - edges[::2] > held).sum())
+        due = months * (told.silent_pages_at_24 if per_h == 24 else 1 / 12)
+        assert pages <= due + 3 * math.sqrt(due)
+        assert per_h != 24 or pages >= 0.7 * due  # whole minutes: a little more than twenty
+    text = rule_text("burn-rate-alerts-vllm")
+    assert f"from {told.asked_from} requests an hour on" in text
 
 
 @pytest.mark.parametrize("engine", ENGINES)
