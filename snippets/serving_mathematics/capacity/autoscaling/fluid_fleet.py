@@ -48,7 +48,7 @@ TICK_S = 15  # between two looks of Kubernetes' autoscaler
 
 
 @dataclass(frozen=True, eq=False)
-class FleetRun:
+class _FleetRun:
     """What became of a load; of each second, but for ordered, of each tick.
 
     late_share: of the requests. replica_hours: paid, from each order on. ordered, ready: replicas.
@@ -64,7 +64,7 @@ class FleetRun:
     late: npt.NDArray[np.bool_]
 
 
-def run_fleet(
+def _run_fleet(
     load_per_s: npt.ArrayLike,
     policy: Policy,
     replica: Replica,
@@ -73,7 +73,7 @@ def run_fleet(
     startup_s: float,
     most: int = 10_000,
     work: npt.ArrayLike | None = None,
-) -> FleetRun:
+) -> _FleetRun:
     """Drive one policy through a load.
 
     load_per_s: requests a second, of each second, shape (n,). policy: fresh. replicas: ready at
@@ -82,7 +82,7 @@ def run_fleet(
     ValueError on bad input, and when the policy asks for less than one.
 
     >>> small = Replica(np.array([0.0, 1.0, 1.5]), np.array([0.02, 0.02, 0.03]), 2, 1.0)
-    >>> run = run_fleet([3.0] * 30, lambda *_: 3, small, replicas=1, startup_s=0.0)
+    >>> run = _run_fleet([3.0] * 30, lambda *_: 3, small, replicas=1, startup_s=0.0)
     >>> run.waiting[[0, 10]].tolist(), run.ready[[0, 29]].tolist()
     ([0.0, 15.0], [1, 3])
     """
@@ -142,7 +142,7 @@ def run_fleet(
     missed = float((load * late).sum() / max(load.sum(), 1e-300))
     counts = np.repeat([int(replicas), *ordered], TICK_S)[: load.size]  # paid from the order on
     paid_s = float(np.maximum(counts, serving).sum())
-    return FleetRun(missed, paid_s / 3600, np.array(ordered), serving, waiting, wait_s, late)
+    return _FleetRun(missed, paid_s / 3600, np.array(ordered), serving, waiting, wait_s, late)
 
 
 def _spike(replica: Replica, least: float, most: float) -> FloatArray:
@@ -171,7 +171,7 @@ def check_against_requests_one_by_one() -> None:
         def rule(share: float = share) -> Policy:
             return hpa(share * chat.places, signal="concurrency")
 
-        fluid = run_fleet(load, rule(), chat, replicas=2, startup_s=120.0, most=12)
+        fluid = _run_fleet(load, rule(), chat, replicas=2, startup_s=120.0, most=12)
         scaling = Scaling(rule, CHAT.engine, TICK_S, 120.0, 1, 12)
         one = simulate_fleet(asked, Fleet([CHAT.engine] * 2, scaling=scaling))
         later = np.maximum(drawn.output_tokens - 1, 1)
@@ -197,7 +197,7 @@ def check_backlog_by_hand() -> None:
     """
     chat = replica_of(CHAT)
     over = np.full(120, 3.5 * chat.most_per_s)
-    run = run_fleet(over, fixed(3), chat, replicas=3, startup_s=0.0)
+    run = _run_fleet(over, fixed(3), chat, replicas=3, startup_s=0.0)
     expected = 119 * 0.5 * chat.most_per_s
     checks.close("waiting after 119 s", float(run.waiting[-1]), expected, rtol=1e-9)
     wait_s = expected / (3 * chat.most_per_s)
@@ -210,7 +210,7 @@ def check_bad_input_is_refused() -> None:
     usual: dict[str, Any] = {"replicas": 1, "startup_s": 0.0}
 
     def run(load: list[float], policy: Policy, **more: Any) -> None:
-        run_fleet(load, policy, chat, **usual, **more)
+        _run_fleet(load, policy, chat, **usual, **more)
 
     checks.raises("none", run, [], fixed(1), match="load_per_s must be of shape")
     told = "work must be of shape"
