@@ -15,7 +15,7 @@ from serving_mathematics.definitions.slo_sla.exercises import both_kept
 from serving_mathematics.definitions.slo_sla.joint_objective import example
 
 from builder import ROOT
-from tests.promql import Parser, Series
+from tests.promql import Parser, Series, Vector
 
 FILE = ROOT / "docs" / "downloads" / "joint-promise-vllm.yaml"
 FIRST, FURTHER = "vllm:time_to_first_token_seconds", "vllm:request_time_per_output_token_seconds"
@@ -27,15 +27,15 @@ def rules() -> list[dict[str, Any]]:
     ]
 
 
-def run(asked: float, first: float, further: float, replicas: float) -> dict[str, float]:
+def run(asked: float, first: float, further: float, replicas: int) -> dict[str, float]:
     """The last minute of two hours in which nothing changes; NaN for an alert that is silent."""
     steady = np.ones(120)
-    series: dict[str, Series] = {
+    series: dict[str, Series | Vector] = {
         f"{FIRST}_count": 60 * asked * steady,
         f'{FIRST}_bucket{{le="1.0"}}': 60 * asked * first * steady,
         f"{FURTHER}_count": 60 * asked * steady,
         f'{FURTHER}_bucket{{le="0.05"}}': 60 * asked * further * steady,
-        "vllm:num_requests_running": replicas * steady,
+        "vllm:num_requests_running": {f"engine {i}": steady for i in range(replicas)},
     }
     found = {}
     for rule in rules():

@@ -89,7 +89,7 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
   const [room, depth] = [x + width - left, bottom - top];
   const size = (c) => Math.min(room / c, depth / Math.ceil(most / c), 40);
   const columns = Array.from({ length: most }, (_, c) => c + 1).reduce((best, c) => {
-    const worth = (k) => size(k) * (most % k ? 0.85 : 1);
+    const worth = (k) => size(k) * (most % k ? 0.7 : 1);
     return worth(c) > worth(best) ? c : best;
   }, 1);
   const cell = size(columns);

@@ -55,7 +55,7 @@ def run(engine: str, series: dict[str, Series]) -> dict[str, Series]:
     """What the rules record, and 1 where an alert's expression holds; of one instance."""
     found = dict(series)
     for rule in read(engine)[1]:
-        value = Parser(rule["expr"].replace("sum by (instance)", "sum"), found).whole()
+        value = Parser(rule["expr"], found).whole()
         found[rule.get("record", rule.get("alert", ""))] = value
     return found
 
