@@ -120,61 +120,90 @@ def test_the_page_shows_a_rule_of_the_file() -> None:
         assert f"](../downloads/burn-rate-alerts-{engine}.yaml)" in page
 
 
-def batching_alerts(engine: str, series: dict[str, Series]) -> dict[str, npt.NDArray[np.bool_]]:
-    """When each alert on batches fires."""
+NAMES = {  # of what the rules read: running, waiting, cache, preemptions
+    "vllm": (
+        *("num_requests_running", "num_requests_waiting"),
+        *("kv_cache_usage_perc", "num_preemptions_total"),
+    ),
+    "sglang": ("num_running_reqs", "num_queue_reqs", "token_usage", "num_retracted_requests_total"),
+}
+BATCHING = ["BudgetTooSmall", "StreamsStall", "NoBudgetFits", "Preempting"]
+
+
+def batching_alerts(engine: str, **shown: float) -> list[str]:
+    """Which alerts on batches fire on an engine that shows this for an hour, beside a quiet one.
+
+    tokens: a second. late: share of the gaps. preempted: of the requests.
+    """
+    quiet = {"tokens": 1e4, "running": 40.0, "waiting": 0.2, "cache": 0.3, "late": 0.0}
+    seen = quiet | {"preempted": 0.0} | shown
+    running, waiting, cache, preempted = (f"{engine}:{name}" for name in NAMES[engine])
+    gap, first = (f"{engine}:{n}_seconds" for n in ("inter_token_latency", "time_to_first_token"))
+
+    def series(of: dict[str, float]) -> dict[str, float]:
+        return {
+            running: of["running"],
+            waiting: of["waiting"],
+            cache: of["cache"],
+            f"{engine}:prompt_tokens_total": 60 * 0.85 * of["tokens"],
+            f"{engine}:generation_tokens_total": 60 * 0.15 * of["tokens"],
+            f"{gap}_count": 9000.0,
+            f'{gap}_bucket{{le="0.1"}}': 9000 * (1 - of["late"]),
+            f"{first}_count": 600.0,
+            preempted: 600 * of.get("preempted", 0.0),
+        }
+
+    mine, other = series(seen), series(quiet)
+    found: dict[str, Any] = {
+        name: {"a": np.full(60, mine[name]), "b": np.full(60, other[name])} for name in mine
+    }
+    alerts = []
     file = ROOT / "docs" / "downloads" / f"batching-alerts-{engine}.yaml"
-    alerts = {}
     for group in yaml.safe_load(file.read_bytes())["groups"]:
         for rule in group["rules"]:
-            value = Parser(rule["expr"], series).whole()
+            value = Parser(rule["expr"], found).vector()
             if "record" in rule:
-                series[rule["record"]] = value
-            else:
-                assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
-                alerts[rule["alert"]] = ~np.isnan(value)
+                found[rule["record"]] = value
+                continue
+            assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
+            assert np.all(np.isnan(value.get("b", np.full(60, np.nan))))
+            alerts += [rule["alert"]] * bool(np.any(~np.isnan(value.get("a", np.full(1, np.nan)))))
     return alerts
 
 
-NAMES = {  # of what the rules read: running, waiting, cache, preemptions, gaps, requests
-    "vllm": (
-        *("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc"),
-        *("num_preemptions_total", "inter_token_latency_seconds", "time_to_first_token_seconds"),
-    ),
-    "sglang": (
-        *("num_running_reqs", "num_queue_reqs", "token_usage"),
-        *("num_retracted_requests_total", "inter_token_latency_seconds"),
-        "time_to_first_token_seconds",
-    ),
-}
+PASSES = 2048 / 0.055  # tokens a second in full steps, of the file
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_alerts_on_batches_fire_for_what_the_chapter_says(engine: str) -> None:
-    running, waiting, cache, preempted, gap, first = (f"{engine}:{n}" for n in NAMES[engine])
-    minutes = np.ones(100)
-    series = {
-        running: 100 * minutes,
-        waiting: 0 * minutes,
-        cache: 0.5 * minutes,
-        preempted: 0 * minutes,
-        f"{gap}_count": 10_000 * minutes,
-        f'{gap}_bucket{{le="0.1"}}': 9_950 * minutes,
-        f"{first}_count": 60 * minutes,
-    }
-    quiet = batching_alerts(engine, dict(series))
-    assert list(quiet) == ["BudgetTooSmall", "StreamsStall", "Preempting"]
-    assert not any(fires.any() for fires in quiet.values())
-    for alert, name, value in (
-        ("BudgetTooSmall", waiting, 40.0),
-        ("StreamsStall", f'{gap}_bucket{{le="0.1"}}', 9_800.0),
-        ("Preempting", preempted, 3.0),
-    ):
-        fires = batching_alerts(engine, series | {name: value * minutes})
-        assert fires[alert][5:].all()
-        assert not any(fires[other].any() for other in fires if other != alert)
-    for name, value in ((running, 250.0), (cache, 0.95)):  # no place or no memory is free
-        full = series | {waiting: 40 * minutes, name: value * minutes}
-        assert not batching_alerts(engine, full)["BudgetTooSmall"].any()
+@pytest.mark.parametrize(
+    ("shown", "due"),
+    [
+        ({}, []),
+        ({"waiting": 30.0}, []),  # slots for adapters, or one long prompt: no larger budget helps
+        ({"waiting": 3.6, "running": 120.0, "tokens": 0.85 * 31_400}, []),  # chat at 85%, healthy
+        ({"waiting": 160.0, "running": 78.0, "tokens": 1.0 * PASSES}, BATCHING[:1]),
+        ({"waiting": 450.0, "running": 253.0, "tokens": 1.0 * PASSES}, []),  # places bind
+        ({"waiting": 30.0, "cache": 0.95, "tokens": 1.0 * PASSES}, []),  # memory does
+        ({"late": 0.02}, BATCHING[1:2]),
+        ({"late": 0.02, "waiting": 160.0, "tokens": 1.0 * PASSES}, BATCHING[2:3]),
+        ({"preempted": 0.05}, BATCHING[3:]),
+    ],
+)
+def test_alerts_on_batches_fire_for_what_the_chapter_says(
+    engine: str, shown: dict[str, float], due: list[str]
+) -> None:
+    """Never two that order opposite things."""
+    assert batching_alerts(engine, **shown) == due
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_alerts_on_batches_are_silent_without_series(engine: str) -> None:
+    found: dict[str, Any] = {"up": np.zeros(60)}
+    file = ROOT / "docs" / "downloads" / f"batching-alerts-{engine}.yaml"
+    for group in yaml.safe_load(file.read_bytes())["groups"]:
+        for rule in group["rules"]:
+            found[rule.get("record", rule.get("alert"))] = Parser(rule["expr"], found).vector()
+    assert not any(found[name] for name in BATCHING)
 
 
 def test_the_page_on_batching_shows_a_rule_of_the_file() -> None:
