@@ -419,7 +419,7 @@ export async function open(place) {
     const parts = [...panels.flatMap((panel) => panel.curves ?? []), ...readouts].map((part) => [part, world.at(part.values)]);
     for (const [part, value] of parts) words.set(part.label, value === null ? "" : told(value, part));
     const there = parts.every(([, value]) => value !== null);
-    said = there ? data.reading.replace(/\{([^{}]*)\}/g, (_, named) => words.get(named)) : data.absent;
+    said = (there ? data.reading : data.absent).replace(/\{([^{}]*)\}/g, (_, named) => words.get(named));
     if (sentence.textContent !== said) sentence.textContent = said;
   }
 
