@@ -5,6 +5,9 @@ gets the cheapest setting at which no more than two requests in a hundred are la
 setting it then meets what it was not set for: a surprise twice as large, requests with half as much
 more work, the minutes of a real trace, and a number that is wrong by a fifth.
 
+`python -m serving_mathematics.capacity.autoscaling.signals` lets each policy run, in some seconds,
+and writes records/scaling_signals.json.
+
 Assumes: `fluid_fleet`; signals that are means over a minute, but for counts; at most three times
 the replicas that the top of the wave needs.
 
@@ -17,15 +20,16 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.capacity.autoscaling.fluid_fleet import _FleetRun, _run_fleet
+from serving_mathematics.capacity.autoscaling.fluid_fleet import _run_fleet
 from serving_mathematics.capacity.autoscaling.replica_response import replica_of
 from serving_mathematics.capacity.autoscaling.signal_policies import _on_arrivals, _on_tokens
 from serving_mathematics.core.fleet.scaling_rules import (
+    HPA_STABILIZATION_S,
     Policy,
     fixed,
     hpa,
@@ -36,6 +40,7 @@ from serving_mathematics.core.fleet.scaling_rules import (
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.traffic import trace_record
 from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,13 +98,20 @@ def _situation(name: str, machine: Machine) -> _Situation:
 
 
 def _policy(
-    name: str, setting: float, machine: Machine, at: _Situation, startup_s: float, wrong: float
+    name: str,
+    setting: float,
+    machine: Machine,
+    at: _Situation,
+    startup_s: float,
+    wrong: float,
+    stabilization_s: float,
 ) -> Policy:
     """A fresh policy; what it believes is too high by the factor `wrong`."""
     replica = replica_of(machine)
     full_s = float(replica.tokens_s[-1])
     if name == "requests":
-        return hpa(setting * replica.places, signal="concurrency")
+        target = setting * replica.places
+        return hpa(target, signal="concurrency", stabilization_s=stabilization_s)
     if name == "waiting":
         return hpa_waiting(setting, replica.places)
     if name == "tokens":
@@ -114,7 +126,14 @@ def _policy(
     return largest(planned(starts, counts, lead_s=startup_s), _on_tokens(setting * full_s, replica))
 
 
-@functools.cache
+class _Paid(NamedTuple):
+    """Share of the requests that were late, and what was paid."""
+
+    late_share: float
+    replica_hours: float
+
+
+@recorded(_Paid, "scaling_signals")
 def _run(
     name: str,
     setting: float,
@@ -122,19 +141,21 @@ def _run(
     machine: Machine = CHAT,
     startup_s: float = 180.0,
     wrong: float = 1.0,
-) -> _FleetRun:
-    """One policy in one situation."""
+    stabilization_s: float = HPA_STABILIZATION_S,
+) -> _Paid:
+    """One policy in one situation; before requests shrink the fleet it waits for a time."""
     at, replica = _situation(situation, machine), replica_of(machine)
     first = int(np.ceil(at.load[0] / (0.6 * replica.most_per_s)))
-    policy = _policy(name, setting, machine, at, startup_s, wrong)
+    policy = _policy(name, setting, machine, at, startup_s, wrong, stabilization_s)
     if name == "fixed":
         first = int(setting)
-    return _run_fleet(
+    run = _run_fleet(
         at.load, policy, replica, replicas=first, startup_s=startup_s, most=MOST, work=at.work
     )
+    return _Paid(run.late_share, run.replica_hours)
 
 
-def _cheapest(runs: dict[float, _FleetRun], late: float) -> float:
+def _cheapest(runs: dict[float, _Paid], late: float) -> float:
     """The setting that pays the fewest replica-hours among those that are late no oftener."""
     kept = {setting: run for setting, run in runs.items() if run.late_share <= late}
     return min(kept, key=lambda setting: kept[setting].replica_hours)
@@ -193,11 +214,9 @@ def example() -> SimpleNamespace:
     )
 
 
-def _slow_window() -> _FleetRun:
+def _slow_window() -> _Paid:
     """A hot target on requests, with half an hour before the fleet shrinks."""
-    at, chat = _situation("surprise", CHAT), replica_of(CHAT)
-    policy = hpa(0.4 * chat.places, signal="concurrency", stabilization_s=1800.0)
-    return _run_fleet(at.load, policy, chat, replicas=10, startup_s=180.0, most=MOST)
+    return _run("requests", 0.4, stabilization_s=1800.0)
 
 
 def figure_frontier(figure: Figure) -> None:
@@ -369,3 +388,15 @@ def check_on_a_real_trace() -> None:
         checks.holds(f"{name} keeps", run.late_share <= LATE, got=got)
     less = found["tokens"].replica_hours < 0.9 * found["requests"].replica_hours
     checks.holds("pays less", less, got=got)
+
+
+def check_a_run_is_made_again() -> None:
+    """A policy of the record that runs again pays the same, and is late as often.
+
+    Source: the record, and its command.
+    """
+    checks.close("time per token", _run.again("tokens", 0.38), _run("tokens", 0.38), rtol=1e-6)
+
+
+if __name__ == "__main__":
+    _run.make()

@@ -96,12 +96,12 @@ class Workload:
 
     def part(self, index: IntArray | slice) -> Workload:
         """Some of the requests, in order."""
-        return Workload(
-            self.arrival_s[index],
-            self.prompt_tokens[index],
-            self.output_tokens[index],
-            self.cached_tokens[index],
-        )
+        part = object.__new__(Workload)  # whose numbers have been looked at
+        vars(part).update({name: values[index] for name, values in vars(self).items()})
+        times = part.arrival_s
+        require(times.size > 0, "index", "of one request or more", index)
+        require(bool(np.all(times[1:] >= times[:-1])), "index", "in order of arrival", index)
+        return part
 
 
 @dataclass(frozen=True, init=False)
