@@ -15,8 +15,8 @@ from serving_mathematics.intuition.failure_budgets import burn_rate_alerts, wind
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES, alert_firing
 from serving_mathematics.intuition.failure_budgets.windows import GUARDS
 
-from .promql import Parser, Series
-from .rule_files import evaluated, rule_text, rules
+from .promql import Parser, Series, Vector
+from .rule_files import evaluated, rule_text, rules, vectors
 
 ENGINES = ("vllm", "sglang")
 
@@ -152,46 +152,80 @@ def test_files_differ_in_the_engine_alone() -> None:
     assert mine.replace("vllm:", "sglang:").replace("vLLM", "SGLang") == other
 
 
-NAMES = {  # of what the rules read: running, waiting, cache, preemptions, gaps, requests
+NAMES = {  # of what the rules read: running, waiting, cache, preemptions
     "vllm": (
-        *("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc"),
-        *("num_preemptions_total", "inter_token_latency_seconds", "time_to_first_token_seconds"),
+        *("num_requests_running", "num_requests_waiting"),
+        *("kv_cache_usage_perc", "num_preemptions_total"),
     ),
-    "sglang": (
-        *("num_running_reqs", "num_queue_reqs", "token_usage"),
-        *("num_retracted_requests_total", "inter_token_latency_seconds"),
-        "time_to_first_token_seconds",
-    ),
+    "sglang": ("num_running_reqs", "num_queue_reqs", "token_usage", "num_retracted_requests_total"),
 }
+BATCHING = ["BudgetTooSmall", "StreamsStall", "NoBudgetFits", "Preempting"]
+
+
+def batching_alerts(engine: str, **shown: float) -> list[str]:
+    """Which alerts on batches fire on an engine that shows this for an hour, beside a quiet one.
+
+    tokens: a second. late: share of the gaps. preempted: of the requests.
+    """
+    quiet = {"tokens": 1e4, "running": 40.0, "waiting": 0.2, "cache": 0.3, "late": 0.0}
+    seen = quiet | {"preempted": 0.0} | shown
+    running, waiting, cache, preempted = (f"{engine}:{name}" for name in NAMES[engine])
+    gap, first = (f"{engine}:{n}_seconds" for n in ("inter_token_latency", "time_to_first_token"))
+
+    def series(of: dict[str, float]) -> dict[str, float]:
+        return {
+            running: of["running"],
+            waiting: of["waiting"],
+            cache: of["cache"],
+            f"{engine}:prompt_tokens_total": 60 * 0.85 * of["tokens"],
+            f"{engine}:generation_tokens_total": 60 * 0.15 * of["tokens"],
+            f"{gap}_count": 9000.0,
+            f'{gap}_bucket{{le="0.1"}}': 9000 * (1 - of["late"]),
+            f"{first}_count": 600.0,
+            preempted: 600 * of.get("preempted", 0.0),
+        }
+
+    mine, other = series(seen), series(quiet)
+    found: dict[str, Series | Vector] = {
+        name: {"a": np.full(60, mine[name]), "b": np.full(60, other[name])} for name in mine
+    }
+    told = vectors(f"batching-alerts-{engine}", found)
+    fired = {name: told[name] for name in told if name in BATCHING}
+    assert list(fired) == BATCHING
+    silent = np.full(60, np.nan)
+    assert np.all(np.isnan([value.get("b", silent) for value in fired.values()]))
+    return [name for name, value in fired.items() if np.any(~np.isnan(value.get("a", silent)))]
+
+
+PASSES = 2048 / 0.055  # tokens a second in full steps, of the file
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_alerts_on_batches_fire_for_what_the_chapter_says(engine: str) -> None:
-    running, waiting, cache, preempted, gap, first = (f"{engine}:{n}" for n in NAMES[engine])
-    minutes = np.ones(100)
-    series = {
-        running: 100 * minutes,
-        waiting: 0 * minutes,
-        cache: 0.5 * minutes,
-        preempted: 0 * minutes,
-        f"{gap}_count": 10_000 * minutes,
-        f'{gap}_bucket{{le="0.1"}}': 9_950 * minutes,
-        f"{first}_count": 60 * minutes,
-    }
-    quiet = alerts(f"batching-alerts-{engine}", series)
-    assert list(quiet) == ["BudgetTooSmall", "StreamsStall", "Preempting"]
-    assert not any(fires.any() for fires in quiet.values())
-    for alert, name, value in (
-        ("BudgetTooSmall", waiting, 40.0),
-        ("StreamsStall", f'{gap}_bucket{{le="0.1"}}', 9_800.0),
-        ("Preempting", preempted, 3.0),
-    ):
-        fires = alerts(f"batching-alerts-{engine}", series | {name: value * minutes})
-        assert fires[alert][5:].all()
-        assert not any(fires[other].any() for other in fires if other != alert)
-    for name, value in ((running, 250.0), (cache, 0.95)):  # no place or no memory is free
-        full = series | {waiting: 40 * minutes, name: value * minutes}
-        assert not alerts(f"batching-alerts-{engine}", full)["BudgetTooSmall"].any()
+@pytest.mark.parametrize(
+    ("shown", "due"),
+    [
+        ({}, []),
+        ({"waiting": 30.0}, []),  # slots for adapters, or one long prompt: no larger budget helps
+        ({"waiting": 3.6, "running": 120.0, "tokens": 0.85 * 31_400}, []),  # chat at 85%, healthy
+        ({"waiting": 160.0, "running": 78.0, "tokens": 1.0 * PASSES}, BATCHING[:1]),
+        ({"waiting": 450.0, "running": 253.0, "tokens": 1.0 * PASSES}, []),  # places bind
+        ({"waiting": 30.0, "cache": 0.95, "tokens": 1.0 * PASSES}, []),  # memory does
+        ({"late": 0.02}, BATCHING[1:2]),
+        ({"late": 0.02, "waiting": 160.0, "tokens": 1.0 * PASSES}, BATCHING[2:3]),
+        ({"preempted": 0.05}, BATCHING[3:]),
+    ],
+)
+def test_alerts_on_batches_fire_for_what_the_chapter_says(
+    engine: str, shown: dict[str, float], due: list[str]
+) -> None:
+    """Never two that order opposite things."""
+    assert batching_alerts(engine, **shown) == due
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_alerts_on_batches_are_silent_without_series(engine: str) -> None:
+    told = vectors(f"batching-alerts-{engine}", {"up": np.zeros(60)})
+    assert not any(told[name] for name in BATCHING)
 
 
 @pytest.mark.parametrize("wrong", ["a >", "a > 1 b", "rate(a[5x])", "sum(a", "a ! b", "avg(a)b"])
