@@ -80,8 +80,8 @@ def mean_front(fronts: Sequence[Front]) -> Front:
 
 def _deployment(run: HarnessRun) -> tuple[object, ...]:
     one = run.deployment
-    split = one.tensor, one.attention_data, one.expert
-    return run.family, one.architecture.name, one.system.name, one.precision, split, run.task
+    split = one.tensor, one.attention_data, one.expert, run.task
+    return run.family, one.architecture.name, one.system.name, one.precision, *split
 
 
 def _calibrated(
@@ -89,19 +89,17 @@ def _calibrated(
 ) -> tuple[Array, Array]:
     """Predicted and measured times of the runs that did not calibrate, by `few` that did."""
     latencies = latencies_of(runs)
-    names = [_deployment(run) for run in runs]
     rng = np.random.default_rng(5)
     got, told = [], []
-    for name in dict.fromkeys(names):
-        places = [place for place, one in enumerate(names) if one == name]
+    for name in dict.fromkeys(map(_deployment, runs)):
+        places = [place for place, run in enumerate(runs) if _deployment(run) == name]
         if len(places) < LEAST_RUNS:
             continue
         drawn = rng.permutation(places)
         work = count_work([runs[place].deployment for place in drawn])
         each = np.array([runs[place].per_token_s for place in drawn])
         used, rest = np.arange(few), np.arange(few, drawn.size)
-        silent = np.full(few, np.nan)
-        base = bases[places[0]]
+        silent, base = np.full(few, np.nan), bases[places[0]]
         moved, _ = fit_moves(work.rows(used), silent, each[used], base, latencies=latencies)
         got.append(latencies(work.rows(rest), scaled_constants(base, moved)).per_token_s)
         told.append(each[rest])
@@ -150,13 +148,14 @@ def score_harness(runs: Sequence[HarnessRun]) -> dict[str, Any]:
             front = fit_front(work.rows(rest), each[rest], fitted, latencies=latencies)
             bases[family] = front_constants(front)
             predicted[index] = latencies(work.rows(index), bases[family]).per_token_s
-        ratio = predicted / each
         result["own front, model left out"] = errors(predicted, each) | {
             "by model": {
                 family: errors(predicted[families == family], each[families == family])
                 for family in sorted(set(families.tolist()))
             },
-            "measured over predicted, nine in ten": round(float(np.quantile(1 / ratio, 0.9)), 3),
+            "measured over predicted, nine in ten": round(
+                float(np.quantile(each / predicted, 0.9)), 3
+            ),
         }
         for few in (1, 2, 3):
             found = _calibrated(runs, [bases[family] for family in families], few)
@@ -165,9 +164,7 @@ def score_harness(runs: Sequence[HarnessRun]) -> dict[str, Any]:
 
 
 def _first_tokens(runs: Sequence[HarnessRun]) -> dict[str, Any]:
-    """Errors of first tokens at low load: behind the benchmark's front, behind one of which nothing
-    is known, behind its own, and after one run.
-    """
+    """Errors of first tokens at low load, behind three fronts and after one run."""
     told = [run for run in runs if np.isfinite(run.first_token_s)]
     low = [run for run in told if run.first_token_s < 2 * told[0].first_token_s]
     work = count_work([run.deployment for run in low])
@@ -180,8 +177,7 @@ def _first_tokens(runs: Sequence[HarnessRun]) -> dict[str, Any]:
         "behind its own": front_constants(FRONTS[low[0].harness]),
     }
     scores = {
-        label: errors(loop_latencies(work, constants).first_token_s, first)
-        for label, constants in behind.items()
+        name: errors(loop_latencies(work, one).first_token_s, first) for name, one in behind.items()
     }
     moved, _ = fit_moves(work.rows(np.arange(1)), first[:1], each[:1], unknown)
     after = loop_latencies(work, scaled_constants(unknown, moved)).first_token_s
