@@ -78,6 +78,7 @@ def test_orders_by_load() -> None:
     spread, low = orders["spread"][:3], orders["low"][:3]
     assert loads[spread[0]] == loads.min()
     assert loads[spread[2]] == loads.max()
+    assert loads[spread[1]] == sorted(loads.tolist())[len(runs) // 2]
     assert sorted(loads[low].tolist()) == sorted(loads.tolist())[:3]
     rest = [place for place in drawn.tolist() if place not in spread]
     assert orders["spread"][3:].tolist() == rest
