@@ -128,7 +128,7 @@ def slider_padded_plan() -> dict[str, Any]:
             {"label": "model", "values": models, "start": ALL},
             {"label": "your runs", "values": list(OWN), "start": "none"},
         ],
-        "x": {"label": "factor on the prediction", "unit": "", "range": (0.8, 2)},
+        "x": {"label": "factor on the prediction", "unit": "", "range": (0.75, 2)},
         "y": {
             "label": "runs that are no slower",
             "unit": "%",
