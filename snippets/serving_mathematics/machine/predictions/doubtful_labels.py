@@ -11,6 +11,7 @@ Source: `records/machine_runs.json.gz`, from aiconfigurator-core 0.12.0; the rul
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,6 +24,7 @@ PLAIN = (("DeepSeek-V3, R1", "b200_sxm"),)
 ALIKE = 0.05
 
 
+@cache
 def _ratios(model: str, system: str) -> list[float]:
     """Times per token with tensor parallelism over those with attention over data, alike else."""
     rows = [

@@ -114,7 +114,7 @@ def check_three_runs_help_without_a_fit() -> None:
     halve the median error of its others too; of the eight times smaller model they change it by
     less than a quarter.
 
-    Source: every sixth of these deployments in the record of runs, and the constants that kernels
+    Source: every ninth of these deployments in the record of runs, and the constants that kernels
     alone give.
     """
     was, now = _without_a_fit("Llama-3.1-70B")
@@ -131,7 +131,7 @@ def _without_a_fit(model: str) -> tuple[float, float]:
     names = np.array([deployment_name(run) for run in table.runs])
     rng, before, after = np.random.default_rng(1), [np.empty(0)], [np.empty(0)]
     every = [name for name in dict.fromkeys(names.tolist()) if sum(names == name) >= LEAST_RUNS]
-    for name in every[::6]:
+    for name in every[::9]:
         part = table.rows(names == name)
         drawn = rng.permutation(len(part.runs))
         times = part.first_token_s, part.per_token_s
