@@ -90,9 +90,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     ),
     "machine.predictions.predict.number.low": "a limit, which is not checked",
     "core.servers.wire_format.field.value": "text and bytes are values of a field",
-    "intuition.endpoints_as_contracts.inference_protocol.fits.value": (
-        "says whether a value has a type"
-    ),
     "core.fleet.batching.serve.place": "of an engine in the ledger, which gave it",
     "core.fleet.design.never._request": "is the simulator's",
     "core.fleet.design.never._attempt": "is the simulator's",
@@ -120,18 +117,7 @@ WITH_GAPS = {  # arguments in which NaN stands for what is not there, as the doc
     "planner.capacity_planner.sectioned_quantiles.values": "of what has no value",
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, beside the generator
-    "capacity.tail_latency.hedging_simulator.poisson_workload": {
-        "utilization": 0.5,
-        "fleet": 3,
-        "requests": 20,
-        "replications": 2,
-    },
     "report.faults.served": {"count": 60},
-    "capacity.tail_latency.tail_latency.simulate_fork_join": {
-        "fan_out": 2,
-        "utilization": 0.5,
-        "requests": 1000,
-    },
     "planner.traffic.share_of_traffic": {
         "traffic": Traffic(6.0, arrival_scv=2.0),
         "replicas": 2,
