@@ -124,7 +124,8 @@ def _wanted(lessons: _Lessons, rows: IntArray, source: str) -> FloatArray:
     if source == SOURCES[3]:
         return likely
     if source == SOURCES[2]:
-        least = np.partition(likely, -FEW, axis=1)[:, -FEW][:, None]
+        few = min(FEW, likely.shape[1])
+        least = np.partition(likely, -few, axis=1)[:, -few][:, None]
         kept = np.where(likely >= least, likely, np.float32(0))
         return np.asarray(kept / kept.sum(axis=1, keepdims=True))
     names = lessons.said[rows] if source == SOURCES[0] else likely.argmax(axis=1)

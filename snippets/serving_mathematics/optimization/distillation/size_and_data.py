@@ -127,16 +127,16 @@ def figure_lessons_compared(figure: Figure) -> None:
     units, taught = _axes()
     sources = (NAMES, WORDS, FEW, ALL)
     ends = (taught[0], taught[-1])
-    for place, source in enumerate(sources):
+    for place, (source, colour) in enumerate(zip(sources, ("C4", "C1", "C2", "C0"), strict=True)):
         shares = [100 * _mean(units[-1], tokens, source, "accepted") for tokens in ends]
         across = np.arange(2) + 0.2 * (place - 1.5)
-        axes.bar(across, shares, 0.18, color=f"C{place}", label=source)
+        axes.bar(across, shares, 0.18, color=colour, label=source)
+    highest = axes.get_ylim()[1]
     usual = 100 * float(read_record(RECORD)["usual"]["accepted"])
     axes.axhline(usual, color="C4", linestyle="--", linewidth=1)
     axes.set_xticks([0, 1], [f"{tokens:,} tokens read" for tokens in ends])
     axes.legend(ncols=2, loc="upper left", fontsize=9)
-    axes.set(ylim=(0, None), xlabel="lessons", ylabel="drafts that are accepted [%]")
-    axes.margins(y=0.35)
+    axes.set(ylim=(0, 1.3 * highest), xlabel="lessons", ylabel="drafts that are accepted [%]")
 
 
 def slider_size_and_data() -> dict[str, Any]:

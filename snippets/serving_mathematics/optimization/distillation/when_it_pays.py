@@ -125,21 +125,21 @@ def figure_price_by_size(figure: Figure) -> None:
     The chat machine with other models, full. Dashed: the price if it shrank as the parameters do.
 
     Alt: Price of a million tokens against parameters, both logarithmic, for six models from two
-    families. All lie on or above a dashed line through the largest; the smaller the model, the
-    further above. At the smallest, the price is that of a model twice as large.
+    families. All lie on or above a dashed line through the largest; the smaller the model of a
+    family, the further above. The smallest is dearer than one of the other family twice its size.
     """
     axes = figure.subplots()
     prices = {name: _price(name) for name in STUDENTS}
     for name, price in prices.items():
-        colour = "C0" if name.startswith("Llama") else "C1"
+        llama = name.startswith("Llama")
+        colour, offset, side = ("C0", (-4, 5), "right") if llama else ("C1", (-4, 7), "left")
         axes.loglog(STUDENTS[name] / 1e9, price, "o", color=colour)
-        axes.annotate(
-            name, (STUDENTS[name] / 1e9, price), (-4, 7), textcoords="offset points", color=colour
-        )
+        place = (STUDENTS[name] / 1e9, price)
+        axes.annotate(name, place, offset, textcoords="offset points", color=colour, ha=side)
     ends = [0.5, 8.03]
     slope = prices[TEACHER] / 8.03
     axes.plot(ends, [slope * end for end in ends], "--", color="C4")
-    axes.annotate("as the parameters", (0.72, slope * 0.6), color="C4")
+    axes.annotate("as the parameters", (0.62, slope * 0.62), color="C4", ha="left", va="top")
     axes.set_xticks([0.6, 1, 2, 4, 8], ["0.6", "1", "2", "4", "8"])
     axes.set_yticks([0.01, 0.02, 0.05, 0.1], ["0.01", "0.02", "0.05", "0.10"])
     axes.minorticks_off()
