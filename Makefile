@@ -138,6 +138,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
 	$(BIN)/python -m serving_mathematics.engine.language_measurement quality
 	$(BIN)/python -m serving_mathematics.engine.answers_measurement
+	$(BIN)/python -m serving_mathematics.engine.students_measurement
 
 measure-harnesses: $(READY) ## score runs of other harnesses, whose files you put into .cache/harnesses (see harness_runs)
 	$(BIN)/python -m serving_mathematics.machine.predictions.front_scores .cache/harnesses
