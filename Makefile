@@ -105,6 +105,8 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.architecture.model_routers.routed_fleets
 	$(BIN)/python -m serving_mathematics.core.classifiers.onnx_latency_measurement
 	$(BIN)/python -m serving_mathematics.core.machines.book
+	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.engine_backfill
+	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.forgotten_prefixes
 	$(BIN)/python -m serving_mathematics.intuition.failure_budgets.late_together
 	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.clumped_percentiles
 	$(BIN)/python -m serving_mathematics.definitions.throughput.closed_loop_engine
