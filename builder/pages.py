@@ -456,7 +456,7 @@ def _code(page: Page, names: list[str]) -> str:
     tools = (
         '<p class="snippet-tools" data-search-exclude>'
         f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
-        "Copy with what it needs</button>"
+        f"Copy with what it needs, {whole.rstrip().count(chr(10)) + 1:,} lines</button>"
         f' <a href="{page.base}downloads/{run.address}" download>Download the module</a>{told}</p>'
     )
     defined = f"<p hidden>{', '.join(names)}</p>"  # for the search, which skips code
@@ -582,8 +582,7 @@ def _moving(kind: str, page: Page, names: list[str]) -> str:
     data, anchor = slider["data"], f"{kind}-{slider['name'].replace('_', '-')}"
     clock = data.get("clock")
     inputs = [
-        _range(f"{anchor}-{number}", control["label"], control["texts"], control["start"])
-        for number, control in enumerate(data["controls"])
+        _control(f"{anchor}-{number}", control) for number, control in enumerate(data["controls"])
     ]
     player = ""
     if clock:
@@ -624,6 +623,21 @@ def _moving(kind: str, page: Page, names: list[str]) -> str:
     )
 
 
+def _control(name: str, control: Mapping[str, Any]) -> str:
+    """A control of a grid: a slider, or a list where its values are names without an order."""
+    label, texts, start = control["label"], control["texts"], control["start"]
+    if not control.get("names"):
+        return _range(name, label, texts, start)
+    options = "".join(
+        f'<option value="{i}"{" selected" * (i == start)}>{html.escape(text)}</option>'
+        for i, text in enumerate(texts)
+    )
+    return (
+        f'<p><label for="{name}">{html.escape(label)}</label>'
+        f'<select id="{name}" autocomplete="off">{options}</select></p>'
+    )
+
+
 def _range(name: str, label: str, texts: Sequence[str], start: int) -> str:
     """A control: its label, the text of its value, and the input that moves it."""
     now = html.escape(texts[start])
@@ -636,8 +650,9 @@ def _range(name: str, label: str, texts: Sequence[str], start: int) -> str:
 
 
 def _inline(text: str) -> str:
-    """A docstring sentence as HTML: escaped, with `code` marked."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    """A docstring sentence as HTML: escaped, with `code` and *emphasis* marked."""
+    coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    return re.sub(r"(?<![\w*])\*(\w[^*<]*)\*(?![\w*])", r"<em>\1</em>", coded)
 
 
 def _checks(page: Page, names: list[str]) -> str:

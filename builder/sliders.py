@@ -88,7 +88,7 @@ def grid(given: object, kind: str = "slider") -> dict[str, Any]:
         "reading": _reading(
             told["reading"], [*controls, *timed.values(), *of["curves"]], [*of["load"], *readouts]
         ),
-        "absent": absent,
+        "absent": _absent(absent, [*controls, *timed.values(), *of["load"], *readouts]),
         "legend": _legend(told.get("legend", {}), drawn),
     }
     weight = len(zlib.compress(as_json(found).encode(), 9))
@@ -143,7 +143,7 @@ def _one_of(known: Mapping[str, object], given: object) -> str:
 
 
 def _control(part: str, given: object) -> dict[str, Any]:
-    told = _fields(part, given, {"label", "values", "start"}, {"text"})
+    told = _fields(part, given, {"label", "values", "start"}, {"text", "names"})
     values = list(told["values"])
     if len(values) < 2:
         raise ValueError(f"{part} must have two or more values, got {values}")
@@ -153,7 +153,8 @@ def _control(part: str, given: object) -> dict[str, Any]:
     if len(set(texts)) < len(texts):
         raise ValueError(f"{part} has two values that read alike: {texts}")
     label = _text(f"{part} label", told["label"])
-    return {"label": label, "texts": texts, "start": values.index(told["start"])}
+    names = {"names": True} if told.get("names") else {}
+    return {"label": label, "texts": texts, "start": values.index(told["start"])} | names
 
 
 def _clock(given: object) -> dict[str, Any]:
@@ -365,6 +366,14 @@ def _axis(part: str, told: Mapping[str, Any], values: Sequence[Any]) -> dict[str
         label = _text(f"{part} limit label", limit["label"])
         found["limit"] = {"at": float(limit["at"]), "label": label}
     return found
+
+
+def _absent(text: str, may: Sequence[Mapping[str, Any]]) -> str:
+    """The sentence where a value is missing. It may name what is there wherever another is not."""
+    there = {str(part["label"]) for part in may if None not in part.get("values", ())}
+    if unknown := set(_NAME.findall(text)) - there:
+        raise ValueError(f"absent names {sorted(unknown)}, which is none of {sorted(there)}")
+    return text
 
 
 def _reading(

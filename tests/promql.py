@@ -1,35 +1,41 @@
-"""A parser of the part of PromQL that the files to take along use, with its precedence.
+"""An evaluator of the part of PromQL that the files to take along use, with its precedence.
 
-What is parsed is evaluated minute by minute on made-up counters: a value a minute, or NaN.
+What is parsed is evaluated minute by minute on made-up series: a value a minute, or NaN where there
+is none. A series by itself has no labels; a dictionary has one for each engine, its `instance`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Series = npt.NDArray[np.float64]
+Vector = dict[str, Series]  # by instance, "" where that label is not there
 TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/^><(){}\[\]=,])')
 MINUTES = {"m": 1, "h": 60, "d": 1440}
 LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
+AGGREGATES = ("sum", "avg", "count")
+RANGES = ("rate", "avg_over_time", "stdvar_over_time")
 
 
 class Parser:
-    """One expression, parsed and evaluated as it is read: a value a minute, or NaN."""
+    """One expression, parsed and evaluated as it is read."""
 
-    def __init__(self, text: str, series: dict[str, Series]) -> None:
+    def __init__(self, text: str, series: Mapping[str, Series | Vector]) -> None:
         self.tokens, at = [], 0
         while at < len(text.rstrip()):
             found = TOKEN.match(text, at)
             assert found, f"no token of PromQL: {text[at:]}"
             self.tokens.append(found[1])
             at = found.end()
-        self.series = series
-        self.length = len(next(iter(series.values())))
+        self.series = {
+            name: one if isinstance(one, dict) else {"": one} for name, one in series.items()
+        }
+        self.length = next(len(one) for vector in self.series.values() for one in vector.values())
 
     def take(self, *wanted: str) -> str:
         assert self.tokens, f"ends where one of {wanted} is due"
@@ -37,42 +43,75 @@ class Parser:
         return self.tokens.pop(0)
 
     def whole(self) -> Series:
+        """The one series that comes out."""
+        found = self.vector()
+        assert set(found) <= {""}, f"a series for each of {list(found)}: ask for the vector"
+        return found.get("", np.full(self.length, np.nan))
+
+    def vector(self) -> Vector:
+        """What comes out, by instance."""
         value = self.level(0)
         assert not self.tokens, f"goes on with {self.tokens}"
-        return value
+        return {"": value} if isinstance(value, np.ndarray) else value
 
-    def level(self, depth: int) -> Series:
+    def level(self, depth: int) -> Series | Vector:
         if depth == len(LEVELS):
             return self.atom()
         value = self.level(depth + 1)
         while self.tokens and self.tokens[0] in LEVELS[depth]:
-            value = OPERATORS[self.take()](value, self.level(depth + 1))
+            value = matched(self.take(), value, self.level(depth + 1))
         return value
 
-    def atom(self) -> Series:
+    def atom(self) -> Series | Vector:
         token = self.take()
+        if token[0].isdigit():  # a number has no labels, and goes with any
+            return np.full(self.length, float(token))
+        if token in AGGREGATES:
+            return aggregated(token, self.by(), self.inside())
         if token == "(":
             value = self.level(0)
-        elif token[0].isdigit():
-            return np.full(self.length, float(token))
-        elif token in FUNCTIONS:
-            self.take("(")
-            value = FUNCTIONS[token](self.level(0))
-        elif token in {"rate", "avg_over_time", "stdvar_over_time"}:
-            self.take("(")
-            name = self.selector(self.take())
-            self.take("[")
-            number, unit = re.fullmatch(r"(\d+)([mhd])", self.take() + self.take()).groups()  # type: ignore[union-attr]
-            self.take("]")
-            window = int(number) * MINUTES[unit]
-            value = self.mean_over(name, window) / (60 if token == "rate" else 1)
-            if token == "stdvar_over_time":
-                self.series["squares"] = self.series[name] ** 2
-                value = self.mean_over("squares", window) - value**2
-        else:
-            return self.series.get(self.selector(token), np.full(self.length, np.nan))
+            self.take(")")
+            return value
+        if token == "vector":
+            return {"": next(iter(self.inside().values()))}
+        if token == "absent":
+            there = [~np.isnan(one) for one in self.inside().values()]
+            return {"": np.where(np.any(there, axis=0), np.nan, 1.0) if there else self.ones()}
+        if token in RANGES:
+            return self.over_time(token)
+        return self.series.get(self.selector(token), {})
+
+    def ones(self) -> Series:
+        return np.ones(self.length)
+
+    def by(self) -> bool:
+        """Whether an aggregate keeps the instances apart."""
+        if self.tokens[0] != "by":
+            return False
+        for due in ("by", "(", "instance", ")"):
+            self.take(due)
+        return True
+
+    def inside(self) -> Vector:
+        self.take("(")
+        value = self.level(0)
         self.take(")")
-        return value
+        return {"": value} if isinstance(value, np.ndarray) else value
+
+    def over_time(self, token: str) -> Vector:
+        self.take("(")
+        values = self.series.get(self.selector(self.take()), {})
+        self.take("[")
+        number, unit = re.fullmatch(r"(\d+)([mhd])", self.take() + self.take()).groups()  # type: ignore[union-attr]
+        self.take("]")
+        self.take(")")
+        window, found = int(number) * MINUTES[unit], {}
+        for name, one in values.items():
+            mean = mean_over(one, window)
+            found[name] = mean / 60 if token == "rate" else mean
+            if token == "stdvar_over_time":
+                found[name] = mean_over(one**2, window) - mean**2
+        return found
 
     def selector(self, name: str) -> str:
         if self.tokens and self.tokens[0] == "{":
@@ -82,14 +121,41 @@ class Parser:
             name += f"{{{label}{how}{text}}}"
         return name
 
-    def mean_over(self, name: str, window: int) -> Series:
-        """Mean of what there is in the last minutes; of a counter, the series holds increments."""
-        values = self.series.get(name, np.full(self.length, np.nan))
-        total = np.cumsum(np.nan_to_num(values))
-        there = np.cumsum(~np.isnan(values)).astype(float)
-        for sums in (total, there):
-            sums[window:] -= sums[:-window].copy()
-        return np.where(there > 0, total / np.maximum(there, 1), np.nan)
+
+def mean_over(values: Series, window: int) -> Series:
+    """Mean of what there is in the last minutes; of a counter, the series holds increments."""
+    total = np.cumsum(np.nan_to_num(values))
+    there = np.cumsum(~np.isnan(values)).astype(float)
+    for sums in (total, there):
+        sums[window:] -= sums[:-window].copy()
+    return np.where(there > 0, total / np.maximum(there, 1), np.nan)
+
+
+def aggregated(how: str, by: bool, values: Vector) -> Vector:
+    """Over the series that are there, or apart by instance, where each is alone."""
+    if not values:
+        return {}
+    if by:
+        return values if how != "count" else {n: 0 * one + 1 for n, one in values.items()}
+    rows = np.array(list(values.values()))
+    count = np.sum(~np.isnan(rows), axis=0)
+    total = np.nansum(rows, axis=0) if how != "count" else count
+    total = total / np.maximum(count, 1) if how == "avg" else total
+    return {"": np.where(count > 0, total, np.nan)}
+
+
+def matched(sign: str, left: Series | Vector, right: Series | Vector) -> Series | Vector:
+    """A number with every series, a series with that of the same instance."""
+    apply = OPERATORS[sign]
+    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+        return apply(left, right)
+    if isinstance(left, np.ndarray):
+        assert isinstance(right, dict)
+        return {name: apply(left, one) for name, one in right.items()}
+    if isinstance(right, np.ndarray):
+        return {name: apply(one, right) for name, one in left.items()}
+    both = {name: apply(one, right[name]) for name, one in left.items() if name in right}
+    return {**right, **left, **both} if sign == "or" else both
 
 
 def kept(compare: Callable[[Series, Series], Any]) -> Callable[[Series, Series], Series]:
@@ -115,20 +181,3 @@ OPERATORS: dict[str, Callable[[Series, Series], Series]] = {
     "/": divided,
     "^": np.power,
 }
-FUNCTIONS: dict[str, Callable[[Series], Series]] = {
-    "sum": lambda a: a,
-    "count": lambda a: a,
-    "vector": lambda a: a,
-    "absent": lambda a: np.where(np.isnan(a), 1.0, np.nan),
-}
-
-
-def last_values(rules: list[dict[str, Any]], series: dict[str, Series]) -> dict[str, float]:
-    """What each rule of a file says in the last minute, by name; later rules know earlier ones."""
-    told = {}
-    for rule in rules:
-        value = Parser(rule["expr"], series).whole()
-        name = rule.get("record") or rule["alert"]
-        series[name] = value
-        told[name] = float(value[-1])
-    return told

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import pytest
-import yaml
 from serving_mathematics.core.machines.machines import MIXTURE
 from serving_mathematics.machine.mixture_of_experts.experts_touched import _due
 
-from builder import ROOT
-from tests.promql import Series, last_values
+from .promql import Series
+from .rule_files import at_the_end, rule_text
 
 RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
-
-
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = ROOT / "docs" / "downloads" / f"mixture-{engine}.yaml"
-    return [
-        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
-    ]
 
 
 def run(engine: str, running: float, gap_s: float, balance: float = 0.9) -> dict[str, float]:
@@ -34,7 +23,7 @@ def run(engine: str, running: float, gap_s: float, balance: float = 0.9) -> dict
         'sglang:eplb_balancedness_sum{forward_mode="extend"}': 600 * balance * steady,
         'sglang:eplb_balancedness_count{forward_mode="extend"}': 600 * steady,
     }
-    return last_values(rules(engine), series)
+    return at_the_end(f"mixture-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))
@@ -57,19 +46,7 @@ def test_the_balance_is_watched_where_it_is_told() -> None:
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        wanted = {"record", "expr"} if "record" in rule else {"alert", "expr", "for"}
-        assert wanted <= rule.keys() <= wanted | {"labels", "annotations"}
+def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
     empty, each, experts = _due()
-    text = (ROOT / "docs" / "downloads" / f"mixture-{engine}.yaml").read_text("utf-8")
-    assert f"{empty:.4f} + {each:.4f} * step:running:5m + {experts:.4f} * experts" in text
-
-
-def test_the_page_shows_rules_of_the_file() -> None:
-    page = (ROOT / "docs" / "machine" / "mixture-of-experts.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    for engine in RUNNING:
-        assert shown[1] in (ROOT / f"docs/downloads/mixture-{engine}.yaml").read_text("utf-8")
-        assert f"](../downloads/mixture-{engine}.yaml)" in page
+    due = f"{empty:.4f} + {each:.4f} * step:running:5m + {experts:.4f} * experts"
+    assert due in rule_text(f"mixture-{engine}")

@@ -21,7 +21,7 @@ from builder.readings import reading, told
 from . import contrast
 from .browsing import PATIENCE_MS
 from .profiles import THOROUGH, TODAY, todays
-from .visits import DESK, PHONE
+from .visits import DESK, PHONE, as_new, tab_of_many
 
 SHIFTS = """
     window.shift = 0;
@@ -63,20 +63,12 @@ def shown(request: pytest.FixtureRequest) -> Shown:
 
 @pytest.fixture(scope="module")
 def tab(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport=DESK)
-    context.add_init_script(SHIFTS)
-    yield context.new_page()
-    context.close()
+    yield from tab_of_many(browser, SHIFTS)
 
 
 @pytest.fixture
 def page(tab: Page) -> Iterator[Page]:
-    """The same tab for each test, since a window takes longer than most of them."""
-    yield tab
-    tab.unroute_all()
-    tab.emulate_media(media="null", color_scheme="null")
-    tab.set_viewport_size(DESK)
-    tab.goto("about:blank")
+    yield from as_new(tab)
 
 
 def opened(page: Page, origin: str, shown: Shown, site: Path) -> tuple[Locator, dict[str, Any]]:
@@ -102,8 +94,12 @@ def drawn(slider: Locator) -> list[str]:
 
 SAYS = """(slider) => [
     slider.querySelector("output > span").textContent,
-    [...slider.querySelectorAll("input")].map((one) => one.getAttribute("aria-valuetext")),
-    [...slider.querySelectorAll("input")].map((one) => one.previousElementSibling.textContent),
+    [...slider.querySelectorAll("input, select")].map(
+        (one) => one.selectedOptions?.[0].textContent ?? one.getAttribute("aria-valuetext")
+    ),
+    [...slider.querySelectorAll("input, select")].map(
+        (one) => (one.selectedOptions?.[0] ?? one.previousElementSibling).textContent
+    ),
 ]"""  # the sentence, what a screen reader hears of each control, and the value beside its label
 
 
@@ -119,6 +115,15 @@ def says(slider: Locator, data: dict[str, Any], setting: list[int], frame: int =
     while (found := slider.evaluate(SAYS)) != expected and time.monotonic() < deadline:
         time.sleep(0.02)
     assert found == expected
+
+
+def put(slider: Locator, number: int, index: int) -> None:
+    """A control at a value, whether it is a slider or a list."""
+    control = slider.locator("input, select").nth(number)
+    if control.evaluate("(one) => one.type") == "range":
+        control.fill(str(index))
+    else:
+        control.select_option(str(index))
 
 
 def nothing_moved(page: Page) -> None:
@@ -154,12 +159,12 @@ def test_keys_and_pointer_move_every_control_and_the_sentence_is_the_builds(
     for _ in range(24 if THOROUGH else 4):
         setting = [chance.randrange(len(control["texts"])) for control in data["controls"]]
         for number, index in enumerate(setting):
-            slider.locator("input").nth(number).fill(str(index))
+            put(slider, number, index)
         says(slider, data, setting)
 
     # Pointing at the plot moves the point.
     for number, control in enumerate(data["controls"]):
-        slider.locator("input").nth(number).fill(str(control["start"]))
+        put(slider, number, control["start"])
     box = slider.locator(".slider-plot").bounding_box()
     assert box is not None
     setting = [control["start"] for control in data["controls"]]
@@ -190,7 +195,7 @@ def test_plot_fits_a_phone_and_turns_with_it(page: Page, origin: str, site: Path
     for shown in [*todays(SLIDERS), *PLAYED]:
         page.set_viewport_size(PHONE)
         slider, _ = opened(page, origin, shown, site)
-        for place in slider.locator("input").all():
+        for place in slider.locator("input, select").all():
             for key in ("Home", "ArrowRight", "End"):
                 place.press(key)
         nothing_moved(page)

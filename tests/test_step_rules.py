@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import pytest
-import yaml
+from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.machine.step_time.exercises import _line
+from serving_mathematics.machine.step_time.guesses import (
+    CONTEXT_TOKENS,
+    _compared,
+    break_even_tokens,
+)
 
-from builder import ROOT
-from tests.promql import Series, last_values
+from .promql import Series, Vector
+from .rule_files import at_the_end, vectors
 
 RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
-
-
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = ROOT / "docs" / "downloads" / f"step-time-{engine}.yaml"
-    return [
-        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
-    ]
 
 
 def run(engine: str, running: float, gap_s: float, yields: float) -> dict[str, float]:
@@ -34,7 +29,7 @@ def run(engine: str, running: float, gap_s: float, yields: float) -> dict[str, f
         "vllm:spec_decode_num_drafts_total": 600 * steady,
         "sglang:spec_accept_length": yields * steady,
     }
-    return last_values(rules(engine), series)
+    return at_the_end(f"step-time-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))
@@ -46,23 +41,39 @@ def test_alerts_fire_beyond_their_lines(engine: str) -> None:
     assert told["guesses:yield:15m"] == pytest.approx(2)
     assert np.isnan(told["StepsAreLong"])
     assert np.isnan(told["GuessesDoNotPay"])
-    late = run(engine, 32.0, 1.7 * due_s, 1.2)
-    assert late["StepsAreLong"] == pytest.approx(1.7 * due_s)
+    late = run(engine, 128.0, 1.7 * (empty_s + 128 * each_s), 1.2)
+    assert late["StepsAreLong"] == pytest.approx(1.7 * (empty_s + 128 * each_s))
     assert late["GuessesDoNotPay"] == pytest.approx(1.2)
     assert np.isnan(run(engine, 0.1, 1.0, 2.0)["StepsAreLong"])  # nearly nobody
+    assert np.isnan(run(engine, 2.0, due_s, 1.2)["GuessesDoNotPay"])  # a few need fewer
+    assert run(engine, 256.0, due_s, 1.6)["GuessesDoNotPay"] == pytest.approx(1.6)
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        wanted = {"record", "expr"} if "record" in rule else {"alert", "expr", "for"}
-        assert wanted <= rule.keys() <= wanted | {"labels", "annotations"}
+def test_what_must_be_yielded_lies_above_the_curve_and_near_it(engine: str) -> None:
+    """The line of the file against a dense model that guesses from the text, to two hundredths."""
+    _, _, dense = _compared()[0]
+    for running in (1, 8, 64, 128, 256):
+        needed = float(break_even_tokens(dense, FITTED, running, CONTEXT_TOKENS)[0])
+        line = run(engine, float(running), 0.01, 2.0)["guesses:needed:15m"]
+        assert needed - 0.02 <= line <= needed + 0.1
 
 
-def test_the_page_shows_rules_of_the_file() -> None:
-    page = (ROOT / "docs" / "machine" / "step-time.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (ROOT / "docs/downloads/step-time-vllm.yaml").read_text("utf-8")
-    for engine in RUNNING:
-        assert f"](../downloads/step-time-{engine}.yaml)" in page
+@pytest.mark.parametrize("engine", list(RUNNING))
+def test_one_slow_engine_of_a_fleet_is_found(engine: str) -> None:
+    """Its own sequences say what is due, and not those of eight."""
+    empty_s, each_s, _ = _line(2000.0)
+    steady, fleet = np.ones(60), [f"engine {i}" for i in range(8)]
+    gaps = {name: (2 if name == fleet[3] else 1) * (empty_s + 32 * each_s) for name in fleet}
+    series: dict[str, Series | Vector] = {
+        RUNNING[engine]: dict.fromkeys(fleet, 32 * steady),
+        f"{engine}:inter_token_latency_seconds_sum": {n: 6000 * gaps[n] * steady for n in fleet},
+        f"{engine}:inter_token_latency_seconds_count": dict.fromkeys(fleet, 6000 * steady),
+    }
+    alarms = vectors(f"step-time-{engine}", series)["StepsAreLong"]
+    assert [name for name, value in alarms.items() if not np.isnan(value[-1])] == [fleet[3]]
+
+
+def test_an_engine_that_does_not_guess_gets_no_ticket() -> None:
+    """SGLang logs a length of 0 where nobody guesses."""
+    assert np.isnan(run("sglang", 64.0, 0.01, 0.0)["GuessesDoNotPay"])

@@ -91,7 +91,7 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
   const [room, depth] = [x + width - left, bottom - top];
   const size = (c) => Math.min(room / c, depth / Math.ceil(most / c), 40);
   const columns = Array.from({ length: most }, (_, c) => c + 1).reduce((best, c) => {
-    const worth = (k) => size(k) * (most % k ? 0.85 : 1);
+    const worth = (k) => size(k) * (most % k ? 0.7 : 1);
     return worth(c) > worth(best) ? c : best;
   }, 1);
   const cell = size(columns);
@@ -359,7 +359,7 @@ const DRAW = { engine, lanes, curves, load };
 
 export async function open(place) {
   const plots = [...place.querySelectorAll(".slider-plot")];
-  const inputs = [...place.querySelectorAll("input")];
+  const inputs = [...place.querySelectorAll("input, select")];
   const output = place.querySelector(".slider-reading");
   const sentence = output.firstElementChild;
   let data;
@@ -408,8 +408,10 @@ export async function open(place) {
   function say() {
     const words = new Map();
     const tell = (input, text, label) => {
-      input.setAttribute("aria-valuetext", text);
-      input.previousElementSibling.textContent = text;
+      if (input.type === "range") {
+        input.setAttribute("aria-valuetext", text);
+        input.previousElementSibling.textContent = text;
+      }
       words.set(label, text);
     };
     inputs.forEach((input, i) => tell(input, controls[i].texts[Number(input.value)], controls[i].label));
@@ -420,7 +422,7 @@ export async function open(place) {
     const parts = [...panels.flatMap((panel) => panel.curves ?? []), ...readouts].map((part) => [part, world.at(part.values)]);
     for (const [part, value] of parts) words.set(part.label, value === null ? "" : told(value, part));
     const there = parts.every(([, value]) => value !== null);
-    said = there ? data.reading.replace(/\{([^{}]*)\}/g, (_, named) => words.get(named)) : data.absent;
+    said = (there ? data.reading : data.absent).replace(/\{([^{}]*)\}/g, (_, named) => words.get(named));
     if (sentence.textContent !== said) sentence.textContent = said;
   }
 

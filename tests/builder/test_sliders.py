@@ -78,6 +78,11 @@ def test_what_is_absent_is_said() -> None:
     assert reading(data, [1, 0]) == "ρ = 0.50, 1 servers: 3.0 s, 1% late."
     assert reading(data, [1, 1]) == "Nothing there."
     assert len(list(readings(data))) == 6
+    named = slider(curves__0__values=values, absent="Nothing at {servers}.")
+    assert reading(grid(named), [1, 1]) == "Nothing at 16."
+    hollow = slider(curves__0__values=values, absent="Nothing but {wait}.")
+    with pytest.raises(ValueError, match=r"absent names \['wait'\], which is none of"):
+        grid(hollow)
 
 
 def test_rates_below_the_last_digit_are_less_than_it() -> None:

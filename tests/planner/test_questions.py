@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment, weight_bytes
+from serving_mathematics.core.hardware.fronts import steps_alone
+from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.planner.capacity_planner import Objective
 from serving_mathematics.planner.fields import FIELDS, meant_number, read_value
 from serving_mathematics.planner.questions import (
@@ -725,3 +727,22 @@ def test_other_devices_are_those_that_are_not_asked() -> None:
     assert prices == {1.0}
     with pytest.raises(ValueError, match=r"^other_devices: system 'H10' is not known"):
         read_choices({"rate_per_s": 1, "other_devices": "H10"})
+
+
+def test_a_slower_front_takes_no_fewer_replicas_and_a_load_test_leaves_none_open() -> None:
+    """Each front's steps are slower than the benchmark's, and so is a step of its question; what a
+    load test settled is not asked for again."""
+    asked: dict[str, object] = {"rate_per_s": 60, "precision": "bf16", "parallelism": "tp1"}
+    plain = read_question(asked)
+    assert plain.constants == FITTED
+    for name in ("unknown", "ml-energy"):
+        behind = read_question(asked | {"front": name})
+        work = count_work([replace(plain.deployment, concurrency=64.0)])
+        slow, fast = (steps_alone(work, one.constants).per_token_s[0] for one in (behind, plain))
+        assert slow > fast
+    with pytest.raises(ValueError, match="front 'nope' is not known; nearest: unknown"):
+        read_question(asked | {"front": "nope"})
+    tested = asked | {"load_test": "16:0.25:0.011"}
+    assert read_question(tested).constants != FITTED
+    with pytest.raises(ValueError, match="front must be left out where load_test says what it is"):
+        read_question(tested | {"front": "unknown"})

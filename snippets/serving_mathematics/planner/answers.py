@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
-from serving_mathematics.core.hardware.step_time import FITTED
+from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.machine.step_time.guesses import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
@@ -194,6 +194,7 @@ def main_lines(told: Answer) -> list[Line]:
             "",
             "machine/predictions",
         ),
+        Line("steps are those of", _front(told.question), "", "machine/predictions"),
         Line("price of the fleet", f"{hour} an hour", "", "intuition/batch-vs-online"),
         Line("price of 10⁶ generated tokens", million, "", "intuition/latency-throughput-cost"),
     ]
@@ -397,10 +398,9 @@ def _read_lines(question: Question) -> list[Line]:
 def _guessing(told: Answer) -> Line:
     """What guesses, what a step yields, and what it must yield at the load of a replica."""
     question, held = told.question, max(1.0, told.plan.best.concurrency)
-    one, calibration = question.deployment, question.calibration
-    constants = calibration.constants if calibration else FITTED
+    one = question.deployment
     context = one.mean_input_tokens + one.mean_output_tokens / 2
-    least = float(break_even_tokens(one, constants, held, context)[0])
+    least = float(break_even_tokens(one, question.constants, held, context)[0])
     return Line(
         "guesses",
         f"{drafter_name(question)}; a step yields {one.accepted_tokens:g} tokens, and must yield "
@@ -408,6 +408,15 @@ def _guessing(told: Answer) -> Line:
         "",
         "machine/step-time",
     )
+
+
+def _front(question: Question) -> str:
+    """Whose steps the plan has, and what to ask where these are not the reader's."""
+    if question.calibration:
+        return "the load test"
+    if question.front == FRONTS["benchmark"]:
+        return "tuned benchmarks; an engine as installed is slower (front: unknown)"
+    return f"the front {question.front.name}"
 
 
 def _measured(told: Answer) -> str:
@@ -592,6 +601,7 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         "devices": one.devices,
         "parallelism": split_name(question),
         "backend": one.backend,
+        "front": "load test" if question.calibration else question.front.name,
         "drafter": drafter_name(question),
         "accepted_tokens": one.accepted_tokens,
         "rate_per_s": found.rate_per_s,

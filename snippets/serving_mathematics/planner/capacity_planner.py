@@ -41,8 +41,9 @@ from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES, engine_of
 from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES, Deployment
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
+from serving_mathematics.core.hardware.fronts import FRONTS, Front, front_constants
 from serving_mathematics.core.hardware.roofline import cost_per_million
-from serving_mathematics.core.hardware.step_time import FITTED
+from serving_mathematics.core.hardware.step_time import Constants
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.planner.closed_form import Estimate, closed_form, closed_form_alone, work_s
@@ -128,6 +129,12 @@ class Question:
     separate: bool = False  # prompts and answers on fleets of their own, see `separate_fleets`
     calibration: Calibration | None = None  # of the step model, from a load test
     checkpoint: str = ""  # what engines load; the name of the architecture where it is empty
+    front: Front = FRONTS["benchmark"]  # before the devices, where no load test settles it
+
+    @property
+    def constants(self) -> Constants:
+        """Of the step model: settled by the load test, or those behind the front."""
+        return self.calibration.constants if self.calibration else front_constants(self.front)
 
     @property
     def served(self) -> str:
@@ -444,7 +451,7 @@ class Fleet:
             question.memory_share,
             question.reserved_bytes,
             slowness,
-            question.calibration.constants if question.calibration else FITTED,
+            question.constants,
             self.longest,
         )
         self.engine = self.made.engine

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES
+from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
@@ -188,6 +189,13 @@ FIELDS = {
             default="vllm",
             group=ENGINE,
             choices=("vllm", "sglang", "trtllm"),
+        ),
+        Field(
+            "front",
+            "What stands before the GPUs: benchmark is tuned, unknown where nothing is known",
+            default="benchmark",
+            group=ENGINE,
+            choices=tuple(FRONTS),
         ),
         Field(
             "fleets",

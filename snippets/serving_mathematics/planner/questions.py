@@ -38,6 +38,7 @@ from serving_mathematics.core.hardware.deployments import (
     require_deployment,
     weight_bytes,
 )
+from serving_mathematics.core.hardware.fronts import find_front
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
 from serving_mathematics.planner.capacity_planner import Objective, Question
@@ -306,6 +307,9 @@ def read_choices(
         raise Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
     calibration = _calibration(told, choices[0][0], lengths)
+    front = _named("front", find_front, told["front"])
+    alone = "front" not in given or not calibration
+    require(alone, "front", "left out where load_test says what it is", repr(front.name))
     _require_once("device", [system.name for system in systems])
     for field in ("precision", "parallelism"):
         _require_once(field, [compared(word) for word in told[field].split(",")])
@@ -325,6 +329,7 @@ def read_choices(
             goals,
             calibration=calibration,
             checkpoint=checkpoint,
+            front=front,
         )
         for one, price in choices
     ]

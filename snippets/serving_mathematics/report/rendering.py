@@ -46,7 +46,7 @@ PAGE_TITLES = {  # by address
     "machine/step-time": "Step time",
     "optimization/batching": "Batching",
     "optimization/caching": "Caching",
-    "trust": "How far to trust a simulation",
+    "simulations": "How far to trust a simulation",
 }
 PAGE_STYLE = """
 :root { --ink: #1f2328; --quiet: #596270; --paper: #fff; --line: #dfe3e8; --blue: #0072b2; --red:

@@ -72,7 +72,7 @@ def test_the_page_quotes_the_recorded_caps() -> None:
     page = joint_objective.example()
     assert page.chat_cap == 100 * promised_load("chat")
     assert joint_objective._shares(CHAT, promised_load("chat"))[0] >= 0.99
-    assert joint_objective._shares(CHAT, 0.93)[0] < 0.99
+    assert joint_objective._shares(CHAT, 0.9375)[0] < 0.99
     assert page.best_kept < page.chat_share
 
 

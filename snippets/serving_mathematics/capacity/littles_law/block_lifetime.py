@@ -5,6 +5,9 @@ when nobody finds it there. A full cache of C tokens into which r fresh tokens c
 keeps one for C/r on average, by Little's law; where what was used last is kept longest, nearly all
 of them for about as long. A session finds its prefix if it comes back sooner.
 
+`python -m serving_mathematics.capacity.littles_law.block_lifetime` runs the agents, in some
+seconds, and writes records/block_lifetime.json.
+
 Assumes: a full cache that lets go of what was used longest ago; the book's agents.
 
 Source: Little (1961); Che, Tung and Wang (2002) for one age at which all blocks are let go; own
@@ -13,11 +16,10 @@ simulation of the book's machines.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import OrderedDict
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import AGENTS, Machine
 from serving_mathematics.core.machines.sessions import sessions_under_way
 from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import require_non_negative, require_positive
 
 if TYPE_CHECKING:
@@ -50,10 +53,19 @@ def block_lifetime_s(cache_tokens: float, fresh_tokens_per_s: float) -> float:
     return cache_tokens / fresh_tokens_per_s if fresh_tokens_per_s else math.inf
 
 
-@functools.cache
-def _sessions(machine: Machine, load: float, seed: int = 1) -> tuple[float, float, float, float]:
+class _Seen(NamedTuple):
     """Lifetime [s] in the middle of a run, shares of the reusable tokens that were found, and that
     came back within a lifetime, and the median time until a session comes back [s]."""
+
+    lifetime: float
+    found: float
+    back: float
+    away: float
+
+
+@recorded(_Seen, "block_lifetime")
+def _sessions(machine: Machine, load: float, seed: int = 1) -> _Seen:
+    """A machine under sessions at a share of its ceiling."""
     context = machine.deployment.architecture.context_tokens
     rng, rate = np.random.default_rng(seed), load * machine.ceiling_per_s
     asked = sessions_under_way(rng, rate, REQUESTS, context)
@@ -67,7 +79,7 @@ def _sessions(machine: Machine, load: float, seed: int = 1) -> tuple[float, floa
     total = float(reusable[middle].sum())
     found = float(seen.found_tokens[middle].sum()) / total
     back = float(reusable[middle & (gap < lifetime)].sum()) / total
-    return lifetime, found, back, float(np.median(gap[middle & (asked.after >= 0)]))
+    return _Seen(lifetime, found, back, float(np.median(gap[middle & (asked.after >= 0)])))
 
 
 def example() -> SimpleNamespace:
@@ -167,6 +179,14 @@ def check_forgetting_feeds_itself() -> None:
     checks.inside("found at 50%, in two runs", abs(one - other), 0.4, 1.0, kind="simulation")
 
 
+def check_a_run_is_made_again() -> None:
+    """A load of the record, simulated again, has the same lifetime and shares.
+
+    Source: the record, and its command.
+    """
+    checks.close("at 0.2", _sessions.again(AGENTS, 0.2), _sessions(AGENTS, 0.2), rtol=1e-6)
+
+
 def check_bad_input_is_refused() -> None:
     """No cache and negative rates are errors; where nothing is fresh, all is kept for ever.
 
@@ -175,3 +195,7 @@ def check_bad_input_is_refused() -> None:
     checks.raises("no cache", block_lifetime_s, 0, 1.0, match="cache_tokens must be positive")
     checks.raises("negative", block_lifetime_s, 1, -1.0, match="fresh_tokens_per_s must be")
     checks.equal("nothing fresh", block_lifetime_s(1, 0), math.inf)
+
+
+if __name__ == "__main__":
+    _sessions.make()

@@ -99,7 +99,7 @@ def stepper_staircases() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "load", "values": list(LOADS), "text": "{}%", "start": 80},
-            {"label": "log", "values": list(LOGS), "start": "finished ones"},
+            {"label": "log", "names": True, "values": list(LOGS), "start": "finished ones"},
         ],
         "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[20]},
         "panels": [

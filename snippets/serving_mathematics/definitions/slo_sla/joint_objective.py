@@ -5,6 +5,9 @@ average, within another. The share that keeps both is at most the smaller of the
 least their sum less one. It falls with the load, so the load cap is found by halving. Goodput is
 the rate of requests that keep both: it follows the load a little beyond the cap, and then falls.
 
+`python -m serving_mathematics.definitions.slo_sla.joint_objective` simulates 1.6 million requests,
+in some seconds, and writes records/joint_objective.json.
+
 Assumes: the book's machines with their promises; Poisson arrivals, unless the trace's minutes are
 asked for; nobody is refused.
 
@@ -13,11 +16,10 @@ Source: Zhong et al. (2024) for goodput under both limits; own simulation of the
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,7 @@ from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.queues.erlang import max_utilization
 from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import (
     as_floats,
     require,
@@ -39,8 +42,6 @@ from serving_mathematics.support.require import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Shares = Sequence[tuple[float, float, float]]  # at each load: of both limits, and of each
-
 LOADS = (  # of the ceiling
     *(0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.925),
     *(0.95, 0.975, 1.0, 1.025, 1.05, 1.1, 1.2, 1.3),
@@ -48,6 +49,14 @@ LOADS = (  # of the ceiling
 REQUESTS, SETTLING = 5000, 500
 QUARTER = 20_000  # requests that come to chat in a quarter of an hour at its ceiling
 FLEET = 8  # replicas, of which one is lost
+
+
+class _Shares(NamedTuple):
+    """Of the requests that keep both limits, the first and the second."""
+
+    both: float
+    first: float
+    further: float
 
 
 def joint_attainment(
@@ -115,15 +124,15 @@ def _machines() -> dict[str, Machine]:
     return {"chat, 256 places": CHAT, "chat, 64 places": few, "mixture, 64 places": MIXTURE}
 
 
-@functools.cache
+@recorded(_Shares, "joint_objective")
 def _shares(
     machine: Machine,
     load: float,
     minutes: bool = False,
     slowness: float = 1.0,
     requests: int = REQUESTS,
-) -> tuple[float, float, float]:
-    """Shares that keep both limits, the first and the second, at a share of the ceiling."""
+) -> _Shares:
+    """A machine at a share of its ceiling."""
     runs = []
     for seed in (1, 2):
         rng = np.random.default_rng(seed)
@@ -133,8 +142,7 @@ def _shares(
         one, other = machine.promise.ttft_s, machine.promise.tpot_s
         limits = ((one, other), (one, 1e9), (1e9, other))
         runs.append([joint_attainment(ttft, tpot, *limit) for limit in limits])
-    both, first, second = np.mean(runs, axis=0).tolist()
-    return both, first, second
+    return _Shares(*np.mean(runs, axis=0).tolist())
 
 
 def _cap(machine: Machine, which: int = 0, minutes: bool = False, slowness: float = 1.0) -> float:
@@ -249,19 +257,24 @@ def slider_goodput() -> dict[str, Any]:
     """Raise the load until the promise breaks. Then lose one of eight replicas."""
 
     def over(
-        value: Callable[[Sequence[tuple[float, float, float]], int], float],
+        value: Callable[[Sequence[_Shares], int], float],
     ) -> list[list[float]]:
         rows = [[_shares(machine, load) for load in LOADS] for machine in _machines().values()]
         return [[value(row, i) for row in rows] for i in range(len(LOADS))]
 
-    def after(row: Shares, i: int) -> float:
+    def after(row: Sequence[_Shares], i: int) -> float:
         both = [shares[0] for shares in row]
         return 100 * float(np.interp(_lost(LOADS[i]), LOADS, both))
 
     return {
         "controls": [
             {"label": "load", "values": [100 * x for x in LOADS], "text": "{:g}%", "start": 80.0},
-            {"label": "machine", "values": list(_machines()), "start": "chat, 256 places"},
+            {
+                "label": "machine",
+                "names": True,
+                "values": list(_machines()),
+                "start": "chat, 256 places",
+            },
         ],
         "x": {"label": "load", "unit": "% of the ceiling"},
         "y": {"label": "of requests, and of the ceiling", "unit": "%", "range": (0, 105)},
@@ -380,6 +393,14 @@ def check_the_textbook_errs_both_ways() -> None:
             checks.equal(label, cap < own, lower)
 
 
+def check_a_run_is_made_again() -> None:
+    """A share of the record, simulated again, is the same.
+
+    Source: the record, and its command.
+    """
+    checks.close("chat at 0.9", _shares.again(CHAT, 0.9), _shares(CHAT, 0.9), rtol=1e-9)
+
+
 def check_bad_input_is_refused() -> None:
     """No requests, negative times, free limits and shares above one name the argument."""
     checks.raises("none", joint_attainment, [], [], 1.0, 1.0, match="ttft_s must be a non-empty")
@@ -389,3 +410,7 @@ def check_bad_input_is_refused() -> None:
     checks.raises("limit", joint_attainment, [1], [1], 0.0, 1.0, match="ttft_limit_s must be pos")
     checks.raises("share", load_cap, lambda load: 1 - load, 1.1, match="share must be in (0, 1]")
     checks.raises("half", replicas_for, 1.0, 1.0, 0.5, match="lost must be a whole number")
+
+
+if __name__ == "__main__":
+    _shares.make()

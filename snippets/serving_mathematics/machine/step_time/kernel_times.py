@@ -146,8 +146,6 @@ def example() -> SimpleNamespace:
     floor, read, _, _ = _forms("H100, bf16")[0]
     return SimpleNamespace(
         matrix_shapes=sum(line["shapes"] for line in told["matrices"]),
-        above_shapes=sum(line["above"]["shapes"] for line in told["matrices"]),
-        above_mb=max(line["above"]["largest_bytes"] for line in told["matrices"]) / 1e6,
         h100_floor_us=floor * 1e6,
         h100_read=read,
         micros_for_seventy=1e6 * least_for_share(0.7, floor, read),

@@ -32,7 +32,7 @@ LANES = (  # name, members of `Parts`, state of a bar, colour of an area
     ("experts", ("experts",), "answer", "C2"),
     ("cache", ("cache",), "cached", "C5"),
     ("messages", ("messages", "exchange"), "prompt", "C1"),
-    ("host", ("host",), "waits", "C3"),
+    ("host", ("host",), "idle", "C3"),
 )
 
 
@@ -96,7 +96,7 @@ def stepper_step_in_parts() -> dict[str, Any]:
     clock = np.linspace(0, 1.02 * max(map(max, whole.values())), FRAMES)
     return {
         "controls": [
-            {"label": "sequences", "values": list(SEQUENCES), "text": "{} in a step", "start": 1},
+            {"label": "sequences", "values": list(SEQUENCES), "text": "{} in a step", "start": 16},
             {"label": "context", "values": list(CONTEXTS), "text": "{:,} tokens", "start": 2000},
         ],
         "clock": {
@@ -135,13 +135,13 @@ def stepper_step_in_parts() -> dict[str, Any]:
         ],
         "legend": {
             "starts": "floors of kernels",
-            "answer": "reads weights",
+            "answer": "reads weights and experts",
             "cached": "reads the cache",
             "prompt": "messages between devices",
-            "waits": "the host's work",
+            "idle": "the host's work",
         },
-        "reading": "With {sequences} and {context} of context, chat takes {chat step}, of which"
-        " {chat floors} are floors, and the mixture {mixture step}, of which {mixture floors}.",
+        "reading": "With {sequences} and {context} of context, chat takes {chat step}"
+        " ({chat floors} of it floors), and the mixture {mixture step} ({mixture floors}).",
     }
 
 
@@ -165,6 +165,8 @@ def example() -> SimpleNamespace:
         parts_context=CONTEXTS[1],
         parts_low=CHAT.how_wrong.low,
         parts_high=CHAT.how_wrong.high,
+        mixture_low=MIXTURE.how_wrong.low,
+        mixture_high=MIXTURE.how_wrong.high,
     )
 
 

@@ -271,7 +271,7 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
         "lasts",
         f"warm up first (--num-warmups, --warmup-request-count) or leave out the first {cut}",
         f"MSER-5, {above / max(spread, 1e-9):.2g} spreads of later blocks",
-        "trust",
+        "simulations",
         run.where,
     )
 

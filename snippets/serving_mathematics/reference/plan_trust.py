@@ -1,0 +1,132 @@
+"""How wrong an answer of this book may be, where it was measured: errors of steps, of fronts, of
+fleets and of a real engine, on one scale.
+
+Assumes: errors of the runs that were published are those of yours, until runs of your own say so.
+
+Source: records/machine_scores.json, records/front_scores.json, records/calibration_scores.json and
+`engine_record`, each of which names the runs that it was scored on.
+"""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+
+from serving_mathematics.engine.engine_record import RECORD as ENGINE
+from serving_mathematics.engine.engine_record import relative_errors
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
+
+if typing.TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+AWAY = "ml-energy"  # the harness of others with the most runs
+
+
+@dataclass(frozen=True)
+class _Error:
+    """Relative errors of one kind: their median, their ninth decile, and of how many runs."""
+
+    what: str
+    median: float
+    p90: float
+    runs: int
+
+
+def _scored(what: str, row: dict[str, float]) -> _Error:
+    return _Error(what, row["median"], row["p90"], int(row["runs"]))
+
+
+def _engine(what: str, place: int) -> _Error:
+    """Of both latencies of every load test of the engine that runs on a laptop."""
+    runs = read_record(ENGINE)["loads"]["runs"]
+    sizes = np.abs(
+        [error for name in ("ttft_s", "tpot_s") for error in relative_errors(runs, name, place)]
+    )
+    return _Error(what, float(np.median(sizes)), float(np.quantile(sizes, 0.9)), len(runs))
+
+
+def _errors() -> list[_Error]:
+    """From what is known best to what is known least."""
+    held = read_record("machine_scores")["aggregated"]["one model left out"]
+    fronts = read_record("front_scores")["harnesses"][AWAY]
+    return [
+        _engine("a small engine, its steps measured: medians", 0),
+        _engine("the same: 95th percentiles", 1),
+        _scored(
+            "another harness, after three runs of yours",
+            fronts["own front and 3 of the deployment"],
+        ),
+        _scored("time per token, model never seen", held["per token"]["all"]),
+        _scored("another harness, front unknown", fronts["named fronts"]["unknown"]),
+        _scored("another harness, front of the benchmarks", fronts["named fronts"]["benchmark"]),
+        _scored("first token, model never seen", held["first token"]["all"]),
+    ]
+
+
+def example() -> SimpleNamespace:
+    """The errors as rows of a table, and those that the text names."""
+    errors = _errors()
+    _, _, calibrated, token, _, _, first = errors
+    rows = [
+        f"| {error.what} | {error.runs:,} | {100 * error.median:.0f}% | {100 * error.p90:.0f}% |"
+        for error in errors
+    ]
+    return SimpleNamespace(
+        trust_rows="\n".join(rows),
+        trust_token=100 * token.median,
+        trust_first=100 * first.median,
+        trust_calibrated=100 * calibrated.median,
+    )
+
+
+def figure_what_may_be_off(figure: Figure) -> None:
+    """What three runs of your own are worth, and what a first token costs in certainty.
+
+    Relative errors of predictions. The point is the median run; nine runs in ten lie within the
+    line.
+
+    Alt: A row for each kind of prediction, with a point at the median error and a line to the ninth
+    decile, in percent. A small engine whose steps were measured errs least, first tokens of models
+    that were never seen most.
+    """
+    errors = _errors()[::-1]
+    axes = figure.subplots()
+    for place, error in enumerate(errors):
+        axes.plot([0, 100 * error.p90], [place, place], color="C4", linewidth=2)
+        axes.plot(100 * error.median, place, "o", color="C0")
+    axes.set_yticks(range(len(errors)), [error.what for error in errors])
+    axes.set(xlabel="relative error [%]", ylabel="prediction", xlim=(0, None))
+
+
+def check_order_of_the_errors() -> None:
+    """Three runs of a deployment are worth more than the name *unknown*, that more than taking the
+    front of the benchmarks, and a first token is less certain than a time per token. This fails if
+    the scores turn.
+
+    Source: the records' scores, each made by its own command.
+    """
+    _, _, calibrated, token, unknown, benchmark, first = _errors()
+    for better, worse in ((calibrated, unknown), (unknown, benchmark), (token, first)):
+        label = f"{better.what}, against {worse.what}"
+        checks.holds(f"median: {label}", better.median < worse.median)
+        checks.holds(f"ninth decile: {label}", better.p90 < worse.p90)
+
+
+def check_the_engine_was_predicted_before() -> None:
+    """The engine's error is the median over all its load tests, counted here another way.
+
+    Source: predictions and measurements of the record, sorted by hand.
+    """
+    runs = read_record(ENGINE)["loads"]["runs"]
+    sizes = sorted(
+        abs(run["predicted"]["changes"][name][0] - run["measured"][name][0])
+        / run["measured"][name][0]
+        for run in runs
+        for name in ("ttft_s", "tpot_s")
+    )
+    middle = (sizes[(len(sizes) - 1) // 2] + sizes[len(sizes) // 2]) / 2
+    checks.close("median error of the engine", _errors()[0].median, middle, rtol=1e-12)
