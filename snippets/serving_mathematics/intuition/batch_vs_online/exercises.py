@@ -31,7 +31,7 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "fair_batch_load": (
-        "Write both bills at an online price of 1 a server: what batch pays at its share s, and"
+        "Write both bills at an online price of 1 an engine: what batch pays at its share s, and"
         " the shared fleet less what online pays. Batch pays less from where its own fleet "
         "would cost more than its bill."
     ),
