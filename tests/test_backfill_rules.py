@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import pytest
-import yaml
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.intuition.batch_vs_online.filled_engines import _best, _cells
 
 from builder import ROOT
-from tests.promql import Series, last_values
+
+from .promql import Series
+from .rule_files import at_the_end, rule_text
 
 NAMES = {
     "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
     "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
 }
-
-
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = ROOT / "docs" / "downloads" / f"backfill-{engine}.yaml"
-    groups = yaml.safe_load(file.read_bytes())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
 
 
 def run(engine: str, running: float, waiting: float, gap_s: float) -> dict[str, float]:
@@ -35,7 +27,7 @@ def run(engine: str, running: float, waiting: float, gap_s: float) -> dict[str, 
         f"{engine}:inter_token_latency_seconds_sum": 6000 * gap_s * steady,
         f"{engine}:inter_token_latency_seconds_count": 6000 * steady,
     }
-    return last_values(rules(engine), series)
+    return at_the_end(f"backfill-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", list(NAMES))
@@ -52,20 +44,10 @@ def test_too_much_and_too_little_are_told(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", list(NAMES))
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        wanted = {"record", "expr"} if "record" in rule else {"alert", "expr", "for"}
-        assert wanted <= rule.keys() <= wanted | {"labels", "annotations"}
-    text = (ROOT / "docs" / "downloads" / f"backfill-{engine}.yaml").read_text("utf-8")
-    assert f"0.5 * {_best('chat', 'places and priority')['places']}" in text
+def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
+    text = rule_text(f"backfill-{engine}")
+    places = _best("chat", "places and priority")["places"]
+    assert f"0.5 * {places}" in text
     assert f"> {CHAT.promise.tpot_s / 1.2:.3f}" in text
-
-
-def test_the_page_shows_rules_and_flags_of_the_files() -> None:
     page = (ROOT / "docs" / "intuition" / "batch-vs-online.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    for engine in NAMES:
-        assert shown[1] in (ROOT / f"docs/downloads/backfill-{engine}.yaml").read_text("utf-8")
-        assert f"](../downloads/backfill-{engine}.yaml)" in page
-    assert f"--max-num-seqs {_best('chat', 'places and priority')['places']} " in page
+    assert f"--max-num-seqs {places} " in page

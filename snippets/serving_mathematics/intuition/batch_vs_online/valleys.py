@@ -145,7 +145,7 @@ def stepper_valleys() -> dict[str, Any]:
             "unit": "h",
             "decimals": 1,
             "values": (np.array(every) / 4).tolist(),
-            "start": SLOTS / 4 - 0.5,
+            "start": 21.0,
         },
         "panels": [
             {
