@@ -107,6 +107,8 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.same_version
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.split_traffic
 	$(BIN)/python -m serving_mathematics.core.machines.book
+	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.engine_backfill
+	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.forgotten_prefixes
 	$(BIN)/python -m serving_mathematics.core.machines.token_sharing
 	$(BIN)/python -m serving_mathematics.capacity.tail_latency.tail_record
 	$(BIN)/python -m serving_mathematics.intuition.failure_budgets.late_together
