@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 Series = npt.NDArray[np.float64]
 Vector = dict[str, Series]  # by instance, "" where that label is not there
-TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/><(){}\[\]=,])')
+TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/^><(){}\[\]=,])')
 MINUTES = {"m": 1, "h": 60, "d": 1440}
-LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"))
+LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 AGGREGATES = ("sum", "avg", "count")
 RANGES = ("rate", "avg_over_time", "stdvar_over_time")
 
@@ -85,12 +85,17 @@ class Parser:
         return np.ones(self.length)
 
     def by(self) -> bool:
-        """Whether an aggregate keeps the instances apart."""
+        """Whether an aggregate keeps the instances apart; all of them have one model."""
         if self.tokens[0] != "by":
             return False
-        for due in ("by", "(", "instance", ")"):
-            self.take(due)
-        return True
+        self.take("by")
+        labels, after = [], "("
+        while after != ")":
+            self.take(after)
+            labels.append(self.take("instance", "model_name"))
+            after = "," if self.tokens[0] == "," else ")"
+        self.take(")")
+        return "instance" in labels
 
     def inside(self) -> Vector:
         self.take("(")
@@ -179,4 +184,5 @@ OPERATORS: dict[str, Callable[[Series, Series], Series]] = {
     "-": np.subtract,
     "*": np.multiply,
     "/": divided,
+    "^": np.power,
 }

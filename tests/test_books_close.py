@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import pytest
-import yaml
 from serving_mathematics.capacity.littles_law.block_lifetime import block_lifetime_s
 from serving_mathematics.core.machines.machines import AGENTS
 
-from builder import ROOT
-from tests.promql import Parser, Series
+from .promql import Series
+from .rule_files import at_the_end, rule_text
 
 NAMES = {
     "vllm": {
@@ -30,13 +26,6 @@ NAMES = {
 }
 
 
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = ROOT / "docs" / "downloads" / f"littles-law-{engine}.yaml"
-    return [
-        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
-    ]
-
-
 def run(engine: str, inside: float, latency: float, found: float = 0.9) -> dict[str, float]:
     """The last minute of an hour with two requests a second of 40,000 tokens each."""
     names, steady = NAMES[engine], np.ones(60)
@@ -48,13 +37,7 @@ def run(engine: str, inside: float, latency: float, found: float = 0.9) -> dict[
         f"{engine}:generation_tokens_total": 60 * 800.0 * steady,
         f"{engine}:e2e_request_latency_seconds_sum": 60 * 2 * latency * steady,
     }
-    told = {}
-    for rule in rules(engine):
-        value = Parser(rule["expr"], series).whole()
-        name = rule.get("record") or rule["alert"]
-        series[name] = value
-        told[name] = float(value[-1])
-    return told
+    return at_the_end(f"littles-law-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", list(NAMES))
@@ -76,20 +59,5 @@ def test_the_lifetime_is_that_of_the_chapter(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", list(NAMES))
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        if "record" in rule:
-            assert rule.keys() == {"record", "expr"}
-        else:
-            assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
-    text = (ROOT / "docs" / "downloads" / f"littles-law-{engine}.yaml").read_text("utf-8")
-    assert text.count(str(AGENTS.cache_tokens)) == 2
-
-
-def test_the_page_shows_rules_of_the_file() -> None:
-    page = (ROOT / "docs" / "capacity" / "littles-law.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (ROOT / "docs/downloads/littles-law-vllm.yaml").read_text("utf-8")
-    for engine in NAMES:
-        assert f"](../downloads/littles-law-{engine}.yaml)" in page
+def test_the_cache_is_that_of_the_machine(engine: str) -> None:
+    assert rule_text(f"littles-law-{engine}").count(str(AGENTS.cache_tokens)) == 2

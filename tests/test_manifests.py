@@ -12,7 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from serving_mathematics.capacity.arrival_rates.real_hour import _token_costs
 from serving_mathematics.capacity.autoscaling.signals import example
-from serving_mathematics.capacity.overload_control.storms import BUDGET
+from serving_mathematics.capacity.overload_control.storms import BUDGET, PATIENCE_S, run_storm
 from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
@@ -136,19 +136,56 @@ def test_requests_inside_are_half_of_64_places() -> None:
     assert metric["target"] == {"type": "AverageValue", "averageValue": "32"}
 
 
-def test_the_storm_alert_fires_in_a_storm_and_not_in_overload() -> None:
-    """155 attempts of which 115 are retries, and a long line; then 130 of which ten are."""
+@pytest.mark.parametrize(
+    ("load", "guard", "habit", "fires"),
+    [
+        (0.5, {}, 3, True),  # the page's storm
+        (0.5, {"cancels": True}, 3, False),
+        (0.5, {"most_wait_s": 1.0}, 3, False),
+        (0.5, {"budget": BUDGET}, 3, False),
+        (0.9, {}, 0, False),
+        (1.8, {"most_wait_s": 1.0}, 3, False),  # overload that a limit refuses
+        (1.8, {}, 0, True),  # and that nothing does
+    ],
+)
+def test_the_storm_alert_fires_in_the_storm_of_the_page(
+    load: float, guard: dict[str, Any], habit: int, fires: bool
+) -> None:
+    """Clients retry, so that no retry is the gateway's; whether it fires once the outage is over
+    for a quarter of an hour, and in the storm from three minutes after its end."""
     text = (ROOT / "docs" / "downloads" / "overload-storm-alert.yaml").read_text("utf-8")
     rule = yaml.safe_load(text)["groups"][0]["rules"][0]
-    for retries, attempts, waiting, fires in ((115, 155, 60, True), (10, 130, 60, False)):
-        series = {
-            "envoy_cluster_upstream_rq_retry": np.full(9, float(retries)),
-            "envoy_cluster_upstream_rq_total": np.full(9, float(attempts)),
-            "vllm:num_requests_waiting": np.full(9, float(waiting)),
-        }
-        found = Parser(rule["expr"], series).whole()
-        assert bool(np.all(~np.isnan(found))) is fires
+    most, minutes = CHAT.ceiling_per_s, 25
+    storm = run_storm(
+        load * most,
+        most,
+        patience_s=PATIENCE_S,
+        outage_s=(300, 330),
+        horizon_s=60 * minutes,
+        retries=habit,
+        **guard,
+    )
+    by_minute = [one.reshape(minutes, 60) for one in (storm.attempts, storm.in_time, storm.wait_s)]
+    series = {
+        "envoy_cluster_upstream_rq_total": by_minute[0].sum(axis=1),
+        "envoy_cluster_upstream_rq_retry": np.zeros(minutes),
+        'vllm:time_to_first_token_seconds_bucket{le="10.0"}': by_minute[1].sum(axis=1),
+        "vllm:num_requests_waiting": by_minute[2][:, -1] * most,
+    }
+    found = ~np.isnan(Parser(rule["expr"], series).whole())
+    assert np.all(found[10:] == fires)
+    assert load > 1 or not found[:5].any()
     assert rule["labels"] == {"severity": "page"}
+
+
+def test_the_storm_alert_fires_when_no_engine_answers() -> None:
+    text = (ROOT / "docs" / "downloads" / "overload-storm-alert.yaml").read_text("utf-8")
+    rule = yaml.safe_load(text)["groups"][0]["rules"][0]
+    series = {
+        "envoy_cluster_upstream_rq_total": np.full(9, 60.0),
+        "vllm:num_requests_waiting": np.full(9, 60.0),
+    }
+    assert np.all(~np.isnan(Parser(rule["expr"], series).whole()))
 
 
 def test_envoy_keeps_the_budget_of_the_page() -> None:
@@ -158,11 +195,13 @@ def test_envoy_keeps_the_budget_of_the_page() -> None:
     cluster = asked["clusters"][0]
     assert route["cluster"] == cluster["name"]
     assert route["retry_policy"]["num_retries"] == 1
+    assert int(route["retry_policy"]["per_try_idle_timeout"].removesuffix("s")) > PATIENCE_S
     budget = cluster["circuit_breakers"]["thresholds"][0]["retry_budget"]
     assert budget["budget_percent"]["value"] == pytest.approx(100 * BUDGET)
     page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
-    shown = page[page.index("retry_policy:") : page.index("```\n\nLoad one")]
-    assert yaml.safe_load(shown)["retry_policy"].items() <= route["retry_policy"].items()
+    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert shown
+    assert shown[1] in text
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import pytest
-import yaml
 from serving_mathematics.definitions.latency_distribution.clumped_percentiles import design_effect
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
     wilks_sample_size,
 )
 
-from builder import ROOT
-from tests.promql import Parser, Series
+from .promql import Series
+from .rule_files import evaluated, rule_text, rules
 
 ENGINES = ("vllm", "sglang")
-
-
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = ROOT / "docs" / "downloads" / f"percentile-worth-{engine}.yaml"
-    return [
-        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
-    ]
 
 
 def run(engine: str, asked: Series, slow: Series) -> dict[str, Series]:
     count = f"{engine}:time_to_first_token_seconds"
     series = {f"{count}_count": asked, f'{count}_bucket{{le="1.0"}}': asked - slow}
-    found = {}
-    for rule in rules(engine):
-        name = rule.get("record") or rule["alert"]
-        series[name] = found[name] = Parser(rule["expr"], series).whole()
-    return found
+    return evaluated(f"percentile-worth-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -77,23 +62,12 @@ def test_few_requests_open_a_ticket_and_a_limit_that_nobody_exceeds_opens_one(en
 
 def test_the_number_is_that_of_wilks() -> None:
     for engine in ENGINES:
-        alert = next(rule for rule in rules(engine) if rule.get("alert") == "PercentileOfTooFew")
+        found = rules(f"percentile-worth-{engine}")
+        alert = next(rule for rule in found if rule.get("alert") == "PercentileOfTooFew")
         assert alert["expr"] == f"stream:worth:1h < {wilks_sample_size(0.99)}"
         assert alert["labels"]["severity"] == "ticket"
 
 
 def test_files_differ_in_the_engine_alone() -> None:
-    mine, other = (
-        (ROOT / "docs" / "downloads" / f"percentile-worth-{engine}.yaml").read_text("utf-8")
-        for engine in ENGINES
-    )
+    mine, other = (rule_text(f"percentile-worth-{engine}") for engine in ENGINES)
     assert mine.replace("vllm:", "sglang:").replace("vLLM", "SGLang") == other
-
-
-def test_the_page_shows_a_rule_of_the_file() -> None:
-    page = (ROOT / "docs" / "definitions" / "latency-distribution.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (ROOT / "docs/downloads/percentile-worth-vllm.yaml").read_text("utf-8")
-    for engine in ENGINES:
-        assert f"](../downloads/percentile-worth-{engine}.yaml)" in page

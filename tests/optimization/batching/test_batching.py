@@ -14,8 +14,8 @@ from scipy import stats
 from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION
 from serving_mathematics.optimization.batching.batching import (
     _batch_rate,
-    form_batches,
     _greedy_latency,
+    form_batches,
     static_efficiency,
 )
 from serving_mathematics.optimization.batching.exercises import (

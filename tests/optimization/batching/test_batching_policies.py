@@ -14,8 +14,8 @@ from serving_mathematics.optimization.batching.batching_policies import (
     REQUESTS,
     _completions,
     _latencies_s,
-    _static_ceiling_per_s,
     _padded_batch_s,
+    _static_ceiling_per_s,
 )
 from serving_mathematics.optimization.batching.scheduler import ask_machine
 

@@ -190,6 +190,8 @@ def example() -> SimpleNamespace:
         all_places=CHAT.places,
         all_places_work=100 * full.work,
         best_requests=int(_best(CHAT, "requests")),
+        queued_requests=places + int(_best(CHAT, "requests")),
+        best_share=_best(CHAT, "tokens"),
         best_tokens=queue_tokens(_read_per_s(CHAT), CHAT.promise.ttft_s, _best(CHAT, "tokens")),
         read_per_s=_read_per_s(CHAT),
         long_tokens=int(np.quantile(CHAT.sample.prompt_tokens, LONG)),
@@ -215,9 +217,11 @@ def figure_goodput(figure: Figure) -> None:
         runs = [_served(CHAT, load, policy, _best(CHAT, policy), places) for load in LOADS]
         left.plot(LOADS, [run.work for run in runs], "o-", color=colour, ms=3)
         right.plot(LOADS, [run.long for run in runs], "o-", color=colour, ms=3)
-    left.annotate("no limit", (1.12, 0.12), color="C3")
+    left.annotate("no limit", (1.2, 0.12), color="C3")
+    left.annotate("on requests", (1.35, 0.82), color="C0")
+    left.annotate("on tokens", (1.4, 1.03), color="C2")
     right.annotate("on requests", (1.3, 0.72), color="C0")
-    right.annotate("on tokens", (1.38, 0.3), color="C2")
+    right.annotate("on tokens", (1.5, 0.28), color="C2")
     left.set(xlabel="load [of the ceiling]", ylabel="work in time [of the most]", ylim=(0, 1.1))
     right.set(xlabel="load [of the ceiling]", ylabel="long prompts in time", ylim=(0, 1.03))
 

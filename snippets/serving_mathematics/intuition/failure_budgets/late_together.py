@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 RECORD = "late_together"
 COMMAND = "python -m serving_mathematics.intuition.failure_budgets.late_together"
 LOADS = (0.3, 0.4, 0.5, 0.6, 0.7)  # of the mixture's ceiling
-SEEDS, REQUESTS = 4, 300_000  # runs of each load, and requests of each, about four days
+SEEDS, REQUESTS = 12, 300_000  # runs of each load, and requests of each, about four days
 AGAIN = 20_000  # requests of a run that is made again here
 CHAT_LOAD, CHAT_REQUESTS = 0.8, 100_000
 
@@ -123,6 +123,8 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         mixture_load_percent=100 * high.load,
         mixture_per_h=high.per_h,
+        mixture_counted=high.counted,
+        mixture_days=30 * high.months,
         mixture_pages=high.counted / high.months,
         mixture_computed=high.computed,
         chat_clump=chat["clump"],
@@ -135,7 +137,8 @@ def figure_late_together(figure: Figure) -> None:
     """Late first tokens page a service that keeps its promise, and more so the hotter it runs.
 
     The book's mixture at constant load. Points are simulated days with 95% intervals, the line the
-    exact formula with the clump that the counts of the same days tell.
+    exact formula with the clump that the counts of the same days tell. So few pages would hide an
+    error of a half.
 
     Alt: Chart of pages in 30 days against load from 30 to 70 percent. A line rises from near zero
     to about fifteen, through simulated points with wide bars. A dotted line for independent
@@ -145,16 +148,17 @@ def figure_late_together(figure: Figure) -> None:
     axes = figure.subplots()
     rows = _recorded()
     loads = [100 * row.load for row in rows]
-    counted = np.array([row.counted for row in rows], dtype=float)
+    counted = np.array([row.counted for row in rows])
     months = np.array([row.months for row in rows])
     axes.plot(loads, [row.computed for row in rows], color="C3")
-    half = 1.96 * np.sqrt(counted + 1) / months
-    axes.errorbar(loads, counted / months, half, fmt="o", color="C3")
+    half = 1.96 * np.sqrt(counted + 1.96**2 / 4)  # of Wilson's interval for a Poisson count
+    bars = np.array([half - 1.96**2 / 2, half + 1.96**2 / 2]) / months
+    axes.errorbar(loads, counted / months, bars, fmt="o", color="C3")
     axes.plot(loads, [row.alone for row in rows], color="C0", linestyle=":")
     axes.annotate("simulated, and computed\nfrom the clump", (32, 12), color="C3")
     axes.annotate("if each failed alone", (52, -3.2), color="C0", ha="center")
     axes.set(xlim=(27, 73), ylim=(-4, None))
-    axes.set(xlabel="load [%]", ylabel="false pages in 30 days")
+    axes.set(xlabel="load [% of the ceiling]", ylabel="false pages in 30 days")
 
 
 def check_clump_is_found_again() -> None:
@@ -174,7 +178,7 @@ def check_pages_of_late_tokens() -> None:
     """What is computed from the clump is within three standard errors of what was simulated, at
     every load; independent failures would give less than a page in a hundred years.
 
-    Source: the recorded runs, 16 days at each load; the square root of the expected pages.
+    Source: the recorded runs, 37 days or more at each load; the square root of the expected pages.
     """
     for row in _recorded():
         error = 3 * math.sqrt(row.computed * row.months + 1)
