@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from serving_mathematics.core.batching.continuous_batching import Workload, latencies_s
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.definitions.slo_sla import joint_objective
 from serving_mathematics.definitions.slo_sla.joint_objective import (
     joint_attainment,
@@ -71,6 +74,22 @@ def test_the_slider_has_the_numbers_of_the_figure() -> None:
     lost = np.array(slider["readouts"][-1]["values"])
     due = np.interp(8 / 7 * loads, loads, both[:, 0])
     assert lost[:, 0] == pytest.approx(due)
+
+
+def test_a_loss_at_the_cap_leaves_less_than_a_quarter() -> None:
+    """From a steady state at the cap on, in the quarter of an hour that follows: four runs."""
+    kept, rate = [], joint_objective.example().chat_cap_per_s
+    for seed in range(4, 8):
+        rng = np.random.default_rng([31, seed])
+        gaps = rng.exponential(1 / rate, 30_000)
+        gaps[8000:] *= 7 / 8
+        arrivals = np.cumsum(gaps)
+        lengths = draw_lengths(rng, CHAT.traffic, gaps.size)
+        asked = Workload(arrivals, lengths.prompt_tokens, lengths.output_tokens)
+        ttft, tpot = latencies_s(asked, simulate(asked, CHAT.engine))
+        after = slice(8000, int(np.searchsorted(arrivals, arrivals[8000] + 900)))
+        kept.append(joint_attainment(ttft[after] + CHAT.made.around_s, tpot[after], 1.0, 0.05))
+    assert float(np.mean(kept)) < 0.25
 
 
 def test_times_must_be_of_one_shape() -> None:
