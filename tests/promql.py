@@ -85,12 +85,17 @@ class Parser:
         return np.ones(self.length)
 
     def by(self) -> bool:
-        """Whether an aggregate keeps the instances apart."""
+        """Whether an aggregate keeps the instances apart; all of them have one model."""
         if self.tokens[0] != "by":
             return False
-        for due in ("by", "(", "instance", ")"):
-            self.take(due)
-        return True
+        self.take("by")
+        labels, after = [], "("
+        while after != ")":
+            self.take(after)
+            labels.append(self.take("instance", "model_name"))
+            after = "," if self.tokens[0] == "," else ")"
+        self.take(")")
+        return "instance" in labels
 
     def inside(self) -> Vector:
         self.take("(")
