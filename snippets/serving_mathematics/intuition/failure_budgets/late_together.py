@@ -183,7 +183,8 @@ def check_clump_is_found_again() -> None:
 
 def check_pages_of_late_tokens() -> None:
     """What is computed from the clump is within three standard errors of what was simulated, at
-    every load, and within the interval of the page at the highest; independent failures would give less than a page in a hundred years.
+    every load, and within the interval of the page at the highest; independent failures would give
+    less than a page in a hundred years.
 
     Source: the recorded runs, 37 days or more at each load; the square root of the expected pages.
     """
