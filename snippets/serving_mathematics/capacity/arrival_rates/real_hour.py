@@ -261,7 +261,7 @@ def figure_kept(figure: Figure) -> None:
     axes = figure.subplots()
     for how, colour, where in (
         ("Poisson", "C2", (0.42, 0.93)),
-        ("gaps shuffled", "C4", (0.73, 0.94)),
+        ("gaps shuffled", "C4", (0.685, 0.955)),
         ("lengths shuffled", "C1", (0.6, 0.62)),
         ("as it was", "C3", (0.62, 0.8)),
     ):
@@ -288,7 +288,7 @@ def stepper_hour() -> dict[str, Any]:
             "unit": "",
             "decimals": 0,
             "values": clock,
-            "start": clock[44],
+            "start": clock[32],
         },
         "panels": [
             {
