@@ -103,9 +103,11 @@ mutants: $(READY) ## a sample of mutants against the tests of their modules: SEE
 measure: $(ENGINE) ## run the real servers and models again and rewrite their records
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.wire_measurement
 	$(BIN)/python -m serving_mathematics.architecture.model_routers.routed_fleets
-	$(BIN)/python -m serving_mathematics.core.classifiers.onnx_latency_measurement
+	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.same_version
+	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.split_traffic
 	$(BIN)/python -m serving_mathematics.core.machines.book
 	$(BIN)/python -m serving_mathematics.core.machines.token_sharing
+	$(BIN)/python -m serving_mathematics.capacity.tail_latency.tail_record
 	$(BIN)/python -m serving_mathematics.intuition.failure_budgets.late_together
 	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.closed_clients
 	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.clumped_percentiles
@@ -134,6 +136,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
 	$(BIN)/python -m serving_mathematics.engine.language_measurement quality
+	$(BIN)/python -m serving_mathematics.engine.answers_measurement
 
 measure-harnesses: $(READY) ## score runs of other harnesses, whose files you put into .cache/harnesses (see harness_runs)
 	$(BIN)/python -m serving_mathematics.machine.predictions.front_scores .cache/harnesses

@@ -650,8 +650,9 @@ def _range(name: str, label: str, texts: Sequence[str], start: int) -> str:
 
 
 def _inline(text: str) -> str:
-    """A docstring sentence as HTML: escaped, with `code` marked."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    """A docstring sentence as HTML: escaped, with `code` and *emphasis* marked."""
+    coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    return re.sub(r"(?<![\w*])\*(\w[^*<]*)\*(?![\w*])", r"<em>\1</em>", coded)
 
 
 def _checks(page: Page, names: list[str]) -> str:

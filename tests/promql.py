@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 Series = npt.NDArray[np.float64]
 Vector = dict[str, Series]  # by instance, "" where that label is not there
-TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/><(){}\[\]=,])')
+TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/^><(){}\[\]=,])')
 MINUTES = {"m": 1, "h": 60, "d": 1440}
-LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"))
+LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 AGGREGATES = ("sum", "avg", "count")
 RANGES = ("rate", "avg_over_time", "max_over_time", "stdvar_over_time")
 
@@ -188,4 +188,5 @@ OPERATORS: dict[str, Callable[[Series, Series], Series]] = {
     "-": np.subtract,
     "*": np.multiply,
     "/": divided,
+    "^": np.power,
 }

@@ -90,9 +90,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     ),
     "machine.predictions.predict.number.low": "a limit, which is not checked",
     "core.servers.wire_format.field.value": "text and bytes are values of a field",
-    "intuition.endpoints_as_contracts.inference_protocol.fits.value": (
-        "says whether a value has a type"
-    ),
     "core.fleet.batching.serve.place": "of an engine in the ledger, which gave it",
     "core.fleet.design.never._request": "is the simulator's",
     "core.fleet.design.never._attempt": "is the simulator's",
@@ -127,19 +124,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "failure_gap_s": 50.0,
         "runs": 20,
     },
-    "architecture.shadow_canary.correlated_metrics.simulate_ar1": {
-        "correlation": 0.5,
-        "runs": 4,
-        "count": 9,
-    },
-    "architecture.shadow_canary.sequential_tests.simulate_sprt": {
-        "true_rate": 0.1,
-        "p0": 0.05,
-        "p1": 0.2,
-        "alpha": 0.1,
-        "beta": 0.1,
-        "runs": 20,
-    },
     "architecture.batch_serving.stragglers.simulate_makespan": {
         "tasks": 9,
         "machines": 3,
@@ -148,18 +132,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
         "copies": True,
         "runs": 10,
     },
-    "capacity.tail_latency.hedging_simulator.poisson_workload": {
-        "utilization": 0.5,
-        "fleet": 3,
-        "requests": 20,
-        "replications": 2,
-    },
     "report.faults.served": {"count": 60},
-    "capacity.tail_latency.tail_latency.simulate_fork_join": {
-        "fan_out": 2,
-        "utilization": 0.5,
-        "requests": 1000,
-    },
     "planner.traffic.share_of_traffic": {
         "traffic": Traffic(6.0, arrival_scv=2.0),
         "replicas": 2,

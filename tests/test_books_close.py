@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import pytest
-import yaml
 from serving_mathematics.capacity.littles_law.block_lifetime import (
     PAUSE_S,
     _sessions,
@@ -15,10 +11,8 @@ from serving_mathematics.capacity.littles_law.block_lifetime import (
 )
 from serving_mathematics.core.machines.machines import AGENTS
 
-from builder import ROOT
-from tests.promql import Parser, Vector
-
-DOWNLOADS = ROOT / "docs" / "downloads"
+from .promql import Vector
+from .rule_files import rule_text, vectors
 
 NAMES = {
     "vllm": {
@@ -36,13 +30,6 @@ NAMES = {
 }
 
 
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = DOWNLOADS / f"littles-law-{engine}.yaml"
-    return [
-        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
-    ]
-
-
 def run(engine: str, *each: tuple[float, float, float]) -> dict[str, list[float]]:
     """The last minute of an hour of engines with two requests a second of 40,000 tokens: of each
     what is inside, the latency, and the share that its cache finds."""
@@ -58,13 +45,10 @@ def run(engine: str, *each: tuple[float, float, float]) -> dict[str, list[float]
     has(names["found"], *(60 * 80_000.0 * found for *_, found in each))
     has(f"{engine}:generation_tokens_total", *(60 * 800.0 for _ in each))
     has(f"{engine}:e2e_request_latency_seconds_sum", *(120 * latency for _, latency, _ in each))
-    told = {}
-    for rule in rules(engine):
-        value = Parser(rule["expr"], series).vector()
-        name = rule.get("record") or rule["alert"]
-        series[name] = value
-        told[name] = [float(value[f"{n}"][-1]) for n in range(len(each))]
-    return told
+    told = vectors(f"littles-law-{engine}", series)
+    return {
+        name: [float(value[f"{n}"][-1]) for n in range(len(each))] for name, value in told.items()
+    }
 
 
 @pytest.mark.parametrize("engine", list(NAMES))
@@ -97,7 +81,7 @@ def test_the_lifetime_is_that_of_one_engine(engine: str) -> None:
 def test_the_cache_warns_before_its_sessions_are_lost(engine: str) -> None:
     """At the agents' loads: silent where nearly all is found, and not where sessions are away for
     longer than a token is kept unused."""
-    assert f"3 * {PAUSE_S:g}" in (DOWNLOADS / f"littles-law-{engine}.yaml").read_text("utf-8")
+    assert f"3 * {PAUSE_S:g}" in rule_text(f"littles-law-{engine}")
     for load, silent in ((0.4, True), (0.5, False), (0.6, False)):
         fresh = AGENTS.cache_tokens / _sessions(AGENTS, load).lifetime
         told = run(engine, (20.0, 10.0, 1 - (fresh - 800) / 80_000))
@@ -105,20 +89,5 @@ def test_the_cache_warns_before_its_sessions_are_lost(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", list(NAMES))
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        if "record" in rule:
-            assert rule.keys() == {"record", "expr"}
-        else:
-            assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
-    text = (DOWNLOADS / f"littles-law-{engine}.yaml").read_text("utf-8")
-    assert text.count(str(AGENTS.cache_tokens)) == 2
-
-
-def test_the_page_shows_rules_of_the_file() -> None:
-    page = (ROOT / "docs" / "capacity" / "littles-law.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (DOWNLOADS / "littles-law-vllm.yaml").read_text("utf-8")
-    for engine in NAMES:
-        assert f"](../downloads/littles-law-{engine}.yaml)" in page
+def test_the_cache_is_that_of_the_machine(engine: str) -> None:
+    assert rule_text(f"littles-law-{engine}").count(str(AGENTS.cache_tokens)) == 2

@@ -211,7 +211,7 @@ FAULTS = [  # what the chapter on utilization becomes, and what its rules say th
     ("citations", "](#pollaczek-1930)", "](https://a.test)", "`pollaczek-1930` is never cited"),
     ("citations", "Kelly, F. P. (1979). ", "Kelly: ", "`kelly-1979` begins with no name"),
     ("citations", "{ #kelly-1979 }", "", "anchors: give each source its"),
-    ("shown", "{{ code sticky_break_even }}", "", "`sticky_break_even` of snippets/"),
+    ("shown", "{{ code load_limit }}", "", "`load_limit` of snippets/"),
     (
         "figures",
         "{{ slider hockey_",

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.definitions.slo_sla.exercises import both_kept
 from serving_mathematics.definitions.slo_sla.joint_objective import example
 
-from builder import ROOT
-from tests.promql import Parser, Series, Vector
+from .promql import Series, Vector
+from .rule_files import at_the_end, rule_text
 
-FILE = ROOT / "docs" / "downloads" / "joint-promise-vllm.yaml"
+FILE = "joint-promise-vllm"
 FIRST, FURTHER = "vllm:time_to_first_token_seconds", "vllm:request_time_per_output_token_seconds"
-
-
-def rules() -> list[dict[str, Any]]:
-    return [
-        rule for group in yaml.safe_load(FILE.read_bytes())["groups"] for rule in group["rules"]
-    ]
 
 
 def run(asked: float, first: float, further: float, replicas: int) -> dict[str, float]:
@@ -37,22 +29,7 @@ def run(asked: float, first: float, further: float, replicas: int) -> dict[str, 
         f'{FURTHER}_bucket{{le="0.05"}}': 60 * asked * further * steady,
         "vllm:num_requests_running": {f"engine {i}": steady for i in range(replicas)},
     }
-    found = {}
-    for rule in rules():
-        value = Parser(rule["expr"], series).whole()
-        name = rule.get("record") or rule["alert"]
-        series[name] = value
-        found[name] = float(value[-1])
-    return found
-
-
-def test_rules_have_the_form_of_prometheus() -> None:
-    for rule in rules():
-        if "record" in rule:
-            assert rule.keys() == {"record", "expr"}
-        else:
-            assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
-            assert rule["labels"]["severity"] in {"page", "ticket"}
+    return at_the_end(FILE, series)
 
 
 @given(st.floats(0.5, 1), st.floats(0.5, 1))
@@ -85,17 +62,9 @@ def test_a_replica_to_spare_is_that_of_the_page() -> None:
 
 
 def test_limits_are_those_of_the_machine() -> None:
-    text = FILE.read_text(encoding="utf-8")
+    text = rule_text(FILE)
     assert set(re.findall(r'le="([\d.]+)"', text)) == {
         f"{CHAT.promise.ttft_s:.1f}",
         f"{CHAT.promise.tpot_s:g}",
     }
     assert f"> {example().chat_cap_per_s:.1f}\n" in text
-
-
-def test_the_page_shows_a_rule_of_the_file() -> None:
-    page = (ROOT / "docs" / "definitions" / "slo-sla.md").read_text(encoding="utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in FILE.read_text(encoding="utf-8")
-    assert "](../downloads/joint-promise-vllm.yaml)" in page

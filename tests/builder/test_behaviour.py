@@ -243,7 +243,7 @@ def test_who_looks_names_up_counts_whole(project: Project) -> None:
 
 SAMPLE = [
     "definitions.slo_sla.joint_objective",
-    "capacity.tail_latency.hedging_simulator",
+    "capacity.tail_latency.second_copies",
     "machine.predictions.predict",
     "planner.answers",
 ]

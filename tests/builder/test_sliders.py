@@ -248,6 +248,15 @@ def test_places_may_change_and_a_stepper_needs_neither_controls_nor_clock() -> N
     assert list(readings(data)) == ["."]
 
 
+def test_places_may_be_of_something_that_nobody_waits_for() -> None:
+    panel = {"kind": "engine", "places": 4, "running": 3, "of": "experts"}
+    data = grid({"panels": [panel], "reading": "."}, "stepper")
+    assert "waiting" not in data["panels"][0]
+    assert data["panels"][0]["of"] == "experts"
+    assert list(data["legend"]) == ["answer", "free"]
+    assert "of" not in grid(stepper(), "stepper")["panels"][0]
+
+
 ENGINE, LANES = "panels__0__", "panels__1__"
 WRONG_STEPPERS = [
     ({"panels": []}, "panels must be a list of 1 to 3, got 0"),

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 from serving_mathematics.capacity.tail_latency.exercises import (
-    best_delay,
-    constant_service_twice,
-    partial_answer_level,
-    samples_to_bound,
+    promised_p99,
     slow_sessions,
+    whose_tail,
 )
-from serving_mathematics.capacity.tail_latency.hedging_under_load import loaded_quantile
 
 
 @pytest.mark.parametrize(
@@ -26,15 +23,10 @@ from serving_mathematics.capacity.tail_latency.hedging_under_load import loaded_
         (lambda: slow_sessions([0.1], [-1]), "calls must be non-negative integers, got -1"),
         (lambda: slow_sessions([0.1], [0.5]), "calls must be non-negative integers"),  # type: ignore[list-item]
         (lambda: slow_sessions([math.nan], [1]), "slow_probabilities must be in"),
-        (lambda: samples_to_bound(1.0, 0.5), r"percentile must be in \(0, 1\), got 1.0"),
-        (lambda: samples_to_bound(0.5, 0.0), r"confidence must be in \(0, 1\), got 0.0"),
-        (lambda: partial_answer_level(0.0, 1, 2), r"probability must be in \(0, 1\), got 0.0"),
-        (lambda: partial_answer_level(1.0, 1, 2), r"probability must be in \(0, 1\), got 1.0"),
-        (lambda: partial_answer_level(0.5, 1, 0), "fan_out must be a positive integer, got 0"),
-        (lambda: partial_answer_level(0.5, 0, 2), "needed must be an integer from 1 to 2, got 0"),
-        (lambda: best_delay(0.5, 1.0), r"probability must be in \(0, 1\), got 1.0"),
-        (lambda: best_delay(-0.5), r"utilization must be in \[0, 1\), got -0.5"),
-        (lambda: constant_service_twice(-0.1), r"utilization must be in \[0, 0.5\), got -0.1"),
+        (lambda: whose_tail(1.0, math.nan, 0.1), "queue_s must be non-negative"),
+        (lambda: promised_p99([], 1.0), r"first_s must be of shape \(n,\), n ≥ 1"),
+        (lambda: promised_p99([[1.0]], 1.0), r"first_s must be of shape"),
+        (lambda: promised_p99([1.0], -1.0), "delay_s must be non-negative"),
     ],
 )
 def test_refusals(call: Callable[[], object], match: str) -> None:
@@ -56,39 +48,27 @@ def test_slow_sessions_by_brute_force(parts: list[tuple[float, int]]) -> None:
     assert without(worst) == pytest.approx(min(without(i) for i in range(len(p))), abs=1e-12)
 
 
-@given(st.floats(0.01, 0.999), st.floats(0.01, 0.999))
-def test_samples_to_bound_is_the_smallest(q: float, confidence: float) -> None:
-    n = samples_to_bound(q, confidence)
-    assert 1 - q**n >= confidence
-    assert n == 1 or 1 - q ** (n - 1) < confidence
+@given(st.floats(0.01, 9), st.floats(0, 9), st.floats(0, 9))
+def test_whose_tail_is_by_its_times(first: float, queue: float, prefill: float) -> None:
+    said = whose_tail(first, queue, prefill)
+    assert (said == "others") == (queue > first / 2)
+    assert (said == "own") == (queue <= first / 2 < prefill)
+    assert (said == "outside") == (queue + prefill < first / 2)
+    assert said == whose_tail(2 * first, 2 * queue, 2 * prefill)
 
 
-@given(st.floats(0.01, 0.99), st.integers(1, 60), st.data())
-def test_partial_answer_level_is_a_beta_quantile(q: float, n: int, data: st.DataObject) -> None:
-    k = data.draw(st.integers(1, n))
-    level = partial_answer_level(q, k, n)
-    assert level == pytest.approx(stats.beta.ppf(q, k, n - k + 1), abs=1e-9)
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=30),
+    st.integers(0, 20),
+    st.sampled_from([0.5, 0.7, 0.9, 0.97]),
+)
+def test_promised_percentile_by_brute_force(times: list[int], delay: int, q: float) -> None:
+    def late(at: float) -> float:
+        alone = float(np.mean(np.array(times) > at))
+        return alone * (float(np.mean(np.array(times) > at - delay)) if at >= delay else 1.0)
 
-
-def test_best_delay_below_a_third_is_early_and_above_late() -> None:
-    delays = [best_delay(rho)[0] for rho in (0.1, 0.3, 0.5, 0.7)]
-    assert delays == sorted(delays)
-    delay, ratio = best_delay(0.3, 0.9)
-    for other in (0.9 * delay, 1.1 * delay):
-        assert loaded_quantile(0.9, 0.3, other) > loaded_quantile(0.9, 0.3, delay)
-    assert ratio == loaded_quantile(0.9, 0.3, delay) / loaded_quantile(0.9, 0.3, math.inf)
-
-
-def test_best_delay_when_idle_is_both_at_once() -> None:
-    delay, ratio = best_delay(0.0)
-    assert delay == 0.0
-    assert ratio == pytest.approx(0.5)
-
-
-def test_constant_service_twice_in_light_traffic_and_by_simulation() -> None:
-    for rho in (0.001, 0.01):
-        alone, twice = constant_service_twice(rho)
-        assert alone - 1 == pytest.approx(rho / 2, rel=2 * rho)
-        # Both copies wait only if both servers are busy: the smaller of two uniform residuals.
-        assert twice - 1 == pytest.approx((2 * rho) ** 2 / 3, rel=10 * rho)
-    assert constant_service_twice(0.49)[1] > 5
+    alone, promised = promised_p99(times, delay, q)
+    room = 1 - q + 1e-12
+    assert promised == min(at for at in range(60) if late(at) <= room)
+    assert alone == min(at for at in range(60) if np.mean(np.array(times) > at) <= room)
+    assert promised <= alone

@@ -52,7 +52,7 @@ TICK_S = 15  # between two looks of Kubernetes' autoscaler
 
 
 @dataclass(frozen=True, eq=False)
-class FleetRun:
+class _FleetRun:
     """What became of a load; of each second, but for ordered, of each tick.
 
     late_share: of the requests. replica_hours: paid, from each order on. ordered, ready: replicas.
@@ -68,7 +68,7 @@ class FleetRun:
     late: npt.NDArray[np.bool_]
 
 
-def run_fleet(
+def _run_fleet(
     load_per_s: npt.ArrayLike,
     policy: Policy,
     replica: Replica,
@@ -77,7 +77,7 @@ def run_fleet(
     startup_s: float,
     most: int = 10_000,
     work: npt.ArrayLike | None = None,
-) -> FleetRun:
+) -> _FleetRun:
     """Drive one policy through a load.
 
     load_per_s: requests a second, of each second, shape (n,). policy: fresh. replicas: ready at
@@ -86,7 +86,7 @@ def run_fleet(
     ValueError on bad input, and when the policy asks for less than one.
 
     >>> small = Replica(np.array([0.0, 1.0, 1.5]), np.array([0.02, 0.02, 0.03]), 2, 1.0)
-    >>> run = run_fleet([3.0] * 30, lambda *_: 3, small, replicas=1, startup_s=0.0)
+    >>> run = _run_fleet([3.0] * 30, lambda *_: 3, small, replicas=1, startup_s=0.0)
     >>> run.waiting[[0, 10]].tolist(), run.ready[[0, 29]].tolist()
     ([0.0, 15.0], [1, 3])
     """
@@ -146,7 +146,7 @@ def run_fleet(
     missed = float((load * late).sum() / max(load.sum(), 1e-300))
     counts = np.repeat([int(replicas), *ordered], TICK_S)[: load.size]  # paid from the order on
     paid_s = float(np.maximum(counts, serving).sum())
-    return FleetRun(missed, paid_s / 3600, np.array(ordered), serving, waiting, wait_s, late)
+    return _FleetRun(missed, paid_s / 3600, np.array(ordered), serving, waiting, wait_s, late)
 
 
 def _spike(replica: Replica, least: float, most: float) -> FloatArray:
@@ -195,7 +195,7 @@ def check_against_requests_one_by_one() -> None:
     lates = {}
     for share in (0.2, 0.6):
         policy, one = _on_requests(share), _one_by_one(share)
-        fluid = run_fleet(load, policy, chat, replicas=2, startup_s=120.0, most=12)
+        fluid = _run_fleet(load, policy, chat, replicas=2, startup_s=120.0, most=12)
         lates[share] = (fluid.late_share, one.late_share)
         label = f"target {100 * share:.0f}% of the places"
         got = f"fluid {fluid.late_share:.3f}, {fluid.replica_hours:.2f} h; one by one"
@@ -224,7 +224,7 @@ def check_backlog_by_hand() -> None:
     """
     chat = replica_of(CHAT)
     over = np.full(120, 3.5 * chat.most_per_s)
-    run = run_fleet(over, fixed(3), chat, replicas=3, startup_s=0.0)
+    run = _run_fleet(over, fixed(3), chat, replicas=3, startup_s=0.0)
     expected = 119 * 0.5 * chat.most_per_s
     checks.close("waiting after 119 s", float(run.waiting[-1]), expected, rtol=1e-9)
     wait_s = expected / (3 * chat.most_per_s)
@@ -237,7 +237,7 @@ def check_bad_input_is_refused() -> None:
     usual: dict[str, Any] = {"replicas": 1, "startup_s": 0.0}
 
     def run(load: list[float], policy: Policy, **more: Any) -> None:
-        run_fleet(load, policy, chat, **usual, **more)
+        _run_fleet(load, policy, chat, **usual, **more)
 
     checks.raises("none", run, [], fixed(1), match="load_per_s must be of shape")
     told = "work must be of shape"

@@ -1,25 +1,19 @@
-"""A request that waits for n servers sees their worst, so a rare slow answer becomes the common
-case.
+"""A request that waits for n calls sees their worst, so a rare slow call becomes the common case.
 
 One call is slow with probability p; of n independent calls at least one is slow with probability 1
 − (1−p)^n. The slowest of n has distribution F^n, so its q-quantile is the q^(1/n)-quantile of one
-call, and for exponential times its mean is the harmonic number H_n. When the n calls queue, they
-share their arrivals and are no longer independent: two M/M/1 queues fed together answer after R_2 =
-(12 − ρ)/8 · R_1 on average, R_1 = 1/(1 − ρ), and n of them after Nelson and Tantawi's interpolation
-between H_n at ρ = 0 and heavy traffic.
+call. Calls of one page that are sent at the same moment are not independent: their prompts are read
+one behind the other, and the slowest comes later than the formula says.
 
-Assumes: calls of one request start together and are all needed; independent calls, except in the
-fork–join functions, which assume Poisson arrivals, exponential service with mean 1 and first come
-first served at every server.
+Assumes: calls of one request start together and are all needed; independent calls in the formulas.
 
-Source: Dean and Barroso (2013) for the fan-out; Flatto and Hahn (1984) and Nelson and Tantawi
-(1988) for the fork–join means, as the LINE solver documents them.
+Source: Dean and Barroso (2013) for the fan-out; records/first_tokens.json for calls that are sent
+together.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -27,57 +21,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.queues.queue_simulator import (
-    MeanEstimate,
-    batch_means,
-    fifo_waits,
-    warm_up_length,
-)
+from serving_mathematics.capacity.tail_latency.tail_record import TOGETHER, _recorded
+from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import (
-    as_floats,
-    as_number,
-    require,
-    require_all_non_negative,
-    require_in,
-    require_positive_integer,
-    require_work,
-)
+from serving_mathematics.support.require import require_in, require_positive_integer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TEN_LATENCIES_MS = (42, 45, 47, 50, 52, 55, 61, 75, 110, 180)  # [ms] ten requests of one endpoint
-
-
-@dataclass(frozen=True)
-class TailSummary:
-    """Mean, median and 95th percentile in the unit of the sample, and the share of requests faster
-    than the mean.
-    """
-
-    mean: float
-    median: float
-    p95: float
-    share_below_mean: float
-
-
-def tail_summary(latencies: npt.ArrayLike) -> TailSummary:
-    """Mean, percentiles (linear interpolation between order statistics) and the share of requests
-    below the mean.
-
-    latencies: shape (n,), one non-negative time each, n ≥ 1. Raises ValueError on an empty,
-    negative or non-finite sample.
-
-    >>> tail_summary([1.0, 1.0, 1.0, 9.0])
-    TailSummary(mean=3.0, median=1.0, p95=7.8, share_below_mean=0.75)
-    """
-    values = as_floats(latencies=latencies)
-    require(values.ndim == 1 and values.size > 0, "latencies", "non-empty (n,)", values.shape)
-    require_all_non_negative(latencies=values)
-    median, p95 = (round(float(q), 12) for q in np.quantile(values, [0.5, 0.95]))
-    mean = float(values.mean())
-    return TailSummary(mean, median, p95, float((values < mean).mean()))
+FloatArray = npt.NDArray[np.float64]
 
 
 def fan_out_slow_share(slow_probability: float, fan_out: int) -> float:
@@ -111,233 +63,95 @@ def leaf_level(probability: float, fan_out: int) -> float:
     return math.exp(math.log(probability) / fan_out)
 
 
-def mean_of_slowest(fan_out: int) -> float:
-    """Mean of the largest of n independent exponential times of mean 1, the harmonic number H_n = 1
-    + 1/2 + … + 1/n.
-
-    fan_out: n ≥ 1. Raises ValueError otherwise. The gap from the (k−1)-th to the k-th answer is
-    exponential with mean 1/(n−k+1), because that many calls still run.
-
-    >>> round(mean_of_slowest(fan_out=3), 12)
-    1.833333333333
-    """
-    fan_out = require_positive_integer(fan_out=fan_out)
-    fan_out = require_in("[1, 1e7]", fan_out=fan_out)
-    return math.fsum(1 / k for k in range(1, int(fan_out) + 1))
-
-
-def fork_join_mean(fan_out: int, utilization: float) -> float:
-    """Mean time until all n queues have answered a request sent to all of them, in mean service
-    times.
-
-    fan_out: n from 1 to 32; exact for 1 and 2, an approximation above. utilization: ρ in [0, 1) of
-    each server. Returns [H_n/H_2 + (1 − H_n/H_2)·4ρ/11]·(12−ρ)/8/(1−ρ), and 1/(1−ρ) for one queue.
-    Raises ValueError outside these ranges: its authors compared it with simulation up to n = 32.
-
-    >>> fork_join_mean(fan_out=2, utilization=0.5)
-    2.875
-    """
-    fan_out = as_number(fan_out=fan_out)
-    require(
-        fan_out % 1 == 0 and 1 <= fan_out <= 32,
-        "fan_out",
-        "an integer from 1 to 32",
-        fan_out,
-    )
-    utilization = require_in("[0, 1)", utilization=utilization)
-    single = 1 / (1 - utilization)
-    if fan_out == 1:
-        return single
-    growth = mean_of_slowest(fan_out) / 1.5
-    return (growth + (1 - growth) * 4 * utilization / 11) * (12 - utilization) / 8 * single
-
-
-def simulate_fork_join(
-    rng: np.random.Generator, fan_out: int, utilization: float, requests: int = 100_000
-) -> MeanEstimate:
-    """Simulated mean of the same time: n first-come-first-served queues, one Poisson stream,
-    exponential service of mean 1.
-
-    fan_out: n ≥ 1 queues. utilization: ρ in (0, 1). requests: length of the run, warm-up included,
-    at least 1000. Returns the mean in mean service times with its batch-means interval. Raises
-    ValueError outside these ranges.
-    """
-    requests = as_number(requests=requests)
-    fan_out = require_positive_integer(fan_out=fan_out)
-    utilization = require_in("(0, 1)", utilization=utilization)
-    require(
-        requests % 1 == 0 and requests >= 1000,
-        "requests",
-        "an integer of at least 1000",
-        requests,
-    )
-    require_work(fan_out * requests, fan_out=fan_out, requests=requests)
-    arrivals = np.cumsum(rng.exponential(1 / utilization, requests))
-    slowest = np.zeros(requests)
-    for _ in range(int(fan_out)):
-        services = rng.exponential(1.0, requests)
-        slowest = np.maximum(slowest, fifo_waits(arrivals, services) + services)
-    return batch_means(slowest[warm_up_length(slowest) :])
+def _independent(probability: float, calls: int) -> float:
+    """Quantile of the slowest of calls that come alone [s], from the record's lone ones."""
+    lone = _recorded()["lone"]
+    levels = (np.arange(len(lone)) + 0.5) / len(lone)
+    return float(np.interp(leaf_level(probability, calls), levels, lone))
 
 
 def example() -> SimpleNamespace:
-    """The numbers quoted in the text on fan-out."""
-    sample = tail_summary(TEN_LATENCIES_MS)
+    """Numbers of the page, in percent and in milliseconds."""
+    lone, together = _recorded()["lone"], _recorded()["slowest"]
     return SimpleNamespace(
-        sample_mean_ms=sample.mean,
-        sample_p50_ms=sample.median,
-        sample_p95_ms=sample.p95,
-        below_mean_percent=100 * sample.share_below_mean,
-        ten_sample_slowest_percent=100 * fan_out_slow_share(0.1, 10),
         slow_of_100_percent=100 * fan_out_slow_share(0.01, 100),
         slow_of_2000_percent=100 * fan_out_slow_share(1e-4, 2000),
-        leaf_percent_for_p99_of_100=100 * leaf_level(0.99, 100),
         median_leaf_percent=100 * leaf_level(0.5, 100),
-        slowest_of_100=mean_of_slowest(100),
-        median_of_100=-math.log1p(-leaf_level(0.5, 100)),
-        p99_of_one=math.log(100),
-        p99_of_100=-math.log1p(-leaf_level(0.99, 100)),
-        two_queues=fork_join_mean(2, 0.8),
-        two_independent=1.5 / 0.2,
-        ten_queues=fork_join_mean(10, 0.8),
-        ten_independent=mean_of_slowest(10) / 0.2,
+        leaf_percent_for_p99_of_100=100 * leaf_level(0.99, 100),
+        lone_p50_ms=1000 * float(np.quantile(lone, 0.5)),
+        lone_p99_ms=1000 * float(np.quantile(lone, 0.99)),
+        sixteen_alone_ms=1000 * _independent(0.5, 16),
+        sixteen_ms=1000 * together["16"]["p50"],
+        sixteen_times=together["16"]["p50"] / _independent(0.5, 16),
     )
 
 
-def figure_fan_out(figure: Figure) -> None:
-    """What happens once in a hundred calls happens to most requests that make a hundred calls.
+def figure_slowest(figure: Figure) -> None:
+    """A page waits for its slowest call. If its calls are sent at once, they also wait for each
+    other.
 
-    The share of slow requests against the number of calls they wait for; the dots are the two cases
-    of the text.
+    First tokens on four engines of the chat machine at half load. Lines are the formula for
+    independent calls, points are simulated pages whose calls come together.
 
-    Alt: Line chart with a logarithmic horizontal axis from 1 to 2000 calls. Four S-shaped curves,
-    for slow probabilities of 5, 1, 0.1 and 0.01 percent, each shifted to the right of the one
-    before. Dots mark 63 percent at 100 calls on the 1 percent curve and 18 percent at 2000 calls on
-    the 0.01 percent curve.
+    Alt: Line chart of the time until the slowest call has its first token, against the calls of a
+    page on a logarithmic axis, for the median page and the slowest hundredth. Two lines rise
+    slowly. The points lie on them for one call and far above them for many.
     """
     axes = figure.subplots()
-    calls = np.unique(np.geomspace(1, 2000, 160).round().astype(int))
-    for probability, colour, x in (
-        (0.05, "C3", 9),
-        (0.01, "C1", 45),
-        (0.001, "C0", 430),
-        (1e-4, "C2", 1500),
+    calls = np.arange(1, 33)
+    for name, level, colour, place in (
+        ("p50", 0.5, "C0", (1.1, 60)),
+        ("p99", 0.99, "C3", (1.1, 225)),
     ):
-        share = np.array([100 * fan_out_slow_share(probability, int(n)) for n in calls])
-        axes.semilogx(calls, share, color=colour)
-        y = 100 * fan_out_slow_share(probability, x)
-        axes.annotate(
-            f"p = {100 * probability:g}%",
-            (x, y),
-            xytext=(-7, 5),
-            textcoords="offset points",
-            color=colour,
-            ha="right",
-        )
-    for probability, n in ((0.01, 100), (1e-4, 2000)):
-        axes.plot(n, 100 * fan_out_slow_share(probability, n), "o", color="C5", clip_on=False)
-    axes.set(
-        xlim=(1, 2000),
-        ylim=(0, 100),
-        xlabel="calls that a request waits for [count]",
-        ylabel="requests with a slow call [%]",
-    )
-    axes.minorticks_off()
-
-
-def check_ten_latencies() -> None:
-    """The mean of ten latencies lies 18 ms above their median, and seven of the ten are faster than
-    it.
-
-    Source: order statistics by hand: (52 + 55)/2, 110 + 0.55·70, and the sum 717.
-    """
-    sample = tail_summary(TEN_LATENCIES_MS)
-    checks.close("p50 [ms]", sample.median, 53.5, atol=1e-9)
-    checks.close("p95 [ms]", sample.p95, 148.5, atol=1e-9)
-    checks.close("mean [ms]", sample.mean, 71.7, atol=1e-9)
-    checks.close("mean − p50 [ms]", sample.mean - sample.median, 18.2, atol=1e-9)
-    checks.close("share faster than the mean", sample.share_below_mean, 0.7, atol=1e-12)
+        axes.plot(calls, [1000 * _independent(level, int(n)) for n in calls], color=colour)
+        seen = [1000 * _recorded()["slowest"][str(n)][name] for n in TOGETHER]
+        axes.plot(TOGETHER, seen, "o", color=colour)
+        told = "median page" if name == "p50" else "slowest hundredth"
+        axes.annotate(told, place, color=colour)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(TOGETHER, [f"{n}" for n in TOGETHER])
+    axes.set(ylim=(0, 950), xlabel="calls of a page")
+    axes.set(ylabel="slowest first token [ms]")
 
 
 def check_fan_out() -> None:
-    """One slow call in a hundred makes 63% of 100-call requests slow, one in ten thousand 18% of
-    2000-call requests.
+    """Of requests to 100 servers that are slow once in a hundred calls, 63% are slow; one slow call
+    in ten thousand makes 18% of requests to 2,000 servers slow.
 
-    Source: Dean and Barroso (2013) print 63% and “almost one in five”; digits from exact fractions.
+    Source: Dean and Barroso (2013), who print both; exact fractions.
     """
-    exact = float(1 - Fraction(99, 100) ** 100)
-    checks.close("1 − 0.99^100", fan_out_slow_share(0.01, 100), 0.6339676587, atol=5e-11)
-    checks.close("the same in exact fractions", fan_out_slow_share(0.01, 100), exact, rtol=1e-14)
-    checks.close("1 − 0.9999^2000", fan_out_slow_share(1e-4, 2000), 0.1812774, atol=5e-8)
-    checks.close("printed", fan_out_slow_share(0.01, 100), 0.63, atol=0.005, kind="published")
+    for p, n, printed in ((1, 100, 0.63), (Fraction(1, 100), 2000, 0.18)):
+        chance = Fraction(p) / 100
+        share = fan_out_slow_share(float(chance), n)
+        checks.close(f"{n} calls", share, float(1 - (1 - chance) ** n), rtol=1e-12)
+        checks.close(f"{n} calls, printed", share, printed, atol=0.005, kind="published")
 
 
-def check_slowest_of_many() -> None:
-    """The slowest of 100 exponential calls takes 5.19 times the mean of one, and its median is one
-    call's 99.3% point.
+def check_slowest_of_drawn_calls() -> None:
+    """Of 20,000 drawn pages with 20 calls each, 1% exceed the level that one call needs for it.
 
-    Source: H_100; maxima of 100 drawn times, 20,000 requests.
+    Source: the largest of uniform numbers.
     """
-    rng = np.random.default_rng(7)
-    checks.close("H_100", mean_of_slowest(100), 5.18737752, atol=5e-9)
-    slowest = rng.exponential(1.0, (20_000, 100)).max(axis=1)
-    checks.covers("mean of the slowest, drawn", batch_means(slowest), mean_of_slowest(100))
-    for probability in (0.5, 0.99):
-        quantile = -math.log1p(-leaf_level(probability, 100))
-        below = batch_means((slowest <= quantile).astype(float))
-        checks.covers(f"drawn share below the {probability} quantile", below, probability)
+    drawn = np.random.default_rng(5).random((20_000, 20)).max(axis=1)
+    late = drawn > leaf_level(0.99, 20)
+    checks.covers("share beyond the p99", batch_means(late.astype(float)), 0.01)
 
 
-def check_two_queues_are_exact() -> None:
-    """Two queues at ρ = 0.8 that share arrivals answer together after 7.0 service times, not after
-    7.5.
+def check_calls_that_come_together_wait_for_each_other() -> None:
+    """A page of one call is what the formula says; from eight calls on, sent together, the slowest
+    takes longer than that of independent calls, and of 32 more than twice as long.
 
-    Source: (12 − ρ)/8/(1 − ρ) of Flatto and Hahn (1984), stated as exact by Nelson and Tantawi
-    (1988); simulation of 700,000 requests; 1.5/(1 − ρ) for independent queues.
+    Source: the record; the fleet serves the same load in both.
     """
-    checks.close("R_2(0.8)", fork_join_mean(2, 0.8), 7.0, rtol=1e-12, kind="published")
-    run = simulate_fork_join(np.random.default_rng(11), 2, 0.8, 700_000)
-    checks.covers("simulated", run, 7.0)
-    checks.holds(
-        "its 95% interval excludes independence",
-        run.mean + run.half_width < 7.5,
-        got=f"{run.mean:.3f} ± {run.half_width:.3f}",
-        kind="simulation",
-    )
-
-
-def check_many_queues_within_five_percent() -> None:
-    """The approximation for more queues stays within 5% of simulation up to 32 queues, and is H_n
-    when idle.
-
-    Source: Nelson and Tantawi (1988) state a relative error below 5% for n ≤ 32.
-    """
-    rng = np.random.default_rng(12)
-    for fan_out, utilization in ((32, 0.5), (8, 0.8)):
-        run = simulate_fork_join(rng, fan_out, utilization, 84_000)
-        slack = 3 * run.standard_error / run.mean
-        checks.close(
-            f"n = {fan_out}, ρ = {utilization}: over simulated",
-            fork_join_mean(fan_out, utilization) / run.mean,
-            1.0,
-            atol=0.05 + slack,
-            kind="published",
-        )
-    idle = [fork_join_mean(n, 0.0) for n in range(2, 33)]
-    checks.close("ρ = 0", idle, [mean_of_slowest(n) for n in range(2, 33)], rtol=1e-14)
+    for name, level in (("p50", 0.5), ("p99", 0.99)):
+        ratios = [_recorded()["slowest"][str(n)][name] / _independent(level, n) for n in TOGETHER]
+        checks.close(f"{name}, one call", ratios[0], 1.0, rtol=0.03, kind="simulation")
+        checks.inside(f"{name}, least from eight on", min(ratios[2:]), 1.1, 9.0)
+        checks.inside(f"{name}, of 32", ratios[-1], 2.0, 9.0, kind="simulation")
 
 
 def check_bad_input_is_refused() -> None:
-    """Probabilities outside [0, 1], fractional fan-out, saturated queues and empty samples are
-    errors.
-    """
-    checks.raises(
-        "NaN probability", fan_out_slow_share, math.nan, 3, match="slow_probability must be in"
-    )
-    checks.raises(
-        "half a call", fan_out_slow_share, 0.1, 2.5, match="fan_out must be a positive integer"
-    )
-    checks.raises("q = 1", leaf_level, 1.0, 3, match="probability must be in (0, 1), got 1.0")
-    checks.raises("33 queues", fork_join_mean, 33, 0.5, match="fan_out must be an integer from 1")
-    checks.raises("ρ = 1", fork_join_mean, 2, 1.0, match="utilization must be in [0, 1), got 1.0")
-    checks.raises("no latencies", tail_summary, [], match="latencies must be non-empty")
+    """Chances above one, no calls and a level of one are errors."""
+    checks.raises("p", fan_out_slow_share, 1.1, 2, match="slow_probability must be in [0, 1]")
+    checks.raises("n", fan_out_slow_share, 0.1, 0, match="fan_out must be a positive integer")
+    checks.raises("q", leaf_level, 1.0, 2, match="probability must be in (0, 1)")

@@ -28,7 +28,7 @@ import functools
 import itertools
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +97,8 @@ class Workload:
     def part(self, index: IntArray | slice) -> Workload:
         """Some of the requests, in order."""
         part = object.__new__(Workload)  # whose numbers have been looked at
-        vars(part).update({name: values[index] for name, values in vars(self).items()})
+        for column in fields(Workload):
+            object.__setattr__(part, column.name, getattr(self, column.name)[index])
         times = part.arrival_s
         require(times.size > 0, "index", "of one request or more", index)
         require(bool(np.all(times[1:] >= times[:-1])), "index", "in order of arrival", index)

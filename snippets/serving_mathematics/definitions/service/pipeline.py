@@ -222,8 +222,8 @@ def slider_pipeline() -> dict[str, Any]:
         ],
         "readouts": [{"label": "answered", "unit": "%", "values": answered, "decimals": 2}],
         "reading": "With {tools called} tool calls and the engine at {load of the engine}, the"
-        " {percentile} of the whole is {whole}; the parts' {percentile} add up to {sum of the parts}. In the end"
-        " {answered} of the requests are answered.",
+        " {percentile} of the whole is {whole}; the parts' {percentile} add up to"
+        " {sum of the parts}. In the end {answered} of the requests are answered.",
         "absent": "With {tools called} tool calls only {answered} of the requests are ever"
         " answered, so that there is no {percentile}.",
     }

@@ -1,0 +1,205 @@
+"""What second copies do to engines: little for the tail, and much to the load.
+
+Copies leave at the p95 that the same requests had without. With the loser cancelled at the first
+token they change the tail little, because both copies read the same prompt. With losers that run
+on, they are load: from some load on the fleet never comes back, and after an outage it does not at
+a lower one. A budget of a few percent ends that. What copies are good for is an engine that stands
+still, if the router sends it requests nevertheless.
+
+Assumes: what `tail_record` assumes.
+
+Source: records/first_tokens.json, made by `tail_record`.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serving_mathematics.capacity.tail_latency.mixes import MIXES
+from serving_mathematics.capacity.tail_latency.tail_record import (
+    COPIES,
+    LOADS,
+    OUTAGE,
+    PAUSES,
+    _outage,
+    _recorded,
+)
+from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = {
+    "none": ("no second copy", "C4"),
+    "cancelled": ("loser cancelled", "C0"),
+    "budget": ("runs on, 5% at most", "C2"),
+    "runs on": ("loser runs on", "C3"),
+}
+NAMES = ("none", "copy at the p95")
+LOST_S = 3.0  # a p99 of the first token beyond which a fleet of these engines is lost
+
+
+def _p99(load: float, name: str) -> float:
+    """Of the chat machine with the engine of the fewest requests [s]."""
+    return float(_recorded()["loads"][f"{load}, {name}"]["p99"])
+
+
+def _case(case: str, load: float, name: str) -> dict[str, float]:
+    return dict(_recorded()["cases"][f"{case}, {load}, {name}"])
+
+
+def _cut(mix: str, load: float, part: str) -> float:
+    """By how much copies at the p95 shorten the p99: those of the fleet, or independent ones."""
+    none, copies = (_recorded()["remedies"][f"{mix}, {load}, {name}"] for name in NAMES)
+    return float(1 - (none if part == "independent" else copies)[part] / none["p99"])
+
+
+def _collapse() -> float:
+    """The first load at which losers that run on bring the fleet down in every run."""
+    rows = {load: _recorded()["loads"][f"{load}, runs on"] for load in LOADS}
+    return min(load for load, row in rows.items() if row["p99"] - 2 * row["p99_error"] > LOST_S)
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page: percentages and milliseconds."""
+    still = [_case("still, scattered", 0.5, name) for name in ("none", "cancelled")]
+    fewest = _case("still, fewest", 0.5, "none")
+    cold, warm = (_case(case, 0.5, "cancelled") for case in ("cold", "scattered"))
+    ends = {name: times[-1] for name, times in _recorded()["outage"].items()}
+    return SimpleNamespace(
+        textbook_cut=100 * _cut("documents", 0.7, "independent"),
+        engine_rise=-100 * _cut("documents", 0.7, "p99"),
+        warm_won_percent=100 * warm["won"],
+        cold_won_percent=100 * cold["won"],
+        collapse_percent=100 * _collapse(),
+        still_s=PAUSES["still_s"],
+        still_every_s=PAUSES["every_s"],
+        still_ms=1000 * still[0]["p99"],
+        still_copy_ms=1000 * still[1]["p99"],
+        still_fewest_ms=1000 * fewest["p99"],
+        outage_s=OUTAGE["end_s"] - OUTAGE["begin_s"],
+        outage_load_percent=100 * OUTAGE["load"],
+        outage_lost_s=ends["runs on"],
+        outage_back_ms=1000 * ends["budget"],
+    )
+
+
+def figure_copies_and_load(figure: Figure) -> None:
+    """Where losers run on, second copies bring the engines down at a load that they carry easily.
+    Where losers are cancelled, they hardly matter.
+
+    Four engines of the chat machine, each request to the one with the fewest; second copies at the
+    p95 of the same requests without.
+
+    Alt: Line chart of the first token of the slowest hundredth against load, on a logarithmic axis.
+    Three curves, without copies, with cancelled losers and with a budget, rise slowly side by side.
+    The fourth leaves them and jumps by two orders of magnitude past the middle of the axis.
+    """
+    axes = figure.subplots()
+    for name, (_, colour) in SHOWN.items():
+        axes.semilogy(
+            [100 * load for load in LOADS], [_p99(load, name) for load in LOADS], color=colour
+        )
+    axes.annotate(SHOWN["runs on"][0], (66, 12), color="C3", ha="left")
+    axes.annotate("none, cancelled, budget", (52, 0.12), color="C4", ha="left")
+    axes.set(xlim=(30, 90), xlabel="load [% of the ceiling]")
+    axes.set(ylabel="first token, slowest hundredth [s]")
+
+
+def figure_outage(figure: Figure) -> None:
+    """After the same outage a fleet whose losers run on never comes back. With cancelled losers, or
+    a budget, it does.
+
+    Four engines of the chat machine at the load below the figure's title, which all stand still for
+    a while; second copies after a second. The median of each ten seconds' arrivals.
+
+    Alt: Line chart of the median first token over time. All curves jump when the engines stand
+    still. Three fall back to nearly nothing within twenty seconds, and the fourth goes on rising.
+    """
+    axes = figure.subplots()
+    times = OUTAGE["bin_s"] * (np.arange(OUTAGE["bins"]) + 0.5)
+    for name, (_, colour) in SHOWN.items():
+        axes.plot(times, _recorded()["outage"][name], color=colour)
+    axes.axvspan(OUTAGE["begin_s"], OUTAGE["end_s"], color="C4", alpha=0.2, lw=0)
+    axes.annotate(SHOWN["runs on"][0], (34, 17), color="C3", ha="left")
+    axes.annotate("none, cancelled, budget", (52, 1.0), color="C4", ha="left")
+    axes.set_title(f"{OUTAGE['load']:.0%} load")
+    axes.set(xlim=(0, 100), ylim=(-1, 26), xlabel="time of arrival [s]")
+    axes.set(ylabel="median first token [s]")
+
+
+def check_a_run_is_made_again() -> None:
+    """The outage with losers that run on is simulated again, and is the record's.
+
+    Source: the record, and its command.
+    """
+    for name in ("cancelled", "runs on"):
+        again = _outage(name)
+        checks.close(f"{name} [s]", again, _recorded()["outage"][name], rtol=1e-3)
+
+
+def check_copies_do_little_for_prompts() -> None:
+    """Cancelled copies at the p95 cut the p99 by no more than a tenth, at any load of the chat
+    machine and in every mix; where a tenth or fewer are documents, independent ones would by a
+    sixth or more. With the prefix elsewhere hardly one of them wins.
+
+    Source: the record; independent copies have the first tokens of other requests.
+    """
+    for load in LOADS:
+        cut = 1 - _p99(load, "cancelled") / _p99(load, "none")
+        checks.inside(f"cut at {load:g}", cut, -2.0, 0.1, kind="simulation")
+    for mix in MIXES:
+        for load in (0.5, 0.7):
+            cut, told = (_cut(mix, load, part) for part in ("p99", "independent"))
+            checks.inside(f"{mix} at {load:g}: cut", cut, -2.0, 0.1, kind="simulation")
+            if "documents" in mix:
+                checks.inside(f"{mix} at {load:g}: independent", told, 0.16, 0.6)
+    for load in (0.5, 0.7):
+        won = _case("cold", load, "cancelled")["won"]
+        checks.inside(f"cold copies that win at {load:g}", won, 0.0, 0.02, kind="simulation")
+
+
+def check_losers_that_run_on_bring_a_fleet_down() -> None:
+    """From 65% of the ceiling on a copy at the p95 is the end of a fleet that carries 90% without,
+    and up to half of it it is not; cancelled, or under a budget of 5%, it is not at any load.
+
+    Source: the record.
+    """
+    checks.inside("first load that is lost", _collapse(), 0.6, 0.7, kind="simulation")
+    for load in LOADS:
+        lost = _p99(load, "runs on") > LOST_S
+        if load <= 0.5 or load >= 0.65:
+            checks.equal(f"{load:g}: lost where losers run on", lost, load >= 0.65)
+        for name in ("none", "cancelled", "budget"):
+            checks.holds(f"{load:g}, {name}: not lost", _p99(load, name) < LOST_S)
+
+
+def check_an_outage_ends_where_copies_are_bounded() -> None:
+    """Seventy seconds after the outage the median first token is as before, but where losers run
+    on.
+
+    Source: the record, first and last bin.
+    """
+    for name in COPIES:
+        times = _recorded()["outage"][name]
+        checks.equal(f"{name}: back", times[-1] < 2 * times[0], name != "runs on")
+
+
+def check_copies_help_where_an_engine_stands_still() -> None:
+    """With requests sent anywhere, cancelled copies cut the p99 by half or more where one engine in
+    turn stands still; the engine with the fewest requests does nearly as much without a copy, and
+    copies behind it cut no more than a quarter.
+
+    Source: the record, at half load.
+    """
+    none = _case("still, scattered", 0.5, "none")["p99"]
+    checks.inside(
+        "scattered", 1 - _case("still, scattered", 0.5, "cancelled")["p99"] / none, 0.5, 1
+    )
+    few = _case("still, fewest", 0.5, "none")["p99"]
+    checks.inside("the fewest, no copy", 1 - few / none, 0.5, 1.0, kind="simulation")
+    more = 1 - _case("still, fewest", 0.5, "cancelled")["p99"] / few
+    checks.inside("and copies behind it", more, -0.5, 0.25, kind="simulation")

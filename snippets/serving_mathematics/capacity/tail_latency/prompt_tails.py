@@ -1,0 +1,176 @@
+"""In an engine the tail of the first token is prompts: the own one, and those before it.
+
+A step's budget goes to prompts in order, so whoever comes while a long one is read waits for its
+end. The share of arrivals that do is λ·s·t: long prompts a second, times the time that one takes.
+What helps is an order or a limit that lets short prompts pass, or engines of their own for long
+ones. A second copy has the same prompt, and elsewhere it finds no prefix.
+
+Assumes: what `tail_record` assumes; of four engines one is for long prompts, where they have one.
+
+Source: records/first_tokens.json, made by `tail_record`.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from serving_mathematics.capacity.tail_latency.mixes import (
+    MIXES,
+    _ask,
+    _ceiling_per_s,
+    _engine_for,
+)
+from serving_mathematics.capacity.tail_latency.second_copies import serve_copies
+from serving_mathematics.capacity.tail_latency.tail_record import (
+    REMEDIES,
+    SEEDS,
+    _recorded,
+    _serve,
+    _tail,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require_in, require_non_negative
+
+SHOWN = {  # remedies of the page's table
+    "none": "none",
+    "copy": "second copy, at its best delay",
+    "larger budget": "budget of 8,192 tokens instead of 2,048",
+    "limit": "the same, and a quarter of it for one prompt",
+    "shortest": "shortest first",
+    "own engine": "an engine of their own for long ones",
+}
+
+
+def blocked_share(rate_per_s: float, long_share: float, read_s: float) -> float:
+    """Share of arrivals that find a long prompt being read, λ·s·t, or 1 where it would be more.
+
+    rate_per_s: λ of one engine. long_share: s of the prompts, in [0, 1]. read_s: t that one takes.
+    Raises ValueError outside these ranges. It is a share of time, which arrivals at random see.
+
+    >>> blocked_share(rate_per_s=10.0, long_share=0.02, read_s=0.5)
+    0.1
+    """
+    rate_per_s, read_s = require_non_negative(rate_per_s=rate_per_s, read_s=read_s)
+    long_share = require_in("[0, 1]", long_share=long_share)
+    return min(1.0, rate_per_s * long_share * read_s)
+
+
+def _remedy(mix: str, load: float, name: str) -> dict[str, float]:
+    """A row of the record; of second copies the delay that is best for short prompts."""
+    rows = _recorded()["remedies"]
+    if name != "copy":
+        return dict(rows[f"{mix}, {load}, {name}"])
+    tried = [rows[f"{mix}, {load}, {name}"] for name in REMEDIES if name.startswith("copy")]
+    return dict(min(tried, key=lambda row: row["short_p99"]))
+
+
+def _cut(mix: str, load: float, name: str) -> float:
+    """By how much a remedy shortens the p99 of short prompts [%]."""
+    none = _remedy(mix, load, "none")["short_p99"]
+    return 100 * (1 - _remedy(mix, load, name)["short_p99"] / none)
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page: the table, and shares in percent."""
+    rows = []
+    for name, told in SHOWN.items():
+        row = _remedy("documents", 0.7, name)
+        times = (f"{1000 * row[part]:,.0f}" for part in ("short_p99", "long_p50", "p99"))
+        rows.append(f"| {told} | {' | '.join(times)} |")
+    machine, share, tokens = MIXES["documents"]
+    rate = 0.7 * _ceiling_per_s("documents", 0)
+    none = _remedy("documents", 0.7, "none")
+    return SimpleNamespace(
+        remedy_rows="\n".join(rows),
+        document_tokens=tokens,
+        document_percent=100 * share,
+        document_read_ms=1000 * none["long_p50"],
+        blocked_percent=100 * blocked_share(rate, share, none["long_p50"]),
+        shortest_cut=_cut("documents", 0.7, "shortest"),
+        limit_cut=_cut("documents", 0.7, "limit"),
+        copy_cut=_cut("documents", 0.7, "copy"),
+        engine_rate=rate,
+        chat_cut=_cut("chat", 0.7, "shortest"),
+        mixture_cut=_cut("long conversations", 0.7, "shortest"),
+        machine_budget=machine.token_budget,
+    )
+
+
+def check_a_run_is_made_again() -> None:
+    """A run of the record, simulated again, lies within a fifth of the mean of its three.
+
+    Source: the record, and its command.
+    """
+    asked = _ask("documents", 0.7, 0)
+    again = _tail(asked, _serve("documents", asked, REMEDIES["shortest"]))
+    row = _remedy("documents", 0.7, "shortest")
+    for part in ("p50", "short_p99", "long_p50"):
+        checks.close(f"{part} [s]", again[part], row[part], rtol=0.2, kind="simulation")
+    checks.equal("runs", SEEDS, 3)
+
+
+def check_orders_and_limits_beat_copies() -> None:
+    """In every mix with long prompts, reading the shortest first cuts the p99 of the others by more
+    than 60%, and a limit by more than half; a second copy, at the best of three delays, by less
+    than 15%.
+
+    Source: the record: documents of two lengths, rare and frequent; long conversations on a mixture
+    of experts, where a tenth of the prompts counts as long.
+    """
+    for mix in list(MIXES)[1:]:
+        for load in (0.5, 0.7):
+            for name, least, most in (
+                ("shortest", 60.0, 100.0),
+                ("limit", 50.0, 100.0),
+                ("copy", -50.0, 15.0),
+            ):
+                checks.inside(f"{mix} at {load:g}, {name}", _cut(mix, load, name), least, most)
+
+
+def check_a_limit_wrong_by_a_fifth() -> None:
+    """A limit a fifth too low or too high brings nearly as much.
+
+    Source: the record.
+    """
+    for mix in list(MIXES)[1:]:
+        for load in (0.5, 0.7):
+            for name in ("limit, a fifth less", "limit, a fifth more"):
+                share = _cut(mix, load, name) / _cut(mix, load, "limit")
+                checks.inside(f"{mix} at {load:g}: {name}, of the right one", share, 0.85, 1.15)
+
+
+def check_whom_the_order_costs() -> None:
+    """The long prompts wait up to a third longer when the shortest are read first.
+
+    Source: the record, medians of long prompts.
+    """
+    for mix in MIXES:
+        for load in (0.5, 0.7):
+            rows = [_remedy(mix, load, name)["long_p50"] for name in ("shortest", "none")]
+            checks.inside(f"{mix} at {load:g}", rows[0] / rows[1], 0.5, 1.34, kind="simulation")
+
+
+def check_blocked_share() -> None:
+    """Of a simulated engine's arrivals, the share that comes while a document is read is the rate
+    of documents times what one takes.
+
+    Source: the times of the documents themselves in one engine, with the next arrivals.
+    """
+    asked = _ask("documents", 0.1, 5).workload  # of four engines' load, on one
+    long = asked.prompt_tokens == MIXES["documents"][2]
+    got = serve_copies(asked, _engine_for("documents"), 1)
+    spent = (got.first_token_s - got.read_s)[long]
+    rate = asked.arrival_s.size / float(asked.arrival_s[-1])
+    told = blocked_share(rate, float(long.mean()), float(spent.mean()))
+    begins, ends = np.sort(got.read_s[long]), np.sort(got.first_token_s[long])
+    came = asked.arrival_s[~long]
+    reading = np.searchsorted(begins, came) - np.searchsorted(ends, came)
+    checks.close("share", float((reading > 0).mean()), told, rtol=0.25, kind="simulation")
+
+
+def check_bad_input_is_refused() -> None:
+    """Shares above one and times below zero name the argument."""
+    checks.raises("share", blocked_share, 1.0, 1.5, 1.0, match="long_share must be in [0, 1]")
+    checks.raises("time", blocked_share, 1.0, 0.5, -1.0, match="read_s must be non-negative")

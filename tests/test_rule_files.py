@@ -1,0 +1,39 @@
+"""Every file of rules that a page hands out has the form of Prometheus, and the page shows some."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .rule_files import handed_out, pages_with, rule_text, rules
+
+FILES = handed_out()
+SHOWN = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+
+
+def test_there_are_some() -> None:
+    assert len(FILES) > 20
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_rules_have_the_form_of_prometheus(name: str) -> None:
+    for rule in rules(name):
+        if "record" in rule:
+            assert rule.keys() == {"record", "expr"}
+            assert re.fullmatch(r"[a-zA-Z_:][\w:]*", rule["record"])
+        else:
+            assert rule.keys() - {"for"} == {"alert", "expr", "labels", "annotations"}
+            assert rule["labels"]["severity"] in {"page", "ticket"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_page_hands_it_out_and_shows_a_rule(name: str) -> None:
+    pages = pages_with(name)
+    assert pages
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        own = [rule_text(one) for one in FILES if f"downloads/{one}.yaml)" in text]
+        shown = [block for block in SHOWN.findall(text) if "expr:" in block]
+        assert all(any(block in one for one in own) for block in shown), page.name
+        assert shown or name == "overload-storm-alert"  # whose page draws it
