@@ -195,7 +195,6 @@ def example() -> SimpleNamespace:
         by_prompts_percent=100 * HOT / _peak(hour.context_per_minute),
         faster_at_80=0.8 * CHAT.ceiling_per_s / hour.rate_per_s,
         gaps_at_90=100 * _kept("gaps shuffled", 0.9),
-        poisson_at_80=100 * _kept("Poisson", 0.8),
         real_at_60=100 * _kept("as it was", 0.6),
         real_at_70=100 * _kept("as it was", 0.7),
         real_at_80=100 * _kept("as it was", 0.8),

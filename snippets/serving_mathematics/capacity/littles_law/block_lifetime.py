@@ -131,7 +131,6 @@ def example() -> SimpleNamespace:
         calm_lifetime_min=calm.lifetime / 60,
         calm_unused_min=calm.unused / 60,
         calm_found=100 * calm.found,
-        busy_lifetime_min=busy.lifetime / 60,
         busy_unused_min=busy.unused / 60,
         busy_found=100 * busy.found,
         busy_back=100 * busy.back,
