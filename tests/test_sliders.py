@@ -270,12 +270,10 @@ def test_a_stepper_is_stepped_by_key_by_button_and_by_hand(
         frame, last = data["clock"]["start"], len(data["clock"]["values"]) - 1
         says(stepper, data, setting, frame)
         clock = stepper.get_by_label(data["clock"]["label"], exact=True)
-        for key, to in (
-            ("ArrowRight", frame + 1),
-            ("ArrowLeft", frame),
-            ("End", last),
-            ("Home", 0),
-        ):
+        there = [("ArrowRight", frame + 1), ("ArrowLeft", frame), ("End", last), ("Home", 0)]
+        if frame == last:
+            there = [("ArrowLeft", frame - 1), ("ArrowRight", frame), *there[:1:-1], there[-1]]
+        for key, to in there:
             before = pictures(stepper)
             clock.press(key)
             says(stepper, data, setting, to)

@@ -153,7 +153,7 @@ function lanes(plot, panel, world) {
   const { clock } = world;
   const [first, last] = [clock.values[0], clock.values.at(-1)];
   const axis = { ...clock, range: [first, last], log: false };
-  const left = 12 + 6.6 * Math.max(...panel.lanes.map((name) => name.length));
+  const left = 12 + 7.3 * Math.max(...panel.lanes.map((name) => name.length));
   const below = plot.nextElementSibling; // lanes right below share their axis
   const shared = below?.classList.contains("of-lanes") && below.offsetTop > plot.offsetTop;
   const [right, top, bottom] = [width - 8, 22, height - (shared ? 4 : 38)];

@@ -142,9 +142,19 @@ def stepper_harmless_releases() -> dict[str, Any]:
 
     return {
         "controls": [
-            {"label": "what is counted", "values": ["requests", "minutes"], "start": "requests"},
-            {"label": "the test", "values": list(RULES), "start": RULES[0]},
-            {"label": "the new version is", "values": list(PAIRS), "start": "the same"},
+            {
+                "label": "what is counted",
+                "names": True,
+                "values": ["requests", "minutes"],
+                "start": "requests",
+            },
+            {"label": "the test", "names": True, "values": list(RULES), "start": RULES[0]},
+            {
+                "label": "the new version is",
+                "names": True,
+                "values": list(PAIRS),
+                "start": "the same",
+            },
         ],
         "clock": {"label": "time", "unit": "min", "values": times.tolist(), "start": 60.0},
         "panels": [

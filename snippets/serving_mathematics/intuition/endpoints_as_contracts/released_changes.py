@@ -140,7 +140,12 @@ def stepper_released_changes() -> dict[str, Any]:
 
     return {
         "controls": [
-            {"label": "change", "values": list(CHANGES), "start": "another tool parser"},
+            {
+                "label": "change",
+                "names": True,
+                "values": list(CHANGES),
+                "start": "another tool parser",
+            },
             {"label": "the build asks", "values": list(ASKED), "start": "nothing"},
         ],
         "clock": {

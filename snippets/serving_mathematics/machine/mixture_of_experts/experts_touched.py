@@ -148,7 +148,13 @@ def stepper_experts_touched() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "experts", "values": list(EXPERTS), "text": "8 of {}", "start": 384},
-            {"label": "popularity", "values": list(ROUTINGS), "text": "{}", "start": ROUTINGS[0]},
+            {
+                "label": "popularity",
+                "names": True,
+                "values": list(ROUTINGS),
+                "text": "{}",
+                "start": ROUTINGS[0],
+            },
         ],
         "clock": {
             "label": "tokens in a step",
