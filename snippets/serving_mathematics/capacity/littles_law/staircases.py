@@ -102,7 +102,8 @@ def stepper_staircases() -> dict[str, Any]:
 
     def of_it(load: int, log: str) -> list[float]:
         gauge, by_log = _logged(load, log)
-        return (100 * by_log / np.where(gauge > 0, gauge, 1.0)).tolist()
+        shares = 100 * by_log / np.where(gauge > 0, gauge, 1.0)
+        return [float(share) for share in shares]
 
     seen = {load: _run(load).series(clock) for load in LOADS}
     return {
