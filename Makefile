@@ -103,14 +103,28 @@ mutants: $(READY) ## a sample of mutants against the tests of their modules: SEE
 measure: $(ENGINE) ## run the real servers and models again and rewrite their records
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.wire_measurement
 	$(BIN)/python -m serving_mathematics.architecture.model_routers.routed_fleets
-	$(BIN)/python -m serving_mathematics.core.classifiers.onnx_latency_measurement
+	$(BIN)/python -m serving_mathematics.architecture.batch_serving.offline_engine
+	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.same_version
+	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.split_traffic
 	$(BIN)/python -m serving_mathematics.core.machines.book
+	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.engine_backfill
+	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.forgotten_prefixes
+	$(BIN)/python -m serving_mathematics.core.machines.token_sharing
 	$(BIN)/python -m serving_mathematics.capacity.tail_latency.tail_record
 	$(BIN)/python -m serving_mathematics.intuition.failure_budgets.late_together
+	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.closed_clients
 	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.clumped_percentiles
+	$(BIN)/python -m serving_mathematics.definitions.slo_sla.joint_objective
 	$(BIN)/python -m serving_mathematics.definitions.throughput.closed_loop_engine
+	$(BIN)/python -m serving_mathematics.definitions.throughput.lifted_ceiling
 	$(BIN)/python -m serving_mathematics.definitions.utilization.engine_under_load
+	$(BIN)/python -m serving_mathematics.definitions.utilization.other_engines
+	$(BIN)/python -m serving_mathematics.optimization.batching.token_budget
 	$(BIN)/python -m serving_mathematics.optimization.caching.kept_sessions
+	$(BIN)/python -m serving_mathematics.capacity.littles_law.block_lifetime
+	$(BIN)/python -m serving_mathematics.capacity.autoscaling.fluid_fleet
+	$(BIN)/python -m serving_mathematics.capacity.autoscaling.signals
+	$(BIN)/python -m serving_mathematics.capacity.overload_control.limits
 	$(BIN)/python -m serving_mathematics.report.faults
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
 	$(BIN)/python -m serving_mathematics.planner.planner_coverage
@@ -125,6 +139,8 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
 	$(BIN)/python -m serving_mathematics.engine.language_measurement quality
+	$(BIN)/python -m serving_mathematics.engine.answers_measurement
+	$(BIN)/python -m serving_mathematics.engine.students_measurement
 
 measure-harnesses: $(READY) ## score runs of other harnesses, whose files you put into .cache/harnesses (see harness_runs)
 	$(BIN)/python -m serving_mathematics.machine.predictions.front_scores .cache/harnesses

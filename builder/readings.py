@@ -25,16 +25,17 @@ def reading(data: Mapping[str, Any], setting: Sequence[int], frame: int = 0) -> 
     for size, index in zip(sizes, setting, strict=True):
         run = run * size + index
     words = {c["label"]: c["texts"][i] for c, i in zip(controls, setting, strict=True)}
-    clock, frames = data.get("clock"), frames_of(data)
+    clock, frames, sentence = data.get("clock"), frames_of(data), data["reading"]
     if clock:
         words[clock["label"]] = told(clock["values"][frame], clock["unit"], clock["decimals"])
     for part in curves_of(data):
         values = part["values"]
         value = values[run if len(values) == math.prod(sizes) else run * frames + frame]
         if value is None:
-            return str(data["absent"])
-        words[part["label"]] = told(value, part["unit"], part["decimals"])
-    return _NAMED.sub(lambda named: words[named[1]], data["reading"])
+            sentence = data["absent"]
+        else:
+            words[part["label"]] = told(value, part["unit"], part["decimals"])
+    return _NAMED.sub(lambda named: words.get(named[1], ""), sentence)
 
 
 def frames_of(data: Mapping[str, Any]) -> int:

@@ -88,7 +88,7 @@ def grid(given: object, kind: str = "slider") -> dict[str, Any]:
         "reading": _reading(
             told["reading"], [*controls, *timed.values(), *of["curves"]], [*of["load"], *readouts]
         ),
-        "absent": absent,
+        "absent": _absent(absent, [*controls, *timed.values(), *of["load"], *readouts]),
         "legend": _legend(told.get("legend", {}), drawn),
     }
     weight = len(zlib.compress(as_json(found).encode(), 9))
@@ -286,6 +286,8 @@ def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
                 told_of = f"got {few} of {most[place]} at {where}"
                 raise ValueError(f"{part}{name} must be at most {of}, {told_of}")
     label = _text(f"{part}label", told.get("label", ""), empty=True)
+    if "of" in told:
+        found["of"] = _text(f"{part}of", told["of"])
     return {"label": label, "engines": engines, **found}
 
 
@@ -296,8 +298,8 @@ _PANELS: dict[
 ] = {  # with the fields that it needs and may have
     "engine": (
         _engine,
-        {"places", "running", "waiting"},
-        {"label", "prompts", "cache", "budget", "engines"},
+        {"places", "running"},
+        {"label", "prompts", "waiting", "cache", "budget", "engines", "of"},
     ),
     "lanes": (_lanes, {"label", "lanes", "bars"}, set()),
     "curves": (_curves, {"y", "curves"}, set()),
@@ -310,7 +312,8 @@ def _legend(given: object, panels: Sequence[Mapping[str, Any]]) -> dict[str, str
     words = _fields("legend", given, set(), set(STATES))
     there = {bar[3] for panel in panels for run in panel.get("bars", ()) for bar in run}
     for engine in (panel for panel in panels if panel["kind"] == "engine"):
-        there |= {"answer", "waits", "free", *(["prompt"] if "prompts" in engine else [])}
+        more = {"prompts": "prompt", "waiting": "waits"}
+        there |= {"answer", "free", *(state for part, state in more.items() if part in engine)}
     return {
         state: _text(f"legend {state}", words.get(state, plain))
         for state, plain in STATES.items()
@@ -363,6 +366,14 @@ def _axis(part: str, told: Mapping[str, Any], values: Sequence[Any]) -> dict[str
         label = _text(f"{part} limit label", limit["label"])
         found["limit"] = {"at": float(limit["at"]), "label": label}
     return found
+
+
+def _absent(text: str, may: Sequence[Mapping[str, Any]]) -> str:
+    """The sentence where a value is missing. It may name what is there wherever another is not."""
+    there = {str(part["label"]) for part in may if None not in part.get("values", ())}
+    if unknown := set(_NAME.findall(text)) - there:
+        raise ValueError(f"absent names {sorted(unknown)}, which is none of {sorted(there)}")
+    return text
 
 
 def _reading(

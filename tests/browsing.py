@@ -12,7 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, Playwright, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    Error,
+    Page,
+    Playwright,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 from builder.finish import POLICY
 
@@ -112,3 +120,18 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def with_own_python(page: Page, slug: str) -> None:
+    """Let a page load Python from the test's own server."""
+
+    def served(route: Route) -> None:
+        page_as_built = route.fetch()
+        text = page_as_built.text()
+        start = text.index("data-live=")
+        settings = text[start : text.index(">", start)]
+        address = settings.partition("&quot;pyodide&quot;: &quot;")[2].partition("&quot;")[0]
+        assert address, settings
+        route.fulfill(response=page_as_built, body=text.replace(address, "/pyodide/"))
+
+    page.route(f"**/{slug}/", served)

@@ -45,6 +45,18 @@ class HoldFirst(futures.Executor):
         return self.executor.submit(hold_first, self.sign, function, *arguments)
 
 
+def cluster_of_threads(folder: Path) -> LocalCluster:
+    """Two workers in this process, of one thread each; it is to be closed."""
+    return LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        local_directory=folder,
+    )
+
+
 def cluster_of_processes(folder: Path) -> LocalCluster:
     """One that is to be closed."""
     return LocalCluster(

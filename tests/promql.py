@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 Series = npt.NDArray[np.float64]
 Vector = dict[str, Series]  # by instance, "" where that label is not there
-TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/><(){}\[\]=,])')
+TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/^><(){}\[\]=,])')
 MINUTES = {"m": 1, "h": 60, "d": 1440}
-LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"))
+LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 AGGREGATES = ("sum", "avg", "count", "max")
-RANGES = ("rate", "avg_over_time", "stdvar_over_time")
+RANGES = ("rate", "avg_over_time", "max_over_time", "stdvar_over_time")
 
 
 class Parser:
@@ -85,12 +85,17 @@ class Parser:
         return np.ones(self.length)
 
     def by(self) -> bool:
-        """Whether an aggregate keeps the instances apart."""
+        """Whether an aggregate keeps the instances apart; all of them have one model."""
         if self.tokens[0] != "by":
             return False
-        for due in ("by", "(", "instance", ")"):
-            self.take(due)
-        return True
+        self.take("by")
+        labels, after = [], "("
+        while after != ")":
+            self.take(after)
+            labels.append(self.take("instance", "model_name"))
+            after = "," if self.tokens[0] == "," else ")"
+        self.take(")")
+        return "instance" in labels
 
     def inside(self) -> Vector:
         self.take("(")
@@ -109,6 +114,8 @@ class Parser:
         for name, one in values.items():
             mean = mean_over(one, window)
             found[name] = mean / 60 if token == "rate" else mean
+            if token == "max_over_time":
+                found[name] = most_over(one, window)
             if token == "stdvar_over_time":
                 found[name] = mean_over(one**2, window) - mean**2
         return found
@@ -129,6 +136,13 @@ def mean_over(values: Series, window: int) -> Series:
     for sums in (total, there):
         sums[window:] -= sums[:-window].copy()
     return np.where(there > 0, total / np.maximum(there, 1), np.nan)
+
+
+def most_over(values: Series, window: int) -> Series:
+    """The largest of what there is in the last minutes."""
+    there = np.where(np.isnan(values), -np.inf, values)
+    most = np.array([there[max(0, n + 1 - window) : n + 1].max() for n in range(there.size)])
+    return np.where(np.isfinite(most), most, np.nan)
 
 
 def aggregated(how: str, by: bool, values: Vector) -> Vector:
@@ -180,4 +194,5 @@ OPERATORS: dict[str, Callable[[Series, Series], Series]] = {
     "-": np.subtract,
     "*": np.multiply,
     "/": divided,
+    "^": np.power,
 }

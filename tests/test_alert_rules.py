@@ -6,53 +6,40 @@ fire when those of the chapter do.
 
 from __future__ import annotations
 
-import re
-from typing import Any
+import math
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import yaml
+from serving_mathematics.intuition.failure_budgets import burn_rate_alerts, windows
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES, alert_firing
 from serving_mathematics.intuition.failure_budgets.windows import GUARDS
 
-from builder import ROOT
-from tests.promql import Parser, Series
+from .promql import Parser, Series, Vector
+from .rule_files import evaluated, rule_text, rules, vectors
 
 ENGINES = ("vllm", "sglang")
 
 
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = ROOT / "docs" / "downloads" / f"burn-rate-alerts-{engine}.yaml"
-    return [
-        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
-    ]
+REFUSED = 'envoy_cluster_upstream_rq{envoy_response_code=~"5.."}'
+RESET = "envoy_cluster_upstream_rq_rx_reset"
 
 
-def run(engine: str, asked: Series, failed: Series) -> dict[str, npt.NDArray[np.bool_]]:
-    """When each alert fires, with all failures late first tokens."""
+def run(
+    engine: str, asked: Series, failed: Series, gateway: dict[str, Series] | None = None
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """When each alert fires, with all failures of the engine late first tokens."""
     count = f"{engine}:time_to_first_token_seconds"
     series = {f"{count}_count": asked, f'{count}_bucket{{le="1.0"}}': asked - failed}
-    alerts = {}
-    for rule in rules(engine):
-        value = Parser(rule["expr"], series).whole()
-        if "record" in rule:
-            series[rule["record"]] = value
-        else:
-            alerts[rule["alert"]] = ~np.isnan(value)
-    return alerts
+    return alerts(f"burn-rate-alerts-{engine}", series | (gateway or {}))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        assert {"expr"} < rule.keys()
-        if "record" in rule:
-            assert rule.keys() == {"record", "expr"}
-            assert re.fullmatch(r"[a-zA-Z_:][\w:]*", rule["record"])
-        else:
-            assert rule.keys() - {"for"} == {"alert", "expr", "labels", "annotations"}
-            assert rule["labels"]["severity"] in {"page", "ticket"}
+def alerts(name: str, series: dict[str, Series]) -> dict[str, npt.NDArray[np.bool_]]:
+    """When each alert of a file fires."""
+    told = evaluated(name, series)
+    return {
+        rule["alert"]: ~np.isnan(told[rule["alert"]]) for rule in rules(name) if "alert" in rule
+    }
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -62,16 +49,73 @@ def test_alerts_fire_when_those_of_the_chapter_do(engine: str) -> None:
     rates[5000:5030], rates[7000:8200] = 0.2, 0.008  # a fast burn, and a slow one of a day
     asked = rng.poisson(600, rates.size).astype(float)
     failed = rng.binomial(asked.astype(int), rates).astype(float)
-    alerts = run(engine, asked, failed)
+    fired = run(engine, asked, failed)
     for name, (_, long, short, burn) in zip(
         ("BudgetBurnsFast", "BudgetBurns", "BudgetLeaks"), RULES, strict=True
     ):
         due = alert_firing(asked, failed, long, short, 0.999, burn)
-        first, told = np.flatnonzero(due), np.flatnonzero(alerts[name])
+        first, told = np.flatnonzero(due), np.flatnonzero(fired[name])
         assert first.size > 0
         assert abs(int(told[0]) - int(first[0])) <= 5  # the five minutes that a record averages
-        assert np.mean(due[5000:] != alerts[name][5000:]) < 0.01
-    assert not alerts["NobodyAsks"][5:].any()
+        assert np.mean(due[5000:] != fired[name][5000:]) < 0.01
+    assert not fired["NobodyAsks"][5:].any()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_outage_of_all_engines_pages_and_goes_on_paging(engine: str) -> None:
+    """The series of the engines end, and the gateway answers 503: within four minutes, and for
+    longer than any short window."""
+    minute, down = np.arange(800), 500
+    asked = np.where(minute < down, 600.0, np.nan)
+    refused = np.where(minute < down, 0.0, 600.0)
+    alerts = run(engine, asked, 0 * asked, {REFUSED: refused})
+    fires = np.flatnonzero(alerts["BudgetBurnsFast"])
+    assert fires[0] == down + 2  # at the end of the third minute
+    assert fires[0] - down + 2 <= burn_rate_alerts.example().files_page_min
+    assert alerts["BudgetBurnsFast"][fires[0] :].all()
+    assert alerts["BudgetBurns"][down + 30 :].all()
+    assert not alerts["NobodyAsks"].any()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_that_hang_are_silence_or_a_504(engine: str) -> None:
+    minute, down = np.arange(800), 500
+    asked = np.where(minute < down, 600.0, 0.0)
+    silent = run(engine, asked, 0 * asked)
+    assert not silent["BudgetBurnsFast"].any()
+    assert np.flatnonzero(silent["NobodyAsks"])[0] == down + 4
+    told = run(engine, asked, 0 * asked, {REFUSED: 600 - asked})
+    assert told["BudgetBurnsFast"][down + 3 :].all()
+
+
+def test_no_more_fail_than_were_asked() -> None:
+    """Streams that are late and reset are counted twice, and not as a burn rate above 1,000."""
+    asked = np.full(100, 60.0)
+    series = {"vllm:time_to_first_token_seconds_count": asked}
+    series |= {'vllm:time_to_first_token_seconds_bucket{le="1.0"}': 0 * asked, RESET: asked}
+    series = evaluated("burn-rate-alerts-vllm", series)
+    np.testing.assert_allclose(series["stream:burn:5m"], 1000)
+    assert series["stream:broken:rate5m"][-1] == pytest.approx(2)
+
+
+def test_how_often_nobody_asks_for_nothing() -> None:
+    """Requests that come independently leave a gap of twenty minutes as often as the page says."""
+    rng, told = np.random.default_rng(4), windows.example()
+    first, *_, rule = rules("burn-rate-alerts-vllm")
+    assert (first["record"], rule["alert"]) == ("stream:asked:rate5m", "NobodyAsks")
+    held = int(rule["for"].removesuffix("m"))
+    for per_h, months in ((24, 12), (told.asked_from, 24)):
+        asked = rng.poisson(per_h / 60, months * 43_200).astype(float)
+        series = {"vllm:time_to_first_token_seconds_count": asked}
+        series["stream:asked:rate5m"] = Parser(first["expr"], series).whole()
+        silent = ~np.isnan(Parser(rule["expr"], series).whole())
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], silent, [False]])))
+        pages = int((edges[1::2] - edges[::2] > held).sum())
+        due = months * (told.silent_pages_at_24 if per_h == 24 else 1 / 12)
+        assert pages <= due + 3 * math.sqrt(due)
+        assert per_h != 24 or pages >= 0.7 * due  # whole minutes: a little more than twenty
+    text = rule_text("burn-rate-alerts-vllm")
+    assert f"from {told.asked_from} requests an hour on" in text
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -79,16 +123,18 @@ def test_silence_and_single_errors(engine: str) -> None:
     asked, failed = np.ones(600), np.zeros(600)
     failed[300:305] = 1.0  # five errors among sixty requests an hour: one too few
     asked[400:500] = 0.0
-    alerts = run(engine, asked, failed)
-    assert not alerts["BudgetBurnsFast"].any()
-    assert alerts["NobodyAsks"][410:499].all()
+    fired = run(engine, asked, failed)
+    assert not fired["BudgetBurnsFast"].any()
+    assert fired["NobodyAsks"][410:499].all()
     failed[305] = 1.0
     fires = np.flatnonzero(run(engine, asked, failed)["BudgetBurnsFast"])
     assert 305 <= fires[0] <= 309
 
 
 def test_thresholds_are_those_of_the_chapter() -> None:
-    fast, slow, leak, _ = (rule["expr"] for rule in rules("vllm") if "alert" in rule)
+    fast, slow, leak, _ = (
+        rule["expr"] for rule in rules("burn-rate-alerts-vllm") if "alert" in rule
+    )
     for text, (_, long, short, burn), guard in zip(
         (fast, slow), RULES[:2], [least for *_, least in GUARDS], strict=True
     ):
@@ -102,89 +148,84 @@ def test_thresholds_are_those_of_the_chapter() -> None:
 
 
 def test_files_differ_in_the_engine_alone() -> None:
-    mine, other = (
-        (ROOT / "docs" / "downloads" / f"burn-rate-alerts-{engine}.yaml").read_text(
-            encoding="utf-8"
-        )
-        for engine in ENGINES
-    )
+    mine, other = (rule_text(f"burn-rate-alerts-{engine}") for engine in ENGINES)
     assert mine.replace("vllm:", "sglang:").replace("vLLM", "SGLang") == other
 
 
-def test_the_page_shows_a_rule_of_the_file() -> None:
-    page = (ROOT / "docs" / "intuition" / "failure-budgets.md").read_text(encoding="utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (ROOT / "docs/downloads/burn-rate-alerts-vllm.yaml").read_text("utf-8")
-    for engine in ENGINES:
-        assert f"](../downloads/burn-rate-alerts-{engine}.yaml)" in page
-
-
-def batching_alerts(engine: str, series: dict[str, Series]) -> dict[str, npt.NDArray[np.bool_]]:
-    """When each alert on batches fires."""
-    file = ROOT / "docs" / "downloads" / f"batching-alerts-{engine}.yaml"
-    alerts = {}
-    for group in yaml.safe_load(file.read_bytes())["groups"]:
-        for rule in group["rules"]:
-            value = Parser(rule["expr"], series).whole()
-            if "record" in rule:
-                series[rule["record"]] = value
-            else:
-                assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
-                alerts[rule["alert"]] = ~np.isnan(value)
-    return alerts
-
-
-NAMES = {  # of what the rules read: running, waiting, cache, preemptions, gaps, requests
+NAMES = {  # of what the rules read: running, waiting, cache, preemptions
     "vllm": (
-        *("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc"),
-        *("num_preemptions_total", "inter_token_latency_seconds", "time_to_first_token_seconds"),
+        *("num_requests_running", "num_requests_waiting"),
+        *("kv_cache_usage_perc", "num_preemptions_total"),
     ),
-    "sglang": (
-        *("num_running_reqs", "num_queue_reqs", "token_usage"),
-        *("num_retracted_requests_total", "inter_token_latency_seconds"),
-        "time_to_first_token_seconds",
-    ),
+    "sglang": ("num_running_reqs", "num_queue_reqs", "token_usage", "num_retracted_requests_total"),
 }
+BATCHING = ["BudgetTooSmall", "StreamsStall", "NoBudgetFits", "Preempting"]
+
+
+def batching_alerts(engine: str, **shown: float) -> list[str]:
+    """Which alerts on batches fire on an engine that shows this for an hour, beside a quiet one.
+
+    tokens: a second. late: share of the gaps. preempted: of the requests.
+    """
+    quiet = {"tokens": 1e4, "running": 40.0, "waiting": 0.2, "cache": 0.3, "late": 0.0}
+    seen = quiet | {"preempted": 0.0} | shown
+    running, waiting, cache, preempted = (f"{engine}:{name}" for name in NAMES[engine])
+    gap, first = (f"{engine}:{n}_seconds" for n in ("inter_token_latency", "time_to_first_token"))
+
+    def series(of: dict[str, float]) -> dict[str, float]:
+        return {
+            running: of["running"],
+            waiting: of["waiting"],
+            cache: of["cache"],
+            f"{engine}:prompt_tokens_total": 60 * 0.85 * of["tokens"],
+            f"{engine}:generation_tokens_total": 60 * 0.15 * of["tokens"],
+            f"{gap}_count": 9000.0,
+            f'{gap}_bucket{{le="0.1"}}': 9000 * (1 - of["late"]),
+            f"{first}_count": 600.0,
+            preempted: 600 * of.get("preempted", 0.0),
+        }
+
+    mine, other = series(seen), series(quiet)
+    found: dict[str, Series | Vector] = {
+        name: {"a": np.full(60, mine[name]), "b": np.full(60, other[name])} for name in mine
+    }
+    told = vectors(f"batching-alerts-{engine}", found)
+    fired = {name: told[name] for name in told if name in BATCHING}
+    assert list(fired) == BATCHING
+    silent = np.full(60, np.nan)
+    assert np.all(np.isnan([value.get("b", silent) for value in fired.values()]))
+    return [name for name, value in fired.items() if np.any(~np.isnan(value.get("a", silent)))]
+
+
+PASSES = 2048 / 0.055  # tokens a second in full steps, of the file
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_alerts_on_batches_fire_for_what_the_chapter_says(engine: str) -> None:
-    running, waiting, cache, preempted, gap, first = (f"{engine}:{n}" for n in NAMES[engine])
-    minutes = np.ones(100)
-    series = {
-        running: 100 * minutes,
-        waiting: 0 * minutes,
-        cache: 0.5 * minutes,
-        preempted: 0 * minutes,
-        f"{gap}_count": 10_000 * minutes,
-        f'{gap}_bucket{{le="0.1"}}': 9_950 * minutes,
-        f"{first}_count": 60 * minutes,
-    }
-    quiet = batching_alerts(engine, dict(series))
-    assert list(quiet) == ["BudgetTooSmall", "StreamsStall", "Preempting"]
-    assert not any(fires.any() for fires in quiet.values())
-    for alert, name, value in (
-        ("BudgetTooSmall", waiting, 40.0),
-        ("StreamsStall", f'{gap}_bucket{{le="0.1"}}', 9_800.0),
-        ("Preempting", preempted, 3.0),
-    ):
-        fires = batching_alerts(engine, series | {name: value * minutes})
-        assert fires[alert][5:].all()
-        assert not any(fires[other].any() for other in fires if other != alert)
-    for name, value in ((running, 250.0), (cache, 0.95)):  # no place or no memory is free
-        full = series | {waiting: 40 * minutes, name: value * minutes}
-        assert not batching_alerts(engine, full)["BudgetTooSmall"].any()
+@pytest.mark.parametrize(
+    ("shown", "due"),
+    [
+        ({}, []),
+        ({"waiting": 30.0}, []),  # slots for adapters, or one long prompt: no larger budget helps
+        ({"waiting": 3.6, "running": 120.0, "tokens": 0.85 * 31_400}, []),  # chat at 85%, healthy
+        ({"waiting": 160.0, "running": 78.0, "tokens": 1.0 * PASSES}, BATCHING[:1]),
+        ({"waiting": 450.0, "running": 253.0, "tokens": 1.0 * PASSES}, []),  # places bind
+        ({"waiting": 30.0, "cache": 0.95, "tokens": 1.0 * PASSES}, []),  # memory does
+        ({"late": 0.02}, BATCHING[1:2]),
+        ({"late": 0.02, "waiting": 160.0, "tokens": 1.0 * PASSES}, BATCHING[2:3]),
+        ({"preempted": 0.05}, BATCHING[3:]),
+    ],
+)
+def test_alerts_on_batches_fire_for_what_the_chapter_says(
+    engine: str, shown: dict[str, float], due: list[str]
+) -> None:
+    """Never two that order opposite things."""
+    assert batching_alerts(engine, **shown) == due
 
 
-def test_the_page_on_batching_shows_a_rule_of_the_file() -> None:
-    page = (ROOT / "docs" / "optimization" / "batching.md").read_text(encoding="utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    for engine in ENGINES:
-        assert f"](../downloads/batching-alerts-{engine}.yaml)" in page
-        file = ROOT / "docs" / "downloads" / f"batching-alerts-{engine}.yaml"
-        assert shown[1] in file.read_text(encoding="utf-8")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_alerts_on_batches_are_silent_without_series(engine: str) -> None:
+    told = vectors(f"batching-alerts-{engine}", {"up": np.zeros(60)})
+    assert not any(told[name] for name in BATCHING)
 
 
 @pytest.mark.parametrize("wrong", ["a >", "a > 1 b", "rate(a[5x])", "sum(a", "a ! b", "avg(a)b"])

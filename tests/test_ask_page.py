@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, expect
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.reading import read_file
 from serving_mathematics.report.registry import report
 
+from .browsing import with_own_python
 from .fetch_pyodide import complete
 from .report.made import clean, detailed
 from .visits import DESK, PHONE
@@ -21,21 +22,6 @@ LOOK = os.environ.get("LOOK_AT_REPORT")  # a folder for pictures
 needs_python = pytest.mark.skipif(
     not complete(), reason="THE FORM FOR LOGS WAS NOT TESTED: run `make pyodide` once"
 )
-
-
-def with_own_python(page: Page) -> None:
-    """Let the page load Python from the test's own server."""
-
-    def served(route: Route) -> None:
-        page_as_built = route.fetch()
-        text = page_as_built.text()
-        start = text.index("data-live=")
-        settings = text[start : text.index(">", start)]
-        address = settings.partition("&quot;pyodide&quot;: &quot;")[2].partition("&quot;")[0]
-        assert address, settings
-        route.fulfill(response=page_as_built, body=text.replace(address, "/pyodide/"))
-
-    page.route("**/ask-your-log/", served)
 
 
 @needs_python
@@ -50,7 +36,7 @@ def test_a_dropped_file_is_reported_and_sent_nowhere(
     said: list[str] = []
     page.on("request", lambda one: asked.append((one.method, one.url, one.post_data)))
     page.on("pageerror", lambda problem: said.append(str(problem)))
-    with_own_python(page)
+    with_own_python(page, "ask-your-log")
     page.goto(f"{origin}ask-your-log/")
     form = page.locator("form.ask")
     expect(form).to_be_visible()

@@ -90,9 +90,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     ),
     "machine.predictions.predict.number.low": "a limit, which is not checked",
     "core.servers.wire_format.field.value": "text and bytes are values of a field",
-    "intuition.endpoints_as_contracts.inference_protocol.fits.value": (
-        "says whether a value has a type"
-    ),
     "core.fleet.batching.serve.place": "of an engine in the ledger, which gave it",
     "core.fleet.design.never._request": "is the simulator's",
     "core.fleet.design.never._attempt": "is the simulator's",
@@ -120,34 +117,6 @@ WITH_GAPS = {  # arguments in which NaN stands for what is not there, as the doc
     "planner.capacity_planner.sectioned_quantiles.values": "of what has no value",
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, beside the generator
-    "architecture.batch_serving.checkpointing.simulate_completion": {
-        "work_s": 100.0,
-        "interval_s": 10.0,
-        "checkpoint_s": 1.0,
-        "failure_gap_s": 50.0,
-        "runs": 20,
-    },
-    "architecture.shadow_canary.correlated_metrics.simulate_ar1": {
-        "correlation": 0.5,
-        "runs": 4,
-        "count": 9,
-    },
-    "architecture.shadow_canary.sequential_tests.simulate_sprt": {
-        "true_rate": 0.1,
-        "p0": 0.05,
-        "p1": 0.2,
-        "alpha": 0.1,
-        "beta": 0.1,
-        "runs": 20,
-    },
-    "architecture.batch_serving.stragglers.simulate_makespan": {
-        "tasks": 9,
-        "machines": 3,
-        "slow_share": 0.1,
-        "slowdown": 3.0,
-        "copies": True,
-        "runs": 10,
-    },
     "report.faults.served": {"count": 60},
     "planner.traffic.share_of_traffic": {
         "traffic": Traffic(6.0, arrival_scv=2.0),
@@ -163,7 +132,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
 }
 LEFT_OUT = {
     "architecture.batch_serving.crash_points.killed_at": "starts a process",
-    "architecture.batch_serving.shard_scorer.make_manifest": "its example removes the file",
+    "architecture.batch_serving.shard_files.make_manifest": "its example removes the file",
     "architecture.batch_serving.shard_scorer.score_rows": "the same",
     "core.servers.rest_server.serve": "serves until it is stopped",
 }

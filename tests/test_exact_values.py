@@ -16,10 +16,6 @@ import mpmath
 import numpy as np
 import pytest
 from mpmath import mpf
-from serving_mathematics.architecture.shadow_canary.correlated_metrics import (
-    false_alarm_rate,
-    variance_inflation,
-)
 from serving_mathematics.architecture.shadow_canary.repeated_looks import crossing_probability
 from serving_mathematics.architecture.shadow_canary.sequential_tests import msprt_ratio
 from serving_mathematics.core.batching.speculative_decoding import (
@@ -42,25 +38,6 @@ SMALL = (1e-100, 1e-30, 1e-17, 1e-10, 1e-5, 0.1)
 def fifty_digits() -> Any:
     with mpmath.workdps(50):
         yield
-
-
-def inflation(phi: float, n: int) -> mpf:
-    p = mpf(phi)
-    return (1 + p) / (1 - p) - 2 * p * (1 - p**n) / (n * (1 - p) ** 2)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 100, 101, 10**4, 10**8, 10**12])
-@pytest.mark.parametrize("phi", [*NEXT_TO_1, *(-phi for phi in NEXT_TO_1), *SMALL, -1e-17])
-def test_variance_inflation(phi: float, n: int) -> None:
-    with mpmath.workdps(90):
-        expected = float(inflation(phi, n))
-    assert variance_inflation(phi, n) == pytest.approx(expected, rel=1e-12)
-
-
-def test_false_alarms_next_to_one_are_those_of_one_value() -> None:
-    """A hundred values that are nearly the same are one: it errs in 84 of 100, not in 5."""
-    assert variance_inflation(1 - 1e-10, 100) == pytest.approx(100, rel=1e-6)
-    assert false_alarm_rate(1 - 1e-10, 100, 0.05) == pytest.approx(0.8446, abs=1e-3)
 
 
 @pytest.mark.parametrize("scv", [0.0, 1e-13, 1e-6, 0.1, 1.0, 4.0, 100.0, 1e6])

@@ -66,7 +66,6 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         ("serve", "uvicorn"),
         ("serve --port 0", "prometheus_client"),
         ("check core.servers.rest_server", "fastapi"),
-        ("check core.classifiers.onnx_latency_measurement", "onnx"),
         ("check architecture.batch_serving.executors", "distributed"),
     ],
 )
@@ -75,11 +74,7 @@ def test_a_missing_package_is_answered_by_the_command_that_brings_it(
     missing: str,
     without: Callable[[str], None],
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(
-        sys.modules, "serving_mathematics.core.classifiers.onnx_latency_measurement", False
-    )
     without(missing)
     assert main(words.split()) == 2
     told = capsys.readouterr()

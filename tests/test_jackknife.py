@@ -1,11 +1,18 @@
-"""Half-widths by the jackknife: the classic interval of a mean, and what they cover."""
+"""Half-widths by the jackknife: the classic interval of a mean, what they cover; Student's t."""
 
 import math
 
 import numpy as np
 import pytest
-from scipy.stats import t
-from serving_mathematics.support.intervals import STUDENT_T_975, TENTHS, half_width
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm, t
+from serving_mathematics.support.intervals import (
+    STUDENT_T_975,
+    TENTHS,
+    half_width,
+    student_quantile,
+)
 
 
 def test_the_quantile_is_students() -> None:
@@ -42,3 +49,21 @@ def test_bad_series_are_refused() -> None:
         half_width(np.mean, np.zeros(9))
     with pytest.raises(ValueError, match="series must be of one length"):
         half_width(lambda a, b: a.mean() - b.mean(), np.zeros(10), np.zeros(11))
+
+
+@given(st.floats(0.0005, 0.9995), st.floats(1, 1e6) | st.floats(1, 10))
+def test_any_quantile_is_scipy_s(probability: float, degrees: float) -> None:
+    expected = t.ppf(probability, degrees)
+    assert student_quantile(probability, degrees) == pytest.approx(expected, rel=1e-5, abs=1e-9)
+
+
+def test_quantiles_far_out_and_of_many_degrees() -> None:
+    assert student_quantile(0.9995, 1) == pytest.approx(t.ppf(0.9995, 1), rel=1e-7)
+    assert student_quantile(0.975, 1e6) == pytest.approx(norm.ppf(0.975), abs=1e-5)
+    assert student_quantile(0.5, 3) == 0
+    for bad in (0.0, 1.0, math.nan):
+        with pytest.raises(ValueError, match=r"probability must be in \[0.0005, 0.9995\]"):
+            student_quantile(bad, 4)
+    for degrees in (0.5, 1.1e6, math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"degrees must be in \[1, 1e6\]"):
+            student_quantile(0.5, degrees)

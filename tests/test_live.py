@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(
 PATIENCE_MS = 180_000
 PACKAGES = {"numpy", "matplotlib", "pydantic"}
 LIVE = [page for page in CHAPTERS + REFERENCES if page.asks or "{{ downloads }}" in page.text]
-QUICK = "intuition/endpoints-as-contracts"  # whose modules are quick, and load a third package
+QUICK = "intuition/endpoints-as-contracts"  # whose modules are quick
 
 
 @pytest.fixture
@@ -94,7 +94,6 @@ def pressed_run(page: Page) -> str:
 LACKING = {  # what a browser has not: threads, sockets, and a stack that Python guards
     "architecture.batch_serving.crash_points",
     "architecture.batch_serving.shard_scorer",
-    "intuition.endpoints_as_contracts.inference_protocol",
     "planner.configurations",
 }
 
@@ -201,7 +200,6 @@ def test_modules_of_a_chapter_run_one_after_the_other(
     editor: Page, records: dict[str, Run]
 ) -> None:
     """A third of them and the first, which the next test finds chosen."""
-    assert '"pydantic"' in (editor.locator(".live").get_attribute("data-live") or "")
     names = editor.locator(".live option").evaluate_all("all => all.map((one) => one.value)")
     assert len(names) >= 4
     for name in [*todays(names[1:]), names[0]]:
@@ -213,13 +211,13 @@ def test_edited_code_runs_fails_with_its_line_and_is_reset(
     editor: Page, records: dict[str, Run]
 ) -> None:
     source = editor.locator(".live-source")
-    original = records["intuition.endpoints_as_contracts.endpoints_as_contracts"].record["source"]
+    original = records["intuition.endpoints_as_contracts.chat_contract"].record["source"]
     expect(source).to_have_value(original)
     source.fill('"""Edited."""\n\n\ndef check_nothing() -> None:\n    print("here")\n    1 / 0\n')
     assert pressed_run(editor).startswith("0 comparisons passed, 1 failed;")
     printed = editor.locator(".live-output").inner_text()
     assert "here" in printed
-    assert 'endpoints_as_contracts.py", line 6, in check_nothing' in printed
+    assert 'chat_contract.py", line 6, in check_nothing' in printed
     assert "ZeroDivisionError" in printed
     editor.locator(".live").get_by_role("button", name="Reset").click()
     expect(source).to_have_value(original)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-from serving_mathematics.capacity.arrival_rates.real_hour import _token_costs
+from serving_mathematics.capacity.arrival_rates.real_hour import HOT, _token_costs
 from serving_mathematics.capacity.autoscaling.signals import example
-from serving_mathematics.capacity.overload_control.storms import BUDGET
+from serving_mathematics.capacity.overload_control import limits
+from serving_mathematics.capacity.overload_control.storms import BUDGET, PATIENCE_S, run_storm
 from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
@@ -102,12 +103,22 @@ def test_a_manifest_is_of_its_schema(name: str, kind: str, schema: dict[str, Any
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_the_query_is_the_mean_time_per_token(engine: str) -> None:
-    """Two seconds of tokens a second and a hundred of them are twenty milliseconds."""
+    """Two seconds of tokens a second and a hundred of them are twenty milliseconds, whatever other
+    fleets do; an idle fleet reads 0, and one without series nothing, which is an error that keeps
+    the fleet."""
     signal, timetable = read(f"keda-{engine}")["spec"]["triggers"]
     assert signal["metricType"] == "Value"
-    name = f"{engine}:inter_token_latency_seconds"
-    series = {f"{name}_sum": np.full(5, 2.0), f"{name}_count": np.full(5, 100.0)}
-    assert Parser(signal["metadata"]["query"], series).whole() == pytest.approx(0.02)
+    assert signal["metadata"]["ignoreNullValues"] == "false"
+    query, name = signal["metadata"]["query"], f"{engine}:inter_token_latency_seconds"
+    total, count = (f'{name}_{part}{{model_name="chat"}}' for part in ("sum", "count"))
+    others = {f"{name}_sum": np.full(5, 9e9), f"{name}_count": np.full(5, 1.0)}
+    series = {total: np.full(5, 2.0), count: np.full(5, 100.0)}
+    assert Parser(query, others | series).whole() == pytest.approx(0.02)
+    idle = {total: np.zeros(5), count: np.zeros(5)}
+    assert Parser(query, others | idle).whole() == pytest.approx(0.0)
+    assert np.all(np.isnan(Parser(query, others).whole()))
+    # a scrape a minute, as Prometheus does by itself, leaves one value in a minute: no rate
+    assert "[1m]" not in query
     target_ms = 1e3 * float(signal["metadata"]["threshold"])
     assert target_ms == pytest.approx(example().tokens_target_ms, rel=0.02)
     for key in ("start", "end"):
@@ -115,24 +126,70 @@ def test_the_query_is_the_mean_time_per_token(engine: str) -> None:
     assert {"timezone", "desiredReplicas"} <= timetable["metadata"].keys()
 
 
+def test_the_page_shows_the_triggers_of_the_file() -> None:
+    page = (ROOT / "docs" / "capacity" / "autoscaling.md").read_text("utf-8")
+    shown = yaml.safe_load(page[page.index("  triggers:\n") : page.index("```\n\nKEDA takes")])
+    assert shown["triggers"] == read("keda-vllm")["spec"]["triggers"]
+
+
 def test_requests_inside_are_half_of_64_places() -> None:
     metric = read("hpa-vllm")["spec"]["metrics"][0]["pods"]
     assert metric["target"] == {"type": "AverageValue", "averageValue": "32"}
 
 
-def test_the_storm_alert_fires_in_a_storm_and_not_in_overload() -> None:
-    """155 attempts of which 115 are retries, and a long line; then 130 of which ten are."""
+@pytest.mark.parametrize(
+    ("load", "guard", "habit", "fires"),
+    [
+        (0.5, {}, 3, True),  # the page's storm
+        (0.5, {"cancels": True}, 3, False),
+        (0.5, {"most_wait_s": 1.0}, 3, False),
+        (0.5, {"budget": BUDGET}, 3, False),
+        (0.9, {}, 0, False),
+        (1.8, {"most_wait_s": 1.0}, 3, False),  # overload that a limit refuses
+        (1.8, {}, 0, True),  # and that nothing does
+    ],
+)
+def test_the_storm_alert_fires_in_the_storm_of_the_page(
+    load: float, guard: dict[str, Any], habit: int, fires: bool
+) -> None:
+    """Clients retry, so that no retry is the gateway's; whether it fires once the outage is over
+    for a quarter of an hour, and in the storm from three minutes after its end."""
     text = (ROOT / "docs" / "downloads" / "overload-storm-alert.yaml").read_text("utf-8")
     rule = yaml.safe_load(text)["groups"][0]["rules"][0]
-    for retries, attempts, waiting, fires in ((115, 155, 60, True), (10, 130, 60, False)):
-        series = {
-            "envoy_cluster_upstream_rq_retry": np.full(9, float(retries)),
-            "envoy_cluster_upstream_rq_total": np.full(9, float(attempts)),
-            "vllm:num_requests_waiting": np.full(9, float(waiting)),
-        }
-        found = Parser(rule["expr"], series).whole()
-        assert bool(np.all(~np.isnan(found))) is fires
+    most, minutes = CHAT.ceiling_per_s, 25
+    storm = run_storm(
+        load * most,
+        most,
+        patience_s=PATIENCE_S,
+        outage_s=(300, 330),
+        horizon_s=60 * minutes,
+        retries=habit,
+        **guard,
+    )
+    by_minute = [one.reshape(minutes, 60) for one in (storm.attempts, storm.in_time, storm.wait_s)]
+    series = {
+        "envoy_cluster_upstream_rq_total": by_minute[0].sum(axis=1),
+        "envoy_cluster_upstream_rq_retry": np.zeros(minutes),
+        'vllm:time_to_first_token_seconds_bucket{le="10.0"}': by_minute[1].sum(axis=1),
+        "vllm:num_requests_waiting": np.maximum(
+            by_minute[2][:, -1] * most,
+            limits.example().best_requests if "most_wait_s" in guard else 0,
+        ),
+    }
+    found = ~np.isnan(Parser(rule["expr"], series).whole())
+    assert np.all(found[10:] == fires)
+    assert load > 1 or not found[:5].any()
     assert rule["labels"] == {"severity": "page"}
+
+
+def test_the_storm_alert_fires_when_no_engine_answers() -> None:
+    text = (ROOT / "docs" / "downloads" / "overload-storm-alert.yaml").read_text("utf-8")
+    rule = yaml.safe_load(text)["groups"][0]["rules"][0]
+    series = {
+        "envoy_cluster_upstream_rq_total": np.full(9, 60.0),
+        "vllm:num_requests_waiting": np.full(9, 60.0),
+    }
+    assert np.all(~np.isnan(Parser(rule["expr"], series).whole()))
 
 
 def test_envoy_keeps_the_budget_of_the_page() -> None:
@@ -142,26 +199,50 @@ def test_envoy_keeps_the_budget_of_the_page() -> None:
     cluster = asked["clusters"][0]
     assert route["cluster"] == cluster["name"]
     assert route["retry_policy"]["num_retries"] == 1
+    assert int(route["retry_policy"]["per_try_idle_timeout"].removesuffix("s")) > PATIENCE_S
     budget = cluster["circuit_breakers"]["thresholds"][0]["retry_budget"]
     assert budget["budget_percent"]["value"] == pytest.approx(100 * BUDGET)
     page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
-    shown = page[page.index("retry_policy:") : page.index("```\n\nLoad one")]
-    assert yaml.safe_load(shown)["retry_policy"].items() <= route["retry_policy"].items()
+    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert shown
+    assert shown[1] in text
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_recorded_work_is_that_of_the_chat_machine(engine: str) -> None:
-    """The rules of Arrival rates, on a minute of prompts and a minute of answers."""
+    """The rules of Arrival rates, on minutes of prompts, of which a cache finds a sixth, and on
+    minutes of answers; then a quiet week of which two minutes were busy."""
     text = (ROOT / "docs" / "downloads" / f"arrival-rates-{engine}.yaml").read_text("utf-8")
-    rules = {rule["record"]: rule["expr"] for rule in yaml.safe_load(text)["groups"][0]["rules"]}
-    series = {
-        f"{engine}:prompt_tokens_total": np.array([6e6, 0.0]),
-        f"{engine}:generation_tokens_total": np.array([0.0, 6e5]),
-    }
-    for name in ("engine:prompt_tokens:rate1m", "engine:answer_tokens:rate1m"):
-        series[name] = Parser(rules[name], series).whole()
-    work = Parser(rules["engine:work:rate1m"], series).whole()
+    rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    found = {"vllm": "prefix_cache_hits_total", "sglang": "cached_tokens_total"}[engine]
+    line = {"vllm": "num_requests_waiting", "sglang": "num_queue_reqs"}[engine]
+
+    def run(prompts: Any, hits: Any, answers: Any, waiting: Any) -> dict[str, Any]:
+        """What each rule gives, for two engines with half of the tokens each."""
+        series: dict[str, Any] = {}
+        for name, values in (
+            ("prompt_tokens_total", prompts),
+            ("generation_tokens_total", answers),
+            *([(found, hits)] if hits is not None else []),
+        ):
+            series[f"{engine}:{name}"] = {one: np.array(values) / 2 for one in "ab"}
+        series[f"{engine}:{line}"] = {one: np.array(waiting) for one in "ab"}
+        for rule in rules:
+            series[rule.get("record") or rule["alert"]] = Parser(rule["expr"], series).whole()
+        return series
+
     prompt_s, answer_s = _token_costs(CHAT)
-    assert work == pytest.approx([1e5 * prompt_s, 1e4 * answer_s], rel=0.01)
+    told = run([6e6] * 2 + [0.0] * 2, [1e6] * 2 + [0.0] * 2, [0.0] * 2 + [6e5] * 2, [0.0] * 4)
+    due = np.array([5e6 / 60 * prompt_s, 1e4 * answer_s])
+    assert told["engine:work:rate2m"][[1, 3]] == pytest.approx(due, rel=0.01)
+    assert np.isnan(told["SizeIsALowerBound"]).all()
+    week = np.full(3000, 6e4)
+    week[1000:1002] = 6e5
+    told = run(0 * week, None, week, np.where(week > 1e5, 9.0, 0.0))  # no cache is asked
+    assert told["engine:engines:7d"][-1] == pytest.approx(1e4 * answer_s / 0.85, rel=0.01)
+    assert np.flatnonzero(~np.isnan(told["SizeIsALowerBound"])).tolist() == [1000, 1001, 1002]
     page = (ROOT / "docs" / "capacity" / "arrival-rates.md").read_text("utf-8")
-    assert f"expr: {rules['engine:work:rate1m']}" in page
+    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert shown
+    assert shown[1] in text
+    assert f"/ {HOT}\n" in text

@@ -9,7 +9,10 @@ import json
 import math
 import os
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
 import pytest
 from serving_mathematics.support import measuring
@@ -110,3 +113,51 @@ def test_make_measure_runs_the_command_of_every_record() -> None:
         (root.parents[1] / "Makefile").read_text().partition("\nmeasure:")[2].partition("\n\n")[0]
     )
     assert commands == {line.strip().replace("$(BIN)/", "") for line in recipe.splitlines()[1:]}
+
+
+class _Answer(NamedTuple):
+    total: float
+
+
+def _slow(first: float, second: int = 2) -> _Answer:
+    """The sum of two numbers."""
+    return _Answer(first + second)
+
+
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module that asks for sums in a check and in its example."""
+    module = ModuleType("asking")
+
+    def example() -> None:
+        module.slow(1.0, second=5)
+        module.slow(1, 5)
+
+    def check_it() -> None:
+        module.slow(0.1 + 0.2)
+
+    example.__module__ = check_it.__module__ = _slow.__module__ = "asking"
+    vars(module).update(example=example, check_it=check_it)
+    module.slow = measuring.recorded(_Answer, "sums")(_slow)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "asking", module)
+    return module
+
+
+def test_recorded_function_answers_what_its_module_asks_for(asking: ModuleType) -> None:
+    asking.slow.make()
+    record = measuring.read_record("sums")
+    assert (record["command"], record["what"]) == ("python -m asking", "The sum of two numbers.")
+    assert record["answers"] == {"first 1, second 5": [6.0], "first 0.3, second 2": [2.3]}
+    # another process, on a processor whose last digit differs
+    reader = measuring.recorded(_Answer, "sums")(_slow)
+    assert reader(0.3) == reader.again(0.3) == _Answer(2.3)
+    told = "no answer for first 4, second 2: make it again by `python -m asking`"
+    with pytest.raises(LookupError, match=told):
+        reader(4.0)
+
+
+def test_recorded_function_is_asked_anew_when_its_record_is_made(asking: ModuleType) -> None:
+    measuring.write_record("sums", {"answers": {"first 1, second 5": [0.0]}}, packed=True)
+    assert asking.slow(1.0, 5).total == 0.0
+    asking.slow.make()
+    assert asking.slow(1.0, 5).total == 6.0

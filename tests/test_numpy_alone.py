@@ -20,7 +20,7 @@ for name in json.loads(sys.stdin.read()):
     importlib.import_module(f"serving_mathematics.{name}")
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
-HEAVY = {"matplotlib", "scipy", "pandas", "fastapi", "onnx", "distributed", "builder"}
+HEAVY = {"matplotlib", "scipy", "pandas", "fastapi", "onnxruntime", "distributed", "builder"}
 
 
 def test_importing_every_pure_module_takes_numpy_alone() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from serving_mathematics.planner.answers import (
     answer_lines,
     answer_summary,
@@ -21,6 +21,7 @@ from serving_mathematics.planner.configurations import Answer, answer, elsewhere
 from serving_mathematics.planner.fields import DRAWN, FIELDS, OTHER, SHEET
 from serving_mathematics.planner.questions import other_choices, read_choices
 
+from .browsing import with_own_python
 from .fetch_pyodide import complete
 from .profiles import todays
 from .visits import DESK, PHONE, structure, unreadable
@@ -34,21 +35,6 @@ needs_python = pytest.mark.skipif(
 )
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 ROWS = "".join(f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}\n" for i in range(300))
-
-
-def with_own_python(page: Page) -> None:
-    """Let the planner's page load Python from the test's own server."""
-
-    def served(route: Route) -> None:
-        page_as_built = route.fetch()
-        text = page_as_built.text()
-        start = text.index("data-live=")
-        settings = text[start : text.index(">", start)]
-        address = settings.partition("&quot;pyodide&quot;: &quot;")[2].partition("&quot;")[0]
-        assert address, settings
-        route.fulfill(response=page_as_built, body=text.replace(address, "/pyodide/"))
-
-    page.route("**/planner/", served)
 
 
 @functools.cache
@@ -72,7 +58,7 @@ class Form:
         page.on("request", lambda request: self.asked.append((request.method, request.url)))
         page.on("pageerror", lambda problem: self.said.append(str(problem)))
         page.on("console", lambda message: self.said.append(message.text))
-        with_own_python(page)
+        with_own_python(page, "planner")
         page.goto(f"{origin}planner/")
         self.plan = page.locator("form.planner").get_by_role("button", name="Plan")
         self.stop = page.locator("form.planner").get_by_role("button", name="Stop")
@@ -469,7 +455,7 @@ def test_a_long_plan_is_stopped_and_python_starts_again(form: Form) -> None:
 def test_python_that_cannot_be_loaded_is_said(browser: Browser, origin: str) -> None:
     context = browser.new_context()
     page = context.new_page()
-    with_own_python(page)
+    with_own_python(page, "planner")
     page.route("**/pyodide/**", lambda route: route.abort())
     page.goto(f"{origin}planner/")
     page.locator("form.planner").get_by_role("button", name="Plan").click()

@@ -19,7 +19,7 @@ from builder import ROOT
 
 from .conftest import CHAPTERS
 from .profiles import THOROUGH, TODAY
-from .visits import AXE, DESK, PHONE, addresses
+from .visits import AXE, DESK, PHONE, addresses, as_new, tab_of_many
 
 LONG = "capacity/tail-latency/"  # the page with the most figures and code
 TEXT = "definitions/utilization/"
@@ -43,19 +43,12 @@ CONTRAST = """() => {
 
 @pytest.fixture(scope="module")
 def tab(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport=DESK)
-    yield context.new_page()
-    context.close()
+    yield from tab_of_many(browser)
 
 
 @pytest.fixture
 def page(tab: Page) -> Iterator[Page]:
-    """The same tab for each test, which finds the scripts of the site compiled."""
-    yield tab
-    tab.unroute_all()
-    tab.emulate_media(media="null", color_scheme="null")
-    tab.set_viewport_size(DESK)
-    tab.goto("about:blank")
+    yield from as_new(tab)
 
 
 def test_no_dead_control_without_javascript(browser: Browser, origin: str) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import pytest
-import yaml
 from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.machine.step_time.exercises import _line
 from serving_mathematics.machine.step_time.guesses import (
@@ -16,17 +12,10 @@ from serving_mathematics.machine.step_time.guesses import (
     break_even_tokens,
 )
 
-from builder import ROOT
-from tests.promql import Parser, Series, Vector
+from .promql import Series, Vector
+from .rule_files import at_the_end, vectors
 
 RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
-
-
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = ROOT / "docs" / "downloads" / f"step-time-{engine}.yaml"
-    return [
-        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
-    ]
 
 
 def run(engine: str, running: float, gap_s: float, yields: float) -> dict[str, float]:
@@ -40,13 +29,7 @@ def run(engine: str, running: float, gap_s: float, yields: float) -> dict[str, f
         "vllm:spec_decode_num_drafts_total": 600 * steady,
         "sglang:spec_accept_length": yields * steady,
     }
-    told = {}
-    for rule in rules(engine):
-        value = Parser(rule["expr"], series).whole()
-        name = rule.get("record") or rule["alert"]
-        series[name] = value
-        told[name] = float(value[-1])
-    return told
+    return at_the_end(f"step-time-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))
@@ -87,30 +70,10 @@ def test_one_slow_engine_of_a_fleet_is_found(engine: str) -> None:
         f"{engine}:inter_token_latency_seconds_sum": {n: 6000 * gaps[n] * steady for n in fleet},
         f"{engine}:inter_token_latency_seconds_count": dict.fromkeys(fleet, 6000 * steady),
     }
-    for rule in rules(engine):
-        name = rule.get("record") or rule["alert"]
-        series[name] = Parser(rule["expr"], series).vector()
-    alarms = series["StepsAreLong"]
-    assert isinstance(alarms, dict)
+    alarms = vectors(f"step-time-{engine}", series)["StepsAreLong"]
     assert [name for name, value in alarms.items() if not np.isnan(value[-1])] == [fleet[3]]
 
 
 def test_an_engine_that_does_not_guess_gets_no_ticket() -> None:
     """SGLang logs a length of 0 where nobody guesses."""
     assert np.isnan(run("sglang", 64.0, 0.01, 0.0)["GuessesDoNotPay"])
-
-
-@pytest.mark.parametrize("engine", list(RUNNING))
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        wanted = {"record", "expr"} if "record" in rule else {"alert", "expr", "for"}
-        assert wanted <= rule.keys() <= wanted | {"labels", "annotations"}
-
-
-def test_the_page_shows_rules_of_the_file() -> None:
-    page = (ROOT / "docs" / "machine" / "step-time.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (ROOT / "docs/downloads/step-time-vllm.yaml").read_text("utf-8")
-    for engine in RUNNING:
-        assert f"](../downloads/step-time-{engine}.yaml)" in page

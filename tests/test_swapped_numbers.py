@@ -186,11 +186,6 @@ MEASURES = {
     "engine.measured_loads.change_rows",
     "engine.measured_loads.measured_loads",
 }  # an engine
-TYPES_COUNT = {
-    "intuition.endpoints_as_contracts.lineage.fingerprint.array": (
-        "the type is part of what it stands for"
-    )
-}
 
 
 def tried(name: str) -> Iterator[tuple[str, Callable[..., Any], Call, str, Any, bool]]:
@@ -200,7 +195,7 @@ def tried(name: str) -> Iterator[tuple[str, Callable[..., Any], Call, str, Any, 
         if full_name in MEASURES:
             continue
         for argument, value in call.arguments.items():
-            if f"{full_name}.{argument}" not in OTHER_KINDS.keys() | TYPES_COUNT.keys():
+            if f"{full_name}.{argument}" not in OTHER_KINDS:
                 yield title, function, call, argument, value, full_name in ELEMENTWISE
 
 

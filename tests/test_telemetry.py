@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 
 from builder import ROOT
-from builder.source import Sources, self_contained
 
 HOOK = """
 import os, socket, sys
@@ -134,29 +133,9 @@ def test_importing_sends_nothing(watched: Watched) -> None:
     assert list(watched.seen()) == []
 
 
-def test_a_copied_function_sends_nothing(watched: Watched) -> None:
-    sources = Sources(ROOT)
-    module = sources.module("core.classifiers.onnx_latency_measurement")
-    copied = self_contained(module, ["perceptron", "runner"], sources.module)
-    used = (
-        "run = runner(perceptron((4, 3, 2), np.random.default_rng(0)))\nrun(np.zeros((1, 4), 'f'))"
-    )
-    (watched.folder / "copied.py").write_text(f"{copied}\n{used}\n", encoding="utf-8")
-    watched.environment["PYTHONPATH"] = str(watched.folder)
-    watched.run("copied.py")
-    assert list(watched.seen()) == []
-
-
 def test_a_build_sends_nothing(watched: Watched) -> None:
-    """Of a module with a model, which runs while it builds."""
-    watched.run("-m", "builder", "--quiet", "core.classifiers.onnx_latency_measurement")
-    assert list(watched.seen()) == []
-
-
-def test_a_test_of_a_model_sends_nothing(watched: Watched) -> None:
-    file = ROOT / "tests/core/classifiers/test_onnx_latency_measurement.py"
-    words = ("-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}", "-c", f"{ROOT}/pyproject.toml")
-    watched.run("-m", "pytest", *words, f"{file}::test_many_callers_get_their_own_rows_back")
+    """Of a module with a model, whose package tells of its use."""
+    watched.run("-m", "builder", "--quiet", "core.machines.reader_measurement")
     assert list(watched.seen()) == []
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,3 +227,23 @@ def visited(
         return [*found, waiting()] if waiting else found
     finally:
         context.close()
+
+
+def tab_of_many(browser: Browser, script: str = "") -> Iterator[Page]:
+    """A tab for the tests of a file, which finds the scripts of the site compiled.
+
+    script: that each page runs first."""
+    context = browser.new_context(viewport=DESK)
+    if script:
+        context.add_init_script(script)
+    yield context.new_page()
+    context.close()
+
+
+def as_new(tab: Page) -> Iterator[Page]:
+    """The same tab for one test, since a window takes longer than most of them."""
+    yield tab
+    tab.unroute_all()
+    tab.emulate_media(media="null", color_scheme="null")
+    tab.set_viewport_size(DESK)
+    tab.goto("about:blank")

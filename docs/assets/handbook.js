@@ -58,7 +58,7 @@ addEventListener("load", dye);
 const places = document.querySelectorAll(".md-typeset :is(.table, pre > code)");
 const more = (place) => {
   if (place.classList.contains("table"))
-    place.toggleAttribute("data-more", place.scrollLeft + place.clientWidth < place.scrollWidth - 1);
+    place.toggleAttribute("data-more", place.scrollLeft + place.clientWidth < place.scrollWidth - 8);
 };
 const widths = new ResizeObserver((changes) => {
   for (const { target } of changes) {

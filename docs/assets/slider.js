@@ -79,17 +79,19 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
   const many = panel.engines.length || 1;
   const at = (part, frame) => world.at(panel[part], frame, many, which);
   const most = Math.max(...world.each((frame) => at("places", frame)));
-  const lines = Math.max(...world.each((frame) => at("waiting", frame)));
+  const of = panel.of ?? "places";
+  const waits = (frame) => (panel.waiting ? at("waiting", frame) : 0);
+  const lines = Math.max(...world.each(waits));
   const bars = ["cache", "budget"].filter((part) => panel[part]);
   const small = many > 1;
-  const left = x + (small ? 44 : 62);
+  const left = x + (!panel.waiting && !bars.length ? 0 : small ? 44 : 62);
   const top = y + (name || panel.label ? 36 : 20);
   const bottom = y + height - 22 * bars.length - 6;
   // As many columns as make the largest cells, whole rows preferred.
   const [room, depth] = [x + width - left, bottom - top];
   const size = (c) => Math.min(room / c, depth / Math.ceil(most / c), 40);
   const columns = Array.from({ length: most }, (_, c) => c + 1).reduce((best, c) => {
-    const worth = (k) => size(k) * (most % k ? 0.85 : 1);
+    const worth = (k) => size(k) * (most % k ? 0.7 : 1);
     return worth(c) > worth(best) ? c : best;
   }, 1);
   const cell = size(columns);
@@ -118,7 +120,7 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
     return [part, long, base, add("path", { class: `meter of-${part}` }), add("text", { x: left + long + 6, y: base })];
   });
   return () => {
-    const [places, running, waiting] = ["places", "running", "waiting"].map((part) => at(part));
+    const [places, running, waiting] = [at("places"), at("running"), waits()];
     const prompts = panel.prompts ? at("prompts") : 0;
     filled.answer.setAttribute("d", cells(0, running - prompts));
     filled.prompt.setAttribute("d", cells(running - prompts, running));
@@ -130,14 +132,15 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
     }
     dots.setAttribute("d", d);
     dots.setAttribute("stroke-width", pitch * 0.72);
-    inside.textContent = !places ? "not there" : small ? `${running} of ${places}` : `${running} of ${places} places`;
-    outside.textContent = small ? waiting || "" : `${waiting} wait`;
+    inside.textContent = !places ? "not there" : small ? `${running} of ${places}` : `${running} of ${places} ${of}`;
+    outside.textContent = !panel.waiting ? "" : small ? waiting || "" : `${waiting} wait`;
     for (const [part, long, base, path, text] of meters) {
       path.setAttribute("d", square(left, base - 9, long * at(part), 9));
       text.textContent = `${Math.round(100 * at(part))}%`;
     }
     const shares = bars.map((part) => `, ${part} ${Math.round(100 * at(part))}%`).join("");
-    return `${title ? `${title}: ` : ""}${running} of ${places} places taken, ${waiting} wait${shares}`;
+    const line = panel.waiting ? `, ${waiting} wait` : "";
+    return `${title ? `${title}: ` : ""}${running} of ${places} ${of} taken${line}${shares}`;
   };
 }
 
@@ -150,7 +153,7 @@ function lanes(plot, panel, world) {
   const { clock } = world;
   const [first, last] = [clock.values[0], clock.values.at(-1)];
   const axis = { ...clock, range: [first, last], log: false };
-  const left = 12 + 6.6 * Math.max(...panel.lanes.map((name) => name.length));
+  const left = 12 + 7.3 * Math.max(...panel.lanes.map((name) => name.length));
   const below = plot.nextElementSibling; // lanes right below share their axis
   const shared = below?.classList.contains("of-lanes") && below.offsetTop > plot.offsetTop;
   const [right, top, bottom] = [width - 8, 22, height - (shared ? 4 : 38)];
@@ -419,7 +422,7 @@ export async function open(place) {
     const parts = [...panels.flatMap((panel) => panel.curves ?? []), ...readouts].map((part) => [part, world.at(part.values)]);
     for (const [part, value] of parts) words.set(part.label, value === null ? "" : told(value, part));
     const there = parts.every(([, value]) => value !== null);
-    said = there ? data.reading.replace(/\{([^{}]*)\}/g, (_, named) => words.get(named)) : data.absent;
+    said = (there ? data.reading : data.absent).replace(/\{([^{}]*)\}/g, (_, named) => words.get(named));
     if (sentence.textContent !== said) sentence.textContent = said;
   }
 

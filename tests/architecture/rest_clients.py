@@ -6,6 +6,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -15,6 +18,8 @@ import httpx
 import numpy as np
 import uvicorn
 from serving_mathematics.core.servers.rest_server import Limits, create_app, listen, server_config
+
+from builder import ROOT
 
 INFER = "/v2/models/digits/infer"
 JSON = {"content-type": "application/json"}
@@ -115,3 +120,21 @@ def sized(size: int, *more: str) -> bytes:
     """A whole head of this many bytes."""
     lines = "\r\n".join(("GET /v2/health/live HTTP/1.1", "Host: x", *more, "A: ")).encode()
     return lines.ljust(size - 4, b"b") + b"\r\n\r\n"
+
+
+def serves_until_sigterm(module: str, ask: Callable[[int], None]) -> None:
+    """A module that serves as a command answers one request and ends with status 0.
+
+    ask: sends it to a port and asserts what comes back."""
+    command = [sys.executable, "-m", f"serving_mathematics.{module}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        ask(int(process.stdout.readline()))
+        process.send_signal(signal.SIGTERM)
+        counts = json.loads(process.communicate(timeout=120)[0])
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+    assert counts == {"accepted": 1, "done": 1, "answered": 1}

@@ -78,6 +78,11 @@ def test_what_is_absent_is_said() -> None:
     assert reading(data, [1, 0]) == "ρ = 0.50, 1 servers: 3.0 s, 1% late."
     assert reading(data, [1, 1]) == "Nothing there."
     assert len(list(readings(data))) == 6
+    named = slider(curves__0__values=values, absent="Nothing at {servers}.")
+    assert reading(grid(named), [1, 1]) == "Nothing at 16."
+    hollow = slider(curves__0__values=values, absent="Nothing but {wait}.")
+    with pytest.raises(ValueError, match=r"absent names \['wait'\], which is none of"):
+        grid(hollow)
 
 
 def test_rates_below_the_last_digit_are_less_than_it() -> None:
@@ -241,6 +246,15 @@ def test_places_may_change_and_a_stepper_needs_neither_controls_nor_clock() -> N
     assert data["panels"][0]["running"] == [3]
     assert "clock" not in data
     assert list(readings(data)) == ["."]
+
+
+def test_places_may_be_of_something_that_nobody_waits_for() -> None:
+    panel = {"kind": "engine", "places": 4, "running": 3, "of": "experts"}
+    data = grid({"panels": [panel], "reading": "."}, "stepper")
+    assert "waiting" not in data["panels"][0]
+    assert data["panels"][0]["of"] == "experts"
+    assert list(data["legend"]) == ["answer", "free"]
+    assert "of" not in grid(stepper(), "stepper")["panels"][0]
 
 
 ENGINE, LANES = "panels__0__", "panels__1__"

@@ -19,7 +19,11 @@ from serving_mathematics.planner.questions import read_choices, read_grid
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.sweeps import LEAST_TASK_S, answer_chunk, read_questions, sweep
 
-from tests.killed_worker import cluster_of_processes, killed_while_it_works
+from tests.killed_worker import (
+    cluster_of_processes,
+    cluster_of_threads,
+    killed_while_it_works,
+)
 
 GRID = read_grid(
     '{"requests": 150, "parallelism": "tp1", "ttft_s": [2, 0.001], "rate_per_s": [2, 12], '
@@ -35,14 +39,7 @@ def alone() -> list[dict[str, float | int | str]]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-        local_directory=tmp_path_factory.mktemp("dask"),
-    ) as cluster:
+    with cluster_of_threads(tmp_path_factory.mktemp("dask")) as cluster:
         yield cluster
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from serving_mathematics.report.evidence import FloatArray, Run
 from serving_mathematics.report.faults import served
+from serving_mathematics.report.findings.finding import Asked, Finding
+from serving_mathematics.report.registry import FINDINGS
 
 
 def clean(seed: int = 1, count: int = 1500) -> Run:
@@ -62,3 +65,8 @@ def log_csv(run: Run) -> str:
         f"{s:.6f},{t:.4f},{w:.4f},{p:.0f},{o:.0f}" for s, t, w, p, o in zip(*columns, strict=True)
     ]
     return "\n".join(rows) + "\n"
+
+
+def functions_of(theme: str) -> list[Callable[[Run, Asked], Finding | None]]:
+    """The functions of a theme of findings, in the order of the table."""
+    return [rule.find for rule in FINDINGS if rule.find.__module__.endswith(f".{theme}")]

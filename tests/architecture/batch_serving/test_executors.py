@@ -22,21 +22,18 @@ from serving_mathematics.architecture.batch_serving.shard_scorer import (
     score_rows,
 )
 
-from tests.killed_worker import cluster_of_processes, killed_while_it_works
+from tests.killed_worker import (
+    cluster_of_processes,
+    cluster_of_threads,
+    killed_while_it_works,
+)
 
 Array = npt.NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-        local_directory=tmp_path_factory.mktemp("dask"),
-    ) as cluster:
+    with cluster_of_threads(tmp_path_factory.mktemp("dask")) as cluster:
         yield cluster
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.capacity.autoscaling.fluid_fleet import TICK_S, FleetRun, run_fleet
+from serving_mathematics.capacity.autoscaling.fluid_fleet import TICK_S, _FleetRun, _run_fleet
 from serving_mathematics.capacity.autoscaling.replica_response import Replica, replica_of
 from serving_mathematics.core.fleet.scaling_rules import fixed
 from serving_mathematics.core.machines.machines import CHAT
@@ -17,7 +17,7 @@ SMALL = Replica(np.array([0.0, 1.0, 1.5, 1.8]), np.array([0.02, 0.02, 0.03, 0.05
 @given(st.floats(0.1, 3.0), st.integers(1, 4))
 def test_a_steady_load_stays_where_it_is(load: float, replicas: int) -> None:
     """Where the fleet carries it nothing collects; where it does not, the excess does."""
-    run = run_fleet([load] * 90, fixed(replicas), SMALL, replicas=replicas, startup_s=9.0)
+    run = _run_fleet([load] * 90, fixed(replicas), SMALL, replicas=replicas, startup_s=9.0)
     most = replicas * SMALL.most_per_s
     expected = max(0.0, load - most) * 89
     assert run.waiting[-1] == pytest.approx(expected, abs=1e-6)
@@ -25,8 +25,8 @@ def test_a_steady_load_stays_where_it_is(load: float, replicas: int) -> None:
 
 
 def test_a_replica_serves_one_start_up_after_its_order_and_is_paid_from_it() -> None:
-    run = run_fleet([0.5] * 90, fixed(3), SMALL, replicas=1, startup_s=20.0)
-    assert isinstance(run, FleetRun)
+    run = _run_fleet([0.5] * 90, fixed(3), SMALL, replicas=1, startup_s=20.0)
+    assert isinstance(run, _FleetRun)
     assert np.flatnonzero(np.diff(run.ready)).tolist() == [TICK_S + 19]
     assert run.replica_hours * 3600 == TICK_S + 3 * 75
     assert run.ordered.tolist() == [3] * 6
@@ -34,14 +34,14 @@ def test_a_replica_serves_one_start_up_after_its_order_and_is_paid_from_it() -> 
 
 def test_those_that_start_are_called_off_first_and_a_maximum_holds() -> None:
     asked = iter([9, 2, 1, 1])
-    run = run_fleet([0.5] * 60, lambda *_: next(asked), SMALL, replicas=2, startup_s=99.0, most=4)
+    run = _run_fleet([0.5] * 60, lambda *_: next(asked), SMALL, replicas=2, startup_s=99.0, most=4)
     assert run.ordered.tolist() == [4, 2, 1, 1]
     assert run.ready[[0, 31, 44, 45, 59]].tolist() == [2, 2, 2, 1, 1]
 
 
 def test_heavier_work_is_less_capacity() -> None:
-    light = run_fleet([1.5] * 60, fixed(1), SMALL, replicas=1, startup_s=0.0)
-    heavy = run_fleet([1.5] * 60, fixed(1), SMALL, replicas=1, startup_s=0.0, work=[2.0] * 60)
+    light = _run_fleet([1.5] * 60, fixed(1), SMALL, replicas=1, startup_s=0.0)
+    heavy = _run_fleet([1.5] * 60, fixed(1), SMALL, replicas=1, startup_s=0.0, work=[2.0] * 60)
     assert light.waiting[-1] == 0
     assert heavy.waiting[-1] == pytest.approx(59 * (1.5 - 0.9), rel=1e-6)
     assert heavy.late_share > light.late_share
@@ -54,7 +54,7 @@ def test_what_a_policy_sees() -> None:
         seen.append(given)
         return 2
 
-    run_fleet([3.0] * 30, watching, SMALL, replicas=2, startup_s=0.0)
+    _run_fleet([3.0] * 30, watching, SMALL, replicas=2, startup_s=0.0)
     assert [one[:3] for one in seen] == [(15.0, 2, 2), (30.0, 2, 2)]
     assert seen[0][3] == pytest.approx(2 / 3)  # of three places each
     assert seen[0][4] == pytest.approx(4.0)
@@ -64,10 +64,10 @@ def test_refusals() -> None:
     chat = replica_of(CHAT)
     for bad, name in (([-1.0], "load_per_s"), ([np.nan], "load_per_s"), ([[1.0]], "load_per_s")):
         with pytest.raises(ValueError, match=f"{name} must be"):
-            run_fleet(bad, fixed(1), chat, replicas=1, startup_s=0.0)
+            _run_fleet(bad, fixed(1), chat, replicas=1, startup_s=0.0)
     with pytest.raises(ValueError, match="replicas must be"):
-        run_fleet([1.0], fixed(1), chat, replicas=0, startup_s=0.0)
+        _run_fleet([1.0], fixed(1), chat, replicas=0, startup_s=0.0)
     with pytest.raises(ValueError, match="startup_s must be"):
-        run_fleet([1.0], fixed(1), chat, replicas=1, startup_s=-1.0)
+        _run_fleet([1.0], fixed(1), chat, replicas=1, startup_s=-1.0)
     with pytest.raises(ValueError, match="work must be"):
-        run_fleet([1.0], fixed(1), chat, replicas=1, startup_s=0.0, work=[0.0])
+        _run_fleet([1.0], fixed(1), chat, replicas=1, startup_s=0.0, work=[0.0])

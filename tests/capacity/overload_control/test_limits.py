@@ -20,23 +20,23 @@ from builder import ROOT
 
 
 def test_below_the_ceiling_a_limit_changes_nothing() -> None:
-    free = _served(CHAT, 0.6, "nothing", 0.0, 256)
+    free = _served.again(CHAT, 0.6, "nothing", 0.0, 256)
     assert isinstance(free, InTime)
     assert free.requests == 1.0
     for policy in ("requests", "tokens"):
-        limited = _served(CHAT, 0.6, policy, _best(CHAT, policy), _places(CHAT))
+        limited = _served.again(CHAT, 0.6, policy, _best(CHAT, policy), _places(CHAT))
         assert limited.requests > 0.995
         assert limited.work == pytest.approx(free.work, rel=0.01)
 
 
 def test_all_is_short_and_long() -> None:
-    found = _served(CHAT, 2.0, "tokens", 0.18, _places(CHAT))
+    found = _served.again(CHAT, 2.0, "tokens", 0.18, _places(CHAT))
     mixed = LONG * found.short + (1 - LONG) * found.long
     assert found.requests == pytest.approx(mixed, abs=0.02)
 
 
 def test_no_prompt_above_a_length_is_served() -> None:
-    found = _served(CHAT, 0.6, "no long prompt", LONG, _places(CHAT))
+    found = _served.again(CHAT, 0.6, "no long prompt", LONG, _places(CHAT))
     assert found.long == 0.0
     assert found.short > 0.99
 

@@ -19,7 +19,7 @@ from serving_mathematics.core.batching.continuous_batching import (
 )
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
-from serving_mathematics.optimization.batching.batching_policies import padded_batch_s
+from serving_mathematics.optimization.batching.batching_policies import _padded_batch_s
 
 from tests.core.batching.test_continuous_batching import cases
 
@@ -147,7 +147,7 @@ def test_batch_of_one_waits_like_a_single_server() -> None:
     )
     engine = replace(EIGHT_BILLION, max_sequences=1)
     pairs = zip(asked.prompt_tokens, asked.output_tokens, strict=True)
-    service_s = [padded_batch_s(Workload([0], [p], [n]), engine) for p, n in pairs]
+    service_s = [_padded_batch_s(Workload([0], [p], [n]), engine) for p, n in pairs]
     ends = asked.arrival_s + fifo_waits(asked.arrival_s, service_s) + service_s
     assert np.abs(simulate(asked, engine).completion_s - ends).max() <= 1e-9
 
@@ -173,7 +173,7 @@ def test_saturated_rate_counts_tokens_below_two_to_the_31() -> None:
 def test_saturated_rate_of_one_place_is_the_service_rate() -> None:
     engine = Engine(1.0, 0.5, 0.25, 0.125, max_sequences=1)
     lengths = np.array([3, 8]), np.array([4, 1])
-    each = [padded_batch_s(Workload([0], [p], [n]), engine) for p, n in zip(*lengths, strict=True)]
+    each = [_padded_batch_s(Workload([0], [p], [n]), engine) for p, n in zip(*lengths, strict=True)]
     assert saturated_rate(*lengths, engine) == pytest.approx(1 / np.mean(each))
     without_steps = saturated_rate(
         [3], [4], replace(engine, max_sequences=10**6, token_budget=10**6)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import FROM_TEXT, WORKED, Deployment
 from serving_mathematics.core.hardware.guessed_steps import guessed_prompt_s, guessed_step_s
 from serving_mathematics.core.hardware.step_time import (
@@ -17,16 +16,7 @@ from serving_mathematics.core.hardware.step_time import (
     step_parts,
 )
 
-SMALL = find_model("Qwen3-0.6B")[0]
-DENSE = replace(WORKED, architecture=find_model("Qwen3-32B")[0], tensor=2)
-GUESSED = replace(DENSE, draft_tokens=3, accepted_tokens=2.5, drafter=SMALL)
-MIXTURE = replace(
-    WORKED,
-    architecture=find_model("DeepSeek-R1")[0],
-    system=find_system("H200"),
-    precision="fp8",
-    tensor=8,
-)
+from tests.core.hardware.guessing import DENSE, GUESSED, MIXTURE, SMALL
 
 
 def step_s(one: Deployment, sequences: float, context: float) -> float:

@@ -8,13 +8,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import json
 import logging
-import signal
 import socket
 import struct
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -46,7 +42,7 @@ from serving_mathematics.core.servers.wire_format import (
 )
 
 from tests.architecture.failing_models import FAILING
-from tests.architecture.rest_clients import Gate, run, until
+from tests.architecture.rest_clients import Gate, run, serves_until_sigterm, until
 
 ROOT = Path(__file__).parents[3]
 KINDS = messages()
@@ -286,21 +282,12 @@ def test_what_was_accepted_is_answered_after_stop() -> None:
 
 
 def test_process_ends_with_status_0_on_sigterm() -> None:
-    command = [sys.executable, "-m", "serving_mathematics.core.servers.grpc_server"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
+    def ask(port: int) -> None:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             answer = channel.unary_unary(f"/{SERVICE}/ModelInfer")(GOOD, timeout=120)
         assert list(KINDS["ModelInferResponse"].FromString(answer).outputs[0].shape) == [1, 10]
-        process.send_signal(signal.SIGTERM)
-        counts = json.loads(process.communicate(timeout=120)[0])
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == 0
-    assert counts == {"accepted": 1, "done": 1, "answered": 1}
+
+    serves_until_sigterm("core.servers.grpc_server", ask)
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -55,6 +55,7 @@ from tests.architecture.rest_clients import (
     head,
     run,
     running,
+    serves_until_sigterm,
     tensor,
     until,
 )
@@ -453,21 +454,11 @@ def test_what_was_accepted_is_answered_after_the_signal() -> None:
 
 
 def test_process_ends_with_status_0_on_sigterm() -> None:
-    command = [sys.executable, "-m", "serving_mathematics.core.servers.rest_server"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
+    def ask(port: int) -> None:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
-            answer = client.post(INFER, json=tensor())
-        assert answer.status_code == 200
-        process.send_signal(signal.SIGTERM)
-        counts = json.loads(process.communicate(timeout=120)[0])
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == 0
-    assert counts == {"accepted": 1, "done": 1, "answered": 1}
+            assert client.post(INFER, json=tensor()).status_code == 200
+
+    serves_until_sigterm("core.servers.rest_server", ask)
 
 
 def test_connections_send_without_delay() -> None:

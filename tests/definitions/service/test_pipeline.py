@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.service.pipeline import (
@@ -26,7 +25,8 @@ from serving_mathematics.definitions.service.service import (
 )
 
 from builder import ROOT
-from tests.promql import Parser, Series
+from tests.promql import Series
+from tests.rule_files import evaluated
 
 CELLS = 40
 
@@ -90,34 +90,46 @@ def test_the_slider_says_the_numbers_of_the_page() -> None:
     assert 0 < sum(missing) < len(missing) / 4  # where too many fail, and only there
 
 
-def rules(engine: str) -> list[dict[str, str]]:
-    text = (ROOT / f"docs/downloads/service-law-{engine}.yaml").read_text(encoding="utf-8")
-    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+ENDED = {
+    "vllm": {'vllm:request_success_total{finished_reason=~"stop|length"}': 591.0},
+    "sglang": {"sglang:num_aborted_requests_total": 9.0},
+}
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
-def test_rules_record_the_law_and_count_refusals(engine: str) -> None:
-    minutes = np.ones(60)
-    refused = np.zeros(60)
-    refused[30:] = 30.0
-    first, gaps = f"{engine}:time_to_first_token_seconds", f"{engine}:inter_token_latency_seconds"
+def test_rules_count_what_was_refused_and_what_hangs(engine: str) -> None:
+    """A healthy half hour, one in which the gateway refuses thirty a minute, one in which the
+    engine answers nobody, and one in which nobody asks."""
+    minutes = np.ones(120)
+    asked, began = 600 * minutes, 600 * minutes
+    asked[30:60] = 630
+    began[60:] = 0
+    asked[90:] = 0
+    first = f"{engine}:time_to_first_token_seconds"
     found: dict[str, Series] = {
-        f"{first}_count": 600 * minutes,
-        f'{first}_bucket{{le="1.0"}}': 597 * minutes,
-        f"{gaps}_sum": 600 * 200 * 0.02 * minutes,
-        f"{gaps}_count": 600 * 200 * minutes,
-        f"{engine}:generation_tokens_total": 600 * 201 * minutes,
-        'envoy_cluster_upstream_rq{envoy_response_code=~"429|5.."}': refused,
+        f"{first}_count": began,
+        f'{first}_bucket{{le="1.0"}}': 0.995 * began,
+        "envoy_cluster_upstream_rq_total": asked,
+        **{name: value * minutes for name, value in ENDED[engine].items()},
     }
-    for rule in rules(engine):
-        found[rule.get("record", rule.get("alert", ""))] = Parser(rule["expr"], found).whole()
-    assert found["service:in_time:ratio5m"][20] == pytest.approx(597 / 600)
-    assert found["service:in_time:ratio5m"][-1] == pytest.approx(597 / 630)
-    assert found["service:token_seconds:mean5m"][-1] == pytest.approx(0.02)
-    assert found["service:length_tokens:mean5m"][-1] == pytest.approx(201)
+    found = evaluated(f"service-law-{engine}", found)
+    in_time = found["service:in_time:ratio5m"]
+    assert in_time[20] == pytest.approx(0.995)
+    assert in_time[50] == pytest.approx(597 / 630)
+    assert in_time[80] == 0
+    assert found["service:broken:ratio5m"][20] == pytest.approx(9 / 600)
     fires = ~np.isnan(found["FewerInTime"])
     assert not fires[:30].any()
-    assert fires[40:].all()
+    assert fires[40:90].all()
+    assert not fires[100:].any()
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_an_engine_that_never_answered_is_no_silence(engine: str) -> None:
+    """Its histogram does not exist yet."""
+    found: dict[str, Series] = {"envoy_cluster_upstream_rq_total": 600 * np.ones(30)}
+    found = evaluated(f"service-law-{engine}", found)
+    assert not np.isnan(found["FewerInTime"][-1])
 
 
 def test_the_page_shows_a_rule_of_the_files() -> None:

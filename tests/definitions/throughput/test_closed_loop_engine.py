@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.machines.machines import CHAT
@@ -22,7 +21,8 @@ from serving_mathematics.definitions.throughput.closed_loop_engine import (
 from serving_mathematics.definitions.throughput.lifted_ceiling import engine_rates_of
 
 from builder import ROOT
-from tests.promql import Parser, Series
+from tests.promql import Series
+from tests.rule_files import evaluated
 
 RATES = st.lists(st.floats(0.1, 5.0), min_size=1, max_size=12).map(
     lambda steps: np.cumsum(steps).tolist()
@@ -77,11 +77,6 @@ def test_the_stepper_says_the_numbers_of_the_record() -> None:
             assert np.all(running <= CHAT.places)
 
 
-def rules(engine: str) -> list[dict[str, str]]:
-    text = (ROOT / f"docs/downloads/engine-ceiling-{engine}.yaml").read_text(encoding="utf-8")
-    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-
-
 @pytest.mark.parametrize(
     ("engine", "runs", "waits"),
     [
@@ -101,13 +96,15 @@ def test_the_alert_fires_where_clients_wait_and_tokens_no_longer_rise(
         runs: 200 * minutes,
         waits: waiting,
     }
-    for rule in rules(engine):
-        expr = rule["expr"]
-        found[rule.get("record", rule.get("alert", ""))] = Parser(expr, found).whole()
+    found = evaluated(f"engine-ceiling-{engine}", found)
     assert found["engine:clients_over_tokens:seconds"][20] == pytest.approx(200 / 4000)
     fires = ~np.isnan(found["EngineIsFull"])
     assert not fires[:80].any()
     assert fires[90:].all()
+    below = ~np.isnan(found["FullBelowItsCeiling"])
+    assert not below[:40].any()
+    assert below[50:80].all()
+    assert not below[90:].any()
 
 
 def test_the_page_shows_a_rule_of_the_files_and_its_ceiling() -> None:
@@ -120,9 +117,8 @@ def test_the_page_shows_a_rule_of_the_files_and_its_ceiling() -> None:
         assert shown[1] in text
         assert f"](../{file})" in page
         ceiling = float(rates_of(CHAT)[-1]) * float(CHAT.sample.output_tokens.mean())
-        written = re.search(r"0\.9 \* (\d+)", text)
-        assert written
-        assert float(written[1]) == pytest.approx(ceiling, rel=0.01)
+        for written in re.findall(r"0\.9 \* (\d+)", text):
+            assert float(written) == pytest.approx(ceiling, rel=0.01)
 
 
 def test_bad_input_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""One place and many: Poisson sums from scipy, the slider, caches against a common queue."""
+"""One place and many: the slider."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from serving_mathematics.core.queues.erlang import (
-    mean_wait,
-)
 from serving_mathematics.definitions.utilization.pooling import (
     example,
     slider_hockey_stick,
-    sticky_break_even,
 )
 
 SERVERS = st.integers(1, 60)
@@ -39,19 +34,3 @@ def test_hockey_stick_slider_says_the_numbers_of_the_page() -> None:
     more = np.asarray(told["readouts"][0]["values"])
     assert more[:-1] == pytest.approx(np.diff(waits, axis=0), rel=1e-9)
     assert more[-1] == pytest.approx((0.98 / 0.02 - 0.97 / 0.03) * (1 + scv) / 2)
-
-
-def test_replicas_of_many_places_pool_by_themselves() -> None:
-    """The more requests a replica serves at once, the less must its own cache save."""
-    saved = [1 - sticky_break_even(10, 0.9, places) for places in (1, 8, 16, 64)]
-    assert saved == pytest.approx([0.333, 0.147, 0.095, 0.027], abs=5e-4)
-    nearly = mean_wait(7.2, sticky_break_even(10, 0.9, 8), 8) + sticky_break_even(10, 0.9, 8)
-    assert nearly == pytest.approx(1 + mean_wait(72.0, 1.0, 80))
-
-
-@given(st.integers(1, 40), st.floats(0.05, 0.97))
-def test_sticky_break_even_makes_both_responses_equal(replicas: int, rho: float) -> None:
-    left = sticky_break_even(replicas, rho)
-    own = left / (1 - rho * left)
-    assert own == pytest.approx(1 + mean_wait(rho * replicas, 1.0, replicas), rel=1e-9)
-    assert 0 < left <= 1 + 1e-12

@@ -6,9 +6,10 @@ import re
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.definitions.utilization.engine_under_load import LOADS, _cells, _limit
 from serving_mathematics.definitions.utilization.token_load import (
     answer_ceiling,
     example,
@@ -16,7 +17,8 @@ from serving_mathematics.definitions.utilization.token_load import (
 )
 
 from builder import ROOT
-from tests.promql import Parser, Series
+from tests.promql import Series
+from tests.rule_files import evaluated, rule_text, rules
 
 RATES = st.floats(0, 1e6)
 CACHED = {"vllm": "vllm:prefix_cache_hits_total", "sglang": "sglang:cached_tokens_total"}
@@ -44,18 +46,9 @@ def test_bad_ceilings_are_refused() -> None:
         answer_ceiling(0.0, 0.0, 1.0)
 
 
-def read(engine: str) -> tuple[str, list[dict[str, str]]]:
-    text = (ROOT / f"docs/downloads/engine-load-{engine}.yaml").read_text(encoding="utf-8")
-    return text, [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-
-
 def run(engine: str, series: dict[str, Series]) -> dict[str, Series]:
     """What the rules record, and 1 where an alert's expression holds; of one instance."""
-    found = dict(series)
-    for rule in read(engine)[1]:
-        value = Parser(rule["expr"], found).whole()
-        found[rule.get("record", rule.get("alert", ""))] = value
-    return found
+    return evaluated(f"engine-load-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
@@ -68,41 +61,77 @@ def test_rules_record_the_load_of_the_chapter(engine: str, has_cache: bool) -> N
     }
     if has_cache:
         series[CACHED[engine]] = 60 * 2_000 * minutes
-    shown = run(engine, series)["engine:load:ratio5m"][-1]
+    told = run(engine, series)["engine:load:ratio5m"][-1]
     fresh = 20_000 if has_cache else 22_000
     due = token_load(fresh, 3_000, example().prompt_ceiling, example().answer_ceiling)
-    assert shown == pytest.approx(due, rel=1e-3)
+    assert told == pytest.approx(due, rel=1e-3)
 
 
-@pytest.mark.parametrize(("engine", "le"), [("vllm", "0.05"), ("sglang", "0.06")])
-def test_alerts_fire_where_a_hundredth_is_late(engine: str, le: str) -> None:
-    late = np.zeros(120)
-    late[60:] = 0.02
-    tokens, firsts = (
-        f"{engine}:inter_token_latency_seconds",
-        f"{engine}:time_to_first_token_seconds",
+RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
+ALERTS = ["PromiseBreaks", "NoRoomLeft", "NothingComesOut"]
+
+
+def shown(engine: str, load: int, minutes: int = 60) -> dict[str, Series]:
+    """What the chat machine shows at a load [% of its ceiling], by the page's record; of its gaps
+    between tokens a seventh is longer than 50 ms."""
+    seen = _cells()[256, load]["mean"]
+    first_late = 0.001 if seen["first"] < CHAT.promise.ttft_s else 0.05
+    rate = 60 * load / 100 * CHAT.ceiling_per_s * np.ones(minutes)
+    answers = rate * CHAT.sample.output_tokens.mean()
+    gap, first, own = (
+        f"{engine}:{name}_seconds"
+        for name in ("inter_token_latency", "time_to_first_token", "request_time_per_output_token")
     )
-    series = {
-        f"{tokens}_count": 9e4 * np.ones(120),
-        f'{tokens}_bucket{{le="{le}"}}': 9e4 * (1 - late),
-        f"{firsts}_count": 600 * np.ones(120),
-        f'{firsts}_bucket{{le="1.0"}}': 600 * np.ones(120),
+    return {
+        f"{engine}:prompt_tokens_total": rate * CHAT.sample.prompt_tokens.mean(),
+        f"{engine}:generation_tokens_total": answers,
+        RUNNING[engine]: 256 * seen["running"] * np.ones(minutes),
+        f"{first}_count": rate,
+        f'{first}_bucket{{le="1.0"}}': rate * (1 - first_late),
+        f"{own}_count": rate,
+        f'{own}_bucket{{le="0.05"}}': rate * seen["kept"],
+        f"{gap}_count": answers,
+        f"{gap}_sum": answers * seen["token"],
+        f'{gap}_bucket{{le="0.05"}}': answers * 6 / 7,
+        f'{gap}_bucket{{le="0.06"}}': answers * 0.999,
     }
-    fires = ~np.isnan(run(engine, series)["PromiseBreaks"])
-    assert not fires[:60].any()
-    assert fires[65:].all()
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_alerts_fire_where_the_promise_ends(engine: str) -> None:
+    """Silent at 80%, and at 85% of the ceiling but for the want of room; at 90% the promise is
+    broken by the answers, at 98% by first tokens too."""
+    for load, due in ((80, []), (85, ALERTS[1:2]), (90, ALERTS[:2]), (98, ALERTS[:2])):
+        found = run(engine, shown(engine, load))
+        assert [name for name in ALERTS if not np.isnan(found[name][-1])] == due
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_an_engine_that_hangs_is_seen_and_one_without_series_is_left_to_up(engine: str) -> None:
+    hangs = {name: 0 * values for name, values in shown(engine, 80).items()}
+    idle = run(engine, hangs)
+    assert not any(np.any(~np.isnan(idle[name])) for name in ALERTS)
+    hangs[RUNNING[engine]] += 40.0
+    assert np.all(~np.isnan(run(engine, hangs)["NothingComesOut"]))
+    found = run(engine, {"up": np.ones(60)})
+    assert not any(np.any(~np.isnan(found[name])) for name in ALERTS)
+
+
+def test_the_mean_of_a_token_is_that_at_the_limit() -> None:
+    text = rule_text("engine-load-sglang")
+    tokens = [_cells()[256, load]["mean"]["token"] for load in LOADS]
+    assert f"engine:token:mean5m > {np.interp(_limit(256), LOADS, tokens):.3f}\n" in text
 
 
 def test_files_are_of_one_form_and_the_page_shows_a_rule() -> None:
     page = (ROOT / "docs/definitions/utilization.md").read_text(encoding="utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
+    lines = re.search(r"expr: (engine:answers.*)\n", page)
+    assert lines
+    assert lines[1] in rule_text("engine-load-vllm")
     for engine in CACHED:
-        text, rules = read(engine)
-        assert shown[1] in text
+        text, own = rule_text(f"engine-load-{engine}"), rules(f"engine-load-{engine}")
         assert f"](../downloads/engine-load-{engine}.yaml)" in page
-        alerts = [rule for rule in rules if "alert" in rule]
-        assert [rule["alert"] for rule in alerts] == ["PromiseBreaks", "NoRoomLeft"]
-        assert all(rule["labels"] == {"severity": "ticket"} for rule in alerts)  # type: ignore[comparison-overlap]
+        alerts = [rule for rule in own if "alert" in rule]
+        assert [rule["alert"] for rule in alerts] == ALERTS
         for ceiling in (example().prompt_ceiling, example().answer_ceiling):
             assert f"{ceiling:.0f}" in text

@@ -1,9 +1,9 @@
-"""Chat contracts and streams: order, gate, and streams that are broken in every way."""
+"""Chat contracts: their order, the gate, versions, and the file beside a model."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,8 @@ from serving_mathematics.intuition.endpoints_as_contracts.chat_contract import (
     answer_changes,
     chat_violations,
     may_go_out,
-    stream_errors,
+    next_version,
+    read_contract,
 )
 
 NAMES = st.frozensets(st.sampled_from(["tools", "seed", "stop", "logprobs"]))
@@ -65,20 +66,8 @@ def test_every_violation_names_its_place() -> None:
         "context_tokens: 131072 were accepted, only 10 are",
         "finish_reasons.content_filter: new, and no caller handles it",
         "events.model: no longer given",
+        "events.reasoning_content: no longer given",
         "events.usage: no longer given",
-    ]
-
-
-def chunk(delta: dict[str, object], finish: str | None = None, index: int = 0) -> str:
-    choice = {"index": index, "delta": delta, "finish_reason": finish}
-    return json.dumps({"id": "1", "choices": [choice]})
-
-
-def test_two_choices_end_each_for_itself() -> None:
-    both = [chunk({}, "stop"), chunk({}, "length", index=1), "[DONE]"]
-    assert stream_errors(both) == []
-    assert stream_errors([*both[:1], chunk({"content": "x"}, index=1), "[DONE]"]) == [
-        "choices.1: never ends"
     ]
 
 
@@ -91,46 +80,47 @@ def test_unequal_endpoints_may_replace_each_other() -> None:
         assert may_go_out(CHAT, new) == may_go_out(new, CHAT) == "evaluate"
 
 
-def test_a_stream_of_nothing_is_an_error_and_lost_text_is_none() -> None:
-    assert stream_errors(["[DONE]"]) == ["choices: none was opened"]
-    whole = [chunk({"content": "Not "}), chunk({"content": "safe."}), chunk({}, "stop"), "[DONE]"]
-    assert stream_errors(whole) == stream_errors(whole[1:]) == []
-
-
-def test_broken_streams_name_their_event() -> None:
-    end = chunk({}, "stop")
-    assert stream_errors([end, chunk({"content": "x"}), "[DONE]"]) == [
-        "events[1]: choice 0 had ended"
-    ]
-    other = json.dumps({"id": "2", "choices": [{"index": 0, "delta": {}}]})
-    assert stream_errors([other, end, "[DONE]"]) == ["id: must be one, got 2"]
-    usage = json.dumps({"id": "1", "choices": [], "usage": {}})
-    assert stream_errors([usage, end, "[DONE]"]) == ["events[1]: comes after the usage"]
-    nothing = json.dumps({"id": "1", "choices": []})
-    assert stream_errors([end, nothing, "[DONE]"]) == ["events[1]: has neither choices nor usage"]
-
-
-@given(st.lists(st.text() | st.just("[DONE]") | st.just("{}"), max_size=5))
-def test_no_stream_raises(events: list[str]) -> None:
-    found = stream_errors(events)
-    assert found == [] or all(isinstance(error, str) for error in found)
-    assert found
+@given(CONTRACTS, CONTRACTS)
+def test_the_version_is_that_of_the_order(old: ChatContract, new: ChatContract) -> None:
+    there, back = chat_violations(old, new), chat_violations(new, old)
+    got = next_version("3.7.9", old, new)
+    assert got == ("4.0.0" if there else "3.8.0" if back else "3.7.10")
+    if got == "3.8.0":  # an addition is a breaking change on the way back
+        assert next_version(got, new, old) == "4.0.0"
 
 
 @pytest.mark.parametrize(
-    "event",
+    "version", ["", "1", "1.2", "1.2.3.4", "1.02.3", "0.9.0", "1.-1.0", "1.a.0"]
+)
+def test_improper_versions(version: str) -> None:
+    with pytest.raises(ValueError, match="version must be"):
+        next_version(version, CHAT, CHAT)
+    assert next_version("1.0.0", CHAT, CHAT) == "1.0.1"
+
+
+@given(CONTRACTS)
+def test_a_contract_is_read_as_it_was_written(contract: ChatContract) -> None:
+    text = json.dumps(asdict(contract), default=sorted)
+    assert read_contract(text) == contract
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
     [
-        '{"id": "1", "choices": [{"index": [], "delta": {}}]}',
-        '{"id": "1", "choices": [{"index": 0, "delta": {"tool_calls": 7}}]}',
-        '{"id": [1], "choices": []}',
-        '{"id": "1", "choices": 3}',
-        '{"id": "1", "choices": [{"index": 1e999, "delta": {}}]}',
-        "[" * 100_000,
-        "null",
+        ({"more": 1}, "text must be"),
+        ({"parameters": "tools"}, "parameters must be a list of strings"),
+        ({"event_fields": [1]}, "event_fields must be a list of strings"),
+        ({"answers": []}, "answers must be an object"),
+        ({"context_tokens": 0}, "context_tokens must be"),
+        ({"finish_reasons": []}, "finish_reasons must be"),
     ],
 )
-def test_hostile_events_are_no_chunks(event: str) -> None:
-    assert stream_errors([event, "[DONE]"])[0] == "events[0]: is no chunk"
+def test_files_that_are_no_contract(change: dict[str, object], rule: str) -> None:
+    given_fields = json.loads(json.dumps(asdict(CHAT), default=sorted)) | change
+    with pytest.raises(ValueError, match=rule):
+        read_contract(json.dumps(given_fields))
+    with pytest.raises(ValueError, match="Expecting value"):
+        read_contract("")
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5])

@@ -4,42 +4,51 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from serving_mathematics.intuition.endpoints_as_contracts.endpoints_as_contracts import (
-    Contract,
-    can_replace,
+from hypothesis import strategies as st
+from serving_mathematics.intuition.endpoints_as_contracts.chat_contract import (
+    ChatContract,
+    chat_violations,
 )
 from serving_mathematics.intuition.endpoints_as_contracts.exercises import (
+    changed_sessions,
     common_contract,
-    contract_from_metadata,
-    gate,
-    time_until_fresh,
+    example,
+    what_has_changed,
 )
 
-from tests.intuition.endpoints_as_contracts.test_endpoints_as_contracts import BASE, neighbours
+from tests.intuition.endpoints_as_contracts.test_chat_contract import CONTRACTS
 
 
-@given(neighbours())
-def test_common_contract_is_below_both(three: list[Contract]) -> None:
-    a, b = three[:2]
-    try:
-        common = common_contract(a, b)
-    except ValueError:
-        assert a != b
-        assert not can_replace(a, b)
-        return
-    assert can_replace(a, common)
-    assert can_replace(b, common)
-    assert common == common_contract(b, a)
-    assert can_replace(common, b) == can_replace(a, b)
+@given(CONTRACTS, CONTRACTS)
+def test_common_contract_is_below_both(one: ChatContract, two: ChatContract) -> None:
+    common = common_contract(one, two)
+    assert chat_violations(common, one) == chat_violations(common, two) == []
+    assert common == common_contract(two, one)
+    assert common_contract(one, one) == one
+    if not chat_violations(one, two):  # two can replace one, which is then what both promise
+        assert chat_violations(one, common) == []
 
 
-def test_solutions_refuse() -> None:
-    with pytest.raises(ValueError, match="inputs must be a list"):
-        contract_from_metadata({})
-    status, errors = gate(
-        BASE, '{"inputs": [{"name": "q", "shape": [], "datatype": "BOOL", "data": [true]}]}'
-    )
-    assert status == 400
-    assert [e.split(":")[0] for e in errors] == ["inputs[0].name", "inputs"]
-    with pytest.raises(ValueError, match="duration_s"):
-        time_until_fresh({"a": []}, [], {}, "a")
+@given(st.floats(0, 1), st.integers(1, 1000))
+def test_longer_sessions_change_more(share: float, calls: int) -> None:
+    one, more = changed_sessions(share, calls), changed_sessions(share, calls + 1)
+    assert share - 1e-12 <= one <= more <= 1
+    assert one == pytest.approx(1 - (1 - share) ** calls, abs=1e-12)
+    assert changed_sessions(1e-12, 1000) == pytest.approx(1e-9, rel=1e-6)
+
+
+@given(st.floats(-1, 1), st.floats(0.5, 2), st.floats(-1, 1), st.floats(0.01, 0.3))
+def test_one_thing_is_named_and_the_first(
+    refused: float, prompt: float, cut: float, tolerance: float
+) -> None:
+    told = what_has_changed(refused, prompt, cut, tolerance)
+    assert (told == "contract") == (refused > tolerance)
+    if told in {"answers", "nothing"}:
+        assert 1 / (1 + tolerance) - 1e-9 <= prompt <= 1 + tolerance + 1e-9
+        assert (told == "answers") == (abs(cut) > tolerance)
+
+
+def test_the_page_says_what_the_boards_say() -> None:
+    told = example()
+    assert (told.board_first, told.board_second) == ("template", "contract")
+    assert told.pencil_percent == pytest.approx(45.45, abs=0.05)

@@ -23,5 +23,6 @@ def test_the_slider_says_what_the_page_says() -> None:
         < 1 / 12
         < pages[loads.index(120), hour, leasts.index(f"{guard - 1} errors")]
     )
-    outage = np.array(data["readouts"][0]["values"])
+    needs, outage = (np.array(one["values"]) for one in data["readouts"][:2])
+    assert needs[loads.index(120), hour].tolist() == [2, 2, 3, 4, 6]
     assert outage[loads.index(4800), hour, 0] == pytest.approx(60 * 70 / 4800)

@@ -1,43 +1,13 @@
-"""Attention kernels: a crossing against numpy, and what the record says."""
+"""Attention kernels: the lines that are asked for, and tokens that are counted together."""
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from serving_mathematics.machine.attention_memory.attention_kernels import (
-    _break_even,
+    KERNELS,
     _line,
-    break_even_context,
     example,
 )
-
-
-@given(st.floats(0.1, 5), st.floats(0.01, 3), st.floats(0.1, 5), st.integers(3, 40))
-def test_straight_lines_cross_where_they_do(
-    start: float, slope: float, level: float, count: int
-) -> None:
-    places = np.linspace(1, 10, count)
-    first = start + slope * places
-    crossing = (level - start) / slope
-    found = break_even_context(places.tolist(), first.tolist(), [level] * count)
-    if 1 < crossing < 10 - 1e-9:
-        assert found == pytest.approx(crossing)
-    elif crossing > 10 + 1e-9 or crossing < 1 - 1e-9:
-        assert math.isinf(found)
-
-
-def test_the_first_crossing_counts() -> None:
-    assert break_even_context([1, 2, 3, 4], [1, 3, 1, 3], [2, 2, 2, 2]) == 1.5
-    assert break_even_context([1, 2], [1, 2], [2, 2]) == 2.0
-
-
-def test_selecting_pays_sooner_in_larger_batches() -> None:
-    assert 4096 < _break_even(64) < 8193 < 16385 < _break_even(16) < 32769
-    assert math.isinf(_break_even(1))
 
 
 def test_lines_are_the_ones_asked_for() -> None:
@@ -47,4 +17,17 @@ def test_lines_are_the_ones_asked_for() -> None:
     assert all(line[place] > eighth[place] for place in line if place > 4096)
     told = example()
     assert told.latent_eighth == pytest.approx(100 * (1 - eighth[131072] / line[131072]))
-    assert told.full_us > 10 * told.window_us
+    assert told.latent_small < 20 < 45 < told.grouped_small < 55
+    assert told.slow_factor > 4
+
+
+@pytest.mark.parametrize("sequences", [16, 64])
+def test_time_grows_with_tokens_and_not_with_sequences(sequences: int) -> None:
+    """Twice the tokens take at most twice as long and, when long, nearly that."""
+    for kernel, wanted, token, _, _ in KERNELS:
+        line = _line(
+            kernel=kernel, backend="trtllm", sequences=sequences, cache="bfloat16", **wanted
+        )
+        long = max(line)
+        assert 1.7 < line[long] / line[long // 2] < 2.05
+        assert line[long] > sequences * long * token / 3.35e12

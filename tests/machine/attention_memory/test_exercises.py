@@ -7,45 +7,36 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.hardware.architectures import (
-    Attention,
-)
-from serving_mathematics.core.hardware.deployments import (
-    WORKED,
-)
+from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.machine.attention_memory.attention_memory import (
     attention_flops,
     held_bytes,
     read_bytes,
-    sequences_that_fit,
-    spread_bytes,
 )
 from serving_mathematics.machine.attention_memory.exercises import (
-    context_of_equal_work,
-    longest_context,
+    example,
+    full_device,
+    what_is_kept,
     windowed_layers,
 )
-from serving_mathematics.machine.attention_memory.exercises import example as answers
 
 
-@given(
-    st.floats(1, 1e6),
-    st.integers(1, 20),
-    st.integers(1, 50),
-    st.integers(0, 50),
-    st.integers(0, 100),
-    st.integers(0, 1000),
-)
-def test_longest_context_by_counting(
-    memory: float, sequences: int, full: int, windowed: int, window: int, state: int
+@given(st.floats(1e9, 1e12), st.floats(1e11, 1e13), st.floats(1e4, 1e6), st.floats(1, 1e5))
+def test_a_full_device_is_read_in_no_more_than_its_bytes(
+    room: float, bandwidth: float, each: float, tokens: float
 ) -> None:
-    found = longest_context(memory, sequences, full, windowed, window, state)
-    held = [
-        sequences * (state + full * tokens + windowed * min(tokens, window))
-        for tokens in (found, found + 1)
-    ]
-    assert held[1] > memory * (1 - 1e-12)
-    assert held[0] <= memory * (1 + 1e-12) or found == 0
+    count, seconds = full_device(room, bandwidth, each, tokens)
+    assert count * each * tokens <= room * (1 + 1e-12) < (count + 1) * each * tokens * (1 + 1e-9)
+    assert seconds <= room / bandwidth * (1 + 1e-12)
+    assert seconds == pytest.approx(count * each * tokens / bandwidth)
+
+
+@given(st.floats(1e3, 1e6), st.floats(0.2, 5), st.floats(0.96, 1.04))
+def test_what_is_kept_to_a_twentieth(full: float, ratio: float, off: float) -> None:
+    windowed = ratio * full
+    assert what_is_kept(1e6 * full * off, 1e6, full, windowed) == "freed"
+    assert what_is_kept(1e6 * (full + windowed) * off, 1e6, full, windowed) == "kept"
+    assert what_is_kept(0.5e6 * full * off, 1e6, full, windowed) == "neither"
 
 
 @given(st.integers(1, 100), st.integers(1, 50), st.integers(51, 5000), st.floats(0, 1))
@@ -60,10 +51,11 @@ def test_fewest_windows(layers: int, window: int, tokens: int, share: float) -> 
 
 
 def test_answers_of_the_page() -> None:
-    told = answers()
-    assert told.llama_at_128k == pytest.approx(4.279, abs=0.0005)
-    assert 131072 / context_of_equal_work(70.6e9, 80, 8192) == pytest.approx(2.433, abs=0.0006)
-    assert told.llama_longest == 8192
+    told = example()
+    assert (told.pencil_short, told.pencil_long) == (106, 13)
+    assert told.pencil_ms == pytest.approx(56e9 / 3.35e9, rel=0.01)
+    assert told.pencil_long_ms == pytest.approx(56e9 / 3.35e9, rel=0.03)
+    assert (told.board_first, told.board_second, told.board_third) == ("kept", "freed", "neither")
     assert told.llama_windowed == 62
 
 
@@ -79,13 +71,9 @@ def test_bad_numbers_are_named(bad: float) -> None:
         for function in (held_bytes, read_bytes):
             with pytest.raises(ValueError, match=f"{name} must be positive and finite"):
                 function(model, 1, *sizes)
-    with pytest.raises(ValueError, match="cache_bytes must be positive and finite"):
-        spread_bytes(Attention("full", 0), 1, bad)
-    with pytest.raises(ValueError, match="tokens must be positive and finite"):
-        sequences_that_fit(WORKED, bad)
-    with pytest.raises(ValueError, match="memory_bytes must be non-negative and finite"):
-        longest_context(bad, 1, 1.0)
-    with pytest.raises(ValueError, match="parameters must be positive and finite"):
-        context_of_equal_work(bad, 1, 1)
+    with pytest.raises(ValueError, match="room_bytes must be positive and finite"):
+        full_device(bad, 1.0, 1.0, 1.0)
+    with pytest.raises(ValueError, match="windowed_bytes must be non-negative and finite"):
+        what_is_kept(1.0, 1.0, 1.0, bad)
     with pytest.raises(ValueError, match="budget_bytes must be positive and finite"):
         windowed_layers(4, 1.0, 1, 10, bad)

@@ -10,14 +10,11 @@ from hypothesis import strategies as st
 from serving_mathematics.core.hardware.architectures import FeedForward
 from serving_mathematics.machine.mixture_of_experts.exercises import (
     busiest_with_copies,
-    devices_to_gather,
+    step_longer,
     tokens_for_share,
 )
 from serving_mathematics.machine.mixture_of_experts.exercises import example as answers
 from serving_mathematics.machine.mixture_of_experts.expert_routing import experts_a_token
-from serving_mathematics.machine.mixture_of_experts.mixture_of_experts import (
-    compute_bound_tokens,
-)
 
 
 @given(st.floats(0.02, 0.98), st.integers(2, 300), st.data())
@@ -29,11 +26,12 @@ def test_enough_tokens_and_no_more(share: float, experts: int, data: st.DataObje
     assert found == 1 or experts_a_token(part, found - 1) > share * chosen
 
 
-@given(st.floats(0.5, 500), st.integers(1, 400), st.integers(1, 8), st.integers(1, 300))
-def test_devices_bring_enough(wanted: float, experts: int, chosen: int, each: int) -> None:
-    devices = devices_to_gather(wanted, experts, chosen, each)
-    assert devices * each * chosen / experts >= wanted * (1 - 1e-12)
-    assert (devices - 1) * each * chosen / experts < wanted
+@given(st.floats(0, 1), st.floats(0.05, 1), st.floats(0.05, 1))
+def test_a_step_grows_with_the_busiest_device(share: float, before: float, now: float) -> None:
+    busiest_before, busiest_now = 1 / before, 1 / now
+    rest = busiest_before * (1 - share)
+    expected = (rest + share * busiest_now) / busiest_before
+    assert step_longer(share, before, now) == pytest.approx(expected)
 
 
 @given(st.lists(st.integers(0, 9), min_size=4, max_size=4), st.sampled_from([0, 2, 4]))
@@ -63,20 +61,16 @@ def test_copies_against_every_placement(loads: list[int], copies: int) -> None:
 def test_answers_of_the_page() -> None:
     told = answers()
     assert told.without_copies > told.placed_only > told.with_copies >= 1
-    assert told.gathered == math.ceil(told.tokens_an_expert * 256 / (8 * 128))
+    assert told.half_of_mixture == pytest.approx(1.6 * 48, rel=0.03)
+    assert told.board_longer == pytest.approx(0.4 * 0.5)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
 def test_bad_numbers_are_named(bad: float) -> None:
-    part = FeedForward(0, 1, 8, 2)
-    with pytest.raises(ValueError, match="bytes_a_value must be positive and finite"):
-        compute_bound_tokens(part, bad, 1e12, 1e15)
-    with pytest.raises(ValueError, match="part must be a layer with experts"):
-        compute_bound_tokens(FeedForward(3), 2, 1e12, 1e15)
     with pytest.raises(ValueError, match=r"share must be in \(0, 1\)"):
         tokens_for_share(bad, 8, 2)
-    with pytest.raises(ValueError, match="tokens_an_expert must be positive and finite"):
-        devices_to_gather(bad, 8, 2, 4)
+    with pytest.raises(ValueError, match=r"balance_before must be in \(0, 1\]"):
+        step_longer(0.5, bad, 0.5)
     with pytest.raises(ValueError, match="loads must be"):
         busiest_with_copies([1.0, bad], 2, 0)
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import FROM_TEXT, WORKED
+from serving_mathematics.core.hardware.deployments import FROM_TEXT
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     count_work,
@@ -19,16 +18,7 @@ from serving_mathematics.machine.step_time.guesses import (
     break_even_tokens,
 )
 
-SMALL = find_model("Qwen3-0.6B")[0]
-DENSE = replace(WORKED, architecture=find_model("Qwen3-32B")[0], tensor=2)
-GUESSED = replace(DENSE, draft_tokens=3, accepted_tokens=2.5, drafter=SMALL)
-MIXTURE = replace(
-    WORKED,
-    architecture=find_model("DeepSeek-R1")[0],
-    system=find_system("H200"),
-    precision="fp8",
-    tensor=8,
-)
+from tests.core.hardware.guessing import DENSE, MIXTURE
 
 
 def test_heads_are_layers_and_text_is_free() -> None:

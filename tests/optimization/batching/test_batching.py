@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION
 from serving_mathematics.optimization.batching.batching import (
-    batch_rate,
+    _batch_rate,
+    _greedy_latency,
     form_batches,
-    greedy_latency,
     static_efficiency,
 )
 from serving_mathematics.optimization.batching.exercises import (
@@ -25,11 +25,11 @@ from serving_mathematics.optimization.batching.exercises import (
 
 
 def test_batch_rate_rises_to_its_limit() -> None:
-    rates = [batch_rate(batch, 0.002, 0.01) for batch in (1, 2, 50, 10**8)]
+    rates = [_batch_rate(batch, 0.002, 0.01) for batch in (1, 2, 50, 10**8)]
     assert rates == sorted(rates)
     assert rates[0] == pytest.approx(1 / 0.012)
     assert rates[-1] == pytest.approx(500.0)
-    assert batch_rate(7, 0.5, 0.0) == pytest.approx(2.0)
+    assert _batch_rate(7, 0.5, 0.0) == pytest.approx(2.0)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 3))
@@ -66,15 +66,15 @@ def _chain_by_brute_force(
 
 @pytest.mark.parametrize(("rate", "largest"), [(50.0, 3), (300.0, 4), (650.0, 20), (100.0, 64)])
 def test_greedy_latency_against_brute_force(rate: float, largest: int) -> None:
-    got = greedy_latency(rate, 0.001, 0.005, largest)
+    got = _greedy_latency(rate, 0.001, 0.005, largest)
     assert got == pytest.approx(_chain_by_brute_force(rate, 0.001, 0.005, largest), rel=1e-6)
 
 
 def test_greedy_latency_has_its_limits() -> None:
-    latency_s, batch = greedy_latency(1e-3, 0.001, 0.005, 20)
+    latency_s, batch = _greedy_latency(1e-3, 0.001, 0.005, 20)
     assert latency_s == pytest.approx(0.006, rel=1e-4)
     assert batch == pytest.approx(1.0, rel=1e-4)
-    nearly_full = greedy_latency(0.979 * 800, 0.001, 0.005, 20)
+    nearly_full = _greedy_latency(0.979 * 800, 0.001, 0.005, 20)
     assert nearly_full[1] > 18
     assert nearly_full[0] > 0.05
 
@@ -118,18 +118,18 @@ def test_static_batches_wait_until_they_are_full() -> None:
 
 
 BAD: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
-    (batch_rate, (0, 0.1, 0.1), "batch must be a positive integer, got 0"),
-    (batch_rate, (1.5, 0.1, 0.1), "batch must be"),
-    (batch_rate, (1, 0.0, 0.1), "per_item_s must be positive"),
-    (batch_rate, (1, 0.1, -1.0), "fixed_s must be non-negative"),
+    (_batch_rate, (0, 0.1, 0.1), "batch must be a positive integer, got 0"),
+    (_batch_rate, (1.5, 0.1, 0.1), "batch must be"),
+    (_batch_rate, (1, 0.0, 0.1), "per_item_s must be positive"),
+    (_batch_rate, (1, 0.1, -1.0), "fixed_s must be non-negative"),
     (static_efficiency, ([], 2), "lengths must be"),
     (static_efficiency, ([1, 0], 2), "lengths must be"),
     (static_efficiency, ([1, math.inf], 2), "lengths must be"),
     (static_efficiency, ([1], 0), "batch must be"),
-    (greedy_latency, (0.0, 0.1, 0.1, 2), "arrival_rate must be"),
-    (greedy_latency, (9.9, 0.1, 0.0, 2), "arrival_rate must be"),
-    (greedy_latency, (1.0, 0.1, 0.1, 0), "largest must be"),
-    (greedy_latency, (1.0, 0.1, 0.1, 1001), "largest must be"),
+    (_greedy_latency, (0.0, 0.1, 0.1, 2), "arrival_rate must be"),
+    (_greedy_latency, (9.9, 0.1, 0.0, 2), "arrival_rate must be"),
+    (_greedy_latency, (1.0, 0.1, 0.1, 0), "largest must be"),
+    (_greedy_latency, (1.0, 0.1, 0.1, 1001), "largest must be"),
     (form_batches, ([], None, 2, 0.0), "arrival_s must be"),
     (form_batches, ([[0.0]], None, 2, 0.0), "arrival_s must be"),
     (form_batches, ([2.0, 1.0], None, 2, 0.0), "arrival_s must be"),
@@ -160,4 +160,4 @@ def test_a_whole_float_is_a_limit() -> None:
     args = [0.0, 1.0, 1.5, 9.0], lambda *_: 2.0
     whole, real = form_batches(*args, 2, 0.5), form_batches(*args, 2.0, 0.5)  # type: ignore[arg-type]
     assert np.array_equal(whole, real)
-    assert greedy_latency(3.0, 0.1, 0.1, 4.0) == greedy_latency(3.0, 0.1, 0.1, 4)  # type: ignore[arg-type]
+    assert _greedy_latency(3.0, 0.1, 0.1, 4.0) == _greedy_latency(3.0, 0.1, 0.1, 4)  # type: ignore[arg-type]

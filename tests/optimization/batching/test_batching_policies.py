@@ -14,8 +14,8 @@ from serving_mathematics.optimization.batching.batching_policies import (
     REQUESTS,
     _completions,
     _latencies_s,
+    _padded_batch_s,
     _static_ceiling_per_s,
-    padded_batch_s,
 )
 from serving_mathematics.optimization.batching.scheduler import ask_machine
 
@@ -26,7 +26,7 @@ def test_padded_batch_is_the_sum_of_its_steps() -> None:
     by_steps = 2 * 1.0 + 0.5 * 327  # two steps for 327 new tokens of prompts
     for step in (1, 2, 3):
         by_steps += 1.0 + 0.25 * 3 + 0.125 * (357 + 3 * step)
-    assert padded_batch_s(asked, engine) == pytest.approx(by_steps)
+    assert _padded_batch_s(asked, engine) == pytest.approx(by_steps)
 
 
 def test_a_batch_of_one_takes_what_the_machine_says() -> None:
@@ -34,18 +34,18 @@ def test_a_batch_of_one_takes_what_the_machine_says() -> None:
     alone = Workload([0.0], [500], [100])
     expected = float(chat.prompt_s([500])[0] + chat.step_s(0, 0.0))
     expected += sum(float(chat.step_s(1, 500 + j)) for j in range(1, 100))
-    assert padded_batch_s(alone, chat.engine) == pytest.approx(expected, rel=1e-6)
+    assert _padded_batch_s(alone, chat.engine) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_batch_beyond_the_table_is_refused() -> None:
     with pytest.raises(ValueError, match="asked must be at most 2 requests"):
-        padded_batch_s(Workload(np.zeros(3), [9] * 3, [2] * 3), CHAT.limited(2).engine)
+        _padded_batch_s(Workload(np.zeros(3), [9] * 3, [2] * 3), CHAT.limited(2).engine)
 
 
 def test_at_low_load_dynamic_and_continuous_serve_one_at_a_time() -> None:
     chat = FEW[0]
     asked = ask_machine(chat, 1e-5, REQUESTS)
-    alone = [padded_batch_s(asked.part(slice(i, i + 1)), chat.engine) for i in range(REQUESTS)]
+    alone = [_padded_batch_s(asked.part(slice(i, i + 1)), chat.engine) for i in range(REQUESTS)]
     for policy in ("dynamic", "continuous"):
         latencies = _completions(policy, asked, chat.engine) - asked.arrival_s
         assert latencies == pytest.approx(alone, rel=1e-6)
@@ -55,7 +55,7 @@ def test_static_batches_carry_what_their_steps_say() -> None:
     chat = FEW[0]
     asked = replace(ask_machine(chat, 1.0, REQUESTS), arrival_s=np.zeros(REQUESTS))
     whole = math.fsum(
-        padded_batch_s(asked.part(slice(i, i + 64)), chat.engine) for i in range(0, REQUESTS, 64)
+        _padded_batch_s(asked.part(slice(i, i + 64)), chat.engine) for i in range(0, REQUESTS, 64)
     )
     assert _static_ceiling_per_s(chat) == pytest.approx(REQUESTS / whole)
 

@@ -19,9 +19,9 @@ from serving_mathematics.report.findings.of_the_engine import (
     stalls,
 )
 
-from ..made import clean
+from ..made import clean, functions_of
 
-FUNCTIONS = (binding, queue_or_prefill, preemption, prefix_hits, guesses, stalls)
+FUNCTIONS = functions_of("of_the_engine")
 
 
 def counted(**counters: float) -> Run:

@@ -22,21 +22,9 @@ from serving_mathematics.report.findings.of_the_test import (
     warm_up,
 )
 
-from ..made import clean
+from ..made import clean, functions_of
 
-FUNCTIONS = (
-    *(
-        late_client,
-        closed_loop,
-        all_at_once,
-        warm_up,
-        growing_queue,
-        too_few,
-        failures,
-        empty_answers,
-    ),
-    *(tpot_definition, little_open, equal_lengths),
-)
+FUNCTIONS = functions_of("of_the_test")
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -13,7 +13,9 @@ from serving_mathematics.report.findings.of_the_traffic import (
     sessions,
 )
 
-FUNCTIONS = (bursts, few_carry_most, lengths_follow_load, paced, retries, sessions)
+from ..made import functions_of
+
+FUNCTIONS = functions_of("of_the_traffic")
 
 
 def test_nothing_is_said_of_nothing() -> None:

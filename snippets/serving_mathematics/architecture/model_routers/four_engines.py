@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving_mathematics.architecture.model_routers.model_routers import best_of_d_found
-from serving_mathematics.architecture.model_routers.prefix_routing import (
-    CUSTOMERS,
-    PREAMBLE,
-    _saved_s,
-    _slack,
-)
+from serving_mathematics.architecture.model_routers.prefix_routing import _saved_s, _slack
 from serving_mathematics.architecture.model_routers.routed_fleets import (
     AGES_S,
     CLIP_SLACKS,
@@ -36,6 +31,7 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     _rate,
     _record,
 )
+from serving_mathematics.core.machines.customers import CUSTOMERS, PREAMBLE
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.support import checks
 

@@ -31,26 +31,20 @@ import numpy.typing as npt
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, Workload
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.outcomes import Outcome
-from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import _record, _records
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.trying import choices
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.core.hardware.deployed_engine import engine_of
-from serving_mathematics.core.hardware.fronts import find_front, front_constants
+from serving_mathematics.core.machines.customers import PREAMBLE, _customers, _long_chat
 from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.sessions import sessions_under_way
 from serving_mathematics.core.machines.token_sharing import step_line
-from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_non_negative, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 Route = Callable[[int, View], int]
-PREAMBLE = 4096  # tokens that every prompt of a customer begins with
-CUSTOMERS, SKEW = 200, 1.0  # popularity falls as one over the rank to this power
-LONGEST = 16_384  # tokens of a request, for which prompts of the chat machine are tabled
 WARM = 5  # of the requests, the first fifth only warms the caches
 
 
@@ -137,58 +131,8 @@ class _Routed:
     busiest: float  # requests of the busiest engine over the mean
 
 
-@functools.cache
-def _long_chat() -> Engine:
-    """The chat machine's engine, for prompts that begin with a preamble."""
-    lengths = CHAT.sample
-    asked = Workload(
-        np.zeros(lengths.prompt_tokens.size), lengths.prompt_tokens, lengths.output_tokens
-    )
-    constants = front_constants(find_front(CHAT.front))
-    return engine_of(
-        CHAT.deployment,
-        asked,
-        CHAT.token_budget,
-        CHAT.places,
-        constants=constants,
-        longest=LONGEST,
-    ).engine
-
-
 def _engine(machine: Machine) -> Engine:
     return _long_chat() if machine.name == CHAT.name else machine.engine
-
-
-def _customers(
-    rng: np.random.Generator,
-    rate_per_s: float,
-    requests: int,
-    customers: int = CUSTOMERS,
-    preamble: int = PREAMBLE,
-    skew: float = SKEW,
-    minutes_of: str = "",
-    turn_at: float = 1.0,
-) -> Requests:
-    """Conversations of customers, each of whom begins all prompts with the same preamble.
-
-    skew: popularity is one over the rank to this power. turn_at: share of the requests after which
-    the ranks are turned round.
-    """
-    lengths = draw_lengths(rng, CHAT.traffic, requests)
-    weights = np.arange(1, customers + 1.0) ** -skew
-    who = rng.choice(customers, requests, p=weights / weights.sum())
-    later = np.arange(requests) >= turn_at * requests
-    who = np.where(later, customers - 1 - who, who)
-    arrivals = draw_arrivals(rng, rate_per_s, requests, minutes_of)
-    own = customers + np.arange(requests)
-    tree = Prefixes(
-        np.append(np.full(customers, -1), who),
-        np.append(np.full(customers, preamble), lengths.prompt_tokens),
-        own,
-        np.full(requests, -1),
-    )
-    prompts = lengths.prompt_tokens + preamble
-    return Requests(arrivals, prompts, lengths.output_tokens, prefixes=tree)
 
 
 def _asked(

@@ -17,18 +17,13 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.architecture.shadow_canary.sequential_tests import msprt_ratio
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate, batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import as_number, require, require_finite, require_in
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -107,31 +102,12 @@ def pocock_constant(looks: int, alpha: float = 0.05) -> float:
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     single = NormalDist().inv_cdf(0.975)
-    planned = single + NormalDist().inv_cdf(0.8)
-    five = pocock_constant(5)
-    low, high = planned, 2 * planned
-    for _ in range(30):
-        middle = (low + high) / 2
-        weak = crossing_probability([five] * 5, middle) < 0.8
-        low, high = (middle, high) if weak else (low, middle)
-    going = [1 - crossed for crossed in _crossed([five] * 5, high)[:4]]
-    plain, pocock = _simulated_alarms()
+    five, planned = pocock_constant(5), single + NormalDist().inv_cdf(0.8)
     return SimpleNamespace(
-        three_looks_percent=100 * crossing_probability([single] * 3),
-        ten_looks_percent=100 * crossing_probability([single] * 10),
-        three_separate_percent=100 * (1 - 0.95**3),
-        ten_separate_percent=100 * (1 - 0.95**10),
-        two_looks_percent=100 * crossing_probability([single] * 2),
         five_looks_percent=100 * crossing_probability([single] * 5),
-        twenty_looks_percent=100 * crossing_probability([single] * 20),
         hundred_looks_percent=100 * crossing_probability([single] * 100),
         pocock_five=five,
-        pocock_level_percent=200 * NormalDist().cdf(-five),
         pocock_power_percent=100 * crossing_probability([five] * 5, planned),
-        pocock_more_percent=100 * ((high / planned) ** 2 - 1),
-        pocock_mean_percent=100 * (1 + sum(going)) / 5 * (high / planned) ** 2,
-        looks_found=f"{100 * plain.mean:.1f} ± {100 * plain.half_width:.1f}",
-        pocock_found=f"{100 * pocock.mean:.1f} ± {100 * pocock.half_width:.1f}",
     )
 
 
@@ -145,52 +121,6 @@ def _simulated_alarms() -> tuple[MeanEstimate, MeanEstimate]:
         for c in (NormalDist().inv_cdf(0.975), pocock_constant(5))
     )
     return plain, pocock
-
-
-def figure_peeking(figure: Figure) -> None:
-    """Looking at a 5% test twenty times makes it a 25% test; tests built for looking stay at 5%.
-
-    Curves are the recursion of Armitage, McPherson and Rowe. Points are 3,500 simulated canaries
-    without any difference, with 95% confidence intervals; the mixture test is looked at after
-    every observation, τ² = V/10.
-
-    Alt: Line chart of the probability of at least one false alarm against the number of looks
-    from 1 to 200 on a logarithmic axis. The curve of the plain test rises from 5 percent through
-    14 at five looks and 25 at twenty to 42 at two hundred, with simulated points on it. Pocock's
-    points lie at 5 percent at every number of looks. The points of the mixture test rise slowly
-    from 0 to 2 percent.
-    """
-    rng = np.random.default_rng(16)
-    axes = figure.subplots()
-    single = NormalDist().inv_cdf(0.975)
-    looks = np.unique(np.geomspace(1, 200, 14).astype(int))
-    axes.plot(looks, 100 * np.array(_crossed([single] * 200, 0.0))[looks - 1], color="C3")
-    sums = np.cumsum(rng.standard_normal((3500, 200)), axis=1)
-    count = np.arange(1, 201)
-    z = np.abs(sums) / np.sqrt(count)
-    mixture = msprt_ratio(count, sums / count, 1.0, 0.1) >= 20.0
-    points = (1, 2, 5, 10, 20, 50, 100, 200)
-    for some, colour, alarms in (
-        (points, "C3", [z[:, :k] > single for k in points]),
-        (points, "C2", [mixture[:, :k] for k in points]),
-        ((1, 5, 20, 50), "C0", [z[:, :k] > pocock_constant(k) for k in (1, 5, 20, 50)]),
-    ):
-        shares = np.array([alarm.any(axis=1).mean() for alarm in alarms])
-        halves = 196 * np.sqrt(shares * (1 - shares) / len(z))
-        axes.errorbar(some, 100 * shares, halves, fmt="o", color=colour)
-    axes.axhline(5.0, color="C0")
-    for text, x, y, colour, side in (
-        ("5% at every look", 14, 27, "C3", "right"),
-        ("Pocock", 200, 6.2, "C0", "right"),
-        ("mixture test", 42, 1.2, "C2", "right"),
-    ):
-        axes.annotate(text, (x, y), color=colour, ha=side)
-    axes.set(xscale="log", xlim=(0.9, 230), ylim=(0, 45))
-    axes.set_xticks(
-        [1, 2, 5, 10, 20, 50, 100, 200], ["1", "2", "5", "10", "20", "50", "100", "200"]
-    )
-    axes.minorticks_off()
-    axes.set(xlabel="looks at the data", ylabel="false alarms [%]")
 
 
 def check_peeking() -> None:

@@ -6,7 +6,6 @@ __all__, __getattr__, __dir__ = exported(
     __name__,
     {
         "capacity.autoscaling.replica_response": ["Replica", "replica_of", "elasticities"],
-        "capacity.autoscaling.fluid_fleet": ["FleetRun", "run_fleet"],
         "capacity.autoscaling.spike": ["cold_start"],
     },
 )

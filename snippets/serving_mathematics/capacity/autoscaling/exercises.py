@@ -144,6 +144,7 @@ def example() -> SimpleNamespace:
         board_busy=what_happened(9, 4, 64, 1.4),
         board_slow=what_happened(20, 0, 64, 1.5),
         kept_with_startup_s=keep_alive(1 / 600, 0.1, 180.0)[0],
+        kept_paid_percent=100 * keep_alive(1 / 600, 0.1, 180.0)[1],
         drained_by=replicas_to_drain(150.0, per_s, 2500.0, 60.0),
         chat_per_s=per_s,
     )

@@ -7,6 +7,9 @@ be. A new one serves after the start-up, a surplus one hands its requests on. A 
 it waits longer than the promise for its first token, or comes while tokens come slower than
 promised.
 
+`python -m serving_mathematics.capacity.autoscaling.fluid_fleet` simulates a fleet request by
+request, in a few seconds, and writes records/fluid_fleet.json.
+
 Assumes: no noise, which in an engine with hundreds of places is small; a router that spreads
 evenly; hardware always to be had; a start-up that always takes the same time.
 
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +34,7 @@ from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import (
     as_floats,
     require,
@@ -48,7 +52,7 @@ TICK_S = 15  # between two looks of Kubernetes' autoscaler
 
 
 @dataclass(frozen=True, eq=False)
-class FleetRun:
+class _FleetRun:
     """What became of a load; of each second, but for ordered, of each tick.
 
     late_share: of the requests. replica_hours: paid, from each order on. ordered, ready: replicas.
@@ -64,7 +68,7 @@ class FleetRun:
     late: npt.NDArray[np.bool_]
 
 
-def run_fleet(
+def _run_fleet(
     load_per_s: npt.ArrayLike,
     policy: Policy,
     replica: Replica,
@@ -73,7 +77,7 @@ def run_fleet(
     startup_s: float,
     most: int = 10_000,
     work: npt.ArrayLike | None = None,
-) -> FleetRun:
+) -> _FleetRun:
     """Drive one policy through a load.
 
     load_per_s: requests a second, of each second, shape (n,). policy: fresh. replicas: ready at
@@ -82,7 +86,7 @@ def run_fleet(
     ValueError on bad input, and when the policy asks for less than one.
 
     >>> small = Replica(np.array([0.0, 1.0, 1.5]), np.array([0.02, 0.02, 0.03]), 2, 1.0)
-    >>> run = run_fleet([3.0] * 30, lambda *_: 3, small, replicas=1, startup_s=0.0)
+    >>> run = _run_fleet([3.0] * 30, lambda *_: 3, small, replicas=1, startup_s=0.0)
     >>> run.waiting[[0, 10]].tolist(), run.ready[[0, 29]].tolist()
     ([0.0, 15.0], [1, 3])
     """
@@ -142,7 +146,7 @@ def run_fleet(
     missed = float((load * late).sum() / max(load.sum(), 1e-300))
     counts = np.repeat([int(replicas), *ordered], TICK_S)[: load.size]  # paid from the order on
     paid_s = float(np.maximum(counts, serving).sum())
-    return FleetRun(missed, paid_s / 3600, np.array(ordered), serving, waiting, wait_s, late)
+    return _FleetRun(missed, paid_s / 3600, np.array(ordered), serving, waiting, wait_s, late)
 
 
 def _spike(replica: Replica, least: float, most: float) -> FloatArray:
@@ -150,6 +154,34 @@ def _spike(replica: Replica, least: float, most: float) -> FloatArray:
     load = np.full(1800, least * replica.most_per_s)
     load[300:900] = most * replica.most_per_s
     return load
+
+
+def _on_requests(share: float) -> Policy:
+    """A target of requests inside, as a share of the places."""
+    return hpa(share * CHAT.places, signal="concurrency")
+
+
+class _OneByOne(NamedTuple):
+    """Share of the requests that are late, and what is paid."""
+
+    late_share: float
+    replica_hours: float
+
+
+@recorded(_OneByOne, "fluid_fleet")
+def _one_by_one(share: float, seconds: int = 1800) -> _OneByOne:
+    """The beginning of the spike, request by request."""
+    rng, load = np.random.default_rng(1), _spike(replica_of(CHAT), 1.0, 3.2)[:seconds]
+    count = rng.poisson(load)
+    arrivals = np.sort(np.repeat(np.arange(load.size), count) + rng.random(count.sum()))
+    drawn = draw_lengths(rng, CHAT.traffic, arrivals.size)
+    asked = Requests(arrivals, drawn.prompt_tokens, drawn.output_tokens)
+    scaling = Scaling(lambda: _on_requests(share), CHAT.engine, TICK_S, 120.0, 1, 12)
+    one = simulate_fleet(asked, Fleet([CHAT.engine] * 2, scaling=scaling))
+    later = np.maximum(drawn.output_tokens - 1, 1)
+    late = one.first_token_s - arrivals > CHAT.promise.ttft_s
+    late |= (one.completion_s - one.first_token_s) / later > CHAT.promise.tpot_s
+    return _OneByOne(float(late.mean()), float(one.paid_s.sum()) / 3600)
 
 
 def check_against_requests_one_by_one() -> None:
@@ -160,34 +192,29 @@ def check_against_requests_one_by_one() -> None:
     """
     chat = replica_of(CHAT)
     load = _spike(chat, 1.0, 3.2)
-    rng = np.random.default_rng(1)
-    count = rng.poisson(load)
-    arrivals = np.sort(np.repeat(np.arange(load.size), count) + rng.random(count.sum()))
-    drawn = draw_lengths(rng, CHAT.traffic, arrivals.size)
-    asked = Requests(arrivals, drawn.prompt_tokens, drawn.output_tokens)
     lates = {}
     for share in (0.2, 0.6):
-
-        def rule(share: float = share) -> Policy:
-            return hpa(share * chat.places, signal="concurrency")
-
-        fluid = run_fleet(load, rule(), chat, replicas=2, startup_s=120.0, most=12)
-        scaling = Scaling(rule, CHAT.engine, TICK_S, 120.0, 1, 12)
-        one = simulate_fleet(asked, Fleet([CHAT.engine] * 2, scaling=scaling))
-        later = np.maximum(drawn.output_tokens - 1, 1)
-        late = one.first_token_s - arrivals > CHAT.promise.ttft_s
-        late |= (one.completion_s - one.first_token_s) / later > CHAT.promise.tpot_s
-        lates[share] = (fluid.late_share, float(late.mean()))
+        policy, one = _on_requests(share), _one_by_one(share)
+        fluid = _run_fleet(load, policy, chat, replicas=2, startup_s=120.0, most=12)
+        lates[share] = (fluid.late_share, one.late_share)
         label = f"target {100 * share:.0f}% of the places"
         got = f"fluid {fluid.late_share:.3f}, {fluid.replica_hours:.2f} h; one by one"
-        got += f" {late.mean():.3f}, {one.paid_s.sum() / 3600:.2f} h"
+        got += f" {one.late_share:.3f}, {one.replica_hours:.2f} h"
         if share < 0.5:
-            ratio = fluid.late_share / float(late.mean())
+            ratio = fluid.late_share / one.late_share
             checks.inside(f"{label}: late, {got}", ratio, 0.75, 1.25, kind="simulation")
-            ratio = 3600 * fluid.replica_hours / float(one.paid_s.sum())
+            ratio = fluid.replica_hours / one.replica_hours
             checks.inside(f"{label}: paid", ratio, 0.75, 1.25, kind="simulation")
     for kind, cool, hot in zip(("fluid", "one by one"), *lates.values(), strict=True):
         checks.holds(f"{kind}: a hot target is later", hot > 1.33 * cool, got=[cool, hot])
+
+
+def check_a_run_is_made_again() -> None:
+    """Seven minutes of the record, request by request again, are as late and cost as much.
+
+    Source: the record, and its command.
+    """
+    checks.close("to 420 s", _one_by_one.again(0.2, 420), _one_by_one(0.2, 420), rtol=1e-6)
 
 
 def check_backlog_by_hand() -> None:
@@ -197,7 +224,7 @@ def check_backlog_by_hand() -> None:
     """
     chat = replica_of(CHAT)
     over = np.full(120, 3.5 * chat.most_per_s)
-    run = run_fleet(over, fixed(3), chat, replicas=3, startup_s=0.0)
+    run = _run_fleet(over, fixed(3), chat, replicas=3, startup_s=0.0)
     expected = 119 * 0.5 * chat.most_per_s
     checks.close("waiting after 119 s", float(run.waiting[-1]), expected, rtol=1e-9)
     wait_s = expected / (3 * chat.most_per_s)
@@ -210,10 +237,14 @@ def check_bad_input_is_refused() -> None:
     usual: dict[str, Any] = {"replicas": 1, "startup_s": 0.0}
 
     def run(load: list[float], policy: Policy, **more: Any) -> None:
-        run_fleet(load, policy, chat, **usual, **more)
+        _run_fleet(load, policy, chat, **usual, **more)
 
     checks.raises("none", run, [], fixed(1), match="load_per_s must be of shape")
     told = "work must be of shape"
     checks.raises("work", lambda: run([1.0], fixed(1), work=[1.0, 1.0]), match=told)
     told = "policy must be a function"
     checks.raises("nobody", run, [1.0] * 15, lambda *_seen: 0, match=told)
+
+
+if __name__ == "__main__":
+    _one_by_one.make()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.capacity.autoscaling.fluid_fleet import FleetRun, run_fleet
+from serving_mathematics.capacity.autoscaling.fluid_fleet import _FleetRun, _run_fleet
 from serving_mathematics.capacity.autoscaling.replica_response import replica_of
 from serving_mathematics.capacity.autoscaling.signal_policies import _on_arrivals, _on_tokens
 from serving_mathematics.core.fleet.scaling_rules import Policy, hpa, hpa_waiting
@@ -98,10 +98,10 @@ def _policy(signal: str, load: FloatArray) -> Policy:
 
 
 @functools.cache
-def _run(signal: str, startup_min: float, jump: float) -> FleetRun:
+def _run(signal: str, startup_min: float, jump: float) -> _FleetRun:
     """One spike."""
     load = _load(jump)
-    return run_fleet(
+    return _run_fleet(
         load,
         _policy(signal, load),
         replica_of(CHAT),
@@ -111,7 +111,7 @@ def _run(signal: str, startup_min: float, jump: float) -> FleetRun:
     )
 
 
-def _bars(run: FleetRun) -> list[tuple[str, float, float, str]]:
+def _bars(run: _FleetRun) -> list[tuple[str, float, float, str]]:
     """A lane a replica: starting, serving, and serving while requests are late."""
     ordered = np.append(START, np.repeat(run.ordered, 15))[: run.ready.size]
     bars: list[tuple[str, float, float, str]] = []
@@ -170,7 +170,7 @@ def stepper_spike() -> dict[str, Any]:
     clock = np.arange(0, CLIP_S + 1, FRAME_S) / 60
     frames = np.minimum(60 * clock, CLIP_S - 1).astype(int)
 
-    def told(of: Callable[[FleetRun], Any]) -> list[list[list[Any]]]:
+    def told(of: Callable[[_FleetRun], Any]) -> list[list[list[Any]]]:
         """Of each run, by control."""
         return [
             [[of(_run(signal, startup, jump)) for jump in JUMPS] for startup in STARTUPS_MIN]
@@ -236,7 +236,7 @@ def stepper_spike() -> dict[str, Any]:
             "broken": "serves, and requests are late",
         },
         "reading": "After {time} {waiting} wait. Over the forty minutes {late} of the requests are"
-        " late, for {paid}.",
+        " late, and {paid} are paid.",
     }
 
 

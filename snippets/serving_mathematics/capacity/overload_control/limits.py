@@ -9,6 +9,9 @@ more requests with the same work.
 A line of v prompt tokens, read at r tokens a second beside the steps, is read within the promise τ
 if v ≤ rτ. Requests that wait for a place wait for others to end, which no count of tokens knows.
 
+`python -m serving_mathematics.capacity.overload_control.limits` runs the engine under each limit,
+in some seconds, and writes records/queue_limits.json.
+
 Assumes: Poisson arrivals at a constant rate; the engine of `core.machines`.
 
 Source: `core.fleet`, whose limits are those of vLLM and SGLang.
@@ -19,9 +22,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +34,7 @@ from serving_mathematics.core.fleet.view import View
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import require_in, require_positive
 
 if TYPE_CHECKING:
@@ -48,8 +51,7 @@ POLICIES: Mapping[str, tuple[str, tuple[float, ...]]] = {  # what is limited, an
 }
 
 
-@dataclass(frozen=True)
-class InTime:
+class InTime(NamedTuple):
     """Shares that are in time: of the requests, of the most work that the engine can do, of the
     short prompts and of the long ones. The most is the closed form's; a run may exceed it by
     chance, so that one is the largest share."""
@@ -106,7 +108,7 @@ def _places(machine: Machine) -> int:
     return int(count[kept[-1]])
 
 
-@functools.cache
+@recorded(InTime, "queue_limits")
 def _served(
     machine: Machine, load: float, policy: str, setting: float, places: int, seed: int = 1
 ) -> InTime:
@@ -188,6 +190,8 @@ def example() -> SimpleNamespace:
         all_places=CHAT.places,
         all_places_work=100 * full.work,
         best_requests=int(_best(CHAT, "requests")),
+        queued_requests=places + int(_best(CHAT, "requests")),
+        best_share=_best(CHAT, "tokens"),
         best_tokens=queue_tokens(_read_per_s(CHAT), CHAT.promise.ttft_s, _best(CHAT, "tokens")),
         read_per_s=_read_per_s(CHAT),
         long_tokens=int(np.quantile(CHAT.sample.prompt_tokens, LONG)),
@@ -213,9 +217,11 @@ def figure_goodput(figure: Figure) -> None:
         runs = [_served(CHAT, load, policy, _best(CHAT, policy), places) for load in LOADS]
         left.plot(LOADS, [run.work for run in runs], "o-", color=colour, ms=3)
         right.plot(LOADS, [run.long for run in runs], "o-", color=colour, ms=3)
-    left.annotate("no limit", (1.12, 0.12), color="C3")
+    left.annotate("no limit", (1.2, 0.12), color="C3")
+    left.annotate("on requests", (1.35, 0.82), color="C0")
+    left.annotate("on tokens", (1.4, 1.03), color="C2")
     right.annotate("on requests", (1.3, 0.72), color="C0")
-    right.annotate("on tokens", (1.38, 0.3), color="C2")
+    right.annotate("on tokens", (1.5, 0.28), color="C2")
     left.set(xlabel="load [of the ceiling]", ylabel="work in time [of the most]", ylim=(0, 1.1))
     right.set(xlabel="load [of the ceiling]", ylabel="long prompts in time", ylim=(0, 1.03))
 
@@ -294,7 +300,20 @@ def check_a_setting_wrong_by_a_fifth() -> None:
         checks.inside(f"tokens × {factor}", wrong / right, 0.9, 1.1, kind="simulation")
 
 
+def check_a_run_is_made_again() -> None:
+    """An engine of the record that runs again answers as many in time.
+
+    Source: the record, and its command.
+    """
+    run = CHAT, 1.2, "tokens", _best(CHAT, "tokens"), _places(CHAT)
+    checks.close("tokens", _served.again(*run), _served(*run), rtol=1e-6)
+
+
 def check_bad_input_is_refused() -> None:
     """Rates and shares that are none name the argument."""
     checks.raises("rate", queue_tokens, 0.0, 1.0, match="tokens_per_s must be positive")
     checks.raises("share", queue_tokens, 9.0, 1.0, 2.0, match="share must be in (0, 1]")
+
+
+if __name__ == "__main__":
+    _served.make()

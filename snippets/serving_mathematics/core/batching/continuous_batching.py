@@ -28,7 +28,7 @@ import functools
 import itertools
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -96,12 +96,13 @@ class Workload:
 
     def part(self, index: IntArray | slice) -> Workload:
         """Some of the requests, in order."""
-        return Workload(
-            self.arrival_s[index],
-            self.prompt_tokens[index],
-            self.output_tokens[index],
-            self.cached_tokens[index],
-        )
+        part = object.__new__(Workload)  # whose numbers have been looked at
+        for column in fields(Workload):
+            object.__setattr__(part, column.name, getattr(self, column.name)[index])
+        times = part.arrival_s
+        require(times.size > 0, "index", "of one request or more", index)
+        require(bool(np.all(times[1:] >= times[:-1])), "index", "in order of arrival", index)
+        return part
 
 
 @dataclass(frozen=True, init=False)

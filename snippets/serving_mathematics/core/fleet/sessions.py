@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,7 @@ from serving_mathematics.support.require import (
 )
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 LEVELS = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)  # of the tables
 
 
@@ -59,8 +61,8 @@ class Quantity:
 
     def drawn(self, scores: FloatArray) -> FloatArray:
         """Values for normal scores, of the same shape."""
-        levels = [0.5 * math.erfc(-score / math.sqrt(2)) for score in scores.ravel().tolist()]
-        logs = np.interp(levels, LEVELS, np.log(self.quantiles))
+        twice = list(map(math.erfc, (-scores.ravel() / math.sqrt(2)).tolist()))  # levels
+        logs = np.interp(0.5 * np.array(twice), LEVELS, np.log(self.quantiles))
         return np.asarray(np.exp(logs).reshape(scores.shape))
 
 
@@ -127,8 +129,33 @@ def draw_sessions(
     >>> int((drawn.after < 0).sum())
     20
     """
-    sessions = require_positive_integer(sessions=sessions)
     starts_s = require_all_non_negative(starts_s=starts_s)
+    drawn = _drawn_chains(rng, law, sessions)
+    arrivals = np.zeros(drawn.after.size)
+    arrivals[drawn.after < 0] = starts_s
+    return Requests(
+        arrivals,
+        drawn.prompt_tokens,
+        drawn.output_tokens,
+        after=drawn.after,
+        pause_s=drawn.pause_s,
+        prefixes=prefixes_of_reuse(drawn.after, drawn.reused_tokens, drawn.prompt_tokens),
+    )
+
+
+class _Chains(NamedTuple):
+    """Requests of sessions, one session after the other, without times and without a tree."""
+
+    session: IntArray
+    after: IntArray
+    prompt_tokens: IntArray
+    reused_tokens: IntArray
+    output_tokens: FloatArray
+    pause_s: FloatArray
+
+
+def _drawn_chains(rng: np.random.Generator, law: SessionLaw, sessions: int) -> _Chains:
+    sessions = require_positive_integer(sessions=sessions)
     mean = float(np.trapezoid(law.requests.quantiles, LEVELS))  # of requests, a little too many
     require_work(60 * sessions * (1 + mean), sessions=sessions)
     count, first = rng.standard_normal((2, sessions))
@@ -146,26 +173,27 @@ def draw_sessions(
     new, outputs, pauses = (
         scores(quantity) for quantity in (law.new_tokens, law.output_tokens, law.pause_s)
     )
-    cut = rng.random(size) < law.cut_share
-    new = np.where(cut, law.cut_tokens.drawn(rng.standard_normal(size)), new)
-    kept = np.where(cut, law.kept_share.drawn(rng.standard_normal(size)), 1.0)
+    cut = np.flatnonzero(rng.random(size) < law.cut_share)
+    new[cut] = law.cut_tokens.drawn(rng.standard_normal(size)[cut])
+    kept = np.ones(size)
+    kept[cut] = law.kept_share.drawn(rng.standard_normal(size)[cut])
     new[begins] = law.first_tokens.drawn(first)
     kept[begins] = 0.0
-    added = np.maximum(1, np.rint(new)).astype(np.int64).tolist()
-    prompts, reused = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
-    prompt = 0
-    for place, share in enumerate(kept.tolist()):
-        reused[place] = int(share * prompt)
-        prompt = prompts[place] = reused[place] + added[place]
+    # a prompt is what all before it added, less what a cut took away
+    total = np.append(0, np.cumsum(np.maximum(1, np.rint(new)).astype(np.int64)))
+    cuts = np.union1d(begins, cut)
+    less, lost = 0, []
+    for added, share in zip(total[cuts].tolist(), kept[cuts].tolist(), strict=True):
+        less = added - int(share * (added - less))
+        lost.append(less)
+    gone = np.repeat(lost, np.diff(np.append(cuts, size)))
     after = np.arange(-1, size - 1)
     after[begins] = -1
-    arrivals = np.zeros(size)
-    arrivals[begins] = starts_s
-    return Requests(
-        arrivals,
-        prompts,
+    return _Chains(
+        session,
+        after,
+        total[1:] - gone,
+        total[:-1] - gone,
         np.maximum(1, np.rint(outputs)),
-        after=after,
-        pause_s=np.where(after >= 0, pauses, 0.0),
-        prefixes=prefixes_of_reuse(after, reused, prompts),
+        np.where(after >= 0, pauses, 0.0),
     )

@@ -94,6 +94,10 @@ class Machine:
     kind: Literal["engine"] = "engine"  # tells it from a reader
     front: str = "benchmark"  # of `fronts.FRONTS`: what stands before the devices
 
+    def __str__(self) -> str:
+        """Name and limits, by which records tell machines apart."""
+        return f"{self.name} of {self.places} places and {self.token_budget} tokens"
+
     @property
     def price_per_hour(self) -> float:
         """Of all its devices [$]."""
@@ -201,7 +205,7 @@ class Machine:
         same model on as many devices of the same generation; the model was left out of the fit."""
         record = read_record("planner_errors")
         place = {name: number for number, name in enumerate(record["columns"])}
-        name = self.deployment.architecture.name.split("/")[-1].removeprefix("Meta-")
+        name = _architecture(self.model).name.split("/")[-1].removeprefix("Meta-")
         ratios = [
             row[place["tpot_ratio"]]
             for row in record["rows"]

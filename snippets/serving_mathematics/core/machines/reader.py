@@ -50,6 +50,10 @@ class Reader:
     traffic: str  # of `traffic.TRACES`, whose minutes can be followed
     kind: Literal["reader"] = "reader"  # tells it from an engine
 
+    def __str__(self) -> str:
+        """Name and limit, by which records tell readers apart."""
+        return f"{self.name} of {self.places} places"
+
     @property
     def price_per_hour(self) -> float:
         """Of all its cores [$]."""

@@ -22,14 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.session_fit import reused_tokens, session_of
-from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
+from serving_mathematics.core.fleet.session_fit import session_of
+from serving_mathematics.core.fleet.sessions import AGENT, _Chains, _drawn_chains
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_positive, require_positive_integer
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 SESSIONS = "agent sessions"  # as a machine names its traffic
 NOMINAL_TOKEN_S = 0.02  # of an answer, before the start [s]
 LONGEST_S = 4 * 3600.0  # that a session is followed; nine of ten are over [s]
@@ -38,11 +37,11 @@ PILOT = 2000  # sessions that tell how many requests one has
 
 def _laid_out(
     rng: np.random.Generator, sessions: int, context_tokens: int
-) -> tuple[Requests, IntArray, FloatArray, npt.NDArray[np.bool_]]:
-    """Sessions from their beginnings: requests, whose each is, when after the beginning it comes
-    [s], and whether it fits."""
-    drawn = draw_sessions(rng, AGENT, sessions)
-    session = session_of(drawn)
+) -> tuple[_Chains, FloatArray, npt.NDArray[np.bool_]]:
+    """Sessions from their beginnings: requests, when after the beginning each comes [s], and
+    whether it fits."""
+    drawn = _drawn_chains(rng, AGENT, sessions)
+    session = drawn.session
     begins = np.flatnonzero(drawn.after < 0)
     took = drawn.pause_s + NOMINAL_TOKEN_S * np.r_[0.0, drawn.output_tokens[:-1]]
     took[begins] = 0.0
@@ -51,7 +50,7 @@ def _laid_out(
     outside = (drawn.prompt_tokens + drawn.output_tokens > context_tokens) | (since > LONGEST_S)
     count = np.cumsum(outside)
     before = (count - outside)[begins]  # in earlier sessions
-    return drawn, session, since, count == before[session]
+    return drawn, since, count == before[session]
 
 
 @functools.cache
@@ -87,7 +86,8 @@ def sessions_under_way(
     )
     end = requests / rate_per_s
     sessions = math.ceil(rate_per_s * (LONGEST_S + end) / session_requests(context_tokens))
-    drawn, session, since, fits = _laid_out(rng, sessions, context_tokens)
+    drawn, since, fits = _laid_out(rng, sessions, context_tokens)
+    session = drawn.session
     moments = since + rng.uniform(-LONGEST_S, end, sessions)[session]
     rows = np.flatnonzero(fits & (moments >= 0) & (moments <= end))
     own = session[rows]
@@ -100,7 +100,7 @@ def sessions_under_way(
     rows, first = rows[moved], first[moved]
     after = np.where(first, -1, np.arange(rows.size) - 1)
     prompts = drawn.prompt_tokens[rows]
-    reused = np.where(first, 0, reused_tokens(drawn)[rows])
+    reused = np.where(first, 0, drawn.reused_tokens[rows])
     return Requests(
         np.where(first, moments[rows], 0.0),
         prompts,

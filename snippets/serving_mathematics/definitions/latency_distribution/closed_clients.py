@@ -4,6 +4,9 @@ A load test with a fixed number of clients is a closed loop: a new request comes
 done. With fewer clients than places nobody ever waits for a place, however near the ceiling the
 engine runs. The same requests at the same mean rate, sent when they are due, do wait.
 
+`python -m serving_mathematics.definitions.latency_distribution.closed_clients` runs both, in a few
+seconds, and writes records/closed_clients.json.
+
 Assumes: clients without a pause between answer and request; the book's chat machine.
 
 Source: own simulation of the book's machines; Schroeder, Wierman and Harchol-Balter (2006) for
@@ -12,9 +15,8 @@ closed against open systems.
 
 from __future__ import annotations
 
-import functools
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,10 +36,19 @@ CLIENTS = (32, 64, 128, 160, 192, 224)  # of the machine with 256 places
 REQUESTS = 6000
 
 
-@functools.cache
-def _both(machine: Machine, clients: int) -> tuple[float, float, float, float]:
-    """Requests a second that so many clients get answered, the p99 of first tokens [s] that they
-    see, that of those who send as many when due, and the mean time of a request in the loop [s]."""
+class _Both(NamedTuple):
+    """Requests a second that clients get answered, the p99 of first tokens [s] that they see, that
+    of those who send as many when due, and the mean time of a request in the loop [s]."""
+
+    rate: float
+    closed: float
+    opened: float
+    inside_s: float
+
+
+@recorded(_Both, "closed_clients")
+def _both(machine: Machine, clients: int) -> _Both:
+    """So many clients in a closed loop, and as many requests that do not wait for each other."""
     rng = np.random.default_rng(1)
     lengths = draw_lengths(rng, machine.traffic, REQUESTS)
     after = np.maximum(np.arange(REQUESTS) - clients, -1)
@@ -55,7 +67,8 @@ def _both(machine: Machine, clients: int) -> tuple[float, float, float, float]:
     closed = (found.first_token_s - found.sent_s)[middle] + machine.made.around_s
     opened = run_engine(machine, rate, REQUESTS, np.random.default_rng(1)).ttft_s[REQUESTS // 5 :]
     inside_s = float((found.completion_s - found.sent_s)[middle].mean())
-    return rate, float(np.quantile(closed, 0.99)), float(np.quantile(opened, 0.99)), inside_s
+    first, other = (float(np.quantile(times, 0.99)) for times in (closed, opened))
+    return _Both(rate, first, other, inside_s)
 
 
 def example() -> SimpleNamespace:
@@ -117,3 +130,15 @@ def check_littles_law_of_the_clients() -> None:
     for clients in (32, 128, 224):
         rate, _, _, inside_s = _both(CHAT, clients)
         checks.close(f"{clients} clients", rate * inside_s, clients, rtol=0.05, kind="simulation")
+
+
+def check_a_run_is_made_again() -> None:
+    """Clients of the record who ask again get the same.
+
+    Source: the record, and its command.
+    """
+    checks.close("32 clients", _both.again(CHAT, 32), _both(CHAT, 32), rtol=1e-6)
+
+
+if __name__ == "__main__":
+    _both.make()

@@ -167,7 +167,7 @@ def example() -> SimpleNamespace:
         bound_p99=percentile_bound(_row(80, 2), 0.99),
         answered_percent=100 * answered,
         successes_p99=answer_quantile(whole, 0.99 * answered),
-        four_p98=answer_quantile(_whole(80, 4), 0.98),
+        four_p99=answer_quantile(_whole(80, 4), 0.99),
         one_first_p99=float(np.quantile(_run(80).ttft_s[REQUESTS // 10 :], 0.99)),
         one_end_p99=answer_quantile(_parts(80)[1], 0.99),
         textbook_p99=math.log(100) * float(_parts(80)[1].ok @ np.arange(CELLS)) * STEP_S,
@@ -178,7 +178,7 @@ def example() -> SimpleNamespace:
 
 
 def slider_pipeline() -> dict[str, Any]:
-    """Call a tool, raise the load, and ask for a higher percentile."""
+    """Call more tools, lower the load, and ask for a higher percentile."""
 
     def or_none(found: float) -> float | None:
         return None if math.isnan(found) else found
@@ -205,7 +205,6 @@ def slider_pipeline() -> dict[str, Any]:
             {
                 "label": "tools called",
                 "values": list(TOOLS),
-                "text": "{} calls",
                 "start": 2,
             },
             {
@@ -222,11 +221,11 @@ def slider_pipeline() -> dict[str, Any]:
             {"label": "sum of the parts", "unit": "s", "values": table(True), "state": "broken"},
         ],
         "readouts": [{"label": "answered", "unit": "%", "values": answered, "decimals": 2}],
-        "reading": "With {tools called} and the engine at {load of the engine}, the {percentile} of"
-        " the whole is {whole}; the parts' {percentile} add up to {sum of the parts}. In the end"
-        " {answered} of the requests are answered.",
-        "absent": "With {tools called} only {answered} of the requests are ever answered, so that"
-        " there is no {percentile}.",
+        "reading": "With {tools called} tool calls and the engine at {load of the engine}, the"
+        " {percentile} of the whole is {whole}; the parts' {percentile} add up to"
+        " {sum of the parts}. In the end {answered} of the requests are answered.",
+        "absent": "With {tools called} tool calls only {answered} of the requests are ever"
+        " answered, so that there is no {percentile}.",
     }
 
 
@@ -234,8 +233,8 @@ def figure_pipeline(figure: Figure) -> None:
     """The percentile of the whole is not the sum of the parts' percentiles, and no fixed share of
     it either.
 
-    A look-up, an engine and two tools, the chat machine at 80% of its load. Of all requests, so
-    that what fails is never done.
+    A look-up, an answer of the chat machine at 80% of its load, and twice a tool and another
+    answer. Of all requests, so that what fails is never done.
 
     Alt: Line chart of time against percentile. The whole rises from about fifteen to forty seconds.
     The sum of the parts' percentiles starts below it, crosses it, and is far above it at the end.

@@ -116,7 +116,7 @@ def check_costs_decide_the_threshold() -> None:
     for t, cost in ((0.1, 0.45), (0.7, 2.25), (0.0, 0.5), (1.0, 4.5)):
         checks.close(f"cost at {t}", _mean_cost(even, t, 1.0, 9.0), cost, rtol=1e-6)
     tried = np.linspace(0, 1, 1001)
-    for law, scores in (("even", even), ("skew", np.random.default_rng(66).beta(1, 4, 200_000))):
+    for law, scores in (("even", even), ("skew", np.random.default_rng(66).beta(1, 4, 50_000))):
         costs = [_mean_cost(scores, float(t), 1.0, 9.0) for t in tried]
         lowest = float(tried[int(np.argmin(costs))])
         checks.close(f"{law} scores: best of 1,001", lowest, best, atol=0.011)

@@ -29,6 +29,7 @@ from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.traffic import draw_lengths
+from serving_mathematics.definitions.throughput.measured_loop import ceiling_of
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import (
@@ -194,8 +195,15 @@ def example() -> SimpleNamespace:
         knee_minute=knee(60.0, rates_of(CHAT)),
         slow_at_128=1000 * _cells()[128, 0]["token"],
         closed_error_percent=100 * worst,
+        ceiling_error_percent=100 * abs(_told_by_two() / _curve("tokens", 0).max() - 1),
         percent_of_128=100 * _cells()[128, 60]["tokens"] / _cells()[128, 0]["tokens"],
     )
+
+
+def _told_by_two() -> float:
+    """The ceiling [tokens/s] by the loops of 32 and 64 clients."""
+    pair = [32, 64]
+    return ceiling_of(pair, [_cells()[n, 0]["tokens"] for n in pair], CHAT.places)
 
 
 _COLOURS = {0: "C0", 10: "C1", 60: "C3"}
@@ -205,7 +213,8 @@ def figure_closed_loop(figure: Figure) -> None:
     """The same number of clients is a full engine or an idle one: it depends on how long they stay
     away.
 
-    The chat machine; points are simulated loops, lines the closed form.
+    The chat machine; points are simulated loops, lines the closed form. Who waits beside a free
+    place waits for the step in progress to end.
 
     Alt: Line chart with two logarithmic axes of tokens a second against clients. Three curves rise
     along lines and level off at the same ceiling, the one without a pause first, the one with the
@@ -236,7 +245,7 @@ def stepper_closed_loop() -> dict[str, Any]:
     x = {"label": "clients", "unit": "", "log": True}
     return {
         "controls": [
-            {"label": "clients", "values": list(CLIENTS), "text": "{} clients", "start": 128},
+            {"label": "clients", "values": list(CLIENTS), "start": 128},
             {"label": "time away", "values": list(AWAY_S), "text": "{} s away", "start": 0},
         ],
         "clock": {
@@ -284,9 +293,9 @@ def stepper_closed_loop() -> dict[str, Any]:
             {"label": "inside", "unit": "", "decimals": 0, "values": curves("inside")},
             {"label": "first token", "unit": "s", "decimals": 2, "values": curves("first")},
         ],
-        "reading": "With {clients}, {time away}, {inside} of them are inside on average, and get"
-        " {tokens a second} tokens a second together. A token takes {time per token}, and a first"
-        " one {first token}.",
+        "reading": "With {clients} in the loop, {time away}, {inside} of them are inside on"
+        " average, and get {tokens a second} tokens a second together. A token takes"
+        " {time per token}, and a first one {first token}.",
     }
 
 
@@ -314,6 +323,19 @@ def check_the_closed_form_against_exact_states() -> None:
     for clients in (4, 64, 200, 400):
         ratio = loop_rate(clients, 10.0, rates)[0] / float(exact[clients - 1])
         checks.inside(f"{clients} clients: over the exact mean", ratio, 1 - 1e-9, 1.05)
+
+
+def check_two_tests_tell_the_ceiling() -> None:
+    """From 32 and 64 clients, the line at all places is within 3% of the most that any simulated
+    loop gives, and what no number of clients exceeds by the line, 1/b, is a tenth above it.
+
+    Source: the record; the slope by hand.
+    """
+    most = float(_curve("tokens", 0).max())
+    checks.close("ceiling [1/s]", _told_by_two(), most, rtol=0.03, kind="simulation")
+    few, many = (_cells()[n, 0]["tokens"] for n in (32, 64))
+    limit = 32 / (64 / many - 32 / few)
+    checks.inside("1/b over it", limit / most, 1.05, 1.2, kind="simulation")
 
 
 def check_a_cell_is_made_again() -> None:

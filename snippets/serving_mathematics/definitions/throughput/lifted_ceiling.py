@@ -4,6 +4,9 @@ With n inside, a request costs the engine p + m·(s + d·n)/n: its prompt, its s
 costs whatever it holds, and what it adds. Each of these is most at another number of clients: the
 fixed part with few, its own tokens and its prompt with many.
 
+`python -m serving_mathematics.definitions.throughput.lifted_ceiling` simulates loops, in a few
+seconds, and writes records/lifted_ceiling.json.
+
 Assumes: what `closed_loop_engine` assumes; changes that touch one term and nothing else.
 
 Source: own derivation; simulated loops for the ranking.
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +26,7 @@ from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.definitions.throughput.closed_loop_engine import _simulated, loop_rate
 from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import require_non_negative, require_positive_integer
 
 FloatArray = npt.NDArray[np.float64]
@@ -101,6 +106,19 @@ def _changed(change: str) -> Engine:
     return replace(engine, table=table, context_token_s=0.5 * engine.context_token_s)
 
 
+class _Tokens(NamedTuple):
+    """Answer tokens a second."""
+
+    per_s: float
+
+
+@recorded(_Tokens, "lifted_ceiling")
+def _looped(change: str, clients: int) -> _Tokens:
+    """The chat machine, with one term halved, in a closed loop whose clients do not pause."""
+    engine = _changed(change) if change else CHAT.engine
+    return _Tokens(_simulated(engine, clients, 0.0)["tokens"])
+
+
 def check_the_ranking_turns_with_the_clients() -> None:
     """With four clients half of the fixed part brings most, with 512 half of the prompts; the
     simulated loop has the same gains within five points, and the same ranking at both.
@@ -109,17 +127,24 @@ def check_the_ranking_turns_with_the_clients() -> None:
     out, which memory decides.
     """
     for clients, winner in ((4, "fixed"), (512, "prompt")):
-        plain = _simulated(CHAT.engine, clients, 0.0)["tokens"]
+        plain = _looped("", clients).per_s
         told = dict(zip(("fixed", "prompt", "own"), _gains(clients), strict=False))
-        found = {
-            change: 100 * (_simulated(_changed(change), clients, 0.0)["tokens"] / plain - 1)
-            for change in told
-        }
+        found = {change: 100 * (_looped(change, clients).per_s / plain - 1) for change in told}
         for change, gain in told.items():
             label = f"{clients} clients, {change} halved [%]"
             checks.close(label, found[change], gain, atol=5.0, kind="simulation")
         checks.equal(f"{clients} clients: brings most", max(found, key=lambda c: found[c]), winner)
         checks.equal("by the closed form", max(told, key=lambda c: told[c]), winner)
+
+
+def check_a_run_is_made_again() -> None:
+    """A loop of the record that runs again writes as many tokens.
+
+    Source: the record, and its command.
+    """
+    checks.close(
+        "half of the fixed part", _looped.again("fixed", 4), _looped("fixed", 4), rtol=1e-6
+    )
 
 
 def check_bad_input_is_refused() -> None:
@@ -128,3 +153,7 @@ def check_bad_input_is_refused() -> None:
     checks.raises("places", engine_rates_of, 1.0, 1.0, 1.0, 1.0, 0, match=told)
     told = "prompt_s must be non-negative"
     checks.raises("prompt", engine_rates_of, -1.0, 1.0, 1.0, 1.0, 1, match=told)
+
+
+if __name__ == "__main__":
+    _looped.make()

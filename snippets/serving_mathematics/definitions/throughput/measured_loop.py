@@ -1,8 +1,8 @@
-"""The clients of a load test over its tokens a second lie on a line, and its slope is the ceiling.
+"""The clients of a load test over its tokens a second lie on a line, which tells the ceiling.
 
 A step of s + d·N for N clients that ask again at once, and prompts in proportion, make the tokens a
-second X = N/(a + b·N), so that N/X = a + b·N. Two tests give both numbers, and 1/b is what no
-number of clients exceeds. It is Amdahl's law with α = b/(a + b).
+second X = N/(a + b·N), so that N/X = a + b·N. Two tests give both numbers, and with all c places
+taken the engine gives c/(a + b·c): less than 1/b. It is Amdahl's law with α = b/(a + b).
 
 Measured: closed loops of the public record, Llama 3.1 8B on one H100 behind TensorRT-LLM in six
 mixes of lengths, and two mixtures of experts on eight H200 behind vLLM in three each.
@@ -32,6 +32,7 @@ from serving_mathematics.support.require import (
     as_floats,
     require,
     require_all_positive,
+    require_positive,
     require_shape,
 )
 
@@ -45,16 +46,26 @@ DENSE = ("Llama-3.1-8B", "h100_sxm", "trtllm", "1")  # model, system, engine, de
 SPARSE = (("MiniMax-M2.5", "h200_sxm", "vllm", "8"), ("Kimi-K2.5", "h200_sxm", "vllm", "8"))
 
 
-def ceiling_of(clients: npt.ArrayLike, tokens_per_s: npt.ArrayLike) -> tuple[float, float]:
-    """What two load tests or more say: tokens a second of one client, and the ceiling [1/s].
+def ceiling_of(clients: npt.ArrayLike, tokens_per_s: npt.ArrayLike, places: float) -> float:
+    """What two load tests or more say of the ceiling: tokens a second with all places taken [1/s].
 
-    clients: N, that ask again at once, two numbers or more, shape (n,). tokens_per_s: X at each,
-    shape (n,). The line N/X = a + b·N by least squares: 1/(a + b), and 1/b. Raises ValueError on
-    other input, and where the line does not rise from above 0.
+    clients: N, that ask again at once, no more than the places; two numbers or more, shape (n,).
+    tokens_per_s: X at each, shape (n,). places: of the engine, c > 0. The line N/X = a + b·N by
+    least squares, at c. Raises ValueError on other input, and where the line does not rise from
+    above 0.
 
-    >>> [round(value) for value in ceiling_of([8, 24], [800.0, 1200.0])]  # N/X = 0.01 and 0.02
-    [178, 1600]
+    >>> round(ceiling_of([8, 24], [800.0, 1200.0], places=64))  # N/X = 0.01 and 0.02, 0.045 at 64
+    1422
     """
+    places = require_positive(places=places)
+    level, slope = _line(clients, tokens_per_s)
+    most = float(np.max(np.asarray(clients, dtype=float)))
+    require(most <= places, "clients", f"no more than the {places:g} places", most)
+    return places / (level + slope * places)
+
+
+def _line(clients: npt.ArrayLike, tokens_per_s: npt.ArrayLike) -> tuple[float, float]:
+    """Level and slope of N/X [s]."""
     n = np.asarray(require_all_positive(clients=as_floats(clients=clients)))
     x = np.asarray(require_all_positive(tokens_per_s=as_floats(tokens_per_s=tokens_per_s)))
     require(n.ndim == 1 and np.unique(n).size >= 2, "clients", "two numbers or more", n)
@@ -63,12 +74,12 @@ def ceiling_of(clients: npt.ArrayLike, tokens_per_s: npt.ArrayLike) -> tuple[flo
     slope = float(spread @ (n / x)) / float(spread @ spread)
     level = float((n / x).mean()) - slope * float(n.mean())
     require(slope > 0 and level > 0, "tokens_per_s", "of N/X that rises from above 0", x)
-    return 1 / (level + slope), 1 / slope
+    return level, slope
 
 
-def _expected(clients: float, one: float, ceiling: float) -> float:
+def _expected(clients: float, level: float, slope: float) -> float:
     """Tokens a second of so many clients by that line."""
-    return clients / (1 / one + (clients - 1) / ceiling)
+    return clients / (level + slope * clients)
 
 
 @functools.cache
@@ -103,7 +114,7 @@ def _left_out(which: tuple[str, str, str, str]) -> list[tuple[float, float, floa
     rows = []
     for n, x in _loops(which).values():
         alpha, beta, gamma = fit_usl(n[:-1], x[:-1])
-        line = _expected(float(n[-1]), *ceiling_of(n[:-1], x[:-1]))
+        line = _expected(float(n[-1]), *_line(n[:-1], x[:-1]))
         law = float(usl_throughput(n[-1], alpha, beta, gamma))
         peak = peak_concurrency(min(alpha, 1.0), beta)
         rows.append((line / float(x[-1]), law / float(x[-1]), peak))
@@ -114,7 +125,7 @@ def _by_two(first: int, second: int) -> float:
     """Largest error at the last test of the line through two of the tests, dense model."""
     pair = [first, second]
     errors = [
-        _expected(float(n[-1]), *ceiling_of(n[pair], x[pair])) / float(x[-1]) - 1
+        _expected(float(n[-1]), *_line(n[pair], x[pair])) / float(x[-1]) - 1
         for n, x in _loops(DENSE).values()
     ]
     return max(abs(error) for error in errors)
@@ -125,7 +136,7 @@ def example() -> SimpleNamespace:
     dense = _left_out(DENSE)
     sparse = [row for which in SPARSE for row in _left_out(which)]
     n, x = _loops(DENSE)[1024, 512]
-    line, law = (_expected(1024, *ceiling_of(n, x)), usl_throughput(1024, *fit_usl(n[:-1], x[:-1])))
+    line, law = (_expected(1024, *_line(n, x)), usl_throughput(1024, *fit_usl(n[:-1], x[:-1])))
     return SimpleNamespace(
         high_two=100 * _by_two(2, 3),
         low_two=100 * _by_two(0, 1),
@@ -159,8 +170,8 @@ def figure_measured(figure: Figure) -> None:
     ):
         n, x = _loops(DENSE)[lengths]
         axes.semilogx(n, x, "o", color=colour)
-        one, ceiling = ceiling_of(n[:-1], x[:-1])
-        axes.semilogx(grid, [_expected(float(k), one, ceiling) for k in grid], color=colour)
+        line = _line(n[:-1], x[:-1])
+        axes.semilogx(grid, [_expected(float(k), *line) for k in grid], color=colour)
         law = usl_throughput(grid, *fit_usl(n[:-1], x[:-1]))
         axes.semilogx(grid, law, color=colour, linestyle="--")
         axes.annotate(
@@ -223,15 +234,14 @@ def check_two_tests_by_hand() -> None:
     Source: X = N/(0.007 + 0.00012·N), by hand.
     """
     n = np.array([3, 50.0])
-    one, ceiling = ceiling_of(n, n / (0.007 + 0.00012 * n))
-    checks.close("one client", one, 1 / 0.00712, rtol=1e-9)
-    checks.close("ceiling", ceiling, 1 / 0.00012, rtol=1e-9)
-    amdahl = usl_throughput(n, 0.00012 / 0.00712, 0.0, one)
+    ceiling = ceiling_of(n, n / (0.007 + 0.00012 * n), 64)
+    checks.close("ceiling of 64 places", ceiling, 64 / (0.007 + 0.00012 * 64), rtol=1e-9)
+    amdahl = usl_throughput(n, 0.00012 / 0.00712, 0.0, 1 / 0.00712)
     checks.close("Amdahl's law", n / (0.007 + 0.00012 * n), amdahl, rtol=1e-9)
 
 
 def check_bad_input_is_refused() -> None:
     """One number of clients, and throughput that grows faster than clients, name the argument."""
-    checks.raises("one", ceiling_of, [4, 4], [1.0, 2.0], match="clients must be two numbers")
+    checks.raises("one", ceiling_of, [4, 4], [1.0, 2.0], 8, match="clients must be two numbers")
     told = "tokens_per_s must be of N/X that rises"
-    checks.raises("too fast", ceiling_of, [1, 2], [1.0, 3.0], match=told)
+    checks.raises("too fast", ceiling_of, [1, 2], [1.0, 3.0], 8, match=told)

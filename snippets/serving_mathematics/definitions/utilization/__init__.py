@@ -9,6 +9,5 @@ __all__, __getattr__, __dir__ = exported(
         "core.queues.erlang": ["utilization", "erlang_c", "mean_wait"],
         "definitions.utilization.engine_under_load": ["load_limit"],
         "definitions.utilization.token_load": ["token_load", "answer_ceiling"],
-        "definitions.utilization.pooling": ["sticky_break_even"],
     },
 )

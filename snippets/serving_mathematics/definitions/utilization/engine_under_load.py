@@ -37,7 +37,7 @@ FloatArray = npt.NDArray[np.float64]
 RECORD = "engine_under_load"
 COMMAND = "python -m serving_mathematics.definitions.utilization.engine_under_load"
 PLACES = (16, 64, 256)
-LOADS = (10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95, 98)  # of the ceiling [%]
+LOADS = (10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 88, 90, 95, 98)  # of the ceiling [%]
 PROMISES_S = (0.05, 0.015)  # per token, beside the machine's first token
 SEEDS, REQUESTS = 8, 20_000  # runs of each load, and requests of each
 FRAMES, FRAME_S = 60, 0.4  # of the clip
@@ -155,6 +155,11 @@ def example() -> SimpleNamespace:
         for one, seen in zip(_shared(places), _curve("token", places), strict=True)
     ]
     return SimpleNamespace(
+        promised_percent=100 * CHAT.promise.share,
+        promised_first_s=CHAT.promise.ttft_s,
+        promised_token_ms=1000 * PROMISES_S[0],
+        quick_ms=1000 * PROMISES_S[1],
+        slower_few=_cells()[64, 80]["mean"]["token"] / rest,
         slower_many=_cells()[256, 80]["mean"]["token"] / rest,
         limit_few=limits[16],
         limit_many=limits[256],
@@ -163,6 +168,10 @@ def example() -> SimpleNamespace:
         carried_many=limits[256] / 100 * CHAT.ceiling_per_s,
         closed_error_percent=100 * float(np.abs(closed).max()),
         running_half_percent=100 * _cells()[64, 50]["mean"]["running"],
+        taken_percent=100 * _cells()[64, 95]["mean"]["taken"],
+        taken_told_percent=100 * _shared(64)[LOADS.index(95)].all_taken,
+        full_few_ms=1000 * _cells()[64, 98]["mean"]["token"],
+        full_many_ms=1000 * _cells()[256, 98]["mean"]["token"],
     )
 
 
@@ -189,7 +198,7 @@ def figure_engine_under_load(figure: Figure) -> None:
         axes.axhline(limit, color="C4", linestyle=":", linewidth=1.2)
         axes.set(xlim=(0, 100), xlabel="load [% of the ceiling]")
     for text, x, y, colour in (
-        ("256 places", 60, 26, "C0"),
+        ("256 places", 62, 24, "C0"),
         ("64", 86, 18.5, "C1"),
         ("16", 86, 4, "C3"),
     ):
@@ -311,7 +320,7 @@ def figure_gauges(figure: Figure) -> None:
 
 
 def figure_places(figure: Figure) -> None:
-    """A queue forms when the places are taken, and how often they are follows from sharing alone.
+    """A queue forms when the places are taken, and how often they are nearly follows from sharing.
 
     Points are simulated arrivals of the chat machine, solid lines the sharing of a processor,
     dotted ones Erlang's formula with places for servers.

@@ -3,6 +3,9 @@
 The same question for other machines of the book, for other laws of lengths, for prompts and answers
 that are long together, for a step a fifth slower, and for the minutes of a real hour.
 
+`python -m serving_mathematics.definitions.utilization.other_engines` runs these engines, in a few
+seconds, and writes records/other_engines.json.
+
 Assumes: what `core.machines.running` assumes.
 
 Source: own simulation of the book's machines; the laws are by choice, with the trace's means.
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from types import SimpleNamespace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,31 +25,53 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.reader import READER, Reader
-from serving_mathematics.core.machines.running import Run, run_engine
+from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
 
 IntArray = npt.NDArray[np.int64]
 LAWS = ("constant", "exponential", "trace", "together")
 LONGEST = (5000, 1800)  # tokens of a drawn prompt and answer, at most
 
 
-@functools.cache
-def _run(machine: Machine | Reader, load: float, requests: int, **how: Any) -> Run:
+class _Seen(NamedTuple):
+    """Shares of the requests that keep the promise, of the prompt tokens that are found, of the
+    places that are taken, and of the time in which all are; the first token that 99% have, the mean
+    time per token and the mean wait [s]. The last five without the first tenth."""
+
+    kept: float
+    found: float
+    running: float
+    full: float
+    late_s: float
+    slow_s: float
+    wait_s: float
+
+
+@recorded(_Seen, "other_engines")
+def _run(
+    machine: Machine | Reader,
+    load: float,
+    requests: int,
+    real_minutes: bool = False,
+    slowness: float = 1.0,
+) -> _Seen:
     """A machine at a load in percent of its ceiling."""
-    rate = load / 100 * machine.ceiling_per_s
-    return run_engine(machine, rate, requests, np.random.default_rng(3), **how)
-
-
-def _late(run: Run) -> float:
-    """The first token that 99% have, after the first tenth [s]."""
-    return float(np.quantile(run.ttft_s[run.ttft_s.size // 10 :], 0.99))
-
-
-def _slow(run: Run) -> float:
-    """Mean time per token, after the first tenth [s]."""
-    kept = slice(run.arrival_s.size // 10, None)
-    spent = (run.completion_s - run.first_token_s)[kept].sum()
-    return float(spent / (run.output_tokens[kept] - 1).sum())
+    rate, rng = load / 100 * machine.ceiling_per_s, np.random.default_rng(3)
+    run = run_engine(machine, rate, requests, rng, real_minutes=real_minutes, slowness=slowness)
+    late = slice(run.arrival_s.size // 10, None)
+    first, last = run.arrival_s[late][[0, -1]].tolist()
+    running = run.series(np.linspace(first, last, 2000)).running
+    spent, later = (run.completion_s - run.first_token_s)[late], run.output_tokens[late] - 1.0
+    return _Seen(
+        run.kept(machine),
+        float(run.cached_tokens.sum() / run.prompt_tokens.sum()),
+        float(running.mean()) / machine.places,
+        float((running >= machine.places).mean()),
+        float(np.quantile(run.ttft_s[late], 0.99)),
+        float(spent.sum() / max(later.sum(), 1.0)),
+        float((run.admitted_s - run.arrival_s)[late].mean()),
+    )
 
 
 def _drawn(law: str, requests: int) -> tuple[IntArray, IntArray]:
@@ -84,15 +109,14 @@ def example() -> SimpleNamespace:
     hour = _run(CHAT.limited(64), 70, 30_000, real_minutes=True)
     light, late = (_run(AGENTS, load, 3000) for load in (30, 70))
     long = _run(MIXTURE, 50, 8000)
-    shown = long.series(np.linspace(100, 9000, 2000))
     return SimpleNamespace(
-        calm_kept=100 * calm.kept(CHAT),
-        slow_kept=100 * slow.kept(CHAT),
-        hour_kept=100 * hour.kept(CHAT),
-        mixture_first_s=_late(long),
-        mixture_running=100 * float(shown.running.mean()) / MIXTURE.places,
-        agents_found_light=100 * float(light.cached_tokens.sum() / light.prompt_tokens.sum()),
-        agents_found_late=100 * float(late.cached_tokens.sum() / late.prompt_tokens.sum()),
+        calm_kept=100 * calm.kept,
+        slow_kept=100 * slow.kept,
+        hour_kept=100 * hour.kept,
+        mixture_first_s=long.late_s,
+        mixture_running=100 * long.running,
+        agents_found_light=100 * light.found,
+        agents_found_late=100 * late.found,
         reader_limit=100 * promised_load("reader"),
         wrong_low=CHAT.how_wrong.low,
         wrong_high=CHAT.how_wrong.high,
@@ -121,7 +145,7 @@ def check_a_step_a_fifth_slower_breaks_a_percentage() -> None:
 
     Source: the same requests on the same machine with a slower clock.
     """
-    calm, slow = (_run(CHAT, 80, 16_000, slowness=times).kept(CHAT) for times in (1.0, 1.2))
+    calm, slow = (_run(CHAT, 80, 16_000, slowness=times).kept for times in (1.0, 1.2))
     checks.inside("as predicted", calm, 0.99, 1, kind="simulation")
     checks.inside("a fifth slower", slow, 0, 0.67, kind="simulation")
 
@@ -133,7 +157,7 @@ def check_a_real_hour_needs_more_room() -> None:
     Source: the trace's own requests a minute, scaled to the same mean.
     """
     few = CHAT.limited(64)
-    even, real = (_run(few, 70, 30_000, real_minutes=real).kept(CHAT) for real in (False, True))
+    even, real = (_run(few, 70, 30_000, real_minutes=real).kept for real in (False, True))
     checks.inside("even", even, 0.99, 1, kind="simulation")
     checks.inside("real minutes", real, 0, 0.95, kind="simulation")
 
@@ -145,15 +169,11 @@ def check_what_other_machines_pay_first() -> None:
     Source: simulation of 8,000 and 40,000 requests; Pollaczek–Khinchine for constant service.
     """
     long = _run(MIXTURE, 50, 8000)
-    checks.inside("mixture: times alone", _slow(long) / float(MIXTURE.step_s(1)), 1.8, 4)
-    checks.inside("mixture: first token [s]", _late(long), 8, 20, kind="simulation")
-    shown = long.series(np.linspace(100, 9000, 2000))
-    taken = float((shown.running >= MIXTURE.places).mean())
-    checks.inside("mixture: all places taken", taken, 0, 0.01)
+    checks.inside("mixture: times alone", long.slow_s / float(MIXTURE.step_s(1)), 1.8, 4)
+    checks.inside("mixture: first token [s]", long.late_s, 8, 20, kind="simulation")
+    checks.inside("mixture: all places taken", long.full, 0, 0.01)
     alone = READER.limited(1)
-    run = _run(alone, 70, 40_000)
-    service = float(alone.batch_s(1))
-    wait = float((run.admitted_s - run.arrival_s)[4000:].mean()) / service
+    wait = _run(alone, 70, 40_000).wait_s / float(alone.batch_s(1))
     checks.close("reader: mean wait at 70%", wait, 0.7 / 0.3 / 2, rtol=0.1, kind="simulation")
 
 
@@ -166,9 +186,19 @@ def check_a_cache_that_forgets_comes_before_both() -> None:
     """
     for load, low, high in ((30, 0.9, 1.0), (70, 0.0, 0.67)):
         run = _run(AGENTS, load, 3000)
-        found = float(run.cached_tokens.sum() / run.prompt_tokens.sum())
-        checks.inside(f"at {load}%: kept", run.kept(AGENTS), low, high, kind="simulation")
-        checks.inside(f"at {load}%: found", found, low - 0.05, high, kind="simulation")
-        moments = np.linspace(float(run.arrival_s[300]), float(run.arrival_s[-1]), 2000)
-        taken = float(run.series(moments).running.mean()) / AGENTS.places
-        checks.inside(f"at {load}%: places in use", taken, 0, 0.5, kind="simulation")
+        checks.inside(f"at {load}%: kept", run.kept, low, high, kind="simulation")
+        checks.inside(f"at {load}%: found", run.found, low - 0.05, high, kind="simulation")
+        checks.inside(f"at {load}%: places in use", run.running, 0, 0.5, kind="simulation")
+
+
+def check_a_run_is_made_again() -> None:
+    """An engine of the record that runs again shows the same.
+
+    Source: the record, and its command.
+    """
+    run = MIXTURE, 50, 8000
+    checks.close("mixture at 50%", _run.again(*run), _run(*run), rtol=1e-6)
+
+
+if __name__ == "__main__":
+    _run.make()

@@ -36,53 +36,17 @@ from serving_mathematics.core.queues.queue_simulator import (
 )
 from serving_mathematics.core.queues.variability import pollaczek_khinchine_wait
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import (
-    require_in,
-    require_positive_integer,
-    require_work,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def sticky_break_even(replicas: int, utilization: float, places: int = 1) -> float:
-    """Share of the service that a cache must leave for own queues to beat one queue for all.
-
-    replicas: c. utilization: ρ in (0, 1) of them without the cache. places: k, requests that a
-    replica serves at once. One queue sends a request to any replica and answers in R = S + W_q of
-    M/M/ck; queues of their own keep callers where their cache is, M/M/k with the service xS if it
-    leaves the share x. They are equal at x = R/(S + ρR) for k = 1, else at the root of a bisection.
-    Raises ValueError outside these ranges.
-
-    >>> round(sticky_break_even(1, 0.8), 12)  # one replica: the same queue
-    1.0
-    """
-    replicas, places = require_positive_integer(replicas=replicas, places=places)
-    replicas = require_in("[1, 1e7]", replicas=replicas)
-    utilization = require_in("(0, 1)", utilization=utilization)
-    places = require_in(f"[1, {1e7 / replicas:g}]", places=places)
-    require_work(places * (replicas + 60 * (places > 1)), replicas=replicas, places=places)
-    load = utilization * places
-    response = 1 + mean_wait(load * replicas, 1.0, replicas * places)
-    if places == 1:
-        return response / (1 + utilization * response)
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        own = middle + mean_wait(load, middle, places)
-        low, high = (middle, high) if own < response else (low, middle)
-    return high
-
-
 def example() -> SimpleNamespace:
-    """Numbers quoted in the text, in service times; the cache's savings in percent."""
+    """Numbers quoted in the text, in service times."""
     return SimpleNamespace(
         wait_at_80=mean_wait(0.8, 1.0),
         p99_at_80=response_quantile(0.99, 0.8, 1.0),
         wait_at_80_of_64=mean_wait(0.8 * 64, 1.0, servers=64),
-        sticky_one_percent=100 * (1 - sticky_break_even(10, 0.9)),
-        sticky_64_percent=100 * (1 - sticky_break_even(10, 0.9, 64)),
     )
 
 
@@ -184,24 +148,6 @@ def check_load_limit_inverts_the_quantile() -> None:
     limit = max_utilization(0.99, 10.0)
     checks.close("ρ limit", limit, 0.5394830, atol=5e-8)
     checks.close("p99 at the limit", response_quantile(0.99, limit, 1.0), 10.0, rtol=1e-12)
-
-
-def check_one_queue_or_a_cache() -> None:
-    """Ten replicas with a cache of their own beat one queue at 90% if it saves a third of the work.
-
-    With 64 places each, a fortieth is enough.
-
-    Source: M/M/k with the shorter service against M/M/10k, by the waits of both; one place by hand.
-    """
-    share = sticky_break_even(10, 0.9)
-    pooled = 1 + mean_wait(9.0, 1.0, servers=10)
-    checks.close("break-even", share + mean_wait(0.9, share), pooled, rtol=1e-12)
-    for places, saved in ((1, 0.333), (8, 0.147), (16, 0.095), (64, 0.027)):
-        left = sticky_break_even(10, 0.9, places)
-        checks.close(f"saved, {places} places", 1 - left, saved, atol=5e-4)
-        alone = left + mean_wait(0.9 * places, left, servers=places)
-        shared = 1 + mean_wait(9.0 * places, 1.0, servers=10 * places)
-        checks.close(f"break-even, {places} places", alone, shared, rtol=1e-12)
 
 
 def check_pooling() -> None:

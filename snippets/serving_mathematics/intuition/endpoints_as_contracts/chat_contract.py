@@ -1,23 +1,22 @@
 """The contract of a chat endpoint is a schema, a context limit and a stream; a gate needs more.
 
-An OpenAI-compatible endpoint accepts parameters, tools and at most so many tokens, and answers in
-events that end in a finish reason. The rule is the one for tensors: what a request may hold only
-widens, what an answer may hold only narrows. Weights, their quantization, tokenizer, chat template,
-parsers, default sampling and the engine are in no schema; they change answers, and are compared by
-fingerprint. So two unequal endpoints may replace each other: "may replace" is a preorder.
+An OpenAI-compatible endpoint accepts parameters and at most so many tokens, and answers in events
+that end in a finish reason. What a request may hold only widens, what an answer may hold only
+narrows. Weights, their quantization, tokenizer, chat template, parsers, default sampling and the
+engine are in no schema; they change answers, and are compared by fingerprint. So two unequal
+endpoints may replace each other: "may replace" is a preorder. The version follows from it.
 
 Assumes: callers read fields by name; names of parameters and finish reasons stand for their sets of
 values.
 
-Source: vLLM, OpenAI-compatible server, for parameters and chat template; the HTML standard for
-server-sent events; OpenAI's chat completion chunks as GreenPT and others document them.
+Source: vLLM, OpenAI-compatible server, for parameters and chat template; Liskov and Wing (1994) for
+the direction of the inclusions; SemVer 2.0.0.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import SimpleNamespace
 
 from serving_mathematics.support import checks
@@ -91,61 +90,46 @@ def may_go_out(old: ChatContract, new: ChatContract) -> str:
     return "evaluate" if answer_changes(old, new) else "deploy"
 
 
-def stream_errors(events: Sequence[str]) -> list[str]:
-    """What is wrong with the data lines of one streamed answer, in order; empty if nothing.
+def next_version(version: str, old: ChatContract, new: ChatContract) -> str:
+    """Version of `new` after `version`: patch if the schema stays, minor if it widens, else major.
 
-    events: payloads after "data: ", the last of which is [DONE]. Chunks share one id; every choice
-    ends once, in a finish reason, and says nothing after it; the pieces of a tool call's arguments
-    join to JSON; a chunk without choices holds the usage and comes last. A lost piece of plain text
-    is no error of form, and is not found. Never raises on a stream.
+    version: MAJOR.MINOR.PATCH of `old`. Raises ValueError unless it is three whole numbers without
+    leading zeros, the first of them positive (SemVer promises nothing for 0.y.z).
 
-    >>> chunk = '{"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
-    >>> stream_errors([chunk, "[DONE]"]), stream_errors([chunk])
-    ([], ['events: must end in [DONE]'])
+    >>> none, stop = frozenset(), frozenset({"stop"})
+    >>> old, new = (ChatContract(none, tokens, stop, none) for tokens in (8192, 16384))
+    >>> next_version("1.4.2", old, new), next_version("1.4.2", new, old)
+    ('1.5.0', '2.0.0')
     """
-    found: list[str] = []
-    identities: set[str] = set()
-    opened: set[int] = set()
-    ended: set[int] = set()
-    calls: dict[tuple[int, int], str] = {}
-    used = False
-    for place, event in enumerate(events[:-1]):
-        where = f"events[{place}]"
-        try:
-            chunk = json.loads(event)
-            choices = chunk["choices"]
-            identities.add(chunk["id"])
-            if used:
-                found.append(f"{where}: comes after the usage")
-            used = used or not choices
-            if not choices and not isinstance(chunk.get("usage"), dict):
-                found.append(f"{where}: has neither choices nor usage")
-            for choice in choices:
-                index = int(choice["index"])
-                opened.add(index)
-                if index in ended:
-                    found.append(f"{where}: choice {index} had ended")
-                if choice.get("finish_reason") is not None:
-                    ended.add(index)
-                for call in choice["delta"].get("tool_calls", ()):
-                    key = (index, int(call["index"]))
-                    text = call.get("function", {}).get("arguments", "")
-                    calls[key] = calls.get(key, "") + text
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            found.append(f"{where}: is no chunk")
-    if not events or events[-1] != "[DONE]":
-        found.append("events: must end in [DONE]")
-    if len(identities) > 1:
-        found.append(f"id: must be one, got {len(identities)}")
-    if not opened and not found:
-        found.append("choices: none was opened")
-    found += [f"choices.{index}: never ends" for index in sorted(opened - ended)]
-    for (index, call), text in sorted(calls.items()):
-        try:
-            json.loads(text)
-        except (ValueError, RecursionError):
-            found.append(f"choices.{index}.tool_calls.{call}: arguments are no JSON")
-    return found
+    parts = version.split(".")
+    numbers = [int(p) for p in parts if p.isascii() and p.isdigit() and p == str(int(p))]
+    require(len(numbers) == len(parts) == 3, "version", "MAJOR.MINOR.PATCH", repr(version))
+    major, minor, patch = numbers
+    require(major >= 1, "version", "at least 1.0.0", repr(version))
+    if chat_violations(old, new):
+        return f"{major + 1}.0.0"
+    return f"{major}.{minor + 1}.0" if chat_violations(new, old) else f"{major}.{minor}.{patch + 1}"
+
+
+def read_contract(text: str) -> ChatContract:
+    """The contract in a JSON file that lies beside the model, with the fields of ChatContract.
+
+    Raises ValueError on what is no such object, with the field that is wrong.
+
+    >>> read_contract('{"parameters": [], "context_tokens": 9, "finish_reasons": ["stop"],'
+    ...               ' "event_fields": ["usage"], "answers": {}}').context_tokens
+    9
+    """
+    given = json.loads(text)
+    names = [one.name for one in fields(ChatContract)]
+    require(isinstance(given, dict) and sorted(given) == sorted(names), "text", f"{names}", given)
+    for name in ("parameters", "finish_reasons", "event_fields"):
+        listed = given[name]
+        sound = isinstance(listed, list) and all(isinstance(one, str) for one in listed)
+        require(sound, name, "a list of strings", repr(listed))
+        given[name] = frozenset(listed)
+    require(isinstance(given["answers"], dict), "answers", "an object", repr(given["answers"]))
+    return ChatContract(**given)
 
 
 CHAT = ChatContract(  # an endpoint as it might be in production
@@ -154,7 +138,7 @@ CHAT = ChatContract(  # an endpoint as it might be in production
     ),
     context_tokens=131_072,
     finish_reasons=frozenset({"stop", "length", "tool_calls"}),
-    event_fields=frozenset({"id", "model", "usage"}),  # usage if stream_options ask for it
+    event_fields=frozenset({"id", "model", "reasoning_content", "usage"}),
     answers={
         "weights": "a3f1",
         "quantization": "5c1d",
@@ -166,44 +150,21 @@ CHAT = ChatContract(  # an endpoint as it might be in production
         "engine": "c94f",
     },
 )
-
-
-def _stream() -> list[str]:
-    """A streamed tool call: a role, two pieces of arguments, the end, the usage."""
-
-    def chunk(choices: list[dict[str, object]], **more: object) -> str:
-        return json.dumps(
-            {"id": "chat-1", "object": "chat.completion.chunk", "choices": choices} | more
-        )
-
-    def delta(finish: str | None = None, **parts: object) -> list[dict[str, object]]:
-        return [{"index": 0, "delta": parts, "finish_reason": finish}]
-
-    def piece(text: str) -> list[dict[str, object]]:
-        return delta(tool_calls=[{"index": 0, "function": {"arguments": text}}])
-
-    return [
-        chunk(delta(role="assistant")),
-        chunk(piece('{"city": ')),
-        chunk(piece('"Bern"}')),
-        chunk(delta("tool_calls")),
-        chunk([], usage={"prompt_tokens": 12, "completion_tokens": 9}),
-        "[DONE]",
-    ]
+_SHORTER = replace(CHAT, context_tokens=32_768)
+_WIDER = replace(CHAT, parameters=CHAT.parameters | {"logprobs"})
+_TEMPLATE = replace(CHAT, answers=CHAT.answers | {"chat_template": "0c55"})
 
 
 def example() -> SimpleNamespace:
     """The decisions quoted in the text."""
-    template = replace(CHAT, answers=CHAT.answers | {"chat_template": "0c55"})
-    shorter = replace(CHAT, context_tokens=32_768)
-    filtered = replace(CHAT, finish_reasons=CHAT.finish_reasons | {"content_filter"})
-    cut = [*_stream()[:2], *_stream()[3:]]
     return SimpleNamespace(
-        template_decision=may_go_out(CHAT, template),
-        template_changes=answer_changes(CHAT, template)[0],
-        shorter_reason=chat_violations(CHAT, shorter)[0],
-        filter_reason=chat_violations(CHAT, filtered)[0],
-        cut_error=stream_errors(cut)[0],
+        template_decision=may_go_out(CHAT, _TEMPLATE),
+        template_changes=answer_changes(CHAT, _TEMPLATE)[0],
+        shorter_reason=chat_violations(CHAT, _SHORTER)[0],
+        rollback_reason=chat_violations(_WIDER, CHAT)[0],
+        version_same=next_version("1.4.2", CHAT, _TEMPLATE),
+        version_wider=next_version("1.4.2", CHAT, _WIDER),
+        version_shorter=next_version("1.4.2", CHAT, _SHORTER),
     )
 
 
@@ -235,57 +196,37 @@ def check_order_of_chat_contracts() -> None:
         if not chat_violations(a, b) and not chat_violations(b, a)
     ]
     checks.holds("mutual replacement only between equal schemas", all(both))
-    weights = replace(CHAT, answers=CHAT.answers | {"weights": "b7e2"})
-    there, back = chat_violations(CHAT, weights), chat_violations(weights, CHAT)
-    checks.equal("other weights, there and back", [*there, *back], [])
-    checks.holds("and yet unequal", weights != CHAT)
+    there, back = chat_violations(CHAT, _TEMPLATE), chat_violations(_TEMPLATE, CHAT)
+    checks.equal("another template, there and back", [*there, *back], [])
+    checks.holds("and yet unequal", _TEMPLATE != CHAT)
 
 
-def check_schema_is_half_of_the_gate() -> None:
-    """A new chat template breaks no caller's code and may change every answer.
+def check_gate_and_versions() -> None:
+    """A new chat template breaks no caller's code and may change every answer; a wider endpoint is
+    a minor version, and going back from it a major one.
 
-    Source: the template is applied before the tokenizer (vLLM, chat template); by hand.
+    Source: the template is applied before the tokenizer (vLLM, chat template); SemVer 2.0.0,
+    summary; by hand.
     """
-    template = replace(CHAT, answers=CHAT.answers | {"chat_template": "0c55"})
-    checks.equal("violations", chat_violations(CHAT, template), [])
-    checks.equal("decision", may_go_out(CHAT, template), "evaluate")
-    checks.equal("nothing changed", may_go_out(CHAT, CHAT), "deploy")
-    shorter = replace(template, context_tokens=32_768)
-    checks.equal("a shorter context", may_go_out(CHAT, shorter), "new path")
-
-
-def check_streams() -> None:
-    """A published stream and a tool call in pieces pass; a lost piece of a tool call, the end or
-    everything is noticed, a lost piece of plain text is not.
-
-    Source: chunks as GreenPT documents them for its OpenAI-compatible endpoint; all streams with
-    one event missing.
-    """
-    published = [
-        '{"id":"cmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":'
-        '{"role":"assistant","content":"Hello"},"finish_reason":null}]}',
-        '{"id":"cmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},'
-        '"finish_reason":"stop"}]}',
-        "[DONE]",
-    ]
-    checks.equal("as documented", stream_errors(published), [], kind="published")
-    checks.equal("without its text", stream_errors(published[1:]), [])
-    checks.holds("without its end", bool(stream_errors([published[0], published[2]])))
-    checks.equal("[DONE] alone", stream_errors(["[DONE]"]), ["choices: none was opened"])
-    whole = _stream()
-    checks.equal("a tool call", stream_errors(whole), [])
-    harmless = {0, 4}  # the role, and the usage, which is asked for
-    for place in range(len(whole)):
-        cut = stream_errors(whole[:place] + whole[place + 1 :])
-        checks.holds(f"without event {place}", bool(cut) == (place not in harmless), got=cut)
-    checks.holds("other order", bool(stream_errors([whole[4], *whole[:4], whole[5]])))
-    checks.holds("no chunk", bool(stream_errors(["{}", "[DONE]"])))
-    checks.holds("nothing", bool(stream_errors([])))
+    for label, new, decision, version in (
+        ("nothing", CHAT, "deploy", "1.4.3"),
+        ("a template", _TEMPLATE, "evaluate", "1.4.3"),
+        ("a parameter more", _WIDER, "deploy", "1.5.0"),
+        ("a shorter context", _SHORTER, "new path", "2.0.0"),
+    ):
+        got = (may_go_out(CHAT, new), next_version("1.4.2", CHAT, new))
+        checks.equal(label, got, (decision, version))
+    checks.equal("back from it", next_version("1.5.0", _WIDER, CHAT), "2.0.0")
 
 
 def check_bad_input_is_refused() -> None:
-    """No context and no way to end are errors that name the field."""
+    """No context, no way to end, improper versions and files that are no contract are refused."""
     none: frozenset[str] = frozenset()
     stop = frozenset({"stop"})
     checks.raises("no context", ChatContract, none, 0, stop, none, match="context_tokens must be")
     checks.raises("no end", ChatContract, none, 1, none, none, match="finish_reasons must be at")
+    for version in ("0.3.1", "1.2", "1.02.3"):
+        checks.raises(version, next_version, version, CHAT, CHAT, match="version must be")
+    checks.raises("no object", read_contract, "[]", match="text must be")
+    wrong = '{"parameters": 1, "context_tokens": 1, "finish_reasons": [], "event_fields": [],'
+    checks.raises("no list", read_contract, wrong + ' "answers": {}}', match="parameters must be")

@@ -1,15 +1,15 @@
-"""A new model may replace the old one if it accepts every old request and surprises no reader.
+"""A contract of tensors names what goes in and comes out, and may replace another as sets say.
 
-A contract names the tensors that go in and come out, each with a datatype and a shape in which −1
-stands for any size. It denotes two sets: A, the requests it accepts, and P, the responses it may
-give. The new contract can replace the old one when A(old) ⊆ A(new) and, on the outputs that the old
-one names, P(new) ⊆ P(old). That relation is a partial order; the version number follows from it.
+Each tensor has a datatype and a shape in which −1 stands for any size. A contract denotes two sets:
+A, the requests it accepts, and P, the responses it may give. The new contract can replace the old
+one when A(old) ⊆ A(new) and, on the outputs that the old one names, P(new) ⊆ P(old). That relation
+is a partial order: two contracts that may replace each other are equal.
 
 Assumes: callers read outputs by name and ignore those they do not know; requests with unknown
 inputs are refused; every −1 is independent of every other.
 
 Source: metadata and −1 from the Open Inference Protocol, REST, section Model Metadata; the
-direction of the two inclusions from Liskov and Wing (1994); version numbers from SemVer 2.0.0.
+direction of the two inclusions from Liskov and Wing (1994).
 """
 
 from __future__ import annotations
@@ -33,9 +33,6 @@ class Tensor:
 
     optional: whether a request may leave it out (inputs only). Raises ValueError on an empty name
     or datatype, or a size outside [−1, 2⁶⁴).
-
-    >>> Tensor("x", "FP32", (-1, 4)).shape
-    (-1, 4)
     """
 
     name: str
@@ -56,10 +53,6 @@ class Contract:
     """The inputs and outputs of an endpoint, in any order, each name once.
 
     Raises ValueError on a repeated name, no output, or an optional output.
-
-    >>> y = Tensor("y", "FP32", (-1,))
-    >>> Contract((), (y,)) == Contract((), (y,))
-    True
     """
 
     inputs: tuple[Tensor, ...]
@@ -94,21 +87,9 @@ def includes(wide: Tensor, narrow: Tensor) -> bool:
     )
 
 
-def accepts(contract: Contract, request: Iterable[Tensor]) -> bool:
-    """Whether a request is in A: no required input missing, none unknown, each of a shape allowed.
-
-    request: the tensors sent, of concrete shape. Raises ValueError when one has a size −1 or a name
-    comes twice.
-
-    >>> c = Contract((Tensor("x", "FP32", (-1, 4)),), (Tensor("y", "FP32", (-1, 3)),))
-    >>> accepts(c, [Tensor("x", "FP32", (2, 4))]), accepts(c, [Tensor("x", "FP32", (4,))])
-    (True, False)
-    """
-    tensors = list(request)
-    sent = {tensor.name: tensor for tensor in tensors}
-    require(len(sent) == len(tensors), "request", "named once each", [t.name for t in tensors])
-    for tensor in tensors:
-        require(-1 not in tensor.shape, "request", "of concrete shape", tensor.shape)
+def _accepts(contract: Contract, request: Iterable[Tensor]) -> bool:
+    """Whether a request of concrete tensors is in A: none missing, none unknown, each allowed."""
+    sent = {tensor.name: tensor for tensor in request}
     known = {tensor.name: tensor for tensor in contract.inputs}
     return all(name in known and includes(known[name], sent[name]) for name in sent) and all(
         tensor.optional or tensor.name in sent for tensor in contract.inputs
@@ -148,37 +129,6 @@ def violations(old: Contract, new: Contract) -> list[str]:
     return found
 
 
-def can_replace(new: Contract, old: Contract) -> bool:
-    """Whether no caller of `old` can notice that `new` answers: the order new ≽ old.
-
-    >>> x, y = Tensor("x", "FP32", (-1, 4)), Tensor("y", "FP32", (-1, 3))
-    >>> with_mask = Contract((x, Tensor("mask", "BOOL", (-1,), optional=True)), (y,))
-    >>> can_replace(with_mask, Contract((x,), (y,))), can_replace(Contract((x,), (y,)), with_mask)
-    (True, False)
-    """
-    return not violations(old, new)
-
-
-def next_version(version: str, old: Contract, new: Contract) -> str:
-    """Version of `new` after version `old`: patch if equal, minor if it can replace, else major.
-
-    version: MAJOR.MINOR.PATCH of `old`. Raises ValueError unless it is three whole numbers without
-    leading zeros, the first of them positive (SemVer promises nothing for 0.y.z).
-
-    >>> x, y = Tensor("x", "FP32", (-1, 4)), Tensor("y", "FP32", (-1, 3))
-    >>> next_version("1.4.2", Contract((x,), (y,)), Contract((), (y,)))
-    '2.0.0'
-    """
-    parts = version.split(".")
-    numbers = [int(p) for p in parts if p.isascii() and p.isdigit() and p == str(int(p))]
-    require(len(numbers) == len(parts) == 3, "version", "MAJOR.MINOR.PATCH", repr(version))
-    major, minor, patch = numbers
-    require(major >= 1, "version", "at least 1.0.0", repr(version))
-    if new == old:
-        return f"{major}.{minor}.{patch + 1}"
-    return f"{major}.{minor + 1}.0" if can_replace(new, old) else f"{major + 1}.0.0"
-
-
 def _iris() -> dict[str, Contract]:
     """An iris classifier and six changes of its contract."""
     x, y = Tensor("x", "FP32", (-1, 4)), Tensor("y", "FP32", (-1, 3))
@@ -196,23 +146,16 @@ def _iris() -> dict[str, Contract]:
 
 
 def example() -> SimpleNamespace:
-    """The decisions quoted in the text."""
+    """What the text quotes."""
     c = _iris()
-    return SimpleNamespace(
-        version_same=next_version("1.4.2", c["base"], c["base"]),
-        version_mask=next_version("1.4.2", c["base"], c["mask"]),
-        version_single=next_version("1.4.2", c["base"], c["single"]),
-        rollback_reason=violations(c["mask"], c["base"])[0],
-        half_reason=violations(c["base"], c["half"])[0],
-        half_back_reason=violations(c["half"], c["base"])[0],
-    )
+    return SimpleNamespace(half_reason=violations(c["base"], c["half"])[0])
 
 
 def figure_compatibility(figure: Figure) -> None:
     """Upward along a line is a safe deployment; every other step breaks somebody.
 
     Seven contracts of one classifier. A line says that the upper can replace the lower, as computed
-    by `can_replace`; lines that follow from others are left out. FP16 input stands alone.
+    by `violations`; lines that follow from others are left out. FP16 input stands alone.
 
     Alt: Diagram of seven boxes in four rows. At the bottom a contract with batch size fixed at one
     and one with any number of classes, above them the base contract, above it one with an optional
@@ -225,7 +168,7 @@ def figure_compatibility(figure: Figure) -> None:
     boxes = {
         "single": (0.0, 0.0, "batch fixed at 1\nx [1, 4]", "C1"),
         "classes": (1.45, 0.0, "any class count\ny [−1, −1]", "C1"),
-        "base": (0.72, 1.0, "version 1.4.2\nx [−1, 4] → y [−1, 3]", "C0"),
+        "base": (0.72, 1.0, "as it is\nx [−1, 4] → y [−1, 3]", "C0"),
         "mask": (0.0, 2.0, "+ optional input\nmask", "C2"),
         "info": (1.45, 2.0, "+ output\ninfo", "C2"),
         "both": (0.72, 3.0, "both additions", "C2"),
@@ -234,22 +177,15 @@ def figure_compatibility(figure: Figure) -> None:
     pairs = [
         (upper, lower)
         for upper, lower in itertools.permutations(boxes, 2)
-        if can_replace(contracts[upper], contracts[lower])
+        if not violations(contracts[lower], contracts[upper])
     ]
     for upper, lower in pairs:
         if not any((upper, via) in pairs and (via, lower) in pairs for via in boxes):
             (x0, y0), (x1, y1) = boxes[lower][:2], boxes[upper][:2]
             axes.plot([x0, x1], [y0 + 0.25, y1 - 0.25], color="C4", linewidth=1.4)
     for x, y, text, colour in boxes.values():
-        axes.text(
-            x,
-            y,
-            text,
-            ha="center",
-            va="center",
-            fontsize=9.5,
-            bbox={"boxstyle": "round", "facecolor": "none", "edgecolor": colour, "linewidth": 1.6},
-        )
+        style = {"boxstyle": "round", "facecolor": "none", "edgecolor": colour, "linewidth": 1.6}
+        axes.text(x, y, text, ha="center", va="center", fontsize=9.5, bbox=style)
     axes.annotate("no line:\nbreaking both ways", (2.5, 0.62), color="C3", ha="center", va="top")
     axes.set(xlim=(-0.65, 3.1), ylim=(-0.4, 3.35))
     axes.axis("off")
@@ -281,47 +217,32 @@ def check_rules_equal_the_sets() -> None:
     ]
     contracts = [Contract(a + b, y) for a, b in itertools.product(firsts, seconds)]
     requests = _all_requests()
-    accepted = [{i for i, r in enumerate(requests) if accepts(c, r)} for c in contracts]
+    accepted = [{i for i, r in enumerate(requests) if _accepts(c, r)} for c in contracts]
     pairs = list(itertools.product(range(len(contracts)), repeat=2))
-    by_rule = {(i, j) for i, j in pairs if can_replace(contracts[i], contracts[j])}
+    by_rule = {(i, j) for i, j in pairs if not violations(contracts[j], contracts[i])}
     by_sets = {(i, j) for i, j in pairs if accepted[j] <= accepted[i]}
     checks.equal("contracts compared", len(contracts), 36)
     checks.equal("pairs on which rule and sets differ", len(by_rule ^ by_sets), 0)
     checks.inside("pairs of different contracts that replace", len(by_rule) - 36, 30, 600)
 
 
-def check_order_and_versions() -> None:
-    """The order decides the version, and what is safe forwards is never safe backwards.
+def check_order_of_tensors() -> None:
+    """What is safe forwards is never safe backwards: the relation is a partial order.
 
-    Source: SemVer 2.0.0, summary; antisymmetry of the order.
+    Source: antisymmetry, over the seven contracts.
     """
     c = _iris()
-    expected = {
-        "base": "1.4.3",
-        "mask": "1.5.0",
-        "info": "1.5.0",
-        "both": "1.5.0",
-        "single": "2.0.0",
-        "classes": "2.0.0",
-        "half": "2.0.0",
-    }
-    for name, version in expected.items():
-        checks.equal(f"1.4.2 → {name}", next_version("1.4.2", c["base"], c[name]), version)
-    safe = [p for p in itertools.permutations(c, 2) if can_replace(c[p[0]], c[p[1]])]
-    back = [p for p in safe if can_replace(c[p[1]], c[p[0]])]
+    safe = [p for p in itertools.permutations(c, 2) if not violations(c[p[1]], c[p[0]])]
+    back = [p for p in safe if not violations(c[p[0]], c[p[1]])]
     checks.equal("safe deployments among the seven", len(safe), 13)
     checks.equal("of these with a safe rollback", len(back), 0)
 
 
 def check_bad_input_is_refused() -> None:
-    """Repeated names, impossible sizes, missing outputs and improper versions are refused."""
+    """Repeated names, impossible sizes and missing outputs are refused."""
     y = Tensor("y", "FP32", (-1,))
-    c = Contract((), (y,))
     checks.raises("size −2", Tensor, "x", "FP32", (-2,), match="shape must be")
     checks.raises("no name", Tensor, "", "FP32", (1,), match="name must be")
     checks.raises("no datatype", Tensor, "x", "", (1,), match="datatype must be")
     checks.raises("a name twice", Contract, (y, y), (y,), match="inputs must be")
     checks.raises("no output", Contract, (y,), (), match="outputs must be")
-    checks.raises("wildcard sent", accepts, c, [y], match="request must be")
-    checks.raises("version 0.3.1", next_version, "0.3.1", c, c, match="version must be")
-    checks.raises("version 1.2", next_version, "1.2", c, c, match="version must be")

@@ -16,8 +16,6 @@ __all__, __getattr__, __dir__ = exported(
             "alert_span",
         ],
         "intuition.failure_budgets.false_pages": ["failure_counts", "false_pages"],
-        "intuition.failure_budgets.rivals": ["seen_and_needless"],
         "intuition.failure_budgets.late_together": ["clump_size"],
-        "intuition.failure_budgets.stream_outcome": ["Answer", "outcome", "stream_error_rate"],
     },
 )

@@ -131,8 +131,10 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text: a full outage against 99.9%."""
     outage = alert_span(1000.0, HOUR, HOUR, 5 * MINUTE, 14.4)
     alone = alert_span(1000.0, HOUR, HOUR, HOUR, 14.4)
+    averaged = math.sqrt(2 * 5 * outage[0] / MINUTE)  # [min] where rates of 5 min are averaged
     return SimpleNamespace(
         outage_page_s=outage[0],
+        files_page_min=math.ceil(averaged) + 1,  # evaluated each minute
         outage_reset_min=(outage[1] - HOUR) / MINUTE,
         alone_reset_min=(alone[1] - HOUR) / MINUTE,
     )

@@ -113,7 +113,7 @@ def errors_worth_a_page(requests_per_h: int, error_rate: float, pages_per_month:
 def example() -> SimpleNamespace:
     """Answers to the exercises, in the unit that the name says."""
     return SimpleNamespace(
-        pencil_h=hours_left(0.999, 30.0, 0.02, 0.5),
+        pencil_h=hours_left(0.999, 30.0, 0.005, 0.5),
         board_says=verdict((2400, 41), (200, 0), 0.999, 14.4, 5),
         board_at_night=verdict((48, 2), (4, 1), 0.999, 14.4, 5),
         guard_of_120=errors_worth_a_page(120, 0.001, 1 / 12),
@@ -123,12 +123,12 @@ def example() -> SimpleNamespace:
 def check_hours_left() -> None:
     """The hours are those that the burn rate leaves of a full budget, times what remains.
 
-    Source: `exhaustion_time` of the chapter; 720 h over a burn rate of 20, halved, by hand.
+    Source: `exhaustion_time` of the chapter; 720 h over a burn rate of 5, halved, by hand.
     """
     for slo, days, rate, left in ((0.999, 30.0, 0.02, 0.5), (0.995, 28.0, 0.04, 1.0)):
         due = exhaustion_time(burn_rate(rate, slo), days * DAY, left) / HOUR
         checks.close(f"{slo}, {days:g} d", hours_left(slo, days, rate, left), due, rtol=1e-12)
-    checks.close("by hand", hours_left(0.999, 30.0, 0.02, 0.5), 18.0, rtol=1e-12)
+    checks.close("by hand", hours_left(0.999, 30.0, 0.005, 0.5), 72.0, rtol=1e-12)
     checks.close("nothing left", hours_left(0.9, 7.0, 0.5, 0.0), 0.0, atol=1e-12)
 
 

@@ -81,9 +81,12 @@ def example() -> SimpleNamespace:
     page = burn_threshold(0.02, HOUR, MONTH)
     exhausted = exhaustion_time(page, MONTH)
     two_hours = MONTH / (2 * HOUR)
+    tonight = burn_rate(0.02, 0.999)
     return SimpleNamespace(
         budget_min=_outage_s(0.999, MONTH) / MINUTE,
         page_burn=page,
+        tonight_burn=tonight,
+        tonight_gone_h=exhaustion_time(tonight, MONTH) / HOUR,
         exhausted_h=exhausted / HOUR,
         exhausted_days=exhausted / DAY,
         two_hours_burn=two_hours,

@@ -74,6 +74,11 @@ def _each_minute(
     return float((firing[1:] & ~firing[:-1]).sum()) / months
 
 
+def _silences(requests_per_h: float, minutes: float = 20.0) -> float:
+    """Gaps in 30 days that are longer than some minutes, of requests that come independently."""
+    return 720 * requests_per_h * math.exp(-requests_per_h * minutes / 60)
+
+
 def example() -> SimpleNamespace:
     """Worked numbers of the chapter: pages of the one-hour alert in 30 days, and shares of time."""
     return SimpleNamespace(
@@ -90,16 +95,20 @@ def example() -> SimpleNamespace:
         guard_at_60=_guard(60),
         guard_delay_min=float(_guard(60)),
         guard_spent_percent=100 * _guard(60) / (60 * 720 * 0.001),
+        safe_spent_percent=100 * GUARDS[0][2] / (60 * 720 * 0.001),
+        guard_of_threes=_guard(600, 3.0),
+        silent_pages_at_24=_silences(24),
+        asked_from=next(n for n in range(1, 100) if _silences(n) < YEARLY),
         six_hours_quiet=max(n for n in range(1200, 2401, 24) if _in_a_month(n, hours=6.0) > YEARLY)
         + 24,
     )
 
 
 def figure_windows(figure: Figure) -> None:
-    """A page costs the same number of errors over any window; a long one collects them by itself.
+    """Every window needs the same number of errors; a long one gathers them with nothing wrong.
 
     A service that spends exactly its budget, and rules that fire when 2% of the month's budget is
-    gone within the window.
+    gone within the window. Each tooth begins where a rule needs one more whole error.
 
     Alt: Four curves on logarithmic axes against requests per hour from 24 to 4,800. All begin near
     17 pages a month. The rule over half an hour falls below one a year first, at about
@@ -133,7 +142,9 @@ def _rule(hours: float) -> str:
 
 
 def slider_windows() -> dict[str, Any]:
-    """Move the traffic and the window, and ask for more errors before anyone is woken."""
+    """Move the traffic, the rule and the least number of errors. A rule of 14.4 over 1 h pages when
+    the hour's error rate is 14.4 times what the budget allows, and that of its last 5 minutes too.
+    """
     leasts = (1, 2, 3, 4, 6)
 
     def over(value: Any) -> list[list[list[float]]]:
@@ -173,6 +184,7 @@ def slider_windows() -> dict[str, Any]:
             }
         ],
         "readouts": [
+            {"label": "needs", "unit": "", "values": over(errors), "decimals": 0},
             {
                 "label": "outage",
                 "unit": "min",
@@ -192,10 +204,11 @@ def slider_windows() -> dict[str, Any]:
                 "decimals": 1,
             },
         ],
-        "reading": "With {traffic}, a rule of {rule} that asks for {least errors} or more wakes you"
-        " {pages} times in 30 days although the service keeps 99.9%. It notices a full outage after"
-        " {outage}, and one failing request in twenty after {twentieth}. By then {spent} of the"
-        " month's budget is gone.",
+        "reading": "With {traffic}, a rule of {rule} that asks for {least errors} or more fires"
+        " at {needs} in its window. It wakes you {pages} times in 30 days although nothing is wrong"
+        " and the service fails just as often as it may. It notices a full outage after {outage},"
+        " and one failing request in twenty after {twentieth}; either time {spent} of the month's"
+        " budget is gone.",
     }
 
 

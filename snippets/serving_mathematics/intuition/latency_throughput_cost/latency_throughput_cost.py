@@ -164,13 +164,19 @@ def _joules(batch: npt.ArrayLike) -> FloatArray:
     return joules_a_token(asked, front_constants(find_front(CHAT.front)))
 
 
+def _hour(machine: Machine) -> str:
+    """How many devices it has, and what they cost."""
+    devices = machine.deployment.devices
+    return f"{devices} GPU{'s' if devices > 1 else ''} at ${machine.price_per_hour:.2f} an hour"
+
+
 def _stop(name: str) -> str:
     """A machine as a row of the page's table."""
     law = _Law(_MACHINES[name])
     machine, few = law.machine, _Law(_MACHINES[name]).promised
     memory = int(machine.cache_tokens / machine.mean_context_tokens)
     cells = [
-        f"*{name}*",
+        f"*{name}*, {_hour(machine)}",
         f"{law.twice}",
         f"{few} ({1000 * machine.promise.tpot_s:.0f} ms)",
         f"{memory}",
@@ -224,7 +230,8 @@ def example() -> SimpleNamespace:
 def figure_next_sequence(figure: Figure) -> None:
     """Each sequence more makes tokens slower and cheaper, at first hardly slower and much cheaper.
 
-    The book's three engines, from one sequence to all places, or as many as memory holds. Dots:
+    The book's three engines, from one sequence to all places, or as many as memory holds. The two
+    with long contexts have eight GPUs, so their price starts higher. Dots of the still picture are
     where the time per token has doubled.
 
     Alt: Two charts with logarithmic axes over the sequences that run. Time per token is flat and
@@ -300,6 +307,10 @@ def stepper_next_sequence() -> dict[str, Any]:
                     prices[i, j, k] = float(law.price(batch))
                     shares[i, j, k] = 100 * float(law.shares(batch)[2])
     x = {"label": "sequences that run", "unit": "", "log": True}
+    named = [f"{name}, ${one.price_per_hour:.1f}/h" for name, one in _MACHINES.items()]
+    twice = [
+        [[_Law(one, factor).twice for factor in PROMPTS.values()] for one in _MACHINES.values()]
+    ] * len(BATCHES)
 
     def panel(label: str, unit: str, values: Any, decimals: int, what: str) -> dict[str, Any]:
         said = unit.removeprefix("$")  # before the number
@@ -310,7 +321,7 @@ def stepper_next_sequence() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "sequences", "values": list(BATCHES), "start": FEW, "text": "{}"},
-            {"label": "machine", "names": True, "values": list(_MACHINES), "start": "chat"},
+            {"label": "machine", "names": True, "values": list(named), "start": named[0]},
             {"label": "prompts", "names": True, "values": list(PROMPTS), "start": "as they are"},
         ],
         "panels": [
@@ -320,9 +331,11 @@ def stepper_next_sequence() -> dict[str, Any]:
         "readouts": [
             {"label": "rate", "unit": "tokens/s", "values": rates, "decimals": 0},
             {"label": "part", "unit": "%", "values": shares, "decimals": 0},
+            {"label": "twice", "unit": "", "values": twice, "decimals": 0},
         ],
-        "reading": "With {sequences} running on {machine}, each reader waits {gap} for a token. The"
-        " engine writes {rate}, and a million tokens cost ${price}, {part} of it for prompts.",
+        "reading": "With {sequences} running on {machine}, each reader waits {gap} for a token,"
+        " and twice as long as alone with {twice}. The engine writes {rate}, and a million tokens"
+        " cost ${price}, {part} of it for prompts.",
         "absent": "So many sequences of this length do not fit: places or memory end before.",
     }
 

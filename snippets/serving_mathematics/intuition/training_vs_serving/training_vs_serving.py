@@ -63,7 +63,7 @@ PRINTED = ScalingLaw(1.69, 406.4, 410.7, 0.34, 0.28)  # Hoffmann et al. (2022), 
 UNROUNDED = ScalingLaw(1.69, 406.4, 410.7, 0.336, 0.283)  # Sardana et al. (2024), appendix A
 REFITTED = ScalingLaw(1.8172, 482.01, 2085.43, 0.3478, 0.3658)  # Besiroglu et al. (2024)
 LAWS = {"as printed": PRINTED, "unrounded": UNROUNDED, "refitted": REFITTED}
-SERVED_T = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # trillion tokens
+SERVED_T = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # trillion tokens
 SIZES_B = (7, 70, 400)  # billion parameters of the compute-optimal model, whose loss is matched
 
 
@@ -213,6 +213,12 @@ def lifetime_saving(law: ScalingLaw, parameters: float, inference_tokens: float)
     return 1 - best.flops / lifetime_flops(parameters, tokens, inference_tokens)
 
 
+def _law_row(name: str, law: ScalingLaw) -> str:
+    """A set of constants as a row of the page's table."""
+    cells = [law.irreducible, law.a, law.alpha, law.b, law.beta]
+    return f"| {name} | {' | '.join(f'{cell:g}' for cell in cells)} |"
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text, mostly for the quality of 70 billion parameters."""
     size, demand = 70e9, 10e12
@@ -237,6 +243,7 @@ def example() -> SimpleNamespace:
         most_b=max(one.parameters for one in optima) / 1e9,
         regret_percent=100 * (paid / optima[2].flops - 1),
         dear_b=dear.parameters / 1e9,
+        law_rows="\n    ".join(_law_row(name, law) for name, law in LAWS.items()),
     )
 
 
@@ -247,8 +254,8 @@ def figure_lifetime_flops(figure: Figure) -> None:
     the unrounded constants; dots mark the cheapest.
 
     Alt: Lifetime operations against parameters, both on logarithmic axes, one U-shaped curve for
-    each of no inference, 10, 100 and 1000 trillion tokens. The dots move left as demand
-    grows, from 70 billion parameters without inference to 42, 23 and 14 billion.
+    each of no inference, 10 and 100 trillion tokens. The dots move left as demand grows, from 70
+    billion parameters without inference to 42 and 23 billion.
     """
     axes = figure.subplots()
     target = loss(UNROUNDED, 70e9, compute_optimal_tokens(UNROUNDED, 70e9))
@@ -257,7 +264,6 @@ def figure_lifetime_flops(figure: Figure) -> None:
         (0.0, "C4", "training only"),
         (1e13, "C2", "10 T served"),
         (1e14, "C0", "100 T"),
-        (1e15, "C1", "1000 T"),
     ):
         cost = [
             lifetime_flops(n, tokens_for_loss(UNROUNDED, n, target), demand) for n in sizes.tolist()

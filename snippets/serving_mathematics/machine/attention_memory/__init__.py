@@ -10,10 +10,13 @@ __all__, __getattr__, __dir__ = exported(
             "token_bytes",
             "read_bytes",
             "attention_flops",
-            "spread_bytes",
-            "sequences_that_fit",
-            "uniform_estimate",
         ],
-        "machine.attention_memory.attention_kernels": ["break_even_context"],
+        "machine.attention_memory.who_fits": [
+            "sequences_that_fit",
+            "full_read_s",
+            "spread_bytes",
+        ],
+        "machine.attention_memory.selecting": ["break_even_context"],
+        "machine.attention_memory.uniform_formula": ["uniform_estimate"],
     },
 )

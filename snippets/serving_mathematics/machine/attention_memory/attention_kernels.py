@@ -2,7 +2,7 @@
 
 A kernel of B sequences with s tokens each takes the longer of B s c / bandwidth and of its
 multiplications over the peak: grouped heads are bound by the former, a latent with all its heads by
-both about alike. Selecting what to read costs kernels of its own, and pays from a context on.
+both about alike.
 
 Assumes: one layer, one device, contexts of one length, decoding.
 
@@ -12,8 +12,6 @@ Source: Williams, Waterman and Patterson (2009); kernels of aiconfigurator-core 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -22,40 +20,9 @@ import numpy as np
 
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
-from serving_mathematics.support.require import (
-    as_floats,
-    require,
-    require_all_positive,
-    require_all_sorted,
-    require_shape,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def break_even_context(
-    contexts: Sequence[float], first_s: Sequence[float], second_s: Sequence[float]
-) -> float:
-    """Context from which the second kernel is the faster one, between measurements on a line.
-
-    contexts: tokens, increasing, n >= 2. first_s, second_s: times there [s], shape (n,). Infinite
-    where the second never gets there from above. Raises ValueError on other shapes or orders.
-
-    >>> break_even_context([1000, 2000], [1.0, 4.0], [2.0, 3.0])
-    1500.0
-    """
-    places = as_floats(contexts=contexts)
-    require(places.ndim == 1 and places.size > 1, "contexts", "two or more", contexts)
-    require_all_sorted(contexts=places)
-    require_shape(places.shape, first_s=first_s, second_s=second_s)
-    first_s, second_s = require_all_positive(first_s=first_s, second_s=second_s)
-    gain = as_floats(first_s=first_s) - as_floats(second_s=second_s)
-    for at in range(places.size - 1):
-        if gain[at] < 0 <= gain[at + 1]:
-            part = gain[at] / (gain[at] - gain[at + 1])
-            return float(places[at] + (places[at + 1] - places[at]) * part)
-    return math.inf
 
 
 @cache
@@ -74,17 +41,6 @@ def _line(**wanted: object) -> dict[int, float]:
     return dict(zip(line["x"], line["seconds"], strict=True))
 
 
-def _break_even(sequences: int) -> float:
-    """Tokens of context from which selecting is the faster way, with vLLM on an H100."""
-    both = [
-        _line(kernel=kernel, backend="vllm", sequences=sequences, cache="bfloat16")
-        for kernel in ("latent module", "selecting module")
-    ]
-    places = sorted(set(both[0]) & set(both[1]))
-    times = [[line[place] for place in places] for line in both]
-    return break_even_context(places, *times)
-
-
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     whole = {
@@ -100,104 +56,58 @@ def example() -> SimpleNamespace:
         )[4096]
         for kind in ("bfloat16", "fp8")
     }
-    slow = _line(kernel="latent", backend="sglang", heads=128, sequences=64, cache="fp8")[131072]
-    quick = _line(kernel="latent", backend="sglang", heads=128, sequences=64, cache="bfloat16")
-    window = _line(
-        kernel="grouped", backend="vllm", width=64, window=128, sequences=16, cache="bfloat16"
-    )
-    full = _line(
-        kernel="grouped", backend="vllm", width=64, window=0, sequences=16, cache="bfloat16"
+    slow, quick = (
+        _line(kernel="latent", backend="sglang", heads=128, sequences=64, cache=kind)[131072]
+        for kind in ("fp8", "bfloat16")
     )
     return SimpleNamespace(
         latent_eighth=100 * (1 - whole[16, "bfloat16"] / whole[128, "bfloat16"]),
         latent_small=100 * (1 - whole[128, "fp8"] / whole[128, "bfloat16"]),
         grouped_small=100 * (1 - split["fp8"] / split["bfloat16"]),
-        slow_factor=slow / quick[131072],
-        window_us=1e6 * window[32768],
-        full_us=1e6 * full[32768],
-        even_64=round(_break_even(64), -2),
-        even_16=round(_break_even(16), -2),
+        slow_factor=slow / quick,
     )
+
+
+KERNELS = (  # kernel, its properties, bytes of a token, colour, what it is called
+    ("grouped", {"heads": 64, "width": 128}, 4096, "C0", "8 heads"),
+    ("latent", {"heads": 128}, 1152, "C3", "latent"),
+)
+BATCHES = (1, 16, 64)
 
 
 def figure_kernels(figure: Figure) -> None:
-    """Measured attention of 64 sequences: a window stops growing, and a latent gains little from
-    eight bits or eight devices.
+    """Few long sequences take as long as many short ones: what counts is the tokens of all.
 
-    One layer on an H100, TensorRT-LLM; lines are the bytes read over the bandwidth, in 16 bits.
+    Attention of one layer on an H100, TensorRT-LLM, 16 bits; lines are the bytes over the
+    bandwidth.
 
-    Alt: Line chart with logarithmic axes of microseconds against tokens of context, 128 to 131,072.
-    Dots of grouped heads end at 4,096 tokens near their line; those of a window of 128 are flat;
-    three sets of dots of latent attention, all heads in 16 bits, all heads in 8 bits and an eighth
-    of the heads, run close together a little above one line.
+    Alt: Line chart with logarithmic axes of microseconds against the tokens of all sequences
+    together. Circles, plus signs and crosses of one, sixteen and sixty-four sequences lie on each
+    other along two curves, one of eight heads and, further down, one of a latent; both rise from a
+    floor towards a straight line below them.
     """
     axes = figure.subplots()
-    shown = (
-        ("64 heads on 8, 16 bits", {"heads": 64, "width": 128}, "bfloat16", "C0", "o", 4096),
-        ("window of 128", {"heads": 64, "width": 64, "window": 128}, "bfloat16", "C2", "o", 0),
-        ("latent, 128 heads", {"heads": 128}, "bfloat16", "C3", "o", 1152),
-        ("latent, 128 heads, 8 bits", {"heads": 128}, "fp8", "C1", "x", 0),
-        ("latent, 16 heads", {"heads": 16}, "bfloat16", "C4", "x", 0),
-    )
-    for label, properties, kept, colour, marker, token in shown:
-        kernel = "latent" if label.startswith("latent") else "grouped"
-        line = _line(
-            kernel=kernel,
-            backend="trtllm",
-            sequences=64,
-            cache=kept,
-            **properties,
-        )
-        points = [(x, 1e6 * seconds) for x, seconds in line.items() if x >= 128]
-        axes.plot(*zip(*points, strict=True), marker, color=colour, markersize=4, label=label)
-        if token:
-            ends = np.array([points[0][0], points[-1][0]])
-            axes.plot(ends, 1e6 * 64 * token * ends / 3.35e12, color=colour, linewidth=1)
+    for kernel, wanted, token, colour, name in KERNELS:
+        for sequences, marker in zip(BATCHES, "o+x", strict=True):
+            line = _line(
+                kernel=kernel, backend="trtllm", sequences=sequences, cache="bfloat16", **wanted
+            )
+            points = [(sequences * x, 1e6 * seconds) for x, seconds in line.items()]
+            label = f"{name}, {sequences} sequence" + "s" * (sequences > 1)
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, marker, color=colour, markersize=5, fillstyle="none", label=label)
+        ends = np.array([4096, 2**21])
+        axes.plot(ends, 1e6 * token * ends / 3.35e12, color=colour, linewidth=1)
     axes.legend(loc="upper left")
     axes.set(
         xscale="log",
         yscale="log",
-        xlim=(100, 170000),
-        ylim=(5, 8000),
-        xlabel="tokens of context",
+        xlim=(2000, 2**21),
+        ylim=(4, 2000),
+        xlabel="tokens of all sequences together",
         ylabel="attention of one layer [µs]",
     )
-    axes.set_xticks([128, 1024, 8192, 65536], ["128", "1,024", "8,192", "65,536"])
-    axes.minorticks_off()
-
-
-def figure_selecting(figure: Figure) -> None:
-    """Selecting pays from a context on that depends on the batch.
-
-    Attention modules of DeepSeek-V3 (reads all) and DeepSeek-V3.2 (selects some), with their
-    matrices, on one H100 with vLLM.
-
-    Alt: Line chart of microseconds against tokens of context on a logarithmic axis from 1,024 to
-    about 131,000. Solid lines of 1, 16 and 64 sequences rise, the last beyond the top at 2,000;
-    dashed lines of the selecting module begin at about 300 and end between 309 and 790. The pairs
-    for 16 and 64 sequences cross at about 25,000 and 6,400 tokens, the pair for one does not.
-    """
-    axes = figure.subplots()
-    for sequences, colour in ((1, "C0"), (16, "C2"), (64, "C3")):
-        for kernel, style in (("latent module", "-"), ("selecting module", "--")):
-            line = _line(kernel=kernel, backend="vllm", sequences=sequences, cache="bfloat16")
-            points = [(x, 1e6 * seconds) for x, seconds in line.items() if x > 1000]
-            label = f"{sequences} sequence" + "s" * (sequences > 1)
-            axes.plot(
-                *zip(*points, strict=True),
-                style,
-                color=colour,
-                label=f"{label}, {'all' if style == '-' else 'selects'}",
-            )
-    axes.legend(loc="upper left")
-    axes.set(
-        xscale="log",
-        xlim=(1000, 135000),
-        ylim=(0, 2000),
-        xlabel="tokens of context",
-        ylabel="attention module [µs]",
-    )
-    axes.set_xticks([1024, 8192, 65536], ["1,024", "8,192", "65,536"])
+    axes.set_xticks([4096, 65536, 2**20], ["4,096", "65,536", "1,048,576"])
     axes.minorticks_off()
 
 
@@ -224,38 +134,19 @@ def check_kernels_read_their_bytes() -> None:
             checks.inside(f"{kernel}, {backend}", share, 0.55, 1.0, kind="measured")
 
 
-def check_break_even_by_hand() -> None:
-    """Two lines that cross, and two that do not.
+def check_few_long_take_as_long_as_many_short() -> None:
+    """Sixteen sequences take as long as sixty-four of a quarter of the length, within an eighth,
+    from 131,072 tokens in all: heads and latents, three engines.
 
-    Source: 1 + s/1000 and 3 cross at 2,000 tokens.
+    Source: kernels on an H100, in 16 bits; `records/machine_series.json.gz`.
     """
-    places = [1000.0, 1500.0, 4000.0]
-    found = break_even_context(places, [1 + s / 1000 for s in places], [3.0] * 3)
-    checks.close("crossing [tokens]", found, 2000.0, rtol=1e-12)
-    never = break_even_context(places, [1.0, 1.5, 2.0], [3.0] * 3)
-    checks.equal("never", never, math.inf)
-
-
-def check_what_selecting_gains_is_read() -> None:
-    """Doubling a long context adds to the latent module what reading twice as much takes.
-
-    Source: 65,536 tokens more of 64 sequences, 1,152 bytes each, at 85 to 100% of 3.35 TB/s; the
-    selecting module adds the index's 128 values of one byte, and the arithmetic of choosing.
-    """
-    line = _line(kernel="latent module", backend="trtllm", sequences=64, cache="bfloat16")
-    share = 64 * 65536 * 1152 / 3.35e12 / (line[131073] - line[65537])
-    checks.inside("share of the bandwidth", share, 0.8, 1.0, kind="measured")
-    choosing = _line(kernel="selecting module", backend="vllm", sequences=64, cache="bfloat16")
-    index = 64 * 65536 * 128 / 3.35e12
-    added = choosing[131073] - choosing[65537]
-    checks.inside("choosing over reading the index", added / index, 1.0, 2.0, kind="measured")
-
-
-def check_bad_input_is_refused() -> None:
-    """One context, times of another shape and orders that are none name the argument."""
-    checks.raises(
-        "one", break_even_context, [1], [1.0], [1.0], match="contexts must be two or more"
-    )
-    checks.raises("shape", break_even_context, [1, 2], [1.0], [1, 2], match="first_s must")
-    checks.raises("order", break_even_context, [2, 1], [1, 2], [1, 2], match="contexts must be")
-    checks.raises("time", break_even_context, [1, 2], [1, 0.0], [1, 2], match="first_s must be")
+    for kernel, wanted, _, _, name in KERNELS:
+        for backend in ("trtllm", "sglang", *["vllm"] * (kernel == "grouped")):
+            few, many = (
+                _line(kernel=kernel, backend=backend, sequences=n, cache="bfloat16", **wanted)
+                for n in (16, 64)
+            )
+            ratios = [few[4 * x] / many[x] for x in many if x >= 2048 and 4 * x in few]
+            worst = max(ratios, key=lambda ratio: abs(ratio - 1))
+            label = f"{name}, {backend}: few over many, at worst"
+            checks.close(label, worst, 1.0, atol=0.125, kind="measured")

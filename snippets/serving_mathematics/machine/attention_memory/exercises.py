@@ -1,21 +1,22 @@
-"""Solutions to the exercises on what a token leaves behind: contexts that fit, windows, equal work.
+"""Solutions to the exercises on what a token leaves behind: a full device, a log, windows.
 
-Assumes: full layers that grow, windowed ones that stop, states that are there from the start;
-operations counted as two for each multiplication.
+Assumes: sequences of one length; layers that read all that they hold.
 
-Source: the chapter's counts; Hoffmann et al. (2022), arXiv 2203.15556, appendix F, for operations.
+Source: the chapter's counts; the log is that of hf-mem, issue 60.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
-from serving_mathematics.core.hardware.catalogue import find_model
-from serving_mathematics.machine.attention_memory.attention_memory import (
-    GIB,
-    attention_flops,
-    held_bytes,
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import WORKED, cache_room_bytes
+from serving_mathematics.machine.attention_memory.attention_memory import GIB, held_bytes
+from serving_mathematics.machine.attention_memory.who_fits import (
+    full_read_s,
+    sequences_that_fit,
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -26,51 +27,60 @@ from serving_mathematics.support.require import (
 )
 
 HINTS = {
-    "longest_context": (
-        "What a sequence holds grows in two straight pieces, one until the windows are full and one"
-        " beyond. Which piece does the memory of one sequence end on?"
+    "full_device": (
+        "What is left for the cache does not depend on the length of a sequence. Which of the two"
+        " answers does?"
+    ),
+    "what_is_kept": (
+        "Divide the bytes by the tokens. What would a token take if windows never forgot, and what"
+        " if they did?"
     ),
     "windowed_layers": (
         "A full layer holds s tokens and a windowed one W. How many bytes does each that you turn"
         " into a windowed one save?"
     ),
-    "context_of_equal_work": (
-        "A token's matrices take two operations a parameter; attention takes four for each token of"
-        " context, layer and unit of width. Set the two equal."
-    ),
 }
 
 
-def longest_context(
-    memory_bytes: float,
-    sequences: int,
-    full_bytes: float,
-    windowed_bytes: float = 0.0,
-    window: int = 0,
-    state_bytes: float = 0.0,
-) -> int:
-    """Longest context, in whole tokens, of which so many sequences fit into the memory together.
+def full_device(
+    room_bytes: float, bandwidth: float, token_bytes: float, tokens: float
+) -> tuple[int, float]:
+    """Whole sequences of so many tokens that fit, and the least time to read all they hold [s].
 
-    full_bytes: of a token in all full layers, > 0. windowed_bytes: of a token in all layers with a
-    window. window: its tokens. state_bytes: of a sequence, whatever its length. 0 where the states
-    alone are too many. Raises ValueError on what is negative.
+    room_bytes: left for the cache. bandwidth: [B/s]. token_bytes: of a token. Raises ValueError
+    unless all are positive.
 
-    >>> longest_context(1000, sequences=2, full_bytes=4, windowed_bytes=6, window=20)
-    95
+    >>> full_device(52e9, bandwidth=3.2e12, token_bytes=125_000, tokens=8000)
+    (52, 0.01625)
     """
-    memory_bytes, windowed_bytes, window = require_non_negative(
-        memory_bytes=memory_bytes, windowed_bytes=windowed_bytes, window=window
-    )
-    state_bytes = require_non_negative(state_bytes=state_bytes)
+    room_bytes, bandwidth = require_positive(room_bytes=room_bytes, bandwidth=bandwidth)
+    token_bytes, tokens = require_positive(token_bytes=token_bytes, tokens=tokens)
+    each = token_bytes * tokens
+    count = math.floor(room_bytes / each)
+    return count, count * each / bandwidth
+
+
+def what_is_kept(
+    cache_bytes: float, tokens: float, full_bytes: float, windowed_bytes: float
+) -> str:
+    """What a log says of windows: they are "freed", they are "kept", or neither explains it.
+
+    cache_bytes, tokens: of the log, > 0. full_bytes: of a token in all full layers, > 0.
+    windowed_bytes: in all layers with a window, >= 0. To a twentieth; "neither" beyond. Raises
+    ValueError on other numbers.
+
+    >>> what_is_kept(36e9, tokens=1e6, full_bytes=36_000, windowed_bytes=36_000)
+    'freed'
+    """
+    cache_bytes, tokens = require_positive(cache_bytes=cache_bytes, tokens=tokens)
     full_bytes = require_positive(full_bytes=full_bytes)
-    sequences = require_positive_integer(sequences=sequences)
-    each = memory_bytes / sequences - state_bytes
-    if each < 0:
-        return 0
-    short = each / (full_bytes + windowed_bytes)
-    if short <= window:
-        return math.floor(short)
-    return math.floor((each - windowed_bytes * window) / full_bytes)
+    windowed_bytes = require_non_negative(windowed_bytes=windowed_bytes)
+    each = cache_bytes / tokens
+    if abs(each / full_bytes - 1) <= 0.05:
+        return "freed"
+    if abs(each / (full_bytes + windowed_bytes) - 1) <= 0.05:
+        return "kept"
+    return "neither"
 
 
 def windowed_layers(
@@ -94,48 +104,45 @@ def windowed_layers(
     return math.ceil(excess / (layer_bytes * (tokens - window)))
 
 
-def context_of_equal_work(parameters: float, layers: int, width: int) -> float:
-    """Tokens of context at which attention takes as many operations as the weights, in decoding.
-
-    parameters: N. layers: L. width: of attention, heads times their width. Raises ValueError unless
-    all are positive.
-
-    >>> round(context_of_equal_work(8.03e9, layers=32, width=4096))
-    30632
-    """
-    parameters = require_positive(parameters=parameters)
-    layers, width = require_positive_integer(layers=layers, width=width)
-    return parameters / (2 * layers * width)
-
-
 def example() -> SimpleNamespace:
     """Answers to the exercises."""
+    short, long = (full_device(56e9, 3.35e12, 131_072, tokens) for tokens in (4000, 32_000))
     return SimpleNamespace(
-        oss_longest=longest_context(40 * GIB, 16, 36864, 36864, 128),
-        llama_longest=longest_context(40 * GIB, 16, 327680),
+        pencil_short=short[0],
+        pencil_long=long[0],
+        pencil_ms=1e3 * short[1],
+        pencil_long_ms=1e3 * long[1],
+        board_first=what_is_kept(5.38 * GIB, 78_384, 36_864, 36_864),
+        board_second=what_is_kept(40e9, 1_085_000, 36_864, 36_864),
+        board_third=what_is_kept(40e9, 2_170_000, 36_864, 36_864),
         llama_windowed=windowed_layers(80, 4096, 1024, 131072, 10e9),
-        llama_equal=context_of_equal_work(8_030_261_248, 32, 4096),
-        llama_at_128k=131072 / context_of_equal_work(8_030_261_248, 32, 4096),
     )
 
 
-def check_longest_context() -> None:
-    """So long a context fits, and one token more does not.
+def check_full_device() -> None:
+    """As many fit as in a deployment of one device, and they take as long to read.
 
-    Source: bytes of gpt-oss-120b, Llama-3.1-70B and Qwen3.5-27B, counted from their configurations.
+    Source: `sequences_that_fit` and `full_read_s` of two dense models.
     """
-    for name, full, windowed, window in (
-        ("gpt-oss-120b", 36864.0, 36864.0, 128),
-        ("Llama-3.1-70B", 327680.0, 0.0, 0),
-        ("Qwen3.5-27B", 65536.0, 0.0, 0),
-    ):
-        model = find_model(name)[0]
-        state = held_bytes(model, 0)
-        for memory, sequences in ((5e9, 4), (2e6 + 9 * state, 9)):
-            got = longest_context(memory, sequences, full, windowed, window, state)
-            held = [sequences * held_bytes(model, tokens) for tokens in (got, got + 1)]
-            checks.holds(f"{name}, {sequences} of them", held[0] <= memory < held[1], got=got)
-    checks.equal("states too many", longest_context(10, 3, 1.0, state_bytes=4.0), 0)
+    for name, tokens in (("Llama-3.1-8B", 3000), ("Qwen3-8B", 20_000)):
+        one = replace(WORKED, architecture=find_model(name)[0], system=find_system("h200"))
+        each = held_bytes(one.architecture, 1)
+        count, seconds = full_device(cache_room_bytes(one), 4.8e12, each, tokens)
+        checks.equal(f"{name}: sequences", count, sequences_that_fit(one, tokens))
+        checks.close(f"{name}: read [s]", seconds, full_read_s(one, tokens), rtol=1e-9)
+
+
+def check_what_is_kept() -> None:
+    """vLLM's log of gpt-oss-120b keeps windows; half as many bytes would free them.
+
+    Source: hf-mem, issue 60: 5.38 GiB hold 78,384 tokens.
+    """
+    model = find_model("gpt-oss-120b")[0]
+    full = held_bytes(model, 10_001) - held_bytes(model, 10_000)
+    windowed = held_bytes(model, 1) - full
+    for factor, expected in ((1.0, "kept"), (0.5, "freed"), (0.25, "neither"), (0.7, "neither")):
+        found = what_is_kept(factor * 5.38 * GIB, 78_384, full, windowed)
+        checks.equal(f"times {factor}", found, expected)
 
 
 def check_windowed_layers() -> None:
@@ -157,22 +164,8 @@ def check_windowed_layers() -> None:
     checks.equal("no need", windowed_layers(4, 10, 5, 100, 5000), 0)
 
 
-def check_equal_work() -> None:
-    """There attention takes as many operations as the weights, for models that share no width.
-
-    Source: `attention_flops` of two models against two operations a parameter.
-    """
-    for name, width in (("Llama-3.1-8B", 4096), ("Llama-3.1-70B", 8192), ("Qwen3-32B", 8192)):
-        model = find_model(name)[0]
-        tokens = context_of_equal_work(model.parameters, model.layer_count, width)
-        got = attention_flops(model, tokens)
-        checks.close(name, got, 2.0 * model.parameters, rtol=1e-12)
-
-
 def check_bad_input_is_refused() -> None:
-    """No memory for windows, no sequences and no width name the argument."""
-    checks.raises(
-        "no sequences", longest_context, 1e9, 0, 1.0, match="sequences must be a positive"
-    )
+    """No tokens, no room and too small a budget name the argument."""
+    checks.raises("tokens", what_is_kept, 1e9, 0, 1, 1, match="tokens must be positive")
+    checks.raises("room", full_device, 0, 1, 1, 1, match="room_bytes must be positive")
     checks.raises("too little", windowed_layers, 8, 10, 100, 1000, 10, match="budget_bytes must be")
-    checks.raises("no width", context_of_equal_work, 1e9, 8, 0, match="width must be a positive")

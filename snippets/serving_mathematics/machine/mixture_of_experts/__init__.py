@@ -5,8 +5,9 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "machine.mixture_of_experts.mixture_of_experts": ["compute_bound_tokens", "device_hours"],
-        "machine.mixture_of_experts.expert_kernels": ["experts_s", "Mixture"],
+        "machine.mixture_of_experts.mixture_of_experts": ["device_hours"],
+        "machine.mixture_of_experts.expert_balance": ["compute_bound_tokens"],
+        "machine.mixture_of_experts.expert_time": ["experts_s"],
         "machine.mixture_of_experts.expert_routing": [
             "touched_by_popularity",
             "experts_a_token",

@@ -1,4 +1,4 @@
-"""Solutions to the exercises on mixtures: a crowd that pays, devices to gather, copies of experts.
+"""Solutions to the exercises on mixtures: a crowd that pays, a dashboard, copies of experts.
 
 Assumes: experts chosen at random and independently by token; loads of experts that are known.
 
@@ -8,7 +8,6 @@ copies and their places.
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +19,6 @@ from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     experts_a_token,
     skewed_counts,
 )
-from serving_mathematics.machine.mixture_of_experts.mixture_of_experts import compute_bound_tokens
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -28,7 +26,6 @@ from serving_mathematics.support.require import (
     require_all_non_negative,
     require_in,
     require_non_negative_integer,
-    require_positive,
     require_positive_integer,
 )
 
@@ -37,9 +34,9 @@ HINTS = {
         "What a token pays falls from k experts to E/B, steadily. Double the tokens until it is low"
         " enough, then halve the interval."
     ),
-    "devices_to_gather": (
-        "An expert of a step with B tokens gets B·k/E of them in the mean. How many tokens must a"
-        " step have, and how many devices bring that many?"
+    "step_longer": (
+        "The busiest device has the mean over the balance. Only the experts' part of the step grows"
+        " with it."
     ),
     "busiest_with_copies": (
         "Give the next copy to the expert with most tokens a copy; then place the heaviest copy"
@@ -74,21 +71,19 @@ def tokens_for_share(share: float, experts: int, chosen: int) -> int:
     return most
 
 
-def devices_to_gather(
-    tokens_an_expert: float, experts: int, chosen: int, sequences_a_device: int
-) -> int:
-    """Devices whose sequences together give an expert so many tokens a step, in the mean.
+def step_longer(experts_share: float, balance_before: float, balance_now: float) -> float:
+    """How many times as long a large step takes after the busiest device got busier.
 
-    Each device brings a token of each of its sequences. Raises ValueError unless all are positive.
+    experts_share: of the step that experts took before, in [0, 1]. balance_before, balance_now:
+    mean over busiest, in (0, 1]. The experts' part is in proportion to the busiest device's tokens.
+    Raises ValueError outside.
 
-    >>> devices_to_gather(64, experts=256, chosen=8, sequences_a_device=128)
-    16
+    >>> round(step_longer(0.5, balance_before=0.8, balance_now=0.4), 9)
+    1.5
     """
-    tokens_an_expert = require_positive(tokens_an_expert=tokens_an_expert)
-    experts, chosen, sequences_a_device = require_positive_integer(
-        experts=experts, chosen=chosen, sequences_a_device=sequences_a_device
-    )
-    return math.ceil(tokens_an_expert * experts / (chosen * sequences_a_device))
+    share = require_in("[0, 1]", experts_share=experts_share)
+    before, now = require_in("(0, 1]", balance_before=balance_before, balance_now=balance_now)
+    return float(1 + share * (before / now - 1))
 
 
 def busiest_with_copies(loads: npt.ArrayLike, devices: int, copies: int) -> float:
@@ -123,13 +118,9 @@ def example() -> SimpleNamespace:
     """Answers to the exercises."""
     rng = np.random.default_rng(256)
     drawn = [skewed_counts(2048, 256, 8, 1.2, rng) for _ in range(8)]
-    part = FeedForward(0, 1, 256, 8)
-    ridge = compute_bound_tokens(part, 1.0, 3.35e12, 1979e12) * 8 / 256
     return SimpleNamespace(
-        half_of_qwen=tokens_for_share(0.5, 128, 8),
-        half_of_deepseek=tokens_for_share(0.5, 256, 8),
-        tokens_an_expert=ridge,
-        gathered=devices_to_gather(ridge, 256, 8, 128),
+        half_of_mixture=tokens_for_share(0.5, 384, 8),
+        board_longer=step_longer(0.4, 0.9, 0.6) - 1,
         without_copies=float(np.mean([busiest_device(counts, 64)[1] for counts in drawn])),
         placed_only=float(np.mean([busiest_with_copies(counts, 64, 0) for counts in drawn])),
         with_copies=float(np.mean([busiest_with_copies(counts, 64, 64) for counts in drawn])),
@@ -149,15 +140,16 @@ def check_tokens_for_share() -> None:
     checks.close("half", many / 4096, 1.5936, rtol=1e-3)
 
 
-def check_devices_to_gather() -> None:
-    """So many devices bring enough tokens, and one fewer would not.
+def check_step_longer() -> None:
+    """A balance that halves doubles the experts' part; without experts nothing changes.
 
-    Source: counted: devices times sequences times k choices, over E experts.
+    Source: by hand: of 10 ms, 3 ms of experts become 6 ms; balance that returns undoes it.
     """
-    for wanted, experts, chosen, each in ((300, 128, 4, 64), (7, 384, 8, 16), (1, 8, 2, 100)):
-        got = devices_to_gather(wanted, experts, chosen, each)
-        tokens = [devices * each * chosen / experts for devices in (got, got - 1)]
-        checks.holds(f"{wanted} each of {experts}", tokens[0] >= wanted > tokens[1], got=got)
+    checks.close("halved", step_longer(0.3, 0.9, 0.45), 1.3, rtol=1e-12)
+    checks.close("no experts", step_longer(0.0, 0.9, 0.1), 1.0, rtol=1e-12)
+    there = step_longer(0.6, 0.95, 0.5)
+    share = 0.6 * (0.95 / 0.5) / there
+    checks.close("and back", there * step_longer(share, 0.5, 0.95), 1.0, rtol=1e-12)
 
 
 def check_copies() -> None:
@@ -180,5 +172,5 @@ def check_bad_input_is_refused() -> None:
     """Shares of everything, no experts and places that do not divide name the argument."""
     checks.raises("all of it", tokens_for_share, 1.0, 8, 2, match="share must be in")
     checks.raises("every expert", tokens_for_share, 0.5, 8, 8, match="chosen must be below")
-    checks.raises("no sequences", devices_to_gather, 8, 8, 2, 0, match="sequences_a_device must be")
+    checks.raises("no balance", step_longer, 0.4, 0.9, 0.0, match="balance_now must be in")
     checks.raises("odd", busiest_with_copies, [1, 2, 3, 4], 4, 1, match="copies must be so that 4")

@@ -1,13 +1,11 @@
-"""Kernels of experts take as long as what their routing touches.
+"""Measured kernels of experts take as long as what their routing touches.
 
-    t = floor + max(m x / (share * bandwidth), 2 B k p / peak)
+Benchmarks deal experts out in turn ("balanced"), which touches min(E, B k) of them, or by a power
+law. A balanced benchmark thus overstates the time of a decoding step.
 
-with m experts touched, of p parameters and x bytes each, by B tokens that take k. Benchmarks deal
-experts out in turn ("balanced"), which touches min(E, B k) of them, or by a power law.
+Assumes: what `expert_time` assumes; no constant is fitted to these kernels.
 
-Assumes: reading and multiplying overlap; the share of the bandwidth is that of whole runs.
-
-Source: Williams, Waterman and Patterson (2009); kernels of aiconfigurator-core 0.12.0, in
+Source: `expert_time`; kernels of aiconfigurator-core 0.12.0, in
 `records/machine_series.json.gz`; its collector/helper.py for the routing.
 """
 
@@ -23,14 +21,14 @@ from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.architectures import FeedForward
 from serving_mathematics.core.hardware.catalogue import find_system
-from serving_mathematics.core.hardware.step_time import FITTED, expert_floor_s
+from serving_mathematics.core.hardware.step_time import expert_floor_s
 from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     experts_a_token,
     skewed_counts,
 )
+from serving_mathematics.machine.mixture_of_experts.expert_time import experts_s
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
-from serving_mathematics.support.require import require_non_negative, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,41 +36,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-def experts_s(
-    touched: float,
-    choices: float,
-    expert_parameters: float,
-    bytes_a_value: float,
-    bandwidth_bytes_per_s: float,
-    peak_flops_per_s: float,
-    floor_s: float,
-) -> float:
-    """Time of a layer's expert kernels on one device, in seconds.
-
-    touched: experts read there. choices: pairs of token and expert worked on there, B k on one
-    device. expert_parameters: of one expert. floor_s: time with next to nothing to do. The share of
-    the bandwidth is that of `FITTED`. Raises ValueError on what is negative or no rate.
-
-    >>> one = experts_s(8, 8, 4.7e6, 2, 3.35e12, 989e12, floor_s=32e-6)
-    >>> round(one * 1e6, 1)  # eight experts of 9.4 MB, and the floor
-    55.8
-    """
-    touched, choices, floor_s = require_non_negative(
-        touched=touched, choices=choices, floor_s=floor_s
-    )
-    expert_parameters, bytes_a_value, bandwidth_bytes_per_s, peak_flops_per_s = require_positive(
-        expert_parameters=expert_parameters,
-        bytes_a_value=bytes_a_value,
-        bandwidth_bytes_per_s=bandwidth_bytes_per_s,
-        peak_flops_per_s=peak_flops_per_s,
-    )
-    attained = FITTED.expert_share * bandwidth_bytes_per_s
-    read_s = touched * expert_parameters * bytes_a_value / attained
-    return floor_s + max(read_s, 2 * choices * expert_parameters / peak_flops_per_s)
-
-
 @dataclass(frozen=True)
-class Mixture:
+class _Measured:
     """A mixture whose kernels were measured: its layer, its bytes a value."""
 
     part: FeedForward
@@ -80,12 +45,12 @@ class Mixture:
     four_bit: bool = False
 
 
-MIXTURES = {
-    "Qwen3-30B-A3B": Mixture(FeedForward(0, 3 * 2048 * 768, 128, 8), 2.0),
-    "MiniMax-M2.5": Mixture(FeedForward(0, 3 * 3072 * 1536, 256, 8), 1.0),
-    "DeepSeek-V3": Mixture(FeedForward(0, 3 * 7168 * 2048, 256, 8), 1.0),
-    "Mixtral-8x7B": Mixture(FeedForward(0, 3 * 4096 * 14336, 8, 2), 2.0),
-    "gpt-oss-120b": Mixture(FeedForward(0, 3 * 2880 * 2880, 128, 4), 0.53125, True),
+_MIXTURES = {
+    "Qwen3-30B-A3B": _Measured(FeedForward(0, 3 * 2048 * 768, 128, 8), 2.0),
+    "MiniMax-M2.5": _Measured(FeedForward(0, 3 * 3072 * 1536, 256, 8), 1.0),
+    "DeepSeek-V3": _Measured(FeedForward(0, 3 * 7168 * 2048, 256, 8), 1.0),
+    "Mixtral-8x7B": _Measured(FeedForward(0, 3 * 4096 * 14336, 8, 2), 2.0),
+    "gpt-oss-120b": _Measured(FeedForward(0, 3 * 2880 * 2880, 128, 4), 0.53125, True),
 }
 ROUTINGS = ("balanced", "power_law_1.01", "power_law_1.2")
 DECODING_TOKENS = 512  # in a step, at most
@@ -112,7 +77,7 @@ def _touched_as_routed(model: str, routing: str, tokens: int) -> float:
 
     "balanced" deals experts out in turn: all different until each has one.
     """
-    part = MIXTURES[model].part
+    part = _MIXTURES[model].part
     if routing == "balanced":
         return float(min(part.experts, part.chosen * tokens))
     rng = np.random.default_rng([tokens, part.experts])
@@ -122,7 +87,7 @@ def _touched_as_routed(model: str, routing: str, tokens: int) -> float:
 
 
 def _predicted_s(model: str, system: str, backend: str, touched: float, choices: float) -> float:
-    mixture, device = MIXTURES[model], find_system(system)
+    mixture, device = _MIXTURES[model], find_system(system)
     eight_bit = mixture.bytes_a_value == 1
     return experts_s(
         touched,
@@ -146,13 +111,13 @@ def _scored(system: str = "h100_sxm") -> dict[str, dict[str, Array]]:
         if line["system"] != system or line["devices"] != 1:
             continue
         model = line["model"]
-        part = MIXTURES[model].part
+        part = _MIXTURES[model].part
         into = found.setdefault(model, {"routed": [], "random": [], "impossible": []})
         for tokens, seconds in zip(line["x"], line["seconds"], strict=True):
             if tokens > DECODING_TOKENS:
                 continue
             touched = _touched_as_routed(model, line["routing"], tokens)
-            read = touched * part.expert_parameters * MIXTURES[model].bytes_a_value
+            read = touched * part.expert_parameters * _MIXTURES[model].bytes_a_value
             beaten = line["routing"] == "balanced" and seconds < read / bandwidth
             into["impossible"].append(float(beaten))
             if beaten:
@@ -169,40 +134,27 @@ def _scored(system: str = "h100_sxm") -> dict[str, dict[str, Array]]:
     }
 
 
-def _score_rows() -> list[str]:
-    """Lines of the page's table: median errors of kernel times, in percent."""
-    rows = []
-    for model, found in _scored().items():
-        errors = [100 * float(np.median(np.abs(found[name] - 1))) for name in ("routed", "random")]
-        rows.append(
-            f"| {model} | {found['routed'].size} | {errors[0]:.0f}% | {errors[1]:.0f}% |"
-            f" {int(found['impossible'].sum())} |"
-        )
-    return rows
+def _error(name: str, system: str = "h100_sxm") -> float:
+    """Median error of all kernels on a device, with experts touched as "routed" or at "random"."""
+    ratios = np.concatenate([found[name] for found in _scored(system).values()])
+    return float(np.median(np.abs(ratios - 1)))
+
+
+def _eight_and_sixteen(name: str) -> Array:
+    """Predicted over measured of all kernels on an H100 but those of experts in four bits."""
+    return np.concatenate([f[name] for model, f in _scored().items() if model != "gpt-oss-120b"])
 
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    qwen = MIXTURES["Qwen3-30B-A3B"].part
-    at_16 = [
-        1e6
-        * _kernels(
-            system="h100_sxm", backend="vllm", model="Qwen3-30B-A3B", devices=1, routing=routing
-        )["seconds"][4]
-        for routing in ROUTINGS
-    ]
-    blackwell = np.concatenate([found["routed"] for found in _scored("b200_sxm").values()])
+    qwen = _MIXTURES["Qwen3-30B-A3B"].part
     return SimpleNamespace(
-        balanced_16=at_16[0],
-        mild_16=at_16[1],
-        skewed_16=at_16[2],
-        tokens_limit=DECODING_TOKENS,
         random_16=16 * experts_a_token(qwen, 16),
-        drawn_mild_16=_touched_as_routed("Qwen3-30B-A3B", "power_law_1.01", 16),
-        drawn_skewed_16=_touched_as_routed("Qwen3-30B-A3B", "power_law_1.2", 16),
         overstated=1 / (1 - np.exp(-1)),
-        b200_error=100 * float(np.median(np.abs(blackwell - 1))),
-        score_rows="\n".join(_score_rows()),
+        kernels=_eight_and_sixteen("routed").size,
+        kernels_error=float(np.median(np.abs(_eight_and_sixteen("routed") - 1))),
+        four_bit_error=float(np.median(np.abs(_scored()["gpt-oss-120b"]["routed"] - 1))),
+        b200_error=_error("routed", "b200_sxm"),
     )
 
 
@@ -213,9 +165,9 @@ def figure_touched_kernels(figure: Figure) -> None:
     bytes of what each routing touches (lines), with a share fitted to other runs. Past 16 tokens
     the benchmark draws from another power law.
 
-    Alt: Line chart of microseconds against tokens in a step, from 1 to 512 on a logarithmic axis.
-    Three sets of dots with a line through each rise from 48 to about 450 microseconds. Balanced
-    routing arrives at 16 tokens, skewed routing takes half as long there and arrives at 64.
+    Alt: Line chart of microseconds against tokens in a step on a logarithmic axis. Three sets of
+    dots with a line through each rise from the same time to the same time. Balanced routing arrives
+    at 16 tokens, where skewed routing takes half as long; it arrives with several times as many.
     """
     axes = figure.subplots()
     looks = (("C3", "balanced: in turn"), ("C0", "power law, 1.01"), ("C2", "power law, 1.2"))
@@ -260,16 +212,15 @@ def check_kernels_take_what_they_touch() -> None:
     Source: kernels on one H100 of four mixtures in 8 or 16 bits, three backends, three routings,
     up to 512 tokens; `records/machine_series.json.gz`.
     """
-    scored = {name: found for name, found in _scored().items() if name != "gpt-oss-120b"}
-    for backend_model, found in scored.items():
+    for model, found in _scored().items():
         error = float(np.median(np.abs(found["routed"] - 1)))
-        checks.inside(backend_model, error, 0.0, 0.21, kind="measured")
-    both = [
-        float(np.median(np.abs(np.concatenate([found[name] for found in scored.values()]) - 1)))
-        for name in ("routed", "random")
-    ]
-    checks.inside("as routed, all", both[0], 0.0, 0.1, kind="measured")
-    checks.holds("better than at random", both[0] < both[1], got=both[1], kind="measured")
+        most = 0.5 if _MIXTURES[model].four_bit else 0.21
+        checks.inside(model, error, 0.0, most, kind="measured")
+    routed, random = (
+        float(np.median(np.abs(_eight_and_sixteen(name) - 1))) for name in ("routed", "random")
+    )
+    checks.inside("8 and 16 bits, as routed", routed, 0.0, 0.1, kind="measured")
+    checks.holds("better than at random", routed < random, got=random, kind="measured")
 
 
 def check_balanced_kernels_overstate() -> None:
@@ -286,13 +237,3 @@ def check_balanced_kernels_overstate() -> None:
     part = FeedForward(0, 1, 4096, 8)
     limit = 4096 / (512 * experts_a_token(part, 512))
     checks.close("in turn over random", limit, 1 / (1 - np.exp(-1)), rtol=2e-3)
-
-
-def check_negative_work_is_refused() -> None:
-    """Negative work and no rate name the argument."""
-    checks.raises(
-        "negative", experts_s, -1, 8, 1e6, 2, 1e12, 1e15, 0.0, match="touched must be non-negative"
-    )
-    checks.raises(
-        "no peak", experts_s, 1, 8, 1e6, 2, 1e12, 0.0, 0.0, match="peak_flops_per_s must be"
-    )

@@ -42,13 +42,13 @@ FloatArray = npt.NDArray[np.float64]
 PER_ITEM_S, FIXED_S = 0.001, 0.005  # α and β of an encoder, by choice [s]
 
 
-def batch_rate(batch: int, per_item_s: float, fixed_s: float) -> float:
+def _batch_rate(batch: int, per_item_s: float, fixed_s: float) -> float:
     """Requests a second of a server that always runs full batches, b/(αb + β).
 
     batch: b, a positive integer. per_item_s: α > 0 [s]. fixed_s: β ≥ 0 [s]. Raises ValueError
     outside these ranges.
 
-    >>> batch_rate(batch=20, per_item_s=0.001, fixed_s=0.005)
+    >>> _batch_rate(batch=20, per_item_s=0.001, fixed_s=0.005)
     800.0
     """
     batch = require_positive_integer(batch=batch)
@@ -75,7 +75,7 @@ def static_efficiency(lengths: npt.ArrayLike, batch: int) -> float:
     return float(sizes.mean() / (sizes @ np.diff(share)))
 
 
-def greedy_latency(
+def _greedy_latency(
     arrival_rate: float, per_item_s: float, fixed_s: float, largest: int
 ) -> tuple[float, float]:
     """Mean latency [s] and mean batch of a server that takes whatever waits as soon as it is free.
@@ -85,7 +85,7 @@ def greedy_latency(
     when a batch ends, solved exactly up to a length that the queue hardly ever exceeds. Raises
     ValueError outside these ranges.
 
-    >>> latency_s, batch = greedy_latency(100.0, per_item_s=0.005, fixed_s=0.0, largest=1)
+    >>> latency_s, batch = _greedy_latency(100.0, per_item_s=0.005, fixed_s=0.0, largest=1)
     >>> round(latency_s, 9), round(batch, 9)  # M/D/1 at half load: 1.5 service times
     (0.0075, 1.0)
     """
@@ -95,9 +95,9 @@ def greedy_latency(
     whole = largest % 1 == 0 and 1 <= largest <= 1000
     require(whole, "largest", "an integer from 1 to 1000", largest)
     largest = int(largest)
-    most = 0.98 * batch_rate(largest, per_item_s, fixed_s)
+    most = 0.98 * _batch_rate(largest, per_item_s, fixed_s)
     require(0 < arrival_rate < most, "arrival_rate", f"in (0, {most:g})", arrival_rate)
-    load = arrival_rate / batch_rate(largest, per_item_s, fixed_s)
+    load = arrival_rate / _batch_rate(largest, per_item_s, fixed_s)
     states = int(3 * largest + 40 + 16 * load / (1 - load))
     waiting = np.arange(states)
     served = np.clip(waiting, 1, largest)
@@ -185,10 +185,10 @@ def figure_window(figure: Figure) -> None:
     """
     axes = figure.subplots()
     alone = np.array([2, 60, 100, 120, 135, 145, 152, 156])
-    lone_ms = [1000 * greedy_latency(rate, PER_ITEM_S, FIXED_S, 1)[0] for rate in alone]
+    lone_ms = [1000 * _greedy_latency(rate, PER_ITEM_S, FIXED_S, 1)[0] for rate in alone]
     axes.plot(alone, lone_ms, color="C4")
     rates = np.array([2, 80, 160, 300, 450, 600, 700])
-    exact_ms = [1000 * greedy_latency(rate, PER_ITEM_S, FIXED_S, 20)[0] for rate in rates]
+    exact_ms = [1000 * _greedy_latency(rate, PER_ITEM_S, FIXED_S, 20)[0] for rate in rates]
     axes.plot(rates, exact_ms, color="C0")
     for rate in (100, 300, 500):
         arrivals = np.cumsum(np.random.default_rng(rate).exponential(1 / rate, 10_000))
@@ -232,12 +232,12 @@ def check_greedy_batching() -> None:
         rng = np.random.default_rng(largest)
         arrivals = np.cumsum(rng.exponential(1 / rate, 40_000))
         _, end_s = form_batches(arrivals, _linear_s, largest, 0.0)
-        exact_s, _ = greedy_latency(rate, PER_ITEM_S, FIXED_S, largest)
+        exact_s, _ = _greedy_latency(rate, PER_ITEM_S, FIXED_S, largest)
         label = f"λ = {rate:g}/s, at most {largest} [s]"
         checks.covers(label, batch_means((end_s - arrivals)[1000:]), exact_s)
     for load in (0.1, 0.5, 0.9):
         service_s = PER_ITEM_S + FIXED_S
-        exact_s, _ = greedy_latency(load / service_s, PER_ITEM_S, FIXED_S, 1)
+        exact_s, _ = _greedy_latency(load / service_s, PER_ITEM_S, FIXED_S, 1)
         expected = service_s * (1 + load / (2 - 2 * load))
         checks.close(f"M/D/1, ρ = {load} [s]", exact_s, expected, rtol=1e-7)
 
@@ -284,7 +284,9 @@ def check_waiting_for_more_never_pays() -> None:
 
 def check_bad_input_is_refused() -> None:
     """Batches of nobody, loads beyond capacity and unsorted times name the argument."""
-    checks.raises("b = 0", batch_rate, 0, 0.001, 0.0, match="batch must be a positive integer")
+    checks.raises("b = 0", _batch_rate, 0, 0.001, 0.0, match="batch must be a positive integer")
     checks.raises("no lengths", static_efficiency, [], 2, match="lengths must be positive")
-    checks.raises("overload", greedy_latency, 800.0, 0.001, 0.005, 20, match="arrival_rate must be")
+    checks.raises(
+        "overload", _greedy_latency, 800.0, 0.001, 0.005, 20, match="arrival_rate must be"
+    )
     checks.raises("NaN", form_batches, [math.nan], _linear_s, 2, 0.0, match="arrival_s must be")

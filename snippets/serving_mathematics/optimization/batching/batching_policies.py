@@ -40,14 +40,14 @@ FEW = CHAT.limited(64), MIXTURE.limited(16)  # as many places for all three poli
 POLICIES = {"static": math.inf, "dynamic": 0.0, "continuous": None}  # window of a batch [s]
 
 
-def padded_batch_s(asked: Workload, engine: Engine) -> float:
+def _padded_batch_s(asked: Workload, engine: Engine) -> float:
     """Time of a batch [s] that ends with its longest answer: all prompts, then steps with every
     place occupied until then.
 
     asked: the members. engine: its costs and token budget; memory is not checked. Raises ValueError
     where its table is too short for what is asked.
 
-    >>> padded_batch_s(Workload([0, 0], [4, 2], [3, 1]), Engine(step_s=2.0, prefill_token_s=0.5))
+    >>> _padded_batch_s(Workload([0, 0], [4, 2], [3, 1]), Engine(step_s=2.0, prefill_token_s=0.5))
     9.0
     """
     size, later = asked.arrival_s.size, int(asked.output_tokens.max()) - 1
@@ -66,7 +66,7 @@ def _completions(policy: str, asked: Workload, engine: Engine, most: int = 2**30
         return simulate(asked, engine).completion_s
 
     def batch_s(first: int, end: int) -> float:
-        return padded_batch_s(asked.part(slice(first, end)), engine)
+        return _padded_batch_s(asked.part(slice(first, end)), engine)
 
     return form_batches(asked.arrival_s, batch_s, min(engine.max_sequences, most), window_s)[1]
 
@@ -146,7 +146,7 @@ def figure_policies(figure: Figure) -> None:
     axes.plot([100 * load for load in loads], tails, "o-", color="C0", markersize=3.5)
     wall = 100 * _static_ceiling_per_s(chat) / chat.ceiling_per_s
     axes.axvline(wall, color="C4", linestyle="--", linewidth=1.2)
-    axes.annotate("full batches never end", (wall + 1, 70), color="C4")
+    axes.annotate("ceiling of static and dynamic", (wall + 1, 70), color="C4")
     axes.annotate("static", (12, 50), color="C3")
     axes.annotate("dynamic", (20, 9), color="C1")
     axes.annotate("continuous", (60, 5.3), color="C0")
@@ -200,23 +200,23 @@ def check_padded_batch_step_by_step() -> None:
     expected += steps * float(machine.step_s(0, 0.0))
     for step in range(1, int(asked.output_tokens.max())):
         expected += float(machine.step_s(16, float(prompts.mean()) + step))
-    checks.close("batch of 16 [s]", padded_batch_s(asked, machine.engine), expected, rtol=1e-6)
+    checks.close("batch of 16 [s]", _padded_batch_s(asked, machine.engine), expected, rtol=1e-6)
 
 
 def check_equal_lengths_gain_nothing_in_a_burst() -> None:
     """When all answers have one length, continuous batching of one burst takes about the time of a
     static batch; of requests that arrive at random it is ahead, as the other check says.
 
-    Source: `padded_batch_s`; a burst that fills all places of the chat machine.
+    Source: `_padded_batch_s`; a burst that fills all places of the chat machine.
     """
     machine = FEW[0]
     burst = Workload(np.zeros(64), np.full(64, 32), np.full(64, 200))
     end_s = float(simulate(burst, machine.engine).completion_s.max())
-    checks.close("last completion [s]", end_s, padded_batch_s(burst, machine.engine), rtol=1e-6)
+    checks.close("last completion [s]", end_s, _padded_batch_s(burst, machine.engine), rtol=1e-6)
 
 
 def check_bad_input_is_refused() -> None:
     """A batch of more members than the table of steps has names the argument."""
     asked = ask_machine(CHAT, 1.0, 20)
     told = "asked must be at most 16 requests"
-    checks.raises("too many", padded_batch_s, asked, CHAT.limited(16).engine, match=told)
+    checks.raises("too many", _padded_batch_s, asked, CHAT.limited(16).engine, match=told)

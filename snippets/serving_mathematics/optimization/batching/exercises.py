@@ -39,8 +39,8 @@ HINTS = {
         "time of the step; what comes is requests a second times prompt and answer together."
     ),
     "what_to_change": (
-        "Look at preemptions first, then at gaps, then at the queue. A queue beside free places "
-        "and free memory means that prompts do not get in: the budget is too small."
+        "Look at preemptions first, then at gaps, then at the queue. Full steps and a queue beside "
+        "free places and free memory mean that prompts do not get in: the budget is too small."
     ),
     "token_budget_for": (
         "Take the time of the decodes from the target, see how many prompt tokens the rest pays, "

@@ -25,7 +25,7 @@ from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.optimization.batching.batching import form_batches
 from serving_mathematics.optimization.batching.batching_policies import (
     POLICIES,
-    padded_batch_s,
+    _padded_batch_s,
 )
 from serving_mathematics.support import checks
 
@@ -67,7 +67,7 @@ def _spans(policy: str, spread: float) -> FloatArray:
     def batch_s(first: int, end: int, most: int = 2**30) -> float:
         some = asked.part(slice(first, end))
         outputs = np.minimum(some.output_tokens, most)
-        return padded_batch_s(replace(some, output_tokens=outputs), FOUR.engine)
+        return _padded_batch_s(replace(some, output_tokens=outputs), FOUR.engine)
 
     starts, ends = form_batches(asked.arrival_s, batch_s, PLACES, window_s)
     rows = []
@@ -90,21 +90,21 @@ def _bars(policy: str, spread: float) -> list[tuple[str, float, float, str]]:
 
 
 def figure_twelve_requests(figure: Figure) -> None:
-    """Batches keep a place until their longest answer is written; let in at every step, the same
-    twelve requests are done first.
+    """A batch holds all its places until its longest answer is written. Let in at every step, the
+    same twelve requests are done earlier.
 
-    Pale: the place waits for the others of its batch.
+    Grey: the place has its answer, and waits for the others of its batch.
 
     Alt: Three timelines with four rows each, of static, dynamic and continuous batching. The rows
-    of the first two are pale for long stretches before all of them end together; those of the third
+    of the first two are grey for long stretches before all of them end together; those of the third
     are filled from the first request to the last, and end earliest.
     """
     figure.set_size_inches(5.8, 4.4)
-    colours = {"prompt": "C1", "answer": "C0", "idle": "C0"}
+    colours = {"prompt": "C1", "answer": "C0", "idle": "C4"}
     for axes, policy in zip(figure.subplots(3, sharex=True), POLICIES, strict=True):
         for place, start, end, state in _bars(policy, 1.0):
-            alpha = 0.25 if state == "idle" else 1.0
-            axes.hlines(int(place), start, end, color=colours[state], linewidth=8, alpha=alpha)
+            wide = 2.5 if state == "idle" else 8
+            axes.hlines(int(place), start, end, color=colours[state], linewidth=wide)
         axes.set_title(policy)
         axes.grid(False)
         axes.set(ylim=(PLACES + 0.6, 0.4), ylabel="place", xlabel="time [s]", xlim=(0, None))
@@ -143,14 +143,11 @@ def stepper_twelve_requests() -> dict[str, Any]:
             {"label": policy, "unit": "", "decimals": 0, "values": answered[policy]}
             for policy in POLICIES
         ]
-        + [
-            {"label": f"end, {policy}", "unit": "s", "values": last[policy]}
-            for policy in ("static", "continuous")
-        ],
+        + [{"label": f"end, {policy}", "unit": "s", "values": last[policy]} for policy in POLICIES],
         "legend": {"idle": "has its answer, and waits for the batch"},
         "reading": "Answered after {time}: {static} of twelve by static batching, {dynamic} by"
-        " dynamic, {continuous} by continuous batching. All are done after {end, static} or"
-        " {end, continuous}.",
+        " dynamic, {continuous} by continuous batching. All are done after {end, static},"
+        " {end, dynamic} and {end, continuous}.",
     }
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 RECORD = "kept_sessions"
 COMMAND = "python -m serving_mathematics.optimization.caching.kept_sessions"
@@ -51,9 +52,11 @@ HOST_BYTES = 2e12  # memory of a host with eight devices [B]
 LINK_BYTES_PER_S = 8 * 50e9  # from host to eight devices, PCIe 5 [B/s]
 LOADS = (20, 30, 40, 45, 50, 55, 60, 65, 70, 80, 90)  # of the ceiling [%]
 SEEDS, REQUESTS = 3, 6000
-WAYS = {  # bytes of host memory and of its link a second; how many times as long steps take
+# bytes of host memory, None for as many as the devices keep, and of its link a second; how many
+# times as long steps take
+WAYS: dict[str, tuple[float | None, float, float]] = {
     "none": (0.0, 0.0, 1.0),
-    "as large": (AGENTS.cache_tokens * float(TOKEN_BYTES), LINK_BYTES_PER_S, 1.0),
+    "as large": (None, LINK_BYTES_PER_S, 1.0),
     "host": (HOST_BYTES, LINK_BYTES_PER_S, 1.0),
     "host, slow link": (HOST_BYTES, LINK_BYTES_PER_S / 4, 1.0),
     "none, slow steps": (0.0, 0.0, 1.2),
@@ -117,9 +120,9 @@ def found_share(
 
 
 @functools.cache
-def _sessions(load: float, seed: int = 1) -> tuple[Requests, FloatArray, FloatArray, FloatArray]:
+def _sessions(load: float, seed: int = 1) -> tuple[Requests, FloatArray, FloatArray, IntArray]:
     """Requests of the agents at a load, and of each when it comes, how long its session was away
-    before, and how long it will be [s]."""
+    before [s], and the tokens that its session has sent before."""
     rng = np.random.default_rng(seed)
     rate, context = load * AGENTS.ceiling_per_s, AGENTS.deployment.architecture.context_tokens
     asked = sessions_under_way(rng, rate, REQUESTS, context)
@@ -130,15 +133,15 @@ def _sessions(load: float, seed: int = 1) -> tuple[Requests, FloatArray, FloatAr
     session = session_of(asked)
     comes = asked.arrival_s[begins][session] + total - total[begins][session]
     since = np.where(later, took, np.inf)
-    return asked, comes, since, np.append(since[1:], np.inf)
+    return asked, comes, since, reused_tokens(asked)
 
 
 def _told(tokens: float, load: float = 0.5) -> tuple[float, float]:
     """T [s] and the share found by the closed form."""
-    asked, _, since, until = _sessions(load)
-    rate = load * AGENTS.ceiling_per_s
+    asked, _, since, repeated = _sessions(load)
+    rate, until = load * AGENTS.ceiling_per_s, np.append(since[1:], np.inf)
     stays = lifetime(tokens, rate, asked.prompt_tokens, until)
-    return stays, found_share(stays, asked.prompt_tokens, reused_tokens(asked), since)
+    return stays, found_share(stays, asked.prompt_tokens, repeated, since)
 
 
 @functools.cache
@@ -162,6 +165,7 @@ def _replayed(tokens: int, load: float = 0.5) -> float:
 def _cell(way: str, load: float) -> dict[str, Any]:
     """A load of the record: the share found and the share that got what is promised."""
     size, link, slowness = WAYS[way]
+    size = AGENTS.cache_tokens * float(TOKEN_BYTES) if size is None else size
     block = AGENTS.engine.block_tokens
     block_bytes = float(block * TOKEN_BYTES)
     tiers = [Tier(int(size / block_bytes), block_bytes, link)] if size else []

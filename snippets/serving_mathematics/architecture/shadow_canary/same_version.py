@@ -1,0 +1,179 @@
+"""Two engines with the same version, compared again and again as a canary would be.
+
+Of 120 pairs of the chat machine a record has z at 24 looks, one each five minutes, by two counts of
+what an observation is: each request by itself, or each minute. By minutes the difference is the
+mean of log(new/old) of the minute's mean time per token, and its spread is known from two hours in
+which the pair before was watched. Of 60 pairs whose new version takes 1% longer for everything it
+has the same. How many requests are worth one is the variance of a run's mean over that of
+independent requests, on three engines. For the gate there are the minutes of three pairs.
+
+`python -m serving_mathematics.architecture.shadow_canary.same_version` simulates it all, in about
+three minutes, and writes records/same_version.json.gz.
+
+Assumes: what `core.machines.running` assumes; Poisson arrivals, each engine's its own.
+
+Source: own simulation of the book's machines.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.running import Run, run_engine
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import provenance, read_record, write_record
+
+FloatArray = npt.NDArray[np.float64]
+RECORD = "same_version"
+COMMAND = "python -m serving_mathematics.architecture.shadow_canary.same_version"
+LOAD = 0.6  # of the ceiling, of each engine
+LOOKS, LOOK_S, MINUTE_S = 24, 300.0, 60.0
+WARM_S = 300.0  # before the comparison begins
+HOURS = LOOKS * LOOK_S / 3600
+SLOWER = 1.01  # times that the slower version takes
+PAIRS = {"the same": 120, "1% slower": 60}
+ENGINES = {  # whose requests are counted: machine, load, hours, length of a block [s]
+    "chat": (CHAT, 0.6, 2.0, 60.0),
+    "chat, 80%": (CHAT, 0.8, 2.0, 60.0),
+    "mixture": (MIXTURE, 0.6, 8.0, 600.0),
+}
+RUNS = 32  # of each of them
+GATE = {"the same": 1.0, "5% slower": 1.05}  # times that the version at the gate takes
+
+
+def _run(machine: Machine, load: float, hours: float, seed: int, slowness: float = 1.0) -> Run:
+    """An engine with requests of its own, for so long."""
+    rate = load * machine.ceiling_per_s
+    requests = int((3600 * hours + WARM_S) * rate * 1.02 + 60)
+    rng = np.random.default_rng([72, seed])
+    return run_engine(machine, rate, requests, rng, slowness=slowness)
+
+
+def _compared(run: Run, hours: float, what: str = "token") -> tuple[FloatArray, FloatArray]:
+    """Seconds since the comparison began, and times of answers: per token, or to the first."""
+    since, values = run.arrival_s - WARM_S, run.tpot_s if what == "token" else run.ttft_s
+    some = (since >= 0) & (since < 3600 * hours) & np.isfinite(values)
+    return since[some], values[some]
+
+
+def _blocks(run: Run, hours: float, what: str = "token", block_s: float = MINUTE_S) -> FloatArray:
+    """Logarithm of each block's mean."""
+    since, values = _compared(run, hours, what)
+    which, size = (since // block_s).astype(np.intp), round(3600 * hours / block_s)
+    return np.asarray(np.log(np.bincount(which, values, size) / np.bincount(which, minlength=size)))
+
+
+def _z_of_requests(old: Run, new: Run) -> FloatArray:
+    """z at each look, as if requests were independent."""
+    arms = []
+    for run in (new, old):
+        since, values = _compared(run, HOURS)
+        counts = np.searchsorted(since, LOOK_S * np.arange(1, LOOKS + 1))
+        mean = np.cumsum(values)[counts - 1] / counts
+        square = np.cumsum(values**2)[counts - 1] / counts
+        arms.append((mean, (square - mean**2) / counts))
+    (one, spread_one), (two, spread_two) = arms
+    return np.asarray((one - two) / np.sqrt(spread_one + spread_two))
+
+
+def _z_of_minutes(apart: FloatArray, spread: float) -> FloatArray:
+    """z at each look, of minutes whose spread is known, from their log(new/old)."""
+    counts = np.arange(1, LOOKS + 1) * round(LOOK_S / MINUTE_S)
+    return np.asarray(np.cumsum(apart)[counts - 1] / (spread * np.sqrt(counts)))
+
+
+def _pair(number: int, slowness: float = 1.0) -> tuple[FloatArray, FloatArray]:
+    """Of a pair: z by requests, and log(new/old) of each minute."""
+    old = _run(CHAT, LOAD, HOURS, 2 * number)
+    new = _run(CHAT, LOAD, HOURS, 2 * number + 1, slowness)
+    return _z_of_requests(old, new), _blocks(new, HOURS) - _blocks(old, HOURS)
+
+
+def _short_pair() -> FloatArray:
+    """log(new/old) of the minutes of a quarter of an hour."""
+    old, new = _run(CHAT, LOAD, 0.25, 8002), _run(CHAT, LOAD, 0.25, 8003)
+    return _blocks(new, 0.25) - _blocks(old, 0.25)
+
+
+def _pairs() -> dict[str, list[dict[str, Any]]]:
+    """Of each version, what is seen of its pairs; the spread is that of the pair before."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    spreads: list[float] = []
+    for version, count in PAIRS.items():
+        rows = []
+        for number in range(count):
+            by_requests, apart = _pair(number, 1.0 if version == "the same" else SLOWER)
+            if version == "the same":
+                spreads.append(float(apart.std(ddof=1)))
+            spread = spreads[number - 1] if number else float(apart.std(ddof=1))
+            row = {"requests": by_requests, "minutes": _z_of_minutes(apart, spread)}
+            rows.append({name: np.round(z, 3).tolist() for name, z in row.items()})
+        found[version] = rows
+    return found | {"spreads": [{"token": spread} for spread in spreads]}
+
+
+def _worth(name: str) -> dict[str, float]:
+    """How many requests are worth one, for first tokens and times per token, and how log(new/old)
+    of a block's time per token spreads and follows the block before."""
+    machine, load, hours, block_s = ENGINES[name]
+    found = [_run(machine, load, hours, 9000 + seed) for seed in range(RUNS)]
+    told: dict[str, float] = {}
+    for what in ("first", "token"):
+        each = [_compared(run, hours, what)[1] for run in found]
+        plain = np.mean([one.var() for one in each]) / np.mean([one.size for one in each])
+        told[what] = float(np.var([one.mean() for one in each], ddof=1) / plain)
+    rows = np.array([_blocks(run, hours, block_s=block_s) for run in found])
+    apart = rows[::2] - rows[1::2]
+    told["spread"] = float(apart.std())
+    told["follows"] = float((apart[:, 1:] * apart[:, :-1]).mean() / (apart**2).mean())
+    told["block"] = load * machine.ceiling_per_s * block_s
+    return told
+
+
+def _gate(slowness: float) -> dict[str, list[float]]:
+    """log(new/old) of each minute, for first tokens and times per token."""
+    old, new = _run(CHAT, LOAD, HOURS, 8000), _run(CHAT, LOAD, HOURS, 8001, slowness)
+    return {
+        what: np.round(_blocks(new, HOURS, what) - _blocks(old, HOURS, what), 5).tolist()
+        for what in ("first", "token")
+    }
+
+
+def main() -> None:
+    """Simulate and write the record."""
+    record = provenance(COMMAND, ["numpy"]) | {
+        "what": f"z of {LOOKS} looks at pairs of engines, and requests worth one",
+        "pairs": _pairs(),
+        "worth": {name: _worth(name) for name in ENGINES},
+        "again": np.round(_short_pair(), 5).tolist(),
+        "gate": {version: _gate(slowness) for version, slowness in GATE.items()},
+    }
+    print(f"wrote {write_record(RECORD, record, packed=True)}")
+
+
+@functools.cache
+def _seen(part: str) -> Any:
+    """A part of the record."""
+    return read_record(RECORD)[part]
+
+
+def check_a_pair_is_compared_again() -> None:
+    """A quarter of an hour of a pair, simulated again, has the same minutes; with a test that takes
+    the record's spread for known, z of its last look is the mean over its error.
+
+    Source: the record, and its command; the formula of z, by hand.
+    """
+    again = _short_pair()
+    checks.close("log(new/old)", again, _seen("again"), atol=2e-5, kind="simulation")
+    spread = _seen("pairs")["spreads"][0]["token"]
+    z = _z_of_minutes(np.tile(again, 8), spread)[-1]
+    checks.close("z by hand", z, again.mean() / (spread / 120**0.5), rtol=1e-9)
+
+
+if __name__ == "__main__":
+    main()

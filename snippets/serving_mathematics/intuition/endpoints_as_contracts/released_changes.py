@@ -1,0 +1,203 @@
+"""Which caller a change breaks, and which check of the build would have told.
+
+Each change is made to an endpoint, each caller sends its request and reads the events as its code
+does, and each check looks at what it can see: schemas, fingerprints, the form of streams, and
+answers that were stored. So who breaks and who tells is run, not judged.
+
+Assumes: the changes and callers of `callers`; checks run on a quiet engine, without the gateway.
+
+Source: the checks are those of the chapter; the changes have their sources in `callers`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from serving_mathematics.intuition.endpoints_as_contracts.callers import (
+    CALLERS,
+    CHANGES,
+    _arguments,
+    _Endpoint,
+    _served,
+    _text,
+)
+from serving_mathematics.intuition.endpoints_as_contracts.chat_contract import (
+    answer_changes,
+    chat_violations,
+)
+from serving_mathematics.intuition.endpoints_as_contracts.event_streams import stream_errors
+from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHECKS = ("schema", "fingerprints", "streams", "stored answers")
+ASKED: dict[str, tuple[str, ...]] = {
+    "nothing": (),
+    "the schema": CHECKS[:1],
+    "schema and fingerprints": CHECKS[:2],
+}
+
+
+@functools.cache
+def _outcomes(change: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The checks that object to a change, and the callers that it breaks."""
+    new, old = CHANGES[change], _Endpoint()
+    told = {
+        "schema": bool(chat_violations(old.contract, new.contract)),
+        "fingerprints": bool(answer_changes(old.contract, new.contract)),
+        "streams": False,
+        "stored answers": False,
+    }
+    for caller in CALLERS.values():
+        quiet = _served(new, caller, quiet=True)
+        lines = [*map(json.dumps, quiet), "[DONE]"]
+        told["streams"] |= bool(quiet) and bool(stream_errors(lines))
+        said = [(_text(e), _arguments(e)) for e in (quiet, _served(old, caller, quiet=True))]
+        told["stored answers"] |= said[0] != said[1]
+    broken = {name for name, one in CALLERS.items() if not one.reads(_served(new, one))}
+    return frozenset(name for name in CHECKS if told[name]), frozenset(broken)
+
+
+def _missed(asked: Iterable[str], callers: Iterable[str]) -> list[str]:
+    """Changes that break one of these callers, and to which none of these checks objects."""
+    rows = {change: _outcomes(change) for change in CHANGES}
+    some, those = set(asked), set(callers)
+    return [name for name, (told, broken) in rows.items() if broken & those and not told & some]
+
+
+def example() -> SimpleNamespace:
+    """The counts quoted in the text."""
+    rows = [_outcomes(change) for change in CHANGES]
+    breaking = [told for told, broken in rows if broken]
+    return SimpleNamespace(
+        breaking=len(breaking),
+        told_by_schema=sum("schema" in told for told in breaking),
+        told_by_either=sum(bool(told & set(CHECKS[:2])) for told in breaking),
+        told_by_answers=sum("stored answers" in told for told in breaking),
+    )
+
+
+def figure_released_changes(figure: Figure) -> None:
+    """Schemas tell of some of the changes that break a caller, fingerprints of nearly all others;
+    no check of the build sees the batch or the gateway.
+
+    Alt: Table of dots with a row for each change and a column for each of four checks and six
+    callers. Blue dots, which check objects, stand in the first column for the upper rows and in the
+    second for the lower ones. Red dots, which caller breaks, stand in nearly every row; the last
+    two rows have red dots and no blue one.
+    """
+    figure.set_size_inches(6.2, 5.0)
+    axes = figure.subplots()
+    columns = [*CHECKS, *CALLERS]
+    for row, change in enumerate(CHANGES):
+        told, broken = _outcomes(change)
+        for column, name in enumerate(columns):
+            found = name in told or name in broken
+            colour = "C0" if column < len(CHECKS) else "C3"
+            axes.scatter(
+                column + (column >= len(CHECKS)) * 0.6,
+                row,
+                s=70 if found else 8,
+                color=colour if found else "C4",
+                alpha=1.0 if found else 0.4,
+            )
+    places = [column + (column >= len(CHECKS)) * 0.6 for column in range(len(columns))]
+    axes.set_xticks(places, columns, rotation=40, ha="left", fontsize=9)
+    axes.xaxis.tick_top()
+    axes.set_yticks(range(len(CHANGES)), list(CHANGES), fontsize=9)
+    axes.set(ylim=(len(CHANGES) - 0.4, -0.6), xlabel="check that objects | caller that breaks")
+    axes.set_ylabel("change")
+    axes.grid(False)
+
+
+def stepper_released_changes() -> dict[str, Any]:
+    """Make a change, and then let the build ask: who breaks, and who would have told?"""
+
+    def bars(change: str, asked: str, panel: str) -> list[tuple[str, float, float, str]]:
+        told, broken = _outcomes(change)
+        if panel == "checks":
+            return [(one, 0.0, 1.0, "broken" if one in told else "answer") for one in CHECKS]
+        held = bool(told & set(ASKED[asked]))
+        after = [(one, "broken" if one in broken and not held else "answer") for one in CALLERS]
+        return [
+            bar
+            for one, state in after
+            for bar in ((one, 0.0, 1.0, "answer"), (one, 1.0, 2.0, state))
+        ]
+
+    def per_run(value: Callable[[str, str], Any]) -> list[list[Any]]:
+        return [[value(change, asked) for asked in ASKED] for change in CHANGES]
+
+    def breaks(change: str, asked: str) -> int:
+        told, broken = _outcomes(change)
+        return 0 if told & set(ASKED[asked]) else len(broken)
+
+    return {
+        "controls": [
+            {
+                "label": "change",
+                "names": True,
+                "values": list(CHANGES),
+                "start": "another tool parser",
+            },
+            {"label": "the build asks", "values": list(ASKED), "start": "nothing"},
+        ],
+        "clock": {
+            "label": "stage",
+            "unit": "",
+            "decimals": 1,
+            "values": [round(0.2 * step, 1) for step in range(11)],
+            "start": 2.0,
+        },
+        "panels": [
+            {
+                "kind": "lanes",
+                "label": "what checks would say before the release",
+                "lanes": list(CHECKS),
+                "bars": per_run(lambda change, asked: bars(change, asked, "checks")),
+            },
+            {
+                "kind": "lanes",
+                "label": "callers, before and after the release at 1",
+                "lanes": list(CALLERS),
+                "bars": per_run(lambda change, asked: bars(change, asked, "callers")),
+            },
+        ],
+        "readouts": [
+            {"label": "callers that break", "unit": "", "decimals": 0, "values": per_run(breaks)},
+            {
+                "label": "checks that would object",
+                "unit": "",
+                "decimals": 0,
+                "values": per_run(lambda change, _: len(_outcomes(change)[0])),
+            },
+        ],
+        "legend": {"answer": "fine", "broken": "objects, or breaks"},
+        "reading": "Made: {change}. Where the build asks {the build asks}, {callers that break} of"
+        " six callers break. {checks that would object} of the four checks would object.",
+    }
+
+
+def check_schema_is_half_whoever_calls() -> None:
+    """For any set of these callers fingerprints leave nothing of the endpoint's own unseen, and
+    the schema alone does for most; no check of the build sees the batch and the gateway.
+
+    Source: all sets of callers, each change served to each.
+    """
+    sets = [some for size in range(1, 7) for some in itertools.combinations(CALLERS, size)]
+    outside = {"more neighbours in a batch", "a shorter time-out"}
+    both = [set(_missed(CHECKS[:2], some)) <= outside for some in sets]
+    checks.holds(f"schema and fingerprints, {len(sets)} sets of callers", all(both))
+    alone = [bool(set(_missed(CHECKS[:1], some)) - outside) for some in sets]
+    checks.inside("share of sets where the schema alone misses one", sum(alone) / 63, 0.8, 0.99)
+    checks.equal("seen by no check", set(_missed(CHECKS, CALLERS)), outside)
+    harmless = [name for name in CHANGES if not _outcomes(name)[1]]
+    checks.equal("break nobody", harmless, ["a parameter is added", "a faster engine"])
+    told = [bool(_outcomes(name)[0] & set(CHECKS[:2])) for name in harmless]
+    checks.equal("of these told of", told, [False, True])

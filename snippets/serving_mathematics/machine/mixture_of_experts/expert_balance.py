@@ -1,0 +1,209 @@
+"""Experts over several devices: when arithmetic begins, what is sent, and who is waited for.
+
+Experts are bound by arithmetic from E/k times as many tokens on as a dense layer, which takes many
+devices to gather. A layer then waits for the device with most tokens: chance evens out with the
+tokens of a step, and popularity does not.
+
+Assumes: experts of a layer split evenly over the devices, in any order; popularity as benchmarks of
+kernels draw it.
+
+Source: Williams, Waterman and Patterson (2009); kernels of aiconfigurator-core 0.12.0, in
+`records/machine_series.json.gz`; DeepSeek-AI, DeepEP, docs/legacy.md.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving_mathematics.core.hardware.architectures import FeedForward
+from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.machine.mixture_of_experts.expert_routing import (
+    busiest_device,
+    sent_bytes,
+    skewed_counts,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.require import require, require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TOKENS = (8, 16, 32, 64, 128, 256, 512, 2048, 8192)
+
+
+def compute_bound_tokens(
+    part: FeedForward,
+    bytes_a_value: float,
+    bandwidth_bytes_per_s: float,
+    peak_flops_per_s: float,
+) -> float:
+    """Tokens in a step from which experts take longer to multiply than to read, all touched.
+
+    It is E/k times what a dense layer needs. Raises ValueError where there are no experts.
+
+    >>> part = FeedForward(0, 1, experts=128, chosen=8)
+    >>> round(compute_bound_tokens(part, 2, 3.35e12, 989e12))  # 16 times 295
+    4724
+    """
+    require(part.experts > 0, "part", "a layer with experts", part)
+    bytes_a_value, bandwidth_bytes_per_s, peak_flops_per_s = require_positive(
+        bytes_a_value=bytes_a_value,
+        bandwidth_bytes_per_s=bandwidth_bytes_per_s,
+        peak_flops_per_s=peak_flops_per_s,
+    )
+    ridge = bytes_a_value * peak_flops_per_s / (2 * bandwidth_bytes_per_s)
+    return ridge * part.experts / part.chosen
+
+
+@cache
+def _line(**wanted: object) -> dict[str, Any]:
+    """The one measured line of kernels on H100 with these properties."""
+    wanted = {"system": "h100_sxm"} | wanted
+    series: list[dict[str, Any]] = read_record("machine_series")["series"]
+    return next(
+        line for line in series if all(line.get(key) == value for key, value in wanted.items())
+    )
+
+
+@cache
+def _by_chance(tokens: int, devices: int) -> tuple[float, float]:
+    """Busiest device over the mean where tokens take 8 of 256 experts at random: the mean of many
+    draws, and its standard error. A device is drawn with how many of its experts a token takes."""
+    rng = np.random.default_rng([tokens, devices])
+    draws = 16_000 // tokens
+    held = 256 // devices
+    left, free = np.full((draws, tokens), 8), 256
+    loads = []
+    for _ in range(devices):
+        taken = rng.hypergeometric(held, free - held, left) if free > held else left
+        loads.append(taken.sum(axis=1))
+        left, free = left - taken, free - held
+    over = np.max(loads, axis=0) * devices / (8 * tokens)
+    return float(over.mean()), float(over.std() / draws**0.5)
+
+
+@cache
+def _skewed(tokens: int, exponent: float = 1.2) -> float:
+    """Busiest of eight devices over the mean where popularity is drawn from a power law."""
+    rng = np.random.default_rng([tokens, 256])
+    drawn = [skewed_counts(tokens, 256, 8, exponent, rng) for _ in range(100)]
+    return float(np.mean([busiest_device(counts, 8)[1] for counts in drawn]))
+
+
+def _measured(tokens: int) -> float:
+    """Skewed over balanced kernels of DeepSeek-V3 over eight H100, TensorRT-LLM."""
+    skewed, level = (
+        _line(backend="trtllm", model="DeepSeek-V3", devices=8, routing=routing)
+        for routing in ("power_law_1.2", "balanced")
+    )
+    place = skewed["x"].index(tokens)
+    return float(skewed["seconds"][place] / level["seconds"][place])
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page."""
+    h100 = find_system("h100")
+    dense = 2 * h100.bf16_flops_per_s / (2 * h100.bandwidth_bytes_per_s)
+    messages = _line(kernel="messages", hidden=7168)
+    out_128, back_128 = messages["seconds"][messages["x"].index(128)]
+    return SimpleNamespace(
+        dense_ridge=dense,
+        sparse_ridge=compute_bound_tokens(
+            FeedForward(0, 1, 384, 8), 2, h100.bandwidth_bytes_per_s, h100.bf16_flops_per_s
+        ),
+        chance_8=_by_chance(128, 8)[0] - 1,
+        chance_64=_by_chance(128, 64)[0] - 1,
+        skew_8=_skewed(2048),
+        measured_2048=_measured(2048),
+        out_us=1e6 * out_128,
+        back_us=1e6 * back_128,
+    )
+
+
+def figure_busiest_device(figure: Figure) -> None:
+    """Chance evens out with the tokens of a step, and popularity does not.
+
+    256 experts, 8 a token, split evenly: chosen at random, or by a power law as benchmarks draw it;
+    crosses are measured kernels over eight H100, skewed over balanced.
+
+    Alt: Line chart of the busiest device's tokens over the mean against tokens in a step, on a
+    logarithmic axis. With random choice the line falls towards one, over 64 devices from far
+    higher than over eight. With a power law over eight devices it falls first and then rises to
+    nearly two; crosses lie below it for few tokens, mostly below one, and meet it for many.
+    """
+    axes = figure.subplots()
+    for devices, colour in ((64, "C1"), (8, "C0")):
+        drawn = [_by_chance(each, devices)[0] for each in TOKENS[:-1]]
+        axes.plot(TOKENS[:-1], drawn, color=colour, label=f"{devices} devices, by chance")
+    axes.plot(TOKENS, [_skewed(each) for each in TOKENS], color="C3", label="8 devices, power law")
+    axes.plot(TOKENS, [_measured(each) for each in TOKENS], "x", color="C3", label="measured")
+    axes.legend(loc="upper right")
+    axes.set(
+        xscale="log",
+        xlim=(7, 9500),
+        ylim=(0, 4.5),
+        xlabel="tokens in a step",
+        ylabel="busiest device over the mean",
+    )
+
+
+def check_chance_against_whole_draws() -> None:
+    """Drawn device by device, the busiest of eight is as busy as when tokens draw their experts.
+
+    Source: 60 batches of 128 tokens, whose experts are drawn one by one; four standard errors.
+    """
+    rng = np.random.default_rng(3)
+    keys = rng.random((60, 128, 256)).argpartition(8, axis=2)[:, :, :8] // 32
+    counts = np.stack([(keys == device).sum(axis=(1, 2)) for device in range(8)])
+    over = counts.max(axis=0) * 8 / 1024
+    told, error = _by_chance(128, 8)
+    within = 4 * float(np.hypot(error, over.std() / 60**0.5))
+    checks.close("128 tokens", told, float(over.mean()), atol=within, kind="simulation")
+
+
+def check_few_tokens_forgive_skew() -> None:
+    """With 16 to 128 tokens a skewed kernel is faster than a balanced one, and with 2,048 or more
+    it takes at least a half longer: the advice to watch balance is for large steps.
+
+    Source: kernels of DeepSeek-V3 over eight H100, `records/machine_series.json.gz`.
+    """
+    for tokens in (16, 32, 64, 128):
+        checks.inside(f"{tokens} tokens", _measured(tokens), 0.4, 0.95, kind="measured")
+    for tokens in (2048, 8192):
+        checks.inside(f"{tokens} tokens", _measured(tokens), 1.5, 2.5, kind="measured")
+
+
+def check_messages_from_a_floor_and_a_rate() -> None:
+    """Messages of 128 to 1,024 tokens take a floor and a rate; one rate predicts the others. Over
+    32 devices with a network between they take four times as long.
+
+    Source: DeepEP's low-latency kernels over eight H100, `records/machine_series.json.gz`: the rate
+    from 256 and 1,024 tokens gives the time of 512. DeepEP, docs/legacy.md, for 32 devices.
+    """
+    line = _line(kernel="messages", hidden=7168)
+    at = dict(zip(line["x"], line["seconds"], strict=True))
+    for way, name in ((0, "out"), (1, "back")):
+        slope = (at[1024][way] - at[256][way]) / 768
+        expected = at[256][way] + 256 * slope
+        checks.close(f"{name}, 512 tokens [s]", at[512][way], expected, rtol=0.05, kind="measured")
+    sent = sent_bytes(256, 8, 7168, 2) / (at[512][1] - at[256][1]) / 1e9
+    checks.inside("back, GB/s of 450", sent, 200, 450, kind="measured")
+    for way, printed in ((0, 155e-6), (1, 273e-6)):
+        ratio = printed / at[128][way]
+        checks.close("over 32 devices, over eight", ratio, 4, atol=0.5, kind="published")
+
+
+def check_bad_input_is_refused() -> None:
+    """Layers without experts and devices without a bandwidth name the argument."""
+    part = FeedForward(0, 1, 8, 2)
+    checks.raises(
+        "no bandwidth", compute_bound_tokens, part, 2, 0.0, 1e15, match="bandwidth_bytes_per_s must"
+    )
+    checks.raises(
+        "dense", compute_bound_tokens, FeedForward(5), 2, 1e12, 1e15, match="part must be a layer"
+    )

@@ -1,0 +1,121 @@
+"""Differences of pairs, minutes and answers: scipy and brute force as oracles, refusals."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import optimize, stats
+from serving_mathematics.architecture.shadow_canary.paired_means import (
+    _paired_difference,
+    _PairedDifference,
+    _quality_harm,
+    time_harm,
+)
+from serving_mathematics.architecture.shadow_canary.shadow_canary import (
+    BASELINE_QUALITY,
+    CANDIDATE_QUALITY,
+)
+
+
+@given(st.integers(2, 30), st.floats(0.5, 0.999))
+def test_paired_difference_is_scipy(count: int, confidence: float) -> None:
+    rng = np.random.default_rng(count)
+    x, y = rng.normal(size=(2, count))
+    result = stats.ttest_rel(y, x)
+    interval = result.confidence_interval(confidence)
+    got = _paired_difference(x, y, confidence)
+    assert got.mean / got.standard_error == pytest.approx(result.statistic)
+    assert (got.low, got.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_paired_difference_turns_round() -> None:
+    forth = _paired_difference(BASELINE_QUALITY, CANDIDATE_QUALITY)
+    back = _paired_difference(CANDIDATE_QUALITY, BASELINE_QUALITY)
+    assert isinstance(back, _PairedDifference)
+    assert (back.low, back.high) == pytest.approx((-forth.high, -forth.low))
+
+
+def score(w: int, r: int, n: int, loss: float) -> float:
+    """z of the hypothesis “the loss is this”, with the likeliest shares under it."""
+
+    def unlikely(q: float) -> float:
+        p = q + loss
+        parts = ((w, p), (r, q), (n - w - r, 1 - p - q))
+        return -sum(k * math.log(x) for k, x in parts if k)
+
+    lowest, highest = max(0.0, -loss) + 1e-13, (1 - loss) / 2 - 1e-13
+    q = optimize.minimize_scalar(
+        unlikely, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-12}
+    ).x
+    return float((w - r - n * loss) / math.sqrt(n * (2 * q + loss - loss**2)))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(85, 3000), st.floats(0.001, 0.4))
+def test_quality_bounds_invert_the_score_test(w: int, r: int, n: int, level: float) -> None:
+    got = _quality_harm(w, r, n, level)
+    z = stats.norm.isf(level)
+    assert got[0] < (w - r) / n < got[1]
+    assert score(w, r, n, got[0]) == pytest.approx(z, abs=1e-4)
+    assert score(w, r, n, got[1]) == pytest.approx(-z, abs=1e-4)
+    mirrored = _quality_harm(r, w, n, level)
+    assert mirrored == pytest.approx((-got[1], -got[0]), abs=1e-9)
+
+
+def test_quality_bounds_without_discordant_pairs_are_wilsons() -> None:
+    got = _quality_harm(0, 0, 500, 0.05)
+    wilson = stats.binomtest(0, 500).proportion_ci(0.9, method="wilson").high
+    assert got == pytest.approx((-wilson, wilson), abs=1e-9)
+
+
+def test_quality_bounds_are_halved_42_times() -> None:
+    """From a width of 1 on: the middle of what is left is an odd number of 2^−43."""
+    got = _quality_harm(10, 10, 1000, 0.05)
+    assert [got[0] * 2**43 % 2, got[1] * 2**43 % 2] == [1, 1]
+
+
+@given(st.integers(5, 40), st.floats(0.005, 0.4))
+def test_time_bounds_are_student_s_of_the_logarithms(minutes: int, level: float) -> None:
+    rng = np.random.default_rng(minutes)
+    old, new = rng.lognormal(-4, 0.1, minutes), rng.lognormal(-3.9, 0.1, minutes)
+    interval = stats.ttest_rel(np.log(new), np.log(old)).confidence_interval(1 - 2 * level)
+    low, high = time_harm(old, new, level)
+    expected = pytest.approx((interval.low, interval.high), rel=1e-5)
+    assert (math.log1p(low), math.log1p(high)) == expected
+    unit = time_harm(1000 * old, 1000 * new, level)
+    assert unit == pytest.approx((low, high), abs=1e-9)
+
+
+def test_bad_input_is_refused() -> None:
+    for bad in (0.0, 1.0, math.nan):
+        with pytest.raises(ValueError, match=r"confidence must be in \(0, 0.999\]"):
+            _paired_difference([1, 2], [2, 4], bad)
+    for level in (0.0, 0.5, math.nan):
+        with pytest.raises(ValueError, match=r"level must be in \(0, 0.5\)"):
+            _quality_harm(1, 1, 10, level)
+        with pytest.raises(ValueError, match=r"level must be in \[0.0005, 0.5\)"):
+            time_harm([1, 2], [2, 3], level)
+    for count in (-1, 0.5, math.nan):
+        with pytest.raises(ValueError, match="newly_wrong must be a count"):
+            _quality_harm(count, 1, 10, 0.1)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="newly_right must be a count"):
+            _quality_harm(1, count, 10, 0.1)  # type: ignore[arg-type]
+    for pairs in (1, 10.5, math.inf):
+        with pytest.raises(ValueError, match="pairs must be a count"):
+            _quality_harm(1, 1, pairs, 0.1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="baseline must be a sequence of at least two"):
+        _paired_difference([1.0], [2.0])
+    with pytest.raises(ValueError, match="candidate must be of shape"):
+        _paired_difference([1.0, 2.0], [2.0])
+    with pytest.raises(ValueError, match="baseline must be finite"):
+        _paired_difference([1.0, math.nan], [2.0, 3.0])
+    with pytest.raises(ValueError, match="candidate must be finite"):
+        _paired_difference([1.0, 2.0], [2.0, math.inf])
+    for bad_s in ([0.0, 1.0], [1.0, math.inf], [-1.0, 1.0]):
+        with pytest.raises(ValueError, match="baseline_s must be positive"):
+            time_harm(bad_s, [1.0, 2.0], 0.1)
+        with pytest.raises(ValueError, match="candidate_s must be positive"):
+            time_harm([1.0, 2.0], bad_s, 0.1)

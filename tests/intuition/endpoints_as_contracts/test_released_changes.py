@@ -1,0 +1,59 @@
+"""Who breaks and who tells, against the stepper, and the trivial policies."""
+
+from __future__ import annotations
+
+import pytest
+from serving_mathematics.intuition.endpoints_as_contracts.callers import CALLERS, CHANGES
+from serving_mathematics.intuition.endpoints_as_contracts.released_changes import (
+    ASKED,
+    CHECKS,
+    _missed,
+    _outcomes,
+    example,
+    stepper_released_changes,
+)
+
+
+def test_stepper_shows_the_outcomes() -> None:
+    told = stepper_released_changes()
+    broken, objecting = (part["values"] for part in told["readouts"])
+    for row, change in enumerate(CHANGES):
+        seen, hurt = _outcomes(change)
+        for column, asked in enumerate(ASKED.values()):
+            held = bool(seen & set(asked))
+            assert broken[row][column] == (0 if held else len(hurt))
+            assert objecting[row][column] == len(seen)
+            bars = told["panels"][1]["bars"][row][column]
+            red = {name for name, _, _, state in bars if state == "broken"}
+            assert red == (set() if held else hurt)
+            said = {
+                name
+                for name, _, _, state in told["panels"][0]["bars"][row][column]
+                if state == "broken"
+            }
+            assert said == seen
+
+
+def test_no_check_alone_tells_of_all() -> None:
+    """Schemas, fingerprints, streams and stored answers each miss what another finds."""
+    alone = {name: set(_missed([name], CALLERS)) for name in CHECKS}
+    assert all(len(missed) >= 5 for missed in alone.values())
+    everywhere = [name for name in CHANGES if all(name in missed for missed in alone.values())]
+    assert set(everywhere) == {
+        "more neighbours in a batch",
+        "a shorter time-out",
+    }
+    assert _missed(CHECKS[:2], CALLERS) == everywhere
+
+
+def test_counts_of_the_page() -> None:
+    told = example()
+    assert told.breaking == len(CHANGES) - 2
+    assert told.told_by_schema == told.breaking - len(_missed(CHECKS[:1], CALLERS))
+    assert told.told_by_answers == told.breaking - len(_missed(CHECKS[3:], CALLERS))
+    assert told.told_by_either == told.breaking - 2
+
+
+def test_an_unknown_change() -> None:
+    with pytest.raises(KeyError):
+        _outcomes("none")

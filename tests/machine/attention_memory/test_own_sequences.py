@@ -1,0 +1,80 @@
+"""Own sequences: the machines' own numbers, and pairs against the raw rows of the record."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from serving_mathematics.core.hardware.run_reading import read_lines
+from serving_mathematics.core.machines.machines import AGENTS, MIXTURE
+from serving_mathematics.machine.attention_memory.own_sequences import (
+    AGENTS_CONTEXT,
+    PLACES,
+    _ceiling_per_s,
+    _filled,
+    _made,
+    _own,
+    _pairs,
+    example,
+)
+from serving_mathematics.machine.attention_memory.who_fits import _engine
+
+
+def test_the_agents_engine_is_the_machine_s() -> None:
+    """Its sessions take a second to draw, which a build does without."""
+    assert AGENTS.mean_context_tokens == pytest.approx(AGENTS_CONTEXT, rel=0.02)
+    mine, theirs = _engine("heads"), AGENTS.deployment
+    assert (mine.architecture, mine.system) == (theirs.architecture, theirs.system)
+    assert (mine.precision, mine.tensor, mine.backend) == (
+        theirs.precision,
+        theirs.tensor,
+        theirs.backend,
+    )
+
+
+def test_the_mixture_with_shared_layers_is_the_machine() -> None:
+    engine, fit = _made(MIXTURE, own=False)
+    assert engine.kv_blocks == MIXTURE.engine.kv_blocks
+    assert fit == pytest.approx(MIXTURE.cache_tokens / MIXTURE.mean_context_tokens, abs=1)
+    assert _ceiling_per_s(MIXTURE, False, MIXTURE.sequences_at_most) == pytest.approx(
+        MIXTURE.ceiling_per_s, rel=0.02
+    )
+    own, more = _made(MIXTURE, own=True)
+    assert more > PLACES > fit
+    assert own.kv_blocks > 4 * engine.kv_blocks
+    assert _own(MIXTURE.deployment).devices == MIXTURE.devices
+
+
+def test_pairs_are_rows_of_the_record() -> None:
+    pairs = _pairs()
+    times = [
+        float(row["tpot_ms"])
+        for row in read_lines()
+        if "DeepSeek" in row["model"] and row["mode"] == "agg" and row["backend"] == "trtllm"
+    ]
+    ratios = np.divide.outer(times, times)
+    for _, _, gain in pairs:
+        assert np.abs(ratios / gain - 1).min() < 1e-6
+    told = example()
+    assert told.own_pairs == len(pairs)
+    assert told.own_pairs_median == pytest.approx(
+        np.median([1 - 1 / g for _, _, g in pairs]), abs=0.003
+    )
+    assert told.own_gain > told.own_gain_alike > 0
+    assert told.own_times == told.own_apart / told.own_shared
+
+
+def test_more_places_and_shorter_steps_carry_more() -> None:
+    few, many = (_ceiling_per_s(MIXTURE, True, places) for places in (32, 256))
+    assert few < many
+    fit = _made(MIXTURE, own=False)[1]
+    assert _ceiling_per_s(MIXTURE, False, 256) == _ceiling_per_s(MIXTURE, False, fit)  # no memory
+    assert _ceiling_per_s(MIXTURE, True, 32, 2.0) == pytest.approx(few / 2)
+
+
+def test_rows_of_the_page() -> None:
+    for (name, tokens, count, places, step_s, promise_s), line in zip(
+        _filled(), example().filled_rows.split("\n"), strict=True
+    ):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        wanted = [f"{tokens:,.0f}", str(count), str(places), f"{1e3 * step_s:.0f}"]
+        assert cells == [name, *wanted, f"{1e3 * promise_s:.0f}"]

@@ -1,0 +1,76 @@
+"""The files of rules that pages hand out: read, and run on counters that a test makes up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from builder import ROOT
+
+from .promql import Parser, Series, Vector
+
+FOLDER = ROOT / "docs" / "downloads"
+
+
+def rule_text(name: str) -> str:
+    """A file as it is handed out, by its name without ending."""
+    return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def rules(name: str) -> list[dict[str, Any]]:
+    """Every rule of a file, in order."""
+    groups = yaml.safe_load(rule_text(name))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def named(rule: Mapping[str, Any]) -> str:
+    """What a rule records, or the alert that it raises."""
+    return str(rule.get("record") or rule["alert"])
+
+
+def vectors(name: str, series: Mapping[str, Series | Vector]) -> dict[str, Vector]:
+    """What each rule says minute by minute, by its name and by instance; an alert that is silent is
+    NaN, or not there.
+
+    series: by the names of counters; a rule reads those before it.
+    """
+    known, told = dict(series), dict[str, Vector]()
+    for rule in rules(name):
+        known[named(rule)] = told[named(rule)] = Parser(rule["expr"], known).vector()
+    return told
+
+
+def evaluated(name: str, series: Mapping[str, Series | Vector]) -> dict[str, Series]:
+    """The same where nothing has an instance."""
+    known, told = dict(series), dict[str, Series]()
+    for rule in rules(name):
+        known[named(rule)] = told[named(rule)] = Parser(rule["expr"], known).whole()
+    return told
+
+
+def at_the_end(name: str, series: Mapping[str, Series | Vector]) -> dict[str, float]:
+    """The same in the last minute."""
+    return {rule: float(values[-1]) for rule, values in evaluated(name, series).items()}
+
+
+def firing(name: str, series: Mapping[str, Series]) -> set[str]:
+    """The alerts that fire in the last minute."""
+    told = at_the_end(name, series)
+    alerts = [rule["alert"] for rule in rules(name) if "alert" in rule]
+    return {alert for alert in alerts if not math.isnan(told[alert])}
+
+
+def handed_out() -> list[str]:
+    """The names of all files of rules."""
+    files = sorted(FOLDER.glob("*.yaml"))
+    return [file.stem for file in files if "\ngroups:" in f"\n{file.read_text(encoding='utf-8')}"]
+
+
+def pages_with(name: str) -> list[Path]:
+    """The pages that hand a file out."""
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    return [page for page in pages if f"downloads/{name}.yaml)" in page.read_text(encoding="utf-8")]

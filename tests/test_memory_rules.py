@@ -1,0 +1,27 @@
+"""The rules of attention memory: read by a parser of their language, and run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .promql import Series
+from .rule_files import firing
+
+WAITING = {"vllm": "vllm:num_requests_waiting", "sglang": "sglang:num_queue_reqs"}
+TAKEN = {"vllm": "vllm:kv_cache_usage_perc", "sglang": "sglang:token_usage"}
+
+
+def fires(engine: str, waiting: float, taken: float) -> set[str]:
+    """Alerts of the last minute of half an hour."""
+    steady = np.ones(30)
+    series: dict[str, Series] = {WAITING[engine]: waiting * steady, TAKEN[engine]: taken * steady}
+    return firing(f"memory-or-places-{engine}", series)
+
+
+@pytest.mark.parametrize("engine", list(WAITING))
+def test_who_waits_for_what(engine: str) -> None:
+    assert fires(engine, 5.0, 0.97) == {"MemoryEndsFirst"}
+    assert fires(engine, 5.0, 0.4) == {"PlacesEndFirst"}
+    assert fires(engine, 5.0, 0.8) == set()  # either may be
+    assert fires(engine, 0.2, 0.97) == fires(engine, 0.2, 0.4) == set()

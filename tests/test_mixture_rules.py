@@ -1,0 +1,52 @@
+"""The rules of mixtures: read by a parser of their language, and run on the book's mixture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from serving_mathematics.core.machines.machines import MIXTURE
+from serving_mathematics.machine.mixture_of_experts.experts_touched import _due
+
+from .promql import Series
+from .rule_files import at_the_end, rule_text
+
+RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
+
+
+def run(engine: str, running: float, gap_s: float, balance: float = 0.9) -> dict[str, float]:
+    """The last minute of an hour, with a hundred gaps and ten large steps a second."""
+    steady = np.ones(60)
+    series: dict[str, Series] = {
+        RUNNING[engine]: running * steady,
+        f"{engine}:inter_token_latency_seconds_sum": 6000 * gap_s * steady,
+        f"{engine}:inter_token_latency_seconds_count": 6000 * steady,
+        'sglang:eplb_balancedness_sum{forward_mode="extend"}': 600 * balance * steady,
+        'sglang:eplb_balancedness_count{forward_mode="extend"}': 600 * steady,
+    }
+    return at_the_end(f"mixture-{engine}", series)
+
+
+@pytest.mark.parametrize("engine", list(RUNNING))
+def test_a_step_of_the_mixture_is_as_long_as_is_due(engine: str) -> None:
+    for count in (1.0, 16.0, 64.0):
+        step_s = float(MIXTURE.step_s(count))
+        told = run(engine, count, step_s)
+        assert told["step:due:5m"] == pytest.approx(step_s, rel=0.01)
+        assert told["experts:touched:5m"] == pytest.approx(1 - (376 / 384) ** count)
+        assert np.isnan(told["StepsAreLongerThanTheirExperts"])
+        late = run(engine, count, 1.6 * step_s)
+        assert late["StepsAreLongerThanTheirExperts"] == pytest.approx(1.6 * step_s)
+    assert np.isnan(run(engine, 0.1, 1.0)["StepsAreLongerThanTheirExperts"])  # nearly nobody
+
+
+def test_the_balance_is_watched_where_it_is_told() -> None:
+    assert np.isnan(run("sglang", 8.0, 0.01)["OneDeviceHasTheExperts"])
+    assert run("sglang", 8.0, 0.01, 0.5)["OneDeviceHasTheExperts"] == pytest.approx(0.5)
+    assert "OneDeviceHasTheExperts" not in run("vllm", 8.0, 0.01)
+
+
+@pytest.mark.parametrize("engine", list(RUNNING))
+def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
+    empty, each, experts = _due()
+    due = f"{empty:.4f} + {each:.4f} * step:running:5m + {experts:.4f} * experts"
+    assert due in rule_text(f"mixture-{engine}")
