@@ -107,6 +107,8 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.same_version
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.split_traffic
 	$(BIN)/python -m serving_mathematics.core.machines.book
+	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.engine_backfill
+	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.forgotten_prefixes
 	$(BIN)/python -m serving_mathematics.core.machines.token_sharing
 	$(BIN)/python -m serving_mathematics.capacity.tail_latency.tail_record
 	$(BIN)/python -m serving_mathematics.intuition.failure_budgets.late_together
@@ -138,6 +140,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
 	$(BIN)/python -m serving_mathematics.engine.language_measurement quality
 	$(BIN)/python -m serving_mathematics.engine.answers_measurement
+	$(BIN)/python -m serving_mathematics.engine.students_measurement
 
 measure-harnesses: $(READY) ## score runs of other harnesses, whose files you put into .cache/harnesses (see harness_runs)
 	$(BIN)/python -m serving_mathematics.machine.predictions.front_scores .cache/harnesses

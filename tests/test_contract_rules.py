@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import pytest
-import yaml
 from serving_mathematics.intuition.endpoints_as_contracts.chat_contract import CHAT, read_contract
 
 from builder import ROOT
-from tests.promql import Parser, Series
+
+from .promql import Series
+from .rule_files import firing
 
 ENGINES = ("vllm", "sglang")
 DOWNLOADS = ROOT / "docs" / "downloads"
-
-
-def rules(engine: str) -> list[dict[str, Any]]:
-    groups = yaml.safe_load((DOWNLOADS / f"endpoint-contract-{engine}.yaml").read_bytes())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
 
 
 def run(engine: str, prompt: float, answer: float = 210.0, cut: float = 0.05) -> set[str]:
@@ -34,13 +27,7 @@ def run(engine: str, prompt: float, answer: float = 210.0, cut: float = 0.05) ->
         "sglang:generation_tokens_total": answer * steady,
         "sglang:num_requests_total": steady,
     }
-    fired = set()
-    for rule in rules(engine):
-        value = Parser(rule["expr"], series).whole()
-        series[rule.get("record") or rule["alert"]] = value
-        if "alert" in rule and not np.isnan(value[-1]):
-            fired.add(rule["alert"])
-    return fired
+    return firing(f"endpoint-contract-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -55,22 +42,11 @@ def test_answers_that_end_otherwise_are_told() -> None:
         assert run("sglang", 1150, tokens) == {"AnswersCountOtherwise"}
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        wanted = {"record", "expr"} if "record" in rule else {"alert", "expr", "for"}
-        assert wanted <= rule.keys() <= wanted | {"labels", "annotations"}
-
-
 def test_the_file_is_the_contract_of_the_chapter() -> None:
     text = (DOWNLOADS / "endpoint-contract.json").read_text("utf-8")
     assert read_contract(text) == CHAT
 
 
-def test_the_page_shows_rules_of_the_file() -> None:
+def test_the_page_hands_out_the_contract() -> None:
     page = (ROOT / "docs" / "intuition" / "endpoints-as-contracts.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (DOWNLOADS / "endpoint-contract-vllm.yaml").read_text("utf-8")
-    for name in ("contract.json", *(f"contract-{engine}.yaml" for engine in ENGINES)):
-        assert f"](../downloads/endpoint-{name})" in page
+    assert "](../downloads/endpoint-contract.json)" in page
