@@ -103,9 +103,12 @@ mutants: $(READY) ## a sample of mutants against the tests of their modules: SEE
 measure: $(ENGINE) ## run the real servers and models again and rewrite their records
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.wire_measurement
 	$(BIN)/python -m serving_mathematics.architecture.model_routers.routed_fleets
+	$(BIN)/python -m serving_mathematics.architecture.batch_serving.offline_engine
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.same_version
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.split_traffic
 	$(BIN)/python -m serving_mathematics.core.machines.book
+	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.engine_backfill
+	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.forgotten_prefixes
 	$(BIN)/python -m serving_mathematics.core.machines.token_sharing
 	$(BIN)/python -m serving_mathematics.capacity.tail_latency.tail_record
 	$(BIN)/python -m serving_mathematics.intuition.failure_budgets.late_together

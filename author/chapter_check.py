@@ -27,7 +27,7 @@ from author import contracts, form
 from author.contracts import Chapter
 from builder import PACKAGE, ROOT, BuildError
 from builder.maths import to_mathml
-from builder.pages import Page, expand, symbol_uses
+from builder.pages import Page, expand
 from builder.runner import Run, default_cache, failures, run_all
 from builder.source import holds_exercises, module_names, module_path
 
@@ -132,7 +132,7 @@ def complaints(path: str, deadline: float, quick: bool = False) -> Iterator[tupl
         yield "To write", contracts.unwritten_problems(page, runs)
         yield "What ran and failed", failed
         imported = not any(": import: " in line for line in failed)
-        missing = [*listed, *_rules(page, pages, runs if imported else {}, imported)]
+        missing = [*listed, *_rules(page, runs if imported else {}, imported)]
         yield "Missing", missing
         wrong, text = _page_problems(page, runs) if imported else ([], "")
         allowed, made = form.owed().get(page.slug, {}), form.form_of(text)
@@ -177,9 +177,7 @@ def _runs(page: Chapter, deadline: float) -> tuple[dict[str, Run], list[str]]:
     return {run.name: run for run in runs}, failures(runs)
 
 
-def _rules(
-    page: Chapter, pages: Sequence[Chapter], runs: dict[str, Run], imported: bool
-) -> list[str]:
+def _rules(page: Chapter, runs: dict[str, Run], imported: bool) -> list[str]:
     """What the contracts find; of modules that could not be imported, what their text lacks."""
     found: list[str] = []
     ran = {"figures", "sliders", "example", "optional", "checks", "front matter"}
@@ -189,13 +187,6 @@ def _rules(
     for name, module_rule in contracts.MODULE_RULES.items():
         if imported or name != "copies":
             found += [told for module in page.modules for told in module_rule(module)]
-    uses = [
-        use
-        for other in pages
-        if other.asks
-        for use in symbol_uses(other.path, str(other.meta.get("title")), other.text)
-    ]
-    found += contracts.notation_problems(page, uses)
     found += [told for told in contracts.navigation_problems() if page.path in told]
     found += contracts.body_problems(module_names(ROOT), page.modules)
     found += contracts.place_problems([page], page.modules)

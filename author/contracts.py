@@ -28,7 +28,7 @@ import yaml
 from author.form import owed
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
-from builder.pages import SymbolUse, module_names_of, references_of, several_meanings, terms_of
+from builder.pages import module_names_of, references_of, terms_of
 from builder.runner import Run
 from builder.sliders import curves_of
 from builder.source import (
@@ -372,26 +372,6 @@ def symbol_problems(page: Chapter, _records: Records) -> list[str]:
             f"{where}: the table of symbols names {len(names)} of the code's arguments; name"
             f" {SYMBOLS} or more, each in backticks in the last column."
         )
-    return problems
-
-
-def notation_problems(page: Chapter, uses: Sequence[SymbolUse]) -> list[str]:
-    """Letters of a chapter that mean something else in another, which the notation page does not
-    admit.
-    """
-    written = (ROOT / "docs" / "notation.md").read_text(encoding="utf-8")
-    _, _, meta = _front_matter("notation.md", written)
-    admitted = {str(symbol) for symbol in meta.get("several_meanings") or ()}
-    problems = []
-    for symbol, found in several_meanings(uses).items():
-        mine = [use for use in found if use.path == page.path]
-        if mine and symbol not in admitted:
-            other = next(use for use in found if use.meaning != mine[0].meaning)
-            problems.append(
-                f"docs/{page.path}: ${symbol}$ is “{mine[0].meaning}” here and “{other.meaning}” in"
-                f" docs/{other.path}: use the same words, another letter, or list it under"
-                " `several_meanings:` in docs/notation.md."
-            )
     return problems
 
 

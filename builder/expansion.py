@@ -98,7 +98,7 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         raise BuildError(f"docs/{path}{line}: front matter is not YAML: {reason}") from problem
     if not isinstance(meta, dict):
         raise BuildError(f"docs/{path}:2: front matter must be a table of names and values")
-    for name in ("modules", "demo", "several_meanings"):
+    for name in ("modules", "demo"):
         if not isinstance(meta.get(name) or [], list):
             raise BuildError(f"docs/{path}: {name} must be a list, such as [{meta[name]}]")
     return found[0], text[found.end() :], meta
@@ -238,11 +238,7 @@ def _collected(
     ]
     problems += pages.reference_problems(references)
     terms: list[pages.Term] = []
-    told = False
     for page in written:
-        if "several_meanings" in page.meta:
-            told = True
-            problems += pages.notation_problems(page.path, page.meta, uses)
         if page.meta.get("glossary"):
             terms, wrong = pages.terms_of(page.path, page.text)
             problems += wrong
@@ -252,7 +248,7 @@ def _collected(
         base="",
         runs=[],
         cards=[_card(page, used[page.path], by_name) for page in chapters],
-        uses=uses if told else [],
+        uses=uses if any(page.path == pages.NOTATION for page in written) else [],
         references=references,
         terms=terms,
     )

@@ -38,6 +38,7 @@ from builder.source import (
     shown,
 )
 
+NOTATION = "notation.md"  # the page with every symbol
 _BLOCK = re.compile(r"^\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _ALONE = re.compile(r"^\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
@@ -188,20 +189,6 @@ def several_meanings(uses: Sequence[SymbolUse]) -> dict[str, list[SymbolUse]]:
     }
 
 
-def notation_problems(path: str, meta: dict[str, Any], uses: Sequence[SymbolUse]) -> list[str]:
-    """What the list `several_meanings` of the notation page's front matter does not admit."""
-    admitted = {str(symbol) for symbol in meta.get("several_meanings") or ()}
-    found = several_meanings(uses)
-    problems = [f"docs/{path}: {symbol} has one meaning now" for symbol in admitted - found.keys()]
-    for symbol in found.keys() - admitted:
-        told = "; ".join(f"{use.meaning} ({use.path})" for use in found[symbol])
-        problems.append(
-            f"docs/{path}: ${symbol}$ means several things: {told}."
-            " Use another letter, or list it under several_meanings"
-        )
-    return sorted(problems)
-
-
 @dataclass
 class Page:
     """A page to expand: where it lies, its front matter, and the records of its modules."""
@@ -313,7 +300,7 @@ def _notation_note(page: Page) -> str:
         return ""
     clashing = sorted(mine & several_meanings(page.uses).keys())
     letters = ", ".join(f"${symbol}$" for symbol in clashing)
-    note = "All symbols: [Notation](../notation.md)."
+    note = f"All symbols: [Notation](../{NOTATION})."
     return f"{note} With other meanings elsewhere: {letters}." if clashing else note
 
 

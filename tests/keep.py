@@ -2,8 +2,9 @@
 `python -m tests.keep` says what has moved since it was kept, beside the modules whose text has
 changed since then, and keeps it as it is now. With names, such as
 `capacity.tail_latency.second_copies` or `planner`, it does so for these modules, parts and cases
-alone; with `--new` for those of which nothing is kept; with `--check` it keeps nothing and ends with 1 where something has moved. It ends
-with 1, too, where a check fails or a module cannot be asked; what was kept of these stays.
+alone; with `--new` for those of which nothing is kept; with `--check` it keeps nothing and ends
+with 1 where something has moved. It ends with 1, too, where a check fails or a module cannot be
+asked; what was kept of these stays.
 
 There is a file for each chapter, a line for each entry: `constant`, `answer` (`tests/answers.py`),
 `rule` (`tests/test_bad_input.py`), `page` (`tests/page_numbers.py`), `case` (`tests/cases.py`).

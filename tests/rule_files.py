@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,13 @@ def evaluated(name: str, series: Mapping[str, Series | Vector]) -> dict[str, Ser
 def at_the_end(name: str, series: Mapping[str, Series | Vector]) -> dict[str, float]:
     """The same in the last minute."""
     return {rule: float(values[-1]) for rule, values in evaluated(name, series).items()}
+
+
+def firing(name: str, series: Mapping[str, Series]) -> set[str]:
+    """The alerts that fire in the last minute."""
+    told = at_the_end(name, series)
+    alerts = [rule["alert"] for rule in rules(name) if "alert" in rule]
+    return {alert for alert in alerts if not math.isnan(told[alert])}
 
 
 def handed_out() -> list[str]:

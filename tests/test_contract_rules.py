@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from serving_mathematics.intuition.endpoints_as_contracts.chat_contract import CHAT, read_contract
 
+from builder import ROOT
+
 from .promql import Series
-from .rule_files import FOLDER, evaluated
+from .rule_files import firing
 
 ENGINES = ("vllm", "sglang")
+DOWNLOADS = ROOT / "docs" / "downloads"
 
 
 def run(engine: str, prompt: float, answer: float = 210.0, cut: float = 0.05) -> set[str]:
@@ -24,8 +27,7 @@ def run(engine: str, prompt: float, answer: float = 210.0, cut: float = 0.05) ->
         "sglang:generation_tokens_total": answer * steady,
         "sglang:num_requests_total": steady,
     }
-    told = evaluated(f"endpoint-contract-{engine}", series)
-    return {name for name, value in told.items() if name[0].isupper() and not np.isnan(value[-1])}
+    return firing(f"endpoint-contract-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -41,5 +43,10 @@ def test_answers_that_end_otherwise_are_told() -> None:
 
 
 def test_the_file_is_the_contract_of_the_chapter() -> None:
-    text = (FOLDER / "endpoint-contract.json").read_text("utf-8")
+    text = (DOWNLOADS / "endpoint-contract.json").read_text("utf-8")
     assert read_contract(text) == CHAT
+
+
+def test_the_page_hands_out_the_contract() -> None:
+    page = (ROOT / "docs" / "intuition" / "endpoints-as-contracts.md").read_text("utf-8")
+    assert "](../downloads/endpoint-contract.json)" in page

@@ -34,7 +34,6 @@ from builder.behaviour import content_of
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import Expansion, expand, write
 from builder.outline import outline
-from builder.pages import symbol_uses
 from builder.runner import Run
 from builder.source import module_names, module_path
 
@@ -172,8 +171,6 @@ def _complaints(records: Mapping[str, Run]) -> list[str]:
         found += rule(page, runs)
     for module_rule in contracts.MODULE_RULES.values():
         found += [told for name in page.modules for told in module_rule(name)]
-    uses = [use for p in pages for use in symbol_uses(p.path, str(p.meta.get("title")), p.text)]
-    found += contracts.notation_problems(page, uses)
     found += [*contracts.navigation_problems(), *contracts.belonging_problems(pages, names)]
     found += contracts.place_problems(pages, names)
     found += contracts.body_problems(names)

@@ -246,7 +246,7 @@ FILES = {
     "docs/capacity/index.md": "---\ntitle: 'Capacity'\n---\n# Capacity\n",
     "docs/capacity/first.md": PAGE,
     "docs/capacity/second.md": SECOND,
-    "docs/notation.md": "---\nseveral_meanings: [y]\n---\n# Notation\n",
+    "docs/notation.md": "# Notation\n",
     "docs/start.md": "# Start\n\n## Size a fleet\n\n1. [Second](capacity/second.md): a.\n"
     "2. [First](capacity/first.md): b.\n\nMore.\n\n## Cut\n\nNothing.\n\n## Cook\n\n"
     "1. [A](other/a.md): c.\n2. [B](other/b.md): d.\n3. [C](capacity/second.md): e.\n",
@@ -497,8 +497,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {  # in which file what becomes 
         ("start", "a.\n", "WRITE: a path.\n"),
         ("tests", "half", "half  # WRITE: a test?"),
     ],
-    "another meaning": [("second", "$z$", "$a$"), ("page", "| $b$ |", "| $y$, $b$ |")],
-    "admitted": [("second", "$z$", "$y$"), ("page", "| $b$ |", "| $y$, $b$ |")],
 }
 RECORD_FAULTS: dict[str, list[tuple[str, str, Any]]] = {  # of which module what becomes what
     "one figure": [("first", "figures", [])],

@@ -311,7 +311,7 @@ PAGES = {
     "reference/served.md": "---\nmodules: [part/twice/server]\n---\n# Served\n\n{{ downloads }}\n",
     "reference/table.md": "---\ntitle: Table\n---\n# Table\n\n{{ checks }}\n{{ downloads }}\n",
     "all.md": "# All\n{{ report }}\n{{ exercises }}\n{{ notation }}\n{{ references }}\n",
-    "notation.md": "---\nseveral_meanings: [y]\n---\n# Notation\n\n{{ notation }}\n",
+    "notation.md": "# Notation\n\n{{ notation }}\n",
     "glossary.md": GLOSSARY,
     "wrong.md": WRONG,
     "yaml.md": "---\ntitle: [a\n---\n# One\n",

@@ -453,21 +453,12 @@ TABLE = """\
 """
 
 
-def test_letter_with_two_meanings_must_be_admitted() -> None:
+def test_letters_with_two_meanings_are_found() -> None:
     one = pages.symbol_uses("a/one.md", "One", TABLE.format(meaning="servers"))
     other = pages.symbol_uses("b/two.md", "Two", TABLE.format(meaning="clients"))
     assert [use.symbol for use in one] == ["N", "\\rho"]
     assert set(pages.several_meanings([*one, *other])) == {"N", "\\rho"}
     assert not pages.several_meanings([*one, *one])
-
-    problems = pages.notation_problems("notation.md", {"several_meanings": ["N"]}, [*one, *other])
-    assert len(problems) == 1
-    assert "$\\rho$ means several things: servers (a/one.md); clients (b/two.md)" in problems[0]
-    stale = pages.notation_problems("notation.md", {"several_meanings": ["N", "\\rho"]}, one)
-    assert stale == [
-        "docs/notation.md: N has one meaning now",
-        "docs/notation.md: \\rho has one meaning now",
-    ]
 
 
 def test_notation_lists_each_meaning_and_the_chapter_says_so() -> None:

@@ -127,7 +127,7 @@ class Recorded(Generic[P, R]):
         draws: dict[str, Callable[..., None]] = functions(module, "figure_")
         for draw in draws.values():
             drawn(draw)
-        what = " ".join(f"{self.again.__doc__}".split())
+        what = " ".join(f"{inspect.getdoc(self.again)}".split())
         record = provenance(self._command, ["numpy"]) | {"what": what, "answers": self._known}
         print(f"wrote {write_record(self.record, record, packed=True)}")
 

@@ -24,6 +24,7 @@ from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
 from tests.promql import Parser
+from tests.rule_files import rules
 
 PAGE = ROOT / "docs/architecture/model-routers.md"
 ENGINES = ("vllm", "sglang")
@@ -61,14 +62,9 @@ def test_example_is_of_the_record() -> None:
     assert set(carried) == {*SITUATIONS, "eight engines", "agents"}
 
 
-def rules(engine: str) -> list[dict[str, str]]:
-    text = (ROOT / f"docs/downloads/routing-{engine}.yaml").read_text(encoding="utf-8")
-    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 def test_rules_say_what_the_router_does(engine: str) -> None:
-    found, busiest, missed, crowded = rules(engine)
+    found, busiest, missed, crowded = rules(f"routing-{engine}")
     hits, asked = re.findall(r"rate\((\S+)\[30m\]\)", found["expr"])
     series = {hits: 300.0 * np.ones(90), asked: 1000.0 * np.ones(90)}
     share = Parser(found["expr"], series).whole()

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.service.pipeline import (
@@ -26,7 +25,8 @@ from serving_mathematics.definitions.service.service import (
 )
 
 from builder import ROOT
-from tests.promql import Parser, Series
+from tests.promql import Series
+from tests.rule_files import evaluated
 
 CELLS = 40
 
@@ -90,11 +90,6 @@ def test_the_slider_says_the_numbers_of_the_page() -> None:
     assert 0 < sum(missing) < len(missing) / 4  # where too many fail, and only there
 
 
-def rules(engine: str) -> list[dict[str, str]]:
-    text = (ROOT / f"docs/downloads/service-law-{engine}.yaml").read_text(encoding="utf-8")
-    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-
-
 ENDED = {
     "vllm": {'vllm:request_success_total{finished_reason=~"stop|length"}': 591.0},
     "sglang": {"sglang:num_aborted_requests_total": 9.0},
@@ -117,8 +112,7 @@ def test_rules_count_what_was_refused_and_what_hangs(engine: str) -> None:
         "envoy_cluster_upstream_rq_total": asked,
         **{name: value * minutes for name, value in ENDED[engine].items()},
     }
-    for rule in rules(engine):
-        found[rule.get("record", rule.get("alert", ""))] = Parser(rule["expr"], found).whole()
+    found = evaluated(f"service-law-{engine}", found)
     in_time = found["service:in_time:ratio5m"]
     assert in_time[20] == pytest.approx(0.995)
     assert in_time[50] == pytest.approx(597 / 630)
@@ -134,8 +128,7 @@ def test_rules_count_what_was_refused_and_what_hangs(engine: str) -> None:
 def test_an_engine_that_never_answered_is_no_silence(engine: str) -> None:
     """Its histogram does not exist yet."""
     found: dict[str, Series] = {"envoy_cluster_upstream_rq_total": 600 * np.ones(30)}
-    for rule in rules(engine):
-        found[rule.get("record", rule.get("alert", ""))] = Parser(rule["expr"], found).whole()
+    found = evaluated(f"service-law-{engine}", found)
     assert not np.isnan(found["FewerInTime"][-1])
 
 

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.machines.machines import CHAT
@@ -22,7 +21,8 @@ from serving_mathematics.definitions.throughput.closed_loop_engine import (
 from serving_mathematics.definitions.throughput.lifted_ceiling import engine_rates_of
 
 from builder import ROOT
-from tests.promql import Parser, Series
+from tests.promql import Series
+from tests.rule_files import evaluated
 
 RATES = st.lists(st.floats(0.1, 5.0), min_size=1, max_size=12).map(
     lambda steps: np.cumsum(steps).tolist()
@@ -77,11 +77,6 @@ def test_the_stepper_says_the_numbers_of_the_record() -> None:
             assert np.all(running <= CHAT.places)
 
 
-def rules(engine: str) -> list[dict[str, str]]:
-    text = (ROOT / f"docs/downloads/engine-ceiling-{engine}.yaml").read_text(encoding="utf-8")
-    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-
-
 @pytest.mark.parametrize(
     ("engine", "runs", "waits"),
     [
@@ -101,9 +96,7 @@ def test_the_alert_fires_where_clients_wait_and_tokens_no_longer_rise(
         runs: 200 * minutes,
         waits: waiting,
     }
-    for rule in rules(engine):
-        expr = rule["expr"]
-        found[rule.get("record", rule.get("alert", ""))] = Parser(expr, found).whole()
+    found = evaluated(f"engine-ceiling-{engine}", found)
     assert found["engine:clients_over_tokens:seconds"][20] == pytest.approx(200 / 4000)
     fires = ~np.isnan(found["EngineIsFull"])
     assert not fires[:80].any()

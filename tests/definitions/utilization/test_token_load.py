@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.machines.machines import CHAT
@@ -18,7 +17,8 @@ from serving_mathematics.definitions.utilization.token_load import (
 )
 
 from builder import ROOT
-from tests.promql import Parser, Series
+from tests.promql import Series
+from tests.rule_files import evaluated, rule_text, rules
 
 RATES = st.floats(0, 1e6)
 CACHED = {"vllm": "vllm:prefix_cache_hits_total", "sglang": "sglang:cached_tokens_total"}
@@ -46,18 +46,9 @@ def test_bad_ceilings_are_refused() -> None:
         answer_ceiling(0.0, 0.0, 1.0)
 
 
-def read(engine: str) -> tuple[str, list[dict[str, str]]]:
-    text = (ROOT / f"docs/downloads/engine-load-{engine}.yaml").read_text(encoding="utf-8")
-    return text, [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-
-
 def run(engine: str, series: dict[str, Series]) -> dict[str, Series]:
     """What the rules record, and 1 where an alert's expression holds; of one instance."""
-    found = dict(series)
-    for rule in read(engine)[1]:
-        value = Parser(rule["expr"], found).whole()
-        found[rule.get("record", rule.get("alert", ""))] = value
-    return found
+    return evaluated(f"engine-load-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
@@ -127,7 +118,7 @@ def test_an_engine_that_hangs_is_seen_and_one_without_series_is_left_to_up(engin
 
 
 def test_the_mean_of_a_token_is_that_at_the_limit() -> None:
-    text = read("sglang")[0]
+    text = rule_text("engine-load-sglang")
     tokens = [_cells()[256, load]["mean"]["token"] for load in LOADS]
     assert f"engine:token:mean5m > {np.interp(_limit(256), LOADS, tokens):.3f}\n" in text
 
@@ -136,11 +127,11 @@ def test_files_are_of_one_form_and_the_page_shows_a_rule() -> None:
     page = (ROOT / "docs/definitions/utilization.md").read_text(encoding="utf-8")
     lines = re.search(r"expr: (engine:answers.*)\n", page)
     assert lines
-    assert lines[1] in read("vllm")[0]
+    assert lines[1] in rule_text("engine-load-vllm")
     for engine in CACHED:
-        text, rules = read(engine)
+        text, own = rule_text(f"engine-load-{engine}"), rules(f"engine-load-{engine}")
         assert f"](../downloads/engine-load-{engine}.yaml)" in page
-        alerts = [rule for rule in rules if "alert" in rule]
+        alerts = [rule for rule in own if "alert" in rule]
         assert [rule["alert"] for rule in alerts] == ALERTS
         for ceiling in (example().prompt_ceiling, example().answer_ceiling):
             assert f"{ceiling:.0f}" in text

@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 from scipy.optimize import linprog
 from serving_mathematics.intuition.batch_vs_online.deadline_scheduling import (
     Backfill,
-    _held,
     backfill,
     daily_profile,
-    example,
     smallest_fleet,
 )
 
@@ -155,26 +152,3 @@ def test_bad_shapes_and_small_fleets() -> None:
         daily_profile(0.99, 24)
     with pytest.raises(ValueError, match="slots must be an integer of at least 2"):
         daily_profile(1.0, 1)
-
-
-def test_held_servers_by_scipy() -> None:
-    """The smallest c with at most 2% waiting at each quarter hour of the page's day, averaged."""
-    held = []
-    for load in (5 * daily_profile(2.5, 96)).tolist():
-        for c in range(math.floor(load) + 1, 40):
-            busy = stats.poisson.pmf(c, load) / (1 - load / c)
-            if busy / (stats.poisson.cdf(c - 1, load) + busy) <= 0.02:
-                held.append(c)
-                break
-    assert example().held_mean == pytest.approx(np.mean(held), rel=1e-12)
-    assert max(held) == 21
-
-
-def test_a_day_saves_the_second_fleet_only_where_there_is_a_trough() -> None:
-    """Peak of 1.2: 16.2 servers against the 13 of online work alone; of 2.5: 21 against 21."""
-    page = example()
-    assert page.flat_fleet == pytest.approx(16.2, abs=0.01)
-    assert page.flat_peak == 13
-    held = _held()
-    batch = 5.0 * np.roll(daily_profile(2.5, 96), 60)
-    assert smallest_fleet(batch, 96, held) == held.max() == 21

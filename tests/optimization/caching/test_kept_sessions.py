@@ -7,7 +7,6 @@ import re
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.machines.machines import AGENTS
@@ -18,7 +17,7 @@ from serving_mathematics.optimization.caching.kept_sessions import (
 )
 
 from builder import ROOT
-from tests.test_alert_rules import Parser
+from tests.rule_files import evaluated, rule_text, rules
 
 RETURNS = st.one_of(st.floats(0.01, 1e4), st.just(math.inf))
 ROWS = st.lists(st.tuples(st.floats(1, 1e5), RETURNS), min_size=1, max_size=12)
@@ -83,11 +82,6 @@ def test_bad_input_is_refused() -> None:
         found_share(1.0, [1.0], [0.0], [1.0, 2.0])
 
 
-def read(engine: str) -> tuple[str, list[dict[str, str]]]:
-    text = (ROOT / f"docs/downloads/engine-cache-{engine}.yaml").read_text(encoding="utf-8")
-    return text, [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-
-
 @pytest.mark.parametrize("engine", list(NAMES))
 def test_rules_fire_when_the_cache_forgets(engine: str) -> None:
     found, asked = NAMES[engine]
@@ -95,9 +89,7 @@ def test_rules_fire_when_the_cache_forgets(engine: str) -> None:
     lost = np.where(np.arange(240) < 180, 0.0, 60.0)
     series = {asked: 60 * 50_000 * np.ones(240), LOST[engine]: lost}
     series[found] = share * series[asked]
-    for rule in read(engine)[1]:
-        value = Parser(rule["expr"], series).whole()
-        series[rule.get("record", rule.get("alert", ""))] = value
+    series = evaluated(f"engine-cache-{engine}", series)
     forgets, short = (~np.isnan(series[name]) for name in ("CacheForgets", "MemoryShort"))
     assert not forgets[:120].any()
     assert forgets[135:].all()
@@ -111,9 +103,9 @@ def test_files_are_of_one_form_and_the_page_shows_a_rule() -> None:
     shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
     assert shown
     for engine, names in NAMES.items():
-        text, rules = read(engine)
+        text = rule_text(f"engine-cache-{engine}")
         assert shown[1] in text
         assert f"](../downloads/engine-cache-{engine}.yaml)" in page
         assert all(name in text for name in (*names, LOST[engine]))
-        alerts = [rule["alert"] for rule in rules if "alert" in rule]
+        alerts = [rule["alert"] for rule in rules(f"engine-cache-{engine}") if "alert" in rule]
         assert alerts == ["CacheForgets", "MemoryShort"]

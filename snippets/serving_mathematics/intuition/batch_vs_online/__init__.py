@@ -5,19 +5,13 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "intuition.batch_vs_online.batch_vs_online": [
-            "batch_servers",
-            "peak_servers",
-            "online_servers",
-            "online_engines",
-            "cost_ratio",
-            "shared_prices",
-        ],
+        "intuition.batch_vs_online.price_of_now": ["cost_ratio", "shared_prices"],
         "intuition.batch_vs_online.deadline_scheduling": [
             "daily_profile",
             "smallest_fleet",
             "Backfill",
             "backfill",
         ],
+        "intuition.batch_vs_online.servers_at_the_peak": ["online_servers"],
     },
 )

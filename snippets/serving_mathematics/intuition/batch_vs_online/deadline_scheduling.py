@@ -15,16 +15,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.intuition.batch_vs_online.batch_vs_online import (
-    online_servers,
-    shared_prices,
-)
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -35,13 +29,7 @@ from serving_mathematics.support.require import (
     require_work,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 FloatArray = npt.NDArray[np.float64]
-
-SLOTS = 96  # quarter hours of a day, the resolution of the example
-PEAK_SLOT = 60  # the slot that starts at 15:00
 
 
 def daily_profile(peak_to_mean: float, slots: int) -> FloatArray:
@@ -159,114 +147,6 @@ def backfill(
     return Backfill(done[n : 2 * n], int(np.max(taken[batch > 0], initial=0)))
 
 
-def _held(peak_to_mean: float = 2.5) -> FloatArray:
-    """Servers held in each quarter hour so that at most 2% of the online requests wait."""
-    rates = 100.0 * np.roll(daily_profile(peak_to_mean, SLOTS), PEAK_SLOT)
-    return np.array([float(online_servers(rate, 0.05, 0.0, 0.02)) for rate in rates.tolist()])
-
-
-def example() -> SimpleNamespace:
-    """A day with a mean of 100/s and a peak of 2.5 times that, in servers, hours and percent."""
-    batch, held = 5.0 * np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT), _held()
-    fleet = int(held.max())
-    shared = [smallest_fleet(batch, w, held) <= fleet + 1e-9 for w in range(1, SLOTS)]
-    alone = [smallest_fleet(batch, w) for w in range(1, SLOTS)]
-    trough = float(fleet - held.mean())
-    week = np.concatenate([batch] * 5 + [0.5 * batch] * 2)
-    online_price, batch_price = shared_prices(fleet, 5.0, trough, 0.5)
-    flat = _held(1.2)
-    return SimpleNamespace(
-        held_mean=float(held.mean()),
-        held_times=float(held.mean()) / 5,
-        scaled_saving=1 - float(held.mean()) / float(held.max()),
-        trough=trough,
-        trough_times=trough / 5,
-        separate_fleets=fleet + 5,
-        separate_surplus=100 * 5 / fleet,
-        shared_window_h=(shared.index(True) + 1) / 4,
-        trough_online_price=online_price,
-        trough_batch_price=batch_price,
-        flat_peak=float(flat.max()),
-        flat_fleet=smallest_fleet(5.0 * daily_profile(1.2, SLOTS), SLOTS, flat),
-        batch_at_once=alone[0],
-        batch_four_hours=alone[15],
-        mean_window_h=([fleet <= 5 + 1e-9 for fleet in alone].index(True) + 1) / 4,
-        week_fleet=smallest_fleet(week, SLOTS),
-        week_mean=float(week.mean()),
-    )
-
-
-def figure_day(figure: Figure) -> None:
-    """The trough of the day does as much batch work as the online service does in all, with no
-    server added.
-
-    Online work with a peak of 2.5 times its mean of 5 busy servers, and as much batch work, which
-    arrives at the same hours and waits for the night.
-
-    Alt: A day in quarter hours. Busy online servers follow a wave from about 0.9 at 3:00 to 12.5 at
-    15:00; a stepped band above them is headroom, up to 21 servers. Batch work fills the space
-    between the band and the fleet of 21 from 16:00 until 1:00 and again before noon.
-    """
-    shape = np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT)
-    held = _held()
-    done = backfill(5.0 * shape, float(held.max()), held).done
-    hours = np.arange(SLOTS + 1) / 4
-    figure.set_size_inches(5.8, 3.6)
-    axes = figure.subplots()
-
-    def closed(values: FloatArray) -> FloatArray:
-        return np.append(values, values[-1])
-
-    axes.fill_between(hours, 0, closed(5.0 * shape), step="post", color="C0", alpha=0.75)
-    axes.fill_between(hours, closed(5.0 * shape), closed(held), step="post", color="C4", alpha=0.25)
-    axes.fill_between(hours, closed(held), closed(held + done), step="post", color="C1", alpha=0.75)
-    axes.plot(hours, np.full(hours.shape, held.max()), color="C3")
-    axes.annotate("fleet of 21", (0.3, 21.3), color="C3", va="bottom")
-    axes.annotate("online", (15.1, 4.2), ha="center", va="center")
-    axes.annotate("headroom", (15.1, 15.2), ha="center", va="center")
-    axes.annotate("batch", (20.9, 14.0), ha="center", va="center")
-    axes.set(
-        xlim=(0, 24),
-        ylim=(0, 24),
-        xticks=range(0, 25, 3),
-        xlabel="time of day [h]",
-        ylabel="servers",
-    )
-
-
-def figure_window(figure: Figure) -> None:
-    """Between “now” and “by tomorrow” lies a continuum: each hour of patience takes servers off,
-    and a day takes all that can be taken.
-
-    Smallest fleets for a batch load of 5 servers with a peak of 2.5, alone and beside the online
-    service of the same size.
-
-    Alt: Smallest fleet against the window from a quarter hour to 30 hours. Batch alone falls from
-    12.5 through about 6 at 6 hours to 5 at 9 hours and stays there. Online and batch on one fleet
-    fall from about 33 to the 21 servers of the online peak at 6 hours. A dotted line marks 26
-    servers, two separate fleets.
-    """
-    batch, held = 5.0 * np.roll(daily_profile(2.5, SLOTS), PEAK_SLOT), _held()
-    windows = np.arange(1, 121)
-    axes = figure.subplots()
-    for held_servers, colour, text, place in (
-        (held, "C0", "online and batch on one fleet", (5.2, 23.2)),
-        (None, "C1", "batch alone", (6.0, 9.2)),
-    ):
-        fleets = [smallest_fleet(batch, w, held_servers) for w in windows.tolist()]
-        axes.plot(windows / 4, fleets, color=colour)
-        axes.annotate(text, place, color=colour, va="bottom")
-    axes.axhline(26, color="C4", linestyle=":", linewidth=1.2)
-    axes.annotate("two fleets: 21 + 5", (29.8, 26.3), color="C4", ha="right", va="bottom")
-    axes.set(
-        xlim=(0, 30),
-        ylim=(0, 36),
-        xticks=range(0, 31, 6),
-        xlabel="window from arrival to deadline [h]",
-        ylabel="smallest fleet [servers]",
-    )
-
-
 def check_window_by_hand() -> None:
     """Six server-hours in one hour of three need six servers at once, three within two hours, two
     within three.
@@ -284,7 +164,7 @@ def check_fleet_against_backfill() -> None:
     """The largest quotient is the smallest fleet: at it the simulated backfill meets every
     deadline, and a millionth below it does not.
 
-    Source: first-come-first-served simulation of 60 random days, bisected on the fleet.
+    Source: first-come-first-served simulation of 60 random days.
     """
     rng = np.random.default_rng(32)
     got, found = [], []
@@ -352,11 +232,11 @@ def check_profile() -> None:
     Source: definitions; mean and sum of the arrays.
     """
     for peak in (1.0, 2.5, 6.0):
-        day = daily_profile(peak, SLOTS)
+        day = daily_profile(peak, 96)
         checks.close(f"peak {peak:g}", [day.mean(), day.max(), day[0]], [1, peak, peak], rtol=1e-9)
-    held = _held()
-    done = backfill(5.0 * daily_profile(2.5, SLOTS), 21.0, held).done
-    checks.close("batch work done per day [servers]", done.mean(), 5.0, rtol=1e-12)
+    day = daily_profile(2.5, 96)
+    done = backfill(5.0 * day, 13.0, 5.0 * day).done
+    checks.close("batch work done, mean", done.mean(), 5.0, rtol=1e-12)
 
 
 def check_bad_input_is_refused() -> None:
@@ -366,7 +246,5 @@ def check_bad_input_is_refused() -> None:
     checks.raises(
         "shapes", smallest_fleet, [1.0, 2.0], 1, [1.0], match="held_servers must be of shape (2,)"
     )
-    checks.raises(
-        "fleet below the mean", backfill, [3.0, 1.0], 1.9, match="capacity must be finite and at"
-    )
+    checks.raises("below the mean", backfill, [3.0, 1.0], 1.9, match="capacity must be finite and")
     checks.raises("peak too sharp", daily_profile, 3.0, 4, match="peak_to_mean must be in [1, 2]")

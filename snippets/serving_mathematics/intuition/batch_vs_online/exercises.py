@@ -1,97 +1,86 @@
-"""Solutions: the batch volume that makes half price fair, a day at 100%, spot capacity, and jobs
-with deadlines of their own.
+"""Solutions: the batch volume that makes half price fair, places for a promise, spot capacity.
 
 A fleet that sells gaps at a share s of the online price asks less than a batch fleet of its own
-from x = c − a/s busy servers on. A fleet that is exactly as large as its mean load collects a
-backlog that grows with √T only. A server that may be taken away repeats the work since its last
-checkpoint. Jobs with deadlines of their own need the largest intensity of any interval.
+from x = c − a/s busy engines on. A full engine of b places gives each a token in b over its tokens
+a second. A server that may be taken away repeats the work since its last checkpoint.
 
-Assumes: the chapter's models; Poisson arrivals with exponential service for the backlog, many
-requests; interruptions at a constant rate, none during a restart.
+Assumes: the chapter's models; interruptions at a constant rate, none during a restart.
 
-Source: the chapter; the reflected random walk for the backlog; renewal argument for spot; Yao,
-Demers and Shenker (1995) for jobs.
+Source: the chapter; renewal argument for spot.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from types import SimpleNamespace
 
 import numpy as np
-import numpy.typing as npt
 
+from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
-from serving_mathematics.intuition.batch_vs_online.batch_vs_online import shared_prices
-from serving_mathematics.intuition.batch_vs_online.deadline_scheduling import smallest_fleet
+from serving_mathematics.intuition.batch_vs_online.price_of_now import shared_prices
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_number,
     require,
-    require_all_finite,
-    require_all_positive,
     require_in,
     require_non_negative,
     require_positive,
     require_positive_integer,
-    require_shape,
 )
 
 HINTS = {
     "fair_batch_load": (
-        "Write both bills at an online price of 1 a server: what batch pays at its share s, and"
+        "Write both bills at an online price of 1 an engine: what batch pays at its share s, and"
         " the shared fleet less what online pays. Batch pays less from where its own fleet "
         "would cost more than its bill."
     ),
-    "backlog_at_full_load": (
-        "At load 1 the work left is a random walk that cannot fall below zero: its mean grows "
-        "with the square root of the time. Divide by the fleet, which grows with λ and the "
-        "service time."
+    "places_for_promise": (
+        "A full engine gives each of its places a token in places over tokens a second. That is the"
+        " mean; the promise is for the tail."
     ),
     "spot_price": (
         "A stretch of work and checkpoint is repeated until no interruption falls into it, "
         "which takes `(exp(ντ) − 1)/ν` on average with the checkpoint in τ. Pay for restarts too, "
         "and divide by the work alone."
     ),
-    "fleet_for_jobs": (
-        "Only intervals from a release to a deadline can be tightest. For each, add the jobs "
-        "that lie inside completely and divide by its length; a job that merely overlaps could "
-        "be done outside."
-    ),
 }
 
 
-def fair_batch_load(servers: int, online_load: float, batch_price: float) -> float:
+def fair_batch_load(engines: int, online_load: float, batch_price: float) -> float:
     """Batch load from which a shared fleet asks less of batch work than a fleet of its own.
 
-    servers: c. online_load: a, mean busy servers, in (0, c]. batch_price: share s of the online
+    engines: c. online_load: a, mean busy engines, in (0, c]. batch_price: share s of the online
     price that batch pays, in (0, 1]. Returns c − a/s, at least 0. Raises ValueError outside these
     ranges.
 
-    >>> fair_batch_load(servers=12, online_load=3.0, batch_price=0.5)
+    >>> fair_batch_load(engines=12, online_load=3.0, batch_price=0.5)
     6.0
     """
     online_load = as_number(online_load=online_load)
-    servers = require_positive_integer(servers=servers)
-    require(0 < online_load <= servers, "online_load", f"in (0, {servers}]", online_load)
+    engines = require_positive_integer(engines=engines)
+    require(0 < online_load <= engines, "online_load", f"in (0, {engines}]", online_load)
     batch_price = require_in("(0, 1]", batch_price=batch_price)
-    return max(0.0, servers - online_load / batch_price)
+    return max(0.0, engines - online_load / batch_price)
 
 
-def backlog_at_full_load(arrival_rate: float, time_s: float) -> float:
-    """Mean delay of new work after a time T on a fleet that is exactly as large as its load [s].
+def places_for_promise(tokens_per_s: float, promise_s: float, tail: float) -> int:
+    """Places with which a full engine keeps a promise per token.
 
-    arrival_rate: λ [1/s]. time_s: T since the fleet was empty, long enough for many arrivals [s].
-    The work left over is a reflected random walk with variance 2λS² per second, so its mean is
-    √(2/π·2λS²T), and λS servers clear it: S cancels, 2√(T/(πλ)).
-    Raises ValueError unless both are positive and finite.
+    tokens_per_s: of answers, that the full engine gives. promise_s: time per token that most get
+    [s]. tail: theirs over the mean, at least 1. With b places a token takes b/tokens_per_s in the
+    mean, so it is promise_s times tokens_per_s over tail, rounded down. Raises ValueError outside
+    these ranges, and where that is no place.
 
-    >>> round(backlog_at_full_load(arrival_rate=math.pi, time_s=math.pi**2), 9)
-    2.0
+    >>> places_for_promise(tokens_per_s=2000, promise_s=0.1, tail=1.25)
+    160
     """
-    arrival_rate, time_s = require_positive(arrival_rate=arrival_rate, time_s=time_s)
-    return 2 * math.sqrt(time_s / (math.pi * arrival_rate))
+    tokens_per_s, promise_s = require_positive(tokens_per_s=tokens_per_s, promise_s=promise_s)
+    tail = as_number(tail=tail)
+    require(1 <= tail < math.inf, "tail", "finite and at least 1", tail)
+    places = math.floor(round(promise_s * tokens_per_s / tail, 9))
+    require(places >= 1, "promise_s", f"at least {tail / tokens_per_s:g}, one place's", promise_s)
+    return places
 
 
 def spot_price(
@@ -125,46 +114,13 @@ def spot_price(
     return price_share * paid / checkpoint_every_h
 
 
-def fleet_for_jobs(
-    release_h: npt.ArrayLike, due_h: npt.ArrayLike, work: npt.ArrayLike
-) -> tuple[float, float, float]:
-    """Smallest constant fleet for jobs with their own deadlines, and the interval that forces it.
-
-    release_h: earliest start [h], shape (n,). due_h: deadline, after the release [h], same shape.
-    work: server-hours, positive, same shape; a job may use many servers at once.
-    Returns (fleet, start, end): the largest Σ work of the jobs inside [start, end] over its length,
-    the earliest and shortest such interval first. Raises ValueError on input outside these ranges.
-
-    >>> fleet_for_jobs([0.0, 1.0], [10.0, 3.0], [4.0, 6.0])
-    (3.0, 1.0, 3.0)
-    """
-    release, due, amount = (np.asarray(values, dtype=float) for values in (release_h, due_h, work))
-    require(release.ndim == 1 and release.size > 0, "release_h", "a non-empty line", release.shape)
-    release = require_all_finite(release_h=release)
-    require_shape(release.shape, due_h=due)
-    require(np.all((due > release) & (due < math.inf)), "due_h", "finite, after release_h", due)
-    require_shape(release.shape, work=amount)
-    amount = require_all_positive(work=amount)
-    best = (0.0, math.nan, math.nan)
-    for start in np.unique(release).tolist():
-        for end in np.unique(due[due > start]).tolist():
-            inside = (release >= start) & (due <= end)
-            intensity = float(amount[inside].sum()) / (end - start)
-            if intensity > best[0]:
-                best = (intensity, start, end)
-    return best
-
-
 def example() -> SimpleNamespace:
-    """Worked numbers: λ = 100/s, S = 50 ms, peak over mean 2.5; shares in percent."""
-    release, due, work = [0.0, 8.0, 18.0], [24.0, 12.0, 22.0], [48.0, 20.0, 8.0]
+    """Answers to the exercises."""
     return SimpleNamespace(
-        fair_load=fair_batch_load(21, 5.0, 0.5),
-        day_delay_s=backlog_at_full_load(100.0, 86_400.0),
+        fair_load=fair_batch_load(20, 7.0, 0.5),
+        board_places=places_for_promise(4700, 0.05, 1.2),
         spot_hourly=spot_price(0.4, 0.1, 1.0, 0.02, 0.1),
         spot_twelve_hours=spot_price(0.4, 0.1, 12.0, 0.02, 0.1),
-        jobs_fleet=fleet_for_jobs(release, due, work)[0],
-        jobs_mean=sum(work) / 24,
     )
 
 
@@ -173,37 +129,27 @@ def check_fair_load_against_prices() -> None:
 
     Source: the prices of the chapter, evaluated there.
     """
-    for servers, online, share in ((21, 5.0, 0.5), (40, 9.0, 0.3), (30, 14.0, 0.7)):
-        load = fair_batch_load(servers, online, share)
-        label = f"{servers} servers, {online:g} online, {share:g}"
-        checks.close(label, shared_prices(servers, online, load, share)[1], 1.0, rtol=1e-12)
-        less = shared_prices(servers, online, load - 1, share)[1]
+    for engines, online, share in ((21, 5.0, 0.5), (40, 9.0, 0.3), (30, 14.0, 0.7)):
+        load = fair_batch_load(engines, online, share)
+        label = f"{engines} engines, {online:g} online, {share:g}"
+        checks.close(label, shared_prices(engines, online, load, share)[1], 1.0, rtol=1e-12)
+        less = shared_prices(engines, online, load - 1, share)[1]
         checks.holds(f"{label}: one less", less > 1, got=less)
 
 
-def check_backlog_by_simulation() -> None:
-    """After half an hour at 100% the simulated backlog is what the random walk says.
+def check_places_against_the_machine() -> None:
+    """With that many places, and a few more, the book's chat machine in full takes the promised
+    time per token at its tail, to a tenth.
 
-    Source: 420 simulated runs in steps of 3 s; the tolerance is 3 standard errors plus 0.58 of a
-    step's standard deviation, by which looking once a step misses the reflection.
+    Source: `Machine.ceiling_tokens_per_s` with so many places; the mean is the places over it.
     """
-    rng = np.random.default_rng(35)
-    runs, seconds, step, rate, service = 420, 1800, 3, 40.0, 0.1
-    left, lowest = np.zeros(runs), np.zeros(runs)
-    for _ in range(seconds // step):
-        arrived = rng.poisson(step * rate, runs)
-        left += (rng.gamma(np.maximum(arrived, 1)) * (arrived > 0) - step * rate) * service
-        lowest = np.minimum(lowest, left)
-    delays = (left - lowest) / (rate * service)
-    error = float(delays.std(ddof=1)) / math.sqrt(runs)
-    missed = 0.58 * math.sqrt(2 * step / rate)
-    checks.close(
-        "mean delay after half an hour [s]",
-        float(delays.mean()),
-        backlog_at_full_load(rate, float(seconds)),
-        atol=3 * error + missed,
-        kind="simulation",
-    )
+    for promise_s in (0.03, 0.05):
+        found = CHAT.places
+        for _ in range(8):  # tokens a second depend on the places
+            tokens = CHAT.limited(found).ceiling_tokens_per_s
+            found = min(CHAT.places, places_for_promise(tokens, promise_s, 1.2))
+        mean_s = found / CHAT.limited(found).ceiling_tokens_per_s
+        checks.close(f"{promise_s:g} s over the tail", 1.2 * mean_s, promise_s, rtol=0.1)
 
 
 def check_spot_by_simulation() -> None:
@@ -227,58 +173,11 @@ def check_spot_by_simulation() -> None:
     checks.close("rare: 1 + ντ/2", spot_price(1.0, 1e-3, 2.0, 0.0, 0.0), 1 + 1e-3, atol=1e-6)
 
 
-def _lateness(release: list[float], due: list[float], work: list[float], fleet: float) -> float:
-    """Largest lateness [h] when the fleet always works on the job with the earliest deadline."""
-    order = sorted(range(len(release)), key=release.__getitem__)
-    now, late, open_jobs = -math.inf, -math.inf, list[tuple[float, float]]()
-    for index, job in enumerate(order):
-        now = max(now, release[job])
-        heapq.heappush(open_jobs, (due[job], work[job]))
-        until = release[order[index + 1]] if index + 1 < len(order) else math.inf
-        while open_jobs and now < until:
-            deadline, left = heapq.heappop(open_jobs)
-            done = now + left / fleet
-            if done > until:
-                heapq.heappush(open_jobs, (deadline, left - (until - now) * fleet))
-                now = until
-            else:
-                now, late = done, max(late, done - deadline)
-    return late
-
-
-def check_jobs_against_earliest_deadline_first() -> None:
-    """At the returned fleet, earliest deadline first finishes everything in time; 0.1% below it,
-    something is late.
-
-    Source: event simulation of 40 random sets of jobs; equal windows give the chapter's fleet.
-    """
-    rng = np.random.default_rng(37)
-    at, below = [], []
-    for _ in range(40):
-        n = int(rng.integers(1, 12))
-        release = rng.integers(0, 20, n).astype(float)
-        due, work = release + rng.integers(1, 12, n), rng.exponential(3.0, n)
-        fleet = fleet_for_jobs(release, due, work)[0]
-        jobs = (release.tolist(), due.tolist(), work.tolist())
-        at.append(_lateness(*jobs, fleet))
-        below.append(_lateness(*jobs, 0.999 * fleet))
-    checks.inside("largest lateness [h]", max(at), -12, 1e-9, kind="simulation")
-    checks.holds("late below it", min(below) > 0, got=min(below), kind="simulation")
-    day = np.tile([5.0, 1.0, 0.5, 2.0], 6)
-    slots = np.arange(24.0)
-    jobs_fleet = fleet_for_jobs(slots, slots + 3, day)[0]
-    checks.inside(
-        "six days of a cycle, at most", jobs_fleet, 0, smallest_fleet(day[:4], 3), kind="identity"
-    )
-
-
 def check_bad_input_is_refused() -> None:
     """Free batch work, hopeless spot servers and deadlines before the release are errors."""
     checks.raises("for nothing", fair_batch_load, 21, 5.0, 0.0, match="batch_price must be in (0")
-    checks.raises("no time", backlog_at_full_load, 1.0, 0.0, match="time_s must be positive")
+    checks.raises("no tail", places_for_promise, 1e3, 0.1, 0.5, match="tail must be finite and")
+    checks.raises("too fast", places_for_promise, 10.0, 0.05, 1.0, match="promise_s must be at")
     checks.raises(
         "never finished", spot_price, 0.4, 10.0, 12.0, 0.0, 0.0, match="must be at most 50"
-    )
-    checks.raises(
-        "due at once", fleet_for_jobs, [1.0], [1.0], [1.0], match="due_h must be finite, after"
     )

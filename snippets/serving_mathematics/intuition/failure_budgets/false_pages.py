@@ -67,7 +67,10 @@ def failure_counts(requests: int, error_rate: float, most: int, clump: float = 1
     steps, odds = np.arange(1, computed + 1), causes / (1 - causes)
     counts = np.zeros(computed + 1)
     counts[0] = math.exp(requests * math.log1p(-causes))
-    for k in range(1, computed + 1):
+    if clump == 1:  # one term is left of each sum
+        grows = np.maximum(((requests + 1) / steps - 1) * odds, 0.0)
+        counts[1:] = counts[0] * np.cumprod(grows)
+    for k in range(1, computed + 1) if clump > 1 else ():
         weights = ((requests + 1) * steps[:k] / k - 1) * odds * sizes[:k]
         counts[k] = max(float(weights @ counts[k - 1 :: -1]), 0.0)
     tail = float(counts[most:].sum()) + max(1 - float(counts.sum()) - 1e-12, 0.0)

@@ -1,0 +1,211 @@
+"""An answer now costs the peak over the mean, over the load that its promise allows.
+
+Batch work needs the engines that are busy in the mean, and they may be full. Online work needs
+engines for the peak, and each may be no fuller than the promise allows. With peak over mean r and a
+load ρ* that keeps the promise, "now" costs r/ρ* times as much as "by tomorrow".
+
+Assumes: a fleet that does not scale; as much work a request in both; engines that share no queue.
+
+Source: own simulation of the book's chat machine; MLCommons (2024, 2025) for one machine measured
+with and without a promise; Reddi et al. (2020) for the scenarios.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.machines.book import promised_load
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.running import run_engine
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    as_number,
+    require,
+    require_in,
+    require_positive_integer,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+
+PEAK = 2.5  # over the mean, of the worked day
+LOADS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.75, 0.85, 0.95)  # of the ceiling
+REQUESTS = 4000
+MLPERF = {  # closed division, Llama 2 70B [tokens/s]
+    "8 H200, TensorRT-LLM": {"Offline": 31263.8, "Server": 29715.3},  # v4.1
+    "8 MI300X, vLLM": {"Offline": 27803.9, "Server": 24593.8, "Interactive": 8840.42},  # v5.1
+}
+LIMITS_MS = {"Server": (2000, 200), "Interactive": (450, 40)}  # first token, each further, at p99
+
+
+def cost_ratio(peak_to_mean: float, promised_load: float) -> float:
+    """What an online answer costs over a batch one: r/ρ*.
+
+    peak_to_mean: r ≥ 1. promised_load: ρ* in (0, 1], of an engine's ceiling, at which the promise
+    is still kept. Raises ValueError outside these ranges. Its inverse is the share of its ceiling
+    that an online engine does in the mean.
+
+    >>> cost_ratio(peak_to_mean=2.0, promised_load=0.5)
+    4.0
+    """
+    peak_to_mean = as_number(peak_to_mean=peak_to_mean)
+    require(1 <= peak_to_mean < math.inf, "peak_to_mean", "finite and at least 1", peak_to_mean)
+    promised_load = require_in("(0, 1]", promised_load=promised_load)
+    return peak_to_mean / promised_load
+
+
+def shared_prices(
+    engines: int, online_load: float, batch_load: float, batch_price: float
+) -> tuple[float, float]:
+    """Prices that just pay for a fleet when batch work fills its gaps, (online, batch).
+
+    engines: c. online_load, batch_load: mean busy engines of each, together at most c, the first
+    positive. batch_price: what batch pays as a share of the online price, in [0, 1].
+    Returns engine-hours paid per engine-hour of work. Raises ValueError outside these ranges.
+
+    >>> shared_prices(engines=6, online_load=2.0, batch_load=2.0, batch_price=0.5)
+    (2.0, 1.0)
+    """
+    online_load, batch_load = as_number(online_load=online_load, batch_load=batch_load)
+    engines = require_positive_integer(engines=engines)
+    require(0 < online_load <= engines, "online_load", f"in (0, {engines}]", online_load)
+    require(
+        0 <= batch_load <= engines - online_load,
+        "batch_load",
+        f"in [0, {engines - online_load:g}], what online work leaves",
+        batch_load,
+    )
+    batch_price = require_in("[0, 1]", batch_price=batch_price)
+    online = engines / (online_load + batch_price * batch_load)
+    return online, batch_price * online
+
+
+@cache
+def _gaps_s() -> FloatArray:
+    """Time per token of the chat machine that 99% have, at each load [s]."""
+    found = []
+    for load in LOADS:
+        rng = np.random.default_rng(11)
+        run = run_engine(CHAT, load * CHAT.ceiling_per_s, REQUESTS, rng)
+        found.append(float(np.nanquantile(run.tpot_s[REQUESTS // 5 :], 0.99)))
+    return np.array(found)
+
+
+def _load_of(promise_ms: float) -> float:
+    """Highest load at which 99% have a token within so many milliseconds."""
+    return float(np.interp(1e-3 * promise_ms, _gaps_s(), LOADS))
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page."""
+    allowed, hurried = promised_load(CHAT.name), _load_of(20)
+    alone = shared_prices(20, 7.0, 0.0, 0.5)[0]
+    online, batch = shared_prices(20, 7.0, 10.0, 0.5)
+    kept = {name: score / MLPERF["8 MI300X, vLLM"]["Offline"] for name, score in _mi300x().items()}
+    return SimpleNamespace(
+        day_peak=PEAK,
+        now_factor=cost_ratio(PEAK, allowed),
+        promised_percent=100 * allowed,
+        promise_ms=1000 * CHAT.promise.tpot_s,
+        hurried_percent=100 * hurried,
+        hurried_factor=cost_ratio(PEAK, hurried),
+        kept_server=100 * kept["Server"],
+        kept_interactive=100 * kept["Interactive"],
+        server_tpot_ms=LIMITS_MS["Server"][1],
+        interactive_tpot_ms=LIMITS_MS["Interactive"][1],
+        alone_price=alone,
+        shared_online_price=online,
+        shared_batch_price=batch,
+    )
+
+
+def _mi300x() -> dict[str, float]:
+    """Scores of the one machine that was measured under both promises."""
+    return MLPERF["8 MI300X, vLLM"]
+
+
+def figure_price_of_now(figure: Figure) -> None:
+    """How much of an engine a promise leaves depends on the time per token that it promises.
+
+    Left, the load at which 99% of the chat machine's requests have a token in time. Right, MLPerf
+    results of Llama 2 70B on one machine each, over its throughput without a promise.
+
+    Alt: Left, a line that rises steeply with the time per token that is promised and bends towards
+    the ceiling. Right, bars of two machines: without a promise all, with the Server limits most of
+    it on both, and with the Interactive limits about a third on the one that has a result.
+    """
+    left, right = figure.subplots(1, 2)
+    left.plot(1e3 * _gaps_s(), 100 * np.array(LOADS), "o-", color="C0", markersize=4)
+    left.set(xlim=(0, 62), ylim=(0, 100), xlabel="promised time per token [ms]")
+    left.set_ylabel("load that keeps it [%]")
+    ticks: list[str] = []
+    for colour, (name, scores) in zip(("C4", "C0"), MLPERF.items(), strict=True):
+        for kind, score in scores.items():
+            right.bar(len(ticks), 100 * score / scores["Offline"], color=colour, width=0.7)
+            ticks.append(kind)
+        right.annotate(name.split(",")[0], (len(ticks) - len(scores) - 0.3, 103), color=colour)
+    right.set_xticks(range(len(ticks)), ticks, rotation=40, ha="right")
+    right.set(ylim=(0, 115), xlabel="MLPerf scenario", ylabel="throughput [% of Offline]")
+
+
+def check_the_promise_of_the_machine() -> None:
+    """The load read off at the machine's promise per token is the one that every chapter takes.
+
+    Source: the record of promises, found by halving with other requests.
+    """
+    told = _load_of(1000 * CHAT.promise.tpot_s)
+    checks.close("load", told, promised_load(CHAT.name), atol=0.05, kind="simulation")
+
+
+def check_a_shorter_promise_costs_more() -> None:
+    """Half of the promised time per token costs half as much again, a quarter at least twice as
+    much; where steps take a fifth less or more than predicted, half costs a fifth more or beyond.
+
+    Source: loads that keep each, with the clock of the engine slower or faster.
+    """
+    half = _load_of(50) / _load_of(25)
+    checks.close("half of 50 ms", half, 1.5, atol=0.1, kind="simulation")
+    for slow in (0.8, 1.0, 1.25):
+        half, quarter, whole = (_load_of(share * 50 / slow) for share in (0.5, 0.25, 1.0))
+        label = f"steps times {slow:g}"
+        checks.inside(f"{label}: half", whole / half, 1.15, 3.0, kind="simulation")
+        checks.inside(f"{label}: a quarter", whole / quarter, 2.0, 20.0, kind="simulation")
+
+
+def check_mlperf_with_and_without_a_promise() -> None:
+    """Patient limits leave nine tenths of the throughput, and interactive ones a third.
+
+    Source: MLCommons (2024, 2025); quotients by long division.
+    """
+    scores = _mi300x()
+    for kind, kept in (("Server", 0.8845), ("Interactive", 0.3180)):
+        got = scores[kind] / scores["Offline"]
+        checks.close(kind, got, kept, atol=5e-5, kind="published")
+    other = MLPERF["8 H200, TensorRT-LLM"]
+    checks.close("H200", other["Server"] / other["Offline"], 0.9505, atol=5e-5, kind="published")
+
+
+def check_prices_pay_for_the_fleet() -> None:
+    """What both kinds pay is what the fleet costs.
+
+    Source: money in equals money out; 21/(5 + 16/2) = 1.615 by hand.
+    """
+    online, batch = shared_prices(21, 5.0, 16.0, 0.5)
+    checks.close("online price", online, 21 / 13, rtol=1e-15)
+    checks.close("paid in all", 5 * online + 16 * batch, 21.0, rtol=1e-15)
+    checks.close("no batch work", shared_prices(21, 5.0, 0.0, 0.5)[0], 4.2, rtol=1e-15)
+
+
+def check_bad_input_is_refused() -> None:
+    """Peaks below the mean, loads above the ceiling and overfull fleets name the argument."""
+    checks.raises("peak", cost_ratio, 0.9, 0.6, match="peak_to_mean must be finite")
+    checks.raises("load", cost_ratio, 2.0, 1.2, match="promised_load must be in (0, 1]")
+    checks.raises("overfull", shared_prices, 6, 4.0, 3.0, 0.5, match="batch_load must be in [0, 2]")

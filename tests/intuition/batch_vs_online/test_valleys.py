@@ -1,0 +1,76 @@
+"""Fleets for a day with valleys: by linear programming, limits, the stepper."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+from serving_mathematics.intuition.batch_vs_online.valleys import (
+    DEADLINES_H,
+    MEAN,
+    PEAKS,
+    SHARES,
+    _day,
+    _fleet,
+    _panel_day,
+    _saving_h,
+    _two_fleets,
+    example,
+    stepper_valleys,
+)
+
+
+def test_a_day_has_its_mean_and_peak() -> None:
+    for peak in PEAKS:
+        day = _day(peak)
+        assert day.mean() == pytest.approx(MEAN)
+        assert day.max() == pytest.approx(MEAN * peak)
+        assert int(day.argmax()) == 60
+
+
+def test_a_fleet_by_linear_programming() -> None:
+    """Four hours of patience: flows from each slot to the sixteen slots that it may use."""
+    held, window = _day(2.5), 16
+    n = held.size
+    supply, room = np.zeros((n, n * window + 1)), np.zeros((n, n * window + 1))
+    room[:, -1] = -1.0
+    for t in range(n):
+        for j in range(window):
+            supply[t, t * window + j] = 1.0
+            room[(t + j) % n, t * window + j] += 1.0
+    cost = np.r_[np.zeros(n * window), 1.0]
+    found = linprog(cost, room, -held, supply, held, [(0, None)] * cost.size)
+    assert _fleet(2.5, 1.0, 4.0) == pytest.approx(found.fun, rel=1e-6)
+
+
+def test_patience_pays_until_the_peak_decides() -> None:
+    hours = _saving_h(2.5, 1.0)
+    assert hours is not None
+    assert _fleet(2.5, 1.0, hours) == pytest.approx(25)
+    assert _fleet(2.5, 1.0, hours - 0.25) > 25.001
+    fleets = [_fleet(2.5, 1.0, deadline) for deadline in DEADLINES_H]
+    assert fleets == sorted(fleets, reverse=True)
+    assert fleets[0] == pytest.approx(50)  # at once: twice the peak
+    for deadline in DEADLINES_H:
+        assert _two_fleets(2.5, 1.0, deadline) > 25 + 8.7
+
+
+def test_work_of_the_picture_is_done_within_the_fleet() -> None:
+    for peak in PEAKS:
+        held, both = _panel_day(peak, 1.0, 8.0)
+        assert (both - held).sum() == pytest.approx(held.sum())
+        assert np.all(both <= _fleet(peak, 1.0, 8.0) * (1 + 1e-6))
+
+
+def test_the_stepper_is_the_fleets() -> None:
+    told, page = stepper_valleys(), example()
+    one, two = (np.array(curve["values"]) for curve in told["panels"][1]["curves"])
+    shape = (len(DEADLINES_H), len(PEAKS), len(SHARES))
+    assert one.shape == two.shape == shape
+    day = PEAKS.index(2.5)
+    assert one[-1, day, 1] == pytest.approx(page.shared_engines)
+    assert two[-1, day, 1] == pytest.approx(page.separate_engines)
+    assert one[-1, 0, 1] == pytest.approx(page.flat_engines)
+    online, both = (np.array(curve["values"]) for curve in told["panels"][0]["curves"])
+    assert online[0, day, 1] == pytest.approx(_day(2.5)[::2])
+    assert both[0, day, 1] == pytest.approx(2 * _day(2.5)[::2])  # done as it comes

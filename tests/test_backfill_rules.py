@@ -1,0 +1,53 @@
+"""The rules of batch work beside online work: read by a parser of their language, and run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.intuition.batch_vs_online.filled_engines import _best, _cells
+
+from builder import ROOT
+
+from .promql import Series
+from .rule_files import at_the_end, rule_text
+
+NAMES = {
+    "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
+    "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
+}
+
+
+def run(engine: str, running: float, waiting: float, gap_s: float) -> dict[str, float]:
+    """The last minute of an hour, with a hundred gaps a second."""
+    steady = np.ones(60)
+    series: dict[str, Series] = {
+        NAMES[engine][0]: running * steady,
+        NAMES[engine][1]: waiting * steady,
+        f"{engine}:inter_token_latency_seconds_sum": 6000 * gap_s * steady,
+        f"{engine}:inter_token_latency_seconds_count": 6000 * steady,
+    }
+    return at_the_end(f"backfill-{engine}", series)
+
+
+@pytest.mark.parametrize("engine", list(NAMES))
+def test_too_much_and_too_little_are_told(engine: str) -> None:
+    best = _best("chat", "places and priority")
+    full = run(engine, best["places"], 300.0, best["mean"]["token_s"])
+    assert np.isnan(full["BatchWorkSlowsEverybody"])
+    assert np.isnan(full["ValleyIsEmpty"])
+    most = next(c for c in _cells("chat") if c["rule"] == "priority")
+    slow = run(engine, CHAT.places, 300.0, most["mean"]["token_s"])
+    assert slow["BatchWorkSlowsEverybody"] == pytest.approx(most["mean"]["token_s"])
+    assert run(engine, 40.0, 0.0, 0.015)["ValleyIsEmpty"] == pytest.approx(40)
+    assert np.isnan(run(engine, 40.0, 9.0, 0.015)["ValleyIsEmpty"])
+
+
+@pytest.mark.parametrize("engine", list(NAMES))
+def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
+    text = rule_text(f"backfill-{engine}")
+    places = _best("chat", "places and priority")["places"]
+    assert f"0.5 * {places}" in text
+    assert f"> {CHAT.promise.tpot_s / 1.2:.3f}" in text
+    page = (ROOT / "docs" / "intuition" / "batch-vs-online.md").read_text("utf-8")
+    assert f"--max-num-seqs {places} " in page
