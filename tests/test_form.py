@@ -1,7 +1,6 @@
-"""The form of a page is measured as a reader meets it, and what pages owe only shrinks."""
+"""The form of a page is measured as a reader meets it, and every page keeps it."""
 
 from __future__ import annotations
-
 
 import pytest
 
