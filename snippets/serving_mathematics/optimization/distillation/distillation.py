@@ -78,8 +78,15 @@ def distillation_loss(
     z, v = as_floats(student_logits=student_logits), as_floats(teacher_logits=teacher_logits)
     require(z.ndim == 2 and z.size > 0, "student_logits", "rows of logits", z.shape)
     require_shape(z.shape, teacher_logits=v)
-    gap = kl_divergence(soften(v, temperature), soften(z, temperature))
-    return float((temperature**2 * gap).mean())
+    temperature = require_positive(temperature=temperature)
+    p, (log_p, log_q) = soften(v, temperature), (_log_soften(x, temperature) for x in (v, z))
+    return float(temperature**2 * (p * (log_p - log_q)).sum(axis=1).mean())
+
+
+def _log_soften(logits: FloatArray, temperature: float) -> FloatArray:
+    """Logarithms of `soften`, which do not vanish."""
+    below = (logits - logits.max(axis=1, keepdims=True)) / temperature
+    return np.asarray(below - np.log(np.exp(below).sum(axis=1, keepdims=True)))
 
 
 def output_gradient(
