@@ -103,6 +103,7 @@ mutants: $(READY) ## a sample of mutants against the tests of their modules: SEE
 measure: $(ENGINE) ## run the real servers and models again and rewrite their records
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.wire_measurement
 	$(BIN)/python -m serving_mathematics.architecture.model_routers.routed_fleets
+	$(BIN)/python -m serving_mathematics.architecture.batch_serving.offline_engine
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.same_version
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.split_traffic
 	$(BIN)/python -m serving_mathematics.core.machines.book
@@ -139,6 +140,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
 	$(BIN)/python -m serving_mathematics.engine.language_measurement quality
 	$(BIN)/python -m serving_mathematics.engine.answers_measurement
+	$(BIN)/python -m serving_mathematics.engine.students_measurement
 
 measure-harnesses: $(READY) ## score runs of other harnesses, whose files you put into .cache/harnesses (see harness_runs)
 	$(BIN)/python -m serving_mathematics.machine.predictions.front_scores .cache/harnesses

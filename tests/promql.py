@@ -18,8 +18,8 @@ Vector = dict[str, Series]  # by instance, "" where that label is not there
 TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/^><(){}\[\]=,])')
 MINUTES = {"m": 1, "h": 60, "d": 1440}
 LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
-AGGREGATES = ("sum", "avg", "count")
-RANGES = ("rate", "avg_over_time", "stdvar_over_time")
+AGGREGATES = ("sum", "avg", "count", "max")
+RANGES = ("rate", "avg_over_time", "max_over_time", "stdvar_over_time")
 
 
 class Parser:
@@ -85,12 +85,17 @@ class Parser:
         return np.ones(self.length)
 
     def by(self) -> bool:
-        """Whether an aggregate keeps the instances apart."""
+        """Whether an aggregate keeps the instances apart; all of them have one model."""
         if self.tokens[0] != "by":
             return False
-        for due in ("by", "(", "instance", ")"):
-            self.take(due)
-        return True
+        self.take("by")
+        labels, after = [], "("
+        while after != ")":
+            self.take(after)
+            labels.append(self.take("instance", "model_name"))
+            after = "," if self.tokens[0] == "," else ")"
+        self.take(")")
+        return "instance" in labels
 
     def inside(self) -> Vector:
         self.take("(")
@@ -109,6 +114,8 @@ class Parser:
         for name, one in values.items():
             mean = mean_over(one, window)
             found[name] = mean / 60 if token == "rate" else mean
+            if token == "max_over_time":
+                found[name] = most_over(one, window)
             if token == "stdvar_over_time":
                 found[name] = mean_over(one**2, window) - mean**2
         return found
@@ -131,6 +138,13 @@ def mean_over(values: Series, window: int) -> Series:
     return np.where(there > 0, total / np.maximum(there, 1), np.nan)
 
 
+def most_over(values: Series, window: int) -> Series:
+    """The largest of what there is in the last minutes."""
+    there = np.where(np.isnan(values), -np.inf, values)
+    most = np.array([there[max(0, n + 1 - window) : n + 1].max() for n in range(there.size)])
+    return np.where(np.isfinite(most), most, np.nan)
+
+
 def aggregated(how: str, by: bool, values: Vector) -> Vector:
     """Over the series that are there, or apart by instance, where each is alone."""
     if not values:
@@ -141,6 +155,7 @@ def aggregated(how: str, by: bool, values: Vector) -> Vector:
     count = np.sum(~np.isnan(rows), axis=0)
     total = np.nansum(rows, axis=0) if how != "count" else count
     total = total / np.maximum(count, 1) if how == "avg" else total
+    total = np.max(np.nan_to_num(rows, nan=-np.inf), axis=0) if how == "max" else total
     return {"": np.where(count > 0, total, np.nan)}
 
 

@@ -117,21 +117,6 @@ WITH_GAPS = {  # arguments in which NaN stands for what is not there, as the doc
     "planner.capacity_planner.sectioned_quantiles.values": "of what has no value",
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, beside the generator
-    "architecture.batch_serving.checkpointing.simulate_completion": {
-        "work_s": 100.0,
-        "interval_s": 10.0,
-        "checkpoint_s": 1.0,
-        "failure_gap_s": 50.0,
-        "runs": 20,
-    },
-    "architecture.batch_serving.stragglers.simulate_makespan": {
-        "tasks": 9,
-        "machines": 3,
-        "slow_share": 0.1,
-        "slowdown": 3.0,
-        "copies": True,
-        "runs": 10,
-    },
     "report.faults.served": {"count": 60},
     "planner.traffic.share_of_traffic": {
         "traffic": Traffic(6.0, arrival_scv=2.0),
@@ -147,7 +132,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
 }
 LEFT_OUT = {
     "architecture.batch_serving.crash_points.killed_at": "starts a process",
-    "architecture.batch_serving.shard_scorer.make_manifest": "its example removes the file",
+    "architecture.batch_serving.shard_files.make_manifest": "its example removes the file",
     "architecture.batch_serving.shard_scorer.score_rows": "the same",
     "core.servers.rest_server.serve": "serves until it is stopped",
 }

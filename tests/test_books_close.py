@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from serving_mathematics.capacity.littles_law.block_lifetime import block_lifetime_s
+from serving_mathematics.capacity.littles_law.block_lifetime import (
+    PAUSE_S,
+    _sessions,
+    block_lifetime_s,
+)
 from serving_mathematics.core.machines.machines import AGENTS
 
-from .promql import Series
-from .rule_files import at_the_end, rule_text
+from .promql import Vector
+from .rule_files import rule_text, vectors
 
 NAMES = {
     "vllm": {
@@ -26,36 +30,62 @@ NAMES = {
 }
 
 
-def run(engine: str, inside: float, latency: float, found: float = 0.9) -> dict[str, float]:
-    """The last minute of an hour with two requests a second of 40,000 tokens each."""
+def run(engine: str, *each: tuple[float, float, float]) -> dict[str, list[float]]:
+    """The last minute of an hour of engines with two requests a second of 40,000 tokens: of each
+    what is inside, the latency, and the share that its cache finds."""
     names, steady = NAMES[engine], np.ones(60)
-    series: dict[str, Series] = {
-        names["running"]: 0.75 * inside * steady,
-        names["waiting"]: 0.25 * inside * steady,
-        names["asked"]: 60 * 80_000.0 * steady,
-        names["found"]: 60 * 80_000.0 * found * steady,
-        f"{engine}:generation_tokens_total": 60 * 800.0 * steady,
-        f"{engine}:e2e_request_latency_seconds_sum": 60 * 2 * latency * steady,
+    series: dict[str, Vector] = {}
+
+    def has(name: str, *values: float) -> None:
+        series[name] = {f"{n}": value * steady for n, value in enumerate(values)}
+
+    has(names["running"], *(0.75 * inside for inside, *_ in each))
+    has(names["waiting"], *(0.25 * inside for inside, *_ in each))
+    has(names["asked"], *(60 * 80_000.0 for _ in each))
+    has(names["found"], *(60 * 80_000.0 * found for *_, found in each))
+    has(f"{engine}:generation_tokens_total", *(60 * 800.0 for _ in each))
+    has(f"{engine}:e2e_request_latency_seconds_sum", *(120 * latency for _, latency, _ in each))
+    told = vectors(f"littles-law-{engine}", series)
+    return {
+        name: [float(value[f"{n}"][-1]) for n in range(len(each))] for name, value in told.items()
     }
-    return at_the_end(f"littles-law-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", list(NAMES))
 def test_books_that_close_and_books_that_do_not(engine: str) -> None:
-    assert run(engine, inside=20.0, latency=10.0)["stream:books"] == pytest.approx(1)
-    for latency, silent in ((10.0, True), (7.0, False), (13.0, False), (9.0, True)):
-        assert np.isnan(run(engine, 20.0, latency)["BooksDoNotClose"]) == silent
-    assert np.isnan(run(engine, 0.5, 10.0)["BooksDoNotClose"])  # nearly nobody inside
+    for inside, latency, silent in (
+        (20.0, 10.0, True),
+        (20.0, 7.0, False),
+        (20.0, 13.0, False),
+        (20.0, 9.0, True),
+        (20.0, 0.0, False),  # it hangs, and nothing ends
+        (0.5, 10.0, True),  # nearly nobody inside
+    ):
+        told = run(engine, (inside, latency, 0.95))
+        assert told["engine:books"] == pytest.approx([2 * latency / inside])
+        assert np.isnan(told["BooksDoNotClose"]).tolist() == [silent]
 
 
 @pytest.mark.parametrize("engine", list(NAMES))
-def test_the_lifetime_is_that_of_the_chapter(engine: str) -> None:
-    for found, silent in ((0.95, True), (0.5, False)):
-        told = run(engine, 20.0, 10.0, found)
+def test_the_lifetime_is_that_of_one_engine(engine: str) -> None:
+    """Of ten engines one forgets, and loses a quarter of its requests: it is told alone."""
+    told = run(engine, (20.0, 7.0, 0.5), *[(20.0, 10.0, 0.95)] * 9)
+    for name in ("CacheForgetsSessions", "BooksDoNotClose"):
+        assert np.isnan(told[name]).tolist() == [False] + [True] * 9
+    for lifetime, found in zip(told["engine:cache_lifetime:s"][:2], (0.5, 0.95), strict=True):
         fresh = 80_000 * (1 - found) + 800
-        due = block_lifetime_s(AGENTS.cache_tokens, fresh)
-        assert told["cache:lifetime:s"] == pytest.approx(due)
-        assert np.isnan(told["CacheForgetsSessions"]) == silent
+        assert lifetime == pytest.approx(block_lifetime_s(AGENTS.cache_tokens, fresh))
+
+
+@pytest.mark.parametrize("engine", list(NAMES))
+def test_the_cache_warns_before_its_sessions_are_lost(engine: str) -> None:
+    """At the agents' loads: silent where nearly all is found, and not where sessions are away for
+    longer than a token is kept unused."""
+    assert f"3 * {PAUSE_S:g}" in rule_text(f"littles-law-{engine}")
+    for load, silent in ((0.4, True), (0.5, False), (0.6, False)):
+        fresh = AGENTS.cache_tokens / _sessions(AGENTS, load).lifetime
+        told = run(engine, (20.0, 10.0, 1 - (fresh - 800) / 80_000))
+        assert np.isnan(told["CacheForgetsSessions"]).tolist() == [silent]
 
 
 @pytest.mark.parametrize("engine", list(NAMES))

@@ -13,7 +13,7 @@ from serving_mathematics.definitions.slo_sla.exercises import both_kept
 from serving_mathematics.definitions.slo_sla.joint_objective import example
 
 from .promql import Series, Vector
-from .rule_files import at_the_end, rule_text
+from .rule_files import at_the_end, evaluated, rule_text
 
 FILE = "joint-promise-vllm"
 FIRST, FURTHER = "vllm:time_to_first_token_seconds", "vllm:request_time_per_output_token_seconds"
@@ -61,10 +61,48 @@ def test_a_replica_to_spare_is_that_of_the_page() -> None:
         assert np.isnan(found) == silent
 
 
+def test_a_lost_replica_pages_at_once_and_not_for_an_hour() -> None:
+    """Ten minutes with a tenth of the requests in time, as after a loss at the cap."""
+    asked, kept = np.full(240, 60 * 140.0), np.full(240, 0.999)
+    kept[100:110] = example().lost_kept / 100
+    fires = ~np.isnan(
+        evaluated(
+            FILE,
+            {
+                f"{FIRST}_count": asked,
+                f'{FIRST}_bucket{{le="1.0"}}': asked * kept,
+                f"{FURTHER}_count": asked,
+                f'{FURTHER}_bucket{{le="0.05"}}': asked,
+                "vllm:num_requests_running": {f"engine {i}": np.ones(240) for i in range(8)},
+            },
+        )["PromiseBroken"]
+    )
+    assert not fires[:100].any()
+    assert fires[101:110].all()
+    assert not fires[116:].any()
+
+
+def test_a_fleet_that_hangs_pages_and_one_without_series_is_left_to_up() -> None:
+    still = {
+        f"{name}_{part}": np.zeros(60)
+        for name in (FIRST, FURTHER)
+        for part in ("count", 'bucket{le="1.0"}', 'bucket{le="0.05"}')
+    }
+    full = {"vllm:num_requests_running": np.full(60, 64.0)}
+    named = ("PromiseBroken", "PromiseInDoubt", "NoReplicaToSpare", "NothingComesOut")
+    for shown, due in (
+        (still | full | {"vllm:num_requests_waiting": np.full(60, 9.0)}, {"NothingComesOut"}),
+        (still | {f"vllm:num_requests_{n}": np.zeros(60) for n in ("running", "waiting")}, set()),
+        ({"up": np.zeros(60)}, set()),
+    ):
+        found = evaluated(FILE, shown)
+        assert {name for name in named if not np.all(np.isnan(found[name]))} == due
+
+
 def test_limits_are_those_of_the_machine() -> None:
     text = rule_text(FILE)
     assert set(re.findall(r'le="([\d.]+)"', text)) == {
         f"{CHAT.promise.ttft_s:.1f}",
         f"{CHAT.promise.tpot_s:g}",
     }
-    assert f"> {example().chat_cap_per_s:.1f}\n" in text
+    assert f"> {example().chat_cap_per_s:.1f} * (" in text

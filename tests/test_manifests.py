@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-from serving_mathematics.capacity.arrival_rates.real_hour import _token_costs
+from serving_mathematics.capacity.arrival_rates.real_hour import HOT, _token_costs
 from serving_mathematics.capacity.autoscaling.signals import example
+from serving_mathematics.capacity.overload_control import limits
 from serving_mathematics.capacity.overload_control.storms import BUDGET, PATIENCE_S, run_storm
 from serving_mathematics.core.machines.machines import CHAT
 
@@ -170,7 +171,10 @@ def test_the_storm_alert_fires_in_the_storm_of_the_page(
         "envoy_cluster_upstream_rq_total": by_minute[0].sum(axis=1),
         "envoy_cluster_upstream_rq_retry": np.zeros(minutes),
         'vllm:time_to_first_token_seconds_bucket{le="10.0"}': by_minute[1].sum(axis=1),
-        "vllm:num_requests_waiting": by_minute[2][:, -1] * most,
+        "vllm:num_requests_waiting": np.maximum(
+            by_minute[2][:, -1] * most,
+            limits.example().best_requests if "most_wait_s" in guard else 0,
+        ),
     }
     found = ~np.isnan(Parser(rule["expr"], series).whole())
     assert np.all(found[10:] == fires)
@@ -206,17 +210,39 @@ def test_envoy_keeps_the_budget_of_the_page() -> None:
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_recorded_work_is_that_of_the_chat_machine(engine: str) -> None:
-    """The rules of Arrival rates, on a minute of prompts and a minute of answers."""
+    """The rules of Arrival rates, on minutes of prompts, of which a cache finds a sixth, and on
+    minutes of answers; then a quiet week of which two minutes were busy."""
     text = (ROOT / "docs" / "downloads" / f"arrival-rates-{engine}.yaml").read_text("utf-8")
-    rules = {rule["record"]: rule["expr"] for rule in yaml.safe_load(text)["groups"][0]["rules"]}
-    series = {
-        f"{engine}:prompt_tokens_total": np.array([6e6, 0.0]),
-        f"{engine}:generation_tokens_total": np.array([0.0, 6e5]),
-    }
-    for name in ("engine:prompt_tokens:rate1m", "engine:answer_tokens:rate1m"):
-        series[name] = Parser(rules[name], series).whole()
-    work = Parser(rules["engine:work:rate1m"], series).whole()
+    rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    found = {"vllm": "prefix_cache_hits_total", "sglang": "cached_tokens_total"}[engine]
+    line = {"vllm": "num_requests_waiting", "sglang": "num_queue_reqs"}[engine]
+
+    def run(prompts: Any, hits: Any, answers: Any, waiting: Any) -> dict[str, Any]:
+        """What each rule gives, for two engines with half of the tokens each."""
+        series: dict[str, Any] = {}
+        for name, values in (
+            ("prompt_tokens_total", prompts),
+            ("generation_tokens_total", answers),
+            *([(found, hits)] if hits is not None else []),
+        ):
+            series[f"{engine}:{name}"] = {one: np.array(values) / 2 for one in "ab"}
+        series[f"{engine}:{line}"] = {one: np.array(waiting) for one in "ab"}
+        for rule in rules:
+            series[rule.get("record") or rule["alert"]] = Parser(rule["expr"], series).whole()
+        return series
+
     prompt_s, answer_s = _token_costs(CHAT)
-    assert work == pytest.approx([1e5 * prompt_s, 1e4 * answer_s], rel=0.01)
+    told = run([6e6] * 2 + [0.0] * 2, [1e6] * 2 + [0.0] * 2, [0.0] * 2 + [6e5] * 2, [0.0] * 4)
+    due = np.array([5e6 / 60 * prompt_s, 1e4 * answer_s])
+    assert told["engine:work:rate2m"][[1, 3]] == pytest.approx(due, rel=0.01)
+    assert np.isnan(told["SizeIsALowerBound"]).all()
+    week = np.full(3000, 6e4)
+    week[1000:1002] = 6e5
+    told = run(0 * week, None, week, np.where(week > 1e5, 9.0, 0.0))  # no cache is asked
+    assert told["engine:engines:7d"][-1] == pytest.approx(1e4 * answer_s / 0.85, rel=0.01)
+    assert np.flatnonzero(~np.isnan(told["SizeIsALowerBound"])).tolist() == [1000, 1001, 1002]
     page = (ROOT / "docs" / "capacity" / "arrival-rates.md").read_text("utf-8")
-    assert f"expr: {rules['engine:work:rate1m']}" in page
+    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert shown
+    assert shown[1] in text
+    assert f"/ {HOT}\n" in text

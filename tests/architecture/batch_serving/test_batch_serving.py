@@ -1,4 +1,4 @@
-"""Schedules against brute force and against their own definition; shard counts; the exercises."""
+"""Schedules against their own definition, the bound, and how many shards: brute force, refusals."""
 
 from __future__ import annotations
 
@@ -11,13 +11,29 @@ from hypothesis import strategies as st
 from serving_mathematics.architecture.batch_serving.batch_serving import (
     best_shards,
     latest_finish_s,
-)
-from serving_mathematics.core.queues.list_scheduling import (
     list_schedule,
 )
 
 JOBS = st.lists(st.integers(0, 30).map(float), min_size=1, max_size=12)
 BAD = [-1.0, math.nan, math.inf]
+
+
+@given(JOBS, st.integers(1, 5))
+def test_a_list_is_worked_off_in_its_order_by_whoever_is_free(
+    jobs: list[float], machines: int
+) -> None:
+    starts, ends = list_schedule(jobs, machines)
+    assert np.array_equal(ends - starts, jobs)
+    assert (np.diff(starts) >= 0).all()
+    for start in starts:
+        busy = int(((starts < start) & (ends > start)).sum())
+        assert busy < machines  # somebody was free
+        if start > 0:
+            assert start in ends  # and became so just now
+    last = int(ends.argmax())
+    bound = sum(jobs) / machines + (1 - 1 / machines) * jobs[last]
+    assert ends.max() <= bound + 1e-9
+    assert ends.max() >= max(sum(jobs) / machines, max(jobs)) - 1e-9
 
 
 @given(
@@ -33,53 +49,40 @@ def test_latest_finish_covers_the_worst_order(
     """One shard of the largest size last, the rest equal."""
     largest = min(work, spread * work / shards)
     rest = [(work - largest) / (shards - 1)] * (shards - 1) if shards > 1 else []
-    plan = list_schedule(np.array([*rest, largest]) + overhead, machines)
-    latest = latest_finish_s(work, machines, overhead, shards, spread)
-    assert plan.makespan <= latest * (1 + 1e-12)
+    ends = list_schedule(np.array([*rest, largest]) + overhead, machines)[1]
+    latest = latest_finish_s(work, machines, overhead, shards, largest)
+    assert ends.max() <= latest * (1 + 1e-9)
 
 
-def test_latest_finish_is_attained() -> None:
-    """15 shards of 1 on 4 machines, 3 of them done by each but one, and then one of 3."""
-    jobs = np.array([1.0] * 12 + [3.0])
-    assert list_schedule(jobs, 4).makespan == 6.0
-    assert latest_finish_s(15.0, 4, 0.0, 13, 3 * 13 / 15) == pytest.approx(6.0)
-
-
-@given(st.floats(1, 1e5), st.integers(1, 30), st.floats(0.1, 50), st.floats(1, 8))
-def test_best_shards_beats_its_neighbours(
-    work: float, machines: int, overhead: float, spread: float
+@given(st.integers(2, 400), st.integers(2, 20), st.floats(0.05, 20), st.integers(0, 99))
+def test_best_shards_is_as_good_as_any(
+    rows: int, machines: int, overhead: float, seed: int
 ) -> None:
-    best = best_shards(work, machines, overhead, spread)
-    there = latest_finish_s(work, machines, overhead, best, spread)
-    assert best >= machines
-    for other in {max(machines, best - 1), best + 1, 2 * best, max(machines, best // 2)}:
-        if other >= spread:  # the formula of the derivation
-            assert there <= latest_finish_s(work, machines, overhead, other, spread) * (1 + 1e-12)
+    work = np.random.default_rng(seed).lognormal(0, 1, rows)
+    done = np.append(0.0, np.cumsum(work))
+
+    def ends(shards: int) -> float:
+        cuts = np.rint(np.linspace(0, rows, shards + 1)).astype(int)
+        largest = float(np.diff(done[cuts]).max())
+        return latest_finish_s(float(done[-1]), machines, overhead, shards, largest)
+
+    found = best_shards(work, machines, overhead)
+    assert ends(found) <= min(ends(n) for n in range(1, rows + 1)) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_shard_arguments_are_refused(bad: float) -> None:
-    good = {"work_s": 1.0, "machines": 2, "overhead_s": 1.0, "spread": 1.0}
-    for name, message in (
-        ("work_s", "finite"),
-        ("overhead_s", "finite"),
-        ("spread", "at least 1 and finite"),
-    ):
-        with pytest.raises(ValueError, match=f"{name} must be .*{message}"):
-            best_shards(**(good | {name: bad}))  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match=f"{name} must be .*{message}"):
-            latest_finish_s(**(good | {name: bad}), shards=3)  # type: ignore[arg-type]
-    for name, function in (
-        ("work_s", best_shards),
-        ("overhead_s", best_shards),
-    ):
-        with pytest.raises(ValueError, match=f"{name} must be positive"):
-            function(**(good | {name: 0.0}))  # type: ignore[arg-type]
-    assert latest_finish_s(0.0, 2, 0.0, 3, 1.0) == 0.0
+def test_arguments_are_refused(bad: float) -> None:
+    good = {"work_s": 6.0, "machines": 2, "overhead_s": 1.0, "shards": 3, "largest_s": 3.0}
+    for name in good:
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            latest_finish_s(**(good | {name: bad}))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="largest_s must be from the mean"):
+        latest_finish_s(**(good | {"largest_s": 1.9}))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="rows_s must be positive"):
+        best_shards([1.0, bad], 2, 1.0)
+    with pytest.raises(ValueError, match="overhead_s must be positive"):
+        best_shards([1.0], 2, bad)
     with pytest.raises(ValueError, match="machines must be a positive integer"):
-        best_shards(**(good | {"machines": bad}))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="shards must be a positive integer"):
-        latest_finish_s(1.0, 2, 1.0, 0, 1.0)
-
-
-# Exercises
+        best_shards([1.0], bad, 1.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="durations must be non-negative"):
+        list_schedule([1.0, bad], 2)

@@ -8,24 +8,37 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.architecture.batch_serving.batch_serving import (
-    best_shards,
-    latest_finish_s,
-)
-from serving_mathematics.architecture.batch_serving.checkpointing import expected_completion_s
 from serving_mathematics.architecture.batch_serving.exercises import (
-    excess_over_optimum,
-    largest_shard_s,
+    example,
     missing_and_repeated,
-    workers_for_deadline,
+    rows_at_once,
+    what_holds_it_up,
 )
-from serving_mathematics.core.queues.list_scheduling import (
-    list_ratio,
-    list_schedule,
-    optimal_makespan,
-)
+from serving_mathematics.architecture.batch_serving.offline_engine import fed_share
 
-from tests.architecture.batch_serving.test_batch_serving import BAD, JOBS
+
+@given(st.floats(0.01, 0.999), st.floats(0.1, 1e3), st.floats(0.1, 1e3))
+def test_so_many_rows_and_no_fewer(share: float, ceiling: float, overhead: float) -> None:
+    rows = rows_at_once(share, ceiling, overhead)
+    assert fed_share(rows, ceiling, overhead) >= share * (1 - 1e-9)
+    if rows > 1:
+        assert fed_share(rows - 1, ceiling, overhead) < share * (1 + 1e-9)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_more_to_do_never_blames_the_client(
+    running: float, waiting: float, found: float, shared: float
+) -> None:
+    told = what_holds_it_up(running, waiting, found, shared)
+    assert (told == "client") == (running < 0.9 and waiting < 0.9)
+    if told == "order":
+        assert what_holds_it_up(running, waiting, shared, shared) == "nothing"
+
+
+def test_the_page_says_what_the_boards_say() -> None:
+    told = example()
+    assert (told.board_first, told.board_second, told.board_third) == ("client", "order", "nothing")
+    assert told.pencil_rows == math.ceil(3.6 * 23 * 19)
 
 
 @given(st.lists(st.integers(0, 19), max_size=40))
@@ -47,49 +60,14 @@ def test_unknown_rows_are_refused(numbers: list[float]) -> None:
         missing_and_repeated([[0]], 5)
 
 
-@given(st.floats(10, 1e4), st.floats(0.1, 5), st.floats(1, 4), st.floats(1.5, 30))
-def test_workers_for_deadline(work: float, overhead: float, spread: float, ideal: float) -> None:
-    deadline = work / ideal
-    try:
-        workers, shards = workers_for_deadline(work, overhead, spread, deadline)
-    except ValueError:
-        assert deadline < 10 * math.sqrt(spread * work * overhead)  # no number of workers will do
-        return
-    assert latest_finish_s(work, workers, overhead, shards, spread) <= deadline
-    if workers > 1:
-        fewer = best_shards(work, workers - 1, overhead, spread)
-        assert latest_finish_s(work, workers - 1, overhead, fewer, spread) > deadline
-
-
-@pytest.mark.parametrize("bad", [0.0, *BAD])
-def test_deadlines_and_losses_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="deadline_s must be positive"):
-        workers_for_deadline(1.0, 1.0, 1.0, bad)
-    with pytest.raises(ValueError, match="failure_gap_s must be positive"):
-        largest_shard_s(bad, 0.1)
-    with pytest.raises(ValueError, match="loss must be in"):
-        largest_shard_s(1.0, bad)
-
-
-@given(st.floats(1, 1e6), st.floats(1e-3, 100))
-def test_largest_shard(gap: float, loss: float) -> None:
-    shard = largest_shard_s(gap, loss)
-    assert expected_completion_s(shard, shard, 0.0, gap) / shard == pytest.approx(1 + loss)
-
-
-@given(JOBS.filter(lambda jobs: min(jobs) > 0 and len(jobs) < 9), st.integers(1, 3))
-def test_excess_is_a_bound(jobs: list[float], machines: int) -> None:
-    plan = list_schedule(jobs, machines)
-    bound = excess_over_optimum(plan.start, plan.end, machines)
-    assert bound >= plan.makespan / optimal_makespan(jobs, machines) - 1 - 1e-12
-    assert bound <= list_ratio(machines) - 1 + 1e-9
-
-
-def test_excess_refuses() -> None:
-    with pytest.raises(ValueError, match=r"start must be non-empty \(n,\)"):
-        excess_over_optimum([], [], 1)
-    with pytest.raises(ValueError, match=r"end must be of shape \(1,\)"):
-        excess_over_optimum([0.0], [1.0, 2.0], 1)
-    for start, end in ((-1.0, 1.0), (1.0, 1.0), (0.0, math.inf), (0.0, math.nan)):
-        with pytest.raises(ValueError, match="end must be after the start"):
-            excess_over_optimum([start], [end], 1)
+@pytest.mark.parametrize("bad", [-0.1, 1.1, math.nan])
+def test_shares_are_refused(bad: float) -> None:
+    for place, name in enumerate(("running", "waiting", "found", "shared")):
+        board = [0.5] * 4
+        board[place] = bad
+        with pytest.raises(ValueError, match=rf"{name} must be in \[0, 1\]"):
+            what_holds_it_up(*board)
+    with pytest.raises(ValueError, match=r"share must be in \(0, 1\)"):
+        rows_at_once(bad, 1.0, 1.0)
+    with pytest.raises(ValueError, match="share must be one that a billion rows reach"):
+        rows_at_once(1 - 1e-12, 1e6, 1e3)

@@ -25,22 +25,24 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.architecture.batch_serving import shard_scorer
-from serving_mathematics.architecture.batch_serving.shard_scorer import (
+from serving_mathematics.architecture.batch_serving import shard_files
+from serving_mathematics.architecture.batch_serving.shard_files import (
     PARTIAL,
     Manifest,
     Shard,
-    exclusive,
-    exit_with_parent,
     is_done,
-    main,
     make_manifest,
     open_job,
+    score_shard,
+    write_atomically,
+)
+from serving_mathematics.architecture.batch_serving.shard_scorer import (
+    exclusive,
+    exit_with_parent,
+    main,
     read_scores,
     root_mean_square,
     score_rows,
-    score_shard,
-    write_atomically,
 )
 from serving_mathematics.core.classifiers.digits_classifier import (
     cross_entropy_gradient,
@@ -74,7 +76,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
-def undisturbed(source: Path, score: shard_scorer.Score = root_mean_square) -> dict[str, bytes]:
+def undisturbed(source: Path, score: shard_files.Score = root_mean_square) -> dict[str, bytes]:
     """Every file of a run in one thread that nothing disturbs."""
     target = source.parent / "undisturbed"
     with futures.ThreadPoolExecutor(1) as pool:
@@ -299,7 +301,7 @@ def test_another_job_is_refused(source: Path, threads: futures.Executor) -> None
 
 
 def test_code_without_a_file_is_told_apart(source: Path) -> None:
-    namespaces: list[dict[str, shard_scorer.Score]] = [{}, {}, {}]
+    namespaces: list[dict[str, shard_files.Score]] = [{}, {}, {}]
     for namespace, column in zip(namespaces, (0, 1, 0), strict=True):
         exec(f"def score(rows): return rows[:, {column}]", namespace)
         namespace["score"].__module__ = "typed"
@@ -484,7 +486,7 @@ def test_shards_cut_the_rows_without_gap_or_overlap(tmp_path: Path) -> None:
         (lambda rows: np.where(rows[:, 0] == 3, np.inf, 1.0), "score must be finite"),
     ],
 )
-def test_scores_are_checked(source: Path, scores: shard_scorer.Score, message: str) -> None:
+def test_scores_are_checked(source: Path, scores: shard_files.Score, message: str) -> None:
     shard = open_job(source, source.parent, make_manifest(source, scores, 30))[0]
     with pytest.raises(ValueError, match=message):
         score_shard(shard, scores)

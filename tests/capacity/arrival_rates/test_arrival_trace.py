@@ -142,8 +142,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stamps = [f"2023-11-16 18:{m:02d}:{s:02d}.5" for m in range(3) for s in range(60)]
     file.write_text("\n".join([HEADER, *(f"{s},1,2" for s in stamps)]))
     assert main([str(file)]) == 0
-    told = read_statistics(capsys.readouterr().out)
-    assert told.requests == 180
+    said = capsys.readouterr()
+    assert read_statistics(said.out).requests == 180
+    assert said.err == (
+        "busiest two minutes over the mean: requests 1.00, prompt tokens 1.00, answer tokens 1.00\n"
+        "dispersion of requests: 0.0 in 1 s, 0.0 in 10 s\n"
+    )
     assert main([]) == main([str(file), "x"]) == 2
     assert (
         "usage: python -m serving_mathematics.capacity.arrival_rates.arrival_trace"

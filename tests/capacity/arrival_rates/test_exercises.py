@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.capacity.arrival_rates.exercises import (
+    example,
     pools,
     routed_dispersion,
     what_bursts,
@@ -82,3 +83,14 @@ def test_windows_against_exact_quantiles(index: float, alarm: float, power: floa
 def test_bad_windows_to_detect(arguments: tuple[float, ...], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         windows_to_detect(*arguments)
+
+
+def test_the_pencil_gets_the_pools_from_what_the_page_prints() -> None:
+    told = example()
+    prompts, answers = 0.00001 * told.pool_prompts, 0.0001 * told.pool_answers
+    for due, mean, peak in (
+        (told.pool_read, prompts, told.pool_prompts_peak),
+        (told.pool_written, answers, told.pool_answers_peak),
+        (told.pool_one, prompts + answers, told.pool_both_peak),
+    ):
+        assert math.ceil(300 * mean * round(peak, 3) / 60) == due

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from serving_mathematics.capacity.littles_law.benchmark_audit import (
     WRK_114,
     Audit,
+    _mean_latency_bounds,
     _Report,
     audit_benchmark,
-    mean_latency_bounds,
 )
 
 positive = st.floats(1e-4, 1e4)
@@ -80,16 +80,16 @@ def test_bounds_enclose_the_mean(latencies: list[float], quarters: list[int]) ->
     sample = np.sort(latencies)
     ranks = sorted({max(1, q * sample.size // 4) for q in quarters})
     shares = np.array(ranks) / sample.size
-    least, greatest = mean_latency_bounds(shares, sample[np.array(ranks) - 1], sample[-1])
+    least, greatest = _mean_latency_bounds(shares, sample[np.array(ranks) - 1], sample[-1])
     assert least <= sample.mean() + 1e-9
     assert sample.mean() <= greatest + 1e-9
 
 
 def test_bounds_are_reached() -> None:
     """Half at 0, half at p50 is the least; half at p50, half at the longest is the most."""
-    least, greatest = mean_latency_bounds([0.5], [4.0], 10.0)
+    least, greatest = _mean_latency_bounds([0.5], [4.0], 10.0)
     assert (least, greatest) == (2.0, 7.0)
-    narrow = mean_latency_bounds([0.2, 0.7], [1.0, 3.0], 3.0)
+    narrow = _mean_latency_bounds([0.2, 0.7], [1.0, 3.0], 3.0)
     assert narrow == pytest.approx((0.5 * 1 + 0.3 * 3, 0.2 * 1 + 0.5 * 3 + 0.3 * 3))
 
 
@@ -130,5 +130,5 @@ def test_audit_refuses(bad: float) -> None:
 )
 def test_bounds_refuse(shares: Any, quantiles: Any, longest: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        mean_latency_bounds(shares, quantiles, longest)
-    assert mean_latency_bounds([0.5, 0.9], [0.0, 0.0], 0.0) == (0.0, 0.0)
+        _mean_latency_bounds(shares, quantiles, longest)
+    assert _mean_latency_bounds([0.5, 0.9], [0.0, 0.0], 0.0) == (0.0, 0.0)

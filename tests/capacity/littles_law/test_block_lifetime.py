@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,9 +34,20 @@ def test_limits_and_refusals() -> None:
 
 def test_the_page_quotes_the_figure() -> None:
     page = block_lifetime.example()
-    lifetime, found, back, _ = block_lifetime._sessions(AGENTS, 0.4)
-    assert page.calm_lifetime_min == pytest.approx(lifetime / 60)
-    assert page.calm_found == pytest.approx(100 * found)
-    assert 0 <= found <= 1
-    assert 0 <= back <= 1
+    seen = block_lifetime._sessions(AGENTS, 0.4)
+    assert page.calm_lifetime_min == pytest.approx(seen.lifetime / 60)
+    assert page.calm_unused_min == pytest.approx(seen.unused / 60)
+    assert page.calm_unused_min < page.calm_lifetime_min
+    assert page.calm_found == pytest.approx(100 * seen.found)
+    assert 0 <= seen.found <= 1
+    assert 0 <= seen.back <= seen.back_of_lifetime <= 1
     assert page.busy_found < 30 < 90 < page.calm_found
+
+
+def test_what_goes_first_by_hand() -> None:
+    """Session 0 was used last at 9, with 60 tokens by then, session 1 at 4, session 2 runs."""
+    came, done = np.array([0.0, 3.0, 7.0, 8.0, 11.0]), np.array([1.0, 4.0, 9.0, 20.0, 12.0])
+    tokens, session = np.array([50, 30, 60, 10, 99]), np.array([0, 1, 0, 2, 1])
+    for cache, due in ((9, 0.0), (69, 1.0), (70, 6.0), (99, 6.0), (100, math.inf)):
+        got = block_lifetime._let_go_after_s(came, done, tokens, session, 10.0, cache)
+        assert got == due

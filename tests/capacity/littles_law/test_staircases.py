@@ -25,9 +25,9 @@ def test_what_a_log_says_is_its_sum_over_the_time(log: str) -> None:
     now = staircases.CLIP_S
     over = run.completion_s <= now
     whole = float((run.completion_s - run.arrival_s)[over].sum() / now)
-    if log == "finished ones":
+    if log == LOGS[1]:
         assert told[-1] == pytest.approx(whole)
     else:
-        assert (told[-1] < whole) == (log != "every request")
+        assert (told[-1] < whole) == (log != LOGS[0])
     assert gauge[0] == told[0] == 0
     assert told[-1] <= gauge[-1] + 1e-9

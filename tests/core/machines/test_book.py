@@ -42,7 +42,8 @@ def test_a_promise_to_nobody_and_one_that_cannot_be() -> None:
     assert highest_load(hard, 200, [1]) == 0.0
     with pytest.raises(ValueError, match="seeds must be one or more"):
         highest_load(READER, 200, [])
-    assert highest_load(READER, 2000, [1, 2, 3]) <= highest_load(READER, 2000, [1])
+    alone = [highest_load(READER, 2000, [seed]) for seed in (1, 2, 3)]
+    assert min(alone) <= highest_load(READER, 2000, [1, 2, 3]) <= max(alone)
 
 
 def test_the_command_asks_every_machine() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from serving_mathematics.core.hardware.step_time import SEND_S
 from serving_mathematics.machine.parallelism.exercises import (
-    cheapest_within,
     context_worth_cutting,
+    next_devices,
     worthwhile_devices,
 )
 
@@ -28,8 +30,16 @@ def test_context_worth_cutting() -> None:
         context_worth_cutting(0.0, 0.0, 2, 1.0)
 
 
-def test_cheapest_within() -> None:
-    assert cheapest_within(2.0, [3.0, 2.0, 1.0], [1.0, 4.0, 4.0]) == 2
-    assert cheapest_within(9.0, [3.0, 2.0, 1.0], [1.0, 4.0, 4.0]) == 0
-    with pytest.raises(ValueError, match="costs must be of shape"):
-        cheapest_within(1.0, [1.0, 1.0], [1.0])
+@given(st.floats(0.01, 1), st.floats(0, 1), st.floats(0, 90), st.floats(0, 90))
+def test_next_devices_is_by_its_readings(late: float, full: float, has: float, even: float) -> None:
+    said = next_devices(late, 0.05, full, has, even)
+    assert (said == "none") == (late <= 0.05 and full <= 0.9)
+    if said != "none":
+        assert (said == "share") == (has < even)
+
+
+def test_next_devices_refuses() -> None:
+    with pytest.raises(ValueError, match="promised_s must be positive"):
+        next_devices(1.0, 0.0, 0.5, 1.0, 1.0)
+    with pytest.raises(ValueError, match="requests must be non-negative"):
+        next_devices(1.0, 1.0, 0.5, -1.0, 1.0)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from serving_mathematics.machine.predictions.exercises import (
+    example,
     ridge_tokens,
     running_requests,
-    tokens_that_touch,
+    what_is_off,
 )
-
-
-def test_tokens_that_touch() -> None:
-    assert tokens_that_touch(0.5, 2, 1) == pytest.approx(1)
-    assert tokens_that_touch(0.99, 256, 8) == pytest.approx(2 * tokens_that_touch(0.9, 256, 8))
-    with pytest.raises(ValueError, match="share must be"):
-        tokens_that_touch(1.5, 8, 2)
 
 
 def test_running_requests() -> None:
@@ -22,6 +20,43 @@ def test_running_requests() -> None:
     assert running_requests(10, 0.5, 0.1, 5) == 5
     with pytest.raises(ValueError, match="concurrency must be"):
         running_requests(0, 0.5, 0.1, 5)
+
+
+@given(
+    st.floats(1, 20),
+    st.floats(1, 50),
+    st.sampled_from([1.0, 1.1, 1.2, 2.0]),
+    st.sampled_from([0.5, 1.0, 1.1, 1.3]),
+)
+def test_a_line_is_off_in_its_start_or_its_slope(
+    start: float, added: float, step: float, each: float
+) -> None:
+    told = what_is_off((start, start + added), (step * start, step * start + each * added))
+    wanted = {
+        (True, True): "both",
+        (True, False): "every step",
+        (False, True): "each sequence",
+        (False, False): "neither",
+    }
+    assert told == wanted[step > 1.15, each > 1.15]
+
+
+def test_answers_of_the_page() -> None:
+    told = example()
+    assert (told.board_first, told.board_second, told.board_third) == (
+        "every step",
+        "each sequence",
+        "both",
+    )
+    assert told.ridge_h100 == pytest.approx(989 / 3.35)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+def test_bad_times_are_named(bad: float) -> None:
+    with pytest.raises(ValueError, match="measured_ms must be"):
+        what_is_off((1.0, 2.0), (bad, 2.0))
+    with pytest.raises(ValueError, match="predicted_ms must be two times"):
+        what_is_off((1.0,), (1.0, 2.0))  # type: ignore[arg-type]
 
 
 def test_ridge_tokens() -> None:

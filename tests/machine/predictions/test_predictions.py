@@ -43,10 +43,11 @@ def test_bad_input_is_refused(change: dict[str, object], message: str) -> None:
 
 def test_numbers_of_the_page() -> None:
     found = example()
-    assert found.unique + found.repeats == found.runs == 3619
-    assert found.resisting_rows.count("\n") == 7
-    assert found.table_rows.count("|") == 5 * 8
+    assert found.runs == 3619
+    assert found.table_rows.count("|") == 5 * 5
     pairs, constants = found.cell_table.splitlines(), found.constant_table.splitlines()
     assert len({line.count("|") for line in pairs[2:]}) == 1  # a row for each, as the header
     assert len(constants) == 4 + len(CONSTANT_NAMES)
-    assert found.padding_rows.count("\n") == 6
+    assert found.here_mean < found.peer_mean
+    assert 0 < found.repeats < found.runs
+    assert found.constants < len(CONSTANT_NAMES)  # some are given

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.batching.speculative_decoding import expected_tokens
 from serving_mathematics.optimization.distillation.dependent_acceptances import (
-    context_shares,
+    _context_shares,
+    _transition_matrix,
+    _two_modes,
     exact_tokens_per_round,
-    transition_matrix,
-    two_modes,
 )
 from serving_mathematics.optimization.distillation.speculative_sampling import speculate
 
@@ -24,26 +24,26 @@ from tests.profiles import costly
 
 def test_contexts_move_like_digits() -> None:
     table = np.arange(27.0).reshape(9, 3)
-    matrix = transition_matrix(table)
+    matrix = _transition_matrix(table)
     for context, token in itertools.product(range(9), range(3)):
         assert matrix[context, (context * 3 + token) % 9] == table[context, token]
     assert matrix.sum() == table.sum()
-    assert transition_matrix([[0.2, 0.8]]).tolist() == [[1.0]]
+    assert _transition_matrix([[0.2, 0.8]]).tolist() == [[1.0]]
 
 
 @given(st.integers(0, 10**6))
 def test_shares_are_stationary(seed: int) -> None:
     chain = np.random.default_rng(seed).dirichlet(np.ones(6), 6)
-    shares = context_shares(chain)
+    shares = _context_shares(chain)
     assert shares @ chain == pytest.approx(shares, abs=1e-9)
     assert shares == pytest.approx(np.linalg.matrix_power(chain, 200)[0], abs=1e-9)
 
 
 def test_transient_contexts_have_no_share() -> None:
-    assert context_shares([[0.0, 1.0, 0.0], [0.0, 0.5, 0.5], [0.0, 1.0, 0.0]]) == pytest.approx(
+    assert _context_shares([[0.0, 1.0, 0.0], [0.0, 0.5, 0.5], [0.0, 1.0, 0.0]]) == pytest.approx(
         [0.0, 2 / 3, 1 / 3]
     )
-    assert context_shares([[0.0, 1.0], [1.0, 0.0]]) == pytest.approx([0.5, 0.5])
+    assert _context_shares([[0.0, 1.0], [1.0, 0.0]]) == pytest.approx([0.5, 0.5])
 
 
 def by_paths(p: Any, q: Any, gamma: int) -> float:
@@ -66,7 +66,7 @@ def by_paths(p: Any, q: Any, gamma: int) -> float:
                 state = token
             tokens[start] += chance * (gamma + 1)
             kernel[start] += chance * p[state]
-    return float(context_shares(kernel) @ tokens)
+    return float(_context_shares(kernel) @ tokens)
 
 
 @costly
@@ -97,25 +97,25 @@ def test_one_acceptance_everywhere_is_the_formula(seed: int, gamma: int) -> None
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 0.49), st.integers(1, 8))
 def test_lasting_modes_never_help(easy: float, hard: float, switch: float, gamma: int) -> None:
-    lasting = exact_tokens_per_round(*two_modes(easy, hard, switch), gamma)
+    lasting = exact_tokens_per_round(*_two_modes(easy, hard, switch), gamma)
     formula = expected_tokens((easy + hard) / 2, gamma)
     endless = 2 / (1 / expected_tokens(easy, gamma) + 1 / expected_tokens(hard, gamma))
     assert endless - 1e-9 <= lasting <= formula + 1e-9
 
 
 def test_modes_switch_as_often_as_said() -> None:
-    target, draft = two_modes(0.9, 0.4, 0.1)
+    target, draft = _two_modes(0.9, 0.4, 0.1)
     assert target[:3, 3:6].sum(axis=1) == pytest.approx([0.1] * 3)
     assert target[3:6, :3].sum(axis=1) == pytest.approx([0.1] * 3)
     assert target[:, 6].tolist() == [0.0] * 7
     assert np.minimum(target, draft).sum(axis=1) == pytest.approx([0.9] * 3 + [0.4] * 4)
-    assert context_shares(transition_matrix(target)) == pytest.approx([1 / 6] * 6 + [0.0])
+    assert _context_shares(_transition_matrix(target)) == pytest.approx([1 / 6] * 6 + [0.0])
 
 
 @pytest.mark.parametrize("bad", [[], [0.5, 0.5], [[1.0]], [[0.5, 0.5]] * 3, [[math.nan, 1.0]] * 2])
 def test_tables_are_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="table must be"):
-        transition_matrix(bad)
+        _transition_matrix(bad)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_tables_are_refused(bad: Any) -> None:
 )
 def test_chains_are_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="transitions must be"):
-        context_shares(bad)
+        _context_shares(bad)
 
 
 def test_pairs_are_refused() -> None:

@@ -5,31 +5,24 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 from serving_mathematics.core.batching.speculative_decoding import expected_tokens
 from serving_mathematics.optimization.distillation.exercises import (
     acceptance_from_log,
-    acceptance_without_probabilities,
     best_length_in_batch,
-    seeds_needed,
+    example,
+    price_with_fallback,
 )
-from serving_mathematics.optimization.distillation.speculative_sampling import acceptance_rate
 
 
-@given(st.floats(0.001, 0.1), st.floats(0, 0.2), st.floats(0, 0.9))
-def test_seeds_are_the_fewest(gain: float, sd: float, share: float) -> None:
-    image_error = share * gain / stats.norm.ppf(0.975)
-    seeds = seeds_needed(gain, sd, image_error)
-
-    def reach(count: int) -> float:
-        return float(stats.norm.ppf(0.975)) * math.hypot(sd / math.sqrt(count), image_error)
-
-    assert reach(seeds) <= gain * (1 + 1e-9)
-    assert seeds == 2 or reach(seeds - 1) > gain * (1 - 1e-9)
+@given(st.floats(0.01, 10), st.floats(0.01, 10), st.floats(0, 1))
+def test_a_student_pays_below_its_border(student: float, teacher: float, fallback: float) -> None:
+    paid = price_with_fallback(student, teacher, fallback)
+    assert paid == pytest.approx(student + fallback * teacher)
+    if abs(fallback - (1 - student / teacher)) > 1e-6:
+        assert (paid < teacher) == (fallback < 1 - student / teacher)
 
 
 @given(st.floats(0, 1), st.integers(1, 40))
@@ -43,13 +36,6 @@ def test_log_is_inverted(alpha: float, gamma: int) -> None:
 def test_log_of_one_token_is_alpha() -> None:
     assert acceptance_from_log(0.37, 1) == pytest.approx(0.37)
     assert acceptance_from_log(0.5, 2) == pytest.approx((math.sqrt(5) - 1) / 2)
-
-
-@given(st.integers(0, 10**6))
-def test_probabilities_never_hurt(seed: int) -> None:
-    p, q = np.random.default_rng(seed).dirichlet(np.full(7, 0.5), 2)
-    assert acceptance_without_probabilities(p, q) <= acceptance_rate(p, q) + 1e-12
-    assert acceptance_without_probabilities(p, q) == pytest.approx(float(p @ q))
 
 
 def test_batches_shorten_drafts() -> None:
@@ -74,12 +60,10 @@ def test_solutions_refuse(bad: Any) -> None:
 
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
 def test_solutions_refuse_ranges(bad: float) -> None:
-    with pytest.raises(ValueError, match="gain must be positive"):
-        seeds_needed(bad, 0.1)
-    with pytest.raises(ValueError, match="seed_sd must be non-negative"):
-        seeds_needed(0.1, bad)
-    with pytest.raises(ValueError, match=r"image_error must be in \[0, 0\.051\)"):
-        seeds_needed(0.1, 0.1, bad)
+    with pytest.raises(ValueError, match=r"fallback must be in \[0, 1\]"):
+        price_with_fallback(0.1, 1.0, bad)
+    with pytest.raises(ValueError, match="student must be positive"):
+        price_with_fallback(bad, 1.0, 0.1)
     with pytest.raises(ValueError, match=r"accepted_share must be in \[0, 1\]"):
         acceptance_from_log(bad, 3)
     with pytest.raises(ValueError, match="cost_ratio must be positive"):
@@ -88,5 +72,10 @@ def test_solutions_refuse_ranges(bad: float) -> None:
         best_length_in_batch(0.5, 0.1, 1, bad)
     with pytest.raises(ValueError, match="acceptance must be in"):
         best_length_in_batch(bad, 0.1, 1, 9.0)
-    with pytest.raises(ValueError, match="q must be a distribution"):
-        acceptance_without_probabilities([1.0, 0.0], [bad, 0.0])
+
+
+def test_the_page_says_what_is_solved() -> None:
+    told = example()
+    assert (told.batch_few, told.batch_many, told.batch_full) == (8, 2, 0)
+    assert told.pencil_price == pytest.approx(57)
+    assert expected_tokens(told.logged_alpha, 5) == pytest.approx(told.logged_tokens)

@@ -16,16 +16,16 @@ from serving_mathematics.core.batching.speculative_decoding import expected_toke
 from serving_mathematics.optimization.distillation.speculative_sampling import (
     TOY_DRAFT,
     TOY_TARGET,
-    MeanTokens,
-    Rounds,
     _even_tail,
+    _MeanTokens,
+    _Rounds,
     acceptance_rate,
     residual,
     speculate,
 )
 
 
-def written(run: Rounds, length: int) -> np.ndarray[Any, Any]:
+def written(run: _Rounds, length: int) -> np.ndarray[Any, Any]:
     """The first tokens of every sequence."""
     lanes = run.tokens.transpose(1, 0, 2).reshape(run.tokens.shape[1], -1)
     return np.array([lane[lane >= 0][:length] for lane in lanes])
@@ -111,13 +111,13 @@ def test_first_tests_pass_as_often_as_alpha_in_each_context() -> None:
 
 def test_lengths_and_means_are_counted_from_the_tokens() -> None:
     tokens = np.array([[[1, 2, -1], [0, -1, -1]], [[2, 2, 2], [1, 0, -1]]])
-    run = Rounds(tokens, np.zeros((2, 2, 2), bool))
+    run = _Rounds(tokens, np.zeros((2, 2, 2), bool))
     assert run.lengths.tolist() == [[2, 1], [3, 2]]
     assert run.per_round().mean == 2.0
     assert run.per_round(skip=1).mean == 2.5
     assert run.per_round().standard_error == pytest.approx(0.5)
     assert run.per_round().half_width == pytest.approx(0.98)
-    assert isinstance(run.per_round(), MeanTokens)
+    assert isinstance(run.per_round(), _MeanTokens)
 
 
 def test_many_rounds_of_one_context_follow_the_formula() -> None:

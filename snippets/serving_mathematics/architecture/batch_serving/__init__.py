@@ -5,26 +5,18 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "architecture.batch_serving.batch_serving": ["latest_finish_s", "best_shards"],
-        "core.queues.list_scheduling": [
-            "Schedule",
+        "architecture.batch_serving.offline_engine": ["fed_share"],
+        "architecture.batch_serving.batch_serving": [
             "list_schedule",
-            "lpt_schedule",
-            "makespan_floor",
-            "list_ratio",
-            "lpt_ratio",
-            "optimal_makespan",
+            "latest_finish_s",
+            "best_shards",
         ],
         "architecture.batch_serving.checkpointing": [
             "young_interval_s",
-            "daly_interval_s",
             "best_interval_s",
             "expected_completion_s",
-            "simulate_completion",
         ],
-        "architecture.batch_serving.crash_points": ["killed_at"],
-        "architecture.batch_serving.executors": ["cluster_executor"],
-        "architecture.batch_serving.shard_scorer": [
+        "architecture.batch_serving.shard_files": [
             "Manifest",
             "Shard",
             "write_atomically",
@@ -32,17 +24,14 @@ __all__, __getattr__, __dir__ = exported(
             "open_job",
             "score_shard",
             "is_done",
+        ],
+        "architecture.batch_serving.shard_scorer": [
             "exclusive",
             "score_rows",
             "read_scores",
             "exit_with_parent",
             "root_mean_square",
         ],
-        "architecture.batch_serving.stragglers": [
-            "Outcome",
-            "run_with_copies",
-            "mean_makespan",
-            "simulate_makespan",
-        ],
+        "architecture.batch_serving.crash_points": ["killed_at"],
     },
 )

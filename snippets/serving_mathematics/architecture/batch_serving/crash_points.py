@@ -30,6 +30,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from serving_mathematics.architecture.batch_serving.shard_files import Array, Score
 from serving_mathematics.architecture.batch_serving.shard_scorer import (
     read_scores,
     root_mean_square,
@@ -92,7 +93,7 @@ def _prepared(folder: Path) -> Path:
 
 def _contents(folder: Path) -> dict[str, bytes]:
     """Every file of a folder of output."""
-    return {file.name: file.read_bytes() for file in sorted((folder / "out").iterdir())}
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
 @functools.cache
@@ -102,10 +103,10 @@ def _killed_everywhere() -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as name:
         whole = _prepared(Path(name) / "whole")
         _score(whole)
-        expected, point, same = _contents(whole), 1, 0
+        expected, point, same = _contents(whole / "out"), 1, 0
         while killed_at(partial(_score, folder := _prepared(Path(name) / str(point))), point):
             _score(folder)
-            same += _contents(folder) == expected
+            same += _contents(folder / "out") == expected
             point += 1
     return point - 1, same
 
@@ -142,4 +143,75 @@ def check_killed_again_and_again() -> None:
         rows = np.load(folder / "rows.npy")
         checks.holds("kills", kills >= 2, got=kills)
         checks.close("scores", read_scores(folder / "out"), root_mean_square(rows), rtol=1e-15)
-        checks.equal("all files the same", _contents(folder) == _contents(whole), True)
+        checks.equal(
+            "all files the same", _contents(folder / "out") == _contents(whole / "out"), True
+        )
+
+
+def _first_column(rows: Array) -> Array:
+    """Another model."""
+    return rows[:, 0]
+
+
+def check_any_executor_same_bytes() -> None:
+    """One thread or four, in one go or after a failure half-way: the same bytes in every file.
+
+    Source: the scores computed in one piece; files compared byte by byte.
+    """
+    rows = np.random.default_rng(1).normal(size=(1003, 8))
+    poison = {float(rows[300, 0])}
+
+    def fragile(part: Array) -> Array:
+        if part[0, 0] in poison:
+            raise MemoryError("too large")
+        return root_mean_square(part)
+
+    with tempfile.TemporaryDirectory() as name, futures.ThreadPoolExecutor(4) as pool:
+        source, whole, resumed = (Path(name) / part for part in ("rows.npy", "whole", "resumed"))
+        np.save(source, rows)
+        job = (source, resumed, fragile, pool)
+        checks.raises(
+            "a shard fails",
+            score_rows,
+            *job,
+            rows_per_shard=100,
+            match="1 shards failed: ['shard-000003.csv']",
+            error=RuntimeError,
+        )
+        poison.clear()
+        again = score_rows(*job, rows_per_shard=100)
+        with futures.ThreadPoolExecutor(1) as single:
+            done = score_rows(source, whole, fragile, single, rows_per_shard=100)
+        checks.equal("shards scored, in one go and after the failure", [done, again], [11, 1])
+        checks.close("scores", read_scores(resumed), root_mean_square(rows), rtol=1e-15)
+        same = _contents(whole) == _contents(resumed)
+        checks.equal("all files the same", same, True)
+
+
+def check_two_jobs_do_not_mix() -> None:
+    """A changed row, another scoring function, another version and other shards are refused, and a
+    damaged shard is scored again.
+
+    Source: what the refusal must name; the bytes before the damage.
+    """
+    with tempfile.TemporaryDirectory() as name, futures.ThreadPoolExecutor(2) as pool:
+        rows, out = Path(name) / "rows.npy", Path(name) / "out"
+        np.save(rows, np.ones((10, 2)))
+
+        def again(score: Score = root_mean_square, step: int = 4, version: str = "1") -> int:
+            return score_rows(rows, out, score, pool, rows_per_shard=step, version=version)
+
+        again()
+        before = _contents(out)
+        checks.raises("function", again, _first_column, match="in ['score', 'code_sha256']")
+        checks.raises("version", again, version="2", match="['version']")
+        checks.raises("shards", again, step=5, match="['rows_per_shard', 'inputs_sha256']")
+        changed = np.ones((10, 2))
+        changed[7, 1] = 2.0
+        np.save(rows, changed)
+        checks.raises("one value of the input", again, match="['inputs_sha256']")
+        np.save(rows, np.ones((10, 2)))
+        shard = out / "shard-000001.csv"
+        shard.write_bytes(shard.read_bytes()[:-1])
+        checks.equal("shards scored after damage to one", again(), 1)
+        checks.equal("all files as before", _contents(out) == before, True)

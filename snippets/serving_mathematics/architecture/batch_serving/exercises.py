@@ -1,9 +1,6 @@
-"""Solutions of the exercises on batch serving, each checked against a second way to the same
-number.
+"""Solutions: how many rows to send at once, what holds a night up, and which rows an output lacks.
 
-Assumes: what each function says; schedules are list schedules on identical workers.
-
-Source: derived here from the formulas of `batch_serving` and `checkpointing`.
+Source: derived here; `fed_share` of the chapter.
 """
 
 from __future__ import annotations
@@ -14,57 +11,64 @@ from types import SimpleNamespace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.architecture.batch_serving.batch_serving import (
-    OVERHEAD_S,
-    ROW_S,
-    ROWS,
-    SIXTEEN_MIN,
-    SPREAD,
-    best_shards,
-    latest_finish_s,
-)
-from serving_mathematics.architecture.batch_serving.checkpointing import (
-    DAY_S,
-    HOUR_S,
-    expected_completion_s,
-)
-from serving_mathematics.core.queues.list_scheduling import (
-    list_schedule,
-    lpt_schedule,
-    makespan_floor,
-    optimal_makespan,
-)
+from serving_mathematics.architecture.batch_serving.offline_engine import fed_share
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_floats,
-    as_number,
     require,
+    require_in,
     require_positive,
     require_positive_integer,
-    require_shape,
 )
 
 HINTS = {
+    "rows_at_once": (
+        "The share is n/(n + oμ). Solve for n, and round up: half a row more is a row more."
+    ),
+    "what_holds_it_up": (
+        "Work from the client inwards. If nobody waits, the engine does not get enough. If enough "
+        "wait, ask whether their beginnings are found. What is left is a full engine."
+    ),
     "missing_and_repeated": (
         "Count how often each row number occurs. Zeros that stand next to each other make one "
         "range, so look for the places at which zero begins and ends; ranges exclude their end."
     ),
-    "excess_over_optimum": (
-        "No schedule is shorter than the work divided by the machines, nor than its longest "
-        "shard: `makespan_floor` is the larger of both. Compare with the last end, not with the"
-        " sum of the durations."
-    ),
-    "largest_shard_s": (
-        "A failure repeats the shard from its beginning, so a shard of τ takes `M·(exp(τ/M) − 1)` "
-        "on average. Only the ratio τ/M matters; solve for it by bisection, and start above "
-        "zero where it is 0/0."
-    ),
-    "workers_for_deadline": (
-        "For each number of workers take its own `best_shards`, then compare `latest_finish_s` "
-        "with the deadline. Dividing the work by the deadline forgets overheads and the last "
-        "shard that all wait for."
-    ),
 }
+
+
+def rows_at_once(share: float, ceiling_per_s: float, overhead_s: float) -> int:
+    """Rows that a client has to send at once, if it waits for all of them, to get such a share of
+    the engine: oμf/(1 − f), rounded up.
+
+    share: f in (0, 1), of the ceiling. ceiling_per_s: μ, positive [1/s]. overhead_s: o, positive
+    [s]. Raises ValueError outside these ranges, and where it is more than a billion.
+
+    >>> rows_at_once(0.75, ceiling_per_s=20.0, overhead_s=5.0)
+    300
+    """
+    share = require_in("(0, 1)", share=share)
+    ceiling_per_s, overhead_s = require_positive(ceiling_per_s=ceiling_per_s, overhead_s=overhead_s)
+    rows = overhead_s * ceiling_per_s * share / (1 - share)
+    require(rows <= 1e9, "share", "one that a billion rows reach", share)
+    return math.ceil(rows * (1 - 1e-12))
+
+
+def what_holds_it_up(running: float, waiting: float, found: float, shared: float) -> str:
+    """What a dashboard says of a night: "client", "order" or "nothing".
+
+    running: mean share of the engine's places that are taken, in [0, 1]. waiting: share of the time
+    in which requests wait, in [0, 1]. found: share of the prompt tokens that the cache finds, in
+    [0, 1]. shared: share that could be found, in [0, 1]. Places that are free while nobody waits
+    are the client's fault; with a queue that is there, beginnings that are not found for a third
+    are the order's. Raises ValueError outside these ranges.
+
+    >>> what_holds_it_up(running=0.4, waiting=0.3, found=0.0, shared=0.0)
+    'client'
+    """
+    running, waiting = require_in("[0, 1]", running=running, waiting=waiting)
+    found, shared = require_in("[0, 1]", found=found, shared=shared)
+    if waiting < 0.9 and running < 0.9:
+        return "client"
+    return "order" if found < 2 / 3 * shared else "nothing"
 
 
 def missing_and_repeated(
@@ -89,80 +93,43 @@ def missing_and_repeated(
     return ranges, np.flatnonzero(counts > 1).tolist()
 
 
-def excess_over_optimum(start: npt.ArrayLike, end: npt.ArrayLike, machines: int) -> float:
-    """From the log of a finished job, a bound on how much longer it took than the best schedule
-    would have, as a share of the best.
-
-    start, end: of each shard, shape (n,), on a clock that began at 0. machines: m ≥ 1. No schedule
-    beats `makespan_floor` of the durations. Raises ValueError when a shard ends before it starts.
-
-    >>> excess_over_optimum([0.0, 0.0, 1.0], [1.0, 1.0, 3.0], machines=2)
-    0.5
-    """
-    starts, ends = as_floats(start=start), as_floats(end=end)
-    require(starts.ndim == 1 and starts.size > 0, "start", "non-empty (n,)", starts.shape)
-    require_shape(starts.shape, end=ends)
-    ordered = np.all((starts >= 0) & (starts < ends) & (ends < math.inf))
-    require(ordered, "end", "after the start, which is not negative", ends)
-    return float(ends.max()) / makespan_floor(ends - starts, machines) - 1
-
-
-def largest_shard_s(failure_gap_s: float, loss: float) -> float:
-    """The longest shard of which failures make no more than a given share be repeated, on average.
-
-    failure_gap_s: M > 0 between failures of the worker. loss: share of the work, above 0. A shard
-    of τ takes M(e^{τ/M} − 1) with its repetitions; bisection for M(e^{τ/M} − 1)/τ = 1 + loss.
-    Raises ValueError outside these ranges.
-
-    >>> round(largest_shard_s(failure_gap_s=100.0, loss=math.e - 2), 9)
-    100.0
-    """
-    loss = as_number(loss=loss)
-    failure_gap_s = require_positive(failure_gap_s=failure_gap_s)
-    require(0 < loss < 1e6, "loss", "in (0, 10⁶)", loss)
-    low, high = 0.0, 100.0
-    for _ in range(100):
-        x = (low + high) / 2
-        if math.expm1(x) <= (1 + loss) * x:
-            low = x
-        else:
-            high = x
-    return low * failure_gap_s
-
-
-def workers_for_deadline(
-    work_s: float, overhead_s: float, spread: float, deadline_s: float
-) -> tuple[int, int]:
-    """The fewest workers with which the job is done by the deadline in any order of its shards, and
-    how many shards it then has.
-
-    work_s: of all shards [s], above 0. overhead_s: of each shard [s], above 0. spread: work of the
-    largest shard over the mean, at least 1. deadline_s: above 0 [s]. The latest finish falls with
-    every worker only as long as there is work to share, so at most 10,000 are tried. Raises
-    ValueError outside these ranges, and when these are too few.
-
-    >>> workers_for_deadline(work_s=100.0, overhead_s=1.0, spread=1.0, deadline_s=61.0)
-    (2, 10)
-    """
-    deadline_s = require_positive(deadline_s=deadline_s)
-    for workers in range(1, 10_001):
-        shards = best_shards(work_s, workers, overhead_s, spread)
-        if latest_finish_s(work_s, workers, overhead_s, shards, spread) <= deadline_s:
-            return workers, shards
-    raise ValueError(f"deadline_s must be within reach of 10,000 workers, got {deadline_s}")
-
-
 def example() -> SimpleNamespace:
-    """The numbers quoted in the text."""
-    workers, shards = workers_for_deadline(ROWS * ROW_S, OVERHEAD_S, SPREAD, 8 * HOUR_S)
-    plan = list_schedule(SIXTEEN_MIN, 4)
+    """The numbers quoted with the exercises."""
     return SimpleNamespace(
-        deadline_workers=workers,
-        deadline_shards=shards,
-        tight_workers=workers_for_deadline(ROWS * ROW_S, OVERHEAD_S, SPREAD, HOUR_S)[0],
-        five_percent_shard_h=largest_shard_s(DAY_S, 0.05) / HOUR_S,
-        arrival_excess_percent=100 * excess_over_optimum(plan.start, plan.end, 4),
+        pencil_rows=rows_at_once(0.95, 23.0, 3.6),
+        board_first=what_holds_it_up(0.45, 0.4, 0.7, 0.78),
+        board_second=what_holds_it_up(1.0, 1.0, 0.4, 0.78),
+        board_third=what_holds_it_up(1.0, 1.0, 0.74, 0.78),
     )
+
+
+def check_rows_at_once() -> None:
+    """So many rows get the share, and one less does not.
+
+    Source: `fed_share`, on both sides.
+    """
+    for share, ceiling, overhead in ((0.95, 23.0, 3.6), (0.5, 1.6, 7.0), (0.999, 100.0, 1.0)):
+        rows = rows_at_once(share, ceiling, overhead)
+        told = fed_share(rows, ceiling, overhead)
+        checks.inside(f"{rows} rows, less the share", told - share, -1e-9, 0.05)
+        fewer = fed_share(rows - 1, ceiling, overhead)
+        checks.inside("one less, less the share", fewer - share, -0.1, -1e-12)
+
+
+def check_boards() -> None:
+    """A client that waits leaves places free, rows in the wrong order leave beginnings unread, and
+    an engine with a queue that finds them is full.
+
+    Source: the rule of each, by hand, on either side of its border.
+    """
+    for told, board in (
+        ("client", (0.89, 0.89, 0.9, 0.9)),
+        ("nothing", (0.91, 0.5, 0.6, 0.9)),
+        ("order", (0.95, 1.0, 0.59, 0.9)),
+        ("order", (0.5, 0.95, 0.1, 0.9)),
+        ("nothing", (1.0, 1.0, 0.0, 0.0)),
+    ):
+        checks.equal(f"{board}", what_holds_it_up(*board), told)
 
 
 def check_missing_and_repeated() -> None:
@@ -181,57 +148,8 @@ def check_missing_and_repeated() -> None:
     checks.equal("whole", missing_and_repeated(range(300), 300), ([], []))
 
 
-def check_workers_for_deadline() -> None:
-    """With the workers found the job is in time, and with one fewer no number of shards helps.
-
-    Source: the latest finish for every number of shards up to 4,000.
-    """
-    for work, overhead, spread, deadline in ((5e4, 3.0, 2.0, 4000.0), (1e4, 1.0, 1.0, 1500.0)):
-        workers, shards = workers_for_deadline(work, overhead, spread, deadline)
-        there = latest_finish_s(work, workers, overhead, shards, spread)
-        checks.holds(f"W = {work:g}: {workers} workers", there <= deadline, got=there)
-        fewer = min(
-            latest_finish_s(work, workers - 1, overhead, n, spread)
-            for n in range(math.ceil(spread), 4000)
-        )
-        checks.holds(f"W = {work:g}: one fewer", fewer > deadline, got=fewer)
-    checks.equal("time enough for one", workers_for_deadline(1e3, 1.0, 1.0, 1500.0)[0], 1)
-
-
-def check_largest_shard() -> None:
-    """A shard of the length found loses the given share; a small share makes it 2 · loss · M long.
-
-    Source: the mean time of one stretch without a checkpoint, `expected_completion_s`.
-    """
-    for gap_s, loss in ((DAY_S, 0.05), (HOUR_S, 0.01), (10.0, 3.0)):
-        shard_s = largest_shard_s(gap_s, loss)
-        taken = expected_completion_s(shard_s, shard_s, 0.0, gap_s) / shard_s - 1
-        checks.close(f"M = {gap_s:g} s", taken, loss, rtol=1e-9)
-    checks.close(
-        "small losses, 2·loss·M [s]", largest_shard_s(DAY_S, 1e-4), 2e-4 * DAY_S, rtol=1e-3
-    )
-
-
-def check_excess() -> None:
-    """The bound from the log is never below the true excess, and both agree for Graham's instances.
-
-    Source: optima by branch and bound of 60 random jobs; 11 against 9 by hand.
-    """
-    rng = np.random.default_rng(8)
-    below = 0
-    for _ in range(60):
-        jobs = rng.integers(1, 30, 9).astype(float)
-        plan = list_schedule(jobs, 3)
-        true = plan.makespan / optimal_makespan(jobs.tolist(), 3) - 1
-        below += excess_over_optimum(plan.start, plan.end, 3) < true - 1e-12
-    checks.equal("bounds below the truth", below, 0)
-    plan = lpt_schedule([5.0, 5, 4, 4, 3, 3, 3], 3)
-    checks.close("11 against 9", excess_over_optimum(plan.start, plan.end, 3), 2 / 9, rtol=1e-12)
-
-
 def check_bad_input_is_refused() -> None:
-    """Unknown rows, deadlines out of reach and logs that run backwards name the argument."""
+    """Unknown rows, whole shares and shares above 1 name the argument."""
     checks.raises("row 6 of 6", missing_and_repeated, [6], 6, match="row_numbers must be integers")
-    checks.raises("too soon", workers_for_deadline, 1.0, 1.0, 1.0, 0.5, match="deadline_s must be")
-    checks.raises("no loss", largest_shard_s, 1.0, 0.0, match="loss must be in (0, 10⁶)")
-    checks.raises("backwards", excess_over_optimum, [2.0], [1.0], 1, match="end must be after the")
+    checks.raises("all", rows_at_once, 1.0, 1.0, 1.0, match="share must be in (0, 1)")
+    checks.raises("share", what_holds_it_up, 1.5, 0, 0, 0, match="running must be in [0, 1]")

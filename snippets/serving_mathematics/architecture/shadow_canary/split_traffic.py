@@ -116,7 +116,7 @@ def main() -> None:
     record = provenance(COMMAND, ["numpy"]) | {
         "what": "minutes of a canary and a control beside a fleet, all of one version",
         "splits": {name: _split(name) for name in SPLITS},
-        "again": _split("by request", rate=2.0, minutes=7),
+        "again": _split("by request", rate=1.0, minutes=7),
     }
     print(f"wrote {write_record(RECORD, record)}")
 
@@ -212,7 +212,7 @@ def check_a_split_is_simulated_again() -> None:
 
     Source: the record, and its command.
     """
-    again, row = _split("by request", rate=2.0, minutes=7), read_record(RECORD)["again"]
+    again, row = _split("by request", rate=1.0, minutes=7), read_record(RECORD)["again"]
     for arm in ARMS:
         for what in ("found", "token"):
             checks.close(f"{arm}: {what}", again[arm][what], row[arm][what], rtol=1e-4)

@@ -242,8 +242,27 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
+    print(_summary(statistics), file=sys.stderr)
     print(json.dumps(asdict(statistics), indent=1))
     return 0
+
+
+def _summary(trace: TraceStatistics) -> str:
+    """What the page's answer asks for, in two lines."""
+    peaks = ", ".join(
+        f"{name} {float((np.convolve(values, [1, 1], 'valid') / 2).max() / np.mean(values)):.2f}"
+        for name, values in (
+            ("requests", trace.requests_per_minute),
+            ("prompt tokens", trace.context_per_minute),
+            ("answer tokens", trace.generated_per_minute),
+        )
+    )
+    spread = ", ".join(
+        f"{index:.1f} in {window} s"
+        for window, index in zip(trace.windows_s, trace.dispersion, strict=True)
+        if window in (1, 10, 60)
+    )
+    return f"busiest two minutes over the mean: {peaks}\ndispersion of requests: {spread}"
 
 
 def example() -> SimpleNamespace:

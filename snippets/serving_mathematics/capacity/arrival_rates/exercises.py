@@ -152,7 +152,14 @@ def example() -> SimpleNamespace:
     together = pools(
         300 * np.array(hour.context_per_minute), 300 * np.array(hour.generated_per_minute), *COSTS_S
     )
+    prompts, answers = np.array(hour.context_per_minute), np.array(hour.generated_per_minute)
+    both = COSTS_S[0] * prompts + COSTS_S[1] * answers
     return SimpleNamespace(
+        pool_prompts=round(float(prompts.mean()), -3),
+        pool_answers=round(float(answers.mean()), -2),
+        pool_prompts_peak=float(prompts.max() / prompts.mean()),
+        pool_answers_peak=float(answers.max() / answers.mean()),
+        pool_both_peak=float(both.max() / both.mean()),
         replica_dispersion=routed_dispersion(hour.dispersion[hour.windows_s.index(60)], 0.1),
         windows_for_trace=windows_to_detect(within),
         board_one=what_bursts(1.1, 16.0),

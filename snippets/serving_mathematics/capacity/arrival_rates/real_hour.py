@@ -56,7 +56,8 @@ LOADS = (0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9)
 PLAYED = ("as it was", "lengths shuffled", "gaps shuffled", "Poisson")
 MACHINES = {"chat": CHAT, "chat, 64 places": CHAT.limited(64)}
 SPANS_MIN = [1, 2, 5, 10]  # over which the stepper averages
-HOT = 0.9  # of the ceiling: how busy the busiest minute may be, by choice
+SPAN_MIN = 2  # the busiest so many minutes are sized for
+HOT = 0.85  # of the ceiling: how busy these may be, by choice
 
 
 def peak_over_mean(per_window: npt.ArrayLike) -> float:
@@ -185,12 +186,15 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         hour_requests=hour.requests,
         hour_minutes=hour.span_s / 60,
-        peak_prompts=peak_over_mean(hour.context_per_minute),
-        peak_answers=peak_over_mean(hour.generated_per_minute),
-        peak_work=peak_over_mean(_work(CHAT)),
+        peak_prompts=_peak(hour.context_per_minute),
+        peak_answers=_peak(hour.generated_per_minute),
+        peak_work=_peak(_work(CHAT)),
         hot_percent=100 * HOT,
-        safe_percent=100 * HOT / peak_over_mean(_work(CHAT)),
-        by_answers_percent=100 * HOT / peak_over_mean(hour.generated_per_minute),
+        safe_percent=100 * HOT / _peak(_work(CHAT)),
+        by_answers_percent=100 * HOT / _peak(hour.generated_per_minute),
+        by_prompts_percent=100 * HOT / _peak(hour.context_per_minute),
+        faster_at_80=0.8 * CHAT.ceiling_per_s / hour.rate_per_s,
+        gaps_at_90=100 * _kept("gaps shuffled", 0.9),
         real_at_60=100 * _kept("as it was", 0.6),
         real_at_70=100 * _kept("as it was", 0.7),
         real_at_80=100 * _kept("as it was", 0.8),
@@ -208,13 +212,18 @@ def example() -> SimpleNamespace:
     )
 
 
-def _over(values: Sequence[float], span_min: int) -> FloatArray:
+def _over(values: Sequence[float] | FloatArray, span_min: int) -> FloatArray:
     """Mean of the last minutes, over the mean of all."""
     own = np.array(values, dtype=float)
     total = np.append(0.0, np.cumsum(own))
     last = np.arange(1, own.size + 1)
     first = np.maximum(last - span_min, 0)
     return np.asarray((total[last] - total[first]) / (last - first) / own.mean())
+
+
+def _peak(values: Sequence[float] | FloatArray) -> float:
+    """The busiest two minutes over the mean."""
+    return float(_over(values, SPAN_MIN)[SPAN_MIN - 1 :].max())
 
 
 def figure_hour(figure: Figure) -> None:
@@ -238,10 +247,11 @@ def figure_hour(figure: Figure) -> None:
 
 
 def figure_kept(figure: Figure) -> None:
-    """Played as it was, the hour breaks its promise from two thirds of the ceiling on. Poisson
-    arrivals at the same rate do not show it, nor do its own gaps in another order.
+    """Played as it was, the hour breaks the promise of 99 requests in a hundred from just above
+    three fifths of the ceiling on. Poisson arrivals at the same rate do not show it, nor do its own
+    gaps in another order, up to four fifths.
 
-    The chat machine.
+    The chat machine; in time is a request that keeps what it promises.
 
     Alt: Share of requests whose promise is kept against the load. Poisson arrivals stay near one up
     to nine tenths of the ceiling, shuffled gaps fall at the end, and the hour as it was falls early
@@ -250,13 +260,13 @@ def figure_kept(figure: Figure) -> None:
     axes = figure.subplots()
     for how, colour, where in (
         ("Poisson", "C2", (0.42, 0.93)),
-        ("gaps shuffled", "C4", (0.76, 0.86)),
+        ("gaps shuffled", "C4", (0.685, 0.955)),
         ("lengths shuffled", "C1", (0.6, 0.62)),
         ("as it was", "C3", (0.62, 0.8)),
     ):
         axes.plot(LOADS, [_kept(how, load) for load in LOADS], "o-", color=colour, ms=3)
         axes.annotate(how, where, color=colour)
-    axes.set(xlabel="load [of the ceiling]", ylabel="promise kept", ylim=(0.4, 1.02))
+    axes.set(xlabel="load [of the ceiling]", ylabel="requests in time", ylim=(0.4, 1.02))
 
 
 def stepper_hour() -> dict[str, Any]:
@@ -306,8 +316,9 @@ def stepper_hour() -> dict[str, Any]:
         ],
         "legend": {"waits": "requests", "prompt": "prompt tokens", "answer": "answer tokens"},
         "reading": "In minute {minute} requests are at {requests} of their mean, prompt tokens"
-        " at {prompt tokens} and answer tokens at {answer tokens}. Over {averaged over}, the"
-        " most is {most requests}, {most prompt tokens} and {most answer tokens}.",
+        " at {prompt tokens} and answer tokens at {answer tokens}. The busiest {averaged over} of"
+        " the hour have {most requests} of the mean in requests, {most prompt tokens} in prompt"
+        " tokens and {most answer tokens} in answer tokens.",
     }
 
 
@@ -329,24 +340,26 @@ def check_the_order_matters() -> None:
         checks.inside(f"{name} at 40%", _kept("as it was", 0.4, name), 0.999, 1.0, kind="measured")
 
 
-def check_size_for_the_work_of_the_busiest_minute() -> None:
-    """Where the work of the busiest minute is nine tenths of the ceiling, 99 in a hundred promises
-    are kept. Sized by the answers of that minute, the chat machine keeps fewer than 95; sized by
-    its prompts, a quarter of the engine is room that nobody needs.
+def check_size_for_the_work_of_the_busiest_minutes() -> None:
+    """Where the work of the busiest two minutes is 85% of the ceiling, 99 in a hundred requests are
+    in time; so they are with 90% and single minutes. Sized by the answers of those minutes, the
+    chat machine keeps fewer than 95; sized by their prompts, a fifth of the engine is room that
+    nobody needs.
 
-    Source: the record, at the largest load played that is no larger.
+    Source: the record, at the largest load played that is no larger, and between two loads.
     """
     hour = _recorded()
     for name, machine in MACHINES.items():
-        safe = HOT / peak_over_mean(_work(machine))
+        work = _work(machine)
+        safe = HOT / _peak(work)
+        checks.close(f"{name}: by single minutes", 0.9 / peak_over_mean(work), safe, rtol=0.05)
         below = max(load for load in LOADS if load <= safe)
         kept = _kept("as it was", below, name)
         checks.inside(f"{name}: by work, at {safe:.2f}", kept, 0.99, 1.0, kind="measured")
-        prompts = HOT / peak_over_mean(hour.context_per_minute)
+        prompts = HOT / _peak(hour.context_per_minute)
         checks.holds(f"{name}: by prompts", prompts < 0.8 * safe, got=[prompts, safe])
-    answers = HOT / peak_over_mean(hour.generated_per_minute)
-    above = max(load for load in LOADS if load <= answers)
-    kept = _kept("as it was", above)
+    answers = HOT / _peak(hour.generated_per_minute)
+    kept = float(np.interp(answers, LOADS, [_kept("as it was", load) for load in LOADS]))
     checks.inside(f"chat: by answers, at {answers:.2f}", kept, 0.0, 0.95, kind="measured")
 
 

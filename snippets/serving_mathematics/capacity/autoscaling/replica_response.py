@@ -144,8 +144,8 @@ def figure_responses(figure: Figure) -> None:
     tokens_s = np.interp(inside, np.arange(chat.rates.size), chat.tokens_s)
     middle = int(np.argmin(np.abs(loads - 0.5)))
     for values, colour, label, where in (
-        (loads, "C4", "arrivals", (0.13, 0.31)),
-        (inside, "C3", "requests inside", (0.56, 5.2)),
+        (loads, "C4", "arrivals", (0.103, 0.34)),
+        (inside, "C3", "requests inside", (0.5, 5.2)),
         (tokens_s, "C0", "time per token", (0.105, 0.8)),
         (np.ones(loads.size), "C2", "gauge of the device", (0.115, 1.12)),
     ):

@@ -233,16 +233,14 @@ def figure_frontier(figure: Figure) -> None:
     """
     axes = figure.subplots()
     for name, colour, label, where in (
-        ("tokens", "C0", "time per token", (104, 0.75)),
-        ("requests", "C3", "requests inside", (250, 20)),
-        ("arrivals", "C4", "arrivals", (84, 4.4)),
-        ("fixed", "C2", "fixed", (118, 13)),
-        ("waiting", "C1", "waiting alone", (330, 62)),
+        ("tokens", "C0", "time per token", (104, 0.72)),
+        ("requests", "C3", "requests inside", (262, 5.5)),
+        ("arrivals", "C4", "arrivals", (90, 7.4)),
+        ("fixed", "C2", "fixed", (131, 10.5)),
+        ("waiting", "C1", "waiting alone", (290, 62)),
     ):
-        runs = sorted(
-            (_run(name, s).replica_hours, 100 * _run(name, s).late_share) for s in SETTINGS[name]
-        )
-        hours, late = np.array(runs).T
+        runs = [_run(name, setting) for setting in SETTINGS[name]]
+        hours, late = np.array([(run.replica_hours, 100 * run.late_share) for run in runs]).T
         axes.plot(hours, np.maximum(late, 0.5), "o-", color=colour, ms=4, lw=0.8)
         axes.annotate(label, where, color=colour)
         if name != "waiting":
@@ -257,6 +255,7 @@ def figure_frontier(figure: Figure) -> None:
             )
     axes.set_yscale("log")
     axes.set_xscale("log")
+    axes.set_ylim(0.42, 90)
     axes.set(xlabel="replica-hours of a shift", ylabel="late requests [%], 0.5 or fewer below")
     axes.set_xticks([80, 100, 150, 200, 400], ["80", "100", "150", "200", "400"])
     axes.set_yticks([0.5, 1, 2, 5, 10, 50], ["0.5", "1", "2", "5", "10", "50"])

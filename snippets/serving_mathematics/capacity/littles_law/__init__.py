@@ -18,7 +18,6 @@ __all__, __getattr__, __dir__ = exported(
         "capacity.littles_law.benchmark_audit": [
             "Audit",
             "audit_benchmark",
-            "mean_latency_bounds",
         ],
     },
 )

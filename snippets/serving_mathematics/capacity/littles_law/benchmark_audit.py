@@ -99,7 +99,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
-def mean_latency_bounds(
+def _mean_latency_bounds(
     probabilities: npt.ArrayLike, latencies_s: npt.ArrayLike, longest_s: float
 ) -> tuple[float, float]:
     """Least and greatest mean that printed percentiles leave possible [s].
@@ -110,7 +110,7 @@ def mean_latency_bounds(
     Returns (least, greatest): every request at the lower, or at the upper, end of its bracket.
     Raises ValueError on other input.
 
-    >>> least, greatest = mean_latency_bounds([0.5, 0.9], [0.1, 0.2], longest_s=1.0)
+    >>> least, greatest = _mean_latency_bounds([0.5, 0.9], [0.1, 0.2], longest_s=1.0)
     >>> round(least, 9), round(greatest, 9)
     (0.06, 0.23)
     """
@@ -184,7 +184,7 @@ def _echo_in_flight(level: tuple[float, ...]) -> tuple[float, float]:
     """Least and greatest mean number in flight at a level of the echo-server table."""
     _, throughput, *quantiles_ms = level
     run_s = ECHO_REQUESTS / throughput
-    bounds = mean_latency_bounds((0.5, 0.95, 0.99), np.divide(quantiles_ms, 1e3), run_s)
+    bounds = _mean_latency_bounds((0.5, 0.95, 0.99), np.divide(quantiles_ms, 1e3), run_s)
     return throughput * bounds[0], throughput * bounds[1]
 
 
@@ -210,51 +210,41 @@ def figure_published_reports(figure: Figure) -> None:
     possible.
 
     Left of 1, time is missing from the report; right of 1, the latency holds time that these
-    connections never spent. Bars: the range that printed percentiles leave.
+    connections never spent. Bar: the range that printed percentiles leave.
 
-    Alt: Dot plot with one row per published run and the ratio of implied to stated concurrency on a
-    logarithmic axis. Five runs of wrk issue 114 lie between 0.77 and 0.82, left of the line at 1.
-    Three runs with corrected latencies lie right of it at 2.4, 30 and 1838. Ranges of the
-    echo-server levels: 0.24 to 0.85 at a stated 100, falling to 0.006 to 0.02 at 1000.
+    Alt: Three rows with the ratio of implied to stated concurrency on a logarithmic axis. A dot of
+    wrk issue 114 lies left of the line at 1, at 0.768; one of issue 438 right of it, at 30.5. A bar
+    for an echo server at a stated 1000 lies far to the left, from 0.006 to 0.02.
     """
-    figure.set_size_inches(5.8, 4.2)
+    figure.set_size_inches(5.8, 1.9)
     axes = figure.subplots()
-    labels, row = [], 0
-    for reports, colour in ((WRK_114, "C0"), (WRK_CORRECTED, "C3")):
-        for report in reports:
-            ratio = report.throughput_per_s * report.mean_latency_s / report.connections
-            axes.semilogx(ratio, row, "o", color=colour)
-            axes.annotate(
-                f"{ratio:.3g}" if ratio < 1000 else f"{ratio:.0f}",
-                (ratio, row),
-                xytext=(8 if colour == "C3" else -8, 0),
-                textcoords="offset points",
-                color=colour,
-                va="center",
-                ha="left" if colour == "C3" else "right",
-            )
-            labels.append(report.label)
-            row += 1
-    for level in ECHO_LEVELS:
-        least, greatest = np.divide(_echo_in_flight(level), level[0])
-        axes.plot([least, greatest], [row, row], color="C1", linewidth=5, solid_capstyle="butt")
-        labels.append(f"echo server, N = {level[0]}")
-        row += 1
+    for row, (report, colour) in enumerate(((WRK_114[0], "C0"), (WRK_CORRECTED[0], "C3"))):
+        ratio = report.throughput_per_s * report.mean_latency_s / report.connections
+        axes.semilogx(ratio, row, "o", color=colour)
+        away, side = (14, "left") if ratio > 1 else (-14, "right")
+        axes.annotate(
+            f"{ratio:.3g}",
+            (ratio, row),
+            xytext=(away, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            ha=side,
+        )
+    least, greatest = np.divide(_echo_in_flight(ECHO_LEVELS[-1]), ECHO_LEVELS[-1][0])
+    axes.plot([least, greatest], [2, 2], color="C1", linewidth=5, solid_capstyle="butt")
     axes.axvline(1, color="C4", linewidth=1.2)
-    axes.annotate(
-        "time missing", (0.8, -0.75), color="C4", ha="right", va="center", annotation_clip=False
-    )
-    axes.annotate(
-        "impossible", (1.25, -0.75), color="C4", ha="left", va="center", annotation_clip=False
-    )
+    for text, x, side in (("time missing", 0.8, "right"), ("impossible", 1.25, "left")):
+        axes.annotate(text, (x, -0.75), color="C4", ha=side, va="center", annotation_clip=False)
     axes.set(
-        xlim=(3e-3, 2e4),
-        ylim=(row - 0.4, -1.2),
-        yticks=range(row),
-        yticklabels=labels,
+        xlim=(3e-3, 100),
+        ylim=(2.6, -1.2),
+        yticks=range(3),
+        yticklabels=["wrk #114", "wrk #438", f"echo server, N = {ECHO_LEVELS[-1][0]}"],
         xlabel="implied / stated concurrency [1]",
         ylabel="published run",
     )
+    axes.set_xticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
     axes.grid(visible=False, axis="y")
     axes.minorticks_off()
 
@@ -322,12 +312,12 @@ def check_bounds_hold_on_samples() -> None:
     ranks = (500, 950, 990)  # a share 0.5 of the sample lies at or below its 500th value
     outside = 0
     for sample in samples:
-        least, greatest = mean_latency_bounds(
+        least, greatest = _mean_latency_bounds(
             (0.5, 0.95, 0.99), sample[np.subtract(ranks, 1)], float(sample[-1])
         )
         outside += not least <= sample.mean() <= greatest
     checks.equal("samples whose mean is outside", outside, 0)
-    constant = mean_latency_bounds((0.25,), (3.0,), 3.0)
+    constant = _mean_latency_bounds((0.25,), (3.0,), 3.0)
     checks.close("constant latency, bounds", constant, (2.25, 3.0))
 
 
@@ -337,12 +327,12 @@ def check_bad_input_is_refused() -> None:
     checks.raises("NaN", audit_benchmark, 1, 1.0, math.nan, match="mean_latency_s must be positive")
     checks.raises(
         "p99 below p50",
-        mean_latency_bounds,
+        _mean_latency_bounds,
         (0.5, 0.99),
         (0.2, 0.1),
         1.0,
         match="latencies_s must be 2 non-decreasing",
     )
     checks.raises(
-        "maximum below p99", mean_latency_bounds, (0.99,), (0.2,), 0.1, match="longest_s must be"
+        "maximum below p99", _mean_latency_bounds, (0.99,), (0.2,), 0.1, match="longest_s must be"
     )

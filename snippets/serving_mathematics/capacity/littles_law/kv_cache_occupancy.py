@@ -202,7 +202,6 @@ def example() -> SimpleNamespace:
         box_tokens=round(box["tokens"], -2),
         box_tokens_seen=round(box["tokens_seen"], -2),
         box_held=box["held"],
-        box_price=1000 * CHAT.price_per_hour / 3600 / box["rate"],
         product_percent=100 * (box["product"] / box["tokens"] - 1),
         reasoning_percent=100 * _product_error(0.0, 200, 4000),
         worst_case_concurrency=capacity / VLLM_MODEL_LENGTH,

@@ -197,7 +197,7 @@ ARRIVALS, DEPARTURES, WINDOW_END = (0, 1, 2, 3), (4, 5, 6, 9), 6  # the hand-wor
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: a service at 20 requests a second, and a window's edge."""
     return SimpleNamespace(
-        service_in_flight=mean_in_flight(20.0, 1.5),
+        service_in_flight=mean_in_flight(18.0, 5.0),
         edge_percent_at_20w=100 * edge_error(1.0, 1.0, 20.0),
     )
 

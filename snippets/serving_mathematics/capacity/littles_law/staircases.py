@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 LOADS = (40, 80, 95)  # [% of the ceiling]
-LOGS = ("every request", "finished ones", "one in five lost", "engine's own clock")
+LOGS = (
+    "every request so far",
+    "finished requests",
+    "finished, one in five lost",
+    "finished, without their wait",
+)
 CLIP_S, FRAMES = 40.0, 81
 
 
@@ -46,12 +51,12 @@ def _logged(load: int, log: str) -> tuple[FloatArray, FloatArray]:
     run, clock = _run(load), np.linspace(0, CLIP_S, FRAMES)
     came, done = run.arrival_s, run.completion_s
     rng = np.random.default_rng(22)
-    told = np.ones(came.size, bool) if log != "one in five lost" else rng.random(came.size) > 0.2
-    begun = run.admitted_s if log == "engine's own clock" else came
+    told = np.ones(came.size, bool) if log != LOGS[2] else rng.random(came.size) > 0.2
+    begun = run.admitted_s if log == LOGS[3] else came
     gauge, by_log = np.zeros(FRAMES), np.zeros(FRAMES)
     for frame, now in enumerate(clock.tolist()[1:], 1):
         gauge[frame] = time_in_window(came, done, 0.0, now).sum() / now
-        if log == "every request":
+        if log == LOGS[0]:
             by_log[frame] = gauge[frame]
         else:
             over = told & (done <= now)
@@ -64,7 +69,7 @@ def figure_staircases(figure: Figure) -> None:
     requests.
 
     The book's chat machine from empty, at four fifths of its ceiling: requests that have come, and
-    that are done.
+    that are done; shaded, those inside.
 
     Alt: Two rising staircases against time. The upper one begins at once, the lower one a few
     seconds later; they climb at the same slope, and the area between them is shaded.
@@ -95,13 +100,18 @@ def stepper_staircases() -> dict[str, Any]:
         times = np.sort(getattr(_run(load), which))
         return [int(n) for n in np.searchsorted(times, clock, side="right")]
 
+    def of_it(load: int, log: str) -> list[float]:
+        gauge, by_log = _logged(load, log)
+        shares = 100 * by_log / np.where(gauge > 0, gauge, 1.0)
+        return [float(share) for share in shares]
+
     seen = {load: _run(load).series(clock) for load in LOADS}
     return {
         "controls": [
             {"label": "load", "values": list(LOADS), "text": "{}%", "start": 80},
-            {"label": "log", "names": True, "values": list(LOGS), "start": "finished ones"},
+            {"label": "log", "names": True, "values": list(LOGS), "start": LOGS[1]},
         ],
-        "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[20]},
+        "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[50]},
         "panels": [
             {
                 "kind": "curves",
@@ -138,9 +148,10 @@ def stepper_staircases() -> dict[str, Any]:
                 "values": each(lambda load, log, i=i: _logged(load, log)[i].tolist()),
             }
             for i, label in ((0, "gauge"), (1, "by the log"))
-        ],
-        "reading": "After {time} the gauge has {gauge} inside on average. Rate times latency, by a"
-        " log of {log}, says {by the log}.",
+        ]
+        + [{"label": "of it", "unit": "%", "decimals": 0, "values": each(of_it)}],
+        "reading": "After {time} the gauge has {gauge} inside on average, which is right. Rate"
+        " times latency, by a log of {log}, says {by the log}, which is {of it} of that.",
     }
 
 
@@ -153,7 +164,7 @@ def check_the_gauge_is_the_mean_number() -> None:
     for load in LOADS:
         run = _run(load)
         counted = number_in_system(run.arrival_s, run.completion_s, at)
-        gauge = float(_logged(load, "every request")[0][-1])
+        gauge = float(_logged(load, LOGS[0])[0][-1])
         checks.close(f"{load}% load", gauge, float(counted.mean()), rtol=2e-3)
 
 
@@ -164,10 +175,10 @@ def check_which_logs_add_up() -> None:
     Source: the clip's numbers at a quarter and at its end, at every load.
     """
     for load in LOADS:
-        gauge, finished = _logged(load, "finished ones")
+        gauge, finished = _logged(load, LOGS[1])
         early, late = finished[FRAMES // 4] / gauge[FRAMES // 4], finished[-1] / gauge[-1]
         checks.holds(f"{load}%: comes nearer", bool(early < late < 1), got=(early, late))
-        lost = float(_logged(load, "one in five lost")[1][-1] / finished[-1])
+        lost = float(_logged(load, LOGS[2])[1][-1] / finished[-1])
         checks.inside(f"{load}%: a fifth lost", lost, 0.7, 0.9, kind="simulation")
-        own = float(_logged(load, "engine's own clock")[1][-1] / finished[-1])
+        own = float(_logged(load, LOGS[3])[1][-1] / finished[-1])
         checks.inside(f"{load}%: own clock", own, 0.85, 1.0, kind="simulation")

@@ -218,7 +218,6 @@ def example() -> SimpleNamespace:
     storm = _storm(0.5, "nothing", HABITS[1])
     return SimpleNamespace(
         storm_attempts_percent=100 * float(storm.attempts[-30:].mean()) / most,
-        calm_back_s=_back_after_s(_storm(0.5, "nothing", HABITS[0]), 0.5),
         budget_back_s=_back_after_s(_storm(0.5, "nothing", HABITS[2]), 0.5),
         budget_back_85_min=_within_budget_s(0.85, 1000) / 60,
         budget_back_90_min=_within_budget_s(0.9, 2500) / 60,

@@ -68,7 +68,6 @@ def example() -> SimpleNamespace:
     still = [_case("still, scattered", 0.5, name) for name in ("none", "cancelled")]
     fewest = _case("still, fewest", 0.5, "none")
     cold, warm = (_case(case, 0.5, "cancelled") for case in ("cold", "scattered"))
-    ends = {name: times[-1] for name, times in _recorded()["outage"].items()}
     return SimpleNamespace(
         textbook_cut=100 * _cut("documents", 0.7, "independent"),
         engine_rise=-100 * _cut("documents", 0.7, "p99"),
@@ -82,8 +81,6 @@ def example() -> SimpleNamespace:
         still_fewest_ms=1000 * fewest["p99"],
         outage_s=OUTAGE["end_s"] - OUTAGE["begin_s"],
         outage_load_percent=100 * OUTAGE["load"],
-        outage_lost_s=ends["runs on"],
-        outage_back_ms=1000 * ends["budget"],
     )
 
 

@@ -85,8 +85,9 @@ def _bars(long: int, read: str) -> list[tuple[str, float, float, str]]:
 
 
 def example() -> SimpleNamespace:
-    """Numbers of the page."""
-    return SimpleNamespace(short_prompt=SHORT, short_prompts=COUNT)
+    """Numbers of the page [ms], in order of arrival, as the stepper opens."""
+    half, slowest, _ = _first_ms(8000, "in order of arrival")
+    return SimpleNamespace(half_ms=half, slowest_ms=slowest)
 
 
 def figure_long_prompt(figure: Figure) -> None:
@@ -102,9 +103,8 @@ def figure_long_prompt(figure: Figure) -> None:
         for lane, begin, end, state in _bars(16_000, read):
             axes.barh(LANES.index(lane), end - begin, left=begin, color=colours[state], height=0.7)
         axes.set_title(read)
-        axes.invert_yaxis() if axes.get_subplotspec().is_first_col() else None
-        axes.set(xlim=(0, 1.6), xlabel="time [s]", yticks=[])
-        axes.set(ylabel="requests" if axes.get_subplotspec().is_first_col() else "")
+        axes.set(xlim=(0, 1.6), ylim=(COUNT + 0.7, -0.7), yticks=[])
+        axes.set(xlabel="time [s]", ylabel="requests")
 
 
 def stepper_long_prompt() -> dict[str, Any]:

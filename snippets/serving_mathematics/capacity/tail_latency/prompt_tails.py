@@ -79,7 +79,7 @@ def example() -> SimpleNamespace:
         row = _remedy("documents", 0.7, name)
         times = (f"{1000 * row[part]:,.0f}" for part in ("short_p99", "long_p50", "p99"))
         rows.append(f"| {told} | {' | '.join(times)} |")
-    machine, share, tokens = MIXES["documents"]
+    _, share, tokens = MIXES["documents"]
     rate = 0.7 * _ceiling_per_s("documents", 0)
     none = _remedy("documents", 0.7, "none")
     return SimpleNamespace(
@@ -89,12 +89,8 @@ def example() -> SimpleNamespace:
         document_read_ms=1000 * none["long_p50"],
         blocked_percent=100 * blocked_share(rate, share, none["long_p50"]),
         shortest_cut=_cut("documents", 0.7, "shortest"),
-        limit_cut=_cut("documents", 0.7, "limit"),
-        copy_cut=_cut("documents", 0.7, "copy"),
-        engine_rate=rate,
         chat_cut=_cut("chat", 0.7, "shortest"),
         mixture_cut=_cut("long conversations", 0.7, "shortest"),
-        machine_budget=machine.token_budget,
     )
 
 

@@ -9,8 +9,7 @@ runs on to the end of its answer, because nobody told the engine.
 Assumes: memory for whatever runs; routing and cancelling take no time; only the first copy finds
 what is cached, because requests are sent where their prefix is.
 
-Source: the steps of `core.batching`; Dean and Barroso (2013) for second copies; vLLM's
-`long_prefill_token_threshold` for the limit.
+Source: `core.batching` for steps; Dean and Barroso (2013); vLLM's `long_prefill_token_threshold`.
 """
 
 from __future__ import annotations
@@ -83,7 +82,8 @@ def serve_copies(
     none. runs_on: whether the loser is served to its end. budget: second copies for each request.
     homes: the engine of each first copy, where it is not the one with the fewest requests. pauses:
     engine, begin and end [s] of a time in which it begins no step. Raises ValueError unless there
-    is an engine, and a second one for second copies, and on limits that are not positive.
+    is an engine, and a second one for second copies, on more than 1000 of them, on homes and pauses
+    of none, and on limits that are not positive.
 
     >>> asked = Workload([0.0, 0.0], [6, 2], [1, 1])
     >>> one = Engine(step_s=1.0, token_budget=4, max_sequences=4)
@@ -99,13 +99,17 @@ def serve_copies(
     require(order in ("arrival", "shortest"), "order", "arrival or shortest", order)
     require(most_tokens >= 1, "most_tokens", "at least 1", most_tokens)
     require(budget > 0, "budget", "positive", budget)
-    rule = "non-negative, and infinite for one engine"
-    require(after_s >= 0 and (engines > 1 or after_s == math.inf), "after_s", rule, after_s)
-    require_work(asked.output_tokens.sum() / 4, asked=asked.arrival_s.size)
+    bound = after_s >= 0 and (engines > 1 or after_s == math.inf)
+    require(bound, "after_s", "non-negative, and infinite for one engine", after_s)
+    require(engines <= 1000, "engines", "at most 1000", engines)
+    places = [*(homes or ()), *(place for place, *_ in pauses)]
+    require(all(0 <= place < engines for place in places), "homes", "engines", places[:5])
+    chunks = (asked.prompt_tokens / min(most_tokens, engine.token_budget)).sum()
+    require_work(chunks + asked.output_tokens.sum() / 4, asked=asked.arrival_s.size)
     batch_ticks, prompt_ticks, end_ticks, _ = engine.tables(asked)
     arrival, size = asked.arrival_s.tolist(), asked.arrival_s.size
     prompt, output = asked.prompt_tokens.tolist(), asked.output_tokens.tolist()
-    read_s, first_s, last_s = [math.nan] * size, [math.inf] * size, [math.inf] * size
+    read_s, first_s, last_s = [math.inf] * size, [math.inf] * size, [math.inf] * size
     sent, won, tokens = [False] * size, [False] * size, 0.0
     reading = [list[_Copy]() for _ in range(engines)]  # copies without their first token
     writing = [list[tuple[int, int]]() for _ in range(engines)]  # heaps: last step, request
@@ -127,13 +131,12 @@ def serve_copies(
 
     def plan(place: int, now: float) -> None:
         """The next step of an engine, or none."""
-        halt = [end for which, begin, end in pauses if which == place and begin <= now < end]
+        halts = [end for which, begin, end in pauses if which == place and begin <= now < end]
         decoding, line = len(writing[place]), reading[place]
-        busy[place] = bool(line or decoding)
-        if halt:
-            busy[place] = True
-            heapq.heappush(events, (max(halt), STEPS, place))
-        if halt or not busy[place]:
+        busy[place] = bool(line or decoding or halts)
+        if halts:
+            heapq.heappush(events, (max(halts), STEPS, place))
+        if halts or not busy[place]:
             return
         steps[place] += 1
         chosen = work[place] = list[tuple[_Copy, int]]()
@@ -147,8 +150,7 @@ def serve_copies(
             ticks += end_ticks * (chunk == one.left)
             left, chunks = left - chunk, chunks + chunk
             chosen.append((one, chunk))
-            if not read_s[one.request] <= now:
-                read_s[one.request] = now
+            read_s[one.request] = min(read_s[one.request], now)
         took_s = engine.elapsed_s(1, chunks, decoding, context[place], ticks)
         context[place] += decoding
         heapq.heappush(events, (now + took_s, STEPS, place))
@@ -213,9 +215,9 @@ def check_against_the_simulator() -> None:
         arrivals = np.cumsum(rng.exponential(1 / (0.6 * machine.ceiling_per_s), requests))
         asked = Workload(arrivals, drawn.prompt_tokens, drawn.output_tokens, drawn.cached_tokens)
         got, expected = serve_copies(asked, machine.engine, 1), simulate(asked, machine.engine)
-        label = machine.name
-        checks.close(f"{label}: first [s]", got.first_token_s, expected.first_token_s, rtol=1e-9)
-        checks.close(f"{label}: last [s]", got.completion_s, expected.completion_s, rtol=1e-9)
+        first, last = expected.first_token_s, expected.completion_s
+        checks.close(f"{machine.name}: first [s]", got.first_token_s, first, rtol=1e-9)
+        checks.close(f"{machine.name}: last [s]", got.completion_s, last, rtol=1e-9)
 
 
 def check_copies_by_hand() -> None:
@@ -227,23 +229,21 @@ def check_copies_by_hand() -> None:
     one = Engine(step_s=1.0, token_budget=4, max_sequences=4)
     asked = Workload([0.0, 4.0, 10.0], [4, 4, 4], [3, 1, 1])
     for runs_on, last in ((False, 11.0), (True, 12.0)):
-        got = serve_copies(
-            asked, one, 2, after_s=1.0, runs_on=runs_on, homes=[0, 0, 0], pauses=[(0, 0.0, 10.0)]
-        )
+        still = [(0, 0.0, 10.0)]
+        got = serve_copies(asked, one, 2, after_s=1.0, runs_on=runs_on, homes=[0] * 3, pauses=still)
         checks.equal(f"runs on: {runs_on}, the second won", got.won.tolist(), [True, True, runs_on])
         checks.close("first tokens [s]", got.first_token_s, [2.0, 6.0, last], rtol=1e-12)
-    got = serve_copies(
-        Workload([0.0], [8], [1], [7]), one, 2, after_s=0.5, homes=[0], pauses=[(0, 0.0, 2.0)]
-    )
+    cold = Workload([0.0], [8], [1], [7])
+    got = serve_copies(cold, one, 2, after_s=0.5, homes=[0], pauses=[(0, 0.0, 2.0)])
     checks.close("the prefix at home is quicker [s]", got.first_token_s, [2.5], rtol=1e-12)
 
 
 def check_bad_input_is_refused() -> None:
-    """No engine, a second copy for which there is none, and no tokens at all name the argument."""
+    """A second copy for which there is no engine, and no tokens at all name the argument."""
     asked, one = Workload([0.0], [4], [1]), Engine(1.0)
-    checks.raises("none", serve_copies, asked, one, 0, match="engines must be a positive integer")
     for label, given, match in (
         ("alone", {"after_s": 1.0}, "after_s must be non-negative, and infinite for one"),
+        ("nowhere", {"homes": [1]}, "homes must be engines"),
         ("no tokens", {"most_tokens": 0}, "most_tokens must be at least 1"),
         ("no budget", {"budget": 0.0}, "budget must be positive"),
     ):

@@ -72,17 +72,13 @@ def _independent(probability: float, calls: int) -> float:
 
 def example() -> SimpleNamespace:
     """Numbers of the page, in percent and in milliseconds."""
-    lone, together = _recorded()["lone"], _recorded()["slowest"]
+    together = _recorded()["slowest"]
     return SimpleNamespace(
         slow_of_100_percent=100 * fan_out_slow_share(0.01, 100),
         slow_of_2000_percent=100 * fan_out_slow_share(1e-4, 2000),
         median_leaf_percent=100 * leaf_level(0.5, 100),
-        leaf_percent_for_p99_of_100=100 * leaf_level(0.99, 100),
-        lone_p50_ms=1000 * float(np.quantile(lone, 0.5)),
-        lone_p99_ms=1000 * float(np.quantile(lone, 0.99)),
         sixteen_alone_ms=1000 * _independent(0.5, 16),
         sixteen_ms=1000 * together["16"]["p50"],
-        sixteen_times=together["16"]["p50"] / _independent(0.5, 16),
     )
 
 

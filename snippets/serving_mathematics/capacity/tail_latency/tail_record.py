@@ -189,8 +189,9 @@ def main() -> None:
 
 @functools.cache
 def _recorded() -> dict[str, Any]:
-    """The record."""
-    return read_record(RECORD)
+    """The record, read once."""
+    told: dict[str, Any] = read_record(RECORD)
+    return told
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The four machines of the book side by side, and the load at which each keeps its promise.
 
 A promise is kept at a rate where so large a share of requests as it says get first token and time
-per token in time. The highest such rate is found by halving: more load only makes it worse.
+per token in time, in the mean of some runs. The highest such rate is found by halving: more load
+only makes it worse.
 
 Assumes: what `running` assumes; Poisson arrivals.
 
@@ -27,7 +28,7 @@ from serving_mathematics.support.require import require, require_positive_intege
 MACHINES: tuple[Machine | Reader, ...] = (CHAT, MIXTURE, AGENTS, READER)
 HALVINGS = 6  # of the load: to a hundredth and a half of the ceiling
 REQUESTS = 8000
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5, 6, 7, 8)
 PROMISES = "machine_promises"
 PROMISES_COMMAND = "python -m serving_mathematics.core.machines.book"
 
@@ -35,7 +36,7 @@ PROMISES_COMMAND = "python -m serving_mathematics.core.machines.book"
 def highest_load(machine: Machine | Reader, requests: int, seeds: Sequence[int]) -> float:
     """The highest share of its ceiling at which a machine keeps its promise, to 1/64; 0 for none.
 
-    requests: that are simulated at each load. seeds: of runs, in each of which it is kept. Raises
+    requests: that are simulated at each load. seeds: of runs, in whose mean it is kept. Raises
     ValueError unless requests is a positive integer, and without a seed.
 
     >>> from serving_mathematics.core.machines.reader import READER
@@ -45,16 +46,19 @@ def highest_load(machine: Machine | Reader, requests: int, seeds: Sequence[int])
     requests = require_positive_integer(requests=requests)
     require(len(seeds) > 0, "seeds", "one or more", "none")
 
-    def keeps(load: float, seed: int) -> bool:
-        rng = np.random.default_rng(seed)
-        run = run_engine(machine, load * machine.ceiling_per_s, int(requests), rng)
-        return run.kept(machine) >= machine.promise.share
-
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
         load = (low + high) / 2
-        low, high = (load, high) if all(keeps(load, seed) for seed in seeds) else (low, load)
+        keeps = _kept(machine, load, int(requests), seeds) >= machine.promise.share
+        low, high = (load, high) if keeps else (low, load)
     return low
+
+
+def _kept(machine: Machine | Reader, load: float, requests: int, seeds: Sequence[int]) -> float:
+    """Share of the requests that get what is promised, in the mean of runs."""
+    rate = load * machine.ceiling_per_s
+    runs = (run_engine(machine, rate, requests, np.random.default_rng(seed)) for seed in seeds)
+    return float(np.mean([run.kept(machine) for run in runs]))
 
 
 def promised_load(name: str) -> float:
@@ -125,12 +129,14 @@ def check_the_promise_ends_where_it_is_said() -> None:
 
 
 def check_the_record_can_be_made_again() -> None:
-    """The recorded load of the reader is found again, exactly.
+    """At the recorded load of the reader, and not a 64th above it, its promise is kept.
 
     Source: the record, and its command.
     """
-    again = highest_load(READER, REQUESTS, SEEDS)
-    checks.equal("reader", again, promised_load("reader"))
+    load, share = promised_load("reader"), READER.promise.share
+    for other, keeps in ((load, True), (load + 2.0**-HALVINGS, False)):
+        kept = _kept(READER, other, REQUESTS, SEEDS)
+        checks.equal(f"reader at {100 * other:.1f}%: {100 * kept:.2f}%", kept >= share, keeps)
 
 
 def check_bad_input_is_refused() -> None:

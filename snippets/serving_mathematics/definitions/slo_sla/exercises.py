@@ -6,6 +6,7 @@ Source: the chapter's model of a month; Fréchet's bounds for the chance of two 
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +92,17 @@ def promise_to_make(
         else:
             low = middle
     return 1 - high / period_s
+
+
+def example() -> SimpleNamespace:
+    """Answers that the page prints beside an exercise; shares in percent."""
+    least, most = both_kept(0.994, 0.993)
+    return SimpleNamespace(
+        longest_min=longest_outage(0.999, 30, 0.5) / 60,
+        board_least=100 * least,
+        board_most=100 * most,
+        promise_made=promise_to_make(3.0, 600.0, 30 * 86_400.0, 0.05),
+    )
 
 
 def _share(values: npt.NDArray[np.float64]) -> MeanEstimate:

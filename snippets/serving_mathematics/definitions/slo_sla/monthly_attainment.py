@@ -212,7 +212,8 @@ def figure_margin(figure: Figure) -> None:
         axes.annotate(text, (x, y), color=colour, ha="right" if minutes == 2 else "left")
     axes.axvline(99.9, color="C4", linestyle=":")
     axes.set(xlim=(99.88, 100), xlabel="mean attainment [%]")
-    axes.set(ylim=(5e-4, 1), ylabel="P(month below 99.9%)")
+    axes.set(ylim=(5e-4, 1), ylabel="months below 99.9% [%]")
+    axes.set_yticks([0.001, 0.01, 0.1, 1], ["0.1", "1", "10", "100"])
     axes.minorticks_off()
 
 

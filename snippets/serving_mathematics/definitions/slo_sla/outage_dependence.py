@@ -170,8 +170,8 @@ def figure_dependence(figure: Figure) -> None:
     axes.axhline(alone, color="C4", linestyle=":")
     axes.annotate("one replica", (0.11, alone * 0.56), color="C4")
     axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
-    axes.set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
-    axes.set(ylim=(3e-3, 1.5), xlabel="share of common outages [%]", ylabel="P(below 99.99%)")
+    axes.set_yticks([0.01, 0.1, 1], ["1", "10", "100"])
+    axes.set(ylim=(3e-3, 1.5), xlabel="common outages [% of all]", ylabel="months below 99.99% [%]")
     axes.minorticks_off()
 
 

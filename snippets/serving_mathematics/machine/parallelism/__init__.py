@@ -5,7 +5,9 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "machine.parallelism.parallelism": ["devices_for_cache", "context_split_s"],
+        "machine.parallelism.amdahl": ["amdahl_gain"],
+        "machine.parallelism.share_or_copy": ["requests_worth_sharing"],
+        "machine.parallelism.cut_context": ["context_split_s"],
         "core.hardware.deployments": [
             "Storage",
             "Deployment",

@@ -1,4 +1,4 @@
-"""Solutions to the exercises on parallelism: worthwhile devices, a cut context, the cheapest.
+"""Solutions to the exercises on parallelism: worthwhile devices, a dashboard, a cut context.
 
 Assumes: a step with a part that devices divide and one that they do not; one exchange a layer for
 a context that is cut.
@@ -9,18 +9,13 @@ Source: the chapter's formulas; Amdahl (1967), AFIPS, for the first.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from types import SimpleNamespace
 
-import numpy as np
-
 from serving_mathematics.core.hardware.step_time import SEND_S
-from serving_mathematics.machine.parallelism.parallelism import context_split_s
+from serving_mathematics.machine.parallelism.cut_context import context_split_s
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_floats,
     require,
-    require_all_positive,
     require_in,
     require_non_negative,
     require_positive,
@@ -36,8 +31,9 @@ HINTS = {
         "Cutting saves all but one over c of the time to read the cache, and costs one exchange."
         " At which number of tokens are the two equal?"
     ),
-    "cheapest_within": (
-        "Leave out what is too slow, then take the least cost; of equal costs the faster one."
+    "next_devices": (
+        "Ask first whether anything is wrong: tokens late, or a cache that is nearly full. Then "
+        "compare the requests a device with the number up to which sharing is the faster way."
     ),
 }
 
@@ -76,26 +72,32 @@ def context_worth_cutting(
     return (SEND_S + result_s) * bandwidth / (bytes_a_token * (1 - 1 / split))
 
 
-def cheapest_within(limit_s: float, times_s: Sequence[float], costs: Sequence[float]) -> int:
-    """Index of the cheapest choice whose time keeps a limit.
+def next_devices(
+    token_s: float, promised_s: float, cache_share: float, requests: float, even_requests: float
+) -> str:
+    """What to do with the next devices: "share" the layers over them, "copy" the engine, or "none".
 
-    limit_s: > 0. times_s, costs: of each choice, > 0, of one length. Raises ValueError outside, and
-    where none keeps the limit.
+    token_s, promised_s: time per token as it is and as it may be, > 0 [s]. cache_share: of the
+    cache in use, in [0, 1]. requests: a device, ≥ 0. even_requests: up to which sharing is faster,
+    ≥ 0. Nothing is wanted where tokens are in time and no more than 0.9 of the cache is in use.
+    Raises ValueError outside.
 
-    >>> cheapest_within(0.02, times_s=[0.01, 0.015, 0.03], costs=[9.0, 5.0, 1.0])
-    1
+    >>> next_devices(0.06, promised_s=0.05, cache_share=0.4, requests=4.0, even_requests=26.0)
+    'share'
     """
-    limit_s = require_positive(limit_s=limit_s)
-    times, prices = as_floats(times_s=times_s), as_floats(costs=costs)
-    require_all_positive(times_s=times, costs=prices)
-    require(times.shape == prices.shape, "costs", f"of shape {times.shape}", prices)
-    require(bool(np.any(times <= limit_s)), "limit_s", f"at least {times.min():g}", limit_s)
-    return int(np.lexsort((times, np.where(times <= limit_s, prices, np.inf)))[0])
+    token_s, promised_s = require_positive(token_s=token_s, promised_s=promised_s)
+    cache_share = require_in("[0, 1]", cache_share=cache_share)
+    requests, even_requests = require_non_negative(requests=requests, even_requests=even_requests)
+    if token_s <= promised_s and cache_share <= 0.9:
+        return "none"
+    return "share" if requests < even_requests else "copy"
 
 
 def example() -> SimpleNamespace:
     """Answers to the exercises."""
     return SimpleNamespace(
+        board_day=next_devices(0.06, 0.05, 0.4, 4.0, 26.0),
+        board_peak=next_devices(0.04, 0.05, 0.95, 40.0, 26.0),
         half_devices=worthwhile_devices(0.004, 0.018, 0.5),
         send_us=1e6 * SEND_S,
         cut_tokens=context_worth_cutting(1152.0, 2.4e-6, 8, 0.74 * 8e12),
@@ -128,21 +130,23 @@ def check_context_is_worth_cutting_from_there() -> None:
         checks.close(f"over {split} [s]", cut, whole, rtol=1e-12)
 
 
-def check_cheapest_keeps_the_limit() -> None:
-    """Nothing within the limit is cheaper.
+def check_next_devices() -> None:
+    """Each answer is given where the readings are as it says.
 
-    Source: 50 choices at random, compared one by one.
+    Source: by hand.
     """
-    rng = np.random.default_rng(34)
-    times, costs = rng.uniform(0.01, 0.1, 50), rng.uniform(1, 9, 50)
-    found = cheapest_within(0.03, times.tolist(), costs.tolist())
-    best = min(cost for time, cost in zip(times, costs, strict=True) if time <= 0.03)
-    checks.close("cost", costs[found], best, rtol=0)
-    checks.holds("in time", times[found] <= 0.03, got=times[found])
+    for readings, expected in (
+        ((0.06, 0.05, 0.2, 10.0, 26.0), "share"),
+        ((0.06, 0.05, 0.2, 26.0, 26.0), "copy"),
+        ((0.04, 0.05, 0.91, 10.0, 26.0), "share"),
+        ((0.04, 0.05, 0.91, 10.0, 0.0), "copy"),
+        ((0.05, 0.05, 0.9, 99.0, 26.0), "none"),
+    ):
+        checks.equal(f"{readings}", next_devices(*readings), expected)
 
 
 def check_bad_input_is_refused() -> None:
     """Shares, splits and limits that cannot be are errors that name the argument."""
     checks.raises("all of it", worthwhile_devices, 1.0, 1.0, 1.0, match="efficiency must be")
     checks.raises("no cut", context_worth_cutting, 1.0, 0.0, 1, 1.0, match="split must be 2")
-    checks.raises("too late", cheapest_within, 0.1, [0.2], [1.0], match="limit_s must be at least")
+    checks.raises("full", next_devices, 1.0, 1.0, 1.1, 1.0, 1.0, match="cache_share must be in")

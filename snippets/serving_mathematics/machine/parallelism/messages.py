@@ -130,33 +130,15 @@ def _small(system: str, devices: int) -> tuple[float, float, float]:
 TABLED = [(system, devices) for system in ("h100_sxm", "b200_sxm") for devices in (2, 4, 8)]
 
 
-def _message_rows() -> list[str]:
-    """Lines of the page's table: floors and attained shares by device, width and kernel."""
-    rows = []
-    for system, devices in TABLED:
-        link = find_system(system).link_bytes_per_s
-        sizes, seconds = _series(system, devices, IN_GRAPH)
-        floor, share, error = _small(system, devices)
-        whole = ring_hops(np.array(float(devices))) * sizes[-1] / (seconds[-1] * link)
-        name = system.split("_")[0].upper()
-        rows.append(
-            f"| {name} | {devices} | {floor * 1e6:.1f} | {share:.0%} | {error:.0%} |"
-            f" {float(whole):.0%} | {1e6 * _floor(system, devices, 'NCCL'):.0f} |"
-            f" {1e6 * _floor(system, devices, EAGER):.0f} |"
-        )
-    return rows
-
-
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     h100 = find_system("h100")
     shares = [_small(*each)[1] for each in TABLED]
     return SimpleNamespace(
-        message_rows="\n".join(_message_rows()),
         small_least=min(shares),
         small_most=max(shares),
-        cap_eight=latency_cap(80, 8e-6),
-        cap_nineteen=latency_cap(80, 19e-6),
+        nccl_us=1e6 * _floor("h100_sxm", 8, "NCCL"),
+        alone_us=1e6 * _floor("h100_sxm", 8, EAGER),
         near_floor_us=1e6 * _floor("gb300", 4, IN_GRAPH, "vllm"),
         far_floor_us=1e6 * _floor("gb300", 16, IN_GRAPH, "vllm"),
         far_shot_us=1e6 * _floor("gb300", 16, "over nodes, one"),
@@ -195,41 +177,6 @@ def figure_all_reduce(figure: Figure) -> None:
         xlabel="bytes of a message",
         ylabel="time [µs]",
     )
-    axes.minorticks_off()
-
-
-def figure_crossing_node(figure: Figure) -> None:
-    """Beyond one node the floor is a matter of the kernel, not of the wire.
-
-    All-reduces of at most 16 KiB on GB300, four devices a node, all of them on one NVLink domain.
-
-    Alt: Line chart with a logarithmic axis of the time of a small all-reduce against 2, 4, 8 and 16
-    devices. Kernels in a graph of vLLM and SGLang rise from four to eight microseconds within a
-    node to about fifty with sixteen devices; the kernel of TensorRT-LLM made for several nodes
-    stays at five; launched one by one every message takes fifty to more than a hundred.
-    """
-    axes = figure.subplots()
-    counts = (2, 4, 8, 16)
-    for label, colour, backend, near, far in (
-        ("vLLM, in a graph", "C0", "vllm", IN_GRAPH, IN_GRAPH),
-        ("SGLang, in a graph", "C2", "sglang", IN_GRAPH, IN_GRAPH),
-        ("TensorRT-LLM, made for nodes", "C3", "trtllm", IN_GRAPH, "over nodes, one"),
-        ("vLLM, launched one by one", "C4", "vllm", EAGER, EAGER),
-    ):
-        floors = [_floor("gb300", n, near if n <= 4 else far, backend) for n in counts]
-        axes.plot(counts, 1e6 * np.array(floors), "o-", color=colour, label=label)
-    axes.legend(loc="upper left")
-    axes.axvline(4, color="C4", linewidth=1, linestyle=":")
-    axes.annotate("one node", (3.9, 2.7), ha="right")
-    axes.set(
-        xscale="log",
-        yscale="log",
-        ylim=(2.5, 900),
-        xlabel="devices",
-        ylabel="time of a small message [µs]",
-    )
-    axes.set_xticks(counts, [str(n) for n in counts])
-    axes.set_yticks([3, 10, 30, 100], ["3", "10", "30", "100"])
     axes.minorticks_off()
 
 

@@ -1,6 +1,7 @@
-"""Solutions to the exercises on predictions: touched experts, requests that run, the ridge.
+"""Solutions to the exercises on predictions: requests that run, what is off, the ridge.
 
-Assumes: experts chosen at random; a closed loop in its steady state; one matrix that is read once.
+Assumes: a closed loop in its steady state; steps that grow in proportion to their sequences; one
+matrix that is read once.
 
 Source: the chapter's formulas; Little (1961); Williams, Waterman and Patterson (2009).
 """
@@ -8,48 +9,37 @@ Source: the chapter's formulas; Little (1961); Williams, Waterman and Patterson 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics.core.hardware.step_time import touched_experts
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s
+from serving_mathematics.machine.predictions.own_runs import scaled_constants
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
+    as_floats,
     require,
-    require_in,
+    require_all_positive,
     require_non_negative,
     require_positive,
-    require_positive_integer,
 )
 
 HINTS = {
-    "tokens_that_touch": (
-        "One token misses a given expert with probability 1 − k/E, and B tokens miss it with"
-        " that to the power of B: set the power to 1 − share and take logarithms."
-    ),
     "running_requests": (
         "A request stays for its first token and for all that follow; it holds a place only for the"
         " latter. Little's law, twice."
+    ),
+    "what_is_off": (
+        "With one sequence a step is weights and floors. What the others add is the difference of"
+        " the two times. Compare each with what was predicted."
     ),
     "ridge_tokens": (
         "A matrix of n values takes n·b bytes over the bandwidth, and 2·n operations a token over"
         " the peak. At which number of tokens are the two equal?"
     ),
 }
-
-
-def tokens_that_touch(share: float, experts: int, chosen: int) -> float:
-    """Tokens in a step of which a share of the experts is touched, in the mean.
-
-    share: in (0, 1). experts: E. chosen: k of a token, at most E. Raises ValueError outside.
-
-    >>> round(tokens_that_touch(0.9, experts=256, chosen=8), 1)
-    72.5
-    """
-    share = require_in("(0, 1)", share=share)
-    experts, chosen = require_positive_integer(experts=experts, chosen=chosen)
-    require(chosen < experts, "chosen", f"below the {experts} experts", chosen)
-    return math.log1p(-share) / math.log1p(-chosen / experts)
 
 
 def running_requests(
@@ -69,6 +59,27 @@ def running_requests(
     first_token_s = require_non_negative(first_token_s=first_token_s)
     answering = answer_tokens * per_token_s
     return concurrency * answering / (first_token_s + answering)
+
+
+def what_is_off(predicted_ms: tuple[float, float], measured_ms: tuple[float, float]) -> str:
+    """Which part of a prediction is too short: "every step", "each sequence", "both" or "neither".
+
+    predicted_ms, measured_ms: time per token with one sequence and with many [ms], the second
+    larger. A part is off if it took more than 1.15 times as long. Raises ValueError otherwise.
+
+    >>> what_is_off(predicted_ms=(7.0, 18.0), measured_ms=(9.0, 20.0))
+    'every step'
+    """
+    predicted, measured = as_floats(predicted_ms=predicted_ms), as_floats(measured_ms=measured_ms)
+    for name, times in (("predicted_ms", predicted), ("measured_ms", measured)):
+        require(times.shape == (2,), name, "two times", times.shape)
+        require_all_positive(**{name: times})
+        require(times[1] > times[0], name, "longer with many sequences", times)
+    step = measured[0] / predicted[0] > 1.15
+    each = np.diff(measured)[0] / np.diff(predicted)[0] > 1.15
+    return {(1, 0): "every step", (0, 1): "each sequence", (1, 1): "both"}.get(
+        (int(step), int(each)), "neither"
+    )
 
 
 def ridge_tokens(
@@ -93,21 +104,12 @@ def ridge_tokens(
 def example() -> SimpleNamespace:
     """Answers to the exercises."""
     return SimpleNamespace(
-        touch_tokens=tokens_that_touch(0.9, 256, 8),
         llama_running=running_requests(128, 368.967, 0.03042, 0.9 * 8192),
+        board_first=what_is_off((6.8, 18.0), (9.0, 20.5)),
+        board_second=what_is_off((6.8, 18.0), (7.0, 23.0)),
+        board_third=what_is_off((6.8, 18.0), (9.0, 26.0)),
         ridge_h100=ridge_tokens(989e12, 3.35e12, 2.0),
     )
-
-
-def check_tokens_touch_their_share() -> None:
-    """That many tokens touch that share, for mixtures of any size.
-
-    Source: the chapter's count of touched experts, which is the inverse.
-    """
-    for share, experts, chosen in ((0.5, 64, 6), (0.9, 256, 8), (0.99, 512, 10)):
-        tokens = tokens_that_touch(share, experts, chosen)
-        found = touched_experts(np.array([experts]), np.array([chosen]), np.array([tokens]))
-        checks.close(f"{experts} experts", float(found[0]) / experts, share, rtol=1e-9)
 
 
 def check_running_requests_are_counted() -> None:
@@ -124,6 +126,31 @@ def check_running_requests_are_counted() -> None:
     checks.close("answering", float(seen.mean()), expected, atol=4 * error, kind="simulation")
 
 
+def check_what_is_off() -> None:
+    """Kernels that take half as long again are a matter of every step, the host's time for a
+    sequence of each sequence, and all of it of both.
+
+    Source: steps of eight billion parameters on one H100 by the step model, with planted factors.
+    """
+    one = [replace(WORKED, concurrency=load, input_tokens=500.0) for load in (1.0, 64.0)]
+    work = count_work(one)
+    context = np.array([500.0, 500.0])
+
+    def times(moved: list[float]) -> tuple[float, float]:
+        constants = scaled_constants(FITTED, np.log(moved))
+        first, many = 1e3 * decode_step_s(work, constants, np.array([1.0, 64.0]), context)
+        return float(first), float(many)
+
+    told = times([1.0] * 5)
+    for expected, moved in (
+        ("every step", [1.8, 1.0, 1.0, 1.0, 1.0]),
+        ("each sequence", [1.0, 1.0, 1.0, 1.0, 2.0]),
+        ("both", [1.8, 1.0, 1.0, 1.0, 2.0]),
+        ("neither", [1.0] * 5),
+    ):
+        checks.equal(expected, what_is_off(told, times(moved)), expected)
+
+
 def check_ridge() -> None:
     """At the ridge a matrix takes as long to read as to multiply.
 
@@ -135,8 +162,7 @@ def check_ridge() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Shares, experts and times that cannot be are errors that name the argument."""
-    checks.raises("all of them", tokens_that_touch, 1.0, 8, 2, match="share must be")
-    checks.raises("every expert", tokens_that_touch, 0.5, 8, 8, match="chosen must be below")
+    """Times that cannot be are errors that name the argument."""
+    checks.raises("falling", what_is_off, (2, 1), (1, 2), match="predicted_ms must be longer")
     checks.raises("no time", running_requests, 5, 1.0, 0.0, 10, match="per_token_s must be")
     checks.raises("no bandwidth", ridge_tokens, 1.0, 0.0, 1.0, match="bandwidth_bytes_per_s")

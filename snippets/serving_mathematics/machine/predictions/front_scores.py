@@ -2,10 +2,10 @@
 
     python -m serving_mathematics.machine.predictions.front_scores .cache/harnesses
 
-reads the three files of `harness_runs` from a folder, predicts every run behind each front, behind
-the mean of the fronts of the other harnesses, behind its own harness's front fitted without any
-model of its shape, and after one and three runs of its deployment; and writes
-records/front_scores.json within two minutes. Of the rows themselves nothing is kept.
+reads the three files of `harness_runs` from a folder, predicts every run behind each front, the
+mean of the other harnesses' fronts, and its own without any model of its shape, and after one and
+three runs of its deployment; and writes records/front_scores.json within two minutes. No row is
+kept.
 
 Assumes: a median of inter-token times is a step without prompts; batches are as measured.
 
@@ -18,8 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,13 +30,11 @@ from serving_mathematics.core.hardware.calibration import (
     predict_runs,
     tabulate,
 )
-from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.fronts import (
     FRONTS,
     Front,
     fit_front,
     front_constants,
-    front_rows,
     steps_alone,
 )
 from serving_mathematics.core.hardware.harness_runs import HarnessRun, read_files
@@ -45,11 +42,8 @@ from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import FITTED, Array, Constants, Work, count_work
 from serving_mathematics.machine.predictions.own_runs import fit_moves, scaled_constants
 from serving_mathematics.support import checks
-from serving_mathematics.support.measuring import provenance, read_record, write_record
+from serving_mathematics.support.measuring import provenance, write_record
 from serving_mathematics.support.require import require
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SCORES = "front_scores"
 COMMAND = "python -m serving_mathematics.machine.predictions.front_scores .cache/harnesses"
@@ -86,8 +80,8 @@ def mean_front(fronts: Sequence[Front]) -> Front:
 
 def _deployment(run: HarnessRun) -> tuple[object, ...]:
     one = run.deployment
-    split = one.tensor, one.attention_data, one.expert
-    return run.family, one.architecture.name, one.system.name, one.precision, split, run.task
+    split = one.tensor, one.attention_data, one.expert, run.task
+    return run.family, one.architecture.name, one.system.name, one.precision, *split
 
 
 def _calibrated(
@@ -95,19 +89,17 @@ def _calibrated(
 ) -> tuple[Array, Array]:
     """Predicted and measured times of the runs that did not calibrate, by `few` that did."""
     latencies = latencies_of(runs)
-    names = [_deployment(run) for run in runs]
     rng = np.random.default_rng(5)
     got, told = [], []
-    for name in dict.fromkeys(names):
-        places = [place for place, one in enumerate(names) if one == name]
+    for name in dict.fromkeys(map(_deployment, runs)):
+        places = [place for place, run in enumerate(runs) if _deployment(run) == name]
         if len(places) < LEAST_RUNS:
             continue
         drawn = rng.permutation(places)
         work = count_work([runs[place].deployment for place in drawn])
         each = np.array([runs[place].per_token_s for place in drawn])
         used, rest = np.arange(few), np.arange(few, drawn.size)
-        silent = np.full(few, np.nan)
-        base = bases[places[0]]
+        silent, base = np.full(few, np.nan), bases[places[0]]
         moved, _ = fit_moves(work.rows(used), silent, each[used], base, latencies=latencies)
         got.append(latencies(work.rows(rest), scaled_constants(base, moved)).per_token_s)
         told.append(each[rest])
@@ -156,13 +148,14 @@ def score_harness(runs: Sequence[HarnessRun]) -> dict[str, Any]:
             front = fit_front(work.rows(rest), each[rest], fitted, latencies=latencies)
             bases[family] = front_constants(front)
             predicted[index] = latencies(work.rows(index), bases[family]).per_token_s
-        ratio = predicted / each
         result["own front, model left out"] = errors(predicted, each) | {
             "by model": {
                 family: errors(predicted[families == family], each[families == family])
                 for family in sorted(set(families.tolist()))
             },
-            "measured over predicted, nine in ten": round(float(np.quantile(1 / ratio, 0.9)), 3),
+            "measured over predicted, nine in ten": round(
+                float(np.quantile(each / predicted, 0.9)), 3
+            ),
         }
         for few in (1, 2, 3):
             found = _calibrated(runs, [bases[family] for family in families], few)
@@ -171,26 +164,24 @@ def score_harness(runs: Sequence[HarnessRun]) -> dict[str, Any]:
 
 
 def _first_tokens(runs: Sequence[HarnessRun]) -> dict[str, Any]:
-    """Errors of first tokens at low load: behind the benchmark's front, behind one of which nothing
-    is known, behind its own, and after one run.
-    """
+    """Errors of first tokens at low load, behind three fronts and after one run."""
     told = [run for run in runs if np.isfinite(run.first_token_s)]
     low = [run for run in told if run.first_token_s < 2 * told[0].first_token_s]
     work = count_work([run.deployment for run in low])
     first = np.array([run.first_token_s for run in low])
     each = np.array([run.per_token_s for run in low])
-    before = loop_latencies(work, FITTED).first_token_s
-    default = loop_latencies(work, front_constants(FRONTS["unknown"])).first_token_s
-    named = loop_latencies(work, front_constants(FRONTS[low[0].harness])).first_token_s
-    one, unknown = np.arange(1), front_constants(FRONTS["unknown"])
-    moved, _ = fit_moves(work.rows(one), first[:1], each[:1], unknown)
-    after = loop_latencies(work, scaled_constants(unknown, moved)).first_token_s
-    return {
-        "behind the benchmark's front": errors(before, first),
-        "behind the unknown front": errors(default, first),
-        "behind its own": errors(named, first),
-        "after one run, the others": errors(after[1:], first[1:]),
+    unknown = front_constants(FRONTS["unknown"])
+    behind = {
+        "behind the benchmark's front": FITTED,
+        "behind the unknown front": unknown,
+        "behind its own": front_constants(FRONTS[low[0].harness]),
     }
+    scores = {
+        name: errors(loop_latencies(work, one).first_token_s, first) for name, one in behind.items()
+    }
+    moved, _ = fit_moves(work.rows(np.arange(1)), first[:1], each[:1], unknown)
+    after = loop_latencies(work, scaled_constants(unknown, moved)).first_token_s
+    return scores | {"after one run, the others": errors(after[1:], first[1:])}
 
 
 def _benchmark_left_out(table: Table) -> dict[str, Any]:
@@ -250,100 +241,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print(write_record(SCORES, record | measure_fronts(runs)), file=sys.stderr)
     return 0
-
-
-HARNESSES = {
-    "ml-energy": "ML.ENERGY v3: vLLM as installed, H100 and B200",
-    "inference-perf": "load test of vLLM 0.11, H100",
-    "engine": "request log of vLLM 0.19, RTX PRO 6000",
-}
-
-
-def _percent(found: dict[str, Any] | None) -> str:
-    return f"{100 * found['median']:.0f}%" if found else "–"
-
-
-def example() -> SimpleNamespace:
-    """Numbers of the page, errors in percent."""
-    record = read_record(SCORES)
-    rows = []
-    for name, words in HARNESSES.items():
-        told = record["harnesses"][name]
-        named = told["named fronts"]
-        own = told.get("own front, model left out")  # of several models only
-        three = told.get("own front and 3 of the deployment")
-        cells = [named["benchmark"], named["unknown"], told["harness left out"], own, three]
-        rows.append(f"| {words} | {told['runs']} | " + " | ".join(map(_percent, cells)) + " |")
-    away = record["harnesses"]["ml-energy"]
-    first = record["first tokens at low load"]["inference-perf"]
-    return SimpleNamespace(
-        harness_rows="\n".join(rows),
-        front_table="\n".join(f"| {' | '.join(row)} |" for row in front_rows()[1:]),
-        away_benchmark=100 * away["named fronts"]["benchmark"]["median"],
-        away_own=100 * away["own front, model left out"]["median"],
-        away_three=100 * away["own front and 3 of the deployment"]["median"],
-        benchmark_out=100 * record["benchmark"]["harness left out"]["median"],
-        first_before=100 * first["behind the benchmark's front"]["median"],
-        first_after=100 * first["after one run, the others"]["median"],
-    )
-
-
-def figure_fronts(figure: Figure) -> None:
-    """How long one sequence more takes behind each front, and what that makes of a step.
-
-    Llama-3.1-8B in bf16 on an H100, 700 tokens of context, with vLLM.
-
-    Alt: Line chart of the time of a step against sequences from 1 to 512. All fronts begin at
-    seven or eight milliseconds. At 512 sequences a step takes thirty-four to thirty-nine behind the
-    fronts of the load test, the benchmark and the engine alone, forty-eight behind an unknown one
-    and sixty behind that of ML.ENERGY.
-    """
-    axes = figure.subplots()
-    loads = np.unique(np.geomspace(1, 512, 40).round())
-    asked = [
-        replace(WORKED, concurrency=load, input_tokens=700.0, output_tokens=1.0) for load in loads
-    ]
-    work = count_work(asked)
-    for (name, front), colour in zip(FRONTS.items(), ("C0", "C4", "C3", "C2", "C1"), strict=True):
-        times = 1e3 * steps_alone(work, front_constants(front)).per_token_s
-        axes.plot(loads, times, color=colour, label=name)
-    axes.legend(loc="upper left")
-    axes.set(
-        xlim=(0, 520), ylim=(0, 65), xlabel="sequences in a step", ylabel="time of a step [ms]"
-    )
-
-
-def check_fronts_are_what_the_runs_say() -> None:
-    """The named fronts' scale and host time are those that each harness's runs give.
-
-    Source: the record; the request log, of one batch size or another, leaves the two apart by less.
-    """
-    for name in ("ml-energy", "inference-perf"):
-        told, front = read_record(SCORES)["harnesses"][name]["fitted"], FRONTS[name]
-        checks.close(f"{name}: scale", front.scale, told["scale"], atol=0.03, kind="measured")
-        host = 1e6 * front.sequence_s
-        checks.close(f"{name}: host [us]", host, told["host [us]"], atol=3, kind="measured")
-
-
-def check_a_named_front_travels() -> None:
-    """Behind its own front, with all models of a run's shape left out, a harness that the constants
-    never saw is off by at most 14% in the median, and by at most 8% after three runs of a
-    deployment; behind no known front by at most a fifth, whichever the harness.
-
-    Source: the record; the aims were set before, the last with these harnesses in sight.
-    """
-    record = read_record(SCORES)
-    away = record["harnesses"]["ml-energy"]
-    for label, told, most in (
-        ("own front", away["own front, model left out"], 0.14),
-        ("three runs", away["own front and 3 of the deployment"], 0.08),
-        *(
-            (f"{n}: unknown", one["named fronts"]["unknown"], 0.2)
-            for n, one in record["harnesses"].items()
-        ),
-        ("benchmark: unknown", record["benchmark"]["fitted, behind the unknown front"], 0.2),
-    ):
-        checks.inside(label, told["median"], 0.0, most, kind="measured")
 
 
 def check_bad_input_is_refused() -> None:

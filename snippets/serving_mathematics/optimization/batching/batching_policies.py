@@ -146,7 +146,7 @@ def figure_policies(figure: Figure) -> None:
     axes.plot([100 * load for load in loads], tails, "o-", color="C0", markersize=3.5)
     wall = 100 * _static_ceiling_per_s(chat) / chat.ceiling_per_s
     axes.axvline(wall, color="C4", linestyle="--", linewidth=1.2)
-    axes.annotate("full batches never end", (wall + 1, 70), color="C4")
+    axes.annotate("ceiling of static and dynamic", (wall + 1, 70), color="C4")
     axes.annotate("static", (12, 50), color="C3")
     axes.annotate("dynamic", (20, 9), color="C1")
     axes.annotate("continuous", (60, 5.3), color="C0")

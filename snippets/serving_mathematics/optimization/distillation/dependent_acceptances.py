@@ -24,9 +24,11 @@ import numpy.typing as npt
 from serving_mathematics.core.batching.speculative_decoding import (
     best_draft_length,
     expected_tokens,
-    speedup,
 )
-from serving_mathematics.optimization.distillation.speculative_sampling import MeanTokens, speculate
+from serving_mathematics.optimization.distillation.speculative_sampling import (
+    _MeanTokens,
+    speculate,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -46,14 +48,11 @@ EASY, HARD, RUN_LENGTH, GAMMA = 0.95, 0.35, 20, 4  # acceptances, mean passage, 
 COST = 0.05  # of a pass of the draft
 
 
-def transition_matrix(table: npt.ArrayLike) -> FloatArray:
+def _transition_matrix(table: npt.ArrayLike) -> FloatArray:
     """Context to context, shape (V^k, V^k), for weights of the next token, shape (V^k, V).
 
-    table: non-negative and finite; a context is the last k tokens as digits to the base V. Rows
-    keep their sums. Raises ValueError on other shapes or numbers.
-
-    >>> transition_matrix([[0.25, 0.75], [1.0, 0.0]]).tolist()
-    [[0.25, 0.75], [1.0, 0.0]]
+    A context is the last k tokens as digits to the base V. Rows keep their sums. Raises ValueError
+    on other shapes or numbers.
     """
     weights = as_floats(table=table)
     require(weights.ndim == 2 and weights.shape[1] >= 2, "table", "a table", weights.shape)
@@ -67,14 +66,11 @@ def transition_matrix(table: npt.ArrayLike) -> FloatArray:
     return matrix
 
 
-def context_shares(transitions: npt.ArrayLike) -> FloatArray:
+def _context_shares(transitions: npt.ArrayLike) -> FloatArray:
     """Long-run share of every state of a Markov chain, shape (n,).
 
     transitions: rows that sum to 1, shape (n, n), with one class of states that is returned to.
     Raises ValueError on other matrices.
-
-    >>> context_shares([[0.5, 0.5], [1.0, 0.0]]).round(12).tolist()
-    [0.666666666667, 0.333333333333]
     """
     chain = as_floats(transitions=transitions)
     square = chain.ndim == 2 and chain.size > 0 and chain.shape[0] == chain.shape[1]
@@ -101,7 +97,7 @@ def exact_tokens_per_round(target: npt.ArrayLike, draft: npt.ArrayLike, draft_to
     require_shape(p.shape, draft=q)
     draft_tokens = require_non_negative_integer(draft_tokens=draft_tokens)
     draft_tokens = require_in("[0, 1e5]", draft_tokens=draft_tokens)
-    every, accepted = transition_matrix(p), transition_matrix(np.minimum(p, q))
+    every, accepted = _transition_matrix(p), _transition_matrix(np.minimum(p, q))
     require(np.all(np.abs(q.sum(axis=1) - 1) < 1e-9), "draft", "rows that sum to 1", q)
     reached = np.eye(len(p))  # contexts after i accepted tokens, by where the round began
     kernel, tokens = np.zeros_like(reached), np.ones(len(p))
@@ -109,20 +105,16 @@ def exact_tokens_per_round(target: npt.ArrayLike, draft: npt.ArrayLike, draft_to
         kernel += reached @ (every - accepted)
         reached = reached @ accepted
         tokens += reached.sum(axis=1)
-    starts = context_shares(np.maximum(kernel + reached @ every, 0.0))
+    starts = _context_shares(np.maximum(kernel + reached @ every, 0.0))
     return float(starts @ tokens)
 
 
-def two_modes(easy: float, hard: float, switch: float) -> tuple[FloatArray, FloatArray]:
+def _two_modes(easy: float, hard: float, switch: float) -> tuple[FloatArray, FloatArray]:
     """Target and draft of seven tokens, of which three belong to an easy mode and three to a hard.
 
     easy, hard: acceptance in either mode, in [0, 1]. switch: probability in (0, 1] that the next
     token is of the other mode. The draft wastes the rest of its probability on a seventh token that
     the target never emits. Raises ValueError outside these ranges.
-
-    >>> target, draft = two_modes(0.9, 0.3, switch=0.5)
-    >>> np.minimum(target, draft).sum(axis=1)[[0, 3]].round(12).tolist()
-    [0.9, 0.3]
     """
     easy, hard = as_number(easy=easy, hard=hard)
     for name, value in (("easy", easy), ("hard", hard)):
@@ -138,18 +130,11 @@ def two_modes(easy: float, hard: float, switch: float) -> tuple[FloatArray, Floa
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     formula = expected_tokens((EASY + HARD) / 2, GAMMA)
-    exact = exact_tokens_per_round(*two_modes(EASY, HARD, 1 / RUN_LENGTH), GAMMA)
-    best = {a: best_draft_length(a, COST) for a in (EASY, HARD, (EASY + HARD) / 2)}
-    one = [2 / (1 / speedup(EASY, g, COST) + 1 / speedup(HARD, g, COST)) for g in range(30)]
+    exact = exact_tokens_per_round(*_two_modes(EASY, HARD, 1 / RUN_LENGTH), GAMMA)
     return SimpleNamespace(
-        modes_formula=formula,
-        modes_exact=exact,
         modes_error_percent=100 * (formula / exact - 1),
-        easy_length=best[EASY],
-        hard_length=best[HARD],
-        mean_length=best[(EASY + HARD) / 2],
-        modes_one_length=max(one),
-        modes_two_lengths=2 / sum(1 / speedup(a, best[a], COST) for a in (EASY, HARD)),
+        easy_length=best_draft_length(EASY, COST),
+        hard_length=best_draft_length(HARD, COST),
     )
 
 
@@ -166,7 +151,7 @@ def figure_mode_runs(figure: Figure) -> None:
     """
     axes = figure.subplots()
     lengths = np.geomspace(1.0, 300.0, 40)
-    exact = [exact_tokens_per_round(*two_modes(EASY, HARD, 1 / x), GAMMA) for x in lengths]
+    exact = [exact_tokens_per_round(*_two_modes(EASY, HARD, 1 / x), GAMMA) for x in lengths]
     axes.plot(lengths, exact, color="C0")
     dots = (1.0, 2.0, 6.0, 20.0, 60.0)
     means = [_modes_measured(x).mean for x in dots]
@@ -188,10 +173,10 @@ def figure_mode_runs(figure: Figure) -> None:
 
 
 @cache
-def _modes_measured(run_length: float) -> MeanTokens:
+def _modes_measured(run_length: float) -> _MeanTokens:
     """Tokens per round of the two modes, sampled; half of the sequences begin in either."""
     starts = np.repeat([0, 3], 280)
-    target, draft = two_modes(EASY, HARD, 1 / run_length)
+    target, draft = _two_modes(EASY, HARD, 1 / run_length)
     run = speculate(target, draft, starts, GAMMA, 120, np.random.default_rng(196))
     return run.per_round(skip=40)
 
@@ -202,7 +187,7 @@ def check_exact_tokens_per_round() -> None:
     Source: 560 sequences of 80 rounds; standard errors from the sequences.
     """
     for length in (1.0, 20.0):
-        exact = exact_tokens_per_round(*two_modes(EASY, HARD, 1 / length), GAMMA)
+        exact = exact_tokens_per_round(*_two_modes(EASY, HARD, 1 / length), GAMMA)
         checks.covers(f"passages of {length:g}", _modes_measured(length), exact)
 
 
@@ -213,10 +198,10 @@ def check_formula_needs_independence() -> None:
     Source: the matrices at a switching probability of ½; rounds per token, averaged over tokens.
     """
     for easy, hard, gamma in ((0.95, 0.35, 4), (0.8, 0.1, 7)):
-        exact = exact_tokens_per_round(*two_modes(easy, hard, 0.5), gamma)
+        exact = exact_tokens_per_round(*_two_modes(easy, hard, 0.5), gamma)
         formula = expected_tokens((easy + hard) / 2, gamma)
         checks.close(f"independent, γ = {gamma}", exact, formula, rtol=1e-12)
-        slow = exact_tokens_per_round(*two_modes(easy, hard, 1e-7), gamma)
+        slow = exact_tokens_per_round(*_two_modes(easy, hard, 1e-7), gamma)
         rounds = (1 / expected_tokens(easy, gamma) + 1 / expected_tokens(hard, gamma)) / 2
         checks.close(f"endless, γ = {gamma}", slow, 1 / rounds, rtol=1e-5)
 
@@ -225,8 +210,8 @@ def check_bad_input_is_refused() -> None:
     """Three rows over two tokens, two closed classes, half tokens and modes that never change are
     errors.
     """
-    checks.raises("shape", transition_matrix, [[0.5, 0.5]] * 3, match="table must be of shape")
-    checks.raises("classes", context_shares, np.eye(2), match="transitions must be a chain with")
+    checks.raises("shape", _transition_matrix, [[0.5, 0.5]] * 3, match="table must be of shape")
+    checks.raises("classes", _context_shares, np.eye(2), match="transitions must be a chain with")
     table = [[0.5, 0.5]] * 2
     checks.raises("γ", exact_tokens_per_round, table, table, 0.5, match="draft_tokens must be a")
-    checks.raises("never", two_modes, 0.9, 0.3, 0.0, match="switch must be in (0, 1]")
+    checks.raises("never", _two_modes, 0.9, 0.3, 0.0, match="switch must be in (0, 1]")

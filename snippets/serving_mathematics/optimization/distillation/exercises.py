@@ -1,9 +1,8 @@
-"""Solutions of the exercises on distillation: enough seeds, an acceptance rate from a log, a draft
-that keeps its probabilities to itself, the length of drafts in a batch.
+"""Solutions: a token's price with a student in front, an acceptance rate from a log, and the length
+of drafts in a batch.
 
-Source: vLLM's v1/spec_decode/metrics.py for the logged rate, its issue 40149 for the missing
-probabilities; Leviathan, Kalman and Matias (2023), theorem 3.8; the rest is derived at each
-function.
+Source: vLLM's v1/spec_decode/metrics.py for the logged rate; Leviathan, Kalman and Matias (2023),
+theorem 3.8; the rest is derived at each function.
 """
 
 from __future__ import annotations
@@ -12,46 +11,30 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.core.batching.speculative_decoding import (
     best_draft_length,
     expected_tokens,
     speedup,
 )
-from serving_mathematics.optimization.distillation.speculative_sampling import (
-    acceptance_rate,
-    speculate,
-)
+from serving_mathematics.optimization.distillation.speculative_sampling import speculate
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_floats,
-    as_number,
     require,
     require_in,
-    require_non_negative,
     require_positive,
     require_positive_integer,
 )
 
-FloatArray = npt.NDArray[np.float64]
-
-NORMAL_975 = 1.959963984540054  # 97.5% point of the normal distribution
-
 HINTS = {
-    "seeds_needed": (
-        "Variances add: that of the seeds falls with their number, that of the test images does"
-        " not. Ask that the sum be at most the square of gain/1.96, and solve for the number."
+    "price_with_fallback": (
+        "The student is paid for every token, and the teacher for those that it has to write "
+        "after all."
     ),
     "acceptance_from_log": (
         "The accepted tokens of a round are `expected_tokens` less the one that the target "
         "adds. That rises with α, so bisect; the share itself is too low an estimate, because a"
         " refusal discards what follows."
-    ),
-    "acceptance_without_probabilities": (
-        "Whatever the draft proposes, the output must be distributed as p, also for a draft "
-        "that always says the same token. Then it can be kept only as often as p itself would "
-        "say it: average that over the draft."
     ),
     "best_length_in_batch": (
         "A round costs γ passes of the draft and one scoring pass, which takes longer than one "
@@ -61,23 +44,18 @@ HINTS = {
 }
 
 
-def seeds_needed(gain: float, seed_sd: float, image_error: float = 0.0) -> int:
-    """Fewest seeds, two or more, with which a gain is 1.96 standard errors from zero.
+def price_with_fallback(student: float, teacher: float, fallback: float) -> float:
+    """Price of a token where a student tries and a share goes to the teacher after all.
 
-    gain: true difference of accuracy, positive. seed_sd: standard deviation of the paired
-    difference between seeds, non-negative. image_error: standard error from the test images, which
-    more seeds do not lower, so that it must be below gain/1.96. Raises ValueError outside these
-    ranges.
+    student, teacher: prices in any one unit, positive. fallback: that share, in [0, 1]. Raises
+    ValueError otherwise.
 
-    >>> seeds_needed(0.01, seed_sd=0.02)  # 1.96²·4 = 15.4
-    16
+    >>> price_with_fallback(0.25, 1.0, fallback=0.5)
+    0.75
     """
-    image_error = as_number(image_error=image_error)
-    gain = require_positive(gain=gain)
-    seed_sd = require_non_negative(seed_sd=seed_sd)
-    limit = gain / NORMAL_975
-    require(0 <= image_error < limit, "image_error", f"in [0, {limit:.3g})", image_error)
-    return max(2, math.ceil(seed_sd**2 / (limit**2 - image_error**2)))
+    student, teacher = require_positive(student=student, teacher=teacher)
+    fallback = require_in("[0, 1]", fallback=fallback)
+    return student + fallback * teacher
 
 
 def acceptance_from_log(accepted_share: float, draft_tokens: int) -> float:
@@ -97,20 +75,6 @@ def acceptance_from_log(accepted_share: float, draft_tokens: int) -> float:
         enough = expected_tokens(middle, draft_tokens) - 1 >= accepted_share * draft_tokens
         low, high = (low, middle) if enough else (middle, high)
     return high
-
-
-def acceptance_without_probabilities(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
-    """Acceptance Σp·q along the last axis, when the verifier knows the draft's token but not q.
-
-    p, q: distributions of the target and of the draft, shape (..., tokens). All that it can do
-    without changing the output is to accept token x with probability p(x), and to replace it by
-    another one, drawn from p, otherwise. Raises ValueError unless both are distributions.
-
-    >>> float(acceptance_without_probabilities([0.5, 0.5], [0.9, 0.1]))
-    0.5
-    """
-    acceptance_rate(p, q)  # refuses what is no pair of distributions
-    return np.asarray((as_floats(p=p) * as_floats(q=q)).sum(axis=-1))
 
 
 def best_length_in_batch(
@@ -139,32 +103,27 @@ def best_length_in_batch(
 
 
 def example() -> SimpleNamespace:
-    """The numbers quoted in the text."""
-    p, q = [0.7, 0.2, 0.1], [0.5, 0.3, 0.2]
-    unknown, known = (float(f(p, q)) for f in (acceptance_without_probabilities, acceptance_rate))
+    """The answers quoted in the text."""
     return SimpleNamespace(
+        pencil_price=100 * price_with_fallback(0.27, 1.0, 0.3),
+        pencil_border=100 * (1 - 0.27),
         logged_alpha=acceptance_from_log(0.45, 5),
-        unknown_alpha=unknown,
-        known_alpha=known,
-        unknown_tokens=expected_tokens(unknown, 4),
-        known_tokens=expected_tokens(known, 4),
+        logged_tokens=1 + 0.45 * 5,
+        batch_few=best_length_in_batch(0.8, 0.05, 1, 300.0),
+        batch_many=best_length_in_batch(0.8, 0.05, 100, 300.0),
+        batch_full=best_length_in_batch(0.8, 0.05, 300, 300.0),
     )
 
 
-def check_seeds() -> None:
-    """With the computed number of seeds the interval just leaves zero out.
+def check_fallback() -> None:
+    """A student pays while its price and its share of refusals together are below one teacher.
 
-    Source: 20,000 means of that many drawn differences, whose standard error, together with that of
-    the images, is the gain over 1.96.
+    Source: tokens counted one by one, each tried by the student, every fifth by the teacher too.
     """
-    rng = np.random.default_rng(197)
-    for gain, sd, image_error in ((0.01, 0.02, 0.0), (0.02, 0.05, 0.006)):
-        seeds = seeds_needed(gain, sd, image_error)
-        spread = float(rng.normal(gain, sd, (20_000, seeds)).mean(axis=1).std())
-        ratio = NORMAL_975 * math.hypot(spread, image_error) / gain
-        checks.inside(f"{seeds} seeds: 1.96 s.e. over gain", ratio, 0.95, 1.01)
-    fewer = NORMAL_975 * math.hypot(0.02 / math.sqrt(seeds_needed(0.01, 0.02) - 1), 0.0)
-    checks.holds("one fewer does not do", fewer > 0.01, got=fewer)
+    paid = sum(0.3 + (1.0 if token % 5 == 0 else 0.0) for token in range(1000)) / 1000
+    checks.close("every fifth", price_with_fallback(0.3, 1.0, 0.2), paid, rtol=1e-12)
+    checks.close("always", price_with_fallback(0.3, 1.0, 1.0), 1.3, rtol=1e-12)
+    checks.close("the border", price_with_fallback(0.3, 1.0, 0.7), 1.0, rtol=1e-12)
 
 
 def check_log() -> None:
@@ -183,31 +142,6 @@ def check_log() -> None:
     slope = (expected_tokens(0.71, 4) - expected_tokens(0.69, 4)) / 0.02
     error = run.per_round().standard_error / slope
     checks.close("sampled", acceptance_from_log(share, 4), 0.7, atol=3 * error, kind="simulation")
-
-
-def check_without_probabilities() -> None:
-    """The output is still the target's; with the probabilities more is accepted, and for a draft
-    that always says the same just as much.
-
-    Source: the output's distribution added up over all pairs of tokens, for 200 random pairs; q
-    with all weight on one token.
-    """
-    rng = np.random.default_rng(199)
-    worst = 0.0
-    for p, q in zip(*rng.dirichlet(np.ones(6), (2, 200)), strict=True):
-        out = np.zeros(6)
-        for x in range(6):
-            out[x] += q[x] * p[x]
-            others = np.where(np.arange(6) == x, 0.0, p)
-            out += q[x] * (1 - p[x]) * others / others.sum()
-        worst = max(worst, float(np.abs(out - p).max()))
-    checks.close("output", worst, 0.0, atol=1e-14)
-    p, q = rng.dirichlet(np.ones(6), (2, 200))
-    lost = acceptance_rate(p, q) - acceptance_without_probabilities(p, q)
-    checks.holds("accepts less", bool((lost > 0).all()), got=float(lost.mean()))
-    sure = np.eye(6)[rng.integers(0, 6, 200)]
-    got = acceptance_without_probabilities(p, sure)
-    checks.close("one-token drafts", got, acceptance_rate(p, sure), atol=1e-15)
 
 
 def check_batch() -> None:
@@ -230,10 +164,8 @@ def check_batch() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Image errors that no number of seeds mends, shares above 1 and empty batches are errors."""
-    checks.raises("images", seeds_needed, 0.01, 0.01, 0.01, match="image_error must be in [0, 0.0")
+    """Shares above 1, prices of nothing and empty batches are errors."""
     checks.raises("share", acceptance_from_log, 1.2, 3, match="accepted_share must be in [0, 1]")
-    checks.raises(
-        "sum", acceptance_without_probabilities, [0.5, 0.6], [0.5, 0.5], match="p must be a dist"
-    )
+    checks.raises("fallback", price_with_fallback, 0.3, 1.0, 1.2, match="fallback must be in")
+    checks.raises("free", price_with_fallback, 0.0, 1.0, 0.2, match="student must be positive")
     checks.raises("batch", best_length_in_batch, 0.8, 0.1, 0, 9.0, match="batch must be a positive")

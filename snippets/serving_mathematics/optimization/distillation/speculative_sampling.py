@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,9 +43,8 @@ TOY_DRAFT = np.array([[0.5, 0.3, 0.2], [0.3, 0.3, 0.4], [0.2, 0.2, 0.6]])
 def acceptance_rate(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     """Probability Σmin(p, q) that a token drawn from q is accepted, along the last axis.
 
-    p, q: distributions of the target and of the draft, of one shape (..., tokens). No other way to
-    couple a draw from q with a draw from p makes them equal more often. Raises ValueError unless
-    both are distributions.
+    p, q: distributions of the target and of the draft, of one shape (..., tokens). Raises
+    ValueError unless both are distributions.
 
     >>> float(acceptance_rate([0.5, 0.5], [0.9, 0.1]).round(12))
     0.6
@@ -78,7 +76,7 @@ def residual(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class MeanTokens:
+class _MeanTokens:
     """A mean over sequences, its standard error, and half of its 95% interval."""
 
     mean: float
@@ -87,26 +85,22 @@ class MeanTokens:
 
 
 @dataclass(frozen=True)
-class Rounds:
-    """Speculation of n sequences at once: what each round put out.
+class _Rounds:
+    """Speculation of n sequences at once: what each round put out."""
 
-    tokens: shape (rounds, n, γ + 1), −1 after the last token of a round. passed: whether each
-    proposed token passed its own test, shape (rounds, n, γ), also behind a refused one.
-    """
-
-    tokens: IntArray
-    passed: BoolArray
+    tokens: IntArray  # shape (rounds, n, γ + 1), −1 after the last token of a round
+    passed: BoolArray  # whether each proposed one passed its own test, also behind a refused one
 
     @property
     def lengths(self) -> IntArray:
         """Tokens that each round put out, shape (rounds, n)."""
         return np.asarray((self.tokens >= 0).sum(axis=2))
 
-    def per_round(self, skip: int = 0) -> MeanTokens:
+    def per_round(self, skip: int = 0) -> _MeanTokens:
         """Mean tokens per round after the first ones; standard error from the sequences."""
         means = self.lengths[skip:].mean(axis=0)
         error = float(means.std(ddof=1) / math.sqrt(means.size))
-        return MeanTokens(float(means.mean()), error, 1.96 * error)
+        return _MeanTokens(float(means.mean()), error, 1.96 * error)
 
 
 def speculate(
@@ -116,7 +110,7 @@ def speculate(
     draft_tokens: int,
     rounds: int,
     rng: np.random.Generator,
-) -> Rounds:
+) -> _Rounds:
     """Decode n sequences speculatively with two tables of next-token probabilities.
 
     target, draft: rows p(·|context) and q(·|context), shape (V^k, V); the context is the last k
@@ -170,7 +164,7 @@ def speculate(
         out[turn, :, :-1] = np.where(np.arange(draft_tokens) < accepted[:, None], guesses, -1)
         out[turn, lanes, accepted] = last
         state = (state * tokens + last) % size
-    return Rounds(out, passed)
+    return _Rounds(out, passed)
 
 
 def _even_tail(statistic: float, degrees: int) -> float:
@@ -198,12 +192,6 @@ def _right_and_wrong() -> tuple[tuple[float, float], tuple[float, float]]:
     alpha = acceptance_rate(TOY_TARGET, TOY_DRAFT)[:, None]
     wrong = np.minimum(TOY_TARGET, TOY_DRAFT) + (1 - alpha) * TOY_TARGET
     return _chi_square(TOY_TARGET, TOY_DRAFT, 191), _chi_square(wrong, wrong, 191)
-
-
-def example() -> SimpleNamespace:
-    """The numbers quoted in the text."""
-    right, wrong = _right_and_wrong()
-    return SimpleNamespace(chi_square=right[0], chi_square_p=right[1], chi_square_wrong=wrong[0])
 
 
 def check_what_comes_out_is_the_target() -> None:
@@ -245,14 +233,14 @@ def check_measured_acceptance() -> None:
     run = speculate(p, q, start, 4, 2, np.random.default_rng(193))
     first = run.passed[0, :, 0]
     error = float(first.std()) / math.sqrt(first.size)
-    checks.covers("acceptance", MeanTokens(float(first.mean()), error, 1.96 * error), 0.7)
+    checks.covers("acceptance", _MeanTokens(float(first.mean()), error, 1.96 * error), 0.7)
     checks.covers("tokens per round, γ = 4", run.per_round(), expected_tokens(0.7, 4))
 
 
 def check_bad_input_is_refused() -> None:
     """What sums to 1.1, tables of the wrong shape and contexts that do not exist are errors."""
     start, rng = [0], np.random.default_rng(0)
-    checks.raises("sum", acceptance_rate, [0.5, 0.6], [0.5, 0.5], match="p must be a distribution")
+    checks.raises("sum", acceptance_rate, [0.5, 0.6], [0.5, 0.5], match="p must be a dist")
     checks.raises("shapes", residual, [0.5, 0.5], [1.0], match="q must be of shape (2,)")
     table = [[0.5, 0.5]] * 3
     checks.raises("3 rows", speculate, table, table, start, 1, 1, rng, match="target must be of")

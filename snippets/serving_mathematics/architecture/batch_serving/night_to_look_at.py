@@ -1,0 +1,137 @@
+"""Four engines and a night of shards, to look at: the nights of `night_of_shards`.
+
+Assumes: what `night_of_shards` assumes.
+
+Source: `night_of_shards`; Graham (1966) for the bound.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving_mathematics.architecture.batch_serving.batch_serving import latest_finish_s
+from serving_mathematics.architecture.batch_serving.night_of_shards import (
+    ENGINES,
+    MISHAPS,
+    PAYS,
+    SHARDS,
+    Bar,
+    _end_s,
+    _night,
+    _overhead_s,
+    _rows_s,
+    _shards_s,
+)
+from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def figure_night(figure: Figure) -> None:
+    """Few shards make a mishap dear, many make starts dear; in between there is room.
+
+    When a night of four engine-hours on four engines is over, against the number of shards, each of
+    which starts an engine of its own. The bound is for shards in any order on equal engines.
+
+    Alt: Line chart with a logarithmic axis of shards. The line of an undisturbed night rises slowly
+    from the left. The lines of a killed engine and of a slower one begin far above it and fall to a
+    wide valley before they rise with it. The dashed bound lies above all of them.
+    """
+    axes = figure.subplots()
+    counts = np.unique(np.rint(np.geomspace(ENGINES, 256, 40)).astype(int)).tolist()
+    pays = "an engine's start too"
+    for mishap, colour, text, x, y in (
+        (MISHAPS[0], "C0", "undisturbed", 4.2, 57),
+        (MISHAPS[1], "C3", "an engine is killed", 4.6, 104),
+        (MISHAPS[2], "C1", "a slower engine", 8.6, 83),
+    ):
+        axes.semilogx(counts, [_end_s(n, pays, mishap) / 60 for n in counts], color=colour)
+        axes.annotate(text, (x, y), color=colour)
+    bound = [
+        latest_finish_s(
+            float(_rows_s().sum()), ENGINES, _overhead_s(pays), n, float(_shards_s(n).max())
+        )
+        for n in counts
+    ]
+    axes.semilogx(counts, np.array(bound) / 60, color="C4", linestyle="--")
+    axes.annotate("bound, any order", (30, 118), color="C4")
+    axes.set_xticks([4, 8, 16, 32, 64, 128, 256], ["4", "8", "16", "32", "64", "128", "256"])
+    axes.minorticks_off()
+    axes.set(xlabel="shards", ylabel="over after [min]", ylim=(50, 200))
+
+
+def stepper_night() -> dict[str, Any]:
+    """Four engines and a night of rows. Kill one, then cut the rows into more shards; then let
+    every shard start an engine of its own."""
+    runs = [
+        [[_night(_shards_s(n), _overhead_s(pays), mishap) for mishap in MISHAPS] for pays in PAYS]
+        for n in SHARDS
+    ]
+    end = [[[_end_s(n, pays, mishap) for mishap in MISHAPS] for pays in PAYS] for n in SHARDS]
+    last = max(max(max(row) for row in rows) for rows in end) / 60
+    clock = np.linspace(0, last, 45)
+
+    def shown(bars: list[Bar]) -> list[tuple[str, float, float, str]]:
+        return [
+            (str(engine + 1), round(start / 60, 2), round(stop / 60, 2), state)
+            for engine, start, stop, state in bars
+            if stop - start > 1.0 or state == "answer"
+        ]
+
+    lost = [
+        [
+            [sum(b - a for _, a, b, state in bars if state == "broken") / 60 for bars in row]
+            for row in rows
+        ]
+        for rows in runs
+    ]
+    return {
+        "controls": [
+            {"label": "shards", "values": list(SHARDS), "start": 4, "text": "{}"},
+            {"label": "each shard pays", "values": list(PAYS), "start": "filling and emptying"},
+            {"label": "what happens", "values": list(MISHAPS), "start": MISHAPS[1]},
+        ],
+        "clock": {
+            "label": "time",
+            "unit": "min",
+            "values": clock.tolist(),
+            "start": clock[-1],
+            "decimals": 0,
+        },
+        "panels": [
+            {
+                "kind": "lanes",
+                "label": "four engines",
+                "lanes": [str(engine + 1) for engine in range(ENGINES)],
+                "bars": [[[shown(bars) for bars in row] for row in rows] for rows in runs],
+            }
+        ],
+        "legend": {"answer": "rows", "starts": "overhead", "broken": "lost", "idle": "waits"},
+        "readouts": [
+            {
+                "label": "over after",
+                "unit": "min",
+                "decimals": 0,
+                "values": (np.array(end) / 60).tolist(),
+            },
+            {"label": "lost work", "unit": "min", "decimals": 0, "values": lost},
+        ],
+        "reading": "{shards} shards, each of which pays {each shard pays}; {what happens}: over"
+        " after {over after}, with {lost work} of work done twice.",
+    }
+
+
+def check_the_bound_holds_for_the_nights() -> None:
+    """No undisturbed night of the stepper ends after the bound.
+
+    Source: `latest_finish_s` with the largest shard of each.
+    """
+    for n in SHARDS:
+        for pays in PAYS:
+            work, largest = float(_rows_s().sum()), float(_shards_s(n).max())
+            bound = latest_finish_s(work, ENGINES, _overhead_s(pays), n, largest)
+            label = f"{n} shards, {pays}: end over the bound"
+            checks.inside(label, _end_s(n, pays, MISHAPS[0]) / bound, 0.3, 1.0 + 1e-9)

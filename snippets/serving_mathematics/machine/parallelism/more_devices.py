@@ -1,0 +1,250 @@
+"""More devices for the book's chat machine and its mixture, split in every way, and the price.
+
+So many requests are held by all devices together, and whoever is done asks again. Copies, and
+groups with attention of their own, share the requests out evenly. With devices and requests given,
+a faster split is a cheaper one: the same devices write more tokens.
+
+Assumes: what `benchmark_loops` does; the machines' own traffic and price of a device.
+
+Source: `benchmark_loops` with the fitted step; published runs, counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving_mathematics.core.hardware.benchmark_loops import (
+    loop_latencies,
+    tokens_per_s_per_device,
+)
+from serving_mathematics.core.hardware.deployments import (
+    Deployment,
+    Impossible,
+    require_deployment,
+)
+from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.step_time import FITTED, count_work
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DEVICES = (1, 2, 4, 8, 16, 32)
+REQUESTS = (1, 16, 128, 512)
+UNIT = {"chat": 1, "mixture": 8}  # devices of a copy, or of a stage
+
+
+def _shared(machine: Machine, devices: int, _requests: float) -> dict[str, Any]:
+    return {"tensor": devices, "expert": devices if machine is MIXTURE else 1}
+
+
+def _copies(machine: Machine, devices: int, requests: float) -> dict[str, Any]:
+    copies = devices // UNIT[machine.name]
+    return {"concurrency": requests / copies if copies and requests >= copies else 0.0}
+
+
+def _apart(_machine: Machine, devices: int, _requests: float) -> dict[str, Any]:
+    return {"tensor": 1, "attention_data": devices, "expert": devices}
+
+
+def _stages(machine: Machine, devices: int, _requests: float) -> dict[str, Any]:
+    return {"pipeline": devices // UNIT[machine.name]}
+
+
+SPLITS: dict[str, tuple[Machine, Callable[[Machine, int, float], dict[str, Any]]]] = {
+    "chat, layers shared": (CHAT, _shared),
+    "chat, copies": (CHAT, _copies),
+    "chat, stages": (CHAT, _stages),
+    "mixture, layers shared": (MIXTURE, _shared),
+    "mixture, attention apart": (MIXTURE, _apart),
+    "mixture, copies of eight": (MIXTURE, _copies),
+    "mixture, stages of eight": (MIXTURE, _stages),
+}
+
+
+def _deployed(split: str, devices: int, requests: float) -> Deployment | None:
+    """One engine of a split; none where it cannot be, or where a copy has no request."""
+    machine, way = SPLITS[split]
+    widths = {"concurrency": float(requests)} | way(machine, devices, float(requests))
+    if devices % UNIT[machine.name] and way is not _shared and way is not _apart:
+        return None
+    if min(widths.values()) <= 0:
+        return None
+    one = replace(machine.deployment, **widths)
+    try:
+        require_deployment(one)
+    except Impossible:
+        return None
+    return one
+
+
+@cache
+def _found() -> dict[tuple[str, int, int], tuple[float, float]]:
+    """Time per token [ms] and price of a million tokens [$], by split, devices and requests."""
+    keys = [(s, n, c) for s in SPLITS for n in DEVICES for c in REQUESTS]
+    there = [(key, one) for key in keys if (one := _deployed(*key)) is not None]
+    work = count_work([one for _, one in there])
+    loops = loop_latencies(work, FITTED)
+    widths = np.array([float(one.devices) for _, one in there])
+    rates = tokens_per_s_per_device(loops, work.answer, work.concurrency, widths)
+    fits = work.room >= np.minimum(work.concurrency / 4, 8.0)  # no engine of a few sequences
+    found = {}
+    for (key, _), each_s, rate, fit in zip(there, loops.per_token_s, rates, fits, strict=True):
+        if fit:
+            price = 1e6 / float(rate) / 3600 * SPLITS[key[0]][0].device_price_per_hour
+            found[key] = 1e3 * float(each_s), price
+    return found
+
+
+@cache
+def _runs() -> dict[tuple[bool, bool, int], int]:
+    """Published runs of one engine without stages: sparse, attention apart, devices."""
+    counts: dict[tuple[bool, bool, int], int] = {}
+    for run in read_runs(line for line in read_lines() if line["mode"] == "agg"):
+        a = run.answers
+        if run.kind == "engine" and a.pipeline == 1:
+            key = a.architecture.routed_parameters > 0, a.attention_data > 1, a.devices
+            counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def _measured(split: str, devices: int) -> int:
+    """Published runs of engines that are split so, of dense models or of mixtures."""
+    machine, way = SPLITS[split]
+    unit = UNIT[machine.name]
+    if way is _stages and devices > unit:
+        return 0
+    width = unit if way in (_copies, _stages) else devices
+    return _runs().get((machine is MIXTURE, way is _apart, width), 0)
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page: times in milliseconds, prices of a million tokens."""
+    found = _found()
+    shared, copies = (
+        [found[f"chat, {way}", 8, requests] for requests in (16, 128)]
+        for way in ("layers shared", "copies")
+    )
+    return SimpleNamespace(
+        few_shared_ms=shared[0][0],
+        few_copies_ms=copies[0][0],
+        many_shared_ms=shared[1][0],
+        many_copies_ms=copies[1][0],
+        apart_price=found["mixture, attention apart", 32, 512][1],
+        copies_price=found["mixture, copies of eight", 32, 512][1],
+        shared_price=found["mixture, layers shared", 32, 512][1],
+    )
+
+
+def figure_more_devices(figure: Figure) -> None:
+    """More devices shorten a token, and cost more than they shorten. Which split is best turns with
+    the requests.
+
+    The book's chat machine; the line of shared layers turns up where messages leave a node.
+
+    Alt: Two panels of time per token against devices, both axes logarithmic, each with a line for
+    shared layers, for copies and for stages. With few requests the line of shared layers lies
+    lowest up to eight devices and then jumps. With many requests the line of copies falls below it.
+    """
+    figure.set_size_inches(6.4, 3.0)
+    for axes, requests in zip(figure.subplots(1, 2, sharey=True), (16, 128), strict=True):
+        for way, colour in (("layers shared", "C0"), ("copies", "C1"), ("stages", "C2")):
+            rows = [(n, _found().get((f"chat, {way}", n, requests))) for n in DEVICES]
+            points = [(n, row[0]) for n, row in rows if row]
+            axes.plot(*zip(*points, strict=True), "o-", ms=3, color=colour, label=way)
+        axes.set_title(f"{requests} requests")
+        axes.set(xscale="log", yscale="log", xlabel="devices", ylabel="time per token [ms]")
+        axes.set_xticks(DEVICES, [str(n) for n in DEVICES])
+        axes.set_yticks([5, 10, 20], ["5", "10", "20"])
+        axes.minorticks_off()
+    axes.legend()
+
+
+def stepper_more_devices() -> dict[str, Any]:
+    """Add devices, and split them in another way. What does a faster token cost?"""
+    shape = (len(DEVICES), len(SPLITS), len(REQUESTS))
+    times, prices, runs = (np.full(shape, None, dtype=object) for _ in range(3))
+    for i, devices in enumerate(DEVICES):
+        for j, split in enumerate(SPLITS):
+            for k, requests in enumerate(REQUESTS):
+                row = _found().get((split, devices, requests))
+                if row is not None:
+                    times[i, j, k], prices[i, j, k] = row
+                    runs[i, j, k] = _measured(split, devices)
+    x, start = {"label": "devices", "unit": "", "log": True}, "chat, layers shared"
+
+    def panel(label: str, unit: str, values: Any, decimals: int, what: str) -> dict[str, Any]:
+        curve = {"label": label, "unit": unit.removeprefix("$"), "values": values}
+        y = {"label": what, "unit": unit, "log": True}
+        return {"kind": "load", "x": x, "y": y, "curves": [curve | {"decimals": decimals}]}
+
+    return {
+        "controls": [
+            {"label": "devices", "values": list(DEVICES), "start": 8, "text": "{}"},
+            {"label": "split", "names": True, "values": list(SPLITS), "start": start},
+            {"label": "requests", "values": list(REQUESTS), "start": 16, "text": "{}"},
+        ],
+        "panels": [
+            panel("time", "ms", times, 1, "time per token"),
+            panel("price", "$", prices, 2, "price of a million"),
+        ],
+        "readouts": [{"label": "runs", "unit": "", "values": runs, "decimals": 0}],
+        "reading": "On {devices} devices with {requests} requests ({split}), a token takes {time},"
+        " and a million of them cost ${price}. Published runs of such an engine: {runs}.",
+        "absent": "That cannot be: weights and cache do not fit, devices do not divide evenly, or"
+        " a copy has nothing to do.",
+    }
+
+
+def check_with_devices_and_requests_given_faster_is_cheaper() -> None:
+    """Of splits that fit, at equal devices and requests, the order by time per token is the order
+    by price, where no request waits for a place.
+
+    Source: all pairs of splits of a machine; tokens a second are requests over the time of one.
+    """
+    found, turned = _found(), 0
+    for (split, devices, requests), (each, price) in found.items():
+        for other, (machine, _) in SPLITS.items():
+            there = found.get((other, devices, requests))
+            if machine is SPLITS[split][0] and there and requests <= 16:
+                turned += (there[0] < 0.97 * each) and there[1] > price
+    checks.equal("pairs in which the faster is dearer", turned, 0)
+
+
+def check_which_split_is_best_turns_with_the_requests() -> None:
+    """On eight devices the chat machine is faster shared with 16 requests and faster in copies with
+    128; on 32 the mixture is cheapest with attention apart from 128 on, and dearest when shared.
+
+    Source: the fitted step; the margins are wider than a tenth, by which it errs between splits.
+    """
+    found = _found()
+    ways = ["layers shared", "copies"]
+    for requests, order in ((16, ways), (128, ways[::-1])):
+        first, second = (found[f"chat, {way}", 8, requests][0] for way in order)
+        checks.holds(f"{requests} requests: {order[0]}", first < 0.87 * second, got=[first, second])
+    for requests in (128, 512):
+        prices = {split: row[1] for (split, n, c), row in found.items() if (n, c) == (32, requests)}
+        mixture = {split: price for split, price in prices.items() if "mixture" in split}
+        best, worst = min(mixture, key=mixture.__getitem__), max(mixture, key=mixture.__getitem__)
+        checks.equal(f"{requests} requests, best", best, "mixture, attention apart")
+        checks.equal(f"{requests} requests, worst", worst, "mixture, layers shared")
+
+
+def check_no_stage_was_measured() -> None:
+    """The record has no engine with stages and none beyond eight devices, and hundreds of shared
+    ones up to eight.
+
+    Source: published runs, counted.
+    """
+    for split in SPLITS:
+        for devices in (16, 32):
+            if SPLITS[split][1] is not _copies:
+                checks.equal(f"{split}, {devices}", _measured(split, devices), 0)
+    checks.holds("shared", min(_measured("chat, layers shared", n) for n in (1, 2, 4, 8)) > 100)

@@ -1,0 +1,216 @@
+"""What a small student learns from a language model's answers: how often it says the same, by its
+size, by how much it has read, and by what it was told.
+
+The teacher answers questions of one kind, and says how likely each token was. Students of one
+hidden layer learn from the words, from the likeliest tokens, from a few probabilities or from all.
+On questions that nobody learned from, the share of tokens whose likeliest one is the teacher's
+counts what is kept, and the overlap of the probabilities what a draft would have accepted.
+
+Assumes: one narrow traffic, a small teacher, students far smaller than anyone would serve.
+
+Source: measurement, made by `python -m serving_mathematics.engine.students_measurement`.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import read_record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RECORD, PARTS = "students", ("same", "nats", "accepted")
+WORDS, NAMES, FEW, ALL = "words", "likeliest tokens", "20 probabilities", "all probabilities"
+
+
+@functools.cache
+def _scores() -> dict[tuple[int, int, str], dict[str, list[float]]]:
+    """For each size, number of tokens and source: what each seed scored."""
+    found: dict[tuple[int, int, str], dict[str, list[float]]] = {}
+    for row in read_record(RECORD)["rows"]:
+        place = found.setdefault((row["units"], row["taught"], row["source"]), {})
+        for part in PARTS:
+            place.setdefault(part, []).append(float(row[part]))
+    return found
+
+
+def _mean(units: int, taught: int, source: str, part: str) -> float:
+    return float(np.mean(_scores()[units, taught, source][part]))
+
+
+def _axes() -> tuple[list[int], list[int]]:
+    """Sizes, and tokens that were learned from."""
+    return sorted({key[0] for key in _scores()}), sorted({key[1] for key in _scores()})
+
+
+def _worth(units: int, part: str = "accepted") -> float:
+    """How many words teach as much as the probabilities of one token, with least read."""
+    taught = _axes()[1]
+    goal = _mean(units, taught[0], ALL, part)
+    reached = np.maximum.accumulate([_mean(units, tokens, WORDS, part) for tokens in taught])
+    return float(np.exp(np.interp(goal, reached, np.log(taught))) / taught[0])
+
+
+def example() -> SimpleNamespace:
+    """The numbers quoted in the text, shares in percent."""
+    record = read_record(RECORD)
+    units, taught = _axes()
+    largest, most = units[-1], taught[-1]
+
+    def percent(source: str, part: str = "same", tokens: int = most, size: int = largest) -> float:
+        return 100 * _mean(size, tokens, source, part)
+
+    return SimpleNamespace(
+        lesson_questions=record["asked"]["questions"],
+        vocabulary=record["asked"]["vocabulary"],
+        student_units=largest,
+        few_count=int(FEW.split()[0]),
+        same_all=percent(ALL),
+        accepted_all=percent(ALL, "accepted"),
+        accepted_words=percent(WORDS, "accepted"),
+        accepted_least_all=percent(ALL, "accepted", taught[0]),
+        accepted_least_words=percent(WORDS, "accepted", taught[0]),
+        accepted_few=percent(FEW, "accepted"),
+        usual_percent=100 * record["usual"]["accepted"],
+        worth_words=_worth(largest),
+    )
+
+
+def figure_size_and_data(figure: Figure) -> None:
+    """Probabilities teach more than words, most so where little was read; more units help where
+    much was read.
+
+    Share of its drafts that the teacher would accept, on questions that nobody learned from.
+
+    Alt: Lines of the accepted share against tokens learned from, logarithmic. Solid lines for
+    probabilities lie above dashed ones for words at every size, with the widest gap on the left.
+    All rise to the right.
+    """
+    axes = figure.subplots()
+    units, taught = _axes()
+    for colour, size in zip(("C0", "C1", "C2"), units, strict=True):
+        for source, style in ((ALL, "o-"), (WORDS, "o--")):
+            share = [100 * _mean(size, tokens, source, "accepted") for tokens in taught]
+            axes.semilogx(taught, share, style, color=colour, markersize=4)
+            if source == ALL:
+                axes.annotate(
+                    f"{size} units", (taught[-1] * 1.05, share[-1]), color=colour, va="center"
+                )
+    axes.plot([], [], "-", color="C4", label="from probabilities")
+    axes.plot([], [], "--", color="C4", label="from words")
+    axes.legend()
+    axes.set_xticks(taught, [f"{tokens:,}" for tokens in taught])
+    axes.minorticks_off()
+    axes.set(xlim=(taught[0] * 0.9, taught[-1] * 2.2))
+    axes.set(xlabel="tokens learned from", ylabel="drafts that are accepted [%]")
+
+
+def figure_lessons_compared(figure: Figure) -> None:
+    """Twenty probabilities teach what all do; the likeliest token teaches more than the word that
+    was drawn, and less than they do.
+
+    The largest student, after the least and the most that was read. Dashed: whoever says the usual
+    words, whatever is asked.
+
+    Alt: Two groups of four bars of accepted drafts. In both, the bars of twenty probabilities and
+    of all are highest and alike, that of words is lowest, and that of likeliest tokens between. In
+    the left group the bars are half as high, and further apart in proportion. A dashed line runs
+    far below.
+    """
+    axes = figure.subplots()
+    units, taught = _axes()
+    sources = (NAMES, WORDS, FEW, ALL)
+    ends = (taught[0], taught[-1])
+    for place, (source, colour) in enumerate(zip(sources, ("C4", "C1", "C2", "C0"), strict=True)):
+        shares = [100 * _mean(units[-1], tokens, source, "accepted") for tokens in ends]
+        across = np.arange(2) + 0.2 * (place - 1.5)
+        axes.bar(across, shares, 0.18, color=colour, label=source)
+    highest = axes.get_ylim()[1]
+    usual = 100 * float(read_record(RECORD)["usual"]["accepted"])
+    axes.axhline(usual, color="C4", linestyle="--", linewidth=1)
+    axes.set_xticks([0, 1], [f"{tokens:,} tokens read" for tokens in ends])
+    axes.legend(ncols=2, loc="upper left", fontsize=9)
+    axes.set(ylim=(0, 1.3 * highest), xlabel="lessons", ylabel="drafts that are accepted [%]")
+
+
+def slider_size_and_data() -> dict[str, Any]:
+    """Give the student more to read, then more units: what does it keep of the teacher?"""
+    units, taught = _axes()
+
+    def table(source: str, part: str, scale: float) -> list[list[float]]:
+        return [[scale * _mean(size, n, source, part) for size in units] for n in taught]
+
+    return {
+        "controls": [
+            {"label": "tokens read", "values": taught, "start": taught[1], "text": "{:,}"},
+            {"label": "units", "values": units, "start": units[1]},
+        ],
+        "x": {"label": "tokens learned from", "unit": "", "log": True},
+        "y": {"label": "drafts that are accepted", "unit": "%"},
+        "curves": [
+            {"label": "probabilities", "unit": "%", "values": table(ALL, "accepted", 100)},
+            {"label": "words", "unit": "%", "values": table(WORDS, "accepted", 100)},
+        ],
+        "readouts": [
+            {"label": "same token", "unit": "%", "values": table(ALL, "same", 100)},
+            {
+                "label": "distance",
+                "unit": "nat",
+                "decimals": 2,
+                "values": table(ALL, "nats", 1),
+            },
+        ],
+        "reading": "A student of {units} units that has read {tokens read} tokens and learned from"
+        " probabilities has {probabilities} of its drafts accepted; from words it is {words}. With"
+        " probabilities its likeliest token is the teacher's in {same token}, and it lies"
+        " {distance} away.",
+    }
+
+
+def check_probabilities_teach_more() -> None:
+    """At every size and with all that was read, probabilities bring more accepted drafts and a
+    smaller distance than words, for each seed.
+
+    Source: the record; the same rows, steps and initial weights for both.
+    """
+    units, taught = _axes()
+    for size in units:
+        for tokens in taught:
+            pairs = [_scores()[size, tokens, source] for source in (ALL, WORDS)]
+            wins = [a > b for a, b in zip(*(one["accepted"] for one in pairs), strict=True)]
+            nearer = [a < b for a, b in zip(*(one["nats"] for one in pairs), strict=True)]
+            label = f"{size} units, {tokens:,} tokens"
+            checks.holds(label, all(wins) and all(nearer), kind="measured")
+
+
+def check_more_is_learned_from_more() -> None:
+    """Ten times as much to read teaches more, whatever is learned from; the trivial student, who
+    says the same words in the same shares whatever is asked, is far below all others.
+
+    Source: the record; each seed.
+    """
+    units, taught = _axes()
+    usual = float(read_record(RECORD)["usual"]["accepted"])
+    for source in (WORDS, NAMES, FEW, ALL):
+        few, many = (_scores()[units[-1], n, source]["accepted"] for n in (taught[0], taught[-1]))
+        checks.holds(source, min(many) > max(few), kind="measured")
+        checks.inside(f"{source}: over the trivial one", min(few) / usual, 1.5, 100.0)
+
+
+def check_a_few_probabilities_do() -> None:
+    """Twenty probabilities teach nearly what all do, and far more than the likeliest token.
+
+    Source: the record; accepted drafts at most that was read.
+    """
+    units, taught = _axes()
+    few, every, names = (
+        _mean(units[-1], taught[-1], source, "accepted") for source in (FEW, ALL, NAMES)
+    )
+    checks.inside("twenty over all", few / every, 0.95, 1.05, kind="measured")
+    checks.holds("over the likeliest token", few > names, got=few - names, kind="measured")

@@ -1,0 +1,192 @@
+"""What a smaller model saves on the same device, and after how many tokens it has paid.
+
+A student of a fraction of the parameters is not that fraction of the price: what a token leaves in
+the cache, and what a step costs whoever is in it, shrink less. What the student cannot do goes to
+the teacher as well. It has paid when what it saves exceeds what the teacher wrote for it and what
+its training took, six operations for each parameter and token.
+
+Assumes: the traffic and the device of the chat machine; a full machine; the teacher's answers
+bought at its own price; people, evaluations and the failed attempts left out.
+
+Source: `core.machines` for ceilings; Kaplan et al. (2020), section 2.1, for the operations of
+training.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from serving_mathematics.core.machines.machines import CHAT, Machine
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import (
+    require_in,
+    require_non_negative,
+    require_positive,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STUDENTS = {  # parameters as their makers count them
+    "Qwen3-0.6B": 0.6e9,
+    "Llama-3.2-1B": 1.24e9,
+    "Qwen3-1.7B": 1.7e9,
+    "Llama-3.2-3B": 3.21e9,
+    "Qwen3-4B": 4.0e9,
+    "Llama-3.1-8B": 8.03e9,
+}
+TEACHER, PICKED = "Llama-3.1-8B", "Llama-3.2-1B"
+TAUGHT_TOKENS, TRAINING_SHARE = 1e9, 0.3  # answers to learn from; of the device's peak that is used
+PEAK_PER_S = 989e12  # operations of an H100 in 16 bits, its data sheet
+
+
+def _machine(model: str, base: Machine = CHAT) -> Machine:
+    """The machine with another model."""
+    return replace(base, model=model)
+
+
+def _price(model: str, base: Machine = CHAT) -> float:
+    """Of a million tokens of answers, with their prompts, on a full machine [$]."""
+    machine = _machine(model, base)
+    return machine.price_per_hour / 3600 / machine.ceiling_tokens_per_s * 1e6
+
+
+def training_price(parameters: float, tokens: float, device_price_per_hour: float) -> float:
+    """What it costs to train a student on so many tokens, once [$].
+
+    parameters: of the student, positive. tokens: that it learns from, non-negative.
+    device_price_per_hour: of an H100, non-negative [$]. Raises ValueError otherwise.
+
+    >>> round(training_price(1e9, 1e9, device_price_per_hour=2.0), 2)
+    11.23
+    """
+    parameters = require_positive(parameters=parameters)
+    tokens, hourly = require_non_negative(
+        tokens=tokens, device_price_per_hour=device_price_per_hour
+    )
+    hours = 6 * parameters * tokens / (TRAINING_SHARE * PEAK_PER_S) / 3600
+    return float(hours * hourly)
+
+
+def pay_back_tokens(
+    taught_price: float, teacher_price: float, student_price: float, fallback: float = 0.0
+) -> float:
+    """Tokens after which a student has paid for its teaching; infinite where it never does.
+
+    taught_price: of the teacher's answers and of the training [$], non-negative. teacher_price,
+    student_price: of a million tokens [$], positive. fallback: share of the tokens that the teacher
+    has to write after all, in [0, 1]; the student's attempt is paid as well. Raises ValueError
+    otherwise.
+
+    >>> pay_back_tokens(10.0, teacher_price=0.5, student_price=0.25, fallback=0.25)
+    80000000.0
+    """
+    taught_price = require_non_negative(taught_price=taught_price)
+    teacher_price, student_price = require_positive(
+        teacher_price=teacher_price, student_price=student_price
+    )
+    fallback = require_in("[0, 1]", fallback=fallback)
+    saved = teacher_price - student_price - fallback * teacher_price
+    if saved <= 0:
+        return 0.0 if taught_price == 0 and saved == 0 else math.inf
+    return taught_price / saved * 1e6
+
+
+def _taught_price(student: str, base: Machine = CHAT) -> float:
+    """What the teacher's answers and the training cost [$]."""
+    answers = TAUGHT_TOKENS / 1e6 * _price(TEACHER, base)
+    return answers + training_price(STUDENTS[student], TAUGHT_TOKENS, base.device_price_per_hour)
+
+
+def example() -> SimpleNamespace:
+    """The numbers quoted in the text."""
+    teacher, student = _price(TEACHER), _price(PICKED)
+    smallest = _price("Qwen3-0.6B")
+    taught = _taught_price(PICKED)
+    return SimpleNamespace(
+        fewer_parameters=STUDENTS[TEACHER] / STUDENTS[PICKED],
+        cheaper=teacher / student,
+        fewer_smallest=STUDENTS[TEACHER] / STUDENTS["Qwen3-0.6B"],
+        cheaper_smallest=teacher / smallest,
+        answers_share=100 * (1 - training_price(STUDENTS[PICKED], 1e9, 2.0) / taught),
+        pays_after=pay_back_tokens(taught, teacher, student) / TAUGHT_TOKENS,
+        pays_after_half=pay_back_tokens(taught, teacher, student, 0.5) / TAUGHT_TOKENS,
+        most_fallback=100 * (1 - student / teacher),
+    )
+
+
+def figure_price_by_size(figure: Figure) -> None:
+    """A model of a tenth of the parameters is not a tenth of the price: its cache and its steps
+    shrink less than its weights.
+
+    The chat machine with other models, full. Dashed: the price if it shrank as the parameters do.
+
+    Alt: Price of a million tokens against parameters, both logarithmic, for six models from two
+    families. All lie on or above a dashed line through the largest; the smaller the model of a
+    family, the further above. The smallest is dearer than one of the other family twice its size.
+    """
+    axes = figure.subplots()
+    prices = {name: _price(name) for name in STUDENTS}
+    for name, price in prices.items():
+        llama = name.startswith("Llama")
+        colour, offset, side = ("C0", (-4, 5), "right") if llama else ("C1", (-4, 7), "left")
+        axes.loglog(STUDENTS[name] / 1e9, price, "o", color=colour)
+        place = (STUDENTS[name] / 1e9, price)
+        axes.annotate(name, place, offset, textcoords="offset points", color=colour, ha=side)
+    ends = [0.5, 8.03]
+    slope = prices[TEACHER] / 8.03
+    axes.plot(ends, [slope * end for end in ends], "--", color="C4")
+    axes.annotate("as the parameters", (0.62, slope * 0.62), color="C4", ha="left", va="top")
+    axes.set_xticks([0.6, 1, 2, 4, 8], ["0.6", "1", "2", "4", "8"])
+    axes.set_yticks([0.01, 0.02, 0.05, 0.1], ["0.01", "0.02", "0.05", "0.10"])
+    axes.minorticks_off()
+    axes.set(xlim=(0.45, 14), xlabel="parameters [10⁹]", ylabel="a million tokens [$]")
+
+
+def check_smaller_is_not_as_much_cheaper() -> None:
+    """Every smaller model is cheaper, and by less than it is smaller, on this machine, with half
+    of its places, and behind the front of an installed engine.
+
+    Source: the machine with each model; the parameters of their makers.
+    """
+    for label, base in (
+        ("all places", CHAT),
+        ("half of them", CHAT.limited(places=128)),
+        ("as installed", replace(CHAT, front="engine")),
+    ):
+        teacher = _price(TEACHER, base)
+        gains = {n: teacher / _price(n, base) for n in STUDENTS if n != TEACHER}
+        for name, gain in gains.items():
+            fewer = STUDENTS[TEACHER] / STUDENTS[name]
+            checks.inside(f"{label}: {name}, of what its size says", gain / fewer, 0.05, 0.999)
+            checks.holds(f"{label}: {name} is cheaper", gain > 1, got=gain)
+
+
+def check_pay_back() -> None:
+    """At the tokens that are found, what was saved is what was paid, and a student that has to ask
+    too often never pays; a price a fifth higher or lower moves the number by less than a half.
+
+    Source: the account of both sides, summed; a share of 1 − student/teacher is the border.
+    """
+    taught, teacher, student = 125.0, 0.11, 0.03
+    for fallback in (0.0, 0.3):
+        tokens = pay_back_tokens(taught, teacher, student, fallback) / 1e6
+        own = taught + tokens * (student + fallback * teacher)
+        checks.close(f"fallback {fallback}", own, tokens * teacher, rtol=1e-12)
+    border = 1 - student / teacher
+    never = pay_back_tokens(taught, teacher, student, border + 1e-9)
+    checks.holds("never", never == math.inf, got=never)
+    usual = pay_back_tokens(taught, teacher, student)
+    for factor in (0.8, 1.2):
+        moved = pay_back_tokens(taught, teacher, factor * student) / usual
+        checks.inside(f"student's price times {factor}", moved, 0.5, 1.5)
+
+
+def check_bad_input_is_refused() -> None:
+    """Shares above one, prices of nothing and negative costs are errors."""
+    checks.raises("share", pay_back_tokens, 1.0, 1.0, 0.5, 1.2, match="fallback must be in")
+    checks.raises("free", pay_back_tokens, 1.0, 0.0, 0.5, match="teacher_price must be positive")
+    checks.raises("tokens", training_price, 1e9, -1.0, 2.0, match="tokens must be")

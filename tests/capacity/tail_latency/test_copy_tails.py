@@ -1,0 +1,26 @@
+"""Second copies and the fleet: the page's numbers against the record."""
+
+from __future__ import annotations
+
+import pytest
+from serving_mathematics.capacity.tail_latency import copy_tails
+from serving_mathematics.capacity.tail_latency.tail_record import LOADS, _recorded
+
+
+def test_numbers_of_the_page_are_those_of_the_record() -> None:
+    told, loads, rows = copy_tails.example(), _recorded()["loads"], _recorded()["remedies"]
+    lost = [load for load in LOADS if loads[f"{load}, runs on"]["p99"] > copy_tails.LOST_S]
+    assert told.collapse_percent in (100 * lost[0], 100 * lost[1])
+    none = rows["documents, 0.7, none"]
+    rise = rows["documents, 0.7, copy at the p95"]["p99"] / none["p99"] - 1
+    assert told.engine_rise == pytest.approx(100 * rise)
+    assert told.textbook_cut == pytest.approx(100 * (1 - none["independent"] / none["p99"]))
+    cases = _recorded()["cases"]
+    assert told.still_ms == 1000 * cases["still, scattered, 0.5, none"]["p99"]
+    assert told.cold_won_percent == 100 * cases["cold, 0.5, cancelled"]["won"]
+
+
+def test_the_outage_is_over_but_for_losers_that_run_on() -> None:
+    for name, times in _recorded()["outage"].items():
+        rising = times[-1] > times[4] > times[2]
+        assert rising == (name == "runs on")

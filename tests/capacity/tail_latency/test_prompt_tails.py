@@ -1,0 +1,31 @@
+"""Shares of blocked arrivals, and the page's numbers against the record."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.capacity.tail_latency import prompt_tails
+from serving_mathematics.capacity.tail_latency.tail_record import _recorded
+
+
+@given(st.floats(0, 50), st.floats(0, 1), st.floats(0, 10))
+def test_blocked_share_is_a_share_of_time(rate: float, share: float, read: float) -> None:
+    told = prompt_tails.blocked_share(rate, share, read)
+    assert 0 <= told <= 1
+    assert told == pytest.approx(min(1.0, rate * share * read))
+
+
+def test_numbers_of_the_page_are_those_of_the_record() -> None:
+    rows = _recorded()["remedies"]
+    told = prompt_tails.example()
+    none, first = (rows[f"documents, 0.7, {name}"]["short_p99"] for name in ("none", "shortest"))
+    assert told.shortest_cut == pytest.approx(100 * (1 - first / none))
+    assert len(told.remedy_rows.splitlines()) == len(prompt_tails.SHOWN)
+
+
+def test_the_best_of_the_delays_is_shown() -> None:
+    rows = _recorded()["remedies"]
+    best = prompt_tails._remedy("documents", 0.5, "copy")["short_p99"]
+    for level in (90, 95, 98):
+        assert best <= rows[f"documents, 0.5, copy at the p{level}"]["short_p99"]

@@ -1,0 +1,24 @@
+"""Other harnesses: what the page quotes of the record."""
+
+from __future__ import annotations
+
+from serving_mathematics.core.hardware.fronts import FRONTS
+from serving_mathematics.machine.predictions.other_harnesses import HARNESSES, example
+from serving_mathematics.support.measuring import read_record
+
+RECORD = read_record("front_scores")
+
+
+def test_the_record_has_these_harnesses() -> None:
+    assert set(RECORD["harnesses"]) == set(HARNESSES)
+
+
+def test_numbers_of_the_page() -> None:
+    found = example()
+    assert found.front_table.count("\n    |") == len(FRONTS) + 2
+    assert found.away_own < found.away_benchmark
+    assert found.away_runs == RECORD["harnesses"]["ml-energy"]["runs"]
+    rows = [row.strip("|").split(" | ") for row in found.harness_rows.split("\n")]
+    assert [len(row) for row in rows] == [5] * 3
+    for row in rows:  # of one model none can be left out
+        assert (row[3].strip() != "–") == ("ML.ENERGY" in row[0])

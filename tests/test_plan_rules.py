@@ -1,0 +1,85 @@
+"""The rules of predictions: read by a parser of their language, run, and set as predicted."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import Deployment
+from serving_mathematics.core.hardware.step_time import FITTED, count_work
+from serving_mathematics.machine.predictions.padded_plans import example
+
+from builder import ROOT
+from tests.promql import Parser, Series
+
+RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
+
+
+def rules(engine: str) -> list[dict[str, Any]]:
+    file = ROOT / "docs" / "downloads" / f"plan-holds-{engine}.yaml"
+    return [
+        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
+    ]
+
+
+def fires(engine: str, gap_s: float, running: float) -> set[str]:
+    """Alerts of the last minute of an hour, with a hundred gaps a second."""
+    steady = np.ones(60)
+    series: dict[str, Series] = {
+        f"{engine}:inter_token_latency_seconds_sum": 6000 * gap_s * steady,
+        f"{engine}:inter_token_latency_seconds_count": 6000 * steady,
+        RUNNING[engine]: running * steady,
+    }
+    told = set()
+    for rule in rules(engine):
+        value = Parser(rule["expr"], series).whole()
+        series[rule.get("record") or rule["alert"]] = value
+        if "alert" in rule and not np.isnan(value[-1]):
+            told.add(rule["alert"])
+    return told
+
+
+@pytest.mark.parametrize("engine", list(RUNNING))
+def test_a_plan_is_kept_or_not_asked(engine: str) -> None:
+    assert fires(engine, 0.020, 60) == set()
+    assert fires(engine, 0.025, 60) == {"TokensSlowerThanPlanned"}
+    assert fires(engine, 0.025, 90) == {"MoreRunThanPlanned"}  # of which the plan says nothing
+
+
+def test_what_is_set_is_what_is_predicted() -> None:
+    asked = Deployment(
+        find_model("Llama-3.1-8B")[0],
+        find_system("H100"),
+        "vllm",
+        "bf16",
+        input_tokens=1154,
+        output_tokens=211,
+        concurrency=64,
+    )
+    told = loop_latencies(count_work([asked]), FITTED).per_token_s
+    assert float(told[0]) == pytest.approx(0.018, rel=0.01)
+    assert round(example().one_factor, 1) == 1.3
+    for engine in RUNNING:
+        text = (ROOT / "docs/downloads" / f"plan-holds-{engine}.yaml").read_text("utf-8")
+        assert "> 1.3 * 0.018 and plan:running:15m <= 64" in text
+
+
+@pytest.mark.parametrize("engine", list(RUNNING))
+def test_rules_have_the_form_of_prometheus(engine: str) -> None:
+    for rule in rules(engine):
+        wanted = {"record", "expr"} if "record" in rule else {"alert", "expr", "for"}
+        assert wanted <= rule.keys() <= wanted | {"labels", "annotations"}
+
+
+def test_the_page_shows_rules_of_the_file() -> None:
+    page = (ROOT / "docs" / "machine" / "predictions.md").read_text("utf-8")
+    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert shown
+    assert shown[1] in (ROOT / "docs/downloads/plan-holds-vllm.yaml").read_text("utf-8")
+    for engine in RUNNING:
+        assert f"](../downloads/plan-holds-{engine}.yaml)" in page
