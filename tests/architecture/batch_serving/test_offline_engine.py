@@ -31,6 +31,7 @@ from serving_mathematics.core.machines.traffic import draw_lengths
 
 from builder import ROOT
 from tests.promql import Parser
+from tests.rule_files import named, rules
 
 PAGE = ROOT / "docs/architecture/batch-serving.md"
 JOB = ROOT / "docs/downloads/batch-night-job.yaml"
@@ -88,9 +89,7 @@ def test_the_page_quotes_the_line() -> None:
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_alerts_see_a_night_that_is_not_fed_and_one_that_is_late(engine: str) -> None:
-    text = (ROOT / f"docs/downloads/batch-night-{engine}.yaml").read_text(encoding="utf-8")
-    rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-    told = {str(rule.get("alert") or rule["record"]): rule["expr"] for rule in rules}
+    told = {named(rule): rule["expr"] for rule in rules(f"batch-night-{engine}")}
     (running,) = re.findall(r"avg_over_time\(([a-z]+:\w+)\[", told["night:places_taken:ratio10m"])
     taken = Parser(told["night:places_taken:ratio10m"], {running: np.full(20, 128.0)}).whole()
     assert taken[-1] == pytest.approx(128 / CHAT.places)
@@ -159,8 +158,7 @@ def test_the_job_is_one_of_kubernetes() -> None:
 
 def test_the_page_shows_the_job_and_links_the_files() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in JOB.read_text(encoding="utf-8")
+    *_, script = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert script in JOB.read_text(encoding="utf-8")
     for name in ("batch-night-job", "batch-night-vllm", "batch-night-sglang"):
         assert f"](../downloads/{name}.yaml)" in page

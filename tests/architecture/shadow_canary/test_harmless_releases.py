@@ -29,7 +29,9 @@ from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.support.intervals import student_quantile
 
 from builder import ROOT
+from tests import rule_files
 from tests.promql import Parser
+from tests.rule_files import named
 
 PAGE = ROOT / "docs/architecture/shadow-canary.md"
 ENGINES = ("vllm", "sglang")
@@ -77,9 +79,8 @@ def test_one_run_alone_says_how_many_requests_are_worth_one() -> None:
 
 
 def rules(engine: str) -> dict[str, str]:
-    text = (ROOT / f"docs/downloads/release-{engine}.yaml").read_text(encoding="utf-8")
-    found = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-    return {str(rule.get("alert") or rule["record"]): rule["expr"] for rule in found}
+    """Of each rule of a file, by its name."""
+    return {named(rule): rule["expr"] for rule in rule_files.rules(f"release-{engine}")}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -147,8 +148,7 @@ def test_the_gate_of_argo_has_the_bounds_of_an_a_against_a() -> None:
 
 def test_the_page_shows_the_gate_and_links_the_files() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (ROOT / "docs/downloads/release-argo.yaml").read_text(encoding="utf-8")
+    *_, gate = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert gate in (ROOT / "docs/downloads/release-argo.yaml").read_text(encoding="utf-8")
     for name in ("release-vllm", "release-sglang", "release-argo"):
         assert f"](../downloads/{name}.yaml)" in page

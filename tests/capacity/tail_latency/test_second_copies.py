@@ -61,6 +61,25 @@ def test_without_copies_it_is_the_fleet_of_the_other_chapters() -> None:
     assert got.completion_s == pytest.approx(expected.completion_s)
 
 
+def test_what_is_read_again_for_each_token_takes_its_time() -> None:
+    """Against the fleet of the other chapters, where every token of context costs."""
+    deep = Engine(step_s=0.5, context_token_s=0.002, token_budget=16, max_sequences=4)
+    load = asked(5, 120)
+    got = serve_copies(load, deep, 1)
+    requests = Requests(load.arrival_s, load.prompt_tokens, load.output_tokens)
+    expected = simulate_fleet(requests, Fleet([deep]))
+    assert got.completion_s == pytest.approx(expected.completion_s)
+
+
+def test_a_cancelled_copy_is_no_longer_counted() -> None:
+    """The first engine stands still with a cancelled copy, so it has none when the third request
+    comes, and gets it although it begins no step."""
+    load = Workload([0.0, 0.0, 2.6], [8, 8, 8], [1, 1, 1])
+    got = serve_copies(load, ENGINE, 2, after_s=1.0, pauses=[(0, 0.0, 9.0)])
+    assert got.won.tolist() == [True, False, True]
+    assert got.sent.tolist() == [True, False, True]
+
+
 def test_a_limit_leaves_room_for_others() -> None:
     load = Workload([0.0, 0.1], [64, 4], [1, 1])
     whole = serve_copies(load, ENGINE, 1)

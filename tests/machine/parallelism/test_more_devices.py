@@ -47,3 +47,12 @@ def test_one_copy_one_stage_and_one_engine_are_the_same() -> None:
         rows = [_found()[f"chat, {way}", 1, requests] for way in ("copies", "stages")]
         for row in rows:
             assert row == pytest.approx(_found()["chat, layers shared", 1, requests])
+
+
+def test_copies_share_the_requests_out() -> None:
+    for copies, requests in ((8, 16), (8, 128), (32, 512)):
+        one = replace(CHAT.deployment, concurrency=requests / copies)
+        alone = loop_latencies(count_work([one]), FITTED).per_token_s[0]
+        assert _found()["chat, copies", copies, requests][0] == pytest.approx(1e3 * alone)
+    eight, one = _found()["chat, copies", 8, 128], _found()["chat, copies", 1, 16]
+    assert eight == pytest.approx(one)

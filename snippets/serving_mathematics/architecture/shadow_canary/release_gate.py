@@ -129,7 +129,7 @@ def figure_release_gate(figure: Figure) -> None:
     line. In the second, hold, long bars lie across it. In the third, roll back, the bar of the time
     per token lies to the right of it.
     """
-    figure.set_size_inches(5.8, 3.7)
+    figure.set_size_inches(5.8, 3.5)
     panels = figure.subplots(3, 1, sharex=True)
     colours = {"promote": "C2", "hold": "C1", "roll back": "C3"}
     for axes, (label, harms) in zip(panels, _releases().items(), strict=True):

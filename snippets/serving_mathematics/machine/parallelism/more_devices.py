@@ -197,7 +197,7 @@ def stepper_more_devices() -> dict[str, Any]:
         ],
         "readouts": [{"label": "runs", "unit": "", "values": runs, "decimals": 0}],
         "reading": "On {devices} devices with {requests} requests ({split}), a token takes {time},"
-        " and a million cost ${price}. Published runs of such an engine: {runs}.",
+        " and a million of them cost ${price}. Published runs of such an engine: {runs}.",
         "absent": "That cannot be: weights and cache do not fit, devices do not divide evenly, or"
         " a copy has nothing to do.",
     }
