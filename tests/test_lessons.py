@@ -1,4 +1,4 @@
-"""What the chapter on distillation hands out: requests that collect lessons, and a draft's flags."""
+"""What the chapter on distillation hands out: requests that collect lessons, flags of a draft."""
 
 from __future__ import annotations
 
