@@ -247,7 +247,7 @@ def stepper_four_engines() -> dict[str, Any]:
                     "unit": "s",
                     "log": True,
                     "range": (0.05, 100),
-                    "limit": {"at": CHAT.promise.ttft_s, "label": "promised first token"},
+                    "limit": {"at": CHAT.promise.ttft_s, "label": "promised"},
                 },
                 "curves": [
                     {
