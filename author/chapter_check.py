@@ -135,9 +135,9 @@ def complaints(path: str, deadline: float, quick: bool = False) -> Iterator[tupl
         missing = [*listed, *_rules(page, runs if imported else {}, imported)]
         yield "Missing", missing
         wrong, text = _page_problems(page, runs) if imported else ([], "")
-        allowed, made = form.owed().get(page.slug, {}), form.form_of(text)
+        made = form.form_of(text)
         yield "The page", wrong
-        yield "The form", form.problems(page.slug, made.measures(), allowed) if text else []
+        yield "The form", form.problems(page.slug, made.measures()) if text else []
         for title, task in tasks.items():
             result = [line for line in task.result() if not _is_told(line, missing)]
             yield title, result if imported or title == "Lint" else []

@@ -25,7 +25,6 @@ from typing import Any
 
 import yaml
 
-from author.form import owed
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
 from builder.pages import module_names_of, references_of, terms_of
@@ -55,7 +54,6 @@ SECTIONS = (
     "Checks",
     "Symbols",
 )
-OWED = ("On your engine", "Where the textbook differs")  # by a page that is in author/owed.json
 UNWRITTEN = "WRITE"  # followed by a colon and what to write: a gap that the scaffold left
 FIGURES, SOURCES_CITED, SYMBOLS, EXERCISES, CHECKS = 2, 3, 3, 3, 6  # at least, in a chapter
 DESCRIPTION, LESSON, HINT = (50, 155), (30, 180), (30, 300)  # characters, least and most
@@ -306,12 +304,10 @@ def section_problems(page: Chapter, _records: Records) -> list[str]:
     where = f"docs/{page.path}"
     headings = re.findall(r"^## (.+)$", page.text, re.MULTILINE)
     fixed = [heading for heading in headings if heading in SECTIONS]
-    spared = set(OWED) - set(fixed) if page.slug in owed() else set[str]()
-    wanted = tuple(section for section in SECTIONS if section not in spared)
     problems = [
         f"{where}: there is no section `## {section}`: write it, after"
-        f" `{'# ' + str(page.meta.get('title')) if not place else '## ' + wanted[place - 1]}`."
-        for place, section in enumerate(wanted)
+        f" `{'# ' + str(page.meta.get('title')) if not place else '## ' + SECTIONS[place - 1]}`."
+        for place, section in enumerate(SECTIONS)
         if section not in fixed
     ]
     problems += [
@@ -319,8 +315,8 @@ def section_problems(page: Chapter, _records: Records) -> list[str]:
         for name, count in Counter(fixed).items()
         if count > 1
     ]
-    if not problems and tuple(fixed) != wanted:
-        problems.append(f"{where}: put the sections into this order: {', '.join(wanted)}.")
+    if not problems and tuple(fixed) != SECTIONS:
+        problems.append(f"{where}: put the sections into this order: {', '.join(SECTIONS)}.")
     if set(headings) <= set(SECTIONS):
         problems.append(
             f"{where}: before Where it breaks there is no section of the chapter's own: derive or"

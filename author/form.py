@@ -2,14 +2,12 @@
 
 What is measured is the page as it opens, with what ran in its place: its prose, the numerals in it,
 the lines of code, what comes before something moves, the answer; with `--site FOLDER`, a built
-site, also its height and its length on paper, in a browser. Aims that a page misses are listed in
-`owed.json` with what it had; the list may only shrink, which `--keep` does.
+site, also its height and its length on paper, in a browser.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +16,9 @@ from pathlib import Path
 
 from builder import ROOT
 from builder.expansion import Site, expand, front_matter
-from builder.kept import write_whole
 from builder.pages import LINES_OPEN, symbol_uses
 from builder.runner import Run, default_cache, run_all
 
-OWED = Path(__file__).with_name("owed.json")
 AIMS = {  # what a page has, the most it should have, and what to do
     "prose": (2200, "{} words of open prose: say less, show more"),
     "numerals": (5.0, "{} numerals per 100 words: move numbers into a figure or a table"),
@@ -147,33 +143,19 @@ def unexplained(form: Form, path: str, text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def owed() -> dict[str, dict[str, float]]:
-    """The aims that each page misses, with what it had when that was kept."""
-    return dict(json.loads(OWED.read_text(encoding="utf-8")))
-
-
-def problems(slug: str, has: Mapping[str, float], allowed: Mapping[str, float]) -> list[str]:
-    """What a page has too much of, beyond what it owes, and what it no longer owes."""
-    where, found = f"docs/{slug}.md", []
+def problems(slug: str, has: Mapping[str, float]) -> list[str]:
+    """What a page has too much of."""
+    found = []
     for aim, value in has.items():
         limit, told = AIMS[aim]
-        slack = MACHINE if aim in ("screens", "paper") else 1.0
-        told = f"{where}: {told.format(f'{value:,.4g}')}; {limit:g} or fewer"
-        room = MACHINE if aim == "numerals" else slack  # a rate, which grows where words are cut
-        if value > max(slack * limit, room * allowed.get(aim, 0)):
-            worse = f" (it had {allowed[aim]:,.4g})" if aim in allowed else ""
-            found.append(f"{told}{worse}.")
-        elif slack * value <= limit and aim in allowed:
-            found.append(f"{where}: keeps its aim of {aim} now: `python -m author.form --keep`.")
+        if value > limit * (MACHINE if aim in ("screens", "paper") else 1.0):
+            found.append(f"docs/{slug}.md: {told.format(f'{value:,.4g}')}; {limit:g} or fewer.")
     return found
 
 
 def advice(path: str, text: str, form: Form) -> list[str]:
-    """What a page, as written, still owes, and what no aim counts: bullets, figures, letters."""
-    has, found = form.measures(), list[str]()
-    for aim in owed().get(path.removesuffix(".md"), {}):
-        if has.get(aim, 0) > AIMS[aim][0]:
-            found.append(f"{AIMS[aim][1].format(f'{has[aim]:,.4g}')}; {AIMS[aim][0]:g} or fewer")
+    """What no aim counts: bullets, figures, letters."""
+    found = list[str]()
     for number, bullet in enumerate(form.bullets, 1):
         long, many = words([bullet]), numerals([bullet])
         if long > BULLET[0] or many > BULLET[1]:
@@ -210,25 +192,12 @@ def in_a_browser(site: Path, slugs: Sequence[str]) -> Iterator[tuple[str, dict[s
             yield slug, {"screens": round(height / 900, 1), "paper": paper}
 
 
-def shrunk(
-    before: Mapping[str, Mapping[str, float]], has: Mapping[str, Mapping[str, float]]
-) -> str:
-    """The list of what is owed, with less where pages have less."""
-    lines = []
-    for slug, allowed in sorted(before.items()):
-        now = {aim: min(value, has.get(slug, {}).get(aim, value)) for aim, value in allowed.items()}
-        left = {aim: value for aim, value in now.items() if value > AIMS[aim][0]}
-        lines += [f"{json.dumps(slug)}: {json.dumps(left)}"] if left else []
-    return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, or 1 when a page is worse than its list allows."""
+    """Exit status: 0, or 1 when a page misses an aim."""
     parser = argparse.ArgumentParser(prog="python -m author.form", description=__doc__)
     parser.add_argument("--site", type=Path, help="a built site, to be measured in a browser")
-    parser.add_argument("--keep", action="store_true", help="shrink the list of what is owed")
     options = parser.parse_args(arguments)
-    pages, allowed = measured(run_all(ROOT, default_cache(ROOT))), owed()
+    pages = measured(run_all(ROOT, default_cache(ROOT)))
     has = {slug: form.measures() for slug, (form, _) in pages.items()}
     for slug, more in in_a_browser(options.site, list(has)) if options.site else ():
         has[slug] |= more
@@ -237,10 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
         form, early = pages[slug]
         cells = "".join(f"{format(row[aim], ',.4g') if aim in row else '':>9}" for aim in AIMS)
         print(f"{slug:38}{cells}{len(form.bullets):>9}{form.figures:>9}{len(early):>9}")
-    if options.keep:
-        write_whole(OWED, shrunk(allowed, has).encode())
-        allowed = owed()
-    told = [t for slug, row in has.items() for t in problems(slug, row, allowed.get(slug, {}))]
+    told = [problem for slug, row in has.items() for problem in problems(slug, row)]
     print("\n".join(["", *told]) if told else "")
     return int(bool(told))
 

@@ -286,7 +286,7 @@ def figure_forgetting(figure: Figure) -> None:
     axes = figure.subplots()
     for way, colour, text, x, y in (
         ("none", "C3", "device only", 30, 40),
-        ("as large", "C1", "tier as large\nas the device", 61, 62),
+        ("as large", "C1", "tier as large\nas the device", 58.5, 63),
         ("host", "C0", "2 TB of host memory", 73, 92),
     ):
         axes.plot(LOADS, 100 * _curve(way, "kept"), color=colour)

@@ -69,6 +69,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         lesson_questions=record["asked"]["questions"],
         vocabulary=record["asked"]["vocabulary"],
+        common_percent=100 * record["teacher"]["common"],
         student_units=largest,
         few_count=int(FEW.split()[0]),
         same_all=percent(ALL),
