@@ -42,7 +42,7 @@ BINS = 12  # of requests by how many were inside
 SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
 LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
 PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
-BLOCKS = 30  # of a run, in order
+STRETCHES = 30  # of a run, in order
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
@@ -293,7 +293,7 @@ def _alike(kept: FloatArray) -> float:
     late = 1 - float(kept.mean())
     if not 0 < late < 1:
         return 1.0
-    blocks = _blocks_of(kept, min(BLOCKS, kept.size // 10))
+    blocks = _blocks_of(kept, min(STRETCHES, kept.size // 10))
     between = float(np.var([block.mean() for block in blocks], ddof=1))
     return max(1.0, between * kept.size / len(blocks) / (late * (1 - late)))
 
