@@ -169,7 +169,7 @@ def figure_split(figure: Figure) -> None:
         axes.set_xticks([0, 5, 10])
         axes.set(title=split, xlabel="minute", ylabel="time per token [ms]", ylim=(0, 42))
     left = figure.axes[0]
-    for text, y, colour in (("canary", 38, "C0"), ("control", 25, "C1"), ("fleet", 13, "C4")):
+    for text, y, colour in (("canary", 38, "C0"), ("control", 34, "C1"), ("fleet", 13, "C4")):
         left.annotate(text, (13, y), color=colour, ha="right")
 
 
