@@ -152,7 +152,7 @@ def stepper_harmless_releases() -> dict[str, Any]:
             },
             {"label": "the test", "names": True, "values": list(RULES), "start": RULES[0]},
             {
-                "label": "the steps of the new version",
+                "label": "its steps are",
                 "names": True,
                 "values": ["as before", "1% longer"],
                 "start": "as before",
@@ -188,7 +188,7 @@ def stepper_harmless_releases() -> dict[str, Any]:
         "legend": {"idle": "goes on", "broken": "stopped"},
         "readouts": [],
         "reading": "Counting {what is counted}, {the test}: after {time}, {stopped} of all releases"
-        " are stopped. Steps: {the steps of the new version}.",
+        " are stopped. Of the new version, steps are {its steps are}.",
     }
 
 
