@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
-from builder import ROOT
-from tests.promql import Parser
+from .rule_files import at_the_end
 
 NAMES = {
     "vllm": ("vllm:num_requests_running", "vllm:kv_cache_usage_perc"),
     "sglang": ("sglang:num_running_reqs", "sglang:token_usage"),
 }
-
-
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = ROOT / "docs" / "downloads" / f"parallel-ranks-{engine}.yaml"
-    return [
-        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
-    ]
 
 
 def run(engine: str, running: list[float], cache: list[float]) -> dict[str, float]:
@@ -31,13 +21,7 @@ def run(engine: str, running: list[float], cache: list[float]) -> dict[str, floa
         name: {str(rank): np.full(60, value) for rank, value in enumerate(values)}
         for name, values in zip(NAMES[engine], (running, cache), strict=True)
     }
-    told = {}
-    for rule in rules(engine):
-        value = Parser(rule["expr"], series).whole()
-        name = rule.get("record") or rule["alert"]
-        series[name] = {"": value}
-        told[name] = float(value[-1])
-    return told
+    return at_the_end(f"parallel-ranks-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", list(NAMES))
@@ -51,22 +35,3 @@ def test_ranks_that_are_uneven_and_ranks_that_are_not(engine: str) -> None:
     assert np.isnan(even["RankHasNoCacheLeft"])
     idle = run(engine, [4.0, 0.0, 0.0, 0.0], [0.1] * 4)
     assert np.isnan(idle["RanksAreUneven"])  # hardly anybody runs
-
-
-@pytest.mark.parametrize("engine", list(NAMES))
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        if "record" in rule:
-            assert rule.keys() == {"record", "expr"}
-        else:
-            assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
-
-
-def test_the_page_shows_rules_of_the_file() -> None:
-    page = (ROOT / "docs" / "machine" / "parallelism.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (ROOT / "docs/downloads/parallel-ranks-vllm.yaml").read_text("utf-8")
-    for engine, names in NAMES.items():
-        assert f"](../downloads/parallel-ranks-{engine}.yaml)" in page
-        assert all(name in page for name in names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from serving_mathematics.engine import small_student
@@ -35,8 +37,8 @@ def lessons() -> _Lessons:
 
 
 def test_gradients_are_those_of_the_cross_entropy(lessons: _Lessons) -> None:
-    student = _Student.new(WORDS, 8, np.random.default_rng(1))
-    student.weights = {n: w.astype(np.float64) for n, w in student.weights.items()}  # type: ignore[misc]
+    student: Any = _Student.new(WORDS, 8, np.random.default_rng(1))
+    student.weights = {n: w.astype(np.float64) for n, w in student.weights.items()}
     rows = np.arange(6)
     asked = np.random.default_rng(2).random((6, WORDS))
     wanted = lessons.likely[rows].astype(np.float64)
@@ -83,14 +85,9 @@ def test_probabilities_teach_more_than_words(
 
 
 def test_the_teacher_itself_scores_in_full(lessons: _Lessons) -> None:
-    student = _Student.new(WORDS, 4, np.random.default_rng(3))
-    student.forward = (
-        lambda last, asked: (  # type: ignore[method-assign]
-            asked,
-            asked,
-            np.log(np.maximum(lessons.likely[: len(last)], 1e-30)),
-        )
-    )
+    student: Any = _Student.new(WORDS, 4, np.random.default_rng(3))
+    logits = np.log(np.maximum(lessons.likely[:100], 1e-30))
+    student.forward = lambda last, asked: (last, asked, logits)
     told = _judged(lessons, np.arange(100), student)
     rare = lessons.likely[:100, -1]
     assert told["same"] == (lessons.likely[:100].argmax(axis=1) < WORDS - 1).mean()

@@ -34,6 +34,7 @@ def fleet_by_linear_programming(batch: list[int], held: list[int], window: int) 
     bounds = [(0.0, None)] * (n * window) + [(float(max(held)), None)]
     answer = linprog(cost, room, -np.array(held, float), supply, np.array(batch, float), bounds)
     assert answer.success
+    assert answer.fun is not None
     return float(answer.fun)
 
 

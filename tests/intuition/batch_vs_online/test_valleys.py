@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.optimize import linprog
+from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.intuition.batch_vs_online.valleys import (
     DEADLINES_H,
     MEAN,
@@ -70,6 +71,7 @@ def test_the_stepper_is_the_fleets() -> None:
     day = PEAKS.index(2.5)
     assert one[-1, day, 1] == pytest.approx(page.shared_engines)
     assert two[-1, day, 1] == pytest.approx(page.separate_engines)
+    assert page.separate_engines == pytest.approx(MEAN * (2.5 + promised_load("chat")))
     assert one[-1, 0, 1] == pytest.approx(page.flat_engines)
     online, both = (np.array(curve["values"]) for curve in told["panels"][0]["curves"])
     assert online[0, day, 1] == pytest.approx(_day(2.5)[::2])

@@ -36,7 +36,7 @@ def test_no_coupling_agrees_more_often(seed: int) -> None:
     p, q = np.random.default_rng(seed).dirichlet(np.full(4, 0.7), 2)
     rows = np.kron(np.eye(4), np.ones(4))
     columns = np.kron(np.ones(4), np.eye(4))
-    best = optimize.linprog(
+    best: Any = optimize.linprog(
         -np.eye(4).ravel(), A_eq=np.vstack([rows, columns]), b_eq=np.concatenate([p, q])
     )
     assert acceptance_rate(p, q) == pytest.approx(-best.fun, abs=1e-8)
@@ -159,8 +159,9 @@ def test_contexts_are_refused(bad: Any) -> None:
 
 def test_whole_floats_are_counts() -> None:
     table = [[0.5, 0.5], [0.2, 0.8]]
+    counts: list[Any] = [(2, 3), (2.0, 3.0)]
     runs = [
         speculate(table, table, [0, 1], draft_tokens, rounds, np.random.default_rng(0))
-        for draft_tokens, rounds in ((2, 3), (2.0, 3.0))  # type: ignore[arg-type]
+        for draft_tokens, rounds in counts
     ]
     assert np.array_equal(runs[0].tokens, runs[1].tokens)

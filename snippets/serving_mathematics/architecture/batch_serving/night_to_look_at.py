@@ -91,8 +91,13 @@ def stepper_night() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "shards", "values": list(SHARDS), "start": 4, "text": "{}"},
-            {"label": "each shard pays", "values": list(PAYS), "start": "filling and emptying"},
-            {"label": "what happens", "values": list(MISHAPS), "start": MISHAPS[1]},
+            {
+                "label": "each shard pays",
+                "names": True,
+                "values": list(PAYS),
+                "start": "filling and emptying",
+            },
+            {"label": "what happens", "names": True, "values": list(MISHAPS), "start": MISHAPS[1]},
         ],
         "clock": {
             "label": "time",

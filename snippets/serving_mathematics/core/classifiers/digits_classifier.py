@@ -2,7 +2,7 @@
 
 One hidden layer of rectified units, z = W₂·max(0, W₁x + b₁) + b₂, or none (multinomial logistic
 regression), fitted by Adam on minibatches. The loss enters only through its gradient with respect
-to the logits, so that cross-entropy and distillation share one loop.
+to the logits, so that another loss is one argument.
 
 Assumes: the 1,797 images are exchangeable. They come from 13 writers, and the split ignores who
 wrote what, so that accuracies here are those for known hands, not for strangers.
