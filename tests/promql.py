@@ -59,7 +59,13 @@ class Parser:
             return self.atom()
         value = self.level(depth + 1)
         while self.tokens and self.tokens[0] in LEVELS[depth]:
-            value = matched(self.take(), value, self.level(depth + 1))
+            sign, alone = self.take(), self.on_nothing()
+            other = self.level(depth + 1)
+            if alone:  # a condition without labels holds for every instance
+                assert isinstance(other, dict)
+                assert set(other) <= {""}, f"on () has a series for each of {list(other)}"
+                other = other.get("", np.full(self.length, np.nan))
+            value = matched(sign, value, other)
         return value
 
     def atom(self) -> Series | Vector:
@@ -83,6 +89,14 @@ class Parser:
 
     def ones(self) -> Series:
         return np.ones(self.length)
+
+    def on_nothing(self) -> bool:
+        """Whether an operator matches without regard to labels, `on ()`."""
+        if self.tokens[:1] != ["on"]:
+            return False
+        for token in ("on", "(", ")"):
+            self.take(token)
+        return True
 
     def by(self) -> bool:
         """Whether an aggregate keeps the instances apart; all of them have one model."""
