@@ -19,7 +19,7 @@ TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/^><
 MINUTES = {"m": 1, "h": 60, "d": 1440}
 LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 AGGREGATES = ("sum", "avg", "count", "max")
-RANGES = ("rate", "avg_over_time", "max_over_time", "stdvar_over_time")
+RANGES = ("rate", "avg_over_time", "max_over_time", "stdvar_over_time", "count_over_time")
 
 
 class Parser:
@@ -132,14 +132,19 @@ class Parser:
                 found[name] = most_over(one, window)
             if token == "stdvar_over_time":
                 found[name] = mean_over(one**2, window) - mean**2
+            if token == "count_over_time":
+                there = 1.0 * ~np.isnan(one)
+                count = mean_over(there, window) * np.minimum(np.arange(1, one.size + 1), window)
+                found[name] = np.where(count > 0.5, count, np.nan)
         return found
 
     def selector(self, name: str) -> str:
         if self.tokens and self.tokens[0] == "{":
             self.take("{")
-            label, how, text = self.take(), self.take("=", "=~"), self.take()
-            self.take("}")
-            name += f"{{{label}{how}{text}}}"
+            labels = self.take() + self.take("=", "=~") + self.take()
+            while self.take(",", "}") == ",":
+                labels += "," + self.take() + self.take("=", "=~") + self.take()
+            name += f"{{{labels}}}"
         return name
 
 

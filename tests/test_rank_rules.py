@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .rule_files import at_the_end
+from .rule_files import at_the_end, rules
 
 NAMES = {
     "vllm": ("vllm:num_requests_running", "vllm:kv_cache_usage_perc"),
@@ -35,3 +35,12 @@ def test_ranks_that_are_uneven_and_ranks_that_are_not(engine: str) -> None:
     assert np.isnan(even["RankHasNoCacheLeft"])
     idle = run(engine, [4.0, 0.0, 0.0, 0.0], [0.1] * 4)
     assert np.isnan(idle["RanksAreUneven"])  # hardly anybody runs
+
+
+@pytest.mark.parametrize("engine", list(NAMES))
+def test_ranks_of_other_models_are_no_measure(engine: str) -> None:
+    """Every rule that is recorded keeps the models apart."""
+    for rule in rules(f"parallel-ranks-{engine}"):
+        if "record" in rule:
+            expr = rule["expr"]
+            assert expr.count("by (model_name)") == expr.count("avg_over_time")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.machine.parallelism.exercises import BOARD_EVEN
 from serving_mathematics.machine.parallelism.parallelism import _engines
 from serving_mathematics.machine.parallelism.share_or_copy import (
     TIMES,
@@ -54,3 +55,19 @@ def test_pools_are_ordered_and_of_many_runs() -> None:
                 assert 0.5 < told < 2.5
     assert example().comparisons == len(_comparisons())
     assert example().large_few == pytest.approx(next(iter(_pooled(True, 8).values()))[1])
+
+
+def test_the_page_decides_with_a_number_that_the_runs_bear_out() -> None:
+    """By the closed form sharing pays up to 26; the runs do not show it from a dozen on."""
+    told = example()
+    ratios = {at: row[1] for at, row in _pooled(True, 8).items()}
+    assert min(value for at, value in ratios.items() if at < 12) > 1.2
+    beyond = [row for at, row in _pooled(True, 8).items() if at > 12]
+    assert all(low < 1 < high for low, _, high, _ in beyond)
+    assert told.even_whole == BOARD_EVEN  # the exercise decides with it
+    assert 12 <= told.even_whole <= 20 < told.even_requests
+    again = (
+        (told.weights_ms * 7 / 8 - told.floors_ms) / (8e-3 * told.token_us),
+        told.even_requests,
+    )
+    assert again[0] == pytest.approx(again[1])

@@ -22,6 +22,8 @@ from serving_mathematics.support.require import (
     require_positive_integer,
 )
 
+BOARD_EVEN = 18.0  # requests a device, of the second exercise: of a 70B on eight H200
+
 HINTS = {
     "worthwhile_devices": (
         "On n devices a step takes f + d/n. Its efficiency is the time on one device over n times"
@@ -82,7 +84,7 @@ def next_devices(
     ≥ 0. Nothing is wanted where tokens are in time and no more than 0.9 of the cache is in use.
     Raises ValueError outside.
 
-    >>> next_devices(0.06, promised_s=0.05, cache_share=0.4, requests=4.0, even_requests=26.0)
+    >>> next_devices(0.06, promised_s=0.05, cache_share=0.4, requests=4.0, even_requests=18.0)
     'share'
     """
     token_s, promised_s = require_positive(token_s=token_s, promised_s=promised_s)
@@ -96,8 +98,9 @@ def next_devices(
 def example() -> SimpleNamespace:
     """Answers to the exercises."""
     return SimpleNamespace(
-        board_day=next_devices(0.06, 0.05, 0.4, 4.0, 26.0),
-        board_peak=next_devices(0.04, 0.05, 0.95, 40.0, 26.0),
+        board_even=BOARD_EVEN,
+        board_day=next_devices(0.06, 0.05, 0.4, 4.0, BOARD_EVEN),
+        board_peak=next_devices(0.04, 0.05, 0.95, 40.0, BOARD_EVEN),
         half_devices=worthwhile_devices(0.004, 0.018, 0.5),
         send_us=1e6 * SEND_S,
         cut_tokens=context_worth_cutting(1152.0, 2.4e-6, 8, 0.74 * 8e12),
@@ -136,11 +139,11 @@ def check_next_devices() -> None:
     Source: by hand.
     """
     for readings, expected in (
-        ((0.06, 0.05, 0.2, 10.0, 26.0), "share"),
-        ((0.06, 0.05, 0.2, 26.0, 26.0), "copy"),
-        ((0.04, 0.05, 0.91, 10.0, 26.0), "share"),
+        ((0.06, 0.05, 0.2, 10.0, BOARD_EVEN), "share"),
+        ((0.06, 0.05, 0.2, BOARD_EVEN, BOARD_EVEN), "copy"),
+        ((0.04, 0.05, 0.91, 10.0, BOARD_EVEN), "share"),
         ((0.04, 0.05, 0.91, 10.0, 0.0), "copy"),
-        ((0.05, 0.05, 0.9, 99.0, 26.0), "none"),
+        ((0.05, 0.05, 0.9, 99.0, BOARD_EVEN), "none"),
     ):
         checks.equal(f"{readings}", next_devices(*readings), expected)
 

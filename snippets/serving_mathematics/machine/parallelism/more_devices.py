@@ -2,7 +2,7 @@
 
 So many requests are held by all devices together, and whoever is done asks again. Copies, and
 groups with attention of their own, share the requests out evenly. With devices and requests given,
-a faster split is a cheaper one: the same devices write more tokens.
+a faster split is a cheaper one where no request waits: the same devices write more tokens.
 
 Assumes: what `benchmark_loops` does; the machines' own traffic and price of a device.
 
@@ -86,8 +86,9 @@ def _deployed(split: str, devices: int, requests: float) -> Deployment | None:
 
 
 @cache
-def _found() -> dict[tuple[str, int, int], tuple[float, float]]:
-    """Time per token [ms] and price of a million tokens [$], by split, devices and requests."""
+def _found() -> dict[tuple[str, int, int], tuple[float, float, float]]:
+    """Time per token [ms], price of a million tokens [$] and requests that run, by split, devices
+    and requests; the others wait for a place."""
     keys = [(s, n, c) for s in SPLITS for n in DEVICES for c in REQUESTS]
     there = [(key, one) for key in keys if (one := _deployed(*key)) is not None]
     work = count_work([one for _, one in there])
@@ -96,10 +97,11 @@ def _found() -> dict[tuple[str, int, int], tuple[float, float]]:
     rates = tokens_per_s_per_device(loops, work.answer, work.concurrency, widths)
     fits = work.room >= np.minimum(work.concurrency / 4, 8.0)  # no engine of a few sequences
     found = {}
-    for (key, _), each_s, rate, fit in zip(there, loops.per_token_s, rates, fits, strict=True):
+    rows = zip(there, loops.per_token_s, rates, loops.running / work.concurrency, fits, strict=True)
+    for (key, _), each_s, rate, inside, fit in rows:
         if fit:
             price = 1e6 / float(rate) / 3600 * SPLITS[key[0]][0].device_price_per_hour
-            found[key] = 1e3 * float(each_s), price
+            found[key] = 1e3 * float(each_s), price, key[2] * float(inside)
     return found
 
 
@@ -133,6 +135,8 @@ def example() -> SimpleNamespace:
         for way in ("layers shared", "copies")
     )
     return SimpleNamespace(
+        chat_price=CHAT.device_price_per_hour,
+        mixture_price=MIXTURE.device_price_per_hour,
         few_shared_ms=shared[0][0],
         few_copies_ms=copies[0][0],
         many_shared_ms=shared[1][0],
@@ -170,13 +174,13 @@ def figure_more_devices(figure: Figure) -> None:
 def stepper_more_devices() -> dict[str, Any]:
     """Add devices, and split them in another way. What does a faster token cost?"""
     shape = (len(DEVICES), len(SPLITS), len(REQUESTS))
-    times, prices, runs = (np.full(shape, None, dtype=object) for _ in range(3))
+    times, prices, running, runs = (np.full(shape, None, dtype=object) for _ in range(4))
     for i, devices in enumerate(DEVICES):
         for j, split in enumerate(SPLITS):
             for k, requests in enumerate(REQUESTS):
                 row = _found().get((split, devices, requests))
                 if row is not None:
-                    times[i, j, k], prices[i, j, k] = row
+                    times[i, j, k], prices[i, j, k], running[i, j, k] = row
                     runs[i, j, k] = _measured(split, devices)
     x, start = {"label": "devices", "unit": "", "log": True}, "chat, layers shared"
 
@@ -195,9 +199,13 @@ def stepper_more_devices() -> dict[str, Any]:
             panel("time", "ms", times, 1, "time per token"),
             panel("price", "$", prices, 2, "price of a million"),
         ],
-        "readouts": [{"label": "runs", "unit": "", "values": runs, "decimals": 0}],
-        "reading": "On {devices} devices with {requests} requests ({split}), a token takes {time},"
-        " and a million of them cost ${price}. Published runs of such an engine: {runs}.",
+        "readouts": [
+            {"label": "running", "unit": "", "values": running, "decimals": 0},
+            {"label": "runs", "unit": "", "values": runs, "decimals": 0},
+        ],
+        "reading": "On {devices} devices with {requests} requests ({split}), of which {running} run"
+        " and the rest wait, a token takes {time}, and a million of them cost ${price}. Published"
+        " runs of such an engine: {runs}.",
         "absent": "That cannot be: weights and cache do not fit, devices do not divide evenly, or"
         " a copy has nothing to do.",
     }
@@ -210,7 +218,7 @@ def check_with_devices_and_requests_given_faster_is_cheaper() -> None:
     Source: all pairs of splits of a machine; tokens a second are requests over the time of one.
     """
     found, turned = _found(), 0
-    for (split, devices, requests), (each, price) in found.items():
+    for (split, devices, requests), (each, price, _) in found.items():
         for other, (machine, _) in SPLITS.items():
             there = found.get((other, devices, requests))
             if machine is SPLITS[split][0] and there and requests <= 16:

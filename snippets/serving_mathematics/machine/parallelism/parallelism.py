@@ -105,7 +105,8 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         gain_eight=float(np.median(eight)),
         gain_pairs=eight.size,
-        gain_doubling=float(np.median(_speedups(4, 8)[0])),
+        gain_doubling=(doubling := float(np.median(_speedups(4, 8)[0]))),
+        price_doubling=2 / doubling,
         speedup_rows="\n".join(_speedup_rows()),
         fixed_one=_fixed_share(one),
         fixed_eight=_fixed_share(many),

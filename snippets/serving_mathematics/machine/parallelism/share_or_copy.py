@@ -9,7 +9,7 @@ up to
     r* = (w(1 − 1/n) − m) / (e n)
 
 requests a device. Measured runs are compared at equal requests a device: what is faster then is
-cheaper too.
+cheaper too, where none waits for a place.
 
 Assumes: the model fits on the fewer devices with a cache that is large enough; copies are loaded
 evenly, and their prefix caches find what one would.
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.calibration import predict_runs, tabulate
 from serving_mathematics.core.hardware.run_reading import Run
 from serving_mathematics.core.hardware.step_time import FITTED, Parts, count_work, step_parts
@@ -126,21 +127,42 @@ def _parts(devices: int, requests: float) -> Parts:
     return step_parts(work, FITTED, np.array([requests]), work.prompt + work.answer / 2)
 
 
-def _even(devices: int) -> float:
-    """Requests a device up to which that model is worth sharing, by the closed form."""
+def _terms(devices: int) -> tuple[float, float, float]:
+    """Of that model's step: w, m and e of the closed form [s]."""
     one, more = (_parts(devices, requests).messages[0] for requests in (1.0, 65.0))
     weights = float((_parts(1, 1.0).weights + _parts(1, 1.0).vocabulary)[0])
     token_s = float(more - one) / 64
-    return requests_worth_sharing(weights, float(one) - token_s, token_s, devices)
+    return weights, float(one) - token_s, token_s
+
+
+def _even(devices: int) -> float:
+    """Requests a device up to which that model is worth sharing, by the closed form."""
+    return requests_worth_sharing(*_terms(devices), devices)
+
+
+def _even_whole(devices: int) -> float:
+    """The same by the whole prediction, with prompts: the first whole number at which a copy's
+    token is no slower."""
+    loads = np.arange(1.0, 41.0)
+    shared, copies = (
+        loop_latencies(count_work([_llama_on(n, n * r) for r in loads]), FITTED).per_token_s
+        for n in (devices, 1)
+    )
+    return float(loads[np.argmax(copies <= shared)])
 
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     few = _pooled(True, 8)
+    weights_s, floors_s, token_s = _terms(8)
     return SimpleNamespace(
         comparisons=len(_comparisons()),
         large_few=float(next(iter(few.values()))[1]),
         even_requests=_even(8),
+        even_whole=_even_whole(8),
+        weights_ms=1e3 * weights_s,
+        floors_ms=1e3 * floors_s,
+        token_us=1e6 * token_s,
     )
 
 
@@ -210,7 +232,8 @@ def check_the_step_knows_it_too() -> None:
 def check_the_closed_form_by_parts() -> None:
     """At as many requests as the closed form says, messages of one engine take two thirds to all of
     what it saves of the weights, because large messages find more of the link than small ones; with
-    links a fifth faster it is worth sharing up to a fifth more.
+    links a fifth faster it is worth sharing up to a fifth more. Prompts send messages too, so
+    that the whole prediction changes sides earlier on eight devices, among the measured loads.
 
     Source: the step's parts on both sides.
     """
@@ -223,6 +246,7 @@ def check_the_closed_form_by_parts() -> None:
     slow = requests_worth_sharing(0.02, 0.001, 7e-5, 8)
     fast = requests_worth_sharing(0.02, 0.001, 7e-5 / 1.2, 8)
     checks.close("faster links", fast / slow, 1.2, rtol=1e-9)
+    checks.inside("8 devices, with prompts", _even_whole(8), 12.0, 0.75 * _even(8), kind="identity")
     checks.equal("nothing is sent by one", float(_parts(1, 1.0).messages[0]), 0.0)
 
 
