@@ -19,7 +19,7 @@ TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/^><
 MINUTES = {"m": 1, "h": 60, "d": 1440}
 LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 AGGREGATES = ("sum", "avg", "count", "max")
-RANGES = ("rate", "avg_over_time", "max_over_time", "stdvar_over_time")
+RANGES = ("rate", "avg_over_time", "max_over_time", "stdvar_over_time", "count_over_time")
 
 
 class Parser:
@@ -59,7 +59,13 @@ class Parser:
             return self.atom()
         value = self.level(depth + 1)
         while self.tokens and self.tokens[0] in LEVELS[depth]:
-            value = matched(self.take(), value, self.level(depth + 1))
+            sign, alone = self.take(), self.on_nothing()
+            other = self.level(depth + 1)
+            if alone:  # a condition without labels holds for every instance
+                assert isinstance(other, dict)
+                assert set(other) <= {""}, f"on () has a series for each of {list(other)}"
+                other = other.get("", np.full(self.length, np.nan))
+            value = matched(sign, value, other)
         return value
 
     def atom(self) -> Series | Vector:
@@ -83,6 +89,14 @@ class Parser:
 
     def ones(self) -> Series:
         return np.ones(self.length)
+
+    def on_nothing(self) -> bool:
+        """Whether an operator matches without regard to labels, `on ()`."""
+        if self.tokens[:1] != ["on"]:
+            return False
+        for token in ("on", "(", ")"):
+            self.take(token)
+        return True
 
     def by(self) -> bool:
         """Whether an aggregate keeps the instances apart; all of them have one model."""
@@ -118,14 +132,19 @@ class Parser:
                 found[name] = most_over(one, window)
             if token == "stdvar_over_time":
                 found[name] = mean_over(one**2, window) - mean**2
+            if token == "count_over_time":
+                there = 1.0 * ~np.isnan(one)
+                count = mean_over(there, window) * np.minimum(np.arange(1, one.size + 1), window)
+                found[name] = np.where(count > 0.5, count, np.nan)
         return found
 
     def selector(self, name: str) -> str:
         if self.tokens and self.tokens[0] == "{":
             self.take("{")
-            label, how, text = self.take(), self.take("=", "=~"), self.take()
-            self.take("}")
-            name += f"{{{label}{how}{text}}}"
+            labels = self.take() + self.take("=", "=~") + self.take()
+            while self.take(",", "}") == ",":
+                labels += "," + self.take() + self.take("=", "=~") + self.take()
+            name += f"{{{labels}}}"
         return name
 
 

@@ -9,8 +9,8 @@ from serving_mathematics.intuition.batch_vs_online.filled_engines import _best, 
 
 from builder import ROOT
 
-from .promql import Series
-from .rule_files import at_the_end, rule_text
+from .promql import Series, Vector
+from .rule_files import at_the_end, rule_text, vectors
 
 NAMES = {
     "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
@@ -51,3 +51,21 @@ def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
     assert f"> {CHAT.promise.tpot_s / 1.2:.3f}" in text
     page = (ROOT / "docs" / "intuition" / "batch-vs-online.md").read_text("utf-8")
     assert f"--max-num-seqs {places} " in page
+
+
+@pytest.mark.parametrize("engine", list(NAMES))
+def test_each_engine_of_a_fleet_is_looked_at(engine: str) -> None:
+    """One valley and one engine that is too full, beside eight that are as they should be."""
+    best, steady = _best("chat", "places and priority"), np.ones(60)
+    running = {f"engine {i}": float(best["places"]) for i in range(8)} | {"idle": 40.0, "full": 250}
+    gaps = dict.fromkeys(running, best["mean"]["token_s"]) | {"full": 0.05, "idle": 0.015}
+    waiting = dict.fromkeys(running, 9.0) | {"idle": 0.0}
+    series: dict[str, Series | Vector] = {
+        NAMES[engine][0]: {name: value * steady for name, value in running.items()},
+        NAMES[engine][1]: {name: value * steady for name, value in waiting.items()},
+        f"{engine}:inter_token_latency_seconds_sum": {n: 6000 * gaps[n] * steady for n in gaps},
+        f"{engine}:inter_token_latency_seconds_count": dict.fromkeys(gaps, 6000 * steady),
+    }
+    told = vectors(f"backfill-{engine}", series)
+    for alert, name in (("ValleyIsEmpty", "idle"), ("BatchWorkSlowsEverybody", "full")):
+        assert [n for n, value in told[alert].items() if not np.isnan(value[-1])] == [name]

@@ -131,7 +131,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, bes
     "reference.simulation_trust.coverages": {"utilization": 0.5, "batch_customers": 9, "runs": 3},
 }
 LEFT_OUT = {
-    "architecture.batch_serving.crash_points.killed_at": "starts a process",
     "architecture.batch_serving.shard_files.make_manifest": "its example removes the file",
     "architecture.batch_serving.shard_scorer.score_rows": "the same",
     "core.servers.rest_server.serve": "serves until it is stopped",

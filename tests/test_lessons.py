@@ -22,6 +22,7 @@ def test_requests_ask_for_probabilities() -> None:
         assert (one["method"], one["url"]) == ("POST", "/v1/chat/completions")
         body = one["body"]
         assert body["logprobs"] is True
+        assert body["return_tokens_as_token_ids"] is True
         assert 0 < body["top_logprobs"] <= 20
         assert [message["role"] for message in body["messages"]] == ["system", "user"]
 
@@ -29,7 +30,9 @@ def test_requests_ask_for_probabilities() -> None:
 def test_the_draft_is_of_the_targets_family() -> None:
     told = yaml.safe_load((DOWNLOADS / "draft-model-vllm.yaml").read_text("utf-8"))
     draft = json.loads(told["speculative-config"])
-    assert draft.keys() == {"method", "model", "num_speculative_tokens"}
+    keys = {"method", "model", "num_speculative_tokens", "draft_sample_method"}
+    assert draft.keys() == keys
+    assert told.keys() == {"model", "speculative-config"}  # and no limit that nobody asked for
     assert draft["model"].split("-")[0] == told["model"].split("-")[0]
 
 

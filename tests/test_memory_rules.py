@@ -9,13 +9,18 @@ from .promql import Series
 from .rule_files import firing
 
 WAITING = {"vllm": "vllm:num_requests_waiting", "sglang": "sglang:num_queue_reqs"}
+RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
 TAKEN = {"vllm": "vllm:kv_cache_usage_perc", "sglang": "sglang:token_usage"}
 
 
-def fires(engine: str, waiting: float, taken: float) -> set[str]:
+def fires(engine: str, waiting: float, taken: float, running: float = 256.0) -> set[str]:
     """Alerts of the last minute of half an hour."""
     steady = np.ones(30)
-    series: dict[str, Series] = {WAITING[engine]: waiting * steady, TAKEN[engine]: taken * steady}
+    series: dict[str, Series] = {
+        WAITING[engine]: waiting * steady,
+        TAKEN[engine]: taken * steady,
+        RUNNING[engine]: running * steady,
+    }
     return firing(f"memory-or-places-{engine}", series)
 
 
@@ -23,5 +28,9 @@ def fires(engine: str, waiting: float, taken: float) -> set[str]:
 def test_who_waits_for_what(engine: str) -> None:
     assert fires(engine, 5.0, 0.97) == {"MemoryEndsFirst"}
     assert fires(engine, 5.0, 0.4) == {"PlacesEndFirst"}
-    assert fires(engine, 5.0, 0.8) == set()  # either may be
-    assert fires(engine, 0.2, 0.97) == fires(engine, 0.2, 0.4) == set()
+    assert fires(engine, 5.0, 0.8) == {"PlacesEndFirst"}
+    assert fires(engine, 5.0, 0.4, running=60.0) == {"OthersPromptsComeFirst"}  # places are free
+    assert fires(engine, 5.0, 0.8, running=60.0) == {"OthersPromptsComeFirst"}
+    assert (
+        fires(engine, 0.2, 0.97) == fires(engine, 0.2, 0.4) == fires(engine, 0.2, 0.4, 9) == set()
+    )

@@ -13,11 +13,18 @@ from .rule_files import at_the_end, rule_text
 RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
 
 
-def run(engine: str, running: float, gap_s: float, balance: float = 0.9) -> dict[str, float]:
-    """The last minute of an hour, with a hundred gaps and ten large steps a second."""
+def run(
+    engine: str, running: float, gap_s: float, balance: float = 0.9, prompts: float = 0.0
+) -> dict[str, float]:
+    """The last minute of an hour, with a hundred gaps and ten large steps a second; prompts: tokens
+    of them in a step, in the mean, beside as many from the cache."""
     steady = np.ones(60)
     series: dict[str, Series] = {
         RUNNING[engine]: running * steady,
+        "vllm:iteration_tokens_total_sum": 6000 * (running + prompts) * steady,
+        "vllm:iteration_tokens_total_count": 6000 * steady,
+        "sglang:prompt_tokens_total": 60 * 2 * prompts / gap_s * steady,
+        "sglang:cached_tokens_total": 60 * prompts / gap_s * steady,
         f"{engine}:inter_token_latency_seconds_sum": 6000 * gap_s * steady,
         f"{engine}:inter_token_latency_seconds_count": 6000 * steady,
         'sglang:eplb_balancedness_sum{forward_mode="extend"}': 600 * balance * steady,
@@ -37,6 +44,9 @@ def test_a_step_of_the_mixture_is_as_long_as_is_due(engine: str) -> None:
         late = run(engine, count, 1.6 * step_s)
         assert late["StepsAreLongerThanTheirExperts"] == pytest.approx(1.6 * step_s)
     assert np.isnan(run(engine, 0.1, 1.0)["StepsAreLongerThanTheirExperts"])  # nearly nobody
+    reads = run(engine, 16.0, 1.6 * float(MIXTURE.step_s(16.0)), prompts=500.0)
+    assert reads["experts:touched:5m"] == pytest.approx(1.0, abs=1e-4)  # prompts touch all
+    assert np.isnan(reads["StepsAreLongerThanTheirExperts"])  # they explain it
 
 
 def test_the_balance_is_watched_where_it_is_told() -> None:

@@ -175,12 +175,6 @@ COMPUTATIONS = [
         {"mean difference": "0.022", "standard error": "0.002"},
     ),
     (
-        "drift statistic",
-        "architecture.shadow_canary.drift",
-        "check_worked_shift",
-        {"PSI": "0.1211940906", "PSI, ε = 0": "0.1211940974", "Jensen–Shannon": "0.01495699436"},
-    ),
-    (
         "tail latency",
         "capacity.tail_latency.tail_latency",
         "check_fan_out",

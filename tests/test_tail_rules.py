@@ -9,44 +9,61 @@ import pytest
 
 from builder import ROOT
 
-from .promql import Parser, Series
+from .promql import Parser, Series, Vector
 from .rule_files import rule_text, rules
 
 RECORDED = re.compile(
-    r"histogram_quantile\((0\.\d+), sum by \(le\) \(rate\((\w+:\w+)_bucket\[15m\]\)\)\)"
+    r"histogram_quantile\((0\.\d+), sum by \(le, model_name\) \(rate\((\w+:\w+)_bucket\[15m\]\)\)\)"
 )
+GAUGES = {
+    "vllm": ("vllm:kv_cache_usage_perc", "vllm:num_requests_running"),
+    "sglang": ("sglang:token_usage", "sglang:num_running_reqs"),
+}
 
 
-def alerts(engine: str, p50: float, p99: float, queue: float, prefill: float) -> dict[str, bool]:
-    """Which alerts are told where the recorded levels are these."""
-    series: dict[str, Series] = {
-        name: np.full(60, value)
-        for name, value in (
-            ("first:token:p50", p50),
-            ("first:token:p99", p99),
-            ("first:queue:p99", queue),
-            ("first:prefill:p99", prefill),
-        )
+def alerts(
+    engine: str,
+    token: tuple[float, float],
+    queue: float,
+    prefill: float = 0.2,
+    memory: float = 0.5,
+    running: float = 40.0,
+    longest: float = 8000.0,
+) -> set[str]:
+    """Which alerts are told: p50 and p99 of the first token, p99 of line, prompt and its length,
+    and the fullest of two engines."""
+    levels = (*token, queue, prefill, 600.0, longest)
+    names = ("token:p50", "token:p99", "queue:p99", "prefill:p99", "prompt:p50", "prompt:p99")
+    series: dict[str, Series | Vector] = {
+        f"first:{name}": np.full(60, level) for name, level in zip(names, levels, strict=True)
     }
-    return {
-        rule["alert"]: bool(np.isfinite(Parser(rule["expr"], series).whole()[-1]))
-        for rule in rules(f"tail-latency-{engine}")
-        if "alert" in rule
-    }
+    for gauge, most in zip(GAUGES[engine], (memory, running), strict=True):
+        series[gauge] = {"a": np.full(60, most), "b": np.full(60, most / 10)}
+    fires = set()
+    for rule in rules(f"tail-latency-{engine}"):
+        if "histogram" in rule["expr"]:
+            continue
+        told = Parser(rule["expr"], series).whole()
+        if "record" in rule:
+            series[rule["record"]] = told
+        elif np.isfinite(told[-1]):
+            fires.add(rule["alert"])
+    return fires
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_alerts_tell_whose_the_tail_is(engine: str) -> None:
-    other = {"vllm": "FirstTokenLateOutside", "sglang": "FirstTokenLate"}[engine]
-    for levels, line, outside in (
-        ((0.05, 0.9, 0.7, 0.1), True, False),
-        ((0.5, 0.9, 0.7, 0.1), False, False),  # half are late too: a load, no tail
-        ((0.05, 2.0, 0.1, 0.2), False, True),
-        ((0.05, 0.9, 0.1, 0.2), False, False),  # within what is promised
-        ((0.05, 2.0, 1.5, 0.2), True, False),
-    ):
-        told = alerts(engine, *levels)
-        assert told == {"ShortPromptsWaitForLongOnes": line, other: outside}, levels
+    other = {"vllm": "FirstTokenLateElsewhere", "sglang": "FirstTokenLate"}[engine]
+    prompts, room = {"ShortPromptsWaitForLongOnes"}, {"FirstTokensWaitForRoom"}
+    assert alerts(engine, (0.05, 0.9), 0.7) == prompts
+    assert alerts(engine, (0.5, 0.9), 0.7) == set()  # half are late too: a load, no tail
+    assert alerts(engine, (0.05, 2.0), 0.1) == {other}
+    assert alerts(engine, (0.05, 0.9), 0.1) == set()  # within what is promised
+    assert alerts(engine, (0.05, 2.0), 1.5) == prompts
+    assert alerts(engine, (0.05, 2.0), 1.5, memory=0.97) == room  # of one of the engines
+    assert alerts(engine, (0.05, 2.0), 1.5, running=256.0) == room
+    alike = alerts(engine, (0.05, 2.0), 1.5, longest=900.0)  # no prompt is long
+    assert alike == (set() if engine == "vllm" else prompts)
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
@@ -54,13 +71,15 @@ def test_alerts_read_the_levels_that_are_recorded(engine: str) -> None:
     names = set()
     for rule in rules(f"tail-latency-{engine}"):
         if "record" in rule:
+            names.add(rule["record"])
+            if rule["record"].endswith(":most"):
+                continue
             found = RECORDED.fullmatch(rule["expr"])
             assert found, rule["expr"]
             assert found[2].startswith(f"{engine}:")
             assert rule["record"].endswith(f":p{found[1][2:].ljust(2, '0')}")
-            names.add(rule["record"])
         else:
-            assert set(re.findall(r"first:\w+:p\d+", rule["expr"])) <= names
+            assert set(re.findall(r"first:\w+:\w+", rule["expr"])) <= names
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])

@@ -25,7 +25,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import student_quantile
 from serving_mathematics.support.require import require
 
-BLOCKS = 10
+RUN_BLOCKS = 10
 MODEL_FACTOR = 1.3  # of the step model, which is off by a ninth in the mean
 KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is served
 METRICS: dict[str, tuple[str, Callable[[FloatArray], Any]]] = {
@@ -76,7 +76,7 @@ def differences(first: Run, second: Run) -> list[Difference]:
             values = _values(run.in_order(), name.replace("_p95", ""))
             if values.size < FEW:
                 break
-            parts.append(np.array([float(statistic(x)) for x in _blocks_of(values, BLOCKS)]))
+            parts.append(np.array([float(statistic(x)) for x in _blocks_of(values, RUN_BLOCKS)]))
         if len(parts) == 2:
             found.append(_welch(title, parts[0], parts[1]))
     both = f"{first.where} and {second.where}"
@@ -96,7 +96,7 @@ def _values(run: Run, name: str) -> FloatArray:
 def _welch(title: str, one: FloatArray, other: FloatArray) -> Difference:
     errors = [float(x.var(ddof=1)) / x.size for x in (one, other)]
     error = math.sqrt(sum(errors))
-    freedom = sum(errors) ** 2 / max(sum(e**2 / (BLOCKS - 1) for e in errors), 1e-300)
+    freedom = sum(errors) ** 2 / max(sum(e**2 / (RUN_BLOCKS - 1) for e in errors), 1e-300)
     quantile = student_quantile(0.975, max(1.0, freedom)) if error > 0 else 0.0
     a, b = float(one.mean()), float(other.mean())
     base = a if a > 0 else 1.0

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from serving_mathematics.architecture.batch_serving.crash_points import OPERATIONS, killed_at
+from serving_mathematics.architecture.batch_serving.crash_points import _OPERATIONS, _killed_at
 
 
 def steps(folder: Path) -> None:
@@ -24,7 +24,7 @@ STATES = [[], ["one"], ["one", "two"], ["one", "three"], ["three"], ["three"]]
 
 @pytest.mark.parametrize("point", range(1, 7))
 def test_the_state_before_each_operation(tmp_path: Path, point: int) -> None:
-    killed = killed_at(partial(steps, tmp_path), point)
+    killed = _killed_at(partial(steps, tmp_path), point)
     assert names(tmp_path) in STATES
     assert killed == (point <= operations(tmp_path / "count"))
 
@@ -38,7 +38,7 @@ def operations(folder: Path) -> int:
     for point in range(1, 50):
         place = folder / str(point)
         place.mkdir(parents=True)
-        if not killed_at(partial(steps, place), point):
+        if not _killed_at(partial(steps, place), point):
             return point - 1
     raise AssertionError("it never ends")
 
@@ -48,20 +48,20 @@ def test_every_state_is_visited_in_order(tmp_path: Path) -> None:
     for point in range(1, operations(tmp_path / "count") + 2):
         place = tmp_path / str(point)
         place.mkdir()
-        killed_at(partial(steps, place), point)
+        _killed_at(partial(steps, place), point)
         seen.append(names(place))
     assert seen == STATES
 
 
 def test_a_failure_is_no_kill(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError, match="the process ended with status 1"):
-        killed_at(lambda: (tmp_path / "no such file").read_bytes(), 100)
+        _killed_at(lambda: (tmp_path / "no such file").read_bytes(), 100)
     assert os.getpid() > 0
     capfd.readouterr()
 
 
 def test_the_parent_is_not_watched(tmp_path: Path) -> None:
-    assert killed_at(lambda: os.scandir(tmp_path), 1)
+    assert _killed_at(lambda: os.scandir(tmp_path), 1)
     for _ in range(10):
         os.scandir(tmp_path).close()
-    assert {"open", "os.rename"} <= OPERATIONS
+    assert {"open", "os.rename"} <= _OPERATIONS

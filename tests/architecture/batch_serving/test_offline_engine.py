@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import stat
@@ -13,6 +15,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.architecture.batch_serving.batch_serving import latest_finish_s
+from serving_mathematics.architecture.batch_serving.checkpointing import best_interval_s
 from serving_mathematics.architecture.batch_serving.offline_engine import (
     MACHINES,
     SEEDS,
@@ -30,8 +34,8 @@ from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.traffic import draw_lengths
 
 from builder import ROOT
-from tests.promql import Parser
-from tests.rule_files import named, rules
+from tests.promql import Series, Vector
+from tests.rule_files import vectors
 
 PAGE = ROOT / "docs/architecture/batch-serving.md"
 JOB = ROOT / "docs/downloads/batch-night-job.yaml"
@@ -82,28 +86,61 @@ def test_a_part_of_the_overhead_is_lost_after_the_last_admission() -> None:
 
 def test_the_page_quotes_the_line() -> None:
     told, (overhead_s, rate) = example(), _line("chat")
+    assert told.engines_for_ten_million == 16  # 1e7 / (23.02 · 28,800) = 15.1
     assert told.chat_overhead_s == overhead_s
     assert told.fed_256 == pytest.approx(100 * fed_share(256, rate, overhead_s), abs=5)
     assert told.fed_1024 == pytest.approx(100 * fed_share(1024, rate, overhead_s), abs=2)
 
 
+MINUTES = 90
+NAMES = {
+    "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:generation_tokens"),
+    "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:generation_tokens"),
+}
+
+
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
-def test_alerts_see_a_night_that_is_not_fed_and_one_that_is_late(engine: str) -> None:
-    told = {named(rule): rule["expr"] for rule in rules(f"batch-night-{engine}")}
-    (running,) = re.findall(r"avg_over_time\(([a-z]+:\w+)\[", told["night:places_taken:ratio10m"])
-    taken = Parser(told["night:places_taken:ratio10m"], {running: np.full(20, 128.0)}).whole()
-    assert taken[-1] == pytest.approx(128 / CHAT.places)
-    (waiting,) = re.findall(r"avg_over_time\(([a-z]+:\w+)\[", told["NightIsNotFed"])
-    for share, queue, fires in ((0.5, 0.0, True), (0.5, 9.0, False), (0.95, 0.0, False)):
-        series = {"night:places_taken:ratio10m": np.full(20, share), waiting: np.full(20, queue)}
-        at = Parser(told["NightIsNotFed"], series).whole()[-1]
-        assert bool(~np.isnan(at)) == fires
-    (tokens,) = re.findall(r"rate\(([a-z]+:\w+)\[", told["night:answer_tokens:rate30m"])
-    rate = Parser(told["night:answer_tokens:rate30m"], {tokens: np.full(60, 6e4)}).whole()
-    assert rate[-1] == pytest.approx(1000)
-    for value, fires in ((2000.0, True), (3000.0, False)):
-        series = {"night:answer_tokens:rate30m": np.full(3, value)}
-        assert bool(~np.isnan(Parser(told["NightWillBeLate"], series).whole()[-1])) == fires
+@pytest.mark.parametrize(
+    ("running", "waiting", "tokens_per_s", "pods", "fires"),
+    [
+        (CHAT.places, 50.0, 3000.0, 4.0, set()),  # a healthy night at full load
+        (CHAT.places, 50.0, 2000.0, 4.0, {"NightWillBeLate"}),
+        (128.0, 0.0, 3000.0, 4.0, {"NightIsNotFed"}),
+        (128.0, 9.0, 3000.0, 4.0, set()),
+        (np.nan, np.nan, np.nan, 4.0, {"NightWillBeLate"}),  # dead, or without metrics
+        (0.0, 0.0, 0.0, 0.0, set()),  # over, on a server that is left running
+        (0.0, 0.0, 0.0, np.nan, set()),  # over, and its Job is gone
+    ],
+)
+def test_alerts_see_the_night_and_are_silent_by_day(
+    engine: str, running: float, waiting: float, tokens_per_s: float, pods: float, fires: set[str]
+) -> None:
+    of_running, of_waiting, of_tokens = NAMES[engine]
+    series: dict[str, Series | Vector] = {
+        f'{of_running}{{job="night"}}': {"a": np.full(MINUTES, float(running))},
+        f'{of_waiting}{{job="night"}}': {"a": np.full(MINUTES, waiting)},
+        f'{of_tokens}_total{{job="night"}}': {"a": np.full(MINUTES, 60 * tokens_per_s)},
+        'kube_job_status_active{job_name="night"}': np.full(MINUTES, pods),
+    }
+    told = vectors(f"batch-night-{engine}", series)
+    seen = {
+        name
+        for name, vector in told.items()
+        if name.startswith("Night") and any(~np.isnan(one[-1]) for one in vector.values())
+    }
+    assert seen == fires
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_an_online_fleet_beside_the_night_does_not_hide_that_it_is_late(engine: str) -> None:
+    series: dict[str, Series | Vector] = {
+        f"{NAMES[engine][2]}_total": np.full(MINUTES, 6e9),
+        'kube_job_status_active{job_name="night"}': np.full(MINUTES, 4.0),
+        'kube_job_failed{job_name="night"}': np.full(MINUTES, 1.0),
+    }
+    told = vectors(f"batch-night-{engine}", series)
+    assert told["NightWillBeLate"][""][-1] == 0.0
+    assert told["NightHasFailed"][""][-1] == 1.0
 
 
 def run_job(folder: Path, fake: str) -> int:
@@ -122,19 +159,58 @@ def run_job(folder: Path, fake: str) -> int:
     return subprocess.run(command, env={"PATH": path} | given, check=False, timeout=60).returncode
 
 
+def answered(row: str, status: int = 200, error: str | None = None) -> str:
+    """A line of what `vllm run-batch` writes: a request that failed has one too."""
+    response = {"status_code": status, "body": {}}
+    return json.dumps({"custom_id": row, "response": response, "error": error}) + "\n"
+
+
 def test_the_job_commits_a_shard_whole_or_not_at_all(tmp_path: Path) -> None:
-    """Killed half-way, failed, and with a row too few, it leaves no scores; then it does, once."""
-    rows, scores = tmp_path / "rows-0007", tmp_path / "scores-0007.jsonl"
-    rows.write_text("one\ntwo\nthree\n")
+    """Killed half-way, failed, with a row too few, twice or with an error in place of an answer, it
+    leaves no scores; then it does, once."""
+    rows, scores, made = (tmp_path / name for name in ("rows-0007", "scores-0007.jsonl", "made"))
+    asked = [json.dumps({"custom_id": name}) for name in ("one", "two", "three")]
+    rows.write_text("\n".join(asked))  # the last line may lack its end
+    copied = f'cp "{made}" "$5"'
     assert run_job(tmp_path, 'head -1 "$3" > "$5"; kill -9 $PPID') != 0
     assert not scores.exists()
     assert run_job(tmp_path, "exit 3") == 3
-    assert run_job(tmp_path, 'head -2 "$3" > "$5"') == 1
-    assert not scores.exists()
-    assert run_job(tmp_path, 'tac "$3" > "$5"') == 0
-    assert scores.read_text() == "three\ntwo\none\n"
+    one, two, three = map(answered, ("one", "two", "three"))
+    for bad in (
+        one + two,
+        one + two + two,
+        "".join(answered(name, error="no such model") for name in ("one", "two", "three")),
+        one + two + answered("three", status=400),
+        one + two + json.dumps({"custom_id": "three", "response": None, "error": None}),
+    ):
+        made.write_text(bad)
+        assert run_job(tmp_path, copied) == 1
+        assert not scores.exists()
+    made.write_text(three + two + one)
+    assert run_job(tmp_path, copied) == 0
+    assert scores.read_text() == three + two + one
+    assert scores.stat().st_mode & stat.S_IROTH
     assert run_job(tmp_path, "exit 9") == 0  # it is not asked again
-    assert scores.read_text() == "three\ntwo\none\n"
+    assert scores.read_text() == three + two + one
+
+
+def test_the_job_is_in_time_with_one_more_try() -> None:
+    """As many shards as its header says, of rows that end by the bound, and one of them again."""
+    text = JOB.read_text(encoding="utf-8")
+    spec = yaml.safe_load(text)["spec"]
+    (rows,) = map(int, re.findall(r"split -d -a 4 -l (\d+)", text))
+    shards, engines = spec["completions"], spec["parallelism"]
+    overhead_s, rate = _line("chat")
+    start_s, shard_s = 120 + overhead_s, rows / rate
+    best = math.sqrt((engines - 1) * shards * shard_s / start_s)
+    assert shards == pytest.approx(best, abs=1)
+    assert start_s < 0.1 * shard_s
+    ends = latest_finish_s(shards * shard_s, engines, start_s, shards, shard_s)
+    assert ends + shard_s + start_s <= spec["activeDeadlineSeconds"]
+    told = shards * rows / 1e6
+    assert f"{told:.2f} million rows" in text
+    # kills that are rarer leave the best interval of checkpoints longer than such a shard
+    assert best_interval_s(120, 5 * 3600) > shard_s > best_interval_s(120, 4 * 3600)
 
 
 def test_the_job_is_one_of_kubernetes() -> None:
@@ -149,16 +225,23 @@ def test_the_job_is_one_of_kubernetes() -> None:
         "parallelism",
         "completionMode",
         "backoffLimitPerIndex",
+        "podFailurePolicy",
         "maxFailedIndexes",
         "activeDeadlineSeconds",
         "template",
     }
-    assert spec["template"]["spec"]["restartPolicy"] == "Never"  # which backoffLimitPerIndex asks
+    pod = spec["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"  # which backoffLimitPerIndex asks
+    assert pod["containers"][0]["ports"] == [{"name": "metrics", "containerPort": 8000}]
+    (rule,) = spec["podFailurePolicy"]["rules"]
+    assert rule["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
 
 
 def test_the_page_shows_the_job_and_links_the_files() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    *_, script = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    *_, rule, script = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert rule in (ROOT / "docs/downloads/batch-night-vllm.yaml").read_text(encoding="utf-8")
+    assert "--enable-metrics\n```" in page
     assert script in JOB.read_text(encoding="utf-8")
     for name in ("batch-night-job", "batch-night-vllm", "batch-night-sglang"):
         assert f"](../downloads/{name}.yaml)" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -12,6 +13,7 @@ from serving_mathematics.architecture.model_routers.four_engines import (
     stepper_four_engines,
 )
 from serving_mathematics.architecture.model_routers.routed_fleets import (
+    AGES_S,
     CLIP_SLACKS,
     FRAMES,
     RATES,
@@ -23,8 +25,8 @@ from serving_mathematics.core.fleet.routers import endpoint_picker
 from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
-from tests.promql import Parser
-from tests.rule_files import rules
+from tests.promql import Series, Vector
+from tests.rule_files import rules, vectors
 
 PAGE = ROOT / "docs/architecture/model-routers.md"
 ENGINES = ("vllm", "sglang")
@@ -56,35 +58,70 @@ def test_a_crowded_engine_is_seen() -> None:
 def test_example_is_of_the_record() -> None:
     told, carried = example(), _record()["carried"]
     rates = carried["customers"]
-    best = max(rates[name] for name in ("at random", "two choices", "fewest requests"))
-    ratio = rates["prefix first, slack 16"] / best
-    assert told.over_loads_percent == pytest.approx(100 * (ratio - 1))
+    ratio = rates["prefix first, slack 16"] / rates["fewest requests"]
+    assert told.over_fewest_percent == pytest.approx(100 * (ratio - 1))
     assert set(carried) == {*SITUATIONS, "eight engines", "agents"}
 
 
+LOADS = {  # requests that run and wait
+    "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
+    "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
+}
+FOUND = {
+    "vllm": ("vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"),
+    "sglang": ("sglang:cached_tokens_total", "sglang:prompt_tokens_total"),
+}
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-def test_rules_say_what_the_router_does(engine: str) -> None:
-    found, busiest, missed, crowded = rules(f"routing-{engine}")
-    hits, asked = re.findall(r"rate\((\S+)\[30m\]\)", found["expr"])
-    series = {hits: 300.0 * np.ones(90), asked: 1000.0 * np.ones(90)}
-    share = Parser(found["expr"], series).whole()
-    assert share[-1] == pytest.approx(0.3)
-    for value, fires in ((0.3, True), (0.6, False)):
-        at = Parser(missed["expr"], {found["record"]: np.full(3, value)}).whole()
-        assert (~np.isnan(at)).all() == fires
-    inside = re.fullmatch(r"max\((.*)\) / avg\((.*)\)", busiest["expr"].strip())
-    assert inside
-    assert inside[1] == inside[2]
-    running, waiting = inside[1].split(" + ")
-    counts = [
-        Parser(inside[1], {running: np.array([a]), waiting: np.array([b])}).whole()[0]
-        for a, b in ((150.0, 30.0), (30.0, 0.0), (40.0, 0.0), (22.0, 0.0))
-    ]
-    ratio = np.array([max(counts) / np.mean(counts)])
-    for queue, fires in ((30.0, True), (0.0, False)):
-        now = {busiest["record"]: ratio, waiting: np.array([queue])}
-        at = Parser(crowded["expr"], now).whole()
-        assert bool(~np.isnan(at)[0]) == fires
+@pytest.mark.parametrize(
+    ("loads", "queue", "found", "due"),
+    [
+        ((180.0, 30.0, 40.0, 22.0), 30.0, 0.6, {"RouterCrowdsAnEngine"}),
+        ((180.0, 30.0, 40.0, 22.0), 0.0, 0.6, set()),
+        ((250.0, 251.0, 249.0, 250.0), 30.0, 0.6, set()),  # full, and even
+        ((50.0, 52.0, 49.0, 51.0), 0.0, 0.3, {"RouterMissesPrefixes"}),
+        ((0.0, 0.0, 0.0, 0.0), 0.0, math.nan, set()),
+    ],
+)
+def test_rules_say_what_the_router_does(
+    engine: str, loads: tuple[float, ...], queue: float, found: float, due: set[str]
+) -> None:
+    """An engine that is crowded, one that is not, and a night without requests."""
+    asked = np.full(90, 0.0 if math.isnan(found) else 1000.0)
+    running, waiting = LOADS[engine]
+    hits, queries = FOUND[engine]
+    series: dict[str, Series | Vector] = {
+        running: {str(i): np.full(90, load) for i, load in enumerate(loads)},
+        waiting: {str(i): np.full(90, queue if i == 0 else 0.0) for i in range(4)},
+        hits: dict.fromkeys("0123", asked * np.nan_to_num(found)),
+        queries: dict.fromkeys("0123", asked),
+    }
+    told = vectors(f"routing-{engine}", series)
+    alerts = ("RouterMissesPrefixes", "RouterCrowdsAnEngine")
+    fired = {a for a in alerts if any(not math.isnan(one[-1]) for one in told[a].values())}
+    assert fired == due
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_each_model_is_a_fleet_of_its_own(engine: str) -> None:
+    for rule in rules(f"routing-{engine}"):
+        aggregates = re.findall(r"\b(?:sum|max|avg)\b(.{16})", rule["expr"])
+        assert set(aggregates) <= {" by (model_name)"}
+
+
+def test_what_the_page_says_of_hashes_and_rivals_is_of_the_record() -> None:
+    told = example()
+    assert told.carried_owner < told.carried_fewest < told.carried_bounded  # customers' names
+    assert told.session_hash > 2 * told.session_fewest
+    assert told.carried_sglang <= told.carried_fewest < told.carried_sglang_32
+    assert told.carried_picker < told.carried_slack
+    asked = _record()["slack"]
+    for rows in asked.values():  # from four requests to 32
+        assert min(row["kept"] for s, row in zip(SLACKS, rows, strict=True) if 4 <= s <= 32) > 0.95
+    aged = {name: rows[AGES_S.index(1.0)]["kept"] for name, rows in _record()["aged"].items()}
+    assert aged["slack 16"] < 0.7
+    assert min(aged["slack 64"], aged["endpoint picker"]) > 0.98
 
 
 def test_the_page_shows_a_rule_and_links_the_files() -> None:

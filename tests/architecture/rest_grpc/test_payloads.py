@@ -10,6 +10,7 @@ import yaml
 from serving_mathematics.architecture.rest_grpc.payloads import (
     CONNECTIONS,
     DISTANCES_MS,
+    LINK_BYTES_PER_S,
     _call,
     _ms,
     _payloads,
@@ -42,6 +43,10 @@ def test_only_the_window_makes_bytes_slower() -> None:
     text, packed = (np.array(curve["values"]) for curve in slider["curves"])
     assert (packed[:, :, :3] <= text[:, :, :3]).all()
     assert (packed[-1, :, 3] > text[-1, :, 3]).any()
+    plain = np.array(slider["readouts"][-1]["values"])  # without gRPC, no window
+    assert plain[:, :, :3] == pytest.approx(packed[:, :, :3])
+    assert (plain[:, 4, 3] < packed[:, 4, 3]).all()
+    assert plain[:, :, 3] == pytest.approx(plain[:, :, 2])
 
 
 def test_example_by_hand() -> None:
@@ -50,6 +55,10 @@ def test_example_by_hand() -> None:
     assert told.chat_gain_us == pytest.approx((200 + 220) / 125)  # bytes over 1 Gbit/s
     assert told.far_new_ms == pytest.approx(100)
     assert told.embeddings_kb == pytest.approx(4 * 32 * 4096 / 1000)
+    difference = told.embeddings_json_ms - told.embeddings_bytes_ms
+    digits_ms = 32 * 4096 * told.digit_ns / 1e6
+    assert told.embeddings_digits_percent == pytest.approx(100 * digits_ms / difference)
+    assert told.embeddings_slow_ms == pytest.approx(told.embeddings_json_kb * 8 / 100)
     capped = _call("a photo", "bytes", "busy, window never raised", 0.05)
     assert capped.waits_s == pytest.approx(17 * 0.05)  # 16 whole windows and the envelope's
     assert told.photo_capped_ms == pytest.approx(1000 * capped.total_s)
@@ -57,11 +66,12 @@ def test_example_by_hand() -> None:
 
 def test_the_file_fills_the_chapters_link_and_is_shown() -> None:
     text = FILE.read_text(encoding="utf-8")
-    (cluster,) = yaml.safe_load(text)["clusters"]
-    (options,) = cluster["typed_extension_protocol_options"].values()
-    http2 = options["explicit_http_config"]["http2_protocol_options"]
+    (listener,) = yaml.safe_load(text)["listeners"]  # of requests it is the receiver
+    (chain,) = listener["filter_chains"]
+    http2 = chain["filters"][0]["typed_config"]["http2_protocol_options"]
     assert http2["initial_stream_window_size"] > window_to_fill(*CONTINENT)
-    assert http2["initial_stream_window_size"] >= window_to_fill(0.08, CONTINENT[1])
+    assert http2["initial_stream_window_size"] >= window_to_fill(0.134, LINK_BYTES_PER_S)
+    assert max(DISTANCES_MS) / 1000 * CONTINENT[1] < http2["initial_stream_window_size"]
     assert http2["initial_connection_window_size"] >= http2["initial_stream_window_size"]
     assert http2["initial_connection_window_size"] < 2**31  # the most that HTTP/2 allows
     page = PAGE.read_text(encoding="utf-8")

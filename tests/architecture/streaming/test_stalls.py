@@ -21,7 +21,13 @@ from serving_mathematics.architecture.streaming.stalls import (
     gaps_beside_prompt_s,
     stepper_stall,
 )
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE
+from serving_mathematics.core.batching.admission_order import serve_in_order
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
+
+from tests.promql import Series, Vector
+from tests.rule_files import vectors
 
 
 @given(st.integers(1, 6_000), st.integers(1, 7_000), st.integers(0, 256))
@@ -93,3 +99,52 @@ def test_bars_are_the_stream_and_the_newcomer() -> None:
             before = tokens[clock < BEFORE_S - 0.05]
             pace = float(MIXTURE.step_s(STREAMS))
             assert before[-1] == pytest.approx((BEFORE_S - 0.05) / pace, abs=3)
+
+
+def told_of_streams(engine: str, stalled: float) -> dict[str, Vector]:
+    """The rules on an engine where so many of a hundred answers of 200 tokens pause once, beside a
+    quiet one that answers as much."""
+    gap, first = (f"{engine}:{n}_seconds" for n in ("inter_token_latency", "time_to_first_token"))
+
+    def series(pauses: float) -> dict[str, float]:
+        late = {f'{gap}_bucket{{le="{le}"}}': 19_900 - pauses for le in ("0.1", "0.5")}
+        return {f"{gap}_count": 19_900.0, f"{first}_count": 100.0} | late
+
+    mine, quiet = series(stalled), series(0.0)
+    found: dict[str, Series | Vector] = {
+        name: {"a": np.full(60, mine[name]), "b": np.full(60, quiet[name])} for name in mine
+    }
+    late = 1 - mine[f'{gap}_bucket{{le="0.1"}}'] / mine[f"{gap}_count"]
+    assert late < 0.01  # what a p99 of the gaps does not see
+    return vectors(f"streams-{engine}", found)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize(("stalled", "fires"), [(0.0, False), (5.0, False), (100.0, True)])
+def test_the_alert_sees_one_pause_an_answer(engine: str, stalled: float, fires: bool) -> None:
+    told = told_of_streams(engine, stalled)
+    share = told["streams:stalls_per_answer:5m"]
+    assert share["a"][-1] == pytest.approx(stalled / 100)
+    silent = np.full(60, np.nan)
+    assert np.isnan(told["StreamsStop"].get("a", silent)[-1]) != fires
+    assert np.isnan(told["StreamsStop"].get("b", silent)[-1])
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_the_alert_is_silent_without_series(engine: str) -> None:
+    assert not vectors(f"streams-{engine}", {"up": np.zeros(60)})["StreamsStop"]
+
+
+def test_chunks_keep_the_alert_silent_and_whole_prompts_do_not() -> None:
+    """The mixture as it is, near its ceiling, and with whole prompts at a calm load."""
+
+    def pauses(machine: Machine, load: float) -> float:
+        rng, count = np.random.default_rng(4), 400
+        lengths = draw_lengths(rng, machine.traffic, count)
+        arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, count)
+        columns = lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
+        run = serve_in_order(Workload(arrivals, *columns), machine.engine, arrivals)
+        return float(run.gap_tokens[run.gap_s > 0.5].sum()) / count
+
+    assert pauses(MIXTURE, 0.95) == 0
+    assert pauses(MIXTURE.limited(token_budget=1_000_000), 0.6) > 0.1

@@ -53,7 +53,7 @@ def test_whose_tail_is_by_its_times(first: float, queue: float, prefill: float) 
     said = whose_tail(first, queue, prefill)
     assert (said == "others") == (queue > first / 2)
     assert (said == "own") == (queue <= first / 2 < prefill)
-    assert (said == "outside") == (queue + prefill < first / 2)
+    assert (said == "elsewhere") == (queue + prefill < first / 2)
     assert said == whose_tail(2 * first, 2 * queue, 2 * prefill)
 
 

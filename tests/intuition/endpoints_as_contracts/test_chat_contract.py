@@ -48,8 +48,16 @@ def test_the_gate_deploys_only_what_changes_nothing_that_counts(
     assert (decision == "new path") == bool(chat_violations(old, new))
     if decision == "deploy":
         assert old.answers == new.answers
+        assert old.finish_reasons == new.finish_reasons
     if decision == "evaluate":
         assert answer_changes(old, new)
+
+
+def test_an_endpoint_that_no_longer_calls_tools_is_evaluated() -> None:
+    new = replace(CHAT, finish_reasons=CHAT.finish_reasons - {"tool_calls"})
+    assert chat_violations(CHAT, new) == []
+    assert answer_changes(CHAT, new) == ["finish_reasons.tool_calls"]
+    assert may_go_out(CHAT, new) == "evaluate"
 
 
 def test_every_violation_names_its_place() -> None:

@@ -87,7 +87,10 @@ def test_the_stepper_shows_what_fits() -> None:
     assert fit.shape == (len(LENGTHS), len(SHOWN), len(SPLITS))
     assert (running == np.minimum(fit, ASKING)).all()
     assert (running + waiting == ASKING).all()
-    held, _, step = (np.array(readout["values"]) for readout in told["readouts"])
+    held, _, step, left, read = (np.array(readout["values"]) for readout in told["readouts"])
+    assert left[5, 2] == pytest.approx(70_272 * 32_768 / GIB)  # what one copy takes
+    assert (left <= held * (1 + 1e-9)).all()
+    assert (read < step).all()
     assert held[5, 0, 0] == pytest.approx(253_952 * 32_768 / GIB)
     assert held[5, 2, 0] == pytest.approx(8 * 70_272 * 32_768 / GIB)  # a copy on each
     assert held[5, 2, 1] == pytest.approx(70_272 * 32_768 / GIB)

@@ -55,3 +55,10 @@ def test_numbers_of_the_page() -> None:
     assert told.small_worst_load in LOADS
     assert told.large_alone > told.large_crowd > told.large_worst > 1
     assert told.mini_total == pytest.approx(229, abs=1)
+
+
+def test_at_either_end_it_is_less_than_half_of_the_worst() -> None:
+    hours = _family()
+    over = hours[SPARSE] / hours[SMALL]
+    assert max(over[0], over[-1]) < over.max() / 2
+    assert min(over[0], over[-1]) > 1.2  # and never as cheap as the small model

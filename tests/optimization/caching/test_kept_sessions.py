@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from serving_mathematics.core.machines.machines import AGENTS
 from serving_mathematics.optimization.caching.kept_sessions import (
     TOKEN_BYTES,
+    _limits,
+    example,
     found_share,
     lifetime,
 )
 
 from builder import ROOT
+from tests.promql import Series
 from tests.rule_files import evaluated, rule_text, rules
 
 RETURNS = st.one_of(st.floats(0.01, 1e4), st.just(math.inf))
@@ -96,6 +99,41 @@ def test_rules_fire_when_the_cache_forgets(engine: str) -> None:
     assert not short[:180].any()
     assert short[195:].all()
     assert series["engine:cache_missed:ratio15m"][60] == pytest.approx(0.08)
+
+
+def quiet(engine: str, found: Series | None) -> set[str]:
+    """The alerts on an engine with so much found in each minute, that stay for as long as they ask;
+    None where the counter has not come yet."""
+    hits, asked = NAMES[engine]
+    series = {asked: 60 * 50_000 * np.ones(240), LOST[engine]: np.zeros(240)}
+    if found is not None:
+        series[hits] = found * series[asked]
+    told = evaluated(f"engine-cache-{engine}", series)
+    waits = {one["alert"]: int(one["for"][:-1]) for one in rules(f"engine-cache-{engine}")[2:]}
+    stayed = {
+        name: max(
+            len(run)
+            for run in "".join("-" if math.isnan(x) else "x" for x in told[name]).split("-")
+        )
+        for name in waits
+    }
+    return {name for name, minutes in stayed.items() if minutes > waits[name]}
+
+
+@pytest.mark.parametrize("engine", list(NAMES))
+def test_a_restart_is_no_forgetting_and_a_cache_that_finds_nothing_is(engine: str) -> None:
+    minute = np.arange(240)
+    assert quiet(engine, np.where((minute > 60) & (minute < 75), 0.0, 0.92)) == set()
+    assert quiet(engine, np.where(minute > 60, 0.6, 0.92)) == {"CacheForgets"}
+    assert quiet(engine, None) == {"CacheForgets"}  # silent before: the counter was not there
+
+
+def test_what_memory_of_the_host_brings_is_said_of_every_run() -> None:
+    none, same, host = (_limits(way) for way in ("none", "as large", "host"))
+    assert np.all(same < 1.2 * none)
+    assert np.all(host > 1.48 * none)
+    assert example().limits_host == f"{host.min():.0f} to {host.max():.0f}%"
+    assert example().host_times > 2
 
 
 def test_files_are_of_one_form_and_the_page_shows_a_rule() -> None:

@@ -34,6 +34,13 @@ def test_the_stepper_says_what_the_engines_did() -> None:
         assert told["readouts"][column]["values"][at[0]][at[1]] == seen.answered_per_s
 
 
+def test_no_way_answers_more_than_is_asked_and_sharing_never_costs() -> None:
+    for shared in SHARED:
+        for rate in RATES:
+            blocks, kept = (_shown(way, shared, rate).answered_per_s for way in WAYS[1:])
+            assert blocks - 0.05 <= kept <= rate
+
+
 def test_without_a_common_beginning_sharing_changes_nothing() -> None:
     assert _most("blocks", 0) == _most("shared", 0)
     one, other = (_shown(way, 0, 6) for way in ("blocks", "shared"))

@@ -17,6 +17,8 @@ from serving_mathematics.optimization.hardware_scheduling.fair_shares import (
     stepper_three_orders,
 )
 
+from builder import ROOT
+
 
 def test_the_burst_is_one_tenants_and_comes_at_once() -> None:
     asked, whose, at = _asked(CHAT.limited(16))
@@ -53,3 +55,14 @@ def test_the_stepper_says_what_the_page_says() -> None:
     told = example()
     assert readouts["p90 first come"][0] == pytest.approx(told.few_first_p90_s)
     assert readouts["p90 fair"][0] == pytest.approx(told.few_fair_p90_s)
+
+
+def test_the_page_says_how_a_gateway_shares_and_what_it_costs() -> None:
+    page = (ROOT / "docs/optimization/hardware-scheduling.md").read_text(encoding="utf-8")
+    answer = page.split("## The answer")[1].split("## On your engine")[0]
+    for name in ("few_fair_end_s", "few_first_end_s", "longest_after_s", "longest_before_s"):
+        assert f"{{{{ {name}:.0f }}}}" in answer
+    production = page.split("## In production")[1].split("## Exercises")[0]
+    for said in ("one counter a tenant", "`--max-num-seqs`", "overwrite what clients send"):
+        assert said in production
+    assert example().few_fair_end_s > 2 * example().few_first_end_s

@@ -11,6 +11,7 @@ from serving_mathematics.optimization.hardware_scheduling.one_place import (
     REQUESTS,
     RUNS,
     _asked,
+    example,
     sjf_gain,
 )
 
@@ -50,3 +51,10 @@ def test_loads_without_sense_are_refused(bad: float) -> None:
 def test_runs_differ() -> None:
     assert len({tuple(_asked(run).output_tokens[:9]) for run in range(RUNS)}) == RUNS
     assert _asked(0).arrival_s.size == REQUESTS
+
+
+def test_what_is_left_of_the_gain_depends_on_the_load() -> None:
+    told = example()
+    assert told.places_16_80 < 3
+    assert told.places_16_95 > 10
+    assert told.places_16_95 < told.one_place_95

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +17,10 @@ from serving_mathematics.optimization.quantization.paired_accuracy import (
     Change,
     paired_change,
 )
+
+from builder import ROOT
+
+PAGE = (ROOT / "docs/optimization/quantization.md").read_text(encoding="utf-8")
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(100, 5000))
@@ -42,3 +51,21 @@ def test_limits() -> None:
     assert paired_change(0, 0, 10**9).high < 1e-8
     wide, narrow = paired_change(0, 5, 100), paired_change(0, 50, 1000)
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_the_pages_lines_count_lost_and_gained(tmp_path: Path) -> None:
+    answers = {"before": [1, 1, 0, 1, 0], "after": [0, 1, 1, 0, 0]}
+    for model, right in answers.items():
+        folder = tmp_path / "answers" / model / f"org__{model}"
+        folder.mkdir(parents=True)
+        rows = [
+            json.dumps({"doc_id": one, "filter": "none", "exact_match": float(value)})
+            for one, value in enumerate(right)
+        ]
+        (folder / "samples_task_2026-01-01T00-00-00.jsonl").write_text("\n".join(rows) + "\n")
+    fence = re.search(r"```python\n(import json.*?)```", PAGE, re.DOTALL)
+    assert fence
+    command = [sys.executable, "-c", fence[1], *answers]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "2 lost, 1 gained of 5\n"
+    assert "--output_path" in PAGE  # without it the harness refuses --log_samples

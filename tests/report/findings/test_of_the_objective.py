@@ -85,10 +85,29 @@ def test_the_ceiling_is_the_simulators(load: float) -> None:
 
 
 def test_a_canary_by_the_book() -> None:
-    times = np.where(np.arange(1000) < 10, 2.0, 0.1)
+    times = np.where(np.arange(1000) % 100 == 0, 2.0, 0.1)  # one by one
     found = canary(Run("", "", {"ttft_s": times}), Asked(ttft_s=1.0))
     assert found is not None
     assert "from 1% to 2% takes 2,319 in each arm" in found.seen
+
+
+def test_late_requests_that_come_together_make_a_canary_longer() -> None:
+    """Twenty late requests in a row are worth one, whatever the order of the file."""
+    rng = np.random.default_rng(3)
+    late = np.repeat(rng.random(1000) < 0.02, 20)
+    sent = np.arange(late.size, dtype=float)
+    together = {"ttft_s": np.where(late, 2.0, 0.5), "sent_s": sent}
+    mixed = rng.permutation(late.size)
+    shuffled = {name: values[mixed] for name, values in together.items()}
+    alone = {"ttft_s": together["ttft_s"][mixed], "sent_s": sent}
+
+    def count(columns: dict[str, np.ndarray]) -> int:
+        found = canary(Run("", "", columns), Asked(ttft_s=1.0))
+        assert found is not None
+        return int(found.change.split("canary ")[1].split(" requests")[0].replace(",", ""))
+
+    assert count(shuffled) == count(together)
+    assert 8 < count(together) / count(alone) < 40
 
 
 def test_a_joule_is_a_watt_for_a_second() -> None:

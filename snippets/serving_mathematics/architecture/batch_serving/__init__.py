@@ -32,6 +32,5 @@ __all__, __getattr__, __dir__ = exported(
             "exit_with_parent",
             "root_mean_square",
         ],
-        "architecture.batch_serving.crash_points": ["killed_at"],
     },
 )

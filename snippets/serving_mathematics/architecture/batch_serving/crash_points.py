@@ -38,18 +38,18 @@ from serving_mathematics.architecture.batch_serving.shard_scorer import (
 )
 from serving_mathematics.support import checks
 
-OPERATIONS = {"open", "os.rename", "os.remove", "os.mkdir", "os.scandir", "fcntl.flock"}
+_OPERATIONS = {"open", "os.rename", "os.remove", "os.mkdir", "os.scandir", "fcntl.flock"}
 
 
-def killed_at(run: Callable[[], object], point: int) -> bool:
+def _killed_at(run: Callable[[], object], point: int) -> bool:
     """Call `run` in a forked process that is killed just before its `point`-th file operation.
 
     Returns whether it was killed; False means that it finished with fewer operations. point: from
     1. Raises RuntimeError when `run` fails.
 
-    >>> killed_at(lambda: os.scandir("."), point=1)
+    >>> _killed_at(lambda: os.scandir("."), point=1)
     True
-    >>> killed_at(lambda: None, point=1)
+    >>> _killed_at(lambda: None, point=1)
     False
     """
     with warnings.catch_warnings():
@@ -60,7 +60,7 @@ def killed_at(run: Callable[[], object], point: int) -> bool:
 
         def count(event: str, _arguments: tuple[object, ...]) -> None:
             nonlocal seen
-            if event in OPERATIONS:
+            if event in _OPERATIONS:
                 seen += 1
                 if seen == point:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -104,7 +104,7 @@ def _killed_everywhere() -> tuple[int, int]:
         whole = _prepared(Path(name) / "whole")
         _score(whole)
         expected, point, same = _contents(whole / "out"), 1, 0
-        while killed_at(partial(_score, folder := _prepared(Path(name) / str(point))), point):
+        while _killed_at(partial(_score, folder := _prepared(Path(name) / str(point))), point):
             _score(folder)
             same += _contents(folder / "out") == expected
             point += 1
@@ -138,7 +138,7 @@ def check_killed_again_and_again() -> None:
         whole, folder = _prepared(Path(name) / "whole"), _prepared(Path(name) / "killed")
         _score(whole)
         kills = 0
-        while killed_at(partial(_score, folder), int(rng.integers(1, 25))):
+        while _killed_at(partial(_score, folder), int(rng.integers(1, 25))):
             kills += 1
         rows = np.load(folder / "rows.npy")
         checks.holds("kills", kills >= 2, got=kills)

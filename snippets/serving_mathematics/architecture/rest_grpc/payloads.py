@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving_mathematics.architecture.rest_grpc.rest_grpc import (
+    CONTINENT,
     INITIAL_WINDOW_BYTES,
     STREAM_WINDOW_BYTES,
     CallParts,
@@ -109,10 +110,12 @@ def _number_s() -> float:
     return float(steps["client_encodes"] + steps["server_decodes"]) / 1000 / (256 * 64)
 
 
-def _call(payload: str, encoding: str, connection: str, round_trip_s: float) -> CallParts:
-    """One of the calls."""
+def _call(
+    payload: str, encoding: str, connection: str, round_trip_s: float, grpc: bool = True
+) -> CallParts:
+    """One of the calls; bytes go over gRPC, or as the body of HTTP/1.1, which has no window."""
     what, how = _payloads()[payload], CONNECTIONS[connection]
-    capped = encoding == "bytes" and connection.endswith("never raised")
+    capped = grpc and encoding == "bytes" and connection.endswith("never raised")
     return call_parts(
         what.request[encoding],
         what.answer[encoding],
@@ -149,6 +152,11 @@ def example() -> SimpleNamespace:
         photo_busy_ms=_ms("a photo", "bytes", busy, 50),
         photo_json_ms=_ms("a photo", "JSON", busy, 50),
         digit_ns=1e9 * _number_s(),
+        embeddings_digits_percent=100
+        * 1000
+        * _call(vectors, "JSON", busy, 0.0005).work_s
+        / (_ms(vectors, "JSON", busy, 0.5) - _ms(vectors, "bytes", busy, 0.5)),
+        embeddings_slow_ms=1000 * _payloads()[vectors].answer["JSON"] / CONTINENT[1],
     )
 
 
@@ -156,8 +164,8 @@ def figure_call_times(figure: Figure) -> None:
     """For text the two are one line; for embeddings digits cost more than the network, until it is
     far away.
 
-    Calls over a kept connection after a pause, in JSON over HTTP and as bytes over gRPC; what the
-    model takes is left out.
+    Calls over a kept connection after a pause, at 1 Gbit/s, in JSON over HTTP and as bytes over
+    gRPC; what the model takes is left out.
 
     Alt: Two line charts with logarithmic axes of the time of a call against the round trip. For a
     chat's prompt the two lines cannot be told apart and rise in proportion. For embeddings the line
@@ -214,7 +222,7 @@ def slider_call_times() -> dict[str, Any]:
             {
                 "label": label,
                 "unit": "ms",
-                "decimals": 2,
+                "decimals": 1,
                 "values": of(lambda p, c, far, e=encoding: _ms(p, e, c, far)),
             }
             for label, encoding in (("JSON over HTTP", "JSON"), ("bytes over gRPC", "bytes"))
@@ -230,13 +238,22 @@ def slider_call_times() -> dict[str, Any]:
             {
                 "label": "digits",
                 "unit": "ms",
-                "decimals": 2,
+                "decimals": 1,
                 "values": of(lambda p, c, far: 1000 * _call(p, "JSON", c, far / 1000).work_s),
             },
+            {
+                "label": "bytes over HTTP/1.1",
+                "unit": "ms",
+                "decimals": 1,
+                "values": of(
+                    lambda p, c, far: 1000 * _call(p, "bytes", c, far / 1000, grpc=False).total_s
+                ),
+            },
         ],
-        "reading": "At {round trip}, {what is sent} over a connection that is {connection} takes"
-        " {JSON over HTTP} as JSON and {bytes over gRPC} over gRPC: {round trips of JSON} and"
-        " {of gRPC} round trips, and {digits} for writing and reading digits.",
+        "reading": "{what is sent}, {round trip} away at 1 Gbit/s, connection {connection}:"
+        " {JSON over HTTP} as JSON, {bytes over gRPC} as bytes over gRPC and {bytes over HTTP/1.1}"
+        " as bytes over HTTP/1.1. JSON takes {round trips of JSON} round trips and {digits} for"
+        " digits, gRPC {of gRPC} round trips.",
     }
 
 

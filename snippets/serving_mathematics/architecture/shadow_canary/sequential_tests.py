@@ -124,7 +124,6 @@ def example() -> SimpleNamespace:
         sprt_h1=h1,
         sprt_exact_h0=exact_h0,
         sprt_exact_h1=exact_h1,
-        fixed_arm=_fixed_samples(0.01, 0.02, 0.05, 0.2),
     )
 
 

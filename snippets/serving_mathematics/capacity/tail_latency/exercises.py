@@ -31,7 +31,7 @@ HINTS = {
     ),
     "whose_tail": (
         "The first token is the wait in the line, and the reading of the own prompt. Compare "
-        "each with the whole; if neither is most of it, the time went by outside the engine."
+        "each with the whole; if neither is most of it, the time went by elsewhere in the server."
     ),
     "promised_p99": (
         "Count how many first tokens are later than t, and how many are later than t less the "
@@ -65,7 +65,8 @@ def slow_sessions(slow_probabilities: Sequence[float], calls: Sequence[int]) -> 
 def whose_tail(first_s: float, queue_s: float, prefill_s: float) -> str:
     """Whose the slowest first tokens are, from three percentiles of a dashboard: "others" where the
     wait in the line is more than half of the first token, "own" where the reading of the prompt is,
-    "outside" where both together are less than half, "both" else.
+    "elsewhere" where both together are less than half, "both" else. Elsewhere is the API server,
+    or a step that stood still; gateway and network are in none of the three.
 
     first_s, queue_s, prefill_s: p99 of the first token, which is positive, of the time in the line,
     and of the prompt's reading [s]. Percentiles do not add up, so the answer is a place to look.
@@ -82,7 +83,7 @@ def whose_tail(first_s: float, queue_s: float, prefill_s: float) -> str:
         return "others"
     if prefill_s > first_s / 2:
         return "own"
-    return "outside" if queue_s + prefill_s < first_s / 2 else "both"
+    return "elsewhere" if queue_s + prefill_s < first_s / 2 else "both"
 
 
 def promised_p99(
@@ -151,7 +152,7 @@ def check_whose_tail() -> None:
     for times, expected in (
         ((2.0, 1.1, 0.2), "others"),
         ((2.0, 0.9, 1.1), "own"),
-        ((2.0, 0.4, 0.5), "outside"),
+        ((2.0, 0.4, 0.5), "elsewhere"),
         ((2.0, 0.9, 0.9), "both"),
     ):
         checks.equal(f"{times}", whose_tail(*times), expected)

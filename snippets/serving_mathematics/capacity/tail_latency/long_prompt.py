@@ -12,6 +12,7 @@ Source: own simulation with `second_copies`.
 from __future__ import annotations
 
 import functools
+from math import isnan
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def _first_ms(long: int, read: str) -> tuple[float, float, float]:
     """First tokens [ms]: the median, the slowest of the short prompts, and the long one's."""
     asked = _asked(long)
     first = 1000 * (_served(long, read).first_token_s - asked.arrival_s)
-    own = float(first[LONG_AT]) if long else 0.0
+    own = float(first[LONG_AT]) if long else float("nan")
     short = np.delete(first, LONG_AT) if long else first
     return float(np.median(first)), float(short.max()), own
 
@@ -92,7 +93,7 @@ def example() -> SimpleNamespace:
 
 def figure_long_prompt(figure: Figure) -> None:
     """A long prompt among short ones. In order of arrival all who come behind it wait until it is
-    read; with the shortest first they hardly wait, and it takes little longer.
+    read; with the shortest first they hardly wait, and the long one ends somewhat later.
 
     Alt: Two panels of horizontal bars, one for each request, over time. On the left, five bars
     behind the long prompt's are grey until it ends. On the right these bars have hardly any grey.
@@ -141,12 +142,16 @@ def stepper_long_prompt() -> dict[str, Any]:
                 "label": label,
                 "unit": "ms",
                 "decimals": 0,
-                "values": [[one[place] for one in row] for row in told],
+                "values": [
+                    [None if isnan(one[place]) else one[place] for one in row] for row in told
+                ],
             }
             for place, label in enumerate(("half", "slowest short", "long one"))
         ],
         "reading": "Half of the requests have their first token within {half}. The slowest of the"
         " short ones waits {slowest short} for it, and the long one {long one}.",
+        "absent": "Without a long one, half of the requests have their first token within {half},"
+        " and the slowest waits {slowest short}.",
     }
 
 

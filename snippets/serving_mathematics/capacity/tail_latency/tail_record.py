@@ -49,6 +49,7 @@ REMEDIES: Mapping[str, dict[str, Any]] = {
     "copy at the p95": {"after": 0.95},
     "copy at the p98": {"after": 0.98},
     "larger budget": {"token_budget": 8192},
+    "limit in the old budget": {"most_tokens": 512},
     "limit": {"token_budget": 8192, "most_tokens": 2048},
     "limit, a fifth less": {"token_budget": 8192, "most_tokens": 1640},
     "limit, a fifth more": {"token_budget": 8192, "most_tokens": 2460},

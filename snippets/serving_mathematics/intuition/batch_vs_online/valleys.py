@@ -131,7 +131,7 @@ def stepper_valleys() -> dict[str, Any]:
     fleet = each(_fleet)
     return {
         "controls": [
-            {"label": "deadline", "values": list(DEADLINES_H), "text": "{:g} h", "start": 0.25},
+            {"label": "deadline", "values": list(DEADLINES_H), "text": "{:g} h", "start": 8.0},
             {"label": "peak", "values": list(PEAKS), "text": "{} × the mean", "start": 2.5},
             {
                 "label": "batch work",

@@ -33,7 +33,7 @@ class ChatContract:
     parameters: frozenset[str]  # of a request, besides model and messages
     context_tokens: int  # prompt and answer together
     finish_reasons: frozenset[str]  # that may end an answer
-    event_fields: frozenset[str]  # that every stream gives, such as usage
+    event_fields: frozenset[str]  # that a stream gives, such as usage to who asks for it
     answers: dict[str, str] = field(default_factory=dict)  # weights, tokenizer, chat_template, …
 
     def __post_init__(self) -> None:
@@ -66,7 +66,8 @@ def chat_violations(old: ChatContract, new: ChatContract) -> list[str]:
 
 
 def answer_changes(old: ChatContract, new: ChatContract) -> list[str]:
-    """What may change the answers though no schema shows it: parts whose fingerprints differ.
+    """What may change the answers though no code breaks: parts whose fingerprints differ, and
+    finish reasons that are no longer given.
 
     >>> none, stop = frozenset(), frozenset({"stop"})
     >>> old = ChatContract(none, 8192, stop, none, {"tokenizer": "a", "lora": "b"})
@@ -74,7 +75,9 @@ def answer_changes(old: ChatContract, new: ChatContract) -> list[str]:
     ['lora', 'tokenizer']
     """
     names = sorted(old.answers.keys() | new.answers.keys())
-    return [name for name in names if old.answers.get(name) != new.answers.get(name)]
+    changed = [name for name in names if old.answers.get(name) != new.answers.get(name)]
+    gone = sorted(old.finish_reasons - new.finish_reasons)
+    return changed + [f"finish_reasons.{name}" for name in gone]
 
 
 def may_go_out(old: ChatContract, new: ChatContract) -> str:
@@ -152,6 +155,7 @@ CHAT = ChatContract(  # an endpoint as it might be in production
 )
 _SHORTER = replace(CHAT, context_tokens=32_768)
 _WIDER = replace(CHAT, parameters=CHAT.parameters | {"logprobs"})
+_TOOLLESS = replace(CHAT, finish_reasons=CHAT.finish_reasons - {"tool_calls"})
 _TEMPLATE = replace(CHAT, answers=CHAT.answers | {"chat_template": "0c55"})
 
 
@@ -202,8 +206,9 @@ def check_order_of_chat_contracts() -> None:
 
 
 def check_gate_and_versions() -> None:
-    """A new chat template breaks no caller's code and may change every answer; a wider endpoint is
-    a minor version, and going back from it a major one.
+    """A new chat template breaks no caller's code and may change every answer, and so may an
+    endpoint that no longer calls tools; a wider endpoint is a minor version, and going back from it
+    a major one.
 
     Source: the template is applied before the tokenizer (vLLM, chat template); SemVer 2.0.0,
     summary; by hand.
@@ -213,6 +218,7 @@ def check_gate_and_versions() -> None:
         ("a template", _TEMPLATE, "evaluate", "1.4.3"),
         ("a parameter more", _WIDER, "deploy", "1.5.0"),
         ("a shorter context", _SHORTER, "new path", "2.0.0"),
+        ("no tool calls any more", _TOOLLESS, "evaluate", "1.5.0"),
     ):
         got = (may_go_out(CHAT, new), next_version("1.4.2", CHAT, new))
         checks.equal(label, got, (decision, version))

@@ -156,7 +156,7 @@ def figure_stale_set(figure: Figure) -> None:
                 },
             )
     for node, (x, y) in places.items():
-        colour = "C5" if node == changed else "C3" if node in stale else "C0"
+        colour = "C1" if node == changed else "C3" if node in stale else "C0"
         style = {"boxstyle": "round", "facecolor": "none", "edgecolor": colour, "linewidth": 1.6}
         axes.text(x, y, node.replace(" ", "\n"), ha="center", va="center", fontsize=9, bbox=style)
         note = "changed" if node == changed else "stale" if node in stale else ""

@@ -84,8 +84,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_released_changes(figure: Figure) -> None:
-    """Schemas tell of some of the changes that break a caller, fingerprints of nearly all others;
-    no check of the build sees the batch or the gateway.
+    """Schemas and fingerprints tell of all these changes but two: no check of the build sees the
+    batch or the gateway.
 
     Alt: Table of dots with a row for each change and a column for each of four checks and six
     callers. Blue dots, which check objects, stand in the first column for the upper rows and in the
@@ -179,8 +179,9 @@ def stepper_released_changes() -> dict[str, Any]:
             },
         ],
         "legend": {"answer": "fine", "broken": "objects, or breaks"},
-        "reading": "Made: {change}. Where the build asks {the build asks}, {callers that break} of"
-        " six callers break. {checks that would object} of the four checks would object.",
+        "reading": "Made: {change}. The build asks {the build asks}: {callers that break} of six"
+        " callers break, if what it stops is not let pass. {checks that would object} of the four"
+        " checks would have objected.",
     }
 
 

@@ -2,7 +2,7 @@
 
 Assumes: sequences of one length; layers that read all that they hold.
 
-Source: the chapter's counts; the log is that of hf-mem, issue 60.
+Source: the chapter's counts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, cache_room_bytes
-from serving_mathematics.machine.attention_memory.attention_memory import GIB, held_bytes
+from serving_mathematics.machine.attention_memory.attention_memory import held_bytes
 from serving_mathematics.machine.attention_memory.who_fits import (
     full_read_s,
     sequences_that_fit,
@@ -32,8 +32,8 @@ HINTS = {
         " answers does?"
     ),
     "what_is_kept": (
-        "Divide the bytes by the tokens. What would a token take if windows never forgot, and what"
-        " if they did?"
+        "Divide the bytes by the requests and by the tokens of each. What would a token take if"
+        " windows never forgot, and what if they did?"
     ),
     "windowed_layers": (
         "A full layer holds s tokens and a windowed one W. How many bytes does each that you turn"
@@ -61,24 +61,30 @@ def full_device(
 
 
 def what_is_kept(
-    cache_bytes: float, tokens: float, full_bytes: float, windowed_bytes: float
+    cache_bytes: float,
+    concurrency: float,
+    tokens: float,
+    full_bytes: float,
+    windowed_bytes: float,
 ) -> str:
     """What a log says of windows: they are "freed", they are "kept", or neither explains it.
 
-    cache_bytes, tokens: of the log, > 0. full_bytes: of a token in all full layers, > 0.
-    windowed_bytes: in all layers with a window, >= 0. To a twentieth; "neither" beyond. Raises
+    cache_bytes, concurrency: of the log, > 0: so many requests fit. tokens: of each, many windows
+    long. full_bytes: of a token in all full layers, > 0. windowed_bytes: in all layers with a
+    window, >= 0. To a tenth, since a window and its next chunk stay; "neither" beyond. Raises
     ValueError on other numbers.
 
-    >>> what_is_kept(36e9, tokens=1e6, full_bytes=36_000, windowed_bytes=36_000)
+    >>> what_is_kept(36e9, 10, tokens=100_000, full_bytes=36_000, windowed_bytes=36_000)
     'freed'
     """
-    cache_bytes, tokens = require_positive(cache_bytes=cache_bytes, tokens=tokens)
+    cache_bytes, concurrency = require_positive(cache_bytes=cache_bytes, concurrency=concurrency)
+    tokens = require_positive(tokens=tokens)
     full_bytes = require_positive(full_bytes=full_bytes)
     windowed_bytes = require_non_negative(windowed_bytes=windowed_bytes)
-    each = cache_bytes / tokens
-    if abs(each / full_bytes - 1) <= 0.05:
+    each = cache_bytes / concurrency / tokens
+    if abs(each / full_bytes - 1) <= 0.1:
         return "freed"
-    if abs(each / (full_bytes + windowed_bytes) - 1) <= 0.05:
+    if abs(each / (full_bytes + windowed_bytes) - 1) <= 0.1:
         return "kept"
     return "neither"
 
@@ -112,9 +118,9 @@ def example() -> SimpleNamespace:
         pencil_long=long[0],
         pencil_ms=1e3 * short[1],
         pencil_long_ms=1e3 * long[1],
-        board_first=what_is_kept(5.38 * GIB, 78_384, 36_864, 36_864),
-        board_second=what_is_kept(40e9, 1_085_000, 36_864, 36_864),
-        board_third=what_is_kept(40e9, 2_170_000, 36_864, 36_864),
+        board_first=what_is_kept(40e9, 8.2, 131_072, 36_864, 36_864),
+        board_second=what_is_kept(40e9, 4.1, 131_072, 36_864, 36_864),
+        board_third=what_is_kept(40e9, 16.5, 131_072, 36_864, 36_864),
         llama_windowed=windowed_layers(80, 4096, 1024, 131072, 10e9),
     )
 
@@ -133,15 +139,18 @@ def check_full_device() -> None:
 
 
 def check_what_is_kept() -> None:
-    """vLLM's log of gpt-oss-120b keeps windows; half as many bytes would free them.
+    """Room for requests of the longest context, by what each holds, frees the windows; twice as
+    much a request keeps them.
 
-    Source: hf-mem, issue 60: 5.38 GiB hold 78,384 tokens.
+    Source: gpt-oss-120b, sequences added up token by token, with 2,048 tokens of the next chunk in
+    each window.
     """
     model = find_model("gpt-oss-120b")[0]
     full = held_bytes(model, 10_001) - held_bytes(model, 10_000)
     windowed = held_bytes(model, 1) - full
-    for factor, expected in ((1.0, "kept"), (0.5, "freed"), (0.25, "neither"), (0.7, "neither")):
-        found = what_is_kept(factor * 5.38 * GIB, 78_384, full, windowed)
+    each = held_bytes(model, 131_072) + 2048 * windowed
+    for factor, expected in ((1.0, "freed"), (2.0, "kept"), (0.5, "neither"), (1.4, "neither")):
+        found = what_is_kept(30e9, 30e9 / (factor * each), 131_072, full, windowed)
         checks.equal(f"times {factor}", found, expected)
 
 
@@ -166,6 +175,6 @@ def check_windowed_layers() -> None:
 
 def check_bad_input_is_refused() -> None:
     """No tokens, no room and too small a budget name the argument."""
-    checks.raises("tokens", what_is_kept, 1e9, 0, 1, 1, match="tokens must be positive")
+    checks.raises("tokens", what_is_kept, 1e9, 1, 0, 1, 1, match="tokens must be positive")
     checks.raises("room", full_device, 0, 1, 1, 1, match="room_bytes must be positive")
     checks.raises("too little", windowed_layers, 8, 10, 100, 1000, 10, match="budget_bytes must be")

@@ -164,7 +164,7 @@ def figure_own_sequences(figure: Figure) -> None:
     Sequences of 32,768 tokens on eight H200.
 
     Alt: Pairs of dots on a logarithmic axis of sequences that fit, one pair for each of five
-    models. Own sequences lie far to the right of layers split by heads for the latent, the model
+    models. Own sequences lie far to the right of shared layers for the latent, the model
     that selects and the one with states; the pairs of heads and windows nearly touch, with own
     sequences to the left.
     """

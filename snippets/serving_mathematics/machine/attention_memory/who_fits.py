@@ -45,7 +45,7 @@ SHOWN = {  # what is shown: name, model, precision, colour
     "states": ("Qwen3.5-397B: states", "Qwen3.5-397B-A17B", "fp8", "C1"),
 }
 LENGTHS = [1024 * 2**power for power in range(8)]
-SPLITS = ("split by heads", "own sequences")
+SPLITS = ("layers shared", "own sequences")
 ASKING = 256
 
 
@@ -135,7 +135,7 @@ def example() -> SimpleNamespace:
 def figure_who_fits(figure: Figure) -> None:
     """Longer contexts leave room for fewer, and a full cache takes as long to read as before.
 
-    Eight H200, layers split by heads, a cache in 16 bits. Lines fall or rise where a model selects
+    Eight H200 that share layers, a cache in 16 bits. Lines fall or rise where a model selects
     what it reads, or keeps states.
 
     Alt: Two line charts against the tokens of each sequence, with logarithmic axes. On the left
@@ -160,8 +160,8 @@ def figure_who_fits(figure: Figure) -> None:
 
 def stepper_who_fits() -> dict[str, Any]:
     """256 people ask an engine of eight devices. Lengthen what they say, then change the model."""
-    fit, running, step, held = (
-        [[[0.0] * len(SPLITS) for _ in SHOWN] for _ in LENGTHS] for _ in range(4)
+    fit, running, step, held, left, read = (
+        [[[0.0] * len(SPLITS) for _ in SHOWN] for _ in LENGTHS] for _ in range(6)
     )
     for column, kind in enumerate(SHOWN):
         for side, split in enumerate(SPLITS):
@@ -175,6 +175,9 @@ def stepper_who_fits() -> dict[str, Any]:
                 step[row][column][side] = steps[row]
                 each = sequence_bytes(one, tokens)
                 held[row][column][side] = each * one.tensor / GIB
+                left[row][column][side] = sequence_bytes(_engine(kind, SPLITS[1]), tokens) / GIB
+                full_ms = 1e3 * full_read_s(one, tokens)
+                read[row][column][side] = full_ms * inside[row] / max(counts[row], 1)
     names = [name for name, _, _, _ in SHOWN.values()]
     return {
         "controls": [
@@ -203,10 +206,13 @@ def stepper_who_fits() -> dict[str, Any]:
             {"label": "held by each", "unit": "GiB", "decimals": 2, "values": held},
             {"label": "in a step", "unit": "", "decimals": 0, "values": running},
             {"label": "step", "unit": "ms", "decimals": 0, "values": step},
+            {"label": "left", "unit": "GiB", "decimals": 2, "values": left},
+            {"label": "read", "unit": "ms", "decimals": 0, "values": read},
         ],
         "legend": {"answer": "fits", "waits": "waits for memory"},
-        "reading": "A sequence of {context} takes {held by each} of the eight devices' memory, so"
-        " {sequences that fit} fit. With {in a step} of them a step takes {step}.",
+        "reading": "A sequence of {context} leaves {left} and takes {held by each} of the eight"
+        " devices' memory, so {sequences that fit} fit. With {in a step} of them a step takes"
+        " {step}, of which their cache needs {read} or more.",
     }
 
 

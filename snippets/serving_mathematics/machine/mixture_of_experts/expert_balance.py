@@ -126,30 +126,29 @@ def example() -> SimpleNamespace:
 
 
 def figure_busiest_device(figure: Figure) -> None:
-    """Chance evens out with the tokens of a step, and popularity does not.
+    """Chance evens out with the tokens of a step; popularity does not, and then kernels wait.
 
-    256 experts, 8 a token, split evenly: chosen at random, or by a power law as benchmarks draw it;
-    crosses are measured kernels over eight H100, skewed over balanced.
+    256 experts, 8 a token, split evenly: chosen at random, or by a power law as benchmarks draw it.
+    Left, the busiest device; right, measured kernels over eight H100, skewed over balanced.
 
-    Alt: Line chart of the busiest device's tokens over the mean against tokens in a step, on a
-    logarithmic axis. With random choice the line falls towards one, over 64 devices from far
-    higher than over eight. With a power law over eight devices it falls first and then rises to
-    nearly two; crosses lie below it for few tokens, mostly below one, and meet it for many.
+    Alt: Two charts against tokens in a step, on logarithmic axes. Left, the busiest device's tokens
+    over the mean: with random choice the line falls towards one, over 64 devices from far higher
+    than over eight; with a power law over eight devices it falls first and then rises to nearly
+    two. Right, the time of a skewed kernel over that of a balanced one: mostly below one for few
+    tokens, above one and a half for many.
     """
-    axes = figure.subplots()
+    axes, kernels = figure.subplots(1, 2)
     for devices, colour in ((64, "C1"), (8, "C0")):
         drawn = [_by_chance(each, devices)[0] for each in TOKENS[:-1]]
         axes.plot(TOKENS[:-1], drawn, color=colour, label=f"{devices} devices, by chance")
     axes.plot(TOKENS, [_skewed(each) for each in TOKENS], color="C3", label="8 devices, power law")
-    axes.plot(TOKENS, [_measured(each) for each in TOKENS], "x", color="C3", label="measured")
-    axes.legend(loc="upper right")
-    axes.set(
-        xscale="log",
-        xlim=(7, 9500),
-        ylim=(0, 4.5),
-        xlabel="tokens in a step",
-        ylabel="busiest device over the mean",
-    )
+    axes.legend(loc="upper right", fontsize="small")
+    axes.set(ylim=(0, 4.5), ylabel="busiest device over the mean")
+    kernels.plot(TOKENS, [_measured(each) for each in TOKENS], "x", color="C3")
+    kernels.axhline(1, color="C4", linewidth=0.8, linestyle=":")
+    kernels.set(ylim=(0, 2.2), ylabel="kernel time, skewed over balanced")
+    for one in (axes, kernels):
+        one.set(xscale="log", xlim=(7, 9500), xlabel="tokens in a step")
 
 
 def check_chance_against_whole_draws() -> None:

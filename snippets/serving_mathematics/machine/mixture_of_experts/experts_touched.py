@@ -42,7 +42,7 @@ Array = NDArray[np.float64]
 
 CHOSEN = 8  # experts a token, in all that follows
 EXPERTS = (32, 128, 256, 384)
-ROUTINGS = ("all alike", "as counted")
+ROUTINGS = ("all alike", "as counted in one model")
 TOKENS = 128
 COUNTED_SHARE = 65 / 128  # of the experts take COUNTED_CHOICES of all choices
 COUNTED_CHOICES = 0.9
@@ -135,7 +135,8 @@ def figure_experts_touched(figure: Figure) -> None:
 
 
 def stepper_experts_touched() -> dict[str, Any]:
-    """Play it, token by token: how many experts does the next one still find untouched?"""
+    """Play it, token by token: how many experts does the next one still find untouched? Experts are
+    a part of a step only."""
     frames = range(1, TOKENS + 1)
     at = np.array(frames) - 1
     runs = [[_touched(experts, routing)[at] for routing in ROUTINGS] for experts in EXPERTS]
@@ -176,7 +177,7 @@ def stepper_experts_touched() -> dict[str, Any]:
                 "kind": "curves",
                 "y": {"label": "experts that a token pays for", "unit": "", "range": (0, 8.2)},
                 "curves": [
-                    {"label": name, "unit": "", "decimals": 1, "values": values.tolist()}
+                    {"label": name, "unit": "", "decimals": 2, "values": values.tolist()}
                     for name, values in (
                         ("mixture", touched / tokens),
                         ("dense model of its active size", dense),
@@ -197,9 +198,10 @@ def stepper_experts_touched() -> dict[str, Any]:
             "prompt": "touched by the newest token",
             "free": "not read",
         },
-        "reading": "With {tokens in a step} tokens that take {experts}, popularity {popularity}, a"
-        " step reads {touched} of the experts: {mixture} a token, where a dense model of the active"
-        " size reads {dense model of its active size}.",
+        "reading": "Tokens in a step: {tokens in a step}, which take {experts} experts each,"
+        " popular {popularity}. It reads {touched} of all experts: for each token as much as"
+        " {mixture} of them, where a dense model of the active size reads"
+        " {dense model of its active size}.",
     }
 
 

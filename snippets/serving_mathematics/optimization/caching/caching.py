@@ -166,7 +166,6 @@ def example() -> SimpleNamespace:
         sku_llama_2_7b=int(kv_bytes_per_token(32, 8, 128)),
         falcon_factor=round(kv_bytes_per_token(32, 71, 64) / _per_token(falcon)),
         deepseek_factor=kv_bytes_per_token(61, 128, 128) / _per_token(deepseek),
-        deepseek_heads_factor=_own_heads_bytes(deepseek) / _per_token(deepseek),
         mistral_full_gib=2**15 * _per_token(mistral) / GIB,
         mistral_window_gib=_of_sequence(mistral, 2**15) / GIB,
     )

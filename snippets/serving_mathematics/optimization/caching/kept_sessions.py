@@ -206,12 +206,20 @@ def _curve(way: str, part: str) -> FloatArray:
     return np.array([np.mean(cell[part]) for cell in cells if cell["way"] == way])
 
 
-def _limit(way: str) -> float:
-    """Load up to which nine of ten requests get what is promised [% of the ceiling]."""
-    kept, share = _curve(way, "kept"), AGENTS.promise.share
-    first = int(np.flatnonzero(kept < share)[0])
-    low, high = kept[first - 1], kept[first]
-    return float(LOADS[first - 1] + (low - share) / (low - high) * np.diff(LOADS)[first - 1])
+def _limits(way: str) -> FloatArray:
+    """Load up to which nine of ten requests get what is promised, by run [% of the ceiling]."""
+    cells, share = read_record(RECORD)["cells"], AGENTS.promise.share
+    found = []
+    for kept in np.array([cell["kept"] for cell in cells if cell["way"] == way]).T:
+        first = int(np.flatnonzero(kept < share)[0])
+        low, high = kept[first - 1 : first + 1]
+        found.append(LOADS[first - 1] + (low - share) / (low - high) * np.diff(LOADS)[first - 1])
+    return np.array(found)
+
+
+def _range_of(way: str) -> str:
+    limits = _limits(way)
+    return f"{limits.min():.0f} to {limits.max():.0f}%"
 
 
 def example() -> SimpleNamespace:
@@ -229,12 +237,12 @@ def example() -> SimpleNamespace:
         found_worst_percent=100 * min(found[40]),
         found_late_percent=100 * float(np.mean(found[80])),
         prompt_times=alone / helped,
-        limit_none=_limit("none"),
-        limit_host=_limit("host"),
-        limit_same=_limit("as large"),
-        limit_slow_link=_limit("host, slow link"),
-        limit_none_slow=_limit("none, slow steps"),
-        limit_host_slow=_limit("host, slow steps"),
+        host_times=HOST_BYTES / (AGENTS.cache_tokens * TOKEN_BYTES),
+        limits_none=_range_of("none"),
+        limits_host=_range_of("host"),
+        limits_same=_range_of("as large"),
+        limits_none_slow=_range_of("none, slow steps"),
+        limits_host_slow=_range_of("host, slow steps"),
     )
 
 
@@ -258,7 +266,7 @@ def figure_found(figure: Figure) -> None:
     axes.axvline(AGENTS.cache_tokens / 1e6, color="C4", linestyle=":")
     axes.annotate("the device", (AGENTS.cache_tokens / 1e6 * 1.06, 12), color="C4")
     axes.annotate("closed form", (0.75, 52), color="C0", ha="right")
-    axes.annotate("every block followed", (1.25, 42), color="C1", ha="left")
+    axes.annotate("every block\nfollowed", (1.3, 36), color="C1", ha="left")
     axes.set_xticks([0.3, 1, 3, 10], ["0.3", "1", "3", "10"])
     axes.minorticks_off()
     axes.set(ylim=(0, 100), xlabel="cache [million tokens]", ylabel="prompt tokens found [%]")
@@ -268,7 +276,8 @@ def figure_forgetting(figure: Figure) -> None:
     """A cache that forgets makes work, and the work makes it forget more: the promise falls off a
     cliff, which a larger tier moves.
 
-    The agents, with their own memory only, and with a tier in host memory.
+    The agents, with their own memory only, and with a tier in host memory. Means of three runs,
+    of which some stay well for a while beyond the cliff.
 
     Alt: Lines of the share of requests that get what is promised, against load. Without a tier the
     share is high and then falls steeply. With a tier as large as the device it falls hardly later.
@@ -276,8 +285,8 @@ def figure_forgetting(figure: Figure) -> None:
     """
     axes = figure.subplots()
     for way, colour, text, x, y in (
-        ("none", "C3", "device only", 47, 40),
-        ("as large", "C1", "tier as large\nas the device", 65.5, 52),
+        ("none", "C3", "device only", 30, 40),
+        ("as large", "C1", "tier as large\nas the device", 58.5, 63),
         ("host", "C0", "2 TB of host memory", 73, 92),
     ):
         axes.plot(LOADS, 100 * _curve(way, "kept"), color=colour)
@@ -316,21 +325,21 @@ def check_share_found_in_the_engine() -> None:
 
 
 def check_a_tier_moves_the_cliff_if_it_is_larger() -> None:
-    """Two terabytes of host memory move the end of the promise by two fifths or more, with a link
-    of a quarter of the speed and with steps that take a fifth longer too; a tier as large as the
-    device moves it by less than half as much.
+    """Two terabytes of host memory move the end of the promise by two fifths or more in every run,
+    with a link of a quarter of the speed too, and by a fifth or more where steps take a fifth
+    longer; a tier as large as the device moves it by less than a fifth.
 
-    Source: the record; each way against the same machine without a tier.
+    Source: the record; each run against the same one without a tier.
     """
-    for way, against in (
-        ("host", "none"),
-        ("host, slow link", "none"),
-        ("host, slow steps", "none, slow steps"),
+    for way, against, least, most in (
+        ("host", "none", 1.4, 2.0),
+        ("host, slow link", "none", 1.4, 2.0),
+        ("host, slow steps", "none, slow steps", 1.2, 2.0),
+        ("as large", "none", 1.0, 1.2),
     ):
-        ratio = _limit(way) / _limit(against)
-        checks.inside(f"{way} over {against}", ratio, 1.4, 3, kind="simulation")
-    part = (_limit("as large") / _limit("none") - 1) / (_limit("host") / _limit("none") - 1)
-    checks.inside("a tier as large, part of it", part, 0.0, 0.5, kind="simulation")
+        for run, ratio in enumerate(_limits(way) / _limits(against), 1):
+            label = f"{way} over {against}, run {run}"
+            checks.inside(label, float(ratio), least, most, kind="simulation")
 
 
 def check_lifetime_by_hand() -> None:

@@ -48,7 +48,7 @@ SAMPLE = 2000  # requests whose lengths say which contexts occur
 @dataclass(frozen=True)
 class _Shown:
     """What an engine shows at the frames: running, of them reading a prompt, waiting, and the share
-    of the memory that is taken; and requests answered a second in the second half."""
+    of the memory that is taken; and requests answered a second, of those that came."""
 
     running: npt.NDArray[np.int64]
     prompts: npt.NDArray[np.int64]
@@ -99,13 +99,13 @@ def _shown(way: str, shared: int, rate: float, seed: int = 5) -> _Shown:
         tokens = tokens - shared * np.maximum(running - 1, 0)
     if way == "reserved":
         tokens = running * float(LONGEST)
-    ended = float((seen.completion_s <= SPAN_S).sum() - (seen.completion_s <= SPAN_S / 2).sum())
+    ended = float((seen.completion_s <= SPAN_S).sum())
     return _Shown(
         running,
         (inside & ~decoding).sum(axis=1),
         ((seen.sent_s <= frames) & (frames < seen.admitted_s)).sum(axis=1),
         np.minimum(tokens / CHAT.cache_tokens, 1.0),
-        ended / (SPAN_S / 2),
+        ended / SPAN_S,
     )
 
 
@@ -126,13 +126,12 @@ def example() -> SimpleNamespace:
         most_blocks=_most("blocks", 0),
         most_blocks_4000=_most("blocks", 4000),
         most_shared_4000=_most("shared", 4000),
-        mixture_reserved=_most("reserved", 0, MIXTURE, 262_144),
-        mixture_blocks=_most("blocks", 0, MIXTURE),
     )
 
 
 def figure_three_memories(figure: Figure) -> None:
-    """Blocks hold as many sequences as there are tokens; a common beginning is paid once or by all.
+    """Blocks hold as many sequences as there are tokens; a common beginning is stored once,
+    or once for each.
 
     The chat machine's memory, sequences of its mean length behind a common beginning.
 
@@ -210,9 +209,10 @@ def stepper_three_memories() -> dict[str, Any]:
 
 
 def check_blocks_beat_reservations_and_sharing_beats_blocks() -> None:
-    """At every rate and every common beginning blocks end at least as many requests as
-    reservations, and shared blocks at least as many as blocks, to a twentieth; with other requests
-    too.
+    """At every rate and every common beginning shared blocks end at least as many requests in the
+    minute as blocks, and blocks at least as many as reservations. Only where all that is done is
+    reading 16,000 tokens again and again blocks have more under way when the minute ends, and up to
+    an eighth fewer ended.
 
     Source: `core.fleet`, the same requests in three ways, two draws.
     """
@@ -221,10 +221,14 @@ def check_blocks_beat_reservations_and_sharing_beats_blocks() -> None:
             ended = [
                 [_shown(way, shared, rate, seed).answered_per_s for rate in RATES] for way in WAYS
             ]
-            for low, high, name in ((0, 1, "blocks over reserved"), (1, 2, "shared over blocks")):
+            few = 0.875 if shared == 16_000 else 1.0
+            for low, high, due, name in (
+                (0, 1, few, "blocks over reserved"),
+                (1, 2, 1.0, "shared over blocks"),
+            ):
                 least = min(h / one for one, h in zip(ended[low], ended[high], strict=True))
                 label = f"{shared} tokens, draw {seed}: {name}"
-                checks.inside(label, least, 0.95, 1e9, kind="simulation")
+                checks.inside(label, least, due, 1e9, kind="simulation")
 
 
 def check_what_fits_against_the_engine() -> None:

@@ -84,8 +84,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_size_and_data(figure: Figure) -> None:
-    """Probabilities teach more than words, most so where little was read; more units help where
-    much was read.
+    """Probabilities teach more than words, most so where little was read; from the second
+    size on, more units help only where much was read.
 
     Share of its drafts that the teacher would accept, on questions that nobody learned from.
 

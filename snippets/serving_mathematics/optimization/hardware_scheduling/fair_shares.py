@@ -186,11 +186,12 @@ def stepper_three_orders() -> dict[str, Any]:
                 "decimals": 1,
                 "values": [_p90(CHAT.limited(places), order) for places in PLACES],
             }
-            for order in ("first come", "fair")
+            for order in ORDERS
         ],
         "reading": "After {time}, {first come} requests of the other nine tenants wait in order of"
-        " arrival, {shortest prompt} behind shorter prompts, {fair} with fair shares. One in ten of"
-        " their first tokens takes {p90 first come} or more, with fair shares {p90 fair}.",
+        " arrival, {shortest prompt} with the shortest prompt first, {fair} with fair shares. In"
+        " the whole run, one in ten of their first tokens takes {p90 first come}, {p90 shortest"
+        " prompt} and {p90 fair} or more.",
     }
 
 

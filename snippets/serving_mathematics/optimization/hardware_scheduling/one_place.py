@@ -96,12 +96,13 @@ def example() -> SimpleNamespace:
         one_place_80=100 * (1 - sjf_gain(_sizes_s(), 0.8)),
         one_place_95=100 * (1 - sjf_gain(_sizes_s(), 0.95)),
         places_16_80=100 * (1 - _ratio(16, 0.8)),
+        places_16_95=100 * (1 - _ratio(16, 0.95)),
     )
 
 
 def figure_places(figure: Figure) -> None:
     """What an order of known answer lengths takes off the mean: a great deal on one place, which is
-    the textbook's server, and next to nothing in an engine.
+    the textbook's server, and little in an engine, unless it has few places and is nearly full.
 
     The chat machine, shortest answer first against the order of arrival. Crosses: the formula.
 

@@ -139,8 +139,8 @@ def _mean_prompt_s(machine: Machine) -> float:
 
 
 def figure_slack(figure: Figure) -> None:
-    """Long prompts first make all others wait: a little slack in favour of short ones keeps the
-    promise for most, and its bound is paid by the longest.
+    """A long prompt makes all behind it wait: much slack in favour of short ones keeps the promise
+    for most, a little does next to nothing, and the longest pay.
 
     First tokens within ten seconds on the mixture, at three loads; slack 0 is the order of arrival.
     Dashed: the chat machine with 64 places at its ceiling, where prompts are short and nothing is

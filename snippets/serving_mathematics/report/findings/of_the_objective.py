@@ -26,7 +26,14 @@ from serving_mathematics.report.artefacts import (
     queue_flags,
 )
 from serving_mathematics.report.evidence import FloatArray, Run, _inside_at, _rates_told, _span_s
-from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
+from serving_mathematics.report.findings.finding import (
+    FEW,
+    Asked,
+    Finding,
+    _blocks_of,
+    duration,
+    percent,
+)
 from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own
 from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import half_width
@@ -35,6 +42,7 @@ BINS = 12  # of requests by how many were inside
 SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
 LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
 PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
+STRETCHES = 30  # of a run, in order
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
@@ -279,6 +287,17 @@ def _costs(own: OwnEngine) -> str:
     return ", ".join(parts)
 
 
+def _alike(kept: FloatArray) -> float:
+    """How many requests in a row are worth one: the variance between blocks over that of as many
+    independent ones, at least 1."""
+    late = 1 - float(kept.mean())
+    if not 0 < late < 1:
+        return 1.0
+    blocks = _blocks_of(kept, min(STRETCHES, kept.size // 10))
+    between = float(np.var([block.mean() for block in blocks], ddof=1))
+    return max(1.0, between * kept.size / len(blocks) / (late * (1 - late)))
+
+
 def canary(run: Run, asked: Asked) -> Finding | None:
     """Requests that a canary needs to see this objective break.
 
@@ -287,7 +306,7 @@ def canary(run: Run, asked: Asked) -> Finding | None:
     >>> canary(Run("", "", {"ttft_s": np.full(1000, 0.1)}), Asked(ttft_s=1.0)).level
     'note'
     """
-    told = _in_time(run, asked)
+    told = _in_time(run.in_order(), asked)
     kept = told[np.isfinite(told)] if told is not None else np.zeros(0)
     if kept.size < FEW:
         return None
@@ -295,7 +314,8 @@ def canary(run: Run, asked: Asked) -> Finding | None:
     worse = late / SEEN
     if late > LATE_ALREADY:
         return None
-    count = samples_per_arm(late, worse)
+    alike = _alike(kept)
+    count = math.ceil(alike * samples_per_arm(late, worse))
     return Finding(
         "canary",
         "note",
@@ -303,7 +323,7 @@ def canary(run: Run, asked: Asked) -> Finding | None:
         "in each arm",
         "a canary of fewer passes what doubles the burn of the budget",
         f"give the canary {count:,} requests before it decides, looked at once",
-        "level 5%, power 80%, as if requests were independent",
+        f"level 5%, power 80%; late requests come together, so that {alike:.2g} are worth one",
         "architecture/shadow-canary",
         run.where,
     )
