@@ -70,7 +70,6 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         near_benchmark=100
         * max(told["benchmark"]["median"] for name, told in named.items() if name != "ml-energy"),
-        unknown_least=min(unknown),
         unknown_most=max(unknown),
         harness_rows="\n".join(rows),
         front_table="\n    ".join(_front_lines()),
