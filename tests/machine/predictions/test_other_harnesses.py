@@ -17,6 +17,7 @@ def test_numbers_of_the_page() -> None:
     found = example()
     assert found.front_table.count("\n    |") == len(FRONTS) + 2
     assert found.away_own < found.away_benchmark
+    assert found.near_benchmark < found.unknown_least < found.unknown_most < found.away_benchmark
     assert found.away_runs == RECORD["harnesses"]["ml-energy"]["runs"]
     rows = [row.strip("|").split(" | ") for row in found.harness_rows.split("\n")]
     assert [len(row) for row in rows] == [5] * 3

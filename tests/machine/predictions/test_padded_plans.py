@@ -79,3 +79,18 @@ def test_one_factor_is_the_ninth_decile() -> None:
     told = example()
     assert told.one_factor == factor
     assert (told.one_covered, told.kind_covered) == (100 * covered, 100 * _by_kind())
+
+
+def test_one_factor_is_too_little_for_some_models() -> None:
+    """What the page warns of is what the record holds."""
+    found, (models, slower) = example(), _left_out()
+    short = found.short_models.split(", ")
+    models = np.array([name.replace(", ", "/") for name in models.tolist()])
+    kept = {n: 100 * np.mean(slower[models == n] <= found.one_factor) for n in set(models.tolist())}
+    assert 0 < len(short) < 5
+    assert found.short_least == pytest.approx(min(kept.values()))
+    assert all(kept[name] < 85 for name in short)
+    assert all(value >= 85 for name, value in kept.items() if name not in short)
+    for name in kept:
+        assert np.mean(slower[models == name] <= found.worst_factor * (1 + 1e-12)) >= 0.895
+    assert found.first_factor > found.worst_factor > found.one_factor > found.own_factor

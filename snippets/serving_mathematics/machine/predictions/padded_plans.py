@@ -49,10 +49,11 @@ def _factor(model: str, own: str) -> float:
 
 
 @cache
-def _left_out() -> tuple[NDArray[np.str_], Array]:
-    """Models of the record's runs, and measured over predicted times, the model left out."""
+def _left_out(time: str = "tpot") -> tuple[NDArray[np.str_], Array]:
+    """Models of the record's runs, and measured over predicted times, the model left out: per
+    token, or with "ttft" to the first one."""
     record = read_record("planner_errors")
-    model, ratio = (record["columns"].index(name) for name in ("model", "tpot_ratio"))
+    model, ratio = (record["columns"].index(name) for name in ("model", f"{time}_ratio"))
     rows = record["rows"]
     return np.array([row[model] for row in rows]), np.array([row[ratio] for row in rows])
 
@@ -68,6 +69,20 @@ def _one_factor() -> tuple[float, float]:
     return float(np.quantile(slower, SHARE)), float(np.mean(np.concatenate(within)))
 
 
+def _needed(time: str) -> dict[str, float]:
+    """By model: the factor at which nine in ten of its runs are no slower."""
+    models, slower = _left_out(time)
+    names = dict.fromkeys(models.tolist())
+    return {name: float(np.quantile(slower[models == name], SHARE)) for name in names}
+
+
+def _short(factor: float) -> dict[str, float]:
+    """Models of whose runs a factor keeps less than 85%, the worst first, and what it keeps."""
+    models, slower = _left_out()
+    kept = {name: float(np.mean(slower[models == name] <= factor)) for name in _needed("tpot")}
+    return {name: kept[name] for name in sorted(kept, key=kept.__getitem__) if kept[name] < 0.85}
+
+
 def _by_kind() -> float:
     """What factors by kind of model and device cover of models whose runs did not set them."""
     kinds = read_record("machine_scores")["padding"]
@@ -77,8 +92,16 @@ def _by_kind() -> float:
 def example() -> SimpleNamespace:
     """Numbers of the page, errors in percent."""
     factor, covered = _one_factor()
+    short = _short(factor)
     return SimpleNamespace(
         one_factor=factor,
+        own_factor=_factor(ALL, "three"),
+        worst_factor=max(_needed("tpot").values()),
+        first_factor=float(np.quantile(_left_out("ttft")[1], SHARE)),
+        first_worst=max(_needed("ttft").values()),
+        short_models=", ".join(name.replace(", ", "/") for name in short),
+        short_least=100 * min(short.values()),
+        short_most=100 * max(short.values()),
         one_covered=100 * covered,
         kind_covered=100 * _by_kind(),
     )
@@ -110,7 +133,8 @@ def figure_padded_plan(figure: Figure) -> None:
 
 
 def slider_padded_plan() -> dict[str, Any]:
-    """Pad the plan until nine in ten runs keep it. Then measure three runs of your own."""
+    """Lengthen the predicted time until nine in ten runs are no slower. Then measure three runs of
+    your own."""
     models = list(_covered())
 
     def each(key: str, scale: float) -> list[list[list[float]]]:
