@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 def figure_night(figure: Figure) -> None:
     """Few shards make a mishap dear, many make starts dear; in between there is room.
 
-    When a night of four engine-hours on four engines is over, against the number of shards, each of
-    which starts an engine of its own. The bound is for shards in any order on equal engines.
+    On paper and in the SVG: when a night of four engine-hours on four engines is over, against the
+    number of shards, each of which starts an engine of its own. The bound is for shards in any
+    order on equal engines.
 
     Alt: Line chart with a logarithmic axis of shards. The line of an undisturbed night rises slowly
     from the left. The lines of a killed engine and of a slower one begin far above it and fall to a
