@@ -53,6 +53,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         runs=each["all"]["runs"],
         constants=len(CONSTANT_NAMES) - len(GIVEN),
+        held_p90=100 * each["all"]["p90"],
         repeats=each["repeated"]["yes"]["runs"],
         guessing_short=-100 * each["guessing"]["yes"]["signed"],
         rack_median=100 * each["system"]["gb200"]["median"],
