@@ -462,3 +462,13 @@ def test_chunks_are_seams_that_nobody_sees(chunk: int, monkeypatch: pytest.Monke
     monkeypatch.setattr(predict, "answer_rows", counted)
     assert predict_table("rows", HEAD.split(","), lines, False, sys.stderr) == whole
     assert sizes == [min(chunk, 5 - begin) for begin in range(0, 5, chunk)]
+
+
+def test_a_cache_without_room_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A first token that waits for memory is no first token of the engine."""
+    full = "Llama-3.1-70B,h200_sxm,vllm,bf16,1154,211,16,1,1,1,1,agg,,"
+    told = "row 1 and like it: memory holds fewer sequences at once than the concurrency"
+    for width, said in (("1", True), ("2", False)):
+        row = full.replace(",16,1,1", f",16,{width},1")
+        assert main([table(tmp_path, row)]) == 0
+        assert (told in capsys.readouterr().err) == said

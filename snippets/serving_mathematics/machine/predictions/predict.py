@@ -53,6 +53,7 @@ from serving_mathematics.core.hardware.deployments import (
     Impossible,
     own_precision,
     require_deployment,
+    room_sequences,
 )
 from serving_mathematics.core.hardware.fronts import FRONTS, Front, find_front, front_constants
 from serving_mathematics.core.hardware.run_reading import ACCEPTED, fleet_split
@@ -365,6 +366,8 @@ def read_row(cells: Mapping[str, str]) -> Row:
                 require_deployment(engine)
             except ValueError as problem:
                 raise Impossible(_in_columns(str(problem), start)) from None
+    if room_sequences(base) < base.concurrency:
+        notes += ("memory holds fewer sequences at once than the concurrency: the others wait",)
     return Row(base, prompts, answering, taking, concurrency, notes, front)
 
 
