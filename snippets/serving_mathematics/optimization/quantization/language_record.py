@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.optimization.quantization.paired_accuracy import Change, paired_change
 from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import TENTHS, half_width
 from serving_mathematics.support.measuring import read_record
@@ -116,13 +115,6 @@ def _growth(basis: str, form: str) -> tuple[float, float, float]:
 def _tokens(record: dict[str, Any]) -> int:
     """Tokens that were expected."""
     return int(record["text"]["passages"]) * (int(record["text"]["places"]) - 1)
-
-
-def _change(basis: str, form: str) -> Change:
-    """Change of the share of right tokens."""
-    record, rows = _record()
-    row = rows[basis, form]
-    return paired_change(row["lost"], row["gained"], _tokens(record))
 
 
 def _changed_percent(basis: str, form: str) -> float:
