@@ -14,7 +14,7 @@ import pytest
 from builder import ROOT
 
 from .profiles import ROTATING, THOROUGH
-from .timing import OTHERS, SHARES, Timing, group_of, outgrown, place_of, summary
+from .timing import OTHERS, SHARES, Timing, _Groups, group_of, outgrown, place_of, summary
 
 LONG = max(SHARES, key=lambda group: SHARES[group])
 
@@ -114,3 +114,31 @@ def test_a_lost_process_is_named_at_once_and_the_others_tests_run(
     assert f"crashed while running 'test_{lost}.py::test_{lost}'\n" in at_once
     assert "1 failed, 5 passed" in summary, done.stdout
     assert (ROTATING in done.stdout) == (not THOROUGH)
+
+
+class _Dead:
+    """A process of xdist that was lost, of which nobody has heard yet."""
+
+    shutting_down = False
+
+    def send_runtest_some(self, _: list[int]) -> None:
+        raise OSError("cannot send (already closed?)")
+
+
+def test_work_for_a_process_that_was_just_lost_is_handed_out_again(
+    monkeypatch: pytest.MonkeyPatch,
+    pytestconfig: pytest.Config,
+) -> None:
+    """Of which a whole run had ended, with an error of xdist's and no test run."""
+    monkeypatch.setattr(pytestconfig.option, "tx", ["popen"])
+    groups = _Groups(pytestconfig, None)
+    node = _Dead()
+    tests = ["tests/test_a.py::test_a", "tests/test_b.py::test_b"]
+    groups.registered_collections[node] = tests
+    groups.assigned_work[node] = {}
+    for test in tests:
+        groups.workqueue[group_of(test)] = {test: False}
+    groups._reschedule(node)
+    assert len(groups.workqueue) == 1
+    assert groups.remove_node(node) == tests[0]
+    assert [*groups.workqueue] == ["tests/test_b.py"]

@@ -8,6 +8,7 @@ fails the run. Shares are of the run itself, so that they hold on any machine.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -94,6 +95,13 @@ def summary(seconds: Mapping[str, float]) -> list[str]:
 class _Groups(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        """A process that was lost since it was last heard of takes nothing: what it was to get is
+        handed out again when its end is told, by `remove_node`.
+        """
+        with contextlib.suppress(OSError):
+            super()._assign_work_unit(node)
 
     def remove_node(self, node: Any) -> str | None:
         """What a lost process had left goes to the others, but for the test that it was lost in,
