@@ -27,7 +27,7 @@ description: "What it is: one."
 Text with $x<1$ and [a link](two.md).
 { .note data-search-exclude }
 
-<figure id="f"><img alt="A line." src="../../f-light.svg"><figcaption>Up.</figcaption></figure>
+<figure id="f"><img alt="A line." src="../../f-light.svg"><figcaption>Up. <a class="headerlink" href="#f">&para;</a></figcaption></figure>
 <p><img class="only-dark" alt="A line." src="../../f-dark.svg"></p>
 
 ``` { .python .snippet title="a.py" data-search-exclude="" }
