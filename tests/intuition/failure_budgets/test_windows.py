@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 from serving_mathematics.intuition.failure_budgets.exercises import errors_worth_a_page
-from serving_mathematics.intuition.failure_budgets.windows import example, slider_windows
+from serving_mathematics.intuition.failure_budgets.windows import (
+    HOURS,
+    PARTIAL,
+    example,
+    slider_windows,
+)
 
 
 def test_the_slider_says_what_the_page_says() -> None:
@@ -26,3 +32,23 @@ def test_the_slider_says_what_the_page_says() -> None:
     needs, outage = (np.array(one["values"]) for one in data["readouts"][:2])
     assert needs[loads.index(120), hour].tolist() == [2, 2, 3, 4, 6]
     assert outage[loads.index(4800), hour, 0] == pytest.approx(60 * 70 / 4800)
+
+
+def test_a_time_to_notice_lies_within_the_window() -> None:
+    """Where a window holds fewer errors than the rule needs, the slider tells no time; where it
+    tells one, half of the simulated incidents are seen by about then."""
+    data, rng = slider_windows(), np.random.default_rng(5)
+    loads, rules, leasts = (control["values"] for control in data["controls"])
+    told = {one["label"]: one["values"] for one in data["readouts"]}
+    for i, load in enumerate(loads):
+        for j, hours in enumerate(HOURS):
+            for k in range(len(leasts)):
+                need, minutes = told["needs"][i][j][k], told["twentieth"][i][j][k]
+                seen = stats.poisson.sf(need - 1, PARTIAL * load * hours)  # in one whole window
+                assert (seen > 0.5) if minutes is not None else (seen < 0.6)
+    for load, rule, least in ((120, 1, 4), (48, 3, 4), (240, 0, 0), (960, 1, 0)):
+        at = loads.index(load)
+        need, minutes = told["needs"][at][rule][least], told["twentieth"][at][rule][least]
+        waits = rng.exponential(60 / (PARTIAL * load), (2000, need)).sum(axis=1)
+        assert np.median(waits) == pytest.approx(minutes, rel=0.2)
+    assert told["twentieth"][loads.index(24)][rules.index("14.4 over 1 h")][-1] is None
