@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 from serving_mathematics.intuition.failure_budgets.exercises import errors_worth_a_page
+from serving_mathematics.intuition.failure_budgets.false_pages import WINDOWS
 from serving_mathematics.intuition.failure_budgets.windows import (
+    GUARDS,
     HOURS,
     PARTIAL,
     example,
@@ -52,3 +54,18 @@ def test_a_time_to_notice_lies_within_the_window() -> None:
         waits = rng.exponential(60 / (PARTIAL * load), (2000, need)).sum(axis=1)
         assert np.median(waits) == pytest.approx(minutes, rel=0.2)
     assert told["twentieth"][loads.index(24)][rules.index("14.4 over 1 h")][-1] is None
+
+
+def test_partial_outages_are_seen_by_the_longer_page_first() -> None:
+    """At one request a minute of which one in twenty fails, with the least errors of the files."""
+    rng, minutes, quiet = np.random.default_rng(6), 30 * 60, 6 * 60
+    errors = rng.binomial(1, PARTIAL, (400, quiet + minutes))
+    errors[:, :quiet] = 0
+    total = np.cumsum(errors, axis=1)
+    seen = []
+    for hours, _, least in GUARDS:
+        long, short = round(60 * hours), round(60 * hours / WINDOWS)
+        above = total[:, quiet:] - total[:, quiet - long : -long] >= least
+        above &= total[:, quiet:] > total[:, quiet - short : -short]
+        seen.append(np.median(np.where(above.any(axis=1), above.argmax(axis=1), minutes)))
+    assert seen[1] < 0.85 * seen[0]
