@@ -222,7 +222,7 @@ def figure_averaged_percentiles(figure: Figure) -> None:
     axes.plot(slower, 1000 * np.quantile(everyone, 1 - slower), color="C0")
     points = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002]
     axes.plot(points, [1000 * sketch_quantile(merged, 1 - p) for p in points], "o", ms=4)
-    axes.annotate("fleet; points: merged histograms", (0.03, 640), color="C0", ha="right")
+    axes.annotate("fleet; points: merged", (0.03, 640), color="C0", ha="right")
     axes.annotate("average of percentiles", (0.004, 300), color="C3", ha="center")
     axes.set(xscale="log", yscale="log", xlim=(0.6, 0.0009))
     axes.set_xticks([0.5, 0.1, 0.01, 0.001], ["p50", "p90", "p99", "p99.9"])
