@@ -119,7 +119,7 @@ def figure_harmless_releases(figure: Figure) -> None:
 
 
 def stepper_harmless_releases() -> dict[str, Any]:
-    """Releases that changed nothing, each beside an engine with the old version, its control, and
+    """Releases that changed nothing, each beside a control, an engine with the old version, and
     looked at every five minutes. Play it, then count minutes in place of requests, and let the
     threshold pay for its looks."""
     times = LOOK_MINUTES * np.arange(LOOKS + 1)
@@ -188,7 +188,7 @@ def stepper_harmless_releases() -> dict[str, Any]:
         "legend": {"idle": "goes on", "broken": "stopped"},
         "readouts": [],
         "reading": "Counting {what is counted}, {the test}: after {time}, {stopped} of all releases"
-        " are stopped. Of the new version, steps are {its steps are}.",
+        " are stopped. Their steps are {its steps are}.",
     }
 
 
