@@ -183,8 +183,8 @@ def example() -> SimpleNamespace:
 def figure_fed(figure: Figure) -> None:
     """A client who sends a few rows and waits for all of them gets a small part of the engine.
 
-    Share of the ceiling, against the rows that are sent at once. Lines: n/(n + oμ), with o and μ of
-    two of the sizes.
+    Share of the ceiling, against the rows that are sent at once. Lines: n/(n + oμ), with o and μ
+    from 1,024 and 16,384 rows.
 
     Alt: Line chart with a logarithmic axis of rows. The points of the chat machine and of the
     mixture lie close to their lines, which rise from a small share to nearly all.
