@@ -86,7 +86,6 @@ def test_a_part_of_the_overhead_is_lost_after_the_last_admission() -> None:
 
 def test_the_page_quotes_the_line() -> None:
     told, (overhead_s, rate) = example(), _line("chat")
-    assert told.engines_for_ten_million == 16  # 1e7 / (23.02 · 28,800) = 15.1
     assert told.chat_overhead_s == overhead_s
     assert told.fed_256 == pytest.approx(100 * fed_share(256, rate, overhead_s), abs=5)
     assert told.fed_1024 == pytest.approx(100 * fed_share(1024, rate, overhead_s), abs=2)
