@@ -184,11 +184,13 @@ def example() -> SimpleNamespace:
             f"{short}_long": 100 * twice.long,
         }
     full = _served(CHAT, 2.0, "requests", _best(CHAT, "requests"), CHAT.places)
+    mixture = _served(MIXTURE, 2.0, "requests", _best(MIXTURE, "requests"), _places(MIXTURE))
     return SimpleNamespace(
         **fields,
         kept_places=places,
         all_places=CHAT.places,
         all_places_work=100 * full.work,
+        mixture_requests_work=100 * mixture.work,
         best_requests=int(_best(CHAT, "requests")),
         queued_requests=places + int(_best(CHAT, "requests")),
         best_share=_best(CHAT, "tokens"),
@@ -227,8 +229,9 @@ def figure_goodput(figure: Figure) -> None:
 
 
 def check_a_limit_keeps_the_work() -> None:
-    """At twice the ceiling nothing is in time without a limit; with either limit at its best more
-    than seven tenths of the most are, for two machines and another draw of requests.
+    """At twice the ceiling nothing is in time without a limit; with a limit on tokens at its best
+    nearly all of the most is, and with one on requests more than seven tenths, for two machines and
+    another draw of requests.
 
     Source: `core.fleet`, places that keep the promise per token.
     """
@@ -237,9 +240,9 @@ def check_a_limit_keeps_the_work() -> None:
         label = f"{machine.name}, draw {seed}"
         none = _served(machine, 2.0, "nothing", 0.0, places, seed).work
         checks.inside(f"{label}: no limit", none, 0.0, 0.02, kind="simulation")
-        for policy in ("requests", "tokens"):
+        for policy, least in (("requests", 0.7), ("tokens", 0.95)):
             work = _served(machine, 2.0, policy, _best(machine, policy), places, seed).work
-            checks.inside(f"{label}: {policy}", work, 0.7, 1.1, kind="simulation")
+            checks.inside(f"{label}: {policy}", work, least, 1.1, kind="simulation")
 
 
 def check_whom_a_limit_serves() -> None:
