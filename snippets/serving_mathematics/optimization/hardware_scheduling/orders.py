@@ -88,7 +88,7 @@ def _noise(size: int, error: float) -> FloatArray:
     return np.asarray(np.exp(error * np.random.default_rng(3).standard_normal(size)))
 
 
-class Waits(NamedTuple):
+class _Waits(NamedTuple):
     """Of first tokens the share within ten seconds, and the p90, the p99 and the longest [s]; of
     whole answers the mean and the p99 [s]."""
 
@@ -118,7 +118,7 @@ def _served(
     return first, (served.completion_s - asked.arrival_s)[late]
 
 
-@recorded(Waits, "queue_orders")
+@recorded(_Waits, "queue_orders")
 def _waits(
     machine: Machine,
     load: float,
@@ -127,17 +127,17 @@ def _waits(
     error: float = 0.0,
     minutes: bool = False,
     draw: int = 1,
-) -> Waits:
+) -> _Waits:
     """What requests wait when an engine lets them in by arrival, by prompt or by answer; error: the
     standard deviation of ln(told/true) of the key."""
     first, whole = _served(machine, load, by, slack, error, minutes, draw)
     p90, p99, longest = np.quantile(first, [0.9, 0.99, 1.0]).tolist()
     answer_s, answer_p99_s = float(whole.mean()), float(np.quantile(whole, 0.99))
     in_time = float((first <= WAIT_S).mean())
-    return Waits(in_time, p90, p99, longest, answer_s, answer_p99_s)
+    return _Waits(in_time, p90, p99, longest, answer_s, answer_p99_s)
 
 
-def _pairs(**given: Any) -> list[tuple[Waits, Waits]]:
+def _pairs(**given: Any) -> list[tuple[_Waits, _Waits]]:
     """In every draw on the mixture near its ceiling: in order of arrival, and by another key."""
     given = {"by": "prompt"} | given
     plain = {"by": "arrival", "minutes": given.get("minutes", False)}
