@@ -204,8 +204,8 @@ def stepper_more_devices() -> dict[str, Any]:
             {"label": "runs", "unit": "", "values": runs, "decimals": 0},
         ],
         "reading": "On {devices} devices with {requests} requests ({split}), of which {running} run"
-        " and the rest wait, a token takes {time}, and a million of them cost ${price}. Published"
-        " runs of such an engine: {runs}.",
+        " at once, a token takes {time}, and a million of them cost ${price}. Published runs split"
+        " like this, of any model of the kind: {runs}.",
         "absent": "That cannot be: weights and cache do not fit, devices do not divide evenly, or"
         " a copy has nothing to do.",
     }
