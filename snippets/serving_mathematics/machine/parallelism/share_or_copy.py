@@ -254,7 +254,9 @@ def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
         work, widths = count_work(both), np.array([devices, 2.0 * devices])
         loops = loop_latencies(work, FITTED)
         rates = tokens_per_s_per_device(loops, work.answer, work.concurrency, widths)
-        checks.holds(f"{devices} devices, who waits", loops.running[0] < load, got=float(loops.running[0]))
+        checks.holds(
+            f"{devices} devices, who waits", loops.running[0] < load, got=float(loops.running[0])
+        )
         label = f"weights on {devices} devices: a copy writes more"
         checks.equal(label, bool(rates[0] > rates[1]), copy)
 
