@@ -18,6 +18,9 @@ def test_numbers_of_the_page() -> None:
     assert found.front_table.count("\n    |") == len(FRONTS) + 2
     assert found.away_own < found.away_benchmark
     assert found.near_benchmark < found.unknown_most < found.away_benchmark
+    assert found.away_after > 4 * found.unknown_most / 3  # the median is not the tenth
+    near = [row["named fronts"]["benchmark"]["median"] for row in RECORD["harnesses"].values()]
+    assert round(found.near_benchmark) == round(100 * min(near))  # both small ones
     assert found.away_runs == RECORD["harnesses"]["ml-energy"]["runs"]
     rows = [row.strip("|").split(" | ") for row in found.harness_rows.split("\n")]
     assert [len(row) for row in rows] == [5] * 3

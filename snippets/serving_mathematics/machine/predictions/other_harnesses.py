@@ -76,6 +76,7 @@ def example() -> SimpleNamespace:
         away_runs=away["runs"],
         away_benchmark=100 * away["named fronts"]["benchmark"]["median"],
         away_own=100 * away["own front, model left out"]["median"],
+        away_after=100 * away["own front and 3 of the deployment"]["p90"],
     )
 
 
