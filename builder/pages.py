@@ -550,12 +550,14 @@ def _figure_markup(page: Page, run: Run, figure: dict[str, Any]) -> str:
     count = len(page.figures_shown)
     caption = " ".join(_inline(text) for text in figure["caption"])
     address = page.base + figure_address(run.name, figure["name"], "light")
+    anchor = figure_anchor(figure["name"])
     return (
-        f'<figure class="plot" id="{figure_anchor(figure["name"])}">'
+        f'<figure class="plot" id="{anchor}">'
         f"{figure_image(page.base, run.name, figure)}"
         f"<figcaption><strong>Figure {count}.</strong> {caption}"
         f' <a class="figure-file" href="{address}" download>'
         f'SVG<span class="visually-hidden"> of figure {count}</span></a>'
+        f' <a class="headerlink" href="#{anchor}" title="Link to this figure">&para;</a>'
         "</figcaption></figure>"
     )
 
@@ -645,19 +647,23 @@ def _inline(text: str) -> str:
 def _checks(page: Page, names: list[str]) -> str:
     if names:
         raise BuildError("{{ checks }} shows all checks of the page and takes no names")
-    checks = [check for run in page.runs for check in run.record["checks"]]
+    checks = [
+        (run.name.rpartition(".")[2], check) for run in page.runs for check in run.record["checks"]
+    ]
     if not checks:
         raise BuildError("the page's modules have no checks")
-    total = sum(len(check["comparisons"]) for check in checks)
+    total = sum(len(check["comparisons"]) for _, check in checks)
     head = "".join(
         f'<th scope="col">{title}</th>' for title in ("Compared", "Expected", "Got", "Tolerance")
     )
     folds = []
-    for check in checks:
+    for module, check in checks:
         kinds = sorted({row["kind"] for row in check["comparisons"]}, key=KINDS.index)
         badges = " ".join(f'<span class="kind">{kind}</span>' for kind in kinds)
+        anchor = f"check-{module}-{check['name'].removeprefix('check_')}".replace("_", "-")
         source = (
-            f'<p class="check-source">{_inline(check["source"])}</p>' if check["source"] else ""
+            f'<p class="check-source" id="{anchor}">{_inline(check["source"])}'
+            f' <a class="headerlink" href="#{anchor}" title="Link to this check">&para;</a></p>'
         )
         body = "".join(
             "<tr>"
@@ -674,7 +680,7 @@ def _checks(page: Page, names: list[str]) -> str:
             '<table class="plain">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
         )
-    passed = sum(row["passed"] for check in checks for row in check["comparisons"])
+    passed = sum(row["passed"] for _, check in checks for row in check["comparisons"])
     idle = "".join(
         f'<p class="check-idle">The checks of <code>{run.path}</code> did not run in this build,'
         f" which lacks <code>{' '.join(run.record['absent'])}</code>.</p>"

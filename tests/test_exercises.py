@@ -260,7 +260,10 @@ def test_bad_input_must_be_refused_with_some_word() -> None:
     assert not verdict_on(TypeError("no")).right
     verdict = verdict_on(None)
     assert not verdict.right
-    assert "got returned [0.5, 0.5], asked answer([0], [4], 1, 5, 5). It is" in verdict.problem
+    assert (
+        "got [0.5, 0.5] where a ValueError is due, asked answer([0], [4], 1, 5, 5). It is"
+        in verdict.problem
+    )
 
 
 def test_a_wrong_answer_is_told_with_its_inputs() -> None:

@@ -200,7 +200,8 @@ def _refused(
 ) -> None:
     """In the place of `checks.raises`: the call must raise `error` with some words."""
     try:
-        got = f"returned {checks._text(function(*args, **kwargs))}"
+        answer = checks._text(function(*args, **kwargs))
+        got = f"{answer} where a {error.__name__} is due"
     except error as refusal:
         got = f"{error.__name__}: {refusal}" if str(refusal) else f"{error.__name__} without a word"
         checks.holds(label, bool(str(refusal)), got=got)
