@@ -245,6 +245,24 @@ def check_which_split_is_best_turns_with_the_requests() -> None:
         checks.equal(f"{requests} requests, worst", worst, "mixture, layers shared")
 
 
+def check_attention_apart_needs_no_full_cache() -> None:
+    """From two requests a device on the mixture is faster and cheaper with attention apart than
+    with shared layers, by an eighth or more, although none waits; with one in all it is dearer.
+
+    Source: the fitted step, on 8, 16 and 32 devices.
+    """
+    ways = ("mixture, attention apart", "mixture, layers shared")
+    for devices in (8, 16, 32):
+        both = [_deployed(way, devices, 2 * devices) for way in ways]
+        loops = loop_latencies(count_work([one for one in both if one]), FITTED)
+        apart_s, shared_s = loops.per_token_s.tolist()
+        label = f"{devices} devices: times as long"
+        checks.inside(label, apart_s / shared_s, 0.3, 0.875, kind="identity")
+        checks.equal(f"{devices} devices: run", loops.running.tolist(), [2.0 * devices] * 2)
+    alone = [_found()[way, 8, 1][1] for way in ways]
+    checks.holds("one request: apart is dearer", alone[0] > alone[1], got=alone)
+
+
 def check_no_stage_was_measured() -> None:
     """The record has no engine with stages and none beyond eight devices, and hundreds of shared
     ones up to eight.
