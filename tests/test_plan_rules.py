@@ -50,6 +50,7 @@ def fires(engine: str, gap_s: float, running: float) -> set[str]:
 def test_a_plan_is_kept_or_not_asked(engine: str) -> None:
     assert fires(engine, 0.024, 60) == set()
     assert fires(engine, 0.026, 60) == {"TokensSlowerThanPlanned"}
+    assert fires(engine, 0.026, 67) == {"TokensSlowerThanPlanned"}  # it goes up and down
     assert fires(engine, 0.026, 40) == set()  # another load, of which the plan says nothing
     assert fires(engine, 0.026, 90) == {"MoreRunThanPlanned"}  # of which the plan says nothing
 
@@ -89,7 +90,8 @@ def test_what_is_set_is_what_is_predicted() -> None:
     assert round(example().one_factor, 1) == 1.3
     for engine in RUNNING:
         text = (ROOT / "docs/downloads" / f"plan-holds-{engine}.yaml").read_text("utf-8")
-        assert "> 1.3 * 0.019 and plan:running:15m <= 64 and plan:running:15m > 0.8 * 64" in text
+        near = "plan:running:15m <= 1.1 * 64 and plan:running:15m > 0.8 * 64"
+        assert f"> 1.3 * 0.019 and {near}" in text
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))
