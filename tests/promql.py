@@ -20,6 +20,7 @@ TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/^><
 MINUTES = {"m": 1, "h": 60, "d": 1440}
 LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 AGGREGATES = ("sum", "avg", "count", "max")
+FUNCTIONS = {"ln": np.log, "exp": np.exp}
 RANGES = ("rate", "avg_over_time", "max_over_time", "stdvar_over_time", "count_over_time")
 
 
@@ -81,6 +82,9 @@ class Parser:
             return value
         if token == "vector":
             return {"": next(iter(self.inside().values()))}
+        if token in FUNCTIONS:
+            with np.errstate(divide="ignore"):
+                return {name: FUNCTIONS[token](one) for name, one in self.inside().items()}
         if token == "absent":
             there = [~np.isnan(one) for one in self.inside().values()]
             return {"": np.where(np.any(there, axis=0), np.nan, 1.0) if there else self.ones()}

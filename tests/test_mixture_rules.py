@@ -38,7 +38,7 @@ def test_a_step_of_the_mixture_is_as_long_as_is_due(engine: str) -> None:
     for count in (1.0, 16.0, 64.0):
         step_s = float(MIXTURE.step_s(count))
         told = run(engine, count, step_s)
-        assert told["step:due:5m"] == pytest.approx(step_s, rel=0.01)
+        assert told["experts:due:5m"] == pytest.approx(step_s, rel=0.01)
         assert told["experts:touched:5m"] == pytest.approx(1 - (376 / 384) ** count)
         assert np.isnan(told["StepsAreLongerThanTheirExperts"])
         late = run(engine, count, 1.6 * step_s)
