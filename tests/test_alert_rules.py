@@ -177,13 +177,18 @@ NAMES = {  # of what the rules read: running, waiting, cache, preemptions
     ),
     "sglang": ("num_running_reqs", "num_queue_reqs", "token_usage", "num_retracted_requests_total"),
 }
+TIER = {  # tokens of prompts that were loaded from a tier below the device
+    "vllm": "vllm:external_prefix_cache_hits_total",
+    "sglang": "sglang:cached_tokens_total",
+}
 BATCHING = ["BudgetTooSmall", "StreamsStall", "NoBudgetFits", "Preempting"]
 
 
 def batching_alerts(engine: str, **shown: float) -> list[str]:
     """Which alerts on batches fire on an engine that shows this for an hour, beside a quiet one.
 
-    tokens: a second. late: share of the gaps. preempted: of the requests.
+    tokens: a second. loaded: share of those of prompts, from a tier, which vLLM counts apart. late:
+    share of the gaps. preempted: of the requests.
     """
     quiet = {"tokens": 1e4, "running": 40.0, "waiting": 0.2, "cache": 0.3, "late": 0.0}
     seen = quiet | {"preempted": 0.0} | shown
@@ -197,6 +202,7 @@ def batching_alerts(engine: str, **shown: float) -> list[str]:
             cache: of["cache"],
             f"{engine}:prompt_tokens_total": 60 * 0.85 * of["tokens"],
             f"{engine}:generation_tokens_total": 60 * 0.15 * of["tokens"],
+            TIER[engine]: 60 * 0.85 * of["tokens"] * of.get("loaded", 0.0),
             f"{gap}_count": 9000.0,
             f'{gap}_bucket{{le="0.1"}}': 9000 * (1 - of["late"]),
             f"{first}_count": 600.0,
@@ -227,6 +233,7 @@ PASSES = 2048 / 0.055  # tokens a second in full steps, of the file
         ({"waiting": 3.6, "running": 120.0, "tokens": 0.85 * 31_400}, []),  # chat at 85%, healthy
         ({"waiting": 160.0, "running": 78.0, "tokens": 1.0 * PASSES}, BATCHING[:1]),
         ({"waiting": 450.0, "running": 253.0, "tokens": 1.0 * PASSES}, []),  # places bind
+        ({"waiting": 30.0, "tokens": 1.0 * PASSES, "loaded": 0.5}, []),  # steps are half empty
         ({"waiting": 30.0, "cache": 0.95, "tokens": 1.0 * PASSES}, []),  # memory does
         ({"late": 0.02}, BATCHING[1:2]),
         ({"late": 0.02, "waiting": 160.0, "tokens": 1.0 * PASSES}, BATCHING[2:3]),
