@@ -204,8 +204,8 @@ def slider_pipeline() -> dict[str, Any]:
             {"label": "percentile", "values": list(PERCENTILES), "text": "p{:g}", "start": 99.0},
             {
                 "label": "tools called",
-                "values": list(TOOLS),
-                "start": 2,
+                "values": [f"{count} tool call{'s' * (count != 1)}" for count in TOOLS],
+                "start": "2 tool calls",
             },
             {
                 "label": "load of the engine",
@@ -221,10 +221,10 @@ def slider_pipeline() -> dict[str, Any]:
             {"label": "sum of the parts", "unit": "s", "values": table(True), "state": "broken"},
         ],
         "readouts": [{"label": "answered", "unit": "%", "values": answered, "decimals": 2}],
-        "reading": "With {tools called} tool calls and the engine at {load of the engine}, the"
+        "reading": "With {tools called} and the engine at {load of the engine}, the"
         " {percentile} of the whole is {whole}; the parts' {percentile} add up to"
         " {sum of the parts}. In the end {answered} of the requests are answered.",
-        "absent": "With {tools called} tool calls only {answered} of the requests are ever"
+        "absent": "With {tools called} only {answered} of the requests are ever"
         " answered, so that there is no {percentile}.",
     }
 
