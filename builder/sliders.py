@@ -103,6 +103,19 @@ def curves_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*of_panels, *data["readouts"]]
 
 
+def legend(data: Mapping[str, Any]) -> dict[str, str]:
+    """What the marks of the pictures mean: states, other settings, and what has yet to come."""
+    kinds = {panel["kind"]: panel for panel in data["panels"]}
+    found = dict(data["legend"])
+    if "lanes" in kinds:
+        found["future"] = "still to come"
+    if "load" in kinds and len(data["controls"]) > 1:
+        first, *more = kinds["load"]["curves"]
+        of = f"{first['label']} at " if more else ""
+        found["ghost"] = f"{of}other values of “{data['controls'][1]['label']}”"
+    return found
+
+
 def as_json(data: Mapping[str, Any]) -> str:
     """A grid as the page loads it."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
