@@ -44,14 +44,11 @@ function ticks({ log, range: [low, high] }, most) {
   return found.filter((value) => value > low - (high - low) / 1e6 && value < high * 1.000001);
 }
 
-const CLIP_S = 12; // how long a clip takes to play
-const CLEARLY_S = 1; // between two jumps where less motion is wanted
-const JUMPS = 12; // of such a clip
+const CLIP_S = 12; // how long a clip takes to play, where less motion is wanted in jumps of a second
 
-// An empty picture that fills its place, or none where it is not laid out.
+// An empty picture that fills its place.
 function board(plot) {
   const [width, height] = [plot.clientWidth, plot.clientHeight];
-  if (!width) return null;
   const image = svg("svg", { width, height, role: "img" });
   plot.replaceChildren(image); // labels are measured as they are added
   const add = (tag, attributes, text) => image.appendChild(svg(tag, attributes, text));
@@ -69,22 +66,6 @@ const square = (x, y, width, height = width) => `M${x.toFixed(1)} ${y.toFixed(1)
 const rails = (x, y, width, height = width) => square(x, y, width, height * 0.38) + square(x, y + height * 0.62, width, height * 0.38);
 const marks = (image, all) => { for (const [name, value] of Object.entries(all)) image.setAttribute(name, value); };
 
-// Engines: who waits as dots, the places as a grid, cache and budget as bars.
-function engine(plot, panel, world) {
-  const picture = board(plot);
-  if (!picture) return null;
-  const names = panel.engines.length ? panel.engines : [""];
-  const share = (columns) => [picture.width / columns, (picture.height * columns) / names.length];
-  const whole = names.map((_, i) => i + 1).filter((columns) => names.length % columns === 0 && (columns === 1 || share(columns)[0] > 90));
-  const cell = (columns) => packed(256, share(columns)[0] - 54, share(columns)[1] - 36)[1];
-  const columns = whole.findLast((one) => cell(one) > 0.8 * Math.max(...whole.map(cell))); // beside each other, where cells are as large
-  const [wide, high] = share(columns);
-  const each = names.map((name, i) => oneEngine(picture, panel, world, name, i, {
-    x: (i % columns) * wide, y: Math.floor(i / columns) * high, width: wide - (columns > 1 ? 10 : 0), height: high,
-  }));
-  return () => picture.image.setAttribute("aria-label", each.map((move) => move()).join("; "));
-}
-
 // How many columns make the largest cells, whole rows preferred, and how large these are.
 function packed(most, room, depth) {
   const size = (c) => Math.min(room / c, depth / Math.ceil(most / c), 60);
@@ -93,19 +74,33 @@ function packed(most, room, depth) {
   return [columns, size(columns)];
 }
 
+// Engines: who waits as dots, the places as a grid, the cache as a bar; beside each other where cells are as large so.
+function engine(plot, panel, world) {
+  const picture = board(plot);
+  const names = panel.engines.length ? panel.engines : [""];
+  const share = (columns) => [picture.width / columns, (picture.height * columns) / names.length];
+  const cell = (columns) => packed(256, share(columns)[0] - 54, share(columns)[1] - 36)[1];
+  const whole = names.map((_, i) => i + 1).filter((columns) => columns === 1 || (names.length % columns === 0 && share(columns)[0] > 90));
+  const columns = whole.findLast((one) => cell(one) > 0.8 * Math.max(...whole.map(cell)));
+  const [width, height] = share(columns);
+  const each = names.map((name, i) => oneEngine(picture, panel, world, name, i, {
+    x: (i % columns) * width, y: Math.floor(i / columns) * height, width: width - (columns > 1 ? 10 : 0), height,
+  }));
+  return () => picture.image.setAttribute("aria-label", each.map((move) => move()).join("; "));
+}
+
 function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) {
   const many = panel.engines.length || 1;
-  const at = (part, frame) => world.at(panel[part], frame, many, which);
+  const at = (part, frame) => (panel[part] ? world.at(panel[part], frame, many, which) : 0);
   const most = Math.max(...world.each((frame) => at("places", frame)));
-  const of = panel.of ?? "places";
-  const waits = (frame) => (panel.waiting ? at("waiting", frame) : 0);
-  const lines = Math.max(...world.each(waits));
-  const bars = ["cache", "budget"].filter((part) => panel[part]);
+  const longest = Math.max(...world.each((frame) => at("waiting", frame)));
+  const { of = "places", cache } = panel;
   const small = many > 1;
-  const left = x + (!panel.waiting && !bars.length ? 0 : small ? 44 : 62);
+  const left = x + (!panel.waiting && !cache ? 0 : small ? 44 : 62);
   const top = y + (name || panel.label ? 34 : 20);
-  const [room, depth] = [x + width - left, y + height - 22 * bars.length - 4 - top];
+  const [room, depth] = [x + width - left, y + height - (cache ? 26 : 4) - top];
   const [columns, cell] = packed(most, room, depth);
+  const base = top + Math.ceil(most / columns) * cell;
   const side = cell - Math.min(4, Math.max(1, cell * 0.16));
   const peg = Math.max(1.4, side * 0.2);
   const cells = (from, to, draw, inset = 0) => {
@@ -115,47 +110,37 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
   };
   const title = [panel.label, name].filter(Boolean).join(" ");
   if (title) add("text", { class: "title", x, y: y + 13 }, title);
-  const head = { y: top - 7 };
-  const inside = add("text", { ...head, x: left });
-  const outside = add("text", { ...head, x: left - 10, "text-anchor": "end" });
-  const filled = Object.fromEntries(["free", "answer", "prompt"].map((state) => [state, add("path", { class: `bar state-${state}` })]));
+  const inside = add("text", { x: left, y: top - 7 });
+  const outside = add("text", { x: left - 10, y: top - 7, "text-anchor": "end" });
+  const [free, answer, prompt] = ["free", "answer", "prompt"].map((state) => add("path", { class: `bar state-${state}` }));
   const pegs = add("path", { class: "meter" });
-  const dots = add("path", { class: "state-waits dots" });
   const pitch = small ? 8 : 12;
-  const tall = bars.length ? Math.ceil(most / columns) * cell : depth; // above the bars, where there are any
-  const rows = Math.max(1, Math.floor((tall + 2) / pitch));
-  const shown = Math.min(lines, rows * Math.floor((left - x - 8) / pitch));
-  const meters = bars.map((part, i) => {
-    const base = top + Math.ceil(most / columns) * cell + 14 + 22 * i;
-    add("text", { x: left - 10, y: base, "text-anchor": "end" }, part);
-    const long = room - 40;
-    const meter = add("path", { class: `meter of-${part}` });
-    add("path", { class: "axis", d: square(left, base - 9, long, 9) });
-    return [part, long, base, meter, add("text", { x: left + long + 6, y: base })];
-  });
+  const dots = add("path", { class: "state-waits dots", "stroke-width": pitch * 0.72 });
+  const rows = Math.max(1, Math.floor(((cache ? base - top : depth) + 2) / pitch)); // above the bar, where there is one
+  const shown = Math.min(longest, rows * Math.floor((left - x - 8) / pitch));
+  const [meter, percent] = [add("path", { class: "meter" }), add("text", { x: left + room - 34, y: base + 14 })];
+  if (cache) {
+    add("text", { x: left - 10, y: base + 14, "text-anchor": "end" }, "cache");
+    add("path", { class: "axis", d: square(left, base + 5, room - 40, 9) });
+  }
   return () => {
-    const [places, running, waiting] = [at("places"), at("running"), waits()];
-    const prompts = panel.prompts ? at("prompts") : 0;
-    filled.answer.setAttribute("d", cells(0, running - prompts, square));
-    filled.prompt.setAttribute("d", cells(running - prompts, running, rails));
-    filled.free.setAttribute("d", cells(running, places, square));
+    const [places, running, waiting, prompts, filled] = ["places", "running", "waiting", "prompts", "cache"].map((part) => at(part));
+    answer.setAttribute("d", cells(0, running - prompts, square));
+    prompt.setAttribute("d", cells(running - prompts, running, rails));
+    free.setAttribute("d", cells(running, places, square));
     pegs.setAttribute("d", cells(running, places, square, (side - peg) / 2));
     let d = "";
-    for (let k = 0; k < Math.min(waiting, shown); k += 1) {
-      const [dx, dy] = [left - 10 - pitch / 2 - Math.floor(k / rows) * pitch, top + pitch / 2 + (k % rows) * pitch];
-      d += `M${dx} ${dy}h0`;
-    }
+    for (let k = 0; k < Math.min(waiting, shown); k += 1)
+      d += `M${left - 10 - (Math.floor(k / rows) + 0.5) * pitch} ${top + ((k % rows) + 0.5) * pitch}h0`;
     dots.setAttribute("d", d);
-    dots.setAttribute("stroke-width", pitch * 0.72);
-    inside.textContent = !places ? "not there" : small ? `${running} of ${places}` : `${running} of ${places} ${of}`;
+    inside.textContent = !places ? "not there" : `${running} of ${places}${small ? "" : ` ${of}`}`;
     outside.textContent = !panel.waiting ? "" : small ? waiting || "" : `${waiting} wait`;
-    for (const [part, long, base, path, text] of meters) {
-      path.setAttribute("d", square(left, base - 9, long * at(part), 9));
-      text.textContent = `${Math.round(100 * at(part))}%`;
+    const share = `${Math.round(100 * filled)}%`;
+    if (cache) {
+      meter.setAttribute("d", square(left, base + 5, (room - 40) * filled, 9));
+      percent.textContent = share;
     }
-    const shares = bars.map((part) => `, ${part} ${Math.round(100 * at(part))}%`).join("");
-    const line = panel.waiting ? `, ${waiting} wait` : "";
-    return `${title ? `${title}: ` : ""}${running} of ${places} ${of} taken${line}${shares}`;
+    return `${title && `${title}: `}${running} of ${places} ${of} taken${panel.waiting ? `, ${waiting} wait` : ""}${cache ? `, cache ${share}` : ""}`;
   };
 }
 
@@ -169,23 +154,20 @@ const SHAPE = { // states differ by their shape, too
 SHAPE.cached = SHAPE.idle;
 function lanes(plot, panel, world) {
   const picture = board(plot);
-  if (!picture) return null;
   const { image, add, long, width, height } = picture;
   const { clock } = world;
-  const [first, last] = [clock.values[0], clock.values.at(-1)];
-  const axis = { ...clock, range: [first, last], log: false };
   const left = 10 + Math.max(...panel.lanes.map((name) => long(name)));
   const below = plot.nextElementSibling; // lanes right below share their axis
   const shared = below?.classList.contains("of-lanes") && below.offsetTop > plot.offsetTop;
   const [right, top, bottom] = [width - 8, 22, height - (shared ? 4 : 38)];
-  const across = scale(axis, left, right);
+  const across = scale(clock, left, right);
   const high = (bottom - top) / panel.lanes.length;
   add("text", { class: "title", x: 0, y: 13 }, panel.label);
   const skipped = Math.ceil(13 / high); // lanes to a name, so that names do not overlap
   panel.lanes.forEach((name, i) => {
     if (i % skipped === 0) add("text", { x: left - 7, y: top + (i + 0.5) * high + 4, "text-anchor": "end" }, name);
   });
-  for (const value of ticks(axis, (right - left) / 60)) {
+  for (const value of ticks(clock, (right - left) / 60)) {
     add("path", { class: "grid", d: `M${across(value)} ${top}V${bottom + (shared ? 0 : 5)}` });
     if (!shared) add("text", { x: across(value), y: bottom + 18, "text-anchor": "middle" }, tick(value));
   }
@@ -221,52 +203,42 @@ function lanes(plot, panel, world) {
 
 // What stands at the ends of lines, in one column: pushed apart as little as may be, all of it between top and bottom.
 function apart(ends, top, bottom) {
-  const groups = [];
-  for (const end of [...ends].sort((a, b) => a.y - b.y || a.x - b.x)) {
-    let group = { ends: [end], tall: end.tall, wish: end.y - end.tall / 2 };
-    for (;;) {
-      group.at = Math.max(Math.min(group.wish, bottom - group.tall), top);
-      const above = groups.at(-1);
-      if (!above || above.at + above.tall <= group.at) break;
-      groups.pop();
-      const [n, m] = [above.ends.length, group.ends.length];
-      const wish = (above.wish * n + (group.wish - above.tall) * m) / (n + m);
-      group = { ends: [...above.ends, ...group.ends], tall: above.tall + group.tall, wish };
-    }
-    groups.push(group);
+  const all = [...ends].sort((a, b) => a.y - b.y || a.x - b.x);
+  for (const end of all) end.at = end.y - end.tall / 2;
+  for (let turn = 0, moved = true; moved && turn < 300; turn += 1) {
+    moved = false;
+    for (const end of all) end.at = Math.min(Math.max(end.at, top), bottom - end.tall);
+    all.slice(1).forEach((end, i) => {
+      const over = all[i].at + all[i].tall - end.at;
+      if (over < 0.1) return;
+      moved = true;
+      all[i].at -= over / 2;
+      end.at += over / 2;
+    });
   }
-  for (const group of groups)
-    for (const end of group.ends) {
-      end.at = group.at;
-      group.at += end.tall;
-    }
 }
 
-// A name in two lines of about the same length, where it is long.
+// A name in two lines, cut near its middle, where it is long.
 function halves(name) {
-  const words = name.split(" ");
-  if (name.length < 15 || words.length < 2) return [name];
-  const cuts = words.slice(1).map((_, i) => [words.slice(0, i + 1).join(" "), words.slice(i + 1).join(" ")]);
-  const longer = ([a, b]) => Math.max(a.length, b.length);
-  return cuts.reduce((best, cut) => (longer(cut) < longer(best) ? cut : best));
+  const off = (place) => Math.abs(place - name.length / 2);
+  const [cut] = [...name.matchAll(/ /g)].map(({ index }) => index).sort((a, b) => off(a) - off(b));
+  return name.length < 15 || !cut ? [name] : [name.slice(0, cut), name.slice(cut + 1)];
 }
 
 // A plane with axes, and at its right a column for what stands at the ends of its lines: kind, name, the longest value.
 const LINE = 13;
 function plane(plot, x, y, named) {
   const picture = board(plot);
-  if (!picture) return null;
   const { image, add, long, width, height } = picture;
   const [top, bottom] = [26, height - 36];
   const heights = ticks(y, (bottom - top) / 30);
   const left = 10 + Math.max(...heights.map((value) => long(tick(value))));
-  const limit = y.limit && { kind: "of-limit", name: y.limit.label };
-  let ends = limit ? [...named, limit] : named;
-  const lines = (split) => ends.map(({ name, value }) => [...(value ? [value] : []), ...(name ? split(name) : [])]);
-  const fits = (all) => all.reduce((sum, one) => sum + LINE * one.length + 2, 0) <= bottom - top + 12;
-  if (!fits(lines((name) => [name]))) ends = ends.filter(({ kind }) => kind !== "of-ghost");
-  const folded = width < 420 && fits(lines(halves)) ? halves : (name) => [name];
-  lines(folded).forEach((all, i) => Object.assign(ends[i], { lines: all }));
+  let ends = y.limit ? [...named, { kind: "of-limit", name: y.limit.label }] : named;
+  const lines = (split) => ends.map(({ name, value }) => [value, ...split(name)].filter(Boolean));
+  const fit = (split) => lines(split).reduce((sum, one) => sum + LINE * one.length + 2, 0) <= bottom - top + 8;
+  const whole = (name) => [name];
+  if (!fit(whole)) ends = ends.filter(({ kind }) => kind !== "of-ghost"); // the legend has them
+  lines(width < 420 && fit(halves) ? halves : whole).forEach((all, i) => Object.assign(ends[i], { lines: all }));
   const right = width - 12 - Math.max(0, ...ends.flatMap((end) => end.lines.map((text) => long(text, `label ${end.value === text ? "now" : end.kind}`))));
   const up = scale(y, bottom, top);
   const across = scale(x, left, right);
@@ -285,133 +257,102 @@ function plane(plot, x, y, named) {
   add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
   add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
   add("text", { class: "title", x: 2, y: 13 }, title(y));
-  if (limit) {
-    Object.assign(limit, { x: right, y: up(y.limit.at) });
-    add("path", { class: "limit", d: `M${left} ${limit.y}H${right}` });
+  if (y.limit) {
+    Object.assign(ends.at(-1), { x: right, y: up(y.limit.at) });
+    add("path", { class: "limit", d: `M${left} ${up(y.limit.at)}H${right}` });
   }
 
   // A line, of which points at most 5 pixels apart are kept, which values should not cover. Its place for a name is where it
-  // ends or leaves the plane, or before that, where it is apart from the lines before it; none where it never is.
-  const [drawn, paths] = [[], []];
+  // ends, or before that, where it is apart from the lines before it; none for a faint one that never is.
+  const [ground, drawn, paths] = [add("g", {}), [], []];
   const line = (className, found, clip = inside) => {
     const far = (value) => Math.min(Math.max(value, -1e4), 1e4);
     const path = found.map(([a, b]) => [far(across(a)), far(up(b))]);
-    const d = path.map(([px, py]) => `${px.toFixed(1)} ${py.toFixed(1)}`).join("L");
-    if (d) image[className === "ghost" ? "prepend" : "append"](svg("path", { class: className, "clip-path": `url(#${clip})`, d: `M${d}` }));
+    const [d, faint] = [path.map(([px, py]) => `${px.toFixed(1)} ${py.toFixed(1)}`).join("L"), className === "ghost"];
+    if (d) ground[faint ? "prepend" : "append"](svg("path", { class: className, "clip-path": `url(#${clip})`, d: `M${d}` }));
     path.forEach(([bx, by], i) => {
       const [ax, ay] = path[Math.max(i - 1, 0)];
       const steps = Math.min(Math.ceil(Math.hypot(bx - ax, by - ay) / 5), 200);
       for (let k = 0; k <= steps; k += 1) drawn.push([ax + ((bx - ax) * k) / (steps || 1), ay + ((by - ay) * k) / (steps || 1)]);
     });
-    const apart = ([px, py]) => paths.every((other) => other.every(([a, b]) => a !== px || Math.abs(b - py) > 6));
-    const seen = path.findLastIndex(([, py]) => py > top - 1 && py < bottom + 1);
-    const last = path.findLastIndex((point, i) => i <= seen && apart(point) && point[0] > (left + right) / 2);
-    if (last < 0) return className === "ghost" || seen < 0 ? {} : { x: path[seen][0], y: path[seen][1] };
-    paths.push(path);
-    const [[ax, ay], [bx, by]] = [path[last], (last === seen && path[last + 1]) || path[last]];
-    const edge = Math.min(Math.max(by, top), bottom);
-    return { x: by === ay ? bx : ax + ((bx - ax) * (edge - ay)) / (by - ay), y: edge };
+    const alone = ([px, py]) => paths.flat().every(([a, b]) => a !== px || Math.abs(b - py) > 6);
+    const seen = path.filter(([, py]) => py > top - 1 && py < bottom + 1);
+    const last = seen.at(-1);
+    const at = seen.findLast((point) => alone(point) && (point === last || point[0] > (left + right) / 2)) ?? (faint ? null : last);
+    if (at) paths.push(path);
+    return at && { x: at[0], y: at[1] };
   };
 
-  // A value beside its point, where it covers little, and no other value.
-  const taken = [];
+  // A value beside its point, where it covers little, and least of all a point or another value.
   const value = (px, py, text) => {
-    drawn.push(...Array(12).fill([px, py])); // worse to cover than a line
     const wide = long(text, "label now") + 3;
+    drawn.push(...Array(12).fill([px, py]));
     const places = [-9, 19, -24, 34].flatMap((dy) => [[px - 9 - wide, py + dy], [px + 9, py + dy]]);
     const boxes = places.map(([from, base]) => [Math.min(Math.max(from, left + 2), right - wide), Math.min(Math.max(base, top + 12), bottom - 4)]);
-    const costs = boxes.map(([from, base], i) => {
-      const hit = ([a, b]) => a > from && a < from + wide && b > base - 12 && b < base + 3;
-      const over = taken.some(([a, b, c]) => from < a + c && from + wide > a && Math.abs(b - base) < 15);
-      return drawn.filter(hit).length + i + (over ? 1000 : 0);
-    });
-    const [from, base] = boxes[costs.indexOf(Math.min(...costs))];
-    taken.push([from, base, wide]);
+    const covers = boxes.map(([from, base]) => drawn.filter(([a, b]) => a > from && a < from + wide && b > base - 12 && b < base + 3).length);
+    const [from, base] = boxes[covers.indexOf(Math.min(...covers))];
+    for (let k = 0; k < 300; k += 1) drawn.push([from + (wide * (k % 30)) / 29, base - 12 + Math.floor(k / 30) * 1.6]);
     add("text", { class: "label now", x: from, y: base }, text);
   };
 
-  // The labels at the ends: made once, and put where the ends are now.
-  const tag = (end) => {
-    const spans = end.lines.map((text) => svg("tspan", { x: 0, dy: LINE, class: text === end.value ? "now" : "" }, text));
-    const [leader, words] = [add("path", { class: "leader" }), add("text", { class: `label ${end.kind}` })];
-    words.append(...spans);
-    Object.assign(end, { leader, words, spans, tall: LINE * spans.length + 2 });
-  };
+  // The labels at the ends, put where these are now, with leaders where they had to move.
   const arrange = () => {
-    for (const end of ends) if (!end.words) tag(end);
-    const there = ends.filter((end) => end.x !== undefined);
-    apart(there, top - 6, bottom + 3);
-    for (const end of ends) for (const one of [end.leader, end.words]) one.style.display = end.x === undefined ? "none" : "";
-    for (const { x: ex, y: ey, at, tall, leader, words, spans, now, from = right } of there) {
+    for (const end of ends)
+      if (!end.words) {
+        Object.assign(end, { leader: add("path", { class: "leader" }), words: add("text", { class: `label ${end.kind}` }), tall: LINE * end.lines.length + 2 });
+        end.words.append(...end.lines.map((text) => svg("tspan", { x: 0, dy: LINE, class: text === end.value ? "now" : "" }, text)));
+      }
+    apart(ends.filter((end) => end.x), top - 6, bottom + 3);
+    for (const { x: ex, y: ey, at, tall, leader, words, now, from = right } of ends) {
       const middle = at + tall / 2;
-      if (now) spans[0].textContent = now;
-      words.setAttribute("transform", `translate(${(from + 8).toFixed(1)} ${(at - 1).toFixed(1)})`);
-      leader.setAttribute("d", Math.hypot(from - ex, middle - ey) > 7 ? `M${ex} ${ey}L${from + 6} ${middle}` : "");
+      if (now) words.firstChild.textContent = now;
+      words.style.display = ex ? "" : "none";
+      words.setAttribute("transform", `translate(${from + 8} ${at - 1})`);
+      leader.setAttribute("d", ex && Math.hypot(from - ex, middle - ey) > 7 ? `M${ex} ${ey}L${from + 6} ${middle}` : "");
     }
   };
-  return { add, up, across, left, right, top, bottom, line, value, arrange };
+  return { add, up, across, left, top, bottom, line, value, arrange };
 }
 
-const hue = ({ state }, i) => ({ answer: 0, prompt: 1, waits: 2, broken: 3 })[state] ?? i;
+const hue = ({ state }, i) => state ?? ["answer", "prompt"][i];
 
 // Curves along the first control, with a point where it stands.
 function load(plot, panel, world) {
   const { x, y, curves } = panel;
-  const { controls, sizes } = world;
+  const { controls, index } = world;
   const setting = world.setting();
-  const [places, points] = along(panel, world);
+  const points = (curve, at) => x.values.map((value, i) => [value, curve.values[index([i, ...at.slice(1)])]]).filter(([, value]) => value !== null);
   const texts = controls[1]?.texts ?? [];
-  const alone = curves.length === 1;
-  const main = curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: !alone ? curve.label : texts[setting[1]], curve, i }));
+  const main = curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: curves.length > 1 ? curve.label : texts[setting[1]] ?? "", curve }));
   const others = texts.map((name, i) => ({ kind: "of-ghost", name, i })).filter(({ i }) => i !== setting[1]);
   const p = plane(plot, x, y, [...main, ...others]);
-  if (!p) return null;
-  for (const end of main) Object.assign(end, p.line(`curve curve-${hue(end.curve, end.i)}`, points(end.curve, setting)));
+  main.forEach((end, i) => Object.assign(end, p.line(`curve state-${hue(end.curve, i)}`, points(end.curve, setting))));
   for (const end of others) Object.assign(end, p.line("ghost", points(curves[0], [0, end.i, ...setting.slice(2)])));
-  const here = places(setting)[setting[0]];
+  const px = p.across(clamped(x, x.values[setting[0]]));
   curves.forEach((curve, i) => {
     const value = world.at(curve.values);
-    if (here === null) return;
-    const px = p.across(clamped(x, here));
-    if (value === null) {
-      p.add("path", { class: "drop", d: `M${px} ${p.top}V${p.bottom}` });
-      return;
-    }
-    const py = p.up(clamped(y, value));
-    p.add("path", { class: "drop", d: `M${p.left} ${py}H${px}V${p.bottom}` });
-    p.add("circle", { class: `point curve-${hue(curve, i)}`, cx: px, cy: py, r: 5.5 });
+    const py = value === null ? p.top : p.up(clamped(y, value));
+    p.add("path", { class: "drop", d: `M${value === null ? px : p.left} ${py}H${px}V${p.bottom}` });
+    if (value === null) return;
+    p.add("circle", { class: `point state-${hue(curve, i)}`, cx: px, cy: py, r: 5.5 });
     p.value(px, py, told(value, { ...curve, unit: "" }));
   });
   p.arrange();
   return Object.assign(() => {}, { across: p.across });
 }
 
-// Where the curves of a load lie: places on the axis, and their points, for a setting of the other controls.
-function along({ x }, world) {
-  const values = (all, [, ...others]) =>
-    Array.from({ length: world.sizes[0] }, (_, i) => (all.length === world.sizes[0] ? all[i] : all[world.index([i, ...others])]));
-  const points = (curve, setting) =>
-    values(curve.values, setting).map((value, i) => [values(x.values, setting)[i], value]).filter(([a, b]) => a !== null && b !== null);
-  return [(setting) => values(x.values, setting), points];
-}
-
 // Curves against the clock, as far as it has come; the name and the value go with the end.
 function curves(plot, panel, world) {
   const { clock } = world;
-  const x = { ...clock, log: false, range: [clock.values[0], clock.values.at(-1)] };
   const plain = (value, curve) => told(value, { ...curve, unit: "" });
   const all = panel.curves.map((curve) => world.each((frame) => [clock.values[frame], world.at(curve.values, frame)]).filter(([, value]) => value !== null));
-  const ends = panel.curves.map((curve, i) => {
-    const values = all[i].map(([, value]) => plain(value, curve));
-    const longest = values.reduce((a, b) => (b.length > a.length ? b : a), "–");
-    return { kind: `of-${hue(curve, i)}`, name: panel.curves.length > 1 ? curve.label : "", value: longest };
-  });
-  const p = plane(plot, x, panel.y, ends);
-  if (!p) return null;
+  const longest = (curve, i) => all[i].map(([, value]) => plain(value, curve)).reduce((a, b) => (b.length > a.length ? b : a), "–");
+  const ends = panel.curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: panel.curves.length > 1 ? curve.label : "", value: longest(curve, i) }));
+  const p = plane(plot, clock, panel.y, ends);
   const past = svg("rect", { x: p.left, y: p.top - 1, height: p.bottom - p.top + 2 });
   p.add("clipPath", { id: `${plot.id}-past` }).append(past);
-  panel.curves.forEach((curve, i) => p.line(`curve curve-${hue(curve, i)}`, all[i], `${plot.id}-past`));
-  const points = panel.curves.map((curve, i) => p.add("circle", { class: `point curve-${hue(curve, i)}`, r: 5 }));
+  panel.curves.forEach((curve, i) => p.line(`curve state-${hue(curve, i)}`, all[i], `${plot.id}-past`));
+  const points = panel.curves.map((curve, i) => p.add("circle", { class: `point state-${hue(curve, i)}`, r: 5 }));
   const move = () => {
     const px = p.across(world.now());
     past.setAttribute("width", Math.max(px - p.left, 0));
@@ -448,6 +389,7 @@ export async function open(place) {
   }
   const { controls, clock, panels, readouts } = data;
   const timer = clock && inputs.shift();
+  if (clock) Object.assign(clock, { log: false, range: [clock.values[0], clock.values.at(-1)] });
   let position = clock ? clock.start : 0; // a frame, and how far on the way to the next one
 
   // What the panels ask for: the numbers of the run and of the frame that are shown.
@@ -470,15 +412,11 @@ export async function open(place) {
   };
 
   let moves = [];
-  function draw() { // for another run, or another size
-    moves = panels.map((panel, i) => DRAW[panel.kind](plots[i], panel, world) ?? (() => {}));
+  const move = () => moves.forEach((one) => one());
+  function draw() { // for another run, or another size, where it is laid out
+    moves = panels.map((panel, i) => (plots[i].clientWidth ? DRAW[panel.kind](plots[i], panel, world) : () => {}));
     move();
   }
-  function move() {
-    for (const one of moves) one();
-  }
-
-  let said = "";
   function say() {
     const words = new Map();
     const tell = (input, text, label) => {
@@ -496,14 +434,12 @@ export async function open(place) {
     const parts = [...panels.flatMap((panel) => panel.curves ?? []), ...readouts].map((part) => [part, world.at(part.values)]);
     for (const [part, value] of parts) words.set(part.label, value === null ? "" : told(value, part));
     const there = parts.every(([, value]) => value !== null);
-    said = (there ? data.reading : data.absent).replace(/\{([^{}]*)\}/g, (_, named) => words.get(named));
+    const said = (there ? data.reading : data.absent).replace(/\{([^{}]*)\}/g, (_, named) => words.get(named));
     if (sentence.textContent !== said) sentence.textContent = said;
   }
 
-  const update = () => {
-    draw();
-    say();
-  };
+  const update = () => [draw, say].forEach((one) => one());
+  const show = () => [move, say].forEach((one) => one());
   for (const input of inputs) input.addEventListener("input", update);
 
   // Pointing at a plot moves the first control, or the clock, to the nearest place.
@@ -513,20 +449,15 @@ export async function open(place) {
     if (panel.kind === "engine") return;
     const point = (event) => {
       const aim = event.clientX - plot.getBoundingClientRect().left;
-      const values = panel.kind === "load" ? along(panel, world)[0](setting()) : clock.values;
-      const far = values.map((value) => (value === null ? Infinity : Math.abs(moves[i].across(value) - aim)));
+      const far = (panel.kind === "load" ? panel.x : clock).values.map((value) => Math.abs(moves[i].across(value) - aim));
       const nearest = far.indexOf(Math.min(...far));
       if (panel.kind !== "load") return go(nearest);
       inputs[0].value = String(nearest);
       update();
     };
-    plot.addEventListener("pointerdown", (event) => {
-      plot.setPointerCapture(event.pointerId);
-      point(event);
-    });
-    plot.addEventListener("pointermove", (event) => {
-      if (plot.hasPointerCapture(event.pointerId)) point(event);
-    });
+    plot.addEventListener("pointerdown", (event) => plot.setPointerCapture(event.pointerId));
+    for (const kind of ["pointerdown", "pointermove"])
+      plot.addEventListener(kind, (event) => plot.hasPointerCapture(event.pointerId) && point(event));
   });
 
   // The clock: one frame on or back, or all of them in a clip. Nothing plays unless somebody asks.
@@ -538,8 +469,7 @@ export async function open(place) {
     pause();
     touched = true;
     position = Math.min(Math.max(to, 0), frames - 1);
-    move();
-    say();
+    show();
   }
   function pause() {
     if (!playing) return;
@@ -549,29 +479,21 @@ export async function open(place) {
     position = frame();
     output.removeAttribute("aria-live"); // a screen reader hears where it stopped, and nothing before
     sentence.textContent = "";
-    move();
-    say();
+    show();
   }
   function play() {
     if (!touched || frame() === frames - 1) position = 0;
     touched = true;
     buttons[0].textContent = "Pause";
     output.setAttribute("aria-live", "off");
-    move();
-    say();
-    let [before, waited] = [performance.now(), 0];
+    show();
+    let [from, before, played] = [position, performance.now(), 0];
     const next = (time) => {
-      const passed = Math.min(Math.max(time - before, 0), 100) / 1000; // a tab in the background stands still
+      played += Math.min(Math.max(time - before, 0), 100) / 1000; // a tab in the background stands still
       before = time;
-      waited += passed;
-      if (!calm.matches) position += (passed / CLIP_S) * (frames - 1);
-      else if (waited >= CLEARLY_S) {
-        position = frame() + Math.ceil((frames - 1) / JUMPS);
-        waited = 0;
-      }
-      position = Math.min(position, frames - 1);
-      move();
-      say();
+      const on = calm.matches ? Math.floor(played) * Math.ceil((frames - 1) / CLIP_S) : (played / CLIP_S) * (frames - 1);
+      position = Math.min(from + on, frames - 1);
+      show();
       if (position < frames - 1) playing = requestAnimationFrame(next);
       else pause();
     };
