@@ -207,13 +207,17 @@ def test_plot_fits_a_phone_and_turns_with_it(page: Page, origin: str, site: Path
 LOOK = """(moving) => {
     const found = [], heights = new Set();
     const seen = (one) => one.textContent && one.getClientRects().length > 0;
+    const boxed = (one) => {  // without its halo
+        const { x, y, width, height } = one.getBBox(), { e, f } = one.getScreenCTM();
+        return { left: e + x, right: e + x + width, top: f + y, bottom: f + y + height };
+    };
     const look = (at) => {
         heights.add(moving.clientHeight);
         if (moving.scrollWidth > moving.clientWidth + 1) found.push(`${at}: wider than its place`);
         for (const picture of moving.querySelectorAll(".slider-plot > svg")) {
             const frame = picture.getBoundingClientRect();
             const texts = [...picture.querySelectorAll("text")].filter(seen)
-                .map((one) => [one, one.textContent, one.getBoundingClientRect()]);
+                .map((one) => [one, one.textContent, boxed(one)]);
             texts.forEach(([, said, a], i) => {
                 if (a.left < frame.left - 1 || a.right > frame.right + 6
                     || a.top < frame.top - 3 || a.bottom > frame.bottom + 4)

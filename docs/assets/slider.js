@@ -120,7 +120,7 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
   const shown = Math.min(longest, rows * Math.floor((left - x - 8) / pitch));
   const [meter, percent] = [add("path", { class: "meter" }), add("text", { x: left + room - 34, y: base + 14 })];
   if (cache) {
-    add("text", { x: left - 10, y: base + 14, "text-anchor": "end" }, "cache");
+    add("text", { x: left - 8, y: base + 14, "text-anchor": "end" }, "cache");
     add("path", { class: "axis", d: square(left, base + 5, room - 40, 9) });
   }
   return () => {
@@ -303,7 +303,7 @@ function plane(plot, x, y, named) {
         end.words.append(...end.lines.map((text) => svg("tspan", { x: 0, dy: LINE, class: text === end.value ? "now" : "" }, text)));
       }
     apart(ends.filter((end) => end.x), top - 6, bottom + 3);
-    for (const { x: ex, y: ey, at, tall, leader, words, now, from = right } of ends) {
+    for (const { x: ex, y: ey, at = 0, tall, leader, words, now, from = right } of ends) {
       const middle = at + tall / 2;
       if (now) words.firstChild.textContent = now;
       words.style.display = ex ? "" : "none";
@@ -490,10 +490,12 @@ export async function open(place) {
     let [from, before, played] = [position, performance.now(), 0];
     const next = (time) => {
       played += Math.min(Math.max(time - before, 0), 100) / 1000; // a tab in the background stands still
+      const shown = frame();
       before = time;
       const on = calm.matches ? Math.floor(played) * Math.ceil((frames - 1) / CLIP_S) : (played / CLIP_S) * (frames - 1);
       position = Math.min(from + on, frames - 1);
-      show();
+      move();
+      if (frame() !== shown) say();
       if (position < frames - 1) playing = requestAnimationFrame(next);
       else pause();
     };
