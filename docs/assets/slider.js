@@ -289,7 +289,7 @@ function plane(plot, x, y, named) {
     drawn.push(...Array(12).fill([px, py]));
     const places = [-9, 19, -24, 34].flatMap((dy) => [[px - 9 - wide, py + dy], [px + 9, py + dy]]);
     const boxes = places.map(([from, base]) => [Math.min(Math.max(from, left + 2), right - wide), Math.min(Math.max(base, top + 12), bottom - 4)]);
-    const covers = boxes.map(([from, base]) => drawn.filter(([a, b]) => a > from && a < from + wide && b > base - 12 && b < base + 3).length);
+    const covers = boxes.map(([from, base], i) => drawn.filter(([a, b]) => a > from && a < from + wide && b > base - 12 && b < base + 3).length + 2 * i);
     const [from, base] = boxes[covers.indexOf(Math.min(...covers))];
     for (let k = 0; k < 300; k += 1) drawn.push([from + (wide * (k % 30)) / 29, base - 12 + Math.floor(k / 30) * 1.6]);
     add("text", { class: "label now", x: from, y: base }, text);
