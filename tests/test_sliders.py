@@ -169,7 +169,7 @@ def test_keys_and_pointer_move_every_control_and_the_sentence_is_the_builds(
     assert box is not None
     setting = [control["start"] for control in data["controls"]]
     before = drawn(slider)
-    far = 0.2 if setting[0] > len(data["controls"][0]["texts"]) / 2 else 0.6
+    far = 0.2 if 2 * setting[0] >= len(data["controls"][0]["texts"]) else 0.7
     page.mouse.move(box["x"] + far * box["width"], box["y"] + box["height"] / 2)
     page.mouse.down()
     setting[0] = int(slider.locator("input").first.input_value())
