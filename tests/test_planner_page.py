@@ -270,6 +270,8 @@ HOSTILE = {
     "mean_output_tokens": "9" * 5000,
     "ttft_s": "",
     "tpot_s": "1,5",
+    "e2e_s": "ten",
+    "goodput": "100%",
     "quantile": "1",
     "price_per_hour": "$2",
     "token_budget": "512.5",

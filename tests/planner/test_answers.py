@@ -24,7 +24,7 @@ from serving_mathematics.planner.answers import (
     summary_text,
     table_text,
 )
-from serving_mathematics.planner.capacity_planner import Performance, Quantile
+from serving_mathematics.planner.capacity_planner import ClassRun, Performance, Quantile
 from serving_mathematics.planner.configurations import Answer, Elsewhere, answer
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.questions import read_choices
@@ -49,15 +49,21 @@ PLAN, QUESTION = TOLD.plan, TOLD.question
 NONE = Latencies(np.ones(1), np.ones(1), np.ones(1))
 
 
+def changed(one: ClassRun, **changes: Quantile) -> ClassRun:
+    """A class that gets something else of some metrics."""
+    pairs = zip(one.promise, one.got, strict=True)
+    return replace(one, got=tuple(changes.get(goal.metric, run) for goal, run in pairs))
+
+
 def with_class(run: Performance, **changes: Quantile) -> Performance:
     """With other latencies of the one class that there is."""
-    return replace(run, classes=(replace(run.classes[0], **changes),))
+    return replace(run, classes=(changed(run.classes[0], **changes),))
 
 
 SURE = with_class(
     PLAN.best,
-    ttft=Quantile(QUESTION.objective.ttft_s - 0.2, 0.1),
-    tpot=Quantile(QUESTION.objective.tpot_s - 0.02, 0.01),
+    ttft=Quantile(QUESTION.promise[0].limit - 0.2, 0.1),
+    tpot=Quantile(QUESTION.promise[1].limit - 0.02, 0.01),
 )
 PLAIN = replace(
     TOLD,
@@ -168,9 +174,9 @@ def test_a_record_has_the_last_quantile_of_separate_fleets() -> None:
 
 def test_a_wide_interval_is_not_a_decision() -> None:
     """Of this fleet, whose values must not reach beyond, and of a smaller one, that must not do."""
-    goal = QUESTION.objective
-    late = with_class(SURE, ttft=Quantile(goal.ttft_s - 0.2, 0.3))
-    slow = with_class(SURE, tpot=Quantile(goal.tpot_s - 0.02, 0.03))
+    first, each = (goal.limit for goal in QUESTION.promise)
+    late = with_class(SURE, ttft=Quantile(first - 0.2, 0.3))
+    slow = with_class(SURE, tpot=Quantile(each - 0.02, 0.03))
     for best, may, words in (
         (SURE, False, "yes"),
         (late, False, "not quite: the interval of TTFT reaches beyond its objective"),
@@ -213,7 +219,7 @@ def test_the_summary_is_as_certain_as_the_table() -> None:
     """Keep where every interval is inside, may keep where one is not, and never silent about one
     replica fewer, other limits or the error of the steps."""
     n = SURE.replicas
-    wide = Quantile(QUESTION.objective.ttft_s - 0.2, 0.3)
+    wide = Quantile(QUESTION.promise[0].limit - 0.2, 0.3)
     unsure = with_class(SURE, ttft=wide)
     doubtful = answer_summary(with_plan(PLAIN, best=unsure))
     assert " may keep a TTFT of 1.5 s " in doubtful
@@ -347,7 +353,7 @@ def test_every_class_has_its_line() -> None:
     sure = with_plan(told, deciding=("chat",))
     assert " What decides is chat." in answer_summary(sure)
     assert "class that decides" not in {line.what for line in answer_lines(TOLD)}
-    worse = replace(told.plan.best.classes[0], ttft=Quantile(0.1, 0.2))
+    worse = changed(told.plan.best.classes[0], ttft=Quantile(0.1, 0.2))
     best = replace(told.plan.best, classes=(worse, *told.plan.best.classes[1:]))
     doubt = answer_record(with_plan(told, best=best))["decided"]
     assert "the interval of TTFT of chat reaches beyond" in str(doubt)

@@ -12,11 +12,9 @@ import pytest
 from serving_mathematics.planner import capacity_planner, configurations
 from serving_mathematics.planner.capacity_planner import (
     Infeasible,
-    Objective,
     Performance,
     Plan,
     Quantile,
-    Question,
     plan,
 )
 from serving_mathematics.planner.configurations import (
@@ -35,6 +33,8 @@ from serving_mathematics.planner.configurations import (
     try_deployment,
 )
 from serving_mathematics.planner.model_errors import ModelError
+from serving_mathematics.planner.objectives import promised
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import other_choices, read_choices, read_question
 from serving_mathematics.planner.separate_fleets import Apart
 
@@ -67,7 +67,7 @@ def test_only_what_a_deployment_cannot_be_is_passed_over() -> None:
     question is an error, also where the other deployments would have an answer."""
     small = replace(CHOICES[0].deployment.system, memory_bytes=1e9)
     tight = replace(CHOICES[0], deployment=replace(CHOICES[0].deployment, system=small))
-    fast = replace(CHOICES[0], objective=Objective(1e-4, 1.0))
+    fast = replace(CHOICES[0], promise=promised(1e-4, 1.0))
     told = [one.problem for one in rank([tight, fast, RANKED[0].question])]
     assert [text.partition(" must")[0].partition(" of")[0] for text in told] == [
         "",

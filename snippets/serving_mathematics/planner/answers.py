@@ -21,10 +21,10 @@ from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.machine.step_time.guesses import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
+    ClassRun,
     Performance,
     Plan,
     Quantile,
-    Question,
     time_shares,
 )
 from serving_mathematics.planner.configurations import (
@@ -37,6 +37,8 @@ from serving_mathematics.planner.configurations import (
 )
 from serving_mathematics.planner.fields import GIVEN, LIKE
 from serving_mathematics.planner.model_errors import was_measured
+from serving_mathematics.planner.objectives import Objective, promise_text
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
@@ -98,7 +100,7 @@ def answer_lines(told: Answer) -> list[Line]:
             "capacity/littles-law",
         ),
         *(_latency_line(told, metric, place) for metric in ("TTFT", "TPOT") for place in (0, 1, 2)),
-        *_class_lines(best),
+        *_class_lines(question, best),
         Line(
             "time with a request in a replica",
             f"{100 * best.busy:.0f}%",
@@ -161,10 +163,7 @@ def main_lines(told: Answer) -> list[Line]:
     error = told.error
     low, high = min(1.0, error.low), max(1.0, error.high)
     worst = best.nearest
-    at = f"at p{100 * worst.objective.quantile:g}"
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
-    first = f"{_with_interval(worst.ttft)} of {worst.objective.ttft_s:g} s"
-    later = f"{_with_interval(worst.tpot, 1e3)} of {1e3 * worst.objective.tpot_s:g} ms"
     hour, million = f"${best.usd_per_hour:,.2f}", f"${best.usd_per_million:,.3f}"
     return [
         Line("replicas", f"{best.replicas:,}{spare}", "", "capacity/autoscaling"),
@@ -181,10 +180,12 @@ def main_lines(told: Answer) -> list[Line]:
             "optimization/batching",
         ),
         Line("token budget", f"{best.budget:,}", "", "optimization/batching"),
-        Line(f"TTFT {at}{whose}, promised", first, "", "definitions/latency-distribution"),
-        Line(f"TPOT {at}{whose}, promised", later, "", "architecture/streaming"),
+        *_promised_lines(worst, whose),
         Line(
-            "requests that keep both", f"{kept}, {goodput:.3g} a second", "", "definitions/slo-sla"
+            f"requests that keep {_all(question)}",
+            f"{kept}, {goodput:.3g} a second",
+            "",
+            "definitions/slo-sla",
         ),
         Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
         Line("decided by this run", _decided(told), "", "definitions/slo-sla"),
@@ -198,6 +199,38 @@ def main_lines(told: Answer) -> list[Line]:
         Line("price of the fleet", f"{hour} an hour", "", "intuition/batch-vs-online"),
         Line("price of 10⁶ generated tokens", million, "", "intuition/latency-throughput-cost"),
     ]
+
+
+def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
+    """What requests get of each metric that is promised."""
+    lines = []
+    for goal, run in zip(worst.promise, worst.got, strict=True):
+        metric = goal.measure
+        if metric.of_all:
+            what, got = metric.shown, f"{_with_interval(worst.both, 100)}%"
+            limit = f"{100 * goal.share:g}%"
+        else:
+            what, got = f"{metric.shown} at {goal.at}", _with_interval(run, metric.scale)
+            limit = metric.limit_text(goal.limit)
+        lines.append(Line(f"{what}{whose}, promised", f"{got} of {limit}", "", metric.chapter))
+    return lines
+
+
+def _alone(one: ClassRun) -> list[tuple[Objective, Quantile]]:
+    """Objectives of one metric each, with what is got."""
+    pairs = zip(one.promise, one.got, strict=True)
+    return [(goal, run) for goal, run in pairs if not goal.measure.of_all]
+
+
+def _all(question: Question) -> str:
+    """How many limits there are to keep."""
+    return "both" if len([x for x in question.goals[0] if not x.measure.of_all]) == 2 else "all"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Several of one kind in a sentence."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _latency_line(told: Answer, metric: str, place: int) -> Line:
@@ -233,7 +266,7 @@ def answer_summary(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
     if _beyond(found.best):
         sure = "may keep"
         if not _beyond(found.one_more):
-            rest += f" {best.replicas + 1:,} keep both."
+            rest += f" {best.replicas + 1:,} keep {_all(question)}."
     if found.deciding:
         rest += f" What decides is {' or '.join(found.deciding)}."
     if found.one_fewer_may_do:
@@ -457,14 +490,21 @@ def _apart(told: Answer) -> str:
         f"{run.prompts} for prompts and {run.answers} for answers of {one.devices} × "
         f"{one.system.shown}, {split_name(apart.question)}, {one.precision}",
         f"${run.usd_per_hour:,.2f} an hour",
-        f"TTFT {_with_interval(worst.ttft)} s and TPOT {_with_interval(worst.tpot, 1e3)} ms at "
-        f"p{100 * worst.objective.quantile:g}",
-        f"{_with_interval(run.both, 100)}% keep both",
+        f"{_listed(_values(worst))} at {worst.promise[0].at}",
+        f"{_with_interval(run.both, 100)}% keep {_all(apart.question)}",
         f"a cache travels {1e3 * run.transfer_s:.3g} ms",
         f"where steps err {low:,} to {high:,}" if high else f"where steps err {low:,} or more",
         f"decided: {'not quite, ' + ' and '.join(doubts) if doubts else 'yes'}",
     )
     return "; ".join(parts)
+
+
+def _values(one: ClassRun) -> list[str]:
+    """What a class gets of each metric, with intervals."""
+    return [
+        f"{goal.measure.shown} {_with_interval(run, goal.measure.scale)} {goal.measure.unit}"
+        for goal, run in _alone(one)
+    ]
 
 
 def _apart_summary(told: Answer) -> str:
@@ -505,11 +545,7 @@ def asked_text(question: Question) -> str:
 
 def _promised(question: Question) -> str:
     """The objectives in words, those of each class with its name."""
-    said = [
-        f"a TTFT of {goal.ttft_s:g} s and a TPOT of {1e3 * goal.tpot_s:g} ms at "
-        f"p{100 * goal.quantile:g}"
-        for goal in question.goals
-    ]
+    said = [promise_text(promise) for promise in question.goals]
     if len(said) == 1:
         return said[0]
     names = question.class_names
@@ -520,30 +556,28 @@ def _beyond(fleet: Performance) -> list[str]:
     """Objectives beyond which the interval of a fleet reaches, with the class where there are
     several."""
     return [
-        f"{name} of {one.name}" if len(fleet.classes) > 1 else name
+        f"{goal.measure.shown} of {one.name}" if len(fleet.classes) > 1 else goal.measure.shown
         for one in fleet.classes
-        for name, run, limit in (
-            ("TTFT", one.ttft, one.objective.ttft_s),
-            ("TPOT", one.tpot, one.objective.tpot_s),
-        )
-        if run.value + run.half_width > limit
+        for goal, run in zip(one.promise, one.got, strict=True)
+        if run.value + run.half_width > goal.limit
     ]
 
 
-def _class_lines(fleet: Performance) -> list[Line]:
+def _class_lines(question: Question, fleet: Performance) -> list[Line]:
     """What each class gets, where there are several."""
-    return [
-        Line(
-            f"of {one.name}",
-            f"TTFT {_with_interval(one.ttft)} of {one.objective.ttft_s:g} s and TPOT "
-            f"{_with_interval(one.tpot, 1e3)} of {1e3 * one.objective.tpot_s:g} ms at "
-            f"p{100 * one.objective.quantile:g}; {_with_interval(one.both, 100)}% keep both, "
-            f"{one.goodput_per_s:.3g} a second",
-            "",
-            "definitions/slo-sla",
+    lines = []
+    for one in fleet.classes if len(fleet.classes) > 1 else ():
+        each = [
+            f"{goal.measure.shown} {_with_interval(run, goal.measure.scale)} of "
+            f"{goal.measure.limit_text(goal.limit)}"
+            for goal, run in _alone(one)
+        ]
+        said = (
+            f"{_listed(each)} at {one.promise[0].at}; {_with_interval(one.both, 100)}% keep "
+            f"{_all(question)}, {one.goodput_per_s:.3g} a second"
         )
-        for one in (fleet.classes if len(fleet.classes) > 1 else ())
-    ]
+        lines.append(Line(f"of {one.name}", said, "", "definitions/slo-sla"))
+    return lines
 
 
 def _deciding(found: Plan) -> str:
@@ -568,10 +602,12 @@ def _briefly(run: Performance) -> str:
     """What a fleet gets, of the class with the least room where there are several."""
     one = run.nearest
     whose = f" of {one.name}" if len(run.classes) > 1 else ""
+    got = ", ".join(
+        f"{goal.measure.shown} {goal.measure.scale * each.value:.3g} {goal.measure.unit}"
+        for goal, each in _alone(one)
+    )
     return (
-        f"TTFT {one.ttft.value:.3g} s, TPOT {1e3 * one.tpot.value:.3g} ms at "
-        f"p{100 * one.objective.quantile:g}{whose}, limits {run.places:,} and "
-        f"{run.budget:,}; "
+        f"{got} at {one.promise[0].at}{whose}, limits {run.places:,} and {run.budget:,}; "
         f"${run.usd_per_million:,.3f} for 10⁶ tokens"
     )
 
@@ -632,11 +668,13 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         record[f"ttft_{name}_closed_s"] = closed.ttft_s[place]
         record[f"tpot_{name}_s"] = best.tpot[place].value
         record[f"tpot_{name}_half_width_s"] = best.tpot[place].half_width
+    for goal, run in _alone(best.nearest)[2:]:
+        record[f"{goal.metric}_s"] = run.value
+        record[f"{goal.metric}_half_width_s"] = run.half_width
     for one_class in best.classes if len(best.classes) > 1 else ():
         name = one_class.name
+        record |= {f"{name}_{goal.metric}_s": run.value for goal, run in _alone(one_class)}
         record |= {
-            f"{name}_ttft_s": one_class.ttft.value,
-            f"{name}_tpot_s": one_class.tpot.value,
             f"{name}_both_kept": one_class.both.value,
             f"{name}_goodput_per_s": one_class.goodput_per_s,
         }
@@ -651,8 +689,7 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         "preemptions_per_request": best.preempted,
         "usd_per_hour": best.usd_per_hour,
         "usd_per_million_tokens": best.usd_per_million,
-        "one_more_ttft_s": found.one_more.nearest.ttft.value,
-        "one_more_tpot_s": found.one_more.nearest.tpot.value,
+        **{f"one_more_{goal.metric}_s": run.value for goal, run in _alone(found.one_more.nearest)},
         "one_more_usd_per_million_tokens": found.one_more.usd_per_million,
         "usual_replicas": found.usual.replicas if found.usual else "",
         "other_limits_replicas": found.found.replicas if found.found else "",

@@ -32,7 +32,6 @@ from serving_mathematics.planner.capacity_planner import (
     Infeasible,
     Performance,
     Plan,
-    Question,
     Told,
     least_requests,
     plan,
@@ -46,6 +45,7 @@ from serving_mathematics.planner.model_errors import (
     model_error,
     nearest_runs,
 )
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks

@@ -43,6 +43,7 @@ from serving_mathematics.planner.fields import (
     read_value,
 )
 from serving_mathematics.planner.launch import Start, starts
+from serving_mathematics.planner.objectives import METRICS
 from serving_mathematics.planner.questions import other_choices, read_choices
 from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.support import checks
@@ -55,8 +56,7 @@ FROM_WHERE = (  # which is no field, and shows those that are
     '<span class="planner-problem"></span></p>'
 )
 LIMITS = (  # what a refusal begins with when it is not a field's name, and the field to change
-    ("no fleet keeps a TTFT", "ttft_s"),
-    ("no fleet keeps a TPOT", "tpot_s"),
+    *((metric.none_keeps, metric.field) for metric in METRICS.values()),
     ("no fleet of up to", "fleets"),
     ("no fleet holds the longest request", "memory_share"),
     ("parallelism", "parallelism"),

@@ -41,7 +41,6 @@ from serving_mathematics.core.hardware.deployments import (
 from serving_mathematics.core.hardware.fronts import find_front
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
-from serving_mathematics.planner.capacity_planner import Objective, Question
 from serving_mathematics.planner.fields import (
     DRAWN,
     FIELDS,
@@ -55,6 +54,8 @@ from serving_mathematics.planner.fields import (
 )
 from serving_mathematics.planner.load_tests import read_load_runs, runs_of
 from serving_mathematics.planner.model_errors import was_measured
+from serving_mathematics.planner.objectives import METRICS, Promise, promised
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_traffic
 from serving_mathematics.support import checks
@@ -66,8 +67,7 @@ OF_CLASS = {  # what a class may say, and the fields that hold for those that do
     "prompt": "mean_prompt_tokens",
     "answer": "mean_output_tokens",
     "cached": "cached_share",
-    "ttft": "ttft_s",
-    "tpot": "tpot_s",
+    **{metric.name: metric.field for metric in METRICS.values()},
     "quantile": "quantile",
 }
 TWINS = {  # checkpoints that have the shape of a preset and are others, by what people call them
@@ -108,15 +108,15 @@ def read_parallelism(text: str) -> dict[str, int]:
 
 def read_classes(
     text: str, values: Values | None = None
-) -> tuple[tuple[TrafficClass, ...], tuple[Objective, ...]]:
-    """Kinds of requests with their objectives, from their short form.
+) -> tuple[tuple[TrafficClass, ...], tuple[Promise, ...]]:
+    """Kinds of requests with what is promised to them, from their short form.
 
     text: name, share and what differs from the fields: prompt and answer, mean tokens; cached, the
-    share of a prompt; ttft and tpot [s]; quantile. values: fields by name; what is not given has
-    its default. Raises ValueError that names the class.
+    share of a prompt; ttft, tpot and e2e [s]; quantile or goodput. values: fields by name; what is
+    not given has its default. Raises ValueError that names the class.
 
     >>> kinds, goals = read_classes("chat:0.7; agents:0.3:prompt=8000,ttft=5")
-    >>> kinds[1].mean_prompt_tokens, goals[0].ttft_s, goals[1].ttft_s
+    >>> kinds[1].mean_prompt_tokens, goals[0][0].limit, goals[1][0].limit
     (8000.0, 1.0, 5.0)
     """
     form = "name:share:what differs, such as chat:0.7:prompt=800,ttft=1"
@@ -144,7 +144,10 @@ def read_classes(
             number = math.nan
         require(0 < number <= 1, f"classes: the share of {name[:40]}", "in (0, 1]", repr(share))
         kinds.append(TrafficClass(name, number, *(float(told[key]) for key in MEANS)))
-        goals.append(Objective(*(float(told[key]) for key in ("ttft_s", "tpot_s", "quantile"))))
+        try:
+            goals.append(read_promise(told))
+        except ValueError as problem:
+            raise ValueError(f"classes: {name[:40]}: {problem}") from None
     names = [kind.name for kind in kinds]
     _require_once("classes", names)
     require("one_more" not in names, "classes", "of other names than a record has", "'one_more'")
@@ -154,6 +157,23 @@ def read_classes(
     rule = f"of shares that are 1 together ({fixed} would do)"
     require(abs(whole - 1) < 1e-9, "classes", rule, f"{whole:.4g}")
     return tuple(kinds), tuple(goals)
+
+
+def read_promise(values: Values) -> Promise:
+    """What is promised to one kind of requests.
+
+    values: fields by name; what is not given has its default. Raises ValueError where a share is
+    given for each limit alone and for all together.
+
+    >>> [goal.text for goal in read_promise({"ttft_s": 2, "e2e_s": 9})]
+    ['a TTFT of 2 s', 'a TPOT of 50 ms', 'an E2E latency of 9 s']
+    """
+    names = ["quantile", *(metric.field for metric in METRICS.values())]
+    told: dict[str, Any] = {name: values.get(name, FIELDS[name].default) for name in names}
+    alone = told["quantile"] == FIELDS["quantile"].default
+    rule = "left out where goodput says the share that keeps all limits"
+    require(told["goodput"] is None or alone, "quantile", rule, told["quantile"])
+    return promised(**told)
 
 
 def _require_once(field: str, names: Sequence[object]) -> None:
@@ -257,7 +277,7 @@ def read_choices(
     require(len(prices) == len(systems), "price_per_hour", rule, f"{len(prices)} of them")
     saved = 1 - told["spot_share"] * told["spot_discount"]
     traffic: Traffic | Workload
-    goals: tuple[Objective, ...] = ()
+    goals: tuple[Promise, ...] = ()
     if "trace" in given:
         traffic = (load or read_trace)(told["trace"], told["trace_columns"] or "")
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
@@ -317,7 +337,7 @@ def read_choices(
         Question(
             one,
             traffic,
-            Objective(told["ttft_s"], told["tpot_s"], told["quantile"]),
+            read_promise(told),
             price,
             told["memory_share"],
             told["token_budget"],
@@ -603,10 +623,10 @@ def check_every_source_reads_alike() -> None:
     wanted = read_question({name: value for name, value in text.items() if value})
     for label, values in (("CSV", row), ("numbers", numbers), ("JSON", single)):
         got = read_question(values)
-        same = (got.deployment, got.traffic, got.objective, got.seed) == (
+        same = (got.deployment, got.traffic, got.promise, got.seed) == (
             wanted.deployment,
             wanted.traffic,
-            wanted.objective,
+            wanted.promise,
             wanted.seed,
         )
         checks.equal(label, same, True)
@@ -618,7 +638,7 @@ def check_defaults_are_the_planners() -> None:
     Source: the dataclass of the planner.
     """
     told = read_question({"rate_per_s": 1})
-    plain = Question(told.deployment, told.traffic, told.objective)
+    plain = Question(told.deployment, told.traffic, told.promise)
     for name in ("price_per_hour", "memory_share", "token_budget", "batch_limit", "reserved_bytes"):
         checks.equal(f"{name} of the planner", getattr(told, name), getattr(plain, name))
 

@@ -185,6 +185,6 @@ def check_the_form_is_the_worked_example() -> None:
     """
     _, _, told = _worked()
     checks.equal("device", told.question.deployment.system == WORKED.deployment.system, True)
-    checks.equal("objective", told.question.objective, WORKED.objective)
+    checks.equal("promise", told.question.promise, WORKED.promise)
     checks.equal("traffic", told.question.traffic, WORKED.traffic)
     checks.equal("split", split_name(told.question), split_name(WORKED))
