@@ -17,9 +17,9 @@ from serving_mathematics.planner.answers import (
     comparison_rows,
     main_lines,
 )
-from serving_mathematics.planner.configurations import Answer, answer, elsewhere
+from serving_mathematics.planner.configurations import Answer, whole_answer
 from serving_mathematics.planner.fields import DRAWN, FIELDS, OTHER, SHEET
-from serving_mathematics.planner.questions import other_choices, read_choices
+from serving_mathematics.planner.questions import read_choices
 
 from .browsing import with_own_python
 from .fetch_pyodide import complete
@@ -40,7 +40,7 @@ ROWS = "".join(f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}\n" for
 @functools.cache
 def worked() -> Answer:
     """What Python answers to the question of the form as it stands."""
-    return answer(read_choices(WORKED))
+    return whole_answer(read_choices(WORKED), WORKED)
 
 
 def plain(text: str) -> str:
@@ -107,7 +107,7 @@ class Form:
 
     def expected(self, values: dict[str, object]) -> list[list[str]]:
         """What Python answers here to the same question."""
-        told = worked() if values == WORKED else answer(read_choices(values))
+        told = worked() if values == WORKED else whole_answer(read_choices(values), values)
         main = len(main_lines(told))
         return [
             [x.what, x.value, *([x.estimate] * (i >= main)), f"{self.origin}{x.chapter}/"]
@@ -132,8 +132,7 @@ def test_the_page_comes_with_the_answer_to_the_form_as_it_stands(form: Form) -> 
     form.pressed()
     expect(form.answer).to_be_focused()
     assert plain(form.answer.evaluate(text)) == built
-    others = elsewhere(worked(), other_choices(WORKED))
-    expect(form.answer).to_contain_text(answer_summary(worked(), others))
+    expect(form.answer).to_contain_text(answer_summary(worked()))
     expect(form.answer).to_contain_text("Answer to: Llama-3.1-8B on H100 SXM; 60 requests/s")
     expect(form.answer).to_contain_text("serving-mathematics plan --rate-per-s 60")
     expect(form.answer).to_contain_text("vllm serve meta-llama/Meta-Llama-3.1-8B")

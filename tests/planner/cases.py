@@ -142,13 +142,13 @@ def plan(values: dict[str, object]) -> dict[str, Any]:
     answers: list[Answer] = []
 
     def once(*arguments: Any) -> Answer:
-        answers.extend([] if answers else [configurations.answer(*arguments)])
+        answers.extend([] if answers else [configurations.whole_answer(*arguments)])
         return answers[0]
 
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.chdir(folder),
-        mock.patch.object(planner_command, "answer", once),
+        mock.patch.object(planner_command, "whole_answer", once),
         mock.patch.object(planner_command, "time", Clock(0.3)),
         mock.patch.object(planner_command, "processors", return_value=1),
     ):
@@ -175,11 +175,11 @@ def form(text: str, found: Answer | None = None) -> dict[str, Any]:
 
     def known(*arguments: Any, progress: Callable[[int, int], object]) -> Answer | None:
         for replicas in (1, 2):
-            arguments[1](replicas, 8)
+            arguments[3](replicas, 8)
         progress(2, 3)
         return found
 
-    replaced = mock.patch.object(planner_form, "answer", known)
+    replaced = mock.patch.object(planner_form, "whole_answer", known)
     with replaced if found else contextlib.nullcontext():
         told_back: dict[str, Any] = json.loads(
             planner_form.form_answer(text, lambda *said: heard.append(said))

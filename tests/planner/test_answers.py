@@ -15,9 +15,11 @@ from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun
 from serving_mathematics.machine.step_time.guesses import break_even_tokens
 from serving_mathematics.planner.answers import (
     Line,
+    Table,
     answer_lines,
     answer_record,
     answer_summary,
+    answer_tables,
     asked_text,
     comparison_rows,
     main_lines,
@@ -256,6 +258,19 @@ def test_the_comparison_has_a_row_for_each_and_one_for_the_rest() -> None:
     assert rows[2][2] == "at least 12.00"
 
 
+def test_tables_are_those_of_command_and_form() -> None:
+    """A load test's runs and the comparison, each where there is one."""
+    (one,) = answer_tables(TOLD)
+    assert one == Table("The deployments that were compared", comparison_rows(TOLD))
+    assert answer_tables(replace(TOLD, ranked=TOLD.ranked[:1])) == []
+    asked = {"rate_per_s": 2, "load_test": "1:0.06:0.0075,16:0.2:0.011", "parallelism": "tp1"}
+    tested = answer(read_choices(asked | {"requests": 100, "ttft_s": 3}))
+    (table,) = answer_tables(tested)
+    assert table.title == "The load test"
+    assert table.note.startswith("Calibrated with 2 runs: ")
+    assert len(table.rows) == 3
+
+
 def test_prices_of_short_runs_are_marked() -> None:
     """The plan's own rests on the longer runs, so that no row contradicts the sentence."""
     _, *rows = comparison_rows(TOLD)
@@ -285,7 +300,7 @@ def test_formats_are_searched_and_said() -> None:
 def test_other_devices_are_said_with_the_price_that_decides() -> None:
     run = PLAN.best
     others = [Elsewhere(QUESTION, run, n, 6.0 / n) for n in (2, 1200)]
-    said = answer_summary(PLAIN, others)
+    said = answer_summary(replace(PLAIN, others=tuple(others)))
     assert said.endswith(
         " Cheaper would be 2 × H100 SXM below $3.00 a GPU, 1,200 × H100 SXM below $0.01 a GPU."
     )

@@ -31,6 +31,7 @@ from serving_mathematics.planner.configurations import (
     shorter,
     split_name,
     try_deployment,
+    whole_answer,
 )
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import promised
@@ -394,6 +395,7 @@ def test_another_device_is_as_cheap_at_the_price_that_is_said() -> None:
     asked |= {"other_devices": "B200, L4", "spot_share": 0.5, "ttft_s": 0.6}
     found = answer(read_choices(asked))
     (one,) = elsewhere(found, other_choices(asked))  # an L4 keeps no TTFT of 0.6 s
+    assert whole_answer(read_choices(asked), asked) == replace(found, others=(one,))
     assert isinstance(one, Elsewhere)
     assert one.question.deployment.system.name == "b200_sxm"
     assert isinstance(one.run, Performance)

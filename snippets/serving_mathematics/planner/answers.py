@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.fronts import FRONTS
+from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
 from serving_mathematics.machine.step_time.guesses import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
@@ -243,10 +244,10 @@ def _latency_line(told: Answer, metric: str, place: int) -> Line:
     return Line(name, f"{_with_interval(run, 1e3)} ms", said, "architecture/streaming")
 
 
-def answer_summary(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
+def answer_summary(told: Answer) -> str:
     """A plan in one sentence, and what makes it uncertain.
 
-    told: the answer. others: what other devices would have to cost.
+    told: the answer.
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
@@ -285,7 +286,7 @@ def answer_summary(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
         rest += " No run on this device was measured, and its error is not known."
     if one.system.name == GIVEN:
         rest += f" Its links and kernels are taken from {find_system(LIKE).shown}."
-    rest += _apart_summary(told) + _elsewhere(others)
+    rest += _apart_summary(told) + _elsewhere(told.others)
     rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 999.5 else f"{found.rate_per_s:.3g}"
     split = f" ({split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
@@ -329,11 +330,11 @@ def _elsewhere(others: Sequence[Elsewhere]) -> str:
     return f" Cheaper would be {', '.join(said)}." if said else ""
 
 
-def summary_text(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
+def summary_text(told: Answer) -> str:
     """A plan in at most fifteen lines of a hundred characters: the sentence, and what it leaves out
     of the lines that decide.
 
-    told, others: as for answer_summary.
+    told: the answer.
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
@@ -344,7 +345,7 @@ def summary_text(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
     """
     said = {"replicas", "a replica", "price of the fleet"}
     rows = [[line.what, line.value] for line in main_lines(told) if line.what not in said]
-    sentence = textwrap.wrap(answer_summary(told, others), WIDTH)
+    sentence = textwrap.wrap(answer_summary(told), WIDTH)
     return "\n".join([*sentence, table_text(rows)])
 
 
@@ -406,6 +407,36 @@ def comparison_rows(told: Answer) -> list[list[str]]:
         least = f"at least {min(one.least_usd_per_hour for one in left_out):,.2f}"
         rows.append([f"{len(left_out)} others", "", least, "", "", ""])
     return rows
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows with a header, under a title, and what must be said of them."""
+
+    title: str
+    rows: list[list[str]]
+    note: str = ""
+
+
+def answer_tables(told: Answer) -> list[Table]:
+    """Tables beside the lines: runs of a load test as they were predicted, and the deployments that
+    were compared.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 9, "precision": "bf16", "parallelism": "tp1,tp2", "requests": 400}
+    >>> [table.title for table in answer_tables(answer(read_choices(asked)))]
+    ['The deployments that were compared']
+    """
+    calibration, tables = told.question.calibration, []
+    if calibration:
+        note = calibration_text(calibration)
+        tables.append(Table("The load test", calibration_rows(calibration), note))
+    if len(told.ranked) > 1:
+        tables.append(Table("The deployments that were compared", comparison_rows(told)))
+    return tables
 
 
 def _is_short(told: Answer, one: Ranked) -> bool:

@@ -38,6 +38,7 @@ from serving_mathematics.planner.capacity_planner import (
     require_enough,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
+from serving_mathematics.planner.fields import Values
 from serving_mathematics.planner.model_errors import (
     ModelError,
     NearRun,
@@ -46,7 +47,7 @@ from serving_mathematics.planner.model_errors import (
     nearest_runs,
 )
 from serving_mathematics.planner.question import Question
-from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.questions import other_choices, read_choices
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
@@ -79,6 +80,17 @@ class Separate:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """The cheapest deployment on a device without a price, and the price of a device [$/h] below
+    which it would be cheaper than the answer."""
+
+    question: Question
+    run: Performance | Apart
+    devices: int
+    even_usd_per_hour: float
+
+
+@dataclass(frozen=True)
 class Answer:
     """The cheapest deployment that keeps the objective, planned, and how sure that is."""
 
@@ -91,17 +103,7 @@ class Answer:
     if_faster: int  # replicas where steps are as much faster as one run in ten
     if_slower: int | None  # and slower; None where no fleet does
     apart: Separate | None = None  # where separate fleets were asked for
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """The cheapest deployment on a device without a price, and the price of a device [$/h] below
-    which it would be cheaper than the answer."""
-
-    question: Question
-    run: Performance | Apart
-    devices: int
-    even_usd_per_hour: float
+    others: tuple[Elsewhere, ...] = ()  # what other devices would have to cost, where it is asked
 
 
 def elsewhere(
@@ -366,6 +368,29 @@ def answer(
         _fewest(question, max(1.0, error.high)),
         apart,
     )
+
+
+def whole_answer(
+    choices: Sequence[Question],
+    values: Values,
+    load: Callable[[str, str], Workload] | None = None,
+    told: Told | None = None,
+    executor: futures.Executor | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Answer:
+    """All that command and form have to say of a question: the answer, and what other devices would
+    have to cost.
+
+    choices: from `read_choices`. values, load: that they were read from. told, executor, progress:
+    as for answer, which says what is raised.
+
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1"}
+    >>> [one.devices for one in whole_answer(read_choices(asked), asked).others]
+    [2]
+    """
+    found = answer(choices, told, executor, progress)
+    return replace(found, others=tuple(elsewhere(found, other_choices(values, load), executor)))
 
 
 def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> str:
