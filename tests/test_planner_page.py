@@ -271,6 +271,11 @@ HOSTILE = {
     "tpot_s": "1,5",
     "e2e_s": "ten",
     "goodput": "100%",
+    "power_w": "700 W",
+    "price_per_kwh": "0",
+    "grams_per_kwh": "-380",
+    "api_input_price": "free",
+    "api_output_price": "$0.5",
     "quantile": "1",
     "price_per_hour": "$2",
     "token_budget": "512.5",
@@ -291,7 +296,7 @@ def test_a_bad_value_shows_its_problem_at_its_field(form: Form) -> None:
     good = dict.fromkeys(SHEET, "400")
     for name, value in todays(list(HOSTILE.items())):
         values = QUICK | {name: value}
-        if name in SHEET:
+        if name in (*SHEET, "power_w"):
             values = good | {"device": OTHER} | values
         form.fill(values)
         form.pressed()

@@ -26,7 +26,7 @@ from serving_mathematics.planner.answers import (
     summary_text,
     table_text,
 )
-from serving_mathematics.planner.capacity_planner import ClassRun, Performance, Quantile
+from serving_mathematics.planner.capacity_planner import ClassRun, Loosened, Performance, Quantile
 from serving_mathematics.planner.configurations import Answer, Elsewhere, answer
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.questions import read_choices
@@ -372,3 +372,38 @@ def test_every_class_has_its_line() -> None:
     best = replace(told.plan.best, classes=(worse, *told.plan.best.classes[1:]))
     doubt = answer_record(with_plan(told, best=best))["decided"]
     assert "the interval of TTFT of chat reaches beyond" in str(doubt)
+
+
+def test_what_binds_is_said_with_what_more_of_it_would_bring() -> None:
+    one = Loosened("TTFT objective", with_class(SURE, ttft=Quantile(2.345, 0.1)))
+    roomy = Loosened("KV memory", SURE, PLAN.engine.kv_blocks + 2**30 // (16 * 131_072))
+    both = with_plan(
+        PLAIN,
+        loosened=(
+            one,
+            roomy,
+            Loosened("batch limit", replace(SURE, places=1024)),
+            Loosened("token budget", replace(SURE, budget=8192)),
+        ),
+        token_bytes=131_072,
+    )
+    lines = {line.what: line.value for line in answer_lines(both)}
+    assert lines["what would save one"] == (
+        "one replica fewer needs a TTFT of 2.35 s or at most 1.0 GiB more of KV memory or a batch "
+        "limit of 1,024 or a token budget of 8,192"
+    )
+    assert lines["binding constraint"] == (
+        "TTFT objective or KV memory or batch limit or token budget"
+    )
+    none = with_plan(PLAIN, loosened=(Loosened("one replica is the least"),))
+    assert "what would save one" not in {line.what for line in answer_lines(none)}
+    joint = answer(
+        read_choices(
+            {"rate_per_s": 40, "requests": 200, "parallelism": "tp1", "goodput": 0.99}
+            | {"ttft_s": 0.4, "tpot_s": 0.02, "precision": "bf16"}
+        )
+    )
+    run = joint.plan.best
+    told = with_plan(joint, loosened=(Loosened("goodput objective", run),))
+    said = {line.what: line.value for line in answer_lines(told)}["what would save one"]
+    assert said == f"one replica fewer needs a goodput of {100 * run.both.value:.3g}%"

@@ -25,6 +25,7 @@ from serving_mathematics.planner.capacity_planner import (
     ClassRun,
     Fleet,
     Infeasible,
+    Loosened,
     Performance,
     Plan,
     Quantile,
@@ -294,7 +295,7 @@ def test_looser_objectives_need_fewer() -> None:
 def test_bottlenecks_by_construction() -> None:
     loose = replace(BASE, promise=promised(9, 9), traffic=Traffic(900.0, 1.0, 200.0, 20.0))
     slow = Fleet(loose)
-    assert binding_constraints(slow, 1) == ("arithmetic of prompts",)
+    assert binding_constraints(slow, 1) == (Loosened("arithmetic of prompts"),)
     fast = replace(SLOW, bf16_flops_per_s=1e17, memory_bytes=400e9)
     long = replace(
         BASE,
@@ -302,8 +303,8 @@ def test_bottlenecks_by_construction() -> None:
         traffic=Traffic(60.0, 1.0, 3000.0, 900.0),
         promise=promised(9, 9),
     )
-    assert binding_constraints(Fleet(long), 1) == ("memory bandwidth",)
-    assert binding_constraints(slow, 0) == ("one replica is the least",)
+    assert binding_constraints(Fleet(long), 1) == (Loosened("memory bandwidth"),)
+    assert binding_constraints(slow, 0) == (Loosened("one replica is the least"),)
     narrow = replace(
         BASE,
         traffic=Traffic(14.0, 1.0, 800.0, 60.0),
@@ -692,3 +693,39 @@ def test_what_is_too_long_is_cut_to_what_a_request_may_be() -> None:
     assert cut.prompt_tokens.tolist() == [4, 3, 4]
     assert cut.output_tokens.tolist() == [1, 2, 1]
     assert cut.cached_tokens.tolist() == [3, 1, 3]
+
+
+def test_what_would_save_a_replica_does() -> None:
+    """At the limit that a smaller fleet is said to need, it keeps the promise; just below not."""
+    fleet = Fleet(replace(BASE, promise=promised(0.2, 0.03, 0.9)))
+    fewer = fleet.fewest().replicas - 1
+    found = {one.constraint: one for one in binding_constraints(fleet, fewer)}
+    one = found["TTFT objective"]
+    assert one.run is not None
+    needed = one.run.nearest.of("ttft").value
+    assert needed > 0.2
+    for limit, kept in ((needed, True), (0.999 * needed, False)):
+        looser = fleet.promising((promised(limit, 0.03, 0.9),))
+        assert looser.keeps(one.run) is kept
+
+
+def test_so_much_more_memory_would_save_a_replica() -> None:
+    """With the blocks that a run without limits takes at most, the smaller fleet is that run."""
+    few = Traffic(40.0, mean_prompt_tokens=100.0, mean_output_tokens=100.0)
+    weights = 2 * LLAMA.architecture.parameters
+    tight = replace(LLAMA.system, memory_bytes=(weights + 200 * 16 * 131_072) / 0.9)
+    asked = Question(
+        replace(LLAMA, system=tight), few, promised(2.0, 1.0, 0.9), requests=400, reserved_bytes=0
+    )
+    fleet = Fleet(asked)
+    found = {one.constraint: one for one in binding_constraints(fleet, 1)}
+    one = found["KV memory"]
+    assert one.run is not None
+    assert one.blocks > fleet.engine.kv_blocks
+    more = (one.blocks - fleet.engine.kv_blocks + 1) * 16 * 131_072 / 0.9
+    roomy = replace(tight, memory_bytes=tight.memory_bytes + more)
+    larger = Fleet(replace(asked, deployment=replace(LLAMA, system=roomy)))
+    assert larger.performance(1, one.run.places, one.run.budget) == one.run
+    assert larger.keeps(one.run)
+    assert one.run.is_as(replace(one.run, places=3))
+    assert not one.run.is_as(replace(one.run, replicas=3))

@@ -37,11 +37,13 @@ from serving_mathematics.planner.configurations import (
     split_name,
 )
 from serving_mathematics.planner.fields import GIVEN, LIKE
+from serving_mathematics.planner.fleet_energy import FleetEnergy
 from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import Apart
+from serving_mathematics.planner.token_prices import token_prices
 from serving_mathematics.planner.trace_formats import ReadRequests
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_positive_integer
@@ -79,6 +81,9 @@ def answer_lines(told: Answer) -> list[Line]:
     several = len(best.classes) > 1
     lines = main_lines(told)
     lines += [
+        *_loosened_lines(found),
+        *_price_lines(told),
+        *_energy_lines(told),
         *([Line("class that decides", _deciding(found), "", "definitions/slo-sla")] * several),
         Line("measured runs like it", _measured(told), "", "machine/predictions"),
         Line(
@@ -199,7 +204,116 @@ def main_lines(told: Answer) -> list[Line]:
         Line("steps are those of", _front(told.question), "", "machine/predictions"),
         Line("price of the fleet", f"{hour} an hour", "", "intuition/batch-vs-online"),
         Line("price of 10⁶ generated tokens", million, "", "intuition/latency-throughput-cost"),
+        Line("power and energy", _power(told), "", "intuition/latency-throughput-cost"),
     ]
+
+
+def _loosened_lines(found: Plan) -> list[Line]:
+    """How much more of what binds one replica fewer needs, where that is one limit."""
+    said = []
+    for one in found.loosened:
+        if one.run is None:
+            continue
+        if one.constraint == "KV memory":
+            blocks = max(0, one.blocks - found.engine.kv_blocks)
+            size = blocks * found.engine.block_tokens * found.token_bytes / 2**30
+            said.append(f"at most {size:.1f} GiB more of KV memory")
+        elif one.constraint == "batch limit":
+            said.append(f"a batch limit of {one.run.places:,}")
+        elif one.constraint == "token budget":
+            said.append(f"a token budget of {one.run.budget:,}")
+        else:
+            said.append(_looser(one.run, one.constraint))
+    value = f"one replica fewer needs {' or '.join(said)}"
+    return [Line("what would save one", value, "", "definitions/throughput")] if said else []
+
+
+def _looser(run: Performance, constraint: str) -> str:
+    """The limit that a fleet would keep, of the class where it is worst."""
+    found = [
+        (got.value / goal.limit, goal, got.value, one.both.value)
+        for one in run.classes
+        for goal, got in zip(one.promise, one.got, strict=True)
+        if constraint == f"{goal.measure.shown} objective"
+    ]
+    _, goal, value, kept = max(found, key=lambda each: each[0])
+    if goal.measure.of_all:
+        return f"a goodput of {100 * kept:.3g}%"
+    return f"{goal.measure.article} of {_sized(goal.measure.scale * value)} {goal.measure.unit}"
+
+
+def _sized(value: float) -> str:
+    """Three digits, and all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _power(told: Answer) -> str:
+    """What the fleet draws and takes a day, and what that costs where the reader said it."""
+    energy, question = told.energy, told.question
+    if energy is None:
+        return f"not known: no power is published for {question.deployment.system.shown}"
+    kilo = energy.watts >= 1000
+    watts = f"{_sized(energy.watts / 1000 if kilo else energy.watts)} {'kW' if kilo else 'W'}"
+    unsure = "" if energy.measured else ", measured on other devices"
+    said = [f"{watts} ± {100 * energy.error:.0f}%{unsure}", f"{_sized(energy.kwh_a_day)} kWh a day"]
+    if question.usd_per_kwh:
+        said.append(f"${energy.kwh_a_day * question.usd_per_kwh:,.2f}")
+    if question.grams_per_kwh:
+        said.append(f"{_sized(energy.kwh_a_day * question.grams_per_kwh / 1000)} kg of CO₂")
+    return ", ".join(said)
+
+
+def _energy_lines(told: Answer) -> list[Line]:
+    """What a token takes, how sure that is, and where it would take least."""
+    energy, chapter = told.energy, "intuition/latency-throughput-cost"
+    if energy is None:
+        return []
+    said = (
+        f"{energy.joules_a_token:.3g} J ± {100 * energy.error:.0f}%, within which lay nine of ten "
+        f"of {energy.runs} measured runs, each model left out"
+    )
+    if not energy.measured:
+        like = "a B200" if told.question.deployment.system.generation == "blackwell" else "an H100"
+        said += f"; none of them was on this device, which is taken to share its power as {like}"
+    return [
+        Line("energy of a generated token", said, "", chapter),
+        Line("least energy", _least_energy(energy), "", chapter),
+    ]
+
+
+def _least_energy(energy: FleetEnergy) -> str:
+    """Where a token takes least, and why it comes soonest elsewhere."""
+    return (
+        f"{energy.least_joules:.2g} J, with {energy.least_places:,} sequences in every step and a "
+        f"token every {1e3 * energy.least_s:.2g} ms, because they share the power of waiting and "
+        f"the reading of weights; alone it comes soonest, every {1e3 * energy.alone_s:.2g} ms, and "
+        f"takes {energy.alone_joules:.2g} J"
+    )
+
+
+def _price_lines(told: Answer) -> list[Line]:
+    """What a token in and a token out cost, and an API."""
+    prices = token_prices(told.question, told.plan)
+    each = f"${prices.usd_per_million_in:,.3f} in, ${prices.usd_per_million_out:,.3f} out"
+    lines = [Line("price of 10⁶ tokens", each, "", "intuition/latency-throughput-cost")]
+    if prices.api_usd_per_hour is not None and prices.even_share is not None:
+        much = f"{100 * prices.even_share:,.0f}% of this traffic"
+        cheaper = f"this fleet is cheaper from {much} on"
+        if prices.even_share > 1:
+            cheaper = f"this fleet would be cheaper if it carried {much} or more"
+        said = f"${prices.api_usd_per_hour:,.2f} an hour; {cheaper}"
+        lines.append(Line("the API, for the same", said, "", "intuition/batch-vs-online"))
+    return lines
+
+
+def _energy_summary(told: Answer) -> str:
+    """Energy as sentences, where its price or its grid was given."""
+    if not (told.question.usd_per_kwh or told.question.grams_per_kwh):
+        return ""
+    if told.energy is None:
+        return f" What it draws is {_power(told)}."
+    least = _least_energy(told.energy)
+    return f" It draws {_power(told)}. A token takes least energy, {least}."
 
 
 def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
@@ -286,7 +400,7 @@ def answer_summary(told: Answer) -> str:
         rest += " No run on this device was measured, and its error is not known."
     if one.system.name == GIVEN:
         rest += f" Its links and kernels are taken from {find_system(LIKE).shown}."
-    rest += _apart_summary(told) + _elsewhere(told.others)
+    rest += _apart_summary(told) + _energy_summary(told) + _elsewhere(told.others)
     rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 999.5 else f"{found.rate_per_s:.3g}"
     split = f" ({split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
@@ -331,8 +445,8 @@ def _elsewhere(others: Sequence[Elsewhere]) -> str:
 
 
 def summary_text(told: Answer) -> str:
-    """A plan in at most fifteen lines of a hundred characters: the sentence, and what it leaves out
-    of the lines that decide.
+    """A plan in some fifteen lines of a hundred characters: the sentence, and what it leaves out of
+    the lines that decide.
 
     told: the answer.
 
@@ -728,11 +842,49 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         "quantized_usd_per_million_tokens": (
             found.quantized.usd_per_million if found.quantized else ""
         ),
+        **_price_record(told),
+        **_energy_record(told),
         **_apart_record(told),
         "compared": len(told.ranked),
         "simulated_requests": best.simulated,
     }
     return {name: "" if value in (math.inf, math.nan) else value for name, value in record.items()}
+
+
+def _price_record(told: Answer) -> dict[str, float | int | str]:
+    """Prices of a token in and out, and of an API where it was given."""
+    prices = token_prices(told.question, told.plan)
+    record: dict[str, float | int | str] = {
+        "usd_per_million_tokens_in": prices.usd_per_million_in,
+        "usd_per_million_tokens_out": prices.usd_per_million_out,
+    }
+    if prices.api_usd_per_hour is not None and prices.even_share is not None:
+        record["api_usd_per_hour"] = prices.api_usd_per_hour
+        record["api_even_share"] = prices.even_share
+    return record
+
+
+def _energy_record(told: Answer) -> dict[str, float | int | str]:
+    """Energy, where a power of the device is known."""
+    energy, question = told.energy, told.question
+    if energy is None:
+        return {"watts": "", "power_measured": "no"}
+    record: dict[str, float | int | str] = {
+        "watts": energy.watts,
+        "power_error": energy.error,
+        "power_measured": "yes" if energy.measured else "no",
+        "kwh_per_day": energy.kwh_a_day,
+        "joules_per_token": energy.joules_a_token,
+        "joules_per_token_alone": energy.alone_joules,
+        "joules_per_token_least": energy.least_joules,
+        "least_energy_places": energy.least_places,
+        "least_energy_token_s": energy.least_s,
+    }
+    if question.usd_per_kwh:
+        record["energy_usd_per_day"] = energy.kwh_a_day * question.usd_per_kwh
+    if question.grams_per_kwh:
+        record["co2_kg_per_day"] = energy.kwh_a_day * question.grams_per_kwh / 1000
+    return record
 
 
 def _apart_record(told: Answer) -> dict[str, float | int | str]:

@@ -188,6 +188,10 @@ class Performance:
     usd_per_hour: float  # of the fleet, with those that may fail
     usd_per_million: float  # generated tokens
 
+    def is_as(self, other: Performance) -> bool:
+        """Whether both are one run, whatever limit nobody met in it."""
+        return replace(self, places=other.places) == other
+
     @property
     def nearest(self) -> ClassRun:
         """The class that has the least room to its objective, or none."""
@@ -213,13 +217,22 @@ class _Run:
 
 
 @dataclass(frozen=True)
+class Loosened:
+    """A constraint that stands in the way of a smaller fleet, what that fleet would do without it,
+    and the blocks of memory that it would take then."""
+
+    constraint: str
+    run: Performance | None = None  # None where it is no single limit that could be looser
+    blocks: int = 0
+
+
+@dataclass(frozen=True)
 class Plan:
     """The answer: fewest replicas, what they do, what binds, and what would change it."""
 
     best: Performance
     estimate: Estimate  # of the same by the closed form
-    binding: tuple[str, ...]  # constraints, any of which alone stands in the way of n − 1; of
-    # the quantized fleet, none are looked for
+    loosened: tuple[Loosened, ...]  # constraints, any of which alone stands in the way of n − 1
     deciding: tuple[str, ...]  # classes, any of which alone stands in the way of n − 1
     one_fewer: Performance | None  # the best limits of n − 1; None when it is overloaded
     one_fewer_may_do: bool  # at limits that were tried, for all that the intervals say
@@ -232,6 +245,11 @@ class Plan:
     token_bytes: float  # that a token holds in the cache of a replica [B]
     rate_per_s: float  # of the whole fleet
     own_s: tuple[float, float]  # prompt, and cache reading, of a mean request
+
+    @property
+    def binding(self) -> tuple[str, ...]:
+        """The constraints' names."""
+        return tuple(one.constraint for one in self.loosened)
 
 
 def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tuple[Quantile, ...]:
@@ -775,9 +793,10 @@ def _token_seconds(share: Workload, served: Served) -> float:
     return float(whole + (served.completion_s - served.first_token_s) @ share.output_tokens / 2)
 
 
-def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
+def binding_constraints(fleet: Fleet, replicas: int) -> tuple[Loosened, ...]:
     """What stands in the way of a fleet that is too small: every constraint that, lifted alone,
-    would let it keep the objective; not memory where it does at the same limits as it is.
+    would let it keep the objective, with what it does then; not memory where it does at the same
+    limits as it is.
 
     fleet: of the question. replicas: 0 says that one is the least there is. When prompts and the
     reading of the cache alone overload the replicas the name is that of the larger part.
@@ -786,15 +805,15 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(100.0), promised(4.0, 0.5), requests=200)
-    >>> binding_constraints(Fleet(question), 1)
-    ('arithmetic of prompts',)
+    >>> binding_constraints(Fleet(question), 1)[0].constraint
+    'arithmetic of prompts'
     """
     replicas = require_non_negative_integer(replicas=replicas)
     if replicas == 0:
-        return ("one replica is the least",)
+        return (Loosened("one replica is the least"),)
     prompts, reading = fleet.own_s
     if fleet.rate_per_s / replicas * (prompts + reading) >= 1:
-        return ("arithmetic of prompts",) if prompts >= reading else ("memory bandwidth",)
+        return (Loosened("arithmetic of prompts" if prompts >= reading else "memory bandwidth"),)
     question = fleet.question
     names = [*dict.fromkeys(goal.metric for promise in fleet.goals for goal in promise)]
     without = {
@@ -811,9 +830,14 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[str, ...]:
         without["batch limit"] = fleet.limited(question.token_budget, None)
     if question.token_budget is not None:
         without["token budget"] = fleet.limited(None, question.batch_limit)
-    binding = [name for name, other in without.items() if other.keeps(other.best(replicas))]
+    binding = []
+    for name, other in without.items():
+        run = other.best(replicas)
+        if run and other.keeps(run):
+            held = [one.blocks for one in other.runs[replicas, run.budget] if one.found.is_as(run)]
+            binding.append(Loosened(name, run, min(held)))
     together = " and ".join(METRICS[name].shown for name in names)
-    return tuple(binding) or (f"{together} objectives together",)
+    return tuple(binding) or (Loosened(f"{together} objectives together"),)
 
 
 def deciding_classes(fleet: Fleet, replicas: int) -> tuple[str, ...]:
@@ -1056,7 +1080,8 @@ def check_binding_constraints_by_construction() -> None:
         ("arithmetic of prompts", replace(question, traffic=replace(few, rate_per_s=900.0))),
         ("TPOT objective", replace(question, promise=promised(2.0, 0.0069, 0.9))),
     ):
-        checks.equal(name, name in binding_constraints(Fleet(asked), 1), True)
+        found = [one.constraint for one in binding_constraints(Fleet(asked), 1)]
+        checks.equal(name, name in found, True)
 
 
 def check_bad_input_is_refused() -> None:

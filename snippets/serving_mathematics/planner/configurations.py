@@ -39,6 +39,7 @@ from serving_mathematics.planner.capacity_planner import (
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.fields import Values
+from serving_mathematics.planner.fleet_energy import FleetEnergy, fleet_energy
 from serving_mathematics.planner.model_errors import (
     ModelError,
     NearRun,
@@ -103,6 +104,7 @@ class Answer:
     if_faster: int  # replicas where steps are as much faster as one run in ten
     if_slower: int | None  # and slower; None where no fleet does
     apart: Separate | None = None  # where separate fleets were asked for
+    energy: FleetEnergy | None = None  # None where no power of the device is known
     others: tuple[Elsewhere, ...] = ()  # what other devices would have to cost, where it is asked
 
 
@@ -356,7 +358,9 @@ def answer(
     ranked = _in_order([_with_run(one, question, found.best) for one in ranked])
     ranked, apart = _separate(ranked)
     error = _error(question)
-    near = nearest_runs(question.deployment, max(1.0, found.best.concurrency), *_lengths(question))
+    near = nearest_runs(
+        question.deployment, max(1.0, found.best.concurrency), *question.mean_lengths
+    )
     return Answer(
         question,
         found,
@@ -367,6 +371,7 @@ def answer(
         _fewest(question, min(1.0, error.low)) or 1,
         _fewest(question, max(1.0, error.high)),
         apart,
+        fleet_energy(question, found),
     )
 
 
@@ -442,13 +447,6 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
     fast, slow = min(1.0, error.low), max(1.0, error.high)
     least = _fewest(question, fast) or 2
     return _in_order(ranked), Separate(question, run, "", least, _fewest(question, slow))
-
-
-def _lengths(question: Question) -> tuple[float, float]:
-    traffic = question.traffic
-    if isinstance(traffic, Workload):
-        return float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
-    return traffic.mean_prompt_tokens, traffic.mean_output_tokens
 
 
 def _fewest(question: Question, slowness: float) -> int | None:

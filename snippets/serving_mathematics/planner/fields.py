@@ -178,6 +178,7 @@ FIELDS = {
         ),
         _own("bandwidth_gb_per_s", "Memory bandwidth", "GB/s", 1, 1e6),
         _own("memory_gib", "Memory", "GiB", 0.1, 1e5),
+        _own("power_w", "Power on the data sheet, for the energy", "W", 1, 1e4),
         Field(
             "spot_share",
             "Share of the GPUs that are interruptible",
@@ -193,6 +194,30 @@ FIELDS = {
             "Replicas that may fail, bought besides",
             *("", 0, 1000, 0),
             whole=True,
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "price_per_kwh",
+            "Price of a kWh, for what the energy costs",
+            *("$", 1e-3, 100),
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "grams_per_kwh",
+            "CO₂ of a kWh of your grid",
+            *("g", 0.1, 3000),
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "api_input_price",
+            "Price of 10⁶ tokens in of an API, to compare with",
+            *("$", 1e-4, 1e4),
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "api_output_price",
+            "Price of 10⁶ tokens out of it",
+            *("$", 1e-4, 1e4),
             group=DEPLOYMENT,
         ),
         Field(

@@ -49,6 +49,19 @@ class Question:
     checkpoint: str = ""  # what engines load; the name of the architecture where it is empty
     front: Front = FRONTS["benchmark"]  # before the devices, where no load test settles it
 
+    power_w: float | None = None  # of a device by its data sheet, where none is known of it
+    usd_per_kwh: float | None = None
+    grams_per_kwh: float | None = None  # CO₂ of the reader's grid
+    api_usd: tuple[float, float] | None = None  # of an API, for 10⁶ tokens in and out
+
+    @property
+    def mean_lengths(self) -> tuple[float, float]:
+        """Tokens of a prompt and of an answer."""
+        traffic = self.traffic
+        if isinstance(traffic, Workload):
+            return float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
+        return traffic.mean_prompt_tokens, traffic.mean_output_tokens
+
     @property
     def constants(self) -> Constants:
         """Of the step model: settled by the load test, or those behind the front."""

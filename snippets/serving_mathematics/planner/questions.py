@@ -82,7 +82,14 @@ TWINS = {  # checkpoints that have the shape of a preset and are others, by what
     "minimaxm21": "MiniMaxAI/MiniMax-M2.1",
     "qwen3coder30ba3b": "Qwen/Qwen3-Coder-30B-A3B-Instruct",
 }
-NEEDS = {"trace_columns": "trace", "drafter": "draft_tokens", "spot_discount": "spot_share"}
+NEEDS = {
+    "trace_columns": "trace",
+    "drafter": "draft_tokens",
+    "spot_discount": "spot_share",
+    "power_w": "memory_gib",
+    "api_input_price": "api_output_price",
+    "api_output_price": "api_input_price",
+}
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
 WIDTHS = tuple(2**power for power in range(11))  # of a refusal's proposal
@@ -244,7 +251,7 @@ def read_choices(
     (16, 'b200_sxm', 4.0)
     """
     given = {name: read_value(name, value) for name, value in values.items()}
-    for whole, parts in (("device", SHEET), ("trace", DRAWN)):
+    for whole, parts in (("device", (*SHEET, "power_w")), ("trace", DRAWN)):
         both = [name for name in parts if name in given]
         if whole in given and both:
             raise ValueError(f"{both[0]} must be left out where {whole} is given, got both")
@@ -350,6 +357,12 @@ def read_choices(
             calibration=calibration,
             checkpoint=checkpoint,
             front=front,
+            power_w=told["power_w"],
+            usd_per_kwh=told["price_per_kwh"],
+            grams_per_kwh=told["grams_per_kwh"],
+            api_usd=(told["api_input_price"], told["api_output_price"])
+            if told["api_input_price"]
+            else None,
         )
         for one, price in choices
     ]
@@ -403,7 +416,7 @@ def other_choices(
         return []
     told: dict[str, Any] = {name: field.default for name, field in FIELDS.items()} | given
     asked = {one.name for one in _systems(told, "memory_gib" in given)}
-    kept = {name: value for name, value in given.items() if name not in SHEET}
+    kept = {name: value for name, value in given.items() if name not in (*SHEET, "power_w")}
     found = []
     for system in _others(told["other_devices"]):
         if system.name in asked:

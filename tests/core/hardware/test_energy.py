@@ -26,6 +26,7 @@ from serving_mathematics.core.hardware.energy import (
     per_token_s,
     power_w,
     score_energy,
+    served_power_w,
 )
 from serving_mathematics.core.hardware.harness_runs import HarnessRun
 from serving_mathematics.core.hardware.step_terms import DATA_SHEET
@@ -63,6 +64,33 @@ def test_a_step_of_guesses_gives_several_tokens() -> None:
         assert (arithmetic * step - prompts) / 16 == pytest.approx(own, rel=0.05)
         reading = busy_shares(work, FITTED)[0] * per_token_s(work, FITTED)
         assert memory * step == pytest.approx(reading)
+
+
+def test_power_that_is_served_by_hand() -> None:
+    """Waiting, bytes and operations of the tokens a second; half of a prompt where half is cached,
+    and no more than the data sheet's."""
+    model, words = WORKED.architecture, 128256 * 4096
+    parameters = model.attention_parameters + model.dense_parameters
+    read = 2 * (parameters + words) + 16 * 1100 * 131_072
+    scores = 4 * 32 * 4096 * 1100
+    prompt = float(prompt_s(count_work([WORKED]), DATA_SHEET)[0]) / 200
+    for cached, rate in ((1.0, 900.0), (0.5, 900.0), (1.0, 10.0)):
+        memory = rate * read / 16 / 3.35e12
+        arithmetic = rate * ((2 * (parameters + words) + scores) / 989e12 + cached * prompt)
+        share = POWER.idle_hopper + POWER.memory * memory + POWER.arithmetic * arithmetic
+        got = served_power_w(WORKED, 700.0, 16.0, rate, cached)
+        assert got == pytest.approx(700 * share, rel=1e-3)
+    assert served_power_w(replace(WORKED, tensor=2), 700.0, 1.0, 1e9) == 1400.0
+    new = replace(WORKED, system=find_system("B200"))
+    assert served_power_w(new, 1000.0, 1.0, 0.0) == pytest.approx(1000 * POWER.idle_blackwell)
+    for name, bad in (
+        ("board_w", (0.0, 1.0, 1.0)),
+        ("running", (700.0, 0.5, 1.0)),
+        ("tokens_per_s", (700.0, 1.0, -1.0)),
+        ("computed_share", (700.0, 1.0, 1.0, 1.5)),
+    ):
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            served_power_w(WORKED, *bad)
 
 
 def test_the_rival_draws_as_much_with_each_device() -> None:

@@ -53,6 +53,9 @@ from serving_mathematics.support.measuring import provenance, read_record, write
 from serving_mathematics.support.require import (
     require,
     require_all_positive,
+    require_in,
+    require_non_negative,
+    require_positive,
 )
 
 BOARD_W = {  # of the data sheets, a device; TPUs have none published
@@ -131,17 +134,25 @@ def busy_shares(work: Work, constants: Constants) -> tuple[Array, Array]:
     (True, True)
     """
     running = np.minimum(work.concurrency, work.room)
-    context = work.prompt + work.answer / 2
-    endless = np.full_like(work.bandwidth, 1e30)
-    reading = replace(work, rest_peak=endless, attention_peak=endless)
-    counting = replace(work, bandwidth=endless)
-    spent = []
-    for one in (reading, counting):
-        parts = step_parts(one, DATA_SHEET, running, context)
-        spent.append(parts.weights + parts.experts + parts.cache + parts.vocabulary)
+    reading, counting = _spent_s(work, running)
     prompts = np.maximum(running - 1, 0) / work.answer * prompt_s(work, DATA_SHEET)
     taken = per_token_s(work, constants) * work.accepted
-    return spent[0] / taken, (spent[1] + prompts * work.accepted) / taken
+    return reading / taken, (counting + prompts * work.accepted) / taken
+
+
+def _spent_s(work: Work, running: Array) -> tuple[Array, Array]:
+    """What a step of so many sequences would take if there were nothing but bytes to move, and
+    nothing but operations, as data sheets have it, shape (rows,) each, [s]."""
+    context = work.prompt + work.answer / 2
+    endless = np.full_like(work.bandwidth, 1e30)
+    spent = []
+    for one in (
+        replace(work, rest_peak=endless, attention_peak=endless),
+        replace(work, bandwidth=endless),
+    ):
+        parts = step_parts(one, DATA_SHEET, running, context)
+        spent.append(parts.weights + parts.experts + parts.cache + parts.vocabulary)
+    return spent[0], spent[1]
 
 
 def power_w(
@@ -186,6 +197,42 @@ def joules_a_token(
     return np.asarray(power_w(deployments, constants, shares) / rate)
 
 
+def served_power_w(
+    one: Deployment,
+    board_w: float,
+    running: float,
+    tokens_per_s: float,
+    computed_share: float = 1.0,
+    shares: PowerShares = POWER,
+) -> float:
+    """Power of all devices of an engine that writes so many tokens a second [W]: it waits, moves
+    the bytes of as many steps as they take, and computes every token and its share of a prompt.
+
+    board_w: on the data sheet of a device [W]. running: sequences in a step, in the mean, at least
+    1. tokens_per_s: of answers, 0 for an engine that only waits. computed_share: of a prompt, which
+    no cache has, in [0, 1]. Raises ValueError outside these ranges.
+
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> round(served_power_w(WORKED, 700.0, 1.0, 0.0))  # 42% of 700 W
+    294
+    >>> 400 < served_power_w(WORKED, 700.0, 64.0, 3000.0) < 700
+    True
+    """
+    board_w = require_positive(board_w=board_w)
+    tokens_per_s = require_non_negative(tokens_per_s=tokens_per_s)
+    running = require_in("[1, 1e6]", running=running)
+    computed_share = require_in("[0, 1]", computed_share=computed_share)
+    work = count_work([one])
+    reading, counting = _spent_s(work, np.full(1, running))
+    per_token = running * work.accepted
+    prompts = computed_share * prompt_s(work, DATA_SHEET) / work.answer
+    new = one.system.generation == "blackwell"
+    busy = shares.memory * reading / per_token
+    busy = busy + shares.arithmetic * (counting / per_token + prompts)
+    share = (shares.idle_blackwell if new else shares.idle_hopper) + tokens_per_s * float(busy[0])
+    return one.devices * board_w * min(share, 1.0)
+
+
 def fit_power(
     deployments: Sequence[Deployment], measured_w: Array, constants: Constants
 ) -> PowerShares:
@@ -220,7 +267,7 @@ def fit_power(
     return PowerShares(*(float(value) for value in found))
 
 
-SCORES = "energy_scores"
+ENERGY_SCORES = "energy_scores"
 COMMAND = "python -m serving_mathematics.core.hardware.energy .cache/harnesses"
 
 
@@ -310,7 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "source": "ML.ENERGY leaderboard v3 (github.com/ml-energy/leaderboard, public/data/tasks)",
         "licence": "the repository states none: no row of it is kept here, only these scores",
     }
-    print(write_record(SCORES, record | score_energy(runs)), file=sys.stderr)
+    print(write_record(ENERGY_SCORES, record | score_energy(runs)), file=sys.stderr)
     return 0
 
 
@@ -326,13 +373,26 @@ def check_idle_and_full_by_hand() -> None:
     checks.inside("all at once [W]", full, 600.0, 700.0)
 
 
+def check_a_full_engine_draws_what_its_loop_does() -> None:
+    """At the rate of a closed loop the power of what is served is that of the loop, up to the one
+    prompt of those that run which the loop leaves out.
+
+    Source: `power_w`, which the scores are of.
+    """
+    for load in (16.0, 64.0, 256.0):
+        one = replace(WORKED, concurrency=load)
+        rate = load / float(per_token_s(count_work([one]), FITTED)[0])
+        served = served_power_w(one, 700.0, load, rate)
+        checks.close(f"{load:.0f} sequences [W]", served, float(power_w([one])[0]), rtol=0.02)
+
+
 def check_scores_meet_their_aims() -> None:
     """Of models that were left out, power is off by at most 10% in the median and joules a token by
     at most 18%.
 
     Source: the record of scores; the aims were set before.
     """
-    record = read_record(SCORES)
+    record = read_record(ENERGY_SCORES)
     for name, most in (("power", 0.10), ("joules a token", 0.18)):
         checks.inside(name, record[name]["all"]["median"], 0.0, most, kind="measured")
 
@@ -342,7 +402,7 @@ def check_shares_are_those_of_the_record() -> None:
 
     Source: the record of scores.
     """
-    for name, value in read_record(SCORES)["fitted"].items():
+    for name, value in read_record(ENERGY_SCORES)["fitted"].items():
         checks.close(name, getattr(POWER, name), value, atol=0.03, kind="measured")
 
 
