@@ -597,6 +597,23 @@ def test_a_share_is_asked_for_once() -> None:
             read_choices({"rate_per_s": 1} | {name: value})
 
 
+def test_experts_are_spread_as_far_as_links_reach() -> None:
+    """Over 64 of a GB200's 72 devices, over eight of an H100's, and two where two are linked; a
+    dense model over eight, whatever the links."""
+    for device, model, widest in (
+        ("GB200", "DeepSeek-R1", 64),
+        ("H200", "DeepSeek-R1", 8),
+        ("H100 NVL", "gpt-oss-120b", 8),
+        ("GB200", "Llama-3.1-8B", 8),
+    ):
+        asked = {"rate_per_s": 1, "device": device, "model": model, "precision": "auto"}
+        found = [one.deployment for one in read_choices(asked)]
+        assert max(one.devices for one in found) == widest
+        assert max(one.tensor for one in found) <= 8
+        wide = [one for one in found if one.devices > 8]
+        assert all(one.attention_data == one.expert == one.devices for one in wide)
+
+
 def test_classes_say_what_differs() -> None:
     kinds, goals = read_classes(
         "chat:0.7:prompt=800,ttft=0.5; agents:.3:cached=0.9,tpot=0.1,quantile=0.9,answer=40",

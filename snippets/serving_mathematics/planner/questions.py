@@ -93,6 +93,7 @@ NEEDS = {
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
 WIDTHS = tuple(2**power for power in range(11))  # of a refusal's proposal
+WIDEST = 64  # devices over which experts are spread where nothing is said
 PARTS = {"tp": "tensor", "pp": "pipeline", "dp": "attention_data", "ep": "expert"}
 
 
@@ -206,14 +207,15 @@ def _widths(one: Deployment) -> dict[str, int]:
 
 
 def _splits(model: Architecture, system: System) -> list[dict[str, int]]:
-    """What is tried where nothing is said: tensor parallelism, with experts spread the same way,
-    and attention in parallel over data with the experts over all."""
-    widths = [n for n in (1, 2, 4, 8, 16) if n <= max(8, system.domain_devices) and n <= 8]
+    """What is tried where nothing is said: tensor parallelism over up to eight devices, with
+    experts spread the same way, and attention in parallel over data with the experts over all, as
+    far as links reach."""
     one = dict.fromkeys(PARTS.values(), 1)
-    splits = [one | {"tensor": n} for n in widths]
+    splits = [one | {"tensor": n} for n in (1, 2, 4, 8)]
     if model.routed_parameters:
-        splits += [one | {"tensor": n, "expert": n} for n in widths[1:]]
-        splits += [one | {"attention_data": n, "expert": n} for n in widths[1:]]
+        wide = [n for n in WIDTHS[1:] if n <= max(8, system.domain_devices) and n <= WIDEST]
+        splits += [one | {"tensor": n, "expert": n} for n in (2, 4, 8)]
+        splits += [one | {"attention_data": n, "expert": n} for n in wide]
     return splits
 
 
