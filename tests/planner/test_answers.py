@@ -397,6 +397,9 @@ def test_what_binds_is_said_with_what_more_of_it_would_bring() -> None:
     )
     none = with_plan(PLAIN, loosened=(Loosened("one replica is the least"),))
     assert "what would save one" not in {line.what for line in answer_lines(none)}
+    full = with_plan(PLAIN, loosened=(Loosened("memory bandwidth", most_per_s=58.87),))
+    lines = {line.what: line.value for line in answer_lines(full)}
+    assert lines["what would save one"] == "one replica fewer carries 58.9 requests/s at most"
     joint = answer(
         read_choices(
             {"rate_per_s": 40, "requests": 200, "parallelism": "tp1", "goodput": 0.99}

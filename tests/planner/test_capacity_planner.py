@@ -295,7 +295,7 @@ def test_looser_objectives_need_fewer() -> None:
 def test_bottlenecks_by_construction() -> None:
     loose = replace(BASE, promise=promised(9, 9), traffic=Traffic(900.0, 1.0, 200.0, 20.0))
     slow = Fleet(loose)
-    assert binding_constraints(slow, 1) == (Loosened("arithmetic of prompts"),)
+    assert [one.constraint for one in binding_constraints(slow, 1)] == ["arithmetic of prompts"]
     fast = replace(SLOW, bf16_flops_per_s=1e17, memory_bytes=400e9)
     long = replace(
         BASE,
@@ -303,7 +303,8 @@ def test_bottlenecks_by_construction() -> None:
         traffic=Traffic(60.0, 1.0, 3000.0, 900.0),
         promise=promised(9, 9),
     )
-    assert binding_constraints(Fleet(long), 1) == (Loosened("memory bandwidth"),)
+    (one,) = binding_constraints(Fleet(long), 1)
+    assert one.constraint == "memory bandwidth"
     assert binding_constraints(slow, 0) == (Loosened("one replica is the least"),)
     narrow = replace(
         BASE,
@@ -714,9 +715,8 @@ def test_so_much_more_memory_would_save_a_replica() -> None:
     few = Traffic(40.0, mean_prompt_tokens=100.0, mean_output_tokens=100.0)
     weights = 2 * LLAMA.architecture.parameters
     tight = replace(LLAMA.system, memory_bytes=(weights + 200 * 16 * 131_072) / 0.9)
-    asked = Question(
-        replace(LLAMA, system=tight), few, promised(2.0, 1.0, 0.9), requests=400, reserved_bytes=0
-    )
+    small, goal = replace(LLAMA, system=tight), promised(2.0, 1.0, 0.9)
+    asked = Question(small, few, goal, requests=400, reserved_bytes=0.0)
     fleet = Fleet(asked)
     found = {one.constraint: one for one in binding_constraints(fleet, 1)}
     one = found["KV memory"]
@@ -729,3 +729,18 @@ def test_so_much_more_memory_would_save_a_replica() -> None:
     assert larger.keeps(one.run)
     assert one.run.is_as(replace(one.run, places=3))
     assert not one.run.is_as(replace(one.run, replicas=3))
+
+
+def test_what_is_overloaded_says_by_what_and_how_much_it_carries() -> None:
+    """Short prompts and answers in a large fleet: steps take the time, no promise helps."""
+    few = replace(BASE, traffic=Traffic(200.0, 1.0, 20.0, 60.0), promise=promised(9, 9, 0.9))
+    fleet = Fleet(few)
+    fewer = 1
+    while fleet.rate_per_s / (fewer + 1) >= fleet.full_rate(512):
+        fewer += 1
+    (one,) = binding_constraints(fleet, fewer)
+    prompts, reading = fleet.own_s
+    assert 1 / fleet.full_rate(512) > prompts + 2 * reading
+    assert one == Loosened("weights and kernels", most_per_s=fewer * fleet.full_rate(512))
+    assert fleet.performance(fewer, 512, 512) is None
+    assert one.most_per_s <= 200.0

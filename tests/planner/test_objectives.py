@@ -201,7 +201,7 @@ def test_answers_say_what_was_promised() -> None:
     assert lines["E2E latency at p90, promised"].endswith(" of 5 s")
     assert lines["goodput, promised"].endswith("% of 90%")
     assert "requests that keep all" in lines
-    words = "a TTFT of 2 s, a TPOT of 30 ms and an E2E latency of 5 s together for 90% of the"
+    words = "a TTFT of 2 s, a TPOT of 30 ms and an E2E latency of 5 s together in 90% of cases"
     assert words in answer_summary(told)
     assert words in asked_text(told.question)
     assert record["e2e_s"] == one.of("e2e").value

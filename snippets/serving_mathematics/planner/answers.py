@@ -212,6 +212,9 @@ def _loosened_lines(found: Plan) -> list[Line]:
     """How much more of what binds one replica fewer needs, where that is one limit."""
     said = []
     for one in found.loosened:
+        if one.most_per_s:
+            value = f"one replica fewer carries {_sized(one.most_per_s)} requests/s at most"
+            return [Line("what would save one", value, "", "definitions/throughput")]
         if one.run is None:
             continue
         if one.constraint == "KV memory":

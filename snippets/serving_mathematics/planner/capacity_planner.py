@@ -219,11 +219,12 @@ class _Run:
 @dataclass(frozen=True)
 class Loosened:
     """A constraint that stands in the way of a smaller fleet, what that fleet would do without it,
-    and the blocks of memory that it would take then."""
+    and the blocks of memory that it would take then; or how much traffic it carries."""
 
     constraint: str
     run: Performance | None = None  # None where it is no single limit that could be looser
     blocks: int = 0
+    most_per_s: float = 0.0  # of an overloaded fleet; 0 for others
 
 
 @dataclass(frozen=True)
@@ -798,8 +799,9 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[Loosened, ...]:
     would let it keep the objective, with what it does then; not memory where it does at the same
     limits as it is.
 
-    fleet: of the question. replicas: 0 says that one is the least there is. When prompts and the
-    reading of the cache alone overload the replicas the name is that of the larger part.
+    fleet: of the question. replicas: 0 says that one is the least there is. When the replicas are
+    overloaded the name is that of the largest part of their time: prompts, the reading of the
+    cache, or the steps themselves, unless the other two alone are too much.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
@@ -811,9 +813,11 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[Loosened, ...]:
     replicas = require_non_negative_integer(replicas=replicas)
     if replicas == 0:
         return (Loosened("one replica is the least"),)
+    most = max(map(fleet.full_rate, map(fleet.most_places, fleet.budgets)))
     prompts, reading = fleet.own_s
-    if fleet.rate_per_s / replicas * (prompts + reading) >= 1:
-        return (Loosened("arithmetic of prompts" if prompts >= reading else "memory bandwidth"),)
+    own = {"arithmetic of prompts": prompts, "memory bandwidth": reading}
+    steps = {"weights and kernels": 1 / most - prompts - reading}  # in the largest batch
+    parts = own if fleet.rate_per_s / replicas * (prompts + reading) >= 1 else own | steps
     question = fleet.question
     names = [*dict.fromkeys(goal.metric for promise in fleet.goals for goal in promise)]
     without = {
@@ -836,6 +840,9 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[Loosened, ...]:
         if run and other.keeps(run):
             held = [one.blocks for one in other.runs[replicas, run.budget] if one.found.is_as(run)]
             binding.append(Loosened(name, run, min(held)))
+    if not binding and fleet.rate_per_s / replicas >= most:
+        largest = max(parts, key=lambda part: parts[part])
+        return (Loosened(largest, most_per_s=replicas * most),)
     together = " and ".join(METRICS[name].shown for name in names)
     return tuple(binding) or (Loosened(f"{together} objectives together"),)
 

@@ -233,14 +233,14 @@ def promise_text(promise: Promise) -> str:
     >>> promise_text(promised(1.0, 0.05))
     'a TTFT of 1 s and a TPOT of 50 ms at p99'
     >>> promise_text(promised(1.0, 0.05, goodput=0.9))
-    'a TTFT of 1 s and a TPOT of 50 ms together for 90% of the requests'
+    'a TTFT of 1 s and a TPOT of 50 ms together in 90% of cases'
     """
     alone = [goal for goal in promise if not goal.measure.of_all]
     *first, last = [goal.text for goal in alone]
     said = f"{', '.join(first)} and {last}" if first else last
     share = f"{100 * alone[0].share:g}"
     together = len(alone) < len(promise)
-    return f"{said} together for {share}% of the requests" if together else f"{said} at p{share}"
+    return f"{said} together in {share}% of cases" if together else f"{said} at p{share}"
 
 
 def kept_by_all(got: RequestTimes, promise: Promise) -> npt.NDArray[np.bool_]:
