@@ -14,7 +14,6 @@ from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun
 from serving_mathematics.machine.step_time.guesses import break_even_tokens
 from serving_mathematics.planner.answers import (
-    Line,
     Table,
     answer_lines,
     answer_record,
@@ -28,6 +27,7 @@ from serving_mathematics.planner.answers import (
 )
 from serving_mathematics.planner.capacity_planner import ClassRun, Loosened, Performance, Quantile
 from serving_mathematics.planner.configurations import Answer, Elsewhere, answer
+from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support import measuring

@@ -9,7 +9,6 @@ import pytest
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.energy import POWER
-from serving_mathematics.planner.answers import answer_lines, answer_record, answer_summary
 from serving_mathematics.planner.capacity_planner import WORKED, plan
 from serving_mathematics.planner.configurations import Answer, answer
 from serving_mathematics.planner.fleet_energy import (
@@ -91,6 +90,12 @@ def test_the_batch_that_takes_least_is_the_least_that_was_tried() -> None:
     assert found.least_places < energy(told()).least_places
 
 
+def test_a_device_without_a_published_power_has_none() -> None:
+    tpu = replace(WORKED.deployment, system=find_system("TPU v5p"))
+    assert board_w(replace(WORKED, deployment=tpu)) is None
+    assert fleet_energy(replace(WORKED, deployment=tpu), PLANNED) is None
+
+
 def test_errors_are_those_of_the_record() -> None:
     scores = read_record("energy_scores")["power"]
     assert power_error("b200_sxm") == (
@@ -99,51 +104,6 @@ def test_errors_are_those_of_the_record() -> None:
         True,
     )
     assert power_error("l4") == (scores["all"]["p90"], scores["all"]["runs"], False)
-
-
-def test_money_and_grams_only_where_they_were_given() -> None:
-    plain = told()
-    assert "It draws" not in answer_summary(plain)
-    record = answer_record(plain)
-    assert "energy_usd_per_day" not in record
-    assert "co2_kg_per_day" not in record
-    priced = told(price_per_kwh=0.25, grams_per_kwh=400)
-    kwh = energy(priced).kwh_a_day
-    record = answer_record(priced)
-    assert record["kwh_per_day"] == kwh == 24 * energy(priced).watts / 1000
-    assert record["energy_usd_per_day"] == kwh * 0.25
-    assert record["co2_kg_per_day"] == pytest.approx(kwh * 0.4)
-    said = answer_summary(priced)
-    assert f"kWh a day, ${kwh * 0.25:,.2f}, {kwh * 0.4:.3g} kg of CO₂. A token takes least" in said
-    assert "because they share the power of waiting and the reading of weights; alone it" in said
-    only = answer_summary(told(grams_per_kwh=400))
-    assert "kg of CO₂" in only
-    assert "day, $" not in only
-
-
-def test_a_device_whose_power_was_not_measured_is_named() -> None:
-    for device, words in (
-        ("L40S", "which is taken to share its power as an H100"),
-        ("GB200", "which is taken to share its power as a B200"),
-    ):
-        found = told(device=device, price_per_kwh=0.1)
-        lines = {line.what: line.value for line in answer_lines(found)}
-        assert lines["energy of a generated token"].endswith(words)
-        assert ", measured on other devices, " in answer_summary(found)
-        assert answer_record(found)["power_measured"] == "no"
-    assert "other devices" not in answer_summary(told(price_per_kwh=0.1))
-    assert answer_record(told())["power_measured"] == "yes"
-
-
-def test_a_device_without_a_power_says_so() -> None:
-    found = told(device="TPU v5p", grams_per_kwh=100)
-    assert found.energy is None
-    words = "not known: no power is published for TPU V5P"
-    assert {line.value for line in answer_lines(found)} >= {words}
-    assert f" What it draws is {words}." in answer_summary(found)
-    assert answer_record(found)["watts"] == ""
-    tpu = replace(WORKED.deployment, system=find_system("TPU v5p"))
-    assert board_w(replace(WORKED, deployment=tpu)) is None
 
 
 def test_a_device_of_ones_own_has_the_power_that_is_said() -> None:

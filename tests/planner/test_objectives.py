@@ -27,7 +27,7 @@ from serving_mathematics.planner.capacity_planner import (
     reaches,
 )
 from serving_mathematics.planner.configurations import answer
-from serving_mathematics.planner.fields import FIELDS
+from serving_mathematics.planner.fields import FIELDS, Field
 from serving_mathematics.planner.objectives import (
     METRICS,
     Metric,
@@ -249,3 +249,33 @@ def test_classes_have_their_own() -> None:
     found = plan(question, alternatives=False)
     assert reaches(found.best.classes, goals)
     assert [len(one.got) for one in found.best.classes] == [2, 3]
+
+
+def test_a_new_objective_is_a_row_of_metrics_and_a_row_of_fields(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Time a token of the answer, the wait in it, is planned, said, plotted, recorded and refused
+    without another line of code."""
+    slow = Metric(
+        *("norm", "normalized latency", "norm_s", lambda got, _: got.whole / (got.later + 1), 0),
+        *("definitions/service", 1e3, "ms"),
+    )
+    monkeypatch.setitem(METRICS, "norm", slow)
+    field = Field(
+        "norm_s", "Time from arrival, a token", "s", 1e-4, 10, group=FIELDS["e2e_s"].group
+    )
+    monkeypatch.setitem(FIELDS, "norm_s", field)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in ASKED.items()]
+    assert main([*options, "--norm-s=0.2", "--goodput=0.9", "--whole"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("normalized latency at p90, promised  ") for line in lines)
+    told = answer(read_choices(ASKED | {"norm_s": 0.2}))
+    fleet = Fleet(replace(told.question, requests=800))
+    run = fleet.performance(told.plan.best.replicas, told.plan.best.places, told.plan.best.budget)
+    assert run is not None
+    assert run.nearest.of("norm") == told.plan.best.nearest.of("norm")
+    assert answer_record(told)["norm_s"] == run.nearest.of("norm").value <= 0.2
+    assert "a normalized latency of 200 ms at p99" in answer_summary(told)
+    assert latency_plot(told).rows[0][3] == "p99 of normalized latency [ms]"
+    with pytest.raises(Infeasible, match=r"no fleet keeps a normalized latency of 0.001 s at p99"):
+        answer(read_choices(ASKED | {"norm_s": 0.001}))

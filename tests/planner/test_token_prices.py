@@ -7,10 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.planner.answers import answer_lines, answer_record
 from serving_mathematics.planner.capacity_planner import WORKED, plan
-from serving_mathematics.planner.configurations import answer
-from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.token_prices import TokenPrices, token_prices
 from serving_mathematics.planner.traffic import Traffic
 
@@ -48,26 +45,3 @@ def test_prompts_pay_for_their_arithmetic() -> None:
         arithmetic = 20 / found.best.replicas * found.own_s[0]
         assert prices[name] == pytest.approx(arithmetic, rel=1e-9)
     assert prices["cached"] < 0.2 * prices["plain"]
-
-
-@pytest.mark.parametrize(
-    ("price", "words"),
-    [(0.05, "% of this traffic on"), (0.0005, "this fleet would be cheaper if it carried ")],
-)
-def test_an_answer_says_from_which_share_on_the_fleet_is_cheaper(price: float, words: str) -> None:
-    asked = {"rate_per_s": 40, "requests": 150, "ttft_s": 3, "parallelism": "tp1"}
-    told = answer(read_choices(asked | {"api_input_price": price, "api_output_price": price}))
-    lines = {line.what: line.value for line in answer_lines(told)}
-    record = answer_record(told)
-    assert words in lines["the API, for the same"]
-    assert record["api_usd_per_hour"] == pytest.approx(40 * 3600 * 1250 * price / 1e6)
-    share = told.plan.best.usd_per_hour / float(record["api_usd_per_hour"])
-    assert record["api_even_share"] == pytest.approx(share)
-    assert f"{100 * share:,.0f}% of this traffic" in lines["the API, for the same"]
-    plain = answer(read_choices(asked))
-    assert "the API, for the same" not in {line.what for line in answer_lines(plain)}
-    assert "api_usd_per_hour" not in answer_record(plain)
-    with pytest.raises(ValueError, match="api_output_price must be given where api_input_price"):
-        read_choices(asked | {"api_input_price": price})
-    with pytest.raises(ValueError, match=r"api_input_price must be a number from 0.0001"):
-        read_choices(asked | {"api_input_price": 0, "api_output_price": price})

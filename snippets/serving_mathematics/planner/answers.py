@@ -36,29 +36,19 @@ from serving_mathematics.planner.configurations import (
     drafter_name,
     split_name,
 )
+from serving_mathematics.planner.costs import cost_lines, cost_record, energy_summary, power_text
 from serving_mathematics.planner.fields import GIVEN, LIKE
-from serving_mathematics.planner.fleet_energy import FleetEnergy
+from serving_mathematics.planner.lines import Line, listed, sized, with_interval
 from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import Apart
-from serving_mathematics.planner.token_prices import token_prices
 from serving_mathematics.planner.trace_formats import ReadRequests
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of an answer: what, how much, the closed form's value, and the chapter's page."""
-
-    what: str
-    value: str
-    estimate: str
-    chapter: str
 
 
 def answer_lines(told: Answer) -> list[Line]:
@@ -82,8 +72,7 @@ def answer_lines(told: Answer) -> list[Line]:
     lines = main_lines(told)
     lines += [
         *_loosened_lines(found),
-        *_price_lines(told),
-        *_energy_lines(told),
+        *cost_lines(told),
         *([Line("class that decides", _deciding(found), "", "definitions/slo-sla")] * several),
         Line("measured runs like it", _measured(told), "", "machine/predictions"),
         Line(
@@ -163,7 +152,7 @@ def main_lines(told: Answer) -> list[Line]:
     question, found = told.question, told.plan
     best, one = found.best, question.deployment
     spare = f" and {question.spare_replicas} that may fail" if question.spare_replicas else ""
-    kept = f"{_with_interval(best.both, 100)}%"
+    kept = f"{with_interval(best.both, 100)}%"
     goodput = sum(run.goodput_per_s for run in best.classes)
     most = "no fleet does" if told.if_slower is None else f"{told.if_slower:,}"
     error = told.error
@@ -204,7 +193,7 @@ def main_lines(told: Answer) -> list[Line]:
         Line("steps are those of", _front(told.question), "", "machine/predictions"),
         Line("price of the fleet", f"{hour} an hour", "", "intuition/batch-vs-online"),
         Line("price of 10⁶ generated tokens", million, "", "intuition/latency-throughput-cost"),
-        Line("power and energy", _power(told), "", "intuition/latency-throughput-cost"),
+        Line("power and energy", power_text(told), "", "intuition/latency-throughput-cost"),
     ]
 
 
@@ -213,7 +202,7 @@ def _loosened_lines(found: Plan) -> list[Line]:
     said = []
     for one in found.loosened:
         if one.most_per_s:
-            value = f"one replica fewer carries {_sized(one.most_per_s)} requests/s at most"
+            value = f"one replica fewer carries {sized(one.most_per_s)} requests/s at most"
             return [Line("what would save one", value, "", "definitions/throughput")]
         if one.run is None:
             continue
@@ -242,81 +231,7 @@ def _looser(run: Performance, constraint: str) -> str:
     _, goal, value, kept = max(found, key=lambda each: each[0])
     if goal.measure.of_all:
         return f"a goodput of {100 * kept:.3g}%"
-    return f"{goal.measure.article} of {_sized(goal.measure.scale * value)} {goal.measure.unit}"
-
-
-def _sized(value: float) -> str:
-    """Three digits, and all before the point."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _power(told: Answer) -> str:
-    """What the fleet draws and takes a day, and what that costs where the reader said it."""
-    energy, question = told.energy, told.question
-    if energy is None:
-        return f"not known: no power is published for {question.deployment.system.shown}"
-    kilo = energy.watts >= 1000
-    watts = f"{_sized(energy.watts / 1000 if kilo else energy.watts)} {'kW' if kilo else 'W'}"
-    unsure = "" if energy.measured else ", measured on other devices"
-    said = [f"{watts} ± {100 * energy.error:.0f}%{unsure}", f"{_sized(energy.kwh_a_day)} kWh a day"]
-    if question.usd_per_kwh:
-        said.append(f"${energy.kwh_a_day * question.usd_per_kwh:,.2f}")
-    if question.grams_per_kwh:
-        said.append(f"{_sized(energy.kwh_a_day * question.grams_per_kwh / 1000)} kg of CO₂")
-    return ", ".join(said)
-
-
-def _energy_lines(told: Answer) -> list[Line]:
-    """What a token takes, how sure that is, and where it would take least."""
-    energy, chapter = told.energy, "intuition/latency-throughput-cost"
-    if energy is None:
-        return []
-    said = (
-        f"{energy.joules_a_token:.3g} J ± {100 * energy.error:.0f}%, within which lay nine of ten "
-        f"of {energy.runs} measured runs, each model left out"
-    )
-    if not energy.measured:
-        like = "a B200" if told.question.deployment.system.generation == "blackwell" else "an H100"
-        said += f"; none of them was on this device, which is taken to share its power as {like}"
-    return [
-        Line("energy of a generated token", said, "", chapter),
-        Line("least energy", _least_energy(energy), "", chapter),
-    ]
-
-
-def _least_energy(energy: FleetEnergy) -> str:
-    """Where a token takes least, and why it comes soonest elsewhere."""
-    return (
-        f"{energy.least_joules:.2g} J, with {energy.least_places:,} sequences in every step and a "
-        f"token every {1e3 * energy.least_s:.2g} ms, because they share the power of waiting and "
-        f"the reading of weights; alone it comes soonest, every {1e3 * energy.alone_s:.2g} ms, and "
-        f"takes {energy.alone_joules:.2g} J"
-    )
-
-
-def _price_lines(told: Answer) -> list[Line]:
-    """What a token in and a token out cost, and an API."""
-    prices = token_prices(told.question, told.plan)
-    each = f"${prices.usd_per_million_in:,.3f} in, ${prices.usd_per_million_out:,.3f} out"
-    lines = [Line("price of 10⁶ tokens", each, "", "intuition/latency-throughput-cost")]
-    if prices.api_usd_per_hour is not None and prices.even_share is not None:
-        much = f"{100 * prices.even_share:,.0f}% of this traffic"
-        cheaper = f"this fleet is cheaper from {much} on"
-        if prices.even_share > 1:
-            cheaper = f"this fleet would be cheaper if it carried {much} or more"
-        said = f"${prices.api_usd_per_hour:,.2f} an hour; {cheaper}"
-        lines.append(Line("the API, for the same", said, "", "intuition/batch-vs-online"))
-    return lines
-
-
-def _energy_summary(told: Answer) -> str:
-    """Energy as sentences, where its price or its grid was given."""
-    if not (told.question.usd_per_kwh or told.question.grams_per_kwh):
-        return ""
-    if told.energy is None:
-        return f" What it draws is {_power(told)}."
-    least = _least_energy(told.energy)
-    return f" It draws {_power(told)}. A token takes least energy, {least}."
+    return f"{goal.measure.article} of {sized(goal.measure.scale * value)} {goal.measure.unit}"
 
 
 def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
@@ -325,10 +240,10 @@ def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
     for goal, run in zip(worst.promise, worst.got, strict=True):
         metric = goal.measure
         if metric.of_all:
-            what, got = metric.shown, f"{_with_interval(worst.both, 100)}%"
+            what, got = metric.shown, f"{with_interval(worst.both, 100)}%"
             limit = f"{100 * goal.share:g}%"
         else:
-            what, got = f"{metric.shown} at {goal.at}", _with_interval(run, metric.scale)
+            what, got = f"{metric.shown} at {goal.at}", with_interval(run, metric.scale)
             limit = metric.limit_text(goal.limit)
         lines.append(Line(f"{what}{whose}, promised", f"{got} of {limit}", "", metric.chapter))
     return lines
@@ -345,20 +260,14 @@ def _all(question: Question) -> str:
     return "both" if len([x for x in question.goals[0] if not x.measure.of_all]) == 2 else "all"
 
 
-def _listed(words: Sequence[str]) -> str:
-    """Several of one kind in a sentence."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def _latency_line(told: Answer, metric: str, place: int) -> Line:
     """One quantile of a latency, beside what the closed form says of it."""
     closed, name = told.plan.estimate, f"{metric} at p{100 * QUANTILES[place]:g}"
     if metric == "TTFT":
         run, said = told.plan.best.ttft[place], f"{closed.ttft_s[place]:.3g} s"
-        return Line(name, f"{_with_interval(run)} s", said, "definitions/latency-distribution")
+        return Line(name, f"{with_interval(run)} s", said, "definitions/latency-distribution")
     run, said = told.plan.best.tpot[place], f"{1e3 * closed.tpot_s:.3g} ms" if place == 0 else ""
-    return Line(name, f"{_with_interval(run, 1e3)} ms", said, "architecture/streaming")
+    return Line(name, f"{with_interval(run, 1e3)} ms", said, "architecture/streaming")
 
 
 def answer_summary(told: Answer) -> str:
@@ -403,7 +312,7 @@ def answer_summary(told: Answer) -> str:
         rest += " No run on this device was measured, and its error is not known."
     if one.system.name == GIVEN:
         rest += f" Its links and kernels are taken from {find_system(LIKE).shown}."
-    rest += _apart_summary(told) + _energy_summary(told) + _elsewhere(told.others)
+    rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
     rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 999.5 else f"{found.rate_per_s:.3g}"
     split = f" ({split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
@@ -614,15 +523,6 @@ def _measured(told: Answer) -> str:
     )
 
 
-def _with_interval(found: Quantile, scale: float = 1.0) -> str:
-    """Value and half-width, with the digits that two of the half-width leave."""
-    value, half = scale * found.value, scale * found.half_width
-    if not half:
-        return f"{value:.3g}"
-    digits = max(0, 1 - math.floor(math.log10(half)))
-    return f"{value:.{digits}f} ± {half:.{digits}f}"
-
-
 def _apart(told: Answer) -> str:
     """Two fleets, in one line."""
     apart = told.apart
@@ -638,8 +538,8 @@ def _apart(told: Answer) -> str:
         f"{run.prompts} for prompts and {run.answers} for answers of {one.devices} × "
         f"{one.system.shown}, {split_name(apart.question)}, {one.precision}",
         f"${run.usd_per_hour:,.2f} an hour",
-        f"{_listed(_values(worst))} at {worst.promise[0].at}",
-        f"{_with_interval(run.both, 100)}% keep {_all(apart.question)}",
+        f"{listed(_values(worst))} at {worst.promise[0].at}",
+        f"{with_interval(run.both, 100)}% keep {_all(apart.question)}",
         f"a cache travels {1e3 * run.transfer_s:.3g} ms",
         f"where steps err {low:,} to {high:,}" if high else f"where steps err {low:,} or more",
         f"decided: {'not quite, ' + ' and '.join(doubts) if doubts else 'yes'}",
@@ -650,7 +550,7 @@ def _apart(told: Answer) -> str:
 def _values(one: ClassRun) -> list[str]:
     """What a class gets of each metric, with intervals."""
     return [
-        f"{goal.measure.shown} {_with_interval(run, goal.measure.scale)} {goal.measure.unit}"
+        f"{goal.measure.shown} {with_interval(run, goal.measure.scale)} {goal.measure.unit}"
         for goal, run in _alone(one)
     ]
 
@@ -716,12 +616,12 @@ def _class_lines(question: Question, fleet: Performance) -> list[Line]:
     lines = []
     for one in fleet.classes if len(fleet.classes) > 1 else ():
         each = [
-            f"{goal.measure.shown} {_with_interval(run, goal.measure.scale)} of "
+            f"{goal.measure.shown} {with_interval(run, goal.measure.scale)} of "
             f"{goal.measure.limit_text(goal.limit)}"
             for goal, run in _alone(one)
         ]
         said = (
-            f"{_listed(each)} at {one.promise[0].at}; {_with_interval(one.both, 100)}% keep "
+            f"{listed(each)} at {one.promise[0].at}; {with_interval(one.both, 100)}% keep "
             f"{_all(question)}, {one.goodput_per_s:.3g} a second"
         )
         lines.append(Line(f"of {one.name}", said, "", "definitions/slo-sla"))
@@ -845,49 +745,12 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         "quantized_usd_per_million_tokens": (
             found.quantized.usd_per_million if found.quantized else ""
         ),
-        **_price_record(told),
-        **_energy_record(told),
+        **cost_record(told),
         **_apart_record(told),
         "compared": len(told.ranked),
         "simulated_requests": best.simulated,
     }
     return {name: "" if value in (math.inf, math.nan) else value for name, value in record.items()}
-
-
-def _price_record(told: Answer) -> dict[str, float | int | str]:
-    """Prices of a token in and out, and of an API where it was given."""
-    prices = token_prices(told.question, told.plan)
-    record: dict[str, float | int | str] = {
-        "usd_per_million_tokens_in": prices.usd_per_million_in,
-        "usd_per_million_tokens_out": prices.usd_per_million_out,
-    }
-    if prices.api_usd_per_hour is not None and prices.even_share is not None:
-        record["api_usd_per_hour"] = prices.api_usd_per_hour
-        record["api_even_share"] = prices.even_share
-    return record
-
-
-def _energy_record(told: Answer) -> dict[str, float | int | str]:
-    """Energy, where a power of the device is known."""
-    energy, question = told.energy, told.question
-    if energy is None:
-        return {"watts": "", "power_measured": "no"}
-    record: dict[str, float | int | str] = {
-        "watts": energy.watts,
-        "power_error": energy.error,
-        "power_measured": "yes" if energy.measured else "no",
-        "kwh_per_day": energy.kwh_a_day,
-        "joules_per_token": energy.joules_a_token,
-        "joules_per_token_alone": energy.alone_joules,
-        "joules_per_token_least": energy.least_joules,
-        "least_energy_places": energy.least_places,
-        "least_energy_token_s": energy.least_s,
-    }
-    if question.usd_per_kwh:
-        record["energy_usd_per_day"] = energy.kwh_a_day * question.usd_per_kwh
-    if question.grams_per_kwh:
-        record["co2_kg_per_day"] = energy.kwh_a_day * question.grams_per_kwh / 1000
-    return record
 
 
 def _apart_record(told: Answer) -> dict[str, float | int | str]:

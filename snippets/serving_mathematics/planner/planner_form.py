@@ -24,7 +24,6 @@ from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.core.hardware.deployments import DRAFTERS
 from serving_mathematics.planner.answer_plots import answer_plots
 from serving_mathematics.planner.answers import (
-    Line,
     answer_lines,
     answer_summary,
     answer_tables,
@@ -43,6 +42,7 @@ from serving_mathematics.planner.fields import (
     read_value,
 )
 from serving_mathematics.planner.launch import Start, starts
+from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.objectives import METRICS
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.trace_formats import read_requests
