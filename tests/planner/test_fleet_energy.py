@@ -97,7 +97,7 @@ def test_a_device_without_a_published_power_has_none() -> None:
 
 
 def test_errors_are_those_of_the_record() -> None:
-    scores = read_record("energy_scores")["power"]
+    scores = read_record("energy_scores")["power at the measured throughput"]
     assert power_error("b200_sxm") == (
         scores["device"]["b200_sxm"]["p90"],
         scores["device"]["b200_sxm"]["runs"],

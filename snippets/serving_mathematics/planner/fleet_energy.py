@@ -17,7 +17,13 @@ import functools
 from dataclasses import dataclass, replace
 
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
-from serving_mathematics.core.hardware.energy import BOARD_W, ENERGY_SCORES, POWER, served_power_w
+from serving_mathematics.core.hardware.energy import (
+    BOARD_W,
+    ENERGY_SCORES,
+    POWER,
+    SERVED,
+    served_power_w,
+)
 from serving_mathematics.planner.capacity_planner import WORKED, Fleet, Plan, plan
 from serving_mathematics.planner.closed_form import closed_form
 from serving_mathematics.planner.question import Question
@@ -61,15 +67,15 @@ def board_w(question: Question) -> float | None:
 
 
 def power_error(device: str) -> tuple[float, int, bool]:
-    """What the error of power stays below in nine of ten measured runs, each model left out; how
-    many runs that were, and whether they were on this device.
+    """What the error of power stays below in nine of ten measured runs, each model left out and
+    told batch and throughput; how many runs that were, and whether they were on this device.
 
     device: a system's name.
 
     >>> power_error("l4")[2], power_error("h100_sxm")[2]
     (False, True)
     """
-    scores = read_record(ENERGY_SCORES)["power"]
+    scores = read_record(ENERGY_SCORES)[SERVED]
     own = scores["device"].get(device)
     row = own or scores["all"]
     return float(row["p90"]), int(row["runs"]), own is not None

@@ -16,6 +16,7 @@ from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.energy import (
     BOARD_W,
     POWER,
+    SERVED,
     PowerShares,
     _batch_class,
     board_power_w,
@@ -103,6 +104,23 @@ def test_the_rival_draws_as_much_with_each_device() -> None:
     ]
     told = score_energy(runs)["joules a token, one power a device and the measured throughput"]
     assert told["median"] == pytest.approx((0.2 + 1 - 1000 / 1200) / 2, abs=1e-4)
+
+
+def test_power_at_the_measured_throughput_is_told_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that draw what their throughput takes are found again, however far the step model is
+    off, which the power of the loop is then too."""
+    monkeypatch.setattr(energy, "fit_power", lambda *_: POWER)
+    runs = []
+    for family in "ab":
+        for load in (1, 4, 16, 64, 128):
+            one, rate = replace(WORKED, concurrency=float(load)), 40.0 * load
+            watts = served_power_w(one, 700.0, load, rate)
+            runs.append(
+                HarnessRun("ml-energy", family, one, 0.01, float("nan"), rate, watts, watts / rate)
+            )
+    told = score_energy(runs)
+    assert told[SERVED]["all"]["p90"] == 0.0
+    assert told["power"]["all"]["median"] > 0.05
 
 
 def test_a_time_per_token_has_prompts_in_it() -> None:
