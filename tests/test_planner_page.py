@@ -224,6 +224,28 @@ def test_aliases_and_a_device_by_its_numbers(form: Form) -> None:
 
 
 @needs_python
+def test_objectives_energy_and_prices_are_asked_in_the_page(form: Form) -> None:
+    """The same lines as the command has; a limit that no fleet keeps stands at its field."""
+    values = QUICK | {"ttft_s": "3", "e2e_s": "20", "goodput": "0.9", "price_per_kwh": "0.2"}
+    values |= {"grams_per_kwh": "380", "api_input_price": "0.02", "api_output_price": "0.05"}
+    form.fill(values)
+    form.pressed()
+    assert form.rows() == form.expected(dict(values))
+    expect(form.answer).to_contain_text("together in 90% of cases")
+    expect(form.answer).to_contain_text("kg of CO₂. A token takes least energy")
+    own = {"device": OTHER, "peak_tflops": "989", "bandwidth_gb_per_s": "3350", "memory_gib": "80"}
+    form.fill(QUICK | own | {"ttft_s": "3", "power_w": "650"})
+    form.pressed()
+    expect(form.answer).to_contain_text("measured on other devices")
+    form.fill(values | {"e2e_s": "0.01"})
+    form.pressed()
+    assert form.problem("e2e_s").startswith("no fleet keeps an E2E latency of 0.01 s at p90")
+    form.fill(values | {"quantile": "0.95"})
+    form.pressed()
+    assert form.problem("quantile").startswith("quantile must be left out where goodput says")
+
+
+@needs_python
 def test_the_address_holds_the_question(form: Form) -> None:
     values = QUICK | {"rate_per_s": "3", "ttft_s": "2"}
     form.fill(values)

@@ -11,7 +11,9 @@ from serving_mathematics.planner.costs import (
     energy_summary,
     least_energy_text,
     power_text,
+    watts_text,
 )
+from serving_mathematics.planner.fleet_energy import apart_watts
 from serving_mathematics.planner.questions import read_choices
 
 from .test_fleet_energy import FEW, energy
@@ -19,6 +21,21 @@ from .test_fleet_energy import FEW, energy
 
 def told(**more: object) -> Answer:
     return answer(read_choices(FEW | more))
+
+
+def test_two_fleets_have_a_power_where_it_is_known() -> None:
+    found = told(fleets="two", requests=400)
+    assert found.apart is not None
+    run = found.apart.run
+    assert run is not None
+    watts = apart_watts(found.apart.question, run)
+    assert watts is not None
+    assert answer_record(found)["apart_watts"] == watts
+    lines = {line.what: line.value for line in answer_lines(found)}
+    assert f"; {watts_text(watts)}; decided: " in lines["separate fleets"]
+    sheet = {"peak_tflops": 989, "bandwidth_gb_per_s": 3350, "memory_gib": 80}
+    other = told(fleets="two", requests=400, **sheet)
+    assert answer_record(other)["apart_watts"] == ""
 
 
 def test_an_answer_has_them_all() -> None:

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
-from serving_mathematics.core.hardware.energy import POWER
+from serving_mathematics.core.hardware.energy import POWER, served_power_w
 from serving_mathematics.planner.capacity_planner import WORKED, plan
 from serving_mathematics.planner.configurations import Answer, answer
 from serving_mathematics.planner.fleet_energy import (
     FleetEnergy,
+    apart_watts,
     board_w,
     fleet_energy,
     power_error,
 )
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.separate_fleets import settled_apart
 from serving_mathematics.planner.traffic import Traffic
 from serving_mathematics.support.measuring import read_record
 
@@ -94,6 +96,22 @@ def test_a_device_without_a_published_power_has_none() -> None:
     tpu = replace(WORKED.deployment, system=find_system("TPU v5p"))
     assert board_w(replace(WORKED, deployment=tpu)) is None
     assert fleet_energy(replace(WORKED, deployment=tpu), PLANNED) is None
+
+
+def test_two_fleets_draw_what_each_does() -> None:
+    """Prompts without steps and steps without prompts, by hand; spare replicas wait."""
+    question = replace(WORKED, requests=400, spare_replicas=1)
+    run = settled_apart(question)
+    watts = apart_watts(question, run)
+    assert watts is not None
+    one = replace(question.deployment, input_tokens=1000.0, output_tokens=250.0)
+    later = 60 * 249 / run.answers
+    alone = served_power_w(one, 700.0, 1.0, 0.0, 60 / run.prompts)
+    steps = served_power_w(one, 700.0, later * run.tpot[0].value, later, 0.0)
+    waits = served_power_w(one, 700.0, 1.0, 0.0, 0.0)
+    assert watts == pytest.approx(run.prompts * alone + run.answers * steps + waits)
+    tpu = replace(WORKED.deployment, system=find_system("TPU v5p"))
+    assert apart_watts(replace(question, deployment=tpu), run) is None
 
 
 def test_errors_are_those_of_the_record() -> None:

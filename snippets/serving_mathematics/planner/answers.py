@@ -36,8 +36,15 @@ from serving_mathematics.planner.configurations import (
     drafter_name,
     split_name,
 )
-from serving_mathematics.planner.costs import cost_lines, cost_record, energy_summary, power_text
+from serving_mathematics.planner.costs import (
+    cost_lines,
+    cost_record,
+    energy_summary,
+    power_text,
+    watts_text,
+)
 from serving_mathematics.planner.fields import GIVEN, LIKE
+from serving_mathematics.planner.fleet_energy import apart_watts
 from serving_mathematics.planner.lines import Line, listed, sized, with_interval
 from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.objectives import Objective, promise_text
@@ -542,9 +549,16 @@ def _apart(told: Answer) -> str:
         f"{with_interval(run.both, 100)}% keep {_all(apart.question)}",
         f"a cache travels {1e3 * run.transfer_s:.3g} ms",
         f"where steps err {low:,} to {high:,}" if high else f"where steps err {low:,} or more",
+        *_apart_power(apart.question, run),
         f"decided: {'not quite, ' + ' and '.join(doubts) if doubts else 'yes'}",
     )
     return "; ".join(parts)
+
+
+def _apart_power(question: Question, run: Apart) -> list[str]:
+    """What two fleets draw, where it is known."""
+    watts = apart_watts(question, run)
+    return [] if watts is None else [watts_text(watts)]
 
 
 def _values(one: ClassRun) -> list[str]:
@@ -772,6 +786,7 @@ def _apart_record(told: Answer) -> dict[str, float | int | str]:
         "apart_both_kept": run.both.value,
         "apart_transfer_s": run.transfer_s,
         "apart_link_busy": run.link_busy,
+        "apart_watts": "" if (watts := apart_watts(told.apart.question, run)) is None else watts,
         "apart_usd_per_hour": run.usd_per_hour,
         "apart_usd_per_million_tokens": run.usd_per_million,
         "apart_if_faster": told.apart.if_faster,

@@ -14,6 +14,19 @@ from serving_mathematics.planner.lines import Line, sized
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.token_prices import token_prices
 from serving_mathematics.support import checks
+from serving_mathematics.support.require import require_finite
+
+
+def watts_text(watts: float) -> str:
+    """Power with its unit.
+
+    watts: finite. Raises ValueError otherwise.
+
+    >>> watts_text(950.4), watts_text(12345.0)
+    ('950 W', '12.3 kW')
+    """
+    watts = require_finite(watts=watts)
+    return f"{sized(watts / 1000)} kW" if watts >= 1000 else f"{sized(watts)} W"
 
 
 def power_text(told: Answer) -> str:
@@ -30,8 +43,7 @@ def power_text(told: Answer) -> str:
     energy, question = told.energy, told.question
     if energy is None:
         return f"not known: no power is published for {question.deployment.system.shown}"
-    kilo = energy.watts >= 1000
-    watts = f"{sized(energy.watts / 1000 if kilo else energy.watts)} {'kW' if kilo else 'W'}"
+    watts = watts_text(energy.watts)
     unsure = "" if energy.measured else ", measured on other devices"
     said = [f"{watts} ± {100 * energy.error:.0f}%{unsure}", f"{sized(energy.kwh_a_day)} kWh a day"]
     if question.usd_per_kwh:

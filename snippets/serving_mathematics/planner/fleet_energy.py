@@ -27,6 +27,8 @@ from serving_mathematics.core.hardware.energy import (
 from serving_mathematics.planner.capacity_planner import WORKED, Fleet, Plan, plan
 from serving_mathematics.planner.closed_form import closed_form
 from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.separate_fleets import Apart, settled_apart
+from serving_mathematics.planner.traffic import Traffic
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 
@@ -81,22 +83,30 @@ def power_error(device: str) -> tuple[float, int, bool]:
     return float(row["p90"]), int(row["runs"]), own is not None
 
 
-def _drawn_w(fleet: Fleet, board: float, running: float, tokens_per_s: float) -> float:
+def _drawn_w(
+    question: Question, board: float, running: float, tokens_per_s: float, prompts_per_s: float
+) -> float:
     """Power of a replica [W]."""
-    question, asked = fleet.question, fleet.sample
     prompt, answer = question.mean_lengths
     one = replace(
         question.deployment, input_tokens=prompt, output_tokens=answer, shortest_share=1.0
     )
-    fresh = 1 - float(asked.cached_tokens.sum() / asked.prompt_tokens.sum())
-    return served_power_w(one, board, max(1.0, running), tokens_per_s, fresh)
+    return served_power_w(one, board, max(1.0, running), tokens_per_s, prompts_per_s)
+
+
+def _computed_share(fleet: Fleet) -> float:
+    """Of prompts, that no cache has."""
+    asked = fleet.sample
+    return 1 - float(asked.cached_tokens.sum() / asked.prompt_tokens.sum())
 
 
 def _full(fleet: Fleet, board: float, places: int) -> tuple[float, int, float]:
     """Energy of a token where so many places are always taken [J], the places, and the time in
     which each sequence gets one [s]."""
-    rate = fleet.full_rate(places) * fleet.question.mean_lengths[1]
-    return _drawn_w(fleet, board, places, rate) / rate, places, places / rate
+    question, requests = fleet.question, fleet.full_rate(places)
+    rate = requests * question.mean_lengths[1]
+    watts = _drawn_w(question, board, places, rate, requests * _computed_share(fleet))
+    return watts / rate, places, places / rate
 
 
 def fleet_energy(question: Question, found: Plan) -> FleetEnergy | None:
@@ -113,10 +123,11 @@ def fleet_energy(question: Question, found: Plan) -> FleetEnergy | None:
     if board is None:
         return None
     fleet, best = Fleet(question), found.best
-    rate = fleet.tokens_per_s / best.replicas
-    busy = max(best.busy, 1e-9)
-    watts = best.replicas * _drawn_w(fleet, board, best.concurrency / busy, rate)
-    idle = question.spare_replicas * _drawn_w(fleet, board, 1.0, 0.0)
+    tokens, requests = (each / best.replicas for each in (fleet.tokens_per_s, fleet.rate_per_s))
+    running = best.concurrency / max(best.busy, 1e-9)
+    computed = requests * _computed_share(fleet)
+    watts = best.replicas * _drawn_w(question, board, running, tokens, computed)
+    idle = question.spare_replicas * _drawn_w(question, board, 1.0, 0.0, 0.0)
     endless = replace(fleet.engine, max_sequences=MOST_PLACES, token_budget=8192)
     most = int(closed_form(fleet.sample, 1e-9, endless).places)
     tried = [
@@ -136,6 +147,33 @@ def fleet_energy(question: Question, found: Plan) -> FleetEnergy | None:
         places,
         least_s,
     )
+
+
+def apart_watts(question: Question, run: Apart) -> float | None:
+    """Power of separate fleets [W]: of one that only computes prompts, and of one that only writes;
+    None where no power of the device is known.
+
+    question: that was planned apart. run: its fleets.
+
+    >>> from dataclasses import replace
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> from serving_mathematics.planner.separate_fleets import settled_apart
+    >>> asked = replace(WORKED, requests=400)
+    >>> watts = apart_watts(asked, settled_apart(asked))
+    >>> 500 < watts < 4 * 700
+    True
+    """
+    board = board_w(question)
+    if board is None:
+        return None
+    fleet = Fleet(question)
+    later = fleet.tokens_per_s - fleet.rate_per_s  # first tokens come with the prompts
+    each = later / run.answers
+    computed = fleet.rate_per_s * _computed_share(fleet) / run.prompts
+    prompts = run.prompts * _drawn_w(question, board, 1.0, 0.0, computed)
+    answers = run.answers * _drawn_w(question, board, each * run.tpot[0].value, each, 0.0)
+    idle = question.spare_replicas * _drawn_w(question, board, 1.0, 0.0, 0.0)
+    return prompts + answers + idle
 
 
 @functools.cache
@@ -184,6 +222,25 @@ def check_least_energy_is_the_largest_batch() -> None:
     checks.equal("a token comes later", times, sorted(times))
     checks.holds("the largest batch", told.least_places > 256, got=told.least_places)
     checks.close("alone [J]", told.alone_joules, joules[0], rtol=1e-9)
+
+
+def check_two_fleets_do_the_same_work() -> None:
+    """What two fleets draw beyond waiting is what one draws beyond it, but for the weights that are
+    read in steps of other sizes and for first tokens.
+
+    Source: `fleet_energy` of one fleet of as many replicas; half of what is beyond waiting are
+    operations, which are the same.
+    """
+    question = replace(WORKED, traffic=Traffic(20.0), requests=1000)
+    pair = settled_apart(question)
+    found = plan(question, alternatives=False)
+    same = Fleet(question).performance(pair.replicas, 256, 2048)
+    assert same is not None
+    one, two = fleet_energy(question, replace(found, best=same)), apart_watts(question, pair)
+    assert one is not None
+    assert two is not None
+    waiting = POWER.idle_hopper * 700 * pair.replicas
+    checks.inside("beyond waiting, two over one", (two - waiting) / (one.watts - waiting), 0.75, 1)
 
 
 def check_bad_input_is_refused() -> None:

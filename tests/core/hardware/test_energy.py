@@ -79,16 +79,16 @@ def test_power_that_is_served_by_hand() -> None:
         memory = rate * read / 16 / 3.35e12
         arithmetic = rate * ((2 * (parameters + words) + scores) / 989e12 + cached * prompt)
         share = POWER.idle_hopper + POWER.memory * memory + POWER.arithmetic * arithmetic
-        got = served_power_w(WORKED, 700.0, 16.0, rate, cached)
+        got = served_power_w(WORKED, 700.0, 16.0, rate, cached * rate / 200)
         assert got == pytest.approx(700 * share, rel=1e-3)
-    assert served_power_w(replace(WORKED, tensor=2), 700.0, 1.0, 1e9) == 1400.0
+    assert served_power_w(replace(WORKED, tensor=2), 700.0, 1.0, 1e9, 0.0) == 1400.0
     new = replace(WORKED, system=find_system("B200"))
-    assert served_power_w(new, 1000.0, 1.0, 0.0) == pytest.approx(1000 * POWER.idle_blackwell)
+    assert served_power_w(new, 1000.0, 1.0, 0.0, 0.0) == pytest.approx(1000 * POWER.idle_blackwell)
     for name, bad in (
-        ("board_w", (0.0, 1.0, 1.0)),
-        ("running", (700.0, 0.5, 1.0)),
-        ("tokens_per_s", (700.0, 1.0, -1.0)),
-        ("computed_share", (700.0, 1.0, 1.0, 1.5)),
+        ("board_w", (0.0, 1.0, 1.0, 1.0)),
+        ("running", (700.0, 0.5, 1.0, 1.0)),
+        ("tokens_per_s", (700.0, 1.0, -1.0, 1.0)),
+        ("prompts_per_s", (700.0, 1.0, 1.0, -1.5)),
     ):
         with pytest.raises(ValueError, match=f"{name} must be"):
             served_power_w(WORKED, *bad)
@@ -114,7 +114,7 @@ def test_power_at_the_measured_throughput_is_told_it(monkeypatch: pytest.MonkeyP
     for family in "ab":
         for load in (1, 4, 16, 64, 128):
             one, rate = replace(WORKED, concurrency=float(load)), 40.0 * load
-            watts = served_power_w(one, 700.0, load, rate)
+            watts = served_power_w(one, 700.0, load, rate, rate / 200)
             runs.append(
                 HarnessRun("ml-energy", family, one, 0.01, float("nan"), rate, watts, watts / rate)
             )

@@ -202,35 +202,34 @@ def served_power_w(
     board_w: float,
     running: float,
     tokens_per_s: float,
-    computed_share: float = 1.0,
+    prompts_per_s: float,
     shares: PowerShares = POWER,
 ) -> float:
     """Power of all devices of an engine that writes so many tokens a second [W]: it waits, moves
-    the bytes of as many steps as they take, and computes every token and its share of a prompt.
+    the bytes of as many steps as they take, and computes every token and every prompt.
 
     board_w: on the data sheet of a device [W]. running: sequences in a step, in the mean, at least
-    1. tokens_per_s: of answers, 0 for an engine that only waits. computed_share: of a prompt, which
-    no cache has, in [0, 1]. Raises ValueError outside these ranges.
+    1. tokens_per_s: of answers. prompts_per_s: of mean length, as far as no cache has them. Both
+    are 0 for an engine that only waits. Raises ValueError outside these ranges.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
-    >>> round(served_power_w(WORKED, 700.0, 1.0, 0.0))  # 42% of 700 W
+    >>> round(served_power_w(WORKED, 700.0, 1.0, 0.0, 0.0))  # 42% of 700 W
     294
-    >>> 400 < served_power_w(WORKED, 700.0, 64.0, 3000.0) < 700
+    >>> 400 < served_power_w(WORKED, 700.0, 64.0, 3000.0, 15.0) < 700
     True
     """
     board_w = require_positive(board_w=board_w)
     tokens_per_s = require_non_negative(tokens_per_s=tokens_per_s)
+    prompts_per_s = require_non_negative(prompts_per_s=prompts_per_s)
     running = require_in("[1, 1e6]", running=running)
-    computed_share = require_in("[0, 1]", computed_share=computed_share)
     work = count_work([one])
     reading, counting = _spent_s(work, np.full(1, running))
-    per_token = running * work.accepted
-    prompts = computed_share * prompt_s(work, DATA_SHEET) / work.answer
+    steps = tokens_per_s / (running * work.accepted)
+    arithmetic = steps * counting + prompts_per_s * prompt_s(work, DATA_SHEET)
     new = one.system.generation == "blackwell"
-    busy = shares.memory * reading / per_token
-    busy = busy + shares.arithmetic * (counting / per_token + prompts)
-    share = (shares.idle_blackwell if new else shares.idle_hopper) + tokens_per_s * float(busy[0])
-    return one.devices * board_w * min(share, 1.0)
+    idle = shares.idle_blackwell if new else shares.idle_hopper
+    share = idle + shares.memory * steps * reading + shares.arithmetic * arithmetic
+    return one.devices * board_w * min(float(share[0]), 1.0)
 
 
 def fit_power(
@@ -320,7 +319,8 @@ def score_energy(runs: Sequence[HarnessRun]) -> dict[str, Any]:
         served[inside] = [
             served_power_w(
                 *(one, board_power_w(one.system.name), max(1.0, one.concurrency), rate),
-                shares=shares,
+                rate / one.mean_output_tokens,
+                shares,
             )
             for one, rate in zip(part, rates[inside], strict=True)
         ]
@@ -395,7 +395,7 @@ def check_a_full_engine_draws_what_its_loop_does() -> None:
     for load in (16.0, 64.0, 256.0):
         one = replace(WORKED, concurrency=load)
         rate = load / float(per_token_s(count_work([one]), FITTED)[0])
-        served = served_power_w(one, 700.0, load, rate)
+        served = served_power_w(one, 700.0, load, rate, rate / one.mean_output_tokens)
         checks.close(f"{load:.0f} sequences [W]", served, float(power_w([one])[0]), rtol=0.02)
 
 
