@@ -69,6 +69,9 @@ _NAMES = re.compile(r"(?:[.#]|data-md-color-\w+=)([A-Za-z_][\w-]*)")
 _CLASSES = re.compile(r' (?:class|id|data-md-color-\w+)="([^"]*)"')
 _WORDS = re.compile(r"[\w-]+")
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_SHOWN_ALONE = re.compile(r'(<div class="(table|formula)\b[^>]*)>(.*?)</div>', re.DOTALL)
+_LONG_CODE = re.compile(r"(?<=<code>)[^<]{28,}(?=</code>)")
+_BREAKS = re.compile(r"[_(\[]")
 _CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
@@ -211,7 +214,7 @@ def plain_names(content: str) -> str:
 
 def with_tables(content: str) -> str:
     """A rendered page whose plain tables can be scrolled and name their columns of numbers, for the
-    style sheet, with no break at a ±.
+    style sheet, with no break at a ± and some in the long names of metrics.
     """
 
     def table(match: re.Match[str]) -> str:
@@ -226,9 +229,24 @@ def with_tables(content: str) -> str:
             and all(text in _NOTHING or _NUMBER.match(text) for text in texts)
         )
         told = match[0].replace(_TO_THE_RIGHT, "").replace("<table>", '<table class="data">', 1)
+        told = _LONG_CODE.sub(lambda code: _BREAKS.sub(r"\g<0><wbr>", code[0]), told)
         return f'<div class="table {names}">{told}</div>'
 
     return _AROUND.sub("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", _TABLE.sub(table, content))
+
+
+def with_anchors(content: str) -> str:
+    """A rendered page whose tables and formulas that stand alone can be linked to."""
+    found: dict[str, int] = {}
+
+    def anchored(match: re.Match[str]) -> str:
+        kind = match[2]
+        found[kind] = found.get(kind, 0) + 1
+        name = f"{kind}-{found[kind]}"
+        link = f'<a class="headerlink" href="#{name}" title="Link to this {kind}">&para;</a>'
+        return f'{match[1]} id="{name}">{match[3]}{link}</div>'
+
+    return _SHOWN_ALONE.sub(anchored, content)
 
 
 def content(html_of_page: str, address: str) -> tuple[str, list[str]]:
@@ -236,7 +254,9 @@ def content(html_of_page: str, address: str) -> tuple[str, list[str]]:
 
     address: of that list, seen from the page.
     """
-    told, listed = copied_from_the_page(plain_names(with_tables(html_of_page)), address)
+    told, listed = copied_from_the_page(
+        plain_names(with_anchors(with_tables(html_of_page))), address
+    )
     return with_copy_buttons(told), listed
 
 

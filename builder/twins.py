@@ -20,6 +20,7 @@ _SAID = re.compile(r'^description: "?(.*?)"?$', re.MULTILINE)
 _FENCE = re.compile(r"^ *(`{3,}|~{3,})(?: \{ \.(\w+).*)?")
 _WRITTEN: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [  # in a line of finished HTML
     (r'<(script|button)\b.*?</\1>|<div class="checks".*?</div>|<img class="only-dark"[^>]*>', ""),
+    (r' ?<a class="headerlink".*?</a>', ""),
     (r'<img\b[^>]*?alt="([^"]*)"[^>]*?src="([^"]*)"[^>]*>', r"![\1](\2)"),
     (r'<a\b[^>]*?href="([^"]*)"[^>]*>((?:(?!</a>).)*)</a>', r"[\2](\1)"),
     (r"</?code\b[^>]*>", "`"),

@@ -7,6 +7,7 @@ fire when those of the chapter do.
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,28 @@ import pytest
 from serving_mathematics.intuition.failure_budgets import burn_rate_alerts, windows
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES, alert_firing
 from serving_mathematics.intuition.failure_budgets.windows import GUARDS
+from serving_mathematics.report.artefacts import BUCKETS
 
 from .promql import Parser, Series, Vector
-from .rule_files import evaluated, rule_text, rules, vectors
+from .rule_files import FOLDER, GAP_BUCKETS, evaluated, rule_text, rules, vectors
 
 ENGINES = ("vllm", "sglang")
+
+
+def test_every_bucket_that_a_file_asks_for_is_one_of_the_engines() -> None:
+    """Of another there is no series, and the alert is silent for ever."""
+    asked = {
+        tuple(found)
+        for file in FOLDER.glob("*.yaml")
+        for found in re.findall(
+            r'(vllm|sglang):(\w+)_seconds_bucket{[^}]*le="([^"]+)"', file.read_text()
+        )
+    }
+    assert len(asked) >= 6
+    for engine, measured, bucket in asked:
+        of_first = [f"{at}" for at in BUCKETS[engine]]
+        known = of_first if measured == "time_to_first_token" else GAP_BUCKETS[engine].split()
+        assert bucket in known, (engine, measured, bucket)
 
 
 REFUSED = 'envoy_cluster_upstream_rq{envoy_response_code=~"5.."}'
@@ -159,13 +177,18 @@ NAMES = {  # of what the rules read: running, waiting, cache, preemptions
     ),
     "sglang": ("num_running_reqs", "num_queue_reqs", "token_usage", "num_retracted_requests_total"),
 }
+TIER = {  # tokens of prompts that were loaded from a tier below the device
+    "vllm": "vllm:external_prefix_cache_hits_total",
+    "sglang": "sglang:cached_tokens_total",
+}
 BATCHING = ["BudgetTooSmall", "StreamsStall", "NoBudgetFits", "Preempting"]
 
 
 def batching_alerts(engine: str, **shown: float) -> list[str]:
     """Which alerts on batches fire on an engine that shows this for an hour, beside a quiet one.
 
-    tokens: a second. late: share of the gaps. preempted: of the requests.
+    tokens: a second. loaded: share of those of prompts, from a tier, which vLLM counts apart. late:
+    share of the gaps. preempted: of the requests.
     """
     quiet = {"tokens": 1e4, "running": 40.0, "waiting": 0.2, "cache": 0.3, "late": 0.0}
     seen = quiet | {"preempted": 0.0} | shown
@@ -179,6 +202,7 @@ def batching_alerts(engine: str, **shown: float) -> list[str]:
             cache: of["cache"],
             f"{engine}:prompt_tokens_total": 60 * 0.85 * of["tokens"],
             f"{engine}:generation_tokens_total": 60 * 0.15 * of["tokens"],
+            TIER[engine]: 60 * 0.85 * of["tokens"] * of.get("loaded", 0.0),
             f"{gap}_count": 9000.0,
             f'{gap}_bucket{{le="0.1"}}': 9000 * (1 - of["late"]),
             f"{first}_count": 600.0,
@@ -209,6 +233,7 @@ PASSES = 2048 / 0.055  # tokens a second in full steps, of the file
         ({"waiting": 3.6, "running": 120.0, "tokens": 0.85 * 31_400}, []),  # chat at 85%, healthy
         ({"waiting": 160.0, "running": 78.0, "tokens": 1.0 * PASSES}, BATCHING[:1]),
         ({"waiting": 450.0, "running": 253.0, "tokens": 1.0 * PASSES}, []),  # places bind
+        ({"waiting": 30.0, "tokens": 1.0 * PASSES, "loaded": 0.5}, []),  # steps are half empty
         ({"waiting": 30.0, "cache": 0.95, "tokens": 1.0 * PASSES}, []),  # memory does
         ({"late": 0.02}, BATCHING[1:2]),
         ({"late": 0.02, "waiting": 160.0, "tokens": 1.0 * PASSES}, BATCHING[2:3]),

@@ -22,9 +22,9 @@ from serving_mathematics import exercises
 from serving_mathematics.exercises import (
     ExerciseError,
     Verdict,
-    _names_used,
     answers,
     chapters,
+    names_used,
     stubs,
     verify,
 )
@@ -224,7 +224,7 @@ def helper(): return solved()
 def check_a(): return helper(), dedent("")
 """
     exec(text, vars(module))
-    assert _names_used(module.check_a, module) == {"helper", "dedent", "solved"}
+    assert names_used(module.check_a, module) == {"helper", "dedent", "solved"}
 
 
 def test_wrong_answer_is_told_what_it_gave_and_not_what_was_expected() -> None:
@@ -260,7 +260,10 @@ def test_bad_input_must_be_refused_with_some_word() -> None:
     assert not verdict_on(TypeError("no")).right
     verdict = verdict_on(None)
     assert not verdict.right
-    assert "got returned [0.5, 0.5], asked answer([0], [4], 1, 5, 5). It is" in verdict.problem
+    assert (
+        "got [0.5, 0.5] where a ValueError is due, asked answer([0], [4], 1, 5, 5). It is"
+        in verdict.problem
+    )
 
 
 def test_a_wrong_answer_is_told_with_its_inputs() -> None:

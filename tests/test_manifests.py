@@ -20,6 +20,7 @@ from builder import ROOT
 
 from .promql import Parser
 
+ATTEMPTS = 'envoy_cluster_upstream_rq_total{envoy_cluster_name="engines"}'
 WHOLE, TEXT = {"type": "integer", "minimum": 0}, {"type": "string"}
 BEHAVIOR = {
     "type": "object",
@@ -152,8 +153,9 @@ def test_requests_inside_are_half_of_64_places() -> None:
 def test_the_storm_alert_fires_in_the_storm_of_the_page(
     load: float, guard: dict[str, Any], habit: int, fires: bool
 ) -> None:
-    """Clients retry, so that no retry is the gateway's; whether it fires once the outage is over
-    for a quarter of an hour, and in the storm from three minutes after its end."""
+    """Clients retry, so that no retry is the gateway's, which serves others too; whether it fires
+    once the outage is over for a quarter of an hour, and in the storm from three minutes after its
+    end."""
     text = (ROOT / "docs" / "downloads" / "overload-storm-alert.yaml").read_text("utf-8")
     rule = yaml.safe_load(text)["groups"][0]["rules"][0]
     most, minutes = CHAT.ceiling_per_s, 25
@@ -168,8 +170,9 @@ def test_the_storm_alert_fires_in_the_storm_of_the_page(
     )
     by_minute = [one.reshape(minutes, 60) for one in (storm.attempts, storm.in_time, storm.wait_s)]
     series = {
-        "envoy_cluster_upstream_rq_total": by_minute[0].sum(axis=1),
-        "envoy_cluster_upstream_rq_retry": np.zeros(minutes),
+        ATTEMPTS: by_minute[0].sum(axis=1),
+        ATTEMPTS.replace("engines", "logins"): 10 * by_minute[0].sum(axis=1),
+        "envoy_cluster_upstream_rq_total": 11 * by_minute[0].sum(axis=1),
         'vllm:time_to_first_token_seconds_bucket{le="10.0"}': by_minute[1].sum(axis=1),
         "vllm:num_requests_waiting": np.maximum(
             by_minute[2][:, -1] * most,
@@ -186,7 +189,7 @@ def test_the_storm_alert_fires_when_no_engine_answers() -> None:
     text = (ROOT / "docs" / "downloads" / "overload-storm-alert.yaml").read_text("utf-8")
     rule = yaml.safe_load(text)["groups"][0]["rules"][0]
     series = {
-        "envoy_cluster_upstream_rq_total": np.full(9, 60.0),
+        ATTEMPTS: np.full(9, 60.0),
         "vllm:num_requests_waiting": np.full(9, 60.0),
     }
     assert np.all(~np.isnan(Parser(rule["expr"], series).whole()))
@@ -198,6 +201,7 @@ def test_envoy_keeps_the_budget_of_the_page() -> None:
     route = asked["route_config"]["virtual_hosts"][0]["routes"][0]["route"]
     cluster = asked["clusters"][0]
     assert route["cluster"] == cluster["name"]
+    assert f'"{cluster["name"]}"' in ATTEMPTS
     assert route["retry_policy"]["num_retries"] == 1
     assert int(route["retry_policy"]["per_try_idle_timeout"].removesuffix("s")) > PATIENCE_S
     budget = cluster["circuit_breakers"]["thresholds"][0]["retry_budget"]

@@ -7,9 +7,11 @@ import html
 import json
 import re
 import shutil
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from xml.etree import ElementTree
 
 import pytest
 from fontTools.ttLib import TTFont
@@ -115,8 +117,42 @@ def test_every_page_describes_itself_to_those_it_is_sent_to(site: Path) -> None:
         seen.add(tags["og:description"])
         image = tags["og:image"].partition("/assets/")[2]
         assert (site / "assets" / image).is_file()
+        (work,) = re.findall(r'<script type="application/ld\+json">(.*?)</script>', text)
+        work = json.loads(work)
+        assert (work["description"], work["url"]) == (
+            html.unescape(tags["og:description"]),
+            tags["og:url"],
+        )
     assert len(seen) > 30
     assert "<loc>" in (site / "sitemap.xml").read_text(encoding="utf-8")
+    robots = (site / "robots.txt").read_text(encoding="utf-8")
+    assert re.search(r"^Sitemap: https?://\S+/sitemap\.xml$", robots, re.MULTILINE)
+
+
+def test_a_feed_tells_of_every_chapter(site: Path) -> None:
+    items = ElementTree.parse(site / "feed.xml").getroot().findall("channel/item")
+    addresses = [str(item.findtext("link")) for item in items]
+    assert len(set(addresses)) == len(items) == 30
+    for item, address in zip(items, addresses, strict=True):
+        file = site / urlsplit(address).path.strip("/") / "index.html"
+        page = html.unescape(file.read_text(encoding="utf-8"))
+        assert f"<title>{item.findtext('title')} - " in page
+        assert str(item.findtext("description")) in page
+        assert str(item.findtext("guid")).startswith(f"{address}#")
+
+
+def test_what_a_page_shows_can_be_linked_to(site: Path) -> None:
+    """Tables, formulas that stand alone, and checks; what links to them stands in them."""
+    kinds = Counter[str]()
+    for file in site.rglob("index.html"):
+        text = file.read_text(encoding="utf-8")
+        shown = re.findall(r'<div class="(?:table|formula)\b[^>]*>', text)
+        shown += re.findall(r'<p class="check-source"[^>]*>', text)
+        for one in shown:
+            (name,) = re.findall(r' id="((?:table|formula|check)-[\w-]+)"', one)
+            assert f'<a class="headerlink" href="#{name}" title="Link to this ' in text
+            kinds[name.partition("-")[0]] += 1
+    assert min(kinds[kind] for kind in ("table", "formula", "check")) > 60, kinds
 
 
 def test_the_search_knows_every_section_by_its_heading(site: Path) -> None:

@@ -56,7 +56,7 @@ def article(page: Path) -> str:
     text = page.read_text(encoding="utf-8")
     found = re.search(r"<article[^>]*>(.*?)</article>", text, re.DOTALL)
     assert found is not None, page
-    return found[1].replace(OF_THE_THEME, "")
+    return re.sub(r'<a class="headerlink".*?</a>', "", found[1].replace(OF_THE_THEME, ""))
 
 
 def words(markup: str) -> str:

@@ -125,7 +125,7 @@ def verify(
     found = {
         title: check
         for title, check in checks.functions(module, "check_").items()
-        if name in _names_used(check, module)
+        if name in names_used(check, module)
     }
     passed, problem = 0, "" if found else "no check looks at this exercise"
     calls = _Calls(answer)
@@ -200,7 +200,8 @@ def _refused(
 ) -> None:
     """In the place of `checks.raises`: the call must raise `error` with some words."""
     try:
-        got = f"returned {checks._text(function(*args, **kwargs))}"
+        answer = checks._text(function(*args, **kwargs))
+        got = f"{answer} where a {error.__name__} is due"
     except error as refusal:
         got = f"{error.__name__}: {refusal}" if str(refusal) else f"{error.__name__} without a word"
         checks.holds(label, bool(str(refusal)), got=got)
@@ -239,8 +240,13 @@ def _told(failure: Exception, rows: list[checks.Comparison], title: str, calls: 
     return f"{label}: got {got}; the last call, {calls.asked}, returned {calls.returned}."
 
 
-def _names_used(function: Callable[..., Any], module: ModuleType) -> set[str]:
-    """Every global name that a function uses, also through other functions of its module."""
+def names_used(function: Callable[..., Any], module: ModuleType) -> set[str]:
+    """Every global name that a function uses, also through other functions of its module.
+
+    >>> from serving_mathematics.capacity.littles_law import littles_law
+    >>> "_sojourns" in names_used(littles_law.number_in_system, littles_law)
+    True
+    """
     seen: set[str] = set()
     pending = [inspect.unwrap(function).__code__]
     while pending:

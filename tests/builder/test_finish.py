@@ -20,6 +20,7 @@ from builder.finish import (
     settled,
     trim_styles,
     used_style,
+    with_anchors,
     with_colours,
     with_copy_buttons,
     with_tables,
@@ -94,6 +95,32 @@ def test_tables_name_their_columns_of_numbers() -> None:
     aligned = '<table><tr><td style="text-align: right;">5</td></tr></table>'
     told = '<div class="table n1"><table class="data"><tr><td>5</td></tr></table></div>'
     assert with_tables(aligned) == told
+
+
+def test_only_long_names_in_tables_may_break() -> None:
+    code = "<td><code>{}</code></td>"
+    short, long = "sum(a_total[5m])", "sum(rate(vllm:prefix_cache_hits_total[15m]))"
+    page = with_tables(f"<table><tr>{code.format(short)}{code.format(long)}</tr></table>{long}")
+    broken = "sum(<wbr>rate(<wbr>vllm:prefix_<wbr>cache_<wbr>hits_<wbr>total[<wbr>15m]))"
+    assert f"{code.format(short)}{code.format(broken)}" in page
+    assert page.endswith(long)
+
+
+def test_a_table_and_a_formula_have_addresses() -> None:
+    table, formula = (
+        '<div class="table n1"><table></table>',
+        '<div class="formula" tabindex="0"><math/>',
+    )
+    page = with_anchors(f"{table}</div>{formula}</div><p>{formula}</div>")
+    link = '<a class="headerlink" href="#{0}" title="Link to this {1}">&para;</a></div>'.format
+    assert page == (
+        '<div class="table n1" id="table-1"><table></table>'
+        + link("table-1", "table")
+        + '<div class="formula" tabindex="0" id="formula-1"><math/>'
+        + link("formula-1", "formula")
+        + '<p><div class="formula" tabindex="0" id="formula-2"><math/>'
+        + link("formula-2", "formula")
+    )
 
 
 SHEET = (

@@ -27,7 +27,7 @@ description: "What it is: one."
 Text with $x<1$ and [a link](two.md).
 { .note data-search-exclude }
 
-<figure id="f"><img alt="A line." src="../../f-light.svg"><figcaption>Up.</figcaption></figure>
+<figure><img alt="A line." src="../../f-light.svg"><p>Up <a class="headerlink">&para;</a></p>
 <p><img class="only-dark" alt="A line." src="../../f-dark.svg"></p>
 
 ``` { .python .snippet title="a.py" data-search-exclude="" }
@@ -50,7 +50,7 @@ Text with $x<1$ and [a link](two.md).
 
 ![A line.](../f-light.svg)
 
-Up.
+Up
 
 ```python
 <p hidden>is code here</p>

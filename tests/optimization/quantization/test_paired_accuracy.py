@@ -54,15 +54,22 @@ def test_limits() -> None:
 
 
 def test_the_pages_lines_count_lost_and_gained(tmp_path: Path) -> None:
+    """Of a group of tasks, each numbers its rows from 0; of a run done twice, the last counts."""
     answers = {"before": [1, 1, 0, 1, 0], "after": [0, 1, 1, 0, 0]}
     for model, right in answers.items():
         folder = tmp_path / "answers" / model / f"org__{model}"
         folder.mkdir(parents=True)
-        rows = [
-            json.dumps({"doc_id": one, "filter": "none", "exact_match": float(value)})
-            for one, value in enumerate(right)
-        ]
-        (folder / "samples_task_2026-01-01T00-00-00.jsonl").write_text("\n".join(rows) + "\n")
+        first, other = right[:3], right[3:]
+        for name, values in (
+            ("a_task_2026-01-01T00-00-00.5", first[::-1]),
+            ("a_task_2026-01-02T00-00-00.5", first),
+            ("another_2026-01-01T00-00-00.5", other),
+        ):
+            rows = [
+                json.dumps({"doc_id": one, "filter": "none", "exact_match": float(value)})
+                for one, value in enumerate(values)
+            ]
+            (folder / f"samples_{name}.jsonl").write_text("\n".join(rows) + "\n")
     fence = re.search(r"```python\n(import json.*?)```", PAGE, re.DOTALL)
     assert fence
     command = [sys.executable, "-c", fence[1], *answers]

@@ -90,8 +90,6 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         goodput_at_95=fifo_goodput(95.0, SERVICE_RATE, DEADLINE_S),
         bounded_at_95=bounded_goodput(95.0, SERVICE_RATE, DEADLINE_S, 6),
-        long_queue_at_200=bounded_goodput(200.0, SERVICE_RATE, DEADLINE_S, 20),
-        bounded_at_200=bounded_goodput(200.0, SERVICE_RATE, DEADLINE_S, 6),
     )
 
 

@@ -64,7 +64,8 @@ def passed_share(
     """What full steps pass, over the tokens that come; below 1 the queue grows without end.
 
     token_budget: B. step_s: of a full step [s]. arrival_rate: [1/s]. prompt_tokens, output_tokens:
-    of a request, in the mean. Raises ValueError unless all are positive.
+    of a request, in the mean, without those that a cache finds. Raises ValueError unless all are
+    positive.
 
     >>> passed_share(100, step_s=0.01, arrival_rate=10.0, prompt_tokens=150, output_tokens=50)
     5.0

@@ -37,7 +37,7 @@ FloatArray = npt.NDArray[np.float64]
 
 BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
 LOADS = (0.4, 0.6, 0.8)
-STEPPED = {"chat": 350, "mixture": 120}  # requests whose gaps are taken
+STEPPED = {"chat": 350, "mixture": 2000}  # requests whose gaps are taken
 
 
 def full_step_s(machine: Machine, sequences: float) -> float:
@@ -93,9 +93,7 @@ def example() -> SimpleNamespace:
         gap_over_step_chat=_gap_over_step(CHAT, 2048),
         gap_over_step_mixture=_gap_over_step(MIXTURE, 512),
         gap_times=_p99s(CHAT, 0.6, 4096).gap / _p99s(CHAT, 0.6, 1024).gap,
-        overrun_ttft_s=_p99s(CHAT, 0.8, 512)[0],
         mixture_gap_times=large[1] / small[1],
-        mixture_ttft_percent=100 * large[0] / small[0],
     )
 
 
@@ -190,14 +188,17 @@ def check_small_budgets_are_ceilings() -> None:
 
 def check_gaps_are_full_steps() -> None:
     """The p99 gap is nearly a step that the budget fills, while prompts are longer than the budget;
-    where they are ten times as long, it is up to half longer.
+    where they are ten times as long, it is up to twice as long. First tokens then come in less than
+    half of the time with a budget sixteen times as large.
 
     Source: `full_step_s` at the sequences that decode in the mean.
     """
     for budget in (512, 1024, 2048):
         label = f"{budget} tokens: gap over a full step"
         checks.inside(label, _gap_over_step(CHAT, budget), 0.8, 1.25)
-    checks.inside("mixture, 512 tokens", _gap_over_step(MIXTURE, 512), 1.25, 1.6)
+    checks.inside("mixture, 512 tokens", _gap_over_step(MIXTURE, 512), 1.5, 2.0)
+    small, large = (_p99s(MIXTURE, 0.6, budget).first for budget in (512, 8192))
+    checks.inside("mixture: first tokens, 8,192 over 512", large / small, 0.2, 0.5)
 
 
 def check_a_run_is_made_again() -> None:
@@ -205,8 +206,8 @@ def check_a_run_is_made_again() -> None:
 
     Source: the record, and its command.
     """
-    run = MIXTURE, 0.6, 8192
-    checks.close("mixture, 8,192 tokens", _p99s.again(*run), _p99s(*run), rtol=1e-6)
+    run = CHAT, 0.6, 2048
+    checks.close("chat, 2,048 tokens", _p99s.again(*run), _p99s(*run), rtol=1e-6)
 
 
 def check_bad_input_is_refused() -> None:

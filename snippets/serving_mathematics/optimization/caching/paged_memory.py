@@ -142,8 +142,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_fragmentation(figure: Figure) -> None:
-    """Blocks of 16 tokens leave 1.5% of the allocated memory empty, reservations most of it, as a
-    model without fitted constants says and as was measured.
+    """Blocks of 16 tokens leave a few percent of their memory empty, reservations two fifths and
+    more, as a model without fitted constants says and as was measured.
 
     Bars: shares over time for geometric lengths with ShareGPT's means. Ticks: measured by Kwon et
     al., their external fragmentation left out.

@@ -130,7 +130,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_three_memories(figure: Figure) -> None:
-    """Blocks hold as many sequences as there are tokens; a common beginning is stored once,
+    """Blocks hold as many sequences as their tokens allow; a common beginning is stored once,
     or once for each.
 
     The chat machine's memory, sequences of its mean length behind a common beginning.

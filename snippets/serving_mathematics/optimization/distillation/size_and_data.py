@@ -141,7 +141,7 @@ def figure_lessons_compared(figure: Figure) -> None:
 
 
 def slider_size_and_data() -> dict[str, Any]:
-    """Give the student more to read, then more units: what does it keep of the teacher?"""
+    """Give the student more to read, then more units, its size: what does it keep?"""
     units, taught = _axes()
 
     def table(source: str, part: str, scale: float) -> list[list[float]]:

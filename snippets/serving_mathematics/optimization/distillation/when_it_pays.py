@@ -111,7 +111,7 @@ def example() -> SimpleNamespace:
         cheaper=teacher / student,
         fewer_smallest=STUDENTS[TEACHER] / STUDENTS["Qwen3-0.6B"],
         cheaper_smallest=teacher / smallest,
-        answers_share=100 * (1 - training_price(STUDENTS[PICKED], 1e9, 2.0) / taught),
+        answers_share=100 * TAUGHT_TOKENS / 1e6 * teacher / taught,
         pays_after=pay_back_tokens(taught, teacher, student) / TAUGHT_TOKENS,
         pays_after_half=pay_back_tokens(taught, teacher, student, 0.5) / TAUGHT_TOKENS,
         most_fallback=100 * (1 - student / teacher),
@@ -148,13 +148,14 @@ def figure_price_by_size(figure: Figure) -> None:
 
 def check_smaller_is_not_as_much_cheaper() -> None:
     """Every smaller model is cheaper, and by less than it is smaller, on this machine, with half
-    of its places, and behind the front of an installed engine.
+    of its places, with as many as its memory holds, and behind the front of an installed engine.
 
     Source: the machine with each model; the parameters of their makers.
     """
     for label, base in (
         ("all places", CHAT),
         ("half of them", CHAT.limited(places=128)),
+        ("what memory holds", CHAT.limited(places=1024)),
         ("as installed", replace(CHAT, front="engine")),
     ):
         teacher = _price(TEACHER, base)

@@ -219,7 +219,7 @@ def figure_language_formats(figure: Figure) -> None:
     axes.set_xticks([-1, 0, 1, 10, 100], ["−1", "0", "1", "10", "100"])
     axes.set(xlabel="growth of perplexity [%]", ylabel="format [bits per weight]")
     axes.set_xlim(-1, 300)
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower left")
 
 
 def check_the_function_is_kept() -> None:

@@ -170,9 +170,9 @@ def figure_outlier_channel(figure: Figure) -> None:
     of its own or is divided out.
 
     Eight bits. Left: signal to noise in the ordinary channels against r, by what shares a scale;
-    thin: what the lost bits take. Right: for an outlier of a hundred, what the ordinary channels
-    add to the product over its error, against the strength α of the migration; dashed: without
-    it, and without an outlier.
+    thin: what the lost bits take. Right: for an outlier of a hundred in one draw, what the
+    ordinary channels add to the product over its error, against the strength α of the migration;
+    dashed: without it, and without an outlier.
 
     Alt: Two panels. Left, signal-to-noise ratio against the size of the outlier from 1 to 300 on a
     logarithmic axis: per channel stays at about 43 dB, smoothed falls slowly to about 20 dB, per
