@@ -226,8 +226,9 @@ def test_aliases_and_a_device_by_its_numbers(form: Form) -> None:
 @needs_python
 def test_objectives_energy_and_prices_are_asked_in_the_page(form: Form) -> None:
     """The same lines as the command has; a limit that no fleet keeps stands at its field."""
-    values = QUICK | {"ttft_s": "3", "e2e_s": "20", "goodput": "0.9", "price_per_kwh": "0.2"}
-    values |= {"grams_per_kwh": "380", "api_input_price": "0.02", "api_output_price": "0.05"}
+    values = QUICK | {"rate_per_s": "5", "ttft_s": "3", "e2e_s": "20", "goodput": "0.9"}
+    values |= {"price_per_kwh": "0.2", "grams_per_kwh": "380"}
+    values |= {"api_input_price": "0.02", "api_output_price": "0.05"}
     form.fill(values)
     form.pressed()
     assert form.rows() == form.expected(dict(values))
