@@ -59,7 +59,7 @@ OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
 }
 BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of their own name
     "runner": ("cache", "faults"),
-    "worker": ("worker", "behaviour", "faults"),
+    "worker": ("worker", "told_anew", "faults"),
     "outline": ("source", "pages"),
     "kept": ("cache", "rendered"),
     "hook": ("hook", "rendered", "serve", "build"),
@@ -74,7 +74,6 @@ BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of th
     "chapter_check": ("chapter",),
 }
 MADE_BY = {  # of a module whose work is kept under the name of one that has it do it
-    "builder.behaviour": "builder.source",
     "builder.configuration": "builder.pages",
     "builder.kept": "builder.runner",
     "builder.notebooks": "builder.expansion",

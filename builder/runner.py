@@ -310,11 +310,10 @@ def _execute(
     """
     context = _context()
     waiting, running, idle = list(names), list[_Job](), list[_Worker]()
-    sources = sources.as_now()
     attempts = dict.fromkeys(names, 0)
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:  # what is newer than sources runs again
+            while waiting and len(running) < jobs:
                 with undisturbed():
                     started = _start(context, idle, sources, cache, waiting.pop(0), timeout_s)
                     running.append(started)
@@ -332,13 +331,13 @@ def _execute(
                     job.worker.end()
                 else:
                     continue
-                sources = sources.as_now()
                 run = _finish(sources, cache, job, timeout_s)
                 running.remove(job)
                 attempts[job.name] += 1
                 if run:
                     yield run
                 elif attempts[job.name] < ATTEMPTS:
+                    sources = Sources(sources.root, sources.cache)
                     waiting.append(job.name)
                 else:
                     raise BuildError(
@@ -428,7 +427,7 @@ def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run |
     """
     root, target = sources.root, cache / job.name / job.digest
     try:
-        if sources.digest(job.name) != job.digest:
+        if not sources.unchanged(job.name):
             return None
         with _writing(cache):
             if not (job.folder / "record.json").is_file():

@@ -30,10 +30,9 @@ from builder import (
     source,
     worker,
 )
-from builder.behaviour import content_of
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import Expansion, expand, write
-from builder.outline import outline
+from builder.outline import outline, read
 from builder.runner import Run
 from builder.source import module_names, module_path
 
@@ -547,9 +546,9 @@ def _recorded(folder: Path) -> dict[str, Any]:
     path = folder / "odd.py"
     for what in ("def (", "a = 1\n"):
         path.write_text(what, encoding="utf-8")
-        told[f"described {what.strip()}"] = content_of(path.read_bytes(), documented=False).outline
+        told[f"described {what.strip()}"] = read(path.read_bytes()).outline
     path.write_bytes(b"a = '\xff'\n")
-    told["described bytes"] = content_of(path.read_bytes(), documented=False).outline
+    told["described bytes"] = read(path.read_bytes()).outline
     told["digests"] = [worker.file_digest(path)[:8], worker.file_digest(folder / "none")]
     return told
 
@@ -670,12 +669,12 @@ def _sources(folder: Path) -> dict[str, Any]:
     for name in names:
         path = module_path(folder, name)
         files, packages = found.dependencies(path)
-        executed = found.executed(path, files, documented=False)
+        started, _ = found.dependencies(path, started=True)
         told[name] = {
             "files": [file.relative_to(package).as_posix() for file in files],
             "packages": packages,
             "needs": found.needs(name),
-            "executed": sorted(line.rpartition(" ")[0][len(SOURCES) + 1 :] for line in executed),
+            "started": [file.name for file in started if file not in files],
         }
         with contextlib.suppress(SyntaxError):
             told[name]["outline"] = outline(path.read_text(encoding="utf-8")).as_json()

@@ -285,7 +285,7 @@ def test_full_disk_is_reported_and_leaves_nothing(project: Project) -> None:
     assert done.returncode == 2
     assert f"error: cannot write the cache {project.cache}: File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    whole = ("behaviour", "bytecode")  # what fits there is whole
+    whole = ("readings", "bytecode")  # what fits there is whole
     left = [path for path in project.cache.rglob("*") if path.is_file()]
     assert [path for path in left if path.parent.name not in whole] == []
     assert all(path.suffix in (".py", ".pyc") for path in left)
