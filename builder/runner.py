@@ -24,7 +24,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -270,36 +269,22 @@ def _writing(cache: Path) -> Iterator[None]:
 
 
 @dataclass
-class _Worker:
-    """A process that runs one module after the other."""
-
-    process: Any
-    asked: Connection
-
-    def end(self) -> int | None:
-        """End it with whatever it started; its exit status."""
-        if self.process.is_alive():
-            worker.end_descendants(self.process.pid)
-        if hasattr(os, "killpg") and self.process.pid:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        if self.process.is_alive():
-            self.process.kill()
-        self.process.join()
-        self.asked.close()
-        status: int | None = self.process.exitcode
-        return status
-
-
-@dataclass
 class _Job:
     name: str
     digest: str
     folder: Path
-    worker: _Worker
+    process: Any
     deadline: float
     timed_out: bool = False
-    status: int | None = None  # with which it ended
+
+    def end(self) -> None:
+        """End its process with whatever it started."""
+        if sys.platform == "linux":
+            self.process.terminate()  # which ends the module and what that left
+        else:
+            worker.end_descendants(self.process.pid)
+            self.process.kill()
+        self.process.join()
 
 
 def _execute(
@@ -309,26 +294,21 @@ def _execute(
     finish. sources: the files, of which something is known already.
     """
     context = _context()
-    waiting, running, idle = list(names), list[_Job](), list[_Worker]()
+    waiting, running = list(names), list[_Job]()
     attempts = dict.fromkeys(names, 0)
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 with undisturbed():
-                    started = _start(context, idle, sources, cache, waiting.pop(0), timeout_s)
-                    running.append(started)
+                    running.append(_start(context, sources, cache, waiting.pop(0), timeout_s))
             pause = max(0.0, min(job.deadline for job in running) - time.monotonic())
-            told = multiprocessing.connection.wait([job.worker.asked for job in running], pause)
+            told = multiprocessing.connection.wait([job.process.sentinel for job in running], pause)
             for job in list(running):
-                if job.worker.asked in told:
-                    try:
-                        job.status = job.worker.asked.recv()
-                        idle.append(job.worker)
-                    except (EOFError, OSError):
-                        job.status = job.worker.end()
+                if job.process.sentinel in told:
+                    job.process.join()
                 elif time.monotonic() >= job.deadline:
                     job.timed_out = True
-                    job.worker.end()
+                    job.end()
                 else:
                     continue
                 run = _finish(sources, cache, job, timeout_s)
@@ -345,11 +325,8 @@ def _execute(
                         " does it write a file that it reads?"
                     )
     finally:
-        for found in idle:
-            found.asked.close()  # which it waits for
-            found.process.join()
         for job in running:
-            job.worker.end()
+            job.end()
             shutil.rmtree(job.folder, ignore_errors=True)
 
 
@@ -373,25 +350,15 @@ def warm_up() -> None:
             multiprocessing.forkserver.ensure_running()
 
 
-def _start(
-    context: Any, idle: list[_Worker], sources: Sources, cache: Path, name: str, timeout_s: float
-) -> _Job:
+def _start(context: Any, sources: Sources, cache: Path, name: str, timeout_s: float) -> _Job:
     version, asked = sources.digest(name), (sources.described(name), sources.needs(name))
     with _writing(cache):
         folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
-    found = idle.pop() if idle else _worker(context)
-    with contextlib.suppress(OSError):  # it has ended, as will show
-        found.asked.send((sources.root, name, version, folder, *asked))
-    return _Job(name, version, folder, found, time.monotonic() + timeout_s)
-
-
-def _worker(context: Any) -> _Worker:
-    here, there = context.Pipe()
-    process = context.Process(target=worker.serve, args=(there,), daemon=False)
+    arguments = (sources.root, name, version, folder, *asked)
+    process = context.Process(target=worker.serve, args=arguments, daemon=False)
     with _environment(WORKER_ENVIRONMENT), _without_main():
         process.start()
-    there.close()
-    return _Worker(process, here)
+    return _Job(name, version, folder, process, time.monotonic() + timeout_s)
 
 
 @contextlib.contextmanager
@@ -454,7 +421,7 @@ def _record_death(sources: Sources, job: _Job, timeout_s: float) -> None:
     line, _, function = step.partition(" ")
     for file in job.folder.iterdir():
         file.unlink()
-    code = job.status
+    code = job.process.exitcode
     if job.timed_out:
         message = f"ran longer than the limit of {timeout_s:g} s and was ended"
     elif code is not None and code < 0:

@@ -32,10 +32,11 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
+
+import psutil
 
 from builder import PACKAGE, SOURCES
 from builder.kept import made_once, write_whole
@@ -403,108 +404,60 @@ def seal(folder: Path, record: dict[str, Any]) -> None:
     write_whole(folder / "record.json", whole.encode())
 
 
-def serve(asked: Connection) -> None:
-    """Entry of a worker: run one module after the other, with the arguments of `main`, each in a
-    child of its own, which may crash, and tell its exit status. The worker becomes the parent of
-    what modules leave behind, and ends it. Where a process cannot be that, it runs one module
-    itself and ends with it.
+def serve(*arguments: Any) -> None:
+    """Entry of a worker: run one module, with the arguments of `main`, in a child, which may crash,
+    and end as it ended. The worker becomes the parent of what the module leaves behind, and ends
+    it. Where a process cannot be that, it runs the module itself.
     """
     if sys.platform != "linux":
-        threading.Thread(target=_die_with_parent, daemon=True).start()
-        main(*asked.recv())
-        return
+        threading.Thread(target=_with_parent, args=(_end_here,), daemon=True).start()
+        main(*arguments)
     import ctypes
 
     os.setsid()  # whoever is asked in a terminal to end tells the workers
     control = ctypes.CDLL(None).prctl
     control(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, prctl(2)
-    while True:
-        try:
-            arguments = asked.recv()
-        except (EOFError, OSError):  # nobody asks any more
-            return
-        child = os.fork()
-        if child == 0:
-            control(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: with the worker
-            asked.close()
-            main(*arguments)
-        status = _exit_status(child, asked)
-        with contextlib.suppress(OSError):
-            asked.send(status)
+    child = os.fork()
+    if child == 0:
+        control(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: with the worker
+        main(*arguments)
 
+    def end(*_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
-def _exit_status(child: int, asked: Connection) -> int:
-    """How a child ended, when nothing is left of it; end with all of it when nobody asks any
-    more.
-    """
-    try:
-        end = [os.pidfd_open(child)]
-    except (AttributeError, OSError):  # of a kernel before 5.3, or a Python made for one
-        end = []
-    done = status = 0
-    while not done:
-        told = multiprocessing.connection.wait([*end, asked, *_parent()], None if end else 0.01)
-        done, status = os.waitpid(child, os.WNOHANG)
-        if not done and any(one not in end for one in told):
-            end_descendants(os.getpid())
-            os._exit(1)
-    for open_file in end:
-        os.close(open_file)
-    end_descendants(os.getpid())
+    signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=_with_parent, args=(end,), daemon=True).start()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    return os.waitstatus_to_exitcode(status)
+        while True:
+            os.waitpid(-1, os.WNOHANG)  # raises when nothing is left
+            end_descendants(os.getpid())
+    if status < 0:
+        with contextlib.suppress(OSError):  # of what cannot be caught
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
 
 
 def end_descendants(ancestor: int) -> None:
-    """End what a process started, also what left its group, where /proc tells."""
-    if ancestor == os.getpid() and not _has_children():
-        return
-    for _ in range(100):  # what starts others meanwhile
-        children: dict[int, list[int]] = {}
-        for file in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError, ValueError):
-                state, parent, *_rest = file.read_text(errors="replace").rpartition(")")[2].split()
-                if state != "Z":
-                    children.setdefault(int(parent), []).append(int(file.parent.name))
-        found = list(children.get(ancestor, []))
-        for process in found:
-            found += children.get(process, [])
-        if not found:
-            return
-        for process in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(process, signal.SIGKILL)
-        time.sleep(0.001)
+    """End what a process started, also what left its group."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(ancestor).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
-def _has_children() -> bool:
-    """Whether this process started any that it did not wait for; what those started hangs on them.
-    Looking through /proc takes as long as a small module.
-    """
-    if not hasattr(os, "waitid"):
-        return True  # for all that is known
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
+def _with_parent(end: Callable[[], object]) -> None:
+    """Do something when the process that asked for workers has ended."""
+    if parent := multiprocessing.parent_process():
+        multiprocessing.connection.wait([parent.sentinel])
+        end()
 
 
-def _parent() -> list[int]:
-    """What can be read from when the process that asked for workers has ended."""
-    parent = multiprocessing.parent_process()
-    return [parent.sentinel] if parent else []
-
-
-def _die_with_parent() -> None:
-    if parent := _parent():
-        multiprocessing.connection.wait(parent)
-        end_descendants(os.getpid())
-        if hasattr(os, "killpg"):
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
+def _end_here() -> None:
+    end_descendants(os.getpid())
+    os._exit(1)
 
 
 def main(
@@ -531,5 +484,6 @@ def main(
     run = _Run(root, name, folder)
     record = run.record(needs)
     seal(folder, record | described | {"of": [name, version]})
-    end_descendants(os.getpid())
+    if sys.platform != "linux":
+        end_descendants(os.getpid())
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

@@ -308,8 +308,7 @@ def test_record_that_another_run_put_there_first_is_kept(ran: Project) -> None:
     folder = ran.cache / "tmp-part.twice-later"
     shutil.copytree(entry, folder)
     identity = entry.stat().st_ino
-    nobody = runner._Worker(None, None)  # type: ignore[arg-type]
-    job = runner._Job("part.twice", entry.name, folder, nobody, 0.0)
+    job = runner._Job("part.twice", entry.name, folder, None, 0.0)
     run = runner._finish(Sources(ran.root, ran.cache), ran.cache, job, 1.0)
     assert run is not None
     assert run.folder == entry
