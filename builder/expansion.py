@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -174,6 +175,7 @@ def expand(
             first_line=1 + source.head.count("\n"),
             errors=[],
             figures_shown=[],
+            copies=[],
         )
         if source.is_chapter:
             beside = [
@@ -196,6 +198,9 @@ def expand(
         if any(run.pending for run in page.runs):
             text = pages.block(pages.PENDING) + "\n" + text
         made.pages[source.path] = source.head + text
+        if page.copies:
+            listed = json.dumps(page.copies, ensure_ascii=False).encode()
+            made.files[pages.copies_address(source.path)] = listed
     _add_files(made, site, written, used, by_name, sources, known.cards)
     return made
 

@@ -27,19 +27,7 @@ _MARKED = re.compile(r'\n</span><span class="hll">')  # between lines that are f
 _FOLDED = re.compile(r'<span class="hll">.*?\n</span>', re.DOTALL)
 _INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docstrings
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
-_SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>', re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
-_COPIED = re.compile(r' data-clipboard-text="([^"]*)"')
-_ESCAPED = {
-    "&#10;": "\n",
-    "&lt;": "<",
-    "&gt;": ">",
-    "&quot;": '"',
-    "&#x27;": "'",
-    "&#39;": "'",
-    "&amp;": "&",
-}
-BETWEEN = "\n\n\n"  # definitions in a block of code, and in what is copied
 _BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
 _SWITCH = '<form class="md-header__option" data-md-component="palette">'
 _COLOURS = re.compile(r"<script>var palette=.*?</script>", re.DOTALL)
@@ -90,40 +78,6 @@ def named_landmarks(page: str) -> str:
         return f'aria-label="{title[1]}"' if title else match[0]
 
     return _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
-
-
-def copied_from_the_page(content: str, address: str) -> tuple[str, list[str]]:
-    """A rendered page whose copy buttons name what they copy, and a list of what the page does not
-    show: a definition in its code is named by the block of code and the place in it, the others by
-    their place in the list, which docs/assets/handbook.js loads when somebody goes to a button. A
-    third of a page's weight.
-
-    address: of the list, seen from the page.
-    """
-    places: dict[str, str] = {}
-    for block, code in enumerate(_SHOWN.findall(content)):
-        text = _unescaped(_TAG.sub("", code)).rstrip("\n")
-        for place, definition in enumerate(text.split(BETWEEN)):
-            places.setdefault(definition, f"§{block}.{place}")
-    listed: dict[str, int] = {}
-
-    def short(match: re.Match[str]) -> str:
-        parts = _unescaped(match[1]).rstrip("\n").split(BETWEEN)
-        named = [places.get(p) or f"§+{listed.setdefault(p, len(listed))}" for p in parts]
-        return f' data-copied="{" ".join(named)}"'
-
-    told = _COPIED.sub(short, content)
-    found = f'<div id="copied" data-from="{address}" hidden></div>' if listed else ""
-    return told + found, list(listed)
-
-
-def _unescaped(code: str) -> str:
-    """Code as it was before it became HTML. `html.unescape` knows two thousand more names, and
-    takes a call of Python for each that it finds.
-    """
-    for entity, character in _ESCAPED.items():
-        code = code.replace(entity, character)
-    return code
 
 
 def with_copy_buttons(content: str) -> str:
@@ -231,13 +185,9 @@ def with_tables(content: str) -> str:
     return _AROUND.sub("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", _TABLE.sub(table, content))
 
 
-def content(html_of_page: str, address: str) -> tuple[str, list[str]]:
-    """What Markdown made of a page, lighter, and the list that belongs to its copy buttons.
-
-    address: of that list, seen from the page.
-    """
-    told, listed = copied_from_the_page(plain_names(with_tables(html_of_page)), address)
-    return with_copy_buttons(told), listed
+def content(html_of_page: str) -> str:
+    """What Markdown made of a page, lighter, and with the theme's buttons."""
+    return with_copy_buttons(plain_names(with_tables(html_of_page)))
 
 
 def page(output: str) -> str:

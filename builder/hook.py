@@ -7,7 +7,6 @@ serve` shows the failure on the page instead and goes on; what it built before a
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import socket
 import sys
@@ -150,24 +149,19 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
     return text
 
 
-def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
     """Less markup around code, before the search reads it; and what went wrong with formulas."""
-    name = f"copied/{page.file.src_uri.replace('/', '.')}.json"
-    known = _State.keeper and _State.keeper.given(page)
-    if known:
-        html, listed = known
-    else:
-        wrong = _wrong_formulas(page, config)
-        try:
-            html = put_back(html, _State.aside.pop(page.file.src_uri, []))
-        except BuildError as problem:
-            wrong.append(f"docs/{page.file.src_uri}: {problem}")
-        _State.wrong += wrong
-        html, listed = finish.content(html, "../" * page.file.url.count("/") + name)
-        if _State.keeper and not wrong:
-            _State.keeper.keep(page, html, listed)
-    if listed:
-        files.append(File.generated(config, name, content=json.dumps(listed, ensure_ascii=False)))
+    if _State.keeper and (known := _State.keeper.given(page)) is not None:
+        return known
+    wrong = _wrong_formulas(page, config)
+    try:
+        html = put_back(html, _State.aside.pop(page.file.src_uri, []))
+    except BuildError as problem:
+        wrong.append(f"docs/{page.file.src_uri}: {problem}")
+    _State.wrong += wrong
+    html = finish.content(html)
+    if _State.keeper and not wrong:
+        _State.keeper.keep(page, html)
     return html
 
 

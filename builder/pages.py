@@ -208,6 +208,7 @@ class Page:
     first_line: int = 1  # of the text, below the front matter
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
+    copies: list[str] = field(default_factory=list)  # what its buttons copy
 
     @functools.cached_property
     def waits(self) -> bool:
@@ -442,7 +443,7 @@ def _code(page: Page, names: list[str]) -> str:
     )
     tools = (
         '<p class="snippet-tools" data-search-exclude>'
-        f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
+        f'<button type="button" class="snippet-copy" data-copied="{_listed(page, whole)}">'
         f"Copy with what it needs, {whole.rstrip().count(chr(10)) + 1:,} lines</button>"
         f' <a href="{page.base}downloads/{run.address}" download>Download the module</a>{told}</p>'
     )
@@ -453,6 +454,20 @@ def _code(page: Page, names: list[str]) -> str:
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"^`{3,}", text, re.MULTILINE)), default=0))
     head = f'{fence} {{ {classes} title="{run.address}"{marked} data-search-exclude="" }}'
     return f"{head}\n{text}\n{fence}\n{block(*([unfold] if folded else []), tools, defined)}"
+
+
+def _listed(page: Page, text: str) -> str:
+    """The place of what a button copies in a list of its page, which docs/assets/handbook.js loads
+    when somebody goes to the button: in the page it would be a third of its weight.
+    """
+    if text not in page.copies:
+        page.copies.append(text)
+    return f"{page.base}{copies_address(page.path)}#{page.copies.index(text)}"
+
+
+def copies_address(path: str) -> str:
+    """Where the list of what a page's buttons copy lies in the site."""
+    return f"copied/{path.replace('/', '.')}.json"
 
 
 def _solution(page: Page, names: list[str]) -> str:

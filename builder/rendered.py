@@ -109,10 +109,8 @@ class Keeper:
             _SAID.count = 0
         return bool(found)
 
-    def given(self, page: Page) -> tuple[str, list[str]] | None:
-        """The HTML of a page that is known and the list of its copy buttons, once the page has all
-        else; None for another page.
-        """
+    def given(self, page: Page) -> str | None:
+        """The HTML of a page that is known, once the page has all else; None for another page."""
         found = self._found.pop(page.file.src_uri, b"")
         if not found:
             return None
@@ -124,16 +122,16 @@ class Keeper:
             for address, links in kept["links"].items()
             if (file := self.files.get_file_from_path(address))
         }
-        return kept["html"], kept["listed"]
+        html: str = kept["html"]
+        return html
 
-    def keep(self, page: Page, html: str, listed: list[str]) -> None:
+    def keep(self, page: Page, html: str) -> None:
         """Keep a page as it was made now, unless something was said of it."""
         key = self._keys.pop(page.file.src_uri, "")
         if not key or _SAID.count:
             return
         kept = {
             "html": html,
-            "listed": listed,
             "toc": [_plain(entry) for entry in page.toc],
             "anchors": sorted(page.present_anchor_ids or ()),
             "links": {file.src_uri: to for file, to in (page.links_to_anchors or {}).items()},

@@ -12,7 +12,6 @@ from builder import ROOT
 from builder.finish import (
     FONTS,
     after_search,
-    copied_from_the_page,
     named_landmarks,
     plain_names,
     searched,
@@ -165,29 +164,6 @@ def test_style_and_scripts_go_out_without_comments(tmp_path: Path) -> None:
     assert (assets / "a.css").read_text() == "a{b: c;}d{}"
     assert (assets / "a.js").read_text() == "let a = `\n  b // c`;\nb();\n"
     assert (assets / "a.woff2").read_bytes() == b"/* a */\xff"
-
-
-def test_copy_button_names_what_the_page_shows() -> None:
-    button = '<button class="snippet-copy" data-clipboard-text="{}">Copy</button>'
-    code = '<div class="language-python snippet highlight"><pre><span></span><code>{}</code></pre>'
-    twice = "def twice(x):\n    return 2 &lt; <span>x</span>"
-    content = (
-        code.format(f"LIMIT = 3\n\n\n{twice}\n")
-        + button.format(
-            "import math\n\n\ndef twice(x):\n    return 2 &lt; x\n".replace("\n", "&#10;")
-        )
-        + code.format("def other():\n    pass\n")
-        + button.format(
-            "LIMIT = 3\n\n\ndef hidden(): &quot;&#x27;&amp;lt;&#39;\n\n\ndef other():\n    pass\n"
-        )
-    )
-    page, listed = copied_from_the_page(content, "../copied.json")
-    buttons = re.findall(r'data-copied="([^"]*)"', page)
-    assert buttons == ["§+0 §0.1", "§0.0 §+1 §1.0"]
-    assert listed == ["import math", "def hidden(): \"'&lt;'"]
-    assert page.endswith('<div id="copied" data-from="../copied.json" hidden></div>')
-    assert "data-clipboard-text" not in page
-    assert copied_from_the_page("<p>none</p>", "") == ("<p>none</p>", [])
 
 
 def test_search_of_the_theme_is_put_off() -> None:

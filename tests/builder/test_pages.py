@@ -82,7 +82,7 @@ def test_code_shows_the_definition_and_copies_what_it_needs() -> None:
     assert 'title="serving_mathematics/part/twice.py"' in html
     lines = "def example() -> SimpleNamespace:", "def double(value: float)"
     assert html.index(lines[0]) < html.index(lines[1])
-    assert "from types import SimpleNamespace" in html  # in the text that the button copies
+    assert "from types import SimpleNamespace" in page.copies[0]
     assert 'href="../../downloads/serving_mathematics/part/twice.py"' in html
 
 
@@ -97,15 +97,15 @@ def test_code_longer_than_a_screen_is_folded(lines: int, folded: bool) -> None:
 
 
 def test_solution_is_folded() -> None:
-    html = rendered("{{ solution double }}\n\nAfter.", page_of(run_of("part.twice")))
+    page = page_of(run_of("part.twice"))
+    html = rendered("{{ solution double }}\n\nAfter.", page)
     opened = r'<details class="success">\n<summary>Solution</summary>'
     fold = re.search(rf"{opened}(.*?)</details>", html, re.DOTALL)
     assert fold is not None
     assert "return</span>" in fold[1]
     assert '<p class="snippet-tools"' in fold[1]
-    copied = re.search(r'data-clipboard-text="([^"]*)"', fold[1])
-    assert copied is not None
-    assert unescape(copied[1]).endswith("    return 2.0 * value\n")
+    assert f'data-copied="{page.base}copied/part.twice.md.json#0"' in fold[1]
+    assert page.copies[0].endswith("    return 2.0 * value\n")
     assert html.rstrip().endswith("<p>After.</p>")
 
 
