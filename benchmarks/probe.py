@@ -26,10 +26,10 @@ def expand(target: Path) -> dict[str, Any]:
     """
     from builder import ROOT, configuration, expansion, runner, source
 
-    site = configuration.site_of(ROOT, os.environ)
+    site = configuration.site_of(ROOT)
     runs = runner.run_all(ROOT, runner.default_cache(ROOT))
     made = expansion.expand(ROOT, site, runs)
-    config = configuration.plain_configuration(ROOT, os.environ)
+    config = configuration.plain_configuration(ROOT)
     target.rmdir()  # empty: the whole project takes its place
     expansion.write(made, ROOT, target, f"{config}plugins: [search]\n", site)
     edits = []
@@ -93,7 +93,7 @@ def chapters(_: Path) -> dict[str, Any]:
     known = (runner.cached(ROOT, cache, name, sources=files) for name in names)
     runs = {run.name: run for run in known if run}
     found, taken = [], set[str]()
-    for path in configuration.site_of(ROOT, os.environ).order:
+    for path in configuration.site_of(ROOT).order:
         if not path.endswith(".md"):
             continue
         written = (ROOT / "docs" / path).read_text(encoding="utf-8")

@@ -16,9 +16,6 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-MATHS = "stix-two-math.woff2"
-FONTS = ("fonts/serif.woff2", "fonts/sans.woff2", MATHS)  # that pages ask for at once
-_PRELOAD = '<link rel="preload" href="{}" as="font" type="font/woff2" crossorigin>'
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
@@ -29,10 +26,6 @@ _INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docs
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
 _TAG = re.compile(r"<[^>]*>")
 _BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
-_SWITCH = '<form class="md-header__option" data-md-component="palette">'
-_COLOURS = re.compile(r"<script>var palette=.*?</script>", re.DOTALL)
-_BUNDLE = re.compile(r'<script src="([^"]*/bundle\.\w+\.min\.js)"></script>')
-_SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*)assets/handbook\.css')
 _UNSEARCHED = re.compile(  # what the search leaves out, and within it what it would read in vain
     r'(<div [^>]*\bdata-search-exclude[^>]*>(?:<span class="filename">[^<]*</span>)?'
     r"<(pre|table)\b[^>]*>).*?(?=</\2>)",
@@ -98,40 +91,6 @@ def with_copy_buttons(content: str) -> str:
     return _BLOCK_OF_CODE.sub(block, content)
 
 
-def settled(page: str) -> str:
-    """A rendered page that knows before it is drawn whether scripts run (the other class is of the
-    theme's scripts too, which would have every element styled again), and asks for its fonts beside
-    its style, so that little moves when they are there. The theme's script waits for a reader
-    (late-theme.js), and its search until somebody searches.
-    """
-    first = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
-    sheet = _SHEET.search(page)
-    for name in FONTS if sheet else ():
-        if name != MATHS or "<math" in page:
-            first += _PRELOAD.format(f"{sheet[1]}assets/{name}" if sheet else "")
-    search = f"<script>{_script('late-search.js')}</script>" if _DIALOG in page else ""
-    page = page.replace("</title>", f"</title>{first}", 1)
-    late = f"<script>{_script('late-theme.js')}</script>"
-    return _BUNDLE.sub(
-        lambda told: f'{search}<script data-from="{told[1]}"></script>{late}', page, count=1
-    )
-
-
-def with_colours(page: str) -> str:
-    """A rendered page whose colours are those of the system, or the reader's choice, when it is
-    drawn (colours.js). The theme's own script is at the end of the page: to the eyes of those who
-    read in the dark it flashes, and all elements are styled three more times.
-    """
-    told = page.replace(_SWITCH, '<form class="md-header__option">')
-    return _COLOURS.sub(lambda _: f"<script>{_script('colours.js')}</script>", told)
-
-
-def _script(name: str) -> str:
-    """The text of a script, without comments and indentation: it stands in every page."""
-    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
-    return "\n".join(line.strip() for line in lines if line.strip()[:2] not in ("", "//"))
-
-
 def searched(content: str) -> str:
     """A rendered page without what its search leaves out and without the markup of words, with
     formulas as their words: the search finds the same in it, but for the number of blanks, and
@@ -188,11 +147,6 @@ def with_tables(content: str) -> str:
 def content(html_of_page: str) -> str:
     """What Markdown made of a page, lighter, and with the theme's buttons."""
     return with_copy_buttons(plain_names(with_tables(html_of_page)))
-
-
-def page(output: str) -> str:
-    """A page as the theme made it, finished."""
-    return settled(with_colours(named_landmarks(output)))
 
 
 def used_style(sheet: str, names: Container[str]) -> str:

@@ -203,12 +203,12 @@ def on_env(env: Environment, **_: Any) -> Environment:
 
 def on_post_page(output: str, **_: Any) -> str:
     """The finished page."""
-    return finish.page(output)
+    return finish.named_landmarks(output)
 
 
 def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
-    """The page for addresses that do not exist opens like the others."""
-    return finish.page(output_content) if template_name == "404.html" else output_content
+    """The page for addresses that do not exist has the same navigation."""
+    return finish.named_landmarks(output_content) if template_name == "404.html" else output_content
 
 
 @event_priority(-100)  # after the search plugin

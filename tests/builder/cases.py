@@ -79,11 +79,12 @@ def _site(folder: Path) -> dict[str, Any]:
     """Every page and file, right ones and wrong ones, and every complaint."""
     small_site.write_site(folder)
     (folder / "mkdocs.yml").write_text(CONFIG, encoding="utf-8")
-    site = site_of(folder, {"OTHER": "https://b.test/"})
+    with mock.patch.dict(os.environ, {"OTHER": "https://b.test/", "OWNER": "me"}):
+        site, plain = site_of(folder), plain_configuration(folder)
     made = expand(folder, site, small_site.runs_of(folder))
     return {
         "site": dataclasses.asdict(site),
-        "plain": plain_configuration(folder, {"OWNER": "me"}).replace(str(folder), "…"),
+        "plain": plain.replace(str(folder), "…"),
         "problems": made.problems,
         "absent": [run.name for run in made.absent],
         "pages": made.pages,
@@ -98,7 +99,7 @@ def _at_work(folder: Path) -> dict[str, Any]:
         if path.relative_to(folder / "docs").as_posix() not in ("index.md", "part/twice.md"):
             path.unlink()
     (folder / "mkdocs.yml").write_text(CONFIG, encoding="utf-8")
-    site = site_of(folder, {})
+    site = site_of(folder)
     runs = [run for run in small_site.runs_of(folder) if run.name.startswith("part.")]
     usual = _lines(expand(folder, site, runs))
     told: dict[str, Any] = {}
@@ -125,7 +126,7 @@ def _lines(made: Expansion) -> list[str]:
 
 
 def _written(made: Expansion, folder: Path) -> dict[str, Any]:
-    config, refused = plain_configuration(folder, {}), []
+    config, refused = plain_configuration(folder), []
     for wrong, where in ((["docs/a.md: b", "c"], "plain"), ([], "docs"), ([], "plain")):
         made.problems[:] = wrong
         try:

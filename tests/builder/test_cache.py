@@ -250,7 +250,7 @@ def test_cache_that_cannot_be_written_is_refused_only_when_something_must_run(
     ran: Project,
 ) -> None:
     below_a_file = ran.write("file", "") / "cache"
-    outcome = ran.run("--cache", str(below_a_file))
+    outcome = ran.run(SNIPPETS_CACHE=str(below_a_file))
     assert outcome.status == 2
     assert f"error: cannot write the cache {below_a_file}: Not a directory; set" in outcome.text
 
@@ -509,7 +509,7 @@ def test_two_cold_runs_draw_the_same_bytes_and_have_sets_in_one_order(project: P
     drawn: list[dict[str, bytes]] = []
     slid, ordered = list[str](), list[str]()
     for seed, cache in enumerate(caches):
-        outcome = project.run("--cache", str(cache), PYTHONHASHSEED=str(seed))
+        outcome = project.run(SNIPPETS_CACHE=str(cache), PYTHONHASHSEED=str(seed))
         assert outcome.status == 0, outcome.text
         files = sorted(cache.rglob("*.svg"))
         drawn.append({file.relative_to(cache).as_posix(): file.read_bytes() for file in files})

@@ -156,21 +156,24 @@ def test_every_wrong_page_is_named_in_a_build(project: Project) -> None:
     assert "Traceback" not in outcome.text
 
 
-def test_configuration_takes_its_values_from_the_environment(tmp_path: Path) -> None:
+def test_configuration_takes_its_values_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mkdocs.yml").write_text(
         'site_name: A\nsite_url: !ENV [SITE_URL, "http://127.0.0.1:8000/"]\nhooks: [h.py]\n'
         "nav: [index.md, {B: [b.md, notebook.md]}]\n",
         encoding="utf-8",
     )
-    assert site_of(tmp_path, {}).address == "http://127.0.0.1:8000/"
-    assert site_of(tmp_path, {"SITE_URL": "https://a.test/"}).address == "https://a.test/"
-    assert site_of(tmp_path, {}).order == ("index.md", "b.md", "notebook.md")
-    plain = yaml.safe_load(plain_configuration(tmp_path, {}))
+    assert site_of(tmp_path).address == "http://127.0.0.1:8000/"
+    monkeypatch.setenv("SITE_URL", "https://a.test/")
+    assert site_of(tmp_path).address == "https://a.test/"
+    assert site_of(tmp_path).order == ("index.md", "b.md", "notebook.md")
+    plain = yaml.safe_load(plain_configuration(tmp_path))
     assert plain["nav"] == ["index.md", {"B": ["b.md", "notebook.md"]}]
     assert "hooks" not in plain
     (tmp_path / "mkdocs.yml").write_text("- a\n", encoding="utf-8")
     with pytest.raises(BuildError, match="it must be a table"):
-        site_of(tmp_path, {})
+        site_of(tmp_path)
 
 
 def test_unknown_folder_is_said(twice: Project) -> None:

@@ -60,7 +60,7 @@ def test_what_is_said_is_told_anew_and_not_run(twice: Project) -> None:
     assert "Four is twice two." in page
     assert "A line through zero." in page
     again = twice.root.parent / "again"
-    assert twice.run("--cache", str(again)).status == 0
+    assert twice.run(SNIPPETS_CACHE=str(again)).status == 0
     fresh = cached(twice.root, again, "part.twice")
     assert fresh is not None
     told, ran = (
