@@ -31,7 +31,7 @@ def expand(target: Path) -> dict[str, Any]:
     made = expansion.expand(ROOT, site, runs)
     config = configuration.plain_configuration(ROOT)
     target.rmdir()  # empty: the whole project takes its place
-    expansion.write(made, ROOT, target, f"{config}plugins: [search]\n", site)
+    expansion.write(made, ROOT, target, f"{config}plugins: [search]\n")
     edits = []
     for page, text in made.pages.items():
         written = (ROOT / "docs" / page).read_text(encoding="utf-8")
@@ -94,14 +94,15 @@ def chapters(_: Path) -> dict[str, Any]:
     runs = {run.name: run for run in known if run}
     found, taken = [], set[str]()
     for path in configuration.site_of(ROOT).order:
-        if not path.endswith(".md"):
+        if not (file := ROOT / "docs" / path).is_file():  # as that of the notebook
             continue
-        written = (ROOT / "docs" / path).read_text(encoding="utf-8")
+        written = file.read_text(encoding="utf-8")
         _head, body, front = expansion.front_matter(path, written)
         if "question" not in front:
             continue
         used = pages.module_names_of(path, front, names)[0]
-        page = pages.Page(path, front, "", [runs[name] for name in used], list(runs.values()))
+        own = [runs[name] for name in used]
+        page = pages.Page(path, front, runs=own, every_run=list(runs.values()))
         mine = [runs[n] for n in used if n not in taken and not runs[n].record["needs"]]
         taken |= {run.name for run in mine}
         found.append(

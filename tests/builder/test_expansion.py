@@ -16,7 +16,7 @@ import markdown
 import pytest
 import yaml
 
-from builder import BuildError, expansion, kept
+from builder import BuildError, expansion, kept, pages
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import MARK, front_matter
 
@@ -184,20 +184,14 @@ def test_unknown_folder_is_said(twice: Project) -> None:
     assert sys.executable not in outcome.text
 
 
-def test_a_card_has_the_thumbnail_that_the_page_names() -> None:
+def test_a_page_has_the_thumbnail_that_it_names() -> None:
     """Of two figures the second; all of them in the order of the page; none where it names none."""
-    page: Any = SimpleNamespace(
-        path="part/page.md",
-        title="A page",
-        folder="page",
-        text="{{ figure b }}\n\n{{ figure a }}\n",
-    )
-    run: Any = SimpleNamespace(record={"figures": [{"name": "a"}, {"name": "b"}]})
+    run: Any = SimpleNamespace(name="m", record={"figures": [{"name": "a"}, {"name": "b"}]})
+    text = "{{ figure b }}\n\n{{ figure a }}\n"
     for meta, thumbnail in (({"thumbnail": "b"}, "b"), ({"thumbnail": "a"}, "a"), ({}, None)):
-        page.meta = {"question": "Why?"} | meta
-        card = expansion._card(page, ["part.module"], {"part.module": run})
-        assert (card.thumbnail and card.thumbnail[1]["name"]) == thumbnail
-        assert [figure["name"] for _, figure in card.figures] == ["b", "a"]
+        page = pages.Page("part/page.md", dict(meta), text, runs=[run])
+        assert (page.thumbnail and page.thumbnail[1]["name"]) == thumbnail
+        assert [figure["name"] for _, figure in page.figures] == ["b", "a"]
 
 
 @pytest.mark.parametrize(
