@@ -19,11 +19,11 @@ from typing import Any
 
 import yaml
 
-from builder import SOURCES, BuildError, bearings, notebooks, pages
-from builder.kept import UNFINISHED, renewed, write_whole
+from builder import SOURCES, BuildError, chapter_notes, notebooks, pages
 from builder.runner import Run, failure_report, failures
 from builder.sliders import as_json
 from builder.source import Module, Sources, holds_exercises, is_core, package_of
+from builder.storage import UNFINISHED, renewed, write_whole
 
 COMPANION = "notebook"  # the page, and the file that is taken along
 MARK = ".expanded"  # a file in every folder that `write` made: only such a folder is replaced
@@ -139,7 +139,7 @@ def expand(
     of_all = _collected(written, made.problems)
     of_all |= {"every_run": runs, "pyodide": site.pyodide, "sources": sources}
     chapters = {page.path: page for page in written if page.is_chapter}
-    placed = bearings.around({path: page.text for path, page in chapters.items()})
+    placed = chapter_notes.neighbours({path: page.text for path, page in chapters.items()})
     parts = _parts(written)
     for page in (dataclasses.replace(page, **of_all) for page in written):
         if page.is_chapter:
@@ -150,11 +150,11 @@ def expand(
                 ]
                 for found in placed[page.path]
             ]
-            page.bearing = bearings.line(parts.get(page.part, ""), page.text, *beside)
+            page.note = chapter_notes.note(parts.get(page.part, ""), page.text, *beside)
         text = pages.expand(page.text, page)
         if page.is_chapter and site.cited:
             cited = (page.title, page.path, site.name, site.address, site.cited)
-            text = text.rstrip("\n") + "\n" + bearings.citation(*cited)
+            text = text.rstrip("\n") + "\n" + chapter_notes.citation(*cited)
         made.problems += page.errors
         failed = [run for run in page.runs if run.failed]
         if failed and show_failures:

@@ -54,12 +54,12 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Syntax:
     """What is read in a file."""
 
     outline: dict[str, Any]  # as plain lists and dictionaries; empty of what is not Python
-    does: str  # changes with what it executes, not with comments, layout and docstrings
-    documents: bool  # whether it may look at docstrings
+    behaviour: str  # changes with what it executes, not with comments, layout and docstrings
+    reads_docstrings: bool  # whether it may look at docstrings
     imported: list[tuple[int, str, str]]  # anywhere: levels up, module, and what of it, or ""
     mentioned: list[str]  # modules of the package in its strings, which a command may start
 
@@ -68,17 +68,17 @@ class Reading:
         return json.dumps(dataclasses.asdict(self)).encode()
 
     @classmethod
-    def from_bytes(cls, kept: bytes) -> Reading:
+    def from_bytes(cls, kept: bytes) -> Syntax:
         """What `as_bytes` gave."""
         return cls(**json.loads(kept))
 
 
-def read(source: bytes) -> Reading:
+def read(source: bytes) -> Syntax:
     """Read a file; of what is not Python, the text."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return Reading(Outline({}, []).as_json(), _hash(source), True, [], [])
+        return Syntax(Outline({}, []).as_json(), _hash(source), True, [], [])
     found = _outlined(tree).as_json()
     imported, words = list[tuple[int, str, str]](), set[str]()
     for node in ast.walk(tree):
@@ -97,8 +97,8 @@ def read(source: bytes) -> Reading:
             ):
                 docstring.value = ast.Constant("")
     mentioned = sorted(word for word in words if word.startswith(f"{PACKAGE}."))
-    does = _hash(ast.dump(tree).encode())
-    return Reading(found, does, b"__doc__" in source, imported, mentioned)
+    behaviour = _hash(ast.dump(tree).encode())
+    return Syntax(found, behaviour, b"__doc__" in source, imported, mentioned)
 
 
 def _hash(text: bytes) -> str:

@@ -26,8 +26,8 @@ from typing import Any
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.listings import beside_the_algorithm
 from builder.outline import Symbol
-from builder.readings import reading, readings, told
 from builder.runner import Run
+from builder.slider_sentences import reading, readings, told
 from builder.source import (
     Module,
     Sources,
@@ -192,7 +192,7 @@ class Page:
     terms: Sequence[Term] = ()
     sources: Sources = field(default_factory=lambda: Sources(ROOT))
     pyodide: str = ""  # where the reader's browser loads Python from; empty: nowhere
-    bearing: str = ""  # what stands below a chapter's question
+    note: str = ""  # what stands below a chapter's question
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)  # what its buttons copy
@@ -304,7 +304,7 @@ def expand(markdown: str, page: Page) -> str:
     text = _SYMBOLS.sub(lambda section: _folded_symbols(section[1].strip(), notes), text)
     if page.question:
         asked = f'<p class="question">{html.escape(page.question)}</p>'
-        question = block(asked, *([page.bearing] if page.bearing else []))
+        question = block(asked, *([page.note] if page.note else []))
         text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
     return text
 

@@ -9,6 +9,7 @@ the module runs again.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -24,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -269,22 +271,30 @@ def _writing(cache: Path) -> Iterator[None]:
 
 
 @dataclass
+class _Worker:
+    """A process that runs one module after the other."""
+
+    process: Any
+    asked: Connection
+
+    def end(self) -> None:
+        """End it with whatever it started."""
+        if sys.platform != "linux":
+            worker.end_descendants(self.process.pid)
+            self.process.kill()
+        self.asked.close()  # for which it waits
+        self.process.join()
+
+
+@dataclass
 class _Job:
     name: str
     digest: str
     folder: Path
-    process: Any
+    worker: _Worker
     deadline: float
     timed_out: bool = False
-
-    def end(self) -> None:
-        """End its process with whatever it started."""
-        if sys.platform == "linux":
-            self.process.terminate()  # which ends the module and what that left
-        else:
-            worker.end_descendants(self.process.pid)
-            self.process.kill()
-        self.process.join()
+    status: int | None = None  # with which it ended
 
 
 def _execute(
@@ -294,21 +304,27 @@ def _execute(
     finish. sources: the files, of which something is known already.
     """
     context = _context()
-    waiting, running = list(names), list[_Job]()
+    waiting, running, idle = list(names), list[_Job](), list[_Worker]()
     attempts = dict.fromkeys(names, 0)
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 with undisturbed():
-                    running.append(_start(context, sources, cache, waiting.pop(0), timeout_s))
+                    started = _start(context, idle, sources, cache, waiting.pop(0), timeout_s)
+                    running.append(started)
             pause = max(0.0, min(job.deadline for job in running) - time.monotonic())
-            told = multiprocessing.connection.wait([job.process.sentinel for job in running], pause)
+            told = multiprocessing.connection.wait([job.worker.asked for job in running], pause)
             for job in list(running):
-                if job.process.sentinel in told:
-                    job.process.join()
+                if job.worker.asked in told:
+                    try:
+                        job.status = job.worker.asked.recv()
+                        idle.append(job.worker)
+                    except (EOFError, OSError):
+                        job.worker.end()
+                        job.status = job.worker.process.exitcode
                 elif time.monotonic() >= job.deadline:
                     job.timed_out = True
-                    job.end()
+                    job.worker.end()
                 else:
                     continue
                 run = _finish(sources, cache, job, timeout_s)
@@ -325,8 +341,10 @@ def _execute(
                         " does it write a file that it reads?"
                     )
     finally:
+        for found in idle:
+            found.end()
         for job in running:
-            job.end()
+            job.worker.end()
             shutil.rmtree(job.folder, ignore_errors=True)
 
 
@@ -350,15 +368,25 @@ def warm_up() -> None:
             multiprocessing.forkserver.ensure_running()
 
 
-def _start(context: Any, sources: Sources, cache: Path, name: str, timeout_s: float) -> _Job:
+def _start(
+    context: Any, idle: list[_Worker], sources: Sources, cache: Path, name: str, timeout_s: float
+) -> _Job:
     version, asked = sources.digest(name), (sources.described(name), sources.needs(name))
     with _writing(cache):
         folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
-    arguments = (sources.root, name, version, folder, *asked)
-    process = context.Process(target=worker.serve, args=arguments, daemon=False)
+    found = idle.pop() if idle else _worker(context)
+    with contextlib.suppress(OSError):  # it has ended, as will show
+        found.asked.send((sources.root, name, version, folder, *asked))
+    return _Job(name, version, folder, found, time.monotonic() + timeout_s)
+
+
+def _worker(context: Any) -> _Worker:
+    here, there = context.Pipe()
+    process = context.Process(target=worker.serve, args=(there,), daemon=False)
     with _environment(WORKER_ENVIRONMENT), _without_main():
         process.start()
-    return _Job(name, version, folder, process, time.monotonic() + timeout_s)
+    there.close()
+    return _Worker(process, here)
 
 
 @contextlib.contextmanager
@@ -399,7 +427,7 @@ def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run |
         with _writing(cache):
             if not (job.folder / "record.json").is_file():
                 _record_death(sources, job, timeout_s)
-            if not _whole(root, job.name, job.digest, job.folder):
+            if not (run := _whole(root, job.name, job.digest, job.folder)):
                 return None
             there = _whole(root, job.name, job.digest, target)
             if there and not there.failed:
@@ -408,7 +436,7 @@ def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run |
             _prune(target.parent)
     finally:
         shutil.rmtree(job.folder, ignore_errors=True)
-    return _whole(root, job.name, job.digest, target)
+    return dataclasses.replace(run, folder=target)
 
 
 def _record_death(sources: Sources, job: _Job, timeout_s: float) -> None:
@@ -421,7 +449,7 @@ def _record_death(sources: Sources, job: _Job, timeout_s: float) -> None:
     line, _, function = step.partition(" ")
     for file in job.folder.iterdir():
         file.unlink()
-    code = job.process.exitcode
+    code = job.status
     if job.timed_out:
         message = f"ran longer than the limit of {timeout_s:g} s and was ended"
     elif code is not None and code < 0:

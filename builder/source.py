@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from builder import PACKAGE, SOURCES, BuildError
-from builder.kept import made_once
-from builder.outline import Import, Outline, Reading, Symbol, outline, read
+from builder.outline import Import, Outline, Symbol, Syntax, outline, read
+from builder.storage import made_once
 
 RECORDING_FILES = (
     "worker.py",
@@ -215,7 +215,7 @@ class Sources:
         """
         self.root, self.cache = root, cache
         self._contents: dict[Path, bytes] = {}
-        self._readings: dict[Path, Reading] = {}
+        self._syntax: dict[Path, Syntax] = {}
         self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
         self._files: dict[str, list[Path]] = {}
         self._modules: dict[str, Module] = {}
@@ -239,7 +239,7 @@ class Sources:
             packages |= others
             pending += local
             if started:
-                for name in self.reading(current).mentioned:
+                for name in self.syntax(current).mentioned:
                     pending += self._files_of(name)
         return sorted(files), sorted(packages)
 
@@ -252,7 +252,7 @@ class Sources:
     def _imported(self, path: Path) -> tuple[set[Path], set[str]]:
         local: set[Path] = set()
         others: set[str] = set()
-        for level, module, what in self.reading(path).imported:
+        for level, module, what in self.syntax(path).imported:
             parts = path.relative_to(self.root / "snippets").parts[:-level] if level else ()
             base = ".".join([*parts, *([module] if module else [])])
             top = base.partition(".")[0]
@@ -306,30 +306,30 @@ class Sources:
         self._modules |= {module.name: module for module in modules}
         return self
 
-    def reading(self, file: Path) -> Reading:
+    def syntax(self, file: Path) -> Syntax:
         """What is read in a file."""
-        if file not in self._readings:
-            self._readings[file] = self._read(file)
-        return self._readings[file]
+        if file not in self._syntax:
+            self._syntax[file] = self._parsed(file)
+        return self._syntax[file]
 
     @functools.cached_property
     def _builder(self) -> str:
         """`builder_digest`, as it is now."""
         return builder_digest()
 
-    def _read(self, file: Path) -> Reading:
+    def _parsed(self, file: Path) -> Syntax:
         content = self.content(file)
         if self.cache is None:
             return read(content)
         key = f"{self._builder} {hashlib.sha256(content).hexdigest()}"
-        place = self.cache / "readings" / ".".join(file.relative_to(self.root).parts)
-        return Reading.from_bytes(made_once(place, key, lambda: read(content).as_bytes()))
+        place = self.cache / "syntax" / ".".join(file.relative_to(self.root).parts)
+        return Syntax.from_bytes(made_once(place, key, lambda: read(content).as_bytes()))
 
     def described(self, name: str) -> dict[str, Any]:
         """A module's text and its outline, which is empty for a text that is not Python."""
         path = module_path(self.root, name)
         text = self.content(path).decode("utf-8", errors="replace")
-        return {"source": text, "outline": self.reading(path).outline}
+        return {"source": text, "outline": self.syntax(path).outline}
 
     def digest(self, name: str) -> str:
         """A name for everything that decides a module's run and is known before it runs. Raises
@@ -349,12 +349,12 @@ class Sources:
             known = _optional(self.root / "pyproject.toml")
             for package in sorted({known.get(package, package) for package in packages}):
                 hashed.update(f"{package} {_version(package)}".encode())
-            readings = {file: self.reading(file) for file in files}
+            syntax = {file: self.syntax(file) for file in files}
             documented = any(
-                one.documents for file, one in readings.items() if file.name not in DESCRIBING
+                one.reads_docstrings for file, one in syntax.items() if file.name not in DESCRIBING
             )
-            for file, one in readings.items():
-                hashed.update(f"{file.relative_to(self.root).as_posix()} {one.does}".encode())
+            for file, one in syntax.items():
+                hashed.update(f"{file.relative_to(self.root).as_posix()} {one.behaviour}".encode())
                 if documented:
                     hashed.update(self.content(file))
             hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
@@ -427,7 +427,7 @@ def absent_packages(names: Iterable[str]) -> list[str]:
 def builder_digest() -> str:
     """The part of the builder that decides what a run record holds."""
     files = [Path(__file__).with_name(name).read_bytes() for name in RECORDING_FILES]
-    return " ".join(read(content).does for content in files)
+    return " ".join(read(content).behaviour for content in files)
 
 
 def digest(root: Path, name: str) -> str:

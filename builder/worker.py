@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import ctypes
 import dataclasses
 import hashlib
 import importlib
@@ -32,6 +33,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
@@ -39,9 +41,9 @@ from typing import Any
 import psutil
 
 from builder import PACKAGE, SOURCES
-from builder.kept import made_once, write_whole
 from builder.outline import outline
 from builder.source import absent_packages, module_path
+from builder.storage import made_once, write_whole
 
 OUTPUT = "output.txt"  # what the module printed, until its record is written
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
@@ -404,40 +406,40 @@ def seal(folder: Path, record: dict[str, Any]) -> None:
     write_whole(folder / "record.json", whole.encode())
 
 
-def serve(*arguments: Any) -> None:
-    """Entry of a worker: run one module, with the arguments of `main`, in a child, which may crash,
-    and end as it ended. The worker becomes the parent of what the module leaves behind, and ends
-    it. Where a process cannot be that, it runs the module itself.
+def serve(asked: Connection) -> None:
+    """Entry of a worker: run one module after the other, with the arguments of `main`, each in a
+    child of its own, which may crash, and tell its exit status. The worker becomes the parent of
+    what modules leave behind, and ends it, all the more when nobody asks any more. Where a process
+    cannot be that, it runs one module itself and ends with it.
     """
     if sys.platform != "linux":
-        threading.Thread(target=_with_parent, args=(_end_here,), daemon=True).start()
-        main(*arguments)
-    import ctypes
-
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        main(*asked.recv())
+        return
     os.setsid()  # whoever is asked in a terminal to end tells the workers
     control = ctypes.CDLL(None).prctl
     control(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, prctl(2)
-    child = os.fork()
-    if child == 0:
-        control(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: with the worker
-        main(*arguments)
-
-    def end(*_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
+    while True:
+        try:
+            arguments = asked.recv()
+        except (EOFError, OSError):
+            return
+        child = os.fork()
+        if child == 0:
+            control(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: with the worker
+            asked.close()
+            main(*arguments)
+        ended = os.pidfd_open(child)
+        if asked in multiprocessing.connection.wait([ended, asked]):
             os.kill(child, signal.SIGKILL)
-
-    signal.signal(signal.SIGTERM, end)
-    threading.Thread(target=_with_parent, args=(end,), daemon=True).start()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, os.WNOHANG)  # raises when nothing is left
-            end_descendants(os.getpid())
-    if status < 0:
-        with contextlib.suppress(OSError):  # of what cannot be caught
-            signal.signal(-status, signal.SIG_DFL)
-        os.kill(os.getpid(), -status)
-    os._exit(status)
+        os.close(ended)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, os.WNOHANG)  # raises when nothing is left
+                end_descendants(os.getpid())
+        with contextlib.suppress(OSError):
+            asked.send(status)
 
 
 def end_descendants(ancestor: int) -> None:
@@ -448,16 +450,11 @@ def end_descendants(ancestor: int) -> None:
                 process.kill()
 
 
-def _with_parent(end: Callable[[], object]) -> None:
-    """Do something when the process that asked for workers has ended."""
+def _end_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         multiprocessing.connection.wait([parent.sentinel])
-        end()
-
-
-def _end_here() -> None:
-    end_descendants(os.getpid())
-    os._exit(1)
+        end_descendants(os.getpid())
+        os._exit(1)
 
 
 def main(
@@ -469,7 +466,7 @@ def main(
     optional packages, as pip calls them.
     """
     if hasattr(os, "setsid"):
-        os.setsid()  # whatever the module starts can be ended with it
+        os.setsid()  # whatever the module starts is in its group
     _FromSource.kept = folder.parent / "bytecode"
     sys.meta_path.insert(0, _SnippetFinder())
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read

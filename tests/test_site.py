@@ -218,7 +218,7 @@ def test_a_build_that_shares_nothing_with_ours_is_the_same(
     for run in [] if THOROUGH else known:
         shutil.copytree(run.folder, cache / run.name / run.folder.name)
     if not THOROUGH:
-        shutil.copytree(default_cache(ROOT) / "readings", cache / "readings")
+        shutil.copytree(default_cache(ROOT) / "syntax", cache / "syntax")
         made = sorted((default_cache(ROOT) / "pages").iterdir())
         for kept in {*made} - {*todays(made)}:
             (cache / "pages").mkdir(exist_ok=True)

@@ -31,11 +31,12 @@ ENDS = {  # of a module: after how many seconds, with which exit status, and wha
     "part.changes": (0.125, 0, {}),
     "part.stranger": (0.125, -99, {}),
 }
+WITH_THEIR_WORKER = ("part.crashes", "part.exits")
 
 
 class Worker:
-    """A process, which is its own sentinel. It leaves when it starts what its module would leave in
-    the end.
+    """A process and the ends of the pipe to it. It leaves at the beginning of a module what that
+    would leave in the end.
     """
 
     pid = 0
@@ -43,43 +44,66 @@ class Worker:
     told: list[str]
     given: dict[str, str] = {}  # noqa: RUF012 (the environment of every worker)
 
-    def __init__(self, target: Any, args: Any, daemon: bool) -> None:
-        assert target is worker.serve
-        assert not daemon
-        self.root, self.name, self.version, self.folder, self.described, self.needs = args
+    def __init__(self) -> None:
         self.exitcode: int | None = None
-        self.sentinel = self
+        self.closed = 0
+
+    def process(self, target: Any, args: Any, daemon: bool) -> Worker:
+        assert target is worker.serve
+        assert args == (self,)
+        assert not daemon
+        return self
 
     def start(self) -> None:
-        """Leave a record, or what there is without one."""
+        self.told.append(f"worker at {self.clock.now - 1e9:g}")
         self.given |= {name: os.environ[name] for name in runner.WORKER_ENVIRONMENT}
+
+    def send(self, asked: Any) -> None:
+        """Leave a record, or what there is without one."""
+        _, self.name, version, folder, described, needs = asked
         after, self.status, left = ENDS[self.name]
-        self.told.append(f"start {self.name} {self.needs} at {self.clock.now - 1e9:g}")
+        self.told.append(f"start {self.name} {needs} at {self.clock.now - 1e9:g}")
         self.end = self.clock.now + after
         for what, file in {"step": worker.STEP, "output": worker.OUTPUT}.items():
             if what in left:
-                (self.folder / file).write_text(left[what], encoding="utf-8")
+                (folder / file).write_text(left[what], encoding="utf-8")
         if self.status != 0:
             return
         failure = {"function": "check_it", "line": 4, "error": "E", "message": "m", "traceback": ""}
-        record = worker.empty_record() | self.described
-        record |= {"of": [self.name, self.version], "seconds": {"import": 0.125, "b": after}}
+        record = worker.empty_record() | described
+        record |= {"of": [self.name, version], "seconds": {"import": 0.125, "b": after}}
         record["failures"] = [failure] * left.get("failures", 0)
         record["absent"] = left.get("absent", [])
-        (self.folder / "line-light.svg").write_text("<svg/>", encoding="utf-8")
-        worker.seal(self.folder, record)
+        (folder / "line-light.svg").write_text("<svg/>", encoding="utf-8")
+        worker.seal(folder, record)
         if self.name == "part.changes":
-            path = module_path(self.root, self.name)
+            path = module_path(asked[0], self.name)
             path.write_text(f"{path.read_text(encoding='utf-8')}A = 1\n", encoding="utf-8")
 
-    def terminate(self) -> None:
-        self.told.append(f"end {self.name} at {self.clock.now - 1e9:g}")
-        self.status = -signal.SIGKILL
+    def recv(self) -> int | None:
+        """How the module ended, unless the worker ended with it."""
+        if self.name in WITH_THEIR_WORKER:
+            self.exitcode = self.status
+            raise EOFError
+        return self.status
 
-    kill = terminate
+    def is_alive(self) -> bool:
+        return self.exitcode is None
+
+    def kill(self) -> None:
+        self.told.append(f"kill worker of {self.name} at {self.clock.now - 1e9:g}")
+        self.exitcode = -signal.SIGKILL
 
     def join(self) -> None:
-        self.exitcode = self.status
+        if self.exitcode is None:  # nobody asks any more
+            assert self.closed == 2
+            self.told.append(f"end worker of {self.name} at {self.clock.now - 1e9:g}")
+            self.exitcode = -signal.SIGKILL
+
+    def close(self) -> None:
+        """The end of the process, and then ours."""
+        self.closed += 1
+        assert self.closed <= 2
 
 
 def _wait(asked: list[Worker], pause: float) -> list[Worker]:
@@ -88,12 +112,23 @@ def _wait(asked: list[Worker], pause: float) -> list[Worker]:
     return [one for one in asked if one.end <= clock.now]
 
 
+def _context() -> SimpleNamespace:
+    """Of multiprocessing: what makes a pipe and then a process that gets an end of it."""
+    made: list[Worker] = []
+
+    def pipe() -> tuple[Worker, Worker]:
+        made.append(Worker())
+        return made[-1], made[-1]
+
+    return SimpleNamespace(Pipe=pipe, Process=lambda **given: made[-1].process(**given))
+
+
 @contextmanager
 def workers() -> Iterator[tuple[Clock, list[str]]]:
     """Run modules without processes: the clock, and what was started and killed."""
     Worker.clock, Worker.told = Clock(now=1e9), []
     with (
-        mock.patch.object(runner, "_context", return_value=SimpleNamespace(Process=Worker)),
+        mock.patch.object(runner, "_context", _context),
         mock.patch.object(runner, "warm_up", side_effect=partial(Worker.told.append, "warm")),
         mock.patch.object(runner, "time", Worker.clock),
         mock.patch.object(runner.multiprocessing.connection, "wait", _wait),

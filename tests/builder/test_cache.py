@@ -285,7 +285,7 @@ def test_full_disk_is_reported_and_leaves_nothing(project: Project) -> None:
     assert done.returncode == 2
     assert f"error: cannot write the cache {project.cache}: File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    whole = ("readings", "bytecode")  # what fits there is whole
+    whole = ("syntax", "bytecode")  # what fits there is whole
     left = [path for path in project.cache.rglob("*") if path.is_file()]
     assert [path for path in left if path.parent.name not in whole] == []
     assert all(path.suffix in (".py", ".pyc") for path in left)
@@ -308,7 +308,8 @@ def test_record_that_another_run_put_there_first_is_kept(ran: Project) -> None:
     folder = ran.cache / "tmp-part.twice-later"
     shutil.copytree(entry, folder)
     identity = entry.stat().st_ino
-    job = runner._Job("part.twice", entry.name, folder, None, 0.0)
+    nobody = runner._Worker(None, None)  # type: ignore[arg-type]
+    job = runner._Job("part.twice", entry.name, folder, nobody, 0.0)
     run = runner._finish(Sources(ran.root, ran.cache), ran.cache, job, 1.0)
     assert run is not None
     assert run.folder == entry

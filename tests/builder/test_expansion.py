@@ -16,7 +16,7 @@ import markdown
 import pytest
 import yaml
 
-from builder import BuildError, expansion, kept, pages
+from builder import BuildError, expansion, pages, storage
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import MARK, front_matter
 
@@ -286,7 +286,7 @@ def test_a_process_that_is_to_end_does_so_when_all_is_in_its_place(
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     def replaced() -> None:
-        with kept.renewed(tmp_path) as fresh:
+        with storage.renewed(tmp_path) as fresh:
             (fresh / "new").touch()
             (fresh / "newer").touch()
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import socket
 
 import pytest
-from mkdocs.exceptions import PluginError
 
-from builder import hook
+from builder import BuildError, hook
 
 
 def test_of_the_templates_the_page_of_what_is_not_there_is_finished() -> None:
-    text = "<title>t</title>"
+    text = '<div data-md-component="search" role="dialog">'
     assert hook.on_post_template(text, template_name="sitemap.xml") == text
-    assert "js-focus-visible" in hook.on_post_template(text, template_name="404.html")
+    assert 'aria-label="Search"' in hook.on_post_template(text, template_name="404.html")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -26,6 +25,6 @@ def test_an_address_that_is_taken_is_said_before_the_build(host: str) -> None:
             pytest.skip(f"{host} cannot be used here: {problem}")
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(PluginError, match=f"cannot serve at {host}:{port}: "):
+        with pytest.raises(BuildError, match=f"cannot serve at {host}:{port}: "):
             hook._expect_free(host, port)
     assert hook._expect_free(host, port)

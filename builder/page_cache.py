@@ -22,10 +22,10 @@ from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink, get_toc
 
 from builder import BuildError
-from builder.kept import recall, remember
+from builder.storage import recall, remember
 
 MAKERS = ("mkdocs", "Markdown", "pymdown-extensions", "Pygments", "math-core")
-OURS = ("finish.py", "hook.py", "maths.py", "rendered.py")
+OURS = ("theme_markup.py", "hook.py", "maths.py", "page_cache.py")
 LONG = 500  # characters of a line of HTML that is worth setting aside
 _FINISHED = re.compile(rf"^<(?!.* id=).{{{LONG},}}$", re.MULTILINE)  # which holds no anchor
 _PLACE = re.compile(r'<div data-finished="(\d+)"></div>')
@@ -72,7 +72,7 @@ _OF_PAGES = logging.getLogger("mkdocs.structure.pages")
 _SAID = _Said()
 
 
-class Keeper:
+class PageCache:
     """Keeps the pages of one build, and finds those of builds before."""
 
     def __init__(self, cache: Path, config: MkDocsConfig, files: Files) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from material.plugins.search.plugin import Parser
 
-from builder.finish import (
+from builder.theme_markup import (
     after_search,
     named_landmarks,
     plain_names,
