@@ -24,19 +24,24 @@ OWN = "/serving_mathematics/"  # in the path of what is ours, in errors
 def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str, Any]:
     """Import a module as it was edited, run its checks and draw its figures.
 
-    name: dotted, in the package. source: of the module, which takes the place of its file. tell:
-    called with "figure" and (name, caption, light SVG, dark SVG) for each figure as it is drawn;
+    name: dotted, in the package. source: of the module, which takes the place of its file for this
+    run. tell: called with "figure" and (name, caption, light SVG, dark SVG) for each figure as it is drawn;
     everything else is printed. Returns how many comparisons passed, what each got, and how many
     functions failed or need what a browser lacks.
     """
     counts = _none()
     _forget()
     package = Path(importlib.import_module("serving_mathematics").__file__ or "").parent
-    (package / f"{name.replace('.', '/')}.py").write_text(source, encoding="utf-8")
-    module = _imported(name, counts)
-    if module is not None:
-        _checked(module, lambda _: True, counts)
-        _draw(module, name, vars(module), counts, tell)
+    file = package / f"{name.replace('.', '/')}.py"
+    before = file.read_bytes() if file.exists() else b""
+    file.write_text(source, encoding="utf-8")
+    try:
+        module = _imported(name, counts)
+        if module is not None:
+            _checked(module, lambda _: True, counts)
+            _draw(module, name, vars(module), counts, tell)
+    finally:
+        file.write_bytes(before)
     return counts
 
 
@@ -58,8 +63,10 @@ def call(name: str, source: str, lines: str, tell: Callable[[str, Any], object])
         if (given := _do(lines, "call", vars(module))) is not None:
             print(repr(given))
     except BaseException as problem:
-        _report(problem, "", counts)
+        _failed(problem, "", counts)
         return counts
+    if not own:
+        print("The editor defines nothing: these are the module's own functions.")
     from serving_mathematics.exercises import names_used
 
     _checked(module, lambda check: not own.keys().isdisjoint(names_used(check, module)), counts)
@@ -83,18 +90,20 @@ def judge(name: str, source: str, names: str, _: Callable[[str, Any], object]) -
     space = {key: value for key, value in vars(module).items() if key not in names.split()}
     try:
         _do(source, "answer", space)
-        for exercise in names.split():
-            if isinstance(getattr(module, exercise), type):
-                continue
-            verdict = exercises.verify(chapter, space[exercise], exercise)
-            counts["passed"] += verdict.passed
-            counts["failed"] += not verdict.right
-            print(verdict)
-    except KeyError as missing:
-        counts["failed"] += 1
-        print(f"{missing.args[0]} is not defined; keep the name that the exercise gives it.")
     except BaseException as problem:
-        _report(problem, "", counts)
+        _failed(problem, "", counts)
+        return counts
+    for exercise in names.split():
+        if isinstance(getattr(module, exercise), type):
+            continue
+        if exercise not in space:
+            counts["failed"] += 1
+            print(f"{exercise} is not defined; keep the name that the exercise gives it.")
+            continue
+        verdict = exercises.verify(chapter, space[exercise], exercise)
+        counts["passed"] += verdict.passed
+        counts["failed"] += not verdict.right
+        print(verdict)
     return counts
 
 
@@ -199,11 +208,16 @@ def _drawn(name: str, title: str, draw: Callable[..., Any]) -> tuple[str, str, s
 
 
 def _report(problem: BaseException, title: str, counts: dict[str, Any]) -> None:
-    """Print what went wrong, and where in the chapter's code."""
+    """Print what went wrong, and where in the chapter's code, or what a browser lacks for it."""
     if isinstance(problem, ABSENT) or any(words in str(problem) for words in LACKING):
         counts["absent"] += 1
         print(f"NOT HERE {title}: needs what a browser lacks ({problem})")
-        return
+    else:
+        _failed(problem, title, counts)
+
+
+def _failed(problem: BaseException, title: str, counts: dict[str, Any]) -> None:
+    """Print what went wrong in code that needs nothing but a browser, or that a reader typed."""
     counts["failed"] += 1
     frames = traceback.extract_tb(problem.__traceback__)
     own = [frame for frame in frames if OWN in frame.filename]

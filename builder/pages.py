@@ -748,7 +748,7 @@ def _checks(page: Page, names: list[str]) -> str:
         badges = " ".join(f'<span class="kind">{kind}</span>' for kind in kinds)
         anchor = f"check-{module}-{check['name'].removeprefix('check_')}".replace("_", "-")
         source = (
-            f'<p class="check-source" id="{anchor}">{_inline(check["source"])}'
+            f'<p class="check-source">{_inline(check["source"])}'
             f' <a class="headerlink" href="#{anchor}" title="Link to this check">&para;</a></p>'
         )
         body = "".join(
@@ -760,7 +760,7 @@ def _checks(page: Page, names: list[str]) -> str:
             for row in check["comparisons"]
         )
         folds.append(
-            f'<details class="check"><summary>{_inline(check["claim"])} {badges}</summary>{source}'
+            f'<details class="check" id="{anchor}"><summary>{_inline(check["claim"])} {badges}</summary>{source}'
             '<div class="checks" role="region" aria-label="Comparisons" tabindex="0"'
             " data-search-exclude>"
             '<table class="plain">'

@@ -147,7 +147,7 @@ def test_what_a_page_shows_can_be_linked_to(site: Path) -> None:
     for file in site.rglob("index.html"):
         text = file.read_text(encoding="utf-8")
         shown = re.findall(r'<div class="(?:table|formula)\b[^>]*>', text)
-        shown += re.findall(r'<p class="check-source"[^>]*>', text)
+        shown += re.findall(r'<details class="check"[^>]*>', text)
         for one in shown:
             (name,) = re.findall(r' id="((?:table|formula|check)-[\w-]+)"', one)
             assert f'<a class="headerlink" href="#{name}" title="Link to this ' in text

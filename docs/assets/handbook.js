@@ -11,7 +11,7 @@ for (const button of document.querySelectorAll(".snippet-fold")) {
 }
 
 // A link to the heading of what is folded opens it; what lies within opens by itself.
-const unfold = () => document.querySelector(":target + details")?.setAttribute("open", "");
+const unfold = () => document.querySelector("details:target, :target + details")?.setAttribute("open", "");
 for (const event of ["hashchange", "load"]) addEventListener(event, unfold);
 
 // A copy button says where its text stands in a list of the page, which is loaded when somebody goes to a button.

@@ -46,8 +46,12 @@ export function python(settings, heard) {
     frame = make("iframe", { src: new URL("live.html", import.meta.url).href, hidden: true, title: "Python" });
     frame.setAttribute("sandbox", "allow-scripts");
     frame.addEventListener("load", async () => {
-      const source = await fetch(new URL("live-worker.js", import.meta.url));
-      frame?.contentWindow.postMessage(await source.text(), "*", [port2]);
+      try {
+        const source = await fetch(new URL("live-worker.js", import.meta.url));
+        frame?.contentWindow.postMessage(await source.text(), "*", [port2]);
+      } catch ({ message }) {
+        broken(message);
+      }
     });
     document.body.append(frame);
   };
@@ -63,6 +67,7 @@ export function python(settings, heard) {
 // One Python for all editors of a page. Who asks hears, until it is answered.
 let engine = null;
 let listening = null;
+let next = null; // what runs when it is
 function ask(settings, request, heard) {
   const kinds = ["status", "line", "figure", "done", "broken"];
   engine ??= python(settings, Object.fromEntries(kinds.map((kind) => [kind, (content) => listening?.[kind](content)])));
@@ -95,17 +100,19 @@ async function coloured(area, run) {
   return (text) => view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
 }
 
+const MOST_LINES = 2000; // of output that are shown
+
 // An editor, what runs it, and what came of it. label: of the editor. request: what Python is asked. again: a promise of
 // the text as it was. call: lines to be run with it. first, last: more buttons. finished: what is said of counts.
 function bench(settings, { label, rows, verb, request, again, call, first = [], last = [], finished }) {
   const area = (className, ariaLabel, rows) => make("textarea", { className, ariaLabel, rows, spellcheck: false, wrap: "off" });
-  const editor = area("live-source", label, rows);
+  const editor = area("live-source", `Source of ${label}`, rows);
   const calls = call === undefined ? [] : [area("live-call", "Then run", call.split("\n").length)];
   const runs = make("button", { type: "button", textContent: verb });
   const stops = make("button", { type: "button", textContent: "Stop", disabled: true });
   const resets = make("button", { type: "button", textContent: "Reset" });
   const status = make("p", { className: "live-status", role: "status" });
-  const printed = make("pre", { className: "live-output", tabIndex: 0, ariaLabel: "Output", hidden: true });
+  const printed = make("pre", { className: "live-output", tabIndex: 0, ariaLabel: `Output of ${label}`, hidden: true });
   printed.setAttribute("role", "region");
   const figures = make("div", { className: "live-figures" });
   const tools = make("div", { className: "live-tools" }, ...first, runs, stops, resets, ...last);
@@ -113,15 +120,35 @@ function bench(settings, { label, rows, verb, request, again, call, first = [], 
   const parts = [...(first.length ? [tools, editor] : [editor, ...labelled, tools]), status, printed, figures];
   for (const area of calls) area.value = call;
 
+  const say = (told) => {
+    status.textContent = told;
+    status.scrollIntoView({ block: "nearest" });
+  };
   const idle = (told) => {
     listening = null;
     runs.disabled = false;
+    if (document.activeElement === stops) runs.focus();
     stops.disabled = true;
-    status.textContent = told;
+    print();
+    say(told);
+    const later = next;
+    next = null;
+    later?.();
+  };
+  let lines = [];
+  let shown = 0;
+  const print = () => { // what has come since the last frame
+    if (lines.length) printed.append(lines.join(""));
+    lines = [];
   };
   const heard = {
-    status: (told) => { status.textContent = told; },
-    line: (told) => { printed.textContent += `${told}\n`; },
+    status: say,
+    line: (told) => {
+      shown += 1;
+      if (shown > MOST_LINES + 1) return;
+      if (!lines.length) requestAnimationFrame(print);
+      lines.push(shown > MOST_LINES ? `… more than ${MOST_LINES} lines: the rest is not shown\n` : `${told}\n`);
+    },
     figure: ([name, caption, light, dark]) => {
       const image = (theme, svg) => {
         const address = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
@@ -133,12 +160,16 @@ function bench(settings, { label, rows, verb, request, again, call, first = [], 
     broken: (told) => idle(`Python could not be run: ${told}`),
   };
   const run = () => {
+    if (listening === heard) return;
     if (listening) {
-      if (listening !== heard) status.textContent = "Python is at work for another editor of this page: wait, or stop it there.";
+      next = run;
+      say("This runs when Python is done with another editor of this page.");
       return;
     }
-    runs.disabled = true;
     stops.disabled = false;
+    if (document.activeElement === runs) stops.focus();
+    runs.disabled = true;
+    shown = 0;
     printed.hidden = false;
     printed.textContent = "";
     for (const image of figures.querySelectorAll("img")) URL.revokeObjectURL(image.src);
@@ -151,21 +182,25 @@ function bench(settings, { label, rows, verb, request, again, call, first = [], 
     into?.(text);
   };
   runs.addEventListener("click", run);
-  stops.addEventListener("click", () => {
+  editor.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(); });
+  const stop = () => {
+    if (next === run) next = null;
+    if (listening !== heard) return;
     engine.stop();
     idle("Stopped. The next run loads Python again.");
-  });
+  };
+  stops.addEventListener("click", stop);
   resets.addEventListener("click", async () => {
     write(await again());
     for (const area of calls) area.value = call;
     status.textContent = "The source is as it was when the page was built.";
   });
-  const shown = async () => {
+  const open = async () => {
     editor.setSelectionRange(0, 0); // and not after the last line, to which the page would be scrolled
     editor.focus({ preventScroll: true });
     into = await coloured(editor, run);
   };
-  return { parts, editor, write, run, shown, heard };
+  return { parts, editor, write, run, stop, open, heard };
 }
 
 const counted = ({ passed, failed, absent, seconds }) => {
@@ -185,8 +220,8 @@ export function open(place) {
     if (!answer.ok) throw new Error(`the source of ${name} is not there: ${answer.status}`);
     return answer.text();
   };
-  const { parts, editor, write, shown, heard } = bench(settings, {
-    label: "Source of the module", rows: 24, verb: "Run", first: [choice], finished: counted,
+  const { parts, editor, write, open: ready, heard } = bench(settings, {
+    label: "the module", rows: 24, verb: "Run", first: [choice], finished: counted,
     request: (source) => ({ how: "run", given: [choice.value, source] }),
     again: () => original(choice.value),
   });
@@ -198,8 +233,10 @@ export function open(place) {
     if (name === choice.value) write(source);
   };
   choice.addEventListener("change", show);
-  show().then(shown, (problem) => heard.broken(problem.message));
+  show().then(ready, (problem) => heard.broken(problem.message));
 }
+
+const written = new Map(); // answers, by their button: one that was closed is not lost
 
 // What a block of code shows, or an exercise asks for, below it.
 export function openBelow(button, place) {
@@ -210,21 +247,26 @@ export function openBelow(button, place) {
   while (!given && !block.matches(".snippet")) block = block.previousElementSibling;
   const text = given ?? block.querySelector("code").textContent.trimEnd();
   const closes = make("button", { type: "button", textContent: "Close" });
-  const { parts, write, run, shown } = bench(settings, {
-    label: given ? "Your answer" : "The code above", rows: Math.min(text.split("\n").length + 1, 24), verb: given ? "Check" : "Run",
+  const name = answers ?? /(?:def|class) (\w+)/.exec(text)?.[1] ?? "the block";
+  const { parts, editor, write, run, stop, open: ready } = bench(settings, {
+    label: given ? `your answer, ${name}` : `the code of ${name}`, rows: Math.min(text.split("\n").length + 1, 24), verb: given ? "Check" : "Run",
     call, last: [closes],
     request: (source, lines) => given ? { how: "judge", given: [module, source, answers] } : { how: "call", given: [module, source, lines] },
     again: async () => text,
-    finished: given ? ({ failed, seconds }) => `${failed ? "Not yet" : "Right"}; ${seconds.toFixed(1)} s.` : (counts) => `${counted(counts).replace("comparisons", "comparisons of the checks that use it")}`,
+    finished: given
+      ? ({ passed, failed, absent, seconds }) => `${passed && !failed && !absent ? "Right" : "Not yet"}; ${seconds.toFixed(1)} s.`
+      : (counts) => counted(counts).replace("comparisons", "comparisons of the checks that use it"),
   });
+  if (given) editor.addEventListener("input", () => written.set(button, editor.value));
   const below = make("div", { className: "live-below" }, ...parts);
   closes.addEventListener("click", () => {
+    stop();
     below.remove();
     button.disabled = false;
     button.focus();
   });
   tools.after(below);
-  write(text);
-  shown();
+  write(written.get(button) ?? text);
+  ready();
   if (!given) run();
 }

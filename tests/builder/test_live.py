@@ -43,6 +43,17 @@ def test_edited_functions_take_the_place_of_the_modules(capsys: pytest.CaptureFi
     counts = live.call(LITTLE, "", lines, nobody)
     assert capsys.readouterr().out.count("<function mean_in_flight") == 2
     assert counts == {"passed": 0, "got": [], "failed": 0, "absent": 0}
+    live.call(LITTLE, "", "", nobody)
+    assert "The editor defines nothing" in capsys.readouterr().out
+
+
+def test_an_edit_of_a_module_is_of_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    file = module_path(ROOT, LITTLE)
+    before = file.read_bytes()
+    assert live.run(LITTLE, "def mean_in_flight(*_):\n    return 7\n", nobody)["failed"] == 0
+    assert file.read_bytes() == before
+    live.call(LITTLE, "", "mean_in_flight(arrival_rate=2.0, mean_sojourn_s=1.5)", nobody)
+    assert capsys.readouterr().out.startswith("3.0\n")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +63,8 @@ def test_edited_functions_take_the_place_of_the_modules(capsys: pytest.CaptureFi
         ("def f():\n    return 1 / 0\n", "f()", 'edited", line 2, in f\n    return 1 / 0'),
         ("", "1 +", 'call", line 1'),
         ("", "raise SystemExit(3)", "SystemExit: 3"),
+        ("import nmupy\n", "", "No module named 'nmupy'"),
+        ("", "open('/nowhere')", "FileNotFoundError"),
     ],
 )
 def test_what_goes_wrong_is_told_with_its_line(
@@ -92,6 +105,13 @@ def test_an_answer_under_another_name_is_told(capsys: pytest.CaptureFixture[str]
     counts = live.judge(module, "def latency():\n    pass\n", "latency_from_gauge", nobody)
     assert counts["failed"] == 1
     assert capsys.readouterr().out.startswith("latency_from_gauge is not defined; keep the name")
+
+
+@pytest.mark.parametrize("line", ["import nmupy", "raise NotImplementedError", "{}['a']", "1 +"])
+def test_an_answer_that_does_not_run_is_not_right(line: str) -> None:
+    module = "capacity.littles_law.exercises"
+    solved = module_path(ROOT, module).read_text(encoding="utf-8")
+    assert live.judge(module, f"{solved}\n{line}\n", "latency_from_gauge", nobody)["failed"] == 1
 
 
 def test_every_block_can_be_run_where_the_browser_has_what_it_needs(site: Path) -> None:
