@@ -214,6 +214,9 @@ LOOK = """(moving) => {
     const look = (at) => {
         heights.add(moving.clientHeight);
         if (moving.scrollWidth > moving.clientWidth + 1) found.push(`${at}: wider than its place`);
+        const now = [...moving.querySelectorAll(".cursor")].map((one) => one.getAttribute("d"));
+        if (new Set(now.map((d) => parseInt(d.slice(1)))).size > 1)
+            found.push(`${at}: lanes have axes that differ`);
         for (const picture of moving.querySelectorAll(".slider-plot > svg")) {
             const frame = picture.getBoundingClientRect();
             const texts = [...picture.querySelectorAll("text")].filter(seen)
