@@ -107,7 +107,9 @@ def curves_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
 def legend(data: Mapping[str, Any]) -> dict[str, str]:
     """What the marks of the pictures mean: states, other settings, and what has yet to come."""
     kinds = {panel["kind"]: panel for panel in data["panels"]}
-    found = data["legend"] | ({"future": "still to come"} if "lanes" in kinds else {})
+    found: dict[str, str] = dict(data["legend"])
+    if "lanes" in kinds:
+        found["future"] = "still to come"
     if "load" in kinds and len(data["controls"]) > 1:
         first, *more = kinds["load"]["curves"]
         of = f"{first['label']} at " if more else ""
@@ -282,11 +284,12 @@ def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
         found[name] = values
     places = np.repeat(found["places"], math.prod(full) // len(found["places"]))
     for name, of, most in (("running", "places", places), ("prompts", "running", found["running"])):
-        for place, few in enumerate(found.get(name, ())):
-            if few > most[place]:
-                where = tuple(map(int, np.unravel_index(place, full)))
-                told_of = f"got {few} of {most[place]} at {where}"
-                raise ValueError(f"{part}{name} must be at most {of}, {told_of}")
+        for i, few in enumerate(found.get(name, ())):
+            if few > most[i]:
+                at = tuple(map(int, np.unravel_index(i, full)))
+                raise ValueError(
+                    f"{part}{name} must be at most {of}, got {few} of {most[i]} at {at}"
+                )
     label = _text(f"{part}label", told.get("label", ""), empty=True)
     if "of" in told:
         found["of"] = _text(f"{part}of", told["of"])
