@@ -284,12 +284,10 @@ def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
         found[name] = values
     places = np.repeat(found["places"], math.prod(full) // len(found["places"]))
     for name, of, most in (("running", "places", places), ("prompts", "running", found["running"])):
-        for i, few in enumerate(found.get(name, ())):
-            if few > most[i]:
+        for i, n in enumerate(found.get(name, ())):
+            if n > most[i]:
                 at = tuple(map(int, np.unravel_index(i, full)))
-                raise ValueError(
-                    f"{part}{name} must be at most {of}, got {few} of {most[i]} at {at}"
-                )
+                raise ValueError(f"{part}{name} must be at most {of}, got {n} of {most[i]} at {at}")
     label = _text(f"{part}label", told.get("label", ""), empty=True)
     if "of" in told:
         found["of"] = _text(f"{part}of", told["of"])
