@@ -284,11 +284,10 @@ def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
         found[name] = values
     places = np.repeat(found["places"], math.prod(full) // len(found["places"]))
     for name, of, most in (("running", "places", places), ("prompts", "running", found["running"])):
-        for place, few in enumerate(found.get(name, ())):
-            if few > most[place]:
-                where = tuple(map(int, np.unravel_index(place, full)))
-                told_of = f"got {few} of {most[place]} at {where}"
-                raise ValueError(f"{part}{name} must be at most {of}, {told_of}")
+        for i, n in enumerate(found.get(name, ())):
+            if n > most[i]:
+                at = tuple(map(int, np.unravel_index(i, full)))
+                raise ValueError(f"{part}{name} must be at most {of}, got {n} of {most[i]} at {at}")
     label = _text(f"{part}label", told.get("label", ""), empty=True)
     if "of" in told:
         found["of"] = _text(f"{part}of", told["of"])

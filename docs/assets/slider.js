@@ -156,7 +156,7 @@ function lanes(plot, panel, world) {
   const picture = board(plot);
   const { image, add, long, width, height } = picture;
   const { clock } = world;
-  const left = 10 + Math.max(...panel.lanes.map((name) => long(name)));
+  const left = 10 + Math.max(...world.lanes.map((name) => long(name))); // the same in all, whose axes are one
   const below = plot.nextElementSibling; // lanes right below share their axis
   const shared = below?.classList.contains("of-lanes") && below.offsetTop > plot.offsetTop;
   const [right, top, bottom] = [width - 8, 22, height - (shared ? 4 : 38)];
@@ -402,6 +402,7 @@ export async function open(place) {
   const beyond = () => position - frame();
   const world = {
     clock, controls, sizes, index, setting, frames, frame, beyond,
+    lanes: panels.flatMap((panel) => panel.lanes ?? []),
     run: () => index(setting()),
     now: () => clock.values[frame()] + beyond() * ((clock.values[frame() + 1] ?? clock.values.at(-1)) - clock.values[frame()]),
     each: (f) => Array.from({ length: frames }, (_, i) => f(i)),
