@@ -14,6 +14,8 @@ PROCESSES ?= 3
 MINUTES ?= 10
 SEED ?= 1
 SAMPLE ?= 100
+CODEMIRROR := @codemirror/view@6.43.15 @codemirror/commands@6.11.1 @codemirror/language@6.13.1 \
+	@codemirror/state@6.7.6 @codemirror/legacy-modes@6.5.5 @lezer/highlight@1.2.5 esbuild@0.28.2
 ADDRESS ?= 127.0.0.1:8000
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
@@ -21,7 +23,7 @@ export NO_MKDOCS_2_WARNING := 1
 unexport PYTHONDONTWRITEBYTECODE  # each process would compile every module again
 
 .PHONY: help engine serve build zensical chapter check-chapter test kernels lint browser pyodide bench bench-speed bench-build \
-	bench-predict bench-plan soak mutants measure measure-harnesses measure-vllm measure-load-test font lock audit clean
+	bench-predict bench-plan soak mutants measure measure-harnesses measure-vllm measure-load-test font codemirror lock audit clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -155,6 +157,13 @@ measure-load-test: $(ENGINE) ## test the engine's server with a public load gene
 
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m author.fonts
+
+codemirror: ## bundle the editor of live code anew, with npm
+	mkdir -p .cache/codemirror && cp author/codemirror.js .cache/codemirror/
+	cd .cache/codemirror && npm install --no-save --no-audit --no-fund $(CODEMIRROR)
+	cd .cache/codemirror && npx esbuild codemirror.js --bundle --minify --format=esm --legal-comments=none \
+		--banner:js='/*! CodeMirror, MIT licence, (C) 2018-2021 Marijn Haverbeke and others: $(CODEMIRROR) */' \
+		--outfile=../../docs/assets/codemirror.js
 
 lock: $(READY) ## resolve the ranges of pyproject.toml into requirements.txt and locks/, with hashes
 	$(LOCK) $(addprefix --extra ,$(EXTRAS)) --output-file requirements.txt pyproject.toml

@@ -1,42 +1,130 @@
 """What runs in the reader's browser: a module, edited or not, its checks, and its figures.
 
 The page's worker (docs/assets/live-worker.js) loads Python, puts this file and `figures.py` beside
-the chapter's modules, and calls `run`, or `answer` for a page with a form.
+the chapter's modules, and calls `run`, `call` or `judge`, or `answer` for a page with a form.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
-import importlib.util
+import linecache
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ABSENT = (ImportError, NotImplementedError, OSError)  # what asking for a socket or a process raises
 LACKING = ("can't start new thread", "stack switch")  # of RuntimeErrors: threads, asyncio.run
+OWN = "/serving_mathematics/"  # in the path of what is ours, in errors
 
 
-def run(name: str, tell: Callable[[str, Any], object]) -> dict[str, Any]:
-    """Import a module anew, run its checks and draw its figures.
+def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str, Any]:
+    """Import a module as it was edited, run its checks and draw its figures.
 
-    name: dotted, in the package. tell: called with "figure" and (name, caption, light SVG, dark
-    SVG) for each figure as it is drawn; everything else is printed. Returns how many comparisons
-    passed, what each got, and how many functions failed or need what a browser lacks.
+    name: dotted, in the package. source: of the module, which takes the place of its file. tell:
+    called with "figure" and (name, caption, light SVG, dark SVG) for each figure as it is drawn;
+    everything else is printed. Returns how many comparisons passed, what each got, and how many
+    functions failed or need what a browser lacks.
     """
+    counts = _none()
+    _file(name).write_text(source, encoding="utf-8")
+    module = _imported(name, counts)
+    if module is not None:
+        _checked(module, lambda _: True, counts)
+        _draw(module, name, vars(module), counts, tell)
+    return counts
+
+
+def call(name: str, source: str, lines: str, tell: Callable[[str, Any], object]) -> dict[str, Any]:
+    """Put functions in the place of a module's own, run some lines, and then those checks of the
+    module that use the functions.
+
+    name: of the module. source: the functions, as they were edited. lines: of Python; what the last
+    gives is printed. tell, and what is returned: as of `run`.
+    """
+    counts = _none()
+    module = _imported(name, counts)
+    if module is None:
+        return counts
+    before = dict(vars(module))
+    try:
+        _do(source, "edited", vars(module))
+        own = {key: value for key, value in vars(module).items() if before.get(key) is not value}
+        if (given := _do(lines, "call", vars(module))) is not None:
+            print(repr(given))
+    except BaseException as problem:
+        _report(problem, "", counts)
+        return counts
+    from serving_mathematics.exercises import names_used
+
+    _checked(module, lambda check: not own.keys().isdisjoint(names_used(check, module)), counts)
+    _draw(module, name, own, counts, tell)
+    return counts
+
+
+def judge(name: str, source: str, names: str, _: Callable[[str, Any], object]) -> dict[str, Any]:
+    """Hold a reader's functions against the checks of the exercises that ask for them.
+
+    name: of the module of exercises. source: the functions. names: of the exercises. Prints a
+    verdict for each, and returns what `run` does.
+    """
+    counts = _none()
+    module = _imported(name, counts)
+    if module is None:
+        return counts
+    from serving_mathematics import exercises
+
+    chapter = name.removesuffix(".exercises").replace("_", "-").replace(".", "/")
+    space = {key: value for key, value in vars(module).items() if key not in names.split()}
+    try:
+        _do(source, "answer", space)
+        for exercise in names.split():
+            if isinstance(getattr(module, exercise), type):
+                continue
+            verdict = exercises.verify(chapter, space[exercise], exercise)
+            counts["passed"] += verdict.passed
+            counts["failed"] += not verdict.right
+            print(verdict)
+    except KeyError as missing:
+        counts["failed"] += 1
+        print(f"{missing.args[0]} is not defined; keep the name that the exercise gives it.")
+    except BaseException as problem:
+        _report(problem, "", counts)
+    return counts
+
+
+def _none() -> dict[str, Any]:
+    return {"passed": 0, "got": [], "failed": 0, "absent": 0}
+
+
+def _file(name: str) -> Path:
+    package = Path(importlib.import_module("serving_mathematics").__file__ or "")
+    return package.parent / f"{name.replace('.', '/')}.py"
+
+
+def _imported(name: str, counts: dict[str, Any]) -> ModuleType | None:
+    """The module, imported anew; None when it cannot be, which is reported."""
     for loaded in [m for m in sys.modules if m.partition(".")[0] == "serving_mathematics"]:
         del sys.modules[loaded]
     importlib.invalidate_caches()
-    counts: dict[str, Any] = {"passed": 0, "got": [], "failed": 0, "absent": 0}
     try:
-        from serving_mathematics.support import checks
-
-        module = importlib.import_module(f"serving_mathematics.{name}")
+        return importlib.import_module(f"serving_mathematics.{name}")
     except BaseException as problem:
         _report(problem, "import", counts)
-        return counts
+        return None
+
+
+def _checked(
+    module: ModuleType, wanted: Callable[[Callable[[], Any]], bool], counts: dict[str, Any]
+) -> None:
+    from serving_mathematics.support import checks
+
     for title, check in checks.functions(module, "check_").items():
+        if not wanted(check):
+            continue
         with checks.recording() as rows:
             try:
                 checks.show(check)
@@ -44,12 +132,42 @@ def run(name: str, tell: Callable[[str, Any], object]) -> dict[str, Any]:
                 _report(problem, title, counts)
         counts["passed"] += sum(row.passed for row in rows)
         counts["got"] += [[row.label, row.got] for row in rows]
+
+
+def _draw(
+    module: ModuleType,
+    name: str,
+    own: Iterable[str],
+    counts: dict[str, Any],
+    tell: Callable[[str, Any], object],
+) -> None:
+    """Those figures of a module whose functions are among `own`."""
+    from serving_mathematics.support import checks
+
     for title, figure in checks.functions(module, "figure_").items():
+        if title not in own:
+            continue
         try:
             tell("figure", _drawn(name, title, figure))
         except BaseException as problem:
             _report(problem, title, counts)
-    return counts
+
+
+def _do(source: str, title: str, space: dict[str, Any]) -> Any:
+    """Run code in a module's names, and give what its last line does where that is an expression.
+
+    title: what an error calls the place of the code.
+    """
+    file = f"{OWN}{title}"
+    linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
+    tree = ast.parse(source, file)
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, ast.Expr):
+        exec(compile(tree, file, "exec"), space)
+        return None
+    del tree.body[-1]
+    exec(compile(tree, file, "exec"), space)
+    return eval(compile(ast.Expression(last.value), file, "eval"), space)
 
 
 def answer(name: str, function: str, text: str, tell: Callable[[str, str], object]) -> str:
@@ -86,7 +204,7 @@ def _report(problem: BaseException, title: str, counts: dict[str, Any]) -> None:
         return
     counts["failed"] += 1
     frames = traceback.extract_tb(problem.__traceback__)
-    own = [frame for frame in frames if "/serving_mathematics/" in frame.filename]
+    own = [frame for frame in frames if OWN in frame.filename]
     places = "".join(traceback.format_list([f for f in own if "checks.py" not in f.filename]))
     error = "".join(traceback.format_exception_only(problem)).strip()
-    print(f"FAIL {title}\n{places}{error}")
+    print(f"FAIL {title}".rstrip() + f"\n{places}{error}")

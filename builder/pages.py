@@ -426,7 +426,7 @@ def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
     return run, text, self_contained(module, names, page.sources.module)
 
 
-def _code(page: Page, names: list[str]) -> str:
+def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
     run, text, whole = _code_block(page, names)
     ours = re.search(rf"^from {PACKAGE}\.", whole, re.MULTILINE)
     install = f"pip install {' '.join(run.record['needs'])}" if run.record["needs"] else ""
@@ -441,7 +441,7 @@ def _code(page: Page, names: list[str]) -> str:
         f'<button type="button" class="snippet-fold" aria-expanded="false">{more}</button></p>'
     )
     tools = (
-        '<p class="snippet-tools" data-search-exclude>'
+        f'<p class="snippet-tools" data-search-exclude>{_runs(page, run, names) if runs else ""}'
         f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
         f"Copy with what it needs, {whole.rstrip().count(chr(10)) + 1:,} lines</button>"
         f' <a href="{page.base}downloads/{run.address}" download>Download the module</a>{told}</p>'
@@ -455,13 +455,58 @@ def _code(page: Page, names: list[str]) -> str:
     return f"{head}\n{text}\n{fence}\n{block(*([unfold] if folded else []), tools, defined)}"
 
 
+def _runs(page: Page, run: Run, names: list[str]) -> str:
+    """The button that opens an editor with what is shown, and calls it as its example does."""
+    if not page.pyodide or run.record["needs"]:
+        return ""
+    examples = (_examples_of(run, run.outline.symbols[name]) for name in names)
+    call = html.escape("\n".join(typed for typed, _ in next(filter(None, examples), [])))
+    return (
+        f'<button type="button" class="snippet-run" data-runs="{run.name}" data-call="{call}">'
+        "Run</button> "
+    )
+
+
+def _answers(page: Page, names: list[str]) -> list[str]:
+    """The button that opens an editor with the functions of an exercise, to be filled in."""
+    run, _ = _find_symbol(page, names[0])
+    if not page.pyodide or run.record["needs"]:
+        return []
+    stubs = []
+    for name in names:
+        [node] = _parsed(run, run.outline.symbols[name])
+        if isinstance(node, ast.FunctionDef):
+            node.body = [*node.body[:1], *ast.parse("raise NotImplementedError").body]
+        stubs.append(ast.unparse(node))
+    given = html.escape("\n\n\n".join(stubs))
+    return [
+        '<p class="snippet-tools" data-search-exclude><button type="button" class="snippet-run"'
+        f' data-runs="{run.name}" data-answers="{" ".join(names)}" data-given="{given}">'
+        "Answer in this page</button></p>"
+    ]
+
+
+def _parsed(run: Run, symbol: Symbol) -> list[ast.stmt]:
+    return ast.parse(shown(run.record["source"], symbol)).body
+
+
+def _examples_of(run: Run, symbol: Symbol) -> list[tuple[str, str]]:
+    """The examples in a definition's docstring: what is typed, and what it gives."""
+    [node] = _parsed(run, symbol)
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return []
+    found = doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
+    return [(example.source.rstrip("\n"), example.want.rstrip("\n")) for example in found]
+
+
 def _solution(page: Page, names: list[str]) -> str:
     hints = [h for n in names if (h := _find_symbol(page, n)[0].record["hints"].get(n))]
     hint = f"<p>{_inline(' '.join(hints))}</p>"
     folds = [f'<details class="tip"><summary>Hint</summary>{hint}</details>'] if hints else []
     return (
-        f'{_examples(page, names)}{block(*folds, """<details class="success" markdown="1">""")}'
-        f"<summary>Solution</summary>\n\n{_code(page, names)}\n</details>\n"
+        f"{_examples(page, names)}"
+        f"{block(*_answers(page, names), *folds, '''<details class='success' markdown='1'>''')}"
+        f"<summary>Solution</summary>\n\n{_code(page, names, runs=False)}\n</details>\n"
     )
 
 
@@ -471,14 +516,10 @@ def _examples(page: Page, names: list[str]) -> str:
     """
     lines = []
     for name in names:
-        run, symbol = _find_symbol(page, name)
-        [node] = ast.parse(shown(run.record["source"], symbol)).body
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            continue
-        for example in doctest.DocTestParser().get_examples(ast.get_docstring(node) or ""):
-            first, *more = example.source.rstrip("\n").split("\n")
+        for typed, gives in _examples_of(*_find_symbol(page, name)):
+            first, *more = typed.split("\n")
             lines += [f">>> {first}", *(f"... {line}".rstrip() for line in more)]
-            lines += example.want.rstrip("\n").split("\n") if example.want else []
+            lines += gives.split("\n") if gives else []
     if not lines:
         return ""
     body = "\n".join(lines)
@@ -784,7 +825,9 @@ def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> 
                 " keep the file beside the module, under snippets/"
             )
     files = {root / SOURCES / "house.mplstyle"}
-    files.update(sources.dependencies(root / SOURCES / "__main__.py")[0])
+    mains = ["__main__.py", *(["exercises.py"] if any(map(holds_exercises, names)) else [])]
+    for main in mains:
+        files.update(sources.dependencies(root / SOURCES / main)[0])
     files.update(root / name for name in there)
     for name in names:
         files.update(sources.dependencies(module_path(root, name))[0])

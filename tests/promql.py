@@ -1,7 +1,8 @@
 """An evaluator of the part of PromQL that the files to take along use, with its precedence.
 
 What is parsed is evaluated minute by minute on made-up series: a value a minute, or NaN where there
-is none. A series by itself has no labels; a dictionary has one for each engine, its `instance`.
+is none. A series by itself has no labels; a dictionary has one for each engine, its `instance`, and
+what stands behind a slash tells the ranks of an engine apart.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/^><
 MINUTES = {"m": 1, "h": 60, "d": 1440}
 LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 AGGREGATES = ("sum", "avg", "count", "max")
+FUNCTIONS = {"ln": np.log, "exp": np.exp}
 RANGES = ("rate", "avg_over_time", "max_over_time", "stdvar_over_time", "count_over_time")
 
 
@@ -80,6 +82,9 @@ class Parser:
             return value
         if token == "vector":
             return {"": next(iter(self.inside().values()))}
+        if token in FUNCTIONS:
+            with np.errstate(divide="ignore"):
+                return {name: FUNCTIONS[token](one) for name, one in self.inside().items()}
         if token == "absent":
             there = [~np.isnan(one) for one in self.inside().values()]
             return {"": np.where(np.any(there, axis=0), np.nan, 1.0) if there else self.ones()}
@@ -165,11 +170,14 @@ def most_over(values: Series, window: int) -> Series:
 
 
 def aggregated(how: str, by: bool, values: Vector) -> Vector:
-    """Over the series that are there, or apart by instance, where each is alone."""
+    """Over the series that are there, or over those of each instance, its ranks."""
     if not values:
         return {}
     if by:
-        return values if how != "count" else {n: 0 * one + 1 for n, one in values.items()}
+        ranks: dict[str, Vector] = {}
+        for name, one in values.items():
+            ranks.setdefault(name.partition("/")[0], {})[name] = one
+        return {name: aggregated(how, False, those)[""] for name, those in ranks.items()}
     rows = np.array(list(values.values()))
     count = np.sum(~np.isnan(rows), axis=0)
     total = np.nansum(rows, axis=0) if how != "count" else count

@@ -14,6 +14,12 @@ from builder import ROOT
 from .promql import Parser, Series, Vector
 
 FOLDER = ROOT / "docs" / "downloads"
+GAP_BUCKETS = {  # of an engine's histogram of gaps [s]: vllm/v1/metrics, sglang/srt/metrics
+    "vllm": "0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1.0 2.5 5.0 7.5 10.0 20.0 40.0"
+    " 80.0",
+    "sglang": "0.002 0.004 0.006 0.008 0.01 0.015 0.02 0.025 0.03 0.035 0.04 0.06 0.08 0.1 0.2 0.4"
+    " 0.6 0.8 1.0 2.0 4.0 6.0 8.0",
+}
 
 
 def rule_text(name: str) -> str:

@@ -7,6 +7,7 @@ fire when those of the chapter do.
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,28 @@ import pytest
 from serving_mathematics.intuition.failure_budgets import burn_rate_alerts, windows
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES, alert_firing
 from serving_mathematics.intuition.failure_budgets.windows import GUARDS
+from serving_mathematics.report.artefacts import BUCKETS
 
 from .promql import Parser, Series, Vector
-from .rule_files import evaluated, rule_text, rules, vectors
+from .rule_files import FOLDER, GAP_BUCKETS, evaluated, rule_text, rules, vectors
 
 ENGINES = ("vllm", "sglang")
+
+
+def test_every_bucket_that_a_file_asks_for_is_one_of_the_engines() -> None:
+    """Of another there is no series, and the alert is silent for ever."""
+    asked = {
+        tuple(found)
+        for file in FOLDER.glob("*.yaml")
+        for found in re.findall(
+            r'(vllm|sglang):(\w+)_seconds_bucket{[^}]*le="([^"]+)"', file.read_text()
+        )
+    }
+    assert len(asked) >= 6
+    for engine, measured, bucket in asked:
+        of_first = [f"{at}" for at in BUCKETS[engine]]
+        known = of_first if measured == "time_to_first_token" else GAP_BUCKETS[engine].split()
+        assert bucket in known, (engine, measured, bucket)
 
 
 REFUSED = 'envoy_cluster_upstream_rq{envoy_response_code=~"5.."}'

@@ -77,6 +77,7 @@ class Engine(BaseHTTPRequestHandler):
     """What an engine says of itself, but for the paths that are left out."""
 
     missing: ClassVar[set[str]] = set()
+    fields: ClassVar[tuple[str, ...]] = ("id", "created")  # of an answer
     asked = 0
 
     def do_GET(self) -> None:
@@ -84,7 +85,12 @@ class Engine(BaseHTTPRequestHandler):
         found = self.path not in self.missing
         self.send_response(200 if found else 404)
         self.end_headers()
-        told = {"created": self.asked, "max_model_len": 8192, "path": self.path}
+        moving = {"created": self.asked, "permission": [{"id": f"{self.asked}"}]}
+        told = {
+            "/v1/models": {"data": [moving | {"max_model_len": 8192}]},
+            "/version": {"version": "0.9"},
+            "/openapi.json": {"properties": {name: {"type": "integer"} for name in self.fields}},
+        }.get(self.path)
         self.wfile.write(json.dumps(told if found else {"detail": "Not Found"}).encode())
 
     def log_message(self, *_: object) -> None:
@@ -116,6 +122,9 @@ def test_a_fingerprint_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         assert (first.returncode, again.returncode) == (0, 0)
         assert first.stdout == again.stdout
         assert re.fullmatch(r"[0-9a-f]{64}  -\n", first.stdout)
+        with monkeypatch.context() as changed:
+            changed.setattr(Engine, "fields", ("id",))
+            assert summed().stdout != first.stdout  # a field that answers no longer have
         for path in ("/v1/models", "/openapi.json"):
             monkeypatch.setattr(Engine, "missing", {path})
             assert (summed().returncode, summed().stdout) == (1, "")

@@ -22,9 +22,9 @@ from serving_mathematics import exercises
 from serving_mathematics.exercises import (
     ExerciseError,
     Verdict,
-    _names_used,
     answers,
     chapters,
+    names_used,
     stubs,
     verify,
 )
@@ -224,7 +224,7 @@ def helper(): return solved()
 def check_a(): return helper(), dedent("")
 """
     exec(text, vars(module))
-    assert _names_used(module.check_a, module) == {"helper", "dedent", "solved"}
+    assert names_used(module.check_a, module) == {"helper", "dedent", "solved"}
 
 
 def test_wrong_answer_is_told_what_it_gave_and_not_what_was_expected() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from builder import ROOT
 from builder.runner import Run
@@ -81,14 +81,23 @@ def opened(page: Page, origin: str, slug: str, **others: object) -> None:
     place.evaluate("(place, text) => { place.dataset.live = text; }", json.dumps(settings))
     place.get_by_role("button").click()
     expect(page.locator(".live-source")).not_to_have_value("")
+    expect(page.locator(".cm-editor")).to_be_visible()
 
 
-def pressed_run(page: Page) -> str:
-    """What the status says when the run has ended."""
-    run = page.locator(".live").get_by_role("button", name="Run", exact=True)
+def typed(place: Locator, text: str) -> None:
+    """In the place of all that the editor has."""
+    place.locator(".cm-content").click()
+    place.page.keyboard.press("ControlOrMeta+a")
+    place.page.keyboard.insert_text(text)
+    expect(place.locator(".live-source")).to_have_value(text)
+
+
+def pressed_run(place: Page | Locator, name: str = "Run") -> str:
+    """What the status says when the run has ended. place: with one editor."""
+    run = place.locator(".live-tools").get_by_role("button", name=name, exact=True)
     run.click()
     expect(run).to_be_enabled(timeout=PATIENCE_MS)
-    return page.locator(".live-status").inner_text()
+    return place.locator(".live-status").inner_text()
 
 
 LACKING = {  # what a browser has not: threads, sockets, and a stack that Python guards
@@ -214,7 +223,8 @@ def test_edited_code_runs_fails_with_its_line_and_is_reset(
     first = settings_of(editor.content())["modules"][0]
     original = records[first].record["source"]
     expect(source).to_have_value(original)
-    source.fill('"""Edited."""\n\n\ndef check_nothing() -> None:\n    print("here")\n    1 / 0\n')
+    edited = '"""Edited."""\n\n\ndef check_nothing() -> None:\n    print("here")\n    1 / 0\n'
+    typed(editor.locator(".live"), edited)
     assert pressed_run(editor).startswith("0 comparisons passed, 1 failed;")
     printed = editor.locator(".live-output").inner_text()
     assert "here" in printed
@@ -223,6 +233,58 @@ def test_edited_code_runs_fails_with_its_line_and_is_reset(
     editor.locator(".live").get_by_role("button", name="Reset").click()
     expect(source).to_have_value(original)
     assert "failed" not in pressed_run(editor)
+
+
+def below(page: Page, button: Locator) -> Locator:
+    """The editor that a button of a block or an exercise opens below it."""
+    button.click()
+    expect(button).to_be_disabled()
+    place = page.locator(".snippet-tools", has=button).locator("xpath=following-sibling::*[1]")
+    expect(place.locator(".cm-editor")).to_be_visible()
+    return place
+
+
+def test_a_block_runs_below_it_and_an_edit_breaks_its_checks(editor: Page) -> None:
+    button = editor.locator(".snippet-run[data-call]:not([data-call=''])").first
+    place = below(editor, button)
+    run = place.get_by_role("button", name="Run", exact=True)
+    expect(run).to_be_enabled(timeout=PATIENCE_MS)
+    status, printed = place.locator(".live-status"), place.locator(".live-output")
+    expect(status).to_have_text(
+        re.compile(r"^[1-9]\d* comparisons of the checks that use it passed;")
+    )
+    assert place.locator(".live-call").input_value() == button.get_attribute("data-call")
+    source = place.locator(".live-source").input_value()
+    name = re.findall(r"^def (\w+)", source, re.MULTILINE)[0]
+    place.locator(".live-call").fill("6 * 7")
+    typed(place, f"{source}\n\n\ndef {name}(*given, **named):\n    1 / 0\n")
+    assert " failed; " in pressed_run(place)
+    expect(printed).to_contain_text(re.compile(r"^42\n"))
+    expect(printed).to_contain_text(re.compile(r'edited", line \d+, in ' + name))
+    place.get_by_role("button", name="Reset").click()
+    assert "failed" not in pressed_run(place)
+    place.get_by_role("button", name="Close").click()
+    expect(place.locator(".cm-editor")).to_have_count(0)
+    expect(button).to_be_focused()
+
+
+def test_an_exercise_is_answered_in_the_page(editor: Page) -> None:
+    button = editor.locator(".snippet-run[data-answers]").first
+    name = str(button.get_attribute("data-answers"))
+    place = below(editor, button)
+    printed = place.locator(".live-output")
+    assert pressed_run(place, "Check").startswith("Not yet;")
+    expect(printed).to_have_text(
+        f"{name}: not yet. It is not written: it raises NotImplementedError."
+    )
+    module = str(button.get_attribute("data-runs"))
+    solution = (
+        ROOT / "snippets/serving_mathematics" / f"{module.replace('.', '/')}.py"
+    ).read_text()
+    typed(place, solution)
+    assert pressed_run(place, "Check").startswith("Right;")
+    expect(printed).to_have_text(re.compile(rf"^{name}: right, \d+ comparisons passed"))
+    place.get_by_role("button", name="Close").click()
 
 
 REACHES = """
@@ -312,7 +374,7 @@ def test_what_runs_in_the_worker_reaches_its_page_only(
             assert bool(heard) != policed  # the page itself may, and so could what it runs
             heard.clear()
             opened(page, origin, QUICK)
-            page.locator(".live-source").fill(REACHES.format(there=there))
+            typed(page.locator(".live"), REACHES.format(there=there))
             assert pressed_run(page).startswith("1 comparisons passed;")
             assert heard == [], page.locator(".live-output").inner_text()
     finally:
@@ -331,14 +393,22 @@ def test_the_frame_of_python_has_the_policy_of_its_own_script() -> None:
 
 
 def test_endless_loop_is_stopped_and_python_starts_again(editor: Page) -> None:
-    source, place = editor.locator(".live-source"), editor.locator(".live")
-    source.fill('print("looping")\nwhile True:\n    pass\n')
+    place = editor.locator(".live")
+    typed(place, 'print("looping")\nwhile True:\n    pass\n')
     place.get_by_role("button", name="Run", exact=True).click()
     expect(place.locator(".live-output")).to_contain_text("looping", timeout=PATIENCE_MS)
     place.get_by_role("button", name="Stop").click()
     expect(place.locator(".live-status")).to_contain_text("Stopped")
-    source.fill("import socket\n\n\ndef check_a() -> None:\n    socket.create_server(('', 0))\n")
+    typed(place, "import socket\n\n\ndef check_a() -> None:\n    socket.create_server(('', 0))\n")
     assert "1 need what a browser lacks" in pressed_run(editor)
+
+
+def test_without_its_editor_the_page_has_a_plain_one(page: Page, origin: str) -> None:
+    page.route("**/codemirror.js", lambda route: route.abort())
+    page.goto(f"{origin}{QUICK}/")
+    page.locator(".live").get_by_role("button").click()
+    expect(page.locator(".live-source")).to_be_visible()
+    expect(page.locator(".live-source")).to_be_focused()
 
 
 def test_nothing_is_loaded_before_the_click(page: Page, origin: str) -> None:
@@ -346,7 +416,7 @@ def test_nothing_is_loaded_before_the_click(page: Page, origin: str) -> None:
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{origin}{QUICK}/")
     page.wait_for_load_state("networkidle")
-    assert not [url for url in asked if "live" in url or "pyodide" in url]
+    assert not [url for url in asked if re.search("live|pyodide|codemirror", url)]
 
 
 def test_a_file_with_another_sum_is_not_loaded(page: Page, origin: str) -> None:

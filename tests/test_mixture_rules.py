@@ -7,8 +7,8 @@ import pytest
 from serving_mathematics.core.machines.machines import MIXTURE
 from serving_mathematics.machine.mixture_of_experts.experts_touched import _due
 
-from .promql import Series
-from .rule_files import at_the_end, rule_text
+from .promql import Series, Vector
+from .rule_files import at_the_end, rule_text, vectors
 
 RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
 
@@ -38,7 +38,7 @@ def test_a_step_of_the_mixture_is_as_long_as_is_due(engine: str) -> None:
     for count in (1.0, 16.0, 64.0):
         step_s = float(MIXTURE.step_s(count))
         told = run(engine, count, step_s)
-        assert told["step:due:5m"] == pytest.approx(step_s, rel=0.01)
+        assert told["experts:due:5m"] == pytest.approx(step_s, rel=0.01)
         assert told["experts:touched:5m"] == pytest.approx(1 - (376 / 384) ** count)
         assert np.isnan(told["StepsAreLongerThanTheirExperts"])
         late = run(engine, count, 1.6 * step_s)
@@ -47,6 +47,30 @@ def test_a_step_of_the_mixture_is_as_long_as_is_due(engine: str) -> None:
     reads = run(engine, 16.0, 1.6 * float(MIXTURE.step_s(16.0)), prompts=500.0)
     assert reads["experts:touched:5m"] == pytest.approx(1.0, abs=1e-4)  # prompts touch all
     assert np.isnan(reads["StepsAreLongerThanTheirExperts"])  # they explain it
+
+
+@pytest.mark.parametrize("engine", list(RUNNING))
+def test_ranks_that_share_the_experts_touch_them_together(engine: str) -> None:
+    """Seven ranks with eight tokens each, and one with nothing, whose step is as long as theirs."""
+    steady, ranks = np.ones(60), [f"server/{i}" for i in range(8)]
+    step_s = float(MIXTURE.step_s(56.0))
+
+    def each(value: float) -> Vector:
+        return {rank: (rank != ranks[7]) * value * steady for rank in ranks}
+
+    told = vectors(
+        f"mixture-{engine}",
+        {
+            RUNNING[engine]: each(8.0),
+            "vllm:iteration_tokens_total_sum": each(6000 * 8.0),
+            "vllm:iteration_tokens_total_count": each(6000),
+            "sglang:prompt_tokens_total": each(0.0),
+            f"{engine}:inter_token_latency_seconds_sum": each(6000 * step_s),
+            f"{engine}:inter_token_latency_seconds_count": each(6000),
+        },
+    )
+    assert told["step:tokens:5m"]["server"][-1] == pytest.approx(56)
+    assert told["step:due:5m"]["server"][-1] == pytest.approx(step_s, rel=0.01)
 
 
 def test_the_balance_is_watched_where_it_is_told() -> None:

@@ -29,9 +29,9 @@ def test_the_effect_is_that_of_the_chapter(engine: str) -> None:
     asked = np.full(slow.size, 400.0)
     found = run(engine, asked, slow.astype(float))
     windows = slow[-1440:].reshape(-1, 5).sum(axis=1)
-    assert found["stream:slow:effect"][-1] == pytest.approx(design_effect(windows), rel=0.15)
-    worth = 400 * 60 / found["stream:slow:effect"][-1]
-    assert found["stream:worth:1h"][-1] == pytest.approx(worth)
+    assert found["first:slow:effect"][-1] == pytest.approx(design_effect(windows), rel=0.15)
+    worth = 400 * 60 / found["first:slow:effect"][-1]
+    assert found["first:worth:1h"][-1] == pytest.approx(worth)
     assert np.isnan(found["PercentileOfTooFew"][-1]) == (worth >= wilks_sample_size(0.99))
 
 
@@ -43,7 +43,7 @@ def test_night_and_noon_are_no_groups(engine: str) -> None:
     mean = 100 * (1 + 0.8 * np.sin(2 * np.pi * minutes / 1440))
     slow = np.random.default_rng(6).poisson(mean).astype(float)
     found = run(engine, 100 * mean, slow)
-    assert found["stream:slow:effect"][-1] == pytest.approx(1, abs=0.75)
+    assert found["first:slow:effect"][-1] == pytest.approx(1, abs=0.75)
     whole = slow[-1440:].reshape(-1, 5).sum(axis=1)
     assert design_effect(whole) > 50  # over the whole day
     assert np.isnan(found["LimitIsNoPercentile"][-1])
@@ -52,8 +52,8 @@ def test_night_and_noon_are_no_groups(engine: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_few_requests_open_a_ticket_and_a_limit_that_nobody_exceeds_opens_one(engine: str) -> None:
     found = run(engine, np.full(3000, 3.0), np.zeros(3000))
-    assert found["stream:slow:effect"][-1] == 1
-    assert found["stream:worth:1h"][-1] == pytest.approx(180)
+    assert found["first:slow:effect"][-1] == 1
+    assert found["first:worth:1h"][-1] == pytest.approx(180)
     assert not np.isnan(found["PercentileOfTooFew"][-1])
     assert found["LimitIsNoPercentile"][-1] == 0
     many = run(engine, np.full(3000, 3000.0), np.full(3000, 300.0))
@@ -64,7 +64,7 @@ def test_the_number_is_that_of_wilks() -> None:
     for engine in ENGINES:
         found = rules(f"percentile-worth-{engine}")
         alert = next(rule for rule in found if rule.get("alert") == "PercentileOfTooFew")
-        assert alert["expr"] == f"stream:worth:1h < {wilks_sample_size(0.99)}"
+        assert alert["expr"] == f"first:worth:1h < {wilks_sample_size(0.99)}"
         assert alert["labels"]["severity"] == "ticket"
 
 

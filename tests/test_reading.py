@@ -164,10 +164,10 @@ def test_an_editor_that_was_opened_shows_its_beginning_and_no_empty_output(
 ) -> None:
     page.goto(origin + TEXT)
     page.locator(".live button").first.click()
-    editor = page.locator(".live-source")
-    expect(editor).to_be_focused()
-    expect(editor).to_have_value(re.compile("def step_line"))
-    assert editor.evaluate("one => [one.selectionStart, one.scrollTop]") == [0, 0]
+    expect(page.locator(".cm-content")).to_be_focused()
+    expect(page.locator(".live-source")).to_have_value(re.compile("def step_line"))
+    assert page.locator(".cm-scroller").evaluate("one => one.scrollTop") == 0
+    expect(page.locator(".cm-line").first).to_be_visible()
     expect(page.locator(".live-output")).to_be_hidden()
 
 

@@ -27,6 +27,17 @@ def test_rules_have_the_form_of_prometheus(name: str) -> None:
             assert rule["labels"]["severity"] in {"page", "ticket"}
 
 
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_files_that_are_loaded_together_record_one_thing_under_one_name(engine: str) -> None:
+    other = "-sglang" if engine == "vllm" else "-vllm"
+    found: dict[str, set[str]] = {}
+    for name in FILES:
+        for rule in rules(name) if not name.endswith(other) else []:
+            if "record" in rule:
+                found.setdefault(rule["record"], set()).add(" ".join(rule["expr"].split()))
+    assert {name: told for name, told in found.items() if len(told) > 1} == {}
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_page_hands_it_out_and_shows_rules_as_they_are(name: str) -> None:
     pages = pages_with(name)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from serving_mathematics.core.hardware.step_time import FITTED
@@ -11,6 +17,8 @@ from serving_mathematics.machine.step_time.guesses import (
     _compared,
     break_even_tokens,
 )
+
+from builder import ROOT
 
 from .promql import Series, Vector
 from .rule_files import at_the_end, vectors
@@ -72,6 +80,40 @@ def test_one_slow_engine_of_a_fleet_is_found(engine: str) -> None:
     }
     alarms = vectors(f"step-time-{engine}", series)["StepsAreLong"]
     assert [name for name, value in alarms.items() if not np.isnan(value[-1])] == [fleet[3]]
+
+
+@pytest.mark.parametrize("engine", list(RUNNING))
+def test_ranks_of_a_server_are_no_larger_steps(engine: str) -> None:
+    """A step of one of eight ranks has its own sequences, and not those of all eight."""
+    empty_s, each_s, _ = _line(2000.0)
+    steady, ranks = np.ones(60), [f"server/{i}" for i in range(8)]
+    gap_s = 1.7 * (empty_s + 16 * each_s)
+    series: dict[str, Series | Vector] = {
+        RUNNING[engine]: dict.fromkeys(ranks, 16 * steady),
+        f"{engine}:inter_token_latency_seconds_sum": dict.fromkeys(ranks, 6000 * gap_s * steady),
+        f"{engine}:inter_token_latency_seconds_count": dict.fromkeys(ranks, 6000 * steady),
+    }
+    told = vectors(f"step-time-{engine}", series)
+    assert told["StepsAreLong"]["server"][-1] == pytest.approx(gap_s)
+    assert told["guesses:needed:15m"]["server"][-1] == pytest.approx(1 + 0.0027 * 16)
+
+
+def test_the_command_of_the_page_gives_the_line_of_the_rules(tmp_path: Path) -> None:
+    """Two predicted times say the empty step and what a sequence adds, without prompts."""
+    page = (ROOT / "docs/machine/step-time.md").read_text(encoding="utf-8")
+    told = re.search(r"printf '(.*?)' \| serving-mathematics predict -", page)
+    assert told
+    table = tmp_path / "asked.csv"
+    table.write_text(told[1].replace("\\n", "\n"), encoding="utf-8")
+    command = [sys.executable, "-m", "serving_mathematics", "predict", str(table)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    (few, few_s), (many, many_s) = (
+        (float(row["concurrency"]), float(row["predicted_tpot_s"]))
+        for row in csv.DictReader(found.stdout.splitlines())
+    )
+    each_s = (many_s - few_s) / (many - few)
+    assert each_s == pytest.approx(_line(2000.0)[1], rel=0.01)
+    assert few_s - few * each_s == pytest.approx(_line(2000.0)[0], rel=0.01)
 
 
 def test_an_engine_that_does_not_guess_gets_no_ticket() -> None:

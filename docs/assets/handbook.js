@@ -84,6 +84,16 @@ for (const place of document.querySelectorAll(".live"))
     open(place);
   });
 
+for (const button of document.querySelectorAll(".snippet-run")) {
+  const place = document.querySelector(".live");
+  if (!place) button.remove();
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    const { openBelow } = await import(new URL("live.js", own).href);
+    openBelow(button, place);
+  });
+}
+
 // The capacity planner's form, which stays hidden without JavaScript.
 const form = document.querySelector("form.planner");
 if (form) import(new URL("planner.js", own).href).then(({ open }) => open(form));

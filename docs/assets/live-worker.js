@@ -71,13 +71,11 @@ async function start({ pyodide, packages, bundle, engine }) {
   python.runPython("import sys; sys.path.insert(0, '/chapter'); sys.dont_write_bytecode = True");
 }
 
-async function run({ name, source }) {
+async function run({ how, given }) { // a function of live.py and what it gets
   say("status", "Running…");
   const started = performance.now();
-  python.FS.writeFile(`/chapter/serving_mathematics/${name.replaceAll(".", "/")}.py`, source);
-  const live = python.pyimport("live");
   const tell = (kind, content) => say(kind, content.toJs());
-  const counts = await live.run.callPromising(name, tell); // lets asyncio.run wait, where the browser can
+  const counts = await python.pyimport("live")[how].callPromising(...given, tell); // lets asyncio.run wait, where the browser can
   say("done", { ...counts.toJs({ dict_converter: Object.fromEntries }), seconds: (performance.now() - started) / 1000 });
   counts.destroy();
 }

@@ -60,33 +60,61 @@ export function python(settings, heard) {
   };
 }
 
-export function open(place) {
-  const { modules, ...settings } = JSON.parse(place.dataset.live);
-  const { downloads } = settings;
-  const edited = new Map();
+// One Python for all editors of a page. Who asks hears, until it is answered.
+let engine = null;
+let listening = null;
+function ask(settings, request, heard) {
+  const kinds = ["status", "line", "figure", "done", "broken"];
+  engine ??= python(settings, Object.fromEntries(kinds.map((kind) => [kind, (content) => listening?.[kind](content)])));
+  listening = heard;
+  engine.ask(request);
+}
 
-  const choice = make("select", { ariaLabel: "Module" }, ...modules.map((name) => make("option", { value: name, textContent: `${name.replaceAll(".", "/")}.py` })));
-  const editor = make("textarea", { className: "live-source", ariaLabel: "Source of the module", spellcheck: false, rows: 24, wrap: "off" });
-  const runs = make("button", { type: "button", textContent: "Run" });
+// The text of a text area with line numbers and colours; the area itself where they cannot be had. Gives a function that
+// writes into it.
+async function coloured(area, run) {
+  const code = await import(new URL("codemirror.js", import.meta.url).href).catch(() => null);
+  if (!code || !area.isConnected) return null;
+  const keys = [{ key: "Mod-Enter", run: () => (run(), true) }, ...code.defaultKeymap, ...code.historyKeymap];
+  const view = new code.EditorView({
+    doc: area.value,
+    extensions: [
+      code.lineNumbers(), code.history(), code.drawSelection(), code.indentUnit.of("    "), code.StreamLanguage.define(code.python),
+      code.syntaxHighlighting(code.classHighlighter), code.keymap.of(keys),
+      code.EditorView.contentAttributes.of({ "aria-label": area.ariaLabel }),
+      code.EditorView.updateListener.of(({ docChanged, state }) => {
+        if (!docChanged || state.doc.toString() === area.value) return; // or it was written, and not typed
+        area.value = state.doc.toString();
+        area.dispatchEvent(new Event("input"));
+      }),
+    ],
+  });
+  if (document.activeElement === area) requestAnimationFrame(() => view.focus());
+  area.hidden = true;
+  area.after(view.dom);
+  return (text) => view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
+}
+
+// An editor, what runs it, and what came of it. label: of the editor. request: what Python is asked. again: a promise of
+// the text as it was. call: lines to be run with it. first, last: more buttons. finished: what is said of counts.
+function bench(settings, { label, rows, verb, request, again, call, first = [], last = [], finished }) {
+  const area = (className, ariaLabel, rows) => make("textarea", { className, ariaLabel, rows, spellcheck: false, wrap: "off" });
+  const editor = area("live-source", label, rows);
+  const calls = call === undefined ? [] : [area("live-call", "Then run", call.split("\n").length)];
+  const runs = make("button", { type: "button", textContent: verb });
   const stops = make("button", { type: "button", textContent: "Stop", disabled: true });
   const resets = make("button", { type: "button", textContent: "Reset" });
   const status = make("p", { className: "live-status", role: "status" });
   const printed = make("pre", { className: "live-output", tabIndex: 0, ariaLabel: "Output", hidden: true });
   printed.setAttribute("role", "region");
   const figures = make("div", { className: "live-figures" });
-  place.replaceChildren(make("div", { className: "live-tools" }, choice, runs, stops, resets), editor, status, printed, figures);
+  const tools = make("div", { className: "live-tools" }, ...first, runs, stops, resets, ...last);
+  const labelled = calls.map((area) => make("label", { className: "live-then", textContent: area.ariaLabel }, area));
+  const parts = [...(first.length ? [tools, editor] : [editor, ...labelled, tools]), status, printed, figures];
+  for (const area of calls) area.value = call;
 
-  const original = async (name) => {
-    const answer = await fetch(absolute(`${downloads}serving_mathematics/${name.replaceAll(".", "/")}.py`));
-    if (!answer.ok) throw new Error(`the source of ${name} is not there: ${answer.status}`);
-    return answer.text();
-  };
-  const show = async () => {
-    const name = choice.value;
-    const source = edited.get(name) ?? (await original(name));
-    if (name === choice.value) editor.value = source;
-  };
   const idle = (told) => {
+    listening = null;
     runs.disabled = false;
     stops.disabled = true;
     status.textContent = told;
@@ -101,38 +129,102 @@ export function open(place) {
       };
       figures.append(make("figure", { className: "plot" }, image("light", light), image("dark", dark), make("figcaption", { textContent: caption })));
     },
-    done: ({ passed, failed, absent, seconds }) => {
-      const parts = [`${passed} comparisons passed`];
-      if (failed) parts.push(`${failed} failed`);
-      if (absent) parts.push(`${absent} need what a browser lacks`);
-      idle(`${parts.join(", ")}; ${seconds.toFixed(1)} s.`);
-    },
+    done: (counts) => idle(finished(counts)),
     broken: (told) => idle(`Python could not be run: ${told}`),
   };
-  const engine = python(settings, heard);
-
-  runs.addEventListener("click", () => {
+  const run = () => {
+    if (listening) {
+      if (listening !== heard) status.textContent = "Python is at work for another editor of this page: wait, or stop it there.";
+      return;
+    }
     runs.disabled = true;
     stops.disabled = false;
     printed.hidden = false;
     printed.textContent = "";
     for (const image of figures.querySelectorAll("img")) URL.revokeObjectURL(image.src);
     figures.replaceChildren();
-    engine.ask({ name: choice.value, source: editor.value });
-  });
+    ask(settings, request(editor.value, ...calls.map((area) => area.value)), heard);
+  };
+  let into = null;
+  const write = (text) => {
+    editor.value = text;
+    into?.(text);
+  };
+  runs.addEventListener("click", run);
   stops.addEventListener("click", () => {
     engine.stop();
     idle("Stopped. The next run loads Python again.");
   });
   resets.addEventListener("click", async () => {
-    edited.delete(choice.value);
-    await show();
+    write(await again());
+    for (const area of calls) area.value = call;
     status.textContent = "The source is as it was when the page was built.";
   });
-  editor.addEventListener("input", () => edited.set(choice.value, editor.value));
-  choice.addEventListener("change", show);
-  show().then(() => {
+  const shown = async () => {
     editor.setSelectionRange(0, 0); // and not after the last line, to which the page would be scrolled
-    editor.focus();
-  }, (problem) => heard.broken(problem.message));
+    editor.focus({ preventScroll: true });
+    into = await coloured(editor, run);
+  };
+  return { parts, editor, write, run, shown, heard };
+}
+
+const counted = ({ passed, failed, absent, seconds }) => {
+  const parts = [`${passed} comparisons passed`];
+  if (failed) parts.push(`${failed} failed`);
+  if (absent) parts.push(`${absent} need what a browser lacks`);
+  return `${parts.join(", ")}; ${seconds.toFixed(1)} s.`;
+};
+
+// The page's modules, whole.
+export function open(place) {
+  const { modules, ...settings } = JSON.parse(place.dataset.live);
+  const edited = new Map();
+  const choice = make("select", { ariaLabel: "Module" }, ...modules.map((name) => make("option", { value: name, textContent: `${name.replaceAll(".", "/")}.py` })));
+  const original = async (name) => {
+    const answer = await fetch(absolute(`${settings.downloads}serving_mathematics/${name.replaceAll(".", "/")}.py`));
+    if (!answer.ok) throw new Error(`the source of ${name} is not there: ${answer.status}`);
+    return answer.text();
+  };
+  const { parts, editor, write, shown, heard } = bench(settings, {
+    label: "Source of the module", rows: 24, verb: "Run", first: [choice], finished: counted,
+    request: (source) => ({ how: "run", given: [choice.value, source] }),
+    again: () => original(choice.value),
+  });
+  place.replaceChildren(...parts);
+  editor.addEventListener("input", () => edited.set(choice.value, editor.value));
+  const show = async () => {
+    const name = choice.value;
+    const source = edited.get(name) ?? (await original(name));
+    if (name === choice.value) write(source);
+  };
+  choice.addEventListener("change", show);
+  show().then(shown, (problem) => heard.broken(problem.message));
+}
+
+// What a block of code shows, or an exercise asks for, below it.
+export function openBelow(button, place) {
+  const { modules, ...settings } = JSON.parse(place.dataset.live);
+  const { runs: module, call, answers, given } = button.dataset;
+  const tools = button.parentElement;
+  let block = tools;
+  while (!given && !block.matches(".snippet")) block = block.previousElementSibling;
+  const text = given ?? block.querySelector("code").textContent.trimEnd();
+  const closes = make("button", { type: "button", textContent: "Close" });
+  const { parts, write, run, shown } = bench(settings, {
+    label: given ? "Your answer" : "The code above", rows: Math.min(text.split("\n").length + 1, 24), verb: given ? "Check" : "Run",
+    call, last: [closes],
+    request: (source, lines) => given ? { how: "judge", given: [module, source, answers] } : { how: "call", given: [module, source, lines] },
+    again: async () => text,
+    finished: given ? ({ failed, seconds }) => `${failed ? "Not yet" : "Right"}; ${seconds.toFixed(1)} s.` : (counts) => `${counted(counts).replace("comparisons", "comparisons of the checks that use it")}`,
+  });
+  const below = make("div", { className: "live-below" }, ...parts);
+  closes.addEventListener("click", () => {
+    below.remove();
+    button.disabled = false;
+    button.focus();
+  });
+  tools.after(below);
+  write(text);
+  shown();
+  if (!given) run();
 }

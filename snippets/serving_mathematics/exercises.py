@@ -125,7 +125,7 @@ def verify(
     found = {
         title: check
         for title, check in checks.functions(module, "check_").items()
-        if name in _names_used(check, module)
+        if name in names_used(check, module)
     }
     passed, problem = 0, "" if found else "no check looks at this exercise"
     calls = _Calls(answer)
@@ -240,8 +240,13 @@ def _told(failure: Exception, rows: list[checks.Comparison], title: str, calls: 
     return f"{label}: got {got}; the last call, {calls.asked}, returned {calls.returned}."
 
 
-def _names_used(function: Callable[..., Any], module: ModuleType) -> set[str]:
-    """Every global name that a function uses, also through other functions of its module."""
+def names_used(function: Callable[..., Any], module: ModuleType) -> set[str]:
+    """Every global name that a function uses, also through other functions of its module.
+
+    >>> from serving_mathematics.capacity.littles_law import littles_law
+    >>> "_sojourns" in names_used(littles_law.number_in_system, littles_law)
+    True
+    """
     seen: set[str] = set()
     pending = [inspect.unwrap(function).__code__]
     while pending:

@@ -448,7 +448,7 @@ def _files() -> Iterator[tuple[str, str]]:
     yield from ((f"{SOURCES}/{name}.py", text) for name, text in modules.items())
     for name in ("", "part/", "part/twice/", "reference/"):
         yield f"{SOURCES}/{name}__init__.py", ""
-    for name in ("__main__.py", "house.mplstyle"):
+    for name in ("__main__.py", "exercises.py", "house.mplstyle"):
         yield f"{SOURCES}/{name}", f"# {name}\n"
     yield from ((f"docs/{path}", text) for path, text in PAGES.items())
     yield f"{SOURCES}/records/table.csv", "1,2\n"

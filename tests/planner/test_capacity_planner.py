@@ -68,7 +68,7 @@ BASE = Question(
 def standin(requests: int = 1500) -> Workload:
     """A trace with the statistics of a real one."""
     rng = np.random.default_rng(5)
-    times = draw_arrivals(rng, 5.53014, requests, "conversations")
+    times = draw_arrivals(rng, 5.53014, 19_245, "conversations")[:requests]  # of a whole hour
     return Workload(times, rng.geometric(1 / 800, times.size), rng.geometric(1 / 200, times.size))
 
 

@@ -149,8 +149,9 @@ def _sentence(places: tuple[int, ...], record: dict[str, Any]) -> tuple[str, str
         else f"it takes {slower} replicas"
     )
     sure = (
-        f"Of {runs:,} measured runs like this, eight of ten took {low:.2f} to {high:.2f} times the "
-        f"predicted time a token; with {high:.2f}, {then}. A GPU hour is put at ${price:.2f}."
+        f"Of {runs:,} measured runs like this, all of tuned engines, eight of ten took {low:.2f} "
+        f"to {high:.2f} times the predicted time a token; with {high:.2f}, {then}. An engine as "
+        f"installed is slower. A GPU hour is put at ${price:.2f}."
     )
     return told, sure
 

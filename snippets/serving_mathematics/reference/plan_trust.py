@@ -57,8 +57,8 @@ def _errors() -> list[_Error]:
         _engine("a small engine, its steps measured: medians", 0),
         _engine("the same: 95th percentiles", 1),
         _scored(
-            "another harness, after three runs of yours",
-            fronts["own front and 3 of the deployment"],
+            "another harness, front unknown, three runs",
+            fronts["unknown front and 3 of the deployment"],
         ),
         _scored("time per token, model never seen", held["per token"]["all"]),
         _scored("another harness, front unknown", fronts["named fronts"]["unknown"]),
@@ -80,6 +80,7 @@ def example() -> SimpleNamespace:
         trust_token=100 * token.median,
         trust_first=100 * first.median,
         trust_calibrated=100 * calibrated.median,
+        trust_calibrated_p90=100 * calibrated.p90,
     )
 
 

@@ -458,6 +458,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         fault_rows="\n".join(lines),
         fault_runs=sum(2 * row["runs"] for row in rows),
+        untried=", ".join(f"`{rule.name}`" for rule in FINDINGS if rule.name not in FAULTS),
         worst_missed_percent=max(100 * row["missed"] / row["runs"] for row in rows),
         worst_alarms_percent=max(100 * row["alarms"] / row["runs"] for row in rows),
     )

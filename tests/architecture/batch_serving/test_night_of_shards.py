@@ -56,4 +56,21 @@ def test_the_page_quotes_the_nights() -> None:
     told = example()
     assert told.night_best == _best("filling and emptying") > told.night_best_start > ENGINES
     assert told.killed_4_min == _end_s(4, "filling and emptying", MISHAPS[1]) / 60
-    assert told.killed_64_min < told.killed_64_start_min < told.killed_4_min
+    assert told.killed_64_min < told.killed_16_start_min < told.killed_64_start_min
+    assert told.killed_64_start_min < told.killed_4_min
+
+
+def test_engines_for_ten_million_rows_end_in_time_whatever_the_order() -> None:
+    """By hand: 10⁷/23.02 s of work. One engine fewer is late in the worst order of shards."""
+    told, work_s = example(), 1e7 / 23.02
+    for engines, overhead_s in (
+        (told.ten_million_running, 3.58),
+        (told.ten_million_starting, 123.58),
+    ):
+        ends = [
+            (work_s + n * overhead_s) / m + (1 - 1 / m) * (work_s / n + overhead_s)
+            for m in (engines - 1, engines)
+            for n in [round(((m - 1) * work_s / overhead_s) ** 0.5)]
+        ]
+        assert ends[1] <= 8 * 3600 < ends[0]
+    assert told.ten_million_running == 16  # 15.1 by the rate alone

@@ -35,7 +35,7 @@ from serving_mathematics.core.machines.traffic import draw_lengths
 
 from builder import ROOT
 from tests.promql import Series, Vector
-from tests.rule_files import vectors
+from tests.rule_files import rule_text, vectors
 
 PAGE = ROOT / "docs/architecture/batch-serving.md"
 JOB = ROOT / "docs/downloads/batch-night-job.yaml"
@@ -86,7 +86,6 @@ def test_a_part_of_the_overhead_is_lost_after_the_last_admission() -> None:
 
 def test_the_page_quotes_the_line() -> None:
     told, (overhead_s, rate) = example(), _line("chat")
-    assert told.engines_for_ten_million == 16  # 1e7 / (23.02 · 28,800) = 15.1
     assert told.chat_overhead_s == overhead_s
     assert told.fed_256 == pytest.approx(100 * fed_share(256, rate, overhead_s), abs=5)
     assert told.fed_1024 == pytest.approx(100 * fed_share(1024, rate, overhead_s), abs=2)
@@ -103,10 +102,10 @@ NAMES = {
 @pytest.mark.parametrize(
     ("running", "waiting", "tokens_per_s", "pods", "fires"),
     [
-        (CHAT.places, 50.0, 3000.0, 4.0, set()),  # a healthy night at full load
-        (CHAT.places, 50.0, 2000.0, 4.0, {"NightWillBeLate"}),
-        (128.0, 0.0, 3000.0, 4.0, {"NightIsNotFed"}),
-        (128.0, 9.0, 3000.0, 4.0, set()),
+        (CHAT.places, 50.0, 18e3, 4.0, set()),  # a healthy night at full load
+        (CHAT.places, 50.0, 14e3, 4.0, {"NightWillBeLate"}),
+        (128.0, 0.0, 18e3, 4.0, {"NightIsNotFed"}),
+        (128.0, 9.0, 18e3, 4.0, set()),
         (np.nan, np.nan, np.nan, 4.0, {"NightWillBeLate"}),  # dead, or without metrics
         (0.0, 0.0, 0.0, 0.0, set()),  # over, on a server that is left running
         (0.0, 0.0, 0.0, np.nan, set()),  # over, and its Job is gone
@@ -211,6 +210,22 @@ def test_the_job_is_in_time_with_one_more_try() -> None:
     assert f"{told:.2f} million rows" in text
     # kills that are rarer leave the best interval of checkpoints longer than such a shard
     assert best_interval_s(120, 5 * 3600) > shard_s > best_interval_s(120, 4 * 3600)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_the_rules_are_of_the_night_of_the_job(engine: str) -> None:
+    """Four engines that start for each shard write enough, and three do not."""
+    text = JOB.read_text(encoding="utf-8")
+    spec = yaml.safe_load(text)["spec"]
+    (rows,) = map(int, re.findall(r"split -d -a 4 -l (\d+)", text))
+    overhead_s, rate = _line("chat")
+    tokens = float(CHAT.sample.output_tokens.mean())
+    needed = 1.1 * spec["completions"] * rows * tokens / spec["activeDeadlineSeconds"]
+    (told,) = {int(n) for n in re.findall(r"\b1\d{4}\b", rule_text(f"batch-night-{engine}"))}
+    assert told == pytest.approx(needed, rel=0.005)
+    start_s = 120 + overhead_s
+    assert rows / rate > 1800  # so that half an hour has one start at most
+    assert 3 * rate * tokens < told < 4 * rate * tokens * (1800 - start_s) / 1800
 
 
 def test_the_job_is_one_of_kubernetes() -> None:

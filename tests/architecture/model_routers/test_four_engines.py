@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
 )
 from serving_mathematics.core.fleet.routers import endpoint_picker
 from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.machine.predictions.predict import predict_table
 
 from builder import ROOT
 from tests.promql import Series, Vector
@@ -149,3 +151,18 @@ def test_the_picker_weighs_what_was_simulated() -> None:
         "maxPrefixBlocksToMatch": blocks,
         "lruCapacityPerServer": capacity,
     }
+
+
+def test_the_command_of_the_page_says_what_a_prefix_is_worth() -> None:
+    """Two first tokens differ by the time that the chat machine takes to read the preamble."""
+    shown = re.search(r"printf '(.*)' \|\n  serving-mathematics predict -", PAGE.read_text("utf-8"))
+    assert shown
+    head, *rows = (line.split(",") for line in shown[1].removesuffix(r"\n").split(r"\n"))
+    assert len(rows) == 2
+    told, *_ = predict_table("rows", head, rows, False, sys.stderr)
+    columns = told.splitlines()[0].split(",")
+    first, later = (
+        float(row.split(",")[columns.index("predicted_ttft_s")]) for row in told.splitlines()[1:]
+    )
+    assert int(rows[1][2]) - int(rows[0][2]) == example().preamble
+    assert 1000 * (later - first) == pytest.approx(example().saved_ms, rel=0.05)

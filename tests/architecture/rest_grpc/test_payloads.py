@@ -17,7 +17,11 @@ from serving_mathematics.architecture.rest_grpc.payloads import (
     example,
     slider_call_times,
 )
-from serving_mathematics.architecture.rest_grpc.rest_grpc import CONTINENT, window_to_fill
+from serving_mathematics.architecture.rest_grpc.rest_grpc import (
+    CONTINENT,
+    STREAM_WINDOW_BYTES,
+    window_to_fill,
+)
 from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
@@ -32,9 +36,11 @@ def test_the_slider_shows_the_calls() -> None:
     text, packed = (np.array(curve["values"]) for curve in slider["curves"])
     assert text.shape == packed.shape == shape
     assert text[0, 0, 0] == pytest.approx(_ms("a chat's prompt", "JSON", "new", 0.1))
-    json_trips = np.array(slider["readouts"][0]["values"])
+    json_trips = np.array(slider["readouts"][0]["values"]) / np.array(DISTANCES_MS)[:, None, None]
     assert json_trips[:, 0, 0] == pytest.approx(3)  # two handshakes and the call
     assert json_trips[:, 0, 2] == pytest.approx(1)
+    assert json_trips[-1, 3, 1] == pytest.approx(7, rel=0.01)  # far away, seven flights
+    assert json_trips[0, 3, 1] == pytest.approx(1)  # so near that every flight fills the link
     assert (np.diff(text, axis=0) > 0).all()  # farther is slower
 
 
@@ -45,7 +51,9 @@ def test_only_the_window_makes_bytes_slower() -> None:
     assert (packed[-1, :, 3] > text[-1, :, 3]).any()
     plain = np.array(slider["readouts"][-1]["values"])  # without gRPC, no window
     assert plain[:, :, :3] == pytest.approx(packed[:, :, :3])
-    assert (plain[:, 4, 3] < packed[:, 4, 3]).all()
+    waited = np.array(DISTANCES_MS) > 1000 * STREAM_WINDOW_BYTES / LINK_BYTES_PER_S
+    assert (plain[waited, 4, 3] < packed[waited, 4, 3]).all()
+    assert plain[~waited, 4, 3] == pytest.approx(packed[~waited, 4, 3])
     assert plain[:, :, 3] == pytest.approx(plain[:, :, 2])
 
 
@@ -60,7 +68,8 @@ def test_example_by_hand() -> None:
     assert told.embeddings_digits_percent == pytest.approx(100 * digits_ms / difference)
     assert told.embeddings_slow_ms == pytest.approx(told.embeddings_json_kb * 8 / 100)
     capped = _call("a photo", "bytes", "busy, window never raised", 0.05)
-    assert capped.waits_s == pytest.approx(17 * 0.05)  # 16 whole windows and the envelope's
+    window_s = STREAM_WINDOW_BYTES / LINK_BYTES_PER_S  # 16 whole windows and the envelope's
+    assert capped.waits_s == pytest.approx(0.05 + 16 * (0.05 - window_s))
     assert told.photo_capped_ms == pytest.approx(1000 * capped.total_s)
 
 

@@ -37,8 +37,8 @@ from tests.rule_files import named
 PAGE = ROOT / "docs/architecture/shadow-canary.md"
 ENGINES = ("vllm", "sglang")
 TIMES = (
-    ("CanaryTokensSlower", "release:token_slower:ratio1m", 0.05),
-    ("CanaryFirstTokenLater", "release:first_later:ratio1m", 0.1),
+    ("CanaryTokensSlower", "release:token_slower:log1m", 0.05),
+    ("CanaryFirstTokenLater", "release:first_later:log1m", 0.1),
 )
 
 
@@ -96,9 +96,10 @@ def test_alerts_fire_beyond_the_margin_and_not_within(
 ) -> None:
     told, noise = rules(engine), 0.07 * np.tile([1.0, -1.0], 120)
     beyond = math.sqrt(13 / 120) * 0.07
-    for harm, fires in ((margin + 1.01 * beyond, True), (margin + 0.99 * beyond, False)):
-        at = Parser(told[alert], {series: harm + noise}).whole()[-1]
+    for more, fires in ((1.01 * beyond, True), (0.99 * beyond, False)):
+        at = Parser(told[alert], {series: math.log1p(margin) + more + noise}).whole()[-1]
         assert bool(~np.isnan(at)) == fires
+        assert not fires or at == pytest.approx(math.exp(more) * (1 + margin) - 1)  # what is told
     text = rule_files.rule_text(f"release-{engine}")
     assert "it would be 5.2" in text
     assert student_quantile(1 - 0.05 / 4, 119) ** 2 == pytest.approx(5.2, abs=0.05)
@@ -111,18 +112,21 @@ def test_an_alert_that_looks_every_minute_pays_for_it(
     alert: str, series: str, margin: float
 ) -> None:
     """Of 1,000 releases watched for eight hours, a version that changed nothing is never blamed,
-    and one whose harm is its margin in 1.25% of the cases at most; one twice as bad is found."""
+    and one whose harm is its margin in 1.25% of the cases at most; one twice as bad is found. What
+    spreads evenly is the logarithm of a minute's times, as in the record."""
     rng, runs, minutes = np.random.default_rng(9), 1000, 480
     for harm, low, high in (
         (0.0, 0.0, 0.0),
         (margin, 0.002, 0.0125 + 3 * math.sqrt(0.0125 / runs)),
         (2 * margin, 1.0, 1.0),
     ):
-        seen = harm + 0.0706 * rng.standard_normal((runs, minutes))
-        apart = np.pad(
-            seen, ((0, 0), (0, 120)), constant_values=np.nan
-        )  # each in a window of its own
-        fires = ~np.isnan(Parser(rules("vllm")[alert], {series: apart.ravel()}).whole())
+        times = (1 + harm) * np.exp(0.0706 * rng.standard_normal((runs, minutes)))
+        apart = np.pad(times, ((0, 0), (0, 120)), constant_values=np.nan)  # each in its own window
+        told = rules("vllm")
+        slow, *others = re.findall(r"rate\((\S+?)\[1m\]\)", told[series])
+        minute = dict.fromkeys(others, np.full(apart.size, 60.0)) | {slow: 60 * apart.ravel()}
+        seen = {series: Parser(told[series], minute).whole()}
+        fires = ~np.isnan(Parser(told[alert], seen).whole())
         blamed = fires.reshape(runs, -1)[:, :minutes]
         assert not blamed[:, :19].any()  # too few minutes
         assert low <= blamed.any(axis=1).mean() <= high
@@ -131,7 +135,7 @@ def test_an_alert_that_looks_every_minute_pays_for_it(
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_minute_without_answers_is_no_minute(engine: str) -> None:
     """An idle minute leaves no sample, in place of 0/0, which would silence two hours."""
-    for name in ("release:token_slower:ratio1m", "release:first_later:ratio1m"):
+    for name in ("release:token_slower:log1m", "release:first_later:log1m"):
         expr = rules(engine)[name]
         sums = re.findall(r"rate\((\S+?)\[1m\]\)", expr)
         idle = dict.fromkeys(sums, np.array([60.0, 0.0, 60.0]))
@@ -154,14 +158,14 @@ def test_errors_of_both_arms_are_those_of_the_gateway(engine: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_rules_divide_canary_by_control(engine: str) -> None:
     told = rules(engine)
-    expr = told["release:token_slower:ratio1m"]
+    expr = told["release:token_slower:log1m"]
     sums = re.findall(r"rate\((\S+?)\[1m\]\)", expr)
     assert len(sums) == 4
     values = {
         name: np.full(5, 60.0 * value)
         for name, value in zip(sums, (2.2, 100, 2.0, 100), strict=True)
     }
-    assert Parser(expr, values).whole()[-1] == pytest.approx(0.1)
+    assert Parser(expr, values).whole()[-1] == pytest.approx(math.log(1.1))
     twin = told["CanaryIsNoTwin"]
     names = list(dict.fromkeys(re.findall(r"[a-z]+:[\w:]+(?:\{[^}]*\})?", twin)))
     assert all("running" not in name for name in names)  # a slow version has more of them
@@ -197,17 +201,19 @@ def test_the_gate_of_argo_has_the_bounds_of_an_a_against_a() -> None:
     assert set(bounds) == {"time-per-token", "first-token", "errors"}  # and answers, in the shadow
     first = float(np.std(_seen("gate")["the same"]["first"]))
     for name, series, margin, spread in (
-        ("time-per-token", "release:token_slower:ratio1m", 0.05, _seen("worth")["chat"]["spread"]),
-        ("first-token", "release:first_later:ratio1m", 0.1, round(first, 2)),
+        ("time-per-token", "release:token_slower:log1m", 0.05, _seen("worth")["chat"]["spread"]),
+        ("first-token", "release:first_later:log1m", 0.1, round(first, 2)),
     ):
         low, high = bounds[name]
         error = spread / math.sqrt(120)
-        assert low == pytest.approx(margin - student_quantile(0.95, 119) * error, abs=6e-4)
-        assert high == pytest.approx(margin + student_quantile(1 - 0.05 / 4, 119) * error, abs=6e-4)
+        for bound, level, sign in ((low, 0.05, -1), (high, 0.05 / 4, 1)):
+            due = math.log1p(margin) + sign * student_quantile(1 - level, 119) * error
+            assert bound == pytest.approx(math.expm1(due), abs=6e-4)
         for minutes, told in ((119, True), (100, False)):
             seen = np.concatenate([np.full(130, np.nan), np.full(minutes, 0.02)])
             at = Parser(queries[name], {series: seen}).whole()[-1]
             assert bool(np.isfinite(at)) == told
+            assert not told or at == pytest.approx(math.expm1(0.02))
     answers, (low, high) = 99_000, bounds["errors"]
     assert answers == pytest.approx(120 * _seen("worth")["chat"]["block"], rel=0.01)
     assert queries["errors"] in rules("vllm")

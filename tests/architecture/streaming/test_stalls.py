@@ -27,7 +27,7 @@ from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
 
 from tests.promql import Series, Vector
-from tests.rule_files import vectors
+from tests.rule_files import GAP_BUCKETS, vectors
 
 
 @given(st.integers(1, 6_000), st.integers(1, 7_000), st.integers(0, 256))
@@ -68,7 +68,7 @@ def test_the_stepper_says_what_the_page_says() -> None:
     longest, first, mean = (np.asarray(r["values"]) for r in told["readouts"])
     row = PROMPTS.index(32_000)
     assert longest[row, -1] == pytest.approx(page.whole_stall_ms)
-    added = 100 * (first[row, CHUNKS.index(2_048)] / first[row, -1] - 1)
+    added = 100 * (first[row, CHUNKS.index(1_024)] / first[row, -1] - 1)
     assert added == pytest.approx(page.added_percent)
     assert np.all(mean < 60)
     for i, prompt in enumerate(PROMPTS):
@@ -107,7 +107,7 @@ def told_of_streams(engine: str, stalled: float) -> dict[str, Vector]:
     gap, first = (f"{engine}:{n}_seconds" for n in ("inter_token_latency", "time_to_first_token"))
 
     def series(pauses: float) -> dict[str, float]:
-        late = {f'{gap}_bucket{{le="{le}"}}': 19_900 - pauses for le in ("0.1", "0.5")}
+        late = {f'{gap}_bucket{{le="{le}"}}': 19_900 - pauses for le in GAP_BUCKETS[engine].split()}
         return {f"{gap}_count": 19_900.0, f"{first}_count": 100.0} | late
 
     mine, quiet = series(stalled), series(0.0)

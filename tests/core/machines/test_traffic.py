@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from unittest import mock
 
@@ -91,7 +92,10 @@ def test_arrivals_follow_the_rate() -> None:
     assert times[-1] == pytest.approx(2000.0, rel=0.02)
     real = draw_arrivals(np.random.default_rng(4), 100.0, 360_000, "conversations")
     assert np.all(np.diff(real) >= 0)
-    assert real[-1] == pytest.approx(3600.0, rel=0.1)  # an hour and the first minutes again
+    assert real[-1] == pytest.approx(3600.0, rel=0.02)
+    for size in (1000, 20_000, 90_000, 600_000):  # of less than an hour, of one and of several
+        real = draw_arrivals(np.random.default_rng(4), 20.0, size, "conversations")
+        assert size / real[-1] == pytest.approx(20.0, rel=4 / math.sqrt(size))
     with pytest.raises(ValueError, match="name must be one of"):
         draw_arrivals(np.random.default_rng(0), 1.0, 5, "mail")
     with pytest.raises(ValueError, match="requests must be a trace of 320 requests"):

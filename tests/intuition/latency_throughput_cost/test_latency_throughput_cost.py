@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE
+from serving_mathematics.intuition.batch_vs_online.filled_engines import _best
 from serving_mathematics.intuition.latency_throughput_cost.latency_throughput_cost import (
     _MACHINES,
     BATCHES,
@@ -92,3 +93,9 @@ def test_numbers_of_the_page() -> None:
     assert _Law(AGENTS).twice == 7  # said in a word
     assert found.few_ratio > 5 * found.full_ratio
     assert found.joules_one > 10 * found.joules_full
+
+
+def test_a_promised_p99_takes_a_quarter_of_the_places() -> None:
+    """The page's margin: places that a full engine kept for 99%, over those that keep the mean."""
+    kept = _best("chat", "places and priority")["places"]
+    assert 1 - kept / _Law(CHAT).promised == pytest.approx(0.25, abs=0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serving_mathematics.core.hardware.fronts import FRONTS
+from serving_mathematics.machine.predictions.front_scores import NINE_IN_TEN
 from serving_mathematics.machine.predictions.other_harnesses import HARNESSES, example
 from serving_mathematics.support.measuring import read_record
 
@@ -18,6 +19,11 @@ def test_numbers_of_the_page() -> None:
     assert found.front_table.count("\n    |") == len(FRONTS) + 2
     assert found.away_own < found.away_benchmark
     assert found.near_benchmark < found.unknown_most < found.away_benchmark
+    away = RECORD["harnesses"]["ml-energy"]
+    three = [away[f"{front} front and 3 of the deployment"] for front in ("own", "unknown")]
+    assert found.away_factor == max(one[NINE_IN_TEN] for one in three) > 1.3
+    near = [row["named fronts"]["benchmark"]["median"] for row in RECORD["harnesses"].values()]
+    assert round(found.near_benchmark) == round(100 * min(near))  # both small ones
     assert found.away_runs == RECORD["harnesses"]["ml-energy"]["runs"]
     rows = [row.strip("|").split(" | ") for row in found.harness_rows.split("\n")]
     assert [len(row) for row in rows] == [5] * 3

@@ -26,6 +26,7 @@ def test_numbers_of_the_page() -> None:
     assert found.own_deployments == len(told) < found.own_every
     assert found.own_worse == sum(one["after"] > one["before"] for one in told)
     assert found.own_worse < 0.25 * found.own_deployments
+    assert sum(100 * one["after"] > found.own_most / 4 for one in told) == 1  # so that it is once
 
 
 def test_what_the_check_redoes_is_of_the_model_asked_for() -> None:

@@ -26,6 +26,7 @@ def test_gain_from_dashboard() -> None:
     assert gain_from_dashboard(2.0, 4.0, 2.0, 4.0) == 2.0  # all of it reads
     assert gain_from_dashboard(4.0, 4.0, 2.0, 4.0) == pytest.approx(4 / 3)
     assert gain_from_dashboard(4.0, 4.0, 2.0, 1.0) == pytest.approx(4 / 6)  # a slower one
+    assert gain_from_dashboard(4.0, 5.0, 2.0, 4.0) > 4 / 3  # attaining less, reading is more of it
     with pytest.raises(ValueError, match="read_bytes must be read within"):
         gain_from_dashboard(1.0, 4.0, 2.0, 4.0)
     for gap in (0.0, math.nan):

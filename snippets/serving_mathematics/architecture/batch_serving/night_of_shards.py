@@ -15,12 +15,16 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.architecture.batch_serving.batch_serving import best_shards
+from serving_mathematics.architecture.batch_serving.batch_serving import (
+    best_shards,
+    latest_finish_s,
+)
 from serving_mathematics.architecture.batch_serving.offline_engine import _line
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.traffic import draw_lengths
@@ -30,6 +34,7 @@ FloatArray = npt.NDArray[np.float64]
 ENGINES, HOURS = 4, 1.0  # of work for each
 START_S, BACK_S = 120.0, 180.0  # by choice: until an engine serves, and until a killed one is back
 KILLED_AT_S = 2400.0
+NIGHT_S = 8 * 3600.0  # by choice, of the ten million rows
 SHARDS = (4, 8, 16, 32, 64)
 PAYS = {"filling and emptying": 0.0, "an engine's start too": START_S}
 MISHAPS = ("nothing", "an engine is killed", "an engine is a third slower")
@@ -101,6 +106,16 @@ def _best(pays: str) -> int:
     return best_shards(_rows_s(), ENGINES, _overhead_s(pays))
 
 
+def _engines_for(rows: float, pays: str) -> int:
+    """Engines that do so many rows in a night by the bound, in the best number of equal shards."""
+    work_s, overhead_s = rows / _line("chat")[1], _overhead_s(pays)
+    for engines in itertools.count(2):
+        shards = math.ceil(math.sqrt((engines - 1) * work_s / overhead_s))
+        if latest_finish_s(work_s, engines, overhead_s, shards, work_s / shards) <= NIGHT_S:
+            break
+    return engines
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     rows, start = _rows_s().size, "an engine's start too"
@@ -108,10 +123,13 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         night_rows=rows,
         night_best=own,
+        ten_million_running=_engines_for(1e7, "filling and emptying"),
+        ten_million_starting=_engines_for(1e7, start),
         night_best_start=_best(start),
         killed_4_min=_end_s(4, "filling and emptying", MISHAPS[1]) / 60,
         killed_64_min=_end_s(64, "filling and emptying", MISHAPS[1]) / 60,
         killed_64_start_min=_end_s(64, start, MISHAPS[1]) / 60,
+        killed_16_start_min=_end_s(16, start, MISHAPS[1]) / 60,
     )
 
 

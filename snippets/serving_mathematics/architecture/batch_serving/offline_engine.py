@@ -20,7 +20,6 @@ Source: own simulation of the book's machines.
 from __future__ import annotations
 
 import functools
-import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +53,6 @@ ORDERS = ("mixed", "longest first", "shortest first", "guessed longest first")
 WIDE = 8192  # tokens of a step at most, where that is tried
 GUESS = 0.5  # σ of the logarithm of guessed over true lengths
 ROWS = 4000  # of customers
-NIGHT_S = 8 * 3600.0  # by choice, of the ten million rows
 LONG_ANSWER = 16_000  # tokens of an answer that thinks
 CUSTOMERS = {
     "200, 4,096 tokens": (200, 4096),
@@ -173,7 +171,6 @@ def example() -> SimpleNamespace:
         chat_overhead_s=overhead_s,
         mixture_overhead_s=_line("mixture")[0],
         fed_256=100 * 256 / at_256 / rate,
-        engines_for_ten_million=math.ceil(1e7 / (rate * NIGHT_S)),
         rate=rate,
         fed_1024=100 * 1024 / at_1024 / rate,
         long_answer_s=LONG_ANSWER * float(CHAT.step_s(1)),
@@ -183,8 +180,8 @@ def example() -> SimpleNamespace:
 def figure_fed(figure: Figure) -> None:
     """A client who sends a few rows and waits for all of them gets a small part of the engine.
 
-    Share of the ceiling, against the rows that are sent at once. Lines: n/(n + oμ), with o and μ of
-    two of the sizes.
+    Share of the ceiling, against the rows that are sent at once. Lines: n/(n + oμ), with o and μ
+    from 1,024 and 16,384 rows.
 
     Alt: Line chart with a logarithmic axis of rows. The points of the chat machine and of the
     mixture lie close to their lines, which rise from a small share to nearly all.

@@ -20,10 +20,12 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     CLIP_SLACKS,
     FRAME_S,
     FRAMES,
+    HALVINGS,
     LOADS,
     RATES,
     RECORDS,
     SLACKS,
+    SPAN,
     STALE_S,
     _aged,
     _kept,
@@ -75,6 +77,7 @@ def example() -> SimpleNamespace:
         aged_picker_percent=100 * _aged("endpoint picker", STALE_S),
         stale_s=STALE_S,
         short_kept_percent=100 * _record()["records"][RECORDS.index(0.25)]["kept"],
+        found_to=(SPAN[1] - SPAN[0]) / 2**HALVINGS,
         agents_times=1 + _over_loads("agents") / 100,
         engine_random=_record()["without"]["at random"][LOADS.index(0.9)],
         engine_two=_record()["without"]["two choices"][LOADS.index(0.9)],
@@ -85,8 +88,8 @@ _SHOWN_SLACKS = np.array([0.5, *SLACKS[1:-1], 512.0])  # on a logarithmic axis; 
 
 
 def figure_four_engines(figure: Figure) -> None:
-    """A little slack keeps the promise, whoever asks; none wastes the caches, and with too much one
-    engine drowns when one customer asks for two in five of all requests.
+    """A little slack serves nearly all in time, whoever asks; none wastes the caches, and with too
+    much one engine drowns when one customer asks for two in five of all requests.
 
     Four chat machines; requests with all that is promised, against the slack.
 
@@ -145,7 +148,7 @@ def figure_carried(figure: Figure) -> None:
 
 
 def figure_aged(figure: Figure) -> None:
-    """Old loads are worse than none: until the next look, whoever was idle gets everybody.
+    """Old loads ruin a small slack: until the next look, whoever was idle gets everybody.
 
     Four chat machines, whose router asks them for their loads so often.
 

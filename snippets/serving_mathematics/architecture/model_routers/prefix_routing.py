@@ -52,10 +52,10 @@ def prefix_first(request: int, view: View, slack: float = 16, record_blocks: int
     """The engine that was sent most of this prompt, unless it has more than so many requests more
     than the least busy one, to which it goes then.
 
-    slack: requests, not negative, infinite for none. record_blocks: of each engine that the router
-    remembers, the least recently used forgotten first. Loads are what the router counts itself, or
-    what engines last said where it only asks them from time to time. Raises ValueError on a
-    negative slack.
+    slack: requests, not negative; infinite always follows the prefix. record_blocks: of each engine
+    that the router remembers, the least recently used forgotten first. Loads are what the router
+    counts itself, or what engines last said where it only asks them from time to time. Raises
+    ValueError on a negative slack.
 
     >>> from serving_mathematics.core.fleet.trying import choices
     >>> choices(prefix_first)  # the third prompt begins like the first, the fourth like the second

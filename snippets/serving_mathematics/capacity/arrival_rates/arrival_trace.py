@@ -316,16 +316,20 @@ def figure_waits(figure: Figure) -> None:
     trace = _recorded()
     axes = figure.subplots()
     for waits, scv, colour, label, where in (
-        (trace.context_waits_s, trace.context_scv, "C1", "prompt tokens", (0.6, 40)),
-        (trace.mean_waits_s, 0.0, "C4", "requests", (0.76, 12)),
-        (trace.generated_waits_s, trace.generated_scv, "C0", "answer tokens", (0.66, 1.9)),
+        (trace.context_waits_s, trace.context_scv, "C1", "prompt tokens", (56, 40)),
+        (trace.mean_waits_s, 0.0, "C4", "requests", (76, 12)),
+        (trace.generated_waits_s, trace.generated_scv, "C0", "answer tokens", (66, 1.9)),
     ):
         poisson = [
             rho / (1 - rho) * rho / trace.rate_per_s * (1 + scv) / 2 for rho in trace.utilizations
         ]
-        axes.semilogy(trace.utilizations, np.array(waits) / poisson, "o-", color=colour, ms=3)
+        busy = 100 * np.array(trace.utilizations)
+        axes.semilogy(busy, np.array(waits) / poisson, "o-", color=colour, ms=3)
         axes.annotate(label, where, color=colour)
-    axes.set(xlabel="utilization", ylabel="wait over that of Poisson arrivals", ylim=(0.7, 150))
+    axes.set(xlabel="utilization [%]", ylabel="wait over that of Poisson arrivals")
+    axes.set(ylim=(0.7, 150))
+    axes.set_yticks([1, 10, 100], ["1", "10", "100"])
+    axes.minorticks_off()
 
 
 def check_log_survives_the_round_trip() -> None:

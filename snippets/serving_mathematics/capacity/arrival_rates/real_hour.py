@@ -259,14 +259,15 @@ def figure_kept(figure: Figure) -> None:
     """
     axes = figure.subplots()
     for how, colour, where in (
-        ("Poisson", "C2", (0.42, 0.93)),
-        ("gaps shuffled", "C4", (0.685, 0.955)),
-        ("lengths shuffled", "C1", (0.6, 0.62)),
-        ("as it was", "C3", (0.62, 0.8)),
+        ("Poisson", "C2", (81, 101)),
+        ("gaps shuffled", "C4", (70, 94)),
+        ("lengths shuffled", "C1", (60, 62)),
+        ("as it was", "C3", (62, 80)),
     ):
-        axes.plot(LOADS, [_kept(how, load) for load in LOADS], "o-", color=colour, ms=3)
+        loads, kept = 100 * np.array(LOADS), [100 * _kept(how, load) for load in LOADS]
+        axes.plot(loads, kept, "o-", color=colour, ms=3)
         axes.annotate(how, where, color=colour)
-    axes.set(xlabel="load [of the ceiling]", ylabel="requests in time", ylim=(0.4, 1.02))
+    axes.set(xlabel="load [% of the ceiling]", ylabel="requests in time [%]", ylim=(40, 106))
 
 
 def stepper_hour() -> dict[str, Any]:

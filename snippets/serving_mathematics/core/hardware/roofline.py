@@ -106,7 +106,7 @@ def decode_step_time(
     peak_flops: float,
     bandwidth: float,
 ) -> npt.NDArray[np.float64]:
-    """Least time of a step that gives each of B sequences one token, which is TPOT [s].
+    """Time by two roofs of a step that gives each of B sequences one token, which is TPOT [s].
 
     batch: B ≥ 1, any shape. parameters: N. weight_bytes: all of them [B]. kv_bytes: cache of one
     sequence [B], 0 to leave it out. peak_flops, bandwidth: π [FLOP/s] and β [B/s], of all devices

@@ -111,11 +111,13 @@ def draw_arrivals(
 ) -> FloatArray:
     """Times of arrivals [s], shape (requests,): Poisson.
 
-    rate_per_s: in the mean. minutes_of: a trace whose minutes are followed, over and over, scaled
-    to that rate; "" for one rate all the time. Raises ValueError outside these ranges.
+    rate_per_s: in the mean. minutes_of: a trace whose minutes are followed, scaled to that rate; ""
+    for one rate all the time. They fill the run a whole number of times, or its mean would be that
+    of the minutes it has seen: each lasts 60 s in a run of many hours, and as much less as a run is
+    shorter than the trace. Raises ValueError outside these ranges.
 
     >>> times = draw_arrivals(np.random.default_rng(0), 10.0, 5000, "conversations")
-    >>> bool(400 < times[-1] < 900)  # the trace's first minutes are below its mean
+    >>> bool(480 < times[-1] < 520)  # the whole hour, seven times as fast
     True
     """
     rate_per_s = require_positive(rate_per_s=rate_per_s)
@@ -125,10 +127,11 @@ def draw_arrivals(
     if not minutes_of:
         return np.asarray(ticks / rate_per_s)
     counts = np.array(trace_record(minutes_of)["requests_per_minute"], dtype=float)
-    expected = MINUTE_S * rate_per_s * counts / counts.mean()  # of each minute
-    rounds = int(ticks[-1] // expected.sum()) + 1
-    clock = np.append(0.0, np.cumsum(np.tile(expected, rounds)))
-    return np.asarray(np.interp(ticks, clock, MINUTE_S * np.arange(clock.size)))
+    rounds = max(1, round(requests / (MINUTE_S * rate_per_s * counts.size)))
+    expected = requests / rounds * counts / counts.sum()  # of each minute
+    minute_s = requests / (rounds * rate_per_s * counts.size)
+    clock = np.append(0.0, np.cumsum(np.tile(expected, rounds + 1)))  # one more than are wanted
+    return np.asarray(np.interp(ticks, clock, minute_s * np.arange(clock.size)))
 
 
 def found_tokens(requests: Requests, cache_tokens: int, block_tokens: int = BLOCK) -> IntArray:
@@ -224,18 +227,24 @@ def check_drawn_lengths_are_those_of_the_traces() -> None:
 
 
 def check_minutes_are_followed() -> None:
-    """In each minute as many arrive as the trace had, scaled, within four standard errors.
+    """In each minute as many arrive as the trace had, scaled, within four standard errors; and the
+    mean of a run is its rate, however many of the minutes it would have seen.
 
-    Source: Poisson counts, whose variance is their mean; an hour at 100 requests a second.
+    Source: Poisson counts, whose variance is their mean; an hour at 100 requests a second, and runs
+    of a quarter of an hour, of one and of several.
     """
     counts = np.array(trace_record("conversations")["requests_per_minute"], dtype=float)
-    size = int(0.9 * 100 * MINUTE_S * counts.size)
+    size = int(100 * MINUTE_S * counts.size)
     times = draw_arrivals(np.random.default_rng(5), 100.0, size, "conversations")
     whole = int(times[-1] // MINUTE_S)
     found = np.bincount((times // MINUTE_S).astype(np.intp))[:whole]
     expected = 6000 * counts[:whole] / counts.mean()
     worst = float(np.max(np.abs(found - expected) / np.sqrt(expected)))
     checks.inside("largest distance [standard errors]", worst, 0.0, 4.5, kind="simulation")
+    for size in (20_000, 80_000, 300_000):
+        times = draw_arrivals(np.random.default_rng(5), 20.0, size, "conversations")
+        rate = size / float(times[-1])
+        checks.close(f"{size:,} requests: rate [1/s]", rate, 20.0, rtol=0.03, kind="simulation")
 
 
 def check_bad_input_is_refused() -> None:

@@ -240,7 +240,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_held(figure: Figure) -> None:
-    """An interval for independent requests misses the p99 of an engine more often than not; the
+    """An interval for independent requests misses the p99 of a busy engine more often than not; the
     same interval for n/D requests holds it.
 
     Share of simulated windows, of 2,000 first tokens each, whose 95% interval holds the true p99,

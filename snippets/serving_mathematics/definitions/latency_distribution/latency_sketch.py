@@ -208,7 +208,7 @@ def figure_averaged_percentiles(figure: Figure) -> None:
     """The average of the replicas' percentiles hides the hot replica, and merged histograms do not.
 
     First tokens of eight simulated chat machines, one of which gets more load than the others.
-    Points are their sketches, merged, with a relative error of a hundredth.
+    Points are their histograms, merged, with a relative error of a hundredth.
 
     Alt: First token against the percentile, from p50 to p99.9. Two curves agree up to about p90;
     from there the fleet's curve rises above that of the averages. Points lie on the fleet's curve.
@@ -222,7 +222,7 @@ def figure_averaged_percentiles(figure: Figure) -> None:
     axes.plot(slower, 1000 * np.quantile(everyone, 1 - slower), color="C0")
     points = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002]
     axes.plot(points, [1000 * sketch_quantile(merged, 1 - p) for p in points], "o", ms=4)
-    axes.annotate("fleet; points: merged sketches", (0.03, 640), color="C0", ha="right")
+    axes.annotate("fleet; points: merged", (0.03, 640), color="C0", ha="right")
     axes.annotate("average of percentiles", (0.004, 300), color="C3", ha="center")
     axes.set(xscale="log", yscale="log", xlim=(0.6, 0.0009))
     axes.set_xticks([0.5, 0.1, 0.01, 0.001], ["p50", "p90", "p99", "p99.9"])

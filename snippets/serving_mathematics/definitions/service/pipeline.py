@@ -204,8 +204,8 @@ def slider_pipeline() -> dict[str, Any]:
             {"label": "percentile", "values": list(PERCENTILES), "text": "p{:g}", "start": 99.0},
             {
                 "label": "tools called",
-                "values": list(TOOLS),
-                "start": 2,
+                "values": [f"{count} tool call{'s' * (count != 1)}" for count in TOOLS],
+                "start": "2 tool calls",
             },
             {
                 "label": "load of the engine",
@@ -221,10 +221,10 @@ def slider_pipeline() -> dict[str, Any]:
             {"label": "sum of the parts", "unit": "s", "values": table(True), "state": "broken"},
         ],
         "readouts": [{"label": "answered", "unit": "%", "values": answered, "decimals": 2}],
-        "reading": "With {tools called} tool calls and the engine at {load of the engine}, the"
+        "reading": "With {tools called} and the engine at {load of the engine}, the"
         " {percentile} of the whole is {whole}; the parts' {percentile} add up to"
         " {sum of the parts}. In the end {answered} of the requests are answered.",
-        "absent": "With {tools called} tool calls only {answered} of the requests are ever"
+        "absent": "With {tools called} only {answered} of the requests are ever"
         " answered, so that there is no {percentile}.",
     }
 
@@ -251,12 +251,16 @@ def figure_pipeline(figure: Figure) -> None:
 
 
 def _sessions(
-    machine: Machine, rate_per_s: float, minutes_of: str = "", tools: int = 2
+    machine: Machine,
+    rate_per_s: float,
+    minutes_of: str = "",
+    tools: int = 2,
+    sessions: int = SESSIONS,
 ) -> tuple[FloatArray, Run]:
     """How long sessions of three answers and two tools take [s], and the requests in them."""
-    rng, size = np.random.default_rng(12), SESSIONS * (tools + 1)
+    rng, size = np.random.default_rng(12), sessions * (tools + 1)
     lengths = draw_lengths(rng, "conversations", size)
-    starts = draw_arrivals(rng, rate_per_s / (tools + 1), SESSIONS, minutes_of)
+    starts = draw_arrivals(rng, rate_per_s / (tools + 1), sessions, minutes_of)
     arrivals = np.repeat(starts, tools + 1)
     later = np.arange(size) % (tools + 1) > 0
     after = np.where(later, np.arange(size) - 1, -1)
@@ -270,7 +274,7 @@ def _sessions(
     )
     found = simulate_fleet(asked, Fleet([machine.engine]))
     around = machine.made.around_s
-    ends = found.completion_s.reshape(SESSIONS, tools + 1)[:, -1] - starts
+    ends = found.completion_s.reshape(sessions, tools + 1)[:, -1] - starts
     tokens = lengths.output_tokens
     later_tokens = np.where(tokens > 1, tokens - 1.0, np.nan)
     run = Run(
@@ -288,7 +292,7 @@ def _sessions(
         machine.places,
         machine.cache_tokens,
     )
-    return ends[SESSIONS // 10 :] + (tools + 1) * around, run
+    return ends[sessions // 10 :] + (tools + 1) * around, run
 
 
 def _answers(run: Run) -> list[Service]:
@@ -307,7 +311,9 @@ def _rush_hour() -> tuple[float, Run]:
     """The p99 of sessions on an engine of few places whose load follows a real hour, and its
     requests."""
     few = CHAT.limited(16)
-    ends, run = _sessions(few, 0.85 * few.ceiling_per_s, "conversations")
+    rate = 0.75 * few.ceiling_per_s
+    whole = round(rate / 3 * 58 * 60)  # sessions of the hour, of three requests each
+    ends, run = _sessions(few, rate, "conversations", sessions=whole)
     return float(np.quantile(ends, 0.99)), run
 
 
@@ -349,7 +355,7 @@ def check_a_shared_minute_breaks_independence() -> None:
     """Where the load follows a real hour's minutes past the ceiling, a queue lasts for minutes and
     parts are late together: the composed p99 is a fifth or more too low; the bound still holds.
 
-    Source: the same sessions with the trace's requests a minute, 16 places at 85% in the mean.
+    Source: the same sessions with the trace's requests a minute, 16 places at 75% in the mean.
     """
     true, run = _rush_hour()
     ratio = answer_quantile(_composed(run), 0.99) / true

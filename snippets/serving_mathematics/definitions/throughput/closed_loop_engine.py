@@ -195,7 +195,6 @@ def example() -> SimpleNamespace:
         knee_minute=knee(60.0, rates_of(CHAT)),
         slow_at_128=1000 * _cells()[128, 0]["token"],
         closed_error_percent=100 * worst,
-        ceiling_error_percent=100 * abs(_told_by_two() / _curve("tokens", 0).max() - 1),
         percent_of_128=100 * _cells()[128, 60]["tokens"] / _cells()[128, 0]["tokens"],
     )
 
@@ -234,7 +233,7 @@ def figure_closed_loop(figure: Figure) -> None:
 
 
 def stepper_closed_loop() -> dict[str, Any]:
-    """Add clients, then send them away between answers: when is the step full?"""
+    """Add clients, then send them away between answers: when are all places taken?"""
 
     def clips(part: str) -> list[list[list[int]]]:
         return [[_cells()[n, away]["clip"][part] for away in AWAY_S] for n in CLIENTS]

@@ -72,6 +72,9 @@ def figure_one_or_many(figure: Figure) -> None:
     axes.annotate("one request at a time", (60, 0.42), color="C3")
     axes.annotate("its own places", (22, 3.2), color="C0", ha="right")
     axes.set(xlabel="clients", ylabel="answers a second", ylim=(0.05, 60))
+    axes.set_xticks([1, 10, 100], ["1", "10", "100"])
+    axes.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
+    axes.minorticks_off()
 
 
 def check_textbook_example() -> None:

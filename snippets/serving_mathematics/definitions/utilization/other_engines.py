@@ -106,7 +106,7 @@ def _slow_of_law(law: str, places: int) -> float:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     calm, slow = (_run(CHAT, 80, 16_000, slowness=times) for times in (1.0, 1.2))
-    hour = _run(CHAT.limited(64), 70, 30_000, real_minutes=True)
+    hour = _run(CHAT.limited(64), 70, 40_000, real_minutes=True)
     light, late = (_run(AGENTS, load, 3000) for load in (30, 70))
     long = _run(MIXTURE, 50, 8000)
     return SimpleNamespace(
@@ -157,7 +157,7 @@ def check_a_real_hour_needs_more_room() -> None:
     Source: the trace's own requests a minute, scaled to the same mean.
     """
     few = CHAT.limited(64)
-    even, real = (_run(few, 70, 30_000, real_minutes=real).kept for real in (False, True))
+    even, real = (_run(few, 70, 40_000, real_minutes=real).kept for real in (False, True))
     checks.inside("even", even, 0.99, 1, kind="simulation")
     checks.inside("real minutes", real, 0, 0.95, kind="simulation")
 

@@ -173,7 +173,8 @@ def stepper_valleys() -> dict[str, Any]:
         ],
         "readouts": [],
         "reading": "With a peak of {peak}, and batch work of {batch work} that may wait {deadline},"
-        " one fleet of {one fleet} engines does both; two fleets would be {two fleets}.",
+        " one fleet of {one fleet} engines does both. Two fleets, with the batch one full, would"
+        " be {two fleets}.",
     }
 
 

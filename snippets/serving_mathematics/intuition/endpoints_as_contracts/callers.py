@@ -81,7 +81,7 @@ CALLERS = {
     ),
     "long documents": _Caller(lambda e: bool(_ends(e)), tokens=130_000, answer_s=90.0),
     "billing": _Caller(lambda e: any("usage" in one for one in e)),
-    "labels": _Caller(lambda e: _text(e) == "spam", frozenset({"stream", "response_format"})),
+    "spam filter": _Caller(lambda e: _text(e) == "spam", frozenset({"stream", "response_format"})),
 }
 
 

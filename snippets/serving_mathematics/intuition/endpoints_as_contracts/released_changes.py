@@ -179,9 +179,9 @@ def stepper_released_changes() -> dict[str, Any]:
             },
         ],
         "legend": {"answer": "fine", "broken": "objects, or breaks"},
-        "reading": "Made: {change}. The build asks {the build asks}: {callers that break} of six"
-        " callers break, if what it stops is not let pass. {checks that would object} of the four"
-        " checks would have objected.",
+        "reading": "Made: {change}. The build asks {the build asks}, and stops at an objection."
+        " Callers that break: {callers that break} of six. Checks that would have objected:"
+        " {checks that would object} of four.",
     }
 
 

@@ -144,8 +144,8 @@ def figure_late_together(figure: Figure) -> None:
     """Late first tokens page a service that keeps its promise, and more so the hotter it runs.
 
     The book's mixture at constant load. Points are simulated days with 95% intervals, the line the
-    exact formula with the clump that the counts of the same days tell. So few pages would hide an
-    error of a half.
+    exact formula with the clump that the counts of the same days tell. With so few pages a
+    formula that is wrong by half would not show.
 
     Alt: Chart of pages in 30 days against load from 30 to 70 percent. A line rises from near zero
     to about fifteen, through simulated points with wide bars. A dotted line for independent
@@ -163,8 +163,9 @@ def figure_late_together(figure: Figure) -> None:
     axes.errorbar(loads, counted / months, bars, fmt="o", color="C3")
     axes.plot(loads, [row.alone for row in rows], color="C0", linestyle=":")
     axes.annotate("simulated, and computed\nfrom the clump", (32, 12), color="C3")
-    axes.annotate("if each failed alone", (52, -3.2), color="C0", ha="center")
-    axes.set(xlim=(27, 73), ylim=(-4, None))
+    axes.annotate("if each failed alone", (69, 0.6), color="C0", ha="right")
+    axes.set(xlim=(27, 73), ylim=(-0.8, None))
+    axes.set_yticks([0, 5, 10, 15])
     axes.set(xlabel="load [% of the ceiling]", ylabel="false pages in 30 days")
 
 

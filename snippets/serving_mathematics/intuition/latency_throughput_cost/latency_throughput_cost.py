@@ -6,8 +6,8 @@ sequence begins once, and its prompt of p stops everybody. A reader waits for a 
     τ(b) = D(b) + (b − 1)p/m,
 
 and b places that are always taken end 1/(p + mD(b)/b) requests a second, which makes the price.
-Where D(b) = s + db, both are s shared by b, and u = d + p/m that each sequence brings: at b = s/u
-the time per token has doubled, and half of the highest throughput is reached.
+Where D(b) = s + db, a lone sequence waits s + d, and each further one adds u = d + p/m: with
+1 + (s + d)/u the time per token has doubled, and half of the highest throughput is passed.
 
 Assumes: memory that lasts, prompts spread evenly, arithmetic of prompts that does not hide behind
 the reading of weights (`steps_beyond_roofs` asks published runs).
@@ -48,7 +48,7 @@ _MACHINES = {"chat": CHAT, "mixture": MIXTURE, "agents": AGENTS}
 COLOURS = {"chat": "C0", "mixture": "C3", "agents": "C2"}
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 FEW = 8  # sequences of a quiet hour, in the text
-PROMPTS = {"as they are": 1.0, "twice as long to read": 2.0, "all found in a cache": 0.0}
+PROMPTS = {"as they are": 1.0, "read at half the speed": 2.0, "all found in a cache": 0.0}
 WEIGHTS_BYTES = 2 * (8_029_995_008 - 128_256 * 4096)  # [B] that a step of *chat* reads
 
 
@@ -220,8 +220,12 @@ def example() -> SimpleNamespace:
         installed_full_percent=100 * (float(installed.price(CHAT.places)) / full - 1),
         uncached_percent=100 * (dear - 1),
         slow_prompts_percent=100 * (float(_Law(CHAT, 2.0).price(CHAT.places)) / full - 1),
+        slow_prompts_mixture_percent=100
+        * float(_Law(MIXTURE, 2.0).price(FEW) / found.price(FEW) - 1),
         low_error=wrong.low,
         high_error=wrong.high,
+        agents_low_error=AGENTS.how_wrong.low,
+        agents_high_error=AGENTS.how_wrong.high,
         floor_ms=1e3 * WEIGHTS_BYTES / H100_BANDWIDTH,
         wrong_tpot_ms=float(gaps[2]) / CHAT.places,
     )
@@ -230,8 +234,8 @@ def example() -> SimpleNamespace:
 def figure_next_sequence(figure: Figure) -> None:
     """Each sequence more makes tokens slower and cheaper, at first hardly slower and much cheaper.
 
-    The book's three engines, from one sequence to all places, or as many as memory holds. The two
-    with long contexts have eight GPUs, so their price starts higher. Dots of the still picture are
+    The book's three engines, from one sequence to as many as they may run. The two with long
+    contexts have eight GPUs, so their price starts higher. Dots of the still picture are
     where the time per token has doubled.
 
     Alt: Two charts with logarithmic axes over the sequences that run. Time per token is flat and
@@ -262,7 +266,7 @@ def figure_split_price(figure: Figure) -> None:
     """A lone answer pays for the weights; among many, it pays for its prompt and its own cache.
 
     What a million tokens of answers pay for, in percent of their price, by the sequences that run:
-    the step of a lone sequence, which all share, each sequence's own part of a step, and prompts.
+    the step of a lone sequence, which all share, what each further one adds to it, and prompts.
 
     Alt: Three area charts over sequences on a logarithmic axis. At one sequence nearly all of the
     price is the common step. Its share shrinks from left to right; of the rest, prompts are the
@@ -282,14 +286,12 @@ def figure_split_price(figure: Figure) -> None:
         axes.minorticks_off()
     for axes in panels[1:]:
         axes.yaxis.label.set_visible(False)
-    for text, height in (("prompts", 86), ("own part", 52), ("common step", 16)):
-        panels[2].annotate(
-            text,
-            (0.06 if height < 50 else 0.97, height / 100),
-            xycoords="axes fraction",
-            ha="left" if height < 50 else "right",
-            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.5},
-        )
+    for text, colour, height in (
+        ("prompts", "C1", 82),
+        ("own\npart", "C0", 38),
+        ("lone\nstep", "C4", 2),
+    ):
+        panels[2].annotate(text, (1.04, height / 100), xycoords="axes fraction", color=colour)
 
 
 def stepper_next_sequence() -> dict[str, Any]:
@@ -333,9 +335,9 @@ def stepper_next_sequence() -> dict[str, Any]:
             {"label": "part", "unit": "%", "values": shares, "decimals": 0},
             {"label": "twice", "unit": "", "values": twice, "decimals": 0},
         ],
-        "reading": "With {sequences} running on {machine}, each reader waits {gap} for a token,"
-        " and twice as long as alone with {twice}. The engine writes {rate}, and a million tokens"
-        " cost ${price}, {part} of it for prompts.",
+        "reading": "With {sequences} running on {machine}, each reader waits {gap} for a token."
+        " With {twice} it is twice the time of a lone one. The engine writes {rate}, and a million"
+        " tokens cost ${price}, {part} of it for prompts.",
         "absent": "So many sequences of this length do not fit: places or memory end before.",
     }
 
@@ -402,8 +404,8 @@ def check_doubling_is_where_to_look() -> None:
     """Up to twice the time per token, a machine's price falls to a fifth or less for chat, and to a
     third for the others; from there to all places it falls by no more than a half.
 
-    Source: the laws; the second half of the sentence holds for any line, whose floor is half of the
-    price at s/u.
+    Source: the laws; the second half of the sentence holds for any line, whose price there is less
+    than twice its floor.
     """
     for name, most in (("chat", 0.2), ("mixture", 1 / 3), ("agents", 1 / 3)):
         law = _Law(_MACHINES[name])

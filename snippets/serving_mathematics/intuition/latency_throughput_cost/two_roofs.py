@@ -1,7 +1,7 @@
 """Two roofs: a prompt keeps the arithmetic busy, a step of few sequences only the memory.
 
 A kernel of intensity I [FLOP/byte] runs at min(π, βI). A decode step of B sequences takes
-max(2BN/π, weights/β) + B·KV/β at least.
+max(2BN/π, weights/β) + B·KV/β, if its arithmetic hides behind the weights only.
 
 Assumes: peaks are reached, weights and cache come from memory once per step, equal contexts.
 
@@ -44,7 +44,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_roofline(figure: Figure) -> None:
-    """Prefill reaches the flat roof; decoding climbs the slope with the batch, its attention never.
+    """Prefill, the reading of prompts, reaches the flat roof; decoding climbs the slope with the
+    batch, its attention never.
 
     An H100 in bf16, thin lines other devices of today. Points are products with a weight matrix of
     8192 by 28672, by tokens in the batch, and attention over a cache of each sequence.

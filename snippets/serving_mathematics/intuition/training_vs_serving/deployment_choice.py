@@ -349,8 +349,8 @@ def stepper_cheapest() -> dict[str, Any]:
             {"label": "gap", "unit": "ms", "values": gaps, "decimals": 1},
             {"label": "peak", "unit": "%", "values": shares, "decimals": 0},
         ],
-        "reading": "For {rate} you need {replicas} of {model}, ${price} an hour. A token then comes"
-        " every {gap} in the mean, and arithmetic takes {peak} of the devices' peak.",
+        "reading": "{model}: {replicas} of them for {rate}, ${price} an hour. A token then"
+        " comes every {gap} in the mean, and arithmetic takes {peak} of the devices' peak.",
         "absent": "This deployment cannot keep that promise at any price: a lone sequence already"
         " waits longer for a token.",
     }
@@ -388,7 +388,8 @@ def check_law_against_the_sharing_of_tokens() -> None:
 def check_plans_keep_their_promise() -> None:
     """Simulated, the plans of the three cheapest deployments keep the mean time per token to a
     tenth, and 97 of 100 requests get their tokens within twice of it and the first within a second;
-    with one replica fewer the mean is above the promise.
+    their slowest hundredth takes about one and a half times the mean. With one replica fewer the
+    mean is above the promise.
 
     Source: `event_skipping`, 6,000 requests with their own lengths, at a replica's share.
     """
@@ -403,9 +404,12 @@ def check_plans_keep_their_promise() -> None:
             means.append(float((run.completion_s - run.first_token_s).sum() / later.sum()))
             if replicas == count:
                 kept = run.kept(machine)
+                spent = (run.completion_s - run.first_token_s)[later > 0] / later[later > 0]
+                tail = float(np.quantile(spent, 0.99)) / means[0]
         label = f"{one.name}, {count} replicas"
         checks.inside(f"{label} [ms]", 1e3 * means[0], 0, 1.1e3 * LIMIT_S, kind="simulation")
         checks.inside(f"{label}: kept", kept, 0.97, 1.0, kind="simulation")
+        checks.inside(f"{label}: p99 over the mean", tail, 1.4, 1.7, kind="simulation")
         checks.holds(f"{one.name}, one fewer", means[1] > LIMIT_S, got=1e3 * means[1])
 
 
@@ -430,8 +434,8 @@ def check_choice_stays_under_other_models() -> None:
 
 def check_strict_promises_take_more_devices() -> None:
     """In 8 bits four devices a replica are cheaper than two at 20 ms a token, and two are at 50 ms;
-    in 16 bits, where weights nearly fill two, four are at both. Also with steps a fifth faster or
-    slower and with prompts twice as long.
+    in 16 bits, where weights nearly fill two, eight are cheapest at 20 ms, and four at 50. Also
+    with steps a fifth faster or slower and with prompts that take twice as long.
 
     Source: the search under each variant; promises scaled with the steps.
     """
@@ -447,11 +451,14 @@ def check_strict_promises_take_more_devices() -> None:
         loose = [_price(one, limit_s=0.050 * slow) for one in (two, four)]
         checks.holds(f"{what}, 20 ms", strict[1] < strict[0], got=strict)
         checks.holds(f"{what}, 50 ms", loose[0] < loose[1], got=loose)
-        for limit_s in (0.020, 0.050):
-            half = [_price(_by_name(zoo, f"70B on {n}"), limit_s=limit_s * slow) for n in (2, 4)]
-            checks.holds(
-                f"{what}, 16 bits, {1000 * limit_s:g} ms", not half[0] <= half[1], got=half
-            )  # nan: on two at no price
+        for limit_s, best in ((0.020, 8), (0.050, 4)):
+            half = {
+                count: _price(_by_name(zoo, f"70B on {count}"), limit_s=limit_s * slow)
+                for count in (2, 4, 8)
+            }
+            able = {count: price for count, price in half.items() if math.isfinite(price)}
+            label = f"{what}, 16 bits, {1000 * limit_s:g} ms: devices"
+            checks.equal(label, min(able, key=able.__getitem__), best)
 
 
 def check_plans_stay_below_the_peak() -> None:

@@ -198,10 +198,9 @@ def stepper_experts_touched() -> dict[str, Any]:
             "prompt": "touched by the newest token",
             "free": "not read",
         },
-        "reading": "Tokens in a step: {tokens in a step}, which take {experts} experts each,"
-        " popular {popularity}. It reads {touched} of all experts: for each token as much as"
-        " {mixture} of them, where a dense model of the active size reads"
-        " {dense model of its active size}.",
+        "reading": "Tokens in a step: {tokens in a step}. Each takes {experts} experts (popular"
+        " {popularity}), and together they read {touched} of all: {mixture} a token, where a dense"
+        " model of the active size reads {dense model of its active size}.",
     }
 
 

@@ -174,7 +174,7 @@ def figure_spread(figure: Figure) -> None:
         axes.bar(range(len(widths)), heights, 0.6, bottom=at, color=colour, label=name)
         at += heights
     ideal = [at[0] / devices for devices in widths]
-    axes.plot(range(len(widths)), ideal, ":", color="C4", label="one over n")
+    axes.plot(range(len(widths)), ideal, "o:", color="C5", label="one over n")
     axes.legend(loc="upper right")
     axes.set_xticks(range(len(widths)), [str(n) for n in widths])
     axes.set(xlabel="devices", ylabel="time per token [ms]")

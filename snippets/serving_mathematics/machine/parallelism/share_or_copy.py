@@ -20,6 +20,7 @@ Source: the step of `step_time`; published runs from aiconfigurator-core 0.12.0.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -27,7 +28,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
+from serving_mathematics.core.hardware.benchmark_loops import (
+    loop_latencies,
+    tokens_per_s_per_device,
+)
 from serving_mathematics.core.hardware.calibration import predict_runs, tabulate
 from serving_mathematics.core.hardware.run_reading import Run
 from serving_mathematics.core.hardware.step_time import FITTED, Parts, count_work, step_parts
@@ -121,6 +125,11 @@ def _pooled(large: bool, times: int) -> dict[float, Array]:
     return found
 
 
+def _seen_beyond(requests: float) -> list[float]:
+    """Measured ratios of the large model with more requests a device."""
+    return [seen for name, _, load, seen, _ in _comparisons() if LARGE in name and load > requests]
+
+
 def _parts(devices: int, requests: float) -> Parts:
     """Of a step of that model [s]."""
     work = count_work([_llama_on(devices, requests)])
@@ -158,6 +167,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         comparisons=len(_comparisons()),
         large_few=float(next(iter(few.values()))[1]),
+        large_many=float(np.mean([seen > 1 for seen in _seen_beyond(12.0)])),
         even_requests=_even(8),
         even_whole=_even_whole(8),
         weights_ms=1e3 * weights_s,
@@ -227,6 +237,28 @@ def check_the_step_knows_it_too() -> None:
                     continue
                 label = f"{'70B' if large else 'smaller'}, {times} times, about {at:.0f}"
                 checks.close(label, float(told), float(middle), atol=0.25, kind="measured")
+
+
+def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
+    """With a full cache twice the devices write more tokens as two copies where weights fill a
+    quarter of the memory, and fewer where they fill half.
+
+    Source: the whole prediction of a 70B in 8 bits on H200, for prompts of 8,000 tokens.
+    """
+    for devices, copy in ((2, True), (1, False)):
+        load = 40.0 * devices  # more than memory holds, in a copy
+        both = [
+            replace(_llama_on(n, r), input_tokens=8000.0)
+            for n, r in ((devices, load), (2 * devices, 2 * load))
+        ]
+        work, widths = count_work(both), np.array([devices, 2.0 * devices])
+        loops = loop_latencies(work, FITTED)
+        rates = tokens_per_s_per_device(loops, work.answer, work.concurrency, widths)
+        checks.holds(
+            f"{devices} devices, who waits", loops.running[0] < load, got=float(loops.running[0])
+        )
+        label = f"weights on {devices} devices: a copy writes more"
+        checks.equal(label, bool(rates[0] > rates[1]), copy)
 
 
 def check_the_closed_form_by_parts() -> None:

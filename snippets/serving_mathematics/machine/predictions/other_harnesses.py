@@ -25,7 +25,7 @@ from serving_mathematics.core.hardware.fronts import (
     steps_alone,
 )
 from serving_mathematics.core.hardware.step_time import count_work
-from serving_mathematics.machine.predictions.front_scores import SCORES
+from serving_mathematics.machine.predictions.front_scores import NINE_IN_TEN, SCORES
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 
@@ -61,7 +61,7 @@ def example() -> SimpleNamespace:
         told = record["harnesses"][name]
         named = told["named fronts"]
         own = told.get("own front, model left out")  # of several models only
-        three = told.get("own front and 3 of the deployment")
+        three = told.get("unknown front and 3 of the deployment")
         cells = [named["benchmark"], named["unknown"], own, three]
         rows.append(f"| {words} | " + " | ".join(map(_percent, cells)) + " |")
     away = record["harnesses"]["ml-energy"]
@@ -76,6 +76,7 @@ def example() -> SimpleNamespace:
         away_runs=away["runs"],
         away_benchmark=100 * away["named fronts"]["benchmark"]["median"],
         away_own=100 * away["own front, model left out"]["median"],
+        away_factor=away["unknown front and 3 of the deployment"][NINE_IN_TEN],
     )
 
 
@@ -119,7 +120,8 @@ def check_fronts_are_what_the_runs_say() -> None:
 def check_a_named_front_travels() -> None:
     """Behind its own front, with all models of a run's shape left out, a harness that the constants
     never saw is off by at most 14% in the median, and by at most 8% after three runs of a
-    deployment; behind no known front by at most a fifth, whichever the harness.
+    deployment, behind its own front or the unknown one; without such runs behind the unknown one
+    by at most a fifth, whichever the harness.
 
     Source: the record; the aims were set before, the last with these harnesses in sight.
     """
@@ -128,6 +130,7 @@ def check_a_named_front_travels() -> None:
     for label, told, most in (
         ("own front", away["own front, model left out"], 0.14),
         ("three runs", away["own front and 3 of the deployment"], 0.08),
+        ("three runs, unknown", away["unknown front and 3 of the deployment"], 0.08),
         *(
             (f"{n}: unknown", one["named fronts"]["unknown"], 0.2)
             for n, one in record["harnesses"].items()

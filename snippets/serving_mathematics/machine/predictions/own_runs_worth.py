@@ -50,6 +50,7 @@ def example() -> SimpleNamespace:
         own_after=100 * kept_error(3)["median"],
         own_low=100 * kept_error(3, method="low loads")["median"],
         own_worse=sum(row[key]["after"] > row[key]["before"] for row in scored),
+        own_most=100 * max(row[key]["after"] for row in scored),
     )
 
 

@@ -121,6 +121,8 @@ def example() -> SimpleNamespace:
         two_floor_us=1e6 * floor,
         two_rate_tb=rate * 1e-12,
         offered_gain=gain_from_dashboard(0.014, 10e9, 3.35e12, 4.8e12),
+        offered_attained=gain_from_dashboard(0.014, 10e9 / FITTED.weight_share, 3.35e12, 4.8e12),
+        weights_attain=FITTED.weight_share,
         empty_ms=1e3 * empty,
         each_us=1e6 * each,
         batch_at_twenty=largest_batch(0.020, empty, each, room),

@@ -110,7 +110,7 @@ def figure_break_even(figure: Figure) -> None:
     mixture asks for most with ten, because more tokens touch more experts.
 
     Three guesses, 2,000 tokens of context: Qwen3-32B in 16 bits on two H100, DeepSeek-R1 in 8 bits
-    on eight H200.
+    on eight H200. The dotted line is the most that three guesses can yield.
 
     Alt: Line chart of tokens that a step must yield against sequences, from 1 to 256 on a
     logarithmic axis, with a dotted line at four, the most that three guesses can yield. The lines

@@ -1,0 +1,107 @@
+"""What the buttons of blocks and exercises ask of Python, without a browser."""
+
+from __future__ import annotations
+
+import html
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from builder import ROOT, figures, live
+from builder.source import module_path
+
+from ..conftest import CHAPTERS, Chapter
+
+LITTLE = "capacity.littles_law.littles_law"
+BUTTON = re.compile(r'class="snippet-run" data-runs="([^"]*)" data-(answers|call)="([^"]*)"')
+GIVEN = re.compile(r'data-answers="([^"]*)" data-given="([^"]*)"')
+
+
+@pytest.fixture(autouse=True)
+def _modules_of_their_own() -> Iterator[None]:
+    """They import the package anew, which other tests have."""
+    with mock.patch.dict(sys.modules, {"figures": figures}):
+        yield
+
+
+def nobody(*_: Any) -> None:
+    """Hear nothing."""
+
+
+def test_edited_functions_take_the_place_of_the_modules(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = "def mean_in_flight(arrival_rate, mean_sojourn_s):\n    return arrival_rate * 1.5\n"
+    counts = live.call(LITTLE, kept, "mean_in_flight(2.0, 1.5)", nobody)
+    assert capsys.readouterr().out.startswith("3.0\n")
+    assert counts["failed"]  # the check of its refusals
+    assert counts["passed"]
+    lines = "x = 2\nfor _ in range(x):\n    print(mean_in_flight)"
+    counts = live.call(LITTLE, "", lines, nobody)
+    assert capsys.readouterr().out.count("<function mean_in_flight") == 2
+    assert counts == {"passed": 0, "got": [], "failed": 0, "absent": 0}
+
+
+@pytest.mark.parametrize(
+    ("source", "lines", "told"),
+    [
+        ("def f(:\n", "", 'edited", line 1'),
+        ("def f():\n    return 1 / 0\n", "f()", 'edited", line 2, in f\n    return 1 / 0'),
+        ("", "1 +", 'call", line 1'),
+        ("", "raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_what_goes_wrong_is_told_with_its_line(
+    source: str, lines: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert live.call(LITTLE, source, lines, nobody)["failed"] == 1
+    assert told in capsys.readouterr().out
+
+
+def test_a_figure_that_was_edited_is_drawn() -> None:
+    drawn: list[Any] = []
+    source = 'def figure_mine(figure):\n    """Mine."""\n    figure.subplots().plot([1, 2])\n'
+    counts = live.call(LITTLE, source, "", lambda *told: drawn.append(told))
+    assert [what for what, _ in drawn] == ["figure"]
+    assert drawn[0][1][:2] == ("mine", "Mine.")
+    assert not counts["failed"]
+
+
+def test_every_exercise_is_answered_by_its_solution_and_not_by_what_is_given(
+    chapter: Chapter, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (site / chapter.slug / "index.html").read_text(encoding="utf-8")
+    found = {names: html.unescape(given) for names, given in GIVEN.findall(page)}
+    module = f"{chapter.slug.replace('/', '.').replace('-', '_')}.exercises"
+    assert len(found) >= 3
+    solutions = module_path(ROOT, module).read_text(encoding="utf-8")
+    for names, given in found.items():
+        assert live.judge(module, given, names, nobody)["failed"] >= 1
+        told = capsys.readouterr().out
+        assert "It is not written: it raises NotImplementedError." in told
+        counts = live.judge(module, solutions, names, nobody)
+        assert (counts["failed"], counts["passed"] > 0) == (0, True), capsys.readouterr().out
+        assert ": right, " in capsys.readouterr().out
+
+
+def test_an_answer_under_another_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    module = "capacity.littles_law.exercises"
+    counts = live.judge(module, "def latency():\n    pass\n", "latency_from_gauge", nobody)
+    assert counts["failed"] == 1
+    assert capsys.readouterr().out.startswith("latency_from_gauge is not defined; keep the name")
+
+
+def test_every_block_can_be_run_where_the_browser_has_what_it_needs(site: Path) -> None:
+    """Its call is Python, and names something that the block shows."""
+    calls = 0
+    for chapter in CHAPTERS:
+        page = (site / chapter.slug / "index.html").read_text(encoding="utf-8")
+        for module, kind, text in BUTTON.findall(page):
+            assert module_path(ROOT, module).is_file()
+            if kind == "call" and text:
+                compile(html.unescape(text), "call", "exec")
+                calls += 1
+    assert calls > 60

@@ -1,0 +1,45 @@
+"""The commands of vLLM's benchmark that pages show: what they send, and how long they last."""
+
+from __future__ import annotations
+
+import re
+
+from builder import ROOT
+
+BLOCK = re.compile(r"```(?:sh|console)\n(.*?)```", re.DOTALL)
+
+
+def _commands() -> list[str]:
+    """Each on one line."""
+    found = []
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [line for line in lines if line.startswith("vllm bench serve")]
+    return found
+
+
+def _value(command: str, option: str) -> int:
+    found = re.search(rf"--{option} (\d+)", command)
+    return int(found[1]) if found else 0
+
+
+def test_requests_of_the_readers_own_are_sent_whole() -> None:
+    """`sharegpt` leaves out prompts of more than 1,024 tokens and says nothing."""
+    commands = _commands()
+    assert len(commands) >= 5
+    assert not [command for command in commands if "sharegpt" in command]
+    for command in commands:
+        if "--dataset-path" in command:
+            assert "--dataset-name custom" in command
+            assert "--custom-output-len -1 --ignore-eos" in command  # as many tokens as a row says
+
+
+def test_a_closed_loop_lasts_many_turns() -> None:
+    for command in _commands():
+        assert _value(command, "num-prompts") >= 19 * _value(command, "max-concurrency")
+
+
+def test_a_rate_lasts_a_quarter_of_an_hour() -> None:
+    for command in _commands():
+        assert _value(command, "num-prompts") >= 880 * _value(command, "request-rate")
