@@ -30,7 +30,9 @@ def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str,
     functions failed or need what a browser lacks.
     """
     counts = _none()
-    _file(name).write_text(source, encoding="utf-8")
+    _forget()
+    package = Path(importlib.import_module("serving_mathematics").__file__ or "").parent
+    (package / f"{name.replace('.', '/')}.py").write_text(source, encoding="utf-8")
     module = _imported(name, counts)
     if module is not None:
         _checked(module, lambda _: True, counts)
@@ -100,16 +102,16 @@ def _none() -> dict[str, Any]:
     return {"passed": 0, "got": [], "failed": 0, "absent": 0}
 
 
-def _file(name: str) -> Path:
-    package = Path(importlib.import_module("serving_mathematics").__file__ or "")
-    return package.parent / f"{name.replace('.', '/')}.py"
+def _forget() -> None:
+    """The package, so that it is imported anew."""
+    for loaded in [m for m in sys.modules if m.partition(".")[0] == "serving_mathematics"]:
+        del sys.modules[loaded]
+    importlib.invalidate_caches()
 
 
 def _imported(name: str, counts: dict[str, Any]) -> ModuleType | None:
     """The module, imported anew; None when it cannot be, which is reported."""
-    for loaded in [m for m in sys.modules if m.partition(".")[0] == "serving_mathematics"]:
-        del sys.modules[loaded]
-    importlib.invalidate_caches()
+    _forget()
     try:
         return importlib.import_module(f"serving_mathematics.{name}")
     except BaseException as problem:

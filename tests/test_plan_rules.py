@@ -13,7 +13,7 @@ from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.fronts import FRONTS, front_constants
 from serving_mathematics.core.hardware.step_time import count_work
-from serving_mathematics.machine.predictions.padded_plans import example
+from serving_mathematics.machine.predictions.other_harnesses import example
 
 from builder import ROOT
 from tests.promql import Parser, Series
@@ -48,11 +48,11 @@ def fires(engine: str, gap_s: float, running: float) -> set[str]:
 
 @pytest.mark.parametrize("engine", list(RUNNING))
 def test_a_plan_is_kept_or_not_asked(engine: str) -> None:
-    assert fires(engine, 0.024, 60) == set()
-    assert fires(engine, 0.026, 60) == {"TokensSlowerThanPlanned"}
-    assert fires(engine, 0.026, 67) == {"TokensSlowerThanPlanned"}  # it goes up and down
-    assert fires(engine, 0.026, 40) == set()  # another load, of which the plan says nothing
-    assert fires(engine, 0.026, 90) == {"MoreRunThanPlanned"}  # of which the plan says nothing
+    assert fires(engine, 0.031, 60) == set()
+    assert fires(engine, 0.034, 60) == {"TokensSlowerThanPlanned"}
+    assert fires(engine, 0.034, 67) == {"TokensSlowerThanPlanned"}  # it goes up and down
+    assert fires(engine, 0.034, 40) == set()  # another load, of which the plan says nothing
+    assert fires(engine, 0.034, 90) == {"MoreRunThanPlanned"}  # of which the plan says nothing
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))
@@ -60,7 +60,7 @@ def test_one_slow_server_of_eight_is_told_and_eight_healthy_ones_are_not(engine:
     """The plan is of one server, and the requests of a fleet are no load of it."""
     steady, fleet = np.ones(60), [f"engine {i}" for i in range(8)]
     for slow, expected in ((None, []), (fleet[3], [fleet[3]])):
-        gaps = {name: 6000 * (0.030 if name == slow else 0.019) * steady for name in fleet}
+        gaps = {name: 6000 * (0.040 if name == slow else 0.019) * steady for name in fleet}
         told = vectors(
             f"plan-holds-{engine}",
             {
@@ -87,11 +87,11 @@ def test_what_is_set_is_what_is_predicted() -> None:
     unknown = front_constants(FRONTS["unknown"])
     told = loop_latencies(count_work([asked]), unknown).per_token_s
     assert float(told[0]) == pytest.approx(0.019, rel=0.02)
-    assert round(example().one_factor, 1) == 1.3
+    assert round(example().away_unknown, 1) == 1.7
     for engine in RUNNING:
         text = (ROOT / "docs/downloads" / f"plan-holds-{engine}.yaml").read_text("utf-8")
         near = "plan:running:15m <= 1.1 * 64 and plan:running:15m > 0.8 * 64"
-        assert f"> 1.3 * 0.019 and {near}" in text
+        assert f"> 1.7 * 0.019 and {near}" in text
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))

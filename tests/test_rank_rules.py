@@ -10,16 +10,23 @@ import pytest
 from .rule_files import at_the_end, rules
 
 NAMES = {
-    "vllm": ("vllm:num_requests_running", "vllm:kv_cache_usage_perc"),
-    "sglang": ("sglang:num_running_reqs", "sglang:token_usage"),
+    "vllm": (
+        "vllm:num_requests_running",
+        "vllm:kv_cache_usage_perc",
+        "vllm:num_requests_waiting",
+    ),
+    "sglang": ("sglang:num_running_reqs", "sglang:token_usage", "sglang:num_queue_reqs"),
 }
 
 
-def run(engine: str, running: list[float], cache: list[float]) -> dict[str, float]:
-    """The last minute of an hour in which each rank has so much."""
+def run(
+    engine: str, running: list[float], cache: list[float], waiting: float = 0.0
+) -> dict[str, float]:
+    """The last minute of an hour in which each rank has so much, and so many wait at the first."""
+    waits = [waiting, *[0.0] * (len(running) - 1)]
     series: dict[str, Any] = {
         name: {str(rank): np.full(60, value) for rank, value in enumerate(values)}
-        for name, values in zip(NAMES[engine], (running, cache), strict=True)
+        for name, values in zip(NAMES[engine], (running, cache, waits), strict=True)
     }
     return at_the_end(f"parallel-ranks-{engine}", series)
 
@@ -29,10 +36,12 @@ def test_ranks_that_are_uneven_and_ranks_that_are_not(engine: str) -> None:
     even = run(engine, [20.0, 22.0, 18.0, 20.0], [0.5] * 4)
     assert even["ranks:busiest_over_mean:ratio"] == pytest.approx(1.1)
     assert np.isnan(even["RanksAreUneven"])
-    crowded = run(engine, [40.0, 10.0, 10.0, 10.0], [0.97, 0.2, 0.2, 0.2])
+    crowded = run(engine, [40.0, 10.0, 10.0, 10.0], [0.97, 0.2, 0.2, 0.2], waiting=5.0)
     assert crowded["RanksAreUneven"] == pytest.approx(40 / 17.5)
     assert crowded["RankHasNoCacheLeft"] == pytest.approx(0.97)
     assert np.isnan(even["RankHasNoCacheLeft"])
+    full = run(engine, [20.0] * 4, [0.97] * 4)
+    assert np.isnan(full["RankHasNoCacheLeft"])  # a healthy engine at high load: nobody waits
     idle = run(engine, [4.0, 0.0, 0.0, 0.0], [0.1] * 4)
     assert np.isnan(idle["RanksAreUneven"])  # hardly anybody runs
 

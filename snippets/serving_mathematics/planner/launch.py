@@ -52,6 +52,9 @@ def launch_words(question: Question, best: Performance, backend: str = "") -> li
     ['vllm', 'serve', 'meta-llama/Meta-Llama-3.1-8B']
     """
     words = _words(question, best.places, best.budget, backend)
+    one = question.deployment
+    if (backend or one.backend) == "sglang" and not one.draft_tokens:  # which it does not mix with
+        words.append("--enable-mixed-chunk")  # or the prompts of a step stop its answers
     files = launch_files(question, backend)
     return words + [word for name in files for word in ("--extra_llm_api_options", name)]
 
@@ -442,6 +445,11 @@ def check_flags_carry_the_plan() -> None:
         words = launch_words(four, best, backend)
         got = [words[words.index(flag) + 1] for flag in (places, budget, width)]
         checks.equal(backend, got, ["96", "2048", "4"])
+    mixed = [
+        "--enable-mixed-chunk" in launch_words(asked, best, "sglang")
+        for asked in (four, replace(four, deployment=replace(four.deployment, draft_tokens=3)))
+    ]
+    checks.equal("SGLang mixes, unless it guesses", mixed, [True, False])
     checks.raises("another", launch_words, four, best, "x", match="backend must be one of vllm")
 
 

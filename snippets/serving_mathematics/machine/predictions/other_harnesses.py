@@ -75,7 +75,7 @@ def example() -> SimpleNamespace:
         front_table="\n    ".join(_front_lines()),
         away_runs=away["runs"],
         away_benchmark=100 * away["named fronts"]["benchmark"]["median"],
-        away_own=100 * away["own front, model left out"]["median"],
+        away_unknown=away["named fronts"]["unknown"][NINE_IN_TEN],
         away_factor=away["unknown front and 3 of the deployment"][NINE_IN_TEN],
     )
 
