@@ -28,6 +28,7 @@ from builder.listings import beside_the_algorithm
 from builder.outline import Symbol
 from builder.readings import reading, readings, told
 from builder.runner import Run
+from builder.sliders import legend
 from builder.source import (
     Module,
     Sources,
@@ -627,13 +628,12 @@ def _moving(kind: str, page: Page, names: list[str]) -> str:
         )
     panels = "".join(
         f'<div class="slider-plot of-{panel["kind"]}"'
-        + (f' style="--lanes: {len(panel["lanes"])}"' if "lanes" in panel else "")
-        + "></div>"
+        f' style="--parts: {len(panel.get("lanes") or panel.get("engines") or [1])}"></div>'
         for panel in data["panels"]
     )
-    legend = "".join(
+    meant = "".join(
         f'<span class="state-{state}">{html.escape(words)}</span>'
-        for state, words in data["legend"].items()
+        for state, words in legend(data).items()
     )
     longest = max(readings(data), key=len)  # its place is kept free
     start = [control["start"] for control in data["controls"]]
@@ -644,7 +644,7 @@ def _moving(kind: str, page: Page, names: list[str]) -> str:
         f' data-grid="{page.base}{slider_address(run.name, slider)}" data-search-exclude>'
         f'<p class="slider-lead" id="{anchor}-lead">{_inline(slider["lead"])}</p>'
         f'<div class="slider-panels">{panels}</div>'
-        + (f'<p class="slider-legend">{legend}</p>' if legend else "")
+        + (f'<p class="slider-legend">{meant}</p>' if meant else "")
         + player
         + f'<div class="slider-controls">{"".join(inputs)}</div>'
         f'<output class="slider-reading" data-longest="{html.escape(longest)}">'
@@ -670,10 +670,10 @@ def _control(name: str, control: Mapping[str, Any]) -> str:
 
 def _range(name: str, label: str, texts: Sequence[str], start: int) -> str:
     """A control: its label, the text of its value, and the input that moves it."""
-    now = html.escape(texts[start])
+    now, longest = html.escape(texts[start]), html.escape(max(texts, key=len))
     return (
         f'<p><label for="{name}">{html.escape(label)}</label>'
-        f' <span aria-hidden="true">{now}</span>'
+        f' <span aria-hidden="true" data-longest="{longest}">{now}</span>'
         f'<input type="range" id="{name}" max="{len(texts) - 1}" value="{start}"'
         f' aria-valuetext="{now}" autocomplete="off"></p>'
     )

@@ -23,8 +23,9 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
 from serving_mathematics.core.hardware.deployments import Deployment
-from serving_mathematics.planner.capacity_planner import WORKED, Fleet, Performance, Question
+from serving_mathematics.planner.capacity_planner import WORKED, Fleet, Performance
 from serving_mathematics.planner.configurations import Answer
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.separate_fleets import TIGHT, Apart, SeparateFleets
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
