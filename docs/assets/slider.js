@@ -10,7 +10,7 @@ function svg(tag, attributes, text = "") {
 const title = ({ label, unit }) => (unit ? `${label} [${unit}]` : label);
 const tick = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
 
-// A value in a sentence, as builder/readings.py writes it.
+// A value in a sentence, as builder/slider_sentences.py writes it.
 function told(value, { unit, decimals }) {
   const least = 10 ** -decimals;
   const small = value > 0 && value < least / 2;

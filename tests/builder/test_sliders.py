@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builder.readings import frames_of, reading, readings, told
+from builder.slider_sentences import frames_of, reading, readings, told
 from builder.sliders import LARGEST, as_json, grid, legend
 
 LOADS, SERVERS = np.array([0.1, 0.5, 0.9]), [1, 16]
