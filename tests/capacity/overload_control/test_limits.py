@@ -23,14 +23,14 @@ def test_below_the_ceiling_a_limit_changes_nothing() -> None:
     free = _served.again(CHAT, 0.6, "nothing", 0.0, 256)
     assert isinstance(free, InTime)
     assert free.requests == 1.0
-    for policy in ("requests", "tokens"):
+    for policy in ("requests", "tokens", "with its own"):
         limited = _served.again(CHAT, 0.6, policy, _best(CHAT, policy), _places(CHAT))
         assert limited.requests > 0.995
         assert limited.work == pytest.approx(free.work, rel=0.01)
 
 
 def test_all_is_short_and_long() -> None:
-    found = _served.again(CHAT, 2.0, "tokens", 0.18, _places(CHAT))
+    found = _served.again(CHAT, 2.0, "with its own", 0.18, _places(CHAT))
     mixed = LONG * found.short + (1 - LONG) * found.long
     assert found.requests == pytest.approx(mixed, abs=0.02)
 
@@ -44,12 +44,14 @@ def test_no_prompt_above_a_length_is_served() -> None:
 def test_the_page_says_what_ran() -> None:
     told = example()
     assert told.none_work == 0.0
-    assert told.tokens_in_time > told.requests_in_time
-    assert told.tokens_long < told.requests_long
+    assert told.gateway_in_time > told.requests_in_time
+    assert told.gateway_long < told.requests_long
+    assert told.tokens_in_time == pytest.approx(told.requests_in_time, rel=0.1)
+    assert told.tokens_long > 5 * told.gateway_long  # vLLM's limit lets long ones in
     assert told.trivial_near < told.requests_near
     assert told.kept_places < told.all_places
     page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
-    limits = f"--max-num-seqs {told.kept_places} --max-num-queued-tokens {told.best_tokens}"
+    limits = f"--max-num-seqs {told.kept_places} --max-num-queued-tokens {told.flag_tokens}"
     assert limits in page
 
 

@@ -73,7 +73,7 @@ def test_the_stepper_says_what_the_page_says() -> None:
     assert waits.max() < data["panels"][1]["y"]["range"][1]
     assert waits[loads.index(50), 0, 1, -1] > 200  # twice what is served comes, for four minutes
     assert told.band_low == pytest.approx(25.0)
-    assert told.budget_back_s < 60 * told.budget_back_85_min < 60 * told.budget_back_90_min
+    assert told.budget_back_s < 60 * told.budget_back_90_min
 
 
 def test_refusals() -> None:

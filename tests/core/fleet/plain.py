@@ -439,8 +439,9 @@ def simulate_plainly(
             held.append(number)
             return
         here = engines[place]
-        tokens = sum(book.prompt[one.number] for one in here.waiting) + book.prompt[number]
-        if len(here.waiting) >= fleet.most_waiting or tokens > fleet.most_waiting_tokens:
+        tokens = sum(book.prompt[one.number] for one in here.waiting)
+        more = tokens + (book.prompt[number] if fleet.counts_itself else 0.5)
+        if len(here.waiting) >= fleet.most_waiting or more > fleet.most_waiting_tokens:
             refuse(number, now)
         else:
             deliver(number, place, view, now)

@@ -219,7 +219,6 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         storm_attempts_percent=100 * float(storm.attempts[-30:].mean()) / most,
         budget_back_s=_back_after_s(_storm(0.5, "nothing", HABITS[2]), 0.5),
-        budget_back_85_min=_within_budget_s(0.85, 1000) / 60,
         budget_back_90_min=_within_budget_s(0.9, 2500) / 60,
         band_low=100 * storm_band(1.0, 1 + RETRIES)[0],
         budget_band_low=100 * storm_band(1.0, 1 + BUDGET)[0],

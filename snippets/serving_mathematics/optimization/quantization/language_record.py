@@ -201,16 +201,16 @@ def figure_language_formats(figure: Figure) -> None:
     figure.set_size_inches(5.8, 4.2)
     axes = figure.subplots()
     forms = TABLE[2:]
-    for basis, shift, marker, colour in (
-        ("rescaled", -0.13, "o", "C0"),
-        ("rotated", 0.13, "D", "C1"),
+    for basis, shift, marker, colour, side in (
+        ("rescaled", -0.13, "o", "C0", "right"),
+        ("rotated", 0.13, "D", "C1", "left"),
     ):
         growths = 100 * np.array([_growth(basis, form) for form in forms])
         places = np.arange(len(forms)) + shift
         errors = np.abs(growths[:, 1:] - growths[:, :1]).T
-        axes.errorbar(
-            growths[:, 0], places, xerr=errors, fmt=marker, color=colour, markersize=4, label=basis
-        )
+        axes.errorbar(growths[:, 0], places, xerr=errors, fmt=marker, color=colour, markersize=4)
+        last = growths[-1, 1] / 1.2 if side == "right" else growths[-1, 2] * 1.2
+        axes.annotate(basis, (last, places[-1]), color=colour, ha=side, va="center")
     labels = [f"{form}: {rows['rescaled', form]['bits']:.2f}" for form in forms]
     axes.set_yticks(range(len(forms)), labels)
     axes.invert_yaxis()
@@ -218,8 +218,7 @@ def figure_language_formats(figure: Figure) -> None:
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xticks([-1, 0, 1, 10, 100], ["−1", "0", "1", "10", "100"])
     axes.set(xlabel="growth of perplexity [%]", ylabel="format [bits per weight]")
-    axes.set_xlim(-1, 300)
-    axes.legend(loc="lower left")
+    axes.set_xlim(-1, 700)
 
 
 def check_the_function_is_kept() -> None:

@@ -208,8 +208,8 @@ def few_carry_most(run: Run, _asked: Asked) -> Finding | None:
         "note",
         f"1% of the requests bring {percent(share)} of the prompt tokens, the longest "
         f"{tokens[-1]:,.0f}",
-        "a limit on requests lets them all in, and each of them is a stall for the others",
-        "bound tokens and not requests (--max-num-queued-tokens), and cut prompts into chunks",
+        "a limit of the engine lets them all in, and each of them is a stall for the others",
+        "bound tokens at the gateway, with those that come, and cut prompts into chunks",
         f"{tokens.size:,} requests",
         "capacity/overload-control",
         run.where,
