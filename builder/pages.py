@@ -825,8 +825,7 @@ def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> 
                 " keep the file beside the module, under snippets/"
             )
     files = {root / SOURCES / "house.mplstyle"}
-    mains = ["__main__.py", *(["exercises.py"] if any(map(holds_exercises, names)) else [])]
-    for main in mains:
+    for main in ("__main__.py", "exercises.py"):  # this one for what runs in the browser
         files.update(sources.dependencies(root / SOURCES / main)[0])
     files.update(root / name for name in there)
     for name in names:

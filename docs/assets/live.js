@@ -215,7 +215,7 @@ export function openBelow(button, place) {
     call, last: [closes],
     request: (source, lines) => given ? { how: "judge", given: [module, source, answers] } : { how: "call", given: [module, source, lines] },
     again: async () => text,
-    finished: given ? ({ failed, seconds }) => `${failed ? "Not yet" : "Right"}; ${seconds.toFixed(1)} s.` : (counts) => `${counted(counts).replace("comparisons", "comparisons of the checks that use it")}`,
+    finished: given ? ({ failed, absent, seconds }) => `${failed || absent ? "Not yet" : "Right"}; ${seconds.toFixed(1)} s.` : (counts) => `${counted(counts).replace("comparisons", "comparisons of the checks that use it")}`,
   });
   const below = make("div", { className: "live-below" }, ...parts);
   closes.addEventListener("click", () => {

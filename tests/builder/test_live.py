@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import html
+import io
 import re
+import shutil
+import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +17,11 @@ from unittest import mock
 import pytest
 
 from builder import ROOT, figures, live
+from builder.pages import bundle
 from builder.source import module_path
 
 from ..conftest import CHAPTERS, Chapter
+from ..recorded import HERE
 
 LITTLE = "capacity.littles_law.littles_law"
 BUTTON = re.compile(r'class="snippet-run" data-runs="([^"]*)" data-(answers|call)="([^"]*)"')
@@ -94,8 +100,46 @@ def test_an_answer_under_another_name_is_told(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.startswith("latency_from_gauge is not defined; keep the name")
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import not_there\n", "NOT HERE: needs what a browser lacks"),
+        ("{}['a']\n", "answer\", line 1, in <module>\n    {}['a']"),
+    ],
+)
+def test_an_answer_that_cannot_be_made_is_not_right(
+    source: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = "capacity.littles_law.exercises"
+    counts = live.judge(module, source, "latency_from_gauge", nobody)
+    assert (counts["passed"], counts["failed"] + counts["absent"]) == (0, 1)
+    assert told in capsys.readouterr().out
+
+
+def test_every_example_is_told_as_a_session_of_python_tells_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    live.call(LITTLE, "", "x = 2\nx + 1\nNone\nfor y in (5, 6):\n    print(y)\nx", nobody)
+    assert capsys.readouterr().out == "3\n5\n6\n2\n"
+
+
+def test_a_block_of_a_page_without_exercises_runs_with_its_download_alone(tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(bundle(HERE.sources, ["core.queues.erlang"]))) as archive:
+        archive.extractall(tmp_path)
+    shutil.copy(Path(live.__file__), tmp_path)
+    told = "import live; live.call('core.queues.erlang', '', '6 * 7', print)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {told}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("42\n", "")
+
+
 def test_every_block_can_be_run_where_the_browser_has_what_it_needs(site: Path) -> None:
-    """Its call is Python, and names something that the block shows."""
+    """Its call is Python."""
     calls = 0
     for chapter in CHAPTERS:
         page = (site / chapter.slug / "index.html").read_text(encoding="utf-8")
