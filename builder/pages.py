@@ -460,7 +460,8 @@ def _runs(page: Page, run: Run, names: list[str]) -> str:
     if not page.pyodide or run.record["needs"]:
         return ""
     examples = (_examples_of(run, run.outline.symbols[name]) for name in names)
-    call = html.escape("\n".join(typed for typed, _ in next(filter(None, examples), [])))
+    calls = ([one.source for one in each if one.exc_msg is None] for each in examples)
+    call = html.escape("".join(next(filter(None, calls), [])).rstrip("\n"))
     return (
         f'<button type="button" class="snippet-run" data-runs="{run.name}" data-call="{call}">'
         "Run</button> "
@@ -490,13 +491,12 @@ def _parsed(run: Run, symbol: Symbol) -> list[ast.stmt]:
     return ast.parse(shown(run.record["source"], symbol)).body
 
 
-def _examples_of(run: Run, symbol: Symbol) -> list[tuple[str, str]]:
-    """The examples in a definition's docstring: what is typed, and what it gives."""
+def _examples_of(run: Run, symbol: Symbol) -> list[doctest.Example]:
+    """The examples in a definition's docstring."""
     [node] = _parsed(run, symbol)
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return []
-    found = doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
-    return [(example.source.rstrip("\n"), example.want.rstrip("\n")) for example in found]
+    return doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
 
 
 def _solution(page: Page, names: list[str]) -> str:
@@ -516,10 +516,10 @@ def _examples(page: Page, names: list[str]) -> str:
     """
     lines = []
     for name in names:
-        for typed, gives in _examples_of(*_find_symbol(page, name)):
-            first, *more = typed.split("\n")
+        for example in _examples_of(*_find_symbol(page, name)):
+            first, *more = example.source.rstrip("\n").split("\n")
             lines += [f">>> {first}", *(f"... {line}".rstrip() for line in more)]
-            lines += gives.split("\n") if gives else []
+            lines += example.want.rstrip("\n").split("\n") if example.want else []
     if not lines:
         return ""
     body = "\n".join(lines)
