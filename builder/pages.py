@@ -476,7 +476,7 @@ def _answers(page: Page, names: list[str]) -> list[str]:
     stubs = []
     for name in names:
         [node] = _parsed(run, run.outline.symbols[name])
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [*node.body[:1], *ast.parse("raise NotImplementedError").body]
         stubs.append(ast.unparse(node))
     given = html.escape("\n\n\n".join(stubs))
