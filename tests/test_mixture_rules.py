@@ -69,8 +69,8 @@ def test_ranks_that_share_the_experts_touch_them_together(engine: str) -> None:
             f"{engine}:inter_token_latency_seconds_count": each(6000),
         },
     )
-    assert told["step:tokens:5m"]["server"][-1] == pytest.approx(56)
-    assert told["step:due:5m"]["server"][-1] == pytest.approx(step_s, rel=0.01)
+    assert told["experts:tokens:5m"]["server"][-1] == pytest.approx(56)
+    assert told["experts:due:5m"]["server"][-1] == pytest.approx(step_s, rel=0.01)
 
 
 def test_the_balance_is_watched_where_it_is_told() -> None:
@@ -82,5 +82,5 @@ def test_the_balance_is_watched_where_it_is_told() -> None:
 @pytest.mark.parametrize("engine", list(RUNNING))
 def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
     empty, each, experts = _due()
-    due = f"{empty:.4f} + {each:.4f} * step:running:5m + {experts:.4f} * experts"
+    due = f"{empty:.4f} + {each:.4f} * experts:running:5m + {experts:.4f} * experts"
     assert due in rule_text(f"mixture-{engine}")

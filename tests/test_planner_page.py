@@ -17,9 +17,9 @@ from serving_mathematics.planner.answers import (
     comparison_rows,
     main_lines,
 )
-from serving_mathematics.planner.configurations import Answer, answer, elsewhere
+from serving_mathematics.planner.configurations import Answer, whole_answer
 from serving_mathematics.planner.fields import DRAWN, FIELDS, OTHER, SHEET
-from serving_mathematics.planner.questions import other_choices, read_choices
+from serving_mathematics.planner.questions import read_choices
 
 from .browsing import with_own_python
 from .fetch_pyodide import complete
@@ -40,7 +40,7 @@ ROWS = "".join(f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}\n" for
 @functools.cache
 def worked() -> Answer:
     """What Python answers to the question of the form as it stands."""
-    return answer(read_choices(WORKED))
+    return whole_answer(read_choices(WORKED), WORKED)
 
 
 def plain(text: str) -> str:
@@ -107,7 +107,7 @@ class Form:
 
     def expected(self, values: dict[str, object]) -> list[list[str]]:
         """What Python answers here to the same question."""
-        told = worked() if values == WORKED else answer(read_choices(values))
+        told = worked() if values == WORKED else whole_answer(read_choices(values), values)
         main = len(main_lines(told))
         return [
             [x.what, x.value, *([x.estimate] * (i >= main)), f"{self.origin}{x.chapter}/"]
@@ -132,8 +132,7 @@ def test_the_page_comes_with_the_answer_to_the_form_as_it_stands(form: Form) -> 
     form.pressed()
     expect(form.answer).to_be_focused()
     assert plain(form.answer.evaluate(text)) == built
-    others = elsewhere(worked(), other_choices(WORKED))
-    expect(form.answer).to_contain_text(answer_summary(worked(), others))
+    expect(form.answer).to_contain_text(answer_summary(worked()))
     expect(form.answer).to_contain_text("Answer to: Llama-3.1-8B on H100 SXM; 60 requests/s")
     expect(form.answer).to_contain_text("serving-mathematics plan --rate-per-s 60")
     expect(form.answer).to_contain_text("vllm serve meta-llama/Meta-Llama-3.1-8B")
@@ -225,6 +224,29 @@ def test_aliases_and_a_device_by_its_numbers(form: Form) -> None:
 
 
 @needs_python
+def test_objectives_energy_and_prices_are_asked_in_the_page(form: Form) -> None:
+    """The same lines as the command has; a limit that no fleet keeps stands at its field."""
+    values = QUICK | {"rate_per_s": "5", "ttft_s": "3", "e2e_s": "20", "goodput": "0.9"}
+    values |= {"price_per_kwh": "0.2", "grams_per_kwh": "380"}
+    values |= {"api_input_price": "0.02", "api_output_price": "0.05"}
+    form.fill(values)
+    form.pressed()
+    assert form.rows() == form.expected(dict(values))
+    expect(form.answer).to_contain_text("together in 90% of cases")
+    expect(form.answer).to_contain_text("kg of CO₂. A token takes least energy")
+    own = {"device": OTHER, "peak_tflops": "989", "bandwidth_gb_per_s": "3350", "memory_gib": "80"}
+    form.fill(QUICK | own | {"ttft_s": "3", "power_w": "650"})
+    form.pressed()
+    expect(form.answer).to_contain_text("measured on other devices")
+    form.fill(values | {"e2e_s": "0.01"})
+    form.pressed()
+    assert form.problem("e2e_s").startswith("no fleet keeps an E2E latency of 0.01 s at p90")
+    form.fill(values | {"quantile": "0.95"})
+    form.pressed()
+    assert form.problem("quantile").startswith("quantile must be left out where goodput says")
+
+
+@needs_python
 def test_the_address_holds_the_question(form: Form) -> None:
     values = QUICK | {"rate_per_s": "3", "ttft_s": "2"}
     form.fill(values)
@@ -270,6 +292,13 @@ HOSTILE = {
     "mean_output_tokens": "9" * 5000,
     "ttft_s": "",
     "tpot_s": "1,5",
+    "e2e_s": "ten",
+    "goodput": "100%",
+    "power_w": "700 W",
+    "price_per_kwh": "0",
+    "grams_per_kwh": "-380",
+    "api_input_price": "free",
+    "api_output_price": "$0.5",
     "quantile": "1",
     "price_per_hour": "$2",
     "token_budget": "512.5",
@@ -290,7 +319,7 @@ def test_a_bad_value_shows_its_problem_at_its_field(form: Form) -> None:
     good = dict.fromkeys(SHEET, "400")
     for name, value in todays(list(HOSTILE.items())):
         values = QUICK | {name: value}
-        if name in SHEET:
+        if name in (*SHEET, "power_w"):
             values = good | {"device": OTHER} | values
         form.fill(values)
         form.pressed()

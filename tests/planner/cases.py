@@ -32,8 +32,10 @@ from serving_mathematics.planner import (
     sweeps,
     trace_plans,
 )
-from serving_mathematics.planner.capacity_planner import Fleet, Objective, Question, settled
+from serving_mathematics.planner.capacity_planner import Fleet, settled
 from serving_mathematics.planner.configurations import Answer
+from serving_mathematics.planner.objectives import Promise
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.separate_fleets import SeparateFleets, settled_apart
 
 from ..answers import reduced
@@ -140,13 +142,13 @@ def plan(values: dict[str, object]) -> dict[str, Any]:
     answers: list[Answer] = []
 
     def once(*arguments: Any) -> Answer:
-        answers.extend([] if answers else [configurations.answer(*arguments)])
+        answers.extend([] if answers else [configurations.whole_answer(*arguments)])
         return answers[0]
 
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.chdir(folder),
-        mock.patch.object(planner_command, "answer", once),
+        mock.patch.object(planner_command, "whole_answer", once),
         mock.patch.object(planner_command, "time", Clock(0.3)),
         mock.patch.object(planner_command, "processors", return_value=1),
     ):
@@ -173,11 +175,11 @@ def form(text: str, found: Answer | None = None) -> dict[str, Any]:
 
     def known(*arguments: Any, progress: Callable[[int, int], object]) -> Answer | None:
         for replicas in (1, 2):
-            arguments[1](replicas, 8)
+            arguments[3](replicas, 8)
         progress(2, 3)
         return found
 
-    replaced = mock.patch.object(planner_form, "answer", known)
+    replaced = mock.patch.object(planner_form, "whole_answer", known)
     with replaced if found else contextlib.nullcontext():
         told_back: dict[str, Any] = json.loads(
             planner_form.form_answer(text, lambda *said: heard.append(said))
@@ -219,9 +221,12 @@ def commands() -> dict[str, Any]:
     return found
 
 
-def in_less_time(goal: Objective) -> Objective:
-    """An objective that asks for steadier tokens."""
-    return replace(goal, tpot_s=0.87 * goal.tpot_s)
+def in_less_time(promise: Promise) -> Promise:
+    """A promise of steadier tokens."""
+    return tuple(
+        replace(goal, limit=0.87 * goal.limit) if goal.metric == "tpot" else goal
+        for goal in promise
+    )
 
 
 def fleets(values: dict[str, object]) -> dict[str, Any]:
@@ -253,8 +258,8 @@ def fleets(values: dict[str, object]) -> dict[str, Any]:
             found[f"of {most} apart"] = outcome(lambda: settled_apart(question).replicas)
     tight = replace(
         question,
-        objective=in_less_time(question.objective),
-        class_objectives=tuple(map(in_less_time, question.class_objectives)),
+        promise=in_less_time(question.promise),
+        class_promises=tuple(map(in_less_time, question.class_promises)),
     )
     with mock.patch.object(separate_fleets, "IDLE", 1):
         found["as few as may be"] = outcome(lambda: SeparateFleets(tight).fewest())
@@ -268,7 +273,7 @@ def grid_command() -> dict[str, Any]:
 
     def once(choices: list[Question]) -> Answer:
         one = choices[0]
-        key = (one.deployment.precision, one.objective, str(one.traffic), one.requests)
+        key = (one.deployment.precision, one.promise, str(one.traffic), one.requests)
         if key not in answers:
             answers[key] = configurations.answer(choices)
         return answers[key]

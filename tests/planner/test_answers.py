@@ -14,18 +14,20 @@ from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun
 from serving_mathematics.machine.step_time.guesses import break_even_tokens
 from serving_mathematics.planner.answers import (
-    Line,
+    Table,
     answer_lines,
     answer_record,
     answer_summary,
+    answer_tables,
     asked_text,
     comparison_rows,
     main_lines,
     summary_text,
     table_text,
 )
-from serving_mathematics.planner.capacity_planner import Performance, Quantile
+from serving_mathematics.planner.capacity_planner import ClassRun, Loosened, Performance, Quantile
 from serving_mathematics.planner.configurations import Answer, Elsewhere, answer
+from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support import measuring
@@ -49,15 +51,21 @@ PLAN, QUESTION = TOLD.plan, TOLD.question
 NONE = Latencies(np.ones(1), np.ones(1), np.ones(1))
 
 
+def changed(one: ClassRun, **changes: Quantile) -> ClassRun:
+    """A class that gets something else of some metrics."""
+    pairs = zip(one.promise, one.got, strict=True)
+    return replace(one, got=tuple(changes.get(goal.metric, run) for goal, run in pairs))
+
+
 def with_class(run: Performance, **changes: Quantile) -> Performance:
     """With other latencies of the one class that there is."""
-    return replace(run, classes=(replace(run.classes[0], **changes),))
+    return replace(run, classes=(changed(run.classes[0], **changes),))
 
 
 SURE = with_class(
     PLAN.best,
-    ttft=Quantile(QUESTION.objective.ttft_s - 0.2, 0.1),
-    tpot=Quantile(QUESTION.objective.tpot_s - 0.02, 0.01),
+    ttft=Quantile(QUESTION.promise[0].limit - 0.2, 0.1),
+    tpot=Quantile(QUESTION.promise[1].limit - 0.02, 0.01),
 )
 PLAIN = replace(
     TOLD,
@@ -168,9 +176,9 @@ def test_a_record_has_the_last_quantile_of_separate_fleets() -> None:
 
 def test_a_wide_interval_is_not_a_decision() -> None:
     """Of this fleet, whose values must not reach beyond, and of a smaller one, that must not do."""
-    goal = QUESTION.objective
-    late = with_class(SURE, ttft=Quantile(goal.ttft_s - 0.2, 0.3))
-    slow = with_class(SURE, tpot=Quantile(goal.tpot_s - 0.02, 0.03))
+    first, each = (goal.limit for goal in QUESTION.promise)
+    late = with_class(SURE, ttft=Quantile(first - 0.2, 0.3))
+    slow = with_class(SURE, tpot=Quantile(each - 0.02, 0.03))
     for best, may, words in (
         (SURE, False, "yes"),
         (late, False, "not quite: the interval of TTFT reaches beyond its objective"),
@@ -213,7 +221,7 @@ def test_the_summary_is_as_certain_as_the_table() -> None:
     """Keep where every interval is inside, may keep where one is not, and never silent about one
     replica fewer, other limits or the error of the steps."""
     n = SURE.replicas
-    wide = Quantile(QUESTION.objective.ttft_s - 0.2, 0.3)
+    wide = Quantile(QUESTION.promise[0].limit - 0.2, 0.3)
     unsure = with_class(SURE, ttft=wide)
     doubtful = answer_summary(with_plan(PLAIN, best=unsure))
     assert " may keep a TTFT of 1.5 s " in doubtful
@@ -250,6 +258,19 @@ def test_the_comparison_has_a_row_for_each_and_one_for_the_rest() -> None:
     assert rows[2][2] == "at least 12.00"
 
 
+def test_tables_are_those_of_command_and_form() -> None:
+    """A load test's runs and the comparison, each where there is one."""
+    (one,) = answer_tables(TOLD)
+    assert one == Table("The deployments that were compared", comparison_rows(TOLD))
+    assert answer_tables(replace(TOLD, ranked=TOLD.ranked[:1])) == []
+    asked = {"rate_per_s": 2, "load_test": "1:0.06:0.0075,16:0.2:0.011", "parallelism": "tp1"}
+    tested = answer(read_choices(asked | {"requests": 100, "ttft_s": 3}))
+    (table,) = answer_tables(tested)
+    assert table.title == "The load test"
+    assert table.note.startswith("Calibrated with 2 runs: ")
+    assert len(table.rows) == 3
+
+
 def test_prices_of_short_runs_are_marked() -> None:
     """The plan's own rests on the longer runs, so that no row contradicts the sentence."""
     _, *rows = comparison_rows(TOLD)
@@ -279,7 +300,7 @@ def test_formats_are_searched_and_said() -> None:
 def test_other_devices_are_said_with_the_price_that_decides() -> None:
     run = PLAN.best
     others = [Elsewhere(QUESTION, run, n, 6.0 / n) for n in (2, 1200)]
-    said = answer_summary(PLAIN, others)
+    said = answer_summary(replace(PLAIN, others=tuple(others)))
     assert said.endswith(
         " Cheaper would be 2 × H100 SXM below $3.00 a GPU, 1,200 × H100 SXM below $0.01 a GPU."
     )
@@ -347,7 +368,45 @@ def test_every_class_has_its_line() -> None:
     sure = with_plan(told, deciding=("chat",))
     assert " What decides is chat." in answer_summary(sure)
     assert "class that decides" not in {line.what for line in answer_lines(TOLD)}
-    worse = replace(told.plan.best.classes[0], ttft=Quantile(0.1, 0.2))
+    worse = changed(told.plan.best.classes[0], ttft=Quantile(0.1, 0.2))
     best = replace(told.plan.best, classes=(worse, *told.plan.best.classes[1:]))
     doubt = answer_record(with_plan(told, best=best))["decided"]
     assert "the interval of TTFT of chat reaches beyond" in str(doubt)
+
+
+def test_what_binds_is_said_with_what_more_of_it_would_bring() -> None:
+    one = Loosened("TTFT objective", with_class(SURE, ttft=Quantile(2.345, 0.1)))
+    roomy = Loosened("KV memory", SURE, PLAN.engine.kv_blocks + 2**30 // (16 * 131_072))
+    both = with_plan(
+        PLAIN,
+        loosened=(
+            one,
+            roomy,
+            Loosened("batch limit", replace(SURE, places=1024)),
+            Loosened("token budget", replace(SURE, budget=8192)),
+        ),
+        token_bytes=131_072,
+    )
+    lines = {line.what: line.value for line in answer_lines(both)}
+    assert lines["what would save one"] == (
+        "one replica fewer needs a TTFT of 2.35 s or at most 1.0 GiB more of KV memory or a batch "
+        "limit of 1,024 or a token budget of 8,192"
+    )
+    assert lines["binding constraint"] == (
+        "TTFT objective or KV memory or batch limit or token budget"
+    )
+    none = with_plan(PLAIN, loosened=(Loosened("one replica is the least"),))
+    assert "what would save one" not in {line.what for line in answer_lines(none)}
+    full = with_plan(PLAIN, loosened=(Loosened("memory bandwidth", most_per_s=58.87),))
+    lines = {line.what: line.value for line in answer_lines(full)}
+    assert lines["what would save one"] == "one replica fewer carries 58.9 requests/s at most"
+    joint = answer(
+        read_choices(
+            {"rate_per_s": 40, "requests": 200, "parallelism": "tp1", "goodput": 0.99}
+            | {"ttft_s": 0.4, "tpot_s": 0.02, "precision": "bf16"}
+        )
+    )
+    run = joint.plan.best
+    told = with_plan(joint, loosened=(Loosened("goodput objective", run),))
+    said = {line.what: line.value for line in answer_lines(told)}["what would save one"]
+    assert said == f"one replica fewer needs a goodput of {100 * run.both.value:.3g}%"

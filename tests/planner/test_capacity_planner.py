@@ -25,16 +25,16 @@ from serving_mathematics.planner.capacity_planner import (
     ClassRun,
     Fleet,
     Infeasible,
-    Objective,
+    Loosened,
     Performance,
     Plan,
     Quantile,
-    Question,
     _known,
     _of_some,
     binding_constraints,
     coarser,
     deciding_classes,
+    decisive,
     least_requests,
     plan,
     reaches,
@@ -47,6 +47,8 @@ from serving_mathematics.planner.capacity_planner import (
     worst_shares,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
+from serving_mathematics.planner.objectives import lifted, promised
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.traffic import (
     Traffic,
     TrafficClass,
@@ -61,7 +63,7 @@ from ..profiles import costly
 SLOW = replace(LLAMA.system, bf16_flops_per_s=2e14, bandwidth_bytes_per_s=1.5e12)
 ONE = replace(LLAMA, system=SLOW)  # steps of 11 ms
 BASE = Question(
-    ONE, Traffic(60.0, 1.0, 200.0, 60.0), Objective(0.5, 0.03, 0.9), requests=400, token_budget=512
+    ONE, Traffic(60.0, 1.0, 200.0, 60.0), promised(0.5, 0.03, 0.9), requests=400, token_budget=512
 )
 
 
@@ -74,17 +76,23 @@ def standin(requests: int = 1500) -> Workload:
 
 def test_who_is_at_the_objective_keeps_it() -> None:
     at = Quantile(0.5, 0.25)
-    one = ClassRun("chat", Objective(0.5, 0.5), at, at, at, 1.0)
-    assert reaches([one], [one.objective])
-    assert reaches([one], [Objective(0.75, 0.75)], 1.0)
-    assert reaches([one], [Objective(0.25, 0.25)], -1.0)
-    for less in (Objective(0.49, 0.5), Objective(0.5, 0.49)):
+    one = ClassRun("chat", promised(0.5, 0.5), (at, at), at, 1.0)
+    assert reaches([one], [one.promise])
+    assert reaches([one], [promised(0.75, 0.75)], 1.0)
+    assert reaches([one], [promised(0.25, 0.25)], -1.0)
+    for less in (promised(0.49, 0.5), promised(0.5, 0.49)):
         assert not reaches([one], [less])
+
+
+def test_the_worst_metric_decides_and_of_equal_ones_the_last() -> None:
+    assert decisive({"ttft": 0.9, "tpot": 0.8}).name == "ttft"
+    assert decisive({"ttft": 0.9, "tpot": 0.9}).name == "tpot"
+    assert decisive({"e2e": 0.9, "ttft": 0.9}).name == "e2e"
 
 
 def test_other_limits_are_planned_with_what_was_simulated() -> None:
     """A fleet with other limits is the one that is made anew, and runs nothing twice."""
-    asked = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.05), requests=400)
+    asked = Question(LLAMA, Traffic(60.0), promised(1.0, 0.05), requests=400)
     fleet = Fleet(asked)
     run = fleet.performance(4, 256, 2048)
     limited = fleet.limited(2048, 256)
@@ -156,7 +164,7 @@ def test_a_limit_between_the_powers_of_two_is_found() -> None:
     """Where a limit of 16 is too slow and one of 8 keeps requests waiting."""
     for rate, ttft, tpot, n in ((24.0, 0.5, 0.01554, 3), (16.0, 0.5, 0.01554, 2)):
         tight = replace(BASE, traffic=Traffic(rate, 1.0, 100.0, 60.0), requests=2000)
-        fleet = Fleet(replace(tight, objective=Objective(ttft, tpot, 0.9)))
+        fleet = Fleet(replace(tight, promise=promised(ttft, tpot, 0.9)))
         kept = [p for p in range(4, 33) if fleet.keeps(fleet.performance(n, p, 512))]
         assert kept
         assert not {4, 8, 16, 32} & set(kept)
@@ -208,7 +216,7 @@ def test_bursts_of_a_trace_need_more_than_its_rate() -> None:
     trace = standin(4000)
     shuffled = np.sort(np.random.default_rng(0).uniform(0, trace.arrival_s[-1], 4000))
     flat = Workload(shuffled, trace.prompt_tokens, trace.output_tokens)
-    slow = replace(BASE, objective=Objective(9, 9))
+    slow = replace(BASE, promise=promised(9, 9))
     both = [Fleet(replace(slow, traffic=t, requests=4000), slowness=1.3) for t in (trace, flat)]
     runs = [fleet.performance(1, 64, 512) for fleet in both]
     assert all(runs)
@@ -247,13 +255,13 @@ changes = st.fixed_dictionaries(
 @costly
 def test_what_every_plan_keeps(change: dict[str, Any]) -> None:
     traffic = Traffic(change["rate"], change["scv"], change["prompt"], change["output"])
-    asked = replace(BASE, traffic=traffic, objective=Objective(1.8, 0.05, 0.9), seed=change["seed"])
+    asked = replace(BASE, traffic=traffic, promise=promised(1.8, 0.05, 0.9), seed=change["seed"])
     found = plan(asked)
     best = found.best
     assert isinstance(found, Plan)
     assert isinstance(best, Performance)
-    assert best.nearest.ttft.value <= 1.8
-    assert best.nearest.tpot.value <= 0.05
+    assert best.nearest.of("ttft").value <= 1.8
+    assert best.nearest.of("tpot").value <= 0.05
     assert 0 < best.busy <= 1 + 1e-12
     assert best.concurrency <= best.places + 1e-9
     for three in (best.ttft, best.tpot):
@@ -277,7 +285,7 @@ def test_same_seed_same_plan_and_another_differs() -> None:
 
 def test_looser_objectives_need_fewer() -> None:
     counts = [
-        plan(replace(BASE, objective=Objective(t, 0.03, 0.9)), alternatives=False).best.replicas
+        plan(replace(BASE, promise=promised(t, 0.03, 0.9)), alternatives=False).best.replicas
         for t in (0.175, 0.2, 3.0)
     ]
     assert counts == sorted(counts, reverse=True)
@@ -285,24 +293,25 @@ def test_looser_objectives_need_fewer() -> None:
 
 
 def test_bottlenecks_by_construction() -> None:
-    loose = replace(BASE, objective=Objective(9, 9), traffic=Traffic(900.0, 1.0, 200.0, 20.0))
+    loose = replace(BASE, promise=promised(9, 9), traffic=Traffic(900.0, 1.0, 200.0, 20.0))
     slow = Fleet(loose)
-    assert binding_constraints(slow, 1) == ("arithmetic of prompts",)
+    assert [one.constraint for one in binding_constraints(slow, 1)] == ["arithmetic of prompts"]
     fast = replace(SLOW, bf16_flops_per_s=1e17, memory_bytes=400e9)
     long = replace(
         BASE,
         deployment=replace(LLAMA, system=fast),
         traffic=Traffic(60.0, 1.0, 3000.0, 900.0),
-        objective=Objective(9, 9),
+        promise=promised(9, 9),
     )
-    assert binding_constraints(Fleet(long), 1) == ("memory bandwidth",)
-    assert binding_constraints(slow, 0) == ("one replica is the least",)
+    (one,) = binding_constraints(Fleet(long), 1)
+    assert one.constraint == "memory bandwidth"
+    assert binding_constraints(slow, 0) == (Loosened("one replica is the least"),)
     narrow = replace(
         BASE,
         traffic=Traffic(14.0, 1.0, 800.0, 60.0),
         token_budget=64,
         batch_limit=32,
-        objective=Objective(1.5, 0.05, 0.9),
+        promise=promised(1.5, 0.05, 0.9),
     )
     found = plan(narrow, alternatives=False)
     assert "token budget" in found.binding
@@ -342,19 +351,19 @@ def test_one_replica_fewer_may_do_when_its_intervals_say_so() -> None:
     for seed in range(3):
         question = replace(BASE, seed=seed)
         found, fleet = plan(question, alternatives=False), Fleet(question)
-        goal, fewer = question.objective, found.best.replicas - 1
+        (first, each), fewer = question.promise, found.best.replicas - 1
         runs = [fleet.performance(fewer, 2**k, 512) for k in range(10)]
         near = [
             run is not None
-            and run.nearest.ttft.value - run.nearest.ttft.half_width <= goal.ttft_s
-            and run.nearest.tpot.value - run.nearest.tpot.half_width <= goal.tpot_s
+            and run.nearest.of("ttft").value - run.nearest.of("ttft").half_width <= first.limit
+            and run.nearest.of("tpot").value - run.nearest.of("tpot").half_width <= each.limit
             for run in runs
         ]
         assert [fleet.may_keep(run) for run in runs] == near
         inside = [
             run is not None
-            and run.nearest.ttft.value + run.nearest.ttft.half_width <= goal.ttft_s
-            and run.nearest.tpot.value + run.nearest.tpot.half_width <= goal.tpot_s
+            and run.nearest.of("ttft").value + run.nearest.of("ttft").half_width <= first.limit
+            and run.nearest.of("tpot").value + run.nearest.of("tpot").half_width <= each.limit
             for run in runs
         ]
         assert [run is not None and fleet.sure(run) for run in runs] == inside
@@ -365,7 +374,7 @@ def test_the_answer_rests_on_longer_runs() -> None:
     one replica fewer that the search could not exclude does."""
     changed = 0
     for seed in range(8):
-        question = replace(BASE, seed=seed, requests=150, objective=Objective(0.2, 0.03, 0.9))
+        question = replace(BASE, seed=seed, requests=150, promise=promised(0.2, 0.03, 0.9))
         fleet = Fleet(question)
         best, long = settled(fleet)
         assert best.simulated == 540
@@ -383,7 +392,7 @@ def test_near_limits_are_different_and_may_do() -> None:
     runs = [fleet.performance(found.replicas, *limits) for limits in near]
     assert len({(run.ttft, run.tpot) for run in runs if run}) == len(near) > 0
     assert all(fleet.may_keep(run, 2.0) for run in runs)
-    assert Fleet(replace(BASE, objective=Objective(0.5, 0.0135, 0.9))).near(1) == []
+    assert Fleet(replace(BASE, promise=promised(0.5, 0.0135, 0.9))).near(1) == []
 
 
 def test_slower_steps_need_no_fewer() -> None:
@@ -430,15 +439,6 @@ def test_formats_get_smaller_and_end() -> None:
     assert coarser(replace(mixed, precision="fp8")) == replace(mixed, precision="int4")
 
 
-def test_usual_limits_are_those_of_the_device() -> None:
-    assert BASE.usual_limits == (8192, 1024)
-    for change in ({"generation": "ampere"}, {"memory_bytes": 48e9}):
-        other = replace(ONE, system=replace(SLOW, **change))
-        assert replace(BASE, deployment=other).usual_limits == (2048, 256)
-    least = replace(ONE, system=replace(SLOW, memory_bytes=70 * 2.0**30))
-    assert replace(BASE, deployment=least).usual_limits == (8192, 1024)
-
-
 def test_shares_by_sections() -> None:
     held = np.random.default_rng(1).random(1000) < 0.9
     got = sectioned_share(held)
@@ -460,12 +460,12 @@ def test_requests_that_say_something_about_a_quantile(quantile: float, least: in
 
 
 def test_too_few_requests_are_refused_with_the_number_that_would_do() -> None:
-    rare = replace(BASE, objective=Objective(9, 9, 0.9999), requests=100)
+    rare = replace(BASE, promise=promised(9, 9, 0.9999), requests=100)
     with pytest.raises(ValueError, match=r"requests must be at least 8,322 to say anything about"):
         plan(rare)
     assert Fleet(replace(rare, requests=8322))
     with pytest.raises(ValueError, match=r"the trace must be at least 299 requests for p99, got"):
-        Fleet(replace(BASE, traffic=standin(298), objective=Objective(9, 9, 0.99)))
+        Fleet(replace(BASE, traffic=standin(298), promise=promised(9, 9, 0.99)))
     for bad in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="quantile must be in"):
             requests_to_judge(bad)
@@ -539,8 +539,8 @@ SMALL = replace(ONE, system=replace(SLOW, memory_bytes=16.2e9 / 0.9 + 4.8e9))
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"objective": Objective(0.001, 1)}, "no fleet keeps a TTFT of 0.001 s at p99: a replica"),
-        ({"objective": Objective(9, 0.0001, 0.5)}, "no fleet keeps a TPOT of 0.0001 s at p50"),
+        ({"promise": promised(0.001, 1)}, "no fleet keeps a TTFT of 0.001 s at p99: a replica"),
+        ({"promise": promised(9, 0.0001, 0.5)}, "no fleet keeps a TPOT of 0.0001 s at p50"),
         ({"deployment": SMALL}, "no fleet holds the longest request"),
         ({"traffic": Traffic(1e9, 1.0, 200.0, 60.0)}, "no fleet of up to 100,000 replicas"),
     ],
@@ -558,13 +558,16 @@ def test_an_objective_that_a_replica_alone_just_keeps_is_possible() -> None:
     ]
     first = np.min([ttft for ttft, _ in alone], axis=0) + fleet.beside(fleet.sample)
     each = alone[0][1][~np.isnan(alone[0][1])]
-    quantile = BASE.objective.quantile
-    least = Objective(*(float(np.quantile(x, quantile)) for x in (first, each)), quantile)
-    assert Fleet(replace(BASE, objective=least)).goals == (least,)
-    for name in ("ttft_s", "tpot_s"):
-        less = replace(least, **{name: math.nextafter(getattr(least, name), 0)})
-        with pytest.raises(Infeasible, match=f"no fleet keeps a {name[:4].upper()}"):
-            Fleet(replace(BASE, objective=less))
+    share, later = BASE.promise[0].share, fleet.sample.output_tokens - 1
+    whole = first + np.nan_to_num(alone[0][1]) * later
+    limits = [float(np.quantile(x, share)) for x in (first, each, whole)]
+    least = promised(limits[0], limits[1], share, e2e_s=limits[2])
+    assert Fleet(replace(BASE, promise=least)).goals == (least,)
+    for place, name in enumerate(("a TTFT", "a TPOT", "an E2E latency")):
+        goals = list(least)
+        goals[place] = replace(goals[place], limit=math.nextafter(limits[place], 0))
+        with pytest.raises(Infeasible, match=f"no fleet keeps {name} of"):
+            Fleet(replace(BASE, promise=tuple(goals)))
 
 
 @pytest.mark.parametrize(("needed", "runs"), [(1, 2), (2, 2), (3, 3), (5, 5)])
@@ -610,16 +613,16 @@ def test_questions_that_are_none(change: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize("values", [(0.0, 1.0), (1.0, -1.0), (1.0, math.nan)])
 def test_objectives_that_are_none(values: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="must be positive"):
-        Objective(*values)
+        promised(*values)
     with pytest.raises(ValueError, match="quantile must be in"):
-        Objective(1.0, 1.0, 1.0)
+        promised(1.0, 1.0, 1.0)
 
 
 KINDS = TrafficClass("chat", 0.7, 300.0, 60.0), TrafficClass("agents", 0.3, 2000.0, 120.0)
 MIXED = replace(
     BASE,
     traffic=mixed_traffic(40.0, KINDS),
-    class_objectives=(Objective(0.5, 0.05, 0.9), Objective(4.0, 0.05, 0.9)),
+    class_promises=(promised(0.5, 0.05, 0.9), promised(4.0, 0.05, 0.9)),
 )
 
 
@@ -638,33 +641,34 @@ def test_classes_are_judged_one_by_one() -> None:
     for place, (one, goal) in enumerate(zip(run.classes, MIXED.goals, strict=True)):
         mine = (which == place) & counted
         assert isinstance(one, ClassRun)
-        assert one.ttft.value == pytest.approx(np.quantile(ttft[mine], 0.9))
-        assert one.tpot.value == pytest.approx(np.nanquantile(tpot[mine], 0.9))
-        kept = (ttft[mine] <= goal.ttft_s) & ~(tpot[mine] > goal.tpot_s)
+        assert one.of("ttft").value == pytest.approx(np.quantile(ttft[mine], 0.9))
+        assert one.of("tpot").value == pytest.approx(np.nanquantile(tpot[mine], 0.9))
+        kept = (ttft[mine] <= goal[0].limit) & ~(tpot[mine] > goal[1].limit)
         assert one.both.value == pytest.approx(kept.mean())
         assert one.goodput_per_s == pytest.approx(40 * kept.sum() / 360)
         both += kept.sum() / 360
     assert run.both.value == pytest.approx(both)
     assert run.nearest.worse == max(one.worse for one in run.classes)
-    assert run.nearest.worse == max(worst_shares(run.classes, MIXED.goals))
+    assert run.nearest.worse == max(worst_shares(run.classes, MIXED.goals).values())
     assert reaches(run.classes, MIXED.goals) is fleet.keeps(run)
 
 
 def test_the_class_that_is_strict_decides() -> None:
     """With a strict class the fleet grows, and only without its objectives would one fewer do."""
     loose = plan(MIXED, alternatives=False)
-    strict = Objective(0.3, 0.05, 0.9), Objective(4.0, 0.05, 0.9)
-    tight = plan(replace(MIXED, class_objectives=strict), alternatives=False)
+    strict = promised(0.3, 0.05, 0.9), promised(4.0, 0.05, 0.9)
+    tight = plan(replace(MIXED, class_promises=strict), alternatives=False)
     assert tight.best.replicas > loose.best.replicas
     assert tight.deciding == ("chat",)
-    fleet = Fleet(replace(MIXED, class_objectives=strict))
+    fleet = Fleet(replace(MIXED, class_promises=strict))
     assert deciding_classes(fleet, 0) == ()
     assert deciding_classes(Fleet(BASE), 1) == ()
-    lifted = replace(strict[0], ttft_s=math.inf, tpot_s=math.inf), strict[1]
-    long = Fleet(replace(MIXED, class_objectives=strict, requests=1600))
+    free = lifted(strict[0]), strict[1]
+    long = Fleet(replace(MIXED, class_promises=strict, requests=1600))
     fewer = tight.best.replicas - 1
     judge = long if fleet.keeps(fleet.best(fewer)) else fleet
-    assert judge.keeps(judge.best(fewer, lifted), lifted)
+    other = judge.promising(free)
+    assert other.keeps(other.best(fewer))
 
 
 def test_a_rare_class_needs_more_requests() -> None:
@@ -673,14 +677,14 @@ def test_a_rare_class_needs_more_requests() -> None:
     assert least_requests(asked) == (450, "p90 of rare")
     with pytest.raises(ValueError, match=r"requests must be at least 450 .* p90 of rare, got 400"):
         require_enough(asked)
-    with pytest.raises(ValueError, match="class_objectives must be one for each of 2 classes"):
-        Fleet(replace(asked, requests=450, class_objectives=()))
+    with pytest.raises(ValueError, match="class_promises must be one for each of 2 classes"):
+        Fleet(replace(asked, requests=450, class_promises=()))
 
 
 def test_no_fleet_for_one_class_names_it() -> None:
-    strict = Objective(0.5, 0.05, 0.9), Objective(0.001, 0.05, 0.9)
+    strict = promised(0.5, 0.05, 0.9), promised(0.001, 0.05, 0.9)
     with pytest.raises(Infeasible, match=r"no fleet keeps a TTFT of 0.001 s at p90 of agents: "):
-        Fleet(replace(MIXED, class_objectives=strict))
+        Fleet(replace(MIXED, class_promises=strict))
 
 
 def test_what_is_too_long_is_cut_to_what_a_request_may_be() -> None:
@@ -690,3 +694,53 @@ def test_what_is_too_long_is_cut_to_what_a_request_may_be() -> None:
     assert cut.prompt_tokens.tolist() == [4, 3, 4]
     assert cut.output_tokens.tolist() == [1, 2, 1]
     assert cut.cached_tokens.tolist() == [3, 1, 3]
+
+
+def test_what_would_save_a_replica_does() -> None:
+    """At the limit that a smaller fleet is said to need, it keeps the promise; just below not."""
+    fleet = Fleet(replace(BASE, promise=promised(0.2, 0.03, 0.9)))
+    fewer = fleet.fewest().replicas - 1
+    found = {one.constraint: one for one in binding_constraints(fleet, fewer)}
+    one = found["TTFT objective"]
+    assert one.run is not None
+    needed = one.run.nearest.of("ttft").value
+    assert needed > 0.2
+    for limit, kept in ((needed, True), (0.999 * needed, False)):
+        looser = fleet.promising((promised(limit, 0.03, 0.9),))
+        assert looser.keeps(one.run) is kept
+
+
+def test_so_much_more_memory_would_save_a_replica() -> None:
+    """With the blocks that a run without limits takes at most, the smaller fleet is that run."""
+    few = Traffic(40.0, mean_prompt_tokens=100.0, mean_output_tokens=100.0)
+    weights = 2 * LLAMA.architecture.parameters
+    tight = replace(LLAMA.system, memory_bytes=(weights + 200 * 16 * 131_072) / 0.9)
+    small, goal = replace(LLAMA, system=tight), promised(2.0, 1.0, 0.9)
+    asked = Question(small, few, goal, requests=400, reserved_bytes=0.0)
+    fleet = Fleet(asked)
+    found = {one.constraint: one for one in binding_constraints(fleet, 1)}
+    one = found["KV memory"]
+    assert one.run is not None
+    assert one.blocks > fleet.engine.kv_blocks
+    more = (one.blocks - fleet.engine.kv_blocks + 1) * 16 * 131_072 / 0.9
+    roomy = replace(tight, memory_bytes=tight.memory_bytes + more)
+    larger = Fleet(replace(asked, deployment=replace(LLAMA, system=roomy)))
+    assert larger.performance(1, one.run.places, one.run.budget) == one.run
+    assert larger.keeps(one.run)
+    assert one.run.is_as(replace(one.run, places=3))
+    assert not one.run.is_as(replace(one.run, replicas=3))
+
+
+def test_what_is_overloaded_says_by_what_and_how_much_it_carries() -> None:
+    """Short prompts and answers in a large fleet: steps take the time, no promise helps."""
+    few = replace(BASE, traffic=Traffic(200.0, 1.0, 20.0, 60.0), promise=promised(9, 9, 0.9))
+    fleet = Fleet(few)
+    fewer = 1
+    while fleet.rate_per_s / (fewer + 1) >= fleet.full_rate(512):
+        fewer += 1
+    (one,) = binding_constraints(fleet, fewer)
+    prompts, reading = fleet.own_s
+    assert 1 / fleet.full_rate(512) > prompts + 2 * reading
+    assert one == Loosened("weights and kernels", most_per_s=fewer * fleet.full_rate(512))
+    assert fleet.performance(fewer, 512, 512) is None
+    assert one.most_per_s <= 200.0

@@ -12,11 +12,9 @@ import pytest
 from serving_mathematics.planner import capacity_planner, configurations
 from serving_mathematics.planner.capacity_planner import (
     Infeasible,
-    Objective,
     Performance,
     Plan,
     Quantile,
-    Question,
     plan,
 )
 from serving_mathematics.planner.configurations import (
@@ -33,8 +31,11 @@ from serving_mathematics.planner.configurations import (
     shorter,
     split_name,
     try_deployment,
+    whole_answer,
 )
 from serving_mathematics.planner.model_errors import ModelError
+from serving_mathematics.planner.objectives import promised
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import other_choices, read_choices, read_question
 from serving_mathematics.planner.separate_fleets import Apart
 
@@ -67,7 +68,7 @@ def test_only_what_a_deployment_cannot_be_is_passed_over() -> None:
     question is an error, also where the other deployments would have an answer."""
     small = replace(CHOICES[0].deployment.system, memory_bytes=1e9)
     tight = replace(CHOICES[0], deployment=replace(CHOICES[0].deployment, system=small))
-    fast = replace(CHOICES[0], objective=Objective(1e-4, 1.0))
+    fast = replace(CHOICES[0], promise=promised(1e-4, 1.0))
     told = [one.problem for one in rank([tight, fast, RANKED[0].question])]
     assert [text.partition(" must")[0].partition(" of")[0] for text in told] == [
         "",
@@ -394,6 +395,7 @@ def test_another_device_is_as_cheap_at_the_price_that_is_said() -> None:
     asked |= {"other_devices": "B200, L4", "spot_share": 0.5, "ttft_s": 0.6}
     found = answer(read_choices(asked))
     (one,) = elsewhere(found, other_choices(asked))  # an L4 keeps no TTFT of 0.6 s
+    assert whole_answer(read_choices(asked), asked) == replace(found, others=(one,))
     assert isinstance(one, Elsewhere)
     assert one.question.deployment.system.name == "b200_sxm"
     assert isinstance(one.run, Performance)

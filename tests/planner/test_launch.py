@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import yaml
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.planner.capacity_planner import Fleet, Performance, Question
+from serving_mathematics.planner.capacity_planner import Fleet, Performance
 from serving_mathematics.planner.configurations import Answer, Separate, answer
 from serving_mathematics.planner.launch import (
     Start,
@@ -24,6 +24,7 @@ from serving_mathematics.planner.launch import (
     separate_text,
     starts,
 )
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices, read_question
 
 WIDE: dict[str, object] = {

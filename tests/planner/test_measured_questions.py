@@ -32,8 +32,8 @@ from serving_mathematics.support.measuring import read_record
 def test_a_question_has_the_load_and_the_latencies_of_its_run() -> None:
     run = next(one for one in drawn_runs() if one.concurrency >= 64)
     (question, *_) = question_of(run, 1.25)
-    assert question.objective.ttft_s == pytest.approx(1.25 * run.first_token_s)
-    assert question.objective.quantile == 0.5
+    assert question.promise[0].limit == pytest.approx(1.25 * run.first_token_s)
+    assert question.promise[0].share == 0.5
     asked = question.traffic
     assert isinstance(asked, Workload)
     answers = asked.output_tokens.mean()

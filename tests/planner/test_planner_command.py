@@ -429,7 +429,7 @@ def test_an_output_is_tried_before_anything_is_computed(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed")
 
-    monkeypatch.setattr(planner_command, "answer", never)
+    monkeypatch.setattr(planner_command, "whole_answer", never)
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
     (tmp_path / "null.json").symlink_to(os.devnull)

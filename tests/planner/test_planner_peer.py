@@ -72,7 +72,7 @@ def test_the_peer_is_asked_the_same_question() -> None:
     assert set(traffic.prompt_tokens.tolist()) == {asked.prompt_tokens}
     rate = (traffic.arrival_s.size - 1) / traffic.arrival_s[-1]
     assert rate == pytest.approx(asked.rate_per_s, rel=0.05)
-    assert question.objective.tpot_s == asked.tpot_s
+    assert question.promise[1].limit == asked.tpot_s
 
 
 def test_answers_of_the_peer_that_miss_a_limit_do_not_count() -> None:

@@ -19,8 +19,8 @@ from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment, weight_bytes
 from serving_mathematics.core.hardware.fronts import steps_alone
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
-from serving_mathematics.planner.capacity_planner import Objective
 from serving_mathematics.planner.fields import FIELDS, meant_number, read_value
+from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.questions import (
     _require_possible,
     other_choices,
@@ -28,6 +28,7 @@ from serving_mathematics.planner.questions import (
     read_classes,
     read_grid,
     read_parallelism,
+    read_promise,
     read_question,
     read_trace,
 )
@@ -94,7 +95,7 @@ def test_fields_end_where_they_should() -> None:
             "seed": 9,
         }
     )
-    one, goal = asked.deployment, asked.objective
+    one, (first, each) = asked.deployment, asked.promise
     assert one.architecture.name == "Qwen/Qwen3-32B"
     assert (one.precision, one.cache_bytes, one.backend, one.tensor) == ("fp8", 1.0, "sglang", 4)
     assert (one.draft_tokens, one.accepted_tokens) == (3, 2.5)
@@ -102,7 +103,7 @@ def test_fields_end_where_they_should() -> None:
     assert (system.bf16_flops_per_s, system.bandwidth_bytes_per_s) == (1e14, 9e11)
     assert (system.memory_bytes, system.fp8_flops_per_s) == (64 * 2**30, 1e14)
     assert asked.traffic == Traffic(3, 4, 70, 80, 0.5)
-    assert (goal.ttft_s, goal.tpot_s, goal.quantile) == (2, 0.1, 0.95)
+    assert (first.limit, each.limit, first.share, each.share) == (2, 0.1, 0.95, 0.95)
     assert asked.price_per_hour == pytest.approx(1.5 * 0.7)
     assert (asked.memory_share, asked.token_budget, asked.batch_limit) == (0.8, 300, 20)
     assert one.memory_share == 0.8  # which says how many requests of a load test ran at a time
@@ -579,6 +580,40 @@ def test_what_is_unclear_is_refused_without_a_guess(name: str, text: str) -> Non
     assert "did you mean" not in str(refused.value)
 
 
+def test_a_share_is_asked_for_once() -> None:
+    assert read_promise({"goodput": 0.9}) == promised(1.0, 0.05, goodput=0.9)
+    rule = "quantile must be left out where goodput says the share that keeps all limits, got 0.9"
+    with pytest.raises(ValueError, match=rule):
+        read_choices({"rate_per_s": 1} | {"goodput": 0.95, "quantile": 0.9})
+    with pytest.raises(ValueError, match=f"classes: a: {rule}"):
+        read_choices({"rate_per_s": 1} | {"classes": "a:1:quantile=0.9,goodput=0.95"})
+    for name, value, words in (
+        ("goodput", "1", "goodput must be a number from 0.01 to 0.9999, got '1'"),
+        ("goodput", "90%", "did you mean 0.9"),
+        ("e2e_s", "8000 ms", "did you mean 8"),
+        ("e2e_s", "0", "e2e_s must be a number from 0.001 to 10000, got '0'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read_choices({"rate_per_s": 1} | {name: value})
+
+
+def test_experts_are_spread_as_far_as_links_reach() -> None:
+    """Over 64 of a GB200's 72 devices, over eight of an H100's, and two where two are linked; a
+    dense model over eight, whatever the links."""
+    for device, model, widest in (
+        ("GB200", "DeepSeek-R1", 64),
+        ("H200", "DeepSeek-R1", 8),
+        ("H100 NVL", "gpt-oss-120b", 8),
+        ("GB200", "Llama-3.1-8B", 8),
+    ):
+        asked = {"rate_per_s": 1, "device": device, "model": model, "precision": "auto"}
+        found = [one.deployment for one in read_choices(asked)]
+        assert max(one.devices for one in found) == widest
+        assert max(one.tensor for one in found) <= 8
+        wide = [one for one in found if one.devices > 8]
+        assert all(one.attention_data == one.expert == one.devices for one in wide)
+
+
 def test_classes_say_what_differs() -> None:
     kinds, goals = read_classes(
         "chat:0.7:prompt=800,ttft=0.5; agents:.3:cached=0.9,tpot=0.1,quantile=0.9,answer=40",
@@ -588,7 +623,7 @@ def test_classes_say_what_differs() -> None:
         TrafficClass("chat", 0.7, 800.0, 250.0),
         TrafficClass("agents", 0.3, 500.0, 40.0, 0.9),
     )
-    assert goals == (Objective(0.5, 0.05, 0.99), Objective(2.0, 0.1, 0.9))
+    assert goals == (promised(0.5, 0.05, 0.99), promised(2.0, 0.1, 0.9))
     asked = read_question({"rate_per_s": 3, "classes": "a:0.5:prompt=100;b:0.5:prompt=300"})
     assert isinstance(asked.traffic, Traffic)
     assert asked.traffic.mean_prompt_tokens == asked.deployment.input_tokens == 200
@@ -604,7 +639,10 @@ def test_classes_say_what_differs() -> None:
         ("chat:x", r"classes: the share of chat must be in \(0, 1\], got 'x'"),
         ("chat:0.7;b:0.2", r"\(chat:0.778, b:0.222 would do\), got 0.9"),
         ("chat:0.5;chat:0.5", "classes must be of different names, got 'chat'"),
-        ("chat:1:prompts=3", "chat may say prompt, answer, cached, ttft, tpot, quantile, got"),
+        (
+            "chat:1:prompts=3",
+            "chat may say prompt, answer, cached, ttft, tpot, e2e, goodput, quantile, got",
+        ),
         ("chat:1:tpot=50", r"classes: chat: tpot_s must be .* \(did you mean 0.05\?\)"),
         (";".join(f"c{n}:0.04" for n in range(25)), "classes must be at most 20, got 25"),
     ],

@@ -17,9 +17,7 @@ from serving_mathematics.planner import separate_fleets
 from serving_mathematics.planner.answers import answer_record, answer_summary, comparison_rows
 from serving_mathematics.planner.capacity_planner import (
     Infeasible,
-    Objective,
     Quantile,
-    Question,
     reaches,
     worst_shares,
 )
@@ -30,6 +28,8 @@ from serving_mathematics.planner.configurations import (
     rank,
     try_deployment,
 )
+from serving_mathematics.planner.objectives import promised
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import (
     Apart,
@@ -39,7 +39,7 @@ from serving_mathematics.planner.separate_fleets import (
 )
 from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_traffic
 
-BASE = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.015), requests=400)
+BASE = Question(LLAMA, Traffic(60.0), promised(1.0, 0.015), requests=400)
 ASKED = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1", "fleets": "two"}
 ASKED |= {"precision": "bf16"}
 
@@ -58,7 +58,7 @@ def trace(size: int = 200, rate: float = 15.0) -> Workload:
 def test_one_pair_is_two_engines_and_a_link() -> None:
     """Prompts step by step, then their caches one after the other, then answers step by step."""
     asked = trace()
-    goal = Objective(9.0, 1.0, 0.5)
+    goal = promised(9.0, 1.0, 0.5)
     pair = SeparateFleets(Question(LLAMA, asked, goal, requests=200))
     run = pair.performance(1, 1, 2048)
     assert isinstance(run, Apart)
@@ -89,7 +89,7 @@ def test_one_pair_is_two_engines_and_a_link() -> None:
 
 
 def test_every_request_of_a_trace_goes_through_both_fleets() -> None:
-    pair = SeparateFleets(Question(LLAMA, trace(), Objective(9.0, 1.0, 0.5), requests=200))
+    pair = SeparateFleets(Question(LLAMA, trace(), promised(9.0, 1.0, 0.5), requests=200))
     run = pair.performance(3, 2, 2048)
     assert run is not None
     assert run.simulated == 200
@@ -135,7 +135,7 @@ def test_one_fewer_in_either_fleet_misses() -> None:
     long = SeparateFleets(replace(BASE, requests=1600))
     goals = long.fleet.goals
     assert reaches(found.classes, goals)
-    assert max(worst_shares(found.classes, goals)) <= 1
+    assert max(worst_shares(found.classes, goals).values()) <= 1
     for prompts, answers in (
         (found.prompts, found.answers - 1),
         (found.prompts - 1, found.answers),
@@ -192,10 +192,10 @@ def test_a_longer_run_corrects_the_search(
             assert run is not None
             if prompts < 3:
                 return None
-            (one,), goal = run.classes, BASE.objective
-            ttft = Quantile(goal.ttft_s * (1.0 if prompts >= later[0] else 1.1), 0.0)
-            tpot = Quantile(goal.tpot_s * (1.0 if answers >= later[1] else 1.1), 0.0)
-            classes = (replace(one, ttft=ttft, tpot=tpot),)
+            (one,), (early, each) = run.classes, BASE.promise
+            ttft = Quantile(early.limit * (1.0 if prompts >= later[0] else 1.1), 0.0)
+            tpot = Quantile(each.limit * (1.0 if answers >= later[1] else 1.1), 0.0)
+            classes = (replace(one, got=(ttft, tpot)),)
             return replace(run, prompts=prompts, answers=answers, classes=classes)
 
     monkeypatch.setattr(separate_fleets, "SeparateFleets", Made)
@@ -240,14 +240,14 @@ def test_the_bound_holds_and_any_executor_ranks_alike() -> None:
 
 def test_classes_keep_their_own_objectives_apart() -> None:
     kinds = TrafficClass("chat", 0.6, 500.0, 100.0), TrafficClass("agents", 0.4, 3000.0, 200.0)
-    goals = Objective(0.5, 0.03, 0.9), Objective(4.0, 0.03, 0.9)
-    question = replace(BASE, traffic=mixed_traffic(20.0, kinds), class_objectives=goals)
+    goals = promised(0.5, 0.03, 0.9), promised(4.0, 0.03, 0.9)
+    question = replace(BASE, traffic=mixed_traffic(20.0, kinds), class_promises=goals)
     found = settled_apart(question)
     assert [one.name for one in found.classes] == ["chat", "agents"]
     assert reaches(found.classes, goals)
     whole = sum(one.goodput_per_s for one in found.classes)
     assert whole == pytest.approx(20.0 * found.both.value, rel=1e-9)
-    strict = replace(question, class_objectives=(replace(goals[0], ttft_s=0.1), goals[1]))
+    strict = replace(question, class_promises=(promised(0.1, 0.03, 0.9), goals[1]))
     assert settled_apart(strict).prompts > found.prompts
 
 

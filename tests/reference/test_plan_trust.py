@@ -11,7 +11,10 @@ from serving_mathematics.support.measuring import read_record
 
 def test_a_row_for_each_error_with_its_runs() -> None:
     rows = [row.split("|")[1:-1] for row in example().trust_rows.splitlines()]
-    assert len(rows) == 7
+    assert len(rows) == 8
+    power = read_record("energy_scores")["power at the measured throughput"]["all"]
+    told = [f" {power['runs']} ", *(f" {100 * power[name]:.0f}% " for name in ("median", "p90"))]
+    assert rows[-1][1:] == told
     for _, runs, median, p90 in rows:
         assert int(runs.replace(",", "")) > 0
         assert 0 < int(re.sub(r"\D", "", median)) < int(re.sub(r"\D", "", p90))

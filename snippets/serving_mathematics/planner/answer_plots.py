@@ -19,8 +19,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from serving_mathematics.planner.answers import comparison_rows
-from serving_mathematics.planner.capacity_planner import Fleet, Performance, Question
+from serving_mathematics.planner.capacity_planner import Fleet, Performance
 from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -165,25 +166,31 @@ def _latency_plot(question: Question, planned: int, runs: Sequence[Performance])
     counts = [run.replicas for run in runs]
     decides = runs[counts.index(planned)].nearest.name
     which = question.class_names.index(decides)
-    goal, ofs = question.goals[which], [run.classes[which] for run in runs]
+    ofs = [run.classes[which] for run in runs]
     whose = f" of {decides}" if len(question.goals) > 1 else ""
-    name = f"p{100 * goal.quantile:g}"
     room = max(0.6, 0.05 * (max(counts) - min(counts)))
     across = Axis(max(0.0, min(counts) - room), max(counts) + room)
     whole = [n for n in axis_ticks(across) if n == int(n) and n >= 1] or [float(planned)]
-    parts, ends = "", []
-    for place, (label, scale, limit, quantiles) in enumerate(
-        (
-            ("TTFT [s]", 1.0, goal.ttft_s, [one.ttft for one in ofs]),
-            ("TPOT [ms]", 1e3, goal.tpot_s, [one.tpot for one in ofs]),
+    parts, columns, heads = "", [], []
+    for place, goal in enumerate(question.goals[which]):
+        metric, limit = goal.measure, goal.limit
+        label, scale, got = (
+            f"{metric.shown} [{metric.unit}]",
+            metric.scale,
+            [one.of(goal.metric) for one in ofs],
         )
-    ):
-        pairs = zip(counts, quantiles, strict=True)
-        drawn = [(n, scale * q.value, scale * q.half_width) for n, q in pairs if q.value > 0]
+        if metric.of_all:
+            label, scale, limit, got = "goodput [%]", 100.0, goal.share, [one.both for one in ofs]
+        name = label if metric.of_all else f"{goal.at} of {label}"
+        drawn = [
+            (n, scale * q.value, scale * q.half_width)
+            for n, q in zip(counts, got, strict=True)
+            if q.value > 0
+        ]
         beyond = [value + half for _, value, half in drawn]
         up = axis_over([scale * limit, *beyond, *(value for _, value, _ in drawn)])
         top = place * (PANEL + ABOVE + BELOW) + ABOVE
-        parts += _frame(across, whole, up, top, f"{name} of {label}{whose}", "replicas")
+        parts += _frame(across, whole, up, top, f"{name}{whose}", "replicas")
         line = _y(up, top, scale * limit)
         parts += f'<path class="limit" d="M{LEFT:.1f} {line:.1f}H{RIGHT:.1f}"/>'
         parts += _text(RIGHT, line - 5, f"objective {scale * limit:g}", "of-limit", "end")
@@ -192,18 +199,29 @@ def _latency_plot(question: Question, planned: int, runs: Sequence[Performance])
             low, high = _y(up, top, least), _y(up, top, min(up.high, value + half))
             parts += f'<path class="interval" d="M{x:.1f} {low:.1f}V{high:.1f}"/>'
             parts += _point(x, _y(up, top, value), "chosen" if n == planned else "front")
-        ends.append([f"{value:.3g} ± {half:.2g}" for _, value, half in drawn])
-    ttft, tpot = ends
-    rows = [["replicas", f"{name} of TTFT [s]", f"{name} of TPOT [ms]", "limits", "$/10⁶ tokens"]]
+        heads.append(name)
+        columns.append([f"{value:.3g} ± {half:.2g}" for _, value, half in drawn])
+    rows = [["replicas", *heads, "limits", "$/10⁶ tokens"]]
     for i, run in enumerate(runs):
+        each = [column[i] if i < len(column) else "" for column in columns]
         limits = f"{run.places:,} and {run.budget:,}"
-        each = tpot[i] if i < len(tpot) else ""
-        rows.append([f"{run.replicas}", ttft[i], each, limits, f"{run.usd_per_million:,.3f}"])
-    told = "; ".join(f"replicas {row[0]}: TTFT {row[1]} s, TPOT {row[2]} ms" for row in rows[1:])
-    title = f"{name} of TTFT and TPOT against replicas"
-    svg = _svg("latency", title, told, parts, 2 * (PANEL + ABOVE + BELOW))
+        rows.append([f"{run.replicas}", *each, limits, f"{run.usd_per_million:,.3f}"])
+    alone = [goal.measure for goal in question.goals[which]]
+    told = "; ".join(
+        f"replicas {row[0]}: "
+        + ", ".join(
+            f"{metric.shown} {value} {'%' if metric.of_all else metric.unit}"
+            for metric, value in zip(alone, row[1:], strict=False)
+        )
+        for row in rows[1:]
+    )
+    *first, last = [metric.shown for metric in alone]
+    at = question.goals[which][0].at
+    title = f"{at} of {', '.join(first)} and {last} against replicas"
+    svg = _svg("latency", title, told, parts, len(alone) * (PANEL + ABOVE + BELOW))
+    what = "both latencies" if len(alone) == 2 else "what is promised"
     caption = (
-        f"{name} of both latencies against replicas, with 95% intervals; the plan is the larger "
+        f"{at} of {what} against replicas, with 95% intervals; the plan is the larger "
         "point, dotted lines are the objectives. Every fleet has the limits that suit it."
     )
     return Plot("Fleets of other sizes", svg, caption, rows)
@@ -366,13 +384,13 @@ def check_points_are_where_the_numbers_are() -> None:
     circles = [one for one in root.iter() if one.tag.endswith("circle")]
     runs = fleets_around(told)
     checks.equal("points", len(circles), 2 * len(runs))
-    tpot = [1e3 * run.nearest.tpot.value for run in runs]
+    tpot = [1e3 * run.nearest.of("tpot").value for run in runs]
     foot = 2 * (PANEL + ABOVE + BELOW) - BELOW
     lines = [one.get("d", "") for one in root.iter() if one.get("class") == "limit"]
     limit = foot - float(lines[1].split()[1].partition("H")[0])
     below = sorted(circles[len(runs) :], key=lambda one: float(one.get("cx", "0")))
     heights = [foot - float(one.get("cy", "0")) for one in below]
-    got = [1e3 * told.question.objective.tpot_s * height / limit for height in heights]
+    got = [1e3 * told.question.promise[1].limit * height / limit for height in heights]
     checks.close("TPOT [ms]", got, tpot, atol=0.1)
 
 

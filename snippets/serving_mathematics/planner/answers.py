@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.fronts import FRONTS
+from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
 from serving_mathematics.machine.step_time.guesses import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
+    ClassRun,
     Performance,
     Plan,
     Quantile,
-    Question,
     time_shares,
 )
 from serving_mathematics.planner.configurations import (
@@ -35,8 +36,19 @@ from serving_mathematics.planner.configurations import (
     drafter_name,
     split_name,
 )
+from serving_mathematics.planner.costs import (
+    cost_lines,
+    cost_record,
+    energy_summary,
+    power_text,
+    watts_text,
+)
 from serving_mathematics.planner.fields import GIVEN, LIKE
+from serving_mathematics.planner.fleet_energy import apart_watts
+from serving_mathematics.planner.lines import Line, listed, sized, with_interval
 from serving_mathematics.planner.model_errors import was_measured
+from serving_mathematics.planner.objectives import Objective, promise_text
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
@@ -44,16 +56,6 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of an answer: what, how much, the closed form's value, and the chapter's page."""
-
-    what: str
-    value: str
-    estimate: str
-    chapter: str
 
 
 def answer_lines(told: Answer) -> list[Line]:
@@ -76,6 +78,8 @@ def answer_lines(told: Answer) -> list[Line]:
     several = len(best.classes) > 1
     lines = main_lines(told)
     lines += [
+        *_loosened_lines(found),
+        *cost_lines(told),
         *([Line("class that decides", _deciding(found), "", "definitions/slo-sla")] * several),
         Line("measured runs like it", _measured(told), "", "machine/predictions"),
         Line(
@@ -98,7 +102,7 @@ def answer_lines(told: Answer) -> list[Line]:
             "capacity/littles-law",
         ),
         *(_latency_line(told, metric, place) for metric in ("TTFT", "TPOT") for place in (0, 1, 2)),
-        *_class_lines(best),
+        *_class_lines(question, best),
         Line(
             "time with a request in a replica",
             f"{100 * best.busy:.0f}%",
@@ -155,16 +159,13 @@ def main_lines(told: Answer) -> list[Line]:
     question, found = told.question, told.plan
     best, one = found.best, question.deployment
     spare = f" and {question.spare_replicas} that may fail" if question.spare_replicas else ""
-    kept = f"{_with_interval(best.both, 100)}%"
+    kept = f"{with_interval(best.both, 100)}%"
     goodput = sum(run.goodput_per_s for run in best.classes)
     most = "no fleet does" if told.if_slower is None else f"{told.if_slower:,}"
     error = told.error
     low, high = min(1.0, error.low), max(1.0, error.high)
     worst = best.nearest
-    at = f"at p{100 * worst.objective.quantile:g}"
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
-    first = f"{_with_interval(worst.ttft)} of {worst.objective.ttft_s:g} s"
-    later = f"{_with_interval(worst.tpot, 1e3)} of {1e3 * worst.objective.tpot_s:g} ms"
     hour, million = f"${best.usd_per_hour:,.2f}", f"${best.usd_per_million:,.3f}"
     return [
         Line("replicas", f"{best.replicas:,}{spare}", "", "capacity/autoscaling"),
@@ -181,10 +182,12 @@ def main_lines(told: Answer) -> list[Line]:
             "optimization/batching",
         ),
         Line("token budget", f"{best.budget:,}", "", "optimization/batching"),
-        Line(f"TTFT {at}{whose}, promised", first, "", "definitions/latency-distribution"),
-        Line(f"TPOT {at}{whose}, promised", later, "", "architecture/streaming"),
+        *_promised_lines(worst, whose),
         Line(
-            "requests that keep both", f"{kept}, {goodput:.3g} a second", "", "definitions/slo-sla"
+            f"requests that keep {_all(question)}",
+            f"{kept}, {goodput:.3g} a second",
+            "",
+            "definitions/slo-sla",
         ),
         Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
         Line("decided by this run", _decided(told), "", "definitions/slo-sla"),
@@ -197,7 +200,71 @@ def main_lines(told: Answer) -> list[Line]:
         Line("steps are those of", _front(told.question), "", "machine/predictions"),
         Line("price of the fleet", f"{hour} an hour", "", "intuition/batch-vs-online"),
         Line("price of 10⁶ generated tokens", million, "", "intuition/latency-throughput-cost"),
+        Line("power and energy", power_text(told), "", "intuition/latency-throughput-cost"),
     ]
+
+
+def _loosened_lines(found: Plan) -> list[Line]:
+    """How much more of what binds one replica fewer needs, where that is one limit."""
+    said = []
+    for one in found.loosened:
+        if one.most_per_s:
+            value = f"one replica fewer carries {sized(one.most_per_s)} requests/s at most"
+            return [Line("what would save one", value, "", "definitions/throughput")]
+        if one.run is None:
+            continue
+        if one.constraint == "KV memory":
+            blocks = max(0, one.blocks - found.engine.kv_blocks)
+            size = blocks * found.engine.block_tokens * found.token_bytes / 2**30
+            said.append(f"at most {size:.1f} GiB more of KV memory")
+        elif one.constraint == "batch limit":
+            said.append(f"a batch limit of {one.run.places:,}")
+        elif one.constraint == "token budget":
+            said.append(f"a token budget of {one.run.budget:,}")
+        else:
+            said.append(_looser(one.run, one.constraint))
+    value = f"one replica fewer needs {' or '.join(said)}"
+    return [Line("what would save one", value, "", "definitions/throughput")] if said else []
+
+
+def _looser(run: Performance, constraint: str) -> str:
+    """The limit that a fleet would keep, of the class where it is worst."""
+    found = [
+        (got.value / goal.limit, goal, got.value, one.both.value)
+        for one in run.classes
+        for goal, got in zip(one.promise, one.got, strict=True)
+        if constraint == f"{goal.measure.shown} objective"
+    ]
+    _, goal, value, kept = max(found, key=lambda each: each[0])
+    if goal.measure.of_all:
+        return f"a goodput of {100 * kept:.3g}%"
+    return f"{goal.measure.article} of {sized(goal.measure.scale * value)} {goal.measure.unit}"
+
+
+def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
+    """What requests get of each metric that is promised."""
+    lines = []
+    for goal, run in zip(worst.promise, worst.got, strict=True):
+        metric = goal.measure
+        if metric.of_all:
+            what, got = metric.shown, f"{with_interval(worst.both, 100)}%"
+            limit = f"{100 * goal.share:g}%"
+        else:
+            what, got = f"{metric.shown} at {goal.at}", with_interval(run, metric.scale)
+            limit = metric.limit_text(goal.limit)
+        lines.append(Line(f"{what}{whose}, promised", f"{got} of {limit}", "", metric.chapter))
+    return lines
+
+
+def _alone(one: ClassRun) -> list[tuple[Objective, Quantile]]:
+    """Objectives of one metric each, with what is got."""
+    pairs = zip(one.promise, one.got, strict=True)
+    return [(goal, run) for goal, run in pairs if not goal.measure.of_all]
+
+
+def _all(question: Question) -> str:
+    """How many limits there are to keep."""
+    return "both" if len([x for x in question.goals[0] if not x.measure.of_all]) == 2 else "all"
 
 
 def _latency_line(told: Answer, metric: str, place: int) -> Line:
@@ -205,15 +272,15 @@ def _latency_line(told: Answer, metric: str, place: int) -> Line:
     closed, name = told.plan.estimate, f"{metric} at p{100 * QUANTILES[place]:g}"
     if metric == "TTFT":
         run, said = told.plan.best.ttft[place], f"{closed.ttft_s[place]:.3g} s"
-        return Line(name, f"{_with_interval(run)} s", said, "definitions/latency-distribution")
+        return Line(name, f"{with_interval(run)} s", said, "definitions/latency-distribution")
     run, said = told.plan.best.tpot[place], f"{1e3 * closed.tpot_s:.3g} ms" if place == 0 else ""
-    return Line(name, f"{_with_interval(run, 1e3)} ms", said, "architecture/streaming")
+    return Line(name, f"{with_interval(run, 1e3)} ms", said, "architecture/streaming")
 
 
-def answer_summary(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
+def answer_summary(told: Answer) -> str:
     """A plan in one sentence, and what makes it uncertain.
 
-    told: the answer. others: what other devices would have to cost.
+    told: the answer.
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
@@ -233,7 +300,7 @@ def answer_summary(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
     if _beyond(found.best):
         sure = "may keep"
         if not _beyond(found.one_more):
-            rest += f" {best.replicas + 1:,} keep both."
+            rest += f" {best.replicas + 1:,} keep {_all(question)}."
     if found.deciding:
         rest += f" What decides is {' or '.join(found.deciding)}."
     if found.one_fewer_may_do:
@@ -252,7 +319,7 @@ def answer_summary(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
         rest += " No run on this device was measured, and its error is not known."
     if one.system.name == GIVEN:
         rest += f" Its links and kernels are taken from {find_system(LIKE).shown}."
-    rest += _apart_summary(told) + _elsewhere(others)
+    rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
     rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 999.5 else f"{found.rate_per_s:.3g}"
     split = f" ({split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
@@ -296,11 +363,11 @@ def _elsewhere(others: Sequence[Elsewhere]) -> str:
     return f" Cheaper would be {', '.join(said)}." if said else ""
 
 
-def summary_text(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
-    """A plan in at most fifteen lines of a hundred characters: the sentence, and what it leaves out
-    of the lines that decide.
+def summary_text(told: Answer) -> str:
+    """A plan in some fifteen lines of a hundred characters: the sentence, and what it leaves out of
+    the lines that decide.
 
-    told, others: as for answer_summary.
+    told: the answer.
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
@@ -311,7 +378,7 @@ def summary_text(told: Answer, others: Sequence[Elsewhere] = ()) -> str:
     """
     said = {"replicas", "a replica", "price of the fleet"}
     rows = [[line.what, line.value] for line in main_lines(told) if line.what not in said]
-    sentence = textwrap.wrap(answer_summary(told, others), WIDTH)
+    sentence = textwrap.wrap(answer_summary(told), WIDTH)
     return "\n".join([*sentence, table_text(rows)])
 
 
@@ -375,6 +442,36 @@ def comparison_rows(told: Answer) -> list[list[str]]:
     return rows
 
 
+@dataclass(frozen=True)
+class Table:
+    """Rows with a header, under a title, and what must be said of them."""
+
+    title: str
+    rows: list[list[str]]
+    note: str = ""
+
+
+def answer_tables(told: Answer) -> list[Table]:
+    """Tables beside the lines: runs of a load test as they were predicted, and the deployments that
+    were compared.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 9, "precision": "bf16", "parallelism": "tp1,tp2", "requests": 400}
+    >>> [table.title for table in answer_tables(answer(read_choices(asked)))]
+    ['The deployments that were compared']
+    """
+    calibration, tables = told.question.calibration, []
+    if calibration:
+        note = calibration_text(calibration)
+        tables.append(Table("The load test", calibration_rows(calibration), note))
+    if len(told.ranked) > 1:
+        tables.append(Table("The deployments that were compared", comparison_rows(told)))
+    return tables
+
+
 def _is_short(told: Answer, one: Ranked) -> bool:
     """Whether the runs of a deployment are those of the comparison only."""
     planned = told.apart.run if one.question.separate and told.apart else told.plan.best
@@ -433,15 +530,6 @@ def _measured(told: Answer) -> str:
     )
 
 
-def _with_interval(found: Quantile, scale: float = 1.0) -> str:
-    """Value and half-width, with the digits that two of the half-width leave."""
-    value, half = scale * found.value, scale * found.half_width
-    if not half:
-        return f"{value:.3g}"
-    digits = max(0, 1 - math.floor(math.log10(half)))
-    return f"{value:.{digits}f} ± {half:.{digits}f}"
-
-
 def _apart(told: Answer) -> str:
     """Two fleets, in one line."""
     apart = told.apart
@@ -457,14 +545,28 @@ def _apart(told: Answer) -> str:
         f"{run.prompts} for prompts and {run.answers} for answers of {one.devices} × "
         f"{one.system.shown}, {split_name(apart.question)}, {one.precision}",
         f"${run.usd_per_hour:,.2f} an hour",
-        f"TTFT {_with_interval(worst.ttft)} s and TPOT {_with_interval(worst.tpot, 1e3)} ms at "
-        f"p{100 * worst.objective.quantile:g}",
-        f"{_with_interval(run.both, 100)}% keep both",
+        f"{listed(_values(worst))} at {worst.promise[0].at}",
+        f"{with_interval(run.both, 100)}% keep {_all(apart.question)}",
         f"a cache travels {1e3 * run.transfer_s:.3g} ms",
         f"where steps err {low:,} to {high:,}" if high else f"where steps err {low:,} or more",
+        *_apart_power(apart.question, run),
         f"decided: {'not quite, ' + ' and '.join(doubts) if doubts else 'yes'}",
     )
     return "; ".join(parts)
+
+
+def _apart_power(question: Question, run: Apart) -> list[str]:
+    """What two fleets draw, where it is known."""
+    watts = apart_watts(question, run)
+    return [] if watts is None else [watts_text(watts)]
+
+
+def _values(one: ClassRun) -> list[str]:
+    """What a class gets of each metric, with intervals."""
+    return [
+        f"{goal.measure.shown} {with_interval(run, goal.measure.scale)} {goal.measure.unit}"
+        for goal, run in _alone(one)
+    ]
 
 
 def _apart_summary(told: Answer) -> str:
@@ -505,11 +607,7 @@ def asked_text(question: Question) -> str:
 
 def _promised(question: Question) -> str:
     """The objectives in words, those of each class with its name."""
-    said = [
-        f"a TTFT of {goal.ttft_s:g} s and a TPOT of {1e3 * goal.tpot_s:g} ms at "
-        f"p{100 * goal.quantile:g}"
-        for goal in question.goals
-    ]
+    said = [promise_text(promise) for promise in question.goals]
     if len(said) == 1:
         return said[0]
     names = question.class_names
@@ -520,30 +618,28 @@ def _beyond(fleet: Performance) -> list[str]:
     """Objectives beyond which the interval of a fleet reaches, with the class where there are
     several."""
     return [
-        f"{name} of {one.name}" if len(fleet.classes) > 1 else name
+        f"{goal.measure.shown} of {one.name}" if len(fleet.classes) > 1 else goal.measure.shown
         for one in fleet.classes
-        for name, run, limit in (
-            ("TTFT", one.ttft, one.objective.ttft_s),
-            ("TPOT", one.tpot, one.objective.tpot_s),
-        )
-        if run.value + run.half_width > limit
+        for goal, run in zip(one.promise, one.got, strict=True)
+        if run.value + run.half_width > goal.limit
     ]
 
 
-def _class_lines(fleet: Performance) -> list[Line]:
+def _class_lines(question: Question, fleet: Performance) -> list[Line]:
     """What each class gets, where there are several."""
-    return [
-        Line(
-            f"of {one.name}",
-            f"TTFT {_with_interval(one.ttft)} of {one.objective.ttft_s:g} s and TPOT "
-            f"{_with_interval(one.tpot, 1e3)} of {1e3 * one.objective.tpot_s:g} ms at "
-            f"p{100 * one.objective.quantile:g}; {_with_interval(one.both, 100)}% keep both, "
-            f"{one.goodput_per_s:.3g} a second",
-            "",
-            "definitions/slo-sla",
+    lines = []
+    for one in fleet.classes if len(fleet.classes) > 1 else ():
+        each = [
+            f"{goal.measure.shown} {with_interval(run, goal.measure.scale)} of "
+            f"{goal.measure.limit_text(goal.limit)}"
+            for goal, run in _alone(one)
+        ]
+        said = (
+            f"{listed(each)} at {one.promise[0].at}; {with_interval(one.both, 100)}% keep "
+            f"{_all(question)}, {one.goodput_per_s:.3g} a second"
         )
-        for one in (fleet.classes if len(fleet.classes) > 1 else ())
-    ]
+        lines.append(Line(f"of {one.name}", said, "", "definitions/slo-sla"))
+    return lines
 
 
 def _deciding(found: Plan) -> str:
@@ -568,10 +664,12 @@ def _briefly(run: Performance) -> str:
     """What a fleet gets, of the class with the least room where there are several."""
     one = run.nearest
     whose = f" of {one.name}" if len(run.classes) > 1 else ""
+    got = ", ".join(
+        f"{goal.measure.shown} {goal.measure.scale * each.value:.3g} {goal.measure.unit}"
+        for goal, each in _alone(one)
+    )
     return (
-        f"TTFT {one.ttft.value:.3g} s, TPOT {1e3 * one.tpot.value:.3g} ms at "
-        f"p{100 * one.objective.quantile:g}{whose}, limits {run.places:,} and "
-        f"{run.budget:,}; "
+        f"{got} at {one.promise[0].at}{whose}, limits {run.places:,} and {run.budget:,}; "
         f"${run.usd_per_million:,.3f} for 10⁶ tokens"
     )
 
@@ -632,11 +730,13 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         record[f"ttft_{name}_closed_s"] = closed.ttft_s[place]
         record[f"tpot_{name}_s"] = best.tpot[place].value
         record[f"tpot_{name}_half_width_s"] = best.tpot[place].half_width
+    for goal, run in _alone(best.nearest)[2:]:
+        record[f"{goal.metric}_s"] = run.value
+        record[f"{goal.metric}_half_width_s"] = run.half_width
     for one_class in best.classes if len(best.classes) > 1 else ():
         name = one_class.name
+        record |= {f"{name}_{goal.metric}_s": run.value for goal, run in _alone(one_class)}
         record |= {
-            f"{name}_ttft_s": one_class.ttft.value,
-            f"{name}_tpot_s": one_class.tpot.value,
             f"{name}_both_kept": one_class.both.value,
             f"{name}_goodput_per_s": one_class.goodput_per_s,
         }
@@ -651,8 +751,7 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         "preemptions_per_request": best.preempted,
         "usd_per_hour": best.usd_per_hour,
         "usd_per_million_tokens": best.usd_per_million,
-        "one_more_ttft_s": found.one_more.nearest.ttft.value,
-        "one_more_tpot_s": found.one_more.nearest.tpot.value,
+        **{f"one_more_{goal.metric}_s": run.value for goal, run in _alone(found.one_more.nearest)},
         "one_more_usd_per_million_tokens": found.one_more.usd_per_million,
         "usual_replicas": found.usual.replicas if found.usual else "",
         "other_limits_replicas": found.found.replicas if found.found else "",
@@ -660,6 +759,7 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
         "quantized_usd_per_million_tokens": (
             found.quantized.usd_per_million if found.quantized else ""
         ),
+        **cost_record(told),
         **_apart_record(told),
         "compared": len(told.ranked),
         "simulated_requests": best.simulated,
@@ -686,6 +786,7 @@ def _apart_record(told: Answer) -> dict[str, float | int | str]:
         "apart_both_kept": run.both.value,
         "apart_transfer_s": run.transfer_s,
         "apart_link_busy": run.link_busy,
+        "apart_watts": "" if (watts := apart_watts(told.apart.question, run)) is None else watts,
         "apart_usd_per_hour": run.usd_per_hour,
         "apart_usd_per_million_tokens": run.usd_per_million,
         "apart_if_faster": told.apart.if_faster,

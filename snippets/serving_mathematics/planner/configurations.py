@@ -32,13 +32,14 @@ from serving_mathematics.planner.capacity_planner import (
     Infeasible,
     Performance,
     Plan,
-    Question,
     Told,
     least_requests,
     plan,
     require_enough,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
+from serving_mathematics.planner.fields import Values
+from serving_mathematics.planner.fleet_energy import FleetEnergy, fleet_energy
 from serving_mathematics.planner.model_errors import (
     ModelError,
     NearRun,
@@ -46,7 +47,8 @@ from serving_mathematics.planner.model_errors import (
     model_error,
     nearest_runs,
 )
-from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.questions import other_choices, read_choices
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
@@ -79,6 +81,17 @@ class Separate:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """The cheapest deployment on a device without a price, and the price of a device [$/h] below
+    which it would be cheaper than the answer."""
+
+    question: Question
+    run: Performance | Apart
+    devices: int
+    even_usd_per_hour: float
+
+
+@dataclass(frozen=True)
 class Answer:
     """The cheapest deployment that keeps the objective, planned, and how sure that is."""
 
@@ -91,17 +104,8 @@ class Answer:
     if_faster: int  # replicas where steps are as much faster as one run in ten
     if_slower: int | None  # and slower; None where no fleet does
     apart: Separate | None = None  # where separate fleets were asked for
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """The cheapest deployment on a device without a price, and the price of a device [$/h] below
-    which it would be cheaper than the answer."""
-
-    question: Question
-    run: Performance | Apart
-    devices: int
-    even_usd_per_hour: float
+    energy: FleetEnergy | None = None  # None where no power of the device is known
+    others: tuple[Elsewhere, ...] = ()  # what other devices would have to cost, where it is asked
 
 
 def elsewhere(
@@ -354,7 +358,9 @@ def answer(
     ranked = _in_order([_with_run(one, question, found.best) for one in ranked])
     ranked, apart = _separate(ranked)
     error = _error(question)
-    near = nearest_runs(question.deployment, max(1.0, found.best.concurrency), *_lengths(question))
+    near = nearest_runs(
+        question.deployment, max(1.0, found.best.concurrency), *question.mean_lengths
+    )
     return Answer(
         question,
         found,
@@ -365,7 +371,31 @@ def answer(
         _fewest(question, min(1.0, error.low)) or 1,
         _fewest(question, max(1.0, error.high)),
         apart,
+        fleet_energy(question, found),
     )
+
+
+def whole_answer(
+    choices: Sequence[Question],
+    values: Values,
+    load: Callable[[str, str], Workload] | None = None,
+    told: Told | None = None,
+    executor: futures.Executor | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Answer:
+    """All that command and form have to say of a question: the answer, and what other devices would
+    have to cost.
+
+    choices: from `read_choices`. values, load: that they were read from. told, executor, progress:
+    as for answer, which says what is raised.
+
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1"}
+    >>> [one.devices for one in whole_answer(read_choices(asked), asked).others]
+    [2]
+    """
+    found = answer(choices, told, executor, progress)
+    return replace(found, others=tuple(elsewhere(found, other_choices(values, load), executor)))
 
 
 def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> str:
@@ -417,13 +447,6 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
     fast, slow = min(1.0, error.low), max(1.0, error.high)
     least = _fewest(question, fast) or 2
     return _in_order(ranked), Separate(question, run, "", least, _fewest(question, slow))
-
-
-def _lengths(question: Question) -> tuple[float, float]:
-    traffic = question.traffic
-    if isinstance(traffic, Workload):
-        return float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
-    return traffic.mean_prompt_tokens, traffic.mean_output_tokens
 
 
 def _fewest(question: Question, slowness: float) -> int | None:

@@ -109,6 +109,18 @@ FIELDS = {
         Field(
             "quantile", "Share of requests that keep them", "", 0.01, 0.9999, 0.99, group=TRAFFIC
         ),
+        Field(
+            "e2e_s",
+            "Time to the last token, E2E latency, where it is promised",
+            *("s", 1e-3, 1e4),
+            group=TRAFFIC,
+        ),
+        Field(
+            "goodput",
+            "Goodput: share of requests that keep all limits together, where that is promised",
+            *("", 0.01, 0.9999),
+            group=TRAFFIC,
+        ),
         _drawn("arrival_scv", "Burstiness: squared CV of the gaps, 1 is Poisson", 0, 100, 1),
         _drawn("cached_share", "Share of each prompt in the prefix cache", 0, 0.999, 0.0),
         Field(
@@ -166,6 +178,7 @@ FIELDS = {
         ),
         _own("bandwidth_gb_per_s", "Memory bandwidth", "GB/s", 1, 1e6),
         _own("memory_gib", "Memory", "GiB", 0.1, 1e5),
+        _own("power_w", "Power on the data sheet, for the energy", "W", 1, 1e4),
         Field(
             "spot_share",
             "Share of the GPUs that are interruptible",
@@ -181,6 +194,30 @@ FIELDS = {
             "Replicas that may fail, bought besides",
             *("", 0, 1000, 0),
             whole=True,
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "price_per_kwh",
+            "Price of a kWh, for what the energy costs",
+            *("$", 1e-3, 100),
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "grams_per_kwh",
+            "CO₂ of a kWh of your grid",
+            *("g", 0.1, 3000),
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "api_input_price",
+            "Price of 10⁶ tokens in of an API, to compare with",
+            *("$", 1e-4, 1e4),
+            group=DEPLOYMENT,
+        ),
+        Field(
+            "api_output_price",
+            "Price of 10⁶ tokens out of it",
+            *("$", 1e-4, 1e4),
             group=DEPLOYMENT,
         ),
         Field(
@@ -327,7 +364,7 @@ def meant_number(field: Field, text: str) -> float:
     number = float(re.sub("[,_]", "", found[1]) + (found[2] or "").replace(",", "."))
     scale = UNITS[found[3].lower()]
     if scale == 1 and number > max(1.0, field.high):
-        scale = 1e-3 if field.name in ("ttft_s", "tpot_s") else 0.01 if field.high <= 1 else 1.0
+        scale = 1e-3 if field.unit == "s" else 0.01 if field.high <= 1 else 1.0
     return float(f"{scale * number:.12g}")
 
 

@@ -23,8 +23,9 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
 from serving_mathematics.core.hardware.deployments import Deployment
-from serving_mathematics.planner.capacity_planner import WORKED, Fleet, Performance, Question
+from serving_mathematics.planner.capacity_planner import WORKED, Fleet, Performance
 from serving_mathematics.planner.configurations import Answer
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.separate_fleets import TIGHT, Apart, SeparateFleets
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
@@ -52,6 +53,9 @@ def launch_words(question: Question, best: Performance, backend: str = "") -> li
     ['vllm', 'serve', 'meta-llama/Meta-Llama-3.1-8B']
     """
     words = _words(question, best.places, best.budget, backend)
+    one = question.deployment
+    if (backend or one.backend) == "sglang" and not one.draft_tokens:  # which it does not mix with
+        words.append("--enable-mixed-chunk")  # or the prompts of a step stop its answers
     files = launch_files(question, backend)
     return words + [word for name in files for word in ("--extra_llm_api_options", name)]
 
@@ -442,6 +446,11 @@ def check_flags_carry_the_plan() -> None:
         words = launch_words(four, best, backend)
         got = [words[words.index(flag) + 1] for flag in (places, budget, width)]
         checks.equal(backend, got, ["96", "2048", "4"])
+    mixed = [
+        "--enable-mixed-chunk" in launch_words(asked, best, "sglang")
+        for asked in (four, replace(four, deployment=replace(four.deployment, draft_tokens=3)))
+    ]
+    checks.equal("SGLang mixes, unless it guesses", mixed, [True, False])
     checks.raises("another", launch_words, four, best, "x", match="backend must be one of vllm")
 
 

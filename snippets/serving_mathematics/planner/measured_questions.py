@@ -31,8 +31,9 @@ import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
-from serving_mathematics.planner.capacity_planner import Objective, Question
 from serving_mathematics.planner.configurations import rank, split_name
+from serving_mathematics.planner.objectives import METRICS, promised
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import _possible_splits
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
@@ -76,7 +77,7 @@ def question_of(run: Run, margin: float = 1.0) -> list[Question]:
         for nominal in (one.input_tokens, one.output_tokens)
     ]
     asked = Workload(arrivals - arrivals[0], *lengths)
-    goal = Objective(margin * run.first_token_s, margin * run.per_token_s, 0.5)
+    goal = promised(margin * run.first_token_s, margin * run.per_token_s, 0.5)
     return [Question(tried, asked, goal, 1.0, requests=count) for tried in _possible_splits(one)]
 
 
@@ -90,9 +91,9 @@ def reason(problem: str) -> str:
     """
     if problem == WHOLE_FLEET:
         return problem
-    for name in ("TTFT", "TPOT"):
-        if problem.startswith(f"no fleet keeps a {name}"):
-            return f"{name}: an idle replica takes longer"
+    for metric in METRICS.values():
+        if problem.startswith(metric.none_keeps):
+            return f"{metric.shown}: an idle replica takes longer"
     return "no fleet keeps it" if problem.startswith("no fleet") else "cannot be deployed"
 
 

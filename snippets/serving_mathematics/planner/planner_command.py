@@ -39,22 +39,21 @@ from typing import NoReturn, TextIO
 
 from serving_mathematics.core.hardware.catalogue import model_names, preset_model, systems
 from serving_mathematics.core.hardware.deployments import BACKENDS, Impossible
-from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
 from serving_mathematics.planner.answer_plots import answer_plots, plots_file
 from serving_mathematics.planner.answers import (
     WIDTH,
     answer_lines,
     answer_record,
     answer_summary,
-    comparison_rows,
+    answer_tables,
     summary_text,
     table_text,
 )
 from serving_mathematics.planner.capacity_planner import Infeasible, Told
-from serving_mathematics.planner.configurations import Answer, Elsewhere, answer, elsewhere
+from serving_mathematics.planner.configurations import Answer, whole_answer
 from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.launch import launch_command, launch_files, starts
-from serving_mathematics.planner.questions import other_choices, read_grid
+from serving_mathematics.planner.questions import read_grid
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import inputs_noted, read_text, require_output, write_text
@@ -360,8 +359,8 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
         assert not isinstance(asked, Impossible)  # which one alone is raised
         with _executor(options.workers, options.dask, len(asked)) as executor:
             progress = _told(sys.stderr, "deployments")
-            told = answer(asked, _watched(sys.stderr), executor, progress)
-            others = elsewhere(told, other_choices(rows[0] | typed), executor)
+            watched = _watched(sys.stderr)
+            told = whole_answer(asked, rows[0] | typed, None, watched, executor, progress)
         records: list[Record] = [answer_record(told)]
         if options.figure is not None:
             write_text(options.figure, "--figure", plots_file(answer_plots(told)), inputs)
@@ -370,9 +369,9 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
             parts = [first.flags] * options.flags + [first.kubernetes] * options.kubernetes
             text = "\n\n".join(parts)
         elif options.summary or (sys.stdout.isatty() and not options.whole):
-            text = summary_text(told, others)
+            text = summary_text(told)
         else:
-            text = _whole(told, others)
+            text = _whole(told)
     else:
         with _executor(options.workers, options.dask, len(questions)) as executor:
             records = sweep(questions, executor, progress=_told(sys.stderr))
@@ -387,17 +386,15 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     return status
 
 
-def _whole(told: Answer, others: Sequence[Elsewhere]) -> str:
+def _whole(told: Answer) -> str:
     """Everything that there is to say of one question."""
     question, best = told.question, told.plan.best
     first, *more = starts(told)
     head = ["", "simulated", "closed form"]
     body = [[line.what, line.value, line.estimate] for line in answer_lines(told)]
-    parts = [textwrap.fill(answer_summary(told, others), WIDTH), table_text([head, *body])]
-    if question.calibration:
-        parts.append(calibration_text(question.calibration))
-        parts.append(table_text(calibration_rows(question.calibration)))
-    parts += [table_text(comparison_rows(told))] if len(told.ranked) > 1 else []
+    parts = [textwrap.fill(answer_summary(told), WIDTH), table_text([head, *body])]
+    for table in answer_tables(told):
+        parts += [table.note] * bool(table.note) + [table_text(table.rows)]
     engines = [f"# {name}\n{launch_command(question, best, name)}" for name in BACKENDS]
     apart = [one.flags for one in (first, *more) if one.of != "one fleet"]
     files = [

@@ -24,14 +24,13 @@ from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.core.hardware.deployments import DRAFTERS
 from serving_mathematics.planner.answer_plots import answer_plots
 from serving_mathematics.planner.answers import (
-    Line,
     answer_lines,
     answer_summary,
+    answer_tables,
     asked_text,
-    comparison_rows,
     main_lines,
 )
-from serving_mathematics.planner.configurations import Answer, Elsewhere, answer, elsewhere
+from serving_mathematics.planner.configurations import Answer, answer, whole_answer
 from serving_mathematics.planner.fields import (
     DRAWN,
     FIELDS,
@@ -43,7 +42,9 @@ from serving_mathematics.planner.fields import (
     read_value,
 )
 from serving_mathematics.planner.launch import Start, starts
-from serving_mathematics.planner.questions import other_choices, read_choices
+from serving_mathematics.planner.lines import Line
+from serving_mathematics.planner.objectives import METRICS
+from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_json
@@ -55,8 +56,7 @@ FROM_WHERE = (  # which is no field, and shows those that are
     '<span class="planner-problem"></span></p>'
 )
 LIMITS = (  # what a refusal begins with when it is not a field's name, and the field to change
-    ("no fleet keeps a TTFT", "ttft_s"),
-    ("no fleet keeps a TPOT", "tpot_s"),
+    *((metric.none_keeps, metric.field) for metric in METRICS.values()),
     ("no fleet of up to", "fleets"),
     ("no fleet holds the longest request", "memory_share"),
     ("parallelism", "parallelism"),
@@ -175,8 +175,7 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
             tell("status", f"Simulating fleet {fleets}: replicas {replicas}, batch limit {places}…")
 
     try:
-        found, others = _answered(values, log, told, compared)
-        piece = answer_html(found, others, _command(values))
+        piece = answer_html(_answered(values, log, told, compared), _command(values))
     except ValueError as error:
         said = str(error)
         named = [field for field in FIELDS if said.startswith(f"{field} ")]
@@ -194,19 +193,18 @@ def _answered(
     log: str = "",
     told: Callable[[int, int], None] | None = None,
     compared: Callable[[int, int], None] | None = None,
-) -> tuple[Answer, list[Elsewhere]]:
-    """The answer to the fields of a form, and what other devices would have to cost."""
+) -> Answer:
+    """The answer to the fields of a form."""
     asked = _asked(values)
     load = functools.cache(lambda _, columns: read_requests(log, columns))
-    found = answer(read_choices(asked, load), told, progress=compared)
-    return found, elsewhere(found, other_choices(asked, load))
+    return whole_answer(read_choices(asked, load), asked, load, told, progress=compared)
 
 
-def answer_html(told: Answer, others: Sequence[Elsewhere] = (), command: str = "") -> str:
+def answer_html(told: Answer, command: str = "") -> str:
     """An answer as a piece of the page, on one line of HTML: what it answers, the sentence, plots,
     the lines that decide; folded, all lines, the rows behind the plots, and what starts the fleet.
 
-    told, others: as for answer_summary. command: that says the same, or "".
+    told: the answer. command: that says the same, or "".
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
@@ -222,8 +220,11 @@ def answer_html(told: Answer, others: Sequence[Elsewhere] = (), command: str = "
     )
     folded = [("More lines, with the closed form", _lines_html(lines[len(main) :], True))]
     folded += [(plot.title, _rows_html(plot.rows)) for plot in plots]
-    if len(told.ranked) > 1 == len(plots):
-        folded.append(("The deployments that were compared", _rows_html(comparison_rows(told))))
+    drawn_ones = {plot.title for plot in plots}
+    for table in answer_tables(told):
+        if table.title not in drawn_ones:
+            note = f"<p>{html.escape(table.note)}</p>" if table.note else ""
+            folded.append((table.title, note + _rows_html(table.rows)))
     texts = [part for one in starts(told) for part in _copied(one)]
     texts += [("The same plan from the command line:", command)] if command else []
     folded.append(("What starts it", "".join(_copy_html(*one) for one in texts)))
@@ -231,7 +232,7 @@ def answer_html(told: Answer, others: Sequence[Elsewhere] = (), command: str = "
         f"<details><summary>{html.escape(title)}</summary>{body}</details>"
         for title, body in folded
     )
-    first, end, rest = map(html.escape, answer_summary(told, others).partition(" a GPU."))
+    first, end, rest = map(html.escape, answer_summary(told).partition(" a GPU."))
     return (
         f'<p class="planner-of">Answer to: {html.escape(asked_text(question))}</p>'
         f'<p class="planner-summary"><strong>{first}{end}</strong>{rest}</p>'
@@ -315,7 +316,7 @@ def example() -> SimpleNamespace:
     }
     piece = (
         '<div class="planner-answer" role="region" aria-label="Plan" tabindex="-1" '
-        f"data-search-exclude>{answer_html(*_answered(values), _command(values))}</div>"
+        f"data-search-exclude>{answer_html(_answered(values), _command(values))}</div>"
     )
     return SimpleNamespace(form=form_html(), answer=piece)
 

@@ -36,8 +36,10 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
-from serving_mathematics.planner.capacity_planner import Objective, Performance, Question
+from serving_mathematics.planner.capacity_planner import Performance
 from serving_mathematics.planner.configurations import rank, split_name
+from serving_mathematics.planner.objectives import promised
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import _possible_splits
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
@@ -159,7 +161,7 @@ def choices_of(asked: Asked, quantile: float, requests: int = REQUESTS) -> list[
     traffic = Workload(
         arrivals - arrivals[0], asked.prompt_tokens * ones, asked.output_tokens * ones
     )
-    goal = Objective(asked.ttft_s, asked.tpot_s, quantile)
+    goal = promised(asked.ttft_s, asked.tpot_s, quantile)
     choices = [
         Question(tried, traffic, goal, 1.0, requests=requests)
         for tried in _possible_splits(deployment_of(asked))

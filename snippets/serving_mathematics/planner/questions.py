@@ -41,7 +41,6 @@ from serving_mathematics.core.hardware.deployments import (
 from serving_mathematics.core.hardware.fronts import find_front
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
-from serving_mathematics.planner.capacity_planner import Objective, Question
 from serving_mathematics.planner.fields import (
     DRAWN,
     FIELDS,
@@ -55,6 +54,8 @@ from serving_mathematics.planner.fields import (
 )
 from serving_mathematics.planner.load_tests import read_load_runs, runs_of
 from serving_mathematics.planner.model_errors import was_measured
+from serving_mathematics.planner.objectives import METRICS, Promise, promised
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_traffic
 from serving_mathematics.support import checks
@@ -66,8 +67,7 @@ OF_CLASS = {  # what a class may say, and the fields that hold for those that do
     "prompt": "mean_prompt_tokens",
     "answer": "mean_output_tokens",
     "cached": "cached_share",
-    "ttft": "ttft_s",
-    "tpot": "tpot_s",
+    **{metric.name: metric.field for metric in METRICS.values()},
     "quantile": "quantile",
 }
 TWINS = {  # checkpoints that have the shape of a preset and are others, by what people call them
@@ -82,10 +82,18 @@ TWINS = {  # checkpoints that have the shape of a preset and are others, by what
     "minimaxm21": "MiniMaxAI/MiniMax-M2.1",
     "qwen3coder30ba3b": "Qwen/Qwen3-Coder-30B-A3B-Instruct",
 }
-NEEDS = {"trace_columns": "trace", "drafter": "draft_tokens", "spot_discount": "spot_share"}
+NEEDS = {
+    "trace_columns": "trace",
+    "drafter": "draft_tokens",
+    "spot_discount": "spot_share",
+    "power_w": "memory_gib",
+    "api_input_price": "api_output_price",
+    "api_output_price": "api_input_price",
+}
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
 WIDTHS = tuple(2**power for power in range(11))  # of a refusal's proposal
+WIDEST = 64  # devices over which experts are spread where nothing is said
 PARTS = {"tp": "tensor", "pp": "pipeline", "dp": "attention_data", "ep": "expert"}
 
 
@@ -108,15 +116,15 @@ def read_parallelism(text: str) -> dict[str, int]:
 
 def read_classes(
     text: str, values: Values | None = None
-) -> tuple[tuple[TrafficClass, ...], tuple[Objective, ...]]:
-    """Kinds of requests with their objectives, from their short form.
+) -> tuple[tuple[TrafficClass, ...], tuple[Promise, ...]]:
+    """Kinds of requests with what is promised to them, from their short form.
 
     text: name, share and what differs from the fields: prompt and answer, mean tokens; cached, the
-    share of a prompt; ttft and tpot [s]; quantile. values: fields by name; what is not given has
-    its default. Raises ValueError that names the class.
+    share of a prompt; ttft, tpot and e2e [s]; quantile or goodput. values: fields by name; what is
+    not given has its default. Raises ValueError that names the class.
 
     >>> kinds, goals = read_classes("chat:0.7; agents:0.3:prompt=8000,ttft=5")
-    >>> kinds[1].mean_prompt_tokens, goals[0].ttft_s, goals[1].ttft_s
+    >>> kinds[1].mean_prompt_tokens, goals[0][0].limit, goals[1][0].limit
     (8000.0, 1.0, 5.0)
     """
     form = "name:share:what differs, such as chat:0.7:prompt=800,ttft=1"
@@ -144,7 +152,10 @@ def read_classes(
             number = math.nan
         require(0 < number <= 1, f"classes: the share of {name[:40]}", "in (0, 1]", repr(share))
         kinds.append(TrafficClass(name, number, *(float(told[key]) for key in MEANS)))
-        goals.append(Objective(*(float(told[key]) for key in ("ttft_s", "tpot_s", "quantile"))))
+        try:
+            goals.append(read_promise(told))
+        except ValueError as problem:
+            raise ValueError(f"classes: {name[:40]}: {problem}") from None
     names = [kind.name for kind in kinds]
     _require_once("classes", names)
     require("one_more" not in names, "classes", "of other names than a record has", "'one_more'")
@@ -154,6 +165,23 @@ def read_classes(
     rule = f"of shares that are 1 together ({fixed} would do)"
     require(abs(whole - 1) < 1e-9, "classes", rule, f"{whole:.4g}")
     return tuple(kinds), tuple(goals)
+
+
+def read_promise(values: Values) -> Promise:
+    """What is promised to one kind of requests.
+
+    values: fields by name; what is not given has its default. Raises ValueError where a share is
+    given for each limit alone and for all together.
+
+    >>> [goal.text for goal in read_promise({"ttft_s": 2, "e2e_s": 9})]
+    ['a TTFT of 2 s', 'a TPOT of 50 ms', 'an E2E latency of 9 s']
+    """
+    names = ["quantile", *(metric.field for metric in METRICS.values())]
+    told: dict[str, Any] = {name: values.get(name, FIELDS[name].default) for name in names}
+    alone = told["quantile"] == FIELDS["quantile"].default
+    rule = "left out where goodput says the share that keeps all limits"
+    require(told["goodput"] is None or alone, "quantile", rule, told["quantile"])
+    return promised(**told)
 
 
 def _require_once(field: str, names: Sequence[object]) -> None:
@@ -179,14 +207,15 @@ def _widths(one: Deployment) -> dict[str, int]:
 
 
 def _splits(model: Architecture, system: System) -> list[dict[str, int]]:
-    """What is tried where nothing is said: tensor parallelism, with experts spread the same way,
-    and attention in parallel over data with the experts over all."""
-    widths = [n for n in (1, 2, 4, 8, 16) if n <= max(8, system.domain_devices) and n <= 8]
+    """What is tried where nothing is said: tensor parallelism over up to eight devices, with
+    experts spread the same way, and attention in parallel over data with the experts over all, as
+    far as links reach."""
     one = dict.fromkeys(PARTS.values(), 1)
-    splits = [one | {"tensor": n} for n in widths]
+    splits = [one | {"tensor": n} for n in (1, 2, 4, 8)]
     if model.routed_parameters:
-        splits += [one | {"tensor": n, "expert": n} for n in widths[1:]]
-        splits += [one | {"attention_data": n, "expert": n} for n in widths[1:]]
+        wide = [n for n in WIDTHS[1:] if n <= max(8, system.domain_devices) and n <= WIDEST]
+        splits += [one | {"tensor": n, "expert": n} for n in (2, 4, 8)]
+        splits += [one | {"attention_data": n, "expert": n} for n in wide]
     return splits
 
 
@@ -224,7 +253,7 @@ def read_choices(
     (16, 'b200_sxm', 4.0)
     """
     given = {name: read_value(name, value) for name, value in values.items()}
-    for whole, parts in (("device", SHEET), ("trace", DRAWN)):
+    for whole, parts in (("device", (*SHEET, "power_w")), ("trace", DRAWN)):
         both = [name for name in parts if name in given]
         if whole in given and both:
             raise ValueError(f"{both[0]} must be left out where {whole} is given, got both")
@@ -257,7 +286,7 @@ def read_choices(
     require(len(prices) == len(systems), "price_per_hour", rule, f"{len(prices)} of them")
     saved = 1 - told["spot_share"] * told["spot_discount"]
     traffic: Traffic | Workload
-    goals: tuple[Objective, ...] = ()
+    goals: tuple[Promise, ...] = ()
     if "trace" in given:
         traffic = (load or read_trace)(told["trace"], told["trace_columns"] or "")
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
@@ -317,7 +346,7 @@ def read_choices(
         Question(
             one,
             traffic,
-            Objective(told["ttft_s"], told["tpot_s"], told["quantile"]),
+            read_promise(told),
             price,
             told["memory_share"],
             told["token_budget"],
@@ -330,6 +359,12 @@ def read_choices(
             calibration=calibration,
             checkpoint=checkpoint,
             front=front,
+            power_w=told["power_w"],
+            usd_per_kwh=told["price_per_kwh"],
+            grams_per_kwh=told["grams_per_kwh"],
+            api_usd=(told["api_input_price"], told["api_output_price"])
+            if told["api_input_price"]
+            else None,
         )
         for one, price in choices
     ]
@@ -383,7 +418,7 @@ def other_choices(
         return []
     told: dict[str, Any] = {name: field.default for name, field in FIELDS.items()} | given
     asked = {one.name for one in _systems(told, "memory_gib" in given)}
-    kept = {name: value for name, value in given.items() if name not in SHEET}
+    kept = {name: value for name, value in given.items() if name not in (*SHEET, "power_w")}
     found = []
     for system in _others(told["other_devices"]):
         if system.name in asked:
@@ -603,10 +638,10 @@ def check_every_source_reads_alike() -> None:
     wanted = read_question({name: value for name, value in text.items() if value})
     for label, values in (("CSV", row), ("numbers", numbers), ("JSON", single)):
         got = read_question(values)
-        same = (got.deployment, got.traffic, got.objective, got.seed) == (
+        same = (got.deployment, got.traffic, got.promise, got.seed) == (
             wanted.deployment,
             wanted.traffic,
-            wanted.objective,
+            wanted.promise,
             wanted.seed,
         )
         checks.equal(label, same, True)
@@ -618,7 +653,7 @@ def check_defaults_are_the_planners() -> None:
     Source: the dataclass of the planner.
     """
     told = read_question({"rate_per_s": 1})
-    plain = Question(told.deployment, told.traffic, told.objective)
+    plain = Question(told.deployment, told.traffic, told.promise)
     for name in ("price_per_hour", "memory_share", "token_budget", "batch_limit", "reserved_bytes"):
         checks.equal(f"{name} of the planner", getattr(told, name), getattr(plain, name))
 

@@ -42,16 +42,17 @@ from serving_mathematics.planner.capacity_planner import (
     ClassRun,
     Fleet,
     Infeasible,
-    Objective,
     Performance,
     Quantile,
-    Question,
     Told,
+    decisive,
     reaches,
     settled,
     worst_shares,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
+from serving_mathematics.planner.objectives import RequestTimes, promised
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.traffic import (
     Traffic,
     drawn_classes,
@@ -96,14 +97,7 @@ class Apart:
     @property
     def beyond(self) -> bool:
         """Whether an interval reaches beyond its objective."""
-        return any(
-            run.value + run.half_width > limit
-            for one in self.classes
-            for run, limit in (
-                (one.ttft, one.objective.ttft_s),
-                (one.tpot, one.objective.tpot_s),
-            )
-        )
+        return not reaches(self.classes, [one.promise for one in self.classes], 1.0)
 
 
 def cache_transfer_s(
@@ -132,7 +126,8 @@ class SeparateFleets:
     of the cache alone is longer than TPOT allows.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> pair = SeparateFleets(Question(LLAMA, Traffic(20.0), Objective(1.0, 0.05), requests=400))
+    >>> from serving_mathematics.planner.objectives import promised
+    >>> pair = SeparateFleets(Question(LLAMA, Traffic(20.0), promised(1.0, 0.05), requests=400))
     >>> pair.least
     (1, 1)
     """
@@ -174,16 +169,17 @@ class SeparateFleets:
         asked, link = self.fleet.sample, self.link_bytes_per_s(2)
         _, alone = closed_form_alone(asked, replace(self.answering, max_sequences=1))
         sent, later = self._transfers(asked, 2), np.maximum(asked.output_tokens - 1, 1)
-        for place, goal in enumerate(self.fleet.goals):
+        for place, promise in enumerate(self.fleet.goals):
             mine = self.later & (self.fleet.which == place)
+            (goal,) = (goal for goal in promise if goal.metric == "tpot")
             if not mine.any():
                 continue
-            least = float(np.quantile((alone + sent / later)[mine], goal.quantile))
-            if least > goal.tpot_s:
+            least = float(np.quantile((alone + sent / later)[mine], goal.share))
+            if least > goal.limit:
                 raise Infeasible(
-                    f"separate fleets keep no TPOT of {goal.tpot_s:g} s at "
-                    f"p{100 * goal.quantile:g}: with the cache's journey over {link / 1e9:g} GB/s, "
-                    f"{float(sent[mine].mean()):.3g} s on average, it is {least:.3g} s alone"
+                    f"separate fleets keep {goal.missed}: with the cache's journey over "
+                    f"{link / 1e9:g} GB/s, {float(sent[mine].mean()):.3g} s on average, it is "
+                    f"{least:.3g} s alone"
                 )
 
     def _least(self) -> tuple[int, int]:
@@ -287,12 +283,13 @@ class SeparateFleets:
         order = np.argsort(arrival, kind="stable")[int(WARM_UP * drawn * arrival.size) :]
         ttft = (first - arrival + beside)[order]
         tpot = ((last - first) / later)[order]
+        got = RequestTimes(ttft, tpot, (output - 1)[order])
         hourly = self.question.usd_per_hour(prompts + answers)
         return Apart(
             prompts,
             answers,
             budget,
-            *self.fleet.judged(ttft, tpot, which[order].astype(np.int64)),
+            *self.fleet.judged(got, which[order].astype(np.int64)),
             prompt_busy,
             float(np.mean(busy)),
             float((there - first)[output > 1].mean()),
@@ -331,13 +328,15 @@ class SeparateFleets:
 
     def _in_time(self, late: FloatArray, which: IntArray) -> bool:
         return all(
-            float(np.quantile(late[which == place], goal.quantile)) <= goal.ttft_s
-            for place, goal in enumerate(self.fleet.goals)
+            float(np.quantile(late[which == place], goal.share)) <= goal.limit
+            for place, promise in enumerate(self.fleet.goals)
+            for goal in promise
+            if goal.metric == "ttft"
         )
 
     def fewest(self) -> Apart:
         """The fewest prompt replicas that keep TTFT, at the token budget that needs fewest, and
-        the fewest answer replicas that then keep TPOT. Raises Infeasible beyond 100,000."""
+        the fewest answer replicas that then keep the rest. Raises Infeasible beyond 100,000."""
         tried = []
         for place, budget in enumerate(self.fleet.budgets):
             if self._alone_in_time(budget):
@@ -353,24 +352,59 @@ class SeparateFleets:
         most = IDLE * self.least[1]
         kept = functools.partial(self._later_in_time, prompts, budget=budget)
         answers = _smallest(kept, self.least[1], most)
-        found = self.performance(prompts, min(answers, most), budget)
-        assert found is not None
         if answers > most:
-            one = max(found.classes, key=lambda one: one.tpot.value / one.objective.tpot_s)
-            link = self.link_bytes_per_s(found.replicas) / 1e9
-            raise Infeasible(
-                f"separate fleets keep no TPOT of {one.objective.tpot_s:g} s at "
-                f"p{100 * one.objective.quantile:g}: with {most:,} replicas for answers it is "
-                f"{one.tpot.value:.3g} s, and a cache travels {found.transfer_s:.3g} s over "
-                f"{link:g} GB/s"
-            )
+            prompts = self._more_prompts(prompts, most, budget)
+            kept = functools.partial(self._later_in_time, prompts, budget=budget)
+            answers = _smallest(kept, self.least[1], most)
+        found = self.performance(prompts, answers, budget)
+        assert found is not None
         if found.replicas > MOST_REPLICAS:
             raise Infeasible(f"no two fleets of {MOST_REPLICAS:,} replicas keep the objective")
         return found
 
+    def _more_prompts(self, prompts: int, answers: int, budget: int) -> int:
+        """Prompt replicas with which so many for answers, where nobody is in another's way, keep
+        what both fleets take part in. Raises Infeasible where none do, as for TPOT."""
+        found = self.performance(prompts, answers, budget)
+        assert found is not None
+        worst = worst_shares(found.classes, self.fleet.goals)
+        if worst["tpot"] <= 1:
+            most, kept = IDLE * prompts, self._later_in_time
+            more = _smallest(lambda n: kept(n, answers, budget), prompts, most)
+            if more <= most:
+                return more
+        metric = decisive({name: share for name, share in worst.items() if name != "ttft"})
+        pairs = [pair for one in found.classes for pair in zip(one.promise, one.got, strict=True)]
+        mine = [pair for pair in pairs if pair[0].metric == metric.name]
+        goal, run = max(mine, key=lambda pair: pair[1].value / pair[0].limit)
+        link = self.link_bytes_per_s(found.replicas) / 1e9
+        raise Infeasible(
+            f"separate fleets keep {goal.missed}: with {answers:,} replicas for answers it is "
+            f"{metric.plain(run.value)}, and a cache travels {found.transfer_s:.3g} s over "
+            f"{link:g} GB/s"
+        )
+
     def _later_in_time(self, prompts: int, answers: int, budget: int) -> bool:
         found = self.performance(prompts, answers, budget)
-        return found is not None and worst_shares(found.classes, self.fleet.goals)[1] <= 1
+        if found is None:
+            return False
+        worst = worst_shares(found.classes, self.fleet.goals)
+        return all(share <= 1 for name, share in worst.items() if name != "ttft")
+
+
+def _wants_prompts(pair: SeparateFleets, run: Apart) -> bool:
+    """Whether one replica more for prompts mends what is missed: it is TTFT, or a metric of both
+    fleets that one more for answers would mend less."""
+    goals = pair.fleet.goals
+    worst = worst_shares(run.classes, goals)
+    if worst["ttft"] > 1 or worst["tpot"] > 1:
+        return worst["ttft"] > 1
+    more = ((run.prompts + 1, run.answers), (run.prompts, run.answers + 1))
+    tried = [pair.performance(*counts, run.budget) for counts in more]
+    first, second = (
+        max(worst_shares(one.classes, goals).values()) if one else math.inf for one in tried
+    )
+    return first < second
 
 
 def _smallest(kept: Callable[[int], bool], least: int, most: int) -> int:
@@ -396,7 +430,8 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
     Raises Infeasible when no two fleets keep the objectives.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> question = Question(LLAMA, Traffic(20.0), Objective(1.0, 0.05), requests=400)
+    >>> from serving_mathematics.planner.objectives import promised
+    >>> question = Question(LLAMA, Traffic(20.0), promised(1.0, 0.05), requests=400)
     >>> found = settled_apart(question)
     >>> found.prompts, found.answers
     (1, 1)
@@ -412,9 +447,7 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
     while (run := long.performance(prompts, answers, budget)) is None or not reaches(
         run.classes, goals
     ):
-        more = prompts < long.least[0] or (
-            run is not None and worst_shares(run.classes, goals)[0] > 1
-        )
+        more = prompts < long.least[0] or (run is not None and _wants_prompts(long, run))
         prompts, answers = (prompts + 1, answers) if more else (prompts, answers + 1)
         if prompts + answers > MOST_REPLICAS:
             raise Infeasible(f"no two fleets of {MOST_REPLICAS:,} replicas keep the objective")
@@ -428,8 +461,9 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
     return replace(run, fewer_may_do=may)
 
 
-TIGHT = Question(LLAMA, Traffic(60.0), Objective(1.0, 0.015), requests=1000)  # of the page
-LOOSE = replace(TIGHT, objective=Objective(1.0, 0.1))
+TIGHT_TPOT_S, LOOSE_TPOT_S = 0.015, 0.1  # of the page
+TIGHT = Question(LLAMA, Traffic(60.0), promised(1.0, TIGHT_TPOT_S), requests=1000)
+LOOSE = replace(TIGHT, promise=promised(1.0, LOOSE_TPOT_S))
 
 
 @functools.cache
@@ -443,7 +477,7 @@ def example() -> SimpleNamespace:
     """One fleet and two, where tokens must be steady and where they need not be."""
     (one, two), (even_one, even) = _compared()
     return SimpleNamespace(
-        apart_tpot_ms=1e3 * TIGHT.objective.tpot_s,
+        apart_tpot_ms=1e3 * TIGHT_TPOT_S,
         apart_rate=TIGHT.traffic.rate_per_s if isinstance(TIGHT.traffic, Traffic) else 0.0,
         together_replicas=one.replicas,
         together_usd=one.usd_per_hour,
@@ -451,7 +485,7 @@ def example() -> SimpleNamespace:
         apart_answers=two.answers,
         apart_usd=two.usd_per_hour,
         apart_transfer_ms=1e3 * two.transfer_s,
-        loose_tpot_ms=1e3 * LOOSE.objective.tpot_s,
+        loose_tpot_ms=1e3 * LOOSE_TPOT_S,
         loose_together=even_one.replicas,
         loose_prompts=even.prompts,
         loose_answers=even.answers,
@@ -466,7 +500,7 @@ def check_fleets_by_hand() -> None:
     size = 100
     far = np.arange(size) * 1000.0
     trace = Workload(far, np.full(size, 2000), np.full(size, 3))
-    question = Question(LLAMA, trace, Objective(1.0, 0.5, 0.5), requests=size)
+    question = Question(LLAMA, trace, promised(1.0, 0.5, 0.5), requests=size)
     pair = SeparateFleets(question)
     run = pair.performance(1, 1, 2048)
     assert run is not None

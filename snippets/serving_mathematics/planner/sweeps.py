@@ -22,8 +22,9 @@ import numpy as np
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.answers import answer_record
-from serving_mathematics.planner.capacity_planner import Question, _known
+from serving_mathematics.planner.capacity_planner import _known
 from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices, read_trace
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_positive_integer

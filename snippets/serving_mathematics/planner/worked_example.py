@@ -47,7 +47,9 @@ def example() -> SimpleNamespace:
     fleet, _, told = _worked()
     found = told.plan
     best, engine, made = found.best, found.engine, fleet.made
+    energy = told.energy
     assert found.usual is not None
+    assert energy is not None
     assert engine.table is not None
     memory_tokens = engine.kv_blocks * engine.block_tokens
     budget, places = WORKED.usual_limits
@@ -73,6 +75,14 @@ def example() -> SimpleNamespace:
         error_runs=told.error.runs,
         error_low=min(1.0, told.error.low),
         error_high=max(1.0, told.error.high),
+        energy_joules=energy.joules_a_token,
+        energy_watts=energy.watts,
+        energy_kwh=energy.kwh_a_day,
+        energy_least_joules=energy.least_joules,
+        energy_least_places=energy.least_places,
+        energy_alone_joules=energy.alone_joules,
+        energy_runs=energy.runs,
+        energy_error_percent=100 * energy.error,
         sweep_rows="\n".join(_sweep_rows()),
         closed_rows="\n".join(_closed_row(fleet, n) for n in (12, 8, 6, 4)),
     )
@@ -185,6 +195,6 @@ def check_the_form_is_the_worked_example() -> None:
     """
     _, _, told = _worked()
     checks.equal("device", told.question.deployment.system == WORKED.deployment.system, True)
-    checks.equal("objective", told.question.objective, WORKED.objective)
+    checks.equal("promise", told.question.promise, WORKED.promise)
     checks.equal("traffic", told.question.traffic, WORKED.traffic)
     checks.equal("split", split_name(told.question), split_name(WORKED))

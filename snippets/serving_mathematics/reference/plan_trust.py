@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from serving_mathematics.core.hardware.energy import ENERGY_SCORES, SERVED
 from serving_mathematics.engine.engine_record import RECORD as ENGINE
 from serving_mathematics.engine.engine_record import relative_errors
 from serving_mathematics.support import checks
@@ -67,13 +68,19 @@ def _errors() -> list[_Error]:
     ]
 
 
+def _power_scores() -> dict[str, float]:
+    """Of the power that follows from batch and throughput."""
+    scores: dict[str, float] = read_record(ENERGY_SCORES)[SERVED]["all"]
+    return scores
+
+
 def example() -> SimpleNamespace:
     """The errors as rows of a table, and those that the text names."""
     errors = _errors()
     _, _, calibrated, token, _, _, first = errors
     rows = [
         f"| {error.what} | {error.runs:,} | {100 * error.median:.0f}% | {100 * error.p90:.0f}% |"
-        for error in errors
+        for error in (*errors, _scored("power of the devices, model never seen", _power_scores()))
     ]
     return SimpleNamespace(
         trust_rows="\n".join(rows),

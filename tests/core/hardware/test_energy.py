@@ -16,6 +16,7 @@ from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.energy import (
     BOARD_W,
     POWER,
+    SERVED,
     PowerShares,
     _batch_class,
     board_power_w,
@@ -26,6 +27,7 @@ from serving_mathematics.core.hardware.energy import (
     per_token_s,
     power_w,
     score_energy,
+    served_power_w,
 )
 from serving_mathematics.core.hardware.harness_runs import HarnessRun
 from serving_mathematics.core.hardware.step_terms import DATA_SHEET
@@ -65,6 +67,33 @@ def test_a_step_of_guesses_gives_several_tokens() -> None:
         assert memory * step == pytest.approx(reading)
 
 
+def test_power_that_is_served_by_hand() -> None:
+    """Waiting, bytes and operations of the tokens a second; half of a prompt where half is cached,
+    and no more than the data sheet's."""
+    model, words = WORKED.architecture, 128256 * 4096
+    parameters = model.attention_parameters + model.dense_parameters
+    read = 2 * (parameters + words) + 16 * 1100 * 131_072
+    scores = 4 * 32 * 4096 * 1100
+    prompt = float(prompt_s(count_work([WORKED]), DATA_SHEET)[0]) / 200
+    for cached, rate in ((1.0, 900.0), (0.5, 900.0), (1.0, 10.0)):
+        memory = rate * read / 16 / 3.35e12
+        arithmetic = rate * ((2 * (parameters + words) + scores) / 989e12 + cached * prompt)
+        share = POWER.idle_hopper + POWER.memory * memory + POWER.arithmetic * arithmetic
+        got = served_power_w(WORKED, 700.0, 16.0, rate, cached * rate / 200)
+        assert got == pytest.approx(700 * share, rel=1e-3)
+    assert served_power_w(replace(WORKED, tensor=2), 700.0, 1.0, 1e9, 0.0) == 1400.0
+    new = replace(WORKED, system=find_system("B200"))
+    assert served_power_w(new, 1000.0, 1.0, 0.0, 0.0) == pytest.approx(1000 * POWER.idle_blackwell)
+    for name, bad in (
+        ("board_w", (0.0, 1.0, 1.0, 1.0)),
+        ("running", (700.0, 0.5, 1.0, 1.0)),
+        ("tokens_per_s", (700.0, 1.0, -1.0, 1.0)),
+        ("prompts_per_s", (700.0, 1.0, 1.0, -1.5)),
+    ):
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            served_power_w(WORKED, *bad)
+
+
 def test_the_rival_draws_as_much_with_each_device() -> None:
     """Told that one device draws 500 W, it says 1,000 for two, over the rate that is measured."""
     two = replace(WORKED, tensor=2)
@@ -75,6 +104,23 @@ def test_the_rival_draws_as_much_with_each_device() -> None:
     ]
     told = score_energy(runs)["joules a token, one power a device and the measured throughput"]
     assert told["median"] == pytest.approx((0.2 + 1 - 1000 / 1200) / 2, abs=1e-4)
+
+
+def test_power_at_the_measured_throughput_is_told_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that draw what their throughput takes are found again, however far the step model is
+    off, which the power of the loop is then too."""
+    monkeypatch.setattr(energy, "fit_power", lambda *_: POWER)
+    runs = []
+    for family in "ab":
+        for load in (1, 4, 16, 64, 128):
+            one, rate = replace(WORKED, concurrency=float(load)), 40.0 * load
+            watts = served_power_w(one, 700.0, load, rate, rate / 200)
+            runs.append(
+                HarnessRun("ml-energy", family, one, 0.01, float("nan"), rate, watts, watts / rate)
+            )
+    told = score_energy(runs)
+    assert told[SERVED]["all"]["p90"] == 0.0
+    assert told["power"]["all"]["median"] > 0.05
 
 
 def test_a_time_per_token_has_prompts_in_it() -> None:

@@ -18,9 +18,11 @@ from serving_mathematics.core.machines.machines import (
     Promise,
 )
 from serving_mathematics.core.machines.traffic import draw_lengths
-from serving_mathematics.planner.capacity_planner import Fleet, Objective, Question
+from serving_mathematics.planner.capacity_planner import Fleet
 from serving_mathematics.planner.closed_form import closed_form
 from serving_mathematics.planner.model_errors import model_error
+from serving_mathematics.planner.objectives import promised
+from serving_mathematics.planner.question import Question
 
 MACHINES = (CHAT, MIXTURE, AGENTS)
 
@@ -35,7 +37,7 @@ def sample_of(machine: Machine) -> Workload:
 @pytest.mark.parametrize("machine", [CHAT, MIXTURE])
 def test_steps_and_memory_are_the_planners(machine: Machine) -> None:
     """The planner, asked for the same deployment and requests, has the same engine."""
-    objective = Objective(machine.promise.ttft_s, machine.promise.tpot_s)
+    objective = promised(machine.promise.ttft_s, machine.promise.tpot_s)
     asked = Question(machine.deployment, sample_of(machine), objective)
     theirs, own = Fleet(asked).engine, machine.engine
     assert theirs.kv_blocks == own.kv_blocks

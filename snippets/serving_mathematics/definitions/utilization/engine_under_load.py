@@ -182,7 +182,9 @@ def figure_engine_under_load(figure: Figure) -> None:
     """With many places the tokens slow down long before anybody queues; with few, the queue comes
     first.
 
-    The chat machine at loads in percent of what it carries with its places. Dotted: its promise.
+    The chat machine at loads in percent of what it carries with its places, for a quarter
+    of an hour or longer; near 100% first tokens come the later, the longer it lasts. Dotted: its
+    promise.
 
     Alt: Two charts against load. On the left the time per token rises smoothly, steeply for the
     largest engine and hardly for the smallest. On the right, on a logarithmic axis, the first token

@@ -355,7 +355,8 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
                 f"; in {percent(cause)} of them a prompt ended, in {percent(chance)} of the others"
             )
             change = (
-                "lower --max-num-batched-tokens (or --chunked-prefill-size), or separate prompts"
+                "lower --max-num-batched-tokens (in SGLang --chunked-prefill-size, with"
+                " --enable-mixed-chunk), or separate prompts"
             )
     return Finding(
         "stalls",

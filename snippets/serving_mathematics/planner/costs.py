@@ -1,0 +1,206 @@
+"""What a plan costs beside its GPUs: a token in and a token out, an API, power and energy, in words
+and as numbers.
+
+Assumes: an answer from `configurations`.
+
+Source: `token_prices` and `fleet_energy` for the numbers.
+"""
+
+from __future__ import annotations
+
+from serving_mathematics.planner.configurations import Answer, answer
+from serving_mathematics.planner.fleet_energy import FleetEnergy
+from serving_mathematics.planner.lines import Line, sized
+from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.token_prices import token_prices
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require_finite
+
+
+def watts_text(watts: float) -> str:
+    """Power with its unit.
+
+    watts: finite. Raises ValueError otherwise.
+
+    >>> watts_text(950.4), watts_text(12345.0)
+    ('950 W', '12.3 kW')
+    """
+    watts = require_finite(watts=watts)
+    return f"{sized(watts / 1000)} kW" if watts >= 1000 else f"{sized(watts)} W"
+
+
+def power_text(told: Answer) -> str:
+    """What the fleet draws and takes a day, and what that costs where the reader said it.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> power_text(answer(asked)).partition(" ± ")[0]
+    '428 W'
+    """
+    energy, question = told.energy, told.question
+    if energy is None:
+        return f"not known: no power is published for {question.deployment.system.shown}"
+    watts = watts_text(energy.watts)
+    unsure = "" if energy.measured else ", measured on other devices"
+    said = [f"{watts} ± {100 * energy.error:.0f}%{unsure}", f"{sized(energy.kwh_a_day)} kWh a day"]
+    if question.usd_per_kwh:
+        said.append(f"${energy.kwh_a_day * question.usd_per_kwh:,.2f}")
+    if question.grams_per_kwh:
+        said.append(f"{sized(energy.kwh_a_day * question.grams_per_kwh / 1000)} kg of CO₂")
+    return ", ".join(said)
+
+
+def least_energy_text(energy: FleetEnergy) -> str:
+    """Where a token takes least, and why it comes soonest elsewhere.
+
+    energy: of a fleet.
+
+    >>> from serving_mathematics.planner.fleet_energy import FleetEnergy
+    >>> told = FleetEnergy(900.0, 0.5, 0.2, 9, True, 4.0, 0.005, 0.25, 256, 0.04)
+    >>> least_energy_text(told)[:67]
+    '0.25 J, with 256 sequences in every step and a token every 40 ms, b'
+    """
+    return (
+        f"{energy.least_joules:.2g} J, with {energy.least_places:,} sequences in every step and a "
+        f"token every {1e3 * energy.least_s:.2g} ms, because they share the power of waiting and "
+        f"the reading of weights; alone it comes soonest, every {1e3 * energy.alone_s:.2g} ms, and "
+        f"takes {energy.alone_joules:.2g} J"
+    )
+
+
+def cost_lines(told: Answer) -> list[Line]:
+    """Prices of tokens, and of an API where it was given; energy of a token, how sure that is, and
+    where it would be least.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> [line.what for line in cost_lines(answer(asked))]
+    ['price of 10⁶ tokens', 'energy of a generated token', 'least energy']
+    """
+    return _price_lines(told) + _energy_lines(told)
+
+
+def _price_lines(told: Answer) -> list[Line]:
+    """What a token in and a token out cost, and an API."""
+    prices = token_prices(told.question, told.plan)
+    each = f"${prices.usd_per_million_in:,.3f} in, ${prices.usd_per_million_out:,.3f} out"
+    lines = [Line("price of 10⁶ tokens", each, "", "intuition/latency-throughput-cost")]
+    if prices.api_usd_per_hour is not None and prices.even_share is not None:
+        much = f"{100 * prices.even_share:,.0f}% of this traffic"
+        cheaper = f"this fleet is cheaper from {much} on"
+        if prices.even_share > 1:
+            cheaper = f"this fleet would be cheaper if it carried {much} or more"
+        said = f"${prices.api_usd_per_hour:,.2f} an hour; {cheaper}"
+        lines.append(Line("the API, for the same", said, "", "intuition/batch-vs-online"))
+    return lines
+
+
+def _energy_lines(told: Answer) -> list[Line]:
+    """What a token takes, how sure that is, and where it would take least."""
+    energy, chapter = told.energy, "intuition/latency-throughput-cost"
+    if energy is None:
+        return []
+    said = (
+        f"{energy.joules_a_token:.3g} J ± {100 * energy.error:.0f}%, within which lay nine of ten "
+        f"of {energy.runs} measured runs, each model left out"
+    )
+    if not energy.measured:
+        like = "a B200" if told.question.deployment.system.generation == "blackwell" else "an H100"
+        said += f"; none of them was on this device, which is taken to share its power as {like}"
+    return [
+        Line("energy of a generated token", said, "", chapter),
+        Line("least energy", least_energy_text(energy), "", chapter),
+    ]
+
+
+def energy_summary(told: Answer) -> str:
+    """Energy as sentences, where its price or its grid was given.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100, "grams_per_kwh": 400}
+    >>> energy_summary(answer(read_choices(asked))).partition(" ± ")[0]
+    ' It draws 428 W'
+    """
+    if not (told.question.usd_per_kwh or told.question.grams_per_kwh):
+        return ""
+    if told.energy is None:
+        return f" What it draws is {power_text(told)}."
+    least = least_energy_text(told.energy)
+    return f" It draws {power_text(told)}. A token takes least energy, {least}."
+
+
+def cost_record(told: Answer) -> dict[str, float | int | str]:
+    """The same as names and numbers.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> round(cost_record(answer(asked))["watts"])
+    428
+    """
+    return _price_record(told) | _energy_record(told)
+
+
+def _price_record(told: Answer) -> dict[str, float | int | str]:
+    """Prices of a token in and out, and of an API where it was given."""
+    prices = token_prices(told.question, told.plan)
+    record: dict[str, float | int | str] = {
+        "usd_per_million_tokens_in": prices.usd_per_million_in,
+        "usd_per_million_tokens_out": prices.usd_per_million_out,
+    }
+    if prices.api_usd_per_hour is not None and prices.even_share is not None:
+        record["api_usd_per_hour"] = prices.api_usd_per_hour
+        record["api_even_share"] = prices.even_share
+    return record
+
+
+def _energy_record(told: Answer) -> dict[str, float | int | str]:
+    """Energy, where a power of the device is known."""
+    energy, question = told.energy, told.question
+    if energy is None:
+        return {"watts": "", "power_measured": "no"}
+    record: dict[str, float | int | str] = {
+        "watts": energy.watts,
+        "power_error": energy.error,
+        "power_measured": "yes" if energy.measured else "no",
+        "kwh_per_day": energy.kwh_a_day,
+        "joules_per_token": energy.joules_a_token,
+        "joules_per_token_alone": energy.alone_joules,
+        "joules_per_token_least": energy.least_joules,
+        "least_energy_places": energy.least_places,
+        "least_energy_token_s": energy.least_s,
+    }
+    if question.usd_per_kwh:
+        record["energy_usd_per_day"] = energy.kwh_a_day * question.usd_per_kwh
+    if question.grams_per_kwh:
+        record["co2_kg_per_day"] = energy.kwh_a_day * question.grams_per_kwh / 1000
+    return record
+
+
+def check_lines_and_record_agree() -> None:
+    """What is said and what a program gets are the same numbers.
+
+    Source: the text, read back; a kWh by hand.
+    """
+    asked = {"rate_per_s": 20, "requests": 200, "ttft_s": 2, "price_per_kwh": 0.25}
+    told = answer(read_choices(asked))
+    record, said = cost_record(told), power_text(told)
+    watts = float(record["watts"])
+    checks.close("W", float(said.split()[0]), watts, rtol=0.005)
+    dollars = float(said.rpartition("$")[2])
+    checks.close("$ a day", dollars, 24 * watts / 1000 * 0.25, atol=0.01)
+    prices = cost_lines(told)[0].value.replace("$", "").replace(",", "").split()
+    names = ("usd_per_million_tokens_in", "usd_per_million_tokens_out")
+    for name, text in zip(names, prices[::2], strict=True):
+        checks.close(name, float(text), float(record[name]), atol=1e-3)

@@ -1,0 +1,128 @@
+"""A GPU's load test as a calibration: of five published loads three are typed, two are predicted.
+
+gpt-oss-120b was measured on one H200 under vLLM at 4 to 64 requests at a time. The step model,
+which is fitted to thousands of runs, takes its steps for shorter than they were; with the lightest,
+a middle and the heaviest load it is settled for this engine, and the plan changes with it.
+
+Assumes: what `own_runs` does; runs of a tuned engine, whose rows are of one date.
+
+Source: the rows of records/machine_runs.json.gz, with the source that it names.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+
+from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
+from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
+from serving_mathematics.core.hardware.step_time import FITTED, Constants, count_work
+from serving_mathematics.planner.configurations import Answer, answer
+from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require
+
+MODEL, DEVICE = "gpt-oss-120b", "h200_sxm"
+NOMINAL = 1024.0  # tokens in and out, at most
+TYPED = (4.0, 16.0, 64.0)  # requests at a time, that calibrate
+ASKED = {  # the plan that is made with and without
+    "model": MODEL,
+    "device": "H200",
+    "parallelism": "tp1",
+    "rate_per_s": 8,
+    "mean_prompt_tokens": 922,
+    "mean_output_tokens": 922,
+    "tpot_s": 0.03,
+    "requests": 1000,
+    "other_devices": "none",
+}
+
+
+def published_runs() -> list[Run]:
+    """The runs, one for each load, the lightest first.
+
+    >>> [run.concurrency for run in published_runs()]
+    [4.0, 8.0, 16.0, 32.0, 64.0]
+    """
+    found = {
+        run.concurrency: run
+        for run in read_runs(read_lines())
+        if run.kind == "engine"
+        and (run.family, run.answers.system.name, run.answers.backend) == (MODEL, DEVICE, "vllm")
+        and run.answers.devices == 1
+        and (run.answers.input_tokens, run.answers.output_tokens) == (NOMINAL, NOMINAL)
+    }
+    return [found[load] for load in sorted(found)]
+
+
+def typed_text(runs: list[Run]) -> str:
+    """Runs as they are typed for `load_test`.
+
+    runs: one or more. Raises ValueError for none.
+
+    >>> from serving_mathematics.planner.published_load_test import published_runs
+    >>> typed_text(published_runs()[:1])
+    '4:0.0857:0.00633'
+    """
+    require(len(runs) > 0, "runs", "one or more", "none")
+    each = (f"{x.concurrency:g}:{x.first_token_s:.3g}:{x.per_token_s:.3g}" for x in runs)
+    return ",".join(each)
+
+
+@functools.cache
+def _planned() -> tuple[Answer, Answer]:
+    """The plan without the load test, and with it."""
+    typed = typed_text([run for run in published_runs() if run.concurrency in TYPED])
+    plain = ASKED | {"precision": "auto"}
+    return answer(read_choices(plain)), answer(read_choices(plain | {"load_test": typed}))
+
+
+def _ratios(constants: Constants) -> np.ndarray:
+    """Predicted over measured time per token of every run, shape (runs,)."""
+    runs = published_runs()
+    asked = [replace(run.answers, concurrency=run.concurrency) for run in runs]
+    predicted = loop_latencies(count_work(asked), constants).per_token_s
+    return np.asarray(predicted / np.array([run.per_token_s for run in runs]))
+
+
+def example() -> SimpleNamespace:
+    """What was typed, how far off the model was before and after, and the plans."""
+    plain, tested = _planned()
+    runs = published_runs()
+    before, after = (_ratios(x) for x in (FITTED, tested.question.constants))
+    others = [run.concurrency not in TYPED for run in runs]
+    rows = [
+        f"| {run.concurrency:.0f} | {1e3 * run.per_token_s:.2f} | {100 * (x - 1):+.0f}% | "
+        f"{100 * (y - 1):+.0f}% | {'' if other else 'yes'} |".replace("-", "−")
+        for run, x, y, other in zip(runs, before, after, others, strict=True)
+    ]
+    return SimpleNamespace(
+        gpu_test_before=100 * float(np.abs(before[others] - 1).max()),
+        gpu_test_after=100 * float(np.abs(after[others] - 1).max()),
+        gpu_test_rows="\n".join(rows),
+        gpu_test_replicas=plain.plan.best.replicas,
+        gpu_test_replicas_tested=tested.plan.best.replicas,
+        gpu_test_slow=plain.if_slower,
+        gpu_test_slow_tested=tested.if_slower,
+    )
+
+
+def check_others_come_nearer() -> None:
+    """The loads that were not typed are within 5% after the three that were, and off by more than a
+    tenth before.
+
+    Source: the published times per token of 8 and of 32 requests at a time.
+    """
+    _, tested = _planned()
+    others = [run.concurrency not in TYPED for run in published_runs()]
+    before, after = (np.abs(_ratios(x) - 1)[others] for x in (FITTED, tested.question.constants))
+    checks.inside("before, nearest", float(before.min()), 0.1, 0.3, kind="measured")
+    checks.inside("after, farthest", float(after.max()), 0.0, 0.05, kind="measured")
+
+
+def check_bad_input_is_refused() -> None:
+    """No runs are nothing to type."""
+    checks.raises("none", typed_text, [], match="runs must be one or more")

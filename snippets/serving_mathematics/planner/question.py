@@ -1,0 +1,96 @@
+"""What is asked: a deployment, its traffic, what is promised, and the limits within which to plan.
+
+Assumes: nothing about the values, whose ranges are those of the functions that they are handed to.
+
+Source: vLLM's engine arguments for the limits that its server starts with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES, Deployment
+from serving_mathematics.core.hardware.fronts import FRONTS, Front, front_constants
+from serving_mathematics.core.hardware.step_time import Constants
+from serving_mathematics.machine.predictions.own_runs import Calibration
+from serving_mathematics.planner.objectives import Promise
+from serving_mathematics.planner.traffic import Traffic
+
+USUAL = {True: (8192, 1024), False: (2048, 256)}  # of vLLM's server: 70 GiB and no A100, others
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be planned; the ranges are those of the functions that it is handed to.
+
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.planner.objectives import promised
+    >>> from serving_mathematics.planner.traffic import Traffic
+    >>> question = Question(LLAMA, Traffic(5.0), promised(1.0, 0.05))
+    >>> question.deployment.devices, question.usual_limits
+    (1, (8192, 1024))
+    """
+
+    deployment: Deployment  # of one replica; its lengths and load are not used
+    traffic: Traffic | Workload  # or a trace, from `traced_requests`
+    promise: Promise
+    price_per_hour: float = 2.0  # of a device
+    memory_share: float = MEMORY_SHARE  # for weights and cache
+    token_budget: int | None = None  # tokens in a step; found where it is None
+    batch_limit: int | None = None  # sequences in a step, at most; found where it is None
+    requests: int = 4000  # that are simulated in the search
+    seed: int = 0
+    reserved_bytes: float = RESERVED_BYTES  # of a device, for activations and libraries [B]
+    spare_replicas: int = 0  # that may fail, bought beside those that keep the objective
+    class_promises: tuple[Promise, ...] = ()  # of each class of the traffic, in their order
+    separate: bool = False  # prompts and answers on fleets of their own, see `separate_fleets`
+    calibration: Calibration | None = None  # of the step model, from a load test
+    checkpoint: str = ""  # what engines load; the name of the architecture where it is empty
+    front: Front = FRONTS["benchmark"]  # before the devices, where no load test settles it
+
+    power_w: float | None = None  # of a device by its data sheet, where none is known of it
+    usd_per_kwh: float | None = None
+    grams_per_kwh: float | None = None  # CO₂ of the reader's grid
+    api_usd: tuple[float, float] | None = None  # of an API, for 10⁶ tokens in and out
+
+    @property
+    def mean_lengths(self) -> tuple[float, float]:
+        """Tokens of a prompt and of an answer."""
+        traffic = self.traffic
+        if isinstance(traffic, Workload):
+            return float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
+        return traffic.mean_prompt_tokens, traffic.mean_output_tokens
+
+    @property
+    def constants(self) -> Constants:
+        """Of the step model: settled by the load test, or those behind the front."""
+        return self.calibration.constants if self.calibration else front_constants(self.front)
+
+    @property
+    def served(self) -> str:
+        """What engines load."""
+        return self.checkpoint or self.deployment.architecture.name
+
+    @property
+    def goals(self) -> tuple[Promise, ...]:
+        """What each class of requests keeps; where there are none, all requests are one."""
+        return self.class_promises or (self.promise,)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the classes, or of all requests together."""
+        kinds = () if isinstance(self.traffic, Workload) else self.traffic.classes
+        return tuple(kind.name for kind in kinds) or ("all requests",)
+
+    def usd_per_hour(self, replicas: int) -> float:
+        """Price of a fleet, with the replicas that may fail."""
+        devices = self.deployment.devices * (replicas + self.spare_replicas)
+        return self.price_per_hour * devices
+
+    @property
+    def usual_limits(self) -> tuple[int, int]:
+        """Token budget and batch limit that vLLM's server starts with on such a device."""
+        system = self.deployment.system
+        large = system.memory_bytes >= 70 * 2**30 and system.generation != "ampere"
+        return USUAL[large]
