@@ -107,7 +107,9 @@ def curves_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
 def legend(data: Mapping[str, Any]) -> dict[str, str]:
     """What the marks of the pictures mean: states, other settings, and what has yet to come."""
     kinds = {panel["kind"]: panel for panel in data["panels"]}
-    found = data["legend"] | ({"future": "still to come"} if "lanes" in kinds else {})
+    found: dict[str, str] = data["legend"] | (
+        {"future": "still to come"} if "lanes" in kinds else {}
+    )
     if "load" in kinds and len(data["controls"]) > 1:
         first, *more = kinds["load"]["curves"]
         of = f"{first['label']} at " if more else ""
