@@ -162,7 +162,7 @@ codemirror: ## bundle the editor of live code anew, with npm
 	mkdir -p .cache/codemirror && cp author/codemirror.js .cache/codemirror/
 	cd .cache/codemirror && npm install --no-save --no-audit --no-fund $(CODEMIRROR)
 	cd .cache/codemirror && npx esbuild codemirror.js --bundle --minify --format=esm --legal-comments=none \
-		--banner:js='/*! CodeMirror, MIT licence, (C) 2018-2021 Marijn Haverbeke and others: $(CODEMIRROR) */' \
+		--banner:js="/*! $(CODEMIRROR), and what they import: $$(cat node_modules/@codemirror/view/LICENSE) */" \
 		--outfile=../../docs/assets/codemirror.js
 
 lock: $(READY) ## resolve the ranges of pyproject.toml into requirements.txt and locks/, with hashes

@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 ABSENT = (ImportError, NotImplementedError, OSError)  # what asking for a socket or a process raises
@@ -25,9 +25,9 @@ def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str,
     """Import a module as it was edited, run its checks and draw its figures.
 
     name: dotted, in the package. source: of the module, which takes the place of its file for this
-    run. tell: called with "figure" and (name, caption, light SVG, dark SVG) for each figure as it is drawn;
-    everything else is printed. Returns how many comparisons passed, what each got, and how many
-    functions failed or need what a browser lacks.
+    run. tell: called with "figure" and (name, caption, light SVG, dark SVG) for each figure as it
+    is drawn; everything else is printed. Returns how many comparisons passed, what each got, and
+    how many functions failed or need what a browser lacks.
     """
     counts = _none()
     _forget()
@@ -49,8 +49,8 @@ def call(name: str, source: str, lines: str, tell: Callable[[str, Any], object])
     """Put functions in the place of a module's own, run some lines, and then those checks of the
     module that use the functions.
 
-    name: of the module. source: the functions, as they were edited. lines: of Python; what the last
-    gives is printed. tell, and what is returned: as of `run`.
+    name: of the module. source: the functions, as they were edited. lines: of Python; what each
+    expression gives is printed. tell, and what is returned: as of `run`.
     """
     counts = _none()
     module = _imported(name, counts)
@@ -58,10 +58,9 @@ def call(name: str, source: str, lines: str, tell: Callable[[str, Any], object])
         return counts
     before = dict(vars(module))
     try:
-        _do(source, "edited", vars(module))
+        exec(_code(source, "edited"), vars(module))
         own = {key: value for key, value in vars(module).items() if before.get(key) is not value}
-        if (given := _do(lines, "call", vars(module))) is not None:
-            print(repr(given))
+        exec(_code(lines, "call", session=True), vars(module))
     except BaseException as problem:
         _failed(problem, "", counts)
         return counts
@@ -89,7 +88,7 @@ def judge(name: str, source: str, names: str, _: Callable[[str, Any], object]) -
     chapter = name.removesuffix(".exercises").replace("_", "-").replace(".", "/")
     space = {key: value for key, value in vars(module).items() if key not in names.split()}
     try:
-        _do(source, "answer", space)
+        exec(_code(source, "answer"), space)
     except BaseException as problem:
         _failed(problem, "", counts)
         return counts
@@ -164,21 +163,18 @@ def _draw(
             _report(problem, title, counts)
 
 
-def _do(source: str, title: str, space: dict[str, Any]) -> Any:
-    """Run code in a module's names, and give what its last line does where that is an expression.
+def _code(source: str, title: str, *, session: bool = False) -> CodeType:
+    """Code whose annotations are not evaluated: `compile` takes over this file's `__future__`.
 
-    title: what an error calls the place of the code.
+    title: what an error calls the place of the code. session: whether what each expression gives is
+    printed, as by a prompt.
     """
     file = f"{OWN}{title}"
     linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
     tree = ast.parse(source, file)
-    last = tree.body[-1] if tree.body else None
-    if not isinstance(last, ast.Expr):
-        exec(compile(tree, file, "exec"), space)
-        return None
-    del tree.body[-1]
-    exec(compile(tree, file, "exec"), space)
-    return eval(compile(ast.Expression(last.value), file, "eval"), space)
+    if session:
+        return compile(ast.Interactive(tree.body), file, "single")
+    return compile(tree, file, "exec")
 
 
 def answer(name: str, function: str, text: str, tell: Callable[[str, str], object]) -> str:
@@ -211,7 +207,7 @@ def _report(problem: BaseException, title: str, counts: dict[str, Any]) -> None:
     """Print what went wrong, and where in the chapter's code, or what a browser lacks for it."""
     if isinstance(problem, ABSENT) or any(words in str(problem) for words in LACKING):
         counts["absent"] += 1
-        print(f"NOT HERE {title}: needs what a browser lacks ({problem})")
+        print(f"NOT HERE {title}".rstrip() + f": needs what a browser lacks ({problem})")
     else:
         _failed(problem, title, counts)
 

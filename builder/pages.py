@@ -506,7 +506,8 @@ def _runs(page: Page, run: Run, names: list[str]) -> str:
     if not page.pyodide or run.record["needs"]:
         return ""
     examples = (_examples_of(run, run.outline.symbols[name]) for name in names)
-    call = html.escape("\n".join(typed for typed, _ in next(filter(None, examples), [])))
+    calls = ([one.source for one in each if one.exc_msg is None] for each in examples)
+    call = html.escape("".join(next(filter(None, calls), [])).rstrip("\n"))
     return (
         f'<button type="button" class="snippet-run" data-runs="{run.name}" data-call="{call}">'
         "Run</button> "
@@ -521,7 +522,7 @@ def _answers(page: Page, names: list[str]) -> list[str]:
     stubs = []
     for name in names:
         [node] = _parsed(run, run.outline.symbols[name])
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [*node.body[:1], *ast.parse("raise NotImplementedError").body]
         stubs.append(ast.unparse(node))
     given = html.escape("\n\n\n".join(stubs))
@@ -536,13 +537,12 @@ def _parsed(run: Run, symbol: Symbol) -> list[ast.stmt]:
     return ast.parse(shown(run.record["source"], symbol)).body
 
 
-def _examples_of(run: Run, symbol: Symbol) -> list[tuple[str, str]]:
-    """The examples in a definition's docstring: what is typed, and what it gives."""
+def _examples_of(run: Run, symbol: Symbol) -> list[doctest.Example]:
+    """The examples in a definition's docstring."""
     [node] = _parsed(run, symbol)
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return []
-    found = doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
-    return [(example.source.rstrip("\n"), example.want.rstrip("\n")) for example in found]
+    return doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
 
 
 def _solution(page: Page, names: list[str]) -> str:
@@ -562,10 +562,10 @@ def _examples(page: Page, names: list[str]) -> str:
     """
     lines = []
     for name in names:
-        for typed, gives in _examples_of(*_find_symbol(page, name)):
-            first, *more = typed.split("\n")
+        for example in _examples_of(*_find_symbol(page, name)):
+            first, *more = example.source.rstrip("\n").split("\n")
             lines += [f">>> {first}", *(f"... {line}".rstrip() for line in more)]
-            lines += gives.split("\n") if gives else []
+            lines += example.want.rstrip("\n").split("\n") if example.want else []
     if not lines:
         return ""
     body = "\n".join(lines)
@@ -760,7 +760,8 @@ def _checks(page: Page, names: list[str]) -> str:
             for row in check["comparisons"]
         )
         folds.append(
-            f'<details class="check" id="{anchor}"><summary>{_inline(check["claim"])} {badges}</summary>{source}'
+            f'<details class="check" id="{anchor}">'
+            f"<summary>{_inline(check['claim'])} {badges}</summary>{source}"
             '<div class="checks" role="region" aria-label="Comparisons" tabindex="0"'
             " data-search-exclude>"
             '<table class="plain">'
@@ -870,8 +871,7 @@ def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> 
                 " keep the file beside the module, under snippets/"
             )
     files = {root / SOURCES / "house.mplstyle"}
-    mains = ["__main__.py", *(["exercises.py"] if any(map(holds_exercises, names)) else [])]
-    for main in mains:
+    for main in ("__main__.py", "exercises.py"):  # this one for what runs in the browser
         files.update(sources.dependencies(root / SOURCES / main)[0])
     files.update(root / name for name in there)
     for name in names:

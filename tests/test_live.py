@@ -235,18 +235,18 @@ def test_edited_code_runs_fails_with_its_line_and_is_reset(
     assert "failed" not in pressed_run(editor)
 
 
-def below(page: Page, button: Locator) -> Locator:
+def below(button: Locator) -> Locator:
     """The editor that a button of a block or an exercise opens below it."""
     button.click()
     expect(button).to_be_disabled()
-    place = page.locator(".snippet-tools", has=button).locator("xpath=following-sibling::*[1]")
+    place = button.locator("xpath=../following-sibling::*[1]")
     expect(place.locator(".cm-editor")).to_be_visible()
     return place
 
 
 def test_a_block_runs_below_it_and_an_edit_breaks_its_checks(editor: Page) -> None:
     button = editor.locator(".snippet-run[data-call]:not([data-call=''])").first
-    place = below(editor, button)
+    place = below(button)
     run = place.get_by_role("button", name="Run", exact=True)
     expect(run).to_be_enabled(timeout=PATIENCE_MS)
     status, printed = place.locator(".live-status"), place.locator(".live-output")
@@ -271,7 +271,7 @@ def test_a_block_runs_below_it_and_an_edit_breaks_its_checks(editor: Page) -> No
 def test_an_exercise_is_answered_in_the_page(editor: Page) -> None:
     button = editor.locator(".snippet-run[data-answers]").first
     name = str(button.get_attribute("data-answers"))
-    place = below(editor, button)
+    place = below(button)
     printed = place.locator(".live-output")
     assert pressed_run(place, "Check").startswith("Not yet;")
     expect(printed).to_have_text(
@@ -281,10 +281,65 @@ def test_an_exercise_is_answered_in_the_page(editor: Page) -> None:
     solution = (
         ROOT / "snippets/serving_mathematics" / f"{module.replace('.', '/')}.py"
     ).read_text()
+    typed(place, "import not_there\n")
+    assert pressed_run(place, "Check").startswith("Not yet;")
     typed(place, solution)
     assert pressed_run(place, "Check").startswith("Right;")
     expect(printed).to_have_text(re.compile(rf"^{name}: right, \d+ comparisons passed"))
     place.get_by_role("button", name="Close").click()
+
+
+def test_an_editor_that_is_closed_leaves_python_to_the_others(page: Page, origin: str) -> None:
+    page.route("**/pyodide.mjs", lambda _: None)  # which is never answered, as a loop never ends
+    opened(page, origin, QUICK)
+    first, second = page.locator(".snippet-run[data-call]").all()[:2]
+    place = below(first)
+    expect(place.locator(".live-status")).to_have_text("Loading Python…")
+    waiting = below(second).locator(".live-status")
+    expect(waiting).to_contain_text("Python is at work for another editor")
+    place.get_by_role("button", name="Close").click()
+    waiting.locator("..").get_by_role("button", name="Run", exact=True).click()
+    expect(waiting).to_have_text("Loading Python…")
+
+
+def test_each_module_keeps_its_own_text(page: Page, origin: str) -> None:
+    """What was reset stays so, nothing is undone into another module, and one whose source does not
+    come is not shown under its name.
+    """
+    opened(page, origin, QUICK)
+    source, choice = page.locator(".live-source"), page.locator(".live select")
+    options = choice.locator("option").all()[:3]
+    first, second, third = [str(one.get_attribute("value")) for one in options]
+    original = source.input_value()
+    choice.select_option(second)
+    expect(source).not_to_have_value(original)
+    other = source.input_value()
+    page.locator(".cm-content").click()
+    page.keyboard.press("ControlOrMeta+z")
+    expect(source).to_have_value(other)
+    typed(page.locator(".live"), "edited = True\n")
+    page.route(f"**/{third.replace('.', '/')}.py", lambda route: route.abort())
+    choice.select_option(third)
+    expect(page.locator(".live-status")).to_contain_text(f"The source of {third} is out of reach")
+    expect(choice).to_have_value(second)
+    page.get_by_role("button", name="Reset").click()
+    expect(source).to_have_value(other)
+    choice.select_option(first)
+    expect(source).to_have_value(original)
+    choice.select_option(second)
+    expect(source).to_have_value(other)
+
+
+def test_what_did_not_load_can_be_asked_for_again(page: Page, origin: str) -> None:
+    page.route("**/live.js", lambda route: route.abort())
+    page.goto(f"{origin}{QUICK}/")
+    opens, runs = page.locator(".live button"), page.locator(".snippet-run").first
+    for button in (opens, runs):
+        button.click()
+        expect(button).to_be_enabled()
+    page.unroute("**/live.js")
+    opens.click()
+    expect(page.locator(".cm-editor")).to_be_visible()
 
 
 REACHES = """

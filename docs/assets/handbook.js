@@ -71,22 +71,18 @@ for (const place of places) {
 
 // Live code: nothing of it is loaded before somebody asks.
 const own = document.currentScript?.src;
-for (const place of document.querySelectorAll(".live"))
-  place.querySelector("button")?.addEventListener("click", async ({ target }) => {
-    target.disabled = true;
-    const { open } = await import(new URL("live.js", own).href);
-    open(place);
+const opens = (button, open) => button?.addEventListener("click", () => {
+  button.disabled = true;
+  import(new URL("live.js", own).href).then(open).catch((problem) => {
+    button.disabled = false; // to try again, when the site can be reached
+    throw problem;
   });
-
-for (const button of document.querySelectorAll(".snippet-run")) {
-  const place = document.querySelector(".live");
-  if (!place) button.remove();
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    const { openBelow } = await import(new URL("live.js", own).href);
-    openBelow(button, place);
-  });
-}
+});
+const modules = document.querySelector(".live");
+opens(modules?.querySelector("button"), ({ open }) => open(modules));
+for (const button of document.querySelectorAll(".snippet-run"))
+  if (modules) opens(button, ({ openBelow }) => openBelow(button, modules));
+  else button.remove();
 
 // The capacity planner's form, which stays hidden without JavaScript.
 const form = document.querySelector("form.planner");

@@ -46,12 +46,8 @@ export function python(settings, heard) {
     frame = make("iframe", { src: new URL("live.html", import.meta.url).href, hidden: true, title: "Python" });
     frame.setAttribute("sandbox", "allow-scripts");
     frame.addEventListener("load", async () => {
-      try {
-        const source = await fetch(new URL("live-worker.js", import.meta.url));
-        frame?.contentWindow.postMessage(await source.text(), "*", [port2]);
-      } catch ({ message }) {
-        broken(message);
-      }
+      const source = await fetch(new URL("live-worker.js", import.meta.url));
+      frame?.contentWindow.postMessage(await source.text(), "*", [port2]);
     });
     document.body.append(frame);
   };
@@ -75,36 +71,42 @@ function ask(settings, request, heard) {
   engine.ask(request);
 }
 
-// The text of a text area with line numbers and colours; the area itself where they cannot be had. Gives a function that
-// writes into it.
+// The text of a text area with line numbers and colours; the area itself where they cannot be had. Gives what shows another
+// text, what types one, and what ends it.
 async function coloured(area, run) {
   const code = await import(new URL("codemirror.js", import.meta.url).href).catch(() => null);
   if (!code || !area.isConnected) return null;
   const keys = [{ key: "Mod-Enter", run: () => (run(), true) }, ...code.defaultKeymap, ...code.historyKeymap];
-  const view = new code.EditorView({
-    doc: area.value,
-    extensions: [
-      code.lineNumbers(), code.history(), code.drawSelection(), code.indentUnit.of("    "), code.StreamLanguage.define(code.python),
-      code.syntaxHighlighting(code.classHighlighter), code.keymap.of(keys),
-      code.EditorView.contentAttributes.of({ "aria-label": area.ariaLabel }),
-      code.EditorView.updateListener.of(({ docChanged, state }) => {
-        if (!docChanged || state.doc.toString() === area.value) return; // or it was written, and not typed
-        area.value = state.doc.toString();
-        area.dispatchEvent(new Event("input"));
-      }),
-    ],
-  });
+  const extensions = [
+    code.lineNumbers(), code.history(), code.drawSelection(), code.indentUnit.of("    "), code.StreamLanguage.define(code.python),
+    code.syntaxHighlighting(code.classHighlighter), code.keymap.of(keys),
+    code.EditorView.contentAttributes.of({ "aria-label": area.ariaLabel }),
+    code.EditorView.updateListener.of(({ docChanged, state }) => {
+      if (docChanged) typed(area, state.doc.toString());
+    }),
+  ];
+  const begun = (doc) => code.EditorState.create({ doc, extensions }); // with nothing to undo
+  const view = new code.EditorView({ state: begun(area.value) });
   if (document.activeElement === area) requestAnimationFrame(() => view.focus());
   area.hidden = true;
   area.after(view.dom);
-  return (text) => view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
+  return {
+    show: (text) => view.setState(begun(text)),
+    type: (text) => view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } }),
+    end: () => view.destroy(),
+  };
 }
 
 const MOST_LINES = 2000; // of output that are shown
 
-// An editor, what runs it, and what came of it. label: of the editor. request: what Python is asked. again: a promise of
-// the text as it was. call: lines to be run with it. first, last: more buttons. finished: what is said of counts.
-function bench(settings, { label, rows, verb, request, again, call, first = [], last = [], finished }) {
+function typed(area, text) {
+  area.value = text;
+  area.dispatchEvent(new Event("input"));
+}
+
+// An editor, what runs it, and what came of it. label: of the editor. request: what Python is asked. call: lines to be run
+// with it. first, last: more buttons. finished: what is said of counts.
+function bench(settings, { label, rows, verb, request, call, first = [], last = [], finished }) {
   const area = (className, ariaLabel, rows) => make("textarea", { className, ariaLabel, rows, spellcheck: false, wrap: "off" });
   const editor = area("live-source", `Source of ${label}`, rows);
   const calls = call === undefined ? [] : [area("live-call", "Then run", call.split("\n").length)];
@@ -124,6 +126,12 @@ function bench(settings, { label, rows, verb, request, again, call, first = [], 
     status.textContent = told;
     status.scrollIntoView({ block: "nearest" });
   };
+  let lines = [];
+  let came = 0;
+  const print = () => { // what has come since the last frame
+    if (lines.length) printed.append(lines.join(""));
+    lines = [];
+  };
   const idle = (told) => {
     listening = null;
     runs.disabled = false;
@@ -135,19 +143,13 @@ function bench(settings, { label, rows, verb, request, again, call, first = [], 
     next = null;
     later?.();
   };
-  let lines = [];
-  let shown = 0;
-  const print = () => { // what has come since the last frame
-    if (lines.length) printed.append(lines.join(""));
-    lines = [];
-  };
   const heard = {
     status: say,
     line: (told) => {
-      shown += 1;
-      if (shown > MOST_LINES + 1) return;
+      came += 1;
+      if (came > MOST_LINES + 1) return;
       if (!lines.length) requestAnimationFrame(print);
-      lines.push(shown > MOST_LINES ? `… more than ${MOST_LINES} lines: the rest is not shown\n` : `${told}\n`);
+      lines.push(came > MOST_LINES ? `… more than ${MOST_LINES} lines: the rest is not shown\n` : `${told}\n`);
     },
     figure: ([name, caption, light, dark]) => {
       const image = (theme, svg) => {
@@ -159,6 +161,11 @@ function bench(settings, { label, rows, verb, request, again, call, first = [], 
     done: (counts) => idle(finished(counts)),
     broken: (told) => idle(`Python could not be run: ${told}`),
   };
+  const clear = () => {
+    printed.textContent = "";
+    for (const image of figures.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+    figures.replaceChildren();
+  };
   const run = () => {
     if (listening === heard) return;
     if (listening) {
@@ -169,38 +176,44 @@ function bench(settings, { label, rows, verb, request, again, call, first = [], 
     stops.disabled = false;
     if (document.activeElement === runs) stops.focus();
     runs.disabled = true;
-    shown = 0;
+    came = 0;
     printed.hidden = false;
-    printed.textContent = "";
-    for (const image of figures.querySelectorAll("img")) URL.revokeObjectURL(image.src);
-    figures.replaceChildren();
+    clear();
     ask(settings, request(editor.value, ...calls.map((area) => area.value)), heard);
   };
-  let into = null;
-  const write = (text) => {
-    editor.value = text;
-    into?.(text);
-  };
-  runs.addEventListener("click", run);
-  editor.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(); });
   const stop = () => {
     if (next === run) next = null;
     if (listening !== heard) return;
     engine.stop();
     idle("Stopped. The next run loads Python again.");
   };
+  let original = "";
+  let view = null;
+  const show = (text, source) => { // source: what Reset brings back
+    original = source;
+    editor.value = text;
+    view?.show(text);
+  };
+  runs.addEventListener("click", run);
+  editor.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(); });
   stops.addEventListener("click", stop);
-  resets.addEventListener("click", async () => {
-    write(await again());
+  resets.addEventListener("click", () => {
+    if (view) view.type(original);
+    else typed(editor, original);
     for (const area of calls) area.value = call;
-    status.textContent = "The source is as it was when the page was built.";
+    say("The source is as it was when the page was built.");
   });
-  const open = async () => {
+  const begin = async () => {
     editor.setSelectionRange(0, 0); // and not after the last line, to which the page would be scrolled
     editor.focus({ preventScroll: true });
-    into = await coloured(editor, run);
+    view = await coloured(editor, run);
   };
-  return { parts, editor, write, run, stop, open, heard };
+  const end = () => {
+    stop();
+    clear();
+    view?.end();
+  };
+  return { parts, editor, show, begin, run, say, end };
 }
 
 const counted = ({ passed, failed, absent, seconds }) => {
@@ -215,25 +228,30 @@ export function open(place) {
   const { modules, ...settings } = JSON.parse(place.dataset.live);
   const edited = new Map();
   const choice = make("select", { ariaLabel: "Module" }, ...modules.map((name) => make("option", { value: name, textContent: `${name.replaceAll(".", "/")}.py` })));
-  const original = async (name) => {
-    const answer = await fetch(absolute(`${settings.downloads}serving_mathematics/${name.replaceAll(".", "/")}.py`));
-    if (!answer.ok) throw new Error(`the source of ${name} is not there: ${answer.status}`);
-    return answer.text();
-  };
-  const { parts, editor, write, open: ready, heard } = bench(settings, {
+  let shown = choice.value; // which is not the chosen one until its source has come
+  const { parts, editor, show, begin, say } = bench(settings, {
     label: "the module", rows: 24, verb: "Run", first: [choice], finished: counted,
-    request: (source) => ({ how: "run", given: [choice.value, source] }),
-    again: () => original(choice.value),
+    request: (source) => ({ how: "run", given: [shown, source] }),
   });
   place.replaceChildren(...parts);
-  editor.addEventListener("input", () => edited.set(choice.value, editor.value));
-  const show = async () => {
+  editor.addEventListener("input", () => edited.set(shown, editor.value));
+  const change = async () => {
     const name = choice.value;
-    const source = edited.get(name) ?? (await original(name));
-    if (name === choice.value) write(source);
+    try {
+      const answer = await fetch(absolute(`${settings.downloads}serving_mathematics/${name.replaceAll(".", "/")}.py`));
+      if (!answer.ok) throw new Error(answer.status);
+      const source = await answer.text();
+      if (name !== choice.value) return;
+      shown = name;
+      show(edited.get(name) ?? source, source);
+    } catch ({ message }) {
+      if (name !== choice.value) return;
+      choice.value = shown;
+      say(`The source of ${name} is out of reach: ${message}`);
+    }
   };
-  choice.addEventListener("change", show);
-  show().then(ready, (problem) => heard.broken(problem.message));
+  choice.addEventListener("change", change);
+  change().then(begin);
 }
 
 const written = new Map(); // answers, by their button: one that was closed is not lost
@@ -248,25 +266,24 @@ export function openBelow(button, place) {
   const text = given ?? block.querySelector("code").textContent.trimEnd();
   const closes = make("button", { type: "button", textContent: "Close" });
   const name = answers ?? /(?:def|class) (\w+)/.exec(text)?.[1] ?? "the block";
-  const { parts, editor, write, run, stop, open: ready } = bench(settings, {
+  const { parts, editor, show, begin, run, end } = bench(settings, {
     label: given ? `your answer, ${name}` : `the code of ${name}`, rows: Math.min(text.split("\n").length + 1, 24), verb: given ? "Check" : "Run",
     call, last: [closes],
     request: (source, lines) => given ? { how: "judge", given: [module, source, answers] } : { how: "call", given: [module, source, lines] },
-    again: async () => text,
     finished: given
-      ? ({ passed, failed, absent, seconds }) => `${passed && !failed && !absent ? "Right" : "Not yet"}; ${seconds.toFixed(1)} s.`
+      ? ({ failed, absent, seconds }) => `${failed || absent ? "Not yet" : "Right"}; ${seconds.toFixed(1)} s.`
       : (counts) => counted(counts).replace("comparisons", "comparisons of the checks that use it"),
   });
   if (given) editor.addEventListener("input", () => written.set(button, editor.value));
   const below = make("div", { className: "live-below" }, ...parts);
   closes.addEventListener("click", () => {
-    stop();
+    end();
     below.remove();
     button.disabled = false;
     button.focus();
   });
   tools.after(below);
-  write(written.get(button) ?? text);
-  ready();
+  show(written.get(button) ?? text, text);
+  begin();
   if (!given) run();
 }

@@ -151,7 +151,7 @@ class Project:
         without = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "builder", project.root / "builder", ignore=without)
         (project.root / SOURCES).mkdir(parents=True)
-        for name in ("__init__.py", "__main__.py", "house.mplstyle"):
+        for name in ("__init__.py", "__main__.py", "exercises.py", "house.mplstyle"):
             shutil.copy(ROOT / SOURCES / name, project.root / SOURCES / name)
         shutil.copytree(
             ROOT / SOURCES / "support", project.root / SOURCES / "support", ignore=without

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import html
+import importlib
+import io
 import re
+import shutil
+import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +18,11 @@ from unittest import mock
 import pytest
 
 from builder import ROOT, figures, live
+from builder.pages import bundle
 from builder.source import module_path
 
-from ..conftest import CHAPTERS, Chapter
+from ..conftest import Chapter
+from ..recorded import HERE
 
 LITTLE = "capacity.littles_law.littles_law"
 BUTTON = re.compile(r'class="snippet-run" data-runs="([^"]*)" data-(answers|call)="([^"]*)"')
@@ -114,14 +121,53 @@ def test_an_answer_that_does_not_run_is_not_right(line: str) -> None:
     assert live.judge(module, f"{solved}\n{line}\n", "latency_from_gauge", nobody)["failed"] == 1
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import not_there\n", "No module named 'not_there'"),
+        ("{}['a']\n", "answer\", line 1, in <module>\n    {}['a']"),
+    ],
+)
+def test_an_answer_that_cannot_be_made_is_not_right(
+    source: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = "capacity.littles_law.exercises"
+    counts = live.judge(module, source, "latency_from_gauge", nobody)
+    assert (counts["passed"], counts["failed"] + counts["absent"]) == (0, 1)
+    assert told in capsys.readouterr().out
+
+
+def test_every_example_is_told_as_a_session_of_python_tells_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    live.call(LITTLE, "z = 1", "x = 2\nx + 1\nNone\nfor y in (5, 6):\n    print(y)\nx", nobody)
+    assert capsys.readouterr().out == "3\n5\n6\n2\n"
+
+
+def test_a_block_of_a_page_without_exercises_runs_with_its_download_alone(tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(bundle(HERE.sources, ["core.queues.erlang"]))) as archive:
+        archive.extractall(tmp_path)
+    shutil.copy(Path(live.__file__), tmp_path)
+    told = "import live; live.call('core.queues.erlang', 'x = 7', '6 * x', print)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {told}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("42\n", "")
+
+
 def test_every_block_can_be_run_where_the_browser_has_what_it_needs(site: Path) -> None:
-    """Its call is Python, and names something that the block shows."""
-    calls = 0
-    for chapter in CHAPTERS:
-        page = (site / chapter.slug / "index.html").read_text(encoding="utf-8")
-        for module, kind, text in BUTTON.findall(page):
-            assert module_path(ROOT, module).is_file()
-            if kind == "call" and text:
-                compile(html.unescape(text), "call", "exec")
-                calls += 1
-    assert calls > 60
+    """Its examples run in the names of its module, and nothing is refused."""
+    calls = {
+        (module, html.unescape(text))
+        for file in site.rglob("index.html")
+        for module, kind, text in BUTTON.findall(file.read_text(encoding="utf-8"))
+        if kind == "call"
+    }
+    for module, text in calls:
+        names = dict(vars(importlib.import_module(f"serving_mathematics.{module}")))
+        exec(live._code(text, module, session=True), names)
+    assert len(calls) > 200

@@ -96,6 +96,27 @@ def test_code_longer_than_a_screen_is_folded(lines: int, folded: bool) -> None:
     assert (f">Show all {lines} lines</button>" in html) == folded
 
 
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_what_is_to_be_answered_holds_nothing_of_the_solution(kind: str) -> None:
+    page = page_of(run_of("part.twice", f'{kind} told() -> int:\n    """One."""\n    return 1\n'))
+    page.pyodide = "assets/py/"
+    given = re.search(r'data-given="([^"]*)"', whole("{{ solution told }}", page))
+    assert given is not None
+    stub = f'{kind} told() -> int:\n    """One."""\n    raise NotImplementedError'
+    assert unescape(given[1]) == stub
+
+
+def test_a_block_is_called_as_in_its_examples_but_for_what_is_refused() -> None:
+    examples = "    >>> told(0)\n    Traceback (most recent call last):\n    ValueError: 0\n"
+    examples += "    >>> told(\n    ...     1\n    ... )\n    1\n    >>> told(2)\n    2\n"
+    source = f'def told(x: int) -> int:\n    """Itself.\n\n{examples}    """\n    return x\n'
+    page = page_of(run_of("part.twice", source))
+    page.pyodide = "assets/py/"
+    call = re.search(r'data-call="([^"]*)"', whole("{{ code told }}", page))
+    assert call is not None
+    assert call[1] == "told(\n    1\n)\ntold(2)"
+
+
 def test_solution_is_folded() -> None:
     page = page_of(run_of("part.twice"))
     html = rendered("{{ solution double }}\n\nAfter.", page)

@@ -112,6 +112,7 @@ def test_a_site_keeps_the_style_that_pages_and_scripts_use(tmp_path: Path) -> No
     (tmp_path / "assets/javascripts/x.js").write_text('e("d")', encoding="utf-8")
     sheet = tmp_path / "assets/stylesheets/main.css"
     sheet.write_text(".a{x:y}.b,.n{x:y}#c{x:y}.d{x:y}.f{x:y}", encoding="utf-8")
+    (tmp_path / "assets/codemirror.js").write_text("f", encoding="utf-8")
     trim_styles(tmp_path)
     assert sheet.read_text(encoding="utf-8") == ".a{x:y}.b{x:y}#c{x:y}.d{x:y}"
 

@@ -78,18 +78,11 @@ def _idle_s(
     size_bytes: float, round_trip_s: float, bytes_per_s: float, window_bytes: float, most: float
 ) -> float:
     """What a sender waits between its flights: for the rest of a round trip when one is sent."""
-    count, idle_s, left, window = (
-        flights(size_bytes, window_bytes, most),
-        0.0,
-        size_bytes,
-        window_bytes,
-    )
-    while count > 1 and window < most:
-        idle_s += max(0.0, round_trip_s - window / bytes_per_s)
-        count, left, window = count - 1, left - window, 2 * window
-    return (
-        idle_s + (count - 1) * max(0.0, round_trip_s - most / bytes_per_s) if count > 1 else idle_s
-    )
+    count, idle_s = flights(size_bytes, window_bytes, most), 0.0
+    while count > 1 and window_bytes < most:
+        idle_s += max(0.0, round_trip_s - window_bytes / bytes_per_s)
+        count, window_bytes = count - 1, 2 * window_bytes
+    return idle_s + (count - 1) * max(0.0, round_trip_s - most / bytes_per_s)
 
 
 @dataclass(frozen=True)
@@ -237,7 +230,7 @@ def check_latency_by_hand() -> None:
     work.
 
     Source: by hand: 2 for the handshakes, 1 for the first flight, 1 for the rest and its answer:
-    4 × 50 ms; 41,000 − 14,600 B × 8 / 10⁸ bit/s = 2.112 ms, the others under way; work 7 ms.
+    4 × 50 ms; (41,000 − 14,600) B × 8 / 10⁸ bit/s = 2.112 ms, the others under way; work 7 ms.
     """
     parts = call_parts(40_000, 1000, 0.05, 12.5e6, 2, work_s=0.007)
     checks.close("latency [ms]", 1000 * parts.total_s, 200 + 2.112 + 7, rtol=1e-12)
