@@ -39,6 +39,16 @@ def test_every_bucket_that_a_file_asks_for_is_one_of_the_engines() -> None:
         assert bucket in known, (engine, measured, bucket)
 
 
+@pytest.mark.parametrize("folder", ["downloads", "definitions", "capacity", "architecture", "."])
+def test_who_counts_what_vllm_finds_knows_what_it_loads_from_a_tier(folder: str) -> None:
+    """vLLM counts it apart, and neither goes through a step."""
+    files = [*(FOLDER.parent / folder).rglob("*.yaml"), *(FOLDER.parent / folder).rglob("*.md")]
+    texts = {file.name: file.read_text(encoding="utf-8") for file in files}
+    found = {name: text for name, text in texts.items() if "vllm:prefix_cache_hits_total" in text}
+    assert found
+    assert [name for name, text in found.items() if TIER["vllm"] not in text] == []
+
+
 REFUSED = 'envoy_cluster_upstream_rq{envoy_response_code=~"5.."}'
 RESET = "envoy_cluster_upstream_rq_rx_reset"
 

@@ -77,6 +77,21 @@ def test_the_lifetime_is_that_of_one_engine(engine: str) -> None:
         assert lifetime == pytest.approx(block_lifetime_s(AGENTS.cache_tokens, fresh))
 
 
+def test_what_a_tier_holds_enters_the_cache_when_it_is_loaded() -> None:
+    """It is computed by no step, and takes room in the device like what is."""
+    names, steady = NAMES["vllm"], np.ones(60)
+    series = {names["running"]: 9.0, names["waiting"]: 0.0, names["asked"]: 6e5}
+    series |= {names["found"]: 3e5, "vllm:generation_tokens_total": 6e4}
+    series |= {"vllm:e2e_request_latency_seconds_sum": 540.0}
+    tier = {"vllm:external_prefix_cache_hits_total": 2e5}
+    for more in ({}, tier):
+        shown: dict[str, Vector] = {
+            name: {"0": value * steady} for name, value in (series | more).items()
+        }
+        told = vectors("littles-law-vllm", shown)["engine:cache_lifetime:s"]["0"][-1]
+        assert told == pytest.approx(AGENTS.cache_tokens / 6000)
+
+
 @pytest.mark.parametrize("engine", list(NAMES))
 def test_the_cache_warns_before_its_sessions_are_lost(engine: str) -> None:
     """At the agents' loads: silent where nearly all is found, and not where sessions are away for

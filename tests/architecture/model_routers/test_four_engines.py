@@ -105,6 +105,21 @@ def test_rules_say_what_the_router_does(
     assert fired == due
 
 
+def test_what_an_engine_loads_from_its_tier_is_found() -> None:
+    """vLLM counts it apart; a fleet without a tier has no such series."""
+    hits, queries = FOUND["vllm"]
+    asked = dict.fromkeys("0123", np.full(90, 1000.0))
+    series: dict[str, Series | Vector] = dict.fromkeys(LOADS["vllm"], asked)
+    series |= {queries: asked, hits: {name: 0.3 * one for name, one in asked.items()}}
+    tier = {"vllm:external_prefix_cache_hits_total": {"1": np.full(90, 1200.0)}}
+    for more, due in (({}, 0.3), (tier, 0.6)):
+        told = vectors("routing-vllm", series | more)
+        (found,) = told["fleet:prefixes_found:ratio30m"].values()
+        assert found[-1] == pytest.approx(due)
+        missed = told["RouterMissesPrefixes"].values()
+        assert any(not math.isnan(one[-1]) for one in missed) == (due < 0.33)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_each_model_is_a_fleet_of_its_own(engine: str) -> None:
     for rule in rules(f"routing-{engine}"):

@@ -182,6 +182,18 @@ def test_rules_divide_canary_by_control(engine: str) -> None:
         assert bool(~np.isnan(at[0])) == fires
 
 
+@pytest.mark.parametrize("arm", ["canary", "control"])
+def test_what_is_loaded_from_a_tier_is_found(arm: str) -> None:
+    """vLLM counts it apart; an engine without a tier has no such series."""
+    of = f'{{version="{arm}"}}'
+    series = {f"vllm:prefix_cache_hits_total{of}": np.full(60, 300.0)}
+    series |= {f"vllm:prefix_cache_queries_total{of}": np.full(60, 1000.0)}
+    tier = {f"vllm:external_prefix_cache_hits_total{of}": np.full(60, 400.0)}
+    expr = rules("vllm")[f"release:found_{arm}:ratio30m"]
+    for more, due in (({}, 0.3), (tier, 0.7)):
+        assert Parser(expr, series | more).whole()[-1] == pytest.approx(due)
+
+
 def test_the_gate_of_argo_has_the_bounds_of_an_a_against_a() -> None:
     text = (ROOT / "docs/downloads/release-argo.yaml").read_text(encoding="utf-8")
     route, template = yaml.safe_load_all(text)
