@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from builder import ROOT
 
-BLOCK = re.compile(r"```(?:sh|console)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```(?:sh|bash|console)\n(.*?)```", re.DOTALL)
 
 
 def _commands() -> list[str]:
     """Each on one line."""
-    found = []
-    for page in sorted((ROOT / "docs").rglob("*.md")):
-        for block in BLOCK.findall(page.read_text(encoding="utf-8")):
-            lines = block.replace("\\\n", " ").splitlines()
-            found += [line for line in lines if line.startswith("vllm bench serve")]
-    return found
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    return [one for page in pages for one in _commands_in(page.read_text(encoding="utf-8"))]
+
+
+def _commands_in(page: str) -> list[str]:
+    blocks = [block.replace("\\\n", " ") for block in BLOCK.findall(page)]
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("vllm bench serve")]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "console"])
+def test_blocks_of_every_shell_are_read(shell: str) -> None:
+    page = f"```{shell}\nvllm bench serve \\\n  --num-prompts 9\n```\n"
+    assert _commands_in(page) == ["vllm bench serve    --num-prompts 9"]
 
 
 def _value(command: str, option: str) -> int:

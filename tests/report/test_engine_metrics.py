@@ -77,6 +77,26 @@ def test_triton_tells_by_labels() -> None:
     assert found == {"waiting": 4.0, "running": 60.0, "cache": 0.4}
 
 
+def test_what_vllm_loads_from_a_tier_is_found() -> None:
+    """It is counted apart, before or behind what the device holds."""
+    names = ("prefix_cache_hits_total", "external_prefix_cache_hits_total")
+    rows = [f"vllm:{name} {value}" for name, value in zip(names, (300.0, 400.0), strict=True)]
+    for text, due in (
+        (rows[0], 300.0),
+        ("\n".join(rows), 700.0),
+        ("\n".join(rows[::-1]), 700.0),
+        (rows[1], 400.0),
+    ):
+        assert counters(text + "\n") == ("vLLM", {"prefix_found": due})
+    listed = [
+        {"metric": {"__name__": f"vllm:{name}"}, "values": [[0, value]]}
+        for name, value in zip(names, ("300", "400"), strict=True)
+    ]
+    told = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q.json").series
+    assert told is not None
+    assert told.values["prefix_found"].tolist() == [700.0]
+
+
 def test_a_range_query_adds_engines_and_takes_the_fullest_cache() -> None:
     def told(name: str, values: list[list[object]]) -> dict[str, object]:
         return {"metric": {"__name__": name}, "values": values}

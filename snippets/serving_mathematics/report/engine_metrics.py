@@ -63,6 +63,7 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
     "prefix_asked": ("prefix_cache_queries_total", "gpu_prefix_cache_queries_total"),
     "prefix_found": (
         *("prefix_cache_hits_total", "gpu_prefix_cache_hits_total", "cached_tokens_total"),
+        "external_prefix_cache_hits_total",
     ),
     "draft_tokens": ("spec_decode_num_draft_tokens_total",),
     "accepted_tokens": ("spec_decode_num_accepted_tokens_total",),
@@ -88,6 +89,7 @@ LABELLED = {  # counters of Triton that share a name
     ("nv_trt_llm_request_metrics", 'request_type="active"'): "running",
     ("nv_trt_llm_kv_cache_block_metrics", 'kv_cache_block_type="fraction"'): "cache",
 }
+_LOADED = "vllm:external_prefix_cache_hits_total"  # from a tier: beside what the device holds
 _CANONICAL = {name: counter for counter, names in NAMES.items() for name in names}
 TABLE = {  # columns of a table by the second, in compared form
     "running": ("running", "numrunning", "numrequestsrunning"),
@@ -125,8 +127,10 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     for name, value in (samples | largest).items():
         which, counter = _canonical(name)
         engine = engine or which
-        if counter and counter not in found:
+        if counter and counter not in found and name != _LOADED:
             found[counter] = value
+    if _LOADED in samples:
+        found["prefix_found"] = found.get("prefix_found", 0.0) + samples[_LOADED]
     rule = "a scrape of vLLM, SGLang, TensorRT-LLM or TGI"
     require(engine, "the metrics", rule, ", ".join(list(samples)[:3]) or "no sample")
     if found.get("cache", 0.0) > PERCENT_ABOVE:

@@ -90,6 +90,7 @@ def test_the_slider_says_the_numbers_of_the_page() -> None:
     assert 0 < sum(missing) < len(missing) / 4  # where too many fail, and only there
 
 
+ASKED = 'envoy_cluster_upstream_rq_total{envoy_cluster_name="engines"}'
 ENDED = {
     "vllm": {'vllm:request_success_total{finished_reason=~"stop|length"}': 591.0},
     "sglang": {"sglang:num_aborted_requests_total": 9.0},
@@ -99,7 +100,7 @@ ENDED = {
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_rules_count_what_was_refused_and_what_hangs(engine: str) -> None:
     """A healthy half hour, one in which the gateway refuses thirty a minute, one in which the
-    engine answers nobody, and one in which nobody asks."""
+    engine answers nobody, and one in which nobody asks; the gateway serves others too."""
     minutes = np.ones(120)
     asked, began = 600 * minutes, 600 * minutes
     asked[30:60] = 630
@@ -109,7 +110,9 @@ def test_rules_count_what_was_refused_and_what_hangs(engine: str) -> None:
     found: dict[str, Series] = {
         f"{first}_count": began,
         f'{first}_bucket{{le="1.0"}}': 0.995 * began,
-        "envoy_cluster_upstream_rq_total": asked,
+        ASKED: asked,
+        ASKED.replace("engines", "logins"): 10 * asked,
+        "envoy_cluster_upstream_rq_total": 11 * asked,
         **{name: value * minutes for name, value in ENDED[engine].items()},
     }
     found = evaluated(f"service-law-{engine}", found)
@@ -127,7 +130,7 @@ def test_rules_count_what_was_refused_and_what_hangs(engine: str) -> None:
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_an_engine_that_never_answered_is_no_silence(engine: str) -> None:
     """Its histogram does not exist yet."""
-    found: dict[str, Series] = {"envoy_cluster_upstream_rq_total": 600 * np.ones(30)}
+    found: dict[str, Series] = {ASKED: 600 * np.ones(30)}
     found = evaluated(f"service-law-{engine}", found)
     assert not np.isnan(found["FewerInTime"][-1])
 
