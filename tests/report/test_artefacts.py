@@ -142,5 +142,6 @@ def test_objects_are_as_kubernetes_and_keda_read_them(engine: str) -> None:
 
 
 def test_flags_by_hand() -> None:
-    assert queue_flags(10.7, 1000.0, 0.25) == "--max-num-queued-reqs 10 --max-num-queued-tokens 250"
+    flags = "--max-num-queued-reqs 10 --max-num-queued-tokens 2098"
+    assert queue_flags(10.7, 1000.0, 0.25) == flags
     assert queue_flags(10.7, 1000.0, 0.25, "sglang") == "--max-queued-requests 10"

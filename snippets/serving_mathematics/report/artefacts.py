@@ -36,6 +36,8 @@ QUEUED = {  # names of the levels of requests that run and wait
 }
 HEADROOM = 0.8  # of the requests that a replica may hold, for what comes while one starts
 MOST_REPLICAS = 20
+WAITING = 0.2  # of the prompt tokens that are read within the promise
+STEP_TOKENS = 2048  # of vLLM's default budget of a step, whose prompts its limit counts too
 
 
 def bucket_above(ttft_s: float, engine: str = "vllm") -> float:
@@ -170,19 +172,25 @@ def queue_flags(
 ) -> str:
     """Flags that let an engine refuse what it would answer too late.
 
-    inside: requests that it may hold, ≥ 1. prompt_tokens_per_s: that it reads, positive. ttft_s:
-    promised, in which the prompts that wait must be read. engine: vllm or sglang, which counts
-    requests alone. Raises ValueError otherwise.
+    inside: requests that it may hold, ≥ 1. prompt_tokens_per_s: that it reads at its busiest while
+    it answers, positive; half to three quarters of what it reads with nothing else to do. ttft_s:
+    promised. engine: vllm or sglang, which counts requests alone. Raises ValueError otherwise.
+
+    A fifth of what is read within the promise may wait, because steps write answers too and
+    requests wait for a place. Past the ceiling the chat machine then keeps nine tenths of its work
+    in time and the mixture half; with all of it, a tenth (`capacity.overload_control.limits`). vLLM
+    also counts the prompts that a step reads: raise its limit by as much as your budget of a step
+    is above the default.
 
     >>> queue_flags(64.0, 20_000.0, 0.5)
-    '--max-num-queued-reqs 64 --max-num-queued-tokens 10000'
+    '--max-num-queued-reqs 64 --max-num-queued-tokens 4048'
     """
     inside = require_in("[1, 1e6]", inside=inside)
     prompt_tokens_per_s, ttft_s = require_positive(
         prompt_tokens_per_s=prompt_tokens_per_s, ttft_s=ttft_s
     )
     require(engine in QUEUED, "engine", f"one of {', '.join(QUEUED)}", engine)
-    tokens = prompt_tokens_per_s * ttft_s
+    tokens = WAITING * prompt_tokens_per_s * ttft_s + STEP_TOKENS
     require(tokens < 1e12, "prompt_tokens_per_s", "such that few tokens wait", prompt_tokens_per_s)
     if engine == "sglang":
         return f"--max-queued-requests {math.floor(inside)}"

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from serving_mathematics.capacity.overload_control import limits
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.report.artefacts import queue_flags
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_objective import (
     _in_time,
+    _prompt_speed,
     breaking_load,
     canary,
     ceiling,
@@ -125,3 +131,29 @@ def test_queue_flags_come_with_the_load_that_is_kept() -> None:
     assert set(found.files) == {"keda.yaml", "hpa.yaml", "flags.txt"}
     assert found.files["flags.txt"].startswith("--max-num-queued-reqs ")
     assert pytest.approx(1.0, abs=1) == found.seen.count("inside")
+
+
+@pytest.mark.parametrize("machine", [CHAT, MIXTURE], ids=lambda machine: machine.name)
+@pytest.mark.parametrize("load", [0.95, 1.2])
+def test_queue_flags_keep_the_work_that_overload_control_keeps(
+    machine: Machine, load: float
+) -> None:
+    """Of a log of an engine without a limit, whose busiest parts tell how fast it reads."""
+    asked, places = limits._asked(machine, load), limits._places(machine)
+    done = simulate_fleet(asked, Fleet([machine.limited(places).engine]))
+    first_s = done.first_token_s - asked.arrival_s
+    prompts = asked.prompt_tokens.astype(float)
+    columns = {"sent_s": asked.arrival_s, "ttft_s": first_s, "prompt_tokens": prompts}
+    speed, ttft_s = _prompt_speed(Run("", "", columns)), machine.promise.ttft_s
+    flags = queue_flags(places, speed, ttft_s)
+    waiting = int(flags.split()[-1]) - machine.token_budget
+    share = waiting / (limits._read_per_s(machine) * ttft_s)
+    assert 0.1 < share < 0.18
+
+    def worst(share: float) -> float:
+        again = limits._served.again
+        loads = (0.9, 1.2, 2.0)
+        return min(again(machine, of, "tokens", share, places).work for of in loads)
+
+    assert worst(share) > (0.88 if machine is CHAT else 0.5)  # of at most 0.93 and 0.73
+    assert worst(5 * share) < 0.12  # all that is read within the promise
