@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +50,15 @@ def test_who_counts_what_vllm_finds_knows_what_it_loads_from_a_tier(folder: str)
     assert [name for name, text in found.items() if TIER["vllm"] not in text] == []
 
 
-REFUSED = 'envoy_cluster_upstream_rq{envoy_response_code=~"5.."}'
-RESET = "envoy_cluster_upstream_rq_rx_reset"
+REFUSED = 'envoy_cluster_upstream_rq{envoy_cluster_name="engines",envoy_response_code=~"5.."}'
+RESET = 'envoy_cluster_upstream_rq_rx_reset{envoy_cluster_name="engines"}'
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.yaml")), ids=lambda file: file.stem)
+def test_of_a_gateway_only_the_engines_cluster_counts(file: Path) -> None:
+    """It serves others too, whose requests and errors are none of the engines'."""
+    counted = re.findall(r"envoy_cluster_upstream_rq\w*(\S{21})", file.read_text("utf-8"))
+    assert set(counted) <= {'{envoy_cluster_name="'}
 
 
 def run(
