@@ -199,9 +199,9 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> tuple[list[str], str]
     """
     where = f"docs/{page.path}"
     shown = [runs[name] for name in page.modules if name in runs]
-    offset = contracts.first_line(page)
-    expanded = Page(page.path, dict(page.meta), "../../", shown, shown, first_line=1 + offset)
-    # no cards, uses, references or terms: a chapter shows none
+    above = "\n" * contracts.first_line(page)
+    expanded = Page(page.path, dict(page.meta), head=above, runs=shown, every_run=shown)
+    # no other chapters, uses, references or terms: a chapter shows none
     made = expand(page.text, expanded)
     problems = [_sentence(told) for told in expanded.errors]
     text = re.sub(r"^(`{3,}).*?^\1|`[^`\n]*`", "", page.text, flags=re.MULTILINE | re.DOTALL)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from author.contracts import UNWRITTEN
 from builder import ROOT, SOURCES, BuildError
-from builder.kept import write_whole
+from builder.storage import write_whole
 
 TEMPLATES = Path(__file__).with_name("new_chapter")
 _PAGE = r"[\w/-]+\.md"

@@ -59,12 +59,12 @@ OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
 }
 BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of their own name
     "runner": ("cache", "faults"),
-    "worker": ("worker", "behaviour", "faults"),
+    "worker": ("worker", "told_anew", "faults"),
     "outline": ("source", "pages"),
-    "kept": ("cache", "rendered"),
-    "hook": ("hook", "rendered", "serve", "build"),
+    "storage": ("cache", "page_cache"),
+    "hook": ("hook", "page_cache", "serve", "build"),
     "configuration": ("configuration", "build"),
-    "readings": ("sliders",),
+    "slider_sentences": ("sliders",),
     "expansion": ("expansion", "build", "faults"),
     "pages": ("pages", "build"),
     "contracts": ("contracts", "chapter"),
@@ -74,12 +74,11 @@ BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of th
     "chapter_check": ("chapter",),
 }
 MADE_BY = {  # of a module whose work is kept under the name of one that has it do it
-    "builder.behaviour": "builder.source",
     "builder.configuration": "builder.pages",
-    "builder.kept": "builder.runner",
+    "builder.storage": "builder.runner",
     "builder.notebooks": "builder.expansion",
     "builder.outline": "builder.source",
-    "builder.readings": "builder.pages",
+    "builder.slider_sentences": "builder.pages",
     "builder.sliders": "builder.pages",
     "engine.completion_schema": "engine.engine_server",
     "engine.gguf_file": "engine.language_measurement",

@@ -26,12 +26,12 @@ def expand(target: Path) -> dict[str, Any]:
     """
     from builder import ROOT, configuration, expansion, runner, source
 
-    site = configuration.site_of(ROOT, os.environ)
+    site = configuration.site_of(ROOT)
     runs = runner.run_all(ROOT, runner.default_cache(ROOT))
     made = expansion.expand(ROOT, site, runs)
-    config = configuration.plain_configuration(ROOT, os.environ)
+    config = configuration.plain_configuration(ROOT)
     target.rmdir()  # empty: the whole project takes its place
-    expansion.write(made, ROOT, target, f"{config}plugins: [search]\n", site)
+    expansion.write(made, ROOT, target, f"{config}plugins: [search]\n")
     edits = []
     for page, text in made.pages.items():
         written = (ROOT / "docs" / page).read_text(encoding="utf-8")
@@ -93,15 +93,16 @@ def chapters(_: Path) -> dict[str, Any]:
     known = (runner.cached(ROOT, cache, name, sources=files) for name in names)
     runs = {run.name: run for run in known if run}
     found, taken = [], set[str]()
-    for path in configuration.site_of(ROOT, os.environ).order:
-        if not path.endswith(".md"):
+    for path in configuration.site_of(ROOT).order:
+        if not (file := ROOT / "docs" / path).is_file():  # as that of the notebook
             continue
-        written = (ROOT / "docs" / path).read_text(encoding="utf-8")
+        written = file.read_text(encoding="utf-8")
         _head, body, front = expansion.front_matter(path, written)
         if "question" not in front:
             continue
         used = pages.module_names_of(path, front, names)[0]
-        page = pages.Page(path, front, "", [runs[name] for name in used], list(runs.values()))
+        own = [runs[name] for name in used]
+        page = pages.Page(path, front, runs=own, every_run=list(runs.values()))
         mine = [runs[n] for n in used if n not in taken and not runs[n].record["needs"]]
         taken |= {run.name for run in mine}
         found.append(

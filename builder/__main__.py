@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import signal
 import sys
 import time
@@ -37,34 +36,22 @@ def _run(arguments: list[str]) -> int:
         "modules", nargs="*", metavar="MODULE", help="dotted name in the package (default: all)"
     )
     parser.add_argument(
-        "--jobs", type=int, help="worker processes at a time (default: one per core, at least two)"
-    )
-    parser.add_argument(
         "--timeout",
         type=float,
         default=TIMEOUT_S,
         help="seconds for one module (default: %(default)g)",
     )
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        help="folder of the run records (default: $SNIPPETS_CACHE or .cache/snippets)",
-    )
-    parser.add_argument("--quiet", action="store_true", help="say nothing unless something fails")
     options = parser.parse_args(arguments)
-    if options.jobs is not None and options.jobs < 1:
-        parser.error(f"--jobs must be at least 1, got {options.jobs}")
     if not 0 < options.timeout < math.inf:
         parser.error(f"--timeout must be a positive number, got {options.timeout:g}")
 
     started = time.perf_counter()
-    progress = Progress(str if options.quiet else _say)
+    progress = Progress(_say)
     try:
         runs = run_all(
             ROOT,
-            options.cache or default_cache(ROOT),
+            default_cache(ROOT),
             names=options.modules or None,
-            jobs=options.jobs,
             timeout_s=options.timeout,
             progress=progress,
         )
@@ -74,7 +61,7 @@ def _run(arguments: list[str]) -> int:
     report = failure_report(runs)
     if report:
         print(report, file=sys.stderr)
-    elif not options.quiet:
+    else:
         known, elapsed = len(runs) - progress.ran, time.perf_counter() - started
         _say(f"{len(runs)} modules: {progress.ran} run, {known} from the cache, {elapsed:.1f} s")
     return 1 if report else 0
@@ -97,12 +84,12 @@ def _expand(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     try:
-        site = site_of(ROOT, os.environ)
+        site = site_of(ROOT)
         cache = default_cache(ROOT)
         sources = Sources(ROOT, cache)
         runs = run_all(ROOT, cache, progress=Progress(_say), sources=sources)
         made = expand(ROOT, site, runs, sources=sources)
-        write(made, ROOT, options.folder.absolute(), plain_configuration(ROOT, os.environ), site)
+        write(made, ROOT, options.folder.absolute(), plain_configuration(ROOT))
     except BuildError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

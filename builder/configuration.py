@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml_env_tag import construct_env_tag
 
 from builder import BuildError
-from builder.expansion import COMPANION, Site
+from builder.expansion import Site
 
 MATHS = "builder.maths"  # the Markdown extension that turns TeX into MathML
 
 
-def site_of(root: Path, environment: Mapping[str, str]) -> Site:
-    """What the expansion needs to know. environment: for values that are `!ENV [NAME, default]`."""
-    return site_from(_read(root, environment))
+def site_of(root: Path) -> Site:
+    """What the expansion needs to know."""
+    return site_from(_read(root))
 
 
 def site_from(config: Mapping[str, Any]) -> Site:
@@ -45,16 +46,15 @@ def paths_of(nav: list[Any]) -> Iterator[str]:
                 yield str(value)
 
 
-def plain_configuration(root: Path, environment: Mapping[str, str]) -> str:
+def plain_configuration(root: Path) -> str:
     """The text of a `mkdocs.yml` for expanded pages: formulas by a Markdown extension, HTML with
     Markdown in it, the notebook as a page, and no hook.
     """
-    config = _read(root, environment)
+    config = _read(root)
     for name in ("hooks", "plugins", "watch", "validation"):
         config.pop(name, None)
     config["docs_dir"] = "docs"
     config["markdown_extensions"] = [*config.get("markdown_extensions", []), MATHS]
-    config["nav"] = _with_page(config.get("nav") or [])
     theme = config.get("theme") or {}
     if isinstance(theme, dict) and "custom_dir" in theme:  # a folder beside the site's mkdocs.yml
         theme["custom_dir"] = str(root / theme["custom_dir"])
@@ -62,36 +62,17 @@ def plain_configuration(root: Path, environment: Mapping[str, str]) -> str:
     return yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
 
 
-def _with_page(nav: list[Any]) -> list[Any]:
-    """The navigation with a Markdown page in the place of the notebook."""
-
-    def changed(value: Any) -> Any:
-        if isinstance(value, list):
-            return _with_page(value)
-        return "notebook.md" if value == COMPANION else value
-
-    return [
-        {key: changed(value) for key, value in item.items()}
-        if isinstance(item, dict)
-        else changed(item)
-        for item in nav
-    ]
+class _Loader(yaml.SafeLoader):
+    """YAML with the tag of MkDocs for environment variables."""
 
 
-def _read(root: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    class Loader(yaml.SafeLoader):
-        """YAML with the tag of MkDocs for environment variables."""
+_Loader.add_constructor("!ENV", construct_env_tag)
 
-    def value(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-        if isinstance(node, yaml.SequenceNode):
-            *names, default = loader.construct_sequence(node)
-            return next((environment[name] for name in names if name in environment), default)
-        return environment.get(str(loader.construct_scalar(node)))  # type: ignore[arg-type]
 
-    Loader.add_constructor("!ENV", value)
+def _read(root: Path) -> dict[str, Any]:
     file = root / "mkdocs.yml"
     try:
-        config = yaml.load(file.read_text(encoding="utf-8"), Loader)
+        config = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except (OSError, yaml.YAMLError) as problem:
         raise BuildError(f"cannot read {file}: {problem}") from problem
     if not isinstance(config, dict):

@@ -19,13 +19,13 @@ from typing import Any
 
 import yaml
 
-from builder import SOURCES, BuildError, bearings, notebooks, pages
-from builder.kept import UNFINISHED, renewed, write_whole
+from builder import SOURCES, BuildError, chapter_notes, notebooks, pages
 from builder.runner import Run, failure_report, failures
 from builder.sliders import as_json
 from builder.source import Module, Sources, holds_exercises, is_core, package_of
+from builder.storage import UNFINISHED, renewed, write_whole
 
-COMPANION = "notebook.ipynb"
+COMPANION = "notebook"  # the page, and the file that is taken along
 MARK = ".expanded"  # a file in every folder that `write` made: only such a folder is replaced
 BROWSER_FILES = ("live.py", "figures.py")  # what the reader's browser runs beside the modules
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
@@ -52,34 +52,11 @@ class Expansion:
     files: dict[str, bytes | Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
-    figures: list[str] = field(default_factory=list)  # of the companion notebook, as HTML
 
     @property
     def absent(self) -> list[Run]:
         """The modules that did not run because a package is missing."""
         return [run for run in self.runs if run.record["absent"]]
-
-
-@dataclass(frozen=True)
-class _Source:
-    path: str
-    head: str  # the front matter as written
-    text: str
-    meta: dict[str, Any]
-
-    @property
-    def title(self) -> str:
-        return str(self.meta.get("title", self.path))
-
-    @property
-    def is_chapter(self) -> bool:
-        return "question" in self.meta
-
-    @property
-    def folder(self) -> str:
-        """The address of the page's folder in the site, with a slash at its end unless empty."""
-        stem = self.path.removesuffix(".md")
-        return "" if stem == "index" else f"{stem.removesuffix('/index')}/"
 
 
 def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
@@ -142,14 +119,14 @@ def expand(
     made = Expansion(runs=runs, problems=failures(runs))
     by_name = {run.name: run for run in made.runs}
     written = _read(root, site, made.problems)
-    used: dict[str, list[str]] = {}
-    for source in written:
-        used[source.path], wrong = pages.module_names_of(source.path, source.meta, list(by_name))
+    for page in written:
+        names, wrong = pages.module_names_of(page.path, page.meta, list(by_name))
+        page.runs = [by_name[name] for name in names]
         made.problems += wrong
-        if source.is_chapter and not used[source.path]:
-            folder = f"{SOURCES}/{package_of(source.path).replace('.', '/')}"
-            made.problems.append(f"docs/{source.path}: a chapter needs a module in {folder}/")
-    shown = {name for names in used.values() for name in names}
+        if page.is_chapter and not names:
+            folder = f"{SOURCES}/{package_of(page.path).replace('.', '/')}"
+            made.problems.append(f"docs/{page.path}: a chapter needs a module in {folder}/")
+    shown = {run.name for page in written for run in page.runs}
     made.problems += [
         f"{run.path}: no page shows this module"
         for run in made.runs
@@ -159,50 +136,40 @@ def expand(
     sources = (sources or Sources(root)).knowing(
         Module(run.name, run.record["source"], run.outline) for run in ran
     )
-    known = _collected(written, used, by_name, made.problems)
+    of_all = _collected(written, made.problems)
+    of_all |= {"every_run": runs, "pyodide": site.pyodide, "sources": sources}
     chapters = {page.path: page for page in written if page.is_chapter}
-    placed = bearings.around({path: page.text for path, page in chapters.items()})
+    placed = chapter_notes.neighbours({path: page.text for path, page in chapters.items()})
     parts = _parts(written)
-    for source in written:
-        page = dataclasses.replace(
-            known,
-            path=source.path,
-            meta=source.meta,
-            base="../" * source.folder.count("/"),
-            runs=[by_name[name] for name in used[source.path]],
-            every_run=made.runs,
-            pyodide=site.pyodide,
-            sources=sources,
-            first_line=1 + source.head.count("\n"),
-            errors=[],
-            figures_shown=[],
-        )
-        if source.is_chapter:
+    for page in (dataclasses.replace(page, **of_all) for page in written):
+        if page.is_chapter:
             beside = [
                 [
                     f'<a href="{page.base}{other.folder}">{html.escape(other.title)}</a>'
                     for other in map(chapters.__getitem__, found)
                 ]
-                for found in placed[source.path]
+                for found in placed[page.path]
             ]
-            part = parts.get(source.path.rpartition("/")[0], "")
-            page.bearing = bearings.line(part, source.text, *beside)
-        text = pages.expand(source.text, page)
-        if source.is_chapter and site.cited:
-            cited = (source.title, source.path, site.name, site.address, site.cited)
-            text = text.rstrip("\n") + "\n" + bearings.citation(*cited)
+            page.note = chapter_notes.note(parts.get(page.part, ""), page.text, *beside)
+        text = pages.expand(page.text, page)
+        if page.is_chapter and site.cited:
+            cited = (page.title, page.path, site.name, site.address, site.cited)
+            text = text.rstrip("\n") + "\n" + chapter_notes.citation(*cited)
         made.problems += page.errors
         failed = [run for run in page.runs if run.failed]
         if failed and show_failures:
             text = pages.block(pages.error_box(failure_report(failed))) + "\n" + text
         if any(run.pending for run in page.runs):
             text = pages.block(pages.PENDING) + "\n" + text
-        made.pages[source.path] = source.head + text
-    _add_files(made, site, written, used, by_name, sources, known.cards)
+        made.pages[page.path] = page.head + text
+        if page.copies:
+            listed = json.dumps(page.copies, ensure_ascii=False).encode()
+            made.files[pages.copies_address(page.path)] = listed
+    _add_files(made, site, written, sources)
     return made
 
 
-def _read(root: Path, site: Site, problems: list[str]) -> list[_Source]:
+def _read(root: Path, site: Site, problems: list[str]) -> list[pages.Page]:
     """The pages as written: those of the navigation in its order, then the others."""
     place = {path: number for number, path in enumerate(site.order)}
     found = []
@@ -211,7 +178,8 @@ def _read(root: Path, site: Site, problems: list[str]) -> list[_Source]:
             continue
         path = file.relative_to(root / "docs").as_posix()
         try:
-            found.append(_Source(path, *front_matter(path, file.read_text(encoding="utf-8-sig"))))
+            head, text, meta = front_matter(path, file.read_text(encoding="utf-8-sig"))
+            found.append(pages.Page(path, meta, text, head))
         except UnicodeDecodeError as problem:
             problems.append(f"docs/{path}: not UTF-8 at byte {problem.start}")
         except OSError as problem:
@@ -221,13 +189,8 @@ def _read(root: Path, site: Site, problems: list[str]) -> list[_Source]:
     return sorted(found, key=lambda page: place.get(page.path, len(place)))
 
 
-def _collected(
-    written: list[_Source],
-    used: dict[str, list[str]],
-    by_name: dict[str, Run],
-    problems: list[str],
-) -> pages.Page:
-    """What every page may show of the others, as a page without a text."""
+def _collected(written: list[pages.Page], problems: list[str]) -> dict[str, Any]:
+    """What every page may show of the others."""
     chapters = [page for page in written if page.is_chapter]
     by_path = sorted(chapters, key=lambda page: page.path)
     uses = [u for page in by_path for u in pages.symbol_uses(page.path, page.title, page.text)]
@@ -242,43 +205,16 @@ def _collected(
         if page.meta.get("glossary"):
             terms, wrong = pages.terms_of(page.path, page.text)
             problems += wrong
-    return pages.Page(
-        path="",
-        meta={},
-        base="",
-        runs=[],
-        cards=[_card(page, used[page.path], by_name) for page in chapters],
-        uses=uses if any(page.path == pages.NOTATION for page in written) else [],
-        references=references,
-        terms=terms,
-    )
+    there = any(page.path == pages.NOTATION for page in written)
+    return {
+        "chapters": chapters,
+        "uses": uses if there else [],
+        "references": references,
+        "terms": terms,
+    }
 
 
-def _card(page: _Source, used: list[str], by_name: dict[str, Run]) -> pages.Card:
-    drawn = [(name, figure) for name in used for figure in by_name[name].record["figures"]]
-    thumbnail = next((p for p in drawn if p[1]["name"] == page.meta.get("thumbnail")), None)
-    return pages.Card(
-        page.path.rpartition("/")[0],
-        page.title,
-        str(page.meta["question"]),
-        page.folder,
-        thumbnail,
-        pages.exercise_titles(page.text),
-        sorted(drawn, key=lambda pair: pages.place_of_figure(page.text, pair[1]["name"])),
-        str(page.meta.get("description", "")),
-        used,
-    )
-
-
-def _add_files(
-    made: Expansion,
-    site: Site,
-    written: list[_Source],
-    used: dict[str, list[str]],
-    by_name: dict[str, Run],
-    sources: Sources,
-    cards: Iterable[pages.Card],
-) -> None:
+def _add_files(made: Expansion, site: Site, written: list[pages.Page], sources: Sources) -> None:
     """Figures straight from the cache; sliders, modules, bundles and notebooks as text."""
     for run in made.runs:
         for figure in run.record["figures"]:
@@ -292,31 +228,25 @@ def _add_files(
     for name in BROWSER_FILES:
         made.files[f"downloads/builder/{name}"] = Path(__file__).with_name(name).read_bytes()
     offering = [page for page in written if page.is_chapter or "{{ downloads }}" in page.text]
-    demos = {
-        page.path: _demo(page, [by_name[name] for name in used[page.path]]) for page in offering
-    }
-    for path, demo in demos.items():
+    for page in offering:
+        demo = _demo(page)
         if demo.runs:
-            reads = [read for name in used[path] for read in by_name[name].record["reads"]]
-            archive = pages.bundle(sources, used[path], reads)
-            made.files[f"downloads/{pages.download_name(path, used[path], 'zip')}"] = archive
+            names = [run.name for run in page.runs]
+            reads = [read for run in page.runs for read in run.record["reads"]]
+            archive = pages.bundle(sources, names, reads)
+            made.files[f"downloads/{pages.download_name(page.path, names, 'zip')}"] = archive
             book = notebooks.notebook(demo.title, demo.intent, [notebooks.everything(demo)])
-            name = f"downloads/{pages.download_name(path, used[path], 'ipynb')}"
+            name = f"downloads/{pages.download_name(page.path, names, 'ipynb')}"
             made.files[name] = notebooks.as_json(book).encode()
-    chapters = [
-        demos[page.path]
-        for page in written
-        if page.is_chapter and not any(run.pending for run in demos[page.path].runs)
-    ]
+    chapters = [page for page in written if page.is_chapter]
     if site.notebook:
-        _add_companion(made, site, chapters)
-    overview = pages.llms_text(
-        site.name, site.description, site.address, list(cards), _parts(written)
-    )
+        ran = [page for page in chapters if not any(run.pending for run in page.runs)]
+        _add_companion(made, site, [_demo(page) for page in ran])
+    overview = pages.llms_text(site.name, site.description, site.address, chapters, _parts(written))
     made.files["llms.txt"] = overview.encode()
 
 
-def _parts(written: Iterable[_Source]) -> dict[str, str]:
+def _parts(written: Iterable[pages.Page]) -> dict[str, str]:
     """The title of each part by its folder."""
     return {
         page.path.removesuffix("/index.md"): page.title
@@ -326,38 +256,40 @@ def _parts(written: Iterable[_Source]) -> dict[str, str]:
 
 
 def _add_companion(made: Expansion, site: Site, chapters: list[notebooks.Demo]) -> None:
-    """The notebook through all chapters: to take along, and the figures of its page."""
+    """The notebook through all chapters: to take along, and as a page."""
     told = site.notebook
     try:
         book = notebooks.notebook(told["title"], told["introduction"].strip(), chapters)
     except BuildError as problem:
-        made.problems.append(f"{COMPANION}: {problem}")
+        made.problems.append(f"{COMPANION}.ipynb: {problem}")
         return
-    made.files[f"downloads/{COMPANION}"] = notebooks.as_json(book).encode()
-    made.files["downloads/notebook.py"] = notebooks.as_script(book).encode()
-    made.figures = [
+    made.files[f"downloads/{COMPANION}.ipynb"] = notebooks.as_json(book).encode()
+    made.files[f"downloads/{COMPANION}.py"] = notebooks.as_script(book).encode()
+    figures = [
         f'<figure class="plot">{pages.figure_image("../", run.name, figure)}</figure>'
         for demo in chapters
         for run in demo.runs
         for figure in run.record["figures"]
         if figure["name"] in demo.figures
     ]
+    page = notebooks.as_markdown(book, figures, told["title"], told["description"])
+    made.pages[f"{COMPANION}.md"] = page
 
 
-def _demo(page: _Source, runs: list[Run]) -> notebooks.Demo:
+def _demo(page: pages.Page) -> notebooks.Demo:
     """What the companion notebook shows of a chapter, from its front matter."""
-    question = f"*{page.meta['question']}* " if page.is_chapter else ""
+    question = f"*{page.question}* " if page.is_chapter else ""
     return notebooks.Demo(
         str(page.meta.get("title", "")),
         f"{question}{page.meta.get('description', '')}".strip(),
         str(page.meta.get("lesson", "")),
-        [run for run in runs if not holds_exercises(run.name)],
+        [run for run in page.runs if not holds_exercises(run.name)],
         [str(name) for name in page.meta.get("demo") or ()],
         [str(page.meta["thumbnail"])] if "thumbnail" in page.meta else [],
     )
 
 
-def write(made: Expansion, root: Path, folder: Path, config: str, site: Site) -> None:
+def write(made: Expansion, root: Path, folder: Path, config: str) -> None:
     """Put an expansion into a folder, whole or not at all: docs/ with everything, and the
     configuration of a generator.
 
@@ -381,9 +313,5 @@ def write(made: Expansion, root: Path, folder: Path, config: str, site: Site) ->
             write_whole(
                 docs / path, content if isinstance(content, bytes) else content.read_bytes()
             )
-        if site.notebook:
-            book = json.loads((docs / "downloads" / COMPANION).read_bytes())
-            text = notebooks.as_markdown(book, made.figures, site.notebook["description"])
-            write_whole(docs / "notebook.md", text.encode())
         write_whole(fresh / "mkdocs.yml", config.encode())
         write_whole(fresh / MARK, b"python -m builder expand\n")

@@ -7,8 +7,8 @@ serve` shows the failure on the page instead and goes on; what it built before a
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
+import os
 import socket
 import sys
 import time
@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
+from mkdocs.exceptions import Abort
 from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File, Files
@@ -27,14 +27,22 @@ from mkdocs.utils import get_build_date
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
 
-from builder import ROOT, BuildError, book, end_in_order, finish, searching, twins
+from builder import (
+    ROOT,
+    BuildError,
+    end_in_order,
+    epub,
+    markdown_copies,
+    search_index,
+    theme_markup,
+)
 from builder.configuration import site_from
-from builder.expansion import COMPANION, Expansion, expand, plain_files
-from builder.kept import renewed, write_whole
+from builder.expansion import Expansion, expand, plain_files
 from builder.maths import MathML
-from builder.rendered import Keeper, put_back, set_aside
+from builder.page_cache import PageCache, put_back, set_aside
 from builder.runner import Progress, default_cache, known_runs, run_all, warm_up
 from builder.source import Sources
+from builder.storage import renewed
 
 log = logging.getLogger("mkdocs.hooks.builder")
 
@@ -47,7 +55,7 @@ class _State:
     site = ""  # the folder of the site
     writing = contextlib.ExitStack()  # it, meanwhile in another
     made = Expansion()
-    keeper: Keeper | None = None  # of pages that Markdown has made
+    pages: PageCache | None = None  # of pages that Markdown has made
     aside: dict[str, list[str]] = {}  # noqa: RUF012 (HTML of pages that it makes now)
     wrong: list[str] = []  # noqa: RUF012 (formulas and lines that could not be converted)
 
@@ -69,10 +77,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """
     if _State.serving and not _State.free:
         _State.free = _expect_free(config.dev_addr.host, config.dev_addr.port)
-    try:
-        plain_files(Path(config.docs_dir))
-    except BuildError as problem:
-        raise PluginError(str(problem)) from problem
+    plain_files(Path(config.docs_dir))
     _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
     if not any(isinstance(extension, MathML) for extension in config.markdown_extensions):
@@ -83,34 +88,29 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def _expect_free(host: str, port: int) -> bool:
     """Say at once when the server could not listen there, which it would try after the build."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
-        try:
-            trial.bind((host, port))
-        except OSError as problem:
-            raise PluginError(
-                f"cannot serve at {host}:{port}: {problem.strerror or problem}; stop what listens"
-                " there, or name another address: make serve ADDRESS=127.0.0.1:8001"
-            ) from problem
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as problem:
+        raise BuildError(
+            f"cannot serve at {host}:{port}: {os.strerror(problem.errno or 0)}; stop what listens"
+            " there, or name another address: make serve ADDRESS=127.0.0.1:8001"
+        ) from problem
     return True
 
 
-@event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
     cache = default_cache(ROOT)
     sources = Sources(ROOT, cache)
-    try:
-        runs = known_runs(ROOT, cache, sources) if _State.first else []
-        if not _State.first:
-            again = not _State.serving  # an author has seen what failed
-            told = Progress(log.info)
-            runs = run_all(ROOT, cache, progress=told, again=again, sources=sources)
-        made = _State.made = expand(
-            ROOT, site_from(config), runs, sources=sources, show_failures=_State.serving
-        )
-    except BuildError as problem:
-        raise PluginError(str(problem)) from problem
+    if _State.first:
+        runs = known_runs(ROOT, cache, sources)
+    else:
+        again = not _State.serving  # an author has seen what failed
+        told = Progress(log.info)
+        runs = run_all(ROOT, cache, progress=told, again=again, sources=sources)
+    site = site_from(config)
+    made = expand(ROOT, site, runs, sources=sources, show_failures=_State.serving)
+    _State.made = made
     _stop_on(made.problems)
     if idle := made.absent:
         log.warning(
@@ -120,71 +120,50 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         )
     contents = dict(made.files)
     contents |= {path: text.encode() for path, text in made.pages.items()}
-    if config.extra.get("notebook") and f"downloads/{COMPANION}" in made.files:
-        contents[COMPANION] = made.files[f"downloads/{COMPANION}"]  # a page, for mkdocs-jupyter
     for path, content in contents.items():
         if written := files.get_file_from_path(path):
             files.remove(written)
-        files.append(_file(path, content, config))
+        if isinstance(content, Path):
+            files.append(File.generated(config, path, abs_src_path=str(content)))
+        else:
+            files.append(File.generated(config, path, content=content))
     return files
-
-
-def _file(path: str, content: bytes | Path, config: MkDocsConfig) -> File:
-    if isinstance(content, Path):
-        return File.generated(config, path, abs_src_path=str(content))
-    if path != COMPANION:
-        return File.generated(config, path, content=content)
-    kept = default_cache(ROOT) / "notebook"  # mkdocs-jupyter reads a file
-    write_whole(kept / path, content)
-    return File(path, str(kept), config.site_dir, config.use_directory_urls)
 
 
 def _stop_on(problems: list[str]) -> None:
     if problems and _State.serving:
         log.error("\n".join(problems))
     elif problems:
-        raise PluginError(f"{len(problems)} failed:\n" + "\n".join(problems))
+        raise BuildError(f"{len(problems)} failed:\n" + "\n".join(problems))
 
 
 def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
     """Find the pages that were made before."""
-    _State.keeper = Keeper(default_cache(ROOT), config, files)
+    _State.pages = PageCache(default_cache(ROOT), config, files)
     return nav
 
 
-def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
-    """Nothing to convert for a page that was made before. The companion notebook, which has no
-    front matter, gets some.
-    """
-    if page.file.src_uri == COMPANION:
-        page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
-        page.meta["description"] = config.extra["notebook"]["description"]
-    if _State.keeper and _State.keeper.knows(page, markdown):
+def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
+    """Nothing to convert for a page that was made before."""
+    if _State.pages and _State.pages.knows(page, markdown):
         return ""
     text, _State.aside[page.file.src_uri] = set_aside(markdown)
     return text
 
 
-def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
     """Less markup around code, before the search reads it; and what went wrong with formulas."""
-    name = f"copied/{page.file.src_uri.replace('/', '.')}.json"
-    known = _State.keeper and _State.keeper.given(page)
-    if known:
-        html, listed = known
-    else:
-        wrong = _wrong_formulas(page, config)
-        try:
-            html = put_back(html, _State.aside.pop(page.file.src_uri, []))
-        except BuildError as problem:
-            wrong.append(f"docs/{page.file.src_uri}: {problem}")
-        _State.wrong += wrong
-        if page.file.src_uri == COMPANION:
-            html = finish.notebook(html, _State.made.figures)
-        html, listed = finish.content(html, "../" * page.file.url.count("/") + name)
-        if _State.keeper and not wrong:
-            _State.keeper.keep(page, html, listed)
-    if listed:
-        files.append(File.generated(config, name, content=json.dumps(listed, ensure_ascii=False)))
+    if _State.pages and (known := _State.pages.given(page)) is not None:
+        return known
+    wrong = _wrong_formulas(page, config)
+    try:
+        html = put_back(html, _State.aside.pop(page.file.src_uri, []))
+    except BuildError as problem:
+        wrong.append(f"docs/{page.file.src_uri}: {problem}")
+    _State.wrong += wrong
+    html = theme_markup.content(html)
+    if _State.pages and not wrong:
+        _State.pages.keep(page, html)
     return html
 
 
@@ -205,13 +184,13 @@ _WHOLE = dict[str, str]()  # of pages, while the search reads them
 def _read_less(*_: Any, page: Page, **__: Any) -> None:
     """Give the search what it finds something in."""
     _WHOLE[page.file.src_uri] = page.content or ""
-    page.content = finish.searched(page.content or "")
+    page.content = theme_markup.searched(page.content or "")
 
 
 @event_priority(-100)  # after it
 def _show_all(*_: Any, page: Page, **__: Any) -> None:
     """Give the reader the whole page."""
-    page.content = finish.after_search(_WHOLE.pop(page.file.src_uri))
+    page.content = theme_markup.after_search(_WHOLE.pop(page.file.src_uri))
 
 
 on_page_context = CombinedEvent(_read_less, _show_all)
@@ -226,12 +205,14 @@ def on_env(env: Environment, **_: Any) -> Environment:
 
 def on_post_page(output: str, **_: Any) -> str:
     """The finished page."""
-    return finish.page(output)
+    return theme_markup.named_landmarks(output)
 
 
 def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
-    """The page for addresses that do not exist opens like the others."""
-    return finish.page(output_content) if template_name == "404.html" else output_content
+    """The page for addresses that do not exist has the same navigation."""
+    if template_name != "404.html":
+        return output_content
+    return theme_markup.named_landmarks(output_content)
 
 
 @event_priority(-100)  # after the search plugin
@@ -240,27 +221,27 @@ def on_post_build(config: MkDocsConfig, **_: Any) -> None:
     and all in its place.
     """
     folder, site = Path(config.site_dir), site_from(config)
-    if (folder / searching.INDEX).is_file():  # a site may do without a search
-        searching.write(folder, Path(config.docs_dir))
-    finish.write_light(folder)
-    finish.trim_styles(folder)
+    if (folder / search_index.INDEX).is_file():  # a site may do without a search
+        search_index.write(folder, Path(config.docs_dir))
+    theme_markup.write_light(folder)
+    theme_markup.trim_styles(folder)
     if not _State.serving:
-        twins.write_markdown(folder, _State.made.pages)
-        try:
-            book.write(folder, site, f"{get_build_date()}T00:00:00Z")
-        except BuildError as problem:
-            raise PluginError(str(problem)) from problem
-        finish.write_policy(folder, site.pyodide)
+        markdown_copies.write_markdown(folder, _State.made.pages)
+        epub.write(folder, site, f"{get_build_date()}T00:00:00Z")
+        theme_markup.write_policy(folder, site.pyodide)
     config.site_dir = _State.site
     _State.writing.close()
 
 
 def on_build_error(error: Exception, **_: Any) -> None:
-    """Nothing of the site that was not finished is left; and what a disk says is one sentence."""
+    """Nothing of the site that was not finished is left; what we or a disk say is a sentence."""
     _discard(error)
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        raise PluginError(f"the site is as it was: {error.strerror}{where}") from error
+        error = BuildError(f"the site is as it was: {error.strerror}{where}")
+    if isinstance(error, BuildError):
+        log.error(str(error))
+        raise Abort("The build has ended") from error
 
 
 def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:

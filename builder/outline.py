@@ -1,13 +1,18 @@
-"""A module's definitions and imports, read from its text."""
+"""One reading of a module's text: its definitions and imports, whatever else of the project it
+names, and a name for what it does.
+"""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import functools
-from collections.abc import Iterable, Set
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
+
+from builder import PACKAGE
 
 
 @dataclass(frozen=True)
@@ -48,19 +53,68 @@ class Outline:
         )
 
 
+@dataclass(frozen=True)
+class Syntax:
+    """What is read in a file."""
+
+    outline: dict[str, Any]  # as plain lists and dictionaries; empty of what is not Python
+    behaviour: str  # changes with what it executes, not with comments, layout and docstrings
+    reads_docstrings: bool  # whether it may look at docstrings
+    imported: list[tuple[int, str, str]]  # anywhere: levels up, module, and what of it, or ""
+    mentioned: list[str]  # modules of the package in its strings, which a command may start
+
+    def as_bytes(self) -> bytes:
+        """For the cache."""
+        return json.dumps(dataclasses.asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, kept: bytes) -> Syntax:
+        """What `as_bytes` gave."""
+        return cls(**json.loads(kept))
+
+
+def read(source: bytes) -> Syntax:
+    """Read a file; of what is not Python, the text."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return Syntax(Outline({}, []).as_json(), _hash(source), True, [], [])
+    found = _outlined(tree).as_json()
+    imported, words = list[tuple[int, str, str]](), set[str]()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                imported += [(0, alias.name, "") for alias in names]
+            case ast.ImportFrom(names=names, module=module, level=level):
+                imported += [(level, module or "", alias.name) for alias in names]
+            case ast.Constant(value=str(text)) if PACKAGE in text:
+                words |= {word.strip("\"'`,;:()") for word in text.split()}
+            case (
+                ast.Module(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
+                | ast.ClassDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
+                | ast.FunctionDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
+                | ast.AsyncFunctionDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
+            ):
+                docstring.value = ast.Constant("")
+    mentioned = sorted(word for word in words if word.startswith(f"{PACKAGE}."))
+    behaviour = _hash(ast.dump(tree).encode())
+    return Syntax(found, behaviour, b"__doc__" in source, imported, mentioned)
+
+
+def _hash(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
 @functools.lru_cache(maxsize=512)
 def outline(source: str) -> Outline:
-    """Read a module's text. Raises SyntaxError when it is not Python."""
-    body = ast.parse(source).body
-    used = ({n.id for n in ast.walk(node) if isinstance(n, ast.Name)} for node in body)
-    return outlined(body, used)
+    """The outline of a module's text. Raises SyntaxError when it is not Python."""
+    return _outlined(ast.parse(source))
 
 
-def outlined(body: Iterable[ast.stmt], used: Iterable[Set[str]]) -> Outline:
-    """The outline of a module's statements, with the names that each of them uses."""
+def _outlined(tree: ast.Module) -> Outline:
     found: dict[str, Symbol] = {}
     imports: list[Import] = []
-    for node, uses in zip(body, used, strict=True):
+    for node in tree.body:
         names: list[str] = []
         first = node.lineno
         match node:
@@ -85,6 +139,7 @@ def outlined(body: Iterable[ast.stmt], used: Iterable[Set[str]]) -> Outline:
                 written = [ast.unparse(alias) for alias in node.names]
                 head = f"from {'.' * node.level}{node.module or ''} import "
                 imports.append(Import(first, head, list(zip(written, bound, strict=True))))
+        uses = sorted({part.id for part in ast.walk(node) if isinstance(part, ast.Name)})
         for name in names:
-            found[name] = Symbol(first, node.end_lineno or first, sorted(uses))
+            found[name] = Symbol(first, node.end_lineno or first, uses)
     return Outline(found, imports)

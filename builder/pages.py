@@ -26,8 +26,9 @@ from typing import Any
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.listings import beside_the_algorithm
 from builder.outline import Symbol
-from builder.readings import reading, readings, told
 from builder.runner import Run
+from builder.slider_sentences import reading, readings, told
+from builder.sliders import legend
 from builder.source import (
     Module,
     Sources,
@@ -67,21 +68,6 @@ PENDING = (  # what a reader of `mkdocs serve` sees above a page whose modules h
 )
 WIDEST = 99  # characters of a value in a line
 KINDS = ("identity", "published", "simulation", "measured")
-
-
-@dataclass(frozen=True)
-class Card:
-    """What an index page shows of a chapter."""
-
-    part: str
-    title: str
-    question: str
-    url: str
-    thumbnail: tuple[str, dict[str, Any]] | None  # module and figure record
-    exercises: Sequence[str] = ()  # their titles
-    figures: Sequence[tuple[str, dict[str, Any]]] = ()  # module and record of each, in order
-    description: str = ""
-    modules: Sequence[str] = ()  # the first is the chapter's own
 
 
 @dataclass(frozen=True)
@@ -191,23 +177,69 @@ def several_meanings(uses: Sequence[SymbolUse]) -> dict[str, list[SymbolUse]]:
 
 @dataclass
 class Page:
-    """A page to expand: where it lies, its front matter, and the records of its modules."""
+    """A page: where it lies, its text, its front matter, the records of its modules, and what it
+    may show of the others.
+    """
 
     path: str  # relative to docs/, with forward slashes
     meta: dict[str, Any]
-    base: str  # relative address of the site's root, seen from the page
-    runs: Sequence[Run]
+    text: str = ""
+    head: str = ""  # the front matter as written
+    runs: Sequence[Run] = ()
     every_run: Sequence[Run] = ()
-    cards: Sequence[Card] = ()
+    chapters: Sequence[Page] = ()
     uses: Sequence[SymbolUse] = ()
     references: Sequence[Reference] = ()
     terms: Sequence[Term] = ()
     sources: Sources = field(default_factory=lambda: Sources(ROOT))
-    bearing: str = ""  # what stands below a chapter's question
     pyodide: str = ""  # where the reader's browser loads Python from; empty: nowhere
-    first_line: int = 1  # of the text, below the front matter
+    note: str = ""  # what stands below a chapter's question
     errors: list[str] = field(default_factory=list)
     figures_shown: list[str] = field(default_factory=list)
+    copies: list[str] = field(default_factory=list)  # what its buttons copy
+
+    @property
+    def title(self) -> str:
+        """By its front matter."""
+        return str(self.meta.get("title", self.path))
+
+    @property
+    def is_chapter(self) -> bool:
+        """Whether it answers a question."""
+        return "question" in self.meta
+
+    @property
+    def question(self) -> str:
+        """What a chapter answers; empty of another page."""
+        return str(self.meta.get("question", ""))
+
+    @property
+    def part(self) -> str:
+        """The folder that it lies in."""
+        return self.path.rpartition("/")[0]
+
+    @property
+    def folder(self) -> str:
+        """Its address in the site, with a slash at its end unless empty."""
+        stem = self.path.removesuffix(".md")
+        return "" if stem == "index" else f"{stem.removesuffix('/index')}/"
+
+    @property
+    def base(self) -> str:
+        """The relative address of the site's root."""
+        return "../" * self.folder.count("/")
+
+    @property
+    def figures(self) -> list[tuple[str, dict[str, Any]]]:
+        """Module and record of each figure of its modules, in the order in which it shows them."""
+        drawn = [(run.name, figure) for run in self.runs for figure in run.record["figures"]]
+        return sorted(drawn, key=lambda pair: place_of_figure(self.text, pair[1]["name"]))
+
+    @property
+    def thumbnail(self) -> tuple[str, dict[str, Any]] | None:
+        """The figure that stands for it."""
+        name = self.meta.get("thumbnail")
+        return next((pair for pair in self.figures if pair[1]["name"] == name), None)
 
     @functools.cached_property
     def waits(self) -> bool:
@@ -251,7 +283,7 @@ def module_names_of(
 def expand(markdown: str, page: Page) -> str:
     """The Markdown of a page, directives replaced; what is wrong is added to `page.errors`."""
     lines, fence, opened, cells = [], "", 0, 0
-    for number, line in enumerate(markdown.split("\n"), page.first_line):
+    for number, line in enumerate(markdown.split("\n"), 1 + page.head.count("\n")):
         mark = _FENCE.match(line)
         told = line.startswith("|") or _ALONE.match(line)
         if mark and not fence:
@@ -271,9 +303,9 @@ def expand(markdown: str, page: Page) -> str:
     text = "\n".join(lines)
     notes = "\n\n".join(note for note in (_notation_note(page), _terms_note(page)) if note)
     text = _SYMBOLS.sub(lambda section: _folded_symbols(section[1].strip(), notes), text)
-    if page.meta.get("question"):
-        asked = f'<p class="question">{html.escape(str(page.meta["question"]))}</p>'
-        question = block(asked, *([page.bearing] if page.bearing else []))
+    if page.question:
+        asked = f'<p class="question">{html.escape(page.question)}</p>'
+        question = block(asked, *([page.note] if page.note else []))
         text = _TITLE.sub(lambda title: f"{title[0]}\n\n{question}\n", text, count=1)
     return text
 
@@ -442,7 +474,7 @@ def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
     )
     tools = (
         f'<p class="snippet-tools" data-search-exclude>{_runs(page, run, names) if runs else ""}'
-        f'<button type="button" class="snippet-copy" data-clipboard-text="{html.escape(whole)}">'
+        f'<button type="button" class="snippet-copy" data-copied="{_listed(page, whole)}">'
         f"Copy with what it needs, {whole.rstrip().count(chr(10)) + 1:,} lines</button>"
         f' <a href="{page.base}downloads/{run.address}" download>Download the module</a>{told}</p>'
     )
@@ -453,6 +485,20 @@ def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"^`{3,}", text, re.MULTILINE)), default=0))
     head = f'{fence} {{ {classes} title="{run.address}"{marked} data-search-exclude="" }}'
     return f"{head}\n{text}\n{fence}\n{block(*([unfold] if folded else []), tools, defined)}"
+
+
+def _listed(page: Page, text: str) -> str:
+    """The place of what a button copies in a list of its page, which docs/assets/handbook.js loads
+    when somebody goes to the button: in the page it would be a third of its weight.
+    """
+    if text not in page.copies:
+        page.copies.append(text)
+    return f"{page.base}{copies_address(page.path)}#{page.copies.index(text)}"
+
+
+def copies_address(path: str) -> str:
+    """Where the list of what a page's buttons copy lies in the site."""
+    return f"copied/{path.replace('/', '.')}.json"
 
 
 def _runs(page: Page, run: Run, names: list[str]) -> str:
@@ -627,13 +673,12 @@ def _moving(kind: str, page: Page, names: list[str]) -> str:
         )
     panels = "".join(
         f'<div class="slider-plot of-{panel["kind"]}"'
-        + (f' style="--lanes: {len(panel["lanes"])}"' if "lanes" in panel else "")
-        + "></div>"
+        f' style="--parts: {len(panel.get("lanes") or panel.get("engines") or [1])}"></div>'
         for panel in data["panels"]
     )
-    legend = "".join(
+    meant = "".join(
         f'<span class="state-{state}">{html.escape(words)}</span>'
-        for state, words in data["legend"].items()
+        for state, words in legend(data).items()
     )
     longest = max(readings(data), key=len)  # its place is kept free
     start = [control["start"] for control in data["controls"]]
@@ -644,7 +689,7 @@ def _moving(kind: str, page: Page, names: list[str]) -> str:
         f' data-grid="{page.base}{slider_address(run.name, slider)}" data-search-exclude>'
         f'<p class="slider-lead" id="{anchor}-lead">{_inline(slider["lead"])}</p>'
         f'<div class="slider-panels">{panels}</div>'
-        + (f'<p class="slider-legend">{legend}</p>' if legend else "")
+        + (f'<p class="slider-legend">{meant}</p>' if meant else "")
         + player
         + f'<div class="slider-controls">{"".join(inputs)}</div>'
         f'<output class="slider-reading" data-longest="{html.escape(longest)}">'
@@ -670,10 +715,10 @@ def _control(name: str, control: Mapping[str, Any]) -> str:
 
 def _range(name: str, label: str, texts: Sequence[str], start: int) -> str:
     """A control: its label, the text of its value, and the input that moves it."""
-    now = html.escape(texts[start])
+    now, longest = html.escape(texts[start]), html.escape(max(texts, key=len))
     return (
         f'<p><label for="{name}">{html.escape(label)}</label>'
-        f' <span aria-hidden="true">{now}</span>'
+        f' <span aria-hidden="true" data-longest="{longest}">{now}</span>'
         f'<input type="range" id="{name}" max="{len(texts) - 1}" value="{start}"'
         f' aria-valuetext="{now}" autocomplete="off"></p>'
     )
@@ -849,7 +894,7 @@ def _archive(contents: Mapping[str, bytes]) -> bytes:
 
 
 def llms_text(
-    name: str, summary: str, address: str, cards: Sequence[Card], parts: Mapping[str, str]
+    name: str, summary: str, address: str, chapters: Sequence[Page], parts: Mapping[str, str]
 ) -> str:
     """What the site is and where its pages and modules lie, for language models (llmstxt.org).
 
@@ -857,74 +902,79 @@ def llms_text(
     parts: the titles of the parts by folder.
     """
     lines = [f"# {name}", "", f"> {summary}"]
-    for part, found in itertools.groupby(cards, key=lambda card: card.part):
+    for part, found in itertools.groupby(chapters, key=lambda chapter: chapter.part):
         lines += ["", f"## {parts.get(part, part)}", ""]
-        for card in found:
-            lines.append(f"- [{card.title}]({address}{card.url}): {card.description}")
+        for page in found:
+            told = page.meta.get("description", "")
+            lines.append(f"- [{page.title}]({address}{page.folder}): {told}")
     lines += ["", "## Modules", ""]
-    for card in cards:
-        if card.modules:
-            archive = download_name(f"{card.url.strip('/')}.md", card.modules, "zip")
+    for page in chapters:
+        if names := [run.name for run in page.runs]:
+            archive = download_name(page.path, names, "zip")
             modules = ", ".join(
                 f"[{module.rpartition('.')[2]}.py]({address}downloads/{PACKAGE}/{file}.py)"
-                for module in card.modules
+                for module in names
                 if not holds_exercises(module)
                 for file in [module.replace(".", "/")]
             )
-            lines.append(f"- [{archive}]({address}downloads/{archive}): {card.title}. {modules}")
+            lines.append(f"- [{archive}]({address}downloads/{archive}): {page.title}. {modules}")
     return "\n".join(lines) + "\n"
 
 
 def _chapters(page: Page, names: list[str]) -> str:
-    part = names[0] if len(names) == 1 else page.path.rpartition("/")[0]
-    cards = [card for card in page.cards if card.part == part]
-    if not cards:
+    part = names[0] if len(names) == 1 else page.part
+    chapters = [chapter for chapter in page.chapters if chapter.part == part]
+    if not chapters:
         raise BuildError(f"no chapter in part {part!r} to show")
     items = []
-    for card in cards:
-        image = figure_image(page.base, *card.thumbnail, card=True) if card.thumbnail else ""
+    for chapter in chapters:
+        drawn = chapter.thumbnail
+        image = figure_image(page.base, *drawn, card=True) if drawn else ""
         items.append(
-            f'<li><a href="{page.base}{card.url}">{image}'
-            f'<span class="card-title">{html.escape(card.title)}</span> '
-            f'<span class="card-question">{html.escape(card.question)}</span></a></li>'
+            f'<li><a href="{page.base}{chapter.folder}">{image}'
+            f'<span class="card-title">{html.escape(chapter.title)}</span> '
+            f'<span class="card-question">{html.escape(chapter.question)}</span></a></li>'
         )
     return block(f'<ul class="cards">{"".join(items)}</ul>')
 
 
 def _gallery(page: Page, names: list[str]) -> str:
-    cards = [card for card in page.cards if card.figures]
-    if names or not cards:
+    chapters = [chapter for chapter in page.chapters if chapter.figures]
+    if names or not chapters:
         raise BuildError("{{ gallery }} takes no names and needs chapters with figures")
     sections = []
-    for card in cards:
+    for chapter in chapters:
         items = []
-        for module, figure in card.figures:
-            address = f"{page.base}{card.url}#{figure_anchor(figure['name'])}"
+        for module, figure in chapter.figures:
+            address = f"{page.base}{chapter.folder}#{figure_anchor(figure['name'])}"
             image = figure_image(page.base, module, figure, card=True)
             finding = _inline(figure["caption"][0]) if figure["caption"] else figure["name"]
             items.append(
                 f'<li><a href="{address}">{image}'
                 f'<span class="card-question">{finding}</span></a></li>'
             )
-        title = html.escape(card.title)
+        title = html.escape(chapter.title)
         sections.append(
-            f'<h2><a href="{page.base}{card.url}">{title}</a></h2>'
+            f'<h2><a href="{page.base}{chapter.folder}">{title}</a></h2>'
             f'<ul class="cards">{"".join(items)}</ul>'
         )
     return block("".join(sections))
 
 
 def _exercises(page: Page, names: list[str]) -> str:
-    cards = [card for card in page.cards if card.exercises]
-    if names or not cards:
+    found = [(chapter, exercise_titles(chapter.text)) for chapter in page.chapters]
+    if names or not any(titles for _, titles in found):
         raise BuildError("{{ exercises }} takes no names and needs chapters with exercises")
     items = []
-    for card in cards:
-        titles = "".join(f"<li>{html.escape(title)}</li>" for title in card.exercises)
+    for chapter, titles in found:
+        if not titles:
+            continue
+        listed = "".join(f"<li>{html.escape(title)}</li>" for title in titles)
         items.append(
-            f'<h3><a href="{page.base}{card.url}#exercises">{html.escape(card.title)}</a></h3>'
-            f"<p><code>python -m {PACKAGE} exercises {card.url.strip('/')}</code></p>"
-            f"<ol>{titles}</ol>"
+            f'<h3><a href="{page.base}{chapter.folder}#exercises">'
+            f"{html.escape(chapter.title)}</a></h3>"
+            f"<p><code>python -m {PACKAGE} exercises {chapter.folder.strip('/')}</code></p>"
+            f"<ol>{listed}</ol>"
         )
     return block(f'<div class="exercises">{"".join(items)}</div>')
 

@@ -9,6 +9,7 @@ the module runs again.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -276,19 +277,13 @@ class _Worker:
     process: Any
     asked: Connection
 
-    def end(self) -> int | None:
-        """End it with whatever it started; its exit status."""
-        if self.process.is_alive():
+    def end(self) -> None:
+        """End it with whatever it started."""
+        if sys.platform != "linux":
             worker.end_descendants(self.process.pid)
-        if hasattr(os, "killpg") and self.process.pid:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        if self.process.is_alive():
             self.process.kill()
+        self.asked.close()  # for which it waits
         self.process.join()
-        self.asked.close()
-        status: int | None = self.process.exitcode
-        return status
 
 
 @dataclass
@@ -310,11 +305,10 @@ def _execute(
     """
     context = _context()
     waiting, running, idle = list(names), list[_Job](), list[_Worker]()
-    sources = sources.as_now()
     attempts = dict.fromkeys(names, 0)
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:  # what is newer than sources runs again
+            while waiting and len(running) < jobs:
                 with undisturbed():
                     started = _start(context, idle, sources, cache, waiting.pop(0), timeout_s)
                     running.append(started)
@@ -326,19 +320,20 @@ def _execute(
                         job.status = job.worker.asked.recv()
                         idle.append(job.worker)
                     except (EOFError, OSError):
-                        job.status = job.worker.end()
+                        job.worker.end()
+                        job.status = job.worker.process.exitcode
                 elif time.monotonic() >= job.deadline:
                     job.timed_out = True
                     job.worker.end()
                 else:
                     continue
-                sources = sources.as_now()
                 run = _finish(sources, cache, job, timeout_s)
                 running.remove(job)
                 attempts[job.name] += 1
                 if run:
                     yield run
                 elif attempts[job.name] < ATTEMPTS:
+                    sources = Sources(sources.root, sources.cache)
                     waiting.append(job.name)
                 else:
                     raise BuildError(
@@ -347,8 +342,7 @@ def _execute(
                     )
     finally:
         for found in idle:
-            found.asked.close()  # which it waits for
-            found.process.join()
+            found.end()
         for job in running:
             job.worker.end()
             shutil.rmtree(job.folder, ignore_errors=True)
@@ -428,12 +422,12 @@ def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run |
     """
     root, target = sources.root, cache / job.name / job.digest
     try:
-        if sources.digest(job.name) != job.digest:
+        if not sources.unchanged(job.name):
             return None
         with _writing(cache):
             if not (job.folder / "record.json").is_file():
                 _record_death(sources, job, timeout_s)
-            if not _whole(root, job.name, job.digest, job.folder):
+            if not (run := _whole(root, job.name, job.digest, job.folder)):
                 return None
             there = _whole(root, job.name, job.digest, target)
             if there and not there.failed:
@@ -442,7 +436,7 @@ def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run |
             _prune(target.parent)
     finally:
         shutil.rmtree(job.folder, ignore_errors=True)
-    return _whole(root, job.name, job.digest, target)
+    return dataclasses.replace(run, folder=target)
 
 
 def _record_death(sources: Sources, job: _Job, timeout_s: float) -> None:

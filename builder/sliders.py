@@ -78,7 +78,8 @@ def grid(given: object, kind: str = "slider") -> dict[str, Any]:
         _quantity(f"readouts[{i}]", quantity, [runs.moving, shape], runs.absent)
         for i, quantity in enumerate(told.get("readouts", ()))
     ]
-    of = {kind: [c for p in drawn if p["kind"] == kind for c in p["curves"]] for kind in _DRAWN}
+    kinds = ("curves", "load")
+    of = {kind: [c for p in drawn if p["kind"] == kind for c in p["curves"]] for kind in kinds}
     timed = {"clock": clock} if clock else {}
     found = {
         "controls": controls,
@@ -103,12 +104,20 @@ def curves_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*of_panels, *data["readouts"]]
 
 
+def legend(data: Mapping[str, Any]) -> dict[str, str]:
+    """What the marks of the pictures mean: states, other settings, and what has yet to come."""
+    kinds = {panel["kind"]: panel for panel in data["panels"]}
+    found = data["legend"] | ({"future": "still to come"} if "lanes" in kinds else {})
+    if "load" in kinds and len(data["controls"]) > 1:
+        first, *more = kinds["load"]["curves"]
+        of = f"{first['label']} at " if more else ""
+        found["ghost"] = f"{of}other values of “{data['controls'][1]['label']}”"
+    return found
+
+
 def as_json(data: Mapping[str, Any]) -> str:
     """A grid as the page loads it."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-
-
-_OF_AXIS = {"log", "range", "limit"}
 
 
 def _fields(part: str, given: object, needed: set[str], more: set[str]) -> Mapping[str, Any]:
@@ -210,21 +219,17 @@ def _curves(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
         for i, curve in enumerate(_listed(f"{part}curves", told["curves"], 1))
     ]
     drawn = [value for curve in curves for value in curve["values"]]
-    y = _axis(f"{part}y", _fields(f"{part}y", told["y"], {"label", "unit"}, _OF_AXIS), drawn)
-    return {"y": y, "curves": curves}
+    y = _fields(f"{part}y", told["y"], {"label", "unit"}, {"log", "range", "limit"})
+    return {"y": _axis(f"{part}y", y, drawn), "curves": curves}
 
 
 def _load(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """Curves along the first control, and the axis below them."""
-    first = [runs.controls[:1]]
-    along = _numbers("controls[0]", runs.along, first, absent=False)
+    along = _numbers("controls[0]", runs.along, [runs.controls[:1]], absent=False)
     if any(after <= before for before, after in itertools.pairwise(along)):
         raise ValueError("controls[0], which runs along the axis, must have increasing numbers")
-    x = _fields(f"{part}x", told["x"], {"label", "unit"}, {"values", *_OF_AXIS})
-    places = _numbers(
-        f"{part}x", x.get("values", along), [*first, runs.controls], absent=runs.absent
-    )
-    return {"x": _axis(f"{part}x", x, places) | {"values": places}} | _curves(part, told, runs)
+    x = _fields(f"{part}x", told["x"], {"label", "unit"}, {"log", "range"})
+    return {"x": _axis(f"{part}x", x, along) | {"values": along}} | _curves(part, told, runs)
 
 
 def _lanes(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
@@ -266,16 +271,13 @@ def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """One engine or several, each with its places, who is in and who waits."""
     engines = [_text(f"{part}engines", name) for name in told.get("engines", ())]
     full = (*runs.moving, *([len(engines)] if engines else []))
-    shapes = {"places": [(), runs.controls, full]}
     found: dict[str, Any] = {}
-    for name in ("places", "running", "prompts", "waiting", "cache", "budget"):
-        if name not in told:
-            continue
-        values = _numbers(f"{part}{name}", told[name], shapes.get(name, [full]), absent=False)
-        share = name in ("cache", "budget")
+    for name in [n for n in ("places", "running", "prompts", "waiting", "cache") if n in told]:
+        shapes = [(), runs.controls, full] if name == "places" else [full]
+        values = _numbers(f"{part}{name}", told[name], shapes, absent=False)
+        end, rule = (1, "shares in [0, 1]") if name == "cache" else (1e4, "integers to 10000")
         for value in values:
-            if not 0 <= value <= (1 if share else 1e4) or not (share or isinstance(value, int)):
-                rule = "shares in [0, 1]" if share else "integers from 0 to 10000"
+            if not 0 <= value <= end or not (end == 1 or isinstance(value, int)):
                 raise ValueError(f"{part}{name} must be {rule}, got {value}")
         found[name] = values
     places = np.repeat(found["places"], math.prod(full) // len(found["places"]))
@@ -291,15 +293,12 @@ def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     return {"label": label, "engines": engines, **found}
 
 
-_DRAWN = ("curves", "load")
 _Make = Callable[[str, Mapping[str, Any], _Runs], dict[str, Any]]
-_PANELS: dict[
-    str, tuple[_Make, set[str], set[str]]
-] = {  # with the fields that it needs and may have
+_PANELS: dict[str, tuple[_Make, set[str], set[str]]] = {  # the fields that it needs and may have
     "engine": (
         _engine,
         {"places", "running"},
-        {"label", "prompts", "waiting", "cache", "budget", "engines", "of"},
+        {"label", "prompts", "waiting", "cache", "engines", "of"},
     ),
     "lanes": (_lanes, {"label", "lanes", "bars"}, set()),
     "curves": (_curves, {"y", "curves"}, set()),

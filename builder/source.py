@@ -9,7 +9,6 @@ import itertools
 import os
 import platform
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from builder import PACKAGE, SOURCES, BuildError
-from builder.behaviour import Bound, Content, content_of
-from builder.kept import made_once
-from builder.outline import Import, Outline, Symbol, outline
+from builder.outline import Import, Outline, Symbol, Syntax, outline, read
+from builder.storage import made_once
 
 RECORDING_FILES = (
     "worker.py",
@@ -28,14 +26,10 @@ RECORDING_FILES = (
     "sliders.py",
     "source.py",
     "outline.py",
-    "behaviour.py",
 )  # what decides the content of a record
 SUPPORT = "support"  # the folder of what all modules need
 CORE = "core"  # the folder of what several chapters stand on
 SOLUTIONS = "exercises"  # the module of a chapter's solutions
-ALL, IMPORTED = "*", ""  # of a file: everything, or what its import executes
-
-RACY_NS = 3 * 10**9  # FAT counts in steps of two seconds
 
 KERNELS = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES")  # chosen by hand
 
@@ -220,19 +214,18 @@ class Sources:
         does, which takes parsing it.
         """
         self.root, self.cache = root, cache
+        self._contents: dict[Path, bytes] = {}
+        self._syntax: dict[Path, Syntax] = {}
         self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
         self._files: dict[str, list[Path]] = {}
-        self._module_files: dict[str, Path | None] = {}
-        self._contents: dict[Path, bytes] = {}
-        self._stamps: dict[Path, tuple[int, ...] | None] = {}
         self._modules: dict[str, Module] = {}
         self._digests: dict[str, str] = {}
-        self._does: dict[tuple[Path, bool], Content] = {}
-        self._parts: dict[tuple[Path, str, bool], tuple[set[str], list[tuple[Path, str]]]] = {}
 
-    def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
+    def dependencies(self, path: Path, *, started: bool = False) -> tuple[list[Path], list[str]]:
         """The project files a module is made of, itself included, transitively, and the packages
         they use.
+
+        started: with modules that are named in a string, as a process of their own is.
         """
         files: set[Path] = set()
         packages: set[str] = {"numpy", "matplotlib"}
@@ -245,6 +238,9 @@ class Sources:
             local, others = self.imports(current)
             packages |= others
             pending += local
+            if started:
+                for name in self.syntax(current).mentioned:
+                    pending += self._files_of(name)
         return sorted(files), sorted(packages)
 
     def imports(self, path: Path) -> tuple[set[Path], set[str]]:
@@ -256,15 +252,13 @@ class Sources:
     def _imported(self, path: Path) -> tuple[set[Path], set[str]]:
         local: set[Path] = set()
         others: set[str] = set()
-        targets = list[str]()
-        for bound in self.does(path, documented=False).bound.values():
-            for one in bound:
-                base = self._base(path, one.level, one.module)
-                targets += [base, self._whole(base, one)]
-        for target in targets:
-            top = target.partition(".")[0]
+        for level, module, what in self.syntax(path).imported:
+            parts = path.relative_to(self.root / "snippets").parts[:-level] if level else ()
+            base = ".".join([*parts, *([module] if module else [])])
+            top = base.partition(".")[0]
             if top == PACKAGE:
-                local.update(self._files_of(target))
+                local.update(self._files_of(base))
+                local.update(self._files_of(f"{base}.{what}"))  # where it is a module
             elif top and top not in sys.stdlib_module_names:
                 others.add(top)
         return local, others
@@ -296,137 +290,46 @@ class Sources:
     def content(self, file: Path) -> bytes:
         """What is in a file."""
         if file not in self._contents:
-            self._stamps[file] = _stamp(file)
             self._contents[file] = file.read_bytes()
         return self._contents[file]
 
-    def as_now(self) -> Sources:
-        """These, while no file that was read can have changed since; else the files as they are
-        now, unread.
-        """
-        known = all(stamp and stamp == _stamp(file) for file, stamp in self._stamps.items())
-        return self if known else Sources(self.root, self.cache)
+    def unchanged(self, name: str) -> bool:
+        """Whether all that decides a module's run still stands in the files."""
+        files, _ = self.dependencies(module_path(self.root, name), started=True)
+        try:
+            return all(file.read_bytes() == self.content(file) for file in files)
+        except OSError:
+            return False
 
     def knowing(self, modules: Iterable[Module]) -> Sources:
-        """The files as they are now, with modules as they ran."""
-        known = self.as_now()
-        known._modules |= {module.name: module for module in modules}
-        return known
+        """These, with modules as they ran."""
+        self._modules |= {module.name: module for module in modules}
+        return self
 
-    def does(self, file: Path, documented: bool) -> Content:
-        """What a file does: comments and layout do not count, and docstrings only where
-        documented.
-        """
-        asked = file, documented
-        if asked not in self._does:
-            self._does[asked] = self._read(file, documented)
-        return self._does[asked]
+    def syntax(self, file: Path) -> Syntax:
+        """What is read in a file."""
+        if file not in self._syntax:
+            self._syntax[file] = self._parsed(file)
+        return self._syntax[file]
 
     @functools.cached_property
     def _builder(self) -> str:
         """`builder_digest`, as it is now."""
         return builder_digest()
 
-    def _read(self, file: Path, documented: bool) -> Content:
+    def _parsed(self, file: Path) -> Syntax:
         content = self.content(file)
         if self.cache is None:
-            return content_of(content, documented)
-        key = f"{documented} {self._builder} {hashlib.sha256(content).hexdigest()}"
-        name = ".".join(file.relative_to(self.root).parts)
-        place = self.cache / "behaviour" / (f"{name}.documented" if documented else name)
-        found = made_once(place, key, lambda: content_of(content, documented).as_bytes())
-        return Content.from_bytes(found)
-
-    def executed(self, path: Path, files: Iterable[Path], documented: bool) -> list[str]:
-        """A line for every part that can execute when a module runs, in a fixed order.
-
-        path: of the module. files: all that it is made of.
-        """
-        lines: set[str] = set()
-        seen: set[tuple[Path, str]] = set()
-        pending = [(path, ALL), *((file, IMPORTED) for file in files)]
-        while pending:
-            file, name = pending.pop()
-            if (file, name) in seen or (file, ALL) in seen:
-                continue
-            name = ALL if self.does(file, documented).opaque else name
-            seen.add((file, name))
-            line, reached = self._part(file, name, documented)
-            lines |= line
-            pending += reached
-        return sorted(lines)
-
-    def _part(
-        self, file: Path, name: str, documented: bool
-    ) -> tuple[set[str], list[tuple[Path, str]]]:
-        """The line for a part of a file, if it has one, and the parts that it reaches."""
-        asked = file, name, documented
-        if asked not in self._parts:
-            self._parts[asked] = self._reached(*asked)
-        return self._parts[asked]
-
-    def _reached(
-        self, file: Path, name: str, documented: bool
-    ) -> tuple[set[str], list[tuple[Path, str]]]:
-        does, relative = self.does(file, documented), file.relative_to(self.root).as_posix()
-        reached: list[tuple[Path, str]] = []
-        if name in (ALL, IMPORTED):
-            reached += [(one, ALL) for word in does.mentioned for one in self._files_of(word)]
-        line, used = set[str](), list[str]()
-        if name == ALL:
-            line.add(f"{relative} {does.whole}")
-            used += does.bound
-        elif name == IMPORTED:
-            line.add(f"{relative} {does.always}")
-            used += does.always_uses
-        elif name in does.functions:
-            line.add(f"{relative} {name} {does.functions[name]}")
-            used += does.uses[name]
-        else:
-            used.append(name)
-        for word in used:
-            if word in does.functions:
-                reached.append((file, word))
-            for bound in does.bound.get(word, ()):
-                reached += self._meant(file, bound)
-        return line, list(dict.fromkeys(reached))
-
-    def _meant(self, within: Path, bound: Bound) -> list[tuple[Path, str]]:
-        """What an imported name stands for: a function of a file, or all of it."""
-        base = self._base(within, bound.level, bound.module)
-        if not f"{base}.".startswith(f"{PACKAGE}."):
-            return []
-        whole = self._whole(base, bound)
-        file = self._module_file(whole)
-        if file and (whole != base or bound.what in ("", "*")):
-            return [(file, ALL)]
-        file = self._module_file(base)
-        return [(file, bound.what)] if file else []
-
-    def _whole(self, base: str, bound: Bound) -> str:
-        """The module that an imported name can be; the one it is from, when that is no package."""
-        file = self._module_file(base) if f"{base}.".startswith(f"{PACKAGE}.") else None
-        alone = bound.what in ("", "*") or (file and file.name != "__init__.py")
-        return base if alone else f"{base}.{bound.what}"
-
-    def _module_file(self, target: str) -> Path | None:
-        """The file of a module or of a package; None where there is none of that name."""
-        if target not in self._module_files:
-            place = self.root.joinpath("snippets", *target.split("."))
-            files, there = (place.with_suffix(".py"), place / "__init__.py"), self._files_of(target)
-            self._module_files[target] = next((file for file in files if file in there), None)
-        return self._module_files[target]
-
-    def _base(self, within: Path, level: int, module: str) -> str:
-        """The absolute name of the module from which a file imports."""
-        parts = within.relative_to(self.root / "snippets").parts[:-level] if level else ()
-        return ".".join([*parts, *([module] if module else [])])
+            return read(content)
+        key = f"{self._builder} {hashlib.sha256(content).hexdigest()}"
+        place = self.cache / "syntax" / ".".join(file.relative_to(self.root).parts)
+        return Syntax.from_bytes(made_once(place, key, lambda: read(content).as_bytes()))
 
     def described(self, name: str) -> dict[str, Any]:
         """A module's text and its outline, which is empty for a text that is not Python."""
         path = module_path(self.root, name)
         text = self.content(path).decode("utf-8", errors="replace")
-        return {"source": text, "outline": self.does(path, documented=False).outline}
+        return {"source": text, "outline": self.syntax(path).outline}
 
     def digest(self, name: str) -> str:
         """A name for everything that decides a module's run and is known before it runs. Raises
@@ -442,31 +345,22 @@ class Sources:
         hashed.update(self._builder.encode())
         try:
             path = module_path(self.root, name)
-            files, packages = self.dependencies(path)
+            files, packages = self.dependencies(path, started=True)
             known = _optional(self.root / "pyproject.toml")
             for package in sorted({known.get(package, package) for package in packages}):
                 hashed.update(f"{package} {_version(package)}".encode())
-            readers = [file for file in files if file.name not in DESCRIBING]
-            documented = any(b"__doc__" in self.content(file) for file in readers)
-            hashed.update("\n".join(self.executed(path, files, documented)).encode())
+            syntax = {file: self.syntax(file) for file in files}
+            documented = any(
+                one.reads_docstrings for file, one in syntax.items() if file.name not in DESCRIBING
+            )
+            for file, one in syntax.items():
+                hashed.update(f"{file.relative_to(self.root).as_posix()} {one.behaviour}".encode())
+                if documented:
+                    hashed.update(self.content(file))
             hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
         except OSError as problem:
             raise BuildError(f"cannot read {problem.filename}: {problem.strerror}") from problem
         return hashed.hexdigest()[:24]
-
-
-def _stamp(file: Path) -> tuple[int, ...] | None:
-    """What a file system tells that changes with a file's content; None of a file that is so new
-    that another change might leave it as it is, on a system that counts whole seconds.
-    """
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    changed = max(found.st_mtime_ns, found.st_ctime_ns)
-    if time.time_ns() - changed < RACY_NS:
-        return None
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def processor() -> str:
@@ -533,7 +427,7 @@ def absent_packages(names: Iterable[str]) -> list[str]:
 def builder_digest() -> str:
     """The part of the builder that decides what a run record holds."""
     files = [Path(__file__).with_name(name).read_bytes() for name in RECORDING_FILES]
-    return " ".join(content_of(content, documented=False).whole for content in files)
+    return " ".join(read(content).behaviour for content in files)
 
 
 def digest(root: Path, name: str) -> str:

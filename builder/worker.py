@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import ctypes
 import dataclasses
 import hashlib
 import importlib
@@ -37,10 +38,12 @@ from pathlib import Path
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
+
 from builder import PACKAGE, SOURCES
-from builder.kept import made_once, write_whole
 from builder.outline import outline
 from builder.source import absent_packages, module_path
+from builder.storage import made_once, write_whole
 
 OUTPUT = "output.txt"  # what the module printed, until its record is written
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
@@ -406,104 +409,51 @@ def seal(folder: Path, record: dict[str, Any]) -> None:
 def serve(asked: Connection) -> None:
     """Entry of a worker: run one module after the other, with the arguments of `main`, each in a
     child of its own, which may crash, and tell its exit status. The worker becomes the parent of
-    what modules leave behind, and ends it. Where a process cannot be that, it runs one module
-    itself and ends with it.
+    what modules leave behind, and ends it, all the more when nobody asks any more. Where a process
+    cannot be that, it runs one module itself and ends with it.
     """
     if sys.platform != "linux":
-        threading.Thread(target=_die_with_parent, daemon=True).start()
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         main(*asked.recv())
         return
-    import ctypes
-
     os.setsid()  # whoever is asked in a terminal to end tells the workers
     control = ctypes.CDLL(None).prctl
     control(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, prctl(2)
     while True:
         try:
             arguments = asked.recv()
-        except (EOFError, OSError):  # nobody asks any more
+        except (EOFError, OSError):
             return
         child = os.fork()
         if child == 0:
             control(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: with the worker
             asked.close()
             main(*arguments)
-        status = _exit_status(child, asked)
+        ended = os.pidfd_open(child)
+        if asked in multiprocessing.connection.wait([ended, asked]):
+            os.kill(child, signal.SIGKILL)
+        os.close(ended)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, os.WNOHANG)  # raises when nothing is left
+                end_descendants(os.getpid())
         with contextlib.suppress(OSError):
             asked.send(status)
 
 
-def _exit_status(child: int, asked: Connection) -> int:
-    """How a child ended, when nothing is left of it; end with all of it when nobody asks any
-    more.
-    """
-    try:
-        end = [os.pidfd_open(child)]
-    except (AttributeError, OSError):  # of a kernel before 5.3, or a Python made for one
-        end = []
-    done = status = 0
-    while not done:
-        told = multiprocessing.connection.wait([*end, asked, *_parent()], None if end else 0.01)
-        done, status = os.waitpid(child, os.WNOHANG)
-        if not done and any(one not in end for one in told):
-            end_descendants(os.getpid())
-            os._exit(1)
-    for open_file in end:
-        os.close(open_file)
-    end_descendants(os.getpid())
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    return os.waitstatus_to_exitcode(status)
-
-
 def end_descendants(ancestor: int) -> None:
-    """End what a process started, also what left its group, where /proc tells."""
-    if ancestor == os.getpid() and not _has_children():
-        return
-    for _ in range(100):  # what starts others meanwhile
-        children: dict[int, list[int]] = {}
-        for file in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError, ValueError):
-                state, parent, *_rest = file.read_text(errors="replace").rpartition(")")[2].split()
-                if state != "Z":
-                    children.setdefault(int(parent), []).append(int(file.parent.name))
-        found = list(children.get(ancestor, []))
-        for process in found:
-            found += children.get(process, [])
-        if not found:
-            return
-        for process in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(process, signal.SIGKILL)
-        time.sleep(0.001)
+    """End what a process started, also what left its group."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(ancestor).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
-def _has_children() -> bool:
-    """Whether this process started any that it did not wait for; what those started hangs on them.
-    Looking through /proc takes as long as a small module.
-    """
-    if not hasattr(os, "waitid"):
-        return True  # for all that is known
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
-
-
-def _parent() -> list[int]:
-    """What can be read from when the process that asked for workers has ended."""
-    parent = multiprocessing.parent_process()
-    return [parent.sentinel] if parent else []
-
-
-def _die_with_parent() -> None:
-    if parent := _parent():
-        multiprocessing.connection.wait(parent)
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        multiprocessing.connection.wait([parent.sentinel])
         end_descendants(os.getpid())
-        if hasattr(os, "killpg"):
-            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
 
@@ -516,7 +466,7 @@ def main(
     optional packages, as pip calls them.
     """
     if hasattr(os, "setsid"):
-        os.setsid()  # whatever the module starts can be ended with it
+        os.setsid()  # whatever the module starts is in its group
     _FromSource.kept = folder.parent / "bytecode"
     sys.meta_path.insert(0, _SnippetFinder())
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read
@@ -531,5 +481,6 @@ def main(
     run = _Run(root, name, folder)
     record = run.record(needs)
     seal(folder, record | described | {"of": [name, version]})
-    end_descendants(os.getpid())
+    if sys.platform != "linux":
+        end_descendants(os.getpid())
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

@@ -203,7 +203,7 @@ def test_the_pieces_of_a_page(tmp_path: Path) -> None:
     run = Run(
         "part.twice", tmp_path, record | {"source": source, "outline": outline(source).as_json()}
     )
-    page = pages.Page("part/twice.md", {}, "", [run], [run])
+    page = pages.Page("part/twice.md", {}, runs=[run], every_run=[run])
     body = "# Twice\n\nIt is {{ doubled:.1f }}.\n\n{{ code double }}\n\n{{ figure line }}\n\n"
     found = probe._pieces(f"{body}{{{{ checks }}}}\n\n{{{{ downloads }}}}\n", page)
     assert [kind for kind, _ in found] == ["text", "figure", "checks"]

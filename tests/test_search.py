@@ -11,7 +11,7 @@ import yaml
 from playwright.sync_api import Browser
 
 from builder import ROOT
-from builder.searching import completed, table
+from builder.search_index import completed, table
 
 QUESTIONS: dict[str, dict[str, list[str]]] = yaml.safe_load(
     (ROOT / "tests" / "questions.yml").read_text(encoding="utf-8")

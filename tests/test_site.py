@@ -175,6 +175,27 @@ def test_the_search_knows_every_section_by_its_heading(site: Path) -> None:
     assert sections > 500
 
 
+def test_pages_are_drawn_once_and_in_their_colours(site: Path) -> None:
+    """Scripts, fonts and colours are known before a page is drawn; the theme's script and its
+    search wait for a reader.
+    """
+    for file in [site / "404.html", *site.rglob("index.html")]:
+        text = file.read_text(encoding="utf-8")
+        head = text.partition('<link rel="stylesheet"')[0]
+        assert head.count("className = 'js js-focus-visible'") == 1, file
+        fonts = re.findall(r'<link rel="preload" href="[^"]*?assets/([^"]*)" as="font"', head)
+        formulas = ["stix-two-math.woff2"] * ("<math" in text)
+        assert fonts == ["fonts/serif.woff2", "fonts/sans.woff2", *formulas], file
+        assert all((site / "assets" / name).is_file() for name in fonts)
+        scripts = re.findall(r'<script (src|data-from)="[^"]*/(\w+)[.\w]*\.js"', text)
+        assert ("data-from", "bundle") in scripts, file
+        assert ("src", "bundle") not in scripts, file
+        assert "search/search_index.json" in text.partition("data-from=")[0], file
+        assert text.count("document.getElementsByName") == 1, file
+        assert "var palette" not in text, file
+        assert 'data-md-component="palette"' not in text, file
+
+
 def test_ids_are_unique(pages: dict[str, _Page]) -> None:
     for address, page in pages.items():
         double = {name for name in page.ids if page.ids.count(name) > 1}
@@ -233,7 +254,7 @@ def test_a_build_that_shares_nothing_with_ours_is_the_same(
     for run in [] if THOROUGH else known:
         shutil.copytree(run.folder, cache / run.name / run.folder.name)
     if not THOROUGH:
-        shutil.copytree(default_cache(ROOT) / "behaviour", cache / "behaviour")
+        shutil.copytree(default_cache(ROOT) / "syntax", cache / "syntax")
         made = sorted((default_cache(ROOT) / "pages").iterdir())
         for kept in {*made} - {*todays(made)}:
             (cache / "pages").mkdir(exist_ok=True)

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from builder import ROOT
-from builder.readings import reading, told
+from builder.slider_sentences import reading, told
 
 from . import contrast
 from .browsing import PATIENCE_MS
@@ -169,23 +169,15 @@ def test_keys_and_pointer_move_every_control_and_the_sentence_is_the_builds(
     assert box is not None
     setting = [control["start"] for control in data["controls"]]
     before = drawn(slider)
-    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + box["height"] / 2)
+    far = 0.2 if 2 * setting[0] >= len(data["controls"][0]["texts"]) else 0.7
+    page.mouse.move(box["x"] + far * box["width"], box["y"] + box["height"] / 2)
     page.mouse.down()
     setting[0] = int(slider.locator("input").first.input_value())
     says(slider, data, setting)
     assert drawn(slider) != before
     page.mouse.move(box["x"] + box["width"] - 1, box["y"] + box["height"] / 2, steps=4)
     page.mouse.up()
-    shape = [len(control["texts"]) for control in data["controls"]]
-    values = data["panels"][0]["x"]["values"]
-    if len(values) == shape[0]:
-        setting[0] = shape[0] - 1
-    else:  # places on the axis that depend on the other controls, and may be missing
-        others = 0
-        for size, index in zip(shape[1:], setting[1:], strict=True):
-            others = others * size + index
-        column = values[others :: len(values) // shape[0]]
-        setting[0] = max(i for i, value in enumerate(column) if value is not None)
+    setting[0] = len(data["controls"][0]["texts"]) - 1
     says(slider, data, setting)
     page.mouse.move(box["x"] + 5, box["y"] + 5)  # the button is up
     says(slider, data, setting)
@@ -212,12 +204,136 @@ def test_plot_fits_a_phone_and_turns_with_it(page: Page, origin: str, site: Path
         expect(slider.locator("svg").first).not_to_have_attribute("width", str(width))
 
 
+LOOK = """(moving) => {
+    const found = [], heights = new Set();
+    const seen = (one) => one.textContent && one.getClientRects().length > 0;
+    const boxed = (one) => {  // without its halo
+        const { x, y, width, height } = one.getBBox(), { e, f } = one.getScreenCTM();
+        return { left: e + x, right: e + x + width, top: f + y, bottom: f + y + height };
+    };
+    const look = (at) => {
+        heights.add(moving.clientHeight);
+        if (moving.scrollWidth > moving.clientWidth + 1) found.push(`${at}: wider than its place`);
+        for (const picture of moving.querySelectorAll(".slider-plot > svg")) {
+            const frame = picture.getBoundingClientRect();
+            const texts = [...picture.querySelectorAll("text")].filter(seen)
+                .map((one) => [one, one.textContent, boxed(one)]);
+            texts.forEach(([, said, a], i) => {
+                if (a.left < frame.left - 1 || a.right > frame.right + 6
+                    || a.top < frame.top - 3 || a.bottom > frame.bottom + 4)
+                    found.push(`${at}: ${said} is cut`);
+                for (const [, other, b] of texts.slice(i + 1))  // letters, within their boxes
+                    if (a.left + 1 < b.right && b.left + 1 < a.right
+                        && a.top + 3 < b.bottom - 3 && b.top + 3 < a.bottom - 3)
+                        found.push(`${at}: ${said} lies on ${other}`);
+            });
+            const points = [...picture.querySelectorAll("circle")].filter(
+                (one) => one.getClientRects().length > 0
+            ).map((one) => one.getBoundingClientRect()).map((box) => (box.left + box.right) / 2);
+            if (picture.parentNode.matches(".of-curves"))  // their names go with the drawn ends
+                for (const [one, said, box] of texts)
+                    if (one.matches(".label:not(.of-limit)")
+                        && !points.some((x) => box.left - x > 0 && box.left - x < 14))
+                        found.push(`${at}: ${said} is not where its line ends`);
+            const { y, height } = picture.getBBox();
+            const least = at.startsWith("start") ? 0.75 : 0.6;  // of other settings
+            if (y + height < least * frame.height) found.push(`${at}: empty below ${y + height}`);
+        }
+    };
+    const controls = [...moving.querySelectorAll("input, select")];
+    const clock = moving.querySelector(".slider-clock input");
+    const put = (one, share) => {
+        one.value = String(Math.round(share * (one.max || one.options.length - 1)));
+        one.dispatchEvent(new Event("input"));
+    };
+    for (const share of ["start", 0, 0.5, 1]) {
+        if (share !== "start")
+            for (const one of controls) if (one !== clock) put(one, share);
+        for (const when of clock ? [0, 0.5, 1] : [0]) {
+            if (clock) put(clock, when);
+            look(`${share}, ${when}`);
+        }
+    }
+    if (heights.size > 1) found.push(`its height changes: ${[...heights]}`);
+    return found;
+}"""  # at three settings and frames, and at the first
+
+
+MEANT = """(moving) => {
+    const all = (selector, from = moving) => [...from.querySelectorAll(selector)];
+    const bars = (state) => all(`.of-lanes g:not(.future) .state-${state}`).map((one) => {
+        const d = one.getAttribute("d");
+        const stripes = d.includes("h2.0v"), outlined = getComputedStyle(one).stroke !== "none";
+        return `${/v([\\d.]+)/.exec(d)[1]} ${stripes} ${outlined}`;
+    });
+    const legend = all(".slider-legend span").map((one) => {
+        const sign = getComputedStyle(one, "::before");
+        const image = sign.backgroundImage.replace(/rgb[^)]*\\)/g, "");
+        const shape = [image, sign.borderWidth, sign.borderRadius, sign.height, sign.opacity];
+        const ink = document.createElement("i");
+        ink.style.color = "var(--hb-state)";
+        one.append(ink);
+        const colour = getComputedStyle(ink).color;
+        ink.remove();
+        const state = one.className.slice(6);
+        return [state, colour, String(shape), bars(state)];
+    });
+    const after = (sign) => (one) => new RegExp(`${sign}-(\\\\w+)`).exec(one.classList)?.[1];
+    const drawn = all(".bar, .dots, .ghost").filter((one) => one.getAttribute("d"))
+        .map((one) => (one.matches(".ghost") ? "ghost" : after("state")(one)));
+    const pictures = all(".slider-plot > svg");
+    const curves = pictures.map((picture) => all(".curve", picture).map(after("state")));
+    const names = pictures.map((picture) => all(".label", picture).map(after("of")));
+    return { legend, drawn, curves, names, card: getComputedStyle(moving).backgroundColor };
+}"""
+
+
+def test_names_and_values_stand_where_their_lines_end_and_every_mark_is_named(
+    page: Page, origin: str, site: Path
+) -> None:
+    for shown in todays(MOVING):
+        page.set_viewport_size(DESK)
+        moving, _ = opened(page, origin, shown, site)
+        page.evaluate("document.fonts.ready")
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            assert unnamed(moving.evaluate(MEANT)) == [], (shown, scheme)
+        assert moving.evaluate(LOOK) == [], shown
+        page.set_viewport_size(PHONE)
+        moving, _ = opened(page, origin, shown, site)
+        assert moving.evaluate(LOOK) == [], shown
+        header, box = page.locator(".md-header").bounding_box(), moving.bounding_box()
+        assert header is not None
+        assert box is not None
+        assert box["height"] + header["height"] <= PHONE["height"], shown  # all in one view
+
+
+def unnamed(found: dict[str, Any]) -> list[object]:
+    """Marks that have no name in view, or that neither contrast nor shape tells from another.
+
+    Source: WCAG 2.2, 1.4.1 and 1.4.11, three to one.
+    """
+    inks = {state: contrast.colour(colour) for state, colour, *_ in found["legend"]}
+    card = contrast.colour(found["card"])
+    bad: list[object] = sorted(set(found["drawn"]) - inks.keys())
+    for curves, names in zip(found["curves"], found["names"], strict=True):
+        bad += sorted(set(curves) - set(names))
+    # A free place has a peg, and what has yet to come is faint.
+    pale = ("free", "future")
+    bad += [state for state in inks if state not in pale and contrast.ratio(inks[state], card) < 3]
+    for one, other in itertools.combinations(found["legend"], 2):
+        alike = one[2] == other[2] or (one[3] and one[3] == other[3])
+        if alike and contrast.ratio(inks[one[0]], inks[other[0]]) < 3:
+            bad.append((one[0], other[0]))
+    return bad
+
+
 def test_theme_recolours_the_plot_without_drawing_it_again(
     page: Page, origin: str, site: Path
 ) -> None:
     page.emulate_media(color_scheme="light")
     slider, _ = opened(page, origin, SLIDERS[0], site)
-    curve = slider.locator(".curve-0").first
+    curve = slider.locator(".curve.state-answer").first
     light, before = curve.evaluate("(one) => getComputedStyle(one).stroke"), drawn(slider)
     page.emulate_media(color_scheme="dark")
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
@@ -306,6 +422,15 @@ def pictures(stepper: Locator) -> str:
 NOW = "(stepper) => Number(stepper.querySelector('.slider-clock input').value)"
 
 
+HEARD = """(stepper) => {
+    const output = stepper.querySelector("output");
+    window.heard = [];
+    new MutationObserver(() => {
+        if (output.getAttribute("aria-live") !== "off") window.heard.push(output.textContent);
+    }).observe(output, { subtree: true, childList: true });
+}"""  # what a screen reader says of the sentence
+
+
 def test_a_clip_plays_when_asked_is_silent_meanwhile_and_pauses_out_of_view(
     page: Page, origin: str, site: Path
 ) -> None:
@@ -329,6 +454,12 @@ def test_a_clip_plays_when_asked_is_silent_meanwhile_and_pauses_out_of_view(
     page.wait_for_function(f"() => ({NOW})(document.querySelector('{shown.place}')) > {paused}")
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     expect(button).to_have_text("Play")
+    stepper.evaluate(HEARD)
+    for text in ("Pause", "Play"):
+        button.click()
+        expect(button).to_have_text(text)
+        page.wait_for_timeout(200)
+    assert page.evaluate("window.heard") == [output.locator("span").text_content()]  # once
     stepper.get_by_label(data["clock"]["label"], exact=True).press("End")
     button.click()  # from the end it begins anew
     assert stepper.evaluate(NOW) < len(data["clock"]["values"]) - 1
@@ -360,7 +491,7 @@ def test_colours_of_the_pictures_can_be_told_from_the_page(
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         stepper, _ = opened(page, origin, STEPPERS[0], site)
         colours = stepper.evaluate(
-            """(stepper) => ["answer", "prompt", "wait", "broken", "free"].map((name) => {
+            """(stepper) => ["answer", "prompt", "wait", "broken", "axis", "free"].map((name) => {
                 stepper.style.color = `var(--hb-${name})`;
                 return getComputedStyle(stepper).color;
             }).concat(getComputedStyle(document.body).backgroundColor)"""
@@ -369,3 +500,4 @@ def test_colours_of_the_pictures_can_be_told_from_the_page(
         assert all(contrast.ratio(ink, paper) >= 3 for ink in inks), (scheme, colours)
         assert contrast.ratio(inks[0], paper) >= 4.5, scheme  # the button of Play, too
         assert all(contrast.ratio(ink, free) >= 2.2 for ink in inks), (scheme, colours)
+        assert contrast.ratio(inks[4], free) >= 3, scheme  # the peg of a free place

@@ -135,7 +135,7 @@ def test_importing_sends_nothing(watched: Watched) -> None:
 
 def test_a_build_sends_nothing(watched: Watched) -> None:
     """Of a module with a model, whose package tells of its use."""
-    watched.run("-m", "builder", "--quiet", "core.machines.reader_measurement")
+    watched.run("-m", "builder", "core.machines.reader_measurement")
     assert list(watched.seen()) == []
 
 

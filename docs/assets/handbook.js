@@ -14,13 +14,11 @@ for (const button of document.querySelectorAll(".snippet-fold")) {
 const unfold = () => document.querySelector(":target + details")?.setAttribute("open", "");
 for (const event of ["hashchange", "load"]) addEventListener(event, unfold);
 
-// A copy button names what it copies: "§block.place" in the page's code, "§+place" in a list that is loaded when
-// somebody goes to a button.
-const copies = document.getElementById("copied");
-let loading = copies ? null : Promise.resolve([]);
-let list = copies ? null : [];
-async function load() {
-  loading ??= fetch(new URL(copies.dataset.from, location.href)).then((answer) => {
+// A copy button says where its text stands in a list of the page, which is loaded when somebody goes to a button.
+let loading;
+let list;
+async function load({ dataset }) {
+  loading ??= fetch(dataset.copied).then((answer) => {
     if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}`);
     return answer.json();
   });
@@ -28,7 +26,8 @@ async function load() {
 }
 for (const event of ["pointerover", "focusin"])
   document.addEventListener(event, ({ target }) => {
-    if (!list && target.closest?.(".snippet-copy[data-copied]")) load();
+    const button = target.closest?.(".snippet-copy[data-copied]");
+    if (button && !list) load(button);
   });
 document.addEventListener("click", async (event) => {
   const button = event.target.closest(".snippet-copy[data-copied]");
@@ -36,14 +35,9 @@ document.addEventListener("click", async (event) => {
   const late = !list;
   if (late) {
     event.stopImmediatePropagation();
-    await load();
+    await load(button);
   }
-  const shown = [...document.querySelectorAll(".snippet code")].map((code) => code.textContent.trimEnd().split("\n\n\n"));
-  const whole = (name) => {
-    const [, block, place] = /^§(?:(\d+)\.|\+)(\d+)$/.exec(name);
-    return block === undefined ? list[place] : shown[block][place];
-  };
-  button.dataset.clipboardText = `${button.dataset.copied.split(" ").map(whole).join("\n\n\n")}\n`;
+  button.dataset.clipboardText = list[button.dataset.copied.split("#")[1]];
   if (late) button.click();
 }, true); // before the theme, which copies that text
 

@@ -10,7 +10,7 @@ function svg(tag, attributes, text = "") {
 const title = ({ label, unit }) => (unit ? `${label} [${unit}]` : label);
 const tick = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
 
-// A value in a sentence, as builder/readings.py writes it.
+// A value in a sentence, as builder/slider_sentences.py writes it.
 function told(value, { unit, decimals }) {
   const least = 10 ** -decimals;
   const small = value > 0 && value < least / 2;
@@ -25,7 +25,6 @@ function scale({ log, range }, from, to) {
   const [low, high] = range.map(f);
   return (value) => from + ((f(value) - low) / (high - low)) * (to - from);
 }
-const within = ({ range: [low, high] }, value) => low <= value && value <= high;
 const clamped = ({ range: [low, high] }, value) => Math.min(Math.max(value, low), high);
 
 // Round values on an axis, about `most` of them.
@@ -33,7 +32,7 @@ function ticks({ log, range: [low, high] }, most) {
   const found = [];
   if (log) {
     const decades = Math.log10(high / low);
-    const factors = decades * 3 <= most ? [1, 2, 5] : [1];
+    const factors = [[1, 2, 5], [1, 3]].find((some) => decades * some.length <= most) ?? [1];
     const every = Math.ceil(decades / most);
     for (let k = Math.floor(Math.log10(low)); 10 ** k <= high; k += 1)
       if (k % every === 0) found.push(...factors.map((factor) => factor * 10 ** k));
@@ -45,126 +44,130 @@ function ticks({ log, range: [low, high] }, most) {
   return found.filter((value) => value > low - (high - low) / 1e6 && value < high * 1.000001);
 }
 
-const CLIP_S = 12; // how long a clip takes to play
-const CLEARLY_S = 1; // between two jumps where less motion is wanted
-const JUMPS = 12; // of such a clip
+const CLIP_S = 12; // how long a clip takes to play, where less motion is wanted in jumps of a second
 
-// An empty picture that fills its place, or none where it is not laid out.
+// An empty picture that fills its place.
 function board(plot) {
   const [width, height] = [plot.clientWidth, plot.clientHeight];
-  if (!width) return null;
   const image = svg("svg", { width, height, role: "img" });
   plot.replaceChildren(image); // labels are measured as they are added
   const add = (tag, attributes, text) => image.appendChild(svg(tag, attributes, text));
-  return { image, add, width, height };
+  const long = (text, of = "label") => {
+    const words = add("text", { class: of }, text);
+    const length = words.getComputedTextLength();
+    words.remove();
+    return length;
+  };
+  return { image, add, long, width, height };
 }
 
 const square = (x, y, width, height = width) => `M${x.toFixed(1)} ${y.toFixed(1)}h${width.toFixed(1)}v${height.toFixed(1)}h${(-width).toFixed(1)}z`;
+// Whose prompt is read is two rails, so that it differs by more than its colour.
+const rails = (x, y, width, height = width) => square(x, y, width, height * 0.38) + square(x, y + height * 0.62, width, height * 0.38);
 const marks = (image, all) => { for (const [name, value] of Object.entries(all)) image.setAttribute(name, value); };
 
-// Engines: who waits as dots, the places as a grid, cache and budget as bars.
+// How many columns make the largest cells, whole rows preferred, and how large these are.
+function packed(most, room, depth) {
+  const size = (c) => Math.min(room / c, depth / Math.ceil(most / c), 60);
+  const worth = (c) => size(c) * (most % c ? 0.7 : 1);
+  const columns = Array.from({ length: most }, (_, c) => c + 1).reduce((best, c) => (worth(c) > worth(best) ? c : best), 1);
+  return [columns, size(columns)];
+}
+
+// Engines: who waits as dots, the places as a grid, the cache as a bar; beside each other where cells are as large so.
 function engine(plot, panel, world) {
   const picture = board(plot);
-  if (!picture) return null;
   const names = panel.engines.length ? panel.engines : [""];
-  const columns = names.length === 1 ? 1 : Math.min(names.length, Math.max(2, Math.floor(picture.width / 170)));
-  const [wide, high] = [picture.width / columns, picture.height / Math.ceil(names.length / columns)];
+  const share = (columns) => [picture.width / columns, (picture.height * columns) / names.length];
+  const cell = (columns) => packed(256, share(columns)[0] - 54, share(columns)[1] - 36)[1];
+  const whole = names.map((_, i) => i + 1).filter((columns) => columns === 1 || (names.length % columns === 0 && share(columns)[0] > 90));
+  const columns = whole.findLast((one) => cell(one) > 0.8 * Math.max(...whole.map(cell)));
+  const [width, height] = share(columns);
   const each = names.map((name, i) => oneEngine(picture, panel, world, name, i, {
-    x: (i % columns) * wide, y: Math.floor(i / columns) * high, width: wide - (columns > 1 ? 10 : 0), height: high,
+    x: (i % columns) * width, y: Math.floor(i / columns) * height, width: width - (columns > 1 ? 10 : 0), height,
   }));
   return () => picture.image.setAttribute("aria-label", each.map((move) => move()).join("; "));
 }
 
 function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) {
   const many = panel.engines.length || 1;
-  const at = (part, frame) => world.at(panel[part], frame, many, which);
+  const at = (part, frame) => (panel[part] ? world.at(panel[part], frame, many, which) : 0);
   const most = Math.max(...world.each((frame) => at("places", frame)));
-  const of = panel.of ?? "places";
-  const waits = (frame) => (panel.waiting ? at("waiting", frame) : 0);
-  const lines = Math.max(...world.each(waits));
-  const bars = ["cache", "budget"].filter((part) => panel[part]);
+  const longest = Math.max(...world.each((frame) => at("waiting", frame)));
+  const { of = "places", cache } = panel;
   const small = many > 1;
-  const left = x + (!panel.waiting && !bars.length ? 0 : small ? 44 : 62);
-  const top = y + (name || panel.label ? 36 : 20);
-  const bottom = y + height - 22 * bars.length - 6;
-  // As many columns as make the largest cells, whole rows preferred.
-  const [room, depth] = [x + width - left, bottom - top];
-  const size = (c) => Math.min(room / c, depth / Math.ceil(most / c), 40);
-  const columns = Array.from({ length: most }, (_, c) => c + 1).reduce((best, c) => {
-    const worth = (k) => size(k) * (most % k ? 0.7 : 1);
-    return worth(c) > worth(best) ? c : best;
-  }, 1);
-  const cell = size(columns);
-  const gap = Math.min(4, Math.max(1, cell * 0.16));
-  const cells = (from, to) => {
+  const left = x + (!panel.waiting && !cache ? 0 : small ? 44 : 62);
+  const top = y + (name || panel.label ? 34 : 20);
+  const [room, depth] = [x + width - left, y + height - (cache ? 26 : 4) - top];
+  const [columns, cell] = packed(most, room, depth);
+  const base = top + Math.ceil(most / columns) * cell;
+  const side = cell - Math.min(4, Math.max(1, cell * 0.16));
+  const peg = Math.max(1.4, side * 0.2);
+  const cells = (from, to, draw, inset = 0) => {
     let d = "";
-    for (let k = from; k < to; k += 1) d += square(left + 1 + (k % columns) * cell, top + 1 + Math.floor(k / columns) * cell, cell - gap - 2);
+    for (let k = from; k < to; k += 1) d += draw(left + (k % columns) * cell + inset, top + Math.floor(k / columns) * cell + inset, side - 2 * inset);
     return d;
   };
   const title = [panel.label, name].filter(Boolean).join(" ");
   if (title) add("text", { class: "title", x, y: y + 13 }, title);
-  const head = { y: top - 7 };
-  const inside = add("text", { ...head, x: left });
-  const outside = add("text", { ...head, x: left - 10, "text-anchor": "end" });
-  const filled = Object.fromEntries(["free", "answer", "prompt"].map((state) => [state, add("path", { class: `place state-${state}` })]));
-  const dots = add("path", { class: "state-waits dots" });
+  const inside = add("text", { x: left, y: top - 7 });
+  const outside = add("text", { x: left - 10, y: top - 7, "text-anchor": "end" });
+  const [free, answer, prompt] = ["free", "answer", "prompt"].map((state) => add("path", { class: `bar state-${state}` }));
+  const pegs = add("path", { class: "meter" });
   const pitch = small ? 8 : 12;
-  const tall = bars.length ? Math.ceil(most / columns) * cell : depth; // above the bars, where there are any
-  const rows = Math.max(1, Math.floor((tall + 2) / pitch));
-  const shown = Math.min(lines, rows * Math.floor((left - x - 8) / pitch));
-  const meters = bars.map((part, i) => {
-    const base = top + Math.ceil(most / columns) * cell + 16 + 22 * i;
-    add("text", { x: left - 10, y: base, "text-anchor": "end" }, part);
-    const long = Math.min(room, columns * cell - gap) - 40;
-    add("path", { class: "place state-free", d: square(left, base - 9, long, 9) });
-    return [part, long, base, add("path", { class: `meter of-${part}` }), add("text", { x: left + long + 6, y: base })];
-  });
+  const dots = add("path", { class: "state-waits dots", "stroke-width": pitch * 0.72 });
+  const rows = Math.max(1, Math.floor(((cache ? base - top : depth) + 2) / pitch)); // above the bar, where there is one
+  const shown = Math.min(longest, rows * Math.floor((left - x - 8) / pitch));
+  const [meter, percent] = [add("path", { class: "meter" }), add("text", { x: left + room - 34, y: base + 14 })];
+  if (cache) {
+    add("text", { x: left - 8, y: base + 14, "text-anchor": "end" }, "cache");
+    add("path", { class: "axis", d: square(left, base + 5, room - 40, 9) });
+  }
   return () => {
-    const [places, running, waiting] = [at("places"), at("running"), waits()];
-    const prompts = panel.prompts ? at("prompts") : 0;
-    filled.answer.setAttribute("d", cells(0, running - prompts));
-    filled.prompt.setAttribute("d", cells(running - prompts, running));
-    filled.free.setAttribute("d", cells(running, places));
+    const [places, running, waiting, prompts, filled] = ["places", "running", "waiting", "prompts", "cache"].map((part) => at(part));
+    answer.setAttribute("d", cells(0, running - prompts, square));
+    prompt.setAttribute("d", cells(running - prompts, running, rails));
+    free.setAttribute("d", cells(running, places, square));
+    pegs.setAttribute("d", cells(running, places, square, (side - peg) / 2));
     let d = "";
-    for (let k = 0; k < Math.min(waiting, shown); k += 1) {
-      const [dx, dy] = [left - 10 - pitch / 2 - Math.floor(k / rows) * pitch, top + pitch / 2 + (k % rows) * pitch];
-      d += `M${dx} ${dy}h0`;
-    }
+    for (let k = 0; k < Math.min(waiting, shown); k += 1)
+      d += `M${left - 10 - (Math.floor(k / rows) + 0.5) * pitch} ${top + ((k % rows) + 0.5) * pitch}h0`;
     dots.setAttribute("d", d);
-    dots.setAttribute("stroke-width", pitch * 0.72);
-    inside.textContent = !places ? "not there" : small ? `${running} of ${places}` : `${running} of ${places} ${of}`;
+    inside.textContent = !places ? "not there" : `${running} of ${places}${small ? "" : ` ${of}`}`;
     outside.textContent = !panel.waiting ? "" : small ? waiting || "" : `${waiting} wait`;
-    for (const [part, long, base, path, text] of meters) {
-      path.setAttribute("d", square(left, base - 9, long * at(part), 9));
-      text.textContent = `${Math.round(100 * at(part))}%`;
+    const share = `${Math.round(100 * filled)}%`;
+    if (cache) {
+      meter.setAttribute("d", square(left, base + 5, (room - 40) * filled, 9));
+      percent.textContent = share;
     }
-    const shares = bars.map((part) => `, ${part} ${Math.round(100 * at(part))}%`).join("");
-    const line = panel.waiting ? `, ${waiting} wait` : "";
-    return `${title ? `${title}: ` : ""}${running} of ${places} ${of} taken${line}${shares}`;
+    return `${title && `${title}: `}${running} of ${places} ${of} taken${panel.waiting ? `, ${waiting} wait` : ""}${cache ? `, cache ${share}` : ""}`;
   };
 }
 
 // Lanes: what was is solid, what comes is faint, a line is now.
 const THICK = { waits: 0.4, idle: 0.4, starts: 0.7, broken: 0.7 };
+const SHAPE = { // states differ by their shape, too
+  prompt: rails,
+  idle: (x, y, width, height) => square(x + 0.7, y + 0.7, Math.max(width - 1.4, 0.1), height - 1.4),
+  starts: (x, y, width, height) => Array.from({ length: Math.ceil(width / 4) }, (_, i) => square(x + 4 * i, y, Math.min(2, width - 4 * i), height)).join(""),
+};
+SHAPE.cached = SHAPE.idle;
 function lanes(plot, panel, world) {
   const picture = board(plot);
-  if (!picture) return null;
-  const { image, add, width, height } = picture;
+  const { image, add, long, width, height } = picture;
   const { clock } = world;
-  const [first, last] = [clock.values[0], clock.values.at(-1)];
-  const axis = { ...clock, range: [first, last], log: false };
-  const left = 12 + 7.3 * Math.max(...panel.lanes.map((name) => name.length));
+  const left = 10 + Math.max(...panel.lanes.map((name) => long(name)));
   const below = plot.nextElementSibling; // lanes right below share their axis
   const shared = below?.classList.contains("of-lanes") && below.offsetTop > plot.offsetTop;
   const [right, top, bottom] = [width - 8, 22, height - (shared ? 4 : 38)];
-  const across = scale(axis, left, right);
+  const across = scale(clock, left, right);
   const high = (bottom - top) / panel.lanes.length;
   add("text", { class: "title", x: 0, y: 13 }, panel.label);
   const skipped = Math.ceil(13 / high); // lanes to a name, so that names do not overlap
   panel.lanes.forEach((name, i) => {
     if (i % skipped === 0) add("text", { x: left - 7, y: top + (i + 0.5) * high + 4, "text-anchor": "end" }, name);
   });
-  for (const value of ticks(axis, (right - left) / 60)) {
+  for (const value of ticks(clock, (right - left) / 60)) {
     add("path", { class: "grid", d: `M${across(value)} ${top}V${bottom + (shared ? 0 : 5)}` });
     if (!shared) add("text", { x: across(value), y: bottom + 18, "text-anchor": "middle" }, tick(value));
   }
@@ -176,35 +179,67 @@ function lanes(plot, panel, world) {
   const groups = [add("g", { class: "future" }), add("g", { "clip-path": `url(#${plot.id}-past)` })];
   for (const state of new Set(bars.map((bar) => bar[3]))) {
     const thick = Math.min(high * 0.74, 18) * (THICK[state] ?? 1);
-    const one = ([lane, start, end]) => square(across(start), top + (lane + 0.5) * high - thick / 2, Math.max(across(end) - across(start) - 1, 1), thick);
+    const shape = SHAPE[state] ?? square;
+    const one = ([lane, start, end]) => shape(across(start), top + (lane + 0.5) * high - thick / 2, Math.max(across(end) - across(start) - 1, 1), thick);
     const d = bars.filter((bar) => bar[3] === state).map(one).join("");
     for (const group of groups) group.append(svg("path", { class: `bar state-${state}`, d }));
   }
   const cursor = add("path", { class: "cursor" });
   const texts = bars.filter((bar) => bar[4]).map(([lane, , end, , words]) => {
     const text = add("text", { class: "label now", x: across(end) + 4, y: top + (lane + 0.5) * high + 4 }, words);
-    const beyond = across(end) + 4 + text.getComputedTextLength() > width;
-    if (beyond) marks(text, { x: across(end) - 5, "text-anchor": "end" });
-    return [end, text];
+    const beyond = across(end) + 4 + text.getComputedTextLength();
+    if (beyond > width) marks(text, { x: across(end) - 5, "text-anchor": "end" });
+    return [Math.min(beyond + 2, right), text]; // it comes when the line of now is past it
   });
   image.setAttribute("aria-label", `${panel.label}, ${panel.lanes.length} lanes against ${title(clock)}`);
   const move = () => {
     const px = across(world.now());
     past.setAttribute("width", Math.max(px - left, 0));
     cursor.setAttribute("d", `M${px} ${top}V${bottom}`);
-    for (const [end, text] of texts) text.style.display = end <= world.now() + 1e-9 ? "" : "none";
+    for (const [beyond, text] of texts) text.style.display = px > beyond - 0.01 ? "" : "none";
   };
   return Object.assign(move, { across });
 }
 
-// A plane with axes, on which lines and labels are put.
-function plane(plot, x, y) {
+// What stands at the ends of lines, in one column: pushed apart as little as may be, all of it between top and bottom.
+function apart(ends, top, bottom) {
+  const all = [...ends].sort((a, b) => a.y - b.y || a.x - b.x);
+  for (const end of all) end.at = end.y - end.tall / 2;
+  for (let turn = 0, moved = true; moved && turn < 300; turn += 1) {
+    moved = false;
+    for (const end of all) end.at = Math.min(Math.max(end.at, top), bottom - end.tall);
+    all.slice(1).forEach((end, i) => {
+      const over = all[i].at + all[i].tall - end.at;
+      if (over < 0.1) return;
+      moved = true;
+      all[i].at -= over / 2;
+      end.at += over / 2;
+    });
+  }
+}
+
+// A name in two lines, cut near its middle, where it is long.
+function halves(name) {
+  const off = (place) => Math.abs(place - name.length / 2);
+  const [cut] = [...name.matchAll(/ /g)].map(({ index }) => index).sort((a, b) => off(a) - off(b));
+  return name.length < 15 || !cut ? [name] : [name.slice(0, cut), name.slice(cut + 1)];
+}
+
+// A plane with axes, and at its right a column for what stands at the ends of its lines: kind, name, the longest value.
+const LINE = 13;
+function plane(plot, x, y, named) {
   const picture = board(plot);
-  if (!picture) return null;
-  const { image, add, width, height } = picture;
-  const heights = ticks(y, height / 55);
-  const left = 14 + 6.5 * Math.max(...heights.map((value) => tick(value).length));
-  const [right, top, bottom] = [width - 12, 30, height - 40];
+  const { image, add, long, width, height } = picture;
+  const [top, bottom] = [26, height - 36];
+  const heights = ticks(y, (bottom - top) / 30);
+  const left = 10 + Math.max(...heights.map((value) => long(tick(value))));
+  let ends = y.limit ? [...named, { kind: "of-limit", name: y.limit.label }] : named;
+  const lines = (split) => ends.map(({ name, value }) => [value, ...split(name)].filter(Boolean));
+  const fit = (split) => lines(split).reduce((sum, one) => sum + LINE * one.length + 2, 0) <= bottom - top + 8;
+  const whole = (name) => [name];
+  if (!fit(whole)) ends = ends.filter(({ kind }) => kind !== "of-ghost"); // the legend has them
+  lines(width < 420 && fit(halves) ? halves : whole).forEach((all, i) => Object.assign(ends[i], { lines: all }));
+  const right = width - 12 - Math.max(0, ...ends.flatMap((end) => end.lines.map((text) => long(text, `label ${end.value === text ? "now" : end.kind}`))));
   const up = scale(y, bottom, top);
   const across = scale(x, left, right);
   image.setAttribute("aria-label", `${title(y)} against ${title(x)}`);
@@ -215,142 +250,122 @@ function plane(plot, x, y) {
     add("path", { class: "grid", d: `M${left} ${up(value)}H${right}` });
     add("text", { x: left - 7, y: up(value) + 4, "text-anchor": "end" }, tick(value));
   }
-  for (const value of ticks(x, (right - left) / 60)) {
+  for (const value of ticks(x, (right - left) / 42)) {
     add("path", { class: "grid", d: `M${across(value)} ${bottom}v5` });
-    add("text", { x: across(value), y: bottom + 18, "text-anchor": "middle" }, tick(value));
+    add("text", { x: across(value), y: bottom + 17, "text-anchor": "middle" }, tick(value));
   }
   add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
-  add("text", { class: "title", x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, title(x));
+  add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
   add("text", { class: "title", x: 2, y: 13 }, title(y));
+  if (y.limit) {
+    Object.assign(ends.at(-1), { x: right, y: up(y.limit.at) });
+    add("path", { class: "limit", d: `M${left} ${up(y.limit.at)}H${right}` });
+  }
 
-  const drawn = []; // what labels should not cover: points of the lines, at most 5 pixels apart
+  // A line, of which points at most 5 pixels apart are kept, which values should not cover. Its place for a name is where it
+  // ends, or before that, where it is apart from the lines before it; none for a faint one that never is.
+  const [ground, drawn, paths] = [add("g", {}), [], []];
   const line = (className, found, clip = inside) => {
     const far = (value) => Math.min(Math.max(value, -1e4), 1e4);
     const path = found.map(([a, b]) => [far(across(a)), far(up(b))]);
-    const d = path.map(([px, py]) => `${px.toFixed(1)} ${py.toFixed(1)}`).join("L");
-    if (d) add("path", { class: className, "clip-path": `url(#${clip})`, d: `M${d}` });
+    const [d, faint] = [path.map(([px, py]) => `${px.toFixed(1)} ${py.toFixed(1)}`).join("L"), className === "ghost"];
+    if (d) ground[faint ? "prepend" : "append"](svg("path", { class: className, "clip-path": `url(#${clip})`, d: `M${d}` }));
     path.forEach(([bx, by], i) => {
       const [ax, ay] = path[Math.max(i - 1, 0)];
       const steps = Math.min(Math.ceil(Math.hypot(bx - ax, by - ay) / 5), 200);
       for (let k = 0; k <= steps; k += 1) drawn.push([ax + ((bx - ax) * k) / (steps || 1), ay + ((by - ay) * k) / (steps || 1)]);
     });
+    const alone = ([px, py]) => paths.flat().every(([a, b]) => a !== px || Math.abs(b - py) > 6);
+    const seen = path.filter(([, py]) => py > top - 1 && py < bottom + 1);
+    const last = seen.at(-1);
+    const at = seen.findLast((point) => alone(point) && (point === last || point[0] > (left + right) / 2)) ?? (faint ? null : last);
+    if (at) paths.push(path);
+    return at && { x: at[0], y: at[1] };
   };
 
-  // A label goes where it covers little, `most` points, to an early one of its places: [x, y, share of its width left of x].
-  const taken = [];
-  const label = (className, text, places, most = Infinity) => {
-    const words = add("text", { class: `label ${className}` }, text);
-    const long = words.getComputedTextLength() + 3;
-    let best = null;
-    places.forEach(([px, py, share], i) => {
-      const from = Math.min(Math.max(px - share * long, left + 2), width - long);
-      const base = Math.min(Math.max(py, top + 12), bottom - 4);
-      const box = [from, base - 12, from + long, base + 3];
-      if (taken.some(([a, b, c, d]) => box[0] < c && box[2] > a && box[1] < d && box[3] > b)) return;
-      const covered = drawn.filter(([a, b]) => a > box[0] && a < box[2] && b > box[1] && b < box[3]).length;
-      const cost = covered + (10 * i) / places.length;
-      if (covered <= most && (!best || cost < best.cost)) best = { cost, from, base, box };
-    });
-    if (!best) return words.remove();
-    taken.push(best.box);
-    marks(words, { x: best.from, y: best.base });
+  // A value beside its point, where it covers little, and least of all a point or another value.
+  const value = (px, py, text) => {
+    const wide = long(text, "label now") + 3;
+    drawn.push(...Array(12).fill([px, py]));
+    const places = [-9, 19, -24, 34].flatMap((dy) => [[px - 9 - wide, py + dy], [px + 9, py + dy]]);
+    const boxes = places.map(([from, base]) => [Math.min(Math.max(from, left + 2), right - wide), Math.min(Math.max(base, top + 12), bottom - 4)]);
+    const covers = boxes.map(([from, base], i) => drawn.filter(([a, b]) => a > from && a < from + wide && b > base - 12 && b < base + 3).length + 2 * i);
+    const [from, base] = boxes[covers.indexOf(Math.min(...covers))];
+    for (let k = 0; k < 300; k += 1) drawn.push([from + (wide * (k % 30)) / 29, base - 12 + Math.floor(k / 30) * 1.6]);
+    add("text", { class: "label now", x: from, y: base }, text);
   };
-  const name = (className, text, found, most) => {
-    const seen = found.filter(([a, b]) => within(x, a) && within(y, b)).map(([a, b]) => [across(a), up(b)]);
-    const every = Math.ceil(seen.length / 40);
-    const some = seen.reverse().filter((_, i) => i % every === 0);
-    label(className, text, some.flatMap(([px, py]) => [[px - 6, py - 7, 1], [px + 6, py - 7, 0], [px + 6, py + 16, 0], [px - 6, py + 16, 1]]), most);
-  };
-  const limits = () => {
-    if (x.limit) {
-      const px = across(x.limit.at);
-      add("path", { class: "limit", d: `M${px} ${top}V${bottom}` });
-      label("of-limit", x.limit.label, [[px - 5, top + 12, 1], [px + 5, top + 12, 0]]);
-    }
-    if (y.limit) {
-      const py = up(y.limit.at);
-      add("path", { class: "limit", d: `M${left} ${py}H${right}` });
-      label("of-limit", y.limit.label, [[left + 6, py - 5, 0], [left + 6, py + 15, 0]]);
+
+  // The labels at the ends, put where these are now, with leaders where they had to move.
+  const arrange = () => {
+    for (const end of ends)
+      if (!end.words) {
+        Object.assign(end, { leader: add("path", { class: "leader" }), words: add("text", { class: `label ${end.kind}` }), tall: LINE * end.lines.length + 2 });
+        end.words.append(...end.lines.map((text) => svg("tspan", { x: 0, dy: LINE, class: text === end.value ? "now" : "" }, text)));
+      }
+    apart(ends.filter((end) => end.x), top - 6, bottom + 3);
+    for (const { x: ex, y: ey, at = 0, tall, leader, words, now, from = right } of ends) {
+      const middle = at + tall / 2;
+      if (now) words.firstChild.textContent = now;
+      words.style.display = ex ? "" : "none";
+      words.setAttribute("transform", `translate(${from + 8} ${at - 1})`);
+      leader.setAttribute("d", ex && Math.hypot(from - ex, middle - ey) > 7 ? `M${ex} ${ey}L${from + 6} ${middle}` : "");
     }
   };
-  return { add, up, across, left, right, top, bottom, drawn, line, label, name, limits };
+  return { add, up, across, left, top, bottom, line, value, arrange };
 }
 
-const hue = ({ state }, i) => ({ answer: 0, prompt: 1, waits: 2, broken: 3 })[state] ?? i;
+const hue = ({ state }, i) => state ?? ["answer", "prompt"][i];
 
 // Curves along the first control, with a point where it stands.
 function load(plot, panel, world) {
   const { x, y, curves } = panel;
-  const { controls, sizes } = world;
-  const p = plane(plot, x, y);
-  if (!p) return null;
+  const { controls, index } = world;
   const setting = world.setting();
-  const [places, points] = along(panel, world);
+  const points = (curve, at) => x.values.map((value, i) => [value, curve.values[index([i, ...at.slice(1)])]]).filter(([, value]) => value !== null);
   const texts = controls[1]?.texts ?? [];
-  const others = texts.map((text, i) => [text, points(curves[0], [0, i, ...setting.slice(2)]), i]).filter(([, , i]) => i !== setting[1]);
-  for (const [, found] of others) p.line("ghost", found);
-  curves.forEach((curve, i) => p.line(`curve curve-${hue(curve, i)}`, points(curve, setting)));
-  p.limits();
-  const here = places(setting)[setting[0]];
+  const main = curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: curves.length > 1 ? curve.label : texts[setting[1]] ?? "", curve }));
+  const others = texts.map((name, i) => ({ kind: "of-ghost", name, i })).filter(({ i }) => i !== setting[1]);
+  const p = plane(plot, x, y, [...main, ...others]);
+  main.forEach((end, i) => Object.assign(end, p.line(`curve state-${hue(end.curve, i)}`, points(end.curve, setting))));
+  for (const end of others) Object.assign(end, p.line("ghost", points(curves[0], [0, end.i, ...setting.slice(2)])));
+  const px = p.across(clamped(x, x.values[setting[0]]));
   curves.forEach((curve, i) => {
     const value = world.at(curve.values);
-    if (here === null) return;
-    const px = p.across(clamped(x, here));
-    if (value === null) {
-      p.add("path", { class: "drop", d: `M${px} ${p.top}V${p.bottom}` });
-      return;
-    }
-    const py = p.up(clamped(y, value));
-    p.add("path", { class: "drop", d: `M${p.left} ${py}H${px}V${p.bottom}` });
-    p.add("circle", { class: `point curve-${hue(curve, i)}`, cx: px, cy: py, r: 5.5 });
-    p.drawn.push(...Array(12).fill([px, py])); // worse to cover than a line
-    p.label("now", told(value, { ...curve, unit: "" }), [[px - 9, py - 9, 1], [px + 9, py + 19, 0], [px + 9, py - 9, 0], [px - 9, py + 19, 1]]);
+    const py = value === null ? p.top : p.up(clamped(y, value));
+    p.add("path", { class: "drop", d: `M${value === null ? px : p.left} ${py}H${px}V${p.bottom}` });
+    if (value === null) return;
+    p.add("circle", { class: `point state-${hue(curve, i)}`, cx: px, cy: py, r: 5.5 });
+    p.value(px, py, told(value, { ...curve, unit: "" }));
   });
-  const alone = curves.length === 1 && sizes.length > 1;
-  curves.forEach((curve, i) => p.name(`of-${hue(curve, i)}`, alone ? texts[setting[1]] : curve.label, points(curve, setting)));
-  for (const [text, found, i] of others) if (i === 0 || i === sizes[1] - 1) p.name("", text, found, 4);
+  p.arrange();
   return Object.assign(() => {}, { across: p.across });
 }
 
-// Where the curves of a load lie: places on the axis, and their points, for a setting of the other controls.
-function along({ x }, world) {
-  const values = (all, [, ...others]) =>
-    Array.from({ length: world.sizes[0] }, (_, i) => (all.length === world.sizes[0] ? all[i] : all[world.index([i, ...others])]));
-  const points = (curve, setting) =>
-    values(curve.values, setting).map((value, i) => [values(x.values, setting)[i], value]).filter(([a, b]) => a !== null && b !== null);
-  return [(setting) => values(x.values, setting), points];
-}
-
-// Curves against the clock, as far as it has come.
+// Curves against the clock, as far as it has come; the name and the value go with the end.
 function curves(plot, panel, world) {
   const { clock } = world;
-  const x = { ...clock, log: false, range: [clock.values[0], clock.values.at(-1)] };
-  const p = plane(plot, x, panel.y);
-  if (!p) return null;
+  const plain = (value, curve) => told(value, { ...curve, unit: "" });
+  const all = panel.curves.map((curve) => world.each((frame) => [clock.values[frame], world.at(curve.values, frame)]).filter(([, value]) => value !== null));
+  const longest = (curve, i) => all[i].map(([, value]) => plain(value, curve)).reduce((a, b) => (b.length > a.length ? b : a), "–");
+  const ends = panel.curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: panel.curves.length > 1 ? curve.label : "", value: longest(curve, i) }));
+  const p = plane(plot, clock, panel.y, ends);
   const past = svg("rect", { x: p.left, y: p.top - 1, height: p.bottom - p.top + 2 });
   p.add("clipPath", { id: `${plot.id}-past` }).append(past);
-  const all = panel.curves.map((curve) => world.each((frame) => [clock.values[frame], world.at(curve.values, frame)]));
-  const there = (points) => points.filter(([, value]) => value !== null);
-  panel.curves.forEach((curve, i) => p.line(`curve curve-${hue(curve, i)}`, there(all[i]), `${plot.id}-past`));
-  p.limits();
-  if (all.length > 1) panel.curves.forEach((curve, i) => p.name(`of-${hue(curve, i)}`, curve.label, there(all[i])));
-  const points = panel.curves.map((curve, i) => [
-    p.add("circle", { class: `point curve-${hue(curve, i)}`, r: 5 }), p.add("text", { class: "label now" }),
-  ]);
+  panel.curves.forEach((curve, i) => p.line(`curve state-${hue(curve, i)}`, all[i], `${plot.id}-past`));
+  const points = panel.curves.map((curve, i) => p.add("circle", { class: `point state-${hue(curve, i)}`, r: 5 }));
   const move = () => {
     const px = p.across(world.now());
     past.setAttribute("width", Math.max(px - p.left, 0));
     panel.curves.forEach((curve, i) => {
-      const [circle, text] = points[i];
       const [value, next] = [world.at(curve.values), world.at(curve.values, Math.min(world.frame() + 1, world.frames - 1))];
-      for (const one of points[i]) one.style.display = value === null ? "none" : "";
+      points[i].style.display = value === null ? "none" : "";
+      ends[i].x = undefined;
       if (value === null) return;
       const py = p.up(clamped(panel.y, next === null ? value : value + (next - value) * world.beyond()));
-      marks(circle, { cx: px, cy: py });
-      text.textContent = told(value, { ...curve, unit: "" });
-      const late = px > p.left + 50;
-      marks(text, { x: px + (late ? -9 : 9), y: Math.max(py - 9, p.top + 12), "text-anchor": late ? "end" : "start" });
+      marks(points[i], { cx: px, cy: py });
+      Object.assign(ends[i], { x: px, y: py, from: px, now: plain(value, curve) });
     });
+    p.arrange();
   };
   return Object.assign(move, { across: p.across });
 }
@@ -374,6 +389,7 @@ export async function open(place) {
   }
   const { controls, clock, panels, readouts } = data;
   const timer = clock && inputs.shift();
+  if (clock) Object.assign(clock, { log: false, range: [clock.values[0], clock.values.at(-1)] });
   let position = clock ? clock.start : 0; // a frame, and how far on the way to the next one
 
   // What the panels ask for: the numbers of the run and of the frame that are shown.
@@ -396,15 +412,11 @@ export async function open(place) {
   };
 
   let moves = [];
-  function draw() { // for another run, or another size
-    moves = panels.map((panel, i) => DRAW[panel.kind](plots[i], panel, world) ?? (() => {}));
+  const move = () => moves.forEach((one) => one());
+  function draw() { // for another run, or another size, where it is laid out
+    moves = panels.map((panel, i) => (plots[i].clientWidth ? DRAW[panel.kind](plots[i], panel, world) : () => {}));
     move();
   }
-  function move() {
-    for (const one of moves) one();
-  }
-
-  let said = "";
   function say() {
     const words = new Map();
     const tell = (input, text, label) => {
@@ -422,14 +434,12 @@ export async function open(place) {
     const parts = [...panels.flatMap((panel) => panel.curves ?? []), ...readouts].map((part) => [part, world.at(part.values)]);
     for (const [part, value] of parts) words.set(part.label, value === null ? "" : told(value, part));
     const there = parts.every(([, value]) => value !== null);
-    said = (there ? data.reading : data.absent).replace(/\{([^{}]*)\}/g, (_, named) => words.get(named));
+    const said = (there ? data.reading : data.absent).replace(/\{([^{}]*)\}/g, (_, named) => words.get(named));
     if (sentence.textContent !== said) sentence.textContent = said;
   }
 
-  const update = () => {
-    draw();
-    say();
-  };
+  const update = () => [draw, say].forEach((one) => one());
+  const show = () => [move, say].forEach((one) => one());
   for (const input of inputs) input.addEventListener("input", update);
 
   // Pointing at a plot moves the first control, or the clock, to the nearest place.
@@ -439,20 +449,15 @@ export async function open(place) {
     if (panel.kind === "engine") return;
     const point = (event) => {
       const aim = event.clientX - plot.getBoundingClientRect().left;
-      const values = panel.kind === "load" ? along(panel, world)[0](setting()) : clock.values;
-      const far = values.map((value) => (value === null ? Infinity : Math.abs(moves[i].across(value) - aim)));
+      const far = (panel.kind === "load" ? panel.x : clock).values.map((value) => Math.abs(moves[i].across(value) - aim));
       const nearest = far.indexOf(Math.min(...far));
       if (panel.kind !== "load") return go(nearest);
       inputs[0].value = String(nearest);
       update();
     };
-    plot.addEventListener("pointerdown", (event) => {
-      plot.setPointerCapture(event.pointerId);
-      point(event);
-    });
-    plot.addEventListener("pointermove", (event) => {
-      if (plot.hasPointerCapture(event.pointerId)) point(event);
-    });
+    plot.addEventListener("pointerdown", (event) => plot.setPointerCapture(event.pointerId));
+    for (const kind of ["pointerdown", "pointermove"])
+      plot.addEventListener(kind, (event) => plot.hasPointerCapture(event.pointerId) && point(event));
   });
 
   // The clock: one frame on or back, or all of them in a clip. Nothing plays unless somebody asks.
@@ -464,8 +469,7 @@ export async function open(place) {
     pause();
     touched = true;
     position = Math.min(Math.max(to, 0), frames - 1);
-    move();
-    say();
+    show();
   }
   function pause() {
     if (!playing) return;
@@ -475,29 +479,23 @@ export async function open(place) {
     position = frame();
     output.removeAttribute("aria-live"); // a screen reader hears where it stopped, and nothing before
     sentence.textContent = "";
-    move();
-    say();
+    show();
   }
   function play() {
     if (!touched || frame() === frames - 1) position = 0;
     touched = true;
     buttons[0].textContent = "Pause";
     output.setAttribute("aria-live", "off");
-    move();
-    say();
-    let [before, waited] = [performance.now(), 0];
+    show();
+    let [from, before, played] = [position, performance.now(), 0];
     const next = (time) => {
-      const passed = Math.min(Math.max(time - before, 0), 100) / 1000; // a tab in the background stands still
+      played += Math.min(Math.max(time - before, 0), 100) / 1000; // a tab in the background stands still
+      const shown = frame();
       before = time;
-      waited += passed;
-      if (!calm.matches) position += (passed / CLIP_S) * (frames - 1);
-      else if (waited >= CLEARLY_S) {
-        position = frame() + Math.ceil((frames - 1) / JUMPS);
-        waited = 0;
-      }
-      position = Math.min(position, frames - 1);
+      const on = calm.matches ? Math.floor(played) * Math.ceil((frames - 1) / CLIP_S) : (played / CLIP_S) * (frames - 1);
+      position = Math.min(from + on, frames - 1);
       move();
-      say();
+      if (frame() !== shown) say();
       if (position < frames - 1) playing = requestAnimationFrame(next);
       else pause();
     };

@@ -30,10 +30,9 @@ from builder import (
     source,
     worker,
 )
-from builder.behaviour import content_of
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import Expansion, expand, write
-from builder.outline import outline
+from builder.outline import outline, read
 from builder.runner import Run
 from builder.source import module_names, module_path
 
@@ -54,8 +53,7 @@ markdown_extensions: [attr_list]
 nav:
   - Home: index.md
   - Part: [part/index.md, {Twice: part/twice.md}, {Deep: [part/other.md]}]
-  - notebook.ipynb
-  - Book: notebook.ipynb
+  - Book: notebook.md
 extra:
   pyodide: pyodide/
   notebook: {title: All, description: "Every chapter.", introduction: " In order.\\n"}
@@ -81,14 +79,14 @@ def _site(folder: Path) -> dict[str, Any]:
     """Every page and file, right ones and wrong ones, and every complaint."""
     small_site.write_site(folder)
     (folder / "mkdocs.yml").write_text(CONFIG, encoding="utf-8")
-    site = site_of(folder, {"OTHER": "https://b.test/"})
+    with mock.patch.dict(os.environ, {"OTHER": "https://b.test/", "OWNER": "me"}):
+        site, plain = site_of(folder), plain_configuration(folder)
     made = expand(folder, site, small_site.runs_of(folder))
     return {
         "site": dataclasses.asdict(site),
-        "plain": plain_configuration(folder, {"OWNER": "me"}).replace(str(folder), "…"),
+        "plain": plain.replace(str(folder), "…"),
         "problems": made.problems,
         "absent": [run.name for run in made.absent],
-        "figures": made.figures,
         "pages": made.pages,
         "files": {path: _told(path, made.files[path], folder) for path in sorted(made.files)},
     }
@@ -101,7 +99,7 @@ def _at_work(folder: Path) -> dict[str, Any]:
         if path.relative_to(folder / "docs").as_posix() not in ("index.md", "part/twice.md"):
             path.unlink()
     (folder / "mkdocs.yml").write_text(CONFIG, encoding="utf-8")
-    site = site_of(folder, {})
+    site = site_of(folder)
     runs = [run for run in small_site.runs_of(folder) if run.name.startswith("part.")]
     usual = _lines(expand(folder, site, runs))
     told: dict[str, Any] = {}
@@ -119,7 +117,7 @@ def _at_work(folder: Path) -> dict[str, Any]:
         made = expand(folder, dataclasses.replace(site, notebook={}, pyodide=address), runs)
         told[f"Python from {address!r}"] = [line for line in _lines(made) if line not in usual]
     made = expand(folder, site, runs)
-    told["written"] = _written(made, folder, site)
+    told["written"] = _written(made, folder)
     return told
 
 
@@ -127,12 +125,12 @@ def _lines(made: Expansion) -> list[str]:
     return "\n".join(made.pages.values()).split("\n")
 
 
-def _written(made: Expansion, folder: Path, site: Any) -> dict[str, Any]:
-    config, refused = plain_configuration(folder, {}), []
+def _written(made: Expansion, folder: Path) -> dict[str, Any]:
+    config, refused = plain_configuration(folder), []
     for wrong, where in ((["docs/a.md: b", "c"], "plain"), ([], "docs"), ([], "plain")):
         made.problems[:] = wrong
         try:
-            write(made, folder, folder / where, config, site)
+            write(made, folder, folder / where, config)
         except BuildError as problem:
             refused.append(str(problem).replace(str(folder), "…"))
     there = sorted((folder / "plain").rglob("*"))
@@ -547,9 +545,9 @@ def _recorded(folder: Path) -> dict[str, Any]:
     path = folder / "odd.py"
     for what in ("def (", "a = 1\n"):
         path.write_text(what, encoding="utf-8")
-        told[f"described {what.strip()}"] = content_of(path.read_bytes(), documented=False).outline
+        told[f"described {what.strip()}"] = read(path.read_bytes()).outline
     path.write_bytes(b"a = '\xff'\n")
-    told["described bytes"] = content_of(path.read_bytes(), documented=False).outline
+    told["described bytes"] = read(path.read_bytes()).outline
     told["digests"] = [worker.file_digest(path)[:8], worker.file_digest(folder / "none")]
     return told
 
@@ -670,12 +668,12 @@ def _sources(folder: Path) -> dict[str, Any]:
     for name in names:
         path = module_path(folder, name)
         files, packages = found.dependencies(path)
-        executed = found.executed(path, files, documented=False)
+        started, _ = found.dependencies(path, started=True)
         told[name] = {
             "files": [file.relative_to(package).as_posix() for file in files],
             "packages": packages,
             "needs": found.needs(name),
-            "executed": sorted(line.rpartition(" ")[0][len(SOURCES) + 1 :] for line in executed),
+            "started": [file.name for file in started if file not in files],
         }
         with contextlib.suppress(SyntaxError):
             told[name]["outline"] = outline(path.read_text(encoding="utf-8")).as_json()

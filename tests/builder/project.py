@@ -100,7 +100,7 @@ def slider_line() -> dict[str, object]:
             {"label": "value", "values": values, "text": "v = {:.1f}", "start": 1.0},
             {"label": "times", "values": factors, "start": "twice"},
         ],
-        "x": {"label": "value", "unit": "", "limit": {"at": 2, "label": "limit"}},
+        "x": {"label": "value", "unit": ""},
         "y": {"label": "double", "unit": "m"},
         "curves": [{"label": "double", "unit": "m", "values": doubled}],
         "reading": "Doubled {times}, {value} is {double}.",

@@ -340,7 +340,7 @@ SLIDER = {
         {"label": "value", "values": [0.5, 1.0, 4.0], "text": "v = {:.1f}", "start": 1.0},
         {"label": "times", "values": ["once", "<twice>"], "start": "<twice>"},
     ],
-    "x": {"label": "value", "unit": "", "limit": {"at": 2, "label": "limit"}},
+    "x": {"label": "value", "unit": ""},
     "y": {"label": "double", "unit": "m"},
     "curves": [{"label": "double", "unit": "m", "values": [[1, 2], [2, 4], [8, None]]}],
     "reading": "Doubled {times}, {value} is {double}.",

@@ -250,7 +250,7 @@ def test_cache_that_cannot_be_written_is_refused_only_when_something_must_run(
     ran: Project,
 ) -> None:
     below_a_file = ran.write("file", "") / "cache"
-    outcome = ran.run("--cache", str(below_a_file))
+    outcome = ran.run(SNIPPETS_CACHE=str(below_a_file))
     assert outcome.status == 2
     assert f"error: cannot write the cache {below_a_file}: Not a directory; set" in outcome.text
 
@@ -285,7 +285,7 @@ def test_full_disk_is_reported_and_leaves_nothing(project: Project) -> None:
     assert done.returncode == 2
     assert f"error: cannot write the cache {project.cache}: File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    whole = ("behaviour", "bytecode")  # what fits there is whole
+    whole = ("syntax", "bytecode")  # what fits there is whole
     left = [path for path in project.cache.rglob("*") if path.is_file()]
     assert [path for path in left if path.parent.name not in whole] == []
     assert all(path.suffix in (".py", ".pyc") for path in left)
@@ -510,7 +510,7 @@ def test_two_cold_runs_draw_the_same_bytes_and_have_sets_in_one_order(project: P
     drawn: list[dict[str, bytes]] = []
     slid, ordered = list[str](), list[str]()
     for seed, cache in enumerate(caches):
-        outcome = project.run("--cache", str(cache), PYTHONHASHSEED=str(seed))
+        outcome = project.run(SNIPPETS_CACHE=str(cache), PYTHONHASHSEED=str(seed))
         assert outcome.status == 0, outcome.text
         files = sorted(cache.rglob("*.svg"))
         drawn.append({file.relative_to(cache).as_posix(): file.read_bytes() for file in files})

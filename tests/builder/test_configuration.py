@@ -9,9 +9,9 @@ import yaml
 
 from builder import BuildError
 from builder.configuration import MATHS, paths_of, plain_configuration, site_from, site_of
-from builder.expansion import COMPANION, Site
+from builder.expansion import Site
 
-WHOLE = f"""\
+WHOLE = """\
 site_name: Handbook
 site_description: Of queues
 site_url: !ENV [ELSEWHERE, SITE, "https://example.org/"]
@@ -19,16 +19,16 @@ docs_dir: pages
 hooks: [builder/hook.py]
 plugins: [search]
 watch: [snippets]
-validation: {{links: {{anchors: warn}}}}
+validation: {links: {anchors: warn}}
 markdown_extensions: [toc]
-theme: {{name: material, custom_dir: overrides}}
+theme: {name: material, custom_dir: overrides}
 nav:
   - index.md
-  - Part: [part/one.md, {{Two: part/two.md}}]
-  - Notebook: {COMPANION}
+  - Part: [part/one.md, {Two: part/two.md}]
+  - Notebook: notebook.md
 extra:
   pyodide: !ENV WHERE
-  notebook: {{title: Companion}}
+  notebook: {title: Companion}
   other: kept
 """
 
@@ -45,22 +45,25 @@ def test_what_is_left_out_is_empty() -> None:
     assert site_from({"extra": {"pyodide": None}}) == Site("", "", "", (), "", {})
 
 
-def test_what_is_there_is_read(tmp_path: Path) -> None:
-    pages = ("index.md", "part/one.md", "part/two.md", COMPANION)
+def test_what_is_there_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = ("index.md", "part/one.md", "part/two.md", "notebook.md")
     notebook = {"title": "Companion"}
     root = written(tmp_path, WHOLE)
     expected = Site("Handbook", "Of queues", "https://example.org/", pages, "", notebook)
-    assert site_of(root, {}) == expected
-    found = site_of(root, {"SITE": "https://b.org/", "WHERE": "py/", "OTHER": "x"})
+    assert site_of(root) == expected
+    for name, value in {"SITE": "https://b.org/", "WHERE": "py/", "OTHER": "x"}.items():
+        monkeypatch.setenv(name, value)
+    found = site_of(root)
     assert (found.address, found.pyodide) == ("https://b.org/", "py/")
-    assert site_of(root, {"SITE": "b", "ELSEWHERE": "a"}).address == "a"
+    monkeypatch.setenv("ELSEWHERE", "a")
+    assert site_of(root).address == "a"
     assert list(paths_of(["a.md", {"B": ["b.md", ["c.md"]]}, {"D": "d.md"}])) == [
         *("a.md", "b.md", "c.md", "d.md")
     ]
 
 
 def test_another_generator_gets_neither_hooks_nor_plugins(tmp_path: Path) -> None:
-    found = yaml.safe_load(plain_configuration(written(tmp_path, WHOLE), {}))
+    found = yaml.safe_load(plain_configuration(written(tmp_path, WHOLE)))
     assert found == {
         "site_name": "Handbook",
         "site_description": "Of queues",
@@ -79,15 +82,15 @@ def test_another_generator_gets_neither_hooks_nor_plugins(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("theme", ["", "theme: custom_dir_material\n", "theme: {name: a}\n"])
 def test_a_short_configuration_will_do(theme: str, tmp_path: Path) -> None:
-    found = yaml.safe_load(plain_configuration(written(tmp_path, f"site_name: A\n{theme}"), {}))
+    found = yaml.safe_load(plain_configuration(written(tmp_path, f"site_name: A\n{theme}")))
     assert found.pop("theme", None) == (yaml.safe_load(theme) or {}).get("theme")
     assert found.pop("markdown_extensions") == [MATHS]
-    assert found == {"site_name": "A", "docs_dir": "docs", "nav": []}
+    assert found == {"site_name": "A", "docs_dir": "docs"}
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"cannot read .*mkdocs\.yml: .*No such file"):
-        site_of(tmp_path, {})
+        site_of(tmp_path)
     for text, why in (("- a\n", "must be a table"), ("a: [", "cannot read")):
         with pytest.raises(BuildError, match=why):
-            site_of(written(tmp_path, text), {})
+            site_of(written(tmp_path, text))

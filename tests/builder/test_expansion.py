@@ -16,14 +16,14 @@ import markdown
 import pytest
 import yaml
 
-from builder import BuildError, expansion, kept
+from builder import BuildError, expansion, pages, storage
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import MARK, front_matter
 
 from . import small_site
 from .project import Outcome, Project
 
-NAV = "nav:\n  - Home: index.md\n  - part/twice.md\n  - Book: notebook.ipynb\n"
+NAV = "nav:\n  - Home: index.md\n  - part/twice.md\n  - Book: notebook.md\n"
 BOOK = (
     "extra:\n  notebook:\n    title: All of it\n    description: Every chapter.\n"
     "    introduction: In order.\n"
@@ -156,21 +156,24 @@ def test_every_wrong_page_is_named_in_a_build(project: Project) -> None:
     assert "Traceback" not in outcome.text
 
 
-def test_configuration_takes_its_values_from_the_environment(tmp_path: Path) -> None:
+def test_configuration_takes_its_values_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mkdocs.yml").write_text(
         'site_name: A\nsite_url: !ENV [SITE_URL, "http://127.0.0.1:8000/"]\nhooks: [h.py]\n'
-        "nav: [index.md, {B: [b.md, notebook.ipynb]}]\n",
+        "nav: [index.md, {B: [b.md, notebook.md]}]\n",
         encoding="utf-8",
     )
-    assert site_of(tmp_path, {}).address == "http://127.0.0.1:8000/"
-    assert site_of(tmp_path, {"SITE_URL": "https://a.test/"}).address == "https://a.test/"
-    assert site_of(tmp_path, {}).order == ("index.md", "b.md", "notebook.ipynb")
-    plain = yaml.safe_load(plain_configuration(tmp_path, {}))
+    assert site_of(tmp_path).address == "http://127.0.0.1:8000/"
+    monkeypatch.setenv("SITE_URL", "https://a.test/")
+    assert site_of(tmp_path).address == "https://a.test/"
+    assert site_of(tmp_path).order == ("index.md", "b.md", "notebook.md")
+    plain = yaml.safe_load(plain_configuration(tmp_path))
     assert plain["nav"] == ["index.md", {"B": ["b.md", "notebook.md"]}]
     assert "hooks" not in plain
     (tmp_path / "mkdocs.yml").write_text("- a\n", encoding="utf-8")
     with pytest.raises(BuildError, match="it must be a table"):
-        site_of(tmp_path, {})
+        site_of(tmp_path)
 
 
 def test_unknown_folder_is_said(twice: Project) -> None:
@@ -181,20 +184,14 @@ def test_unknown_folder_is_said(twice: Project) -> None:
     assert sys.executable not in outcome.text
 
 
-def test_a_card_has_the_thumbnail_that_the_page_names() -> None:
+def test_a_page_has_the_thumbnail_that_it_names() -> None:
     """Of two figures the second; all of them in the order of the page; none where it names none."""
-    page: Any = SimpleNamespace(
-        path="part/page.md",
-        title="A page",
-        folder="page",
-        text="{{ figure b }}\n\n{{ figure a }}\n",
-    )
-    run: Any = SimpleNamespace(record={"figures": [{"name": "a"}, {"name": "b"}]})
+    run: Any = SimpleNamespace(name="m", record={"figures": [{"name": "a"}, {"name": "b"}]})
+    text = "{{ figure b }}\n\n{{ figure a }}\n"
     for meta, thumbnail in (({"thumbnail": "b"}, "b"), ({"thumbnail": "a"}, "a"), ({}, None)):
-        page.meta = {"question": "Why?"} | meta
-        card = expansion._card(page, ["part.module"], {"part.module": run})
-        assert (card.thumbnail and card.thumbnail[1]["name"]) == thumbnail
-        assert [figure["name"] for _, figure in card.figures] == ["b", "a"]
+        page = pages.Page("part/page.md", dict(meta), text, runs=[run])
+        assert (page.thumbnail and page.thumbnail[1]["name"]) == thumbnail
+        assert [figure["name"] for _, figure in page.figures] == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -289,7 +286,7 @@ def test_a_process_that_is_to_end_does_so_when_all_is_in_its_place(
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     def replaced() -> None:
-        with kept.renewed(tmp_path) as fresh:
+        with storage.renewed(tmp_path) as fresh:
             (fresh / "new").touch()
             (fresh / "newer").touch()
 

@@ -436,7 +436,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
     for name, text in ODD.items():
         project.module(f"faults.{name}", IMPORTS + CHECK + dedent(text))
     return project, project.run(
-        "--jobs", "3", "--timeout", "600", "--cache", "../cache", PYTHONIOENCODING="ascii"
+        "--timeout", "600", SNIPPETS_CACHE="../cache", PYTHONIOENCODING="ascii"
     )
 
 
@@ -591,7 +591,7 @@ def test_module_ends_with_its_worker_and_others_run(project: Project) -> None:
     project.module("part.ends", ENDS_ITS_WORKER)
     for name in ("part.one", "part.two"):
         project.module(name, "VALUE = 1\n")
-    outcome = project.run("--jobs", "1", "--timeout", "20")
+    outcome = project.run("--timeout", "20")
     wait_until(lambda: not is_alive(int((project.root / "pid").read_text())), "the module to end")
     assert outcome.status == 1
     assert "part/ends.py:1: import: Ended: was ended by signal SIGKILL" in outcome.text
@@ -610,7 +610,6 @@ def test_signal_without_a_name_is_reported_by_number(project: Project) -> None:
     ("arguments", "message"),
     [
         (["part.nowhere"], "error: no module part.nowhere: "),
-        (["--jobs", "0"], "error: --jobs must be at least 1, got 0"),
         (["--timeout", "-1"], "error: --timeout must be a positive number, got -1"),
         (["--timeout", "nan"], "error: --timeout must be a positive number, got nan"),
         (["--timeout", "inf"], "error: --timeout must be a positive number, got inf"),

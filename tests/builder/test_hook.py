@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import socket
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from mkdocs.exceptions import PluginError
 
-from builder import hook
-from builder.expansion import COMPANION
-
-CONFIG: Any = SimpleNamespace(
-    extra={"notebook": {"description": "All of it."}},
-    site_name="Small",
-    site_description="A site.",
-    site_url="https://a.test/",
-)
-
-
-def page(path: str, **more: Any) -> Any:
-    return SimpleNamespace(file=SimpleNamespace(src_uri=path), meta={}, **more)
-
-
-def test_the_notebook_alone_is_not_searched_and_described() -> None:
-    book, other = page(COMPANION), page("index.md")
-    for one in (book, other):
-        assert hook.on_page_markdown("text", page=one, config=CONFIG) == "text"
-    assert book.meta == {"search": {"exclude": True}, "description": "All of it."}
-    assert other.meta == {}
+from builder import BuildError, hook
 
 
 def test_of_the_templates_the_page_of_what_is_not_there_is_finished() -> None:
-    text = "<title>t</title>"
+    text = '<div data-md-component="search" role="dialog">'
     assert hook.on_post_template(text, template_name="sitemap.xml") == text
-    assert "js-focus-visible" in hook.on_post_template(text, template_name="404.html")
+    assert 'aria-label="Search"' in hook.on_post_template(text, template_name="404.html")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -48,6 +25,6 @@ def test_an_address_that_is_taken_is_said_before_the_build(host: str) -> None:
             pytest.skip(f"{host} cannot be used here: {problem}")
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(PluginError, match=f"cannot serve at {host}:{port}: "):
+        with pytest.raises(BuildError, match=f"cannot serve at {host}:{port}: "):
             hook._expect_free(host, port)
     assert hook._expect_free(host, port)

@@ -14,7 +14,7 @@ import pytest
 
 from builder import figures, pages
 from builder.outline import outline
-from builder.pages import Card, Page, expand, module_names_of
+from builder.pages import Page, expand, module_names_of
 from builder.runner import Run
 from builder.sliders import grid
 from builder.worker import empty_record
@@ -54,7 +54,7 @@ def run_of(name: str, source: str = GOOD, **changes: Any) -> Run:
 
 
 def page_of(*runs: Run, path: str = "part/twice.md", **meta: Any) -> Page:
-    return Page(path, meta, "../../", list(runs), list(runs))
+    return Page(path, meta, runs=list(runs), every_run=list(runs))
 
 
 def whole(text: str, page: Page) -> str:
@@ -82,7 +82,7 @@ def test_code_shows_the_definition_and_copies_what_it_needs() -> None:
     assert 'title="serving_mathematics/part/twice.py"' in html
     lines = "def example() -> SimpleNamespace:", "def double(value: float)"
     assert html.index(lines[0]) < html.index(lines[1])
-    assert "from types import SimpleNamespace" in html  # in the text that the button copies
+    assert "from types import SimpleNamespace" in page.copies[0]
     assert 'href="../../downloads/serving_mathematics/part/twice.py"' in html
 
 
@@ -97,15 +97,15 @@ def test_code_longer_than_a_screen_is_folded(lines: int, folded: bool) -> None:
 
 
 def test_solution_is_folded() -> None:
-    html = rendered("{{ solution double }}\n\nAfter.", page_of(run_of("part.twice")))
+    page = page_of(run_of("part.twice"))
+    html = rendered("{{ solution double }}\n\nAfter.", page)
     opened = r'<details class="success">\n<summary>Solution</summary>'
     fold = re.search(rf"{opened}(.*?)</details>", html, re.DOTALL)
     assert fold is not None
     assert "return</span>" in fold[1]
     assert '<p class="snippet-tools"' in fold[1]
-    copied = re.search(r'data-clipboard-text="([^"]*)"', fold[1])
-    assert copied is not None
-    assert unescape(copied[1]).endswith("    return 2.0 * value\n")
+    assert f'data-copied="{page.base}copied/part.twice.md.json#0"' in fold[1]
+    assert page.copies[0].endswith("    return 2.0 * value\n")
     assert html.rstrip().endswith("<p>After.</p>")
 
 
@@ -180,12 +180,12 @@ def test_a_bar_in_code_or_behind_a_stroke_ends_no_cell(text: str) -> None:
 def test_what_cannot_be_shown_before_the_modules_ran_is_no_error() -> None:
     """On a page without modules, too, as a gallery is."""
     waits = run_of("part.twice", pending=True, figures=[], checks=[])
-    page = Page("gallery.md", {}, "../", [], [waits])
+    page = Page("gallery.md", {}, every_run=[waits])
     rows = "| a | b |\n|---|---|\n| {{ told }} |"
     text = expand(f"{{{{ gallery }}}}\n\n{{{{ told }}}} and {{{{ site.figures }}}}\n\n{rows}", page)
     assert page.errors == []
     assert "build-error" not in text
-    ran = Page("gallery.md", {}, "../", [], [run_of("part.twice")])
+    ran = Page("gallery.md", {}, every_run=[run_of("part.twice")])
     expand("{{ gallery }}", ran)
     assert ran.errors
 
@@ -285,12 +285,12 @@ def test_checks_are_a_table_with_escaped_text() -> None:
 
 def test_cards_of_a_part() -> None:
     page = page_of(path="part/index.md")
-    page.cards = [
-        Card("part", "Twice & more", "What is <twice>?", "part/twice/", ("part.twice", FIGURE)),
-        Card("elsewhere", "Other", "What?", "elsewhere/other/", None),
-    ]
+    twice = page_of(run_of("part.twice"), title="Twice & more", question="What is <twice>?")
+    twice.meta["thumbnail"] = "line"
+    other = page_of(path="elsewhere/other.md", title="Other", question="What?")
+    page.chapters = [twice, other]
     html = whole("{{ chapters }}", page)
-    assert '<a href="../../part/twice/">' in html
+    assert '<a href="../part/twice/">' in html
     assert "Twice &amp; more" in html
     assert "What is &lt;twice&gt;?" in html
     assert "Other" not in html
@@ -346,7 +346,7 @@ def test_question_stands_under_the_title() -> None:
 )
 def test_wrong_directive_names_page_line_and_reason(text: str, message: str) -> None:
     page = page_of(run_of("part.twice"), question="Why?")
-    page.first_line = 11
+    page.head = "\n" * 10
     html = whole(f"# One\n\n{text}\n\nTwo {{{{ doubled }}}}", page)
     assert page.errors == [f"docs/part/twice.md:13: {message}"]
     assert '<pre class="build-error" role="alert">' in html
@@ -467,20 +467,20 @@ def test_notation_lists_each_meaning_and_the_chapter_says_so() -> None:
         for path, meaning in (("a/one.md", "servers"), ("b/two.md", "clients"))
         for use in pages.symbol_uses(path, path[2:5], TABLE.format(meaning=meaning))
     ]
-    page = pages.Page("notation.md", {}, "", [], uses=uses)
+    page = pages.Page("notation.md", {}, uses=uses)
     text = pages.expand("{{ notation }}", page)
     assert not page.errors
     assert "| $N$ | servers | [one](a/one.md#symbols) |" in text
     assert "|  | clients | [two](b/two.md#symbols) |" in text
 
-    chapter = pages.Page("a/one.md", {}, "", [], uses=uses)
+    chapter = pages.Page("a/one.md", {}, uses=uses)
     told = pages.expand(TABLE.format(meaning="servers"), chapter)
     note = "All symbols: [Notation](../notation.md). With other meanings elsewhere: $N$, $\\rho$."
     assert f"`n` |\n\n{note}\n\n</details>\n\n## Next" in told
-    alone = pages.Page("a/one.md", {}, "", [], uses=uses[:2])
+    alone = pages.Page("a/one.md", {}, uses=uses[:2])
     told = pages.expand(TABLE.format(meaning="servers"), alone)
     assert "`n` |\n\nAll symbols: [Notation](../notation.md).\n\n</details>\n\n## Next" in told
-    elsewhere = pages.Page("c/three.md", {}, "", [], uses=uses)
+    elsewhere = pages.Page("c/three.md", {}, uses=uses)
     text = TABLE.format(meaning="servers")
     assert "All symbols" not in pages.expand(text, elsewhere)
 
@@ -488,7 +488,7 @@ def test_notation_lists_each_meaning_and_the_chapter_says_so() -> None:
 def test_symbols_are_folded_wherever_they_stand() -> None:
     last = TABLE.format(meaning="servers").partition("\n## Next")[0]
     for text in (TABLE.format(meaning="servers"), f"# One\n\n{last}"):
-        html = rendered(text, pages.Page("a/one.md", {}, "", []))
+        html = rendered(text, pages.Page("a/one.md", {}))
         fold = re.search(r'<details class="symbols">\n<summary>.*?</details>', html, re.DOTALL)
         assert fold is not None
         assert "<th>Symbol</th>" in fold[0]
@@ -515,10 +515,10 @@ def test_terms_stand_under_the_symbols_of_the_chapters_they_link_to() -> None:
     ]
     assert [term.pages for term in terms] == [("a/one.md", "b/two.md"), ("b/two.md",)]
     text = TABLE.format(meaning="servers")
-    told = pages.expand(text, pages.Page("b/two.md", {}, "", [], terms=terms))
+    told = pages.expand(text, pages.Page("b/two.md", {}, terms=terms))
     burn, erlang = "[burn rate](../glossary.md#burn-rate)", "[Erlang C](../glossary.md#erlang-c)"
     assert f"`n` |\n\nTerms: {burn}, {erlang}.\n\n</details>\n\n## Next" in told
-    told = pages.expand(text, pages.Page("c/three.md", {}, "", [], terms=terms))
+    told = pages.expand(text, pages.Page("c/three.md", {}, terms=terms))
     assert "Terms: " not in told
 
 
@@ -543,12 +543,12 @@ def test_entry_that_is_not_a_term_is_named(entry: str, problem: str) -> None:
 
 
 def test_overview_for_language_models() -> None:
-    modules = ["a.one_two.one_two", "b.other", "a.one_two.exercises"]
-    cards = [
-        Card("a", "One", "Why?", "a/one-two/", None, description="Because.", modules=modules),
-        Card("b", "Idle", "When?", "b/idle/", None, description="Never."),
+    runs = [run_of(name) for name in ("a.one_two.one_two", "b.other", "a.one_two.exercises")]
+    chapters = [
+        page_of(*runs, path="a/one-two.md", title="One", description="Because."),
+        page_of(path="b/idle.md", title="Idle", description="Never."),
     ]
-    text = pages.llms_text("Site", "A site.", "https://site.test/", cards, {"a": "Part A"})
+    text = pages.llms_text("Site", "A site.", "https://site.test/", chapters, {"a": "Part A"})
     assert text.split("\n") == [
         "# Site",
         "",
@@ -594,7 +594,7 @@ def test_references_of_all_chapters_are_one_list_with_links_back() -> None:
     one = pages.references_of("a/one.md", "One", SOURCES)
     other = pages.references_of("b/other.md", "Other", SOURCES)
     assert [r.anchor for r in one] == ["little-1961", "erlang-1917"]
-    page = pages.Page("references.md", {}, "", [], references=[*one, *other])
+    page = pages.Page("references.md", {}, references=[*one, *other])
     assert pages.expand("{{ references }}", page).split("\n") == [
         "- Erlang (1917). Cited in [One](a/one.md#erlang-1917), [Other](b/other.md#erlang-1917).",
         "  { #erlang-1917 }",
@@ -613,7 +613,7 @@ def test_sections_of_one_work_are_listed_apart_and_other_works_are_a_problem() -
     assert pages.reference_problems([*one, *other]) == [
         "docs/b/other.md: source erlang-1917 is another work than in docs/a/one.md"
     ]
-    page = pages.Page("references.md", {}, "", [], references=[*one, *third])
+    page = pages.Page("references.md", {}, references=[*one, *third])
     listed = pages.expand("{{ references }}", page)
     assert listed.count("Erlang (1917).") == 2
     assert listed.count("{ #erlang-1917 }") == 1
@@ -622,12 +622,16 @@ def test_sections_of_one_work_are_listed_apart_and_other_works_are_a_problem() -
 def test_exercises_of_all_chapters_are_listed_with_their_command() -> None:
     titles = pages.exercise_titles(SOURCES)
     assert titles == ["Double it", "Halve it"]
-    card = Card("a", "One & only", "Why?", "a/one/", None, titles)
-    page = pages.Page("exercises.md", {}, "../", [], cards=[card])
+    chapters = [
+        pages.Page("a/one.md", {"title": "One & only"}, SOURCES),
+        pages.Page("a/two.md", {"title": "Two"}, "# Two\n"),
+    ]
+    page = pages.Page("exercises.md", {}, chapters=chapters)
     listed = whole("{{ exercises }}", page)
     assert '<a href="../a/one/#exercises">One &amp; only</a>' in listed
     assert "python -m serving_mathematics exercises a/one</code>" in listed
     assert "<li>Double it</li><li>Halve it</li>" in listed
+    assert "Two" not in listed
 
 
 def test_hint_is_folded_above_the_solution() -> None:
@@ -639,7 +643,6 @@ def test_hint_is_folded_above_the_solution() -> None:
 
 
 LISTS = ["references", "exercises", "notation", "gallery"]
-WHOLE = Card("a", "One", "Why?", "a/one/", None, ("Do it",))
 
 
 @pytest.mark.parametrize("directive", LISTS)
@@ -648,7 +651,7 @@ def test_lists_need_chapters_and_take_no_names(directive: str) -> None:
     expand(f"{{{{ {directive} }}}}", page)
     assert "takes no names and needs" in page.errors[0]
     page = page_of(run_of("part.twice"))
-    page.cards = [replace(WHOLE, figures=[("part.twice", FIGURE)])]
+    page.chapters = [replace(page, text=SOURCES)]
     page.uses = [pages.SymbolUse("x", "a number", "a/one.md", "One")]
     page.references = pages.references_of("a/one.md", "One", SOURCES)
     assert page.references

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builder.readings import frames_of, reading, readings, told
-from builder.sliders import LARGEST, as_json, grid
+from builder.slider_sentences import frames_of, reading, readings, told
+from builder.sliders import LARGEST, as_json, grid, legend
 
 LOADS, SERVERS = np.array([0.1, 0.5, 0.9]), [1, 16]
 
@@ -62,13 +62,22 @@ def test_four_digits_are_kept_and_whole_numbers_have_no_point() -> None:
     assert [type(value) for value in found] == [float, int, int, float, int, int]
 
 
-def test_axis_may_be_a_quantity_of_its_own_and_have_a_limit() -> None:
+def test_an_axis_may_be_logarithmic_and_that_of_the_curves_have_a_limit() -> None:
     limit = {"at": 0.2, "label": "objective"}
-    values = np.outer(LOADS, SERVERS)
-    data = grid(slider(x__values=values, x__range=(0.1, 20), x__log=True, x__limit=limit))
-    assert data["panels"][0]["x"]["values"] == [0.1, 1.6, 0.5, 8, 0.9, 14.4]
-    assert data["panels"][0]["x"]["log"]
-    assert data["panels"][0]["x"]["limit"] == limit
+    panel = grid(slider(x__range=(0.1, 20), x__log=True, y__limit=limit))["panels"][0]
+    assert panel["x"]["log"]
+    assert panel["x"]["range"] == [0.1, 20]
+    assert panel["y"]["limit"] == limit
+
+
+def test_every_mark_has_words_in_the_legend() -> None:
+    data = grid(stepper(), "stepper")
+    assert legend(data) == data["legend"] | {"future": "still to come"}
+    assert legend(grid(slider())) == {"ghost": "other values of “servers”"}
+    two = slider(curves=[*slider()["curves"], *slider()["readouts"]], readouts=[])
+    assert legend(grid(two)) == {"ghost": "wait at other values of “servers”"}
+    alone = {"controls": slider()["controls"][:1], "curves__0__values": LOADS, "readouts": []}
+    assert legend(grid(slider(**alone, reading="{load}: {wait}"))) == {}
 
 
 def test_what_is_absent_is_said() -> None:
@@ -126,7 +135,8 @@ WRONG = [
     ),
     ({"readouts__0__decimals": 7}, r"readouts\[0\] decimals must be an integer in \[0, 6\], got 7"),
     ({"readouts__0__label": "wait"}, "labels must differ, got"),
-    ({"x__values": [[1, 2, 3]]}, r"x must have shape \(3,\) or \(3, 2\), got \(1, 3\)"),
+    ({"x__values": [1, 2, 3]}, "x has unknown fields: values"),
+    ({"x__limit": {"at": 1, "label": "SLO"}}, "x has unknown fields: limit"),
     ({"y__range": (3, 1)}, r"y range must be finite and increase, got \(3, 1\)"),
     ({"x__log": True}, "x is logarithmic and must be positive, got 0"),
     ({"y__limit": {"at": 9, "label": "SLO"}}, r"y limit must be in \(0, 4.8\), got 9"),

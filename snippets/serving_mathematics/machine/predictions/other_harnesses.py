@@ -66,11 +66,9 @@ def example() -> SimpleNamespace:
         rows.append(f"| {words} | " + " | ".join(map(_percent, cells)) + " |")
     away = record["harnesses"]["ml-energy"]
     named = {name: told["named fronts"] for name, told in record["harnesses"].items()}
-    unknown = [100 * fronts["unknown"]["median"] for fronts in named.values()]
     return SimpleNamespace(
         near_benchmark=100
         * max(told["benchmark"]["median"] for name, told in named.items() if name != "ml-energy"),
-        unknown_most=max(unknown),
         harness_rows="\n".join(rows),
         front_table="\n    ".join(_front_lines()),
         away_runs=away["runs"],

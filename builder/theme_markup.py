@@ -2,7 +2,7 @@
 less markup in code, and a search that waits until it is used.
 
 All of it can be deleted without losing a word or a number of a page. It stands on the markup of
-Material for MkDocs and of mkdocs-jupyter; a repair that no longer finds its place leaves the page
+Material for MkDocs; a repair that no longer finds its place leaves the page
 as it is, and its test says what changed.
 """
 
@@ -12,13 +12,10 @@ import base64
 import hashlib
 import itertools
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-MATHS = "stix-two-math.woff2"
-FONTS = ("fonts/serif.woff2", "fonts/sans.woff2", MATHS)  # that pages ask for at once
-_PRELOAD = '<link rel="preload" href="{}" as="font" type="font/woff2" crossorigin>'
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
@@ -27,24 +24,8 @@ _MARKED = re.compile(r'\n</span><span class="hll">')  # between lines that are f
 _FOLDED = re.compile(r'<span class="hll">.*?\n</span>', re.DOTALL)
 _INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docstrings
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
-_SHOWN = re.compile(r'<div class="[^"]*\bsnippet\b[^"]*">.*?<code>(.*?)</code>', re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
-_COPIED = re.compile(r' data-clipboard-text="([^"]*)"')
-_ESCAPED = {
-    "&#10;": "\n",
-    "&lt;": "<",
-    "&gt;": ">",
-    "&quot;": '"',
-    "&#x27;": "'",
-    "&#39;": "'",
-    "&amp;": "&",
-}
-BETWEEN = "\n\n\n"  # definitions in a block of code, and in what is copied
 _BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
-_SWITCH = '<form class="md-header__option" data-md-component="palette">'
-_COLOURS = re.compile(r"<script>var palette=.*?</script>", re.DOTALL)
-_BUNDLE = re.compile(r'<script src="([^"]*/bundle\.\w+\.min\.js)"></script>')
-_SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*)assets/handbook\.css')
 _UNSEARCHED = re.compile(  # what the search leaves out, and within it what it would read in vain
     r'(<div [^>]*\bdata-search-exclude[^>]*>(?:<span class="filename">[^<]*</span>)?'
     r"<(pre|table)\b[^>]*>).*?(?=</\2>)",
@@ -95,40 +76,6 @@ def named_landmarks(page: str) -> str:
     return _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
 
 
-def copied_from_the_page(content: str, address: str) -> tuple[str, list[str]]:
-    """A rendered page whose copy buttons name what they copy, and a list of what the page does not
-    show: a definition in its code is named by the block of code and the place in it, the others by
-    their place in the list, which docs/assets/handbook.js loads when somebody goes to a button. A
-    third of a page's weight.
-
-    address: of the list, seen from the page.
-    """
-    places: dict[str, str] = {}
-    for block, code in enumerate(_SHOWN.findall(content)):
-        text = _unescaped(_TAG.sub("", code)).rstrip("\n")
-        for place, definition in enumerate(text.split(BETWEEN)):
-            places.setdefault(definition, f"§{block}.{place}")
-    listed: dict[str, int] = {}
-
-    def short(match: re.Match[str]) -> str:
-        parts = _unescaped(match[1]).rstrip("\n").split(BETWEEN)
-        named = [places.get(p) or f"§+{listed.setdefault(p, len(listed))}" for p in parts]
-        return f' data-copied="{" ".join(named)}"'
-
-    told = _COPIED.sub(short, content)
-    found = f'<div id="copied" data-from="{address}" hidden></div>' if listed else ""
-    return told + found, list(listed)
-
-
-def _unescaped(code: str) -> str:
-    """Code as it was before it became HTML. `html.unescape` knows two thousand more names, and
-    takes a call of Python for each that it finds.
-    """
-    for entity, character in _ESCAPED.items():
-        code = code.replace(entity, character)
-    return code
-
-
 def with_copy_buttons(content: str) -> str:
     """A rendered page whose blocks of code have the theme's copy button, in a landmark with a name
     of its own. The theme's feature adds them in the browser, and lays the page out once for each.
@@ -145,40 +92,6 @@ def with_copy_buttons(content: str) -> str:
         )
 
     return _BLOCK_OF_CODE.sub(block, content)
-
-
-def settled(page: str) -> str:
-    """A rendered page that knows before it is drawn whether scripts run (the other class is of the
-    theme's scripts too, which would have every element styled again), and asks for its fonts beside
-    its style, so that little moves when they are there. The theme's script waits for a reader
-    (late-theme.js), and its search until somebody searches.
-    """
-    first = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
-    sheet = _SHEET.search(page)
-    for name in FONTS if sheet else ():
-        if name != MATHS or "<math" in page:
-            first += _PRELOAD.format(f"{sheet[1]}assets/{name}" if sheet else "")
-    search = f"<script>{_script('late-search.js')}</script>" if _DIALOG in page else ""
-    page = page.replace("</title>", f"</title>{first}", 1)
-    late = f"<script>{_script('late-theme.js')}</script>"
-    return _BUNDLE.sub(
-        lambda told: f'{search}<script data-from="{told[1]}"></script>{late}', page, count=1
-    )
-
-
-def with_colours(page: str) -> str:
-    """A rendered page whose colours are those of the system, or the reader's choice, when it is
-    drawn (colours.js). The theme's own script is at the end of the page: to the eyes of those who
-    read in the dark it flashes, and all elements are styled three more times.
-    """
-    told = page.replace(_SWITCH, '<form class="md-header__option">')
-    return _COLOURS.sub(lambda _: f"<script>{_script('colours.js')}</script>", told)
-
-
-def _script(name: str) -> str:
-    """The text of a script, without comments and indentation: it stands in every page."""
-    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
-    return "\n".join(line.strip() for line in lines if line.strip()[:2] not in ("", "//"))
 
 
 def searched(content: str) -> str:
@@ -249,20 +162,9 @@ def with_anchors(content: str) -> str:
     return _SHOWN_ALONE.sub(anchored, content)
 
 
-def content(html_of_page: str, address: str) -> tuple[str, list[str]]:
-    """What Markdown made of a page, lighter, and the list that belongs to its copy buttons.
-
-    address: of that list, seen from the page.
-    """
-    told, listed = copied_from_the_page(
-        plain_names(with_anchors(with_tables(html_of_page))), address
-    )
-    return with_copy_buttons(told), listed
-
-
-def page(output: str) -> str:
-    """A page as the theme made it, finished."""
-    return settled(with_colours(named_landmarks(output)))
+def content(html_of_page: str) -> str:
+    """What Markdown made of a page, lighter, and with the theme's buttons."""
+    return with_copy_buttons(plain_names(with_anchors(with_tables(html_of_page))))
 
 
 def used_style(sheet: str, names: Container[str]) -> str:
@@ -312,33 +214,6 @@ def trim_styles(site: Path) -> None:
     for file in site.glob("assets/stylesheets/*.css"):
         text = file.read_text(encoding="utf-8")
         file.write_text(used_style(text, names), encoding="utf-8")
-
-
-_TRIMMED = (
-    (r"<(style|script)\b.*?</\1>|<!--.*?-->", ""),  # all of JupyterLab's, and loaders of MathJax
-    (r"<clipboard-copy\b.*?</clipboard-copy>", ""),  # the theme copies code
-    (r'<div class="clipboard-copy-txt"[^>]*>.*?</div>', ""),
-    (r'<div class="jp-(?:Input|Output)Prompt[^>]*>.*?</div>', ""),
-    (r'<div class="jp-Collapser[^>]*>\s*</div>', ""),
-    (r' tabindex="0"', ""),
-    (r'class="anchor-link"', 'class="headerlink" title="Link to this section"'),
-    (
-        r'<div class="highlight-ipynb hl-\w+"><pre>(.*?)</pre></div>',
-        r'<div class="highlight"><pre><code>\1</code></pre></div>',
-    ),
-)
-_IMAGE = re.compile(r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>')
-
-
-def notebook(page: str, images: Sequence[str]) -> str:
-    """A notebook as mkdocs-jupyter rendered it, in the clothes of the site.
-
-    images: what takes the place of the figures, in their order.
-    """
-    for pattern, replacement in _TRIMMED:
-        page = re.sub(pattern, replacement, page, flags=re.DOTALL)
-    remaining = iter(images)
-    return _IMAGE.sub(lambda match: next(remaining, match[0]), page)
 
 
 def security_policy(pages: Iterable[str], pyodide: str) -> str:

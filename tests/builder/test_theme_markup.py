@@ -8,31 +8,21 @@ from pathlib import Path
 import pytest
 from material.plugins.search.plugin import Parser
 
-from builder import ROOT
-from builder.finish import (
-    FONTS,
+from builder.theme_markup import (
     after_search,
-    copied_from_the_page,
     named_landmarks,
     plain_names,
     searched,
     security_policy,
-    settled,
     trim_styles,
     used_style,
     with_anchors,
-    with_colours,
     with_copy_buttons,
     with_tables,
     write_light,
     write_policy,
 )
 
-COLOURS = "\n".join(
-    line.strip()
-    for line in (ROOT / "builder" / "colours.js").read_text(encoding="utf-8").split("\n")
-    if line.strip() and not line.strip().startswith("//")
-)
 SECTION = (
     '<nav class="md-nav" aria-labelledby="__nav_2_label"><label class="md-nav__title"'
     ' for="__nav_2">\n<span class="md-nav__icon"></span>\n Intuition\n</label></nav>'
@@ -51,32 +41,6 @@ def test_section_without_a_title_keeps_its_label() -> None:
 def test_search_dialog_has_a_name() -> None:
     dialog = '<div class="md-search" data-md-component="search" role="dialog">'
     assert named_landmarks(dialog).endswith('role="dialog" aria-label="Search">')
-
-
-def test_scripts_and_fonts_are_known_before_the_page_is_drawn() -> None:
-    head = '<title>t</title><link rel="stylesheet" href="../../assets/handbook.css">'
-    told = "<script>document.documentElement.className = 'js js-focus-visible'</script>"
-    text = settled(f"{head}<p>x</p>")
-    assert text.startswith(f'<title>t</title>{told}<link rel="preload"')
-    fonts = re.findall(r'<link rel="preload" href="../../assets/([^"]*)" as="font"', text)
-    assert fonts == ["fonts/serif.woff2", "fonts/sans.woff2"]
-    assert text.endswith('<link rel="stylesheet" href="../../assets/handbook.css"><p>x</p>')
-    assert settled("<title>t</title>") == f"<title>t</title>{told}"
-    drawn = "<svg><title>another title</title></svg>"
-    assert settled(f"{head}{drawn}").endswith(drawn)
-    page = settled(f"{head}<math>x</math>")
-    assert page.count('<link rel="preload" href="../../assets/stix-two-math.woff2" as="font"') == 1
-    assert page.index(told) < page.index("preload") < page.index("stylesheet")
-    for name in FONTS:
-        assert (ROOT / "docs" / "assets" / name).is_file()
-
-
-def test_the_script_of_the_theme_waits_for_a_reader() -> None:
-    scripts = '<script src="../{}.a5f9d56c.min.js"></script>'
-    page = settled(scripts.format("javascripts/bundle") + scripts.format("other"))
-    named = '<script data-from="../javascripts/bundle.a5f9d56c.min.js"></script>'
-    assert page.startswith(f"{named}<script>")
-    assert page.endswith(f"</script>{scripts.format('other')}")
 
 
 def test_tables_name_their_columns_of_numbers() -> None:
@@ -194,50 +158,6 @@ def test_style_and_scripts_go_out_without_comments(tmp_path: Path) -> None:
     assert (assets / "a.woff2").read_bytes() == b"/* a */\xff"
 
 
-def test_copy_button_names_what_the_page_shows() -> None:
-    button = '<button class="snippet-copy" data-clipboard-text="{}">Copy</button>'
-    code = '<div class="language-python snippet highlight"><pre><span></span><code>{}</code></pre>'
-    twice = "def twice(x):\n    return 2 &lt; <span>x</span>"
-    content = (
-        code.format(f"LIMIT = 3\n\n\n{twice}\n")
-        + button.format(
-            "import math\n\n\ndef twice(x):\n    return 2 &lt; x\n".replace("\n", "&#10;")
-        )
-        + code.format("def other():\n    pass\n")
-        + button.format(
-            "LIMIT = 3\n\n\ndef hidden(): &quot;&#x27;&amp;lt;&#39;\n\n\ndef other():\n    pass\n"
-        )
-    )
-    page, listed = copied_from_the_page(content, "../copied.json")
-    buttons = re.findall(r'data-copied="([^"]*)"', page)
-    assert buttons == ["§+0 §0.1", "§0.0 §+1 §1.0"]
-    assert listed == ["import math", "def hidden(): \"'&lt;'"]
-    assert page.endswith('<div id="copied" data-from="../copied.json" hidden></div>')
-    assert "data-clipboard-text" not in page
-    assert copied_from_the_page("<p>none</p>", "") == ("<p>none</p>", [])
-
-
-def test_search_of_the_theme_is_put_off() -> None:
-    dialog = '<div data-md-component="search" role="dialog"></div>'
-    bundle = '<script src="../assets/javascripts/bundle.a5f9d56c.min.js"></script>'
-    page = settled(f"<title>t</title>{dialog}{bundle}")
-    assert page.index("search/search_index.json") < page.index("bundle.")
-    assert "search/search_index.json" not in settled(f"<title>t</title>{bundle}")
-
-
-def test_scripts_stand_in_the_page_once_and_without_comments() -> None:
-    dialog = '<div data-md-component="search" role="dialog"></div>'
-    bundle = '<script src="assets/javascripts/bundle.a5f9d56c.min.js"></script>'
-    page = settled(f"<title>t</title><svg><title>u</title></svg>{dialog}{bundle}{bundle}")
-    assert page.count("js-focus-visible") == page.count("search/search_index.json") == 1
-    assert page.count("<script data-from=") == 1
-    colours = with_colours('<script>var palette=__md_get("__palette")</script>')
-    for line in (page + colours).split("\n"):
-        assert line == line.strip()
-        assert line
-        assert not line.startswith("//")
-
-
 def test_each_block_of_code_has_a_button_that_copies_it() -> None:
     block = "<pre><span></span><code>{}</code></pre>"
     content = f"{block.format('a')}<pre>output</pre><pre><code>b</code></pre>"
@@ -246,16 +166,6 @@ def test_each_block_of_code_has_a_button_that_copies_it() -> None:
     assert targets == re.findall(r'<code id="([\w-]+)">', page) == ["code-block-1", "code-block-2"]
     assert re.findall(r'<nav[^>]* aria-label="([^"]*)"', page) == ["Code block 1", "Code block 2"]
     assert re.sub(r"<nav.*?</nav>| id=\"[^\"]*\"", "", page) == content
-
-
-def test_colours_are_chosen_in_the_page_and_not_by_the_theme() -> None:
-    form = '<form class="md-header__option" data-md-component="palette">\n<input></form>'
-    page = (
-        f'{form}<script>var palette=__md_get("__palette");if(palette){{}}</script><script></script>'
-    )
-    left = '<form class="md-header__option">\n<input></form>'
-    told = f"{left}<script>{COLOURS}</script><script></script>"
-    assert with_colours(page) == told
 
 
 CODE = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.bearings import around, citation, line, minutes
+from builder.chapter_notes import citation, minutes, neighbours, note
 
 PROSE = "word " * 440
 
@@ -25,7 +25,7 @@ def test_chapters_are_placed_by_their_links() -> None:
         "a/two.md": "[one](one.md) [one](one.md#y) [three](../b/three.md) [it](../glossary.md)",
         "b/three.md": "[two](../a/two.md), [two](../a/two.md), [one](../a/one.md)",
     }
-    assert around(texts) == {
+    assert neighbours(texts) == {
         "a/one.md": ([], ["a/two.md"]),
         "a/two.md": (["a/one.md"], ["b/three.md"]),
         "b/three.md": (["a/two.md"], []),
@@ -33,11 +33,11 @@ def test_chapters_are_placed_by_their_links() -> None:
 
 
 def test_the_line_says_what_there_is() -> None:
-    told = line("A & B", PROSE, [], ["<a>x</a>", "<a>y</a>"])
+    told = note("A & B", PROSE, [], ["<a>x</a>", "<a>y</a>"])
     spans = "<span>A &amp; B</span> <span>2 minutes</span>"
     after = "<span>used in <a>x</a> and <a>y</a></span>"
     assert told == f'<p class="of-page" data-search-exclude>{spans} {after}</p>'
-    assert "<span>1 minute</span>" in line("", "", [], [])
+    assert "<span>1 minute</span>" in note("", "", [], [])
 
 
 def test_an_entry_has_what_is_known() -> None:

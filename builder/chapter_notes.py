@@ -29,7 +29,7 @@ def minutes(text: str) -> int:
     return max(1, round(words / WORDS_A_MINUTE))
 
 
-def around(texts: Mapping[str, str]) -> dict[str, tuple[list[str], list[str]]]:
+def neighbours(texts: Mapping[str, str]) -> dict[str, tuple[list[str], list[str]]]:
     """For each chapter those before it that it links to most, and those after it that link to it
     most.
 
@@ -59,7 +59,7 @@ def around(texts: Mapping[str, str]) -> dict[str, tuple[list[str], list[str]]]:
     }
 
 
-def line(part: str, text: str, draws_on: Sequence[str], used_in: Sequence[str]) -> str:
+def note(part: str, text: str, draws_on: Sequence[str], used_in: Sequence[str]) -> str:
     """The line below a chapter's question. draws_on, used_in: links to chapters, as HTML."""
     time = minutes(text)
     told = [html.escape(part), f"{time} minute{'s' * (time > 1)}"]
@@ -74,14 +74,14 @@ def citation(title: str, path: str, book: str, address: str, cited: Mapping[str,
     which what is empty is left out.
     """
     slug = path.removesuffix(".md")
-    note = [f"{what} {cited[what]}" for what in ("version", "commit") if cited.get(what)]
+    versions = [f"{what} {cited[what]}" for what in ("version", "commit") if cited.get(what)]
     fields = {
         "author": f"{{{cited.get('author', book)}}}",
         "title": title,
         "booktitle": book,
         "year": cited.get("date", "")[:4],
         "date": cited.get("date", ""),
-        "note": ", ".join(note),
+        "note": ", ".join(versions),
         "url": f"{address}{slug}/",
     }
     body = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items() if value)

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from builder.kept import write_whole
+from builder.storage import write_whole
 
 INDEX, WORKER = "search/search_index.json", "search/worker.js"
 _HERE = Path(__file__).parent

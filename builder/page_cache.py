@@ -22,10 +22,10 @@ from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink, get_toc
 
 from builder import BuildError
-from builder.kept import recall, remember
+from builder.storage import recall, remember
 
 MAKERS = ("mkdocs", "Markdown", "pymdown-extensions", "Pygments", "math-core")
-OURS = ("finish.py", "hook.py", "maths.py", "rendered.py")
+OURS = ("theme_markup.py", "hook.py", "maths.py", "page_cache.py")
 LONG = 500  # characters of a line of HTML that is worth setting aside
 _FINISHED = re.compile(rf"^<(?!.* id=).{{{LONG},}}$", re.MULTILINE)  # which holds no anchor
 _PLACE = re.compile(r'<div data-finished="(\d+)"></div>')
@@ -72,7 +72,7 @@ _OF_PAGES = logging.getLogger("mkdocs.structure.pages")
 _SAID = _Said()
 
 
-class Keeper:
+class PageCache:
     """Keeps the pages of one build, and finds those of builds before."""
 
     def __init__(self, cache: Path, config: MkDocsConfig, files: Files) -> None:
@@ -109,10 +109,8 @@ class Keeper:
             _SAID.count = 0
         return bool(found)
 
-    def given(self, page: Page) -> tuple[str, list[str]] | None:
-        """The HTML of a page that is known and the list of its copy buttons, once the page has all
-        else; None for another page.
-        """
+    def given(self, page: Page) -> str | None:
+        """The HTML of a page that is known, once the page has all else; None for another page."""
         found = self._found.pop(page.file.src_uri, b"")
         if not found:
             return None
@@ -124,16 +122,16 @@ class Keeper:
             for address, links in kept["links"].items()
             if (file := self.files.get_file_from_path(address))
         }
-        return kept["html"], kept["listed"]
+        html: str = kept["html"]
+        return html
 
-    def keep(self, page: Page, html: str, listed: list[str]) -> None:
+    def keep(self, page: Page, html: str) -> None:
         """Keep a page as it was made now, unless something was said of it."""
         key = self._keys.pop(page.file.src_uri, "")
         if not key or _SAID.count:
             return
         kept = {
             "html": html,
-            "listed": listed,
             "toc": [_plain(entry) for entry in page.toc],
             "anchors": sorted(page.present_anchor_ids or ()),
             "links": {file.src_uri: to for file, to in (page.links_to_anchors or {}).items()},

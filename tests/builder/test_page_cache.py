@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mkdocs.structure.pages import Page
 
-from builder import rendered
+from builder import page_cache
 
 from .project import Outcome, Project
 
@@ -147,7 +147,7 @@ def test_long_lines_of_html_come_through_as_they_are(site: Project) -> None:
     refused.
     """
     lines = [
-        f'<p class="{name}">*{name}* \\1 &#10; <b>&lt;{"x" * rendered.LONG}</b></p>'
+        f'<p class="{name}">*{name}* \\1 &#10; <b>&lt;{"x" * page_cache.LONG}</b></p>'
         for name in "ab"
     ]
     page = (

@@ -10,9 +10,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from builder import BuildError, book
+from builder import BuildError, epub
 from builder.expansion import Site
-from builder.twins import markdown
+from builder.markdown_copies import markdown
 
 EXPANDED = """\
 ---
@@ -81,8 +81,8 @@ def made(folder: Path, text: str = "two") -> dict[str, str]:
         (folder / place / "index.html").write_text(page, encoding="utf-8")
     (folder / "f.svg").write_text(SVG, encoding="utf-8")
     site = Site("N", "D", "https://s.test/", ("a.md", "b/index.md", "gallery.md", "n.ipynb"))
-    book.write(folder, site, "2026-01-31T00:00:00Z")
-    with zipfile.ZipFile(folder / book.BOOK) as archive:
+    epub.write(folder, site, "2026-01-31T00:00:00Z")
+    with zipfile.ZipFile(folder / epub.BOOK) as archive:
         first = archive.infolist()[0]
         assert (first.filename, first.compress_type) == ("mimetype", zipfile.ZIP_STORED)
         return {name: archive.read(name).decode() for name in archive.namelist()}
@@ -107,7 +107,7 @@ def test_a_book_of_two_pages(tmp_path: Path) -> None:
     }
     assert [found.get("id") for found in tree.iter(f"{XHTML}h1")] == ["_1-one"]
     assert "<pre><code>if a &lt; b</code></pre>" in page
-    assert f'<math xmlns="{book._MATH}"><mfrac><mi>x</mi>' in page
+    assert f'<math xmlns="{epub._MATH}"><mfrac><mi>x</mi>' in page
     assert [image.get("src") for image in tree.iter(f"{XHTML}img")] == ["images/f.svg"]
     assert not re.search(r"slider|<input|only-dark", page)
     assert "t\n" in page
@@ -130,7 +130,7 @@ def test_a_page_that_is_no_xml_is_named(tmp_path: Path) -> None:
 
 def test_the_book_of_the_site_keeps_the_rules_of_its_format(site: Path) -> None:
     """What epubcheck asks for that can go wrong here; it found nothing in this book."""
-    with zipfile.ZipFile(site / book.BOOK) as archive:
+    with zipfile.ZipFile(site / epub.BOOK) as archive:
         files = {name: archive.read(name).decode() for name in archive.namelist()}
     package = ET.fromstring(files["book/package.opf"])
     opf = "{http://www.idpf.org/2007/opf}"
