@@ -37,12 +37,12 @@ from builder import (
     theme_markup,
 )
 from builder.configuration import site_from
-from builder.expansion import Expansion, expand, plain_files
+from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.maths import MathML
 from builder.page_cache import PageCache, put_back, set_aside
 from builder.runner import Progress, default_cache, known_runs, run_all, warm_up
 from builder.source import Sources
-from builder.storage import renewed
+from builder.storage import renewed, write_whole
 
 log = logging.getLogger("mkdocs.hooks.builder")
 
@@ -98,6 +98,7 @@ def _expect_free(host: str, port: int) -> bool:
     return True
 
 
+@event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
     cache = default_cache(ROOT)
@@ -120,14 +121,23 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         )
     contents = dict(made.files)
     contents |= {path: text.encode() for path, text in made.pages.items()}
+    if config.extra.get("notebook") and f"downloads/{COMPANION}" in made.files:
+        contents[COMPANION] = made.files[f"downloads/{COMPANION}"]  # a page, for mkdocs-jupyter
     for path, content in contents.items():
         if written := files.get_file_from_path(path):
             files.remove(written)
-        if isinstance(content, Path):
-            files.append(File.generated(config, path, abs_src_path=str(content)))
-        else:
-            files.append(File.generated(config, path, content=content))
+        files.append(_file(path, content, config))
     return files
+
+
+def _file(path: str, content: bytes | Path, config: MkDocsConfig) -> File:
+    if isinstance(content, Path):
+        return File.generated(config, path, abs_src_path=str(content))
+    if path != COMPANION:
+        return File.generated(config, path, content=content)
+    kept = default_cache(ROOT) / "notebook"  # mkdocs-jupyter reads a file
+    write_whole(kept / path, content)
+    return File(path, str(kept), config.site_dir, config.use_directory_urls)
 
 
 def _stop_on(problems: list[str]) -> None:
@@ -143,8 +153,13 @@ def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation
     return nav
 
 
-def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    """Nothing to convert for a page that was made before."""
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
+    """Nothing to convert for a page that was made before. The companion notebook, which has no
+    front matter, gets some.
+    """
+    if page.file.src_uri == COMPANION:
+        page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
+        page.meta["description"] = config.extra["notebook"]["description"]
     if _State.pages and _State.pages.knows(page, markdown):
         return ""
     text, _State.aside[page.file.src_uri] = set_aside(markdown)
@@ -161,6 +176,8 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) ->
     except BuildError as problem:
         wrong.append(f"docs/{page.file.src_uri}: {problem}")
     _State.wrong += wrong
+    if page.file.src_uri == COMPANION:
+        html = theme_markup.notebook(html, _State.made.figures)
     html = theme_markup.content(html)
     if _State.pages and not wrong:
         _State.pages.keep(page, html)

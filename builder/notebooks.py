@@ -155,17 +155,14 @@ def everything(demo: Demo) -> Demo:
     )
 
 
-def as_markdown(
-    content: dict[str, Any], images: Sequence[str], title: str, description: str
-) -> str:
-    """The same as a page.
+def as_markdown(content: dict[str, Any], images: Sequence[str], description: str) -> str:
+    """The same as a page for generators that render no notebooks.
 
-    images: what stands in the place of the figures, in their order, each in one line. title,
-    description: of the page, for search engines.
+    images: what stands in the place of the figures, in their order, each in one line. description:
+    of the page, for search engines.
     """
     remaining = iter(images)
-    head: dict[str, Any] = {"title": title, "description": description}
-    head |= {"search": {"exclude": True}}  # it repeats the chapters
+    head = {"description": description, "search": {"exclude": True}}  # it repeats the chapters
     blocks = [f"---\n{yaml.safe_dump(head, allow_unicode=True)}---"]
     for cell in content["cells"]:
         if cell["cell_type"] == "markdown":

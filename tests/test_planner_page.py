@@ -269,8 +269,8 @@ def test_the_address_holds_the_question(form: Form) -> None:
     assert asked.items() <= there.items()
     assert there == here
     status = other.locator("form.planner .live-status")
-    expect(status).to_contain_text("This address holds a question: Plan answers it here")
-    expect(other.locator(".planner-answer")).to_have_class(STALE)
+    expect(status).to_contain_text("This address holds a question: press Plan")
+    expect(other.locator(".planner-answer")).to_be_hidden()
     other.close()
 
 

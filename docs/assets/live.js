@@ -15,6 +15,7 @@ export function python(settings, heard) {
   const places = [given.pyodide, given.bundle, given.engine];
   let frame = null;
   let worker = null; // the way to it
+  let loaded = 0; // bytes
   const stop = () => {
     worker?.close();
     frame?.remove();
@@ -27,10 +28,14 @@ export function python(settings, heard) {
   const fetched = async ({ file, address, integrity }) => {
     const answer = await fetch(address, integrity ? { integrity } : {});
     if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
-    return { file, body: await answer.arrayBuffer(), type: answer.headers.get("Content-Type") };
+    const body = await answer.arrayBuffer();
+    loaded += body.byteLength;
+    if (worker) heard.status(`Loading Python, ${Math.ceil(loaded / 2 ** 20)} MB so far…`);
+    return { file, body, type: answer.headers.get("Content-Type") };
   };
   const start = () => {
     let ready = false;
+    loaded = 0;
     const { port1: mine, port2 } = new MessageChannel();
     const kinds = {
       fetch: async (asked) => {

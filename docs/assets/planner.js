@@ -73,6 +73,7 @@ export function open(form) {
     const old = JSON.stringify(asks()) !== answered;
     if (old !== answer.classList.contains("stale") && !working) status.textContent = old ? "The form has changed: the answer below is to the question that stands over it." : "";
     answer.classList.toggle("stale", old);
+    if (!old) answer.hidden = false;
   };
   const refuse = (name, told) => {
     const field = fields.find((one) => one.name === name);
@@ -108,6 +109,7 @@ export function open(form) {
       const told = JSON.parse(text);
       if (told.problem) return refuse(told.field, told.problem);
       answer.replaceChildren(...inert(told.html));
+      answer.hidden = false;
       dress();
       busy(false, "The plan is below.");
       answered = asking;
@@ -162,5 +164,8 @@ export function open(form) {
   recall();
   show();
   stale();
-  if (location.search && answer.classList.contains("stale")) status.textContent = "This address holds a question: Plan answers it here. The answer below is to another one.";
+  if (location.search && answer.classList.contains("stale")) {
+    answer.hidden = true; // it is to another question
+    status.textContent = "This address holds a question: press Plan, and it is answered here.";
+  }
 }

@@ -23,7 +23,7 @@ from builder.expansion import MARK, front_matter
 from . import small_site
 from .project import Outcome, Project
 
-NAV = "nav:\n  - Home: index.md\n  - part/twice.md\n  - Book: notebook.md\n"
+NAV = "nav:\n  - Home: index.md\n  - part/twice.md\n  - Book: notebook.ipynb\n"
 BOOK = (
     "extra:\n  notebook:\n    title: All of it\n    description: Every chapter.\n"
     "    introduction: In order.\n"
@@ -161,13 +161,13 @@ def test_configuration_takes_its_values_from_the_environment(
 ) -> None:
     (tmp_path / "mkdocs.yml").write_text(
         'site_name: A\nsite_url: !ENV [SITE_URL, "http://127.0.0.1:8000/"]\nhooks: [h.py]\n'
-        "nav: [index.md, {B: [b.md, notebook.md]}]\n",
+        "nav: [index.md, {B: [b.md, notebook.ipynb]}]\n",
         encoding="utf-8",
     )
     assert site_of(tmp_path).address == "http://127.0.0.1:8000/"
     monkeypatch.setenv("SITE_URL", "https://a.test/")
     assert site_of(tmp_path).address == "https://a.test/"
-    assert site_of(tmp_path).order == ("index.md", "b.md", "notebook.md")
+    assert site_of(tmp_path).order == ("index.md", "b.md", "notebook.ipynb")
     plain = yaml.safe_load(plain_configuration(tmp_path))
     assert plain["nav"] == ["index.md", {"B": ["b.md", "notebook.md"]}]
     assert "hooks" not in plain
