@@ -17,7 +17,7 @@ def test_the_record_has_these_harnesses() -> None:
 def test_numbers_of_the_page() -> None:
     found = example()
     assert found.front_table.count("\n    |") == len(FRONTS) + 2
-    assert found.near_benchmark < found.unknown_most < found.away_benchmark
+    assert found.near_benchmark < found.away_benchmark
     assert found.away_unknown > found.away_factor  # until three runs are there
     away = RECORD["harnesses"]["ml-energy"]
     three = [away[f"{front} front and 3 of the deployment"] for front in ("own", "unknown")]
