@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.intuition.batch_vs_online.exercises import places_for_promise
 from serving_mathematics.intuition.batch_vs_online.filled_engines import _best, _cells
 
 from builder import ROOT
@@ -51,6 +52,18 @@ def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
     assert f"> {CHAT.promise.tpot_s / 1.2:.3f}" in text
     page = (ROOT / "docs" / "intuition" / "batch-vs-online.md").read_text("utf-8")
     assert f"--max-num-seqs {places} " in page
+    prompt, answer = CHAT.sample.prompt_tokens.mean(), CHAT.sample.output_tokens.mean()
+    assert f",H100,{prompt:.0f},{answer:.0f},{places}\\n" in page
+
+
+def test_a_tenth_fewer_places_than_keep_the_promise_are_best() -> None:
+    """Than exercise 2 finds on the machine of the simulation, whose tokens a second follow."""
+    found = CHAT.places
+    for _ in range(8):
+        tokens_per_s = CHAT.limited(found).ceiling_tokens_per_s
+        found = min(CHAT.places, places_for_promise(tokens_per_s, CHAT.promise.tpot_s, 1.2))
+    best = _best("chat", "places and priority")["places"]
+    assert best / found == pytest.approx(0.9, abs=0.02)
 
 
 @pytest.mark.parametrize("engine", list(NAMES))
