@@ -48,8 +48,11 @@ def test_too_much_and_too_little_are_told(engine: str) -> None:
 def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
     text = rule_text(f"backfill-{engine}")
     places = _best("chat", "places and priority")["places"]
-    assert f"0.5 * {places}" in text
-    assert f"> {CHAT.promise.tpot_s / 1.2:.3f}" in text
+    assert f"> 0.8 * {places}\n" in text
+    assert f"< 0.5 * {places} " in text
+    assert f"> {CHAT.promise.tpot_s / 1.2:.3f} " in text
+    promise = f"{1e3 * CHAT.promise.tpot_s:g} ms for {CHAT.promise.share:.0%}, over 1.2)"
+    assert promise in text
     page = (ROOT / "docs" / "intuition" / "batch-vs-online.md").read_text("utf-8")
     assert f"--max-num-seqs {places} " in page
     prompt, answer = CHAT.sample.prompt_tokens.mean(), CHAT.sample.output_tokens.mean()
