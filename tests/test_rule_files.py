@@ -13,7 +13,9 @@ FILES = handed_out()
 SHOWN = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 IN_WORDS = re.compile(r"(?<![\w.\-:])\d[\d,]*(?:\.\d+)?(?!\w)")
 IN_RULES = re.compile(r"(?<![\d.])\d+(?:\.\d+)?")
-IN_NO_RULE = {  # of the comments: names, statuses, and what tests of these files hold
+IN_NO_RULE: dict[
+    str, set[float]
+] = {  # of the comments: names, statuses, and what tests of these files hold
     "arrival-rates": {3.1, 30, 85},
     "backfill": {1.2, 3.1, 50, 99},
     "batch-night": {456},
