@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.intuition.failure_budgets import burn_rate_alerts, windows
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES, alert_firing
 from serving_mathematics.intuition.failure_budgets.windows import GUARDS
+from serving_mathematics.optimization.batching.token_budget import _p99s
 from serving_mathematics.report.artefacts import BUCKETS
 
 from .promql import Parser, Series, Vector
@@ -239,7 +241,18 @@ def batching_alerts(engine: str, **shown: float) -> list[str]:
     return [name for name, value in fired.items() if np.any(~np.isnan(value.get("a", silent)))]
 
 
-PASSES = 2048 / 0.055  # tokens a second in full steps, of the file
+STEP_S = 0.055  # of the file
+PASSES = CHAT.token_budget / STEP_S  # tokens a second in full steps
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_steps_of_the_batches_are_those_of_the_machine(engine: str) -> None:
+    """Its places and its budget, and the p99 of its gaps at 80% load."""
+    text, gap_s = rule_text(f"batching-alerts-{engine}"), _p99s(CHAT, 0.8, CHAT.token_budget).gap
+    assert gap_s == pytest.approx(STEP_S, rel=0.02)
+    assert f"/ ({CHAT.token_budget} / {STEP_S})" in text
+    assert f"({STEP_S} s: the p99 of gaps in your load test)" in text
+    assert f"0.8 * {CHAT.places} > " in text
 
 
 @pytest.mark.parametrize("engine", ENGINES)

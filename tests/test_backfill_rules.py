@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.intuition.batch_vs_online.exercises import places_for_promise
 from serving_mathematics.intuition.batch_vs_online.filled_engines import _best, _cells
 
 from builder import ROOT
@@ -47,10 +48,25 @@ def test_too_much_and_too_little_are_told(engine: str) -> None:
 def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
     text = rule_text(f"backfill-{engine}")
     places = _best("chat", "places and priority")["places"]
-    assert f"0.5 * {places}" in text
-    assert f"> {CHAT.promise.tpot_s / 1.2:.3f}" in text
+    assert f"> 0.8 * {places}\n" in text
+    assert f"< 0.5 * {places} " in text
+    assert f"> {CHAT.promise.tpot_s / 1.2:.3f} " in text
+    promise = f"{1e3 * CHAT.promise.tpot_s:g} ms for {CHAT.promise.share:.0%}, over 1.2)"
+    assert promise in text
     page = (ROOT / "docs" / "intuition" / "batch-vs-online.md").read_text("utf-8")
     assert f"--max-num-seqs {places} " in page
+    prompt, answer = CHAT.sample.prompt_tokens.mean(), CHAT.sample.output_tokens.mean()
+    assert f",H100,{prompt:.0f},{answer:.0f},{places}\\n" in page
+
+
+def test_a_tenth_fewer_places_than_keep_the_promise_are_best() -> None:
+    """Than exercise 2 finds on the machine of the simulation, whose tokens a second follow."""
+    found = CHAT.places
+    for _ in range(8):
+        tokens_per_s = CHAT.limited(found).ceiling_tokens_per_s
+        found = min(CHAT.places, places_for_promise(tokens_per_s, CHAT.promise.tpot_s, 1.2))
+    best = _best("chat", "places and priority")["places"]
+    assert best / found == pytest.approx(0.9, abs=0.02)
 
 
 @pytest.mark.parametrize("engine", list(NAMES))

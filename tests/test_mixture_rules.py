@@ -83,4 +83,6 @@ def test_the_balance_is_watched_where_it_is_told() -> None:
 def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
     empty, each, experts = _due()
     due = f"{empty:.4f} + {each:.4f} * experts:running:5m + {experts:.4f} * experts"
-    assert due in rule_text(f"mixture-{engine}")
+    text = rule_text(f"mixture-{engine}")
+    assert due in text
+    assert f"{round(MIXTURE.mean_context_tokens, -3):,.0f} tokens each" in text

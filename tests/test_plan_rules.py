@@ -13,6 +13,7 @@ from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.fronts import FRONTS, front_constants
 from serving_mathematics.core.hardware.step_time import count_work
+from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.machine.predictions.other_harnesses import example
 
 from builder import ROOT
@@ -92,6 +93,10 @@ def test_what_is_set_is_what_is_predicted() -> None:
         text = (ROOT / "docs/downloads" / f"plan-holds-{engine}.yaml").read_text("utf-8")
         near = "plan:running:15m <= 1.1 * 64 and plan:running:15m > 0.8 * 64"
         assert f"> 1.7 * 0.019 and {near}" in text
+        lengths = "prompts of 1,154 tokens and answers of 211"
+        assert lengths in text.replace("\n#", "")
+    assert round(CHAT.sample.prompt_tokens.mean()) == asked.input_tokens
+    assert round(CHAT.sample.output_tokens.mean()) == asked.output_tokens
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))

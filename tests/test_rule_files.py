@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -10,6 +11,23 @@ from .rule_files import handed_out, pages_with, rule_text, rules
 
 FILES = handed_out()
 SHOWN = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+IN_WORDS = re.compile(r"(?<![\w.\-:])\d[\d,]*(?:\.\d+)?(?!\w)")
+IN_RULES = re.compile(r"(?<![\d.])\d+(?:\.\d+)?")
+IN_NO_RULE: dict[
+    str, set[float]
+] = {  # of the comments: names, statuses, and what tests of these files hold
+    "arrival-rates": {3.1, 30},
+    "backfill": {1.2, 3.1, 99},
+    "batch-night": {456},
+    "burn-rate-alerts": {39, 429, 504},
+    "engine-load": {50},
+    "mixture": {13_000},
+    "percentile-worth": {95},
+    "plan-holds": {3.1, 211, 1154},
+    "release": {1.05, 1.25, 5.2},
+    "step-time": {3.1, 2000},
+    "streams": {0.5, 200},
+}
 
 
 def test_there_are_some() -> None:
@@ -36,6 +54,21 @@ def test_files_that_are_loaded_together_record_one_thing_under_one_name(engine: 
             if "record" in rule:
                 found.setdefault(rule["record"], set()).add(" ".join(rule["expr"].split()))
     assert {name: told for name, told in found.items() if len(told) > 1} == {}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_comments_name_the_numbers_of_the_rules(name: str) -> None:
+    """As they stand there, in thousandths, in hundredths, or what is left of one."""
+    lines = rule_text(name).splitlines()
+    comments = "\n".join(line for line in lines if line.lstrip().startswith("#"))
+    others = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    told = [float(found[0].replace(",", "")) for found in IN_WORDS.finditer(comments)]
+    there = [float(found[0]) for found in IN_RULES.finditer(others)]
+    elsewhere = IN_NO_RULE.get(re.sub("-(vllm|sglang)$", "", name), set())
+    for number in told:
+        forms = (number, number / 1000, number / 100, 1 - number, 1 - number / 100)
+        known = any(math.isclose(form, one, rel_tol=1e-6) for form in forms for one in there)
+        assert known or number in elsewhere, f"{number:g} is in no rule of {name}"
 
 
 @pytest.mark.parametrize("name", FILES)

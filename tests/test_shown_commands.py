@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
 
@@ -53,3 +54,14 @@ def test_a_closed_loop_lasts_many_turns() -> None:
 def test_a_rate_lasts_a_quarter_of_an_hour() -> None:
     for command in _commands():
         assert _value(command, "num-prompts") >= 880 * _value(command, "request-rate")
+
+
+def test_lengths_limits_and_places_are_those_of_the_machine() -> None:
+    """Its mean lengths, its promise in milliseconds, and half, all and twice its places."""
+    prompt, answer = CHAT.sample.prompt_tokens.mean(), CHAT.sample.output_tokens.mean()
+    ttft, tpot = 1e3 * CHAT.promise.ttft_s, 1e3 * CHAT.promise.tpot_s
+    together = " ".join(_commands())
+    assert f"--random-input-len {prompt:.0f} --random-output-len {answer:.0f} " in together
+    assert f"--goodput ttft:{ttft:.0f} tpot:{tpot:.0f}" in together
+    clients = {_value(command, "max-concurrency") for command in _commands()} - {0}
+    assert clients >= {CHAT.places // 2, CHAT.places, 2 * CHAT.places}

@@ -21,7 +21,7 @@ from serving_mathematics.machine.step_time.guesses import (
 from builder import ROOT
 
 from .promql import Series, Vector
-from .rule_files import at_the_end, vectors
+from .rule_files import at_the_end, rule_text, vectors
 
 RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
 
@@ -43,6 +43,7 @@ def run(engine: str, running: float, gap_s: float, yields: float) -> dict[str, f
 @pytest.mark.parametrize("engine", list(RUNNING))
 def test_alerts_fire_beyond_their_lines(engine: str) -> None:
     empty_s, each_s, _ = _line(2000.0)
+    assert "2,000 tokens each" in rule_text(f"step-time-{engine}")
     due_s = empty_s + 32 * each_s
     told = run(engine, 32.0, 1.3 * due_s, 2.0)
     assert told["step:due:5m"] == pytest.approx(due_s, rel=0.01)

@@ -221,8 +221,12 @@ def test_the_rules_are_of_the_night_of_the_job(engine: str) -> None:
     overhead_s, rate = _line("chat")
     tokens = float(CHAT.sample.output_tokens.mean())
     needed = 1.1 * spec["completions"] * rows * tokens / spec["activeDeadlineSeconds"]
-    (told,) = {int(n) for n in re.findall(r"\b1\d{4}\b", rule_text(f"batch-night-{engine}"))}
+    words = rule_text(f"batch-night-{engine}").replace("\n#", "")
+    (told,) = {int(n) for n in re.findall(r"\b1\d{4}\b", words)}
     assert told == pytest.approx(needed, rel=0.005)
+    written = spec["completions"] * rows * tokens / 1e6
+    hours = {8: "eight"}[spec["activeDeadlineSeconds"] // 3600]
+    assert f"({written:.0f} million in {hours} hours: {told} a second)" in words
     start_s = 120 + overhead_s
     assert rows / rate > 1800  # so that half an hour has one start at most
     assert 3 * rate * tokens < told < 4 * rate * tokens * (1800 - start_s) / 1800

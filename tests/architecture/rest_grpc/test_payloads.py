@@ -66,6 +66,7 @@ def test_example_by_hand() -> None:
     difference = told.embeddings_json_ms - told.embeddings_bytes_ms
     digits_ms = 32 * 4096 * told.digit_ns / 1e6
     assert told.embeddings_digits_percent == pytest.approx(100 * digits_ms / difference)
+    assert 4e6 / told.digit_ns == pytest.approx(20_000, rel=0.2)  # numbers in four milliseconds
     assert told.embeddings_slow_ms == pytest.approx(told.embeddings_json_kb * 8 / 100)
     capped = _call("a photo", "bytes", "busy, window never raised", 0.05)
     window_s = STREAM_WINDOW_BYTES / LINK_BYTES_PER_S  # 16 whole windows and the envelope's

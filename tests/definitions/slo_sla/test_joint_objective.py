@@ -12,7 +12,7 @@ from scipy import stats
 from serving_mathematics.core.batching.continuous_batching import Workload, latencies_s
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
-from serving_mathematics.core.machines.traffic import draw_lengths
+from serving_mathematics.core.machines.traffic import draw_lengths, trace_record
 from serving_mathematics.definitions.slo_sla import joint_objective
 from serving_mathematics.definitions.slo_sla.joint_objective import (
     joint_attainment,
@@ -90,6 +90,11 @@ def test_a_loss_at_the_cap_leaves_less_than_a_quarter() -> None:
         after = slice(8000, int(np.searchsorted(arrivals, arrivals[8000] + 900)))
         kept.append(joint_attainment(ttft[after] + CHAT.made.around_s, tpot[after], 1.0, 0.05))
     assert float(np.mean(kept)) < 0.25
+
+
+def test_the_busiest_minutes_have_half_as_many_requests_again() -> None:
+    counts = np.sort(trace_record(CHAT.traffic)["requests_per_minute"])
+    assert counts[-3:].mean() / counts.mean() == pytest.approx(1.5, abs=0.05)
 
 
 def test_times_must_be_of_one_shape() -> None:

@@ -140,5 +140,6 @@ def test_files_are_of_one_form_and_the_page_shows_a_rule() -> None:
         assert f"](../downloads/engine-load-{engine}.yaml)" in page
         alerts = [rule for rule in own if "alert" in rule]
         assert [rule["alert"] for rule in alerts] == ALERTS
+        assert f"token, {1e3 * CHAT.promise.tpot_s:.0f} ms a token." in text
         for ceiling in (example().prompt_ceiling, example().answer_ceiling):
             assert f"{ceiling:.0f}" in text

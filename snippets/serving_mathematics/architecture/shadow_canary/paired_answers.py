@@ -195,14 +195,15 @@ def check_a_differs_from_a() -> None:
 
 def check_noise_shrinks_the_advantage() -> None:
     """With exact verdicts a shadow needs less than a third of a canary's answers, with one verdict
-    in twenty flipped more than half: still fewer, whether versions differ in two answers of a
-    hundred or in ten.
+    in twenty flipped more than half, three times as many as before: still fewer, whether versions
+    differ in two answers of a hundred or in ten.
 
     Source: both sizes from their own formulas, with the shares and the rates as they are seen.
     """
     for flip, low, high in ((0.0, 0.1, 0.33), (FLIP, 0.5, 0.7)):
         pairs, canary = _sizes(flip)
         checks.inside(f"e = {flip:g}: shadow over canary", pairs / canary, low, high)
+    checks.close("flipped over exact", pairs / _sizes(0.0)[0], 3.0, atol=0.5)
     for apart in (0.02, 0.10):
         pairs, canary = _sizes(FLIP, apart / 2 + 0.005, apart / 2 - 0.005)
         checks.inside(f"{apart:.0%} differ: shadow over canary", pairs / canary, 0.0, 0.9)

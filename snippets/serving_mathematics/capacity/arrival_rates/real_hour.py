@@ -325,7 +325,7 @@ def stepper_hour() -> dict[str, Any]:
 
 def check_the_order_matters() -> None:
     """At four fifths of the ceiling the hour as it was keeps fewer promises than its own gaps in
-    another order, and those than Poisson arrivals at its rate, which keep nearly all; at two fifths
+    another order, and those than Poisson arrivals at its rate, which keep nearly all; up to half
     nothing is lost. So it is with 256 places and with 64.
 
     Source: the record, two engines.
@@ -338,14 +338,16 @@ def check_the_order_matters() -> None:
         checks.inside(f"{name}: Poisson", poisson, 0.99, 1.0, kind="measured")
         got = [real, gaps, poisson]
         checks.holds(f"{name}: in this order", real + 0.05 < gaps < poisson, got=got)
-        checks.inside(f"{name} at 40%", _kept("as it was", 0.4, name), 0.999, 1.0, kind="measured")
+        for load in (0.4, 0.5):
+            kept = _kept("as it was", load, name)
+            checks.inside(f"{name} at {load:.0%}", kept, 0.999, 1.0, kind="measured")
 
 
 def check_size_for_the_work_of_the_busiest_minutes() -> None:
     """Where the work of the busiest two minutes is 85% of the ceiling, 99 in a hundred requests are
     in time; so they are with 90% and single minutes. Sized by the answers of those minutes, the
-    chat machine keeps fewer than 95; sized by their prompts, a fifth of the engine is room that
-    nobody needs.
+    chat machine keeps fewer than 95; sized by their prompts, nearly a quarter of it is room that
+    nobody needs, and more of one with few places.
 
     Source: the record, at the largest load played that is no larger, and between two loads.
     """
@@ -358,7 +360,8 @@ def check_size_for_the_work_of_the_busiest_minutes() -> None:
         kept = _kept("as it was", below, name)
         checks.inside(f"{name}: by work, at {safe:.2f}", kept, 0.99, 1.0, kind="measured")
         prompts = HOT / _peak(hour.context_per_minute)
-        checks.holds(f"{name}: by prompts", prompts < 0.8 * safe, got=[prompts, safe])
+        low, high = (0.21, 0.25) if machine.places == 256 else (0.25, 0.3)
+        checks.inside(f"{name}: by prompts, room", 1 - prompts / safe, low, high)
     answers = HOT / _peak(hour.generated_per_minute)
     kept = float(np.interp(answers, LOADS, [_kept("as it was", load) for load in LOADS]))
     checks.inside(f"chat: by answers, at {answers:.2f}", kept, 0.0, 0.95, kind="measured")

@@ -267,7 +267,7 @@ def check_boxes_of_an_engine() -> None:
 
 def check_product_of_means_is_not_the_mean_product() -> None:
     """Rate × mean tokens × mean stay is wrong to both sides: too much where answers are long and
-    equal, and in the chat machine; too little where their lengths vary much.
+    equal, and by a tenth in the chat machine; too little where their lengths vary much.
 
     Source: G = pR + τE[o(o−1)]/2, sampled; the simulated engine.
     """
@@ -281,7 +281,7 @@ def check_product_of_means_is_not_the_mean_product() -> None:
     checks.close("long and equal", _product_error(0.0, 200, 4000), long, rtol=1e-9)
     checks.inside("long and equal", _product_error(0.0, 200, 4000), 0.5, 1.0)
     box = _boxes()
-    checks.inside("chat", box["product"] / box["tokens"], 1.03, 1.3, kind="simulation")
+    checks.inside("chat", box["product"] / box["tokens"], 1.07, 1.13, kind="simulation")
 
 
 def check_bad_input_is_refused() -> None:

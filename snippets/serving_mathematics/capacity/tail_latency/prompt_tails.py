@@ -145,7 +145,8 @@ def check_orders_and_limits_beat_copies() -> None:
 def check_what_a_larger_budget_costs() -> None:
     """A budget four times as large makes a full step three to five times as long, longer than any
     promised time per token; a limit within the old budget needs none, and cuts the p99 of short
-    prompts in every mix with documents, by less than the limit in the larger budget.
+    prompts in every mix with documents, by less than the limit in the larger budget. At 70% load
+    documents then take nearly twice as long.
 
     Source: the engine of the chat machine; the record.
     """
@@ -156,11 +157,15 @@ def check_what_a_larger_budget_costs() -> None:
         for load in (0.5, 0.7):
             least, most = (_cut(mix, load, name) for name in ("limit in the old budget", "limit"))
             checks.inside(f"{mix} at {load:g}: cut [%]", least, 10.0, most, kind="simulation")
+        names = ("limit in the old budget", "none")
+        limited, free = (_remedy(mix, 0.7, name)["long_p50"] for name in names)
+        checks.inside(f"{mix}: documents, times as long", limited / free, 1.7, 2.0)
 
 
 def check_a_long_one_is_met_half_read() -> None:
     """The p99 of short prompts is the reading of a document less what was read before they came:
-    t (1 - 0.01 over the share that meets one), to a quarter, where that share is far above 1%.
+    t (1 - 0.01 over the share that meets one), to a quarter, where that share is far above 1%. At
+    the page's 70% load it is all of the reading and up to a quarter more.
 
     Source: the record; a moment at random within the reading.
     """
@@ -171,6 +176,9 @@ def check_a_long_one_is_met_half_read() -> None:
         told = read_s * (1 - 0.01 / met)
         found = _remedy(mix, 0.5, "none")["short_p99"]
         checks.close(f"{mix} [s]", found, told, rtol=0.25, kind="simulation")
+    page = _remedy("documents", 0.7, "none")
+    whole = page["short_p99"] / page["long_p50"]
+    checks.inside("documents at 0.7: p99 over the reading", whole, 1.0, 1.25, kind="simulation")
 
 
 def check_a_limit_wrong_by_a_fifth() -> None:

@@ -335,7 +335,8 @@ def check_an_answer_is_first_token_and_length() -> None:
 
 def check_composed_sessions_are_those_of_the_engine() -> None:
     """Sessions that go from answer to tool to answer take as long as the composed law says, within
-    a tenth at the median and the p99; the sum of the parts' p99 is a third or more above.
+    a tenth at the median and the p99; the sum of the parts' p99 is a third or more above, and their
+    bound for the page's pipeline about twice the composed p99.
 
     Source: `core.fleet`, 4,000 sessions of three answers at 60% and at 80% of the ceiling.
     """
@@ -349,6 +350,8 @@ def check_composed_sessions_are_those_of_the_engine() -> None:
         added = sum(answer_quantile(part, 0.99) for part in _answers(run))
         over = added / float(np.quantile(ends, 0.99))
         checks.inside(f"{100 * load:.0f}%: sum of p99s over it", over, 1.33, 2, kind="simulation")
+    page = example()
+    checks.inside("bound over the p99", page.bound_p99 / page.whole_p99, 1.8, 2.2)
 
 
 def check_a_shared_minute_breaks_independence() -> None:

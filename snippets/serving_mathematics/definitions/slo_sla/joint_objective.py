@@ -184,6 +184,8 @@ def example() -> SimpleNamespace:
         slow_cap=100 * _cap(CHAT, slowness=CHAT.how_wrong.high),
         one_server_chat=100 * _one_server_cap(CHAT),
         one_server_mixture=100 * _one_server_cap(MIXTURE),
+        seventy_unused=100 * (1 - 0.7 / chat),
+        seventy_minutes=100 * _shares(CHAT, 0.7, minutes=True).both,
         seventy_mixture=100 * _shares(MIXTURE, 0.7)[0],
     )
 

@@ -195,6 +195,8 @@ def check_fast_alone_and_slow_in_a_crowd() -> None:
 
     Source: published runs on four H100 with vLLM, both models in 8 bits.
     """
+    sizes = [find_model(name)[0].parameters for name in ("MiniMax-M2.5", "Meta-Llama-3.1-70B")]
+    checks.close("dense over mixture, parameters", sizes[1] / sizes[0], 1 / 3, atol=0.04)
     predicted = {}
     for name in RACERS[:2]:
         runs = _race()[name]

@@ -151,14 +151,14 @@ def check_bandwidth_buys_what_reads() -> None:
 
 
 def check_a_mixture_gains_less_than_told() -> None:
-    """The mixture gains less than half of what the formula says, so a share that is computed is no
+    """The mixture gains a third of what the formula says, so a share that is computed is no
     proof that a kernel waits for memory.
 
     Source: published runs of gpt-oss-120b in four bits on H100 and on H200, all of one engine.
     """
     found = example()
     share = found.sparse_gain / found.sparse_told
-    checks.holds("of what is told", share < 0.5, got=share, kind="measured")
+    checks.inside("of what is told", share, 0.28, 0.38, kind="measured")
 
 
 def check_gain_is_that_of_the_pairs() -> None:

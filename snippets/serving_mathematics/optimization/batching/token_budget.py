@@ -86,6 +86,14 @@ def _gap_over_step(machine: Machine, budget: int) -> float:
     return found.gap / full_step_s(machine.limited(token_budget=budget), found.decoding)
 
 
+def _left_for_long_prompts(machine: Machine, budget: int) -> float:
+    """Of the prompt tokens that a gap as long as the p99 would pay at their mean price, the share
+    that this budget, which has that gap, leaves out."""
+    found, limited = _p99s(machine, 0.6, budget), machine.limited(token_budget=budget)
+    decode_s = float(machine.step_s(found.decoding))
+    return 1 - (full_step_s(limited, found.decoding) - decode_s) / (found.gap - decode_s)
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text; times in s."""
     small, large = (_p99s(MIXTURE, 0.6, budget) for budget in (512, 8192))
@@ -199,6 +207,17 @@ def check_gaps_are_full_steps() -> None:
     checks.inside("mixture, 512 tokens", _gap_over_step(MIXTURE, 512), 1.5, 2.0)
     small, large = (_p99s(MIXTURE, 0.6, budget).first for budget in (512, 8192))
     checks.inside("mixture: first tokens, 8,192 over 512", large / small, 0.2, 0.5)
+
+
+def check_what_long_prompts_ask_for() -> None:
+    """A budget that is to keep a gap is smaller by up to a quarter than tokens of mean price would
+    allow, and by up to three fifths where prompts are several times as long as the budget.
+
+    Source: the p99 gap of each budget, less the step of those who decode, over the price.
+    """
+    for machine, budgets, most in ((CHAT, BUDGETS[1:4], 0.25), (MIXTURE, BUDGETS[:4], 0.6)):
+        left = max(_left_for_long_prompts(machine, budget) for budget in budgets)
+        checks.inside(f"{machine.name}: left out at most", left, most - 0.05, most)
 
 
 def check_a_run_is_made_again() -> None:
