@@ -16,16 +16,20 @@ from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.machine.predictions.calibration_scores import kept_error
 from serving_mathematics.machine.predictions.own_runs import OwnRun, calibrate
 from serving_mathematics.planner import model_errors
+from serving_mathematics.planner.answers import answer_lines
+from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.model_errors import (
     RECORD,
     RUN_COLUMNS,
     ModelError,
     NearRun,
+    behind_error,
     calibrated_error,
     model_error,
     nearest_runs,
     was_measured,
 )
+from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support.measuring import read_record, write_record
 
 
@@ -142,3 +146,24 @@ def test_a_load_test_that_its_own_fit_leaves_off_widens_the_verdict(count: int) 
     near = calibrated_error(calibrate([OwnRun(WORKED, 0.1, 0.0085)]))
     low, _, high = kept_error(1)["measured over predicted"]
     assert (near.low, near.high) == (low, high)
+
+
+def test_a_plan_behind_another_front_is_less_sure() -> None:
+    """Its bound is never narrower than of tuned engines, and more replicas are taken for slow steps
+    than of a plan that has the same steps and the tuned engines' bound.
+    """
+    tuned = model_error("dense, hopper", 1)
+    fronts = ("unknown", "ml-energy", "inference-perf", "engine")
+    found = {front: behind_error(tuned, front) for front in fronts}
+    assert all(one.high >= tuned.high and one.low == tuned.low for one in found.values())
+    assert found["unknown"].high > found["ml-energy"].high > tuned.high
+    assert found["engine"].behind == "17 runs of engine"
+    wide = behind_error(replace(tuned, high=9.0), "unknown")
+    assert (wide.high, wide.behind) == (9.0, "378 runs of ml-energy")
+    asked: dict[str, object] = {"rate_per_s": 60, "parallelism": "tp1", "precision": "bf16"}
+    told = answer(read_choices(asked | {"front": "unknown"}))
+    assert told.error.behind
+    assert told.if_slower is not None
+    assert told.if_slower > (answer(read_choices(asked)).if_slower or 0)
+    (line,) = [one.value for one in answer_lines(told) if "behind this front" in one.value]
+    assert line.startswith("nine in ten of 378 runs of ml-energy took at most 1.70")

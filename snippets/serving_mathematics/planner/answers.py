@@ -524,6 +524,12 @@ def _measured(told: Answer) -> str:
     if error.calibrated_by:
         others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"
         kind = f"deployments that {others} calibrated, and the load test"
+    if error.behind:
+        return (
+            f"nine in ten of {error.behind} took at most {high:.2f} of the predicted time per "
+            f"token behind this front, and nine in ten of {error.runs:,} tuned ones at least "
+            f"{low:.2f}"
+        )
     return (
         f"eight of ten of {error.runs:,} took {low:.2f} to {high:.2f} of the predicted time per "
         f"token: {kind}"

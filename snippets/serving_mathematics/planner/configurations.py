@@ -43,6 +43,7 @@ from serving_mathematics.planner.fleet_energy import FleetEnergy, fleet_energy
 from serving_mathematics.planner.model_errors import (
     ModelError,
     NearRun,
+    behind_error,
     calibrated_error,
     model_error,
     nearest_runs,
@@ -413,13 +414,15 @@ def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> 
 
 
 def _error(question: Question) -> ModelError:
-    """How far steps may be off: less where a load test is of this very split."""
+    """How far steps may be off: less where a load test is of this very split, more behind a front
+    that was not tuned.
+    """
     one, calibration = question.deployment, question.calibration
     if calibration:
         tested = replace(question, deployment=calibration.runs[0].deployment)
         if split_name(tested) == split_name(question):
             return calibrated_error(calibration)
-    return model_error(one.kind, one.devices)
+    return behind_error(model_error(one.kind, one.devices), question.front.name)
 
 
 def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:

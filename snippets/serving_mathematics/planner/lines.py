@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from serving_mathematics.planner.capacity_planner import Quantile
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require, require_finite
+from serving_mathematics.support.require import require, require_finite, require_positive
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ def sized(value: float) -> str:
 def with_interval(found: Quantile, scale: float = 1.0) -> str:
     """Value and half-width, with the digits that two of the half-width leave.
 
-    found: the quantile. scale: to another unit, finite; else ValueError.
+    found: the quantile. scale: to another unit, positive and finite; else ValueError.
 
     >>> from serving_mathematics.planner.capacity_planner import Quantile
     >>> with_interval(Quantile(0.012345, 0.00067), 1e3)
     '12.35 ± 0.67'
     """
-    scale = require_finite(scale=scale)
+    scale = require_positive(scale=scale)
     value, half = scale * found.value, scale * found.half_width
     if not half:
         return f"{value:.3g}"

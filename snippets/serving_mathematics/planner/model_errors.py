@@ -28,6 +28,7 @@ import numpy.typing as npt
 from serving_mathematics.core.hardware.catalogue import find_model, systems
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.machine.predictions.calibration_scores import kept_error
+from serving_mathematics.machine.predictions.front_scores import FRONT_SCORES, NINE_IN_TEN
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
@@ -72,6 +73,7 @@ class ModelError:
     kind: str = ""
     on: Mapping[str, int] = field(default_factory=dict)
     calibrated_by: int = 0
+    behind: str = ""  # whose runs the upper bound is of, where they were not those of the record
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,26 @@ def calibrated_error(calibration: Calibration) -> ModelError:
     low, high = min(low, float(own.min())), max(high, float(own.max()))
     devices = calibration.runs[0].deployment.devices
     return ModelError(low, middle, high, kept["runs"], devices, calibrated_by=count)
+
+
+def behind_error(error: ModelError, front: str) -> ModelError:
+    """The same for an engine behind another front than the tuned benchmarks of the record.
+
+    error: of the kind of engine. front: its name in `fronts.FRONTS`. The upper bound is at least
+    the factor within which nine in ten runs of its harness were; for a front that is no harness's,
+    of the harness that was furthest off.
+
+    >>> tuned = ModelError(low=0.9, middle=1.0, high=1.3, runs=150, devices=1)
+    >>> behind_error(tuned, "unknown").high > 1.5, behind_error(tuned, "benchmark") == tuned
+    (True, True)
+    """
+    if front == "benchmark":
+        return error
+    scores = read_record(FRONT_SCORES)["harnesses"]
+    own = {front: scores[front]} if front in scores else scores
+    whose, told = max(own.items(), key=lambda one: one[1]["named fronts"][front][NINE_IN_TEN])
+    high = told["named fronts"][front][NINE_IN_TEN]
+    return replace(error, high=max(error.high, high), behind=f"{told['runs']:,} runs of {whose}")
 
 
 def nearest_runs(
@@ -327,6 +349,23 @@ def check_errors_are_those_of_the_scores() -> None:
         kind = _columns()["devices"] == devices
         runs = scores["devices"][str(devices)]["runs"]
         checks.equal(f"runs of {devices}", int(kind.sum()), runs)
+
+
+def check_a_front_widens_the_bound() -> None:
+    """Behind a front that was not tuned, the upper bound is that of runs behind it.
+
+    Source: the record of the fronts' scores.
+    """
+    tuned = model_error("dense, hopper", 1)
+    told = read_record(FRONT_SCORES)["harnesses"]
+    for front, whose in (("unknown", "ml-energy"), ("ml-energy", "ml-energy")):
+        found = behind_error(tuned, front)
+        checks.equal(f"{front}: high", found.high, told[whose]["named fronts"][front][NINE_IN_TEN])
+        checks.equal(f"{front}: low", found.low, tuned.low)
+        checks.equal(f"{front}: whose", found.behind, "378 runs of ml-energy")
+    narrow = behind_error(tuned, "inference-perf")
+    checks.equal("a front whose five runs were near", narrow.high, tuned.high)
+    checks.equal("the record's own", behind_error(tuned, "benchmark"), tuned)
 
 
 def check_bad_input_is_refused() -> None:

@@ -188,13 +188,15 @@ def promised(
 
     ttft_s, tpot_s: limits [s]. quantile: share of the requests that keeps each. others: limits of
     other metrics by their fields; `goodput` is the share that keeps all limits together, and then
-    of each. What is None is not promised. Raises ValueError that names the field.
+    of each. What is None is not promised. Raises ValueError that names the field, and on a quantile
+    outside (0, 1).
 
     >>> [goal.metric for goal in promised(1.0, 0.05, e2e_s=9.0, goodput=0.9)]
     ['ttft', 'tpot', 'e2e', 'goodput']
     >>> {goal.share for goal in promised(1.0, 0.05, goodput=0.9)}
     {0.9}
     """
+    quantile = require_in("(0, 1)", quantile=quantile)
     limits: Mapping[str, float | None] = {"ttft_s": ttft_s, "tpot_s": tpot_s} | others
     known = [metric.field for metric in METRICS.values()]
     for name in others:

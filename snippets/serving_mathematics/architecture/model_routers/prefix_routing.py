@@ -55,13 +55,14 @@ def prefix_first(request: int, view: View, slack: float = 16, record_blocks: int
     slack: requests, not negative; infinite always follows the prefix. record_blocks: of each engine
     that the router remembers, the least recently used forgotten first. Loads are what the router
     counts itself, or what engines last said where it only asks them from time to time. Raises
-    ValueError on a negative slack.
+    ValueError on a negative slack or number of blocks.
 
     >>> from serving_mathematics.core.fleet.trying import choices
     >>> choices(prefix_first)  # the third prompt begins like the first, the fourth like the second
     [0, 1, 0, 1]
     """
     require(slack >= 0, "slack", "not negative", slack)
+    require(record_blocks >= 0, "record_blocks", "not negative", record_blocks)
     chain, depth = view.way(request)
     records = _records(view, record_blocks)
     loads = view.requests

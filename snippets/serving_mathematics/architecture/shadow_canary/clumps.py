@@ -37,6 +37,7 @@ def clump(values: npt.ArrayLike, block: npt.ArrayLike) -> float:
     require(own.ndim == 1 and own.size > 1, "values", "of shape (n,), n > 1", own.shape)
     require(bool(np.isfinite(own).all()) and np.ptp(own) > 0, "values", "finite, not all one", own)
     require(where.shape == own.shape, "block", f"of shape {own.shape}", where.shape)
+    require(bool(np.isfinite(where).all()), "block", "finite", where)
     _, which = np.unique(where, return_inverse=True)
     sizes = np.bincount(which)
     require(sizes.size >= 3, "block", "three blocks or more", sizes.size)

@@ -172,7 +172,7 @@ class _OneByOne(NamedTuple):
 def _one_by_one(share: float, seconds: int = 1800) -> _OneByOne:
     """The beginning of the spike, request by request."""
     rng, load = np.random.default_rng(1), _spike(replica_of(CHAT), 1.0, 3.2)[:seconds]
-    count = rng.poisson(load)
+    count = rng.poisson(load).astype(np.intp)
     arrivals = np.sort(np.repeat(np.arange(load.size), count) + rng.random(count.sum()))
     drawn = draw_lengths(rng, CHAT.traffic, arrivals.size)
     asked = Requests(arrivals, drawn.prompt_tokens, drawn.output_tokens)

@@ -33,7 +33,6 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,
     require_in,
-    require_non_negative,
     require_non_negative_integer,
     require_positive,
     require_positive_integer,
@@ -126,8 +125,9 @@ def run_storm(
     require(budget >= 0, "budget", "at least 0", budget)
     require(most_wait_s > 0, "most_wait_s", "positive", most_wait_s)
     require_work(50 * horizon_s, horizon_s=horizon_s)
-    begin, end = require_non_negative(outage_begin_s=outage_s[0], outage_end_s=outage_s[1])
-    require(begin <= end, "outage_s", "a begin and an end that is no earlier", outage_s)
+    begin, end = outage_s
+    rule = "a begin from 0 on and an end that is no earlier, both finite"
+    require(0 <= begin <= end < math.inf, "outage_s", rule, outage_s)
     length, last = int(horizon_s), int(retries)
     due = np.zeros((length + int(pause_s) * (last + 1) + 2, last + 1))  # attempts, by number
     line: deque[list[float]] = deque()  # second, attempt, count; a dead one has attempt −1

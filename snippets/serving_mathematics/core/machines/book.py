@@ -37,7 +37,8 @@ def highest_load(machine: Machine | Reader, requests: int, seeds: Sequence[int])
     """The highest share of its ceiling at which a machine keeps its promise, to 1/64; 0 for none.
 
     requests: that are simulated at each load. seeds: of runs, in whose mean it is kept. Raises
-    ValueError unless requests is a positive integer, and without a seed.
+    ValueError unless requests is a positive integer, and without a seed or with one that is not a
+    whole number from 0.
 
     >>> from serving_mathematics.core.machines.reader import READER
     >>> 0.5 < highest_load(READER, 2000, [1]) < 0.9
@@ -45,6 +46,8 @@ def highest_load(machine: Machine | Reader, requests: int, seeds: Sequence[int])
     """
     requests = require_positive_integer(requests=requests)
     require(len(seeds) > 0, "seeds", "one or more", "none")
+    whole = all(seed >= 0 and seed == seed // 1 for seed in seeds)
+    require(whole, "seeds", "whole numbers from 0", seeds)
 
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):

@@ -95,7 +95,7 @@ def replicas_for(rate_per_s: float, cap_per_s: float, lost: int) -> int:
     """
     require(0 <= rate_per_s < math.inf, "rate_per_s", "finite and ≥ 0", rate_per_s)
     cap_per_s = require_positive(cap_per_s=cap_per_s)
-    require(lost >= 0 and lost == int(lost), "lost", "a whole number ≥ 0", lost)
+    require(0 <= lost < math.inf and lost == int(lost), "lost", "a whole number ≥ 0", lost)
     return math.ceil(rate_per_s / cap_per_s - 1e-9) + int(lost)
 
 

@@ -45,7 +45,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, write_record
 from serving_mathematics.support.require import require
 
-SCORES = "front_scores"
+FRONT_SCORES = "front_scores"
 COMMAND = "python -m serving_mathematics.machine.predictions.front_scores .cache/harnesses"
 NINE_IN_TEN = "measured over predicted, nine in ten"
 LEAST_RUNS = 5  # of a deployment: three that calibrate, and two to predict
@@ -248,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "licence": "the leaderboard's repository states none, so no row of it is kept here, only "
         "these scores; Apache-2.0; MIT",
     }
-    print(write_record(SCORES, record | measure_fronts(runs)), file=sys.stderr)
+    print(write_record(FRONT_SCORES, record | measure_fronts(runs)), file=sys.stderr)
     return 0
 
 

@@ -25,7 +25,7 @@ from serving_mathematics.core.hardware.fronts import (
     steps_alone,
 )
 from serving_mathematics.core.hardware.step_time import count_work
-from serving_mathematics.machine.predictions.front_scores import NINE_IN_TEN, SCORES
+from serving_mathematics.machine.predictions.front_scores import FRONT_SCORES, NINE_IN_TEN
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 
@@ -55,7 +55,7 @@ def _front_lines() -> list[str]:
 
 def example() -> SimpleNamespace:
     """Numbers of the page, errors in percent."""
-    record = read_record(SCORES)
+    record = read_record(FRONT_SCORES)
     rows = []
     for name, words in HARNESSES.items():
         told = record["harnesses"][name]
@@ -109,7 +109,7 @@ def check_fronts_are_what_the_runs_say() -> None:
     Source: the record; the request log, of one batch size or another, leaves the two apart by less.
     """
     for name in ("ml-energy", "inference-perf"):
-        told, front = read_record(SCORES)["harnesses"][name]["fitted"], FRONTS[name]
+        told, front = read_record(FRONT_SCORES)["harnesses"][name]["fitted"], FRONTS[name]
         checks.close(f"{name}: scale", front.scale, told["scale"], atol=0.03, kind="measured")
         host = 1e6 * front.sequence_s
         checks.close(f"{name}: host [us]", host, told["host [us]"], atol=3, kind="measured")
@@ -123,7 +123,7 @@ def check_a_named_front_travels() -> None:
 
     Source: the record; the aims were set before, the last with these harnesses in sight.
     """
-    record = read_record(SCORES)
+    record = read_record(FRONT_SCORES)
     away = record["harnesses"]["ml-energy"]
     for label, told, most in (
         ("own front", away["own front, model left out"], 0.14),

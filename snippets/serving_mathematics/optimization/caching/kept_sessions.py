@@ -89,7 +89,7 @@ def lifetime(
     finite = ends[np.isfinite(ends)]
     steps = np.diff(finite, prepend=0.0)
     filled = np.append(0.0, np.cumsum(growth[: finite.size] * steps))
-    if filled[-1] < room and growth[finite.size] == 0:
+    if filled[-1] <= room and growth[finite.size] == 0:
         return float("inf")
     place = int(np.searchsorted(filled, room, side="right")) - 1
     start = float(finite[place - 1]) if place > 0 else 0.0
@@ -116,6 +116,7 @@ def found_share(
     fine = bool(np.all((sent > 0) & (sent < np.inf)))
     require(fine, "prompts", "positive and finite", sent)
     require(bool(np.all((old >= 0) & (old <= sent))), "repeated", "from 0 to the prompt", old)
+    require(bool(np.all(since >= 0)), "since_s", "non-negative", since)
     return float(old[since <= lifetime_s].sum() / sent.sum())
 
 

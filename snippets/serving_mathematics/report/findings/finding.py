@@ -18,7 +18,7 @@ import numpy as np
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.report.evidence import FloatArray
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import as_floats, require, require_in
+from serving_mathematics.support.require import as_floats, require, require_finite, require_in
 
 LEVELS = ("problem", "warning", "note")  # worst first
 FEW = 100  # requests below which nothing is said of their order
@@ -82,7 +82,7 @@ def duration(seconds: float) -> str:
     >>> duration(0.0123), duration(90.0), duration(0.0)
     ('12.3 ms', '90 s', '0 s')
     """
-    require(math.isfinite(seconds), "seconds", "finite", seconds)
+    seconds = require_finite(seconds=seconds)
     if seconds == 0:
         return "0 s"
     for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
@@ -91,21 +91,20 @@ def duration(seconds: float) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
-def percent(share: float, low: float = math.nan, high: float = math.nan) -> str:
+def percent(share: float, low: float | None = None, high: float | None = None) -> str:
     """A share as a percentage, with its interval where there is one.
+
+    share, low, high: finite. Raises ValueError otherwise.
 
     >>> percent(0.05), percent(0.05, 0.04, 0.0712)
     ('5%', '5% (4% to 7.1%)')
     """
-    shown = [
-        f"{100 * one:.2g}%" if abs(one) < 0.995 else f"{100 * one:.4g}%"
-        for one in (share, low, high)
-    ]
-    return (
-        shown[0]
-        if math.isnan(low) or math.isnan(high)
-        else f"{shown[0]} ({shown[1]} to {shown[2]})"
-    )
+    share = require_finite(share=share)
+    shown = f"{100 * share:.2g}%" if abs(share) < 0.995 else f"{100 * share:.4g}%"
+    if low is None or high is None:
+        return shown
+    low, high = require_finite(low=low, high=high)
+    return f"{shown} ({percent(low)} to {percent(high)})"
 
 
 def _blocks_of(values: FloatArray, blocks: int) -> list[FloatArray]:
