@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require, require_in, widen_fields
+from serving_mathematics.support.require import as_number, require, require_in, widen_fields
 
 FloatArray = npt.NDArray[np.float64]
 Promise = tuple["Objective", ...]  # of one kind of requests
@@ -197,7 +197,8 @@ def promised(
     {0.9}
     """
     quantile = require_in("(0, 1)", quantile=quantile)
-    limits: Mapping[str, float | None] = {"ttft_s": ttft_s, "tpot_s": tpot_s} | others
+    asked: Mapping[str, float | None] = {"ttft_s": ttft_s, "tpot_s": tpot_s} | others
+    limits = {name: as_number(**{name: one}) for name, one in asked.items() if one is not None}
     known = [metric.field for metric in METRICS.values()]
     for name in others:
         require(name in known, "others", f"among {', '.join(known[2:])}", name)

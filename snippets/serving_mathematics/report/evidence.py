@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import as_floats, require
+from serving_mathematics.support.require import as_floats, as_number, require, require_work
 
 FloatArray = npt.NDArray[np.float64]
 COLUMNS = {  # of a request
@@ -232,7 +232,9 @@ def levels(run: Run, moments: int = 1000) -> Series | None:
     >>> levels(run, 4).values["waiting"].tolist()
     [1.0, 1.0, 0.0, 0.0]
     """
+    moments = as_number(moments=moments)
     require(moments % 1 == 0 and moments >= 2, "moments", "a whole number, 2 or more", moments)
+    require_work(float(moments), moments=moments)
     if run.series is not None and {"running", "waiting"} <= set(run.series.values):
         return run.series
     if not run.has("sent_s", "queue_s", "latency_s"):

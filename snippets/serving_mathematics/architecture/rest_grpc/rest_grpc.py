@@ -128,8 +128,10 @@ def call_parts(
         request_bytes=request_bytes, answer_bytes=answer_bytes
     )
     handshakes = require_non_negative_integer(handshakes=handshakes)
+    window_bytes = require_positive(window_bytes=window_bytes)
+    most = as_number(stream_window_bytes=stream_window_bytes)
     idle = [
-        _idle_s(size, round_trip_s, bytes_per_s, window_bytes, stream_window_bytes)
+        _idle_s(size, round_trip_s, bytes_per_s, window_bytes, most)
         for size in (request_bytes, answer_bytes)
     ]
     return CallParts(

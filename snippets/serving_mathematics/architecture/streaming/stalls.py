@@ -34,7 +34,7 @@ from serving_mathematics.core.hardware.roofline import (
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require, require_positive_integer
+from serving_mathematics.support.require import require, require_positive_integer, require_work
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,6 +66,7 @@ def gaps_beside_prompt_s(
     prompt_tokens, chunk_tokens = require_positive_integer(
         prompt_tokens=prompt_tokens, chunk_tokens=chunk_tokens
     )
+    require_work(prompt_tokens / chunk_tokens, prompt_tokens=prompt_tokens)
     fits = 0 <= streams <= machine.places and streams % 1 == 0
     require(fits, "streams", f"a number from 0 to {machine.places}", streams)
     upto = np.append(np.arange(chunk_tokens, prompt_tokens, chunk_tokens), prompt_tokens)

@@ -125,6 +125,7 @@ def run_storm(
     require(budget >= 0, "budget", "at least 0", budget)
     require(most_wait_s > 0, "most_wait_s", "positive", most_wait_s)
     require_work(50 * horizon_s, horizon_s=horizon_s)
+    require_work(50 * pause_s, pause_s=pause_s)
     begin, end = outage_s
     rule = "a begin from 0 on and an end that is no earlier, both finite"
     require(0 <= begin <= end < math.inf, "outage_s", rule, outage_s)

@@ -26,7 +26,7 @@ from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.sessions import AGENT, _Chains, _drawn_chains
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require_positive, require_positive_integer
+from serving_mathematics.support.require import require, require_positive, require_positive_integer
 
 FloatArray = npt.NDArray[np.float64]
 SESSIONS = "agent sessions"  # as a machine names its traffic
@@ -84,8 +84,9 @@ def sessions_under_way(
     requests, context_tokens = require_positive_integer(
         requests=requests, context_tokens=context_tokens
     )
-    end = requests / rate_per_s
-    sessions = math.ceil(rate_per_s * (LONGEST_S + end) / session_requests(context_tokens))
+    end, of_each = requests / rate_per_s, session_requests(context_tokens)
+    require(of_each > 0, "context_tokens", "enough for a prompt of a session", context_tokens)
+    sessions = math.ceil(rate_per_s * (LONGEST_S + end) / of_each)
     drawn, since, fits = _laid_out(rng, sessions, context_tokens)
     session = drawn.session
     moments = since + rng.uniform(-LONGEST_S, end, sessions)[session]

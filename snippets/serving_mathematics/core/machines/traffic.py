@@ -127,7 +127,9 @@ def draw_arrivals(
     if not minutes_of:
         return np.asarray(ticks / rate_per_s)
     counts = np.array(trace_record(minutes_of)["requests_per_minute"], dtype=float)
-    rounds = max(1, round(requests / (MINUTE_S * rate_per_s * counts.size)))
+    rounds = max(1.0, requests / (MINUTE_S * rate_per_s * counts.size))
+    require_work(rounds * counts.size, rate_per_s=rate_per_s)
+    rounds = round(rounds)
     expected = requests / rounds * counts / counts.sum()  # of each minute
     minute_s = requests / (rounds * rate_per_s * counts.size)
     clock = np.append(0.0, np.cumsum(np.tile(expected, rounds + 1)))  # one more than are wanted

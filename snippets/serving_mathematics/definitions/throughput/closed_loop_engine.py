@@ -34,6 +34,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import (
     as_floats,
+    as_number,
     require,
     require_all_positive,
     require_non_negative,
@@ -66,6 +67,7 @@ def loop_rate(clients: float, away_s: float, rates_per_s: npt.ArrayLike) -> tupl
     rates = np.asarray(require_all_positive(rates_per_s=as_floats(rates_per_s=rates_per_s)))
     sound = rates.ndim == 1 and rates.size > 0 and bool(np.all(np.diff(rates) >= 0))
     require(sound, "rates_per_s", "not falling, of shape (c,)", rates)
+    clients = as_number(clients=clients)
     require(1 <= clients < 1e9, "clients", "at least 1", clients)
     inside = np.arange(rates.size + 1.0)
     whole = np.append(0.0, rates)

@@ -27,7 +27,12 @@ from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.definitions.throughput.closed_loop_engine import _simulated, loop_rate
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
-from serving_mathematics.support.require import require_non_negative, require_positive_integer
+from serving_mathematics.support.require import (
+    require,
+    require_non_negative,
+    require_positive_integer,
+    require_work,
+)
 
 FloatArray = npt.NDArray[np.float64]
 CLIENTS = (4, 32, 256, 512)
@@ -54,6 +59,9 @@ def engine_rates_of(
     prompt_s, later_tokens, fixed_s, sequence_s = require_non_negative(
         prompt_s=prompt_s, later_tokens=later_tokens, fixed_s=fixed_s, sequence_s=sequence_s
     )
+    require_work(places, places=places)
+    cost = prompt_s + later_tokens * (fixed_s + sequence_s)
+    require(cost > 0, "prompt_s", "positive where later tokens cost nothing", prompt_s)
     n = np.arange(1.0, places + 1)
     return np.asarray(1 / (prompt_s + later_tokens * (fixed_s + sequence_s * n) / n))
 

@@ -87,6 +87,7 @@ def full_read_s(deployment: Deployment, tokens: float) -> float:
     >>> [round(1e3 * full_read_s(WORKED, tokens), 1) for tokens in (1000, 4000)]  # the same [ms]
     [17.0, 16.9]
     """
+    tokens = require_positive(tokens=tokens)
     fit = sequences_that_fit(deployment, tokens) / deployment.attention_data
     kept, each = stored(deployment), 0.0
     for count, attention, _ in deployment.architecture.layers:

@@ -28,7 +28,7 @@ from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.optimization.batching.scheduler import ask_machine, serve_steps
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
-from serving_mathematics.support.require import require
+from serving_mathematics.support.require import as_number, require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def full_step_s(machine: Machine, sequences: float) -> float:
     >>> bool(0.03 < full_step_s(CHAT, 50) < 0.06)
     True
     """
-    budget = machine.token_budget
+    budget, sequences = machine.token_budget, as_number(sequences=sequences)
     require(0 <= sequences < budget, "sequences", f"from 0 to below {budget}", sequences)
     lengths = machine.sample
     prompts_s = float(machine.prompt_s(lengths.prompt_tokens, lengths.cached_tokens).sum())

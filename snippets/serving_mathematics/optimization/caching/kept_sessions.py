@@ -37,7 +37,13 @@ from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.sessions import NOMINAL_TOKEN_S, sessions_under_way
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
-from serving_mathematics.support.require import as_floats, require, require_positive, require_shape
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_positive,
+    require_shape,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,6 +114,7 @@ def found_share(
     >>> found_share(10.0, [100, 200], repeated=[0, 150], since_s=[float("inf"), 8.0])
     0.5
     """
+    lifetime_s = as_number(lifetime_s=lifetime_s)
     require(lifetime_s > 0, "lifetime_s", "positive", lifetime_s)
     sent, old = as_floats(prompts=prompts), as_floats(repeated=repeated)
     since = as_floats(since_s=since_s)
