@@ -301,6 +301,19 @@ def test_an_editor_that_is_closed_leaves_python_to_the_others(page: Page, origin
     expect(waiting).to_have_text("Loading Python…")
 
 
+def test_progress_leaves_a_reader_who_reads_on_alone(page: Page, origin: str) -> None:
+    held: list[Route] = []
+    page.route("**/pyodide.mjs", lambda route: held.append(route))
+    page.route("**/pyodide.asm.wasm", lambda _: None)  # so that nothing ends
+    opened(page, origin, QUICK)
+    status = below(page.locator(".snippet-run[data-call]").first).locator(".live-status")
+    expect(status).to_have_text("Loading Python…")
+    page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
+    held[0].continue_()
+    expect(status).to_contain_text("MB so far")
+    assert page.evaluate("scrollY") == 0
+
+
 def test_each_module_keeps_its_own_text(page: Page, origin: str) -> None:
     """What was reset stays so, nothing is undone into another module, and one whose source does not
     come is not shown under its name.

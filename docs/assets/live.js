@@ -127,8 +127,9 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
   const parts = [...(first.length ? [tools, editor] : [editor, ...labelled, tools]), status, printed, figures];
   for (const area of calls) area.value = call;
 
-  const say = (told) => {
-    status.textContent = told;
+  const tell = (told) => { status.textContent = told; };
+  const say = (told) => { // in view; progress is not, or it would call back whoever reads on
+    tell(told);
     status.scrollIntoView({ block: "nearest" });
   };
   let lines = [];
@@ -149,7 +150,7 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
     later?.();
   };
   const heard = {
-    status: say,
+    status: tell,
     line: (told) => {
       came += 1;
       if (came > MOST_LINES + 1) return;
@@ -184,6 +185,7 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
     came = 0;
     printed.hidden = false;
     clear();
+    status.scrollIntoView({ block: "nearest" });
     ask(settings, request(editor.value, ...calls.map((area) => area.value)), heard);
   };
   const stop = () => {
@@ -221,8 +223,8 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
   return { parts, editor, show, begin, run, say, end };
 }
 
-const counted = ({ passed, failed, absent, seconds }) => {
-  const parts = [`${passed} comparisons passed`];
+const counted = ({ passed, failed, absent, seconds }, of = "comparisons") => {
+  const parts = [`${passed} ${of} passed`];
   if (failed) parts.push(`${failed} failed`);
   if (absent) parts.push(`${absent} need what a browser lacks`);
   return `${parts.join(", ")}; ${seconds.toFixed(1)} s.`;
@@ -235,7 +237,7 @@ export function open(place) {
   const choice = make("select", { ariaLabel: "Module" }, ...modules.map((name) => make("option", { value: name, textContent: `${name.replaceAll(".", "/")}.py` })));
   let shown = choice.value; // which is not the chosen one until its source has come
   const { parts, editor, show, begin, say } = bench(settings, {
-    label: "the module", rows: 24, verb: "Run", first: [choice], finished: counted,
+    label: "the module", rows: 24, verb: "Run", first: [choice], finished: (counts) => counted(counts),
     request: (source) => ({ how: "run", given: [shown, source] }),
   });
   place.replaceChildren(...parts);
@@ -263,7 +265,7 @@ const written = new Map(); // answers, by their button: one that was closed is n
 
 // What a block of code shows, or an exercise asks for, below it.
 export function openBelow(button, place) {
-  const { modules, ...settings } = JSON.parse(place.dataset.live);
+  const settings = JSON.parse(place.dataset.live);
   const { runs: module, call, answers, given } = button.dataset;
   const tools = button.parentElement;
   let block = tools;
@@ -277,7 +279,7 @@ export function openBelow(button, place) {
     request: (source, lines) => given ? { how: "judge", given: [module, source, answers] } : { how: "call", given: [module, source, lines] },
     finished: given
       ? ({ failed, absent, seconds }) => `${failed || absent ? "Not yet" : "Right"}; ${seconds.toFixed(1)} s.`
-      : (counts) => counted(counts).replace("comparisons", "comparisons of the checks that use it"),
+      : (counts) => counted(counts, "comparisons of the checks that use it"),
   });
   if (given) editor.addEventListener("input", () => written.set(button, editor.value));
   const below = make("div", { className: "live-below" }, ...parts);
