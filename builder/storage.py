@@ -5,13 +5,14 @@ key that they were made for only.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from builder import undisturbed
+from builder import BuildError, undisturbed
 
 
 def write_whole(file: Path, content: bytes) -> None:
@@ -35,25 +36,45 @@ UNFINISHED = ".new-"  # begins the name of what `renewed` writes in, and a kille
 @contextlib.contextmanager
 def renewed(folder: Path) -> Iterator[Path]:
     """An empty folder for what shall be in another, where it gets when all of it is written; when
-    something fails, that one stays as it is. Raises OSError.
+    something fails, that one stays as it is. Raises OSError, and BuildError when another process is
+    writing there.
     """
     # in the same file system, and gone with the next one
     fresh = folder / f"{UNFINISHED}{os.getpid()}"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        try:
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir()
+            yield fresh
+            written, before = sorted(fresh.iterdir()), fresh / ".old"
+            before.mkdir()
+            with undisturbed():
+                for entry in [entry for entry in folder.iterdir() if entry != fresh]:
+                    entry.rename(before / entry.name)
+                for entry in written:
+                    entry.rename(folder / entry.name)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+            with contextlib.suppress(OSError):  # unless there is something in it
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Write in a folder while no other process does, or raise BuildError."""
+    held = os.open(folder, os.O_RDONLY)
     try:
-        yield fresh
-        written, before = sorted(fresh.iterdir()), fresh / ".old"
-        before.mkdir()
-        with undisturbed():
-            for entry in [entry for entry in folder.iterdir() if entry != fresh]:
-                entry.rename(before / entry.name)
-            for entry in written:
-                entry.rename(folder / entry.name)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BuildError(f"another process is writing {folder}; wait until it ends") from None
+        try:
+            yield
+        finally:
+            fcntl.flock(held, fcntl.LOCK_UN)  # closing is not enough where a child has it too
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        with contextlib.suppress(OSError):  # unless there is something in it
-            folder.rmdir()
+        os.close(held)
 
 
 def remember(file: Path, key: str, content: bytes) -> None:

@@ -126,6 +126,18 @@ def test_two_at_once_do_no_harm(twice: Project, tmp_path: Path) -> None:
     assert (twice.root / "plain/docs/part/twice.md").is_file()
 
 
+def test_who_comes_second_touches_nothing(tmp_path: Path) -> None:
+    """It once moved away what the first one had just put there, with which that one had ended."""
+    with storage.renewed(tmp_path) as fresh:
+        (fresh / "new").touch()
+        with (
+            pytest.raises(BuildError, match=f"another process is writing {tmp_path}"),
+            storage.renewed(tmp_path),
+        ):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
