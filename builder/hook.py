@@ -175,10 +175,11 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) ->
         html = put_back(html, _State.aside.pop(page.file.src_uri, []))
     except BuildError as problem:
         wrong.append(f"docs/{page.file.src_uri}: {problem}")
-    _State.wrong += wrong
     if page.file.src_uri == COMPANION:
         html = theme_markup.notebook(html, _State.made.figures)
-    html = theme_markup.content(html)
+    html, called_alike = theme_markup.content(html)
+    wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in called_alike]
+    _State.wrong += wrong
     if _State.pages and not wrong:
         _State.pages.keep(page, html)
     return html

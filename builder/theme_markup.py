@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import itertools
 import re
+import unicodedata
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -50,7 +52,13 @@ _NAMES = re.compile(r"(?:[.#]|data-md-color-\w+=)([A-Za-z_][\w-]*)")
 _CLASSES = re.compile(r' (?:class|id|data-md-color-\w+)="([^"]*)"')
 _WORDS = re.compile(r"[\w-]+")
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
-_SHOWN_ALONE = re.compile(r'(<div class="(table|formula)\b[^>]*)>(.*?)</div>', re.DOTALL)
+_SHOWN_ALONE = re.compile(
+    r'<h[1-6] id="([^"]+)"|(<div class="(table|formula)\b[^>]*)>(.*?)</div>', re.DOTALL
+)
+_FIRST_CELL = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
+_LEFT_SIDE = re.compile(r"([^=\u2248\u2264\u2265\u21a6\u2286]*)[=\u2248\u2264\u2265\u21a6\u2286]")
+_LATIN = re.compile(r"[a-z0-9]+")
+_KIND_OF_LETTER = re.compile(r"\b(?:GREEK|MATHEMATICAL|SCRIPT|SMALL|CAPITAL|LETTER|ITALIC|BOLD|SYMBOL) ")
 _LONG_CODE = re.compile(r"(?<=<code>)[^<]{28,}(?=</code>)")
 _BREAKS = re.compile(r"[_(\[]")
 _CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
@@ -148,23 +156,54 @@ def with_tables(content: str) -> str:
     return _AROUND.sub("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", _TABLE.sub(table, content))
 
 
-def with_anchors(content: str) -> str:
-    """A rendered page whose tables and formulas that stand alone can be linked to."""
-    found: dict[str, int] = {}
+def _slug(text: str) -> str:
+    """Words of an address: a letter that is not Latin by its name, and no signs."""
+    names = (
+        f" {unicodedata.name(one)} " if one.isalpha() and not one.isascii() else one
+        for one in unicodedata.normalize("NFKD", text)
+    )
+    spelt = _KIND_OF_LETTER.sub("", "".join(names)).replace("LAMDA", "LAMBDA")
+    return "-".join(_LATIN.findall(spelt.lower()))
+
+
+def with_anchors(content: str) -> tuple[str, list[str]]:
+    """A rendered page whose tables and formulas that stand alone can be linked to, and what is
+    wrong.
+
+    An address is made of the section and of the first column's head or the formula's left side, so
+    that it stays where another one is put before it; two that are called the same are wrong.
+    """
+    found, problems, section = set[str](), list[str](), ""
 
     def anchored(match: re.Match[str]) -> str:
-        kind = match[2]
-        found[kind] = found.get(kind, 0) + 1
-        name = f"{kind}-{found[kind]}"
+        nonlocal section
+        heading, begin, kind, inside = match.groups()
+        if heading:
+            section = heading
+            return match[0]
+        if kind == "table":
+            head = _FIRST_CELL.search(inside)
+            called = html.unescape(_TAG.sub(" ", head[1])) if head else ""
+        else:  # its letters are elements of their own
+            left = _LEFT_SIDE.match(_TAG.sub("", html.unescape(inside)))
+            called = left[1] if left else ""
+        name = "-".join(filter(None, (kind, section, _slug(called))))
+        if name in found:
+            problems.append(
+                f"two {kind}s have the address #{name}: begin one's"
+                f" {'first column' if kind == 'table' else 'left side'} otherwise"
+            )
+        found.add(name)
         link = f'<a class="headerlink" href="#{name}" title="Link to this {kind}">&para;</a>'
-        return f'{match[1]} id="{name}">{match[3]}{link}</div>'
+        return f'{begin} id="{name}">{inside}{link}</div>'
 
-    return _SHOWN_ALONE.sub(anchored, content)
+    return _SHOWN_ALONE.sub(anchored, content), problems
 
 
-def content(html_of_page: str) -> str:
-    """What Markdown made of a page, lighter, and with the theme's buttons."""
-    return with_copy_buttons(plain_names(with_anchors(with_tables(html_of_page))))
+def content(html_of_page: str) -> tuple[str, list[str]]:
+    """What Markdown made of a page, lighter, and with the theme's buttons, and what is wrong."""
+    anchored, problems = with_anchors(with_tables(html_of_page))
+    return with_copy_buttons(plain_names(anchored)), problems
 
 
 def used_style(sheet: str, names: Container[str]) -> str:

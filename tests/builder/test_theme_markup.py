@@ -70,21 +70,47 @@ def test_only_long_names_in_tables_may_break() -> None:
     assert page.endswith(long)
 
 
+def _table(head: str) -> str:
+    return f'<div class="table n1"><table><tr><th>{head}</th><th>Means</th></tr></table></div>'
+
+
+def _formula(*letters: str) -> str:
+    signs = "".join(f"<mi>{letter}</mi>" for letter in letters)
+    return f'<div class="formula" tabindex="0"><math>{signs}</math></div>'
+
+
+SHOWN = (_table("Read, <em>of</em> R&amp;D"), _formula("ρ", "=", "λ"), _formula("C", "r"))
+ADDRESSES = ["table-how-read-of-r-d", "formula-how-rho", "formula-how"]
+
+
+def _addresses(*shown: str) -> tuple[list[str], list[str]]:
+    page, problems = with_anchors(f'<h2 id="how">How</h2>{"".join(shown)}')
+    found = re.findall(r' id="(?!how")([^"]+)"', page)
+    for name in found:
+        kind = name.partition("-")[0]
+        link = f'<a class="headerlink" href="#{name}" title="Link to this {kind}">&para;</a></div>'
+        assert page.count(link) == 1
+    return found, problems
+
+
 def test_a_table_and_a_formula_have_addresses() -> None:
-    table, formula = (
-        '<div class="table n1"><table></table>',
-        '<div class="formula" tabindex="0"><math/>',
-    )
-    page = with_anchors(f"{table}</div>{formula}</div><p>{formula}</div>")
-    link = '<a class="headerlink" href="#{0}" title="Link to this {1}">&para;</a></div>'.format
-    assert page == (
-        '<div class="table n1" id="table-1"><table></table>'
-        + link("table-1", "table")
-        + '<div class="formula" tabindex="0" id="formula-1"><math/>'
-        + link("formula-1", "formula")
-        + '<p><div class="formula" tabindex="0" id="formula-2"><math/>'
-        + link("formula-2", "formula")
-    )
+    assert _addresses(*SHOWN) == (ADDRESSES, [])
+
+
+@pytest.mark.parametrize("place", range(len(SHOWN) + 1))
+@pytest.mark.parametrize("other", [_table("Set"), _formula("D", "≤", "ρ")])
+def test_an_address_stays_when_another_table_or_formula_is_put_before_it(
+    place: int, other: str
+) -> None:
+    found, problems = _addresses(*SHOWN[:place], other, *SHOWN[place:])
+    assert not problems
+    assert [name for n, name in enumerate(found) if n != place] == ADDRESSES
+
+
+def test_two_that_would_have_one_address_are_told() -> None:
+    for shown, part in ((SHOWN[0], "first column"), (SHOWN[1], "left side")):
+        _, [problem] = with_anchors(shown + shown)
+        assert part in problem
 
 
 SHEET = (
