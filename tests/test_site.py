@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from email.utils import format_datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -18,6 +19,7 @@ from fontTools.ttLib import TTFont
 
 from author.fonts import FONT, used_characters
 from builder import ROOT
+from builder.dates import last_changes
 from builder.runner import Run, default_cache
 
 from .conftest import CHAPTERS, build
@@ -133,12 +135,23 @@ def test_a_feed_tells_of_every_chapter(site: Path) -> None:
     items = ElementTree.parse(site / "feed.xml").getroot().findall("channel/item")
     addresses = [str(item.findtext("link")) for item in items]
     assert len(set(addresses)) == len(items) == len(CHAPTERS)
+    dates = {
+        path.removesuffix(".md"): format_datetime(date, usegmt=True)
+        for path, date in last_changes(ROOT / "docs").items()
+    }
     for item, address in zip(items, addresses, strict=True):
         file = site / urlsplit(address).path.strip("/") / "index.html"
         page = html.unescape(file.read_text(encoding="utf-8"))
         assert f"<title>{item.findtext('title')} - " in page
         assert str(item.findtext("description")) in page
         assert str(item.findtext("guid")).startswith(f"{address}#")
+        assert item.findtext("pubDate") == dates.get(urlsplit(address).path.strip("/"))
+
+
+def test_the_site_does_not_tell_the_day_of_its_build(site: Path) -> None:
+    text = (site / "sitemap.xml").read_text(encoding="utf-8")
+    days = {f"{date:%Y-%m-%d}" for date in last_changes(ROOT / "docs").values()}
+    assert set(re.findall("<lastmod>(.*)</lastmod>", text)) <= days
 
 
 def test_what_a_page_shows_can_be_linked_to(site: Path) -> None:
