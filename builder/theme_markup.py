@@ -58,7 +58,9 @@ _SHOWN_ALONE = re.compile(
 _FIRST_CELL = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 _LEFT_SIDE = re.compile(r"([^=\u2248\u2264\u2265\u21a6\u2286]*)[=\u2248\u2264\u2265\u21a6\u2286]")
 _LATIN = re.compile(r"[a-z0-9]+")
-_KIND_OF_LETTER = re.compile(r"\b(?:GREEK|MATHEMATICAL|SCRIPT|SMALL|CAPITAL|LETTER|ITALIC|BOLD|SYMBOL) ")
+_KIND_OF_LETTER = re.compile(
+    r"\b(?:GREEK|MATHEMATICAL|SCRIPT|SMALL|CAPITAL|LETTER|ITALIC|BOLD|SYMBOL) "
+)
 _LONG_CODE = re.compile(r"(?<=<code>)[^<]{28,}(?=</code>)")
 _BREAKS = re.compile(r"[_(\[]")
 _CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)

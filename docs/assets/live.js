@@ -5,7 +5,7 @@ export const make = (tag, properties = {}, ...children) => {
   return element;
 };
 
-const absolute = (address) => new URL(address, document.baseURI).href;
+export const absolute = (address) => new URL(address, document.baseURI).href;
 
 // Python in a worker of a frame that reaches nothing (live.html). It starts with the first request: the page fetches what
 // Python is made of, of these places only, and nothing more once Python is ready. `heard` has a function for each kind
