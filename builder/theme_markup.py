@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
+MOST_OF_A_LINE = 40  # letters of code that name its copy button
+
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
 _AGAIN = re.compile(r'(<span class="(sd|c1)">[^<]*)</span>(\s*)<span class="\2">')
 _MARKED = re.compile(r'\n</span><span class="hll">')  # between lines that are folded together
@@ -46,11 +48,14 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\''
 _RULE = re.compile(rf"((?:{_QUOTED}|[^{{}}\"\'])*){{")
 _BODY = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\']|{{(?:{_QUOTED}|[^{{}}\"\'])*}})*}}")
 _BRACE = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\'])*([{{}}])")
+_PROPERTY = re.compile(rf"(?<=[{{;])(--[\w-]+):(?:{_QUOTED}|[^;}}\"\'])*;?")
+_PROPERTY_USED = re.compile(r"(?<![\w-])--[\w-]+(?![\w-]|\s*:)")
 _SELECTORS = re.compile(r"(?:\([^()]*(?:\([^()]*\)[^()]*)*\)|[^,()])+")
 _UNNAMED = re.compile(r":not\([^()]*(?:\([^()]*\)[^()]*)*\)|\[(?!data-md-color)[^\]]*\]")
 _NAMES = re.compile(r"(?:[.#]|data-md-color-\w+=)([A-Za-z_][\w-]*)")
 _CLASSES = re.compile(r' (?:class|id|data-md-color-\w+)="([^"]*)"')
 _WORDS = re.compile(r"[\w-]+")
+_TELLING = re.compile(r"^(?!@|from |import |#|\s).+$", re.MULTILINE)  # what a block of code is
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _SHOWN_ALONE = re.compile(
     r'<h[1-6] id="([^"]+)"|(<div class="(table|formula)\b[^>]*)>(.*?)</div>', re.DOTALL
@@ -87,17 +92,21 @@ def named_landmarks(page: str) -> str:
 
 
 def with_copy_buttons(content: str) -> str:
-    """A rendered page whose blocks of code have the theme's copy button, in a landmark with a name
-    of its own. The theme's feature adds them in the browser, and lays the page out once for each.
+    """A rendered page whose blocks of code have the theme's copy button, named by their first
+    line that tells something, in a landmark with a name of its own. The theme's feature adds them in the browser, and lays the page out once for each.
     """
     number = itertools.count(1)
 
     def block(match: re.Match[str]) -> str:
         place = next(number)
+        code = html.unescape(_TAG.sub("", content[match.end() :].partition("</code>")[0]))
+        told = _TELLING.search(code) or _WORDS.search(code)
+        line = " ".join(told[0].split()) if told else f"block {place}"
+        of = html.escape(line if len(line) <= MOST_OF_A_LINE else f"{line[:MOST_OF_A_LINE]}…")
         return (
             f'<pre>{match[1] or ""}<nav class="md-code__nav" aria-label="Code block {place}">'
-            '<button class="md-code__button" title="Copy to clipboard" data-md-type="copy"'
-            f' data-clipboard-target="#code-block-{place}"></button></nav>'
+            f'<button class="md-code__button" title="Copy to clipboard" aria-label="Copy {of}"'
+            f' data-md-type="copy" data-clipboard-target="#code-block-{place}"></button></nav>'
             f'<code id="code-block-{place}">'
         )
 
@@ -197,7 +206,7 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
             )
         found.add(name)
         link = f'<a class="headerlink" href="#{name}" title="Link to this {kind}">&para;</a>'
-        return f'{begin} id="{name}">{inside}{link}</div>'
+        return f'<div class="linked" id="{name}">{begin}>{inside}</div>{link}</div>'
 
     return _SHOWN_ALONE.sub(anchored, content), problems
 
@@ -245,17 +254,30 @@ def used_style(sheet: str, names: Container[str]) -> str:
 
 
 def trim_styles(site: Path) -> None:
-    """Leave of the theme's style sheets what the pages of a built site use."""
-    names = set[str]()
+    """Leave of the theme's style sheets what the pages of a built site use, of rules and of the
+    properties that others ask for, such as the pictures of what no page has.
+    """
+    names, asked = set[str](), set[str]()
     for file in site.rglob("*.html"):
-        for values in _CLASSES.findall(file.read_text(encoding="utf-8")):
+        text = file.read_text(encoding="utf-8")
+        asked.update(_PROPERTY_USED.findall(text))
+        for values in _CLASSES.findall(text):
             names.update(values.split())
     for file in [*site.glob("assets/javascripts/*.js"), *site.glob("assets/*.js")]:
         if file.name != "codemirror.js":  # its words are many, and none is of the theme
-            names.update(_WORDS.findall(file.read_text(encoding="utf-8")))
-    for file in site.glob("assets/stylesheets/*.css"):
-        text = file.read_text(encoding="utf-8")
-        file.write_text(used_style(text, names), encoding="utf-8")
+            names.update(words := _WORDS.findall(file.read_text(encoding="utf-8")))
+            asked.update(word for word in words if word.startswith("--"))
+    sheets = {
+        file: used_style(file.read_text(encoding="utf-8"), names)
+        for file in site.glob("assets/stylesheets/*.css")
+    }
+    for file in site.glob("assets/*.css"):
+        asked.update(_PROPERTY_USED.findall(file.read_text(encoding="utf-8")))
+    for text in sheets.values():
+        asked.update(_PROPERTY_USED.findall(text))
+    for file, text in sheets.items():
+        kept = _PROPERTY.sub(lambda match: match[0] if match[1] in asked else "", text)
+        file.write_text(kept, encoding="utf-8")
 
 
 _TRIMMED = (

@@ -304,7 +304,7 @@ def test_an_address_that_the_home_page_cannot_answer_is_told(
 def test_an_address_that_the_planner_has_no_field_for_is_told(page: Page, origin: str) -> None:
     page.goto(f"{origin}planner/?rate_per_s=3&cache_precision=<b>&traffic=x&objective=y")
     status = page.locator("form.planner .live-status")
-    expect(status).to_contain_text("press Plan, and it is answered here. The address asks for traffic,")
+    expect(status).to_contain_text("and it is answered here. The address asks for traffic, which")
     problem = page.locator("#planner-cache_precision-problem")
     expect(problem).to_be_visible()
     expect(problem).to_have_text("cache_precision cannot be “<b>”, which this address asks for")

@@ -168,6 +168,22 @@ def test_what_a_page_shows_can_be_linked_to(site: Path) -> None:
     assert min(kinds[kind] for kind in ("table", "formula", "check")) > 60, kinds
 
 
+def test_a_button_of_code_says_of_what(site: Path) -> None:
+    """Each in other words than the others of its page: they are read without what stands around."""
+    button = re.compile(r"<(button|a)\b([^>]*)>(.*?)</\1>", re.DOTALL)
+    found = 0
+    for file in site.rglob("index.html"):
+        named = []
+        for _, attributes, inner in button.findall(file.read_text(encoding="utf-8")):
+            if re.search(r'class="(snippet-|md-code__button)| download', attributes):
+                label = re.search(r'aria-label="([^"]*)"', attributes)
+                named.append(label[1] if label else re.sub("<[^>]*>", "", inner))
+        again = {name for name, times in Counter(named).items() if times > 1}
+        assert not {name for name in again if not name.startswith(("Copy ", "Download "))}, file
+        found += len(named)
+    assert found > 500
+
+
 def test_the_search_knows_every_section_by_its_heading(site: Path) -> None:
     index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
     known = {entry["location"]: entry for entry in index["docs"]}

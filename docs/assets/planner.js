@@ -98,14 +98,14 @@ export function open(form) {
   };
 
   const copy = (button, text) => button.addEventListener("click", async () => {
-    const { textContent } = button;
+    const { textContent, ariaLabel } = button;
     await navigator.clipboard.writeText(text());
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = textContent; }, 2000);
+    Object.assign(button, { textContent: "Copied", ariaLabel: null });
+    setTimeout(() => Object.assign(button, { textContent, ariaLabel }), 2000);
   });
   const dress = () => { // copy buttons, and tables that scroll by keyboard
     for (const text of answer.querySelectorAll(".planner-copy")) {
-      const button = make("button", { type: "button", textContent: "Copy" });
+      const button = make("button", { type: "button", textContent: "Copy", ariaLabel: `Copy ${text.querySelector("p").textContent}` });
       copy(button, () => text.querySelector("code").textContent);
       text.querySelector("p").append(" ", button);
     }

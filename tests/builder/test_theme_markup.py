@@ -137,10 +137,13 @@ def test_a_site_keeps_the_style_that_pages_and_scripts_use(tmp_path: Path) -> No
     (tmp_path / "index.html").write_text('<p class="a b" id="c">', encoding="utf-8")
     (tmp_path / "assets/javascripts/x.js").write_text('e("d")', encoding="utf-8")
     sheet = tmp_path / "assets/stylesheets/main.css"
-    sheet.write_text(".a{x:y}.b,.n{x:y}#c{x:y}.d{x:y}.f{x:y}", encoding="utf-8")
+    asked = ".a{x:y}.b,.n{x:y}#c{x:y}.d{x:y}.f{x:y}.a{--one:1;--two:url('data:{;}');--three:3}"
+    sheet.write_text(f"{asked}.b{{y:var(--one)}}", encoding="utf-8")
+    (tmp_path / "assets/own.css").write_text(".b{z:var(--three,--four:4)}", encoding="utf-8")
     (tmp_path / "assets/codemirror.js").write_text("f", encoding="utf-8")
     trim_styles(tmp_path)
-    assert sheet.read_text(encoding="utf-8") == ".a{x:y}.b{x:y}#c{x:y}.d{x:y}"
+    kept = ".a{x:y}.b{x:y}#c{x:y}.d{x:y}.a{--one:1;--three:3}.b{y:var(--one)}"
+    assert sheet.read_text(encoding="utf-8") == kept
 
 
 def test_code_keeps_its_text_and_its_colours() -> None:
@@ -193,6 +196,16 @@ def test_each_block_of_code_has_a_button_that_copies_it() -> None:
     assert targets == re.findall(r'<code id="([\w-]+)">', page) == ["code-block-1", "code-block-2"]
     assert re.findall(r'<nav[^>]* aria-label="([^"]*)"', page) == ["Code block 1", "Code block 2"]
     assert re.sub(r"<nav.*?</nav>| id=\"[^\"]*\"", "", page) == content
+
+
+def test_a_copy_button_is_named_by_the_first_line_that_tells_something() -> None:
+    page = with_copy_buttons(
+        '<pre><code>a</code></pre><pre><code>\n@cached\n<span class="k">def</span> f&lt;<span>"x"</span>:'
+        f"\n    pass</code></pre><pre><code>{'long ' * 20}</code></pre>"
+    )
+    long = " ".join(["long"] * 20)[:40]
+    expected = ["Copy a", "Copy def f&lt;&quot;x&quot;:", f"Copy {long}…"]
+    assert re.findall(r'<button[^>]* aria-label="([^"]*)"', page) == expected
 
 
 CODE = (
