@@ -769,7 +769,7 @@ def _checks(page: Page, names: list[str]) -> str:
         folds.append(
             f'<details class="check" id="{anchor}">'
             f"<summary>{_inline(check['claim'])} {badges}</summary>{source}"
-            '<div class="checks" role="region" aria-label="Comparisons" tabindex="0"'
+            '<div class="checks" role="group" aria-label="Comparisons" tabindex="0"'
             " data-search-exclude>"
             '<table class="plain">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"

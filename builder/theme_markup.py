@@ -92,8 +92,9 @@ def named_landmarks(page: str) -> str:
 
 
 def with_copy_buttons(content: str) -> str:
-    """A rendered page whose blocks of code have the theme's copy button, named by their first
-    line that tells something, in a landmark with a name of its own. The theme's feature adds them in the browser, and lays the page out once for each.
+    """A rendered page whose blocks of code have the theme's copy button, named by their first line
+    that tells something, in a landmark with a name of its own. The theme's feature adds them in the
+    browser, and lays the page out once for each.
     """
     number = itertools.count(1)
 

@@ -200,7 +200,8 @@ def test_each_block_of_code_has_a_button_that_copies_it() -> None:
 
 def test_a_copy_button_is_named_by_the_first_line_that_tells_something() -> None:
     page = with_copy_buttons(
-        '<pre><code>a</code></pre><pre><code>\n@cached\n<span class="k">def</span> f&lt;<span>"x"</span>:'
+        "<pre><code>a</code></pre><pre><code>\n@cached\n"
+        '<span class="k">def</span> f&lt;<span>"x"</span>:'
         f"\n    pass</code></pre><pre><code>{'long ' * 20}</code></pre>"
     )
     long = " ".join(["long"] * 20)[:40]
