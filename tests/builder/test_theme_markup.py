@@ -10,6 +10,7 @@ from material.plugins.search.plugin import Parser
 
 from builder.theme_markup import (
     after_search,
+    asking_for_nothing_ahead,
     named_landmarks,
     plain_names,
     searched,
@@ -59,6 +60,11 @@ def test_tables_name_their_columns_of_numbers() -> None:
     aligned = '<table><tr><td style="text-align: right;">5</td></tr></table>'
     told = '<div class="table n1"><table class="data"><tr><td>5</td></tr></table></div>'
     assert with_tables(aligned) == told
+
+
+def test_a_page_asks_for_no_other_ahead() -> None:
+    head = '<link rel="prev" href="a"><link rel="next" href="b">\n  <link rel="icon" href="c">'
+    assert asking_for_nothing_ahead(head) == '<link rel="icon" href="c">'
 
 
 def test_only_long_names_in_tables_may_break() -> None:
