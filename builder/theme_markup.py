@@ -66,8 +66,8 @@ _LATIN = re.compile(r"[a-z0-9]+")
 _KIND_OF_LETTER = re.compile(
     r"\b(?:GREEK|MATHEMATICAL|SCRIPT|SMALL|CAPITAL|LETTER|ITALIC|BOLD|SYMBOL) "
 )
-_LONG_CODE = re.compile(r"(?<=<code>)[^<]{28,}(?=</code>)")
-_BREAKS = re.compile(r"[_(\[]")
+_LONG_CODE = re.compile(r"(?<=<code>)[^<]{10,}(?=</code>)")
+_BREAKS = re.compile(r"(?<=[\w:])[_:(\[](?=\w)")
 _CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
