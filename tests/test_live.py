@@ -26,6 +26,7 @@ from .conftest import CHAPTERS, REFERENCES, Chapter
 from .fetch_pyodide import FOLDER, complete, core
 from .profiles import THOROUGH, TODAY, todays
 from .recorded import HERE
+from .visits import structure
 
 pytestmark = pytest.mark.skipif(
     not complete(), reason="LIVE CODE WAS NOT TESTED: run `make pyodide` once"
