@@ -159,7 +159,8 @@ def test_what_a_page_shows_can_be_linked_to(site: Path) -> None:
     kinds = Counter[str]()
     for file in site.rglob("index.html"):
         text = file.read_text(encoding="utf-8")
-        shown = re.findall(r'<div class="(?:table|formula)\b[^>]*>', text)
+        shown = re.findall(r'(<div class="linked"[^>]*>)<div class="(?:table|formula)\b', text)
+        assert len(shown) == len(re.findall(r'<div class="(?:table|formula)\b', text)), file
         shown += re.findall(r'<details class="check"[^>]*>', text)
         for one in shown:
             (name,) = re.findall(r' id="((?:table|formula|check)-[\w-]+)"', one)
