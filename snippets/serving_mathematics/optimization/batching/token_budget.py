@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.admission_order import gap_quantile
-from serving_mathematics.core.batching.continuous_batching import latencies_s
+from serving_mathematics.core.batching.continuous_batching import gap_quantile, latencies_s
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.optimization.batching.scheduler import ask_machine, serve_steps
