@@ -27,9 +27,10 @@ from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
-from serving_mathematics.core.machines.reader import Reader, serve_batches
+from serving_mathematics.core.machines.reader import Reader
 from serving_mathematics.core.machines.sessions import SESSIONS, sessions_under_way
 from serving_mathematics.core.machines.traffic import Lengths, draw_arrivals, draw_lengths
+from serving_mathematics.core.queues.batches import form_batches
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import as_floats, require, require_positive
 
@@ -164,8 +165,12 @@ def run_engine(
 
 def _run_reader(machine: Reader, arrivals: FloatArray, slowness: float) -> Run:
     """Lines in batches; an answer is one token, and the cache holds whoever is in the batch."""
-    sizes = np.arange(1, machine.places + 1)
-    begin, end = serve_batches(arrivals, slowness * machine.batch_s(sizes), machine.places)
+    times = (slowness * machine.batch_s(np.arange(1, machine.places + 1))).tolist()
+
+    def batch_s(first: int, last: int) -> float:
+        return float(times[last - first - 1])
+
+    begin, end = form_batches(arrivals, batch_s, machine.places, 0.0)
     ones, none = np.ones(arrivals.size, dtype=np.int64), np.zeros(arrivals.size, dtype=np.int64)
     starts = np.unique(begin, return_index=True)[1]  # of the batches
     busy = float((end - begin)[starts].sum() / (end[-1] - arrivals[0]))

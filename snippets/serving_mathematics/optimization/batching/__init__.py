@@ -5,10 +5,8 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "optimization.batching.batching": [
-            "static_efficiency",
-            "form_batches",
-        ],
+        "core.queues.batches": ["form_batches"],
+        "optimization.batching.batching": ["static_efficiency"],
         "optimization.batching.scheduler": ["Stepped", "serve_steps", "ask_machine"],
         "optimization.batching.token_budget": ["full_step_s"],
     },

@@ -25,7 +25,8 @@ from serving_mathematics.core.batching.continuous_batching import Engine, Worklo
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.traffic import draw_arrivals
-from serving_mathematics.optimization.batching.batching import form_batches, static_efficiency
+from serving_mathematics.core.queues.batches import form_batches
+from serving_mathematics.optimization.batching.batching import static_efficiency
 from serving_mathematics.optimization.batching.scheduler import ask_machine
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
