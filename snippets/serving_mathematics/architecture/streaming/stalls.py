@@ -32,7 +32,7 @@ from serving_mathematics.core.hardware.roofline import (
     LLAMA_7B_PARAMETERS,
 )
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
-from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
+from serving_mathematics.core.machines.running import ask_machine
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_positive_integer, require_work
 
@@ -110,12 +110,8 @@ def _overlapped_s(chunk_tokens: int) -> float:
 @functools.cache
 def _under_load(machine: Machine, load: float) -> tuple[float, float]:
     """p99 of the gaps, and the mean gap [s], under the machine's own traffic."""
-    rng, count = np.random.default_rng(4), 800
-    lengths = draw_lengths(rng, machine.traffic, count)
-    arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, count)
-    columns = lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
     gaps: list[tuple[float, int]] = []
-    simulate(Workload(arrivals, *columns), machine.engine, gaps=gaps)
+    simulate(ask_machine(machine, load, 800, seed=4), machine.engine, gaps=gaps)
     gap_s, tokens = (np.array(column) for column in zip(*gaps, strict=True))
     return gap_quantile(gap_s, tokens, 0.99), float(gap_s @ tokens / tokens.sum())
 

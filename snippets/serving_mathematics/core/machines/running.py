@@ -32,7 +32,12 @@ from serving_mathematics.core.machines.sessions import SESSIONS, sessions_under_
 from serving_mathematics.core.machines.traffic import Lengths, draw_arrivals, draw_lengths
 from serving_mathematics.core.queues.batches import form_batches
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import as_floats, require, require_positive
+from serving_mathematics.support.require import (
+    as_floats,
+    require,
+    require_non_negative_integer,
+    require_positive,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -111,6 +116,24 @@ class Run:
             (admitted - over).astype(np.int64),
             np.minimum(tokens / self.cache_tokens, 1.0),
         )
+
+
+def ask_machine(machine: Machine, load: float, requests: int, seed: int = 1) -> Workload:
+    """Requests like those of a machine's trace, Poisson at a share of what it carries at most.
+
+    load: above 0. requests: how many. seed: of the draws, an integer ≥ 0. Raises ValueError
+    outside these ranges.
+
+    >>> from serving_mathematics.core.machines.machines import CHAT
+    >>> ask_machine(CHAT, 0.5, 3).prompt_tokens.size
+    3
+    """
+    load = require_positive(load=load)
+    rng = np.random.default_rng(require_non_negative_integer(seed=seed))
+    lengths = draw_lengths(rng, machine.traffic, requests)
+    arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, requests)
+    columns = lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
+    return Workload(arrivals, *columns)
 
 
 def run_engine(

@@ -7,7 +7,7 @@ __all__, __getattr__, __dir__ = exported(
     {
         "core.queues.batches": ["form_batches"],
         "optimization.batching.batching": ["static_efficiency"],
-        "optimization.batching.scheduler": ["Stepped", "serve_steps", "ask_machine"],
+        "core.batching.continuous_batching": ["simulate_steps"],
         "optimization.batching.token_budget": ["full_step_s"],
     },
 )
