@@ -43,6 +43,7 @@ def test_what_is_predicted_changes_nothing() -> None:
     assert found.constants.as_array() == pytest.approx(FITTED.as_array(), rel=1e-6)
 
 
+@costly
 @given(st.floats(0.6, 1.6))
 @costly
 def test_every_time_goes_the_way_of_the_runs(slower: float) -> None:
