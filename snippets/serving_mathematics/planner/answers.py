@@ -501,7 +501,8 @@ def _guessing(told: Answer) -> Line:
 def _front(question: Question) -> str:
     """Whose steps the plan has, and what to ask where these are not the reader's."""
     if question.calibration:
-        return "the load test"
+        named = question.calibration.front
+        return f"the load test, behind {named}" if named else "the load test (front is not named)"
     if question.front == FRONTS["benchmark"]:
         return "tuned benchmarks; an engine as installed is slower (front: unknown)"
     return f"the front {question.front.name}"
@@ -514,7 +515,7 @@ def _measured(told: Answer) -> str:
     kind = f"{error.kind}, {error.on.get(one.system.name, 0):,} of them on this very device"
     if error.calibrated_by:
         others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"
-        kind = f"deployments that {others} calibrated, and the load test"
+        kind = f"{error.kind} that {others} calibrated, and the load test"
     if error.behind:
         return (
             f"nine in ten of {error.behind} took at most {high:.2f} of the predicted time per "
