@@ -27,6 +27,7 @@ import yaml
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
+from builder.outline import read
 from builder.pages import module_names_of, references_of, terms_of
 from builder.runner import Run
 from builder.sliders import curves_of
@@ -723,9 +724,9 @@ def definition_problems(name: str) -> list[str]:
     return problems
 
 
-def copy_problems(name: str, sources: Sources | None = None) -> list[str]:
+def copy_problems(name: str, sources: Sources | None = None, *, examples: bool = True) -> list[str]:
     """A public function, taken with what it needs, passes its own example without the handbook,
-    unless it reads the handbook's records.
+    unless it reads the handbook's records. examples: whether they run.
     """
     sources, problems = sources or Sources(ROOT), []
     linecache.clearcache()  # for each example, `doctest` looks whether a file in it has changed
@@ -741,7 +742,8 @@ def copy_problems(name: str, sources: Sources | None = None) -> list[str]:
             problems.append(f"{place}, copied, still needs {_listed(ours - {RECORDS})}.")
         if "matplotlib" in text:
             problems.append(f"{place}, copied, drags a figure along.")
-        problems += [f"{place}: {told}" for told in _example_problems(function, text)]
+        if examples:
+            problems += [f"{place}: {told}" for told in _example_problems(function, text)]
     return problems
 
 
@@ -928,12 +930,9 @@ def place_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:
 def _imported(name: str) -> set[str]:
     """What a module imports from in this package: modules and packages."""
     found = set[str]()
-    for node in ast.walk(tree_of(name)):
-        if isinstance(node, ast.ImportFrom):
-            above = [PACKAGE, *name.split(".")][: -node.level] if node.level else []
-            found.add(".".join([*above, *([node.module] if node.module else [])]))
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+    for level, module, _ in read(source_of(name).encode()).imported:
+        above = [PACKAGE, *name.split(".")][:-level] if level else []
+        found.add(".".join([*above, *([module] if module else [])]))
     return {one.removeprefix(f"{PACKAGE}.") for one in found if one.startswith(f"{PACKAGE}.")}
 
 
