@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.planner import (
     capacity_planner,
     configurations,

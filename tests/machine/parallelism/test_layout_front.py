@@ -12,7 +12,7 @@ from serving_mathematics.core.hardware.benchmark_loops import (
 )
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     count_work,
