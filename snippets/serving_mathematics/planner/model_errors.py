@@ -277,7 +277,7 @@ def _same(name: str, family: str) -> bool:
 def _rows() -> list[list[Any]]:
     """All aggregated runs of one engine, each predicted without models of its shape."""
     from serving_mathematics.core.hardware.calibration import START, left_out, tabulate
-    from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 
     table = tabulate([run for run in read_runs(read_lines()) if run.kind == "engine"])
     found = left_out(table, [run.family for run in table.runs], START)

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
-from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import FITTED, Constants, count_work
 from serving_mathematics.planner.configurations import Answer, answer
 from serving_mathematics.planner.questions import read_choices

@@ -38,7 +38,7 @@ from serving_mathematics.core.hardware.fronts import (
     steps_alone,
 )
 from serving_mathematics.core.hardware.harness_runs import HarnessRun, read_files
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import FITTED, Array, Constants, Work, count_work
 from serving_mathematics.machine.predictions.own_runs import fit_moves, scaled_constants
 from serving_mathematics.support import checks
