@@ -19,7 +19,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
-from serving_mathematics.machine.step_time.guesses import break_even_tokens
+from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     Performance,
