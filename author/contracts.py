@@ -59,6 +59,7 @@ UNWRITTEN = "WRITE"  # followed by a colon and what to write: a gap that the sca
 FIGURES, SOURCES_CITED, SYMBOLS, EXERCISES, CHECKS = 2, 3, 3, 3, 6  # at least, in a chapter
 DESCRIPTION, LESSON, HINT = (50, 155), (30, 180), (30, 300)  # characters, least and most
 ALT = 60  # characters of a figure's description, at least
+LONGEST = 60  # lines of a function without its docstring, that need no reason
 NOT_PURE = ("check_", "figure_", "slider_", "stepper_")
 MOVING = ("slider", "stepper")
 RECORDS = (
@@ -819,6 +820,23 @@ def parameter_problems(name: str) -> list[str]:
     ]
 
 
+def length_problems(name: str) -> list[str]:
+    """What is longer than a screen or two says above why it is not in parts."""
+    problems, lines = [], source_of(name).split("\n")
+    for node in tree_of(name).body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
+        above = min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 2
+        length = (node.end_lineno or 0) - first.lineno + 1
+        if length > LONGEST and not lines[above].startswith("# In one piece: "):
+            problems.append(
+                f"{file_of(name)}:{node.lineno}: `{node.name}` has {length} lines: take it apart, or"
+                f" say above it why it cannot be: `# In one piece: …`; up to {LONGEST} need not."
+            )
+    return problems
+
+
 def _names_in(
     node: ast.AST, functions: list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, set[str]]]
 ) -> set[str]:
@@ -1024,4 +1042,5 @@ MODULE_RULES: dict[str, Callable[[str], list[str]]] = {
     "copies": copy_problems,
     "style": style_problems,
     "parameters": parameter_problems,
+    "length": length_problems,
 }

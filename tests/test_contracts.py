@@ -167,6 +167,23 @@ def test_a_function_that_was_copied_is_found(
     assert contracts.body_problems(names, ["definitions.service.service"]) == []
 
 
+def test_a_long_function_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "capacity.littles_law.littles_law"
+    copy_modules([name], tmp_path)
+    monkeypatch.setattr(contracts, "ROOT", tmp_path)
+    file = module_path(tmp_path, name)
+    body = "    x += 1\n" * contracts.LONGEST
+    text = f"{file.read_text(encoding='utf-8')}\n\ndef long(x):\n    \"\"\"Long.\"\"\"\n{body}"
+    file.write_text(text, encoding="utf-8")
+    assert contracts.length_problems(name) == []
+    file.write_text(f"{text}    return x\n", encoding="utf-8")
+    (told,) = contracts.length_problems(name)
+    assert "`long` has 61 lines: take it apart, or say above it why" in told
+    reason = "# In one piece: its state.\ndef long(x)"
+    file.write_text(f"{text}    return x\n".replace("def long(x)", reason), encoding="utf-8")
+    assert contracts.length_problems(name) == []
+
+
 def test_every_part_has_a_slider(records: dict[str, Run]) -> None:
     parts = {name.partition(".")[0] for name, run in records.items() if run.record["sliders"]}
     assert parts >= {chapter.slug.partition("/")[0] for chapter in CHAPTERS}

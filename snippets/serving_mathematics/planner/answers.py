@@ -75,6 +75,7 @@ from serving_mathematics.support.require import require_positive_integer
 WIDTH = 100  # characters of a line in a terminal
 
 
+# In one piece: a line of the answer after the other, in the order of the page.
 def answer_lines(told: Answered) -> list[Line]:
     """A plan for a reader, line by line, each with the chapter that explains it.
 
@@ -654,6 +655,7 @@ def _briefly(run: Performance) -> str:
     )
 
 
+# In one piece: a field of the record after the other.
 def answer_record(told: Answered) -> dict[str, float | int | str]:
     """A plan as one flat record of names and numbers, for JSON, CSV and other programs.
 
