@@ -19,7 +19,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
-from serving_mathematics.machine.step_time.guesses import break_even_tokens
+from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     Performance,
@@ -75,6 +75,7 @@ from serving_mathematics.support.require import require_positive_integer
 WIDTH = 100  # characters of a line in a terminal
 
 
+# In one piece: a line of the answer after the other, in the order of the page.
 def answer_lines(told: Answered) -> list[Line]:
     """A plan for a reader, line by line, each with the chapter that explains it.
 
@@ -655,6 +656,7 @@ def _briefly(run: Performance) -> str:
     )
 
 
+# In one piece: a field of the record after the other.
 def answer_record(told: Answered) -> dict[str, float | int | str]:
     """A plan as one flat record of names and numbers, for JSON, CSV and other programs.
 

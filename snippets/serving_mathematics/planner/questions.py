@@ -268,6 +268,7 @@ def _possible_splits(base: Deployment) -> list[Deployment]:
     return found
 
 
+# In one piece: fields in their order, whose rules need those read before.
 def read_choices(
     values: Values,
     load: Callable[[str, str], Workload] | None = None,

@@ -288,6 +288,7 @@ def _busy_question_s() -> float:
     return float(planner["question_s"]) / float(_record()["efficiency"])
 
 
+# In one piece: a line for each number that the page quotes.
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     record = _record()

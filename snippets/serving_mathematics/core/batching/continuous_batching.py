@@ -373,6 +373,7 @@ class _Sequence:
         return self.prompt + self.generated - 1
 
 
+# In one piece: one loop, whose numbers are all of its state: as locals they are read fastest.
 def simulate_steps(
     workload: Workload,
     engine: Engine,

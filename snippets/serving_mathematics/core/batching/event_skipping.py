@@ -46,6 +46,7 @@ from serving_mathematics.support.require import (
 )
 
 
+# In one piece: one loop, whose numbers are all of its state: as locals they are read fastest.
 def simulate(
     workload: Workload,
     engine: Engine,
