@@ -94,6 +94,27 @@ def test_guidellm_draws_times_before_its_clock_is_set() -> None:
     assert late.max() < 0.1
 
 
+def test_aiperf_in_three_forms_is_one_run() -> None:
+    runs = joined([*_real("aiperf.json"), *_real("aiperf.csv"), *_real("aiperf.jsonl")])
+    assert [run.size for run in runs] == [24]
+    run = runs[0]
+    assert run.columns["ttft_s"].mean() == pytest.approx(run.told["ttft_s"], rel=1e-6)
+    late = run.columns["sent_s"] - run.columns["due_s"]
+    assert late.mean() == pytest.approx(run.told["delay_mean_s"], rel=0.01)
+    assert run.told["in_flight"] == pytest.approx(12.49, abs=0.01)
+    assert run.told["rate_asked"] == 2
+    assert run.gaps_s.sum() == pytest.approx(
+        (run.columns["latency_s"] - run.columns["ttft_s"]).sum(), rel=0.01
+    )
+
+
+def test_power_that_aiperf_saw_is_of_all_devices() -> None:
+    data = json.loads((REAL / "aiperf.json").read_text())
+    gpus = {str(i): {"metrics": {"nvidia_power_usage": {"avg": 300.0 + i}}} for i in range(2)}
+    data["telemetry_data"]["endpoints"] = {"localhost:9400": {"gpus": gpus}}
+    assert read_file(json.dumps(data), "a")[0].told["power_w"] == 601.0
+
+
 def test_genai_perf_in_three_forms_is_one_run() -> None:
     summary, table = _real("genai_perf.json")[0], _real("genai_perf.csv")[0]
     assert table.tool == summary.tool == "genai-perf"

@@ -69,6 +69,7 @@ VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies a
     "queue_s": "server_queue_times",
 }
 VLLM_LISTS = (*VLLM_COLUMNS.values(), "itls", "errors")
+BESIDE = re.compile(r"\A# AIPerf Server Metrics|NVIDIA (AIPerf|GenAI-Perf) \|")  # its other exports
 PERCENTILES = ("p99", "p99.0", "99")
 
 
@@ -100,6 +101,8 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
             return [_of_table(text, where)]
         if YAML.match(text):
             raise OtherFileError(f"{where} must be a load test, a log or a scrape, got YAML")
+        if BESIDE.search(text[:300]):
+            raise OtherFileError(f"{where} must be a load test, a log or a scrape, got another export")
         rule = "GuideLLM's JSON (--output kind=json), which says more"
         require(not text.startswith("Run Info,"), where, rule, "its CSV")
         return [read_log(text, where, columns)]
@@ -343,6 +346,10 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
             "ttft_p99_s": stat("time_to_first_token", *PERCENTILES),
             "tpot_s": stat("inter_token_latency", "avg"),
             "latency_s": stat("request_latency", "avg"),
+            "in_flight": stat("effective_concurrency", "avg"),
+            "delay_mean_s": stat("credit_to_start_latency", "avg"),
+            "delay_p99_s": stat("credit_to_start_latency", *PERCENTILES),
+            "power_w": _telemetry_w(data),
         }
     )
     if "duration_s" not in told and "completed" in told:
@@ -353,6 +360,18 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
     tool = "AIPerf" if "aiperf_version" in data or "schema_version" in data else "genai-perf"
     names = _at(settings, "endpoint.model_names", "models.items.0.name", "model_names")
     return Run(where, tool, told=told, model=_name(names))
+
+
+def _telemetry_w(data: Mapping[str, Any]) -> float:
+    """Mean power of all devices that AIPerf saw, [W]; NaN where it saw none."""
+    found = []
+    endpoints = _at(data, "telemetry_data.endpoints")
+    for one in endpoints.values() if isinstance(endpoints, Mapping) else ():
+        devices = _at(one, "gpus")
+        for device in devices.values() if isinstance(devices, Mapping) else ():
+            names = ("nvidia_power_usage", "gpu_power_usage", "amd_power")
+            found.append(_json_number(_at(device, *(f"metrics.{name}.avg" for name in names))))
+    return float(np.sum(found)) if found else math.nan
 
 
 def _of_table(text: str, where: str) -> Run:
@@ -539,7 +558,16 @@ def _aiperf_records(rows: Sequence[Any], where: str) -> Run:
     due = _json_column([_at(row, "metadata.credit_issued_ns") for row in rows]) * 1e-9
     if np.isfinite(due).any():
         columns["due_s"] = due - start + columns["sent_s"]
-    return Run(where, "AIPerf", columns)
+    listed = [_at(row, "metrics.inter_chunk_latency.value") for row in rows]
+    gaps = [1e-3 * _json_column(one) if isinstance(one, list) else np.zeros(0) for one in listed]
+    if not any(one.size for one in gaps):
+        return Run(where, "AIPerf", columns)
+    columns["longest_gap_s"] = np.array([one.max() if one.size else math.nan for one in gaps])
+    first = (columns["sent_s"] + columns["ttft_s"]).tolist()
+    ends = [base + np.cumsum(one) for base, one in zip(first, gaps, strict=True)]
+    return Run(
+        where, "AIPerf", columns, gaps_s=np.concatenate(gaps), gap_end_s=np.concatenate(ends)
+    )
 
 
 def _perf_records(rows: Sequence[Any], where: str) -> Run:
