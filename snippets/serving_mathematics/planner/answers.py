@@ -62,7 +62,9 @@ from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
 from serving_mathematics.planner.routing_lines import (
+    ROWS_ARE,
     routed_lines,
+    routed_main,
     routed_record,
     routed_rows,
     routed_summary,
@@ -177,7 +179,7 @@ def main_lines(told: Answered) -> list[Line]:
     ['1,024', '2,048']
     """
     if isinstance(told, Routed):
-        return routed_lines(told)
+        return routed_main(told)
     question, found = told.question, told.plan
     best, one = found.best, question.deployment
     spare = f" and {question.spare_replicas} that may fail" if question.spare_replicas else ""
@@ -454,7 +456,7 @@ def answer_tables(told: Answered) -> list[Table]:
     ['The deployments that were compared']
     """
     if isinstance(told, Routed):
-        return [Table("The routers that were compared", routed_rows(told))]
+        return [Table("The routers that were compared", routed_rows(told), ROWS_ARE)]
     calibration, tables = told.question.calibration, []
     if calibration:
         note = calibration_text(calibration)

@@ -456,7 +456,7 @@ def _routing(told: dict[str, Any], traffic: Traffic | Workload, trace: Requests 
     routers = read_routers(told["routers"] or ", ".join(BY_PREFIX if shares else BY_LOAD))
     host = tuple(float(part) for part in str(told["host_memory_gib"]).split(","))
     _require_once("host_memory_gib", host)
-    looks = [one.name for one in routers if one.name.partition(":")[0] in LOOKING]
+    looks = [one.name for one in routers if compared(one.name.partition(":")[0]) in LOOKING]
     looks += ["host memory"] if any(host) else []
     if looks and not shares:
         require(False, what, f"{rule} where {looks[0]} looks for what prompts share", "none")
