@@ -336,8 +336,11 @@ class _Run:
         self.count(0, now)
         serving, ordered = len(view.serving), len(view.serving) + len(self.replicas.starting)
         places = sum(self.replicas.kinds[place].max_sequences for place in view.serving)
-        taken = sum(ledger.running[place] for place in view.serving) / places if places else 0.0
-        wanted = self.rule(now, ordered, serving, taken, self.area / (now - self.since))
+        inside = self.area / (now - self.since)
+        inside -= sum(view.requests[place] for place in self.replicas.draining)
+        waiting = sum(ledger.waiting[place] for place in view.serving) + len(self.held)
+        taken = max(inside - waiting, 0.0) / places if places else 0.0
+        wanted = self.rule(now, ordered, serving, min(taken, 1.0), max(inside, 0.0))
         require(wanted >= 0 and wanted % 1 == 0, "what a rule returns", "a whole number", wanted)
         wanted = min(max(int(wanted), scaling.least), scaling.most)
         self.area, self.since = 0.0, now
