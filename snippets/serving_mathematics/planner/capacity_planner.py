@@ -598,18 +598,7 @@ class Fleet:
     ) -> tuple[tuple[Quantile, ...], tuple[Quantile, ...], tuple[ClassRun, ...], Quantile]:
         """TTFT and TPOT in order of arrival at QUANTILES, what each class gets, and the share that
         keeps all limits."""
-        kept = np.zeros(got.ttft.size, dtype=bool)
-        runs = []
-        for place, promise in enumerate(self.goals):
-            mine = which == place
-            part = got.part(mine)
-            each = tuple(_of_some(goal.of(part, promise), [goal.share])[0] for goal in promise)
-            kept[mine] = kept_by_all(part, promise)
-            share = sectioned_share(kept[mine])
-            rate = self.rate_per_s * float(mine.mean()) * share.value
-            runs.append(ClassRun(self.question.class_names[place], promise, each, share, rate))
-        first, later = (_of_some(values, QUANTILES) for values in (got.ttft, got.tpot))
-        return first, later, tuple(runs), sectioned_share(kept)
+        return _judged(got, which, self.goals, self.question.class_names, self.rate_per_s)
 
     def full_rate(self, places: int) -> float:
         """Requests a second of a replica whose places are always taken."""
@@ -876,6 +865,25 @@ def _of_some(values: FloatArray, quantiles: Sequence[float]) -> tuple[Quantile, 
     """Quantiles of the TPOT of those that get a second token; 0 where too few do."""
     few = np.isfinite(values).sum() < 2 * SECTIONS
     return (Quantile(0.0, 0.0),) * len(quantiles) if few else sectioned_quantiles(values, quantiles)
+
+
+def _judged(
+    got: RequestTimes, which: IntArray, goals: Goals, names: Sequence[str], rate_per_s: float
+) -> tuple[tuple[Quantile, ...], tuple[Quantile, ...], tuple[ClassRun, ...], Quantile]:
+    """What requests in order get: see `Fleet.judged`. which: the class of each. goals, names: of
+    the classes. rate_per_s: of all requests."""
+    kept = np.zeros(got.ttft.size, dtype=bool)
+    runs = []
+    for place, promise in enumerate(goals):
+        mine = which == place
+        part = got.part(mine)
+        each = tuple(_of_some(goal.of(part, promise), [goal.share])[0] for goal in promise)
+        kept[mine] = kept_by_all(part, promise)
+        share = sectioned_share(kept[mine])
+        rate = rate_per_s * float(mine.mean()) * share.value
+        runs.append(ClassRun(names[place], promise, each, share, rate))
+    first, later = (_of_some(values, QUANTILES) for values in (got.ttft, got.tpot))
+    return first, later, tuple(runs), sectioned_share(kept)
 
 
 def coarser(deployment: Deployment) -> Deployment | None:

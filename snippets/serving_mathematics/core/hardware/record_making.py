@@ -306,6 +306,7 @@ def _median(values: Any) -> float:
     return ordered[len(ordered) // 2]
 
 
+# In one piece: a case for each kind of table in the package.
 def _kernel_digest(
     wheel: Path, systems: Iterable[str] = ("h100_sxm", "h200_sxm", "b200_sxm")
 ) -> dict[str, Any]:

@@ -266,6 +266,7 @@ def _guesses(cells: Mapping[str, str], data: int) -> tuple[int, float]:
     return drafts, number(cells, "accepted_tokens", usual, 1, drafts + 1, whole=False)
 
 
+# In one piece: a row's cells in their order, each read or refused.
 def read_row(cells: Mapping[str, str]) -> Row:
     """A deployment from the text of a row's columns.
 
@@ -583,6 +584,7 @@ def _told(done: int, total: int, started: float, last: float, to: TextIO) -> flo
     return last
 
 
+# In one piece: one pass over the rows, which fills five lists.
 def predict_table(
     name: str, header: Sequence[str], lines: Sequence[Sequence[str]], leave_blank: bool, to: TextIO
 ) -> tuple[str, list[str], int]:
