@@ -750,7 +750,7 @@ def test_what_is_overloaded_says_by_what_and_how_much_it_carries() -> None:
 
 def test_a_tight_question_simulates_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the search finds 8 replicas by chance and 30 are needed, neither every number between
-    them is tried, nor every batch limit again with each token budget."""
+    them is tried, nor low batch limits that only lengthen the wait."""
     counts: Counter[int] = Counter()
     simulated = Fleet._simulated
 
@@ -762,5 +762,5 @@ def test_a_tight_question_simulates_little(monkeypatch: pytest.MonkeyPatch) -> N
     fields = {"rate_per_s": 50, "e2e_s": 3, "precision": "fp8", "parallelism": "tp8"}
     found, _ = settled(Fleet(read_question(fields | {"requests": 1000})))
     assert found.replicas == 30
-    assert counts[1000] <= 80
+    assert counts[1000] <= 150
     assert counts[4000] <= 30

@@ -24,7 +24,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,7 +80,6 @@ Goals = tuple[Promise, ...]  # of each class of requests
 Told = Callable[[int, int], object]  # gets replicas and batch limit before they are simulated
 BUDGETS = (2048, 8192, 512)  # tokens in a step, tried where none is asked for
 FINE = 8  # the batch limit is found to one part in so many
-HARDLY = 4  # times less than what is left to the limit, or beyond it: so little decides nothing
 QUANTILES = (0.5, 0.9, 0.99)
 SECTIONS = 10  # consecutive parts of a run, for intervals
 WARM_UP = 0.1  # share of a simulated run that is left out, as the replica starts empty
@@ -631,17 +630,9 @@ class Fleet:
         """The worst metric, in shares of its limit; infinite when overloaded."""
         return math.inf if found is None else max(worst_shares(found.classes, self.goals).values())
 
-    def best_of_budget(
-        self, replicas: int, budget: int, like: Performance | None = None
-    ) -> Performance | None:
+    def best_of_budget(self, replicas: int, budget: int) -> Performance | None:
         """The batch limit at which the worst metric is best, with a token budget, or the largest if
-        it keeps them all; None when all overload the replica. like: the best with another budget,
-        whose batch limit is taken where the budget hardly matters."""
-        if like:
-            same = self.performance(replicas, min(like.places, self.most_places(budget)), budget)
-            moved = abs(self._worse(same) - self._worse(like))
-            if HARDLY * moved < abs(self._worse(like) - 1):
-                return same
+        it keeps them all; None when all overload the replica."""
         best = top = self.performance(replicas, self.most_places(budget), budget)
         if top is None or self.question.batch_limit:
             return top
@@ -674,20 +665,13 @@ class Fleet:
         """The first token budget with which a batch limit keeps all objectives, else the one that
         comes nearest; None when all overload the replica."""
         nearest = None
-        for found in self.by_budget(replicas):
+        for budget in self.budgets:
+            found = self.best_of_budget(replicas, budget)
             if self.keeps(found):
                 return found
             if self._worse(found) < self._worse(nearest):
                 nearest = found
         return nearest
-
-    def by_budget(self, replicas: int) -> Iterator[Performance | None]:
-        """The best batch limit with each token budget, one after the other."""
-        first = None
-        for budget in self.budgets:
-            found = self.best_of_budget(replicas, budget, first)
-            first = first or found
-            yield found
 
     def fewest(self) -> Performance:
         """The smallest fleet that keeps the objective. Raises Infeasible beyond 100,000."""
@@ -713,7 +697,8 @@ class Fleet:
     def near(self, replicas: int) -> list[tuple[int, int]]:
         """Batch limits and token budgets at which so many replicas might do, the best first: one
         for each budget whose intervals, of twice their width, reach into the objective."""
-        near = [run for run in self.by_budget(replicas) if run and self.may_keep(run, 2.0)]
+        runs = [self.best_of_budget(replicas, budget) for budget in self.budgets]
+        near = [run for run in runs if run and self.may_keep(run, 2.0)]
         near.sort(key=self._worse)
         different = {(run.ttft, run.tpot): (run.places, run.budget) for run in reversed(near)}
         return list(reversed(different.values()))
