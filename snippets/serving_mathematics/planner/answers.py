@@ -62,7 +62,9 @@ from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
 from serving_mathematics.planner.routing_lines import (
+    ROWS_ARE,
     routed_lines,
+    routed_main,
     routed_record,
     routed_rows,
     routed_summary,
@@ -177,7 +179,7 @@ def main_lines(told: Answered) -> list[Line]:
     ['1,024', '2,048']
     """
     if isinstance(told, Routed):
-        return routed_lines(told)
+        return routed_main(told)
     question, found = told.question, told.plan
     best, one = found.best, question.deployment
     spare = f" and {question.spare_replicas} that may fail" if question.spare_replicas else ""
@@ -454,7 +456,7 @@ def answer_tables(told: Answered) -> list[Table]:
     ['The deployments that were compared']
     """
     if isinstance(told, Routed):
-        return [Table("The routers that were compared", routed_rows(told))]
+        return [Table("The routers that were compared", routed_rows(told), ROWS_ARE)]
     calibration, tables = told.question.calibration, []
     if calibration:
         note = calibration_text(calibration)
@@ -502,7 +504,8 @@ def _guessing(told: Answer) -> Line:
 def _front(question: Question) -> str:
     """Whose steps the plan has, and what to ask where these are not the reader's."""
     if question.calibration:
-        return "the load test"
+        named = question.calibration.front
+        return f"the load test, behind {named}" if named else "the load test (front is not named)"
     if question.front == FRONTS["benchmark"]:
         return "tuned benchmarks; an engine as installed is slower (front: unknown)"
     return f"the front {question.front.name}"
@@ -515,7 +518,7 @@ def _measured(told: Answer) -> str:
     kind = f"{error.kind}, {error.on.get(one.system.name, 0):,} of them on this very device"
     if error.calibrated_by:
         others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"
-        kind = f"deployments that {others} calibrated, and the load test"
+        kind = f"{error.kind} that {others} calibrated, and the load test"
     if error.behind:
         return (
             f"nine in ten of {error.behind} took at most {high:.2f} of the predicted time per "

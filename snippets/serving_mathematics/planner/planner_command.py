@@ -59,7 +59,7 @@ from serving_mathematics.planner.launch import (
     starts,
 )
 from serving_mathematics.planner.questions import read_grid
-from serving_mathematics.planner.routing import simulations
+from serving_mathematics.planner.routing import Routed, simulations
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import inputs_noted, read_text, require_output, write_text
@@ -396,11 +396,14 @@ def _whole(told: Answered) -> str:
     """Everything that there is to say of one question."""
     question, best = told.question, planned_limits(told)
     first, *more = starts(told)
-    head = ["", "simulated", "closed form"]
-    body = [[line.what, line.value, line.estimate] for line in answer_lines(told)]
+    lines = answer_lines(told)
+    columns = 3 if any(line.estimate for line in lines) else 2
+    head = ["", "simulated", "closed form"][:columns]
+    body = [[line.what, line.value, line.estimate][:columns] for line in lines]
     parts = [textwrap.fill(answer_summary(told), WIDTH), table_text([head, *body])]
     for table in answer_tables(told):
-        parts += [table.note] * bool(table.note) + [table_text(table.rows)]
+        note = textwrap.fill(table.note, WIDTH) if isinstance(told, Routed) else table.note
+        parts += [note] * bool(note) + [table_text(table.rows)]
     engines = [f"# {name}\n{launch_command(question, best, name)}" for name in BACKENDS]
     apart = [one.flags for one in (first, *more) if one.of != "one fleet"]
     files = [

@@ -77,7 +77,8 @@ def _planned() -> tuple[Answer, Answer]:
     """The plan without the load test, and with it."""
     typed = typed_text([run for run in published_runs() if run.concurrency in TYPED])
     plain = ASKED | {"precision": "auto"}
-    return answer(read_choices(plain)), answer(read_choices(plain | {"load_test": typed}))
+    tested = plain | {"load_test": typed, "front": "benchmark"}
+    return answer(read_choices(plain)), answer(read_choices(tested))
 
 
 def _ratios(constants: Constants) -> np.ndarray:

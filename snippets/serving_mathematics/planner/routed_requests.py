@@ -288,7 +288,8 @@ def mean_lengths(like: str, context_tokens: int) -> tuple[float, float]:
 def _nominal_s(asked: Requests) -> FloatArray:
     """When each request comes [s] where answers take NOMINAL_TOKEN_S a token, shape (n,).
 
-    >>> _nominal_s(Requests([1.0, 0.0], [9, 9], [50, 1], after=[-1, 0], pause_s=[0.0, 2.0])).tolist()
+    >>> asked = Requests([1.0, 0.0], [9, 9], [50, 1], after=[-1, 0], pause_s=[0.0, 2.0])
+    >>> _nominal_s(asked).tolist()
     [1.0, 4.0]
     """
     found: list[float] = []

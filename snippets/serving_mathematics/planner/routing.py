@@ -72,6 +72,7 @@ from serving_mathematics.support.require import require
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 DRAWS, SECTIONS = 4, 10  # parts by which ways are compared: of drawn requests, of a trace
+FIRST, FAR = 2, 0.05  # draws after which nobody serves more that is so far behind beyond noise
 FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
 ALIKE = 0.005  # of all requests, by which nobody chooses
@@ -131,7 +132,7 @@ class Routed:
 
     def behind(self, way: Way) -> Quantile:
         """How many more requests the best keeps, as a share, with a 95% interval."""
-        return _of_parts(np.subtract(self.best.parts, way.parts).tolist())
+        return _margin(self.best, way)
 
     def as_good(self, way: Way) -> bool:
         """Whether a way is not behind the best beyond noise."""
@@ -150,6 +151,12 @@ def _of_parts(values: Sequence[float]) -> Quantile:
     require(len(values) > 1, "values", "of two parts or more", len(values))
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     return Quantile(float(np.mean(values)), student_quantile(0.975, len(values) - 1) * error)
+
+
+def _margin(one: Way, other: Way) -> Quantile:
+    """How many more requests one way keeps than another, by the parts that both have served."""
+    pairs = zip(one.parts, other.parts, strict=False)
+    return _of_parts([kept - less for kept, less in pairs])
 
 
 @dataclass(frozen=True)
@@ -172,6 +179,7 @@ def _routing(question: Question) -> Routing:
     return question.routing
 
 
+@functools.lru_cache(maxsize=DRAWS)
 def _sample(question: Question, draw: int, longest: int) -> _Sample:
     """One draw of the requests, or the trace."""
     routing, traffic = _routing(question), question.traffic
@@ -471,31 +479,58 @@ def routed_answer(
     pairs = [(router, host) for router in routing.routers for host in routing.host_gib]
     draws = range(_draws_of(question))
 
-    def served(ways: Sequence[tuple[Router, float]], *more: float) -> list[list[_Seen]]:
-        """Of each way, all draws."""
-        each = [(draw, ways) for draw in draws]
+    def served(
+        ways: Sequence[tuple[Router, float]], some: Sequence[int], *more: float
+    ) -> list[list[_Seen]]:
+        """Of each way, some draws."""
+        each = [(draw, ways) for draw in some]
         if len(draws) == 1:
             each = [(0, [way]) for way in ways]
         runs = []
         if executor is None:
-            for draw, some in each:
+            for draw, mine in each:
                 heard(routing.replicas, limits.places)
-                runs += _serve(limits, draw, some, *more)
+                runs += _serve(limits, draw, mine, *more)
         else:
-            tasks = [executor.submit(_serve, limits, draw, some, *more) for draw, some in each]
+            tasks = [executor.submit(_serve, limits, draw, mine, *more) for draw, mine in each]
             runs = [run for task in tasks for run in task.result()]
         return [runs[place :: len(ways)] for place in range(len(ways))]
 
-    all_runs, rate = served(pairs), _rate_of(question)
-    ways = [_way(question, rate, *pair, runs) for pair, runs in zip(pairs, all_runs, strict=True)]
+    lost_at = _lost_at(limits, draws)
+    rate = _rate_of(question)
+
+    def came_to(runs: Sequence[Sequence[_Seen]]) -> list[Way]:
+        return [_way(question, rate, *pair, own) for pair, own in zip(pairs, runs, strict=True)]
+
+    all_runs = served(pairs, draws[:FIRST])
+    ways = came_to(all_runs)
+    if draws[FIRST:]:
+        ahead = max(ways, key=lambda way: way.kept.value)
+        margins = [_margin(ahead, way) for way in ways]
+        near = [place for place, one in enumerate(margins) if one.value - one.half_width < FAR]
+        later = served([pairs[place] for place in near], draws[FIRST:])
+        for place, runs in zip(near, later, strict=True):
+            all_runs[place] += runs
+        ways = came_to(all_runs)
     best = _taken(ways)
     chosen = (best.router, best.host_gib)
     error = error_of(question)
     fast, slow = (
-        float(np.mean([_kept(question, run).mean() for run in served([chosen], slowness)[0]]))
+        float(
+            np.mean(
+                [
+                    _kept(question, run).mean()
+                    for run in served([chosen], draws[:FIRST], slowness)[0]
+                ]
+            )
+        )
         for slowness in (min(1.0, error.low), max(1.0, error.high))
     )
     mine = all_runs[ways.index(best)]
+    lost = None
+    if routing.lost_for_s:
+        (without,) = served([chosen], draws, 1.0, lost_at)
+        lost = _while_lost(question, without, lost_at), _while_lost(question, mine, lost_at)
     return Routed(
         question,
         len(choices),
@@ -507,7 +542,7 @@ def routed_answer(
         error,
         fast,
         slow,
-        _lost(question, mine, lambda at: served([chosen], 1.0, at)[0]),
+        lost,
         sum(run.which.size for run in mine),
         rate,
     )
@@ -522,22 +557,22 @@ def _taken(ways: Sequence[Way]) -> Way:
     return max((way for way in near if way.host_gib == least), key=lambda way: way.kept.value)
 
 
-def _lost(
-    question: Question, runs: Sequence[_Seen], without: Callable[[float], Sequence[_Seen]]
-) -> tuple[float, float] | None:
-    """Share that keeps all limits while a replica is away, and of the same requests with it."""
-    away_s = _routing(question).lost_for_s
-    if not away_s:
-        return None
-    begin = max(float(run.moments[0]) for run in runs)
-    last = min(float(run.moments[-1]) for run in runs)
+def _lost_at(limits: _Limits, draws: Sequence[int]) -> float:
+    """When a replica is lost [s]: with the first of the requests that count in all draws. Raises
+    ValueError where it would be away beyond their end."""
+    away_s = _routing(limits.question).lost_for_s
+    samples = [_sample(limits.question, draw, limits.longest) for draw in draws]
+    counted = [one.moments[one.counted] for one in samples]
+    begin, last = max(float(x[0]) for x in counted), min(float(x[-1]) for x in counted)
     rule = f"at most {last - begin:.3g} s, which the runs that count take; or ask for more requests"
     require(away_s <= last - begin, "lost_for_s", rule, away_s)
-    both = []
-    for some in (without(begin), runs):
-        shares = [
-            _kept(question, run)[(run.moments >= begin) & (run.moments < begin + away_s)]
-            for run in some
-        ]
-        both.append(float(np.concatenate(shares).mean()))
-    return both[0], both[1]
+    return begin
+
+
+def _while_lost(question: Question, runs: Sequence[_Seen], lost_at: float) -> float:
+    """Share that keeps all limits, of the requests that come while a replica is away."""
+    until = lost_at + _routing(question).lost_for_s
+    shares = [
+        _kept(question, run)[(run.moments >= lost_at) & (run.moments < until)] for run in runs
+    ]
+    return float(np.concatenate(shares).mean())

@@ -7,6 +7,7 @@ Source: the chapters that the lines name.
 
 from __future__ import annotations
 
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import QUANTILES
 from serving_mathematics.planner.configurations import split_name
 from serving_mathematics.planner.lines import (
@@ -20,14 +21,15 @@ from serving_mathematics.planner.lines import (
     listed,
     with_interval,
 )
+from serving_mathematics.planner.routed_requests import _begins_alone
 from serving_mathematics.planner.routing import STILL_FILLING, Routed, Way
 from serving_mathematics.planner.traffic import Traffic
 
 ROUTERS_PAGE = "architecture/model-routers"
 
 
-def routed_lines(told: Routed) -> list[Line]:
-    """The lines of a fleet behind routers, those that decide first.
+def routed_main(told: Routed) -> list[Line]:
+    """The lines that decide, of a fleet behind routers.
 
     told: the answer.
 
@@ -35,17 +37,15 @@ def routed_lines(told: Routed) -> list[Line]:
     >>> from serving_mathematics.planner.questions import read_choices
     >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
     >>> told = whole_answer(read_choices(asked), asked)
-    >>> [line.what for line in routed_lines(told)][:3]
+    >>> [line.what for line in routed_main(told)][:3]
     ['replicas', 'a replica', 'router']
     """
     question, best, one = told.question, told.best, told.question.deployment
-    routing = question.routing
-    assert routing is not None
     error = told.error
     worst = max(best.classes, key=lambda each: each.worse)
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
     low, high = min(1.0, error.low), max(1.0, error.high)
-    lines = [
+    return [
         Line("replicas", f"{told.replicas:,}", "", "capacity/autoscaling"),
         Line(
             "a replica",
@@ -63,8 +63,14 @@ def routed_lines(told: Routed) -> list[Line]:
         ),
         *_promised_lines(worst, whose),
         Line("prompt tokens that caches find", _found(best), "", "optimization/caching"),
-        Line("no worse beyond noise", _equals(told), "", ROUTERS_PAGE),
-        Line("left behind", _behind(told), "", ROUTERS_PAGE),
+        *(
+            [
+                Line("no worse beyond noise", _equals(told), "", ROUTERS_PAGE),
+                Line("left behind", _behind(told), "", ROUTERS_PAGE),
+            ]
+            if len(told.ways) > 1
+            else []
+        ),
         Line(
             "if steps err",
             f"{100 * told.if_faster:.3g}% keep {_all(question)} at {low:.2f} of the predicted "
@@ -75,16 +81,33 @@ def routed_lines(told: Routed) -> list[Line]:
         *_lost_lines(told),
         Line("price of the fleet", f"${told.usd_per_hour:,.2f} an hour", "", _PRICES),
     ]
+
+
+def routed_lines(told: Routed) -> list[Line]:
+    """All lines of a fleet behind routers.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import whole_answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
+    >>> told = whole_answer(read_choices(asked), asked)
+    >>> routed_lines(told)[-1].what
+    'requests of each router'
+    """
+    question, one = told.question, told.question.deployment
     limits = f"{told.places:,} sequences and {told.budget:,} tokens in a step"
-    lines.append(Line("limits of a replica", limits, "", "optimization/batching"))
+    lines = [*routed_main(told), Line("limits of a replica", limits, "", "optimization/batching")]
     if told.longest < one.architecture.context_tokens and isinstance(question.traffic, Traffic):
         said = f"{told.longest:,} tokens, which the cache of a replica holds"
         lines.append(Line("longest request", said, "", "optimization/caching"))
+    if isinstance(question.traffic, Workload):
+        lines.append(Line("what was read", _read(told), "", "capacity/arrival-rates"))
     if told.tried > 1:
         said = f"the cheapest of {told.tried} that keeps the promise in one draw, or keeps most"
         lines.append(Line("deployment", said, "", "machine/predictions"))
-    what = f"{told.simulated:,} that count, the same for all routers"
-    lines.append(Line("requests of each router", what, "", "reference/simulations"))
+    what = f"{told.simulated:,} that count, the same for all; fewer of those that are far behind"
+    lines.append(Line("requests of each router", what, "", ROUTERS_PAGE))
     return lines
 
 
@@ -93,6 +116,29 @@ _PRICES = "intuition/batch-vs-online"
 
 def _memory(way: Way) -> str:
     return f"{way.host_gib:,g} GiB" if way.host_gib else "none"
+
+
+def _read(told: Routed) -> str:
+    """What was made of a trace."""
+    routing = told.question.routing
+    assert routing is not None
+    trace = routing.requests
+    assert trace is not None
+    sessions = int((trace.after < 0).sum())
+    said = f"{trace.after.size:,} requests"
+    if sessions < trace.after.size:
+        said += f" in {sessions:,} sessions"
+    said += "" if trace.prefixes is not None else ", of which nobody says what prompts share"
+    if _begins_alone(trace):
+        said += ", which begin at random"
+        said += "" if routing.rate_per_s else " in one day"
+    if not routing.rate_per_s:
+        said += "; the command takes another rate beside the trace, rate_per_s"
+    return said
+
+
+def _with(way: Way) -> str:
+    return f"with {_memory(way)}" if way.host_gib else "without host memory"
 
 
 def _found(way: Way) -> str:
@@ -111,7 +157,7 @@ def _found(way: Way) -> str:
 def _name(way: Way, told: Routed) -> str:
     """A way, with its host memory where several were asked for."""
     several = len({one.host_gib for one in told.ways}) > 1
-    return f"{way.router.name} with {_memory(way)}" if several else way.router.name
+    return f"{way.router.name} {_with(way)}" if several else way.router.name
 
 
 def _equals(told: Routed) -> str:
@@ -121,9 +167,10 @@ def _equals(told: Routed) -> str:
 
 def _behind(told: Routed) -> str:
     """The others, by how many of a hundred requests they keep fewer."""
-    ways = [way for way in told.ways if way is not told.best and not told.as_good(way)]
+    ways = [way for way in told.ways if way.host_gib == told.best.host_gib]
+    ways = [way for way in ways if not told.as_good(way)]
     ways.sort(key=lambda way: told.behind(way).value)
-    said = [f"{_name(way, told)} by {with_interval(told.behind(way), 100)}" for way in ways]
+    said = [f"{way.router.name} by {with_interval(told.behind(way), 100)}" for way in ways]
     return f"{listed(said)} of 100 requests" if said else "none"
 
 
@@ -170,10 +217,9 @@ def routed_summary(told: Routed) -> str:
         margin = with_interval(told.behind(next_one), 100)
         rest += f" {next_one.router.name} keeps {margin} of 100 fewer."
     rest += _more_memory(told)
-    rest += (
-        f" Where steps err as those of measured runs did, {100 * told.if_slower:.3g} to "
-        f"{100 * told.if_faster:.3g}% keep {_all(question)}."
-    )
+    low, high = (f"{100 * share:.3g}" for share in (told.if_slower, told.if_faster))
+    many = low if low == high else f"{low} to {high}"
+    rest += f" Where steps err as those of measured runs did, {many}% keep {_all(question)}."
     if best.rise > STILL_FILLING:
         rest += " Caches were still filling: ask for more requests."
     return (
@@ -188,11 +234,18 @@ def routed_summary(told: Routed) -> str:
 def _more_memory(told: Routed) -> str:
     """What each other amount of host memory would do behind the same router."""
     said = [
-        f"{100 * way.kept.value:.3g}% with {_memory(way)}"
+        f"{100 * way.kept.value:.3g}% {_with(way)}"
         for way in told.ways
         if way.router == told.best.router and way is not told.best
     ]
-    return f" With other host memory it keeps {listed(said)}." if said else ""
+    return f" It keeps {listed(said)}." if said else ""
+
+
+ROWS_ARE = (
+    "GiB of host memory for each replica; the rest in percent: of the requests, those that keep "
+    "all limits; of the prompt tokens, those that caches find, and those that come from host "
+    "memory; and how many requests fewer are kept than by what is taken."
+)
 
 
 def routed_rows(told: Routed) -> list[list[str]]:
@@ -209,13 +262,11 @@ def routed_rows(told: Routed) -> list[list[str]]:
     """
     question = told.question
     several = len(told.best.classes) > 1
-    heads = [f"{one.name} [%]" for one in told.best.classes] if several else []
+    heads = [one.name for one in told.best.classes] if several else []
     goals = [goal for goal in question.goals[0] if not goal.measure.of_all][:2]
     latencies = [] if several else [f"{g.measure.shown} [{g.measure.unit}]" for g in goals]
-    rows = [
-        ["router", "host [GiB]", f"keep {_all(question)} [%]", *heads, *latencies, "found [%]"]
-        + ["from host [%]", "behind [%]"]
-    ]
+    heads = [f"keep {_all(question)}", *heads, *latencies, "found", "by host", "behind"]
+    rows = [["router", "GiB", *heads]]
     for way in told.ways:
         each = [f"{100 * one.both.value:.1f}" for one in way.classes] if several else []
         if not several:
@@ -223,10 +274,9 @@ def routed_rows(told: Routed) -> list[list[str]]:
                 f"{goal.measure.scale * run.value:.3g}" for goal, run in _alone(way.classes[0])[:2]
             ]
         behind = "taken" if way is told.best else with_interval(told.behind(way), 100)
-        rows.append(
-            [way.router.name, f"{way.host_gib:,g}", with_interval(way.kept, 100), *each]
-            + [f"{100 * way.found.value:.1f}", f"{100 * way.loaded:.1f}", behind]
-        )
+        shares = f"{100 * way.found.value:.1f}", f"{100 * way.loaded:.1f}"
+        kept = with_interval(way.kept, 100)
+        rows.append([way.router.name, f"{way.host_gib:,g}", kept, *each, *shares, behind])
     return rows
 
 

@@ -45,13 +45,31 @@ from serving_mathematics.report.engine_metrics import (
     scrapes_run,
     table_run,
 )
-from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile, _since_first
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    _known_mean,
+    _known_quantile,
+    _since_first,
+)
 from serving_mathematics.report.request_log import DAY_S, read_log
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import json_values
 from serving_mathematics.support.require import require
 
 YAML = re.compile(r"(#.*\n|---\n|[\w-]+: [^,\n]*\n)*[\w-]+:\n(  |- )")
+LARGEST = 1e30  # of what a file may say, so that sums of it are finite
+VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies and times in line
+    "ttft_s": "ttfts",
+    "latency_s": "latencies",
+    "prompt_tokens": "input_lens",
+    "output_tokens": "output_lens",
+    "sent_s": "start_times",
+    "waited_s": "queue_times",
+    "queue_s": "server_queue_times",
+}
+VLLM_LISTS = (*VLLM_COLUMNS.values(), "itls", "errors")
+BESIDE = re.compile(r"\A# AIPerf Server Metrics|NVIDIA (AIPerf|GenAI-Perf) \|")  # its other exports
 PERCENTILES = ("p99", "p99.0", "99")
 
 
@@ -83,6 +101,8 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
             return [_of_table(text, where)]
         if YAML.match(text):
             raise OtherFileError(f"{where} must be a load test, a log or a scrape, got YAML")
+        if BESIDE.search(text[:300]):
+            raise OtherFileError(f"{where} must be a load test, a log or a scrape, got another export")
         rule = "GuideLLM's JSON (--output kind=json), which says more"
         require(not text.startswith("Run Info,"), where, rule, "its CSV")
         return [read_log(text, where, columns)]
@@ -215,7 +235,11 @@ def _list(data: Mapping[str, Any], name: str, where: str) -> list[Any]:
 
 
 def _json_column(values: Sequence[Any]) -> FloatArray:
-    return np.array([_json_number(value) for value in values], dtype=float)
+    found = np.array([_json_number(value) for value in values], dtype=float)
+    far = np.flatnonzero(np.abs(found) > LARGEST)
+    if far.size:
+        require(False, "a time or a count", f"at most {LARGEST:g}", repr(values[int(far[0])])[:40])
+    return found
 
 
 # In one piece: a file's fields in their order, each read or refused.
@@ -245,29 +269,30 @@ def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
     if sglang:
         whole = 1e-3 * _json_number(data.get("mean_e2e_latency_ms"))
         told |= _told({"latency_s": whole})
-    lists = {
-        name: _list(data, name, where)
-        for name in ("input_lens", "output_lens", "ttfts", "itls", "errors", "start_times")
-    }
-    count = len(lists["ttfts"])
+    lists = {name: _list(data, name, where) for name in VLLM_LISTS}
+    count = len(lists["ttfts"] or lists["latencies"])
     run = Run(where, "SGLang bench_serving" if sglang else "vLLM bench serve", told=told)
     run = replace(run, model=_name(data.get("model_id")))
     if not count:
         return run
     for name, listed in lists.items():
         fits = len(listed) in (0, count)
-        require(fits, f"{where}: {name}", f"as many as ttfts, {count}", len(listed))
-    ttft = _json_column(lists["ttfts"])
-    gaps = [np.asarray(_json_column(one if isinstance(one, list) else [])) for one in lists["itls"]]
-    columns: dict[str, FloatArray] = {"ttft_s": ttft}
-    for name, theirs in (("prompt_tokens", "input_lens"), ("output_tokens", "output_lens")):
-        if lists[theirs]:
-            columns[name] = _json_column(lists[theirs])
+        require(fits, f"{where}: {name}", f"as many as {VLLM_LISTS[0]}, {count}", len(listed))
+    columns = {
+        name: _json_column(lists[theirs]) for name, theirs in VLLM_COLUMNS.items() if lists[theirs]
+    }
+    ttft = columns.get("ttft_s", np.full(count, math.nan))
     failed = np.array([bool(one) for one in lists["errors"]] or [False] * count)
     columns["failed"] = (failed | ((ttft == 0) & (columns.get("output_tokens", ttft) == 0))) * 1.0
-    if lists["start_times"]:
-        start = _json_column(lists["start_times"])
-        columns["sent_s"] = _since_first(start)
+    waited = columns.pop("waited_s", None)  # in the client, before it left
+    if "sent_s" in columns:
+        columns["sent_s"] = _since_first(columns["sent_s"])
+    if waited is not None and told.get("rate_asked", math.inf) < math.inf:
+        late = {"delay_mean_s": _known_mean(waited), "delay_p99_s": _known_quantile(waited, 0.99)}
+        run = replace(run, told={**told, **_told(late)})
+        if "sent_s" in columns:
+            columns["due_s"] = columns["sent_s"] - waited
+    gaps = [np.asarray(_json_column(one if isinstance(one, list) else [])) for one in lists["itls"]]
     if not gaps or not any(one.size for one in gaps):
         return replace(run, columns=columns)
     columns["latency_s"] = ttft + np.array([float(one.sum()) for one in gaps])
@@ -322,6 +347,10 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
             "ttft_p99_s": stat("time_to_first_token", *PERCENTILES),
             "tpot_s": stat("inter_token_latency", "avg"),
             "latency_s": stat("request_latency", "avg"),
+            "in_flight": stat("effective_concurrency", "avg"),
+            "delay_mean_s": stat("credit_to_start_latency", "avg"),
+            "delay_p99_s": stat("credit_to_start_latency", *PERCENTILES),
+            "power_w": _telemetry_w(data),
         }
     )
     if "duration_s" not in told and "completed" in told:
@@ -332,6 +361,18 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
     tool = "AIPerf" if "aiperf_version" in data or "schema_version" in data else "genai-perf"
     names = _at(settings, "endpoint.model_names", "models.items.0.name", "model_names")
     return Run(where, tool, told=told, model=_name(names))
+
+
+def _telemetry_w(data: Mapping[str, Any]) -> float:
+    """Mean power of all devices that AIPerf saw, [W]; NaN where it saw none."""
+    found = []
+    endpoints = _at(data, "telemetry_data.endpoints")
+    for one in endpoints.values() if isinstance(endpoints, Mapping) else ():
+        devices = _at(one, "gpus")
+        for device in devices.values() if isinstance(devices, Mapping) else ():
+            names = ("nvidia_power_usage", "gpu_power_usage", "amd_power")
+            found.append(_json_number(_at(device, *(f"metrics.{name}.avg" for name in names))))
+    return float(np.sum(found)) if found else math.nan
 
 
 def _of_table(text: str, where: str) -> Run:
@@ -519,7 +560,16 @@ def _aiperf_records(rows: Sequence[Any], where: str) -> Run:
     due = _json_column([_at(row, "metadata.credit_issued_ns") for row in rows]) * 1e-9
     if np.isfinite(due).any():
         columns["due_s"] = due - start + columns["sent_s"]
-    return Run(where, "AIPerf", columns)
+    listed = [_at(row, "metrics.inter_chunk_latency.value") for row in rows]
+    gaps = [1e-3 * _json_column(one) if isinstance(one, list) else np.zeros(0) for one in listed]
+    if not any(one.size for one in gaps):
+        return Run(where, "AIPerf", columns)
+    columns["longest_gap_s"] = np.array([one.max() if one.size else math.nan for one in gaps])
+    first = (columns["sent_s"] + columns["ttft_s"]).tolist()
+    ends = [base + np.cumsum(one) for base, one in zip(first, gaps, strict=True)]
+    return Run(
+        where, "AIPerf", columns, gaps_s=np.concatenate(gaps), gap_end_s=np.concatenate(ends)
+    )
 
 
 def _perf_records(rows: Sequence[Any], where: str) -> Run:
@@ -662,6 +712,7 @@ def _cut(record: Run, stages: Sequence[Run]) -> list[Run]:
                 columns=columns,
                 gaps_s=record.gaps_s[own],
                 gap_end_s=record.gap_end_s[own],
+                notes=(*stage.notes, *record.notes),
             )
         )
     return parts
