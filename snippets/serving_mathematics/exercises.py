@@ -260,16 +260,19 @@ def names_used(function: Callable[..., Any], module: ModuleType) -> set[str]:
     return seen
 
 
+def unwritten(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """A solution without its body: the signature and the contract."""
+    function.body = [*function.body[:1], *ast.parse("raise NotImplementedError").body]
+    return ast.unparse(function)
+
+
 def stubs(chapter: str) -> str:
     """The exercises of a chapter as functions to fill in: imports, signatures and contracts."""
     module, solutions = exercises(chapter)
     head, blocks = [f'"""Exercises of {chapter}."""\n'], []
     for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in solutions:
-            contract = ast.get_docstring(node, clean=False) or ""
-            node.body = [ast.parse("raise NotImplementedError").body[0]]
-            signature, _, body = ast.unparse(node).rpartition("\n")
-            blocks.append(f'{signature}\n    """{contract}"""\n{body}\n')
+            blocks.append(f"{unwritten(node)}\n")
         elif isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign):
             text = ast.unparse(node)
             if text != "from serving_mathematics.support import checks" and not text.startswith(
