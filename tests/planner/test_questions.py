@@ -641,7 +641,7 @@ def test_classes_say_what_differs() -> None:
         ("chat:0.5;chat:0.5", "classes must be of different names, got 'chat'"),
         (
             "chat:1:prompts=3",
-            "chat may say prompt, answer, cached, ttft, tpot, e2e, goodput, quantile, got",
+            "may say prompt, answer, cached, like, ttft, tpot, e2e, goodput, quantile, got",
         ),
         ("chat:1:tpot=50", r"classes: chat: tpot_s must be .* \(did you mean 0.05\?\)"),
         (";".join(f"c{n}:0.04" for n in range(25)), "classes must be at most 20, got 25"),

@@ -11,6 +11,8 @@ from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import ROUTERS
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.planner.routed_requests import (
+    Router,
+    Routing,
     _begins_alone,
     _merged,
     _nominal_s,
@@ -80,6 +82,13 @@ def test_what_is_no_router_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match="routers") as refusal:
         read_routers(text)
     assert message in str(refusal.value)
+
+
+def test_what_is_compared_for_a_fleet_says_what_was_asked() -> None:
+    (router,) = read_routers("Session")
+    assert router == Router("session", router.route)
+    routing = Routing(2, (router,), (0.0,), 5e10)
+    assert (routing.weights, routing.lost_for_s, routing.requests) == ((), 0.0, None)
 
 
 def test_parameters_are_those_of_the_rule() -> None:

@@ -48,10 +48,10 @@ from serving_mathematics.support.require import require, require_positive
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-SESSIONS = "agents"
-SHARING = (SESSIONS, "customers")  # whose prompts begin alike
+AGENTS_KIND = "agents"
+SHARING = (AGENTS_KIND, "customers")  # whose prompts begin alike
 DAY_S = 86_400.0
-SAMPLE = 4000  # requests that tell the means of a kind
+OF_A_KIND = 4000  # requests that tell the means of a kind
 ALIASES = {
     "random": "at random",
     "leastloaded": "least requests",
@@ -62,8 +62,10 @@ ALIASES = {
     "gateway": "endpoint picker",
     "dynamo": "least work",
 }
-LOOKING = ("session", "sticky", "cacheaware", "prefixaware", "endpointpicker", "leastwork")
-LOOKING += ("sglang", "gateway", "dynamo")  # that look for prefixes or sessions
+LOOKING = (  # that look for prefixes or sessions, in compared form
+    *("session", "sticky", "cacheaware", "prefixaware", "endpointpicker", "leastwork"),
+    *("sglang", "gateway", "dynamo"),
+)
 BY_LOAD = ("random", "two-choices", "least-requests")  # compared where prompts share nothing
 BY_PREFIX = ("random", "least-requests", "session", "cache-aware", "endpoint-picker")
 
@@ -234,7 +236,7 @@ def _drawn(
     context_tokens: int,
 ) -> Requests:
     """Requests of one kind."""
-    if kind.like == SESSIONS:
+    if kind.like == AGENTS_KIND:
         return sessions_under_way(rng, rate_per_s, requests, context_tokens)
     means = kind.mean_prompt_tokens, kind.mean_output_tokens
     plain = share_of_traffic(rng, Traffic(rate_per_s, arrival_scv, *means), 1, requests)
@@ -281,7 +283,7 @@ def mean_lengths(like: str, context_tokens: int) -> tuple[float, float]:
     """
     require(like in KINDS[1:], "like", f"one of {', '.join(KINDS[1:])}", repr(like[:40]))
     kind = TrafficClass(like, 1.0, like=like)
-    asked = _drawn(np.random.default_rng(0), kind, 1.0, SAMPLE, 1.0, context_tokens)
+    asked = _drawn(np.random.default_rng(0), kind, 1.0, OF_A_KIND, 1.0, context_tokens)
     return float(asked.prompt_tokens.mean()), float(asked.output_tokens.mean())
 
 
@@ -407,7 +409,7 @@ def check_kinds_are_in_their_shares() -> None:
     """
     kinds = (
         TrafficClass("chat", 0.6, *mean_lengths("chat", 131_072), like="chat"),
-        TrafficClass("agents", 0.4, *mean_lengths(SESSIONS, 131_072), like=SESSIONS),
+        TrafficClass("agents", 0.4, *mean_lengths(AGENTS_KIND, 131_072), like=AGENTS_KIND),
     )
     traffic = mixed_traffic(10.0, kinds)
     asked = drawn_requests(np.random.default_rng(1), traffic, 8000, 131_072)

@@ -324,7 +324,7 @@ def _serve(
             failures = [(lost_at, count - 1)]
             fleet = replace(fleet, scaling=scaling, failures=failures, retry=_at_once)
         seen = simulate_fleet(asked, fleet, np.random.default_rng([question.seed, draw, 1]))
-        later = asked.output_tokens - 1.0
+        later = np.asarray(asked.output_tokens - 1, dtype=np.float64)
         beside = made.around_s + made.behind_s[asked.prompt_tokens]
         first = seen.first_token_s - seen.due_s + beside
         each = (seen.completion_s - seen.first_token_s) / np.where(later > 0, later, np.nan)
@@ -424,8 +424,8 @@ def _planned(choices: Sequence[Question], told: Told) -> _Limits:
     refused: ValueError | None = None
     for question in sorted(choices, key=lambda one: one.usd_per_hour(_routing(one).replicas)):
         routing, limit = _routing(question), question.batch_limit or 1
-        budgets = BUDGETS if question.token_budget is None else (question.token_budget,)
-        budgets = tuple(budget for budget in budgets if budget >= limit)
+        asked = BUDGETS if question.token_budget is None else (question.token_budget,)
+        budgets = tuple(budget for budget in asked if budget >= limit)
         require(len(budgets) > 0, "batch_limit", "at most token_budget", limit)
         for budget in budgets:
             try:

@@ -19,7 +19,7 @@ from serving_mathematics.support.require import require
 
 MOONCAKE_BLOCK, AGENT_BLOCK = 512, 64  # tokens that one hash stands for
 RAG_PARTS = ("sys_prompt", "passages_ids", "history", "web_search", "user_input")  # as joined
-KNOWN = {  # names of columns in compared form: letters and digits, in lower case
+CSV_NAMES = {  # names of columns in compared form: letters and digits, in lower case
     "time": ("timestamp", "time", "ts", "t", "arrivaltime", "starttime", "arrived", "createdat"),
     "prompt": ("contexttokens", "inputtokens", "inputlength", "prompttokens", "requesttokens"),
     "output": ("generatedtokens", "outputtokens", "outputlength", "responsetokens"),
@@ -64,9 +64,9 @@ def rows_of_csv(text: str) -> list[Row]:
         roles = {"time": "ts", "prompt": "prompttokens", "output": "outputtokens"}
         roles |= {"session": "session", "reused": "reusabletokens", "pause": "thinks"}
     else:
-        roles = {role: next((n for n in names if n in forms), "") for role, names in KNOWN.items()}
+        roles = {role: next((n for n in names if n in forms), "") for role, names in CSV_NAMES.items()}
     for role, name in roles.items():
-        rule = f"named among the columns, as {name or KNOWN.get(role, ('?',))[0]}"
+        rule = f"named among the columns, as {name or CSV_NAMES.get(role, ('?',))[0]}"
         require(name in forms, f"line 1: {role}", rule, ", ".join(header)[:200])
     places = {role: forms.index(name) for role, name in roles.items()}
     rows = []
