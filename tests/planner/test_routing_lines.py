@@ -1,4 +1,4 @@
-"""What is said of a fleet behind routers: the same numbers everywhere, and no more than was found."""
+"""What is said of a fleet behind routers: one set of numbers, and no more than was found."""
 
 from __future__ import annotations
 

@@ -299,14 +299,13 @@ class Started:
 def role_words(question: Question, pair: Apart, role: str, backend: str = "") -> list[str]:
     """The command that starts one replica of a separate fleet, as words.
 
-        question: of the deployment. pair: its fleets. role: prompts or answers. backend: as for
-        launch_words. Raises ValueError on another role or engine.
+    question: of the deployment. pair: its fleets. role: prompts or answers. backend: as for
+    launch_words. Raises ValueError on another role or engine.
 
-        >>> from serving_mathematics.planner.routing import Routed
-    from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
-        >>> pair = SeparateFleets(TIGHT).performance(3, 3, 2048)
-        >>> role_words(TIGHT, pair, "prompts", "sglang")[-4:-2] if pair else []
-        ['--disaggregation-mode', 'prefill']
+    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
+    >>> pair = SeparateFleets(TIGHT).performance(3, 3, 2048)
+    >>> role_words(TIGHT, pair, "prompts", "sglang")[-4:-2] if pair else []
+    ['--disaggregation-mode', 'prefill']
     """
     require(role in ("prompts", "answers"), "role", "prompts or answers", role)
     backend, first = backend or question.deployment.backend, role == "prompts"
@@ -326,15 +325,14 @@ def role_words(question: Question, pair: Apart, role: str, backend: str = "") ->
 
 def separate_launch(question: Question, pair: Apart, backend: str = "") -> Started:
     """What starts separate fleets: commands of replicas and of what stands before them, on one line
-        each. Hosts are called as Kubernetes calls them, `prompts-0.prompts` and so on.
+    each. Hosts are called as Kubernetes calls them, `prompts-0.prompts` and so on.
 
-        question, pair, backend: as for role_words.
+    question, pair, backend: as for role_words.
 
-        >>> from serving_mathematics.planner.routing import Routed
-    from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
-        >>> pair = SeparateFleets(TIGHT).performance(3, 3, 2048)
-        >>> separate_launch(TIGHT, pair, "sglang").router.split()[2:4] if pair else []
-        ['sglang_router.launch_router', '--pd-disaggregation']
+    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
+    >>> pair = SeparateFleets(TIGHT).performance(3, 3, 2048)
+    >>> separate_launch(TIGHT, pair, "sglang").router.split()[2:4] if pair else []
+    ['sglang_router.launch_router', '--pd-disaggregation']
     """
     backend = backend or question.deployment.backend
     prompts, answers = (
@@ -383,13 +381,12 @@ def _long_prompt(question: Question) -> int:
 def separate_text(question: Question, pair: Apart, backend: str = "") -> str:
     """What starts separate fleets, as text of a shell with comments.
 
-        question, pair, backend: as for role_words.
+    question, pair, backend: as for role_words.
 
-        >>> from serving_mathematics.planner.routing import Routed
-    from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
-        >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
-        >>> separate_text(TIGHT, pair, "sglang").splitlines()[::2] if pair else []
-        ['# each of 3 replicas for prompts', '# each of 2 for answers', '# before them']
+    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
+    >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
+    >>> separate_text(TIGHT, pair, "sglang").splitlines()[::2] if pair else []
+    ['# each of 3 replicas for prompts', '# each of 2 for answers', '# before them']
     """
     found, spare = separate_launch(question, pair, backend), question.spare_replicas
     lines = [
@@ -405,15 +402,14 @@ def separate_text(question: Question, pair: Apart, backend: str = "") -> str:
 
 def kubernetes_separate(question: Question, pair: Apart) -> str:
     """Separate fleets as Kubernetes StatefulSets, whose replicas have names that stay, in YAML,
-        with what stands before them as a comment.
+    with what stands before them as a comment.
 
-        question: of the deployment. pair: its fleets.
+    question: of the deployment. pair: its fleets.
 
-        >>> from serving_mathematics.planner.routing import Routed
-    from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
-        >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
-        >>> kubernetes_separate(TIGHT, pair).count("kind: StatefulSet") if pair else 0
-        2
+    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
+    >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
+    >>> kubernetes_separate(TIGHT, pair).count("kind: StatefulSet") if pair else 0
+    2
     """
     backend, documents = question.deployment.backend, []
     found = separate_launch(question, pair)

@@ -43,13 +43,11 @@ def sized(value: float) -> str:
 def with_interval(found: Quantile, scale: float = 1.0) -> str:
     """Value and half-width, with the digits that two of the half-width leave.
 
-        found: the quantile. scale: to another unit, positive and finite; else ValueError.
+    found: the quantile. scale: to another unit, positive and finite; else ValueError.
 
-        >>> from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
-    from serving_mathematics.planner.objectives import Objective, promise_text
-    from serving_mathematics.planner.question import Question
-        >>> with_interval(Quantile(0.012345, 0.00067), 1e3)
-        '12.35 ± 0.67'
+    >>> from serving_mathematics.planner.capacity_planner import Quantile
+    >>> with_interval(Quantile(0.012345, 0.00067), 1e3)
+    '12.35 ± 0.67'
     """
     scale = require_positive(scale=scale)
     value, half = scale * found.value, scale * found.half_width

@@ -32,7 +32,7 @@ from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
 from serving_mathematics.core.fleet.traces import read_trace
 from serving_mathematics.core.hardware.catalogue import compared, nearest
-from serving_mathematics.core.machines.customers import _customers
+from serving_mathematics.core.machines.customers import CUSTOMERS, PREAMBLE
 from serving_mathematics.core.machines.sessions import NOMINAL_TOKEN_S, sessions_under_way
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.planner.traffic import (
@@ -145,12 +145,12 @@ def _parameter(name: str, value: str, default: object) -> float | int | bool:
     return float(text) if isinstance(default, float) else int(float(text))
 
 
-def _merged(parts: Sequence[Requests]) -> Requests:
+def _mixed(parts: Sequence[Requests]) -> Requests:
     """Requests of several kinds as one stream; each kind is a tenant.
 
     parts: one or more. Raises ValueError for none.
 
-    >>> both = _merged([Requests([0.0, 3.0], [9, 9], [1, 1]), Requests([1.0], [5], [2])])
+    >>> both = _mixed([Requests([0.0, 3.0], [9, 9], [1, 1]), Requests([1.0], [5], [2])])
     >>> both.arrival_s.tolist(), both.tenant.tolist()
     ([0.0, 1.0, 3.0], [0, 1, 0])
     """
@@ -214,7 +214,7 @@ def drawn_requests(
         count = max(1, round(kind.share * requests))
         rate = kind.share * traffic.rate_per_s
         parts.append(_drawn(rng, kind, rate, count, traffic.arrival_scv, context_tokens))
-    return _merged(parts)
+    return _mixed(parts)
 
 
 def _kinds_of(traffic: Traffic) -> tuple[TrafficClass, ...]:
@@ -241,11 +241,7 @@ def _drawn(
     means = kind.mean_prompt_tokens, kind.mean_output_tokens
     plain = share_of_traffic(rng, Traffic(rate_per_s, arrival_scv, *means), 1, requests)
     if kind.like == "customers":
-        found = _customers(rng, rate_per_s, requests)
-        long = int((found.prompt_tokens + found.output_tokens).max())
-        rule = f"of requests within {context_tokens:,} tokens, the context or a replica's cache"
-        require(long <= context_tokens, "like", rule, f"{kind.like} of {long:,}")
-        return _at_times(found, plain.arrival_s)
+        return _customers(rng, plain.arrival_s, context_tokens)
     prompts, outputs = plain.prompt_tokens, plain.output_tokens
     if kind.like == "chat":
         lengths = draw_lengths(rng, "conversations", requests)
@@ -255,21 +251,24 @@ def _drawn(
     return Requests(plain.arrival_s, prompts, outputs)
 
 
-def _at_times(asked: Requests, arrival_s: FloatArray) -> Requests:
-    """The same requests at other moments [s], sorted, shape (n,).
-
-    >>> _at_times(Requests([0.0, 1.0], [9, 9], [1, 1]), np.array([0.0, 4.0])).arrival_s[1]
-    np.float64(4.0)
-    """
-    return Requests(
-        arrival_s,
-        asked.prompt_tokens,
-        asked.output_tokens,
-        tenant=asked.tenant,
-        after=asked.after,
-        pause_s=asked.pause_s,
-        prefixes=asked.prefixes,
+def _customers(rng: np.random.Generator, arrival_s: FloatArray, context_tokens: int) -> Requests:
+    """Conversations of customers, each of whom begins all prompts with the same tokens, and whose
+    popularity falls as one over the rank."""
+    size = arrival_s.size
+    lengths = draw_lengths(rng, "conversations", size)
+    popularity = 1 / np.arange(1, CUSTOMERS + 1.0)
+    who = rng.choice(CUSTOMERS, size, p=popularity / popularity.sum())
+    rule = "enough for the customers' prompts, in the context and in the cache of a replica"
+    require(context_tokens > 2 * PREAMBLE, "like: tokens", rule, f"{context_tokens:,}")
+    own = np.minimum(lengths.prompt_tokens, context_tokens - PREAMBLE - 1)
+    tree = Prefixes(
+        np.append(np.full(CUSTOMERS, -1), who),
+        np.append(np.full(CUSTOMERS, PREAMBLE), own),
+        CUSTOMERS + np.arange(size),
+        np.full(size, -1),
     )
+    outputs = np.minimum(lengths.output_tokens, context_tokens - PREAMBLE - own)
+    return Requests(arrival_s, PREAMBLE + own, outputs, prefixes=tree)
 
 
 @functools.cache
@@ -440,5 +439,5 @@ def check_bad_input_is_refused() -> None:
     rule = "routers: a parameter of random must be none, got 'x=1'"
     checks.raises("parameter", read_routers, "random:x=1", match=rule)
     checks.raises("twice", read_routers, "random, random", match="routers must be of different")
-    checks.raises("none", _merged, [], match="parts must be one or more, got none")
+    checks.raises("none", _mixed, [], match="parts must be one or more, got none")
     checks.raises("kind", mean_lengths, "mail", 1000, match="like must be one of agents, chat")

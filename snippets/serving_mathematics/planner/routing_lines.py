@@ -62,7 +62,7 @@ def routed_main(told: Routed) -> list[Line]:
             "definitions/slo-sla",
         ),
         *_promised_lines(worst, whose),
-        Line("prompt tokens that caches find", _found(best), "", "optimization/caching"),
+        Line("prompt tokens that caches find", _finds(best), "", "optimization/caching"),
         *(
             [
                 Line("no worse beyond noise", _equals(told), "", ROUTERS_PAGE),
@@ -141,7 +141,7 @@ def _with(way: Way) -> str:
     return f"with {_memory(way)}" if way.host_gib else "without host memory"
 
 
-def _found(way: Way) -> str:
+def _finds(way: Way) -> str:
     """What caches find, and whether they go on filling."""
     said = f"{with_interval(way.found, 100)}%"
     if way.host_gib:

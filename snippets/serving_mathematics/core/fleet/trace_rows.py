@@ -64,7 +64,9 @@ def rows_of_csv(text: str) -> list[Row]:
         roles = {"time": "ts", "prompt": "prompttokens", "output": "outputtokens"}
         roles |= {"session": "session", "reused": "reusabletokens", "pause": "thinks"}
     else:
-        roles = {role: next((n for n in names if n in forms), "") for role, names in CSV_NAMES.items()}
+        roles = {
+            role: next((n for n in names if n in forms), "") for role, names in CSV_NAMES.items()
+        }
     for role, name in roles.items():
         rule = f"named among the columns, as {name or CSV_NAMES.get(role, ('?',))[0]}"
         require(name in forms, f"line 1: {role}", rule, ", ".join(header)[:200])
