@@ -164,6 +164,7 @@ def latency_plot(told: Answer) -> Plot:
     return _latency_plot(told.question, told.plan.best.replicas, fleets_around(told))
 
 
+# In one piece: one drawing, from top to bottom.
 def _latency_plot(question: Question, planned: int, runs: Sequence[Performance]) -> Plot:
     counts = [run.replicas for run in runs]
     decides = runs[counts.index(planned)].nearest.name

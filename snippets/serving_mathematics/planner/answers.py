@@ -19,7 +19,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
-from serving_mathematics.machine.step_time.guesses import break_even_tokens
+from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     Performance,
@@ -77,6 +77,7 @@ from serving_mathematics.support.require import require_positive_integer
 WIDTH = 100  # characters of a line in a terminal
 
 
+# In one piece: a line of the answer after the other, in the order of the page.
 def answer_lines(told: Answered) -> list[Line]:
     """A plan for a reader, line by line, each with the chapter that explains it.
 
@@ -503,7 +504,8 @@ def _guessing(told: Answer) -> Line:
 def _front(question: Question) -> str:
     """Whose steps the plan has, and what to ask where these are not the reader's."""
     if question.calibration:
-        return "the load test"
+        named = question.calibration.front
+        return f"the load test, behind {named}" if named else "the load test (front is not named)"
     if question.front == FRONTS["benchmark"]:
         return "tuned benchmarks; an engine as installed is slower (front: unknown)"
     return f"the front {question.front.name}"
@@ -516,7 +518,7 @@ def _measured(told: Answer) -> str:
     kind = f"{error.kind}, {error.on.get(one.system.name, 0):,} of them on this very device"
     if error.calibrated_by:
         others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"
-        kind = f"deployments that {others} calibrated, and the load test"
+        kind = f"{error.kind} that {others} calibrated, and the load test"
     if error.behind:
         return (
             f"nine in ten of {error.behind} took at most {high:.2f} of the predicted time per "
@@ -656,6 +658,7 @@ def _briefly(run: Performance) -> str:
     )
 
 
+# In one piece: a field of the record after the other.
 def answer_record(told: Answered) -> dict[str, float | int | str]:
     """A plan as one flat record of names and numbers, for JSON, CSV and other programs.
 

@@ -427,7 +427,7 @@ def _error(question: Question) -> ModelError:
     if calibration:
         tested = replace(question, deployment=calibration.runs[0].deployment)
         if split_name(tested) == split_name(question):
-            return calibrated_error(calibration)
+            return calibrated_error(calibration, calibration.front)
     return behind_error(model_error(one.kind, one.devices), question.front.name)
 
 

@@ -231,7 +231,7 @@ FIELDS = {
         ),
         Field(
             "front",
-            "What stands before the GPUs: benchmark is tuned, unknown where nothing is known",
+            "What stands before the GPUs, or stood in a load test: benchmark is tuned, unknown any",
             default="benchmark",
             group=ENGINE,
             choices=tuple(FRONTS),

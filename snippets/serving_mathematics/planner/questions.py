@@ -39,7 +39,7 @@ from serving_mathematics.core.hardware.deployments import (
     require_deployment,
     weight_bytes,
 )
-from serving_mathematics.core.hardware.fronts import find_front
+from serving_mathematics.core.hardware.fronts import Front, find_front, front_constants
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
 from serving_mathematics.planner.fields import (
@@ -269,6 +269,7 @@ def _possible_splits(base: Deployment) -> list[Deployment]:
     return found
 
 
+# In one piece: fields in their order, whose rules need those read before.
 def read_choices(
     values: Values,
     load: Callable[[str, str], Workload] | None = None,
@@ -390,10 +391,8 @@ def read_choices(
     if not choices:
         raise Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
-    calibration = _calibration(told, choices[0][0], lengths)
     front = _named("front", find_front, told["front"])
-    alone = "front" not in given or not calibration
-    require(alone, "front", "left out where load_test says what it is", repr(front.name))
+    calibration = _calibration(told, choices[0][0], lengths, front if "front" in given else None)
     _require_once("device", [system.name for system in systems])
     for field in ("precision", "parallelism"):
         _require_once(field, [compared(word) for word in told[field].split(",")])
@@ -483,9 +482,10 @@ def _routing(told: dict[str, Any], traffic: Traffic | Workload, trace: Requests 
 
 
 def _calibration(
-    told: dict[str, Any], tested: Deployment, lengths: tuple[float, float]
+    told: dict[str, Any], tested: Deployment, lengths: tuple[float, float], front: Front | None
 ) -> Calibration | None:
-    """The step model by a load test of the first deployment that is asked for."""
+    """The step model by a load test of the first deployment that is asked for, behind a front that
+    is named or not."""
     if not told["load_test"]:
         return None
     for name in ("device", "precision", "parallelism"):
@@ -497,7 +497,10 @@ def _calibration(
     rule = "given where load_test is, that which was tested first, such as tp1 or tp1,tp2"
     require(compared(told["parallelism"]) != "auto", "parallelism", rule, "auto")
     runs = runs_of(read_load_runs(told["load_test"], *lengths), tested)
-    return calibrate(runs, was_measured(tested.system.name))
+    known = was_measured(tested.system.name)
+    if front is None:
+        return calibrate(runs, known)
+    return replace(calibrate(runs, known, front_constants(front)), front=front.name)
 
 
 def read_question(values: Values, load: Callable[[str, str], Workload] | None = None) -> Question:
