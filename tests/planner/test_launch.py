@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import yaml
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.planner.capacity_planner import Fleet, Performance
+from serving_mathematics.planner.capacity_planner import Fleets, Performance
 from serving_mathematics.planner.configurations import Answer, Separate, answer, whole_answer
 from serving_mathematics.planner.launch import (
     Limits,
@@ -43,7 +43,7 @@ WIDE: dict[str, object] = {
 
 def planned(values: dict[str, object], places: int = 96) -> tuple[Question, Performance]:
     question = read_question(values)
-    best = Fleet(question).performance(3, places, 2048)
+    best = Fleets(question).performance(3, places, 2048)
     assert best is not None
     return question, best
 

@@ -336,7 +336,7 @@ def read_choices(
         traffic = _as_workload(trace)
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
     elif "trace" in given:
-        traffic = (load or read_trace)(told["trace"], told["trace_columns"] or "")
+        traffic = (load or read_workload)(told["trace"], told["trace_columns"] or "")
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
     else:
         rate, scv = told["rate_per_s"], told["arrival_scv"]
@@ -352,7 +352,7 @@ def read_choices(
         lengths = traffic.mean_prompt_tokens, traffic.mean_output_tokens
     routing = None
     if told["replicas"] is not None:
-        routing = _routing(told, traffic, trace)
+        routing = _asked_routing(told, traffic, trace)
     searched = "any" in map(compared, told["precision"].split(","))
     formats = _precisions(told["precision"], named, model, bool(told["load_test"]))
     base = Deployment(
@@ -446,7 +446,9 @@ def _like_traces(
     return tuple(found)
 
 
-def _routing(told: dict[str, Any], traffic: Traffic | Workload, trace: Requests | None) -> Routing:
+def _asked_routing(
+    told: dict[str, Any], traffic: Traffic | Workload, trace: Requests | None
+) -> Routing:
     """A fleet that is given, and what is compared for it. Raises ValueError where routers or host
     memory would look for prefixes that no prompt shares."""
     kinds = () if trace is not None or isinstance(traffic, Workload) else _kinds_of(traffic)
@@ -665,11 +667,11 @@ def _parallelisms(
     return [(read_parallelism(part), True) for part in text.split(",")]
 
 
-def read_trace(path: str, columns: str = "") -> Workload:
+def read_workload(path: str, columns: str = "") -> Workload:
     """A file of requests as a workload. columns: as `trace_columns`. Raises ValueError with file,
     row and column; OSError.
 
-    >>> read_trace("no such file")
+    >>> read_workload("no such file")
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
     """

@@ -213,7 +213,7 @@ def drawn_requests(
     for kind in _kinds_of(traffic):
         count = max(1, round(kind.share * requests))
         rate = kind.share * traffic.rate_per_s
-        parts.append(_drawn(rng, kind, rate, count, traffic.arrival_scv, context_tokens))
+        parts.append(_of_kind(rng, kind, rate, count, traffic.arrival_scv, context_tokens))
     return _mixed(parts)
 
 
@@ -227,7 +227,7 @@ def _kinds_of(traffic: Traffic) -> tuple[TrafficClass, ...]:
     return traffic.classes or (TrafficClass("all requests", 1.0, *means, like=traffic.like),)
 
 
-def _drawn(
+def _of_kind(
     rng: np.random.Generator,
     kind: TrafficClass,
     rate_per_s: float,
@@ -282,7 +282,7 @@ def mean_lengths(like: str, context_tokens: int) -> tuple[float, float]:
     """
     require(like in KINDS[1:], "like", f"one of {', '.join(KINDS[1:])}", repr(like[:40]))
     kind = TrafficClass(like, 1.0, like=like)
-    asked = _drawn(np.random.default_rng(0), kind, 1.0, OF_A_KIND, 1.0, context_tokens)
+    asked = _of_kind(np.random.default_rng(0), kind, 1.0, OF_A_KIND, 1.0, context_tokens)
     return float(asked.prompt_tokens.mean()), float(asked.output_tokens.mean())
 
 

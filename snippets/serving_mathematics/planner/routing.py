@@ -71,8 +71,11 @@ from serving_mathematics.support.require import require
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-DRAWS, SECTIONS = 4, 10  # parts by which ways are compared: of drawn requests, of a trace
-FIRST, FAR = 2, 0.05  # draws after which nobody serves more that is so far behind beyond noise
+DRAWS, TRACE_SECTIONS = 4, 10  # parts by which ways are compared: of drawn requests, of a trace
+FIRST_DRAWS, FAR = (
+    2,
+    0.05,
+)  # draws after which nobody serves more that is so far behind beyond noise
 FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
 ALIKE = 0.005  # of all requests, by which nobody chooses
@@ -196,7 +199,7 @@ def _sample(question: Question, draw: int, longest: int) -> _Sample:
     if _draws_of(question) > 1:
         part = np.full(moments.size, draw)
     else:
-        of = np.quantile(moments[moments > begin], np.arange(1, SECTIONS) / SECTIONS)
+        of = np.quantile(moments[moments > begin], np.arange(1, TRACE_SECTIONS) / TRACE_SECTIONS)
         part = np.searchsorted(of, moments, side="right")
     return _Sample(asked, np.where(moments > begin, part, -1), moments)
 
@@ -417,7 +420,7 @@ def _require_enough(question: Question) -> None:
     require(question.requests >= least, "requests", rule, question.requests)
 
 
-def _planned(choices: Sequence[Question], told: Told) -> _Limits:
+def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
     """The cheapest deployment whose limits keep the promise in one draw, behind a router that looks
     at loads and prefixes; else the one that keeps most."""
     best: tuple[float, _Limits] | None = None
@@ -451,6 +454,7 @@ def _planned(choices: Sequence[Question], told: Told) -> _Limits:
     return best[1]
 
 
+# In one piece: parts of the answer in the order in which each needs those before it.
 def routed_answer(
     choices: Sequence[Question],
     error_of: Callable[[Question], ModelError],
@@ -473,7 +477,7 @@ def routed_answer(
     heard = told or (lambda _replicas, _places: None)
     for question in choices:
         _require_enough(question)
-    limits = _planned(choices, heard)
+    limits = _cheapest(choices, heard)
     question = limits.question
     routing = _routing(question)
     pairs = [(router, host) for router in routing.routers for host in routing.host_gib]
@@ -502,13 +506,13 @@ def routed_answer(
     def came_to(runs: Sequence[Sequence[_Seen]]) -> list[Way]:
         return [_way(question, rate, *pair, own) for pair, own in zip(pairs, runs, strict=True)]
 
-    all_runs = served(pairs, draws[:FIRST])
+    all_runs = served(pairs, draws[:FIRST_DRAWS])
     ways = came_to(all_runs)
-    if draws[FIRST:]:
+    if draws[FIRST_DRAWS:]:
         ahead = max(ways, key=lambda way: way.kept.value)
         margins = [_margin(ahead, way) for way in ways]
         near = [place for place, one in enumerate(margins) if one.value - one.half_width < FAR]
-        later = served([pairs[place] for place in near], draws[FIRST:])
+        later = served([pairs[place] for place in near], draws[FIRST_DRAWS:])
         for place, runs in zip(near, later, strict=True):
             all_runs[place] += runs
         ways = came_to(all_runs)
@@ -520,7 +524,7 @@ def routed_answer(
             np.mean(
                 [
                     _kept(question, run).mean()
-                    for run in served([chosen], draws[:FIRST], slowness)[0]
+                    for run in served([chosen], draws[:FIRST_DRAWS], slowness)[0]
                 ]
             )
         )

@@ -141,7 +141,7 @@ def rows_of_json(text: str, component_tokens: Mapping[int, int] | None) -> tuple
         elif "info" in found and "start_time" in found:
             info = _part(line, found, "info")
             request, response = (info.get(f"{x}_metrics", info) for x in ("request", "response"))
-            rows.append(_row(line, found["start_time"], _text(request), response, "_tokens"))
+            rows.append(_row(line, found["start_time"], _of_text(request), response, "_tokens"))
         else:
             row = _row(line, _part(line, found, "timestamp", None), found, found, "_length")
             hashes = found.get("hash_ids")
@@ -167,7 +167,7 @@ def _part(line: int, found: Any, name: str, kind: type | None = dict) -> Any:
     return found[name]
 
 
-def _text(request: Any) -> Any:
+def _of_text(request: Any) -> Any:
     """Counts of the text of a request, where they are told apart from those of images."""
     inner = request.get("text") if isinstance(request, dict) else None
     return inner if isinstance(inner, dict) else request
