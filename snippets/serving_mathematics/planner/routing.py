@@ -75,7 +75,7 @@ DRAWS, TRACE_SECTIONS = 4, 10  # parts by which ways are compared: of drawn requ
 FIRST_DRAWS, FAR = (
     2,
     0.05,
-)  # draws after which nobody serves more that is so far behind beyond noise
+)  # draws after which who is so far behind serves no more
 FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
 ALIKE = 0.005  # of all requests, by which nobody chooses
