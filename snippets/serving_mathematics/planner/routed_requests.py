@@ -44,7 +44,12 @@ from serving_mathematics.planner.traffic import (
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_text
-from serving_mathematics.support.require import require, require_positive
+from serving_mathematics.support.require import (
+    require,
+    require_positive,
+    require_positive_integer,
+    require_work,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -209,6 +214,11 @@ def drawn_requests(
     >>> int(asked.tenant.max()), asked.prefixes
     (0, None)
     """
+    requests, context_tokens = require_positive_integer(
+        requests=requests, context_tokens=context_tokens
+    )
+    require(context_tokens > 1, "context_tokens", "at least 2", context_tokens)
+    require_work(20 * requests, requests=requests)
     parts = []
     for kind in _kinds_of(traffic):
         count = max(1, round(kind.share * requests))
@@ -280,6 +290,7 @@ def mean_lengths(like: str, context_tokens: int) -> tuple[float, float]:
     >>> 900 < mean_lengths("chat", 100_000)[0] < 1400
     True
     """
+    context_tokens = require_positive_integer(context_tokens=context_tokens)
     require(like in KINDS[1:], "like", f"one of {', '.join(KINDS[1:])}", repr(like[:40]))
     kind = TrafficClass(like, 1.0, like=like)
     asked = _of_kind(np.random.default_rng(0), kind, 1.0, OF_A_KIND, 1.0, context_tokens)
@@ -341,6 +352,7 @@ def traced_share(
     >>> traced_share(np.random.default_rng(0), trace, 2).arrival_s.size
     2
     """
+    requests = require_positive_integer(requests=requests)
     moments = _nominal_s(asked)
     size = asked.arrival_s.size
     if not _begins_alone(asked):

@@ -467,10 +467,10 @@ def routed_answer(
     deployment may be off. told: hears of each fleet before it is simulated. executor: any of
     `concurrent.futures`, or None; the answer is the same. Raises ValueError where nothing can be.
 
-    >>> from serving_mathematics.planner.configurations import whole_answer
+    >>> from serving_mathematics.planner.model_errors import ModelError
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 8, "replicas": 1, "requests": 200, "parallelism": "tp1"}
-    >>> found = whole_answer(read_choices(asked), asked)
+    >>> one = {"rate_per_s": 8, "replicas": 1, "requests": 200, "parallelism": "tp1"}
+    >>> found = routed_answer(read_choices(one), lambda _: ModelError(0.9, 1.0, 1.2, 50, 2))
     >>> len({way.kept for way in found.ways})  # one replica: all routers are equal
     1
     """
