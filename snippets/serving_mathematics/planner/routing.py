@@ -22,6 +22,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -182,15 +183,19 @@ def _routing(question: Question) -> Routing:
     return question.routing
 
 
+def _traffic(question: Question) -> Traffic:
+    """What is drawn, where no trace is given."""
+    return cast(Traffic, question.traffic)
+
+
 @functools.lru_cache(maxsize=DRAWS)
 def _sample(question: Question, draw: int, longest: int) -> _Sample:
     """One draw of the requests, or the trace."""
-    routing, traffic = _routing(question), question.traffic
+    routing = _routing(question)
     rng = np.random.default_rng([question.seed, draw])
-    if isinstance(traffic, Traffic):
-        asked = drawn_requests(rng, traffic, question.requests, longest)
+    if routing.requests is None:
+        asked = drawn_requests(rng, _traffic(question), question.requests, longest)
     else:
-        assert routing.requests is not None
         count = DRAWS // _draws_of(question) * question.requests  # of all draws as many
         asked = traced_share(rng, routing.requests, count, routing.rate_per_s)
     moments = _nominal_s(asked)
@@ -263,8 +268,8 @@ def _limits(question: Question, budget: int) -> _Limits:
     context = question.deployment.architecture.context_tokens
     engine = _made(question, budget, 1.0, context).engine
     room = engine.kv_blocks * engine.block_tokens
-    traffic = question.traffic
-    if isinstance(traffic, Workload):
+    if _routing(question).requests is not None:
+        traffic = cast(Workload, question.traffic)
         longest = int((traffic.prompt_tokens + traffic.output_tokens).max())
         rule = f"within the context of {context:,} tokens of {question.served}"
         require(longest <= context, "the trace", rule, f"a request of {longest:,}")
@@ -403,9 +408,8 @@ def _rate_of(question: Question) -> float:
     >>> _rate_of(read_question({"rate_per_s": 5, "replicas": 2}))
     5.0
     """
-    traffic = question.traffic
-    if isinstance(traffic, Traffic):
-        return traffic.rate_per_s
+    if _routing(question).requests is None:
+        return _traffic(question).rate_per_s
     moments = _sample(question, 0, 0).moments
     return float(moments.size / max(float(np.ptp(moments)), 1e-9))
 
@@ -413,8 +417,8 @@ def _rate_of(question: Question) -> float:
 def _require_enough(question: Question) -> None:
     """Refuse what has too few requests to say anything of a kind."""
     require_enough(question)
-    traffic = question.traffic
-    shares = [kind.share for kind in traffic.classes] if isinstance(traffic, Traffic) else []
+    drawn = _routing(question).requests is None
+    shares = [kind.share for kind in _traffic(question).classes] if drawn else []
     least = math.ceil(LEAST_OF_A_KIND / min([1.0, *shares]))
     rule = f"at least {least:,}, so that {LEAST_OF_A_KIND} of each kind are in a draw"
     require(question.requests >= least, "requests", rule, question.requests)
@@ -467,10 +471,10 @@ def routed_answer(
     deployment may be off. told: hears of each fleet before it is simulated. executor: any of
     `concurrent.futures`, or None; the answer is the same. Raises ValueError where nothing can be.
 
-    >>> from serving_mathematics.planner.model_errors import ModelError
+    >>> from serving_mathematics.planner.configurations import _error
     >>> from serving_mathematics.planner.questions import read_choices
     >>> one = {"rate_per_s": 8, "replicas": 1, "requests": 200, "parallelism": "tp1"}
-    >>> found = routed_answer(read_choices(one), lambda _: ModelError(0.9, 1.0, 1.2, 50, 2))
+    >>> found = routed_answer(read_choices(one), _error)
     >>> len({way.kept for way in found.ways})  # one replica: all routers are equal
     1
     """
