@@ -459,6 +459,19 @@ def test_the_frame_of_python_has_the_policy_of_its_own_script() -> None:
     assert f"default-src 'none'; {allowed}; worker-src blob:" in told
 
 
+def test_a_line_that_is_too_long_is_cut(editor: Page) -> None:
+    """And a warning shows the line that it came from, not that of the run before."""
+    place = editor.locator(".live")
+    typed(place, "print('x' * 3_000_000)\n")
+    pressed_run(editor)
+    shown = place.locator(".live-output").inner_text()
+    assert shown.endswith("… more than 500000 characters: the rest is not shown\n")
+    assert len(shown) < 501_000
+    typed(place, "import warnings; warnings.warn('a')\n")
+    pressed_run(editor)
+    assert "import warnings" in place.locator(".live-output").inner_text()
+
+
 def test_endless_loop_is_stopped_and_python_starts_again(editor: Page) -> None:
     place = editor.locator(".live")
     typed(place, 'while True:\n    print("looping")\n')

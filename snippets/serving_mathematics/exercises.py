@@ -23,6 +23,7 @@ import importlib
 import inspect
 import io
 import runpy
+import signal
 import sys
 import textwrap
 import traceback
@@ -36,6 +37,7 @@ from serving_mathematics.support import checks
 
 FOLDER = Path(__file__).parent
 MOST = 120  # characters of an input that are shown
+TIME_S = 60  # for a file of answers, and for each answer; where a process can be woken
 
 
 class ExerciseError(ValueError):
@@ -94,7 +96,7 @@ def _no_chapter(given: str) -> str:
     """What to say of a chapter that is not there: the one that was meant, or which there are."""
     known = chapters()
     slugs = {chapter.partition("/")[2]: chapter for chapter in known}
-    part, _, slug = given.strip("/").replace("_", "-").partition("/")
+    part, _, slug = given.strip("/").replace("_", "-").replace(".", "/").partition("/")
     near = difflib.get_close_matches(slug or part, slugs, 1, 0.75)
     if near:
         return f"there is no chapter {given!r}; did you mean {slugs[near[0]]}?"
@@ -135,7 +137,7 @@ def verify(
                 calls.asked = calls.returned = ""
                 try:
                     check()
-                except Exception as failure:
+                except (Exception, SystemExit) as failure:
                     problem = _told(failure, rows, title, calls)
             passed += sum(row.passed for row in rows)
             if problem:
@@ -148,6 +150,7 @@ class _Calls:
 
     def __init__(self, answer: Callable[..., Any]) -> None:
         self.asked = self.returned = ""
+        self.file = getattr(getattr(answer, "__code__", None), "co_filename", "")
 
         @functools.wraps(answer)
         def noted(*given: Any, **named: Any) -> Any:
@@ -218,7 +221,7 @@ def _meant(given: str, known: Iterable[str]) -> str:
     return f", which is one of {homes[0]}." if homes else "."
 
 
-def _told(failure: Exception, rows: list[checks.Comparison], title: str, calls: _Calls) -> str:
+def _told(failure: BaseException, rows: list[checks.Comparison], title: str, calls: _Calls) -> str:
     """What went wrong, and for which inputs, without the expected value: that would be the
     answer.
     """
@@ -227,8 +230,10 @@ def _told(failure: Exception, rows: list[checks.Comparison], title: str, calls: 
     asked = f", asked {calls.asked}" if calls.asked else ""
     wrong = [row for row in rows if not row.passed]
     if not wrong:
-        where = traceback.extract_tb(failure.__traceback__)[-1]
+        places = traceback.extract_tb(failure.__traceback__)
+        where = ([place for place in places if place.filename == calls.file] or places)[-1]
         place = f"{Path(where.filename).name}:{where.lineno}"
+        asked += f", which returned {calls.returned}" if calls.returned else ""
         return f"{type(failure).__name__}: {failure} ({place}{asked})"
     label, got = wrong[0].label, wrong[0].got
     if "refused" in title:
@@ -286,7 +291,8 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
     if file.exists() and not file.is_file():
         raise ExerciseError(f"{file} must be a file of Python, got a folder, pipe or device")
     try:
-        found = runpy.run_path(str(file), run_name="answers")
+        with _in_time():
+            found = runpy.run_path(str(file), run_name="answers")
     except FileNotFoundError as problem:
         raise ExerciseError(f"there is no file {file}") from problem
     except (Exception, SystemExit) as problem:
@@ -294,7 +300,7 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
         lines = [
             f.lineno for f in traceback.extract_tb(problem.__traceback__) if f.filename == str(file)
         ]
-        line = f":{problem.lineno}" if isinstance(problem, SyntaxError) else ""
+        line = f":{getattr(problem, 'lineno', None) or ''}".rstrip(":")
         line = f":{lines[-1]}" if lines else line
         raise ExerciseError(f"{file}{line} cannot be run: {text}") from problem
     return {
@@ -304,6 +310,25 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
         and not inspect.isclass(value)  # what a function returns, printed with the stubs
         and getattr(value, "__module__", "") == "answers"
     }
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Raise TimeoutError in what takes longer than TIME_S; once more each second, if it goes on."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise TimeoutError(f"it did not end within {TIME_S} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, TIME_S, 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def main(arguments: list[str]) -> int:
@@ -340,7 +365,10 @@ def _check_file(chapter: str, file: Path, hint: bool) -> int:
             print(f"{name}: no such exercise; did you mean {near[0]}?", file=sys.stderr)
     if not mine:
         raise ExerciseError(f"{file} defines none of {', '.join(solutions)}")
-    verdicts = [verify(chapter, given[name], name, hint=hint) for name in mine]
+    verdicts = []
+    for name in mine:
+        with _in_time():
+            verdicts.append(verify(chapter, given[name], name, hint=hint))
     for verdict in verdicts:
         print(verdict)
     right = all(verdict.right for verdict in verdicts)
