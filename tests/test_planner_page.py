@@ -274,6 +274,24 @@ def test_the_address_holds_the_question(form: Form) -> None:
     other.close()
 
 
+def test_what_an_address_asks_and_the_form_cannot_take_is_told(form: Form) -> None:
+    """A field that is misspelt, a choice that is none and a field that is there twice were planned
+    without."""
+    other = form.page.context.new_page()
+    place = form.page.url.partition("?")[0]
+    other.goto(f"{place}?rate_per_s=3&bakend=sglang&backend=sgl&seed=1&seed=2")
+    told = "The form has no place for bakend=sglang, backend=sgl, seed=1, seed=2 of this address."
+    status = other.locator("form.planner .live-status")
+    expect(status).to_contain_text("This address holds a question")
+    expect(status).to_contain_text(told)
+    for name, value in (("rate_per_s", "3"), ("backend", "vllm"), ("seed", "0")):
+        expect(other.locator(f"#planner-{name}")).to_have_value(value)
+    other.goto(f"{place}?rate_per_s=3&backend=sglang")
+    expect(status).to_contain_text("This address holds a question")
+    expect(status).not_to_contain_text("no place")
+    other.close()
+
+
 HOSTILE = {
     "draft_tokens": "1.5",
     "accepted_tokens": "0",

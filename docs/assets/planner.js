@@ -51,11 +51,18 @@ export function open(form) {
     const changed = Object.entries(asked).filter(([name, value]) => value !== first[name] && !name.startsWith("trace"));
     return `${location.pathname}${changed.length ? `?${new URLSearchParams(changed)}` : ""}`;
   };
-  const recall = () => {
-    for (const [name, value] of new URLSearchParams(location.search)) {
+  const recall = () => { // and what of it the form cannot take
+    const asked = new URLSearchParams(location.search);
+    const taken = ([name, value]) => {
       const field = fields.find((one) => one.name === name && one.type !== "file");
-      if (field) field.value = value;
-    }
+      if (!field || asked.getAll(name).length > 1) return false;
+      const before = field.value;
+      field.value = value;
+      if (field.tagName !== "SELECT" || field.value === value) return true;
+      field.value = before;
+      return false;
+    };
+    return [...asked].filter((pair) => !taken(pair)).map((pair) => pair.join("=").slice(0, 80));
   };
   const problem = (field, told) => {
     field.setAttribute("aria-invalid", String(Boolean(told)));
@@ -161,11 +168,12 @@ export function open(form) {
   show();
   answered = JSON.stringify(asks()); // the page comes with the answer to the form as it stands
   dress();
-  recall();
+  const unread = recall();
   show();
   stale();
   if (location.search && answer.classList.contains("stale")) {
     answer.hidden = true; // it is to another question
     status.textContent = "This address holds a question: press Plan, and it is answered here.";
   }
+  if (unread.length) status.textContent += ` The form has no place for ${unread.join(", ")} of this address.`;
 }
