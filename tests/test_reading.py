@@ -253,6 +253,66 @@ def test_the_home_page_says_every_answer_as_its_module_does(page: Page, origin: 
         assert page.locator(".home-question small").inner_text() == sure, places
 
 
+def test_the_address_of_the_home_page_holds_the_question(page: Page, origin: str) -> None:
+    """It is the planner's too, which answers it from the same table, with no Python."""
+    record = read_record(first_answers.RECORD)
+    page.goto(origin)
+    blanks = page.locator(".home-question select")
+    places = (0, 1, 2, 0, 1, 2)
+    for number, place in enumerate(places):
+        blanks.nth(number).select_option(index=place)
+    said, sure = first_answers._sentence(places, record)
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    assert blanks.evaluate_all("all => all.map(one => one.selectedIndex)") == list(places)
+    assert page.locator(".home-question .told").inner_html() == said
+    asked = set[str]()
+    page.on("request", lambda request: asked.add(request.url))
+    page.locator(".home-question .go").click()
+    page.wait_for_url("**/planner/?*")
+    answer = page.locator(".planner-answer")
+    expect(answer.locator(".planner-summary")).to_have_text(re.sub("<.*?>", "", said))
+    expect(answer).to_contain_text(sure)
+    expect(answer).not_to_have_class(re.compile("stale"))
+    expect(page.locator("form.planner .live-status")).to_contain_text("is answered below")
+    assert not [url for url in asked if "pyodide" in url or "live-worker" in url]
+    page.locator("#planner-rate_per_s").fill("21")
+    expect(answer).to_have_class(re.compile("stale"))
+
+
+HOSTILE_ADDRESSES = {
+    "?rate_per_s=7": "rate_per_s = “7”",
+    "?model=<img src=x onerror=alert(1)>": "model = “<img src=x onerror=alert(1)>”",
+    "?device=H100&price_per_hour=1e999": "device = “H100”",
+    "?__proto__=1": "__proto__ = “1”",
+    "?a=" + "b" * 3000: "a = “" + "b" * 40 + "”",
+}
+
+
+@pytest.mark.parametrize("query", HOSTILE_ADDRESSES)
+def test_an_address_that_the_home_page_cannot_answer_is_told(
+    page: Page, origin: str, query: str
+) -> None:
+    page.goto(f"{origin}{query}")
+    sure = page.locator(".home-question small")
+    expect(sure).to_contain_text(f"This address asks for {HOSTILE_ADDRESSES[query]}, of which")
+    expect(page.locator(".home-question .told")).to_contain_text("You need one replica of 4 GPUs")
+    expect(page.locator(".home-question img")).to_have_count(0)
+
+
+def test_an_address_that_the_planner_has_no_field_for_is_told(page: Page, origin: str) -> None:
+    page.goto(f"{origin}planner/?rate_per_s=3&cache_precision=<b>&traffic=x&objective=y")
+    status = page.locator("form.planner .live-status")
+    expect(status).to_contain_text("and it is answered here. The address asks for traffic, which")
+    problem = page.locator("#planner-cache_precision-problem")
+    expect(problem).to_be_visible()
+    expect(problem).to_have_text("cache_precision cannot be “<b>”, which this address asks for")
+    expect(page.locator("#planner-cache_precision")).to_have_value("auto")
+    page.goto(f"{origin}planner/?hello=1")
+    expect(status).to_have_text("The address asks for hello, which is no field.")
+
+
 def test_the_home_page_stands_without_javascript(browser: Browser, origin: str) -> None:
     context = browser.new_context(java_script_enabled=False, viewport=DESK)
     page = context.new_page()

@@ -33,6 +33,7 @@ UNFOLD = """() => {
     for (const one of folded) one.open = true;
     return folded;
 }"""
+FOLD = "(all) => all.forEach((one) => { one.open = false; })"
 PLAIN = """() => {  // thousands of words, signs and rows, which are alike but in their colours
     const inner = [...document.querySelectorAll(".highlight pre code, math")];
     const rows = [...document.querySelectorAll(".checks tr:nth-child(n+4)")];
@@ -75,7 +76,7 @@ def turned(page: Page, scheme: str) -> None:
 
 
 def structure(page: Page, whole: bool = False) -> list[Any]:
-    """What axe finds on the page but for its colours.
+    """What axe finds on the page but for its colours, in what is folded too.
 
     whole: also in every word of code, sign of a formula and row of checks.
     """
@@ -83,10 +84,12 @@ def structure(page: Page, whole: bool = False) -> list[Any]:
         page.evaluate(AXE)
     off = {name: {"enabled": False} for name in COLOURS}
     options = {"rules": off, "preload": False}  # which is for sounds and rotated pages
+    opened = page.evaluate_handle(UNFOLD)
     page.evaluate(FOCUSABLE)
     coloured = page.evaluate_handle("(plain) => plain ? (" + PLAIN + ")() : () => {}", not whole)
     found = list(page.evaluate(RUN_AXE, [{"include": [["body"]]}, options]))
     page.evaluate("(restore) => restore()", coloured)
+    page.evaluate(FOLD, opened)
     return found
 
 
@@ -100,7 +103,7 @@ def unreadable(page: Page, *schemes: str) -> list[str]:
         turned(page, scheme)
         found += [f"{scheme}: {problem}" for problem in contrast.problems(page)]
     turned(page, "light")
-    page.evaluate("(all) => all.forEach((one) => { one.open = false; })", opened)
+    page.evaluate(FOLD, opened)
     return found
 
 

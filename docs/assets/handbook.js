@@ -1,11 +1,11 @@
 // Code is folded to its algorithm, and to a screen, where scripts run; a button shows the rest.
 for (const button of document.querySelectorAll(".snippet-fold")) {
   const block = button.parentElement.previousElementSibling;
-  const more = button.textContent;
+  const more = button.innerHTML;
   button.addEventListener("click", () => {
     const folded = block.classList.toggle("is-folded");
     button.setAttribute("aria-expanded", String(!folded));
-    button.textContent = folded ? more : "Show less";
+    button.innerHTML = folded ? more : more.replace(/^[^<]*/, "Show less");
     if (folded) block.scrollIntoView({ block: "nearest" });
   });
 }

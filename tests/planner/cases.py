@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.planner import (
     capacity_planner,
     configurations,
@@ -42,7 +42,7 @@ from ..answers import reduced
 from ..cases import in_no_folder
 from ..variants import outcome
 from .asked import COMMANDS, FLEETS, FORMS, GRID, PLANS, REFUSED
-from .readings import LOAD_TESTS, fields, grids, load_test, of_anothers, traces, typed
+from .read_inputs import LOAD_TESTS, fields, grids, load_test, of_anothers, traces, typed
 
 OF_MACHINE = ("machine", "date", "versions")  # what a record says of where it was made
 REQUESTS = 120  # of a question that says nothing else

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -49,6 +50,7 @@ from serving_mathematics.planner.capacity_planner import (
 from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.objectives import lifted, promised
 from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.questions import read_question
 from serving_mathematics.planner.traffic import (
     Traffic,
     TrafficClass,
@@ -744,3 +746,21 @@ def test_what_is_overloaded_says_by_what_and_how_much_it_carries() -> None:
     assert one == Loosened("weights and kernels", most_per_s=fewer * fleet.full_rate(512))
     assert fleet.performance(fewer, 512, 512) is None
     assert one.most_per_s <= 200.0
+
+
+def test_a_tight_question_simulates_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the search finds 8 replicas by chance and 30 are needed, neither every number between
+    them is tried, nor every batch limit again with each token budget."""
+    counts: Counter[int] = Counter()
+    simulated = Fleet._simulated
+
+    def counted(self: Fleet, *limits: int) -> Any:
+        counts[self.question.requests] += 1
+        return simulated(self, *limits)
+
+    monkeypatch.setattr(Fleet, "_simulated", counted)
+    fields = {"rate_per_s": 50, "e2e_s": 3, "precision": "fp8", "parallelism": "tp8"}
+    found, _ = settled(Fleet(read_question(fields | {"requests": 1000})))
+    assert found.replicas == 30
+    assert counts[1000] <= 80
+    assert counts[4000] <= 30

@@ -767,9 +767,9 @@ def test_other_devices_are_those_that_are_not_asked() -> None:
         read_choices({"rate_per_s": 1, "other_devices": "H10"})
 
 
-def test_a_slower_front_takes_no_fewer_replicas_and_a_load_test_leaves_none_open() -> None:
-    """Each front's steps are slower than the benchmark's, and so is a step of its question; what a
-    load test settled is not asked for again."""
+def test_a_slower_front_takes_longer_and_a_load_test_begins_there() -> None:
+    """Each front's steps are slower than the benchmark's, and so is a step of its question; one
+    that is named is where the fit to a load test begins."""
     asked: dict[str, object] = {"rate_per_s": 60, "precision": "bf16", "parallelism": "tp1"}
     plain = read_question(asked)
     assert plain.constants == FITTED
@@ -781,6 +781,9 @@ def test_a_slower_front_takes_no_fewer_replicas_and_a_load_test_leaves_none_open
     with pytest.raises(ValueError, match="front 'nope' is not known; nearest: unknown"):
         read_question(asked | {"front": "nope"})
     tested = asked | {"load_test": "16:0.25:0.011"}
-    assert read_question(tested).constants != FITTED
-    with pytest.raises(ValueError, match="front must be left out where load_test says what it is"):
-        read_question(tested | {"front": "unknown"})
+    alone, named = (read_question(tested | front) for front in ({}, {"front": "ML.ENERGY"}))
+    assert alone.constants != FITTED
+    assert alone.constants != named.constants
+    assert (alone.calibration.front, named.calibration.front) == ("", "ml-energy")
+    same = read_question(tested | {"front": "benchmark"})
+    assert (same.constants, same.calibration.front) == (alone.constants, "benchmark")

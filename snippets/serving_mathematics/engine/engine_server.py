@@ -157,6 +157,7 @@ class AnswerStream(StreamingResponse):
                 await source.aclose()  # type: ignore[union-attr]
 
 
+# In one piece: routes that share one engine and one set of counters.
 def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> FastAPI:
     """The application: completions, models, health and metrics.
 

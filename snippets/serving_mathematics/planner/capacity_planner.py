@@ -24,7 +24,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,6 +80,7 @@ Goals = tuple[Promise, ...]  # of each class of requests
 Told = Callable[[int, int], object]  # gets replicas and batch limit before they are simulated
 BUDGETS = (2048, 8192, 512)  # tokens in a step, tried where none is asked for
 FINE = 8  # the batch limit is found to one part in so many
+HARDLY = 4  # times less than what is left to the limit, or beyond it: so little decides nothing
 QUANTILES = (0.5, 0.9, 0.99)
 SECTIONS = 10  # consecutive parts of a run, for intervals
 WARM_UP = 0.1  # share of a simulated run that is left out, as the replica starts empty
@@ -598,18 +599,7 @@ class Fleet:
     ) -> tuple[tuple[Quantile, ...], tuple[Quantile, ...], tuple[ClassRun, ...], Quantile]:
         """TTFT and TPOT in order of arrival at QUANTILES, what each class gets, and the share that
         keeps all limits."""
-        kept = np.zeros(got.ttft.size, dtype=bool)
-        runs = []
-        for place, promise in enumerate(self.goals):
-            mine = which == place
-            part = got.part(mine)
-            each = tuple(_of_some(goal.of(part, promise), [goal.share])[0] for goal in promise)
-            kept[mine] = kept_by_all(part, promise)
-            share = sectioned_share(kept[mine])
-            rate = self.rate_per_s * float(mine.mean()) * share.value
-            runs.append(ClassRun(self.question.class_names[place], promise, each, share, rate))
-        first, later = (_of_some(values, QUANTILES) for values in (got.ttft, got.tpot))
-        return first, later, tuple(runs), sectioned_share(kept)
+        return _judged(got, which, self.goals, self.question.class_names, self.rate_per_s)
 
     def full_rate(self, places: int) -> float:
         """Requests a second of a replica whose places are always taken."""
@@ -641,9 +631,17 @@ class Fleet:
         """The worst metric, in shares of its limit; infinite when overloaded."""
         return math.inf if found is None else max(worst_shares(found.classes, self.goals).values())
 
-    def best_of_budget(self, replicas: int, budget: int) -> Performance | None:
+    def best_of_budget(
+        self, replicas: int, budget: int, like: Performance | None = None
+    ) -> Performance | None:
         """The batch limit at which the worst metric is best, with a token budget, or the largest if
-        it keeps them all; None when all overload the replica."""
+        it keeps them all; None when all overload the replica. like: the best with another budget,
+        whose batch limit is taken where the budget hardly matters."""
+        if like:
+            same = self.performance(replicas, min(like.places, self.most_places(budget)), budget)
+            moved = abs(self._worse(same) - self._worse(like))
+            if HARDLY * moved < abs(self._worse(like) - 1):
+                return same
         best = top = self.performance(replicas, self.most_places(budget), budget)
         if top is None or self.question.batch_limit:
             return top
@@ -655,38 +653,41 @@ class Fleet:
         while high - low > max(1, high // FINE):
             middle = max(low + 1, min(high - 1, round(math.sqrt(max(1, low) * high))))
             trial = self.performance(replicas, middle, budget)
-            if self._worse(trial) < self._worse(best):
-                best = trial
-            if trial and self.sure(trial):
-                break
-            if trial and self._lower_is_better(trial):
+            better = self._worse(trial) < self._worse(best)
+            if trial and self._lower_is_better(trial, better or trial.is_as(top)):
                 high = middle
             else:
                 low = middle
+            if better:
+                best = trial
+            if trial and self.sure(trial):
+                break
         return best
 
-    def _lower_is_better(self, found: Performance) -> bool:
-        """Whether the worst metric is one of steps, not of waiting; one of both is tried with a
-        larger batch limit."""
+    def _lower_is_better(self, found: Performance, so_far: bool) -> bool:
+        """Whether the worst metric is one of steps, not of waiting; of both, as far as a lower
+        batch limit made it better, or changed nothing."""
         grows = decisive(worst_shares(found.classes, self.goals)).grows
-        if grows != BOTH:
-            return grows == STEPS
-        larger = found.places + max(1, found.places // FINE)
-        return self._worse(self.performance(found.replicas, larger, found.budget)) >= self._worse(
-            found
-        )
+        return so_far if grows == BOTH else grows == STEPS
 
     def best(self, replicas: int) -> Performance | None:
         """The first token budget with which a batch limit keeps all objectives, else the one that
         comes nearest; None when all overload the replica."""
         nearest = None
-        for budget in self.budgets:
-            found = self.best_of_budget(replicas, budget)
+        for found in self.by_budget(replicas):
             if self.keeps(found):
                 return found
             if self._worse(found) < self._worse(nearest):
                 nearest = found
         return nearest
+
+    def by_budget(self, replicas: int) -> Iterator[Performance | None]:
+        """The best batch limit with each token budget, one after the other."""
+        first = None
+        for budget in self.budgets:
+            found = self.best_of_budget(replicas, budget, first)
+            first = first or found
+            yield found
 
     def fewest(self) -> Performance:
         """The smallest fleet that keeps the objective. Raises Infeasible beyond 100,000."""
@@ -712,8 +713,7 @@ class Fleet:
     def near(self, replicas: int) -> list[tuple[int, int]]:
         """Batch limits and token budgets at which so many replicas might do, the best first: one
         for each budget whose intervals, of twice their width, reach into the objective."""
-        runs = [self.best_of_budget(replicas, budget) for budget in self.budgets]
-        near = [run for run in runs if run and self.may_keep(run, 2.0)]
+        near = [run for run in self.by_budget(replicas) if run and self.may_keep(run, 2.0)]
         near.sort(key=self._worse)
         different = {(run.ttft, run.tpot): (run.places, run.budget) for run in reversed(near)}
         return list(reversed(different.values()))
@@ -736,15 +736,19 @@ def settled(fleet: Fleet, long: Fleet | None = None) -> tuple[Performance, Fleet
     """
     long = long or _four_times(fleet)
     best = fleet.fewest()
-    replicas = best.replicas
-    found = long.performance(replicas, best.places, best.budget)
-    while not long.keeps(found):  # chance let the search stop too early
-        found = _longer(fleet, long, replicas)
-        replicas += 0 if found else 1
-        if replicas > MOST_REPLICAS:
+    found = long.performance(best.replicas, best.places, best.budget)
+    if not long.keeps(found):  # chance let the search stop too early
+        found = _longer(fleet, long, best.replicas)
+    low, high, step = (0, best.replicas, 1) if found else (best.replicas, 0, 1)  # 0: not known
+    while not high or high - low > 1:
+        middle = (low + high) // 2 if low and high else max(1, high - step) if high else low + step
+        if middle > MOST_REPLICAS:
             raise Infeasible(f"no fleet of up to {MOST_REPLICAS:,} replicas keeps the objective")
-    while replicas > 1 and (fewer := _longer(fleet, long, replicas - 1)):
-        replicas, found = replicas - 1, fewer
+        step *= 2
+        if one := _longer(fleet, long, middle):
+            high, found = middle, one
+        else:
+            low = middle
     assert found is not None
     return found, long
 
@@ -876,6 +880,25 @@ def _of_some(values: FloatArray, quantiles: Sequence[float]) -> tuple[Quantile, 
     """Quantiles of the TPOT of those that get a second token; 0 where too few do."""
     few = np.isfinite(values).sum() < 2 * SECTIONS
     return (Quantile(0.0, 0.0),) * len(quantiles) if few else sectioned_quantiles(values, quantiles)
+
+
+def _judged(
+    got: RequestTimes, which: IntArray, goals: Goals, names: Sequence[str], rate_per_s: float
+) -> tuple[tuple[Quantile, ...], tuple[Quantile, ...], tuple[ClassRun, ...], Quantile]:
+    """What requests in order get: see `Fleet.judged`. which: the class of each. goals, names: of
+    the classes. rate_per_s: of all requests."""
+    kept = np.zeros(got.ttft.size, dtype=bool)
+    runs = []
+    for place, promise in enumerate(goals):
+        mine = which == place
+        part = got.part(mine)
+        each = tuple(_of_some(goal.of(part, promise), [goal.share])[0] for goal in promise)
+        kept[mine] = kept_by_all(part, promise)
+        share = sectioned_share(kept[mine])
+        rate = rate_per_s * float(mine.mean()) * share.value
+        runs.append(ClassRun(names[place], promise, each, share, rate))
+    first, later = (_of_some(values, QUANTILES) for values in (got.ttft, got.tpot))
+    return first, later, tuple(runs), sectioned_share(kept)
 
 
 def coarser(deployment: Deployment) -> Deployment | None:

@@ -50,6 +50,7 @@ from serving_mathematics.planner.model_errors import (
 )
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import other_choices, read_choices
+from serving_mathematics.planner.routing import Routed, routed_answer
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
@@ -107,6 +108,9 @@ class Answer:
     apart: Separate | None = None  # where separate fleets were asked for
     energy: FleetEnergy | None = None  # None where no power of the device is known
     others: tuple[Elsewhere, ...] = ()  # what other devices would have to cost, where it is asked
+
+
+Answered = Answer | Routed
 
 
 def elsewhere(
@@ -383,9 +387,9 @@ def whole_answer(
     told: Told | None = None,
     executor: futures.Executor | None = None,
     progress: Callable[[int, int], object] | None = None,
-) -> Answer:
+) -> Answered:
     """All that command and form have to say of a question: the answer, and what other devices would
-    have to cost.
+    have to cost; or, where replicas are given, what they do behind each router.
 
     choices: from `read_choices`. values, load: that they were read from. told, executor, progress:
     as for answer, which says what is raised.
@@ -395,6 +399,8 @@ def whole_answer(
     >>> [one.devices for one in whole_answer(read_choices(asked), asked).others]
     [2]
     """
+    if choices and choices[0].routing:
+        return routed_answer(choices, _error, told, executor)
     found = answer(choices, told, executor, progress)
     return replace(found, others=tuple(elsewhere(found, other_choices(values, load), executor)))
 
@@ -421,7 +427,7 @@ def _error(question: Question) -> ModelError:
     if calibration:
         tested = replace(question, deployment=calibration.runs[0].deployment)
         if split_name(tested) == split_name(question):
-            return calibrated_error(calibration)
+            return calibrated_error(calibration, calibration.front)
     return behind_error(model_error(one.kind, one.devices), question.front.name)
 
 

@@ -47,6 +47,7 @@ REPEATS = 40  # of each size, with each fault and without
 ASKED = Asked(ttft_s=2.0, tpot_s=0.2)
 
 
+# In one piece: draws of one generator, whose order makes the run.
 def served(
     rng: np.random.Generator,
     count: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from serving_mathematics.core.hardware.calibration import predict_runs, tabulate
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.machine.predictions import calibration_scores
 from serving_mathematics.machine.predictions.calibration_scores import (

@@ -35,6 +35,7 @@ from serving_mathematics.support.require import require_non_negative_integer
 Serving = Generator[float, float | None, None]
 
 
+# In one piece: its docstring says why.
 def serve(
     engine: Engine,
     ledger: Ledger,
