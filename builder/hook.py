@@ -43,7 +43,7 @@ from builder import (
 from builder.configuration import site_from
 from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.maths import MathML
-from builder.page_cache import PageCache, put_back, set_aside
+from builder.page_cache import PageCache
 from builder.runner import Progress, default_cache, known_runs, run_all, warm_up
 from builder.source import Sources
 from builder.storage import renewed, write_whole
@@ -60,8 +60,7 @@ class _State:
     writing = contextlib.ExitStack()  # it, meanwhile in another
     made = Expansion()
     pages: PageCache | None = None  # of pages that Markdown has made
-    aside: dict[str, list[str]] = {}  # noqa: RUF012 (HTML of pages that it makes now)
-    wrong: list[str] = []  # noqa: RUF012 (formulas and lines that could not be converted)
+    wrong: list[str] = []  # noqa: RUF012 (what could not be made of pages)
     changed: dict[str, datetime] = {}  # noqa: RUF012 (when files of docs/ were)
 
 
@@ -166,10 +165,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: An
     if page.file.src_uri == COMPANION:
         page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
         page.meta["description"] = config.extra["notebook"]["description"]
-    if _State.pages and _State.pages.knows(page, markdown):
-        return ""
-    text, _State.aside[page.file.src_uri] = set_aside(markdown)
-    return text
+    return "" if _State.pages and _State.pages.knows(page, markdown) else markdown
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
@@ -177,10 +173,6 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) ->
     if _State.pages and (known := _State.pages.given(page)) is not None:
         return known
     wrong = _wrong_formulas(page, config)
-    try:
-        html = put_back(html, _State.aside.pop(page.file.src_uri, []))
-    except BuildError as problem:
-        wrong.append(f"docs/{page.file.src_uri}: {problem}")
     if page.file.src_uri == COMPANION:
         html = theme_markup.notebook(html, _State.made.figures)
     html, called_alike = theme_markup.content(html)

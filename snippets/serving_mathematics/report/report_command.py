@@ -20,14 +20,14 @@ import re
 import sys
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from serving_mathematics.planner.planner_command import _Parser
 from serving_mathematics.report.comparison import Difference, differences
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.reading import joined, read_file
+from serving_mathematics.report.reading import OtherFileError, joined, read_file
 from serving_mathematics.report.registry import Report, report
 from serving_mathematics.report.rendering import (
     SCHEMA,
@@ -37,6 +37,7 @@ from serving_mathematics.report.rendering import (
     summary_lines,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.commands import OneLineParser
 from serving_mathematics.support.files import inputs_noted, read_text, require_output, write_text
 from serving_mathematics.support.require import require
 
@@ -56,7 +57,7 @@ def command_parser() -> argparse.ArgumentParser:
     >>> command_parser().parse_args(["a.json", "--ttft-s", "1"]).ttft_s
     '1'
     """
-    parser = _Parser(
+    parser = OneLineParser(
         prog="serving-mathematics report",
         description="What a load test, a log or a scrape says, and what to change.",
         epilog=EXAMPLE,
@@ -142,9 +143,12 @@ def _read_files(names: Sequence[str], columns: str = "") -> tuple[list[Run], lis
     """
     runs: list[Run] = []
     problems: list[str] = []
+    beside: list[str] = []  # in folders of results, and none themselves
     for name in _within(names, problems):
         try:
             runs += read_file(read_text(name), name, columns)
+        except OtherFileError as error:
+            (problems if name in names else beside).append(str(error))
         except ValueError as error:
             told = str(error)
             problems.append(told if told.startswith(name) else f"{name}: {told}")
@@ -152,6 +156,11 @@ def _read_files(names: Sequence[str], columns: str = "") -> tuple[list[Run], lis
             problems.append(f"{name}: {error.strerror or error}")
         except MemoryError:
             problems.append(f"{name}: must fit into the memory of this machine")
+    if beside and not runs:
+        problems += beside
+    elif beside:
+        told = ", ".join(Path(one.partition(" must be ")[0]).name for one in beside)[:200]
+        runs[0] = replace(runs[0], notes=(*runs[0].notes, f"no results, not read: {told}"))
     try:
         return joined(runs), problems
     except ValueError as error:
@@ -249,7 +258,7 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     if options.deployment is not None:
         try:
             fields = tomllib.loads(read_text(options.deployment, 1 << 20))
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ValueError(f"{options.deployment}: must be TOML, got {error}") from None
         try:
             read_asked(fields)
