@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import socket
 import sys
 import time
@@ -155,6 +156,10 @@ def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation
     """Find the pages that were made before, and when each was last changed."""
     _State.pages = PageCache(default_cache(ROOT), config, files)
     _State.changed = {} if _State.serving else dates.last_changes(Path(config.docs_dir))
+    for file in files.documentation_pages():
+        date = _State.changed.get(file.src_uri)
+        if file.page and _State.changed:
+            file.page.update_date = f"{date:%Y-%m-%d}" if date else ""  # not the day of the build
     return nav
 
 
@@ -213,9 +218,7 @@ on_page_context = CombinedEvent(_read_less, _show_all)
 
 
 def on_env(env: Environment, **_: Any) -> Environment:
-    """Stop before anything is written when a page is wrong; and dates for the feed and the map of
-    the site, which are not the day of the build.
-    """
+    """Stop before anything is written when a page is wrong; and dates for the feed."""
     env.globals["changed"] = _State.changed
     env.filters["rfc_date"] = functools.partial(format_datetime, usegmt=True)
     wrong, _State.wrong = _State.wrong, []
@@ -229,10 +232,17 @@ def on_post_page(output: str, **_: Any) -> str:
 
 
 def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
-    """The page for addresses that do not exist has the same navigation."""
+    """The page for addresses that do not exist has the same navigation; a map of the site whose
+    pages have no dates does not tell the day of the build for them.
+    """
+    if template_name == "sitemap.xml" and not _State.changed:
+        return _LAST_CHANGE.sub("", output_content)
     if template_name != "404.html":
         return output_content
     return theme_markup.named_landmarks(output_content)
+
+
+_LAST_CHANGE = re.compile(r"\s*<lastmod>.*?</lastmod>")
 
 
 @event_priority(-100)  # after the search plugin
