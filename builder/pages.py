@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from serving_mathematics.exercises import unwritten
+
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.listings import beside_the_algorithm
 from builder.outline import Symbol
@@ -526,12 +528,9 @@ def _answers(page: Page, names: list[str]) -> list[str]:
     run, _ = _find_symbol(page, names[0])
     if not page.pyodide or run.record["needs"]:
         return []
-    stubs = []
-    for name in names:
-        [node] = _parsed(run, run.outline.symbols[name])
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [*node.body[:1], *ast.parse("raise NotImplementedError").body]
-        stubs.append(ast.unparse(node))
+    asked = (_parsed(run, run.outline.symbols[name])[0] for name in names)
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    stubs = (unwritten(x) if isinstance(x, functions) else ast.unparse(x) for x in asked)
     given = html.escape("\n\n\n".join(stubs))
     return [
         '<p class="snippet-tools" data-search-exclude><button type="button" class="snippet-run"'
