@@ -42,7 +42,7 @@ from builder import (
 from builder.configuration import site_from
 from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.maths import MathML
-from builder.page_cache import PageCache, put_back, set_aside
+from builder.page_cache import PageCache
 from builder.runner import Progress, default_cache, known_runs, run_all, warm_up
 from builder.source import Sources
 from builder.storage import renewed, write_whole
@@ -59,8 +59,7 @@ class _State:
     writing = contextlib.ExitStack()  # it, meanwhile in another
     made = Expansion()
     pages: PageCache | None = None  # of pages that Markdown has made
-    aside: dict[str, list[str]] = {}  # noqa: RUF012 (HTML of pages that it makes now)
-    wrong: list[str] = []  # noqa: RUF012 (formulas and lines that could not be converted)
+    wrong: list[str] = []  # noqa: RUF012 (what could not be made of pages)
     changed: dict[str, datetime] = {}  # noqa: RUF012 (when files of docs/ were)
 
 
@@ -157,7 +156,7 @@ def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation
     _State.changed = {} if _State.serving else dates.last_changes(Path(config.docs_dir))
     for file in files.documentation_pages():
         date = _State.changed.get(file.src_uri)
-        if file.page:
+        if file.page and _State.changed:
             file.page.update_date = f"{date:%Y-%m-%d}" if date else ""  # not the day of the build
     return nav
 
@@ -169,10 +168,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: An
     if page.file.src_uri == COMPANION:
         page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
         page.meta["description"] = config.extra["notebook"]["description"]
-    if _State.pages and _State.pages.knows(page, markdown):
-        return ""
-    text, _State.aside[page.file.src_uri] = set_aside(markdown)
-    return text
+    return "" if _State.pages and _State.pages.knows(page, markdown) else markdown
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
@@ -180,10 +176,6 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) ->
     if _State.pages and (known := _State.pages.given(page)) is not None:
         return known
     wrong = _wrong_formulas(page, config)
-    try:
-        html = put_back(html, _State.aside.pop(page.file.src_uri, []))
-    except BuildError as problem:
-        wrong.append(f"docs/{page.file.src_uri}: {problem}")
     if page.file.src_uri == COMPANION:
         html = theme_markup.notebook(html, _State.made.figures)
     html, called_alike = theme_markup.content(html)
@@ -235,7 +227,7 @@ def on_env(env: Environment, **_: Any) -> Environment:
 
 def on_post_page(output: str, **_: Any) -> str:
     """The finished page."""
-    return theme_markup.named_landmarks(output)
+    return theme_markup.asking_for_nothing_ahead(theme_markup.named_landmarks(output))
 
 
 def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:

@@ -173,7 +173,7 @@ def test_a_long_function_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(contracts, "ROOT", tmp_path)
     file = module_path(tmp_path, name)
     body = "    x += 1\n" * contracts.LONGEST
-    text = f"{file.read_text(encoding='utf-8')}\n\ndef long(x):\n    \"\"\"Long.\"\"\"\n{body}"
+    text = f'{file.read_text(encoding="utf-8")}\n\ndef long(x):\n    """Long."""\n{body}'
     file.write_text(text, encoding="utf-8")
     assert contracts.length_problems(name) == []
     file.write_text(f"{text}    return x\n", encoding="utf-8")

@@ -3,14 +3,6 @@
 A chapter's exercises live in `snippets/serving_mathematics/<part>/<chapter>/exercises.py`:
 solutions, and `check_*` functions that hold a solution against something independent. Here the
 reader's function takes the place of the solution while those checks run.
-
-    serving-mathematics exercises                                 list the chapters
-    serving-mathematics exercises definitions/utilization         print functions to fill in
-    serving-mathematics exercises definitions/utilization FILE    check the answers in FILE
-    serving-mathematics exercises definitions/utilization --hint  print the hints; with FILE, of
-                                                                  what is not right yet
-    verify("definitions/utilization", busy_from_log)              in a notebook cell
-    verify("definitions/utilization", busy_from_log, hint=True)   with a hint
 """
 
 from __future__ import annotations
@@ -23,19 +15,32 @@ import importlib
 import inspect
 import io
 import runpy
+import signal
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
+
+import numpy as np
 
 from serving_mathematics.support import checks
 
 FOLDER = Path(__file__).parent
 MOST = 120  # characters of an input that are shown
+USAGE = """\
+serving-mathematics exercises                                 list the chapters
+serving-mathematics exercises definitions/utilization         print functions to fill in
+serving-mathematics exercises definitions/utilization FILE    check the answers in FILE
+serving-mathematics exercises definitions/utilization --hint  print the hints; with FILE, of
+                                                              what is not right yet
+verify("definitions/utilization", busy_from_log)              in a notebook cell
+verify("definitions/utilization", busy_from_log, hint=True)   with a hint"""
+TIME_S = 60  # for a file of answers, and for each answer; where a process can be woken
 
 
 class ExerciseError(ValueError):
@@ -94,7 +99,7 @@ def _no_chapter(given: str) -> str:
     """What to say of a chapter that is not there: the one that was meant, or which there are."""
     known = chapters()
     slugs = {chapter.partition("/")[2]: chapter for chapter in known}
-    part, _, slug = given.strip("/").replace("_", "-").partition("/")
+    part, _, slug = given.strip("/").replace("_", "-").replace(".", "/").partition("/")
     near = difflib.get_close_matches(slug or part, slugs, 1, 0.75)
     if near:
         return f"there is no chapter {given!r}; did you mean {slugs[near[0]]}?"
@@ -128,14 +133,15 @@ def verify(
         if name in names_used(check, module)
     }
     passed, problem = 0, "" if found else "no check looks at this exercise"
-    calls = _Calls(answer)
+    calls = _Calls(answer, solutions[name])
     with _in_its_place(module, name, calls.noted):
         for title, check in sorted(found.items(), key=lambda item: "refused" in item[0]):
             with checks.recording() as rows, contextlib.redirect_stdout(io.StringIO()):
                 calls.asked = calls.returned = ""
+                calls.refusing = "refused" in title
                 try:
                     check()
-                except Exception as failure:
+                except (Exception, SystemExit) as failure:
                     problem = _told(failure, rows, title, calls)
             passed += sum(row.passed for row in rows)
             if problem:
@@ -143,11 +149,19 @@ def verify(
     return Verdict(name, passed, problem, told)
 
 
-class _Calls:
-    """An answer that notes what it was asked last, and what it returned."""
+class _OtherKind(Exception):
+    """An answer that is not of the kind that the solution's is."""
 
-    def __init__(self, answer: Callable[..., Any]) -> None:
+
+class _Calls:
+    """An answer that notes what it was asked last, and what it returned, which is a number where
+    the solution's is one."""
+
+    def __init__(self, answer: Callable[..., Any], solution: Callable[..., Any]) -> None:
         self.asked = self.returned = ""
+        self.file = getattr(getattr(answer, "__code__", None), "co_filename", "")
+        self.refusing = False
+        one_number = solution.__annotations__.get("return") in ("float", "int")
 
         @functools.wraps(answer)
         def noted(*given: Any, **named: Any) -> Any:
@@ -161,9 +175,17 @@ class _Calls:
             self.returned = ""
             found = answer(*given, **named)
             self.returned = _shown(found)
+            if one_number and not self.refusing and not _is_number(found):
+                raise _OtherKind(self.returned)
             return found
 
         self.noted = noted
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one real number, also in an array without a shape."""
+    value = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    return isinstance(value, Real | Decimal)
 
 
 def _shown(value: Any) -> str:
@@ -218,17 +240,21 @@ def _meant(given: str, known: Iterable[str]) -> str:
     return f", which is one of {homes[0]}." if homes else "."
 
 
-def _told(failure: Exception, rows: list[checks.Comparison], title: str, calls: _Calls) -> str:
+def _told(failure: BaseException, rows: list[checks.Comparison], title: str, calls: _Calls) -> str:
     """What went wrong, and for which inputs, without the expected value: that would be the
     answer.
     """
     if isinstance(failure, NotImplementedError):
         return "It is not written: it raises NotImplementedError."
     asked = f", asked {calls.asked}" if calls.asked else ""
+    if isinstance(failure, _OtherKind):
+        return f"It must return a number, got {failure}{asked}."
     wrong = [row for row in rows if not row.passed]
     if not wrong:
-        where = traceback.extract_tb(failure.__traceback__)[-1]
+        places = traceback.extract_tb(failure.__traceback__)
+        where = ([place for place in places if place.filename == calls.file] or places)[-1]
         place = f"{Path(where.filename).name}:{where.lineno}"
+        asked += f", which returned {calls.returned}" if calls.returned else ""
         return f"{type(failure).__name__}: {failure} ({place}{asked})"
     label, got = wrong[0].label, wrong[0].got
     if "refused" in title:
@@ -260,16 +286,19 @@ def names_used(function: Callable[..., Any], module: ModuleType) -> set[str]:
     return seen
 
 
+def unwritten(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """A solution without its body: the signature and the contract."""
+    function.body = [*function.body[:1], *ast.parse("raise NotImplementedError").body]
+    return ast.unparse(function)
+
+
 def stubs(chapter: str) -> str:
     """The exercises of a chapter as functions to fill in: imports, signatures and contracts."""
     module, solutions = exercises(chapter)
     head, blocks = [f'"""Exercises of {chapter}."""\n'], []
     for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in solutions:
-            contract = ast.get_docstring(node, clean=False) or ""
-            node.body = [ast.parse("raise NotImplementedError").body[0]]
-            signature, _, body = ast.unparse(node).rpartition("\n")
-            blocks.append(f'{signature}\n    """{contract}"""\n{body}\n')
+            blocks.append(f"{unwritten(node)}\n")
         elif isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign):
             text = ast.unparse(node)
             if text != "from serving_mathematics.support import checks" and not text.startswith(
@@ -286,7 +315,8 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
     if file.exists() and not file.is_file():
         raise ExerciseError(f"{file} must be a file of Python, got a folder, pipe or device")
     try:
-        found = runpy.run_path(str(file), run_name="answers")
+        with _in_time():
+            found = runpy.run_path(str(file), run_name="answers")
     except FileNotFoundError as problem:
         raise ExerciseError(f"there is no file {file}") from problem
     except (Exception, SystemExit) as problem:
@@ -294,7 +324,7 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
         lines = [
             f.lineno for f in traceback.extract_tb(problem.__traceback__) if f.filename == str(file)
         ]
-        line = f":{problem.lineno}" if isinstance(problem, SyntaxError) else ""
+        line = f":{getattr(problem, 'lineno', None) or ''}".rstrip(":")
         line = f":{lines[-1]}" if lines else line
         raise ExerciseError(f"{file}{line} cannot be run: {text}") from problem
     return {
@@ -306,6 +336,25 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
     }
 
 
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Raise TimeoutError in what takes longer than TIME_S; once more each second, if it goes on."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise TimeoutError(f"it did not end within {TIME_S} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, TIME_S, 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def main(arguments: list[str]) -> int:
     """The command; 0 when every answer is right, 1 when one is not, 2 when nothing was checked."""
     hint = "--hint" in arguments
@@ -314,9 +363,11 @@ def main(arguments: list[str]) -> int:
         if not arguments:
             for chapter in chapters():
                 print(f"{chapter:40} {', '.join(exercises(chapter)[1])}")
-        elif not 1 <= len(words) <= 2 or words[0].startswith("-"):
-            print(textwrap.dedent(__doc__ or "").split("\n\n")[2])
-            return 0 if words[:1] in (["-h"], ["--help"]) else 2
+        elif words[:1] in (["-h"], ["--help"]):
+            print(USAGE)
+        elif not 1 <= len(words) <= 2 or any(word.startswith("-") for word in words):
+            got = " ".join(arguments)[:60]
+            raise ExerciseError(f"give a chapter, and a file where it is to be checked, got {got}")
         elif len(words) == 2:
             return _check_file(words[0], Path(words[1]), hint)
         elif hint:
@@ -340,7 +391,10 @@ def _check_file(chapter: str, file: Path, hint: bool) -> int:
             print(f"{name}: no such exercise; did you mean {near[0]}?", file=sys.stderr)
     if not mine:
         raise ExerciseError(f"{file} defines none of {', '.join(solutions)}")
-    verdicts = [verify(chapter, given[name], name, hint=hint) for name in mine]
+    verdicts = []
+    for name in mine:
+        with _in_time():
+            verdicts.append(verify(chapter, given[name], name, hint=hint))
     for verdict in verdicts:
         print(verdict)
     right = all(verdict.right for verdict in verdicts)

@@ -85,7 +85,7 @@ def form_html() -> str:
     value in `data-when`.
 
     >>> form_html().count("<legend>")
-    5
+    6
     """
     groups: dict[str, str] = {}
     for field in FIELDS.values():

@@ -217,7 +217,7 @@ def check_slack_by_hand() -> None:
 def check_bad_input_is_refused() -> None:
     """A negative slack, a bound below 1 and an answer without tokens name the argument."""
     negative = functools.partial(prefix_first, slack=-1)
-    checks.raises("slack", choices, negative, match="slack must be not negative")
+    checks.raises("slack", choices, negative, match="slack must be non-negative")
     tight = functools.partial(hash_bounded, balance=0.5)
     checks.raises("bound", choices, tight, match="balance must be at least 1")
     told = "later_tokens must be positive"
