@@ -66,14 +66,15 @@ _LATIN = re.compile(r"[a-z0-9]+")
 _KIND_OF_LETTER = re.compile(
     r"\b(?:GREEK|MATHEMATICAL|SCRIPT|SMALL|CAPITAL|LETTER|ITALIC|BOLD|SYMBOL) "
 )
-_LONG_CODE = re.compile(r"(?<=<code>)[^<]{28,}(?=</code>)")
-_BREAKS = re.compile(r"[_(\[]")
+_LONG_CODE = re.compile(r"(?<=<code>)[^<]{10,}(?=</code>)")
+_BREAKS = re.compile(r"(?<=[\w:])[_:(\[](?=\w)")
 _CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
 _AROUND = re.compile(r"(?<=[\d%sx]) ± ?(?=\d)")
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
+_AHEAD = re.compile(r'<link rel="(?:prev|next)"[^>]*>\s*')
 _DIALOG = 'data-md-component="search" role="dialog"'
 
 
@@ -89,6 +90,13 @@ def named_landmarks(page: str) -> str:
         return f'aria-label="{title[1]}"' if title else match[0]
 
     return _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
+
+
+def asking_for_nothing_ahead(page: str) -> str:
+    """A rendered page without the links in its head to those before and after it, for which Firefox
+    asks at once.
+    """
+    return _AHEAD.sub("", page)
 
 
 def with_copy_buttons(content: str) -> str:

@@ -94,7 +94,7 @@ def typed(place: Locator, text: str) -> None:
 
 def pressed_run(place: Page | Locator, name: str = "Run") -> str:
     """What the status says when the run has ended. place: with one editor."""
-    run = place.locator(".live-tools").get_by_role("button", name=name, exact=True)
+    run = place.locator(".live-tools").get_by_role("button", name=re.compile(rf"^{name}\b"))
     run.click()
     expect(run).to_be_enabled(timeout=PATIENCE_MS)
     return place.locator(".live-status").inner_text()
@@ -262,6 +262,9 @@ def test_a_block_runs_below_it_and_an_edit_breaks_its_checks(editor: Page) -> No
     expect(printed).to_contain_text(re.compile(r'edited", line \d+, in ' + name))
     place.get_by_role("button", name="Reset").click()
     assert "failed" not in pressed_run(place)
+    assert structure(editor) == []  # what scrolls can be gone to, and each button says of what
+    names = place.get_by_role("button").evaluate_all("all => all.map((one) => one.ariaLabel)")
+    assert names == [f"{verb} the code of {name}" for verb in ("Run", "Stop", "Reset", "Close")]
     place.get_by_role("button", name="Close").click()
     expect(place.locator(".cm-editor")).to_have_count(0)
     expect(button).to_be_focused()

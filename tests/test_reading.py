@@ -418,3 +418,48 @@ def test_a_definition_is_shown_once_on_a_page(site: Path) -> None:
             for definition in re.sub(r"<[^>]*>", "", code).rstrip().split("\n\n\n"):
                 assert definition not in shown, f"{file.parent.name}: {definition[:60]}"
                 shown.add(definition)
+
+
+def test_offline_each_tool_says_a_sentence(browser: Browser, origin: str) -> None:
+    context = browser.new_context(viewport=DESK)
+    page = context.new_page()
+    page.goto(f"{origin}definitions/utilization/")
+    page.mouse.move(300, 300)  # the theme's script comes with the first sign of a reader
+    expect(page.locator("script[src*=bundle]")).to_have_count(1)
+    page.wait_for_load_state("networkidle")
+    context.set_offline(True)
+    tools = page.locator(".snippet-tools").first
+    for button, told in (
+        (".snippet-run", "no editor could"),
+        (".snippet-copy", "cannot be copied"),
+    ):
+        tools.locator(button).click()
+        expect(tools.get_by_role("status")).to_contain_text("The site is out of reach: ")
+        expect(tools.get_by_role("status")).to_contain_text(told)
+        expect(tools.locator(button)).to_be_enabled()
+    page.keyboard.press("/")
+    page.keyboard.type("queue")
+    meta = page.locator(".md-search-result__meta")
+    expect(meta).to_contain_text("The site is out of reach: nothing can be searched.")
+    context.close()
+
+
+def test_a_browser_without_webassembly_is_told(browser: Browser, origin: str) -> None:
+    context = browser.new_context(viewport=DESK)
+    context.add_init_script("delete window.WebAssembly")
+    page = context.new_page()
+    asked = set[str]()
+    page.on("request", lambda request: asked.add(request.url))
+    page.goto(f"{origin}definitions/utilization/")
+    page.locator(".snippet-run").first.click()
+    status = page.locator(".live-below .live-status")
+    expect(status).to_contain_text("Python could not be run: this browser has no WebAssembly")
+    assert not [url for url in asked if "pyodide" in url]
+    context.close()
+
+
+@pytest.mark.parametrize("slug", ["", "planner/", "optimization/batching/"])
+def test_a_page_fits_a_window_at_four_times_its_size(page: Page, origin: str, slug: str) -> None:
+    page.set_viewport_size({"width": 320, "height": 225})
+    page.goto(origin + slug)
+    assert page.evaluate("document.documentElement.scrollWidth") == 320

@@ -59,6 +59,7 @@ export function python(settings, heard) {
   return {
     stop,
     ask(request) {
+      if (!("WebAssembly" in window)) return heard.broken("this browser has no WebAssembly, as in its lockdown mode; the code can be copied and run elsewhere");
       if (!worker) start();
       worker.postMessage({ ...request, ...given });
     },

@@ -10,6 +10,7 @@ from material.plugins.search.plugin import Parser
 
 from builder.theme_markup import (
     after_search,
+    asking_for_nothing_ahead,
     named_landmarks,
     plain_names,
     searched,
@@ -61,11 +62,16 @@ def test_tables_name_their_columns_of_numbers() -> None:
     assert with_tables(aligned) == told
 
 
+def test_a_page_asks_for_no_other_ahead() -> None:
+    head = '<link rel="prev" href="a"><link rel="next" href="b">\n  <link rel="icon" href="c">'
+    assert asking_for_nothing_ahead(head) == '<link rel="icon" href="c">'
+
+
 def test_only_long_names_in_tables_may_break() -> None:
     code = "<td><code>{}</code></td>"
-    short, long = "sum(a_total[5m])", "sum(rate(vllm:prefix_cache_hits_total[15m]))"
+    short, long = "late_poll", "sum(rate(vllm:prefix_cache_hits_total[15m]))"
     page = with_tables(f"<table><tr>{code.format(short)}{code.format(long)}</tr></table>{long}")
-    broken = "sum(<wbr>rate(<wbr>vllm:prefix_<wbr>cache_<wbr>hits_<wbr>total[<wbr>15m]))"
+    broken = "sum(<wbr>rate(<wbr>vllm:<wbr>prefix_<wbr>cache_<wbr>hits_<wbr>total[<wbr>15m]))"
     assert f"{code.format(short)}{code.format(broken)}" in page
     assert page.endswith(long)
 

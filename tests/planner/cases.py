@@ -32,7 +32,7 @@ from serving_mathematics.planner import (
     sweeps,
     trace_plans,
 )
-from serving_mathematics.planner.capacity_planner import Fleet, settled
+from serving_mathematics.planner.capacity_planner import Fleets, settled
 from serving_mathematics.planner.configurations import Answer
 from serving_mathematics.planner.objectives import Promise
 from serving_mathematics.planner.question import Question
@@ -239,7 +239,7 @@ def fleets(values: dict[str, object]) -> dict[str, Any]:
     def tell(*fleet: int) -> None:
         heard.append((fleet[0], fleet[1]))
 
-    fleet = Fleet(question, told=tell)
+    fleet = Fleets(question, told=tell)
     best, pair = settled(fleet)[0], settled_apart(question, tell)
     one, two = best.replicas, pair.replicas
     found: dict[str, Any] = {

@@ -11,8 +11,10 @@ from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import ROUTERS
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.planner.routed_requests import (
+    Router,
+    Routing,
     _begins_alone,
-    _merged,
+    _mixed,
     _nominal_s,
     drawn_requests,
     mean_lengths,
@@ -47,7 +49,7 @@ def shared(asked: Requests, one: int, other: int) -> int:
 
 def test_kinds_keep_their_sessions_and_prefixes_when_they_are_mixed() -> None:
     plain = Requests([0.5, 2.0], [7, 8], [1, 1])
-    both = _merged([session(1.0, 40), plain, session(0.0, 60)])
+    both = _mixed([session(1.0, 40), plain, session(0.0, 60)])
     assert both.tenant.tolist() == [2, 2, 1, 0, 0, 1]
     assert both.after.tolist() == [-1, 0, -1, -1, 3, -1]
     assert both.prompt_tokens.tolist() == [60, 120, 7, 40, 80, 8]
@@ -82,6 +84,13 @@ def test_what_is_no_router_is_refused(text: str, message: str) -> None:
     assert message in str(refusal.value)
 
 
+def test_what_is_compared_for_a_fleet_says_what_was_asked() -> None:
+    (router,) = read_routers("Session")
+    assert router == Router("session", router.route)
+    routing = Routing(2, (router,), (0.0,), 5e10)
+    assert (routing.weights, routing.lost_for_s, routing.requests) == ((), 0.0, None)
+
+
 def test_parameters_are_those_of_the_rule() -> None:
     one, two = read_routers("cache-aware:cache-threshold=0.5, max_tree_size=99; sglang")
     assert one.route.keywords == {"cache_threshold": 0.5, "max_tree_size": 99}  # type: ignore[attr-defined]
@@ -99,7 +108,7 @@ def test_a_trace_at_another_rate_is_the_same_trace() -> None:
 
 
 def test_sessions_that_begin_alone_are_spread_and_cut_where_one_looks() -> None:
-    parts = _merged([session(0.0, 10 * place + 10) for place in range(300)])
+    parts = _mixed([session(0.0, 10 * place + 10) for place in range(300)])
     assert _begins_alone(parts)
     spread = traced_share(np.random.default_rng(1), parts, 600, 2.0)
     assert spread.arrival_s.size == 600

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 import shlex
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,21 @@ from serving_mathematics.planner.answers import (
 )
 from serving_mathematics.planner.capacity_planner import Infeasible
 from serving_mathematics.planner.configurations import whole_answer
+from serving_mathematics.planner.fields import FIELDS
+from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.planner_command import command_parser, main
 from serving_mathematics.planner.planner_form import form_answer
-from serving_mathematics.planner.questions import FIELDS, read_choices
-from serving_mathematics.planner.routing import Routed, _margin, _of_parts, simulations
+from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.routed_requests import Router
+from serving_mathematics.planner.routing import (
+    Routed,
+    Way,
+    _margin,
+    _of_parts,
+    _taken,
+    routed_answer,
+    simulations,
+)
 from serving_mathematics.planner.sweeps import read_questions, sweep
 
 from builder import ROOT
@@ -81,7 +94,7 @@ def test_more_host_memory_never_finds_less_beyond_noise() -> None:
         by_name.setdefault(way.router.name, []).append(row)
     for rows in by_name.values():
         rows.sort()
-        for (_, less, half), (_, more, other) in zip(rows, rows[1:], strict=False):
+        for (_, less, half), (_, more, other) in itertools.pairwise(rows):
             assert more >= less - min(0.02, half + other)
     assert all(way.loaded == 0 for way in found.ways if not way.host_gib)
     assert any(way.loaded > 0 for way in found.ways)
@@ -155,6 +168,31 @@ def test_what_is_said_is_what_was_found() -> None:
     for way in found.ways:
         assert record[f"{way.router.name}_{way.host_gib:g}_both_kept"] == way.kept.value
     assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+def test_who_keeps_as_many_with_less_memory_is_taken() -> None:
+    def way(name: str, host: float, *parts: float) -> Way:
+        best = told(like="customers", routers="random, cache-aware").best
+        router = Router(name, best.router.route)
+        return replace(best, router=router, host_gib=host, kept=_of_parts(parts), parts=parts)
+
+    less, more = way("a", 0.0, 0.952, 0.95), way("a", 9.0, 0.953, 0.955)
+    assert _taken([less, more, way("b", 0.0, 0.9, 0.91)]) is less
+    much = way("a", 9.0, 0.99, 0.985)
+    assert _taken([less, much]) is much
+
+
+def test_steps_that_err_and_the_deployment_are_those_of_the_planner() -> None:
+    asked = SMALL | {"like": "customers", "routers": "cache-aware"}
+    error = ModelError(0.5, 1.0, 3.0, 10, 1)
+    found = routed_answer(read_choices(asked), lambda _: error)
+    assert found.if_slower < found.best.kept.value <= found.if_faster
+    wide = {
+        name: value for name, value in asked.items() if name not in ("precision", "parallelism")
+    }
+    many = whole_answer(read_choices(wide), wide)
+    assert isinstance(many, Routed)
+    assert (many.tried, many.question.deployment.devices) == (8, 1)
 
 
 def test_parts_are_compared_pair_by_pair() -> None:

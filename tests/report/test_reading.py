@@ -190,6 +190,8 @@ def test_no_value_of_a_file_ends_in_another_error(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     if not text.startswith("{"):
         text = '{"stages": [{"load_summary": {}, "successes": {"count": 3}}]}'
+    if path.suffix == ".jsonl":
+        text = f"[{','.join(text.splitlines())}]"
     data = json.loads(text.split("\n}\n{")[0] + ("\n}" if "\n}\n{" in text else ""))
     rng = np.random.default_rng(3)
     spots = list(places(data))

@@ -52,6 +52,7 @@ from serving_mathematics.engine.completion_schema import (
 from serving_mathematics.engine.engine_process import EngineError, EngineProcess, Part, Question
 from serving_mathematics.engine.token_engine import EngineMissing, Settings
 from serving_mathematics.support import checks
+from serving_mathematics.support.commands import OneLineParser
 from serving_mathematics.support.require import (
     require_non_negative_integer,
     require_positive,
@@ -389,7 +390,7 @@ def command_parser() -> argparse.ArgumentParser:
     >>> command_parser().parse_args(["--queue", "8"]).port
     8000
     """
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="serving-mathematics serve",
         description=f"Serve {MODEL} on 127.0.0.1 with the OpenAI API, until SIGTERM.",
     )

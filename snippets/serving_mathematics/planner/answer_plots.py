@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from serving_mathematics.planner.answers import comparison_rows
-from serving_mathematics.planner.capacity_planner import Fleet, Performance
+from serving_mathematics.planner.capacity_planner import Fleets, Performance
 from serving_mathematics.planner.configurations import Answer, Answered, Ranked, answer, split_name
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
@@ -143,7 +143,7 @@ def fleets_around(told: Answer) -> list[Performance]:
     [1, 2, 3]
     """
     found, count = told.plan, told.plan.best.replicas
-    fleet = Fleet(told.question)
+    fleet = Fleets(told.question)
     others = sorted({math.ceil(1.25 * count), math.ceil(1.5 * count), 2 * count + 1})
     larger = [fleet.best(n) for n in others if n > count + 1]
     runs = [found.one_fewer, found.best, found.one_more, *larger]

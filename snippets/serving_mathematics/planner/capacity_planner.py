@@ -24,7 +24,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,7 +80,6 @@ Goals = tuple[Promise, ...]  # of each class of requests
 Told = Callable[[int, int], object]  # gets replicas and batch limit before they are simulated
 BUDGETS = (2048, 8192, 512)  # tokens in a step, tried where none is asked for
 FINE = 8  # the batch limit is found to one part in so many
-HARDLY = 4  # times less than what is left to the limit, or beyond it: so little decides nothing
 QUANTILES = (0.5, 0.9, 0.99)
 SECTIONS = 10  # consecutive parts of a run, for intervals
 WARM_UP = 0.1  # share of a simulated run that is left out, as the replica starts empty
@@ -322,7 +321,7 @@ def requests_to_judge(quantile: float) -> int:
     return math.ceil(math.log(0.05) / math.log(quantile))
 
 
-def least_requests(question: Question) -> tuple[int, str]:
+def fewest_requests(question: Question) -> tuple[int, str]:
     """Requests in the search with which the longer runs of the answer can judge every objective's
     quantile, and which quantile takes most.
 
@@ -331,7 +330,7 @@ def least_requests(question: Question) -> tuple[int, str]:
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> least_requests(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5)))
+    >>> fewest_requests(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5)))
     (84, 'p99')
     """
     kinds = () if isinstance(question.traffic, Workload) else question.traffic.classes
@@ -363,12 +362,12 @@ def require_enough(question: Question) -> None:
         least, size = requests_to_judge(goal.share), traffic.arrival_s.size
         require(size >= least, "the trace", f"at least {least:,} requests for {goal.at}", size)
         return
-    enough, name = least_requests(question)
+    enough, name = fewest_requests(question)
     rule = f"at least {enough:,} to say anything about {name}"
     require(asked >= enough, "requests", rule, asked)
 
 
-class Fleet:
+class Fleets:
     """Fleets of any size for one question, each simulated once. Raises ValueError when the weights
     do not fit, Infeasible when the longest request does not, or an idle replica is too slow.
 
@@ -376,7 +375,7 @@ class Fleet:
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(5.0), promised(4.0, 0.5), requests=100)
-    >>> Fleet(question).performance(1, 1, 2048) is None  # one place is not enough for 5/s
+    >>> Fleets(question).performance(1, 1, 2048) is None  # one place is not enough for 5/s
     True
     """
 
@@ -442,7 +441,7 @@ class Fleet:
         require(1 <= limit <= max(budgets), "batch_limit", rule, limit)
         return tuple(budget for budget in budgets if budget >= limit)
 
-    def limited(self, budget: int | None, places: int | None) -> Fleet:
+    def limited(self, budget: int | None, places: int | None) -> Fleets:
         """The same fleets with other limits asked for; both know what either has simulated."""
         other = copy.copy(self)
         other.question = replace(self.question, token_budget=budget, batch_limit=places)
@@ -450,7 +449,7 @@ class Fleet:
         other._refuse_impossible()
         return other
 
-    def promising(self, goals: Goals) -> Fleet:
+    def promising(self, goals: Goals) -> Fleets:
         """The same fleets held to other limits; both know what either has simulated, unless all
         limits count together."""
         other = copy.copy(self)
@@ -459,7 +458,7 @@ class Fleet:
             other.done, other.runs = {}, {}
         return other
 
-    def with_all_memory(self) -> Fleet:
+    def with_all_memory(self) -> Fleets:
         """The same fleets with unlimited memory; both know what either has simulated."""
         other = copy.copy(self)
         other.engine, other.done = replace(self.engine, kv_blocks=UNLIMITED), {}
@@ -631,17 +630,9 @@ class Fleet:
         """The worst metric, in shares of its limit; infinite when overloaded."""
         return math.inf if found is None else max(worst_shares(found.classes, self.goals).values())
 
-    def best_of_budget(
-        self, replicas: int, budget: int, like: Performance | None = None
-    ) -> Performance | None:
+    def best_of_budget(self, replicas: int, budget: int) -> Performance | None:
         """The batch limit at which the worst metric is best, with a token budget, or the largest if
-        it keeps them all; None when all overload the replica. like: the best with another budget,
-        whose batch limit is taken where the budget hardly matters."""
-        if like:
-            same = self.performance(replicas, min(like.places, self.most_places(budget)), budget)
-            moved = abs(self._worse(same) - self._worse(like))
-            if HARDLY * moved < abs(self._worse(like) - 1):
-                return same
+        it keeps them all; None when all overload the replica."""
         best = top = self.performance(replicas, self.most_places(budget), budget)
         if top is None or self.question.batch_limit:
             return top
@@ -674,20 +665,13 @@ class Fleet:
         """The first token budget with which a batch limit keeps all objectives, else the one that
         comes nearest; None when all overload the replica."""
         nearest = None
-        for found in self.by_budget(replicas):
+        for budget in self.budgets:
+            found = self.best_of_budget(replicas, budget)
             if self.keeps(found):
                 return found
             if self._worse(found) < self._worse(nearest):
                 nearest = found
         return nearest
-
-    def by_budget(self, replicas: int) -> Iterator[Performance | None]:
-        """The best batch limit with each token budget, one after the other."""
-        first = None
-        for budget in self.budgets:
-            found = self.best_of_budget(replicas, budget, first)
-            first = first or found
-            yield found
 
     def fewest(self) -> Performance:
         """The smallest fleet that keeps the objective. Raises Infeasible beyond 100,000."""
@@ -713,13 +697,14 @@ class Fleet:
     def near(self, replicas: int) -> list[tuple[int, int]]:
         """Batch limits and token budgets at which so many replicas might do, the best first: one
         for each budget whose intervals, of twice their width, reach into the objective."""
-        near = [run for run in self.by_budget(replicas) if run and self.may_keep(run, 2.0)]
+        runs = [self.best_of_budget(replicas, budget) for budget in self.budgets]
+        near = [run for run in runs if run and self.may_keep(run, 2.0)]
         near.sort(key=self._worse)
         different = {(run.ttft, run.tpot): (run.places, run.budget) for run in reversed(near)}
         return list(reversed(different.values()))
 
 
-def settled(fleet: Fleet, long: Fleet | None = None) -> tuple[Performance, Fleet]:
+def settled(fleet: Fleets, long: Fleets | None = None) -> tuple[Performance, Fleets]:
     """The smallest fleet by the search, corrected by longer runs; and the longer runs.
 
     fleet: of the question. long: the same with four times the requests; made where there is none.
@@ -731,7 +716,7 @@ def settled(fleet: Fleet, long: Fleet | None = None) -> tuple[Performance, Fleet
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(5.0), promised(1.0, 0.5), requests=200)
-    >>> settled(Fleet(question))[0].simulated  # 4·200 without the first tenth
+    >>> settled(Fleets(question))[0].simulated  # 4·200 without the first tenth
     720
     """
     long = long or _four_times(fleet)
@@ -753,21 +738,21 @@ def settled(fleet: Fleet, long: Fleet | None = None) -> tuple[Performance, Fleet
     return found, long
 
 
-def _four_times(fleet: Fleet) -> Fleet:
+def _four_times(fleet: Fleets) -> Fleets:
     """The same with four times the requests."""
     question = fleet.question
-    return Fleet(replace(question, requests=SETTLING * question.requests), told=fleet.told)
+    return Fleets(replace(question, requests=SETTLING * question.requests), told=fleet.told)
 
 
 @functools.lru_cache(maxsize=2)
-def _known(question: Question) -> tuple[Fleet, Fleet]:
+def _known(question: Question) -> tuple[Fleets, Fleets]:
     """Shorter and longer runs for a question, which are those of the question before it where that
     one has weights in the next larger format."""
-    fleet = Fleet(question)
+    fleet = Fleets(question)
     return fleet, _four_times(fleet)
 
 
-def _fleets(question: Question, told: Told | None = None) -> tuple[Fleet, Fleet]:
+def _fleets(question: Question, told: Told | None = None) -> tuple[Fleets, Fleets]:
     """The same, of which nothing was asked yet; told hears of all, simulated before or not."""
     fleet, long = map(copy.copy, _known(question))
     fleet.told = long.told = told
@@ -775,7 +760,7 @@ def _fleets(question: Question, told: Told | None = None) -> tuple[Fleet, Fleet]
     return fleet, long
 
 
-def _longer(fleet: Fleet, long: Fleet, replicas: int) -> Performance | None:
+def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:
     """The first longer run, of the limits that might do by the shorter ones, that keeps both."""
     runs = (long.performance(replicas, *limits) for limits in fleet.near(replicas))
     return next((run for run in runs if long.keeps(run)), None)
@@ -798,7 +783,7 @@ def _token_seconds(share: Workload, served: Served) -> float:
     return float(whole + (served.completion_s - served.first_token_s) @ share.output_tokens / 2)
 
 
-def binding_constraints(fleet: Fleet, replicas: int) -> tuple[Loosened, ...]:
+def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
     """What stands in the way of a fleet that is too small: every constraint that, lifted alone,
     would let it keep the objective, with what it does then; not memory where it does at the same
     limits as it is.
@@ -811,7 +796,7 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[Loosened, ...]:
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(100.0), promised(4.0, 0.5), requests=200)
-    >>> binding_constraints(Fleet(question), 1)[0].constraint
+    >>> binding_constraints(Fleets(question), 1)[0].constraint
     'arithmetic of prompts'
     """
     replicas = require_non_negative_integer(replicas=replicas)
@@ -851,7 +836,7 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[Loosened, ...]:
     return tuple(binding) or (Loosened(f"{together} objectives together"),)
 
 
-def deciding_classes(fleet: Fleet, replicas: int) -> tuple[str, ...]:
+def deciding_classes(fleet: Fleets, replicas: int) -> tuple[str, ...]:
     """The classes of requests of which each, without objectives of its own, would let a fleet that
     is too small do; none where all requests are alike, or the load of all is too high.
 
@@ -860,7 +845,7 @@ def deciding_classes(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> deciding_classes(Fleet(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5))), 1)
+    >>> deciding_classes(Fleets(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5))), 1)
     ()
     """
     replicas = require_non_negative_integer(replicas=replicas)
@@ -885,7 +870,7 @@ def _of_some(values: FloatArray, quantiles: Sequence[float]) -> tuple[Quantile, 
 def _judged(
     got: RequestTimes, which: IntArray, goals: Goals, names: Sequence[str], rate_per_s: float
 ) -> tuple[tuple[Quantile, ...], tuple[Quantile, ...], tuple[ClassRun, ...], Quantile]:
-    """What requests in order get: see `Fleet.judged`. which: the class of each. goals, names: of
+    """What requests in order get: see `Fleets.judged`. which: the class of each. goals, names: of
     the classes. rate_per_s: of all requests."""
     kept = np.zeros(got.ttft.size, dtype=bool)
     runs = []
@@ -936,7 +921,7 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     return _planned(*_fleets(question, told), alternatives)
 
 
-def _planned(fleet: Fleet, long: Fleet, alternatives: bool) -> Plan:
+def _planned(fleet: Fleets, long: Fleets, alternatives: bool) -> Plan:
     """The plan for the question of these fleets."""
     question, told = fleet.question, fleet.told
     best, _ = settled(fleet, long)
@@ -976,7 +961,7 @@ def _holders(deployment: Deployment) -> int:
     return deployment.tensor * deployment.pipeline
 
 
-def _usual(fleet: Fleet, long: Fleet) -> Performance | None:
+def _usual(fleet: Fleets, long: Fleets) -> Performance | None:
     """The fewest replicas with the limits that engines start with."""
     budget, places = fleet.question.usual_limits
     limits = budget, min(places, budget)
@@ -986,7 +971,7 @@ def _usual(fleet: Fleet, long: Fleet) -> Performance | None:
         return None
 
 
-def _found(fleet: Fleet, long: Fleet, best: Performance) -> Performance | None:
+def _found(fleet: Fleets, long: Fleets, best: Performance) -> Performance | None:
     """Fewer replicas than those of the limits that were asked for; None where there are none."""
     if fleet.question.token_budget is None and fleet.question.batch_limit is None:
         return None
@@ -1032,7 +1017,7 @@ def check_one_place_is_a_queue() -> None:
     """
     traffic = Traffic(0.9, mean_prompt_tokens=100.0, mean_output_tokens=80.0)
     question = replace(WORKED, traffic=traffic, requests=4000)
-    fleet = Fleet(question)
+    fleet = Fleets(question)
     found = fleet.performance(1, 1, 2048)
     assert found is not None
     asked, engine = fleet.sample, replace(fleet.engine, token_budget=2048)
@@ -1055,7 +1040,7 @@ def check_promises_are_counted() -> None:
     """
     limits = (0.5, 0.02, 6.0)
     promise = promised(*limits[:2], e2e_s=limits[2], goodput=0.8)
-    fleet = Fleet(replace(WORKED, traffic=Traffic(18.0), promise=promise, requests=300))
+    fleet = Fleets(replace(WORKED, traffic=Traffic(18.0), promise=promise, requests=300))
     found = fleet.performance(1, 192, 2048)
     assert found is not None
     asked, engine = fleet.sample, replace(fleet.engine, token_budget=2048, max_sequences=192)
@@ -1110,7 +1095,7 @@ def check_binding_constraints_by_construction() -> None:
         ("arithmetic of prompts", replace(question, traffic=replace(few, rate_per_s=900.0))),
         ("TPOT objective", replace(question, promise=promised(2.0, 0.0069, 0.9))),
     ):
-        found = [one.constraint for one in binding_constraints(Fleet(asked), 1)]
+        found = [one.constraint for one in binding_constraints(Fleets(asked), 1)]
         checks.equal(name, name in found, True)
 
 
@@ -1121,15 +1106,17 @@ def check_bad_input_is_refused() -> None:
     Source: costs of the engine for one request alone; bytes that the weights leave, by hand.
     """
     fast = replace(WORKED, promise=promised(0.01, 1.0))
-    checks.raises("TTFT", Fleet, fast, match="no fleet keeps a TTFT of 0.01 s at p99")
+    checks.raises("TTFT", Fleets, fast, match="no fleet keeps a TTFT of 0.01 s at p99")
     fast = replace(WORKED, promise=promised(9.0, 0.001))
-    checks.raises("TPOT", Fleet, fast, match="no fleet keeps a TPOT of 0.001 s at p99")
+    checks.raises("TPOT", Fleets, fast, match="no fleet keeps a TPOT of 0.001 s at p99")
     small = replace(LLAMA, system=replace(LLAMA.system, memory_bytes=22.8e9))
     tight = replace(WORKED, deployment=small)
-    checks.raises("memory", Fleet, tight, match="no fleet holds the longest request")
-    checks.raises("few", Fleet, replace(WORKED, requests=10), match="requests must be at least 100")
+    checks.raises("memory", Fleets, tight, match="no fleet holds the longest request")
+    checks.raises(
+        "few", Fleets, replace(WORKED, requests=10), match="requests must be at least 100"
+    )
     rare = replace(WORKED, requests=100, promise=promised(1.0, 0.05, 0.9999))
-    checks.raises("rare", Fleet, rare, match="requests must be at least 8,322 to say anything")
-    checks.raises("batch", Fleet, replace(WORKED, batch_limit=0), match="batch_limit must be from")
+    checks.raises("rare", Fleets, rare, match="requests must be at least 8,322 to say anything")
+    checks.raises("batch", Fleets, replace(WORKED, batch_limit=0), match="batch_limit must be from")
     checks.raises("series", sectioned_quantiles, [1.0], [0.5], match="values must be at least 20")
     checks.raises("shares", sectioned_share, [1.0], match="held must be at least 20")

@@ -28,12 +28,12 @@ import numpy as np
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.capacity_planner import (
-    Fleet,
+    Fleets,
     Infeasible,
     Performance,
     Plan,
     Told,
-    least_requests,
+    fewest_requests,
     plan,
     require_enough,
 )
@@ -181,7 +181,7 @@ def shorter(question: Question) -> Question:
     >>> shorter(read_question({"rate_per_s": 1})).requests
     1000
     """
-    least, _ = least_requests(question)
+    least, _ = fewest_requests(question)
     return replace(question, requests=max(100, least, question.requests // SHORTER))
 
 
@@ -199,7 +199,7 @@ def least_cost(question: Question) -> tuple[float, float]:
         pair = SeparateFleets(shorter(question))
         fleet, replicas = pair.fleet, sum(pair.least)
     else:
-        fleet = Fleet(shorter(question))
+        fleet = Fleets(shorter(question))
         places = max(fleet.most_places(budget) for budget in fleet.budgets)
         replicas = max(1, math.ceil(fleet.rate_per_s / fleet.full_rate(places)))
     engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
@@ -220,7 +220,7 @@ def try_deployment(question: Question) -> tuple[Performance | Apart | None, str]
     try:
         if question.separate:
             return SeparateFleets(shorter(question)).fewest(), ""
-        return Fleet(shorter(question)).fewest(), ""
+        return Fleets(shorter(question)).fewest(), ""
     except (Impossible, Infeasible) as problem:
         return None, str(problem)
 
@@ -460,7 +460,7 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
 
 def _fewest(question: Question, slowness: float) -> int | None:
     """Replicas where all steps are so much slower; None where no fleet does."""
-    kind = SeparateFleets if question.separate else Fleet
+    kind = SeparateFleets if question.separate else Fleets
     try:
         return kind(shorter(question), slowness=slowness).fewest().replicas
     except Infeasible:

@@ -26,7 +26,7 @@ from serving_mathematics.support.require import require
 Values = Mapping[str, object]
 OTHER = "given below by its numbers"  # the device of the form that is none
 FIRST, DEPLOYMENT, TRAFFIC = "", "GPUs, formats and price", "traffic"
-ENGINE, ROUTERS, RUN = "engine", "routers and host memory", "simulation"
+ENGINE, BEHIND, RUN = "engine", "routers and host memory", "simulation"
 
 UNITS = {"%": 0.01, "ms": 1e-3, "k": 1e3, "k/s": 1e3} | dict.fromkeys(
     ("", "s", "/s", "/h", "$"), 1.0
@@ -301,20 +301,20 @@ FIELDS = {
             "Replicas where they are given: routers are compared, and what caches find is a result",
             *("", 1, 256),
             whole=True,
-            group=ROUTERS,
+            group=BEHIND,
         ),
         Field(
             "routers",
             "Routers, such as random, least-requests, session, cache-aware:cache_threshold=0.5; "
             "endpoint-picker",
-            group=ROUTERS,
+            group=BEHIND,
         ),
         Field(
             "like",
             "Requests: drawn by their means, or like sessions of coding agents, a chat, or "
             "customers whose prompts begin alike",
             default=KINDS[0],
-            group=ROUTERS,
+            group=BEHIND,
             choices=KINDS,
             when="traffic=rate",
         ),
@@ -323,26 +323,26 @@ FIELDS = {
             "Host memory of a replica for its prefixes; several are compared",
             *("GiB", 0, 1e5, 0.0),
             several=True,
-            group=ROUTERS,
+            group=BEHIND,
         ),
         Field(
             "host_link_gb_per_s",
             "From host memory to a GPU",
             *("GB/s", 1, 1e4, 50.0),
-            group=ROUTERS,
+            group=BEHIND,
         ),
         Field(
             "weights",
             "Weights of the kinds of requests, in their order, for fair sharing between them",
             *("", 1e-3, 1e3),
             several=True,
-            group=ROUTERS,
+            group=BEHIND,
         ),
         Field(
             "lost_for_s",
             "A replica is lost, and so long after it another serves in its place",
             *("s", 1, 1e5),
-            group=ROUTERS,
+            group=BEHIND,
         ),
         Field(
             "requests",

@@ -24,7 +24,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
 from serving_mathematics.core.hardware.deployments import Deployment
-from serving_mathematics.planner.capacity_planner import WORKED, Fleet
+from serving_mathematics.planner.capacity_planner import WORKED, Fleets
 from serving_mathematics.planner.configurations import Answered
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routing import Routed
@@ -77,10 +77,10 @@ def launch_words(question: Question, best: Limits, backend: str = "") -> list[st
     question: of the deployment. best: its fleet. backend: vllm, sglang or trtllm; by default that
     of the question. Raises ValueError on another one.
 
-    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.capacity_planner import Fleets
     >>> from serving_mathematics.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 60, "requests": 200})
-    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> run = Fleets(asked).performance(4, 256, 2048)
     >>> launch_words(asked, run)[:3] if run else []
     ['vllm', 'serve', 'meta-llama/Meta-Llama-3.1-8B']
     """
@@ -213,10 +213,10 @@ def launch_command(question: Question, best: Limits, backend: str = "") -> str:
 
     question, best, backend: as for launch_words.
 
-    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.capacity_planner import Fleets
     >>> from serving_mathematics.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 60, "requests": 200})
-    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> run = Fleets(asked).performance(4, 256, 2048)
     >>> launch_command(asked, run, "trtllm").partition(" --")[0] if run else ""
     'trtllm-serve meta-llama/Meta-Llama-3.1-8B'
     """
@@ -228,10 +228,10 @@ def launch_text(question: Question, best: Limits, backend: str = "") -> str:
 
     question, best, backend: as for launch_words.
 
-    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.capacity_planner import Fleets
     >>> from serving_mathematics.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 60, "requests": 200, "cache_precision": "fp8"})
-    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> run = Fleets(asked).performance(4, 256, 2048)
     >>> launch_text(asked, run, "trtllm").splitlines()[1:] if run else []
     ['# options.yaml', '#   kv_cache_config:', '#     dtype: fp8']
     """
@@ -245,10 +245,10 @@ def kubernetes_deployment(question: Question, best: Limits) -> str:
 
     question: of the deployment. best: its fleet.
 
-    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.capacity_planner import Fleets
     >>> from serving_mathematics.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 60, "requests": 200})
-    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> run = Fleets(asked).performance(4, 256, 2048)
     >>> "  replicas: 4" in kubernetes_deployment(asked, run).splitlines() if run else False
     True
     """
@@ -468,7 +468,7 @@ def check_flags_carry_the_plan() -> None:
 
     Source: the words of the commands, read back.
     """
-    best = Fleet(replace(WORKED, requests=200)).performance(4, 96, 2048)
+    best = Fleets(replace(WORKED, requests=200)).performance(4, 96, 2048)
     assert best is not None
     four = replace(WORKED, deployment=replace(WORKED.deployment, tensor=4))
     for backend, places, budget, width in (

@@ -58,10 +58,10 @@ from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.objectives import METRICS, Promise, promised
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import (
+    AGENTS_KIND,
     BY_LOAD,
     BY_PREFIX,
     LOOKING,
-    SESSIONS,
     SHARING,
     Routing,
     _as_workload,
@@ -179,7 +179,8 @@ def read_classes(
         require(0 < number <= 1, f"classes: the share of {name[:40]}", "in (0, 1]", repr(share))
         like = str(told["like"]).strip().lower()
         require(like in KINDS, f"classes: {name[:40]}: like", _one_of(KINDS), repr(like[:60]))
-        kinds.append(TrafficClass(name, number, *(float(told[key]) for key in MEANS), like=like))
+        prompt, output, cached = (float(told[key]) for key in MEANS)
+        kinds.append(TrafficClass(name, number, prompt, output, cached, like))
         try:
             goals.append(read_promise(told))
         except ValueError as problem:
@@ -306,9 +307,9 @@ def read_choices(
             raise ValueError(f"{needed} must be given where {name} is, got none")
     told: dict[str, Any] = {name: given.get(name, field.default) for name, field in FIELDS.items()}
     if told["replicas"] is not None:
-        for name, why in APART.items():
+        for name, reason in APART.items():
             alone = told[name] == FIELDS[name].default
-            require(alone, name, f"left out where replicas is given: {why}", told[name])
+            require(alone, name, f"left out where replicas is given: {reason}", told[name])
     guesses = told["draft_tokens"]
     rule = f"given with draft_tokens, from 1 to {guesses + 1}"
     require(not guesses or "accepted_tokens" in given, "accepted_tokens", rule, "none")
@@ -335,23 +336,23 @@ def read_choices(
         traffic = _as_workload(trace)
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
     elif "trace" in given:
-        traffic = (load or read_trace)(told["trace"], told["trace_columns"] or "")
+        traffic = (load or read_workload)(told["trace"], told["trace_columns"] or "")
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
     else:
         rate, scv = told["rate_per_s"], told["arrival_scv"]
         told["like"] = like = str(told["like"]).strip().lower()
         require(like in KINDS, "like", _one_of(KINDS), repr(like[:60]))
-        means = [told[name] for name in MEANS]
+        prompt, output, cached = (told[name] for name in MEANS)
         if like != KINDS[0]:
-            means[:2] = mean_lengths(like, model.context_tokens)
-        traffic = Traffic(rate, scv, *means, like=like)
+            prompt, output = mean_lengths(like, model.context_tokens)
+        traffic = Traffic(rate, scv, prompt, output, cached, like=like)
         if told["classes"]:
             kinds, goals = read_classes(told["classes"], told)
             traffic = mixed_traffic(rate, _like_traces(kinds, told, model), scv)
         lengths = traffic.mean_prompt_tokens, traffic.mean_output_tokens
     routing = None
     if told["replicas"] is not None:
-        routing = _routing(told, traffic, trace)
+        routing = _asked_routing(told, traffic, trace)
     searched = "any" in map(compared, told["precision"].split(","))
     formats = _precisions(told["precision"], named, model, bool(told["load_test"]))
     base = Deployment(
@@ -445,7 +446,9 @@ def _like_traces(
     return tuple(found)
 
 
-def _routing(told: dict[str, Any], traffic: Traffic | Workload, trace: Requests | None) -> Routing:
+def _asked_routing(
+    told: dict[str, Any], traffic: Traffic | Workload, trace: Requests | None
+) -> Routing:
     """A fleet that is given, and what is compared for it. Raises ValueError where routers or host
     memory would look for prefixes that no prompt shares."""
     kinds = () if trace is not None or isinstance(traffic, Workload) else _kinds_of(traffic)
@@ -465,7 +468,7 @@ def _routing(told: dict[str, Any], traffic: Traffic | Workload, trace: Requests 
     fits = not weights or len(weights) == len(kinds) > 1
     require(fits, "weights", rule, f"{len(weights)} of them")
     bursty = told["arrival_scv"] != FIELDS["arrival_scv"].default
-    sessions = any(kind.like == SESSIONS for kind in kinds)
+    sessions = any(kind.like == AGENTS_KIND for kind in kinds)
     rule = "left out where sessions come: their requests follow each other"
     require(not (bursty and sessions), "arrival_scv", rule, told["arrival_scv"])
     return Routing(
@@ -664,11 +667,11 @@ def _parallelisms(
     return [(read_parallelism(part), True) for part in text.split(",")]
 
 
-def read_trace(path: str, columns: str = "") -> Workload:
+def read_workload(path: str, columns: str = "") -> Workload:
     """A file of requests as a workload. columns: as `trace_columns`. Raises ValueError with file,
     row and column; OSError.
 
-    >>> read_trace("no such file")
+    >>> read_workload("no such file")
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
     """

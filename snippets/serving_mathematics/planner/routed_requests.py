@@ -32,7 +32,7 @@ from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
 from serving_mathematics.core.fleet.traces import read_trace
 from serving_mathematics.core.hardware.catalogue import compared, nearest
-from serving_mathematics.core.machines.customers import _customers
+from serving_mathematics.core.machines.customers import CUSTOMERS, PREAMBLE
 from serving_mathematics.core.machines.sessions import NOMINAL_TOKEN_S, sessions_under_way
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.planner.traffic import (
@@ -44,14 +44,19 @@ from serving_mathematics.planner.traffic import (
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_text
-from serving_mathematics.support.require import require, require_positive
+from serving_mathematics.support.require import (
+    require,
+    require_positive,
+    require_positive_integer,
+    require_work,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-SESSIONS = "agents"
-SHARING = (SESSIONS, "customers")  # whose prompts begin alike
+AGENTS_KIND = "agents"
+SHARING = (AGENTS_KIND, "customers")  # whose prompts begin alike
 DAY_S = 86_400.0
-SAMPLE = 4000  # requests that tell the means of a kind
+OF_A_KIND = 4000  # requests that tell the means of a kind
 ALIASES = {
     "random": "at random",
     "leastloaded": "least requests",
@@ -62,8 +67,10 @@ ALIASES = {
     "gateway": "endpoint picker",
     "dynamo": "least work",
 }
-LOOKING = ("session", "sticky", "cacheaware", "prefixaware", "endpointpicker", "leastwork")
-LOOKING += ("sglang", "gateway", "dynamo")  # that look for prefixes or sessions
+LOOKING = (  # that look for prefixes or sessions, in compared form
+    *("session", "sticky", "cacheaware", "prefixaware", "endpointpicker", "leastwork"),
+    *("sglang", "gateway", "dynamo"),
+)
 BY_LOAD = ("random", "two-choices", "least-requests")  # compared where prompts share nothing
 BY_PREFIX = ("random", "least-requests", "session", "cache-aware", "endpoint-picker")
 
@@ -143,12 +150,12 @@ def _parameter(name: str, value: str, default: object) -> float | int | bool:
     return float(text) if isinstance(default, float) else int(float(text))
 
 
-def _merged(parts: Sequence[Requests]) -> Requests:
+def _mixed(parts: Sequence[Requests]) -> Requests:
     """Requests of several kinds as one stream; each kind is a tenant.
 
     parts: one or more. Raises ValueError for none.
 
-    >>> both = _merged([Requests([0.0, 3.0], [9, 9], [1, 1]), Requests([1.0], [5], [2])])
+    >>> both = _mixed([Requests([0.0, 3.0], [9, 9], [1, 1]), Requests([1.0], [5], [2])])
     >>> both.arrival_s.tolist(), both.tenant.tolist()
     ([0.0, 1.0, 3.0], [0, 1, 0])
     """
@@ -207,12 +214,17 @@ def drawn_requests(
     >>> int(asked.tenant.max()), asked.prefixes
     (0, None)
     """
+    requests, context_tokens = require_positive_integer(
+        requests=requests, context_tokens=context_tokens
+    )
+    require(context_tokens > 1, "context_tokens", "at least 2", context_tokens)
+    require_work(20 * requests, requests=requests)
     parts = []
     for kind in _kinds_of(traffic):
         count = max(1, round(kind.share * requests))
         rate = kind.share * traffic.rate_per_s
-        parts.append(_drawn(rng, kind, rate, count, traffic.arrival_scv, context_tokens))
-    return _merged(parts)
+        parts.append(_of_kind(rng, kind, rate, count, traffic.arrival_scv, context_tokens))
+    return _mixed(parts)
 
 
 def _kinds_of(traffic: Traffic) -> tuple[TrafficClass, ...]:
@@ -225,7 +237,7 @@ def _kinds_of(traffic: Traffic) -> tuple[TrafficClass, ...]:
     return traffic.classes or (TrafficClass("all requests", 1.0, *means, like=traffic.like),)
 
 
-def _drawn(
+def _of_kind(
     rng: np.random.Generator,
     kind: TrafficClass,
     rate_per_s: float,
@@ -234,16 +246,12 @@ def _drawn(
     context_tokens: int,
 ) -> Requests:
     """Requests of one kind."""
-    if kind.like == SESSIONS:
+    if kind.like == AGENTS_KIND:
         return sessions_under_way(rng, rate_per_s, requests, context_tokens)
     means = kind.mean_prompt_tokens, kind.mean_output_tokens
     plain = share_of_traffic(rng, Traffic(rate_per_s, arrival_scv, *means), 1, requests)
     if kind.like == "customers":
-        found = _customers(rng, rate_per_s, requests)
-        long = int((found.prompt_tokens + found.output_tokens).max())
-        rule = f"of requests within {context_tokens:,} tokens, the context or a replica's cache"
-        require(long <= context_tokens, "like", rule, f"{kind.like} of {long:,}")
-        return _at_times(found, plain.arrival_s)
+        return _customers(rng, plain.arrival_s, context_tokens)
     prompts, outputs = plain.prompt_tokens, plain.output_tokens
     if kind.like == "chat":
         lengths = draw_lengths(rng, "conversations", requests)
@@ -253,21 +261,24 @@ def _drawn(
     return Requests(plain.arrival_s, prompts, outputs)
 
 
-def _at_times(asked: Requests, arrival_s: FloatArray) -> Requests:
-    """The same requests at other moments [s], sorted, shape (n,).
-
-    >>> _at_times(Requests([0.0, 1.0], [9, 9], [1, 1]), np.array([0.0, 4.0])).arrival_s[1]
-    np.float64(4.0)
-    """
-    return Requests(
-        arrival_s,
-        asked.prompt_tokens,
-        asked.output_tokens,
-        tenant=asked.tenant,
-        after=asked.after,
-        pause_s=asked.pause_s,
-        prefixes=asked.prefixes,
+def _customers(rng: np.random.Generator, arrival_s: FloatArray, context_tokens: int) -> Requests:
+    """Conversations of customers, each of whom begins all prompts with the same tokens, and whose
+    popularity falls as one over the rank."""
+    size = arrival_s.size
+    lengths = draw_lengths(rng, "conversations", size)
+    popularity = 1 / np.arange(1, CUSTOMERS + 1.0)
+    who = rng.choice(CUSTOMERS, size, p=popularity / popularity.sum())
+    rule = "enough for the customers' prompts, in the context and in the cache of a replica"
+    require(context_tokens > 2 * PREAMBLE, "like: tokens", rule, f"{context_tokens:,}")
+    own = np.minimum(lengths.prompt_tokens, context_tokens - PREAMBLE - 1)
+    tree = Prefixes(
+        np.append(np.full(CUSTOMERS, -1), who),
+        np.append(np.full(CUSTOMERS, PREAMBLE), own),
+        CUSTOMERS + np.arange(size),
+        np.full(size, -1),
     )
+    outputs = np.minimum(lengths.output_tokens, context_tokens - PREAMBLE - own)
+    return Requests(arrival_s, PREAMBLE + own, outputs, prefixes=tree)
 
 
 @functools.cache
@@ -279,9 +290,10 @@ def mean_lengths(like: str, context_tokens: int) -> tuple[float, float]:
     >>> 900 < mean_lengths("chat", 100_000)[0] < 1400
     True
     """
+    context_tokens = require_positive_integer(context_tokens=context_tokens)
     require(like in KINDS[1:], "like", f"one of {', '.join(KINDS[1:])}", repr(like[:40]))
     kind = TrafficClass(like, 1.0, like=like)
-    asked = _drawn(np.random.default_rng(0), kind, 1.0, SAMPLE, 1.0, context_tokens)
+    asked = _of_kind(np.random.default_rng(0), kind, 1.0, OF_A_KIND, 1.0, context_tokens)
     return float(asked.prompt_tokens.mean()), float(asked.output_tokens.mean())
 
 
@@ -340,6 +352,7 @@ def traced_share(
     >>> traced_share(np.random.default_rng(0), trace, 2).arrival_s.size
     2
     """
+    requests = require_positive_integer(requests=requests)
     moments = _nominal_s(asked)
     size = asked.arrival_s.size
     if not _begins_alone(asked):
@@ -407,7 +420,7 @@ def check_kinds_are_in_their_shares() -> None:
     """
     kinds = (
         TrafficClass("chat", 0.6, *mean_lengths("chat", 131_072), like="chat"),
-        TrafficClass("agents", 0.4, *mean_lengths(SESSIONS, 131_072), like=SESSIONS),
+        TrafficClass("agents", 0.4, *mean_lengths(AGENTS_KIND, 131_072), like=AGENTS_KIND),
     )
     traffic = mixed_traffic(10.0, kinds)
     asked = drawn_requests(np.random.default_rng(1), traffic, 8000, 131_072)
@@ -438,5 +451,5 @@ def check_bad_input_is_refused() -> None:
     rule = "routers: a parameter of random must be none, got 'x=1'"
     checks.raises("parameter", read_routers, "random:x=1", match=rule)
     checks.raises("twice", read_routers, "random, random", match="routers must be of different")
-    checks.raises("none", _merged, [], match="parts must be one or more, got none")
+    checks.raises("none", _mixed, [], match="parts must be one or more, got none")
     checks.raises("kind", mean_lengths, "mail", 1000, match="like must be one of agents, chat")

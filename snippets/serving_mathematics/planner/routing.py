@@ -22,6 +22,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -71,8 +72,11 @@ from serving_mathematics.support.require import require
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-DRAWS, SECTIONS = 4, 10  # parts by which ways are compared: of drawn requests, of a trace
-FIRST, FAR = 2, 0.05  # draws after which nobody serves more that is so far behind beyond noise
+DRAWS, TRACE_SECTIONS = 4, 10  # parts by which ways are compared: of drawn requests, of a trace
+FIRST_DRAWS, FAR = (
+    2,
+    0.05,
+)  # draws after which who is so far behind serves no more
 FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
 ALIKE = 0.005  # of all requests, by which nobody chooses
@@ -179,15 +183,19 @@ def _routing(question: Question) -> Routing:
     return question.routing
 
 
+def _traffic(question: Question) -> Traffic:
+    """What is drawn, where no trace is given."""
+    return cast(Traffic, question.traffic)
+
+
 @functools.lru_cache(maxsize=DRAWS)
 def _sample(question: Question, draw: int, longest: int) -> _Sample:
     """One draw of the requests, or the trace."""
-    routing, traffic = _routing(question), question.traffic
+    routing = _routing(question)
     rng = np.random.default_rng([question.seed, draw])
-    if isinstance(traffic, Traffic):
-        asked = drawn_requests(rng, traffic, question.requests, longest)
+    if routing.requests is None:
+        asked = drawn_requests(rng, _traffic(question), question.requests, longest)
     else:
-        assert routing.requests is not None
         count = DRAWS // _draws_of(question) * question.requests  # of all draws as many
         asked = traced_share(rng, routing.requests, count, routing.rate_per_s)
     moments = _nominal_s(asked)
@@ -196,7 +204,7 @@ def _sample(question: Question, draw: int, longest: int) -> _Sample:
     if _draws_of(question) > 1:
         part = np.full(moments.size, draw)
     else:
-        of = np.quantile(moments[moments > begin], np.arange(1, SECTIONS) / SECTIONS)
+        of = np.quantile(moments[moments > begin], np.arange(1, TRACE_SECTIONS) / TRACE_SECTIONS)
         part = np.searchsorted(of, moments, side="right")
     return _Sample(asked, np.where(moments > begin, part, -1), moments)
 
@@ -260,8 +268,8 @@ def _limits(question: Question, budget: int) -> _Limits:
     context = question.deployment.architecture.context_tokens
     engine = _made(question, budget, 1.0, context).engine
     room = engine.kv_blocks * engine.block_tokens
-    traffic = question.traffic
-    if isinstance(traffic, Workload):
+    if _routing(question).requests is not None:
+        traffic = cast(Workload, question.traffic)
         longest = int((traffic.prompt_tokens + traffic.output_tokens).max())
         rule = f"within the context of {context:,} tokens of {question.served}"
         require(longest <= context, "the trace", rule, f"a request of {longest:,}")
@@ -324,7 +332,7 @@ def _serve(
             failures = [(lost_at, count - 1)]
             fleet = replace(fleet, scaling=scaling, failures=failures, retry=_at_once)
         seen = simulate_fleet(asked, fleet, np.random.default_rng([question.seed, draw, 1]))
-        later = asked.output_tokens - 1.0
+        later = np.asarray(asked.output_tokens - 1, dtype=np.float64)
         beside = made.around_s + made.behind_s[asked.prompt_tokens]
         first = seen.first_token_s - seen.due_s + beside
         each = (seen.completion_s - seen.first_token_s) / np.where(later > 0, later, np.nan)
@@ -400,9 +408,8 @@ def _rate_of(question: Question) -> float:
     >>> _rate_of(read_question({"rate_per_s": 5, "replicas": 2}))
     5.0
     """
-    traffic = question.traffic
-    if isinstance(traffic, Traffic):
-        return traffic.rate_per_s
+    if _routing(question).requests is None:
+        return _traffic(question).rate_per_s
     moments = _sample(question, 0, 0).moments
     return float(moments.size / max(float(np.ptp(moments)), 1e-9))
 
@@ -410,22 +417,22 @@ def _rate_of(question: Question) -> float:
 def _require_enough(question: Question) -> None:
     """Refuse what has too few requests to say anything of a kind."""
     require_enough(question)
-    traffic = question.traffic
-    shares = [kind.share for kind in traffic.classes] if isinstance(traffic, Traffic) else []
+    drawn = _routing(question).requests is None
+    shares = [kind.share for kind in _traffic(question).classes] if drawn else []
     least = math.ceil(LEAST_OF_A_KIND / min([1.0, *shares]))
     rule = f"at least {least:,}, so that {LEAST_OF_A_KIND} of each kind are in a draw"
     require(question.requests >= least, "requests", rule, question.requests)
 
 
-def _planned(choices: Sequence[Question], told: Told) -> _Limits:
+def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
     """The cheapest deployment whose limits keep the promise in one draw, behind a router that looks
     at loads and prefixes; else the one that keeps most."""
     best: tuple[float, _Limits] | None = None
     refused: ValueError | None = None
     for question in sorted(choices, key=lambda one: one.usd_per_hour(_routing(one).replicas)):
         routing, limit = _routing(question), question.batch_limit or 1
-        budgets = BUDGETS if question.token_budget is None else (question.token_budget,)
-        budgets = tuple(budget for budget in budgets if budget >= limit)
+        asked = BUDGETS if question.token_budget is None else (question.token_budget,)
+        budgets = tuple(budget for budget in asked if budget >= limit)
         require(len(budgets) > 0, "batch_limit", "at most token_budget", limit)
         for budget in budgets:
             try:
@@ -451,6 +458,7 @@ def _planned(choices: Sequence[Question], told: Told) -> _Limits:
     return best[1]
 
 
+# In one piece: parts of the answer in the order in which each needs those before it.
 def routed_answer(
     choices: Sequence[Question],
     error_of: Callable[[Question], ModelError],
@@ -463,17 +471,17 @@ def routed_answer(
     deployment may be off. told: hears of each fleet before it is simulated. executor: any of
     `concurrent.futures`, or None; the answer is the same. Raises ValueError where nothing can be.
 
-    >>> from serving_mathematics.planner.configurations import whole_answer
+    >>> from serving_mathematics.planner.configurations import _error
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 8, "replicas": 1, "requests": 200, "parallelism": "tp1"}
-    >>> found = whole_answer(read_choices(asked), asked)
+    >>> one = {"rate_per_s": 8, "replicas": 1, "requests": 200, "parallelism": "tp1"}
+    >>> found = routed_answer(read_choices(one), _error)
     >>> len({way.kept for way in found.ways})  # one replica: all routers are equal
     1
     """
     heard = told or (lambda _replicas, _places: None)
     for question in choices:
         _require_enough(question)
-    limits = _planned(choices, heard)
+    limits = _cheapest(choices, heard)
     question = limits.question
     routing = _routing(question)
     pairs = [(router, host) for router in routing.routers for host in routing.host_gib]
@@ -502,13 +510,13 @@ def routed_answer(
     def came_to(runs: Sequence[Sequence[_Seen]]) -> list[Way]:
         return [_way(question, rate, *pair, own) for pair, own in zip(pairs, runs, strict=True)]
 
-    all_runs = served(pairs, draws[:FIRST])
+    all_runs = served(pairs, draws[:FIRST_DRAWS])
     ways = came_to(all_runs)
-    if draws[FIRST:]:
+    if draws[FIRST_DRAWS:]:
         ahead = max(ways, key=lambda way: way.kept.value)
         margins = [_margin(ahead, way) for way in ways]
         near = [place for place, one in enumerate(margins) if one.value - one.half_width < FAR]
-        later = served([pairs[place] for place in near], draws[FIRST:])
+        later = served([pairs[place] for place in near], draws[FIRST_DRAWS:])
         for place, runs in zip(near, later, strict=True):
             all_runs[place] += runs
         ways = came_to(all_runs)
@@ -520,7 +528,7 @@ def routed_answer(
             np.mean(
                 [
                     _kept(question, run).mean()
-                    for run in served([chosen], draws[:FIRST], slowness)[0]
+                    for run in served([chosen], draws[:FIRST_DRAWS], slowness)[0]
                 ]
             )
         )

@@ -62,7 +62,7 @@ def routed_main(told: Routed) -> list[Line]:
             "definitions/slo-sla",
         ),
         *_promised_lines(worst, whose),
-        Line("prompt tokens that caches find", _found(best), "", "optimization/caching"),
+        Line("prompt tokens that caches find", _finds(best), "", "optimization/caching"),
         *(
             [
                 Line("no worse beyond noise", _equals(told), "", ROUTERS_PAGE),
@@ -102,7 +102,7 @@ def routed_lines(told: Routed) -> list[Line]:
         said = f"{told.longest:,} tokens, which the cache of a replica holds"
         lines.append(Line("longest request", said, "", "optimization/caching"))
     if isinstance(question.traffic, Workload):
-        lines.append(Line("what was read", _read(told), "", "capacity/arrival-rates"))
+        lines.append(Line("what was read", _read_of(told), "", "capacity/arrival-rates"))
     if told.tried > 1:
         said = f"the cheapest of {told.tried} that keeps the promise in one draw, or keeps most"
         lines.append(Line("deployment", said, "", "machine/predictions"))
@@ -118,7 +118,7 @@ def _memory(way: Way) -> str:
     return f"{way.host_gib:,g} GiB" if way.host_gib else "none"
 
 
-def _read(told: Routed) -> str:
+def _read_of(told: Routed) -> str:
     """What was made of a trace."""
     routing = told.question.routing
     assert routing is not None
@@ -141,7 +141,7 @@ def _with(way: Way) -> str:
     return f"with {_memory(way)}" if way.host_gib else "without host memory"
 
 
-def _found(way: Way) -> str:
+def _finds(way: Way) -> str:
     """What caches find, and whether they go on filling."""
     said = f"{with_interval(way.found, 100)}%"
     if way.host_gib:
@@ -154,7 +154,7 @@ def _found(way: Way) -> str:
     return said
 
 
-def _name(way: Way, told: Routed) -> str:
+def _way_name(way: Way, told: Routed) -> str:
     """A way, with its host memory where several were asked for."""
     several = len({one.host_gib for one in told.ways}) > 1
     return f"{way.router.name} {_with(way)}" if several else way.router.name
@@ -162,7 +162,7 @@ def _name(way: Way, told: Routed) -> str:
 
 def _equals(told: Routed) -> str:
     ways = [way for way in told.ways if way is not told.best and told.as_good(way)]
-    return listed([_name(way, told) for way in ways]) if ways else "none"
+    return listed([_way_name(way, told) for way in ways]) if ways else "none"
 
 
 def _behind(told: Routed) -> str:

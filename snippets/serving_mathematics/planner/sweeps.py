@@ -25,7 +25,7 @@ from serving_mathematics.planner.answers import answer_record
 from serving_mathematics.planner.capacity_planner import _known
 from serving_mathematics.planner.configurations import answer, whole_answer
 from serving_mathematics.planner.question import Question
-from serving_mathematics.planner.questions import read_choices, read_trace
+from serving_mathematics.planner.questions import read_choices, read_workload
 from serving_mathematics.planner.routed_requests import read_shared
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_positive_integer
@@ -45,7 +45,7 @@ def read_questions(grid: Sequence[Mapping[str, object]]) -> list[Asked]:
     >>> [asked[0].seed for asked in read_questions([{"rate_per_s": 1, "seed": 3}] * 2)]
     [3, 3]
     """
-    load, shared = functools.cache(read_trace), functools.cache(read_shared)
+    load, shared = functools.cache(read_workload), functools.cache(read_shared)
 
     questions: list[Asked] = []
     for place, values in enumerate(grid):

@@ -11,13 +11,13 @@ from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.policies import by_priority
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
-from serving_mathematics.core.fleet.waiting_lines import Fair, Line, Ranked
+from serving_mathematics.core.fleet.waiting_lines import Fair, RankedLine, WaitingLine
 
 from ...profiles import costly
 
 
 def test_first_come_first_served_but_for_the_preempted() -> None:
-    line = Line()
+    line = WaitingLine()
     for request in (3, 1, 2):
         line.push(request)
     line.pop()
@@ -26,7 +26,7 @@ def test_first_come_first_served_but_for_the_preempted() -> None:
 
 
 def test_ranks_and_their_ties() -> None:
-    line = Ranked([2.0, 1.0, 2.0, 1.0])
+    line = RankedLine([2.0, 1.0, 2.0, 1.0])
     for request in (2, 0, 3, 1):
         line.push(request)
     order = []

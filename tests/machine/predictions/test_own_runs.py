@@ -45,7 +45,6 @@ def test_what_is_predicted_changes_nothing() -> None:
 
 @costly
 @given(st.floats(0.6, 1.6))
-@costly
 def test_every_time_goes_the_way_of_the_runs(slower: float) -> None:
     found = calibrate(runs_at([1, 16, 128], slower))
     ratio = found.after.per_token_s / found.before.per_token_s

@@ -89,20 +89,18 @@ def _alike(ratios: Sequence[float]) -> int:
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    ratios, runs, same = _pairs()
-    return SimpleNamespace(
-        label_runs=runs, label_same=same, label_pairs=len(ratios), label_alike=_alike(ratios)
-    )
+    return SimpleNamespace(label_runs=_pairs()[1])
 
 
 def check_the_label_makes_no_difference() -> None:
-    """Three in five pairs or more take as long, to a twentieth, and the middle one does, where a
-    label counts devices twice; one in five at most where attention is over data.
+    """Two in three pairs take as long, to a twentieth, and the middle one does, where a label
+    counts devices twice; one in five at most where attention is over data.
 
     Source: runs of Kimi K2.5 and MiniMax M2.5 in the record; those of DeepSeek models.
     """
     ratios, _, _ = _pairs()
-    checks.inside("pairs alike", _alike(ratios) / len(ratios), 0.6, 1.0, kind="measured")
+    share = _alike(ratios) / len(ratios)
+    checks.close("pairs alike", share, 2 / 3, atol=0.05, kind="measured")
     checks.close("middle of the pairs", float(np.median(ratios)), 1.0, atol=0.03, kind="measured")
     apart = _over_data()
     checks.inside("over data, alike", _alike(apart) / len(apart), 0.0, 0.2, kind="measured")
@@ -115,5 +113,4 @@ def check_some_runs_have_both_labels() -> None:
     Source: the record; Kimi K2.5 in four bits on four B200, a table of its own and two dumps.
     """
     _, runs, same = _pairs()
-    checks.equal("labelled so", runs, 97)
-    checks.equal("under both", same, 24)
+    checks.close("under both", same / runs, 0.25, atol=0.02, kind="measured")

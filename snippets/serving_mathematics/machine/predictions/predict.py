@@ -58,6 +58,7 @@ from serving_mathematics.core.hardware.deployments import (
 from serving_mathematics.core.hardware.fronts import FRONTS, Front, find_front, front_constants
 from serving_mathematics.core.hardware.published_runs import ACCEPTED, fleet_split
 from serving_mathematics.core.hardware.step_time import FITTED, Constants, count_work
+from serving_mathematics.support.commands import OneLineParser
 from serving_mathematics.support.files import (
     inputs_noted,
     read_table,
@@ -536,7 +537,7 @@ def command_parser() -> argparse.ArgumentParser:
     'rows.csv'
     """
     lines = "\n".join(f"  {name}: {meaning}" for name, meaning in COLUMNS.items())
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="serving-mathematics predict",
         description="Predict latencies and throughput of deployments, one a row.",
         epilog="rows are counted from 1, below the header\n"

@@ -5,7 +5,7 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "core.fleet.waiting_lines": ["Ranked", "Fair"],
+        "core.fleet.waiting_lines": ["RankedLine", "Fair"],
         "optimization.hardware_scheduling.orders": ["slack_key"],
         "optimization.hardware_scheduling.one_place": ["sjf_gain"],
         "optimization.hardware_scheduling.separation": [
