@@ -831,8 +831,8 @@ def length_problems(name: str) -> list[str]:
         length = (node.end_lineno or 0) - first.lineno + 1
         if length > LONGEST and not lines[above].startswith("# In one piece: "):
             problems.append(
-                f"{file_of(name)}:{node.lineno}: `{node.name}` has {length} lines: take it apart, or"
-                f" say above it why it cannot be: `# In one piece: …`; up to {LONGEST} need not."
+                f"{file_of(name)}:{node.lineno}: `{node.name}` has {length} lines: take it apart,"
+                f" or say above it why it cannot be: `# In one piece: …`; up to {LONGEST} need not."
             )
     return problems
 

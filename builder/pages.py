@@ -43,6 +43,7 @@ from builder.source import (
 
 NOTATION = "notation.md"  # the page with every symbol
 _BLOCK = re.compile(r"^\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
+_CLOSE = re.compile(r"\{\{([a-z]\w*)[^{}]*\}\}")
 _ALONE = re.compile(r"^\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
@@ -292,7 +293,7 @@ def expand(markdown: str, page: Page) -> str:
             fence, opened = mark[1], number
         elif mark and line.strip() == fence:
             fence = ""
-        elif not fence and "{{ " in line:
+        elif not fence and "{{" in line:
             line = _expand_line(line, page, number)
         for row in line.split("\n") if told and not fence else [""]:
             wanted, cells = cells, _cells(row)
@@ -344,6 +345,11 @@ def _terms_note(page: Page) -> str:
     return f"Terms: {', '.join(terms)}." if terms else ""
 
 
+def _is_one(page: Page, name: str) -> bool:
+    """Whether what stands in braces without a blank was to be a directive; TeX has braces, too."""
+    return name in _BLOCKS or any(name in run.record["example"] for run in page.runs)
+
+
 def _expand_line(line: str, page: Page, number: int) -> str:
     directive, value = _BLOCK.match(line), _ALONE.match(line)
     try:
@@ -354,7 +360,7 @@ def _expand_line(line: str, page: Page, number: int) -> str:
         if value and isinstance(found := _found(page, value[1]), str):
             return _safely_linked(value[1], found)  # Markdown that the module wrote
         line = _VALUE.sub(lambda match: _value(page, match), line)
-        if "{{ " in line:
+        if "{{ " in line or any(_is_one(page, name) for name in _CLOSE.findall(line)):
             raise BuildError(f"not a directive: {line.strip()[:80]}")
     except BuildError as problem:
         if page.waits:
@@ -396,7 +402,12 @@ def _value(page: Page, match: re.Match[str]) -> str:
     except ValueError as problem:
         raise BuildError(f"value {name} = {value!r} cannot be formatted with {spec!r}") from problem
     if not isinstance(value, str):
+        if len(text) > WIDEST:
+            raise BuildError(f"{name} is wider than {WIDEST} characters: {text[:20]}…")
         return text.replace("-", "\N{MINUS SIGN}", 1)
+    below = text.split("\n")[1:]
+    if not all(row.lstrip().startswith("|") for row in below):
+        raise BuildError(f"{name} has several lines that are no rows of a table")
     if line[: match.start()].count("`") % 2:
         return text.replace("`", "\N{PRIME}")
     escaped = html.escape(text, quote=False)

@@ -22,6 +22,7 @@ FILES = ("pyproject.toml", "mkdocs.yml", "README.md")
 NAME = "queues-of-a-test"  # which no chapter is called, also not one that is being written
 TITLE = "Queues of a test"
 PAGE = f"docs/capacity/{NAME}.md"
+PARTS = ("architecture", "capacity", "definitions", "intuition", "machine", "optimization")
 SLUG = NAME.replace("-", "_")
 MODULE = f"{SOURCES}/capacity/{SLUG}/{SLUG}.py"
 
@@ -161,6 +162,7 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
         ("capacities", NAME, "", "PART must be one of architecture, capacity, definitions"),
         ("capacity", "Spot!", "", "NAME must be lower-case words with hyphens"),
         ("capacity", "class", "", "NAME must be lower-case words"),
+        ("capacity", "a" * 300, "", "NAME must have at most 60 characters, got 300"),
         ("capacity", "exercises", "", "NAME must not be exercises"),
         ("capacity", "autoscaling", "", "capacity/autoscaling/__init__.py is there already"),
         ("capacity", "utilization", "", "docs/definitions/utilization.md is there already"),
@@ -173,6 +175,51 @@ def test_wrong_use_writes_nothing(
     monkeypatch.setattr(scaffold, "write_whole", lambda *_: pytest.fail("something was written"))
     with pytest.raises(BuildError, match=message):
         scaffold.begin(part, name, task=task)
+
+
+@pytest.mark.parametrize(
+    "title", ["a\\1b", 'a "b"', "a | b", "[a](b)", "{{ a }}", "<b>", "1", "a" * 61]
+)
+def test_a_title_that_would_be_markup_writes_nothing(
+    title: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes into a docstring, a row of a table, a link and YAML."""
+    monkeypatch.setattr(scaffold, "write_whole", lambda *_: pytest.fail("something was written"))
+    with pytest.raises(BuildError, match="TITLE must be words, at most 60 characters, without"):
+        scaffold.begin("capacity", NAME, title)
+
+
+@pytest.mark.parametrize(
+    ("title", "plain"),
+    [("Spot instances", True), ("yes", False), ("Null", False), ("A: b", False), ("C# too", True)],
+)
+def test_a_title_is_quoted_where_yaml_takes_it_for_something_else(title: str, plain: bool) -> None:
+    assert scaffold._plain(title) == plain
+
+
+def test_what_is_ended_before_its_end_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second call said that the chapter is there already, and no call makes the rest."""
+    for name in (
+        "mkdocs.yml",
+        "README.md",
+        "docs/start.md",
+        *(f"docs/{p}/index.md" for p in PARTS),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    monkeypatch.setattr(scaffold, "ROOT", tmp_path)
+
+    def ended(*_: object) -> None:
+        assert (tmp_path / PAGE).is_file()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scaffold, "_tidy", ended)
+    with pytest.raises(KeyboardInterrupt):
+        scaffold.begin("capacity", NAME)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
 def test_navigation_keeps_its_comments() -> None:

@@ -26,6 +26,7 @@ from .conftest import CHAPTERS, REFERENCES, Chapter
 from .fetch_pyodide import FOLDER, complete, core
 from .profiles import THOROUGH, TODAY, todays
 from .recorded import HERE
+from .visits import structure
 
 pytestmark = pytest.mark.skipif(
     not complete(), reason="LIVE CODE WAS NOT TESTED: run `make pyodide` once"
@@ -459,6 +460,19 @@ def test_the_frame_of_python_has_the_policy_of_its_own_script() -> None:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = f"script-src 'sha256-{digest}' blob: 'wasm-unsafe-eval'"
     assert f"default-src 'none'; {allowed}; worker-src blob:" in told
+
+
+def test_a_line_that_is_too_long_is_cut(editor: Page) -> None:
+    """And a warning shows the line that it came from, not that of the run before."""
+    place = editor.locator(".live")
+    typed(place, "print('x' * 3_000_000)\n")
+    pressed_run(editor)
+    shown = place.locator(".live-output").inner_text()
+    assert shown.endswith("… more than 500000 characters: the rest is not shown\n")
+    assert len(shown) < 501_000
+    typed(place, "import warnings; warnings.warn('a')\n")
+    pressed_run(editor)
+    assert "import warnings" in place.locator(".live-output").inner_text()
 
 
 def test_endless_loop_is_stopped_and_python_starts_again(editor: Page) -> None:

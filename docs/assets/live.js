@@ -104,6 +104,7 @@ async function coloured(area, run) {
 }
 
 const MOST_LINES = 2000; // of output that are shown
+const MOST_CHARACTERS = 500_000; // of them together
 
 function typed(area, text) {
   area.value = text;
@@ -135,6 +136,7 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
   };
   let lines = [];
   let came = 0;
+  let room = MOST_CHARACTERS;
   const print = () => { // what has come since the last frame
     if (lines.length) printed.append(lines.join(""));
     lines = [];
@@ -153,10 +155,13 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
   const heard = {
     status: tell,
     line: (told) => {
+      if (came > MOST_LINES || room < 0) return;
       came += 1;
-      if (came > MOST_LINES + 1) return;
       if (!lines.length) requestAnimationFrame(print);
-      lines.push(came > MOST_LINES ? `… more than ${MOST_LINES} lines: the rest is not shown\n` : `${told}\n`);
+      const shown = came > MOST_LINES ? "" : told.slice(0, room);
+      room -= told.length;
+      const most = came > MOST_LINES ? `${MOST_LINES} lines` : `${MOST_CHARACTERS} characters`;
+      lines.push(came > MOST_LINES || room < 0 ? `${shown}… more than ${most}: the rest is not shown\n` : `${told}\n`);
     },
     figure: ([name, caption, light, dark]) => {
       const image = (theme, svg) => {
@@ -184,6 +189,7 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
     if (document.activeElement === runs) stops.focus();
     runs.disabled = true;
     came = 0;
+    room = MOST_CHARACTERS;
     printed.hidden = false;
     clear();
     status.scrollIntoView({ block: "nearest" });

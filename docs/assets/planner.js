@@ -58,9 +58,11 @@ export function open(form) {
   };
   const recall = () => { // what the address asks for that the form has not
     const unknown = [];
-    for (const [name, value] of new URLSearchParams(location.search)) {
+    const asked = new URLSearchParams(location.search);
+    for (const [name, value] of asked) {
       const field = fields.find((one) => one.name === name && one.type !== "file");
       if (!field) unknown.push(name.slice(0, 40));
+      else if (asked.getAll(name).length > 1) problem(field, `${name} stands twice in this address`);
       else {
         field.value = value;
         if (field.value === value) continue;

@@ -102,7 +102,9 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
         if YAML.match(text):
             raise OtherFileError(f"{where} must be a load test, a log or a scrape, got YAML")
         if BESIDE.search(text[:300]):
-            raise OtherFileError(f"{where} must be a load test, a log or a scrape, got another export")
+            raise OtherFileError(
+                f"{where} must be a load test, a log or a scrape, got another export"
+            )
         rule = "GuideLLM's JSON (--output kind=json), which says more"
         require(not text.startswith("Run Info,"), where, rule, "its CSV")
         return [read_log(text, where, columns)]
