@@ -172,6 +172,10 @@ def test_a_log_and_the_table_of_its_engine_are_one_run() -> None:
         ('{"benchmarks": []}', "with benchmarks"),
         ('{"status": "error", "data": null, "error": "bad query"}', "bad query"),
         ('{"completed": 1, "duration": 9, "ttfts": [0.1], "itls": [[-1.0]]}', "two clocks"),
+        (
+            '{"completed": 1, "duration": 9, "ttfts": [2], "itls": [[-1, 0.2]]}',
+            "time between tokens 1 must be not negative",
+        ),
         ("<html>\n<p>", "a log of requests"),
         ('{\n "data": [{"payload": []}]\n}', "got an object with data"),
         ("api:\n  type: chat\n", "got YAML"),

@@ -102,7 +102,9 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
         if YAML.match(text):
             raise OtherFileError(f"{where} must be a load test, a log or a scrape, got YAML")
         if BESIDE.search(text[:300]):
-            raise OtherFileError(f"{where} must be a load test, a log or a scrape, got another export")
+            raise OtherFileError(
+                f"{where} must be a load test, a log or a scrape, got another export"
+            )
         rule = "GuideLLM's JSON (--output kind=json), which says more"
         require(not text.startswith("Run Info,"), where, rule, "its CSV")
         return [read_log(text, where, columns)]
@@ -222,6 +224,11 @@ def _plausible_run(run: Run) -> Run:
             if early.size:
                 at = f"{run.where}: request {int(early[0]) + 1}, {name.removesuffix('_s')}"
                 require(False, at, rule, f"{column[early[0]]:g} s")
+    early = np.flatnonzero(run.gaps_s < -1e-6)
+    if early.size:
+        rule = "not negative (do two clocks disagree?)"
+        at = f"{run.where}: time between tokens {int(early[0]) + 1}"
+        require(False, at, rule, f"{run.gaps_s[early[0]]:g} s")
     return run.in_order()
 
 
