@@ -303,6 +303,11 @@ HOSTILE = {
     "price_per_hour": "$2",
     "token_budget": "512.5",
     "batch_limit": "[1]",
+    "replicas": "eight",
+    "host_memory_gib": "512 GB",
+    "host_link_gb_per_s": "0",
+    "weights": "heavy",
+    "lost_for_s": "1 min",
     "requests": "1_000",
     "seed": '{"a": 1}',
 }

@@ -1,7 +1,9 @@
 """The command: `serving-mathematics COMMAND …`, or `python -m serving_mathematics COMMAND …`.
 
 Each command is the `main` of one module, which is imported when it is asked for. However it ends,
-the process ends without a traceback about its streams: a reader may close them, a disk be full.
+the process ends without a traceback about its streams: a reader may close them, a disk be full,
+and an encoding lack a sign, which is then written as Python escapes it. So are the signs of names
+and files that would move a terminal's cursor, colour it or turn a line around.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import difflib
 import importlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,6 +22,9 @@ from typing import Any, TextIO, cast
 from serving_mathematics.support.extras import install_command
 
 WHOLE = {"serve": ("serve", "engine")}  # extras that a command needs, where one does not do
+_UNSEEN = re.compile(  # of C0, C1, those without a width or with a direction, halves of a pair
+    r"[\0-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 COMMANDS = {
     "plan": ("planner.planner_command", "size a fleet for a latency objective"),
     "predict": ("machine.predictions.predict", "predict latencies of deployments in a table"),
@@ -49,15 +55,22 @@ def main(arguments: list[str] | None = None) -> int:
     0
     """
     words = (sys.argv[1:] if arguments is None else arguments) or [""]
+    errors = _Errors(sys.stderr or io.StringIO())  # not the answer where it is closed
+    try:
+        with contextlib.redirect_stderr(cast(TextIO, errors)):
+            return _answered(words)
+    finally:
+        if errors.problem is not None:
+            _close(sys.stderr)
+
+
+def _answered(words: list[str]) -> int:
     if sys.stdout is None:  # closed by whoever started it
-        print("standard output must be open, got none", file=_errors())
+        print("standard output must be open, got none", file=sys.stderr)
         return 2
     output = _Output(sys.stdout)
     try:
-        with (
-            contextlib.redirect_stdout(cast(TextIO, output)),
-            contextlib.redirect_stderr(_errors()),
-        ):
+        with contextlib.redirect_stdout(cast(TextIO, output)):
             status = _flushed(words)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -75,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 128 + 13
     if status == 0:  # or the command has told it
         words = ["standard output", output.problem.strerror or ""]
-        print(": ".join(["serving-mathematics", *words]), file=_errors())
+        print(": ".join(["serving-mathematics", *words]), file=sys.stderr)
     return 2
 
 
@@ -87,9 +100,10 @@ class _Output:
         self.problem: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write it."""
+        """Write it, with escapes for what cannot be written, or shown by a terminal."""
         with self._noting():
-            return self.stream.write(text)
+            self.stream.write(_shown(text, self.stream, self.stream.isatty()))
+        return len(text)
 
     def flush(self) -> None:
         """Write what is left."""
@@ -108,9 +122,31 @@ class _Output:
             raise
 
 
-def _errors() -> TextIO:
-    """Where errors are told; not to the answer where that stream is closed."""
-    return sys.stderr or io.StringIO()
+class _Errors(_Output):
+    """Standard error: what it does not take is lost, and the status is the command's."""
+
+    def write(self, text: str) -> int:
+        """Write it, with escapes for what no sentence has."""
+        with contextlib.suppress(OSError), self._noting():
+            self.stream.write(_shown(text, self.stream, True))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is left."""
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
+def _shown(text: str, stream: TextIO, plain: bool) -> str:
+    """A text as a stream can write it; where it must be plain, without what no letter is."""
+    if plain:
+        text = _UNSEEN.sub(lambda sign: sign[0].encode("unicode_escape").decode("ascii"), text)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding, getattr(stream, "errors", None) or "strict")
+    except UnicodeEncodeError:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def _flushed(words: list[str]) -> int:

@@ -3,14 +3,6 @@
 A chapter's exercises live in `snippets/serving_mathematics/<part>/<chapter>/exercises.py`:
 solutions, and `check_*` functions that hold a solution against something independent. Here the
 reader's function takes the place of the solution while those checks run.
-
-    serving-mathematics exercises                                 list the chapters
-    serving-mathematics exercises definitions/utilization         print functions to fill in
-    serving-mathematics exercises definitions/utilization FILE    check the answers in FILE
-    serving-mathematics exercises definitions/utilization --hint  print the hints; with FILE, of
-                                                                  what is not right yet
-    verify("definitions/utilization", busy_from_log)              in a notebook cell
-    verify("definitions/utilization", busy_from_log, hint=True)   with a hint
 """
 
 from __future__ import annotations
@@ -24,18 +16,29 @@ import inspect
 import io
 import runpy
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
+
+import numpy as np
 
 from serving_mathematics.support import checks
 
 FOLDER = Path(__file__).parent
 MOST = 120  # characters of an input that are shown
+USAGE = """\
+serving-mathematics exercises                                 list the chapters
+serving-mathematics exercises definitions/utilization         print functions to fill in
+serving-mathematics exercises definitions/utilization FILE    check the answers in FILE
+serving-mathematics exercises definitions/utilization --hint  print the hints; with FILE, of
+                                                              what is not right yet
+verify("definitions/utilization", busy_from_log)              in a notebook cell
+verify("definitions/utilization", busy_from_log, hint=True)   with a hint"""
 
 
 class ExerciseError(ValueError):
@@ -94,7 +97,7 @@ def _no_chapter(given: str) -> str:
     """What to say of a chapter that is not there: the one that was meant, or which there are."""
     known = chapters()
     slugs = {chapter.partition("/")[2]: chapter for chapter in known}
-    part, _, slug = given.strip("/").replace("_", "-").partition("/")
+    part, _, slug = given.strip("/").translate({95: "-", 46: "/"}).partition("/")
     near = difflib.get_close_matches(slug or part, slugs, 1, 0.75)
     if near:
         return f"there is no chapter {given!r}; did you mean {slugs[near[0]]}?"
@@ -128,14 +131,15 @@ def verify(
         if name in names_used(check, module)
     }
     passed, problem = 0, "" if found else "no check looks at this exercise"
-    calls = _Calls(answer)
+    calls = _Calls(answer, solutions[name])
     with _in_its_place(module, name, calls.noted):
         for title, check in sorted(found.items(), key=lambda item: "refused" in item[0]):
             with checks.recording() as rows, contextlib.redirect_stdout(io.StringIO()):
                 calls.asked = calls.returned = ""
+                calls.refusing = "refused" in title
                 try:
                     check()
-                except Exception as failure:
+                except (Exception, SystemExit) as failure:
                     problem = _told(failure, rows, title, calls)
             passed += sum(row.passed for row in rows)
             if problem:
@@ -143,11 +147,18 @@ def verify(
     return Verdict(name, passed, problem, told)
 
 
-class _Calls:
-    """An answer that notes what it was asked last, and what it returned."""
+class _OtherKind(Exception):
+    """An answer that is not of the kind that the solution's is."""
 
-    def __init__(self, answer: Callable[..., Any]) -> None:
+
+class _Calls:
+    """An answer that notes what it was asked last, and what it returned, which is a number where
+    the solution's is one."""
+
+    def __init__(self, answer: Callable[..., Any], solution: Callable[..., Any]) -> None:
         self.asked = self.returned = ""
+        self.refusing = False
+        one_number = solution.__annotations__.get("return") in ("float", "int")
 
         @functools.wraps(answer)
         def noted(*given: Any, **named: Any) -> Any:
@@ -161,9 +172,17 @@ class _Calls:
             self.returned = ""
             found = answer(*given, **named)
             self.returned = _shown(found)
+            if one_number and not self.refusing and not _is_number(found):
+                raise _OtherKind(self.returned)
             return found
 
         self.noted = noted
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one real number, also in an array without a shape."""
+    value = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    return isinstance(value, Real | Decimal)
 
 
 def _shown(value: Any) -> str:
@@ -218,13 +237,15 @@ def _meant(given: str, known: Iterable[str]) -> str:
     return f", which is one of {homes[0]}." if homes else "."
 
 
-def _told(failure: Exception, rows: list[checks.Comparison], title: str, calls: _Calls) -> str:
+def _told(failure: BaseException, rows: list[checks.Comparison], title: str, calls: _Calls) -> str:
     """What went wrong, and for which inputs, without the expected value: that would be the
     answer.
     """
     if isinstance(failure, NotImplementedError):
         return "It is not written: it raises NotImplementedError."
     asked = f", asked {calls.asked}" if calls.asked else ""
+    if isinstance(failure, _OtherKind):
+        return f"It must return a number, got {failure}{asked}."
     wrong = [row for row in rows if not row.passed]
     if not wrong:
         where = traceback.extract_tb(failure.__traceback__)[-1]
@@ -260,16 +281,19 @@ def names_used(function: Callable[..., Any], module: ModuleType) -> set[str]:
     return seen
 
 
+def unwritten(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """A solution without its body: the signature and the contract."""
+    function.body = [*function.body[:1], *ast.parse("raise NotImplementedError").body]
+    return ast.unparse(function)
+
+
 def stubs(chapter: str) -> str:
     """The exercises of a chapter as functions to fill in: imports, signatures and contracts."""
     module, solutions = exercises(chapter)
     head, blocks = [f'"""Exercises of {chapter}."""\n'], []
     for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in solutions:
-            contract = ast.get_docstring(node, clean=False) or ""
-            node.body = [ast.parse("raise NotImplementedError").body[0]]
-            signature, _, body = ast.unparse(node).rpartition("\n")
-            blocks.append(f'{signature}\n    """{contract}"""\n{body}\n')
+            blocks.append(f"{unwritten(node)}\n")
         elif isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign):
             text = ast.unparse(node)
             if text != "from serving_mathematics.support import checks" and not text.startswith(
@@ -294,7 +318,7 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
         lines = [
             f.lineno for f in traceback.extract_tb(problem.__traceback__) if f.filename == str(file)
         ]
-        line = f":{problem.lineno}" if isinstance(problem, SyntaxError) else ""
+        line = f":{problem.lineno}" if getattr(problem, "lineno", None) else ""
         line = f":{lines[-1]}" if lines else line
         raise ExerciseError(f"{file}{line} cannot be run: {text}") from problem
     return {
@@ -314,9 +338,11 @@ def main(arguments: list[str]) -> int:
         if not arguments:
             for chapter in chapters():
                 print(f"{chapter:40} {', '.join(exercises(chapter)[1])}")
-        elif not 1 <= len(words) <= 2 or words[0].startswith("-"):
-            print(textwrap.dedent(__doc__ or "").split("\n\n")[2])
-            return 0 if words[:1] in (["-h"], ["--help"]) else 2
+        elif words[:1] in (["-h"], ["--help"]):
+            print(USAGE)
+        elif not 1 <= len(words) <= 2 or any(word.startswith("-") for word in words):
+            got = " ".join(arguments)[:60]
+            raise ExerciseError(f"give a chapter, and a file where it is to be checked, got {got}")
         elif len(words) == 2:
             return _check_file(words[0], Path(words[1]), hint)
         elif hint:

@@ -18,7 +18,7 @@ from serving_mathematics.report.comparison import (
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
 
-from .made import clean
+from .example_runs import clean
 
 
 def stage(rate: float, sent: float, first: float = 0.1) -> Run:

@@ -14,8 +14,8 @@ from serving_mathematics.report.reading import joined, read_file
 from serving_mathematics.report.registry import report
 from serving_mathematics.report.report_command import _read_files
 
-from ..hostile import HOSTILE, changed, places
-from .made import clean, detailed, log_csv
+from ..bad_json import BAD_JSON, changed, places
+from .example_runs import clean, detailed, log_csv
 
 REAL = Path(__file__).parent / "load_tests"
 WROTE = sorted(REAL.glob("*.[jc]*")) + sorted(REAL.glob("inference_perf/*metrics.json"))
@@ -200,7 +200,7 @@ def test_no_value_of_a_file_ends_in_another_error(path: Path) -> None:
     rng = np.random.default_rng(3)
     spots = list(places(data))
     for place in rng.permutation(len(spots))[:60].tolist():
-        value = HOSTILE[int(rng.integers(len(HOSTILE)))]
+        value = BAD_JSON[int(rng.integers(len(BAD_JSON)))]
         with contextlib.suppress(ValueError):
             runs = read_file(json.dumps(changed(data, spots[place], value)), "a")
             report(runs, Asked(ttft_s=1.0, tpot_s=0.05))

@@ -17,7 +17,7 @@ from serving_mathematics.report.rendering import (
 
 from builder import ROOT
 
-from .made import clean, detailed
+from .example_runs import clean, detailed
 
 
 def test_what_a_file_cannot_bear_is_said() -> None:

@@ -52,6 +52,7 @@ from serving_mathematics.engine.completion_schema import (
 from serving_mathematics.engine.engine_process import EngineError, EngineProcess, Part, Question
 from serving_mathematics.engine.token_engine import EngineMissing, Settings
 from serving_mathematics.support import checks
+from serving_mathematics.support.commands import OneLineParser
 from serving_mathematics.support.require import (
     require_non_negative_integer,
     require_positive,
@@ -156,6 +157,7 @@ class AnswerStream(StreamingResponse):
                 await source.aclose()  # type: ignore[union-attr]
 
 
+# In one piece: routes that share one engine and one set of counters.
 def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> FastAPI:
     """The application: completions, models, health and metrics.
 
@@ -388,7 +390,7 @@ def command_parser() -> argparse.ArgumentParser:
     >>> command_parser().parse_args(["--queue", "8"]).port
     8000
     """
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="serving-mathematics serve",
         description=f"Serve {MODEL} on 127.0.0.1 with the OpenAI API, until SIGTERM.",
     )

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import difflib
 import importlib
 import io
 import json
@@ -35,7 +34,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 from serving_mathematics.core.hardware.catalogue import model_names, preset_model, systems
 from serving_mathematics.core.hardware.deployments import BACKENDS, Impossible
@@ -50,12 +49,19 @@ from serving_mathematics.planner.answers import (
     table_text,
 )
 from serving_mathematics.planner.capacity_planner import Infeasible, Told
-from serving_mathematics.planner.configurations import Answer, whole_answer
+from serving_mathematics.planner.configurations import Answered, whole_answer
 from serving_mathematics.planner.fields import FIELDS
-from serving_mathematics.planner.launch import launch_command, launch_files, starts
+from serving_mathematics.planner.launch import (
+    launch_command,
+    launch_files,
+    planned_limits,
+    starts,
+)
 from serving_mathematics.planner.questions import read_grid
+from serving_mathematics.planner.routing import Routed, simulations
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 from serving_mathematics.support import checks
+from serving_mathematics.support.commands import OneLineParser
 from serving_mathematics.support.files import inputs_noted, read_text, require_output, write_text
 from serving_mathematics.support.measuring import processors
 
@@ -73,29 +79,13 @@ example:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose refusals are one line that proposes what was meant."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with status 2."""
-        unknown = re.fullmatch(r"unrecognized arguments: ([^\s=]+).*", message, re.DOTALL)
-        if unknown:
-            known = [option for option in self._option_string_actions if option.startswith("--")]
-            given = unknown[1]
-            near = [option for option in known if option.startswith(given)]
-            near = near or difflib.get_close_matches(given, known, 1, 0.7)
-            meant = f"did you mean {near[0]}?" if near else "--help lists those there are"
-            message = f"there is no option {given[:60]}; {meant}"
-        self.exit(2, f"{message}\n")
-
-
 def command_parser() -> argparse.ArgumentParser:
     """The options of the command: one for each field, and those for files and workers.
 
     >>> command_parser().parse_args(["--rate-per-s", "5"]).rate_per_s
     '5'
     """
-    parser = _Parser(
+    parser = OneLineParser(
         prog="serving-mathematics plan",
         description="How many replicas of a language model keep a latency objective.",
         epilog=EXAMPLE,
@@ -352,12 +342,13 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
             raise _Wrong(f"{options.question}: lists are for --grid, got {len(rows)} questions")
     typed = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
     questions = read_questions([row | typed for row in rows])
+    rows = [{name: typed.get(name, row[name]) for name in row} for row in rows]  # as answered
     for option, name in written.items():
         require_output(name, option, inputs)
     if options.grid is None:
         (asked,) = questions
         assert not isinstance(asked, Impossible)  # which one alone is raised
-        with _executor(options.workers, options.dask, len(asked)) as executor:
+        with _executor(options.workers, options.dask, simulations(asked)) as executor:
             progress = _told(sys.stderr, "deployments")
             watched = _watched(sys.stderr)
             told = whole_answer(asked, rows[0] | typed, None, watched, executor, progress)
@@ -386,15 +377,18 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     return status
 
 
-def _whole(told: Answer) -> str:
+def _whole(told: Answered) -> str:
     """Everything that there is to say of one question."""
-    question, best = told.question, told.plan.best
+    question, best = told.question, planned_limits(told)
     first, *more = starts(told)
-    head = ["", "simulated", "closed form"]
-    body = [[line.what, line.value, line.estimate] for line in answer_lines(told)]
+    lines = answer_lines(told)
+    columns = 3 if any(line.estimate for line in lines) else 2
+    head = ["", "simulated", "closed form"][:columns]
+    body = [[line.what, line.value, line.estimate][:columns] for line in lines]
     parts = [textwrap.fill(answer_summary(told), WIDTH), table_text([head, *body])]
     for table in answer_tables(told):
-        parts += [table.note] * bool(table.note) + [table_text(table.rows)]
+        note = textwrap.fill(table.note, WIDTH) if isinstance(told, Routed) else table.note
+        parts += [note] * bool(note) + [table_text(table.rows)]
     engines = [f"# {name}\n{launch_command(question, best, name)}" for name in BACKENDS]
     apart = [one.flags for one in (first, *more) if one.of != "one fleet"]
     files = [

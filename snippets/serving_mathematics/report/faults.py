@@ -50,6 +50,7 @@ ASKED = Asked(ttft_s=2.0, tpot_s=0.2, price_per_hour=2.0, deployment=WORKED)
 POWER_SIGMA = 0.15  # of the logarithm, so that nine of ten are as near as the model's scores say
 
 
+# In one piece: draws of one generator, whose order makes the run.
 def served(
     rng: np.random.Generator,
     count: int,

@@ -249,6 +249,7 @@ def _json_column(values: Sequence[Any]) -> FloatArray:
     return found
 
 
+# In one piece: a file's fields in their order, each read or refused.
 def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
     sglang = "total_output_tokens_retokenized" in data or "mean_e2e_latency_ms" in data
     completed = _json_number(data.get("completed"))
@@ -390,6 +391,7 @@ def _of_table(text: str, where: str) -> Run:
     return _plausible_run(Run(where, tool, told=told | {"in_flight": read.load}))
 
 
+# In one piece: a file's fields in their order, each read or refused.
 def _guidellm_run(data: Any, where: str) -> Run:
     metrics = _at(data, "metrics")
 

@@ -24,7 +24,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from serving_mathematics.planner.planner_command import _Parser
 from serving_mathematics.report.comparison import Difference, differences
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
@@ -38,6 +37,7 @@ from serving_mathematics.report.rendering import (
     summary_lines,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.commands import OneLineParser
 from serving_mathematics.support.files import inputs_noted, read_text, require_output, write_text
 from serving_mathematics.support.require import require
 
@@ -57,7 +57,7 @@ def command_parser() -> argparse.ArgumentParser:
     >>> command_parser().parse_args(["a.json", "--ttft-s", "1"]).ttft_s
     '1'
     """
-    parser = _Parser(
+    parser = OneLineParser(
         prog="serving-mathematics report",
         description="What a load test, a log or a scrape says, and what to change.",
         epilog=EXAMPLE,
@@ -258,7 +258,7 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     if options.deployment is not None:
         try:
             fields = tomllib.loads(read_text(options.deployment, 1 << 20))
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ValueError(f"{options.deployment}: must be TOML, got {error}") from None
         try:
             read_asked(fields)

@@ -321,6 +321,7 @@ def _is_bad(word: str, role: str) -> bool:
     return word not in FINE
 
 
+# In one piece: a log's columns in their order, each read or refused.
 def _run(
     cells: Mapping[str, Sequence[Any]],
     mapping: Mapping[str, str],

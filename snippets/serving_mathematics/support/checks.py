@@ -14,14 +14,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import difflib
 import importlib
 import inspect
 import math
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol, get_args
 
@@ -303,10 +306,23 @@ def main(names: list[str]) -> int:
         except ModuleNotFoundError as problem:
             if not full.startswith(problem.name or "?"):
                 raise  # a package is missing
-            print(f"no module {name}: {problem}", file=sys.stderr)
+            print(f"there is no module {name!r}{_meant(full)}", file=sys.stderr)
             return 2
         results += [run(module) for module in modules]
     return 0 if all(results) else 1
+
+
+def _meant(full: str) -> str:
+    """Which module was meant, in words; empty where none is likely."""
+    top = Path(__file__).parents[1]
+    files = (path.relative_to(top).with_suffix("") for path in top.rglob("*/*.py"))
+    known = {".".join(path.parts).removesuffix(".__init__") for path in files}
+    given = full.removeprefix(f"{PACKAGE}.").removesuffix(".py").lower()
+    given = re.sub(r"[/\\]+", ".", given).replace("-", "_").strip(".")
+    last = {name.rpartition(".")[2]: name for name in sorted(known, reverse=True)}
+    near = [given] if given in known else [last[given]] if given in last else []
+    near = near or difflib.get_close_matches(given, sorted(known), 1, 0.75)
+    return f"; did you mean {near[0]}?" if near else ", such as definitions.utilization"
 
 
 def _modules(name: str) -> list[ModuleType]:

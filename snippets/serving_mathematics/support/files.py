@@ -46,6 +46,7 @@ _FILE_KINDS = {
 _FILES_READ: contextvars.ContextVar[set[tuple[int, int]] | None] = contextvars.ContextVar(
     "_FILES_READ", default=None
 )
+_PIPES_READ: contextvars.ContextVar[dict[str, bytes]] = contextvars.ContextVar("_PIPES_READ")
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -78,13 +79,14 @@ _BLANK = re.compile(rf"[{_JSON_SPACE}]*+")
 @contextlib.contextmanager
 def inputs_noted() -> Iterator[set[tuple[int, int]]]:
     """Notes which files are read while it is open, by device and number, so that none of them is
-    written."""
+    written; and what pipes held, which may be asked for again."""
     found: set[tuple[int, int]] = set()
-    token = _FILES_READ.set(found)
+    token, pipes = _FILES_READ.set(found), _PIPES_READ.set({})
     try:
         yield found
     finally:
         _FILES_READ.reset(token)
+        _PIPES_READ.reset(pipes)
 
 
 def file_bytes(name: str, most: int = MOST_BYTES) -> bytes:
@@ -96,17 +98,22 @@ def file_bytes(name: str, most: int = MOST_BYTES) -> bytes:
     """
     if not name or "\0" in name:
         raise ValueError(f"a file must have a name, got {name[:60]!r}")
+    noted, passed = _FILES_READ.get(), _PIPES_READ.get({})
+    if name in passed:  # a pipe gives what it holds once
+        return passed[name]
     with contextlib.ExitStack() as stack:
         if name == "-":
+            if sys.stdin is None:  # closed by whoever started it
+                raise ValueError("-: must be open, got none")
             file: Any = sys.stdin.buffer
         else:
             file = stack.enter_context(Path(name).open("rb", buffering=0))
+        kind = stat.S_IFIFO
         with contextlib.suppress(OSError, io.UnsupportedOperation):  # of a stream in memory
             found = os.fstat(file.fileno())
             kind = stat.S_IFMT(found.st_mode)
             if kind in (stat.S_IFCHR, stat.S_IFBLK):
                 raise ValueError(f"{name}: must be a file or a pipe, got {_FILE_KINDS[kind]}")
-            noted = _FILES_READ.get()
             if noted is not None:
                 noted.add((found.st_dev, found.st_ino))
         raw = bytearray()
@@ -116,7 +123,10 @@ def file_bytes(name: str, most: int = MOST_BYTES) -> bytes:
         except OSError as problem:
             raise OSError(problem.errno, problem.strerror, name) from problem
     _require_small(name, len(raw), most)
-    return unpacked(bytes(raw), name, most) if raw[:2] == _GZIP else bytes(raw)
+    content = unpacked(bytes(raw), name, most) if raw[:2] == _GZIP else bytes(raw)
+    if noted is not None and kind != stat.S_IFREG:
+        passed[name] = content
+    return content
 
 
 def _require_small(name: str, size: int, most: int) -> None:
@@ -336,7 +346,8 @@ def write_text(name: str, option: str, text: str, inputs: Iterable[tuple[int, in
 
     name, option, inputs: as for require_output, which says what is raised. text: of the file.
     """
-    return write_bytes(name, option, text.encode("utf-8"), inputs)
+    content = text.encode("utf-8", "backslashreplace")  # of a name that is no text
+    return write_bytes(name, option, content, inputs)
 
 
 def write_bytes(

@@ -23,7 +23,7 @@ from serving_mathematics.report.findings.of_the_objective import (
     load_kept,
 )
 
-from ..made import clean
+from ..example_runs import clean
 
 ASKED = Asked(ttft_s=1.0, tpot_s=0.1, price_per_hour=4.0)
 

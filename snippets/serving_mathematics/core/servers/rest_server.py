@@ -174,6 +174,7 @@ class _ExtendedRoute(_PlacedRoute):
         return super().matches(scope) if asked else (Match.NONE, {})
 
 
+# In one piece: routes that share one bounded server and one model.
 def create_app(
     predict: Predict, limits: Limits | None = None, counts: Counter[str] | None = None
 ) -> FastAPI:
