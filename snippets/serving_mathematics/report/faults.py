@@ -426,7 +426,7 @@ def _shared(rng: np.random.Generator, count: int, load: float, crowd: bool) -> R
 
 
 def _drawing(rng: np.random.Generator, count: int, times: float) -> Run:
-    """A run whose devices draw what the model has for its load, as far off as that is, times more."""
+    """A run whose devices draw so many times what the model has, which is off as its scores say."""
     run = served(rng, count)
     inside = float(rng.uniform(2.0, 64.0))
     tokens = float(rng.uniform(20.0, 60.0)) * inside

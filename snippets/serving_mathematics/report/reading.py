@@ -611,8 +611,8 @@ def _perf_records(rows: Sequence[Any], where: str) -> Run:
 
 
 def joined(runs: Sequence[Run]) -> list[Run]:
-    """Runs of several files, with scrapes of one engine in a row, a log and the table of its engine,
-    and a tool's summaries and its records of the same requests put together.
+    """Runs of several files: scrapes of one engine in a row, a log and the table of its engine, and
+    a tool's summaries and its records of the same requests are put together.
 
     runs: in the order of their files.
 

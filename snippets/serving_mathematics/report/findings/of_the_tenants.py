@@ -6,8 +6,8 @@ many windows as are worth one where neighbours are alike.
 
 Assumes: one engine behind the log, and a wait of the window in which a request was sent.
 
-Source: Sheng et al. (2024), *Fairness in Serving Large Language Models*, for what is counted: tokens
-of prompts and answers; Bartlett (1935), for the correlation of series that are correlated in
+Source: Sheng et al. (2024), *Fairness in Serving Large Language Models*, for what is counted:
+tokens of prompts and answers; Bartlett (1935), for the correlation of series that are correlated in
 themselves.
 """
 
