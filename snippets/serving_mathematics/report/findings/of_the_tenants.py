@@ -22,10 +22,10 @@ from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
 from serving_mathematics.support import checks
 
-LEAST = 50  # requests of a tenant of whom something is said
+OWN_REQUESTS = 50  # requests of a tenant of whom something is said
 MOST_LOOKED_AT = 5  # tenants, by their tokens
-WINDOW_REQUESTS, MOST_WINDOWS, LEAST_WINDOWS = 12, 60, 16
-RAISES, CHANCE = 2.0, 3.0  # times the others' tail, and standard errors of the correlation
+WINDOW_REQUESTS, MOST_WINDOWS, FEWEST_WINDOWS = 12, 60, 16
+RAISES, BEYOND_CHANCE = 2.0, 3.0  # times the others' tail, and standard errors of the correlation
 WAITS_MORE = 2.0  # times the tail of the rest
 MOST_OF_ALL = 0.5  # of the tokens, by one
 
@@ -50,7 +50,7 @@ def tenants(run: Run, _asked: Asked) -> Finding | None:
     if (counts > 0).sum() < 2 or not tokens.sum() > 0:
         return None
     order = np.argsort(-tokens, kind="stable")
-    looked = [int(x) for x in order[:MOST_LOOKED_AT] if counts[x] >= LEAST]
+    looked = [int(x) for x in order[:MOST_LOOKED_AT] if counts[x] >= OWN_REQUESTS]
     share = float(tokens[order[0]] / tokens.sum())
     seen = [f"{int((counts > 0).sum()):,} tenants"]
     seen[0] += f"; {_called(run, int(order[0]))} brings {percent(share)} of the {word}"
@@ -105,7 +105,7 @@ def _waits(run: Run, of: npt.NDArray[np.int_], who: int) -> tuple[int, float, fl
     times = _first_times(run)
     mine = (of == who) & np.isfinite(times)
     rest = (of != who) & np.isfinite(times)
-    if mine.sum() < LEAST or rest.sum() < LEAST:
+    if mine.sum() < OWN_REQUESTS or rest.sum() < OWN_REQUESTS:
         return None
     own, other = _known_quantile(times[mine], 0.95), _known_quantile(times[rest], 0.95)
     if not own > WAITS_MORE * other:
@@ -128,7 +128,7 @@ def _raised(
     rest = (of != who) & np.isfinite(times + sent)
     mine = (of == who) & np.isfinite(sent)
     count = min(MOST_WINDOWS, int(rest.sum()) // WINDOW_REQUESTS)
-    if count < LEAST_WINDOWS or mine.sum() < LEAST:
+    if count < FEWEST_WINDOWS or mine.sum() < OWN_REQUESTS:
         return None
     low, high = float(sent[rest].min()), float(sent[rest].max())
     if not high > low:
@@ -146,7 +146,7 @@ def _raised(
     tails = np.full(count, math.nan)
     tails[there] = tail
     calm, busy = (_known_quantile(tails[x]) for x in (by_load[-until:], by_load[:until]))
-    if r < CHANCE * error or not busy > RAISES * calm:
+    if r < BEYOND_CHANCE * error or not busy > RAISES * calm:
         return None
     return who, calm, busy, r, error
 
@@ -154,7 +154,7 @@ def _raised(
 def _rank_correlation(one: FloatArray, other: FloatArray) -> tuple[float, float]:
     """Rank correlation of two series, and its standard error where there is none: neighbours that
     are alike in both count as fewer."""
-    if one.size < LEAST_WINDOWS or min(float(np.std(x)) for x in (one, other)) <= 0:
+    if one.size < FEWEST_WINDOWS or min(float(np.std(x)) for x in (one, other)) <= 0:
         return 0.0, 1.0
     ranks = [_ranks(x) for x in (one, other)]
     r = float(np.corrcoef(*ranks)[0, 1])
