@@ -398,7 +398,7 @@ def _run(
     failed = _failed(cells, chosen)
     if failed is not None:
         columns["failed"] = failed
-    told = _power(cells, chosen, first, notes)
+    means = _power(cells, chosen, first, notes)
     tenants: tuple[str, ...] = ()
     if "tenant" in chosen:
         columns["tenant"], tenants = _tenants(cells[chosen["tenant"]], chosen["tenant"])
@@ -415,7 +415,7 @@ def _run(
     if any(isinstance(one, list) for one in hashes) and "prompt" in chosen:
         found = np.minimum(_seen(hashes, first), columns["prompt_tokens"])
         share = float(found.sum() / max(columns["prompt_tokens"].sum(), 1.0))
-    run = Run(where, "a log of requests", columns, told, notes=tuple(notes), shares_prefix=share)
+    run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
 

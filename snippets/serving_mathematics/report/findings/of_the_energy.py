@@ -107,9 +107,13 @@ def _at_load(one: Deployment, run: Run, rates: dict[str, float]) -> Deployment:
         rates[name] / rates["requests"] if rates["requests"] > 0 else math.nan
         for name in ("prompt_tokens", "output_tokens")
     )
-    lengths = {"input_tokens": prompt, "output_tokens": output}
-    known = {name: max(2.0, x) for name, x in lengths.items() if math.isfinite(x)}
-    return replace(one, **known, shortest_share=1.0, concurrency=_inside(run, rates["requests"]))
+    return replace(
+        one,
+        input_tokens=max(2.0, prompt) if math.isfinite(prompt) else one.input_tokens,
+        output_tokens=max(2.0, output) if math.isfinite(output) else one.output_tokens,
+        shortest_share=1.0,
+        concurrency=_inside(run, rates["requests"]),
+    )
 
 
 def _modelled(

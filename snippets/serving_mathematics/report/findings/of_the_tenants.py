@@ -55,7 +55,7 @@ def tenants(run: Run, _asked: Asked) -> Finding | None:
     seen = [f"{int((counts > 0).sum()):,} tenants"]
     seen[0] += f"; {_called(run, int(order[0]))} brings {percent(share)} of the {word}"
     pushed = [one for x in looked if (one := _raised(run, of, work, x)) is not None]
-    slow = [one for x in looked if (one := _waits(run, of, x)) is not None]
+    slow = [late for x in looked if (late := _waits(run, of, x)) is not None]
     if not pushed and not slow and share < MOST_OF_ALL:
         return None
     if pushed:
@@ -157,10 +157,16 @@ def _rank_correlation(one: FloatArray, other: FloatArray) -> tuple[float, float]
     if one.size < FEWEST_WINDOWS or min(float(np.std(x)) for x in (one, other)) <= 0:
         return 0.0, 1.0
     ranks = [_ranks(x) for x in (one, other)]
-    r = float(np.corrcoef(*ranks)[0, 1])
-    alike = [float(np.corrcoef(x[1:], x[:-1])[0, 1]) for x in ranks]
+    r = _correlation(ranks[0], ranks[1])
+    alike = [_correlation(x[1:], x[:-1]) for x in ranks]
     both = min(max(alike[0] * alike[1], 0.0), 0.9)
     return r, math.sqrt((1 + both) / (1 - both) / (one.size - 1))
+
+
+def _correlation(one: FloatArray, other: FloatArray) -> float:
+    """Of two series; 0 where one of them is constant."""
+    flat = np.ptp(one) == 0 or np.ptp(other) == 0
+    return 0.0 if flat else float(np.corrcoef(one, other)[0, 1])
 
 
 def _ranks(values: FloatArray) -> FloatArray:
@@ -181,6 +187,6 @@ def check_a_neighbour_is_told() -> None:
     run = Run("", "", {"sent_s": sent, "tenant": of, "ttft_s": ttft}, tenants=("a", "b"))
     found = tenants(run, Asked())
     checks.equal("level", found.level if found else "", "warning")
-    alone = Run("", "", run.columns | {"ttft_s": rng.permutation(ttft)}, tenants=("a", "b"))
+    alone = Run("", "", {**run.columns, "ttft_s": rng.permutation(ttft)}, tenants=("a", "b"))
     found = tenants(alone, Asked())
     checks.holds("by chance", found is None or found.level == "note", got=found and found.seen)
