@@ -20,17 +20,15 @@ import numpy as np
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.core.hardware.energy import (
     BOARD_W,
-    ENERGY_SCORES,
     POWER,
-    SERVED,
     PowerShares,
     board_power_w,
     served_power_w,
 )
+from serving_mathematics.planner.fleet_energy import power_error
 from serving_mathematics.report.evidence import Run, _inside_at, _power_told_w, _rates_told
 from serving_mathematics.report.findings.finding import Asked, Finding, percent
 from serving_mathematics.support import checks
-from serving_mathematics.support.measuring import read_record
 
 MORE_THAN_MODEL = 1.4  # times the modelled power, from which the difference is no error of it
 
@@ -71,8 +69,9 @@ def joules(run: Run, asked: Asked) -> Finding | None:
                 else "look for devices that were left out, a limit of power, or a mean that holds "
                 "the time before and after the test"
             )
-        error = float(read_record(ENERGY_SCORES)[SERVED]["all"]["p90"])
-        how += f"; the model is off by {percent(error)} or less in nine runs of ten"
+        error, runs, own = power_error(one.system.name)
+        how += f"; the model is off by {percent(error)} or less in nine of ten of {runs} runs"
+        how += "" if own else " of other devices"
     return Finding(
         "joules",
         level,
