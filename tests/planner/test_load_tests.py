@@ -425,3 +425,8 @@ def test_phases_of_aiperf_are_a_list_since_its_schema_1_4() -> None:
     timed = settings | {"phases": [warm, {"name": "profiling", "rate": 5.0, "concurrency": 9}]}
     (run,) = read_load_test(json.dumps(data | {"input_config": timed}), "a file")
     assert not run.steady
+
+
+def test_what_is_typed_may_have_blanks_and_powers() -> None:
+    (run,) = read_load_runs("1.6e1 : 0.25 : 0.011", 1000, 200)
+    assert (run.load, run.ttft_s, run.tpot_s) == (16.0, 0.25, 0.011)

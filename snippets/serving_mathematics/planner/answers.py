@@ -185,7 +185,7 @@ def main_lines(told: Answer) -> list[Line]:
         *_promised_lines(worst, whose),
         Line(
             f"requests that keep {_all(question)}",
-            f"{kept}, {goodput:.3g} a second",
+            f"{kept}, {_rate(goodput)} a second",
             "",
             "definitions/slo-sla",
         ),
@@ -260,6 +260,11 @@ def _alone(one: ClassRun) -> list[tuple[Objective, Quantile]]:
     """Objectives of one metric each, with what is got."""
     pairs = zip(one.promise, one.got, strict=True)
     return [(goal, run) for goal, run in pairs if not goal.measure.of_all]
+
+
+def _rate(per_s: float) -> str:
+    """A rate in words, of three digits or of all before the point."""
+    return f"{per_s:.3g}" if per_s < 999.5 else f"{per_s:,.0f}"
 
 
 def _all(question: Question) -> str:
@@ -642,7 +647,7 @@ def _class_lines(question: Question, fleet: Performance) -> list[Line]:
         ]
         said = (
             f"{listed(each)} at {one.promise[0].at}; {with_interval(one.both, 100)}% keep "
-            f"{_all(question)}, {one.goodput_per_s:.3g} a second"
+            f"{_all(question)}, {_rate(one.goodput_per_s)} a second"
         )
         lines.append(Line(f"of {one.name}", said, "", "definitions/slo-sla"))
     return lines

@@ -44,7 +44,7 @@ from serving_mathematics.report.engine_metrics import (
     table_run,
 )
 from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile, _since_first
-from serving_mathematics.report.request_log import read_log
+from serving_mathematics.report.request_log import _require_counts, read_log
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import json_values
 from serving_mathematics.support.require import require
@@ -172,6 +172,8 @@ def _plausible_run(run: Run) -> Run:
             if early.size:
                 at = f"{run.where}: request {int(early[0]) + 1}, {name.removesuffix('_s')}"
                 require(False, at, rule, f"{column[early[0]]:g} s")
+        if name.endswith("_tokens"):
+            _require_counts(column, f"{run.where}: request ", 1, f", {name.replace('_', ' ')}")
     return run.in_order()
 
 

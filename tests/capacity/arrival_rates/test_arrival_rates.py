@@ -110,3 +110,10 @@ def test_chi_square_tail_is_scipys(x: float, freedom: int) -> None:
 )
 def test_chi_square_tail_of_many_windows(x: float, freedom: int) -> None:
     assert chi_square_tail(x, freedom) == pytest.approx(stats.chi2.sf(x, freedom), rel=1e-8)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.1, 1.7e9])
+@pytest.mark.parametrize("tenths", [1, 2, 3, 5, 7])
+def test_a_boundary_is_where_decimals_put_it(start: float, tenths: int) -> None:
+    times = np.array([float(f"{i / 10:.1f}") for i in range(1001)]) + start
+    assert set(window_counts(times, tenths / 10).tolist()) == {tenths}

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.capacity.arrival_rates.arrival_rates import (
+    _windows_before,
     chi_square_tail,
     dispersion_index,
     dispersion_p_value,
@@ -183,11 +184,12 @@ def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: 
     require_all_non_negative(tokens=lengths)
     require(lengths.sum() > 0, "tokens", "not all 0", lengths)
     window_s = require_positive(window_s=window_s)
-    since = times - times[0]
-    full = int(since[-1] / window_s)
+    windows = float(times[-1] - times[0]) / window_s
+    require(windows >= 1, "window_s", "short enough for ten windows", window_s)
+    require_work(windows, window_s=window_s)
+    place = _windows_before(times, window_s)
+    full = int(place[-1])
     require(full >= 10, "window_s", "short enough for ten windows", window_s)
-    require_work(full, window_s=window_s)
-    place = (since / window_s).astype(np.int64)
     sums = np.bincount(place, weights=lengths, minlength=full)[:full]
     unit = float((lengths**2).mean() / lengths.mean())
     return float(sums.var(ddof=1) / sums.mean() / unit)
@@ -195,9 +197,8 @@ def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: 
 
 def _counts(times: FloatArray, window_s: float) -> IntArray:
     """Arrivals in the full windows from the first arrival on."""
-    since = times - times[0]
-    full = int(since[-1] / window_s)
-    return np.bincount((since / window_s).astype(np.int64), minlength=full)[:full]
+    place = _windows_before(times, window_s)
+    return np.bincount(place)[: place[-1]]
 
 
 def _dispersion(counts: IntArray) -> Any:
