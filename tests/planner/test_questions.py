@@ -403,7 +403,7 @@ def test_contradictions_and_gaps(values: dict[str, object], words: str) -> None:
             json.dumps({n: list(range(200)) for n in ("seed",)})[:-1]
             + ","
             + json.dumps({"requests": list(range(100, 900)), "batch_limit": [1]})[1:],
-            "the grid must be smaller",
+            "the grid must be of at most 100,000 questions",
         ),
     ],
 )
