@@ -14,8 +14,6 @@ PROCESSES ?= 3
 MINUTES ?= 10
 SEED ?= 1
 SAMPLE ?= 100
-CODEMIRROR := @codemirror/view@6.43.15 @codemirror/commands@6.11.1 @codemirror/language@6.13.1 \
-	@codemirror/state@6.7.6 @codemirror/legacy-modes@6.5.5 @lezer/highlight@1.2.5 esbuild@0.28.2
 ADDRESS ?= 127.0.0.1:8000
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
 	--python-version 3.11.5 --generate-hashes --no-header
@@ -158,11 +156,11 @@ measure-load-test: $(ENGINE) ## test the engine's server with a public load gene
 font: build ## cut the formula font to the characters the site uses
 	$(BIN)/python -m author.fonts
 
-codemirror: ## bundle the editor of live code anew, with npm
-	mkdir -p .cache/codemirror && cp author/codemirror.js .cache/codemirror/
-	cd .cache/codemirror && npm install --no-save --no-audit --no-fund $(CODEMIRROR)
+codemirror: ## bundle the editor of live code anew, with npm, from what author/codemirror/ locks
+	rm -rf .cache/codemirror && mkdir -p .cache && cp -R author/codemirror .cache/
+	cd .cache/codemirror && npm ci --no-audit --no-fund
 	cd .cache/codemirror && npx esbuild codemirror.js --bundle --minify --format=esm --legal-comments=none \
-		--banner:js="/*! $(CODEMIRROR), and what they import: $$(cat node_modules/@codemirror/view/LICENSE) */" \
+		--banner:js="/*! $$(node -p 'Object.entries(require("./package.json").dependencies).map((one) => one.join("@")).join(" ")'), and what they import: $$(cat node_modules/@codemirror/view/LICENSE) */" \
 		--outfile=../../docs/assets/codemirror.js
 
 lock: $(READY) ## resolve the ranges of pyproject.toml into requirements.txt and locks/, with hashes

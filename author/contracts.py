@@ -27,6 +27,7 @@ import yaml
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
+from builder.outline import read
 from builder.pages import module_names_of, references_of, terms_of
 from builder.runner import Run
 from builder.sliders import curves_of
@@ -58,6 +59,7 @@ UNWRITTEN = "WRITE"  # followed by a colon and what to write: a gap that the sca
 FIGURES, SOURCES_CITED, SYMBOLS, EXERCISES, CHECKS = 2, 3, 3, 3, 6  # at least, in a chapter
 DESCRIPTION, LESSON, HINT = (50, 155), (30, 180), (30, 300)  # characters, least and most
 ALT = 60  # characters of a figure's description, at least
+LONGEST = 60  # lines of a function without its docstring, that need no reason
 NOT_PURE = ("check_", "figure_", "slider_", "stepper_")
 MOVING = ("slider", "stepper")
 RECORDS = (
@@ -723,9 +725,9 @@ def definition_problems(name: str) -> list[str]:
     return problems
 
 
-def copy_problems(name: str, sources: Sources | None = None) -> list[str]:
+def copy_problems(name: str, sources: Sources | None = None, *, examples: bool = True) -> list[str]:
     """A public function, taken with what it needs, passes its own example without the handbook,
-    unless it reads the handbook's records.
+    unless it reads the handbook's records. examples: whether they run.
     """
     sources, problems = sources or Sources(ROOT), []
     linecache.clearcache()  # for each example, `doctest` looks whether a file in it has changed
@@ -741,7 +743,8 @@ def copy_problems(name: str, sources: Sources | None = None) -> list[str]:
             problems.append(f"{place}, copied, still needs {_listed(ours - {RECORDS})}.")
         if "matplotlib" in text:
             problems.append(f"{place}, copied, drags a figure along.")
-        problems += [f"{place}: {told}" for told in _example_problems(function, text)]
+        if examples:
+            problems += [f"{place}: {told}" for told in _example_problems(function, text)]
     return problems
 
 
@@ -815,6 +818,23 @@ def parameter_problems(name: str) -> list[str]:
         for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
         if not a.arg.startswith("_") and a.arg not in used | {"self", "cls"}
     ]
+
+
+def length_problems(name: str) -> list[str]:
+    """What is longer than a screen or two says above why it is not in parts."""
+    problems, lines = [], source_of(name).split("\n")
+    for node in tree_of(name).body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
+        above = min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 2
+        length = (node.end_lineno or 0) - first.lineno + 1
+        if length > LONGEST and not lines[above].startswith("# In one piece: "):
+            problems.append(
+                f"{file_of(name)}:{node.lineno}: `{node.name}` has {length} lines: take it apart,"
+                f" or say above it why it cannot be: `# In one piece: …`; up to {LONGEST} need not."
+            )
+    return problems
 
 
 def _names_in(
@@ -928,12 +948,9 @@ def place_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:
 def _imported(name: str) -> set[str]:
     """What a module imports from in this package: modules and packages."""
     found = set[str]()
-    for node in ast.walk(tree_of(name)):
-        if isinstance(node, ast.ImportFrom):
-            above = [PACKAGE, *name.split(".")][: -node.level] if node.level else []
-            found.add(".".join([*above, *([node.module] if node.module else [])]))
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+    for level, module, _ in read(source_of(name).encode()).imported:
+        above = [PACKAGE, *name.split(".")][:-level] if level else []
+        found.add(".".join([*above, *([module] if module else [])]))
     return {one.removeprefix(f"{PACKAGE}.") for one in found if one.startswith(f"{PACKAGE}.")}
 
 
@@ -1025,4 +1042,5 @@ MODULE_RULES: dict[str, Callable[[str], list[str]]] = {
     "copies": copy_problems,
     "style": style_problems,
     "parameters": parameter_problems,
+    "length": length_problems,
 }

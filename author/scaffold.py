@@ -11,10 +11,14 @@ import argparse
 import json
 import keyword
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 from author.contracts import UNWRITTEN
 from builder import ROOT, SOURCES, BuildError
@@ -22,6 +26,7 @@ from builder.storage import write_whole
 
 TEMPLATES = Path(__file__).with_name("new_chapter")
 _PAGE = r"[\w/-]+\.md"
+LONGEST = 60  # characters of a name and of a title
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--task", default="", help="the heading of docs/start.md under which the chapter belongs"
     )
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left half made
     try:
         written = begin(options.part, options.name, options.title, options.task)
     except BuildError as problem:
@@ -53,8 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
 def begin(part: str, name: str, title: str = "", task: str = "") -> list[str]:
     """Write a chapter's files and enter it where chapters are listed; the paths that were written.
 
-    Nothing is written when something is wrong: raises BuildError for a part that is not there, a
-    name that is taken or cannot be one, and a task that is none.
+    Nothing is left when something is wrong, or when it is ended before its end: raises BuildError
+    for a part that is not there, a name that is taken or cannot be one, a title with marks of
+    Markdown, and a task that is none.
     """
     parts = sorted(file.parent.name for file in (ROOT / "docs").glob("*/index.md"))
     if part not in parts:
@@ -72,21 +79,44 @@ def begin(part: str, name: str, title: str = "", task: str = "") -> list[str]:
         f"tests/{part}/{module}/test_exercises.py": "test_exercises.py",
     }
     _free(slug, list(new))
+    marks = re.findall(r"[\\`\"|<>{}\[\]$*]", title)
+    if marks or len(title) > LONGEST or not re.search(r"[^\W\d_]", title):
+        shown = title if len(title) <= LONGEST else f"{title[:LONGEST]}… ({len(title)} characters)"
+        rule = f'words, at most {LONGEST} characters, without \\ ` " | < > {{ }} [ ] $ *'
+        raise BuildError(f"TITLE must be {rule}, got {shown!r}")
     texts = {}
     for path, template in new.items():
         text = (TEMPLATES / template).read_text(encoding="utf-8")
         text = text.replace("part_slug", part).replace("chapter_slug", module)
-        quoted = json.dumps(title, ensure_ascii=False) if re.search(r"[:#\"'\\]", title) else title
+        quoted = title if _plain(title) else json.dumps(title, ensure_ascii=False)
         text = text.replace("title: Chapter title", f"title: {quoted}", 1)
         texts[path] = text.replace("Chapter title", title)
     page = f"{part}/{slug}.md"
     texts["mkdocs.yml"] = in_navigation(_read("mkdocs.yml"), page)
     texts["docs/start.md"] = on_a_path(_read("docs/start.md"), page, title, task)
     texts["README.md"] = in_readme(_read("README.md"), _title_of(part), title)
-    for path, text in texts.items():
-        write_whole(ROOT / path, text.encode())
-    _tidy([path for path in new if path.endswith(".py")])
-    return [*texts, *_keep(part, module)]
+    there = {path: _read(path) for path in texts if path not in new}
+    try:
+        for path, text in texts.items():
+            write_whole(ROOT / path, text.encode())
+        _tidy([path for path in new if path.endswith(".py")])
+        return [*texts, *_keep(part, module)]
+    except BaseException:
+        for path in (*new, _kept(part, module)):
+            (ROOT / path).unlink(missing_ok=True)
+        for folder in {(ROOT / path).parent for path in new if path.endswith(".py")}:
+            shutil.rmtree(folder, ignore_errors=True)
+        for path, text in there.items():
+            write_whole(ROOT / path, text.encode())
+        raise
+
+
+def _plain(title: str) -> bool:
+    """Whether YAML takes it for itself without quotes, which `yes`, `1.5` and `a: b` are not."""
+    try:
+        return bool(yaml.safe_load(f"title: {title}") == {"title": title})
+    except yaml.YAMLError:
+        return False
 
 
 def _tidy(paths: Sequence[str]) -> None:
@@ -102,8 +132,12 @@ def _keep(part: str, module: str) -> list[str]:
     """Keep what the module answers and shows, as tests compare it; the file of it."""
     words = [sys.executable, "-m", "tests.keep", f"{part}.{module}"]
     subprocess.run(words, cwd=ROOT, check=False, capture_output=True)
-    file = f"tests/kept/{part}/{module}.json"
+    file = _kept(part, module)
     return [file] if (ROOT / file).is_file() else []
+
+
+def _kept(part: str, module: str) -> str:
+    return f"tests/kept/{part}/{module}.json"
 
 
 def _slug(name: str) -> str:
@@ -121,6 +155,8 @@ def _free(slug: str, new: Sequence[str]) -> None:
         raise BuildError(
             f"NAME must be lower-case words with hyphens, such as spot-instances, got {slug!r}"
         )
+    if len(slug) > LONGEST:
+        raise BuildError(f"NAME must have at most {LONGEST} characters, got {len(slug)}")
     if slug in ("index", "exercises"):
         raise BuildError(f"NAME must not be {slug}, which has a meaning of its own")
     taken = [path for path in new if (ROOT / path).exists()]

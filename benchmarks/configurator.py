@@ -6,6 +6,8 @@ separate prompts. It is asked with chunked prompts, of which it then tries more 
 its default mode, which fills in what its makers did not measure, and strictly, so that what it
 answers keeps the limits. Then both predict the runs that were measured nearest to what either
 proposed.
+
+`--here` asks the planner alone again, and keeps what the peer answered.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "snippets"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Python put only our folder there
 
-from serving_mathematics.core.hardware.run_reading import Run, read_lines
+from serving_mathematics.core.hardware.published_runs import Run, read_lines
 from serving_mathematics.planner.planner_peer import (
     QUANTILES,
     QUESTIONS,
@@ -33,7 +35,7 @@ from serving_mathematics.planner.planner_peer import (
     nearest_run,
     peer_words,
 )
-from serving_mathematics.support.measuring import provenance, write_record
+from serving_mathematics.support.measuring import provenance, read_record, write_record
 
 from benchmarks.predictor import PEER, ask, question
 
@@ -149,12 +151,34 @@ def _here(asked: Asked) -> dict[str, dict[str, Any]]:
     return {f"{quantile}": answer_here(asked, quantile) for quantile in QUANTILES}
 
 
+def asked_again(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with what the planner answers today; what the peer said of a run that neither
+    proposed before is not known."""
+    with ProcessPoolExecutor(2) as pool:
+        answers = list(pool.map(_here, QUESTIONS))
+    for row, asked, here in zip(record["questions"], QUESTIONS, answers, strict=True):
+        known = {run["line"]: run["peer_s"] for run in row["runs"]}
+        row |= {
+            "here": here,
+            "runs": runs_beside(asked, {"theirs": row["peer"], "ours": here["0.5"]}),
+        }
+        for run in row["runs"]:
+            run["peer_s"] = known.get(run["line"])
+    today = provenance("python benchmarks/configurator.py", ("numpy",))["date"]
+    told = f"{today}; the peer's answers are those of the date above"
+    return record | {"here asked again": told}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Ask both, write `records/planner_peer.json`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--questions", type=int, default=len(QUESTIONS), help="the first of them")
     parser.add_argument("--record", default=RECORD, help="its name")
+    parser.add_argument("--here", action="store_true", help="ask the planner alone again")
     options = parser.parse_args(arguments)
+    if options.here:
+        write_record(options.record, asked_again(read_record(RECORD)))
+        return 0
     asked = QUESTIONS[: options.questions]
     told = []
     for answer, seconds in ask(map(peer_words, asked), WORKER):

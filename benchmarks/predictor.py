@@ -3,7 +3,7 @@
 aiconfigurator 0.12.0 (Apache-2.0) is fetched by pip into an environment of its own under
 `.cache/bench-predict`. It knows the kernel measurements that this book's constants were read from,
 and is asked as its documentation says: batch of an attention rank, widths, and quantization modes.
-Both get the runs as `run_reading` reads them; runs that guess and whole fleets are left out, for
+Both get the runs as `published_runs` reads them; runs that guess and whole fleets are left out, for
 which it has other arguments. Its time includes what it loads once for a system and backend.
 """
 
@@ -32,7 +32,7 @@ from serving_mathematics.core.hardware.calibration import (
     predict_runs,
     tabulate,
 )
-from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.support.measuring import provenance, write_record
 
 ROOT = Path(__file__).resolve().parents[1]

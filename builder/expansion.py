@@ -69,6 +69,7 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         return "", text, {}
     try:
         meta = yaml.safe_load(found[1]) or {}
+        node = yaml.compose(found[1], Loader=yaml.SafeLoader)
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         line = f":{mark.line + 2}" if mark else ""
@@ -76,6 +77,12 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         raise BuildError(f"docs/{path}{line}: front matter is not YAML: {reason}") from problem
     if not isinstance(meta, dict):
         raise BuildError(f"docs/{path}:2: front matter must be a table of names and values")
+    names = set()
+    for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if name.value in names:
+            line = name.start_mark.line + 2
+            raise BuildError(f"docs/{path}:{line}: {name.value} must be given once")
+        names.add(name.value)
     for name in ("modules", "demo"):
         if not isinstance(meta.get(name) or [], list):
             raise BuildError(f"docs/{path}: {name} must be a list, such as [{meta[name]}]")

@@ -12,6 +12,8 @@ import os
 import socket
 import sys
 import time
+from datetime import datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a h
 from builder import (
     ROOT,
     BuildError,
+    dates,
     end_in_order,
     epub,
     markdown_copies,
@@ -39,7 +42,7 @@ from builder import (
 from builder.configuration import site_from
 from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.maths import MathML
-from builder.page_cache import PageCache, put_back, set_aside
+from builder.page_cache import PageCache
 from builder.runner import Progress, default_cache, known_runs, run_all, warm_up
 from builder.source import Sources
 from builder.storage import renewed, write_whole
@@ -56,8 +59,8 @@ class _State:
     writing = contextlib.ExitStack()  # it, meanwhile in another
     made = Expansion()
     pages: PageCache | None = None  # of pages that Markdown has made
-    aside: dict[str, list[str]] = {}  # noqa: RUF012 (HTML of pages that it makes now)
-    wrong: list[str] = []  # noqa: RUF012 (formulas and lines that could not be converted)
+    wrong: list[str] = []  # noqa: RUF012 (what could not be made of pages)
+    changed: dict[str, datetime] = {}  # noqa: RUF012 (when files of docs/ were)
 
 
 def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> None:
@@ -148,8 +151,13 @@ def _stop_on(problems: list[str]) -> None:
 
 
 def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
-    """Find the pages that were made before."""
+    """Find the pages that were made before, and when each was last changed."""
     _State.pages = PageCache(default_cache(ROOT), config, files)
+    _State.changed = {} if _State.serving else dates.last_changes(Path(config.docs_dir))
+    for file in files.documentation_pages():
+        date = _State.changed.get(file.src_uri)
+        if file.page and _State.changed:
+            file.page.update_date = f"{date:%Y-%m-%d}" if date else ""  # not the day of the build
     return nav
 
 
@@ -160,10 +168,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: An
     if page.file.src_uri == COMPANION:
         page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
         page.meta["description"] = config.extra["notebook"]["description"]
-    if _State.pages and _State.pages.knows(page, markdown):
-        return ""
-    text, _State.aside[page.file.src_uri] = set_aside(markdown)
-    return text
+    return "" if _State.pages and _State.pages.knows(page, markdown) else markdown
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
@@ -171,14 +176,11 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) ->
     if _State.pages and (known := _State.pages.given(page)) is not None:
         return known
     wrong = _wrong_formulas(page, config)
-    try:
-        html = put_back(html, _State.aside.pop(page.file.src_uri, []))
-    except BuildError as problem:
-        wrong.append(f"docs/{page.file.src_uri}: {problem}")
-    _State.wrong += wrong
     if page.file.src_uri == COMPANION:
         html = theme_markup.notebook(html, _State.made.figures)
-    html = theme_markup.content(html)
+    html, called_alike = theme_markup.content(html)
+    wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in called_alike]
+    _State.wrong += wrong
     if _State.pages and not wrong:
         _State.pages.keep(page, html)
     return html
@@ -214,7 +216,10 @@ on_page_context = CombinedEvent(_read_less, _show_all)
 
 
 def on_env(env: Environment, **_: Any) -> Environment:
-    """Stop before anything is written when a page is wrong."""
+    """Stop before anything is written when a page is wrong; and dates for the feed."""
+    env.globals["changed"] = {
+        path: format_datetime(date, usegmt=True) for path, date in _State.changed.items()
+    }
     wrong, _State.wrong = _State.wrong, []
     _stop_on(wrong)
     return env
@@ -222,7 +227,7 @@ def on_env(env: Environment, **_: Any) -> Environment:
 
 def on_post_page(output: str, **_: Any) -> str:
     """The finished page."""
-    return theme_markup.named_landmarks(output)
+    return theme_markup.asking_for_nothing_ahead(theme_markup.named_landmarks(output))
 
 
 def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:

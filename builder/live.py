@@ -35,6 +35,7 @@ def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str,
     file = package / f"{name.replace('.', '/')}.py"
     before = file.read_bytes() if file.exists() else b""
     file.write_text(source, encoding="utf-8")
+    linecache.clearcache()  # or a warning shows the line of the run before
     try:
         module = _imported(name, counts)
         if module is not None:

@@ -73,8 +73,9 @@ class Syntax:
         return cls(**json.loads(kept))
 
 
+@functools.lru_cache(maxsize=1024)
 def read(source: bytes) -> Syntax:
-    """Read a file; of what is not Python, the text."""
+    """Read a file, once for each text; of what is not Python, the text."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):

@@ -11,8 +11,6 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +19,10 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink, get_toc
 
-from builder import BuildError
 from builder.storage import recall, remember
 
 MAKERS = ("mkdocs", "Markdown", "pymdown-extensions", "Pygments", "math-core")
 OURS = ("theme_markup.py", "hook.py", "maths.py", "page_cache.py")
-LONG = 500  # characters of a line of HTML that is worth setting aside
-_FINISHED = re.compile(rf"^<(?!.* id=).{{{LONG},}}$", re.MULTILINE)  # which holds no anchor
-_PLACE = re.compile(r'<div data-finished="(\d+)"></div>')
-
-
-def set_aside(markdown: str) -> tuple[str, list[str]]:
-    """A page without its long lines of finished HTML, which Markdown would parse several times to
-    leave them as they are: they are four fifths of a chapter. What was taken out, in order.
-    """
-    lines: list[str] = []
-
-    def place(line: re.Match[str]) -> str:
-        lines.append(line[0])
-        return f'<div data-finished="{len(lines) - 1}"></div>'
-
-    return _FINISHED.sub(place, markdown), lines
-
-
-def put_back(html: str, lines: Sequence[str]) -> str:
-    """What was made of such a page, whole again. Raises BuildError when a line stood where Markdown
-    shows it, as in a block of code.
-    """
-    whole, count = _PLACE.subn(lambda place: lines[int(place[1])], html)
-    if count != len(lines):
-        raise BuildError(f"a line of HTML in its code is longer than {LONG} characters: break it")
-    return whole
 
 
 class _Said(logging.Filter):

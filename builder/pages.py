@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from serving_mathematics.exercises import unwritten
+
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.listings import beside_the_algorithm
 from builder.outline import Symbol
@@ -41,6 +43,7 @@ from builder.source import (
 
 NOTATION = "notation.md"  # the page with every symbol
 _BLOCK = re.compile(r"^\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
+_CLOSE = re.compile(r"\{\{([a-z]\w*)[^{}]*\}\}")
 _ALONE = re.compile(r"^\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
@@ -290,7 +293,7 @@ def expand(markdown: str, page: Page) -> str:
             fence, opened = mark[1], number
         elif mark and line.strip() == fence:
             fence = ""
-        elif not fence and "{{ " in line:
+        elif not fence and "{{" in line:
             line = _expand_line(line, page, number)
         for row in line.split("\n") if told and not fence else [""]:
             wanted, cells = cells, _cells(row)
@@ -342,6 +345,11 @@ def _terms_note(page: Page) -> str:
     return f"Terms: {', '.join(terms)}." if terms else ""
 
 
+def _is_one(page: Page, name: str) -> bool:
+    """Whether what stands in braces without a blank was to be a directive; TeX has braces, too."""
+    return name in _BLOCKS or any(name in run.record["example"] for run in page.runs)
+
+
 def _expand_line(line: str, page: Page, number: int) -> str:
     directive, value = _BLOCK.match(line), _ALONE.match(line)
     try:
@@ -352,7 +360,7 @@ def _expand_line(line: str, page: Page, number: int) -> str:
         if value and isinstance(found := _found(page, value[1]), str):
             return _safely_linked(value[1], found)  # Markdown that the module wrote
         line = _VALUE.sub(lambda match: _value(page, match), line)
-        if "{{ " in line:
+        if "{{ " in line or any(_is_one(page, name) for name in _CLOSE.findall(line)):
             raise BuildError(f"not a directive: {line.strip()[:80]}")
     except BuildError as problem:
         if page.waits:
@@ -394,7 +402,12 @@ def _value(page: Page, match: re.Match[str]) -> str:
     except ValueError as problem:
         raise BuildError(f"value {name} = {value!r} cannot be formatted with {spec!r}") from problem
     if not isinstance(value, str):
+        if len(text) > WIDEST:
+            raise BuildError(f"{name} is wider than {WIDEST} characters: {text[:20]}…")
         return text.replace("-", "\N{MINUS SIGN}", 1)
+    below = text.split("\n")[1:]
+    if not all(row.lstrip().startswith("|") for row in below):
+        raise BuildError(f"{name} has several lines that are no rows of a table")
     if line[: match.start()].count("`") % 2:
         return text.replace("`", "\N{PRIME}")
     escaped = html.escape(text, quote=False)
@@ -470,13 +483,15 @@ def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
     more = f"Show all {lines} lines" if long else "Show docstring and checks of arguments"
     unfold = (
         '<p class="snippet-unfold" data-search-exclude>'
-        f'<button type="button" class="snippet-fold" aria-expanded="false">{more}</button></p>'
+        f'<button type="button" class="snippet-fold" aria-expanded="false">{more}{_of(names)}'
+        "</button></p>"
     )
     tools = (
         f'<p class="snippet-tools" data-search-exclude>{_runs(page, run, names) if runs else ""}'
         f'<button type="button" class="snippet-copy" data-copied="{_listed(page, whole)}">'
-        f"Copy with what it needs, {whole.rstrip().count(chr(10)) + 1:,} lines</button>"
-        f' <a href="{page.base}downloads/{run.address}" download>Download the module</a>{told}</p>'
+        f"Copy{_of(names, '')} with what it needs, {whole.rstrip().count(chr(10)) + 1:,} lines"
+        f'</button> <a href="{page.base}downloads/{run.address}" download>Download the module'
+        f"{_of([run.address.rpartition('/')[2]], '')}</a>{told}</p>"
     )
     defined = f"<p hidden>{', '.join(names)}</p>"  # for the search, which skips code
     folded = long or bool(aside)
@@ -485,6 +500,11 @@ def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"^`{3,}", text, re.MULTILINE)), default=0))
     head = f'{fence} {{ {classes} title="{run.address}"{marked} data-search-exclude="" }}'
     return f"{head}\n{text}\n{fence}\n{block(*([unfold] if folded else []), tools, defined)}"
+
+
+def _of(names: Sequence[str], between: str = "of ") -> str:
+    """What a button is for, which the eye sees beside it and the ear does not."""
+    return f'<span class="visually-hidden"> {between}{", ".join(names)}</span>'
 
 
 def _listed(page: Page, text: str) -> str:
@@ -510,7 +530,7 @@ def _runs(page: Page, run: Run, names: list[str]) -> str:
     call = html.escape("".join(next(filter(None, calls), [])).rstrip("\n"))
     return (
         f'<button type="button" class="snippet-run" data-runs="{run.name}" data-call="{call}">'
-        "Run</button> "
+        f"Run{_of(names, '')}</button> "
     )
 
 
@@ -519,17 +539,14 @@ def _answers(page: Page, names: list[str]) -> list[str]:
     run, _ = _find_symbol(page, names[0])
     if not page.pyodide or run.record["needs"]:
         return []
-    stubs = []
-    for name in names:
-        [node] = _parsed(run, run.outline.symbols[name])
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [*node.body[:1], *ast.parse("raise NotImplementedError").body]
-        stubs.append(ast.unparse(node))
+    asked = (_parsed(run, run.outline.symbols[name])[0] for name in names)
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    stubs = (unwritten(x) if isinstance(x, functions) else ast.unparse(x) for x in asked)
     given = html.escape("\n\n\n".join(stubs))
     return [
         '<p class="snippet-tools" data-search-exclude><button type="button" class="snippet-run"'
         f' data-runs="{run.name}" data-answers="{" ".join(names)}" data-given="{given}">'
-        "Answer in this page</button></p>"
+        f"Answer{_of(names, '')} in this page</button></p>"
     ]
 
 
@@ -762,7 +779,7 @@ def _checks(page: Page, names: list[str]) -> str:
         folds.append(
             f'<details class="check" id="{anchor}">'
             f"<summary>{_inline(check['claim'])} {badges}</summary>{source}"
-            '<div class="checks" role="region" aria-label="Comparisons" tabindex="0"'
+            '<div class="checks" role="group" aria-label="Comparisons" tabindex="0"'
             " data-search-exclude>"
             '<table class="plain">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"

@@ -95,6 +95,7 @@ class Module:
     outline: Outline
 
 
+# In one piece: two walks that call each other, and what both fill.
 def self_contained(module: Module, names: Iterable[str], find: Callable[[str], Module]) -> str:
     """The named definitions with the imports and definitions that they need, from whichever modules
     of the package, ready for an empty file: what is needed first stands first.

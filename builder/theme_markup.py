@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import itertools
 import re
+import unicodedata
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
+
+MOST_OF_A_LINE = 40  # letters of code that name its copy button
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
 _AGAIN = re.compile(r'(<span class="(sd|c1)">[^<]*)</span>(\s*)<span class="\2">')
@@ -44,21 +48,33 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\''
 _RULE = re.compile(rf"((?:{_QUOTED}|[^{{}}\"\'])*){{")
 _BODY = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\']|{{(?:{_QUOTED}|[^{{}}\"\'])*}})*}}")
 _BRACE = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\'])*([{{}}])")
+_PROPERTY = re.compile(rf"(?<=[{{;])(--[\w-]+):(?:{_QUOTED}|[^;}}\"\'])*;?")
+_PROPERTY_USED = re.compile(r"(?<![\w-])--[\w-]+(?![\w-]|\s*:)")
 _SELECTORS = re.compile(r"(?:\([^()]*(?:\([^()]*\)[^()]*)*\)|[^,()])+")
 _UNNAMED = re.compile(r":not\([^()]*(?:\([^()]*\)[^()]*)*\)|\[(?!data-md-color)[^\]]*\]")
 _NAMES = re.compile(r"(?:[.#]|data-md-color-\w+=)([A-Za-z_][\w-]*)")
 _CLASSES = re.compile(r' (?:class|id|data-md-color-\w+)="([^"]*)"')
 _WORDS = re.compile(r"[\w-]+")
+_TELLING = re.compile(r"^(?!@|from |import |#|\s).+$", re.MULTILINE)  # what a block of code is
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
-_SHOWN_ALONE = re.compile(r'(<div class="(table|formula)\b[^>]*)>(.*?)</div>', re.DOTALL)
-_LONG_CODE = re.compile(r"(?<=<code>)[^<]{28,}(?=</code>)")
-_BREAKS = re.compile(r"[_(\[]")
+_SHOWN_ALONE = re.compile(
+    r'<h[1-6] id="([^"]+)"|(<div class="(table|formula)\b[^>]*)>(.*?)</div>', re.DOTALL
+)
+_FIRST_CELL = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
+_LEFT_SIDE = re.compile(r"([^=\u2248\u2264\u2265\u21a6\u2286]*)[=\u2248\u2264\u2265\u21a6\u2286]")
+_LATIN = re.compile(r"[a-z0-9]+")
+_KIND_OF_LETTER = re.compile(
+    r"\b(?:GREEK|MATHEMATICAL|SCRIPT|SMALL|CAPITAL|LETTER|ITALIC|BOLD|SYMBOL) "
+)
+_LONG_CODE = re.compile(r"(?<=<code>)[^<]{10,}(?=</code>)")
+_BREAKS = re.compile(r"(?<=[\w:])[_:(\[](?=\w)")
 _CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
 _AROUND = re.compile(r"(?<=[\d%sx]) ± ?(?=\d)")
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
+_AHEAD = re.compile(r'<link rel="(?:prev|next)"[^>]*>\s*')
 _DIALOG = 'data-md-component="search" role="dialog"'
 
 
@@ -76,18 +92,30 @@ def named_landmarks(page: str) -> str:
     return _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
 
 
+def asking_for_nothing_ahead(page: str) -> str:
+    """A rendered page without the links in its head to those before and after it, for which Firefox
+    asks at once.
+    """
+    return _AHEAD.sub("", page)
+
+
 def with_copy_buttons(content: str) -> str:
-    """A rendered page whose blocks of code have the theme's copy button, in a landmark with a name
-    of its own. The theme's feature adds them in the browser, and lays the page out once for each.
+    """A rendered page whose blocks of code have the theme's copy button, named by their first line
+    that tells something, in a landmark with a name of its own. The theme's feature adds them in the
+    browser, and lays the page out once for each.
     """
     number = itertools.count(1)
 
     def block(match: re.Match[str]) -> str:
         place = next(number)
+        code = html.unescape(_TAG.sub("", content[match.end() :].partition("</code>")[0]))
+        told = _TELLING.search(code) or _WORDS.search(code)
+        line = " ".join(told[0].split()) if told else f"block {place}"
+        of = html.escape(line if len(line) <= MOST_OF_A_LINE else f"{line[:MOST_OF_A_LINE]}…")
         return (
             f'<pre>{match[1] or ""}<nav class="md-code__nav" aria-label="Code block {place}">'
-            '<button class="md-code__button" title="Copy to clipboard" data-md-type="copy"'
-            f' data-clipboard-target="#code-block-{place}"></button></nav>'
+            f'<button class="md-code__button" title="Copy to clipboard" aria-label="Copy {of}"'
+            f' data-md-type="copy" data-clipboard-target="#code-block-{place}"></button></nav>'
             f'<code id="code-block-{place}">'
         )
 
@@ -148,23 +176,54 @@ def with_tables(content: str) -> str:
     return _AROUND.sub("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", _TABLE.sub(table, content))
 
 
-def with_anchors(content: str) -> str:
-    """A rendered page whose tables and formulas that stand alone can be linked to."""
-    found: dict[str, int] = {}
+def _slug(text: str) -> str:
+    """Words of an address: a letter that is not Latin by its name, and no signs."""
+    names = (
+        f" {unicodedata.name(one)} " if one.isalpha() and not one.isascii() else one
+        for one in unicodedata.normalize("NFKD", text)
+    )
+    spelt = _KIND_OF_LETTER.sub("", "".join(names)).replace("LAMDA", "LAMBDA")
+    return "-".join(_LATIN.findall(spelt.lower()))
+
+
+def with_anchors(content: str) -> tuple[str, list[str]]:
+    """A rendered page whose tables and formulas that stand alone can be linked to, and what is
+    wrong.
+
+    An address is made of the section and of the first column's head or the formula's left side, so
+    that it stays where another one is put before it; two that are called the same are wrong.
+    """
+    found, problems, section = set[str](), list[str](), ""
 
     def anchored(match: re.Match[str]) -> str:
-        kind = match[2]
-        found[kind] = found.get(kind, 0) + 1
-        name = f"{kind}-{found[kind]}"
+        nonlocal section
+        heading, begin, kind, inside = match.groups()
+        if heading:
+            section = heading
+            return match[0]
+        if kind == "table":
+            head = _FIRST_CELL.search(inside)
+            called = html.unescape(_TAG.sub(" ", head[1])) if head else ""
+        else:  # its letters are elements of their own
+            left = _LEFT_SIDE.match(_TAG.sub("", html.unescape(inside)))
+            called = left[1] if left else ""
+        name = "-".join(filter(None, (kind, section, _slug(called))))
+        if name in found:
+            problems.append(
+                f"two {kind}s have the address #{name}: begin one's"
+                f" {'first column' if kind == 'table' else 'left side'} otherwise"
+            )
+        found.add(name)
         link = f'<a class="headerlink" href="#{name}" title="Link to this {kind}">&para;</a>'
-        return f'{match[1]} id="{name}">{match[3]}{link}</div>'
+        return f'<div class="linked" id="{name}">{begin}>{inside}</div>{link}</div>'
 
-    return _SHOWN_ALONE.sub(anchored, content)
+    return _SHOWN_ALONE.sub(anchored, content), problems
 
 
-def content(html_of_page: str) -> str:
-    """What Markdown made of a page, lighter, and with the theme's buttons."""
-    return with_copy_buttons(plain_names(with_anchors(with_tables(html_of_page))))
+def content(html_of_page: str) -> tuple[str, list[str]]:
+    """What Markdown made of a page, lighter, and with the theme's buttons, and what is wrong."""
+    anchored, problems = with_anchors(with_tables(html_of_page))
+    return with_copy_buttons(plain_names(anchored)), problems
 
 
 def used_style(sheet: str, names: Container[str]) -> str:
@@ -204,17 +263,30 @@ def used_style(sheet: str, names: Container[str]) -> str:
 
 
 def trim_styles(site: Path) -> None:
-    """Leave of the theme's style sheets what the pages of a built site use."""
-    names = set[str]()
+    """Leave of the theme's style sheets what the pages of a built site use, of rules and of the
+    properties that others ask for, such as the pictures of what no page has.
+    """
+    names, asked = set[str](), set[str]()
     for file in site.rglob("*.html"):
-        for values in _CLASSES.findall(file.read_text(encoding="utf-8")):
+        text = file.read_text(encoding="utf-8")
+        asked.update(_PROPERTY_USED.findall(text))
+        for values in _CLASSES.findall(text):
             names.update(values.split())
     for file in [*site.glob("assets/javascripts/*.js"), *site.glob("assets/*.js")]:
         if file.name != "codemirror.js":  # its words are many, and none is of the theme
-            names.update(_WORDS.findall(file.read_text(encoding="utf-8")))
-    for file in site.glob("assets/stylesheets/*.css"):
-        text = file.read_text(encoding="utf-8")
-        file.write_text(used_style(text, names), encoding="utf-8")
+            names.update(words := _WORDS.findall(file.read_text(encoding="utf-8")))
+            asked.update(word for word in words if word.startswith("--"))
+    sheets = {
+        file: used_style(file.read_text(encoding="utf-8"), names)
+        for file in site.glob("assets/stylesheets/*.css")
+    }
+    for file in site.glob("assets/*.css"):
+        asked.update(_PROPERTY_USED.findall(file.read_text(encoding="utf-8")))
+    for text in sheets.values():
+        asked.update(_PROPERTY_USED.findall(text))
+    for file, text in sheets.items():
+        kept = _PROPERTY.sub(lambda match: match[0] if match[1] in asked else "", text)
+        file.write_text(kept, encoding="utf-8")
 
 
 _TRIMMED = (

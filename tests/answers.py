@@ -89,7 +89,7 @@ UNSTEADY = {
     "core.hardware.calibration.fit": ELSEWHERE,
     "core.hardware.calibration.score": ELSEWHERE,
     "machine.step_time.kernel_times.fit_kernels": ELSEWHERE,
-    "machine.parallelism.messages.fit_messages": ELSEWHERE,
+    "machine.parallelism.all_reduce_times.fit_messages": ELSEWHERE,
 }
 
 Call = inspect.BoundArguments

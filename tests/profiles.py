@@ -25,9 +25,11 @@ ROTATING = (  # printed at the end of every other run
     "by turns, all of them with HANDBOOK_TESTS=thorough: a sixth of the pages for axe and colours,"
     " at one of two widths and in one of two themes; a third of the pages' copy buttons, of the"
     " mistakes in colours, of the sliders, at a few settings, on a desk, on a phone and without"
-    " JavaScript, of the companion notebook, of the planner's fields with hostile values, and of"
-    " the browser's files damaged; a module of a third of the pages as live code; a third of the"
-    " pages and a twelfth of the modules in the second build"
+    " JavaScript, of the companion notebook, of the planner's fields with hostile values, of the"
+    " browser's files damaged, of the modules whose functions run their examples when copied;"
+    " a module of a sixth of the pages as live code, and what it reaches on a host that sends"
+    " headers or on one that sends none; a third of the pages and a twelfth of the modules in the"
+    " second build"
 )
 costly = settings(max_examples=60 if THOROUGH else 10)  # where one example takes a simulation
 

@@ -14,7 +14,7 @@ from serving_mathematics.report.registry import report
 
 from .browsing import with_own_python
 from .fetch_pyodide import complete
-from .report.made import clean, detailed
+from .report.example_runs import clean, detailed
 from .visits import DESK, PHONE
 
 PATIENCE_MS = 240_000

@@ -25,6 +25,7 @@ from builder.source import Module, Sources, module_names, module_path
 
 from . import keep
 from .conftest import CHAPTERS, PAGES, REFERENCES, Chapter
+from .profiles import todays
 from .recorded import HERE
 
 MODULES = module_names(ROOT)
@@ -60,13 +61,17 @@ def sources(records: dict[str, Run]) -> Sources:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_module_keeps_every_rule(name: str, sources: Sources) -> None:
-    rules = MODULE_RULES | {"copies": functools.partial(copy_problems, sources=sources)}
+    run = name in todays(MODULES)
+    rules = MODULE_RULES | {
+        "copies": functools.partial(copy_problems, sources=sources, examples=run)
+    }
     problems = [told for rule in rules.values() for told in rule(name)]
     assert not problems, "\n".join(problems)
 
 
 def test_pages_modules_and_tests_belong_together() -> None:
     problems = [*contracts.belonging_problems(PAGES, MODULES), *contracts.navigation_problems()]
+    problems += contracts.place_problems(PAGES, MODULES)
     assert not problems, "\n".join(problems)
 
 
@@ -81,7 +86,6 @@ def test_pages_modules_and_tests_belong_together() -> None:
 def test_no_chapter_imports_a_chapter(
     imported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not contracts.place_problems(PAGES, MODULES)
     names = ["capacity.littles_law.littles_law", "core.queues.queue_simulator"]
     other = "definitions.service.service"
     copy_modules([*names, other], tmp_path)
@@ -161,6 +165,23 @@ def test_a_function_that_was_copied_is_found(
     assert "`copied` has the same body as `utilization` in snippets/" in told
     assert contracts.body_problems(names, ["core.queues.erlang"]) == [told]
     assert contracts.body_problems(names, ["definitions.service.service"]) == []
+
+
+def test_a_long_function_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "capacity.littles_law.littles_law"
+    copy_modules([name], tmp_path)
+    monkeypatch.setattr(contracts, "ROOT", tmp_path)
+    file = module_path(tmp_path, name)
+    body = "    x += 1\n" * contracts.LONGEST
+    text = f'{file.read_text(encoding="utf-8")}\n\ndef long(x):\n    """Long."""\n{body}'
+    file.write_text(text, encoding="utf-8")
+    assert contracts.length_problems(name) == []
+    file.write_text(f"{text}    return x\n", encoding="utf-8")
+    (told,) = contracts.length_problems(name)
+    assert "`long` has 61 lines: take it apart, or say above it why" in told
+    reason = "# In one piece: its state.\ndef long(x)"
+    file.write_text(f"{text}    return x\n".replace("def long(x)", reason), encoding="utf-8")
+    assert contracts.length_problems(name) == []
 
 
 def test_every_part_has_a_slider(records: dict[str, Run]) -> None:

@@ -315,20 +315,52 @@ def test_solution_is_back_after_an_answer_was_checked() -> None:
         (["capacity/littles-law", "{folder}/broken.py"], "broken.py:2 cannot be run: SyntaxError"),
         (["capacity/littles-law", "{folder}/raising.py"], "raising.py:1 cannot be run: ValueErr"),
         (["capacity/littles-law", "{folder}/exiting.py"], "exiting.py:1 cannot be run: SystemEx"),
+        (["capacity/littles-law", "{folder}/null.py"], "null.py cannot be run: SyntaxError"),
+        (["capacity.littles_law", "{folder}/empty.py"], "did you mean capacity/littles-law?"),
         (["capacity/littles-law", "{folder}/empty.py"], "defines none of latency_from_gauge"),
-        (["capacity/littles-law", "a", "b"], "serving-mathematics exercises"),
+        (["capacity/littles-law", "a", "b"], "give a chapter, and a file"),
     ],
 )
 def test_wrong_use_is_explained(tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "broken.py").write_text("x = 1\ny =\n")
     (tmp_path / "raising.py").write_text("raise ValueError('no')\n")
     (tmp_path / "exiting.py").write_text("raise SystemExit(0)\n")
+    (tmp_path / "null.py").write_bytes(b"x = 1\0")
     (tmp_path / "misspelt.py").write_text("def latency_from_gauges(): ...\n")
     (tmp_path / "empty.py").write_text("from math import sqrt as latency_from_gauge\n")
     done = run(*(argument.format(folder=tmp_path) for argument in arguments))
     assert done.returncode == 2
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_answer_that_ends_python_or_never_ends_is_wrong(tmp_path: Path) -> None:
+    """The one ended the command with 0 and without a word, as if it were right."""
+    file = tmp_path / "answers.py"
+    file.write_text(
+        "def latency_from_gauge(*given, **named): raise SystemExit(0)\n"
+        "def lost_request_time(*given, **named):\n    while True: pass\n"
+    )
+    once = "import sys; from serving_mathematics import exercises; exercises.TIME_S = 1; "
+    once += f"sys.exit(exercises.main(['capacity/littles-law', {str(file)!r}]))"
+    done = subprocess.run([sys.executable, "-c", once], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "latency_from_gauge: not yet. SystemExit: 0 (answers.py:1, asked " in done.stdout
+    assert "not yet. TimeoutError: it did not end within 1 s (answers.py:3, asked " in done.stdout
+    file.write_text("while True: pass\n")
+    done = subprocess.run([sys.executable, "-c", once], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "answers.py:1 cannot be run: TimeoutError: it did not end" in done.stderr
+
+
+def test_what_an_answer_returned_is_told_where_a_check_cannot_take_it() -> None:
+    """The words of a refusal are of an argument that the reader has not heard of."""
+
+    def nothing(*_given: object, **_named: object) -> None:
+        return None
+
+    told = verify("definitions/utilization", nothing, "busy_from_log").problem
+    assert told.endswith(", which returned None)")
 
 
 def test_answer_to_no_exercise_is_refused() -> None:

@@ -55,7 +55,7 @@ def test_what_is_kept_is_of_what_there_is() -> None:
 
 
 def test_a_new_fit_moves_constants_and_no_answers() -> None:
-    name, fitted = "machine.step_time.guesses", step_time.FITTED.cache_share
+    name, fitted = "machine.step_time.speculative_decoding", step_time.FITTED.cache_share
     constants = keep.constants_now("core.hardware.step_time")
     object.__setattr__(step_time.FITTED, "cache_share", fitted / 2)
     try:

@@ -160,13 +160,13 @@ def test_figures_take_the_place_of_embedded_images_in_order() -> None:
 COMPUTATIONS = [
     (
         "artifact dependency graph",
-        "intuition.endpoints_as_contracts.lineage",
+        "intuition.endpoints_as_contracts.stale_artifacts",
         "check_chain",
         {"nodes": "5", "edges": "4"},
     ),
     (
         "position-weighted checksum",
-        "intuition.endpoints_as_contracts.lineage",
+        "intuition.endpoints_as_contracts.stale_artifacts",
         "check_checksum_collides",
         {"checksum": "1090"},
     ),

@@ -274,6 +274,16 @@ def test_the_address_holds_the_question(form: Form) -> None:
     other.close()
 
 
+def test_what_an_address_asks_twice_is_told(form: Form) -> None:
+    """The form took the last, as whoever wrote the first did not mean."""
+    other = form.page.context.new_page()
+    other.goto(f"{form.page.url.partition('?')[0]}?rate_per_s=3&seed=1&seed=2")
+    expect(other.locator("#planner-rate_per_s")).to_have_value("3")
+    expect(other.locator("#planner-seed")).to_have_value("0")
+    expect(other.locator("#planner-seed-problem")).to_have_text("seed stands twice in this address")
+    other.close()
+
+
 HOSTILE = {
     "draft_tokens": "1.5",
     "accepted_tokens": "0",
@@ -303,6 +313,11 @@ HOSTILE = {
     "price_per_hour": "$2",
     "token_budget": "512.5",
     "batch_limit": "[1]",
+    "replicas": "eight",
+    "host_memory_gib": "512 GB",
+    "host_link_gb_per_s": "0",
+    "weights": "heavy",
+    "lost_for_s": "1 min",
     "requests": "1_000",
     "seed": '{"a": 1}',
 }

@@ -253,6 +253,66 @@ def test_the_home_page_says_every_answer_as_its_module_does(page: Page, origin: 
         assert page.locator(".home-question small").inner_text() == sure, places
 
 
+def test_the_address_of_the_home_page_holds_the_question(page: Page, origin: str) -> None:
+    """It is the planner's too, which answers it from the same table, with no Python."""
+    record = read_record(first_answers.RECORD)
+    page.goto(origin)
+    blanks = page.locator(".home-question select")
+    places = (0, 1, 2, 0, 1, 2)
+    for number, place in enumerate(places):
+        blanks.nth(number).select_option(index=place)
+    said, sure = first_answers._sentence(places, record)
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    assert blanks.evaluate_all("all => all.map(one => one.selectedIndex)") == list(places)
+    assert page.locator(".home-question .told").inner_html() == said
+    asked = set[str]()
+    page.on("request", lambda request: asked.add(request.url))
+    page.locator(".home-question .go").click()
+    page.wait_for_url("**/planner/?*")
+    answer = page.locator(".planner-answer")
+    expect(answer.locator(".planner-summary")).to_have_text(re.sub("<.*?>", "", said))
+    expect(answer).to_contain_text(sure)
+    expect(answer).not_to_have_class(re.compile("stale"))
+    expect(page.locator("form.planner .live-status")).to_contain_text("is answered below")
+    assert not [url for url in asked if "pyodide" in url or "live-worker" in url]
+    page.locator("#planner-rate_per_s").fill("21")
+    expect(answer).to_have_class(re.compile("stale"))
+
+
+HOSTILE_ADDRESSES = {
+    "?rate_per_s=7": "rate_per_s = “7”",
+    "?model=<img src=x onerror=alert(1)>": "model = “<img src=x onerror=alert(1)>”",
+    "?device=H100&price_per_hour=1e999": "device = “H100”",
+    "?__proto__=1": "__proto__ = “1”",
+    "?a=" + "b" * 3000: "a = “" + "b" * 40 + "”",
+}
+
+
+@pytest.mark.parametrize("query", HOSTILE_ADDRESSES)
+def test_an_address_that_the_home_page_cannot_answer_is_told(
+    page: Page, origin: str, query: str
+) -> None:
+    page.goto(f"{origin}{query}")
+    sure = page.locator(".home-question small")
+    expect(sure).to_contain_text(f"This address asks for {HOSTILE_ADDRESSES[query]}, of which")
+    expect(page.locator(".home-question .told")).to_contain_text("You need one replica of 4 GPUs")
+    expect(page.locator(".home-question img")).to_have_count(0)
+
+
+def test_an_address_that_the_planner_has_no_field_for_is_told(page: Page, origin: str) -> None:
+    page.goto(f"{origin}planner/?rate_per_s=3&cache_precision=<b>&traffic=x&objective=y")
+    status = page.locator("form.planner .live-status")
+    expect(status).to_contain_text("and it is answered here. The address asks for traffic, which")
+    problem = page.locator("#planner-cache_precision-problem")
+    expect(problem).to_be_visible()
+    expect(problem).to_have_text("cache_precision cannot be “<b>”, which this address asks for")
+    expect(page.locator("#planner-cache_precision")).to_have_value("auto")
+    page.goto(f"{origin}planner/?hello=1")
+    expect(status).to_have_text("The address asks for hello, which is no field.")
+
+
 def test_the_home_page_stands_without_javascript(browser: Browser, origin: str) -> None:
     context = browser.new_context(java_script_enabled=False, viewport=DESK)
     page = context.new_page()
@@ -358,3 +418,48 @@ def test_a_definition_is_shown_once_on_a_page(site: Path) -> None:
             for definition in re.sub(r"<[^>]*>", "", code).rstrip().split("\n\n\n"):
                 assert definition not in shown, f"{file.parent.name}: {definition[:60]}"
                 shown.add(definition)
+
+
+def test_offline_each_tool_says_a_sentence(browser: Browser, origin: str) -> None:
+    context = browser.new_context(viewport=DESK)
+    page = context.new_page()
+    page.goto(f"{origin}definitions/utilization/")
+    page.mouse.move(300, 300)  # the theme's script comes with the first sign of a reader
+    expect(page.locator("script[src*=bundle]")).to_have_count(1)
+    page.wait_for_load_state("networkidle")
+    context.set_offline(True)
+    tools = page.locator(".snippet-tools").first
+    for button, told in (
+        (".snippet-run", "no editor could"),
+        (".snippet-copy", "cannot be copied"),
+    ):
+        tools.locator(button).click()
+        expect(tools.get_by_role("status")).to_contain_text("The site is out of reach: ")
+        expect(tools.get_by_role("status")).to_contain_text(told)
+        expect(tools.locator(button)).to_be_enabled()
+    page.keyboard.press("/")
+    page.keyboard.type("queue")
+    meta = page.locator(".md-search-result__meta")
+    expect(meta).to_contain_text("The site is out of reach: nothing can be searched.")
+    context.close()
+
+
+def test_a_browser_without_webassembly_is_told(browser: Browser, origin: str) -> None:
+    context = browser.new_context(viewport=DESK)
+    context.add_init_script("delete window.WebAssembly")
+    page = context.new_page()
+    asked = set[str]()
+    page.on("request", lambda request: asked.add(request.url))
+    page.goto(f"{origin}definitions/utilization/")
+    page.locator(".snippet-run").first.click()
+    status = page.locator(".live-below .live-status")
+    expect(status).to_contain_text("Python could not be run: this browser has no WebAssembly")
+    assert not [url for url in asked if "pyodide" in url]
+    context.close()
+
+
+@pytest.mark.parametrize("slug", ["", "planner/", "optimization/batching/"])
+def test_a_page_fits_a_window_at_four_times_its_size(page: Page, origin: str, slug: str) -> None:
+    page.set_viewport_size({"width": 320, "height": 225})
+    page.goto(origin + slug)
+    assert page.evaluate("document.documentElement.scrollWidth") == 320

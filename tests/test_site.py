@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from email.utils import format_datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -18,6 +19,7 @@ from fontTools.ttLib import TTFont
 
 from author.fonts import FONT, used_characters
 from builder import ROOT
+from builder.dates import last_changes
 from builder.runner import Run, default_cache
 
 from .conftest import CHAPTERS, build
@@ -133,12 +135,23 @@ def test_a_feed_tells_of_every_chapter(site: Path) -> None:
     items = ElementTree.parse(site / "feed.xml").getroot().findall("channel/item")
     addresses = [str(item.findtext("link")) for item in items]
     assert len(set(addresses)) == len(items) == len(CHAPTERS)
+    dates = {
+        path.removesuffix(".md"): format_datetime(date, usegmt=True)
+        for path, date in last_changes(ROOT / "docs").items()
+    }
     for item, address in zip(items, addresses, strict=True):
         file = site / urlsplit(address).path.strip("/") / "index.html"
         page = html.unescape(file.read_text(encoding="utf-8"))
         assert f"<title>{item.findtext('title')} - " in page
         assert str(item.findtext("description")) in page
         assert str(item.findtext("guid")).startswith(f"{address}#")
+        assert item.findtext("pubDate") == dates.get(urlsplit(address).path.strip("/"))
+
+
+def test_the_site_does_not_tell_the_day_of_its_build(site: Path) -> None:
+    text = (site / "sitemap.xml").read_text(encoding="utf-8")
+    days = {f"{date:%Y-%m-%d}" for date in last_changes(ROOT / "docs").values()}
+    assert set(re.findall("<lastmod>(.*)</lastmod>", text)) <= days
 
 
 def test_what_a_page_shows_can_be_linked_to(site: Path) -> None:
@@ -153,6 +166,22 @@ def test_what_a_page_shows_can_be_linked_to(site: Path) -> None:
             assert f'<a class="headerlink" href="#{name}" title="Link to this ' in text
             kinds[name.partition("-")[0]] += 1
     assert min(kinds[kind] for kind in ("table", "formula", "check")) > 60, kinds
+
+
+def test_a_button_of_code_says_of_what(site: Path) -> None:
+    """Each in other words than the others of its page: they are read without what stands around."""
+    button = re.compile(r"<(button|a)\b([^>]*)>(.*?)</\1>", re.DOTALL)
+    found = 0
+    for file in site.rglob("index.html"):
+        named = []
+        for _, attributes, inner in button.findall(file.read_text(encoding="utf-8")):
+            if re.search(r'class="(snippet-|md-code__button)| download', attributes):
+                label = re.search(r'aria-label="([^"]*)"', attributes)
+                named.append(label[1] if label else re.sub("<[^>]*>", "", inner))
+        again = {name for name, times in Counter(named).items() if times > 1}
+        assert not {name for name in again if not name.startswith(("Copy ", "Download "))}, file
+        found += len(named)
+    assert found > 500
 
 
 def test_the_search_knows_every_section_by_its_heading(site: Path) -> None:
@@ -184,8 +213,7 @@ def test_pages_are_drawn_once_and_in_their_colours(site: Path) -> None:
         head = text.partition('<link rel="stylesheet"')[0]
         assert head.count("className = 'js js-focus-visible'") == 1, file
         fonts = re.findall(r'<link rel="preload" href="[^"]*?assets/([^"]*)" as="font"', head)
-        formulas = ["stix-two-math.woff2"] * ("<math" in text)
-        assert fonts == ["fonts/serif.woff2", "fonts/sans.woff2", *formulas], file
+        assert fonts == ["fonts/serif.woff2", "fonts/sans.woff2"], file
         assert all((site / "assets" / name).is_file() for name in fonts)
         scripts = re.findall(r'<script (src|data-from)="[^"]*/(\w+)[.\w]*\.js"', text)
         assert ("data-from", "bundle") in scripts, file

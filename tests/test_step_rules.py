@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.machine.step_time.exercises import _line
-from serving_mathematics.machine.step_time.guesses import (
+from serving_mathematics.machine.step_time.speculative_decoding import (
     CONTEXT_TOKENS,
     _compared,
     break_even_tokens,

@@ -182,6 +182,11 @@ def same(one: Any, other: Any) -> bool:
     return True
 
 
+SIMULATED = {  # counts of requests whose time grows as they do: of the ends, only what is refused
+    "core.machines.book.highest_load.requests",
+    "core.machines.running.run_engine.requests",
+    "report.faults.served.count",
+}
 MEASURES = {
     "engine.measured_loads.change_rows",
     "engine.measured_loads.measured_loads",
@@ -229,7 +234,7 @@ def faults_at_ends(name: str, share: float) -> list[str]:
         for number, instead in extremes(value):
             if draw.random() > share:
                 continue
-            if elementwise:
+            if elementwise or (f"{name}.{title}.{argument}" in SIMULATED and number == "1000000"):
                 continue
             how, got = outcome(function, copied(call, **{argument: instead}), inner=True)
             wrong = got if how == "wrong" else ""

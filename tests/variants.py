@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from . import hostile
+from . import bad_json
 from .answers import REFUSED, leaves, near_values, reduced
 from .test_bad_input import is_number
 
@@ -40,11 +40,11 @@ def differing(
     return told
 
 
-def held(value: Any) -> dict[hostile.Path, Any]:
+def held(value: Any) -> dict[bad_json.Path, Any]:
     """What a value of JSON holds, by its place."""
     return {
         path: functools.reduce(lambda inner, key: inner[key], path, value)
-        for path in hostile.places(value)
+        for path in bad_json.places(value)
     }
 
 
@@ -57,7 +57,7 @@ def near_json(value: Any) -> Iterator[tuple[str, Any]]:
         others += [("=long", LONG)] if plain else [("={}", {}), ("=[]", [])]
         others += near_values(here, 0) if plain and here is not None else ()
         for _, other in others:
-            yield ".".join(map(str, path)), hostile.changed(value, path, other)
+            yield ".".join(map(str, path)), bad_json.changed(value, path, other)
 
 
 def tied(read: Callable[[Any], Any], value: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def tied(read: Callable[[Any], Any], value: Any) -> dict[str, Any]:
     found = {}
     for path, number in numbers.items():
         others = sorted({*numbers.values()} - {number})
-        made = [outcome(read, (hostile.changed(value, path, other),)) for other in others]
+        made = [outcome(read, (bad_json.changed(value, path, other),)) for other in others]
         found[f"{'.'.join(map(str, path))}=others"] = reduced(list(leaves(made)))
     return found
 

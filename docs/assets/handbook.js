@@ -1,11 +1,11 @@
 // Code is folded to its algorithm, and to a screen, where scripts run; a button shows the rest.
 for (const button of document.querySelectorAll(".snippet-fold")) {
   const block = button.parentElement.previousElementSibling;
-  const more = button.textContent;
+  const more = button.innerHTML;
   button.addEventListener("click", () => {
     const folded = block.classList.toggle("is-folded");
     button.setAttribute("aria-expanded", String(!folded));
-    button.textContent = folded ? more : "Show less";
+    button.innerHTML = folded ? more : more.replace(/^[^<]*/, "Show less");
     if (folded) block.scrollIntoView({ block: "nearest" });
   });
 }
@@ -13,6 +13,14 @@ for (const button of document.querySelectorAll(".snippet-fold")) {
 // A link to the heading of what is folded opens it; what lies within opens by itself.
 const unfold = () => document.querySelector("details:target, :target + details")?.setAttribute("open", "");
 for (const event of ["hashchange", "load"]) addEventListener(event, unfold);
+
+// What could not be loaded is told beside the button that asked for it.
+function outOfReach(button, what) {
+  const told = button.parentElement.querySelector("[role=status]") ?? document.createElement("span");
+  Object.assign(told, { className: "live-status", role: "status" });
+  button.parentElement.append(" ", told);
+  told.textContent = `The site is out of reach: ${what}.`;
+}
 
 // A copy button says where its text stands in a list of the page, which is loaded when somebody goes to a button.
 let loading;
@@ -22,7 +30,11 @@ async function load({ dataset }) {
     if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}`);
     return answer.json();
   });
-  list = await loading;
+  try {
+    list = await loading;
+  } catch {
+    loading = undefined; // to try again
+  }
 }
 for (const event of ["pointerover", "focusin"])
   document.addEventListener(event, ({ target }) => {
@@ -36,6 +48,7 @@ document.addEventListener("click", async (event) => {
   if (late) {
     event.stopImmediatePropagation();
     await load(button);
+    if (!list) return outOfReach(button, "what this needs cannot be copied, but the code above can");
   }
   button.dataset.clipboardText = list[button.dataset.copied.split("#")[1]];
   if (late) button.click();
@@ -74,7 +87,8 @@ const own = document.currentScript?.src;
 const opens = (button, open) => button?.addEventListener("click", () => {
   button.disabled = true;
   import(new URL("live.js", own).href).then(open).catch((problem) => {
-    button.disabled = false; // to try again, when the site can be reached
+    button.disabled = false; // to try again
+    outOfReach(button, "no editor could be loaded");
     throw problem;
   });
 });
@@ -84,20 +98,16 @@ for (const button of document.querySelectorAll(".snippet-run"))
   if (modules) opens(button, ({ openBelow }) => openBelow(button, modules));
   else button.remove();
 
-// The capacity planner's form, which stays hidden without JavaScript.
-const form = document.querySelector("form.planner");
-if (form) import(new URL("planner.js", own).href).then(({ open }) => open(form));
-
-// The home page's question, which stands with its first answer without JavaScript.
-const asking = document.querySelector("form.home-question");
-if (asking) import(new URL("home.js", own).href).then(({ open }) => open(asking));
-// The form that reads a reader's own files.
-const asks = document.querySelector("form.ask");
-if (asks) import(new URL("ask.js", own).href).then(({ open }) => open(asks));
-
-// An address that is not there: what is like it.
-const lost = document.querySelector(".lost");
-if (lost) import(new URL("lost.js", own).href).then(({ open }) => open(lost));
+// Forms, which stand without JavaScript as far as they can: the capacity planner's, the home page's question, and the one that
+// reads a reader's own files. And an address that is not there: what is like it.
+for (const [selector, file] of [["form.planner", "planner"], ["form.home-question", "home"], ["form.ask", "ask"], [".lost", "lost"]]) {
+  const form = document.querySelector(selector);
+  const button = form?.querySelector("[type=submit], select");
+  if (form) import(new URL(`${file}.js`, own).href).then(({ open }) => open(form)).catch((problem) => {
+    if (button) outOfReach(button, "this form cannot answer; load the page again");
+    throw problem;
+  });
+}
 
 // Sliders: nothing of them is loaded before one comes near the view.
 const near = new IntersectionObserver((changes) => {

@@ -18,19 +18,58 @@ function said(row, values, errors) {
   ];
 }
 
+const same = (one, other) => one === other || (one?.trim() && Number(one) === Number(other));
+
+// The place of each blank's choice that an address or a form asks for; -1 where it asks for another, undefined where for nothing.
+const places = (asks, given) => asks.map((choices) => {
+  const names = Object.keys(choices[0]);
+  if (!names.some((name) => name in given)) return undefined;
+  return choices.findIndex((choice) => names.every((name) => same(given[name], choice[name])));
+});
+const namesOf = (asks) => new Set(asks.flatMap(([choice]) => Object.keys(choice)));
+const rowOf = ({ asks, rows }, chosen) => rows[chosen.reduce((sum, place, number) => sum * asks[number].length + place, 0)];
+
+// What the table says to a question of the planner: to the values that its form has, and those that it has when nothing is asked.
+export function known(table, given, usual) {
+  const names = namesOf(table.asks);
+  if (Object.keys(given).some((name) => !names.has(name) && given[name] !== usual[name])) return null;
+  const chosen = places(table.asks, given);
+  if (chosen.some((place) => !(place >= 0))) return null;
+  const values = Object.assign({}, ...chosen.map((place, number) => table.asks[number][place]));
+  return said(rowOf(table, chosen), values, table.errors);
+}
+export const tableOf = (page) => JSON.parse(page.querySelector(".home-question script").textContent);
+
 export function open(form) {
-  const { asks, errors, rows } = JSON.parse(form.querySelector("script").textContent);
+  const table = tableOf(document);
+  const { asks, errors } = table;
   const blanks = [...form.querySelectorAll("select")];
   const [told, sure] = form.querySelectorAll("output > *");
   const go = form.querySelector(".go");
   const planner = go.href;
   const say = () => {
-    const values = Object.assign({}, ...blanks.map((blank, number) => asks[number][blank.selectedIndex]));
-    const place = blanks.reduce((sum, blank, number) => sum * asks[number].length + blank.selectedIndex, 0);
-    [told.innerHTML, sure.textContent] = said(rows[place], values, errors);
-    go.href = `${planner}?${new URLSearchParams(values)}`;
+    const chosen = blanks.map((blank) => blank.selectedIndex);
+    const values = Object.assign({}, ...chosen.map((place, number) => asks[number][place]));
+    [told.innerHTML, sure.textContent] = said(rowOf(table, chosen), values, errors);
+    const query = `?${new URLSearchParams(values)}`;
+    go.href = planner + query;
+    return query;
+  };
+  // The address holds the question, as the planner's does.
+  const recall = () => {
+    const given = Object.fromEntries(new URLSearchParams(location.search));
+    const names = namesOf(asks);
+    const unknown = Object.keys(given).filter((name) => !names.has(name));
+    for (const [number, place] of places(asks, given).entries()) {
+      if (place >= 0) blanks[number].selectedIndex = place;
+      else if (place === -1) unknown.push(...Object.keys(asks[number][0]).filter((name) => name in given));
+    }
+    say();
+    if (!unknown.length) return;
+    const first = unknown[0].slice(0, 40);
+    sure.textContent = `This address asks for ${first} = “${given[unknown[0]].slice(0, 40)}”, of which this sentence has no answer: what stands above answers the sentence as it reads. The planner computes others.`;
   };
   form.addEventListener("submit", (event) => event.preventDefault());
-  for (const blank of blanks) blank.addEventListener("change", say);
-  say();
+  for (const blank of blanks) blank.addEventListener("change", () => history.replaceState(history.state, "", say()));
+  recall();
 }

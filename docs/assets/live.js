@@ -5,7 +5,7 @@ export const make = (tag, properties = {}, ...children) => {
   return element;
 };
 
-const absolute = (address) => new URL(address, document.baseURI).href;
+export const absolute = (address) => new URL(address, document.baseURI).href;
 
 // Python in a worker of a frame that reaches nothing (live.html). It starts with the first request: the page fetches what
 // Python is made of, of these places only, and nothing more once Python is ready. `heard` has a function for each kind
@@ -59,6 +59,7 @@ export function python(settings, heard) {
   return {
     stop,
     ask(request) {
+      if (!("WebAssembly" in window)) return heard.broken("this browser has no WebAssembly, as in its lockdown mode; the code can be copied and run elsewhere");
       if (!worker) start();
       worker.postMessage({ ...request, ...given });
     },
@@ -85,7 +86,7 @@ async function coloured(area, run) {
   const extensions = [
     code.lineNumbers(), code.history(), code.drawSelection(), code.indentUnit.of("    "), code.StreamLanguage.define(code.python),
     code.syntaxHighlighting(code.classHighlighter), code.keymap.of(keys),
-    code.EditorView.contentAttributes.of({ "aria-label": area.ariaLabel }),
+    code.EditorView.contentAttributes.of({ "aria-label": area.ariaLabel, tabindex: "0" }), // what scrolls can be gone to
     code.EditorView.updateListener.of(({ docChanged, state }) => {
       if (docChanged) typed(area, state.doc.toString());
     }),
@@ -103,6 +104,7 @@ async function coloured(area, run) {
 }
 
 const MOST_LINES = 2000; // of output that are shown
+const MOST_CHARACTERS = 500_000; // of them together
 
 function typed(area, text) {
   area.value = text;
@@ -115,9 +117,9 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
   const area = (className, ariaLabel, rows) => make("textarea", { className, ariaLabel, rows, spellcheck: false, wrap: "off" });
   const editor = area("live-source", `Source of ${label}`, rows);
   const calls = call === undefined ? [] : [area("live-call", "Then run", call.split("\n").length)];
-  const runs = make("button", { type: "button", textContent: verb });
-  const stops = make("button", { type: "button", textContent: "Stop", disabled: true });
-  const resets = make("button", { type: "button", textContent: "Reset" });
+  const button = (textContent) => make("button", { type: "button", textContent, ariaLabel: `${textContent} ${label}` });
+  const [runs, stops, resets] = [verb, "Stop", "Reset"].map(button);
+  stops.disabled = true;
   const status = make("p", { className: "live-status", role: "status" });
   const printed = make("pre", { className: "live-output", tabIndex: 0, ariaLabel: `Output of ${label}`, hidden: true });
   printed.setAttribute("role", "region");
@@ -134,6 +136,7 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
   };
   let lines = [];
   let came = 0;
+  let room = MOST_CHARACTERS;
   const print = () => { // what has come since the last frame
     if (lines.length) printed.append(lines.join(""));
     lines = [];
@@ -152,10 +155,13 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
   const heard = {
     status: tell,
     line: (told) => {
+      if (came > MOST_LINES || room < 0) return;
       came += 1;
-      if (came > MOST_LINES + 1) return;
       if (!lines.length) requestAnimationFrame(print);
-      lines.push(came > MOST_LINES ? `… more than ${MOST_LINES} lines: the rest is not shown\n` : `${told}\n`);
+      const shown = came > MOST_LINES ? "" : told.slice(0, room);
+      room -= told.length;
+      const most = came > MOST_LINES ? `${MOST_LINES} lines` : `${MOST_CHARACTERS} characters`;
+      lines.push(came > MOST_LINES || room < 0 ? `${shown}… more than ${most}: the rest is not shown\n` : `${told}\n`);
     },
     figure: ([name, caption, light, dark]) => {
       const image = (theme, svg) => {
@@ -183,6 +189,7 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
     if (document.activeElement === runs) stops.focus();
     runs.disabled = true;
     came = 0;
+    room = MOST_CHARACTERS;
     printed.hidden = false;
     clear();
     status.scrollIntoView({ block: "nearest" });
@@ -271,10 +278,11 @@ export function openBelow(button, place) {
   let block = tools;
   while (!given && !block.matches(".snippet")) block = block.previousElementSibling;
   const text = given ?? block.querySelector("code").textContent.trimEnd();
-  const closes = make("button", { type: "button", textContent: "Close" });
   const name = answers ?? /(?:def|class) (\w+)/.exec(text)?.[1] ?? "the block";
+  const label = given ? `your answer, ${name}` : `the code of ${name}`;
+  const closes = make("button", { type: "button", textContent: "Close", ariaLabel: `Close ${label}` });
   const { parts, editor, show, begin, run, end } = bench(settings, {
-    label: given ? `your answer, ${name}` : `the code of ${name}`, rows: Math.min(text.split("\n").length + 1, 24), verb: given ? "Check" : "Run",
+    label, rows: Math.min(text.split("\n").length + 1, 24), verb: given ? "Check" : "Run",
     call, last: [closes],
     request: (source, lines) => given ? { how: "judge", given: [module, source, answers] } : { how: "call", given: [module, source, lines] },
     finished: given

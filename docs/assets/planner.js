@@ -1,5 +1,6 @@
 // The capacity planner's form: what it asks goes to Python in the page's worker, and the piece of page that comes back takes the place of the answer.
-import { make, python } from "./live.js";
+import { known, tableOf } from "./home.js";
+import { absolute, make, python } from "./live.js";
 
 const LARGEST_TRACE = 64 * 2 ** 20; // bytes; what the browser's Python holds in memory many times over
 const KNOWN = new Set("a circle code desc details div figcaption figure p path pre strong summary svg table tbody td text th thead title tr".split(" "));
@@ -51,15 +52,27 @@ export function open(form) {
     const changed = Object.entries(asked).filter(([name, value]) => value !== first[name] && !name.startsWith("trace"));
     return `${location.pathname}${changed.length ? `?${new URLSearchParams(changed)}` : ""}`;
   };
-  const recall = () => {
-    for (const [name, value] of new URLSearchParams(location.search)) {
-      const field = fields.find((one) => one.name === name && one.type !== "file");
-      if (field) field.value = value;
-    }
-  };
   const problem = (field, told) => {
     field.setAttribute("aria-invalid", String(Boolean(told)));
     form.querySelector(`#${field.id}-problem`).textContent = told;
+  };
+  const recall = () => { // what the address asks for that the form has not
+    const unknown = [];
+    const asked = new URLSearchParams(location.search);
+    for (const [name, value] of asked) {
+      const field = fields.find((one) => one.name === name && one.type !== "file");
+      if (!field) unknown.push(name.slice(0, 40));
+      else if (asked.getAll(name).length > 1) problem(field, `${name} stands twice in this address`);
+      else {
+        field.value = value;
+        if (field.value === value) continue;
+        field.value = first[name]; // it took another, as a list does, or none
+        problem(field, `${name} cannot be “${value.slice(0, 40)}”, which this address asks for`);
+        const folded = field.closest("details");
+        if (folded) folded.open = true;
+      }
+    }
+    return unknown;
   };
   let working = false;
   let answered = ""; // the question of the answer that is shown
@@ -87,14 +100,14 @@ export function open(form) {
   };
 
   const copy = (button, text) => button.addEventListener("click", async () => {
-    const { textContent } = button;
+    const { textContent, ariaLabel } = button;
     await navigator.clipboard.writeText(text());
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = textContent; }, 2000);
+    Object.assign(button, { textContent: "Copied", ariaLabel: null });
+    setTimeout(() => Object.assign(button, { textContent, ariaLabel }), 2000);
   });
   const dress = () => { // copy buttons, and tables that scroll by keyboard
     for (const text of answer.querySelectorAll(".planner-copy")) {
-      const button = make("button", { type: "button", textContent: "Copy" });
+      const button = make("button", { type: "button", textContent: "Copy", ariaLabel: `Copy ${text.querySelector("p").textContent}` });
       copy(button, () => text.querySelector("code").textContent);
       text.querySelector("p").append(" ", button);
     }
@@ -161,11 +174,29 @@ export function open(form) {
   show();
   answered = JSON.stringify(asks()); // the page comes with the answer to the form as it stands
   dress();
-  recall();
+  const unknown = recall();
   show();
   stale();
-  if (location.search && answer.classList.contains("stale")) {
-    answer.hidden = true; // it is to another question
-    status.textContent = "This address holds a question: press Plan, and it is answered here.";
+  if (!location.search) return;
+  const not = unknown.length ? ` The address asks for ${unknown[0]}, which is no field.` : "";
+  if (!answer.classList.contains("stale")) {
+    status.textContent = not.trim();
+    return;
   }
+  answer.hidden = true; // it is to another question
+  status.textContent = `This address holds a question: press Plan, and it is answered here.${not}`;
+  const asked = asks();
+  const question = JSON.stringify(asked);
+  fetch(absolute(`${settings.downloads}../`)).then((page) => page.text()).then((text) => {
+    const told = known(tableOf(new DOMParser().parseFromString(text, "text/html")), asked, first);
+    if (!told || working || JSON.stringify(asks()) !== question) return;
+    const [summary, sure] = told;
+    answer.replaceChildren(
+      make("p", { className: "planner-summary", innerHTML: summary }), // of the site's own numbers
+      make("p", { textContent: `${sure} This is from the home page’s table; press Plan for latencies with intervals, memory, other GPUs and flags.` }),
+    );
+    answered = question;
+    stale();
+    status.textContent = `The question of this address is answered below.${not}`;
+  }).catch(() => {}); // the press is left
 }

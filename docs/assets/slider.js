@@ -52,11 +52,11 @@ function board(plot) {
   const image = svg("svg", { width, height, role: "img" });
   plot.replaceChildren(image); // labels are measured as they are added
   const add = (tag, attributes, text) => image.appendChild(svg(tag, attributes, text));
-  const long = (text, of = "label") => {
-    const words = add("text", { class: of }, text);
-    const length = words.getComputedTextLength();
-    words.remove();
-    return length;
+  const long = (texts, of = () => "label") => { // all at once, since the first that is measured lays the page out
+    const words = texts.map((text, i) => add("text", { class: of(text, i) }, text));
+    const lengths = words.map((one) => one.getComputedTextLength());
+    for (const one of words) one.remove();
+    return lengths;
   };
   return { image, add, long, width, height };
 }
@@ -156,7 +156,7 @@ function lanes(plot, panel, world) {
   const picture = board(plot);
   const { image, add, long, width, height } = picture;
   const { clock } = world;
-  const left = 10 + Math.max(...world.lanes.map((name) => long(name))); // the same in all, whose axes are one
+  const left = 10 + Math.max(...long(world.lanes)); // the same in all, whose axes are one
   const below = plot.nextElementSibling; // lanes right below share their axis
   const shared = below?.classList.contains("of-lanes") && below.offsetTop > plot.offsetTop;
   const [right, top, bottom] = [width - 8, 22, height - (shared ? 4 : 38)];
@@ -185,9 +185,11 @@ function lanes(plot, panel, world) {
     for (const group of groups) group.append(svg("path", { class: `bar state-${state}`, d }));
   }
   const cursor = add("path", { class: "cursor" });
-  const texts = bars.filter((bar) => bar[4]).map(([lane, , end, , words]) => {
+  const told = bars.filter((bar) => bar[4]);
+  const lengths = long(told.map((bar) => bar[4]), () => "label now");
+  const texts = told.map(([lane, , end, , words], i) => {
     const text = add("text", { class: "label now", x: across(end) + 4, y: top + (lane + 0.5) * high + 4 }, words);
-    const beyond = across(end) + 4 + text.getComputedTextLength();
+    const beyond = across(end) + 4 + lengths[i];
     if (beyond > width) marks(text, { x: across(end) - 5, "text-anchor": "end" });
     return [Math.min(beyond + 2, right), text]; // it comes when the line of now is past it
   });
@@ -232,14 +234,15 @@ function plane(plot, x, y, named) {
   const { image, add, long, width, height } = picture;
   const [top, bottom] = [26, height - 36];
   const heights = ticks(y, (bottom - top) / 30);
-  const left = 10 + Math.max(...heights.map((value) => long(tick(value))));
+  const left = 10 + Math.max(...long(heights.map(tick)));
   let ends = y.limit ? [...named, { kind: "of-limit", name: y.limit.label }] : named;
   const lines = (split) => ends.map(({ name, value }) => [value, ...split(name)].filter(Boolean));
   const fit = (split) => lines(split).reduce((sum, one) => sum + LINE * one.length + 2, 0) <= bottom - top + 8;
   const whole = (name) => [name];
   if (!fit(whole)) ends = ends.filter(({ kind }) => kind !== "of-ghost"); // the legend has them
   lines(width < 420 && fit(halves) ? halves : whole).forEach((all, i) => Object.assign(ends[i], { lines: all }));
-  const right = width - 12 - Math.max(0, ...ends.flatMap((end) => end.lines.map((text) => long(text, `label ${end.value === text ? "now" : end.kind}`))));
+  const words = ends.flatMap((end) => end.lines.map((text) => [text, `label ${end.value === text ? "now" : end.kind}`]));
+  const right = width - 12 - Math.max(0, ...long(words.map(([text]) => text), (_, i) => words[i][1]));
   const up = scale(y, bottom, top);
   const across = scale(x, left, right);
   image.setAttribute("aria-label", `${title(y)} against ${title(x)}`);
@@ -285,7 +288,7 @@ function plane(plot, x, y, named) {
 
   // A value beside its point, where it covers little, and least of all a point or another value.
   const value = (px, py, text) => {
-    const wide = long(text, "label now") + 3;
+    const wide = long([text], () => "label now")[0] + 3;
     drawn.push(...Array(12).fill([px, py]));
     const places = [-9, 19, -24, 34].flatMap((dy) => [[px - 9 - wide, py + dy], [px + 9, py + dy]]);
     const boxes = places.map(([from, base]) => [Math.min(Math.max(from, left + 2), right - wide), Math.min(Math.max(base, top + 12), bottom - 4)]);
@@ -412,11 +415,17 @@ export async function open(place) {
     },
   };
 
-  let moves = [];
+  const moves = panels.map(() => () => {});
   const move = () => moves.forEach((one) => one());
-  function draw() { // for another run, or another size, where it is laid out
-    moves = panels.map((panel, i) => (plots[i].clientWidth ? DRAW[panel.kind](plots[i], panel, world) : () => {}));
-    move();
+  const laidOut = () => plots.map((plot) => `${plot.clientWidth} ${plot.clientHeight}`).join();
+  let drawn = ""; // for which sizes
+  const one = (panel, i) => {
+    if (plots[i].clientWidth) moves[i] = DRAW[panel.kind](plots[i], panel, world);
+    moves[i]();
+  };
+  function draw() { // for another run, or another size
+    drawn = laidOut();
+    panels.forEach(one);
   }
   function say() {
     const words = new Map();
@@ -510,7 +519,12 @@ export async function open(place) {
     new IntersectionObserver((seen) => { if (!seen.at(-1).isIntersecting) pause(); }).observe(place);
   }
 
-  update();
-  const sized = new ResizeObserver(draw);
+  say();
+  drawn = laidOut();
+  for (const i of panels.keys()) {
+    await new Promise((on) => setTimeout(on)); // a touch meanwhile waits for one panel, not for all
+    one(panels[i], i);
+  }
+  const sized = new ResizeObserver(() => { if (laidOut() !== drawn) draw(); });
   for (const plot of plots) sized.observe(plot);
 }

@@ -15,6 +15,7 @@ import importlib
 import inspect
 import io
 import runpy
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +40,7 @@ serving-mathematics exercises definitions/utilization --hint  print the hints; w
                                                               what is not right yet
 verify("definitions/utilization", busy_from_log)              in a notebook cell
 verify("definitions/utilization", busy_from_log, hint=True)   with a hint"""
+TIME_S = 60  # for a file of answers, and for each answer; where a process can be woken
 
 
 class ExerciseError(ValueError):
@@ -97,7 +99,7 @@ def _no_chapter(given: str) -> str:
     """What to say of a chapter that is not there: the one that was meant, or which there are."""
     known = chapters()
     slugs = {chapter.partition("/")[2]: chapter for chapter in known}
-    part, _, slug = given.strip("/").translate({95: "-", 46: "/"}).partition("/")
+    part, _, slug = given.strip("/").replace("_", "-").replace(".", "/").partition("/")
     near = difflib.get_close_matches(slug or part, slugs, 1, 0.75)
     if near:
         return f"there is no chapter {given!r}; did you mean {slugs[near[0]]}?"
@@ -157,6 +159,7 @@ class _Calls:
 
     def __init__(self, answer: Callable[..., Any], solution: Callable[..., Any]) -> None:
         self.asked = self.returned = ""
+        self.file = getattr(getattr(answer, "__code__", None), "co_filename", "")
         self.refusing = False
         one_number = solution.__annotations__.get("return") in ("float", "int")
 
@@ -248,8 +251,10 @@ def _told(failure: BaseException, rows: list[checks.Comparison], title: str, cal
         return f"It must return a number, got {failure}{asked}."
     wrong = [row for row in rows if not row.passed]
     if not wrong:
-        where = traceback.extract_tb(failure.__traceback__)[-1]
+        places = traceback.extract_tb(failure.__traceback__)
+        where = ([place for place in places if place.filename == calls.file] or places)[-1]
         place = f"{Path(where.filename).name}:{where.lineno}"
+        asked += f", which returned {calls.returned}" if calls.returned else ""
         return f"{type(failure).__name__}: {failure} ({place}{asked})"
     label, got = wrong[0].label, wrong[0].got
     if "refused" in title:
@@ -281,16 +286,19 @@ def names_used(function: Callable[..., Any], module: ModuleType) -> set[str]:
     return seen
 
 
+def unwritten(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """A solution without its body: the signature and the contract."""
+    function.body = [*function.body[:1], *ast.parse("raise NotImplementedError").body]
+    return ast.unparse(function)
+
+
 def stubs(chapter: str) -> str:
     """The exercises of a chapter as functions to fill in: imports, signatures and contracts."""
     module, solutions = exercises(chapter)
     head, blocks = [f'"""Exercises of {chapter}."""\n'], []
     for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in solutions:
-            contract = ast.get_docstring(node, clean=False) or ""
-            node.body = [ast.parse("raise NotImplementedError").body[0]]
-            signature, _, body = ast.unparse(node).rpartition("\n")
-            blocks.append(f'{signature}\n    """{contract}"""\n{body}\n')
+            blocks.append(f"{unwritten(node)}\n")
         elif isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign):
             text = ast.unparse(node)
             if text != "from serving_mathematics.support import checks" and not text.startswith(
@@ -307,7 +315,8 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
     if file.exists() and not file.is_file():
         raise ExerciseError(f"{file} must be a file of Python, got a folder, pipe or device")
     try:
-        found = runpy.run_path(str(file), run_name="answers")
+        with _in_time():
+            found = runpy.run_path(str(file), run_name="answers")
     except FileNotFoundError as problem:
         raise ExerciseError(f"there is no file {file}") from problem
     except (Exception, SystemExit) as problem:
@@ -315,7 +324,7 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
         lines = [
             f.lineno for f in traceback.extract_tb(problem.__traceback__) if f.filename == str(file)
         ]
-        line = f":{problem.lineno}" if getattr(problem, "lineno", None) else ""
+        line = f":{getattr(problem, 'lineno', None) or ''}".rstrip(":")
         line = f":{lines[-1]}" if lines else line
         raise ExerciseError(f"{file}{line} cannot be run: {text}") from problem
     return {
@@ -325,6 +334,25 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
         and not inspect.isclass(value)  # what a function returns, printed with the stubs
         and getattr(value, "__module__", "") == "answers"
     }
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Raise TimeoutError in what takes longer than TIME_S; once more each second, if it goes on."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise TimeoutError(f"it did not end within {TIME_S} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, TIME_S, 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def main(arguments: list[str]) -> int:
@@ -363,7 +391,10 @@ def _check_file(chapter: str, file: Path, hint: bool) -> int:
             print(f"{name}: no such exercise; did you mean {near[0]}?", file=sys.stderr)
     if not mine:
         raise ExerciseError(f"{file} defines none of {', '.join(solutions)}")
-    verdicts = [verify(chapter, given[name], name, hint=hint) for name in mine]
+    verdicts = []
+    for name in mine:
+        with _in_time():
+            verdicts.append(verify(chapter, given[name], name, hint=hint))
     for verdict in verdicts:
         print(verdict)
     right = all(verdict.right for verdict in verdicts)

@@ -143,6 +143,7 @@ def test_who_comes_second_touches_nothing(tmp_path: Path) -> None:
     [
         ("---\ntitle: [a\n---\n# A\n", "docs/a.md:2: front matter is not YAML:"),
         ("---\ntitle: a: b\n---\n", "docs/a.md:2: front matter is not YAML: mapping values"),
+        ("---\ntitle: a\nquestion: b\ntitle: c\n---\n", "docs/a.md:4: title must be given once"),
         ("---\njust words\n---\n", "docs/a.md:2: front matter must be a table"),
         ("---\nmodules: twice\n---\n", "docs/a.md: modules must be a list, such as \\[twice\\]"),
     ],

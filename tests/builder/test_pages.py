@@ -218,6 +218,21 @@ def test_value_wider_than_a_line_is_an_error(spec: str) -> None:
     assert page.errors == [f"docs/part/twice.md:1: doubled:{spec} is wider than 99 characters"]
 
 
+def test_a_value_is_of_one_line_and_no_wider_than_one() -> None:
+    """A second line would end the row of a table; alone it may be a table of its own."""
+    run = run_of("part.twice")
+    run.record["example"] |= {"large": 10**120, "lines": "a\nb", "rows": "a |\n| b"}
+    page = page_of(run)
+    expand(
+        "| {{ lines }} |\n{{ large }}\n{{ large:.3g }}\n| {{ rows }} |\n{{ lines }}\n$a_{{n}}$",
+        page,
+    )
+    assert page.errors == [
+        "docs/part/twice.md:1: lines has several lines that are no rows of a table",
+        "docs/part/twice.md:2: large is wider than 99 characters: 10000000000000000000…",
+    ]
+
+
 def test_finished_html_stands_in_lines_that_markdown_leaves_alone() -> None:
     """Rendered alone or in a page, each directive gives the same HTML."""
     page = page_of(run_of("part.twice"))
@@ -359,6 +374,9 @@ def test_question_stands_under_the_title() -> None:
         ("{{ chapters nowhere }}", "no chapter in part 'nowhere' to show"),
         ("{{ codes double }}", "not a directive: {{ codes double }}"),
         ("See {{ code double }} here", "not a directive: See {{ code double }} here"),
+        ("Two is {{doubled}}.", "not a directive: Two is {{doubled}}."),
+        ("{{code double}}", "not a directive: {{code double}}"),
+        ("{{doubled:.1f }}", "not a directive: {{doubled:.1f }}"),
         ("{{ tripled }}", "no single example value tripled: no module of the page has it"),
         ("{{ site.pages }}", "no single example value site.pages: no module of the page has it"),
         ("{{ doubled:.2q }}", "value doubled = 4.0 cannot be formatted with '.2q'"),

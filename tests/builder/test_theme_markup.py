@@ -10,6 +10,7 @@ from material.plugins.search.plugin import Parser
 
 from builder.theme_markup import (
     after_search,
+    asking_for_nothing_ahead,
     named_landmarks,
     plain_names,
     searched,
@@ -61,30 +62,61 @@ def test_tables_name_their_columns_of_numbers() -> None:
     assert with_tables(aligned) == told
 
 
+def test_a_page_asks_for_no_other_ahead() -> None:
+    head = '<link rel="prev" href="a"><link rel="next" href="b">\n  <link rel="icon" href="c">'
+    assert asking_for_nothing_ahead(head) == '<link rel="icon" href="c">'
+
+
 def test_only_long_names_in_tables_may_break() -> None:
     code = "<td><code>{}</code></td>"
-    short, long = "sum(a_total[5m])", "sum(rate(vllm:prefix_cache_hits_total[15m]))"
+    short, long = "late_poll", "sum(rate(vllm:prefix_cache_hits_total[15m]))"
     page = with_tables(f"<table><tr>{code.format(short)}{code.format(long)}</tr></table>{long}")
-    broken = "sum(<wbr>rate(<wbr>vllm:prefix_<wbr>cache_<wbr>hits_<wbr>total[<wbr>15m]))"
+    broken = "sum(<wbr>rate(<wbr>vllm:<wbr>prefix_<wbr>cache_<wbr>hits_<wbr>total[<wbr>15m]))"
     assert f"{code.format(short)}{code.format(broken)}" in page
     assert page.endswith(long)
 
 
+def _table(head: str) -> str:
+    return f'<div class="table n1"><table><tr><th>{head}</th><th>Means</th></tr></table></div>'
+
+
+def _formula(*letters: str) -> str:
+    signs = "".join(f"<mi>{letter}</mi>" for letter in letters)
+    return f'<div class="formula" tabindex="0"><math>{signs}</math></div>'
+
+
+SHOWN = (_table("Read, <em>of</em> R&amp;D"), _formula("ρ", "=", "λ"), _formula("C", "r"))
+ADDRESSES = ["table-how-read-of-r-d", "formula-how-rho", "formula-how"]
+
+
+def _addresses(*shown: str) -> tuple[list[str], list[str]]:
+    page, problems = with_anchors(f'<h2 id="how">How</h2>{"".join(shown)}')
+    found = re.findall(r' id="(?!how")([^"]+)"', page)
+    for name in found:
+        kind = name.partition("-")[0]
+        link = f'<a class="headerlink" href="#{name}" title="Link to this {kind}">&para;</a></div>'
+        assert page.count(link) == 1
+    return found, problems
+
+
 def test_a_table_and_a_formula_have_addresses() -> None:
-    table, formula = (
-        '<div class="table n1"><table></table>',
-        '<div class="formula" tabindex="0"><math/>',
-    )
-    page = with_anchors(f"{table}</div>{formula}</div><p>{formula}</div>")
-    link = '<a class="headerlink" href="#{0}" title="Link to this {1}">&para;</a></div>'.format
-    assert page == (
-        '<div class="table n1" id="table-1"><table></table>'
-        + link("table-1", "table")
-        + '<div class="formula" tabindex="0" id="formula-1"><math/>'
-        + link("formula-1", "formula")
-        + '<p><div class="formula" tabindex="0" id="formula-2"><math/>'
-        + link("formula-2", "formula")
-    )
+    assert _addresses(*SHOWN) == (ADDRESSES, [])
+
+
+@pytest.mark.parametrize("place", range(len(SHOWN) + 1))
+@pytest.mark.parametrize("other", [_table("Set"), _formula("D", "≤", "ρ")])
+def test_an_address_stays_when_another_table_or_formula_is_put_before_it(
+    place: int, other: str
+) -> None:
+    found, problems = _addresses(*SHOWN[:place], other, *SHOWN[place:])
+    assert not problems
+    assert [name for n, name in enumerate(found) if n != place] == ADDRESSES
+
+
+def test_two_that_would_have_one_address_are_told() -> None:
+    for shown, part in ((SHOWN[0], "first column"), (SHOWN[1], "left side")):
+        _, [problem] = with_anchors(shown + shown)
+        assert part in problem
 
 
 SHEET = (
@@ -111,10 +143,13 @@ def test_a_site_keeps_the_style_that_pages_and_scripts_use(tmp_path: Path) -> No
     (tmp_path / "index.html").write_text('<p class="a b" id="c">', encoding="utf-8")
     (tmp_path / "assets/javascripts/x.js").write_text('e("d")', encoding="utf-8")
     sheet = tmp_path / "assets/stylesheets/main.css"
-    sheet.write_text(".a{x:y}.b,.n{x:y}#c{x:y}.d{x:y}.f{x:y}", encoding="utf-8")
+    asked = ".a{x:y}.b,.n{x:y}#c{x:y}.d{x:y}.f{x:y}.a{--one:1;--two:url('data:{;}');--three:3}"
+    sheet.write_text(f"{asked}.b{{y:var(--one)}}", encoding="utf-8")
+    (tmp_path / "assets/own.css").write_text(".b{z:var(--three,--four:4)}", encoding="utf-8")
     (tmp_path / "assets/codemirror.js").write_text("f", encoding="utf-8")
     trim_styles(tmp_path)
-    assert sheet.read_text(encoding="utf-8") == ".a{x:y}.b{x:y}#c{x:y}.d{x:y}"
+    kept = ".a{x:y}.b{x:y}#c{x:y}.d{x:y}.a{--one:1;--three:3}.b{y:var(--one)}"
+    assert sheet.read_text(encoding="utf-8") == kept
 
 
 def test_code_keeps_its_text_and_its_colours() -> None:
@@ -167,6 +202,17 @@ def test_each_block_of_code_has_a_button_that_copies_it() -> None:
     assert targets == re.findall(r'<code id="([\w-]+)">', page) == ["code-block-1", "code-block-2"]
     assert re.findall(r'<nav[^>]* aria-label="([^"]*)"', page) == ["Code block 1", "Code block 2"]
     assert re.sub(r"<nav.*?</nav>| id=\"[^\"]*\"", "", page) == content
+
+
+def test_a_copy_button_is_named_by_the_first_line_that_tells_something() -> None:
+    page = with_copy_buttons(
+        "<pre><code>a</code></pre><pre><code>\n@cached\n"
+        '<span class="k">def</span> f&lt;<span>"x"</span>:'
+        f"\n    pass</code></pre><pre><code>{'long ' * 20}</code></pre>"
+    )
+    long = " ".join(["long"] * 20)[:40]
+    expected = ["Copy a", "Copy def f&lt;&quot;x&quot;:", f"Copy {long}…"]
+    assert re.findall(r'<button[^>]* aria-label="([^"]*)"', page) == expected
 
 
 CODE = (

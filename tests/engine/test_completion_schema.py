@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.engine.completion_schema import (
+    MARKS,
     Chat,
     Completion,
     Envelope,
@@ -57,7 +59,7 @@ def test_bytes_that_are_no_json_are_refused(body: bytes) -> None:
 def test_fields_reach_the_engine() -> None:
     asked, question = read_chat(
         b'{"messages": [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}],'
-        b' "max_tokens": 9, "max_completion_tokens": 5, "seed": 3, "top_p": 0.5, "stop": "x",'
+        b' "max_tokens": 5, "max_completion_tokens": 5, "seed": 3, "top_p": 0.5, "stop": "x",'
         b' "temperature": 0, "ignore_eos": true, "stream": true,'
         b' "stream_options": {"include_usage": true}}'
     )
@@ -76,6 +78,51 @@ def test_fields_reach_the_engine() -> None:
     image = b'{"messages": [{"role": "user", "content": [{"type": "image_url", "text": ""}]}]}'
     with pytest.raises(RefusedRequest, match=r"messages\.0\.content"):
         read_chat(image)
+
+
+@pytest.mark.parametrize("name", ["prompt", "temperature", "stop"])
+def test_a_name_that_stands_there_twice_is_refused(name: str) -> None:
+    """Python's parsers take the last, others the first."""
+    body = json.dumps({"prompt": "a", "temperature": 0, "stop": "b"})
+    twice = body.replace(
+        "{", f'{{"{name}": "c", ' if name != "temperature" else '{"temperature": 1, '
+    )
+    with pytest.raises(RefusedRequest, match=f"body: '{name}' must be given once, got it twice"):
+        read_completion(twice.encode())
+    with pytest.raises(RefusedRequest, match="'content' must be given once"):
+        read_chat(b'{"messages": [{"role": "user", "content": "a", "content": "b"}]}')
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("prompt", ["a"], r"prompt\.list\.0: Input should be a valid integer"),
+        ("prompt", [-1], r"prompt\.list\.0: Input should be greater than or equal to 0"),
+        ("prompt", [], r"prompt\.list: List should have at least 1 item"),
+        ("prompt", "", r"prompt\.text: String should have at least 1 character"),
+        ("stop", [""], r"stop\.list\.0: String should have at least 1 character"),
+        ("stop", ["a"] * 5, r"stop\.list: List should have at most 4 items"),
+    ],
+)
+def test_a_text_or_a_list_is_refused_for_what_it_is(field: str, value: Any, reason: str) -> None:
+    """They said that a list of five stops should be a text, which it need not be."""
+    with pytest.raises(RefusedRequest, match=reason):
+        read_completion(json.dumps({"prompt": "a", field: value}).encode())
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_nobody_says_the_next_message_too(mark: str) -> None:
+    """Also where the mark is in two parts of a content."""
+    for content in (mark, [{"type": "text", "text": text} for text in (mark[:4], mark[4:])]):
+        body = {"messages": [{"role": "user", "content": content}]}
+        with pytest.raises(RefusedRequest, match=re.escape(f"must be without {mark}")):
+            read_chat(json.dumps(body).encode())
+
+
+@given(st.sampled_from(["n", "logprobs", "tools", "logit_bias", "store", "response_format"]))
+def test_null_asks_for_nothing(name: str) -> None:
+    plain = read_completion(b'{"prompt": "a"}')[1]
+    assert read_completion(json.dumps({"prompt": "a", name: None}).encode())[1] == plain
 
 
 def test_answers_are_what_the_official_client_reads() -> None:

@@ -150,6 +150,7 @@ def ask_as_the_official_client(base: str) -> None:
         http_client=httpx.Client(trust_env=False),
     ) as client:
         assert [model.id for model in client.models.list().data] == [MODEL]
+        assert client.models.retrieve(MODEL).id == MODEL
         question: Any = [{"role": "user", "content": "What is the capital of France?"}]
         whole = client.chat.completions.create(model=MODEL, messages=question, temperature=0)
         assert "Paris" in (whole.choices[0].message.content or "")
@@ -236,7 +237,12 @@ def test_bad_input_is_answered_with_its_reason(http: httpx.Client) -> None:
         ("/v1/completions", "GET", 405),
         ("/health", "DELETE", 405),
     ):
-        assert http.request(method, path).status_code == status
+        refused = http.request(method, path)
+        assert refused.status_code == status
+        assert ("allow" in refused.headers) == (status == 405)
+    for path in ("/health", "/v1/models", f"/v1/models/{MODEL}", "/metrics"):
+        told = http.head(path)  # as one asks who only wants to know whether it is there
+        assert (told.status_code, told.content) == (200, b"")
     empty = http.post("/v1/chat/completions", json={"messages": []})
     assert empty.status_code == 400
     assert metric(http, "serving_engine_steps") == computed  # none of it cost a step

@@ -28,8 +28,8 @@ from serving_mathematics.core.hardware.catalogue import (
     systems,
 )
 from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs, widths
 from serving_mathematics.core.hardware.record_making import RUN_COLUMNS, kept_config, run_rows
-from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs, widths
 from serving_mathematics.machine.predictions import calibration_scores, predict
 from serving_mathematics.machine.predictions.calibration_scores import deployment_name, measure
 from serving_mathematics.machine.predictions.own_runs import (

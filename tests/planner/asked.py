@@ -212,6 +212,19 @@ PLANS: dict[str, dict[str, object]] = {
         "quantile": 0.9,
     },
 }
+PLANS["a fleet behind routers"] = {
+    "rate_per_s": 14,
+    "replicas": 2,
+    "classes": "chat:0.4:like=chat,ttft=2; customers:0.6:like=customers",
+    "weights": "2,1",
+    "routers": "random; sglang:cache_threshold=0.4; endpoint-picker:prefix_weight=1",
+    "host_memory_gib": "0, 20",
+    "lost_for_s": 1,
+    "requests": 300,
+    "quantile": 0.9,
+    "parallelism": "tp1",
+    "precision": "fp8",
+}
 REFUSED: dict[str, dict[str, object]] = {
     "TTFT": {"rate_per_s": 1, "ttft_s": 0.01, "parallelism": "tp1"},
     "TPOT": {"rate_per_s": 1, "tpot_s": 0.001, "parallelism": "tp1"},

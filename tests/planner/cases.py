@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.planner import (
     capacity_planner,
     configurations,
@@ -32,7 +32,7 @@ from serving_mathematics.planner import (
     sweeps,
     trace_plans,
 )
-from serving_mathematics.planner.capacity_planner import Fleet, settled
+from serving_mathematics.planner.capacity_planner import Fleets, settled
 from serving_mathematics.planner.configurations import Answer
 from serving_mathematics.planner.objectives import Promise
 from serving_mathematics.planner.question import Question
@@ -42,7 +42,7 @@ from ..answers import reduced
 from ..cases import in_no_folder
 from ..variants import outcome
 from .asked import COMMANDS, FLEETS, FORMS, GRID, PLANS, REFUSED
-from .readings import LOAD_TESTS, fields, grids, load_test, of_anothers, traces, typed
+from .read_inputs import LOAD_TESTS, fields, grids, load_test, of_anothers, traces, typed
 
 OF_MACHINE = ("machine", "date", "versions")  # what a record says of where it was made
 REQUESTS = 120  # of a question that says nothing else
@@ -239,7 +239,7 @@ def fleets(values: dict[str, object]) -> dict[str, Any]:
     def tell(*fleet: int) -> None:
         heard.append((fleet[0], fleet[1]))
 
-    fleet = Fleet(question, told=tell)
+    fleet = Fleets(question, told=tell)
     best, pair = settled(fleet)[0], settled_apart(question, tell)
     one, two = best.replicas, pair.replicas
     found: dict[str, Any] = {

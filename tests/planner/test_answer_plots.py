@@ -22,10 +22,12 @@ from serving_mathematics.planner.answer_plots import (
     front_plot,
     latency_plot,
     plots_file,
+    routers_plot,
 )
 from serving_mathematics.planner.answers import comparison_rows
-from serving_mathematics.planner.configurations import Answer, answer, split_name
+from serving_mathematics.planner.configurations import Answer, answer, split_name, whole_answer
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.routing import Routed
 
 CSS = Path(__file__).resolve().parents[2] / "docs" / "assets" / "handbook.css"
 positive = st.floats(1e-6, 1e6)
@@ -38,6 +40,19 @@ def told(**values: object) -> Answer:
 
 def elements(plot: Plot, kind: str) -> list[ET.Element]:
     return [one for one in ET.fromstring(plot.svg).iter() if kind in one.get("class", "").split()]
+
+
+def test_every_router_is_where_its_numbers_are() -> None:
+    asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
+    found = whole_answer(read_choices(asked), asked)
+    assert isinstance(found, Routed)
+    plot = routers_plot(found)
+    assert answer_plots(found) == [plot]
+    assert len(elements(plot, "point")) == len(found.ways) == len(plot.rows) - 1
+    (chosen,) = elements(plot, "chosen")
+    foot, top = (float(chosen.get("cy", 0)), float(chosen.get("cx", 0)))
+    assert foot < 40  # nearly all keep the promise, at the head
+    assert top == pytest.approx(46.0)  # and nothing is found, at the left
 
 
 @given(st.lists(positive, min_size=1, max_size=9))

@@ -12,7 +12,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.benchmark_loops import Latencies
 from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun
-from serving_mathematics.machine.step_time.guesses import break_even_tokens
+from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.answers import (
     Table,
     answer_lines,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
     QUANTILES,
     ClassRun,
-    Fleet,
+    Fleets,
     Infeasible,
     Loosened,
     Performance,
@@ -35,7 +36,7 @@ from serving_mathematics.planner.capacity_planner import (
     coarser,
     deciding_classes,
     decisive,
-    least_requests,
+    fewest_requests,
     plan,
     reaches,
     requests_to_judge,
@@ -49,6 +50,7 @@ from serving_mathematics.planner.capacity_planner import (
 from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.objectives import lifted, promised
 from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.questions import read_question
 from serving_mathematics.planner.traffic import (
     Traffic,
     TrafficClass,
@@ -93,10 +95,10 @@ def test_the_worst_metric_decides_and_of_equal_ones_the_last() -> None:
 def test_other_limits_are_planned_with_what_was_simulated() -> None:
     """A fleet with other limits is the one that is made anew, and runs nothing twice."""
     asked = Question(LLAMA, Traffic(60.0), promised(1.0, 0.05), requests=400)
-    fleet = Fleet(asked)
+    fleet = Fleets(asked)
     run = fleet.performance(4, 256, 2048)
     limited = fleet.limited(2048, 256)
-    anew = Fleet(replace(asked, token_budget=2048, batch_limit=256))
+    anew = Fleets(replace(asked, token_budget=2048, batch_limit=256))
     assert limited.budgets == anew.budgets == (2048,)
     assert limited.best(4) is run
     assert anew.best(4) == run
@@ -115,14 +117,14 @@ def test_limits_that_nobody_met_are_not_simulated_again(
     monkeypatch.setattr(
         capacity_planner, "simulate", lambda *given: calls.append(given) or simulate(*given)
     )
-    fleet = Fleet(BASE)
+    fleet = Fleets(BASE)
     (longest,) = (fleet.sample.prompt_tokens + fleet.sample.output_tokens - 1).max(keepdims=True)
     memory = -(-int(longest) // 16) + spare_blocks
     fleet.engine = replace(fleet.engine, kv_blocks=memory)
     ample = fleet.with_all_memory()
     for places in (30, 400, 34, 1, 40, 10, 20, 30, 14, 25, 60, 80, 500):
         for one in (fleet, ample):
-            again = Fleet(BASE)
+            again = Fleets(BASE)
             again.engine = one.engine
             known = one.performance(3, places, 512)
             calls_of_one, anew = len(calls), again.performance(3, places, 512)
@@ -136,7 +138,7 @@ def test_limits_that_nobody_met_are_not_simulated_again(
 
 
 def test_the_smallest_by_brute_force() -> None:
-    fleet = Fleet(BASE)
+    fleet = Fleets(BASE)
     limits = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
     kept = [
         n
@@ -152,19 +154,19 @@ def test_the_smallest_by_brute_force() -> None:
 
 def test_the_largest_fleet_that_is_tried_may_be_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is found where so many replicas are allowed, and none where one fewer are."""
-    needed = Fleet(BASE).fewest().replicas
+    needed = Fleets(BASE).fewest().replicas
     monkeypatch.setattr(capacity_planner, "MOST_REPLICAS", needed)
-    assert Fleet(BASE).fewest().replicas == needed
+    assert Fleets(BASE).fewest().replicas == needed
     monkeypatch.setattr(capacity_planner, "MOST_REPLICAS", needed - 1)
     with pytest.raises(Infeasible, match=f"no fleet of up to {needed - 1} replicas keeps"):
-        Fleet(BASE).fewest()
+        Fleets(BASE).fewest()
 
 
 def test_a_limit_between_the_powers_of_two_is_found() -> None:
     """Where a limit of 16 is too slow and one of 8 keeps requests waiting."""
     for rate, ttft, tpot, n in ((24.0, 0.5, 0.01554, 3), (16.0, 0.5, 0.01554, 2)):
         tight = replace(BASE, traffic=Traffic(rate, 1.0, 100.0, 60.0), requests=2000)
-        fleet = Fleet(replace(tight, promise=promised(ttft, tpot, 0.9)))
+        fleet = Fleets(replace(tight, promise=promised(ttft, tpot, 0.9)))
         kept = [p for p in range(4, 33) if fleet.keeps(fleet.performance(n, p, 512))]
         assert kept
         assert not {4, 8, 16, 32} & set(kept)
@@ -177,7 +179,7 @@ def test_a_plan_is_the_simulation_of_a_share() -> None:
     found = plan(BASE, alternatives=False)
     rng = np.random.default_rng(np.random.SeedSequence(0))
     assert isinstance(BASE.traffic, Traffic)
-    fleet = Fleet(replace(BASE, requests=1600))
+    fleet = Fleets(replace(BASE, requests=1600))
     share = share_of_traffic(rng, BASE.traffic, found.best.replicas, 1600)
     limits = {"max_sequences": found.best.places, "token_budget": found.best.budget}
     served = simulate(share, replace(fleet.engine, **limits))
@@ -193,7 +195,7 @@ def test_a_plan_is_the_simulation_of_a_share() -> None:
 def test_a_trace_is_served_whole() -> None:
     trace = standin()
     asked = replace(BASE, traffic=trace, requests=trace.arrival_s.size)
-    fleet = Fleet(asked)
+    fleet = Fleets(asked)
     run = fleet.performance(3, 64, 512)
     assert run is not None
     assert run.simulated == trace.arrival_s.size
@@ -217,7 +219,7 @@ def test_bursts_of_a_trace_need_more_than_its_rate() -> None:
     shuffled = np.sort(np.random.default_rng(0).uniform(0, trace.arrival_s[-1], 4000))
     flat = Workload(shuffled, trace.prompt_tokens, trace.output_tokens)
     slow = replace(BASE, promise=promised(9, 9))
-    both = [Fleet(replace(slow, traffic=t, requests=4000), slowness=1.3) for t in (trace, flat)]
+    both = [Fleets(replace(slow, traffic=t, requests=4000), slowness=1.3) for t in (trace, flat)]
     runs = [fleet.performance(1, 64, 512) for fleet in both]
     assert all(runs)
     bursty, level = (run.ttft[2].value for run in runs if run)
@@ -226,7 +228,7 @@ def test_bursts_of_a_trace_need_more_than_its_rate() -> None:
 
 def test_one_place_is_a_queue_with_one_server() -> None:
     asked = replace(BASE, traffic=Traffic(2.0, 4.0, 50.0, 20.0), batch_limit=1)
-    fleet = Fleet(asked)
+    fleet = Fleets(asked)
     run = fleet.performance(1, 1, 512)
     assert run is not None
     share = fleet.sample
@@ -294,7 +296,7 @@ def test_looser_objectives_need_fewer() -> None:
 
 def test_bottlenecks_by_construction() -> None:
     loose = replace(BASE, promise=promised(9, 9), traffic=Traffic(900.0, 1.0, 200.0, 20.0))
-    slow = Fleet(loose)
+    slow = Fleets(loose)
     assert [one.constraint for one in binding_constraints(slow, 1)] == ["arithmetic of prompts"]
     fast = replace(SLOW, bf16_flops_per_s=1e17, memory_bytes=400e9)
     long = replace(
@@ -303,7 +305,7 @@ def test_bottlenecks_by_construction() -> None:
         traffic=Traffic(60.0, 1.0, 3000.0, 900.0),
         promise=promised(9, 9),
     )
-    (one,) = binding_constraints(Fleet(long), 1)
+    (one,) = binding_constraints(Fleets(long), 1)
     assert one.constraint == "memory bandwidth"
     assert binding_constraints(slow, 0) == (Loosened("one replica is the least"),)
     narrow = replace(
@@ -350,7 +352,7 @@ def test_a_plan_tells_of_every_fleet_before_it_is_simulated() -> None:
 def test_one_replica_fewer_may_do_when_its_intervals_say_so() -> None:
     for seed in range(3):
         question = replace(BASE, seed=seed)
-        found, fleet = plan(question, alternatives=False), Fleet(question)
+        found, fleet = plan(question, alternatives=False), Fleets(question)
         (first, each), fewer = question.promise, found.best.replicas - 1
         runs = [fleet.performance(fewer, 2**k, 512) for k in range(10)]
         near = [
@@ -375,7 +377,7 @@ def test_the_answer_rests_on_longer_runs() -> None:
     changed = 0
     for seed in range(8):
         question = replace(BASE, seed=seed, requests=150, promise=promised(0.2, 0.03, 0.9))
-        fleet = Fleet(question)
+        fleet = Fleets(question)
         best, long = settled(fleet)
         assert best.simulated == 540
         assert long.keeps(best)
@@ -386,20 +388,20 @@ def test_the_answer_rests_on_longer_runs() -> None:
 
 
 def test_near_limits_are_different_and_may_do() -> None:
-    fleet = Fleet(replace(BASE, token_budget=None))
+    fleet = Fleets(replace(BASE, token_budget=None))
     found = fleet.fewest()
     near = fleet.near(found.replicas)
     runs = [fleet.performance(found.replicas, *limits) for limits in near]
     assert len({(run.ttft, run.tpot) for run in runs if run}) == len(near) > 0
     assert all(fleet.may_keep(run, 2.0) for run in runs)
-    assert Fleet(replace(BASE, promise=promised(0.5, 0.0135, 0.9))).near(1) == []
+    assert Fleets(replace(BASE, promise=promised(0.5, 0.0135, 0.9))).near(1) == []
 
 
 def test_slower_steps_need_no_fewer() -> None:
-    counts = [Fleet(BASE, slowness=f).fewest().replicas for f in (0.7, 1.0, 1.4)]
+    counts = [Fleets(BASE, slowness=f).fewest().replicas for f in (0.7, 1.0, 1.4)]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
-    fast, slow = (Fleet(BASE, slowness=f).performance(9, 64, 512) for f in (1.0, 1.5))
+    fast, slow = (Fleets(BASE, slowness=f).performance(9, 64, 512) for f in (1.0, 1.5))
     assert fast is not None
     assert slow is not None
     assert slow.tpot[0].value > 1.5 * fast.tpot[0].value
@@ -407,7 +409,7 @@ def test_slower_steps_need_no_fewer() -> None:
 
 def test_cached_prefixes_save_prompts_and_no_memory() -> None:
     plain, cached = (
-        Fleet(replace(BASE, traffic=Traffic(30.0, 1.0, 1000.0, 60.0, share))) for share in (0, 0.9)
+        Fleets(replace(BASE, traffic=Traffic(30.0, 1.0, 1000.0, 60.0, share))) for share in (0, 0.9)
     )
     assert cached.own_s[0] < 0.4 * plain.own_s[0]
     runs = [fleet.performance(3, 256, 512) for fleet in (plain, cached)]
@@ -417,11 +419,11 @@ def test_cached_prefixes_save_prompts_and_no_memory() -> None:
 
 def test_requests_end_with_the_context() -> None:
     short = replace(ONE, architecture=replace(ONE.architecture, context_tokens=300))
-    drawn = Fleet(replace(BASE, deployment=short)).sample
+    drawn = Fleets(replace(BASE, deployment=short)).sample
     assert (drawn.prompt_tokens + drawn.output_tokens).max() == 300
     assert drawn.output_tokens.min() >= 1
     with pytest.raises(ValueError, match="the trace must be within the context of 300 tokens"):
-        Fleet(replace(BASE, deployment=short, traffic=standin()))
+        Fleets(replace(BASE, deployment=short, traffic=standin()))
 
 
 def test_formats_get_smaller_and_end() -> None:
@@ -463,9 +465,9 @@ def test_too_few_requests_are_refused_with_the_number_that_would_do() -> None:
     rare = replace(BASE, promise=promised(9, 9, 0.9999), requests=100)
     with pytest.raises(ValueError, match=r"requests must be at least 8,322 to say anything about"):
         plan(rare)
-    assert Fleet(replace(rare, requests=8322))
+    assert Fleets(replace(rare, requests=8322))
     with pytest.raises(ValueError, match=r"the trace must be at least 299 requests for p99, got"):
-        Fleet(replace(BASE, traffic=standin(298), promise=promised(9, 9, 0.99)))
+        Fleets(replace(BASE, traffic=standin(298), promise=promised(9, 9, 0.99)))
     for bad in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="quantile must be in"):
             requests_to_judge(bad)
@@ -473,7 +475,7 @@ def test_too_few_requests_are_refused_with_the_number_that_would_do() -> None:
 
 def test_what_the_requests_hold() -> None:
     """Tokens in the cache by counting them at many instants, from when each is written."""
-    fleet = Fleet(replace(BASE, traffic=Traffic(10.0, 1.0, 200.0, 60.0)))
+    fleet = Fleets(replace(BASE, traffic=Traffic(10.0, 1.0, 200.0, 60.0)))
     run = fleet.performance(1, 64, 512)
     assert run is not None
     share, engine = fleet.sample, replace(fleet.engine, max_sequences=64, token_budget=512)
@@ -551,7 +553,7 @@ def test_what_no_fleet_can_do(change: dict[str, Any], words: str) -> None:
 
 
 def test_an_objective_that_a_replica_alone_just_keeps_is_possible() -> None:
-    fleet = Fleet(BASE)
+    fleet = Fleets(BASE)
     alone = [
         closed_form_alone(fleet.sample, replace(fleet.engine, token_budget=n, max_sequences=1))
         for n in fleet.budgets
@@ -562,12 +564,12 @@ def test_an_objective_that_a_replica_alone_just_keeps_is_possible() -> None:
     whole = first + np.nan_to_num(alone[0][1]) * later
     limits = [float(np.quantile(x, share)) for x in (first, each, whole)]
     least = promised(limits[0], limits[1], share, e2e_s=limits[2])
-    assert Fleet(replace(BASE, promise=least)).goals == (least,)
+    assert Fleets(replace(BASE, promise=least)).goals == (least,)
     for place, name in enumerate(("a TTFT", "a TPOT", "an E2E latency")):
         goals = list(least)
         goals[place] = replace(goals[place], limit=math.nextafter(limits[place], 0))
         with pytest.raises(Infeasible, match=f"no fleet keeps {name} of"):
-            Fleet(replace(BASE, promise=tuple(goals)))
+            Fleets(replace(BASE, promise=tuple(goals)))
 
 
 @pytest.mark.parametrize(("needed", "runs"), [(1, 2), (2, 2), (3, 3), (5, 5)])
@@ -628,7 +630,7 @@ MIXED = replace(
 
 def test_classes_are_judged_one_by_one() -> None:
     """Quantiles, joint shares and goodput from the requests of a class alone."""
-    fleet = Fleet(MIXED)
+    fleet = Fleets(MIXED)
     run = fleet.performance(6, 256, 512)
     assert run is not None
     which = drawn_classes(np.random.default_rng([0, 1]), mixed_traffic(40.0, KINDS), 400)
@@ -660,11 +662,11 @@ def test_the_class_that_is_strict_decides() -> None:
     tight = plan(replace(MIXED, class_promises=strict), alternatives=False)
     assert tight.best.replicas > loose.best.replicas
     assert tight.deciding == ("chat",)
-    fleet = Fleet(replace(MIXED, class_promises=strict))
+    fleet = Fleets(replace(MIXED, class_promises=strict))
     assert deciding_classes(fleet, 0) == ()
-    assert deciding_classes(Fleet(BASE), 1) == ()
+    assert deciding_classes(Fleets(BASE), 1) == ()
     free = lifted(strict[0]), strict[1]
-    long = Fleet(replace(MIXED, class_promises=strict, requests=1600))
+    long = Fleets(replace(MIXED, class_promises=strict, requests=1600))
     fewer = tight.best.replicas - 1
     judge = long if fleet.keeps(fleet.best(fewer)) else fleet
     other = judge.promising(free)
@@ -674,23 +676,23 @@ def test_the_class_that_is_strict_decides() -> None:
 def test_a_rare_class_needs_more_requests() -> None:
     kinds = TrafficClass("chat", 0.98), TrafficClass("rare", 0.02)
     asked = replace(MIXED, traffic=mixed_traffic(40.0, kinds))
-    assert least_requests(asked) == (450, "p90 of rare")
+    assert fewest_requests(asked) == (450, "p90 of rare")
     with pytest.raises(ValueError, match=r"requests must be at least 450 .* p90 of rare, got 400"):
         require_enough(asked)
     with pytest.raises(ValueError, match="class_promises must be one for each of 2 classes"):
-        Fleet(replace(asked, requests=450, class_promises=()))
+        Fleets(replace(asked, requests=450, class_promises=()))
 
 
 def test_no_fleet_for_one_class_names_it() -> None:
     strict = promised(0.5, 0.05, 0.9), promised(0.001, 0.05, 0.9)
     with pytest.raises(Infeasible, match=r"no fleet keeps a TTFT of 0.001 s at p90 of agents: "):
-        Fleet(replace(MIXED, class_promises=strict))
+        Fleets(replace(MIXED, class_promises=strict))
 
 
 def test_what_is_too_long_is_cut_to_what_a_request_may_be() -> None:
     """One token is left for the answer, and one of the prompt that is not cached."""
     drawn = Workload(np.zeros(3), np.array([10, 3, 4]), np.array([3, 9, 1]), np.array([8, 1, 3]))
-    cut = Fleet(BASE).within(drawn, 5)
+    cut = Fleets(BASE).within(drawn, 5)
     assert cut.prompt_tokens.tolist() == [4, 3, 4]
     assert cut.output_tokens.tolist() == [1, 2, 1]
     assert cut.cached_tokens.tolist() == [3, 1, 3]
@@ -698,7 +700,7 @@ def test_what_is_too_long_is_cut_to_what_a_request_may_be() -> None:
 
 def test_what_would_save_a_replica_does() -> None:
     """At the limit that a smaller fleet is said to need, it keeps the promise; just below not."""
-    fleet = Fleet(replace(BASE, promise=promised(0.2, 0.03, 0.9)))
+    fleet = Fleets(replace(BASE, promise=promised(0.2, 0.03, 0.9)))
     fewer = fleet.fewest().replicas - 1
     found = {one.constraint: one for one in binding_constraints(fleet, fewer)}
     one = found["TTFT objective"]
@@ -717,14 +719,14 @@ def test_so_much_more_memory_would_save_a_replica() -> None:
     tight = replace(LLAMA.system, memory_bytes=(weights + 200 * 16 * 131_072) / 0.9)
     small, goal = replace(LLAMA, system=tight), promised(2.0, 1.0, 0.9)
     asked = Question(small, few, goal, requests=400, reserved_bytes=0.0)
-    fleet = Fleet(asked)
+    fleet = Fleets(asked)
     found = {one.constraint: one for one in binding_constraints(fleet, 1)}
     one = found["KV memory"]
     assert one.run is not None
     assert one.blocks > fleet.engine.kv_blocks
     more = (one.blocks - fleet.engine.kv_blocks + 1) * 16 * 131_072 / 0.9
     roomy = replace(tight, memory_bytes=tight.memory_bytes + more)
-    larger = Fleet(replace(asked, deployment=replace(LLAMA, system=roomy)))
+    larger = Fleets(replace(asked, deployment=replace(LLAMA, system=roomy)))
     assert larger.performance(1, one.run.places, one.run.budget) == one.run
     assert larger.keeps(one.run)
     assert one.run.is_as(replace(one.run, places=3))
@@ -734,7 +736,7 @@ def test_so_much_more_memory_would_save_a_replica() -> None:
 def test_what_is_overloaded_says_by_what_and_how_much_it_carries() -> None:
     """Short prompts and answers in a large fleet: steps take the time, no promise helps."""
     few = replace(BASE, traffic=Traffic(200.0, 1.0, 20.0, 60.0), promise=promised(9, 9, 0.9))
-    fleet = Fleet(few)
+    fleet = Fleets(few)
     fewer = 1
     while fleet.rate_per_s / (fewer + 1) >= fleet.full_rate(512):
         fewer += 1
@@ -744,3 +746,21 @@ def test_what_is_overloaded_says_by_what_and_how_much_it_carries() -> None:
     assert one == Loosened("weights and kernels", most_per_s=fewer * fleet.full_rate(512))
     assert fleet.performance(fewer, 512, 512) is None
     assert one.most_per_s <= 200.0
+
+
+def test_a_tight_question_simulates_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the search finds 8 replicas by chance and 30 are needed, neither every number between
+    them is tried, nor low batch limits that only lengthen the wait."""
+    counts: Counter[int] = Counter()
+    simulated = Fleets._simulated
+
+    def counted(self: Fleets, *limits: int) -> Any:
+        counts[self.question.requests] += 1
+        return simulated(self, *limits)
+
+    monkeypatch.setattr(Fleets, "_simulated", counted)
+    fields = {"rate_per_s": 50, "e2e_s": 3, "precision": "fp8", "parallelism": "tp8"}
+    found, _ = settled(Fleets(read_question(fields | {"requests": 1000})))
+    assert found.replicas == 30
+    assert counts[1000] <= 150
+    assert counts[4000] <= 30

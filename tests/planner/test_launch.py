@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 import yaml
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.planner.capacity_planner import Fleet, Performance
-from serving_mathematics.planner.configurations import Answer, Separate, answer
+from serving_mathematics.planner.capacity_planner import Fleets, Performance
+from serving_mathematics.planner.configurations import Answer, Separate, answer, whole_answer
 from serving_mathematics.planner.launch import (
+    Limits,
     Start,
     Started,
     kubernetes_deployment,
@@ -19,6 +20,7 @@ from serving_mathematics.planner.launch import (
     launch_files,
     launch_text,
     launch_words,
+    planned_limits,
     role_words,
     separate_launch,
     separate_text,
@@ -41,9 +43,19 @@ WIDE: dict[str, object] = {
 
 def planned(values: dict[str, object], places: int = 96) -> tuple[Question, Performance]:
     question = read_question(values)
-    best = Fleet(question).performance(3, places, 2048)
+    best = Fleets(question).performance(3, places, 2048)
     assert best is not None
     return question, best
+
+
+def test_what_stands_behind_routers_is_started_as_it_was_simulated() -> None:
+    asked = WIDE | {"replicas": 2, "requests": 100, "ttft_s": 9, "batch_limit": 64}
+    told = whole_answer(read_choices(asked), asked)
+    limits: Limits = planned_limits(told)
+    assert (limits.replicas, limits.places) == (2, 64)
+    (one,) = starts(told)
+    assert "--max-num-seqs 8 " in one.flags  # of each of eight ranks
+    assert "  replicas: 3" in one.kubernetes.splitlines()  # with the one that may fail
 
 
 def test_attention_over_data_divides_the_limit() -> None:

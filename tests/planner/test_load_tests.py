@@ -27,7 +27,7 @@ from serving_mathematics.planner.load_tests import (
 from serving_mathematics.planner.planner_command import main
 from serving_mathematics.planner.questions import read_choices, read_question
 
-from ..hostile import HOSTILE, changed, places
+from ..bad_json import BAD_JSON, changed, places
 
 FOLDER = Path(__file__).with_name("load_tests")
 LLAMA = replace(WORKED, architecture=find_model("Llama-3.1-8B")[0], system=find_system("H100"))
@@ -215,7 +215,7 @@ def test_a_list_that_is_shorter_than_its_path_leads_nowhere() -> None:
 def test_any_value_at_any_place_is_read_or_refused(name: str) -> None:
     data = json.loads((FOLDER / name).read_text())
     for path in places(data):
-        for value in HOSTILE:
+        for value in BAD_JSON:
             text = json.dumps(changed(data, path, value))
             said = refusal(functools.partial(read_load_test, text, "a"))
             assert not said or re.fullmatch(r"a[ :,].{9,300}", said), (path, said)
@@ -373,7 +373,7 @@ def test_the_command_says_what_was_fitted(capsys: pytest.CaptureFixture[str]) ->
     assert main([*question, *test]) == 0
     out = capsys.readouterr().out
     assert "Calibrated with 3 runs: " in out
-    assert "deployments that 3 others calibrated, and the load test" in " ".join(out.split())
+    assert "that 3 others calibrated, and the load test" in " ".join(out.split())
     rows = re.findall(r"^\d+ at a time, 1024 in, 256 +(\S+)", out, re.MULTILINE)
     assert len(rows) == 3
     assert rows[1] == "9.42"

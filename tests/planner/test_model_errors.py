@@ -14,6 +14,11 @@ import pytest
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.machine.predictions.calibration_scores import kept_error
+from serving_mathematics.machine.predictions.front_scores import (
+    FRONT_SCORES,
+    NINE_IN_TEN,
+    ONE_IN_TEN,
+)
 from serving_mathematics.machine.predictions.own_runs import OwnRun, calibrate
 from serving_mathematics.planner import model_errors
 from serving_mathematics.planner.answers import answer_lines
@@ -126,7 +131,7 @@ def test_a_load_test_makes_the_error_smaller_unless_it_disagrees_with_itself() -
     found = []
     for loads in (smooth[:1], smooth, rough):
         runs = [OwnRun(replace(WORKED, concurrency=load), 0.1, each) for load, each in loads]
-        found.append(calibrated_error(calibrate(runs)))
+        found.append(calibrated_error(calibrate(runs), "benchmark"))
     one, three, torn = found
     assert [error.calibrated_by for error in found] == [1, 3, 3]
     plain = model_error("dense, hopper", 1)
@@ -141,11 +146,43 @@ def test_a_load_test_that_its_own_fit_leaves_off_widens_the_verdict(count: int) 
     runs = [OwnRun(replace(WORKED, concurrency=load), 0.1, each) for load, each in loads]
     calibration = calibrate(runs)
     residual = np.array([each for _, each in loads]) / calibration.after.per_token_s
-    found = calibrated_error(calibration)
+    found = calibrated_error(calibration, "benchmark")
     assert found.high == max(residual) > 5
-    near = calibrated_error(calibrate([OwnRun(WORKED, 0.1, 0.0085)]))
+    near = calibrated_error(calibrate([OwnRun(WORKED, 0.1, 0.0085)]), "benchmark")
     low, _, high = kept_error(1)["measured over predicted"]
     assert (near.low, near.high) == (low, high)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_where_no_front_is_named_a_load_test_leaves_what_a_harness_left_out_did(count: int) -> None:
+    """The bound is that of runs behind a front of which the constants knew nothing, after as many
+    others calibrated them; it was that of tuned engines, which such runs left more often."""
+    loads = [(1, 0.0075), (16, 0.0095), (64, 0.016)][:count]
+    runs = [OwnRun(replace(WORKED, concurrency=load), 0.1, each) for load, each in loads]
+    calibration, harnesses = calibrate(runs), read_record(FRONT_SCORES)["harnesses"]
+    tuned, named, open_ = (
+        calibrated_error(calibration, front) for front in ("benchmark", "ml-energy", "")
+    )
+    left_out = harnesses["ml-energy"][f"benchmark front and {count} of the deployment"]
+    own = harnesses["ml-energy"][f"own front and {count} of the deployment"]
+    assert open_.high == left_out[NINE_IN_TEN] > tuned.high
+    assert named.high == max(tuned.high, own[NINE_IN_TEN]) < open_.high
+    assert open_.low <= left_out[ONE_IN_TEN]
+    assert (tuned.runs, open_.runs) == (kept_error(count)["runs"], left_out["runs"])
+    with pytest.raises(ValueError, match="front 'nope' is not known"):
+        calibrated_error(calibration, "nope")
+
+
+def test_a_plan_says_whose_runs_bound_it_and_what_was_named() -> None:
+    asked = {"rate_per_s": 60, "parallelism": "tp1", "load_test": "1:0.1:0.0075,16:0.1:0.0095"}
+    lines = {}
+    for front in ({}, {"front": "ml-energy"}, {"front": "benchmark"}):
+        told = answer(read_choices(asked | front))
+        (line,) = [one.value for one in answer_lines(told) if "calibrated" in one.value]
+        lines[front.get("front", "")] = line
+    assert "of ml-energy, of whose front nothing was known, that 2 others calibrated" in lines[""]
+    assert "deployments of ml-energy that 2 others calibrated" in lines["ml-energy"]
+    assert "deployments of tuned engines that 2 others calibrated" in lines["benchmark"]
 
 
 def test_a_plan_behind_another_front_is_less_sure() -> None:

@@ -20,7 +20,7 @@ from serving_mathematics.planner.answers import (
     summary_text,
 )
 from serving_mathematics.planner.capacity_planner import (
-    Fleet,
+    Fleets,
     Infeasible,
     binding_constraints,
     plan,
@@ -74,7 +74,7 @@ LIMITS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512]
 )
 def test_the_smallest_fleet_by_brute_force(promise: Any) -> None:
     """No smaller fleet keeps the promise at any of sixteen batch limits, by counts of requests."""
-    fleet = Fleet(replace(BASE, promise=promise))
+    fleet = Fleets(replace(BASE, promise=promise))
     found = fleet.fewest()
     assert fleet.keeps(found)
     assert found.replicas > 1
@@ -96,7 +96,7 @@ def test_goodput_asks_more_than_each_limit_alone() -> None:
     """All limits together for 90% are kept by no smaller fleet than each of them for 90%, and by no
     larger one than each for 97%, of which at least 91% keep all three."""
     counts = [
-        Fleet(replace(BASE, promise=promise)).fewest().replicas
+        Fleets(replace(BASE, promise=promise)).fewest().replicas
         for promise in (
             promised(0.5, 0.03, 0.9, e2e_s=3.2),
             promised(0.5, 0.03, e2e_s=3.2, goodput=0.9),
@@ -104,14 +104,14 @@ def test_goodput_asks_more_than_each_limit_alone() -> None:
         )
     ]
     assert counts == sorted(counts)
-    fleet = Fleet(replace(BASE, promise=promised(0.5, 0.03, goodput=0.9)))
+    fleet = Fleets(replace(BASE, promise=promised(0.5, 0.03, goodput=0.9)))
     run = fleet.fewest()
     assert run.both.value >= 0.9 - 1 / run.simulated
 
 
 def test_without_one_limit_the_others_count_together() -> None:
     """Lifted, a limit is none in the goodput either, which is simulated anew."""
-    fleet = Fleet(replace(BASE, promise=promised(0.5, 0.0145, goodput=0.9)))
+    fleet = Fleets(replace(BASE, promise=promised(0.5, 0.0145, goodput=0.9)))
     run = fleet.performance(4, 64, 512)
     assert run is not None
     free = fleet.promising((lifted(fleet.goals[0], "tpot"),))
@@ -120,7 +120,7 @@ def test_without_one_limit_the_others_count_together() -> None:
     assert other.both.value > run.both.value
     assert free.runs is not fleet.runs
     assert fleet.limited(512, 64).done is fleet.done
-    same = Fleet(BASE)
+    same = Fleets(BASE)
     assert same.promising((lifted(BASE.promise),)).done is same.done
     found = binding_constraints(fleet, fleet.fewest().replicas - 1)
     assert {one.constraint for one in found} <= {
@@ -156,7 +156,7 @@ def test_two_fleets_keep_what_both_take_part_in() -> None:
 )
 def test_what_an_idle_replica_misses_no_fleet_keeps(promise: Any, words: str) -> None:
     with pytest.raises(Infeasible, match=words):
-        Fleet(replace(BASE, promise=promise))
+        Fleets(replace(BASE, promise=promise))
 
 
 @given(st.integers(0, 50), st.floats(0.1, 3), st.floats(0.01, 0.2), st.floats(1, 20))
@@ -270,7 +270,7 @@ def test_a_new_objective_is_a_row_of_metrics_and_a_row_of_fields(
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("normalized latency at p90, promised  ") for line in lines)
     told = answer(read_choices(ASKED | {"norm_s": 0.2}))
-    fleet = Fleet(replace(told.question, requests=800))
+    fleet = Fleets(replace(told.question, requests=800))
     run = fleet.performance(told.plan.best.replicas, told.plan.best.places, told.plan.best.budget)
     assert run is not None
     assert run.nearest.of("norm") == told.plan.best.nearest.of("norm")

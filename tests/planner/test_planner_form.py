@@ -121,6 +121,15 @@ def test_the_command_says_the_same_as_the_form() -> None:
     assert read_question(given).traffic == read_question({"rate_per_s": 3}).traffic
 
 
+def test_a_load_test_in_the_form_as_it_stands_names_no_front() -> None:
+    """The form always sends its front; left as it stands it names nothing, and is no conflict."""
+    asked = {"rate_per_s": "20", "parallelism": "tp1", "precision": "fp8", "requests": "400"}
+    asked |= {"load_test": "1:0.1:0.0075", "other_devices": "none"}
+    for front, said in (("benchmark", "front is not named"), ("ml-energy", "behind ml-energy")):
+        told = json.loads(form_answer(json.dumps(asked | {"front": front})))
+        assert said in told["html"]
+
+
 def test_progress_is_told() -> None:
     heard: list[tuple[str, str]] = []
     asked = '{"rate_per_s": 3, "requests": 200, "parallelism": "tp1", "precision": "bf16"}'

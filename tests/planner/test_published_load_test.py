@@ -37,7 +37,7 @@ def test_the_pages_command_is_the_one_that_was_planned() -> None:
     told = example()
     page = (ROOT / "docs" / "planner-command.md").read_text(encoding="utf-8")
     typed = typed_text([run for run in published_runs() if run.concurrency in TYPED])
-    assert f"--load-test {typed}\n" in page
+    assert f"--load-test {typed} --front benchmark\n" in page
     (words,) = re.findall(r"plan --model gpt-oss-120b --device H200 [^`]*--load-test", page)
     for name in ("rate_per_s", "tpot_s", "mean_prompt_tokens", "mean_output_tokens"):
         assert f"--{name.replace('_', '-')} {ASKED[name]}" in words

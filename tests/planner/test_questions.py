@@ -31,7 +31,7 @@ from serving_mathematics.planner.questions import (
     read_parallelism,
     read_promise,
     read_question,
-    read_trace,
+    read_workload,
 )
 from serving_mathematics.planner.traffic import Traffic, TrafficClass
 
@@ -457,7 +457,7 @@ GOOD = [f"2023-11-16 18:{i // 60:02}:{i % 60:02}.5,{100 + i},{5 + i}" for i in r
 
 def test_a_trace_file_is_read(tmp_path: Path) -> None:
     path = write_trace(tmp_path, GOOD)
-    assert read_trace(path).prompt_tokens.tolist() == [100 + i for i in range(120)]
+    assert read_workload(path).prompt_tokens.tolist() == [100 + i for i in range(120)]
     traffic = read_question({"trace": path}).traffic
     assert isinstance(traffic, Workload)
     assert traffic.arrival_s[-1] == 119
@@ -501,7 +501,7 @@ def test_a_packed_trace_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv.gz"
     packed = gzip.compress("\n".join([HEADER, *GOOD, ""]).encode(), mtime=0)
     path.write_bytes(packed)
-    assert read_trace(str(path)).arrival_s.size == 120
+    assert read_workload(str(path)).arrival_s.size == 120
     broken = [packed[:size] for size in range(2, len(packed))]
     broken += [packed + b"junk"]
     for place in {*range(3), *range(10, len(packed))}:
@@ -512,7 +512,7 @@ def test_a_packed_trace_is_whole(tmp_path: Path) -> None:
     for content in broken:
         path.write_bytes(content)
         try:
-            same = read_trace(str(path)).prompt_tokens.tolist() == [100 + i for i in range(120)]
+            same = read_workload(str(path)).prompt_tokens.tolist() == [100 + i for i in range(120)]
             told.append("the same" if same else "another")
         except ValueError as problem:
             told.append(str(problem).partition("trace.csv.gz: ")[2][:27])
@@ -522,10 +522,10 @@ def test_a_packed_trace_is_whole(tmp_path: Path) -> None:
 
 def test_other_broken_traces(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"log\.csv: the trace must be at least 100 requests"):
-        read_trace(write_trace(tmp_path, GOOD[:50]))
+        read_workload(write_trace(tmp_path, GOOD[:50]))
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="must be UTF-8"):
-        read_trace(str(tmp_path / "bytes.csv"))
+        read_workload(str(tmp_path / "bytes.csv"))
     with pytest.raises(FileNotFoundError):
         read_question({"trace": str(tmp_path / "none.csv")})
     with pytest.raises(IsADirectoryError):
@@ -642,7 +642,7 @@ def test_classes_say_what_differs() -> None:
         ("chat:0.5;chat:0.5", "classes must be of different names, got 'chat'"),
         (
             "chat:1:prompts=3",
-            "chat may say prompt, answer, cached, ttft, tpot, e2e, goodput, quantile, got",
+            "may say prompt, answer, cached, like, ttft, tpot, e2e, goodput, quantile, got",
         ),
         ("chat:1:tpot=50", r"classes: chat: tpot_s must be .* \(did you mean 0.05\?\)"),
         (";".join(f"c{n}:0.04" for n in range(25)), "classes must be at most 20, got 25"),
@@ -768,9 +768,9 @@ def test_other_devices_are_those_that_are_not_asked() -> None:
         read_choices({"rate_per_s": 1, "other_devices": "H10"})
 
 
-def test_a_slower_front_takes_no_fewer_replicas_and_a_load_test_leaves_none_open() -> None:
-    """Each front's steps are slower than the benchmark's, and so is a step of its question; what a
-    load test settled is not asked for again."""
+def test_a_slower_front_takes_longer_and_a_load_test_begins_there() -> None:
+    """Each front's steps are slower than the benchmark's, and so is a step of its question; one
+    that is named is where the fit to a load test begins."""
     asked: dict[str, object] = {"rate_per_s": 60, "precision": "bf16", "parallelism": "tp1"}
     plain = read_question(asked)
     assert plain.constants == FITTED
@@ -782,9 +782,12 @@ def test_a_slower_front_takes_no_fewer_replicas_and_a_load_test_leaves_none_open
     with pytest.raises(ValueError, match="front 'nope' is not known; nearest: unknown"):
         read_question(asked | {"front": "nope"})
     tested = asked | {"load_test": "16:0.25:0.011"}
-    assert read_question(tested).constants != FITTED
-    with pytest.raises(ValueError, match="front must be left out where load_test says what it is"):
-        read_question(tested | {"front": "unknown"})
+    alone, named = (read_question(tested | front) for front in ({}, {"front": "ML.ENERGY"}))
+    assert alone.constants != FITTED
+    assert alone.constants != named.constants
+    assert (alone.calibration.front, named.calibration.front) == ("", "ml-energy")
+    same = read_question(tested | {"front": "benchmark"})
+    assert (same.constants, same.calibration.front) == (alone.constants, "benchmark")
 
 
 def test_a_grid_that_is_too_large_says_how_large_it_may_be() -> None:

@@ -17,7 +17,7 @@ from serving_mathematics.report.comparison import (
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
 
-from .made import clean
+from .example_runs import clean
 
 
 def stage(rate: float, sent: float, first: float = 0.1) -> Run:
@@ -51,7 +51,7 @@ def test_a_ladder_that_is_served_is_a_note() -> None:
     found = ladder([stage(4, 4), stage(8, 5, 3.0), stage(16, 5.2, 9.0)], Asked())
     assert found is not None
     assert "from 8 requests a second on no more than 5.2 are served" in found.seen
-    assert _steps_of([stage(8, 5), stage(math.inf, 5)]) == [(8, 5, 0.1)]
+    assert _steps_of([stage(8, 5), stage(math.inf, 5)]) == [(8, 5, 0.1, 300)]
 
 
 def test_a_step_as_the_model_has_it_is_a_note() -> None:

@@ -13,7 +13,7 @@ from serving_mathematics.report.evidence import (
     levels,
 )
 
-from .made import clean
+from .example_runs import clean
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 20)), min_size=1, max_size=40))

@@ -15,7 +15,7 @@ from serving_mathematics.report.own_engine import (
     fit_own,
 )
 
-from .made import clean
+from .example_runs import clean
 
 
 @pytest.mark.parametrize("seed", range(4))

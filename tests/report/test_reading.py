@@ -8,14 +8,31 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.reading import joined, read_file
 from serving_mathematics.report.registry import report
+from serving_mathematics.report.report_command import _read_files
 
-from ..hostile import HOSTILE, changed, places
-from .made import clean, detailed, log_csv
+from ..bad_json import BAD_JSON, changed, places
+from .example_runs import clean, detailed, log_csv
 
+REAL = Path(__file__).parent / "load_tests"
+WROTE = sorted(REAL.glob("*.[jc]*")) + sorted(REAL.glob("inference_perf/*metrics.json"))
 TOOLS = sorted((Path(__file__).parents[1] / "planner" / "load_tests").glob("*.[jc]*"))
+
+
+def _real(name: str) -> list[Run]:
+    return read_file((REAL / name).read_text(encoding="utf-8"), name)
+
+
+@pytest.mark.parametrize("path", WROTE, ids=lambda path: path.name)
+def test_what_tools_wrote_is_read_and_small(path: Path) -> None:
+    runs = read_file(path.read_text(encoding="utf-8"), "unnamed")
+    tools = ("vLLM", "SGLang", "AIPerf", "GuideLLM", "inference-perf", "genai-perf")
+    assert all(run.tool.startswith(tools) for run in runs)
+    assert path.stat().st_size < 30_000
+    assert report(runs, Asked()).findings
 
 
 @pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.name)
@@ -41,31 +58,98 @@ def test_a_failed_request_of_vllm_is_known_by_its_error() -> None:
     assert np.flatnonzero(run.columns["failed"]).tolist() == [3]
 
 
-def test_records_of_aiperf_and_of_inference_perf() -> None:
-    start = 10**18
-    lines = [
-        {"metadata": {"request_start_ns": start + i * 10**9, "request_end_ns": start + 10**10}}
-        | {"metrics": {"time_to_first_token": {"value": 50, "unit": "ms"},
-                       "request_latency": {"value": 900, "unit": "ms"},
-                       "output_sequence_length": {"value": 9, "unit": "tokens"}}, "error": None}
-        for i in range(3)
-    ]  # fmt: skip
-    run = read_file("\n".join(map(json.dumps, lines)), "a.jsonl")[0]
-    assert run.columns["ttft_s"].tolist() == [0.05] * 3
-    assert run.columns["sent_s"] == pytest.approx([0.0, 1.0, 2.0], abs=1e-6)
-    info = {"input_tokens": 7, "output_tokens": 3, "output_token_times": [5.1, 5.2, 5.4]}
-    listed = [{"start_time": 5.0, "end_time": 5.5, "info": info, "error": None}]
-    run = read_file(json.dumps(listed), "b.json")[0]
-    assert run.columns["ttft_s"] == pytest.approx([0.1])
-    assert run.gaps_s == pytest.approx([0.1, 0.2])
+def test_inference_perf_counts_tokens_under_other_names_than_it_did() -> None:
+    stage = _real("inference_perf/stage_1_lifecycle_metrics.json")[0]
+    assert stage.told["prompt_tokens"] == pytest.approx(57.79, abs=0.01)
+    assert stage.told["output_tokens"] == pytest.approx(22.54, abs=0.01)
+    assert stage.told["duration_s"] == pytest.approx(7.36, abs=0.01)
+    requests = _real("inference_perf/per_request_lifecycle_metrics.json")[0]
+    assert requests.size == 36
+    assert requests.gaps_s.size == 752  # 787 tokens, of which one came with another
+    one = requests.columns["latency_s"] - requests.columns["ttft_s"]
+    assert (one > 0).all()
 
 
-def test_guidellm_says_when_requests_were_due() -> None:
-    one = {"request_start_time": 12.0, "request_latency": 1.0, "time_to_first_token_ms": 90.0}
-    one |= {"prompt_tokens": 5, "output_tokens": 4, "info": {"timings": {"targeted_start": 10.0}}}
-    bench = {"metrics": {"request_totals": {"successful": 1}}, "requests": {"successful": [one]}}
-    run = read_file(json.dumps({"benchmarks": [bench]}), "a")[0]
-    assert (run.columns["sent_s"] - run.columns["due_s"]).tolist() == [2.0]
+def test_a_folder_of_inference_perf_is_its_stages() -> None:
+    runs, problems = _read_files([str(REAL / "inference_perf")])
+    assert problems == []
+    assert [run.size for run in runs] == [12, 24]
+    assert "config.yaml, validation.json" in " ".join(note for run in runs for note in run.notes)
+    assert sum(run.gaps_s.size for run in runs) > 700
+    for run in runs:  # what the tool says of a stage, and what its requests say
+        assert run.columns["ttft_s"].mean() == pytest.approx(run.told["ttft_s"], rel=1e-6)
+    told = report(runs, Asked()).findings
+    assert not [one for one in told if one.name == "ladder" and one.level != "note"]  # by chance
+
+
+def test_guidellm_draws_times_before_its_clock_is_set() -> None:
+    run = _real("guidellm_poisson.json")[0]
+    assert not run.has("due_s")
+    assert "another clock" in run.notes[0]
+    assert run.told["completed"] == 24
+    held = _real("guidellm_concurrent.json")[0]
+    late = held.columns["sent_s"] - held.columns["due_s"]
+    assert held.told["concurrency"] == 3
+    assert (late >= 0).all()
+    assert late.max() < 0.1
+
+
+def test_aiperf_in_three_forms_is_one_run() -> None:
+    runs = joined([*_real("aiperf.json"), *_real("aiperf.csv"), *_real("aiperf.jsonl")])
+    assert [run.size for run in runs] == [24]
+    run = runs[0]
+    assert run.columns["ttft_s"].mean() == pytest.approx(run.told["ttft_s"], rel=1e-6)
+    late = run.columns["sent_s"] - run.columns["due_s"]
+    assert late.mean() == pytest.approx(run.told["delay_mean_s"], rel=0.01)
+    assert run.told["in_flight"] == pytest.approx(12.49, abs=0.01)
+    assert run.told["rate_asked"] == 2
+    assert run.gaps_s.sum() == pytest.approx(
+        (run.columns["latency_s"] - run.columns["ttft_s"]).sum(), rel=0.01
+    )
+
+
+def test_power_that_aiperf_saw_is_of_all_devices() -> None:
+    data = json.loads((REAL / "aiperf.json").read_text())
+    gpus = {str(i): {"metrics": {"nvidia_power_usage": {"avg": 300.0 + i}}} for i in range(2)}
+    data["telemetry_data"]["endpoints"] = {"localhost:9400": {"gpus": gpus}}
+    assert read_file(json.dumps(data), "a")[0].told["power_w"] == 601.0
+
+
+def test_genai_perf_in_three_forms_is_one_run() -> None:
+    summary, table = _real("genai_perf.json")[0], _real("genai_perf.csv")[0]
+    assert table.tool == summary.tool == "genai-perf"
+    for name in ("ttft_s", "tpot_s", "prompt_tokens", "output_tokens"):
+        assert table.told[name] == pytest.approx(summary.told[name], rel=1e-3), name
+    assert len(joined([summary, table])) == 1
+    raw = _real("genai_perf_raw.json")[0]
+    assert raw.told["concurrency"] == 4
+    assert raw.columns["output_tokens"].tolist() == [26, 10, 21, 31, 19, 25]
+    assert (raw.columns["ttft_s"] < raw.columns["latency_s"]).all()
+
+
+def test_vllm_tells_latencies_without_details_and_what_waited_in_the_client() -> None:
+    short = _real("vllm.json")[0]
+    assert short.columns["latency_s"].mean() == pytest.approx(short.told["latency_s"], rel=1e-6)
+    assert 0 < short.told["delay_p99_s"] < 0.001
+    details = _real("vllm_details.json")[0]
+    assert details.told["concurrency"] == 4
+    assert not details.has("due_s")  # its clients wait for places by design
+    assert details.columns["ttft_s"].mean() == pytest.approx(details.told["ttft_s"], rel=1e-6)
+    assert np.ptp(details.columns["sent_s"]) > 0
+    data = json.loads((REAL / "vllm_details.json").read_text())
+    at_a_rate = read_file(json.dumps(data | {"request_rate": 2.0}), "a")[0]
+    late = at_a_rate.columns["sent_s"] - at_a_rate.columns["due_s"]
+    assert sorted(late) == pytest.approx(sorted(data["queue_times"]))
+    found = report([at_a_rate], Asked()).findings
+    assert "late_client" in [one.name for one in found if one.level == "problem"]
+
+
+def test_sglang_in_short_and_with_details() -> None:
+    short = _real("sglang.jsonl")[0]
+    assert short.tool == "SGLang bench_serving"
+    details = _real("sglang_details.jsonl")[0]
+    assert details.columns["ttft_s"].mean() == pytest.approx(details.told["ttft_s"], rel=1e-6)
+    assert details.columns["latency_s"].mean() == pytest.approx(details.told["latency_s"], rel=1e-3)
 
 
 def test_a_log_and_the_table_of_its_engine_are_one_run() -> None:
@@ -89,6 +173,10 @@ def test_a_log_and_the_table_of_its_engine_are_one_run() -> None:
         ('{"status": "error", "data": null, "error": "bad query"}', "bad query"),
         ('{"completed": 1, "duration": 9, "ttfts": [0.1], "itls": [[-1.0]]}', "two clocks"),
         ("<html>\n<p>", "a log of requests"),
+        ('{\n "data": [{"payload": []}]\n}', "got an object with data"),
+        ("api:\n  type: chat\n", "got YAML"),
+        ("Run Info,Run Info\n1,2\n", "GuideLLM's JSON"),
+        ('{"experiments": [{"requests": []}]}', "with requests"),
     ],
 )  # fmt: skip
 def test_other_files_are_refused_by_name(text: str, told: str) -> None:
@@ -97,16 +185,18 @@ def test_other_files_are_refused_by_name(text: str, told: str) -> None:
     assert told in str(refused.value)
 
 
-@pytest.mark.parametrize("path", TOOLS[:3], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*TOOLS[:2], *WROTE], ids=lambda path: path.name)
 def test_no_value_of_a_file_ends_in_another_error(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     if not text.startswith("{"):
         text = '{"stages": [{"load_summary": {}, "successes": {"count": 3}}]}'
+    if path.suffix == ".jsonl":
+        text = f"[{','.join(text.splitlines())}]"
     data = json.loads(text.split("\n}\n{")[0] + ("\n}" if "\n}\n{" in text else ""))
     rng = np.random.default_rng(3)
     spots = list(places(data))
     for place in rng.permutation(len(spots))[:60].tolist():
-        value = HOSTILE[int(rng.integers(len(HOSTILE)))]
+        value = BAD_JSON[int(rng.integers(len(BAD_JSON)))]
         with contextlib.suppress(ValueError):
             runs = read_file(json.dumps(changed(data, spots[place], value)), "a")
             report(runs, Asked(ttft_s=1.0, tpot_s=0.05))

@@ -21,7 +21,7 @@ from serving_mathematics.report.rendering import (
 
 from builder import ROOT
 
-from .made import clean
+from .example_runs import clean
 
 ASKED = Asked(ttft_s=0.2, tpot_s=0.03, price_per_hour=3.0)
 

@@ -14,7 +14,7 @@ from serving_mathematics.report.report_command import (
     read_asked,
 )
 
-from .made import clean, detailed, log_csv
+from .example_runs import clean, detailed, log_csv
 
 
 @pytest.fixture

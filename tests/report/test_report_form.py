@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from serving_mathematics.report.registry import FINDINGS
 from serving_mathematics.report.report_form import ask_form, example, form_report
 
-from .made import clean, detailed, log_csv
+from .example_runs import clean, detailed, log_csv
 
 
 class Labels(HTMLParser):

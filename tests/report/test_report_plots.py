@@ -7,7 +7,7 @@ from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.report_plots import run_plots
 
-from .made import clean
+from .example_runs import clean
 from .test_comparison import stage
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from serving_mathematics.report.request_log import read_log
 
-from .made import clean, log_csv
+from .example_runs import clean, log_csv
 
 
 def test_a_log_reads_back() -> None:

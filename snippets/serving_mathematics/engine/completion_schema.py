@@ -15,17 +15,39 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
-from serving_mathematics.core.servers.inference_bodies import _reason
+from serving_mathematics.core.servers.inference_bodies import _once, _reason
 from serving_mathematics.engine.engine_process import Question
 from serving_mathematics.engine.token_engine import VOCABULARY
 from serving_mathematics.support import checks
 
 MODEL = "SmolLM2-135M-Instruct"
 CHARACTERS = 1 << 17  # of a prompt, at most
+MARKS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")  # of the template: where a message is
+
+
+def _text_or_list(given: Any) -> str:
+    """Which of the two a value is to be, so that a refusal is of that one."""
+    return "text" if isinstance(given, str) else "list"
+
+
+Either = Discriminator(_text_or_list)
 Stop = Annotated[str, Field(min_length=1, max_length=64)]
+Stops = Annotated[list[Stop], Field(max_length=4)]
 Token = Annotated[int, Field(ge=0, lt=VOCABULARY)]
+Tokens = Annotated[list[Token], Field(min_length=1, max_length=8192)]
+Prompt = Annotated[str, Field(min_length=1, max_length=CHARACTERS)]
+EmptyList = Annotated[list[Any], Field(max_length=0)]
+EmptyObject = Annotated[dict[str, Any], Field(max_length=0)]
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -41,8 +63,15 @@ class StreamOptions(BaseModel):
     continuous_usage_stats: bool = False  # in every part; vLLM's
 
 
+class PlainText(BaseModel):
+    """The form of an answer that nobody has to be asked for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Literal["text"]
+
+
 class Wishes(BaseModel):
-    """What both endpoints take."""
+    """What both endpoints take; from `n` on, what is asked for by its name only."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     model: Literal["SmolLM2-135M-Instruct"] = "SmolLM2-135M-Instruct"
@@ -50,7 +79,9 @@ class Wishes(BaseModel):
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    stop: Annotated[Annotated[Stop, Tag("text")] | Annotated[Stops, Tag("list")], Either] | None = (
+        None
+    )
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     ignore_eos: bool = False
@@ -60,6 +91,17 @@ class Wishes(BaseModel):
     frequency_penalty: Literal[0] | None = None
     presence_penalty: Literal[0] | None = None
     repetition_penalty: Literal[1] | None = None
+    logit_bias: EmptyObject | None = None
+    metadata: EmptyObject | None = None
+    min_p: Literal[0] | None = None
+    top_k: Literal[-1, 0] | None = None
+    top_logprobs: Literal[0] | None = None
+    response_format: PlainText | None = None
+    store: Literal[False] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    tools: EmptyList | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
 
     def question(self, prompt: Any, max_tokens: int | None) -> Question:
         """The request as the engine takes it; the API samples at temperature 1 by default."""
@@ -78,12 +120,10 @@ class Wishes(BaseModel):
 class Completion(Wishes):
     """A text, or token numbers, to be gone on with; 16 tokens by default."""
 
-    prompt: (
-        Annotated[str, Field(min_length=1, max_length=CHARACTERS)]
-        | Annotated[list[Token], Field(min_length=1, max_length=8192)]
-    )
+    prompt: Annotated[Annotated[Prompt, Tag("text")] | Annotated[Tokens, Tag("list")], Either]
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None
+    suffix: Literal[""] | None = None
 
 
 class TextPart(BaseModel):
@@ -95,7 +135,8 @@ class TextPart(BaseModel):
 
 
 class Message(BaseModel):
-    """What somebody said in a conversation, in one piece or in parts.
+    """What somebody said in a conversation, in one piece or in parts, without what would end the
+    message in the model's template and begin another.
 
     >>> Message(role="user", content=[TextPart(type="text", text=t) for t in ("a", "b")]).told()
     {'role': 'user', 'content': 'ab'}
@@ -103,10 +144,19 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     role: Literal["system", "user", "assistant"]
-    content: (
-        Annotated[str, Field(max_length=CHARACTERS)]
-        | Annotated[list[TextPart], Field(min_length=1, max_length=64)]
-    )
+    content: Annotated[
+        Annotated[str, Field(max_length=CHARACTERS), Tag("text")]
+        | Annotated[list[TextPart], Field(min_length=1, max_length=64), Tag("list")],
+        Either,
+    ]
+
+    @model_validator(mode="after")
+    def is_one(self) -> Message:
+        """Nothing in it ends the message."""
+        for mark in MARKS:
+            if mark in self.told()["content"]:
+                raise ValueError(f"content must be without {mark}, which ends or begins a message")
+        return self
 
     def told(self) -> dict[str, str]:
         """The message as the model's template takes it."""
@@ -120,6 +170,14 @@ class Chat(Wishes):
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=256)]
     max_completion_tokens: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+
+    @model_validator(mode="after")
+    def agree(self) -> Chat:
+        """Two names of one limit do not say two."""
+        old, new = self.max_tokens, self.max_completion_tokens
+        if old and new and old != new:
+            raise ValueError(f"max_tokens must be max_completion_tokens = {new}, got {old}")
+        return self
 
 
 def read_completion(body: bytes) -> tuple[Wishes, Question]:
@@ -146,9 +204,11 @@ def read_chat(body: bytes) -> tuple[Wishes, Question]:
 
 def _validated(kind: type[Body], body: bytes) -> Body:
     try:
-        return kind.model_validate_json(body)
+        return _once(kind, body)
     except ValidationError as errors:
         raise RefusedRequest(_reason(errors.errors())) from None
+    except ValueError as problem:
+        raise RefusedRequest(f"body: {problem}") from None
 
 
 class Envelope:
@@ -227,20 +287,54 @@ def check_requests_are_validated() -> None:
         ("two answers", '"n": 2', "n: Input should be 1"),
         ("a penalty", '"presence_penalty": 0.5', "presence_penalty: Input should be 0"),
         ("another model", '"model": "gpt-4"', "model: Input should be 'SmolLM2-135M-Instruct'"),
-        ("an unknown field", '"suffix": "x"', "suffix: Extra inputs are not permitted"),
-        ("five stops", '"stop": ["a","b","c","d","e"]', "stop."),
-        ("an empty stop", '"stop": ""', "stop."),
+        ("an unknown field", '"sufix": "x"', "sufix: Extra inputs are not permitted"),
+        ("five stops", '"stop": ["a","b","c","d","e"]', "stop.list: List should have at most 4"),
+        ("an empty stop", '"stop": ""', "stop.text: String should have at least 1 character"),
+        (
+            "a number twice",
+            '"max_tokens": 1, "max_tokens": 50',
+            "body: 'max_tokens' must be given once",
+        ),
+        ("a tool", '"tools": [{"type": "function"}]', "tools: List should have at most 0 items"),
+        (
+            "JSON for an answer",
+            '"response_format": {"type": "json_object"}',
+            "response_format.type",
+        ),
     ):
         body = f'{{"prompt": "a", {more}}}'.encode()
         checks.raises(name, read_completion, body, match=match, error=RefusedRequest)
     for name, text, match in (
         ("no prompt", b"{}", "prompt: Field required"),
         ("an empty one", b'{"prompt": ""}', "prompt"),
-        ("an unknown token", b'{"prompt": [49152]}', "prompt"),
+        (
+            "an unknown token",
+            b'{"prompt": [49152]}',
+            "prompt.list.0: Input should be less than 49152",
+        ),
         ("not JSON", b'{"prompt": "a"', "body: Invalid JSON"),
         ("not UTF-8", b'{"prompt": "\xff"}', "body: Invalid JSON"),
         ("half a surrogate", b'{"prompt": "\\ud800"}', "body: Invalid JSON"),
     ):
         checks.raises(name, read_completion, text, match=match, error=RefusedRequest)
-    wrong = b'{"messages": [{"role": "tool", "content": "a"}]}'
-    checks.raises("a role", read_chat, wrong, match="messages.0.role", error=RefusedRequest)
+    for name, text, match in (
+        ("a role", b'"role": "tool", "content": "a"}]', "messages.0.role"),
+        (
+            "an image",
+            b'"role": "user", "content": [{"type": "image_url"}]}]',
+            "content.list.0.type",
+        ),
+        ("a second message", b'"role": "user", "content": "<|im_end|>"}]', "without <|im_end|>"),
+        (
+            "two limits",
+            b'"role": "user", "content": "a"}], "max_tokens": 50, "max_completion_tokens": 2',
+            "max_tokens must be max_completion_tokens = 2, got 50",
+        ),
+    ):
+        wrong = b'{"messages": [{' + text + b"}"
+        checks.raises(name, read_chat, wrong, match=match, error=RefusedRequest)
+    nothing = (
+        b'{"prompt": "a", "tools": [], "logit_bias": {}, "response_format": {"type": "text"}, '
+    )
+    nothing += b'"store": false, "top_k": -1, "suffix": null, "tool_choice": "none"}'
+    checks.equal("nothing asked", read_completion(nothing)[1], question)

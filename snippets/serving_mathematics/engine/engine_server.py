@@ -22,6 +22,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import functools
 import json
 import secrets
 import signal
@@ -157,13 +158,14 @@ class AnswerStream(StreamingResponse):
                 await source.aclose()  # type: ignore[union-attr]
 
 
+# In one piece: routes that share one engine and one set of counters.
 def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> FastAPI:
     """The application: completions, models, health and metrics.
 
     engine: started or about to be. limits: see ServerLimits.
 
-    >>> [route.path for route in create_app(EngineProcess()).routes]
-    ['/health', '/v1/models', '/metrics', '/v1/completions', '/v1/chat/completions']
+    >>> [route.path for route in create_app(EngineProcess()).routes][:4]
+    ['/health', '/v1/models', '/v1/models/{name}', '/metrics']
     """
     limits = limits or ServerLimits()
     app = FastAPI(openapi_url=None, redirect_slashes=False)  # redirects would name any Host
@@ -181,10 +183,10 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
         count=count,
     )
 
-    def refusal(status: int, reason: str) -> JSONResponse:
+    def refusal(status: int, reason: str, headers: Any = None) -> JSONResponse:
         kind = "invalid_request_error" if status < 429 else "server_error"
         body = {"error": {"message": reason, "type": kind, "code": status}}
-        headers = {}
+        headers = dict(headers or {})
         if status == 429:  # spread, so that the refused do not return at once
             headers["Retry-After"] = str(1 + secrets.randbelow(3))
         return JSONResponse(body, status, headers)
@@ -192,19 +194,28 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
         count(error.status_code)
-        return refusal(error.status_code, str(error.detail))
+        return refusal(error.status_code, str(error.detail), error.headers)
 
-    @app.get("/health")
+    look = functools.partial(app.api_route, methods=["GET", "HEAD"])
+
+    @look("/health")
     async def health() -> JSONResponse:
         state = "silent" if engine.silent_s > limits.silent_s else engine.state
         return JSONResponse({"status": state}, 200 if state == "ready" else 503)
 
-    @app.get("/v1/models")
+    model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "HuggingFaceTB"}
+
+    @look("/v1/models")
     async def models() -> dict[str, Any]:
-        model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "HuggingFaceTB"}
         return {"object": "list", "data": [model]}
 
-    @app.get("/metrics")
+    @look("/v1/models/{name}")
+    async def the_model(name: str) -> dict[str, Any]:
+        if name != MODEL:
+            raise HTTPException(404, f"the only model is {MODEL}")
+        return model
+
+    @look("/metrics")
     async def metrics() -> Response:
         return Response(meters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -94,8 +94,8 @@ class Settings:
             self.token_budget,
         )
         most = min(self.memory_tokens, MODEL_CONTEXT_TOKENS - 1)
-        rule = f"at most {most}, what memory and model hold"
-        require(self.context_tokens <= most, "context_tokens", rule, self.context_tokens)
+        rule = f"in [2, {most}], a prompt and an answer that memory and model hold"
+        require(2 <= self.context_tokens <= most, "context_tokens", rule, self.context_tokens)
 
     @property
     def memory_tokens(self) -> int:
@@ -534,4 +534,5 @@ def check_bad_input_is_refused() -> None:
         checks.raises(name, require_ask, ask, 100, match=match)
     checks.raises("small budget", Settings, token_budget=8, match="token_budget must be at least")
     checks.raises("batch", Settings, lookup_tokens=4, match="lookup_tokens must be 0 with more")
-    checks.raises("small memory", Settings, kv_blocks=3, match="context_tokens must be at most 96")
+    for name, limit in (("small memory", {"kv_blocks": 3}), ("no answer", {"context_tokens": 1})):
+        checks.raises(name, Settings, **limit, match="context_tokens must be in [2, ")

@@ -19,10 +19,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from serving_mathematics.planner.answers import comparison_rows
-from serving_mathematics.planner.capacity_planner import Fleet, Performance
-from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
+from serving_mathematics.planner.capacity_planner import Fleets, Performance
+from serving_mathematics.planner.configurations import Answer, Answered, Ranked, answer, split_name
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.routing import Routed
+from serving_mathematics.planner.routing_lines import routed_rows
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_numbers,
@@ -141,7 +143,7 @@ def fleets_around(told: Answer) -> list[Performance]:
     [1, 2, 3]
     """
     found, count = told.plan, told.plan.best.replicas
-    fleet = Fleet(told.question)
+    fleet = Fleets(told.question)
     others = sorted({math.ceil(1.25 * count), math.ceil(1.5 * count), 2 * count + 1})
     larger = [fleet.best(n) for n in others if n > count + 1]
     runs = [found.one_fewer, found.best, found.one_more, *larger]
@@ -162,6 +164,7 @@ def latency_plot(told: Answer) -> Plot:
     return _latency_plot(told.question, told.plan.best.replicas, fleets_around(told))
 
 
+# In one piece: one drawing, from top to bottom.
 def _latency_plot(question: Question, planned: int, runs: Sequence[Performance]) -> Plot:
     counts = [run.replicas for run in runs]
     decides = runs[counts.index(planned)].nearest.name
@@ -279,7 +282,44 @@ def front_plot(told: Answer) -> Plot | None:
     return Plot("The deployments that were compared", svg, caption, comparison_rows(told))
 
 
-def answer_plots(told: Answer) -> list[Plot]:
+def routers_plot(told: Routed) -> Plot:
+    """What each router keeps against what its caches find.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import whole_answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
+    >>> routers_plot(whole_answer(read_choices(asked), asked)).title
+    'The routers that were compared'
+    """
+    across = up = Axis(0.0, 105.0)
+    parts = _frame(
+        across, axis_ticks(across), up, ABOVE, "requests that keep all limits [%]", "found [%]"
+    )
+    goal = 100 * max(one.promise[0].share for one in told.best.classes)
+    parts += f'<path class="limit" d="M{LEFT:.1f} {_y(up, ABOVE, goal):.1f}H{RIGHT:.1f}"/>'
+    for way in sorted(told.ways, key=lambda way: way is told.best):
+        x, value = _x(across, 100 * way.found.value), 100 * way.kept.value
+        ends = [value - 100 * way.kept.half_width, value + 100 * way.kept.half_width]
+        low, high = (_y(up, ABOVE, min(max(end, 0.0), 100.0)) for end in ends)
+        parts += f'<path class="interval" d="M{x:.1f} {low:.1f}V{high:.1f}"/>'
+        parts += _point(x, _y(up, ABOVE, value), "chosen" if way is told.best else "front")
+    best = told.best
+    x, y = _x(across, 100 * best.found.value), _y(up, ABOVE, 100 * best.kept.value)
+    anchor = "end" if x > (LEFT + RIGHT) / 2 else "start"
+    parts += _text(x, y + 24, best.router.name, "label chosen-label", anchor)
+    rows = routed_rows(told)
+    said = "; ".join(f"{row[0]}, {row[1]} GiB: {row[2]}%, found {row[-3]}%" for row in rows[1:])
+    svg = _svg("routers", "Promise kept against prefixes found", said, parts, PANEL + ABOVE + BELOW)
+    caption = (
+        "Requests that keep all limits, with 95% intervals, against prompt tokens that caches "
+        "find, of each router and amount of host memory; the larger point is taken."
+    )
+    return Plot("The routers that were compared", svg, caption, rows)
+
+
+def answer_plots(told: Answered) -> list[Plot]:
     """The plots of an answer.
 
     told: the answer.
@@ -290,6 +330,8 @@ def answer_plots(told: Answer) -> list[Plot]:
     >>> len(answer_plots(answer(asked)))
     2
     """
+    if isinstance(told, Routed):
+        return [routers_plot(told)]
     front = front_plot(told)
     return [latency_plot(told), *([front] if front else [])]
 

@@ -19,17 +19,16 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
-from serving_mathematics.machine.step_time.guesses import break_even_tokens
+from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
-    ClassRun,
     Performance,
     Plan,
-    Quantile,
     time_shares,
 )
 from serving_mathematics.planner.configurations import (
     Answer,
+    Answered,
     Elsewhere,
     Ranked,
     answer,
@@ -45,11 +44,31 @@ from serving_mathematics.planner.costs import (
 )
 from serving_mathematics.planner.fields import GIVEN, LIKE
 from serving_mathematics.planner.fleet_energy import apart_watts
-from serving_mathematics.planner.lines import Line, listed, sized, with_interval
+from serving_mathematics.planner.lines import (
+    Line,
+    _all,
+    _alone,
+    _count,
+    _model,
+    _promised,
+    _promised_lines,
+    _values,
+    listed,
+    sized,
+    with_interval,
+)
 from serving_mathematics.planner.model_errors import was_measured
-from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.routing import Routed
+from serving_mathematics.planner.routing_lines import (
+    ROWS_ARE,
+    routed_lines,
+    routed_main,
+    routed_record,
+    routed_rows,
+    routed_summary,
+)
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
 from serving_mathematics.support import checks
@@ -58,7 +77,8 @@ from serving_mathematics.support.require import require_positive_integer
 WIDTH = 100  # characters of a line in a terminal
 
 
-def answer_lines(told: Answer) -> list[Line]:
+# In one piece: a line of the answer after the other, in the order of the page.
+def answer_lines(told: Answered) -> list[Line]:
     """A plan for a reader, line by line, each with the chapter that explains it.
 
     told: the answer.
@@ -69,6 +89,8 @@ def answer_lines(told: Answer) -> list[Line]:
     >>> answer_lines(answer(asked))[0].what, answer_lines(answer(asked))[0].value
     ('replicas', '1')
     """
+    if isinstance(told, Routed):
+        return routed_lines(told)
     question, found = told.question, told.plan
     best, engine, closed = found.best, found.engine, found.estimate
     one = question.deployment
@@ -145,7 +167,7 @@ def answer_lines(told: Answer) -> list[Line]:
     return lines + _read_lines(question)
 
 
-def main_lines(told: Answer) -> list[Line]:
+def main_lines(told: Answered) -> list[Line]:
     """The lines that decide, as a reader sees them first.
 
     told: the answer.
@@ -156,6 +178,8 @@ def main_lines(told: Answer) -> list[Line]:
     >>> [line.value for line in main_lines(answer(asked))][2:4]
     ['1,024', '2,048']
     """
+    if isinstance(told, Routed):
+        return routed_main(told)
     question, found = told.question, told.plan
     best, one = found.best, question.deployment
     spare = f" and {question.spare_replicas} that may fail" if question.spare_replicas else ""
@@ -241,35 +265,9 @@ def _looser(run: Performance, constraint: str) -> str:
     return f"{goal.measure.article} of {sized(goal.measure.scale * value)} {goal.measure.unit}"
 
 
-def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
-    """What requests get of each metric that is promised."""
-    lines = []
-    for goal, run in zip(worst.promise, worst.got, strict=True):
-        metric = goal.measure
-        if metric.of_all:
-            what, got = metric.shown, f"{with_interval(worst.both, 100)}%"
-            limit = f"{100 * goal.share:g}%"
-        else:
-            what, got = f"{metric.shown} at {goal.at}", with_interval(run, metric.scale)
-            limit = metric.limit_text(goal.limit)
-        lines.append(Line(f"{what}{whose}, promised", f"{got} of {limit}", "", metric.chapter))
-    return lines
-
-
-def _alone(one: ClassRun) -> list[tuple[Objective, Quantile]]:
-    """Objectives of one metric each, with what is got."""
-    pairs = zip(one.promise, one.got, strict=True)
-    return [(goal, run) for goal, run in pairs if not goal.measure.of_all]
-
-
 def _rate(per_s: float) -> str:
     """A rate in words, of three digits or of all before the point."""
     return f"{per_s:.3g}" if per_s < 999.5 else f"{per_s:,.0f}"
-
-
-def _all(question: Question) -> str:
-    """How many limits there are to keep."""
-    return "both" if len([x for x in question.goals[0] if not x.measure.of_all]) == 2 else "all"
 
 
 def _latency_line(told: Answer, metric: str, place: int) -> Line:
@@ -282,7 +280,7 @@ def _latency_line(told: Answer, metric: str, place: int) -> Line:
     return Line(name, f"{with_interval(run, 1e3)} ms", said, "architecture/streaming")
 
 
-def answer_summary(told: Answer) -> str:
+def answer_summary(told: Answered) -> str:
     """A plan in one sentence, and what makes it uncertain.
 
     told: the answer.
@@ -298,6 +296,8 @@ def answer_summary(told: Answer) -> str:
     is named; it says so when one replica fewer may do, or other limits would save some; and how
     many replicas it takes where steps err as measured ones did.
     """
+    if isinstance(told, Routed):
+        return routed_summary(told)
     question, found = told.question, told.plan
     best, one = found.best, question.deployment
     sure = "keeps" if best.replicas == 1 else "keep"
@@ -336,14 +336,6 @@ def answer_summary(told: Answer) -> str:
     )
 
 
-def _model(question: Question) -> str:
-    """The model's name in prose: that of a folder is its architecture's."""
-    name = question.served
-    if name.startswith((".", "/", "~")):
-        name = question.deployment.architecture.name
-    return name.split("/")[-1].removeprefix("Meta-")
-
-
 def _other_formats(told: Answer) -> str:
     """What the cheapest with the weights in each other format costs, by the runs that there are."""
     best, runs = told.plan.best, {told.question.deployment.precision: 0.0}
@@ -368,7 +360,7 @@ def _elsewhere(others: Sequence[Elsewhere]) -> str:
     return f" Cheaper would be {', '.join(said)}." if said else ""
 
 
-def summary_text(told: Answer) -> str:
+def summary_text(told: Answered) -> str:
     """A plan in some fifteen lines of a hundred characters: the sentence, and what it leaves out of
     the lines that decide.
 
@@ -456,7 +448,7 @@ class Table:
     note: str = ""
 
 
-def answer_tables(told: Answer) -> list[Table]:
+def answer_tables(told: Answered) -> list[Table]:
     """Tables beside the lines: runs of a load test as they were predicted, and the deployments that
     were compared.
 
@@ -468,6 +460,8 @@ def answer_tables(told: Answer) -> list[Table]:
     >>> [table.title for table in answer_tables(answer(read_choices(asked)))]
     ['The deployments that were compared']
     """
+    if isinstance(told, Routed):
+        return [Table("The routers that were compared", routed_rows(told), ROWS_ARE)]
     calibration, tables = told.question.calibration, []
     if calibration:
         note = calibration_text(calibration)
@@ -515,7 +509,8 @@ def _guessing(told: Answer) -> Line:
 def _front(question: Question) -> str:
     """Whose steps the plan has, and what to ask where these are not the reader's."""
     if question.calibration:
-        return "the load test"
+        named = question.calibration.front
+        return f"the load test, behind {named}" if named else "the load test (front is not named)"
     if question.front == FRONTS["benchmark"]:
         return "tuned benchmarks; an engine as installed is slower (front: unknown)"
     return f"the front {question.front.name}"
@@ -528,7 +523,7 @@ def _measured(told: Answer) -> str:
     kind = f"{error.kind}, {error.on.get(one.system.name, 0):,} of them on this very device"
     if error.calibrated_by:
         others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"
-        kind = f"deployments that {others} calibrated, and the load test"
+        kind = f"{error.kind} that {others} calibrated, and the load test"
     if error.behind:
         return (
             f"nine in ten of {error.behind} took at most {high:.2f} of the predicted time per "
@@ -572,14 +567,6 @@ def _apart_power(question: Question, run: Apart) -> list[str]:
     return [] if watts is None else [watts_text(watts)]
 
 
-def _values(one: ClassRun) -> list[str]:
-    """What a class gets of each metric, with intervals."""
-    return [
-        f"{goal.measure.shown} {with_interval(run, goal.measure.scale)} {goal.measure.unit}"
-        for goal, run in _alone(one)
-    ]
-
-
 def _apart_summary(told: Answer) -> str:
     """What separate fleets would cost, as a sentence after those of the one fleet."""
     if told.apart is None:
@@ -614,15 +601,6 @@ def asked_text(question: Question) -> str:
         prompt, output = (f"{tokens:,.0f}" for tokens in lengths)
         asked = f"{traffic.rate_per_s:g} requests/s of {prompt} tokens in and {output} out"
     return f"{_model(question)} on {one.system.shown}; {asked}; {_promised(question)}"
-
-
-def _promised(question: Question) -> str:
-    """The objectives in words, those of each class with its name."""
-    said = [promise_text(promise) for promise in question.goals]
-    if len(said) == 1:
-        return said[0]
-    names = question.class_names
-    return ", ".join(f"{what} for {name}" for name, what in zip(names, said, strict=True))
 
 
 def _beyond(fleet: Performance) -> list[str]:
@@ -685,11 +663,8 @@ def _briefly(run: Performance) -> str:
     )
 
 
-def _count(replicas: int) -> str:
-    return "1 replica" if replicas == 1 else f"{replicas:,} replicas"
-
-
-def answer_record(told: Answer) -> dict[str, float | int | str]:
+# In one piece: a field of the record after the other.
+def answer_record(told: Answered) -> dict[str, float | int | str]:
     """A plan as one flat record of names and numbers, for JSON, CSV and other programs.
 
     told: the answer.
@@ -700,6 +675,8 @@ def answer_record(told: Answer) -> dict[str, float | int | str]:
     >>> answer_record(answer(asked))["replicas"]
     1
     """
+    if isinstance(told, Routed):
+        return routed_record(told)
     question, found = told.question, told.plan
     best, closed, engine, one = found.best, found.estimate, found.engine, question.deployment
     record: dict[str, float | int | str] = {

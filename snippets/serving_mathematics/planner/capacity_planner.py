@@ -322,7 +322,7 @@ def requests_to_judge(quantile: float) -> int:
     return math.ceil(math.log(0.05) / math.log(quantile))
 
 
-def least_requests(question: Question) -> tuple[int, str]:
+def fewest_requests(question: Question) -> tuple[int, str]:
     """Requests in the search with which the longer runs of the answer can judge every objective's
     quantile, and which quantile takes most.
 
@@ -331,7 +331,7 @@ def least_requests(question: Question) -> tuple[int, str]:
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> least_requests(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5)))
+    >>> fewest_requests(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5)))
     (84, 'p99')
     """
     kinds = () if isinstance(question.traffic, Workload) else question.traffic.classes
@@ -363,14 +363,14 @@ def require_enough(question: Question) -> None:
         least, size = requests_to_judge(goal.share), traffic.arrival_s.size
         require(size >= least, "the trace", f"at least {least:,} requests for {goal.at}", size)
         return
-    enough, name = least_requests(question)
+    enough, name = fewest_requests(question)
     rule = f"at least {enough:,} to say anything about {name}"
     if enough > MOST_REQUESTS:
         rule += f", where {MOST_REQUESTS:,} are the most (promise less, or to a class of more)"
     require(asked >= enough, "requests", rule, asked)
 
 
-class Fleet:
+class Fleets:
     """Fleets of any size for one question, each simulated once. Raises ValueError when the weights
     do not fit, Infeasible when the longest request does not, or an idle replica is too slow.
 
@@ -378,7 +378,7 @@ class Fleet:
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(5.0), promised(4.0, 0.5), requests=100)
-    >>> Fleet(question).performance(1, 1, 2048) is None  # one place is not enough for 5/s
+    >>> Fleets(question).performance(1, 1, 2048) is None  # one place is not enough for 5/s
     True
     """
 
@@ -444,7 +444,7 @@ class Fleet:
         require(1 <= limit <= max(budgets), "batch_limit", rule, limit)
         return tuple(budget for budget in budgets if budget >= limit)
 
-    def limited(self, budget: int | None, places: int | None) -> Fleet:
+    def limited(self, budget: int | None, places: int | None) -> Fleets:
         """The same fleets with other limits asked for; both know what either has simulated."""
         other = copy.copy(self)
         other.question = replace(self.question, token_budget=budget, batch_limit=places)
@@ -452,7 +452,7 @@ class Fleet:
         other._refuse_impossible()
         return other
 
-    def promising(self, goals: Goals) -> Fleet:
+    def promising(self, goals: Goals) -> Fleets:
         """The same fleets held to other limits; both know what either has simulated, unless all
         limits count together."""
         other = copy.copy(self)
@@ -461,7 +461,7 @@ class Fleet:
             other.done, other.runs = {}, {}
         return other
 
-    def with_all_memory(self) -> Fleet:
+    def with_all_memory(self) -> Fleets:
         """The same fleets with unlimited memory; both know what either has simulated."""
         other = copy.copy(self)
         other.engine, other.done = replace(self.engine, kv_blocks=UNLIMITED), {}
@@ -601,18 +601,7 @@ class Fleet:
     ) -> tuple[tuple[Quantile, ...], tuple[Quantile, ...], tuple[ClassRun, ...], Quantile]:
         """TTFT and TPOT in order of arrival at QUANTILES, what each class gets, and the share that
         keeps all limits."""
-        kept = np.zeros(got.ttft.size, dtype=bool)
-        runs = []
-        for place, promise in enumerate(self.goals):
-            mine = which == place
-            part = got.part(mine)
-            each = tuple(_of_some(goal.of(part, promise), [goal.share])[0] for goal in promise)
-            kept[mine] = kept_by_all(part, promise)
-            share = sectioned_share(kept[mine])
-            rate = self.rate_per_s * float(mine.mean()) * share.value
-            runs.append(ClassRun(self.question.class_names[place], promise, each, share, rate))
-        first, later = (_of_some(values, QUANTILES) for values in (got.ttft, got.tpot))
-        return first, later, tuple(runs), sectioned_share(kept)
+        return _judged(got, which, self.goals, self.question.class_names, self.rate_per_s)
 
     def full_rate(self, places: int) -> float:
         """Requests a second of a replica whose places are always taken."""
@@ -658,26 +647,22 @@ class Fleet:
         while high - low > max(1, high // FINE):
             middle = max(low + 1, min(high - 1, round(math.sqrt(max(1, low) * high))))
             trial = self.performance(replicas, middle, budget)
-            if self._worse(trial) < self._worse(best):
-                best = trial
-            if trial and self.sure(trial):
-                break
-            if trial and self._lower_is_better(trial):
+            better = self._worse(trial) < self._worse(best)
+            if trial and self._lower_is_better(trial, better or trial.is_as(top)):
                 high = middle
             else:
                 low = middle
+            if better:
+                best = trial
+            if trial and self.sure(trial):
+                break
         return best
 
-    def _lower_is_better(self, found: Performance) -> bool:
-        """Whether the worst metric is one of steps, not of waiting; one of both is tried with a
-        larger batch limit."""
+    def _lower_is_better(self, found: Performance, so_far: bool) -> bool:
+        """Whether the worst metric is one of steps, not of waiting; of both, as far as a lower
+        batch limit made it better, or changed nothing."""
         grows = decisive(worst_shares(found.classes, self.goals)).grows
-        if grows != BOTH:
-            return grows == STEPS
-        larger = found.places + max(1, found.places // FINE)
-        return self._worse(self.performance(found.replicas, larger, found.budget)) >= self._worse(
-            found
-        )
+        return so_far if grows == BOTH else grows == STEPS
 
     def best(self, replicas: int) -> Performance | None:
         """The first token budget with which a batch limit keeps all objectives, else the one that
@@ -722,7 +707,7 @@ class Fleet:
         return list(reversed(different.values()))
 
 
-def settled(fleet: Fleet, long: Fleet | None = None) -> tuple[Performance, Fleet]:
+def settled(fleet: Fleets, long: Fleets | None = None) -> tuple[Performance, Fleets]:
     """The smallest fleet by the search, corrected by longer runs; and the longer runs.
 
     fleet: of the question. long: the same with four times the requests; made where there is none.
@@ -734,39 +719,43 @@ def settled(fleet: Fleet, long: Fleet | None = None) -> tuple[Performance, Fleet
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(5.0), promised(1.0, 0.5), requests=200)
-    >>> settled(Fleet(question))[0].simulated  # 4·200 without the first tenth
+    >>> settled(Fleets(question))[0].simulated  # 4·200 without the first tenth
     720
     """
     long = long or _four_times(fleet)
     best = fleet.fewest()
-    replicas = best.replicas
-    found = long.performance(replicas, best.places, best.budget)
-    while not long.keeps(found):  # chance let the search stop too early
-        found = _longer(fleet, long, replicas)
-        replicas += 0 if found else 1
-        if replicas > MOST_REPLICAS:
+    found = long.performance(best.replicas, best.places, best.budget)
+    if not long.keeps(found):  # chance let the search stop too early
+        found = _longer(fleet, long, best.replicas)
+    low, high, step = (0, best.replicas, 1) if found else (best.replicas, 0, 1)  # 0: not known
+    while not high or high - low > 1:
+        middle = (low + high) // 2 if low and high else max(1, high - step) if high else low + step
+        if middle > MOST_REPLICAS:
             raise Infeasible(f"no fleet of up to {MOST_REPLICAS:,} replicas keeps the objective")
-    while replicas > 1 and (fewer := _longer(fleet, long, replicas - 1)):
-        replicas, found = replicas - 1, fewer
+        step *= 2
+        if one := _longer(fleet, long, middle):
+            high, found = middle, one
+        else:
+            low = middle
     assert found is not None
     return found, long
 
 
-def _four_times(fleet: Fleet) -> Fleet:
+def _four_times(fleet: Fleets) -> Fleets:
     """The same with four times the requests."""
     question = fleet.question
-    return Fleet(replace(question, requests=SETTLING * question.requests), told=fleet.told)
+    return Fleets(replace(question, requests=SETTLING * question.requests), told=fleet.told)
 
 
 @functools.lru_cache(maxsize=2)
-def _known(question: Question) -> tuple[Fleet, Fleet]:
+def _known(question: Question) -> tuple[Fleets, Fleets]:
     """Shorter and longer runs for a question, which are those of the question before it where that
     one has weights in the next larger format."""
-    fleet = Fleet(question)
+    fleet = Fleets(question)
     return fleet, _four_times(fleet)
 
 
-def _fleets(question: Question, told: Told | None = None) -> tuple[Fleet, Fleet]:
+def _fleets(question: Question, told: Told | None = None) -> tuple[Fleets, Fleets]:
     """The same, of which nothing was asked yet; told hears of all, simulated before or not."""
     fleet, long = map(copy.copy, _known(question))
     fleet.told = long.told = told
@@ -774,7 +763,7 @@ def _fleets(question: Question, told: Told | None = None) -> tuple[Fleet, Fleet]
     return fleet, long
 
 
-def _longer(fleet: Fleet, long: Fleet, replicas: int) -> Performance | None:
+def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:
     """The first longer run, of the limits that might do by the shorter ones, that keeps both."""
     runs = (long.performance(replicas, *limits) for limits in fleet.near(replicas))
     return next((run for run in runs if long.keeps(run)), None)
@@ -797,7 +786,7 @@ def _token_seconds(share: Workload, served: Served) -> float:
     return float(whole + (served.completion_s - served.first_token_s) @ share.output_tokens / 2)
 
 
-def binding_constraints(fleet: Fleet, replicas: int) -> tuple[Loosened, ...]:
+def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
     """What stands in the way of a fleet that is too small: every constraint that, lifted alone,
     would let it keep the objective, with what it does then; not memory where it does at the same
     limits as it is.
@@ -810,7 +799,7 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[Loosened, ...]:
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
     >>> question = Question(LLAMA, Traffic(100.0), promised(4.0, 0.5), requests=200)
-    >>> binding_constraints(Fleet(question), 1)[0].constraint
+    >>> binding_constraints(Fleets(question), 1)[0].constraint
     'arithmetic of prompts'
     """
     replicas = require_non_negative_integer(replicas=replicas)
@@ -850,7 +839,7 @@ def binding_constraints(fleet: Fleet, replicas: int) -> tuple[Loosened, ...]:
     return tuple(binding) or (Loosened(f"{together} objectives together"),)
 
 
-def deciding_classes(fleet: Fleet, replicas: int) -> tuple[str, ...]:
+def deciding_classes(fleet: Fleets, replicas: int) -> tuple[str, ...]:
     """The classes of requests of which each, without objectives of its own, would let a fleet that
     is too small do; none where all requests are alike, or the load of all is too high.
 
@@ -859,7 +848,7 @@ def deciding_classes(fleet: Fleet, replicas: int) -> tuple[str, ...]:
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> deciding_classes(Fleet(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5))), 1)
+    >>> deciding_classes(Fleets(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5))), 1)
     ()
     """
     replicas = require_non_negative_integer(replicas=replicas)
@@ -879,6 +868,25 @@ def _of_some(values: FloatArray, quantiles: Sequence[float]) -> tuple[Quantile, 
     """Quantiles of the TPOT of those that get a second token; 0 where too few do."""
     few = np.isfinite(values).sum() < 2 * SECTIONS
     return (Quantile(0.0, 0.0),) * len(quantiles) if few else sectioned_quantiles(values, quantiles)
+
+
+def _judged(
+    got: RequestTimes, which: IntArray, goals: Goals, names: Sequence[str], rate_per_s: float
+) -> tuple[tuple[Quantile, ...], tuple[Quantile, ...], tuple[ClassRun, ...], Quantile]:
+    """What requests in order get: see `Fleets.judged`. which: the class of each. goals, names: of
+    the classes. rate_per_s: of all requests."""
+    kept = np.zeros(got.ttft.size, dtype=bool)
+    runs = []
+    for place, promise in enumerate(goals):
+        mine = which == place
+        part = got.part(mine)
+        each = tuple(_of_some(goal.of(part, promise), [goal.share])[0] for goal in promise)
+        kept[mine] = kept_by_all(part, promise)
+        share = sectioned_share(kept[mine])
+        rate = rate_per_s * float(mine.mean()) * share.value
+        runs.append(ClassRun(names[place], promise, each, share, rate))
+    first, later = (_of_some(values, QUANTILES) for values in (got.ttft, got.tpot))
+    return first, later, tuple(runs), sectioned_share(kept)
 
 
 def coarser(deployment: Deployment) -> Deployment | None:
@@ -916,7 +924,7 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     return _planned(*_fleets(question, told), alternatives)
 
 
-def _planned(fleet: Fleet, long: Fleet, alternatives: bool) -> Plan:
+def _planned(fleet: Fleets, long: Fleets, alternatives: bool) -> Plan:
     """The plan for the question of these fleets."""
     question, told = fleet.question, fleet.told
     best, _ = settled(fleet, long)
@@ -956,7 +964,7 @@ def _holders(deployment: Deployment) -> int:
     return deployment.tensor * deployment.pipeline
 
 
-def _usual(fleet: Fleet, long: Fleet) -> Performance | None:
+def _usual(fleet: Fleets, long: Fleets) -> Performance | None:
     """The fewest replicas with the limits that engines start with."""
     budget, places = fleet.question.usual_limits
     limits = budget, min(places, budget)
@@ -966,7 +974,7 @@ def _usual(fleet: Fleet, long: Fleet) -> Performance | None:
         return None
 
 
-def _found(fleet: Fleet, long: Fleet, best: Performance) -> Performance | None:
+def _found(fleet: Fleets, long: Fleets, best: Performance) -> Performance | None:
     """Fewer replicas than those of the limits that were asked for; None where there are none."""
     if fleet.question.token_budget is None and fleet.question.batch_limit is None:
         return None
@@ -1012,7 +1020,7 @@ def check_one_place_is_a_queue() -> None:
     """
     traffic = Traffic(0.9, mean_prompt_tokens=100.0, mean_output_tokens=80.0)
     question = replace(WORKED, traffic=traffic, requests=4000)
-    fleet = Fleet(question)
+    fleet = Fleets(question)
     found = fleet.performance(1, 1, 2048)
     assert found is not None
     asked, engine = fleet.sample, replace(fleet.engine, token_budget=2048)
@@ -1035,7 +1043,7 @@ def check_promises_are_counted() -> None:
     """
     limits = (0.5, 0.02, 6.0)
     promise = promised(*limits[:2], e2e_s=limits[2], goodput=0.8)
-    fleet = Fleet(replace(WORKED, traffic=Traffic(18.0), promise=promise, requests=300))
+    fleet = Fleets(replace(WORKED, traffic=Traffic(18.0), promise=promise, requests=300))
     found = fleet.performance(1, 192, 2048)
     assert found is not None
     asked, engine = fleet.sample, replace(fleet.engine, token_budget=2048, max_sequences=192)
@@ -1090,7 +1098,7 @@ def check_binding_constraints_by_construction() -> None:
         ("arithmetic of prompts", replace(question, traffic=replace(few, rate_per_s=900.0))),
         ("TPOT objective", replace(question, promise=promised(2.0, 0.0069, 0.9))),
     ):
-        found = [one.constraint for one in binding_constraints(Fleet(asked), 1)]
+        found = [one.constraint for one in binding_constraints(Fleets(asked), 1)]
         checks.equal(name, name in found, True)
 
 
@@ -1101,15 +1109,17 @@ def check_bad_input_is_refused() -> None:
     Source: costs of the engine for one request alone; bytes that the weights leave, by hand.
     """
     fast = replace(WORKED, promise=promised(0.01, 1.0))
-    checks.raises("TTFT", Fleet, fast, match="no fleet keeps a TTFT of 0.01 s at p99")
+    checks.raises("TTFT", Fleets, fast, match="no fleet keeps a TTFT of 0.01 s at p99")
     fast = replace(WORKED, promise=promised(9.0, 0.001))
-    checks.raises("TPOT", Fleet, fast, match="no fleet keeps a TPOT of 0.001 s at p99")
+    checks.raises("TPOT", Fleets, fast, match="no fleet keeps a TPOT of 0.001 s at p99")
     small = replace(LLAMA, system=replace(LLAMA.system, memory_bytes=22.8e9))
     tight = replace(WORKED, deployment=small)
-    checks.raises("memory", Fleet, tight, match="no fleet holds the longest request")
-    checks.raises("few", Fleet, replace(WORKED, requests=10), match="requests must be at least 100")
+    checks.raises("memory", Fleets, tight, match="no fleet holds the longest request")
+    checks.raises(
+        "few", Fleets, replace(WORKED, requests=10), match="requests must be at least 100"
+    )
     rare = replace(WORKED, requests=100, promise=promised(1.0, 0.05, 0.9999))
-    checks.raises("rare", Fleet, rare, match="requests must be at least 8,322 to say anything")
-    checks.raises("batch", Fleet, replace(WORKED, batch_limit=0), match="batch_limit must be from")
+    checks.raises("rare", Fleets, rare, match="requests must be at least 8,322 to say anything")
+    checks.raises("batch", Fleets, replace(WORKED, batch_limit=0), match="batch_limit must be from")
     checks.raises("series", sectioned_quantiles, [1.0], [0.5], match="values must be at least 20")
     checks.raises("shares", sectioned_share, [1.0], match="held must be at least 20")

@@ -28,12 +28,12 @@ import numpy as np
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.capacity_planner import (
-    Fleet,
+    Fleets,
     Infeasible,
     Performance,
     Plan,
     Told,
-    least_requests,
+    fewest_requests,
     plan,
     require_enough,
 )
@@ -50,6 +50,7 @@ from serving_mathematics.planner.model_errors import (
 )
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import other_choices, read_choices
+from serving_mathematics.planner.routing import Routed, routed_answer
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
@@ -107,6 +108,9 @@ class Answer:
     apart: Separate | None = None  # where separate fleets were asked for
     energy: FleetEnergy | None = None  # None where no power of the device is known
     others: tuple[Elsewhere, ...] = ()  # what other devices would have to cost, where it is asked
+
+
+Answered = Answer | Routed
 
 
 def elsewhere(
@@ -177,7 +181,7 @@ def shorter(question: Question) -> Question:
     >>> shorter(read_question({"rate_per_s": 1})).requests
     1000
     """
-    least, _ = least_requests(question)
+    least, _ = fewest_requests(question)
     return replace(question, requests=max(100, least, question.requests // SHORTER))
 
 
@@ -195,7 +199,7 @@ def least_cost(question: Question) -> tuple[float, float]:
         pair = SeparateFleets(shorter(question))
         fleet, replicas = pair.fleet, sum(pair.least)
     else:
-        fleet = Fleet(shorter(question))
+        fleet = Fleets(shorter(question))
         places = max(fleet.most_places(budget) for budget in fleet.budgets)
         replicas = max(1, math.ceil(fleet.rate_per_s / fleet.full_rate(places)))
     engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
@@ -216,7 +220,7 @@ def try_deployment(question: Question) -> tuple[Performance | Apart | None, str]
     try:
         if question.separate:
             return SeparateFleets(shorter(question)).fewest(), ""
-        return Fleet(shorter(question)).fewest(), ""
+        return Fleets(shorter(question)).fewest(), ""
     except (Impossible, Infeasible) as problem:
         return None, str(problem)
 
@@ -383,9 +387,9 @@ def whole_answer(
     told: Told | None = None,
     executor: futures.Executor | None = None,
     progress: Callable[[int, int], object] | None = None,
-) -> Answer:
+) -> Answered:
     """All that command and form have to say of a question: the answer, and what other devices would
-    have to cost.
+    have to cost; or, where replicas are given, what they do behind each router.
 
     choices: from `read_choices`. values, load: that they were read from. told, executor, progress:
     as for answer, which says what is raised.
@@ -395,6 +399,8 @@ def whole_answer(
     >>> [one.devices for one in whole_answer(read_choices(asked), asked).others]
     [2]
     """
+    if choices and choices[0].routing:
+        return routed_answer(choices, _error, told, executor)
     found = answer(choices, told, executor, progress)
     return replace(found, others=tuple(elsewhere(found, other_choices(values, load), executor)))
 
@@ -421,7 +427,7 @@ def _error(question: Question) -> ModelError:
     if calibration:
         tested = replace(question, deployment=calibration.runs[0].deployment)
         if split_name(tested) == split_name(question):
-            return calibrated_error(calibration)
+            return calibrated_error(calibration, calibration.front)
     return behind_error(model_error(one.kind, one.devices), question.front.name)
 
 
@@ -454,7 +460,7 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
 
 def _fewest(question: Question, slowness: float) -> int | None:
     """Replicas where all steps are so much slower; None where no fleet does."""
-    kind = SeparateFleets if question.separate else Fleet
+    kind = SeparateFleets if question.separate else Fleets
     try:
         return kind(shorter(question), slowness=slowness).fewest().replicas
     except Infeasible:

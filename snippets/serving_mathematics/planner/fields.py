@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES
 from serving_mathematics.core.hardware.fronts import FRONTS
+from serving_mathematics.planner.traffic import KINDS
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
@@ -26,11 +27,12 @@ Values = Mapping[str, object]
 MOST_REQUESTS = 200_000  # that are simulated in a fleet
 OTHER = "given below by its numbers"  # the device of the form that is none
 FIRST, DEPLOYMENT, TRAFFIC = "", "GPUs, formats and price", "traffic"
-ENGINE, RUN = "engine", "simulation"
+ENGINE, BEHIND, RUN = "engine", "routers and host memory", "simulation"
 
 UNITS = {"%": 0.01, "ms": 1e-3, "k": 1e3, "k/s": 1e3} | dict.fromkeys(
     ("", "s", "/s", "/h", "$"), 1.0
 )
+MEMORY = {"gib": 1.0, "tib": 1024.0}  # of fields in GiB; GB may be of 1000 or of 1024
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ FIELDS = {
         ),
         Field(
             "front",
-            "What stands before the GPUs: benchmark is tuned, unknown where nothing is known",
+            "What stands before the GPUs, or stood in a load test: benchmark is tuned, unknown any",
             default="benchmark",
             group=ENGINE,
             choices=tuple(FRONTS),
@@ -296,6 +298,54 @@ FIELDS = {
             group=ENGINE,
         ),
         Field(
+            "replicas",
+            "Replicas where they are given: routers are compared, and what caches find is a result",
+            *("", 1, 256),
+            whole=True,
+            group=BEHIND,
+        ),
+        Field(
+            "routers",
+            "Routers, such as random, least-requests, session, cache-aware:cache_threshold=0.5; "
+            "endpoint-picker",
+            group=BEHIND,
+        ),
+        Field(
+            "like",
+            "Requests: drawn by their means, or like sessions of coding agents, a chat, or "
+            "customers whose prompts begin alike",
+            default=KINDS[0],
+            group=BEHIND,
+            choices=KINDS,
+            when="traffic=rate",
+        ),
+        Field(
+            "host_memory_gib",
+            "Host memory of a replica for its prefixes; several are compared",
+            *("GiB", 0, 1e5, 0.0),
+            several=True,
+            group=BEHIND,
+        ),
+        Field(
+            "host_link_gb_per_s",
+            "From host memory to a GPU",
+            *("GB/s", 1, 1e4, 50.0),
+            group=BEHIND,
+        ),
+        Field(
+            "weights",
+            "Weights of the kinds of requests, in their order, for fair sharing between them",
+            *("", 1e-3, 1e3),
+            several=True,
+            group=BEHIND,
+        ),
+        Field(
+            "lost_for_s",
+            "A replica is lost, and so long after it another serves in its place",
+            *("s", 1, 1e5),
+            group=BEHIND,
+        ),
+        Field(
             "requests",
             "Requests to simulate in each fleet",
             *("", 100, MOST_REQUESTS, 4000),
@@ -308,7 +358,7 @@ FIELDS = {
 GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and kernels it has
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
 MEANS = ("mean_prompt_tokens", "mean_output_tokens", "cached_share")
-DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes")
+DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes", "like")
 
 
 def read_value(name: str, given: object) -> float | str:
@@ -360,10 +410,11 @@ def meant_number(field: Field, text: str) -> float:
     """
     digits = r"(\d{1,3}(?:[,_]\d{3})+|\d{1,15})([.,]\d{1,9})?"
     found = re.fullmatch(rf"\s*[p$]?\s*{digits}\s*(\D{{0,4}}?)\s*", text, re.ASCII | re.IGNORECASE)
-    if not found or found[3].lower() not in UNITS:
+    units = UNITS | (MEMORY if field.unit == "GiB" else {})
+    if not found or found[3].lower() not in units:
         return math.nan
     number = float(re.sub("[,_]", "", found[1]) + (found[2] or "").replace(",", "."))
-    scale = UNITS[found[3].lower()]
+    scale = units[found[3].lower()]
     if scale == 1 and number > max(1.0, field.high):
         scale = 1e-3 if field.unit == "s" else 0.01 if field.high <= 1 else 1.0
     return float(f"{scale * number:.12g}")

@@ -33,8 +33,8 @@ COMMAND = "python -m serving_mathematics.planner.first_answers"
 Values = dict[str, str]  # by the names of the planner's fields
 CHOICES: dict[str, dict[str, Values]] = {  # of each blank: what it says, and what it asks for
     "model": {
-        "Llama-3.1-8B": {"model": "Llama-3.1-8B", "precision": "bf16,fp8"},
-        "Llama-3.3-70B": {"model": "Llama-3.3-70B", "precision": "bf16,fp8"},
+        "Llama-3.1-8B": {"model": "Llama-3.1-8B"},
+        "Llama-3.3-70B": {"model": "Llama-3.3-70B"},
         "gpt-oss-120b": {"model": "gpt-oss-120b"},
     },
     "GPU": {

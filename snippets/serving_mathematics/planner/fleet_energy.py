@@ -24,7 +24,7 @@ from serving_mathematics.core.hardware.energy import (
     SERVED,
     served_power_w,
 )
-from serving_mathematics.planner.capacity_planner import WORKED, Fleet, Plan, plan
+from serving_mathematics.planner.capacity_planner import WORKED, Fleets, Plan, plan
 from serving_mathematics.planner.closed_form import closed_form
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.separate_fleets import Apart, settled_apart
@@ -94,13 +94,13 @@ def _drawn_w(
     return served_power_w(one, board, max(1.0, running), tokens_per_s, prompts_per_s)
 
 
-def _computed_share(fleet: Fleet) -> float:
+def _computed_share(fleet: Fleets) -> float:
     """Of prompts, that no cache has."""
     asked = fleet.sample
     return 1 - float(asked.cached_tokens.sum() / asked.prompt_tokens.sum())
 
 
-def _full(fleet: Fleet, board: float, places: int) -> tuple[float, int, float]:
+def _full(fleet: Fleets, board: float, places: int) -> tuple[float, int, float]:
     """Energy of a token where so many places are always taken [J], the places, and the time in
     which each sequence gets one [s]."""
     question, requests = fleet.question, fleet.full_rate(places)
@@ -122,7 +122,7 @@ def fleet_energy(question: Question, found: Plan) -> FleetEnergy | None:
     board = board_w(question)
     if board is None:
         return None
-    fleet, best = Fleet(question), found.best
+    fleet, best = Fleets(question), found.best
     tokens, requests = (each / best.replicas for each in (fleet.tokens_per_s, fleet.rate_per_s))
     running = best.concurrency / max(best.busy, 1e-9)
     computed = requests * _computed_share(fleet)
@@ -166,7 +166,7 @@ def apart_watts(question: Question, run: Apart) -> float | None:
     board = board_w(question)
     if board is None:
         return None
-    fleet = Fleet(question)
+    fleet = Fleets(question)
     later = fleet.tokens_per_s - fleet.rate_per_s  # first tokens come with the prompts
     each = later / run.answers
     computed = fleet.rate_per_s * _computed_share(fleet) / run.prompts
@@ -177,11 +177,11 @@ def apart_watts(question: Question, run: Apart) -> float | None:
 
 
 @functools.cache
-def _worked() -> tuple[Fleet, Plan, FleetEnergy]:
+def _worked() -> tuple[Fleets, Plan, FleetEnergy]:
     found = plan(WORKED, alternatives=False)
     told = fleet_energy(WORKED, found)
     assert told is not None
-    return Fleet(WORKED), found, told
+    return Fleets(WORKED), found, told
 
 
 def check_energy_of_a_day_by_hand() -> None:
@@ -234,7 +234,7 @@ def check_two_fleets_do_the_same_work() -> None:
     question = replace(WORKED, traffic=Traffic(20.0), requests=1000)
     pair = settled_apart(question)
     found = plan(question, alternatives=False)
-    same = Fleet(question).performance(pair.replicas, 256, 2048)
+    same = Fleets(question).performance(pair.replicas, 256, 2048)
     assert same is not None
     one, two = fleet_energy(question, replace(found, best=same)), apart_watts(question, pair)
     assert one is not None

@@ -18,14 +18,16 @@ import json
 import math
 import shlex
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
 from serving_mathematics.core.hardware.deployments import Deployment
-from serving_mathematics.planner.capacity_planner import WORKED, Fleet, Performance
-from serving_mathematics.planner.configurations import Answer
+from serving_mathematics.planner.capacity_planner import WORKED, Fleets
+from serving_mathematics.planner.configurations import Answered
 from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.routing import Routed
 from serving_mathematics.planner.separate_fleets import TIGHT, Apart, SeparateFleets
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
@@ -39,16 +41,46 @@ NO_OVERLAP = "disable_overlap_scheduler: true\n"
 WHERE = ", in the folder where they start:"  # files lie
 
 
-def launch_words(question: Question, best: Performance, backend: str = "") -> list[str]:
+class Limits(Protocol):
+    """What an engine is started with: a fleet's replicas, sequences and tokens of a step."""
+
+    @property
+    def replicas(self) -> int:
+        """Of the fleet."""
+
+    @property
+    def places(self) -> int:
+        """Sequences in a step, at most."""
+
+    @property
+    def budget(self) -> int:
+        """Tokens in a step, at most."""
+
+
+def planned_limits(told: Answered) -> Limits:
+    """The fleet that was planned, as what its engines are started with.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> planned_limits(answer(asked)).replicas
+    1
+    """
+    return told if isinstance(told, Routed) else told.plan.best
+
+
+def launch_words(question: Question, best: Limits, backend: str = "") -> list[str]:
     """The command that starts one replica, as words.
 
     question: of the deployment. best: its fleet. backend: vllm, sglang or trtllm; by default that
     of the question. Raises ValueError on another one.
 
-    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.capacity_planner import Fleets
     >>> from serving_mathematics.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 60, "requests": 200})
-    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> run = Fleets(asked).performance(4, 256, 2048)
     >>> launch_words(asked, run)[:3] if run else []
     ['vllm', 'serve', 'meta-llama/Meta-Llama-3.1-8B']
     """
@@ -176,30 +208,30 @@ def _commented(files: dict[str, str], where: str = "") -> list[str]:
     return lines
 
 
-def launch_command(question: Question, best: Performance, backend: str = "") -> str:
+def launch_command(question: Question, best: Limits, backend: str = "") -> str:
     """The command that starts one replica, on one line.
 
     question, best, backend: as for launch_words.
 
-    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.capacity_planner import Fleets
     >>> from serving_mathematics.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 60, "requests": 200})
-    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> run = Fleets(asked).performance(4, 256, 2048)
     >>> launch_command(asked, run, "trtllm").partition(" --")[0] if run else ""
     'trtllm-serve meta-llama/Meta-Llama-3.1-8B'
     """
     return shlex.join(launch_words(question, best, backend))
 
 
-def launch_text(question: Question, best: Performance, backend: str = "") -> str:
+def launch_text(question: Question, best: Limits, backend: str = "") -> str:
     """The command that starts one replica, and the files that it reads as comments behind it.
 
     question, best, backend: as for launch_words.
 
-    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.capacity_planner import Fleets
     >>> from serving_mathematics.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 60, "requests": 200, "cache_precision": "fp8"})
-    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> run = Fleets(asked).performance(4, 256, 2048)
     >>> launch_text(asked, run, "trtllm").splitlines()[1:] if run else []
     ['# options.yaml', '#   kv_cache_config:', '#     dtype: fp8']
     """
@@ -207,16 +239,16 @@ def launch_text(question: Question, best: Performance, backend: str = "") -> str
     return "\n".join([command, *_commented(launch_files(question, backend))])
 
 
-def kubernetes_deployment(question: Question, best: Performance) -> str:
+def kubernetes_deployment(question: Question, best: Limits) -> str:
     """The fleet as a Kubernetes Deployment, in YAML: its replicas with those that may fail, the
     engine's command, and the devices of a replica.
 
     question: of the deployment. best: its fleet.
 
-    >>> from serving_mathematics.planner.capacity_planner import Fleet
+    >>> from serving_mathematics.planner.capacity_planner import Fleets
     >>> from serving_mathematics.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 60, "requests": 200})
-    >>> run = Fleet(asked).performance(4, 256, 2048)
+    >>> run = Fleets(asked).performance(4, 256, 2048)
     >>> "  replicas: 4" in kubernetes_deployment(asked, run).splitlines() if run else False
     True
     """
@@ -409,7 +441,7 @@ class Start:
     kubernetes: str
 
 
-def starts(told: Answer) -> list[Start]:
+def starts(told: Answered) -> list[Start]:
     """What starts the fleet of an answer and, where they were asked for and can be, the separate
     ones; the cheaper first.
 
@@ -421,13 +453,14 @@ def starts(told: Answer) -> list[Start]:
     >>> [one.of for one in starts(answer(asked))]
     ['one fleet']
     """
-    question, best, apart = told.question, told.plan.best, told.apart
+    question, best = told.question, planned_limits(told)
     one = Start("one fleet", launch_text(question, best), kubernetes_deployment(question, best))
-    if apart is None or apart.run is None:
+    apart = None if isinstance(told, Routed) else told.apart
+    if isinstance(told, Routed) or apart is None or apart.run is None:
         return [one]
     asked, pair = apart.question, apart.run
     two = Start("separate fleets", separate_text(asked, pair), kubernetes_separate(asked, pair))
-    return [two, one] if pair.usd_per_hour < best.usd_per_hour else [one, two]
+    return [two, one] if pair.usd_per_hour < told.plan.best.usd_per_hour else [one, two]
 
 
 def check_flags_carry_the_plan() -> None:
@@ -435,7 +468,7 @@ def check_flags_carry_the_plan() -> None:
 
     Source: the words of the commands, read back.
     """
-    best = Fleet(replace(WORKED, requests=200)).performance(4, 96, 2048)
+    best = Fleets(replace(WORKED, requests=200)).performance(4, 96, 2048)
     assert best is not None
     four = replace(WORKED, deployment=replace(WORKED.deployment, tensor=4))
     for backend, places, budget, width in (

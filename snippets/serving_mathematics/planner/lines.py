@@ -11,7 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serving_mathematics.planner.capacity_planner import Quantile
+from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
+from serving_mathematics.planner.objectives import Objective, promise_text
+from serving_mathematics.planner.question import Question
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_finite, require_positive
 
@@ -66,6 +68,61 @@ def listed(words: Sequence[str]) -> str:
     require(len(words) > 0, "words", "one or more", "none")
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
+    """What requests get of each metric that is promised."""
+    lines = []
+    for goal, run in zip(worst.promise, worst.got, strict=True):
+        metric = goal.measure
+        if metric.of_all:
+            what, got = metric.shown, f"{with_interval(worst.both, 100)}%"
+            limit = f"{100 * goal.share:g}%"
+        else:
+            what, got = f"{metric.shown} at {goal.at}", with_interval(run, metric.scale)
+            limit = metric.limit_text(goal.limit)
+        lines.append(Line(f"{what}{whose}, promised", f"{got} of {limit}", "", metric.chapter))
+    return lines
+
+
+def _alone(one: ClassRun) -> list[tuple[Objective, Quantile]]:
+    """Objectives of one metric each, with what is got."""
+    pairs = zip(one.promise, one.got, strict=True)
+    return [(goal, run) for goal, run in pairs if not goal.measure.of_all]
+
+
+def _all(question: Question) -> str:
+    """How many limits there are to keep."""
+    return "both" if len([x for x in question.goals[0] if not x.measure.of_all]) == 2 else "all"
+
+
+def _model(question: Question) -> str:
+    """The model's name in prose: that of a folder is its architecture's."""
+    name = question.served
+    if name.startswith((".", "/", "~")):
+        name = question.deployment.architecture.name
+    return name.split("/")[-1].removeprefix("Meta-")
+
+
+def _promised(question: Question) -> str:
+    """The objectives in words, those of each class with its name."""
+    said = [promise_text(promise) for promise in question.goals]
+    if len(said) == 1:
+        return said[0]
+    names = question.class_names
+    return ", ".join(f"{what} for {name}" for name, what in zip(names, said, strict=True))
+
+
+def _count(replicas: int) -> str:
+    return "1 replica" if replicas == 1 else f"{replicas:,} replicas"
+
+
+def _values(one: ClassRun) -> list[str]:
+    """What a class gets of each metric, with intervals."""
+    return [
+        f"{goal.measure.shown} {with_interval(run, goal.measure.scale)} {goal.measure.unit}"
+        for goal, run in _alone(one)
+    ]
 
 
 def check_digits_by_hand() -> None:

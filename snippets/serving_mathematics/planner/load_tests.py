@@ -235,9 +235,9 @@ def _aiperf_table(text: str, where: str) -> LoadRun:
 
 
 def _typed(cell: str) -> float:
-    """The number of a cell; NaN where it holds none."""
+    """The number of a cell, genai-perf's "1,354.27" among them; NaN where it holds none."""
     try:
-        return float(cell)
+        return float(cell.replace(",", ""))
     except ValueError:
         return math.nan
 

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.planner.configurations import rank, split_name
 from serving_mathematics.planner.objectives import METRICS, promised
 from serving_mathematics.planner.question import Question
@@ -60,7 +60,7 @@ def question_of(run: Run, margin: float = 1.0) -> list[Question]:
     run: of the record. margin: times the measured latencies that are to be kept, in [1, 10]. Raises
     ValueError when no split is possible.
 
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> from serving_mathematics.planner.configurations import split_name
     >>> run = read_runs(read_lines()[:1])[0]
     >>> [split_name(one) for one in question_of(run)][:3]
@@ -102,7 +102,7 @@ def answer_run(run: Run, margin: float) -> dict[str, Any]:
 
     run: of the record. margin: as for question_of.
 
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> told = answer_run(read_runs(read_lines()[:1])[0], 1.25)
     >>> sorted(told)
     ['devices', 'problem', 'split']

@@ -27,8 +27,14 @@ import numpy.typing as npt
 
 from serving_mathematics.core.hardware.catalogue import find_model, systems
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
+from serving_mathematics.core.hardware.fronts import find_front
 from serving_mathematics.machine.predictions.calibration_scores import kept_error
-from serving_mathematics.machine.predictions.front_scores import FRONT_SCORES, NINE_IN_TEN
+from serving_mathematics.machine.predictions.front_scores import (
+    FRONT_SCORES,
+    NINE_IN_TEN,
+    ONE_IN_TEN,
+    after_own_runs,
+)
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
@@ -152,27 +158,43 @@ def _shapes() -> npt.NDArray[Any]:
     return np.array([_parted(kind)[0] for kind in _kinds().tolist()])
 
 
-def calibrated_error(calibration: Calibration) -> ModelError:
+def calibrated_error(calibration: Calibration, front: str = "") -> ModelError:
     """How measured times per token compare with predicted ones once a load test calibrated them.
 
-    calibration: of the deployment that was tested. The bounds are those of the record's deployments
-    after as many runs calibrated them, and those of its own runs where these are wider: each
-    predicted by the others, or, of one or two, as far as the fit itself leaves them off.
+    calibration: of the deployment that was tested. front: what it was tested behind, a name in
+    `fronts.FRONTS`; "" where nobody says. The bounds are those of the record's deployments after as
+    many runs calibrated them; of the harness's that is named; and where none is, those of the
+    harness that was furthest off when nothing was known of its front. Where its own runs are wider,
+    they are these: each predicted by the others, or, of one or two, as far as the fit itself leaves
+    them off. Raises ValueError on another front.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> from serving_mathematics.machine.predictions.own_runs import OwnRun, calibrate
-    >>> found = calibrated_error(calibrate([OwnRun(WORKED, 0.1, 0.01)]))
-    >>> found.high - found.low < 0.4 and found.calibrated_by == 1
+    >>> found = calibrate([OwnRun(WORKED, 0.1, 0.01)])
+    >>> calibrated_error(found, "benchmark").high < 1.3 < calibrated_error(found).high
     True
     """
+    named = find_front(front).name if front else ""
     count = len(calibration.runs)
     kept = kept_error(count)
     low, middle, high = kept["measured over predicted"]
+    size, whose = kept["runs"], "deployments of tuned engines"
+    if named != "benchmark":
+        harnesses = read_record(FRONT_SCORES)["harnesses"]
+        own = {named: harnesses[named]} if named in harnesses else harnesses
+        before = "own" if named in harnesses else named or "benchmark"
+        scores = {name: after_own_runs(one, before, count) for name, one in own.items()}
+        told = {name: one for name, one in scores.items() if one}
+        furthest = max(told, key=lambda name: told[name][NINE_IN_TEN])
+        low = min(low, *(one[ONE_IN_TEN] for one in told.values()))
+        high = max(high, told[furthest][NINE_IN_TEN])
+        size, whose = told[furthest]["runs"], f"deployments of {furthest}"
+        whose += "" if named else ", of whose front nothing was known,"
     measured = np.array([run.per_token_s for run in calibration.runs])
-    own = measured / (calibration.held_out or calibration.after).per_token_s
-    low, high = min(low, float(own.min())), max(high, float(own.max()))
+    ratio = measured / (calibration.held_out or calibration.after).per_token_s
+    low, high = min(low, float(ratio.min())), max(high, float(ratio.max()))
     devices = calibration.runs[0].deployment.devices
-    return ModelError(low, middle, high, kept["runs"], devices, calibrated_by=count)
+    return ModelError(low, middle, high, size, devices, whose, calibrated_by=count)
 
 
 def behind_error(error: ModelError, front: str) -> ModelError:
@@ -277,7 +299,7 @@ def _same(name: str, family: str) -> bool:
 def _rows() -> list[list[Any]]:
     """All aggregated runs of one engine, each predicted without models of its shape."""
     from serving_mathematics.core.hardware.calibration import START, left_out, tabulate
-    from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 
     table = tabulate([run for run in read_runs(read_lines()) if run.kind == "engine"])
     found = left_out(table, [run.family for run in table.runs], START)

@@ -49,10 +49,16 @@ from serving_mathematics.planner.answers import (
     table_text,
 )
 from serving_mathematics.planner.capacity_planner import Infeasible, Told
-from serving_mathematics.planner.configurations import Answer, whole_answer
+from serving_mathematics.planner.configurations import Answered, whole_answer
 from serving_mathematics.planner.fields import FIELDS
-from serving_mathematics.planner.launch import launch_command, launch_files, starts
+from serving_mathematics.planner.launch import (
+    launch_command,
+    launch_files,
+    planned_limits,
+    starts,
+)
 from serving_mathematics.planner.questions import read_grid
+from serving_mathematics.planner.routing import Routed, simulations
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 from serving_mathematics.support import checks
 from serving_mathematics.support.commands import OneLineParser
@@ -342,7 +348,7 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     if options.grid is None:
         (asked,) = questions
         assert not isinstance(asked, Impossible)  # which one alone is raised
-        with _executor(options.workers, options.dask, len(asked)) as executor:
+        with _executor(options.workers, options.dask, simulations(asked)) as executor:
             progress = _told(sys.stderr, "deployments")
             watched = _watched(sys.stderr)
             told = whole_answer(asked, rows[0] | typed, None, watched, executor, progress)
@@ -371,15 +377,18 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     return status
 
 
-def _whole(told: Answer) -> str:
+def _whole(told: Answered) -> str:
     """Everything that there is to say of one question."""
-    question, best = told.question, told.plan.best
+    question, best = told.question, planned_limits(told)
     first, *more = starts(told)
-    head = ["", "simulated", "closed form"]
-    body = [[line.what, line.value, line.estimate] for line in answer_lines(told)]
+    lines = answer_lines(told)
+    columns = 3 if any(line.estimate for line in lines) else 2
+    head = ["", "simulated", "closed form"][:columns]
+    body = [[line.what, line.value, line.estimate][:columns] for line in lines]
     parts = [textwrap.fill(answer_summary(told), WIDTH), table_text([head, *body])]
     for table in answer_tables(told):
-        parts += [table.note] * bool(table.note) + [table_text(table.rows)]
+        note = textwrap.fill(table.note, WIDTH) if isinstance(told, Routed) else table.note
+        parts += [note] * bool(note) + [table_text(table.rows)]
     engines = [f"# {name}\n{launch_command(question, best, name)}" for name in BACKENDS]
     apart = [one.flags for one in (first, *more) if one.of != "one fleet"]
     files = [

@@ -29,7 +29,7 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     WARM_UP,
-    Fleet,
+    Fleets,
     Performance,
     settled,
 )
@@ -59,7 +59,7 @@ def _truth(name: str, replicas: int, places: int, budget: int) -> list[float]:
     """Quantiles of a fleet by one long run, in the order of NAMES."""
     question = read_question(ASKED[name] | {"seed": 1_000_000})
     assert isinstance(question.traffic, Traffic)
-    fleet = Fleet(replace(question, requests=TRUE_REQUESTS))
+    fleet = Fleets(replace(question, requests=TRUE_REQUESTS))
     engine = replace(fleet.engine, max_sequences=places, token_budget=budget)
     rng = np.random.default_rng(1_000_000)
     share = share_of_traffic(rng, question.traffic, replicas, TRUE_REQUESTS)
@@ -72,14 +72,14 @@ def _truth(name: str, replicas: int, places: int, budget: int) -> list[float]:
     ]
 
 
-def _decided(best: Performance, long: Fleet) -> bool:
+def _decided(best: Performance, long: Fleets) -> bool:
     fewer = [run for (count, *_), run in long.done.items() if count == best.replicas - 1]
     return long.sure(best) and not any(long.may_keep(run) for run in fewer)
 
 
 def _planned(asked: dict[str, object]) -> tuple[Performance, bool]:
     """The fleet that came out, and whether it is decided."""
-    best, long = settled(Fleet(read_question(asked)))
+    best, long = settled(Fleets(read_question(asked)))
     return best, _decided(best, long)
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
+from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.core.hardware.deployments import DRAFTERS
 from serving_mathematics.planner.answer_plots import answer_plots
@@ -30,7 +31,7 @@ from serving_mathematics.planner.answers import (
     asked_text,
     main_lines,
 )
-from serving_mathematics.planner.configurations import Answer, answer, whole_answer
+from serving_mathematics.planner.configurations import Answered, answer, whole_answer
 from serving_mathematics.planner.fields import (
     DRAWN,
     FIELDS,
@@ -45,6 +46,7 @@ from serving_mathematics.planner.launch import Start, starts
 from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.objectives import METRICS
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.routed_requests import read_shared
 from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_json
@@ -69,6 +71,7 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("backend", "backend"),
     ("device", "device"),
     ("load_test", "load_test"),
+    ("routers:", "routers"),
     ("row ", "trace"),
     ("column ", "trace"),
     ("the trace ", "trace"),
@@ -82,7 +85,7 @@ def form_html() -> str:
     value in `data-when`.
 
     >>> form_html().count("<legend>")
-    5
+    6
     """
     groups: dict[str, str] = {}
     for field in FIELDS.values():
@@ -162,6 +165,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
     if values.get("trace") == "":
         return json.dumps({"problem": "trace must be a file, got none", "field": "trace"})
     log, name = str(values.pop("trace_text", "")), str(values.get("trace", ""))
+    if values.get("load_test") and values.get("front") == FIELDS["front"].default:
+        del values["front"]  # as the form stands: nobody named what was tested
     fleets = 0
 
     def compared(done: int, total: int) -> None:
@@ -193,14 +198,19 @@ def _answered(
     log: str = "",
     told: Callable[[int, int], None] | None = None,
     compared: Callable[[int, int], None] | None = None,
-) -> Answer:
+) -> Answered:
     """The answer to the fields of a form."""
     asked = _asked(values)
     load = functools.cache(lambda _, columns: read_requests(log, columns))
-    return whole_answer(read_choices(asked, load), asked, load, told, progress=compared)
+
+    def shared(name: str) -> Requests:
+        return read_shared(name, lambda _: log)
+
+    choices = read_choices(asked, load, shared)
+    return whole_answer(choices, asked, load, told, progress=compared)
 
 
-def answer_html(told: Answer, command: str = "") -> str:
+def answer_html(told: Answered, command: str = "") -> str:
     """An answer as a piece of the page, on one line of HTML: what it answers, the sentence, plots,
     the lines that decide; folded, all lines, the rows behind the plots, and what starts the fleet.
 

@@ -35,7 +35,7 @@ import numpy as np
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import Deployment
-from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.planner.capacity_planner import Performance
 from serving_mathematics.planner.configurations import rank, split_name
 from serving_mathematics.planner.objectives import promised

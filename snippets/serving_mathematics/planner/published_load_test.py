@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
-from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import FITTED, Constants, count_work
 from serving_mathematics.planner.configurations import Answer, answer
 from serving_mathematics.planner.questions import read_choices
@@ -77,7 +77,8 @@ def _planned() -> tuple[Answer, Answer]:
     """The plan without the load test, and with it."""
     typed = typed_text([run for run in published_runs() if run.concurrency in TYPED])
     plain = ASKED | {"precision": "auto"}
-    return answer(read_choices(plain)), answer(read_choices(plain | {"load_test": typed}))
+    tested = plain | {"load_test": typed, "front": "benchmark"}
+    return answer(read_choices(plain)), answer(read_choices(tested))
 
 
 def _ratios(constants: Constants) -> np.ndarray:

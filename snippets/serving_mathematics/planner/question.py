@@ -15,6 +15,7 @@ from serving_mathematics.core.hardware.fronts import FRONTS, Front, front_consta
 from serving_mathematics.core.hardware.step_time import Constants
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.planner.objectives import Promise
+from serving_mathematics.planner.routed_requests import Routing
 from serving_mathematics.planner.traffic import Traffic
 
 USUAL = {True: (8192, 1024), False: (2048, 256)}  # of vLLM's server: 70 GiB and no A100, others
@@ -53,6 +54,7 @@ class Question:
     usd_per_kwh: float | None = None
     grams_per_kwh: float | None = None  # CO₂ of the reader's grid
     api_usd: tuple[float, float] | None = None  # of an API, for 10⁶ tokens in and out
+    routing: Routing | None = None  # of a fleet that is given, whose routers are compared
 
     @property
     def mean_lengths(self) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.hardware.architectures import Architecture
 from serving_mathematics.core.hardware.catalogue import (
     _is_path,
@@ -38,7 +39,7 @@ from serving_mathematics.core.hardware.deployments import (
     require_deployment,
     weight_bytes,
 )
-from serving_mathematics.core.hardware.fronts import find_front
+from serving_mathematics.core.hardware.fronts import Front, find_front, front_constants
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
 from serving_mathematics.planner.fields import (
@@ -56,8 +57,21 @@ from serving_mathematics.planner.load_tests import read_load_runs, runs_of
 from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.objectives import METRICS, Promise, promised
 from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.routed_requests import (
+    AGENTS_KIND,
+    BY_LOAD,
+    BY_PREFIX,
+    LOOKING,
+    SHARING,
+    Routing,
+    _as_workload,
+    _kinds_of,
+    mean_lengths,
+    read_routers,
+    read_shared,
+)
 from serving_mathematics.planner.trace_formats import read_requests
-from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_traffic
+from serving_mathematics.planner.traffic import KINDS, Traffic, TrafficClass, mixed_traffic
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_json, read_table, read_text
 from serving_mathematics.support.require import require
@@ -67,6 +81,7 @@ OF_CLASS = {  # what a class may say, and the fields that hold for those that do
     "prompt": "mean_prompt_tokens",
     "answer": "mean_output_tokens",
     "cached": "cached_share",
+    "like": "like",
     **{metric.name: metric.field for metric in METRICS.values()},
     "quantile": "quantile",
 }
@@ -89,6 +104,17 @@ NEEDS = {
     "power_w": "memory_gib",
     "api_input_price": "api_output_price",
     "api_output_price": "api_input_price",
+    "routers": "replicas",
+    "like": "replicas",
+    "host_memory_gib": "replicas",
+    "host_link_gb_per_s": "replicas",
+    "weights": "replicas",
+    "lost_for_s": "replicas",
+}
+APART = {  # what a fleet that is given behind routers does not know
+    "cached_share": "caches say what they find",
+    "fleets": "one fleet is simulated",
+    "trace_columns": "the names of columns are those of published traces",
 }
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
@@ -151,7 +177,10 @@ def read_classes(
         except ValueError:
             number = math.nan
         require(0 < number <= 1, f"classes: the share of {name[:40]}", "in (0, 1]", repr(share))
-        kinds.append(TrafficClass(name, number, *(float(told[key]) for key in MEANS)))
+        like = str(told["like"]).strip().lower()
+        require(like in KINDS, f"classes: {name[:40]}: like", _one_of(KINDS), repr(like[:60]))
+        prompt, output, cached = (float(told[key]) for key in MEANS)
+        kinds.append(TrafficClass(name, number, prompt, output, cached, like))
         try:
             goals.append(read_promise(told))
         except ValueError as problem:
@@ -165,6 +194,10 @@ def read_classes(
     rule = f"of shares that are 1 together ({fixed} would do)"
     require(abs(whole - 1) < 1e-9, "classes", rule, f"{whole:.10g}")
     return tuple(kinds), tuple(goals)
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"one of {', '.join(names)}"
 
 
 def read_promise(values: Values) -> Promise:
@@ -236,15 +269,19 @@ def _possible_splits(base: Deployment) -> list[Deployment]:
     return found
 
 
+# In one piece: fields in their order, whose rules need those read before.
 def read_choices(
-    values: Values, load: Callable[[str, str], Workload] | None = None
+    values: Values,
+    load: Callable[[str, str], Workload] | None = None,
+    shared: Callable[[str], Requests] | None = None,
 ) -> list[Question]:
     """The deployments that a question compares, one question for each, in a fixed order; with
     `fleets` of two, once more with prompts and answers apart.
 
     values: by the names of `FIELDS`; what is not given has its default. A device is a name or a
-    sheet, traffic a trace or a rate, never both. load: reads a trace by its name and columns; by
-    default from a file. Of what is tried by itself (`auto`), only what can be is returned. Raises
+    sheet, traffic a trace or a rate, and both only where replicas are given. load: reads a trace by
+    its name and columns, and shared one whose prompts say what they share, by its name; by default
+    from a file. Of what is tried by itself (`auto`), only what can be is returned. Raises
     ValueError that names the field, OSError when a trace cannot be read.
 
     >>> two = {"precision": "bf16,fp8", "device": "H100, B200", "price_per_hour": "2, 4"}
@@ -255,6 +292,8 @@ def read_choices(
     given = {name: read_value(name, value) for name, value in values.items()}
     for whole, parts in (("device", (*SHEET, "power_w")), ("trace", DRAWN)):
         both = [name for name in parts if name in given]
+        if whole == "trace" and "replicas" in given:  # at which its requests come
+            both = [name for name in both if name != "rate_per_s"]
         if whole in given and both:
             raise ValueError(f"{both[0]} must be left out where {whole} is given, got both")
     missing = [name for name in SHEET if name not in given]
@@ -267,6 +306,10 @@ def read_choices(
         if alone and needed not in given:
             raise ValueError(f"{needed} must be given where {name} is, got none")
     told: dict[str, Any] = {name: given.get(name, field.default) for name, field in FIELDS.items()}
+    if told["replicas"] is not None:
+        for name, reason in APART.items():
+            alone = told[name] == FIELDS[name].default
+            require(alone, name, f"left out where replicas is given: {reason}", told[name])
     guesses = told["draft_tokens"]
     rule = f"given with draft_tokens, from 1 to {guesses + 1}"
     require(not guesses or "accepted_tokens" in given, "accepted_tokens", rule, "none")
@@ -287,16 +330,29 @@ def read_choices(
     saved = 1 - told["spot_share"] * told["spot_discount"]
     traffic: Traffic | Workload
     goals: tuple[Promise, ...] = ()
-    if "trace" in given:
-        traffic = (load or read_trace)(told["trace"], told["trace_columns"] or "")
+    trace: Requests | None = None
+    if "trace" in given and told["replicas"] is not None:
+        trace = (shared or read_shared)(told["trace"])
+        traffic = _as_workload(trace)
+        lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
+    elif "trace" in given:
+        traffic = (load or read_workload)(told["trace"], told["trace_columns"] or "")
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
     else:
         rate, scv = told["rate_per_s"], told["arrival_scv"]
-        traffic = Traffic(rate, scv, *(told[name] for name in MEANS))
+        told["like"] = like = str(told["like"]).strip().lower()
+        require(like in KINDS, "like", _one_of(KINDS), repr(like[:60]))
+        prompt, output, cached = (told[name] for name in MEANS)
+        if like != KINDS[0]:
+            prompt, output = mean_lengths(like, model.context_tokens)
+        traffic = Traffic(rate, scv, prompt, output, cached, like=like)
         if told["classes"]:
             kinds, goals = read_classes(told["classes"], told)
-            traffic = mixed_traffic(rate, kinds, scv)
+            traffic = mixed_traffic(rate, _like_traces(kinds, told, model), scv)
         lengths = traffic.mean_prompt_tokens, traffic.mean_output_tokens
+    routing = None
+    if told["replicas"] is not None:
+        routing = _asked_routing(told, traffic, trace)
     searched = "any" in map(compared, told["precision"].split(","))
     formats = _precisions(told["precision"], named, model, bool(told["load_test"]))
     base = Deployment(
@@ -335,10 +391,8 @@ def read_choices(
     if not choices:
         raise Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
-    calibration = _calibration(told, choices[0][0], lengths)
     front = _named("front", find_front, told["front"])
-    alone = "front" not in given or not calibration
-    require(alone, "front", "left out where load_test says what it is", repr(front.name))
+    calibration = _calibration(told, choices[0][0], lengths, front if "front" in given else None)
     _require_once("device", [system.name for system in systems])
     for field in ("precision", "parallelism"):
         _require_once(field, [compared(word) for word in told[field].split(",")])
@@ -365,6 +419,7 @@ def read_choices(
             api_usd=(told["api_input_price"], told["api_output_price"])
             if told["api_input_price"]
             else None,
+            routing=routing,
         )
         for one, price in choices
     ]
@@ -372,10 +427,67 @@ def read_choices(
     return asked + (apart if fleets == "two" else [])
 
 
+def _like_traces(
+    kinds: tuple[TrafficClass, ...], told: dict[str, Any], model: Architecture
+) -> tuple[TrafficClass, ...]:
+    """Kinds with the mean lengths of what they are like."""
+    found = []
+    for kind in kinds:
+        where = f"classes: {kind.name[:40]}"
+        if told["replicas"] is not None:
+            rule = "left out where replicas is given: caches say what they find"
+            require(not kind.cached_share, f"{where}: cached", rule, kind.cached_share)
+        elif kind.like != KINDS[0]:
+            require(False, f"{where}: like", "left out unless replicas is given", repr(kind.like))
+        if kind.like != KINDS[0]:
+            means = mean_lengths(kind.like, model.context_tokens)
+            kind = replace(kind, mean_prompt_tokens=means[0], mean_output_tokens=means[1])
+        found.append(kind)
+    return tuple(found)
+
+
+def _asked_routing(
+    told: dict[str, Any], traffic: Traffic | Workload, trace: Requests | None
+) -> Routing:
+    """A fleet that is given, and what is compared for it. Raises ValueError where routers or host
+    memory would look for prefixes that no prompt shares."""
+    kinds = () if trace is not None or isinstance(traffic, Workload) else _kinds_of(traffic)
+    shares = trace is not None and trace.prefixes is not None
+    shares = shares or any(kind.like in SHARING for kind in kinds)
+    what = "the trace" if trace is not None else "like"
+    rule = "agents or customers" if trace is None else "one with hash_ids or sessions"
+    routers = read_routers(told["routers"] or ", ".join(BY_PREFIX if shares else BY_LOAD))
+    host = tuple(float(part) for part in str(told["host_memory_gib"]).split(","))
+    _require_once("host_memory_gib", host)
+    looks = [one.name for one in routers if compared(one.name.partition(":")[0]) in LOOKING]
+    looks += ["host memory"] if any(host) else []
+    if looks and not shares:
+        require(False, what, f"{rule} where {looks[0]} looks for what prompts share", "none")
+    weights = tuple(float(part) for part in str(told["weights"] or "").split(",") if part)
+    rule = f"one for each of {len(kinds)} kinds of requests"
+    fits = not weights or len(weights) == len(kinds) > 1
+    require(fits, "weights", rule, f"{len(weights)} of them")
+    bursty = told["arrival_scv"] != FIELDS["arrival_scv"].default
+    sessions = any(kind.like == AGENTS_KIND for kind in kinds)
+    rule = "left out where sessions come: their requests follow each other"
+    require(not (bursty and sessions), "arrival_scv", rule, told["arrival_scv"])
+    return Routing(
+        told["replicas"],
+        routers,
+        host,
+        1e9 * told["host_link_gb_per_s"],
+        weights,
+        told["lost_for_s"] or 0.0,
+        trace,
+        told["rate_per_s"],
+    )
+
+
 def _calibration(
-    told: dict[str, Any], tested: Deployment, lengths: tuple[float, float]
+    told: dict[str, Any], tested: Deployment, lengths: tuple[float, float], front: Front | None
 ) -> Calibration | None:
-    """The step model by a load test of the first deployment that is asked for."""
+    """The step model by a load test of the first deployment that is asked for, behind a front that
+    is named or not."""
     if not told["load_test"]:
         return None
     for name in ("device", "precision", "parallelism"):
@@ -387,7 +499,10 @@ def _calibration(
     rule = "given where load_test is, that which was tested first, such as tp1 or tp1,tp2"
     require(compared(told["parallelism"]) != "auto", "parallelism", rule, "auto")
     runs = runs_of(read_load_runs(told["load_test"], *lengths), tested)
-    return calibrate(runs, was_measured(tested.system.name))
+    known = was_measured(tested.system.name)
+    if front is None:
+        return calibrate(runs, known)
+    return replace(calibrate(runs, known, front_constants(front)), front=front.name)
 
 
 def read_question(values: Values, load: Callable[[str, str], Workload] | None = None) -> Question:
@@ -552,11 +667,11 @@ def _parallelisms(
     return [(read_parallelism(part), True) for part in text.split(",")]
 
 
-def read_trace(path: str, columns: str = "") -> Workload:
+def read_workload(path: str, columns: str = "") -> Workload:
     """A file of requests as a workload. columns: as `trace_columns`. Raises ValueError with file,
     row and column; OSError.
 
-    >>> read_trace("no such file")
+    >>> read_workload("no such file")
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
     """

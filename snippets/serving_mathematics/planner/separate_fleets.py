@@ -40,7 +40,7 @@ from serving_mathematics.planner.capacity_planner import (
     SETTLING,
     WARM_UP,
     ClassRun,
-    Fleet,
+    Fleets,
     Infeasible,
     Performance,
     Quantile,
@@ -122,7 +122,7 @@ def cache_transfer_s(
 
 
 class SeparateFleets:
-    """Pairs of fleets for one question. Raises what `Fleet` does, and Infeasible where the journey
+    """Pairs of fleets for one question. Raises what `Fleets` does, and Infeasible where the journey
     of the cache alone is longer than TPOT allows.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
@@ -135,7 +135,7 @@ class SeparateFleets:
     def __init__(self, question: Question, told: Told | None = None, slowness: float = 1.0) -> None:
         """Prepare both engines. slowness: of all steps."""
         self.question, self.told = question, told
-        self.fleet = Fleet(question, slowness=slowness, longer=LONGER)
+        self.fleet = Fleets(question, slowness=slowness, longer=LONGER)
         engine = self.fleet.engine
         assert engine.table is not None
         batch, prompt = (TICK_S * np.array(x) for x in (engine.table.batch, engine.table.prompt))
@@ -469,7 +469,7 @@ LOOSE = replace(TIGHT, promise=promised(1.0, LOOSE_TPOT_S))
 @functools.cache
 def _compared() -> tuple[tuple[Performance, Apart], tuple[Performance, Apart]]:
     """One fleet and two, where tokens must be steady and where they need not be."""
-    tight, loose = ((settled(Fleet(asked))[0], settled_apart(asked)) for asked in (TIGHT, LOOSE))
+    tight, loose = ((settled(Fleets(asked))[0], settled_apart(asked)) for asked in (TIGHT, LOOSE))
     return tight, loose
 
 

@@ -13,19 +13,20 @@ Source: NumPy documentation, `default_rng`; Python documentation, `concurrent.fu
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 
 import numpy as np
 
-from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.answers import answer_record
 from serving_mathematics.planner.capacity_planner import _known
-from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.configurations import answer, whole_answer
 from serving_mathematics.planner.question import Question
-from serving_mathematics.planner.questions import read_choices, read_trace
+from serving_mathematics.planner.questions import read_choices, read_workload
+from serving_mathematics.planner.routed_requests import read_shared
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_positive_integer
 
@@ -44,17 +45,12 @@ def read_questions(grid: Sequence[Mapping[str, object]]) -> list[Asked]:
     >>> [asked[0].seed for asked in read_questions([{"rate_per_s": 1, "seed": 3}] * 2)]
     [3, 3]
     """
-    traces: dict[tuple[str, str], Workload] = {}
-
-    def load(path: str, columns: str) -> Workload:
-        if (path, columns) not in traces:
-            traces[path, columns] = read_trace(path, columns)
-        return traces[path, columns]
+    load, shared = functools.cache(read_workload), functools.cache(read_shared)
 
     questions: list[Asked] = []
     for place, values in enumerate(grid):
         try:
-            questions.append(read_choices(values, load))
+            questions.append(read_choices(values, load, shared))
         except Impossible as error:
             if len(grid) == 1:
                 raise
@@ -81,7 +77,8 @@ def answer_chunk(questions: Sequence[Asked]) -> list[Record]:
         try:
             if isinstance(question, Impossible):
                 raise question
-            records.append(answer_record(answer(question)) | {"problem": ""})
+            told = whole_answer(question, {}) if question[0].routing else answer(question)
+            records.append(answer_record(told) | {"problem": ""})
         except ValueError as error:
             records.append({"problem": str(error)})
     return records

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.planner import planner_command
-from serving_mathematics.planner.questions import read_trace
+from serving_mathematics.planner.questions import read_workload
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_text
 from serving_mathematics.support.measuring import provenance, read_record, write_record
@@ -103,7 +103,7 @@ def _planned(words: Sequence[str]) -> tuple[dict[str, Any], float, int]:
 def _plan_trace(trace: Path, options: Sequence[str]) -> dict[str, Any]:
     """What the command answers for a trace, and what it used of processor and memory; its peak is
     known on Linux."""
-    asked = read_trace(str(trace))
+    asked = read_workload(str(trace))
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn) as alone:
         told, processor_s, peak = alone.submit(_planned, ["--trace", str(trace), *options]).result()

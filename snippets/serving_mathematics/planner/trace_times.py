@@ -201,7 +201,7 @@ def _unit_of(
         unit = usual if usual in units else units[0]
         why = f"as a mean step of {step:.4g} says" if len(units) == 1 else "as this format has it"
     rule = f"of times before 2100, in {UNIT_NAMES[unit]}"
-    require(abs(high) <= LAST_CLOCK_S * PER_S[unit], here, rule, repr(least))
+    require(max(abs(low), high) <= LAST_CLOCK_S * PER_S[unit], here, rule, repr(least))
     if unit in since:
         ends = (float(low) / PER_S[unit], float(high) / PER_S[unit])
         return unit, f"Unix {UNIT_NAMES[unit]}, {_span_text(*ends)}"

@@ -40,6 +40,7 @@ from serving_mathematics.support.require import (
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+KINDS = ("means", "agents", "chat", "customers")  # what requests behind routers may be like
 LEAST = 100  # requests of a trace; fewer say nothing about a p99
 
 
@@ -57,6 +58,7 @@ class TrafficClass:
     mean_prompt_tokens: float = 1000.0  # at least 1
     mean_output_tokens: float = 250.0  # at least 1
     cached_share: float = 0.0  # of each prompt, that a prefix cache has, in [0, 1)
+    like: str = KINDS[0]  # of what a fleet behind a router gets, see `routed_requests`
 
     def __post_init__(self) -> None:
         """Refuse what is not a class."""
@@ -82,6 +84,7 @@ class Traffic:
     mean_output_tokens: float = 250.0  # at least 1
     cached_share: float = 0.0  # of each prompt, that a prefix cache has, in [0, 1)
     classes: tuple[TrafficClass, ...] = ()  # of which it is a mixture; their lengths count then
+    like: str = KINDS[0]  # of what a fleet behind a router gets, see `routed_requests`
 
     def __post_init__(self) -> None:
         """Refuse what is not traffic."""

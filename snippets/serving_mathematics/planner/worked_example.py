@@ -23,7 +23,7 @@ from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
     QUANTILES,
     WORKED,
-    Fleet,
+    Fleets,
     _fleets,
     coarser,
     requests_to_judge,
@@ -35,7 +35,7 @@ from serving_mathematics.support import checks
 
 
 @functools.cache
-def _worked() -> tuple[Fleet, Fleet, Answer]:
+def _worked() -> tuple[Fleets, Fleets, Answer]:
     """Shorter and longer runs, and the answer, as the form asks."""
     told = answer(read_choices({"rate_per_s": "60"}))
     return *_fleets(told.question), told
@@ -110,7 +110,7 @@ def _sweep_rows() -> list[str]:
     return rows
 
 
-def _closed_row(fleet: Fleet, replicas: int) -> str:
+def _closed_row(fleet: Fleets, replicas: int) -> str:
     """By how much the closed form differs from the simulation, as a row of the page's table."""
     run = fleet.performance(replicas, MOST_PLACES, BUDGETS[0])
     assert run is not None
@@ -162,7 +162,7 @@ def check_price_by_hand() -> None:
     found = told.plan
     expected = found.best.replicas / 27
     checks.close("$ for 10⁶ tokens", found.best.usd_per_million, expected, rtol=1e-12)
-    spare = Fleet(replace(WORKED, spare_replicas=1, requests=400)).performance(5, 64, 2048)
+    spare = Fleets(replace(WORKED, spare_replicas=1, requests=400)).performance(5, 64, 2048)
     assert spare is not None
     checks.close("with one to spare", spare.usd_per_million, 6 / 27, rtol=1e-12)
     mean = float(fleet.sample.output_tokens.mean())
@@ -183,7 +183,7 @@ def check_fewer_bits_never_need_more() -> None:
     checks.holds("replicas", fewer, got=found.quantized.replicas)
     smaller = coarser(fleet.question.deployment)
     assert smaller is not None
-    four = Fleet(replace(WORKED, deployment=smaller)).engine
+    four = Fleets(replace(WORKED, deployment=smaller)).engine
     gained = 16 * (four.kv_blocks - fleet.engine.kv_blocks)
     checks.close("tokens gained", gained, 6_979_321_856 * 15 / 32 / 131_072, atol=16)
 

@@ -248,6 +248,7 @@ def _waits() -> dict[str, float]:
     return {how: gamma_arrivals_wait(0.8, gap_scv(0.5, how)) for how in readings}
 
 
+# In one piece: a line for each number that the page quotes.
 def example() -> SimpleNamespace:
     """Numbers quoted in the text, in the unit that the name says."""
     pace, waits = mean_pace(_streams()), _waits()

@@ -18,7 +18,6 @@ Source: Graham (1966) for the last task; Gunther (2007) for Amdahl's law; Chan, 
 from __future__ import annotations
 
 import functools
-import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -243,12 +242,8 @@ def dispatched_finish_s(durations: Sequence[float], workers: int, dispatch_s: fl
     workers = require_positive_integer(workers=workers)
     require_work(workers, workers=workers)
     dispatch_s = require_non_negative(dispatch_s=dispatch_s)
-    free_at, last = [0.0] * int(workers), 0.0
-    for number, duration in enumerate(times.tolist()):
-        end = max((number + 1) * dispatch_s, free_at[0]) + duration
-        heapq.heapreplace(free_at, end)
-        last = max(last, end)
-    return last
+    handed_s = dispatch_s * np.arange(1, times.size + 1)
+    return float((handed_s + fifo_waits(handed_s, times, workers) + times).max())
 
 
 def simulate_chunk(seed: int, first: int, last: int, customers: int = 200) -> Moments:
@@ -293,6 +288,7 @@ def _busy_question_s() -> float:
     return float(planner["question_s"]) / float(_record()["efficiency"])
 
 
+# In one piece: a line for each number that the page quotes.
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     record = _record()

@@ -28,6 +28,7 @@ from serving_mathematics.support.require import require
 RUN_BLOCKS = 10
 MODEL_FACTOR = 1.3  # of the step model, which is off by a ninth in the mean
 KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is served
+CHANCE = 3.0  # standard errors of a Poisson count, by which a load may fall short
 METRICS: dict[str, tuple[str, Callable[[FloatArray], Any]]] = {
     "ttft_s": ("TTFT, mean", np.mean),
     "ttft_p95_s": ("TTFT, p95", lambda x: np.quantile(x, 0.95)),
@@ -118,8 +119,8 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
     rows = _steps_of(runs)
     if len(rows) < 2:
         return None
-    kept = [row for row in rows if row[1] >= KEPT_UP * row[0]]
-    lost = [row for row in rows if row[1] < KEPT_UP * row[0]]
+    kept = [row for row in rows if _kept_up(row)]
+    lost = [row for row in rows if not _kept_up(row)]
     where = runs[0].where.partition(",")[0]
     if not lost:
         top = rows[-1]
@@ -152,20 +153,27 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
         f"quote latencies up to {best[0]:.4g} a second, and the ceiling as throughput"
         if best
         else "begin the ladder lower",
-        f"{len(rows)} loads, served within {100 * (1 - KEPT_UP):.0f}% of the rate asked",
+        f"{len(rows)} loads, served within {100 * (1 - KEPT_UP):.0f}% of the rate asked and chance",
         "definitions/throughput",
         where,
     )
 
 
-def _steps_of(runs: Sequence[Run]) -> list[tuple[float, float, float]]:
-    """Rate asked, rate served and mean time to first token of the loads of a test, by rate.
+def _kept_up(row: tuple[float, float, float, float]) -> bool:
+    """Whether a load was served but for what a Poisson count of its requests may lack."""
+    asked, served, _, count = row
+    return 1 - served / asked <= max(1 - KEPT_UP, CHANCE / math.sqrt(max(count, 1.0)))
+
+
+def _steps_of(runs: Sequence[Run]) -> list[tuple[float, float, float, float]]:
+    """Rate asked, rate served, mean time to first token and requests of the loads of a test, by
+    rate.
 
     runs: of which those without a finite rate are passed over.
 
     >>> told = {"rate_asked": 4.0, "completed": 40.0, "duration_s": 10.0, "ttft_s": 0.1}
     >>> _steps_of([Run("", "", told=told)])
-    [(4.0, 4.0, 0.1)]
+    [(4.0, 4.0, 0.1, 40.0)]
     """
     rows = []
     for run in runs:
@@ -174,7 +182,8 @@ def _steps_of(runs: Sequence[Run]) -> list[tuple[float, float, float]]:
         if math.isnan(served):
             served = _rates_told(run)["requests"]
         if 0 < asked < math.inf and served > 0 and first > 0:
-            rows.append((asked, float(served), first))
+            count = float(run.size) if run.size else run.said("completed")
+            rows.append((asked, float(served), first, float(np.nan_to_num(count))))
     return sorted(rows)
 
 

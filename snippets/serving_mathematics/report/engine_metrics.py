@@ -8,8 +8,8 @@ Assumes: scrapes in the order in which they are given; a scrape does not say whe
 between two of them only ratios are told, unless each begins with its time in a comment.
 
 Source: vLLM documentation, production metrics (0.32); SGLang documentation, production metrics;
-TensorRT-LLM and Triton, metrics; text-generation-inference, metrics; Prometheus documentation, text
-format and HTTP API.
+TensorRT-LLM and Triton, metrics; text-generation-inference, metrics; DCGM, field identifiers 155
+and 156; nvidia-smi --help-query-gpu; Prometheus documentation, text format and HTTP API.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.machine.predictions.scrapes import _SAMPLE, _samples, read_scrape
+from serving_mathematics.planner.trace_times import _by_calendar
 from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_table
@@ -37,6 +38,9 @@ ENGINES = {
     "tgi_": "TGI",
     "vllm_": "vLLM",
     "serving_": "the handbook's engine",
+    "DCGM_FI_DEV_": "DCGM",
+    "nv_gpu_": "Triton",
+    "nv_energy_": "Triton",
 }
 NAMES = {  # of each counter, as engines have or had it, without the engine's own beginning
     "running": (
@@ -83,7 +87,10 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
         *("inter_token_latency_seconds_count", "time_per_output_token_seconds_count"),
         *("request_mean_time_per_token_duration_count",),
     ),
+    "power_w": ("POWER_USAGE", "power_usage"),
+    "joules": ("TOTAL_ENERGY_CONSUMPTION", "consumption"),
 }
+UNITS = {"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": 1e-3}  # mJ
 LABELLED = {  # counters of Triton that share a name
     ("nv_trt_llm_request_metrics", 'request_type="waiting"'): "waiting",
     ("nv_trt_llm_request_metrics", 'request_type="active"'): "running",
@@ -95,8 +102,11 @@ TABLE = {  # columns of a table by the second, in compared form
     "running": ("running", "numrunning", "numrequestsrunning"),
     "waiting": ("waiting", "numwaiting", "numrequestswaiting", "queue"),
     "cache": ("kvcachepct", "cache", "kvcacheusage", "kvusage", "kvcacheusageperc", "tokenusage"),
+    "power_w": ("powerw", "power", "watts", "powerdraww", "gpupowerw", "powerwatts"),
 }
+DEVICES = ("index", "gpu", "uuid", "gpuid", "device", "pcibusid")  # of a row, where several report
 TIMES = ("t", "time", "timestamp", "seconds", "ts")
+REQUESTS = ("ttft", "latency", "prompttokens", "inputtokens")  # a table with these is a log
 MADE_AT = re.compile(r"^# (?:time|scraped at) (\d{9,11}(?:\.\d+)?)\s*$", re.MULTILINE)
 PERCENT_ABOVE = 1.5  # a share of the cache that is larger is a percentage
 
@@ -125,7 +135,7 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
         which, counter = _canonical(name)
         engine = engine or which
         if counter and counter not in found and name != _LOADED:
-            found[counter] = value
+            found[counter] = value * UNITS.get(name, 1.0)
     if _LOADED in samples:
         found["prefix_found"] = found.get("prefix_found", 0.0) + samples[_LOADED]
     rule = "a scrape of vLLM, SGLang, TensorRT-LLM or TGI"
@@ -226,7 +236,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         own = found.setdefault(counter, {})
         for pair in values:
             try:
-                moment, value = float(pair[0]), float(pair[1])
+                moment, value = float(pair[0]), float(pair[1]) * UNITS.get(name, 1.0)
             except (TypeError, ValueError, IndexError, KeyError):
                 rule = "pairs of a time and a number"
                 require(False, f"{where}: result {place + 1}", rule, repr(pair)[:40])
@@ -252,14 +262,16 @@ def _looks_tabled(text: str) -> bool:
     (True, False)
     """
     head = {compared(name) for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")}
-    return sum(bool(head & set(names)) for names in TABLE.values()) > 1 and bool(head & set(TIMES))
+    known = [role for role, names in TABLE.items() if head & set(names)]
+    log = any(name.startswith(REQUESTS) for name in head)
+    return (len(known) > 1 or known == ["power_w"]) and bool(head & set(TIMES)) and not log
 
 
 def table_run(text: str, where: str) -> Run:
     """A table of an engine's levels by the second as a run.
 
-    text: with a header that names a time, running, waiting and the share of the cache. Raises
-    ValueError by row and column.
+    text: with a header that names a time, running, waiting, the share of the cache and power, or a
+    time and power alone, as nvidia-smi writes them. Raises ValueError by row and column.
 
     >>> table_run("t,running,waiting\\n1,5,2", "a.csv").series.level("waiting").tolist()
     [2.0]
@@ -276,18 +288,39 @@ def table_run(text: str, where: str) -> Run:
             require(
                 len(row) == len(header), f"{where}: row {number}", f"{len(header)} long", len(row)
             )
-        cells = [row[place] for row in rows]
-        for number, cell in enumerate(cells, start=2):
-            try:
-                float(cell)
-            except ValueError:
-                at = f"{where}: row {number}, column {name}"
-                require(False, at, "a number", repr(cell[:40]))
-        columns[known[0]] = np.array(cells, dtype=float)
+        cells = [row[place].strip() for row in rows]
+        if known[0] == "power_w":  # nvidia-smi writes the unit beside each number
+            cells = [cell.removesuffix(" W").replace("[N/A]", "nan") for cell in cells]
+        columns[known[0]] = _table_column(cells, known[0], f"{where}: row", name)
+    devices = {compared(name): place for place, name in enumerate(header)}
+    of = next((devices[name] for name in DEVICES if name in devices), None)
+    if "power_w" in columns and of is not None:
+        each = {row[of].strip(): row[of] for row in rows}
+        columns["power_w"] = columns["power_w"] * len(each)  # of all, where each has a row
     if "cache" in columns and (np.nanmax(columns["cache"]) > PERCENT_ABOVE or "pct" in text[:200]):
         columns["cache"] = columns["cache"] / 100
     times = columns.pop("time")
-    return Run(where, "an engine", series=Series(times, columns), notes=(f"{times.size} moments",))
+    tool = "devices" if set(columns) == {"power_w"} else "an engine"
+    return Run(where, tool, series=Series(times, columns), notes=(f"{times.size} moments",))
+
+
+def _table_column(cells: Sequence[str], role: str, row: str, name: str) -> FloatArray:
+    """Numbers of a table's column; a time may be of the calendar."""
+    if role == "time" and not _is_number(cells[0]):
+        dates = [re.sub(r"^(\d{4})/(\d\d)/(\d\d)", r"\1-\2-\3", cell) for cell in cells]
+        return np.asarray(_by_calendar(dates, name, 2) / 1e9, dtype=float)
+    for number, cell in enumerate(cells, start=2):
+        if not _is_number(cell):
+            require(False, f"{row} {number}, column {name}", "a number", repr(cell[:40]))
+    return np.array(cells, dtype=float)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def check_every_engine_is_read() -> None:

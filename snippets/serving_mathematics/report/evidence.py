@@ -37,6 +37,8 @@ COLUMNS = {  # of a request
     "longest_gap_s": "between two of its tokens",
     "failed": "1 where it has no whole answer",
     "session": "a number for each conversation",
+    "tenant": "a number for each of whom it is",
+    "joules": "of all devices, for it",
     "attempt": "1, 2, …",
 }
 TOLD = {  # of a run, as its tool says
@@ -75,8 +77,11 @@ COUNTERS = {  # of an engine; those that only grow, and levels
     "latency_s": "sum of times to the last token",
     "tpot_s": "sum of times per later token",
     "tpot_count": "numbers in that sum",
+    "power_w": "of all devices",
+    "joules": "of all devices, so far",
 }
-GROWING = tuple(name for name in COUNTERS if name not in ("running", "waiting", "cache"))
+LEVELS = ("running", "waiting", "cache", "power_w")
+GROWING = tuple(name for name in COUNTERS if name not in LEVELS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +115,8 @@ class Run:
 
     where: file, and which of its runs. tool: that wrote it. columns: by name, each of shape (n,).
     told: by name. gaps_s: all times between tokens, and gap_end_s: when each ended, both of shape
-    (m,). series: of the engine meanwhile. notes: how it was read, in words.
+    (m,). series: of the engine meanwhile. notes: how it was read, in words. shares_prefix, tenants:
+    as beside them.
 
     >>> Run("a.json", "a log", {"ttft_s": np.array([0.1, 0.3])}).size
     2
@@ -126,6 +132,7 @@ class Run:
     model: str = ""
     notes: tuple[str, ...] = ()
     shares_prefix: float = math.nan  # of prompt tokens, that an earlier prompt began with
+    tenants: tuple[str, ...] = ()  # whose names the numbers of that column stand for
 
     @property
     def size(self) -> int:
@@ -279,6 +286,29 @@ def _rates_told(run: Run) -> dict[str, Any]:
     if not seconds > 0:
         return {"seconds": math.nan} | dict.fromkeys(list(found)[1:], math.nan)
     return {name: value / (seconds if name != "seconds" else 1) for name, value in found.items()}
+
+
+def _power_told_w(run: Run) -> tuple[float, str]:
+    """Mean power of all devices over a run [W], and what tells it; NaN and "" where nothing does.
+
+    >>> series = Series(np.array([0.0, 10.0]), {"joules": np.array([100.0, 5100.0])})
+    >>> _power_told_w(Run("", "", series=series))
+    (500.0, 'counted energy')
+    """
+    if run.said("power_w") > 0:
+        return run.said("power_w"), "the mean that the file tells"
+    if run.series is not None:
+        times = run.series.time_s[np.isfinite(run.series.time_s)]
+        seconds = float(np.ptp(times)) if times.size > 1 else math.nan
+        if run.series.grown("joules") > 0 and seconds > 0:
+            return run.series.grown("joules") / seconds, "counted energy"
+        power = run.series.level("power_w")
+        if power.size and power.mean() > 0:
+            return float(power.mean()), f"the mean of {power.size:,} readings"
+    seconds = _rates_told(run)["seconds"]
+    if run.has("joules") and seconds > 0:
+        return float(np.nansum(run.column("joules"))) / seconds, "the sum over its requests"
+    return math.nan, ""
 
 
 def check_area_is_time_inside() -> None:

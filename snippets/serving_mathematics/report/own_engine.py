@@ -41,6 +41,7 @@ RATES = 9  # halvings of the interval in which the rate lies
 FASTEST_TIMES = 16.0  # times the rate of the log
 FULL, OFTEN = 0.97, 0.2  # of the most that ran, and of the time, from which that is a limit
 DEFAULT_PLACES = 256.0  # of an engine that never filled them
+SLOWER = -0.1  # error of the time to first token, from which the log waited for what was not said
 UNEXPLAINED = 0.2  # of a request's time per token, in the median, up to which it is such an engine
 
 
@@ -112,7 +113,18 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
         kept[int(np.argmin(costs))] = False
     if not costs[0] > TPOT_S[0] or float(np.median(np.abs(terms @ costs - 1))) > UNEXPLAINED:
         return None
-    places = asked.places if asked.places > 0 else _places(run)
+    if asked.places > 0:
+        return _tried(run, costs, asked.places)
+    own = _tried(run, costs, _places(run))
+    reached = _most_running(run)
+    if own.ttft_error < SLOWER and reached < own.engine.max_sequences:
+        few = _tried(run, costs, reached)  # requests waited, so its places were full for a while
+        own = min(own, few, key=lambda one: abs(one.ttft_error))
+    return own
+
+
+def _tried(run: Run, costs: FloatArray, places: float) -> OwnEngine:
+    """An engine of these costs of a step and places, and how far its medians are off the log's."""
     engine = Engine(
         float(costs[0]),
         prefill_token_s=float(costs[2]),
@@ -129,6 +141,25 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
     return OwnEngine(engine, *errors)
 
 
+def _most_running(run: Run) -> float:
+    """Requests that ran at a time, at most."""
+    told = levels(run)
+    if told is not None and told.level("running").size:
+        return max(8.0, float(told.level("running").max()))
+    moments, running = _running(run)
+    lasting = running[:-1][np.diff(moments) > 0]  # in a moment one follows another
+    return max(8.0, float(lasting.max())) if lasting.size else 8.0
+
+
+def _running(run: Run) -> tuple[FloatArray, FloatArray]:
+    """When the number of requests between first and last token changed, and the number."""
+    good = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
+    good &= np.isfinite(run.column("ttft_s"))
+    first = (run.column("sent_s") + run.column("ttft_s"))[good]
+    end = np.maximum((run.column("sent_s") + run.column("latency_s"))[good], first)
+    return in_flight(first, end)
+
+
 def _places(run: Run) -> float:
     """As many as ran at a time, where that number was reached often; else what engines have."""
     told = levels(run)
@@ -136,11 +167,7 @@ def _places(run: Run) -> float:
         running = told.level("running")
         often = float((running >= FULL * running.max()).mean())
     else:
-        good = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
-        good &= np.isfinite(run.column("ttft_s"))
-        first = (run.column("sent_s") + run.column("ttft_s"))[good]
-        end = np.maximum((run.column("sent_s") + run.column("latency_s"))[good], first)
-        moments, running = in_flight(first, end)
+        moments, running = _running(run)
         lasting = np.diff(moments)
         often = float(
             lasting[running[:-1] >= FULL * running.max()].sum() / max(lasting.sum(), 1e-9)

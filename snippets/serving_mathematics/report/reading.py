@@ -6,6 +6,7 @@
 | percentiles; every request | AIPerf and genai-perf; AIPerf's records |
 | every request, with when it was due | GuideLLM |
 | stages with how late they were sent; every request | inference-perf |
+| every moment of every stream | genai-perf's raw export |
 | every request | a log as CSV, JSON lines or a list |
 | counters | `/metrics`, a range query of Prometheus, a table by the second |
 
@@ -20,6 +21,7 @@ JSON schemas; GuideLLM, request_stats.py; inference-perf, reportgen; genai-perf,
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,13 +45,36 @@ from serving_mathematics.report.engine_metrics import (
     scrapes_run,
     table_run,
 )
-from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile, _since_first
-from serving_mathematics.report.request_log import _require_counts, read_log
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    _known_mean,
+    _known_quantile,
+    _since_first,
+)
+from serving_mathematics.report.request_log import DAY_S, _require_counts, read_log
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import json_values
 from serving_mathematics.support.require import require
 
+YAML = re.compile(r"(#.*\n|---\n|[\w-]+: [^,\n]*\n)*[\w-]+:\n(  |- )")
+LARGEST = 1e30  # of what a file may say, so that sums of it are finite
+VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies and times in line
+    "ttft_s": "ttfts",
+    "latency_s": "latencies",
+    "prompt_tokens": "input_lens",
+    "output_tokens": "output_lens",
+    "sent_s": "start_times",
+    "waited_s": "queue_times",
+    "queue_s": "server_queue_times",
+}
+VLLM_LISTS = (*VLLM_COLUMNS.values(), "itls", "errors")
+BESIDE = re.compile(r"\A# AIPerf Server Metrics|NVIDIA (AIPerf|GenAI-Perf) \|")  # its other exports
 PERCENTILES = ("p99", "p99.0", "99")
+
+
+class OtherFileError(ValueError):
+    """A file that lies beside results and is none: settings, what was sent, a validation."""
 
 
 def read_file(text: str, where: str, columns: str = "") -> list[Run]:
@@ -74,11 +99,22 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
             return [table_run(text, where)]
         if text.lstrip().startswith(("Metric,", '"Metric",')):
             return [_of_table(text, where)]
+        if YAML.match(text):
+            raise OtherFileError(f"{where} must be a load test, a log or a scrape, got YAML")
+        if BESIDE.search(text[:300]):
+            raise OtherFileError(
+                f"{where} must be a load test, a log or a scrape, got another export"
+            )
+        rule = "GuideLLM's JSON (--output kind=json), which says more"
+        require(not text.startswith("Run Info,"), where, rule, "its CSV")
         return [read_log(text, where, columns)]
     first = _first_value(text, where)
     if not _is_report(first):
         if _is_record(first):
             return _records(text, where)
+        if begin == "{" and _is_other(text, first):
+            told = f"{where} must be a load test, a log or a scrape, got an object with"
+            raise OtherFileError(f"{told} {', '.join(first)[:60] or 'nothing'}")
         return [read_log(text, where, columns)]
     try:
         values = json_values(text)
@@ -104,9 +140,20 @@ def _first_value(text: str, where: str) -> Any:
     raise ValueError(f"{where}: {problem} (is the file whole?)")
 
 
+def _is_other(text: str, first: Any) -> bool:
+    """Whether a text is one object over many lines, which no line of a log is."""
+    line = text.lstrip().split("\n", 1)[0].strip()
+    try:
+        return isinstance(first, dict) and json_values(line)[0] != first
+    except (ValueError, IndexError):
+        return isinstance(first, dict)
+
+
 def _is_report(value: Any) -> bool:
     if not isinstance(value, Mapping):
         return False
+    if isinstance(value.get("experiments"), list):
+        return True
     marks = ("benchmarks", "stages", "load_summary", "request_latency", "time_to_first_token")
     return (
         ("completed" in value and "duration" in value)
@@ -136,6 +183,11 @@ def _of_report(value: Any, where: str) -> list[Run]:
         fine = isinstance(stages, list) and len(stages) > 0
         require(fine, where, "with a stage or more", str(stages)[:40])
         return [_plausible_run(_stage(one, f"{where}, stage {i}")) for i, one in enumerate(stages)]
+    if isinstance(value.get("experiments"), list):
+        listed = value["experiments"]
+        require(len(listed) > 0, where, "with experiments", "an empty list of them")
+        names = [f"{where}, run {i + 1}" if len(listed) > 1 else where for i in range(len(listed))]
+        return [_plausible_run(_streams(*pair)) for pair in zip(listed, names, strict=True)]
     if "data" in value or "error" in value:
         return [range_query_run(value, where)]
     return [_plausible_run(_aiperf_run(value, where))]
@@ -187,9 +239,14 @@ def _list(data: Mapping[str, Any], name: str, where: str) -> list[Any]:
 
 
 def _json_column(values: Sequence[Any]) -> FloatArray:
-    return np.array([_json_number(value) for value in values], dtype=float)
+    found = np.array([_json_number(value) for value in values], dtype=float)
+    far = np.flatnonzero(np.abs(found) > LARGEST)
+    if far.size:
+        require(False, "a time or a count", f"at most {LARGEST:g}", repr(values[int(far[0])])[:40])
+    return found
 
 
+# In one piece: a file's fields in their order, each read or refused.
 def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
     sglang = "total_output_tokens_retokenized" in data or "mean_e2e_latency_ms" in data
     completed = _json_number(data.get("completed"))
@@ -216,29 +273,30 @@ def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
     if sglang:
         whole = 1e-3 * _json_number(data.get("mean_e2e_latency_ms"))
         told |= _told({"latency_s": whole})
-    lists = {
-        name: _list(data, name, where)
-        for name in ("input_lens", "output_lens", "ttfts", "itls", "errors", "start_times")
-    }
-    count = len(lists["ttfts"])
+    lists = {name: _list(data, name, where) for name in VLLM_LISTS}
+    count = len(lists["ttfts"] or lists["latencies"])
     run = Run(where, "SGLang bench_serving" if sglang else "vLLM bench serve", told=told)
     run = replace(run, model=_name(data.get("model_id")))
     if not count:
         return run
     for name, listed in lists.items():
         fits = len(listed) in (0, count)
-        require(fits, f"{where}: {name}", f"as many as ttfts, {count}", len(listed))
-    ttft = _json_column(lists["ttfts"])
-    gaps = [np.asarray(_json_column(one if isinstance(one, list) else [])) for one in lists["itls"]]
-    columns: dict[str, FloatArray] = {"ttft_s": ttft}
-    for name, theirs in (("prompt_tokens", "input_lens"), ("output_tokens", "output_lens")):
-        if lists[theirs]:
-            columns[name] = _json_column(lists[theirs])
+        require(fits, f"{where}: {name}", f"as many as {VLLM_LISTS[0]}, {count}", len(listed))
+    columns = {
+        name: _json_column(lists[theirs]) for name, theirs in VLLM_COLUMNS.items() if lists[theirs]
+    }
+    ttft = columns.get("ttft_s", np.full(count, math.nan))
     failed = np.array([bool(one) for one in lists["errors"]] or [False] * count)
     columns["failed"] = (failed | ((ttft == 0) & (columns.get("output_tokens", ttft) == 0))) * 1.0
-    if lists["start_times"]:
-        start = _json_column(lists["start_times"])
-        columns["sent_s"] = _since_first(start)
+    waited = columns.pop("waited_s", None)  # in the client, before it left
+    if "sent_s" in columns:
+        columns["sent_s"] = _since_first(columns["sent_s"])
+    if waited is not None and told.get("rate_asked", math.inf) < math.inf:
+        late = {"delay_mean_s": _known_mean(waited), "delay_p99_s": _known_quantile(waited, 0.99)}
+        run = replace(run, told={**told, **_told(late)})
+        if "sent_s" in columns:
+            columns["due_s"] = columns["sent_s"] - waited
+    gaps = [np.asarray(_json_column(one if isinstance(one, list) else [])) for one in lists["itls"]]
     if not gaps or not any(one.size for one in gaps):
         return replace(run, columns=columns)
     columns["latency_s"] = ttft + np.array([float(one.sum()) for one in gaps])
@@ -293,6 +351,10 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
             "ttft_p99_s": stat("time_to_first_token", *PERCENTILES),
             "tpot_s": stat("inter_token_latency", "avg"),
             "latency_s": stat("request_latency", "avg"),
+            "in_flight": stat("effective_concurrency", "avg"),
+            "delay_mean_s": stat("credit_to_start_latency", "avg"),
+            "delay_p99_s": stat("credit_to_start_latency", *PERCENTILES),
+            "power_w": _telemetry_w(data),
         }
     )
     if "duration_s" not in told and "completed" in told:
@@ -305,14 +367,28 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
     return Run(where, tool, told=told, model=_name(names))
 
 
+def _telemetry_w(data: Mapping[str, Any]) -> float:
+    """Mean power of all devices that AIPerf saw, [W]; NaN where it saw none."""
+    found = []
+    endpoints = _at(data, "telemetry_data.endpoints")
+    for one in endpoints.values() if isinstance(endpoints, Mapping) else ():
+        devices = _at(one, "gpus")
+        for device in devices.values() if isinstance(devices, Mapping) else ():
+            names = ("nvidia_power_usage", "gpu_power_usage", "amd_power")
+            found.append(_json_number(_at(device, *(f"metrics.{name}.avg" for name in names))))
+    return float(np.sum(found)) if found else math.nan
+
+
 def _of_table(text: str, where: str) -> Run:
-    """AIPerf's CSV, by the planner's reader."""
+    """AIPerf's and genai-perf's CSV, by the planner's reader."""
     read = _aiperf_table(text, where)
+    tool = "genai-perf" if "\nTime To Second Token" in text else "AIPerf"
     told = {"completed": float(read.completed), "ttft_s": read.ttft_s, "tpot_s": read.tpot_s}
     told |= {"prompt_tokens": read.prompt_tokens, "output_tokens": read.output_tokens}
-    return _plausible_run(Run(where, "AIPerf", told=told | {"in_flight": read.load}))
+    return _plausible_run(Run(where, tool, told=told | {"in_flight": read.load}))
 
 
+# In one piece: a file's fields in their order, each read or refused.
 def _guidellm_run(data: Any, where: str) -> Run:
     metrics = _at(data, "metrics")
 
@@ -367,10 +443,56 @@ def _guidellm_run(data: Any, where: str) -> Run:
     }
     columns["ttft_s"] = 1e-3 * columns.pop("ttft_ms")
     columns["failed"] = np.array([bad for _, bad in rows], dtype=float)
-    columns["due_s"] = columns["due_s"] - columns["sent_s"]
+    late = columns["sent_s"] - columns["due_s"]
     columns["sent_s"] = _since_first(columns["sent_s"])
-    columns["due_s"] += columns["sent_s"]
+    columns["due_s"] = columns["sent_s"] - late
+    if np.any(np.abs(late) > DAY_S):  # 0.8.1 writes some before its clock is set
+        del columns["due_s"]
+        run = replace(run, notes=("when requests were due is of another clock: not used",))
     return replace(run, columns=columns)
+
+
+def _streams(data: Any, where: str) -> Run:
+    """An experiment of genai-perf's raw export: when each request left and each piece came."""
+    listed = _at(data, "requests")
+    fine = isinstance(listed, list) and len(listed) > 0
+    require(fine, where, "with requests", repr(listed)[:40])
+    rows = [row if isinstance(row, Mapping) else {} for row in listed]
+    sent = _json_column([row.get("timestamp") for row in rows]) * 1e-9
+    ends = [_list(row, "response_timestamps", where) for row in rows]
+    pieces = [_list(row, "response_outputs", where) for row in rows]
+    times = []
+    for end, piece in zip(ends, pieces, strict=True):
+        told = [_says_something(str(_at(one, "response"))) for one in piece] or [True] * len(end)
+        require(len(told) == len(end), where, "a time for each response", f"{len(end)} times")
+        times.append(_json_column([x for x, says in zip(end, told, strict=True) if says]) * 1e-9)
+    gaps = [np.diff(one) for one in times]
+    columns = {
+        "sent_s": _since_first(sent),
+        "ttft_s": np.array([one[0] if one.size else math.nan for one in times]) - sent,
+        "latency_s": np.array([one[-1] if one.size else math.nan for one in times]) - sent,
+        "output_tokens": np.array([float(one.size) for one in times]),
+        "longest_gap_s": np.array([one.max() if one.size else math.nan for one in gaps]),
+        "failed": np.array([0.0 if one.size else 1.0 for one in times]),
+    }
+    mode, value = (_at(data, f"experiment.{name}") for name in ("mode", "value"))
+    held = "concurrency" if mode == "concurrency" else "rate_asked"
+    told = {held: value} | ({"rate_asked": math.inf} if held == "concurrency" else {})
+    first = float(np.nan_to_num(_known_quantile(sent, 0.0)))
+    return Run(
+        where,
+        "genai-perf",
+        columns,
+        _told(told),
+        np.concatenate(gaps),
+        np.concatenate([one[1:] - first for one in times]),
+        notes=("tokens are pieces of the stream",),
+    )
+
+
+def _says_something(response: str) -> bool:
+    """Whether a piece of a stream has text: neither its end nor its role alone."""
+    return "[DONE]" not in response and not re.search(r'"(content|text)": ?(""|null)', response)
 
 
 def _stage(data: Any, where: str) -> Run:
@@ -386,11 +508,11 @@ def _stage(data: Any, where: str) -> Run:
         {
             "rate_asked": _at(load, "requested_rate"),
             "rate_sent": _at(load, "achieved_rate"),
-            "duration_s": _at(load, "send_duration"),
+            "duration_s": _at(data, "benchmark_time_seconds", "load_summary.send_duration"),
             "completed": count,
             "failed": _at(data, "failures.count"),
-            "prompt_tokens": _at(good, "prompt_len.mean"),
-            "output_tokens": _at(good, "output_len.mean"),
+            "prompt_tokens": _at(good, "prompt_tokens.mean", "prompt_len.mean"),
+            "output_tokens": _at(good, "output_tokens.mean", "output_len.mean"),
             "ttft_s": mean("time_to_first_token"),
             "ttft_p99_s": mean("time_to_first_token", "p99"),
             "tpot_s": mean("time_per_output_token"),
@@ -442,7 +564,16 @@ def _aiperf_records(rows: Sequence[Any], where: str) -> Run:
     due = _json_column([_at(row, "metadata.credit_issued_ns") for row in rows]) * 1e-9
     if np.isfinite(due).any():
         columns["due_s"] = due - start + columns["sent_s"]
-    return Run(where, "AIPerf", columns)
+    listed = [_at(row, "metrics.inter_chunk_latency.value") for row in rows]
+    gaps = [1e-3 * _json_column(one) if isinstance(one, list) else np.zeros(0) for one in listed]
+    if not any(one.size for one in gaps):
+        return Run(where, "AIPerf", columns)
+    columns["longest_gap_s"] = np.array([one.max() if one.size else math.nan for one in gaps])
+    first = (columns["sent_s"] + columns["ttft_s"]).tolist()
+    ends = [base + np.cumsum(one) for base, one in zip(first, gaps, strict=True)]
+    return Run(
+        where, "AIPerf", columns, gaps_s=np.concatenate(gaps), gap_end_s=np.concatenate(ends)
+    )
 
 
 def _perf_records(rows: Sequence[Any], where: str) -> Run:
@@ -477,8 +608,8 @@ def _perf_records(rows: Sequence[Any], where: str) -> Run:
 
 
 def joined(runs: Sequence[Run]) -> list[Run]:
-    """Runs of several files, with scrapes of one engine in a row, a log and the table of its engine
-    put together.
+    """Runs of several files, with scrapes of one engine in a row, a log and the table of its engine,
+    and a tool's summaries and its records of the same requests put together.
 
     runs: in the order of their files.
 
@@ -495,6 +626,9 @@ def joined(runs: Sequence[Run]) -> list[Run]:
             found[-1] = _after(last, run)
             continue
         found.append(run)
+    found = _once(found)
+    for tool in dict.fromkeys(run.tool for run in found if _is_records(run)):
+        found = _with_summaries(found, tool)
     logs = [run for run in found if run.has("latency_s") and run.series is None]
     levels = [run for run in found if run.series is not None and not run.size]
     if len(logs) == 1 and len(levels) == 1:
@@ -503,6 +637,89 @@ def joined(runs: Sequence[Run]) -> list[Run]:
         )
         found = [both if one is logs[0] else one for one in found if one is not levels[0]]
     return found
+
+
+def _once(runs: Sequence[Run]) -> list[Run]:
+    """Runs without those summaries that say in another form what one before them says."""
+    found: list[Run] = []
+    for run in runs:
+        same = [one for one in found if not one.size and not run.size and _same(one, run)]
+        if same:
+            place = found.index(same[0])
+            found[place] = replace(same[0], told={**run.told, **same[0].told})
+        else:
+            found.append(run)
+    return found
+
+
+def _same(one: Run, other: Run) -> bool:
+    """Whether two summaries of a tool count the same requests and their times."""
+    names = ("ttft_s", "tpot_s", "prompt_tokens", "output_tokens")
+    pairs = [(one.said(name), other.said(name)) for name in names]
+    known = [(a, b) for a, b in pairs if math.isfinite(a + b)]
+    alike = all(abs(a - b) <= 1e-3 * abs(a) for a, b in known)
+    # the places that a table prints
+    return one.tool == other.tool and 0 < _count(one) == _count(other) and len(known) > 2 and alike
+
+
+def _is_records(run: Run) -> bool:
+    """Whether a run is requests of which another file of its tool has the summary."""
+    return run.size > 0 and "completed" not in run.told
+
+
+def _with_summaries(runs: Sequence[Run], tool: str) -> list[Run]:
+    """Runs with the records of a tool in the place of the summaries that count as many requests, or
+    cut into the stages that do so together; the rest as it is."""
+    records = [run for run in runs if run.tool == tool and _is_records(run)]
+    told = [run for run in runs if run.tool == tool and not run.size and _count(run) > 0]
+    if len(records) != 1 or not told:
+        return list(runs)
+    record = records[0]
+    whole = [run for run in told if _count(run) == record.size]
+    stages = [run for run in told if run not in whole]
+    stages.sort(key=lambda run: [int(part) for part in re.findall(r"\d+", run.where)])
+    if sum(map(_count, stages)) == record.size and record.has("sent_s"):
+        parts = _cut(record, stages)
+    elif whole:
+        said = dict(record.told)
+        for one in whole:
+            said = {**one.told, **said}
+        parts = [replace(record, told=said, model=record.model or whole[0].model)]
+        stages = []
+    else:
+        return list(runs)
+    gone = {id(run) for run in (*whole, *stages)}
+    kept = [[*parts] if run is record else [run] for run in runs if id(run) not in gone]
+    return [run for group in kept for run in group]
+
+
+def _count(run: Run) -> int:
+    """Requests of a summary, answered or not; 0 where it does not tell."""
+    total = run.told.get("completed", 0.0) + run.told.get("failed", 0.0)
+    return int(total) if math.isfinite(total) else 0
+
+
+def _cut(record: Run, stages: Sequence[Run]) -> list[Run]:
+    """Requests in the order in which they were sent, as many for each stage as it counts."""
+    record = record.in_order()
+    ends = np.cumsum([_count(stage) for stage in stages]).tolist()
+    sent = record.column("sent_s")
+    parts = []
+    for stage, low, high in zip(stages, [0, *ends], ends, strict=False):
+        columns = {name: column[low:high] for name, column in record.columns.items()}
+        until = float(sent[high]) if high < record.size else math.inf
+        own = (record.gap_end_s >= sent[low]) & (record.gap_end_s < until)
+        parts.append(
+            replace(
+                stage,
+                where=f"{record.where}, {stage.where}",
+                columns=columns,
+                gaps_s=record.gaps_s[own],
+                gap_end_s=record.gap_end_s[own],
+                notes=(*stage.notes, *record.notes),
+            )
+        )
+    return parts
 
 
 def _scraped(run: Run) -> bool:

@@ -24,6 +24,7 @@ from serving_mathematics.report.findings.of_the_engine import (
     queue_or_prefill,
     stalls,
 )
+from serving_mathematics.report.findings.of_the_energy import joules
 from serving_mathematics.report.findings.of_the_objective import (
     breaking_load,
     canary,
@@ -32,6 +33,7 @@ from serving_mathematics.report.findings.of_the_objective import (
     goodput,
     load_kept,
 )
+from serving_mathematics.report.findings.of_the_tenants import tenants
 from serving_mathematics.report.findings.of_the_test import (
     all_at_once,
     closed_loop,
@@ -107,10 +109,14 @@ def _in_words(name: str) -> str:
         "prompt_tokens": "tokens of each prompt",
         "output_tokens": "tokens of each answer",
         "failed": "which failed",
+        "tenant": "whose each request is",
+        "joules": "joules of each request",
         "gaps:": "gaps between tokens",
     }
     if kind == "engine":
         return f"the engine's {counter.replace('_', ' ')}"
+    if name.endswith("power_w"):
+        return f"a power of {'the devices' if kind == 'engine' else 'the whole run'}"
     if kind == "told":
         return f"the tool's {counter.removesuffix('_s').replace('_', ' ')}"
     return known.get(name, name.replace("_", " "))
@@ -187,6 +193,7 @@ FINDINGS = (
     ),
     Rule(few_carry_most, "Do few bring most?", (("prompt_tokens",),)),
     Rule(sessions, "Do requests follow each other?", (("session",),)),
+    Rule(tenants, "Who makes whom wait?", (("tenant",),)),
     Rule(retries, "Are requests sent again?", (("attempt",),)),
     Rule(goodput, "Is the objective kept?", (("ttft_s",),)),
     Rule(load_kept, "Up to which load?", (("sent_s", "ttft_s", "latency_s"),)),
@@ -205,6 +212,11 @@ FINDINGS = (
         cost,
         "What does a token cost?",
         (("output_tokens",), ("told:output_tokens",)),
+    ),
+    Rule(
+        joules,
+        "What does a token draw?",
+        (("told:power_w",), ("engine:power_w",), ("engine:joules",), ("joules",)),
     ),
 )
 
@@ -265,11 +277,11 @@ def check_every_finding_is_registered() -> None:
     import importlib
     import inspect
 
-    names = ("of_the_test", "of_the_engine", "of_the_traffic", "of_the_objective")
+    names = ("test", "engine", "traffic", "tenants", "objective", "energy")
     package = "serving_mathematics.report.findings"
     made = [
         name
-        for theme in (importlib.import_module(f"{package}.{one}") for one in names)
+        for theme in (importlib.import_module(f"{package}.of_the_{one}") for one in names)
         for name, function in inspect.getmembers(theme, inspect.isfunction)
         if function.__module__ == theme.__name__
         and inspect.signature(function).return_annotation == "Finding | None"

@@ -46,6 +46,7 @@ PAGE_TITLES = {  # by address
     "machine/step-time": "Step time",
     "optimization/batching": "Batching",
     "optimization/caching": "Caching",
+    "optimization/hardware-scheduling": "Hardware scheduling",
     "simulations": "How far to trust a simulation",
 }
 PAGE_STYLE = """

@@ -20,13 +20,14 @@ import re
 import sys
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from serving_mathematics.report.comparison import Difference, differences
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.reading import joined, read_file
+from serving_mathematics.report.reading import OtherFileError, joined, read_file
 from serving_mathematics.report.registry import Report, report
 from serving_mathematics.report.rendering import (
     SCHEMA,
@@ -142,9 +143,12 @@ def _read_files(names: Sequence[str], columns: str = "") -> tuple[list[Run], lis
     """
     runs: list[Run] = []
     problems: list[str] = []
+    beside: list[str] = []  # in folders of results, and none themselves
     for name in _within(names, problems):
         try:
             runs += read_file(read_text(name), name, columns)
+        except OtherFileError as error:
+            (problems if name in names else beside).append(str(error))
         except ValueError as error:
             told = str(error)
             problems.append(told if told.startswith(name) else f"{name}: {told}")
@@ -152,6 +156,11 @@ def _read_files(names: Sequence[str], columns: str = "") -> tuple[list[Run], lis
             problems.append(f"{name}: {error.strerror or error}")
         except MemoryError:
             problems.append(f"{name}: must fit into the memory of this machine")
+    if beside and not runs:
+        problems += beside
+    elif beside:
+        told = ", ".join(Path(one.partition(" must be ")[0]).name for one in beside)[:200]
+        runs[0] = replace(runs[0], notes=(*runs[0].notes, f"no results, not read: {told}"))
     try:
         return joined(runs), problems
     except ValueError as error:

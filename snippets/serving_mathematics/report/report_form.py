@@ -49,7 +49,7 @@ def ask_form() -> str:
             f'id="ask-{name}" name="{name}" autocomplete="off" spellcheck="false"{value}></p>'
         )
     return (
-        '<form class="ask" novalidate aria-label="Ask your own log" data-search-exclude hidden>'
+        '<form class="ask" novalidate aria-label="Ask your own log" data-search-exclude>'
         '<p class="ask-drop"><label for="ask-files">Drop a load test, a log or a scrape here, or '
         'choose it</label><input type="file" id="ask-files" name="files" multiple></p>'
         "<details><summary>Promises, price, and a run to compare with</summary>"

@@ -226,7 +226,7 @@ def _ladder(runs: Sequence[Run]) -> Plot | None:
     steps = _steps_of(runs)
     if len(steps) < 3:
         return None
-    asked, served, first = (np.array(x) for x in zip(*steps, strict=True))
+    asked, served, first, _ = (np.array(x) for x in zip(*steps, strict=True))
     across = Axis(0.0, 1.05 * float(asked.max()))
     drawn = ""
     for place, (title, values) in enumerate(
@@ -241,7 +241,7 @@ def _ladder(runs: Sequence[Run]) -> Plot | None:
                 f'cy="{_y(up, top, y):.1f}" r="4"/>'
             )
     rows = [["asked [1/s]", "served [1/s]", "TTFT, mean [s]"]]
-    rows += [[f"{a:.4g}", f"{b:.4g}", f"{c:.3g}"] for a, b, c in steps]
+    rows += [[f"{a:.4g}", f"{b:.4g}", f"{c:.3g}"] for a, b, c, _ in steps]
     caption = "What was served of what was asked for, and the mean time to first token, by load."
     svg = _svg("ladder", "The ladder of loads", caption, drawn, 2 * HEIGHT)
     return Plot("The ladder of loads", svg, caption, rows)

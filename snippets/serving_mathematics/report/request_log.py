@@ -68,16 +68,25 @@ COUNTS = {
     "output": (*KNOWN["output"], "outputtoks", "genaiusageoutputtokens", "tokensout"),
     "cached": (*KNOWN["cached"], "cachedprompttokens", "prefixhit", "hittokens"),
     "attempt": ("attempt", "attempts", "trynumber", "retrycount", "retries"),
+    "joules": ("joules", "energyj", "energy", "energyjoules", "j"),
+    "power": ("powerw", "power", "watts", "gpupowerw", "powerdraww", "gpupower", "powerwatts"),
 }
 WORDS = {
     "status": ("status", "statuscode", "httpstatus", "code", "httpstatuscode", "responsecode"),
     "error": ("error", "err", "errormessage", "failure", "exception", "errortype"),
     "success": ("success", "ok", "succeeded", "successful"),
     "session": ("session", "sessionid", "conversation", "conversationid", "chatid", "threadid"),
+    "tenant": (
+        *("tenant", "tenantid", "tenantname", "customer", "customerid", "org", "orgid"),
+        *("organization", "organizationid", "organisation", "account", "accountid", "team"),
+        *("teamid", "workspace", "workspaceid", "project", "projectid", "namespace", "consumer"),
+        *("user", "userid", "username", "apikey", "apikeyid", "key", "client", "clientid"),
+    ),
 }
 ROLES = MOMENTS | DURATIONS | COUNTS | WORDS
 FINE = ("", "0", "200", "201", "ok", "success", "true", "none", "null", "false", "stop", "length")
 MOST_NAMES = 1000
+NAME_SHOWN = 24  # letters of a tenant's name
 SAMPLE = 2000  # moments that say a unit
 DAY_S = 86_400.0
 LIKELY_S = (0.002, 300.0)  # what the median of a latency is
@@ -327,6 +336,7 @@ def _is_bad(word: str, role: str) -> bool:
     return word not in FINE
 
 
+# In one piece: a log's columns in their order, each read or refused.
 def _run(
     cells: Mapping[str, Sequence[Any]],
     mapping: Mapping[str, str],
@@ -353,6 +363,7 @@ def _run(
         ("output", "output_tokens"),
         ("cached", "cached_tokens"),
         ("attempt", "attempt"),
+        ("joules", "joules"),
     ):
         if role in chosen:
             values = _numbers(cells[chosen[role]], chosen[role], first)
@@ -399,6 +410,10 @@ def _run(
     failed = _failed(cells, chosen)
     if failed is not None:
         columns["failed"] = failed
+    told = _power(cells, chosen, first, notes)
+    tenants: tuple[str, ...] = ()
+    if "tenant" in chosen:
+        columns["tenant"], tenants = _tenants(cells[chosen["tenant"]], chosen["tenant"])
     if "session" in chosen:
         known = {
             name: i for i, name in enumerate(dict.fromkeys(map(str, cells[chosen["session"]])))
@@ -412,8 +427,42 @@ def _run(
     if any(isinstance(one, list) for one in hashes) and "prompt" in chosen:
         found = np.minimum(_seen(hashes, first), columns["prompt_tokens"])
         share = float(found.sum() / max(columns["prompt_tokens"].sum(), 1.0))
-    run = Run(where, "a log of requests", columns, notes=tuple(notes), shares_prefix=share)
+    run = Run(where, "a log of requests", columns, told, notes=tuple(notes), shares_prefix=share)
+    run = replace(run, tenants=tenants)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
+
+
+def _power(
+    cells: Mapping[str, Sequence[Any]], chosen: Mapping[str, str], first: int, notes: list[str]
+) -> dict[str, float]:
+    """Mean power of a column that tells it beside each request."""
+    if "power" not in chosen:
+        return {}
+    values = _numbers(cells[chosen["power"]], chosen["power"], first)
+    known = values[np.isfinite(values)]
+    low = np.flatnonzero(values < 0)
+    if low.size:
+        at = f"row {int(low[0]) + first}, column {chosen['power']}"
+        require(False, at, "a power, not negative", f"{values[low[0]]:g}")
+    notes.append(f"{chosen['power']} in watts, of all devices at each request")
+    return {"power_w": float(known.mean())} if known.size else {}
+
+
+def _tenants(cells: Sequence[Any], column: str) -> tuple[FloatArray, tuple[str, ...]]:
+    """A number for each request's tenant, NaN where its cell is empty, and their names. A key is a
+    secret and a name too long to print: it is called by its place."""
+    place: dict[str, int] = {}
+    codes = np.full(len(cells), math.nan)
+    for at, cell in enumerate(cells):
+        word = "" if cell is None else str(cell).strip()
+        if word and word.lower() not in ("null", "none", "nan"):
+            codes[at] = place.setdefault(word, len(place))
+    secret = "key" in compared(column)
+    names = (
+        f"key {i}" if secret else word if len(word) <= NAME_SHOWN else f"{word[:NAME_SHOWN]}…"
+        for word, i in zip(place, range(1, len(place) + 1), strict=True)
+    )
+    return codes, tuple(names)
 
 
 def _base(

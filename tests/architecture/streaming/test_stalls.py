@@ -21,10 +21,9 @@ from serving_mathematics.architecture.streaming.stalls import (
     gaps_beside_prompt_s,
     stepper_stall,
 )
-from serving_mathematics.core.batching.admission_order import serve_in_order
-from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
-from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
+from serving_mathematics.core.machines.running import ask_machine
 
 from tests.promql import Series, Vector
 from tests.rule_files import GAP_BUCKETS, vectors
@@ -139,12 +138,9 @@ def test_chunks_keep_the_alert_silent_and_whole_prompts_do_not() -> None:
     """The mixture as it is, near its ceiling, and with whole prompts at a calm load."""
 
     def pauses(machine: Machine, load: float) -> float:
-        rng, count = np.random.default_rng(4), 400
-        lengths = draw_lengths(rng, machine.traffic, count)
-        arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, count)
-        columns = lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
-        run = serve_in_order(Workload(arrivals, *columns), machine.engine, arrivals)
-        return float(run.gap_tokens[run.gap_s > 0.5].sum()) / count
+        gaps: list[tuple[float, int]] = []
+        simulate(ask_machine(machine, load, 400, seed=4), machine.engine, gaps=gaps)
+        return sum(tokens for gap_s, tokens in gaps if gap_s > 0.5) / 400
 
     assert pauses(MIXTURE, 0.95) == 0
     assert pauses(MIXTURE.limited(token_budget=1_000_000), 0.6) > 0.1

@@ -439,6 +439,8 @@ def test_requests_are_parsed_strictly() -> None:
     assert parse_generation(b'{"prompt": "a"}') == Generation(prompt="a", max_tokens=128)
     with pytest.raises(Refusal, match="max_tokens: Input should be less than") as refusal:
         parse_generation(b'{"prompt": "a", "max_tokens": 4097}')
+    with pytest.raises(Refusal, match="body: 'prompt' must be given once, got it twice"):
+        parse_generation(b'{"prompt": "a", "prompt": "b"}')
     assert refusal.value.status == 422
     assert asyncio.iscoroutinefunction(read_body)
 

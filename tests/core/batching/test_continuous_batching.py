@@ -17,6 +17,7 @@ from serving_mathematics.core.batching.continuous_batching import (
     StepTable,
     Workload,
     chat_workload,
+    gap_quantile,
     latencies_s,
     simulate_steps,
 )
@@ -348,3 +349,16 @@ def test_time_is_the_sum_of_its_parts() -> None:
     engine = Engine(1.0, 0.01, 0.02, 0.001)
     assert engine.elapsed_s(2, 3, 4, 5) == pytest.approx(2 + 0.03 + 0.08 + 0.005)
     assert engine.elapsed_s(2, 3, 4, 5, 2**50) == pytest.approx(3 + 0.03 + 0.08 + 0.005)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.integers(0, 9)), min_size=1, max_size=30),
+    st.integers(1, 100),
+)
+def test_gap_quantile_is_that_of_the_tokens(pairs: list[tuple[int, int]], percent: int) -> None:
+    gaps, tokens = (np.array(some) for some in zip(*pairs, strict=True))
+    tokens[0] += 1
+    each = np.sort(np.repeat(gaps, tokens))
+    place = -(-percent * each.size // 100) - 1
+    assert gap_quantile(gaps, tokens, percent / 100) in each[max(place - 1, 0) : place + 2]
+    assert gap_quantile(gaps, tokens, 1.0) == each[-1]

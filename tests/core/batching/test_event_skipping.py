@@ -283,3 +283,12 @@ def test_rate_at_which_places_are_always_taken_with_changes() -> None:
         ends = np.sort(simulate(asked, engine).completion_s)
         simulated = 3200 / (ends[3600] - ends[400])
         assert saturated_rate(*lengths, engine) == pytest.approx(simulated, rel=0.02)
+
+
+def test_gaps_are_those_between_tokens() -> None:
+    """One decodes while another's prompt comes in: a step takes 1 s, and 0.5 s a prompt token."""
+    asked = Workload([0.0, 1.2], [2, 4], [4, 1])
+    gaps: list[tuple[float, int]] = []
+    engine = Engine(1.0, 0.5, token_budget=5, max_sequences=2)
+    assert simulate(asked, engine, gaps=gaps).completion_s.tolist() == [7.0, 5.0]
+    assert gaps == [(2.0, 0), (3.0, 1), (1.0, 2)]  # the prompt, both, and the last two tokens

@@ -95,6 +95,17 @@ def test_rules_of_the_chapter_serve_as_they_are() -> None:
     assert np.array_equal(steady.completion_s, alone.completion_s)
 
 
+def test_who_runs_or_drains_does_not_wait() -> None:
+    """A rule on waiting requests orders nothing where places are free: neither that fewer run now
+    than in the mean, nor what a replica that goes still holds, is a line."""
+    workload = chat_workload(np.random.default_rng(3), 12.0, 1500)
+    rule = partial(hpa_waiting, 2.0, 64, stabilization_s=0.0)
+    scaling = Scaling(rule, EIGHT_BILLION, sync_s=5.0, startup_s=10.0)
+    got = simulate_fleet(requests_of(workload), Fleet([EIGHT_BILLION] * 3, scaling=scaling))
+    assert (got.admitted_s - got.sent_s).max() < 0.2
+    assert set(got.ordered) == {1}
+
+
 def test_an_engine_fails_with_what_it_holds() -> None:
     """At 2.5 s: the second's request is lost, or comes back after a second and begins anew."""
     asked = Requests([0.0, 0.0], [4, 4], [4, 4])

@@ -1,4 +1,4 @@
-"""Routers by hand, lines by hand and by property, and what a fair line promises."""
+"""Routers by hand and by property, with requests that share prefixes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import (
     EIGHT_BILLION,
-    Engine,
     chat_workload,
 )
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.ledger import Ledger
-from serving_mathematics.core.fleet.policies import by_priority
 from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import (
@@ -35,9 +31,6 @@ from serving_mathematics.core.fleet.routers import (
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.core.fleet.waiting_lines import Fair, Ranked
-
-from ...profiles import costly
 
 
 def view_of(requests: list[int], tree: Prefixes | None = None, size: int = 6) -> View:
@@ -203,76 +196,6 @@ def test_every_router_answers_everybody(name: str) -> None:
 
 def dataclass_with(fleet: Fleet, route: Any) -> Fleet:
     return Fleet(fleet.engines, route, caching=True, refresh_s=0.1)
-
-
-def test_ranks_and_their_ties() -> None:
-    line = Ranked([2.0, 1.0, 2.0, 1.0])
-    for request in (2, 0, 3, 1):
-        line.push(request)
-    order = []
-    while line.head() >= 0:
-        order.append(line.head())
-        line.pop()
-    assert order == [3, 1, 2, 0]
-    line.back(2)
-    line.push(0)
-    assert line.head() == 2
-    assert sorted(line.everybody()) == [0, 2]
-
-
-def test_virtual_counters_by_hand() -> None:
-    """Of weights 1 and 2: the second may have twice as many tokens; who comes back after a pause is
-    lifted to who waits, and owes and is owed nothing."""
-    line = Fair([0, 0, 0, 1, 1, 1], [1.0, 2.0])
-    for request in (0, 1, 2, 3, 4):
-        line.push(request)
-    served = []
-    for tokens in (100, 100, 90, 20):
-        served.append(line.head())
-        line.pop()
-        line.read(served[-1], tokens)
-    assert served == [0, 3, 4, 1]  # 100 against 50, then 95, and 120
-    line.started(1)
-    line.emitted(10)
-    assert line.served(0) == 100 + 20 + 2 * 10
-    assert line.served(1) == 95.0
-    line.push(5)
-    assert line.head() == 2  # of equal ones the first tenant
-    assert line.served(1) == 140.0
-    assert line.steady_steps() == 1  # and the other after a step
-
-
-@costly
-@given(st.integers(0, 2**32))
-def test_two_that_wait_are_served_alike(seed: int) -> None:
-    """While both tenants always wait, weighted tokens differ by no more than one request's and one
-    batch's (Sheng et al., theorem 4.4): a flood does not starve anybody, first come first served
-    does."""
-    rng = np.random.default_rng(seed)
-    size = 120
-    tenant = np.r_[np.zeros(80), np.ones(40)].astype(int)
-    prompts, outputs = rng.integers(1, 60, size), rng.integers(1, 30, size)
-    asked = Requests(np.zeros(size), prompts, outputs, tenant=tenant)
-    engine = Engine(1.0, prefill_token_s=0.01, max_sequences=4, token_budget=64)
-    got = simulate_fleet(asked, Fleet([engine], weights=[1.0, 1.0]))
-    until = min(got.admitted_s[tenant == who].max() for who in (0, 1))
-    done = got.completion_s <= until
-    tokens = prompts + 2 * (outputs - 1)
-    apart = abs(int(tokens[done & (tenant == 0)].sum()) - int(tokens[done & (tenant == 1)].sum()))
-    assert apart <= 2 * (4 + 1) * int(tokens.max())
-    flood = simulate_fleet(asked, Fleet([engine]))
-    assert flood.completion_s[tenant == 1].min() > flood.admitted_s[tenant == 0].max()
-    assert got.completion_s[tenant == 1].mean() < flood.completion_s[tenant == 1].mean()
-
-
-def test_priorities_first_and_last() -> None:
-    """One place: the urgent one that came last is served second."""
-    asked = Requests([0.0] * 3, [4] * 3, [2] * 3, priority=[1, 1, 0])
-    engine = Engine(1.0, max_sequences=1)
-    got = simulate_fleet(asked, Fleet([engine], schedule=by_priority, preempt=by_priority))
-    assert got.completion_s.tolist() == [4.0, 6.0, 2.0]
-    with pytest.raises(ValueError, match="what a rank returns must be a number for 0, got nan"):
-        simulate_fleet(asked, Fleet([engine], schedule=lambda *_: float("nan")))
 
 
 def test_least_requests_is_a_least() -> None:

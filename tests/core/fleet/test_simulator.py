@@ -372,7 +372,7 @@ def test_blocks_come_back(seed: int) -> None:
     """When all is done nobody runs, waits or holds a block, and caches keep no more than there is
     room for; while it goes on, neither."""
     case = random_case(np.random.default_rng(seed))
-    run = simulator._Run(case.requests, case.fleet, np.random.default_rng(0))
+    run = simulator._FleetRun(case.requests, case.fleet, np.random.default_rng(0))
     failed = {place for _, place in case.fleet.failures}
     looked = 0
 

@@ -18,7 +18,7 @@ from serving_mathematics.core.fleet.moments import moments_s, whole_number
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.traces import read_trace
 
-from tests.hostile import HOSTILE, changed, places
+from tests.bad_json import BAD_JSON, changed, places
 
 AZURE_2023 = """TIMESTAMP,ContextTokens,GeneratedTokens\r
 2023-11-16 18:15:46.6805900,374,44\r
@@ -259,7 +259,7 @@ RAG_PULSE = {
 @pytest.mark.parametrize("data", [*MOONCAKE, *AI_PERF, *INFERENCE_PERF, AGENTS, RAG_PULSE])
 def test_whatever_stands_in_a_file_is_read_or_refused(data: dict[str, Any]) -> None:
     """Anything at any place of a row, and lists in lists: requests, or a ValueError."""
-    rows = [changed(data, path, value) for path in places(data) for value in HOSTILE]
+    rows = [changed(data, path, value) for path in places(data) for value in BAD_JSON]
     for text in (*map(json.dumps, rows), "[" * 100_000, '{"a":' * 100_000):
         with contextlib.suppress(ValueError):
             assert (read_trace(text, component_tokens={1: 30, 2: 70}).output_tokens >= 1).all()

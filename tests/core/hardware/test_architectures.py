@@ -21,7 +21,7 @@ from serving_mathematics.core.hardware.catalogue import find_model, model_names,
 from serving_mathematics.core.hardware.deployments import own_precision
 from serving_mathematics.planner.questions import read_choices
 
-from tests.hostile import HOSTILE, changed, places
+from tests.bad_json import BAD_JSON, changed, places
 
 PUBLISHED = {  # parameters and active ones in billions, as their makers print them
     "meta-llama/Meta-Llama-3.1-8B": (8.03, None),
@@ -185,7 +185,7 @@ PLAIN = {
 def test_any_value_at_any_place_is_read_or_refused_by_its_key(config: dict[str, Any]) -> None:
     assert read_architecture(config).parameters > 0
     for path in places(config):
-        for value in HOSTILE:
+        for value in BAD_JSON:
             try:
                 read_architecture(changed(config, path, value), "a")
             except ValueError as problem:

@@ -30,7 +30,7 @@ from serving_mathematics.core.hardware.calibration import (
     tabulate,
     without_evidence,
 )
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import CONSTANT_NAMES, FITTED
 from serving_mathematics.support.measuring import read_record
 
@@ -73,6 +73,12 @@ def test_the_record_is_what_the_constants_give() -> None:
     measured = rate_per_device(separate, separate.first_token_s, separate.per_token_s)
     told = SCORES["separate fleets, fitted to none"]["rate"]["all"]
     assert errors(rate, measured) == pytest.approx(told, abs=5e-4)  # constants of four digits
+
+
+def test_a_fit_today_moves_no_constant_far() -> None:
+    """The constants in use are older than what was settled of some labels (`doubtful_labels`)."""
+    for name, value in SCORES["refit"].items():
+        assert getattr(FITTED, name) == pytest.approx(value, rel=0.07), name
 
 
 def test_descend_finds_what_scipy_finds() -> None:
@@ -189,10 +195,11 @@ def test_a_left_out_model_does_not_say_what_its_guesses_yield() -> None:
     """Times of the runs that guess, ten times as long, change no prediction of them."""
     few = SOME.rows(np.arange(len(SOME.runs)) % 3 == 0)
     labels = groupings(few)
-    before = left_out(few, labels["model"], FITTED).per_token_s
     guessing = np.array(labels["guessing"]) == "yes"
+    models = np.where(guessing, labels["model"], "what does not guess")
+    before = left_out(few, models.tolist(), FITTED).per_token_s
     wrong = replace(few, per_token_s=few.per_token_s * np.where(guessing, 10.0, 1.0))
-    after = left_out(wrong, labels["model"], FITTED).per_token_s
+    after = left_out(wrong, models.tolist(), FITTED).per_token_s
     assert guessing.any()
     assert after[guessing] == pytest.approx(before[guessing], rel=1e-12)
 

@@ -87,6 +87,24 @@ def test_a_file_is_read_and_a_bad_one_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("Qwen3-14B", 14.8), ("Qwen/Qwen3-Coder-30B-A3B-Instruct", 30.5), ("Yi-34B", 34.4),
+        ("Qwen3-235B-A22B-Thinking-2507", 235.1), ("Qwen3-Coder-480B-A35B-Instruct-FP8", 480.2),
+        ("nvidia/NVIDIA-Nemotron-Nano-9B-v2", 8.9), ("NVIDIA-Nemotron-Nano-12B-v2", 12.3),
+        ("google/gemma-3-12b-it", 11.8), ("gemma-3-27b-it", 27.0), ("openai/gpt-oss-20b", 20.9),
+        ("mistralai/Mistral-Nemo-Instruct-2407", 12.2), ("Llama-3.1-405B-Instruct-FP8", 405.9),
+        ("deepseek-ai/DeepSeek-V3.1", 671.0), ("deepseek-ai/DeepSeek-R1", 671.0),
+        ("meta-llama/Llama-3.3-70B-Instruct", 70.6), ("meta-llama/Llama-3.1-8B-Instruct", 8.0),
+    ],
+)  # fmt: skip
+def test_models_of_other_harnesses_are_known_by_name(name: str, billions: float) -> None:
+    """Names in ML.ENERGY's table and in the validation sets of other predictors, and the sizes that
+    their makers state."""
+    assert find_model(name)[0].parameters / 1e9 == pytest.approx(billions, rel=0.03)
+
+
+@pytest.mark.parametrize(
     ("name", "system"),
     [
         ("H100", "h100_sxm"), ("h100-80gb", "h100_sxm"), ("NVIDIA H200 141GB", "h200_sxm"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -347,6 +348,28 @@ def test_a_system_is_read_from_its_description() -> None:
     assert record_making._system_row("mem_bw: 1e12\n", "none") is None
 
 
+@pytest.mark.parametrize("more", ["", "[one]\nhidden_size = 1\n", '["a/b"]\nhidden = 2\n'])
+def test_what_is_typed_is_taken_into_the_records(
+    more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unchanged, the records are the same to the byte; what cannot be read is in none of them."""
+    for kind in ("typed_models", "typed_devices"):
+        text = (FOLDER / f"{kind}.toml").read_text()
+        (tmp_path / f"{kind}.toml").write_text(text + "\n" + more * (kind == "typed_models"))
+    monkeypatch.setattr(record_making, "FOLDER", tmp_path)
+    here = functools.partial(write_record, folder=tmp_path)
+    monkeypatch.setattr(record_making, "write_record", here)
+    monkeypatch.setattr(sys, "argv", ["record_making", "--typed"])
+    if more:
+        with pytest.raises(ValueError, match=r"(one|a/b): config.json must have"):
+            record_making.main()
+        assert not list(tmp_path.glob("machine_*"))
+        return
+    assert record_making.main() == 0
+    for name in ("machine_models.json.gz", "machine_systems.json"):
+        assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes()
+
+
 def test_records_are_made_from_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "records"
     folder.mkdir()
@@ -381,13 +404,11 @@ def test_records_are_made_from_the_package(tmp_path: Path, monkeypatch: pytest.M
     assert len(runs["columns"]) == len(runs["rows"][0])
     assert made["models"][name] == kept_config(config, None)
     assert made["models"][f"{name}-FP4"] == kept_config(bare, quantized)
-    others = record_making._older_models() | record_making.FURTHER_MODELS
+    others = record_making._older_models() | record_making._typed("typed_models")
     assert made["models"].keys() == {name, f"{name}-FP4"} | others.keys()
     systems = json.loads(written["machine_systems.json"])["systems"]
     assert systems["h100"] == record_making._system_row(H100, "h100")
-    assert list(systems) == sorted(
-        {"h100"} | record_making.AMD.keys() | record_making.SHEETS.keys()
-    )
+    assert list(systems) == sorted({"h100"} | record_making._typed("typed_devices").keys())
     for record in (runs, made):
         assert (record["source"], record["licence"]) == (
             record_making.SOURCE,

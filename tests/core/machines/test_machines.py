@@ -18,7 +18,7 @@ from serving_mathematics.core.machines.machines import (
     Promise,
 )
 from serving_mathematics.core.machines.traffic import draw_lengths
-from serving_mathematics.planner.capacity_planner import Fleet
+from serving_mathematics.planner.capacity_planner import Fleets
 from serving_mathematics.planner.closed_form import closed_form
 from serving_mathematics.planner.model_errors import model_error
 from serving_mathematics.planner.objectives import promised
@@ -39,7 +39,7 @@ def test_steps_and_memory_are_the_planners(machine: Machine) -> None:
     """The planner, asked for the same deployment and requests, has the same engine."""
     objective = promised(machine.promise.ttft_s, machine.promise.tpot_s)
     asked = Question(machine.deployment, sample_of(machine), objective)
-    theirs, own = Fleet(asked).engine, machine.engine
+    theirs, own = Fleets(asked).engine, machine.engine
     assert theirs.kv_blocks == own.kv_blocks
     assert theirs.context_token_s == pytest.approx(own.context_token_s, rel=1e-9)
     assert theirs.table is not None

@@ -1,33 +1,11 @@
-"""Batches of lines: by hand, by a slow loop, and what the record says."""
+"""Batches of lines: what the record says, and the ceiling."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from serving_mathematics.core.machines.reader import READER, Reader, serve_batches
+from serving_mathematics.core.machines.reader import READER, Reader
 from serving_mathematics.core.machines.running import Run, run_engine
-
-
-@given(
-    st.lists(st.floats(0, 10), min_size=1, max_size=30),
-    st.lists(st.floats(0.1, 3.0), min_size=4, max_size=4),
-    st.integers(1, 4),
-)
-def test_batches_keep_their_rules(arrivals: list[float], times: list[float], largest: int) -> None:
-    moments = np.sort(arrivals)
-    begin, end = serve_batches(moments, times, largest)
-    assert np.all(begin >= moments)
-    assert np.all(np.diff(begin) >= 0)
-    starts, sizes = np.unique(begin, return_counts=True)
-    assert sizes.max() <= largest
-    ends = np.array([end[begin == start][0] for start in starts])
-    assert np.allclose(ends - starts, np.array(times)[sizes - 1])
-    assert np.all(starts[1:] >= ends[:-1] - 1e-12)
-    for start, size in zip(starts, sizes, strict=True):  # nobody is left behind with room
-        left = (moments <= start) & (begin > start)
-        assert size == largest or not left.any()
 
 
 def test_the_record_is_a_line_through_nothing() -> None:

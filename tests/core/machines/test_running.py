@@ -11,7 +11,7 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE
 from serving_mathematics.core.machines.reader import READER
-from serving_mathematics.core.machines.running import Run, Series, run_engine
+from serving_mathematics.core.machines.running import Run, Series, ask_machine, run_engine
 
 
 def test_it_is_the_simulators_answer() -> None:
@@ -106,3 +106,16 @@ def test_refusals() -> None:
         run_engine(CHAT, 1.0, 5, rng, slowness=0.0)
     with pytest.raises(ValueError, match="times_s must be of shape"):
         run_engine(READER, 1.0, 5, rng).series([])
+
+
+def test_the_machine_is_asked_at_its_load() -> None:
+    for machine, load in ((CHAT, 0.5), (MIXTURE, 1.5)):
+        asked = ask_machine(machine, load, 4000)
+        rate = 4000 / asked.arrival_s[-1]
+        assert rate == pytest.approx(load * machine.ceiling_per_s, rel=0.05)
+        assert asked.prompt_tokens.mean() == pytest.approx(
+            machine.sample.prompt_tokens.mean(), rel=0.1
+        )
+    again = ask_machine(CHAT, 1.0, 50)
+    assert np.array_equal(ask_machine(CHAT, 0.5, 50).output_tokens, again.output_tokens)
+    assert not np.array_equal(ask_machine(CHAT, 0.5, 50, 2).output_tokens, again.output_tokens)

@@ -254,6 +254,25 @@ def test_no_answer_leads_to_a_host_that_the_client_named() -> None:
     run(test())
 
 
+def test_what_its_head_refuses_is_not_sent() -> None:
+    """Who asks whether to go on was told to, and then that no body came in time."""
+
+    async def test() -> None:
+        async with running(Gate(), Limits(read_s=60)) as server:
+            for data, status in (
+                (head(1 << 30, "Expect: 100-continue"), b"413"),
+                (head(2, "Expect: 100-continue").replace(b"application/json", b"text/x"), b"415"),
+            ):
+                answer = await exchange(server.port, data)
+                assert answer[9:12] == status
+                assert b"connection: close" in answer.lower()
+            assert server.counts["bad"] == 2
+            answer = await exchange(server.port, head(2, "Expect: 100-continue") + b"{}", eof=True)
+            assert answer[9:12] == b"100"
+
+    run(test())
+
+
 def test_what_is_refused_before_the_application_is_counted() -> None:
     async def test() -> None:
         async with running(Gate(), Limits(connections=2)) as server:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from serving_mathematics.core.hardware.run_reading import read_lines
+from serving_mathematics.core.hardware.published_runs import read_lines
 from serving_mathematics.core.machines.machines import AGENTS, MIXTURE
 from serving_mathematics.machine.attention_memory.own_sequences import (
     AGENTS_CONTEXT,

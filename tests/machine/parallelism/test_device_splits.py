@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment, require_deployment
-from serving_mathematics.machine.parallelism.device_splits import layouts, pareto_front
+from serving_mathematics.machine.parallelism.device_splits import every_split, pareto_front
 
 R1 = replace(
     WORKED,
@@ -43,16 +43,16 @@ def test_every_layout_that_can_be_is_there(one: Deployment, devices: int) -> Non
         tried = replace(tried, expert=tensor * groups if mixture else 1)
         if allowed(tried):
             expected.add((tensor, groups, stages))
-    found = layouts(one, devices)
+    found = every_split(one, devices)
     assert {(x.tensor, x.attention_data, x.pipeline) for x in found} == expected
     assert len(found) == len(expected)
     assert all(x.devices == devices for x in found)
 
 
 def test_experts_lie_over_a_stage() -> None:
-    for one in layouts(R1, 16):
+    for one in every_split(R1, 16):
         assert one.expert == one.tensor * one.attention_data
-    assert all(one.expert == 1 for one in layouts(WORKED, 4))
+    assert all(one.expert == 1 for one in every_split(WORKED, 4))
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=30))
@@ -87,4 +87,4 @@ def test_fronts_of_nothing_are_refused(first: Any, second: Any, message: str) ->
     with pytest.raises(ValueError, match=message):
         pareto_front(first, second)
     with pytest.raises(ValueError, match="devices must be a positive integer"):
-        layouts(WORKED, 0)
+        every_split(WORKED, 0)

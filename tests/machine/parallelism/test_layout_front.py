@@ -12,14 +12,14 @@ from serving_mathematics.core.hardware.benchmark_loops import (
 )
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     count_work,
     decode_step_s,
     two_batches_s,
 )
-from serving_mathematics.machine.parallelism.device_splits import layouts, pareto_front
+from serving_mathematics.machine.parallelism.device_splits import every_split, pareto_front
 from serving_mathematics.machine.parallelism.layout_front import (
     HALVES_CONTEXT,
     MEASURED_DEVICES,
@@ -42,7 +42,7 @@ def test_choices_are_priced_by_the_loop() -> None:
     expected = [
         (layout.tensor, layout.attention_data, layout.pipeline, load)
         for devices in PARETO_COUNTS
-        for layout in layouts(replace(R1, input_tokens=1024, output_tokens=1024), devices)
+        for layout in every_split(replace(R1, input_tokens=1024, output_tokens=1024), devices)
         for load in PARETO_LOADS
     ]
     assert [(x.tensor, x.attention_data, x.pipeline, x.concurrency) for x in tried] == expected

@@ -21,7 +21,7 @@ def test_numbers_of_the_page() -> None:
     assert found.away_unknown > found.away_factor  # until three runs are there
     away = RECORD["harnesses"]["ml-energy"]
     three = [away[f"{front} front and 3 of the deployment"] for front in ("own", "unknown")]
-    assert found.away_factor == max(one[NINE_IN_TEN] for one in three) > 1.3
+    assert found.away_factor == max(one[NINE_IN_TEN] for one in three) > 1.2
     near = [row["named fronts"]["benchmark"]["median"] for row in RECORD["harnesses"].values()]
     assert round(found.near_benchmark) == round(100 * min(near))  # both small ones
     assert found.away_runs == RECORD["harnesses"]["ml-energy"]["runs"]

@@ -23,6 +23,8 @@ from serving_mathematics.machine.predictions.own_runs import (
     scaled_constants,
 )
 
+from ...profiles import costly
+
 
 def runs_at(loads: list[float], slower: float = 1.0) -> list[OwnRun]:
     """Runs that take so many times as long as predicted."""
@@ -41,6 +43,7 @@ def test_what_is_predicted_changes_nothing() -> None:
     assert found.constants.as_array() == pytest.approx(FITTED.as_array(), rel=1e-6)
 
 
+@costly
 @given(st.floats(0.6, 1.6))
 def test_every_time_goes_the_way_of_the_runs(slower: float) -> None:
     found = calibrate(runs_at([1, 16, 128], slower))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving_mathematics.core.hardware.run_reading import read_lines
+from serving_mathematics.core.hardware.published_runs import read_lines
 from serving_mathematics.machine.predictions import predict
 from serving_mathematics.machine.predictions.predict import (
     ADDED,

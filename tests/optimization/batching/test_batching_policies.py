@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, Workload
 from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.running import ask_machine
 from serving_mathematics.optimization.batching.batching_policies import (
     FEW,
     REQUESTS,
@@ -17,7 +18,6 @@ from serving_mathematics.optimization.batching.batching_policies import (
     _padded_batch_s,
     _static_ceiling_per_s,
 )
-from serving_mathematics.optimization.batching.scheduler import ask_machine
 
 
 def test_padded_batch_is_the_sum_of_its_steps() -> None:

@@ -9,6 +9,7 @@ from serving_mathematics.optimization.hardware_scheduling.fair_shares import (
     BEFORE_S,
     BURST,
     ORDERS,
+    OTHERS,
     PLACES,
     STEADY,
     _asked,
@@ -21,12 +22,13 @@ from builder import ROOT
 
 
 def test_the_burst_is_one_tenants_and_comes_at_once() -> None:
-    asked, whose, at = _asked(CHAT.limited(16))
+    asked, others, at = _asked(CHAT.limited(16))
     assert asked.arrival_s.size == STEADY + BURST
-    assert np.sum(whose == 0) == BURST
-    assert set(asked.arrival_s[whose == 0]) == {at}
-    assert set(whose) == {0, *range(100, 109)}
-    assert set(_asked(CHAT.limited(16), split=30)[1][whose == 0]) == set(range(30))
+    assert np.sum(~others) == BURST
+    assert set(asked.arrival_s[~others]) == {at}
+    assert set(asked.tenant) == set(range(OTHERS + 1))
+    split = _asked(CHAT.limited(16), split=30)[0]
+    assert set(split.tenant[~others]) == set(range(OTHERS, OTHERS + 30))
 
 
 @pytest.mark.parametrize("run", range(len(PLACES)))
@@ -35,7 +37,7 @@ def test_the_stepper_counts_who_is_there(run: int) -> None:
     clock = np.asarray(told["clock"]["values"])
     engine, curves = told["panels"]
     machine = CHAT.limited(PLACES[run])
-    asked, whose, at = _asked(machine)
+    asked, others, at = _asked(machine)
     for place, order in enumerate(ORDERS):
         served = _served(machine, order)
         for frame in (0, 12, 40, 110):
@@ -46,7 +48,7 @@ def test_the_stepper_counts_who_is_there(run: int) -> None:
                 let_in & (served.completion_s > now)
             )
             assert engine["waiting"][run][frame][place] == np.sum(waits)
-            assert curves["curves"][place]["values"][run][frame] == np.sum(waits & (whose >= 100))
+            assert curves["curves"][place]["values"][run][frame] == np.sum(waits & others)
         assert max(row[place] for row in engine["running"][run]) <= PLACES[run]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE
 from serving_mathematics.optimization.hardware_scheduling.orders import (
@@ -43,7 +44,10 @@ def test_without_slack_it_is_the_order_of_arrival_and_with_much_the_shortest() -
 def test_in_order_of_arrival_it_is_the_engine_of_the_other_chapters() -> None:
     few = CHAT.limited(64)
     asked = _asked(few, 0.95)
-    served = simulate(asked, few.engine)
+    served = simulate(
+        Workload(asked.arrival_s, asked.prompt_tokens, asked.output_tokens, asked.cached_tokens),
+        few.engine,
+    )
     first = (served.first_token_s - asked.arrival_s)[asked.arrival_s.size // 10 :]
     served_first, _ = _served(few, 0.95, "arrival", 0.0, 0.0, False, 1)
     assert served_first == pytest.approx(first, abs=1e-6)

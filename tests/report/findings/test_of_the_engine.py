@@ -19,7 +19,7 @@ from serving_mathematics.report.findings.of_the_engine import (
     stalls,
 )
 
-from ..made import clean, functions_of
+from ..example_runs import clean, functions_of
 
 FUNCTIONS = functions_of("of_the_engine")
 

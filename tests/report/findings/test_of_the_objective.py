@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from serving_mathematics.capacity.overload_control import limits
@@ -21,7 +23,7 @@ from serving_mathematics.report.findings.of_the_objective import (
     load_kept,
 )
 
-from ..made import clean
+from ..example_runs import clean
 
 ASKED = Asked(ttft_s=1.0, tpot_s=0.1, price_per_hour=4.0)
 
@@ -116,11 +118,27 @@ def test_late_requests_that_come_together_make_a_canary_longer() -> None:
     assert 8 < count(together) / count(alone) < 40
 
 
-def test_a_joule_is_a_watt_for_a_second() -> None:
-    told = {"duration_s": 10.0, "completed": 5.0, "output_tokens": 100.0, "power_w": 700.0}
-    found = cost(Run("", "", told=told), Asked())
+def test_hours_without_a_request_are_paid() -> None:
+    sent = np.r_[np.arange(100.0), 1000 + np.arange(100.0)]
+    run = Run("", "", {"sent_s": sent, "latency_s": np.ones(200), "output_tokens": np.ones(200)})
+    found = cost(run, Asked(price_per_hour=3.6))
     assert found is not None
-    assert found.seen == "14 J an answer token"
+    assert found.level == "warning"
+    assert "of which 82% pays for time without a request" in found.seen
+    found = cost(replace(run, columns={**run.columns, "sent_s": np.arange(200.0)}), Asked())
+    assert found is None
+
+
+def test_a_canary_of_requests_that_are_late_together_is_a_warning() -> None:
+    together = np.where((np.arange(3000) // 50) % 20 == 3, 3.0, 0.1)
+    asked = Asked(ttft_s=1.0)
+    for times, level in (
+        (together, "warning"),
+        (np.random.default_rng(2).permutation(together), "note"),
+    ):
+        found = canary(Run("", "", {"ttft_s": times}), asked)
+        assert found is not None
+        assert found.level == level
 
 
 def test_queue_flags_come_with_the_load_that_is_kept() -> None:

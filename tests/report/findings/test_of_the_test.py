@@ -22,7 +22,7 @@ from serving_mathematics.report.findings.of_the_test import (
     warm_up,
 )
 
-from ..made import clean, functions_of
+from ..example_runs import clean, functions_of
 
 FUNCTIONS = functions_of("of_the_test")
 

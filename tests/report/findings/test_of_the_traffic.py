@@ -13,7 +13,7 @@ from serving_mathematics.report.findings.of_the_traffic import (
     sessions,
 )
 
-from ..made import functions_of
+from ..example_runs import functions_of
 
 FUNCTIONS = functions_of("of_the_traffic")
 

@@ -16,13 +16,13 @@ Source: Graham (1966) for the bound; the optimum is its least value.
 
 from __future__ import annotations
 
-import heapq
 import math
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
+from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -52,10 +52,7 @@ def list_schedule(durations: npt.ArrayLike, machines: int) -> tuple[FloatArray, 
     times = require_all_non_negative(durations=times)
     machines = require_positive_integer(machines=machines)
     require(machines <= 1e6, "machines", "at most a million", machines)
-    free, starts = [0.0] * int(machines), np.zeros(times.size)
-    for shard, time in enumerate(times.tolist()):
-        starts[shard] = free[0]
-        heapq.heapreplace(free, free[0] + time)
+    starts = fifo_waits(np.zeros(times.size), times, machines)  # a queue in which all are there
     return starts, starts + times
 
 

@@ -198,6 +198,7 @@ def figure_choices(figure: Figure) -> None:
         axes.set(title=title, xlabel="load [%]", ylabel="time over that alone", ylim=(0, 20))
 
 
+# In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_four_engines() -> dict[str, Any]:
     """Route by load alone, then give the prefix more slack; then let one customer ask for two in
     five."""

@@ -41,7 +41,12 @@ from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.sessions import sessions_under_way
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require, require_non_negative, require_positive
+from serving_mathematics.support.require import (
+    require,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+)
 
 FloatArray = npt.NDArray[np.float64]
 Route = Callable[[int, View], int]
@@ -61,8 +66,8 @@ def prefix_first(request: int, view: View, slack: float = 16, record_blocks: int
     >>> choices(prefix_first)  # the third prompt begins like the first, the fourth like the second
     [0, 1, 0, 1]
     """
-    require(slack >= 0, "slack", "not negative", slack)
-    require(record_blocks >= 0, "record_blocks", "not negative", record_blocks)
+    slack = math.inf if slack == math.inf else require_non_negative(slack=slack)
+    record_blocks = require_non_negative_integer(record_blocks=record_blocks)
     chain, depth = view.way(request)
     records = _records(view, record_blocks)
     loads = view.requests
@@ -212,7 +217,7 @@ def check_slack_by_hand() -> None:
 def check_bad_input_is_refused() -> None:
     """A negative slack, a bound below 1 and an answer without tokens name the argument."""
     negative = functools.partial(prefix_first, slack=-1)
-    checks.raises("slack", choices, negative, match="slack must be not negative")
+    checks.raises("slack", choices, negative, match="slack must be non-negative")
     tight = functools.partial(hash_bounded, balance=0.5)
     checks.raises("bound", choices, tight, match="balance must be at least 1")
     told = "later_tokens must be positive"

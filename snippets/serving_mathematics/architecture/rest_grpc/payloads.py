@@ -188,6 +188,7 @@ def figure_call_times(figure: Figure) -> None:
         axes.annotate("bytes over gRPC", (0.9, 3.4 if "chat" not in payload else 0.4), color="C0")
 
 
+# In one piece: a picture's data, panel by panel, as the page draws them.
 def slider_call_times() -> dict[str, Any]:
     """Choose what you send, how far away you are, and what your connection is like: what does gRPC
     gain?"""

@@ -119,6 +119,7 @@ def figure_harmless_releases(figure: Figure) -> None:
     axes.set(xlabel="since the release [min]", ylabel="blamed so far [%]")
 
 
+# In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_harmless_releases() -> dict[str, Any]:
     """Releases that changed nothing, each beside a control, an engine with the old version, and
     looked at every five minutes. Play it, then count minutes in place of requests, and let the

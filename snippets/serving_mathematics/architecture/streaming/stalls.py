@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.admission_order import gap_quantile, serve_in_order
-from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Workload, gap_quantile
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.roofline import (
     A100_BANDWIDTH,
     A100_PEAK,
@@ -32,7 +32,7 @@ from serving_mathematics.core.hardware.roofline import (
     LLAMA_7B_PARAMETERS,
 )
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
-from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
+from serving_mathematics.core.machines.running import ask_machine
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_positive_integer, require_work
 
@@ -110,14 +110,10 @@ def _overlapped_s(chunk_tokens: int) -> float:
 @functools.cache
 def _under_load(machine: Machine, load: float) -> tuple[float, float]:
     """p99 of the gaps, and the mean gap [s], under the machine's own traffic."""
-    rng, count = np.random.default_rng(4), 800
-    lengths = draw_lengths(rng, machine.traffic, count)
-    arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, count)
-    columns = lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
-    asked = Workload(arrivals, *columns)
-    run = serve_in_order(asked, machine.engine, arrivals)
-    mean = float(run.gap_s @ run.gap_tokens / run.gap_tokens.sum())
-    return gap_quantile(run.gap_s, run.gap_tokens, 0.99), mean
+    gaps: list[tuple[float, int]] = []
+    simulate(ask_machine(machine, load, 800, seed=4), machine.engine, gaps=gaps)
+    gap_s, tokens = (np.array(column) for column in zip(*gaps, strict=True))
+    return gap_quantile(gap_s, tokens, 0.99), float(gap_s @ tokens / tokens.sum())
 
 
 def example() -> SimpleNamespace:
@@ -260,7 +256,7 @@ def check_gaps_are_those_of_the_engine() -> None:
     """Sixteen streams and a prompt in the simulated engine have the same longest gap and the same
     first token, to 3%, for three budgets.
 
-    Source: `serve_in_order` with the streams under way; their contexts grow, those here do not.
+    Source: `simulate` with the streams under way; their contexts grow, those here do not.
     """
     context = round(MIXTURE.mean_context_tokens)
     for budget in (512, 2_048, 8_192):
@@ -270,11 +266,11 @@ def check_gaps_are_those_of_the_engine() -> None:
         began = [*[0.0] * STREAMS, 5.0]
         cached = [*[context - 151] * STREAMS, 0]
         asked = Workload(began, prompts, answers, cached)
-        run = serve_in_order(asked, machine.engine, np.arange(STREAMS + 1))
+        gaps: list[tuple[float, int]] = []
+        run = simulate(asked, machine.engine, gaps=gaps)
         expected = gaps_beside_prompt_s(MIXTURE, STREAMS, 32_000, budget)
-        while_here = run.gap_s[run.gap_tokens == STREAMS]
         label = f"chunks of {budget:,}"
-        longest = float(while_here.max())
+        longest = max(gap_s for gap_s, tokens in gaps if tokens == STREAMS)
         checks.close(f"{label}: longest gap [s]", longest, expected.max(), rtol=0.03)
         took = float(run.first_token_s[-1] - run.admitted_s[-1])
         checks.close(f"{label}: first token [s]", took, expected.sum(), rtol=0.05)

@@ -36,7 +36,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from serving_mathematics.core.servers.bounded_server import open_files_for
 from serving_mathematics.core.servers.http_connections import PunctualProtocol
-from serving_mathematics.core.servers.inference_bodies import _reason
+from serving_mathematics.core.servers.inference_bodies import _once, _reason
 from serving_mathematics.core.servers.rest_server import listen
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
@@ -84,9 +84,11 @@ def parse_generation(body: bytes) -> Generation:
     Generation(prompt='Hi', max_tokens=3)
     """
     try:
-        return Generation.model_validate_json(body)
+        return _once(Generation, body)
     except ValidationError as errors:
         raise Refusal(422, _reason(errors.errors())) from None
+    except ValueError as problem:
+        raise Refusal(422, f"body: {problem}") from None
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:

@@ -68,6 +68,7 @@ class _FleetRun:
     late: npt.NDArray[np.bool_]
 
 
+# In one piece: one loop, whose numbers are all of its state: as locals they are read fastest.
 def _run_fleet(
     load_per_s: npt.ArrayLike,
     policy: Policy,

@@ -47,7 +47,7 @@ IntArray = npt.NDArray[np.int64]
 
 def block_lifetime_s(cache_tokens: float, fresh_tokens_per_s: float) -> float:
     """How long a full cache keeps a token on average from its entry, C/r [s]; the most that it is
-    kept unused.
+    kept unused; infinite without fresh tokens.
 
     cache_tokens: C, that it holds. fresh_tokens_per_s: r, of prompts that are not found in it, and
     of answers. Raises ValueError unless the first is positive and the second non-negative.

@@ -90,6 +90,7 @@ def figure_staircases(figure: Figure) -> None:
     axes.set(xlim=(0, 20), ylim=(0, None), xlabel="time [s]", ylabel="requests")
 
 
+# In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_staircases() -> dict[str, Any]:
     """Play a load test from empty. Then change what its log holds, and see whether it adds up."""
     clock = np.linspace(0, CLIP_S, FRAMES)

@@ -34,6 +34,7 @@ from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
+from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
@@ -198,6 +199,7 @@ def example() -> SimpleNamespace:
         **fields,
         kept_places=places,
         all_places=CHAT.places,
+        chat_promise_ends=100 * promised_load("chat"),
         best_requests=int(_best(CHAT, "requests")),
         queued_requests=places + int(_best(CHAT, "requests")),
         best_share=_best(CHAT, "tokens"),

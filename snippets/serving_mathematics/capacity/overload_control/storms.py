@@ -89,6 +89,7 @@ class Storm:
     wait_s: FloatArray
 
 
+# In one piece: one loop, whose numbers are all of its state: as locals they are read fastest.
 def run_storm(
     load_per_s: float,
     capacity_per_s: float,
@@ -248,6 +249,7 @@ def figure_storm(figure: Figure) -> None:
             axes.annotate("in time", (150, 0.1), color="C0")
 
 
+# In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_storm() -> dict[str, Any]:
     """The engine stands still from the 30th to the 60th second. What ends the storm?"""
     loads = [20, 30, 50, 70, 90]

@@ -62,6 +62,7 @@ class _Copy:
     over: bool = False
 
 
+# In one piece: one loop, whose numbers are all of its state: as locals they are read fastest.
 def serve_copies(
     asked: Workload,
     engine: Engine,

@@ -39,8 +39,10 @@ from serving_mathematics.support.require import (
     as_floats,
     as_number,
     require,
+    require_all_finite,
     require_all_non_negative,
     require_all_positive,
+    require_in,
     require_non_negative,
     require_non_negative_integer,
     require_positive_integer,
@@ -297,6 +299,27 @@ def latencies_s(workload: Workload, served: Served) -> tuple[FloatArray, FloatAr
     return ttft, (served.completion_s - served.first_token_s) / later
 
 
+def gap_quantile(gap_s: npt.ArrayLike, gap_tokens: npt.ArrayLike, probability: float) -> float:
+    """The gap [s] that a share of the tokens does not exceed.
+
+    gap_s: [s], shape (m,). gap_tokens: tokens that waited for so long, non-negative, not all 0,
+    shape (m,). probability: in (0, 1]. Raises ValueError on anything else.
+
+    >>> gap_quantile([0.01, 0.2, 0.02], [90, 1, 9], probability=0.98)
+    0.02
+    """
+    gaps, tokens = as_floats(gap_s=gap_s), as_floats(gap_tokens=gap_tokens)
+    shaped = gaps.ndim == 1 and gaps.shape == tokens.shape
+    require(shaped, "gap_tokens", f"of the shape of gap_s, {gaps.shape}", tokens.shape)
+    fine = bool(np.all((tokens >= 0) & np.isfinite(tokens))) and tokens.sum() > 0
+    require(fine, "gap_tokens", "non-negative and not all 0", tokens)
+    require_all_finite(gap_s=gaps)
+    probability = require_in("(0, 1]", probability=probability)
+    order = np.argsort(gaps)
+    below = np.cumsum(tokens[order])
+    return float(gaps[order][np.searchsorted(below, probability * below[-1])])
+
+
 def chat_workload(
     rng: np.random.Generator,
     rate: float,
@@ -350,6 +373,7 @@ class _Sequence:
         return self.prompt + self.generated - 1
 
 
+# In one piece: one loop, whose numbers are all of its state: as locals they are read fastest.
 def simulate_steps(
     workload: Workload,
     engine: Engine,
@@ -581,3 +605,7 @@ def check_bad_input_is_refused() -> None:
     checks.raises(
         "too long", simulate_steps, Workload([0], [8], [2]), tight, match="kv_blocks must"
     )
+    checks.raises("shapes", gap_quantile, [1.0], [1.0, 2.0], 0.5, match="gap_tokens must be of the")
+    told = "gap_tokens must be non-negative"
+    checks.raises("nobody", gap_quantile, [1.0], [0.0], 0.5, match=told)
+    checks.raises("q = 0", gap_quantile, [1.0], [1.0], 0.0, match="probability must be in (0, 1]")

@@ -33,6 +33,7 @@ from serving_mathematics.core.batching.continuous_batching import (
     Served,
     Workload,
     chat_workload,
+    gap_quantile,
     simulate_steps,
 )
 from serving_mathematics.core.batching.decode_blocks import DecodeBlocks
@@ -45,15 +46,22 @@ from serving_mathematics.support.require import (
 )
 
 
+# In one piece: one loop, whose numbers are all of its state: as locals they are read fastest.
 def simulate(
-    workload: Workload, engine: Engine, watermark_blocks: int = 0, first_chunk: bool = False
+    workload: Workload,
+    engine: Engine,
+    watermark_blocks: int = 0,
+    first_chunk: bool = False,
+    gaps: list[tuple[float, int]] | None = None,
 ) -> Served:
     """Serve a workload, one event after the other.
 
     workload: what is asked. engine: what serves it. watermark_blocks: blocks that an admission must
     leave free while others are running. first_chunk: admit a request when blocks hold the next
-    chunk of its prompt, and nobody in a step that preempts. Raises ValueError when one request
-    alone outgrows the memory, and on a watermark that is no count.
+    chunk of its prompt, and nobody in a step that preempts. gaps: a list to fill, of each
+    step with a part of a prompt, and of all between two changes of the batch without, with the mean
+    time of one [s] and the tokens that waited for it. Raises ValueError when one request alone
+    outgrows the memory, and on a watermark that is no count.
 
     >>> asked = Workload([0, 0, 2], [4, 4, 4], [3, 3, 1])
     >>> simulate(asked, Engine(step_s=2.0, token_budget=8, max_sequences=8)).completion_s.tolist()
@@ -94,6 +102,7 @@ def simulate(
     spent: list[tuple[int, int, int, int]] = []  # the same of busy periods that are over
     busy_s = 0.0
     since = clock = arrival[0]
+    apart = first_chunk or gaps is not None  # whether each chunk is a step of its own
 
     while fresh < size or batch or partial >= 0 or preempted:
         ended: list[int] = []  # prompts that end in this step
@@ -124,7 +133,7 @@ def simulate(
             room -= 1
             if partial_left > left:
                 chunk = left
-                k = 1 if first_chunk else (partial_left - 1) // left
+                k = 1 if apart else (partial_left - 1) // left
                 if decoding:
                     k = min(k, (decoding[0] >> shift) - now)
                 if promised > blocks:
@@ -206,6 +215,7 @@ def simulate(
         context += k * held + batch * k * (k + 1) // 2
         held += k * batch
         ticks += k * batch_ticks[batch] + len(ended) * end_ticks
+        before = clock
         clock = since + (
             step_s * steps
             + prefill_s * prefill
@@ -213,6 +223,8 @@ def simulate(
             + context_s * context
             + TICK_S * ticks
         )
+        if gaps is not None:
+            gaps.append(((clock - before) / k, k * batch))
         limit = (now + 1) << shift
         while decoding and decoding[0] < limit:
             key = heappop(decoding)
@@ -346,6 +358,23 @@ def check_both_simulators_agree() -> None:
     checks.close("largest difference in time [s]", worst, 0.0, atol=1e-9)
     checks.equal("totals that differ", different, 0)
     checks.inside("requests preempted", preempted, 100, 10_000)
+
+
+def check_gaps_add_up() -> None:
+    """The gaps of all tokens together are the times from the first to the last token of every
+    request, and there are as many as tokens after the first.
+
+    Source: sums over a thousand requests on 16 places; the median, from every gap by itself.
+    """
+    gaps: list[tuple[float, int]] = []
+    asked = chat_workload(np.random.default_rng(9), 9.0, 1_000)
+    served = simulate(asked, replace(EIGHT_BILLION, max_sequences=16), gaps=gaps)
+    gap_s, tokens = (np.array(column) for column in zip(*gaps, strict=True))
+    total = float((served.completion_s - served.first_token_s).sum())
+    checks.close("sum of the gaps [s]", gap_s @ tokens, total, rtol=1e-9)
+    checks.equal("gaps", int(tokens.sum()), int((asked.output_tokens - 1).sum()))
+    each = np.quantile(np.repeat(gap_s, tokens), 0.5, method="inverted_cdf")
+    checks.close("median [s]", gap_quantile(gap_s, tokens, 0.5), each, rtol=1e-12)
 
 
 def check_batch_of_one_is_mg1() -> None:

@@ -157,6 +157,7 @@ def cross_entropy_gradient(labels: npt.ArrayLike) -> OutputGradient:
     return gradient
 
 
+# In one piece: arguments, then one loop of training, which shares all of them.
 def train_classifier(
     pixels: npt.ArrayLike,
     output_gradient: OutputGradient,

@@ -29,17 +29,18 @@ from serving_mathematics.core.batching.decode_blocks import DecodeBlocks
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.tiers import LowerTiers
-from serving_mathematics.core.fleet.waiting_lines import Fair, Line
+from serving_mathematics.core.fleet.waiting_lines import Fair, WaitingLine
 from serving_mathematics.support.require import require_non_negative_integer
 
 Serving = Generator[float, float | None, None]
 
 
+# In one piece: its docstring says why.
 def serve(
     engine: Engine,
     ledger: Ledger,
     place: int,
-    line: Line,
+    line: WaitingLine,
     cache: BlockCache | None = None,
     watermark_blocks: int = 0,
     one_token: bool = False,
@@ -57,7 +58,7 @@ def serve(
     local variables.
 
     >>> from serving_mathematics.core.fleet.requests import Requests
-    >>> ledger, line = Ledger(Requests([1.0], [4], [3])), Line()
+    >>> ledger, line = Ledger(Requests([1.0], [4], [3])), WaitingLine()
     >>> one = serve(Engine(step_s=2.0), ledger, ledger.engine(), line)
     >>> next(one), line.push(0), one.send(1.0), one.send(None), one.send(None)
     (inf, None, 1.0, 3.0, 7.0)

@@ -25,7 +25,7 @@ from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.prefixes import BlockTree
 from serving_mathematics.core.fleet.tiers import LowerTiers
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.core.fleet.waiting_lines import Fair, Line, Ranked
+from serving_mathematics.core.fleet.waiting_lines import Fair, RankedLine, WaitingLine
 from serving_mathematics.support.require import require
 
 
@@ -43,7 +43,7 @@ class Replicas:
         self.fleet, self.ledger, self.tree = fleet, ledger, tree
         self.view, self.answers = view, answers
         self.kinds: list[Engine] = []
-        self.lines: list[Line] = []
+        self.lines: list[WaitingLine] = []
         self.serving: list[Serving | None] = []
         self.due: list[float] = []  # next event of each
         self.tell: list[Callable[[float | None], float]] = []
@@ -175,10 +175,10 @@ def _nobody(_now: float | None) -> float:
     return math.inf
 
 
-def _line(fleet: Fleet, ledger: Ledger) -> Line:
+def _line(fleet: Fleet, ledger: Ledger) -> WaitingLine:
     """Who waits for one engine."""
     if fleet.weights is not None:
         return Fair(ledger.requests.tenant.tolist(), fleet.weights)
     if fleet.schedule is not None:
-        return Ranked(ledger.ranks(fleet.schedule))
-    return Line()
+        return RankedLine(ledger.ranks(fleet.schedule))
+    return WaitingLine()

@@ -26,7 +26,7 @@ from serving_mathematics.support.require import (
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-MOST_TOKENS = 2**31  # of a prompt or an answer
+BELOW_TOKENS = 2**31  # of a prompt or an answer
 
 
 def _whole(name: str, values: npt.ArrayLike, size: int, least: float) -> IntArray:
@@ -34,7 +34,7 @@ def _whole(name: str, values: npt.ArrayLike, size: int, least: float) -> IntArra
     given = as_floats(**{name: values})
     require(given.ndim == 0 or given.shape == (size,), name, f"of shape ({size},)", given.shape)
     numbers = np.broadcast_to(given, (size,))
-    good = (numbers >= least) & (numbers < MOST_TOKENS) & (numbers == np.floor(numbers))
+    good = (numbers >= least) & (numbers < BELOW_TOKENS) & (numbers == np.floor(numbers))
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
         require(False, f"{name}[{row}]", f"a whole number, at least {least:g}", numbers[row])
@@ -93,7 +93,7 @@ class Requests:
             "output_tokens": _whole("output_tokens", output_tokens, size, 1),
             "cached_tokens": _whole("cached_tokens", cached_tokens, size, 0),
             "tenant": _whole("tenant", tenant, size, 0),
-            "priority": _whole("priority", priority, size, -MOST_TOKENS),
+            "priority": _whole("priority", priority, size, -BELOW_TOKENS),
             "after": _whole("after", after, size, -1),
         }
         for name, values in columns.items():

@@ -2,9 +2,10 @@
 
 A rule is a function of five numbers, those of `core.fleet.scaling_rules`, whose rules of Kubernetes
 and Knative serve here as they are: the moment [s], the replicas ordered, those that serve, the
-taken share of their places at this moment, and the mean number of requests in the fleet since the
-last question, those that wait included. A new one is made for every run. KEDA's, which can go to
-none, is added here.
+taken share of their places, and the mean number of requests in the fleet since the last question,
+without those on replicas that go. The share is that of these requests that do not wait at this
+moment, so that what the places do not hold is the line. A new one is made for every run. KEDA's,
+which can go to none, is added here.
 
 Source: Kubernetes, documentation of Horizontal Pod Autoscaling; KEDA, ScaledObject specification
 (pollingInterval, cooldownPeriod, minReplicaCount), and its scalers (threshold,

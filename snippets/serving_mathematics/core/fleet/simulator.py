@@ -32,7 +32,11 @@ from serving_mathematics.core.fleet.view import View
 from serving_mathematics.support.require import require
 
 NOTHING_SHARED = BlockTree([], [], [], *[np.array([], dtype=np.int64)] * 4)
-BOUNDARY, FOLLOWING, CHANGE = 1, 2, 3  # events, in their order at one moment; arrivals come before
+BOUNDARY, FOLLOWING, CHANGING = (
+    1,
+    2,
+    3,
+)  # events at one moment, in order; arrivals before
 QUESTION, FAILURE = -1, -2  # changes that are no opening of an engine; less for later failures
 
 
@@ -52,7 +56,7 @@ def simulate_fleet(
     [6.0, 6.0, 4.0]
     """
     fleet.refuse(requests)
-    run = _Run(requests, fleet, rng or np.random.default_rng(0))
+    run = _FleetRun(requests, fleet, rng or np.random.default_rng(0))
     run.go()
     forgotten = list(run.held)[:5]
     require(not forgotten, "what route returns", "an engine at last", f"−1 for {forgotten}")
@@ -60,7 +64,7 @@ def simulate_fleet(
     return Outcome.of(run.ledger, run.replicas, client, run.asked, run.now)
 
 
-class _Run:
+class _FleetRun:
     """A fleet at work."""
 
     def __init__(self, requests: Requests, fleet: Fleet, rng: np.random.Generator) -> None:
@@ -102,9 +106,9 @@ class _Run:
         self.area, self.since, self.now = 0.0, 0.0, 0.0  # of requests in the fleet over time
         if fleet.scaling is not None:
             self.rule = fleet.scaling.rule()
-            heapq.heappush(self.events, (fleet.scaling.sync_s, CHANGE, QUESTION))
+            heapq.heappush(self.events, (fleet.scaling.sync_s, CHANGING, QUESTION))
         for number, (when, _) in enumerate(fleet.failures):
-            heapq.heappush(self.events, (when, CHANGE, FAILURE - number))
+            heapq.heappush(self.events, (when, CHANGING, FAILURE - number))
 
     def go(self) -> None:
         """Until nothing happens any more."""
@@ -132,7 +136,7 @@ class _Run:
                         if ended:
                             self.finish(now)
                     continue
-                if kind == CHANGE:
+                if kind == CHANGING:
                     self.change(which, now, arrival < infinity)
                     continue
                 after = math.nextafter(now, infinity)  # steps that end now are over
@@ -336,13 +340,16 @@ class _Run:
         self.count(0, now)
         serving, ordered = len(view.serving), len(view.serving) + len(self.replicas.starting)
         places = sum(self.replicas.kinds[place].max_sequences for place in view.serving)
-        taken = sum(ledger.running[place] for place in view.serving) / places if places else 0.0
-        wanted = self.rule(now, ordered, serving, taken, self.area / (now - self.since))
+        inside = self.area / (now - self.since)
+        inside -= sum(view.requests[place] for place in self.replicas.draining)
+        waiting = sum(ledger.waiting[place] for place in view.serving) + len(self.held)
+        taken = max(inside - waiting, 0.0) / places if places else 0.0
+        wanted = self.rule(now, ordered, serving, min(taken, 1.0), max(inside, 0.0))
         require(wanted >= 0 and wanted % 1 == 0, "what a rule returns", "a whole number", wanted)
         wanted = min(max(int(wanted), scaling.least), scaling.most)
         self.area, self.since = 0.0, now
         for place in self.replicas.scale(wanted, scaling.engine, now):
-            heapq.heappush(self.events, (now + scaling.startup_s, CHANGE, place))
+            heapq.heappush(self.events, (now + scaling.startup_s, CHANGING, place))
         self.asked.append((now, wanted, len(view.serving)))
         if more or self.in_flight or self.events:
-            heapq.heappush(self.events, (now + scaling.sync_s, CHANGE, QUESTION))
+            heapq.heappush(self.events, (now + scaling.sync_s, CHANGING, QUESTION))

@@ -19,7 +19,7 @@ from serving_mathematics.support.require import require
 
 MOONCAKE_BLOCK, AGENT_BLOCK = 512, 64  # tokens that one hash stands for
 RAG_PARTS = ("sys_prompt", "passages_ids", "history", "web_search", "user_input")  # as joined
-KNOWN = {  # names of columns in compared form: letters and digits, in lower case
+CSV_NAMES = {  # names of columns in compared form: letters and digits, in lower case
     "time": ("timestamp", "time", "ts", "t", "arrivaltime", "starttime", "arrived", "createdat"),
     "prompt": ("contexttokens", "inputtokens", "inputlength", "prompttokens", "requesttokens"),
     "output": ("generatedtokens", "outputtokens", "outputlength", "responsetokens"),
@@ -64,9 +64,11 @@ def rows_of_csv(text: str) -> list[Row]:
         roles = {"time": "ts", "prompt": "prompttokens", "output": "outputtokens"}
         roles |= {"session": "session", "reused": "reusabletokens", "pause": "thinks"}
     else:
-        roles = {role: next((n for n in names if n in forms), "") for role, names in KNOWN.items()}
+        roles = {
+            role: next((n for n in names if n in forms), "") for role, names in CSV_NAMES.items()
+        }
     for role, name in roles.items():
-        rule = f"named among the columns, as {name or KNOWN.get(role, ('?',))[0]}"
+        rule = f"named among the columns, as {name or CSV_NAMES.get(role, ('?',))[0]}"
         require(name in forms, f"line 1: {role}", rule, ", ".join(header)[:200])
     places = {role: forms.index(name) for role, name in roles.items()}
     rows = []
@@ -139,7 +141,7 @@ def rows_of_json(text: str, component_tokens: Mapping[int, int] | None) -> tuple
         elif "info" in found and "start_time" in found:
             info = _part(line, found, "info")
             request, response = (info.get(f"{x}_metrics", info) for x in ("request", "response"))
-            rows.append(_row(line, found["start_time"], _text(request), response, "_tokens"))
+            rows.append(_row(line, found["start_time"], _of_text(request), response, "_tokens"))
         else:
             row = _row(line, _part(line, found, "timestamp", None), found, found, "_length")
             hashes = found.get("hash_ids")
@@ -165,7 +167,7 @@ def _part(line: int, found: Any, name: str, kind: type | None = dict) -> Any:
     return found[name]
 
 
-def _text(request: Any) -> Any:
+def _of_text(request: Any) -> Any:
     """Counts of the text of a request, where they are told apart from those of images."""
     inner = request.get("text") if isinstance(request, dict) else None
     return inner if isinstance(inner, dict) else request

@@ -19,7 +19,7 @@ from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.prefixes import BlockTree
 
-FEW = 32  # engines that are looked through faster than a heap is kept
+LOOKED_THROUGH = 32  # engines that are looked through faster than a heap is kept
 
 
 class View:
@@ -85,7 +85,7 @@ class View:
     def least(self) -> int:
         """The serving engine with fewest requests, of equal ones the first, in logarithmic time."""
         requests_of = self.requests
-        if len(self.serving) == len(requests_of) <= FEW:
+        if len(self.serving) == len(requests_of) <= LOOKED_THROUGH:
             return requests_of.index(min(requests_of))
         heap = self._fewest
         if heap is None or len(heap) > 8 * len(self.requests) + 64:

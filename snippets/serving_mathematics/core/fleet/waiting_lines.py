@@ -1,7 +1,7 @@
 """Who waits for an engine, and who is next.
 
-A line gives the next request and takes back who was preempted. `Line` is a queue whose head holds
-up the others. `Ranked` orders by a number of each request, as vLLM's scheduling policy
+A line gives the next request and takes back who was preempted. `WaitingLine` is a queue whose head
+holds up the others. `RankedLine` orders by a number of each request, as vLLM's scheduling policy
 "priority" does. `Fair` takes the tenant that was served least, in tokens over its weight, and of
 it the first that came: the virtual token counter, in which a tenant that comes back from a pause
 is lifted to the least of those that wait, so that it cannot claim what it did not ask for.
@@ -21,10 +21,10 @@ from collections.abc import Iterable, Sequence
 READ_WEIGHT, WRITTEN_WEIGHT = 1, 2  # of a token in the counters; Sheng et al. (2024), 5.1
 
 
-class Line:
+class WaitingLine:
     """First come, first served; who was preempted goes to the head.
 
-    >>> line = Line()
+    >>> line = WaitingLine()
     >>> line.push(4), line.push(7), line.back(2), line.head()
     (None, None, None, 2)
     """
@@ -56,12 +56,12 @@ class Line:
         return self.items
 
 
-class Ranked(Line):
+class RankedLine(WaitingLine):
     """The smallest number first, of equal ones who came first.
 
     rank: a number of each request.
 
-    >>> line = Ranked([5.0, 1.0, 5.0])
+    >>> line = RankedLine([5.0, 1.0, 5.0])
     >>> line.push(0), line.push(1), line.head()
     (None, None, 1)
     """
@@ -97,7 +97,7 @@ class Ranked(Line):
         return (request for _, _, request in self.heap)
 
 
-class Fair(Line):
+class Fair(WaitingLine):
     """The tenant that was served least over its weight, and of it who came first.
 
     tenant: of each request, from 0. weights: of each tenant, positive.

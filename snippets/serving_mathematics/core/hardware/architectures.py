@@ -477,6 +477,7 @@ def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
     return [i >= first and i % every == offset and i not in dense_only for i in range(layers)]
 
 
+# In one piece: a case for each kind of attention, as their files name it.
 def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> list[Attention]:
     """The attention of every layer."""
     for key in UNREAD:

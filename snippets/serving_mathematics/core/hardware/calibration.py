@@ -34,9 +34,10 @@ from serving_mathematics.core.hardware.benchmark_loops import (
     loop_latencies,
 )
 from serving_mathematics.core.hardware.deployments import BACKENDS
-from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
+    FITTED,
     SEQUENCE_S,
     Array,
     Constants,
@@ -138,7 +139,7 @@ class Table:
 def tabulate(runs: Sequence[Run]) -> Table:
     """Runs as arrays. Raises ValueError where there is none.
 
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> tabulate(read_runs(read_lines()[:3])).engines.layers
     array([62., 62., 62.])
     """
@@ -165,7 +166,7 @@ def predict_runs(table: Table, constants: Constants) -> Latencies:
     """Predicted times of all runs, shape (runs,), in seconds.
 
     >>> from serving_mathematics.core.hardware.calibration import KERNELS, tabulate
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> table = tabulate(read_runs(read_lines()[:3]))
     >>> found = predict_runs(table, KERNELS)
     >>> bool(np.all(np.abs(found.per_token_s / table.per_token_s - 1) < 0.5))
@@ -250,7 +251,7 @@ def fit(table: Table, start: Constants = START) -> Constants:
     start: where the search begins, and what those of `GIVEN` are.
 
     >>> from serving_mathematics.core.hardware.calibration import tabulate
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> from serving_mathematics.core.hardware.calibration import predict_runs
     >>> table = tabulate(read_runs(read_lines()[:40]))
     >>> fitted = predict_runs(table, fit(table)).per_token_s
@@ -287,7 +288,7 @@ def rate_per_device(table: Table, first_token_s: Array, per_token_s: Array) -> A
     Raises ValueError unless per_token_s is positive and first_token_s is not negative.
 
     >>> from serving_mathematics.core.hardware.calibration import tabulate
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> table = tabulate(read_runs(read_lines()[:1]))
     >>> answer = table.engines.answer  # 128 requests, each 0.9 * 1024 tokens
     >>> bool(rate_per_device(table, np.zeros(1), 1 / answer)[0].round(3) == 128 * 921.6)
@@ -326,7 +327,7 @@ def without_evidence(constants: Constants, table: Table) -> Constants:
     table: the runs that the constants were fitted to.
 
     >>> from serving_mathematics.core.hardware.calibration import KERNELS, tabulate
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> table = tabulate(read_runs(read_lines()[:3]))  # all of vLLM
     >>> found = without_evidence(KERNELS, table)
     >>> found.factor_trtllm == found.factor_vllm == KERNELS.factor_vllm
@@ -354,7 +355,7 @@ def accepted_without(table: Table, constants: Constants, drafts: int) -> float:
     unless drafts is a positive integer.
 
     >>> from serving_mathematics.core.hardware.calibration import KERNELS, tabulate
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> table = tabulate(read_runs(read_lines()[:3]))  # of which none guesses
     >>> accepted_without(table, KERNELS, drafts=1)
     1.875
@@ -389,7 +390,7 @@ def left_out(table: Table, groups: Sequence[str], start: Constants) -> Latencies
     groups: a label for every run. start: where each search begins.
 
     >>> from serving_mathematics.core.hardware.calibration import START, tabulate
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> table = tabulate(read_runs(read_lines()[:6]))
     >>> bool(np.all(left_out(table, ["a", "b"] * 3, START).per_token_s > 0))
     True
@@ -421,7 +422,7 @@ def _size_class(value: float) -> str:
 def kind_of(run: Run) -> str:
     """The kind of deployment that a run is of, by which a plan is padded.
 
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> kind_of(read_runs(read_lines()[:1])[0])
     'mixture, blackwell'
     """
@@ -434,7 +435,7 @@ def groupings(table: Table) -> dict[str, list[str]]:
     """Labels of every run, by what scores are told by.
 
     >>> from serving_mathematics.core.hardware.calibration import tabulate
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> groupings(tabulate(read_runs(read_lines()[:1])))["devices"]
     ['4']
     """
@@ -484,7 +485,7 @@ def padding_by_kind(table: Table, held: Latencies) -> list[dict[str, Any]]:
     held: predictions of every run without its model. A kind of one model is padded by all others.
 
     >>> from serving_mathematics.core.hardware.calibration import KERNELS, predict_runs, tabulate
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> table = tabulate(read_runs(read_lines()[:40]))
     >>> sorted(padding_by_kind(table, predict_runs(table, KERNELS))[0])
     ['covered', 'covered by one factor', 'factor', 'kind', 'runs']
@@ -518,11 +519,12 @@ def padding_by_kind(table: Table, held: Latencies) -> list[dict[str, Any]]:
 
 
 def score(runs: Sequence[Run]) -> dict[str, Any]:
-    """All scores of a list of runs, and the constants that were fitted to all of them.
+    """All scores of a list of runs: of the constants in use, and of fits to some of them.
 
-    runs: some of one engine, some with separate fleets.
+    runs: some of one engine, some with separate fleets. `refit` are the constants of a fit to all
+    of them as they are read today.
 
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> lines = read_lines()
     >>> found = score(read_runs([*lines[:30], *lines[255:258]]))
     >>> found["coverage"]
@@ -531,8 +533,7 @@ def score(runs: Sequence[Run]) -> dict[str, Any]:
     together = np.array([run.kind != "separate" for run in runs])
     table = tabulate(runs)
     aggregated, separate = table.rows(together), table.rows(~together)
-    constants = fit(aggregated)
-    labels = groupings(aggregated)
+    refit, labels = fit(aggregated), groupings(aggregated)
     every = (
         "model",
         "system",
@@ -546,21 +547,19 @@ def score(runs: Sequence[Run]) -> dict[str, Any]:
         "repeated",
     )
     without = {
-        key: left_out(aggregated, labels[key], constants) for key in ("model", "system", "backend")
+        key: left_out(aggregated, labels[key], refit) for key in ("model", "system", "backend")
     }
     further = {"model": ("model and system", "kind")}
     held = {
         f"one {key} left out": _scores(aggregated, found, (*every, *further.get(key, ())))
         for key, found in without.items()
     }
-    whole = predict_runs(aggregated, constants)
+    whole = predict_runs(aggregated, FITTED)
     ratio = whole.per_token_s / aggregated.per_token_s
     resists = np.flatnonzero((ratio > 2) | (ratio < 0.5))
     return {
-        "constants": {
-            name: float(f"{value:.4g}")
-            for name, value in zip(CONSTANT_NAMES, constants.as_array(), strict=True)
-        },
+        "constants": vars(FITTED),
+        "refit": {name: float(f"{value:.4g}") for name, value in vars(refit).items()},
         "coverage": {"aggregated": int(together.sum()), "separate": int((~together).sum())},
         "aggregated": {"fitted to all": _scores(aggregated, whole, every)}
         | held
@@ -571,7 +570,7 @@ def score(runs: Sequence[Run]) -> dict[str, Any]:
         },
         "padding": padding_by_kind(aggregated, without["model"]),
         "separate fleets, fitted to none": _scores(
-            separate, predict_runs(separate, constants), ("model", "system", "workers", "guessing")
+            separate, predict_runs(separate, FITTED), ("model", "system", "workers", "guessing")
         ),
         "off by more than 2": [
             {

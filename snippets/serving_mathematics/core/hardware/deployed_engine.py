@@ -12,8 +12,8 @@ What weights, activations and libraries leave of the memory is cut into blocks f
 Assumes: CUDA graphs in decoding; a chunk of a prompt costs what is left of the prompt's time beside
 the step that carries it; with guesses a step's time is spread over the tokens that it yields.
 
-Source: `step_time`, `guesses` and `benchmark_loops` for every term, scored on published runs in
-`predictions`; logs of vLLM for the memory, in `machine_engine` of the planner.
+Source: `step_time`, `guessed_steps` and `benchmark_loops` for every term, scored on published runs
+in `predictions`; logs of vLLM for the memory, in `machine_engine` of the planner.
 """
 
 from __future__ import annotations

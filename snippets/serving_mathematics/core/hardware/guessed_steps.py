@@ -4,7 +4,7 @@ With γ guesses a step is one pass of the model over γ + 1 positions of each se
 of what guesses: a draft model takes γ, the first over the positions that the last step settled, the
 others over one each. Without guesses it is `decode_step_s` and `prompt_s`.
 
-Assumes: what the chapter's `guesses` assumes, whose functions these are.
+Assumes: what the chapter's `speculative_decoding` assumes, whose functions these are.
 
 Source: Leviathan, Kalman and Matias (2023), arXiv 2211.17192; vLLM documentation, speculative
 decoding.

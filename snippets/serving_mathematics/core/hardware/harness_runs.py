@@ -26,7 +26,7 @@ import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import find_model, find_precision, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
-from serving_mathematics.core.hardware.run_reading import family_name
+from serving_mathematics.core.hardware.published_runs import family_name
 from serving_mathematics.support.files import read_json, read_table, read_text
 from serving_mathematics.support.require import require
 

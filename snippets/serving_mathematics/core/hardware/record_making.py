@@ -1,12 +1,15 @@
 """Makes the records of the machine from a package of measurements that pip fetches.
 
     python -m serving_mathematics.core.hardware.record_making
+    python -m serving_mathematics.core.hardware.record_making --typed
 
-It fetches the wheel of aiconfigurator-core into `.cache/machine`, reads it without unpacking, and
-writes `machine_runs.json.gz` (every end-to-end run, in its order), `machine_models.json.gz` (the
-published configurations, what is read of them), `machine_systems.json` (data sheets) and, where
-pyarrow can be imported, `machine_kernels.json` (a digest of the kernel measurements) and
-`machine_series.json.gz` (kernels of experts, attention and messages by tokens and context).
+The first fetches the wheel of aiconfigurator-core into `.cache/machine`, reads it without
+unpacking, and writes `machine_runs.json.gz` (every end-to-end run, in its order),
+`machine_models.json.gz` (the published configurations, what is read of them),
+`machine_systems.json` (data sheets) and, where pyarrow can be imported, `machine_kernels.json` (a
+digest of the kernel measurements) and `machine_series.json.gz` (kernels of experts, attention and
+messages by tokens and context). What that package lacks is typed in `records/typed_models.toml` and
+`records/typed_devices.toml`; the second command takes them into the records and fetches nothing.
 
 Source: aiconfigurator-core 0.12.0, Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES,
 Apache-2.0; for what that package has not, data sheets of AMD, NVIDIA and Google, each named at its
@@ -23,13 +26,15 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from serving_mathematics.core.hardware.architectures import read_architecture
-from serving_mathematics.support.measuring import provenance, read_record, write_record
+from serving_mathematics.core.hardware.systems import read_system
+from serving_mathematics.support.measuring import FOLDER, provenance, read_record, write_record
 
 PACKAGE, VERSION = "aiconfigurator-core", "0.12.0"
 COMMAND = "python -m serving_mathematics.core.hardware.record_making"
@@ -61,100 +66,6 @@ KEPT_KEYS = """
 """  # what `architectures` reads
 
 
-def _grouped_config(
-    hidden: int,
-    layers: int,
-    heads: int,
-    width: int,
-    feed: int,
-    words: int,
-    context: int,
-    **more: Any,
-) -> dict[str, Any]:
-    """A configuration with eight heads of keys and values in every layer, and what differs."""
-    return {
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": 8,
-        "head_dim": width,
-        "intermediate_size": feed,
-        "vocab_size": words,
-        "max_position_embeddings": context,
-    } | more
-
-
-def _nemotron_nano(hidden: int, feed: int, pattern: str) -> dict[str, Any]:
-    return _grouped_config(
-        hidden,
-        len(pattern),
-        40,
-        128,
-        feed,
-        131072,
-        131072,
-        hybrid_override_pattern=pattern,
-        mamba_num_heads=128,
-        mamba_head_dim=80,
-        n_groups=8,
-        ssm_state_size=128,
-    )
-
-
-FURTHER_MODELS = {  # what the package lacks: `config.json` of these names on Hugging Face
-    "Qwen/Qwen3-4B": _grouped_config(
-        2560, 36, 32, 128, 9728, 151936, 40960, tie_word_embeddings=True
-    ),
-    "Qwen/Qwen3-14B": _grouped_config(5120, 40, 40, 128, 17408, 151936, 40960),
-    "Qwen/Qwen2.5-14B": _grouped_config(5120, 48, 40, 128, 13824, 152064, 131072),
-    "Qwen/Qwen2.5-32B": _grouped_config(5120, 64, 40, 128, 27648, 152064, 131072),
-    "Qwen/Qwen2.5-72B": _grouped_config(8192, 80, 64, 128, 29568, 152064, 131072),
-    "01-ai/Yi-34B": _grouped_config(7168, 60, 56, 128, 20480, 64000, 4096),
-    "google/gemma-3-12b": _grouped_config(
-        3840,
-        48,
-        16,
-        256,
-        15360,
-        262208,
-        131072,
-        tie_word_embeddings=True,
-        sliding_window=1024,
-        layer_types=(["sliding_attention"] * 5 + ["full_attention"]) * 8,
-    ),
-    "meta-llama/Llama-3.2-1B": _grouped_config(
-        2048, 16, 32, 64, 8192, 128256, 131072, tie_word_embeddings=True
-    ),
-    "meta-llama/Llama-3.2-3B": _grouped_config(
-        3072, 28, 24, 128, 8192, 128256, 131072, tie_word_embeddings=True
-    ),
-    "microsoft/phi-4": _grouped_config(
-        5120, 40, 40, 128, 17920, 100352, 16384, num_key_value_heads=10
-    ),
-    "mistralai/Mistral-Nemo-Base-2407": _grouped_config(5120, 40, 32, 128, 14336, 131072, 131072),
-    "mistralai/Mistral-Small-24B-Base-2501": _grouped_config(
-        5120, 40, 32, 128, 32768, 131072, 32768
-    ),
-    "nvidia/NVIDIA-Nemotron-Nano-9B-v2": _nemotron_nano(
-        4480, 15680, "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-"
-    ),
-    "nvidia/NVIDIA-Nemotron-Nano-12B-v2": _nemotron_nano(5120, 20480, "M-M-M-M*-" * 6 + "M-M-M-M-"),
-    "zai-org/GLM-4.5-Air": _grouped_config(
-        4096,
-        46,
-        96,
-        128,
-        10944,
-        151552,
-        131072,
-        moe_intermediate_size=1408,
-        n_routed_experts=128,
-        num_experts_per_tok=8,
-        n_shared_experts=1,
-        first_k_dense_replace=1,
-    ),
-}
-
 RUN_COLUMNS = {  # in the record: in the package
     "backend": "backend",
     "version": "backend_version",
@@ -184,132 +95,6 @@ RUN_COLUMNS = {  # in the record: in the package
     "decode_ep": "decode_moe_ep_size",
 }
 
-AMD = {  # data sheets, dense; one direction of seven links
-    "mi300x": {
-        "generation": "cdna",
-        "memory_bytes": 192e9,
-        "bandwidth_bytes_per_s": 5.3e12,
-        "bf16_flops_per_s": 1307.4e12,
-        "fp8_flops_per_s": 2614.9e12,
-        "link_bytes_per_s": 448e9,
-        "domain_devices": 8,
-        "outside_bytes_per_s": 50e9,
-        "source": "AMD Instinct MI300X data sheet",
-    },
-    "mi325x": {
-        "generation": "cdna",
-        "memory_bytes": 256e9,
-        "bandwidth_bytes_per_s": 6e12,
-        "bf16_flops_per_s": 1307.4e12,
-        "fp8_flops_per_s": 2614.9e12,
-        "link_bytes_per_s": 448e9,
-        "domain_devices": 8,
-        "outside_bytes_per_s": 50e9,
-        "source": "AMD Instinct MI325X data sheet",
-    },
-    "mi355x": {
-        "generation": "cdna",
-        "memory_bytes": 288e9,
-        "bandwidth_bytes_per_s": 8e12,
-        "bf16_flops_per_s": 2.5e15,
-        "fp8_flops_per_s": 5e15,
-        "fp4_flops_per_s": 10e15,
-        "link_bytes_per_s": 448e9,
-        "domain_devices": 8,
-        "outside_bytes_per_s": 50e9,
-        "source": "AMD, ISSCC 2026 (fp8); Tom's Hardware, 2025-06 (memory, fp4); links of MI300X",
-    },
-}
-SHEETS = {  # data sheets of what nobody's runs in the record used, dense, links one direction
-    "a10g": {
-        "generation": "ampere",
-        "memory_bytes": 24e9,
-        "bandwidth_bytes_per_s": 600e9,
-        "bf16_flops_per_s": 70e12,
-        "link_bytes_per_s": 32e9,
-        "domain_devices": 8,
-        "outside_bytes_per_s": 12.5e9,
-        "source": "NVIDIA A10G data sheet; links of PCIe 4.0",
-    },
-    "h20": {
-        "generation": "hopper",
-        "memory_bytes": 96 * 2.0**30,
-        "bandwidth_bytes_per_s": 4e12,
-        "bf16_flops_per_s": 148e12,
-        "fp8_flops_per_s": 296e12,
-        "link_bytes_per_s": 450e9,
-        "domain_devices": 8,
-        "outside_bytes_per_s": 50e9,
-        "source": "NVIDIA H20 data sheet; its GB are GiB, of which the driver tells 97,871 MiB",
-    },
-    "h100_nvl": {
-        "generation": "hopper",
-        "memory_bytes": 94 * 2.0**30,
-        "bandwidth_bytes_per_s": 3.9e12,
-        "bf16_flops_per_s": 835.5e12,
-        "fp8_flops_per_s": 1670.5e12,
-        "link_bytes_per_s": 300e9,
-        "domain_devices": 2,
-        "outside_bytes_per_s": 50e9,
-        "source": "NVIDIA H100 data sheet: NVL, halved for dense; a bridge of two; its GB are GiB, "
-        "of which the driver tells 95,830 MiB",
-    },
-    "rtx_4090": {
-        "generation": "ada",
-        "memory_bytes": 24e9,
-        "bandwidth_bytes_per_s": 1008e9,
-        "bf16_flops_per_s": 165.2e12,
-        "fp8_flops_per_s": 330.3e12,
-        "link_bytes_per_s": 32e9,
-        "domain_devices": 8,
-        "outside_bytes_per_s": 12.5e9,
-        "source": "NVIDIA Ada GPU architecture, appendix A; links of PCIe 4.0",
-    },
-    "tpu_v5e": {
-        "generation": "tpu",
-        "memory_bytes": 16e9,
-        "bandwidth_bytes_per_s": 819e9,
-        "bf16_flops_per_s": 197e12,
-        "link_bytes_per_s": 200e9,
-        "domain_devices": 256,
-        "outside_bytes_per_s": 3.125e9,
-        "source": "Google Cloud documentation, TPU v5e: 400 GB/s of links in both directions, "
-        "1,600 Gbit/s in one; network of 6.4 Tbit/s for 256 chips",
-    },
-    "tpu_v5p": {
-        "generation": "tpu",
-        "memory_bytes": 95 * 2.0**30,
-        "bandwidth_bytes_per_s": 2765e9,
-        "bf16_flops_per_s": 459e12,
-        "link_bytes_per_s": 600e9,
-        "domain_devices": 8960,
-        "outside_bytes_per_s": 6.25e9,
-        "source": "Google Cloud documentation, TPU v5p: 1,200 GB/s of links in both directions, "
-        "4,800 Gbit/s in one; network of 50 Gbit/s",
-    },
-    "tpu_v6e": {
-        "generation": "tpu",
-        "memory_bytes": 32 * 2.0**30,
-        "bandwidth_bytes_per_s": 1638e9,
-        "bf16_flops_per_s": 918e12,
-        "link_bytes_per_s": 400e9,
-        "domain_devices": 256,
-        "outside_bytes_per_s": 12.5e9,
-        "source": "Google Cloud documentation, TPU v6e and TPU7x: 800 GB/s of links in both "
-        "directions",
-    },
-    "tpu_v7": {
-        "generation": "tpu",
-        "memory_bytes": 192 * 2.0**30,
-        "bandwidth_bytes_per_s": 7380e9,
-        "bf16_flops_per_s": 2307e12,
-        "fp8_flops_per_s": 4614e12,
-        "link_bytes_per_s": 600e9,
-        "domain_devices": 9216,
-        "outside_bytes_per_s": 12.5e9,
-        "source": "Google Cloud documentation, TPU7x: 1,200 GB/s of links in both directions",
-    },
-}
 GENERATIONS = {
     80: "ampere",
     89: "ada",
@@ -484,18 +269,32 @@ def _make_records(wheel: Path) -> None:
                 row = _system_row(package.read(name).decode(), stem.removesuffix(".yaml"))
                 if row is not None:
                     systems[stem.removesuffix(".yaml")] = row
-    further = _older_models() | FURTHER_MODELS
-    configs |= {name: config for name, config in further.items() if name not in configs}
-    for name, config in configs.items():
-        read_architecture(config, name)  # every one of them can be read
     table = {"columns": list(runs[0]), "rows": [list(run.values()) for run in runs]}
     write_record("machine_runs", made | table, packed=True)
-    write_record("machine_models", made | {"models": configs}, packed=True)
     title = {
         "title": "Devices as their data sheets describe them, dense peaks, links one direction"
     }
-    content = title | made | {"systems": dict(sorted((systems | AMD | SHEETS).items()))}
-    write_record("machine_systems", content)
+    _write_with_typed(made | {"models": configs}, title | made | {"systems": systems})
+
+
+def _typed(name: str) -> dict[str, dict[str, Any]]:
+    """What is typed in a file of the records, by name."""
+    return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _write_with_typed(models: dict[str, Any], devices: dict[str, Any]) -> None:
+    """Write the records of models and devices, with those that the package lacks; each is read."""
+    further = _older_models() | _typed("typed_models")
+    configs = models["models"] | {
+        name: config for name, config in further.items() if name not in models["models"]
+    }
+    for name, config in configs.items():
+        read_architecture(config, name)
+    rows = devices["systems"] | _typed("typed_devices")
+    for name, row in rows.items():
+        read_system(name, row)
+    write_record("machine_models", models | {"models": configs}, packed=True)
+    write_record("machine_systems", devices | {"systems": dict(sorted(rows.items()))})
 
 
 def _named(names: Iterable[str], end: str) -> str:
@@ -507,6 +306,7 @@ def _median(values: Any) -> float:
     return ordered[len(ordered) // 2]
 
 
+# In one piece: a case for each kind of table in the package.
 def _kernel_digest(
     wheel: Path, systems: Iterable[str] = ("h100_sxm", "h200_sxm", "b200_sxm")
 ) -> dict[str, Any]:
@@ -690,7 +490,17 @@ def _kernel_series(
 
 
 def main() -> int:
-    """Fetch, read, write; kernels only where pyarrow is there."""
+    """Fetch, read, write; kernels only where pyarrow is there. With `--typed`, fetch nothing, and
+    take into the records what is typed."""
+    if sys.argv[1:] == ["--typed"]:
+        models, devices = read_record("machine_models"), read_record("machine_systems")
+        models["models"] = {
+            name: config
+            for name, config in models["models"].items()
+            if name not in _typed("typed_models")
+        }
+        _write_with_typed(models, devices)
+        return 0
     wheel = _fetch_wheel()
     _make_records(wheel)
     with contextlib.suppress(ModuleNotFoundError):

@@ -361,6 +361,7 @@ def _layer_cells(model: Architecture, tensor: int, kept: Storage) -> Array:
     return np.array(groups, dtype=float).T
 
 
+# In one piece: one column of the table after the other, from the same deployment.
 def count_work(deployments: Sequence[Deployment]) -> Work:
     """Deployments as arrays of counts, one row each. Raises ValueError where there is none.
 
@@ -579,13 +580,15 @@ def exchange_s(work: Work, constants: Constants, tokens: Array) -> Array:
     return np.asarray(np.where(apart, cheaper, 0.0), dtype=float)
 
 
+# In one piece: a formula a part, of the same dozen of terms.
 def step_parts(work: Work, constants: Constants, sequences: Array, context: Array) -> Parts:
     """The parts of one decoding step of the whole engine, in seconds.
 
     sequences: in the whole engine, shape (rows,); context: tokens that each has, shape (rows,).
     With guesses, a step handles the drafts and one token of each sequence; each of the model's own
-    heads is a layer more, and what a draft model takes is in `guesses`. The stages of a pipeline
-    work on different sequences at once, and a step is the way of one share of them through all.
+    heads is a layer more, and what a draft model takes is in `guessed_steps`. The stages of a
+    pipeline work on different sequences at once, and a step is the way of one share of them through
+    all.
     Raises ValueError unless both are finite and not negative.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED

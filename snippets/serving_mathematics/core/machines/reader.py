@@ -22,14 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.machines.machines import HowWrong, Promise
+from serving_mathematics.core.queues.batches import form_batches
 from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
     as_floats,
     require,
-    require_all_non_negative,
-    require_all_positive,
     require_positive_integer,
 )
 
@@ -101,40 +100,6 @@ def _measured_s() -> dict[int, FloatArray]:
     return {size: np.array(times) for size, times in pairs}
 
 
-def serve_batches(
-    arrival_s: npt.ArrayLike, batch_s: npt.ArrayLike, largest: int
-) -> tuple[FloatArray, FloatArray]:
-    """When the batch of each request begins and ends [s], each of shape (n,).
-
-    arrival_s: sorted, shape (n,). batch_s: times of batches of 1, 2, 3, …, at least as many as the
-    largest has. Raises ValueError otherwise.
-
-    >>> begin, end = serve_batches([0.0, 0.5, 0.6], [1.0, 1.5], largest=2)
-    >>> begin.tolist(), end.tolist()
-    ([0.0, 1.0, 1.0], [1.0, 2.5, 2.5])
-    """
-    arrivals = require_all_non_negative(arrival_s=arrival_s)
-    times = require_all_positive(batch_s=batch_s)
-    largest = require_positive_integer(largest=largest)
-    moments, taken = np.asarray(arrivals), np.asarray(times).tolist()
-    sound = moments.ndim == 1 and moments.size > 0 and bool(np.all(np.diff(moments) >= 0))
-    require(sound, "arrival_s", "sorted times, one or more", arrival_s)
-    require(len(taken) >= largest, "batch_s", f"of {largest} sizes", len(taken))
-    waiting = moments.tolist()
-    begins, ends = [0.0] * len(waiting), [0.0] * len(waiting)
-    place, free = 0, 0.0
-    while place < len(waiting):
-        start = max(free, waiting[place])
-        last = place + 1
-        while last < len(waiting) and last - place < largest and waiting[last] <= start:
-            last += 1
-        free = start + taken[last - place - 1]
-        for one in range(place, last):
-            begins[one], ends[one] = start, free
-        place = last
-    return np.array(begins), np.array(ends)
-
-
 READER = Reader(
     "reader",
     "PP-OCRv4, which reads lines of text, on one core of a processor",
@@ -155,7 +120,7 @@ def check_alone_it_is_a_queue_with_constant_service() -> None:
     """
     service = float(READER.batch_s(1))
     arrivals = np.cumsum(np.random.default_rng(8).exponential(service / 0.7, 40_000))
-    begin, _ = serve_batches(arrivals, [service], 1)
+    begin, _ = form_batches(arrivals, lambda *_: service, 1, 0.0)
     expected = 0.7 * service / (2 * 0.3)
     checks.covers("mean wait [s]", batch_means(begin - arrivals), expected)
 
@@ -172,7 +137,5 @@ def check_a_batch_saves_nothing_on_one_core() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Batches that were not measured, and arrivals out of order, name the argument."""
+    """Batches that were not measured name the argument."""
     checks.raises("nine", READER.batch_s, 9, match="lines must be from 1 to 8")
-    checks.raises("order", serve_batches, [1.0, 0.0], [1.0], 1, match="arrival_s must be sorted")
-    checks.raises("sizes", serve_batches, [1.0], [1.0], 2, match="batch_s must be of 2 sizes")

@@ -27,11 +27,17 @@ from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
-from serving_mathematics.core.machines.reader import Reader, serve_batches
+from serving_mathematics.core.machines.reader import Reader
 from serving_mathematics.core.machines.sessions import SESSIONS, sessions_under_way
 from serving_mathematics.core.machines.traffic import Lengths, draw_arrivals, draw_lengths
+from serving_mathematics.core.queues.batches import form_batches
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import as_floats, require, require_positive
+from serving_mathematics.support.require import (
+    as_floats,
+    require,
+    require_non_negative_integer,
+    require_positive,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -112,6 +118,24 @@ class Run:
         )
 
 
+def ask_machine(machine: Machine, load: float, requests: int, seed: int = 1) -> Workload:
+    """Requests like those of a machine's trace, Poisson at a share of what it carries at most.
+
+    load: above 0. requests: how many. seed: of the draws, an integer ≥ 0. Raises ValueError
+    outside these ranges.
+
+    >>> from serving_mathematics.core.machines.machines import CHAT
+    >>> ask_machine(CHAT, 0.5, 3).prompt_tokens.size
+    3
+    """
+    load = require_positive(load=load)
+    rng = np.random.default_rng(require_non_negative_integer(seed=seed))
+    lengths = draw_lengths(rng, machine.traffic, requests)
+    arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, requests)
+    columns = lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
+    return Workload(arrivals, *columns)
+
+
 def run_engine(
     machine: Machine | Reader,
     rate_per_s: float,
@@ -164,8 +188,12 @@ def run_engine(
 
 def _run_reader(machine: Reader, arrivals: FloatArray, slowness: float) -> Run:
     """Lines in batches; an answer is one token, and the cache holds whoever is in the batch."""
-    sizes = np.arange(1, machine.places + 1)
-    begin, end = serve_batches(arrivals, slowness * machine.batch_s(sizes), machine.places)
+    times = (slowness * machine.batch_s(np.arange(1, machine.places + 1))).tolist()
+
+    def batch_s(first: int, last: int) -> float:
+        return float(times[last - first - 1])
+
+    begin, end = form_batches(arrivals, batch_s, machine.places, 0.0)
     ones, none = np.ones(arrivals.size, dtype=np.int64), np.zeros(arrivals.size, dtype=np.int64)
     starts = np.unique(begin, return_index=True)[1]  # of the batches
     busy = float((end - begin)[starts].sum() / (end[-1] - arrivals[0]))

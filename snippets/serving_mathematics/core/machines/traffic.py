@@ -46,7 +46,7 @@ from serving_mathematics.support.require import (
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-RECORD = "machine_traffic"
+TRAFFIC_RECORD = "machine_traffic"
 COMMAND = "python -m serving_mathematics.core.machines.traffic AZURE MOONCAKE"
 CLASSES = 16  # of equal number, by the length of the prompt
 VALUES = 20  # of each length in a class: means of twentieths of its requests, in order
@@ -79,7 +79,7 @@ def trace_record(name: str) -> dict[str, Any]:
     19366
     """
     require(name in TRACES, "name", f"one of {', '.join(TRACES)}", name)
-    found: dict[str, Any] = read_record(RECORD)["traces"][name]
+    found: dict[str, Any] = read_record(TRAFFIC_RECORD)["traces"][name]
     return found
 
 
@@ -209,7 +209,7 @@ def main(paths: Sequence[str]) -> int:
         traces[name] = {"source": source, "sha256": digest} | tabulate(asked)
     what = f"values by {CLASSES} classes of prompts; hits of a cache of {CACHE_TOKENS:,} tokens"
     record = provenance(COMMAND, ["numpy"]) | {"what": what, "traces": traces}
-    print(f"wrote {write_record(RECORD, record, packed=True)}")
+    print(f"wrote {write_record(TRAFFIC_RECORD, record, packed=True)}")
     return 0
 
 

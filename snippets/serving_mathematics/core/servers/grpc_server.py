@@ -155,6 +155,7 @@ def read_pixels(request: Any) -> npt.NDArray[np.float32]:
     return pixels.reshape(shape)
 
 
+# In one piece: handlers that share one bounded server and one model.
 def create_server(
     predict: Predict, limits: GrpcLimits | None = None, counts: Counter[str] | None = None
 ) -> Any:

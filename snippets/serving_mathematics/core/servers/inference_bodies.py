@@ -16,17 +16,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
 from serving_mathematics.support import checks
+from serving_mathematics.support.files import read_json
 from serving_mathematics.support.require import as_number, require
 
 Ink = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Floats = npt.NDArray[np.float32]
+Body = TypeVar("Body", bound=BaseModel)
 JSON_BYTES = "Inference-Header-Content-Length"  # the header that says how long the object is
 
 
@@ -131,6 +133,19 @@ def _reason(errors: Sequence[Any]) -> str:
     'body.inputs.0: Field required'
     """
     return f"{'.'.join(map(str, errors[0]['loc'])) or 'body'}: {errors[0]['msg']}"
+
+
+def _once(kind: type[Body], body: bytes) -> Body:
+    """A body as what it is to be. Of a name that stands there twice another reader, such as a proxy
+    with rules, may take the other value: raises ValueError, and pydantic's on all else.
+
+    >>> _once(ErrorAnswer, b'{"error": "a", "error": "b"}')
+    Traceback (most recent call last):
+    ValueError: 'error' must be given once, got it twice
+    """
+    read = kind.model_validate_json(body)
+    read_json(body.decode())
+    return read
 
 
 def read_body(body: bytes, json_bytes: int) -> tuple[Floats, bool]:

@@ -106,7 +106,10 @@ class BoundedBody:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        size = int(headers.get(b"content-length", b"0"))  # h11 lets nothing but digits pass
+        if b"expect" in headers and (refused := self._refusal(size, headers)):  # before it is sent
+            await self._error(*refused, scope, receive, send, {"connection": "close"})
+            return
         body, size, whole = bytearray(), 0, False
         try:
             async with asyncio.timeout(self.read_s):
@@ -122,13 +125,8 @@ class BoundedBody:
             late = f"the body did not arrive in {self.read_s:g} s"
             await self._error(408, late, scope, receive, send)
             return
-        extended = JSON_BYTES.lower().encode() in headers
-        expected = b"application/octet-stream" if extended else b"application/json"
-        if size > self.body_bytes:
-            await self._error(413, f"more than {self.body_bytes} bytes", scope, receive, send)
-        elif media_type != expected or b"content-encoding" in headers:
-            text = f"the body must be {expected.decode()}, uncompressed"
-            await self._error(415, text, scope, receive, send)
+        if refused := self._refusal(size, headers):
+            await self._error(*refused, scope, receive, send)
         else:
             unread: list[Message] = [{"type": "http.request", "body": bytes(body)}]
 
@@ -137,12 +135,30 @@ class BoundedBody:
 
             await self.app(scope, replay, send)
 
+    def _refusal(self, size: int, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
+        """Status and reason for a body of this size with these header fields, where it is none."""
+        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        extended = JSON_BYTES.lower().encode() in headers
+        expected = b"application/octet-stream" if extended else b"application/json"
+        if size > self.body_bytes:
+            return 413, f"more than {self.body_bytes} bytes"
+        if media_type != expected or b"content-encoding" in headers:
+            return 415, f"the body must be {expected.decode()}, uncompressed"
+        return None
+
     async def _error(
-        self, status: int, reason: str, scope: Scope, receive: Receive, send: Send
+        self,
+        status: int,
+        reason: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        close: dict[str, str] | None = None,
     ) -> None:
         """Answer with an error and end the connection, which may hold an unread rest."""
         self._count(status)
-        close = {"connection": "close"} if status in (408, 413, 431) else None
+        if status in (408, 413, 431):
+            close = {"connection": "close"}
         await JSONResponse({"error": reason}, status, close)(scope, receive, send)
 
 
@@ -174,6 +190,7 @@ class _ExtendedRoute(_PlacedRoute):
         return super().matches(scope) if asked else (Match.NONE, {})
 
 
+# In one piece: routes that share one bounded server and one model.
 def create_app(
     predict: Predict, limits: Limits | None = None, counts: Counter[str] | None = None
 ) -> FastAPI:

@@ -394,6 +394,7 @@ def check_a_run_is_made_again() -> None:
 def check_caps_are_those_of_other_pages() -> None:
     """At the loads of Utilization, chat with 64 and with 256 places keeps its promise for the same
     share there and here; and its cap is where the book says that its promise ends, to 1/64.
+    The rate of the page's command, 18 a second for a quarter of an hour, lies below it by a tenth.
 
     Source: the record of Utilization, made by another program with the same draws; the record of
     the machines, with others.
@@ -406,6 +407,8 @@ def check_caps_are_those_of_other_pages() -> None:
             told = cells[places, load]["mean"]["kept"]
             checks.close(f"{places} places, {load}%", mine, told, atol=1e-6)
     checks.close("chat: cap", _cap(CHAT), promised_load("chat"), atol=1 / 64)
+    checks.close("18/s, of the cap", 18 / _cap(CHAT) / CHAT.ceiling_per_s, 0.9, atol=0.03)
+    checks.close("16,000 of them [min]", 16_000 / 18 / 60, 15.0, atol=0.5)
 
 
 def check_bad_input_is_refused() -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.hardware.run_reading import read_lines
+from serving_mathematics.core.hardware.published_runs import read_lines
 from serving_mathematics.definitions.throughput.scalability_fit import (
     fit_usl,
     peak_concurrency,

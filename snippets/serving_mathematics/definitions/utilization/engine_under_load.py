@@ -215,6 +215,7 @@ def figure_engine_under_load(figure: Figure) -> None:
     right.set(ylim=(0.1, 30), ylabel="first token of 99% within [s]")
 
 
+# In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_engine_under_load() -> dict[str, Any]:
     """Raise the load, with few places and with many: what is paid first?"""
 

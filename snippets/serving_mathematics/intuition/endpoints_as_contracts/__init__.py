@@ -14,7 +14,7 @@ __all__, __getattr__, __dir__ = exported(
             "read_contract",
         ],
         "intuition.endpoints_as_contracts.event_streams": ["stream_errors"],
-        "intuition.endpoints_as_contracts.lineage": [
+        "intuition.endpoints_as_contracts.stale_artifacts": [
             "stale_after",
             "lineage_fingerprints",
         ],

@@ -116,6 +116,7 @@ def figure_released_changes(figure: Figure) -> None:
     axes.grid(False)
 
 
+# In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_released_changes() -> dict[str, Any]:
     """Make a change, and then let the build ask: who breaks, and who would have told?"""
 

@@ -142,6 +142,7 @@ def _rule(hours: float) -> str:
     return f"{PAGE / hours:g} over {window}"
 
 
+# In one piece: a picture's data, panel by panel, as the page draws them.
 def slider_windows() -> dict[str, Any]:
     """Move the traffic, the rule and the least number of errors. A rule of 14.4 over 1 h pages when
     the hour's error rate is 14.4 times what the budget allows, and that of its last 5 minutes too.

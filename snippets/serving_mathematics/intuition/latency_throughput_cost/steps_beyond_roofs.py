@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from serving_mathematics.core.hardware.benchmark_loops import interruptions_s, loop_latencies
 from serving_mathematics.core.hardware.calibration import KERNELS
 from serving_mathematics.core.hardware.deployments import WORKED
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.core.hardware.step_terms import DATA_SHEET
 from serving_mathematics.core.hardware.step_time import Work, count_work, decode_step_s
 from serving_mathematics.support import checks

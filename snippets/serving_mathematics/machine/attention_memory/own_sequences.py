@@ -10,7 +10,7 @@ latent then holds several times as many; one with heads, which split, holds some
 Assumes: experts over all devices in both ways; as many sequences on each device.
 
 Source: `deployments` for memory and `deployed_engine` for steps; published runs of one model in
-both ways, read by the rules of `run_reading`.
+both ways, read by the rules of `published_runs`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
 from serving_mathematics.machine.attention_memory.who_fits import (
     SHOWN,

@@ -134,6 +134,7 @@ def figure_experts_touched(figure: Figure) -> None:
         axes.set(xlim=(1, TOKENS), xlabel="tokens in a step")
 
 
+# In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_experts_touched() -> dict[str, Any]:
     """Play it, token by token: how many experts does the next one still find untouched? Experts are
     a part of a step only."""

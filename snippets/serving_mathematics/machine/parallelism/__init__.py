@@ -26,7 +26,7 @@ __all__, __getattr__, __dir__ = exported(
             "possible",
             "require_deployment",
         ],
-        "machine.parallelism.device_splits": ["layouts", "pareto_front"],
-        "machine.parallelism.messages": ["latency_cap", "fit_messages"],
+        "machine.parallelism.device_splits": ["every_split", "pareto_front"],
+        "machine.parallelism.all_reduce_times": ["latency_cap", "fit_messages"],
     },
 )

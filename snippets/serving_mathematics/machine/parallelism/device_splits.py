@@ -34,7 +34,7 @@ from serving_mathematics.support.require import (
 Array = NDArray[np.float64]
 
 
-def layouts(one: Deployment, devices: int) -> list[Deployment]:
+def every_split(one: Deployment, devices: int) -> list[Deployment]:
     """The deployment over so many devices, in every way that can be: tensor, stages, groups.
 
     one: what is served, on what, under what load; its own widths do not matter. devices: a positive
@@ -42,7 +42,7 @@ def layouts(one: Deployment, devices: int) -> list[Deployment]:
     where their number allows. Raises ValueError unless devices is a positive integer.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
-    >>> [(x.tensor, x.pipeline, x.attention_data) for x in layouts(WORKED, 2)]
+    >>> [(x.tensor, x.pipeline, x.attention_data) for x in every_split(WORKED, 2)]
     [(2, 1, 1), (1, 2, 1)]
     """
     devices = require_positive_integer(devices=devices)
@@ -124,4 +124,4 @@ def check_weights_say_how_many_devices() -> None:
 def check_bad_input_is_refused() -> None:
     """Fronts of nothing, and half a device, name the argument."""
     checks.raises("no points", pareto_front, [], [], match="first must be")
-    checks.raises("half", layouts, WORKED, 0.5, match="devices must be a positive integer")
+    checks.raises("half", every_split, WORKED, 0.5, match="devices must be a positive integer")

@@ -30,7 +30,7 @@ from serving_mathematics.core.hardware.step_time import (
     decode_step_s,
     two_batches_s,
 )
-from serving_mathematics.machine.parallelism.device_splits import layouts, pareto_front
+from serving_mathematics.machine.parallelism.device_splits import every_split, pareto_front
 from serving_mathematics.support import checks
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _r1_choices(constants: Constants = FITTED) -> tuple[list[Deployment], Array,
     tried = [
         replace(layout, concurrency=load)
         for devices in PARETO_COUNTS
-        for layout in layouts(one, devices)
+        for layout in every_split(one, devices)
         for load in PARETO_LOADS
     ]
     work = count_work(tried)

@@ -28,7 +28,7 @@ from serving_mathematics.core.hardware.deployments import (
     Impossible,
     require_deployment,
 )
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.support import checks

@@ -24,7 +24,7 @@ from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.calibration import KERNELS, predict_runs, tabulate
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
-from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
     FITTED,

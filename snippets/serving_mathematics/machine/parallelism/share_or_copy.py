@@ -33,7 +33,7 @@ from serving_mathematics.core.hardware.benchmark_loops import (
     tokens_per_s_per_device,
 )
 from serving_mathematics.core.hardware.calibration import predict_runs, tabulate
-from serving_mathematics.core.hardware.run_reading import Run
+from serving_mathematics.core.hardware.published_runs import Run
 from serving_mathematics.core.hardware.step_time import FITTED, Parts, count_work, step_parts
 from serving_mathematics.machine.parallelism.parallelism import _engines, _llama_on
 from serving_mathematics.support import checks

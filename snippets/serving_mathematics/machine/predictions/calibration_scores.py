@@ -31,7 +31,7 @@ from serving_mathematics.core.hardware.calibration import (
     tabulate,
     without_evidence,
 )
-from serving_mathematics.core.hardware.run_reading import Run, read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import Array, Constants, Work
 from serving_mathematics.machine.predictions.own_runs import fit_moves, scaled_constants
 from serving_mathematics.support import checks
@@ -51,7 +51,7 @@ def deployment_name(run: Run) -> str:
 
     run: of the record.
 
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> deployment_name(read_runs(read_lines()[:1])[0])
     'MiniMax-M2.5, 4 x b300_sxm (4 1 1), vllm, fp8'
     """
@@ -111,7 +111,7 @@ def measure(runs: Sequence[Run]) -> dict[str, Any]:
     on which the spreads were chosen and for the other; and of the latter, by model, the `covered`
     shares of runs that are no slower than predicted times a factor.
 
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> measure(read_runs(read_lines()[:4]))["deployments"]
     []
     """

@@ -26,7 +26,7 @@ from serving_mathematics.core.hardware.calibration import (
     predict_runs,
     tabulate,
 )
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.core.hardware.step_terms import DATA_SHEET
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record

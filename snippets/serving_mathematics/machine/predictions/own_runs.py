@@ -85,6 +85,7 @@ class Calibration:
     before: Latencies
     after: Latencies
     held_out: Latencies | None  # each run by the others, from three runs on
+    front: str = ""  # what the runs were measured behind; "" where nobody says
 
     @property
     def known(self) -> tuple[str, ...]:

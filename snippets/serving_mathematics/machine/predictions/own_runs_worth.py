@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serving_mathematics.core.hardware.calibration import KERNELS, tabulate
-from serving_mathematics.core.hardware.run_reading import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.machine.predictions.calibration_scores import (
     FEW,
     LEAST_RUNS,

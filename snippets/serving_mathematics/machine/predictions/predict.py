@@ -56,7 +56,7 @@ from serving_mathematics.core.hardware.deployments import (
     room_sequences,
 )
 from serving_mathematics.core.hardware.fronts import FRONTS, Front, find_front, front_constants
-from serving_mathematics.core.hardware.run_reading import ACCEPTED, fleet_split
+from serving_mathematics.core.hardware.published_runs import ACCEPTED, fleet_split
 from serving_mathematics.core.hardware.step_time import FITTED, Constants, count_work
 from serving_mathematics.support.commands import OneLineParser
 from serving_mathematics.support.files import (
@@ -200,8 +200,8 @@ def parallel_widths(tensor: int, data: int, expert: int) -> tuple[int, int, int,
     """Widths with devices that were counted twice counted once, and notes that say so.
 
     Attention in parallel over data is often written with `tp` and `dp` both as the number of
-    devices, and experts with a `tp` that is the square of `ep`. Raises ValueError unless all are
-    positive integers.
+    devices, experts with a `tp` that is the square of `ep`, and shared attention beside different
+    experts with both (`doubtful_labels`). Raises ValueError unless all are positive integers.
 
     >>> parallel_widths(8, 8, 8)[:3], parallel_widths(64, 1, 8)[:3], parallel_widths(1, 1, 8)[:3]
     ((1, 8, 8), (8, 1, 8), (1, 8, 8))
@@ -214,6 +214,9 @@ def parallel_widths(tensor: int, data: int, expert: int) -> tuple[int, int, int,
     if expert > 1 and data == expert * expert:
         notes.append(f"dp={data} with ep={expert} is read as {expert} groups")
         data = expert
+    if data == tensor > 1 and expert == tensor * tensor:
+        notes.append(f"ep={expert} with tp={tensor} and dp={data} is read as tp={tensor} alone")
+        data, expert = 1, tensor
     if data == tensor > 1:
         notes.append(f"tp={tensor} and dp={data} are read as the same {data} devices")
         tensor = 1
@@ -268,6 +271,7 @@ def _guesses(cells: Mapping[str, str], data: int) -> tuple[int, float]:
     return drafts, accepted
 
 
+# In one piece: a row's cells in their order, each read or refused.
 def read_row(cells: Mapping[str, str]) -> Row:
     """A deployment from the text of a row's columns.
 
@@ -585,6 +589,7 @@ def _told(done: int, total: int, started: float, last: float, to: TextIO) -> flo
     return last
 
 
+# In one piece: one pass over the rows, which fills five lists.
 def predict_table(
     name: str, header: Sequence[str], lines: Sequence[Sequence[str]], leave_blank: bool, to: TextIO
 ) -> tuple[str, list[str], int]:

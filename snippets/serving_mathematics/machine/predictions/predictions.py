@@ -60,6 +60,10 @@ def example() -> SimpleNamespace:
         fleet_median=100 * each["devices"]["fleet"]["median"],
         rate_stated=100 * separate["workers"]["stated"]["median"],
         off_count=len(scores["off by more than 2"]),
+        refit_moves=100
+        * max(
+            abs(value / scores["constants"][name] - 1) for name, value in scores["refit"].items()
+        ),
         peer_mean=100 * peer["per token"]["peer, where it answered"]["mean"],
         here_mean=100 * peer["per token"]["model left out, the same runs"]["mean"],
         table_rows="\n".join(_score_rows(told)),

@@ -247,6 +247,28 @@ def check_share_follows_from_time() -> None:
     checks.close("share, by class", found, rows[:, 2], atol=0.06, kind="measured")
 
 
+def check_what_fewer_bits_and_a_cache_attain() -> None:
+    """In eight and four bits the floor is higher and the share lower than in 16. A long cache is
+    read at a higher share than any matrix, and one that takes up to 10 µs at its roof at less than
+    half.
+
+    Source: fits to the measured matrix products; medians over all shapes of attention, by class.
+    """
+    told = _kernels()
+    for line in told["matrices"]:
+        device, bits = _name(line).split(", ")
+        if bits != "bf16":
+            few, plain = (_forms(name)[0] for name in (_name(line), f"{device}, bf16"))
+            checks.inside(f"{_name(line)}: floor", few[0] / plain[0], 2.0, 4.0, kind="measured")
+            checks.inside(f"{_name(line)}: share", few[1] / plain[1], 0.7, 0.95, kind="measured")
+    matrices = max(row[2] for line in told["matrices"] for row in line["by_time"])
+    for line in told["attention"]:
+        at_roof, _, share, _, _ = np.array(line["by_time"]).T
+        label = f"attention on {find_system(line['system']).shown}"
+        checks.inside(f"{label}, long", share.max(), matrices, 1.0, kind="measured")
+        checks.inside(f"{label}, short", share[at_roof <= 1e-5].max(), 0, 0.5, kind="measured")
+
+
 def check_few_are_above_their_roof() -> None:
     """Of the matrices, those that beat the roof are smaller than the cache of the device.
 

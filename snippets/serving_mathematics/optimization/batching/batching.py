@@ -13,16 +13,15 @@ Source: Inoue (2021) for the line, and for greedy batching as a bulk-service que
 
 from __future__ import annotations
 
-import bisect
 import functools
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.queues.queue_simulator import MeanEstimate, batch_means, fifo_waits
+from serving_mathematics.core.queues.batches import form_batches
+from serving_mathematics.core.queues.queue_simulator import MeanEstimate, batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -115,47 +114,6 @@ def _greedy_latency(
     return float(inside / cycle_s / arrival_rate), float(arrival_rate * cycle_s)
 
 
-def form_batches(
-    arrival_s: npt.ArrayLike,
-    batch_time_s: Callable[[int, int], float],
-    largest: int,
-    window_s: float,
-) -> tuple[FloatArray, FloatArray]:
-    """Start and end [s] of the batch of every request, when a free server starts a batch that is
-    full or whose oldest member has waited for a window.
-
-    arrival_s: sorted times [s], shape (n,). batch_time_s: how long the batch of requests i to j − 1
-    takes [s]. largest: batch limit. window_s: 0 to take what is there (greedy), infinite to insist
-    on full batches (static; the last starts when nobody is left to come). Raises ValueError
-    outside these ranges.
-
-    >>> start_s, end_s = form_batches([0.0, 1.0, 1.5, 9.0], lambda i, j: 2.0, 2, window_s=0.5)
-    >>> start_s.tolist(), end_s.tolist()
-    ([0.5, 2.5, 2.5, 9.5], [2.5, 4.5, 4.5, 11.5])
-    """
-    window_s = as_number(window_s=window_s)
-    arrivals = as_floats(arrival_s=arrival_s)
-    shaped = arrivals.ndim == 1 and arrivals.size > 0
-    in_order = shaped and np.all(np.isfinite(arrivals)) and np.all(np.diff(arrivals) >= 0)
-    require(in_order, "arrival_s", "finite, sorted and not empty", arrivals)
-    largest = require_positive_integer(largest=largest)
-    require(window_s >= 0, "window_s", "non-negative", window_s)
-    largest = int(largest)
-    times, size, first, free_s = arrivals.tolist(), arrivals.size, 0, -math.inf
-    starts, ends, sizes = [], [], []  # of the batches
-    while first < size:
-        full_s = times[first + largest - 1] if first + largest <= size else math.inf
-        ready_s = min(full_s, times[first] + window_s)
-        start_s = max(free_s, times[-1] if math.isinf(ready_s) else ready_s)
-        end = bisect.bisect_right(times, start_s, first, min(first + largest, size))
-        free_s = start_s + batch_time_s(first, end)
-        starts.append(start_s)
-        ends.append(free_s)
-        sizes.append(end - first)
-        first = end
-    return np.repeat(starts, sizes), np.repeat(ends, sizes)
-
-
 def _added_by_window_s(rate: float, window_s: float, requests: int = 4_000) -> MeanEstimate:
     """What a window adds to the mean latency of greedy batching [s], with the same arrivals."""
     return batch_means(_ends_s(rate, window_s, requests) - _ends_s(rate, 0.0, requests))
@@ -242,21 +200,6 @@ def check_greedy_batching() -> None:
         checks.close(f"M/D/1, ρ = {load} [s]", exact_s, expected, rtol=1e-7)
 
 
-def check_window() -> None:
-    """With an instant server a window w costs w(1 + λw/2)/(1 + λw) on average, and batches of one
-    are the usual queue.
-
-    Source: the first of 1 + λw requests waits w, the others are uniform in it; `fifo_waits`.
-    """
-    arrivals = np.cumsum(np.random.default_rng(4).exponential(0.01, 50_000))
-    start_s, _ = form_batches(arrivals, lambda *_: 0.0, 10_000, 0.03)
-    checks.covers("λw = 3 [s]", batch_means(start_s - arrivals), 0.03 * 2.5 / 4)
-    services = np.random.default_rng(5).exponential(0.008, arrivals.size)
-    start_s, _ = form_batches(arrivals, lambda first, _: float(services[first]), 1, 0.0)
-    waits = fifo_waits(arrivals, services)
-    checks.close("batches of one [s]", np.abs(start_s - arrivals - waits).max(), 0.0, atol=1e-9)
-
-
 def check_waiting_for_more_never_pays() -> None:
     """A window makes the mean request later than batches of what waits, at a light and at a heavy
     load, with Poisson arrivals, regular ones, and bursts of twenty within 10 ms.
@@ -289,4 +232,3 @@ def check_bad_input_is_refused() -> None:
     checks.raises(
         "overload", _greedy_latency, 800.0, 0.001, 0.005, 20, match="arrival_rate must be"
     )
-    checks.raises("NaN", form_batches, [math.nan], _linear_s, 2, 0.0, match="arrival_s must be")

@@ -24,9 +24,10 @@ import numpy.typing as npt
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.running import ask_machine
 from serving_mathematics.core.machines.traffic import draw_arrivals
-from serving_mathematics.optimization.batching.batching import form_batches, static_efficiency
-from serving_mathematics.optimization.batching.scheduler import ask_machine
+from serving_mathematics.core.queues.batches import form_batches
+from serving_mathematics.optimization.batching.batching import static_efficiency
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 

@@ -27,7 +27,7 @@ from serving_mathematics.core.batching.continuous_batching import Engine, Worklo
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE
-from serving_mathematics.optimization.batching.scheduler import ask_machine
+from serving_mathematics.core.machines.running import ask_machine
 from serving_mathematics.support import checks
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Workload, simulate_steps
 from serving_mathematics.core.machines.machines import CHAT
-from serving_mathematics.optimization.batching.batching import form_batches
+from serving_mathematics.core.queues.batches import form_batches
 from serving_mathematics.optimization.batching.batching_policies import (
     POLICIES,
     _padded_batch_s,

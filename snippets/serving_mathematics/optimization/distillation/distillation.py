@@ -103,8 +103,9 @@ def output_gradient(
     z, v = as_floats(student_logits=student_logits), as_floats(teacher_logits=teacher_logits)
     require(z.ndim == 2 and z.size > 0, "student_logits", "rows of logits", z.shape)
     require_shape(z.shape, teacher_logits=v)
+    temperature = require_positive(temperature=temperature)
     gap = soften(z, temperature) - soften(v, temperature)
-    return np.asarray(temperature * gap / len(z))
+    return temperature * gap / len(z)
 
 
 def _two_humps() -> FloatArray:

@@ -5,7 +5,7 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "core.batching.admission_order": ["Ordered", "gap_quantile", "serve_in_order"],
+        "core.fleet.waiting_lines": ["RankedLine", "Fair"],
         "optimization.hardware_scheduling.orders": ["slack_key"],
         "optimization.hardware_scheduling.one_place": ["sjf_gain"],
         "optimization.hardware_scheduling.separation": [

@@ -13,8 +13,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics.core.batching.admission_order import serve_in_order
-from serving_mathematics.core.batching.continuous_batching import Engine, Workload
+from serving_mathematics.core.batching.continuous_batching import Engine
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.hardware.roofline import decode_step_time
 from serving_mathematics.optimization.hardware_scheduling.device_placement import (
     A100,
@@ -191,12 +193,12 @@ def check_what_the_queue_asks() -> None:
 def check_next_tenant() -> None:
     """Taking the next tenant again and again gives the order in which the engine lets them in.
 
-    Source: `serve_in_order` with tenants, on one place with equal requests that are all there.
+    Source: `core.fleet` with tenants, on one place with equal requests that are all there.
     """
     whose, count = [0, 0, 0, 0, 1, 1, 2], 7
-    asked = Workload(np.zeros(count), np.full(count, 5), np.full(count, 4))
+    asked = Requests(np.zeros(count), np.full(count, 5), np.full(count, 4), tenant=whose)
     engine = Engine(1.0, token_budget=100, max_sequences=1)
-    began = serve_in_order(asked, engine, np.arange(count), whose).admitted_s
+    began = simulate_fleet(asked, Fleet([engine], weights=[1.0] * 3)).admitted_s
     expected = [whose[i] for i in np.argsort(began)]
     served, queues, found = [0.0] * 3, [[0.0, 1, 2, 3], [4.0, 5], [6.0]], []
     while any(queues):

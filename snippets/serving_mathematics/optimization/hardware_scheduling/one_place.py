@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.admission_order import serve_in_order
-from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.policies import shortest_answer
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
 from serving_mathematics.support import checks
@@ -59,11 +61,11 @@ def sjf_gain(sizes_s: npt.ArrayLike, utilization: float) -> float:
 
 
 @functools.cache
-def _asked(run: int) -> Workload:
+def _asked(run: int) -> Requests:
     rng = np.random.default_rng(40 + run)
     lengths = draw_lengths(rng, CHAT.traffic, REQUESTS)
     columns = lengths.prompt_tokens, lengths.output_tokens
-    return Workload(draw_arrivals(rng, 1.0, REQUESTS), *columns)
+    return Requests(draw_arrivals(rng, 1.0, REQUESTS), *columns)
 
 
 @functools.cache
@@ -73,9 +75,9 @@ def _ratio(places: int, load: float) -> float:
     rate = load * machine.ceiling_per_s
     for run in range(RUNS):
         one = _asked(run)
-        asked = Workload(one.arrival_s / rate, one.prompt_tokens, one.output_tokens)
-        for place, key in enumerate((asked.arrival_s, asked.output_tokens)):
-            ends = serve_in_order(asked, machine.engine, key).completion_s
+        asked = Requests(one.arrival_s / rate, one.prompt_tokens, one.output_tokens)
+        for place, rank in enumerate((None, shortest_answer)):
+            ends = simulate_fleet(asked, Fleet([machine.engine], schedule=rank)).completion_s
             sums[place] += float((ends - asked.arrival_s)[REQUESTS // 10 :].sum())
     return sums[1] / sums[0]
 

@@ -13,7 +13,7 @@ not known; going by a guess of it shortens the mean a little and lengthens the t
 `python -m serving_mathematics.optimization.hardware_scheduling.orders` lets an engine serve in each
 order, in some seconds, and writes records/queue_orders.json.
 
-Assumes: what `admission_order` assumes; Poisson arrivals, or the minutes of a trace.
+Assumes: what `core.fleet` assumes; Poisson arrivals, or the minutes of a trace.
 
 Source: Fu et al. (2024) for shortest predicted answer first; TensorRT-LLM's
 `shortest_uncached_first` for the other key.
@@ -28,8 +28,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.admission_order import Ordered, serve_in_order
-from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Engine
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.outcomes import Outcome
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
 from serving_mathematics.support import checks
@@ -75,13 +78,21 @@ def slack_key(arrival_s: npt.ArrayLike, prompt_s: npt.ArrayLike, slack: float) -
 
 
 @functools.cache
-def _asked(machine: Machine, load: float, minutes: bool = False, draw: int = 1) -> Workload:
-    rng, count = np.random.default_rng(draw), REQUESTS[machine.name]
-    lengths = draw_lengths(rng, machine.traffic, count)
+def _asked(
+    machine: Machine, load: float, minutes: bool = False, draw: int = 1, count: int | None = None
+) -> Requests:
+    rng, size = np.random.default_rng(draw), REQUESTS[machine.name]
+    lengths = draw_lengths(rng, machine.traffic, size)
     follows = machine.traffic if minutes else ""
-    arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, count, follows)
-    columns = lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
-    return Workload(arrivals, *columns)
+    arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, size, follows)
+    columns = arrivals, lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
+    return Requests(*(column[:count] for column in columns))
+
+
+def _in_order(asked: Requests, engine: Engine, key: npt.ArrayLike) -> Outcome:
+    """An engine that lets in the smallest key of those that wait."""
+    keys = np.asarray(key, dtype=float).tolist()
+    return simulate_fleet(asked, Fleet([engine], schedule=lambda request, _ledger: keys[request]))
 
 
 def _noise(size: int, error: float) -> FloatArray:
@@ -112,7 +123,7 @@ def _served(
         prompts = machine.prompt_s(asked.prompt_tokens, asked.cached_tokens)
         prompts = prompts * _noise(size, error)
         key = slack_key(asked.arrival_s, prompts, slack if by == "prompt" else 0.0)
-    served: Ordered = serve_in_order(asked, machine.engine, key)
+    served = _in_order(asked, machine.engine, key)
     late = slice(size // 10, None)
     first = (served.first_token_s - asked.arrival_s)[late]
     return first, (served.completion_s - asked.arrival_s)[late]
@@ -204,7 +215,7 @@ def check_known_prompts_beat_guessed_answers() -> None:
     times known to a fifth too and at the rate of the trace's minutes; going by answers guessed with
     an error of 1 makes the p99 longer than in order of arrival by half or more.
 
-    Source: `serve_in_order` on the same thousand requests.
+    Source: `core.fleet` on the same thousand requests.
     """
     for label, given in (
         ("as known", {}),
@@ -226,7 +237,7 @@ def check_order_matters_where_requests_wait() -> None:
     16 places and 5% more than it carries, shortest answer first takes a quarter off the mean and
     makes the p99 more than twice as long.
 
-    Source: `serve_in_order` on the same two thousand requests.
+    Source: `core.fleet` on the same two thousand requests.
     """
     few = CHAT.limited(64)
     plain = _waits(few, 0.8, "arrival").answer_s
@@ -255,11 +266,11 @@ def check_slack_bounds_overtaking() -> None:
 
     Source: each pair of one run, in the order in which they were let in.
     """
-    asked = _asked(MIXTURE, 1.05).part(slice(0, 200))
+    asked = _asked(MIXTURE, 1.05, count=200)
     prompts = MIXTURE.prompt_s(asked.prompt_tokens, asked.cached_tokens)
     for slack in (3.0, 30.0):
         key = slack_key(asked.arrival_s, prompts, slack)
-        began = serve_in_order(asked, MIXTURE.engine, key).admitted_s
+        began = _in_order(asked, MIXTURE.engine, key).admitted_s
         later = asked.arrival_s[None, :] - asked.arrival_s[:, None]
         allowed = slack * (prompts[:, None] - prompts[None, :])
         before = began[None, :] < began[:, None]

@@ -42,7 +42,9 @@ BINS = 12  # of requests by how many were inside
 SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
 LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
 PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
+TOGETHER = 3.0  # requests that are worth one, from which a canary of independent ones is too small
 STRETCHES = 30  # of a run, in order
+IDLE = 0.3  # of the time without a request, which is paid all the same
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
@@ -168,7 +170,7 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     flags = f", and refuse beyond: {files['flags.txt'].strip()}" if "flags.txt" in files else ""
     return Finding(
         "load_kept",
-        "note",
+        "warning" if broken else "note",
         seen.format(most),
         "requests that run and wait rise before a promise breaks, and GPU utilization does not",
         f"scale on running plus waiting, {max(1, math.floor(HEADROOM * most))} for each replica "
@@ -230,7 +232,8 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
         f"{seen}; a step takes {_costs(own)}",
         "between the load of today and this one lies all the room for a burst or a lost replica",
         "plan replicas so that the busiest minutes stay below it, with one replica down",
-        f"simulated with the log's own requests; {_error(own)}",
+        f"simulated with the log's own requests and {own.engine.max_sequences} places (--places "
+        f"says others); {_error(own)}",
         "definitions/utilization",
         run.where,
     )
@@ -316,11 +319,15 @@ def canary(run: Run, asked: Asked) -> Finding | None:
         return None
     alike = _alike(kept)
     count = math.ceil(alike * samples_per_arm(late, worse))
+    together = alike > TOGETHER
+    seen = f"to see late requests go from {percent(late)} to {percent(worse)} takes {count:,} "
+    seen += "in each arm"
+    if together:
+        seen += f", {alike:.2g} times what independent ones would take: they are late together"
     return Finding(
         "canary",
-        "note",
-        f"to see late requests go from {percent(late)} to {percent(worse)} takes {count:,} "
-        "in each arm",
+        "warning" if together else "note",
+        seen,
         "a canary of fewer passes what doubles the burn of the budget",
         f"give the canary {count:,} requests before it decides, looked at once",
         f"level 5%, power 80%; late requests come together, so that {alike:.2g} are worth one",
@@ -330,7 +337,7 @@ def canary(run: Run, asked: Asked) -> Finding | None:
 
 
 def cost(run: Run, asked: Asked) -> Finding | None:
-    """What a million tokens cost, in money and in joules.
+    """What a million tokens cost.
 
     run: with its tokens and time. asked: the price.
 
@@ -348,21 +355,39 @@ def cost(run: Run, asked: Asked) -> Finding | None:
         parts.append(f"${each / output:.2g} for a million answer tokens")
         if prompt > 0:
             parts.append(f"${each / (prompt + output):.2g} for a million of all")
-    power = run.said("power_w")
-    if power > 0:
-        parts.append(f"{power / output:.2g} J an answer token")
     if not parts:
         return None
+    idle = _idle_share(run)
+    if idle > IDLE:
+        parts.append(f"of which {percent(idle)} pays for time without a request")
     return Finding(
         "cost",
-        "note",
+        "warning" if idle > IDLE else "note",
         ", ".join(parts),
         "the price is of the hour, so a token costs what the hour leaves idle too",
-        "compare at the load of the day, and not at the peak of a test",
+        "share the devices with work that can wait, or let the fleet shrink in those hours"
+        if idle > IDLE
+        else "compare at the load of the day, and not at the peak of a test",
         "total tokens over total time",
         "intuition/latency-throughput-cost",
         run.where,
     )
+
+
+def _idle_share(run: Run) -> float:
+    """Share of the time between the first request and the last answer with none inside; NaN where
+    that is not told."""
+    if not run.has("sent_s", "latency_s"):
+        return math.nan
+    known = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
+    if not known.any():
+        return math.nan
+    sent = run.column("sent_s")[known]
+    order = np.argsort(sent, kind="stable")
+    begin, end = sent[order], np.maximum.accumulate((sent + run.column("latency_s")[known])[order])
+    span = float(end[-1] - begin[0])
+    empty = np.maximum(begin[1:] - end[:-1], 0.0)
+    return float(empty.sum() / span) if span > 0 else math.nan
 
 
 def _some(count: int, late: float, rng: np.random.Generator) -> FloatArray:

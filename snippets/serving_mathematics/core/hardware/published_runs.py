@@ -7,7 +7,9 @@ The package's columns mean different things by source. The rules, in their order
 2. A blank precision is that of the matrices (`gemm`), and 16 bits where that is blank too.
 3. `ep` > 1 with `tp` = `ep`^2 = `moe_tp` * `ep`, outside of the kernel makers' own runs: the
    product of two widths that are the same devices. There are `ep` of them. The same for `dp`.
-4. `dp` = `tp` > 1: the same devices counted twice; attention is in parallel over them.
+4. `dp` = `tp` > 1: the same devices counted twice. With `ep` = `tp`^2, as in all such rows, they
+   share attention and hold different experts (`doubtful_labels`); else attention is in parallel
+   over them.
 5. Blank `dp`, in mixtures: `moe_tp` * `ep` / `tp`.
 6. More than 8 devices with `ep` = 1: not one engine but a whole fleet with separate prompts, of
    which only the size is known. Engines of the largest power of two beside four devices (at most
@@ -127,8 +129,8 @@ def widths(
             tp = ep
         if moe_tp == ep and dp == ep * ep:
             dp = ep
-    if dp == tp and dp > 1:
-        tp = 1
+    if dp == tp > 1:
+        tp, dp = (tp, 1) if ep == tp * tp else (1, dp)
     return tp, dp, max(1, min(ep, tp * dp))
 
 
@@ -302,7 +304,7 @@ def _separate(
 def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
     """Runs from rows of the record, in their order, one each. Raises ValueError on a bad cell.
 
-    >>> from serving_mathematics.core.hardware.run_reading import read_lines
+    >>> from serving_mathematics.core.hardware.published_runs import read_lines
     >>> run = read_runs(read_lines()[:1])[0]
     >>> run.family, run.answers.devices, run.concurrency
     ('MiniMax-M2.5', 4, 128.0)

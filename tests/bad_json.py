@@ -9,7 +9,7 @@ from typing import Any
 
 Path = tuple[str | int, ...]
 
-HOSTILE: list[Any] = [
+BAD_JSON: list[Any] = [
     *(None, True, -1, 1e308, 10**400, 10**9, math.nan, math.inf, "", "x\n", "inf"),
     *([], [None], [[[]]], {}, {"successful": None}, "é" * 2000),
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.machine.parallelism.messages import (
+from serving_mathematics.machine.parallelism.all_reduce_times import (
     IN_GRAPH,
     _floor,
     _series,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.deployments import WORKED, require_deployment
-from serving_mathematics.core.hardware.run_reading import (
+from serving_mathematics.core.hardware.published_runs import (
     Run,
     family_name,
     fleet_split,
@@ -61,7 +61,7 @@ def test_what_is_read_can_be_deployed() -> None:
         ((64, 1, 8, 8), False, (8, 1, 8)),  # tp * ep
         ((1, 64, 8, 8), False, (1, 8, 8)),
         ((64, 64, 8, 8), False, (8, 8, 8)),
-        ((4, 4, 1, 16), False, (1, 4, 4)),  # counted twice
+        ((4, 4, 1, 16), False, (4, 1, 4)),  # counted twice
         ((1, 0, 4, 1), True, (1, 4, 1)),  # dp is blank
         ((4, 0, 2, 2), True, (4, 1, 2)),  # their own runs mean what they say
         ((4, 1, 2, 2), False, (2, 1, 2)),

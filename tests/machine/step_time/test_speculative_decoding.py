@@ -14,7 +14,7 @@ from serving_mathematics.core.hardware.step_time import (
     count_work,
     step_parts,
 )
-from serving_mathematics.machine.step_time.guesses import (
+from serving_mathematics.machine.step_time.speculative_decoding import (
     break_even_tokens,
 )
 

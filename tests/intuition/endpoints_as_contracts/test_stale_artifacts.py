@@ -7,7 +7,7 @@ import graphlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.intuition.endpoints_as_contracts.lineage import (
+from serving_mathematics.intuition.endpoints_as_contracts.stale_artifacts import (
     CHAIN,
     _topological_order,
     lineage_fingerprints,

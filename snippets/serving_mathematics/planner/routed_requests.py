@@ -1,0 +1,455 @@
+"""What is asked of a fleet behind routers: requests that say what their prompts share, and routers
+by name.
+
+Requests are drawn, for each kind like those of a published trace, or read from a file whose prompts
+say what they share. Kinds are mixed into one stream; a kind is a tenant. Sessions of a file whose
+times are since their start begin at random, and are cut where one begins to look.
+
+Assumes: kinds that are independent of each other; of a file's sessions, that an answer took
+NOMINAL_TOKEN_S a token.
+
+Source: `core.machines` for the kinds, `core.fleet.traces` for files, `core.fleet.routers` for the
+rules and their parameters.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.fleet.design import Route
+from serving_mathematics.core.fleet.prefixes import Prefixes
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.routers import ROUTERS
+from serving_mathematics.core.fleet.session_fit import session_of
+from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
+from serving_mathematics.core.fleet.traces import read_trace
+from serving_mathematics.core.hardware.catalogue import compared, nearest
+from serving_mathematics.core.machines.customers import CUSTOMERS, PREAMBLE
+from serving_mathematics.core.machines.sessions import NOMINAL_TOKEN_S, sessions_under_way
+from serving_mathematics.core.machines.traffic import draw_lengths
+from serving_mathematics.planner.traffic import (
+    KINDS,
+    Traffic,
+    TrafficClass,
+    mixed_traffic,
+    share_of_traffic,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.files import read_text
+from serving_mathematics.support.require import (
+    require,
+    require_positive,
+    require_positive_integer,
+    require_work,
+)
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+AGENTS_KIND = "agents"
+SHARING = (AGENTS_KIND, "customers")  # whose prompts begin alike
+DAY_S = 86_400.0
+OF_A_KIND = 4000  # requests that tell the means of a kind
+ALIASES = {
+    "random": "at random",
+    "leastloaded": "least requests",
+    "poweroftwo": "two choices",
+    "sticky": "session",
+    "prefixaware": "cache aware",
+    "sglang": "cache aware",
+    "gateway": "endpoint picker",
+    "dynamo": "least work",
+}
+LOOKING = (  # that look for prefixes or sessions, in compared form
+    *("session", "sticky", "cacheaware", "prefixaware", "endpointpicker", "leastwork"),
+    *("sglang", "gateway", "dynamo"),
+)
+BY_LOAD = ("random", "two-choices", "least-requests")  # compared where prompts share nothing
+BY_PREFIX = ("random", "least-requests", "session", "cache-aware", "endpoint-picker")
+
+
+@dataclass(frozen=True)
+class Router:
+    """A rule of `core.fleet.routers`: what it was asked as, and the rule with its parameters."""
+
+    name: str
+    route: Route
+
+
+@dataclass(frozen=True)
+class Routing:
+    """A fleet that is given, and what is compared for it. weights: of the kinds, for fair sharing,
+    or none. lost_for_s: until another serves in the place of a replica that is lost [s], 0 where
+    none is. requests: of a trace, in place of drawn ones; rate_per_s: at which they come."""
+
+    replicas: int
+    routers: tuple[Router, ...]
+    host_gib: tuple[float, ...]  # of a replica
+    host_bytes_per_s: float  # from host memory, of each device
+    weights: tuple[float, ...] = ()
+    lost_for_s: float = 0.0
+    requests: Requests | None = None
+    rate_per_s: float | None = None
+
+
+def read_routers(text: str) -> tuple[Router, ...]:
+    """Routers by name, with parameters where others are wanted than those of their documents.
+
+    text: names that commas separate, or semicolons where one has parameters. Raises ValueError with
+    the nearest name, or the parameters that a rule has.
+
+    >>> [one.name for one in read_routers("random; cache-aware:cache_threshold=0.5")]
+    ['random', 'cache-aware:cache_threshold=0.5']
+    """
+    parts = [part.strip() for part in re.split("[;,]" if ":" not in text else ";", text)]
+    found = [_router(part) for part in parts]
+    names = [one.name for one in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    require(twice is None, "routers", "of different names", repr(twice))
+    return tuple(found)
+
+
+def _router(text: str) -> Router:
+    said, _, rest = text.partition(":")
+    form = compared(said)
+    rules = {compared(name): name for name in ROUTERS} | ALIASES
+    if form not in rules:
+        near = nearest(said, [*(name.replace(" ", "-") for name in ROUTERS), *ALIASES])
+        raise ValueError(f"routers: {said[:60]!r} is not known; nearest: {near}")
+    rule = ROUTERS[rules[form]]
+    own = {compared(name): name for name in list(inspect.signature(rule).parameters)[2:]}
+    given: dict[str, float | int | bool] = {}
+    for word in filter(None, (word.strip() for word in rest.split(","))):
+        name, _, value = word.partition("=")
+        known = f"one of {', '.join(own.values())}, once" if own else "none"
+        name = compared(name)
+        fine = name in own and own[name] not in given
+        require(fine, f"routers: a parameter of {said.strip()[:60]}", known, repr(word[:60]))
+        default = inspect.signature(rule).parameters[own[name]].default
+        given[own[name]] = _parameter(f"routers: {own[name]}", value, default)
+    shown = form if said.strip() in ("", form) else "-".join(said.strip().lower().split())
+    words = ",".join(f"{name}={value:g}" for name, value in given.items())
+    return Router(f"{shown}:{words}" if words else shown, functools.partial(rule, **given))
+
+
+def _parameter(name: str, value: str, default: object) -> float | int | bool:
+    """A number, or yes and no where that is meant."""
+    text = value.strip().lower()
+    if isinstance(default, bool):
+        require(text in ("true", "false"), name, "true or false", repr(value[:40]))
+        return text == "true"
+    plain = re.fullmatch(r"\d{1,12}(\.\d{1,12})?", text, re.ASCII)
+    require(plain, name, "a number, not negative", repr(value[:40]))
+    return float(text) if isinstance(default, float) else int(float(text))
+
+
+def _mixed(parts: Sequence[Requests]) -> Requests:
+    """Requests of several kinds as one stream; each kind is a tenant.
+
+    parts: one or more. Raises ValueError for none.
+
+    >>> both = _mixed([Requests([0.0, 3.0], [9, 9], [1, 1]), Requests([1.0], [5], [2])])
+    >>> both.arrival_s.tolist(), both.tenant.tolist()
+    ([0.0, 1.0, 3.0], [0, 1, 0])
+    """
+    require(len(parts) > 0, "parts", "one or more", "none")
+    sizes = [part.arrival_s.size for part in parts]
+    starts = np.concatenate([part.arrival_s[part.after < 0][session_of(part)] for part in parts])
+    order = np.argsort(starts, kind="stable")  # sessions stay in their order
+    rank = np.argsort(order, kind="stable")
+    trees = [part.prefixes for part in parts]
+    nodes = np.cumsum([0, *(0 if tree is None else tree.parent.size for tree in trees)])
+
+    def column(name: str) -> npt.NDArray[np.int64]:
+        return np.concatenate([getattr(part, name) for part in parts])[order]
+
+    def numbers(columns: Sequence[IntArray], first: IntArray) -> IntArray:
+        """Numbers of requests or nodes, among all of them."""
+        moved = [np.where(x >= 0, x + at, -1) for x, at in zip(columns, first, strict=False)]
+        return np.concatenate(moved)
+
+    def of_trees(name: str, size_of: Sequence[int]) -> list[IntArray]:
+        """A column of each tree; of who has none, −1 for each request."""
+        return [
+            np.full(size, -1) if tree is None else getattr(tree, name)
+            for tree, size in zip(trees, size_of, strict=True)
+        ]
+
+    none, prefixes = [0] * len(parts), None
+    if any(tree is not None for tree in trees):
+        prefixes = Prefixes(
+            numbers(of_trees("parent", none), nodes),
+            np.concatenate(of_trees("tokens", none)),
+            numbers(of_trees("node", sizes), nodes)[order],
+            numbers(of_trees("answer_node", sizes), nodes)[order],
+        )
+    after = numbers([part.after for part in parts], np.cumsum([0, *sizes]))[order]
+    return Requests(
+        column("arrival_s"),
+        column("prompt_tokens"),
+        column("output_tokens"),
+        tenant=np.repeat(np.arange(len(parts)), sizes)[order],
+        after=np.where(after >= 0, rank[after], -1),
+        pause_s=column("pause_s"),
+        prefixes=prefixes,
+    )
+
+
+def drawn_requests(
+    rng: np.random.Generator, traffic: Traffic, requests: int, context_tokens: int
+) -> Requests:
+    """Requests of all kinds of traffic, as tenants in their order.
+
+    requests: about how many of all. context_tokens: that a request takes at most. Raises ValueError
+    where prompts of a kind outgrow that.
+
+    >>> asked = drawn_requests(np.random.default_rng(0), Traffic(5.0, like="chat"), 100, 8192)
+    >>> int(asked.tenant.max()), asked.prefixes
+    (0, None)
+    """
+    requests, context_tokens = require_positive_integer(
+        requests=requests, context_tokens=context_tokens
+    )
+    require(context_tokens > 1, "context_tokens", "at least 2", context_tokens)
+    require_work(20 * requests, requests=requests)
+    parts = []
+    for kind in _kinds_of(traffic):
+        count = max(1, round(kind.share * requests))
+        rate = kind.share * traffic.rate_per_s
+        parts.append(_of_kind(rng, kind, rate, count, traffic.arrival_scv, context_tokens))
+    return _mixed(parts)
+
+
+def _kinds_of(traffic: Traffic) -> tuple[TrafficClass, ...]:
+    """The kinds of requests; traffic without classes is one.
+
+    >>> _kinds_of(Traffic(5.0, like="chat"))[0].like
+    'chat'
+    """
+    means = traffic.mean_prompt_tokens, traffic.mean_output_tokens
+    return traffic.classes or (TrafficClass("all requests", 1.0, *means, like=traffic.like),)
+
+
+def _of_kind(
+    rng: np.random.Generator,
+    kind: TrafficClass,
+    rate_per_s: float,
+    requests: int,
+    arrival_scv: float,
+    context_tokens: int,
+) -> Requests:
+    """Requests of one kind."""
+    if kind.like == AGENTS_KIND:
+        return sessions_under_way(rng, rate_per_s, requests, context_tokens)
+    means = kind.mean_prompt_tokens, kind.mean_output_tokens
+    plain = share_of_traffic(rng, Traffic(rate_per_s, arrival_scv, *means), 1, requests)
+    if kind.like == "customers":
+        return _customers(rng, plain.arrival_s, context_tokens)
+    prompts, outputs = plain.prompt_tokens, plain.output_tokens
+    if kind.like == "chat":
+        lengths = draw_lengths(rng, "conversations", requests)
+        prompts, outputs = lengths.prompt_tokens, lengths.output_tokens
+    prompts = np.minimum(prompts, context_tokens - 1)
+    outputs = np.minimum(outputs, context_tokens - prompts)
+    return Requests(plain.arrival_s, prompts, outputs)
+
+
+def _customers(rng: np.random.Generator, arrival_s: FloatArray, context_tokens: int) -> Requests:
+    """Conversations of customers, each of whom begins all prompts with the same tokens, and whose
+    popularity falls as one over the rank."""
+    size = arrival_s.size
+    lengths = draw_lengths(rng, "conversations", size)
+    popularity = 1 / np.arange(1, CUSTOMERS + 1.0)
+    who = rng.choice(CUSTOMERS, size, p=popularity / popularity.sum())
+    rule = "enough for the customers' prompts, in the context and in the cache of a replica"
+    require(context_tokens > 2 * PREAMBLE, "like: tokens", rule, f"{context_tokens:,}")
+    own = np.minimum(lengths.prompt_tokens, context_tokens - PREAMBLE - 1)
+    tree = Prefixes(
+        np.append(np.full(CUSTOMERS, -1), who),
+        np.append(np.full(CUSTOMERS, PREAMBLE), own),
+        CUSTOMERS + np.arange(size),
+        np.full(size, -1),
+    )
+    outputs = np.minimum(lengths.output_tokens, context_tokens - PREAMBLE - own)
+    return Requests(arrival_s, PREAMBLE + own, outputs, prefixes=tree)
+
+
+@functools.cache
+def mean_lengths(like: str, context_tokens: int) -> tuple[float, float]:
+    """Mean tokens of prompts and answers of a kind that a published trace tells.
+
+    like: of KINDS. context_tokens: that a request takes at most. Raises ValueError on another kind.
+
+    >>> 900 < mean_lengths("chat", 100_000)[0] < 1400
+    True
+    """
+    context_tokens = require_positive_integer(context_tokens=context_tokens)
+    require(like in KINDS[1:], "like", f"one of {', '.join(KINDS[1:])}", repr(like[:40]))
+    kind = TrafficClass(like, 1.0, like=like)
+    asked = _of_kind(np.random.default_rng(0), kind, 1.0, OF_A_KIND, 1.0, context_tokens)
+    return float(asked.prompt_tokens.mean()), float(asked.output_tokens.mean())
+
+
+def _nominal_s(asked: Requests) -> FloatArray:
+    """When each request comes [s] where answers take NOMINAL_TOKEN_S a token, shape (n,).
+
+    >>> asked = Requests([1.0, 0.0], [9, 9], [50, 1], after=[-1, 0], pause_s=[0.0, 2.0])
+    >>> _nominal_s(asked).tolist()
+    [1.0, 4.0]
+    """
+    found: list[float] = []
+    took = (asked.pause_s + NOMINAL_TOKEN_S * asked.output_tokens[asked.after]).tolist()
+    own = asked.arrival_s.tolist()
+    for place, before in enumerate(asked.after.tolist()):
+        found.append(max(own[place], found[before] + took[place]) if before >= 0 else own[place])
+    return np.array(found)
+
+
+def read_shared(path: str, read: Callable[[str], str] = read_text) -> Requests:
+    """A file of requests that says what their prompts share, where it does.
+
+    path: of the file. read: gives its text. Requests without an answer count one token. Raises
+    ValueError with file, line and rule; OSError.
+
+    >>> read_shared("no such file")
+    Traceback (most recent call last):
+    FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
+    """
+    text = read(path)
+    try:
+        return read_trace(text, empty="one token")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _begins_alone(asked: Requests) -> bool:
+    """Whether the times of sessions are since their start, so that all begin at once.
+
+    >>> _begins_alone(Requests([0.0, 0.0, 0.0], [9, 9, 9], [1, 1, 1], after=[-1, 0, -1]))
+    True
+    """
+    later = asked.after >= 0
+    return bool(later.any()) and not asked.arrival_s[~later].any()
+
+
+def traced_share(
+    rng: np.random.Generator, asked: Requests, requests: int, rate_per_s: float | None = None
+) -> Requests:
+    """Requests of a trace, at most so many.
+
+    asked: the trace, from `read_shared`. requests: of them, at most. rate_per_s: instead of the
+    trace's own. Sessions that begin alone begin at random in one day, or in as long as that rate
+    says; what lasts longer goes on at its beginning, and who is cut comes back as a stranger.
+
+    >>> trace = Requests([0.0, 0.0], [9, 9], [1, 1], after=[-1, 0], pause_s=[0.0, 5.0])
+    >>> traced_share(np.random.default_rng(0), trace, 2).arrival_s.size
+    2
+    """
+    requests = require_positive_integer(requests=requests)
+    moments = _nominal_s(asked)
+    size = asked.arrival_s.size
+    if not _begins_alone(asked):
+        order = np.argsort(moments, kind="stable")[:requests]
+        factor = 1.0
+        if rate_per_s is not None:
+            own = size / max(float(moments.max()), 1e-9)
+            factor = own / require_positive(rate_per_s=rate_per_s)
+        kept = np.zeros(size, dtype=bool)
+        kept[order] = True
+        return _some(asked, kept, factor * asked.arrival_s, asked.after)
+    session = session_of(asked)
+    span = DAY_S if rate_per_s is None else size / require_positive(rate_per_s=rate_per_s)
+    since = moments + rng.uniform(0.0, span, int(session.max()) + 1)[session]
+    lap, within = np.divmod(since, span)
+    before = np.where((asked.after >= 0) & (lap[asked.after] == lap), asked.after, -1)
+    return _some(asked, within <= span * min(1.0, requests / size), within, before)
+
+
+def _some(
+    asked: Requests, kept: npt.NDArray[np.bool_], moments: FloatArray, before: IntArray
+) -> Requests:
+    """Requests that are kept, whose predecessors are, in order of when their sessions begin."""
+    number = np.cumsum(kept) - 1
+    rows = np.flatnonzero(kept)
+    after = np.where(before[rows] >= 0, number[before[rows]], -1)
+    part = Requests(
+        np.zeros(rows.size),
+        asked.prompt_tokens[rows],
+        asked.output_tokens[rows],
+        after=after,
+        pause_s=np.where(after >= 0, asked.pause_s[rows], 0.0),
+    )
+    start = moments[rows][after < 0][session_of(part)]
+    order = np.argsort(start, kind="stable")
+    rank = np.argsort(order, kind="stable")
+    tree = asked.prefixes
+    return Requests(
+        np.where(after < 0, moments[rows], 0.0)[order],
+        part.prompt_tokens[order],
+        part.output_tokens[order],
+        after=np.where(after[order] >= 0, rank[after[order]], -1),
+        pause_s=part.pause_s[order],
+        prefixes=None
+        if tree is None
+        else replace(tree, node=tree.node[rows][order], answer_node=tree.answer_node[rows][order]),
+    )
+
+
+def _as_workload(asked: Requests) -> Workload:
+    """The lengths of requests in order of their nominal moments.
+
+    >>> _as_workload(Requests([0.0, 1.0], [9, 8], [2, 1])).prompt_tokens.tolist()
+    [9, 8]
+    """
+    moments = _nominal_s(asked)
+    order = np.argsort(moments, kind="stable")
+    return Workload(moments[order], asked.prompt_tokens[order], asked.output_tokens[order])
+
+
+def check_kinds_are_in_their_shares() -> None:
+    """A mixture has each kind at its rate, sessions with what they share and others with nothing.
+
+    Source: counts of a run of 8,000; sessions scatter by a twentieth.
+    """
+    kinds = (
+        TrafficClass("chat", 0.6, *mean_lengths("chat", 131_072), like="chat"),
+        TrafficClass("agents", 0.4, *mean_lengths(AGENTS_KIND, 131_072), like=AGENTS_KIND),
+    )
+    traffic = mixed_traffic(10.0, kinds)
+    asked = drawn_requests(np.random.default_rng(1), traffic, 8000, 131_072)
+    checks.close("chat", float((asked.tenant == 0).sum()), 4800, atol=0)
+    checks.close("agents", float((asked.tenant == 1).sum()), 3200, rtol=0.25, kind="simulation")
+    assert asked.prefixes is not None
+    known = asked.prefixes.node >= 0
+    checks.equal("what is shared is the agents'", known.tolist(), (asked.tenant == 1).tolist())
+
+
+def check_a_day_of_sessions_is_even() -> None:
+    """Sessions that begin alone are spread over the time that their rate says: each quarter of it
+    has a quarter of the requests, and every request comes once.
+
+    Source: counts; 400 sessions of one agent law, half as many in each quarter as scatter allows.
+    """
+    drawn = draw_sessions(np.random.default_rng(2), AGENT, 400)
+    spread = traced_share(np.random.default_rng(3), drawn, drawn.after.size, 2.0)
+    checks.equal("requests", spread.after.size, drawn.after.size)
+    counts = np.histogram(_nominal_s(spread), bins=4, range=(0, drawn.after.size / 2.0))[0]
+    for quarter, count in enumerate((4 * counts / spread.after.size).tolist(), start=1):
+        checks.close(f"quarter {quarter}", count, 1.0, rtol=0.25, kind="simulation")
+
+
+def check_bad_input_is_refused() -> None:
+    """Routers that are not there, parameters that they lack, and no kinds name the argument."""
+    checks.raises("router", read_routers, "leest-requests", match="nearest: least-requests")
+    rule = "routers: a parameter of random must be none, got 'x=1'"
+    checks.raises("parameter", read_routers, "random:x=1", match=rule)
+    checks.raises("twice", read_routers, "random, random", match="routers must be of different")
+    checks.raises("none", _mixed, [], match="parts must be one or more, got none")
+    checks.raises("kind", mean_lengths, "mail", 1000, match="like must be one of agents, chat")

@@ -1,0 +1,586 @@
+"""A fleet that is given, simulated behind each router that is asked for, with each amount of host
+memory: what requests get, what caches find, and which to take.
+
+The engine is the planned one: steps, memory and split of the deployment. All ways serve the same
+requests (common random numbers), several draws of them or one trace in ten sections, and two ways
+are compared by the differences of these parts. The hit rate is a result: of the prompt tokens of
+the requests that count, those that were found on the device or in host memory. Where several
+deployments or limits would do, the cheapest that keeps the promise in one draw is taken. In the way
+that is taken steps err once more as measured runs did, and a replica is lost where that is asked.
+
+Assumes: what `core.fleet` assumes; routers that know loads as of now; host memory that is written
+at no cost and read over the link of each device; caches that are empty when a run begins, the
+first part of which is left out.
+
+Source: `core.fleet` for the simulation; Glasserman and Yao (1992) for common random numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from concurrent import futures
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.routers import cache_aware, least_requests
+from serving_mathematics.core.fleet.scaling import Scaling
+from serving_mathematics.core.fleet.scaling_rules import fixed
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.fleet.tiers import Tier
+from serving_mathematics.core.fleet.view import View
+from serving_mathematics.core.hardware.deployed_engine import (
+    MOST_PLACES,
+    MachineEngine,
+    engine_of,
+)
+from serving_mathematics.core.hardware.deployments import Impossible
+from serving_mathematics.planner.capacity_planner import (
+    BUDGETS,
+    WARM_UP,
+    ClassRun,
+    Infeasible,
+    Quantile,
+    Told,
+    _holders,
+    _judged,
+    reaches,
+    require_enough,
+)
+from serving_mathematics.planner.model_errors import ModelError
+from serving_mathematics.planner.objectives import RequestTimes, kept_by_all
+from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.routed_requests import (
+    Router,
+    Routing,
+    _as_workload,
+    _begins_alone,
+    _nominal_s,
+    drawn_requests,
+    traced_share,
+)
+from serving_mathematics.planner.traffic import Traffic
+from serving_mathematics.support.intervals import student_quantile
+from serving_mathematics.support.require import require
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+DRAWS, TRACE_SECTIONS = 4, 10  # parts by which ways are compared: of drawn requests, of a trace
+FIRST_DRAWS, FAR = (
+    2,
+    0.05,
+)  # draws after which who is so far behind serves no more
+FILLING = 0.4  # share of a run in which caches fill, that is left out
+STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
+ALIKE = 0.005  # of all requests, by which nobody chooses
+LEAST_OF_A_KIND = 100  # requests of each kind in a draw
+
+
+@dataclass(frozen=True)
+class Way:
+    """A router with some host memory, and what it came to. parts: in each part of the requests, the
+    share that keeps all limits, shape (parts,)."""
+
+    router: Router
+    host_gib: float
+    ttft: tuple[Quantile, ...]  # at QUANTILES
+    tpot: tuple[Quantile, ...]
+    classes: tuple[ClassRun, ...]
+    kept: Quantile  # share of all requests that keep all limits of their class
+    found: Quantile  # share of the prompt tokens that caches had
+    loaded: float  # of the prompt tokens, from host memory
+    rise: float  # of the share found, from the first half of what counts to the second
+    parts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What each way came to, in the order in which they were asked for, and which to take."""
+
+    question: Question
+    tried: int  # deployments
+    places: int
+    budget: int
+    longest: int  # tokens of a request at most: of the context, or of what a cache holds
+    ways: tuple[Way, ...]
+    best: Way
+    error: ModelError
+    if_faster: float  # share that keeps all limits where steps err
+    if_slower: float
+    lost: tuple[float, float] | None  # while a replica is away, and in the same time with it
+    simulated: int  # requests that count, of each way
+    rate_per_s: float
+
+    @property
+    def replicas(self) -> int:
+        """Of the fleet."""
+        assert self.question.routing is not None
+        return self.question.routing.replicas
+
+    @property
+    def usd_per_hour(self) -> float:
+        """Of the fleet."""
+        return self.question.usd_per_hour(self.replicas)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the way that is taken keeps what is promised."""
+        return reaches(self.best.classes, self.question.goals)
+
+    def behind(self, way: Way) -> Quantile:
+        """How many more requests the best keeps, as a share, with a 95% interval."""
+        return _margin(self.best, way)
+
+    def as_good(self, way: Way) -> bool:
+        """Whether a way is not behind the best beyond noise."""
+        margin = self.behind(way)
+        return margin.value <= margin.half_width
+
+
+def _of_parts(values: Sequence[float]) -> Quantile:
+    """The mean of independent parts with the half-width of its 95% interval.
+
+    values: one of each part, two or more. Raises ValueError for fewer.
+
+    >>> _of_parts([0.5, 0.5])
+    Quantile(value=0.5, half_width=0.0)
+    """
+    require(len(values) > 1, "values", "of two parts or more", len(values))
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return Quantile(float(np.mean(values)), student_quantile(0.975, len(values) - 1) * error)
+
+
+def _margin(one: Way, other: Way) -> Quantile:
+    """How many more requests one way keeps than another, by the parts that both have served."""
+    pairs = zip(one.parts, other.parts, strict=False)
+    return _of_parts([kept - less for kept, less in pairs])
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Requests, and of each its part, or −1 where it does not count."""
+
+    asked: Requests
+    part: IntArray
+    moments: FloatArray
+
+    @property
+    def counted(self) -> IntArray:
+        """Numbers of those that count, in order of their moments."""
+        order = np.argsort(self.moments, kind="stable")
+        return np.asarray(order[self.part[order] >= 0])
+
+
+def _routing(question: Question) -> Routing:
+    assert question.routing is not None
+    return question.routing
+
+
+def _traffic(question: Question) -> Traffic:
+    """What is drawn, where no trace is given."""
+    return cast(Traffic, question.traffic)
+
+
+@functools.lru_cache(maxsize=DRAWS)
+def _sample(question: Question, draw: int, longest: int) -> _Sample:
+    """One draw of the requests, or the trace."""
+    routing = _routing(question)
+    rng = np.random.default_rng([question.seed, draw])
+    if routing.requests is None:
+        asked = drawn_requests(rng, _traffic(question), question.requests, longest)
+    else:
+        count = DRAWS // _draws_of(question) * question.requests  # of all draws as many
+        asked = traced_share(rng, routing.requests, count, routing.rate_per_s)
+    moments = _nominal_s(asked)
+    warm = WARM_UP if asked.prefixes is None else FILLING
+    begin = warm * float(moments.max())
+    if _draws_of(question) > 1:
+        part = np.full(moments.size, draw)
+    else:
+        of = np.quantile(moments[moments > begin], np.arange(1, TRACE_SECTIONS) / TRACE_SECTIONS)
+        part = np.searchsorted(of, moments, side="right")
+    return _Sample(asked, np.where(moments > begin, part, -1), moments)
+
+
+def _draws_of(question: Question) -> int:
+    """How many times requests are drawn: once where they come when a trace says.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> _draws_of(read_question({"rate_per_s": 5, "replicas": 2}))
+    4
+    """
+    requests = _routing(question).requests
+    return DRAWS if requests is None or _begins_alone(requests) else 1
+
+
+def simulations(choices: Sequence[Question]) -> int:
+    """What a question takes: its deployments, or the runs of a fleet that is given.
+
+    choices: from `read_choices`.
+
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> simulations(read_choices({"rate_per_s": 5, "replicas": 2, "routers": "random"}))
+    4
+    """
+    routing = choices[0].routing if choices else None
+    if routing is None:
+        return len(choices)
+    return len(routing.routers) * len(routing.host_gib) * _draws_of(choices[0])
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """A deployment with its limits. longest: of a request."""
+
+    question: Question
+    places: int
+    budget: int
+    longest: int
+
+
+@functools.lru_cache(maxsize=4)
+def _made(question: Question, budget: int, slowness: float, longest: int) -> MachineEngine:
+    """The engine of a replica."""
+    asked = _as_workload(_sample(question, 0, longest).asked)
+    return engine_of(
+        question.deployment,
+        asked,
+        budget,
+        question.batch_limit or min(MOST_PLACES, budget),
+        question.memory_share,
+        question.reserved_bytes,
+        slowness,
+        question.constants,
+        longest,
+    )
+
+
+def _limits(question: Question, budget: int) -> _Limits:
+    """A deployment with a token budget. Raises Infeasible where a trace's longest request outgrows
+    a replica."""
+    context = question.deployment.architecture.context_tokens
+    engine = _made(question, budget, 1.0, context).engine
+    room = engine.kv_blocks * engine.block_tokens
+    if _routing(question).requests is not None:
+        traffic = cast(Workload, question.traffic)
+        longest = int((traffic.prompt_tokens + traffic.output_tokens).max())
+        rule = f"within the context of {context:,} tokens of {question.served}"
+        require(longest <= context, "the trace", rule, f"a request of {longest:,}")
+        if longest > room:
+            raise Infeasible(
+                f"no fleet holds the longest request: {longest:,} tokens, where the KV memory of a "
+                f"replica holds {room:,}"
+            )
+    return _Limits(question, engine.max_sequences, budget, min(context, room))
+
+
+def _at_once(_request: int, _attempt: int, _view: View) -> float:
+    """Who lost a replica comes back."""
+    return 0.0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the requests that count got of one way, in order of their moments."""
+
+    got: RequestTimes
+    which: IntArray
+    part: IntArray
+    moments: FloatArray
+    prompts: IntArray
+    found: IntArray
+    loaded: IntArray
+
+
+def _serve(
+    limits: _Limits,
+    draw: int,
+    ways: Sequence[tuple[Router, float]],
+    slowness: float = 1.0,
+    lost_at: float | None = None,
+) -> list[_Seen]:
+    """One draw of the requests, served in each way. lost_at: when a replica is lost [s]."""
+    question, routing = limits.question, _routing(limits.question)
+    sample = _sample(question, draw, limits.longest)
+    context = question.deployment.architecture.context_tokens
+    made = _made(question, limits.budget, slowness, context)
+    asked, engine, mine = sample.asked, made.engine, sample.counted
+    block_bytes = engine.block_tokens * made.token_bytes * _holders(question.deployment)
+    link = routing.host_bytes_per_s * _holders(question.deployment)
+    shares = asked.prefixes is not None
+    found = []
+    for router, host_gib in ways:
+        blocks = int(host_gib * 2**30 / block_bytes)
+        fleet = Fleet(
+            [engine] * routing.replicas,
+            router.route,
+            caching=shares,
+            tiers=[Tier(blocks, block_bytes, link)] if shares and blocks else [],
+            weights=routing.weights or None,
+        )
+        if lost_at is not None:
+            count = routing.replicas
+            rule = functools.partial(fixed, count)
+            scaling = Scaling(rule, engine, 1.0, routing.lost_for_s, least=count, most=count)
+            failures = [(lost_at, count - 1)]
+            fleet = replace(fleet, scaling=scaling, failures=failures, retry=_at_once)
+        seen = simulate_fleet(asked, fleet, np.random.default_rng([question.seed, draw, 1]))
+        later = np.asarray(asked.output_tokens - 1, dtype=np.float64)
+        beside = made.around_s + made.behind_s[asked.prompt_tokens]
+        first = seen.first_token_s - seen.due_s + beside
+        each = (seen.completion_s - seen.first_token_s) / np.where(later > 0, later, np.nan)
+        found.append(
+            _Seen(
+                RequestTimes(first[mine], each[mine], later[mine]),
+                asked.tenant[mine],
+                sample.part[mine],
+                sample.moments[mine],
+                asked.prompt_tokens[mine],
+                seen.found_tokens[mine],
+                seen.loaded_tokens[mine],
+            )
+        )
+    return found
+
+
+def _kept(question: Question, seen: _Seen) -> npt.NDArray[np.bool_]:
+    """Which requests keep all limits of their class."""
+    kept = np.zeros(seen.which.size, dtype=bool)
+    for place, promise in enumerate(question.goals):
+        mine = seen.which == place
+        kept[mine] = kept_by_all(seen.got.part(mine), promise)
+    return kept
+
+
+def _way(
+    question: Question, rate: float, router: Router, host_gib: float, runs: Sequence[_Seen]
+) -> Way:
+    """What all draws of a way came to."""
+
+    def whole(name: str) -> npt.NDArray[np.int64]:
+        return np.concatenate([getattr(run, name) for run in runs])
+
+    got = RequestTimes(
+        *(np.concatenate([getattr(run.got, x) for run in runs]) for x in ("ttft", "tpot", "later"))
+    )
+    first, later, classes, _ = _judged(
+        got, whole("which"), question.goals, question.class_names, rate
+    )
+    kept = np.concatenate([_kept(question, run) for run in runs])
+    part, prompts, hits = whole("part"), whole("prompts"), whole("found")
+    labels = range(int(part.max()) + 1)
+    shares = tuple(float(kept[part == label].mean()) for label in labels)
+    finds = [float(hits[part == label].sum() / prompts[part == label].sum()) for label in labels]
+    halves = [
+        sum(float(run.found[half].sum()) for run, half in zip(runs, cut, strict=True))
+        / sum(float(run.prompts[half].sum()) for run, half in zip(runs, cut, strict=True))
+        for cut in zip(*(_halves(run.which.size) for run in runs), strict=True)
+    ]
+    return Way(
+        router,
+        host_gib,
+        first,
+        later,
+        classes,
+        _of_parts(shares),
+        _of_parts(finds),
+        float(whole("loaded").sum() / prompts.sum()),
+        halves[1] - halves[0],
+        shares,
+    )
+
+
+def _halves(size: int) -> tuple[slice, slice]:
+    return slice(0, size // 2), slice(size // 2, size)
+
+
+def _rate_of(question: Question) -> float:
+    """Requests a second to the whole fleet.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> _rate_of(read_question({"rate_per_s": 5, "replicas": 2}))
+    5.0
+    """
+    if _routing(question).requests is None:
+        return _traffic(question).rate_per_s
+    moments = _sample(question, 0, 0).moments
+    return float(moments.size / max(float(np.ptp(moments)), 1e-9))
+
+
+def _require_enough(question: Question) -> None:
+    """Refuse what has too few requests to say anything of a kind."""
+    require_enough(question)
+    drawn = _routing(question).requests is None
+    shares = [kind.share for kind in _traffic(question).classes] if drawn else []
+    least = math.ceil(LEAST_OF_A_KIND / min([1.0, *shares]))
+    rule = f"at least {least:,}, so that {LEAST_OF_A_KIND} of each kind are in a draw"
+    require(question.requests >= least, "requests", rule, question.requests)
+
+
+def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
+    """The cheapest deployment whose limits keep the promise in one draw, behind a router that looks
+    at loads and prefixes; else the one that keeps most."""
+    best: tuple[float, _Limits] | None = None
+    refused: ValueError | None = None
+    for question in sorted(choices, key=lambda one: one.usd_per_hour(_routing(one).replicas)):
+        routing, limit = _routing(question), question.batch_limit or 1
+        asked = BUDGETS if question.token_budget is None else (question.token_budget,)
+        budgets = tuple(budget for budget in asked if budget >= limit)
+        require(len(budgets) > 0, "batch_limit", "at most token_budget", limit)
+        for budget in budgets:
+            try:
+                limits = _limits(question, budget)
+            except (Impossible, Infeasible) as problem:
+                refused = refused or problem
+                break
+            if len(choices) == len(budgets) == 1:
+                return limits
+            told(routing.replicas, limits.places)
+            shares = _sample(question, 0, limits.longest).asked.prefixes is not None
+            router = Router("", cache_aware if shares else least_requests)
+            (seen,) = _serve(limits, 0, [(router, max(routing.host_gib))])
+            kept = float(_kept(question, seen).mean())
+            goals = _judged(seen.got, seen.which, question.goals, question.class_names, 1.0)[2]
+            if reaches(goals, question.goals):
+                return limits
+            if best is None or kept > best[0]:
+                best = kept, limits
+    if best is None:
+        assert refused is not None
+        raise refused
+    return best[1]
+
+
+# In one piece: parts of the answer in the order in which each needs those before it.
+def routed_answer(
+    choices: Sequence[Question],
+    error_of: Callable[[Question], ModelError],
+    told: Told | None = None,
+    executor: futures.Executor | None = None,
+) -> Routed:
+    """What a fleet that is given does behind each router, and which to take.
+
+    choices: one question for each deployment, from `read_choices`. error_of: how far steps of a
+    deployment may be off. told: hears of each fleet before it is simulated. executor: any of
+    `concurrent.futures`, or None; the answer is the same. Raises ValueError where nothing can be.
+
+    >>> from serving_mathematics.planner.configurations import _error
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> one = {"rate_per_s": 8, "replicas": 1, "requests": 200, "parallelism": "tp1"}
+    >>> found = routed_answer(read_choices(one), _error)
+    >>> len({way.kept for way in found.ways})  # one replica: all routers are equal
+    1
+    """
+    heard = told or (lambda _replicas, _places: None)
+    for question in choices:
+        _require_enough(question)
+    limits = _cheapest(choices, heard)
+    question = limits.question
+    routing = _routing(question)
+    pairs = [(router, host) for router in routing.routers for host in routing.host_gib]
+    draws = range(_draws_of(question))
+
+    def served(
+        ways: Sequence[tuple[Router, float]], some: Sequence[int], *more: float
+    ) -> list[list[_Seen]]:
+        """Of each way, some draws."""
+        each = [(draw, ways) for draw in some]
+        if len(draws) == 1:
+            each = [(0, [way]) for way in ways]
+        runs = []
+        if executor is None:
+            for draw, mine in each:
+                heard(routing.replicas, limits.places)
+                runs += _serve(limits, draw, mine, *more)
+        else:
+            tasks = [executor.submit(_serve, limits, draw, mine, *more) for draw, mine in each]
+            runs = [run for task in tasks for run in task.result()]
+        return [runs[place :: len(ways)] for place in range(len(ways))]
+
+    lost_at = _lost_at(limits, draws)
+    rate = _rate_of(question)
+
+    def came_to(runs: Sequence[Sequence[_Seen]]) -> list[Way]:
+        return [_way(question, rate, *pair, own) for pair, own in zip(pairs, runs, strict=True)]
+
+    all_runs = served(pairs, draws[:FIRST_DRAWS])
+    ways = came_to(all_runs)
+    if draws[FIRST_DRAWS:]:
+        ahead = max(ways, key=lambda way: way.kept.value)
+        margins = [_margin(ahead, way) for way in ways]
+        near = [place for place, one in enumerate(margins) if one.value - one.half_width < FAR]
+        later = served([pairs[place] for place in near], draws[FIRST_DRAWS:])
+        for place, runs in zip(near, later, strict=True):
+            all_runs[place] += runs
+        ways = came_to(all_runs)
+    best = _taken(ways)
+    chosen = (best.router, best.host_gib)
+    error = error_of(question)
+    fast, slow = (
+        float(
+            np.mean(
+                [
+                    _kept(question, run).mean()
+                    for run in served([chosen], draws[:FIRST_DRAWS], slowness)[0]
+                ]
+            )
+        )
+        for slowness in (min(1.0, error.low), max(1.0, error.high))
+    )
+    mine = all_runs[ways.index(best)]
+    lost = None
+    if routing.lost_for_s:
+        (without,) = served([chosen], draws, 1.0, lost_at)
+        lost = _while_lost(question, without, lost_at), _while_lost(question, mine, lost_at)
+    return Routed(
+        question,
+        len(choices),
+        limits.places,
+        limits.budget,
+        limits.longest,
+        tuple(ways),
+        best,
+        error,
+        fast,
+        slow,
+        lost,
+        sum(run.which.size for run in mine),
+        rate,
+    )
+
+
+def _taken(ways: Sequence[Way]) -> Way:
+    """The way that keeps most; of those that keep as many, with no more host memory than it takes,
+    the first."""
+    most = max(ways, key=lambda way: way.kept.value)
+    near = [way for way in ways if most.kept.value - way.kept.value <= ALIKE]
+    least = min(way.host_gib for way in near)
+    return max((way for way in near if way.host_gib == least), key=lambda way: way.kept.value)
+
+
+def _lost_at(limits: _Limits, draws: Sequence[int]) -> float:
+    """When a replica is lost [s]: with the first of the requests that count in all draws. Raises
+    ValueError where it would be away beyond their end."""
+    away_s = _routing(limits.question).lost_for_s
+    samples = [_sample(limits.question, draw, limits.longest) for draw in draws]
+    counted = [one.moments[one.counted] for one in samples]
+    begin, last = max(float(x[0]) for x in counted), min(float(x[-1]) for x in counted)
+    rule = f"at most {last - begin:.3g} s, which the runs that count take; or ask for more requests"
+    require(away_s <= last - begin, "lost_for_s", rule, away_s)
+    return begin
+
+
+def _while_lost(question: Question, runs: Sequence[_Seen], lost_at: float) -> float:
+    """Share that keeps all limits, of the requests that come while a replica is away."""
+    until = lost_at + _routing(question).lost_for_s
+    shares = [
+        _kept(question, run)[(run.moments >= lost_at) & (run.moments < until)] for run in runs
+    ]
+    return float(np.concatenate(shares).mean())

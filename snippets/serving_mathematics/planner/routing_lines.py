@@ -1,0 +1,332 @@
+"""What a fleet does behind each router, as lines, a sentence, a table and a record.
+
+Assumes: an answer of `routing`.
+
+Source: the chapters that the lines name.
+"""
+
+from __future__ import annotations
+
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.planner.capacity_planner import QUANTILES
+from serving_mathematics.planner.configurations import split_name
+from serving_mathematics.planner.lines import (
+    Line,
+    _all,
+    _alone,
+    _count,
+    _model,
+    _promised,
+    _promised_lines,
+    listed,
+    with_interval,
+)
+from serving_mathematics.planner.routed_requests import _begins_alone
+from serving_mathematics.planner.routing import STILL_FILLING, Routed, Way
+from serving_mathematics.planner.traffic import Traffic
+
+ROUTERS_PAGE = "architecture/model-routers"
+
+
+def routed_main(told: Routed) -> list[Line]:
+    """The lines that decide, of a fleet behind routers.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import whole_answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
+    >>> told = whole_answer(read_choices(asked), asked)
+    >>> [line.what for line in routed_main(told)][:3]
+    ['replicas', 'a replica', 'router']
+    """
+    question, best, one = told.question, told.best, told.question.deployment
+    error = told.error
+    worst = max(best.classes, key=lambda each: each.worse)
+    whose = f" of {worst.name}" if len(best.classes) > 1 else ""
+    low, high = min(1.0, error.low), max(1.0, error.high)
+    return [
+        Line("replicas", f"{told.replicas:,}", "", "capacity/autoscaling"),
+        Line(
+            "a replica",
+            f"{one.devices} × {one.system.shown}, {split_name(question)}, {one.precision}",
+            "",
+            "machine/predictions",
+        ),
+        Line("router", best.router.name, "", ROUTERS_PAGE),
+        Line("host memory of a replica", _memory(best), "", "optimization/caching"),
+        Line(
+            f"requests that keep {_all(question)}",
+            f"{with_interval(best.kept, 100)}%",
+            "",
+            "definitions/slo-sla",
+        ),
+        *_promised_lines(worst, whose),
+        Line("prompt tokens that caches find", _finds(best), "", "optimization/caching"),
+        *(
+            [
+                Line("no worse beyond noise", _equals(told), "", ROUTERS_PAGE),
+                Line("left behind", _behind(told), "", ROUTERS_PAGE),
+            ]
+            if len(told.ways) > 1
+            else []
+        ),
+        Line(
+            "if steps err",
+            f"{100 * told.if_faster:.3g}% keep {_all(question)} at {low:.2f} of the predicted "
+            f"times, {100 * told.if_slower:.3g}% at {high:.2f}",
+            "",
+            "machine/predictions",
+        ),
+        *_lost_lines(told),
+        Line("price of the fleet", f"${told.usd_per_hour:,.2f} an hour", "", _PRICES),
+    ]
+
+
+def routed_lines(told: Routed) -> list[Line]:
+    """All lines of a fleet behind routers.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import whole_answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
+    >>> told = whole_answer(read_choices(asked), asked)
+    >>> routed_lines(told)[-1].what
+    'requests of each router'
+    """
+    question, one = told.question, told.question.deployment
+    limits = f"{told.places:,} sequences and {told.budget:,} tokens in a step"
+    lines = [*routed_main(told), Line("limits of a replica", limits, "", "optimization/batching")]
+    if told.longest < one.architecture.context_tokens and isinstance(question.traffic, Traffic):
+        said = f"{told.longest:,} tokens, which the cache of a replica holds"
+        lines.append(Line("longest request", said, "", "optimization/caching"))
+    if isinstance(question.traffic, Workload):
+        lines.append(Line("what was read", _read_of(told), "", "capacity/arrival-rates"))
+    if told.tried > 1:
+        said = f"the cheapest of {told.tried} that keeps the promise in one draw, or keeps most"
+        lines.append(Line("deployment", said, "", "machine/predictions"))
+    what = f"{told.simulated:,} that count, the same for all; fewer of those that are far behind"
+    lines.append(Line("requests of each router", what, "", ROUTERS_PAGE))
+    return lines
+
+
+_PRICES = "intuition/batch-vs-online"
+
+
+def _memory(way: Way) -> str:
+    return f"{way.host_gib:,g} GiB" if way.host_gib else "none"
+
+
+def _read_of(told: Routed) -> str:
+    """What was made of a trace."""
+    routing = told.question.routing
+    assert routing is not None
+    trace = routing.requests
+    assert trace is not None
+    sessions = int((trace.after < 0).sum())
+    said = f"{trace.after.size:,} requests"
+    if sessions < trace.after.size:
+        said += f" in {sessions:,} sessions"
+    said += "" if trace.prefixes is not None else ", of which nobody says what prompts share"
+    if _begins_alone(trace):
+        said += ", which begin at random"
+        said += "" if routing.rate_per_s else " in one day"
+    if not routing.rate_per_s:
+        said += "; the command takes another rate beside the trace, rate_per_s"
+    return said
+
+
+def _with(way: Way) -> str:
+    return f"with {_memory(way)}" if way.host_gib else "without host memory"
+
+
+def _finds(way: Way) -> str:
+    """What caches find, and whether they go on filling."""
+    said = f"{with_interval(way.found, 100)}%"
+    if way.host_gib:
+        said += f", {100 * way.loaded:.2g}% of them all from host memory"
+    if way.rise > STILL_FILLING:
+        said += (
+            f"; {100 * way.rise:.2g} points more in the second half than in the first: caches are "
+            "still filling, so ask for more requests"
+        )
+    return said
+
+
+def _way_name(way: Way, told: Routed) -> str:
+    """A way, with its host memory where several were asked for."""
+    several = len({one.host_gib for one in told.ways}) > 1
+    return f"{way.router.name} {_with(way)}" if several else way.router.name
+
+
+def _equals(told: Routed) -> str:
+    ways = [way for way in told.ways if way is not told.best and told.as_good(way)]
+    return listed([_way_name(way, told) for way in ways]) if ways else "none"
+
+
+def _behind(told: Routed) -> str:
+    """The others, by how many of a hundred requests they keep fewer."""
+    ways = [way for way in told.ways if way.host_gib == told.best.host_gib]
+    ways = [way for way in ways if not told.as_good(way)]
+    ways.sort(key=lambda way: told.behind(way).value)
+    said = [f"{way.router.name} by {with_interval(told.behind(way), 100)}" for way in ways]
+    return f"{listed(said)} of 100 requests" if said else "none"
+
+
+def _lost_lines(told: Routed) -> list[Line]:
+    if told.lost is None:
+        return []
+    routing = told.question.routing
+    assert routing is not None
+    without, with_it = told.lost
+    said = (
+        f"{100 * without:.3g}% keep {_all(told.question)} of those that come in "
+        f"{routing.lost_for_s:g} s after it, and {100 * with_it:.3g}% with it"
+    )
+    return [Line("while a replica is lost", said, "", "capacity/autoscaling")]
+
+
+def routed_summary(told: Routed) -> str:
+    """Which router to take in one sentence, what it brings, and what makes it uncertain.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import whole_answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
+    >>> told = whole_answer(read_choices(asked), asked)
+    >>> routed_summary(told).partition(" in ")[0]
+    'Behind random 2 replicas of Llama-3.1-8B'
+    """
+    question, best, one = told.question, told.best, told.question.deployment
+    sure = "keep" if told.keeps else "do not keep"
+    sure += "s" if told.replicas == 1 and told.keeps else ""
+    memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
+    rate = f"{told.rate_per_s:,.0f}" if told.rate_per_s >= 999.5 else f"{told.rate_per_s:.3g}"
+    split = f" ({split_name(question)})" if one.devices > 1 else ""
+    rest = ""
+    if best.found.value:
+        rest += f" Caches find {100 * best.found.value:.3g}% of the prompt tokens"
+        rest += f", {100 * best.loaded:.2g}% of all in host memory." if best.host_gib else "."
+    equal = _equals(told)
+    rest += f" As good within noise: {equal}." if equal != "none" else ""
+    others = [way for way in told.ways if not told.as_good(way) and way.host_gib == best.host_gib]
+    if others:
+        next_one = min(others, key=lambda way: told.behind(way).value)
+        margin = with_interval(told.behind(next_one), 100)
+        rest += f" {next_one.router.name} keeps {margin} of 100 fewer."
+    rest += _more_memory(told)
+    low, high = (f"{100 * share:.3g}" for share in (told.if_slower, told.if_faster))
+    many = low if low == high else f"{low} to {high}"
+    rest += f" Where steps err as those of measured runs did, {many}% keep {_all(question)}."
+    if best.rise > STILL_FILLING:
+        rest += " Caches were still filling: ask for more requests."
+    return (
+        f"Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
+        f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
+        f"{_promised(question)} for {rate} request{'' if rate == '1' else 's'}/s: "
+        f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
+        f"${told.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU.{rest}"
+    )
+
+
+def _more_memory(told: Routed) -> str:
+    """What each other amount of host memory would do behind the same router."""
+    said = [
+        f"{100 * way.kept.value:.3g}% {_with(way)}"
+        for way in told.ways
+        if way.router == told.best.router and way is not told.best
+    ]
+    return f" It keeps {listed(said)}." if said else ""
+
+
+ROWS_ARE = (
+    "GiB of host memory for each replica; the rest in percent: of the requests, those that keep "
+    "all limits; of the prompt tokens, those that caches find, and those that come from host "
+    "memory; and how many requests fewer are kept than by what is taken."
+)
+
+
+def routed_rows(told: Routed) -> list[list[str]]:
+    """All ways as rows with a header, in the order in which they were asked for.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import whole_answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
+    >>> told = whole_answer(read_choices(asked), asked)
+    >>> [row[0] for row in routed_rows(told)]
+    ['router', 'random', 'two-choices', 'least-requests']
+    """
+    question = told.question
+    several = len(told.best.classes) > 1
+    heads = [one.name for one in told.best.classes] if several else []
+    goals = [goal for goal in question.goals[0] if not goal.measure.of_all][:2]
+    latencies = [] if several else [f"{g.measure.shown} [{g.measure.unit}]" for g in goals]
+    heads = [f"keep {_all(question)}", *heads, *latencies, "found", "by host", "behind"]
+    rows = [["router", "GiB", *heads]]
+    for way in told.ways:
+        each = [f"{100 * one.both.value:.1f}" for one in way.classes] if several else []
+        if not several:
+            each = [
+                f"{goal.measure.scale * run.value:.3g}" for goal, run in _alone(way.classes[0])[:2]
+            ]
+        behind = "taken" if way is told.best else with_interval(told.behind(way), 100)
+        shares = f"{100 * way.found.value:.1f}", f"{100 * way.loaded:.1f}"
+        kept = with_interval(way.kept, 100)
+        rows.append([way.router.name, f"{way.host_gib:,g}", kept, *each, *shares, behind])
+    return rows
+
+
+def routed_record(told: Routed) -> dict[str, float | int | str]:
+    """The same as one flat record.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import whole_answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
+    >>> told = whole_answer(read_choices(asked), asked)
+    >>> routed_record(told)["replicas"]
+    2
+    """
+    question, best, one = told.question, told.best, told.question.deployment
+    record: dict[str, float | int | str] = {
+        "model": question.served,
+        "precision": one.precision,
+        "device": one.system.name,
+        "devices": one.devices,
+        "parallelism": split_name(question),
+        "backend": one.backend,
+        "rate_per_s": told.rate_per_s,
+        "replicas": told.replicas,
+        "batch_limit": told.places,
+        "token_budget": told.budget,
+        "router": best.router.name,
+        "host_memory_gib": best.host_gib,
+        "kept": "yes" if told.keeps else "no",
+        "both_kept": best.kept.value,
+        "both_kept_half_width": best.kept.half_width,
+        "found_share": best.found.value,
+        "found_share_half_width": best.found.half_width,
+        "host_share": best.loaded,
+        "both_kept_if_faster": told.if_faster,
+        "both_kept_if_slower": told.if_slower,
+        "usd_per_hour": told.usd_per_hour,
+    }
+    for place, quantile in enumerate(QUANTILES):
+        record[f"ttft_p{100 * quantile:g}_s"] = best.ttft[place].value
+        record[f"tpot_p{100 * quantile:g}_s"] = best.tpot[place].value
+    if told.lost is not None:
+        record |= {"both_kept_while_lost": told.lost[0], "both_kept_meanwhile": told.lost[1]}
+    for way in told.ways:
+        name = f"{way.router.name}_{way.host_gib:g}"
+        record |= {
+            f"{name}_both_kept": way.kept.value,
+            f"{name}_found_share": way.found.value,
+            f"{name}_behind": told.behind(way).value,
+            f"{name}_behind_half_width": told.behind(way).half_width,
+        }
+    return record | {"compared": len(told.ways), "simulated_requests": told.simulated}

@@ -1,0 +1,322 @@
+"""A fleet behind routers: what is taken, by how much, and what must hold whatever is asked."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+import shlex
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from serving_mathematics.planner.answers import (
+    answer_lines,
+    answer_record,
+    answer_summary,
+    summary_text,
+)
+from serving_mathematics.planner.capacity_planner import Infeasible
+from serving_mathematics.planner.configurations import whole_answer
+from serving_mathematics.planner.fields import FIELDS
+from serving_mathematics.planner.model_errors import ModelError
+from serving_mathematics.planner.planner_command import command_parser, main
+from serving_mathematics.planner.planner_form import form_answer
+from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.routed_requests import Router
+from serving_mathematics.planner.routing import (
+    Routed,
+    Way,
+    _margin,
+    _of_parts,
+    _taken,
+    routed_answer,
+    simulations,
+)
+from serving_mathematics.planner.sweeps import read_questions, sweep
+
+from builder import ROOT
+
+SMALL: dict[str, object] = {
+    "rate_per_s": 16,
+    "replicas": 2,
+    "requests": 400,
+    "parallelism": "tp1",
+    "precision": "fp8",
+    "token_budget": 2048,
+    "quantile": 0.9,
+}
+
+
+@functools.cache
+def told(**more: object) -> Routed:
+    """The answer to a small question."""
+    asked = SMALL | more
+    found = whole_answer(read_choices(asked), asked)
+    assert isinstance(found, Routed)
+    return found
+
+
+@functools.cache
+def recipe() -> Routed:
+    """The answer to the recipe of the planner's page, with fewer requests."""
+    page = (ROOT / "docs" / "planner.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    (line,) = [line for line in page.splitlines() if "--replicas 8" in line]
+    options = vars(command_parser().parse_args(shlex.split(line)[2:]))
+    values = {name: options[name] for name in FIELDS if options[name] is not None}
+    asked = values | {"requests": 2000, "token_budget": 2048}
+    found = whole_answer(read_choices(asked), asked)
+    assert isinstance(found, Routed)
+    return found
+
+
+def test_the_recipe_ranks_routers_beyond_noise() -> None:
+    """Who looks for prefixes and at loads keeps most, then who keeps sessions together; loads alone
+    and chance forget."""
+    found = recipe()
+    assert found.best.router.name in ("cache-aware", "endpoint-picker")
+    ways = {(way.router.name, way.host_gib): way for way in found.ways}
+    for worse, least in (("session", 0.02), ("random", 0.3), ("least-requests", 0.3)):
+        margin = found.behind(ways[worse, 1000.0])
+        assert margin.value - margin.half_width > 0, worse
+        assert margin.value > least, worse
+    assert ways["cache-aware", 0.0].found.value > 2 * ways["random", 0.0].found.value
+
+
+def test_more_host_memory_never_finds_less_beyond_noise() -> None:
+    found = recipe()
+    by_name: dict[str, list[tuple[float, float, float]]] = {}
+    for way in found.ways:
+        row = (way.host_gib, way.found.value, way.found.half_width)
+        by_name.setdefault(way.router.name, []).append(row)
+    for rows in by_name.values():
+        rows.sort()
+        for (_, less, half), (_, more, other) in itertools.pairwise(rows):
+            assert more >= less - min(0.02, half + other)
+    assert all(way.loaded == 0 for way in found.ways if not way.host_gib)
+    assert any(way.loaded > 0 for way in found.ways)
+
+
+def test_with_one_replica_all_routers_are_equal() -> None:
+    rules = "random, round-robin, two-choices, least-requests, session, cache-aware, least-work"
+    found = told(replicas=1, like="customers", rate_per_s=4, routers=f"{rules}, endpoint-picker")
+    first, *others = found.ways
+    assert len(others) == 7
+    for way in others:
+        assert (way.kept, way.found, way.ttft, way.tpot) == (
+            first.kept,
+            first.found,
+            first.ttft,
+            first.tpot,
+        )
+    assert found.best is first
+
+
+def test_the_same_question_has_the_same_answer_on_any_executor() -> None:
+    asked = SMALL | {"like": "customers", "routers": "random, cache-aware"}
+    choices = read_choices(asked)
+    alone = whole_answer(choices, asked)
+    with ThreadPoolExecutor(2) as pool:
+        other = whole_answer(choices, asked, executor=pool)
+    assert answer_record(alone) == answer_record(other)
+    again = whole_answer(read_choices(asked | {"seed": 1}), asked)
+    assert answer_record(alone) != answer_record(again)
+
+
+def test_customers_are_found_where_they_were() -> None:
+    """Prompts share 4,096 tokens of some 5,300 with those of their customer."""
+    found = told(like="customers", routers="random, cache-aware")
+    ways = {way.router.name: way for way in found.ways}
+    assert ways["cache-aware"].found.value > ways["random"].found.value
+    assert 0.3 < ways["cache-aware"].found.value < 4096 / 5000
+
+
+def test_weights_keep_a_flood_of_one_kind_from_another() -> None:
+    """Where documents flood a fleet, fair shares keep the chat's promise, and the order in which
+    they came does not."""
+    classes = "chat:0.7:like=chat,ttft=0.5; documents:0.3:prompt=9000,answer=40,ttft=100"
+    more = {"classes": classes, "rate_per_s": 22, "routers": "least-requests"}
+    alike, fair = told(**more), told(**more, weights="4,1")
+    chat = [found.best.classes[0].both.value for found in (alike, fair)]
+    assert chat[1] > chat[0] + 0.05
+    assert read_choices(SMALL | more | {"weights": "4,1"})[0].routing.weights == (4.0, 1.0)  # type: ignore[union-attr]
+
+
+def test_a_lost_replica_costs_and_comes_back() -> None:
+    found = told(rate_per_s=70, requests=2000, lost_for_s=8, routers="least-requests")
+    assert found.lost is not None
+    without, with_it = found.lost
+    assert without < with_it
+    assert with_it > 0.9
+    lines = {line.what: line.value for line in answer_lines(found)}
+    assert "in 8 s after it" in lines["while a replica is lost"]
+    with pytest.raises(ValueError, match=r"lost_for_s must be at most .* ask for more requests"):
+        told(lost_for_s=1000)
+
+
+def test_what_is_said_is_what_was_found() -> None:
+    found = told(like="customers", host_memory_gib="0, 20", routers="random, cache-aware")
+    record, summary = answer_record(found), answer_summary(found)
+    assert record["router"] == found.best.router.name
+    assert summary.startswith(f"Behind {record['router']} 2 replicas of Llama-3.1-8B in FP8")
+    assert f"${record['usd_per_hour']:.2f} an hour, $2.00 a GPU." in summary
+    assert f"Caches find {100 * float(record['found_share']):.3g}% of the prompt tokens" in summary
+    assert max(map(len, summary_text(found).splitlines())) <= 100
+    for way in found.ways:
+        assert record[f"{way.router.name}_{way.host_gib:g}_both_kept"] == way.kept.value
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+def test_who_keeps_as_many_with_less_memory_is_taken() -> None:
+    def way(name: str, host: float, *parts: float) -> Way:
+        best = told(like="customers", routers="random, cache-aware").best
+        router = Router(name, best.router.route)
+        return replace(best, router=router, host_gib=host, kept=_of_parts(parts), parts=parts)
+
+    less, more = way("a", 0.0, 0.952, 0.95), way("a", 9.0, 0.953, 0.955)
+    assert _taken([less, more, way("b", 0.0, 0.9, 0.91)]) is less
+    much = way("a", 9.0, 0.99, 0.985)
+    assert _taken([less, much]) is much
+
+
+def test_steps_that_err_and_the_deployment_are_those_of_the_planner() -> None:
+    asked = SMALL | {"like": "customers", "routers": "cache-aware"}
+    error = ModelError(0.5, 1.0, 3.0, 10, 1)
+    found = routed_answer(read_choices(asked), lambda _: error)
+    assert found.if_slower < found.best.kept.value <= found.if_faster
+    wide = {
+        name: value for name, value in asked.items() if name not in ("precision", "parallelism")
+    }
+    many = whole_answer(read_choices(wide), wide)
+    assert isinstance(many, Routed)
+    assert (many.tried, many.question.deployment.devices) == (8, 1)
+
+
+def test_parts_are_compared_pair_by_pair() -> None:
+    found = told(like="customers", routers="random, cache-aware")
+    one, other = found.ways
+    margin = _margin(one, other)
+    pairs = np.subtract(one.parts, other.parts)
+    assert margin.value == pytest.approx(float(pairs.mean()))
+    assert _of_parts([0.0, 1.0]).half_width == pytest.approx(12.7062 * 0.5, rel=1e-4)
+    with pytest.raises(ValueError, match="values must be of two parts or more, got 1"):
+        _of_parts([1.0])
+
+
+def mooncake(tmp_path: Path, hashes: bool = True) -> str:
+    """A trace of ten conversations that take turns."""
+    rows = []
+    for place in range(900):
+        who, turn = place % 10, place // 10
+        row = {"timestamp": 200 * place, "input_length": 512 * (1 + turn % 8), "output_length": 20}
+        first = 1000 * who + 10 * (turn // 8)
+        ids = {"hash_ids": [first + block for block in range(1 + turn % 8)]} if hashes else {}
+        rows.append(json.dumps(row | ids))
+    path = tmp_path / "trace.jsonl"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return str(path)
+
+
+def test_a_trace_says_what_its_prompts_share(tmp_path: Path) -> None:
+    asked = {name: value for name, value in SMALL.items() if name != "rate_per_s"}
+    asked |= {"trace": mooncake(tmp_path), "routers": "random, cache-aware"}
+    found = whole_answer(read_choices(asked), asked)
+    assert isinstance(found, Routed)
+    assert {len(way.parts) for way in found.ways} == {10}
+    ways = {way.router.name: way.found.value for way in found.ways}
+    assert ways["cache-aware"] > ways["random"] > 0.3
+    lines = {line.what: line.value for line in answer_lines(found)}
+    assert lines["what was read"].startswith("900 requests; the command takes another rate")
+    faster = read_choices(asked | {"rate_per_s": 50})[0]
+    assert faster.routing is not None
+    assert faster.routing.rate_per_s == 50
+    assert simulations([faster]) == 2
+
+
+def test_a_trace_that_shares_nothing_is_refused_where_that_is_asked(tmp_path: Path) -> None:
+    asked = {"trace": mooncake(tmp_path, hashes=False), "replicas": 2, "parallelism": "tp1"}
+    rule = "the trace must be one with hash_ids or sessions where"
+    for more in ({"routers": "random, session"}, {"host_memory_gib": "0, 64"}):
+        with pytest.raises(ValueError, match=rule):
+            read_choices(asked | more)
+    routing = read_choices(asked)[0].routing
+    assert routing is not None
+    assert [one.name for one in routing.routers] == ["random", "two-choices", "least-requests"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"replicas": 0}, "replicas must be a whole number from 1 to 256, got 0"),
+        ({"routers": "cash-aware"}, "routers: 'cash-aware' is not known; nearest: cache-aware"),
+        ({"routers": "cache-aware"}, "like must be agents or customers where cache-aware looks"),
+        ({"host_memory_gib": "64"}, "like must be agents or customers where host memory looks"),
+        ({"host_memory_gib": "1 TiB"}, r"host_memory_gib must be .* \(did you mean 1024\?\)"),
+        ({"host_memory_gib": "64 GB"}, "host_memory_gib must be a number from 0 to 100000, got"),
+        ({"host_memory_gib": "1, 1"}, "host_memory_gib must be of different names, got '1.0'"),
+        ({"like": "mail"}, "like must be one of means, agents, chat, customers, got 'mail'"),
+        ({"cached_share": 0.5}, "cached_share must be left out where replicas is given"),
+        ({"fleets": "two"}, "fleets must be left out where replicas is given"),
+        ({"weights": "2,1"}, "weights must be one for each of 1 kinds of requests, got 2"),
+        ({"like": "agents", "arrival_scv": 4}, "arrival_scv must be left out where sessions come"),
+        ({"classes": "a:1:cached=0.5"}, "classes: a: cached must be left out where replicas is"),
+        ({"classes": "a:1:like=mail"}, "classes: a: like must be one of means, agents, chat"),
+    ],
+)
+def test_what_cannot_be_is_refused(more: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_choices(SMALL | more)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"routers": "random"},
+        {"like": "agents"},
+        {"host_memory_gib": 64},
+        {"host_link_gb_per_s": 25},
+        {"weights": "1,2"},
+        {"lost_for_s": 60},
+    ],
+)
+def test_without_replicas_nothing_of_them_may_be_asked(more: dict[str, object]) -> None:
+    (name,) = more
+    with pytest.raises(ValueError, match=f"replicas must be given where {name} is, got none"):
+        read_choices({"rate_per_s": 5} | more)
+    with pytest.raises(ValueError, match="classes: a: like must be left out unless replicas is"):
+        read_choices({"rate_per_s": 5, "classes": "a:1:like=chat"})
+
+
+def test_too_few_requests_and_too_long_ones_are_refused(tmp_path: Path) -> None:
+    classes = {"classes": "a:0.9;b:0.1", "requests": 400}
+    with pytest.raises(ValueError, match="requests must be at least 1,000, so that 100 of each"):
+        told(**classes)
+    row = {"timestamp": 0, "input_length": 120_000, "output_length": 20}
+    path = tmp_path / "long.jsonl"
+    rows = (json.dumps(row | {"timestamp": 1000 * place}) for place in range(200))
+    path.write_text("\n".join(rows), encoding="utf-8")
+    asked = {name: value for name, value in SMALL.items() if name != "rate_per_s"}
+    tight = asked | {"trace": str(path), "memory_share": 0.3}
+    with pytest.raises(Infeasible, match="no fleet holds the longest request: 120,020 tokens"):
+        whole_answer(read_choices(tight), tight)
+
+
+def test_form_and_sweep_answer_alike(tmp_path: Path) -> None:
+    asked = SMALL | {"like": "customers", "routers": "random, cache-aware", "requests": 200}
+    piece = json.loads(form_answer(json.dumps(asked)))["html"]
+    assert "The routers that were compared" in piece
+    assert "--replicas 2 " in piece
+    (record,) = sweep(read_questions([asked]))
+    assert record["problem"] == ""
+    name = str(record["router"])
+    assert re.search(rf"<strong>Answer|Behind {name} 2 replicas", piece)
+    problem = json.loads(form_answer(json.dumps(asked | {"routers": "x"})))
+    assert problem["field"] == "routers"
+    out = tmp_path / "fleet.json"
+    words = [f"{FIELDS[name].option}={value}" for name, value in asked.items()]
+    assert main([*words, "--out", str(out), "--figure", str(tmp_path / "fleet.svg")]) == 0
+    assert json.loads(out.read_text(encoding="utf-8"))[0]["router"] == name
+    assert "<svg" in (tmp_path / "fleet.svg").read_text(encoding="utf-8")

@@ -1,0 +1,80 @@
+"""What is said of a fleet behind routers: one set of numbers, and no more than was found."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import pytest
+from serving_mathematics.planner.configurations import whole_answer
+from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.routing import Routed, _of_parts
+from serving_mathematics.planner.routing_lines import (
+    routed_lines,
+    routed_main,
+    routed_record,
+    routed_rows,
+    routed_summary,
+)
+
+
+@functools.cache
+def told() -> Routed:
+    """The answer to a small question with host memory."""
+    asked = {
+        "rate_per_s": 16,
+        "replicas": 2,
+        "requests": 400,
+        "parallelism": "tp1",
+        "precision": "fp8",
+        "token_budget": 2048,
+        "quantile": 0.9,
+        "like": "customers",
+        "routers": "random, cache-aware",
+        "host_memory_gib": "0, 20",
+    }
+    found = whole_answer(read_choices(asked), asked)
+    assert isinstance(found, Routed)
+    return found
+
+
+def test_rows_lines_and_record_are_the_same_numbers() -> None:
+    found, record = told(), routed_record(told())
+    head, *rows = routed_rows(found)
+    assert len(rows) == record["compared"] == 4
+    for row, way in zip(rows, found.ways, strict=True):
+        cells = dict(zip(head, row, strict=True))
+        name = f"{cells['router']}_{cells['GiB']}"
+        assert float(cells["found"]) == pytest.approx(
+            100 * float(record[f"{name}_found_share"]), abs=0.05
+        )
+        assert (cells["behind"] == "taken") == (way is found.best)
+    lines = {line.what: line.value for line in routed_lines(found)}
+    assert lines["router"] == record["router"]
+    assert list(lines)[: len(routed_main(found))] == [line.what for line in routed_main(found)]
+    assert float(lines["requests that keep both"].split()[0].strip("%")) == pytest.approx(
+        100 * float(record["both_kept"]), abs=0.1
+    )
+
+
+def test_who_is_behind_within_noise_is_named_as_good() -> None:
+    found = told()
+    other = next(way for way in found.ways if way is not found.best)
+    noisy = replace(other, parts=(0.1, 1.0, 0.9, 1.0), kept=_of_parts([0.1, 1.0, 0.9, 1.0]))
+    best = replace(found.best, parts=(0.9, 0.9, 0.9, 0.9), kept=_of_parts([0.9] * 4), host_gib=0.0)
+    alike = replace(found, best=best, ways=(best, noisy))
+    assert f"As good within noise: {noisy.router.name}" in routed_summary(alike)
+    clear = replace(noisy, parts=(0.5, 0.51, 0.5, 0.5), kept=_of_parts([0.5, 0.51, 0.5, 0.5]))
+    apart = replace(found, best=best, ways=(best, replace(clear, host_gib=0.0)))
+    assert "As good" not in routed_summary(apart)
+    assert f"{clear.router.name} keeps 39.75 ± 0.80 of 100 fewer" in routed_summary(apart)
+
+
+def test_caches_that_still_fill_are_told() -> None:
+    found = told()
+    full = replace(found, best=replace(found.best, rise=0.0))
+    assert "still filling" not in routed_summary(full)
+    filling = replace(found, best=replace(found.best, rise=0.05))
+    assert routed_summary(filling).endswith("Caches were still filling: ask for more requests.")
+    lines = {line.what: line.value for line in routed_main(filling)}
+    assert "5 points more in the second half" in lines["prompt tokens that caches find"]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.faults import _shared
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.of_the_tenants import (
+    _ranks,
+    _waits,
+    tenants,
+)
+from serving_mathematics.report.request_log import read_log
+
+from ..made import functions_of
+
+
+def test_nothing_is_said_of_nothing() -> None:
+    assert all(f(Run("", ""), Asked()) is None for f in functions_of("of_the_tenants"))
+    alone = Run("", "", {"tenant": np.zeros(500), "prompt_tokens": np.ones(500)})
+    assert tenants(alone, Asked()) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_crowd_is_told_by_its_name_and_steady_tenants_are_not(seed: int) -> None:
+    found = tenants(_shared(np.random.default_rng(seed), 2000, 0.65, crowd=True), Asked())
+    assert found is not None
+    assert found.level == "warning"
+    assert "where acme sends most" in found.seen
+    found = tenants(_shared(np.random.default_rng(seed), 2000, 0.4, crowd=False), Asked())
+    assert found is None or found.level == "note"
+
+
+def test_who_waits_longer_than_the_rest() -> None:
+    of = np.tile([0.0, 1.0], 500)
+    ttft = np.where(of == 0, 1.0, 0.1)
+    run = Run("", "", {"tenant": of, "ttft_s": ttft}, tenants=("slow", "quick"))
+    assert _waits(run, of.astype(int), 0) == (0, 1.0, 0.1)
+    assert _waits(run, of.astype(int), 1) is None
+    found = tenants(run, Asked())
+    assert found is not None
+    assert "p95 of slow is 1 s, of the others 100 ms" in found.seen
+
+
+def test_equal_numbers_have_one_rank() -> None:
+    assert _ranks(np.array([5.0, 2.0, 5.0, 9.0])).tolist() == [1.5, 0.0, 1.5, 3.0]
+
+
+def test_names_are_short_and_keys_are_not_printed() -> None:
+    rows = [f"{i}.0,100,sk-{'x' * 60}{i % 2}" for i in range(200)]
+    for column, names in (("api_key", ("key 1", "key 2")), ("user_id", (f"sk-{'x' * 21}…",) * 2)):
+        run = read_log("\n".join([f"t_s,latency_ms,{column}", *rows]), "a.csv")
+        assert run.tenants == names
+        assert run.columns["tenant"].tolist() == [0.0, 1.0] * 100
+
+
+def test_an_empty_cell_is_nobody() -> None:
+    run = read_log("t_s,latency_ms,tenant\n1.0,5,a\n2.0,5,\n3.0,5,b\n", "a.csv")
+    assert run.tenants == ("a", "b")
+    assert np.isnan(run.columns["tenant"]).tolist() == [False, True, False]
