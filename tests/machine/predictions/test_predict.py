@@ -477,5 +477,5 @@ def test_a_cache_without_room_is_said(capsys: pytest.CaptureFixture[str], tmp_pa
 def test_accepted_tokens_without_guesses_name_the_guesses() -> None:
     cells = {"model": "Llama-3.1-8B", "system": "H100", "isl": "1000", "osl": "100"}
     cells |= {"concurrency": "1", "accepted_tokens": "9"}
-    with pytest.raises(ValueError, match=r"must be at most draft_tokens \+ 1 = 1, got 9"):
+    with pytest.raises(ValueError, match=r"from 1 to 1, draft_tokens \+ 1, got 9"):
         read_row(cells)

@@ -153,10 +153,8 @@ def _waits(times: FloatArray, tokens: npt.NDArray[Any]) -> list[float]:
 
 def _sums(times: FloatArray, tokens: IntArray) -> FloatArray:
     """Tokens of the requests of each full minute."""
-    minutes = int((times[-1] - times[0]) / MINUTE_S)
-    places = ((times - times[0]) / MINUTE_S).astype(np.int64)
-    sums = np.bincount(places, weights=tokens, minlength=minutes)[:minutes]
-    return np.asarray(sums, dtype=np.float64)
+    place = _windows_before(times, MINUTE_S)
+    return np.asarray(np.bincount(place, weights=tokens)[: place[-1]], dtype=np.float64)
 
 
 def _scv(tokens: IntArray) -> float:

@@ -266,7 +266,7 @@ def _guesses(cells: Mapping[str, str], data: int) -> tuple[int, float]:
     usual = ACCEPTED.get(drafts, 1 + 1.7 * (1 - 0.53**drafts))
     accepted = number(cells, "accepted_tokens", usual, 1, 17, whole=False)
     if accepted > drafts + 1:
-        rule = f"at most draft_tokens + 1 = {drafts + 1}"
+        rule = f"a number from 1 to {drafts + 1}, draft_tokens + 1"
         raise ValueError(f"column accepted_tokens: must be {rule}, got {accepted:g}")
     return drafts, accepted
 
