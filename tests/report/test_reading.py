@@ -209,7 +209,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "told"), [(-1, "not negative, got -1"), (1.5, "a whole number"), (10**18, "at most")]
+    ("tokens", "told"), [(-1, "not negative, got -1"), (1.5, "a count, whole"), (10**18, "at most")]
 )
 def test_tokens_that_no_request_has_are_refused_in_every_file(tokens: float, told: str) -> None:
     row = {"completed": 2, "duration": 4.0, "request_rate": "inf", "mean_ttft_ms": 60.0}

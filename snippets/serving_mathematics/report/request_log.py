@@ -276,12 +276,12 @@ def _require_counts(values: FloatArray, before: str, first: int, after: str) -> 
 
     >>> _require_counts(np.array([3.0, 1.5]), "row ", 2, ", column out")
     Traceback (most recent call last):
-    ValueError: row 3, column out must be a whole number, not negative, got 1.5
+    ValueError: row 3, column out must be a count, whole and not negative, got 1.5
     """
     kept = np.isnan(values) | ((values >= 0) & (values <= MOST_TOKENS) & (values % 1 == 0))
     if not kept.all():
         wrong = int(np.argmin(kept))
-        rule = "a whole number, not negative"
+        rule = "a count, whole and not negative"
         rule += f" and at most {MOST_TOKENS:,}" * bool(values[wrong] > MOST_TOKENS)
         require(False, f"{before}{wrong + first}{after}", rule, f"{values[wrong]:g}")
 
