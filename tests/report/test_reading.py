@@ -216,3 +216,16 @@ def test_no_value_of_a_file_ends_in_another_error(path: Path) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         report(read_file(text, "a"), Asked())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"), [(-1, "not negative, got -1"), (1.5, "a count, whole"), (10**18, "at most")]
+)
+def test_tokens_that_no_request_has_are_refused_in_every_file(tokens: float, told: str) -> None:
+    row = {"completed": 2, "duration": 4.0, "request_rate": "inf", "mean_ttft_ms": 60.0}
+    row |= {"ttfts": [0.1, 0.1], "output_lens": [9, tokens]}
+    with pytest.raises(ValueError, match=f"a.json: request 2, output tokens must be .*{told}"):
+        read_file(json.dumps(row), "a.json")
+    log = f"start,ttft_ms,latency_ms,output_tokens\n1.5,100,900,9\n2.5,100,900,{tokens}"
+    with pytest.raises(ValueError, match=f"row 3, column output_tokens must be .*{told}"):
+        read_file(log, "a.csv", "unit=s")

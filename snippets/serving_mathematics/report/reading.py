@@ -52,7 +52,7 @@ from serving_mathematics.report.evidence import (
     _known_quantile,
     _since_first,
 )
-from serving_mathematics.report.request_log import DAY_S, read_log
+from serving_mathematics.report.request_log import DAY_S, _require_counts, read_log
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import json_values
 from serving_mathematics.support.require import require
@@ -224,6 +224,8 @@ def _plausible_run(run: Run) -> Run:
             if early.size:
                 at = f"{run.where}: request {int(early[0]) + 1}, {name.removesuffix('_s')}"
                 require(False, at, rule, f"{column[early[0]]:g} s")
+        if name.endswith("_tokens"):
+            _require_counts(column, f"{run.where}: request ", 1, f", {name.replace('_', ' ')}")
     early = np.flatnonzero(run.gaps_s < -1e-6)
     if early.size:
         rule = "not negative (do two clocks disagree?)"

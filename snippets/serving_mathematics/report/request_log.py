@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import compared
+from serving_mathematics.planner.load_tests import MOST_TOKENS
 from serving_mathematics.planner.trace_formats import HASH_IDS, KNOWN, _seen
 from serving_mathematics.planner.trace_times import (
     PER_S,
@@ -268,6 +269,24 @@ def _calendar_s(cell: str) -> float:
     return float(_by_calendar([cell], "", 1)[0]) / 1e9
 
 
+def _require_counts(values: FloatArray, before: str, first: int, after: str) -> None:
+    """Refuse what no request has so many of: tokens, or attempts; NaN says nothing.
+
+    values: of requests, shape (n,). before, after: what stands around their numbers, from first on,
+    in refusals.
+
+    >>> _require_counts(np.array([3.0, 1.5]), "row ", 2, ", column out")
+    Traceback (most recent call last):
+    ValueError: row 3, column out must be a count, whole and not negative, got 1.5
+    """
+    kept = np.isnan(values) | ((values >= 0) & (values <= MOST_TOKENS) & (values % 1 == 0))
+    if not kept.all():
+        wrong = int(np.argmin(kept))
+        rule = "a count, whole and not negative"
+        rule += f" and at most {MOST_TOKENS:,}" * bool(values[wrong] > MOST_TOKENS)
+        require(False, f"{before}{wrong + first}{after}", rule, f"{values[wrong]:g}")
+
+
 def _seconds(
     values: FloatArray, column: str, unit: str, others: FloatArray | None = None
 ) -> tuple[FloatArray, str]:
@@ -352,10 +371,7 @@ def _run(
     ):
         if role in chosen:
             values = _numbers(cells[chosen[role]], chosen[role], first)
-            low = np.flatnonzero(values < 0)
-            if low.size:
-                at = f"row {int(low[0]) + first}, column {chosen[role]}"
-                require(False, at, "a count, not negative", f"{values[low[0]]:g}")
+            _require_counts(values, "row ", first, f", column {chosen[role]}")
             columns[name] = values
             if role == "attempt" and "retr" in chosen[role].lower():
                 columns[name] = values + 1
