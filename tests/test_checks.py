@@ -430,3 +430,20 @@ def test_show_runs_a_check_with_a_loop_of_its_own_in_a_notebook(
     with pytest.raises(AssertionError, match="got 4, expected 5"):
         asyncio.run(cell(check_mistake))
     checks.show(check_answer)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("definitions/utilization", "; did you mean definitions.utilization?"),
+        ("definitions.utilisation", "; did you mean definitions.utilization?"),
+        ("definitions/utilization/pooling.py", "; did you mean definitions.utilization.pooling?"),
+        ("littles-law", "; did you mean capacity.littles_law?"),
+        ("os", ", such as definitions.utilization"),
+    ],
+)
+def test_a_module_that_is_none_is_answered_with_the_one_that_was_meant(
+    given: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checks.main([given]) == 2
+    assert capsys.readouterr().err == f"there is no module {given!r}{meant}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -155,3 +156,55 @@ def test_without_an_output_nobody_can_be_told(
     monkeypatch.setattr(sys, "stdout", None)
     assert __main__.main(["--help"]) == 2
     assert capsys.readouterr().err == "standard output must be open, got none\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("command", ["plan --help", "exercises capacity/littles-law"])
+def test_what_an_encoding_lacks_is_escaped(
+    command: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding, write_through=True))
+    assert ended(command.split()) == 0
+    assert b"\\u" in raw.getvalue()
+
+
+def test_a_name_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(["predict", "\x1b[31ma\u202e\udcff.csv"]) == 2
+    assert "predict: \\x1b[31ma\\u202e\\udcff.csv: cannot be read" in capsys.readouterr().err
+
+
+def test_a_closed_input_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert ended(["predict", "-"]) == 2
+    assert capsys.readouterr().err == "serving-mathematics predict: -: must be open, got none\n"
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="the system has no full device")
+def test_errors_that_nobody_can_be_told_keep_their_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    with broken("full") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert ended(["predict", "no such file"]) == 2
+
+
+@pytest.mark.parametrize("name", ["plan", "predict", "report a.json", "serve"])
+def test_an_option_that_is_none_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended([*name.split(), "--nosuch"]) == 2
+    assert capsys.readouterr().err == (
+        "there is no option --nosuch; --help lists those there are\n"
+    )
+
+
+def test_help_on_exercises_needs_no_docstrings() -> None:
+    done = subprocess.run(
+        [sys.executable, "-OO", "-m", "serving_mathematics", "exercises", "--help"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "snippets")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "exercises definitions/utilization FILE" in done.stdout

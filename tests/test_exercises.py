@@ -383,3 +383,14 @@ def test_stubs_are_python_and_hold_the_contract(tmp_path: Path) -> None:
             assert inspect.getdoc(function) == inspect.getdoc(solutions[name])
             with pytest.raises((NotImplementedError, TypeError)):
                 function()
+
+
+@pytest.mark.parametrize("returned", [(2.0,), None, "2.0", 2j, np.array([2.0])])
+def test_an_answer_of_another_kind_is_told_so(returned: object) -> None:
+    verdict = verify("capacity/littles-law", lambda *_: returned, "latency_from_gauge")
+    assert verdict.problem.startswith("It must return a number, got ")
+
+
+def test_an_answer_that_leaves_is_not_right() -> None:
+    verdict = verify("capacity/littles-law", lambda *_: sys.exit(0), "latency_from_gauge")
+    assert verdict.problem.startswith("SystemExit: 0 (")

@@ -339,3 +339,19 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
             for read in (read_json, lambda x: read_table(x, "a table")):
                 with contextlib.suppress(ValueError):
                     read(text)
+
+
+def test_a_pipe_is_read_as_often_as_it_is_asked_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("one",))
+    writer.start()
+    with files.inputs_noted():
+        assert [read_text(str(pipe)) for _ in range(2)] == ["one"] * 2
+    writer.join()
+
+
+def test_a_name_that_is_no_text_is_written_with_escapes(tmp_path: Path) -> None:
+    place = tmp_path / "out.md"
+    files.write_text(str(place), "--out", "of \udcff.csv")
+    assert place.read_text() == "of \\udcff.csv"

@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         with contextlib.redirect_stderr(cast(TextIO, errors)):
             return _answered(words)
     finally:
+        errors.flush()
         if errors.problem is not None:
             _close(sys.stderr)
 

@@ -425,3 +425,13 @@ def test_phases_of_aiperf_are_a_list_since_its_schema_1_4() -> None:
     timed = settings | {"phases": [warm, {"name": "profiling", "rate": 5.0, "concurrency": 9}]}
     (run,) = read_load_test(json.dumps(data | {"input_config": timed}), "a file")
     assert not run.steady
+
+
+def test_thousands_of_a_table_are_numbers() -> None:
+    text = (FOLDER / "profile_export_aiperf.csv").read_text().replace(",118.00,", ',"1,118.00",')
+    assert read_load_test(text, "a")[0].ttft_s == 1.118  # as genai-perf prints them
+
+
+def test_what_is_typed_may_have_blanks_and_powers() -> None:
+    (run,) = read_load_runs("1.6e1 : 0.25 : 0.011", 1000, 200)
+    assert (run.load, run.ttft_s, run.tpot_s) == (16.0, 0.25, 0.011)

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -634,3 +635,30 @@ def test_tables_and_options() -> None:
         records_text([], "yaml")
     with pytest.raises(ValueError, match="not JSON compliant"):
         records_text([{"x": float("nan")}], "json")
+
+
+def test_an_option_over_a_grid_is_shown_as_it_was_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = tmp_path / "grid.json"
+    grid.write_text('{"rate_per_s": [5, 6], "seed": [1, 2], "parallelism": "tp1", "requests": 400}')
+    status, out, _ = told(capsys, "--grid", str(grid), "--rate-per-s", "7")
+    assert status == 0
+    assert out.split()[:2] == ["seed", "replicas"]
+
+
+def test_a_trace_may_come_through_a_pipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "trace"
+    os.mkfifo(pipe)
+    rows = [f"{i}.5,{100 + i % 9},{9 + i % 5}" for i in range(300)]
+    text = "\n".join(["time_s,prompt_tokens,output_tokens", *rows])
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    status, out, err = told(
+        capsys, "--trace", str(pipe), "--requests", "400", "--parallelism", "tp1", "--summary"
+    )
+    writer.join()
+    assert (status, err) == (0, "")
+    assert out.startswith("1 replica")

@@ -19,6 +19,7 @@ from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment, weight_bytes
 from serving_mathematics.core.hardware.fronts import steps_alone
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
+from serving_mathematics.planner.capacity_planner import require_enough
 from serving_mathematics.planner.fields import FIELDS, meant_number, read_value
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.questions import (
@@ -402,7 +403,7 @@ def test_contradictions_and_gaps(values: dict[str, object], words: str) -> None:
             json.dumps({n: list(range(200)) for n in ("seed",)})[:-1]
             + ","
             + json.dumps({"requests": list(range(100, 900)), "batch_limit": [1]})[1:],
-            "the grid must be smaller",
+            "the grid must be of at most 100,000 questions",
         ),
     ],
 )
@@ -787,3 +788,27 @@ def test_a_slower_front_takes_longer_and_a_load_test_begins_there() -> None:
     assert (alone.calibration.front, named.calibration.front) == ("", "ml-energy")
     same = read_question(tested | {"front": "benchmark"})
     assert (same.constants, same.calibration.front) == (alone.constants, "benchmark")
+
+
+def test_a_grid_that_is_too_large_says_how_large_it_may_be() -> None:
+    grid = json.dumps({"rate_per_s": [*range(1, 2000)], "seed": [*range(2000)]})
+    rule = "the grid must be of at most 100,000 questions, got 3,998,000 or more"
+    with pytest.raises(ValueError, match=rule):
+        read_grid(grid, "json")
+
+
+def test_shares_that_are_nearly_1_are_shown_so() -> None:
+    classes = "a:0.5:ttft=1;b:0.499999:ttft=2"
+    with pytest.raises(ValueError, match=r"would do.*, got 0\.999999"):
+        read_question({"rate_per_s": 5, "classes": classes})
+
+
+def test_a_class_that_no_run_can_judge_is_told_so() -> None:
+    asked = {"rate_per_s": 5, "classes": "a:1e-9:ttft=1;b:0.999999999:ttft=2"}
+    with pytest.raises(ValueError, match="200,000 are the most"):
+        require_enough(read_question(asked))
+
+
+def test_a_width_is_of_plain_digits() -> None:
+    with pytest.raises(ValueError, match="parallelism must be auto, or such as"):
+        read_question({"rate_per_s": 5, "parallelism": "tp\uff12"})

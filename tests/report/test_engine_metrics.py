@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -124,3 +125,25 @@ def test_a_table_by_the_second() -> None:
     run = table_run(text, "a")
     assert run.series is not None
     assert run.series.level("cache").tolist() == [0.5, 0.95]
+
+
+def test_moments_and_traces_behind_a_value_are_no_value() -> None:
+    stamped = re.sub(r"(?m)^([^#].*)$", r"\1 1767607200000 # {id=\"a\"} 0.1", SCRAPE)
+    assert counters(stamped) == counters(SCRAPE)
+
+
+def test_a_label_may_hold_any_text() -> None:
+    assert counters(SCRAPE.replace('"m"', r'"a \"b\" {c} 5"')) == counters(SCRAPE)
+
+
+def test_a_value_that_is_none_is_told_with_its_line() -> None:
+    text = SCRAPE.replace(" 12.0", " many")
+    assert _looks_scraped(text)
+    with pytest.raises(ValueError, match="line 3: must end in a number, got 'many'"):
+        counters(text)
+
+
+def test_a_series_without_values_is_refused() -> None:
+    row = {"metric": {"__name__": "vllm:num_requests_waiting"}, "values": []}
+    with pytest.raises(ValueError, match="result 1 must be with values, got none"):
+        range_query_run({"data": {"result": [row]}}, "q.json")

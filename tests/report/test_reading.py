@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.reading import joined, read_file
+from serving_mathematics.report.reading import OtherFileError, joined, read_file
 from serving_mathematics.report.registry import report
 from serving_mathematics.report.report_command import _read_files
 
@@ -80,6 +80,12 @@ def test_a_folder_of_inference_perf_is_its_stages() -> None:
         assert run.columns["ttft_s"].mean() == pytest.approx(run.told["ttft_s"], rel=1e-6)
     told = report(runs, Asked()).findings
     assert not [one for one in told if one.name == "ladder" and one.level != "note"]  # by chance
+
+
+@pytest.mark.parametrize("name", ["validation.json", "config.yaml"])
+def test_what_lies_beside_results_is_refused_by_itself(name: str) -> None:
+    with pytest.raises(OtherFileError, match=f"{name} must be a load test, a log or a scrape"):
+        _real(f"inference_perf/{name}")
 
 
 def test_guidellm_draws_times_before_its_clock_is_set() -> None:
@@ -172,6 +178,10 @@ def test_a_log_and_the_table_of_its_engine_are_one_run() -> None:
         ('{"benchmarks": []}', "with benchmarks"),
         ('{"status": "error", "data": null, "error": "bad query"}', "bad query"),
         ('{"completed": 1, "duration": 9, "ttfts": [0.1], "itls": [[-1.0]]}', "two clocks"),
+        (
+            '{"completed": 1, "duration": 9, "ttfts": [2], "itls": [[-1, 0.2]]}',
+            "time between tokens 1 must be not negative",
+        ),
         ("<html>\n<p>", "a log of requests"),
         ('{\n "data": [{"payload": []}]\n}', "got an object with data"),
         ("api:\n  type: chat\n", "got YAML"),
@@ -206,3 +216,16 @@ def test_no_value_of_a_file_ends_in_another_error(path: Path) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         report(read_file(text, "a"), Asked())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"), [(-1, "not negative, got -1"), (1.5, "a count, whole"), (10**18, "at most")]
+)
+def test_tokens_that_no_request_has_are_refused_in_every_file(tokens: float, told: str) -> None:
+    row = {"completed": 2, "duration": 4.0, "request_rate": "inf", "mean_ttft_ms": 60.0}
+    row |= {"ttfts": [0.1, 0.1], "output_lens": [9, tokens]}
+    with pytest.raises(ValueError, match=f"a.json: request 2, output tokens must be .*{told}"):
+        read_file(json.dumps(row), "a.json")
+    log = f"start,ttft_ms,latency_ms,output_tokens\n1.5,100,900,9\n2.5,100,900,{tokens}"
+    with pytest.raises(ValueError, match=f"row 3, column output_tokens must be .*{told}"):
+        read_file(log, "a.csv", "unit=s")

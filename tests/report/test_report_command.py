@@ -129,3 +129,18 @@ def test_help_names_every_tool() -> None:
     with pytest.raises(ValueError, match="--against"):
         _compared_runs([], runs)
     assert _report_files
+
+
+def test_a_deep_table_is_no_table(
+    result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "deep.toml"
+    place.write_text(f"a = {'[' * 3000}{']' * 3000}")
+    assert main([str(result), "--deployment", str(place)]) == 2
+    assert capsys.readouterr().err.startswith(f"{place}: must be TOML, got ")
+
+
+def test_a_file_counts_once(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = str(result.parent / "." / ".." / result.parent.name / result.name)
+    main([str(result), again])
+    assert capsys.readouterr().err == f"{again}: must be given once, got it twice\n"

@@ -209,7 +209,7 @@ def main_lines(told: Answered) -> list[Line]:
         *_promised_lines(worst, whose),
         Line(
             f"requests that keep {_all(question)}",
-            f"{kept}, {goodput:.3g} a second",
+            f"{kept}, {_rate(goodput)} a second",
             "",
             "definitions/slo-sla",
         ),
@@ -263,6 +263,11 @@ def _looser(run: Performance, constraint: str) -> str:
     if goal.measure.of_all:
         return f"a goodput of {100 * kept:.3g}%"
     return f"{goal.measure.article} of {sized(goal.measure.scale * value)} {goal.measure.unit}"
+
+
+def _rate(per_s: float) -> str:
+    """A rate in words, of three digits or of all before the point."""
+    return f"{per_s:.3g}" if per_s < 999.5 else f"{per_s:,.0f}"
 
 
 def _latency_line(told: Answer, metric: str, place: int) -> Line:
@@ -620,7 +625,7 @@ def _class_lines(question: Question, fleet: Performance) -> list[Line]:
         ]
         said = (
             f"{listed(each)} at {one.promise[0].at}; {with_interval(one.both, 100)}% keep "
-            f"{_all(question)}, {one.goodput_per_s:.3g} a second"
+            f"{_all(question)}, {_rate(one.goodput_per_s)} a second"
         )
         lines.append(Line(f"of {one.name}", said, "", "definitions/slo-sla"))
     return lines

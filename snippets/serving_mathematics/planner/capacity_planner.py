@@ -45,6 +45,7 @@ from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.roofline import cost_per_million
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.planner.closed_form import Estimate, closed_form, closed_form_alone, work_s
+from serving_mathematics.planner.fields import MOST_REQUESTS
 from serving_mathematics.planner.objectives import (
     BOTH,
     METRICS,
@@ -364,6 +365,8 @@ def require_enough(question: Question) -> None:
         return
     enough, name = fewest_requests(question)
     rule = f"at least {enough:,} to say anything about {name}"
+    if enough > MOST_REQUESTS:
+        rule += f", where {MOST_REQUESTS:,} are the most (promise less, or to a class of more)"
     require(asked >= enough, "requests", rule, asked)
 
 

@@ -24,6 +24,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
 Values = Mapping[str, object]
+MOST_REQUESTS = 200_000  # that are simulated in a fleet
 OTHER = "given below by its numbers"  # the device of the form that is none
 FIRST, DEPLOYMENT, TRAFFIC = "", "GPUs, formats and price", "traffic"
 ENGINE, BEHIND, RUN = "engine", "routers and host memory", "simulation"
@@ -347,7 +348,7 @@ FIELDS = {
         Field(
             "requests",
             "Requests to simulate in each fleet",
-            *("", 100, 200_000, 4000),
+            *("", 100, MOST_REQUESTS, 4000),
             whole=True,
             group=RUN,
         ),

@@ -325,7 +325,8 @@ def _plausible(run: LoadRun) -> LoadRun:
             rule += f" (did you mean {1000 * value:g} s?)"
         require(low <= value <= high, f"{run.where}: {name}", rule, f"{value:g} s")
     for name, value in (("tokens of a prompt", run.prompt_tokens), ("answer", run.output_tokens)):
-        require(1 <= value <= MOST_TOKENS, f"{run.where}: {name}", "at least 1", f"{value:g}")
+        rule = f"from 1 to {MOST_TOKENS:,}"
+        require(1 <= value <= MOST_TOKENS, f"{run.where}: {name}", rule, f"{value:g}")
     require(0 < run.load <= 1e6, f"{run.where}: requests at a time", "positive", f"{run.load:g}")
     return run
 
@@ -346,7 +347,8 @@ def read_typed(text: str, prompt_tokens: float, output_tokens: float) -> list[Lo
     runs: list[LoadRun] = []
     for place, part in enumerate(text.split(","), start=1):
         where = f"load_test, entry {place}"
-        found = re.fullmatch(r"([\d.e+-]+)(/s)?:([\d.e+-]+):([\d.e+-]+)", part.strip(), re.ASCII)
+        packed = re.sub(r"\s", "", part)
+        found = re.fullmatch(r"([\d.e+-]+)(/s)?:([\d.e+-]+):([\d.e+-]+)", packed, re.ASCII)
         rule = "such as 16:0.25:0.011 or 8/s:0.4:0.015, load:TTFT:TPOT in seconds"
         require(found is not None, where, rule, repr(part.strip()[:40]))
         assert found is not None
@@ -378,7 +380,7 @@ def read_load_runs(text: str, prompt_tokens: float, output_tokens: float) -> lis
     prompt_tokens, output_tokens = require_positive(
         prompt_tokens=prompt_tokens, output_tokens=output_tokens
     )
-    if re.match(r"\s*\d[\d.]*(/s)?:", text, re.ASCII):
+    if re.match(r"\s*[+-]?\d[\d.e+-]*\s*(/s)?\s*:", text, re.ASCII):
         return read_typed(text, prompt_tokens, output_tokens)
     runs = []
     paths = [part.strip() for part in text.split(",")]

@@ -132,8 +132,8 @@ def read_parallelism(text: str) -> dict[str, int]:
     >>> read_parallelism("tp4+pp2")
     {'tensor': 4, 'pipeline': 2, 'attention_data': 1, 'expert': 1}
     """
-    found = re.findall(r"(tp|pp|dp|ep)=?(\d{1,4})", text.lower())
-    rest = re.sub(r"(tp|pp|dp|ep)=?\d{1,4}|[\s+]", "", text.lower())
+    found = re.findall(r"(tp|pp|dp|ep)=?([0-9]{1,4})", text.lower())
+    rest = re.sub(r"(tp|pp|dp|ep)=?[0-9]{1,4}|[\s+]", "", text.lower())
     once = len({name for name, _ in found}) == len(found) > 0
     fine = once and not rest and all(int(number) >= 1 for _, number in found)
     require(fine, "parallelism", "auto, or such as tp4, tp8ep8, dp8ep8 or tp4pp2", repr(text[:60]))
@@ -192,7 +192,7 @@ def read_classes(
     whole = sum(kind.share for kind in kinds)
     fixed = ", ".join(f"{kind.name}:{kind.share / whole:.3g}" for kind in kinds)
     rule = f"of shares that are 1 together ({fixed} would do)"
-    require(abs(whole - 1) < 1e-9, "classes", rule, f"{whole:.4g}")
+    require(abs(whole - 1) < 1e-9, "classes", rule, f"{whole:.10g}")
     return tuple(kinds), tuple(goals)
 
 
@@ -712,7 +712,8 @@ def _json_grid(text: str) -> list[dict[str, object]]:
             except ValueError as error:
                 where = f"entry {place} of {name}: " if isinstance(value, list) else ""
                 raise ValueError(f"{where}{error}") from error
-        require(len(rows) * len(choices) <= MOST_QUESTIONS, "the grid", "smaller", len(rows))
+        size, rule = len(rows) * len(choices), f"of at most {MOST_QUESTIONS:,} questions"
+        require(size <= MOST_QUESTIONS, "the grid", rule, f"{size:,} or more")
         rows = [row | {name: choice} for row in rows for choice in choices]
     return rows
 

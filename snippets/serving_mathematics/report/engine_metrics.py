@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import compared
-from serving_mathematics.machine.predictions.scrapes import read_scrape
+from serving_mathematics.machine.predictions.scrapes import _SAMPLE, _samples, read_scrape
 from serving_mathematics.planner.trace_times import _by_calendar
 from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series
 from serving_mathematics.support import checks
@@ -122,18 +122,15 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     """
     samples = read_scrape(text)
     largest: dict[str, float] = {}
-    for line in text.splitlines():  # of which the sum would say nothing
-        sample = re.match(r"[\w:]+", line)
-        if sample and _canonical(sample[0])[1] == "cache":
-            value = float(line.rsplit(None, 1)[-1])
-            largest[sample[0]] = max(value, largest.get(sample[0], 0.0))
     found: dict[str, float] = {}
     engine = ""
-    for line in text.splitlines():
-        for (name, label), counter in LABELLED.items():
-            if line.startswith(name) and label in line:
+    for name, labels, value in _samples(text):
+        if _canonical(name)[1] == "cache":  # of which the sum would say nothing
+            largest[name] = max(value, largest.get(name, 0.0))
+        for (begins, label), counter in LABELLED.items():
+            if name.startswith(begins) and label in labels:
                 engine = "TensorRT-LLM"
-                found[counter] = float(line.rsplit(None, 1)[-1])
+                found[counter] = value
     for name, value in (samples | largest).items():
         which, counter = _canonical(name)
         engine = engine or which
@@ -161,10 +158,10 @@ def _looks_scraped(text: str) -> bool:
     >>> _looks_scraped("# HELP up x\\nup 1"), _looks_scraped("a,b\\n1,2")
     (True, False)
     """
-    sample = re.compile(r"[a-zA-Z_:][\w:]*(\{.*\})?\s+[-+.\deNaInf]+(\s+\d+)?\s*$")
     lines = [line for line in text[:20_000].splitlines()[:50] if line.strip()]
-    told = [line for line in lines if not line.startswith("#")]
-    return bool(lines) and bool(told[:1]) and all(sample.match(line) for line in told[:5])
+    told = [_SAMPLE.match(line) for line in lines if not line.startswith("#")][:5]
+    number = re.compile(r"[-+.\deNaInf]+")
+    return all(told) and any(sample and number.fullmatch(sample[3]) for sample in told)
 
 
 def scrapes_run(texts: Sequence[str], where: str) -> Run:
@@ -235,6 +232,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         if not counter:
             continue
         values = one.get("values") or ([one["value"]] if "value" in one else [])
+        require(len(values) > 0, f"{where}: result {place + 1}", "with values", "none")
         own = found.setdefault(counter, {})
         for pair in values:
             try:
@@ -308,16 +306,16 @@ def table_run(text: str, where: str) -> Run:
 
 def _table_column(cells: Sequence[str], role: str, row: str, name: str) -> FloatArray:
     """Numbers of a table's column; a time may be of the calendar."""
-    if role == "time" and not _is_number(cells[0]):
+    if role == "time" and not _reads_as_number(cells[0]):
         dates = [re.sub(r"^(\d{4})/(\d\d)/(\d\d)", r"\1-\2-\3", cell) for cell in cells]
         return np.asarray(_by_calendar(dates, name, 2) / 1e9, dtype=float)
     for number, cell in enumerate(cells, start=2):
-        if not _is_number(cell):
+        if not _reads_as_number(cell):
             require(False, f"{row} {number}, column {name}", "a number", repr(cell[:40]))
     return np.array(cells, dtype=float)
 
 
-def _is_number(cell: str) -> bool:
+def _reads_as_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:

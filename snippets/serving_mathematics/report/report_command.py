@@ -181,6 +181,14 @@ def _within(names: Sequence[str], problems: list[str]) -> list[str]:
         if len(own) > MOST_FILES:
             problems.append(f"{name}: must hold at most {MOST_FILES} files, got {len(own)}")
         found += own[:MOST_FILES]
+    seen: set[Path] = set()
+    for name in list(found):
+        place = Path(name).resolve() if "\0" not in name else Path()
+        if place in seen:
+            found.remove(name)
+            problems.append(f"{name}: must be given once, got it twice")
+        elif place.is_file():
+            seen.add(place)
     return found
 
 

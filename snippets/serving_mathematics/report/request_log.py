@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import compared
+from serving_mathematics.planner.load_tests import MOST_TOKENS
 from serving_mathematics.planner.trace_formats import HASH_IDS, KNOWN, _seen
 from serving_mathematics.planner.trace_times import (
     PER_S,
@@ -89,6 +90,7 @@ NAME_SHOWN = 24  # letters of a tenant's name
 SAMPLE = 2000  # moments that say a unit
 DAY_S = 86_400.0
 LIKELY_S = (0.002, 300.0)  # what the median of a latency is
+LONGEST_S = 1000.0  # what it is at most, whatever a name says: milliseconds are taken for seconds
 
 
 def read_log(text: str, where: str, columns: str = "") -> Run:
@@ -267,6 +269,24 @@ def _calendar_s(cell: str) -> float:
     return float(_by_calendar([cell], "", 1)[0]) / 1e9
 
 
+def _require_counts(values: FloatArray, before: str, first: int, after: str) -> None:
+    """Refuse what no request has so many of: tokens, or attempts; NaN says nothing.
+
+    values: of requests, shape (n,). before, after: what stands around their numbers, from first on,
+    in refusals.
+
+    >>> _require_counts(np.array([3.0, 1.5]), "row ", 2, ", column out")
+    Traceback (most recent call last):
+    ValueError: row 3, column out must be a count, whole and not negative, got 1.5
+    """
+    kept = np.isnan(values) | ((values >= 0) & (values <= MOST_TOKENS) & (values % 1 == 0))
+    if not kept.all():
+        wrong = int(np.argmin(kept))
+        rule = "a count, whole and not negative"
+        rule += f" and at most {MOST_TOKENS:,}" * bool(values[wrong] > MOST_TOKENS)
+        require(False, f"{before}{wrong + first}{after}", rule, f"{values[wrong]:g}")
+
+
 def _seconds(
     values: FloatArray, column: str, unit: str, others: FloatArray | None = None
 ) -> tuple[FloatArray, str]:
@@ -274,6 +294,9 @@ def _seconds(
     last = column.rpartition(".")[2]
     named = _unit_of_name(last)[1] or unit
     if named:
+        usual = _known_quantile(values) / PER_S[named]
+        rule = f"of times up to {LONGEST_S:g} s in the median (did you mean {usual / 1000:.4g} s?)"
+        require(not usual > LONGEST_S, f"column {column}", rule, f"{usual:.4g} s")
         return values / PER_S[named], f"{column} in {named}"
     known = values[np.isfinite(values) & (values > 0)]
     if not known.size:
@@ -348,10 +371,7 @@ def _run(
     ):
         if role in chosen:
             values = _numbers(cells[chosen[role]], chosen[role], first)
-            low = np.flatnonzero(values < 0)
-            if low.size:
-                at = f"row {int(low[0]) + first}, column {chosen[role]}"
-                require(False, at, "a count, not negative", f"{values[low[0]]:g}")
+            _require_counts(values, "row ", first, f", column {chosen[role]}")
             columns[name] = values
             if role == "attempt" and "retr" in chosen[role].lower():
                 columns[name] = values + 1
@@ -394,7 +414,7 @@ def _run(
     failed = _failed(cells, chosen)
     if failed is not None:
         columns["failed"] = failed
-    told = _power(cells, chosen, first, notes)
+    means = _power(cells, chosen, first, notes)
     tenants: tuple[str, ...] = ()
     if "tenant" in chosen:
         columns["tenant"], tenants = _tenants(cells[chosen["tenant"]], chosen["tenant"])
@@ -411,7 +431,7 @@ def _run(
     if any(isinstance(one, list) for one in hashes) and "prompt" in chosen:
         found = np.minimum(_seen(hashes, first), columns["prompt_tokens"])
         share = float(found.sum() / max(columns["prompt_tokens"].sum(), 1.0))
-    run = Run(where, "a log of requests", columns, told, notes=tuple(notes), shares_prefix=share)
+    run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
 

@@ -44,3 +44,8 @@ def test_bad_input_is_refused() -> None:
         clump(1.0, [1])
     with pytest.raises(ValueError, match="block must be three blocks or more"):
         clump([1.0, 2.0, 3.0], [0, 1, 1])
+
+
+@pytest.mark.parametrize("alpha", [1e-12, 1e-30, 1e-90, 0.05, 0.9])
+def test_a_false_alarm_of_independent_requests_is_the_level(alpha: float) -> None:
+    assert false_alarm_rate(1.0, alpha) == pytest.approx(alpha, rel=1e-8)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.capacity.arrival_rates import arrival_rates as chapter
@@ -29,9 +29,11 @@ def test_counts_are_those_of_a_histogram(times: list[float], share: float) -> No
     if span < 0.1:
         return
     window = share * span
+    since = np.array(times) - times[0]
+    whole = since[1:] / window
+    assume(np.abs(whole - np.rint(whole))[since[1:] > 0].min() > 1e-9)  # none on a boundary
     counts = window_counts(times, window)
     assert counts.size == math.floor(span / window)
-    since = np.array(times) - times[0]
     for k, count in enumerate(counts):
         assert count == sum(math.floor(t / window) == k for t in since)
 
@@ -110,3 +112,10 @@ def test_chi_square_tail_is_scipys(x: float, freedom: int) -> None:
 )
 def test_chi_square_tail_of_many_windows(x: float, freedom: int) -> None:
     assert chi_square_tail(x, freedom) == pytest.approx(stats.chi2.sf(x, freedom), rel=1e-8)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.1, 1.7e9])
+@pytest.mark.parametrize("tenths", [1, 2, 3, 5, 7])
+def test_a_boundary_is_where_decimals_put_it(start: float, tenths: int) -> None:
+    times = np.array([float(f"{i / 10:.1f}") for i in range(1001)]) + start
+    assert set(window_counts(times, tenths / 10).tolist()) == {tenths}

@@ -472,3 +472,10 @@ def test_a_cache_without_room_is_said(capsys: pytest.CaptureFixture[str], tmp_pa
         row = full.replace(",16,1,1", f",16,{width},1")
         assert main([table(tmp_path, row)]) == 0
         assert (told in capsys.readouterr().err) == said
+
+
+def test_accepted_tokens_without_guesses_name_the_guesses() -> None:
+    cells = {"model": "Llama-3.1-8B", "system": "H100", "isl": "1000", "osl": "100"}
+    cells |= {"concurrency": "1", "accepted_tokens": "9"}
+    with pytest.raises(ValueError, match=r"from 1 to 1, draft_tokens \+ 1, got 9"):
+        read_row(cells)

@@ -58,7 +58,7 @@ def false_alarm_rate(clump: float, alpha: float = 0.05) -> float:
     clump = as_number(clump=clump)
     require(1 <= clump < math.inf, "clump", "at least 1 and finite", clump)
     alpha = require_in("(0, 1)", alpha=alpha)
-    return 2 * NormalDist().cdf(NormalDist().inv_cdf(alpha / 2) / math.sqrt(clump))
+    return math.erfc(-NormalDist().inv_cdf(alpha / 2) / math.sqrt(2 * clump))
 
 
 def check_clump_by_hand() -> None:

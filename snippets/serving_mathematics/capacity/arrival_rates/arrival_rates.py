@@ -96,9 +96,17 @@ def window_counts(arrival_times: npt.ArrayLike, window_s: float) -> IntArray:
         f"between {span / MAX_WINDOWS:.3g} and {span / 2:.6g}, half the span of the arrivals",
         window_s,
     )
-    windows = int(span / window_s)
-    index = ((times - times[0]) / window_s).astype(np.int64)
-    return np.bincount(index, minlength=windows)[:windows]
+    index = _windows_before(times, window_s)
+    return np.bincount(index)[: index[-1]]
+
+
+def _windows_before(times: FloatArray, window_s: float) -> IntArray:
+    """Whole windows between the first time and each; a time on a boundary, as far as floats tell
+    decimals, is on it."""
+    count = (times - times[0]) / window_s
+    rounding = 2 * np.spacing(np.abs(times).max()) / window_s + 4 * np.spacing(count)
+    nearest = np.rint(count)
+    return np.where(np.abs(count - nearest) <= rounding, nearest, np.floor(count)).astype(np.int64)
 
 
 def _per_row_dispersion(counts: npt.ArrayLike) -> FloatArray:

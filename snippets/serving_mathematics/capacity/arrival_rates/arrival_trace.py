@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.capacity.arrival_rates.arrival_rates import (
+    _windows_before,
     chi_square_tail,
     dispersion_index,
     dispersion_p_value,
@@ -152,10 +153,8 @@ def _waits(times: FloatArray, tokens: npt.NDArray[Any]) -> list[float]:
 
 def _sums(times: FloatArray, tokens: IntArray) -> FloatArray:
     """Tokens of the requests of each full minute."""
-    minutes = int((times[-1] - times[0]) / MINUTE_S)
-    places = ((times - times[0]) / MINUTE_S).astype(np.int64)
-    sums = np.bincount(places, weights=tokens, minlength=minutes)[:minutes]
-    return np.asarray(sums, dtype=np.float64)
+    place = _windows_before(times, MINUTE_S)
+    return np.asarray(np.bincount(place, weights=tokens)[: place[-1]], dtype=np.float64)
 
 
 def _scv(tokens: IntArray) -> float:
@@ -183,11 +182,12 @@ def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: 
     require_all_non_negative(tokens=lengths)
     require(lengths.sum() > 0, "tokens", "not all 0", lengths)
     window_s = require_positive(window_s=window_s)
-    since = times - times[0]
-    full = int(since[-1] / window_s)
+    windows = float(times[-1] - times[0]) / window_s
+    require(windows >= 1, "window_s", "short enough for ten windows", window_s)
+    require_work(windows, window_s=window_s)
+    place = _windows_before(times, window_s)
+    full = int(place[-1])
     require(full >= 10, "window_s", "short enough for ten windows", window_s)
-    require_work(full, window_s=window_s)
-    place = (since / window_s).astype(np.int64)
     sums = np.bincount(place, weights=lengths, minlength=full)[:full]
     unit = float((lengths**2).mean() / lengths.mean())
     return float(sums.var(ddof=1) / sums.mean() / unit)
@@ -195,9 +195,8 @@ def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: 
 
 def _counts(times: FloatArray, window_s: float) -> IntArray:
     """Arrivals in the full windows from the first arrival on."""
-    since = times - times[0]
-    full = int(since[-1] / window_s)
-    return np.bincount((since / window_s).astype(np.int64), minlength=full)[:full]
+    place = _windows_before(times, window_s)
+    return np.bincount(place)[: place[-1]]
 
 
 def _dispersion(counts: IntArray) -> Any:

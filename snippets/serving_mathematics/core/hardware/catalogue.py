@@ -268,7 +268,8 @@ def _file_model(text: str) -> tuple[Architecture, str]:
         content = read_json(read_text(str(path), MOST_OF_CONFIG))
     except (OSError, RuntimeError) as problem:  # of nobody's home, too
         told = getattr(problem, "strerror", None) or problem
-        raise ValueError(f"model {text!r} cannot be read: {told}") from problem
+        inside = "" if str(path) == text or path.name != "config.json" else f"{path.name} in it: "
+        raise ValueError(f"model {text!r} cannot be read: {inside}{told}") from problem
     except ValueError as problem:
         told = str(problem).removeprefix(f"{path}: ")
         raise ValueError(f"model {text!r} must hold JSON: {told}") from problem
@@ -284,6 +285,8 @@ def find_system(name: str) -> System:
     'h100_sxm'
     """
     form = compared(name)
+    if not form:
+        raise ValueError("a system must have a name, and one is empty")
     by_form = {compared(known): known for known in systems()} | SYSTEM_ALIASES
     tried = form.removeprefix("nvidia").removeprefix("amd").removeprefix("instinct")
     while tried:

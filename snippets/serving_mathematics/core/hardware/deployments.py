@@ -420,8 +420,9 @@ def require_deployment(deployment: Deployment) -> None:
         rule = f"a divisor of the {width} devices of a stage"
         possible(width % expert == 0, "expert", rule, expert)
     held, there = weight_bytes(deployment), deployment.system.memory_bytes
+    left = max(0.0, there - RESERVED_BYTES)
     rule = (
-        f"below the {(there - RESERVED_BYTES) / 1e9:.0f} GB of {deployment.system.name} for them "
+        f"below the {left / 1e9:.0f} GB of {deployment.system.name} for them "
         f"({fewest_devices(deployment)} devices would do at {deployment.precision})"
     )
     possible(held < there - RESERVED_BYTES, "weights", rule, f"{held / 1e9:.0f} GB a device")

@@ -264,7 +264,11 @@ def _guesses(cells: Mapping[str, str], data: int) -> tuple[int, float]:
         told = f"where speculation is {_cell(cells, 'speculation')}, got {drafts}"
         raise ValueError(f"column draft_tokens: must be {rule} {told}")
     usual = ACCEPTED.get(drafts, 1 + 1.7 * (1 - 0.53**drafts))
-    return drafts, number(cells, "accepted_tokens", usual, 1, drafts + 1, whole=False)
+    accepted = number(cells, "accepted_tokens", usual, 1, 17, whole=False)
+    if accepted > drafts + 1:
+        rule = f"a number from 1 to {drafts + 1}, draft_tokens + 1"
+        raise ValueError(f"column accepted_tokens: must be {rule}, got {accepted:g}")
+    return drafts, accepted
 
 
 # In one piece: a row's cells in their order, each read or refused.

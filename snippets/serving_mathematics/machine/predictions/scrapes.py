@@ -27,7 +27,11 @@ ENGINES = ("vllm", "sglang")
 FIRST = ("time_to_first_token_seconds",)
 BETWEEN = ("inter_token_latency_seconds", "time_per_output_token_seconds")  # new and old names
 WHOLE = ("e2e_request_latency_seconds",)
-_SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{[^}]*\})?\s+(\S+)")
+_SAMPLE = (
+    re.compile(  # a name, labels whose text may hold anything, a number; what follows is passed
+        r'([a-zA-Z_:][\w:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*+")*+)\})?\s+(\S+)', re.ASCII
+    )
+)
 
 
 def read_scrape(text: str) -> dict[str, float]:
@@ -39,15 +43,23 @@ def read_scrape(text: str) -> dict[str, float]:
     {'vllm:prompt_tokens_total': 5.0, 'up': 3.5}
     """
     found: dict[str, float] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for name, _, value in _samples(text):
+        found[name] = found.get(name, 0.0) + value
+    return found
+
+
+def _samples(text: str) -> list[tuple[str, str, float]]:
+    """Name, labels and value of every sample but those of buckets. Raises ValueError where a value
+    is no number."""
+    found = []
+    for number, line in enumerate(text.split("\n"), start=1):
         sample = _SAMPLE.match(line)
         if not sample or sample[1].endswith("_bucket"):
             continue
         try:
-            value = float(sample[2])
+            found.append((sample[1], sample[2] or "", float(sample[3])))
         except ValueError:
-            raise ValueError(f"line {number}: must end in a number, got {sample[2]!r}") from None
-        found[sample[1]] = found.get(sample[1], 0.0) + value
+            raise ValueError(f"line {number}: must end in a number, got {sample[3]!r}") from None
     return found
 
 

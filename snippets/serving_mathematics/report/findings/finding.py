@@ -49,6 +49,8 @@ class Asked:
         for name in ("ttft_s", "tpot_s", "price_per_hour", "places"):
             value = getattr(self, name)
             require(not value <= 0 and value != math.inf, name, "positive and finite", value)
+        whole = math.isnan(self.places) or self.places == int(self.places)
+        require(whole, "places", "a whole number", self.places)
         require(self.engine in ("vllm", "sglang"), "engine", "vllm or sglang", self.engine)
 
 
