@@ -821,10 +821,13 @@ def parameter_problems(name: str) -> list[str]:
 
 
 def length_problems(name: str) -> list[str]:
-    """What is longer than a screen or two says above why it is not in parts."""
+    """What is longer than a screen or two, and no row of comparisons, says above why it is not in
+    parts.
+    """
     problems, lines = [], source_of(name).split("\n")
     for node in tree_of(name).body:
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        functions = ast.FunctionDef | ast.AsyncFunctionDef
+        if not isinstance(node, functions) or node.name.startswith("check_"):
             continue
         first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
         above = min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 2
