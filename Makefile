@@ -122,6 +122,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.optimization.batching.token_budget
 	$(BIN)/python -m serving_mathematics.optimization.caching.kept_sessions
 	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.orders
+	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.one_place
 	$(BIN)/python -m serving_mathematics.capacity.littles_law.block_lifetime
 	$(BIN)/python -m serving_mathematics.capacity.autoscaling.fluid_fleet
 	$(BIN)/python -m serving_mathematics.capacity.autoscaling.signals

@@ -5,9 +5,7 @@ from __future__ import annotations
 import fnmatch
 import gc
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -21,10 +19,8 @@ BACKWARDS = int(WORKER.removeprefix("gw")) % 2 == 1
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(threads, "1")
 
-BYTECODE = Path(__file__).with_name(".cache") / "bytecode"
-if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):  # in the tree; but tests start many processes,
-    sys.dont_write_bytecode = False  # each of which would compile all that it imports
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):  # tests start hundreds of processes, each of
+    sys.dont_write_bytecode = False  # which would compile all that it imports
 
 gc.disable()  # what is imported and collected stays: looking through it is a fifth of the work
 
@@ -60,13 +56,6 @@ def pytest_make_collect_report(
     if BACKWARDS and not isinstance(collector, pytest.File):
         report.result.sort(key=lambda node: node.path, reverse=True)
     return report
-
-
-def pytest_unconfigure() -> None:
-    """Forget the bytecode of what tests have copied."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        for copies in BYTECODE.glob(f"{tempfile.gettempdir()[1:]}/pytest-of-*"):
-            shutil.rmtree(copies, ignore_errors=True)
 
 
 def pytest_collection_finish() -> None:

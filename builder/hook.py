@@ -7,6 +7,7 @@ serve` shows the failure on the page instead and goes on; what it built before a
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -154,10 +155,6 @@ def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation
     """Find the pages that were made before, and when each was last changed."""
     _State.pages = PageCache(default_cache(ROOT), config, files)
     _State.changed = {} if _State.serving else dates.last_changes(Path(config.docs_dir))
-    for file in files.documentation_pages():
-        date = _State.changed.get(file.src_uri)
-        if file.page and _State.changed:
-            file.page.update_date = f"{date:%Y-%m-%d}" if date else ""  # not the day of the build
     return nav
 
 
@@ -216,10 +213,11 @@ on_page_context = CombinedEvent(_read_less, _show_all)
 
 
 def on_env(env: Environment, **_: Any) -> Environment:
-    """Stop before anything is written when a page is wrong; and dates for the feed."""
-    env.globals["changed"] = {
-        path: format_datetime(date, usegmt=True) for path, date in _State.changed.items()
-    }
+    """Stop before anything is written when a page is wrong; and dates for the feed and the map of
+    the site, which are not the day of the build.
+    """
+    env.globals["changed"] = _State.changed
+    env.filters["rfc_date"] = functools.partial(format_datetime, usegmt=True)
     wrong, _State.wrong = _State.wrong, []
     _stop_on(wrong)
     return env

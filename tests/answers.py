@@ -40,7 +40,7 @@ import time
 import types
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ FEW = 4  # numbers that are kept one by one
 FAR = 999  # times a number is one of another size
 MIXED = 12  # calls with several arguments moved, where there are several
 BYTES = 6 << 30  # of memory, with numpy and what is imported
-MANY = 200  # what is taken of a generator
+MANY = 200  # what is taken of a generator; more numbers in a row are an array
 DEEP = 2  # containers in containers of which an element is moved
 WORDS = 120  # characters of a text
 SAID = 30  # characters of a text that stands at an end of many
@@ -248,6 +248,8 @@ def leaves(value: Any, deep: int = 0) -> Iterator[Any]:
             yield from leaves(inner, deep + 1)
     elif isinstance(value, set | frozenset):
         yield from leaves(sorted(value, key=repr), deep + 1)
+    elif isinstance(value, list | tuple) and len(value) > MANY and _are_numbers(value):
+        yield np.array(value)
     elif isinstance(value, list | tuple | np.ndarray | Iterator):
         for inner in itertools.islice(value, MANY) if isinstance(value, Iterator) else value:
             yield from leaves(inner, deep + 1)
@@ -255,6 +257,11 @@ def leaves(value: Any, deep: int = 0) -> Iterator[Any]:
         yield from _object(value, deep)
     else:
         yield type(value).__name__
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    """Whether all are numbers that an array holds as they are."""
+    return {*map(type, values)} <= {int, float} and max(map(abs, values)) < 2**63
 
 
 def _object(value: Any, deep: int) -> Iterator[Any]:

@@ -265,7 +265,9 @@ def test_a_block_runs_below_it_and_an_edit_breaks_its_checks(editor: Page) -> No
     assert "failed" not in pressed_run(place)
     assert structure(editor) == []  # what scrolls can be gone to, and each button says of what
     names = place.get_by_role("button").evaluate_all("all => all.map((one) => one.ariaLabel)")
-    assert names == [f"{verb} the code of {name}" for verb in ("Run", "Stop", "Reset", "Close")]
+    source = str(place.locator(".cm-content").get_attribute("aria-label"))
+    of = source.removeprefix("Source of ")
+    assert names == [f"{verb} {of}" for verb in ("Run", "Stop", "Reset", "Close")]
     place.get_by_role("button", name="Close").click()
     expect(place.locator(".cm-editor")).to_have_count(0)
     expect(button).to_be_focused()

@@ -230,6 +230,13 @@ def test_cache_that_cannot_be_written_fails_the_build(project: Project) -> None:
     assert project.site_files == []
 
 
+def test_a_backend_for_drawing_that_is_not_there_is_not_asked_for(project: Project) -> None:
+    """Importing matplotlib ends there, and a figure of the book needs none."""
+    project.chapter("part.one")
+    built = project.command("builder", MPLBACKEND="nowhere")
+    assert (built.status, built.ran) == (0, {"part.one"}), built.text
+
+
 def test_two_builds_at_once_both_succeed_and_the_cache_is_whole(project: Project) -> None:
     for number in range(4):
         project.chapter(f"part.chapter{number}")

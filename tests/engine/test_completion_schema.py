@@ -16,6 +16,7 @@ from serving_mathematics.engine.completion_schema import (
     Completion,
     Envelope,
     Message,
+    PlainText,
     RefusedRequest,
     StreamOptions,
     TextPart,
@@ -117,6 +118,13 @@ def test_nobody_says_the_next_message_too(mark: str) -> None:
         body = {"messages": [{"role": "user", "content": content}]}
         with pytest.raises(RefusedRequest, match=re.escape(f"must be without {mark}")):
             read_chat(json.dumps(body).encode())
+
+
+def test_an_answer_is_plain_text() -> None:
+    read = read_completion(b'{"prompt": "a", "response_format": {"type": "text"}}')[0]
+    assert read.response_format == PlainText(type="text")
+    with pytest.raises(RefusedRequest, match=r"response_format\.type: Input should be 'text'"):
+        read_completion(b'{"prompt": "a", "response_format": {"type": "json_schema"}}')
 
 
 @given(st.sampled_from(["n", "logprobs", "tools", "logit_bias", "store", "response_format"]))

@@ -158,7 +158,7 @@ def pid_of(engine: EngineProcess) -> int:
 def test_a_child_that_is_killed_is_followed_by_one_that_goes_on(small_model: Path) -> None:
     """Six are inside, of which two run, and one more comes meanwhile: every answer is whole, what
     was sent of it included, and without a gap."""
-    question = Question("Once upon a time", 400, ignore_end=True)
+    question = Question("Once upon a time", 150, ignore_end=True)
 
     async def test() -> None:
         async with started(small_model) as engine:
@@ -171,7 +171,7 @@ def test_a_child_that_is_killed_is_followed_by_one_that_goes_on(small_model: Pat
             calls.append(asyncio.create_task(whole(engine, question)))
             answers = await asyncio.gather(begun, *calls)
             assert {(told, len(tokens), end) for told, _, tokens, end in answers} == {
-                (answers[0][0], 400, "length")
+                (answers[0][0], 150, "length")
             }
             assert (engine.state, engine.restarts, engine.inside) == ("ready", 1, 0)
 
@@ -228,7 +228,7 @@ def test_what_one_request_breaks_ends_that_request_alone(
 ) -> None:
     """Others run, wait and come after; each gets as many tokens as it asked for, in order."""
     monkeypatch.setattr(engine_process, "_work", _poisoned)
-    question = Question("Once upon a time", 100, ignore_end=True)
+    question = Question("Once upon a time", 60, ignore_end=True)
 
     async def test() -> None:
         async with started(small_model) as engine:
@@ -239,7 +239,7 @@ def test_what_one_request_breaks_ends_that_request_alone(
             assert (caught.value.kind, str(caught.value)) == ("failed", told)
             calls.append(asyncio.create_task(whole(engine, question)))
             for prompt_tokens, _, tokens, finish in await asyncio.gather(*calls):
-                assert (prompt_tokens, len(tokens), finish) == (7, 100, "length")
+                assert (prompt_tokens, len(tokens), finish) == (7, 60, "length")
             assert restarts[0] <= engine.restarts <= restarts[1]
             assert (engine.state, engine.inside) == ("ready", 0)
 

@@ -427,6 +427,11 @@ def test_phases_of_aiperf_are_a_list_since_its_schema_1_4() -> None:
     assert not run.steady
 
 
+def test_thousands_of_a_table_are_numbers() -> None:
+    text = (FOLDER / "profile_export_aiperf.csv").read_text().replace(",118.00,", ',"1,118.00",')
+    assert read_load_test(text, "a")[0].ttft_s == 1.118  # as genai-perf prints them
+
+
 def test_what_is_typed_may_have_blanks_and_powers() -> None:
     (run,) = read_load_runs("1.6e1 : 0.25 : 0.011", 1000, 200)
     assert (run.load, run.ttft_s, run.tpot_s) == (16.0, 0.25, 0.011)

@@ -236,6 +236,18 @@ def test_a_trace_says_what_its_prompts_share(tmp_path: Path) -> None:
     assert simulations([faster]) == 2
 
 
+def test_a_trace_in_the_form_is_the_same_trace(tmp_path: Path) -> None:
+    text = Path(mooncake(tmp_path)).read_text(encoding="utf-8")
+    asked = {name: value for name, value in SMALL.items() if name != "rate_per_s"}
+    asked |= {"trace": "my.jsonl", "routers": "cache-aware", "host_memory_gib": "0"}
+    piece = json.loads(form_answer(json.dumps(asked | {"trace_text": text})))["html"]
+    assert "900 requests; the command takes another rate beside the trace, rate_per_s" in piece
+    broken = text.replace('"hash_ids": [0]', '"hash_ids": [0, 1, 2]', 1)
+    told = json.loads(form_answer(json.dumps(asked | {"trace_text": broken})))
+    assert told["field"] == "trace"
+    assert told["problem"].startswith("my.jsonl: line 1: hash_ids must be 1 or 1 blocks of 512")
+
+
 def test_a_trace_that_shares_nothing_is_refused_where_that_is_asked(tmp_path: Path) -> None:
     asked = {"trace": mooncake(tmp_path, hashes=False), "replicas": 2, "parallelism": "tp1"}
     rule = "the trace must be one with hash_ids or sessions where"

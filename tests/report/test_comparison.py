@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,11 @@ def test_half_as_slow_again_is_told_and_the_same_again_is_not() -> None:
 def test_a_ladder_that_is_served_is_a_note() -> None:
     assert ladder([stage(1, 1), stage(2, 2)], Asked()).level == "note"  # type: ignore[union-attr]
     assert ladder([stage(1, 1)], Asked()) is None
+    assert ladder([stage(1, 1), replace(stage(2, 2), tool="another")], Asked()) is None
+    few = {"rate_asked": 1.0, "completed": 12.0, "duration_s": 15.0, "ttft_s": 0.6}
+    short = ladder([Run("", "", told=few), stage(3, 3)], Asked())  # 12 of 15 by chance
+    assert short is not None
+    assert short.level == "note"
     found = ladder([stage(4, 4), stage(8, 5, 3.0), stage(16, 5.2, 9.0)], Asked())
     assert found is not None
     assert "from 8 requests a second on no more than 5.2 are served" in found.seen

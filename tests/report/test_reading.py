@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.reading import joined, read_file
+from serving_mathematics.report.reading import OtherFileError, joined, read_file
 from serving_mathematics.report.registry import report
 from serving_mathematics.report.report_command import _read_files
 
@@ -80,6 +80,12 @@ def test_a_folder_of_inference_perf_is_its_stages() -> None:
         assert run.columns["ttft_s"].mean() == pytest.approx(run.told["ttft_s"], rel=1e-6)
     told = report(runs, Asked()).findings
     assert not [one for one in told if one.name == "ladder" and one.level != "note"]  # by chance
+
+
+@pytest.mark.parametrize("name", ["validation.json", "config.yaml"])
+def test_what_lies_beside_results_is_refused_by_itself(name: str) -> None:
+    with pytest.raises(OtherFileError, match=f"{name} must be a load test, a log or a scrape"):
+        _real(f"inference_perf/{name}")
 
 
 def test_guidellm_draws_times_before_its_clock_is_set() -> None:
@@ -172,6 +178,10 @@ def test_a_log_and_the_table_of_its_engine_are_one_run() -> None:
         ('{"benchmarks": []}', "with benchmarks"),
         ('{"status": "error", "data": null, "error": "bad query"}', "bad query"),
         ('{"completed": 1, "duration": 9, "ttfts": [0.1], "itls": [[-1.0]]}', "two clocks"),
+        (
+            '{"completed": 1, "duration": 9, "ttfts": [2], "itls": [[-1, 0.2]]}',
+            "time between tokens 1 must be not negative",
+        ),
         ("<html>\n<p>", "a log of requests"),
         ('{\n "data": [{"payload": []}]\n}', "got an object with data"),
         ("api:\n  type: chat\n", "got YAML"),

@@ -58,6 +58,7 @@ def test_failures_are_counted(status: str, failed: int) -> None:
         ('[{"ts": 1}, {"ts"', "line 1 must be JSON"),
         ("ts,ttft_ms\n100,5\n150,6\n", "columns unit=s or unit=ms"),
         ("", "the log must be a header"),
+        ("t_s,latency_s\n1,3000\n2,3100\n", "did you mean 3.05 s?"),
         ("minute,p50_ms,p99_ms\n1,5,90\n2,6,80\n", "percentiles of windows cannot be put together"),
     ],
 )

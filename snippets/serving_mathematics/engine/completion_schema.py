@@ -317,6 +317,18 @@ def check_requests_are_validated() -> None:
         ("half a surrogate", b'{"prompt": "\\ud800"}', "body: Invalid JSON"),
     ):
         checks.raises(name, read_completion, text, match=match, error=RefusedRequest)
+    nothing = (
+        b'{"prompt": "a", "tools": [], "logit_bias": {}, "response_format": {"type": "text"}, '
+    )
+    nothing += b'"store": false, "top_k": -1, "suffix": null, "tool_choice": "none"}'
+    checks.equal("nothing asked", read_completion(nothing)[1], question)
+
+
+def check_conversations_are_validated() -> None:
+    """A message is text of somebody, and one message; two limits do not differ.
+
+    Source: the API's reference; the model's template, for what ends a message.
+    """
     for name, text, match in (
         ("a role", b'"role": "tool", "content": "a"}]', "messages.0.role"),
         (
@@ -333,8 +345,3 @@ def check_requests_are_validated() -> None:
     ):
         wrong = b'{"messages": [{' + text + b"}"
         checks.raises(name, read_chat, wrong, match=match, error=RefusedRequest)
-    nothing = (
-        b'{"prompt": "a", "tools": [], "logit_bias": {}, "response_format": {"type": "text"}, '
-    )
-    nothing += b'"store": false, "top_k": -1, "suffix": null, "tool_choice": "none"}'
-    checks.equal("nothing asked", read_completion(nothing)[1], question)

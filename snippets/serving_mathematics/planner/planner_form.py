@@ -46,7 +46,7 @@ from serving_mathematics.planner.launch import Start, starts
 from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.objectives import METRICS
 from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.routed_requests import read_shared
+from serving_mathematics.planner.routed_requests import _shared_requests
 from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_json
@@ -72,6 +72,7 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("device", "device"),
     ("load_test", "load_test"),
     ("routers:", "routers"),
+    ("line ", "trace"),
     ("row ", "trace"),
     ("column ", "trace"),
     ("the trace ", "trace"),
@@ -203,8 +204,8 @@ def _answered(
     asked = _asked(values)
     load = functools.cache(lambda _, columns: read_requests(log, columns))
 
-    def shared(name: str) -> Requests:
-        return read_shared(name, lambda _: log)
+    def shared(_name: str) -> Requests:
+        return _shared_requests(log)
 
     choices = read_choices(asked, load, shared)
     return whole_answer(choices, asked, load, told, progress=compared)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -312,21 +312,26 @@ def _nominal_s(asked: Requests) -> FloatArray:
     return np.array(found)
 
 
-def read_shared(path: str, read: Callable[[str], str] = read_text) -> Requests:
+def read_shared(path: str) -> Requests:
     """A file of requests that says what their prompts share, where it does.
 
-    path: of the file. read: gives its text. Requests without an answer count one token. Raises
-    ValueError with file, line and rule; OSError.
+    path: of the file. Requests without an answer count one token. Raises ValueError with file, line
+    and rule; OSError.
 
     >>> read_shared("no such file")
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no such file'
     """
-    text = read(path)
+    text = read_text(path)
     try:
-        return read_trace(text, empty="one token")
+        return _shared_requests(text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _shared_requests(text: str) -> Requests:
+    """The requests of a file's text."""
+    return read_trace(text, empty="one token")
 
 
 def _begins_alone(asked: Requests) -> bool:

@@ -238,7 +238,7 @@ def _more_memory(told: Routed) -> str:
         for way in told.ways
         if way.router == told.best.router and way is not told.best
     ]
-    return f" It keeps {listed(said)}." if said else ""
+    return f" {told.best.router.name} keeps {listed(said)}." if said else ""
 
 
 ROWS_ARE = (

@@ -116,7 +116,7 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
     >>> ladder([stage(10.0, 10.0, 0.03), stage(20.0, 14.0, 2.0)], Asked()).level
     'problem'
     """
-    rows = _steps_of(runs)
+    rows = _steps_of(runs) if len({run.tool for run in runs}) == 1 else []
     if len(rows) < 2:
         return None
     kept = [row for row in rows if _kept_up(row)]

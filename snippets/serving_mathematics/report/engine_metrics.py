@@ -306,16 +306,16 @@ def table_run(text: str, where: str) -> Run:
 
 def _table_column(cells: Sequence[str], role: str, row: str, name: str) -> FloatArray:
     """Numbers of a table's column; a time may be of the calendar."""
-    if role == "time" and not _is_number(cells[0]):
+    if role == "time" and not _reads_as_number(cells[0]):
         dates = [re.sub(r"^(\d{4})/(\d\d)/(\d\d)", r"\1-\2-\3", cell) for cell in cells]
         return np.asarray(_by_calendar(dates, name, 2) / 1e9, dtype=float)
     for number, cell in enumerate(cells, start=2):
-        if not _is_number(cell):
+        if not _reads_as_number(cell):
             require(False, f"{row} {number}, column {name}", "a number", repr(cell[:40]))
     return np.array(cells, dtype=float)
 
 
-def _is_number(cell: str) -> bool:
+def _reads_as_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:

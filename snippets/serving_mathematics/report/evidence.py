@@ -80,8 +80,8 @@ COUNTERS = {  # of an engine; those that only grow, and levels
     "power_w": "of all devices",
     "joules": "of all devices, so far",
 }
-LEVELS = ("running", "waiting", "cache", "power_w")
-GROWING = tuple(name for name in COUNTERS if name not in LEVELS)
+GAUGES = ("running", "waiting", "cache", "power_w")
+GROWING = tuple(name for name in COUNTERS if name not in GAUGES)
 
 
 @dataclass(frozen=True, eq=False)

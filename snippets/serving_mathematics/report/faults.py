@@ -26,6 +26,7 @@ from serving_mathematics.core.batching.continuous_batching import Engine, Worklo
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.queues.shares import wilson_interval
+from serving_mathematics.planner.fleet_energy import power_error
 from serving_mathematics.report.evidence import FloatArray, Run, Series, _inside_at, _rates_told
 from serving_mathematics.report.findings.finding import LEVELS, Asked
 from serving_mathematics.report.findings.of_the_energy import _at_load, _modelled
@@ -426,7 +427,7 @@ def _shared(rng: np.random.Generator, count: int, load: float, crowd: bool) -> R
 
 
 def _drawing(rng: np.random.Generator, count: int, times: float) -> Run:
-    """A run whose devices draw what the model has for its load, as far off as that is, times more."""
+    """A run whose devices draw so many times what the model has, which is off as its scores say."""
     run = served(rng, count)
     inside = float(rng.uniform(2.0, 64.0))
     tokens = float(rng.uniform(20.0, 60.0)) * inside
@@ -589,6 +590,15 @@ def check_findings_are_right() -> None:
     for row in read_record(RECORD)["rows"]:
         checks.inside(f"{row['finding']}: missed", row["missed"] / row["runs"], 0.0, 0.1)
         checks.inside(f"{row['finding']}: alarms", row["alarms"] / row["runs"], 0.0, 0.05)
+
+
+def check_power_is_off_as_its_scores_say() -> None:
+    """Nine of ten made powers are as near as nine of ten measured ones.
+
+    Source: the scores of the model of power on an H100.
+    """
+    nine_of_ten = math.exp(1.645 * POWER_SIGMA) - 1
+    checks.close("error", nine_of_ten, power_error(WORKED.system.name)[0], rtol=0.1)
 
 
 def check_load_of_a_clean_run() -> None:

@@ -100,10 +100,10 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
     if not run.has("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"):
         return None
     batch, read, each = _counted(run)
-    if each.size < LEAST_TOLD or batch.std() < 0.05 * batch.mean():
+    if each.size < LEAST_TOLD:
         return None
     terms = np.column_stack([np.ones(each.size), batch, read]) / each[:, None]
-    kept = np.ones(3, dtype=bool)
+    kept = np.array([True, batch.std() >= 0.05 * batch.mean(), True])  # always full: not told apart
     costs = np.zeros(3)
     while True:
         costs[:] = 0.0
@@ -142,13 +142,13 @@ def _tried(run: Run, costs: FloatArray, places: float) -> OwnEngine:
 
 
 def _most_running(run: Run) -> float:
-    """Requests that ran at a time, at most."""
+    """Requests that ran while others waited, or at a time at most."""
     told = levels(run)
     if told is not None and told.level("running").size:
-        return max(8.0, float(told.level("running").max()))
-    moments, running = _running(run)
-    lasting = running[:-1][np.diff(moments) > 0]  # in a moment one follows another
-    return max(8.0, float(lasting.max())) if lasting.size else 8.0
+        running, waiting = told.values["running"], told.values["waiting"]
+        full = running[(waiting >= 1) & np.isfinite(running)]
+        return max(8.0, float(np.median(full)) if full.size > 9 else float(np.nanmax(running)))
+    return max(8.0, float(_running(run)[1].max()))
 
 
 def _running(run: Run) -> tuple[FloatArray, FloatArray]:

@@ -58,7 +58,7 @@ from serving_mathematics.support.files import json_values
 from serving_mathematics.support.require import require
 
 YAML = re.compile(r"(#.*\n|---\n|[\w-]+: [^,\n]*\n)*[\w-]+:\n(  |- )")
-LARGEST = 1e30  # of what a file may say, so that sums of it are finite
+LARGEST_READ = 1e30  # of what a file may say, so that sums of it are finite
 VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies and times in line
     "ttft_s": "ttfts",
     "latency_s": "latencies",
@@ -226,6 +226,11 @@ def _plausible_run(run: Run) -> Run:
                 require(False, at, rule, f"{column[early[0]]:g} s")
         if name.endswith("_tokens"):
             _require_counts(column, f"{run.where}: request ", 1, f", {name.replace('_', ' ')}")
+    early = np.flatnonzero(run.gaps_s < -1e-6)
+    if early.size:
+        rule = "not negative (do two clocks disagree?)"
+        at = f"{run.where}: time between tokens {int(early[0]) + 1}"
+        require(False, at, rule, f"{run.gaps_s[early[0]]:g} s")
     return run.in_order()
 
 
@@ -240,9 +245,11 @@ def _list(data: Mapping[str, Any], name: str, where: str) -> list[Any]:
 
 def _json_column(values: Sequence[Any]) -> FloatArray:
     found = np.array([_json_number(value) for value in values], dtype=float)
-    far = np.flatnonzero(np.abs(found) > LARGEST)
+    far = np.flatnonzero(np.abs(found) > LARGEST_READ)
     if far.size:
-        require(False, "a time or a count", f"at most {LARGEST:g}", repr(values[int(far[0])])[:40])
+        require(
+            False, "a time or a count", f"at most {LARGEST_READ:g}", repr(values[int(far[0])])[:40]
+        )
     return found
 
 
@@ -463,9 +470,9 @@ def _streams(data: Any, where: str) -> Run:
     pieces = [_list(row, "response_outputs", where) for row in rows]
     times = []
     for end, piece in zip(ends, pieces, strict=True):
-        told = [_says_something(str(_at(one, "response"))) for one in piece] or [True] * len(end)
-        require(len(told) == len(end), where, "a time for each response", f"{len(end)} times")
-        times.append(_json_column([x for x, says in zip(end, told, strict=True) if says]) * 1e-9)
+        says = [_says_something(str(_at(one, "response"))) for one in piece] or [True] * len(end)
+        require(len(says) == len(end), where, "a time for each response", f"{len(end)} times")
+        times.append(_json_column([x for x, fine in zip(end, says, strict=True) if fine]) * 1e-9)
     gaps = [np.diff(one) for one in times]
     columns = {
         "sent_s": _since_first(sent),
@@ -608,8 +615,8 @@ def _perf_records(rows: Sequence[Any], where: str) -> Run:
 
 
 def joined(runs: Sequence[Run]) -> list[Run]:
-    """Runs of several files, with scrapes of one engine in a row, a log and the table of its engine,
-    and a tool's summaries and its records of the same requests put together.
+    """Runs of several files: scrapes of one engine in a row, a log and the table of its engine, and
+    a tool's summaries and its records of the same requests are put together.
 
     runs: in the order of their files.
 

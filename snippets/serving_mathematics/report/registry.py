@@ -16,6 +16,7 @@ import numpy as np
 from serving_mathematics.report.comparison import ladder, step_model
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding
+from serving_mathematics.report.findings.of_the_energy import joules
 from serving_mathematics.report.findings.of_the_engine import (
     binding,
     guesses,
@@ -24,7 +25,6 @@ from serving_mathematics.report.findings.of_the_engine import (
     queue_or_prefill,
     stalls,
 )
-from serving_mathematics.report.findings.of_the_energy import joules
 from serving_mathematics.report.findings.of_the_objective import (
     breaking_load,
     canary,

@@ -90,6 +90,7 @@ NAME_SHOWN = 24  # letters of a tenant's name
 SAMPLE = 2000  # moments that say a unit
 DAY_S = 86_400.0
 LIKELY_S = (0.002, 300.0)  # what the median of a latency is
+LONGEST_S = 1000.0  # what it is at most, whatever a name says: milliseconds are taken for seconds
 
 
 def read_log(text: str, where: str, columns: str = "") -> Run:
@@ -293,6 +294,9 @@ def _seconds(
     last = column.rpartition(".")[2]
     named = _unit_of_name(last)[1] or unit
     if named:
+        usual = _known_quantile(values) / PER_S[named]
+        rule = f"of times up to {LONGEST_S:g} s in the median (did you mean {usual / 1000:.4g} s?)"
+        require(not usual > LONGEST_S, f"column {column}", rule, f"{usual:.4g} s")
         return values / PER_S[named], f"{column} in {named}"
     known = values[np.isfinite(values) & (values > 0)]
     if not known.size:
@@ -410,7 +414,7 @@ def _run(
     failed = _failed(cells, chosen)
     if failed is not None:
         columns["failed"] = failed
-    told = _power(cells, chosen, first, notes)
+    means = _power(cells, chosen, first, notes)
     tenants: tuple[str, ...] = ()
     if "tenant" in chosen:
         columns["tenant"], tenants = _tenants(cells[chosen["tenant"]], chosen["tenant"])
@@ -427,7 +431,7 @@ def _run(
     if any(isinstance(one, list) for one in hashes) and "prompt" in chosen:
         found = np.minimum(_seen(hashes, first), columns["prompt_tokens"])
         share = float(found.sum() / max(columns["prompt_tokens"].sum(), 1.0))
-    run = Run(where, "a log of requests", columns, told, notes=tuple(notes), shares_prefix=share)
+    run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
 

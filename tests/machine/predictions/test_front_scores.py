@@ -15,6 +15,9 @@ from serving_mathematics.core.hardware.harness_runs import HarnessRun
 from serving_mathematics.core.hardware.step_time import count_work
 from serving_mathematics.machine.predictions import front_scores
 from serving_mathematics.machine.predictions.front_scores import (
+    NINE_IN_TEN,
+    ONE_IN_TEN,
+    after_own_runs,
     latencies_of,
     main,
     mean_front,
@@ -63,6 +66,18 @@ def test_means_have_prompts_in_them_and_first_tokens_are_scored() -> None:
     assert set(told["benchmark"]) == {
         *("harness left out", "unknown", "fitted, behind the unknown front")
     }
+
+
+def test_more_own_runs_leave_less_and_three_stand_for_more() -> None:
+    away = RECORD["harnesses"]["ml-energy"]
+    for front in ("own", "unknown", "benchmark"):
+        found = [after_own_runs(away, front, few) for few in (1, 2, 3, 9)]
+        medians = [one["median"] for one in found if one]
+        assert medians[0] > medians[1] > medians[2] == medians[3]
+        assert found[2] == away[f"{front} front and 3 of the deployment"]
+        bounds = [(one[ONE_IN_TEN], one[NINE_IN_TEN]) for one in found if one]
+        assert all(low < 1 < high for low, high in bounds)
+    assert after_own_runs({}, "own", 1) is None
 
 
 def test_the_mean_of_fronts_is_geometric() -> None:

@@ -12,7 +12,7 @@ from serving_mathematics.report.findings.of_the_tenants import (
 )
 from serving_mathematics.report.request_log import read_log
 
-from ..made import functions_of
+from ..example_runs import functions_of
 
 
 def test_nothing_is_said_of_nothing() -> None:

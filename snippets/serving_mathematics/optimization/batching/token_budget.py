@@ -73,7 +73,8 @@ def _p99s(machine: Machine, load: float, budget: int) -> _P99s:
     asked = ask_machine(machine, load, 4000, seed=2)
     served = simulate(asked, limited.engine, gaps=gaps)
     ttft, tpot = latencies_s(asked, served)
-    gap = gap_quantile(*zip(*gaps, strict=True), probability=0.99)
+    gap_s, tokens = zip(*gaps, strict=True)
+    gap = gap_quantile(gap_s, tokens, 0.99)
     first, token = float(np.quantile(ttft, 0.99)), float(np.nanquantile(tpot, 0.99))
     return _P99s(first, gap, token, served.decode_tokens / served.steps)
 

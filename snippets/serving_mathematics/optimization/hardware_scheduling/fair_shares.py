@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 PLACES = (16, 64, 256)
 STEADY, BURST, OTHERS = 500, 150, 9  # requests of nine tenants, of the tenth at once; these nine
@@ -44,7 +45,7 @@ ORDERS = ("first come", "shortest prompt", "fair")
 
 
 @functools.cache
-def _asked(machine: Machine, seed: int = 1, split: int = 1) -> tuple[Requests, FloatArray, float]:
+def _asked(machine: Machine, seed: int = 1, split: int = 1) -> tuple[Requests, BoolArray, float]:
     """Requests, which are not of the burst, and when that comes [s]; the burst's tenant asks under
     so many names, from 9 on."""
     rng = np.random.default_rng(seed)
@@ -54,11 +55,11 @@ def _asked(machine: Machine, seed: int = 1, split: int = 1) -> tuple[Requests, F
     times = np.concatenate([arrivals, np.full(BURST, at)])
     whose = np.concatenate([rng.integers(0, OTHERS, STEADY), OTHERS + np.arange(BURST) % split])
     order = np.argsort(times, kind="stable")
-    columns = (
+    prompts, answers, cached = (
         np.concatenate([getattr(steady, name), getattr(burst, name)])[order]
         for name in ("prompt_tokens", "output_tokens", "cached_tokens")
     )
-    asked = Requests(times[order], *columns, tenant=whose[order])
+    asked = Requests(times[order], prompts, answers, cached, tenant=whose[order])
     return asked, asked.tenant < OTHERS, at
 
 

@@ -85,8 +85,9 @@ def _asked(
     lengths = draw_lengths(rng, machine.traffic, size)
     follows = machine.traffic if minutes else ""
     arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, size, follows)
-    columns = arrivals, lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
-    return Requests(*(column[:count] for column in columns))
+    part = slice(count)
+    columns = lengths.prompt_tokens[part], lengths.output_tokens[part], lengths.cached_tokens[part]
+    return Requests(arrivals[part], *columns)
 
 
 def _in_order(asked: Requests, engine: Engine, key: npt.ArrayLike) -> Outcome:

@@ -20,17 +20,15 @@ import numpy as np
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.core.hardware.energy import (
     BOARD_W,
-    ENERGY_SCORES,
     POWER,
-    SERVED,
     PowerShares,
     board_power_w,
     served_power_w,
 )
+from serving_mathematics.planner.fleet_energy import power_error
 from serving_mathematics.report.evidence import Run, _inside_at, _power_told_w, _rates_told
 from serving_mathematics.report.findings.finding import Asked, Finding, percent
 from serving_mathematics.support import checks
-from serving_mathematics.support.measuring import read_record
 
 MORE_THAN_MODEL = 1.4  # times the modelled power, from which the difference is no error of it
 
@@ -71,8 +69,9 @@ def joules(run: Run, asked: Asked) -> Finding | None:
                 else "look for devices that were left out, a limit of power, or a mean that holds "
                 "the time before and after the test"
             )
-        error = float(read_record(ENERGY_SCORES)[SERVED]["all"]["p90"])
-        how += f"; the model is off by {percent(error)} or less in nine runs of ten"
+        error, runs, own = power_error(one.system.name)
+        how += f"; the model is off by {percent(error)} or less in nine of ten of {runs} runs"
+        how += "" if own else " of other devices"
     return Finding(
         "joules",
         level,
@@ -107,9 +106,13 @@ def _at_load(one: Deployment, run: Run, rates: dict[str, float]) -> Deployment:
         rates[name] / rates["requests"] if rates["requests"] > 0 else math.nan
         for name in ("prompt_tokens", "output_tokens")
     )
-    lengths = {"input_tokens": prompt, "output_tokens": output}
-    known = {name: max(2.0, x) for name, x in lengths.items() if math.isfinite(x)}
-    return replace(one, **known, shortest_share=1.0, concurrency=_inside(run, rates["requests"]))
+    return replace(
+        one,
+        input_tokens=max(2.0, prompt) if math.isfinite(prompt) else one.input_tokens,
+        output_tokens=max(2.0, output) if math.isfinite(output) else one.output_tokens,
+        shortest_share=1.0,
+        concurrency=_inside(run, rates["requests"]),
+    )
 
 
 def _modelled(

@@ -6,8 +6,8 @@ many windows as are worth one where neighbours are alike.
 
 Assumes: one engine behind the log, and a wait of the window in which a request was sent.
 
-Source: Sheng et al. (2024), *Fairness in Serving Large Language Models*, for what is counted: tokens
-of prompts and answers; Bartlett (1935), for the correlation of series that are correlated in
+Source: Sheng et al. (2024), *Fairness in Serving Large Language Models*, for what is counted:
+tokens of prompts and answers; Bartlett (1935), for the correlation of series that are correlated in
 themselves.
 """
 
@@ -22,10 +22,10 @@ from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
 from serving_mathematics.support import checks
 
-LEAST = 50  # requests of a tenant of whom something is said
+OWN_REQUESTS = 50  # requests of a tenant of whom something is said
 MOST_LOOKED_AT = 5  # tenants, by their tokens
-WINDOW_REQUESTS, MOST_WINDOWS, LEAST_WINDOWS = 12, 60, 16
-RAISES, CHANCE = 2.0, 3.0  # times the others' tail, and standard errors of the correlation
+WINDOW_REQUESTS, MOST_WINDOWS, FEWEST_WINDOWS = 12, 60, 16
+RAISES, BEYOND_CHANCE = 2.0, 3.0  # times the others' tail, and standard errors of the correlation
 WAITS_MORE = 2.0  # times the tail of the rest
 MOST_OF_ALL = 0.5  # of the tokens, by one
 
@@ -50,12 +50,12 @@ def tenants(run: Run, _asked: Asked) -> Finding | None:
     if (counts > 0).sum() < 2 or not tokens.sum() > 0:
         return None
     order = np.argsort(-tokens, kind="stable")
-    looked = [int(x) for x in order[:MOST_LOOKED_AT] if counts[x] >= LEAST]
+    looked = [int(x) for x in order[:MOST_LOOKED_AT] if counts[x] >= OWN_REQUESTS]
     share = float(tokens[order[0]] / tokens.sum())
     seen = [f"{int((counts > 0).sum()):,} tenants"]
     seen[0] += f"; {_called(run, int(order[0]))} brings {percent(share)} of the {word}"
     pushed = [one for x in looked if (one := _raised(run, of, work, x)) is not None]
-    slow = [one for x in looked if (one := _waits(run, of, x)) is not None]
+    slow = [late for x in looked if (late := _waits(run, of, x)) is not None]
     if not pushed and not slow and share < MOST_OF_ALL:
         return None
     if pushed:
@@ -105,7 +105,7 @@ def _waits(run: Run, of: npt.NDArray[np.int_], who: int) -> tuple[int, float, fl
     times = _first_times(run)
     mine = (of == who) & np.isfinite(times)
     rest = (of != who) & np.isfinite(times)
-    if mine.sum() < LEAST or rest.sum() < LEAST:
+    if mine.sum() < OWN_REQUESTS or rest.sum() < OWN_REQUESTS:
         return None
     own, other = _known_quantile(times[mine], 0.95), _known_quantile(times[rest], 0.95)
     if not own > WAITS_MORE * other:
@@ -128,7 +128,7 @@ def _raised(
     rest = (of != who) & np.isfinite(times + sent)
     mine = (of == who) & np.isfinite(sent)
     count = min(MOST_WINDOWS, int(rest.sum()) // WINDOW_REQUESTS)
-    if count < LEAST_WINDOWS or mine.sum() < LEAST:
+    if count < FEWEST_WINDOWS or mine.sum() < OWN_REQUESTS:
         return None
     low, high = float(sent[rest].min()), float(sent[rest].max())
     if not high > low:
@@ -146,7 +146,7 @@ def _raised(
     tails = np.full(count, math.nan)
     tails[there] = tail
     calm, busy = (_known_quantile(tails[x]) for x in (by_load[-until:], by_load[:until]))
-    if r < CHANCE * error or not busy > RAISES * calm:
+    if r < BEYOND_CHANCE * error or not busy > RAISES * calm:
         return None
     return who, calm, busy, r, error
 
@@ -154,13 +154,19 @@ def _raised(
 def _rank_correlation(one: FloatArray, other: FloatArray) -> tuple[float, float]:
     """Rank correlation of two series, and its standard error where there is none: neighbours that
     are alike in both count as fewer."""
-    if one.size < LEAST_WINDOWS or min(float(np.std(x)) for x in (one, other)) <= 0:
+    if one.size < FEWEST_WINDOWS or min(float(np.std(x)) for x in (one, other)) <= 0:
         return 0.0, 1.0
     ranks = [_ranks(x) for x in (one, other)]
-    r = float(np.corrcoef(*ranks)[0, 1])
-    alike = [float(np.corrcoef(x[1:], x[:-1])[0, 1]) for x in ranks]
+    r = _correlation(ranks[0], ranks[1])
+    alike = [_correlation(x[1:], x[:-1]) for x in ranks]
     both = min(max(alike[0] * alike[1], 0.0), 0.9)
     return r, math.sqrt((1 + both) / (1 - both) / (one.size - 1))
+
+
+def _correlation(one: FloatArray, other: FloatArray) -> float:
+    """Of two series; 0 where one of them is constant."""
+    flat = np.ptp(one) == 0 or np.ptp(other) == 0
+    return 0.0 if flat else float(np.corrcoef(one, other)[0, 1])
 
 
 def _ranks(values: FloatArray) -> FloatArray:
@@ -181,6 +187,6 @@ def check_a_neighbour_is_told() -> None:
     run = Run("", "", {"sent_s": sent, "tenant": of, "ttft_s": ttft}, tenants=("a", "b"))
     found = tenants(run, Asked())
     checks.equal("level", found.level if found else "", "warning")
-    alone = Run("", "", run.columns | {"ttft_s": rng.permutation(ttft)}, tenants=("a", "b"))
+    alone = Run("", "", {**run.columns, "ttft_s": rng.permutation(ttft)}, tenants=("a", "b"))
     found = tenants(alone, Asked())
     checks.holds("by chance", found is None or found.level == "note", got=found and found.seen)
