@@ -29,7 +29,7 @@ IntArray = npt.NDArray[np.int64]
 BELOW_TOKENS = 2**31  # of a prompt or an answer
 
 
-def _whole(name: str, values: npt.ArrayLike, size: int, least: float) -> IntArray:
+def _whole_numbers(name: str, values: npt.ArrayLike, size: int, least: float) -> IntArray:
     """Whole numbers of shape (n,), broadcast from one; refused by argument and row."""
     given = as_floats(**{name: values})
     require(given.ndim == 0 or given.shape == (size,), name, f"of shape ({size},)", given.shape)
@@ -89,12 +89,12 @@ class Requests:
         pauses = np.broadcast_to(as_floats(pause_s=pause_s), (size,))
         require_all_non_negative(pause_s=pauses)
         columns = {
-            "prompt_tokens": _whole("prompt_tokens", prompt_tokens, size, 1),
-            "output_tokens": _whole("output_tokens", output_tokens, size, 1),
-            "cached_tokens": _whole("cached_tokens", cached_tokens, size, 0),
-            "tenant": _whole("tenant", tenant, size, 0),
-            "priority": _whole("priority", priority, size, -BELOW_TOKENS),
-            "after": _whole("after", after, size, -1),
+            "prompt_tokens": _whole_numbers("prompt_tokens", prompt_tokens, size, 1),
+            "output_tokens": _whole_numbers("output_tokens", output_tokens, size, 1),
+            "cached_tokens": _whole_numbers("cached_tokens", cached_tokens, size, 0),
+            "tenant": _whole_numbers("tenant", tenant, size, 0),
+            "priority": _whole_numbers("priority", priority, size, -BELOW_TOKENS),
+            "after": _whole_numbers("after", after, size, -1),
         }
         for name, values in columns.items():
             object.__setattr__(self, name, values)
