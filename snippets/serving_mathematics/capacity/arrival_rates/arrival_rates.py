@@ -106,7 +106,8 @@ def _windows_before(times: FloatArray, window_s: float) -> IntArray:
     count = (times - times[0]) / window_s
     rounding = 2 * np.spacing(np.abs(times).max()) / window_s + 4 * np.spacing(count)
     nearest = np.rint(count)
-    return np.where(np.abs(count - nearest) <= rounding, nearest, np.floor(count)).astype(np.int64)
+    whole = np.where(np.abs(count - nearest) <= rounding, nearest, np.floor(count))
+    return np.asarray(whole, dtype=np.int64)
 
 
 def _per_row_dispersion(counts: npt.ArrayLike) -> FloatArray:
