@@ -90,7 +90,7 @@ def read_lines() -> list[dict[str, str]]:
     return [dict(zip(record["columns"], row, strict=True)) for row in record["rows"]]
 
 
-def _whole(row: Mapping[str, str], key: str, blank: int = 0) -> int:
+def _whole_of(row: Mapping[str, str], key: str, blank: int = 0) -> int:
     cell = row.get(key, "")
     return int(float(cell)) if cell else blank
 
@@ -104,7 +104,7 @@ def _concurrency(row: Mapping[str, str], groups: int) -> float:
     """Rule 1."""
     if row["concurrency"]:
         return float(row["concurrency"])
-    return float(_whole(row, "batch", 1) * max(1, groups))
+    return float(_whole_of(row, "batch", 1) * max(1, groups))
 
 
 def widths(
@@ -210,8 +210,8 @@ def _same_run(row: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _aggregated(row: Mapping[str, str], mixture: bool) -> tuple[str, Deployment, dict[str, object]]:
-    tp, own = _whole(row, "tp", 1), row["source"] == OWN_SOURCE
-    if tp > 8 and _whole(row, "ep", 1) <= 1:
+    tp, own = _whole_of(row, "tp", 1), row["source"] == OWN_SOURCE
+    if tp > 8 and _whole_of(row, "ep", 1) <= 1:
         width, answering = fleet_split(tp)
         load = _concurrency(row, 1)
         answers = _engine(row, 1, width, width, load / answering)
@@ -228,9 +228,9 @@ def _aggregated(row: Mapping[str, str], mixture: bool) -> tuple[str, Deployment,
             },
         )
     tensor, data, expert = widths(
-        tp, _whole(row, "dp"), _whole(row, "moe_tp"), _whole(row, "ep"), mixture, own
+        tp, _whole_of(row, "dp"), _whole_of(row, "moe_tp"), _whole_of(row, "ep"), mixture, own
     )
-    load = _concurrency(row, _whole(row, "dp", 1))
+    load = _concurrency(row, _whole_of(row, "dp", 1))
     engine = _engine(row, tensor, data, expert, load)
     known = "DeepSeek" in row["model"] and row["backend"] == "trtllm" and not own
     if known and (row["system"], row["version"], row["day"]) in GUESSING:
@@ -256,14 +256,14 @@ def _separate(
     told = row if workers == "stated" or twin is None else twin
     taken = {
         part: (
-            max(1, _whole(told, f"{part}_tp", 1)),
-            max(1, _whole(told, f"{part}_dp", 1)),
-            max(1, _whole(told, f"{part}_ep", 1)),
+            max(1, _whole_of(told, f"{part}_tp", 1)),
+            max(1, _whole_of(told, f"{part}_dp", 1)),
+            max(1, _whole_of(told, f"{part}_ep", 1)),
         )
         for part in ("prefill", "decode")
     }
-    answering = float(_whole(told, "decode_workers", 1))
-    taking = float(_whole(told, "prefill_workers"))
+    answering = float(_whole_of(told, "decode_workers", 1))
+    taking = float(_whole_of(told, "prefill_workers"))
     tensor, data, expert = taken["decode"]
     guess = False
     if workers == "assumed":
@@ -282,7 +282,7 @@ def _separate(
     load = (
         _concurrency(row, data)
         if row["concurrency"]
-        else (_whole(row, "decode_batch", 1) * answering * data)
+        else (_whole_of(row, "decode_batch", 1) * answering * data)
     )
     answers = _engine(row, tensor, data, min(expert, tensor * data), load / answering)
     if guess:
