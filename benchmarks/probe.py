@@ -141,7 +141,7 @@ def _pieces(body: str, page: Any) -> list[list[str]]:
         elif kind == "downloads":
             continue
         else:
-            line = pages._VALUE.sub(lambda found: pages._value(page, found), line)
+            line = pages._expand_line(line, page, len(pieces))
         pieces[-1][1] += line + "\n"
     return [piece for piece in pieces if piece[0] != "text" or piece[1].strip()]
 

@@ -241,7 +241,7 @@ def batching_alerts(engine: str, **shown: float) -> list[str]:
     return [name for name, value in fired.items() if np.any(~np.isnan(value.get("a", silent)))]
 
 
-STEP_S = 0.055  # of the file
+STEP_S = 0.057  # of the file
 PASSES = CHAT.token_budget / STEP_S  # tokens a second in full steps
 
 

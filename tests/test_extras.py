@@ -96,4 +96,4 @@ def test_what_is_nobodys_is_no_command() -> None:
 
 def test_a_module_that_is_none_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "nowhere.at_all"]) == 2
-    assert capsys.readouterr().err.startswith("no module nowhere.at_all: ")
+    assert capsys.readouterr().err.startswith("there is no module 'nowhere.at_all'")
