@@ -73,10 +73,8 @@ from serving_mathematics.support.require import require
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 DRAWS, TRACE_SECTIONS = 4, 10  # parts by which ways are compared: of drawn requests, of a trace
-FIRST_DRAWS, FAR = (
-    2,
-    0.05,
-)  # draws after which who is so far behind serves no more
+FIRST_DRAWS = 2  # after which who is so far behind serves no more
+FAR = 0.05
 FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
 ALIKE = 0.005  # of all requests, by which nobody chooses
