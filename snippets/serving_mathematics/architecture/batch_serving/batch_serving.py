@@ -80,9 +80,9 @@ def best_shards(rows_s: npt.ArrayLike, machines: int, overhead_s: float) -> int:
     """The number of shards, of about as many rows each, with the earliest `latest_finish_s`.
 
     rows_s: work of each row in the order in which they are cut, or of a sample of them, positive
-    [s], shape (N,). machines: m ≥ 1. overhead_s: o of a shard, positive [s]. Looks at 400 numbers
-    from one shard to one a row, and returns the smallest of equal ones. Raises ValueError outside
-    these ranges.
+    [s], shape (N,). machines: m ≥ 1. overhead_s: o of a shard, positive [s]. Looks at all numbers
+    up to 400 rows, and at 400 of more, from one shard to one a row; returns the smallest of equal
+    ones. Raises ValueError outside these ranges.
 
     >>> best_shards([1.0] * 100, machines=5, overhead_s=1.0)  # √(4·100/1)
     20
@@ -94,7 +94,9 @@ def best_shards(rows_s: npt.ArrayLike, machines: int, overhead_s: float) -> int:
     overhead_s = require_positive(overhead_s=overhead_s)
     done = np.append(0.0, np.cumsum(rows))
     best, earliest = 1, math.inf
-    for shards in np.unique(np.rint(np.geomspace(1, rows.size, TRIED)).astype(np.int64)).tolist():
+    spaced = np.linspace if rows.size <= TRIED else np.geomspace
+    tried = np.unique(np.rint(spaced(1, rows.size, min(rows.size, TRIED))).astype(np.int64))
+    for shards in tried.tolist():
         cuts = np.rint(np.linspace(0, rows.size, shards + 1)).astype(np.int64)
         largest = float(np.diff(done[cuts]).max())
         ends = latest_finish_s(float(done[-1]), int(machines), overhead_s, shards, largest)
