@@ -13,7 +13,9 @@ import os
 import re
 import socket
 import sys
+import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -59,6 +61,7 @@ class _State:
     first = False  # of what a server builds: it does not wait for the modules
     site = ""  # the folder of the site
     writing = contextlib.ExitStack()  # it, meanwhile in another
+    placing = threading.Lock()  # held while it is put there, and files are missing
     made = Expansion()
     pages: PageCache | None = None  # of pages that Markdown has made
     wrong: list[str] = []  # noqa: RUF012 (what could not be made of pages)
@@ -260,7 +263,8 @@ def on_post_build(config: MkDocsConfig, **_: Any) -> None:
         epub.write(folder, site, f"{get_build_date()}T00:00:00Z")
         theme_markup.write_policy(folder, site.pyodide)
     config.site_dir = _State.site
-    _State.writing.close()
+    with _State.placing:
+        _State.writing.close()
 
 
 def on_build_error(error: Exception, **_: Any) -> None:
@@ -289,6 +293,7 @@ def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:
             _tell_all_is_there(server.url)
 
     server.builder = build_meanwhile
+    server._serve_request = _patient(server._serve_request)  # type: ignore[method-assign]
     _State.first = any(run.pending for run in _State.made.runs)
     if _State.first:
         server._want_rebuild = True
@@ -296,6 +301,18 @@ def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:
     else:
         _tell_all_is_there(server.url)
     return server
+
+
+def _patient(answer: Callable[..., Any]) -> Callable[..., Any]:
+    """Look once more for what is not there: it may have been on the way to its place."""
+
+    def found(*request: Any) -> Any:
+        if (known := answer(*request)) is not None:
+            return known
+        with _State.placing:
+            return answer(*request)
+
+    return found
 
 
 def _tell_all_is_there(address: str) -> None:

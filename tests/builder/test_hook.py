@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,3 +58,22 @@ def test_an_address_that_is_taken_is_said_before_the_build(host: str) -> None:
         with pytest.raises(BuildError, match=f"cannot serve at {host}:{port}: "):
             hook._expect_free(host, port)
     assert hook._expect_free(host, port)
+
+
+def test_what_is_on_its_way_to_its_place_is_waited_for() -> None:
+    """A page was "not found" while the site was put there: under load the server's tests saw it."""
+    there, asked, got = dict[str, str](), threading.Event(), list[str | None]()
+
+    def answer(path: str) -> str | None:
+        found = there.get(path)
+        asked.set()
+        return found
+
+    reader = threading.Thread(target=lambda: got.append(hook._patient(answer)("page")))
+    with hook._State.placing:
+        reader.start()
+        assert asked.wait(10)
+        there["page"] = "text"
+    reader.join(10)
+    assert got == ["text"]
+    assert hook._patient(answer)("no page") is None
