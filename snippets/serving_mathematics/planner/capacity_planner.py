@@ -870,18 +870,26 @@ def _of_some(values: FloatArray, quantiles: Sequence[float]) -> tuple[Quantile, 
     return (Quantile(0.0, 0.0),) * len(quantiles) if few else sectioned_quantiles(values, quantiles)
 
 
+def _kept_of(got: RequestTimes, which: IntArray, goals: Goals) -> npt.NDArray[np.bool_]:
+    """Which requests keep all limits of their class."""
+    kept = np.zeros(got.ttft.size, dtype=bool)
+    for place, promise in enumerate(goals):
+        mine = which == place
+        kept[mine] = kept_by_all(got.part(mine), promise)
+    return kept
+
+
 def _judged(
     got: RequestTimes, which: IntArray, goals: Goals, names: Sequence[str], rate_per_s: float
 ) -> tuple[tuple[Quantile, ...], tuple[Quantile, ...], tuple[ClassRun, ...], Quantile]:
     """What requests in order get: see `Fleets.judged`. which: the class of each. goals, names: of
     the classes. rate_per_s: of all requests."""
-    kept = np.zeros(got.ttft.size, dtype=bool)
+    kept = _kept_of(got, which, goals)
     runs = []
     for place, promise in enumerate(goals):
         mine = which == place
         part = got.part(mine)
         each = tuple(_of_some(goal.of(part, promise), [goal.share])[0] for goal in promise)
-        kept[mine] = kept_by_all(part, promise)
         share = sectioned_share(kept[mine])
         rate = rate_per_s * float(mine.mean()) * share.value
         runs.append(ClassRun(names[place], promise, each, share, rate))

@@ -32,7 +32,7 @@ from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
 from serving_mathematics.core.fleet.traces import read_trace
 from serving_mathematics.core.hardware.catalogue import compared, nearest
-from serving_mathematics.core.machines.customers import CUSTOMERS, PREAMBLE
+from serving_mathematics.core.machines.customers import PREAMBLE, _preambles, _who_asks
 from serving_mathematics.core.machines.sessions import NOMINAL_TOKEN_S, sessions_under_way
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.planner.traffic import (
@@ -262,23 +262,14 @@ def _of_kind(
 
 
 def _customers(rng: np.random.Generator, arrival_s: FloatArray, context_tokens: int) -> Requests:
-    """Conversations of customers, each of whom begins all prompts with the same tokens, and whose
-    popularity falls as one over the rank."""
-    size = arrival_s.size
-    lengths = draw_lengths(rng, "conversations", size)
-    popularity = 1 / np.arange(1, CUSTOMERS + 1.0)
-    who = rng.choice(CUSTOMERS, size, p=popularity / popularity.sum())
+    """Conversations of the chat machine's customers, as short as a context asks for."""
+    lengths = draw_lengths(rng, "conversations", arrival_s.size)
+    who = _who_asks(rng, arrival_s.size)
     rule = "enough for the customers' prompts, in the context and in the cache of a replica"
     require(context_tokens > 2 * PREAMBLE, "like: tokens", rule, f"{context_tokens:,}")
     own = np.minimum(lengths.prompt_tokens, context_tokens - PREAMBLE - 1)
-    tree = Prefixes(
-        np.append(np.full(CUSTOMERS, -1), who),
-        np.append(np.full(CUSTOMERS, PREAMBLE), own),
-        CUSTOMERS + np.arange(size),
-        np.full(size, -1),
-    )
     outputs = np.minimum(lengths.output_tokens, context_tokens - PREAMBLE - own)
-    return Requests(arrival_s, PREAMBLE + own, outputs, prefixes=tree)
+    return Requests(arrival_s, PREAMBLE + own, outputs, prefixes=_preambles(who, own))
 
 
 @functools.cache

@@ -51,11 +51,12 @@ from serving_mathematics.planner.capacity_planner import (
     Told,
     _holders,
     _judged,
+    _kept_of,
     reaches,
     require_enough,
 )
 from serving_mathematics.planner.model_errors import ModelError
-from serving_mathematics.planner.objectives import RequestTimes, kept_by_all
+from serving_mathematics.planner.objectives import RequestTimes
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import (
     Router,
@@ -74,7 +75,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 DRAWS, TRACE_SECTIONS = 4, 10  # parts by which ways are compared: of drawn requests, of a trace
 FIRST_DRAWS = 2  # after which who is so far behind serves no more
-FAR = 0.05
+FAR = 0.05  # of all requests
 FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
 ALIKE = 0.005  # of all requests, by which nobody chooses
@@ -350,11 +351,7 @@ def _serve(
 
 def _kept(question: Question, seen: _Seen) -> npt.NDArray[np.bool_]:
     """Which requests keep all limits of their class."""
-    kept = np.zeros(seen.which.size, dtype=bool)
-    for place, promise in enumerate(question.goals):
-        mine = seen.which == place
-        kept[mine] = kept_by_all(seen.got.part(mine), promise)
-    return kept
+    return _kept_of(seen.got, seen.which, question.goals)
 
 
 def _way(

@@ -435,7 +435,7 @@ def _drawing(rng: np.random.Generator, count: int, times: float) -> Run:
     told = {"in_flight": inside, "duration_s": count * output / tokens, "completed": float(count)}
     told |= {"prompt_tokens": float(run.columns["prompt_tokens"].mean()), "output_tokens": output}
     bare = Run("simulated", "a simulator", told=told)
-    one = _at_load(WORKED, bare, _rates_told(bare))
+    one = _at_load(WORKED, _rates_told(bare), inside)
     model = _modelled(one, inside, tokens, tokens / output)[0]
     off = float(rng.lognormal(0.0, POWER_SIGMA))
     return replace(bare, told={**told, "power_w": times * off * model})

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.fleet.prefixes import Prefixes
@@ -23,6 +24,7 @@ from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
 from serving_mathematics.support import checks
 
+IntArray = npt.NDArray[np.int64]
 PREAMBLE = 4096  # tokens that every prompt of a customer begins with
 CUSTOMERS, SKEW = 200, 1.0  # popularity falls as one over the rank to this power
 LONGEST = 16_384  # tokens of a request, for which prompts of the chat machine are tabled
@@ -62,20 +64,33 @@ def _customers(
     the ranks are turned round.
     """
     lengths = draw_lengths(rng, CHAT.traffic, requests)
-    weights = np.arange(1, customers + 1.0) ** -skew
-    who = rng.choice(customers, requests, p=weights / weights.sum())
+    who = _who_asks(rng, requests, customers, skew)
     later = np.arange(requests) >= turn_at * requests
     who = np.where(later, customers - 1 - who, who)
     arrivals = draw_arrivals(rng, rate_per_s, requests, minutes_of)
-    own = customers + np.arange(requests)
-    tree = Prefixes(
-        np.append(np.full(customers, -1), who),
-        np.append(np.full(customers, preamble), lengths.prompt_tokens),
-        own,
-        np.full(requests, -1),
-    )
+    tree = _preambles(who, lengths.prompt_tokens, customers, preamble)
     prompts = lengths.prompt_tokens + preamble
     return Requests(arrivals, prompts, lengths.output_tokens, prefixes=tree)
+
+
+def _who_asks(
+    rng: np.random.Generator, requests: int, customers: int = CUSTOMERS, skew: float = SKEW
+) -> IntArray:
+    """The customer of each request."""
+    weights = np.arange(1, customers + 1.0) ** -skew
+    return np.asarray(rng.choice(customers, requests, p=weights / weights.sum()))
+
+
+def _preambles(
+    who: IntArray, own_tokens: IntArray, customers: int = CUSTOMERS, preamble: int = PREAMBLE
+) -> Prefixes:
+    """Prompts of customers' requests: their customer's preamble, and tokens of their own."""
+    return Prefixes(
+        np.append(np.full(customers, -1), who),
+        np.append(np.full(customers, preamble), own_tokens),
+        customers + np.arange(who.size),
+        np.full(who.size, -1),
+    )
 
 
 def check_customers_share_their_preambles() -> None:

@@ -52,7 +52,7 @@ def joules(run: Run, asked: Asked) -> Finding | None:
     one = asked.deployment
     if one is not None and one.system.name in BOARD_W:
         inside = _inside(run, rates["requests"])
-        one = _at_load(one, run, rates)
+        one = _at_load(one, rates, inside)
         model, parts = _modelled(one, inside, tokens, rates["requests"])
         ratio = watts / model
         largest = max(parts, key=lambda name: parts[name])
@@ -100,8 +100,8 @@ def _inside(run: Run, rate: float) -> float:
     return min(max(1.0, found), 1e6) if math.isfinite(found) else 1.0
 
 
-def _at_load(one: Deployment, run: Run, rates: dict[str, float]) -> Deployment:
-    """The deployment with the file's own lengths."""
+def _at_load(one: Deployment, rates: dict[str, float], inside: float) -> Deployment:
+    """The deployment with the file's own lengths and load."""
     prompt, output = (
         rates[name] / rates["requests"] if rates["requests"] > 0 else math.nan
         for name in ("prompt_tokens", "output_tokens")
@@ -111,7 +111,7 @@ def _at_load(one: Deployment, run: Run, rates: dict[str, float]) -> Deployment:
         input_tokens=max(2.0, prompt) if math.isfinite(prompt) else one.input_tokens,
         output_tokens=max(2.0, output) if math.isfinite(output) else one.output_tokens,
         shortest_share=1.0,
-        concurrency=_inside(run, rates["requests"]),
+        concurrency=inside,
     )
 
 
