@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.planner import routing
 from serving_mathematics.planner.answers import (
     answer_lines,
     answer_record,
@@ -332,3 +334,27 @@ def test_form_and_sweep_answer_alike(tmp_path: Path) -> None:
     assert main([*words, "--out", str(out), "--figure", str(tmp_path / "fleet.svg")]) == 0
     assert json.loads(out.read_text(encoding="utf-8"))[0]["router"] == name
     assert "<svg" in (tmp_path / "fleet.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("split", ["tp1", "tp2"])
+def test_host_memory_holds_as_many_blocks_as_its_bytes_say(
+    split: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """32 layers with 8 heads of keys and of values, of 128 numbers of two bytes: 128 KiB a token,
+    on however many devices, which all load at once."""
+    seen = list[Fleet]()
+    simulate = routing.simulate_fleet
+
+    def noted(asked: object, fleet: Fleet, rng: object) -> object:
+        seen.append(fleet)
+        return simulate(asked, fleet, rng)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(routing, "simulate_fleet", noted)
+    asked = SMALL | {"parallelism": split, "precision": "bf16", "rate_per_s": 4, "like": "agents"}
+    asked |= {"routers": "session", "host_memory_gib": 10, "host_link_gb_per_s": 20}
+    whole_answer(read_choices(asked), asked)
+    (tier,) = seen[-1].tiers
+    engine = seen[-1].engines[0]
+    assert tier.block_bytes == engine.block_tokens * 128 * 2**10
+    assert 0 <= 10 * 2**30 - tier.blocks * tier.block_bytes < tier.block_bytes
+    assert tier.bytes_per_s == {"tp1": 20e9, "tp2": 40e9}[split]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.energy import board_power_w, served_power_w
 from serving_mathematics.report.evidence import Run, Series, _power_told_w
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_energy import _modelled, joules
@@ -74,3 +75,14 @@ def test_a_column_of_a_log(column: str, watts: float) -> None:
 def test_counted_energy_is_taken_before_readings() -> None:
     values = {"joules": np.array([0.0, 900.0]), "power_w": np.array([1.0, 2.0])}
     assert _power_told_w(Run("", "", series=Series(np.array([0.0, 3.0]), values)))[0] == 300.0
+
+
+def test_twice_the_load_is_twice_the_requests_inside() -> None:
+    told = TOLD | {"prompt_tokens": 1000.0, "in_flight": 16.0, "power_w": 500.0}
+    found = joules(Run("", "", told=told), Asked(deployment=WORKED))
+    assert found is not None
+    here = replace(
+        WORKED, input_tokens=1000.0, output_tokens=200.0, shortest_share=1.0, concurrency=16.0
+    )
+    watts = served_power_w(here, board_power_w(WORKED.system.name), 32.0, 2000.0, 10.0)
+    assert f"at twice the load a token takes {watts / 2000:.2g} J" in found.change

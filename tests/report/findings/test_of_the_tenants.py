@@ -6,6 +6,7 @@ from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import _shared
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_tenants import (
+    _rank_correlation,
     _ranks,
     _waits,
     tenants,
@@ -58,3 +59,17 @@ def test_an_empty_cell_is_nobody() -> None:
     run = read_log("t_s,latency_ms,tenant\n1.0,5,a\n2.0,5,\n3.0,5,b\n", "a.csv")
     assert run.tenants == ("a", "b")
     assert np.isnan(run.columns["tenant"]).tolist() == [False, True, False]
+
+
+def test_the_error_of_a_rank_correlation_is_its_scatter() -> None:
+    """Of series that have nothing in common and are each like their neighbours."""
+    rng = np.random.default_rng(6)
+    found = []
+    for _ in range(400):
+        noise = rng.normal(size=(2, 60))
+        for i in range(1, 60):
+            noise[:, i] += 0.6 * noise[:, i - 1]
+        found.append(_rank_correlation(noise[0], noise[1]))
+    r, error = np.array(found).T
+    assert r.std() > 1.2 / np.sqrt(59)  # more than of numbers on their own
+    assert np.median(error) == pytest.approx(r.std(), rel=0.15)
