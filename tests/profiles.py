@@ -27,7 +27,7 @@ ROTATING = (  # printed at the end of every other run
     " mistakes in colours, of the sliders, at a few settings, on a desk, on a phone and without"
     " JavaScript, of the companion notebook, of the planner's fields with hostile values, of the"
     " browser's files damaged, of the modules whose functions run their examples when copied;"
-    " a module of a sixth of the pages as live code, and what it reaches on a host that sends"
+    " a module of a twelfth of the pages as live code, and what it reaches on a host that sends"
     " headers or on one that sends none; a third of the pages and a twelfth of the modules in the"
     " second build"
 )
