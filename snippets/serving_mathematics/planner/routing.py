@@ -42,6 +42,7 @@ from serving_mathematics.core.hardware.deployed_engine import (
     engine_of,
 )
 from serving_mathematics.core.hardware.deployments import Impossible
+from serving_mathematics.core.machines.sessions import session_requests
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
     WARM_UP,
@@ -55,14 +56,17 @@ from serving_mathematics.planner.capacity_planner import (
     reaches,
     require_enough,
 )
+from serving_mathematics.planner.fields import MOST_REQUESTS
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import RequestTimes
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import (
+    AGENTS_KIND,
     Router,
     Routing,
     _as_workload,
     _begins_alone,
+    _kinds_of,
     _nominal_s,
     drawn_requests,
     traced_share,
@@ -80,6 +84,7 @@ FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
 ALIKE = 0.005  # of all requests, by which nobody chooses
 LEAST_OF_A_KIND = 100  # requests of each kind in a draw
+LEAST_SESSIONS_S = 100.0  # of a run of agents, most of whose pauses are shorter
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ class Routed:
     lost: tuple[float, float] | None  # while a replica is away, and in the same time with it
     simulated: int  # requests that count, of each way
     rate_per_s: float
+    unseen: float  # share of the prompt tokens that a cache has had before the run, and not in it
 
     @property
     def replicas(self) -> int:
@@ -417,6 +423,33 @@ def _require_enough(question: Question) -> None:
     least = math.ceil(LEAST_OF_A_KIND / min([1.0, *shares]))
     rule = f"at least {least:,}, so that {LEAST_OF_A_KIND} of each kind are in a draw"
     require(question.requests >= least, "requests", rule, question.requests)
+    if drawn and _agents(question):
+        rate, most = _traffic(question).rate_per_s, MOST_REQUESTS
+        need, run = LEAST_SESSIONS_S * rate, f"a run of {LEAST_SESSIONS_S:g} s of agents' sessions"
+        rule = f"at most {most / LEAST_SESSIONS_S:,.0f}, {run} with requests = {most:,}"
+        require(need <= most, "rate_per_s", rule, f"{rate:g}")
+        rule = f"at least {math.ceil(need):,}, {run} at rate_per_s = {rate:g}"
+        require(question.requests >= need, "requests", rule, question.requests)
+
+
+def _agents(question: Question) -> list[int]:
+    """Which kinds of requests that are drawn are like those of agents."""
+    kinds = _kinds_of(_traffic(question))
+    return [number for number, kind in enumerate(kinds) if kind.like == AGENTS_KIND]
+
+
+def _unseen(question: Question, longest: int) -> float:
+    """Of the prompt tokens that count, the share in the first requests of sessions that were under
+    way before the run: of agents as many sessions begin as the law says, and of the others caches
+    know nothing yet."""
+    if _routing(question).requests is not None or not _agents(question):
+        return 0.0
+    asked, mine = _sample(question, 0, longest).asked, _sample(question, 0, longest).counted
+    agents = mine[np.isin(asked.tenant[mine], _agents(question))]
+    first = agents[asked.after[agents] < 0]
+    begin = agents.size / session_requests(longest)  # sessions, while these are asked
+    share = asked.prompt_tokens[first].sum() / asked.prompt_tokens[mine].sum()
+    return float(share * max(0.0, 1 - begin / max(1, first.size)))
 
 
 def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
@@ -548,6 +581,7 @@ def routed_answer(
         lost,
         sum(run.which.size for run in mine),
         rate,
+        _unseen(question, limits.longest),
     )
 
 
