@@ -283,7 +283,9 @@ def _limits(question: Question, budget: int) -> _Limits:
                 f"no fleet holds the longest request: {longest:,} tokens, where the KV memory of a "
                 f"replica holds {room:,}"
             )
-    return _Limits(question, engine.max_sequences, budget, min(context, room))
+    assert engine.table is not None
+    longest = min(context, room, len(engine.table.prompt))
+    return _Limits(question, engine.max_sequences, budget, longest)
 
 
 def _at_once(_request: int, _attempt: int, _view: View) -> float:
