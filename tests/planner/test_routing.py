@@ -330,6 +330,29 @@ def test_agents_are_answered_at_any_rate_that_a_run_can_show() -> None:
         told(**agents | {"rate_per_s": 2001, "requests": 200_000})
 
 
+@pytest.mark.parametrize("like", ["agents", "customers"])
+def test_a_split_whose_cache_is_too_small_is_passed_over(like: str) -> None:
+    """One H100 holds the weights of 70B parameters and 1,088 tokens beside them: two hold more."""
+    asked = {"model": "Llama-3.1-70B", "rate_per_s": 1, "parallelism": "tp1, tp2", "like": like}
+    found = told(**asked, routers="random")
+    assert found.question.deployment.devices == 2
+    with pytest.raises(ValueError, match=f"^like must be other than {like} where context and cac"):
+        told(**asked | {"parallelism": "tp1"}, routers="random")
+    small = {"model": "Falcon-7B", "like": "agents", "rate_per_s": 1}
+    with pytest.raises(ValueError, match="like must be other than agents where context and cache"):
+        told(**small)
+
+
+def test_times_that_outgrow_their_ticks_are_refused() -> None:
+    """A prompt of 131,072 tokens takes 153,104 s at 0.1 TFLOP/s, and 64 bits of ticks held 8,191:
+    the time was negative."""
+    slow = {"peak_tflops": 0.1, "bandwidth_gb_per_s": 1000, "memory_gib": 200, "rate_per_s": 0.1}
+    slow |= {"precision": "auto"}
+    assert told(**slow).best.ttft[0].value > 1
+    with pytest.raises(ValueError, match=r"prompts must be read in 4,096 s on the given GPU"):
+        told(**slow, like="agents", requests=200)
+
+
 def test_a_run_that_is_too_short_for_its_sessions_says_so() -> None:
     """Of sessions that were under way, the first request in the run finds nothing: what was found
     and these add up to what a long run finds."""

@@ -32,6 +32,7 @@ from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
 from serving_mathematics.core.fleet.traces import read_trace
 from serving_mathematics.core.hardware.catalogue import compared, nearest
+from serving_mathematics.core.hardware.deployments import possible
 from serving_mathematics.core.machines.customers import PREAMBLE, _preambles, _who_asks
 from serving_mathematics.core.machines.sessions import (
     NOMINAL_TOKEN_S,
@@ -269,9 +270,9 @@ def _of_kind(
 
 
 def _require_room(kind: TrafficClass, fits: object, context_tokens: int) -> None:
-    """Refuse prompts that are longer than any request may be."""
+    """Refuse prompts that are longer than any request may be in this deployment."""
     rule = f"other than {kind.like} where context and cache hold {context_tokens:,} tokens at most"
-    require(fits, "like", rule, kind.like)
+    possible(fits, "like", rule, kind.like)
 
 
 def _customers(rng: np.random.Generator, arrival_s: FloatArray, context_tokens: int) -> Requests:

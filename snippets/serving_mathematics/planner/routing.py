@@ -467,13 +467,13 @@ def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
         for budget in budgets:
             try:
                 limits = _limits(question, budget)
+                shares = _sample(question, 0, limits.longest).asked.prefixes is not None
             except (Impossible, Infeasible) as problem:
                 refused = refused or problem
                 break
             if len(choices) == len(budgets) == 1:
                 return limits
             told(routing.replicas, limits.places)
-            shares = _sample(question, 0, limits.longest).asked.prefixes is not None
             router = Router("", cache_aware if shares else least_requests)
             (seen,) = _serve(limits, 0, [(router, max(routing.host_gib))])
             kept = float(_kept(question, seen).mean())
