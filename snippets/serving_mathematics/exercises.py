@@ -5,6 +5,9 @@ solutions, and `check_*` functions that hold a solution against something indepe
 reader's function takes the place of the solution while those checks run.
 """
 
+# In one piece: what judges an answer is one for the command, the tests and a reader's browser,
+# which gets it with every download.
+
 from __future__ import annotations
 
 import ast

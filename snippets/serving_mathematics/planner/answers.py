@@ -8,6 +8,9 @@ Assumes: an answer from `configurations`.
 Source: the chapters that the lines name.
 """
 
+# In one piece: lines and record tell the same fields, and whoever adds one has to add it to both; a
+# check compares them.
+
 from __future__ import annotations
 
 import math

@@ -9,6 +9,9 @@ Source: RFC 8259 for JSON, where the standard library is more lenient (repeated 
 RFC 4180 for CSV.
 """
 
+# In one piece: fields that are read in one order, because the rules of one need what was read
+# before it.
+
 from __future__ import annotations
 
 import contextlib

@@ -12,6 +12,9 @@ Source: `core.machines` for the kinds, `core.fleet.traces` for files, `core.flee
 rules and their parameters.
 """
 
+# In one piece: what is asked, drawn or read, ends in one kind of request, of which kinds, files and
+# routers each say a part.
+
 from __future__ import annotations
 
 import functools

@@ -15,6 +15,9 @@ first part of which is left out.
 Source: `core.fleet` for the simulation; Glasserman and Yao (1992) for common random numbers.
 """
 
+# In one piece: one experiment from its sample to its answer; what asks it is `routed_requests`,
+# what tells it `routing_lines`.
+
 from __future__ import annotations
 
 import functools

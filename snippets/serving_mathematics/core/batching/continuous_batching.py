@@ -22,6 +22,8 @@ al. (2024) for decodes first and chunks under a token budget; vLLM's scheduler f
 last admitted, recomputation, and its place at the head of the queue.
 """
 
+# In one piece: an engine, its load and its steps, as the reference that a reader copies whole.
+
 from __future__ import annotations
 
 import functools

@@ -11,6 +11,9 @@ DeepSeek-AI (2024), arXiv 2412.19437, section 3.4 (attention in parallel over da
 published checkpoints leave in 16 bits are listed in their `hf_quant_config.json`.
 """
 
+# In one piece: what a device holds, and what is refused because it does not: each bound is a sum of
+# the bytes above it.
+
 import math
 from dataclasses import dataclass, replace
 
