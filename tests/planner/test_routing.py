@@ -343,6 +343,13 @@ def test_a_split_whose_cache_is_too_small_is_passed_over(like: str) -> None:
         told(**small)
 
 
+def test_a_kind_of_which_nothing_counts_is_told_in_requests() -> None:
+    """Clumps of a hundred put one kind before the end of the beginning."""
+    asked = {"classes": "a:0.5:like=chat; b:0.5:like=customers", "arrival_scv": 100}
+    with pytest.raises(ValueError, match=r"^requests must be more: of one kind 0 come after"):
+        told(**asked, rate_per_s=27.23, requests=200, replicas=7, weights="0.001,1")
+
+
 def test_times_that_outgrow_their_ticks_are_refused() -> None:
     """A prompt of 131,072 tokens takes 153,104 s at 0.1 TFLOP/s, and 64 bits of ticks held 8,191:
     the time was negative."""

@@ -48,6 +48,7 @@ from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.core.machines.sessions import session_requests
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
+    SECTIONS,
     WARM_UP,
     ClassRun,
     Infeasible,
@@ -214,7 +215,13 @@ def _sample(question: Question, draw: int, longest: int) -> _Sample:
     else:
         of = np.quantile(moments[moments > begin], np.arange(1, TRACE_SECTIONS) / TRACE_SECTIONS)
         part = np.searchsorted(of, moments, side="right")
-    return _Sample(asked, np.where(moments > begin, part, -1), moments)
+    part = np.where(moments > begin, part, -1)
+    if routing.requests is None:
+        kinds = len(_kinds_of(_traffic(question)))
+        fewest = int(np.bincount(asked.tenant[part >= 0], minlength=kinds).min())
+        few = f"more: of one kind {fewest} come after the beginning, and {2 * SECTIONS} are needed"
+        require(fewest >= 2 * SECTIONS, "requests", few, question.requests)
+    return _Sample(asked, part, moments)
 
 
 def _draws_of(question: Question) -> int:

@@ -120,8 +120,8 @@ def engine_of(
     step at most. places: sequences at most, up to 1,024. memory_share, reserved_bytes: as for
     cache_blocks. slowness: times that steps take longer than the step model says. constants: of the
     step model. longest: tokens of a request for which prompts are tabled, where others than those
-    of the sample will come, as long as one takes LONGEST_STEP_S. Raises ValueError outside these ranges, and Impossible when weights and
-    reserve leave no block.
+    of the sample will come, up to where one takes LONGEST_STEP_S. Raises ValueError outside these
+    ranges, and Impossible when weights and reserve leave no block, or prompts take longer.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> asked = Workload([0], [1000], [250])
