@@ -17,6 +17,7 @@ Glasserman and Yao (1992) for common random numbers.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -132,13 +133,34 @@ def elsewhere(
     [(2, 3.0)]
     """
     found = []
-    for choices in others:
-        one = rank(choices, executor)[0]
-        if one.run:
-            dollars = one.run.usd_per_hour
-            devices = round(dollars / one.question.price_per_hour)
+    for one in (map if executor is None else executor.map)(_cheapest, others):
+        if one is not None:
+            question, run = one
+            dollars = run.usd_per_hour
+            devices = round(dollars / question.price_per_hour)
             even = told.plan.best.usd_per_hour / dollars
-            found.append(Elsewhere(one.question, one.run, devices, even))
+            found.append(Elsewhere(question, run, devices, even))
+    return found
+
+
+def _cheapest(choices: Sequence[Question]) -> tuple[Question, Performance] | None:
+    """The cheapest deployment by short runs, each in as many replicas as would be cheaper; None
+    where none keeps the objective."""
+    found: tuple[Question, Performance] | None = None
+    bounds = []
+    for place, question in enumerate(choices):
+        with contextlib.suppress(Impossible, Infeasible):
+            fleet = Fleets(shorter(question))
+            bounds.append((question.usd_per_hour(fleet.least), place, fleet))
+    for cost, place, fleet in sorted(bounds, key=lambda bound: bound[:2]):
+        question, most = choices[place], None
+        if found:
+            if cost >= found[1].usd_per_hour:
+                break
+            each = question.usd_per_hour(1) - question.usd_per_hour(0)
+            most = fleet.least + math.ceil((found[1].usd_per_hour - cost) / each - 1e-9) - 1
+        with contextlib.suppress(Infeasible):
+            found = question, fleet.fewest(most or 0, most)
     return found
 
 
@@ -200,8 +222,7 @@ def least_cost(question: Question) -> tuple[float, float]:
         fleet, replicas = pair.fleet, sum(pair.least)
     else:
         fleet = Fleets(shorter(question))
-        places = max(fleet.most_places(budget) for budget in fleet.budgets)
-        replicas = max(1, math.ceil(fleet.rate_per_s / fleet.full_rate(places)))
+        replicas = fleet.least
     engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
     _, alone = closed_form_alone(fleet.sample, engine)
     alone = alone[~np.isnan(alone)]
@@ -356,7 +377,8 @@ def answer(
         for one in best:
             if plans and one.run and plans[0][1].best.usd_per_hour <= one.run.usd_per_hour:
                 break
-            plans.append((one.question, plan(one.question, told=told)))
+            near = one.run.replicas if one.run else 0
+            plans.append((one.question, plan(one.question, told=told, near=near)))
         question, found = min(plans, key=lambda pair: pair[1].best.usd_per_hour)
         for asked, other in plans:
             ranked = [_with_run(one, asked, other.best) for one in ranked]

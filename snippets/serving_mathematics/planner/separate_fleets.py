@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -45,6 +44,7 @@ from serving_mathematics.planner.capacity_planner import (
     Performance,
     Quantile,
     Told,
+    _smallest,
     decisive,
     reaches,
     settled,
@@ -405,21 +405,6 @@ def _wants_prompts(pair: SeparateFleets, run: Apart) -> bool:
         max(worst_shares(one.classes, goals).values()) if one else math.inf for one in tried
     )
     return first < second
-
-
-def _smallest(kept: Callable[[int], bool], least: int, most: int) -> int:
-    """The smallest number from the least on that is kept, by doubling and halving; beyond the most
-    where none is."""
-    low, step, high = least - 1, 1, least
-    while not kept(high):
-        if high >= most:
-            return most + 1
-        low, step = high, 2 * step
-        high = min(most, low + step)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if kept(middle) else (middle, high)
-    return high
 
 
 def settled_apart(question: Question, told: Told | None = None) -> Apart:
