@@ -43,6 +43,8 @@ from serving_mathematics.core.hardware.fronts import Front, find_front, front_co
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
 from serving_mathematics.planner.fields import (
+    AUTO,
+    BEHIND,
     DRAWN,
     FIELDS,
     GIVEN,
@@ -104,14 +106,8 @@ NEEDS = {
     "power_w": "memory_gib",
     "api_input_price": "api_output_price",
     "api_output_price": "api_input_price",
-    "routers": "replicas",
-    "like": "replicas",
-    "host_memory_gib": "replicas",
-    "host_link_gb_per_s": "replicas",
-    "weights": "replicas",
-    "lost_for_s": "replicas",
 }
-APART = {  # what a fleet that is given behind routers does not know
+APART = {  # what a fleet behind routers does not know
     "cached_share": "caches say what they find",
     "fleets": "one fleet is simulated",
     "trace_columns": "the names of columns are those of published traces",
@@ -290,6 +286,9 @@ def read_choices(
     (16, 'b200_sxm', 4.0)
     """
     given = {name: read_value(name, value) for name, value in values.items()}
+    behind = [name for name, field in FIELDS.items() if field.group == BEHIND]
+    if any(given.get(name, FIELDS[name].default) != FIELDS[name].default for name in behind):
+        given.setdefault("replicas", AUTO)
     for whole, parts in (("device", (*SHEET, "power_w")), ("trace", DRAWN)):
         both = [name for name in parts if name in given]
         if whole == "trace" and "replicas" in given:  # at which its requests come
@@ -309,7 +308,7 @@ def read_choices(
     if told["replicas"] is not None:
         for name, reason in APART.items():
             alone = told[name] == FIELDS[name].default
-            require(alone, name, f"left out where replicas is given: {reason}", told[name])
+            require(alone, name, f"left out behind routers: {reason}", told[name])
     guesses = told["draft_tokens"]
     rule = f"given with draft_tokens, from 1 to {guesses + 1}"
     require(not guesses or "accepted_tokens" in given, "accepted_tokens", rule, "none")
@@ -435,10 +434,11 @@ def _like_traces(
     for kind in kinds:
         where = f"classes: {kind.name[:40]}"
         if told["replicas"] is not None:
-            rule = "left out where replicas is given: caches say what they find"
+            rule = "left out behind routers: caches say what they find"
             require(not kind.cached_share, f"{where}: cached", rule, kind.cached_share)
         elif kind.like != KINDS[0]:
-            require(False, f"{where}: like", "left out unless replicas is given", repr(kind.like))
+            rule = f"left out unless replicas is given ({AUTO} would do)"
+            require(False, f"{where}: like", rule, repr(kind.like))
         if kind.like != KINDS[0]:
             means = mean_lengths(kind.like, model.context_tokens)
             kind = replace(kind, mean_prompt_tokens=means[0], mean_output_tokens=means[1])
@@ -449,7 +449,7 @@ def _like_traces(
 def _asked_routing(
     told: dict[str, Any], traffic: Traffic | Workload, trace: Requests | None
 ) -> Routing:
-    """A fleet that is given, and what is compared for it. Raises ValueError where routers or host
+    """A fleet, and what is compared for it. Raises ValueError where routers or host
     memory would look for prefixes that no prompt shares."""
     kinds = () if trace is not None or isinstance(traffic, Workload) else _kinds_of(traffic)
     shares = trace is not None and trace.prefixes is not None
@@ -472,7 +472,7 @@ def _asked_routing(
     rule = "left out where sessions come: their requests follow each other"
     require(not (bursty and sessions), "arrival_scv", rule, told["arrival_scv"])
     return Routing(
-        told["replicas"],
+        0 if told["replicas"] == AUTO else told["replicas"],
         routers,
         host,
         1e9 * told["host_link_gb_per_s"],
