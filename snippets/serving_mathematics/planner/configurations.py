@@ -179,6 +179,33 @@ def split_name(question: Question) -> str:
     return " ".join(words) or "tp1"
 
 
+def _devices_and_split(question: Question) -> tuple[str, str]:
+    """What a replica is on and how it is split; where those for prompts are unlike, of both."""
+    both = dict.fromkeys((question.of_prompts, question))
+    devices = [f"{x.deployment.devices} × {x.deployment.system.shown}" for x in both]
+    return " and ".join(devices), " and ".join(split_name(x) for x in both)
+
+
+def _pair_text(question: Question, run: Apart) -> str:
+    """Two fleets in words.
+
+    question: of the deployment. run: its fleets.
+
+    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
+    >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
+    >>> _pair_text(TIGHT, pair) if pair else ""
+    '3 for prompts and 2 for answers of 1 × H100 SXM, tp1, bf16'
+    """
+    other = question.of_prompts
+    of, its = (
+        f" of {one.deployment.devices} × {one.deployment.system.shown}, {split_name(one)}"
+        for one in (question, other)
+    )
+    mine = its + "," if its != of else ""
+    precision = question.deployment.precision
+    return f"{run.prompts:,} for prompts{mine} and {run.answers:,} for answers{of}, {precision}"
+
+
 def drafter_name(question: Question) -> str:
     """What guesses and how many tokens a step, in short: "Qwen3-0.6B guesses 3"; "" where nothing
     does.
@@ -219,14 +246,14 @@ def least_cost(question: Question) -> tuple[float, float]:
     """
     if question.separate:
         pair = SeparateFleets(shorter(question))
-        fleet, replicas = pair.fleet, sum(pair.least)
+        fleet, least = pair.fleet, question.usd_apart(*pair.least)
     else:
         fleet = Fleets(shorter(question))
-        replicas = fleet.least
+        least = question.usd_per_hour(fleet.least)
     engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
     _, alone = closed_form_alone(fleet.sample, engine)
     alone = alone[~np.isnan(alone)]
-    return question.usd_per_hour(replicas), float(np.median(alone)) if alone.size else 0.0
+    return least, float(np.median(alone)) if alone.size else 0.0
 
 
 def try_deployment(question: Question) -> tuple[Performance | Apart | None, str]:
@@ -433,12 +460,8 @@ def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> 
     best = rank(pairs, executor)[0]
     if not isinstance(best.run, Apart):
         return ""
-    run, one = best.run, best.question.deployment
-    return (
-        f"; separate fleets do (fleets: two), {run.prompts:,} for prompts and {run.answers:,} for "
-        f"answers of {one.devices} × {one.system.shown}, {split_name(best.question)}, "
-        f"{one.precision}, ${run.usd_per_hour:,.2f} an hour"
-    )
+    pair, usd = _pair_text(best.question, best.run), best.run.usd_per_hour
+    return f"; separate fleets do (fleets: two), {pair}, ${usd:,.2f} an hour"
 
 
 def _error(question: Question) -> ModelError:
@@ -474,8 +497,9 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
     if not found:
         return ranked, Separate(pairs[0].question, None, problem)
     question, run = min(found, key=lambda pair: pair[1].usd_per_hour)
-    error = _error(question)
-    fast, slow = min(1.0, error.low), max(1.0, error.high)
+    errors = [_error(one) for one in (question, question.of_prompts)]
+    fast = min(1.0, *(error.low for error in errors))
+    slow = max(1.0, *(error.high for error in errors))
     least = _fewest(question, fast) or 2
     return _in_order(ranked), Separate(question, run, "", least, _fewest(question, slow))
 

@@ -248,6 +248,16 @@ FIELDS = {
             choices=("one", "two"),
         ),
         Field(
+            "prompt_device",
+            "Of two fleets, the GPU for prompts: one of those above, in any split",
+            group=ENGINE,
+        ),
+        Field(
+            "answer_device",
+            "Of two fleets, the GPU for answers: one of those above, in any split",
+            group=ENGINE,
+        ),
+        Field(
             "token_budget",
             "Tokens in a step, at most; found where it is not given",
             *("", 1, 1e6),

@@ -87,6 +87,7 @@ OF_CLASS = {  # what a class may say, and the fields that hold for those that do
     **{metric.name: metric.field for metric in METRICS.values()},
     "quantile": "quantile",
 }
+ROLES = ("prompt_device", "answer_device")  # of separate fleets
 TWINS = {  # checkpoints that have the shape of a preset and are others, by what people call them
     "llama3370b": "meta-llama/Llama-3.3-70B-Instruct",
     "llama370b": "meta-llama/Meta-Llama-3-70B",
@@ -109,7 +110,7 @@ NEEDS = {
 }
 APART = {  # what a fleet behind routers does not know
     "cached_share": "caches say what they find",
-    "fleets": "one fleet is simulated",
+    **dict.fromkeys(("fleets", "prompt_device", "answer_device"), "one fleet is simulated"),
     "trace_columns": "the names of columns are those of published traces",
 }
 MOST_CLASSES = 20
@@ -317,7 +318,8 @@ def read_choices(
     cache = told["cache_precision"].strip().lower()
     known = cache in ("auto", "bf16", "fp8")
     require(known, "cache_precision", "one of auto, bf16, fp8", repr(cache[:60]))
-    fleets = told["fleets"].strip().lower()
+    unlike = any(told[name] is not None for name in ROLES)
+    fleets = "two" if unlike else told["fleets"].strip().lower()
     require(fleets in ("one", "two"), "fleets", "one or two", repr(fleets[:60]))
     systems = _systems(told, "memory_gib" in given)
     _others(told["other_devices"])
@@ -422,8 +424,35 @@ def read_choices(
         )
         for one, price in choices
     ]
+    if unlike:
+        return asked + _unlike(asked, told)
     apart = [replace(question, separate=True) for question in asked]
     return asked + (apart if fleets == "two" else [])
+
+
+def _unlike(asked: Sequence[Question], told: dict[str, Any]) -> list[Question]:
+    """Separate fleets of the devices that are asked for, in every pair of splits."""
+    there = {one.deployment.system.name for one in asked}
+    roles = []
+    for name in ROLES:
+        mine = there
+        if told[name] is not None:
+            mine = {_named(name, find_system, told[name]).name}
+            rule = "one of those that device lists, with their prices"
+            require(mine <= there, name, rule, repr(told[name][:60]))
+        roles.append([one for one in asked if one.deployment.system.name in mine])
+    pairs = [
+        replace(
+            answers,
+            separate=True,
+            prompts=None if prompts is answers else (prompts.deployment, prompts.price_per_hour),
+        )
+        for prompts in roles[0]
+        for answers in roles[1]
+        if prompts.deployment.precision == answers.deployment.precision
+    ]
+    require(len(pairs) <= MOST_CHOICES, "the question", "of fewer pairs of fleets", len(pairs))
+    return pairs
 
 
 def _like_traces(
@@ -540,6 +569,7 @@ def other_choices(
             continue
         asked.add(system.name)
         with contextlib.suppress(Impossible):
+            kept = {name: value for name, value in kept.items() if name not in ROLES}
             one = {"device": system.name, "price_per_hour": 1, "fleets": "one"}
             found.append(read_choices(kept | one, load))
     return found
