@@ -93,9 +93,10 @@ class Router:
 
 @dataclass(frozen=True)
 class Routing:
-    """A fleet that is given, and what is compared for it. weights: of the kinds, for fair sharing,
-    or none. lost_for_s: until another serves in the place of a replica that is lost [s], 0 where
-    none is. requests: of a trace, in place of drawn ones; rate_per_s: at which they come."""
+    """A fleet, and what is compared for it. replicas: 0 for the fewest that keep the promise.
+    weights: of the kinds, for fair sharing, or none. lost_for_s: until another serves in the place
+    of a replica that is lost [s], 0 where none is. requests: of a trace, in place of drawn ones;
+    rate_per_s: at which they come."""
 
     replicas: int
     routers: tuple[Router, ...]
