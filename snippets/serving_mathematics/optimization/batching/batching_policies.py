@@ -127,6 +127,8 @@ def example() -> SimpleNamespace:
         trace_64_percent=100 * static_efficiency(chat.sample.output_tokens, 64),
         carries_times=chat.ceiling_per_s / _static_ceiling_per_s(chat),
         carries_less=chat.ceiling_per_s / _static_ceiling_per_s(chat, padded=False),
+        all_places=CHAT.places,
+        all_less=CHAT.ceiling_per_s / _static_ceiling_per_s(CHAT, padded=False),
         mixture_less=mixture.ceiling_per_s / _static_ceiling_per_s(mixture, padded=False),
         mixture_times=mixture.ceiling_per_s / _static_ceiling_per_s(mixture),
         mixture_places=mixture.places,
