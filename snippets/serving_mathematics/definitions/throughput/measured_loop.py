@@ -264,8 +264,8 @@ def check_two_tests_foresee_the_third_of_most_models() -> None:
     """In nine of ten loops of dense models the line through 32 and 64 clients is within a tenth at
     128, now above and now below; in mixtures it is too low in more than four of five.
 
-    Source: every loop of one engine in the record with tests at all three, behind three engines, on one
-    to eight devices.
+    Source: every loop of one engine in the record with tests at all three, behind three engines, on
+    one to eight devices.
     """
     dense, sparse = _doubled()[False], _doubled()[True]
     checks.inside("dense, nine in ten within", _nine_in_ten(dense), 0.05, 0.1, kind="measured")
