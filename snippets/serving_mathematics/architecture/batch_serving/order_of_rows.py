@@ -77,7 +77,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_orders(figure: Figure) -> None:
-    """Rows that begin alike should follow each other; rows of one length should not.
+    """Rows that begin alike should follow each other; conversations of one length need not.
 
     Rows a second, over those of the same rows mixed: 16,384 conversations on two machines, sorted
     by the length of their answers; customers whose prompts begin alike, one after the other.
