@@ -264,7 +264,7 @@ def test_a_trace_that_shares_nothing_is_refused_where_that_is_asked(tmp_path: Pa
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"replicas": 0}, "replicas must be a whole number from 1 to 256, got 0"),
+        ({"replicas": 0}, "replicas must be a whole number from 1 to 256, or auto, got 0"),
         ({"routers": "cash-aware"}, "routers: 'cash-aware' is not known; nearest: cache-aware"),
         ({"routers": "cache-aware"}, "like must be agents or customers where cache-aware looks"),
         ({"host_memory_gib": "64"}, "like must be agents or customers where host memory looks"),
@@ -272,11 +272,11 @@ def test_a_trace_that_shares_nothing_is_refused_where_that_is_asked(tmp_path: Pa
         ({"host_memory_gib": "64 GB"}, "host_memory_gib must be a number from 0 to 100000, got"),
         ({"host_memory_gib": "1, 1"}, "host_memory_gib must be of different names, got '1.0'"),
         ({"like": "mail"}, "like must be one of means, agents, chat, customers, got 'mail'"),
-        ({"cached_share": 0.5}, "cached_share must be left out where replicas is given"),
-        ({"fleets": "two"}, "fleets must be left out where replicas is given"),
+        ({"cached_share": 0.5}, "cached_share must be left out behind routers: caches say"),
+        ({"fleets": "two"}, "fleets must be left out behind routers: one fleet is"),
         ({"weights": "2,1"}, "weights must be one for each of 1 kinds of requests, got 2"),
         ({"like": "agents", "arrival_scv": 4}, "arrival_scv must be left out where sessions come"),
-        ({"classes": "a:1:cached=0.5"}, "classes: a: cached must be left out where replicas is"),
+        ({"classes": "a:1:cached=0.5"}, "classes: a: cached must be left out behind routers"),
         ({"classes": "a:1:like=mail"}, "classes: a: like must be one of means, agents, chat"),
     ],
 )
@@ -288,20 +288,70 @@ def test_what_cannot_be_is_refused(more: dict[str, object], message: str) -> Non
 @pytest.mark.parametrize(
     "more",
     [
+        {"replicas": " Auto "},
         {"routers": "random"},
         {"like": "agents"},
-        {"host_memory_gib": 64},
+        {"host_memory_gib": 64, "like": "agents"},
         {"host_link_gb_per_s": 25},
-        {"weights": "1,2"},
+        {"weights": "1,2", "classes": "a:0.5;b:0.5"},
         {"lost_for_s": 60},
     ],
 )
-def test_without_replicas_nothing_of_them_may_be_asked(more: dict[str, object]) -> None:
-    (name,) = more
-    with pytest.raises(ValueError, match=f"replicas must be given where {name} is, got none"):
-        read_choices({"rate_per_s": 5} | more)
-    with pytest.raises(ValueError, match="classes: a: like must be left out unless replicas is"):
+def test_who_asks_for_routers_without_replicas_gets_the_fewest(more: dict[str, object]) -> None:
+    routing = read_choices({"rate_per_s": 5} | more)[0].routing
+    assert routing is not None
+    assert routing.replicas == 0
+    with pytest.raises(ValueError, match=r"like must be left out unless replicas is given \(auto"):
         read_choices({"rate_per_s": 5, "classes": "a:1:like=chat"})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"rate_per_s": 140, "routers": "random, least-requests"},
+        {"rate_per_s": 16, "like": "customers", "routers": "cache-aware", "ttft_s": 0.2},
+        {"rate_per_s": 4, "like": "agents", "routers": "session, random", "ttft_s": 9},
+    ],
+)
+def test_the_fewest_replicas_behind_a_router_by_brute_force(more: dict[str, object]) -> None:
+    """One after the other, each number is asked as a fleet that is given."""
+    found = told(**more | {"replicas": "auto"})
+    alone = [told(**more | {"replicas": count}) for count in range(1, found.replicas + 1)]
+    assert [one.keeps for one in alone] == [False] * (found.replicas - 1) + [True]
+    same = answer_record(alone[-1])
+    record = answer_record(found)
+    assert {name: record[name] for name in same} == same
+    if found.replicas > 1:
+        assert found.fewer is not None
+        ways = {way.router.name: way.kept for way in alone[-2].ways}
+        assert record["both_kept_by_one_fewer"] == found.fewer.kept.value
+        assert found.fewer.kept == ways[found.best.router.name]
+        assert f"With {found.replicas - 1}, " in answer_summary(found)
+    assert ("may keep" in answer_summary(found)) == (not found.sure)
+
+
+def test_the_fewest_behind_a_router_are_of_the_cheapest_deployment() -> None:
+    asked = SMALL | {"replicas": "auto", "parallelism": "tp1,tp2", "precision": "bf16,fp8"}
+    asked |= {"rate_per_s": 100, "requests": 400}
+    found = whole_answer(read_choices(asked), asked)
+    assert isinstance(found, Routed)
+    for split in ("tp1", "tp2"):
+        for precision in ("bf16", "fp8"):
+            one = asked | {"parallelism": split, "precision": precision}
+            other = whole_answer(read_choices(one), one)
+            assert isinstance(other, Routed)
+            assert found.usd_per_hour <= other.usd_per_hour
+    piece = json.loads(form_answer(json.dumps(asked)))["html"]
+    assert f"--max-num-seqs {found.places}" in piece
+    assert f"  replicas: {found.replicas}" in piece
+
+
+def test_what_no_number_of_replicas_keeps_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Infeasible, match=r"no fleet keeps a TPOT of 0\.001 s at p90: a replica w"):
+        told(replicas="auto", tpot_s=0.001)
+    monkeypatch.setattr(routing, "MOST_BEHIND", 1)
+    with pytest.raises(Infeasible, match="no fleet of up to 1 replicas keeps the objective behind"):
+        told(replicas="auto", rate_per_s=150)
 
 
 def test_too_few_requests_and_too_long_ones_are_refused(tmp_path: Path) -> None:
@@ -316,6 +366,65 @@ def test_too_few_requests_and_too_long_ones_are_refused(tmp_path: Path) -> None:
     tight = asked | {"trace": str(path), "memory_share": 0.3}
     with pytest.raises(Infeasible, match="no fleet holds the longest request: 120,020 tokens"):
         whole_answer(read_choices(tight), tight)
+
+
+def test_agents_are_answered_at_any_rate_that_a_run_can_show() -> None:
+    """The sessions that are under way at 16 requests/s were too many to draw, and said so of
+    "sessions", which nobody had given."""
+    agents = {"like": "agents", "replicas": 16, "parallelism": "tp8", "requests": 1600}
+    found = told(**agents)
+    assert found.best.found.value > 0.4
+    with pytest.raises(ValueError, match="requests must be at least 1,600, a run of 100 s of"):
+        told(**agents | {"requests": 1599})
+    with pytest.raises(ValueError, match="rate_per_s must be at most 2,000, a run of 100 s of"):
+        told(**agents | {"rate_per_s": 2001, "requests": 200_000})
+
+
+@pytest.mark.parametrize("like", ["agents", "customers"])
+def test_a_split_whose_cache_is_too_small_is_passed_over(like: str) -> None:
+    """One H100 holds the weights of 70B parameters and 1,088 tokens beside them: two hold more."""
+    asked = {"model": "Llama-3.1-70B", "rate_per_s": 1, "parallelism": "tp1, tp2", "like": like}
+    found = told(**asked, routers="random")
+    assert found.question.deployment.devices == 2
+    with pytest.raises(ValueError, match=f"^like must be other than {like} where context and cac"):
+        told(**asked | {"parallelism": "tp1"}, routers="random")
+    small = {"model": "Falcon-7B", "like": "agents", "rate_per_s": 1}
+    with pytest.raises(ValueError, match="like must be other than agents where context and cache"):
+        told(**small)
+
+
+def test_a_kind_of_which_nothing_counts_is_told_in_requests() -> None:
+    """Clumps of a hundred put one kind before the end of the beginning."""
+    asked = {"classes": "a:0.5:like=chat; b:0.5:like=customers", "arrival_scv": 100}
+    with pytest.raises(ValueError, match=r"^requests must be more: of one kind 0 come after"):
+        told(**asked, rate_per_s=27.23, requests=200, replicas=7, weights="0.001,1")
+
+
+def test_times_that_outgrow_their_ticks_are_refused() -> None:
+    """A prompt of 131,072 tokens takes 153,104 s at 0.1 TFLOP/s, and 64 bits of ticks held 8,191:
+    the time was negative."""
+    slow = {"peak_tflops": 0.1, "bandwidth_gb_per_s": 1000, "memory_gib": 200, "rate_per_s": 0.1}
+    slow |= {"precision": "auto"}
+    assert told(**slow).best.ttft[0].value > 1
+    with pytest.raises(ValueError, match=r"prompts must be read in 4,096 s on the given GPU"):
+        told(**slow, like="agents", requests=200)
+
+
+def test_a_run_that_is_too_short_for_its_sessions_says_so() -> None:
+    """Of sessions that were under way, the first request in the run finds nothing: what was found
+    and these add up to what a long run finds."""
+    agents = {"like": "agents", "routers": "session", "replicas": 8, "parallelism": "tp4"}
+    short = told(**agents | {"rate_per_s": 8, "requests": 2000})
+    whole = told(**agents | {"rate_per_s": 0.5, "requests": 2000, "replicas": 2})
+    assert short.unseen > 0.05
+    assert whole.unseen < 0.02
+    sure = short.best.found.half_width + whole.best.found.half_width
+    assert short.best.found.value + short.unseen == pytest.approx(
+        whole.best.found.value, abs=sure + 0.02
+    )
+    assert "from before the run" in str(answer_lines(short))
+    assert "ask for more requests" not in str(answer_lines(whole))
+    assert told(like="customers", requests=200).unseen == 0
 
 
 def test_form_and_sweep_answer_alike(tmp_path: Path) -> None:

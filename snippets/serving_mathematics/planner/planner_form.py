@@ -62,6 +62,7 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("no fleet of up to", "fleets"),
     ("no fleet holds the longest request", "memory_share"),
     ("parallelism", "parallelism"),
+    ("prompts", "mean_prompt_tokens"),
     ("classes:", "classes"),
     ("precision", "precision"),
     ("other_devices", "other_devices"),
@@ -127,7 +128,7 @@ def _control(field: Field) -> str:
     elif field.name == "trace":
         control = f'<input type="file" accept=".csv,.jsonl,.json,text/csv" {attributes}>'
     else:
-        mode = ' inputmode="decimal"' if field.high else ""
+        mode = ' inputmode="decimal"' if field.high and not field.auto else ""
         listed = f' list="planner-{field.name}-names"' if offered else ""
         names = "".join(f'<option value="{html.escape(name)}">' for name in offered)
         control = (

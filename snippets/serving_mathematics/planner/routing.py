@@ -1,12 +1,15 @@
-"""A fleet that is given, simulated behind each router that is asked for, with each amount of host
-memory: what requests get, what caches find, and which to take.
+"""A fleet simulated behind each router that is asked for, with each amount of host memory: what
+requests get, what caches find, and which to take; of as many replicas as are given, or of the
+fewest that keep the promise.
 
 The engine is the planned one: steps, memory and split of the deployment. All ways serve the same
 requests (common random numbers), several draws of them or one trace in ten sections, and two ways
 are compared by the differences of these parts. The hit rate is a result: of the prompt tokens of
 the requests that count, those that were found on the device or in host memory. Where several
-deployments or limits would do, the cheapest that keeps the promise in one draw is taken. In the way
-that is taken steps err once more as measured runs did, and a replica is lost where that is asked.
+deployments or limits would do, the cheapest that keeps the promise in one draw is taken. Where no
+number of replicas is given, each deployment gets the fewest that do so, and that of the cheapest is
+settled by all draws: none fewer keep it behind the router that is taken. In the way that is taken
+steps err once more as measured runs did, and a replica is lost where that is asked.
 
 Assumes: what `core.fleet` assumes; routers that know loads as of now; host memory that is written
 at no cost and read over the link of each device; caches that are empty when a run begins, the
@@ -31,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import cache_aware, least_requests
@@ -45,8 +49,10 @@ from serving_mathematics.core.hardware.deployed_engine import (
     engine_of,
 )
 from serving_mathematics.core.hardware.deployments import Impossible
+from serving_mathematics.core.machines.sessions import session_requests
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
+    SECTIONS,
     WARM_UP,
     ClassRun,
     Infeasible,
@@ -55,17 +61,21 @@ from serving_mathematics.planner.capacity_planner import (
     _holders,
     _judged,
     _kept_of,
+    _smallest,
     reaches,
     require_enough,
 )
+from serving_mathematics.planner.fields import MOST_BEHIND, MOST_REQUESTS
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import RequestTimes
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import (
+    AGENTS_KIND,
     Router,
     Routing,
     _as_workload,
     _begins_alone,
+    _kinds_of,
     _nominal_s,
     drawn_requests,
     traced_share,
@@ -82,7 +92,9 @@ FAR = 0.05  # of all requests
 FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
 ALIKE = 0.005  # of all requests, by which nobody chooses
+APART = 1000.0  # times as far apart come requests of which none meets another
 LEAST_OF_A_KIND = 100  # requests of each kind in a draw
+LEAST_SESSIONS_S = 100.0  # of a run of agents, most of whose pauses are shorter
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,8 @@ class Routed:
     lost: tuple[float, float] | None  # while a replica is away, and in the same time with it
     simulated: int  # requests that count, of each way
     rate_per_s: float
+    unseen: float  # share of the prompt tokens that a cache has had before the run, and not in it
+    fewer: Way | None = None  # the way that is taken with one replica fewer, where none were given
 
     @property
     def replicas(self) -> int:
@@ -135,6 +149,17 @@ class Routed:
     def keeps(self) -> bool:
         """Whether the way that is taken keeps what is promised."""
         return reaches(self.best.classes, self.question.goals)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the intervals of that way lie within what is promised."""
+        return reaches(self.best.classes, self.question.goals, 1.0)
+
+    @property
+    def fewer_may_do(self) -> bool:
+        """Whether one replica fewer keeps it too, for all that intervals say."""
+        goals = self.question.goals
+        return self.fewer is not None and reaches(self.fewer.classes, goals, -1.0)
 
     def behind(self, way: Way) -> Quantile:
         """How many more requests the best keeps, as a share, with a 95% interval."""
@@ -208,7 +233,13 @@ def _sample(question: Question, draw: int, longest: int) -> _Sample:
     else:
         of = np.quantile(moments[moments > begin], np.arange(1, TRACE_SECTIONS) / TRACE_SECTIONS)
         part = np.searchsorted(of, moments, side="right")
-    return _Sample(asked, np.where(moments > begin, part, -1), moments)
+    part = np.where(moments > begin, part, -1)
+    if routing.requests is None:
+        kinds = len(_kinds_of(_traffic(question)))
+        fewest = int(np.bincount(asked.tenant[part >= 0], minlength=kinds).min())
+        few = f"more: of one kind {fewest} come after the beginning, and {2 * SECTIONS} are needed"
+        require(fewest >= 2 * SECTIONS, "requests", few, question.requests)
+    return _Sample(asked, part, moments)
 
 
 def _draws_of(question: Question) -> int:
@@ -245,6 +276,7 @@ class _Limits:
     places: int
     budget: int
     longest: int
+    replicas: int
 
 
 @functools.lru_cache(maxsize=4)
@@ -280,7 +312,10 @@ def _limits(question: Question, budget: int) -> _Limits:
                 f"no fleet holds the longest request: {longest:,} tokens, where the KV memory of a "
                 f"replica holds {room:,}"
             )
-    return _Limits(question, engine.max_sequences, budget, min(context, room))
+    assert engine.table is not None
+    longest = min(context, room, len(engine.table.prompt))
+    replicas = _routing(question).replicas or 1
+    return _Limits(question, engine.max_sequences, budget, longest, replicas)
 
 
 def _at_once(_request: int, _attempt: int, _view: View) -> float:
@@ -307,13 +342,17 @@ def _serve(
     ways: Sequence[tuple[Router, float]],
     slowness: float = 1.0,
     lost_at: float | None = None,
+    apart: float = 1.0,
 ) -> list[_Seen]:
-    """One draw of the requests, served in each way. lost_at: when a replica is lost [s]."""
+    """One draw of the requests, served in each way. lost_at: when a replica is lost [s]. apart:
+    times as far apart they come."""
     question, routing = limits.question, _routing(limits.question)
     sample = _sample(question, draw, limits.longest)
     context = question.deployment.architecture.context_tokens
     made = _made(question, limits.budget, slowness, context)
-    asked, engine, mine = sample.asked, made.engine, sample.counted
+    engine, mine, asked = made.engine, sample.counted, sample.asked
+    if apart != 1:
+        asked = replace(asked, arrival_s=apart * asked.arrival_s)
     block_bytes = engine.block_tokens * made.token_bytes * _holders(question.deployment)
     link = routing.host_bytes_per_s * _holders(question.deployment)
     shares = asked.prefixes is not None
@@ -321,14 +360,14 @@ def _serve(
     for router, host_gib in ways:
         blocks = int(host_gib * 2**30 / block_bytes)
         fleet = Fleet(
-            [engine] * routing.replicas,
+            [engine] * limits.replicas,
             router.route,
             caching=shares,
             tiers=[Tier(blocks, block_bytes, link)] if shares and blocks else [],
             weights=routing.weights or None,
         )
         if lost_at is not None:
-            count = routing.replicas
+            count = limits.replicas
             rule = functools.partial(fixed, count)
             scaling = Scaling(rule, engine, 1.0, routing.lost_for_s, least=count, most=count)
             failures = [(lost_at, count - 1)]
@@ -420,32 +459,75 @@ def _require_enough(question: Question) -> None:
     least = math.ceil(LEAST_OF_A_KIND / min([1.0, *shares]))
     rule = f"at least {least:,}, so that {LEAST_OF_A_KIND} of each kind are in a draw"
     require(question.requests >= least, "requests", rule, question.requests)
+    if drawn and _agents(question):
+        rate, most = _traffic(question).rate_per_s, MOST_REQUESTS
+        need, run = LEAST_SESSIONS_S * rate, f"a run of {LEAST_SESSIONS_S:g} s of agents' sessions"
+        rule = f"at most {most / LEAST_SESSIONS_S:,.0f}, {run} with requests = {most:,}"
+        require(need <= most, "rate_per_s", rule, f"{rate:g}")
+        rule = f"at least {math.ceil(need):,}, {run} at rate_per_s = {rate:g}"
+        require(question.requests >= need, "requests", rule, question.requests)
+
+
+def _agents(question: Question) -> list[int]:
+    """Which kinds of requests that are drawn are like those of agents."""
+    kinds = _kinds_of(_traffic(question))
+    return [number for number, kind in enumerate(kinds) if kind.like == AGENTS_KIND]
+
+
+def _unseen(question: Question, longest: int) -> float:
+    """Of the prompt tokens that count, the share in the first requests of sessions that were under
+    way before the run: of agents as many sessions begin as the law says, and of the others caches
+    know nothing yet."""
+    if _routing(question).requests is not None or not _agents(question):
+        return 0.0
+    asked, mine = _sample(question, 0, longest).asked, _sample(question, 0, longest).counted
+    agents = mine[np.isin(asked.tenant[mine], _agents(question))]
+    first = agents[asked.after[agents] < 0]
+    begin = agents.size / session_requests(longest)  # sessions, while these are asked
+    share = asked.prompt_tokens[first].sum() / asked.prompt_tokens[mine].sum()
+    return float(share * max(0.0, 1 - begin / max(1, first.size)))
+
+
+def _with_budgets(question: Question) -> list[_Limits]:
+    """A deployment with each token budget that is tried. Raises Impossible and Infeasible where
+    requests outgrow a replica."""
+    limit = question.batch_limit or 1
+    asked = BUDGETS if question.token_budget is None else (question.token_budget,)
+    budgets = [budget for budget in asked if budget >= limit]
+    require(len(budgets) > 0, "batch_limit", "at most token_budget", limit)
+    limits = [_limits(question, budget) for budget in budgets]
+    for one in limits:
+        _sample(question, 0, one.longest)  # raises, too, before anything is simulated
+    return limits
+
+
+def _once(limits: _Limits, apart: float = 1.0) -> tuple[tuple[ClassRun, ...], float]:
+    """What each class gets of one draw behind a router that looks at loads and prefixes, and the
+    share of all that keep all limits."""
+    question, routing = limits.question, _routing(limits.question)
+    shares = _sample(question, 0, limits.longest).asked.prefixes is not None
+    router = Router("", cache_aware if shares else least_requests)
+    (seen,) = _serve(limits, 0, [(router, max(routing.host_gib))], apart=apart)
+    goals = _judged(seen.got, seen.which, question.goals, question.class_names, 1.0)[2]
+    return goals, float(_kept(question, seen).mean())
 
 
 def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
-    """The cheapest deployment whose limits keep the promise in one draw, behind a router that looks
-    at loads and prefixes; else the one that keeps most."""
+    """The cheapest deployment whose limits keep the promise in one draw; else the one that keeps
+    most."""
     best: tuple[float, _Limits] | None = None
     refused: ValueError | None = None
     for question in sorted(choices, key=lambda one: one.usd_per_hour(_routing(one).replicas)):
-        routing, limit = _routing(question), question.batch_limit or 1
-        asked = BUDGETS if question.token_budget is None else (question.token_budget,)
-        budgets = tuple(budget for budget in asked if budget >= limit)
-        require(len(budgets) > 0, "batch_limit", "at most token_budget", limit)
-        for budget in budgets:
-            try:
-                limits = _limits(question, budget)
-            except (Impossible, Infeasible) as problem:
-                refused = refused or problem
-                break
-            if len(choices) == len(budgets) == 1:
+        try:
+            tried = _with_budgets(question)
+        except (Impossible, Infeasible) as problem:
+            refused = refused or problem
+            continue
+        for limits in tried:
+            if len(choices) == len(tried) == 1:
                 return limits
-            told(routing.replicas, limits.places)
-            shares = _sample(question, 0, limits.longest).asked.prefixes is not None
-            router = Router("", cache_aware if shares else least_requests)
-            (seen,) = _serve(limits, 0, [(router, max(routing.host_gib))])
-            kept = float(_kept(question, seen).mean())
-            goals = _judged(seen.got, seen.which, question.goals, question.class_names, 1.0)[2]
+            told(limits.replicas, limits.places)
+            goals, kept = _once(limits)
             if reaches(goals, question.goals):
                 return limits
             if best is None or kept > best[0]:
@@ -456,6 +538,183 @@ def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
     return best[1]
 
 
+def _refuse_alone(limits: _Limits) -> None:
+    """Refuse what a request misses that meets no other."""
+    question = limits.question
+    for one in _once(limits, APART)[0]:
+        whose = f" of {one.name}" if len(question.goals) > 1 else ""
+        for goal, run in zip(one.promise, one.got, strict=True):
+            if run.value > goal.limit:
+                raise Infeasible(
+                    f"no fleet keeps {goal.kept}{whose}: a replica without other requests takes "
+                    f"{goal.measure.plain(run.value)}"
+                )
+
+
+class _Behind:
+    """One fleet behind its routers: each way is served once. executor: any of
+    `concurrent.futures`, or None."""
+
+    def __init__(self, limits: _Limits, told: Told, executor: futures.Executor | None) -> None:
+        """Nothing is simulated yet."""
+        self.limits, self.told, self.executor = limits, told, executor
+        self.question = limits.question
+        self.draws = range(_draws_of(self.question))
+        self.rate = _rate_of(self.question)
+
+    def of(self, replicas: int) -> _Behind:
+        """The same with another number of replicas."""
+        return _Behind(replace(self.limits, replicas=replicas), self.told, self.executor)
+
+    def served(
+        self, ways: Sequence[tuple[Router, float]], some: Sequence[int], *more: float
+    ) -> list[list[_Seen]]:
+        """Of each way, some draws. more: slowness, and when a replica is lost."""
+        each = [(draw, ways) for draw in some]
+        if len(self.draws) == 1:
+            each = [(0, [way]) for way in ways]
+        runs = []
+        if self.executor is None:
+            for draw, mine in each:
+                self.told(self.limits.replicas, self.limits.places)
+                runs += _serve(self.limits, draw, mine, *more)
+        else:
+            tasks = [
+                self.executor.submit(_serve, self.limits, draw, mine, *more) for draw, mine in each
+            ]
+            runs = [run for task in tasks for run in task.result()]
+        return [runs[place :: len(ways)] for place in range(len(ways))]
+
+    def alone(self, way: Way) -> Way:
+        """What one way comes to in this fleet."""
+        (runs,) = self.served([(way.router, way.host_gib)], self.draws)
+        return _way(self.question, self.rate, way.router, way.host_gib, runs)
+
+    @functools.cached_property
+    def compared(self) -> tuple[list[Way], list[list[_Seen]]]:
+        """All ways, and their runs: who is far behind after the first draws serves no more."""
+        routing, draws = _routing(self.question), self.draws
+        pairs = [(router, host) for router in routing.routers for host in routing.host_gib]
+
+        def came_to(runs: Sequence[Sequence[_Seen]]) -> list[Way]:
+            each = zip(pairs, runs, strict=True)
+            return [_way(self.question, self.rate, *pair, own) for pair, own in each]
+
+        all_runs = self.served(pairs, draws[:FIRST_DRAWS])
+        ways = came_to(all_runs)
+        if draws[FIRST_DRAWS:]:
+            ahead = max(ways, key=lambda way: way.kept.value)
+            margins = [_margin(ahead, way) for way in ways]
+            near = [place for place, one in enumerate(margins) if one.value - one.half_width < FAR]
+            later = self.served([pairs[place] for place in near], draws[FIRST_DRAWS:])
+            for place, runs in zip(near, later, strict=True):
+                all_runs[place] += runs
+            ways = came_to(all_runs)
+        return ways, all_runs
+
+    @property
+    def best(self) -> Way:
+        """The way that is taken."""
+        return _taken(self.compared[0])
+
+    @property
+    def usd_per_hour(self) -> float:
+        """Of the fleet."""
+        return self.question.usd_per_hour(self.limits.replicas)
+
+
+def _settled(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way | None] | None:
+    """The fewest replicas of which the way that is taken keeps the promise in all draws, from those
+    that do so in one; and what it comes to with one fewer, None where one is the least. None where
+    these are not cheaper. Raises Infeasible where no number does."""
+    goals, most = fleet.question.goals, _of_interest(fleet.question, cheaper)
+    while not reaches(fleet.best.classes, goals):
+        if fleet.limits.replicas >= most:
+            if cheaper is None:
+                raise _none_behind()
+            return None
+        fleet = fleet.of(fleet.limits.replicas + 1)
+    while fleet.limits.replicas > 1:
+        smaller = fleet.of(fleet.limits.replicas - 1)
+        fewer = smaller.alone(fleet.best)
+        if not reaches(fewer.classes, goals):
+            return fleet, fewer
+        fleet = smaller
+    return fleet, None
+
+
+def _smallest_fleet(
+    choices: Sequence[Question], told: Told, executor: futures.Executor | None
+) -> tuple[_Behind, Way | None]:
+    """The cheapest deployment with the fewest replicas that keep the promise, and what one fewer
+    comes to. Raises Infeasible where none do."""
+    best: tuple[_Behind, Way | None] | None = None
+    refused: ValueError | None = None
+    tried: list[tuple[float, int, _Limits, int]] = []
+    for question in choices:
+        try:
+            for limits in _with_budgets(question):
+                near = _loaded(limits)
+                tried.append((question.usd_per_hour(near), len(tried), limits, near))
+        except (Impossible, Infeasible) as problem:
+            refused = refused or problem
+    for *_, limits, near in sorted(tried, key=lambda one: one[:2]):
+        cheaper = best and best[0].usd_per_hour
+        try:
+            if count := _fewest(limits, near, cheaper, told):
+                fleet = _Behind(replace(limits, replicas=count), told, executor)
+                found = _settled(fleet, cheaper)
+                best = found or best
+        except Infeasible as problem:
+            refused = refused or problem
+    if best is None:
+        assert refused is not None
+        raise refused
+    return best
+
+
+def _loaded(limits: _Limits) -> int:
+    """Replicas that are full where caches find nothing."""
+    question = limits.question
+    asked = _as_workload(_sample(question, 0, limits.longest).asked)
+    engine = _made(question, limits.budget, 1.0, limits.longest).engine
+    full = saturated_rate(asked.prompt_tokens, asked.output_tokens, engine)
+    return math.ceil(_rate_of(question) / full)
+
+
+def _of_interest(question: Question, cheaper: float | None) -> int:
+    """The most replicas that are cheaper than so many dollars an hour."""
+    if cheaper is None:
+        return MOST_BEHIND
+    return min(MOST_BEHIND, math.ceil(cheaper / question.usd_per_hour(1) - 1e-9) - 1)
+
+
+def _fewest(limits: _Limits, near: int, cheaper: float | None, told: Told) -> int:
+    """The fewest replicas of a deployment that keep the promise in one draw, 0 where these are not
+    cheaper. Raises Infeasible where no number does."""
+    question = limits.question
+    most = _of_interest(question, cheaper)
+    if most < 1:
+        return 0
+
+    def kept(replicas: int) -> bool:
+        told(replicas, limits.places)
+        return reaches(_once(replace(limits, replicas=replicas))[0], question.goals)
+
+    if cheaper is None:
+        _refuse_alone(limits)
+    found = _smallest(kept, 1, most, near if cheaper is None else most)
+    if found > most and cheaper is None:
+        raise _none_behind()
+    return found if found <= most else 0
+
+
+def _none_behind() -> Infeasible:
+    return Infeasible(
+        f"no fleet of up to {MOST_BEHIND:,} replicas keeps the objective behind these routers"
+    )
+
+
 # In one piece: parts of the answer in the order in which each needs those before it.
 def routed_answer(
     choices: Sequence[Question],
@@ -463,7 +722,8 @@ def routed_answer(
     told: Told | None = None,
     executor: futures.Executor | None = None,
 ) -> Routed:
-    """What a fleet that is given does behind each router, and which to take.
+    """What a fleet does behind each router, and which to take; where no number of replicas is
+    given, with the fewest that keep the promise.
 
     choices: one question for each deployment, from `read_choices`. error_of: how far steps of a
     deployment may be off. told: hears of each fleet before it is simulated. executor: any of
@@ -479,46 +739,15 @@ def routed_answer(
     heard = told or (lambda _replicas, _places: None)
     for question in choices:
         _require_enough(question)
-    limits = _cheapest(choices, heard)
-    question = limits.question
-    routing = _routing(question)
-    pairs = [(router, host) for router in routing.routers for host in routing.host_gib]
-    draws = range(_draws_of(question))
-
-    def served(
-        ways: Sequence[tuple[Router, float]], some: Sequence[int], *more: float
-    ) -> list[list[_Seen]]:
-        """Of each way, some draws."""
-        each = [(draw, ways) for draw in some]
-        if len(draws) == 1:
-            each = [(0, [way]) for way in ways]
-        runs = []
-        if executor is None:
-            for draw, mine in each:
-                heard(routing.replicas, limits.places)
-                runs += _serve(limits, draw, mine, *more)
-        else:
-            tasks = [executor.submit(_serve, limits, draw, mine, *more) for draw, mine in each]
-            runs = [run for task in tasks for run in task.result()]
-        return [runs[place :: len(ways)] for place in range(len(ways))]
-
+    fewer: Way | None = None
+    if _routing(choices[0]).replicas:
+        fleet = _Behind(_cheapest(choices, heard), heard, executor)
+    else:
+        fleet, fewer = _smallest_fleet(choices, heard, executor)
+    limits, question = fleet.limits, fleet.question
+    routing, draws, best = _routing(question), fleet.draws, fleet.best
     lost_at = _lost_at(limits, draws)
-    rate = _rate_of(question)
-
-    def came_to(runs: Sequence[Sequence[_Seen]]) -> list[Way]:
-        return [_way(question, rate, *pair, own) for pair, own in zip(pairs, runs, strict=True)]
-
-    all_runs = served(pairs, draws[:FIRST_DRAWS])
-    ways = came_to(all_runs)
-    if draws[FIRST_DRAWS:]:
-        ahead = max(ways, key=lambda way: way.kept.value)
-        margins = [_margin(ahead, way) for way in ways]
-        near = [place for place, one in enumerate(margins) if one.value - one.half_width < FAR]
-        later = served([pairs[place] for place in near], draws[FIRST_DRAWS:])
-        for place, runs in zip(near, later, strict=True):
-            all_runs[place] += runs
-        ways = came_to(all_runs)
-    best = _taken(ways)
+    ways, all_runs = fleet.compared
     chosen = (best.router, best.host_gib)
     error = error_of(question)
     fast, slow = (
@@ -526,7 +755,7 @@ def routed_answer(
             np.mean(
                 [
                     _kept(question, run).mean()
-                    for run in served([chosen], draws[:FIRST_DRAWS], slowness)[0]
+                    for run in fleet.served([chosen], draws[:FIRST_DRAWS], slowness)[0]
                 ]
             )
         )
@@ -535,10 +764,10 @@ def routed_answer(
     mine = all_runs[ways.index(best)]
     lost = None
     if routing.lost_for_s:
-        (without,) = served([chosen], draws, 1.0, lost_at)
+        (without,) = fleet.served([chosen], draws, 1.0, lost_at)
         lost = _while_lost(question, without, lost_at), _while_lost(question, mine, lost_at)
     return Routed(
-        question,
+        replace(question, routing=replace(routing, replicas=limits.replicas)),
         len(choices),
         limits.places,
         limits.budget,
@@ -550,7 +779,9 @@ def routed_answer(
         slow,
         lost,
         sum(run.which.size for run in mine),
-        rate,
+        fleet.rate,
+        _unseen(question, limits.longest),
+        fewer,
     )
 
 

@@ -62,7 +62,12 @@ def routed_main(told: Routed) -> list[Line]:
             "definitions/slo-sla",
         ),
         *_promised_lines(worst, whose),
-        Line("prompt tokens that caches find", _finds(best), "", "optimization/caching"),
+        *(
+            [Line("one replica fewer", _of_fewer(told), "", "capacity/autoscaling")]
+            if told.fewer
+            else []
+        ),
+        Line("prompt tokens that caches find", _finds(told), "", "optimization/caching"),
         *(
             [
                 Line("no worse beyond noise", _equals(told), "", ROUTERS_PAGE),
@@ -141,16 +146,21 @@ def _with(way: Way) -> str:
     return f"with {_memory(way)}" if way.host_gib else "without host memory"
 
 
-def _finds(way: Way) -> str:
+def _finds(told: Routed) -> str:
     """What caches find, and whether they go on filling."""
+    way = told.best
     said = f"{with_interval(way.found, 100)}%"
     if way.host_gib:
         said += f", {100 * way.loaded:.2g}% of them all from host memory"
+    reasons = []
     if way.rise > STILL_FILLING:
-        said += (
-            f"; {100 * way.rise:.2g} points more in the second half than in the first: caches are "
-            "still filling, so ask for more requests"
-        )
+        more = f"{100 * way.rise:.2g} points more in the second half than in the first"
+        reasons.append(f"{more}: caches are still filling")
+    if told.unseen > STILL_FILLING:
+        many = f"{100 * told.unseen:.2g} of 100 tokens"
+        reasons.append(f"{many} are of sessions from before the run, which no cache knows yet")
+    if reasons:
+        said += f"; {'; '.join(reasons)}, so ask for more requests"
     return said
 
 
@@ -202,10 +212,13 @@ def routed_summary(told: Routed) -> str:
     question, best, one = told.question, told.best, told.question.deployment
     sure = "keep" if told.keeps else "do not keep"
     sure += "s" if told.replicas == 1 and told.keeps else ""
+    sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
     rate = f"{told.rate_per_s:,.0f}" if told.rate_per_s >= 999.5 else f"{told.rate_per_s:.3g}"
     split = f" ({split_name(question)})" if one.devices > 1 else ""
     rest = ""
+    if told.fewer:
+        rest += f" With {told.replicas - 1:,}, {_of_fewer(told)}."
     if best.found.value:
         rest += f" Caches find {100 * best.found.value:.3g}% of the prompt tokens"
         rest += f", {100 * best.loaded:.2g}% of all in host memory." if best.host_gib else "."
@@ -222,6 +235,11 @@ def routed_summary(told: Routed) -> str:
     rest += f" Where steps err as those of measured runs did, {many}% keep {_all(question)}."
     if best.rise > STILL_FILLING:
         rest += " Caches were still filling: ask for more requests."
+    elif told.unseen > STILL_FILLING:
+        rest += (
+            f" Up to {100 * told.unseen:.2g}% more they would find if the run saw sessions from "
+            "their beginning: ask for more requests."
+        )
     return (
         f"Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
@@ -229,6 +247,13 @@ def routed_summary(told: Routed) -> str:
         f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
         f"${told.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU.{rest}"
     )
+
+
+def _of_fewer(told: Routed) -> str:
+    """What one replica fewer does behind the same router."""
+    assert told.fewer is not None
+    kept = f"{with_interval(told.fewer.kept, 100)}% keep {_all(told.question)}"
+    return f"{kept}, which may do" if told.fewer_may_do else kept
 
 
 def _more_memory(told: Routed) -> str:
@@ -319,6 +344,8 @@ def routed_record(told: Routed) -> dict[str, float | int | str]:
     for place, quantile in enumerate(QUANTILES):
         record[f"ttft_p{100 * quantile:g}_s"] = best.ttft[place].value
         record[f"tpot_p{100 * quantile:g}_s"] = best.tpot[place].value
+    if told.fewer is not None:
+        record["both_kept_by_one_fewer"] = told.fewer.kept.value
     if told.lost is not None:
         record |= {"both_kept_while_lost": told.lost[0], "both_kept_meanwhile": told.lost[1]}
     for way in told.ways:

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving_mathematics.architecture.model_routers.model_routers import best_of_d_found
-from serving_mathematics.architecture.model_routers.prefix_routing import _saved_s, _slack
+from serving_mathematics.architecture.model_routers.prefix_routing import (
+    _saved_s,
+    _sequence_s,
+    _slack,
+    _slack_of_all,
+)
 from serving_mathematics.architecture.model_routers.routed_fleets import (
     AGES_S,
     CLIP_SLACKS,
@@ -24,6 +29,7 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     LOADS,
     RATES,
     RECORDS,
+    SITUATIONS,
     SLACKS,
     SPAN,
     STALE_S,
@@ -44,17 +50,18 @@ if TYPE_CHECKING:
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
-    asked, line = _record()["slack"]["customers"], step_line(CHAT)
-    own, fewest = (
-        _rate("customers", "prefix first, slack 16"),
-        _rate("customers", "fewest requests"),
-    )
+    asked = _record()["slack"]["customers"]
+    running = np.mean(_record()["clips"]["customers"][CLIP_SLACKS.index(16)]["running"])
+    own, fewest = "prefix first, slack 16", "fewest requests"
+    gains = [
+        100 * (_rate(one, own) / _rate(one, fewest) - 1) for one in (*SITUATIONS, "eight engines")
+    ]
     return SimpleNamespace(
         promised_ms=1000 * CHAT.promise.tpot_s,
-        later_tokens=line.later_tokens,
-        sequence_us=1e6 * line.sequence_s,
-        carried_slack=own,
-        carried_fewest=fewest,
+        later_tokens=step_line(CHAT).later_tokens,
+        sequence_us=1e6 * _sequence_s(),
+        carried_slack=_rate("customers", own),
+        carried_fewest=_rate("customers", fewest),
         carried_picker=_rate("customers", "endpoint picker"),
         carried_sglang=_rate("customers", "SGLang"),
         carried_sglang_32=_rate("customers", "SGLang, 32"),
@@ -62,12 +69,15 @@ def example() -> SimpleNamespace:
         carried_bounded=_rate("customers", "hash, bound 1.1"),
         session_hash=_rate("agents", "one owner, by hash"),
         session_fewest=_rate("agents", "fewest requests"),
-        over_fewest_percent=100 * (own / fewest - 1),
+        least_percent=min(gains),
+        most_percent=max(gains),
         hot_kept_64_percent=100 * _kept("one asks two in five", 64),
         preamble=PREAMBLE,
         customers=CUSTOMERS,
         saved_ms=1000 * _saved_s(PREAMBLE),
         pays=_slack(),
+        running=float(running),
+        pays_for_all=_slack_of_all(_slack(), float(running)),
         found_loads_percent=100 * asked[0]["found"],
         found_prefix_percent=100 * asked[SLACKS.index(16)]["found"],
         hot_kept_always_percent=100 * _kept("one asks two in five", math.inf),
