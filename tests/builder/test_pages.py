@@ -103,9 +103,7 @@ def test_a_page_may_have_its_code_behind_names() -> None:
     assert page.errors == []
     opened = '<details class="listing">\n<summary>Code: <code>example</code>, <code>double</code>'
     assert html.count(opened) == html.count('<details class="listing">') == 1
-    assert (
-        "def example() -> SimpleNamespace:" in re.sub("<[^>]*>", "", html).partition("Solution")[0]
-    )
+    assert "def example()" in re.sub("<[^>]*>", "", html).partition("Solution")[0]
     assert html.rstrip().endswith("<p>After.</p>")
 
 
