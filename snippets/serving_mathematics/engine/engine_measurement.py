@@ -62,7 +62,7 @@ OTHER_REPEATS = 2  # of the trace and of each budget
 LOOKUP, LOOKUP_ANSWER, LOOKUP_ROUNDS = 4, 64, 5  # candidates; tokens of an answer; repetitions
 PREFIX_ROUNDS = 5  # of each length
 OWN_KERNELS = 5000  # what the engine keeps of its own accord, rtCacheCapacity of its config.h
-SIZES, MIXED, CROWDED = 256, 600, 34  # steps by which memory is filled; requests in the last ones
+SIZES, MIXED, CROWDED = 96, 300, 34  # steps by which memory is filled; requests in the last ones
 CROWD = 12  # requests that memory is short for
 COPIED = (
     "A queue forms where requests come faster than they are served. What a request waits grows "
