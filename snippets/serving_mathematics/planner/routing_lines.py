@@ -62,7 +62,7 @@ def routed_main(told: Routed) -> list[Line]:
             "definitions/slo-sla",
         ),
         *_promised_lines(worst, whose),
-        Line("prompt tokens that caches find", _finds(best), "", "optimization/caching"),
+        Line("prompt tokens that caches find", _finds(told), "", "optimization/caching"),
         *(
             [
                 Line("no worse beyond noise", _equals(told), "", ROUTERS_PAGE),
@@ -141,16 +141,21 @@ def _with(way: Way) -> str:
     return f"with {_memory(way)}" if way.host_gib else "without host memory"
 
 
-def _finds(way: Way) -> str:
+def _finds(told: Routed) -> str:
     """What caches find, and whether they go on filling."""
+    way = told.best
     said = f"{with_interval(way.found, 100)}%"
     if way.host_gib:
         said += f", {100 * way.loaded:.2g}% of them all from host memory"
+    reasons = []
     if way.rise > STILL_FILLING:
-        said += (
-            f"; {100 * way.rise:.2g} points more in the second half than in the first: caches are "
-            "still filling, so ask for more requests"
-        )
+        more = f"{100 * way.rise:.2g} points more in the second half than in the first"
+        reasons.append(f"{more}: caches are still filling")
+    if told.unseen > STILL_FILLING:
+        many = f"{100 * told.unseen:.2g} of 100 tokens"
+        reasons.append(f"{many} are of sessions from before the run, which no cache knows yet")
+    if reasons:
+        said += f"; {'; '.join(reasons)}, so ask for more requests"
     return said
 
 
@@ -222,6 +227,11 @@ def routed_summary(told: Routed) -> str:
     rest += f" Where steps err as those of measured runs did, {many}% keep {_all(question)}."
     if best.rise > STILL_FILLING:
         rest += " Caches were still filling: ask for more requests."
+    elif told.unseen > STILL_FILLING:
+        rest += (
+            f" Up to {100 * told.unseen:.2g}% more they would find if the run saw sessions from "
+            "their beginning: ask for more requests."
+        )
     return (
         f"Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "

@@ -103,8 +103,8 @@ def test_short_memory_keeps_littles_law() -> None:
     room = room_sequences(one)
     found = loop(one)
     assert found.running == pytest.approx(room)
-    stay = found.first_token_s + 500 * found.per_token_s
-    own = 500 * found.per_token_s  # a place is held while answering
+    stay = found.first_token_s + 499 * found.per_token_s
+    own = 499 * found.per_token_s  # a place is held while answering
     rate = 400 / stay
     assert room < 400
     assert float((rate * own)[0]) < room
@@ -185,7 +185,7 @@ def test_prompts_that_cannot_keep_up_set_the_rate() -> None:
     """One prompt at a time: C requests pass at most one each prompt's time."""
     found = fleets(256, prompts=1)
     prompt = float(prompt_s(count_work([LARGE]), FITTED)[0]) + FITTED.prompt_s
-    stay = float((found.first_token_s + 500 * found.per_token_s)[0])
+    stay = float((found.first_token_s + 499 * found.per_token_s)[0])
     assert stay == pytest.approx(256 * prompt, rel=0.02)
     assert float(found.running[0]) < 256
     assert float(fleets(256, prompts=4).first_token_s[0]) < float(found.first_token_s[0]) / 2
@@ -207,8 +207,8 @@ def test_two_engines_that_answer_pass_twice_as_much() -> None:
         step = decode_step_s(work, FITTED, np.array([room]), np.array([4250.0]))
         assert found.per_token_s == pytest.approx(step, rel=1e-3)
         assert found.running == pytest.approx(engines * room, rel=1e-3)
-        stay = found.first_token_s + 500 * found.per_token_s
-        assert stay == pytest.approx(400 * 500 * step / (engines * room), rel=2e-3)
+        stay = found.first_token_s + 499 * found.per_token_s
+        assert stay == pytest.approx(400 * 499 * step / (engines * room), rel=2e-3)
 
 
 def test_as_many_engines_for_prompts_as_keep_them_unhurried() -> None:
@@ -219,7 +219,25 @@ def test_as_many_engines_for_prompts_as_keep_them_unhurried() -> None:
 def test_throughput_is_littles_law() -> None:
     found = Latencies(np.array([2.0]), np.array([0.01]), np.array([10.0]))
     rate = tokens_per_s_per_device(found, np.array([800.0]), np.array([50.0]), np.array([5.0]))
-    assert rate.tolist() == [50 * 800 / (2 + 8) / 5]
+    assert rate.tolist() == [50 * 800 / (2 + 7.99) / 5]
+
+
+@pytest.mark.parametrize("users", [1.0, 8.0, 64.0])
+def test_an_answer_of_one_token_has_no_later_one(users: float) -> None:
+    """Prompts alone: nobody decodes, and C requests pass at most one each prompt's time.
+
+    Source: Little's law, by hand.
+    """
+    one = replace(LARGE, output_tokens=1.0, concurrency=users)
+    work, single = count_work([one]), np.ones(1)
+    prompt = float(prompt_s(work, FITTED)[0]) + FITTED.prompt_s
+    apart = fleet_latencies(work, work, single, single, users * single, FITTED)
+    for found in (loop(one), apart):
+        rate = tokens_per_s_per_device(found, single, users * single, single)
+        assert rate * found.first_token_s == pytest.approx(users)
+        assert float(rate[0]) <= 1.001 / prompt
+    if users > 8:
+        assert loop(one).first_token_s == pytest.approx(users * prompt, rel=0.01)
 
 
 def test_a_stated_engine_for_prompts_is_one_engine() -> None:

@@ -64,8 +64,23 @@ def test_rows_keep_their_order_and_number(
     whole = [float(row["predicted_tokens_per_s_per_gpu"]) for row in found]
     first, each_one = float(found[0]["predicted_ttft_s"]), each[0]
     assert whole[0] == pytest.approx(
-        64 * 0.9 * 1024 / (first + 0.9 * 1024 * each_one) / 8, rel=1e-4
+        64 * 0.9 * 1024 / (first + (0.9 * 1024 - 1) * each_one) / 8, rel=1e-4
     )
+
+
+def test_one_token_has_no_time_per_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole answer comes with the first token; a measured time per token is refused."""
+    rows = ["Llama-3.1-8B,h100_sxm,vllm,bf16,1000,1,8,1,1,1,1,agg,,"]
+    status, out, err = told(capsys, table(tmp_path, *rows))
+    (found,) = csv.DictReader(io.StringIO(out))
+    assert (status, err, found["predicted_tpot_s"]) == (0, "", "")
+    rate = float(found["predicted_tokens_per_s_per_gpu"])
+    assert rate * float(found["predicted_ttft_s"]) == pytest.approx(8, rel=1e-4)
+    status, _, err = told(capsys, table(tmp_path, rows[0] + "0.01"))
+    assert status == 2
+    assert "row 1, column tpot_s: must be blank where osl is 1" in err
 
 
 def test_without_a_file_the_table_goes_to_output(

@@ -8,8 +8,8 @@ are in the engine, the others wait for memory.
     queue           = share of (R - 1) prompts, and (C/R - 1) whole stays where memory is short
 
 The second term of the first line is what others' prompts take from a request while it decodes:
-each of R - 1 others begins once in O tokens. The last is Little's law: C = rate * (first + O * per
-token), with the rate that R allow.
+each of R - 1 others begins once in O tokens. The first token is one of these and takes no less.
+The last is Little's law: C = rate * (first + (O - 1) * per token), with the rate that R allow.
 
 With separate fleets, prompts do not interrupt; the slower of the two fleets sets the rate.
 
@@ -85,6 +85,11 @@ def interruptions_s(work: Work, constants: Constants, running: Array) -> Array:
     return np.asarray(np.maximum(running - 1, 0) / work.answer * taken, dtype=float)
 
 
+def _later_tokens(answer_tokens: Array) -> Array:
+    """Tokens of an answer after its first, shape (rows,)."""
+    return np.asarray(np.maximum(answer_tokens - 1, 0), dtype=float)
+
+
 def loop_latencies(work: Work, constants: Constants) -> Latencies:
     """Times of a closed loop on one engine, shape (rows,), in seconds.
 
@@ -99,17 +104,18 @@ def loop_latencies(work: Work, constants: Constants) -> Latencies:
     step = decode_step_s(work, constants, running, context)
     prompt = prompt_s(work, constants)
     others = np.maximum(running - 1, 0)
-    per_token = step / work.accepted + interruptions_s(work, constants, running)
+    taken = interruptions_s(work, constants, running)
+    per_token = step / work.accepted + taken
     before = waiting_steps_s(work, constants, step)
     locked = by_backend(
         work, constants.lockstep_trtllm, constants.lockstep_sglang, constants.lockstep_vllm
     )
     share = np.where(work.locked > 0, locked, constants.burst_share)
     first = before + prompt
-    stay = first + work.answer * per_token
+    stay = first + _later_tokens(work.answer) * per_token
     waiting = np.maximum(work.concurrency / running - 1, 0)
-    queue = share * others * prompt / work.stages + waiting * stay
-    return Latencies(first + queue, per_token, running)
+    queue = np.maximum(share * others * prompt / work.stages, taken - before)
+    return Latencies(first + queue + waiting * stay, per_token, running)
 
 
 def fleet_latencies(
@@ -144,7 +150,8 @@ def fleet_latencies(
     each = np.maximum(concurrency / answer_engines, 1.0)
     running = np.minimum(each, answers.room)
     steady = decode_step_s(answers, constants, running, context) / answers.accepted
-    wanted = concurrency / (answers.answer * steady + prompt)  # prompts a second
+    later = _later_tokens(answers.answer)
+    wanted = concurrency / (later * steady + prompt)  # prompts a second
     busy = prompt + constants.prompt_s
     enough = np.maximum(1.0, np.ceil(wanted * busy / BUSIEST))
     prompt_engines = np.where(prompt_engines > 0, prompt_engines, enough)
@@ -152,16 +159,17 @@ def fleet_latencies(
     for _ in range(20):  # a fixed point: what decodes is what the prompts' fleet can feed
         step = decode_step_s(answers, constants, running, context)
         per_token = step / answers.accepted
-        fed = fastest * answers.answer * per_token / answer_engines
+        fed = fastest * later * per_token / answer_engines
         limit = np.minimum(np.minimum(each, answers.room), np.maximum(fed, 1.0))
         running = 0.5 * running + 0.5 * limit
     step = decode_step_s(answers, constants, running, context)
     per_token = step / answers.accepted
     alone = waiting_steps_s(answers, constants, step) + prompt
-    rate = running * answer_engines / (answers.answer * per_token)
+    stay = later * per_token
+    gap = np.maximum(1 / fastest, stay / (running * answer_engines))  # between requests
     share = np.where(answers.locked > 0, 0.3, constants.burst_share)
     burst = share * np.maximum(concurrency - 1, 0) / prompt_engines * prompt
-    first = np.maximum(concurrency / rate - answers.answer * per_token, alone + burst)
+    first = np.maximum(concurrency * gap - stay, alone + burst)
     return Latencies(first, per_token, running * answer_engines)
 
 
@@ -170,15 +178,15 @@ def tokens_per_s_per_device(
 ) -> Array:
     """Output tokens a second and device that a closed loop yields, shape (rows,).
 
-    answer_tokens: of an answer, in the mean. Source: Little (1961). Raises ValueError unless the
-    three arrays are positive and finite.
+    answer_tokens: of an answer, in the mean, whose first comes with the prompt. Source: Little
+    (1961). Raises ValueError unless the three arrays are positive and finite.
 
     >>> one = Latencies(np.array([1.0]), np.array([0.01]), np.array([8.0]))
-    >>> tokens_per_s_per_device(one, np.array([900.0]), np.array([8.0]), np.array([4.0]))
-    array([180.])
+    >>> tokens_per_s_per_device(one, np.array([901.0]), np.array([8.0]), np.array([4.0]))
+    array([180.2])
     """
     answer_tokens, concurrency, devices = require_all_positive(
         answer_tokens=answer_tokens, concurrency=concurrency, devices=devices
     )
-    stay = latencies.first_token_s + answer_tokens * latencies.per_token_s
+    stay = latencies.first_token_s + _later_tokens(answer_tokens) * latencies.per_token_s
     return np.asarray(concurrency * answer_tokens / stay / devices)

@@ -17,6 +17,8 @@ for Least-Squares Estimation of Nonlinear Parameters"; DeepSeek-AI (2024),
 arXiv 2412.19437, section 5.4.3 (rates at which guesses are accepted).
 """
 
+# In one piece: one fit, and its scores by what was left out of it, which fit again.
+
 from __future__ import annotations
 
 import sys
@@ -296,7 +298,7 @@ def rate_per_device(table: Table, first_token_s: Array, per_token_s: Array) -> A
     """
     first_token_s = require_all_non_negative(first_token_s=first_token_s)
     per_token_s = require_all_positive(per_token_s=per_token_s)
-    stay = first_token_s + table.engines.answer * per_token_s
+    stay = first_token_s + (table.engines.answer - 1) * per_token_s
     return np.asarray(table.concurrency * table.engines.answer / stay)
 
 

@@ -15,6 +15,9 @@ Assumes: `model` and the others as their names say; what is left blank is read b
 Source: Python documentation, argparse and csv; RFC 4180.
 """
 
+# In one piece: one command on one table: what a row may hold, what is answered and what is told of
+# it, column by column.
+
 from __future__ import annotations
 
 import argparse
@@ -76,7 +79,7 @@ COLUMNS = {
     "backend": "vllm, sglang or trtllm; blank: vllm",
     "precision": "bf16, fp8, fp4 or int4; blank: what the name says, else as published",
     "isl": "tokens of a prompt",
-    "osl": "tokens of an answer",
+    "osl": "tokens of an answer; 1 has no time per token",
     "concurrency": "requests held at the whole replica",
     "tp": "devices that share one layer's attention; blank: 1",
     "pp": "stages of a pipeline; blank: 1",
@@ -153,7 +156,7 @@ class Answer:
     """What is predicted for a row, or read of it as measured."""
 
     first_token_s: float
-    per_token_s: float
+    per_token_s: float  # NaN where an answer is one token
     tokens_per_s_per_device: float
 
 
@@ -464,7 +467,8 @@ def answer_rows(rows: Sequence[Row], constants: Constants = FITTED) -> list[Answ
         for place, first, each, rate in zip(
             places, found.first_token_s, found.per_token_s, rates, strict=True
         ):
-            answers[place] = Answer(float(first), float(each), float(rate))
+            later = rows[place].answers.output_tokens > 1
+            answers[place] = Answer(float(first), float(each) if later else math.nan, float(rate))
     return [answer for answer in answers if answer is not None]
 
 
@@ -505,6 +509,8 @@ def rename_columns(header: Sequence[str]) -> dict[str, str]:
 def _measured(cells: Mapping[str, str], column: str) -> float | None:
     if not _cell(cells, column):
         return None
+    if column == "tpot_s" and number(cells, "osl", None, 1, 1e8) == 1:
+        raise ValueError("column tpot_s: must be blank where osl is 1: no token is later")
     return number(cells, column, None, *MEASURED_S[column], whole=False)
 
 
@@ -663,7 +669,7 @@ def predict_table(
             [
                 *cells_out,
                 f"{answer.first_token_s:.6g}",
-                f"{answer.per_token_s:.6g}",
+                "" if math.isnan(answer.per_token_s) else f"{answer.per_token_s:.6g}",
                 f"{answer.tokens_per_s_per_device:.6g}",
             ]
         )
