@@ -30,7 +30,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import TICK_S, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
@@ -65,6 +65,7 @@ from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import RequestTimes
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import (
+    Below,
     Router,
     Routing,
     _as_workload,
@@ -84,6 +85,8 @@ FIRST_DRAWS = 2  # after which who is so far behind serves no more
 FAR = 0.05  # of all requests
 FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
+HOST = "host memory"
+WORTH_OF = 1000  # tokens of a prompt, of which it is said how fast they come
 ALIKE = 0.005  # of all requests, by which nobody chooses
 APART = 1000.0  # times as far apart come requests of which none meets another
 LEAST_OF_A_KIND = 100  # requests of each kind in a draw
@@ -102,8 +105,28 @@ class Way:
     kept: Quantile  # share of all requests that keep all limits of their class
     found: Quantile  # share of the prompt tokens that caches had
     loaded: float  # of the prompt tokens, from host memory
+    below: tuple[float, ...]  # from each tier below it
     rise: float  # of the share found, from the first half of what counts to the second
     parts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TierWorth:
+    """What a tier does for the way that is taken: the share of the prompt tokens that come from it,
+    the time in which 1,000 come and in which as many are computed [s], and how many more requests
+    are kept than without it, as a share."""
+
+    name: str
+    gib: float
+    found: float
+    load_s: float
+    compute_s: float
+    gain: Quantile
+
+    @property
+    def pays(self) -> bool:
+        """Whether loading is faster than computing."""
+        return self.load_s < self.compute_s
 
 
 @dataclass(frozen=True)
@@ -123,6 +146,7 @@ class Routed:
     lost: tuple[float, float] | None  # while a replica is away, and in the same time with it
     simulated: int  # requests that count, of each way
     rate_per_s: float
+    tiers: tuple[TierWorth, ...] = ()  # of the way that is taken, the fastest first
     fewer: Way | None = None  # the way that is taken with one replica fewer, where none were given
 
     @property
@@ -301,6 +325,12 @@ def _limits(question: Question, budget: int) -> _Limits:
     return _Limits(question, engine.max_sequences, budget, min(context, room), replicas)
 
 
+def _tiers(question: Question, host_gib: float) -> tuple[Below, ...]:
+    """Tiers below the devices of a replica, each of which has a link to host memory."""
+    routing, links = _routing(question), _holders(question.deployment)
+    return Below(HOST, host_gib, links * routing.host_bytes_per_s), *routing.below
+
+
 def _at_once(_request: int, _attempt: int, _view: View) -> float:
     """Who lost a replica comes back."""
     return 0.0
@@ -316,7 +346,7 @@ class _Seen:
     moments: FloatArray
     prompts: IntArray
     found: IntArray
-    loaded: IntArray
+    loaded: IntArray  # from host memory and each tier below, shape (tiers, n)
 
 
 def _serve(
@@ -326,9 +356,10 @@ def _serve(
     slowness: float = 1.0,
     lost_at: float | None = None,
     apart: float = 1.0,
+    left_out: str = "",
 ) -> list[_Seen]:
     """One draw of the requests, served in each way. lost_at: when a replica is lost [s]. apart:
-    times as far apart they come."""
+    times as far apart they come. left_out: name of a tier."""
     question, routing = limits.question, _routing(limits.question)
     sample = _sample(question, draw, limits.longest)
     context = question.deployment.architecture.context_tokens
@@ -337,16 +368,24 @@ def _serve(
     if apart != 1:
         asked = replace(asked, arrival_s=apart * asked.arrival_s)
     block_bytes = engine.block_tokens * made.token_bytes * _holders(question.deployment)
-    link = routing.host_bytes_per_s * _holders(question.deployment)
     shares = asked.prefixes is not None
     found = []
     for router, host_gib in ways:
-        blocks = int(host_gib * 2**30 / block_bytes)
+        below = _tiers(question, host_gib)
+        rooms = [int(one.gib * 2**30 / block_bytes) for one in below]
+        places = [
+            place
+            for place, one in enumerate(below)
+            if shares and rooms[place] and one.name != left_out
+        ]
         fleet = Fleet(
             [engine] * limits.replicas,
             router.route,
             caching=shares,
-            tiers=[Tier(blocks, block_bytes, link)] if shares and blocks else [],
+            tiers=[
+                Tier(rooms[place], block_bytes, below[place].bytes_per_s, below[place].for_all)
+                for place in places
+            ],
             weights=routing.weights or None,
         )
         if lost_at is not None:
@@ -360,6 +399,8 @@ def _serve(
         beside = made.around_s + made.behind_s[asked.prompt_tokens]
         first = seen.first_token_s - seen.due_s + beside
         each = (seen.completion_s - seen.first_token_s) / np.where(later > 0, later, np.nan)
+        loaded = np.zeros((len(below), mine.size), dtype=np.int64)
+        loaded[places] = seen.tier_tokens[:, mine]
         found.append(
             _Seen(
                 RequestTimes(first[mine], each[mine], later[mine]),
@@ -368,7 +409,7 @@ def _serve(
                 sample.moments[mine],
                 asked.prompt_tokens[mine],
                 seen.found_tokens[mine],
-                seen.loaded_tokens[mine],
+                loaded,
             )
         )
     return found
@@ -411,10 +452,16 @@ def _way(
         classes,
         _of_parts(shares),
         _of_parts(finds),
-        float(whole("loaded").sum() / prompts.sum()),
+        *_from_tiers(runs, int(prompts.sum())),
         halves[1] - halves[0],
         shares,
     )
+
+
+def _from_tiers(runs: Sequence[_Seen], prompts: int) -> tuple[float, tuple[float, ...]]:
+    """Shares of so many prompt tokens that come from host memory, and from each tier below."""
+    host, *below = (sum(run.loaded.sum(axis=1) for run in runs) / prompts).tolist()
+    return host, tuple(below)
 
 
 def _halves(size: int) -> tuple[slice, slice]:
@@ -520,9 +567,15 @@ class _Behind:
         return _Behind(replace(self.limits, replicas=replicas), self.told, self.executor)
 
     def served(
-        self, ways: Sequence[tuple[Router, float]], some: Sequence[int], *more: float
+        self,
+        ways: Sequence[tuple[Router, float]],
+        some: Sequence[int],
+        slowness: float = 1.0,
+        lost_at: float | None = None,
+        left_out: str = "",
     ) -> list[list[_Seen]]:
-        """Of each way, some draws. more: slowness, and when a replica is lost."""
+        """Of each way, some draws, as `_serve` has them."""
+        more = slowness, lost_at, 1.0, left_out
         each = [(draw, ways) for draw in some]
         if len(self.draws) == 1:
             each = [(0, [way]) for way in ways]
@@ -538,9 +591,10 @@ class _Behind:
             runs = [run for task in tasks for run in task.result()]
         return [runs[place :: len(ways)] for place in range(len(ways))]
 
-    def alone(self, way: Way) -> Way:
-        """What one way comes to in this fleet."""
-        (runs,) = self.served([(way.router, way.host_gib)], self.draws)
+    def alone(self, way: Way, left_out: str = "") -> Way:
+        """What one way comes to in this fleet, or in it without a tier."""
+        ways = [(way.router, way.host_gib)]
+        (runs,) = self.served(ways, self.draws, left_out=left_out)
         return _way(self.question, self.rate, way.router, way.host_gib, runs)
 
     @functools.cached_property
@@ -569,6 +623,34 @@ class _Behind:
     def best(self) -> Way:
         """The way that is taken."""
         return _taken(self.compared[0])
+
+    @property
+    def worths(self) -> tuple[TierWorth, ...]:
+        """What each tier does for the way that is taken."""
+        question, best = self.question, self.best
+        asked = _sample(question, 0, self.limits.longest).asked
+        if asked.prefixes is None:
+            return ()
+        made = _made(question, self.limits.budget, 1.0, self.limits.longest)
+        mean = round(float(asked.prompt_tokens.mean()))
+        count = min(WORTH_OF, mean)
+        ticks = made.engine.prompt_ticks(Workload([0.0, 0.0], [mean, max(1, mean - count)], [1, 1]))
+        each_s = made.engine.prefill_token_s + TICK_S * float(ticks[0] - ticks[1]) / count
+        token_bytes = made.token_bytes * _holders(question.deployment)
+        return tuple(
+            TierWorth(
+                one.name,
+                one.gib,
+                found,
+                WORTH_OF * token_bytes / one.bytes_per_s,
+                WORTH_OF * each_s,
+                _margin(best, self.alone(best, one.name)),
+            )
+            for one, found in zip(
+                _tiers(question, best.host_gib), (best.loaded, *best.below), strict=True
+            )
+            if one.gib
+        )
 
     @property
     def usd_per_hour(self) -> float:
@@ -733,6 +815,7 @@ def routed_answer(
         lost,
         sum(run.which.size for run in mine),
         fleet.rate,
+        fleet.worths,
         fewer,
     )
 
