@@ -6,6 +6,8 @@ what the rules find for one chapter. A rule reads the text of the page and of it
 run records; it runs nothing but the examples in docstrings.
 """
 
+# In one piece: a rule after the other, each independent of the others and found by its name.
+
 from __future__ import annotations
 import __future__
 
@@ -60,6 +62,7 @@ FIGURES, SOURCES_CITED, SYMBOLS, EXERCISES, CHECKS = 2, 3, 3, 3, 6  # at least, 
 DESCRIPTION, LESSON, HINT = (50, 155), (30, 180), (30, 300)  # characters, least and most
 ALT = 60  # characters of a figure's description, at least
 LONGEST = 60  # lines of a function without its docstring, that need no reason
+LONGEST_MODULE = 400  # lines of a module that need none
 NOT_PURE = ("check_", "figure_", "slider_", "stepper_")
 MOVING = ("slider", "stepper")
 RECORDS = (
@@ -822,9 +825,10 @@ def parameter_problems(name: str) -> list[str]:
 
 def length_problems(name: str) -> list[str]:
     """What is longer than a screen or two, and no row of comparisons, says above why it is not in
-    parts.
+    parts, and so does a long module below its docstring.
     """
-    problems, lines = [], source_of(name).split("\n")
+    lines = source_of(name).split("\n")
+    problems = long_module_problems(file_of(name), source_of(name))
     for node in tree_of(name).body:
         functions = ast.FunctionDef | ast.AsyncFunctionDef
         if not isinstance(node, functions) or node.name.startswith("check_"):
@@ -838,6 +842,21 @@ def length_problems(name: str) -> list[str]:
                 f" or say above it why it cannot be: `# In one piece: …`; up to {LONGEST} need not."
             )
     return problems
+
+
+def long_module_problems(file: str, text: str) -> list[str]:
+    """A module that one hardly reads at a time says below its docstring why it is not in parts.
+
+    file: what it is called in the sentence.
+    """
+    length = text.count("\n")
+    head = re.split(r"^(?:from|import) ", text, maxsplit=1, flags=re.MULTILINE)[0]
+    if length <= LONGEST_MODULE or "\n# In one piece: " in head:
+        return []
+    return [
+        f"{file} has {length} lines: take a concept out of it, or say below its docstring why it"
+        f" cannot be: `# In one piece: …`; up to {LONGEST_MODULE} need not."
+    ]
 
 
 def _names_in(

@@ -7,6 +7,8 @@ page only. An edit changes the module, the code on the page, and a comment in th
 none of the three builders would run a page again because a module changed that it imports.
 """
 
+# In one piece: the same chapter written for three builders, and the one way to build it with each.
+
 from __future__ import annotations
 
 import contextlib

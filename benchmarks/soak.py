@@ -4,10 +4,10 @@ lost.
 Each runs in a process of its own. Its capacity is measured first, by a few clients that ask again
 as soon as they are answered; then requests arrive at five times that rate, whether or not earlier
 ones are answered. Each must end in an answer or in a refusal with a status; one whose connection
-ends without either is lost. Memory is that of the server's processes, after each tenth of the time:
-what they keep on purpose, as an engine keeps kernels for each size of a step, comes to an end (on a
-slow machine after more than half an hour, as it takes a step of each size), and what leaks does
-not. `make soak MINUTES=10` takes fifty minutes; it fails when something is lost,
+ends without either is lost. Memory is that of the server's processes, after each tenth of the time
+or each minute: what they keep on purpose, as an engine keeps kernels for each size of a step, comes
+to an end (on a slow machine after more than half an hour, as it takes a step of each size), and
+what leaks does not. `make soak MINUTES=10` takes fifty minutes; it fails when something is lost,
 when memory has grown by more than a tenth in the second half, or when a server's own counts do not
 add up.
 """
@@ -34,7 +34,7 @@ from serving_mathematics.core.servers.wire_format import request_protobuf
 LOAD = 5.0  # times the capacity
 CLIENTS, CAPACITY_S = 8, 5.0  # how the capacity is measured
 PATIENCE_S = 150.0  # of a client; longer than any server takes to say no
-LOOKS = 10  # at the memory
+LOOKS = 10  # at the memory, or one a minute where that is more
 GROWTH = 1.1  # of it, in the second half
 OUT_AT_ONCE = 200  # requests of this process, below each limit of connections; more are left out
 
@@ -183,6 +183,7 @@ async def soaked(name: str, server: Server, seconds: float) -> list[str]:
         set[asyncio.Task[None]](),
     )
     rate = LOAD * await capacity(ask)
+    looks = max(LOOKS, round(seconds / 60))
     rng, began = np.random.default_rng(1), time.monotonic()
     due, memory = began, [memory_mib(process.pid)]
     while due < began + seconds:
@@ -194,7 +195,7 @@ async def soaked(name: str, server: Server, seconds: float) -> list[str]:
         task = asyncio.create_task(asked(ask, outcomes))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-        if time.monotonic() > began + len(memory) * seconds / LOOKS:
+        if time.monotonic() > began + len(memory) * seconds / looks:
             memory.append(memory_mib(process.pid))
     await asyncio.gather(*tasks)
     memory.append(memory_mib(process.pid))

@@ -8,6 +8,9 @@ What comes out is Markdown that any Python-Markdown generator renders: code is f
 HTML stands in a line of its own, because Markdown reads what is indented or blank in between.
 """
 
+# In one piece: a function for each directive, which all show one page in one kind of markup; a
+# reader of a page's source looks here for any of them.
+
 from __future__ import annotations
 
 import ast

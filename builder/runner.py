@@ -6,6 +6,8 @@ there whole or not at all; every file in it is hashed in its record, so that dam
 the module runs again.
 """
 
+# In one piece: one queue of modules: its cache, its workers and what is told of those that failed.
+
 from __future__ import annotations
 
 import contextlib

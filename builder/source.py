@@ -1,5 +1,7 @@
 """What can be known about a snippet module without running it: symbols, imports, digest."""
 
+# In one piece: one walk over imports, and what is copied, zipped and hashed along it.
+
 from __future__ import annotations
 
 import functools

@@ -6,6 +6,9 @@ comparisons, figures with caption and alt text, sliders and steppers with their 
 of `example()`, the source that ran, the data files that it read.
 """
 
+# In one piece: what a process does from its start to its end; a change of any of it makes every
+# record old.
+
 from __future__ import annotations
 
 import ast

@@ -145,6 +145,20 @@ def test_long_code_unfolds_by_keyboard(page: Page, origin: str) -> None:
     expect(button).to_have_text(re.compile(r"Show all \d+ lines"))
 
 
+def test_long_code_is_laid_out_when_it_comes_near_and_is_as_high_before(
+    page: Page, origin: str
+) -> None:
+    page.goto(f"{origin}planner-inside/")
+    code = page.locator(".snippet.is-long pre > code").last
+    laid_out = "one => one.firstElementChild.checkVisibility({contentVisibilityAuto: true})"
+    heights = "() => [document.documentElement.scrollHeight, innerWidth]"
+    assert not code.evaluate(laid_out)
+    before = page.evaluate(heights)
+    code.scroll_into_view_if_needed()
+    page.wait_for_function(f"one => ({laid_out})(one)", arg=code.element_handle())
+    assert page.evaluate(heights) == before
+
+
 def test_the_button_in_a_block_of_code_takes_the_block(browser: Browser, origin: str) -> None:
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()

@@ -168,7 +168,7 @@ def test_a_function_that_was_copied_is_found(
 
 
 def test_a_long_function_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "capacity.littles_law.littles_law"
+    name = "core.queues.erlang"
     copy_modules([name], tmp_path)
     monkeypatch.setattr(contracts, "ROOT", tmp_path)
     file = module_path(tmp_path, name)
@@ -182,6 +182,35 @@ def test_a_long_function_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     reason = "# In one piece: its state.\ndef long(x)"
     file.write_text(f"{text}    return x\n".replace("def long(x)", reason), encoding="utf-8")
     assert contracts.length_problems(name) == []
+
+
+def test_a_long_module_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "capacity.littles_law.littles_law"
+    copy_modules([name], tmp_path)
+    monkeypatch.setattr(contracts, "ROOT", tmp_path)
+    file = module_path(tmp_path, name)
+    text = file.read_text(encoding="utf-8")
+    lines = "X = 1\n" * (contracts.LONGEST_MODULE - text.count("\n"))
+    file.write_text(text + lines, encoding="utf-8")
+    assert contracts.length_problems(name) == []
+    file.write_text(f"{text}{lines}X = 1\n", encoding="utf-8")
+    (told,) = contracts.length_problems(name)
+    assert told.startswith(f"{contracts.file_of(name)} has 401 lines: take a concept out of it")
+    reason = "# In one piece: a table.\n\nfrom __future__"
+    file.write_text((text + lines).replace("from __future__", f"{reason}", 1), encoding="utf-8")
+    assert contracts.length_problems(name) == []
+
+
+@pytest.mark.parametrize("folder", ["author", "benchmarks", "builder"])
+def test_every_long_module_beside_the_package_says_why(folder: str) -> None:
+    told = [
+        problem
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        for problem in contracts.long_module_problems(
+            file.relative_to(ROOT).as_posix(), file.read_text(encoding="utf-8")
+        )
+    ]
+    assert not told, "\n".join(told)
 
 
 def test_every_part_has_a_slider(records: dict[str, Run]) -> None:

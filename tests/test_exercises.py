@@ -353,6 +353,46 @@ def test_an_answer_that_ends_python_or_never_ends_is_wrong(tmp_path: Path) -> No
     assert "answers.py:1 cannot be run: TimeoutError: it did not end" in done.stderr
 
 
+ENDS = {
+    "exits": ("os._exit(0)", "It ended Python, with exit status 0"),
+    "is killed": ("os.kill(os.getpid(), 9)", "It ended Python, by SIGKILL"),
+    "crashes": ("ctypes.string_at(0)", "It ended Python, by SIGSEGV"),
+    "closes the output": ("os.close(1); os.close(2); sys.stdout.close()", "Bad file descriptor"),
+    "closes all": ("os.closerange(0, 256)", "It ended Python, with exit status "),
+    "recurses": ("return latency_from_gauge(*given, **named)", "RecursionError: "),
+    "starts a thread": ("threading.Thread(target=on).start()", "got "),
+    "leaves a process": ("subprocess.Popen(['sleep', '100'])", "got "),
+    "catches its end": ("on()", "It did not end within 1 s"),
+}
+
+
+def test_whatever_an_answer_does_it_is_wrong_and_the_next_one_is_judged(tmp_path: Path) -> None:
+    """With `os._exit` the command ended with 0 and no word; threads and loops held it for ever."""
+    path = ROOT / SOURCES / "capacity" / "littles_law" / "exercises.py"
+    file, wrong = tmp_path / "answers.py", dict[str, str]()
+    once = "import sys; from serving_mathematics import exercises; exercises.TIME_S = 1; "
+    once += "exercises.PATIENCE_S = 2; "
+    once += f"sys.exit(exercises.main(['capacity/littles-law', {str(file)!r}]))"
+    head = "import ctypes, os, subprocess, sys, threading, time\n"
+    head += "def on():\n    while True:\n        try: time.sleep(1)\n"
+    head += "        except BaseException: pass\n"
+    others = len(exercises.exercises("capacity/littles-law")[1]) - 1
+    for name, (does, told) in ENDS.items():
+        body = f"def latency_from_gauge(*given, **named):\n    {does}\n    return 1.0\n"
+        file.write_text(f"{path.read_text()}\n\n{head}{body}")
+        done = subprocess.run([sys.executable, "-c", once], capture_output=True, timeout=100)
+        said = [line for line in done.stdout.decode().splitlines() if line.startswith("latency")]
+        fine = done.returncode == 1 and len(said) == 1 and b"Traceback" not in done.stderr
+        fine = fine and said[0].startswith("latency_from_gauge: not yet. ") and told in said[0]
+        if not fine or done.stdout.count(b": right, ") != others:
+            wrong[name] = f"{done.returncode} {done.stdout!r} {done.stderr!r}"
+    assert not wrong
+    file.write_text("import os\nos._exit(0)\n")
+    done = subprocess.run([sys.executable, "-c", once], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot be run: it ended Python, with exit status 0" in done.stderr
+
+
 def test_what_an_answer_returned_is_told_where_a_check_cannot_take_it() -> None:
     """The words of a refusal are of an argument that the reader has not heard of."""
 

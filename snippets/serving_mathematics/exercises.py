@@ -5,6 +5,9 @@ solutions, and `check_*` functions that hold a solution against something indepe
 reader's function takes the place of the solution while those checks run.
 """
 
+# In one piece: what judges an answer is one for the command, the tests and a reader's browser,
+# which gets it with every download.
+
 from __future__ import annotations
 
 import ast
@@ -14,9 +17,12 @@ import functools
 import importlib
 import inspect
 import io
+import os
 import runpy
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,11 +30,14 @@ from decimal import Decimal
 from numbers import Real
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serving_mathematics.support import checks
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 FOLDER = Path(__file__).parent
 MOST = 120  # characters of an input that are shown
@@ -40,6 +49,7 @@ serving-mathematics exercises definitions/utilization --hint  print the hints; w
                                                               what is not right yet
 verify("definitions/utilization", busy_from_log)              in a notebook cell
 verify("definitions/utilization", busy_from_log, hint=True)   with a hint"""
+PATIENCE_S = 5  # more, for an answer that goes on, and then its process is ended
 TIME_S = 60  # for a file of answers, and for each answer; where a process can be woken
 
 
@@ -310,12 +320,12 @@ def stubs(chapter: str) -> str:
     return "\n\n\n".join(["\n".join(head) + "\n", *blocks])
 
 
-def answers(file: Path) -> dict[str, Callable[..., Any]]:
+def answers(file: Path, within_s: float = TIME_S) -> dict[str, Callable[..., Any]]:
     """The functions that a file defines. Raises ExerciseError when it cannot be run."""
     if file.exists() and not file.is_file():
         raise ExerciseError(f"{file} must be a file of Python, got a folder, pipe or device")
     try:
-        with _in_time():
+        with _in_time(within_s):
             found = runpy.run_path(str(file), run_name="answers")
     except FileNotFoundError as problem:
         raise ExerciseError(f"there is no file {file}") from problem
@@ -337,22 +347,121 @@ def answers(file: Path) -> dict[str, Callable[..., Any]]:
 
 
 @contextlib.contextmanager
-def _in_time() -> Iterator[None]:
-    """Raise TimeoutError in what takes longer than TIME_S; once more each second, if it goes on."""
+def _in_time(within_s: float) -> Iterator[None]:
+    """Raise TimeoutError in what takes longer; once more each second, if it goes on."""
     if not hasattr(signal, "setitimer"):
         yield
         return
 
     def end(*_: object) -> None:
-        raise TimeoutError(f"it did not end within {TIME_S} s")
+        raise TimeoutError(f"it did not end within {within_s:g} s")
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, TIME_S, 1)
+    signal.setitimer(signal.ITIMER_REAL, within_s, 1)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _here(
+    chapter: str,
+    file: Path,
+    hint: bool,
+    names: list[str],
+    within_s: float,
+    tell: Callable[[Any], object],
+) -> None:
+    """Check the answers of a file to exercises by name, and tell of them: which functions it
+    defines or why it cannot be run, then a name before each exercise and its verdict after it."""
+    try:
+        given = answers(file, within_s)
+        tell(set(given))
+        for name in [name for name in names if name in given]:
+            tell(name)
+            with _in_time(within_s):
+                tell(verify(chapter, given[name], name, hint=hint))
+    except ExerciseError as problem:
+        tell(problem)
+
+
+def _child(parent: int, ours: Connection, asked: tuple[str, Path, bool, list[str], float]) -> None:
+    """`_here` in a process of its own, the first of a group, which ends when all is told, whatever
+    the answers have started, and with its parent."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    _here(*asked, ours.send)
+    with contextlib.suppress(OSError, ValueError):  # closed by an answer
+        sys.stdout.flush()
+    os._exit(0)
+
+
+def _apart(chapter: str, file: Path, *, hint: bool) -> tuple[set[str], list[Verdict]]:
+    """The functions that a file defines, and the verdicts on its answers, from a process of their
+    own: an answer may end it, or never end. Raises ExerciseError as `answers` does."""
+    given: set[str] | None = None
+    verdicts, left = list[Verdict](), list(exercises(chapter)[1])
+    while left:
+        name, ended = "", f"it ended Python, {{}}, in {file.name}"
+        for told in _told_apart(chapter, file, hint, left):
+            if isinstance(told, ExerciseError):
+                raise told
+            if isinstance(told, set):
+                given = told
+            elif isinstance(told, Verdict):
+                verdicts, name = [*verdicts, told], ""
+                left.remove(told.exercise)
+            else:
+                name, ended = (told, ended) if told in left else (name, told)
+        if not name:
+            if given is None:
+                raise ExerciseError(f"{file} cannot be run: {ended}")
+            break
+        hints = getattr(exercises(chapter)[0], "HINTS", {}) if hint else {}
+        verdicts.append(Verdict(name, 0, f"{ended[0].upper()}{ended[1:]}.", hints.get(name, "")))
+        left.remove(name)
+    order = list(exercises(chapter)[1])
+    return given or set(), sorted(verdicts, key=lambda verdict: order.index(verdict.exercise))
+
+
+def _told_apart(chapter: str, file: Path, hint: bool, names: list[str]) -> Iterator[Any]:
+    """What `_here` tells in a process of its own, and last how that ended."""
+    import multiprocessing  # which a browser lacks, where nobody has a file of answers
+
+    context = multiprocessing.get_context("spawn")
+    theirs, ours = context.Pipe(duplex=False)
+    arguments = (os.getpid(), ours, (chapter, file, hint, names, TIME_S))
+    process = context.Process(target=_child, args=arguments, daemon=True)
+    process.start()
+    ours.close()
+    try:
+        while theirs.poll(TIME_S + PATIENCE_S):
+            yield theirs.recv()
+        yield f"it did not end within {TIME_S} s"
+    except (EOFError, OSError):
+        process.join(PATIENCE_S)
+        yield f"it ended Python, {_status(process.exitcode)}"
+    finally:
+        with contextlib.suppress(AttributeError, OSError):  # no groups, or all of it has ended
+            os.killpg(process.pid or 0, signal.SIGKILL)
+        process.kill()
+        process.join()
+        theirs.close()
+
+
+def _status(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is not None and code < 0:
+        return f"by {signal.Signals(-code).name}"
+    return f"with exit status {code}"
 
 
 def main(arguments: list[str]) -> int:
@@ -383,18 +492,13 @@ def main(arguments: list[str]) -> int:
 
 def _check_file(chapter: str, file: Path, hint: bool) -> int:
     _, solutions = exercises(chapter)
-    given = answers(file)
-    mine = [name for name in solutions if name in given]
-    for name in given.keys() - solutions.keys():
-        near = difflib.get_close_matches(name, solutions.keys() - given.keys(), 1)
+    given, verdicts = _apart(chapter, file, hint=hint)
+    for name in sorted(given - solutions.keys()):
+        near = difflib.get_close_matches(name, solutions.keys() - given, 1)
         if near:
             print(f"{name}: no such exercise; did you mean {near[0]}?", file=sys.stderr)
-    if not mine:
+    if not verdicts:
         raise ExerciseError(f"{file} defines none of {', '.join(solutions)}")
-    verdicts = []
-    for name in mine:
-        with _in_time():
-            verdicts.append(verify(chapter, given[name], name, hint=hint))
     for verdict in verdicts:
         print(verdict)
     right = all(verdict.right for verdict in verdicts)

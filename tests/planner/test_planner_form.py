@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
+import math
 import re
 import shlex
 from dataclasses import replace
@@ -17,6 +19,9 @@ from serving_mathematics.planner.fields import FIELDS, FIRST, OTHER
 from serving_mathematics.planner.planner_command import command_parser
 from serving_mathematics.planner.planner_form import answer_html, example, form_answer, form_html
 from serving_mathematics.planner.questions import read_choices, read_question
+from serving_mathematics.planner.traffic import KINDS
+
+from tests.profiles import costly
 
 
 def test_the_question_is_asked_first_and_the_rest_is_folded() -> None:
@@ -233,3 +238,49 @@ def test_the_page_reads_within_limits(asked: str | dict[str, str], field: str, w
 def test_what_no_page_sends_is_a_problem(text: str) -> None:
     """Deep enough to end Python in a browser."""
     assert json.loads(form_answer(text))["problem"].startswith("the form must be JSON, got ")
+
+
+class _LongEnoughError(Exception):
+    """A question of which some fleets have been simulated."""
+
+
+def _drawn_value(name: str) -> st.SearchStrategy[float | str]:
+    """A legal value of a field, its ends often."""
+    field = FIELDS[name]
+    if field.choices:
+        return st.sampled_from(field.choices)
+    low, high = field.low, field.high
+    if field.whole:
+        return st.sampled_from([low, high]) | st.integers(int(low), int(high))
+    spread = st.floats(math.log(max(low, 1e-6 * high)), math.log(high)).map(math.exp)
+    return st.sampled_from([low, high]) | spread
+
+
+@costly
+@given(st.data())
+def test_a_refusal_of_legal_values_is_of_a_field_that_was_given_or_could_be(
+    data: st.DataObject,
+) -> None:
+    """Whatever cannot be answered is told in the reader's words: "sessions", "context_tokens" and
+    "held" were names from inside."""
+    numbers = [name for name, field in FIELDS.items() if field.high or field.choices]
+    behind = {"replicas", "like", "host_memory_gib", "host_link_gb_per_s", "lost_for_s"}
+    simple = [name for name in numbers if name not in behind | {"weights", "requests", "seed"}]
+    names = data.draw(st.lists(st.sampled_from(simple), max_size=4, unique=True))
+    asked = {name: data.draw(_drawn_value(name), label=name) for name in names}
+    asked |= {"rate_per_s": data.draw(_drawn_value("rate_per_s")), "requests": 100}
+    asked.setdefault("quantile", 0.5)
+    asked["model"] = data.draw(st.sampled_from(["Llama-3.1-8B", "Llama-3.1-70B", "Falcon-7B"]))
+    if data.draw(st.booleans()):
+        asked["replicas"] = data.draw(_drawn_value("replicas"))
+        asked["like"] = data.draw(st.sampled_from(KINDS))
+    told = []
+
+    def tell(_what: str, text: str) -> None:
+        told.append(text)
+        if len(told) > 3:
+            raise _LongEnoughError
+
+    with contextlib.suppress(_LongEnoughError):
+        found = json.loads(form_answer(json.dumps(asked), tell))
+        assert found.get("field", "none") != "", found

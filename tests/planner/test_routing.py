@@ -277,7 +277,7 @@ def test_a_trace_that_shares_nothing_is_refused_where_that_is_asked(tmp_path: Pa
         ({"like": "mail"}, "like must be one of means, agents, chat, customers, got 'mail'"),
         ({"cached_share": 0.5}, "cached_share must be left out behind routers: caches say"),
         ({"fleets": "two"}, "fleets must be left out behind routers: one fleet is"),
-        ({"weights": "2,1"}, "weights must be one for each of 1 kinds of requests, got 2"),
+        ({"weights": "2,1"}, "weights must be left out where all requests are of one kind"),
         ({"like": "agents", "arrival_scv": 4}, "arrival_scv must be left out where sessions come"),
         ({"classes": "a:1:cached=0.5"}, "classes: a: cached must be left out behind routers"),
         ({"classes": "a:1:like=mail"}, "classes: a: like must be one of means, agents, chat"),
@@ -370,6 +370,65 @@ def test_too_few_requests_and_too_long_ones_are_refused(tmp_path: Path) -> None:
     tight = asked | {"trace": str(path), "memory_share": 0.3}
     with pytest.raises(Infeasible, match="no fleet holds the longest request: 120,020 tokens"):
         whole_answer(read_choices(tight), tight)
+
+
+def test_agents_are_answered_at_any_rate_that_a_run_can_show() -> None:
+    """The sessions that are under way at 16 requests/s were too many to draw, and said so of
+    "sessions", which nobody had given."""
+    agents = {"like": "agents", "replicas": 16, "parallelism": "tp8", "requests": 1600}
+    found = told(**agents)
+    assert found.best.found.value > 0.4
+    with pytest.raises(ValueError, match="requests must be at least 1,600, a run of 100 s of"):
+        told(**agents | {"requests": 1599})
+    with pytest.raises(ValueError, match="rate_per_s must be at most 2,000, a run of 100 s of"):
+        told(**agents | {"rate_per_s": 2001, "requests": 200_000})
+
+
+@pytest.mark.parametrize("like", ["agents", "customers"])
+def test_a_split_whose_cache_is_too_small_is_passed_over(like: str) -> None:
+    """One H100 holds the weights of 70B parameters and 1,088 tokens beside them: two hold more."""
+    asked = {"model": "Llama-3.1-70B", "rate_per_s": 1, "parallelism": "tp1, tp2", "like": like}
+    found = told(**asked, routers="random")
+    assert found.question.deployment.devices == 2
+    with pytest.raises(ValueError, match=f"^like must be other than {like} where context and cac"):
+        told(**asked | {"parallelism": "tp1"}, routers="random")
+    small = {"model": "Falcon-7B", "like": "agents", "rate_per_s": 1}
+    with pytest.raises(ValueError, match="like must be other than agents where context and cache"):
+        told(**small)
+
+
+def test_a_kind_of_which_nothing_counts_is_told_in_requests() -> None:
+    """Clumps of a hundred put one kind before the end of the beginning."""
+    asked = {"classes": "a:0.5:like=chat; b:0.5:like=customers", "arrival_scv": 100}
+    with pytest.raises(ValueError, match=r"^requests must be more: of one kind 0 come after"):
+        told(**asked, rate_per_s=27.23, requests=200, replicas=7, weights="0.001,1")
+
+
+def test_times_that_outgrow_their_ticks_are_refused() -> None:
+    """A prompt of 131,072 tokens takes 153,104 s at 0.1 TFLOP/s, and 64 bits of ticks held 8,191:
+    the time was negative."""
+    slow = {"peak_tflops": 0.1, "bandwidth_gb_per_s": 1000, "memory_gib": 200, "rate_per_s": 0.1}
+    slow |= {"precision": "auto"}
+    assert told(**slow).best.ttft[0].value > 1
+    with pytest.raises(ValueError, match=r"prompts must be read in 4,096 s on the given GPU"):
+        told(**slow, like="agents", requests=200)
+
+
+def test_a_run_that_is_too_short_for_its_sessions_says_so() -> None:
+    """Of sessions that were under way, the first request in the run finds nothing: what was found
+    and these add up to what a long run finds."""
+    agents = {"like": "agents", "routers": "session", "replicas": 8, "parallelism": "tp4"}
+    short = told(**agents | {"rate_per_s": 8, "requests": 2000})
+    whole = told(**agents | {"rate_per_s": 0.5, "requests": 2000, "replicas": 2})
+    assert short.unseen > 0.05
+    assert whole.unseen < 0.02
+    sure = short.best.found.half_width + whole.best.found.half_width
+    assert short.best.found.value + short.unseen == pytest.approx(
+        whole.best.found.value, abs=sure + 0.02
+    )
+    assert "from before the run" in str(answer_lines(short))
+    assert "ask for more requests" not in str(answer_lines(whole))
+    assert told(like="customers", requests=200).unseen == 0
 
 
 def test_form_and_sweep_answer_alike(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ Assumes: the child is started by `spawn`, so that nothing of the parent is share
 Source: `multiprocessing` of the standard library. Needs what `token_engine` needs.
 """
 
+# In one piece: both ends of one pipe, whose messages must agree, and the client that knows how the
+# child may end.
+
 from __future__ import annotations
 
 import asyncio

@@ -16,6 +16,8 @@ the status codes; Prometheus' text format. Needs fastapi, uvicorn, pydantic, pro
 what `token_engine` needs. `serving-mathematics serve` serves until SIGTERM.
 """
 
+# In one piece: routes, streams and the end of one server, which share its limits and counters.
+
 from __future__ import annotations
 
 import argparse

@@ -15,6 +15,9 @@ Assumes: one thread computes; prompts of random tokens take as long as texts.
 Source: measurement; the handbook's `step_costs` and `load_prediction`.
 """
 
+# In one piece: one protocol: what is timed, what it must pass to count and what is predicted from
+# it, in the order in which it runs.
+
 from __future__ import annotations
 
 import itertools

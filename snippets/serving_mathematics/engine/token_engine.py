@@ -16,6 +16,9 @@ Source: OpenVINO GenAI 2026.4, `scheduler.hpp`: decodes first, then prompts in o
 tokens as the budget leaves. Needs openvino-genai and a model; nothing is fetched.
 """
 
+# In one piece: nearly half is `TokenEngine`, which wraps one object of a package; what it asks and
+# tells are its words.
+
 from __future__ import annotations
 
 import contextlib

@@ -8,6 +8,9 @@ Assumes: an answer from `configurations`.
 Source: the chapters that the lines name.
 """
 
+# In one piece: lines and record tell the same fields, and whoever adds one has to add it to both; a
+# check compares them.
+
 from __future__ import annotations
 
 import math
@@ -122,7 +125,7 @@ def answer_lines(told: Answered) -> list[Line]:
         Line(
             "tokens in its cache",
             f"{best.held_tokens:,.0f}",
-            f"{closed.held_tokens:,.0f}",
+            _said(closed.held_tokens, "{:,.0f}"),
             "capacity/littles-law",
         ),
         *(_latency_line(told, metric, place) for metric in ("TTFT", "TPOT") for place in (0, 1, 2)),
@@ -272,13 +275,19 @@ def _rate(per_s: float) -> str:
     return f"{per_s:.3g}" if per_s < 999.5 else f"{per_s:,.0f}"
 
 
+def _said(value: float, form: str) -> str:
+    """What the closed form says, which knows no steady state where it takes all places for busy."""
+    return form.format(value) if math.isfinite(value) else "without end"
+
+
 def _latency_line(told: Answer, metric: str, place: int) -> Line:
     """One quantile of a latency, beside what the closed form says of it."""
     closed, name = told.plan.estimate, f"{metric} at p{100 * QUANTILES[place]:g}"
     if metric == "TTFT":
-        run, said = told.plan.best.ttft[place], f"{closed.ttft_s[place]:.3g} s"
+        run, said = told.plan.best.ttft[place], _said(closed.ttft_s[place], "{:.3g} s")
         return Line(name, f"{with_interval(run)} s", said, "definitions/latency-distribution")
-    run, said = told.plan.best.tpot[place], f"{1e3 * closed.tpot_s:.3g} ms" if place == 0 else ""
+    run, said = told.plan.best.tpot[place], _said(1e3 * closed.tpot_s, "{:.3g} ms")
+    said = said if place == 0 else ""
     return Line(name, f"{with_interval(run, 1e3)} ms", said, "architecture/streaming")
 
 
@@ -753,7 +762,10 @@ def answer_record(told: Answered) -> dict[str, float | int | str]:
         "compared": len(told.ranked),
         "simulated_requests": best.simulated,
     }
-    return {name: "" if value in (math.inf, math.nan) else value for name, value in record.items()}
+    return {
+        name: value if isinstance(value, str) or math.isfinite(value) else ""
+        for name, value in record.items()
+    }
 
 
 def _apart_record(told: Answer) -> dict[str, float | int | str]:

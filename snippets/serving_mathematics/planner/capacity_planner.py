@@ -19,6 +19,9 @@ quantile; vLLM's engine arguments for the usual limits; `latency_throughput_cost
 million tokens.
 """
 
+# In one piece: a third is `Fleets`, one search over what it has simulated so far, and the rest is
+# what that search asks of a run and tells of it.
+
 from __future__ import annotations
 
 import copy

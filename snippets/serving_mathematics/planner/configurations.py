@@ -15,6 +15,8 @@ Source: the saturated rate of `event_skipping` for the bound; `model_errors` for
 Glasserman and Yao (1992) for common random numbers.
 """
 
+# In one piece: one search: its bound, its rounds and its answer share what has been simulated.
+
 from __future__ import annotations
 
 import contextlib

@@ -9,6 +9,8 @@ Assumes: nothing about the input.
 Source: the fields' own quantities, as the chapters define them; RFC 8259 for numbers in JSON.
 """
 
+# In one piece: a table, which has no seam: that it is one is what it is for.
+
 from __future__ import annotations
 
 import difflib

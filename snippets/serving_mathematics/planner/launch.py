@@ -12,6 +12,9 @@ documentation, trtllm-serve, speculative decoding and disaggregated serving; Kub
 documentation, Deployments, StatefulSets, scheduling of GPUs, downward API.
 """
 
+# In one piece: the same limits in the words of three engines, which are compared and changed line
+# by line.
+
 from __future__ import annotations
 
 import json

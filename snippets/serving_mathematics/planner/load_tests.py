@@ -16,6 +16,9 @@ Source: vLLM, vllm/benchmarks/serve.py (2026); AIPerf, src/aiperf/exporters/metr
 and its JSON schemas 1.3 and 1.4; GuideLLM, src/guidellm/schemas/request_stats.py; Little (1961).
 """
 
+# In one piece: a reader for each tool and what all of them end in, which a check holds to one
+# answer.
+
 from __future__ import annotations
 
 import csv

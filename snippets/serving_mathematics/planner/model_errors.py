@@ -14,6 +14,9 @@ errs like those that were.
 Source: records/machine_runs.json.gz and `calibration` for the runs and the left-out predictions.
 """
 
+# In one piece: the record, how it is made and how a plan reads it, so that both sides of its
+# columns are seen at once.
+
 from __future__ import annotations
 
 import functools

@@ -15,6 +15,8 @@ Assumes: with --dask, workers that can import this package.
 Source: Python documentation, argparse and concurrent.futures; RFC 4180 for the CSV.
 """
 
+# In one piece: one command, whose ways out and whose workers' ends are told apart in one place.
+
 from __future__ import annotations
 
 import argparse

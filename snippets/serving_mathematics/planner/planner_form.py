@@ -62,6 +62,7 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("no fleet of up to", "fleets"),
     ("no fleet holds the longest request", "memory_share"),
     ("parallelism", "parallelism"),
+    ("prompts", "mean_prompt_tokens"),
     ("classes:", "classes"),
     ("precision", "precision"),
     ("other_devices", "other_devices"),

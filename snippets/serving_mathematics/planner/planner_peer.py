@@ -21,6 +21,9 @@ Source: aiconfigurator 0.12.0, `cli_recommend`; records/machine_runs.json.gz for
 (1961).
 """
 
+# In one piece: one comparison: the questions, both askers, the measured runs and the table that
+# holds them side by side.
+
 from __future__ import annotations
 
 import functools

@@ -9,6 +9,9 @@ Source: RFC 8259 for JSON, where the standard library is more lenient (repeated 
 RFC 4180 for CSV.
 """
 
+# In one piece: fields that are read in one order, because the rules of one need what was read
+# before it.
+
 from __future__ import annotations
 
 import contextlib
@@ -499,9 +502,10 @@ def _asked_routing(
     if looks and not shares:
         require(False, what, f"{rule} where {looks[0]} looks for what prompts share", "none")
     weights = tuple(float(part) for part in str(told["weights"] or "").split(",") if part)
+    rule = "left out where all requests are of one kind"
+    require(not weights or len(kinds) > 1, "weights", rule, told["weights"])
     rule = f"one for each of {len(kinds)} kinds of requests"
-    fits = not weights or len(weights) == len(kinds) > 1
-    require(fits, "weights", rule, f"{len(weights)} of them")
+    require(not weights or len(weights) == len(kinds), "weights", rule, f"{len(weights)} of them")
     bursty = told["arrival_scv"] != FIELDS["arrival_scv"].default
     sessions = any(kind.like == AGENTS_KIND for kind in kinds)
     rule = "left out where sessions come: their requests follow each other"
@@ -613,7 +617,7 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
     held = weight_bytes(one)
     rule = (
         f"below the {max(0.0, usable) / 1e9:.1f} GB that memory_share and reserved_gib leave of "
-        f"{one.system.name} ({would} would do)"
+        f"the {one.system.shown} ({would} would do)"
     )
     possible(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
 

@@ -12,6 +12,9 @@ Source: `core.machines` for the kinds, `core.fleet.traces` for files, `core.flee
 rules and their parameters.
 """
 
+# In one piece: what is asked, drawn or read, ends in one kind of request, of which kinds, files and
+# routers each say a part.
+
 from __future__ import annotations
 
 import functools
@@ -32,8 +35,13 @@ from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
 from serving_mathematics.core.fleet.traces import read_trace
 from serving_mathematics.core.hardware.catalogue import compared, nearest
+from serving_mathematics.core.hardware.deployments import possible
 from serving_mathematics.core.machines.customers import PREAMBLE, _preambles, _who_asks
-from serving_mathematics.core.machines.sessions import NOMINAL_TOKEN_S, sessions_under_way
+from serving_mathematics.core.machines.sessions import (
+    NOMINAL_TOKEN_S,
+    session_requests,
+    sessions_under_way,
+)
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.planner.traffic import (
     KINDS,
@@ -259,7 +267,10 @@ def _of_kind(
     context_tokens: int,
 ) -> Requests:
     """Requests of one kind."""
+    if kind.like == "customers":
+        _require_room(kind, context_tokens > 2 * PREAMBLE, context_tokens)
     if kind.like == AGENTS_KIND:
+        _require_room(kind, session_requests(context_tokens), context_tokens)
         return sessions_under_way(rng, rate_per_s, requests, context_tokens)
     means = kind.mean_prompt_tokens, kind.mean_output_tokens
     plain = share_of_traffic(rng, Traffic(rate_per_s, arrival_scv, *means), 1, requests)
@@ -274,12 +285,16 @@ def _of_kind(
     return Requests(plain.arrival_s, prompts, outputs)
 
 
+def _require_room(kind: TrafficClass, fits: object, context_tokens: int) -> None:
+    """Refuse prompts that are longer than any request may be in this deployment."""
+    rule = f"other than {kind.like} where context and cache hold {context_tokens:,} tokens at most"
+    possible(fits, "like", rule, kind.like)
+
+
 def _customers(rng: np.random.Generator, arrival_s: FloatArray, context_tokens: int) -> Requests:
     """Conversations of the chat machine's customers, as short as a context asks for."""
     lengths = draw_lengths(rng, "conversations", arrival_s.size)
     who = _who_asks(rng, arrival_s.size)
-    rule = "enough for the customers' prompts, in the context and in the cache of a replica"
-    require(context_tokens > 2 * PREAMBLE, "like: tokens", rule, f"{context_tokens:,}")
     own = np.minimum(lengths.prompt_tokens, context_tokens - PREAMBLE - 1)
     outputs = np.minimum(lengths.output_tokens, context_tokens - PREAMBLE - own)
     return Requests(arrival_s, PREAMBLE + own, outputs, prefixes=_preambles(who, own))

@@ -18,6 +18,9 @@ first part of which is left out.
 Source: `core.fleet` for the simulation; Glasserman and Yao (1992) for common random numbers.
 """
 
+# In one piece: one experiment from its sample to its answer; what asks it is `routed_requests`,
+# what tells it `routing_lines`.
+
 from __future__ import annotations
 
 import functools
@@ -46,8 +49,10 @@ from serving_mathematics.core.hardware.deployed_engine import (
     engine_of,
 )
 from serving_mathematics.core.hardware.deployments import Impossible
+from serving_mathematics.core.machines.sessions import session_requests
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
+    SECTIONS,
     WARM_UP,
     ClassRun,
     Infeasible,
@@ -60,16 +65,18 @@ from serving_mathematics.planner.capacity_planner import (
     reaches,
     require_enough,
 )
-from serving_mathematics.planner.fields import MOST_BEHIND
+from serving_mathematics.planner.fields import MOST_BEHIND, MOST_REQUESTS
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import RequestTimes
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import (
+    AGENTS_KIND,
     Below,
     Router,
     Routing,
     _as_workload,
     _begins_alone,
+    _kinds_of,
     _nominal_s,
     drawn_requests,
     traced_share,
@@ -90,6 +97,7 @@ WORTH_OF = 1000  # tokens of a prompt, of which it is said how fast they come
 ALIKE = 0.005  # of all requests, by which nobody chooses
 APART = 1000.0  # times as far apart come requests of which none meets another
 LEAST_OF_A_KIND = 100  # requests of each kind in a draw
+LEAST_SESSIONS_S = 100.0  # of a run of agents, most of whose pauses are shorter
 
 
 @dataclass(frozen=True)
@@ -146,6 +154,7 @@ class Routed:
     lost: tuple[float, float] | None  # while a replica is away, and in the same time with it
     simulated: int  # requests that count, of each way
     rate_per_s: float
+    unseen: float  # share of the prompt tokens that a cache has had before the run, and not in it
     tiers: tuple[TierWorth, ...] = ()  # of the way that is taken, the fastest first
     fewer: Way | None = None  # the way that is taken with one replica fewer, where none were given
 
@@ -248,7 +257,13 @@ def _sample(question: Question, draw: int, longest: int) -> _Sample:
     else:
         of = np.quantile(moments[moments > begin], np.arange(1, TRACE_SECTIONS) / TRACE_SECTIONS)
         part = np.searchsorted(of, moments, side="right")
-    return _Sample(asked, np.where(moments > begin, part, -1), moments)
+    part = np.where(moments > begin, part, -1)
+    if routing.requests is None:
+        kinds = len(_kinds_of(_traffic(question)))
+        fewest = int(np.bincount(asked.tenant[part >= 0], minlength=kinds).min())
+        few = f"more: of one kind {fewest} come after the beginning, and {2 * SECTIONS} are needed"
+        require(fewest >= 2 * SECTIONS, "requests", few, question.requests)
+    return _Sample(asked, part, moments)
 
 
 def _draws_of(question: Question) -> int:
@@ -321,8 +336,12 @@ def _limits(question: Question, budget: int) -> _Limits:
                 f"no fleet holds the longest request: {longest:,} tokens, where the KV memory of a "
                 f"replica holds {room:,}"
             )
-    replicas = _routing(question).replicas or 1
-    return _Limits(question, engine.max_sequences, budget, min(context, room), replicas)
+    assert engine.table is not None
+    longest = min(context, room, len(engine.table.prompt))
+    _sample(question, 0, longest)  # which refuses what outgrows that
+    return _Limits(
+        question, engine.max_sequences, budget, longest, _routing(question).replicas or 1
+    )
 
 
 def _tiers(question: Question, host_gib: float) -> tuple[Below, ...]:
@@ -489,6 +508,33 @@ def _require_enough(question: Question) -> None:
     least = math.ceil(LEAST_OF_A_KIND / min([1.0, *shares]))
     rule = f"at least {least:,}, so that {LEAST_OF_A_KIND} of each kind are in a draw"
     require(question.requests >= least, "requests", rule, question.requests)
+    if drawn and _agents(question):
+        rate, most = _traffic(question).rate_per_s, MOST_REQUESTS
+        need, run = LEAST_SESSIONS_S * rate, f"a run of {LEAST_SESSIONS_S:g} s of agents' sessions"
+        rule = f"at most {most / LEAST_SESSIONS_S:,.0f}, {run} with requests = {most:,}"
+        require(need <= most, "rate_per_s", rule, f"{rate:g}")
+        rule = f"at least {math.ceil(need):,}, {run} at rate_per_s = {rate:g}"
+        require(question.requests >= need, "requests", rule, question.requests)
+
+
+def _agents(question: Question) -> list[int]:
+    """Which kinds of requests that are drawn are like those of agents."""
+    kinds = _kinds_of(_traffic(question))
+    return [number for number, kind in enumerate(kinds) if kind.like == AGENTS_KIND]
+
+
+def _unseen(question: Question, longest: int) -> float:
+    """Of the prompt tokens that count, the share in the first requests of sessions that were under
+    way before the run: of agents as many sessions begin as the law says, and of the others caches
+    know nothing yet."""
+    if _routing(question).requests is not None or not _agents(question):
+        return 0.0
+    asked, mine = _sample(question, 0, longest).asked, _sample(question, 0, longest).counted
+    agents = mine[np.isin(asked.tenant[mine], _agents(question))]
+    first = agents[asked.after[agents] < 0]
+    begin = agents.size / session_requests(longest)  # sessions, while these are asked
+    share = asked.prompt_tokens[first].sum() / asked.prompt_tokens[mine].sum()
+    return float(share * max(0.0, 1 - begin / max(1, first.size)))
 
 
 def _with_budgets(question: Question) -> list[_Limits]:
@@ -815,6 +861,7 @@ def routed_answer(
         lost,
         sum(run.which.size for run in mine),
         fleet.rate,
+        _unseen(question, limits.longest),
         fleet.worths,
         fewer,
     )

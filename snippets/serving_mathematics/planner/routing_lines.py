@@ -67,7 +67,7 @@ def routed_main(told: Routed) -> list[Line]:
             if told.fewer
             else []
         ),
-        Line("prompt tokens that caches find", _finds(best), "", "optimization/caching"),
+        Line("prompt tokens that caches find", _finds(told), "", "optimization/caching"),
         *(Line(f"from {one.name}", _worth(told, one), "", _TIERS) for one in told.tiers),
         *(
             [
@@ -150,14 +150,19 @@ def _with(way: Way) -> str:
     return f"with {_memory(way)}" if way.host_gib else "without host memory"
 
 
-def _finds(way: Way) -> str:
+def _finds(told: Routed) -> str:
     """What caches find, and whether they go on filling."""
+    way = told.best
     said = f"{with_interval(way.found, 100)}%"
+    reasons = []
     if way.rise > STILL_FILLING:
-        said += (
-            f"; {100 * way.rise:.2g} points more in the second half than in the first: caches are "
-            "still filling, so ask for more requests"
-        )
+        more = f"{100 * way.rise:.2g} points more in the second half than in the first"
+        reasons.append(f"{more}: caches are still filling")
+    if told.unseen > STILL_FILLING:
+        many = f"{100 * told.unseen:.2g} of 100 tokens"
+        reasons.append(f"{many} are of sessions from before the run, which no cache knows yet")
+    if reasons:
+        said += f"; {'; '.join(reasons)}, so ask for more requests"
     return said
 
 
@@ -246,6 +251,11 @@ def routed_summary(told: Routed) -> str:
     rest += f" Where steps err as those of measured runs did, {many}% keep {_all(question)}."
     if best.rise > STILL_FILLING:
         rest += " Caches were still filling: ask for more requests."
+    elif told.unseen > STILL_FILLING:
+        rest += (
+            f" Up to {100 * told.unseen:.2g}% more they would find if the run saw sessions from "
+            "their beginning: ask for more requests."
+        )
     return (
         f"Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "

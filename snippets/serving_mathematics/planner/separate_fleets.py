@@ -20,6 +20,9 @@ Source: Zhong et al. (2024), DistServe, for the separation; `disaggregation` for
 `deployments` for the bytes of a cache, `systems` for the links.
 """
 
+# In one piece: half is `SeparateFleets`, one search over two fleets that share what they have
+# simulated.
+
 from __future__ import annotations
 
 import functools

@@ -16,6 +16,9 @@ Jo (2016) for B; Prometheus, histogram_quantile; Chowdhery et al. (2022) for MFU
 et al. (2024) for goodput; Grafana for both availabilities.
 """
 
+# In one piece: a page of pairs that have nothing in common but the page: a function of some lines
+# for each, its numbers and its check.
+
 from __future__ import annotations
 
 import math

@@ -15,6 +15,9 @@ Source: Graham (1966) for the last task; Gunther (2007) for Amdahl's law; Chan, 
 (1982) for merging moments; NumPy documentation, parallel random number generation.
 """
 
+# In one piece: one model of handing work out; half are its pictures and checks, which stand beside
+# what they show.
+
 from __future__ import annotations
 
 import functools

@@ -13,6 +13,9 @@ Source: Daley (1968) for the correlations of M/M/1; Tafazzoli and Wilson (2011) 
 adjustments; Bucklew (2004) for importance sampling of random walks.
 """
 
+# In one piece: one page of three questions to the same queue; half are its pictures and checks,
+# which stand beside what they show.
+
 from __future__ import annotations
 
 import functools

@@ -12,6 +12,9 @@ fault, 60% where a queue is what is looked for.
 Source: the simulator of `core.batching.event_skipping`; Wilson (1927) for the intervals.
 """
 
+# In one piece: some forty faults of two to fifteen lines, one beside the other, and the run that
+# they are put into.
+
 from __future__ import annotations
 
 import math

@@ -18,6 +18,8 @@ Source: vLLM, vllm/benchmarks/serve.py; SGLang, bench_serving.py; AIPerf, record
 JSON schemas; GuideLLM, request_stats.py; inference-perf, reportgen; genai-perf, exporters (2026).
 """
 
+# In one piece: a reader for each form and what tells the forms apart, which must know all of them.
+
 from __future__ import annotations
 
 import math

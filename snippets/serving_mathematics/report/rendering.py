@@ -6,6 +6,8 @@ figures and style are in it, in light, dark and on paper.
 Source: JSON Schema, draft 2020-12; HTML standard.
 """
 
+# In one piece: four forms of one report, which a check holds to the same words.
+
 from __future__ import annotations
 
 import html

@@ -12,6 +12,9 @@ Source: OpenTelemetry semantic conventions for generative AI, for names of colum
 `trace_formats` and `trace_times`, which read times and tokens.
 """
 
+# In one piece: one table read from its names to its requests: what a column means is decided by the
+# others.
+
 from __future__ import annotations
 
 import json

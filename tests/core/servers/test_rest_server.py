@@ -126,6 +126,10 @@ BAD: dict[str, tuple[Any, int]] = {
     "half a row": (tensor(shape=[0.5, 64]), 400),
     "FP64": (tensor(datatype="FP64"), 400),
     "other name": (tensor(name="image"), 400),
+    "a name twice": (json.dumps(tensor()).encode().replace(b'"name"', b'"name": "a", "name"'), 400),
+    "data twice": (json.dumps(tensor()).encode().replace(b'"data"', b'"data": [1], "data"'), 400),
+    "inputs twice": (b'{"inputs": [], ' + json.dumps(tensor()).encode()[1:], 400),
+    "another name twice": (b'{"id": "a", "id": [1], ' + json.dumps(tensor()).encode()[1:], 400),
     "too large": (b'"' + b"x" * (1 << 20), 413),
 }
 
@@ -240,6 +244,18 @@ def test_bad_bytes_get_clean_errors() -> None:
             "",
             400,
             "inputs.0: Value error, shape must be [n, 64], got [1, 63]",
+        ),
+        "a name twice": (
+            b'{"id": 1, "id": 2, ' + whole[1:],
+            f"{size + 18}",
+            400,
+            "'id' must be given once, got it twice",
+        ),
+        "data twice": (
+            json.dumps(tensor()).encode().replace(b'"data"', b'"data": [1], "data"'),
+            "all",
+            400,
+            "'data' must be given once, got it twice",
         ),
         "too large": (whole + bytes(1 << 20), f"{size}", 413, "more than 1048576 bytes"),
         "text": (json.dumps(tensor(data=["1"] * 64)).encode(), "all", 400, "inputs.0.data.0: "),

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving_mathematics.architecture.model_routers.model_routers import best_of_d_found
-from serving_mathematics.architecture.model_routers.prefix_routing import _saved_s, _slack
+from serving_mathematics.architecture.model_routers.prefix_routing import (
+    _saved_s,
+    _sequence_s,
+    _slack,
+    _slack_of_all,
+)
 from serving_mathematics.architecture.model_routers.routed_fleets import (
     AGES_S,
     CLIP_SLACKS,
@@ -44,15 +49,16 @@ if TYPE_CHECKING:
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
-    asked, line = _record()["slack"]["customers"], step_line(CHAT)
+    asked = _record()["slack"]["customers"]
+    running = np.mean(_record()["clips"]["customers"][CLIP_SLACKS.index(16)]["running"])
     own, fewest = (
         _rate("customers", "prefix first, slack 16"),
         _rate("customers", "fewest requests"),
     )
     return SimpleNamespace(
         promised_ms=1000 * CHAT.promise.tpot_s,
-        later_tokens=line.later_tokens,
-        sequence_us=1e6 * line.sequence_s,
+        later_tokens=step_line(CHAT).later_tokens,
+        sequence_us=1e6 * _sequence_s(),
         carried_slack=own,
         carried_fewest=fewest,
         carried_picker=_rate("customers", "endpoint picker"),
@@ -68,6 +74,8 @@ def example() -> SimpleNamespace:
         customers=CUSTOMERS,
         saved_ms=1000 * _saved_s(PREAMBLE),
         pays=_slack(),
+        running=float(running),
+        pays_for_all=_slack_of_all(_slack(), float(running)),
         found_loads_percent=100 * asked[0]["found"],
         found_prefix_percent=100 * asked[SLACKS.index(16)]["found"],
         hot_kept_always_percent=100 * _kept("one asks two in five", math.inf),

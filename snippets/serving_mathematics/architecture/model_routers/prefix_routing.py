@@ -186,10 +186,25 @@ def _saved_s(tokens: int) -> float:
     return float(engine.prefill_token_s * tokens + TICK_S * engine.prompt_ticks(asked)[0])
 
 
-def _slack(machine: Machine = CHAT, tokens: int = PREAMBLE) -> float:
-    """The slack that pays on a machine for a prefix of so many tokens."""
-    line = step_line(machine)
-    return slack_that_pays(_saved_s(tokens), line.later_tokens, line.sequence_s)
+def _sequence_s(tokens: int = PREAMBLE) -> float:
+    """What a customer's sequence adds to a step of the chat machine, its prefix too [s]."""
+    low, high = CHAT.step_s([1.0, CHAT.places], CHAT.mean_context_tokens + tokens).tolist()
+    return float(high - low) / (CHAT.places - 1)
+
+
+def _slack(tokens: int = PREAMBLE) -> float:
+    """The slack that pays for a request of the chat machine with a prefix of so many tokens."""
+    later = step_line(CHAT).later_tokens
+    return slack_that_pays(_saved_s(tokens), later, _sequence_s(tokens))
+
+
+def _slack_of_all(own: float, running: float) -> float:
+    """The slack at which all together wait as long at the prefix as elsewhere, n running there.
+
+    There n + k and the request itself get m tokens kd later than at the idle engine's load; here
+    the request and n others wait s once: 2kmd = (n + 1)s.
+    """
+    return own * (running + 1) / 2
 
 
 def check_the_rule_by_hand() -> None:
@@ -208,10 +223,30 @@ def check_the_rule_by_hand() -> None:
 def check_slack_by_hand() -> None:
     """A prefix of 0.1 s is worth ten requests beside an answer of 200 tokens, 50 µs each.
 
-    Source: 0.1/(200·0.00005); for the chat machine between three and ten.
+    Source: 0.1/(200·0.00005); for the chat machine the bytes of 4,096 more tokens beside the
+    machine's own, at the H100's bandwidth.
     """
     checks.close("ten", slack_that_pays(0.1, 200, 50e-6), 10.0, rtol=1e-12)
-    checks.inside("chat machine", _slack(), 3.0, 10.0)
+    more_s = PREAMBLE * 2 * 32 * 8 * 128 * 2 / 3.35e12
+    added = _sequence_s() - step_line(CHAT).sequence_s
+    checks.inside("reading a prefix in a step, over the bandwidth's", added / more_s, 1.0, 1.4)
+    by_hand = _saved_s(PREAMBLE) / (step_line(CHAT).later_tokens * _sequence_s())
+    checks.close("chat machine", _slack(), by_hand, rtol=1e-12)
+
+
+def check_all_wait_as_long_at_their_slack() -> None:
+    """With the slack of all, token by token, the delays that a request causes where its prefix is
+    are those that it causes at the idle engine.
+
+    Source: the delays of each request, added up in a loop.
+    """
+    s, m, d, n = 0.1, 200, 50e-6, 39
+    k = int(_slack_of_all(slack_that_pays(s, m, d), n))
+    others_at_prefix = sum(d for _ in range(m) for _ in range(n + k))
+    others_at_idle = sum(d for _ in range(m) for _ in range(n)) + n * s
+    own_at_prefix, own_at_idle = m * d * (n + k), m * d * n + s
+    got = others_at_prefix + own_at_prefix - own_at_idle
+    checks.close("what the others wait [s]", got, others_at_idle, rtol=1e-9)
 
 
 def check_bad_input_is_refused() -> None:

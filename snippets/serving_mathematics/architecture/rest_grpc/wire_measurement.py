@@ -12,6 +12,9 @@ Assumes: nothing of the machine; the clients share its processors with the serve
 Source: measurement; the page's module `wire_record` compares it with the model.
 """
 
+# In one piece: one measurement: both servers, their client and the proxy that counts between them,
+# started and ended together.
+
 from __future__ import annotations
 
 import contextlib

@@ -15,6 +15,8 @@ Source: Azure LLM inference trace 2023, conversation service (CC-BY-4.0), descri
 (2024); `event_skipping` for the engine.
 """
 
+# In one piece: one experiment; half are its pictures and checks, which stand beside what they show.
+
 from __future__ import annotations
 
 import functools

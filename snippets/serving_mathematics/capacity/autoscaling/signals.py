@@ -15,6 +15,8 @@ Source: `core.fleet.scaling_rules` for what a policy does with a signal; Azure L
 2023 for the minutes.
 """
 
+# In one piece: one comparison; half are its picture and checks, which stand beside what they show.
+
 from __future__ import annotations
 
 import functools

@@ -16,6 +16,9 @@ engine's capacity for one line, as it is once its places are full.
 Source: Bronson et al. (2021) for storms that outlast their cause; balance of flows.
 """
 
+# In one piece: one loop and what is asked of it; half are its pictures and checks, which stand
+# beside what they show.
+
 from __future__ import annotations
 
 import functools

@@ -22,6 +22,8 @@ al. (2024) for decodes first and chunks under a token budget; vLLM's scheduler f
 last admitted, recomputation, and its place at the head of the queue.
 """
 
+# In one piece: an engine, its load and its steps, as the reference that a reader copies whole.
+
 from __future__ import annotations
 
 import functools
@@ -53,6 +55,7 @@ from serving_mathematics.support.require import (
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 TICK_S = 2.0**-50  # whole ticks add up without rounding, in any order [s]
+LONGEST_STEP_S = 4096.0  # of a table, whose ticks two of which 64 bits hold
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -138,6 +141,9 @@ class StepTable:
         prompt_end_s, change_s = require_non_negative(prompt_end_s=prompt_end_s, change_s=change_s)
         rises = prompt[0] == 0 and np.all(np.diff(prompt) >= 0)
         require(rises, "prompt_s", "non-decreasing from 0", prompt)
+        most = max(float(np.max(table)) for table in (batch, prompt, [prompt_end_s, change_s]))
+        rule = f"of no more than {LONGEST_STEP_S:g} s, as 64 bits of ticks hold"
+        require(most <= LONGEST_STEP_S, "the table", rule, f"{most:g} s")
         ticks = np.rint(prompt / TICK_S).astype(np.int64)
         object.__setattr__(self, "batch", np.rint(batch / TICK_S).astype(np.int64).tolist())
         object.__setattr__(self, "prompt", ticks.tolist())

@@ -17,6 +17,9 @@ Source: the rules of `continuous_batching`; Yu et al. (2022), Kwon et al. (2023)
 (2024).
 """
 
+# In one piece: half is one loop, which must do to the last bit what `continuous_batching` does; the
+# rest holds it to that.
+
 from __future__ import annotations
 
 import heapq

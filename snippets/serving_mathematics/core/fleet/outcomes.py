@@ -79,7 +79,8 @@ class Outcome:
 
         completion_s = came(ledger.completion_s)
         answers = np.array(asked) if asked else np.empty((0, 3))
-        end = max(float(np.nanmax(np.append(completion_s, 0.0))), *answers[-1:, 0].tolist(), now)
+        last_s = float(np.fmax.reduce(completion_s, initial=0.0))  # which skips NaN
+        end = max(last_s, *answers[-1:, 0].tolist(), now)
         paid_s = np.array(replicas.paid_s(end))  # which closes them, so that their work is counted
         due_s, sent_s, attempts = client
         return cls(

@@ -14,6 +14,9 @@ Source: Kubernetes, replica_calculator.go (Tolerances.isWithin, GetResourceRepli
 Serving, pkg/autoscaler/scaling/autoscaler.go (Scale) and config-autoscaler.
 """
 
+# In one piece: rules of one signature beside each other, to be compared; a third are checks of
+# them.
+
 from __future__ import annotations
 
 import bisect

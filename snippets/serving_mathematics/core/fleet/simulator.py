@@ -114,11 +114,11 @@ class _FleetRun:
         """Until nothing happens any more."""
         events, due, tell, ended = self.events, self.due, self.tell, self.ledger.ended
         heappush, heappop, infinity = heapq.heappush, heapq.heappop, math.inf
-        own = np.flatnonzero(self.requests.after < 0)
-        arrivals = array("d", self.requests.arrival_s[own].tobytes())
-        everybody = own.size == self.requests.after.size
-        numbers = range(own.size) if everybody else array("q", own.astype(np.int64).tobytes())
-        del own  # of many requests a column counts
+        arrival_s, numbers = self.requests.arrival_s, range(self.ledger.size)
+        if self.followers:
+            own = np.flatnonzero(self.requests.after < 0)
+            arrival_s, numbers = arrival_s[own], own.tolist()
+        arrivals = memoryview(arrival_s)  # of many requests another copy counts
         self.next_s = arrivals[0]
         for request, arrival, following in zip(
             itertools.chain(numbers, [-1]),

@@ -12,6 +12,9 @@ attention is DeepSeek-AI (2024), arXiv 2405.04434, section 2.1; the sparse selec
 DeepSeek-V3.2 is its report, section 2.1.
 """
 
+# In one piece: one reader of `config.json`: a case for each family of models, and most families
+# share the cases of others.
+
 from __future__ import annotations
 
 import functools

@@ -17,6 +17,8 @@ for Least-Squares Estimation of Nonlinear Parameters"; DeepSeek-AI (2024),
 arXiv 2412.19437, section 5.4.3 (rates at which guesses are accepted).
 """
 
+# In one piece: one fit, and its scores by what was left out of it, which fit again.
+
 from __future__ import annotations
 
 import sys

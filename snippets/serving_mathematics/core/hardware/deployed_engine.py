@@ -23,7 +23,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.continuous_batching import Engine, StepTable, Workload
+from serving_mathematics.core.batching.continuous_batching import (
+    LONGEST_STEP_S,
+    Engine,
+    StepTable,
+    Workload,
+)
 from serving_mathematics.core.hardware.benchmark_loops import waiting_steps_s
 from serving_mathematics.core.hardware.deployments import (
     MEMORY_SHARE,
@@ -115,8 +120,8 @@ def engine_of(
     step at most. places: sequences at most, up to 1,024. memory_share, reserved_bytes: as for
     cache_blocks. slowness: times that steps take longer than the step model says. constants: of the
     step model. longest: tokens of a request for which prompts are tabled, where others than those
-    of the sample will come. Raises ValueError outside these ranges, and Impossible when weights and
-    reserve leave no block.
+    of the sample will come, up to where one takes LONGEST_STEP_S. Raises ValueError outside these
+    ranges, and Impossible when weights and reserve leave no block, or prompts take longer.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> asked = Workload([0], [1000], [250])
@@ -135,7 +140,7 @@ def engine_of(
     blocks = cache_blocks(deployment, token_bytes, memory_share, reserved_bytes)
     held, system = weight_bytes(deployment), deployment.system
     usable = max(0.0, memory_share * system.memory_bytes - reserved_bytes)
-    rule = f"smaller than the {usable / 1e9:.1f} GB of {system.name} for them"
+    rule = f"smaller than the {usable / 1e9:.1f} GB of the {system.shown} for them"
     possible(blocks > 0, "model weights", rule, f"{held / 1e9:.1f} GB a device")
     later = np.maximum(asked.output_tokens - 1.0, 1e-9)
     context = float(np.average(asked.prompt_tokens + asked.output_tokens / 2, weights=later))
@@ -150,13 +155,17 @@ def engine_of(
     batch_s = np.maximum(yields * steps_s[3:] - context_s * context * sequences, 0.0)
     batch_s[0] = slowness * lone  # a prompt alone
 
-    longest = max(longest, int((asked.prompt_tokens + asked.output_tokens).max()) - 1)
-    tokens = np.arange(longest + 1.0)
+    own = int((asked.prompt_tokens + asked.output_tokens).max()) - 1
+    tokens = np.arange(max(longest, own) + 1.0)
     whole_s = slowness * guessed_prompt_s(deployment, constants, tokens)
+    reads_s = np.maximum.accumulate(whole_s) / deployment.pipeline
+    told = f"{reads_s[own]:,.0f} s for one of {own:,} tokens"
+    rule = f"read in {LONGEST_STEP_S:,.0f} s on the {system.shown}, as far as times are simulated"
+    possible(reads_s[own] <= LONGEST_STEP_S, "prompts", rule, told)
     step_s = float(batch_s.min())
     table = StepTable(
         batch_s - step_s,
-        np.maximum.accumulate(whole_s) / deployment.pipeline,
+        reads_s[reads_s <= LONGEST_STEP_S],
         slowness * constants.prompt_s / deployment.attention_data,
     )
     engine = Engine(

@@ -11,6 +11,9 @@ DeepSeek-AI (2024), arXiv 2412.19437, section 3.4 (attention in parallel over da
 published checkpoints leave in 16 bits are listed in their `hf_quant_config.json`.
 """
 
+# In one piece: what a device holds, and what is refused because it does not: each bound is a sum of
+# the bytes above it.
+
 import math
 from dataclasses import dataclass, replace
 
@@ -422,7 +425,7 @@ def require_deployment(deployment: Deployment) -> None:
     held, there = weight_bytes(deployment), deployment.system.memory_bytes
     left = max(0.0, there - RESERVED_BYTES)
     rule = (
-        f"below the {left / 1e9:.0f} GB of {deployment.system.name} for them "
+        f"below the {left / 1e9:.0f} GB of the {deployment.system.shown} for them "
         f"({fewest_devices(deployment)} devices would do at {deployment.precision})"
     )
     possible(held < there - RESERVED_BYTES, "weights", rule, f"{held / 1e9:.0f} GB a device")

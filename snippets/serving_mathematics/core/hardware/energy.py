@@ -21,6 +21,8 @@ Source: ML.ENERGY leaderboard v3 (scores in `records/energy_scores.json`, see `h
 et al. (2025), arXiv 2505.06371, section 3 (what it measures); data sheets for the power.
 """
 
+# In one piece: one model of four constants: its formula, its fit and its scores.
+
 from __future__ import annotations
 
 import sys

@@ -16,6 +16,8 @@ Apache-2.0; for what that package has not, data sheets of AMD, NVIDIA and Google
 device, and `config.json` of the models' makers on Hugging Face.
 """
 
+# In one piece: one command on one package: each table of it is read once, into a record.
+
 from __future__ import annotations
 
 import contextlib

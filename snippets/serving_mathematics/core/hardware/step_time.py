@@ -26,6 +26,9 @@ DeepSeek-AI (2024), arXiv 2412.19437, section 3.4, and its DeepEP, docs/legacy.m
 Biometrika 48(1/2) (largest of normal values).
 """
 
+# In one piece: one formula: the work, what each kind of it takes, and the sum; the fit computes all
+# of it in one table.
+
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 

@@ -5,6 +5,9 @@ later. Here sessions begin at random from long before the start to the end, and 
 asked before the start is left out: requests come at one rate from the first second on. The first
 request of each session that is seen finds a cache without it.
 
+Of many sessions hardly one in twenty is seen. Beyond POOL they are not drawn one by one: copies of
+POOL sessions are seen, each from a request on that is drawn by the gap before it.
+
 Assumes: the law of `core.fleet.sessions`; an answer takes NOMINAL_TOKEN_S a token where the past is
 laid out, and as long as the engine takes from the start on; a session ends when its context is
 full, and is not seen for longer than LONGEST_S.
@@ -26,13 +29,19 @@ from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.sessions import AGENT, _Chains, _drawn_chains
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require, require_positive, require_positive_integer
+from serving_mathematics.support.require import (
+    require,
+    require_positive,
+    require_positive_integer,
+    require_work,
+)
 
 FloatArray = npt.NDArray[np.float64]
 SESSIONS = "agent sessions"  # as a machine names its traffic
 NOMINAL_TOKEN_S = 0.02  # of an answer, before the start [s]
 LONGEST_S = 4 * 3600.0  # that a session is followed; nine of ten are over [s]
 PILOT = 2000  # sessions that tell how many requests one has
+POOL = 4000  # that are drawn at most
 
 
 def _laid_out(
@@ -67,6 +76,33 @@ def session_requests(context_tokens: int) -> float:
     return float(fits.sum()) / PILOT
 
 
+def _copies_seen(
+    rng: np.random.Generator, rate_per_s: float, end: float, context_tokens: int
+) -> tuple[_Chains, npt.NDArray[np.intp], FloatArray, npt.NDArray[np.bool_]]:
+    """Copies of POOL sessions that are seen until the end [s]: the sessions, and of each request
+    that is seen its row there, its moment [s], and whether it is the first of its copy.
+
+    A copy is seen from a request on where it began less than the gap before that request too early
+    for the one before, and less than the end: so often, and with moments that are as likely.
+    """
+    drawn, since, fits = _laid_out(rng, POOL, context_tokens)
+    known = np.flatnonzero(fits)  # of each session the first ones
+    session, at = drawn.session[known], since[known]
+    gaps = np.minimum(np.diff(at, prepend=0.0), end)
+    gaps[np.diff(session, prepend=-1) > 0] = end
+    upto = np.cumsum(gaps)
+    copies = int(rng.poisson(rate_per_s * upto[-1] / known.size))
+    start = np.searchsorted(upto, rng.uniform(0.0, upto[-1], copies))
+    first_at = gaps[start] * rng.random(copies)
+    apart = at + session * (LONGEST_S + end + 1.0)
+    counts = np.searchsorted(apart, apart[start] + end - first_at, side="right") - start
+    copy = np.repeat(np.arange(copies), counts)
+    before = np.cumsum(counts) - counts
+    which = start[copy] + np.arange(copy.size) - before[copy]
+    moments = first_at[copy] + at[which] - at[start][copy]
+    return drawn, known[which], moments, np.diff(copy, prepend=-1) > 0
+
+
 def sessions_under_way(
     rng: np.random.Generator, rate_per_s: float, requests: int, context_tokens: int
 ) -> Requests:
@@ -84,26 +120,29 @@ def sessions_under_way(
     requests, context_tokens = require_positive_integer(
         requests=requests, context_tokens=context_tokens
     )
+    require_work(20 * requests, requests=requests)
     end, of_each = requests / rate_per_s, session_requests(context_tokens)
     require(of_each > 0, "context_tokens", "enough for a prompt of a session", context_tokens)
     sessions = math.ceil(rate_per_s * (LONGEST_S + end) / of_each)
-    drawn, since, fits = _laid_out(rng, sessions, context_tokens)
-    session = drawn.session
-    moments = since + rng.uniform(-LONGEST_S, end, sessions)[session]
-    rows = np.flatnonzero(fits & (moments >= 0) & (moments <= end))
-    own = session[rows]
-    first = np.r_[True, own[1:] != own[:-1]]
-    starts = moments[rows][first]
+    if sessions > POOL:
+        drawn, rows, moments, first = _copies_seen(rng, rate_per_s, end, context_tokens)
+    else:
+        drawn, since, fits = _laid_out(rng, sessions, context_tokens)
+        moments = since + rng.uniform(-LONGEST_S, end, sessions)[drawn.session]
+        rows = np.flatnonzero(fits & (moments >= 0) & (moments <= end))
+        moments, own = moments[rows], drawn.session[rows]
+        first = np.r_[True, own[1:] != own[:-1]]
+    starts = moments[first]
     order = np.argsort(starts, kind="stable")  # of the sessions that are seen
     rank = np.empty_like(order)
     rank[order] = np.arange(order.size)
     moved = np.argsort(rank[np.cumsum(first) - 1], kind="stable")
-    rows, first = rows[moved], first[moved]
+    rows, moments, first = rows[moved], moments[moved], first[moved]
     after = np.where(first, -1, np.arange(rows.size) - 1)
     prompts = drawn.prompt_tokens[rows]
     reused = np.where(first, 0, drawn.reused_tokens[rows])
     return Requests(
-        np.where(first, moments[rows], 0.0),
+        np.where(first, moments, 0.0),
         prompts,
         drawn.output_tokens[rows],
         after=after,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -27,6 +28,7 @@ from serving_mathematics.support.files import read_json
 from serving_mathematics.support.require import as_number, require
 
 Ink = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_NUMBERS = re.compile(rb"\[[-+0-9.eE,\s]*+\]")  # in a row
 Floats = npt.NDArray[np.float32]
 Body = TypeVar("Body", bound=BaseModel)
 JSON_BYTES = "Inference-Header-Content-Length"  # the header that says how long the object is
@@ -144,8 +146,22 @@ def _once(kind: type[Body], body: bytes) -> Body:
     ValueError: 'error' must be given once, got it twice
     """
     read = kind.model_validate_json(body)
-    read_json(body.decode())
+    _require_names_once(body)
     return read
+
+
+def _require_names_once(body: bytes) -> None:
+    """Raise ValueError where an object of a body has a name twice. Rows of numbers, most of a large
+    body, have no names and are passed over, unless what is left is refused.
+
+    >>> _require_names_once(b'{"data": [1, 2], "data": [3]}')
+    Traceback (most recent call last):
+    ValueError: 'data' must be given once, got it twice
+    """
+    try:
+        read_json(_NUMBERS.sub(b"[]", body).decode())
+    except ValueError:
+        read_json(body.decode())
 
 
 def read_body(body: bytes, json_bytes: int) -> tuple[Floats, bool]:
@@ -153,7 +169,7 @@ def read_body(body: bytes, json_bytes: int) -> tuple[Floats, bool]:
 
     body: a JSON object, and the bytes behind it if it says so. json_bytes: length of the object.
     Raises ValueError (pydantic's ValidationError is one) on anything but one FP32 tensor “pixels”
-    with 1 to 256 rows of 64 numbers from 0 to 1.
+    with 1 to 256 rows of 64 numbers from 0 to 1, and on a name that an object has twice.
 
     >>> head = b'{"inputs":[{"name":"pixels","datatype":"FP32","shape":[1,64],'
     >>> head += b'"parameters":{"binary_data_size":256}}]}'
@@ -165,9 +181,9 @@ def read_body(body: bytes, json_bytes: int) -> tuple[Floats, bool]:
     rule = f"in [1, {len(body)}], by {JSON_BYTES}"
     require(0 < json_bytes <= len(body), "json_bytes", rule, json_bytes)
     if json_bytes == len(body):
-        (tensor,) = InferRequest.model_validate_json(body).inputs
+        (tensor,) = _once(InferRequest, body).inputs
         return np.array(tensor.data, dtype=np.float32).reshape(tensor.shape), False
-    request = _BinaryRequest.model_validate_json(body[:json_bytes])
+    request = _once(_BinaryRequest, body[:json_bytes])
     (head,), got = request.inputs, len(body) - json_bytes
     expected = head.parameters.binary_data_size
     require(got == expected, "the body", f"{expected} bytes behind the object", got)

@@ -56,6 +56,7 @@ from serving_mathematics.core.servers.inference_bodies import (
     InferResponse,
     LogitTensor,
     _reason,
+    _require_names_once,
     _write_body,
     read_body,
 )
@@ -287,7 +288,13 @@ def create_app(
         kind = "application/octet-stream" if binary else "application/json"
         return Response(body, media_type=kind, headers={JSON_BYTES: f"{head_bytes}"})
 
-    async def infer(request: InferRequest, x_timeout_ms: Timeout = None) -> InferResponse:
+    async def infer(
+        request: InferRequest, sent: Request, x_timeout_ms: Timeout = None
+    ) -> InferResponse:
+        try:
+            _require_names_once(await sent.body())
+        except ValueError as error:
+            raise HTTPException(400, f"body: {error}") from None
         (tensor,) = request.inputs
         pixels = np.array(tensor.data, dtype=np.float32).reshape(tensor.shape)
         logits = await score(pixels, x_timeout_ms)

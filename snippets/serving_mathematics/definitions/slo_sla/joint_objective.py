@@ -16,6 +16,9 @@ hours and a half of the mixture.
 Source: Zhong et al. (2024) for goodput under both limits; own simulation of the book's machines.
 """
 
+# In one piece: one simulated table; more than half are its pictures and checks, which stand beside
+# what they show.
+
 from __future__ import annotations
 
 import math

@@ -13,6 +13,9 @@ carries with its own places.
 Source: own simulation of the book's machine; `token_sharing` for the closed forms.
 """
 
+# In one piece: one simulated table; more than half are its pictures and checks, which stand beside
+# what they show.
+
 from __future__ import annotations
 
 import functools

@@ -16,6 +16,9 @@ Source: Little (1961); Agrawal et al. (2024), section 3, for prompts that interr
 for steps and traffic.
 """
 
+# In one piece: three formulas of one step; what is longer are their pictures and checks, which
+# stand beside what they show.
+
 from __future__ import annotations
 
 import math

@@ -15,6 +15,9 @@ Assumes: one queue or an even spread, prompts spread evenly, the mean time per t
 Source: Little (1961); `core.machines` for steps, memory and traffic; model cards for scores.
 """
 
+# In one piece: one choice in a hundred lines; what is longer are its pictures and checks, which
+# stand beside what they show.
+
 from __future__ import annotations
 
 import functools

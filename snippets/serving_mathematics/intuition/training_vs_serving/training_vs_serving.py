@@ -16,6 +16,9 @@ Hoffmann et al. (2022), approach 3, for the law; Sardana et al. (2024), section 
 which they solve numerically; the condition is derived on the page.
 """
 
+# In one piece: a scaling law in ninety lines; what is longer are its pictures and checks, which
+# stand beside what they show.
+
 from __future__ import annotations
 
 import math

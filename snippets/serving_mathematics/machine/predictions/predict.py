@@ -15,6 +15,9 @@ Assumes: `model` and the others as their names say; what is left blank is read b
 Source: Python documentation, argparse and csv; RFC 4180.
 """
 
+# In one piece: one command on one table: what a row may hold, what is answered and what is told of
+# it, column by column.
+
 from __future__ import annotations
 
 import argparse

@@ -241,8 +241,6 @@ def example() -> SimpleNamespace:
         load_percent=30,
         stays_s=stays,
         told_percent=100 * told,
-        found_best_percent=100 * max(found[40]),
-        found_worst_percent=100 * min(found[40]),
         found_late_percent=100 * float(np.mean(found[80])),
         prompt_times=alone / helped,
         host_times=HOST_BYTES / (AGENTS.cache_tokens * TOKEN_BYTES),

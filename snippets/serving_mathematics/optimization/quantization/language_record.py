@@ -176,7 +176,6 @@ def example() -> SimpleNamespace:
         language_rows=_table(),
         language_int4_whole=100 * _growth("rescaled", "int4, per output")[0],
         language_int4_32=100 * _growth("rescaled", "int4, blocks of 32")[0],
-        language_int4_32_changed=_changed_percent("rescaled", "int4, blocks of 32"),
         language_q41_engine=file_percent(_engine_nats(record, "Q4_1")),
         language_q40_speedup=_speedup(speed, "Q4_0", 1),
         language_q40_speedup_large=_speedup(speed, "Q4_0", large),

@@ -8,6 +8,9 @@ Source: Kwon et al. (2023) for preemption; Agrawal et al. (2024) for stalls from
 et al. (2023) for guesses; vLLM documentation, optimization and tuning.
 """
 
+# In one piece: a function for each finding, with its words; they share what waits, and for how
+# long.
+
 from __future__ import annotations
 
 import math

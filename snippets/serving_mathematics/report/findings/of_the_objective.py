@@ -7,6 +7,8 @@ Source: Beyer et al. (2018), chapters 2 and 5; Zhong et al. (2024) for goodput; 
 for the interval.
 """
 
+# In one piece: a function for each finding, with its words; they share what counts as in time.
+
 from __future__ import annotations
 
 import math

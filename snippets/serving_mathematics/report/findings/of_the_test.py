@@ -8,6 +8,9 @@ Source: Tene (2013), *How NOT to measure latency*; White, Cobb and Spratt (2000)
 Mann (1945) for the trend; Wilson (1927); Wilks (1941); Little (1961).
 """
 
+# In one piece: a function for each finding, with its words; they share what counts as late and as
+# enough.
+
 from __future__ import annotations
 
 import math

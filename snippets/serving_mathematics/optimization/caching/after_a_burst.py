@@ -1,0 +1,138 @@
+"""Whether a cache that lost its sessions in a burst finds them again when the burst is over.
+
+Sessions come at a load that the engine bears for hours. For half an hour more of them begin. Those
+that wait come back late, find nothing, and their prompts make others wait: that may go on when the
+load is what it was.
+
+`python -m serving_mathematics.optimization.caching.after_a_burst` runs the book's agents, in some
+seconds, and writes records/after_a_burst.json.
+
+Assumes: what `core.fleet` assumes; sessions that go on as their answers come, and nobody who gives
+up.
+
+Source: own simulation of the book's machine.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.session_fit import reused_tokens, session_of
+from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.fleet.tiers import Tier
+from serving_mathematics.core.machines.machines import AGENTS
+from serving_mathematics.core.machines.sessions import sessions_under_way
+from serving_mathematics.optimization.caching.kept_sessions import (
+    HOST_BYTES,
+    LINK_BYTES_PER_S,
+    TOKEN_BYTES,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
+
+REQUESTS, SEEDS = 6000, 6
+LOAD, MORE = 0.3, 0.5  # of the ceiling: what comes all the time, and what comes beside it
+BURST_S, AFTER_S = 1800.0, 1800.0  # how long it comes, and from when on after it is counted
+SHARE = 0.3  # of the run, after which the burst begins
+
+
+class _Seen(NamedTuple):
+    """Share of the prompt tokens found, from half an hour after the burst until the last sessions
+    begin, and how long that is [s]."""
+
+    found: float
+    watched: float
+
+
+def _together(calm: Requests, burst: Requests, later_s: float) -> Requests:
+    """The sessions of both, in order of their beginnings, those of the burst so much later."""
+    both = (calm, burst)
+    first = np.concatenate([one.after < 0 for one in both])
+    begins = np.r_[calm.arrival_s, burst.arrival_s + later_s]
+    rank = np.argsort(np.argsort(begins[first], kind="stable"))
+    session = np.r_[session_of(calm), session_of(burst) + int(np.sum(calm.after < 0))]
+    order = np.argsort(rank[session], kind="stable")
+    first = first[order]
+    after = np.where(first, -1, np.arange(order.size) - 1)
+    prompts, outputs, pauses, reused = (
+        np.concatenate(parts)[order]
+        for parts in (
+            [one.prompt_tokens for one in both],
+            [one.output_tokens for one in both],
+            [one.pause_s for one in both],
+            [reused_tokens(one) for one in both],
+        )
+    )
+    return Requests(
+        np.where(first, begins[order], 0.0),
+        prompts,
+        outputs,
+        after=after,
+        pause_s=pauses,
+        prefixes=prefixes_of_reuse(after, reused, prompts),
+    )
+
+
+@recorded(_Seen, "after_a_burst")
+def _seen(host_bytes: float, more: float, seed: int) -> _Seen:
+    """The agents at their load, with so much more of the ceiling for a while, and a tier."""
+    context, ceiling = AGENTS.deployment.architecture.context_tokens, AGENTS.ceiling_per_s
+    calm = sessions_under_way(np.random.default_rng([35, seed]), LOAD * ceiling, REQUESTS, context)
+    end = REQUESTS / (LOAD * ceiling)
+    if more:
+        count, rng = round(more * ceiling * BURST_S), np.random.default_rng([36, seed])
+        calm = _together(calm, sessions_under_way(rng, more * ceiling, count, context), SHARE * end)
+    block = float(AGENTS.engine.block_tokens * TOKEN_BYTES)
+    tiers = [Tier(int(host_bytes / block), block, LINK_BYTES_PER_S)] if host_bytes else []
+    seen = simulate_fleet(calm, Fleet([AGENTS.engine], caching=True, tiers=tiers))
+    start = SHARE * end + BURST_S + AFTER_S
+    late = (seen.sent_s > start) & (seen.sent_s < end)
+    found = float(seen.found_tokens[late].sum() / calm.prompt_tokens[late].sum())
+    return _Seen(found, end - start)
+
+
+def _found(host_bytes: float, more: float = MORE) -> list[float]:
+    return [_seen(host_bytes, more, seed).found for seed in range(SEEDS)]
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text."""
+    return SimpleNamespace(
+        burst_load_percent=100 * (LOAD + MORE),
+        after_host_percent=100 * min(_found(HOST_BYTES)),
+        after_hours=_seen(0.0, MORE, 0).watched / 3600,
+    )
+
+
+def check_a_burst_is_enough_to_lose_a_cache_for_good() -> None:
+    """At a load that the agents bear for hours, half an hour at 80% of the ceiling leaves less than
+    a twentieth of the prompt tokens found, from half an hour after its end on, in each of six runs;
+    with two terabytes of host memory more than nine tenths.
+
+    Source: `core.fleet`; the same sessions without a burst, whose cache was empty at first too.
+    """
+    for seed, (calm, alone, host) in enumerate(
+        zip(_found(0.0, 0.0), _found(0.0), _found(HOST_BYTES), strict=True)
+    ):
+        checks.inside(f"run {seed}, no burst", calm, 0.9, 1.0, kind="simulation")
+        checks.inside(f"run {seed}, device alone", alone, 0.0, 0.05, kind="simulation")
+        checks.inside(f"run {seed}, host memory", host, 0.9, 1.0, kind="simulation")
+
+
+def check_a_run_is_made_again() -> None:
+    """A run of the record, simulated again, finds the same share.
+
+    Source: the record, and its command.
+    """
+    run = 0.0, MORE, 0
+    checks.close("device alone", _seen.again(*run), _seen(*run), rtol=1e-6, atol=1e-9)
+
+
+if __name__ == "__main__":
+    _seen.make()

@@ -1,0 +1,97 @@
+"""What fewer bits bought in published runs: pairs that differ in nothing but the format.
+
+Of two runs of one model on the same devices, with one engine, split, mix of lengths and number of
+requests, the time per token in more bits is divided by that in fewer. FP4 is NVFP4, for weights and
+products.
+
+Assumes: that runs which say the same about themselves are alike; engines' versions may differ.
+
+Source: the runs that aiconfigurator-core publishes, aggregated, each once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
+from serving_mathematics.support import checks
+
+FEW = 16  # requests; up to so many a mixture touches few of its experts
+MIXTURE = "Qwen3.5-397B-A17B"
+DENSE = "Meta-Llama-3.1-70B"
+
+
+@cache
+def _pairs() -> list[tuple[str, str, str, float, float]]:
+    """Model, wider and narrower format, requests, and how many times as fast it became."""
+    alike: dict[tuple[Any, ...], dict[str, list[float]]] = defaultdict(dict)
+    for run in read_runs(line for line in read_lines() if line["mode"] == "agg"):
+        a = run.answers
+        if run.kind == "engine" and not run.repeated:
+            split = a.tensor, a.pipeline, a.attention_data, a.expert, a.draft_tokens
+            asked = run.family, run.concurrency, a.input_tokens, a.output_tokens
+            key = (*asked, *split, a.system.name, a.backend, run.source)
+            alike[key].setdefault(a.precision, []).append(run.per_token_s)
+    return [
+        (model, wide, narrow, requests, float(np.median(by[wide]) / np.median(by[narrow])))
+        for (model, requests, *_), by in alike.items()
+        for wide, narrow in (("bf16", "fp8"), ("fp8", "fp4"))
+        if wide in by and narrow in by
+    ]
+
+
+def _gains(
+    wide: str, narrow: str, model: str = "", most: float = np.inf, least: float = 0.0
+) -> npt.NDArray[np.float64]:
+    """Times as fast, of the pairs of a model, or of all but the dense one."""
+    return np.array(
+        [
+            gain
+            for name, one, other, requests, gain in _pairs()
+            if (one, other) == (wide, narrow) and least < requests <= most
+            if (name == model if model else name != DENSE)
+        ]
+    )
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text."""
+    few = _gains("bf16", "fp8", MIXTURE, FEW)
+    dense, sparse = _gains("fp8", "fp4", DENSE), _gains("fp8", "fp4")
+    return SimpleNamespace(
+        few_requests=FEW,
+        few_pairs=few.size,
+        few_gain=float(np.median(few)),
+        dense_pairs=dense.size,
+        dense_gain=float(np.median(dense)),
+        sparse_pairs=sparse.size,
+        sparse_gain=float(np.median(sparse)),
+    )
+
+
+def check_a_mixture_gains_nothing_by_eight_bits_for_few() -> None:
+    """With few requests a mixture of 397 billion parameters is as fast in eight bits as in sixteen,
+    to a twentieth, and with more it gains.
+
+    Source: pairs of published runs, on B200 and B300.
+    """
+    few, more = _gains("bf16", "fp8", MIXTURE, FEW), _gains("bf16", "fp8", MIXTURE, least=FEW)
+    checks.close("few", float(np.median(few)), 1.0, atol=0.05, kind="published")
+    checks.inside("more", float(np.median(more)), 1.05, 1.3, kind="published")
+
+
+def check_four_bits_with_products_gain_more_in_mixtures() -> None:
+    """From FP8 to FP4 the dense 70B gains a tenth in the median, and mixtures a quarter or more.
+
+    Source: pairs of published runs, on B200 and B300; nine in ten mixtures' pairs gain.
+    """
+    dense, sparse = _gains("fp8", "fp4", DENSE), _gains("fp8", "fp4")
+    checks.close("dense", float(np.median(dense)), 1.1, atol=0.05, kind="published")
+    checks.inside("mixtures", float(np.median(sparse)), 1.25, 1.45, kind="published")
+    checks.inside("mixtures that gain", float(np.mean(sparse > 1)), 0.9, 1.0, kind="published")
