@@ -21,7 +21,7 @@ from serving_mathematics.planner.answers import (
     answer_summary,
     summary_text,
 )
-from serving_mathematics.planner.capacity_planner import Infeasible
+from serving_mathematics.planner.capacity_planner import Infeasible, Quantile
 from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.model_errors import ModelError
@@ -31,6 +31,7 @@ from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routed_requests import Router
 from serving_mathematics.planner.routing import (
     Routed,
+    TierWorth,
     Way,
     _margin,
     _of_parts,
@@ -472,6 +473,11 @@ def test_host_memory_holds_as_many_blocks_as_its_bytes_say(
     assert tier.block_bytes == engine.block_tokens * 128 * 2**10
     assert 0 <= 10 * 2**30 - tier.blocks * tier.block_bytes < tier.block_bytes
     assert tier.bytes_per_s == {"tp1": 20e9, "tp2": 40e9}[split]
+
+
+def test_a_tier_pays_where_loading_is_faster_than_computing() -> None:
+    for load_s, pays in ((0.02, True), (0.03, False), (0.04, False)):
+        assert TierWorth("disk", 9.0, 0.1, load_s, 0.03, Quantile(0.0, 0.0)).pays is pays
 
 
 def test_tiers_say_what_they_find_and_whether_they_pay() -> None:

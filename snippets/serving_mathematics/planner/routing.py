@@ -95,7 +95,7 @@ STILL_FILLING = 0.02  # that more is found in the second half of what counts tha
 HOST = "host memory"
 WORTH_OF = 1000  # tokens of a prompt, of which it is said how fast they come
 ALIKE = 0.005  # of all requests, by which nobody chooses
-APART = 1000.0  # times as far apart come requests of which none meets another
+SPREAD = 1000.0  # times as far apart come requests of which none meets another
 LEAST_OF_A_KIND = 100  # requests of each kind in a draw
 LEAST_SESSIONS_S = 100.0  # of a run of agents, most of whose pauses are shorter
 
@@ -587,7 +587,7 @@ def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
 def _refuse_alone(limits: _Limits) -> None:
     """Refuse what a request misses that meets no other."""
     question = limits.question
-    for one in _once(limits, APART)[0]:
+    for one in _once(limits, SPREAD)[0]:
         whose = f" of {one.name}" if len(question.goals) > 1 else ""
         for goal, run in zip(one.promise, one.got, strict=True):
             if run.value > goal.limit:
