@@ -704,7 +704,7 @@ class _Behind:
         return self.question.usd_per_hour(self.limits.replicas)
 
 
-def _settled(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way | None] | None:
+def _settled_behind(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way | None] | None:
     """The fewest replicas of which the way that is taken keeps the promise in all draws, from those
     that do so in one; and what it comes to with one fewer, None where one is the least. None where
     these are not cheaper. Raises Infeasible where no number does."""
@@ -742,9 +742,9 @@ def _smallest_fleet(
     for *_, limits, near in sorted(tried, key=lambda one: one[:2]):
         cheaper = best and best[0].usd_per_hour
         try:
-            if count := _fewest(limits, near, cheaper, told):
+            if count := _fewest_behind(limits, near, cheaper, told):
                 fleet = _Behind(replace(limits, replicas=count), told, executor)
-                found = _settled(fleet, cheaper)
+                found = _settled_behind(fleet, cheaper)
                 best = found or best
         except Infeasible as problem:
             refused = refused or problem
@@ -770,7 +770,7 @@ def _of_interest(question: Question, cheaper: float | None) -> int:
     return min(MOST_BEHIND, math.ceil(cheaper / question.usd_per_hour(1) - 1e-9) - 1)
 
 
-def _fewest(limits: _Limits, near: int, cheaper: float | None, told: Told) -> int:
+def _fewest_behind(limits: _Limits, near: int, cheaper: float | None, told: Told) -> int:
     """The fewest replicas of a deployment that keep the promise in one draw, 0 where these are not
     cheaper. Raises Infeasible where no number does."""
     question = limits.question
