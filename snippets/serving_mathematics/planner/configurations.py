@@ -135,7 +135,7 @@ def elsewhere(
     [(2, 3.0)]
     """
     found = []
-    for one in (map if executor is None else executor.map)(_cheapest, others):
+    for one in (map if executor is None else executor.map)(_cheapest_elsewhere, others):
         if one is not None:
             question, run = one
             dollars = run.usd_per_hour
@@ -145,7 +145,7 @@ def elsewhere(
     return found
 
 
-def _cheapest(choices: Sequence[Question]) -> tuple[Question, Performance] | None:
+def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, Performance] | None:
     """The cheapest deployment by short runs, each in as many replicas as would be cheaper; None
     where none keeps the objective."""
     found: tuple[Question, Performance] | None = None

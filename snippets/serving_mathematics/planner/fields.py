@@ -350,6 +350,30 @@ FIELDS = {
             group=BEHIND,
         ),
         Field(
+            "disk_gib",
+            "Disk of a replica for what host memory has no room for",
+            *("GiB", 0, 1e7, 0.0),
+            group=BEHIND,
+        ),
+        Field(
+            "disk_gb_per_s",
+            "From that disk; one drive of PCIe 5.0 where nothing is said",
+            *("GB/s", 0.01, 1e4, 13.0),
+            group=BEHIND,
+        ),
+        Field(
+            "store_gib",
+            "Store on other machines that all replicas share",
+            *("GiB", 0, 1e7, 0.0),
+            group=BEHIND,
+        ),
+        Field(
+            "store_gb_per_s",
+            "From that store to a replica; a port of 400 Gbit/s where nothing is said",
+            *("GB/s", 0.01, 1e4, 50.0),
+            group=BEHIND,
+        ),
+        Field(
             "weights",
             "Weights of the kinds of requests, in their order, for fair sharing between them",
             *("", 1e-3, 1e3),

@@ -68,6 +68,7 @@ from serving_mathematics.planner.routed_requests import (
     BY_PREFIX,
     LOOKING,
     SHARING,
+    Below,
     Routing,
     _as_workload,
     _kinds_of,
@@ -492,7 +493,12 @@ def _asked_routing(
     host = tuple(float(part) for part in str(told["host_memory_gib"]).split(","))
     _require_once("host_memory_gib", host)
     looks = [one.name for one in routers if compared(one.name.partition(":")[0]) in LOOKING]
+    below = [
+        Below("disk", told["disk_gib"], 1e9 * told["disk_gb_per_s"]),
+        Below("store", told["store_gib"], 1e9 * told["store_gb_per_s"], for_all=True),
+    ]
     looks += ["host memory"] if any(host) else []
+    looks += [one.name for one in below if one.gib]
     if looks and not shares:
         require(False, what, f"{rule} where {looks[0]} looks for what prompts share", "none")
     weights = tuple(float(part) for part in str(told["weights"] or "").split(",") if part)
@@ -513,6 +519,7 @@ def _asked_routing(
         told["lost_for_s"] or 0.0,
         trace,
         told["rate_per_s"],
+        tuple(one for one in below if one.gib),
     )
 
 

@@ -33,7 +33,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import TICK_S, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
@@ -71,6 +71,7 @@ from serving_mathematics.planner.objectives import RequestTimes
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import (
     AGENTS_KIND,
+    Below,
     Router,
     Routing,
     _as_workload,
@@ -91,8 +92,10 @@ FIRST_DRAWS = 2  # after which who is so far behind serves no more
 FAR = 0.05  # of all requests
 FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
+HOST = "host memory"
+WORTH_OF = 1000  # tokens of a prompt, of which it is said how fast they come
 ALIKE = 0.005  # of all requests, by which nobody chooses
-APART = 1000.0  # times as far apart come requests of which none meets another
+SPREAD = 1000.0  # times as far apart come requests of which none meets another
 LEAST_OF_A_KIND = 100  # requests of each kind in a draw
 LEAST_SESSIONS_S = 100.0  # of a run of agents, most of whose pauses are shorter
 
@@ -110,8 +113,28 @@ class Way:
     kept: Quantile  # share of all requests that keep all limits of their class
     found: Quantile  # share of the prompt tokens that caches had
     loaded: float  # of the prompt tokens, from host memory
+    below: tuple[float, ...]  # from each tier below it
     rise: float  # of the share found, from the first half of what counts to the second
     parts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TierWorth:
+    """What a tier does for the way that is taken: the share of the prompt tokens that come from it,
+    the time in which 1,000 come and in which as many are computed [s], and how many more requests
+    are kept than without it, as a share."""
+
+    name: str
+    gib: float
+    found: float
+    load_s: float
+    compute_s: float
+    gain: Quantile
+
+    @property
+    def pays(self) -> bool:
+        """Whether loading is faster than computing."""
+        return self.load_s < self.compute_s
 
 
 @dataclass(frozen=True)
@@ -132,6 +155,7 @@ class Routed:
     simulated: int  # requests that count, of each way
     rate_per_s: float
     unseen: float  # share of the prompt tokens that a cache has had before the run, and not in it
+    tiers: tuple[TierWorth, ...] = ()  # of the way that is taken, the fastest first
     fewer: Way | None = None  # the way that is taken with one replica fewer, where none were given
 
     @property
@@ -314,8 +338,16 @@ def _limits(question: Question, budget: int) -> _Limits:
             )
     assert engine.table is not None
     longest = min(context, room, len(engine.table.prompt))
-    replicas = _routing(question).replicas or 1
-    return _Limits(question, engine.max_sequences, budget, longest, replicas)
+    _sample(question, 0, longest)  # which refuses what outgrows that
+    return _Limits(
+        question, engine.max_sequences, budget, longest, _routing(question).replicas or 1
+    )
+
+
+def _tiers(question: Question, host_gib: float) -> tuple[Below, ...]:
+    """Tiers below the devices of a replica, each of which has a link to host memory."""
+    routing, links = _routing(question), _holders(question.deployment)
+    return Below(HOST, host_gib, links * routing.host_bytes_per_s), *routing.below
 
 
 def _at_once(_request: int, _attempt: int, _view: View) -> float:
@@ -333,7 +365,7 @@ class _Seen:
     moments: FloatArray
     prompts: IntArray
     found: IntArray
-    loaded: IntArray
+    loaded: IntArray  # from host memory and each tier below, shape (tiers, n)
 
 
 def _serve(
@@ -343,9 +375,10 @@ def _serve(
     slowness: float = 1.0,
     lost_at: float | None = None,
     apart: float = 1.0,
+    left_out: str = "",
 ) -> list[_Seen]:
     """One draw of the requests, served in each way. lost_at: when a replica is lost [s]. apart:
-    times as far apart they come."""
+    times as far apart they come. left_out: name of a tier."""
     question, routing = limits.question, _routing(limits.question)
     sample = _sample(question, draw, limits.longest)
     context = question.deployment.architecture.context_tokens
@@ -354,16 +387,24 @@ def _serve(
     if apart != 1:
         asked = replace(asked, arrival_s=apart * asked.arrival_s)
     block_bytes = engine.block_tokens * made.token_bytes * _holders(question.deployment)
-    link = routing.host_bytes_per_s * _holders(question.deployment)
     shares = asked.prefixes is not None
     found = []
     for router, host_gib in ways:
-        blocks = int(host_gib * 2**30 / block_bytes)
+        below = _tiers(question, host_gib)
+        rooms = [int(one.gib * 2**30 / block_bytes) for one in below]
+        places = [
+            place
+            for place, one in enumerate(below)
+            if shares and rooms[place] and one.name != left_out
+        ]
         fleet = Fleet(
             [engine] * limits.replicas,
             router.route,
             caching=shares,
-            tiers=[Tier(blocks, block_bytes, link)] if shares and blocks else [],
+            tiers=[
+                Tier(rooms[place], block_bytes, below[place].bytes_per_s, below[place].for_all)
+                for place in places
+            ],
             weights=routing.weights or None,
         )
         if lost_at is not None:
@@ -377,6 +418,8 @@ def _serve(
         beside = made.around_s + made.behind_s[asked.prompt_tokens]
         first = seen.first_token_s - seen.due_s + beside
         each = (seen.completion_s - seen.first_token_s) / np.where(later > 0, later, np.nan)
+        loaded = np.zeros((len(below), mine.size), dtype=np.int64)
+        loaded[places] = seen.tier_tokens[:, mine]
         found.append(
             _Seen(
                 RequestTimes(first[mine], each[mine], later[mine]),
@@ -385,7 +428,7 @@ def _serve(
                 sample.moments[mine],
                 asked.prompt_tokens[mine],
                 seen.found_tokens[mine],
-                seen.loaded_tokens[mine],
+                loaded,
             )
         )
     return found
@@ -428,10 +471,16 @@ def _way(
         classes,
         _of_parts(shares),
         _of_parts(finds),
-        float(whole("loaded").sum() / prompts.sum()),
+        *_from_tiers(runs, int(prompts.sum())),
         halves[1] - halves[0],
         shares,
     )
+
+
+def _from_tiers(runs: Sequence[_Seen], prompts: int) -> tuple[float, tuple[float, ...]]:
+    """Shares of so many prompt tokens that come from host memory, and from each tier below."""
+    host, *below = (sum(run.loaded.sum(axis=1) for run in runs) / prompts).tolist()
+    return host, tuple(below)
 
 
 def _halves(size: int) -> tuple[slice, slice]:
@@ -495,10 +544,7 @@ def _with_budgets(question: Question) -> list[_Limits]:
     asked = BUDGETS if question.token_budget is None else (question.token_budget,)
     budgets = [budget for budget in asked if budget >= limit]
     require(len(budgets) > 0, "batch_limit", "at most token_budget", limit)
-    limits = [_limits(question, budget) for budget in budgets]
-    for one in limits:
-        _sample(question, 0, one.longest)  # raises, too, before anything is simulated
-    return limits
+    return [_limits(question, budget) for budget in budgets]
 
 
 def _once(limits: _Limits, apart: float = 1.0) -> tuple[tuple[ClassRun, ...], float]:
@@ -541,7 +587,7 @@ def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
 def _refuse_alone(limits: _Limits) -> None:
     """Refuse what a request misses that meets no other."""
     question = limits.question
-    for one in _once(limits, APART)[0]:
+    for one in _once(limits, SPREAD)[0]:
         whose = f" of {one.name}" if len(question.goals) > 1 else ""
         for goal, run in zip(one.promise, one.got, strict=True):
             if run.value > goal.limit:
@@ -567,9 +613,15 @@ class _Behind:
         return _Behind(replace(self.limits, replicas=replicas), self.told, self.executor)
 
     def served(
-        self, ways: Sequence[tuple[Router, float]], some: Sequence[int], *more: float
+        self,
+        ways: Sequence[tuple[Router, float]],
+        some: Sequence[int],
+        slowness: float = 1.0,
+        lost_at: float | None = None,
+        left_out: str = "",
     ) -> list[list[_Seen]]:
-        """Of each way, some draws. more: slowness, and when a replica is lost."""
+        """Of each way, some draws, as `_serve` has them."""
+        more = slowness, lost_at, 1.0, left_out
         each = [(draw, ways) for draw in some]
         if len(self.draws) == 1:
             each = [(0, [way]) for way in ways]
@@ -585,9 +637,10 @@ class _Behind:
             runs = [run for task in tasks for run in task.result()]
         return [runs[place :: len(ways)] for place in range(len(ways))]
 
-    def alone(self, way: Way) -> Way:
-        """What one way comes to in this fleet."""
-        (runs,) = self.served([(way.router, way.host_gib)], self.draws)
+    def alone(self, way: Way, left_out: str = "") -> Way:
+        """What one way comes to in this fleet, or in it without a tier."""
+        ways = [(way.router, way.host_gib)]
+        (runs,) = self.served(ways, self.draws, left_out=left_out)
         return _way(self.question, self.rate, way.router, way.host_gib, runs)
 
     @functools.cached_property
@@ -618,12 +671,40 @@ class _Behind:
         return _taken(self.compared[0])
 
     @property
+    def worths(self) -> tuple[TierWorth, ...]:
+        """What each tier does for the way that is taken."""
+        question, best = self.question, self.best
+        asked = _sample(question, 0, self.limits.longest).asked
+        if asked.prefixes is None:
+            return ()
+        made = _made(question, self.limits.budget, 1.0, self.limits.longest)
+        mean = round(float(asked.prompt_tokens.mean()))
+        count = min(WORTH_OF, mean)
+        ticks = made.engine.prompt_ticks(Workload([0.0, 0.0], [mean, max(1, mean - count)], [1, 1]))
+        each_s = made.engine.prefill_token_s + TICK_S * float(ticks[0] - ticks[1]) / count
+        token_bytes = made.token_bytes * _holders(question.deployment)
+        return tuple(
+            TierWorth(
+                one.name,
+                one.gib,
+                found,
+                WORTH_OF * token_bytes / one.bytes_per_s,
+                WORTH_OF * each_s,
+                _margin(best, self.alone(best, one.name)),
+            )
+            for one, found in zip(
+                _tiers(question, best.host_gib), (best.loaded, *best.below), strict=True
+            )
+            if one.gib
+        )
+
+    @property
     def usd_per_hour(self) -> float:
         """Of the fleet."""
         return self.question.usd_per_hour(self.limits.replicas)
 
 
-def _settled(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way | None] | None:
+def _settled_behind(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way | None] | None:
     """The fewest replicas of which the way that is taken keeps the promise in all draws, from those
     that do so in one; and what it comes to with one fewer, None where one is the least. None where
     these are not cheaper. Raises Infeasible where no number does."""
@@ -661,9 +742,9 @@ def _smallest_fleet(
     for *_, limits, near in sorted(tried, key=lambda one: one[:2]):
         cheaper = best and best[0].usd_per_hour
         try:
-            if count := _fewest(limits, near, cheaper, told):
+            if count := _fewest_behind(limits, near, cheaper, told):
                 fleet = _Behind(replace(limits, replicas=count), told, executor)
-                found = _settled(fleet, cheaper)
+                found = _settled_behind(fleet, cheaper)
                 best = found or best
         except Infeasible as problem:
             refused = refused or problem
@@ -689,7 +770,7 @@ def _of_interest(question: Question, cheaper: float | None) -> int:
     return min(MOST_BEHIND, math.ceil(cheaper / question.usd_per_hour(1) - 1e-9) - 1)
 
 
-def _fewest(limits: _Limits, near: int, cheaper: float | None, told: Told) -> int:
+def _fewest_behind(limits: _Limits, near: int, cheaper: float | None, told: Told) -> int:
     """The fewest replicas of a deployment that keep the promise in one draw, 0 where these are not
     cheaper. Raises Infeasible where no number does."""
     question = limits.question
@@ -781,6 +862,7 @@ def routed_answer(
         sum(run.which.size for run in mine),
         fleet.rate,
         _unseen(question, limits.longest),
+        fleet.worths,
         fewer,
     )
 

@@ -69,9 +69,7 @@ class LowerTiers:
         self.tiers = [(kept, tier.blocks, round(tier.block_s / TICK_S)) for tier, kept in tiers]
         self.loaded, self.block_tokens = loaded, block_tokens
 
-    def find(
-        self, chain: int, depth: int, found: int, most: int, request: int
-    ) -> tuple[int, int]:
+    def find(self, chain: int, depth: int, found: int, most: int, request: int) -> tuple[int, int]:
         """Blocks of a request's way that are cached somewhere, when the device has some, at most so
         many; and the time to load the others, in ticks."""
         ticks = 0
