@@ -271,10 +271,21 @@ def test_a_trace_that_shares_nothing_is_refused_where_that_is_asked(tmp_path: Pa
         ({"host_memory_gib": "1 TiB"}, r"host_memory_gib must be .* \(did you mean 1024\?\)"),
         ({"host_memory_gib": "64 GB"}, "host_memory_gib must be a number from 0 to 100000, got"),
         ({"host_memory_gib": "1, 1"}, "host_memory_gib must be of different names, got '1.0'"),
+        (
+            {"like": "chat", "mean_prompt_tokens": 5},
+            "mean_prompt_tokens must be left out where like is chat: its requests are as long as",
+        ),
+        (
+            {"classes": "a:0.5:like=chat,answer=9; b:0.5"},
+            "classes: a: mean_output_tokens must be left out where like is chat",
+        ),
         ({"like": "mail"}, "like must be one of means, agents, chat, customers, got 'mail'"),
         ({"cached_share": 0.5}, "cached_share must be left out where replicas is given"),
         ({"fleets": "two"}, "fleets must be left out where replicas is given"),
-        ({"weights": "2,1"}, "weights must be one for each of 1 kinds of requests, got 2"),
+        (
+            {"weights": "2,1"},
+            "weights must be left out where all requests are of one kind, got",
+        ),
         ({"like": "agents", "arrival_scv": 4}, "arrival_scv must be left out where sessions come"),
         ({"classes": "a:1:cached=0.5"}, "classes: a: cached must be left out where replicas is"),
         ({"classes": "a:1:like=mail"}, "classes: a: like must be one of means, agents, chat"),
