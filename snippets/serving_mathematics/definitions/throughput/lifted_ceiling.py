@@ -71,7 +71,8 @@ def engine_rates_of(
 
 
 def _rate(clients: int, machine: Machine, changed: dict[str, float]) -> float:
-    """Answers a second by the closed form, asking again at once, with parts so many times as long."""
+    """Answers a second by the closed form, asking again at once, with parts so many times as
+    long."""
     line, now = step_line(machine), {"prompt": 1.0, "own": 1.0, "places": 1.0} | changed
     rates = engine_rates_of(
         now["prompt"] * line.prompt_s,
@@ -142,7 +143,7 @@ def check_the_ranking_turns_with_the_clients() -> None:
 
     Source: loops simulated by `core.fleet`; places are left out, which memory decides.
     """
-    shown = list(FORMATS.values()) + ["prompt", "own"]
+    shown = [*FORMATS.values(), "prompt", "own"]
     for clients, winner in ((4, "int4"), (512, "fp8")):
         plain = _looped("", clients).per_s
         told = dict(zip(shown, _gains(clients).values(), strict=False))
