@@ -406,8 +406,8 @@ def answer(
         for one in best:
             if plans and one.run and plans[0][1].best.usd_per_hour <= one.run.usd_per_hour:
                 break
-            near = one.run.replicas if one.run else 0
-            plans.append((one.question, plan(one.question, told=told, near=near)))
+            begin = one.run.replicas if one.run else 0
+            plans.append((one.question, plan(one.question, told=told, near=begin)))
         question, found = min(plans, key=lambda pair: pair[1].best.usd_per_hour)
         for asked, other in plans:
             ranked = [_with_run(one, asked, other.best) for one in ranked]
