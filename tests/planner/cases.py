@@ -32,7 +32,6 @@ from serving_mathematics.planner import (
     sweeps,
     trace_plans,
 )
-from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.capacity_planner import Fleets, settled
 from serving_mathematics.planner.configurations import Answer
 from serving_mathematics.planner.objectives import Promise

@@ -13,7 +13,6 @@ import pytest
 from distributed import LocalCluster
 from serving_mathematics.architecture.batch_serving.executors import cluster_executor
 from serving_mathematics.planner import sweeps
-from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.capacity_planner import Performance
 from serving_mathematics.planner.configurations import rank
 from serving_mathematics.planner.question import Question

@@ -18,7 +18,6 @@ from serving_mathematics.core.machines.machines import (
     Promise,
 )
 from serving_mathematics.core.machines.traffic import draw_lengths
-from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.capacity_planner import Fleets
 from serving_mathematics.planner.closed_form import closed_form
 from serving_mathematics.planner.model_errors import model_error
