@@ -148,7 +148,7 @@ def test_long_code_unfolds_by_keyboard(page: Page, origin: str) -> None:
 def test_long_code_is_laid_out_when_it_comes_near_and_is_as_high_before(
     page: Page, origin: str
 ) -> None:
-    page.goto(f"{origin}planner-inside/")
+    page.goto(f"{origin}engine/")
     code = page.locator(".snippet.is-long pre > code").last
     laid_out = "one => one.firstElementChild.checkVisibility({contentVisibilityAuto: true})"
     heights = "() => [document.documentElement.scrollHeight, innerWidth]"
