@@ -13,6 +13,9 @@ serving_mathematics.engine.engine_measurement` takes ten minutes where no run is
 writes records/token_engine.json.
 """
 
+# In one piece: one measurement of one engine: what is run, in the order in which it runs, and the
+# record that it ends in.
+
 from __future__ import annotations
 
 import argparse
