@@ -390,7 +390,8 @@ def _memory(
         with futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             rows.append(pool.submit(_levels, kernels, settings, sizes, mixed).result())
         print(rows[-1], file=sys.stderr, flush=True)
-    return {"sizes": sizes, "mixed_steps": mixed, "rows": rows}
+    date = provenance(COMMAND)["date"]
+    return {"date": date, "sizes": sizes, "mixed_steps": mixed, "rows": rows}
 
 
 def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:
