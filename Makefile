@@ -20,7 +20,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewe
 export NO_MKDOCS_2_WARNING := 1
 unexport PYTHONDONTWRITEBYTECODE  # each process would compile every module again
 
-.PHONY: help engine serve build zensical chapter check-chapter test kernels lint browser pyodide bench bench-speed bench-build \
+.PHONY: help engine serve build zensical chapter check-chapter test kernels lint browser pyodide bench bench-speed bench-build bench-fleets \
 	bench-predict bench-plan soak mutants measure measure-harnesses measure-vllm measure-load-test font codemirror lock audit clean
 
 help: ## list the targets
@@ -79,7 +79,7 @@ browser: $(READY) ## fetch a browser where none is here that starts, which the t
 pyodide: $(READY) ## fetch Python for the browser, 106 MB of which 29 stay, which the tests of live code need
 	$(BIN)/python -m tests.fetch_pyodide
 
-bench: bench-speed bench-build ## both of the following
+bench: bench-speed bench-build bench-fleets ## the following three
 
 bench-speed: $(READY) ## time simulators and sketches against other packages, which pip fetches to .cache/bench
 	$(BIN)/python benchmarks/speed.py
@@ -87,6 +87,9 @@ bench-speed: $(READY) ## time simulators and sketches against other packages, wh
 bench-build: $(READY) ## time builds against the plain theme, then against other builders on the same chapters
 	$(BIN)/python benchmarks/build.py
 	$(BIN)/python benchmarks/build.py --peers
+
+bench-fleets: $(READY) ## time the simulator of fleets and two others, which pip fetches, on traces that you put into .cache/traces
+	$(BIN)/python benchmarks/fleets.py
 
 bench-predict: $(READY) ## hold the step model against a public predictor on published runs; takes a quarter of an hour
 	$(BIN)/python benchmarks/predictor.py
@@ -124,7 +127,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.orders
 	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.one_place
 	$(BIN)/python -m serving_mathematics.capacity.littles_law.block_lifetime
-	$(BIN)/python -m serving_mathematics.capacity.autoscaling.fluid_fleet
+	$(BIN)/python -m serving_mathematics.capacity.autoscaling.spike
 	$(BIN)/python -m serving_mathematics.capacity.autoscaling.signals
 	$(BIN)/python -m serving_mathematics.capacity.overload_control.limits
 	$(BIN)/python -m serving_mathematics.report.faults

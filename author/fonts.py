@@ -4,7 +4,8 @@ Formulas: STIX Two Math, taken from the package `ziamath`; without hints and wit
 drawn for small indices it weighs a third. A contract test fails when a page uses a character that
 the cut font lacks; this command, run after `make build`, mends it.
 
-Text: Source Serif 4 and Inter, in the weights in use, from the packages of npm that `FACES` names;
+Text: Source Serif 4 and Inter, in the weights in use, each file small enough to come in one flight
+of packets, from the packages of npm that `FACES` names;
 `python -m author.fonts FOLDER` cuts them from a folder with both packages, unpacked
 (`npm install --prefix FOLDER @fontsource-variable/source-serif-4 @fontsource-variable/inter`).
 All are under the SIL Open Font License 1.1, whose text is beside them in docs/assets/fonts/.
@@ -27,11 +28,14 @@ from builder import ROOT
 FONT = ROOT / "docs" / "assets" / "stix-two-math.woff2"
 TEXT = ROOT / "docs" / "assets" / "fonts"
 FACES = {  # file, the one that it is cut from, and its weights
-    "serif": ("source-serif-4/files/source-serif-4-latin-wght-normal", (400, 700)),
+    "serif": ("source-serif-4/files/source-serif-4-latin-wght-normal", 400),
+    "serif-bold": ("source-serif-4/files/source-serif-4-latin-wght-normal", 600),
     "serif-italic": ("source-serif-4/files/source-serif-4-latin-wght-italic", 400),
     "sans": ("inter/files/inter-latin-wght-normal", (400, 700)),
 }
-FEATURES = {"serif": ["kern", "liga", "tnum", "lnum"], "serif-italic": [], "sans": ["tnum"]}
+_UPRIGHT = ["kern", "liga", "tnum", "lnum"]
+FEATURES = {"serif": _UPRIGHT, "serif-bold": _UPRIGHT, "serif-italic": [], "sans": ["tnum"]}
+LARGEST = 14_000  # bytes: more than a first flight of packets holds takes one more round trip
 LATIN = string.printable.strip() + " \u00a0±²³·¹½×öéüøáóÜ–—‘’“”…−′"
 _MATH = re.compile(r"<math.*?</math>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
@@ -86,10 +90,9 @@ def cut_text(packages: Path) -> None:
         font.flavor, plain = None, io.BytesIO()
         font.save(plain)  # what was read lazily is whole then
         font = TTFont(plain)
-        italic = weights == 400  # for single words
         options.layout_features = FEATURES[name]
         cutter = subset.Subsetter(options)
-        cutter.populate(text=LATIN[:95] + "’–é" if italic else LATIN)
+        cutter.populate(text=LATIN[:95] + "’–é" if name == "serif-italic" else LATIN)
         cutter.subset(font)
         for record in font["name"].names:
             if record.nameID in (1, 3, 4, 6, 16, 25):  # a reserved name is not for what was changed

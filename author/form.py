@@ -18,6 +18,7 @@ from builder import ROOT
 from builder.expansion import Site, expand, front_matter
 from builder.pages import LINES_OPEN, symbol_uses
 from builder.runner import Run, default_cache, run_all
+from builder.source import Sources
 
 AIMS = {  # what a page has, the most it should have, and what to do
     "prose": (2200, "{} words of open prose: say less, show more"),
@@ -171,7 +172,8 @@ def advice(path: str, text: str, form: Form) -> list[str]:
 def measured(runs: list[Run]) -> dict[str, tuple[Form, list[str]]]:
     """The form of every chapter, by part and name, and the letters it uses too early."""
     found = {}
-    for path, whole in sorted(expand(ROOT, Site(""), runs).pages.items()):
+    sources = Sources(ROOT, default_cache(ROOT))
+    for path, whole in sorted(expand(ROOT, Site(""), runs, sources=sources).pages.items()):
         _, text, meta = front_matter(path, whole)
         if "question" in meta:
             form = form_of(text)

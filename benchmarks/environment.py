@@ -10,7 +10,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +29,24 @@ PEERS = {  # name as pip knows it: range
     "fastdigest": ">=0.12,<1",
     "datasketches": ">=5.2,<6",
 }
-LIMIT_S = 300.0  # for one answer
+LIMIT_S = 600.0  # for one answer
 PATIENCE_S = 5.0
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def peers_python(folder: Path = FOLDER) -> Path:
-    """The Python of the environment, made by pip on first use, with the numpy that we have."""
-    python = folder / "peers" / "bin" / "python"
-    wanted = [f"numpy=={np.__version__}", *(f"{name}{span}" for name, span in PEERS.items())]
-    done = folder / "peers.txt"
+def peers_python(
+    folder: Path = FOLDER, name: str = "peers", packages: Mapping[str, str] = PEERS
+) -> Path:
+    """The Python of an environment, made by pip on first use, with the numpy that we have."""
+    python = folder / name / "bin" / "python"
+    wanted = [f"numpy=={np.__version__}", *(f"{one}{span}" for one, span in packages.items())]
+    done = folder / f"{name}.txt"
     if done.is_file() and done.read_text("utf-8").split() == wanted and python.exists():
         return python
     folder.mkdir(parents=True, exist_ok=True)
     done.unlink(missing_ok=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for command in ([sys.executable, "-m", "venv", str(folder / "peers")], [*pip, *wanted]):
+    for command in ([sys.executable, "-m", "venv", str(folder / name)], [*pip, *wanted]):
         made = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if made.returncode:
             raise BenchmarkError(f"{command[:6]} failed:\n{made.stderr[-2000:]}")

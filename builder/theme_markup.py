@@ -22,8 +22,8 @@ POLICY = "content-security-policy.txt"  # what a web server may send with every 
 
 MOST_OF_A_LINE = 40  # letters of code that name its copy button
 
-_PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp)">([^<]*)</span>')
-_AGAIN = re.compile(r'(<span class="(sd|c1)">[^<]*)</span>(\s*)<span class="\2">')
+_PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp|nb|kc|ow|sa|si)">([^<]*)</span>')
+_AGAIN = re.compile(r'(<span class="(sd|c1|s1|s2)">[^<]*)</span>(\s*)<span class="\2">')
 _MARKED = re.compile(r'\n</span><span class="hll">')  # between lines that are folded together
 _FOLDED = re.compile(r'<span class="hll">.*?\n</span>', re.DOTALL)
 _INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docstrings
@@ -142,9 +142,10 @@ def after_search(content: str) -> str:
 
 
 def plain_names(content: str) -> str:
-    """Highlighted code without the markup of names, operators, brackets and blanks, which look like
-    plain text, and with that of a docstring, or of lines that are folded, around it and not around
-    each of its lines: a third of a page's weight. What is folded has the ink of text.
+    """Highlighted code without the markup of names, operators, brackets, constants and blanks,
+    which look like plain text, and with that of a docstring, a text, or of lines that are folded,
+    around it and not around each of its pieces: a third of a page's weight, and most of its
+    elements. What is folded has the ink of text.
     """
     found, count = _MARKED.sub("\n", _PLAIN.sub(r"\1", content)), 1
     found = _FOLDED.sub(lambda lines: _INK.sub(r"\1", lines[0]), found)

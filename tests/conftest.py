@@ -18,7 +18,7 @@ from builder import ROOT
 from builder.runner import Run, default_cache, failure_report, run_all
 from builder.source import module_names
 
-from . import profiles, recorded, timing
+from . import profiles, recorded, simulated, timing
 from .browsing import chromium, served
 from .small_model import write_small_model
 
@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(timing.Timing())
     if not profiles.THOROUGH:
         config.pluginmanager.register(recorded.HERE)
+        config.pluginmanager.register(simulated.SimulatedOnce())
 
 
 PAGES = read_pages()

@@ -14,7 +14,7 @@ import yaml
 from author import scaffold
 from author.chapter_check import find
 from builder import ROOT, SOURCES, BuildError
-from builder.runner import Run, failures
+from builder.runner import Run, default_cache, failures
 from builder.worker import empty_record
 
 FOLDERS = ("snippets", "docs", "author", "builder", "tests")
@@ -33,10 +33,13 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in FOLDERS:
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "assets")
+            ignored = shutil.ignore_patterns("*.egg-info", "assets")  # and with what is compiled
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         for name in FILES:
             shutil.copy(ROOT / name, folder)
+        parsed, place = (default_cache(root) / "syntax" for root in (ROOT, folder))
+        if parsed.is_dir() and not place.exists():
+            shutil.copytree(parsed, place)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit status and output of a Python module."""

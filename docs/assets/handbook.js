@@ -63,22 +63,26 @@ addEventListener("load", dye);
 
 // What is wider than its place can be scrolled by keyboard, and a table shows that there is more.
 const places = document.querySelectorAll(".md-typeset :is(.table, pre > code)");
-const more = (place) => {
-  if (place.classList.contains("table"))
-    place.toggleAttribute("data-more", place.scrollLeft + place.clientWidth < place.scrollWidth - 8);
-};
+const hidden = (place) => place.scrollLeft + place.clientWidth < place.scrollWidth - 8;
+const more = (place, is = hidden(place)) => place.classList.contains("table") && place.toggleAttribute("data-more", is);
 const widths = new ResizeObserver((changes) => {
-  for (const { target } of changes) {
-    const wide = target.scrollWidth > target.clientWidth;
+  // all are measured before one is changed, after which the page would be laid out again for the next
+  const found = changes.map(({ target }) => [target, target.scrollWidth > target.clientWidth, hidden(target)]);
+  for (const [target, wide, is] of found) {
     const marks = target.tagName === "CODE" ? { tabindex: "0" } : { tabindex: "0", role: "group", "aria-label": "Table" };
     for (const [name, value] of Object.entries(marks))
       if (wide) target.setAttribute(name, value);
       else target.removeAttribute(name);
-    more(target);
+    more(target, is);
   }
 });
 for (const place of places) {
   widths.observe(place);
+  place.addEventListener("contentvisibilityautostatechange", ({ skipped }) => { // what was not laid out had no width
+    if (skipped) return;
+    widths.unobserve(place);
+    widths.observe(place);
+  });
   place.addEventListener("scroll", () => more(place), { passive: true });
 }
 

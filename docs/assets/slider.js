@@ -8,14 +8,16 @@ function svg(tag, attributes, text = "") {
 }
 
 const title = ({ label, unit }) => (unit ? `${label} [${unit}]` : label);
-const tick = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
+const { format: tick } = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+const written = []; // by decimals: making one takes a hundred times as long as using it
 
 // A value in a sentence, as builder/slider_sentences.py writes it.
 function told(value, { unit, decimals }) {
   const least = 10 ** -decimals;
   const small = value > 0 && value < least / 2;
   const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
-  const text = (small ? least : value).toLocaleString("en", digits).replace("-", "−");
+  written[decimals] ??= new Intl.NumberFormat("en", digits);
+  const text = written[decimals].format(small ? least : value).replace("-", "−");
   return `${small ? "less than " : ""}${text}${unit && unit !== "%" ? " " : ""}${unit}`;
 }
 

@@ -82,5 +82,5 @@ def test_the_text_faces_hold_latin_text_in_little(name: str) -> None:
         assert {str(record) for record in font["name"].names if record.nameID in (1, 4)} == {
             f"Book-{name.title()}"
         }
-    assert file.stat().st_size < 20_000
+    assert file.stat().st_size < fonts.LARGEST
     assert "SIL OPEN FONT LICENSE" in (fonts.TEXT / "OFL.txt").read_text(encoding="utf-8").upper()

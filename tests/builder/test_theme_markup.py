@@ -156,13 +156,16 @@ def test_code_keeps_its_text_and_its_colours() -> None:
     code = (
         '<span class="k">def</span><span class="w"> </span><span class="nf">f</span>'
         '<span class="p">(</span><span class="n">x</span><span class="p">):</span>'
-        '<span class="s2">"&lt;n&gt;"</span><span class="o">+</span><span class="mi">1</span>'
+        '<span class="sa">f</span><span class="s2">"</span><span class="s2">&lt;n&gt;</span>'
+        '<span class="si">{</span><span class="nb">len</span><span class="si">}</span>'
+        '<span class="s2">"</span> <span class="ow">is</span> <span class="kc">None</span>'
+        '<span class="o">+</span><span class="mi">1</span>'
         '\n<span class="sd">"""One</span>\n\n<span class="sd">    two</span>\n'
         '<span class="sd">    """</span>\n<span class="c1"># a</span>\n<span class="c1"># b</span>'
     )
     lighter = plain_names(code)
     assert re.sub("<[^>]*>", "", lighter) == re.sub("<[^>]*>", "", code)
-    assert re.findall('class="([^"]*)"', lighter) == ["k", "nf", "s2", "mi", "sd", "c1"]
+    assert re.findall('class="([^"]*)"', lighter) == ["k", "nf", "s2", "s2", "mi", "sd", "c1"]
 
 
 def test_lines_that_are_folded_are_one_piece_with_the_ink_of_text() -> None:

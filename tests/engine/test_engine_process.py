@@ -209,39 +209,37 @@ def _poisoned(*arguments: Any) -> None:
     _work(*arguments)
 
 
-@pytest.mark.parametrize(
-    ("poison", "told", "restarts"),
-    [
-        (Question("Hi", 5, seed=666), "the engine failed at this request", (1, 3)),
-        (Question("Hi", 5, seed=667), "the engine failed at this request", (1, 3)),
-        (Question("☠", 5), "the engine failed at this request", (1, 3)),
-        (Question("☢", 5), "the engine failed at this request", (0, 0)),
-        (Question("Hi", 5, seed=668), "the engine failed at this request: no such setting", (0, 0)),
-    ],
-)
+POISONS = [  # what breaks, what is said of it, and how many children it may cost
+    (Question("Hi", 5, seed=666), "the engine failed at this request", (1, 3)),
+    (Question("Hi", 5, seed=667), "the engine failed at this request", (1, 3)),
+    (Question("☠", 5), "the engine failed at this request", (1, 3)),
+    (Question("☢", 5), "the engine failed at this request", (0, 0)),
+    (Question("Hi", 5, seed=668), "the engine failed at this request: no such setting", (0, 0)),
+]
+
+
 def test_what_one_request_breaks_ends_that_request_alone(
-    poison: Question,
-    told: str,
-    restarts: tuple[int, int],
-    small_model: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Others run, wait and come after; each gets as many tokens as it asked for, in order."""
+    """One after the other, in one engine. Others run, wait and come after; each gets as many tokens
+    as it asked for, in order."""
     monkeypatch.setattr(engine_process, "_work", _poisoned)
     question = Question("Once upon a time", 60, ignore_end=True)
 
     async def test() -> None:
         async with started(small_model) as engine:
-            calls = [asyncio.create_task(whole(engine, question)) for _ in range(3)]
-            await until(lambda: engine.metrics.get("tokens", 0) > 20)
-            with pytest.raises(EngineError) as caught:
-                await whole(engine, poison)
-            assert (caught.value.kind, str(caught.value)) == ("failed", told)
-            calls.append(asyncio.create_task(whole(engine, question)))
-            for prompt_tokens, _, tokens, finish in await asyncio.gather(*calls):
-                assert (prompt_tokens, len(tokens), finish) == (7, 60, "length")
-            assert restarts[0] <= engine.restarts <= restarts[1]
-            assert (engine.state, engine.inside) == ("ready", 0)
+            for poison, told, (least, most) in POISONS:
+                before, done = engine.restarts, engine.metrics.get("tokens", 0)
+                calls = [asyncio.create_task(whole(engine, question)) for _ in range(3)]
+                await until(lambda done=done: engine.metrics.get("tokens", 0) > done + 20)
+                with pytest.raises(EngineError) as caught:
+                    await whole(engine, poison)
+                assert (caught.value.kind, str(caught.value)) == ("failed", told)
+                calls.append(asyncio.create_task(whole(engine, question)))
+                for prompt_tokens, _, tokens, finish in await asyncio.gather(*calls):
+                    assert (prompt_tokens, len(tokens), finish) == (7, 60, "length")
+                assert least <= engine.restarts - before <= most, poison
+                assert (engine.state, engine.inside) == ("ready", 0)
 
     run(test())
 

@@ -10,7 +10,9 @@ import pytest
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import ROUTERS
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
+from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routed_requests import (
+    Below,
     Router,
     Routing,
     _begins_alone,
@@ -23,6 +25,14 @@ from serving_mathematics.planner.routed_requests import (
     traced_share,
 )
 from serving_mathematics.planner.traffic import Traffic
+
+
+def test_tiers_below_are_those_that_have_room() -> None:
+    asked = {"rate_per_s": 5, "like": "agents", "store_gib": 3}
+    for more, disk in (({}, []), ({"disk_gib": 2}, [Below("disk", 2.0, 13e9)])):
+        routing = read_choices(asked | more)[0].routing
+        assert routing is not None
+        assert routing.below == (*disk, Below("store", 3.0, 50e9, for_all=True))
 
 
 def session(start: float, tokens: int) -> Requests:

@@ -93,10 +93,22 @@ class Router:
 
 
 @dataclass(frozen=True)
+class Below:
+    """A tier of caches below host memory: its name, room [GiB] and bandwidth to a replica [B/s],
+    and whether all replicas share it."""
+
+    name: str
+    gib: float
+    bytes_per_s: float
+    for_all: bool = False
+
+
+@dataclass(frozen=True)
 class Routing:
-    """A fleet that is given, and what is compared for it. weights: of the kinds, for fair sharing,
-    or none. lost_for_s: until another serves in the place of a replica that is lost [s], 0 where
-    none is. requests: of a trace, in place of drawn ones; rate_per_s: at which they come."""
+    """A fleet, and what is compared for it. replicas: 0 for the fewest that keep the promise.
+    weights: of the kinds, for fair sharing, or none. lost_for_s: until another serves in the place
+    of a replica that is lost [s], 0 where none is. requests: of a trace, in place of drawn ones;
+    rate_per_s: at which they come."""
 
     replicas: int
     routers: tuple[Router, ...]
@@ -106,6 +118,7 @@ class Routing:
     lost_for_s: float = 0.0
     requests: Requests | None = None
     rate_per_s: float | None = None
+    below: tuple[Below, ...] = ()  # tiers below host memory, the fastest first
 
 
 def read_routers(text: str) -> tuple[Router, ...]:

@@ -16,7 +16,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -25,7 +25,7 @@ from serving_mathematics.support.drawing import drawn
 from serving_mathematics.support.files import write_bytes, write_text
 
 P = ParamSpec("P")
-R = TypeVar("R", bound=tuple[float, ...])
+R = TypeVar("R", bound=tuple[float | Sequence[float], ...])
 FOLDER = Path(__file__).resolve().parents[1] / "records"
 
 
@@ -83,8 +83,8 @@ class Recorded(Generic[P, R]):
     """A slow function, of which a record has the answers that its module asks for.
 
     function: of arguments that their texts tell apart, numbers in six digits; it is there as
-    `again`. kind: a named tuple of numbers, which it returns. record: its name. A call that the
-    record does not have is a LookupError.
+    `again`. kind: a named tuple of numbers and lists of them, which it returns. record: its name. A
+    call that the record does not have is a LookupError.
     """
 
     def __init__(self, function: Callable[P, R], kind: Callable[..., R], record: str) -> None:

@@ -7,34 +7,25 @@ be. A new one serves after the start-up, a surplus one hands its requests on. A 
 it waits longer than the promise for its first token, or comes while tokens come slower than
 promised.
 
-`python -m serving_mathematics.capacity.autoscaling.fluid_fleet` simulates a fleet request by
-request, in a few seconds, and writes records/fluid_fleet.json.
-
 Assumes: no noise, which in an engine with hundreds of places is small; a router that spreads
 evenly; hardware always to be had; a start-up that always takes the same time.
 
-Source: balance of flows, and `core.fleet` for the check, request by request.
+Source: balance of flows; `spike` holds it against the same loads request by request.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.capacity.autoscaling.replica_response import Replica, replica_of
-from serving_mathematics.core.fleet.design import Fleet
-from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.scaling import Scaling
-from serving_mathematics.core.fleet.scaling_rules import Policy, fixed, hpa
-from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.fleet.scaling_rules import Policy, fixed
 from serving_mathematics.core.machines.machines import CHAT
-from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
-from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import (
     as_floats,
     require,
@@ -150,74 +141,6 @@ def _run_fleet(
     return _FleetRun(missed, paid_s / 3600, np.array(ordered), serving, waiting, wait_s, late)
 
 
-def _spike(replica: Replica, least: float, most: float) -> FloatArray:
-    """Half an hour at one load, and ten minutes of it at another."""
-    load = np.full(1800, least * replica.most_per_s)
-    load[300:900] = most * replica.most_per_s
-    return load
-
-
-def _on_requests(share: float) -> Policy:
-    """A target of requests inside, as a share of the places."""
-    return hpa(share * CHAT.places, signal="concurrency")
-
-
-class _OneByOne(NamedTuple):
-    """Share of the requests that are late, and what is paid."""
-
-    late_share: float
-    replica_hours: float
-
-
-@recorded(_OneByOne, "fluid_fleet")
-def _one_by_one(share: float, seconds: int = 1800) -> _OneByOne:
-    """The beginning of the spike, request by request."""
-    rng, load = np.random.default_rng(1), _spike(replica_of(CHAT), 1.0, 3.2)[:seconds]
-    count = rng.poisson(load).astype(np.intp)
-    arrivals = np.sort(np.repeat(np.arange(load.size), count) + rng.random(count.sum()))
-    drawn = draw_lengths(rng, CHAT.traffic, arrivals.size)
-    asked = Requests(arrivals, drawn.prompt_tokens, drawn.output_tokens)
-    scaling = Scaling(lambda: _on_requests(share), CHAT.engine, TICK_S, 120.0, 1, 12)
-    one = simulate_fleet(asked, Fleet([CHAT.engine] * 2, scaling=scaling))
-    later = np.maximum(drawn.output_tokens - 1, 1)
-    late = one.first_token_s - arrivals > CHAT.promise.ttft_s
-    late |= (one.completion_s - one.first_token_s) / later > CHAT.promise.tpot_s
-    return _OneByOne(float(late.mean()), float(one.paid_s.sum()) / 3600)
-
-
-def check_against_requests_one_by_one() -> None:
-    """The fluid says how late a fleet is, and what it costs, to a quarter for a cool target; and
-    with a hot target both swing, and are late more than twice as often.
-
-    Source: `core.fleet`, about 70,000 requests with lengths of the machine's trace.
-    """
-    chat = replica_of(CHAT)
-    load = _spike(chat, 1.0, 3.2)
-    lates = {}
-    for share in (0.2, 0.6):
-        policy, one = _on_requests(share), _one_by_one(share)
-        fluid = _run_fleet(load, policy, chat, replicas=2, startup_s=120.0, most=12)
-        lates[share] = (fluid.late_share, one.late_share)
-        label = f"target {100 * share:.0f}% of the places"
-        got = f"fluid {fluid.late_share:.3f}, {fluid.replica_hours:.2f} h; one by one"
-        got += f" {one.late_share:.3f}, {one.replica_hours:.2f} h"
-        if share < 0.5:
-            ratio = fluid.late_share / one.late_share
-            checks.inside(f"{label}: late, {got}", ratio, 0.75, 1.25, kind="simulation")
-            ratio = fluid.replica_hours / one.replica_hours
-            checks.inside(f"{label}: paid", ratio, 0.75, 1.25, kind="simulation")
-    for kind, cool, hot in zip(("fluid", "one by one"), *lates.values(), strict=True):
-        checks.holds(f"{kind}: a hot target is later", hot > 1.33 * cool, got=[cool, hot])
-
-
-def check_a_run_is_made_again() -> None:
-    """Seven minutes of the record, request by request again, are as late and cost as much.
-
-    Source: the record, and its command.
-    """
-    checks.close("to 420 s", _one_by_one.again(0.2, 420), _one_by_one(0.2, 420), rtol=1e-6)
-
-
 def check_backlog_by_hand() -> None:
     """While nobody new is ready, what is too much collects.
 
@@ -245,7 +168,3 @@ def check_bad_input_is_refused() -> None:
     checks.raises("work", lambda: run([1.0], fixed(1), work=[1.0, 1.0]), match=told)
     told = "policy must be a function"
     checks.raises("nobody", run, [1.0] * 15, lambda *_seen: 0, match=told)
-
-
-if __name__ == "__main__":
-    _one_by_one.make()

@@ -6,9 +6,13 @@ jumps, and twenty minutes later it falls back. What is ordered follows one signa
 While nobody new serves, (λ − cX)·D requests collect in D seconds; c₁ replicas end them in that over
 c₁X − λ seconds.
 
-Assumes: `fluid_fleet`; at most 20 replicas.
+`python -m serving_mathematics.capacity.autoscaling.spike` lets the fleet meet every spike, request
+by request, in some minutes, and writes records/spikes.json.gz.
 
-Source: balance of flows.
+Assumes: what `core.fleet` assumes; Poisson arrivals, lengths of the machine's trace; at most 20
+replicas. The fleet is late in a tick of its autoscaler in which most requests come that will be.
+
+Source: own simulation of the book's machine; balance of flows.
 """
 
 from __future__ import annotations
@@ -17,17 +21,23 @@ import functools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.capacity.autoscaling.fluid_fleet import _FleetRun, _run_fleet
+from serving_mathematics.capacity.autoscaling.fluid_fleet import TICK_S, _FleetRun, _run_fleet
 from serving_mathematics.capacity.autoscaling.replica_response import replica_of
 from serving_mathematics.capacity.autoscaling.signal_policies import _on_arrivals, _on_tokens
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.scaling import Scaling
 from serving_mathematics.core.fleet.scaling_rules import Policy, hpa, hpa_waiting
+from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import (
     require,
     require_non_negative,
@@ -99,33 +109,74 @@ def _policy(signal: str, load: FloatArray) -> Policy:
     return hpa(share * chat.places, signal="concurrency")
 
 
-@functools.cache
-def _run(signal: str, startup_min: float, jump: float) -> _FleetRun:
-    """One spike."""
-    load = _load(jump)
-    return _run_fleet(
-        load,
-        _policy(signal, load),
-        replica_of(CHAT),
-        replicas=START,
-        startup_s=60.0 * startup_min,
-        most=MOST,
+class _Spike(NamedTuple):
+    """What a fleet made of a spike: share of the requests that are late; of each tick, from the
+    first, replicas ordered, replicas that serve, whether most that come then are late, requests
+    without a place, and the mean wait for one of those that come then [s].
+    """
+
+    late_share: float
+    ordered: list[int]
+    serving: list[int]
+    late: list[int]
+    waiting: list[int]
+    wait_s: list[float]
+
+    @property
+    def replica_hours(self) -> float:
+        """Paid, from the order on; what a replica that is let go still serves is left out."""
+        return TICK_S / 3600 * sum(map(max, self.ordered, self.serving))
+
+
+@recorded(_Spike, "spikes")
+def _run(signal: str, startup_min: float, jump: float, until_s: int = CLIP_S) -> _Spike:
+    """A spike, or its beginning, request by request."""
+    load, rng = _load(jump), np.random.default_rng(1)
+    count = rng.poisson(load).astype(np.intp)
+    arrivals = np.sort(np.repeat(np.arange(CLIP_S), count) + rng.random(count.sum()))
+    drawn = draw_lengths(rng, CHAT.traffic, arrivals.size)
+    came = slice(0, int(np.searchsorted(arrivals, until_s)))
+    arrivals, answers = arrivals[came], drawn.output_tokens[came]
+    rule = functools.partial(_policy, signal, load)
+    scaling = Scaling(rule, CHAT.engine, TICK_S, 60.0 * startup_min, 1, MOST)
+    asked = Requests(arrivals, drawn.prompt_tokens[came], answers)
+    seen = simulate_fleet(asked, Fleet([CHAT.engine] * START, scaling=scaling))
+    token_s = (seen.completion_s - seen.first_token_s) / np.maximum(answers - 1, 1)
+    late = seen.first_token_s - arrivals > CHAT.promise.ttft_s
+    late |= token_s > CHAT.promise.tpot_s
+    ticks, tick = until_s // TICK_S, (arrivals // TICK_S).astype(np.int64)
+    each = np.maximum(np.bincount(tick, minlength=ticks), 1)
+    begins = TICK_S * np.arange(ticks)
+    waiting = np.searchsorted(arrivals, begins) - np.searchsorted(np.sort(seen.admitted_s), begins)
+    waits = np.bincount(tick, seen.admitted_s - arrivals, minlength=ticks) / each
+    return _Spike(
+        float(late.mean()),
+        [START, *seen.ordered[: ticks - 1].tolist()],
+        [START, *seen.serving[: ticks - 1].tolist()],
+        (np.bincount(tick, late, minlength=ticks) > each / 2).astype(int).tolist(),
+        waiting.tolist(),
+        waits.round(2).tolist(),
     )
 
 
-def _bars(run: _FleetRun) -> list[tuple[str, float, float, str]]:
+def _fluid(signal: str, startup_min: float, jump: float) -> _FleetRun:
+    """The same spike as a fluid."""
+    load, startup_s = _load(jump), 60.0 * startup_min
+    policy, chat = _policy(signal, load), replica_of(CHAT)
+    return _run_fleet(load, policy, chat, replicas=START, startup_s=startup_s, most=MOST)
+
+
+def _bars(run: _Spike) -> list[tuple[str, float, float, str]]:
     """A lane a replica: starting, serving, and serving while requests are late."""
-    ordered = np.append(START, np.repeat(run.ordered, 15))[: run.ready.size]
+    ordered, serving, late = (np.array(own) for own in (run.ordered, run.serving, run.late))
     bars: list[tuple[str, float, float, str]] = []
-    for lane in range(int(ordered.max())):
-        there = np.where(run.ready > lane, np.where(run.late, 2, 1), np.where(ordered > lane, 3, 0))
+    for lane in range(int(max(ordered.max(), serving.max()))):
+        there = np.where(serving > lane, 1 + late, np.where(ordered > lane, 3, 0))
         edges = np.flatnonzero(np.diff(there)) + 1
         for first, last in zip([0, *edges], [*edges, there.size], strict=True):
             if state := int(there[first]):
                 name = ("", "answer", "broken", "starts")[state]
-                start, end = round(float(first) / 60, 1), round(float(last) / 60, 1)
-                if end > start:
-                    bars.append((str(lane + 1), start, end, name))
+                bars.append((str(lane + 1), first * TICK_S / 60, last * TICK_S / 60, name))
     return bars
 
 
@@ -133,7 +184,7 @@ def example() -> SimpleNamespace:
     """Of the page: a doubling that three minutes cannot follow."""
     chat = replica_of(CHAT)
     load = 2 * START * LOAD * chat.most_per_s
-    tokens, arrivals, places = (_run(signal, 3, 2.0) for signal in SIGNALS[:3])
+    tokens, arrivals, places, waiting = (_run(signal, 3, 2.0) for signal in SIGNALS)
     backlog, drain_s = cold_start(load, chat.most_per_s, START, 180.0, 10)
     return SimpleNamespace(
         spike_backlog=backlog,
@@ -143,6 +194,8 @@ def example() -> SimpleNamespace:
         spike_tokens_hours=tokens.replica_hours,
         spike_arrivals_hours=arrivals.replica_hours,
         spike_swing_percent=100 * places.late_share,
+        spike_waiting_percent=100 * waiting.late_share,
+        spike_fluid_percent=100 * _fluid("waiting", 3, 2.0).late_share,
     )
 
 
@@ -173,9 +226,9 @@ def figure_spike(figure: Figure) -> None:
 def stepper_spike() -> dict[str, Any]:
     """The load jumps after three minutes. Change the signal, then the start-up."""
     clock = np.arange(0, CLIP_S + 1, FRAME_S) / 60
-    frames = np.minimum(60 * clock, CLIP_S - 1).astype(int)
+    frames = np.minimum(60 * clock, CLIP_S - 1).astype(int) // TICK_S
 
-    def told(of: Callable[[_FleetRun], Any]) -> list[list[list[Any]]]:
+    def told(of: Callable[[_Spike], Any]) -> list[list[list[Any]]]:
         """Of each run, by control."""
         return [
             [[of(_run(signal, startup, jump)) for jump in JUMPS] for startup in STARTUPS_MIN]
@@ -210,7 +263,7 @@ def stepper_spike() -> dict[str, Any]:
                         "label": "wait",
                         "unit": "s",
                         "decimals": 0,
-                        "values": told(lambda run: np.minimum(run.wait_s[frames], 120).tolist()),
+                        "values": told(lambda run: np.minimum(run.wait_s, 120)[frames].tolist()),
                     }
                 ],
             },
@@ -220,7 +273,7 @@ def stepper_spike() -> dict[str, Any]:
                 "label": "waiting",
                 "unit": "requests",
                 "decimals": 0,
-                "values": told(lambda run: run.waiting[frames].round().tolist()),
+                "values": told(lambda run: np.array(run.waiting)[frames].tolist()),
             },
             {
                 "label": "late",
@@ -278,7 +331,7 @@ def check_start_up_decides_the_backlog() -> None:
         for run, startup in zip(runs, STARTUPS_MIN, strict=True):
             most = cold_start(load, chat.most_per_s, START, 60.0 * startup + 60, MOST)[0]
             label = f"{signal}, {startup} min: waiting, over the formula"
-            checks.inside(label, float(run.waiting.max()) / most, 0.0, 1.0)
+            checks.inside(label, max(run.waiting) / most, 0.0, 1.0, kind="simulation")
 
 
 def check_a_hot_target_comes_and_goes() -> None:
@@ -301,10 +354,39 @@ def check_arrivals_order_once() -> None:
     the load over what a replica is to carry, rounded up.
     """
     tokens, arrivals = (_run(name, 3, 2.0) for name in SIGNALS[:2])
-    checks.inside("late", arrivals.late_share / tokens.late_share, 0.9, 1.1)
+    checks.inside("late", arrivals.late_share / tokens.late_share, 0.8, 1.25)
     checks.inside("replica-hours", arrivals.replica_hours / tokens.replica_hours, 0.5, 0.9)
     asked = 2 * START * LOAD / CARRIES
-    checks.equal("most ordered", int(arrivals.ordered.max()), math.ceil(asked - 1e-9))
+    checks.equal("most ordered", max(arrivals.ordered), math.ceil(asked - 1e-9))
+
+
+def check_the_fluid_says_the_same() -> None:
+    """For signals that do not swing a fluid has up to three in a hundred requests fewer late, none
+    more, and pays alike to a quarter; two fifths of the places and waiting requests change places.
+
+    Source: `fluid_fleet` under the same loads, twice as much, and `core.fleet` by the record.
+    """
+    for signal in (*SIGNALS[:2], "requests, a fifth"):
+        for startup in STARTUPS_MIN:
+            run, fluid = _run(signal, startup, 2.0), _fluid(signal, startup, 2.0)
+            label = f"{signal}, {startup} min: requests one by one over the fluid"
+            more, paid = run.late_share - fluid.late_share, run.replica_hours / fluid.replica_hours
+            checks.inside(f"{label}, late, less", more, 0.0, 0.03, kind="simulation")
+            checks.inside(f"{label}, paid", paid, 0.75, 1.25, kind="simulation")
+    late = [_run(signal, 3, 2.0).late_share for signal in SIGNALS[2:]]
+    checks.holds("two fifths over waiting", late[0] > 1.25 * late[1], got=late)
+    late = [_fluid(signal, 3, 2.0).late_share for signal in SIGNALS[2:]]
+    checks.holds("in a fluid, waiting over two fifths", late[1] > 1.1 * late[0], got=late)
+
+
+def check_a_run_is_made_again() -> None:
+    """The first four minutes of a spike, request by request again, order and wait as recorded.
+
+    Source: the record, and its command.
+    """
+    again, told = _run.again(SIGNALS[0], 1, 2.0, 240), _run(SIGNALS[0], 1, 2.0)
+    checks.equal("ordered", again.ordered, told.ordered[:16])
+    checks.close("waits [s]", again.wait_s[:14], told.wait_s[:14], atol=0.02)
 
 
 def check_bad_input_is_refused() -> None:
@@ -312,3 +394,7 @@ def check_bad_input_is_refused() -> None:
     told = "replicas_after must be an integer above arrival_rate/replica_rate = 15, got 15"
     checks.raises("too small", cold_start, 150.0, 10.0, 10, 120.0, 15, match=told)
     checks.raises("delay", cold_start, 15.0, 1.0, 10, -1.0, 20, match="startup_s must be")
+
+
+if __name__ == "__main__":
+    _run.make()
