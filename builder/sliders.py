@@ -5,6 +5,8 @@ along the first of them. A `stepper_*` function returns panels that move with a 
 lanes, curves, or a slider's plot. What both become is the same: controls, panels, a sentence.
 """
 
+# In one piece: a reader for each part, which must agree with the shapes of the others.
+
 from __future__ import annotations
 
 import difflib

@@ -13,6 +13,8 @@ serving_mathematics.engine.engine_measurement` takes ten minutes where no run is
 writes records/token_engine.json.
 """
 
+# In one piece: a bench and what is measured with it, each a few lines, in one record.
+
 from __future__ import annotations
 
 import argparse

@@ -16,6 +16,8 @@ bodies; uvicorn's settings. `python -m serving_mathematics.core.servers.rest_ser
 classifier of digits until SIGTERM.
 """
 
+# In one piece: a server's limits, routes and settings, which a reader runs as one file.
+
 from __future__ import annotations
 
 import argparse
