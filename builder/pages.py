@@ -505,6 +505,18 @@ def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
     return f"{head}\n{text}\n{fence}\n{block(*([unfold] if folded else []), tools, defined)}"
 
 
+def _listing(page: Page, names: list[str]) -> str:
+    """Code between the words of a page, or, where its front matter says `code: folded`, the names
+    that open it: a page that says how something is decided is read without.
+    """
+    code = _code(page, names)
+    if page.meta.get("code") != "folded":
+        return code
+    opened = block("<details class='listing' markdown='1'>")
+    told = ", ".join(f"<code>{name}</code>" for name in names)
+    return f"{opened}<summary>Code: {told}</summary>\n\n{code}\n</details>\n"
+
+
 def _of(names: Sequence[str], between: str = "of ") -> str:
     """What a button is for, which the eye sees beside it and the ear does not."""
     return f'<span class="visually-hidden"> {between}{", ".join(names)}</span>'
@@ -1054,7 +1066,7 @@ def _references(page: Page, names: list[str]) -> str:
 
 
 _BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
-    "code": _code,
+    "code": _listing,
     "solution": _solution,
     "figure": _figure,
     "slider": functools.partial(_moving, "slider"),

@@ -14,13 +14,14 @@ import math
 import numbers
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 LARGEST = 15_000  # bytes: what one may weigh, packed as hosts pack it
+WIDE = re.compile(r"{[^}]*\d{3}")  # a field of 100 characters or more
 STATES = {  # of a lane, of a place and of a curve, with the words below the picture
     "answer": "writes its answer",
     "prompt": "has its prompt read",
@@ -53,8 +54,17 @@ def grid(given: object, kind: str = "slider") -> dict[str, Any]:
     """A slider or a stepper as plain JSON: texts of the controls, the clock, panels with their axes
     and ranges, and the numbers to four digits, the last control varying fastest, then the frame.
 
-    Raises ValueError or TypeError that names the part, the rule and the value.
+    Raises ValueError or TypeError that names the part, the rule and the value, or the part that
+    cannot be read.
     """
+    try:
+        return _grid(given, kind)
+    except (LookupError, OverflowError) as problem:
+        told = f"the {kind} has something that cannot be read: {type(problem).__name__}: {problem}"
+        raise ValueError(told) from problem
+
+
+def _grid(given: object, kind: str) -> dict[str, Any]:
     whole, load = f"the {kind}", {"x", "y", "curves"}
     if kind == "slider":
         told = _fields(whole, given, {"controls", "reading", *load}, {"readouts", "absent"})
@@ -76,7 +86,7 @@ def grid(given: object, kind: str = "slider") -> dict[str, Any]:
     ]
     readouts = [
         _quantity(f"readouts[{i}]", quantity, [runs.moving, shape], runs.absent)
-        for i, quantity in enumerate(told.get("readouts", ()))
+        for i, quantity in enumerate(_listed("readouts", told.get("readouts", ()), 0, 40))
     ]
     kinds = ("curves", "load")
     of = {kind: [c for p in drawn if p["kind"] == kind for c in p["curves"]] for kind in kinds}
@@ -153,14 +163,25 @@ def _one_of(known: Mapping[str, object], given: object) -> str:
     return f"one of {', '.join(known)}, got {given!r}{meant}"
 
 
+def _values(part: str, told: Mapping[str, Any]) -> list[Any]:
+    """The values of a control or a clock, from a list or an array."""
+    given = told["values"]
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"{part} values must be a list, got {type(given).__name__}")
+    return list(given)
+
+
 def _control(part: str, given: object) -> dict[str, Any]:
     told = _fields(part, given, {"label", "values", "start"}, {"text", "names"})
-    values = list(told["values"])
+    values = _values(part, told)
     if len(values) < 2:
         raise ValueError(f"{part} must have two or more values, got {values}")
     if told["start"] not in values:
         raise ValueError(f"{part} starts at {told['start']!r}, which is none of its values")
-    texts = [str(told.get("text", "{}")).format(value) for value in values]
+    text = str(told.get("text", "{}"))
+    if WIDE.search(text):
+        raise ValueError(f"{part} text must be of fewer than 100 characters a field, got {text!r}")
+    texts = [text.format(value) for value in values]
     if len(set(texts)) < len(texts):
         raise ValueError(f"{part} has two values that read alike: {texts}")
     label = _text(f"{part} label", told["label"])
@@ -170,7 +191,7 @@ def _control(part: str, given: object) -> dict[str, Any]:
 
 def _clock(given: object) -> dict[str, Any]:
     told = _fields("clock", given, {"label", "unit", "values"}, {"decimals", "start"})
-    times = list(told["values"])
+    times = _values("clock", told)
     plain = {name: told[name] for name in told if name != "start"}
     found = _quantity("clock", plain, [(len(times),)], False)
     if len(times) < 2 or any(b <= a for a, b in itertools.pairwise(found["values"])):
@@ -185,10 +206,10 @@ def _quantity(
 ) -> dict[str, Any]:
     told = _fields(part, given, {"label", "unit", "values"}, {"decimals", "state"})
     decimals = told.get("decimals", 1)
-    if decimals not in range(7):
+    if not isinstance(decimals, int) or decimals not in range(7):
         raise ValueError(f"{part} decimals must be an integer in [0, 6], got {decimals!r}")
     label = _text(f"{part} label", told["label"])
-    if told.get("state", "answer") not in STATES:
+    if told.get("state", "answer") not in list(STATES):
         raise ValueError(f"{part} state must be {_one_of(STATES, told['state'])}")
     return {
         "label": label,
@@ -250,7 +271,7 @@ def _lanes(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
             where = f"{part}bars ({lane}, {start}, {end}, {state})"
             if lane not in lanes:
                 raise ValueError(f"{where} must be in {_one_of(dict.fromkeys(lanes), lane)}")
-            if state not in STATES:
+            if state not in list(STATES):
                 raise ValueError(f"{where} must have {_one_of(STATES, state)}")
             span = _numbers(where, [start, end], [(2,)], absent=False)
             if not (start < end and times[0] <= span[0] and span[1] <= times[-1]):

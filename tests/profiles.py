@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TypeVar
 
+import pytest
 from hypothesis import settings
 
 Thing = TypeVar("Thing")
@@ -27,11 +28,19 @@ ROTATING = (  # printed at the end of every other run
     " mistakes in colours, of the sliders, at a few settings, on a desk, on a phone and without"
     " JavaScript, of the companion notebook, of the planner's fields with hostile values, of the"
     " browser's files damaged, of the modules whose functions run their examples when copied;"
-    " a module of a sixth of the pages as live code, and what it reaches on a host that sends"
+    " a third of the ways to a browser and of what is watched for names that it looks up;"
+    " a module of a twelfth of the pages as live code, and what it reaches on a host that sends"
     " headers or on one that sends none; a third of the pages and a twelfth of the modules in the"
     " second build"
 )
 costly = settings(max_examples=60 if THOROUGH else 10)  # where one example takes a simulation
+
+
+def its_turn(place: int) -> pytest.MarkDecorator:
+    """Of tests that start whole programs of others to see what they do, a third each day, in a
+    thorough run all. place: 0 to 2, so that the days take about the same.
+    """
+    return pytest.mark.skipif(not THOROUGH and place != TODAY % 3, reason="BY TURNS")
 
 
 def todays(things: Sequence[Thing]) -> Sequence[Thing]:

@@ -3,18 +3,19 @@ nothing of a file leaves."""
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, FilePayload, expect
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.reading import read_file
 from serving_mathematics.report.registry import report
 
 from .browsing import with_own_python
 from .fetch_pyodide import complete
-from .report.example_runs import clean, detailed
+from .report.example_runs import clean, detailed, log_csv
 from .visits import DESK, PHONE
 
 PATIENCE_MS = 240_000
@@ -69,6 +70,33 @@ def test_a_dropped_file_is_reported_and_sent_nowhere(
     )
     expect(form.locator(".live-status")).to_contain_text("is the file whole?", timeout=PATIENCE_MS)
     expect(answer).to_be_hidden()
+    context.close()
+
+
+@needs_python
+def test_a_packed_file_is_bounded_and_what_is_chosen_meanwhile_comes_next(
+    browser: Browser, origin: str
+) -> None:
+    """300 MB of blanks in 300 kB ended the page, and files that were chosen while others were read
+    were passed over."""
+    context = browser.new_context(viewport=DESK)
+    page = context.new_page()
+    with_own_python(page, "ask-your-log")
+    page.goto(f"{origin}ask-your-log/")
+    status = page.locator("form.ask .live-status")
+
+    def choose(name: str, content: bytes) -> None:
+        file: FilePayload = {"name": name, "mimeType": "text/plain", "buffer": content}
+        page.locator("#ask-files").set_input_files([file])
+
+    choose("bomb.csv.gz", gzip.compress(bytes(300_000_000)))
+    expect(status).to_contain_text("bomb.csv.gz: more than 64 MiB of text", timeout=PATIENCE_MS)
+    choose("cut.csv.gz", gzip.compress(b"timestamp,ttft_ms\n1,2\n")[:-9])
+    expect(status).to_contain_text("cut.csv.gz: ", timeout=PATIENCE_MS)
+    choose("one.json", detailed(clean(count=300), failed=0).encode())
+    choose("two.csv", log_csv(clean(count=400)).encode())
+    expect(status).to_have_text("The report is below.", timeout=PATIENCE_MS)
+    expect(page.locator(".ask-answer")).to_contain_text("400 requests", timeout=PATIENCE_MS)
     context.close()
 
 

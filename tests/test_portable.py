@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from . import browsing, fetch_browser, kernels
+from .profiles import its_turn
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def test_a_browser_that_is_here_is_taken_and_nothing_is_fetched(
     assert capsys.readouterr().out == ""
 
 
+@its_turn(0)
 def test_the_first_way_that_ends_in_a_browser_is_the_last_that_is_tried(
     capsys: pytest.CaptureFixture[str], browser_here: str, alone: Path
 ) -> None:
@@ -69,6 +71,7 @@ def test_the_first_way_that_ends_in_a_browser_is_the_last_that_is_tried(
     ]
 
 
+@its_turn(1)
 @pytest.mark.usefixtures("alone")
 def test_where_no_browser_can_be_had_each_way_says_why() -> None:
     """No host of Playwright's, and no apt."""
@@ -94,6 +97,7 @@ def test_where_no_browser_can_be_had_each_way_says_why() -> None:
     ]
 
 
+@its_turn(2)
 def test_playwrights_own_browser_is_fetched_and_found(
     capsys: pytest.CaptureFixture[str],
     browser_here: str,

@@ -21,6 +21,8 @@ import pytest
 
 from builder import ROOT
 
+from .profiles import its_turn
+
 HOOK = """
 import os, socket, sys
 
@@ -127,12 +129,14 @@ def test_the_watch_sees_what_a_child_looks_up(watched: Watched) -> None:
     assert watched.traced.exists() == any('inet_addr("192.0.2.1")' in line for line in seen)
 
 
+@its_turn(0)
 def test_importing_sends_nothing(watched: Watched) -> None:
     packages = "import serving_mathematics, onnxruntime, openvino, openvino_genai"
     watched.run("-c", f"{packages}, time; time.sleep(0.5)")
     assert list(watched.seen()) == []
 
 
+@its_turn(0)
 def test_a_build_sends_nothing(watched: Watched) -> None:
     """Of a module with a model, whose package tells of its use."""
     watched.run("-m", "builder", "core.machines.reader_measurement")
@@ -150,6 +154,7 @@ with chromium() as browser:
 """
 
 
+@its_turn(2)
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace sees what Chromium looks up")
 def test_the_browser_of_the_tests_looks_nothing_up(watched: Watched) -> None:
     watched.run("-c", BROWSES)
@@ -157,6 +162,7 @@ def test_the_browser_of_the_tests_looks_nothing_up(watched: Watched) -> None:
     assert [line for line in traced if "port=htons(53)" in line] == []
 
 
+@its_turn(1)
 def test_the_server_sends_nothing(watched: Watched, small_model: Path) -> None:
     words = ("-m", "serving_mathematics", "serve", "--port", "0", "--model", str(small_model))
     with subprocess.Popen(

@@ -14,11 +14,16 @@ export function open(form) {
   const files = form.elements.files;
   const drop = form.querySelector(".ask-drop");
   let working = false;
+  let again = false; // other files were chosen meanwhile
   const busy = (now, told) => {
     working = now;
     asks.setAttribute("aria-disabled", String(working));
     stops.disabled = !working;
     status.textContent = told;
+    if (again && !working) {
+      again = false;
+      ask();
+    }
   };
   const refuse = (name, told) => {
     busy(false, `No report: ${told}`);
@@ -47,11 +52,25 @@ export function open(form) {
     broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}`),
   };
   const engine = python(settings, heard);
-  const texts = async (list) => Promise.all([...list].map(async (file) => {
-    const packed = file.name.endsWith(".gz");
-    const body = packed ? new Response(file.stream().pipeThrough(new DecompressionStream("gzip"))) : file;
-    return { name: file.name, text: await body.text() };
-  }));
+  const texts = async (list, room) => {
+    const found = [];
+    for (const file of list) {
+      const parts = [];
+      const plain = file.name.endsWith(".gz") ? file.stream().pipeThrough(new DecompressionStream("gzip")) : file.stream();
+      const reader = plain.getReader();
+      const next = () => reader.read().catch((unread) => { throw new Error(`${file.name}: ${unread.message}`); });
+      for (let part = await next(); !part.done; part = await next()) { // counted: a small file may hold any number of bytes
+        room.bytes -= part.value.length;
+        if (room.bytes < 0) {
+          reader.cancel();
+          throw new Error(`${file.name}: more than ${LARGEST / 2 ** 20} MiB of text are too many for a browser; the command takes larger ones`);
+        }
+        parts.push(part.value);
+      }
+      found.push({ name: file.name, text: await new Blob(parts).text() });
+    }
+    return found;
+  };
   const ask = async () => {
     if (working) return;
     busy(true, "Reading the files…");
@@ -62,8 +81,9 @@ export function open(form) {
     const size = all.reduce((sum, file) => sum + file.size, 0);
     if (size > LARGEST) return refuse("files", `files must be smaller than ${LARGEST / 2 ** 20} MiB together in a browser, got ${Math.ceil(size / 2 ** 20)} MiB; the command takes larger ones.`);
     try {
-      asked.files = await texts(files.files);
-      asked.against = await texts(form.elements.against.files);
+      const room = { bytes: LARGEST };
+      asked.files = await texts(files.files, room);
+      asked.against = await texts(form.elements.against.files, room);
     } catch (unread) {
       return refuse("files", `a file could not be read: ${unread.message}`);
     }
@@ -73,7 +93,13 @@ export function open(form) {
     event.preventDefault();
     ask();
   });
+  const chosen = () => {
+    again = working;
+    if (working) status.textContent = "Other files were chosen: they come next.";
+    else if (files.files.length) ask();
+  };
   stops.addEventListener("click", () => {
+    again = false;
     engine.stop();
     busy(false, "Stopped. The next question loads Python again.");
     asks.focus();
@@ -87,7 +113,7 @@ export function open(form) {
     event.preventDefault();
     if (!event.dataTransfer.files.length) return;
     files.files = event.dataTransfer.files;
-    ask();
+    chosen();
   });
-  files.addEventListener("change", () => { if (files.files.length) ask(); });
+  files.addEventListener("change", chosen);
 }

@@ -96,6 +96,17 @@ def test_code_longer_than_a_screen_is_folded(lines: int, folded: bool) -> None:
     assert (f">Show all {lines} lines<" in html) == folded
 
 
+def test_a_page_may_have_its_code_behind_names() -> None:
+    page = page_of(run_of("part.twice"))
+    page.meta["code"] = "folded"
+    html = rendered("{{ code example double }}\n\n{{ solution double }}\n\nAfter.", page)
+    assert page.errors == []
+    opened = '<details class="listing">\n<summary>Code: <code>example</code>, <code>double</code>'
+    assert html.count(opened) == html.count('<details class="listing">') == 1
+    assert "def example()" in re.sub("<[^>]*>", "", html).partition("Solution")[0]
+    assert html.rstrip().endswith("<p>After.</p>")
+
+
 @pytest.mark.parametrize("kind", ["def", "async def"])
 def test_what_is_to_be_answered_holds_nothing_of_the_solution(kind: str) -> None:
     page = page_of(run_of("part.twice", f'{kind} told() -> int:\n    """One."""\n    return 1\n'))

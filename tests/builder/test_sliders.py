@@ -300,6 +300,12 @@ WRONG_STEPPERS = [
     ({"readouts__0__label": "late"}, "labels must differ"),
     ({"reading": "{time}: {mean}."}, r"reading never says \['done'\]"),
     ({"legend": {"grey": "x"}}, "legend has unknown fields: grey"),
+    ({"controls__0__text": "{x}"}, "cannot be read: KeyError: 'x'"),
+    ({"controls__0__text": "{:>99999999}"}, "text must be of fewer than 100 characters a field"),
+    ({"clock__values": [0.0, 10**400, 1.0]}, "cannot be read: OverflowError: int too large"),
+    ({"panels__2__curves__0__state": []}, r"state must be one of answer, .* got \[\]"),
+    ({LANES + "bars": [[("1", 0, 1, {})], []]}, "must have one of answer, .* got {}"),
+    ({"readouts__0__decimals": 1.0}, "decimals must be an integer in .0, 6., got 1.0"),
 ]
 
 
@@ -307,6 +313,13 @@ WRONG_STEPPERS = [
 def test_wrong_stepper_names_part_rule_and_value(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         grid(stepper(**changes), "stepper")
+
+
+@pytest.mark.parametrize("given", [None, 3, np.nan, "12", 1j])
+def test_values_that_are_no_list_are_named(given: object) -> None:
+    for part, name in (("controls__0", "controls.0."), ("clock", "clock")):
+        with pytest.raises(TypeError, match=f"{name} values must be a list, got "):
+            grid(stepper(**{f"{part}__values": given}), "stepper")
 
 
 def test_what_needs_a_clock_or_a_control_says_so() -> None:

@@ -85,6 +85,8 @@ def test_everything_is_in_the_record(
     monkeypatch.setattr(measurement, "PREFIX_ROUNDS", 1)
     monkeypatch.setattr(measurement, "LOOKUP_ANSWER", 24)
     monkeypatch.setattr(measurement, "CROWD", 4)
+    few = Settings(max_sequences=4, kv_blocks=60, context_tokens=512, token_budget=64)
+    monkeypatch.setattr(measurement, "_memory", lambda: measurement._levels(50, few, 3, 6))
     began = time.perf_counter()
     assert main(["--repeats", "1", "--run-s", "1", "--folder", str(tmp_path)]) == 0
     whole_s = time.perf_counter() - began
@@ -113,6 +115,11 @@ def test_everything_is_in_the_record(
     assert record["small_memory"][1]["inexact_steps"] > 0
     assert sum(row["same"] for row in record["prefixes"]) >= 3  # of 4
     assert np.array(record["interrupted"][0]["gaps_ms"]).shape == (4, 79)
+    memory = record["memory"]
+    levels = [memory[name] for name in ("loaded_mib", "blocks_mib", "sizes_mib")]
+    levels += memory["mixed_mib"]
+    assert len(levels) == 6
+    assert levels == sorted(levels)
     assert record["command"] == measurement.COMMAND
     monkeypatch.setattr(measurement, "calibrate", lambda _: (_ for _ in ()).throw(NotQuiet("busy")))
     monkeypatch.setattr(measurement, "Bench", lambda _: None)

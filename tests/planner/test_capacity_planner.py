@@ -32,6 +32,7 @@ from serving_mathematics.planner.capacity_planner import (
     Quantile,
     _known,
     _of_some,
+    _smallest,
     binding_constraints,
     coarser,
     deciding_classes,
@@ -150,6 +151,21 @@ def test_the_smallest_by_brute_force() -> None:
     assert fleet.keeps(found)
     assert kept == list(range(kept[0], 12))
     assert found.replicas > 1
+
+
+def test_the_smallest_number_is_found_from_anywhere() -> None:
+    for most in (1, 2, 7, 40):
+        for wanted in range(1, most + 2):  # the last is beyond
+            for near in (0, 1, 2, 5, 33, 99):
+                asked: list[int] = []
+
+                def kept(count: int, wanted: int = wanted, asked: list[int] = asked) -> bool:
+                    asked.append(count)
+                    return count >= wanted
+
+                assert _smallest(kept, 1, most, near) == wanted
+                assert set(asked) <= set(range(1, most + 1))
+                assert len(asked) == len(set(asked)) <= 2 * math.log2(most + 1) + 2
 
 
 def test_the_largest_fleet_that_is_tried_may_be_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -581,7 +597,7 @@ def test_the_longer_runs_go_down_to_one_replica_and_up_to_what_is_needed(
         short: Any = SimpleNamespace(
             question=BASE,
             told=None,
-            fewest=lambda: SimpleNamespace(replicas=2, places=8, budget=512),
+            fewest=lambda _near: SimpleNamespace(replicas=2, places=8, budget=512),
             near=lambda replicas, limits=limits: limits if replicas < 2 else [(9, 512)],
         )
         long: Any = SimpleNamespace(

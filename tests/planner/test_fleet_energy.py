@@ -99,7 +99,8 @@ def test_a_device_without_a_published_power_has_none() -> None:
 
 
 def test_two_fleets_draw_what_each_does() -> None:
-    """Prompts without steps and steps without prompts, by hand; spare replicas wait."""
+    """Prompts without steps and steps without prompts, by hand; spare replicas of both
+    wait."""
     question = replace(WORKED, requests=400, spare_replicas=1)
     run = settled_apart(question)
     watts = apart_watts(question, run)
@@ -109,7 +110,7 @@ def test_two_fleets_draw_what_each_does() -> None:
     alone = served_power_w(one, 700.0, 1.0, 0.0, 60 / run.prompts)
     steps = served_power_w(one, 700.0, later * run.tpot[0].value, later, 0.0)
     waits = served_power_w(one, 700.0, 1.0, 0.0, 0.0)
-    assert watts == pytest.approx(run.prompts * alone + run.answers * steps + waits)
+    assert watts == pytest.approx(run.prompts * alone + run.answers * steps + 2 * waits)
     tpu = replace(WORKED.deployment, system=find_system("TPU v5p"))
     assert apart_watts(replace(question, deployment=tpu), run) is None
 

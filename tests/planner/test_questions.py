@@ -165,7 +165,7 @@ def test_weights_must_be_below_what_is_left_of_the_memory() -> None:
     asked = {"rate_per_s": 1, "model": "Llama-3.1-8B", "device": "H100", "parallelism": "tp1"}
     asked |= {"memory_share": 0.8, "reserved_gib": 54, "precision": "bf16"}
     left = f"{(0.8 * 80 - 54) * 2**30 / 1e9:.1f} GB that memory_share and reserved_gib leave of"
-    told = rf"weights must be below the {left} h100_sxm \(tp2 would do\), got 16.1 GB a device"
+    told = rf"weights must be below the {left} the H100 SXM \(tp2 would do\), got 16.1 GB a device"
     with pytest.raises(ValueError, match=told):
         read_question(asked)
     assert read_question(asked | {"parallelism": "tp2"}).deployment.tensor == 2

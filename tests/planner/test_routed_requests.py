@@ -10,7 +10,9 @@ import pytest
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import ROUTERS
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
+from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routed_requests import (
+    Below,
     Router,
     Routing,
     _begins_alone,
@@ -23,6 +25,14 @@ from serving_mathematics.planner.routed_requests import (
     traced_share,
 )
 from serving_mathematics.planner.traffic import Traffic
+
+
+def test_tiers_below_are_those_that_have_room() -> None:
+    asked = {"rate_per_s": 5, "like": "agents", "store_gib": 3}
+    for more, disk in (({}, []), ({"disk_gib": 2}, [Below("disk", 2.0, 13e9)])):
+        routing = read_choices(asked | more)[0].routing
+        assert routing is not None
+        assert routing.below == (*disk, Below("store", 3.0, 50e9, for_all=True))
 
 
 def session(start: float, tokens: int) -> Requests:
@@ -68,7 +78,10 @@ def test_every_router_of_the_simulator_is_found(name: str) -> None:
     [
         ("leest-work", "routers: 'leest-work' is not known; nearest: least-work"),
         ("", "routers: '' is not known; nearest: "),
-        ("random,random", "routers must be of different names, got 'random'"),
+        ("random,random", "routers must be of different rules (random is there), got random"),
+        ("session; sticky", "of different rules (session is there), got sticky"),
+        ("cache-aware; sglang:cache_threshold=0.3", "(cache-aware is there), got sglang:"),
+        ("cache-aware:balance_abs_threshold=1.7", "abs_threshold must be a whole number, got"),
         ("session:x=1", "a parameter of session must be none, got 'x=1'"),
         (
             "cache-aware:cache_threshold=-1",

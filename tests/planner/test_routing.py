@@ -21,7 +21,7 @@ from serving_mathematics.planner.answers import (
     answer_summary,
     summary_text,
 )
-from serving_mathematics.planner.capacity_planner import Infeasible
+from serving_mathematics.planner.capacity_planner import Infeasible, Quantile
 from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.model_errors import ModelError
@@ -31,6 +31,7 @@ from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routed_requests import Router
 from serving_mathematics.planner.routing import (
     Routed,
+    TierWorth,
     Way,
     _margin,
     _of_parts,
@@ -264,19 +265,30 @@ def test_a_trace_that_shares_nothing_is_refused_where_that_is_asked(tmp_path: Pa
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"replicas": 0}, "replicas must be a whole number from 1 to 256, got 0"),
+        ({"replicas": 0}, "replicas must be a whole number from 1 to 256, or auto, got 0"),
         ({"routers": "cash-aware"}, "routers: 'cash-aware' is not known; nearest: cache-aware"),
         ({"routers": "cache-aware"}, "like must be agents or customers where cache-aware looks"),
         ({"host_memory_gib": "64"}, "like must be agents or customers where host memory looks"),
         ({"host_memory_gib": "1 TiB"}, r"host_memory_gib must be .* \(did you mean 1024\?\)"),
         ({"host_memory_gib": "64 GB"}, "host_memory_gib must be a number from 0 to 100000, got"),
         ({"host_memory_gib": "1, 1"}, "host_memory_gib must be of different names, got '1.0'"),
+        ({"disk_gib": 64}, "like must be agents or customers where disk looks"),
+        ({"store_gib": 64}, "like must be agents or customers where store looks"),
+        ({"disk_gb_per_s": 0}, "disk_gb_per_s must be a number from 0.01 to 10000, got 0"),
         ({"like": "mail"}, "like must be one of means, agents, chat, customers, got 'mail'"),
-        ({"cached_share": 0.5}, "cached_share must be left out where replicas is given"),
-        ({"fleets": "two"}, "fleets must be left out where replicas is given"),
-        ({"weights": "2,1"}, "weights must be one for each of 1 kinds of requests, got 2"),
+        ({"cached_share": 0.5}, "cached_share must be left out behind routers: caches say"),
+        ({"fleets": "two"}, "fleets must be left out behind routers: one fleet is"),
+        ({"weights": "2,1"}, "weights must be left out where all requests are of one kind"),
+        (
+            {"like": "chat", "mean_prompt_tokens": 5},
+            "mean_prompt_tokens must be left out where like is chat: its requests are as long as",
+        ),
+        (
+            {"classes": "a:0.5:like=chat,answer=9; b:0.5"},
+            "classes: a: mean_output_tokens must be left out where like is chat",
+        ),
         ({"like": "agents", "arrival_scv": 4}, "arrival_scv must be left out where sessions come"),
-        ({"classes": "a:1:cached=0.5"}, "classes: a: cached must be left out where replicas is"),
+        ({"classes": "a:1:cached=0.5"}, "classes: a: cached must be left out behind routers"),
         ({"classes": "a:1:like=mail"}, "classes: a: like must be one of means, agents, chat"),
     ],
 )
@@ -288,20 +300,71 @@ def test_what_cannot_be_is_refused(more: dict[str, object], message: str) -> Non
 @pytest.mark.parametrize(
     "more",
     [
+        {"replicas": " Auto "},
         {"routers": "random"},
         {"like": "agents"},
-        {"host_memory_gib": 64},
+        {"host_memory_gib": 64, "like": "agents"},
         {"host_link_gb_per_s": 25},
-        {"weights": "1,2"},
+        {"weights": "1,2", "classes": "a:0.5;b:0.5"},
         {"lost_for_s": 60},
+        {"like": "agents", "disk_gib": 100},
     ],
 )
-def test_without_replicas_nothing_of_them_may_be_asked(more: dict[str, object]) -> None:
-    (name,) = more
-    with pytest.raises(ValueError, match=f"replicas must be given where {name} is, got none"):
-        read_choices({"rate_per_s": 5} | more)
-    with pytest.raises(ValueError, match="classes: a: like must be left out unless replicas is"):
+def test_who_asks_for_routers_without_replicas_gets_the_fewest(more: dict[str, object]) -> None:
+    routing = read_choices({"rate_per_s": 5} | more)[0].routing
+    assert routing is not None
+    assert routing.replicas == 0
+    with pytest.raises(ValueError, match=r"like must be left out unless replicas is given \(auto"):
         read_choices({"rate_per_s": 5, "classes": "a:1:like=chat"})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"rate_per_s": 140, "routers": "random, least-requests"},
+        {"rate_per_s": 16, "like": "customers", "routers": "cache-aware", "ttft_s": 0.2},
+        {"rate_per_s": 4, "like": "agents", "routers": "session, random", "ttft_s": 9},
+    ],
+)
+def test_the_fewest_replicas_behind_a_router_by_brute_force(more: dict[str, object]) -> None:
+    """One after the other, each number is asked as a fleet that is given."""
+    found = told(**more | {"replicas": "auto"})
+    alone = [told(**more | {"replicas": count}) for count in range(1, found.replicas + 1)]
+    assert [one.keeps for one in alone] == [False] * (found.replicas - 1) + [True]
+    same = answer_record(alone[-1])
+    record = answer_record(found)
+    assert {name: record[name] for name in same} == same
+    if found.replicas > 1:
+        assert found.fewer is not None
+        ways = {way.router.name: way.kept for way in alone[-2].ways}
+        assert record["both_kept_by_one_fewer"] == found.fewer.kept.value
+        assert found.fewer.kept == ways[found.best.router.name]
+        assert f"With {found.replicas - 1}, " in answer_summary(found)
+    assert ("may keep" in answer_summary(found)) == (not found.sure)
+
+
+def test_the_fewest_behind_a_router_are_of_the_cheapest_deployment() -> None:
+    asked = SMALL | {"replicas": "auto", "parallelism": "tp1,tp2", "precision": "bf16,fp8"}
+    asked |= {"rate_per_s": 100, "requests": 400}
+    found = whole_answer(read_choices(asked), asked)
+    assert isinstance(found, Routed)
+    for split in ("tp1", "tp2"):
+        for precision in ("bf16", "fp8"):
+            one = asked | {"parallelism": split, "precision": precision}
+            other = whole_answer(read_choices(one), one)
+            assert isinstance(other, Routed)
+            assert found.usd_per_hour <= other.usd_per_hour
+    piece = json.loads(form_answer(json.dumps(asked)))["html"]
+    assert f"--max-num-seqs {found.places}" in piece
+    assert f"  replicas: {found.replicas}" in piece
+
+
+def test_what_no_number_of_replicas_keeps_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Infeasible, match=r"no fleet keeps a TPOT of 0\.001 s at p90: a replica w"):
+        told(replicas="auto", tpot_s=0.001)
+    monkeypatch.setattr(routing, "MOST_BEHIND", 1)
+    with pytest.raises(Infeasible, match="no fleet of up to 1 replicas keeps the objective behind"):
+        told(replicas="auto", rate_per_s=150)
 
 
 def test_too_few_requests_and_too_long_ones_are_refused(tmp_path: Path) -> None:
@@ -412,8 +475,47 @@ def test_host_memory_holds_as_many_blocks_as_its_bytes_say(
     asked = SMALL | {"parallelism": split, "precision": "bf16", "rate_per_s": 4, "like": "agents"}
     asked |= {"routers": "session", "host_memory_gib": 10, "host_link_gb_per_s": 20}
     whole_answer(read_choices(asked), asked)
-    (tier,) = seen[-1].tiers
-    engine = seen[-1].engines[0]
+    (tier,) = seen[0].tiers
+    assert seen[-1].tiers == []  # what would be kept without it
+    engine = seen[0].engines[0]
     assert tier.block_bytes == engine.block_tokens * 128 * 2**10
     assert 0 <= 10 * 2**30 - tier.blocks * tier.block_bytes < tier.block_bytes
     assert tier.bytes_per_s == {"tp1": 20e9, "tp2": 40e9}[split]
+
+
+def test_a_tier_pays_where_loading_is_faster_than_computing() -> None:
+    for load_s, pays in ((0.02, True), (0.03, False), (0.04, False)):
+        assert TierWorth("disk", 9.0, 0.1, load_s, 0.03, Quantile(0.0, 0.0)).pays is pays
+
+
+def test_tiers_say_what_they_find_and_whether_they_pay() -> None:
+    """128 KiB a token, by hand; what is computed is the planned engine's prompt. Sessions outgrow
+    the device and its host memory: more is found below, and a store that is slower than the
+    arithmetic does harm."""
+    asked = {"rate_per_s": 4, "like": "agents", "routers": "session", "ttft_s": 5, "requests": 1000}
+    asked |= {"precision": "bf16", "replicas": 2, "disk_gb_per_s": 10, "store_gb_per_s": 0.5}
+    plain = told(**asked)
+    both = told(**asked | {"host_memory_gib": 20, "disk_gib": 400})
+    assert [one.name for one in both.tiers] == ["host memory", "disk"]
+    host, disk = both.tiers
+    assert host.load_s == pytest.approx(1000 * 131_072 / 50e9)
+    assert disk.load_s == pytest.approx(1000 * 131_072 / 10e9)
+    assert disk.compute_s == host.compute_s > disk.load_s
+    assert both.best.found.value > plain.best.found.value + 0.01
+    assert disk.found > 0.01
+    assert (both.best.loaded, both.best.below) == (host.found, (disk.found,))
+    only = told(**asked | {"host_memory_gib": 20})
+    assert both.best.kept.value - only.best.kept.value == pytest.approx(disk.gain.value)
+    slow = told(**asked | {"store_gib": 400})
+    (store,) = slow.tiers
+    assert not store.pays
+    assert store.load_s == pytest.approx(1000 * 131_072 / 0.5e9)
+    assert "Computing is faster than loading from store." in answer_summary(slow)
+    lines = {line.what: line.value for line in answer_lines(slow)}
+    assert "it does not pay" in lines["from store"]
+    record = answer_record(both)
+    assert (record["host_share"], record["disk_share"]) == (host.found, disk.found)
+    assert record["disk_load_s"] == disk.load_s
+    shared = told(**asked | {"store_gib": 400, "routers": "random", "store_gb_per_s": 50})
+    own = told(**asked | {"disk_gib": 400, "routers": "random", "disk_gb_per_s": 50})
+    assert shared.tiers[0].found > own.tiers[0].found  # whoever served a session before

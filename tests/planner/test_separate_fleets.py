@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from concurrent import futures
 from dataclasses import replace
 
@@ -14,7 +15,12 @@ from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.core.hardware.deployments import sequence_bytes
 from serving_mathematics.planner import separate_fleets
-from serving_mathematics.planner.answers import answer_record, answer_summary, comparison_rows
+from serving_mathematics.planner.answers import (
+    answer_lines,
+    answer_record,
+    answer_summary,
+    comparison_rows,
+)
 from serving_mathematics.planner.capacity_planner import (
     Infeasible,
     Quantile,
@@ -28,6 +34,7 @@ from serving_mathematics.planner.configurations import (
     rank,
     try_deployment,
 )
+from serving_mathematics.planner.launch import kubernetes_separate, role_words, starts
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
@@ -97,7 +104,8 @@ def test_every_request_of_a_trace_goes_through_both_fleets() -> None:
     links, works = [], []
     for share, *_ in pair._shares(3, 2):
         first, busy_s = pair._first_tokens(share, 2048)
-        sent = cache_transfer_s(LLAMA, share.prompt_tokens, pair.link_bytes_per_s(5))
+        ((_, link),) = pair.links(2, 3)
+        sent = cache_transfer_s(LLAMA, share.prompt_tokens, link)
         span_s = first[-1] - share.arrival_s[0]
         links.append(sent[share.output_tokens > 1].sum() / span_s)
         works.append(busy_s / span_s)
@@ -126,8 +134,8 @@ def test_the_journey_of_a_cache() -> None:
     assert cache_transfer_s(windowed, lengths, 1.0) == pytest.approx(expected)
     pair = SeparateFleets(BASE)
     system = LLAMA.system
-    assert pair.link_bytes_per_s(8) == system.link_bytes_per_s
-    assert pair.link_bytes_per_s(9) == system.outside_bytes_per_s
+    assert pair.links(5, 3) == ((pair.question.deployment, system.link_bytes_per_s),)
+    assert pair.links(5, 4) == ((pair.question.deployment, system.outside_bytes_per_s),)
 
 
 def test_one_fewer_in_either_fleet_misses() -> None:
@@ -285,3 +293,105 @@ def test_prompts_that_too_few_replicas_would_compute_are_said(
     monkeypatch.setattr(separate_fleets, "MOST_REPLICAS", needed - 1)
     with pytest.raises(Infeasible, match=f"no {needed - 1} replicas for prompts alone keep TTFT"):
         SeparateFleets(busy).fewest()
+
+
+TWO_KINDS = {
+    "rate_per_s": 60,
+    "tpot_s": 0.015,
+    "requests": 400,
+    "precision": "bf16",
+    "device": "H100, H200",
+    "price_per_hour": "2, 2.6",
+}
+
+
+def test_alike_fleets_are_the_same_whoever_names_their_device(told: Answer) -> None:
+    named = read_choices(
+        {name: value for name, value in ASKED.items() if name != "fleets"}
+        | {"prompt_device": "H100", "answer_device": "h100_sxm"}
+    )
+    assert named == read_choices(ASKED)
+    assert answer_record(answer(named)) == answer_record(told)
+
+
+def test_unlike_fleets_by_hand() -> None:
+    """Each engine is its own device's, a cache travels over the slower link, in the parts of who
+    has fewer devices, and each device has its price, also of the replicas that may fail."""
+    more = {"prompt_device": "H100", "answer_device": "H200", "parallelism": "tp1,tp2"}
+    asked = read_choices(TWO_KINDS | more | {"spare_replicas": 1})
+    pairs = [one for one in asked if one.separate]
+    assert len(asked) == 4 + 4
+    question = next(
+        one
+        for one in pairs
+        if (one.of_prompts().deployment.tensor, one.deployment.tensor) == (1, 2)
+    )
+    sends, receives = question.of_prompts().deployment, question.deployment
+    assert (sends.system.name, receives.system.name) == ("h100_sxm", "h200_sxm")
+    assert question.usd_apart(3, 2) == pytest.approx(2 * 1 * (3 + 1) + 2.6 * 2 * (2 + 1))
+    far = Workload(np.arange(100) * 1000.0, np.full(100, 2000), np.full(100, 3))
+    pair = SeparateFleets(replace(question, traffic=far, promise=promised(1.0, 0.5, 0.5)))
+    run = pair.performance(1, 1, 2048)
+    assert run is not None
+    sent = 2000 * 131_072 / sends.system.outside_bytes_per_s
+    assert run.transfer_s == pytest.approx(sent)  # the two who receive take half of it each
+    alone = [
+        SeparateFleets(
+            replace(pair.question, deployment=one, prompts=None, price_per_hour=2.0)
+        ).performance(1, 1, 2048)
+        for one in (sends, receives)
+    ]
+    assert alone[0] is not None
+    assert alone[1] is not None
+    assert run.ttft == alone[0].ttft
+    steps = [2 * each.tpot[0].value - each.transfer_s for each in (run, alone[1])]
+    assert steps[0] == pytest.approx(steps[1], rel=0.02)
+
+
+def test_who_answers_need_not_be_fit_for_prompts() -> None:
+    """A device that alone keeps no TTFT may write the answers of another that does."""
+    slow = {"device": "H100, L4", "price_per_hour": "2, 0.5", "ttft_s": 0.2, "tpot_s": 0.2}
+    asked = TWO_KINDS | slow | {"parallelism": "tp1", "rate_per_s": 3}
+    found = answer(read_choices(asked | {"prompt_device": "H100", "answer_device": "L4"}))
+    assert any("L4" in row[0] and "TTFT" in row[-1] for row in comparison_rows(found))
+    assert found.apart is not None
+    assert found.apart.run is not None
+    record = answer_record(found)
+    assert (record["apart_prompt_device"], record["apart_device"]) == ("h100_sxm", "l4")
+    run = found.apart.run
+    assert run.usd_per_hour == pytest.approx(2 * run.prompts + 0.5 * run.answers)
+    text = next(one.flags for one in starts(found) if one.of == "separate fleets")
+    assert f"each of {run.prompts} replicas for prompts" in text
+    line = next(line.value for line in answer_lines(found) if line.what == "separate fleets")
+    assert line.startswith(
+        f"{run.prompts} for prompts of 1 × H100 SXM, tp1, and {run.answers} for answers of 1 × L4"
+    )
+
+
+def test_the_flags_of_either_fleet_are_of_its_split() -> None:
+    asked = TWO_KINDS | {"prompt_device": "H200", "answer_device": "H100", "parallelism": "tp1,tp2"}
+    for question in read_choices(asked):
+        if question.separate:
+            run = SeparateFleets(question).performance(4, 4, 2048)
+            assert run is not None
+            for role, one in (("prompts", question.of_prompts()), ("answers", question)):
+                words = role_words(question, run, role)
+                width = one.deployment.tensor
+                assert ("--tensor-parallel-size" in words) == (width > 1)
+            objects = kubernetes_separate(question, run)
+            widths = [one.deployment.tensor for one in (question.of_prompts(), question)]
+            found = re.findall(r"nvidia.com/gpu: (\d)", objects)
+            assert [int(width) for width in found] == widths
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"prompt_device": "B200"}, "prompt_device must be one of those that device lists"),
+        ({"answer_device": "H10"}, "answer_device: .*nearest: h100_sxm"),
+        ({"prompt_device": "H100", "replicas": 2}, "prompt_device must be left out behind routers"),
+    ],
+)
+def test_devices_of_separate_fleets_are_refused(more: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_choices(TWO_KINDS | more)

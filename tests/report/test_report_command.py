@@ -140,6 +140,16 @@ def test_a_deep_table_is_no_table(
     assert capsys.readouterr().err.startswith(f"{place}: must be TOML, got ")
 
 
+def test_a_copy_counts_once(
+    result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy.json"
+    copy.write_bytes(result.read_bytes())
+    main([str(result), str(copy)])
+    told = f"{copy}: must be of other requests than {result}, got the same text\n"
+    assert capsys.readouterr().err == told.replace(": must", " must", 1)
+
+
 def test_a_file_counts_once(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
     again = str(result.parent / "." / ".." / result.parent.name / result.name)
     main([str(result), again])

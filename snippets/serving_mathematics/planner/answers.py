@@ -34,6 +34,8 @@ from serving_mathematics.planner.configurations import (
     Answered,
     Elsewhere,
     Ranked,
+    _devices_and_split,
+    _pair_text,
     answer,
     drafter_name,
     split_name,
@@ -431,9 +433,9 @@ def comparison_rows(told: Answer) -> list[list[str]]:
     rows = [["fleet", "weights, split", "$/h", "$/10⁶ tokens", "TPOT p50 [ms]", "front"]]
     for one in told.ranked:
         deployment, run = one.question.deployment, one.run
-        of = f"{deployment.devices} × {deployment.system.shown}"
+        of, split = _devices_and_split(one.question)
         apart = " apart" if one.question.separate else ""
-        what = f"{deployment.precision}, {split_name(one.question)}{apart}"
+        what = f"{deployment.precision}, {split}{apart}"
         if run:
             count = f"{run.prompts} + {run.answers}" if isinstance(run, Apart) else run.replicas
             about = "~" if _is_short(told, one) else ""
@@ -549,7 +551,7 @@ def _apart(told: Answer) -> str:
     """Two fleets, in one line."""
     apart = told.apart
     assert apart is not None
-    run, one = apart.run, apart.question.deployment
+    run = apart.run
     if run is None:
         return apart.problem
     worst = max(run.classes, key=lambda one: one.worse)
@@ -557,8 +559,7 @@ def _apart(told: Answer) -> str:
     doubts = ["an interval reaches beyond its objective"] * run.beyond
     doubts += ["one replica fewer may do"] * run.fewer_may_do
     parts = (
-        f"{run.prompts} for prompts and {run.answers} for answers of {one.devices} × "
-        f"{one.system.shown}, {split_name(apart.question)}, {one.precision}",
+        _pair_text(apart.question, run),
         f"${run.usd_per_hour:,.2f} an hour",
         f"{listed(_values(worst))} at {worst.promise[0].at}",
         f"{with_interval(run.both, 100)}% keep {_all(apart.question)}",
@@ -774,11 +775,14 @@ def _apart_record(told: Answer) -> dict[str, float | int | str]:
     if told.apart.run is None:
         return {"apart_problem": told.apart.problem}
     run, one = told.apart.run, told.apart.question.deployment
+    prompts = told.apart.question.of_prompts()
     return {
         "apart_prompt_replicas": run.prompts,
         "apart_answer_replicas": run.answers,
         "apart_device": one.system.name,
         "apart_parallelism": split_name(told.apart.question),
+        "apart_prompt_device": prompts.deployment.system.name,
+        "apart_prompt_parallelism": split_name(prompts),
         "apart_precision": one.precision,
         "apart_token_budget": run.budget,
         "apart_ttft_p99_s": run.ttft[2].value,

@@ -679,26 +679,23 @@ class Fleets:
                 nearest = found
         return nearest
 
-    def fewest(self) -> Performance:
-        """The smallest fleet that keeps the objective. Raises Infeasible beyond 100,000."""
+    @property
+    def least(self) -> int:
+        """Replicas of which fewer would be overloaded, whatever is promised."""
         places = max(self.most_places(budget) for budget in self.budgets)
         least = self.rate_per_s / self.full_rate(places)
-        low = max(0, math.ceil(min(least, MOST_REPLICAS + 1.0)) - 1)  # overloaded, or none
-        step, high = 1, low + 1
-        while high <= MOST_REPLICAS and not self.keeps(self.best(high)):
-            low, step = high, 2 * step
-            high = min(low + step, max(low + 1, MOST_REPLICAS))
-        if high > MOST_REPLICAS:
-            raise Infeasible(f"no fleet of up to {MOST_REPLICAS:,} replicas keeps the objective")
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self.keeps(self.best(middle)):
-                high = middle
-            else:
-                low = middle
-        found = self.best(high)
-        assert found is not None
-        return found
+        return max(1, math.ceil(min(least, MOST_REPLICAS + 1.0)))
+
+    def fewest(self, near: int = 0, most: int | None = None) -> Performance:
+        """The smallest fleet that keeps the objective. near: of how many replicas it may be, where
+        the search begins. most: that are of interest. Raises Infeasible beyond, or 100,000."""
+        most = MOST_REPLICAS if most is None else most
+        found = _smallest(lambda n: self.keeps(self.best(n)), self.least, most, near)
+        if found > most:
+            raise Infeasible(f"no fleet of up to {most:,} replicas keeps the objective")
+        best = self.best(found)
+        assert best is not None
+        return best
 
     def near(self, replicas: int) -> list[tuple[int, int]]:
         """Batch limits and token budgets at which so many replicas might do, the best first: one
@@ -710,13 +707,40 @@ class Fleets:
         return list(reversed(different.values()))
 
 
-def settled(fleet: Fleets, long: Fleets | None = None) -> tuple[Performance, Fleets]:
+def _smallest(kept: Callable[[int], bool], least: int, most: int, near: int = 0) -> int:
+    """The smallest number from the least on that is kept, by doubling and halving; beyond the most
+    where none is.
+
+    kept: of each number whether it is, and of all larger ones then. near: where the search begins.
+
+    >>> [_smallest(lambda n: n >= 7, 1, 99, near) for near in (0, 7, 50)]
+    [7, 7, 7]
+    """
+    low, high = least - 1, most + 1  # not kept; kept, or beyond
+    middle = min(max(near, least), most)
+    step = 1 if near > least else 2
+    while high - low > 1:
+        if kept(middle):
+            high = middle
+        else:
+            low = middle
+        if high > most:
+            middle = min(low + step, most)
+        elif low < least and near > least:
+            middle = max(high - step, least)
+        else:
+            middle = (low + high) // 2
+        step *= 2
+    return high
+
+
+def settled(fleet: Fleets, long: Fleets | None = None, near: int = 0) -> tuple[Performance, Fleets]:
     """The smallest fleet by the search, corrected by longer runs; and the longer runs.
 
     fleet: of the question. long: the same with four times the requests; made where there is none.
-    The fleet that the search found is simulated again with so many, and so are those of one replica
-    fewer whose intervals do not exclude them, until the longer runs agree. Raises Infeasible beyond
-    100,000 replicas.
+    near: of how many replicas it may be. The fleet that the search found is simulated again with so
+    many, and so are those of one replica fewer whose intervals do not exclude them, until the
+    longer runs agree. Raises Infeasible beyond 100,000 replicas.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
@@ -726,22 +750,20 @@ def settled(fleet: Fleets, long: Fleets | None = None) -> tuple[Performance, Fle
     720
     """
     long = long or _four_times(fleet)
-    best = fleet.fewest()
-    found = long.performance(best.replicas, best.places, best.budget)
-    if not long.keeps(found):  # chance let the search stop too early
-        found = _longer(fleet, long, best.replicas)
-    low, high, step = (0, best.replicas, 1) if found else (best.replicas, 0, 1)  # 0: not known
-    while not high or high - low > 1:
-        middle = (low + high) // 2 if low and high else max(1, high - step) if high else low + step
-        if middle > MOST_REPLICAS:
-            raise Infeasible(f"no fleet of up to {MOST_REPLICAS:,} replicas keeps the objective")
-        step *= 2
-        if one := _longer(fleet, long, middle):
-            high, found = middle, one
-        else:
-            low = middle
-    assert found is not None
-    return found, long
+    best = fleet.fewest(near)
+    found = {best.replicas: long.performance(best.replicas, best.places, best.budget)}
+
+    def kept(replicas: int) -> bool:
+        if not long.keeps(found.get(replicas)):  # or chance let the search stop too early
+            found[replicas] = _longer(fleet, long, replicas)
+        return found[replicas] is not None
+
+    replicas = _smallest(kept, 1, MOST_REPLICAS, best.replicas)
+    if replicas > MOST_REPLICAS:
+        raise Infeasible(f"no fleet of up to {MOST_REPLICAS:,} replicas keeps the objective")
+    run = found[replicas]
+    assert run is not None
+    return run, long
 
 
 def _four_times(fleet: Fleets) -> Fleets:
@@ -917,13 +939,15 @@ def coarser(deployment: Deployment) -> Deployment | None:
     return replace(deployment, precision=precision)
 
 
-def plan(question: Question, alternatives: bool = True, told: Told | None = None) -> Plan:
+def plan(
+    question: Question, alternatives: bool = True, told: Told | None = None, near: int = 0
+) -> Plan:
     """The smallest fleet for a question, what binds it, and what one replica more, one fewer, the
     usual limits or weights in fewer bits would change.
 
     alternatives: whether to look for the quantized fleet too. told: hears of every fleet before it
-    is simulated. Raises Infeasible when no fleet keeps the objective, ValueError on input outside
-    the ranges.
+    is simulated. near: of how many replicas it may be, from shorter runs. Raises Infeasible when no
+    fleet keeps the objective, ValueError on input outside the ranges.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
@@ -932,13 +956,13 @@ def plan(question: Question, alternatives: bool = True, told: Told | None = None
     >>> plan(question, alternatives=False).best.replicas
     3
     """
-    return _planned(*_fleets(question, told), alternatives)
+    return _planned(*_fleets(question, told), alternatives, near)
 
 
-def _planned(fleet: Fleets, long: Fleets, alternatives: bool) -> Plan:
+def _planned(fleet: Fleets, long: Fleets, alternatives: bool, near: int) -> Plan:
     """The plan for the question of these fleets."""
     question, told = fleet.question, fleet.told
-    best, _ = settled(fleet, long)
+    best, _ = settled(fleet, long, near)
     below = best.replicas - 1
     fewer = fleet.best(below) if below else None
     judge = long if fleet.keeps(fewer) else fleet  # the search's run may keep them by chance
@@ -947,7 +971,8 @@ def _planned(fleet: Fleets, long: Fleets, alternatives: bool) -> Plan:
     smaller = coarser(question.deployment) if alternatives else None
     quantized = None
     if smaller:
-        quantized = settled(*_fleets(replace(question, deployment=smaller), told))[0]
+        coarse = _fleets(replace(question, deployment=smaller), told)
+        quantized = settled(*coarse, best.replicas)[0]
     tried = [run for (count, *_), run in long.done.items() if count == below]
     if fewer:
         fewer = long.done.get((below, fewer.places, fewer.budget)) or fewer

@@ -19,6 +19,7 @@ Glasserman and Yao (1992) for common random numbers.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -134,13 +135,34 @@ def elsewhere(
     [(2, 3.0)]
     """
     found = []
-    for choices in others:
-        one = rank(choices, executor)[0]
-        if one.run:
-            dollars = one.run.usd_per_hour
-            devices = round(dollars / one.question.price_per_hour)
+    for one in (map if executor is None else executor.map)(_cheapest_elsewhere, others):
+        if one is not None:
+            question, run = one
+            dollars = run.usd_per_hour
+            devices = round(dollars / question.price_per_hour)
             even = told.plan.best.usd_per_hour / dollars
-            found.append(Elsewhere(one.question, one.run, devices, even))
+            found.append(Elsewhere(question, run, devices, even))
+    return found
+
+
+def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, Performance] | None:
+    """The cheapest deployment by short runs, each in as many replicas as would be cheaper; None
+    where none keeps the objective."""
+    found: tuple[Question, Performance] | None = None
+    bounds = []
+    for place, question in enumerate(choices):
+        with contextlib.suppress(Impossible, Infeasible):
+            fleet = Fleets(shorter(question))
+            bounds.append((question.usd_per_hour(fleet.least), place, fleet))
+    for cost, place, fleet in sorted(bounds, key=lambda bound: bound[:2]):
+        question, most = choices[place], None
+        if found:
+            if cost >= found[1].usd_per_hour:
+                break
+            each = question.usd_per_hour(1) - question.usd_per_hour(0)
+            most = fleet.least + math.ceil((found[1].usd_per_hour - cost) / each - 1e-9) - 1
+        with contextlib.suppress(Infeasible):
+            found = question, fleet.fewest(most or 0, most)
     return found
 
 
@@ -157,6 +179,33 @@ def split_name(question: Question) -> str:
     widths = (("tp", one.tensor), ("pp", one.pipeline), ("dp", one.attention_data))
     words = [f"{name}{width}" for name, width in (*widths, ("ep", one.expert)) if width > 1]
     return " ".join(words) or "tp1"
+
+
+def _devices_and_split(question: Question) -> tuple[str, str]:
+    """What a replica is on and how it is split; where those for prompts are unlike, of both."""
+    both = dict.fromkeys((question.of_prompts(), question))
+    devices = [f"{x.deployment.devices} × {x.deployment.system.shown}" for x in both]
+    return " and ".join(devices), " and ".join(split_name(x) for x in both)
+
+
+def _pair_text(question: Question, run: Apart) -> str:
+    """Two fleets in words.
+
+    question: of the deployment. run: its fleets.
+
+    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
+    >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
+    >>> _pair_text(TIGHT, pair) if pair else ""
+    '3 for prompts and 2 for answers of 1 × H100 SXM, tp1, bf16'
+    """
+    other = question.of_prompts()
+    of, its = (
+        f" of {one.deployment.devices} × {one.deployment.system.shown}, {split_name(one)}"
+        for one in (question, other)
+    )
+    mine = its + "," if its != of else ""
+    precision = question.deployment.precision
+    return f"{run.prompts:,} for prompts{mine} and {run.answers:,} for answers{of}, {precision}"
 
 
 def drafter_name(question: Question) -> str:
@@ -199,15 +248,14 @@ def least_cost(question: Question) -> tuple[float, float]:
     """
     if question.separate:
         pair = SeparateFleets(shorter(question))
-        fleet, replicas = pair.fleet, sum(pair.least)
+        fleet, least = pair.fleet, question.usd_apart(*pair.least)
     else:
         fleet = Fleets(shorter(question))
-        places = max(fleet.most_places(budget) for budget in fleet.budgets)
-        replicas = max(1, math.ceil(fleet.rate_per_s / fleet.full_rate(places)))
+        least = question.usd_per_hour(fleet.least)
     engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
     _, alone = closed_form_alone(fleet.sample, engine)
     alone = alone[~np.isnan(alone)]
-    return question.usd_per_hour(replicas), float(np.median(alone)) if alone.size else 0.0
+    return least, float(np.median(alone)) if alone.size else 0.0
 
 
 def try_deployment(question: Question) -> tuple[Performance | Apart | None, str]:
@@ -358,7 +406,8 @@ def answer(
         for one in best:
             if plans and one.run and plans[0][1].best.usd_per_hour <= one.run.usd_per_hour:
                 break
-            plans.append((one.question, plan(one.question, told=told)))
+            begin = one.run.replicas if one.run else 0
+            plans.append((one.question, plan(one.question, told=told, near=begin)))
         question, found = min(plans, key=lambda pair: pair[1].best.usd_per_hour)
         for asked, other in plans:
             ranked = [_with_run(one, asked, other.best) for one in ranked]
@@ -413,12 +462,8 @@ def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> 
     best = rank(pairs, executor)[0]
     if not isinstance(best.run, Apart):
         return ""
-    run, one = best.run, best.question.deployment
-    return (
-        f"; separate fleets do (fleets: two), {run.prompts:,} for prompts and {run.answers:,} for "
-        f"answers of {one.devices} × {one.system.shown}, {split_name(best.question)}, "
-        f"{one.precision}, ${run.usd_per_hour:,.2f} an hour"
-    )
+    pair, usd = _pair_text(best.question, best.run), best.run.usd_per_hour
+    return f"; separate fleets do (fleets: two), {pair}, ${usd:,.2f} an hour"
 
 
 def _error(question: Question) -> ModelError:
@@ -454,8 +499,9 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
     if not found:
         return ranked, Separate(pairs[0].question, None, problem)
     question, run = min(found, key=lambda pair: pair[1].usd_per_hour)
-    error = _error(question)
-    fast, slow = min(1.0, error.low), max(1.0, error.high)
+    errors = [_error(one) for one in (question, question.of_prompts())]
+    fast = min(1.0, *(error.low for error in errors))
+    slow = max(1.0, *(error.high for error in errors))
     least = _fewest(question, fast) or 2
     return _in_order(ranked), Separate(question, run, "", least, _fewest(question, slow))
 

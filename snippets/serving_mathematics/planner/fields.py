@@ -27,6 +27,8 @@ from serving_mathematics.support.require import require
 
 Values = Mapping[str, object]
 MOST_REQUESTS = 200_000  # that are simulated in a fleet
+MOST_BEHIND = 256  # replicas behind routers
+AUTO = "auto"  # stands for a number that is found
 OTHER = "given below by its numbers"  # the device of the form that is none
 FIRST, DEPLOYMENT, TRAFFIC = "", "GPUs, formats and price", "traffic"
 ENGINE, BEHIND, RUN = "engine", "routers and host memory", "simulation"
@@ -54,6 +56,7 @@ class Field:
     default: float | str | None = None
     whole: bool = False
     several: bool = False  # numbers, separated by commas
+    auto: bool = False  # a number, or AUTO
     group: str = FIRST  # of the form; those without stand open at its head
     choices: tuple[str, ...] = ()  # no other text will do
     when: str = ""  # the control and the value with which the form asks for it
@@ -62,7 +65,7 @@ class Field:
     @property
     def span(self) -> str:
         """What a number may be, in words."""
-        return f"{self.low:.10g} to {self.high:.10g}"
+        return f"{self.low:.10g} to {self.high:.10g}{f', or {AUTO}' if self.auto else ''}"
 
     @property
     def label(self) -> str:
@@ -247,6 +250,16 @@ FIELDS = {
             choices=("one", "two"),
         ),
         Field(
+            "prompt_device",
+            "Of two fleets, the GPU for prompts: one of those above, in any split",
+            group=ENGINE,
+        ),
+        Field(
+            "answer_device",
+            "Of two fleets, the GPU for answers: one of those above, in any split",
+            group=ENGINE,
+        ),
+        Field(
             "token_budget",
             "Tokens in a step, at most; found where it is not given",
             *("", 1, 1e6),
@@ -301,10 +314,12 @@ FIELDS = {
         ),
         Field(
             "replicas",
-            "Replicas where they are given: routers are compared, and what caches find is a result",
-            *("", 1, 256),
+            "Replicas behind routers, which are compared, and what caches find is a result; auto "
+            "for the fewest that keep the promise",
+            *("", 1, MOST_BEHIND),
             whole=True,
             group=BEHIND,
+            auto=True,
         ),
         Field(
             "routers",
@@ -335,6 +350,30 @@ FIELDS = {
             group=BEHIND,
         ),
         Field(
+            "disk_gib",
+            "Disk of a replica for what host memory has no room for",
+            *("GiB", 0, 1e7, 0.0),
+            group=BEHIND,
+        ),
+        Field(
+            "disk_gb_per_s",
+            "From that disk; one drive of PCIe 5.0 where nothing is said",
+            *("GB/s", 0.01, 1e4, 13.0),
+            group=BEHIND,
+        ),
+        Field(
+            "store_gib",
+            "Store on other machines that all replicas share",
+            *("GiB", 0, 1e7, 0.0),
+            group=BEHIND,
+        ),
+        Field(
+            "store_gb_per_s",
+            "From that store to a replica; a port of 400 Gbit/s where nothing is said",
+            *("GB/s", 0.01, 1e4, 50.0),
+            group=BEHIND,
+        ),
+        Field(
             "weights",
             "Weights of the kinds of requests, in their order, for fair sharing between them",
             *("", 1e-3, 1e3),
@@ -359,7 +398,8 @@ FIELDS = {
 }
 GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and kernels it has
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
-MEANS = ("mean_prompt_tokens", "mean_output_tokens", "cached_share")
+LENGTHS = ("mean_prompt_tokens", "mean_output_tokens")
+MEANS = (*LENGTHS, "cached_share")
 DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes", "like")
 
 
@@ -380,6 +420,8 @@ def read_value(name: str, given: object) -> float | str:
         fine = isinstance(given, str) and 0 < len(given) <= 1000
         require(fine, name, "a name of 1 to 1000 characters", shown)
         return str(given)
+    if field.auto and isinstance(given, str) and given.strip().lower() == AUTO:
+        return AUTO
     if field.several and isinstance(given, str) and "," in given:
         for part in given.split(","):
             read_value(name, part.strip())

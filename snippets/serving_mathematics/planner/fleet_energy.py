@@ -27,7 +27,7 @@ from serving_mathematics.core.hardware.energy import (
 from serving_mathematics.planner.capacity_planner import WORKED, Fleets, Plan, plan
 from serving_mathematics.planner.closed_form import closed_form
 from serving_mathematics.planner.question import Question
-from serving_mathematics.planner.separate_fleets import Apart, settled_apart
+from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.planner.traffic import Traffic
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
@@ -163,17 +163,18 @@ def apart_watts(question: Question, run: Apart) -> float | None:
     >>> 500 < watts < 4 * 700
     True
     """
-    board = board_w(question)
-    if board is None:
+    asking, board, its = question.of_prompts(), board_w(question), board_w(question.of_prompts())
+    if board is None or its is None:
         return None
-    fleet = Fleets(question)
+    pair = SeparateFleets(question)
+    fleet = pair.fleet
     later = fleet.tokens_per_s - fleet.rate_per_s  # first tokens come with the prompts
     each = later / run.answers
-    computed = fleet.rate_per_s * _computed_share(fleet) / run.prompts
-    prompts = run.prompts * _drawn_w(question, board, 1.0, 0.0, computed)
+    computed = fleet.rate_per_s * _computed_share(pair.asking) / run.prompts
+    prompts = run.prompts * _drawn_w(asking, its, 1.0, 0.0, computed)
     answers = run.answers * _drawn_w(question, board, each * run.tpot[0].value, each, 0.0)
-    idle = question.spare_replicas * _drawn_w(question, board, 1.0, 0.0, 0.0)
-    return prompts + answers + idle
+    idle = _drawn_w(asking, its, 1.0, 0.0, 0.0) + _drawn_w(question, board, 1.0, 0.0, 0.0)
+    return prompts + answers + question.spare_replicas * idle
 
 
 @functools.cache

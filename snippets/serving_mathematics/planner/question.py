@@ -7,7 +7,7 @@ Source: vLLM's engine arguments for the limits that its server starts with.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES, Deployment
@@ -46,6 +46,7 @@ class Question:
     spare_replicas: int = 0  # that may fail, bought beside those that keep the objective
     class_promises: tuple[Promise, ...] = ()  # of each class of the traffic, in their order
     separate: bool = False  # prompts and answers on fleets of their own, see `separate_fleets`
+    prompts: tuple[Deployment, float] | None = None  # that take prompts, where unlike; their price
     calibration: Calibration | None = None  # of the step model, from a load test
     checkpoint: str = ""  # what engines load; the name of the architecture where it is empty
     front: Front = FRONTS["benchmark"]  # before the devices, where no load test settles it
@@ -85,10 +86,21 @@ class Question:
         kinds = () if isinstance(self.traffic, Workload) else self.traffic.classes
         return tuple(kind.name for kind in kinds) or ("all requests",)
 
+    def of_prompts(self) -> Question:
+        """The same of the replicas that take prompts, where these are separate."""
+        if self.prompts is None:
+            return self
+        deployment, price = self.prompts
+        return replace(self, deployment=deployment, price_per_hour=price, prompts=None)
+
     def usd_per_hour(self, replicas: int) -> float:
         """Price of a fleet, with the replicas that may fail."""
         devices = self.deployment.devices * (replicas + self.spare_replicas)
         return self.price_per_hour * devices
+
+    def usd_apart(self, prompts: int, answers: int) -> float:
+        """Price of separate fleets an hour, each with the replicas that may fail."""
+        return self.of_prompts().usd_per_hour(prompts) + self.usd_per_hour(answers)
 
     @property
     def usual_limits(self) -> tuple[int, int]:

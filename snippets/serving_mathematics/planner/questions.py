@@ -46,9 +46,12 @@ from serving_mathematics.core.hardware.fronts import Front, find_front, front_co
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
 from serving_mathematics.planner.fields import (
+    AUTO,
+    BEHIND,
     DRAWN,
     FIELDS,
     GIVEN,
+    LENGTHS,
     LIKE,
     MEANS,
     SHEET,
@@ -66,6 +69,7 @@ from serving_mathematics.planner.routed_requests import (
     BY_PREFIX,
     LOOKING,
     SHARING,
+    Below,
     Routing,
     _as_workload,
     _kinds_of,
@@ -88,6 +92,7 @@ OF_CLASS = {  # what a class may say, and the fields that hold for those that do
     **{metric.name: metric.field for metric in METRICS.values()},
     "quantile": "quantile",
 }
+ROLES = ("prompt_device", "answer_device")  # of separate fleets
 TWINS = {  # checkpoints that have the shape of a preset and are others, by what people call them
     "llama3370b": "meta-llama/Llama-3.3-70B-Instruct",
     "llama370b": "meta-llama/Meta-Llama-3-70B",
@@ -107,16 +112,10 @@ NEEDS = {
     "power_w": "memory_gib",
     "api_input_price": "api_output_price",
     "api_output_price": "api_input_price",
-    "routers": "replicas",
-    "like": "replicas",
-    "host_memory_gib": "replicas",
-    "host_link_gb_per_s": "replicas",
-    "weights": "replicas",
-    "lost_for_s": "replicas",
 }
-APART = {  # what a fleet that is given behind routers does not know
+APART = {  # what a fleet behind routers does not know
     "cached_share": "caches say what they find",
-    "fleets": "one fleet is simulated",
+    **dict.fromkeys(("fleets", "prompt_device", "answer_device"), "one fleet is simulated"),
     "trace_columns": "the names of columns are those of published traces",
 }
 MOST_CLASSES = 20
@@ -165,6 +164,7 @@ def read_classes(
         told: dict[str, Any] = {
             key: (values or {}).get(key, FIELDS[key].default) for key in OF_CLASS.values()
         }
+        before = dict(told)
         words = [word.strip() for word in differs.split(",") if word.strip()]
         _require_once("classes", [word.partition("=")[0] for word in words])
         for word in words:
@@ -182,6 +182,8 @@ def read_classes(
         require(0 < number <= 1, f"classes: the share of {name[:40]}", "in (0, 1]", repr(share))
         like = str(told["like"]).strip().lower()
         require(like in KINDS, f"classes: {name[:40]}: like", _one_of(KINDS), repr(like[:60]))
+        other = {key: told[key] for key in LENGTHS if told[key] != before[key]}
+        _require_own_lengths(like, other, f"classes: {name[:40]}: ")
         prompt, output, cached = (float(told[key]) for key in MEANS)
         kinds.append(TrafficClass(name, number, prompt, output, cached, like))
         try:
@@ -293,6 +295,9 @@ def read_choices(
     (16, 'b200_sxm', 4.0)
     """
     given = {name: read_value(name, value) for name, value in values.items()}
+    behind = [name for name, field in FIELDS.items() if field.group == BEHIND]
+    if any(given.get(name, FIELDS[name].default) != FIELDS[name].default for name in behind):
+        given.setdefault("replicas", AUTO)
     for whole, parts in (("device", (*SHEET, "power_w")), ("trace", DRAWN)):
         both = [name for name in parts if name in given]
         if whole == "trace" and "replicas" in given:  # at which its requests come
@@ -312,7 +317,7 @@ def read_choices(
     if told["replicas"] is not None:
         for name, reason in APART.items():
             alone = told[name] == FIELDS[name].default
-            require(alone, name, f"left out where replicas is given: {reason}", told[name])
+            require(alone, name, f"left out behind routers: {reason}", told[name])
     guesses = told["draft_tokens"]
     rule = f"given with draft_tokens, from 1 to {guesses + 1}"
     require(not guesses or "accepted_tokens" in given, "accepted_tokens", rule, "none")
@@ -321,7 +326,8 @@ def read_choices(
     cache = told["cache_precision"].strip().lower()
     known = cache in ("auto", "bf16", "fp8")
     require(known, "cache_precision", "one of auto, bf16, fp8", repr(cache[:60]))
-    fleets = told["fleets"].strip().lower()
+    unlike = any(told[name] is not None for name in ROLES)
+    fleets = "two" if unlike else told["fleets"].strip().lower()
     require(fleets in ("one", "two"), "fleets", "one or two", repr(fleets[:60]))
     systems = _systems(told, "memory_gib" in given)
     _others(told["other_devices"])
@@ -347,6 +353,8 @@ def read_choices(
         require(like in KINDS, "like", _one_of(KINDS), repr(like[:60]))
         prompt, output, cached = (told[name] for name in MEANS)
         if like != KINDS[0]:
+            other = {name: told[name] for name in LENGTHS if told[name] != FIELDS[name].default}
+            _require_own_lengths(like, other)
             prompt, output = mean_lengths(like, model.context_tokens)
         traffic = Traffic(rate, scv, prompt, output, cached, like=like)
         if told["classes"]:
@@ -426,8 +434,42 @@ def read_choices(
         )
         for one, price in choices
     ]
+    if unlike:
+        return asked + _unlike(asked, told)
     apart = [replace(question, separate=True) for question in asked]
     return asked + (apart if fleets == "two" else [])
+
+
+def _unlike(asked: Sequence[Question], told: dict[str, Any]) -> list[Question]:
+    """Separate fleets of the devices that are asked for, in every pair of splits."""
+    there = {one.deployment.system.name for one in asked}
+    roles = []
+    for name in ROLES:
+        mine = there
+        if told[name] is not None:
+            mine = {_named(name, find_system, told[name]).name}
+            rule = "one of those that device lists, with their prices"
+            require(mine <= there, name, rule, repr(told[name][:60]))
+        roles.append([one for one in asked if one.deployment.system.name in mine])
+    pairs = [
+        replace(
+            answers,
+            separate=True,
+            prompts=None if prompts is answers else (prompts.deployment, prompts.price_per_hour),
+        )
+        for prompts in roles[0]
+        for answers in roles[1]
+        if prompts.deployment.precision == answers.deployment.precision
+    ]
+    require(len(pairs) <= MOST_CHOICES, "the question", "of fewer pairs of fleets", len(pairs))
+    return pairs
+
+
+def _require_own_lengths(like: str, given: dict[str, Any], where: str = "") -> None:
+    """Refuse lengths of requests that are drawn like those of a trace, which has its own."""
+    for name, value in given.items() if like != KINDS[0] else ():
+        rule = f"left out where like is {like}: its requests are as long as those of a trace"
+        require(False, f"{where}{name}", rule, f"{value:g}")
 
 
 def _like_traces(
@@ -438,10 +480,11 @@ def _like_traces(
     for kind in kinds:
         where = f"classes: {kind.name[:40]}"
         if told["replicas"] is not None:
-            rule = "left out where replicas is given: caches say what they find"
+            rule = "left out behind routers: caches say what they find"
             require(not kind.cached_share, f"{where}: cached", rule, kind.cached_share)
         elif kind.like != KINDS[0]:
-            require(False, f"{where}: like", "left out unless replicas is given", repr(kind.like))
+            rule = f"left out unless replicas is given ({AUTO} would do)"
+            require(False, f"{where}: like", rule, repr(kind.like))
         if kind.like != KINDS[0]:
             means = mean_lengths(kind.like, model.context_tokens)
             kind = replace(kind, mean_prompt_tokens=means[0], mean_output_tokens=means[1])
@@ -452,7 +495,7 @@ def _like_traces(
 def _asked_routing(
     told: dict[str, Any], traffic: Traffic | Workload, trace: Requests | None
 ) -> Routing:
-    """A fleet that is given, and what is compared for it. Raises ValueError where routers or host
+    """A fleet, and what is compared for it. Raises ValueError where routers or host
     memory would look for prefixes that no prompt shares."""
     kinds = () if trace is not None or isinstance(traffic, Workload) else _kinds_of(traffic)
     shares = trace is not None and trace.prefixes is not None
@@ -463,7 +506,12 @@ def _asked_routing(
     host = tuple(float(part) for part in str(told["host_memory_gib"]).split(","))
     _require_once("host_memory_gib", host)
     looks = [one.name for one in routers if compared(one.name.partition(":")[0]) in LOOKING]
+    below = [
+        Below("disk", told["disk_gib"], 1e9 * told["disk_gb_per_s"]),
+        Below("store", told["store_gib"], 1e9 * told["store_gb_per_s"], for_all=True),
+    ]
     looks += ["host memory"] if any(host) else []
+    looks += [one.name for one in below if one.gib]
     if looks and not shares:
         require(False, what, f"{rule} where {looks[0]} looks for what prompts share", "none")
     weights = tuple(float(part) for part in str(told["weights"] or "").split(",") if part)
@@ -476,7 +524,7 @@ def _asked_routing(
     rule = "left out where sessions come: their requests follow each other"
     require(not (bursty and sessions), "arrival_scv", rule, told["arrival_scv"])
     return Routing(
-        told["replicas"],
+        0 if told["replicas"] == AUTO else told["replicas"],
         routers,
         host,
         1e9 * told["host_link_gb_per_s"],
@@ -484,6 +532,7 @@ def _asked_routing(
         told["lost_for_s"] or 0.0,
         trace,
         told["rate_per_s"],
+        tuple(one for one in below if one.gib),
     )
 
 
@@ -544,6 +593,7 @@ def other_choices(
             continue
         asked.add(system.name)
         with contextlib.suppress(Impossible):
+            kept = {name: value for name, value in kept.items() if name not in ROLES}
             one = {"device": system.name, "price_per_hour": 1, "fleets": "one"}
             found.append(read_choices(kept | one, load))
     return found

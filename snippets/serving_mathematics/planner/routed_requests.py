@@ -22,6 +22,7 @@ import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -92,10 +93,22 @@ class Router:
 
 
 @dataclass(frozen=True)
+class Below:
+    """A tier of caches below host memory: its name, room [GiB] and bandwidth to a replica [B/s],
+    and whether all replicas share it."""
+
+    name: str
+    gib: float
+    bytes_per_s: float
+    for_all: bool = False
+
+
+@dataclass(frozen=True)
 class Routing:
-    """A fleet that is given, and what is compared for it. weights: of the kinds, for fair sharing,
-    or none. lost_for_s: until another serves in the place of a replica that is lost [s], 0 where
-    none is. requests: of a trace, in place of drawn ones; rate_per_s: at which they come."""
+    """A fleet, and what is compared for it. replicas: 0 for the fewest that keep the promise.
+    weights: of the kinds, for fair sharing, or none. lost_for_s: until another serves in the place
+    of a replica that is lost [s], 0 where none is. requests: of a trace, in place of drawn ones;
+    rate_per_s: at which they come."""
 
     replicas: int
     routers: tuple[Router, ...]
@@ -105,6 +118,7 @@ class Routing:
     lost_for_s: float = 0.0
     requests: Requests | None = None
     rate_per_s: float | None = None
+    below: tuple[Below, ...] = ()  # tiers below host memory, the fastest first
 
 
 def read_routers(text: str) -> tuple[Router, ...]:
@@ -119,9 +133,19 @@ def read_routers(text: str) -> tuple[Router, ...]:
     parts = [part.strip() for part in re.split("[;,]" if ":" not in text else ";", text)]
     found = [_router(part) for part in parts]
     names = [one.name for one in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    require(twice is None, "routers", "of different names", repr(twice))
+    rules = [_whole_rule(one) for one in found]
+    for place, rule in enumerate(rules):
+        first = rules.index(rule)
+        known = f"of different rules ({names[first]} is there)"
+        require(first == place, "routers", known, names[place])
     return tuple(found)
+
+
+def _whole_rule(router: Router) -> tuple[Any, dict[str, Any]]:
+    """A rule with all of its parameters, those of its documents too."""
+    rule = getattr(router.route, "func", router.route)
+    known = list(inspect.signature(rule).parameters.values())[2:]
+    return rule, {one.name: one.default for one in known} | getattr(router.route, "keywords", {})
 
 
 def _router(text: str) -> Router:
@@ -155,7 +179,10 @@ def _parameter(name: str, value: str, default: object) -> float | int | bool:
         return text == "true"
     plain = re.fullmatch(r"\d{1,12}(\.\d{1,12})?", text, re.ASCII)
     require(plain, name, "a number, not negative", repr(value[:40]))
-    return float(text) if isinstance(default, float) else int(float(text))
+    if isinstance(default, float):
+        return float(text)
+    require(float(text) % 1 == 0, name, "a whole number", repr(value[:40]))
+    return int(float(text))
 
 
 def _mixed(parts: Sequence[Requests]) -> Requests:

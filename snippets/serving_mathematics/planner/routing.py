@@ -1,12 +1,15 @@
-"""A fleet that is given, simulated behind each router that is asked for, with each amount of host
-memory: what requests get, what caches find, and which to take.
+"""A fleet simulated behind each router that is asked for, with each amount of host memory: what
+requests get, what caches find, and which to take; of as many replicas as are given, or of the
+fewest that keep the promise.
 
 The engine is the planned one: steps, memory and split of the deployment. All ways serve the same
 requests (common random numbers), several draws of them or one trace in ten sections, and two ways
 are compared by the differences of these parts. The hit rate is a result: of the prompt tokens of
 the requests that count, those that were found on the device or in host memory. Where several
-deployments or limits would do, the cheapest that keeps the promise in one draw is taken. In the way
-that is taken steps err once more as measured runs did, and a replica is lost where that is asked.
+deployments or limits would do, the cheapest that keeps the promise in one draw is taken. Where no
+number of replicas is given, each deployment gets the fewest that do so, and that of the cheapest is
+settled by all draws: none fewer keep it behind the router that is taken. In the way that is taken
+steps err once more as measured runs did, and a replica is lost where that is asked.
 
 Assumes: what `core.fleet` assumes; routers that know loads as of now; host memory that is written
 at no cost and read over the link of each device; caches that are empty when a run begins, the
@@ -30,7 +33,8 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import TICK_S, Workload
+from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import cache_aware, least_requests
@@ -57,15 +61,17 @@ from serving_mathematics.planner.capacity_planner import (
     _holders,
     _judged,
     _kept_of,
+    _smallest,
     reaches,
     require_enough,
 )
-from serving_mathematics.planner.fields import MOST_REQUESTS
+from serving_mathematics.planner.fields import MOST_BEHIND, MOST_REQUESTS
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import RequestTimes
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import (
     AGENTS_KIND,
+    Below,
     Router,
     Routing,
     _as_workload,
@@ -86,7 +92,10 @@ FIRST_DRAWS = 2  # after which who is so far behind serves no more
 FAR = 0.05  # of all requests
 FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
+HOST = "host memory"
+WORTH_OF = 1000  # tokens of a prompt, of which it is said how fast they come
 ALIKE = 0.005  # of all requests, by which nobody chooses
+SPREAD = 1000.0  # times as far apart come requests of which none meets another
 LEAST_OF_A_KIND = 100  # requests of each kind in a draw
 LEAST_SESSIONS_S = 100.0  # of a run of agents, most of whose pauses are shorter
 
@@ -104,8 +113,28 @@ class Way:
     kept: Quantile  # share of all requests that keep all limits of their class
     found: Quantile  # share of the prompt tokens that caches had
     loaded: float  # of the prompt tokens, from host memory
+    below: tuple[float, ...]  # from each tier below it
     rise: float  # of the share found, from the first half of what counts to the second
     parts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TierWorth:
+    """What a tier does for the way that is taken: the share of the prompt tokens that come from it,
+    the time in which 1,000 come and in which as many are computed [s], and how many more requests
+    are kept than without it, as a share."""
+
+    name: str
+    gib: float
+    found: float
+    load_s: float
+    compute_s: float
+    gain: Quantile
+
+    @property
+    def pays(self) -> bool:
+        """Whether loading is faster than computing."""
+        return self.load_s < self.compute_s
 
 
 @dataclass(frozen=True)
@@ -126,6 +155,8 @@ class Routed:
     simulated: int  # requests that count, of each way
     rate_per_s: float
     unseen: float  # share of the prompt tokens that a cache has had before the run, and not in it
+    tiers: tuple[TierWorth, ...] = ()  # of the way that is taken, the fastest first
+    fewer: Way | None = None  # the way that is taken with one replica fewer, where none were given
 
     @property
     def replicas(self) -> int:
@@ -142,6 +173,17 @@ class Routed:
     def keeps(self) -> bool:
         """Whether the way that is taken keeps what is promised."""
         return reaches(self.best.classes, self.question.goals)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the intervals of that way lie within what is promised."""
+        return reaches(self.best.classes, self.question.goals, 1.0)
+
+    @property
+    def fewer_may_do(self) -> bool:
+        """Whether one replica fewer keeps it too, for all that intervals say."""
+        goals = self.question.goals
+        return self.fewer is not None and reaches(self.fewer.classes, goals, -1.0)
 
     def behind(self, way: Way) -> Quantile:
         """How many more requests the best keeps, as a share, with a 95% interval."""
@@ -258,6 +300,7 @@ class _Limits:
     places: int
     budget: int
     longest: int
+    replicas: int
 
 
 @functools.lru_cache(maxsize=4)
@@ -295,7 +338,16 @@ def _limits(question: Question, budget: int) -> _Limits:
             )
     assert engine.table is not None
     longest = min(context, room, len(engine.table.prompt))
-    return _Limits(question, engine.max_sequences, budget, longest)
+    _sample(question, 0, longest)  # which refuses what outgrows that
+    return _Limits(
+        question, engine.max_sequences, budget, longest, _routing(question).replicas or 1
+    )
+
+
+def _tiers(question: Question, host_gib: float) -> tuple[Below, ...]:
+    """Tiers below the devices of a replica, each of which has a link to host memory."""
+    routing, links = _routing(question), _holders(question.deployment)
+    return Below(HOST, host_gib, links * routing.host_bytes_per_s), *routing.below
 
 
 def _at_once(_request: int, _attempt: int, _view: View) -> float:
@@ -313,7 +365,7 @@ class _Seen:
     moments: FloatArray
     prompts: IntArray
     found: IntArray
-    loaded: IntArray
+    loaded: IntArray  # from host memory and each tier below, shape (tiers, n)
 
 
 def _serve(
@@ -322,28 +374,41 @@ def _serve(
     ways: Sequence[tuple[Router, float]],
     slowness: float = 1.0,
     lost_at: float | None = None,
+    apart: float = 1.0,
+    left_out: str = "",
 ) -> list[_Seen]:
-    """One draw of the requests, served in each way. lost_at: when a replica is lost [s]."""
+    """One draw of the requests, served in each way. lost_at: when a replica is lost [s]. apart:
+    times as far apart they come. left_out: name of a tier."""
     question, routing = limits.question, _routing(limits.question)
     sample = _sample(question, draw, limits.longest)
     context = question.deployment.architecture.context_tokens
     made = _made(question, limits.budget, slowness, context)
-    asked, engine, mine = sample.asked, made.engine, sample.counted
+    engine, mine, asked = made.engine, sample.counted, sample.asked
+    if apart != 1:
+        asked = replace(asked, arrival_s=apart * asked.arrival_s)
     block_bytes = engine.block_tokens * made.token_bytes * _holders(question.deployment)
-    link = routing.host_bytes_per_s * _holders(question.deployment)
     shares = asked.prefixes is not None
     found = []
     for router, host_gib in ways:
-        blocks = int(host_gib * 2**30 / block_bytes)
+        below = _tiers(question, host_gib)
+        rooms = [int(one.gib * 2**30 / block_bytes) for one in below]
+        places = [
+            place
+            for place, one in enumerate(below)
+            if shares and rooms[place] and one.name != left_out
+        ]
         fleet = Fleet(
-            [engine] * routing.replicas,
+            [engine] * limits.replicas,
             router.route,
             caching=shares,
-            tiers=[Tier(blocks, block_bytes, link)] if shares and blocks else [],
+            tiers=[
+                Tier(rooms[place], block_bytes, below[place].bytes_per_s, below[place].for_all)
+                for place in places
+            ],
             weights=routing.weights or None,
         )
         if lost_at is not None:
-            count = routing.replicas
+            count = limits.replicas
             rule = functools.partial(fixed, count)
             scaling = Scaling(rule, engine, 1.0, routing.lost_for_s, least=count, most=count)
             failures = [(lost_at, count - 1)]
@@ -353,6 +418,8 @@ def _serve(
         beside = made.around_s + made.behind_s[asked.prompt_tokens]
         first = seen.first_token_s - seen.due_s + beside
         each = (seen.completion_s - seen.first_token_s) / np.where(later > 0, later, np.nan)
+        loaded = np.zeros((len(below), mine.size), dtype=np.int64)
+        loaded[places] = seen.tier_tokens[:, mine]
         found.append(
             _Seen(
                 RequestTimes(first[mine], each[mine], later[mine]),
@@ -361,7 +428,7 @@ def _serve(
                 sample.moments[mine],
                 asked.prompt_tokens[mine],
                 seen.found_tokens[mine],
-                seen.loaded_tokens[mine],
+                loaded,
             )
         )
     return found
@@ -404,10 +471,16 @@ def _way(
         classes,
         _of_parts(shares),
         _of_parts(finds),
-        float(whole("loaded").sum() / prompts.sum()),
+        *_from_tiers(runs, int(prompts.sum())),
         halves[1] - halves[0],
         shares,
     )
+
+
+def _from_tiers(runs: Sequence[_Seen], prompts: int) -> tuple[float, tuple[float, ...]]:
+    """Shares of so many prompt tokens that come from host memory, and from each tier below."""
+    host, *below = (sum(run.loaded.sum(axis=1) for run in runs) / prompts).tolist()
+    return host, tuple(below)
 
 
 def _halves(size: int) -> tuple[slice, slice]:
@@ -464,30 +537,43 @@ def _unseen(question: Question, longest: int) -> float:
     return float(share * max(0.0, 1 - begin / max(1, first.size)))
 
 
+def _with_budgets(question: Question) -> list[_Limits]:
+    """A deployment with each token budget that is tried. Raises Impossible and Infeasible where
+    requests outgrow a replica."""
+    limit = question.batch_limit or 1
+    asked = BUDGETS if question.token_budget is None else (question.token_budget,)
+    budgets = [budget for budget in asked if budget >= limit]
+    require(len(budgets) > 0, "batch_limit", "at most token_budget", limit)
+    return [_limits(question, budget) for budget in budgets]
+
+
+def _once(limits: _Limits, apart: float = 1.0) -> tuple[tuple[ClassRun, ...], float]:
+    """What each class gets of one draw behind a router that looks at loads and prefixes, and the
+    share of all that keep all limits."""
+    question, routing = limits.question, _routing(limits.question)
+    shares = _sample(question, 0, limits.longest).asked.prefixes is not None
+    router = Router("", cache_aware if shares else least_requests)
+    (seen,) = _serve(limits, 0, [(router, max(routing.host_gib))], apart=apart)
+    goals = _judged(seen.got, seen.which, question.goals, question.class_names, 1.0)[2]
+    return goals, float(_kept(question, seen).mean())
+
+
 def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
-    """The cheapest deployment whose limits keep the promise in one draw, behind a router that looks
-    at loads and prefixes; else the one that keeps most."""
+    """The cheapest deployment whose limits keep the promise in one draw; else the one that keeps
+    most."""
     best: tuple[float, _Limits] | None = None
     refused: ValueError | None = None
     for question in sorted(choices, key=lambda one: one.usd_per_hour(_routing(one).replicas)):
-        routing, limit = _routing(question), question.batch_limit or 1
-        asked = BUDGETS if question.token_budget is None else (question.token_budget,)
-        budgets = tuple(budget for budget in asked if budget >= limit)
-        require(len(budgets) > 0, "batch_limit", "at most token_budget", limit)
-        for budget in budgets:
-            try:
-                limits = _limits(question, budget)
-                shares = _sample(question, 0, limits.longest).asked.prefixes is not None
-            except (Impossible, Infeasible) as problem:
-                refused = refused or problem
-                break
-            if len(choices) == len(budgets) == 1:
+        try:
+            tried = _with_budgets(question)
+        except (Impossible, Infeasible) as problem:
+            refused = refused or problem
+            continue
+        for limits in tried:
+            if len(choices) == len(tried) == 1:
                 return limits
-            told(routing.replicas, limits.places)
-            router = Router("", cache_aware if shares else least_requests)
-            (seen,) = _serve(limits, 0, [(router, max(routing.host_gib))])
-            kept = float(_kept(question, seen).mean())
-            goals = _judged(seen.got, seen.which, question.goals, question.class_names, 1.0)[2]
+            told(limits.replicas, limits.places)
+            goals, kept = _once(limits)
             if reaches(goals, question.goals):
                 return limits
             if best is None or kept > best[0]:
@@ -498,6 +584,218 @@ def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
     return best[1]
 
 
+def _refuse_alone(limits: _Limits) -> None:
+    """Refuse what a request misses that meets no other."""
+    question = limits.question
+    for one in _once(limits, SPREAD)[0]:
+        whose = f" of {one.name}" if len(question.goals) > 1 else ""
+        for goal, run in zip(one.promise, one.got, strict=True):
+            if run.value > goal.limit:
+                raise Infeasible(
+                    f"no fleet keeps {goal.kept}{whose}: a replica without other requests takes "
+                    f"{goal.measure.plain(run.value)}"
+                )
+
+
+class _Behind:
+    """One fleet behind its routers: each way is served once. executor: any of
+    `concurrent.futures`, or None."""
+
+    def __init__(self, limits: _Limits, told: Told, executor: futures.Executor | None) -> None:
+        """Nothing is simulated yet."""
+        self.limits, self.told, self.executor = limits, told, executor
+        self.question = limits.question
+        self.draws = range(_draws_of(self.question))
+        self.rate = _rate_of(self.question)
+
+    def of(self, replicas: int) -> _Behind:
+        """The same with another number of replicas."""
+        return _Behind(replace(self.limits, replicas=replicas), self.told, self.executor)
+
+    def served(
+        self,
+        ways: Sequence[tuple[Router, float]],
+        some: Sequence[int],
+        slowness: float = 1.0,
+        lost_at: float | None = None,
+        left_out: str = "",
+    ) -> list[list[_Seen]]:
+        """Of each way, some draws, as `_serve` has them."""
+        more = slowness, lost_at, 1.0, left_out
+        each = [(draw, ways) for draw in some]
+        if len(self.draws) == 1:
+            each = [(0, [way]) for way in ways]
+        runs = []
+        if self.executor is None:
+            for draw, mine in each:
+                self.told(self.limits.replicas, self.limits.places)
+                runs += _serve(self.limits, draw, mine, *more)
+        else:
+            tasks = [
+                self.executor.submit(_serve, self.limits, draw, mine, *more) for draw, mine in each
+            ]
+            runs = [run for task in tasks for run in task.result()]
+        return [runs[place :: len(ways)] for place in range(len(ways))]
+
+    def alone(self, way: Way, left_out: str = "") -> Way:
+        """What one way comes to in this fleet, or in it without a tier."""
+        ways = [(way.router, way.host_gib)]
+        (runs,) = self.served(ways, self.draws, left_out=left_out)
+        return _way(self.question, self.rate, way.router, way.host_gib, runs)
+
+    @functools.cached_property
+    def compared(self) -> tuple[list[Way], list[list[_Seen]]]:
+        """All ways, and their runs: who is far behind after the first draws serves no more."""
+        routing, draws = _routing(self.question), self.draws
+        pairs = [(router, host) for router in routing.routers for host in routing.host_gib]
+
+        def came_to(runs: Sequence[Sequence[_Seen]]) -> list[Way]:
+            each = zip(pairs, runs, strict=True)
+            return [_way(self.question, self.rate, *pair, own) for pair, own in each]
+
+        all_runs = self.served(pairs, draws[:FIRST_DRAWS])
+        ways = came_to(all_runs)
+        if draws[FIRST_DRAWS:]:
+            ahead = max(ways, key=lambda way: way.kept.value)
+            margins = [_margin(ahead, way) for way in ways]
+            near = [place for place, one in enumerate(margins) if one.value - one.half_width < FAR]
+            later = self.served([pairs[place] for place in near], draws[FIRST_DRAWS:])
+            for place, runs in zip(near, later, strict=True):
+                all_runs[place] += runs
+            ways = came_to(all_runs)
+        return ways, all_runs
+
+    @property
+    def best(self) -> Way:
+        """The way that is taken."""
+        return _taken(self.compared[0])
+
+    @property
+    def worths(self) -> tuple[TierWorth, ...]:
+        """What each tier does for the way that is taken."""
+        question, best = self.question, self.best
+        asked = _sample(question, 0, self.limits.longest).asked
+        if asked.prefixes is None:
+            return ()
+        made = _made(question, self.limits.budget, 1.0, self.limits.longest)
+        mean = round(float(asked.prompt_tokens.mean()))
+        count = min(WORTH_OF, mean)
+        ticks = made.engine.prompt_ticks(Workload([0.0, 0.0], [mean, max(1, mean - count)], [1, 1]))
+        each_s = made.engine.prefill_token_s + TICK_S * float(ticks[0] - ticks[1]) / count
+        token_bytes = made.token_bytes * _holders(question.deployment)
+        return tuple(
+            TierWorth(
+                one.name,
+                one.gib,
+                found,
+                WORTH_OF * token_bytes / one.bytes_per_s,
+                WORTH_OF * each_s,
+                _margin(best, self.alone(best, one.name)),
+            )
+            for one, found in zip(
+                _tiers(question, best.host_gib), (best.loaded, *best.below), strict=True
+            )
+            if one.gib
+        )
+
+    @property
+    def usd_per_hour(self) -> float:
+        """Of the fleet."""
+        return self.question.usd_per_hour(self.limits.replicas)
+
+
+def _settled_behind(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way | None] | None:
+    """The fewest replicas of which the way that is taken keeps the promise in all draws, from those
+    that do so in one; and what it comes to with one fewer, None where one is the least. None where
+    these are not cheaper. Raises Infeasible where no number does."""
+    goals, most = fleet.question.goals, _of_interest(fleet.question, cheaper)
+    while not reaches(fleet.best.classes, goals):
+        if fleet.limits.replicas >= most:
+            if cheaper is None:
+                raise _none_behind()
+            return None
+        fleet = fleet.of(fleet.limits.replicas + 1)
+    while fleet.limits.replicas > 1:
+        smaller = fleet.of(fleet.limits.replicas - 1)
+        fewer = smaller.alone(fleet.best)
+        if not reaches(fewer.classes, goals):
+            return fleet, fewer
+        fleet = smaller
+    return fleet, None
+
+
+def _smallest_fleet(
+    choices: Sequence[Question], told: Told, executor: futures.Executor | None
+) -> tuple[_Behind, Way | None]:
+    """The cheapest deployment with the fewest replicas that keep the promise, and what one fewer
+    comes to. Raises Infeasible where none do."""
+    best: tuple[_Behind, Way | None] | None = None
+    refused: ValueError | None = None
+    tried: list[tuple[float, int, _Limits, int]] = []
+    for question in choices:
+        try:
+            for limits in _with_budgets(question):
+                near = _loaded(limits)
+                tried.append((question.usd_per_hour(near), len(tried), limits, near))
+        except (Impossible, Infeasible) as problem:
+            refused = refused or problem
+    for *_, limits, near in sorted(tried, key=lambda one: one[:2]):
+        cheaper = best and best[0].usd_per_hour
+        try:
+            if count := _fewest_behind(limits, near, cheaper, told):
+                fleet = _Behind(replace(limits, replicas=count), told, executor)
+                found = _settled_behind(fleet, cheaper)
+                best = found or best
+        except Infeasible as problem:
+            refused = refused or problem
+    if best is None:
+        assert refused is not None
+        raise refused
+    return best
+
+
+def _loaded(limits: _Limits) -> int:
+    """Replicas that are full where caches find nothing."""
+    question = limits.question
+    asked = _as_workload(_sample(question, 0, limits.longest).asked)
+    engine = _made(question, limits.budget, 1.0, limits.longest).engine
+    full = saturated_rate(asked.prompt_tokens, asked.output_tokens, engine)
+    return math.ceil(_rate_of(question) / full)
+
+
+def _of_interest(question: Question, cheaper: float | None) -> int:
+    """The most replicas that are cheaper than so many dollars an hour."""
+    if cheaper is None:
+        return MOST_BEHIND
+    return min(MOST_BEHIND, math.ceil(cheaper / question.usd_per_hour(1) - 1e-9) - 1)
+
+
+def _fewest_behind(limits: _Limits, near: int, cheaper: float | None, told: Told) -> int:
+    """The fewest replicas of a deployment that keep the promise in one draw, 0 where these are not
+    cheaper. Raises Infeasible where no number does."""
+    question = limits.question
+    most = _of_interest(question, cheaper)
+    if most < 1:
+        return 0
+
+    def kept(replicas: int) -> bool:
+        told(replicas, limits.places)
+        return reaches(_once(replace(limits, replicas=replicas))[0], question.goals)
+
+    if cheaper is None:
+        _refuse_alone(limits)
+    found = _smallest(kept, 1, most, near if cheaper is None else most)
+    if found > most and cheaper is None:
+        raise _none_behind()
+    return found if found <= most else 0
+
+
+def _none_behind() -> Infeasible:
+    return Infeasible(
+        f"no fleet of up to {MOST_BEHIND:,} replicas keeps the objective behind these routers"
+    )
+
+
 # In one piece: parts of the answer in the order in which each needs those before it.
 def routed_answer(
     choices: Sequence[Question],
@@ -505,7 +803,8 @@ def routed_answer(
     told: Told | None = None,
     executor: futures.Executor | None = None,
 ) -> Routed:
-    """What a fleet that is given does behind each router, and which to take.
+    """What a fleet does behind each router, and which to take; where no number of replicas is
+    given, with the fewest that keep the promise.
 
     choices: one question for each deployment, from `read_choices`. error_of: how far steps of a
     deployment may be off. told: hears of each fleet before it is simulated. executor: any of
@@ -521,46 +820,15 @@ def routed_answer(
     heard = told or (lambda _replicas, _places: None)
     for question in choices:
         _require_enough(question)
-    limits = _cheapest(choices, heard)
-    question = limits.question
-    routing = _routing(question)
-    pairs = [(router, host) for router in routing.routers for host in routing.host_gib]
-    draws = range(_draws_of(question))
-
-    def served(
-        ways: Sequence[tuple[Router, float]], some: Sequence[int], *more: float
-    ) -> list[list[_Seen]]:
-        """Of each way, some draws."""
-        each = [(draw, ways) for draw in some]
-        if len(draws) == 1:
-            each = [(0, [way]) for way in ways]
-        runs = []
-        if executor is None:
-            for draw, mine in each:
-                heard(routing.replicas, limits.places)
-                runs += _serve(limits, draw, mine, *more)
-        else:
-            tasks = [executor.submit(_serve, limits, draw, mine, *more) for draw, mine in each]
-            runs = [run for task in tasks for run in task.result()]
-        return [runs[place :: len(ways)] for place in range(len(ways))]
-
+    fewer: Way | None = None
+    if _routing(choices[0]).replicas:
+        fleet = _Behind(_cheapest(choices, heard), heard, executor)
+    else:
+        fleet, fewer = _smallest_fleet(choices, heard, executor)
+    limits, question = fleet.limits, fleet.question
+    routing, draws, best = _routing(question), fleet.draws, fleet.best
     lost_at = _lost_at(limits, draws)
-    rate = _rate_of(question)
-
-    def came_to(runs: Sequence[Sequence[_Seen]]) -> list[Way]:
-        return [_way(question, rate, *pair, own) for pair, own in zip(pairs, runs, strict=True)]
-
-    all_runs = served(pairs, draws[:FIRST_DRAWS])
-    ways = came_to(all_runs)
-    if draws[FIRST_DRAWS:]:
-        ahead = max(ways, key=lambda way: way.kept.value)
-        margins = [_margin(ahead, way) for way in ways]
-        near = [place for place, one in enumerate(margins) if one.value - one.half_width < FAR]
-        later = served([pairs[place] for place in near], draws[FIRST_DRAWS:])
-        for place, runs in zip(near, later, strict=True):
-            all_runs[place] += runs
-        ways = came_to(all_runs)
-    best = _taken(ways)
+    ways, all_runs = fleet.compared
     chosen = (best.router, best.host_gib)
     error = error_of(question)
     fast, slow = (
@@ -568,7 +836,7 @@ def routed_answer(
             np.mean(
                 [
                     _kept(question, run).mean()
-                    for run in served([chosen], draws[:FIRST_DRAWS], slowness)[0]
+                    for run in fleet.served([chosen], draws[:FIRST_DRAWS], slowness)[0]
                 ]
             )
         )
@@ -577,10 +845,10 @@ def routed_answer(
     mine = all_runs[ways.index(best)]
     lost = None
     if routing.lost_for_s:
-        (without,) = served([chosen], draws, 1.0, lost_at)
+        (without,) = fleet.served([chosen], draws, 1.0, lost_at)
         lost = _while_lost(question, without, lost_at), _while_lost(question, mine, lost_at)
     return Routed(
-        question,
+        replace(question, routing=replace(routing, replicas=limits.replicas)),
         len(choices),
         limits.places,
         limits.budget,
@@ -592,8 +860,10 @@ def routed_answer(
         slow,
         lost,
         sum(run.which.size for run in mine),
-        rate,
+        fleet.rate,
         _unseen(question, limits.longest),
+        fleet.worths,
+        fewer,
     )
 
 

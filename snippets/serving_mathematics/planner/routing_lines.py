@@ -21,8 +21,9 @@ from serving_mathematics.planner.lines import (
     listed,
     with_interval,
 )
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import _begins_alone
-from serving_mathematics.planner.routing import STILL_FILLING, Routed, Way
+from serving_mathematics.planner.routing import HOST, STILL_FILLING, Routed, TierWorth, Way
 from serving_mathematics.planner.traffic import Traffic
 
 ROUTERS_PAGE = "architecture/model-routers"
@@ -53,6 +54,7 @@ def routed_main(told: Routed) -> list[Line]:
             "",
             "machine/predictions",
         ),
+        _lengths_line(question),
         Line("router", best.router.name, "", ROUTERS_PAGE),
         Line("host memory of a replica", _memory(best), "", "optimization/caching"),
         Line(
@@ -62,7 +64,13 @@ def routed_main(told: Routed) -> list[Line]:
             "definitions/slo-sla",
         ),
         *_promised_lines(worst, whose),
+        *(
+            [Line("one replica fewer", _of_fewer(told), "", "capacity/autoscaling")]
+            if told.fewer
+            else []
+        ),
         Line("prompt tokens that caches find", _finds(told), "", "optimization/caching"),
+        *(Line(f"from {one.name}", _worth(told, one), "", _TIERS) for one in told.tiers),
         *(
             [
                 Line("no worse beyond noise", _equals(told), "", ROUTERS_PAGE),
@@ -111,7 +119,10 @@ def routed_lines(told: Routed) -> list[Line]:
     return lines
 
 
-_PRICES = "intuition/batch-vs-online"
+_PRICES, _TIERS = "intuition/batch-vs-online", "optimization/caching"
+
+
+_WHERE = {HOST: "in host memory", "disk": "on disk", "store": "in the store"}
 
 
 def _memory(way: Way) -> str:
@@ -141,12 +152,21 @@ def _with(way: Way) -> str:
     return f"with {_memory(way)}" if way.host_gib else "without host memory"
 
 
+def _lengths_line(question: Question) -> Line:
+    """How long requests are, which those that are like a trace's do not take from the question."""
+    traffic = question.traffic
+    if isinstance(traffic, Workload):
+        prompt, answer = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
+    else:
+        prompt, answer = traffic.mean_prompt_tokens, traffic.mean_output_tokens
+    page = "capacity/arrival-rates"
+    return Line("tokens of a request, mean", f"{prompt:,.0f} in, {answer:,.0f} out", "", page)
+
+
 def _finds(told: Routed) -> str:
     """What caches find, and whether they go on filling."""
     way = told.best
     said = f"{with_interval(way.found, 100)}%"
-    if way.host_gib:
-        said += f", {100 * way.loaded:.2g}% of them all from host memory"
     reasons = []
     if way.rise > STILL_FILLING:
         more = f"{100 * way.rise:.2g} points more in the second half than in the first"
@@ -157,6 +177,17 @@ def _finds(told: Routed) -> str:
     if reasons:
         said += f"; {'; '.join(reasons)}, so ask for more requests"
     return said
+
+
+def _worth(told: Routed, one: TierWorth) -> str:
+    """What a tier finds, how fast, and what would be kept without it."""
+    load, compute = (f"{1e3 * each:.3g}" for each in (one.load_s, one.compute_s))
+    pays = "pays" if one.pays else "does not pay"
+    return (
+        f"{100 * one.found:.2g}% of them all; 1,000 come in {load} ms and are computed in "
+        f"{compute} ms: it {pays}; without it {with_interval(one.gain, 100)} of 100 requests fewer "
+        f"keep {_all(told.question)}"
+    )
 
 
 def _way_name(way: Way, told: Routed) -> str:
@@ -207,13 +238,19 @@ def routed_summary(told: Routed) -> str:
     question, best, one = told.question, told.best, told.question.deployment
     sure = "keep" if told.keeps else "do not keep"
     sure += "s" if told.replicas == 1 and told.keeps else ""
+    sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
     rate = f"{told.rate_per_s:,.0f}" if told.rate_per_s >= 999.5 else f"{told.rate_per_s:.3g}"
     split = f" ({split_name(question)})" if one.devices > 1 else ""
     rest = ""
+    if told.fewer:
+        rest += f" With {told.replicas - 1:,}, {_of_fewer(told)}."
     if best.found.value:
         rest += f" Caches find {100 * best.found.value:.3g}% of the prompt tokens"
-        rest += f", {100 * best.loaded:.2g}% of all in host memory." if best.host_gib else "."
+        lower = [f"{100 * one.found:.2g}% of all {_WHERE[one.name]}" for one in told.tiers]
+        rest += f", {listed(lower)}." if lower else "."
+        slow = [one.name for one in told.tiers if not one.pays]
+        rest += f" Computing is faster than loading from {listed(slow)}." if slow else ""
     equal = _equals(told)
     rest += f" As good within noise: {equal}." if equal != "none" else ""
     others = [way for way in told.ways if not told.as_good(way) and way.host_gib == best.host_gib]
@@ -239,6 +276,13 @@ def routed_summary(told: Routed) -> str:
         f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
         f"${told.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU.{rest}"
     )
+
+
+def _of_fewer(told: Routed) -> str:
+    """What one replica fewer does behind the same router."""
+    assert told.fewer is not None
+    kept = f"{with_interval(told.fewer.kept, 100)}% keep {_all(told.question)}"
+    return f"{kept}, which may do" if told.fewer_may_do else kept
 
 
 def _more_memory(told: Routed) -> str:
@@ -322,6 +366,16 @@ def routed_record(told: Routed) -> dict[str, float | int | str]:
         "found_share": best.found.value,
         "found_share_half_width": best.found.half_width,
         "host_share": best.loaded,
+        **{f"{one.name}_share": one.found for one in told.tiers if one.name != HOST},
+        **{
+            f"{one.name.replace(' ', '_')}_{what}": value
+            for one in told.tiers
+            for what, value in (
+                ("load_s", one.load_s),
+                ("compute_s", one.compute_s),
+                ("gain", one.gain.value),
+            )
+        },
         "both_kept_if_faster": told.if_faster,
         "both_kept_if_slower": told.if_slower,
         "usd_per_hour": told.usd_per_hour,
@@ -329,6 +383,8 @@ def routed_record(told: Routed) -> dict[str, float | int | str]:
     for place, quantile in enumerate(QUANTILES):
         record[f"ttft_p{100 * quantile:g}_s"] = best.ttft[place].value
         record[f"tpot_p{100 * quantile:g}_s"] = best.tpot[place].value
+    if told.fewer is not None:
+        record["both_kept_by_one_fewer"] = told.fewer.kept.value
     if told.lost is not None:
         record |= {"both_kept_while_lost": told.lost[0], "both_kept_meanwhile": told.lost[1]}
     for way in told.ways:

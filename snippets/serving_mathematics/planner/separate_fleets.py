@@ -8,8 +8,11 @@ budget of its steps, so the fewest P come first; what P replicas send then says 
 TPOT, in which the cache's journey counts. No fleet is smaller than its load over the rate of a
 replica that is always full, nor than the time for which its links are busy.
 
-Assumes: replicas of one kind, with the same split, formats and price; the link inside a domain
-where both fleets fit into one, otherwise the one beyond; a cache leaves the prompt's memory with
+Replicas of the two fleets may differ in device, split and price; a cache then travels over the
+slower of their links.
+
+Assumes: one model in one format; the link inside a domain where both fleets are of one device and
+fit into one, otherwise the one beyond; a cache leaves the prompt's memory with
 the first token; an answer that is preempted finds the cache of its prompt again. Of more than eight
 prompt replicas eight are simulated, whose requests go to the answer replica the more often.
 
@@ -24,7 +27,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -48,13 +50,20 @@ from serving_mathematics.planner.capacity_planner import (
     Performance,
     Quantile,
     Told,
+    _smallest,
     decisive,
     reaches,
     settled,
     worst_shares,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
-from serving_mathematics.planner.objectives import RequestTimes, promised
+from serving_mathematics.planner.objectives import (
+    METRICS,
+    Promise,
+    RequestTimes,
+    lifted,
+    promised,
+)
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.traffic import (
     Traffic,
@@ -138,7 +147,9 @@ class SeparateFleets:
     def __init__(self, question: Question, told: Told | None = None, slowness: float = 1.0) -> None:
         """Prepare both engines. slowness: of all steps."""
         self.question, self.told = question, told
-        self.fleet = Fleets(question, slowness=slowness, longer=LONGER)
+        self.asking = self.fleet = _fleets_of(question, "tpot", slowness)
+        if question.prompts:
+            self.asking = _fleets_of(question, "ttft", slowness)
         engine = self.fleet.engine
         assert engine.table is not None
         batch, prompt = (TICK_S * np.array(x) for x in (engine.table.batch, engine.table.prompt))
@@ -154,24 +165,31 @@ class SeparateFleets:
         if not self.later.any():
             raise Infeasible("no answer has a second token, which a second fleet could generate")
         self._refuse_slow_link()
-        room = engine.kv_blocks * engine.block_tokens
+        engines = (engine, self.asking.engine)
+        room = min(one.kv_blocks * one.block_tokens for one in engines)
         self.longest = min(self.fleet.longest, room)
         self.least = self._least()  # replicas for prompts and for answers
 
-    def link_bytes_per_s(self, replicas: int) -> float:
-        """Of a device: inside a domain where so many replicas fit into one, else beyond."""
-        system = self.question.deployment.system
-        inside = replicas * self.question.deployment.devices <= system.domain_devices
-        return system.link_bytes_per_s if inside else system.outside_bytes_per_s
+    def links(self, prompts: int, answers: int) -> tuple[tuple[Deployment, float], ...]:
+        """Who sends and who receives, each with the link of one device [B/s]: that inside a domain
+        where so many replicas fit into one, else beyond."""
+        sends, receives = self.question.of_prompts().deployment, self.question.deployment
+        devices = prompts * sends.devices + answers * receives.devices
+        inside = sends.system == receives.system and devices <= sends.system.domain_devices
+        return tuple(
+            (one, one.system.link_bytes_per_s if inside else one.system.outside_bytes_per_s)
+            for one in dict.fromkeys((sends, receives))
+        )
 
-    def _transfers(self, asked: Workload, replicas: int) -> FloatArray:
-        link = self.link_bytes_per_s(replicas)
-        return cache_transfer_s(self.question.deployment, asked.prompt_tokens, link)
+    def _transfers(self, asked: Workload, prompts: int, answers: int) -> FloatArray:
+        links = self.links(prompts, answers)
+        each = [cache_transfer_s(one, asked.prompt_tokens, link) for one, link in links]
+        return np.asarray(np.max(each, axis=0))
 
     def _refuse_slow_link(self) -> None:
-        asked, link = self.fleet.sample, self.link_bytes_per_s(2)
+        asked, link = self.fleet.sample, min(link for _, link in self.links(1, 1))
         _, alone = closed_form_alone(asked, replace(self.answering, max_sequences=1))
-        sent, later = self._transfers(asked, 2), np.maximum(asked.output_tokens - 1, 1)
+        sent, later = self._transfers(asked, 1, 1), np.maximum(asked.output_tokens - 1, 1)
         for place, promise in enumerate(self.fleet.goals):
             mine = self.later & (self.fleet.which == place)
             (goal,) = (goal for goal in promise if goal.metric == "tpot")
@@ -190,7 +208,7 @@ class SeparateFleets:
         asked, rate = self.fleet.sample, self.fleet.rate_per_s
         budget = max(self.fleet.budgets)
         prefill = replace(
-            self.fleet.engine, token_budget=budget, max_sequences=min(MOST_PLACES, budget)
+            self.asking.engine, token_budget=budget, max_sequences=min(MOST_PLACES, budget)
         )
         ones = np.ones_like(asked.output_tokens)
         mine = asked.part(np.flatnonzero(self.later))
@@ -198,7 +216,7 @@ class SeparateFleets:
         decoded = saturated_rate(
             mine.prompt_tokens + 1, mine.output_tokens - 1, self.answering, mine.prompt_tokens
         )
-        links = sent * float(self._transfers(mine, 2).mean())
+        links = sent * float(self._transfers(mine, 1, 1).mean())
         first = saturated_rate(asked.prompt_tokens, ones, prefill, asked.cached_tokens)
         return (
             max(1, math.ceil(max(rate / first, links))),
@@ -208,7 +226,7 @@ class SeparateFleets:
     def _first_tokens(self, share: Workload, budget: int) -> tuple[FloatArray, float]:
         """When a prompt replica gives the first tokens [s], and for how long it works [s]."""
         engine = replace(
-            self.fleet.engine, token_budget=budget, max_sequences=min(MOST_PLACES, budget)
+            self.asking.engine, token_budget=budget, max_sequences=min(MOST_PLACES, budget)
         )
         ones = np.ones_like(share.output_tokens)
         alone = Workload(share.arrival_s, share.prompt_tokens, ones, share.cached_tokens)
@@ -261,14 +279,15 @@ class SeparateFleets:
         until = min(float(share.arrival_s[-1]) for share, *_ in shares) if drawn else math.inf
         for share, which, goes in shares:
             first, busy_s = self._first_tokens(share, budget)
-            send = np.where(share.output_tokens > 1, self._transfers(share, prompts + answers), 0.0)
+            sent = self._transfers(share, prompts, answers)
+            send = np.where(share.output_tokens > 1, sent, 0.0)
             there = first + fifo_waits(first, send) + send
             span = float(first[-1] - share.arrival_s[0])
             prompt_busy += busy_s / span / len(shares)
             link_busy += float(send.sum()) / span / len(shares)
             mine = (goes >= 0) & (share.arrival_s <= until)
             parts = (share.arrival_s, share.prompt_tokens, share.output_tokens, first, there)
-            beside = self.fleet.beside(share)
+            beside = self.asking.beside(share)
             columns.append([part[mine].astype(float) for part in (*parts, which, goes, beside)])
         arrival, prompt, output, first, there, which, goes, beside = (
             np.concatenate(column) for column in zip(*columns, strict=True)
@@ -287,7 +306,7 @@ class SeparateFleets:
         ttft = (first - arrival + beside)[order]
         tpot = ((last - first) / later)[order]
         got = RequestTimes(ttft, tpot, (output - 1)[order])
-        hourly = self.question.usd_per_hour(prompts + answers)
+        hourly = self.question.usd_apart(prompts, answers)
         return Apart(
             prompts,
             answers,
@@ -315,7 +334,7 @@ class SeparateFleets:
             shares, warm = [self.fleet.within(share, self.longest)], WARM_UP
         late = np.concatenate(
             [
-                self._first_tokens(share, budget)[0] - share.arrival_s + self.fleet.beside(share)
+                self._first_tokens(share, budget)[0] - share.arrival_s + self.asking.beside(share)
                 for share in shares
             ]
         )
@@ -325,8 +344,8 @@ class SeparateFleets:
     def _alone_in_time(self, budget: int) -> bool:
         """Whether TTFT of every class is kept where no prompt meets another."""
         asked = self.fleet.sample
-        engine = replace(self.fleet.engine, token_budget=budget, max_sequences=1)
-        late = closed_form_alone(asked, engine)[0] + self.fleet.beside(asked)
+        engine = replace(self.asking.engine, token_budget=budget, max_sequences=1)
+        late = closed_form_alone(asked, engine)[0] + self.asking.beside(asked)
         return self._in_time(late, self.fleet.which)
 
     def _in_time(self, late: FloatArray, which: IntArray) -> bool:
@@ -380,7 +399,7 @@ class SeparateFleets:
         pairs = [pair for one in found.classes for pair in zip(one.promise, one.got, strict=True)]
         mine = [pair for pair in pairs if pair[0].metric == metric.name]
         goal, run = max(mine, key=lambda pair: pair[1].value / pair[0].limit)
-        link = self.link_bytes_per_s(found.replicas) / 1e9
+        link = min(link for _, link in self.links(prompts, answers)) / 1e9
         raise Infeasible(
             f"separate fleets keep {goal.missed}: with {answers:,} replicas for answers it is "
             f"{metric.plain(run.value)}, and a cache travels {found.transfer_s:.3g} s over "
@@ -393,6 +412,25 @@ class SeparateFleets:
             return False
         worst = worst_shares(found.classes, self.fleet.goals)
         return all(share <= 1 for name, share in worst.items() if name != "ttft")
+
+
+def _fleets_of(question: Question, metric: str, slowness: float) -> Fleets:
+    """Fleets of the replicas that keep one metric; where those of the other kind are unlike, only
+    that one must be kept by a replica alone. metric: ttft of those for prompts, or tpot."""
+    if question.prompts is None:
+        return Fleets(question, slowness=slowness, longer=LONGER)
+    others = [name for name in METRICS if name != metric]
+
+    def eased(promise: Promise) -> Promise:
+        return functools.reduce(lifted, others, promise)
+
+    own = question.of_prompts() if metric == "ttft" else question
+    alone = replace(
+        own,
+        promise=eased(own.promise),
+        class_promises=tuple(map(eased, own.class_promises)),
+    )
+    return Fleets(alone, slowness=slowness, longer=LONGER).promising(question.goals)
 
 
 def _wants_prompts(pair: SeparateFleets, run: Apart) -> bool:
@@ -408,21 +446,6 @@ def _wants_prompts(pair: SeparateFleets, run: Apart) -> bool:
         max(worst_shares(one.classes, goals).values()) if one else math.inf for one in tried
     )
     return first < second
-
-
-def _smallest(kept: Callable[[int], bool], least: int, most: int) -> int:
-    """The smallest number from the least on that is kept, by doubling and halving; beyond the most
-    where none is."""
-    low, step, high = least - 1, 1, least
-    while not kept(high):
-        if high >= most:
-            return most + 1
-        low, step = high, 2 * step
-        high = min(most, low + step)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if kept(middle) else (middle, high)
-    return high
 
 
 def settled_apart(question: Question, told: Told | None = None) -> Apart:

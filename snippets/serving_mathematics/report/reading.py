@@ -22,6 +22,7 @@ JSON schemas; GuideLLM, request_stats.py; inference-perf, reportgen; genai-perf,
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -614,6 +615,26 @@ def _perf_records(rows: Sequence[Any], where: str) -> Run:
         gaps_s=np.concatenate(gaps) if gaps else np.zeros(0),
         gap_end_s=np.concatenate(ends) if ends else np.zeros(0),
     )
+
+
+def require_new(found: Sequence[Run], text: str, where: str, before: dict[bytes, str]) -> None:
+    """Raise ValueError where requests come again: another file, whatever its name, had this text.
+
+    found: the runs of a file. text, where: as for `read_file`. before: of texts that were read, by
+    their digests, the names; this one comes to them.
+
+    >>> before = {}
+    >>> one = [Run("a", "", {"ttft_s": np.ones(2)})]
+    >>> require_new(one, "x", "a", before)
+    >>> require_new(one, "x", "b", before)
+    Traceback (most recent call last):
+    ValueError: b must be of other requests than a, got the same text
+    """
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass")).digest()
+    if any(run.size for run in found):
+        other = before.get(digest)
+        require(other is None, where, f"of other requests than {other}", "the same text")
+    before[digest] = where
 
 
 def joined(runs: Sequence[Run]) -> list[Run]:

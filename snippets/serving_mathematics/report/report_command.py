@@ -27,7 +27,7 @@ from typing import Any
 from serving_mathematics.report.comparison import Difference, differences
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.reading import OtherFileError, joined, read_file
+from serving_mathematics.report.reading import OtherFileError, joined, read_file, require_new
 from serving_mathematics.report.registry import Report, report
 from serving_mathematics.report.rendering import (
     SCHEMA,
@@ -144,9 +144,13 @@ def _read_files(names: Sequence[str], columns: str = "") -> tuple[list[Run], lis
     runs: list[Run] = []
     problems: list[str] = []
     beside: list[str] = []  # in folders of results, and none themselves
+    before: dict[bytes, str] = {}
     for name in _within(names, problems):
         try:
-            runs += read_file(read_text(name), name, columns)
+            text = read_text(name)
+            found = read_file(text, name, columns)
+            require_new(found, text, name, before)
+            runs += found
         except OtherFileError as error:
             (problems if name in names else beside).append(str(error))
         except ValueError as error:

@@ -18,12 +18,13 @@ from typing import Any
 
 from serving_mathematics.report.comparison import Difference
 from serving_mathematics.report.evidence import Run
-from serving_mathematics.report.reading import joined, read_file
+from serving_mathematics.report.reading import joined, read_file, require_new
 from serving_mathematics.report.registry import FINDINGS, report
 from serving_mathematics.report.rendering import _report_body, report_html, summary_lines
 from serving_mathematics.report.report_command import NUMBERS, _compared_runs, read_asked
 from serving_mathematics.support import checks
 
+MOST_TOLD = 5  # files that could not be read, when none could
 FIELDS = {
     "ttft_s": "Promised time to first token (s)",
     "tpot_s": "Promised time per token (s)",
@@ -91,7 +92,9 @@ def form_report(text: str, tell: Callable[[str, str], object] | None = None) -> 
     runs = _runs(values.get("files"), columns, problems, tell)
     before = _runs(values.get("against"), columns, problems, tell)
     if not runs:
-        told = "; ".join(problems) or "choose a file first"
+        told = "; ".join(problems[:MOST_TOLD]) or "choose a file first"
+        if len(problems) > MOST_TOLD:
+            told += f"; and {len(problems) - MOST_TOLD} more"
         field = "columns" if "columns" in told else "files"
         return json.dumps({"problem": told, "field": field})
     changed: list[Difference] = []
@@ -116,6 +119,7 @@ def _runs(
     files: Any, columns: str, problems: list[str], tell: Callable[[str, str], object] | None
 ) -> list[Run]:
     runs: list[Run] = []
+    before: dict[bytes, str] = {}
     for one in files if isinstance(files, list) else []:
         if not isinstance(one, dict):
             problems.append("a file must be an object with a name and a text")
@@ -124,7 +128,10 @@ def _runs(
         if tell:
             tell("status", f"Reading {name}…")
         try:
-            runs += read_file(str(one.get("text") or ""), name, columns)
+            content = str(one.get("text") or "")
+            found = read_file(content, name, columns)
+            require_new(found, content, name, before)
+            runs += found
         except ValueError as error:
             problems.append(str(error))
         except MemoryError:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.definitions.throughput.measured_loop import DENSE, _loops, ceiling_of
+from serving_mathematics.definitions.throughput.measured_loop import (
+    DENSE,
+    _doubled,
+    _errors,
+    _loops,
+    ceiling_of,
+)
 from serving_mathematics.definitions.throughput.scalability_fit import usl_throughput
 
 
@@ -23,6 +29,13 @@ def test_least_squares_are_numpys_on_the_measured_loops() -> None:
         slope, level = np.polyfit(n, n / x, 1)
         assert ceiling_of(n, x, 256) == pytest.approx(256 / (level + 256 * slope))
         assert np.all(np.diff(x) > 0)
+
+
+def test_the_loops_of_the_page_are_among_all() -> None:
+    """What two tests far up say of the page's own loops, with the general solver."""
+    everything = np.array(sorted(_doubled()[False]))
+    for error in _errors(2, 3):
+        assert np.min(np.abs(everything - error)) < 1e-9
 
 
 def test_amdahls_law_is_the_line() -> None:

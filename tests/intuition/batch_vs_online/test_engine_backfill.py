@@ -7,11 +7,13 @@ import pytest
 from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE
 from serving_mathematics.intuition.batch_vs_online.engine_backfill import (
+    LONGER,
     PEAK,
     RECORD,
     SEEDS,
     SPANS_S,
     TOP,
+    _longer_rules,
     _online,
     _Rule,
     _rules,
@@ -56,6 +58,7 @@ def test_the_record_has_every_rule() -> None:
     cells = read_record(RECORD)["cells"]
     for machine in ("chat", "mixture"):
         told = [cell for cell in cells if cell["machine"] == machine and not cell["real"]]
+        told = [cell for cell in told if "batch" not in cell]
         settings = [(cell["rule"], cell["in_flight"], cell["places"]) for cell in told]
         expected = [
             (name, rule.in_flight, rule.places)
@@ -63,5 +66,17 @@ def test_the_record_has_every_rule() -> None:
             for rule in rules
         ]
         assert settings == expected
+    for batch_is in LONGER:
+        told = [cell for cell in cells if cell.get("batch") == batch_is]
+        settings = [(cell["rule"], cell["in_flight"], cell["places"]) for cell in told]
+        longer = _longer_rules().items()
+        assert settings == [(name, r.in_flight, r.places) for name, rules in longer for r in rules]
     assert {len(cell["kept"]) for cell in cells} == {SEEDS}
     assert {cell["machine"] for cell in cells if cell["real"]} == {"chat"}
+
+
+def test_documents_lengthen_the_steps_of_those_online() -> None:
+    """As many in flight, of documents and of requests like those online."""
+    few = _Rule(4, CHAT.places, True)
+    like, documents = (_run(CHAT, few, 0, batch_is=one) for one in ("", "documents"))
+    assert documents["token_s"] > 1.15 * like["token_s"]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import statistics
+
 import numpy as np
 import pytest
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.calibration import KERNELS
 from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.published_runs import read_lines
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.machine.mixture_of_experts.mixture_of_experts import (
     LARGE,
     LOADS,
     SMALL,
     SPARSE,
+    _beside_dense,
     _family,
     _race,
     device_hours,
@@ -24,7 +28,7 @@ from serving_mathematics.machine.mixture_of_experts.mixture_of_experts import (
 def test_device_hours_by_hand(constants: object) -> None:
     work = count_work([WORKED])
     found = loop_latencies(work, constants)  # type: ignore[arg-type]
-    stay = float(found.first_token_s[0]) + 200 * float(found.per_token_s[0])
+    stay = float(found.first_token_s[0]) + 199 * float(found.per_token_s[0])
     rate = 8 * 200 / stay
     assert device_hours(WORKED, constants) == pytest.approx(1e6 / rate / 3600)  # type: ignore[arg-type]
     assert device_hours(WORKED) == device_hours(WORKED, KERNELS)
@@ -62,3 +66,22 @@ def test_at_either_end_it_is_less_than_half_of_the_worst() -> None:
     over = hours[SPARSE] / hours[SMALL]
     assert max(over[0], over[-1]) < over.max() / 2
     assert min(over[0], over[-1]) > 1.2  # and never as cheap as the small model
+
+
+def test_a_mixture_beside_the_dense_model_by_hand() -> None:
+    """One deployment of the comparison, from the record's rows as text."""
+    medians: dict[tuple[str, str], dict[tuple[str, str], list[float]]] = {}
+    for row in read_lines():
+        place = row["mode"], row["system"], row["tp"], row["precision"]  # whatever dp is said
+        name = row["model"].rsplit("/", 1)[-1]
+        wanted = name in ("MiniMax-M2.5", "Llama-3.1-70B")
+        if wanted and place == ("agg", "h100_sxm", "4", "fp8"):
+            times = medians.setdefault((name, row["concurrency"]), {})
+            times.setdefault((row["isl"], row["osl"]), []).append(float(row["tpot_ms"]))
+    expected = []
+    for clients in ("4", "64"):
+        sparse, dense = (medians[name, clients] for name in ("MiniMax-M2.5", "Llama-3.1-70B"))
+        both = sparse.keys() & dense.keys()
+        ratios = [statistics.median(sparse[at]) / statistics.median(dense[at]) for at in both]
+        expected.append(statistics.median(ratios))
+    assert any(found == pytest.approx(tuple(expected)) for found in _beside_dense())

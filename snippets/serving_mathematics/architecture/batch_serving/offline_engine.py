@@ -54,6 +54,8 @@ WIDE = 8192  # tokens of a step at most, where that is tried
 GUESS = 0.5  # σ of the logarithm of guessed over true lengths
 ROWS = 4000  # of customers
 LONG_ANSWER = 16_000  # tokens of an answer that thinks
+THINKING = 500, 2000, 6000  # of rows that think: tokens of a prompt, of an answer, of the longest
+THINKING_ROWS = 4096
 CUSTOMERS = {
     "200, 4,096 tokens": (200, 4096),
     "1,000, 4,096 tokens": (1000, 4096),
@@ -84,6 +86,16 @@ def _ordered(outputs: IntArray, order: str, rng: np.random.Generator) -> IntArra
         0.0, GUESS if order.startswith("guessed") else 0.0, outputs.size
     )
     return np.argsort(guess if order == "shortest first" else -guess, kind="stable")
+
+
+def _thinking_s(order: str, seed: int = 0) -> float:
+    """How long the chat machine takes for rows whose answers think [s]: log-normal, σ = 1, cut."""
+    rng, (prompt, answer, longest) = np.random.default_rng([83, seed]), THINKING
+    drawn = answer * rng.lognormal(-0.5, 1.0, THINKING_ROWS)
+    outputs = np.clip(drawn, 1, longest).astype(np.int64)
+    at = _ordered(outputs, order, rng)
+    asked = Workload(np.zeros(at.size), np.full(at.size, prompt), outputs[at])
+    return float(simulate(asked, CHAT.engine).completion_s.max())
 
 
 def _takes_s(machine: Machine, rows: int, order: str = "mixed", seed: int = 0) -> float:
@@ -139,6 +151,9 @@ def main() -> None:
                 for order in ORDERS[:2]
             ]
             for name, machine in MACHINES.items()
+        },
+        "thinking": {
+            order: [_thinking_s(order, seed) for seed in range(SEEDS)] for order in ORDERS
         },
         "alike": {
             name: [_alike(*numbers, grouped=grouped) for grouped in (False, True)]

@@ -29,6 +29,7 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     LOADS,
     RATES,
     RECORDS,
+    SITUATIONS,
     SLACKS,
     SPAN,
     STALE_S,
@@ -51,16 +52,16 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     asked = _record()["slack"]["customers"]
     running = np.mean(_record()["clips"]["customers"][CLIP_SLACKS.index(16)]["running"])
-    own, fewest = (
-        _rate("customers", "prefix first, slack 16"),
-        _rate("customers", "fewest requests"),
-    )
+    own, fewest = "prefix first, slack 16", "fewest requests"
+    gains = [
+        100 * (_rate(one, own) / _rate(one, fewest) - 1) for one in (*SITUATIONS, "eight engines")
+    ]
     return SimpleNamespace(
         promised_ms=1000 * CHAT.promise.tpot_s,
         later_tokens=step_line(CHAT).later_tokens,
         sequence_us=1e6 * _sequence_s(),
-        carried_slack=own,
-        carried_fewest=fewest,
+        carried_slack=_rate("customers", own),
+        carried_fewest=_rate("customers", fewest),
         carried_picker=_rate("customers", "endpoint picker"),
         carried_sglang=_rate("customers", "SGLang"),
         carried_sglang_32=_rate("customers", "SGLang, 32"),
@@ -68,7 +69,8 @@ def example() -> SimpleNamespace:
         carried_bounded=_rate("customers", "hash, bound 1.1"),
         session_hash=_rate("agents", "one owner, by hash"),
         session_fewest=_rate("agents", "fewest requests"),
-        over_fewest_percent=100 * (own / fewest - 1),
+        least_percent=min(gains),
+        most_percent=max(gains),
         hot_kept_64_percent=100 * _kept("one asks two in five", 64),
         preamble=PREAMBLE,
         customers=CUSTOMERS,

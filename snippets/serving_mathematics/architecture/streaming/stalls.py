@@ -46,6 +46,7 @@ PROMPTS = (2_000, 8_000, 32_000)
 CHUNKS = (512, 1_024, 8_192, 1_000_000)  # the last takes every prompt whole
 BEFORE_S, CLIP_S, FRAMES = 0.5, 4.0, 161
 STALL_S = 0.1  # a gap that is felt; what the mixture promises for a token
+THOUGHTS = 1_000  # tokens of reasoning before the text
 OVERLAPPING = 32  # streams of 1,000 tokens each beside a prompt, where steps overlap
 
 
@@ -125,6 +126,8 @@ def example() -> SimpleNamespace:
         whole_stall_ms=_longest_ms(32_000, whole),
         added_small_percent=100 * (_first_s(32_000, small) / _first_s(32_000, whole) - 1),
         added_percent=100 * (_first_s(32_000, allowed) / _first_s(32_000, whole) - 1),
+        thoughts=THOUGHTS,
+        thought_s=THOUGHTS * float(MIXTURE.step_s(STREAMS)),
         kept_gap_ms=_longest_ms(32_000, allowed),
         overlapped_percent=100 * (later - 1),
         chat_tail_times=chat[0] / chat[1],

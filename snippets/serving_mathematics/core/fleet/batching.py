@@ -73,7 +73,6 @@ def serve(
     path = ledger.path_blocks if cache else ledger.no_blocks
     cached, generated, ready = ledger.cached, ledger.generated, ledger.ready
     admitted_s, first_s, completion_s = ledger.admitted_s, ledger.first_s, ledger.completion_s
-    loaded = ledger.loaded
     preemptions, ended, found = ledger.preemptions, ledger.ended, ledger.found
     node, answer_node, answer_blocks = ledger.node, ledger.answer_node, ledger.answer_blocks
     running, waiting, stored = ledger.running, ledger.waiting, ledger.stored
@@ -196,10 +195,8 @@ def serve(
                     limit = blocks - cache.pinned
                     hit = min(hit, (total - 1) // block)
                     if lower:
-                        deeper, load = lower.find(node[i], path[i], hit, (total - 1) // block)
+                        hit, load = lower.find(node[i], path[i], hit, (total - 1) // block, i)
                         ticks += load
-                        loaded[i] += (deeper - hit) * block
-                        hit = deeper
                     cached[i] = hit * block
                 moved = True
                 if admitted_s[i] < 0:

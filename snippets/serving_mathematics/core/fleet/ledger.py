@@ -56,9 +56,10 @@ class Ledger:
         self.ended: list[int] = []  # that the fleet has not seen yet
         self.victim_rank: list[float] = []
         self.node = self.answer_node = whole(-1)  # where no prompt is known
-        self.no_blocks = self.path_blocks = self.answer_blocks = self.loaded = whole(0)
+        self.no_blocks = self.path_blocks = self.answer_blocks = whole(0)
         known = bool(requests.cached_tokens.any())
         self.cached = _integers(requests.cached_tokens) if known else self.no_blocks
+        self.loaded: list[array[int]] = []  # of each lower tier, tokens that came from it
         self.waiting: list[int] = []  # requests of each engine
         self.running: list[int] = []
         self.stored: list[int] = []  # tokens in decoding sequences, when the batch last changed
@@ -81,12 +82,13 @@ class Ledger:
             require(value == value, "what a rank returns", f"a number for {request}", value)
         return found
 
-    def keep(self, tree: BlockTree) -> None:
-        """Prompts share what the nodes of a tree say."""
+    def keep(self, tree: BlockTree, tiers: int) -> None:
+        """Prompts share what the nodes of a tree say, and so many tiers hold more of it."""
         self.node, self.path_blocks = _integers(tree.chain), _integers(tree.blocks)
         self.answer_node = _integers(tree.answer_chain)
         self.answer_blocks = _integers(tree.answer_blocks)
-        self.cached, self.loaded = _integers(self.requests.cached_tokens), self.loaded[:]
+        self.cached = _integers(self.requests.cached_tokens)
+        self.loaded = [self.no_blocks[:] for _ in range(tiers)]
 
     def tables(self, engine: Engine) -> tuple[list[int], list[int], int, int]:
         """Ticks of an engine's table for the longest request of all."""

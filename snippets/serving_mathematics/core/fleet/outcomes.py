@@ -26,7 +26,8 @@ class Outcome:
     due_s: when it should leave the client [s]. sent_s: when it left. admitted_s: start of its first
     step. first_token_s, completion_s: ends of steps. engine: the last one, −1 for none. refused:
     attempts that found no place or lost it. preemptions: times that it lost its memory.
-    found_tokens: of the prompt, cached at its admission; loaded_tokens: of these, in lower tiers.
+    found_tokens: of the prompt, cached at its admission; tier_tokens: of these, from each lower
+    tier, shape (tiers, n); loaded_tokens: from all of them.
     Of each engine, shape (engines,): work, rows of steps and of tokens read, written and looked at;
     busy_s; paid_s, from its order to its end; evicted_blocks. Of an autoscaler, shape
     (questions,): asked_s; ordered and serving, after the answer.
@@ -41,7 +42,7 @@ class Outcome:
     refused: IntArray
     preemptions: IntArray
     found_tokens: IntArray
-    loaded_tokens: IntArray
+    tier_tokens: IntArray
     work: IntArray
     busy_s: FloatArray
     paid_s: FloatArray
@@ -49,6 +50,11 @@ class Outcome:
     asked_s: FloatArray
     ordered: IntArray
     serving: IntArray
+
+    @property
+    def loaded_tokens(self) -> IntArray:
+        """Of each prompt, what came from lower tiers."""
+        return np.asarray(self.tier_tokens.sum(axis=0))
 
     @classmethod
     def of(
@@ -87,7 +93,7 @@ class Outcome:
             counted(attempts),
             counted(ledger.preemptions),
             counted(ledger.found),
-            counted(ledger.loaded),
+            np.array(ledger.loaded, dtype=np.int64).reshape(-1, ledger.size),
             np.array(ledger.work),
             np.array(ledger.busy_s),
             paid_s,

@@ -85,14 +85,14 @@ class Replicas:
             None if answers_only else self.view.caches[place],
             fleet.watermark_blocks,
             self.reads_only(place),
-            None if answers_only else self._tiers(),
+            None if answers_only else self._tiers(engine.block_tokens),
         )
         self.starting.remove(place)
         self.serving[place], self.due[place], self.tell[place] = one, next(one), one.send
         view = self.answers if answers_only else self.view
         view.opened(place, engine.kv_blocks * engine.block_tokens)
 
-    def _tiers(self) -> LowerTiers | None:
+    def _tiers(self, block_tokens: int) -> LowerTiers | None:
         """Tiers below one engine: its own, and those that all share."""
         if not (self.fleet.tiers and self.fleet.caching):
             return None
@@ -100,7 +100,7 @@ class Replicas:
         for number, tier in enumerate(self.fleet.tiers):
             kept = self.stores.setdefault(number, BlockCache(self.tree))
             below.append((tier, kept if tier.for_all else BlockCache(self.tree)))
-        return LowerTiers(below)
+        return LowerTiers(below, self.ledger.loaded, block_tokens)
 
     def scale(self, wanted: int, engine: Engine, now: float) -> list[int]:
         """Order or withdraw replicas until so many are there; returns those that were ordered."""

@@ -75,7 +75,7 @@ class _FleetRun:
         tree = NOTHING_SHARED
         if requests.prefixes is not None:
             tree = requests.prefixes.in_blocks(fleet.engines[0].block_tokens)
-            ledger.keep(tree)
+            ledger.keep(tree, len(fleet.tiers))
         if fleet.preempt is not None:
             ledger.victim_rank = ledger.ranks(fleet.preempt)
         self.view = View(ledger, tree, [], fleet.refresh_s, rng)

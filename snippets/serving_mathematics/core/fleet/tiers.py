@@ -12,7 +12,7 @@ HiCache, documentation, for tiers that are written through.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S
@@ -55,21 +55,29 @@ class Tier:
 class LowerTiers:
     """The tiers of one engine, the fastest first.
 
-    tiers: each with the cache that says what it keeps.
+    tiers: each with the cache that says what it keeps. loaded: a column for each, in which a
+    request's tokens are counted that came from there. block_tokens: of a block.
     """
 
-    def __init__(self, tiers: Sequence[tuple[Tier, BlockCache]]) -> None:
+    def __init__(
+        self,
+        tiers: Sequence[tuple[Tier, BlockCache]],
+        loaded: Sequence[MutableSequence[int]],
+        block_tokens: int,
+    ) -> None:
         """What is kept is what the caches keep."""
         self.tiers = [(kept, tier.blocks, round(tier.block_s / TICK_S)) for tier, kept in tiers]
+        self.loaded, self.block_tokens = loaded, block_tokens
 
-    def find(self, chain: int, depth: int, found: int, most: int) -> tuple[int, int]:
-        """Blocks of a way that are cached somewhere, when the device has some, at most so many; and
-        the time to load the others, in ticks."""
+    def find(self, chain: int, depth: int, found: int, most: int, request: int) -> tuple[int, int]:
+        """Blocks of a request's way that are cached somewhere, when the device has some, at most so
+        many; and the time to load the others, in ticks."""
         ticks = 0
-        for kept, _, block_ticks in self.tiers:
+        for (kept, _, block_ticks), loaded in zip(self.tiers, self.loaded, strict=True):
             deeper = min(kept.look(chain, depth)[1], most)
             if deeper > found:
                 ticks += (deeper - found) * block_ticks
+                loaded[request] += (deeper - found) * self.block_tokens
                 found = deeper
         return found, ticks
 

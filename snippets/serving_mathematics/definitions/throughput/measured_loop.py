@@ -5,7 +5,8 @@ second X = N/(a + b·N), so that N/X = a + b·N. Two tests give both numbers, an
 taken the engine gives c/(a + b·c): less than 1/b. It is Amdahl's law with α = b/(a + b).
 
 Measured: closed loops of the public record, Llama 3.1 8B on one H100 behind TensorRT-LLM in six
-mixes of lengths, and two mixtures of experts on eight H200 behind vLLM in three each.
+mixes of lengths, two mixtures of experts on eight H200 behind vLLM in three each, and whatever has
+tests with 32, 64 and 128 clients.
 
 Assumes: clients that never pause; places and memory for all of them.
 
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.hardware.published_runs import read_lines
+from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.definitions.throughput.scalability_fit import (
     fit_usl,
     peak_concurrency,
@@ -135,6 +136,36 @@ def _by_two(first: int, second: int) -> float:
     return max(abs(error) for error in _errors(first, second))
 
 
+@functools.cache
+def _doubled() -> dict[bool, FloatArray]:
+    """Errors at 128 clients of the line through 32 and 64, of all loops of one engine that were
+    measured at the three: of dense models, and of mixtures (True)."""
+    loops: dict[tuple[object, ...], dict[float, list[float]]] = {}
+    for run in read_runs(line for line in read_lines() if line["mode"] == "agg"):
+        a = run.answers
+        if run.kind != "engine" or run.repeated or a.draft_tokens:
+            continue
+        split = a.devices, a.tensor, a.pipeline, a.attention_data, a.expert, run.source
+        lengths = a.input_tokens, a.output_tokens
+        sparse = a.architecture.routed_parameters > 0
+        key = (sparse, run.family, a.system.name, a.backend, a.precision, *split, *lengths)
+        whole_s = run.first_token_s + (a.output_tokens - 1) * run.per_token_s
+        rate = run.concurrency * a.output_tokens / whole_s
+        loops.setdefault(key, {}).setdefault(run.concurrency, []).append(rate)
+    found: dict[bool, list[float]] = {False: [], True: []}
+    for (kind, *_), by in loops.items():
+        if {32.0, 64.0, 128.0} <= by.keys():
+            first, second, last = (float(np.median(by[n])) for n in (32.0, 64.0, 128.0))
+            slope = (64 / second - 32 / first) / 32  # falls where throughput grows faster
+            found[bool(kind)].append(128 / (32 / first + 96 * slope) / last - 1)
+    return {sparse: np.array(errors) for sparse, errors in found.items()}
+
+
+def _nine_in_ten(errors: FloatArray) -> float:
+    """What nine in ten errors are within."""
+    return float(np.quantile(np.abs(errors), 0.9))
+
+
 def example() -> SimpleNamespace:
     """Numbers quoted in the text; errors in percent."""
     dense = _left_out(DENSE)
@@ -142,7 +173,9 @@ def example() -> SimpleNamespace:
     n, x = _loops(DENSE)[1024, 512]
     line, law = (_expected(1024, *_line(n, x)), usl_throughput(1024, *fit_usl(n[:-1], x[:-1])))
     return SimpleNamespace(
-        high_two=100 * _by_two(2, 3),
+        dense_loops=_doubled()[False].size,
+        dense_half=100 * float(np.median(np.abs(_doubled()[False]))),
+        dense_most=100 * _nine_in_ten(_doubled()[False]),
         far_two=100 * _by_two(1, 2),
         low_two=100 * _by_two(0, 1),
         line_worst=100 * max(abs(line - 1) for line, _, _ in dense),
@@ -225,6 +258,20 @@ def check_two_tests_must_be_far_up() -> None:
     checks.inside("from 16 and 32, lowest", min(far), 0, 0.05, kind="measured")
     checks.inside("from 16 and 32, highest", max(far), 0.05, 0.1, kind="measured")
     checks.inside("from 8 and 16", _by_two(0, 1), 0.1, 0.35, kind="measured")
+
+
+def check_two_tests_foresee_the_third_of_most_models() -> None:
+    """In nine of ten loops of dense models the line through 32 and 64 clients is within a tenth at
+    128, now above and now below; in mixtures it is too low in more than four of five.
+
+    Source: every loop of one engine in the record with tests at all three, behind three engines, on
+    one to eight devices.
+    """
+    dense, sparse = _doubled()[False], _doubled()[True]
+    checks.inside("dense, nine in ten within", _nine_in_ten(dense), 0.05, 0.1, kind="measured")
+    checks.inside("dense, too low", float(np.mean(dense < 0)), 0.3, 0.7, kind="measured")
+    checks.inside("mixtures, too low", float(np.mean(sparse < 0)), 0.8, 1.0, kind="measured")
+    checks.holds("loops", min(dense.size, sparse.size) > 100, got=[dense.size, sparse.size])
 
 
 def check_a_sparse_model_is_better_than_its_line() -> None:

@@ -7,8 +7,8 @@ token. Places say how many share a step, so they protect the time per token. It 
 `python -m serving_mathematics.intuition.batch_vs_online.engine_backfill` simulates every rule, in a
 minute or two, and writes records/engine_backfill.json.
 
-Assumes: what `core.fleet` assumes; batch requests as long as online ones; a wave that is slow
-beside an answer.
+Assumes: what `core.fleet` assumes; batch requests as long as online ones, but where they are
+documents or have long answers; a wave that is slow beside an answer.
 
 Source: `core.fleet` for engine, priorities and preemption; the book's machines.
 """
@@ -50,6 +50,8 @@ REAL = (
     "priority",
     "places and priority",
 )  # tried on real minutes too
+LONGER = {"documents": (6000, 200), "long answers": (1000, 1500)}  # prompt and answer, tokens
+FEWER = {"a number in flight": (1, 2, 4), "places and priority": (24, 48, 96)}  # tried then too
 ALONE = {"chat": 176, "mixture": 32}  # places, where nobody goes first
 
 
@@ -75,6 +77,17 @@ def _rules(name: str) -> dict[str, list[_Rule]]:
     }
 
 
+def _longer_rules() -> dict[str, list[_Rule]]:
+    """The rules that are tried with longer batch requests, on the chat machine."""
+    every, most, plenty = _rules(CHAT.name), CHAT.places, PLENTY[CHAT.name]
+    numbers, places = FEWER
+    fewer = {
+        numbers: [_Rule(number, most, True) for number in FEWER[numbers]],
+        places: [_Rule(plenty, few, True) for few in FEWER[places]],
+    }
+    return {name: every[name] + rules for name, rules in fewer.items()}
+
+
 def _online(machine: Machine, real: bool, rng: np.random.Generator) -> tuple[FloatArray, float]:
     """Arrivals of those online, and how long they last [s]: a wave, or a trace's minutes, whose
     highest rate is nearly the most that the promise allows."""
@@ -90,9 +103,11 @@ def _online(machine: Machine, real: bool, rng: np.random.Generator) -> tuple[Flo
     return np.interp(drawn, passed, np.linspace(0, span, shape.size + 1)), span
 
 
-def _run(machine: Machine, rule: _Rule, seed: int, real: bool = False) -> dict[str, float]:
+def _run(
+    machine: Machine, rule: _Rule, seed: int, real: bool = False, batch_is: str = ""
+) -> dict[str, float]:
     """One run: shares of those online who get the promise and its parts, their time per token, and
-    what the engine does over its ceiling."""
+    what the engine does over its ceiling, in requests. batch_is: of `LONGER`."""
     rng = np.random.default_rng([17, seed])
     online, span = _online(machine, real, rng)
     many, ceiling = rule.in_flight, machine.ceiling_per_s
@@ -100,6 +115,8 @@ def _run(machine: Machine, rule: _Rule, seed: int, real: bool = False) -> dict[s
     lengths = draw_lengths(rng, machine.traffic, size + online.size)
     place = np.arange(size + online.size)
     batch = place < size
+    if batch_is:
+        lengths.prompt_tokens[batch], lengths.output_tokens[batch] = LONGER[batch_is]
     asked = Requests(
         np.append(np.zeros(size), online),
         lengths.prompt_tokens,
@@ -126,8 +143,8 @@ def _run(machine: Machine, rule: _Rule, seed: int, real: bool = False) -> dict[s
     }
 
 
-def _cell(machine: Machine, rule: _Rule, real: bool) -> dict[str, Any]:
-    runs = [_run(machine, rule, seed, real) for seed in range(SEEDS)]
+def _cell(machine: Machine, rule: _Rule, real: bool, batch_is: str = "") -> dict[str, Any]:
+    runs = [_run(machine, rule, seed, real, batch_is) for seed in range(SEEDS)]
     mean = {kind: float(np.mean([run[kind] for run in runs])) for kind in runs[0]}
     return vars(rule) | {"mean": mean, "kept": [run["kept"] for run in runs]}
 
@@ -142,6 +159,10 @@ def main() -> None:
             for rule in rules:
                 told = {"machine": machine.name, "real": real, "rule": name}
                 cells.append(told | _cell(machine, rule, real))
+    for batch_is in LONGER:
+        for name, rules in _longer_rules().items():
+            told = {"machine": CHAT.name, "real": False, "rule": name, "batch": batch_is}
+            cells += [told | _cell(CHAT, rule, False, batch_is) for rule in rules]
     what = f"batch work beside online work on one engine, {SEEDS} runs of each rule"
     record = provenance(COMMAND, ["numpy"]) | {"what": what, "cells": cells}
     print(f"wrote {write_record(RECORD, record)}")

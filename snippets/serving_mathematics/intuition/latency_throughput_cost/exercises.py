@@ -20,6 +20,7 @@ from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.intuition.latency_throughput_cost.latency_throughput_cost import (
     _MACHINES,
+    _SHORT,
     _Law,
     answers_per_s,
     token_gap_s,
@@ -83,7 +84,8 @@ def price_on_dashboard(
 def line_of_two_hours(
     price_per_hour: float, quiet: tuple[float, float], busy: tuple[float, float]
 ) -> tuple[float, float]:
-    """Sequences at which the time per token is twice that of one, and the price without end.
+    """Sequences at which the time per token is twice that of one, and the price without end, where
+    time per token is a line: of a mixture with short contexts the price goes below it.
 
     price_per_hour: C. quiet, busy: (running, tokens a second) of two hours. Raises ValueError
     unless all are positive, more run in the busy hour, and the line has a positive height and
@@ -162,15 +164,21 @@ def check_dashboard_of_an_engine() -> None:
 
 
 def check_line_of_two_hours() -> None:
-    """Two hours of a line give its constants back, and the price that no load undercuts.
+    """Two hours of a line give its constants back, and the price that no load undercuts; a mixture
+    with short contexts undercuts it.
 
-    Source: τ = 8 ms + 0.5 ms b at 4 and at 40 sequences; 17 ms at 18, and 0.5 ms of $1.80 an hour.
+    Source: τ = 8 ms + 0.5 ms b at 4 and at 40 sequences; 17 ms at 18, and 0.5 ms of $1.80 an hour;
+    the mixture's law at 4, 32 and 256.
     """
     quiet, busy = (4.0, 4 / 0.010), (40.0, 40 / 0.028)
     twice, floor = line_of_two_hours(1.8, quiet, busy)
     checks.close("twice 8.5 ms", twice, 18.0, rtol=1e-9)
     checks.close("floor [$]", floor, 0.25, rtol=1e-9)
     checks.holds("below both prices", floor < price_on_dashboard(1.8, *busy)[0])
+    law = _Law(_SHORT)
+    hours = [(b, b / float(law.gap_s(b))) for b in (4.0, 32.0)]
+    told = line_of_two_hours(_SHORT.price_per_hour, *hours)[1]
+    checks.holds("not of short contexts on a mixture", float(law.price(_SHORT.places)) < 0.8 * told)
 
 
 def check_bad_input_is_refused() -> None:

@@ -51,6 +51,7 @@ _MACHINES = {"chat": CHAT, "mixture": MIXTURE, "agents": AGENTS}
 COLOURS = {"chat": "C0", "mixture": "C3", "agents": "C2"}
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 FEW = 8  # sequences of a quiet hour, in the text
+_SHORT = replace(MIXTURE, traffic=CHAT.traffic, places=256)  # a mixture, for short contexts
 PROMPTS = {"as they are": 1.0, "read at half the speed": 2.0, "all found in a cache": 0.0}
 WEIGHTS_BYTES = 2 * (8_029_995_008 - 128_256 * 4096)  # [B] that a step of *chat* reads
 
@@ -204,8 +205,12 @@ def example() -> SimpleNamespace:
     joules = _joules([1, CHAT.places]).tolist()
     gaps = 1e3 * law.gap_s([1, FEW, CHAT.places])
     dear = float(_Law(MIXTURE, whole).price(found.promised) / found.price(found.promised))
-    wrong = CHAT.how_wrong
+    wrong, short = CHAT.how_wrong, _Law(_SHORT)
+    dearer, cheaper = short.price([short.twice, _SHORT.places]).tolist()
     return SimpleNamespace(
+        short_twice=short.twice,
+        short_places=_SHORT.places,
+        short_times=dearer / cheaper,
         few=FEW,
         places=CHAT.places,
         few_slower_percent=100 * (gaps[1] / gaps[0] - 1),
@@ -405,16 +410,21 @@ def check_long_contexts_share_with_few() -> None:
 
 def check_doubling_is_where_to_look() -> None:
     """Up to twice the time per token, a machine's price falls to a fifth or less for chat, and to a
-    third for the others; from there to all places it falls by no more than a half.
+    third for the others; from there to all places it falls by no more than a half. A mixture whose
+    contexts are short falls by more than that, at less than its promised time.
 
     Source: the laws; the second half of the sentence holds for any line, whose price there is less
-    than twice its floor.
+    than twice its floor, and not for a step that flattens when all experts are taken.
     """
     for name, most in (("chat", 0.2), ("mixture", 1 / 3), ("agents", 1 / 3)):
         law = _Law(_MACHINES[name])
         alone, twice, full = law.price([1, law.twice, law.machine.places]).tolist()
         checks.inside(f"{name}: at twice the time, over alone", twice / alone, 0.0, most)
         checks.inside(f"{name}: at all places, over that", full / twice, 0.5, 1.0)
+    law = _Law(_SHORT)
+    twice, full = law.price([law.twice, _SHORT.places]).tolist()
+    checks.inside("mixture, short contexts: at all places, over that", full / twice, 0.0, 0.49)
+    checks.holds("within the promise", law.promised == _SHORT.places)
 
 
 def check_places_by_the_promise() -> None:

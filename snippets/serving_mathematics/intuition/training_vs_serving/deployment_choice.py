@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_mathematics.core.machines.machines import CHAT, Machine, Promise
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine, Promise
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.token_sharing import share_tokens, step_line
 from serving_mathematics.support import checks
@@ -216,7 +216,9 @@ def example() -> SimpleNamespace:
     half, _ = cheapest(
         [one for one in _zoo() if "FP8" not in one.name], FLOOR, REQUESTS_PER_S, LIMIT_S
     )
+    sizes = MIXTURE.deployment.architecture
     return SimpleNamespace(
+        active_percent=100 * sizes.active_parameters / sizes.parameters,
         requests_per_s=REQUESTS_PER_S,
         limit_ms=1000 * LIMIT_S,
         floor=FLOOR,

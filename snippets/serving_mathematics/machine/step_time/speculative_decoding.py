@@ -146,7 +146,17 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         even_parameters=draft.architecture.parameters / plain.architecture.parameters,
         even_time=lasts[0] / lasts[1],
+        even_far=_far_limit(dense),
     )
+
+
+def _far_limit(guessing: Deployment) -> float:
+    """What a step with a draft model must yield at endless contexts, where caches are all that is
+    read: the model's once, and the draft's once for each guess."""
+    draft = draft_engine(guessing)
+    assert draft is not None
+    both, drafts = (sequence_bytes(one, CONTEXT_TOKENS) for one in (guessing, draft))
+    return 1 + guessing.draft_tokens * drafts / (both - drafts)
 
 
 def check_one_sequence_is_the_theorem() -> None:
@@ -181,6 +191,30 @@ def check_a_full_device_gains_nothing() -> None:
     guessing = replace(WORKED, system=slow, draft_tokens=3, drafter=FROM_TEXT)
     got = float(break_even_tokens(guessing, FITTED, 512, 100)[0])
     checks.close("tokens to yield", got, 4.0, rtol=0.02)
+
+
+def check_long_contexts_ask_for_the_drafts_cache() -> None:
+    """Where contexts are long a dense model's guesses from the text cost little with as many
+    sequences as memory holds, and a draft model costs what its own cache is of the model's.
+
+    Source: the caches' bytes a token by hand, 28 layers of 8 heads of 128 over 64 of the same; 1 +
+    γ times their ratio for four pairs; the step at 128,000 tokens.
+    """
+    for model, drafter, tensor in (
+        ("Qwen3-32B", "Qwen3-0.6B", 2),
+        ("Llama-3.1-8B", "Llama-3.2-1B", 1),
+        ("Llama-3.1-70B", "Llama-3.2-1B", 4),
+        ("Llama-3.1-70B", "Llama-3.1-8B", 4),
+    ):
+        target = replace(WORKED, architecture=find_model(model)[0], tensor=tensor, draft_tokens=3)
+        guessing = replace(target, drafter=find_model(drafter)[0])
+        got = float(break_even_tokens(guessing, FITTED, 64, 128_000)[0])
+        checks.close(f"{drafter} for {model}", got, _far_limit(guessing), rtol=0.03)
+        text = replace(target, drafter=FROM_TEXT)
+        most = float(break_even_tokens(text, FITTED, LOADS[:-1], 16_000).max())
+        checks.inside(f"the text for {model}, 16,000 tokens", most, 1.0, 1.15)
+    pair = next(one for _, _, one in _compared() if isinstance(one.drafter, Architecture))
+    checks.close("by hand", _far_limit(pair), 1 + 3 * 28 / 64, rtol=1e-12)
 
 
 def check_a_draft_is_all_that_it_takes() -> None:

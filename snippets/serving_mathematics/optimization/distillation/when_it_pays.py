@@ -19,6 +19,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from serving_mathematics.core.batching.speculative_decoding import expected_tokens
+from serving_mathematics.core.hardware.catalogue import find_model
+from serving_mathematics.core.hardware.fronts import find_front, front_constants
+from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
 from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -40,6 +44,7 @@ STUDENTS = {  # parameters as their makers count them
 }
 TEACHER, PICKED = "Llama-3.1-8B", "Llama-3.2-1B"
 TAUGHT_TOKENS, TRAINING_SHARE = 1e9, 0.3  # answers to learn from; of the device's peak that is used
+DRAFTED = 3  # tokens of the draft in `draft-model-vllm.yaml`
 PEAK_PER_S = 989e12  # operations of an H100 in 16 bits, its data sheet
 
 
@@ -101,6 +106,18 @@ def _taught_price(student: str, base: Machine = CHAT) -> float:
     return answers + training_price(STUDENTS[student], TAUGHT_TOKENS, base.device_price_per_hour)
 
 
+def _times_longer(sequences: int) -> float:
+    """How many times as long a step of the chat machine takes with the draft that the page hands
+    out, and so how many tokens it must yield."""
+    constants = front_constants(find_front(CHAT.front))
+    draft = replace(CHAT.deployment, draft_tokens=DRAFTED, drafter=find_model(PICKED)[0])
+    steps = [
+        float(guessed_step_s(one, constants, sequences, CHAT.mean_context_tokens)[0])
+        for one in (draft, CHAT.deployment)
+    ]
+    return steps[0] / steps[1]
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     teacher, student = _price(TEACHER), _price(PICKED)
@@ -115,6 +132,11 @@ def example() -> SimpleNamespace:
         pays_after=pay_back_tokens(taught, teacher, student) / TAUGHT_TOKENS,
         pays_after_half=pay_back_tokens(taught, teacher, student, 0.5) / TAUGHT_TOKENS,
         most_fallback=100 * (1 - student / teacher),
+        drafted=DRAFTED,
+        longer_alone=_times_longer(1),
+        longer_full=_times_longer(CHAT.places),
+        yields_high=expected_tokens(0.8, DRAFTED),
+        yields_low=expected_tokens(0.5, DRAFTED),
     )
 
 
@@ -164,6 +186,21 @@ def check_smaller_is_not_as_much_cheaper() -> None:
             fewer = STUDENTS[TEACHER] / STUDENTS[name]
             checks.inside(f"{label}: {name}, of what its size says", gain / fewer, 0.05, 0.999)
             checks.holds(f"{label}: {name} is cheaper", gain > 1, got=gain)
+
+
+def check_acceptance_says_whether_a_draft_pays() -> None:
+    """Where every place of the chat machine is taken, the draft that is handed out still makes it
+    faster at an acceptance of 0.8, and slower at 0.5; alone it pays at both.
+
+    Source: bytes by hand, a lone step with three passes of a draft of 0.15 of the weights; the
+    steps of the scored model, which differ from measured ones by a tenth.
+    """
+    alone, full = _times_longer(1), _times_longer(CHAT.places)
+    bytes_only = 1 + DRAFTED * 1.24 / 8.03
+    checks.inside("alone, over what weights say", alone / bytes_only, 1.0, 1.25)
+    checks.holds("alone, at 0.5", expected_tokens(0.5, DRAFTED) > 1.03 * alone, got=alone)
+    checks.holds("full, at 0.8", expected_tokens(0.8, DRAFTED) > 1.1 * full, got=full)
+    checks.holds("full, at 0.5", expected_tokens(0.5, DRAFTED) < 0.95 * full, got=full)
 
 
 def check_pay_back() -> None:
