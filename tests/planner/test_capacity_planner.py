@@ -597,7 +597,7 @@ def test_the_longer_runs_go_down_to_one_replica_and_up_to_what_is_needed(
         short: Any = SimpleNamespace(
             question=BASE,
             told=None,
-            fewest=lambda: SimpleNamespace(replicas=2, places=8, budget=512),
+            fewest=lambda _near: SimpleNamespace(replicas=2, places=8, budget=512),
             near=lambda replicas, limits=limits: limits if replicas < 2 else [(9, 512)],
         )
         long: Any = SimpleNamespace(

@@ -322,9 +322,11 @@ def test_unlike_fleets_by_hand() -> None:
     pairs = [one for one in asked if one.separate]
     assert len(asked) == 4 + 4
     question = next(
-        one for one in pairs if (one.of_prompts.deployment.tensor, one.deployment.tensor) == (1, 2)
+        one
+        for one in pairs
+        if (one.of_prompts().deployment.tensor, one.deployment.tensor) == (1, 2)
     )
-    sends, receives = question.of_prompts.deployment, question.deployment
+    sends, receives = question.of_prompts().deployment, question.deployment
     assert (sends.system.name, receives.system.name) == ("h100_sxm", "h200_sxm")
     assert question.usd_apart(3, 2) == pytest.approx(2 * 1 * (3 + 1) + 2.6 * 2 * (2 + 1))
     far = Workload(np.arange(100) * 1000.0, np.full(100, 2000), np.full(100, 3))
@@ -372,12 +374,12 @@ def test_the_flags_of_either_fleet_are_of_its_split() -> None:
         if question.separate:
             run = SeparateFleets(question).performance(4, 4, 2048)
             assert run is not None
-            for role, one in (("prompts", question.of_prompts), ("answers", question)):
+            for role, one in (("prompts", question.of_prompts()), ("answers", question)):
                 words = role_words(question, run, role)
                 width = one.deployment.tensor
                 assert ("--tensor-parallel-size" in words) == (width > 1)
             objects = kubernetes_separate(question, run)
-            widths = [one.deployment.tensor for one in (question.of_prompts, question)]
+            widths = [one.deployment.tensor for one in (question.of_prompts(), question)]
             found = re.findall(r"nvidia.com/gpu: (\d)", objects)
             assert [int(width) for width in found] == widths
 

@@ -775,7 +775,7 @@ def _apart_record(told: Answer) -> dict[str, float | int | str]:
     if told.apart.run is None:
         return {"apart_problem": told.apart.problem}
     run, one = told.apart.run, told.apart.question.deployment
-    prompts = told.apart.question.of_prompts
+    prompts = told.apart.question.of_prompts()
     return {
         "apart_prompt_replicas": run.prompts,
         "apart_answer_replicas": run.answers,

@@ -183,7 +183,7 @@ def split_name(question: Question) -> str:
 
 def _devices_and_split(question: Question) -> tuple[str, str]:
     """What a replica is on and how it is split; where those for prompts are unlike, of both."""
-    both = dict.fromkeys((question.of_prompts, question))
+    both = dict.fromkeys((question.of_prompts(), question))
     devices = [f"{x.deployment.devices} × {x.deployment.system.shown}" for x in both]
     return " and ".join(devices), " and ".join(split_name(x) for x in both)
 
@@ -198,7 +198,7 @@ def _pair_text(question: Question, run: Apart) -> str:
     >>> _pair_text(TIGHT, pair) if pair else ""
     '3 for prompts and 2 for answers of 1 × H100 SXM, tp1, bf16'
     """
-    other = question.of_prompts
+    other = question.of_prompts()
     of, its = (
         f" of {one.deployment.devices} × {one.deployment.system.shown}, {split_name(one)}"
         for one in (question, other)
@@ -406,8 +406,8 @@ def answer(
         for one in best:
             if plans and one.run and plans[0][1].best.usd_per_hour <= one.run.usd_per_hour:
                 break
-            near = one.run.replicas if one.run else 0
-            plans.append((one.question, plan(one.question, told=told, near=near)))
+            begin = one.run.replicas if one.run else 0
+            plans.append((one.question, plan(one.question, told=told, near=begin)))
         question, found = min(plans, key=lambda pair: pair[1].best.usd_per_hour)
         for asked, other in plans:
             ranked = [_with_run(one, asked, other.best) for one in ranked]
@@ -499,7 +499,7 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
     if not found:
         return ranked, Separate(pairs[0].question, None, problem)
     question, run = min(found, key=lambda pair: pair[1].usd_per_hour)
-    errors = [_error(one) for one in (question, question.of_prompts)]
+    errors = [_error(one) for one in (question, question.of_prompts())]
     fast = min(1.0, *(error.low for error in errors))
     slow = max(1.0, *(error.high for error in errors))
     least = _fewest(question, fast) or 2

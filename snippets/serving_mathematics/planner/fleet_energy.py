@@ -163,7 +163,7 @@ def apart_watts(question: Question, run: Apart) -> float | None:
     >>> 500 < watts < 4 * 700
     True
     """
-    asking, board, its = question.of_prompts, board_w(question), board_w(question.of_prompts)
+    asking, board, its = question.of_prompts(), board_w(question), board_w(question.of_prompts())
     if board is None or its is None:
         return None
     pair = SeparateFleets(question)

@@ -312,7 +312,7 @@ def role_words(question: Question, pair: Apart, role: str, backend: str = "") ->
     """
     require(role in ("prompts", "answers"), "role", "prompts or answers", role)
     backend, first = backend or question.deployment.backend, role == "prompts"
-    question = question.of_prompts if first else question
+    question = question.of_prompts() if first else question
     most = question.batch_limit or MOST_PLACES
     limit = min(MOST_PLACES, pair.budget) if first else most
     words = _words(question, limit, pair.budget if first else 2 * most, backend)
@@ -424,7 +424,7 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
         env += [f"              valueFrom: {source}"]
     for role, count in (("prompts", pair.prompts), ("answers", pair.answers)):
         words = role_words(question, pair, role)
-        own = question.of_prompts if role == "prompts" else question
+        own = question.of_prompts() if role == "prompts" else question
         pods = _pods(own, role, count + question.spare_replicas, words, env)
         service = ["apiVersion: v1", "kind: Service", "metadata:", f"  name: {role}", "spec:"]
         service += ["  clusterIP: None", f"  selector: {{app: {role}}}"]

@@ -86,7 +86,6 @@ class Question:
         kinds = () if isinstance(self.traffic, Workload) else self.traffic.classes
         return tuple(kind.name for kind in kinds) or ("all requests",)
 
-    @property
     def of_prompts(self) -> Question:
         """The same of the replicas that take prompts, where these are separate."""
         if self.prompts is None:
@@ -101,7 +100,7 @@ class Question:
 
     def usd_apart(self, prompts: int, answers: int) -> float:
         """Price of separate fleets an hour, each with the replicas that may fail."""
-        return self.of_prompts.usd_per_hour(prompts) + self.usd_per_hour(answers)
+        return self.of_prompts().usd_per_hour(prompts) + self.usd_per_hour(answers)
 
     @property
     def usual_limits(self) -> tuple[int, int]:

@@ -173,7 +173,7 @@ class SeparateFleets:
     def links(self, prompts: int, answers: int) -> tuple[tuple[Deployment, float], ...]:
         """Who sends and who receives, each with the link of one device [B/s]: that inside a domain
         where so many replicas fit into one, else beyond."""
-        sends, receives = self.question.of_prompts.deployment, self.question.deployment
+        sends, receives = self.question.of_prompts().deployment, self.question.deployment
         devices = prompts * sends.devices + answers * receives.devices
         inside = sends.system == receives.system and devices <= sends.system.domain_devices
         return tuple(
@@ -424,7 +424,7 @@ def _fleets_of(question: Question, metric: str, slowness: float) -> Fleets:
     def eased(promise: Promise) -> Promise:
         return functools.reduce(lifted, others, promise)
 
-    own = question.of_prompts if metric == "ttft" else question
+    own = question.of_prompts() if metric == "ttft" else question
     alone = replace(
         own,
         promise=eased(own.promise),
