@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from .visits import DESK
+from .visits import DESK, PHONE
 
 
 @pytest.fixture
@@ -148,6 +148,7 @@ def test_long_code_unfolds_by_keyboard(page: Page, origin: str) -> None:
 def test_long_code_is_laid_out_when_it_comes_near_and_is_as_high_before(
     page: Page, origin: str
 ) -> None:
+    page.set_viewport_size(PHONE)
     page.goto(f"{origin}engine/")
     code = page.locator(".snippet.is-long pre > code").last
     laid_out = "one => one.firstElementChild.checkVisibility({contentVisibilityAuto: true})"
@@ -157,6 +158,9 @@ def test_long_code_is_laid_out_when_it_comes_near_and_is_as_high_before(
     code.scroll_into_view_if_needed()
     page.wait_for_function(f"one => ({laid_out})(one)", arg=code.element_handle())
     assert page.evaluate(heights) == before
+    for wide in page.locator(".snippet.is-long pre > code").all():  # as all are on a phone
+        wide.scroll_into_view_if_needed()
+        expect(wide).to_have_attribute("tabindex", "0")
 
 
 def test_the_button_in_a_block_of_code_takes_the_block(browser: Browser, origin: str) -> None:

@@ -281,6 +281,9 @@ def test_what_an_address_asks_twice_is_told(form: Form) -> None:
     expect(other.locator("#planner-rate_per_s")).to_have_value("3")
     expect(other.locator("#planner-seed")).to_have_value("0")
     expect(other.locator("#planner-seed-problem")).to_have_text("seed stands twice in this address")
+    other.goto(f"{form.page.url.partition('?')[0]}?device=H100&peak_tflops=5")
+    told = f"The address asks for peak_tflops, which goes with device={OTHER}."
+    expect(other.locator("form.planner .live-status")).to_have_text(told)
     other.close()
 
 

@@ -78,6 +78,11 @@ const widths = new ResizeObserver((changes) => {
 });
 for (const place of places) {
   widths.observe(place);
+  place.addEventListener("contentvisibilityautostatechange", ({ skipped }) => { // what was not laid out had no width
+    if (skipped) return;
+    widths.unobserve(place);
+    widths.observe(place);
+  });
   place.addEventListener("scroll", () => more(place), { passive: true });
 }
 

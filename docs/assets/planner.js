@@ -178,7 +178,10 @@ export function open(form) {
   show();
   stale();
   if (!location.search) return;
-  const not = unknown.length ? ` The address asks for ${unknown[0]}, which is no field.` : "";
+  const held = asks();
+  const hidden = fields.find((field) => new URLSearchParams(location.search).has(field.name) && !(field.name in held));
+  const not = unknown.length ? ` The address asks for ${unknown[0]}, which is no field.`
+    : hidden ? ` The address asks for ${hidden.name}, which goes with ${hidden.closest("[data-when]").dataset.when}.` : "";
   if (!answer.classList.contains("stale")) {
     status.textContent = not.trim();
     return;

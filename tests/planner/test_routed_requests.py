@@ -78,7 +78,10 @@ def test_every_router_of_the_simulator_is_found(name: str) -> None:
     [
         ("leest-work", "routers: 'leest-work' is not known; nearest: least-work"),
         ("", "routers: '' is not known; nearest: "),
-        ("random,random", "routers must be of different names, got 'random'"),
+        ("random,random", "routers must be of different rules (random is there), got random"),
+        ("session; sticky", "of different rules (session is there), got sticky"),
+        ("cache-aware; sglang:cache_threshold=0.3", "(cache-aware is there), got sglang:"),
+        ("cache-aware:balance_abs_threshold=1.7", "abs_threshold must be a whole number, got"),
         ("session:x=1", "a parameter of session must be none, got 'x=1'"),
         (
             "cache-aware:cache_threshold=-1",

@@ -279,6 +279,14 @@ def test_a_trace_that_shares_nothing_is_refused_where_that_is_asked(tmp_path: Pa
         ({"cached_share": 0.5}, "cached_share must be left out behind routers: caches say"),
         ({"fleets": "two"}, "fleets must be left out behind routers: one fleet is"),
         ({"weights": "2,1"}, "weights must be left out where all requests are of one kind"),
+        (
+            {"like": "chat", "mean_prompt_tokens": 5},
+            "mean_prompt_tokens must be left out where like is chat: its requests are as long as",
+        ),
+        (
+            {"classes": "a:0.5:like=chat,answer=9; b:0.5"},
+            "classes: a: mean_output_tokens must be left out where like is chat",
+        ),
         ({"like": "agents", "arrival_scv": 4}, "arrival_scv must be left out where sessions come"),
         ({"classes": "a:1:cached=0.5"}, "classes: a: cached must be left out behind routers"),
         ({"classes": "a:1:like=mail"}, "classes: a: like must be one of means, agents, chat"),

@@ -147,3 +147,10 @@ def test_a_series_without_values_is_refused() -> None:
     row = {"metric": {"__name__": "vllm:num_requests_waiting"}, "values": []}
     with pytest.raises(ValueError, match="result 1 must be with values, got none"):
         range_query_run({"data": {"result": [row]}}, "q.json")
+
+
+@pytest.mark.parametrize("name", ["num_requests_running", "generation_tokens_total"])
+def test_what_counts_is_not_negative(name: str) -> None:
+    """Of an engine with −5 requests a report found nothing."""
+    with pytest.raises(ValueError, match=f"vllm:{name} must be not negative, as counters are, got"):
+        counters(f"vllm:{name} -5\n")

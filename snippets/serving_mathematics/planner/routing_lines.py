@@ -21,6 +21,7 @@ from serving_mathematics.planner.lines import (
     listed,
     with_interval,
 )
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import _begins_alone
 from serving_mathematics.planner.routing import HOST, STILL_FILLING, Routed, TierWorth, Way
 from serving_mathematics.planner.traffic import Traffic
@@ -53,6 +54,7 @@ def routed_main(told: Routed) -> list[Line]:
             "",
             "machine/predictions",
         ),
+        _lengths_line(question),
         Line("router", best.router.name, "", ROUTERS_PAGE),
         Line("host memory of a replica", _memory(best), "", "optimization/caching"),
         Line(
@@ -148,6 +150,17 @@ def _read_of(told: Routed) -> str:
 
 def _with(way: Way) -> str:
     return f"with {_memory(way)}" if way.host_gib else "without host memory"
+
+
+def _lengths_line(question: Question) -> Line:
+    """How long requests are, which those that are like a trace's do not take from the question."""
+    traffic = question.traffic
+    if isinstance(traffic, Workload):
+        prompt, answer = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
+    else:
+        prompt, answer = traffic.mean_prompt_tokens, traffic.mean_output_tokens
+    page = "capacity/arrival-rates"
+    return Line("tokens of a request, mean", f"{prompt:,.0f} in, {answer:,.0f} out", "", page)
 
 
 def _finds(told: Routed) -> str:

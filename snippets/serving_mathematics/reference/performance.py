@@ -24,6 +24,7 @@ import numpy as np
 from serving_mathematics.core.queues.erlang import mean_wait
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.reference.build_benchmark import _aims as build_aims
+from serving_mathematics.reference.performance_fleets import _aims as fleet_aims
 from serving_mathematics.reference.simulation_trust import customers_needed
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import digits, read_record, runs_of, spread_text
@@ -151,7 +152,7 @@ def _aim_rows() -> str:
         for got in (_simpy(queue),)
     ]
     drawing = (f"{AIM_DRAWING:g} at most", f"{drawn:.2f}", drawn <= AIM_DRAWING)
-    aims += [("our long run over drawing its numbers", *drawing), *build_aims()]
+    aims += [("our long run over drawing its numbers", *drawing), *build_aims(), *fleet_aims()]
     cells = [(*aim[:3], _met(aim[3])) for aim in sorted(aims, key=lambda aim: aim[3])]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 

@@ -115,7 +115,7 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     """The engine of a scrape, and its counters by the names of `evidence`.
 
     text: of `/metrics`. Raises ValueError where it is of no engine that is known, or a value is no
-    number.
+    number, or negative.
 
     >>> counters('vllm:num_requests_waiting{engine="0"} 3\\nvllm:num_requests_waiting 1\\n')
     ('vLLM', {'waiting': 4.0})
@@ -133,6 +133,7 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
                 found[counter] = value
     for name, value in (samples | largest).items():
         which, counter = _canonical(name)
+        require(not (counter and value < 0), name, "not negative, as counters are", f"{value:g}")
         engine = engine or which
         if counter and counter not in found and name != _LOADED:
             found[counter] = value * UNITS.get(name, 1.0)

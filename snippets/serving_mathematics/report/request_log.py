@@ -126,6 +126,8 @@ def _said(columns: str) -> tuple[dict[str, str], str]:
         fine = bool(equals) and bool(name) and role in (*ROLES, "unit") and role not in found
         rule = f"such as sent=when,ttft=first_ms, of {', '.join(ROLES)} and unit"
         require(fine, "columns", rule, repr(part[:60]))
+        rule = "of another column for each, as for " + ", ".join(found)
+        require(name not in found.values() or role == "unit", "columns", rule, repr(part[:60]))
         found[role] = name
     unit = found.pop("unit", "")
     rule = f"one of {', '.join(PER_S)}"
@@ -216,7 +218,10 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
 
 
 def _numbers(cells: Sequence[Any], column: str, first: int) -> FloatArray:
-    """Numbers of a column, NaN where a cell is empty."""
+    """Numbers of a column, NaN where a cell is empty; true and false are none."""
+    truth = next((place for place, cell in enumerate(cells) if isinstance(cell, bool)), None)
+    if truth is not None:
+        require(False, f"row {truth + first}, column {column}", "a number", repr(cells[truth]))
     try:
         known = ["nan" if cell in ("", None, "null", "None") else cell for cell in cells]
         found = np.asarray(known).astype(float) if known else np.zeros(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
@@ -32,8 +33,9 @@ from serving_mathematics.core.fleet.policies import (
     token_budgets,
 )
 from serving_mathematics.core.fleet.requests import Requests, closed_loop
-from serving_mathematics.core.fleet.routers import power_of_two
+from serving_mathematics.core.fleet.routers import least_requests, power_of_two
 from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.fleet.view import View
 
 from ...profiles import THOROUGH, TODAY, costly
 from .cases import random_case
@@ -399,3 +401,23 @@ def test_blocks_come_back(seed: int) -> None:
             assert not cache.holders
             assert cache.resident <= engine.kv_blocks
     assert looked or failed or not case.fleet.caching
+
+
+def test_engines_that_are_never_idle_keep_nothing_of_who_is_done() -> None:
+    """Beyond the columns, which are there from the beginning."""
+    size, engine = 4000, Engine(0.01, decode_token_s=1e-4, max_sequences=16)
+    kept: list[int] = []
+
+    def route(request: int, view: View) -> int:
+        if request in (size // 4, size - 1):
+            kept.append(tracemalloc.get_traced_memory()[0])
+        return least_requests(request, view)
+
+    asked = Requests(0.02 * np.arange(size), [20] * size, [9] * size)
+    tracemalloc.start()
+    try:
+        seen = simulate_fleet(asked, Fleet([engine] * 2, route))
+    finally:
+        tracemalloc.stop()
+    assert seen.busy_s.sum() > 0.9 * 0.02 * size
+    assert kept[1] - kept[0] < 8 * size

@@ -164,7 +164,10 @@ def test_what_a_token_holds_falls_with_a_window() -> None:
         ({"memory_share": 1.1}, "memory_share must be in"),
         ({"memory_share": float("nan")}, "memory_share must be in"),
         ({"reserved_bytes": -1.0}, "reserved_bytes must be non-negative"),
-        ({"reserved_bytes": 80e9}, r"model weights must be smaller than the 0\.0 GB of h100_sxm"),
+        (
+            {"reserved_bytes": 80e9},
+            r"model weights must be smaller than the 0\.0 GB of the H100 SXM",
+        ),
     ],
 )
 def test_refusals(change: dict[str, float], words: str) -> None:

@@ -161,7 +161,7 @@ def test_a_wrong_cell_is_named(
         ({"pp": "90"}, "column pp: must be at most the 61 layers"),
         (
             {"tp": "2"},
-            r"column tp: weights must be below the 189 GB of b200_sxm for them \(4 devices",
+            r"column tp: weights must be below the 189 GB of the B200 SXM for them \(4 devices",
         ),
         ({"isl": "1000000"}, "columns isl and osl: the sum must be at most 163840, the context of"),
     ],

@@ -82,10 +82,9 @@ def serve(
     heappush, heappop = heapq.heappush, heapq.heappop
     decoding: list[int] = []  # a heap of keys: step of the last token << shift | request
     keys: dict[int, int] = {}  # in that heap, of those that decode
-    feet: dict[int, int] = {}  # final blocks of those that were admitted, without the shared ones
-    youngest: list[int] = []  # in order of admission; those that are done lie there until met
+    feet: dict[int, int] = {}  # final blocks without the shared ones, in order of admission
     rank = ledger.victim_rank  # of each request, where others than the youngest give way
-    eldest: list[tuple[float, int, int]] = []  # the same as a heap, where there is such a rank
+    eldest: list[tuple[float, int, int]] = []  # a heap by that rank; who is done lies there too
     admissions = 0
     memory = DecodeBlocks(block)  # of those that decode, without the shared ones
     taken = 0  # blocks of prompts that are under way or end in this step, without the shared ones
@@ -113,7 +112,7 @@ def serve(
         while True:
             finished: list[int] = []  # prompts that end in this step
             while promised > limit and taken + memory.filled > limit:  # somebody gives all back
-                victim = heappop(eldest)[2] if rank else youngest.pop()
+                victim = heappop(eldest)[2] if rank else next(reversed(feet))
                 read = prompt[victim]
                 if victim == partial:
                     read += generated[victim] - partial_left
@@ -205,8 +204,6 @@ def serve(
                 admissions += 1
                 if rank:
                     heappush(eldest, (-rank[i], -admissions, i))
-                else:
-                    youngest.append(i)
                 promised += foot
                 feet[i] = foot
                 room -= 1
@@ -245,7 +242,6 @@ def serve(
                 ledger.spend(place, steps, prefill, decode, context, clock - since)
                 steps = prefill = decode = context = ticks = 0
                 since = clock
-                youngest.clear()
                 eldest.clear()
                 decoding.clear()
                 sent = yield math.inf

@@ -13,6 +13,9 @@ Assumes: Poisson arrivals of sessions; a time per token that is one number at a 
 Source: own simulation of the book's machine; Boole's inequality for the bound.
 """
 
+# In one piece: one pipeline in its laws and in its sessions, which are compared; two fifths are its
+# picture and checks, which stand beside what they show.
+
 from __future__ import annotations
 
 import functools

@@ -7,7 +7,8 @@ fixed part with few, its own tokens and its prompt with many.
 `python -m serving_mathematics.definitions.throughput.lifted_ceiling` simulates loops, in a few
 seconds, and writes records/lifted_ceiling.json.
 
-Assumes: what `closed_loop_engine` assumes; changes that touch one term and nothing else.
+Assumes: what `closed_loop_engine` assumes; formats as the step model has them, other changes that
+touch one term and nothing else.
 
 Source: own derivation; simulated loops for the ranking.
 """
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, StepTable
-from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.definitions.throughput.closed_loop_engine import _simulated, loop_rate
 from serving_mathematics.support import checks
@@ -36,8 +37,11 @@ from serving_mathematics.support.require import (
 
 FloatArray = npt.NDArray[np.float64]
 CLIENTS = (4, 32, 256, 512)
+FORMATS = {  # of the weights, and of products where they have eight bits
+    "weights in four bits": "int4",
+    "weights and products in eight bits": "fp8",
+}
 CHANGES = {
-    "weights of half the bytes (fixed part of the step halved)": {"fixed": 0.5},
     "half of each prompt found in a cache": {"prompt": 0.5},
     "shorter contexts (what a sequence adds halved)": {"own": 0.5},
     "places for {more} instead of {places}": {"places": 1.2},
@@ -66,23 +70,28 @@ def engine_rates_of(
     return np.asarray(1 / (prompt_s + later_tokens * (fixed_s + sequence_s * n) / n))
 
 
-def _gains(clients: int) -> list[float]:
-    """More tokens a second for each change [%], by the closed form, asking again at once."""
-    line, places = step_line(CHAT), CHAT.places
-    parts = {"prompt": 1.0, "fixed": 1.0, "own": 1.0, "places": 1.0}
+def _rate(clients: int, machine: Machine, changed: dict[str, float]) -> float:
+    """Answers a second by the closed form, asking again at once, with parts so many times as
+    long."""
+    line, now = step_line(machine), {"prompt": 1.0, "own": 1.0, "places": 1.0} | changed
+    rates = engine_rates_of(
+        now["prompt"] * line.prompt_s,
+        line.later_tokens,
+        line.fixed_s,
+        now["own"] * line.sequence_s,
+        round(now["places"] * machine.places),
+    )
+    return loop_rate(clients, 0.0, rates)[0]
 
-    def rate(changed: dict[str, float]) -> float:
-        now = parts | changed
-        rates = engine_rates_of(
-            now["prompt"] * line.prompt_s,
-            line.later_tokens,
-            now["fixed"] * line.fixed_s,
-            now["own"] * line.sequence_s,
-            round(now["places"] * places),
-        )
-        return loop_rate(clients, 0.0, rates)[0]
 
-    return [100 * (rate(change) / rate({}) - 1) for change in CHANGES.values()]
+def _gains(clients: int) -> dict[str, float]:
+    """More tokens a second for each change [%]."""
+    plain = _rate(clients, CHAT, {})
+    rates = {
+        name: _rate(clients, replace(CHAT, precision=form), {}) for name, form in FORMATS.items()
+    }
+    rates |= {name: _rate(clients, CHAT, change) for name, change in CHANGES.items()}
+    return {name: 100 * (rate / plain - 1) for name, rate in rates.items()}
 
 
 def example() -> SimpleNamespace:
@@ -91,18 +100,18 @@ def example() -> SimpleNamespace:
     more = round(CHANGES[list(CHANGES)[-1]]["places"] * CHAT.places)
     rows = [
         f"| {name.format(places=CHAT.places, more=more)} | "
-        + " | ".join(f"{column[number]:.0f}%" for column in columns)
+        + " | ".join(f"{column[name]:.0f}%" for column in columns)
         + " |"
-        for number, name in enumerate(CHANGES)
+        for name in columns[0]
     ]
     return SimpleNamespace(lift_rows="\n".join(rows))
 
 
 def _changed(change: str) -> Engine:
-    """The chat machine's engine with one term halved."""
+    """The chat machine's engine with weights in a format, or with one term halved."""
+    if change in FORMATS.values():
+        return replace(CHAT, precision=change).engine
     engine = CHAT.engine
-    if change == "fixed":
-        return replace(engine, step_s=0.5 * engine.step_s)
     assert engine.table is not None
     batch, prompt, end = (
         TICK_S * np.asarray(ticks, dtype=float)
@@ -122,27 +131,29 @@ class _Tokens(NamedTuple):
 
 @recorded(_Tokens, "lifted_ceiling")
 def _looped(change: str, clients: int) -> _Tokens:
-    """The chat machine, with one term halved, in a closed loop whose clients do not pause."""
+    """The chat machine, so changed, in a closed loop whose clients do not pause."""
     engine = _changed(change) if change else CHAT.engine
     return _Tokens(_simulated(engine, clients, 0.0)["tokens"])
 
 
 def check_the_ranking_turns_with_the_clients() -> None:
-    """With four clients half of the fixed part brings most, with 512 half of the prompts; the
-    simulated loop has the same gains within five points, and the same ranking at both.
+    """With four clients four bits bring most, with 512 eight bits in the products, next to which
+    four bits bring nothing; the simulated loop has the same gains within five points, and the same
+    winner at both.
 
-    Source: loops simulated by `core.fleet`, with one term of the engine halved; places are left
-    out, which memory decides.
+    Source: loops simulated by `core.fleet`; places are left out, which memory decides.
     """
-    for clients, winner in ((4, "fixed"), (512, "prompt")):
+    shown = [*FORMATS.values(), "prompt", "own"]
+    for clients, winner in ((4, "int4"), (512, "fp8")):
         plain = _looped("", clients).per_s
-        told = dict(zip(("fixed", "prompt", "own"), _gains(clients), strict=False))
+        told = dict(zip(shown, _gains(clients).values(), strict=False))
         found = {change: 100 * (_looped(change, clients).per_s / plain - 1) for change in told}
         for change, gain in told.items():
-            label = f"{clients} clients, {change} halved [%]"
+            label = f"{clients} clients, {change} [%]"
             checks.close(label, found[change], gain, atol=5.0, kind="simulation")
         checks.equal(f"{clients} clients: brings most", max(found, key=lambda c: found[c]), winner)
         checks.equal("by the closed form", max(told, key=lambda c: told[c]), winner)
+    checks.inside("512 clients: four bits [%]", found["int4"], -5.0, 5.0, kind="simulation")
 
 
 def check_a_run_is_made_again() -> None:
@@ -150,9 +161,7 @@ def check_a_run_is_made_again() -> None:
 
     Source: the record, and its command.
     """
-    checks.close(
-        "half of the fixed part", _looped.again("fixed", 4), _looped("fixed", 4), rtol=1e-6
-    )
+    checks.close("four bits", _looped.again("int4", 4), _looped("int4", 4), rtol=1e-6)
 
 
 def check_bad_input_is_refused() -> None:

@@ -153,12 +153,12 @@ def _doubled() -> dict[bool, FloatArray]:
         rate = run.concurrency * a.output_tokens / whole_s
         loops.setdefault(key, {}).setdefault(run.concurrency, []).append(rate)
     found: dict[bool, list[float]] = {False: [], True: []}
-    for (sparse, *_), by in loops.items():
+    for (kind, *_), by in loops.items():
         if {32.0, 64.0, 128.0} <= by.keys():
             first, second, last = (float(np.median(by[n])) for n in (32.0, 64.0, 128.0))
             slope = (64 / second - 32 / first) / 32  # falls where throughput grows faster
-            found[bool(sparse)].append(128 / (32 / first + 96 * slope) / last - 1)
-    return {kind: np.array(errors) for kind, errors in found.items()}
+            found[bool(kind)].append(128 / (32 / first + 96 * slope) / last - 1)
+    return {sparse: np.array(errors) for sparse, errors in found.items()}
 
 
 def _nine_in_ten(errors: FloatArray) -> float:

@@ -116,8 +116,8 @@ def _beside_dense() -> list[tuple[float, float]]:
             at = run.concurrency, a.input_tokens, a.output_tokens
             times[run.family, *place].setdefault(at, []).append(run.per_token_s)
     found = []
-    for (family, *place), own in times.items():
-        dense = times.get((DENSE, *place), {})
+    for (family, *where), own in times.items():
+        dense = times.get((DENSE, *where), {})
         if family == DENSE:
             continue
         few, many = (
