@@ -131,6 +131,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.capacity.autoscaling.spike
 	$(BIN)/python -m serving_mathematics.capacity.autoscaling.signals
 	$(BIN)/python -m serving_mathematics.capacity.overload_control.limits
+	$(BIN)/python -m serving_mathematics.capacity.overload_control.outages
 	$(BIN)/python -m serving_mathematics.report.faults
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
 	$(BIN)/python -m serving_mathematics.planner.planner_coverage
