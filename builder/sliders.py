@@ -5,7 +5,8 @@ along the first of them. A `stepper_*` function returns panels that move with a 
 lanes, curves, or a slider's plot. What both become is the same: controls, panels, a sentence.
 """
 
-# In one piece: a reader for each part, which must agree with the shapes of the others.
+# In one piece: the fields of one dictionary, each read or refused, which an author sees beside each
+# other.
 
 from __future__ import annotations
 

@@ -12,8 +12,13 @@ import yaml
 from jsonschema import Draft202012Validator
 from serving_mathematics.capacity.arrival_rates.real_hour import HOT, _token_costs
 from serving_mathematics.capacity.autoscaling.signals import example
-from serving_mathematics.capacity.overload_control import limits
-from serving_mathematics.capacity.overload_control.storms import BUDGET, PATIENCE_S, run_storm
+from serving_mathematics.capacity.overload_control.outages import (
+    BUDGET,
+    GUARDS,
+    HABITS,
+    PATIENCE_S,
+    _run,
+)
 from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
@@ -141,43 +146,38 @@ def test_requests_inside_are_half_of_64_places() -> None:
 @pytest.mark.parametrize(
     ("load", "guard", "habit", "fires"),
     [
-        (0.5, {}, 3, True),  # the page's storm
-        (0.5, {"cancels": True}, 3, False),
-        (0.5, {"most_wait_s": 1.0}, 3, False),
-        (0.5, {"budget": BUDGET}, 3, False),
-        (0.9, {}, 0, False),
-        (1.8, {"most_wait_s": 1.0}, 3, False),  # overload that a limit refuses
-        (1.8, {}, 0, True),  # and that nothing does
+        (0.5, "nothing", "three each", True),  # the page's storm
+        (0.5, "cancels", "three each", False),
+        (0.5, "refuses", "three each", False),
+        (0.5, "nothing", "a budget of a tenth", False),
+        (0.8, "nothing", "none", False),
+        (1.8, "refuses", "none", False),  # overload that a limit refuses
+        (1.8, "nothing", "none", True),  # and that nothing does
     ],
 )
 def test_the_storm_alert_fires_in_the_storm_of_the_page(
-    load: float, guard: dict[str, Any], habit: int, fires: bool
+    load: float, guard: str, habit: str, fires: bool
 ) -> None:
     """Clients retry, so that no retry is the gateway's, which serves others too; whether it fires
     once the outage is over for a quarter of an hour, and in the storm from three minutes after its
     end."""
     text = (ROOT / "docs" / "downloads" / "overload-storm-alert.yaml").read_text("utf-8")
     rule = yaml.safe_load(text)["groups"][0]["rules"][0]
-    most, minutes = CHAT.ceiling_per_s, 25
-    storm = run_storm(
-        load * most,
-        most,
-        patience_s=PATIENCE_S,
-        outage_s=(300, 330),
-        horizon_s=60 * minutes,
-        retries=habit,
-        **guard,
-    )
-    by_minute = [one.reshape(minutes, 60) for one in (storm.attempts, storm.in_time, storm.wait_s)]
+    assert guard in GUARDS
+    assert habit in HABITS
+    storm = _run(load, guard, habit, 1500, outage_s=(300, 330))
+    minutes = 60.0 * np.arange(26)
+    attempts = np.histogram(storm.attempts_s, minutes)[0]
     series = {
-        ATTEMPTS: by_minute[0].sum(axis=1),
-        ATTEMPTS.replace("engines", "logins"): 10 * by_minute[0].sum(axis=1),
-        "envoy_cluster_upstream_rq_total": 11 * by_minute[0].sum(axis=1),
-        'vllm:time_to_first_token_seconds_bucket{le="10.0"}': by_minute[1].sum(axis=1),
-        "vllm:num_requests_waiting": np.maximum(
-            by_minute[2][:, -1] * most,
-            limits.example().best_requests if "most_wait_s" in guard else 0,
-        ),
+        ATTEMPTS: attempts,
+        ATTEMPTS.replace("engines", "logins"): 10 * attempts,
+        "envoy_cluster_upstream_rq_total": 11 * attempts,
+        'vllm:time_to_first_token_seconds_bucket{le="10.0"}': np.histogram(
+            storm.outcome.first_token_s, minutes
+        )[0],
+        "vllm:num_requests_waiting": storm.line[
+            np.searchsorted(storm.line[:, 0], minutes[1:]) - 1, 1
+        ],
     }
     found = ~np.isnan(Parser(rule["expr"], series).whole())
     assert np.all(found[10:] == fires)

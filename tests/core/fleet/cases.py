@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -143,7 +143,25 @@ def random_case(rng: np.random.Generator) -> Case:
         refresh_s=float(rng.choice([0.0, 1.0])),
         **parts(rng, count, caching, float(times.max())),
     )
-    return Case(requests, fleet, kind, weights)
+    return hasty(rng, Case(requests, fleet, kind, weights), float(times.max()))
+
+
+def hasty(rng: np.random.Generator, case: Case, end: float) -> Case:
+    """Clients that leave, engines that hear of it or not, and engines that stand still."""
+    requests, fleet = case.requests, case.fleet
+    if rng.random() < 0.4:
+        size = requests.arrival_s.size
+        columns = {one.name: getattr(requests, one.name) for one in fields(requests)}
+        columns["patience_s"] = rng.choice([0.7, 3.0, 12.0, math.inf], size)
+        requests = Requests(**columns)
+        fleet = replace(fleet, cancels=bool(rng.random() < 0.6))
+    if rng.random() < 0.3:
+        starts = (rng.integers(0, 8, 2) * end / 6).tolist()
+        places = rng.integers(0, len(fleet.engines), 2).tolist()
+        long = rng.choice([0.0, 1.3, 9.0], 2).tolist()
+        stalls = [(a, a + b, e) for a, b, e in zip(starts, long, places, strict=True)]
+        fleet = replace(fleet, stalls=stalls)
+    return replace(case, requests=requests, fleet=fleet)
 
 
 def parts(rng: np.random.Generator, count: int, caching: bool, end: float) -> dict[str, Any]:

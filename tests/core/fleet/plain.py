@@ -77,11 +77,37 @@ class PlainEngine:
         self.step_ends = math.inf
         self.since, self.work, self.ticks, self.tokens = 0.0, [0, 0, 0, 0], 0, 0
         self.total, self.busy_s, self.stored = [0, 0, 0, 0], 0.0, 0
-        self.told: set[Key] = set()
+        self.kept: set[Key] = set()
+        self.standing = False
         self.decoding: list[Sequence] = []
         self.chunks: list[tuple[Sequence, int]] = []
         self.line = book.plain_line()
-        self.dead, self.began = False, 0.0
+        self.dead, self.began, self.step = False, 0.0, (0, 0, 0, 0)
+        self.told: list[tuple[int, float]] = []  # whose client left, or −1 and until when to stand
+
+    def hear(self, now: float) -> bool:
+        """Let go of those whose clients have left; whether somebody was running. It may stand still
+        instead, and hear the rest when it goes on."""
+        moved = False
+        while self.told:
+            number, until = self.told.pop(0)
+            if number < 0:
+                self.busy_s += now - self.since if self.step_ends < math.inf else 0.0
+                self.total = [a + b for a, b in zip(self.total, self.work, strict=True)]
+                self.work, self.ticks = [0, 0, 0, 0], 0
+                self.step_ends = self.since = max(now, until)
+                self.chunks, self.decoding, self.standing = [], [], True
+                return moved
+            for one in [one for one in self.waiting if one.number == number]:
+                self.line.drop(one, self)
+            for one in [one for one in self.running if one.number == number]:
+                self.running.remove(one)
+                read = (
+                    one.known - one.todo if one.todo else len(one.keys) * self.engine.block_tokens
+                )
+                self.blocks.leave(one.keys, read // self.engine.block_tokens)
+                moved = True
+        return moved
 
     def flush(self) -> None:
         """Lost in the middle of a step, which is not counted."""
@@ -101,7 +127,12 @@ class PlainEngine:
     def begin(self, now: float) -> None:
         """Start the step that begins now, if there is anything to do."""
         book, engine, block = self.book, self.engine, self.engine.block_tokens
-        moved = book.changed.pop(id(self), False)
+        self.standing = False
+        moved = self.hear(now)
+        if self.standing:
+            book.changed[id(self)] = book.changed.get(id(self), False) or moved
+            return
+        moved = book.changed.pop(id(self), False) or moved
         for one in list(self.running):
             if one not in self.running:
                 continue
@@ -177,7 +208,7 @@ class PlainEngine:
             left -= min(one.todo, left)
         if moved:
             self.stored = sum(one.known - 1 for one in decoding)
-            self.told = set(self.blocks.users)
+            self.kept = set(self.blocks.users)
         self.decoding = decoding
         if not decoding and not self.chunks:
             self.busy_s += now - self.since if self.step_ends < math.inf else 0.0
@@ -253,7 +284,7 @@ class PlainLine:
 
     def back(self, one: Sequence, at: PlainEngine) -> None:
         if self.kind != "priority":
-            self.came[one.number] = -self.book.preemptions.sum()
+            self.came[one.number] = -sum(self.book.preemptions)
         self.seen.append(one)
         at.waiting.append(one)
 
@@ -291,6 +322,12 @@ class PlainLine:
         if all(self.book.tenant[other.number] != who for other in self.seen):
             self.last = who
 
+    def drop(self, one: Sequence, at: PlainEngine) -> None:
+        if one in self.seen:
+            self.taken(one, at)
+        else:
+            at.waiting.remove(one)
+
     def read(self, one: Sequence, tokens: int) -> None:
         self.tokens[self.book.tenant[one.number]] += tokens
 
@@ -315,11 +352,15 @@ def book_of(requests: Requests, fleet: Fleet, kind: str, weights: list[float]) -
         loaded=[0] * size,
         common={},
         turns=0,
-        admitted=np.full(size, np.nan),
-        first=np.full(size, np.nan),
+        admitted=[math.nan] * size,
+        first=[math.nan] * size,
         found=[0] * size,
-        completion=np.full(size, np.nan),
-        preemptions=np.zeros(size, dtype=int),
+        completion=[math.nan] * size,
+        preemptions=[0] * size,
+        engine=[-1] * size,
+        gone=[False] * size,
+        until=[math.inf] * size,
+        who=list(range(size)),
     )
     block = fleet.engines[0].block_tokens
 
@@ -333,15 +374,17 @@ def book_of(requests: Requests, fleet: Fleet, kind: str, weights: list[float]) -
         return [(owners[end - 1], end) for end in range(block, len(owners) + 1, block)]
 
     def keys(number: int) -> list[Key]:
-        return keys_to(int(requests.prefixes.node[number])) if fleet.caching else []
+        node = requests.prefixes.node if fleet.caching else []
+        return keys_to(int(node[book.who[number]])) if fleet.caching else []
 
     def answer_keys(number: int) -> list[Key]:
-        return keys_to(int(requests.prefixes.answer_node[number]))[len(keys(number)) :]
+        node = int(requests.prefixes.answer_node[book.who[number]])
+        return keys_to(node)[len(keys(number)) :]
 
     book.keys, book.answer_keys = keys, answer_keys
     book.rank = lambda number: book.priority[number] if kind == "priority" else 0
     longest = int((requests.prompt_tokens + requests.output_tokens).max())
-    none = ([0] * (size + 1), [0] * longest, 0, 0)
+    none = ([0] * 1000, [0] * longest, 0, 0)
     book.tables = lambda engine: (
         none
         if engine.table is None
@@ -356,10 +399,11 @@ def simulate_plainly(
 ) -> Any:
     """What `simulate_fleet` answers, for lines of a kind."""
     book = book_of(requests, fleet, kind, list(weights))
+    weights_of = book.weights
     engines = [PlainEngine(engine, fleet, book, e) for e, engine in enumerate(fleet.engines)]
     size, count = requests.arrival_s.size, len(engines)
     book.due, book.sent = np.full(size, np.nan), np.full(size, np.nan)
-    book.refused, book.engine = np.zeros(size, dtype=int), np.full(size, -1)
+    book.refused = np.zeros(size, dtype=int)
     first_answers = fleet.prompt_engines or 0
     free_s = [0.0] * count
 
@@ -370,7 +414,7 @@ def simulate_plainly(
             memory={},
             ledger=book,
             looked=-math.inf,
-            found_blocks=lambda i, e: _found(book.keys(i), engines[e].told),
+            found_blocks=lambda i, e: _found(book.keys(i), engines[e].kept),
         )
 
     view = view_of(list(range(first_answers or count)))
@@ -380,6 +424,8 @@ def simulate_plainly(
         agenda.append((float(requests.arrival_s[number]), 0, number, number, "due"))
     for number, (when, place) in enumerate(fleet.failures):
         agenda.append((when, 4, -number, place, "fail"))
+    for number, (when, _, place) in enumerate(fleet.stalls):
+        agenda.append((when, 4, -len(fleet.failures) - number, place, f"stall {number}"))
     late: list[int] = []
     held: list[int] = []
     flying = 0
@@ -401,8 +447,9 @@ def simulate_plainly(
             agenda.append((now, 2, place, -1, "wake"))
 
     def refuse(number: int, now: float) -> None:
-        book.refused[number] += 1
-        pause = fleet.retry(number, int(book.refused[number]), view)
+        book.refused[book.who[number]] += 1
+        book.until[number] = math.inf
+        pause = fleet.retry(book.who[number], int(book.refused[book.who[number]]), view)
         if pause < math.inf:
             agenda.append((now + pause, 3, number, number, "again"))
         else:
@@ -410,20 +457,48 @@ def simulate_plainly(
 
     def forget(number: int) -> None:
         book.engine[number], book.ready[number] = -1, False
-        book.admitted[number] = book.first[number] = np.nan
+        book.admitted[number] = book.first[number] = math.nan
+
+    def tell(place: int, number: int, until: float, now: float) -> None:
+        engines[place].told.append((number, until))
+        if engines[place].step_ends == math.inf:
+            agenda.append((now, 2, place, -1, "wake"))
+
+    def give_up(number: int, now: float) -> None:
+        if book.until[number] != now or not math.isnan(book.first[number]):
+            return
+        book.gone[number] = True
+        place = book.engine[number]
+        if place >= 0 and fleet.cancels:
+            view.requests[place] -= 1
+            tell(place, number, 0.0, now)
+        for column in vars(book).values():
+            if isinstance(column, list) and column is not weights_of:
+                column.append(column[number])
+        book.admitted[-1] = book.first[-1] = book.completion[-1] = math.nan
+        book.engine[-1], book.ready[-1], book.gone[-1] = -1, False, False
+        refuse(len(book.who) - 1, now)
+        agenda.extend((now, 3, held_one, held_one, "again") for held_one in held)
+        held.clear()
 
     def route(number: int, now: float) -> None:
         if book.ready[number]:
             look(answers, now)
             if answers.serving:
-                deliver(number, fleet.route_answer(number, answers), answers, now)
+                deliver(number, fleet.route_answer(book.who[number], answers), answers, now)
             else:
                 forget(number)
-                refuse(number, now)
+                if not book.gone[number]:
+                    refuse(number, now)
             return
+        if book.gone[number]:
+            return
+        if book.until[number] == math.inf:
+            book.until[number] = now + float(requests.patience_s[book.who[number]])
+            agenda.append((book.until[number], 5, number, number, "leave"))
         look(view, now)
         if fleet.admit is not None and not book.let_in[number]:
-            pause = fleet.admit(number, view)
+            pause = fleet.admit(book.who[number], view)
             book.let_in[number] = not pause
             if pause == math.inf:
                 refuse(number, now)
@@ -434,7 +509,7 @@ def simulate_plainly(
         if not view.serving:
             refuse(number, now)
             return
-        place = fleet.route(number, view)
+        place = fleet.route(book.who[number], view)
         if place < 0:
             held.append(number)
             return
@@ -479,7 +554,8 @@ def simulate_plainly(
         for number in lost:
             forget(number)
         for number in lost:
-            refuse(number, now)
+            if not book.gone[number]:
+                refuse(number, now)
         agenda.extend((now, 3, number, number, "again") for number in held)
         held.clear()
 
@@ -489,7 +565,7 @@ def simulate_plainly(
         size = fleet.token_bytes * book.prompt[number]
         free_s[place] = max(now, free_s[place]) + size / fleet.link_bytes_per_s
         book.ready[number] = True
-        book.completion[number], book.engine[number] = np.nan, -1
+        book.completion[number], book.engine[number] = math.nan, -1
         agenda.append((free_s[place] + fleet.link_s, 3, number, number, "again"))
         return True
 
@@ -497,6 +573,9 @@ def simulate_plainly(
         agenda.sort(key=lambda one: one[:3])
         stepping = min(range(count), key=lambda place: engines[place].step_ends)
         step_s = engines[stepping].step_ends
+        if agenda and agenda[0][0] == math.inf:
+            agenda.pop(0)  # who never leaves
+            continue
         if agenda and agenda[0][:3] <= (step_s, 2, stepping):
             now, _, place, number, what = agenda.pop(0)
             if what == "wake":
@@ -506,6 +585,11 @@ def simulate_plainly(
                 send(number, now)
             elif what == "fail":
                 fail(number, now)
+            elif what == "leave":
+                give_up(number, now)
+            elif what.startswith("stall"):
+                if not engines[number].dead:
+                    tell(number, -1, fleet.stalls[int(what.split()[1])][1], now)
             else:
                 route(number, now)
             continue
@@ -513,17 +597,26 @@ def simulate_plainly(
             break
         done = engines[stepping].end(step_s)
         engines[stepping].begin(step_s)
+        someone = bool(done)
+        if fleet.cancels:
+            done = [number for number in done if not book.gone[number]]
         seen = answers if engines[stepping].answers_only else view
         seen.requests[stepping] -= len(done)
         over = [number for number in done if not moves(number, stepping, step_s)]
         for number in over:
+            if book.gone[number]:
+                continue
             leave(step_s)
-            for follower in np.flatnonzero(requests.after == number).tolist():
+            for follower in np.flatnonzero(requests.after == book.who[number]).tolist():
                 when = max(step_s + requests.pause_s[follower], requests.arrival_s[follower])
                 agenda.append((float(when), 3, follower, follower, "due"))
-        if done:
+        if someone:
             agenda.extend((step_s, 3, number, number, "again") for number in held)
             held.clear()
+    last = {who: number for number, who in enumerate(book.who)}  # attempt of each request
+    for name in ("admitted", "first", "completion", "engine", "preemptions", "found", "loaded"):
+        column = getattr(book, name)
+        setattr(book, name, np.array([column[last[number]] for number in range(size)]))
     book.busy_s = np.array([one.busy_s for one in engines])
     book.work = np.array([one.total for one in engines])
     book.evicted = np.array([one.blocks.evicted for one in engines])

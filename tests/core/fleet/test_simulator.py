@@ -34,6 +34,8 @@ from serving_mathematics.core.fleet.policies import (
 )
 from serving_mathematics.core.fleet.requests import Requests, closed_loop
 from serving_mathematics.core.fleet.routers import least_requests, power_of_two
+from serving_mathematics.core.fleet.scaling import Scaling
+from serving_mathematics.core.fleet.scaling_rules import fixed
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
 
@@ -88,16 +90,17 @@ def test_equal_to_a_plain_program() -> None:
 
 def test_the_plain_cases_meet_everything() -> None:
     """What the comparison is about happens in it: preemption, hits, eviction, refusal, losses."""
-    seen = np.zeros(5)
+    seen = np.zeros(7)
     for number in range(60):
         case = random_case(np.random.default_rng([32, number]))
         got = simulate_fleet(case.requests, case.fleet)
         lost = np.isnan(got.completion_s)
         seen += [
             got.preemptions.sum(), got.found_tokens.sum(), got.evicted_blocks.sum(),
-            got.refused.sum(), lost.sum(),
+            got.refused.sum(), lost.sum(), (np.isfinite(case.requests.patience_s) & lost).sum(),
+            len(case.fleet.stalls),
         ]  # fmt: skip
-    assert (seen > [10, 500, 500, 50, 20]).all(), seen
+    assert (seen > [10, 500, 500, 50, 20, 50, 20]).all(), seen
 
 
 def asked_of(workload: Workload) -> Requests:
@@ -162,8 +165,8 @@ def test_a_router_that_looks_at_nothing_leaves_engines_alone() -> None:
 @given(st.integers(0, 2**32))
 def test_nothing_is_lost(seed: int) -> None:
     """Tokens: every answer is written once, every prompt read once but for what was cached, and
-    again only after a preemption. Time: engines are busy as long as their steps cost. Requests:
-    each is answered or was refused to the end."""
+    again only after a preemption, or for clients who have left. Time: engines are busy as long as
+    their steps cost. Requests: each is answered or was refused to the end."""
     case = random_case(np.random.default_rng(seed))
     got, asked = simulate_fleet(case.requests, case.fleet), case.requests
     done = ~np.isnan(got.completion_s)
@@ -173,12 +176,18 @@ def test_nothing_is_lost(seed: int) -> None:
     assert np.isnan(got.completion_s[orphans]).all()
     failed = {place for _, place in case.fleet.failures}
     apart = case.fleet.prompt_engines > 0
+    left = bool(np.isfinite(asked.patience_s).any())
+    once = done & (got.refused == 0)
+    assert (got.first_token_s[once] <= (got.sent_s + asked.patience_s)[once]).all()
     for place, engine in enumerate(case.fleet.engines):
         own = done & (got.engine == place)
         steps, read, written, context = (int(x) for x in got.work[place])
         if not (got.preemptions.any() or apart or failed):
-            assert read == int((asked.prompt_tokens - got.found_tokens)[own].sum())
-            assert written == int((asked.output_tokens - 1)[own].sum())
+            for all_of, answers in (
+                (read, asked.prompt_tokens - got.found_tokens),
+                (written, asked.output_tokens - 1),
+            ):
+                assert all_of == answers[own].sum() or (left and all_of > answers[own].sum())
         if engine.table is None and place not in failed and not case.fleet.tiers:
             costs = engine.elapsed_s(steps, read, written, context)
             assert got.busy_s[place] == pytest.approx(costs, rel=1e-9, abs=1e-9)
@@ -276,11 +285,24 @@ def test_what_a_policy_says_is_looked_at() -> None:
         ({"weights": [1.0, 0.0]}, "weights must be positive"),
         ({"weights": []}, "weights must be one for each tenant"),
         ({"weights": [1.0], "schedule": lambda *_: 0.0}, "weights must be None where there is"),
+        ({"stalls": [(2.0, 1.0, 0)]}, "stalls_end must be from 2 on, and finite, got 1"),
+        ({"stalls": [(2.0, math.inf, 0)]}, "stalls_end must be from 2 on, and finite, got inf"),
+        ({"stalls": [(2.0, 3.0, 1)]}, "stalls_engine must be one of engines, got 1"),
+        (
+            {"cancels": False, "scaling": Scaling(lambda: fixed(1), Engine(1.0))},
+            "cancels must be True where an autoscaler counts requests",
+        ),
     ],
 )
 def test_a_fleet_that_is_none(change: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         Fleet(**({"engines": [Engine(1.0)]} | change))
+
+
+def test_a_patience_that_is_none() -> None:
+    for patience in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match=r"patience_s\[1\] must be positive"):
+            Requests([0.0, 1.0], [9, 9], [1, 1], patience_s=[1.0, patience])
 
 
 def test_requests_that_do_not_fit_a_fleet() -> None:
@@ -356,6 +378,57 @@ def test_a_budget_holds_a_rate() -> None:
         simulate_fleet(asked, Fleet([engine], admit=lambda *_: -1.0))
 
 
+@pytest.mark.parametrize(
+    ("cancels", "retries", "first_of_2", "work"),
+    [
+        # 1 is read from 2 s on, leaves at 3.5 s, and is let go at 4 s, so that 2 is read
+        (True, 0, 5.0, [5, 4 + 4 + 2, 0, 0]),
+        # it comes back at 4.25 s, is read from 5 s to 8 s, and from then to 12 s
+        (True, 2, 5.0, [12, 4 + 4 + 2 + 6 + 8, 0, 0]),
+        # it is read and written to the end, at 8 s
+        (False, 0, 8.0, [8, 4 + 9 + 2, 1, 10]),
+    ],
+)
+def test_who_leaves_before_the_first_token(
+    cancels: bool, retries: int, first_of_2: float, work: list[int]
+) -> None:
+    """Traced by hand in steps of a second, each of two tokens."""
+    patience = [math.inf, 3.0, math.inf]
+    asked = Requests([0.0, 0.5, 1.0], [4, 9, 2], [1, 2, 1], patience_s=patience)
+    engine = Engine(1.0, token_budget=2, max_sequences=2)
+    fleet = Fleet(
+        [engine],
+        cancels=cancels,
+        retry=lambda _request, attempt, _view: 0.75 if attempt <= retries else math.inf,
+    )
+    got = simulate_fleet(asked, fleet)
+    assert np.array_equal(got.first_token_s, [2.0, math.nan, first_of_2], equal_nan=True)
+    assert np.array_equal(got.completion_s, [2.0, math.nan, first_of_2], equal_nan=True)
+    assert got.refused.tolist() == [0, retries + 1, 0]
+    assert got.work[0].tolist() == work
+
+
+def test_who_waits_and_leaves_frees_the_line() -> None:
+    """One place and one that may wait: the third finds room because the second has left."""
+    asked = Requests([0.0, 0.5, 2.5], [4, 4, 4], [5, 1, 1], patience_s=1.0)
+    engine = Engine(1.0, max_sequences=1)
+    got = simulate_fleet(asked, Fleet([engine], most_waiting=1))
+    assert got.refused.tolist() == [0, 1, 1]  # the third waited, and left at 3.5 s
+    long = simulate_fleet(asked, Fleet([engine], most_waiting=1, cancels=False))
+    assert long.work[0].tolist() == [6, 8, 4, 5 + 6 + 7 + 8]  # the second, and nobody asked for it
+
+
+def test_an_engine_that_stands_still_begins_no_step() -> None:
+    """The step under way at 0.5 s ends at 1 s, and the next begins at 3 s; nothing is lost."""
+    asked = Requests([0.0, 1.2], [4, 4], [3, 1])
+    got = simulate_fleet(asked, Fleet([Engine(1.0)], stalls=[(0.5, 3.0, 0)]))
+    assert got.first_token_s.tolist() == [1.0, 4.0]
+    assert got.completion_s.tolist() == [5.0, 4.0]
+    assert got.busy_s.tolist() == [3.0]
+    under_way = simulate_fleet(Requests([0.0], [4], [5]), Fleet([Engine(1.0)], stalls=[(2, 4, 0)]))
+    assert under_way.completion_s.tolist() == [6.0]  # the step that begins at 2 s ends at 3 s
+
+
 def test_orders_by_hand() -> None:
     """One place, three requests at once: by prompt and by answer the shortest comes first."""
     asked = Requests([0.0] * 3, [9, 5, 7], [2, 4, 3])
@@ -372,7 +445,8 @@ def test_orders_by_hand() -> None:
 @given(st.integers(0, 2**32))
 def test_blocks_come_back(seed: int) -> None:
     """When all is done nobody runs, waits or holds a block, and caches keep no more than there is
-    room for; while it goes on, neither."""
+    room for; while it goes on, neither. Where no engine hears that clients leave, it answers them
+    all."""
     case = random_case(np.random.default_rng(seed))
     run = simulator._FleetRun(case.requests, case.fleet, np.random.default_rng(0))
     failed = {place for _, place in case.fleet.failures}
@@ -393,6 +467,15 @@ def test_blocks_come_back(seed: int) -> None:
     run.pick = watching
     run.go()
     assert run.in_flight == 0
+    for one in (run, run.ledger):
+        assert len(vars(one)) < 30  # from where on Python calls methods half as fast
+    ledger, fleet = run.ledger, case.fleet
+    if not (fleet.cancels or fleet.prompt_engines or failed or sum(ledger.preemptions)):
+        served = np.array(ledger.completion_s) >= 0
+        assert np.array_equal(served, np.array(ledger.at) >= 0)
+        read = (np.array(ledger.prompt) - np.array(ledger.found))[served].sum()
+        run.replicas.paid_s(run.now)  # which closes them
+        assert sum(work[1] for work in ledger.work) == read
     for place, engine in enumerate(case.fleet.engines):
         assert run.ledger.running[place] == run.ledger.waiting[place] == 0
         cache = run.view.caches[place]

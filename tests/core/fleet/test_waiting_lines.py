@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,6 +40,31 @@ def test_ranks_and_their_ties() -> None:
     line.push(0)
     assert line.head() == 2
     assert sorted(line.everybody()) == [0, 2]
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.integers(0, 2**32))
+def test_who_leaves_changes_no_order(ranks: list[int], seed: int) -> None:
+    size = len(ranks)
+    gone = np.flatnonzero(np.random.default_rng(seed).random(size) < 0.4).tolist()
+    makers = (
+        WaitingLine,
+        partial(RankedLine, [float(one) for one in ranks]),
+        partial(Fair, [one % 3 for one in ranks], [1.0] * 3),
+    )
+    for maker in makers:
+        line, never = maker(), maker()
+        for request in range(size):
+            line.push(request)
+            if request not in gone:
+                never.push(request)
+        for request in gone:
+            line.drop(request)
+        for _ in range(size - len(gone)):
+            assert line.head() == never.head()
+            line.pop()
+            never.pop()
+        assert line.head() == -1
+        assert not list(line.everybody())
 
 
 def test_virtual_counters_by_hand() -> None:

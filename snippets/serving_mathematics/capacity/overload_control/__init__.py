@@ -8,9 +8,8 @@ __all__, __getattr__, __dir__ = exported(
         "capacity.overload_control.limits": ["InTime", "queue_tokens"],
         "capacity.overload_control.overload_control": ["fifo_goodput", "bounded_goodput"],
         "capacity.overload_control.storms": [
-            "Storm",
+            "budgeted_retry",
             "retry_amplification",
-            "run_storm",
             "storm_band",
         ],
     },

@@ -9,7 +9,8 @@ The rules are those of `continuous_batching`: decodes first, then the prompt tha
 those that wait, under one token budget; blocks for all of a prompt at its admission and one more
 when the last is full; who was admitted last gives its blocks back when none is free. With a cache,
 the full blocks of a prompt are shared and found again, and what nobody uses makes room. A request
-may be ready: its cache came from another engine, and it decodes at once.
+may be ready: its cache came from another engine, and it decodes at once. What the engine is told,
+that a client has left or that it must stand still, it hears between two steps, as vLLM does.
 
 Between two events the batch is fixed, so k steps have a closed form in k, and the step that notices
 an arrival is the root of a quadratic. Times come from whole numbers since the engine was idle.
@@ -76,8 +77,9 @@ def serve(
     preemptions, ended, found = ledger.preemptions, ledger.ended, ledger.found
     node, answer_node, answer_blocks = ledger.node, ledger.answer_node, ledger.answer_blocks
     running, waiting, stored = ledger.running, ledger.waiting, ledger.stored
+    told, hears = ledger.told[place], ledger.hears
     tabled = engine.table is not None
-    shift = ledger.size.bit_length()
+    shift = 40 if hears else ledger.size.bit_length()
     mask = (1 << shift) - 1
     heappush, heappop = heapq.heappush, heapq.heappop
     decoding: list[int] = []  # a heap of keys: step of the last token << shift | request
@@ -111,8 +113,20 @@ def serve(
     try:
         while True:
             finished: list[int] = []  # prompts that end in this step
-            while promised > limit and taken + memory.filled > limit:  # somebody gives all back
-                victim = heappop(eldest)[2] if rank else next(reversed(feet))
+            # somebody whose client has left gives all back, or somebody for whom there is no room
+            while told or (promised > limit and taken + memory.filled > limit):
+                leaves = bool(told)
+                if leaves:
+                    victim, until_s = told.pop(0)
+                else:
+                    victim, until_s = heappop(eldest)[2] if rank else next(reversed(feet)), 0.0
+                if victim < 0:  # it stands still
+                    ledger.spend(place, steps, prefill, decode, context, clock - since)
+                    steps = prefill = decode = context = ticks = 0
+                    since = clock = max(clock, until_s)
+                    while (yield clock) is not None:
+                        pass
+                    continue
                 read = prompt[victim]
                 if victim == partial:
                     read += generated[victim] - partial_left
@@ -122,30 +136,36 @@ def serve(
                     generated[victim] = output[victim] - end + now
                     held -= prompt[victim] + generated[victim] - 1
                     batch -= 1
-                    count(victim, end, -1)
+                    if counting:
+                        count(victim, end, -1)
                     if fair:
                         fair.stopped(victim)
                 else:
+                    if leaves and completion_s[victim] < 0:
+                        waiting[place] -= 1
+                        line.drop(victim)
                     continue
                 moved = True
                 promised -= feet.pop(victim)
+                running[place] -= 1
                 if cache:
-                    cache.shrink(cache.resident - cache.pinned)  # which were not enough
+                    if not leaves:
+                        cache.shrink(cache.resident - cache.pinned)  # which were not enough
                     cache.release(node[victim], path[victim])
                     cache.forget(node[victim], read // block)
                     limit = blocks - cache.pinned
-                preemptions[victim] += 1
-                ready[victim] = 0
-                waiting[place] += 1
-                running[place] -= 1
-                line.back(victim)
+                if not leaves:
+                    preemptions[victim] += 1
+                    ready[victim] = 0
+                    waiting[place] += 1
+                    line.back(victim)
             # the prompt that is under way, then those that wait, share what decoding leaves
             left, room, chunk, k = budget - batch, places - batch, 0, 1
             if partial >= 0:
                 room -= 1
                 if partial_left > left:
                     chunk = left
-                    k = (partial_left - 1) // left
+                    k = 1 if hears else (partial_left - 1) // left
                     if decoding:
                         k = min(k, (decoding[0] >> shift) - now)
                     if promised > limit:
@@ -262,7 +282,7 @@ def serve(
                     k = memory.lasting(k, limit - taken - memory.filled, batch, now)
                 if fair and room > 0 and k > 1:  # another's turn may come, who fits
                     k = int(min(k, fair.steady_steps()))
-                alert = k > 1 and room > 0 and (items is None or not items)
+                alert = k > 1 and ((room > 0 and (items is None or not items)) or hears)
             all_steps, all_prefill, all_decode = steps + k, prefill + k * chunk, decode + k * batch
             all_context = context + k * held + batch * k * (k + 1) // 2
             all_ticks = ticks + k * own + extra

@@ -2,9 +2,10 @@
 
 Policies are functions, so that a reader can put another in their place. `route(request, view)`
 picks an engine by number, or −1 to hold the request until some engine has ended another.
-`retry(request, attempt, view)` says after how many seconds a request that was refused comes back,
-infinity for never. `schedule(request, ledger)` and `preempt(request, ledger)` give each request a
-number: who has the smallest is admitted first, who has the largest loses its memory first.
+`retry(request, attempt, view)` says after how many seconds a request comes back that was refused,
+or whose client has left, infinity for never. `schedule(request, ledger)` and `preempt(request,
+ledger)` give each request a number: who has the smallest is admitted first, who has the largest
+loses its memory first.
 
 Source: vLLM, engine arguments and scheduler, for limits, orders and preemption; Zhong et al. (2024)
 for prompts and answers apart (DistServe).
@@ -69,7 +70,10 @@ class Fleet:
     others gets a prompt that was read. token_bytes: that are moved for each of its tokens, over the
     link of the engine that read it, one prompt after the other, at link_bytes_per_s, and link_s
     until the first of them is there. scaling: how replicas come and go. failures: moments [s] and
-    numbers of engines that are lost with what they hold; retry says what becomes of that.
+    numbers of engines that are lost with what they hold; retry says what becomes of that. stalls:
+    from when to when [s], and numbers of engines that begin no step meanwhile, and lose nothing.
+    cancels: whether an engine hears that a client has left, and gives back what it held for it; if
+    not, it serves it to the end. What the router still holds is dropped.
 
     >>> Fleet((Engine(0.5), Engine(0.25))).route is least_requests
     True
@@ -97,6 +101,8 @@ class Fleet:
     scaling: Scaling | None = None
     failures: Sequence[tuple[float, int]] = ()
     counts_itself: bool = True
+    stalls: Sequence[tuple[float, float, int]] = ()
+    cancels: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what is no fleet."""
@@ -129,6 +135,13 @@ class Fleet:
         for when, place in self.failures:
             require_non_negative(failures_moment=when)
             require_non_negative_integer(failures_engine=place)
+        for begin, end, place in self.stalls:
+            require_non_negative(stalls_begin=begin)
+            require(begin <= end < math.inf, "stalls_end", f"from {begin:g} on, and finite", end)
+            require_non_negative_integer(stalls_engine=place)
+            require(place < len(self.engines), "stalls_engine", "one of engines", place)
+        heard = self.cancels or self.scaling is None
+        require(heard, "cancels", "True where an autoscaler counts requests", self.cancels)
 
     def refuse(self, requests: Requests) -> None:
         """Raise ValueError where a request outgrows an engine, has no weight, or where caches have

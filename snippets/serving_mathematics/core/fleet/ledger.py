@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +66,9 @@ class Ledger:
         self.stored: list[int] = []  # tokens in decoding sequences, when the batch last changed
         self.work: list[list[int]] = []
         self.busy_s: list[float] = []
+        self.told: list[list[tuple[int, float]]] = []  # each engine: who left, or −1 and until when
+        # it stands still [s]
+        self.hears = False  # whether engines may be told anything, and attempts be more
         self._longest = int((requests.prompt_tokens + requests.output_tokens).max())
 
     def engine(self) -> int:
@@ -72,6 +76,7 @@ class Ledger:
         for column in (self.waiting, self.running, self.stored):
             column.append(0)
         self.work.append([0] * len(WORK))
+        self.told.append([])
         self.busy_s.append(0.0)
         return len(self.busy_s) - 1
 
@@ -81,6 +86,12 @@ class Ledger:
         for request, value in enumerate(found):
             require(value == value, "what a rank returns", f"a number for {request}", value)
         return found
+
+    def columns(self) -> list[array[Any] | bytearray | list[Any]]:
+        """All that has a number for each request, each column once."""
+        own = (one for one in vars(self).values() if isinstance(one, array | bytearray))
+        ranks = [self.victim_rank] if self.victim_rank else []
+        return list({id(one): one for one in (*own, *self.loaded, *ranks)}.values())
 
     def keep(self, tree: BlockTree, tiers: int) -> None:
         """Prompts share what the nodes of a tree say, and so many tiers hold more of it."""
@@ -92,7 +103,10 @@ class Ledger:
 
     def tables(self, engine: Engine) -> tuple[list[int], list[int], int, int]:
         """Ticks of an engine's table for the longest request of all."""
-        most = min(engine.max_sequences, self.size)
+        most = self.size
+        if self.hears and engine.table:  # more attempts than requests
+            most = max(most, len(engine.table.batch))
+        most = min(most, engine.max_sequences)
         sample = Workload(np.zeros(most), np.full(most, self._longest - 1), np.ones(most))
         return engine.tables(sample)
 

@@ -25,9 +25,10 @@ class Outcome:
 
     due_s: when it should leave the client [s]. sent_s: when it left. admitted_s: start of its first
     step. first_token_s, completion_s: ends of steps. engine: the last one, −1 for none. refused:
-    attempts that found no place or lost it. preemptions: times that it lost its memory.
-    found_tokens: of the prompt, cached at its admission; tier_tokens: of these, from each lower
-    tier, shape (tiers, n); loaded_tokens: from all of them.
+    attempts that found no place, lost it, or whose client left; the other columns are of the last
+    attempt. preemptions: times that it lost its memory. found_tokens: of the prompt, cached at its
+    admission; tier_tokens: of these, from each lower tier, shape (tiers, n); loaded_tokens: from
+    all of them.
     Of each engine, shape (engines,): work, rows of steps and of tokens read, written and looked at;
     busy_s; paid_s, from its order to its end; evicted_blocks. Of an autoscaler, shape
     (questions,): asked_s; ordered and serving, after the answer.
@@ -62,38 +63,44 @@ class Outcome:
         ledger: Ledger,
         replicas: Replicas,
         client: tuple[array[float], array[float], array[int]],
+        of: Sequence[int],
         asked: Sequence[tuple[float, int, int]],
         now: float,
     ) -> Outcome:
         """What a run leaves behind. client: when requests were due and left it, and their refusals.
-        asked: what the autoscaler answered. now: the last moment [s].
+        of: the request of each attempt. asked: what the autoscaler answered. now: the last moment
+        [s].
         """
+        last = None  # attempt of each request, where any has a second one
+        if len(of) > ledger.size:
+            last = np.arange(ledger.size)
+            last[np.array(of[ledger.size :])] = np.arange(ledger.size, len(of))
 
         def came(times: array[float]) -> FloatArray:
             found = np.frombuffer(times, dtype=np.float64)
             found[found < 0] = np.nan
-            return found
+            return found if last is None else found[last]
 
         def counted(numbers: array[int]) -> IntArray:
-            return np.frombuffer(numbers, dtype=np.int64)
+            found = np.frombuffer(numbers, dtype=np.int64)
+            return found if last is None else found[last]
 
-        completion_s = came(ledger.completion_s)
         answers = np.array(asked) if asked else np.empty((0, 3))
-        last_s = float(np.fmax.reduce(completion_s, initial=0.0))  # which skips NaN
-        end = max(last_s, *answers[-1:, 0].tolist(), now)
+        last_s = float(np.frombuffer(ledger.completion_s).max())  # −1 where there is none
+        end = max(last_s, *answers[-1:, 0].tolist(), now, 0.0)
         paid_s = np.array(replicas.paid_s(end))  # which closes them, so that their work is counted
         due_s, sent_s, attempts = client
         return cls(
-            came(due_s),
+            np.frombuffer(due_s, dtype=np.float64),
             came(sent_s),
             came(ledger.admitted_s),
             came(ledger.first_s),
-            completion_s,
+            came(ledger.completion_s),
             counted(ledger.at),
-            counted(attempts),
+            np.frombuffer(attempts, dtype=np.int64),
             counted(ledger.preemptions),
             counted(ledger.found),
-            np.array(ledger.loaded, dtype=np.int64).reshape(-1, ledger.size),
+            np.array([counted(one) for one in ledger.loaded]).reshape(-1, ledger.size),
             np.array(ledger.work),
             np.array(ledger.busy_s),
             paid_s,

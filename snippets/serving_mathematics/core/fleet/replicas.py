@@ -52,6 +52,7 @@ class Replicas:
         self.starting: list[int] = []  # in order
         self.draining: set[int] = set()
         self.stores: dict[int, BlockCache] = {}  # tiers that all share
+        self.link_free_s = [0.0] * fleet.prompt_engines  # from when on
         for engine in fleet.engines:
             self.open(self.order(engine, 0.0))
 

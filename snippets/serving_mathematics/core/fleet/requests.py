@@ -3,13 +3,14 @@
 A request arrives at a time of its own, or some pause after the answer to another one: a session is
 a chain of such requests, in which a tool or a person takes the pause, and one that several others
 come after is a task that is spread over helpers. Prompts that begin alike share nodes of a tree
-(`prefixes`).
+(`prefixes`). Whose first token does not come within its patience, its client leaves.
 
 Source: the columns are those of the public traces that `traces` reads.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +52,9 @@ class Requests:
     that. prompt_tokens, output_tokens: from 1. cached_tokens: of each prompt, known to be cached on
     whichever engine, fewer than it has. tenant: whose it is, from 0. priority: the smaller, the
     sooner. after: number of the request whose answer it waits for, smaller than its own, or −1.
-    pause_s: from that answer to this request [s]. prefixes: what prompts share. Raises ValueError
-    that names column and row.
+    pause_s: from that answer to this request [s]. prefixes: what prompts share. patience_s: from
+    each time that it is sent to its first token, positive, after which its client leaves [s].
+    Raises ValueError that names column and row.
 
     >>> two = Requests([0.0, 0.0], [100, 180], [20, 20], after=[-1, 0], pause_s=[0.0, 2.5])
     >>> two.after.tolist()
@@ -68,6 +70,7 @@ class Requests:
     after: IntArray
     pause_s: FloatArray
     prefixes: Prefixes | None
+    patience_s: FloatArray
 
     def __init__(
         self,
@@ -80,6 +83,7 @@ class Requests:
         after: npt.ArrayLike = -1,
         pause_s: npt.ArrayLike = 0.0,
         prefixes: Prefixes | None = None,
+        patience_s: npt.ArrayLike = math.inf,
     ) -> None:
         """Columns of one length."""
         times = np.array(as_floats(arrival_s=arrival_s))
@@ -88,6 +92,10 @@ class Requests:
         size = times.size
         pauses = np.broadcast_to(as_floats(pause_s=pause_s), (size,))
         require_all_non_negative(pause_s=pauses)
+        patience = np.broadcast_to(as_floats(patience_s=patience_s), (size,))
+        hasty = np.flatnonzero(~(patience > 0))
+        if hasty.size:
+            require(False, f"patience_s[{hasty[0]}]", "positive", patience[hasty[0]])
         columns = {
             "prompt_tokens": _whole_numbers("prompt_tokens", prompt_tokens, size, 1),
             "output_tokens": _whole_numbers("output_tokens", output_tokens, size, 1),
@@ -101,6 +109,7 @@ class Requests:
         object.__setattr__(self, "arrival_s", times)
         object.__setattr__(self, "pause_s", pauses)
         object.__setattr__(self, "prefixes", prefixes)
+        object.__setattr__(self, "patience_s", patience)
         self._refuse_what_does_not_fit()
 
     def _refuse_what_does_not_fit(self) -> None:

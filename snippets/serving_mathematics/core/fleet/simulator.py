@@ -4,13 +4,16 @@ A request arrives, is routed, waits in the line of an engine, is served, and may
 for. Engines are told of deliveries and of the ends of their own plans (`batching.serve`) and of
 nothing else, so that the work grows with the requests and, by a heap, with the logarithm of the
 engines. Of what happens at one moment arrivals come first, then the ends of steps, then what comes
-of answers: a session's next request, one that comes back, one that the client held.
+of answers: a session's next request, one that comes back, one that the client held; then engines
+that open or fail, and last clients that leave.
 
 Assumes: routing takes no time; the router counts what it sent and what came back, and knows
 anything else about an engine as of the last refresh.
 
 Source: `batching` for an engine; Schroeder et al. (2006) for open, closed and partly open clients.
 """
+
+# In one piece: a fleet at work, whose state all that happens to it shares.
 
 from __future__ import annotations
 
@@ -19,9 +22,11 @@ import itertools
 import math
 from array import array
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
+from serving_mathematics.core.fleet.attempts import Attempts
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.outcomes import Outcome
@@ -32,12 +37,14 @@ from serving_mathematics.core.fleet.view import View
 from serving_mathematics.support.require import require
 
 NOTHING_SHARED = BlockTree([], [], [], *[np.array([], dtype=np.int64)] * 4)
-BOUNDARY, FOLLOWING, CHANGING = (
+BOUNDARY, FOLLOWING, CHANGING, LEAVING = (
     1,
     2,
     3,
+    4,
 )  # events at one moment, in order; arrivals before
-QUESTION, FAILURE = -1, -2  # changes that are no opening of an engine; less for later failures
+QUESTION, FAILURE = -1, -2  # changes that are no opening of an engine; less for later failures,
+# and then for stalls
 
 
 def simulate_fleet(
@@ -58,19 +65,21 @@ def simulate_fleet(
     fleet.refuse(requests)
     run = _FleetRun(requests, fleet, rng or np.random.default_rng(0))
     run.go()
-    forgotten = list(run.held)[:5]
+    forgotten = [one for one in run.held if not run.tries.gone[one]][:5]
     require(not forgotten, "what route returns", "an engine at last", f"−1 for {forgotten}")
     client = (run.due_s, run.sent_s, run.attempts)
-    return Outcome.of(run.ledger, run.replicas, client, run.asked, run.now)
+    return Outcome.of(run.ledger, run.replicas, client, run.tries.of, run.asked, run.now)
 
 
 class _FleetRun:
-    """A fleet at work."""
+    """A fleet at work, with fewer than 30 attributes: from there on Python calls methods slower."""
 
     def __init__(self, requests: Requests, fleet: Fleet, rng: np.random.Generator) -> None:
         """Nothing has happened."""
         self.requests, self.fleet = requests, fleet
         self.ledger = ledger = Ledger(requests)
+        self.tries = Attempts(ledger)
+        ledger.hears = self.tries.patient or bool(fleet.stalls)
         tree = NOTHING_SHARED
         if requests.prefixes is not None:
             tree = requests.prefixes.in_blocks(fleet.engines[0].block_tokens)
@@ -95,30 +104,32 @@ class _FleetRun:
         self.followers: dict[int, list[int]] = {}
         for request in np.flatnonzero(requests.after >= 0).tolist():
             self.followers.setdefault(int(requests.after[request]), []).append(request)
-        self.pick, self.gated = fleet.route, fleet.admit is not None
+        self.pick, of = fleet.route, self.tries.of
+        self.gated = fleet.admit is not None or self.tries.patient
+        if self.tries.patient:
+            self.pick = lambda attempt, view: fleet.route(of[attempt], view)
         self.most_in_flight = fleet.most_in_flight
         self.limited = min(fleet.most_waiting, fleet.most_waiting_tokens) < math.inf
-        self.link_free_s = [0.0] * fleet.prompt_engines
         self.admitted = bytearray(ledger.size)  # by the rule of who comes in
-        self.asking = fleet.scaling is not None
+        self.rule = None if fleet.scaling is None else fleet.scaling.rule()
         self.asked: list[tuple[float, int, int]] = []
         self.next_s = 0.0  # the next arrival
         self.area, self.since, self.now = 0.0, 0.0, 0.0  # of requests in the fleet over time
         if fleet.scaling is not None:
-            self.rule = fleet.scaling.rule()
             heapq.heappush(self.events, (fleet.scaling.sync_s, CHANGING, QUESTION))
-        for number, (when, _) in enumerate(fleet.failures):
+        for number, (when, *_) in enumerate((*fleet.failures, *fleet.stalls)):
             heapq.heappush(self.events, (when, CHANGING, FAILURE - number))
 
     def go(self) -> None:
         """Until nothing happens any more."""
         events, due, tell, ended = self.events, self.due, self.tell, self.ledger.ended
         heappush, heappop, infinity = heapq.heappush, heapq.heappop, math.inf
-        arrival_s, numbers = self.requests.arrival_s, range(self.ledger.size)
+        arrival_s = self.requests.arrival_s
+        numbers: Sequence[int] = range(self.ledger.size)
         if self.followers:
             own = np.flatnonzero(self.requests.after < 0)
-            arrival_s, numbers = arrival_s[own], own.tolist()
-        arrivals = memoryview(arrival_s)  # of many requests another copy counts
+            arrival_s, numbers = arrival_s[own], own.data
+        arrivals = arrival_s.data  # of many requests another copy counts
         self.next_s = arrivals[0]
         for request, arrival, following in zip(
             itertools.chain(numbers, [-1]),
@@ -136,8 +147,11 @@ class _FleetRun:
                         if ended:
                             self.finish(now)
                     continue
-                if kind == CHANGING:
-                    self.change(which, now, arrival < infinity)
+                if kind >= CHANGING:
+                    if kind == LEAVING:
+                        self.give_up(which, now)
+                    else:
+                        self.change(which, now, arrival < infinity)
                     continue
                 after = math.nextafter(now, infinity)  # steps that end now are over
                 if self.ledger.ready[which]:
@@ -156,7 +170,7 @@ class _FleetRun:
         if self.in_flight >= self.most_in_flight:
             self.late.append(request)
             return
-        if self.asking:
+        if self.rule:
             self.count(1, now)
         else:
             self.in_flight += 1
@@ -166,7 +180,7 @@ class _FleetRun:
     def count(self, more: int, now: float) -> None:
         """Requests come into the fleet, or leave it."""
         self.in_flight += more
-        if self.asking:
+        if self.rule:
             self.area += (self.in_flight - more) * (now - self.now)
             self.now = now
 
@@ -180,7 +194,7 @@ class _FleetRun:
             return
         if view.serving:
             place = self.pick(request, view)
-        elif self.asking:
+        elif self.rule:
             place = -1
         else:  # all are lost
             self.refuse(request, now)
@@ -194,12 +208,41 @@ class _FleetRun:
         else:
             self.deliver(request, place, view, now, noticed_s)
 
+    def give_up(self, attempt: int, now: float) -> None:
+        """The patience of a client is over; if its first token has not come, it leaves."""
+        ledger = self.ledger
+        if self.tries.until_s[attempt] != now or ledger.first_s[attempt] >= 0:
+            return  # or this attempt was refused or lost before
+        place = ledger.at[attempt]
+        if place >= 0 and self.fleet.cancels:
+            self.view.sent(place, -1)
+            self.say(place, (attempt, 0.0), now)
+            self.replicas.emptied(place, now)
+        ranks = (column for line in self.lines for column in line.columns())
+        again = self.tries.leave(attempt, self.sent_s, self.admitted, *ranks)
+        self.refuse(again, now)
+        self.try_again(now)
+
+    def say(self, place: int, what: tuple[int, float], now: float) -> None:
+        """An engine hears of it at the end of the step that is under way."""
+        self.ledger.told[place].append(what)
+        before = self.due[place]
+        when = self.tell[place](math.nextafter(now, math.inf) if before < math.inf else now)
+        if when != before:
+            self.due[place] = when
+            heapq.heappush(self.events, (when, BOUNDARY, place))
+
     def waits(self, request: int, now: float) -> bool:
         """Whether a request may not come in yet, or never."""
-        if self.admitted[request]:
+        if self.tries.patient:
+            if self.tries.gone[request]:
+                return True
+            until_s = self.tries.sent(request, now)
+            if until_s < math.inf:
+                heapq.heappush(self.events, (until_s, LEAVING, request))
+        if self.fleet.admit is None or self.admitted[request]:
             return False
-        assert self.fleet.admit is not None
-        pause_s = self.fleet.admit(request, self.view)
+        pause_s = self.fleet.admit(self.tries.of[request], self.view)
         require(pause_s >= 0, "what admit returns", "not negative", pause_s)
         self.admitted[request] = not pause_s
         if pause_s == math.inf:
@@ -216,9 +259,10 @@ class _FleetRun:
             view.look(now)
         if not view.serving:
             self.replicas.forget(request)
-            self.refuse(request, now)
+            if not self.tries.gone[request]:
+                self.refuse(request, now)
             return
-        place = self.fleet.route_answer(request, view)
+        place = self.fleet.route_answer(self.tries.of[request], view)
         rule = f"an engine that answers, for request {request}"
         require(place in view.serves, "what route_answer returns", rule, place)
         self.deliver(request, place, view, now, noticed_s)
@@ -251,9 +295,13 @@ class _FleetRun:
         return tokens + ledger.prompt[request] > fleet.most_waiting_tokens
 
     def refuse(self, request: int, now: float) -> None:
-        """There was no place for a request."""
-        self.attempts[request] += 1
-        pause_s = self.fleet.retry(request, self.attempts[request], self.view)
+        """There was no place for a request, or its client has left."""
+        who = self.tries.of[request]
+        self.attempts[who] += 1
+        if self.tries.patient:
+            self.tries.until_s[request] = math.inf
+        self.view.now = now
+        pause_s = self.fleet.retry(who, self.attempts[who], self.view)
         require(pause_s >= 0, "what retry returns", "not negative", pause_s)
         if pause_s < math.inf:
             heapq.heappush(self.events, (now + pause_s, FOLLOWING, request))
@@ -273,8 +321,8 @@ class _FleetRun:
         """Requests that ended in the event of an engine."""
         ledger, replicas, fleet = self.ledger, self.replicas, self.fleet
         ended = over = ledger.ended
-        if fleet.prompt_engines:
-            over = [request for request in ended if not self.moves(request, now)]
+        if fleet.prompt_engines or ledger.hears:
+            over = [request for request in ended if not self.goes_on(request, now)]
         for request in over:
             place = ledger.at[request]
             apart = fleet.prompt_engines and not replicas.reads_only(place)
@@ -288,11 +336,23 @@ class _FleetRun:
             self.try_again(now)
         ended.clear()
 
+    def goes_on(self, attempt: int, now: float) -> bool:
+        """Whether a prompt that was read is moved, or whoever is answered has left."""
+        gone, fleet, place = self.tries.gone[attempt], self.fleet, self.ledger.at[attempt]
+        if gone and fleet.cancels:
+            return True
+        if fleet.prompt_engines and self.moves(attempt, now):
+            return True
+        if gone:
+            apart = fleet.prompt_engines and not self.replicas.reads_only(place)
+            (self.answers if apart else self.view).sent(place, -1)
+        return bool(gone)
+
     def follow(self, over: list[int], now: float) -> None:
         """What comes of answers."""
         for request in over:
             self.leave(now)
-            for follower in self.followers.pop(request, ()):
+            for follower in self.followers.pop(self.tries.of[request], ()):
                 pause_s = float(self.requests.pause_s[follower])
                 when = max(now + pause_s, float(self.requests.arrival_s[follower]))
                 heapq.heappush(self.events, (when, FOLLOWING, follower))
@@ -309,12 +369,12 @@ class _FleetRun:
         if not self.replicas.reads_only(place) or ledger.output[request] == 1:
             return False
         self.view.sent(place, -1)
-        start = max(now, self.link_free_s[place])
+        start = max(now, self.replicas.link_free_s[place])
         size = fleet.token_bytes * ledger.prompt[request]
-        self.link_free_s[place] = start + size / fleet.link_bytes_per_s
+        self.replicas.link_free_s[place] = start + size / fleet.link_bytes_per_s
         ledger.completion_s[request], ledger.at[request] = -1.0, -1
         ledger.generated[request] = ledger.ready[request] = 1
-        when = self.link_free_s[place] + fleet.link_s
+        when = self.replicas.link_free_s[place] + fleet.link_s
         heapq.heappush(self.events, (when, FOLLOWING, request))
         return True
 
@@ -327,16 +387,22 @@ class _FleetRun:
                 self.try_again(now)
         elif which == QUESTION:
             self.ask(now, more)
-        else:
+        elif FAILURE - which < len(self.fleet.failures):
             place = self.fleet.failures[FAILURE - which][1]
             for request in replicas.fail(place, now):
-                self.refuse(request, now)
+                if not self.tries.gone[request]:
+                    self.refuse(request, now)
             self.try_again(now)
+        else:
+            _, end, place = self.fleet.stalls[FAILURE - which - len(self.fleet.failures)]
+            if math.isnan(replicas.gone_s[place]):
+                self.say(place, (-1, end), now)
 
     def ask(self, now: float, more: bool) -> None:
         """The autoscaler says how many replicas there should be."""
         scaling, view, ledger = self.fleet.scaling, self.view, self.ledger
         assert scaling is not None
+        assert self.rule is not None
         self.count(0, now)
         serving, ordered = len(view.serving), len(view.serving) + len(self.replicas.starting)
         places = sum(self.replicas.kinds[place].max_sequences for place in view.serving)

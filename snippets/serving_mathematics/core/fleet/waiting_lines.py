@@ -17,6 +17,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 READ_WEIGHT, WRITTEN_WEIGHT = 1, 2  # of a token in the counters; Sheng et al. (2024), 5.1
 
@@ -51,6 +52,14 @@ class WaitingLine:
         """Somebody was preempted."""
         self.items.appendleft(request)
 
+    def drop(self, request: int) -> None:
+        """Somebody leaves who waits."""
+        self.items.remove(request)
+
+    def columns(self) -> list[list[Any]]:
+        """What has a number for each request."""
+        return []
+
     def everybody(self) -> Iterable[int]:
         """All who wait."""
         return self.items
@@ -68,7 +77,7 @@ class RankedLine(WaitingLine):
 
     overtakes = True
 
-    def __init__(self, rank: Sequence[float]) -> None:
+    def __init__(self, rank: list[float]) -> None:
         """Nobody waits."""
         self.rank = rank
         self.heap: list[tuple[float, int, int]] = []
@@ -92,6 +101,15 @@ class RankedLine(WaitingLine):
         """The next was admitted."""
         heapq.heappop(self.heap)
 
+    def drop(self, request: int) -> None:
+        """Somebody leaves who waits."""
+        self.heap.remove((self.rank[request], self.came[request], request))
+        heapq.heapify(self.heap)
+
+    def columns(self) -> list[list[Any]]:
+        """What has a number for each request."""
+        return [self.rank]
+
     def everybody(self) -> Iterable[int]:
         """All who wait."""
         return (request for _, _, request in self.heap)
@@ -111,7 +129,7 @@ class Fair(WaitingLine):
 
     overtakes = True
 
-    def __init__(self, tenant: Sequence[int], weights: Sequence[float]) -> None:
+    def __init__(self, tenant: list[int], weights: Sequence[float]) -> None:
         """Nobody waits, nobody was served."""
         self.tenant, self.weights = tenant, weights
         self.lines: list[deque[int]] = [deque() for _ in weights]
@@ -164,6 +182,20 @@ class Fair(WaitingLine):
         self.lines[who].popleft()
         if not self.lines[who]:
             self.left = who
+
+    def drop(self, request: int) -> None:
+        """Somebody leaves who waits."""
+        if request in self.new:
+            self.new.remove(request)
+            return
+        who = self.tenant[request]
+        self.lines[who].remove(request)
+        if not self.lines[who]:
+            self.left = who
+
+    def columns(self) -> list[list[Any]]:
+        """What has a number for each request."""
+        return [self.tenant]
 
     def everybody(self) -> Iterable[int]:
         """All who wait."""

@@ -1,0 +1,395 @@
+"""An outage of the chat machine, and the retries that follow it, request by request.
+
+An engine stands still. Whoever has waited for its patience without a first token gives up, and
+tries again after a pause, up to R times. What the engine does with a request whose client has gone
+decides the rest. If it does not learn of it, it serves it, for nobody. If the client's hanging up
+cancels the request, it leaves the line, or the step that reads it; where all have the same
+patience, the next in line has almost none left, and most is read for clients who leave. A limit on
+the line refuses what could not be served in time, at once.
+
+`python -m serving_mathematics.capacity.overload_control.outages` runs the engine through each, in a
+minute, and writes records/outages.json.
+
+Assumes: refusals cost nothing; clients that wait for the first token, as long as each other; the
+places of `limits`, and what `limits` assumes.
+
+Source: `core.fleet`; Bronson et al. (2021) for storms that outlast their cause.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.capacity.overload_control.limits import _best, _places
+from serving_mathematics.capacity.overload_control.storms import budgeted_retry, storm_band
+from serving_mathematics.core.fleet.design import Fleet, Retry, never
+from serving_mathematics.core.fleet.outcomes import Outcome
+from serving_mathematics.core.fleet.policies import back_off
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.fleet.view import View
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.traffic import draw_lengths
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.float64]
+PATIENCE_S, RETRIES, BUDGET = 10, 3, 0.1  # of a client [s]; of a request; of first attempts
+OUTAGE_S = (30, 60)  # when the engine stands still [s]
+CLIP_S, BIN_S = 300, 10  # what is shown, and counted together [s]
+LATER_S, HOUR_S = 900, 3600  # for how long storms are watched [s]
+SEEDS = (1, 2, 3)
+GUARDS = ["nothing", "cancels", "refuses"]
+HABITS = ["none", "three each", "a budget of a tenth"]
+
+
+class _Run(NamedTuple):
+    """Requests through an outage."""
+
+    asked: Requests
+    outcome: Outcome
+    attempts_s: FloatArray  # when each attempt was sent
+    line: FloatArray  # moments, and how many wait, shape (attempts, 2)
+
+
+def _run(
+    load: float,
+    guard: str,
+    habit: str,
+    seconds: int = CLIP_S,
+    *,
+    outage_s: tuple[float, float] = OUTAGE_S,
+    seed: int = 1,
+    pause_s: float = 0.5,
+    spread: float = 0.0,
+    places: int = 0,
+) -> _Run:
+    """The chat machine, whose load is given in its ceiling with all places. pause_s: before the
+    first retry. spread: of the clients' patience, to both sides of it. places: all that the page
+    keeps, where there are none."""
+    rng = np.random.default_rng(seed)
+    rate = load * CHAT.ceiling_per_s
+    arrivals = np.cumsum(rng.exponential(1 / rate, int(1.2 * rate * seconds) + 100))
+    arrivals = arrivals[arrivals < seconds]
+    drawn = draw_lengths(rng, CHAT.traffic, arrivals.size)
+    asked = Requests(
+        arrivals,
+        drawn.prompt_tokens,
+        drawn.output_tokens,
+        drawn.cached_tokens,
+        patience_s=PATIENCE_S * rng.uniform(1 - spread, 1 + spread, arrivals.size),
+    )
+    rule: Retry = partial(back_off, max_retries=RETRIES, initial_s=pause_s, max_s=8 * pause_s)
+    if habit == "none":
+        rule = never
+    elif habit == HABITS[2]:
+        rule = partial(budgeted_retry, budget=BUDGET, retry=rule)
+    retries, line = list[float](), list[tuple[float, int]]()
+
+    def retry(request: int, attempt: int, view: View) -> float:
+        wait_s = rule(request, attempt, view)
+        if view.now + wait_s >= seconds:  # which nobody looks at
+            return math.inf
+        retries.append(view.now + wait_s)
+        return wait_s
+
+    def route(_request: int, view: View) -> int:
+        line.append((view.now, view.waiting[0]))
+        return 0
+
+    fleet = Fleet(
+        [CHAT.limited(places or _places(CHAT)).engine],
+        route,
+        most_waiting=_best(CHAT, "requests") if guard == "refuses" else math.inf,
+        retry=retry,
+        stalls=[(*outage_s, 0)],
+        cancels=guard == "cancels",
+    )
+    outcome = simulate_fleet(asked, fleet, np.random.default_rng(seed))
+    return _Run(asked, outcome, np.sort(np.append(arrivals, retries)), np.array(line))
+
+
+class _Storm(NamedTuple):
+    """What happens in every so many seconds: attempts and first tokens within the patience, both a
+    second, in percent of the ceiling; requests that wait at the end. And in all: when requests are
+    answered again, after the outage [s], or −1 for never; and in the last third, requests answered
+    in time [%], and of the tokens that the engine reads, those for nobody [%]."""
+
+    attempts: list[float]
+    in_time: list[float]
+    waiting: list[float]
+    back_s: float
+    answered: float
+    for_nobody: float
+
+
+@recorded(_Storm, "outages")
+def _storm(
+    load: float,
+    guard: str,
+    habit: str,
+    seconds: int = CLIP_S,
+    *,
+    seed: int = 1,
+    pause_s: float = 0.5,
+    spread: float = 0.0,
+    places: int = 0,
+) -> _Storm:
+    """The chat machine through an outage of half a minute."""
+    run = _run(
+        load, guard, habit, seconds, seed=seed, pause_s=pause_s, spread=spread, places=places
+    )
+    edges = np.arange(0, seconds + 1, BIN_S)
+    due, first = run.outcome.due_s, run.outcome.first_token_s
+    answered = ~np.isnan(first)
+    came = np.histogram(due, edges)[0]
+    missed = np.flatnonzero(np.histogram(due[answered], edges)[0] < 0.95 * came)
+    back = float(edges[missed[-1] + 1] - OUTAGE_S[1]) if missed.size else 0.0
+    percent = 100 / CHAT.ceiling_per_s / BIN_S
+    seen = np.searchsorted(run.line[:, 0], edges[1:]) - 1
+    return _Storm(
+        (percent * np.histogram(run.attempts_s, edges)[0]).round(1).tolist(),
+        (percent * np.histogram(first[answered], edges)[0]).round(1).tolist(),
+        run.line[seen, 1].tolist(),
+        back if back < seconds - OUTAGE_S[1] else -1.0,
+        100 * float(answered[due > 2 * seconds / 3].mean()),
+        _for_nobody(run),
+    )
+
+
+def _for_nobody(run: _Run) -> float:
+    """Of the tokens that the engine reads, those of clients who have left [%]."""
+    answered = ~np.isnan(run.outcome.first_token_s)
+    fresh = (run.asked.prompt_tokens - run.asked.cached_tokens)[answered]
+    return 100 * (1 - float(fresh.sum()) / float(run.outcome.work[0, 1]))
+
+
+def _back_s(load: float, guard: str, habit: str, seconds: int = LATER_S, **more: Any) -> float:
+    """Mean over three draws of when requests are answered again, after the outage [s]; infinite if
+    in one of them they never are."""
+    runs = [_storm(load, guard, habit, seconds, seed=seed, **more).back_s for seed in SEEDS]
+    return math.inf if min(runs) < 0 else float(np.mean(runs))
+
+
+def _carried() -> float:
+    """What the engine carries with the places that it keeps, over its ceiling."""
+    return CHAT.limited(_places(CHAT)).ceiling_per_s / CHAT.ceiling_per_s
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page, in percent of the ceiling, seconds and minutes."""
+    storm = _storm(0.5, "nothing", HABITS[1])
+    cancelled = [_storm(0.9, "cancels", HABITS[1], 2 * CLIP_S, seed=seed) for seed in SEEDS]
+    return SimpleNamespace(
+        storm_attempts_percent=float(np.mean(storm.attempts[-6:])),
+        band_low=100 * storm_band(1.0, 1 + RETRIES)[0],
+        refuse_back_s=_back_s(0.9, "refuses", HABITS[1]),
+        cancel_back_90_min=_back_s(0.9, "cancels", HABITS[1], HOUR_S) / 60,
+        cancel_for_nobody=float(np.mean([one.for_nobody for one in cancelled])),
+        cancel_spread_s=_back_s(0.9, "cancels", HABITS[1], spread=0.1),
+        budget_back_s=_back_s(0.5, "nothing", HABITS[2]),
+        budget_back_80_min=_back_s(0.8, "nothing", HABITS[2]) / 60,
+        budget_band_low=100 * storm_band(_carried(), 1 + BUDGET)[0],
+    )
+
+
+def figure_storm(figure: Figure) -> None:
+    """An outage of half a minute, and three retries each. With an engine that serves clients who
+    have gone, nobody is answered any more. Cancelling ends that at half load, and not near the
+    ceiling; a limit ends it in both.
+
+    Above half load, below nine tenths of the ceiling.
+
+    Alt: Six panels of rates against time over five minutes, a column for each guard of the engine.
+    In the first column attempts rise after the outage and stay high, while answers stay at zero. In
+    the second they fall back in the upper panel; in the lower one attempts stay three times as high
+    as before, and answers at a third. In the third column they fall back in both.
+    """
+    figure.set_size_inches(6.4, 4.8)
+    grid = figure.subplots(2, 3, sharey="row")
+    moments = np.arange(BIN_S, CLIP_S + 1, BIN_S)
+    for row, load in zip(grid, (0.5, 0.9), strict=True):
+        for axes, guard in zip(row, GUARDS, strict=True):
+            storm = _storm(load, guard, HABITS[1])
+            axes.plot(moments, storm.attempts, color="C1")
+            axes.plot(moments, storm.in_time, color="C0")
+            axes.axvspan(*OUTAGE_S, color="C4", alpha=0.2, lw=0)
+            axes.set_title(guard)
+            axes.set(xlabel="time [s]", ylabel="rate [% of the ceiling]")
+    grid[0, 0].annotate("attempts", (110, 140), color="C1")
+    grid[0, 0].annotate("in time", (150, 12), color="C0")
+
+
+# In one piece: a picture's data, panel by panel, as the page draws them.
+def stepper_storm() -> dict[str, Any]:
+    """The engine stands still from the 30th to the 60th second. What ends the storm?"""
+    loads = [20, 30, 50, 70, 90]
+
+    def told(series: str) -> list[list[list[list[float]]]]:
+        """Of each run, by control."""
+        return [
+            [
+                [getattr(_storm(load / 100, guard, habit), series) for habit in HABITS]
+                for guard in GUARDS
+            ]
+            for load in loads
+        ]
+
+    def rate(label: str, state: str, series: str) -> dict[str, Any]:
+        """A curve in percent of the ceiling."""
+        return {
+            "label": label,
+            "unit": "%",
+            "decimals": 0,
+            "state": state,
+            "values": told(series),
+        }
+
+    return {
+        "controls": [
+            {"label": "load", "values": loads, "text": "{}%", "start": 50},
+            {"label": "the engine", "names": True, "values": GUARDS, "start": GUARDS[0]},
+            {"label": "retries", "names": True, "values": HABITS, "start": HABITS[1]},
+        ],
+        "clock": {
+            "label": "time",
+            "unit": "s",
+            "decimals": 0,
+            "values": np.arange(BIN_S, CLIP_S + 1, BIN_S),
+            "start": 210,
+        },
+        "panels": [
+            {
+                "kind": "curves",
+                "y": {"label": "rate", "unit": "% of the ceiling", "range": (0, 430)},
+                "curves": [
+                    rate("attempts", "prompt", "attempts"),
+                    rate("in time", "answer", "in_time"),
+                ],
+            },
+            {
+                "kind": "curves",
+                "y": {"label": "requests that wait", "unit": "", "range": (0, 16_500)},
+                "curves": [
+                    {
+                        "label": "wait",
+                        "unit": "",
+                        "decimals": 0,
+                        "state": "waits",
+                        "values": told("waiting"),
+                    }
+                ],
+            },
+        ],
+        "legend": {"prompt": "attempts", "answer": "answered in time", "waits": "wait"},
+        "reading": "After {time}, attempts come at {attempts} of the ceiling, answers in time begin"
+        " at {in time} of it, and {wait} requests wait.",
+    }
+
+
+def check_storm_in_its_band() -> None:
+    """With dead work a storm outlasts its cause where λ(1 + R) ≥ μ: not a twentieth of the ceiling
+    below, and a twentieth above. Without retries it ends at any load that leaves room to work the
+    line off.
+
+    Source: the band; the engine, request by request.
+    """
+    edge = storm_band(1.0, 1 + RETRIES)[0]
+    for load, lasts in ((edge - 0.05, False), (edge + 0.05, True)):
+        answered = _storm(load, "nothing", HABITS[1], LATER_S).answered
+        checks.holds(f"three each, load {load:.2f}", (answered < 50) == lasts, got=answered)
+    calm = _storm(0.8, "nothing", "none", LATER_S).answered
+    checks.inside("no retries, load 0.8: answered [%]", calm, 99, 100, kind="simulation")
+
+
+def check_how_long_a_budget_takes() -> None:
+    """With a budget of a tenth the line is worked off by what 1.1 times the load leaves of what the
+    engine carries with its places, until it is as short as the clients' patience; without retries
+    by what the load itself leaves. At nine tenths of the ceiling, above the edge of the band, that
+    is never.
+
+    Source: by hand, Aλ times the outage less μ times the patience, over μ − Aλ.
+    """
+    most = _carried()
+    for load, habit, attempts in (
+        (0.8, "none", 1.0),
+        (0.7, HABITS[2], 1 + BUDGET),
+        (0.8, HABITS[2], 1 + BUDGET),
+    ):
+        came = attempts * load
+        due = (came * (OUTAGE_S[1] - OUTAGE_S[0]) - most * PATIENCE_S) / (most - came)
+        got = _back_s(load, "nothing", habit)
+        checks.close(f"{habit}, back at {load} [s]", got, due, rtol=0.35, kind="simulation")
+    for load, lasts in ((0.8, False), (0.9, True)):
+        inside = load > storm_band(most, 1 + BUDGET)[0]
+        back = _back_s(load, "nothing", HABITS[2])
+        checks.holds(f"lasts at {load}", inside == lasts == (back == math.inf), got=back)
+
+
+def check_refusing_ends_it() -> None:
+    """With a limit on what waits everybody is answered again within half a minute of the outage, at
+    any load up to nine tenths, with three retries, and also with all places, where answers are
+    slower than promised.
+
+    Source: the engine, request by request, three draws.
+    """
+    for load in (0.3, 0.5, 0.9):
+        back = _back_s(load, "refuses", HABITS[1])
+        checks.inside(f"load {load}: back after [s]", back, 0.0, 30.0, kind="simulation")
+    every = _back_s(0.9, "refuses", HABITS[1], places=CHAT.places)
+    checks.inside("all places: back after [s]", every, 0.0, 30.0, kind="simulation")
+
+
+def check_cancelling_ends_it_below_the_ceiling() -> None:
+    """With whoever gives up out of the line and out of the step, everybody is answered again soon
+    at half load and at 70%. At 90% it takes a quarter of an hour or more: most of what
+    the engine reads is for clients who leave before it is read. Where their patience differs by a
+    tenth to both sides, so that the next in line is not always about to leave, it takes a minute.
+
+    Source: the engine, request by request.
+    """
+    half, more = (_back_s(load, "cancels", HABITS[1]) for load in (0.5, 0.7))
+    checks.inside("load 0.5: back after [s]", half, 0.0, 20.0, kind="simulation")
+    checks.inside("load 0.7: back after [s]", more, 10.0, 120.0, kind="simulation")
+    near = _back_s(0.9, "cancels", HABITS[1], HOUR_S)
+    checks.inside("load 0.9: back after [s]", near, 900, 3000, kind="simulation")
+    for seed in SEEDS:
+        storm = _storm(0.9, "cancels", HABITS[1], 2 * CLIP_S, seed=seed)
+        label = f"load 0.9, draw {seed}"
+        checks.inside(f"{label}: answered [%]", storm.answered, 20, 60, kind="simulation")
+        checks.inside(f"{label}: read for nobody [%]", storm.for_nobody, 60, 95, kind="simulation")
+    differs = _back_s(0.9, "cancels", HABITS[1], spread=0.1)
+    checks.inside("patience differs: back after [s]", differs, 10, 120, kind="simulation")
+
+
+def check_backoff_does_not_end_a_storm() -> None:
+    """With pauses ten and forty times as long the storm at half load lasts as it does.
+
+    Source: the engine, request by request, a quarter of an hour later.
+    """
+    for pause_s in (0.5, 5.0, 20.0):
+        storm = _storm(0.5, "nothing", HABITS[1], LATER_S, pause_s=pause_s)
+        checks.inside(f"pause {pause_s:g} s: answered [%]", storm.answered, 0.0, 2.0)
+
+
+def check_a_run_is_made_again() -> None:
+    """A run of the record, simulated again, has the same attempts and answers.
+
+    Source: the record, and its command.
+    """
+    again, known = (one(0.5, "cancels", HABITS[1]) for one in (_storm.again, _storm))
+    checks.close("attempts", again.attempts, known.attempts, rtol=1e-6)
+    checks.close("in time", again.in_time, known.in_time, rtol=1e-6)
+
+
+if __name__ == "__main__":
+    _storm.make()
