@@ -124,6 +124,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.definitions.utilization.other_engines
 	$(BIN)/python -m serving_mathematics.optimization.batching.token_budget
 	$(BIN)/python -m serving_mathematics.optimization.caching.kept_sessions
+	$(BIN)/python -m serving_mathematics.optimization.caching.after_a_burst
 	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.orders
 	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.one_place
 	$(BIN)/python -m serving_mathematics.capacity.littles_law.block_lifetime

@@ -65,6 +65,7 @@ class _State:
     made = Expansion()
     pages: PageCache | None = None  # of pages that Markdown has made
     wrong: list[str] = []  # noqa: RUF012 (what could not be made of pages)
+    lasting: set[Any] = set()  # noqa: RUF012 (what watches folders, and goes on when one is away)
     changed: dict[str, datetime] = {}  # noqa: RUF012 (when files of docs/ were)
 
 
@@ -293,6 +294,14 @@ def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:
             _tell_all_is_there(server.url)
 
     server.builder = build_meanwhile
+    watch = server.watch
+
+    def watch_on(*path: Any, **how: Any) -> None:
+        watch(*path, **how)
+        _watch_what_comes_back(server)
+
+    server.watch = watch_on  # type: ignore[method-assign]
+    _watch_what_comes_back(server)
     server._serve_request = _patient(server._serve_request)  # type: ignore[method-assign]
     _State.first = any(run.pending for run in _State.made.runs)
     if _State.first:
@@ -301,6 +310,24 @@ def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:
     else:
         _tell_all_is_there(server.url)
     return server
+
+
+def _watch_what_comes_back(server: LiveReloadServer) -> None:
+    """Go on watching a folder that is away for a while, as when branches change: what watches it
+    would end, and no later edit be seen. Another error than that it is not there is tried again."""
+
+    def lasting(take: Callable[[], Any]) -> Callable[[], Any]:
+        def taken() -> Any:
+            try:
+                return take()
+            except (FileNotFoundError, NotADirectoryError) as gone:
+                raise OSError(str(gone)) from gone
+
+        return taken
+
+    for emitter in server.observer.emitters - _State.lasting:
+        emitter._take_snapshot = lasting(emitter._take_snapshot)  # type: ignore[attr-defined]
+    _State.lasting |= server.observer.emitters
 
 
 def _patient(answer: Callable[..., Any]) -> Callable[..., Any]:

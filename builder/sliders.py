@@ -5,6 +5,9 @@ along the first of them. A `stepper_*` function returns panels that move with a 
 lanes, curves, or a slider's plot. What both become is the same: controls, panels, a sentence.
 """
 
+# In one piece: the fields of one dictionary, each read or refused, which an author sees beside each
+# other.
+
 from __future__ import annotations
 
 import difflib

@@ -194,6 +194,21 @@ def test_new_chapter_appears(served: Served) -> None:
     served.wait_for("part/newcomer/", "Doubled, two is 4.0.")
 
 
+def test_a_folder_that_was_away_is_watched_again(served: Served) -> None:
+    """Its watcher ended with it, and no later edit was seen."""
+    for name in ("docs", "snippets"):
+        folder = served.project.root / name
+        folder.rename(served.project.root / "away")
+        time.sleep(1.5)  # two looks at it
+        (served.project.root / "away").rename(folder)
+    served.project.write("docs/part/seen.md", "# Seen again\n")
+    served.wait_for("part/seen/", "Seen again")
+    served.edit("snippets/serving_mathematics/part/twice.py", "double(2.0))", "double(8.0))")
+    served.wait_for("part/twice/", "Doubled, two is 16.0.")
+    served.edit("snippets/serving_mathematics/part/twice.py", "double(8.0))", "double(2.0))")
+    served.wait_for("part/twice/", "Doubled, two is 4.0.")
+
+
 def test_a_port_that_is_taken_is_one_sentence(served: Served) -> None:
     again = served.project.command("mkdocs", "serve")
     assert again.status == 1

@@ -416,8 +416,8 @@ def test_a_kind_of_which_nothing_counts_is_told_in_requests() -> None:
 def test_times_that_outgrow_their_ticks_are_refused() -> None:
     """A prompt of 131,072 tokens takes 153,104 s at 0.1 TFLOP/s, and 64 bits of ticks held 8,191:
     the time was negative."""
-    slow = {"peak_tflops": 0.1, "bandwidth_gb_per_s": 1000, "memory_gib": 200, "rate_per_s": 0.1}
-    slow |= {"precision": "auto"}
+    slow: dict[str, object] = {"peak_tflops": 0.1, "bandwidth_gb_per_s": 1000, "memory_gib": 200}
+    slow |= {"rate_per_s": 0.1, "precision": "auto"}
     assert told(**slow).best.ttft[0].value > 1
     with pytest.raises(ValueError, match=r"prompts must be read in 4,096 s on the given GPU"):
         told(**slow, like="agents", requests=200)

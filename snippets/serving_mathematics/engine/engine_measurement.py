@@ -13,6 +13,8 @@ serving_mathematics.engine.engine_measurement` takes ten minutes where no run is
 writes records/token_engine.json.
 """
 
+# In one piece: a bench and what is measured with it, each a few lines, in one record.
+
 from __future__ import annotations
 
 import argparse
@@ -390,7 +392,8 @@ def _memory(
         with futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             rows.append(pool.submit(_levels, kernels, settings, sizes, mixed).result())
         print(rows[-1], file=sys.stderr, flush=True)
-    return {"sizes": sizes, "mixed_steps": mixed, "rows": rows}
+    date = provenance(COMMAND)["date"]
+    return {"date": date, "sizes": sizes, "mixed_steps": mixed, "rows": rows}
 
 
 def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:

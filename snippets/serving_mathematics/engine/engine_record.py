@@ -229,6 +229,7 @@ def example() -> SimpleNamespace:
     one_left = [row for row in record["prefixes"] if row["prompt_tokens"] % block == 1]
     more_left = [row for row in record["prefixes"] if row not in one_left]
     plenty, short = record["small_memory"]
+    few, own = record["memory"]["rows"]
     others = record["trace"], record["budgets"]
     steps, changed = np.sum([(r["steps"], r["changed_steps"]) for r in loads["runs"]], axis=0)
     return SimpleNamespace(
@@ -265,6 +266,12 @@ def example() -> SimpleNamespace:
         engine_prefix_tokens=prefix["prompt_tokens"],
         engine_cold_ms=1000 * prefix["cold_s"],
         engine_warm_ms=1000 * prefix["warm_s"],
+        engine_kernels=few["kernels"],
+        engine_own_kernels=own["kernels"],
+        engine_loaded_mib=few["loaded_mib"],
+        engine_blocks_mib=few["blocks_mib"],
+        engine_level_mib=few["mixed_mib"][-1],
+        engine_own_mib=own["mixed_mib"][-1],
         engine_same_warm=sum(row["same"] for row in more_left),
         engine_warm_pairs=sum(row["of"] for row in more_left),
         engine_same_one_left=sum(row["same"] for row in one_left),
@@ -432,6 +439,20 @@ def check_changes_explain_the_error() -> None:
         _errors(record["loads"]["runs"], m) for m in ("costs", "changes")
     )
     checks.inside("error of medians that is left", whole / grid, 0.0, 0.5, kind="measured")
+
+
+def check_memory_has_a_level() -> None:
+    """With few kernels the last steps of all kinds add nothing to speak of; with as many as the
+    engine keeps of its own accord memory is larger, and goes on growing.
+
+    Source: the record, the most that the process had.
+    """
+    few, own = read_record(RECORD)["memory"]["rows"]
+    growth = [row["mixed_mib"][-1] / row["mixed_mib"][-2] - 1 for row in (few, own)]
+    checks.inside("growth in the last steps", growth[0], 0, 0.02, kind="measured")
+    checks.inside("with the engine's own", growth[1], 0.02, 1, kind="measured")
+    ratio = own["mixed_mib"][-1] / few["mixed_mib"][-1]
+    checks.inside("the engine's own over ours", ratio, 1.05, 3, kind="measured")
 
 
 def check_a_prefix_is_not_computed_again() -> None:

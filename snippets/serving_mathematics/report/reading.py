@@ -617,7 +617,7 @@ def _perf_records(rows: Sequence[Any], where: str) -> Run:
     )
 
 
-def require_new(found: Sequence[Run], text: str, where: str, before: dict[bytes, str]) -> None:
+def _require_new(found: Sequence[Run], text: str, where: str, before: dict[bytes, str]) -> None:
     """Raise ValueError where requests come again: another file, whatever its name, had this text.
 
     found: the runs of a file. text, where: as for `read_file`. before: of texts that were read, by
@@ -625,8 +625,8 @@ def require_new(found: Sequence[Run], text: str, where: str, before: dict[bytes,
 
     >>> before = {}
     >>> one = [Run("a", "", {"ttft_s": np.ones(2)})]
-    >>> require_new(one, "x", "a", before)
-    >>> require_new(one, "x", "b", before)
+    >>> _require_new(one, "x", "a", before)
+    >>> _require_new(one, "x", "b", before)
     Traceback (most recent call last):
     ValueError: b must be of other requests than a, got the same text
     """

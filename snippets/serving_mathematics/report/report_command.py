@@ -27,7 +27,7 @@ from typing import Any
 from serving_mathematics.report.comparison import Difference, differences
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.reading import OtherFileError, joined, read_file, require_new
+from serving_mathematics.report.reading import OtherFileError, _require_new, joined, read_file
 from serving_mathematics.report.registry import Report, report
 from serving_mathematics.report.rendering import (
     SCHEMA,
@@ -149,7 +149,7 @@ def _read_files(names: Sequence[str], columns: str = "") -> tuple[list[Run], lis
         try:
             text = read_text(name)
             found = read_file(text, name, columns)
-            require_new(found, text, name, before)
+            _require_new(found, text, name, before)
             runs += found
         except OtherFileError as error:
             (problems if name in names else beside).append(str(error))

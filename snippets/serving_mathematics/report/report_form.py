@@ -18,7 +18,7 @@ from typing import Any
 
 from serving_mathematics.report.comparison import Difference
 from serving_mathematics.report.evidence import Run
-from serving_mathematics.report.reading import joined, read_file, require_new
+from serving_mathematics.report.reading import _require_new, joined, read_file
 from serving_mathematics.report.registry import FINDINGS, report
 from serving_mathematics.report.rendering import _report_body, report_html, summary_lines
 from serving_mathematics.report.report_command import NUMBERS, _compared_runs, read_asked
@@ -130,7 +130,7 @@ def _runs(
         try:
             content = str(one.get("text") or "")
             found = read_file(content, name, columns)
-            require_new(found, content, name, before)
+            _require_new(found, content, name, before)
             runs += found
         except ValueError as error:
             problems.append(str(error))

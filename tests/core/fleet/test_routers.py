@@ -40,7 +40,7 @@ def view_of(requests: list[int], tree: Prefixes | None = None, size: int = 6) ->
     blocks: Any = SimpleNamespace(parent=[], begins=[], ends=[])
     if tree is not None:
         blocks = tree.in_blocks(10)
-        ledger.keep(blocks, 0)
+        ledger.keep(blocks, tiers=0)
     view = View(ledger, blocks, [], 0.0, np.random.default_rng(1))
     for place, count in enumerate(requests):
         ledger.engine()

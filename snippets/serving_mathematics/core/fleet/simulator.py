@@ -22,6 +22,7 @@ import itertools
 import math
 from array import array
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -123,11 +124,12 @@ class _FleetRun:
         """Until nothing happens any more."""
         events, due, tell, ended = self.events, self.due, self.tell, self.ledger.ended
         heappush, heappop, infinity = heapq.heappush, heapq.heappop, math.inf
-        arrival_s, numbers = self.requests.arrival_s, range(self.ledger.size)
+        arrival_s = self.requests.arrival_s
+        numbers: Sequence[int] = range(self.ledger.size)
         if self.followers:
             own = np.flatnonzero(self.requests.after < 0)
-            arrival_s, numbers = arrival_s[own], own.tolist()
-        arrivals = memoryview(arrival_s)  # of many requests another copy counts
+            arrival_s, numbers = arrival_s[own], own.data
+        arrivals = arrival_s.data  # of many requests another copy counts
         self.next_s = arrivals[0]
         for request, arrival, following in zip(
             itertools.chain(numbers, [-1]),

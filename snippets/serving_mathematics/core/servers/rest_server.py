@@ -16,6 +16,8 @@ bodies; uvicorn's settings. `python -m serving_mathematics.core.servers.rest_ser
 classifier of digits until SIGTERM.
 """
 
+# In one piece: routes, bodies and the end of one server, which share its limits and its model.
+
 from __future__ import annotations
 
 import argparse

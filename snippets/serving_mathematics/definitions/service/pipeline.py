@@ -30,7 +30,7 @@ import numpy.typing as npt
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.running import Run, run_engine
 from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
 from serving_mathematics.definitions.service.service import (
@@ -62,7 +62,6 @@ PERCENTILES = (50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5)
 LOOKUP_S, TOOL_S, SPREAD = 0.1, 0.8, 1.0  # means, and the spread of the logarithm
 LOOKUP_FAILS, TOOL_FAILS, CUT = 0.0005, 0.001, 2e-6  # by choice; a cut for each token
 REQUESTS, SESSIONS = 16_000, 4000
-MIXTURE_LOAD = 67  # of its ceiling [%], where the mixture still keeps its promise
 
 
 def percentile_bound(parts: Sequence[Service], probability: float) -> float:
@@ -131,21 +130,6 @@ def _law(run: Run, cut: float = CUT) -> Service:
 
 
 @functools.cache
-def _mixture_over_true(share: float, one_time: bool) -> float:
-    """The end of an answer of the mixture by first token, time per token and length, each drawn by
-    itself, over the simulated one, at a percentile; with the mean time per token, or each its own.
-    """
-    rate = MIXTURE_LOAD / 100 * MIXTURE.ceiling_per_s
-    run = run_engine(MIXTURE, rate, 6000, np.random.default_rng(5))
-    spent, later = run.completion_s - run.first_token_s, run.output_tokens - 1
-    rng = np.random.default_rng(13)
-    own_s = rng.permutation(spent / np.maximum(later, 1))
-    token_s = float(spent.sum() / later.sum()) if one_time else own_s
-    composed = rng.permutation(run.ttft_s) + rng.permutation(later) * token_s
-    return float(np.quantile(composed, share) / np.quantile(run.ttft_s + spent, share))
-
-
-@functools.cache
 def _parts(load: int) -> tuple[Service, Service, Service]:
     """Look-up, answer of the engine, and tool."""
     lookup, tool = _lognormal(LOOKUP_S, LOOKUP_FAILS), _lognormal(TOOL_S, TOOL_FAILS)
@@ -190,9 +174,6 @@ def example() -> SimpleNamespace:
         one_first_p99=float(np.quantile(_run(80).ttft_s[REQUESTS // 10 :], 0.99)),
         one_end_p99=answer_quantile(_parts(80)[1], 0.99),
         textbook_p99=math.log(100) * float(_parts(80)[1].ok @ np.arange(CELLS)) * STEP_S,
-        mixture_load=MIXTURE_LOAD,
-        mixture_low_percent=100 * (1 - _mixture_over_true(0.99, one_time=True)),
-        mixture_own_percent=100 * (_mixture_over_true(0.99, one_time=False) - 1),
         rush_p99=true,
         rush_composed=answer_quantile(_composed(run), 0.99),
         rush_bound=percentile_bound(_answers(run), 0.99),
@@ -353,20 +334,6 @@ def check_an_answer_is_first_token_and_length() -> None:
             ratio = answer_quantile(law, share) / float(np.quantile(ends, share))
             label = f"{load}%, p{100 * share:g}: composed over simulated"
             checks.inside(label, ratio, 0.9, 1.1, kind="simulation")
-
-
-def check_a_time_per_token_is_a_law_too() -> None:
-    """On the mixture one time per token for all gives an end whose p99 is a quarter too low or more
-    and whose median is too high; a time per token drawn for each answer comes within a fifth.
-
-    Source: the ends of the same simulated requests.
-    """
-    for share, low, high in ((0.5, 1.1, 1.6), (0.99, 0.5, 0.75)):
-        label = f"p{100 * share:g}"
-        ratio = _mixture_over_true(share, one_time=True)
-        checks.inside(f"{label}: one time for all", ratio, low, high, kind="simulation")
-        ratio = _mixture_over_true(share, one_time=False)
-        checks.inside(f"{label}: each its own", ratio, 0.8, 1.2, kind="simulation")
 
 
 def check_composed_sessions_are_those_of_the_engine() -> None:

@@ -82,9 +82,16 @@ def _together(calm: Requests, burst: Requests, later_s: float) -> Requests:
 
 
 @recorded(_Seen, "after_a_burst")
-def _seen(host_bytes: float, more: float, seed: int, most_waiting: float = math.inf) -> _Seen:
+def _seen(
+    host_bytes: float,
+    more: float,
+    seed: int,
+    most_waiting: float = math.inf,
+    places: int = AGENTS.places,
+) -> _Seen:
     """The agents at their load, with so much more of the ceiling for a while, a tier, and a limit
     beyond which requests are turned away, with what would have come of their sessions."""
+    engine = AGENTS.limited(places).engine
     context, ceiling = AGENTS.deployment.architecture.context_tokens, AGENTS.ceiling_per_s
     calm = sessions_under_way(np.random.default_rng([35, seed]), LOAD * ceiling, REQUESTS, context)
     end = REQUESTS / (LOAD * ceiling)
@@ -93,7 +100,7 @@ def _seen(host_bytes: float, more: float, seed: int, most_waiting: float = math.
         calm = _together(calm, sessions_under_way(rng, more * ceiling, count, context), SHARE * end)
     block = float(AGENTS.engine.block_tokens * TOKEN_BYTES)
     tiers = [Tier(int(host_bytes / block), block, LINK_BYTES_PER_S)] if host_bytes else []
-    fleet = Fleet([AGENTS.engine], caching=True, tiers=tiers, most_waiting=most_waiting)
+    fleet = Fleet([engine], caching=True, tiers=tiers, most_waiting=most_waiting)
     seen = simulate_fleet(calm, fleet)
     start = SHARE * end + BURST_S + AFTER_S
     late = (seen.sent_s > start) & (seen.sent_s < end)
@@ -105,12 +112,18 @@ def _found(host_bytes: float, more: float = MORE, most_waiting: float = math.inf
     return [_seen(host_bytes, more, seed, most_waiting).found for seed in range(SEEDS)]
 
 
+def _contexts() -> float:
+    """Of the mean prompt, that the device's cache holds."""
+    return float(AGENTS.cache_tokens / AGENTS.sample.prompt_tokens.mean())
+
+
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     return SimpleNamespace(
         burst_load_percent=100 * (LOAD + MORE),
         after_host_percent=100 * min(_found(HOST_BYTES)),
         after_few_waiting=FEW,
+        contexts_fit=_contexts(),
         after_few_percent=100 * min(_found(0.0, most_waiting=FEW)),
         after_hours=_seen(0.0, MORE, 0).watched / 3600,
     )
@@ -132,16 +145,22 @@ def check_a_burst_is_enough_to_lose_a_cache_for_good() -> None:
 
 
 def check_a_short_line_keeps_the_cache() -> None:
-    """Where requests are turned away while half as many wait as there are places, the device alone
-    finds more than nine tenths again, in each of six runs; where as many may wait as there are
-    places, in none.
+    """Where requests are turned away while fewer wait than the cache holds contexts, the device
+    alone finds more than nine tenths again, in each of six runs; where half as many again or more
+    may wait, in none. So it is with half and with four times the places.
 
     Source: the same sessions; a refused request does not come back.
     """
-    checks.equal("places", AGENTS.places, 2 * FEW)
+    fit = _contexts()
+    checks.inside("contexts, over the short line", fit / FEW, 1.1, 1.5)
+    checks.inside("the long line, over contexts", MANY / fit, 1.5, 2.0)
     for waiting, low, high in ((FEW, 0.9, 1.0), (MANY, 0.0, 0.7)):
         for seed, found in enumerate(_found(0.0, most_waiting=waiting)):
             checks.inside(f"{waiting} may wait, run {seed}", found, low, high, kind="simulation")
+        for places in (AGENTS.places // 2, 4 * AGENTS.places):
+            found = _seen(0.0, MORE, 0, waiting, places).found
+            label = f"{waiting} may wait, {places} places"
+            checks.inside(label, found, low, high, kind="simulation")
 
 
 def check_a_run_is_made_again() -> None:
