@@ -28,6 +28,7 @@ from serving_mathematics.support.require import (
     require_in,
     require_non_negative_integer,
     require_positive,
+    require_positive_integer,
     require_work,
 )
 
@@ -82,6 +83,8 @@ def budgeted_retry(
     [0.5, 0.5, inf]
     """
     window_s = require_positive(window_s=window_s)
+    request = require_non_negative_integer(request=request)
+    attempt = require_positive_integer(attempt=attempt)
     require(budget >= 0, "budget", "at least 0", budget)
     sent = view.memory.setdefault("retries", deque())
     while sent and sent[0] <= view.now - window_s:
