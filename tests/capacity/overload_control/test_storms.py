@@ -51,4 +51,4 @@ def test_refusals() -> None:
         with pytest.raises(ValueError, match="capacity_per_s must be"):
             storm_band(bad, 2.0)
         with pytest.raises(ValueError, match="window_s must be"):
-            budgeted_retry(0, 1, view, window_s=bad)
+            budgeted_retry(0, 1, view, max, window_s=bad)

@@ -15,21 +15,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from serving_mathematics.core.fleet.design import Retry
-from serving_mathematics.core.fleet.policies import back_off
-from serving_mathematics.core.fleet.view import View
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,
     require_in,
     require_non_negative_integer,
     require_positive,
+    require_positive_integer,
     require_work,
 )
 
@@ -66,24 +65,26 @@ def storm_band(capacity_per_s: float, attempts: float) -> tuple[float, float]:
 def budgeted_retry(
     request: int,
     attempt: int,
-    view: View,
+    view: Any,
+    retry: Callable[[int, int, Any], float],
     budget: float = 0.1,
-    retry: Retry = back_off,
     window_s: float = 10.0,
 ) -> float:
     """The pause of another rule [s], as long as the retries of a window are no more than a share of
     its first attempts; else infinity, so that the request is lost.
 
-    budget: β, the share, at least 0. retry: the other rule, of request, attempt and view. window_s:
-    over which both are counted. Raises ValueError outside these ranges.
+    view: of `core.fleet`. retry: the other rule, such as `back_off`. budget: β, the share, at least
+    0. window_s: over which both are counted. Raises ValueError outside these ranges.
 
     >>> from types import SimpleNamespace
     >>> ledger = SimpleNamespace(requests=SimpleNamespace(arrival_s=np.arange(0.0, 10.0, 0.5)))
-    >>> view = SimpleNamespace(now=9.9, ledger=ledger, memory={}, chance=lambda: 0.0)
-    >>> [budgeted_retry(number, 1, view) for number in range(3)]
+    >>> view = SimpleNamespace(now=9.9, ledger=ledger, memory={})
+    >>> [budgeted_retry(number, 1, view, lambda *_: 0.5) for number in range(3)]
     [0.5, 0.5, inf]
     """
     window_s = require_positive(window_s=window_s)
+    request = require_non_negative_integer(request=request)
+    attempt = require_positive_integer(attempt=attempt)
     require(budget >= 0, "budget", "at least 0", budget)
     sent = view.memory.setdefault("retries", deque())
     while sent and sent[0] <= view.now - window_s:
@@ -131,6 +132,6 @@ def check_bad_input_is_refused() -> None:
     view: Any = SimpleNamespace()
     checks.raises(
         "budget",
-        partial(budgeted_retry, 0, 1, view, budget=-0.1),
+        partial(budgeted_retry, 0, 1, view, max, budget=-0.1),
         match="budget must be at least 0",
     )
