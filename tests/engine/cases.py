@@ -54,6 +54,7 @@ def _measured(folder: Path) -> dict[str, Any]:
         installed(clock, token_engine, engine_measurement),
         mock.patch.object(token_engine, "model_path", return_value=model),
         mock.patch.object(engine_measurement, "provenance", lambda *given: {"made": given}),
+        mock.patch.object(engine_measurement, "_memory", lambda *given: {"of": given}),
         _quiet() as said,
     ):
         record = engine_measurement._measure(1, 1.0)
