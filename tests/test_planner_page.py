@@ -323,8 +323,6 @@ HOSTILE = {
     "disk_gb_per_s": "0",
     "store_gib": "1 TB",
     "store_gb_per_s": "0",
-    "prompt_device": "H10",
-    "answer_device": "B200",
     "weights": "heavy",
     "lost_for_s": "1 min",
     "requests": "1_000",
@@ -358,6 +356,9 @@ def test_a_bad_value_shows_its_problem_at_its_field(form: Form) -> None:
     form.pressed()
     told = "batch_limit must be from 1 to token_budget = 512, got 600"
     assert form.problem("batch_limit") == told
+    form.fill(QUICK | {"prompt_device": "H10"})
+    form.pressed()
+    assert form.problem("prompt_device").startswith("prompt_device: system 'H10' is not known")
     form.fill(QUICK | {"ttft_s": "3"})
     form.pressed()
     assert form.page.locator("[aria-invalid=true]").count() == 0

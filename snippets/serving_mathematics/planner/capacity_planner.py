@@ -749,6 +749,7 @@ def settled(fleet: Fleets, long: Fleets | None = None, near: int = 0) -> tuple[P
     >>> settled(Fleets(question))[0].simulated  # 4·200 without the first tenth
     720
     """
+    near = require_non_negative_integer(near=near)
     long = long or _four_times(fleet)
     best = fleet.fewest(near)
     found = {best.replicas: long.performance(best.replicas, best.places, best.budget)}
@@ -956,6 +957,7 @@ def plan(
     >>> plan(question, alternatives=False).best.replicas
     3
     """
+    near = require_non_negative_integer(near=near)
     return _planned(*_fleets(question, told), alternatives, near)
 
 

@@ -185,7 +185,7 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
         piece = answer_html(_answered(values, log, told, compared), _command(values))
     except ValueError as error:
         said = str(error)
-        named = [field for field in FIELDS if said.startswith(f"{field} ")]
+        named = [field for field in FIELDS if said.startswith((f"{field} ", f"{field}: "))]
         named += [field for begins, field in LIMITS if said.startswith(begins)]
         if named[:1] == ["trace"] and ": trace_columns " in said:  # which mends it
             named = ["trace_columns"]

@@ -39,7 +39,7 @@ def routed_main(told: Routed) -> list[Line]:
     >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
     >>> told = whole_answer(read_choices(asked), asked)
     >>> [line.what for line in routed_main(told)][:3]
-    ['replicas', 'a replica', 'router']
+    ['replicas', 'a replica', 'tokens of a request, mean']
     """
     question, best, one = told.question, told.best, told.question.deployment
     error = told.error

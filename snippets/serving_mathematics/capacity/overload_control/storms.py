@@ -26,6 +26,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,
     require_in,
+    require_non_negative,
     require_non_negative_integer,
     require_positive,
     require_positive_integer,
@@ -85,13 +86,13 @@ def budgeted_retry(
     window_s = require_positive(window_s=window_s)
     request = require_non_negative_integer(request=request)
     attempt = require_positive_integer(attempt=attempt)
-    require(budget >= 0, "budget", "at least 0", budget)
+    budget = require_non_negative(budget=budget)
     sent = view.memory.setdefault("retries", deque())
     while sent and sent[0] <= view.now - window_s:
         sent.popleft()
     asked = view.ledger.requests.arrival_s
     begin, end = np.searchsorted(asked, [view.now - window_s, view.now], side="right")
-    if len(sent) + 1 > budget * (end - begin):
+    if len(sent) + 1 > budget * float(end - begin):
         return math.inf
     pause_s = retry(request, attempt, view)
     if pause_s < math.inf:
@@ -133,5 +134,5 @@ def check_bad_input_is_refused() -> None:
     checks.raises(
         "budget",
         partial(budgeted_retry, 0, 1, view, max, budget=-0.1),
-        match="budget must be at least 0",
+        match="budget must be non-negative",
     )

@@ -293,7 +293,7 @@ def rate_per_device(table: Table, first_token_s: Array, per_token_s: Array) -> A
     >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> table = tabulate(read_runs(read_lines()[:1]))
     >>> answer = table.engines.answer  # 128 requests, each 0.9 * 1024 tokens
-    >>> bool(rate_per_device(table, np.zeros(1), 1 / answer)[0].round(3) == 128 * 921.6)
+    >>> bool(np.isclose(rate_per_device(table, 1 / answer, 1 / answer)[0], 128 * 921.6))
     True
     """
     first_token_s = require_all_non_negative(first_token_s=first_token_s)
