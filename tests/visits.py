@@ -112,6 +112,11 @@ def unreadable(page: Page, *schemes: str) -> list[str]:
 
 
 FOCUSABLE = """async () => {
+    for (const code of document.querySelectorAll(".snippet.is-long pre > code")) {
+        code.scrollIntoView(); // it is laid out when it comes near
+        await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    }
+    scrollTo(0, 0);
     const waits = (code) => code.scrollWidth > code.clientWidth && code.tabIndex < 0;
     for (let look = 0; look < 500; look += 1) {
         if (![...document.querySelectorAll("pre > code")].some(waits)) return;
