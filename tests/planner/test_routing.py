@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner import routing
 from serving_mathematics.planner.answers import (
     answer_lines,
@@ -34,6 +35,7 @@ from serving_mathematics.planner.routing import (
     TierWorth,
     Way,
     _margin,
+    _more_telling,
     _of_parts,
     _taken,
     routed_answer,
@@ -438,6 +440,16 @@ def test_a_run_that_is_too_short_for_its_sessions_says_so() -> None:
     assert "from before the run" in str(answer_lines(short))
     assert "ask for more requests" not in str(answer_lines(whole))
     assert told(like="customers", requests=200).unseen == 0
+
+
+def test_of_many_refusals_that_of_a_deployment_that_holds_the_requests_is_told() -> None:
+    """Agents on a 70B: one device has no room for a session, and on eight a prompt takes long."""
+    small, late, later = Impossible("like"), Infeasible("late"), Infeasible("later")
+    found: ValueError | None = None
+    for one in (small, late, later, small):
+        found = _more_telling(found, one)
+    assert found is late
+    assert _more_telling(None, small) is small
 
 
 def test_form_and_sweep_answer_alike(tmp_path: Path) -> None:

@@ -558,6 +558,12 @@ def _once(limits: _Limits, apart: float = 1.0) -> tuple[tuple[ClassRun, ...], fl
     return goals, float(_kept(question, seen).mean())
 
 
+def _more_telling(one: ValueError | None, other: ValueError) -> ValueError:
+    """Of two deployments' refusals that of the one that holds the requests, else the first."""
+    told = isinstance(one, Infeasible) or not isinstance(other, Infeasible)
+    return one if one and told else other
+
+
 def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
     """The cheapest deployment whose limits keep the promise in one draw; else the one that keeps
     most."""
@@ -567,7 +573,7 @@ def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
         try:
             tried = _with_budgets(question)
         except (Impossible, Infeasible) as problem:
-            refused = refused or problem
+            refused = _more_telling(refused, problem)
             continue
         for limits in tried:
             if len(choices) == len(tried) == 1:
@@ -738,7 +744,7 @@ def _smallest_fleet(
                 near = _loaded(limits)
                 tried.append((question.usd_per_hour(near), len(tried), limits, near))
         except (Impossible, Infeasible) as problem:
-            refused = refused or problem
+            refused = _more_telling(refused, problem)
     for *_, limits, near in sorted(tried, key=lambda one: one[:2]):
         cheaper = best and best[0].usd_per_hour
         try:
@@ -747,7 +753,7 @@ def _smallest_fleet(
                 found = _settled_behind(fleet, cheaper)
                 best = found or best
         except Infeasible as problem:
-            refused = refused or problem
+            refused = _more_telling(refused, problem)
     if best is None:
         assert refused is not None
         raise refused
