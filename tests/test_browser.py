@@ -163,6 +163,22 @@ def test_long_code_is_laid_out_when_it_comes_near_and_is_as_high_before(
         expect(wide).to_have_attribute("tabindex", "0")
 
 
+def test_a_table_that_a_late_font_makes_wide_can_be_scrolled_by_keyboard(
+    page: Page, origin: str
+) -> None:
+    page.goto(f"{origin}notation/")
+    table = page.locator(".md-typeset .table").first
+    assert table.get_attribute("tabindex") is None
+    table.evaluate(
+        """async (place) => { // wider words in a place of the same size, as another face has them
+            await document.fonts.ready;
+            place.querySelector("table").style.width = "200vw";
+            document.fonts.dispatchEvent(new Event("loadingdone"));
+        }"""
+    )
+    expect(table).to_have_attribute("tabindex", "0")
+
+
 def test_the_button_in_a_block_of_code_takes_the_block(browser: Browser, origin: str) -> None:
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()

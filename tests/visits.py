@@ -117,12 +117,12 @@ FOCUSABLE = """async () => {
         await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
     }
     scrollTo(0, 0);
-    const waits = (code) => code.scrollWidth > code.clientWidth && code.tabIndex < 0;
+    const waits = (place) => place.scrollWidth > place.clientWidth && place.tabIndex < 0;
     for (let look = 0; look < 500; look += 1) {
-        if (![...document.querySelectorAll("pre > code")].some(waits)) return;
+        if (![...document.querySelectorAll(".table, pre > code")].some(waits)) return;
         await new Promise((resolve) => setTimeout(resolve, 10));
     }
-}"""  # wait until the theme has measured which code scrolls; what it forgets is for axe to say
+}"""  # wait until the theme has measured what scrolls; what it forgets is for axe to say
 WIDTH = "document.documentElement.scrollWidth"
 COPIED = """async () => {
     const buttons = [...document.querySelectorAll(".snippet-copy")];
