@@ -112,12 +112,15 @@ def unreadable(page: Page, *schemes: str) -> list[str]:
 
 
 FOCUSABLE = """async () => {
+    const waits = (place) => place.scrollWidth > place.clientWidth && place.tabIndex < 0;
     for (const code of document.querySelectorAll(".snippet.is-long pre > code")) {
         code.scrollIntoView(); // it is laid out when it comes near
-        await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+        const line = code.firstElementChild;
+        const ready = () => line.checkVisibility({ contentVisibilityAuto: true }) && !waits(code);
+        for (let look = 0; look < 100 && !ready(); look += 1)
+            await new Promise((resolve) => setTimeout(resolve, 10));
     }
     scrollTo(0, 0);
-    const waits = (place) => place.scrollWidth > place.clientWidth && place.tabIndex < 0;
     for (let look = 0; look < 500; look += 1) {
         if (![...document.querySelectorAll(".table, pre > code")].some(waits)) return;
         await new Promise((resolve) => setTimeout(resolve, 10));

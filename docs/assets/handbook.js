@@ -76,15 +76,15 @@ const widths = new ResizeObserver((changes) => {
     more(target, is);
   }
 });
-const again = (place) => {
-  widths.unobserve(place);
-  widths.observe(place);
-};
 // A face that comes late makes tables wider, and none larger; code has the system's own.
-document.fonts.addEventListener("loadingdone", () => document.querySelectorAll(".md-typeset .table").forEach(again));
+document.fonts.addEventListener("loadingdone", () => {
+  for (const table of document.querySelectorAll(".md-typeset .table")) {
+    widths.unobserve(table);
+    widths.observe(table);
+  }
+});
 for (const place of places) {
   widths.observe(place);
-  place.addEventListener("contentvisibilityautostatechange", ({ skipped }) => skipped || again(place)); // what was not laid out had no width
   place.addEventListener("scroll", () => more(place), { passive: true });
 }
 
