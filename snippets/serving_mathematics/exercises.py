@@ -410,7 +410,7 @@ def _apart(chapter: str, file: Path, *, hint: bool) -> tuple[set[str], list[Verd
     given: set[str] | None = None
     verdicts, left = list[Verdict](), list(exercises(chapter)[1])
     while left:
-        name, ended = "", f"it ended Python, {{}}, in {file.name}"
+        name = ended = ""
         for told in _told_apart(chapter, file, hint, left):
             if isinstance(told, ExerciseError):
                 raise told

@@ -10,11 +10,14 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.hardware.deployments import Impossible
+from serving_mathematics.core.hardware.guessed_steps import guessed_prompt_s
 from serving_mathematics.planner import routing
 from serving_mathematics.planner.answers import (
     answer_lines,
@@ -37,6 +40,7 @@ from serving_mathematics.planner.routing import (
     _margin,
     _more_telling,
     _of_parts,
+    _settled_behind,
     _taken,
     routed_answer,
     simulations,
@@ -452,6 +456,52 @@ def test_of_many_refusals_that_of_a_deployment_that_holds_the_requests_is_told()
     assert _more_telling(None, small) is small
 
 
+class Stub:
+    """A fleet whose own way keeps a promise from so many replicas on, and another's from others."""
+
+    def __init__(self, replicas: int, own: int, others: int) -> None:
+        self.limits, self.question = SimpleNamespace(replicas=replicas), SimpleNamespace(goals=())
+        self.own, self.others = own, others
+        self.best = SimpleNamespace(classes=replicas >= own)
+
+    def of(self, replicas: int) -> Stub:
+        return Stub(replicas, self.own, self.others)
+
+    def alone(self, _: object) -> Any:
+        return SimpleNamespace(classes=self.limits.replicas >= self.others)
+
+
+@pytest.mark.parametrize(
+    ("begin", "own", "others", "found"),
+    [(1, 4, 4, 4), (4, 4, 4, 4), (7, 4, 4, 4), (7, 4, 6, 6), (7, 6, 4, 6), (3, 1, 1, 1)],
+)
+def test_the_fewest_replicas_are_found_from_above_and_below(
+    begin: int, own: int, others: int, found: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None fewer keep the promise, behind the router that is taken or that it would be."""
+    monkeypatch.setattr(routing, "reaches", lambda classes, _: classes)
+    monkeypatch.setattr(routing, "_of_interest", lambda _, cheaper: 256 if cheaper is None else 5)
+    stub: Any = Stub(begin, own, others)
+    settled = _settled_behind(stub, None)
+    assert settled
+    fleet, fewer = settled
+    assert fleet.limits.replicas == found
+    assert (fewer is None) is (found == 1)
+    with pytest.raises(Infeasible, match="no fleet of up to 256 replicas"):
+        _settled_behind(Stub(begin, 257, 257), None)  # type: ignore[arg-type]
+    assert _settled_behind(Stub(1, 6, 6), 9.0) is None  # type: ignore[arg-type]
+
+
+def test_replicas_that_are_cheaper_leave_room_for_the_spare_ones() -> None:
+    """Four devices of $2 a replica, two replicas spare: $32 are four, of which two serve."""
+    asked = {"rate_per_s": 1, "parallelism": "tp4", "price_per_hour": 2, "spare_replicas": 2}
+    question = read_choices(asked)[0]
+    for usd, most in ((33, 2), (32, 1), (32.1, 2), (24, 0), (9, -1)):
+        assert question.replicas_below(usd) == most
+        assert question.usd_per_hour(max(0, most)) < usd or most < 0
+        assert question.usd_per_hour(max(0, most + 1)) >= usd
+
+
 def test_form_and_sweep_answer_alike(tmp_path: Path) -> None:
     asked = SMALL | {"like": "customers", "routers": "random, cache-aware", "requests": 200}
     piece = json.loads(form_answer(json.dumps(asked)))["html"]
@@ -513,6 +563,11 @@ def test_tiers_say_what_they_find_and_whether_they_pay() -> None:
     assert host.load_s == pytest.approx(1000 * 131_072 / 50e9)
     assert disk.load_s == pytest.approx(1000 * 131_072 / 10e9)
     assert disk.compute_s == host.compute_s > disk.load_s
+    asking = both.question
+    longest = routing._limits(asking, 2048).longest
+    mean = float(routing._sample(asking, 0, longest).asked.prompt_tokens.mean())
+    ends = guessed_prompt_s(asking.deployment, asking.constants, np.array([mean - 1000, mean]))
+    assert disk.compute_s == pytest.approx(float(ends[1] - ends[0]), rel=0.02)
     assert both.best.found.value > plain.best.found.value + 0.01
     assert disk.found > 0.01
     assert (both.best.loaded, both.best.below) == (host.found, (disk.found,))

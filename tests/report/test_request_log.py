@@ -72,6 +72,9 @@ def test_columns_may_be_said() -> None:
     run = read_log("when,first\n5,70\n9,80\n", "a", "sent=when,ttft=first,unit=ms")
     assert run.columns["sent_s"].tolist() == pytest.approx([0.0, 0.004])
     assert run.columns["ttft_s"].tolist() == [0.07, 0.08]
+    for columns in ("sent=ms,unit=ms", "unit=ms,sent=ms"):  # a unit is no column
+        sent = read_log("ms,first\n5,70\n9,80\n", "a", columns).columns["sent_s"]
+        assert sent.tolist() == pytest.approx([0.0, 0.004])
     with pytest.raises(ValueError, match="columns must be such as"):
         read_log("a,b\n1,2", "a", "time=a")
     with pytest.raises(ValueError, match="columns: unit must be one of"):

@@ -159,8 +159,7 @@ def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, Performa
         if found:
             if cost >= found[1].usd_per_hour:
                 break
-            each = question.usd_per_hour(1) - question.usd_per_hour(0)
-            most = fleet.least + math.ceil((found[1].usd_per_hour - cost) / each - 1e-9) - 1
+            most = question.replicas_below(found[1].usd_per_hour)
         with contextlib.suppress(Infeasible):
             found = question, fleet.fewest(most or 0, most)
     return found

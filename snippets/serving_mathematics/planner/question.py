@@ -7,6 +7,7 @@ Source: vLLM's engine arguments for the limits that its server starts with.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from serving_mathematics.core.batching.continuous_batching import Workload
@@ -85,6 +86,14 @@ class Question:
         """Of the classes, or of all requests together."""
         kinds = () if isinstance(self.traffic, Workload) else self.traffic.classes
         return tuple(kind.name for kind in kinds) or ("all requests",)
+
+    def replicas_below(self, usd_per_hour: float) -> int:
+        """The most replicas that are cheaper than so many dollars an hour; below 1 where none is.
+
+        usd_per_hour: with those that may fail.
+        """
+        each = self.usd_per_hour(1) - self.usd_per_hour(0)
+        return math.ceil(usd_per_hour / each - 1e-9) - 1 - self.spare_replicas
 
     def of_prompts(self) -> Question:
         """The same of the replicas that take prompts, where these are separate."""

@@ -115,7 +115,7 @@ NEEDS = {
 }
 APART = {  # what a fleet behind routers does not know
     "cached_share": "caches say what they find",
-    **dict.fromkeys(("fleets", "prompt_device", "answer_device"), "one fleet is simulated"),
+    **dict.fromkeys(("fleets", *ROLES), "one fleet is simulated"),
     "trace_columns": "the names of columns are those of published traces",
 }
 MOST_CLASSES = 20
@@ -586,14 +586,14 @@ def other_choices(
         return []
     told: dict[str, Any] = {name: field.default for name, field in FIELDS.items()} | given
     asked = {one.name for one in _systems(told, "memory_gib" in given)}
-    kept = {name: value for name, value in given.items() if name not in (*SHEET, "power_w")}
+    left = (*SHEET, "power_w", *ROLES)
+    kept = {name: value for name, value in given.items() if name not in left}
     found = []
     for system in _others(told["other_devices"]):
         if system.name in asked:
             continue
         asked.add(system.name)
         with contextlib.suppress(Impossible):
-            kept = {name: value for name, value in kept.items() if name not in ROLES}
             one = {"device": system.name, "price_per_hour": 1, "fleets": "one"}
             found.append(read_choices(kept | one, load))
     return found

@@ -724,7 +724,7 @@ def _settled_behind(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way
     while fleet.limits.replicas > 1:
         smaller = fleet.of(fleet.limits.replicas - 1)
         fewer = smaller.alone(fleet.best)
-        if not reaches(fewer.classes, goals):
+        if not (reaches(fewer.classes, goals) and reaches(smaller.best.classes, goals)):
             return fleet, fewer
         fleet = smaller
     return fleet, None
@@ -773,7 +773,7 @@ def _of_interest(question: Question, cheaper: float | None) -> int:
     """The most replicas that are cheaper than so many dollars an hour."""
     if cheaper is None:
         return MOST_BEHIND
-    return min(MOST_BEHIND, math.ceil(cheaper / question.usd_per_hour(1) - 1e-9) - 1)
+    return min(MOST_BEHIND, question.replicas_below(cheaper))
 
 
 def _fewest_behind(limits: _Limits, near: int, cheaper: float | None, told: Told) -> int:

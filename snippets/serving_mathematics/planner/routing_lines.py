@@ -154,11 +154,7 @@ def _with(way: Way) -> str:
 
 def _lengths_line(question: Question) -> Line:
     """How long requests are, which those that are like a trace's do not take from the question."""
-    traffic = question.traffic
-    if isinstance(traffic, Workload):
-        prompt, answer = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
-    else:
-        prompt, answer = traffic.mean_prompt_tokens, traffic.mean_output_tokens
+    prompt, answer = question.mean_lengths
     page = "capacity/arrival-rates"
     return Line("tokens of a request, mean", f"{prompt:,.0f} in, {answer:,.0f} out", "", page)
 

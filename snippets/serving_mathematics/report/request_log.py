@@ -127,7 +127,8 @@ def _said(columns: str) -> tuple[dict[str, str], str]:
         rule = f"such as sent=when,ttft=first_ms, of {', '.join(ROLES)} and unit"
         require(fine, "columns", rule, repr(part[:60]))
         rule = "of another column for each, as for " + ", ".join(found)
-        require(name not in found.values() or role == "unit", "columns", rule, repr(part[:60]))
+        taken = [found[other] for other in found if other != "unit"]
+        require(name not in taken or role == "unit", "columns", rule, repr(part[:60]))
         found[role] = name
     unit = found.pop("unit", "")
     rule = f"one of {', '.join(PER_S)}"

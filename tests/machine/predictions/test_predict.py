@@ -81,6 +81,10 @@ def test_one_token_has_no_time_per_token(
     status, _, err = told(capsys, table(tmp_path, rows[0] + "0.01"))
     assert status == 2
     assert "row 1, column tpot_s: must be blank where osl is 1" in err
+    status, out, _ = told(capsys, table(tmp_path, rows[0].replace("1000,1,", "1000,2,") + "0.01"))
+    (found,) = csv.DictReader(io.StringIO(out))
+    assert status == 0
+    assert float(found["predicted_tpot_s"]) > 0
 
 
 def test_without_a_file_the_table_goes_to_output(

@@ -47,7 +47,7 @@ class _FleetRun:
     """What became of a load; of each second, but for ordered, of each tick.
 
     late_share: of the requests. replica_hours: paid, from each order on. ordered, ready: replicas.
-    waiting: requests without a place. wait_s: for a place, of who comes then. late: whether so.
+    waiting: requests without a place. wait_s: for a place, of who comes then.
     """
 
     late_share: float
@@ -56,7 +56,6 @@ class _FleetRun:
     ready: IntArray
     waiting: FloatArray
     wait_s: FloatArray
-    late: npt.NDArray[np.bool_]
 
 
 # In one piece: one loop, whose numbers are all of its state: as locals they are read fastest.
@@ -138,7 +137,7 @@ def _run_fleet(
     missed = float((load * late).sum() / max(load.sum(), 1e-300))
     counts = np.repeat([int(replicas), *ordered], TICK_S)[: load.size]  # paid from the order on
     paid_s = float(np.maximum(counts, serving).sum())
-    return _FleetRun(missed, paid_s / 3600, np.array(ordered), serving, waiting, wait_s, late)
+    return _FleetRun(missed, paid_s / 3600, np.array(ordered), serving, waiting, wait_s)
 
 
 def check_backlog_by_hand() -> None:

@@ -74,7 +74,8 @@ def budgeted_retry(
     """The pause of another rule [s], as long as the retries of a window are no more than a share of
     its first attempts; else infinity, so that the request is lost.
 
-    view: of `core.fleet`. retry: the other rule, such as `back_off`. budget: β, the share, at least
+    view: of `core.fleet`, where requests come by themselves and not in sessions, whose own moments
+    nobody knows before. retry: the other rule, such as `back_off`. budget: β, the share, at least
     0. window_s: over which both are counted. Raises ValueError outside these ranges.
 
     >>> from types import SimpleNamespace
@@ -87,12 +88,15 @@ def budgeted_retry(
     request = require_non_negative_integer(request=request)
     attempt = require_positive_integer(attempt=attempt)
     budget = require_non_negative(budget=budget)
+    asked = view.ledger.requests.arrival_s
+    if "retries" not in view.memory:
+        alone = bool(np.all(np.diff(asked) >= 0))
+        require(alone, "view", "of requests that come by themselves, in order", "sessions")
     sent = view.memory.setdefault("retries", deque())
     while sent and sent[0] <= view.now - window_s:
         sent.popleft()
-    asked = view.ledger.requests.arrival_s
     begin, end = np.searchsorted(asked, [view.now - window_s, view.now], side="right")
-    if len(sent) + 1 > budget * float(end - begin):
+    if len(sent) + 1 > budget * float(end - begin) + 1e-9:  # 29 of 0.29·100
         return math.inf
     pause_s = retry(request, attempt, view)
     if pause_s < math.inf:
@@ -123,6 +127,10 @@ def check_a_budget_by_hand() -> None:
     for view.now in (9.75, 10.0, 10.25, 19.75, 20.0, 20.25):
         sent.append(budgeted_retry(0, 1, view, retry=lambda *_: 1.0) < math.inf)
     checks.equal("sent", sent, [True, True, False, True, True, False])
+    asked = SimpleNamespace(arrival_s=np.linspace(0.0, 9.0, 100))
+    view = SimpleNamespace(ledger=SimpleNamespace(requests=asked), memory={}, now=9.5)
+    kept = [budgeted_retry(0, 1, view, lambda *_: 1.0, budget=0.29) < math.inf for _ in range(99)]
+    checks.equal("of a hundred, 29 in 100", sum(kept), 29)
 
 
 def check_bad_input_is_refused() -> None:
@@ -131,6 +139,12 @@ def check_bad_input_is_refused() -> None:
     checks.raises("chance", retry_amplification, 2.0, 1, match="failure must be in [0, 1]")
     checks.raises("attempts", storm_band, 9.0, 0.5, match="attempts must be at least 1")
     view: Any = SimpleNamespace()
+    sessions = SimpleNamespace(requests=SimpleNamespace(arrival_s=np.array([1.0, 0.0])))
+    checks.raises(
+        "sessions",
+        partial(budgeted_retry, 0, 1, SimpleNamespace(ledger=sessions, memory={}), max),
+        match="view must be of requests that come by themselves, in order, got sessions",
+    )
     checks.raises(
         "budget",
         partial(budgeted_retry, 0, 1, view, max, budget=-0.1),

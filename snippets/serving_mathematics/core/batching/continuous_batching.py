@@ -142,8 +142,8 @@ class StepTable:
         rises = prompt[0] == 0 and np.all(np.diff(prompt) >= 0)
         require(rises, "prompt_s", "non-decreasing from 0", prompt)
         most = max(float(np.max(table)) for table in (batch, prompt, [prompt_end_s, change_s]))
-        rule = f"of no more than {LONGEST_STEP_S:g} s, as 64 bits of ticks hold"
-        require(most <= LONGEST_STEP_S, "the table", rule, f"{most:g} s")
+        rule = f"of less than {LONGEST_STEP_S:g} s, as 64 bits of ticks hold"
+        require(most < LONGEST_STEP_S, "the table", rule, f"{most:g} s")
         ticks = np.rint(prompt / TICK_S).astype(np.int64)
         object.__setattr__(self, "batch", np.rint(batch / TICK_S).astype(np.int64).tolist())
         object.__setattr__(self, "prompt", ticks.tolist())

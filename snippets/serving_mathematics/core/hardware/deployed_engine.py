@@ -161,11 +161,11 @@ def engine_of(
     reads_s = np.maximum.accumulate(whole_s) / deployment.pipeline
     told = f"{reads_s[own]:,.0f} s for one of {own:,} tokens"
     rule = f"read in {LONGEST_STEP_S:,.0f} s on the {system.shown}, as far as times are simulated"
-    possible(reads_s[own] <= LONGEST_STEP_S, "prompts", rule, told)
+    possible(reads_s[own] < LONGEST_STEP_S, "prompts", rule, told)
     step_s = float(batch_s.min())
     table = StepTable(
         batch_s - step_s,
-        reads_s[reads_s <= LONGEST_STEP_S],
+        reads_s[reads_s < LONGEST_STEP_S],
         slowness * constants.prompt_s / deployment.attention_data,
     )
     engine = Engine(

@@ -341,6 +341,13 @@ def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
     return runs
 
 
+@functools.cache
+def _engine_runs() -> list[Run]:
+    """The record's aggregated runs that are those of one engine."""
+    runs = read_runs(line for line in read_lines() if line["mode"] == "agg")
+    return [run for run in runs if run.kind == "engine"]
+
+
 def family_name(model: Architecture) -> str:
     """One name for all models of one shape: DeepSeek-V3, -R1 and -V3.1 are one.
 

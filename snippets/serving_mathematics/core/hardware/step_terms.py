@@ -23,7 +23,7 @@ from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.calibration import KERNELS, Table, tabulate
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
-from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import _engine_runs
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
     Constants,
@@ -114,8 +114,7 @@ def engine_runs() -> tuple[Table, dict[str, Array], NDArray[np.bool_]]:
     >>> len(table.runs) == sparse.size == added["roofline"].size, bool(sparse.any())
     (True, True)
     """
-    runs = read_runs(line for line in read_lines() if line["mode"] == "agg")
-    table = tabulate([run for run in runs if run.kind == "engine"])
+    table = tabulate(_engine_runs())
     sparse = np.array([run.answers.architecture.routed_parameters > 0 for run in table.runs])
     return table, terms_added(table.engines, KERNELS), sparse
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import _engine_runs, read_lines
 from serving_mathematics.definitions.throughput.scalability_fit import (
     fit_usl,
     peak_concurrency,
@@ -141,9 +141,9 @@ def _doubled() -> dict[bool, FloatArray]:
     """Errors at 128 clients of the line through 32 and 64, of all loops of one engine that were
     measured at the three: of dense models, and of mixtures (True)."""
     loops: dict[tuple[object, ...], dict[float, list[float]]] = {}
-    for run in read_runs(line for line in read_lines() if line["mode"] == "agg"):
+    for run in _engine_runs():
         a = run.answers
-        if run.kind != "engine" or run.repeated or a.draft_tokens:
+        if run.repeated or a.draft_tokens:
             continue
         split = a.devices, a.tensor, a.pipeline, a.attention_data, a.expert, run.source
         lengths = a.input_tokens, a.output_tokens
@@ -156,8 +156,7 @@ def _doubled() -> dict[bool, FloatArray]:
     for (kind, *_), by in loops.items():
         if {32.0, 64.0, 128.0} <= by.keys():
             first, second, last = (float(np.median(by[n])) for n in (32.0, 64.0, 128.0))
-            slope = (64 / second - 32 / first) / 32  # falls where throughput grows faster
-            found[bool(kind)].append(128 / (32 / first + 96 * slope) / last - 1)
+            found[bool(kind)].append(128 / (192 / second - 64 / first) / last - 1)
     return {sparse: np.array(errors) for sparse, errors in found.items()}
 
 

@@ -28,7 +28,12 @@ from serving_mathematics.core.hardware.benchmark_loops import (
 from serving_mathematics.core.hardware.calibration import KERNELS
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
-from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import (
+    Run,
+    _engine_runs,
+    read_lines,
+    read_runs,
+)
 from serving_mathematics.core.hardware.step_time import FITTED, Constants, count_work
 from serving_mathematics.support import checks
 
@@ -107,10 +112,10 @@ def _beside_dense() -> list[tuple[float, float]]:
     median of all lengths and engines, for each mixture, device, number of them and precision of
     the record, without guesses and with shared attention."""
     times: dict[tuple[Any, ...], dict[tuple[Any, ...], list[float]]] = defaultdict(dict)
-    for run in read_runs(line for line in read_lines() if line["mode"] == "agg"):
+    for run in _engine_runs():
         a = run.answers
         sparse = a.architecture.routed_parameters > 0
-        one = run.kind == "engine" and a.attention_data == 1 and not a.draft_tokens
+        one = a.attention_data == 1 and not a.draft_tokens
         if one and run.concurrency in (4, 64) and (sparse or run.family == DENSE):
             place = a.precision, a.system.name, a.devices
             at = run.concurrency, a.input_tokens, a.output_tokens

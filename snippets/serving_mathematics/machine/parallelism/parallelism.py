@@ -24,7 +24,7 @@ from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.calibration import KERNELS, predict_runs, tabulate
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
-from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import Run, _engine_runs
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
     FITTED,
@@ -42,11 +42,10 @@ Array = NDArray[np.float64]
 
 def _engines() -> list[Run]:
     """Runs whose devices share every layer."""
-    runs = read_runs(line for line in read_lines() if line["mode"] == "agg")
     return [
         run
-        for run in runs
-        if run.kind == "engine" and run.answers.attention_data == 1 and not run.answers.draft_tokens
+        for run in _engine_runs()
+        if run.answers.attention_data == 1 and not run.answers.draft_tokens
     ]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import _engine_runs
 from serving_mathematics.support import checks
 
 FEW = 16  # requests; up to so many a mixture touches few of its experts
@@ -31,9 +31,9 @@ DENSE = "Meta-Llama-3.1-70B"
 def _pairs() -> list[tuple[str, str, str, float, float]]:
     """Model, wider and narrower format, requests, and how many times as fast it became."""
     alike: dict[tuple[Any, ...], dict[str, list[float]]] = defaultdict(dict)
-    for run in read_runs(line for line in read_lines() if line["mode"] == "agg"):
+    for run in _engine_runs():
         a = run.answers
-        if run.kind == "engine" and not run.repeated:
+        if not run.repeated:
             split = a.tensor, a.pipeline, a.attention_data, a.expert, a.draft_tokens
             asked = run.family, run.concurrency, a.input_tokens, a.output_tokens
             key = (*asked, *split, a.system.name, a.backend, run.source)
