@@ -524,5 +524,5 @@ def test_a_file_with_another_sum_is_not_loaded(page: Page, origin: str) -> None:
 
 def test_python_that_cannot_be_loaded_is_said(page: Page, origin: str) -> None:
     opened(page, origin, QUICK)
-    page.route("**/pyodide/**", lambda route: route.abort())
+    page.route("**/pyodide/**", lambda route: route.fulfill(status=404))
     assert pressed_run(page).startswith("Python could not be run:")

@@ -3,8 +3,7 @@
 Six replicas of the chat machine at a little over half of their most; after three minutes the load
 jumps, and twenty minutes later it falls back. What is ordered follows one signal at a time.
 
-While nobody new serves, (λ − cX)·D requests collect in D seconds; c₁ replicas end them in that over
-c₁X − λ seconds.
+In D seconds without help (λ − cX)·D requests collect; c₁ replicas end them in that over c₁X − λ s.
 
 `python -m serving_mathematics.capacity.autoscaling.spike` lets the fleet meet every spike, request
 by request, in some minutes, and writes records/spikes.json.gz.
