@@ -247,6 +247,27 @@ def test_objectives_energy_and_prices_are_asked_in_the_page(form: Form) -> None:
 
 
 @needs_python
+def test_gpus_are_asked_instead_of_a_rate(form: Form) -> None:
+    """Beside a rate they are a problem at their field; without one the address says so too."""
+    form.fill(QUICK | {"gpus": "2"})
+    form.pressed()
+    assert "left out where rate_per_s is 60" in form.problem("gpus")
+    form.control("rate_per_s").fill("")
+    form.pressed()
+    values: dict[str, object] = QUICK | {"gpus": "2"}
+    assert form.rows() == form.expected(values)
+    expect(form.answer.locator(".planner-of")).to_contain_text("on 2 × H100 SXM; as many requests")
+    expect(form.answer).to_contain_text("serving-mathematics plan --gpus 2")
+    asked = dict(parse_qsl(urlsplit(form.page.url).query, keep_blank_values=True))
+    assert asked == QUICK | {"gpus": "2", "rate_per_s": ""}
+    other = form.page.context.new_page()
+    other.goto(form.page.url)
+    expect(other.locator("#planner-gpus")).to_have_value("2")
+    expect(other.locator("#planner-rate_per_s")).to_have_value("")
+    other.close()
+
+
+@needs_python
 def test_the_address_holds_the_question(form: Form) -> None:
     values = QUICK | {"rate_per_s": "3", "ttft_s": "2"}
     form.fill(values)
@@ -300,6 +321,7 @@ HOSTILE = {
     "memory_share": "0",
     "reserved_gib": "four",
     "rate_per_s": "<script>alert(1)</script>",
+    "gpus": "2.5",
     "arrival_scv": "-1",
     "mean_prompt_tokens": "١٢",
     "mean_output_tokens": "9" * 5000,

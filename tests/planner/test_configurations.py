@@ -16,6 +16,7 @@ from serving_mathematics.planner.capacity_planner import (
     Plan,
     Quantile,
     plan,
+    shorter,
 )
 from serving_mathematics.planner.configurations import (
     Answer,
@@ -28,7 +29,6 @@ from serving_mathematics.planner.configurations import (
     least_cost,
     pareto_front,
     rank,
-    shorter,
     split_name,
     try_deployment,
     whole_answer,

@@ -49,6 +49,14 @@ from serving_mathematics.planner.costs import (
 )
 from serving_mathematics.planner.fields import GIVEN, LIKE
 from serving_mathematics.planner.fleet_energy import apart_watts
+from serving_mathematics.planner.given_lines import (
+    given_amount,
+    given_error,
+    given_lines,
+    given_more,
+    given_record,
+    given_said,
+)
 from serving_mathematics.planner.lines import (
     Line,
     _all,
@@ -57,6 +65,7 @@ from serving_mathematics.planner.lines import (
     _model,
     _promised,
     _promised_lines,
+    _rate,
     _values,
     listed,
     sized,
@@ -190,9 +199,9 @@ def main_lines(told: Answered) -> list[Line]:
     spare = f" and {question.spare_replicas} that may fail" if question.spare_replicas else ""
     kept = f"{with_interval(best.both, 100)}%"
     goodput = sum(run.goodput_per_s for run in best.classes)
-    most = "no fleet does" if told.if_slower is None else f"{told.if_slower:,}"
     error = told.error
     low, high = min(1.0, error.low), max(1.0, error.high)
+    fast, slow = _if_steps_err(told)
     worst = best.nearest
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
     hour, million = f"${best.usd_per_hour:,.2f}", f"${best.usd_per_million:,.3f}"
@@ -218,11 +227,12 @@ def main_lines(told: Answered) -> list[Line]:
             "",
             "definitions/slo-sla",
         ),
+        *given_lines(told),
         Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
         Line("decided by this run", _decided(told), "", "definitions/slo-sla"),
         Line(
             "if steps err",
-            f"{_count(told.if_faster)} at {low:.2f} of the predicted times, {most} at {high:.2f}",
+            f"{fast} at {low:.2f} of the predicted times, {slow} at {high:.2f}",
             "",
             "machine/predictions",
         ),
@@ -231,6 +241,14 @@ def main_lines(told: Answered) -> list[Line]:
         Line("price of 10⁶ generated tokens", million, "", "intuition/latency-throughput-cost"),
         Line("power and energy", power_text(told), "", "intuition/latency-throughput-cost"),
     ]
+
+
+def _if_steps_err(told: Answer) -> tuple[str, str]:
+    """What it takes, or what the GPUs that are there carry, where steps are faster and slower."""
+    if told.rates:
+        return given_error(told)
+    slower = "no fleet does" if told.if_slower is None else f"{told.if_slower:,}"
+    return _count(told.if_faster), slower
 
 
 def _loosened_lines(found: Plan) -> list[Line]:
@@ -270,11 +288,6 @@ def _looser(run: Performance, constraint: str) -> str:
     return f"{goal.measure.article} of {sized(goal.measure.scale * value)} {goal.measure.unit}"
 
 
-def _rate(per_s: float) -> str:
-    """A rate in words, of three digits or of all before the point."""
-    return f"{per_s:.3g}" if per_s < 999.5 else f"{per_s:,.0f}"
-
-
 def _said(value: float, form: str) -> str:
     """What the closed form says, which knows no steady state where it takes all places for busy."""
     return form.format(value) if math.isfinite(value) else "without end"
@@ -312,10 +325,11 @@ def answer_summary(told: Answered) -> str:
     question, found = told.question, told.plan
     best, one = found.best, question.deployment
     sure = "keeps" if best.replicas == 1 else "keep"
-    rest = _other_formats(told)
+    given = told.rates is not None
+    rest = "".join(f" {text}" for text in given_more(told)) if given else _other_formats(told)
     if _beyond(found.best):
         sure = "may keep"
-        if not _beyond(found.one_more):
+        if not given and not _beyond(found.one_more):
             rest += f" {best.replicas + 1:,} keep {_all(question)}."
     if found.deciding:
         rest += f" What decides is {' or '.join(found.deciding)}."
@@ -328,7 +342,7 @@ def answer_summary(told: Answered) -> str:
             f"batch limit of {other.places:,}."
         )
     low, high = told.if_faster, told.if_slower
-    if (low, high) != (best.replicas, best.replicas):
+    if not given and (low, high) != (best.replicas, best.replicas):
         many = f"{low:,}" if low == high else f"{low:,} to {high:,}" if high else f"{low:,} or more"
         rest += f" Where steps err as those of measured runs did, it takes {many}."
     if not was_measured(one.system.name):
@@ -340,9 +354,12 @@ def answer_summary(told: Answered) -> str:
     split = f" ({split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
-    return (
+    said = (
         f"{_count(best.replicas)} of {_model(question)} in {one.precision.upper()} on {device} "
-        f"{sure} {_promised(question)} for {rate} request{'' if rate == '1' else 's'}/s{spare}, at "
+        f"{sure} {_promised(question)} for {rate} request{'' if rate == '1' else 's'}/s"
+    )
+    return (
+        f"{given_said(told, sure) if given else said}{spare}, at "
         f"${best.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU.{rest}"
     )
 
@@ -430,7 +447,8 @@ def comparison_rows(told: Answer) -> list[list[str]]:
     [['1 of 1 × H100 SXM', 'bf16, tp1', '2.00'], ['1 of 2 × H100 SXM', 'bf16, tp2', '~4.00']]
     """
     left_out = [one for one in told.ranked if not one.run and not one.problem]
-    rows = [["fleet", "weights, split", "$/h", "$/10⁶ tokens", "TPOT p50 [ms]", "front"]]
+    asked = "requests/s" if told.rates else "$/h"
+    rows = [["fleet", "weights, split", asked, "$/10⁶ tokens", "TPOT p50 [ms]", "front"]]
     for one in told.ranked:
         deployment, run = one.question.deployment, one.run
         of, split = _devices_and_split(one.question)
@@ -439,13 +457,16 @@ def comparison_rows(told: Answer) -> list[list[str]]:
         if run:
             count = f"{run.prompts} + {run.answers}" if isinstance(run, Apart) else run.replicas
             about = "~" if _is_short(told, one) else ""
-            usd = [f"{about}{run.usd_per_hour:,.2f}", f"{about}{run.usd_per_million:,.3f}"]
+            first = given_amount(one) if told.rates else f"{run.usd_per_hour:,.2f}"
+            usd = [f"{about}{first}", f"{about}{run.usd_per_million:,.3f}"]
             front = "yes" if one in told.front else ""
             rows.append([f"{count} of {of}", what, *usd, f"{1e3 * run.tpot[0].value:.3g}", front])
         elif one.problem:
             rows.append([f"none of {of}", what, "", "", "", one.problem])
     if len(told.ranked) > 1 and left_out:
         least = f"at least {min(one.least_usd_per_hour for one in left_out):,.2f}"
+        if told.rates:
+            least = given_amount(left_out[0], left_out=True)
         rows.append([f"{len(left_out)} others", "", least, "", "", ""])
     return rows
 
@@ -610,7 +631,10 @@ def asked_text(question: Question) -> str:
         lengths = (traffic.mean_prompt_tokens, traffic.mean_output_tokens)
         prompt, output = (f"{tokens:,.0f}" for tokens in lengths)
         asked = f"{traffic.rate_per_s:g} requests/s of {prompt} tokens in and {output} out"
-    return f"{_model(question)} on {one.system.shown}; {asked}; {_promised(question)}"
+        if question.gpus:
+            asked = f"as many requests as they carry, of {prompt} tokens in and {output} out"
+    on = f"{question.gpus:,} × {one.system.shown}" if question.gpus else one.system.shown
+    return f"{_model(question)} on {on}; {asked}; {_promised(question)}"
 
 
 def _beyond(fleet: Performance) -> list[str]:
@@ -757,6 +781,7 @@ def answer_record(told: Answered) -> dict[str, float | int | str]:
         "quantized_usd_per_million_tokens": (
             found.quantized.usd_per_million if found.quantized else ""
         ),
+        **given_record(told),
         **cost_record(told),
         **_apart_record(told),
         "compared": len(told.ranked),

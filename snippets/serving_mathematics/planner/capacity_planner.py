@@ -87,6 +87,7 @@ FINE = 8  # the batch limit is found to one part in so many
 QUANTILES = (0.5, 0.9, 0.99)
 SECTIONS = 10  # consecutive parts of a run, for intervals
 WARM_UP = 0.1  # share of a simulated run that is left out, as the replica starts empty
+SHORTER = 4  # times fewer requests where deployments are compared
 SETTLING = 4  # times as long are the runs on which the answer rests
 MOST_REPLICAS = 100_000
 UNLIMITED = 2**40  # blocks, or seconds
@@ -347,6 +348,21 @@ def fewest_requests(question: Question) -> tuple[int, str]:
     return max(counts)
 
 
+def shorter(question: Question) -> Question:
+    """The question with a quarter of its requests, but as many as its quantile needs.
+
+    question: that is asked.
+
+    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
+    >>> from serving_mathematics.planner.objectives import promised
+    >>> from serving_mathematics.planner.traffic import Traffic
+    >>> shorter(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5))).requests
+    1000
+    """
+    least, _ = fewest_requests(question)
+    return replace(question, requests=max(100, least, question.requests // SHORTER))
+
+
 def require_enough(question: Question) -> None:
     """Refuse what has too few requests to say anything about an objective's quantile, at any speed.
 
@@ -462,6 +478,18 @@ class Fleets:
         other.goals = goals
         if any(goal.measure.of_all for promise in goals for goal in promise):
             other.done, other.runs = {}, {}
+        return other
+
+    def at_rate(self, rate_per_s: float) -> Fleets:
+        """The same fleets with so many requests a second of drawn traffic, of the same lengths."""
+        other, traffic = copy.copy(self), self.question.traffic
+        assert not isinstance(traffic, Workload)
+        traffic = replace(traffic, rate_per_s=rate_per_s)
+        other.question = replace(self.question, traffic=traffic)
+        other.sample = other._share(traffic, 1)
+        other.rate_per_s = rate_per_s
+        other.tokens_per_s = rate_per_s * traffic.mean_output_tokens
+        other.done, other.runs, other.shares = {}, {}, {}
         return other
 
     def with_all_memory(self) -> Fleets:

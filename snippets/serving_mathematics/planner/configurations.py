@@ -36,13 +36,24 @@ from serving_mathematics.planner.capacity_planner import (
     Performance,
     Plan,
     Told,
-    fewest_requests,
     plan,
+    reaches,
     require_enough,
+    shorter,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.fields import Values
 from serving_mathematics.planner.fleet_energy import FleetEnergy, fleet_energy
+from serving_mathematics.planner.given_devices import (
+    Carried,
+    Rates,
+    carried,
+    most_carried,
+    planned_within,
+    rate_of,
+    replicas_there,
+    settled_carried,
+)
 from serving_mathematics.planner.model_errors import (
     ModelError,
     NearRun,
@@ -59,7 +70,6 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
 ROUND = 8  # deployments that are simulated before the rest is looked at again
-SHORTER = 4  # times fewer requests in the comparison
 OF_INTEREST = 4.0  # times the cheapest
 
 
@@ -111,6 +121,7 @@ class Answer:
     apart: Separate | None = None  # where separate fleets were asked for
     energy: FleetEnergy | None = None  # None where no power of the device is known
     others: tuple[Elsewhere, ...] = ()  # what other devices would have to cost, where it is asked
+    rates: Rates | None = None  # where GPUs are given, and the rate of the question was found
 
 
 Answered = Answer | Routed
@@ -220,19 +231,6 @@ def drafter_name(question: Question) -> str:
     one = question.deployment
     name = one.drafter if isinstance(one.drafter, str) else one.drafter.name.split("/")[-1]
     return f"{name} guesses {one.draft_tokens}" if one.draft_tokens else ""
-
-
-def shorter(question: Question) -> Question:
-    """The question with a quarter of its requests, but as many as its quantile needs.
-
-    question: that is asked.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> shorter(read_question({"rate_per_s": 1})).requests
-    1000
-    """
-    least, _ = fewest_requests(question)
-    return replace(question, requests=max(100, least, question.requests // SHORTER))
 
 
 def least_cost(question: Question) -> tuple[float, float]:
@@ -345,6 +343,39 @@ def _in_order(ranked: Sequence[Ranked]) -> list[Ranked]:
     return [*simulated, *(one for one in ranked if not one.run)]
 
 
+def _by_rate(
+    choices: Sequence[Question],
+    told: Told | None,
+    executor: futures.Executor | None,
+    progress: Callable[[int, int], object] | None,
+) -> tuple[Question, Plan, list[Ranked]]:
+    """The deployment that carries most on the GPUs that are there, planned at that rate, and all,
+    the one that carries most first."""
+    found = most_carried(choices, executor, progress)
+    for place, one in enumerate(found[:2]):  # longer runs may turn two that are close
+        if one.run and (not place or one.rate_per_s > found[0].rate_per_s):
+            found[place] = settled_carried(one, told)
+    runs = sorted((one for one in found if one.run), key=lambda one: -one.rate_per_s)
+    if not runs:
+        raise Infeasible(found[0].problem)
+    question, plan_there = planned_within(runs[0], told)
+    runs[0] = replace(runs[0], question=question, run=plan_there.best)
+    ranked = [*runs, *(one for one in found if not one.run)]
+    return (
+        question,
+        plan_there,
+        [
+            Ranked(
+                one.question,
+                one.question.usd_per_hour(replicas_there(one.question)),
+                one.run,
+                one.problem,
+            )
+            for one in ranked
+        ],
+    )
+
+
 def _with_run(one: Ranked, question: Question, run: Performance | Apart) -> Ranked:
     """With the longer run, where it is that deployment's."""
     return replace(one, run=run) if one.question is question and one.run else one
@@ -389,7 +420,10 @@ def answer(
     >>> split_name(found.question), found.plan.best.replicas
     ('tp1', 1)
     """
-    if len(choices) == 1:
+    given = bool(choices) and choices[0].gpus is not None
+    if given:
+        question, found, ranked = _by_rate(choices, told, executor, progress)
+    elif len(choices) == 1:
         ranked = [Ranked(choices[0], 0.0, None, "")]
         try:
             question, found = choices[0], plan(choices[0], told=told)
@@ -410,8 +444,10 @@ def answer(
         question, found = min(plans, key=lambda pair: pair[1].best.usd_per_hour)
         for asked, other in plans:
             ranked = [_with_run(one, asked, other.best) for one in ranked]
-    ranked = _in_order([_with_run(one, question, found.best) for one in ranked])
-    ranked, apart = _separate(ranked)
+    apart = None
+    if not given:
+        ranked = _in_order([_with_run(one, question, found.best) for one in ranked])
+        ranked, apart = _separate(ranked)
     error = _error(question)
     near = nearest_runs(
         question.deployment, max(1.0, found.best.concurrency), *question.mean_lengths
@@ -427,7 +463,20 @@ def answer(
         _fewest(question, max(1.0, error.high)),
         apart,
         fleet_energy(question, found),
+        rates=_rates(question, found, error, told) if given else None,
     )
+
+
+def _rates(question: Question, found: Plan, error: ModelError, told: Told | None) -> Rates:
+    """What the GPUs that are there carry for sure, and where all steps are faster and slower."""
+    asked = Carried(question, found.best, "")
+    if not reaches(found.best.classes, question.goals, 1.0):
+        asked = settled_carried(asked, told, sure=True)
+    rates = [asked.rate_per_s if asked.run else 0.0]
+    for slowness in (min(1.0, error.low), max(1.0, error.high)):
+        found = carried(question, slowness, rate_of(question) / slowness)
+        rates.append(found.rate_per_s if found.run else 0.0)
+    return Rates(*rates)
 
 
 def whole_answer(
@@ -452,6 +501,9 @@ def whole_answer(
     if choices and choices[0].routing:
         return routed_answer(choices, _error, told, executor)
     found = answer(choices, told, executor, progress)
+    if found.rates:  # other devices at the rate that was found
+        values = {name: value for name, value in values.items() if name != "gpus"}
+        values = values | {"rate_per_s": found.plan.rate_per_s}
     return replace(found, others=tuple(elsewhere(found, other_choices(values, load), executor)))
 
 

@@ -28,6 +28,7 @@ from serving_mathematics.support.require import require
 Values = Mapping[str, object]
 MOST_REQUESTS = 200_000  # that are simulated in a fleet
 MOST_BEHIND = 256  # replicas behind routers
+MOST_GPUS = 100_000
 AUTO = "auto"  # stands for a number that is found
 OTHER = "given below by its numbers"  # the device of the form that is none
 FIRST, DEPLOYMENT, TRAFFIC = "", "GPUs, formats and price", "traffic"
@@ -99,6 +100,13 @@ FIELDS = {
             *("", 1e-4, 1e5),
             when="traffic=rate",
             start="60",
+        ),
+        Field(
+            "gpus",
+            "GPUs that are there, instead of a rate: how much they carry",
+            *("", 1, MOST_GPUS),
+            whole=True,
+            when="traffic=rate",
         ),
         Field(
             "mean_prompt_tokens",
@@ -400,7 +408,7 @@ GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and ke
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
 LENGTHS = ("mean_prompt_tokens", "mean_output_tokens")
 MEANS = (*LENGTHS, "cached_share")
-DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes", "like")
+DRAWN = ("rate_per_s", "gpus", "arrival_scv", *MEANS, "classes", "like")
 
 
 def read_value(name: str, given: object) -> float | str:

@@ -117,6 +117,11 @@ def _count(replicas: int) -> str:
     return "1 replica" if replicas == 1 else f"{replicas:,} replicas"
 
 
+def _rate(per_s: float) -> str:
+    """A rate in words, of three digits or of all before the point."""
+    return f"{per_s:.3g}" if per_s < 999.5 else f"{per_s:,.0f}"
+
+
 def _values(one: ClassRun) -> list[str]:
     """What a class gets of each metric, with intervals."""
     return [

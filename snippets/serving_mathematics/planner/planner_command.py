@@ -2,6 +2,7 @@
 
 serving-mathematics plan --rate-per-s 60 --model Llama-3.1-8B --device H100
 serving-mathematics plan --rate-per-s 9 --model gpt-oss-120b --device H200,B200 --price-per-hour 3,5
+serving-mathematics plan --gpus 8 --ttft-s 1 --tpot-s 0.05
 serving-mathematics plan --trace requests.csv --ttft-s 2 --out plan.json
 serving-mathematics plan --grid grid.json --workers 4 --out plans.csv
 
@@ -89,7 +90,8 @@ def command_parser() -> argparse.ArgumentParser:
     """
     parser = OneLineParser(
         prog="serving-mathematics plan",
-        description="How many replicas of a language model keep a latency objective.",
+        description="How many replicas of a language model keep a latency objective, or how much "
+        "the GPUs that are there carry within it.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -405,6 +407,10 @@ def _overview(rows: Sequence[dict[str, object]], records: Sequence[Record]) -> s
     """What changes over a grid, and the main answers."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     varied = [name for name in names if len({str(row.get(name)) for row in rows}) > 1]
+    if "gpus" in names:
+        varied.append("requests/s")
+        found = [f"{record.get('rate_per_s', '-')}" for record in records]
+        rows = [row | {"requests/s": rate} for row, rate in zip(rows, found, strict=True)]
     table = [
         [*varied, "replicas", "of", "limit", "p99 TTFT [s]", "p99 TPOT [ms]", "$/10⁶", "binding"]
     ]

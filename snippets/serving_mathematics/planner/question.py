@@ -57,6 +57,7 @@ class Question:
     grams_per_kwh: float | None = None  # CO₂ of the reader's grid
     api_usd: tuple[float, float] | None = None  # of an API, for 10⁶ tokens in and out
     routing: Routing | None = None  # of a fleet that is given, whose routers are compared
+    gpus: int | None = None  # that are there, where the rate that they carry is asked for
 
     @property
     def mean_lengths(self) -> tuple[float, float]:

@@ -307,13 +307,15 @@ def read_choices(
     missing = [name for name in SHEET if name not in given]
     if 0 < len(missing) < len(SHEET):
         raise ValueError(f"{missing[0]} must be given too: device is otherwise incomplete")
-    if "trace" not in given and "rate_per_s" not in given:
-        raise ValueError("rate_per_s must be given, or a trace")
+    if not {"trace", "rate_per_s", "gpus"} & given.keys():
+        raise ValueError("rate_per_s must be given, or a trace, or gpus")
     for name, needed in NEEDS.items():
         alone = given.get(name, FIELDS[name].default) != FIELDS[name].default
         if alone and needed not in given:
             raise ValueError(f"{needed} must be given where {name} is, got none")
     told: dict[str, Any] = {name: given.get(name, field.default) for name, field in FIELDS.items()}
+    if told["gpus"] is not None:
+        _require_no_rate(told, ("rate_per_s", *behind[1:], *behind[:1], "fleets", *ROLES))
     if told["replicas"] is not None:
         for name, reason in APART.items():
             alone = told[name] == FIELDS[name].default
@@ -348,7 +350,7 @@ def read_choices(
         traffic = (load or read_workload)(told["trace"], told["trace_columns"] or "")
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
     else:
-        rate, scv = told["rate_per_s"], told["arrival_scv"]
+        rate, scv = told["rate_per_s"] or 1.0, told["arrival_scv"]  # of gpus it is looked for
         told["like"] = like = str(told["like"]).strip().lower()
         require(like in KINDS, "like", _one_of(KINDS), repr(like[:60]))
         prompt, output, cached = (told[name] for name in MEANS)
@@ -402,6 +404,8 @@ def read_choices(
     if not choices:
         raise Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
+    if told["gpus"] is not None:
+        _require_a_replica(told["gpus"], told["spare_replicas"], [one for one, _ in choices])
     front = _named("front", find_front, told["front"])
     calibration = _calibration(told, choices[0][0], lengths, front if "front" in given else None)
     _require_once("device", [system.name for system in systems])
@@ -431,6 +435,7 @@ def read_choices(
             if told["api_input_price"]
             else None,
             routing=routing,
+            gpus=told["gpus"],
         )
         for one, price in choices
     ]
@@ -438,6 +443,27 @@ def read_choices(
         return asked + _unlike(asked, told)
     apart = [replace(question, separate=True) for question in asked]
     return asked + (apart if fleets == "two" else [])
+
+
+def _require_no_rate(told: dict[str, Any], names: Sequence[str]) -> None:
+    """Refuse GPUs that are there together with a rate, or with what is asked for a rate only."""
+    for name in names:
+        default, value = FIELDS[name].default, told[name]
+        same = value == default or str(value).strip().lower() == default
+        would = "which is what they carry; leave one of both out"
+        would = would if name == "rate_per_s" else "give a rate instead"
+        shown = f"{value:g}" if isinstance(value, float) else str(value)[:60]
+        rule = f"left out where {name} is {shown} ({would})"
+        require(same, "gpus", rule, told["gpus"])
+
+
+def _require_a_replica(gpus: int, spare: int, choices: Sequence[Deployment]) -> None:
+    """Refuse fewer GPUs than the smallest replica takes, with those that may fail."""
+    least = min(choices, key=lambda one: one.devices)
+    need = least.devices * (1 + spare)
+    rule = f"at least {need:,}: a replica of {least.architecture.name} takes {least.devices:,}"
+    rule += f", and so does each of the {spare:,} that may fail" if spare else ""
+    require(gpus >= need, "gpus", rule, f"{gpus:,}")
 
 
 def _unlike(asked: Sequence[Question], told: dict[str, Any]) -> list[Question]:

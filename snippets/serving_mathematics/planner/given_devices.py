@@ -1,0 +1,383 @@
+"""The most requests a second that GPUs which are there carry within a promise.
+
+The planner's question turned round: not the fewest replicas for a rate, but for every deployment
+the largest rate at which as many replicas as there are GPUs for keep the promise. A rate is tried
+by what settles a fleet of one size for a rate that is given, with the limits that are best there.
+No rate is above that of replicas which are always full, a closed form; below it the search steps
+down until the promise is kept, and halves what is left, on rates of three digits. Deployments are
+compared by short runs, and the rate of the best is settled by longer ones.
+
+Assumes: what `capacity_planner` assumes; what is kept at a rate is kept at lower ones. Simulated
+quantiles do not rise everywhere with the rate: within the interval of the run a rate may be missed
+below one that is kept, and the answer is then either of both. The same requests come at every rate,
+closer together, so that this is rare.
+
+Source: the saturated rate of `event_skipping` for the bound; `capacity_planner` for what keeps a
+promise; Glasserman and Yao (1992) for common random numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from concurrent import futures
+from dataclasses import dataclass, replace
+
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.deployments import Impossible
+from serving_mathematics.planner.capacity_planner import (
+    Fleets,
+    Infeasible,
+    Performance,
+    Plan,
+    Told,
+    _four_times,
+    _longer,
+    plan,
+    require_enough,
+    shorter,
+)
+from serving_mathematics.planner.fields import FIELDS
+from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require, require_non_negative, require_positive
+
+CLOSE = 0.02  # the rate is found to one part in fifty
+BEGIN = 0.8  # of the rate of full replicas, where nothing is known
+LEAST, MOST = FIELDS["rate_per_s"].low, FIELDS["rate_per_s"].high  # of requests a second
+AT_ONCE = 8  # deployments that are tried before the rest is looked at again
+SMALL: dict[str, object] = {"parallelism": "tp1", "precision": "fp8"}  # of the checks
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A deployment with the rate that it carries, and what its replicas do then; or with the bound
+    of that rate, where it was not simulated; or why it carries none."""
+
+    question: Question
+    run: Performance | None
+    problem: str
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second to all replicas."""
+        return rate_of(self.question)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Requests a second that the answer's deployment carries with all intervals within the promise,
+    and where steps are as much faster and slower as one measured run in ten; 0 for none."""
+
+    sure_per_s: float
+    if_faster_per_s: float
+    if_slower_per_s: float
+
+
+def rate_of(question: Question) -> float:
+    """Requests a second of drawn traffic.
+
+    question: of traffic that is drawn, not a trace.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> rate_of(read_question({"rate_per_s": 60}))
+    60.0
+    """
+    assert not isinstance(question.traffic, Workload)
+    return question.traffic.rate_per_s
+
+
+def replicas_there(question: Question) -> int:
+    """Replicas for which there are GPUs, without those that may fail; 0 where there are none.
+
+    question: with GPUs that are given.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> replicas_there(read_question({"gpus": 9, "parallelism": "tp4", "spare_replicas": 1}))
+    1
+    """
+    assert question.gpus is not None
+    return max(0, question.gpus // question.deployment.devices - question.spare_replicas)
+
+
+def at_rate(question: Question, rate_per_s: float) -> Question:
+    """The same question of another rate.
+
+    question: of drawn traffic. rate_per_s: positive and finite; else ValueError.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> rate_of(at_rate(read_question({"gpus": 8}), 163.0))
+    163.0
+    """
+    assert not isinstance(question.traffic, Workload)
+    rate_per_s = require_positive(rate_per_s=rate_per_s)
+    return replace(question, traffic=replace(question.traffic, rate_per_s=rate_per_s))
+
+
+def most_kept(kept: Callable[[float], bool], most: float, near: float = 0.0) -> float:
+    """The largest rate of three digits that is kept, to one part in fifty; 0 where none is.
+
+    kept: of each rate whether it is, and of all smaller ones then. most: that is not, positive.
+    near: where the search begins, 0 where nothing is known. Raises ValueError outside these ranges.
+
+    >>> most_kept(lambda rate: rate <= 163.0, 200.0), most_kept(lambda rate: False, 200.0)
+    (163.0, 0.0)
+    """
+    most = require_positive(most=most)
+    near = require_non_negative(near=near)
+    low, high, step = 0.0, most, 1 + CLOSE if near else 1 / BEGIN
+    rate = near or BEGIN * most
+    while rate >= LEAST:
+        rate = float(f"{rate:.3g}")
+        if kept(rate):
+            low = rate
+        else:
+            high = rate
+        if low and high <= (1 + CLOSE) * low:
+            break
+        rate = math.sqrt(low) * math.sqrt(high)
+        if not low:
+            rate = high / step
+        elif near and high == most:
+            rate = min(rate, low * step)
+        step *= step
+    return low
+
+
+def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Carried:
+    """The most that a deployment carries on the GPUs that are there, by short runs.
+
+    question: of one deployment. slowness: of all steps. near: the rate that it may be [1/s], 0
+    where nothing is known. Raises ValueError on what is wrong with the question and not with this
+    deployment.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> found = carried(read_question({"gpus": 2, "requests": 400}))
+    >>> found.run.replicas, 20 < found.rate_per_s < 60
+    (2, True)
+    """
+    replicas = replicas_there(question)
+    try:
+        fleet = Fleets(shorter(question), slowness=slowness)
+    except (Impossible, Infeasible) as problem:
+        return Carried(question, None, str(problem))
+
+    def tried(rate: float) -> Performance | None:
+        other = fleet.at_rate(rate)
+        run = other.best(replicas)
+        return run if other.keeps(run) else None
+
+    return _found(question, tried, replicas * _full_rate(fleet), near)
+
+
+def most_carried(
+    choices: Sequence[Question],
+    executor: futures.Executor | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[Carried]:
+    """All deployments by short runs, the one that carries most first, then those that were left out
+    because their bound is no more, then those that carry nothing.
+
+    choices: one question for each deployment, with GPUs that are given. executor: any of
+    `concurrent.futures`, or None; the order is the same. progress: told how many of how many are
+    decided. Raises Infeasible where none carries anything, with what would do; ValueError on what
+    is wrong with the question and not with one deployment, and where a bound is above what can be
+    asked for.
+
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"gpus": 2, "requests": 400, "precision": "fp8"}
+    >>> [one.question.deployment.tensor for one in most_carried(read_choices(asked))][0]
+    1
+    """
+    require(len(choices) > 0, "choices", "one deployment or more", "none")
+    bounds: list[tuple[float, int]] = []
+    nothing: list[Carried] = []
+    for place, question in enumerate(choices):
+        require_enough(question)
+        devices = question.deployment.devices
+        if not replicas_there(question):
+            nothing.append(Carried(question, None, f"a replica takes {devices:,} GPUs"))
+            continue
+        try:
+            bounds.append((-_bound(question), place))
+        except (Impossible, Infeasible) as problem:
+            nothing.append(Carried(question, None, str(problem)))
+    bounds.sort()
+    found: list[Carried] = []
+    left_out: list[Carried] = []
+    most = 0.0
+    for first in range(0, len(bounds), AT_ONCE):
+        asked = []
+        for bound, place in bounds[first : first + AT_ONCE]:
+            if -bound > most:
+                asked.append(choices[place])
+            else:
+                left_out.append(Carried(at_rate(choices[place], -bound), None, ""))
+        for one in map(carried, asked) if executor is None else executor.map(carried, asked):
+            (found if one.run else nothing).append(one)
+            most = max(most, one.rate_per_s if one.run else 0.0)
+        if progress:
+            progress(len(nothing) + len(found) + len(left_out), len(choices))
+    if not found:
+        first_problem = next(one.problem for one in nothing if replicas_there(one.question))
+        raise Infeasible(f"{first_problem}{_would_do(choices)}")
+    found.sort(key=lambda one: (-one.rate_per_s, one.run.usd_per_hour if one.run else 0.0))
+    return [*found, *left_out, *nothing]
+
+
+def _bound(question: Question) -> float:
+    """Requests a second of replicas that are always full; refused above what can be asked for."""
+    fleet, replicas = Fleets(shorter(question)), replicas_there(question)
+    full = _full_rate(fleet)
+    one = question.deployment.devices
+    enough = one * (math.floor(MOST / full) + question.spare_replicas)
+    rule = f"at most {enough:,}: {MOST:,.0f} requests/s are the most, and more may carry them"
+    require(replicas * full <= MOST, "gpus", rule, f"{question.gpus:,}")
+    return replicas * full
+
+
+def _full_rate(fleet: Fleets) -> float:
+    """Requests a second of a replica with the largest batch limit that may be, always full."""
+    return fleet.full_rate(max(fleet.most_places(budget) for budget in fleet.budgets))
+
+
+def _would_do(choices: Sequence[Question]) -> str:
+    """How many GPUs a replica takes on which one request alone keeps the promise, as the end of a
+    refusal; of those for which there are too few."""
+    for question in sorted(choices, key=lambda one: one.deployment.devices):
+        if replicas_there(question):
+            continue
+        try:
+            Fleets(shorter(question))
+        except (Impossible, Infeasible):
+            continue
+        need = question.deployment.devices * (1 + question.spare_replicas)
+        return f"; with {need:,} GPUs one request alone would be in time"
+    return ""
+
+
+def settled_carried(asked: Carried, told: Told | None = None, sure: bool = False) -> Carried:
+    """The most that a deployment carries by the longer runs on which an answer rests.
+
+    asked: what it carries by short runs. told: hears of every fleet before it is simulated. sure:
+    whether the intervals must lie within the promise too.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> short = carried(read_question({"gpus": 1, "requests": 100, "quantile": 0.9}))
+    >>> settled_carried(short).run.simulated, short.run.simulated  # 4 times the requests
+    (360, 90)
+    """
+    question = asked.question
+    replicas, fleet = replicas_there(question), Fleets(question, told)
+    long = _four_times(fleet)
+
+    def tried(rate: float) -> Performance | None:
+        run = _longer(fleet.at_rate(rate), long.at_rate(rate), replicas)
+        return None if run is None or (sure and not long.sure(run)) else run
+
+    return _found(question, tried, replicas * _full_rate(fleet), asked.rate_per_s)
+
+
+def planned_within(asked: Carried, told: Told | None = None) -> tuple[Question, Plan]:
+    """The ordinary plan at the rate that a deployment carries; at the next lower one where the
+    planner's own search takes more replicas than there are.
+
+    asked: from `settled_carried`. told: as there. Raises Infeasible where no rate is left.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> asked = carried(read_question({"gpus": 1, "requests": 400}))
+    >>> question, found = planned_within(asked)
+    >>> found.best.replicas, found.rate_per_s <= asked.rate_per_s
+    (1, True)
+    """
+    replicas, rate = replicas_there(asked.question), asked.rate_per_s
+    while rate >= LEAST:
+        question = at_rate(asked.question, rate)
+        with contextlib.suppress(Infeasible):
+            found = plan(question, told=told, near=replicas)
+            if found.best.replicas <= replicas:
+                return question, found
+        rate = float(f"{rate / (1 + CLOSE):.3g}")
+    raise Infeasible(_nothing(replicas))
+
+
+def _found(
+    question: Question, tried: Callable[[float], Performance | None], most: float, near: float
+) -> Carried:
+    """The most that is carried, with the run at it. tried: of each rate a run that keeps the
+    promise, None where none does."""
+    runs: dict[float, Performance] = {}
+
+    def kept(rate: float) -> bool:
+        run = tried(rate)
+        if run is not None:
+            runs[rate] = run
+        return run is not None
+
+    rate = most_kept(kept, most, near)
+    if not rate:
+        return Carried(question, None, _nothing(replicas_there(question)))
+    return Carried(at_rate(question, rate), runs[rate], "")
+
+
+def _nothing(replicas: int) -> str:
+    """Why there is no rate."""
+    return f"no rate from {LEAST:g} requests/s on is kept by {replicas:,} replicas"
+
+
+def check_a_rate_is_found_by_hand() -> None:
+    """Of limits that are known, the rate found is kept, and one that is a fiftieth larger is not;
+    few rates are tried.
+
+    Source: the limits themselves, from the bound down to a ten-thousandth of it.
+    """
+    for limit, near in ((163.4, 0.0), (163.4, 150.0), (163.4, 190.0), (9.99, 0.0), (0.02, 0.0)):
+        tried: list[float] = []
+
+        def kept(rate: float, limit: float = limit, tried: list[float] = tried) -> bool:
+            tried.append(rate)
+            return rate <= limit
+
+        rate = most_kept(kept, 200.0, near)
+        name = f"of {limit:g}, from {near:g}" if near else f"of {limit:g}"
+        checks.inside(f"share of the limit, {name}", rate / limit, 1 / (1 + CLOSE), 1.0)
+        checks.holds(f"at most 14 rates, {name}", len(tried) <= 14, got=len(tried))
+
+
+def check_the_ordinary_planner_agrees() -> None:
+    """At the rate that GPUs carry the planner takes no more of them, and at a tenth more it does.
+
+    Source: the plan for the rate, of the same deployment and seed.
+    """
+    for gpus in (1, 3):
+        (asked,) = read_choices({"gpus": gpus, "requests": 200, "quantile": 0.9} | SMALL)
+        question, found = planned_within(settled_carried(carried(asked)))
+        checks.holds(f"{gpus} GPUs at their rate", found.best.replicas <= gpus)
+        more = plan(at_rate(question, 1.1 * found.rate_per_s), alternatives=False)
+        checks.holds(f"{gpus} GPUs at a tenth more", more.best.replicas > gpus)
+
+
+def check_more_is_carried_by_more() -> None:
+    """Twice as many GPUs carry twice the rate, because requests go to replicas at random; a looser
+    promise carries no less.
+
+    Source: a Poisson stream split at random; comparison, but for the three digits of a rate.
+    """
+    one, two, loose = (
+        carried(read_choices(SMALL | {"requests": 400} | more)[0]).rate_per_s
+        for more in ({"gpus": 4}, {"gpus": 8}, {"gpus": 4, "tpot_s": 0.06})
+    )
+    checks.close("of 8 GPUs over that of 4", two / one, 2.0, rtol=CLOSE)
+    checks.holds("a looser promise", loose >= one / (1 + CLOSE), got=loose / one)
+
+
+def check_bad_input_is_refused() -> None:
+    """No deployments, no bound, and GPUs that carry nothing, are errors that say why."""
+    checks.raises("none", most_carried, [], match="choices must be one deployment or more")
+    checks.raises("bound", most_kept, bool, math.nan, match="most must be positive")
+    few = read_choices({"gpus": 2, "tpot_s": 0.003, "requests": 200, "precision": "bf16"})
+    checks.raises("late", most_carried, few, match="GPUs one request alone would be in time")
+    many = read_choices(SMALL | {"gpus": 90_000})
+    checks.raises("many", most_carried, many, match="gpus must be at most")

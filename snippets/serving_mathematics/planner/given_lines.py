@@ -1,0 +1,176 @@
+"""What GPUs that are there carry, in words and as numbers, beside what is said of every plan.
+
+Assumes: an answer from `configurations` to a question with GPUs that are given.
+
+Source: `given_devices` for the rates; Little's law for the people behind them.
+"""
+
+from __future__ import annotations
+
+from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
+from serving_mathematics.planner.given_devices import Rates, rate_of
+from serving_mathematics.planner.lines import Line, _all, _count, _model, _promised, _rate
+from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.support import checks
+
+MINUTE_S = 60.0
+
+
+def _rates(told: Answer) -> Rates:
+    assert told.rates is not None
+    return told.rates
+
+
+def _verb(told: Answer) -> str:
+    return "carries" if told.question.gpus == 1 else "carry"
+
+
+def _they_carry(told: Answer) -> str:
+    return f"{'it' if told.question.gpus == 1 else 'they'} {_verb(told)}"
+
+
+def given_said(told: Answer, keeps: str) -> str:
+    """The answer's first words: GPUs, the rate that they carry, and how.
+
+    told: the answer. keeps: how sure that is, such as "may keep".
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"gpus": 1, "requests": 200, "quantile": 0.9, "precision": "fp8"}
+    >>> given_said(answer(read_choices(asked)), "keeps").partition(" of ")[2]
+    'Llama-3.1-8B: 1 replica in FP8 keeps a TTFT of 1 s and a TPOT of 50 ms at p90'
+    """
+    question, one = told.question, told.question.deployment
+    gpus = f"{question.gpus:,} × {one.system.shown}"
+    of = f" of {one.devices} × {one.system.shown} ({split_name(question)})"
+    of = of if one.devices > 1 else ""
+    return (
+        f"{gpus} {_verb(told)} {_requests(rate_of(question))} of {_model(question)}: "
+        f"{_count(told.plan.best.replicas)}{of} in {one.precision.upper()} {keeps} "
+        f"{_promised(question)}"
+    )
+
+
+def _requests(rate_per_s: float) -> str:
+    rate = _rate(rate_per_s)
+    return f"{rate} request{'' if rate == '1' else 's'}/s"
+
+
+def given_more(told: Answer) -> list[str]:
+    """Sentences that follow: the rate of which the run is sure, those of other formats, GPUs that
+    are left over, and rates where steps err.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"gpus": 3, "requests": 200, "quantile": 0.9, "parallelism": "tp2"}
+    >>> [text for text in given_more(answer(read_choices(asked))) if "left" in text]
+    ['1 of the GPUs is left over.']
+    """
+    question, best, rates = told.question, told.plan.best, _rates(told)
+    carry, said = _they_carry(told), []
+    if 0 < rates.sure_per_s < rate_of(question):
+        keep = "it keeps" if best.replicas == 1 else "they keep"
+        said.append(f"At {_requests(rates.sure_per_s)} {keep} {_all(question)}.")
+    formats = {question.deployment.precision: 0.0}
+    for one in told.ranked:
+        if one.run:
+            formats.setdefault(one.question.deployment.precision, rate_of(one.question))
+    said += [f"In {name.upper()} {carry} {_rate(x)}." for name, x in formats.items() if x]
+    taken = question.deployment.devices * (best.replicas + question.spare_replicas)
+    left = (question.gpus or taken) - taken
+    if left:
+        said.append(f"{left:,} of the GPUs {'is' if left == 1 else 'are'} left over.")
+    most = _rate(rates.if_faster_per_s)
+    least = rates.if_slower_per_s
+    many = f"{_rate(least)} to {most}" if least else f"at most {most}"
+    said.append(f"Where steps err as those of measured runs did, {carry} {many}.")
+    return said
+
+
+def given_error(told: Answer) -> tuple[str, str]:
+    """What is carried where steps are faster, and where they are slower.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"gpus": 1, "requests": 200, "quantile": 0.9, "precision": "fp8"}
+    >>> given_error(answer(read_choices(asked)))[0].partition(" ")[2]
+    'requests/s'
+    """
+    rates = _rates(told)
+    slower = _rate(rates.if_slower_per_s) if rates.if_slower_per_s else "none"
+    return _requests(rates.if_faster_per_s), slower
+
+
+def given_lines(told: Answer) -> list[Line]:
+    """Lines beside those of every plan; none where a rate was given.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"gpus": 1, "requests": 200, "quantile": 0.9, "precision": "fp8"}
+    >>> [line.what for line in given_lines(answer(read_choices(asked)))]
+    ['requests a second', 'people who each ask once a minute']
+    """
+    if told.rates is None:
+        return []
+    rate = rate_of(told.question)
+    return [
+        Line("requests a second", _rate(rate), "", "definitions/throughput"),
+        Line(
+            "people who each ask once a minute",
+            f"{MINUTE_S * rate:,.0f}",
+            "",
+            "capacity/littles-law",
+        ),
+    ]
+
+
+def given_amount(one: Ranked, left_out: bool = False) -> str:
+    """What a deployment carries in the table of those that were compared; or at most could.
+
+    one: with the rate. left_out: whether that is the bound.
+
+    >>> from serving_mathematics.planner.configurations import Ranked
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> given_amount(Ranked(read_question({"rate_per_s": 163}), 2.0, None, ""), True)
+    'at most 163'
+    """
+    return f"{'at most ' if left_out else ''}{_rate(rate_of(one.question))}"
+
+
+def given_record(told: Answer) -> dict[str, float | int | str]:
+    """GPUs and rates [1/s] as numbers; nothing where a rate was given.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"gpus": 1, "requests": 200, "quantile": 0.9, "precision": "fp8"}
+    >>> list(given_record(answer(read_choices(asked))))
+    ['gpus', 'rate_sure_per_s', 'rate_if_faster_per_s', 'rate_if_slower_per_s']
+    """
+    if told.rates is None:
+        return {}
+    rates = {f"rate_{name}": rate for name, rate in vars(told.rates).items()}
+    return {"gpus": told.question.gpus or 0, **rates}
+
+
+def check_words_and_record_agree() -> None:
+    """What a reader is told and what a program gets are the same rates, and they stand in order.
+
+    Source: the numbers of the sentences, read back; a faster step carries more.
+    """
+    asked = {"gpus": 4, "requests": 200, "quantile": 0.9, "parallelism": "tp1"}
+    told = answer(read_choices(asked))
+    record, text = given_record(told), " ".join([given_said(told, "keep"), *given_more(told)])
+    for name in ("rate_if_faster_per_s", "rate_if_slower_per_s"):
+        checks.holds(name, _rate(float(record[name])) in text, got=text)
+    slow, fast = (float(record[f"rate_if_{how}_per_s"]) for how in ("slower", "faster"))
+    checks.holds("in order", slow < rate_of(told.question) < fast, got=(slow, fast))
+    people = given_lines(told)[1].value.replace(",", "")
+    checks.close("people", float(people), MINUTE_S * rate_of(told.question), atol=0.5)
