@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.planner.configurations import answer
-from serving_mathematics.planner.fields import FIELDS, FIRST, OTHER
+from serving_mathematics.planner.fields import FIELDS, FIRST, LENGTHS, OTHER
 from serving_mathematics.planner.planner_command import command_parser
 from serving_mathematics.planner.planner_form import answer_html, example, form_answer, form_html
 from serving_mathematics.planner.questions import read_choices, read_question
@@ -23,12 +23,14 @@ from serving_mathematics.planner.traffic import KINDS
 
 from tests.profiles import costly
 
+QUICK_GPUS = {"requests": "200", "parallelism": "tp1", "precision": "fp8", "other_devices": "none"}
+
 
 def test_the_question_is_asked_first_and_the_rest_is_folded() -> None:
     """Model, GPU, rate, prompt, answer, and both parts of the promise, before anything else."""
     open_ones, folded = form_html().split("<details>")
     named = re.compile(r' name="(\w+)"')
-    first = ["model", "device", "rate_per_s", "mean_prompt_tokens", "mean_output_tokens"]
+    first = ["model", "device", "rate_per_s", "gpus", *LENGTHS]
     assert named.findall(open_ones) == [*first, "ttft_s", "tpot_s"]
     assert sorted(named.findall(folded)) == sorted(
         FIELDS.keys() - set(first) - {"ttft_s", "tpot_s"}
@@ -169,7 +171,7 @@ def test_the_answer_that_the_page_comes_with_is_that_of_the_form_as_it_stands() 
     values = {name: field.start or field.default for name, field in FIELDS.items()}
     known = {name: str(x) for name, x in values.items() if x is not None and not FIELDS[name].when}
     known |= {name: str(values[name]) for name in values if FIELDS[name].when == "traffic=rate"}
-    known["classes"] = ""
+    known |= {"classes": "", "gpus": ""}
     assert f">{json.loads(form_answer(json.dumps(known)))['html']}</div>" in example().answer
     first = {name for name, field in FIELDS.items() if field.group == FIRST}
     assert {name for name in first if not values[name]} == {"gpus"}  # instead of the rate
@@ -200,6 +202,26 @@ def test_a_caption_cites_a_line_only_where_one_is_drawn() -> None:
         piece = answer_html(replace(told, front=front))
         drawn = re.findall(r'class="curve" d="M[^"]*L', piece)
         assert bool(drawn) is line is ("On the line no other" in piece)
+
+
+def test_gpus_take_the_place_of_an_empty_rate() -> None:
+    """And of no other; what neither says is asked at the rate, as before."""
+    asked = QUICK_GPUS | {"rate_per_s": "", "gpus": "2"}
+    piece = json.loads(form_answer(json.dumps(asked)))["html"]
+    assert "2 × H100 SXM carry " in piece
+    assert command_of(piece).startswith("serving-mathematics plan --gpus 2")
+    assert "--rate-per-s" not in command_of(piece)
+    for more, field in (
+        ({"rate_per_s": "60", "gpus": "2"}, "gpus"),
+        ({"rate_per_s": "", "gpus": ""}, "rate_per_s"),
+        ({"rate_per_s": "", "gpus": "2.5"}, "gpus"),
+        ({"rate_per_s": "", "gpus": "2", "fleets": "two"}, "gpus"),
+        ({"rate_per_s": "", "gpus": "2", "parallelism": "tp4"}, "gpus"),
+        ({"rate_per_s": "", "gpus": "90000"}, "gpus"),
+        ({"rate_per_s": "", "gpus": "2", "ttft_s": "0.001"}, "ttft_s"),
+    ):
+        told = json.loads(form_answer(json.dumps(QUICK_GPUS | more)))
+        assert told["field"] == field, told
 
 
 def test_classes_may_be_empty_and_name_their_problem() -> None:
@@ -266,7 +288,8 @@ def test_a_refusal_of_legal_values_is_of_a_field_that_was_given_or_could_be(
     "held" were names from inside."""
     numbers = [name for name, field in FIELDS.items() if field.high or field.choices]
     behind = {"replicas", "like", "host_memory_gib", "host_link_gb_per_s", "lost_for_s"}
-    simple = [name for name in numbers if name not in behind | {"weights", "requests", "seed"}]
+    left = behind | {"gpus", "weights", "requests", "seed"}
+    simple = [name for name in numbers if name not in left]
     names = data.draw(st.lists(st.sampled_from(simple), max_size=4, unique=True))
     asked = {name: data.draw(_drawn_value(name), label=name) for name in names}
     asked |= {"rate_per_s": data.draw(_drawn_value("rate_per_s")), "requests": 100}
@@ -275,6 +298,8 @@ def test_a_refusal_of_legal_values_is_of_a_field_that_was_given_or_could_be(
     if data.draw(st.booleans()):
         asked["replicas"] = data.draw(_drawn_value("replicas"))
         asked["like"] = data.draw(st.sampled_from(KINDS))
+    elif data.draw(st.booleans()):
+        asked |= {"rate_per_s": "", "gpus": data.draw(_drawn_value("gpus"))}
     told = []
 
     def tell(_what: str, text: str) -> None:

@@ -129,14 +129,12 @@ def most_kept(kept: Callable[[float], bool], most: float, near: float = 0.0) -> 
     near = require_non_negative(near=near)
     low, high, step = 0.0, most, 1 + CLOSE if near else 1 / BEGIN
     rate = near or BEGIN * most
-    while rate >= LEAST:
-        rate = float(f"{rate:.3g}")
+    while high > max(LEAST, (1 + CLOSE) * low):
+        rate = float(f"{max(LEAST, rate):.3g}")
         if kept(rate):
             low = rate
         else:
             high = rate
-        if low and high <= (1 + CLOSE) * low:
-            break
         rate = math.sqrt(low) * math.sqrt(high)
         if not low:
             rate = high / step

@@ -114,13 +114,12 @@ def given_lines(told: Answer) -> list[Line]:
     >>> from serving_mathematics.planner.questions import read_choices
     >>> asked = {"gpus": 1, "requests": 200, "quantile": 0.9, "precision": "fp8"}
     >>> [line.what for line in given_lines(answer(read_choices(asked)))]
-    ['requests a second', 'people who each ask once a minute']
+    ['people who each ask once a minute']
     """
     if told.rates is None:
         return []
     rate = rate_of(told.question)
     return [
-        Line("requests a second", _rate(rate), "", "definitions/throughput"),
         Line(
             "people who each ask once a minute",
             f"{MINUTE_S * rate:,.0f}",
@@ -172,5 +171,5 @@ def check_words_and_record_agree() -> None:
         checks.holds(name, _rate(float(record[name])) in text, got=text)
     slow, fast = (float(record[f"rate_if_{how}_per_s"]) for how in ("slower", "faster"))
     checks.holds("in order", slow < rate_of(told.question) < fast, got=(slow, fast))
-    people = given_lines(told)[1].value.replace(",", "")
+    people = given_lines(told)[0].value.replace(",", "")
     checks.close("people", float(people), MINUTE_S * rate_of(told.question), atol=0.5)

@@ -60,6 +60,7 @@ FROM_WHERE = (  # which is no field, and shows those that are
 LIMITS = (  # what a refusal begins with when it is not a field's name, and the field to change
     *((metric.none_keeps, metric.field) for metric in METRICS.values()),
     ("no fleet of up to", "fleets"),
+    ("no rate from", "gpus"),
     ("no fleet holds the longest request", "memory_share"),
     ("prompts", "mean_prompt_tokens"),
     ("precision", "precision"),

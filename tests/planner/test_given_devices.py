@@ -1,0 +1,247 @@
+"""GPUs that are there: the rate that is found, and the ordinary planner's word on it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from concurrent import futures
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_mathematics.planner import configurations, given_devices
+from serving_mathematics.planner.capacity_planner import Fleets, Infeasible, Plan, plan
+from serving_mathematics.planner.configurations import answer, whole_answer
+from serving_mathematics.planner.given_devices import (
+    CLOSE,
+    LEAST,
+    Carried,
+    at_rate,
+    carried,
+    most_carried,
+    most_kept,
+    planned_within,
+    rate_of,
+    replicas_there,
+    settled_carried,
+)
+from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.questions import read_choices
+
+ONE = {"parallelism": "tp1", "precision": "fp8", "requests": 200, "quantile": 0.9}
+ASKED: dict[str, dict[str, object]] = {
+    "one GPU": {"gpus": 1},
+    "many": {"gpus": 40},
+    "a tight promise": {"gpus": 3, "ttft_s": 0.3, "tpot_s": 0.015},
+    "bursts": {"gpus": 4, "arrival_scv": 6},
+    "two that may fail": {"gpus": 5, "spare_replicas": 2},
+    "limits that are given": {"gpus": 2, "batch_limit": 24, "token_budget": 512},
+    "a larger model": {"gpus": 9, "model": "Llama-3.1-70B", "parallelism": "tp4", "ttft_s": 2},
+    "all limits together": {"gpus": 2, "e2e_s": 12, "goodput": 0.9, "quantile": 0.99},
+    "classes": {
+        "gpus": 3,
+        "requests": 300,
+        "classes": "chat:0.7:prompt=400,ttft=0.5; agents:0.3:prompt=4000,ttft=3,tpot=0.1",
+    },
+}
+
+
+def asked(**more: object) -> Question:
+    """One deployment, of few requests."""
+    return read_choices(ONE | more)[0]
+
+
+@given(st.floats(2e-4, 1.0), st.floats(1e-3, 1e5), st.floats(0.0, 2.0))
+def test_a_limit_is_found(share: float, most: float, near: float) -> None:
+    limit, tried = share * most, []
+
+    def kept(rate: float) -> bool:
+        tried.append(rate)
+        return rate <= limit
+
+    rate = most_kept(kept, most, near * most)
+    assert all(float(f"{one:.3g}") == one for one in tried)
+    if rate:
+        assert rate <= limit <= 1.01 * most
+        assert any(rate < one <= (1 + CLOSE) * rate for one in [*tried, most] if one > limit)
+    else:
+        assert limit < LEAST
+    assert len(tried) < 40
+
+
+@given(st.integers(0, 2**20))
+def test_whatever_is_kept_the_rate_found_was(seed: int) -> None:
+    """And one that is a fiftieth larger was missed, also where chance keeps what is above."""
+
+    def kept(rate: float) -> bool:
+        return hash((seed, rate)) % 3 > 0
+
+    rate = most_kept(kept, 100.0)
+    assert not rate or kept(rate)
+    assert rate < 100.0
+
+
+def test_none_is_zero_and_all_is_the_bound() -> None:
+    assert most_kept(lambda _: False, 50.0) == 0.0
+    assert 50 / (1 + CLOSE) <= most_kept(lambda _: True, 50.0) < 50
+    assert most_kept(lambda _: True, 50.0, 1.0) >= 50 / (1 + CLOSE)
+
+
+@pytest.mark.parametrize("name", ["one GPU", "bursts", "classes"])
+def test_fleets_of_another_rate_are_those_that_are_asked_for_it(name: str) -> None:
+    question = asked(**ASKED[name])
+    moved, made = Fleets(question).at_rate(33.0), Fleets(at_rate(question, 33.0))
+    for fleets in ((2, 64, 2048), (3, 1024, 8192)):
+        assert moved.performance(*fleets) == made.performance(*fleets)
+    assert (moved.rate_per_s, moved.tokens_per_s) == (made.rate_per_s, made.tokens_per_s)
+    assert moved.question == made.question
+    assert moved.least == made.least
+
+
+@pytest.mark.parametrize("name", list(ASKED))
+def test_the_ordinary_planner_takes_no_more_and_more_for_a_tenth_more(name: str) -> None:
+    question = asked(**ASKED[name])
+    there = replicas_there(question)
+    at, found = planned_within(settled_carried(carried(question)))
+    again = read_choices(
+        {key: x for key, x in (ONE | ASKED[name]).items() if key != "gpus"}
+        | {"rate_per_s": rate_of(at)}
+    )[0]
+    assert plan(again, alternatives=False).best.replicas == found.best.replicas <= there
+    more = replace(again, traffic=at_rate(question, 1.1 * rate_of(at)).traffic)
+    assert plan(more, alternatives=False).best.replicas > there
+    devices = question.deployment.devices * (found.best.replicas + question.spare_replicas)
+    assert question.gpus is not None
+    assert devices <= question.gpus
+
+
+def test_more_gpus_and_looser_promises_carry_no_less() -> None:
+    """To the fiftieth to which a rate is found, and to its three digits."""
+    sure = (1 + CLOSE) * 1.01
+    for grown in (
+        [{"gpus": gpus} for gpus in (1, 2, 3, 5, 8, 64, 65)],
+        [{"gpus": gpus, "arrival_scv": 6} for gpus in (1, 2, 8)],
+        [{"gpus": 2, "tpot_s": tpot_s} for tpot_s in (0.012, 0.02, 0.05, 0.2)],
+        [{"gpus": 2, "ttft_s": ttft_s} for ttft_s in (0.1, 0.2, 1, 5)],
+        [{"gpus": 2, "quantile": quantile} for quantile in (0.99, 0.9, 0.5)],
+        [{"gpus": 4, "spare_replicas": spare} for spare in (3, 1, 0)],
+    ):
+        rates = [carried(asked(**one)).rate_per_s for one in grown]
+        assert all(less <= sure * more for less, more in itertools.pairwise(rates))
+        assert rates[0] < rates[-1]
+
+
+def test_replicas_of_a_stream_at_random_carry_each_what_one_does() -> None:
+    rates = [carried(asked(gpus=gpus)).rate_per_s / gpus for gpus in (1, 7, 128)]
+    assert max(rates) / min(rates) < 1 + CLOSE
+
+
+def test_the_deployment_that_carries_most_by_brute_force() -> None:
+    choices = read_choices({"gpus": 8, "requests": 200, "quantile": 0.9, "model": "Qwen3-30B-A3B"})
+    heard: list[tuple[int, int]] = []
+    found = most_carried(choices, progress=lambda *told: heard.append(told))
+    assert heard[-1] == (len(choices), len(choices))
+    assert len(found) == len(choices)
+    best = found[0].rate_per_s
+    assert best == max(one.rate_per_s for one in map(carried, choices) if one.run)
+    rates = [one.rate_per_s for one in found if one.run]
+    assert rates == sorted(rates, reverse=True)
+    left = [one for one in found if not one.run and not one.problem]
+    assert left
+    assert all(one.rate_per_s <= best for one in left)
+    assert all(x.rate_per_s >= y.rate_per_s for x, y in itertools.pairwise(left))
+    with futures.ThreadPoolExecutor(3) as pool:
+        assert most_carried(choices, pool) == found
+
+
+def test_replicas_for_which_there_are_too_few_are_said() -> None:
+    found = most_carried(read_choices({"gpus": 3, "requests": 200, "precision": "fp8"}))
+    assert [one.problem for one in found if one.problem] == [
+        "a replica takes 4 GPUs",
+        "a replica takes 8 GPUs",
+    ]
+
+
+def test_what_is_carried_at_no_rate_says_what_would_do() -> None:
+    late = {"requests": 200, "tpot_s": 0.003, "precision": "bf16"}
+    told = (
+        r"^no fleet keeps a TPOT of 0.003 s at p99: a replica without other requests takes "
+        r"0.00\d+ s; with 4 GPUs one request alone would be in time$"
+    )
+    with pytest.raises(Infeasible, match=told):
+        most_carried(read_choices(late | {"gpus": 2}))
+    with pytest.raises(Infeasible, match=r"takes 0.0\d+ s$"):
+        most_carried(read_choices(late | {"gpus": 800, "tpot_s": 0.0005}))
+
+
+def test_more_gpus_than_carry_what_can_be_asked_for_are_refused_with_how_many_would_do() -> None:
+    with pytest.raises(ValueError, match="gpus must be at most") as refused:
+        most_carried([asked(gpus=90_000)])
+    enough = int(str(refused.value).partition("at most ")[2].partition(":")[0].replace(",", ""))
+    assert carried(asked(gpus=enough)).rate_per_s < given_devices.MOST
+    with pytest.raises(ValueError, match=f"at most {enough:,}: "):
+        most_carried([asked(gpus=enough + 1)])
+
+
+def test_a_rate_for_which_the_planner_takes_more_is_lowered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where longer runs keep a promise with as many replicas, and its search passes over them."""
+    heard: list[float] = []
+
+    def larger(question: Question, near: int, **_: object) -> Plan:
+        found = plan(question, alternatives=False, near=near)
+        heard.append(rate_of(question))
+        if len(heard) == 1:
+            raise Infeasible
+        more = replace(found.best, replicas=near + (len(heard) < 3))
+        return replace(found, best=more)
+
+    monkeypatch.setattr(given_devices, "plan", larger)
+    question, found = planned_within(Carried(at_rate(asked(gpus=2), 40.0), None, ""))
+    assert heard == [40.0, 39.2, 38.4]
+    assert (rate_of(question), found.best.replicas) == (38.4, 2)
+    with pytest.raises(Infeasible, match=r"^no rate from 0\.0001 requests/s on is kept"):
+        planned_within(Carried(at_rate(asked(gpus=2), 1e-5), None, ""))
+
+
+def test_longer_runs_may_turn_two_that_are_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is settled too where it may carry more, and the answer is the larger of both."""
+    choices = read_choices(ONE | {"gpus": 2, "precision": "fp8,bf16"})
+    settled: list[str] = []
+
+    def lower(one: Carried, *_: object, sure: bool = False) -> Carried:
+        precision = one.question.deployment.precision
+        settled.append(f"{precision}{' sure' if sure else ''}")
+        share = 0.5 if precision == "fp8" else 0.9
+        return replace(one, question=at_rate(one.question, share * one.rate_per_s))
+
+    monkeypatch.setattr(configurations, "settled_carried", lower)
+    told = answer(choices)
+    assert settled[:2] == ["fp8", "bf16"]
+    assert told.question.deployment.precision == "bf16"
+    assert [one.question.deployment.precision for one in told.ranked] == ["bf16", "fp8"]
+    assert told.ranked[0].question is told.question
+    assert told.ranked[0].run == told.plan.best
+
+
+def test_other_devices_are_asked_at_the_rate_that_was_found() -> None:
+    values = ONE | {"gpus": 4, "other_devices": "H200"}
+    told = whole_answer(read_choices(values), values)
+    assert told.rates
+    assert rate_of(told.question) == told.plan.rate_per_s
+    (other,) = told.others
+    rate = {key: x for key, x in values.items() if key != "gpus"}
+    rate |= {"rate_per_s": told.plan.rate_per_s}
+    assert whole_answer(read_choices(rate), rate).others == (other,)
+    assert rate_of(other.question) == told.plan.rate_per_s
+
+
+def test_rates_lie_in_order() -> None:
+    told = answer([asked(gpus=2)])
+    assert told.rates
+    assert told.rates.if_slower_per_s < rate_of(told.question) < told.rates.if_faster_per_s
+    assert 0 < told.rates.sure_per_s <= rate_of(told.question)
+    fleet = Fleets(at_rate(told.question, told.rates.sure_per_s))
+    assert math.isclose(fleet.rate_per_s, told.rates.sure_per_s)
