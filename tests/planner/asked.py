@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from ..variants import LONG
@@ -212,6 +213,15 @@ PLANS: dict[str, dict[str, object]] = {
         "quantile": 0.9,
     },
 }
+PLANS["GPUs that are there"] = {
+    "gpus": 5,
+    "parallelism": "tp1,tp2,tp8",
+    "quantile": 0.9,
+    "spare_replicas": 1,
+    "device": "H100,B200",
+    "price_per_hour": "2,4",
+    "other_devices": "H200",
+}
 PLANS["a fleet behind routers"] = {
     "rate_per_s": 14,
     "replicas": 2,
@@ -243,6 +253,7 @@ REFUSED: dict[str, dict[str, object]] = {
         "mean_output_tokens": 4000,
     },
     "a comparison": {"rate_per_s": 1, "ttft_s": 0.01, "precision": "bf16,fp8", "requests": 100},
+    "too few GPUs": {"gpus": 2, "tpot_s": 0.003, "precision": "bf16"},
 }
 FORMS: dict[str, str] = {
     "a bad field": '{"rate_per_s": 1, "tpot_s": 50}',
@@ -319,8 +330,18 @@ WRONG: tuple[Mapping[str, object], ...] = (  # beside what is asked
     {"load_test": "16:0.25:0.011", "parallelism": "tp1", "precision": "bf16," * 20 + "fp8"},
     {"load_test": "16:0.25:0.011", "parallelism": "auto"},
     {"load_test": LONG, "parallelism": "tp1"},
+    {"gpus": 8},
 )
+APIECE = {"gpus": 8}  # and no rate
 BAD: tuple[dict[str, object], ...] = ({}, {"zzz": 1}, {LONG: 1}, {"rate_per_second": 1})
+BAD = (
+    *BAD,
+    *(APIECE | {"gpus": gpus} for gpus in (0, 2.5, math.nan, 10**9, 100_001, "8 GPUs", "")),
+    *(APIECE | more for more in ({"trace": "x.csv"}, {"fleets": "two"}, {"answer_device": "H100"})),
+    *(APIECE | more for more in ({"replicas": 4}, {"routers": LONG}, {"host_memory_gib": "0,9"})),
+    APIECE | {"gpus": 3, "parallelism": "tp4"},
+    APIECE | {"model": "Llama-3.1-405B", "precision": "fp8", "spare_replicas": 1},
+)
 BAD = (*BAD, *({**ASKED, **wrong} for wrong in WRONG))
 GOOD: tuple[dict[str, object], ...] = (
     *(ASKED | {"fleets": " Two ", "precision": "auto, FP8"} | more for more in ({}, {"seed": "7"})),
@@ -328,6 +349,7 @@ GOOD: tuple[dict[str, object], ...] = (
     ASKED | {"model": "Qwen3-30B-A3B", "parallelism": "auto", "cache_precision": "FP8"},
     ASKED | {"classes": "a:1:prompt=9,answer=3,cached=0.5,ttft=2,tpot=0.1,quantile=0.5"},
     ASKED | {"peak_tflops": 100, "bandwidth_gb_per_s": 900, "memory_gib": 40},
+    {"gpus": "9", "fleets": " One ", "host_memory_gib": "0", "spare_replicas": 1},
 )
 GRID = """rate_per_s,ttft_s,precision,requests
 2,2,bf16,100

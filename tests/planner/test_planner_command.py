@@ -164,6 +164,27 @@ def test_a_grid_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "no fleet keeps a TTFT of 0.001 s" in " ".join(" ".join(second).split())
 
 
+def test_a_grid_of_gpus_shows_what_they_carry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rates beside them are what was asked; in a grid of rates alone there is no such column."""
+    file, out = tmp_path / "grid.csv", tmp_path / "plans.json"
+    file.write_text("gpus,rate_per_s,ttft_s\n1,,1\n,5,1\n1,,0.001\n")
+    few = ("--grid", str(file), "--requests", "150", "--parallelism", "tp1")
+    assert told(capsys, *few, "--out", str(out))[0] == 3
+    first, second, none = json.loads(out.read_text())
+    assert (first["gpus"], second["rate_per_s"], none.get("rate_per_s")) == (1, 5, None)
+    file.write_text("gpus\n1\n2\n")
+    status, text, _ = told(capsys, *few)
+    head, one, *_, two = [line for line in text.splitlines() if line[0] != " "]
+    assert status == 0
+    assert head.split()[:3] == ["gpus", "requests/s", "replicas"]
+    assert one.split()[:3] == ["1", f"{first['rate_per_s']}", "1"]
+    assert two.split()[0::2][:2] == ["2", "2"]
+    file.write_text("rate_per_s\n5\n6\n")
+    assert "requests/s" not in told(capsys, *few, "--ttft-s", "1")[1]
+
+
 def test_no_fleet_is_1(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = told(capsys, "--rate-per-s", "1", "--ttft-s", "0.001")
     assert (status, out) == (1, "")

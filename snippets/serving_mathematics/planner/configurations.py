@@ -468,14 +468,16 @@ def answer(
 
 
 def _rates(question: Question, found: Plan, error: ModelError, told: Told | None) -> Rates:
-    """What the GPUs that are there carry for sure, and where all steps are faster and slower."""
+    """What the GPUs that are there carry for sure, and where all steps are faster and slower, in
+    proportion to short runs with steps as they are."""
     asked = Carried(question, found.best, "")
     if not reaches(found.best.classes, question.goals, 1.0):
         asked = settled_carried(asked, told, sure=True)
-    rates = [asked.rate_per_s if asked.run else 0.0]
+    rates, rate = [asked.rate_per_s if asked.run else 0.0], rate_of(question)
+    short = carried(question, 1.0, rate)
     for slowness in (min(1.0, error.low), max(1.0, error.high)):
-        found = carried(question, slowness, rate_of(question) / slowness)
-        rates.append(found.rate_per_s if found.run else 0.0)
+        other = carried(question, slowness, short.rate_per_s / slowness)
+        rates.append(rate * other.rate_per_s / short.rate_per_s if other.run else 0.0)
     return Rates(*rates)
 
 

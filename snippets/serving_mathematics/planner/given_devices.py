@@ -341,7 +341,7 @@ def check_a_rate_is_found_by_hand() -> None:
         rate = most_kept(kept, 200.0, near)
         name = f"of {limit:g}, from {near:g}" if near else f"of {limit:g}"
         checks.inside(f"share of the limit, {name}", rate / limit, 1 / (1 + CLOSE), 1.0)
-        checks.holds(f"at most 14 rates, {name}", len(tried) <= 14, got=len(tried))
+        checks.holds(f"at most 20 rates, {name}", len(tried) <= 20, got=len(tried))
 
 
 def check_the_ordinary_planner_agrees() -> None:
