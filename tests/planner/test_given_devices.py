@@ -129,7 +129,7 @@ def test_more_gpus_and_looser_promises_carry_no_less() -> None:
     ):
         rates = [carried(asked(**one)).rate_per_s for one in grown]
         assert all(less <= sure * more for less, more in itertools.pairwise(rates))
-        assert rates[0] < rates[-1]
+        assert rates[0] <= rates[-1]
 
 
 def test_replicas_of_a_stream_at_random_carry_each_what_one_does() -> None:
@@ -167,7 +167,7 @@ def test_what_is_carried_at_no_rate_says_what_would_do() -> None:
     late = {"requests": 200, "tpot_s": 0.003, "precision": "bf16"}
     told = (
         r"^no fleet keeps a TPOT of 0.003 s at p99: a replica without other requests takes "
-        r"0.00\d+ s; with 4 GPUs one request alone would be in time$"
+        r"0.00\d+ s; with 8 GPUs one request alone would be in time$"
     )
     with pytest.raises(Infeasible, match=told):
         most_carried(read_choices(late | {"gpus": 2}))
@@ -178,9 +178,11 @@ def test_what_is_carried_at_no_rate_says_what_would_do() -> None:
 def test_more_gpus_than_carry_what_can_be_asked_for_are_refused_with_how_many_would_do() -> None:
     with pytest.raises(ValueError, match="gpus must be at most") as refused:
         most_carried([asked(gpus=90_000)])
-    enough = int(str(refused.value).partition("at most ")[2].partition(":")[0].replace(",", ""))
+    enough = int(
+        str(refused.value).partition("at most ")[2].partition(", because")[0].replace(",", "")
+    )
     assert carried(asked(gpus=enough)).rate_per_s < given_devices.MOST
-    with pytest.raises(ValueError, match=f"at most {enough:,}: "):
+    with pytest.raises(ValueError, match=f"at most {enough:,}, "):
         most_carried([asked(gpus=enough + 1)])
 
 

@@ -352,28 +352,22 @@ def _by_rate(
     """The deployment that carries most on the GPUs that are there, planned at that rate, and all,
     the one that carries most first."""
     found = most_carried(choices, executor, progress)
-    for place, one in enumerate(found[:2]):  # longer runs may turn two that are close
-        if one.run and (not place or one.rate_per_s > found[0].rate_per_s):
-            found[place] = settled_carried(one, told)
-    runs = sorted((one for one in found if one.run), key=lambda one: -one.rate_per_s)
-    if not runs:
-        raise Infeasible(found[0].problem)
-    question, plan_there = planned_within(runs[0], told)
-    runs[0] = replace(runs[0], question=question, run=plan_there.best)
-    ranked = [*runs, *(one for one in found if not one.run)]
-    return (
-        question,
-        plan_there,
-        [
-            Ranked(
-                one.question,
-                one.question.usd_per_hour(replicas_there(one.question)),
-                one.run,
-                one.problem,
-            )
-            for one in ranked
-        ],
-    )
+    settled: list[Carried] = []
+    for one in [one for one in found if one.run][:2]:  # longer runs may turn two that are close
+        if not settled or not settled[0].run or one.rate_per_s > settled[0].rate_per_s:
+            settled.append(settled_carried(one, told))
+    best = max(settled, key=lambda one: (one.run is not None, one.rate_per_s))
+    if best.run is None:
+        raise Infeasible(best.problem)
+    question, planned = planned_within(best, told)
+    settled.remove(best)
+    rest = [*settled, *found[len(settled) + 1 :]]
+    rest.sort(key=lambda one: -one.rate_per_s if one.run else 0.0)
+    ranked = []
+    for one in [replace(best, question=question, run=planned.best), *rest]:
+        least = one.question.usd_per_hour(replicas_there(one.question))
+        ranked.append(Ranked(one.question, least, one.run, one.problem))
+    return question, planned, ranked
 
 
 def _with_run(one: Ranked, question: Question, run: Performance | Apart) -> Ranked:

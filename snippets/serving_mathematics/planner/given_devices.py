@@ -231,7 +231,7 @@ def _bound(question: Question) -> float:
     full = _full_rate(fleet)
     one = question.deployment.devices
     enough = one * (math.floor(MOST / full) + question.spare_replicas)
-    rule = f"at most {enough:,}: {MOST:,.0f} requests/s are the most, and more may carry them"
+    rule = f"at most {enough:,}, because more might carry over {MOST:,.0f} requests/s"
     require(replicas * full <= MOST, "gpus", rule, f"{question.gpus:,}")
     return replicas * full
 

@@ -308,7 +308,7 @@ def read_choices(
     if 0 < len(missing) < len(SHEET):
         raise ValueError(f"{missing[0]} must be given too: device is otherwise incomplete")
     if not {"trace", "rate_per_s", "gpus"} & given.keys():
-        raise ValueError("rate_per_s must be given, or a trace, or gpus")
+        raise ValueError("rate_per_s must be given, or a trace, or how many GPUs there are (gpus)")
     for name, needed in NEEDS.items():
         alone = given.get(name, FIELDS[name].default) != FIELDS[name].default
         if alone and needed not in given:
