@@ -1,15 +1,29 @@
-"""The commands of vLLM's benchmark that pages show: what they send, and how long they last."""
+"""The commands that pages show: the book's own run, and those of vLLM's benchmark send what is
+said, for as long as it takes.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
 
+from .profiles import THOROUGH, todays
+from .report.example_runs import clean, detailed, log_csv
+from .report.test_engine_metrics import SCRAPE
+
 BLOCK = re.compile(r"```(?:sh|bash|console)\n(.*?)```", re.DOTALL)
+OWN = ("plan", "predict", "report")
+FAILS = {"--fail-on problem": {0, 3}}  # what ends otherwise than with 0
+WANTS = "127.0.0.1:8786"  # a scheduler, which `tests/planner/test_sweeps.py` starts
 
 
 def _commands() -> list[str]:
@@ -65,3 +79,66 @@ def test_lengths_limits_and_places_are_those_of_the_machine() -> None:
     assert f"--goodput ttft:{ttft:.0f} tpot:{tpot:.0f}" in together
     clients = {_value(command, "max-concurrency") for command in _commands()} - {0}
     assert clients >= {CHAT.places // 2, CHAT.places, 2 * CHAT.places}
+
+
+def _own_commands() -> list[str]:
+    """Each as it is pasted, with what it is fed."""
+    found: list[str] = []
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+            lines = block.replace("\\\n", " ").replace("|\n", "|")
+            pasted = [lines] if "<<" in lines else lines.splitlines()
+            found += [
+                one for one in pasted if re.search(f"serving-mathematics ({'|'.join(OWN)})", one)
+            ]
+    return sorted({*found})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the commands name."""
+    place = tmp_path_factory.mktemp("shown")
+    tests = Path(__file__).parent
+    for name in ("results.json", "16.json"):
+        shutil.copy(tests / "planner" / "load_tests" / "vllm_appended.json", place / name)
+    shutil.copy(tests / "machine" / "configs" / "granite-3.1-1b-a400m.json", place / "config.json")
+    run = clean()
+    rows = [
+        f'{{"timestamp": {200 * n}, "input_length": 900, "output_length": 90}}' for n in range(400)
+    ]
+    files = {
+        "requests.jsonl": "\n".join(rows),
+        "old.json": detailed(run),
+        "new.json": detailed(clean(2)),
+        "log.csv": log_csv(run),
+        "before.txt": SCRAPE,
+        "after.txt": SCRAPE,
+        "grid.json": '{"rate_per_s": [2, 4]}',
+        "deployments.csv": "model,system,isl,osl,concurrency\nLlama-3.1-8B,H100,900,90,8\n",
+    }
+    for name, text in files.items():
+        (place / name).write_text(text, encoding="utf-8")
+    return place
+
+
+@pytest.mark.parametrize("command", todays(_own_commands()))
+def test_what_is_shown_runs(command: str, folder: Path) -> None:
+    """A third of them a day, and plans with a third of their requests."""
+    if WANTS in command:
+        return
+    if not THOROUGH and "serving-mathematics plan" in command:
+        command += " --requests 1200"
+    where = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env=os.environ | where,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    ends = next((ends for word, ends in FAILS.items() if word in command), {0})
+    assert done.returncode in ends, done.stderr
+    assert done.stdout or "--out" in command

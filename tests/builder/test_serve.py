@@ -233,7 +233,9 @@ def waiting(tmp_path: Path) -> Iterator[tuple[Served, Path, subprocess.Popen[byt
     project.write("docs/part/waits.md", "---\ntitle: Waits\n---\n\n# Waits\n\n{{ checks }}\n")
     project.write("docs/gallery.md", "---\ntitle: Gallery\n---\n\n# Gallery\n\n{{ gallery }}\n")
     served = Served(project, port, tmp_path / "log")
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup lets processes ignore
     with project.started("mkdocs", "serve", "--livereload", log=served.log_file) as process:
+        signal.signal(signal.SIGHUP, before)
         wait_until(lambda: "Serving on" in served.log, "the server to start")
         yield served, go, process
 
