@@ -46,6 +46,7 @@ from serving_mathematics.support.require import require, require_non_negative, r
 
 CLOSE = 0.02  # the rate is found to one part in fifty
 BEGIN = 0.8  # of the rate of full replicas, where nothing is known
+BELOW = 0.95  # of the rate that is kept, where one begins that is kept for sure
 LEAST, MOST = FIELDS["rate_per_s"].low, FIELDS["rate_per_s"].high  # of requests a second
 AT_ONCE = 8  # deployments that are tried before the rest is looked at again
 SMALL: dict[str, object] = {"parallelism": "tp1", "precision": "fp8"}  # of the checks
@@ -260,7 +261,8 @@ def settled_carried(asked: Carried, told: Told | None = None, sure: bool = False
     """The most that a deployment carries by the longer runs on which an answer rests.
 
     asked: what it carries by short runs. told: hears of every fleet before it is simulated. sure:
-    whether the intervals must lie within the promise too.
+    whether the intervals must lie within the promise too; asked is then what is carried without,
+    and not for sure.
 
     >>> from serving_mathematics.planner.questions import read_question
     >>> short = carried(read_question({"gpus": 1, "requests": 100, "quantile": 0.9}))
@@ -275,6 +277,8 @@ def settled_carried(asked: Carried, told: Told | None = None, sure: bool = False
         run = _longer(fleet.at_rate(rate), long.at_rate(rate), replicas)
         return None if run is None or (sure and not long.sure(run)) else run
 
+    if sure:
+        return _found(question, tried, asked.rate_per_s, BELOW * asked.rate_per_s)
     return _found(question, tried, replicas * _full_rate(fleet), asked.rate_per_s)
 
 
