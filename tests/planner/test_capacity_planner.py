@@ -45,6 +45,7 @@ from serving_mathematics.planner.capacity_planner import (
     sectioned_quantiles,
     sectioned_share,
     settled,
+    shorter,
     time_shares,
     worst_shares,
 )
@@ -687,6 +688,12 @@ def test_the_class_that_is_strict_decides() -> None:
     judge = long if fleet.keeps(fleet.best(fewer)) else fleet
     other = judge.promising(free)
     assert other.keeps(other.best(fewer))
+
+
+def test_short_runs_are_long_enough_for_the_quantile() -> None:
+    question = read_question({"rate_per_s": 1, "requests": 9000, "quantile": 0.9999})
+    assert shorter(question).requests == 8322
+    assert shorter(replace(question, requests=200)).requests == 8322
 
 
 def test_a_rare_class_needs_more_requests() -> None:

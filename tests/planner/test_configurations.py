@@ -16,7 +16,6 @@ from serving_mathematics.planner.capacity_planner import (
     Plan,
     Quantile,
     plan,
-    shorter,
 )
 from serving_mathematics.planner.configurations import (
     Answer,
@@ -223,12 +222,6 @@ def test_steps_that_err_can_take_the_objective_away() -> None:
 def test_names_of_splits() -> None:
     for text, name in (("tp1", "tp1"), ("tp4pp2", "tp4 pp2"), ("tp4", "tp4")):
         assert split_name(read_question({"rate_per_s": 1, "parallelism": text})) == name
-
-
-def test_short_runs_are_long_enough_for_the_quantile() -> None:
-    question = read_question({"rate_per_s": 1, "requests": 9000, "quantile": 0.9999})
-    assert shorter(question).requests == 8322
-    assert shorter(replace(question, requests=200)).requests == 8322
 
 
 def test_nothing_to_compare() -> None:

@@ -457,11 +457,11 @@ def answer(
         _fewest(question, max(1.0, error.high)),
         apart,
         fleet_energy(question, found),
-        rates=_rates(question, found, error, told) if given else None,
+        rates=_carried_rates(question, found, error, told) if given else None,
     )
 
 
-def _rates(question: Question, found: Plan, error: ModelError, told: Told | None) -> Rates:
+def _carried_rates(question: Question, found: Plan, error: ModelError, told: Told | None) -> Rates:
     """What the GPUs that are there carry for sure, and where all steps are faster and slower, in
     proportion to short runs with steps as they are."""
     asked = Carried(question, found.best, "")

@@ -47,7 +47,7 @@ from serving_mathematics.support.require import require, require_non_negative, r
 CLOSE = 0.02  # the rate is found to one part in fifty
 BEGIN = 0.8  # of the rate of full replicas, where nothing is known
 BELOW = 0.95  # of the rate that is kept, where one begins that is kept for sure
-LEAST, MOST = FIELDS["rate_per_s"].low, FIELDS["rate_per_s"].high  # of requests a second
+LOWEST, HIGHEST = FIELDS["rate_per_s"].low, FIELDS["rate_per_s"].high  # of requests a second
 AT_ONCE = 8  # deployments that are tried before the rest is looked at again
 SMALL: dict[str, object] = {"parallelism": "tp1", "precision": "fp8"}  # of the checks
 
@@ -130,8 +130,8 @@ def most_kept(kept: Callable[[float], bool], most: float, near: float = 0.0) -> 
     near = require_non_negative(near=near)
     low, high, step = 0.0, most, 1 + CLOSE if near else 1 / BEGIN
     rate = near or BEGIN * most
-    while high > max(LEAST, (1 + CLOSE) * low):
-        rate = float(f"{max(LEAST, rate):.3g}")
+    while high > max(LOWEST, (1 + CLOSE) * low):
+        rate = float(f"{max(LOWEST, rate):.3g}")
         if kept(rate):
             low = rate
         else:
@@ -168,7 +168,7 @@ def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Car
         run = other.best(replicas)
         return run if other.keeps(run) else None
 
-    return _found(question, tried, replicas * _full_rate(fleet), near)
+    return _most_of(question, tried, replicas * _full_rate(fleet), near)
 
 
 def most_carried(
@@ -231,9 +231,9 @@ def _bound(question: Question) -> float:
     fleet, replicas = Fleets(shorter(question)), replicas_there(question)
     full = _full_rate(fleet)
     one = question.deployment.devices
-    enough = one * (math.floor(MOST / full) + question.spare_replicas)
-    rule = f"at most {enough:,}, because more might carry over {MOST:,.0f} requests/s"
-    require(replicas * full <= MOST, "gpus", rule, f"{question.gpus:,}")
+    enough = one * (math.floor(HIGHEST / full) + question.spare_replicas)
+    rule = f"at most {enough:,}, because more might carry over {HIGHEST:,.0f} requests/s"
+    require(replicas * full <= HIGHEST, "gpus", rule, f"{question.gpus:,}")
     return replicas * full
 
 
@@ -278,8 +278,8 @@ def settled_carried(asked: Carried, told: Told | None = None, sure: bool = False
         return None if run is None or (sure and not long.sure(run)) else run
 
     if sure:
-        return _found(question, tried, asked.rate_per_s, BELOW * asked.rate_per_s)
-    return _found(question, tried, replicas * _full_rate(fleet), asked.rate_per_s)
+        return _most_of(question, tried, asked.rate_per_s, BELOW * asked.rate_per_s)
+    return _most_of(question, tried, replicas * _full_rate(fleet), asked.rate_per_s)
 
 
 def planned_within(asked: Carried, told: Told | None = None) -> tuple[Question, Plan]:
@@ -295,7 +295,7 @@ def planned_within(asked: Carried, told: Told | None = None) -> tuple[Question, 
     (1, True)
     """
     replicas, rate = replicas_there(asked.question), asked.rate_per_s
-    while rate >= LEAST:
+    while rate >= LOWEST:
         question = at_rate(asked.question, rate)
         with contextlib.suppress(Infeasible):
             found = plan(question, told=told, near=replicas)
@@ -305,7 +305,7 @@ def planned_within(asked: Carried, told: Told | None = None) -> tuple[Question, 
     raise Infeasible(_nothing(replicas))
 
 
-def _found(
+def _most_of(
     question: Question, tried: Callable[[float], Performance | None], most: float, near: float
 ) -> Carried:
     """The most that is carried, with the run at it. tried: of each rate a run that keeps the
@@ -326,7 +326,7 @@ def _found(
 
 def _nothing(replicas: int) -> str:
     """Why there is no rate."""
-    return f"no rate from {LEAST:g} requests/s on is kept by {replicas:,} replicas"
+    return f"no rate from {LOWEST:g} requests/s on is kept by {replicas:,} replicas"
 
 
 def check_a_rate_is_found_by_hand() -> None:

@@ -21,7 +21,9 @@ class OneLineParser(argparse.ArgumentParser):
             known = [option for option in self._option_string_actions if option.startswith("--")]
             given = unknown[1]
             near = [option for option in known if option.startswith(given)]
-            near = near or difflib.get_close_matches(given, known, 1, 0.7)
+            names = [option.removeprefix("--") for option in known]  # all have these
+            close = difflib.get_close_matches(given.removeprefix("--"), names, 1, 0.7)
+            near = near or [f"--{name}" for name in close]
             meant = f"did you mean {near[0]}?" if near else "--help lists those there are"
             message = f"there is no option {given[:60]}; {meant}"
         self.exit(2, f"{message}\n")
