@@ -45,13 +45,13 @@ def given_said(told: Answer, keeps: str) -> str:
     of = f" of {one.devices} × {one.system.shown} ({split_name(question)})"
     of = of if one.devices > 1 else ""
     return (
-        f"{gpus} {_verb(told)} {_requests(rate_of(question))} of {_model(question)}: "
+        f"{gpus} {_verb(told)} {_per_second(rate_of(question))} of {_model(question)}: "
         f"{_count(told.plan.best.replicas)}{of} in {one.precision.upper()} {keeps} "
         f"{_promised(question)}"
     )
 
 
-def _requests(rate_per_s: float) -> str:
+def _per_second(rate_per_s: float) -> str:
     rate = _rate(rate_per_s)
     return f"{rate} request{'' if rate == '1' else 's'}/s"
 
@@ -72,7 +72,7 @@ def given_more(told: Answer) -> list[str]:
     carry, said = _they_carry(told), []
     if 0 < rates.sure_per_s < rate_of(question):
         keep = "it keeps" if best.replicas == 1 else "they keep"
-        said.append(f"At {_requests(rates.sure_per_s)} {keep} {_all(question)}.")
+        said.append(f"At {_per_second(rates.sure_per_s)} {keep} {_all(question)}.")
     formats = {question.deployment.precision: 0.0}
     for one in told.ranked:
         if one.run:
@@ -102,7 +102,7 @@ def given_error(told: Answer) -> tuple[str, str]:
     """
     rates = _rates(told)
     slower = _rate(rates.if_slower_per_s) if rates.if_slower_per_s else "none"
-    return _requests(rates.if_faster_per_s), slower
+    return _per_second(rates.if_faster_per_s), slower
 
 
 def given_lines(told: Answer) -> list[Line]:
