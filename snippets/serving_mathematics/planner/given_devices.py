@@ -46,7 +46,7 @@ from serving_mathematics.support.require import require, require_non_negative, r
 
 CLOSE = 0.02  # the rate is found to one part in fifty
 BEGIN = 0.8  # of the rate of full replicas, where nothing is known
-BELOW = 0.95  # of the rate that is kept, where one begins that is kept for sure
+SURE_FROM = 0.95  # of the rate that is kept, where one begins that is kept for sure
 LOWEST, HIGHEST = FIELDS["rate_per_s"].low, FIELDS["rate_per_s"].high  # of requests a second
 AT_ONCE = 8  # deployments that are tried before the rest is looked at again
 SMALL: dict[str, object] = {"parallelism": "tp1", "precision": "fp8"}  # of the checks
@@ -278,7 +278,7 @@ def settled_carried(asked: Carried, told: Told | None = None, sure: bool = False
         return None if run is None or (sure and not long.sure(run)) else run
 
     if sure:
-        return _most_of(question, tried, asked.rate_per_s, BELOW * asked.rate_per_s)
+        return _most_of(question, tried, asked.rate_per_s, SURE_FROM * asked.rate_per_s)
     return _most_of(question, tried, replicas * _full_rate(fleet), asked.rate_per_s)
 
 
