@@ -18,13 +18,13 @@ from serving_mathematics.planner.given_devices import (
     LOWEST,
     Carried,
     Rates,
-    at_rate,
+    _asked_rate,
+    _at_rate,
+    _replicas_there,
     carried,
     most_carried,
     most_kept,
     planned_within,
-    rate_of,
-    replicas_there,
     settled_carried,
 )
 from serving_mathematics.planner.question import Question
@@ -92,7 +92,7 @@ def test_none_is_zero_and_all_is_the_bound() -> None:
 @pytest.mark.parametrize("name", ["one GPU", "bursts", "classes"])
 def test_fleets_of_another_rate_are_those_that_are_asked_for_it(name: str) -> None:
     question = asked(**ASKED[name])
-    moved, made = Fleets(question).at_rate(33.0), Fleets(at_rate(question, 33.0))
+    moved, made = Fleets(question).at_rate(33.0), Fleets(_at_rate(question, 33.0))
     for fleets in ((2, 64, 2048), (3, 1024, 8192)):
         assert moved.performance(*fleets) == made.performance(*fleets)
     assert (moved.rate_per_s, moved.tokens_per_s) == (made.rate_per_s, made.tokens_per_s)
@@ -103,14 +103,14 @@ def test_fleets_of_another_rate_are_those_that_are_asked_for_it(name: str) -> No
 @pytest.mark.parametrize("name", list(ASKED))
 def test_the_ordinary_planner_takes_no_more_and_more_for_a_tenth_more(name: str) -> None:
     question = asked(**ASKED[name])
-    there = replicas_there(question)
+    there = _replicas_there(question)
     at, found = planned_within(settled_carried(carried(question)))
     again = read_choices(
         {key: x for key, x in (ONE | ASKED[name]).items() if key != "gpus"}
-        | {"rate_per_s": rate_of(at)}
+        | {"rate_per_s": _asked_rate(at)}
     )[0]
     assert plan(again, alternatives=False).best.replicas == found.best.replicas <= there
-    more = replace(again, traffic=at_rate(question, 1.1 * rate_of(at)).traffic)
+    more = replace(again, traffic=_at_rate(question, 1.1 * _asked_rate(at)).traffic)
     assert plan(more, alternatives=False).best.replicas > there
     devices = question.deployment.devices * (found.best.replicas + question.spare_replicas)
     assert question.gpus is not None
@@ -195,18 +195,18 @@ def test_a_rate_for_which_the_planner_takes_more_is_lowered(
 
     def larger(question: Question, near: int, **_: object) -> Plan:
         found = plan(question, alternatives=False, near=near)
-        heard.append(rate_of(question))
+        heard.append(_asked_rate(question))
         if len(heard) == 1:
             raise Infeasible
         more = replace(found.best, replicas=near + (len(heard) < 3))
         return replace(found, best=more)
 
     monkeypatch.setattr(given_devices, "plan", larger)
-    question, found = planned_within(Carried(at_rate(asked(gpus=2), 40.0), None, ""))
+    question, found = planned_within(Carried(_at_rate(asked(gpus=2), 40.0), None, ""))
     assert heard == [40.0, 39.2, 38.4]
-    assert (rate_of(question), found.best.replicas) == (38.4, 2)
+    assert (_asked_rate(question), found.best.replicas) == (38.4, 2)
     with pytest.raises(Infeasible, match=r"^no rate from 0\.0001 requests/s on is kept"):
-        planned_within(Carried(at_rate(asked(gpus=2), 1e-5), None, ""))
+        planned_within(Carried(_at_rate(asked(gpus=2), 1e-5), None, ""))
 
 
 def test_longer_runs_may_turn_two_that_are_close(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_longer_runs_may_turn_two_that_are_close(monkeypatch: pytest.MonkeyPatch
         precision = one.question.deployment.precision
         settled.append(f"{precision}{' sure' if sure else ''}")
         share = 0.5 if precision == "fp8" else 0.9
-        return replace(one, question=at_rate(one.question, share * one.rate_per_s))
+        return replace(one, question=_at_rate(one.question, share * one.rate_per_s))
 
     monkeypatch.setattr(configurations, "settled_carried", lower)
     told = answer(choices)
@@ -233,18 +233,18 @@ def test_other_devices_are_asked_at_the_rate_that_was_found() -> None:
     values = ONE | {"gpus": 4, "other_devices": "H200"}
     told = whole_answer(read_choices(values), values)
     assert told.rates
-    assert rate_of(told.question) == told.plan.rate_per_s
+    assert _asked_rate(told.question) == told.plan.rate_per_s
     (other,) = told.others
     rate = {key: x for key, x in values.items() if key != "gpus"}
     rate |= {"rate_per_s": told.plan.rate_per_s}
     assert whole_answer(read_choices(rate), rate).others == (other,)
-    assert rate_of(other.question) == told.plan.rate_per_s
+    assert _asked_rate(other.question) == told.plan.rate_per_s
 
 
 def test_rates_lie_in_order() -> None:
     told = answer([asked(gpus=2)])
     assert isinstance(told.rates, Rates)
-    assert told.rates.if_slower_per_s < rate_of(told.question) < told.rates.if_faster_per_s
-    assert 0 < told.rates.sure_per_s <= rate_of(told.question)
-    fleet = Fleets(at_rate(told.question, told.rates.sure_per_s))
+    assert told.rates.if_slower_per_s < _asked_rate(told.question) < told.rates.if_faster_per_s
+    assert 0 < told.rates.sure_per_s <= _asked_rate(told.question)
+    fleet = Fleets(_at_rate(told.question, told.rates.sure_per_s))
     assert math.isclose(fleet.rate_per_s, told.rates.sure_per_s)

@@ -13,13 +13,13 @@ from serving_mathematics.planner.answers import (
     main_lines,
 )
 from serving_mathematics.planner.configurations import answer
-from serving_mathematics.planner.given_devices import Rates, at_rate
+from serving_mathematics.planner.given_devices import Rates, _at_rate
 from serving_mathematics.planner.given_lines import (
-    given_amount,
-    given_error,
-    given_lines,
+    _given_amount,
+    _given_error,
+    _given_lines,
+    _given_record,
     given_more,
-    given_record,
     given_said,
 )
 from serving_mathematics.planner.questions import read_choices
@@ -28,7 +28,7 @@ TOLD = answer(
     read_choices({"gpus": 9, "requests": 200, "quantile": 0.9, "parallelism": "tp1,tp2,tp8"})
 )
 RATES = Rates(100.0, 300.0, 80.0)
-MADE = replace(TOLD, question=at_rate(TOLD.question, 163.0), rates=RATES)
+MADE = replace(TOLD, question=_at_rate(TOLD.question, 163.0), rates=RATES)
 
 
 def test_the_headline_says_gpus_rate_and_how() -> None:
@@ -48,7 +48,7 @@ def test_one_gpu_carries_and_wide_replicas_are_described() -> None:
     wide = replace(MADE.question, deployment=replace(MADE.question.deployment, tensor=2))
     said = given_said(replace(MADE, question=wide), "keep")
     assert " replicas of 2 × H100 SXM (tp2) in FP8 keep " in said
-    alone = replace(MADE, question=at_rate(MADE.question, 1.0))
+    alone = replace(MADE, question=_at_rate(MADE.question, 1.0))
     assert " carry 1 request/s of " in given_said(alone, "keep")
 
 
@@ -64,8 +64,8 @@ def test_what_is_left_over_and_what_is_sure() -> None:
 def test_no_rate_where_steps_are_slow_is_said() -> None:
     told = replace(MADE, rates=replace(RATES, if_slower_per_s=0.0))
     assert given_more(told)[-1].endswith("they carry at most 300.")
-    assert given_error(told) == ("300 requests/s", "none")
-    assert given_error(MADE) == ("300 requests/s", "80")
+    assert _given_error(told) == ("300 requests/s", "none")
+    assert _given_error(MADE) == ("300 requests/s", "80")
 
 
 def test_the_table_has_rates_in_the_place_of_prices() -> None:
@@ -75,7 +75,7 @@ def test_the_table_has_rates_in_the_place_of_prices() -> None:
     runs = [rate for rate, row in zip(rates, rows, strict=False) if row[3]]
     assert runs == sorted(runs, reverse=True)
     assert rates[0] == TOLD.plan.rate_per_s
-    assert given_amount(TOLD.ranked[0]) == rows[0][2]
+    assert _given_amount(TOLD.ranked[0]) == rows[0][2]
 
 
 def test_lines_and_record_have_what_was_found() -> None:
@@ -85,12 +85,12 @@ def test_lines_and_record_have_what_was_found() -> None:
     record = answer_record(TOLD)
     assert record["gpus"] == 9
     assert record["rate_per_s"] == TOLD.plan.rate_per_s
-    assert given_record(TOLD).items() <= record.items()
+    assert _given_record(TOLD).items() <= record.items()
     plain = replace(TOLD, rates=None)
-    assert given_lines(plain) == []
-    assert given_record(plain) == {}
+    assert _given_lines(plain) == []
+    assert _given_record(plain) == {}
 
 
 @pytest.mark.parametrize("name", ["sure", "if_faster", "if_slower"])
 def test_every_rate_is_recorded(name: str) -> None:
-    assert given_record(MADE)[f"rate_{name}_per_s"] == getattr(RATES, f"{name}_per_s")
+    assert _given_record(MADE)[f"rate_{name}_per_s"] == getattr(RATES, f"{name}_per_s")

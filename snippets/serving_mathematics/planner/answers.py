@@ -50,11 +50,11 @@ from serving_mathematics.planner.costs import (
 from serving_mathematics.planner.fields import GIVEN, LIKE
 from serving_mathematics.planner.fleet_energy import apart_watts
 from serving_mathematics.planner.given_lines import (
-    given_amount,
-    given_error,
-    given_lines,
+    _given_amount,
+    _given_error,
+    _given_lines,
+    _given_record,
     given_more,
-    given_record,
     given_said,
 )
 from serving_mathematics.planner.lines import (
@@ -227,7 +227,7 @@ def main_lines(told: Answered) -> list[Line]:
             "",
             "definitions/slo-sla",
         ),
-        *given_lines(told),
+        *_given_lines(told),
         Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
         Line("decided by this run", _decided(told), "", "definitions/slo-sla"),
         Line(
@@ -246,7 +246,7 @@ def main_lines(told: Answered) -> list[Line]:
 def _if_steps_err(told: Answer) -> tuple[str, str]:
     """What it takes, or what the GPUs that are there carry, where steps are faster and slower."""
     if told.rates:
-        return given_error(told)
+        return _given_error(told)
     slower = "no fleet does" if told.if_slower is None else f"{told.if_slower:,}"
     return _count(told.if_faster), slower
 
@@ -457,7 +457,7 @@ def comparison_rows(told: Answer) -> list[list[str]]:
         if run:
             count = f"{run.prompts} + {run.answers}" if isinstance(run, Apart) else run.replicas
             about = "~" if _is_short(told, one) else ""
-            first = given_amount(one) if told.rates else f"{run.usd_per_hour:,.2f}"
+            first = _given_amount(one) if told.rates else f"{run.usd_per_hour:,.2f}"
             usd = [f"{about}{first}", f"{about}{run.usd_per_million:,.3f}"]
             front = "yes" if one in told.front else ""
             rows.append([f"{count} of {of}", what, *usd, f"{1e3 * run.tpot[0].value:.3g}", front])
@@ -466,7 +466,7 @@ def comparison_rows(told: Answer) -> list[list[str]]:
     if len(told.ranked) > 1 and left_out:
         least = f"at least {min(one.least_usd_per_hour for one in left_out):,.2f}"
         if told.rates:
-            least = given_amount(left_out[0], left_out=True)
+            least = _given_amount(left_out[0], left_out=True)
         rows.append([f"{len(left_out)} others", "", least, "", "", ""])
     return rows
 
@@ -781,7 +781,7 @@ def answer_record(told: Answered) -> dict[str, float | int | str]:
         "quantized_usd_per_million_tokens": (
             found.quantized.usd_per_million if found.quantized else ""
         ),
-        **given_record(told),
+        **_given_record(told),
         **cost_record(told),
         **_apart_record(told),
         "compared": len(told.ranked),

@@ -47,11 +47,11 @@ from serving_mathematics.planner.fleet_energy import FleetEnergy, fleet_energy
 from serving_mathematics.planner.given_devices import (
     Carried,
     Rates,
+    _asked_rate,
+    _replicas_there,
     carried,
     most_carried,
     planned_within,
-    rate_of,
-    replicas_there,
     settled_carried,
 )
 from serving_mathematics.planner.model_errors import (
@@ -365,7 +365,7 @@ def _by_rate(
     rest.sort(key=lambda one: -one.rate_per_s if one.run else 0.0)
     ranked = []
     for one in [replace(best, question=question, run=planned.best), *rest]:
-        least = one.question.usd_per_hour(replicas_there(one.question))
+        least = one.question.usd_per_hour(_replicas_there(one.question))
         ranked.append(Ranked(one.question, least, one.run, one.problem))
     return question, planned, ranked
 
@@ -467,7 +467,7 @@ def _carried_rates(question: Question, found: Plan, error: ModelError, told: Tol
     asked = Carried(question, found.best, "")
     if not reaches(found.best.classes, question.goals, 1.0):
         asked = settled_carried(asked, told, sure=True)
-    rates, rate = [asked.rate_per_s if asked.run else 0.0], rate_of(question)
+    rates, rate = [asked.rate_per_s if asked.run else 0.0], _asked_rate(question)
     short = carried(question, 1.0, rate)
     for slowness in (min(1.0, error.low), max(1.0, error.high)):
         other = carried(question, slowness, short.rate_per_s / slowness)

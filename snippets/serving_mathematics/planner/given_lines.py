@@ -8,7 +8,7 @@ Source: `given_devices` for the rates; Little's law for the people behind them.
 from __future__ import annotations
 
 from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
-from serving_mathematics.planner.given_devices import Rates, rate_of
+from serving_mathematics.planner.given_devices import Rates, _asked_rate
 from serving_mathematics.planner.lines import Line, _all, _count, _model, _promised, _rate
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support import checks
@@ -45,7 +45,7 @@ def given_said(told: Answer, keeps: str) -> str:
     of = f" of {one.devices} × {one.system.shown} ({split_name(question)})"
     of = of if one.devices > 1 else ""
     return (
-        f"{gpus} {_verb(told)} {_per_second(rate_of(question))} of {_model(question)}: "
+        f"{gpus} {_verb(told)} {_per_second(_asked_rate(question))} of {_model(question)}: "
         f"{_count(told.plan.best.replicas)}{of} in {one.precision.upper()} {keeps} "
         f"{_promised(question)}"
     )
@@ -70,13 +70,13 @@ def given_more(told: Answer) -> list[str]:
     """
     question, best, rates = told.question, told.plan.best, _rates(told)
     carry, said = _they_carry(told), []
-    if 0 < rates.sure_per_s < rate_of(question):
+    if 0 < rates.sure_per_s < _asked_rate(question):
         keep = "it keeps" if best.replicas == 1 else "they keep"
         said.append(f"At {_per_second(rates.sure_per_s)} {keep} {_all(question)}.")
     formats = {question.deployment.precision: 0.0}
     for one in told.ranked:
         if one.run:
-            formats.setdefault(one.question.deployment.precision, rate_of(one.question))
+            formats.setdefault(one.question.deployment.precision, _asked_rate(one.question))
     said += [f"In {name.upper()} {carry} {_rate(x)}." for name, x in formats.items() if x]
     taken = question.deployment.devices * (best.replicas + question.spare_replicas)
     left = (question.gpus or taken) - taken
@@ -89,36 +89,18 @@ def given_more(told: Answer) -> list[str]:
     return said
 
 
-def given_error(told: Answer) -> tuple[str, str]:
-    """What is carried where steps are faster, and where they are slower.
-
-    told: the answer.
-
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"gpus": 1, "requests": 200, "quantile": 0.9, "precision": "fp8"}
-    >>> given_error(answer(read_choices(asked)))[0].partition(" ")[2]
-    'requests/s'
-    """
+def _given_error(told: Answer) -> tuple[str, str]:
+    """What is carried where steps are faster, and where they are slower."""
     rates = _rates(told)
     slower = _rate(rates.if_slower_per_s) if rates.if_slower_per_s else "none"
     return _per_second(rates.if_faster_per_s), slower
 
 
-def given_lines(told: Answer) -> list[Line]:
-    """Lines beside those of every plan; none where a rate was given.
-
-    told: the answer.
-
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"gpus": 1, "requests": 200, "quantile": 0.9, "precision": "fp8"}
-    >>> [line.what for line in given_lines(answer(read_choices(asked)))]
-    ['people who each ask once a minute']
-    """
+def _given_lines(told: Answer) -> list[Line]:
+    """Lines beside those of every plan; none where a rate was given."""
     if told.rates is None:
         return []
-    rate = rate_of(told.question)
+    rate = _asked_rate(told.question)
     return [
         Line(
             "people who each ask once a minute",
@@ -129,30 +111,13 @@ def given_lines(told: Answer) -> list[Line]:
     ]
 
 
-def given_amount(one: Ranked, left_out: bool = False) -> str:
-    """What a deployment carries in the table of those that were compared; or at most could.
-
-    one: with the rate. left_out: whether that is the bound.
-
-    >>> from serving_mathematics.planner.configurations import Ranked
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> given_amount(Ranked(read_question({"rate_per_s": 163}), 2.0, None, ""), True)
-    'at most 163'
-    """
-    return f"{'at most ' if left_out else ''}{_rate(rate_of(one.question))}"
+def _given_amount(one: Ranked, left_out: bool = False) -> str:
+    """What a deployment carries, in the table of those that were compared; or at most could."""
+    return f"{'at most ' if left_out else ''}{_rate(_asked_rate(one.question))}"
 
 
-def given_record(told: Answer) -> dict[str, float | int | str]:
-    """GPUs and rates [1/s] as numbers; nothing where a rate was given.
-
-    told: the answer.
-
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"gpus": 1, "requests": 200, "quantile": 0.9, "precision": "fp8"}
-    >>> list(given_record(answer(read_choices(asked))))
-    ['gpus', 'rate_sure_per_s', 'rate_if_faster_per_s', 'rate_if_slower_per_s']
-    """
+def _given_record(told: Answer) -> dict[str, float | int | str]:
+    """GPUs and rates [1/s] as numbers; nothing where a rate was given."""
     if told.rates is None:
         return {}
     rates = {f"rate_{name}": rate for name, rate in vars(told.rates).items()}
@@ -166,10 +131,10 @@ def check_words_and_record_agree() -> None:
     """
     asked = {"gpus": 4, "requests": 200, "quantile": 0.9, "parallelism": "tp1"}
     told = answer(read_choices(asked))
-    record, text = given_record(told), " ".join([given_said(told, "keep"), *given_more(told)])
+    record, text = _given_record(told), " ".join([given_said(told, "keep"), *given_more(told)])
     for name in ("rate_if_faster_per_s", "rate_if_slower_per_s"):
         checks.holds(name, _rate(float(record[name])) in text, got=text)
     slow, fast = (float(record[f"rate_if_{how}_per_s"]) for how in ("slower", "faster"))
-    checks.holds("in order", slow < rate_of(told.question) < fast, got=(slow, fast))
-    people = given_lines(told)[0].value.replace(",", "")
-    checks.close("people", float(people), MINUTE_S * rate_of(told.question), atol=0.5)
+    checks.holds("in order", slow < _asked_rate(told.question) < fast, got=(slow, fast))
+    people = _given_lines(told)[0].value.replace(",", "")
+    checks.close("people", float(people), MINUTE_S * _asked_rate(told.question), atol=0.5)
