@@ -166,6 +166,12 @@ def test_a_lost_replica_costs_and_comes_back() -> None:
         told(lost_for_s=1000)
 
 
+def test_a_replica_is_lost_of_a_fleet_that_is_rarely_asked() -> None:
+    """Nothing is done between requests that are hours apart: a second of it a step was minutes."""
+    found = told(rate_per_s=1e-4, replicas=2, requests=200, lost_for_s=60, ttft_s=10)
+    assert found.lost == (1.0, 1.0)
+
+
 def test_what_is_said_is_what_was_found() -> None:
     found = told(like="customers", host_memory_gib="0, 20", routers="random, cache-aware")
     record, summary = answer_record(found), answer_summary(found)

@@ -408,9 +408,9 @@ def _serve(
             weights=routing.weights or None,
         )
         if lost_at is not None:
-            count = limits.replicas
-            rule = functools.partial(fixed, count)
-            scaling = Scaling(rule, engine, 1.0, routing.lost_for_s, least=count, most=count)
+            count, away_s = limits.replicas, routing.lost_for_s
+            rule = functools.partial(fixed, count)  # which is asked when one is lost
+            scaling = Scaling(rule, engine, lost_at, away_s, least=count, most=count)
             failures = [(lost_at, count - 1)]
             fleet = replace(fleet, scaling=scaling, failures=failures, retry=_at_once)
         seen = simulate_fleet(asked, fleet, np.random.default_rng([question.seed, draw, 1]))
