@@ -102,7 +102,7 @@ def most_kept(kept: Callable[[float], bool], most: float, near: float = 0.0) -> 
     near: where the search begins, 0 where nothing is known. Raises ValueError outside these ranges.
 
     >>> most_kept(lambda rate: rate <= 163.0, 200.0), most_kept(lambda rate: False, 200.0)
-    (163.0, 0.0)
+    (162.0, 0.0)
     """
     most = require_positive(most=most)
     near = require_non_negative(near=near)
