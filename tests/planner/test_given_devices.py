@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.planner import configurations, given_devices
-from serving_mathematics.planner.capacity_planner import Fleets, Infeasible, Plan, plan
+from serving_mathematics.planner.capacity_planner import Fleets, Infeasible, Plan, plan, reaches
 from serving_mathematics.planner.configurations import answer, whole_answer
 from serving_mathematics.planner.given_devices import (
     CLOSE,
@@ -51,6 +51,9 @@ ASKED: dict[str, dict[str, object]] = {
 def asked(**more: object) -> Question:
     """One deployment, of few requests."""
     return read_choices(ONE | more)[0]
+
+
+RUN = carried(asked(gpus=1)).run
 
 
 @given(st.floats(2e-4, 0.999), st.floats(1e-3, 1e5), st.floats(0.0, 2.0))
@@ -154,6 +157,36 @@ def test_the_deployment_that_carries_most_by_brute_force() -> None:
     assert all(x.rate_per_s >= y.rate_per_s for x, y in itertools.pairwise(left))
     with futures.ThreadPoolExecutor(3) as pool:
         assert most_carried(choices, pool) == found
+
+
+def test_what_cannot_carry_more_is_left_out_after_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight are tried, and then those whose bound is above the most that one of them carries."""
+    bounds = [100.0, 90, 80, 70, 60, 50, 40, 30, 29, 28, 20, 9]
+    rates = [20.0, 25, 28, 10, 9, 8, 7, 6, 5, 4, 3, 2]
+    choices = [replace(asked(gpus=1), seed=seed) for seed in range(len(bounds))]
+    tried: list[int] = []
+
+    def made(question: Question) -> Carried:
+        tried.append(question.seed)
+        run = RUN if question.seed else None  # the first carries nothing
+        return Carried(_at_rate(question, rates[question.seed]), run, "" if run else "nothing")
+
+    monkeypatch.setattr(given_devices, "_bound", lambda question: bounds[question.seed])
+    monkeypatch.setattr(given_devices, "carried", made)
+    found = [one.question.seed for one in most_carried(choices[::-1])]
+    assert sorted(tried) == [*range(9)]
+    assert found == [2, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0]
+
+
+def test_what_is_carried_for_sure_has_its_intervals_within() -> None:
+    question = asked(**ASKED["a tight promise"] | {"requests": 400})
+    most = settled_carried(carried(question))
+    sure = settled_carried(most, sure=True)
+    assert most.run
+    assert sure.run
+    assert not reaches(most.run.classes, question.goals, 1.0)
+    assert reaches(sure.run.classes, question.goals, 1.0)
+    assert sure.rate_per_s < most.rate_per_s
 
 
 def test_replicas_for_which_there_are_too_few_are_said() -> None:

@@ -56,6 +56,8 @@ def test_what_is_left_over_and_what_is_sure() -> None:
     said = given_more(replace(MADE, question=replace(MADE.question, gpus=11)))
     assert said[0] == "At 100 requests/s they keep both."
     assert "2 of the GPUs are left over." in said
+    spare = replace(MADE.question, gpus=11, spare_replicas=1)
+    assert "1 of the GPUs is left over." in given_more(replace(MADE, question=spare))
     for sure in (0.0, 163.0):
         told = replace(MADE, rates=replace(RATES, sure_per_s=sure))
         assert not any("both" in text or "left" in text for text in given_more(told))
