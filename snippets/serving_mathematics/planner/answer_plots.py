@@ -35,6 +35,7 @@ from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
 from serving_mathematics.planner.routing_lines import routed_rows
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import (
     as_numbers,
     require,
@@ -212,7 +213,7 @@ def _latency_plot(question: Question, planned: int, runs: Sequence[Performance])
             parts += f'<path class="interval" d="M{x:.1f} {low:.1f}V{high:.1f}"/>'
             parts += _point(x, _y(up, top, value), "chosen" if n == planned else "front")
         heads.append(name)
-        columns.append([f"{value:.3g} ± {half:.2g}" for _, value, half in drawn])
+        columns.append([f"{sized(value)} ± {sized(half, 2)}" for _, value, half in drawn])
     rows = [["replicas", *heads, "limits", "$/10⁶ tokens"]]
     for i, run in enumerate(runs):
         each = [column[i] if i < len(column) else "" for column in columns]
@@ -278,7 +279,8 @@ def front_plot(told: Answer) -> Plot | None:
             parts += _text(x, y + below, _short(one), marked, anchor)
         parts += _point(x, y, kind)
     said = "; ".join(
-        f"{_short(one)}: {spots[id(one)][0]:.3g} tokens/s, ${spots[id(one)][1]:.3f}" for one in runs
+        f"{_short(one)}: {sized(spots[id(one)][0])} tokens/s, ${spots[id(one)][1]:.3f}"
+        for one in runs
     )
     svg = _svg(
         "front", "Price of a token against speed for a user", said, parts, PANEL + ABOVE + BELOW

@@ -18,6 +18,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.fronts import FRONTS
@@ -65,10 +67,8 @@ from serving_mathematics.planner.lines import (
     _model,
     _promised,
     _promised_lines,
-    _rate,
     _values,
     listed,
-    sized,
     with_interval,
 )
 from serving_mathematics.planner.model_errors import was_measured
@@ -86,6 +86,7 @@ from serving_mathematics.planner.routing_lines import (
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
@@ -134,7 +135,7 @@ def answer_lines(told: Answered) -> list[Line]:
         Line(
             "tokens in its cache",
             f"{best.held_tokens:,.0f}",
-            _said(closed.held_tokens, "{:,.0f}"),
+            _said(float(np.rint(closed.held_tokens))),
             "capacity/littles-law",
         ),
         *(_latency_line(told, metric, place) for metric in ("TTFT", "TPOT") for place in (0, 1, 2)),
@@ -176,7 +177,7 @@ def answer_lines(told: Answered) -> list[Line]:
     if told.apart:
         lines.append(Line("separate fleets", _apart(told), "", "optimization/hardware-scheduling"))
     for run, which in zip(told.near, ("nearest", "second", "third"), strict=False):
-        said = f"{run.what}: {1e3 * run.tpot_s:.3g} ms a token, {run.ratio:.2f} of the predicted"
+        said = f"{run.what}: {sized(1e3 * run.tpot_s)} ms a token, {run.ratio:.2f} of the predicted"
         lines.append(Line(f"{which} measured run", said, "", "machine/predictions"))
     return lines + _read_lines(question)
 
@@ -223,7 +224,7 @@ def main_lines(told: Answered) -> list[Line]:
         *_promised_lines(worst, whose),
         Line(
             f"requests that keep {_all(question)}",
-            f"{kept}, {_rate(goodput)} a second",
+            f"{kept}, {sized(goodput)} a second",
             "",
             "definitions/slo-sla",
         ),
@@ -284,22 +285,22 @@ def _looser(run: Performance, constraint: str) -> str:
     ]
     _, goal, value, kept = max(found, key=lambda each: each[0])
     if goal.measure.of_all:
-        return f"a goodput of {100 * kept:.3g}%"
+        return f"a goodput of {sized(100 * kept)}%"
     return f"{goal.measure.article} of {sized(goal.measure.scale * value)} {goal.measure.unit}"
 
 
-def _said(value: float, form: str) -> str:
+def _said(value: float, unit: str = "") -> str:
     """What the closed form says, which knows no steady state where it takes all places for busy."""
-    return form.format(value) if math.isfinite(value) else "without end"
+    return f"{sized(value)} {unit}".rstrip() if math.isfinite(value) else "without end"
 
 
 def _latency_line(told: Answer, metric: str, place: int) -> Line:
     """One quantile of a latency, beside what the closed form says of it."""
     closed, name = told.plan.estimate, f"{metric} at p{100 * QUANTILES[place]:g}"
     if metric == "TTFT":
-        run, said = told.plan.best.ttft[place], _said(closed.ttft_s[place], "{:.3g} s")
+        run, said = told.plan.best.ttft[place], _said(closed.ttft_s[place], "s")
         return Line(name, f"{with_interval(run)} s", said, "definitions/latency-distribution")
-    run, said = told.plan.best.tpot[place], _said(1e3 * closed.tpot_s, "{:.3g} ms")
+    run, said = told.plan.best.tpot[place], _said(1e3 * closed.tpot_s, "ms")
     said = said if place == 0 else ""
     return Line(name, f"{with_interval(run, 1e3)} ms", said, "architecture/streaming")
 
@@ -350,7 +351,7 @@ def answer_summary(told: Answered) -> str:
     if one.system.name == GIVEN:
         rest += f" Its links and kernels are taken from {find_system(LIKE).shown}."
     rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
-    rate = f"{found.rate_per_s:,.0f}" if found.rate_per_s >= 999.5 else f"{found.rate_per_s:.3g}"
+    rate = sized(found.rate_per_s)
     split = f" ({split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
@@ -460,7 +461,7 @@ def comparison_rows(told: Answer) -> list[list[str]]:
             first = _given_amount(one) if told.rates else f"{run.usd_per_hour:,.2f}"
             usd = [f"{about}{first}", f"{about}{run.usd_per_million:,.3f}"]
             front = "yes" if one in told.front else ""
-            rows.append([f"{count} of {of}", what, *usd, f"{1e3 * run.tpot[0].value:.3g}", front])
+            rows.append([f"{count} of {of}", what, *usd, sized(1e3 * run.tpot[0].value), front])
         elif one.problem:
             rows.append([f"none of {of}", what, "", "", "", one.problem])
     if len(told.ranked) > 1 and left_out:
@@ -512,8 +513,9 @@ def _is_short(told: Answer, one: Ranked) -> bool:
 def _read_lines(question: Question) -> list[Line]:
     """What was read of a model, of a device that is given by its numbers, and of a trace."""
     model, traffic = question.deployment.architecture, question.traffic
-    sizes = f"{model.parameters / 1e9:.3g}·10⁹ parameters, {model.active_parameters / 1e9:.3g}·10⁹"
-    lines = [Line("model", f"{sizes} for a token", "", "machine/step-time")]
+    all_of_it, active = model.parameters / 1e9, model.active_parameters / 1e9
+    sizes = f"{sized(all_of_it)}·10⁹ parameters, {sized(active)}·10⁹ for a token"
+    lines = [Line("model", sizes, "", "machine/step-time")]
     if question.deployment.system.name == GIVEN:
         like = find_system(LIKE).shown
         said = f"peak, bandwidth and memory; links and kernels are those of {like}"
@@ -584,7 +586,7 @@ def _apart(told: Answer) -> str:
         f"${run.usd_per_hour:,.2f} an hour",
         f"{listed(_values(worst))} at {worst.promise[0].at}",
         f"{with_interval(run.both, 100)}% keep {_all(apart.question)}",
-        f"a cache travels {1e3 * run.transfer_s:.3g} ms",
+        f"a cache travels {sized(1e3 * run.transfer_s)} ms",
         f"where steps err {low:,} to {high:,}" if high else f"where steps err {low:,} or more",
         *_apart_power(apart.question, run),
         f"decided: {'not quite, ' + ' and '.join(doubts) if doubts else 'yes'}",
@@ -659,7 +661,7 @@ def _class_lines(question: Question, fleet: Performance) -> list[Line]:
         ]
         said = (
             f"{listed(each)} at {one.promise[0].at}; {with_interval(one.both, 100)}% keep "
-            f"{_all(question)}, {_rate(one.goodput_per_s)} a second"
+            f"{_all(question)}, {sized(one.goodput_per_s)} a second"
         )
         lines.append(Line(f"of {one.name}", said, "", "definitions/slo-sla"))
     return lines
@@ -688,7 +690,7 @@ def _briefly(run: Performance) -> str:
     one = run.nearest
     whose = f" of {one.name}" if len(run.classes) > 1 else ""
     got = ", ".join(
-        f"{goal.measure.shown} {goal.measure.scale * each.value:.3g} {goal.measure.unit}"
+        f"{goal.measure.shown} {sized(goal.measure.scale * each.value)} {goal.measure.unit}"
         for goal, each in _alone(one)
     )
     return (

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from serving_mathematics.planner.configurations import Answer, answer
 from serving_mathematics.planner.fleet_energy import FleetEnergy
-from serving_mathematics.planner.lines import Line, sized
+from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.token_prices import token_prices
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_finite
 
 
@@ -64,10 +65,10 @@ def least_energy_text(energy: FleetEnergy) -> str:
     '0.25 J, with 256 sequences in every step and a token every 40 ms, b'
     """
     return (
-        f"{energy.least_joules:.2g} J, with {energy.least_places:,} sequences in every step and a "
-        f"token every {1e3 * energy.least_s:.2g} ms, because they share the power of waiting and "
-        f"the reading of weights; alone it comes soonest, every {1e3 * energy.alone_s:.2g} ms, and "
-        f"takes {energy.alone_joules:.2g} J"
+        f"{sized(energy.least_joules, 2)} J, with {energy.least_places:,} sequences in every step "
+        f"and a token every {sized(1e3 * energy.least_s, 2)} ms, because they share the power of "
+        "waiting and the reading of weights; alone it comes soonest, every "
+        f"{sized(1e3 * energy.alone_s, 2)} ms, and takes {sized(energy.alone_joules, 2)} J"
     )
 
 
@@ -107,8 +108,8 @@ def _energy_lines(told: Answer) -> list[Line]:
     if energy is None:
         return []
     said = (
-        f"{energy.joules_a_token:.3g} J ± {100 * energy.error:.0f}%, within which lay nine of ten "
-        f"of {energy.runs} measured runs, each model left out"
+        f"{sized(energy.joules_a_token)} J ± {100 * energy.error:.0f}%, within which lay nine of "
+        f"ten of {energy.runs} measured runs, each model left out"
     )
     if not energy.measured:
         like = "a B200" if told.question.deployment.system.generation == "blackwell" else "an H100"

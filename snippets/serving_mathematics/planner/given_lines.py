@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
 from serving_mathematics.planner.given_devices import Rates, _asked_rate
-from serving_mathematics.planner.lines import Line, _all, _count, _model, _promised, _rate
+from serving_mathematics.planner.lines import Line, _all, _count, _model, _promised
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 
 MINUTE_S = 60.0
 
@@ -52,7 +53,7 @@ def given_said(told: Answer, keeps: str) -> str:
 
 
 def _per_second(rate_per_s: float) -> str:
-    rate = _rate(rate_per_s)
+    rate = sized(rate_per_s)
     return f"{rate} request{'' if rate == '1' else 's'}/s"
 
 
@@ -77,14 +78,14 @@ def given_more(told: Answer) -> list[str]:
     for one in told.ranked:
         if one.run:
             formats.setdefault(one.question.deployment.precision, _asked_rate(one.question))
-    said += [f"In {name.upper()} {carry} {_rate(x)}." for name, x in formats.items() if x]
+    said += [f"In {name.upper()} {carry} {sized(x)}." for name, x in formats.items() if x]
     taken = question.deployment.devices * (best.replicas + question.spare_replicas)
     left = (question.gpus or taken) - taken
     if left:
         said.append(f"{left:,} of the GPUs {'is' if left == 1 else 'are'} left over.")
-    most = _rate(rates.if_faster_per_s)
+    most = sized(rates.if_faster_per_s)
     least = rates.if_slower_per_s
-    many = f"{_rate(least)} to {most}" if least else f"at most {most}"
+    many = f"{sized(least)} to {most}" if least else f"at most {most}"
     said.append(f"Where steps err as those of measured runs did, {carry} {many}.")
     return said
 
@@ -92,7 +93,7 @@ def given_more(told: Answer) -> list[str]:
 def _given_error(told: Answer) -> tuple[str, str]:
     """What is carried where steps are faster, and where they are slower."""
     rates = _rates(told)
-    slower = _rate(rates.if_slower_per_s) if rates.if_slower_per_s else "none"
+    slower = sized(rates.if_slower_per_s) if rates.if_slower_per_s else "none"
     return _per_second(rates.if_faster_per_s), slower
 
 
@@ -113,7 +114,7 @@ def _given_lines(told: Answer) -> list[Line]:
 
 def _given_amount(one: Ranked, left_out: bool = False) -> str:
     """What a deployment carries, in the table of those that were compared; or at most could."""
-    return f"{'at most ' if left_out else ''}{_rate(_asked_rate(one.question))}"
+    return f"{'at most ' if left_out else ''}{sized(_asked_rate(one.question))}"
 
 
 def _given_record(told: Answer) -> dict[str, float | int | str]:
@@ -133,7 +134,7 @@ def check_words_and_record_agree() -> None:
     told = answer(read_choices(asked))
     record, text = _given_record(told), " ".join([given_said(told, "keep"), *given_more(told)])
     for name in ("rate_if_faster_per_s", "rate_if_slower_per_s"):
-        checks.holds(name, _rate(float(record[name])) in text, got=text)
+        checks.holds(name, sized(float(record[name])) in text, got=text)
     slow, fast = (float(record[f"rate_if_{how}_per_s"]) for how in ("slower", "faster"))
     checks.holds("in order", slow < _asked_rate(told.question) < fast, got=(slow, fast))
     people = _given_lines(told)[0].value.replace(",", "")

@@ -15,7 +15,8 @@ from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
 from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require, require_finite, require_positive
+from serving_mathematics.support.digits import sized
+from serving_mathematics.support.require import require, require_positive
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,6 @@ class Line:
     value: str
     estimate: str
     chapter: str
-
-
-def sized(value: float) -> str:
-    """Three digits, and all before the point.
-
-    value: finite. Raises ValueError otherwise.
-
-    >>> sized(0.12345), sized(12345.6)
-    ('0.123', '12,346')
-    """
-    value = require_finite(value=value)
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def with_interval(found: Quantile, scale: float = 1.0) -> str:
@@ -52,7 +41,7 @@ def with_interval(found: Quantile, scale: float = 1.0) -> str:
     scale = require_positive(scale=scale)
     value, half = scale * found.value, scale * found.half_width
     if not half:
-        return f"{value:.3g}"
+        return sized(value)
     digits = max(0, 1 - math.floor(math.log10(half)))
     return f"{value:.{digits}f} ± {half:.{digits}f}"
 
@@ -117,11 +106,6 @@ def _count(replicas: int) -> str:
     return "1 replica" if replicas == 1 else f"{replicas:,} replicas"
 
 
-def _rate(per_s: float) -> str:
-    """A rate in words, of three digits or of all before the point."""
-    return f"{per_s:.3g}" if per_s < 999.5 else f"{per_s:,.0f}"
-
-
 def _values(one: ClassRun) -> list[str]:
     """What a class gets of each metric, with intervals."""
     return [
@@ -144,6 +128,7 @@ def check_digits_by_hand() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No words, and numbers that are none, name the argument."""
+    """No words, and a scale that is none, name the argument."""
     checks.raises("none", listed, [], match="words must be one or more")
-    checks.raises("NaN", sized, math.nan, match="value must be finite")
+    found = Quantile(1.0, 0.1)
+    checks.raises("NaN", with_interval, found, math.nan, match="scale must be positive")

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import as_number, require, require_in, widen_fields
 
 FloatArray = npt.NDArray[np.float64]
@@ -74,7 +75,7 @@ class Metric:
 
     def plain(self, value: float) -> str:
         """A value as refusals say it, in the unit of the field."""
-        return f"{value:.3g} {'times what they allow' if self.of_all else 's'}"
+        return f"{sized(value)} {'times what they allow' if self.of_all else 's'}"
 
     @property
     def article(self) -> str:

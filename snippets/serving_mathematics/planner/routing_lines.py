@@ -25,6 +25,7 @@ from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import _begins_alone
 from serving_mathematics.planner.routing import HOST, STILL_FILLING, Routed, TierWorth, Way
 from serving_mathematics.planner.traffic import Traffic
+from serving_mathematics.support.digits import sized
 
 ROUTERS_PAGE = "architecture/model-routers"
 
@@ -81,8 +82,8 @@ def routed_main(told: Routed) -> list[Line]:
         ),
         Line(
             "if steps err",
-            f"{100 * told.if_faster:.3g}% keep {_all(question)} at {low:.2f} of the predicted "
-            f"times, {100 * told.if_slower:.3g}% at {high:.2f}",
+            f"{sized(100 * told.if_faster)}% keep {_all(question)} at {low:.2f} of the predicted "
+            f"times, {sized(100 * told.if_slower)}% at {high:.2f}",
             "",
             "machine/predictions",
         ),
@@ -165,10 +166,10 @@ def _finds(told: Routed) -> str:
     said = f"{with_interval(way.found, 100)}%"
     reasons = []
     if way.rise > STILL_FILLING:
-        more = f"{100 * way.rise:.2g} points more in the second half than in the first"
+        more = f"{sized(100 * way.rise, 2)} points more in the second half than in the first"
         reasons.append(f"{more}: caches are still filling")
     if told.unseen > STILL_FILLING:
-        many = f"{100 * told.unseen:.2g} of 100 tokens"
+        many = f"{sized(100 * told.unseen, 2)} of 100 tokens"
         reasons.append(f"{many} are of sessions from before the run, which no cache knows yet")
     if reasons:
         said += f"; {'; '.join(reasons)}, so ask for more requests"
@@ -177,10 +178,10 @@ def _finds(told: Routed) -> str:
 
 def _worth(told: Routed, one: TierWorth) -> str:
     """What a tier finds, how fast, and what would be kept without it."""
-    load, compute = (f"{1e3 * each:.3g}" for each in (one.load_s, one.compute_s))
+    load, compute = (sized(1e3 * each) for each in (one.load_s, one.compute_s))
     pays = "pays" if one.pays else "does not pay"
     return (
-        f"{100 * one.found:.2g}% of them all; 1,000 come in {load} ms and are computed in "
+        f"{sized(100 * one.found, 2)}% of them all; 1,000 come in {load} ms and are computed in "
         f"{compute} ms: it {pays}; without it {with_interval(one.gain, 100)} of 100 requests fewer "
         f"keep {_all(told.question)}"
     )
@@ -213,8 +214,8 @@ def _lost_lines(told: Routed) -> list[Line]:
     assert routing is not None
     without, with_it = told.lost
     said = (
-        f"{100 * without:.3g}% keep {_all(told.question)} of those that come in "
-        f"{routing.lost_for_s:g} s after it, and {100 * with_it:.3g}% with it"
+        f"{sized(100 * without)}% keep {_all(told.question)} of those that come in "
+        f"{routing.lost_for_s:g} s after it, and {sized(100 * with_it)}% with it"
     )
     return [Line("while a replica is lost", said, "", "capacity/autoscaling")]
 
@@ -236,14 +237,14 @@ def routed_summary(told: Routed) -> str:
     sure += "s" if told.replicas == 1 and told.keeps else ""
     sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
-    rate = f"{told.rate_per_s:,.0f}" if told.rate_per_s >= 999.5 else f"{told.rate_per_s:.3g}"
+    rate = sized(told.rate_per_s)
     split = f" ({split_name(question)})" if one.devices > 1 else ""
     rest = ""
     if told.fewer:
         rest += f" With {told.replicas - 1:,}, {_of_fewer(told)}."
     if best.found.value:
-        rest += f" Caches find {100 * best.found.value:.3g}% of the prompt tokens"
-        lower = [f"{100 * one.found:.2g}% of all {_WHERE[one.name]}" for one in told.tiers]
+        rest += f" Caches find {sized(100 * best.found.value)}% of the prompt tokens"
+        lower = [f"{sized(100 * one.found, 2)}% of all {_WHERE[one.name]}" for one in told.tiers]
         rest += f", {listed(lower)}." if lower else "."
         slow = [one.name for one in told.tiers if not one.pays]
         rest += f" Computing is faster than loading from {listed(slow)}." if slow else ""
@@ -255,15 +256,15 @@ def routed_summary(told: Routed) -> str:
         margin = with_interval(told.behind(next_one), 100)
         rest += f" {next_one.router.name} keeps {margin} of 100 fewer."
     rest += _more_memory(told)
-    low, high = (f"{100 * share:.3g}" for share in (told.if_slower, told.if_faster))
+    low, high = (sized(100 * share) for share in (told.if_slower, told.if_faster))
     many = low if low == high else f"{low} to {high}"
     rest += f" Where steps err as those of measured runs did, {many}% keep {_all(question)}."
     if best.rise > STILL_FILLING:
         rest += " Caches were still filling: ask for more requests."
     elif told.unseen > STILL_FILLING:
         rest += (
-            f" Up to {100 * told.unseen:.2g}% more they would find if the run saw sessions from "
-            "their beginning: ask for more requests."
+            f" Up to {sized(100 * told.unseen, 2)}% more they would find if the run saw sessions "
+            "from their beginning: ask for more requests."
         )
     return (
         f"Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
@@ -284,7 +285,7 @@ def _of_fewer(told: Routed) -> str:
 def _more_memory(told: Routed) -> str:
     """What each other amount of host memory would do behind the same router."""
     said = [
-        f"{100 * way.kept.value:.3g}% {_with(way)}"
+        f"{sized(100 * way.kept.value)}% {_with(way)}"
         for way in told.ways
         if way.router == told.best.router and way is not told.best
     ]
@@ -321,7 +322,7 @@ def routed_rows(told: Routed) -> list[list[str]]:
         each = [f"{100 * one.both.value:.1f}" for one in way.classes] if several else []
         if not several:
             each = [
-                f"{goal.measure.scale * run.value:.3g}" for goal, run in _alone(way.classes[0])[:2]
+                sized(goal.measure.scale * run.value) for goal, run in _alone(way.classes[0])[:2]
             ]
         behind = "taken" if way is told.best else with_interval(told.behind(way), 100)
         shares = f"{100 * way.found.value:.1f}", f"{100 * way.loaded:.1f}"

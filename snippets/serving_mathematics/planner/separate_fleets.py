@@ -72,6 +72,7 @@ from serving_mathematics.planner.traffic import (
     shares_of_trace,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import as_floats, require_all_positive, require_positive
 
 FloatArray = npt.NDArray[np.float64]
@@ -199,8 +200,8 @@ class SeparateFleets:
             if least > goal.limit:
                 raise Infeasible(
                     f"separate fleets keep {goal.missed}: with the cache's journey over "
-                    f"{link / 1e9:g} GB/s, {float(sent[mine].mean()):.3g} s on average, it is "
-                    f"{least:.3g} s alone"
+                    f"{link / 1e9:g} GB/s, {sized(float(sent[mine].mean()))} s on average, it is "
+                    f"{sized(least)} s alone"
                 )
 
     def _least(self) -> tuple[int, int]:
@@ -402,7 +403,7 @@ class SeparateFleets:
         link = min(link for _, link in self.links(prompts, answers)) / 1e9
         raise Infeasible(
             f"separate fleets keep {goal.missed}: with {answers:,} replicas for answers it is "
-            f"{metric.plain(run.value)}, and a cache travels {found.transfer_s:.3g} s over "
+            f"{metric.plain(run.value)}, and a cache travels {sized(found.transfer_s)} s over "
             f"{link:g} GB/s"
         )
 

@@ -22,6 +22,7 @@ from serving_mathematics.planner.load_tests import LoadRun, runs_of
 from serving_mathematics.report.evidence import FloatArray, Run, _rates_told
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, _blocks_of, duration
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import student_quantile
 from serving_mathematics.support.require import require
 
@@ -127,8 +128,8 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
         return Finding(
             "ladder",
             "note",
-            f"all {len(rows)} loads were served, up to {top[1]:.4g} requests a second with a first "
-            f"token in {duration(top[2])}",
+            f"all {len(rows)} loads were served, up to {sized(top[1], 4)} requests a second with a "
+            f"first token in {duration(top[2])}",
             "the knee is beyond, and how near is not told",
             "add stages until one is not served",
             "counted",
@@ -137,11 +138,12 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
         )
     ceiling = max(row[1] for row in rows)
     best = kept[-1] if kept else None
-    seen = f"from {lost[0][0]:.4g} requests a second on no more than {ceiling:.4g} are served"
+    at, most = sized(lost[0][0], 4), sized(ceiling, 4)
+    seen = f"from {at} requests a second on no more than {most} are served"
     if best:
         seen += (
-            f"; at {best[0]:.4g} a first token takes {duration(best[2])}, at "
-            f"{lost[0][0]:.4g} it takes"
+            f"; at {sized(best[0], 4)} a first token takes {duration(best[2])}, at "
+            f"{at} it takes"
             f" {duration(lost[0][2])}"
         )
     return Finding(
@@ -150,7 +152,7 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
         seen,
         f"{len(lost)} of {len(rows)} loads are above the ceiling: their latencies say how long the "
         "stage was",
-        f"quote latencies up to {best[0]:.4g} a second, and the ceiling as throughput"
+        f"quote latencies up to {sized(best[0], 4)} a second, and the ceiling as throughput"
         if best
         else "begin the ladder lower",
         f"{len(rows)} loads, served within {100 * (1 - KEPT_UP):.0f}% of the rate asked and chance",

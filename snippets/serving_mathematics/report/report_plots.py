@@ -38,6 +38,7 @@ from serving_mathematics.report.evidence import (
 )
 from serving_mathematics.report.findings.finding import FEW, Asked
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 
 PARTS = 40
 HEIGHT = PANEL + ABOVE + BELOW
@@ -53,13 +54,18 @@ def run_plots(runs: Sequence[Run], asked: Asked) -> list[Plot]:
     ['Time to first token over the run', 'Arrivals']
     """
     plots = [_ladder(runs)]
-    sized = sorted(runs, key=lambda run: run.size)
-    if sized and sized[-1].size >= FEW:
-        run = sized[-1].in_order()
+    largest = max(runs, key=lambda run: run.size, default=None)
+    if largest and largest.size >= FEW:
+        run = largest.in_order()
         plots += [_over_time(run, asked), _by_load(run, asked), _arrivals(run)]
     series = [run for run in runs if run.series is not None] or list(runs)
     plots.append(_levels(series[0]) if series else None)
     return [plot for plot in plots if plot]
+
+
+def _cell(value: float, digits: int = 3) -> str:
+    """A number of the table beside a plot, empty where nothing was measured."""
+    return sized(value, digits) if math.isfinite(value) else ""
 
 
 def _line(axis: Axis, up: Axis, top: float, xs: FloatArray, ys: FloatArray, kind: str) -> str:
@@ -115,7 +121,7 @@ def _over_time(run: Run, asked: Asked) -> Plot | None:
     drawn += _limit(up, ABOVE, limit[0], 1.0) if limit else ""
     rows = [[f"sent at [{unit}]", "median [s]", "p95 [s]"]]
     rows += [
-        [f"{a:.4g}", f"{b:.3g}", f"{c:.3g}"] for a, b, c in zip(middle, halves, tails, strict=True)
+        [_cell(a, 4), _cell(b), _cell(c)] for a, b, c in zip(middle, halves, tails, strict=True)
     ]
     what = "Time to first token" if name == "ttft_s" else "Latency"
     caption = f"{what} in {len(parts)} parts of the run, in order: the lower line is the median."
@@ -162,7 +168,7 @@ def _by_load(run: Run, asked: Asked) -> Plot | None:
         drawn += _line(across, up, top, load, tails, "curve")
         drawn += _limit(up, top, limit, scale) if limit > 0 else ""
         place += 1
-    rows += [[f"{a:.3g}", *(f"{column[i]:.3g}" for column in columns)] for i, a in enumerate(load)]
+    rows += [[_cell(a), *(_cell(column[i]) for column in columns)] for i, a in enumerate(load)]
     caption = (
         "95th percentiles against how many requests were inside when each came, in twelve parts."
     )
@@ -187,7 +193,7 @@ def _arrivals(run: Run) -> Plot | None:
     drawn = _frame(across, axis_ticks(across), up, ABOVE, "requests a second", f"time [{unit}]")
     drawn += _line(across, up, ABOVE, at, counts, "curve")
     rows = [[f"time [{unit}]", "requests a second"]]
-    rows += [[f"{a:.4g}", f"{b:.4g}"] for a, b in zip(at.tolist(), counts.tolist(), strict=True)]
+    rows += [[_cell(a, 4), _cell(b, 4)] for a, b in zip(at.tolist(), counts.tolist(), strict=True)]
     caption = f"Requests a second in {bins} equal parts of the time."
     return Plot("Arrivals", _svg("arrivals", "Arrivals", caption, drawn, HEIGHT), caption, rows)
 
@@ -212,7 +218,7 @@ def _levels(run: Run) -> Plot | None:
     drawn += _line(across, up, ABOVE, at[::step], waiting[::step], "curve tail")
     rows = [[f"time [{unit}]", "running", "waiting"]]
     picked = range(0, at.size, max(1, at.size // 60))
-    rows += [[f"{at[i]:.4g}", f"{running[i]:.4g}", f"{waiting[i]:.4g}"] for i in picked]
+    rows += [[_cell(at[i], 4), _cell(running[i], 4), _cell(waiting[i], 4)] for i in picked]
     caption = "Requests in the batch (the full line) and requests that wait (the dashed one)."
     return Plot(
         "The engine over time",
@@ -241,7 +247,7 @@ def _ladder(runs: Sequence[Run]) -> Plot | None:
                 f'cy="{_y(up, top, y):.1f}" r="4"/>'
             )
     rows = [["asked [1/s]", "served [1/s]", "TTFT, mean [s]"]]
-    rows += [[f"{a:.4g}", f"{b:.4g}", f"{c:.3g}"] for a, b, c, _ in steps]
+    rows += [[_cell(a, 4), _cell(b, 4), _cell(c)] for a, b, c, _ in steps]
     caption = "What was served of what was asked for, and the mean time to first token, by load."
     svg = _svg("ladder", "The ladder of loads", caption, drawn, 2 * HEIGHT)
     return Plot("The ladder of loads", svg, caption, rows)

@@ -18,6 +18,7 @@ import numpy as np
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.report.evidence import FloatArray
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import as_floats, require, require_finite, require_in
 
 LEVELS = ("problem", "warning", "note")  # worst first
@@ -89,8 +90,8 @@ def duration(seconds: float) -> str:
         return "0 s"
     for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if abs(seconds) >= size:
-            return f"{seconds / size:.3g} {unit}".replace("e+0", "e")
-    return f"{seconds / 1e-9:.3g} ns"
+            return f"{sized(seconds / size)} {unit}"
+    return f"{sized(seconds / 1e-9)} ns"
 
 
 def percent(share: float, low: float | None = None, high: float | None = None) -> str:
@@ -102,7 +103,7 @@ def percent(share: float, low: float | None = None, high: float | None = None) -
     ('5%', '5% (4% to 7.1%)')
     """
     share = require_finite(share=share)
-    shown = f"{100 * share:.2g}%" if abs(share) < 0.995 else f"{100 * share:.4g}%"
+    shown = f"{sized(100 * share, 2)}%" if abs(share) < 0.995 else f"{sized(100 * share, 4)}%"
     if low is None or high is None:
         return shown
     low, high = require_finite(low=low, high=high)

@@ -29,6 +29,7 @@ from serving_mathematics.planner.fleet_energy import power_error
 from serving_mathematics.report.evidence import Run, _inside_at, _power_told_w, _rates_told
 from serving_mathematics.report.findings.finding import Asked, Finding, percent
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 
 MORE_THAN_MODEL = 1.4  # times the modelled power, from which the difference is no error of it
 
@@ -47,7 +48,8 @@ def joules(run: Run, asked: Asked) -> Finding | None:
     tokens = rates["output_tokens"]
     if not (watts > 0 and tokens > 0):
         return None
-    seen = f"{watts:.3g} W for {tokens:,.4g} answer tokens a second: {watts / tokens:.2g} J each"
+    seen = f"{sized(watts)} W for {sized(tokens, 4)} answer tokens a second: "
+    seen += f"{sized(watts / tokens, 2)} J each"
     level, change = "note", "compare at the load of the day: a token of an idle device takes most"
     one = asked.deployment
     if one is not None and one.system.name in BOARD_W:
@@ -56,10 +58,10 @@ def joules(run: Run, asked: Asked) -> Finding | None:
         model, parts = _modelled(one, inside, tokens, rates["requests"])
         ratio = watts / model
         largest = max(parts, key=lambda name: parts[name])
-        seen += f"; the model has {model:.3g} W ({100 * (ratio - 1):+.0f}%), of which "
+        seen += f"; the model has {sized(model)} W ({100 * (ratio - 1):+.0f}%), of which "
         seen += f"{percent(parts[largest])} {largest}"
         twice = _modelled(one, 2 * inside, 2 * tokens, 2 * rates["requests"])[0] / (2 * tokens)
-        change = f"at twice the load a token takes {twice:.2g} J if the promise still holds"
+        change = f"at twice the load a token takes {sized(twice, 2)} J if the promise still holds"
         if ratio > MORE_THAN_MODEL or ratio < 1 / MORE_THAN_MODEL:
             level = "warning"
             change = (

@@ -29,6 +29,7 @@ from serving_mathematics.report.evidence import (
 )
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
 WAITS = 0.1  # share of the time with a queue, from which something binds
@@ -92,7 +93,7 @@ def binding(run: Run, asked: Asked) -> Finding | None:
         "binding",
         "warning",
         f"{what} bind: somebody waited in {percent(share)} of the time, "
-        f"{float(waiting.mean()):.3g} "
+        f"{sized(float(waiting.mean()))} "
         f"in the mean, and {seen}",
         "what binds is what more of would shorten the queue; more of the rest changes nothing",
         change,
@@ -203,7 +204,7 @@ def preemption(run: Run, _asked: Asked) -> Finding | None:
     assert run.series is not None
     requests = run.series.grown("ttft_count")
     share = count / requests if requests > 0 else math.nan
-    each = f", {share:.2g} for each request" if math.isfinite(share) else ""
+    each = f", {sized(share, 2)} for each request" if math.isfinite(share) else ""
     return Finding(
         "preemption",
         "problem" if not share < PREEMPTED else "warning",
@@ -293,7 +294,7 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "guesses",
         "warning" if low else "note",
-        f"of {length:.3g} guessed tokens {percent(share.share, share.low, share.high)} are "
+        f"of {sized(length)} guessed tokens {percent(share.share, share.low, share.high)} are "
         "accepted: a "
         f"step yields {yields:.2f} tokens",
         "each refused token was computed for nothing, and at high load that is somebody "

@@ -38,6 +38,7 @@ from serving_mathematics.report.findings.finding import (
 )
 from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
 BINS = 12  # of requests by how many were inside
@@ -100,7 +101,7 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     low, high = max(0.0, low), min(1.0, high)
     answered = _rates_told(run)["requests"] if run.has("sent_s") else math.nan
     rate = answered * run.size / max(1, int(run.good().sum()))  # failed ones among them
-    good = f"; goodput {share * rate:.3g} of {rate:.3g} requests a second" if rate > 0 else ""
+    good = f"; goodput {sized(share * rate)} of {sized(rate)} requests a second" if rate > 0 else ""
     level = "problem" if high < asked.quantile else "warning" if low < asked.quantile else "note"
     wanted = _wanted(asked)
     files = {}
@@ -221,11 +222,11 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
         return None
     rate = (run.size - 1) / seconds  # at which they came
     if math.isinf(times):
-        seen = f"the objective would hold at 16 times these {rate:.3g} requests a second"
+        seen = f"the objective would hold at 16 times these {sized(rate)} requests a second"
     else:
         seen = (
-            f"the objective breaks at about {times * rate:.3g} requests a second, "
-            f"{times:.2g} times these"
+            f"the objective breaks at about {sized(times * rate)} requests a second, "
+            f"{sized(times, 2)} times these"
         )
     level = "warning" if times < 1.2 else "note"
     return Finding(
@@ -266,8 +267,8 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
     return Finding(
         "ceiling",
         "warning" if used > NEARLY else "note",
-        f"{rate:.3g} requests a second came, {percent(used)} of the {most:.3g} that the engine "
-        f"carries with {engine.max_sequences} places",
+        f"{sized(rate)} requests a second came, {percent(used)} of the {sized(most)} that the "
+        f"engine carries with {engine.max_sequences} places",
         "this is its utilization: GPU utilization is 100% from the first request on",
         f"a tenth more of the prompts found in the cache would raise it by {percent(gains[0])}, "
         f"twice the places by {percent(gains[1])} if memory lasts",
@@ -325,14 +326,17 @@ def canary(run: Run, asked: Asked) -> Finding | None:
     seen = f"to see late requests go from {percent(late)} to {percent(worse)} takes {count:,} "
     seen += "in each arm"
     if together:
-        seen += f", {alike:.2g} times what independent ones would take: they are late together"
+        seen += (
+            f", {sized(alike, 2)} times what independent ones would take: they are late together"
+        )
     return Finding(
         "canary",
         "warning" if together else "note",
         seen,
         "a canary of fewer passes what doubles the burn of the budget",
         f"give the canary {count:,} requests before it decides, looked at once",
-        f"level 5%, power 80%; late requests come together, so that {alike:.2g} are worth one",
+        "level 5%, power 80%; late requests come together, so that "
+        f"{sized(alike, 2)} are worth one",
         "architecture/shadow-canary",
         run.where,
     )
@@ -354,9 +358,9 @@ def cost(run: Run, asked: Asked) -> Finding | None:
     parts = []
     if asked.price_per_hour > 0:
         each = asked.price_per_hour / 3600 * 1e6
-        parts.append(f"${each / output:.2g} for a million answer tokens")
+        parts.append(f"${sized(each / output, 2)} for a million answer tokens")
         if prompt > 0:
-            parts.append(f"${each / (prompt + output):.2g} for a million of all")
+            parts.append(f"${sized(each / (prompt + output), 2)} for a million of all")
     if not parts:
         return None
     idle = _idle_share(run)

@@ -44,6 +44,7 @@ from serving_mathematics.report.findings.finding import (
     percent,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 
 LATE_SHARE = 0.1  # of the median time to first token, by which a request may leave late
 LATE_LEAST_S = 0.005  # below which no client is called late
@@ -95,9 +96,9 @@ def late_client(run: Run, _asked: Asked) -> Finding | None:
         return None
     limit = run.said("concurrency")
     capped = f" (it let in {limit:g} at a time)" if math.isfinite(limit) else ""
-    seen = f"{sent:.4g} requests a second left where {asked:.4g} were asked for{capped}"
+    seen = f"{sized(sent, 4)} requests a second left where {sized(asked, 4)} were asked for{capped}"
     level = "problem" if short > 2 * max(SLOW_SENDING, 3 / math.sqrt(count)) else "warning"
-    return _late(run, seen, level, f"± {100 * 2 / math.sqrt(count):.2g}% by chance")
+    return _late(run, seen, level, f"± {sized(100 * 2 / math.sqrt(count), 2)}% by chance")
 
 
 def _late(run: Run, seen: str, level: str, sure: str) -> Finding:
@@ -262,8 +263,8 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
         return None
     p95 = [float(np.quantile(x, 0.95)) for x in (series, series[cut:])]
     seen = (
-        f"the first {cut} of {series.size} requests took {math.exp(above):.2g} times as long as the"
-        f" rest; p95 is {duration(p95[1])} without them, {duration(p95[0])} with them"
+        f"the first {cut} of {series.size} requests took {sized(math.exp(above), 2)} times as long "
+        f"as the rest; p95 is {duration(p95[1])} without them, {duration(p95[0])} with them"
     )
     matters = p95[0] > 1.1 * p95[1]
     return Finding(
@@ -273,7 +274,7 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
         "caches, graphs and connections are made once, and a burst at the start is no load that "
         "lasts",
         f"warm up first (--num-warmups, --warmup-request-count) or leave out the first {cut}",
-        f"MSER-5, {above / max(spread, 1e-9):.2g} spreads of later blocks",
+        f"MSER-5, {sized(above / max(spread, 1e-9), 2)} spreads of later blocks",
         "simulations",
         run.where,
     )
@@ -519,9 +520,9 @@ def little_open(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "little_open",
         "warning",
-        f"{count / seconds:.4g} a second of {duration(whole)} each are "
-        f"{audit.in_flight:.4g} inside, "
-        f"and the test {'held' if math.isfinite(held) else 'says'} {number:.4g}",
+        f"{sized(count / seconds, 4)} a second of {duration(whole)} each are "
+        f"{sized(audit.in_flight, 4)} inside, "
+        f"and the test {'held' if math.isfinite(held) else 'says'} {sized(number, 4)}",
         "one of the three numbers is of something else: a latency without its wait, a rate with "
         "failures in it, or clients that paused",
         "count all three over the same window, and pauses as pauses",

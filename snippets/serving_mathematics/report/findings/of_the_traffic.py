@@ -23,6 +23,7 @@ from serving_mathematics.capacity.arrival_rates.arrival_trace import token_dispe
 from serving_mathematics.report.evidence import FloatArray, Run
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 
 WINDOWS_S = (1.0, 10.0, 60.0, 600.0)
 LEAST_WINDOWS, LEAST_COUNT = 20, 5.0
@@ -53,20 +54,20 @@ def bursts(run: Run, _asked: Asked) -> Finding | None:
     if not found:
         return None
     index, _, window, counts = max(found, key=lambda x: x[0])
-    shown = [f"{index:.3g} in requests"]
+    shown = [f"{sized(index)} in requests"]
     for name, word in (("prompt_tokens", "prompt tokens"), ("output_tokens", "answer tokens")):
         if run.has(name):
             tokens = _of_sent(run, name)
             if tokens.sum() > 0:
-                shown.append(f"{token_dispersion(sent, tokens, window):.3g} in {word}")
+                shown.append(f"{sized(token_dispersion(sent, tokens, window))} in {word}")
     peak = float(counts.max() / counts.mean())
     half = 1.96 * math.sqrt(2 / (counts.size - 1)) * index
     return Finding(
         "bursts",
         "warning" if run.tool == "a trace" or index > 3 else "note",
         f"dispersion over {duration(window)} is {', '.join(shown)} (1 is Poisson; ± "
-        f"{half:.2g}); the "
-        f"busiest {duration(window)} brings {peak:.2g} times the mean",
+        f"{sized(half, 2)}); the "
+        f"busiest {duration(window)} brings {sized(peak, 2)} times the mean",
         "a fleet for the mean rate is short in every burst, and bursts of requests need not be "
         "bursts of work",
         "plan with the trace itself (serving-mathematics plan --trace), or with the rate of its "
@@ -98,7 +99,7 @@ def paced(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "paced",
         "note",
-        f"dispersion over {duration(window)} is {index:.2g}: requests come evenly spaced",
+        f"dispersion over {duration(window)} is {sized(index, 2)}: requests come evenly spaced",
         "users come at random, and their queue is longer at the same rate",
         "test with Poisson arrivals (--burstiness 1.0) or your own trace",
         f"{counts.size} windows",
@@ -235,7 +236,7 @@ def sessions(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "sessions",
         "note",
-        f"{counts.size:,} sessions of {known.size / counts.size:.3g} requests in the mean, the "
+        f"{counts.size:,} sessions of {sized(known.size / counts.size)} requests in the mean, the "
         f"longest of {counts.max():,}: {percent(follow)} of the requests follow another",
         "a follower's prompt begins with what its engine has read, if it comes to the same one",
         "route by session or prefix, and give the cache room for the pause between two turns",
