@@ -281,3 +281,13 @@ def test_rates_lie_in_order() -> None:
     assert 0 < told.rates.sure_per_s <= _asked_rate(told.question)
     fleet = Fleets(_at_rate(told.question, told.rates.sure_per_s))
     assert math.isclose(fleet.rate_per_s, told.rates.sure_per_s)
+
+
+def test_one_replica_that_is_there_is_short_of_something() -> None:
+    """As two are at their rate: what a plan for a rate calls the least replica is given here."""
+    for more in ({}, {"batch_limit": 4}):
+        question, found = planned_within(settled_carried(carried(asked(gpus=1, **more))))
+        two = planned_within(settled_carried(carried(asked(gpus=2, **more))))[1]
+        assert found.best.replicas == 1
+        assert set(found.binding) & set(two.binding)
+        assert plan(replace(question, gpus=None)).binding == ("one replica is the least",)

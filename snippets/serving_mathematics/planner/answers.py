@@ -254,6 +254,8 @@ def _if_steps_err(told: Answer) -> tuple[str, str]:
 
 def _loosened_lines(found: Plan) -> list[Line]:
     """How much more of what binds one replica fewer needs, where that is one limit."""
+    if found.best.replicas == 1:
+        return []
     said = []
     for one in found.loosened:
         if one.most_per_s:

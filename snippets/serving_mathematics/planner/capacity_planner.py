@@ -1006,11 +1006,14 @@ def _planned(fleet: Fleets, long: Fleets, alternatives: bool, near: int) -> Plan
     tried = [run for (count, *_), run in long.done.items() if count == below]
     if fewer:
         fewer = long.done.get((below, fewer.places, fewer.budget)) or fewer
+    short = judge, below
+    if question.gpus and not below:  # one that is there is the fewest, and short at twice the rate
+        short = judge.at_rate(2 * judge.rate_per_s), 1
     return Plan(
         best,
         long.estimate(best),
-        binding_constraints(judge, below),
-        deciding_classes(judge, below),
+        binding_constraints(*short),
+        deciding_classes(*short),
         fewer,
         any(long.may_keep(run) for run in tried),
         more,
