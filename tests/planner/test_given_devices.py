@@ -243,19 +243,22 @@ def test_a_rate_for_which_the_planner_takes_more_is_lowered(
 
 
 def test_longer_runs_may_turn_two_that_are_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second is settled too where it may carry more, and the answer is the larger of both."""
+    """All are settled that may carry more, and the answer is the largest of them."""
     choices = read_choices(ONE | {"gpus": 2, "precision": "fp8,bf16"})
     settled: list[str] = []
+    bounds: list[float] = []
 
-    def lower(one: Carried, *_: object, sure: bool = False) -> Carried:
+    def lower(one: Carried, *_: object, sure: bool = False, above: float = 0.0) -> Carried:
         precision = one.question.deployment.precision
         settled.append(f"{precision}{' sure' if sure else ''}")
+        bounds.append(above)
         share = 0.5 if precision == "fp8" else 0.9
         return replace(one, question=_at_rate(one.question, share * one.rate_per_s))
 
     monkeypatch.setattr(configurations, "settled_carried", lower)
     told = answer(choices)
     assert settled[:2] == ["fp8", "bf16"]
+    assert bounds[0] == 0 < bounds[1] == _asked_rate(told.ranked[1].question)
     assert told.question.deployment.precision == "bf16"
     assert [one.question.deployment.precision for one in told.ranked] == ["bf16", "fp8"]
     assert told.ranked[0].question is told.question
@@ -291,3 +294,25 @@ def test_one_replica_that_is_there_is_short_of_something() -> None:
         assert found.best.replicas == 1
         assert set(found.binding) & set(two.binding)
         assert plan(replace(question, gpus=None)).binding == ("one replica is the least",)
+
+
+def test_a_deployment_that_carries_no_more_is_left_out_at_once() -> None:
+    """At what another carries, of which it is a fiftieth too little; a run of one rate says so."""
+    one = carried(asked(gpus=1))
+    alone = settled_carried(one)
+    tried: list[str] = []
+    left = settled_carried(one, lambda *words: tried.append(str(words)), above=1.5 * one.rate_per_s)
+    assert (left.run, left.problem) == (None, "")
+    assert left.rate_per_s == 1.5 * one.rate_per_s
+    assert settled_carried(one, above=0.5 * one.rate_per_s) == alone
+
+
+def test_more_than_two_are_settled_where_longer_runs_say_less() -> None:
+    """The rate of the answer is no less than that of any run in its table."""
+    choices = read_choices(
+        {"gpus": 8, "cached_share": 0.9, "mean_prompt_tokens": 30000, "requests": 400}
+        | {"precision": "any", "other_devices": "none"}
+    )
+    told = answer(choices)
+    rates = [_asked_rate(one.question) for one in told.ranked if one.run]
+    assert rates[0] == max(rates)

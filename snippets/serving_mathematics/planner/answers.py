@@ -469,8 +469,9 @@ def comparison_rows(told: Answer) -> list[list[str]]:
     if len(told.ranked) > 1 and left_out:
         least = f"at least {min(one.least_usd_per_hour for one in left_out):,.2f}"
         if told.rates:
-            least = _given_amount(left_out[0], left_out=True)
-        rows.append([f"{len(left_out)} others", "", least, "", "", ""])
+            least = f"at most {_given_amount(*left_out)}"
+        many = f"{len(left_out)} other{'' if len(left_out) == 1 else 's'}"
+        rows.append([many, "", least, "", "", ""])
     return rows
 
 

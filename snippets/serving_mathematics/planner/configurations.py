@@ -353,9 +353,11 @@ def _by_rate(
     the one that carries most first."""
     found = most_carried(choices, executor, progress)
     settled: list[Carried] = []
-    for one in [one for one in found if one.run][:2]:  # longer runs may turn two that are close
-        if not settled or not settled[0].run or one.rate_per_s > settled[0].rate_per_s:
-            settled.append(settled_carried(one, told))
+    for one in [one for one in found if one.run]:  # longer runs may turn those that are close
+        most = max((known.rate_per_s for known in settled if known.run), default=0.0)
+        if one.rate_per_s <= most:
+            break
+        settled.append(settled_carried(one, told, above=most))
     best = max(settled, key=lambda one: (one.run is not None, one.rate_per_s))
     if best.run is None:
         raise Infeasible(best.problem)

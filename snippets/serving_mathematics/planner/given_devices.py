@@ -235,19 +235,23 @@ def _would_do(choices: Sequence[Question]) -> str:
     return ""
 
 
-def settled_carried(asked: Carried, told: Told | None = None, sure: bool = False) -> Carried:
+def settled_carried(
+    asked: Carried, told: Told | None = None, sure: bool = False, above: float = 0.0
+) -> Carried:
     """The most that a deployment carries by the longer runs on which an answer rests.
 
     asked: what it carries by short runs. told: hears of every fleet before it is simulated. sure:
     whether the intervals must lie within the promise too; asked is then what is carried without,
-    and not for sure.
+    and not for sure. above: what another carries [1/s]; one that carries no more by a fiftieth is
+    left out at that bound. Raises ValueError unless it is non-negative.
 
+    >>> from serving_mathematics.planner.given_devices import carried
     >>> from serving_mathematics.planner.questions import read_question
     >>> short = carried(read_question({"gpus": 1, "requests": 100, "quantile": 0.9}))
     >>> settled_carried(short).run.simulated, short.run.simulated  # 4 times the requests
     (360, 90)
     """
-    question = asked.question
+    question, above = asked.question, require_non_negative(above=above)
     replicas, fleet = _replicas_there(question), Fleets(question, told)
     long = _four_times(fleet)
 
@@ -255,6 +259,8 @@ def settled_carried(asked: Carried, told: Told | None = None, sure: bool = False
         run = _longer(fleet.at_rate(rate), long.at_rate(rate), replicas)
         return None if run is None or (sure and not long.sure(run)) else run
 
+    if above and tried((1 + CLOSE) * above) is None:
+        return Carried(_at_rate(question, above), None, "")
     if sure:
         return _most_of(question, tried, asked.rate_per_s, SURE_FROM * asked.rate_per_s)
     return _most_of(question, tried, replicas * _full_rate(fleet), asked.rate_per_s)
@@ -266,6 +272,7 @@ def planned_within(asked: Carried, told: Told | None = None) -> tuple[Question, 
 
     asked: from `settled_carried`. told: as there. Raises Infeasible where no rate is left.
 
+    >>> from serving_mathematics.planner.given_devices import carried
     >>> from serving_mathematics.planner.questions import read_question
     >>> asked = carried(read_question({"gpus": 1, "requests": 400}))
     >>> question, found = planned_within(asked)

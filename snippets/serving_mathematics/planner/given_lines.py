@@ -112,9 +112,9 @@ def _given_lines(told: Answer) -> list[Line]:
     ]
 
 
-def _given_amount(one: Ranked, left_out: bool = False) -> str:
-    """What a deployment carries, in the table of those that were compared; or at most could."""
-    return f"{'at most ' if left_out else ''}{sized(_asked_rate(one.question))}"
+def _given_amount(*ones: Ranked) -> str:
+    """What the one carries that carries most, in the table of those that were compared."""
+    return sized(max(_asked_rate(one.question) for one in ones))
 
 
 def _given_record(told: Answer) -> dict[str, float | int | str]:
