@@ -122,16 +122,20 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+def with_python_at(address: str, built: str) -> str:
+    """A page, as it was built, that loads Python from another address."""
+    start = built.index("data-live=")
+    settings = built[start : built.index(">", start)]
+    known = settings.partition("&quot;pyodide&quot;: &quot;")[2].partition("&quot;")[0]
+    assert known, settings
+    return built.replace(known, address)
+
+
 def with_own_python(page: Page, slug: str) -> None:
     """Let a page load Python from the test's own server."""
 
     def served(route: Route) -> None:
-        page_as_built = route.fetch()
-        text = page_as_built.text()
-        start = text.index("data-live=")
-        settings = text[start : text.index(">", start)]
-        address = settings.partition("&quot;pyodide&quot;: &quot;")[2].partition("&quot;")[0]
-        assert address, settings
-        route.fulfill(response=page_as_built, body=text.replace(address, "/pyodide/"))
+        built = route.fetch()
+        route.fulfill(response=built, body=with_python_at("/pyodide/", built.text()))
 
     page.route(f"**/{slug}/", served)
