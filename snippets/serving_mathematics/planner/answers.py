@@ -65,6 +65,7 @@ from serving_mathematics.planner.lines import (
     _alone,
     _count,
     _model,
+    _per_second,
     _promised,
     _promised_lines,
     _values,
@@ -353,13 +354,12 @@ def answer_summary(told: Answered) -> str:
     if one.system.name == GIVEN:
         rest += f" Its links and kernels are taken from {find_system(LIKE).shown}."
     rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
-    rate = sized(found.rate_per_s)
     split = f" ({split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
     said = (
         f"{_count(best.replicas)} of {_model(question)} in {one.precision.upper()} on {device} "
-        f"{sure} {_promised(question)} for {rate} request{'' if rate == '1' else 's'}/s"
+        f"{sure} {_promised(question)} for {_per_second(found.rate_per_s)}"
     )
     return (
         f"{given_said(told, sure) if given else said}{spare}, at "

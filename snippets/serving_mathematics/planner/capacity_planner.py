@@ -88,6 +88,7 @@ QUANTILES = (0.5, 0.9, 0.99)
 SECTIONS = 10  # consecutive parts of a run, for intervals
 WARM_UP = 0.1  # share of a simulated run that is left out, as the replica starts empty
 SHORTER = 4  # times fewer requests where deployments are compared
+ROUND = 8  # deployments that are compared before the rest is looked at again
 SETTLING = 4  # times as long are the runs on which the answer rests
 MOST_REPLICAS = 100_000
 UNLIMITED = 2**40  # blocks, or seconds
@@ -643,6 +644,11 @@ class Fleets:
             )
         return self.full_rates[places]
 
+    def fullest_rate(self) -> float:
+        """Requests a second of a replica that is always full, with the batch limit at which they
+        are most."""
+        return max(map(self.full_rate, map(self.most_places, self.budgets)))
+
     def keeps(self, found: Performance | None) -> bool:
         """Whether all quantiles of every class keep their objectives."""
         return found is not None and reaches(found.classes, self.goals, 0.0)
@@ -859,7 +865,7 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
     replicas = require_non_negative_integer(replicas=replicas)
     if replicas == 0:
         return (Loosened("one replica is the least"),)
-    most = max(map(fleet.full_rate, map(fleet.most_places, fleet.budgets)))
+    most = fleet.fullest_rate()
     prompts, reading = fleet.own_s
     own = {"arithmetic of prompts": prompts, "memory bandwidth": reading}
     steps = {"weights and kernels": 1 / most - prompts - reading}  # in the largest batch

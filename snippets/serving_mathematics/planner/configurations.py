@@ -31,6 +31,7 @@ import numpy as np
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.capacity_planner import (
+    ROUND,
     Fleets,
     Infeasible,
     Performance,
@@ -69,7 +70,6 @@ from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, s
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
-ROUND = 8  # deployments that are simulated before the rest is looked at again
 OF_INTEREST = 4.0  # times the cheapest
 
 

@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.capacity_planner import (
+    ROUND,
     Fleets,
     Infeasible,
     Performance,
@@ -48,7 +49,6 @@ CLOSE = 0.02  # the rate is found to one part in fifty
 BEGIN = 0.8  # of the rate of full replicas, where nothing is known
 SURE_FROM = 0.95  # of the rate that is kept, where one begins that is kept for sure
 LOWEST, HIGHEST = FIELDS["rate_per_s"].low, FIELDS["rate_per_s"].high  # of requests a second
-AT_ONCE = 8  # deployments that are tried before the rest is looked at again
 SMALL: dict[str, object] = {"parallelism": "tp1", "precision": "fp8"}  # of the checks
 
 
@@ -146,7 +146,7 @@ def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Car
         run = other.best(replicas)
         return run if other.keeps(run) else None
 
-    return _most_of(question, tried, replicas * _full_rate(fleet), near)
+    return _most_of(question, tried, replicas * fleet.fullest_rate(), near)
 
 
 def most_carried(
@@ -185,9 +185,9 @@ def most_carried(
     found: list[Carried] = []
     left_out: list[Carried] = []
     most = 0.0
-    for first in range(0, len(bounds), AT_ONCE):
+    for first in range(0, len(bounds), ROUND):
         asked = []
-        for bound, place in bounds[first : first + AT_ONCE]:
+        for bound, place in bounds[first : first + ROUND]:
             if -bound > most:
                 asked.append(choices[place])
             else:
@@ -207,17 +207,12 @@ def most_carried(
 def _bound(question: Question) -> float:
     """Requests a second of replicas that are always full; refused above what can be asked for."""
     fleet, replicas = Fleets(shorter(question)), _replicas_there(question)
-    full = _full_rate(fleet)
+    full = fleet.fullest_rate()
     one = question.deployment.devices
     enough = one * (math.floor(HIGHEST / full) + question.spare_replicas)
     rule = f"at most {enough:,}, because more might carry over {HIGHEST:,.0f} requests/s"
     require(replicas * full <= HIGHEST, "gpus", rule, f"{question.gpus:,}")
     return replicas * full
-
-
-def _full_rate(fleet: Fleets) -> float:
-    """Requests a second of a replica with the largest batch limit that may be, always full."""
-    return fleet.full_rate(max(fleet.most_places(budget) for budget in fleet.budgets))
 
 
 def _would_do(choices: Sequence[Question]) -> str:
@@ -263,7 +258,7 @@ def settled_carried(
         return Carried(_at_rate(question, above), None, "")
     if sure:
         return _most_of(question, tried, asked.rate_per_s, SURE_FROM * asked.rate_per_s)
-    return _most_of(question, tried, replicas * _full_rate(fleet), asked.rate_per_s)
+    return _most_of(question, tried, replicas * fleet.fullest_rate(), asked.rate_per_s)
 
 
 def planned_within(asked: Carried, told: Told | None = None) -> tuple[Question, Plan]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
 from serving_mathematics.planner.given_devices import Rates, _asked_rate
-from serving_mathematics.planner.lines import Line, _all, _count, _model, _promised
+from serving_mathematics.planner.lines import Line, _all, _count, _model, _per_second, _promised
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
@@ -50,11 +50,6 @@ def given_said(told: Answer, keeps: str) -> str:
         f"{_count(told.plan.best.replicas)}{of} in {one.precision.upper()} {keeps} "
         f"{_promised(question)}"
     )
-
-
-def _per_second(rate_per_s: float) -> str:
-    rate = sized(rate_per_s)
-    return f"{rate} request{'' if rate == '1' else 's'}/s"
 
 
 def given_more(told: Answer) -> list[str]:

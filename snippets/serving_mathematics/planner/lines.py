@@ -106,6 +106,11 @@ def _count(replicas: int) -> str:
     return "1 replica" if replicas == 1 else f"{replicas:,} replicas"
 
 
+def _per_second(rate_per_s: float) -> str:
+    rate = sized(rate_per_s)
+    return f"{rate} request{'' if rate == '1' else 's'}/s"
+
+
 def _values(one: ClassRun) -> list[str]:
     """What a class gets of each metric, with intervals."""
     return [

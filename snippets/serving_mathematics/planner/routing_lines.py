@@ -16,6 +16,7 @@ from serving_mathematics.planner.lines import (
     _alone,
     _count,
     _model,
+    _per_second,
     _promised,
     _promised_lines,
     listed,
@@ -237,7 +238,6 @@ def routed_summary(told: Routed) -> str:
     sure += "s" if told.replicas == 1 and told.keeps else ""
     sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
-    rate = sized(told.rate_per_s)
     split = f" ({split_name(question)})" if one.devices > 1 else ""
     rest = ""
     if told.fewer:
@@ -269,7 +269,7 @@ def routed_summary(told: Routed) -> str:
     return (
         f"Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
-        f"{_promised(question)} for {rate} request{'' if rate == '1' else 's'}/s: "
+        f"{_promised(question)} for {_per_second(told.rate_per_s)}: "
         f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
         f"${told.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU.{rest}"
     )
