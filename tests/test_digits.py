@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from serving_mathematics.support.digits import sized
 
 POWER = re.compile(r"\de\+?\d")
 
 
+@example(99.7, 2)
+@example(999.7, 3)
 @given(st.floats(1e-3, 1e15), st.integers(1, 6))
 def test_a_size_reads_back(value: float, digits: int) -> None:
     text = sized(value, digits)
