@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, FilePayload, expect
+from playwright.sync_api import Browser, FilePayload, Route, expect
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.reading import read_file
 from serving_mathematics.report.registry import report
@@ -38,12 +38,17 @@ def test_a_dropped_file_is_reported_and_sent_nowhere(
     page.on("request", lambda one: asked.append((one.method, one.url, one.post_data)))
     page.on("pageerror", lambda problem: said.append(str(problem)))
     with_own_python(page, "ask-your-log")
-    page.goto(f"{origin}ask-your-log/")
+    late: list[Route] = []
+    page.route("**/ask.js", lambda route: late.append(route))  # files are chosen before it comes
+    page.goto(f"{origin}ask-your-log/", wait_until="domcontentloaded")
     form = page.locator("form.ask")
     expect(form).to_be_visible()
     form.locator("summary").click()
     page.locator("#ask-ttft_s").fill("0.5")
     page.locator("#ask-files").set_input_files(str(file))
+    while not late:
+        page.wait_for_timeout(50)
+    late[0].continue_()
     answer = page.locator(".ask-answer")
     expect(answer).to_be_visible(timeout=PATIENCE_MS)
     expected = report(

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from serving_mathematics.planner.answers import (
     answer_lines,
     answer_summary,
@@ -528,8 +528,10 @@ def test_a_long_plan_is_stopped_and_python_starts_again(form: Form) -> None:
     expect(form.answer).to_contain_text("for 2 requests/s")
 
 
-def test_python_that_cannot_be_loaded_is_said(browser: Browser, site: Path, tmp_path: Path) -> None:
-    """On a host without it; of requests that a test stops Chromium may make a navigation."""
+def test_what_was_asked_before_the_forms_script_came_is_answered(
+    browser: Browser, site: Path, tmp_path: Path
+) -> None:
+    """On a slow line, and by a host without Python, which is said."""
     for place in site.iterdir():
         if place.name != "planner":
             (tmp_path / place.name).symlink_to(place)
@@ -539,11 +541,21 @@ def test_python_that_cannot_be_loaded_is_said(browser: Browser, site: Path, tmp_
     (tmp_path / "planner" / "index.html").write_text(page_without, encoding="utf-8")
     context = browser.new_context()
     page = context.new_page()
+    late: list[Route] = []
+    page.route("**/planner.js", lambda route: late.append(route))
     with served(tmp_path) as address:
-        page.goto(f"{address}planner/")
-        page.locator("form.planner").get_by_role("button", name="Plan").click()
+        page.goto(f"{address}planner/", wait_until="domcontentloaded")
+        page.locator("#planner-rate_per_s").fill("31")
+        plan = page.locator("form.planner").get_by_role("button", name="Plan")
+        plan.click(no_wait_after=True)  # nothing may come of it yet, which Chromium would wait for
         status = page.locator("form.planner .live-status")
+        expect(status).to_be_empty()
+        while not late:
+            page.wait_for_timeout(50)
+        late[0].continue_()
         expect(status).to_contain_text("Python could not be run:")
+        assert page.url == f"{address}planner/?rate_per_s=31"
+        expect(page.locator(".planner-answer")).to_have_class(STALE)  # it is to 60 requests/s
         context.close()
 
 

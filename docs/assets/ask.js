@@ -116,4 +116,5 @@ export function open(form) {
     chosen();
   });
   files.addEventListener("change", chosen);
+  if (files.files.length) chosen(); // before this ran
 }

@@ -108,8 +108,19 @@ for (const button of document.querySelectorAll(".snippet-run"))
 // reads a reader's own files. And an address that is not there: what is like it.
 for (const [selector, file] of [["form.planner", "planner"], ["form.home-question", "home"], ["form.ask", "ask"], [".lost", "lost"]]) {
   const form = document.querySelector(selector);
-  const button = form?.querySelector("[type=submit], select");
-  if (form) import(new URL(`${file}.js`, own).href).then(({ open }) => open(form)).catch((problem) => {
+  if (!form) continue;
+  const button = form.querySelector("[type=submit], select");
+  let pressed = false; // before there was who answers
+  const early = (event) => {
+    event.preventDefault();
+    pressed = true;
+  };
+  form.addEventListener("submit", early);
+  import(new URL(`${file}.js`, own).href).then(({ open }) => {
+    form.removeEventListener("submit", early);
+    open(form);
+    if (pressed) form.requestSubmit();
+  }).catch((problem) => {
     if (button) outOfReach(button, "this form cannot answer; load the page again");
     throw problem;
   });

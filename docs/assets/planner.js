@@ -47,6 +47,8 @@ export function open(form) {
     return asked;
   };
   // The address holds what differs from the form as it stands.
+  const typed = fields.map((field) => (field.files ? field.files : field.value)); // before this ran, or kept by a browser
+  form.reset();
   const first = Object.fromEntries(fields.map((field) => [field.name, field.value]));
   const address = (asked) => {
     const changed = Object.entries(asked).filter(([name, value]) => value !== first[name] && !name.startsWith("trace"));
@@ -175,6 +177,10 @@ export function open(form) {
   answered = JSON.stringify(asks()); // the page comes with the answer to the form as it stands
   dress();
   const unknown = recall();
+  for (const [place, value] of typed.entries()) {
+    if (fields[place].files) fields[place].files = value;
+    else if (value !== first[fields[place].name]) fields[place].value = value;
+  }
   show();
   stale();
   if (!location.search) return;
