@@ -83,7 +83,7 @@ def test_busy_minutes_count_and_not_their_mean() -> None:
         told = found["NoReplicaToSpare"][60:]
         assert np.isnan(told).all() if silent else not np.isnan(told).any()
         over = found["stream:asked:5m"][60:] > page.chat_cap_per_s * (replicas - 1)
-        assert not np.convolve(over, np.ones(15), "valid").max() == 15
+        assert np.convolve(over, np.ones(15), "valid").max() < 15
 
 
 def test_a_lost_replica_pages_at_once_and_not_for_an_hour() -> None:
