@@ -166,7 +166,10 @@ def test_text_in_a_line_is_text(text: str) -> None:
 
 
 def test_text_in_a_code_span_and_on_a_line_of_its_own_is_as_it_is() -> None:
-    page = page_of(run_of("part.twice", example={"said": "a[1]: *x*", "rows": "| <b>1</b> | 2 |"}))
+    rows = "| <b>1</b> | 2 |\n| 3 | 4 |"
+    page = page_of(run_of("part.twice", example={"said": "a[1]: *x*", "rows": rows}))
+    folded = expand("??? note\n\n    | a | b |\n    |---|---|\n    {{ rows }}", page)
+    assert folded.endswith("|---|---|\n    | <b>1</b> | 2 |\n    | 3 | 4 |")
     html = rendered("It said `{{ said }}`.\n\n| a | b |\n|---|---|\n{{ rows }}", page)
     assert "<code>a[1]: *x*</code>" in html
     assert "<td><b>1</b></td>" in html

@@ -249,7 +249,7 @@ def example() -> SimpleNamespace:
         most_b=max(one.parameters for one in optima) / 1e9,
         regret_percent=100 * (paid / optima[2].flops - 1),
         dear_b=dear.parameters / 1e9,
-        law_rows="\n    ".join(_law_row(name, law) for name, law in LAWS.items()),
+        law_rows="\n".join(_law_row(name, law) for name, law in LAWS.items()),
     )
 
 
