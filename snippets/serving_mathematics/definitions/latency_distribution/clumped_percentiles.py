@@ -282,10 +282,12 @@ def figure_held(figure: Figure) -> None:
         for kind, colour in (("alone", "C3"), ("by_effect", "C0")):
             share = np.array([row["held"][kind] for row in rows])
             half = 1.96 * np.sqrt(np.maximum(share * (1 - share), 0.02) / WINDOWS)
-            axes.errorbar(loads, 100 * share, 100 * half, fmt="-", color=colour)
-            for load, held, row in zip(loads, 100 * share, rows, strict=True):
+            axes.plot(loads, 100 * share, color=colour)
+            for load, held, room, row in zip(loads, 100 * share, 100 * half, rows, strict=True):
                 solid = kind == "alone" or _two_ends(row)
-                axes.plot(load, held, "o", color=colour, ms=4, mfc=colour if solid else "white")
+                face, width = (colour, 1.5) if solid else ("none", 0.8)
+                axes.errorbar(load, held, room, color=colour, elinewidth=width)
+                axes.plot(load, held, "o", color=colour, ms=4 if solid else 7, mfc=face)
         axes.axhline(95, color="C4", linestyle=":")
         axes.set_title(name)
         axes.set(ylim=(0, 105), xlabel="load [%]", ylabel="p99 held [%]")
