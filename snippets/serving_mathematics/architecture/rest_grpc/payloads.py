@@ -87,7 +87,9 @@ def _payloads() -> dict[str, _Payload]:
         "a chat's prompt": prompt(
             {"JSON": TOKEN_BYTES * short, "bytes": TOKEN_BYTES * short}, none
         ),
-        "an agent's prompt": prompt({"JSON": TOKEN_BYTES * long, "bytes": TOKEN_BYTES * long}, none),
+        "an agent's prompt": prompt(
+            {"JSON": TOKEN_BYTES * long, "bytes": TOKEN_BYTES * long}, none
+        ),
         "its token ids": prompt(
             {"JSON": 7 * long, "bytes": 3 * long}, {"JSON": long, "bytes": 0.0}
         ),
@@ -151,7 +153,9 @@ def _saved_s(payload: str, round_trip_s: float, link: float) -> tuple[float, flo
 def _even_ms(payload: str, link: float = LINK_BYTES_PER_S) -> int:
     """Round trip from which on keeping the connection saves more than bytes do, whole [ms]."""
     trips = range(200, 0, -1)
-    farther = itertools.takewhile(lambda t: np.diff(_saved_s(payload, t / 1000, link))[0] < 0, trips)
+    farther = itertools.takewhile(
+        lambda t: np.diff(_saved_s(payload, t / 1000, link))[0] < 0, trips
+    )
     return min(farther)
 
 
@@ -168,7 +172,9 @@ def example() -> SimpleNamespace:
         chat_gain_us=1000 * (_ms(chat, "JSON", paused, 50) - _ms(chat, "bytes", paused, 50)),
         far_new_ms=far_new,
         agent_kb=_payloads()[agent].request["JSON"] / 1000,
-        agent_flights=flights(_payloads()[agent].request["bytes"], GROWN_BYTES, STREAM_WINDOW_BYTES),
+        agent_flights=flights(
+            _payloads()[agent].request["bytes"], GROWN_BYTES, STREAM_WINDOW_BYTES
+        ),
         ids_ms=1000 * _call("its token ids", "JSON", busy, 0.0005).work_s,
         even_ms=_even_ms(vectors),
         even_slow_ms=_even_ms(vectors, CONTINENT[1]),

@@ -109,8 +109,8 @@ def check_streams() -> None:
     """A published stream and a tool call in pieces pass; a lost piece of a tool call, the end or
     everything is noticed, a lost piece of plain text is not.
 
-    Source: chunks as GreenPT documents them for its OpenAI-compatible endpoint, and as SGLang's pull
-    request 9657 shows them; all streams with one event missing.
+    Source: chunks as GreenPT documents them for its OpenAI-compatible endpoint, and as those in
+    SGLang's pull request 9657 are; all streams with one event missing.
     """
     published = [
         '{"id":"cmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":'
