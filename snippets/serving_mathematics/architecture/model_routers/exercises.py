@@ -70,9 +70,9 @@ def what_the_router_does(requests: npt.ArrayLike, found: float, shared: float) -
     requests: running and waiting on each engine, shape (n,), not negative. found: share of prompt
     tokens that caches find, in [0, 1]. shared: share that a first look at the traffic says they
     could find, in [0, 1]. Less than a tenth shared leaves nothing to route by. Less than two
-    thirds of what is shared found: loads alone decide. Else the busiest engine tells: with more than
-    one and a half times the mean, and more than SLACK requests over the idlest, prefixes crowd it;
-    else they are followed with sense. Raises ValueError outside these ranges.
+    thirds of what is shared found: loads alone decide. Else the busiest engine tells: with more
+    than one and a half times the mean, and more than SLACK requests over the idlest, prefixes crowd
+    it; else they are followed with sense. Raises ValueError outside these ranges.
 
     >>> what_the_router_does([50, 52, 49, 51], found=0.3, shared=0.7)
     'loads'
