@@ -11,7 +11,6 @@ from serving_mathematics.optimization.distillation.size_and_data import (
     _mean,
     _scores,
     _worth,
-    example,
     slider_size_and_data,
 )
 from serving_mathematics.support.measuring import read_record
