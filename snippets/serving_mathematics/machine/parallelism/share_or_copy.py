@@ -190,7 +190,7 @@ def example() -> SimpleNamespace:
 
 def figure_share_or_copy(figure: Figure) -> None:
     """A dense 70B is clearly faster when four times the devices share it, up to about ten requests
-    on each. Smaller models, most with long prompts, are as fast in copies at any load.
+    a device. Smaller models, most with long prompts, are as fast in copies at any load.
 
     Time per token of copies over that of one engine with four times the devices, at equal requests
     a device; points are medians of measured runs, with the middle eight of ten, and lines are the
