@@ -166,8 +166,8 @@ def figure_cost_in_between(figure: Figure) -> None:
     """A mixture costs least above a small model alone and in a crowd, and most in between.
 
     Left, Qwen3-30B-A3B over a dense model of its family with its active size, and over one with its
-    whole size, each on one H200 in 16 bits, predicted from kernels alone. Right, published runs on four H100 (dots) and what
-    kernels alone predict (lines), both models in 8 bits.
+    whole size, each on one H200 in 16 bits, predicted from kernels alone. Right, published runs on
+    four H100 (dots) and what kernels alone predict (lines), both models in 8 bits.
 
     Alt: Two charts against the requests that a replica holds, on a logarithmic axis. Left, hours
     of a device over those of a dense model: beside one of the active size the line rises from above
