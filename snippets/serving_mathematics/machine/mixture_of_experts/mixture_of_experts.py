@@ -72,8 +72,8 @@ def _family(
 ) -> dict[str, Array]:
     """Hours by load of three models of one family on one device."""
     system = find_system(device)
-    lengths = {"input_tokens": 1024, "output_tokens": answer}
-    one = replace(WORKED, system=system, precision=precision, **lengths)
+    one = replace(WORKED, system=system, precision=precision, input_tokens=1024)
+    one = replace(one, output_tokens=answer)
     constants = FITTED if fitted else KERNELS
     found = {}
     for name in (SPARSE, SMALL, LARGE):
