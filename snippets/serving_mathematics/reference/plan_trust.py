@@ -140,9 +140,9 @@ def check_order_of_the_errors() -> None:
 
 
 def check_a_plan_is_padded_once() -> None:
-    """The planner's larger number is that of steps as slow as nine in ten runs were, by kind. Behind
-    the front *unknown* it is that of another harness, and more than the model needs that was
-    predicted worst. Of first tokens nine in ten took at most about twice as long as predicted.
+    """The planner's larger number is for steps as slow as nine in ten runs of a kind were at most.
+    Behind the front *unknown* it is for those of another harness, which is more than the model
+    needs that was predicted worst. Nine in ten first tokens took up to about twice as long.
 
     Source: the ratios of records/planner_errors.json.gz, each model left out; the fronts' scores.
     """
