@@ -302,7 +302,7 @@ FIELDS = {
         ),
         Field(
             "accepted_tokens",
-            "Tokens that a step yields with guesses",
+            "Tokens that a step yields with guesses, with the one that is always right",
             "",
             1,
             17,
