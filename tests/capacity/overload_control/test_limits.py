@@ -51,8 +51,11 @@ def test_the_page_says_what_ran() -> None:
     assert told.trivial_near < told.requests_near
     assert told.kept_places < told.all_places
     page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
-    limits = f"--max-num-seqs {told.kept_places} --max-num-queued-tokens {told.flag_tokens}"
-    assert limits in page
+    command = page.split("vllm serve", 1)[1].split("```")[0]  # its budget is what the flag counts
+    flags = ("--max-num-seqs", "--max-num-batched-tokens", "--max-num-queued-tokens")
+    values = (told.kept_places, told.step_tokens, told.flag_tokens)
+    for flag, value in zip(flags, values, strict=True):
+        assert f"{flag} {value}" in command
 
 
 @given(st.floats(1, 1e6), st.floats(0.01, 100), st.floats(0.01, 1))
