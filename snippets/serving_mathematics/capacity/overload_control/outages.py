@@ -296,10 +296,10 @@ def stepper_storm() -> dict[str, Any]:
 
 
 def check_storm_in_its_band() -> None:
-    """With dead work a storm outlasts its cause where λ(1 + R) ≥ μ, which is what the engine carries
-    with its places: not at a fifth of the ceiling, and at three tenths. Then all attempts keep
-    arriving, at half load twice the ceiling. Without retries it ends at any load that leaves room
-    to work the line off.
+    """With dead work a storm outlasts its cause where λ(1 + R) ≥ μ, what the engine carries with
+    its places: not at a fifth of the ceiling, and at three tenths. Then all attempts keep arriving,
+    at half load twice the ceiling. Without retries it ends at any load that leaves room to work the
+    line off.
 
     Source: the band; the engine, request by request; by hand, half of the ceiling four times.
     """

@@ -99,9 +99,9 @@ def figure_copies_and_load(figure: Figure) -> None:
     p95 of the same requests without.
 
     Alt: Line chart of the first token of the slowest hundredth against load, on a logarithmic axis.
-    Three curves, without copies, with cancelled losers and with a cap on copies, rise slowly side by side
-    up to 80%; at 90% the one with cancelled losers is highest. The fourth leaves them and jumps by
-    two orders of magnitude past the middle of the axis.
+    Three curves, without copies, with cancelled losers and with a cap on copies, rise slowly side
+    by side up to 80%; at 90% the one with cancelled losers is highest. The fourth leaves them and
+    jumps by two orders of magnitude past the middle of the axis.
     """
     axes = figure.subplots()
     for name, (_, colour) in SHOWN.items():
