@@ -348,9 +348,9 @@ def stepper_hour() -> dict[str, Any]:
         ],
         "legend": {"waits": "requests", "prompt": "prompt tokens", "answer": "answer tokens"},
         "reading": "In minute {minute} requests are at {requests} of their mean, prompt tokens"
-        " at {prompt tokens} and answer tokens at {answer tokens}. The busiest {averaged over} of"
-        " the hour have {most requests} of the mean in requests, {most prompt tokens} in prompt"
-        " tokens and {most answer tokens} in answer tokens.",
+        " at {prompt tokens} and answer tokens at {answer tokens}. The most over"
+        " {averaged over} of the hour is {most requests} of the mean in requests,"
+        " {most prompt tokens} in prompt tokens and {most answer tokens} in answer tokens.",
     }
 
 
