@@ -21,6 +21,8 @@ Source: `core.fleet`; vLLM pull request 49445, `AsyncLLM.check_admission`, for w
 tokens counts.
 """
 
+# In one piece: one experiment; half are its picture and checks, which stand beside what they show.
+
 from __future__ import annotations
 
 import functools

@@ -306,8 +306,7 @@ def check_storm_in_its_band() -> None:
     edge = storm_band(_carried(), 1 + RETRIES)[0]
     for load in (0.2, 0.3):
         answered = _storm(load, "nothing", HABITS[1], LATER_S).answered
-        lasts = load > edge
-        checks.holds(f"three each, load {load:.2f}", (answered < 50) == lasts, got=answered)
+        checks.holds(f"three each, load {load:.2f}", (answered < 50) == (load > edge), got=answered)
     attempts = float(np.mean(_storm(0.5, "nothing", HABITS[1]).attempts[-6:]))
     due = 100 * 0.5 * (1 + RETRIES)
     checks.close("attempts [% of the ceiling]", attempts, due, rtol=0.04, kind="simulation")
