@@ -145,7 +145,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr()
     assert read_statistics(said.out).requests == 180
     assert said.err == (
-        "busiest two minutes over the mean: requests 1.00, prompt tokens 1.00, answer tokens 1.00\n"
+        "busiest minute over the mean: requests 1.00, prompt tokens 1.00, answer tokens 1.00\n"
         "dispersion of requests: 0.0 in 1 s, 0.0 in 10 s\n"
     )
     assert main([]) == main([str(file), "x"]) == 2

@@ -11,9 +11,14 @@ from serving_mathematics.capacity.overload_control.limits import (
     _best,
     _places,
     _served,
+    _unread_below,
     example,
     queue_tokens,
 )
+from serving_mathematics.core.batching.continuous_batching import Engine
+from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
@@ -51,8 +56,18 @@ def test_the_page_says_what_ran() -> None:
     assert told.trivial_near < told.requests_near
     assert told.kept_places < told.all_places
     page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
-    limits = f"--max-num-seqs {told.kept_places} --max-num-queued-tokens {told.flag_tokens}"
+    limits = f"--max-num-seqs {told.kept_places} --max-num-queued-tokens {told.best_tokens}"
     assert limits in page
+
+
+def test_vllm_counts_prompts_until_their_first_token_and_not_who_comes() -> None:
+    """The second finds one token below four and comes in; the third finds ten, until the first
+    step has read the first; the last finds all read."""
+    asked = Requests([0.0, 0.25, 0.5, 1.75, 9.0], [1, 9, 1, 1, 1], [3, 1, 1, 1, 1])
+    engine = Engine(1.0, max_sequences=1)
+    for most, refused in ((4, [0, 0, 1, 1, 0]), (9, [0, 0, 1, 1, 0]), (10, [0, 0, 1, 0, 0])):
+        fleet = Fleet([engine], admit=_unread_below(most))
+        assert simulate_fleet(asked, fleet).refused.tolist() == refused
 
 
 @given(st.floats(1, 1e6), st.floats(0.01, 100), st.floats(0.01, 1))

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.tail_latency import prompt_tails
-from serving_mathematics.capacity.tail_latency.tail_record import _recorded
+from serving_mathematics.capacity.tail_latency.tail_record import REMEDIES, _recorded
+
+from builder import ROOT
 
 
 @given(st.floats(0, 50), st.floats(0, 1), st.floats(0, 10))
@@ -22,6 +24,18 @@ def test_numbers_of_the_page_are_those_of_the_record() -> None:
     none, first = (rows[f"documents, 0.7, {name}"]["short_p99"] for name in ("none", "shortest"))
     assert told.shortest_cut == pytest.approx(100 * (1 - first / none))
     assert len(told.remedy_rows.splitlines()) == len(prompt_tails.SHOWN)
+
+
+def test_the_page_sets_what_was_tried() -> None:
+    """The command is the limit in the larger budget, the advice below it that in the old one."""
+    page = (ROOT / "docs" / "capacity" / "tail-latency.md").read_text("utf-8")
+    limit, old = REMEDIES["limit"], REMEDIES["limit in the old budget"]
+    flags = "--max-num-batched-tokens {token_budget} --long-prefill-token-threshold {most_tokens}"
+    assert flags.format(**limit) in page
+    budget = f"{prompt_tails.MIXES['documents'][0].token_budget:,}"
+    assert f"a budget of {budget}" in page
+    assert f"a limit of {old['most_tokens']}" in page
+    assert list(prompt_tails.SHOWN)[2] == "larger budget"  # which the page calls the third row
 
 
 def test_the_best_of_the_delays_is_shown() -> None:

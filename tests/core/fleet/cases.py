@@ -137,7 +137,6 @@ def random_case(rng: np.random.Generator) -> Case:
         watermark_blocks=int(rng.choice([0, 0, 2])),
         most_waiting=float(rng.choice([0, 2, math.inf])) if limited else math.inf,
         most_waiting_tokens=float(rng.choice([70, 200, math.inf])) if limited else math.inf,
-        counts_itself=len(times) % 2 == 0,
         retry=thrice if rng.random() < 0.5 else never,
         most_in_flight=float(rng.choice([1, 5, math.inf])),
         refresh_s=float(rng.choice([0.0, 1.0])),

@@ -515,7 +515,7 @@ def simulate_plainly(
             return
         here = engines[place]
         tokens = sum(book.prompt[one.number] for one in here.waiting)
-        more = tokens + (book.prompt[number] if fleet.counts_itself else 0.5)
+        more = tokens + book.prompt[number]
         if len(here.waiting) >= fleet.most_waiting or more > fleet.most_waiting_tokens:
             refuse(number, now)
         else:

@@ -240,15 +240,10 @@ def test_a_full_queue_refuses_and_a_retry_comes_back() -> None:
     assert tokens.refused.tolist() == [0, 0, 1]
 
 
-def test_a_limit_on_tokens_that_does_not_look_at_who_comes() -> None:
-    """As vLLM's: refused is who finds as many waiting or more, however long it is itself."""
+def test_a_limit_on_tokens_counts_who_comes() -> None:
     asked = Requests([0.0, 0.25, 0.5, 0.75], [1, 9, 1, 1], [3, 1, 1, 1])
-    engine = Engine(1.0, max_sequences=1)
-    for itself, refused in ((False, [0, 0, 1, 1]), (True, [0, 1, 0, 0])):
-        fleet = Fleet([engine], most_waiting_tokens=4, counts_itself=itself)
-        assert simulate_fleet(asked, fleet).refused.tolist() == refused
-    blind = Fleet([engine], most_waiting_tokens=9, counts_itself=False)
-    assert simulate_fleet(asked, blind).refused.tolist() == [0, 0, 1, 1]  # at the limit already
+    fleet = Fleet([Engine(1.0, max_sequences=1)], most_waiting_tokens=4)
+    assert simulate_fleet(asked, fleet).refused.tolist() == [0, 1, 0, 0]
 
 
 def test_a_held_request_goes_when_somebody_ends() -> None:

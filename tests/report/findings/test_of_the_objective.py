@@ -164,14 +164,13 @@ def test_queue_flags_keep_the_work_that_overload_control_keeps(
     columns = {"sent_s": asked.arrival_s, "ttft_s": first_s, "prompt_tokens": prompts}
     speed, ttft_s = _prompt_speed(Run("", "", columns)), machine.promise.ttft_s
     flags = queue_flags(places, speed, ttft_s)
-    waiting = int(flags.split()[-1]) - machine.token_budget
-    share = waiting / (limits._read_per_s(machine) * ttft_s)
-    assert 0.1 < share < 0.18
+    share = int(flags.split()[-1]) / (limits._read_per_s(machine) * ttft_s)
+    assert 0.1 < share < 0.21
 
     def worst(share: float) -> float:
         again = limits._served.again
         loads = (0.9, 1.2, 2.0)
         return min(again(machine, of, "tokens", share, places).work for of in loads)
 
-    assert worst(share) > (0.88 if machine is CHAT else 0.5)  # of at most 0.93 and 0.73
-    assert worst(5 * share) < 0.12  # all that is read within the promise
+    assert worst(share) > (0.86 if machine is CHAT else 0.5)  # of at most 0.94 and 0.73
+    assert worst(5 * share) < 0.2  # all that is read within the promise

@@ -193,6 +193,8 @@ def example() -> SimpleNamespace:
         **fields,
         fixed_wrong=100 * _run("fixed", (1 - WRONG) * best["fixed"]).late_share,
         tokens_share=best["tokens"],
+        requests_share=best["requests"],
+        known_hours=_run("timetable", best["timetable"], "known jump").replica_hours,
         tokens_target_ms=1e3 * best["tokens"] * full_s,
         tokens_full_ms=1e3 * full_s,
         tokens_load_percent=100 * load,
@@ -294,11 +296,14 @@ def check_tokens_pay_least() -> None:
 
 def check_where_the_ranking_turns() -> None:
     """With 64 places, which are full before tokens are late, requests inside pay much less than
-    time per token; and a surprise of four times the load is later on time per token.
+    time per token, with half of the places for a target where 256 want a fifth; and a surprise of
+    four times the load is later on time per token.
 
     Source: the same shift; the signal of a full engine.
     """
     few = CHAT.limited(64)
+    targets = [_best("requests", machine) for machine in (few, CHAT)]
+    checks.close("targets of 64 and of 256 places", targets, [0.5, 0.2], rtol=1e-12)
     hours = [
         _run(name, _best(name, few), "surprise", few).replica_hours
         for name in ("requests", "tokens")
@@ -364,14 +369,23 @@ def check_waiting_alone_is_late() -> None:
 
 
 def check_timetable_knows() -> None:
-    """A jump in the timetable makes nobody late, and the same jump as a surprise does; a timetable
-    a fifth too low is late oftener than the signal beside it would be alone.
+    """A jump in the timetable makes nobody late, and the same jump as a surprise does, on the time
+    per token alone too, which pays a little less. Where the jump is not in it, the timetable pays
+    more than that signal and is late no less. A timetable a fifth too low is late oftener than the
+    signal beside it would be alone.
 
     Source: the same shift with the jump known, and with the wave believed too low.
     """
     best = _best("timetable")
-    checks.close("known", _run("timetable", best, "known jump").late_share, 0.0, atol=1e-3)
-    late = _run("timetable", best).late_share
+    known, alone = _run("timetable", best, "known jump"), _run("tokens", _best("tokens"))
+    checks.close("known", known.late_share, 0.0, atol=1e-3)
+    checks.inside("time per token alone", alone.late_share, 0.01, LATE)
+    unknown = _run("timetable", best)
+    for label, run in (("known", known), ("a surprise", unknown)):
+        paid = run.replica_hours / alone.replica_hours
+        checks.inside(f"{label}: paid, over the signal alone", paid, 1.02, 1.1)
+    late = unknown.late_share
+    checks.holds("a surprise: late no less", late >= alone.late_share, got=[late, alone.late_share])
     checks.inside("a surprise", late, 0.005, LATE)
     low = _run("timetable", best, wrong=1 / (1 - WRONG)).late_share
     checks.inside("a fifth too low", low, late, 2 * LATE)

@@ -183,7 +183,7 @@ def example() -> SimpleNamespace:
     """Of the page: a doubling that three minutes cannot follow."""
     chat = replica_of(CHAT)
     load = 2 * START * LOAD * chat.most_per_s
-    tokens, arrivals, places, waiting = (_run(signal, 3, 2.0) for signal in SIGNALS)
+    tokens, arrivals, places = (_run(signal, 3, 2.0) for signal in SIGNALS[:3])
     backlog, drain_s = cold_start(load, chat.most_per_s, START, 180.0, 10)
     return SimpleNamespace(
         spike_backlog=backlog,
@@ -193,8 +193,6 @@ def example() -> SimpleNamespace:
         spike_tokens_hours=tokens.replica_hours,
         spike_arrivals_hours=arrivals.replica_hours,
         spike_swing_percent=100 * places.late_share,
-        spike_waiting_percent=100 * waiting.late_share,
-        spike_fluid_percent=100 * _fluid("waiting", 3, 2.0).late_share,
     )
 
 

@@ -267,7 +267,8 @@ def check_boxes_of_an_engine() -> None:
 
 def check_product_of_means_is_not_the_mean_product() -> None:
     """Rate × mean tokens × mean stay is wrong to both sides: too much where answers are long and
-    equal, and by a tenth in the chat machine; too little where their lengths vary much.
+    equal, and by a tenth in the chat machine; right where prompts are short and answers geometric;
+    too little where their lengths vary more.
 
     Source: G = pR + τE[o(o−1)]/2, sampled; the simulated engine.
     """
@@ -277,6 +278,8 @@ def check_product_of_means_is_not_the_mean_product() -> None:
     residence = 0.15 + (float(few.mean()) - 1) * 0.03
     sampled = (1000 + float(few.mean())) * residence / float(held) - 1
     checks.close("C² = 4", _product_error(4.0, 1000, 250), sampled, atol=0.02, kind="simulation")
+    checks.inside("C² = 4", sampled, -0.5, -0.1, kind="simulation")
+    checks.close("short prompts, C² = 1", _product_error(1.0, 200, 4000), 0.0, atol=0.01)
     long = float(4200 * 120.12 / token_seconds(200, 4000, 0.15, 0.03)) - 1
     checks.close("long and equal", _product_error(0.0, 200, 4000), long, rtol=1e-9)
     checks.inside("long and equal", _product_error(0.0, 200, 4000), 0.5, 1.0)

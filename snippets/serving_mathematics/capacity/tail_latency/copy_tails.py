@@ -3,7 +3,7 @@
 Copies leave at the p95 that the same requests had without. With the loser cancelled at the first
 token they change the tail little, because both copies read the same prompt. With losers that run
 on, they are load: from some load on the fleet never comes back, and after an outage it does not at
-a lower one. A budget of a few percent ends that. What copies are good for is an engine that stands
+a lower one. A cap of a few percent ends that. What copies are good for is an engine that stands
 still, if the router sends it requests nevertheless.
 
 Assumes: what `tail_record` assumes.
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = {
-    "none": ("no second copy", "C4"),
-    "cancelled": ("loser cancelled", "C0"),
-    "budget": ("runs on, 5% at most", "C2"),
+    "none": ("none", "C4"),
+    "cancelled": ("cancelled", "C0"),
+    "budget": ("capped", "C2"),
     "runs on": ("loser runs on", "C3"),
 }
 NAMES = ("none", "copy at the p95")
@@ -99,9 +99,9 @@ def figure_copies_and_load(figure: Figure) -> None:
     p95 of the same requests without.
 
     Alt: Line chart of the first token of the slowest hundredth against load, on a logarithmic axis.
-    Three curves, without copies, with cancelled losers and with a budget, rise slowly side by side
-    up to 80%; at 90% the one with cancelled losers is highest. The fourth leaves them and jumps by
-    two orders of magnitude past the middle of the axis.
+    Three curves, without copies, with cancelled losers and with a cap on copies, rise slowly side
+    by side up to 80%; at 90% the one with cancelled losers is highest. The fourth leaves them and
+    jumps by two orders of magnitude past the middle of the axis.
     """
     axes = figure.subplots()
     for name, (_, colour) in SHOWN.items():
@@ -110,14 +110,15 @@ def figure_copies_and_load(figure: Figure) -> None:
         )
     axes.annotate(SHOWN["runs on"][0], (66, 12), color="C3", ha="left")
     for name in ("none", "cancelled", "budget"):
-        axes.annotate(name, (90.6, _p99(0.9, name)), color=SHOWN[name][1], va="center")
+        label, colour = SHOWN[name]
+        axes.annotate(label, (90.6, _p99(0.9, name)), color=colour, va="center")
     axes.set(xlim=(30, 103), xticks=range(30, 100, 10), xlabel="load [% of the ceiling]")
     axes.set(ylabel="first token, slowest hundredth [s]")
 
 
 def figure_outage(figure: Figure) -> None:
     """After the same outage a fleet whose losers run on never comes back. With cancelled losers, or
-    a budget, it does.
+    a cap on copies, it does.
 
     Four engines of the chat machine, which all stand still while it is grey; second copies after a
     second. The median of each ten seconds' arrivals.
@@ -131,7 +132,7 @@ def figure_outage(figure: Figure) -> None:
         axes.plot(times, _recorded()["outage"][name], color=colour)
     axes.axvspan(OUTAGE["begin_s"], OUTAGE["end_s"], color="C4", alpha=0.2, lw=0)
     axes.annotate(SHOWN["runs on"][0], (34, 17), color="C3", ha="left")
-    axes.annotate("none, cancelled, budget", (52, 1.0), color="C4", ha="left")
+    axes.annotate("none, cancelled, capped", (52, 1.0), color="C4", ha="left")
     axes.set_title(f"{OUTAGE['load']:.0%} load")
     axes.set(xlim=(0, 100), ylim=(-1, 26), xlabel="time of arrival [s]")
     axes.set(ylabel="median first token [s]")
@@ -175,7 +176,7 @@ def check_copies_do_little_for_prompts() -> None:
 
 def check_losers_that_run_on_bring_a_fleet_down() -> None:
     """From 65% of the ceiling on a copy at the p95 is the end of a fleet that carries 90% without,
-    and up to half of it it is not; cancelled, or under a budget of 5%, it is not at any load.
+    and up to half of it it is not; cancelled, or capped at 5%, it is not at any load.
 
     Source: the record.
     """

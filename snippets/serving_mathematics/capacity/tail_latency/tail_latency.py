@@ -75,7 +75,6 @@ def example() -> SimpleNamespace:
     together = _recorded()["slowest"]
     return SimpleNamespace(
         slow_of_100_percent=100 * fan_out_slow_share(0.01, 100),
-        slow_of_2000_percent=100 * fan_out_slow_share(1e-4, 2000),
         median_leaf_percent=100 * leaf_level(0.5, 100),
         sixteen_alone_ms=1000 * _independent(0.5, 16),
         sixteen_ms=1000 * together["16"]["p50"],

@@ -59,9 +59,8 @@ class Fleet:
     instead. preempt: who loses its memory first; the youngest by default. caching: whether engines
     keep prefixes. watermark_blocks: that an admission leaves free while others run. most_waiting:
     requests that may wait for one engine; more are refused, as with vLLM's --max-num-queued-reqs.
-    most_waiting_tokens: tokens of their prompts; counts_itself: with those of the request that
-    comes, as a gateway can that knows them, or without, as vLLM's --max-num-queued-tokens, which
-    refuses from the limit on. retry: when a refused request comes back. most_in_flight: that the
+    most_waiting_tokens: tokens of their prompts, with those of the request that comes, as a gateway
+    can that knows them. retry: when a refused request comes back. most_in_flight: that the
     client has at once; the others leave late. refresh_s: between two looks at the engines, 0 for
     always [s].
 
@@ -100,7 +99,6 @@ class Fleet:
     link_s: float = 0.0
     scaling: Scaling | None = None
     failures: Sequence[tuple[float, int]] = ()
-    counts_itself: bool = True
     stalls: Sequence[tuple[float, float, int]] = ()
     cancels: bool = True
 

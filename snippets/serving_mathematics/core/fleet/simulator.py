@@ -290,8 +290,6 @@ class _FleetRun:
         if fleet.most_waiting_tokens == math.inf:
             return False
         tokens = sum(ledger.prompt[i] for i in self.lines[place].everybody())
-        if not fleet.counts_itself:
-            return tokens >= fleet.most_waiting_tokens
         return tokens + ledger.prompt[request] > fleet.most_waiting_tokens
 
     def refuse(self, request: int, now: float) -> None:
