@@ -45,7 +45,6 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         own_rows="\n".join(rows),
         own_deployments=len(scored),
-        own_every=len(deployments),
         own_before=100 * kept_error(3, method="before")["median"],
         own_after=100 * kept_error(3)["median"],
         own_low=100 * kept_error(3, method="low loads")["median"],

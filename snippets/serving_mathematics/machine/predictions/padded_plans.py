@@ -132,18 +132,12 @@ def example() -> SimpleNamespace:
         own_factor=_factor(ALL, "three"),
         worst_factor=worst,
         first_factor=float(np.quantile(_left_out("ttft")[1], SHARE)),
-        first_worst=max(_needed("ttft").values()),
         first_vllm=_first_tokens("backend", "vllm", "vllm"),
-        first_sglang=_first_tokens("backend", "sglang", "sglang"),
         first_many=_first_tokens("concurrency", 65, math.inf),
-        deployments=len(_deployments()),
         kept_mixtures=100 * _kept(factor, factor, kind=True),
-        kept_by_both=100 * _kept(factor, worst),
         short_models=", ".join(name.replace(", ", "/") for name in short),
         short_least=100 * min(short.values()),
-        short_most=100 * max(short.values()),
         one_covered=100 * covered,
-        kind_covered=100 * _by_kind(),
     )
 
 
