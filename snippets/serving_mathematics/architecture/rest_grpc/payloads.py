@@ -161,13 +161,15 @@ def _even_ms(payload: str, link: float = LINK_BYTES_PER_S) -> int:
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
-    first_ms = 1000 * (CHAT.made.around_s + float(CHAT.prompt_s(CHAT.sample.prompt_tokens).mean()))
+    around_ms = 1000 * CHAT.made.around_s
+    read_ms = 1000 * float(CHAT.prompt_s(CHAT.sample.prompt_tokens).mean())
     paused, busy = "kept, after a pause", "kept and busy"
     chat = "a chat's prompt"
     vectors, agent = "32 embeddings back", "an agent's prompt"
     return SimpleNamespace(
         chat_kb=_payloads()[chat].request["JSON"] / 1000,
-        first_ms=first_ms,
+        first_ms=around_ms + read_ms,
+        around_ms=around_ms,
         chat_gain_us=1000 * (_ms(chat, "JSON", paused, 50) - _ms(chat, "bytes", paused, 50)),
         agent_flights=flights(
             _payloads()[agent].request["bytes"], GROWN_BYTES, STREAM_WINDOW_BYTES
@@ -180,6 +182,7 @@ def example() -> SimpleNamespace:
         embeddings_kb=_payloads()[vectors].answer["bytes"] / 1000,
         photo_capped_ms=_ms("a photo", "bytes", "busy, window never raised", 50),
         photo_busy_ms=_ms("a photo", "bytes", busy, 50),
+        photo_paused_ms=_ms("a photo", "bytes", paused, 50),
         photo_json_ms=_ms("a photo", "JSON", busy, 50),
         digit_ns=1e9 * _number_s(),
         embeddings_digits_percent=100

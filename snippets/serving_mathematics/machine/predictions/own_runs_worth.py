@@ -39,8 +39,7 @@ def example() -> SimpleNamespace:
             for method in ("before", "one factor", "after")
         ]
         rows.append(f"| {few} | {' | '.join(cells)} |")
-    deployments = read_record(SCORES)["deployments"]
-    scored = [row for row in deployments if row["half"] == "scored on"]
+    scored = [row for row in read_record(SCORES)["deployments"] if row["half"] == "scored on"]
     key = "median error per token"
     return SimpleNamespace(
         own_rows="\n".join(rows),

@@ -12,7 +12,6 @@ aiconfigurator-core 0.12.0.
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -109,14 +108,6 @@ def _kept(dense: float, mixed: float, kind: bool | None = None) -> float:
     return float(np.mean([need <= (mixed if mix else dense) for mix, need in some]))
 
 
-def _first_tokens(column: str, least: Any, most: Any) -> float:
-    """The factor at which nine in ten first tokens are no later, of runs with a column between."""
-    record = read_record("planner_errors")
-    told, ratio = (record["columns"].index(name) for name in (column, "ttft_ratio"))
-    some = [row[ratio] for row in record["rows"] if least <= row[told] <= most]
-    return float(np.quantile(some, SHARE))
-
-
 def _by_kind() -> float:
     """What factors by kind of model and device cover of models whose runs did not set them."""
     kinds = read_record("machine_scores")["padding"]
@@ -129,11 +120,9 @@ def example() -> SimpleNamespace:
     short, worst = _short(factor), max(_needed("tpot").values())
     return SimpleNamespace(
         one_factor=factor,
-        own_factor=_factor(ALL, "three"),
         worst_factor=worst,
         first_factor=float(np.quantile(_left_out("ttft")[1], SHARE)),
-        first_vllm=_first_tokens("backend", "vllm", "vllm"),
-        first_many=_first_tokens("concurrency", 65, math.inf),
+        first_worst=max(_needed("ttft").values()),
         kept_mixtures=100 * _kept(factor, factor, kind=True),
         short_models=", ".join(name.replace(", ", "/") for name in short),
         short_least=100 * min(short.values()),
