@@ -104,7 +104,6 @@ def example() -> SimpleNamespace:
         quiet_load_high=_quiet_from(12, wrong=0.8),
         quiet_load_of_three=_quiet_from(60, clump=3.0),
         pages_at_600_of_three=_in_a_month(600, clump=3.0),
-        minute_more_percent=100 * (_each_minute(132, 200) / _in_a_month(132) - 1),
         night_pages=_in_a_month(60) / 2,
         safe_errors=GUARDS[0][2],
         guard_at_60=_guard(60),

@@ -126,11 +126,8 @@ def _steps_ms(deployment: Deployment, counts: list[int], lengths: list[int]) -> 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     heads, latent = (_engine(kind).architecture.layers[0][1] for kind in ("heads", "latent"))
-    alone, spread = (
-        61 * spread_bytes(latent, devices) / (62 * spread_bytes(heads, devices))
-        for devices in (1, 8)
-    )
-    return SimpleNamespace(spread_alone=alone, spread_times=spread)
+    spread = 61 * spread_bytes(latent, 8) / (62 * spread_bytes(heads, 8))
+    return SimpleNamespace(spread_times=spread)
 
 
 def figure_who_fits(figure: Figure) -> None:
