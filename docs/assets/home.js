@@ -55,12 +55,14 @@ export function open(form) {
     go.href = planner + query;
     return query;
   };
-  // The address holds the question, as the planner's does.
+  // The address holds the question, as the planner's does; but for what was chosen before this ran.
+  const chosen = blanks.map((blank) => !blank.selectedOptions[0].defaultSelected);
   const recall = () => {
     const given = Object.fromEntries(new URLSearchParams(location.search));
     const names = namesOf(asks);
     const unknown = Object.keys(given).filter((name) => !names.has(name));
     for (const [number, place] of places(asks, given).entries()) {
+      if (chosen[number]) continue;
       if (place >= 0) blanks[number].selectedIndex = place;
       else if (place === -1) unknown.push(...Object.keys(asks[number][0]).filter((name) => name in given));
     }
@@ -72,4 +74,5 @@ export function open(form) {
   form.addEventListener("submit", (event) => event.preventDefault());
   for (const blank of blanks) blank.addEventListener("change", () => history.replaceState(history.state, "", say()));
   recall();
+  if (chosen.includes(true)) history.replaceState(history.state, "", say());
 }

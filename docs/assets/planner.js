@@ -103,8 +103,8 @@ export function open(form) {
 
   const copy = (button, text) => button.addEventListener("click", async () => {
     const { textContent, ariaLabel } = button;
-    await navigator.clipboard.writeText(text());
-    Object.assign(button, { textContent: "Copied", ariaLabel: null });
+    const told = await Promise.resolve(text()).then((copied) => navigator.clipboard.writeText(copied)).then(() => "Copied", () => "Not copied");
+    Object.assign(button, { textContent: told, ariaLabel: null });
     setTimeout(() => Object.assign(button, { textContent, ariaLabel }), 2000);
   });
   const dress = () => { // copy buttons, and tables that scroll by keyboard
