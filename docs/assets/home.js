@@ -40,6 +40,14 @@ export function known(table, given, usual) {
 }
 export const tableOf = (page) => JSON.parse(page.querySelector(".home-question script").textContent);
 
+// A button that copies a text, and says whether the browser let it.
+export const copy = (button, text) => button.addEventListener("click", async () => {
+  const { textContent, ariaLabel } = button;
+  const told = await Promise.resolve(text()).then((copied) => navigator.clipboard.writeText(copied)).then(() => "Copied", () => "Not copied");
+  Object.assign(button, { textContent: told, ariaLabel: null });
+  setTimeout(() => Object.assign(button, { textContent, ariaLabel }), 2000);
+});
+
 export function open(form) {
   const table = tableOf(document);
   const { asks, errors } = table;
@@ -72,6 +80,7 @@ export function open(form) {
     sure.textContent = `This address asks for ${first} = “${given[unknown[0]].slice(0, 40)}”, of which this sentence has no answer: what stands above answers the sentence as it reads. The planner computes others.`;
   };
   form.addEventListener("submit", (event) => event.preventDefault());
+  copy(form.querySelector("button"), () => new URL(say(), location.href).href);
   for (const blank of blanks) blank.addEventListener("change", () => history.replaceState(history.state, "", say()));
   recall();
   if (chosen.includes(true)) history.replaceState(history.state, "", say());
