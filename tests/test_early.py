@@ -68,6 +68,7 @@ def pressed(page: Page, where: str, name: str = "") -> None:
         ("bundle.*.js", BATCHING, ".snippet-copy", ".md-dialog:has-text('Copied')"),
         ("copied/*", BATCHING, ".snippet-copy", ".md-dialog:has-text('Copied')"),
         ("planner.js", "planner/", "form.planner button:has-text('link')", "text=/^Copied$/"),
+        ("home.js", "", ".home-question button", "text=/^Copied$/"),
         ("ask.js", "ask-your-log/", "form.ask [type=submit]", "text=/^No report|could not be run/"),
     ],
 )

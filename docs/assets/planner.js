@@ -99,6 +99,7 @@ export function open(form) {
     if (folded) folded.open = true;
     problem(field, told);
     field.focus();
+    field.scrollIntoView({ block: "nearest" }); // where it has the focus, it may still lie below the header
   };
 
   const dress = () => { // copy buttons, and tables that scroll by keyboard

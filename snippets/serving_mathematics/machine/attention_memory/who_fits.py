@@ -150,7 +150,7 @@ def figure_who_fits(figure: Figure) -> None:
         left.loglog(LENGTHS, [sequences_that_fit(one, n) for n in LENGTHS], color=colour)
         reads = [1e3 * full_read_s(one, n) for n in LENGTHS]
         right.semilogx(LENGTHS, reads, color=colour, label=label)
-    right.legend(loc="upper right", fontsize="small")
+    right.legend(loc="upper right")
     left.set(ylim=(3, 1e5), ylabel="sequences that fit")
     right.set(ylim=(0, 70), ylabel="to read a full cache [ms]")
     for axes in (left, right):
