@@ -124,7 +124,7 @@ def figure_growth(figure: Figure) -> None:
             textcoords="offset points",
             color=colour,
             va="center",
-            fontsize=10,
+            fontsize=8,
         )
     axes.plot([1e2, 1e6], [1e-6, 1e-2], color="C4", linestyle="--", linewidth=0.8)
     axes.set(xscale="log", yscale="log", xlim=(5, 8e8))
