@@ -480,8 +480,9 @@ def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
     run, text, whole = _code_block(page, names)
     ours = re.search(rf"^from {PACKAGE}\.", whole, re.MULTILINE)
     install = f"pip install {' '.join(run.record['needs'])}" if run.record["needs"] else ""
-    wanted = [*([install] if install else []), *(["this package"] if ours else [])]
-    told = f" <span>Needs <code>{'</code> and <code>'.join(wanted)}</code></span>" if wanted else ""
+    told = f" <span>Needs <code>{install}</code></span>" if install else ""
+    if ours:
+        told += " <span>The copy needs this package installed</span>"
     lines = text.count("\n") + 1
     aside = beside_the_algorithm(text)
     long = lines - len(aside) > LINES_OPEN + LINES_OVER

@@ -141,15 +141,16 @@ def figure_who_fits(figure: Figure) -> None:
     right the time to read a full cache is flat for heads, windows and a latent, falls steeply for
     the model that selects, and falls gently for the one with states.
     """
+    figure.set_size_inches(5.8, 4.2)
     left, right = figure.subplots(1, 2)
     for kind, (label, _, _, colour) in SHOWN.items():
         one = _engine(kind)
         left.loglog(LENGTHS, [sequences_that_fit(one, n) for n in LENGTHS], color=colour)
         reads = [1e3 * full_read_s(one, n) for n in LENGTHS]
         right.semilogx(LENGTHS, reads, color=colour, label=label)
-    right.legend(loc="upper right", fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2)
     left.set(ylim=(3, 1e5), ylabel="sequences that fit")
-    right.set(ylim=(0, 70), ylabel="to read a full cache [ms]")
+    right.set(ylim=(0, 40), ylabel="to read a full cache [ms]")
     for axes in (left, right):
         axes.set(xlim=(LENGTHS[0], LENGTHS[-1]), xlabel="tokens of each")
         axes.set_xticks([2048, 16384, 131072], ["2,048", "16,384", "131,072"])
