@@ -30,7 +30,6 @@ from serving_mathematics.planner.capacity_planner import (
     Performance,
     Plan,
     Quantile,
-    _known,
     _of_some,
     _smallest,
     binding_constraints,
@@ -339,18 +338,17 @@ def test_bottlenecks_by_construction() -> None:
     assert found.found.budget in BUDGETS
 
 
-def test_what_was_planned_before_changes_no_plan() -> None:
-    """Runs are shared with the question before, in which its weights were the smaller ones."""
-    finer = replace(BASE, seed=4)
-    smaller = coarser(finer.deployment)
+def test_weights_in_fewer_bits_that_are_slower_refuse_nothing() -> None:
+    """Prompts take longer in four bits: a TTFT that eight bits keep was refused for theirs."""
+    asked = {"rate_per_s": 5, "ttft_s": 0.24, "mean_prompt_tokens": 2000, "requests": 400}
+    question = read_question(asked | {"precision": "fp8", "parallelism": "tp1"})
+    smaller = coarser(question.deployment)
     assert smaller is not None
-    coarse = replace(finer, deployment=smaller)
-    plans = [plan(question) for question in (finer, coarse, finer, coarse)]
-    assert _known.cache_info().hits >= 4
-    assert plans[0].quantized == plans[1].best
-    for question, found in zip((finer, coarse) * 2, plans, strict=True):
-        _known.cache_clear()
-        assert plan(question) == found
+    with pytest.raises(Infeasible, match=r"keeps a TTFT of 0\.24 s at p99"):
+        Fleets(replace(question, deployment=smaller))
+    found = plan(question)
+    assert found.best.replicas == 1
+    assert (found.quantized, found.quantized_precision) == (None, "int4")
 
 
 def test_a_plan_tells_of_every_fleet_before_it_is_simulated() -> None:

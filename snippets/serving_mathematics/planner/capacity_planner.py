@@ -24,8 +24,8 @@ million tokens.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -246,8 +246,8 @@ class Plan:
     one_more: Performance
     usual: Performance | None  # the fewest with the limits that engines start with; None if none do
     found: Performance | None  # where limits were asked for: fewer that do with others
-    quantized: Performance | None  # the smallest fleet with weights in the next smaller format
-    quantized_precision: str  # that format, or ""
+    quantized: Performance | None  # the same or fewer with weights in fewer bits, by short runs
+    quantized_precision: str  # the next smaller format, or ""
     engine: Engine  # of a replica
     token_bytes: float  # that a token holds in the cache of a replica [B]
     rate_per_s: float  # of the whole fleet
@@ -807,22 +807,6 @@ def _four_times(fleet: Fleets) -> Fleets:
     return Fleets(replace(question, requests=SETTLING * question.requests), told=fleet.told)
 
 
-@functools.lru_cache(maxsize=2)
-def _known(question: Question) -> tuple[Fleets, Fleets]:
-    """Shorter and longer runs for a question, which are those of the question before it where that
-    one has weights in the next larger format."""
-    fleet = Fleets(question)
-    return fleet, _four_times(fleet)
-
-
-def _fleets(question: Question, told: Told | None = None) -> tuple[Fleets, Fleets]:
-    """The same, of which nothing was asked yet; told hears of all, simulated before or not."""
-    fleet, long = map(copy.copy, _known(question))
-    fleet.told = long.told = told
-    fleet.done, long.done = {}, {}
-    return fleet, long
-
-
 def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:
     """The first longer run, of the limits that might do by the shorter ones, that keeps both."""
     runs = (long.performance(replicas, *limits) for limits in fleet.near(replicas))
@@ -991,30 +975,23 @@ def plan(
     >>> plan(question, alternatives=False).best.replicas
     3
     """
-    near = require_non_negative_integer(near=near)
-    return _planned(*_fleets(question, told), alternatives, near)
-
-
-def _planned(fleet: Fleets, long: Fleets, alternatives: bool, near: int) -> Plan:
-    """The plan for the question of these fleets."""
-    question, told = fleet.question, fleet.told
-    best, _ = settled(fleet, long, near)
+    near, there = require_non_negative_integer(near=near), question.replicas_there
+    fleet = Fleets(question, told)
+    long = _four_times(fleet)
+    best = _longer(fleet, long, there) if there else settled(fleet, long, near)[0]
+    if best is None:
+        raise Infeasible(f"{there:,} replicas do not keep the objective")
     below = best.replicas - 1
     fewer = fleet.best(below) if below else None
-    judge = long if fleet.keeps(fewer) else fleet  # the search's run may keep them by chance
+    short = long if fleet.keeps(fewer) else fleet, below  # the search's run may keep them by chance
+    if there:
+        short = _too_much(fleet, there), there
     more = fleet.best(best.replicas + 1)
     assert more is not None
-    smaller = coarser(question.deployment) if alternatives else None
-    quantized = None
-    if smaller:
-        coarse = _fleets(replace(question, deployment=smaller), told)
-        quantized = settled(*coarse, best.replicas)[0]
+    smaller = coarser(question.deployment) if alternatives and not there else None
     tried = [run for (count, *_), run in long.done.items() if count == below]
     if fewer:
         fewer = long.done.get((below, fewer.places, fewer.budget)) or fewer
-    short = judge, below
-    if question.gpus and not below:  # one that is there is the fewest, and short at twice the rate
-        short = judge.at_rate(2 * judge.rate_per_s), 1
     return Plan(
         best,
         long.estimate(best),
@@ -1025,13 +1002,20 @@ def _planned(fleet: Fleets, long: Fleets, alternatives: bool, near: int) -> Plan
         more,
         _usual(fleet, long),
         _found(fleet, long, best),
-        quantized,
+        _quantized(fleet, smaller, best.replicas) if smaller else None,
         smaller.precision if smaller else "",
         fleet.engine,
         fleet.made.token_bytes * _holders(question.deployment),
         fleet.rate_per_s,
         fleet.own_s,
     )
+
+
+def _too_much(fleet: Fleets, replicas: int) -> Fleets:
+    """The same at the first rate that so many replicas do not carry, a tenth more each time."""
+    while fleet.keeps(fleet.best(replicas)):
+        fleet = fleet.at_rate(1.1 * fleet.rate_per_s)
+    return fleet
 
 
 def _holders(deployment: Deployment) -> int:
@@ -1047,6 +1031,14 @@ def _usual(fleet: Fleets, long: Fleets) -> Performance | None:
         return settled(fleet.limited(*limits), long.limited(*limits))[0]
     except Infeasible:
         return None
+
+
+def _quantized(fleet: Fleets, smaller: Deployment, most: int) -> Performance | None:
+    """The fewest replicas with such weights by short runs; None beyond so many."""
+    with contextlib.suppress(Infeasible):
+        question = replace(shorter(fleet.question), deployment=smaller)
+        return Fleets(question, fleet.told).fewest(most, most)
+    return None
 
 
 def _found(fleet: Fleets, long: Fleets, best: Performance) -> Performance | None:
