@@ -959,14 +959,19 @@ def coarser(deployment: Deployment) -> Deployment | None:
 
 
 def plan(
-    question: Question, alternatives: bool = True, told: Told | None = None, near: int = 0
+    question: Question,
+    alternatives: bool = True,
+    told: Told | None = None,
+    near: int = 0,
+    given: Performance | None = None,
 ) -> Plan:
     """The smallest fleet for a question, what binds it, and what one replica more, one fewer, the
     usual limits or weights in fewer bits would change.
 
     alternatives: whether to look for the quantized fleet too. told: hears of every fleet before it
-    is simulated. near: of how many replicas it may be, from shorter runs. Raises Infeasible when no
-    fleet keeps the objective, ValueError on input outside the ranges.
+    is simulated. near: of how many replicas it may be, from shorter runs. given: the run of a fleet
+    that is there, whose size is not looked for. Raises Infeasible when no fleet keeps the
+    objective, ValueError on input outside the ranges.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
@@ -975,20 +980,18 @@ def plan(
     >>> plan(question, alternatives=False).best.replicas
     3
     """
-    near, there = require_non_negative_integer(near=near), question.replicas_there
+    near = require_non_negative_integer(near=near)
     fleet = Fleets(question, told)
     long = _four_times(fleet)
-    best = _longer(fleet, long, there) if there else settled(fleet, long, near)[0]
-    if best is None:
-        raise Infeasible(f"{there:,} replicas do not keep the objective")
+    best = given or settled(fleet, long, near)[0]
     below = best.replicas - 1
     fewer = fleet.best(below) if below else None
     short = long if fleet.keeps(fewer) else fleet, below  # the search's run may keep them by chance
-    if there:
-        short = _too_much(fleet, there), there
+    if given:
+        short = _too_much(fleet, given.replicas), given.replicas
     more = fleet.best(best.replicas + 1)
     assert more is not None
-    smaller = coarser(question.deployment) if alternatives and not there else None
+    smaller = coarser(question.deployment) if alternatives and not given else None
     tried = [run for (count, *_), run in long.done.items() if count == below]
     if fewer:
         fewer = long.done.get((below, fewer.places, fewer.budget)) or fewer
@@ -1012,10 +1015,9 @@ def plan(
 
 
 def _too_much(fleet: Fleets, replicas: int) -> Fleets:
-    """The same at the first rate that so many replicas do not carry, a tenth more each time."""
-    while fleet.keeps(fleet.best(replicas)):
-        fleet = fleet.at_rate(1.1 * fleet.rate_per_s)
-    return fleet
+    """The same at a rate that so many replicas do not carry, a tenth more each time."""
+    more = fleet.at_rate(1.1 * fleet.rate_per_s)
+    return _too_much(more, replicas) if more.keeps(more.best(replicas)) else more
 
 
 def _holders(deployment: Deployment) -> int:

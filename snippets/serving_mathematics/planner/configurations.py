@@ -359,7 +359,6 @@ def _by_rate(
     best, short = max(settled, key=lambda pair: (pair[0].run is not None, pair[0].rate_per_s))
     if best.run is None:
         raise Infeasible(best.problem)
-    planned = plan(best.question, told=told)
     rest = [*(one for one, _ in settled if one is not best), *found[len(settled) :]]
     rest.sort(key=lambda one: -one.rate_per_s if one.run else 0.0)
     ranked = [
@@ -369,8 +368,9 @@ def _by_rate(
             one.run,
             one.problem,
         )
-        for one in (replace(best, run=planned.best), *rest)
+        for one in (best, *rest)
     ]
+    planned = plan(best.question, told=told, given=best.run)
     return planned, ranked, _carried_rates(best, short, told)
 
 

@@ -240,17 +240,32 @@ def settled_carried(
     """
     question, above = asked.question, require_non_negative(above=above)
     replicas, fleet = question.replicas_there, Fleets(question, told)
-    long = _four_times(fleet)
+    long, most, near = _four_times(fleet), asked.rate_per_s, SURE_FROM * asked.rate_per_s
+    if not sure:
+        most, near = replicas * fleet.fullest_rate(), asked.rate_per_s
+
+    def judged(run: Performance | None) -> Performance | None:
+        return run if run and (long.sure if sure else long.keeps)(run) else None
 
     def tried(rate: float) -> Performance | None:
-        run = _longer(fleet.at_rate(rate), long.at_rate(rate), replicas)
-        return None if run is None or (sure and not long.sure(run)) else run
+        return judged(_longer(fleet.at_rate(rate), long.at_rate(rate), replicas))
 
-    if above and tried((1 + CLOSE) * above) is None:
-        return replace(asked, question=_at_rate(question, min(above, asked.rate_per_s)))
-    if sure:
-        return _most_of(question, tried, asked.rate_per_s, SURE_FROM * asked.rate_per_s)
-    return _most_of(question, tried, replicas * fleet.fullest_rate(), asked.rate_per_s)
+    def most_with(limits: Performance, near: float) -> Carried:
+        of = replicas, limits.places, limits.budget
+        return _most_of(
+            question, lambda rate: judged(long.at_rate(rate).performance(*of)), most, near
+        )
+
+    best, limits = asked, asked.run
+    if above:
+        limits = tried((1 + CLOSE) * above)
+        if limits is None:
+            return replace(asked, question=_at_rate(question, min(above, asked.rate_per_s)))
+    while limits is not None:  # until no others carry more
+        best = most_with(limits, near)
+        near = (1 + CLOSE) * best.rate_per_s
+        limits = tried(near) if best.run and near < most else None
+    return best if best.run else _most_of(question, tried, most, near)
 
 
 def _most_of(
