@@ -263,7 +263,7 @@ def settled_carried(
             return replace(asked, question=_at_rate(question, min(above, asked.rate_per_s)))
     while limits is not None:  # until no others carry more
         best = most_with(limits, near)
-        near = (1 + CLOSE) * best.rate_per_s
+        near = float(f"{(1 + CLOSE) * best.rate_per_s:.3g}")  # where the next search begins
         limits = tried(near) if best.run and near < most else None
     return best if best.run else _most_of(question, tried, most, near)
 
