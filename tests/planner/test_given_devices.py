@@ -335,14 +335,6 @@ def test_no_other_limits_carry_more(name: str) -> None:
     assert _longer(more, _four_times(more), question.replicas_there) is None
 
 
-def test_a_search_among_limits_ends() -> None:
-    """It goes on from what is more, by three digits: by more digits it went on without end."""
-    values = {"gpus": 2, "model": "Llama-3.1-70B", "requests": 400, "parallelism": "tp2"}
-    most = settled_carried(carried(read_choices(values | {"precision": "fp8"})[0]))
-    sure = settled_carried(most, sure=True)
-    assert 0.5 * most.rate_per_s < sure.rate_per_s < most.rate_per_s
-
-
 def test_more_than_two_are_settled_where_longer_runs_say_less() -> None:
     """The rate of the answer is no less than that of any run in its table."""
     choices = read_choices(

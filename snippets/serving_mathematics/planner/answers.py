@@ -163,7 +163,7 @@ def answer_lines(told: Answered) -> list[Line]:
         Line("preemptions", f"{best.preempted:.3f} a request", "", "optimization/batching"),
     ]
     fewer = found.one_fewer
-    if best.replicas > 1:
+    if best.replicas > 1 and not told.rates:
         said = "overloaded" if fewer is None else _briefly(fewer)
         lines.append(Line("one replica fewer", said, "", "capacity/autoscaling"))
     lines.append(Line("one replica more", _briefly(found.one_more), "", "capacity/autoscaling"))

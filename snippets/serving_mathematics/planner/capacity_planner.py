@@ -241,7 +241,7 @@ class Plan:
     estimate: Estimate  # of the same by the closed form
     loosened: tuple[Loosened, ...]  # constraints, any of which alone stands in the way of n − 1
     deciding: tuple[str, ...]  # classes, any of which alone stands in the way of n − 1
-    one_fewer: Performance | None  # the best limits of n − 1; None when it is overloaded
+    one_fewer: Performance | None  # the best limits of n − 1; None if overloaded, or n is given
     one_fewer_may_do: bool  # at limits that were tried, for all that the intervals say
     one_more: Performance
     usual: Performance | None  # the fewest with the limits that engines start with; None if none do
@@ -732,9 +732,11 @@ class Fleets:
         return best
 
     def near(self, replicas: int) -> list[tuple[int, int]]:
-        """Batch limits and token budgets at which so many replicas might do, the best first: one
-        for each budget whose intervals, of twice their width, reach into the objective."""
+        """Batch limits and token budgets at which so many replicas might do, the best first: of
+        each budget the best limit, which a longer run may find too small, and the largest, whose
+        intervals, of twice their width, reach into the objective."""
         runs = [self.best_of_budget(replicas, budget) for budget in self.budgets]
+        runs += [self.performance(replicas, self.most_places(x), x) for x in self.budgets]
         near = [run for run in runs if run and self.may_keep(run, 2.0)]
         near.sort(key=self._worse)
         different = {(run.ttft, run.tpot): (run.places, run.budget) for run in reversed(near)}
@@ -985,7 +987,7 @@ def plan(
     long = _four_times(fleet)
     best = given or settled(fleet, long, near)[0]
     below = best.replicas - 1
-    fewer = fleet.best(below) if below else None
+    fewer = fleet.best(below) if below and not given else None
     short = long if fleet.keeps(fewer) else fleet, below  # the search's run may keep them by chance
     if given:
         short = _too_much(fleet, given.replicas), given.replicas

@@ -384,12 +384,14 @@ def _carried_rates(asked: Carried, short: Carried, told: Told | None) -> Rates:
     else:
         found = settled_carried(asked, told, sure=True)
         sure = found.rate_per_s if found.run else 0.0
-    rates, error = [sure], _error(question)
-    for slowness in (min(1.0, error.low), max(1.0, error.high)):
-        near = short.rate_per_s / slowness
-        other = carried(question, slowness, near) if slowness != 1 else short
-        rates.append(rate * other.rate_per_s / short.rate_per_s if other.run else 0.0)
-    return Rates(*rates)
+
+    def erring(slowness: float) -> float:
+        other = carried(question, slowness, short.rate_per_s / slowness) if slowness != 1 else short
+        return rate * other.rate_per_s / short.rate_per_s if other.run else 0.0
+
+    error = _error(question)
+    faster, slower = max(rate, erring(min(1.0, error.low))), erring(max(1.0, error.high))
+    return Rates(sure, faster, min(rate, slower))
 
 
 def _with_run(one: Ranked, question: Question, run: Performance | Apart) -> Ranked:

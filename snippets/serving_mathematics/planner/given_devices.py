@@ -228,9 +228,10 @@ def settled_carried(
     """The most that a deployment carries by the longer runs on which an answer rests.
 
     asked: what it carries by short runs. told: hears of every fleet before it is simulated. sure:
-    whether the intervals must lie within the promise too; asked is then what is carried without,
-    and not for sure. above: what another carries [1/s]; one that carries no more by a fiftieth
-    keeps its short run, at no more than that. Raises ValueError unless it is non-negative.
+    whether the intervals must lie within the promise too, with the limits of asked, which is then
+    what is carried without, and not for sure. above: what another carries [1/s]; one that carries
+    no more by a fiftieth keeps its short run, at no more than that. Raises ValueError unless it is
+    non-negative.
 
     >>> from serving_mathematics.planner.given_devices import carried
     >>> from serving_mathematics.planner.questions import read_question
@@ -244,28 +245,21 @@ def settled_carried(
     if not sure:
         most, near = replicas * fleet.fullest_rate(), asked.rate_per_s
 
-    def judged(run: Performance | None) -> Performance | None:
+    def tried(rate: float) -> Performance | None:
+        return _longer(fleet.at_rate(rate), long.at_rate(rate), replicas)
+
+    def as_it_is(rate: float) -> Performance | None:
+        if asked.run is None:
+            return None
+        run = long.at_rate(rate).performance(replicas, asked.run.places, asked.run.budget)
         return run if run and (long.sure if sure else long.keeps)(run) else None
 
-    def tried(rate: float) -> Performance | None:
-        return judged(_longer(fleet.at_rate(rate), long.at_rate(rate), replicas))
-
-    def most_with(limits: Performance, near: float) -> Carried:
-        of = replicas, limits.places, limits.budget
-        return _most_of(
-            question, lambda rate: judged(long.at_rate(rate).performance(*of)), most, near
-        )
-
-    best, limits = asked, asked.run
-    if above:
-        limits = tried((1 + CLOSE) * above)
-        if limits is None:
-            return replace(asked, question=_at_rate(question, min(above, asked.rate_per_s)))
-    while limits is not None:  # until no others carry more
-        best = most_with(limits, near)
-        near = float(f"{(1 + CLOSE) * best.rate_per_s:.3g}")  # where the next search begins
-        limits = tried(near) if best.run and near < most else None
-    return best if best.run else _most_of(question, tried, most, near)
+    if above and tried((1 + CLOSE) * above) is None:
+        return replace(asked, question=_at_rate(question, min(above, asked.rate_per_s)))
+    with_its_limits = _most_of(question, as_it_is, most, near)  # one run a rate, others take twenty
+    if sure:
+        return with_its_limits
+    return _most_of(question, tried, most, with_its_limits.rate_per_s)
 
 
 def _most_of(
