@@ -20,7 +20,7 @@ from serving_mathematics.planner.capacity_planner import (
     plan,
     reaches,
 )
-from serving_mathematics.planner.configurations import answer, other_formats, whole_answer
+from serving_mathematics.planner.configurations import _other_formats, answer, whole_answer
 from serving_mathematics.planner.given_devices import (
     CLOSE,
     LOWEST,
@@ -305,7 +305,7 @@ def test_other_formats_carry_what_their_best_deployment_does() -> None:
     asked = {"gpus": 2, "model": "Qwen2.5-14B", "device": "A100", "requests": 400}
     asked |= {"mean_prompt_tokens": 50, "mean_output_tokens": 1, "ttft_s": 2}
     told = answer(read_choices(asked))
-    ((name, one, more),) = other_formats(told)
+    ((name, one, more),) = _other_formats(told)
     best = most_carried(read_choices(asked | {"precision": name}))[0].rate_per_s
     assert not more
     assert _asked_rate(one.question) == min(best, _asked_rate(told.question))

@@ -37,10 +37,10 @@ from serving_mathematics.planner.configurations import (
     Elsewhere,
     Ranked,
     _devices_and_split,
+    _other_formats,
     _pair_text,
     answer,
     drafter_name,
-    other_formats,
     split_name,
 )
 from serving_mathematics.planner.costs import (
@@ -372,7 +372,7 @@ def answer_summary(told: Answered) -> str:
 def _other_costs(told: Answer) -> str:
     """What the cheapest with the weights in each other format costs, by the runs that there are."""
     said = []
-    for name, one, less in other_formats(told):
+    for name, one, less in _other_formats(told):
         usd = one.run.usd_per_hour if one.run else 0.0
         many = f"{'at most ' * less}${usd:,.2f}"
         said.append(

@@ -420,17 +420,9 @@ def pareto_front(ranked: Sequence[Ranked]) -> list[Ranked]:
     return front
 
 
-def other_formats(told: Answer) -> list[tuple[str, Ranked, bool]]:
+def _other_formats(told: Answer) -> list[tuple[str, Ranked, bool]]:
     """The best run with weights in each other format, and whether a deployment that was left out
-    may be better.
-
-    told: the answer.
-
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1"})
-    >>> [(name, one.run.replicas, less) for name, one, less in other_formats(answer(asked))]
-    [('BF16', 1, False)]
-    """
+    may be better."""
     able = [one for one in told.ranked if not one.problem and not one.question.separate]
     best: dict[str, Ranked] = {}
     for one in able:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from serving_mathematics.planner.configurations import (
     Answer,
     Ranked,
+    _other_formats,
     answer,
-    other_formats,
     split_name,
 )
 from serving_mathematics.planner.given_devices import Rates, _asked_rate
@@ -75,7 +75,7 @@ def given_more(told: Answer) -> list[str]:
     if 0 < rates.sure_per_s < _asked_rate(question):
         keep = "it keeps" if best.replicas == 1 else "they keep"
         said.append(f"At {_per_second(rates.sure_per_s)} {keep} {_all(question)}.")
-    for name, one, more in other_formats(told):
+    for name, one, more in _other_formats(told):
         said.append(f"In {name} {carry} {'at least ' * more}{_given_amount(one)}.")
     taken = question.deployment.devices * (best.replicas + question.spare_replicas)
     left = (question.gpus or taken) - taken
