@@ -361,15 +361,7 @@ def _by_rate(
         raise Infeasible(best.problem)
     rest = [*(one for one, _ in settled if one is not best), *found[len(settled) :]]
     rest.sort(key=lambda one: -one.rate_per_s if one.run else 0.0)
-    ranked = [
-        Ranked(
-            one.question,
-            one.question.usd_per_hour(one.question.replicas_there),
-            one.run,
-            one.problem,
-        )
-        for one in (best, *rest)
-    ]
+    ranked = [Ranked(one.question, 0.0, one.run, one.problem) for one in (best, *rest)]
     planned = plan(best.question, told=told, given=best.run)
     return planned, ranked, _carried_rates(best, short, told)
 
