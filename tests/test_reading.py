@@ -51,16 +51,6 @@ def page(tab: Page) -> Iterator[Page]:
     yield from as_new(tab)
 
 
-def test_no_dead_control_without_javascript(browser: Browser, origin: str) -> None:
-    controls = (".snippet-fold", ".snippet-copy", ".md-code__nav", ".slider", ".live", ".md-top")
-    context = browser.new_context(java_script_enabled=False, viewport=DESK)
-    page = context.new_page()
-    for address in (TEXT, ""):
-        page.goto(origin + address)
-        assert page.locator(f":is({', '.join(controls)}):visible").count() == 0, address
-    context.close()
-
-
 def test_paper_has_dark_ink_whatever_the_screen_has(page: Page, origin: str) -> None:
     page.emulate_media(color_scheme="dark")
     page.goto(origin + TEXT)
@@ -313,17 +303,6 @@ def test_an_address_that_the_planner_has_no_field_for_is_told(page: Page, origin
     expect(status).to_have_text("The address asks for hello, which is no field.")
 
 
-def test_the_home_page_stands_without_javascript(browser: Browser, origin: str) -> None:
-    context = browser.new_context(java_script_enabled=False, viewport=DESK)
-    page = context.new_page()
-    page.goto(origin)
-    expect(page.locator(".home-question")).to_contain_text("I serve")
-    expect(page.locator(".home-question select:visible")).to_have_count(0)
-    expect(page.locator(".home-question .blank").first).to_have_text("Llama-3.3-70B")
-    expect(page.locator(".home-question .told")).to_contain_text("You need one replica of 4 GPUs")
-    context.close()
-
-
 def test_the_planner_is_linked_from_where_its_readers_are() -> None:
     to_it = re.compile(r"\]\((?:\.\./)?planner\.md[#)]")
     for path in (
@@ -376,22 +355,6 @@ def test_an_address_that_is_no_text_is_read_as_it_stands(
     lost(page, origin, site, path)
     expect(page.get_by_role("button", name="search for its words")).to_be_visible()
     assert wrong == []
-
-
-def test_every_page_is_listed_at_an_absent_address_without_javascript(
-    browser: Browser, origin: str
-) -> None:
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(f"{origin}404.html")
-    expect(page.locator(".lost-near")).to_be_hidden()
-    expect(page.locator(".lost-search")).to_be_hidden()
-    listed = page.locator(".lost a").evaluate_all("all => all.map((one) => one.pathname.slice(1))")
-    context.close()
-    parts = {address.partition("/")[0] for address in addresses() if address.count("/") > 1}
-    pages = {address for address in addresses() if address and address.strip("/") not in parts}
-    assert set(listed) == pages
-    assert len(listed) == len(set(listed))
 
 
 def test_what_was_wrong_in_the_form_is_forgotten_when_it_is_mended(page: Page, origin: str) -> None:
