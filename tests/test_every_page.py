@@ -114,6 +114,15 @@ def test_pages_ask_no_other_origin_and_say_nothing(visits: list[Visit], origin: 
     assert asked == {urlsplit(origin).netloc}
 
 
+def test_no_page_loads_an_editor_or_python_before_a_click(visits: list[Visit]) -> None:
+    paths = {visit.address: {_path(url) for url in visit.asked} for visit in visits}
+    early = re.compile("live|pyodide|codemirror")
+    live = {address: set(filter(early.search, some)) for address, some in paths.items()}
+    forms = ("planner/", "ask-your-log/")  # whose scripts begin with that of the editor
+    assert {a for a, some in live.items() if some} == {*forms}
+    assert {path for a in forms for path in live[a]} == {"/assets/live.js"}
+
+
 def test_every_copy_button_takes_its_names_with_what_they_need(visits: list[Visit]) -> None:
     taken = {visit.address: visit.copied for visit in visits if visit.copied is not None}
     directive = re.compile(r"^ *\{\{ (?:code|solution) (.+) \}\}$", re.MULTILINE)

@@ -185,28 +185,6 @@ def test_targets_can_be_hit(page: Page, origin: str) -> None:
     assert not found
 
 
-QUESTIONS = {
-    "how many GPUs do I need": "planner/",
-    "speculative decoding speedup": "optimization/distillation/",
-    "token bucket": "capacity/overload-control/",
-    "autoscaling": "capacity/autoscaling/",
-    "KV cache": "optimization/caching/",
-}
-
-
-def test_a_question_finds_its_page_first(page: Page, origin: str) -> None:
-    page.goto(origin)
-    page.keyboard.press("/")
-    for query, address in QUESTIONS.items():
-        expect(page.locator("[data-md-component=search-query]")).to_be_focused()
-        page.keyboard.press("Control+A")
-        page.keyboard.type(query)
-        found = page.locator(".md-search-result__item > a").first
-        pattern = re.compile(rf"^{re.escape(origin + address)}([?#].*)?$")
-        expect(found).to_have_attribute("href", pattern)
-        expect(found).to_be_visible()
-
-
 def test_the_home_page_answers_at_once(page: Page, origin: str) -> None:
     """What it says stands in the page as well, and the planner is asked the same."""
     text = (page.request.get(origin)).text()
