@@ -18,7 +18,7 @@ from builder import ROOT
 from builder.runner import Run, default_cache, failure_report, run_all
 from builder.source import module_names
 
-from . import profiles, recorded, timing
+from . import recorded, timing
 from .browsing import chromium, served
 from .small_model import write_small_model
 
@@ -28,8 +28,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # gRPC's threads would go on in a child that is not yet another program, and write to its output
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     config.pluginmanager.register(timing.Timing())
-    if not profiles.THOROUGH:
-        config.pluginmanager.register(recorded.HERE)
 
 
 PAGES = read_pages()

@@ -25,13 +25,13 @@ TODAY = int(os.environ.setdefault("HANDBOOK_DAY", str(date.today().toordinal()))
 ROTATING = (  # printed at the end of every other run
     "by turns, all of them with HANDBOOK_TESTS=thorough: a sixth of the pages for axe and colours,"
     " at one of two widths and in one of two themes; a third of the pages' copy buttons, of the"
-    " mistakes in colours, of the sliders, at a few settings, on a desk and on a phone, of the companion notebook, of the"
-    " browser's files damaged, of the modules whose functions run their examples when copied, and"
-    " of the commands that pages show, whose plans have a third of their requests;"
+    " mistakes in colours, of the sliders, at a few settings, on a desk and on a phone, of the"
+    " companion notebook, of the browser's files damaged, of the modules whose functions run their"
+    " examples when copied, and of the commands that pages show, whose plans have a third of their"
+    " requests; an eleventh of the planner's fields with hostile values;"
     " a third of the ways to a browser and of what is watched for names that it looks up;"
-    " a module of a twelfth of the pages as live code, and what it reaches on a host that sends"
-    " headers or on one that sends none; a third of the pages and a twelfth of the modules in the"
-    " second build"
+    " a module of a twelfth of the pages as live code, on a host that sends headers or on one that"
+    " sends none; a third of the pages and a twelfth of the modules in the second build"
 )
 costly = settings(max_examples=60 if THOROUGH else 10)  # where one example takes a simulation
 
