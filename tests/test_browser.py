@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from .visits import DESK, PHONE, addresses, as_new, tab_of_many
+from .visits import PHONE, addresses, as_new, tab_of_many
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,9 @@ def test_copy_button_takes_what_the_function_needs(page: Page, origin: str) -> N
     compile(taken, "clipboard", "exec")
 
 
-def test_what_is_done_before_the_script_of_the_theme_is_there_is_done(page: Page, origin: str) -> None:
+def test_what_is_done_before_the_script_of_the_theme_is_there_is_done(
+    page: Page, origin: str
+) -> None:
     """It comes with the first sign of a reader: a click on a copy button waits for it, the keys of
     the search do not, and neither does a link to a section.
     """

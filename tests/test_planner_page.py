@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -396,9 +395,10 @@ def test_every_field_that_is_typed_has_a_hostile_value_and_a_place_for_its_probl
 
 @needs_python
 def test_a_bad_value_shows_its_problem_at_its_field(form: Form) -> None:
-    """Three of the fields today, others tomorrow: `tests/planner/test_fields.py` has all refused."""
+    """Three of the fields, others tomorrow: `tests/planner/test_fields.py` has all of them."""
     good = dict.fromkeys(SHEET, "400")
-    for name, value in [*HOSTILE.items()] if THOROUGH else [*HOSTILE.items()][TODAY % 11 :: 11]:
+    fields = [*HOSTILE.items()]
+    for name, value in fields if THOROUGH else fields[TODAY % 11 :: 11]:
         values = QUICK | {name: value}
         if name in (*SHEET, "power_w"):
             values = good | {"device": OTHER} | values

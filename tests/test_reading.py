@@ -19,7 +19,7 @@ from builder import ROOT
 
 from .conftest import CHAPTERS
 from .profiles import THOROUGH, TODAY
-from .visits import AXE, DESK, PHONE, addresses, as_new, tab_of_many
+from .visits import AXE, DESK, PHONE, as_new, tab_of_many
 
 LONG = "capacity/tail-latency/"  # the page with the most figures and code
 TEXT = "definitions/utilization/"

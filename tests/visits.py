@@ -171,7 +171,7 @@ TURNS = 6  # days after which it is a page's turn again
 
 def look_of(place: int, day: int) -> Look:
     """The look at one of the pages that day: every sixth day one of four, at one width and in one
-    theme.
+    theme, and of two days that which is even or odd as its place is.
     """
     turn, waits = divmod(place + day, TURNS)
     if waits:

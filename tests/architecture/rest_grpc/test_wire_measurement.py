@@ -16,6 +16,8 @@ from serving_mathematics.architecture.rest_grpc.wire_measurement import ENCODING
 from serving_mathematics.core.classifiers.digits_classifier import load_digits
 from serving_mathematics.core.servers.wire_format import request_json, request_protobuf
 
+from ...profiles import its_turn
+
 
 def test_the_proxy_counts_both_directions() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -58,6 +60,7 @@ def decimals(numbers: Iterable[float]) -> int:
     return max(len(f"{number:.9f}".rstrip("0").partition(".")[2]) for number in numbers)
 
 
+@its_turn(0)
 def test_both_servers_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole measurement, made short: same answers, bytes as computed, nothing lost."""
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
