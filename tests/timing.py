@@ -54,12 +54,12 @@ def group_of(nodeid: str) -> str:
     return named if named in SHARES else TOGETHER.get(file, file)
 
 
-def place_of(nodeid: str) -> tuple[float, str]:
+def place_of(nodeid: str) -> tuple[float, str, str]:
     """Tests sorted by it stand group by group, those first that take the longest: a long one alone
-    at the end would leave the other process with nothing to do.
+    at the end would leave the other process with nothing to do; and file by file.
     """
     group = group_of(nodeid)
-    return -SHARES.get(group, 0.0), group
+    return -SHARES.get(group, 0.0), group, nodeid.partition("::")[0]
 
 
 def folder_of(nodeid: str) -> str:
