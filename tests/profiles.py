@@ -31,9 +31,9 @@ ROTATING = (  # printed at the end of every other run
     " that pages show, whose plans have a tenth of their requests; an eleventh of the planner's"
     " fields with hostile values; one of the browser's files damaged; a module of a twelfth of the"
     " pages as live code, on a host that sends headers or on one that sends none; a sixth of the"
-    " pages and a twelfth of the modules in the second build; and every third day the ways to a browser, what is watched for names"
-    " that it looks up, measurements from beginning to end, installations, the other generator,"
-    " the engine's official client and its notebook"
+    " pages and a twelfth of the modules in the second build; and every third day the ways to a"
+    " browser, what is watched for names that it looks up, measurements from beginning to end,"
+    " installations, the other generator, the engine's official client and its notebook"
 )
 costly = settings(max_examples=60 if THOROUGH else 10)  # where one example takes a simulation
 
