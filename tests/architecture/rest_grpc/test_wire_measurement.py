@@ -8,7 +8,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 
+import grpc
 import numpy as np
 import pytest
 from serving_mathematics.architecture.rest_grpc import wire_measurement
@@ -17,6 +19,38 @@ from serving_mathematics.core.classifiers.digits_classifier import load_digits
 from serving_mathematics.core.servers.wire_format import request_json, request_protobuf
 
 from ...profiles import its_turn
+
+
+def test_a_server_ends_calls_of_clients_that_ping_unless_it_permits_it() -> None:
+    """What the page warns of: a call that waits without data, and a client that pings meanwhile."""
+    end = threading.Event()
+
+    class _Slow(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, _: object) -> grpc.RpcMethodHandler:
+            return grpc.unary_unary_rpc_method_handler(lambda _, __: end.wait(60) and b"done")
+
+    often = [("grpc.keepalive_time_ms", 1000), ("grpc.http2.max_pings_without_data", 0)]
+    permits = [("grpc.http2.max_ping_strikes", 0)]  # any number, at any pace
+    servers, channels, calls = [], [], []
+    try:
+        for options in ([], permits):
+            servers.append(grpc.server(futures.ThreadPoolExecutor(1), [_Slow()], options=options))
+            port = servers[-1].add_insecure_port("127.0.0.1:0")
+            servers[-1].start()
+            channels.append(grpc.insecure_channel(f"127.0.0.1:{port}", options=often))
+            calls.append(channels[-1].unary_unary("/a/b").future(b"", timeout=60))
+        told = calls[0].exception()
+        assert told.code() is grpc.StatusCode.UNAVAILABLE
+        assert "pings" in told.details()
+        assert not calls[1].done()
+        end.set()
+        assert calls[1].result() == b"done"
+    finally:
+        end.set()
+        for channel in channels:
+            channel.close()
+        for server in servers:
+            server.stop(0).wait()
 
 
 def test_the_proxy_counts_both_directions() -> None:

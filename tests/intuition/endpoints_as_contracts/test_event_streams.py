@@ -42,6 +42,23 @@ def test_broken_streams_name_their_event() -> None:
     assert stream_errors([end, nothing, "[DONE]"]) == ["events[1]: has neither choices nor usage"]
 
 
+def test_nulls_are_parts_that_are_absent() -> None:
+    """SGLang writes them into every chunk of text, and into a call whose arguments are to come."""
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": None}}
+    events = [
+        chunk({"role": None, "content": "2", "tool_calls": None}),
+        chunk({"tool_calls": [call]}),
+        chunk({"tool_calls": [{"index": 0, "function": None}]}),
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}),
+        chunk({"content": None, "tool_calls": None}, "tool_calls"),
+        "[DONE]",
+    ]
+    assert stream_errors(events) == []
+    assert stream_errors([*events[:3], *events[4:]]) == [
+        "choices.0.tool_calls.0: arguments are no JSON"
+    ]
+
+
 @given(st.lists(st.text() | st.just("[DONE]") | st.just("{}"), max_size=5))
 def test_no_stream_raises(events: list[str]) -> None:
     found = stream_errors(events)

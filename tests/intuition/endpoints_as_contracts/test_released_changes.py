@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from serving_mathematics.intuition.endpoints_as_contracts.callers import CALLERS, CHANGES
+from serving_mathematics.intuition.endpoints_as_contracts.callers import (
+    CALLERS,
+    CHANGES,
+    _ends,
+    _served,
+)
 from serving_mathematics.intuition.endpoints_as_contracts.released_changes import (
     ASKED,
     CHECKS,
@@ -44,6 +49,16 @@ def test_no_check_alone_tells_of_all() -> None:
         "a shorter time-out",
     }
     assert _missed(CHECKS[:2], CALLERS) == everywhere
+
+
+def test_an_ignored_parameter_is_no_error() -> None:
+    """Who sends it gets a whole answer in another form; the stream is sound, and only the schema
+    and stored answers tell."""
+    told, broken = _outcomes("a parameter is ignored")
+    assert broken == {"spam filter"}
+    assert told == {"schema", "stored answers"}
+    endpoint, caller = CHANGES["a parameter is ignored"], CALLERS["spam filter"]
+    assert _ends(_served(endpoint, caller)) == {"stop"}
 
 
 def test_counts_of_the_page() -> None:

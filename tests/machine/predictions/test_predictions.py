@@ -49,5 +49,3 @@ def test_numbers_of_the_page() -> None:
     assert len({line.count("|") for line in pairs[2:]}) == 1  # a row for each, as the header
     assert len(constants) == 4 + len(CONSTANT_NAMES)
     assert found.here_mean < found.peer_mean
-    assert 0 < found.repeats < found.runs
-    assert found.constants < len(CONSTANT_NAMES)  # some are given

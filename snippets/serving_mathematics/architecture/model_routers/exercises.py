@@ -25,6 +25,8 @@ from serving_mathematics.support.require import (
     require_positive,
 )
 
+SLACK = 16  # requests that an engine may have more than the idlest
+
 HINTS = {
     "prefix_worth_keeping": (
         "The prefix saves its tokens over the reading speed. A request more beside this one costs "
@@ -68,9 +70,9 @@ def what_the_router_does(requests: npt.ArrayLike, found: float, shared: float) -
     requests: running and waiting on each engine, shape (n,), not negative. found: share of prompt
     tokens that caches find, in [0, 1]. shared: share that a first look at the traffic says they
     could find, in [0, 1]. Less than a tenth shared leaves nothing to route by. Less than two
-    thirds of what is shared found: loads alone decide. Else the busiest engine tells: above one and
-    a half times the mean, prefixes crowd an engine; below, they are followed with sense. Raises
-    ValueError outside these ranges.
+    thirds of what is shared found: loads alone decide. Else the busiest engine tells: with more
+    than one and a half times the mean, and more than SLACK requests over the idlest, prefixes crowd
+    it; else they are followed with sense. Raises ValueError outside these ranges.
 
     >>> what_the_router_does([50, 52, 49, 51], found=0.3, shared=0.7)
     'loads'
@@ -83,7 +85,8 @@ def what_the_router_does(requests: npt.ArrayLike, found: float, shared: float) -
         return "nothing shared"
     if found < 2 / 3 * shared:
         return "loads"
-    return "crowds" if counts.max() > 1.5 * counts.mean() else "prefixes"
+    over = counts.max() - counts.min()
+    return "crowds" if over > SLACK and counts.max() > 1.5 * counts.mean() else "prefixes"
 
 
 def break_even_deferral(
@@ -143,6 +146,7 @@ def check_the_boards() -> None:
         ("nothing shared", crowded, 0.09, 0.09),
         ("prefixes", [3, 1, 2], 0.6, 0.6),
         ("crowds", [31, 10, 20], 0.6, 0.6),
+        ("prefixes", [20, 4, 4, 4], 0.6, 0.6),
     ):
         checks.equal(f"{counts}, {found:g}", what_the_router_does(counts, found, shared), told)
 

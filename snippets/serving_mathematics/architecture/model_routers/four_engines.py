@@ -27,6 +27,7 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     FRAMES,
     HALVINGS,
     LOADS,
+    LONG_LOAD,
     RATES,
     RECORDS,
     SITUATIONS,
@@ -56,7 +57,9 @@ def example() -> SimpleNamespace:
     gains = [
         100 * (_rate(one, own) / _rate(one, fewest) - 1) for one in (*SITUATIONS, "eight engines")
     ]
+    long_prompts = {name: 100 * kept for name, kept in _record()["long_prompts"].items()}
     return SimpleNamespace(
+        long_load_percent=100 * LONG_LOAD,
         promised_ms=1000 * CHAT.promise.tpot_s,
         later_tokens=step_line(CHAT).later_tokens,
         sequence_us=1e6 * _sequence_s(),
@@ -88,6 +91,9 @@ def example() -> SimpleNamespace:
         stale_s=STALE_S,
         short_kept_percent=100 * _record()["records"][RECORDS.index(0.25)]["kept"],
         found_to=(SPAN[1] - SPAN[0]) / 2**HALVINGS,
+        long_random_percent=long_prompts["at random"],
+        long_two_percent=long_prompts["two choices"],
+        long_fewest_percent=long_prompts["fewest requests"],
         agents_times=1 + _over_loads("agents") / 100,
         engine_random=_record()["without"]["at random"][LOADS.index(0.9)],
         engine_two=_record()["without"]["two choices"][LOADS.index(0.9)],

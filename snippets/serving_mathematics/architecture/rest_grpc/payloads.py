@@ -3,7 +3,7 @@
 | | in JSON over HTTP/1.1 | as bytes over gRPC |
 |---|---|---|
 | a chat's prompt | 4 bytes a token, as text | the same text |
-| a long prompt | the same | the same |
+| an agent's prompt | the same | the same |
 | its token ids | 6 digits and a comma | a varint of 3 bytes |
 | 32 embeddings back | a float32 in shortest digits, 10.9 bytes | 4 bytes |
 | a photo of a mebibyte | base64 | as it is |
@@ -21,6 +21,7 @@ Encoding, for varints: ids from 16,384 to 2,097,151 take 3 bytes; records/rest_g
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -35,8 +36,9 @@ from serving_mathematics.architecture.rest_grpc.rest_grpc import (
     STREAM_WINDOW_BYTES,
     CallParts,
     call_parts,
+    flights,
 )
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE
+from serving_mathematics.core.machines.machines import AGENTS, CHAT
 from serving_mathematics.core.servers.wire_format import base64_bytes, request_json, varint
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
@@ -72,7 +74,7 @@ class _Payload:
 @functools.cache
 def _payloads() -> dict[str, _Payload]:
     """By name."""
-    short, long = (float(machine.sample.prompt_tokens.mean()) for machine in (CHAT, MIXTURE))
+    short, long = (float(machine.sample.prompt_tokens.mean()) for machine in (CHAT, AGENTS))
     floats = EMBEDDINGS * WIDTH
     sample = np.random.default_rng(0).standard_normal((1, 4000)).astype(np.float32)
     digits = (len(request_json(sample)) - len(request_json([[1.0]])) + 4) / 4000
@@ -85,7 +87,9 @@ def _payloads() -> dict[str, _Payload]:
         "a chat's prompt": prompt(
             {"JSON": TOKEN_BYTES * short, "bytes": TOKEN_BYTES * short}, none
         ),
-        "a long prompt": prompt({"JSON": TOKEN_BYTES * long, "bytes": TOKEN_BYTES * long}, none),
+        "an agent's prompt": prompt(
+            {"JSON": TOKEN_BYTES * long, "bytes": TOKEN_BYTES * long}, none
+        ),
         "its token ids": prompt(
             {"JSON": 7 * long, "bytes": 3 * long}, {"JSON": long, "bytes": 0.0}
         ),
@@ -111,7 +115,12 @@ def _number_s() -> float:
 
 
 def _call(
-    payload: str, encoding: str, connection: str, round_trip_s: float, grpc: bool = True
+    payload: str,
+    encoding: str,
+    connection: str,
+    round_trip_s: float,
+    grpc: bool = True,
+    link: float = LINK_BYTES_PER_S,
 ) -> CallParts:
     """One of the calls; bytes go over gRPC, or as the body of HTTP/1.1, which has no window."""
     what, how = _payloads()[payload], CONNECTIONS[connection]
@@ -120,7 +129,7 @@ def _call(
         what.request[encoding],
         what.answer[encoding],
         round_trip_s,
-        LINK_BYTES_PER_S,
+        link,
         work_s=_number_s() * what.numbers[encoding],
         stream_window_bytes=STREAM_WINDOW_BYTES if capped else math.inf,
         **how,
@@ -131,18 +140,46 @@ def _ms(payload: str, encoding: str, connection: str, round_trip_ms: float) -> f
     return 1000 * _call(payload, encoding, connection, round_trip_ms / 1000).total_s
 
 
+def _saved_s(payload: str, round_trip_s: float, link: float) -> tuple[float, float]:
+    """What a kept connection saves of a call in JSON, and what bytes save of a kept one [s]."""
+    paused = "kept, after a pause"
+    new, kept, packed = (
+        _call(payload, encoding, connection, round_trip_s, link=link).total_s
+        for encoding, connection in (("JSON", "new"), ("JSON", paused), ("bytes", paused))
+    )
+    return new - kept, kept - packed
+
+
+def _even_ms(payload: str, link: float = LINK_BYTES_PER_S) -> int:
+    """Round trip from which on keeping the connection saves more than bytes do, whole [ms]."""
+    trips = range(200, 0, -1)
+    farther = itertools.takewhile(
+        lambda t: np.diff(_saved_s(payload, t / 1000, link))[0] < 0, trips
+    )
+    return min(farther)
+
+
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
-    first_ms = 1000 * (CHAT.made.around_s + float(CHAT.prompt_s(CHAT.sample.prompt_tokens).mean()))
+    around_ms = 1000 * CHAT.made.around_s
+    read_ms = 1000 * float(CHAT.prompt_s(CHAT.sample.prompt_tokens).mean())
     paused, busy = "kept, after a pause", "kept and busy"
     chat = "a chat's prompt"
     far_new = _ms(chat, "JSON", "new", 50) - _ms(chat, "JSON", paused, 50)
-    vectors = "32 embeddings back"
+    vectors, agent = "32 embeddings back", "an agent's prompt"
     return SimpleNamespace(
         chat_kb=_payloads()[chat].request["JSON"] / 1000,
-        first_ms=first_ms,
+        first_ms=around_ms + read_ms,
+        around_ms=around_ms,
         chat_gain_us=1000 * (_ms(chat, "JSON", paused, 50) - _ms(chat, "bytes", paused, 50)),
         far_new_ms=far_new,
+        agent_kb=_payloads()[agent].request["JSON"] / 1000,
+        agent_flights=flights(
+            _payloads()[agent].request["bytes"], GROWN_BYTES, STREAM_WINDOW_BYTES
+        ),
+        ids_ms=1000 * _call("its token ids", "JSON", busy, 0.0005).work_s,
+        even_ms=_even_ms(vectors),
+        even_slow_ms=_even_ms(vectors, CONTINENT[1]),
         embeddings_json_ms=_ms(vectors, "JSON", busy, 0.5),
         embeddings_bytes_ms=_ms(vectors, "bytes", busy, 0.5),
         embeddings_base64_kb=base64_bytes(4 * EMBEDDINGS * WIDTH) / 1000,
@@ -150,6 +187,7 @@ def example() -> SimpleNamespace:
         embeddings_kb=_payloads()[vectors].answer["bytes"] / 1000,
         photo_capped_ms=_ms("a photo", "bytes", "busy, window never raised", 50),
         photo_busy_ms=_ms("a photo", "bytes", busy, 50),
+        photo_paused_ms=_ms("a photo", "bytes", paused, 50),
         photo_json_ms=_ms("a photo", "JSON", busy, 50),
         digit_ns=1e9 * _number_s(),
         embeddings_digits_percent=100
@@ -257,11 +295,12 @@ def slider_call_times() -> dict[str, Any]:
 
 def check_text_gains_nothing() -> None:
     """For text the two encodings take the same round trips at every distance and on every
-    connection, and differ by less than 50 microseconds; a long prompt as well.
+    connection, and differ by less than 50 microseconds; but an agent's prompt through a window that
+    nobody raised takes as many more round trips as it holds windows.
 
-    Source: both calls, by the same law; an envelope is all that differs.
+    Source: both calls, by the same law; an envelope is all that differs; bytes over the window.
     """
-    for payload in ("a chat's prompt", "a long prompt"):
+    for payload in ("a chat's prompt", "an agent's prompt"):
         for connection in ("new", "kept, after a pause", "kept and busy"):
             gains = [
                 _ms(payload, "JSON", connection, far) - _ms(payload, "bytes", connection, far)
@@ -269,20 +308,36 @@ def check_text_gains_nothing() -> None:
             ]
             label = f"{payload}, {connection}: gain [ms]"
             checks.inside(label, max(gains, key=abs), 0.0, 0.05)
+    for far in (1, 10, 50):
+        calls = [
+            _ms("an agent's prompt", encoding, "busy, window never raised", far)
+            for encoding in ENVELOPE
+        ]
+        windows = _payloads()["an agent's prompt"].request["bytes"] // STREAM_WINDOW_BYTES
+        due = windows * (far - 1000 * STREAM_WINDOW_BYTES / LINK_BYTES_PER_S)
+        checks.close(f"{far} ms, unraised: lost [ms]", calls[1] - calls[0], due, atol=0.05)
 
 
-def check_a_connection_is_worth_more_than_an_encoding() -> None:
-    """Far away, keeping the connection saves more than bytes instead of JSON, whatever is sent.
+def check_a_connection_is_worth_more_than_an_encoding_of_text() -> None:
+    """Keeping the connection saves two round trips; of text more than bytes do, at any distance and
+    on a slow link; of embeddings less, up to a distance that grows as the link narrows.
 
-    Source: calls at 50 ms.
+    Source: calls at every distance of the slider, at 1 Gbit/s and at 100 Mbit/s.
     """
-    for payload in _payloads():
-        kept = _ms(payload, "JSON", "new", 50) - _ms(payload, "JSON", "kept, after a pause", 50)
-        encoded = _ms(payload, "JSON", "kept, after a pause", 50) - _ms(
-            payload, "bytes", "kept, after a pause", 50
-        )
-        checks.close(f"{payload}: kept [ms]", kept, 100.0, rtol=1e-9)
-        checks.inside(f"{payload}: encoding over connection", encoded / kept, 0.0, 0.99)
+    for link in (LINK_BYTES_PER_S, CONTINENT[1]):
+        for payload in _payloads():
+            saved = [_saved_s(payload, far / 1000, link) for far in DISTANCES_MS]
+            trips = [1000 * kept / far for (kept, _), far in zip(saved, DISTANCES_MS, strict=True)]
+            label = f"{payload}, {link * 8e-6:g} Mbit/s"
+            checks.close(f"{label}: round trips", trips, [2.0] * len(trips), rtol=1e-6)
+            if payload.endswith("prompt"):
+                most = max(packed / kept for kept, packed in saved)
+                checks.inside(f"{label}: encoding over connection", most, 0.0, 0.5)
+    near, slow = _even_ms("32 embeddings back"), _even_ms("32 embeddings back", CONTINENT[1])
+    for far in DISTANCES_MS:
+        kept, packed = _saved_s("32 embeddings back", far / 1000, LINK_BYTES_PER_S)
+        checks.equal(f"{far:g} ms: bytes save more", packed > kept, far < near)
+    checks.holds("farther on the slow link", slow > near, got=f"{near} and {slow} ms")
 
 
 def check_an_unraised_window_turns_it_round() -> None:

@@ -1,9 +1,11 @@
 """A chat endpoint with fourteen changes made to it, and six callers that read what it gives.
 
-Assumes: callers as they are listed, with one request each.
+Assumes: callers as they are listed, with one request each; an engine that ignores a parameter that
+it does not know, as vLLM does.
 
-Source: vLLM 27752 for a renamed field, 45256 for a parser that loses a piece, 12622 for sampling
-defaults, 23138 for neighbours in the batch; pydantic-ai 2844 for a finish reason.
+Source: vLLM 27752 for a renamed field, 53975 for a parameter that is ignored, 45256 for a parser
+that loses a piece, 12622 for sampling defaults, 23138 for neighbours in the batch; pydantic-ai 2844
+for a finish reason.
 """
 
 from __future__ import annotations
@@ -100,7 +102,7 @@ CHANGES = {
     "a new finish reason": _Endpoint(
         replace(CHAT, finish_reasons=CHAT.finish_reasons | {"error"}), end="error"
     ),
-    "a parameter is refused": _Endpoint(
+    "a parameter is ignored": _Endpoint(
         replace(CHAT, parameters=CHAT.parameters - {"response_format"})
     ),
     "a quarter of the context": _Endpoint(replace(CHAT, context_tokens=32_768)),
@@ -126,10 +128,11 @@ def _served(endpoint: _Endpoint, caller: _Caller, quiet: bool = False) -> Events
     quiet: whether nobody else is in the batch, and no gateway before it.
     """
     contract = endpoint.contract
-    too_long = caller.tokens + endpoint.template_tokens > contract.context_tokens
-    if caller.parameters - contract.parameters or too_long:
+    if caller.tokens + endpoint.template_tokens > contract.context_tokens:
         return []
     label = endpoint.label if quiet else endpoint.busy_label
+    if caller.parameters - contract.parameters:  # no error: the answer is free
+        label = f"I would call it {label}."
 
     def chunk(end: str | None = None, **delta: object) -> dict[str, Any]:
         return {"id": "1", "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}

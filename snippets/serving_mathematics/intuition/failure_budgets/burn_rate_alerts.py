@@ -132,7 +132,10 @@ def example() -> SimpleNamespace:
     outage = alert_span(1000.0, HOUR, HOUR, 5 * MINUTE, 14.4)
     alone = alert_span(1000.0, HOUR, HOUR, HOUR, 14.4)
     averaged = math.sqrt(2 * 5 * outage[0] / MINUTE)  # [min] where rates of 5 min are averaged
+    _, long, short, threshold = RULES[1]
+    low = alert_span(10.0, MONTH, long * MINUTE, short * MINUTE, threshold)  # at 90%
     return SimpleNamespace(
+        low_goal_page_h=low[0] / HOUR,
         outage_page_s=outage[0],
         files_page_min=math.ceil(averaged) + 1,  # evaluated each minute
         outage_reset_min=(outage[1] - HOUR) / MINUTE,
@@ -257,6 +260,21 @@ def check_share_spent_when_it_fires() -> None:
     checks.close("36 h window [s]", seen, 130, atol=0.5, kind="published")
     stale = alert_span(1000.0, HOUR, HOUR, HOUR, 36.0)[1] - HOUR
     checks.close("one hour at 36 [min]", stale / MINUTE, 58, atol=0.5, kind="published")
+
+
+def check_an_outage_at_ninety_percent() -> None:
+    """At an objective of 90% a full outage never fires the one-hour page, and the six-hour page
+    after 3.6 hours.
+
+    Source: 1,000 requests a minute, all of which fail, minute by minute; 6 h times 6 over 10.
+    """
+    requests = np.full(24 * 60, 1000)
+    errors = np.where(np.arange(requests.size) < 12 * 60, 0, 1000)
+    for (name, long, short, threshold), due in zip(RULES, (None, 3.6), strict=False):
+        firing = np.flatnonzero(alert_firing(requests, errors, long, short, 0.9, threshold))
+        checks.equal(f"{name}: fires", firing.size > 0, due is not None)
+        if due is not None:
+            checks.close(f"{name} [h]", (firing[0] + 1) / 60 - 12, due, atol=1 / 60 + 1e-9)
 
 
 def check_bad_input_is_refused() -> None:

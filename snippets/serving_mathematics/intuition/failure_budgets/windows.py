@@ -41,17 +41,23 @@ def _in_a_month(
     least: int = 1,
     clump: float = 1.0,
     wrong: float = 1.0,
+    spent: float = 1.0,
+    slo: float = SLO,
 ) -> float:
-    """Pages in 30 days of a rule that fires at 2% of the budget. wrong: factor on its threshold."""
+    """Pages in 30 days of a rule that fires at 2% of the budget. wrong: factor on its threshold;
+    spent: of the budget, by the service's steady failures."""
     m = round(requests_per_h * hours / WINDOWS)
     burn = wrong * PAGE / hours
-    return 720 * WINDOWS / hours * false_pages(m, 0.001, SLO, burn, least, clump)
+    return 720 * WINDOWS / hours * false_pages(m, spent * (1 - slo), slo, burn, least, clump)
 
 
-def _quiet_from(step: int, clump: float = 1.0, wrong: float = 1.0) -> int:
+def _quiet_from(step: int, clump: float = 1.0, wrong: float = 1.0, spent: float = 1.0) -> int:
     """Requests an hour from which on steady failures page less than once a year."""
-    loads = range(60 * step, 0, -step)
-    return step + next(n for n in loads if _in_a_month(n, clump=clump, wrong=wrong) > YEARLY)
+
+    def pages(load: int) -> float:
+        return _in_a_month(load, clump=clump, wrong=wrong, spent=spent)
+
+    return step + next(n for n in range(60 * step, 0, -step) if pages(n) > YEARLY)
 
 
 def _guard(requests_per_h: int, clump: float = 1.0) -> int:
@@ -75,9 +81,16 @@ def _each_minute(
     return float((firing[1:] & ~firing[:-1]).sum()) / months
 
 
-def _silences(requests_per_h: float, minutes: float = 20.0) -> float:
-    """Gaps in 30 days that are longer than some minutes, of requests that come independently."""
-    return 720 * requests_per_h * math.exp(-requests_per_h * minutes / 60)
+def _silences(requests_per_h: float, together: float = 1.0, minutes: float = 20.0) -> float:
+    """Gaps in 30 days that are longer than some minutes, of requests that come independently, or so
+    many together."""
+    apart = requests_per_h / together
+    return 720 * apart * math.exp(-apart * minutes / 60)
+
+
+def _quiet_silence(together: float) -> int:
+    """Requests an hour from which on silence pages less than once a year."""
+    return next(n for n in range(1, 1000) if _silences(n, together) < YEARLY)
 
 
 def example() -> SimpleNamespace:
@@ -86,6 +99,7 @@ def example() -> SimpleNamespace:
         pages_at_60=_in_a_month(60),
         single_error_pages=max(n for n in range(1, 100) if errors_to_fire(n, SLO, PAGE) == 1),
         quiet_load=_quiet_from(12),
+        quiet_load_of_a_fifth=_quiet_from(12, spent=0.2),
         quiet_load_low=_quiet_from(12, wrong=1.2),
         quiet_load_high=_quiet_from(12, wrong=0.8),
         quiet_load_of_three=_quiet_from(60, clump=3.0),
@@ -99,7 +113,8 @@ def example() -> SimpleNamespace:
         safe_spent_percent=100 * GUARDS[0][2] / (60 * 720 * 0.001),
         guard_of_threes=_guard(600, 3.0),
         silent_pages_at_24=_silences(24),
-        asked_from=next(n for n in range(1, 100) if _silences(n) < YEARLY),
+        asked_from=_quiet_silence(1.0),
+        asked_from_in_fives=_quiet_silence(5.0),
         six_hours_quiet=max(n for n in range(1200, 2401, 24) if _in_a_month(n, hours=6.0) > YEARLY)
         + 24,
     )
@@ -252,6 +267,22 @@ def check_guards_of_the_rules() -> None:
         found = _each_minute(worst, 200, hours, wrong, least)
         noise = 3 * math.sqrt(YEARLY / 200)
         checks.inside(f"each minute, {worst} an hour", found, 0, YEARLY + noise, kind="simulation")
+
+
+def check_other_objectives_scale_the_traffic() -> None:
+    """Two nines page at a tenth of the traffic as often as three nines, and 99.95% at twice, to a
+    fifth; and six errors are enough there as well.
+
+    Source: the expected pages of each objective at as many requests for each failure that it
+    allows.
+    """
+    for slo, scale in ((0.99, 0.1), (0.9995, 2.0)):
+        for load, least in ((120, 1), (120, 3), (240, 1)):
+            due = _in_a_month(load, least=least)
+            got = _in_a_month(scale * load, least=least, slo=slo)
+            checks.close(f"{slo:.2%}, {load} an hour, {least} errors", got, due, rtol=0.2)
+        pages = [_in_a_month(12 * scale * n, least=6, slo=slo) for n in range(10, 61, 10)]
+        checks.inside(f"{slo:.2%}, six errors", max(pages), 0, YEARLY)
 
 
 def check_longest_quiet_window() -> None:

@@ -26,7 +26,12 @@ from functools import cache
 from types import SimpleNamespace
 
 from serving_mathematics.core.hardware.architectures import Architecture, Attention
-from serving_mathematics.core.hardware.catalogue import find_model, model_names, preset_model
+from serving_mathematics.core.hardware.catalogue import (
+    find_model,
+    find_system,
+    model_names,
+    preset_model,
+)
 from serving_mathematics.core.hardware.deployments import (
     WORKED,
     layer_token_bytes,
@@ -145,7 +150,7 @@ def _preset_lines() -> list[str]:
     """The page's folded table: a shape, bytes a token, GiB at two lengths, reads, intensity."""
     rows = [
         f'??? tip "Bytes of {len(_shapes())} shapes of attention"\n',
-        "| Model | Layers | Bytes a token | GiB at 8,192 | GiB at 131,072 | Read there, GiB"
+        "| Model | Layers | Bytes of a token more | GiB at 8,192 | GiB at 131,072 | Read there, GiB"
         " | FLOP a byte |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -157,6 +162,12 @@ def _preset_lines() -> list[str]:
             f" {cells[1]:.2f} | {read / GIB:.2f} | {attention_flops(model, 131072) / read:.0f} |"
         )
     return rows
+
+
+def _ridge(device: str) -> float:
+    """Operations a byte, in 16 bits, at which a device begins to wait for arithmetic."""
+    one = find_system(device)
+    return one.bf16_flops_per_s / one.bandwidth_bytes_per_s
 
 
 def example() -> SimpleNamespace:
@@ -173,7 +184,8 @@ def example() -> SimpleNamespace:
         k3_state_tokens=round(held_bytes(k3, 0) / token_bytes(k3), -2),
         grouped_intensity=attention_flops(llama, 1) / read_bytes(llama, 1),
         widest_intensity=attention_flops(r1, 1) / read_bytes(r1, 1),
-        ridge=989e12 / 3.35e12,
+        ridge=_ridge("h100"),
+        ridge_h200=_ridge("h200"),
         preset_table="\n    ".join(_preset_lines()),
     )
 
@@ -229,6 +241,22 @@ def check_one_device_agrees() -> None:
         held = held_bytes(model, 5000)
         worst = max(worst, abs(sequence_bytes(one, 5000) / held - 1))
     checks.close("largest difference", worst, 0.0, atol=1e-12)
+
+
+def check_which_devices_a_latent_keeps_busy() -> None:
+    """With all 128 heads a latent has fewer operations a byte than an H100 does, and more than an
+    H200; with an eighth of the heads, or grouped, far fewer than either.
+
+    Source: 2 (576 + 512) operations for each of 128 heads over 1,152 bytes, by hand; data sheets,
+    989 TFLOP/s over 3.35 and 4.8 TB/s.
+    """
+    model = find_model("DeepSeek-R1")[0]
+    widest = attention_flops(model, 1) / read_bytes(model, 1)
+    checks.close("all heads", widest, 2 * (576 + 512) * 128 / 1152, rtol=1e-12)
+    h100, h200 = _ridge("h100"), _ridge("h200")
+    checks.close("H100 and H200", [h100, h200], [989 / 3.35, 989 / 4.8], rtol=0.01)
+    checks.holds("between the two", h200 < widest < h100, got=widest)
+    checks.holds("an eighth", widest / 8 < h200 / 5, got=widest / 8)
 
 
 def check_bad_input_is_refused() -> None:

@@ -53,14 +53,20 @@ def break_even_context(
     return math.inf
 
 
-def _break_even(sequences: int) -> float:
-    """Tokens of context from which selecting is the faster way, with vLLM on an H100."""
+def _both(sequences: int) -> tuple[list[int], list[float], list[float]]:
+    """Contexts at which both modules were measured, and their times there [s]."""
     both = [
         _line(kernel=kernel, backend="vllm", sequences=sequences, cache="bfloat16")
         for kernel in ("latent module", "selecting module")
     ]
     places = sorted(set(both[0]) & set(both[1]))
-    times = [[line[place] for place in places] for line in both]
+    reads, selects = ([line[place] for place in places] for line in both)
+    return places, reads, selects
+
+
+def _break_even(sequences: int) -> float:
+    """Tokens of context from which selecting is the faster way, with vLLM on an H100."""
+    places, *times = _both(sequences)
     return break_even_context(places, *times)
 
 
@@ -69,6 +75,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         even_sequences=64,
         even_64=round(_break_even(64), -2),
+        even_longest=max(_both(1)[0]) - 1,
     )
 
 

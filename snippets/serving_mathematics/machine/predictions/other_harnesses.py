@@ -66,7 +66,12 @@ def example() -> SimpleNamespace:
         rows.append(f"| {words} | " + " | ".join(map(_percent, cells)) + " |")
     away = record["harnesses"]["ml-energy"]
     named = {name: told["named fronts"] for name, told in record["harnesses"].items()}
+    models = away["own front, model left out"]["by model"]
+    worst = max(models, key=lambda name: models[name]["p90"])
     return SimpleNamespace(
+        away_worst=worst.removesuffix("-A35B-Instruct"),
+        away_worst_middle=1 / (1 - models[worst]["median"]),
+        away_worst_factor=1 / (1 - models[worst]["p90"]),
         near_benchmark=100
         * max(told["benchmark"]["median"] for name, told in named.items() if name != "ml-energy"),
         harness_rows="\n".join(rows),
@@ -113,6 +118,21 @@ def check_fronts_are_what_the_runs_say() -> None:
         checks.close(f"{name}: scale", front.scale, told["scale"], atol=0.03, kind="measured")
         host = 1e6 * front.sequence_s
         checks.close(f"{name}: host [us]", host, told["host [us]"], atol=3, kind="measured")
+
+
+def check_one_model_does_not_travel() -> None:
+    """Behind the leaderboard's own front one model, a mixture in eight bits for most of its runs,
+    takes far longer than predicted; no other is off by half in one run of ten.
+
+    Source: the record, the model left out of the front.
+    """
+    told = read_record(FRONT_SCORES)["harnesses"]["ml-energy"]["own front, model left out"]
+    far = [name for name, one in told["by model"].items() if one["p90"] > 0.5]
+    checks.equal("far off", far, ["Qwen3-Coder-480B-A35B-Instruct"], kind="measured")
+    one = told["by model"][far[0]]
+    checks.close("too short, all its runs", one["signed"], -one["median"], rtol=1e-9)
+    others = max(one["p90"] for name, one in told["by model"].items() if name not in far)
+    checks.inside("the others, one in ten", others, 0.0, 0.35, kind="measured")
 
 
 def check_a_named_front_travels() -> None:

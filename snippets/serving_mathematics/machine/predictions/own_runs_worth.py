@@ -39,13 +39,11 @@ def example() -> SimpleNamespace:
             for method in ("before", "one factor", "after")
         ]
         rows.append(f"| {few} | {' | '.join(cells)} |")
-    deployments = read_record(SCORES)["deployments"]
-    scored = [row for row in deployments if row["half"] == "scored on"]
+    scored = [row for row in read_record(SCORES)["deployments"] if row["half"] == "scored on"]
     key = "median error per token"
     return SimpleNamespace(
         own_rows="\n".join(rows),
         own_deployments=len(scored),
-        own_every=len(deployments),
         own_before=100 * kept_error(3, method="before")["median"],
         own_after=100 * kept_error(3)["median"],
         own_low=100 * kept_error(3, method="low loads")["median"],

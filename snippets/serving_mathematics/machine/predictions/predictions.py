@@ -52,11 +52,11 @@ def example() -> SimpleNamespace:
     separate = scores["separate fleets, fitted to none"]["rate"]
     return SimpleNamespace(
         runs=each["all"]["runs"],
-        constants=len(CONSTANT_NAMES) - len(GIVEN),
+        held_median=100 * each["all"]["median"],
         held_p90=100 * each["all"]["p90"],
-        repeats=each["repeated"]["yes"]["runs"],
         guessing_short=-100 * each["guessing"]["yes"]["signed"],
         rack_median=100 * each["system"]["gb200"]["median"],
+        rack_p90=100 * each["system"]["gb200"]["p90"],
         fleet_median=100 * each["devices"]["fleet"]["median"],
         rate_stated=100 * separate["workers"]["stated"]["median"],
         off_count=len(scores["off by more than 2"]),
