@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, FilePayload, Page, Route, expect
+from playwright.sync_api import FilePayload, Page, Route, expect
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.reading import read_file
 from serving_mathematics.report.registry import report
@@ -17,7 +16,7 @@ from serving_mathematics.report.registry import report
 from .browsing import with_own_python
 from .fetch_pyodide import complete
 from .report.example_runs import clean, detailed, log_csv
-from .visits import DESK, PHONE, tab_of_many
+from .visits import DESK, PHONE
 
 PATIENCE_MS = 240_000
 LOOK = os.environ.get("LOOK_AT_REPORT")  # a folder for pictures
@@ -26,16 +25,12 @@ needs_python = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    """A tab whose form loads Python once."""
-    yield from tab_of_many(browser)
-
-
 @needs_python
 def test_a_dropped_file_is_reported_and_sent_nowhere(
-    page: Page, origin: str, tmp_path: Path
+    tab: Page, origin: str, tmp_path: Path
 ) -> None:
+    """In the file's tab, where the next test finds Python loaded."""
+    page = tab
     file = tmp_path / "results.json"
     file.write_text(detailed(clean(count=600), failed=0), encoding="utf-8")
     asked: list[tuple[str, str, str | None]] = []
@@ -84,10 +79,11 @@ def test_a_dropped_file_is_reported_and_sent_nowhere(
 
 @needs_python
 def test_a_packed_file_is_bounded_and_what_is_chosen_meanwhile_comes_next(
-    page: Page, origin: str
+    tab: Page, origin: str
 ) -> None:
     """300 MB of blanks in 300 kB ended the page, and files that were chosen while others were read
     were passed over."""
+    page = tab
     if not page.url.startswith(f"{origin}ask-your-log/"):
         with_own_python(page, "ask-your-log")
         page.goto(f"{origin}ask-your-log/")

@@ -8,17 +8,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from .visits import PHONE, addresses, as_new, tab_of_many
+from .visits import PHONE, addresses, tab_of_many
 
 
 @pytest.fixture(scope="module")
 def tab(browser: Browser) -> Iterator[Page]:
     yield from tab_of_many(browser, permissions=["clipboard-read", "clipboard-write"])
-
-
-@pytest.fixture
-def page(tab: Page) -> Iterator[Page]:
-    yield from as_new(tab)
 
 
 @pytest.fixture(scope="module")

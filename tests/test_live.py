@@ -26,7 +26,7 @@ from .conftest import CHAPTERS, REFERENCES, Chapter
 from .fetch_pyodide import FOLDER, complete, core
 from .profiles import THOROUGH, TODAY
 from .recorded import HERE
-from .visits import as_new, structure, tab_of_many
+from .visits import structure, tab_of_many
 
 pytestmark = pytest.mark.skipif(
     not complete(), reason="LIVE CODE WAS NOT TESTED: run `make pyodide` once"
@@ -36,16 +36,6 @@ PACKAGES = {"numpy", "matplotlib", "pydantic"}
 LIVE = [page for page in CHAPTERS + REFERENCES if page.asks or "{{ downloads }}" in page.text]
 QUICK = "intuition/endpoints-as-contracts"  # whose modules are quick
 TURNS = 12  # days after which it is a page's turn again
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    yield from tab_of_many(browser)
-
-
-@pytest.fixture
-def page(tab: Page) -> Iterator[Page]:
-    yield from as_new(tab)
 
 
 @pytest.fixture(scope="module", params=[True, False] if THOROUGH else [TODAY % 2 == 0])

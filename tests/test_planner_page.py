@@ -24,7 +24,7 @@ from .browsing import served, with_own_python, with_python_at
 from .fetch_pyodide import complete
 from .profiles import THOROUGH, TODAY
 from .test_live import settings_of
-from .visits import DESK, PHONE, as_new, structure, tab_of_many, unreadable
+from .visits import DESK, PHONE, structure, unreadable
 
 PATIENCE_MS = 240_000
 QUICK = {"requests": "200", "parallelism": "tp1"}
@@ -118,16 +118,6 @@ class Form:
             [x.what, x.value, *([x.estimate] * (i >= main)), f"{self.origin}{x.chapter}/"]
             for i, x in enumerate(answer_lines(told))
         ]
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    yield from tab_of_many(browser)
-
-
-@pytest.fixture
-def page(tab: Page) -> Iterator[Page]:
-    yield from as_new(tab)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from builder import ROOT
 
 from .conftest import CHAPTERS
 from .profiles import THOROUGH, TODAY, todays
-from .visits import AXE, DESK, PHONE, as_new, tab_of_many
+from .visits import AXE, DESK, PHONE
 
 LONG = "capacity/tail-latency/"  # the page with the most figures and code
 TEXT = "definitions/utilization/"
@@ -39,16 +38,6 @@ CONTRAST = """() => {
     }
     return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    yield from tab_of_many(browser)
-
-
-@pytest.fixture
-def page(tab: Page) -> Iterator[Page]:
-    yield from as_new(tab)
 
 
 def test_paper_has_dark_ink_whatever_the_screen_has(page: Page, origin: str) -> None:

@@ -21,7 +21,7 @@ from builder.slider_sentences import reading, told
 from . import contrast
 from .browsing import PATIENCE_MS
 from .profiles import THOROUGH, TODAY, todays
-from .visits import DESK, PHONE, as_new, tab_of_many
+from .visits import DESK, PHONE, tab_of_many
 
 SHIFTS = """
     window.shift = 0;
@@ -64,11 +64,6 @@ def shown(request: pytest.FixtureRequest) -> Shown:
 @pytest.fixture(scope="module")
 def tab(browser: Browser) -> Iterator[Page]:
     yield from tab_of_many(browser, SHIFTS)
-
-
-@pytest.fixture
-def page(tab: Page) -> Iterator[Page]:
-    yield from as_new(tab)
 
 
 def opened(page: Page, origin: str, shown: Shown, site: Path) -> tuple[Locator, dict[str, Any]]:

@@ -254,14 +254,3 @@ def tab_of_many(browser: Browser, script: str = "", **settings: Any) -> Iterator
         context.add_init_script(script)
     yield context.new_page()
     context.close()
-
-
-def as_new(tab: Page) -> Iterator[Page]:
-    """The same tab for one test, since a window takes longer than most of them."""
-    yield tab
-    if tab.url.startswith("http"):
-        tab.evaluate("localStorage.clear()")  # the colours that a reader chose
-    tab.unroute_all()
-    tab.emulate_media(media="null", color_scheme="null")
-    tab.set_viewport_size(DESK)
-    tab.goto("about:blank")
