@@ -132,6 +132,7 @@ def test_a_plan_is_stopped_while_python_is_loaded_and_the_next_one_loads_it_agai
     form: Form,
 ) -> None:
     """That Python at work is ended so, `test_live.py` asserts."""
+    assert not [url for _, url in form.asked if "pyodide" in url or "live-worker" in url]
     held: list[Route] = []
     form.page.route("**/pyodide/pyodide.mjs", lambda route: held.append(route))
     form.plan.click()

@@ -282,6 +282,8 @@ def test_names_and_values_stand_where_their_lines_end_and_every_mark_is_named(
         assert header is not None
         assert box is not None
         assert box["height"] + header["height"] <= PHONE["height"], shown  # all in one view
+        widths = moving.locator("svg").evaluate_all("all => all.map((one) => one.clientWidth)")
+        assert min(widths) > 0.8 * PHONE["width"], shown
         picture = moving.locator("svg").first
         width = picture.get_attribute("width")
         page.set_viewport_size(DESK)
