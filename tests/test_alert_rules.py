@@ -251,7 +251,7 @@ def test_steps_of_the_batches_are_those_of_the_machine(engine: str) -> None:
     text, gap_s = rule_text(f"batching-alerts-{engine}"), _p99s(CHAT, 0.8, CHAT.token_budget).gap
     assert gap_s == pytest.approx(STEP_S, rel=0.02)
     assert f"/ ({CHAT.token_budget} / {STEP_S})" in text
-    assert f"({STEP_S} s: the p99 of gaps in your load test)" in text
+    assert f"({STEP_S} s: the p99 of gaps in your load test, three fifths of" in text
     assert f"0.8 * {CHAT.places} > " in text
 
 

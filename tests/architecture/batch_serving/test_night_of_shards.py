@@ -62,11 +62,14 @@ def test_the_page_quotes_the_nights() -> None:
 
 def test_engines_for_ten_million_rows_end_in_time_whatever_the_order() -> None:
     """By hand: 10⁷/23.02 s of work. One engine fewer is late in the worst order of shards."""
-    told, work_s = example(), 1e7 / 23.02
-    for engines, overhead_s in (
-        (told.ten_million_running, 3.58),
-        (told.ten_million_starting, 123.58),
+    told = example()
+    for engines, rate, overhead_s in (
+        (told.ten_million_running, 23.02, 3.58),
+        (told.ten_million_starting, 23.02, 123.58),
+        (told.installed_running, 18.45, 4.47),
+        (told.installed_starting, 18.45, 124.47),
     ):
+        work_s = 1e7 / rate
         ends = [
             (work_s + n * overhead_s) / m + (1 - 1 / m) * (work_s / n + overhead_s)
             for m in (engines - 1, engines)
@@ -74,3 +77,4 @@ def test_engines_for_ten_million_rows_end_in_time_whatever_the_order() -> None:
         ]
         assert ends[1] <= 8 * 3600 < ends[0]
     assert told.ten_million_running == 16  # 15.1 by the rate alone
+    assert told.installed_running == 20

@@ -28,6 +28,7 @@ NAMES = {
     "vllm": ("vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"),
     "sglang": ("sglang:cached_tokens_total", "sglang:prompt_tokens_total"),
 }
+LINE = {"vllm": "vllm:num_requests_waiting", "sglang": "sglang:num_queue_reqs"}
 LOST = {"vllm": "vllm:num_preemptions_total", "sglang": "sglang:num_retracted_requests_total"}
 
 
@@ -101,6 +102,24 @@ def test_rules_fire_when_the_cache_forgets(engine: str) -> None:
     assert series["engine:cache_missed:ratio15m"][60] == pytest.approx(0.08)
 
 
+@pytest.mark.parametrize("engine", list(NAMES))
+def test_the_line_is_told_half_an_hour_before_the_cache(engine: str) -> None:
+    """A burst from minute 60 on, with the agents' line and what their cache finds."""
+    found, asked = NAMES[engine]
+    series = {asked: 60 * 50_000 * np.ones(240), LOST[engine]: np.zeros(240)}
+    burst = np.arange(240) >= 60
+    series[found] = np.where(burst, 0.05, 0.92) * series[asked]
+    series[LINE[engine]] = np.where(burst, 60.0, 2.0)
+    told = evaluated(f"engine-cache-{engine}", series)
+    waits = {one["alert"]: int(one["for"][:-1]) for one in rules(f"engine-cache-{engine}")[2:]}
+    line, forgets = (
+        int(np.flatnonzero(~np.isnan(told[name]))[0]) + waits[name]
+        for name in ("LineOutgrowsCache", "CacheForgets")
+    )
+    assert 60 < line <= 75
+    assert forgets >= line + 30
+
+
 def quiet(engine: str, found: Series | None) -> set[str]:
     """The alerts on an engine with so much found in each minute, that stay for as long as they ask;
     None where the counter has not come yet."""
@@ -160,4 +179,4 @@ def test_files_are_of_one_form_and_the_page_shows_a_rule() -> None:
         assert f"](../downloads/engine-cache-{engine}.yaml)" in page
         assert all(name in text for name in (*names, LOST[engine]))
         alerts = [rule["alert"] for rule in rules(f"engine-cache-{engine}") if "alert" in rule]
-        assert alerts == ["CacheForgets", "MemoryShort"]
+        assert alerts == ["CacheForgets", "LineOutgrowsCache", "MemoryShort"]

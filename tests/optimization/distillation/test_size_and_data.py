@@ -11,7 +11,6 @@ from serving_mathematics.optimization.distillation.size_and_data import (
     _mean,
     _scores,
     _worth,
-    example,
     slider_size_and_data,
 )
 from serving_mathematics.support.measuring import read_record
@@ -51,4 +50,3 @@ def test_shares_are_of_the_whole_vocabulary() -> None:
     record = read_record("students")
     for row in record["rows"]:
         assert 0 < row["accepted"] < record["teacher"]["common"]
-    assert example().same_all <= 100

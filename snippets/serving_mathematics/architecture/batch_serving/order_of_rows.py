@@ -19,6 +19,7 @@ from serving_mathematics.architecture.batch_serving.offline_engine import (
     CUSTOMERS,
     MACHINES,
     ORDERS,
+    ROWS,
     SIZES,
     THINKING,
     THINKING_ROWS,
@@ -26,6 +27,7 @@ from serving_mathematics.architecture.batch_serving.offline_engine import (
     _of,
     _thinking_s,
 )
+from serving_mathematics.core.machines.customers import _customers
 from serving_mathematics.support import checks
 
 if TYPE_CHECKING:
@@ -141,3 +143,22 @@ def check_rows_that_begin_alike_belong_together() -> None:
     name, numbers = next(iter(CUSTOMERS.items()))
     again = _alike(*numbers, grouped=True)
     checks.close("again [1/s]", again["per_s"], _of("alike")[name][1]["per_s"], rtol=1e-6)
+
+
+def check_a_cut_reads_one_beginning_more() -> None:
+    """Rows sorted by customer and then cut have each beginning in one shard, and one more for each
+    cut at most; rows that are cut unsorted have it in many.
+
+    Source: the customers of each shard, counted.
+    """
+    drawn = _customers(np.random.default_rng(82), 1.0, ROWS, *next(iter(CUSTOMERS.values())))
+    assert drawn.prefixes is not None
+    who = drawn.prefixes.parent[drawn.prefixes.node]
+    asking = np.unique(who).size
+    for shards in (4, 19, 105):
+        mixed, cut = (
+            sum(np.unique(shard).size for shard in np.array_split(rows, shards))
+            for rows in (who, np.sort(who))
+        )
+        checks.inside(f"{shards} shards: readings", cut, asking, asking + shards - 1)
+        checks.inside(f"{shards} shards, unsorted, over sorted", mixed / cut, 2, shards)

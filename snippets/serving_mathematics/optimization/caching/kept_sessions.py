@@ -234,15 +234,12 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     found = {cell["load"]: cell["found"] for cell in read_record(RECORD)["cells"][: len(LOADS)]}
     stays, told = _told(AGENTS.cache_tokens, 0.3)
-    own = AGENTS.sample
-    alone = float(AGENTS.prompt_s(own.prompt_tokens).mean())
-    helped = float(AGENTS.prompt_s(own.prompt_tokens, own.cached_tokens).mean())
     return SimpleNamespace(
         load_percent=30,
         stays_s=stays,
         told_percent=100 * told,
         found_late_percent=100 * float(np.mean(found[80])),
-        prompt_times=alone / helped,
+        prompt_times=1 / (1 - float(np.mean(found[30]))),
         host_times=HOST_BYTES / (AGENTS.cache_tokens * TOKEN_BYTES),
         limits_none=_range_of("none"),
         limits_host=_range_of("host"),
@@ -316,8 +313,9 @@ def check_share_found_against_every_block() -> None:
 
 
 def check_share_found_in_the_engine() -> None:
-    """Below the cliff the engine finds what the closed form says, to three points; beyond it, at
-    twice the load, less than half of that in every run.
+    """Below the cliff the engine finds what the closed form says, to three points, so that at 30%
+    of the ceiling it reads a twelfth to a sixteenth of its prompt tokens; beyond it, at twice the
+    load, less than half of that in every run.
 
     Source: `core.fleet`, three runs of 6,000 requests at each load, whose median is taken.
     """
@@ -326,21 +324,24 @@ def check_share_found_in_the_engine() -> None:
         told = 100 * _told(AGENTS.cache_tokens, load / 100)[1]
         seen = 100 * float(np.median(cells[load]))
         checks.close(f"at {load}% [%]", seen, told, atol=3, kind="simulation")
+        if load == 30:
+            less = example().prompt_times
+            checks.inside("at 30%, prompt tokens over those read", less, 12, 16, kind="simulation")
     share = max(cells[80]) / _told(AGENTS.cache_tokens, 0.8)[1]
     checks.inside("at 80%, most found over told", share, 0.0, 0.5, kind="simulation")
 
 
 def check_a_tier_moves_the_cliff_if_it_is_larger() -> None:
-    """Two terabytes of host memory move the end of the promise by two fifths or more in every run,
-    with a link of a quarter of the speed too, and by a fifth or more where steps take a fifth
+    """Two terabytes of host memory move the end of the promise by about half or more in every run,
+    with a link of a quarter of the speed too, and by a quarter or more where steps take a fifth
     longer; a tier as large as the device moves it by less than a fifth.
 
     Source: the record; each run against the same one without a tier.
     """
     for way, against, least, most in (
-        ("host", "none", 1.4, 2.0),
-        ("host, slow link", "none", 1.4, 2.0),
-        ("host, slow steps", "none, slow steps", 1.2, 2.0),
+        ("host", "none", 1.48, 2.0),
+        ("host, slow link", "none", 1.45, 2.0),
+        ("host, slow steps", "none, slow steps", 1.25, 2.0),
         ("as large", "none", 1.0, 1.2),
     ):
         for run, ratio in enumerate(_limits(way) / _limits(against), 1):

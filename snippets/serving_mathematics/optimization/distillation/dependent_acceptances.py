@@ -24,6 +24,7 @@ import numpy.typing as npt
 from serving_mathematics.core.batching.speculative_decoding import (
     best_draft_length,
     expected_tokens,
+    speedup,
 )
 from serving_mathematics.optimization.distillation.speculative_sampling import (
     _MeanTokens,
@@ -127,14 +128,19 @@ def _two_modes(easy: float, hard: float, switch: float) -> tuple[FloatArray, Flo
     return target, passing * target + (1 - passing) * np.eye(7)[6]
 
 
+def _best_lengths() -> tuple[int, int]:
+    """Of easy passages, and of hard ones."""
+    return best_draft_length(EASY, COST), best_draft_length(HARD, COST)
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     formula = expected_tokens((EASY + HARD) / 2, GAMMA)
     exact = exact_tokens_per_round(*_two_modes(EASY, HARD, 1 / RUN_LENGTH), GAMMA)
     return SimpleNamespace(
         modes_error_percent=100 * (formula / exact - 1),
-        easy_length=best_draft_length(EASY, COST),
-        hard_length=best_draft_length(HARD, COST),
+        easy_length=_best_lengths()[0],
+        hard_length=_best_lengths()[1],
     )
 
 
@@ -204,6 +210,26 @@ def check_formula_needs_independence() -> None:
         slow = exact_tokens_per_round(*_two_modes(easy, hard, 1e-7), gamma)
         rounds = (1 / expected_tokens(easy, gamma) + 1 / expected_tokens(hard, gamma)) / 2
         checks.close(f"endless, γ = {gamma}", slow, 1 / rounds, rtol=1e-5)
+
+
+def check_no_one_length_fits() -> None:
+    """Whether a draft takes a twentieth, a tenth or a fifth of the time, the best length in easy
+    passages is seven times that in hard ones or more, and each costs a tenth or more in the other.
+
+    Source: the speedup at every length up to 60.
+    """
+    for cost in (COST, 0.1, 0.2):
+        speeds = {
+            mode: np.array([speedup(mode, length, cost) for length in range(60)])
+            for mode in (EASY, HARD)
+        }
+        easy, hard = (int(np.argmax(speeds[mode])) for mode in (EASY, HARD))
+        if cost == COST:
+            checks.equal("easy and hard, as told", (easy, hard), _best_lengths())
+        checks.inside(f"c = {cost:g}: easy over hard", easy / hard, 7, 20)
+        for mode, own, other in ((EASY, easy, hard), (HARD, hard, easy)):
+            kept = float(speeds[mode][other] / speeds[mode][own])
+            checks.inside(f"c = {cost:g}, {mode:g}: the other's length", kept, 0.2, 0.9)
 
 
 def check_bad_input_is_refused() -> None:

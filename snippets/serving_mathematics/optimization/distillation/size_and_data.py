@@ -63,8 +63,8 @@ def example() -> SimpleNamespace:
     units, taught = _axes()
     largest, most = units[-1], taught[-1]
 
-    def percent(source: str, part: str = "same", tokens: int = most, size: int = largest) -> float:
-        return 100 * _mean(size, tokens, source, part)
+    def percent(source: str, tokens: int = most) -> float:
+        return 100 * _mean(largest, tokens, source, "accepted")
 
     return SimpleNamespace(
         lesson_questions=record["asked"]["questions"],
@@ -72,12 +72,11 @@ def example() -> SimpleNamespace:
         common_percent=100 * record["teacher"]["common"],
         student_units=largest,
         few_count=int(FEW.split()[0]),
-        same_all=percent(ALL),
-        accepted_all=percent(ALL, "accepted"),
-        accepted_words=percent(WORDS, "accepted"),
-        accepted_least_all=percent(ALL, "accepted", taught[0]),
-        accepted_least_words=percent(WORDS, "accepted", taught[0]),
-        accepted_few=percent(FEW, "accepted"),
+        accepted_all=percent(ALL),
+        accepted_words=percent(WORDS),
+        accepted_least_all=percent(ALL, taught[0]),
+        accepted_least_words=percent(WORDS, taught[0]),
+        accepted_few=percent(FEW),
         usual_percent=100 * record["usual"]["accepted"],
         worth_words=_worth(largest),
     )

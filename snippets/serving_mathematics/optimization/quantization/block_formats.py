@@ -262,7 +262,7 @@ def figure_four_bit_formats(figure: Figure) -> None:
     rising curves of five points each: NF4 starts highest and is overtaken by int4 with a zero point
     between blocks of 64 and of 32; int4 from −7 to 7 lies lowest. A point of MXFP4 at 4.25 bits
     lies below all curves, one of NVFP4 at 4.5 bits on the lowest curve, one of int4 from −8 to 7
-    above it on the curve of NF4.
+    above it, a little above the curve of NF4.
     """
     axes = figure.subplots()
     points = _points()

@@ -26,8 +26,8 @@ NORMAL_975 = 1.959963985  # 97.5% quantile of the standard normal distribution
 HINTS = {
     "what_to_quantize": (
         "Requests that lose their memory come first: the cache. Else ask whether the time goes "
-        "into arithmetic, by prompts or by a large batch: then products have to be in eight bits."
-        " Else weights are read for few, and only their bytes count."
+        "into prompts, which is arithmetic: then products have to be in eight bits. Else a step "
+        "reads, and what it reads most of should be fewer bytes."
     ),
     "decode_speedup": (
         "Memory-bound time is bytes over bandwidth, and the bandwidth cancels. Only the weights"
@@ -42,24 +42,26 @@ HINTS = {
 }
 
 
-def what_to_quantize(preempted_per_s: float, running: float, prompt_share: float) -> str:
+def what_to_quantize(preempted_per_s: float, cache_over_weights: float, prompt_share: float) -> str:
     """What to give fewer bits first: "cache", "weights and products" or "weights".
 
-    preempted_per_s: requests that lose their memory while they run [1/s]. running: sequences in a
-    step. prompt_share: of the engine's time, in [0, 1]. Products pay where arithmetic takes the
-    time: where prompts take half of it, or 128 sequences and more share a step. Raises ValueError
-    outside these ranges.
+    preempted_per_s: requests that lose their memory while they run [1/s]. cache_over_weights: bytes
+    of the tokens in use over those of the weights. prompt_share: of the engine's time, in [0, 1].
+    Products pay where prompts take half of it; else a step reads, and the larger part counts.
+    Raises ValueError outside these ranges.
 
-    >>> what_to_quantize(0.0, running=4, prompt_share=0.1)
+    >>> what_to_quantize(0.0, cache_over_weights=0.1, prompt_share=0.1)
     'weights'
     """
-    preempted_per_s, running = require_non_negative(
-        preempted_per_s=preempted_per_s, running=running
+    preempted_per_s, cache_over_weights = require_non_negative(
+        preempted_per_s=preempted_per_s, cache_over_weights=cache_over_weights
     )
     prompt_share = require_in("[0, 1]", prompt_share=prompt_share)
     if preempted_per_s > 0:
         return "cache"
-    return "weights and products" if prompt_share >= 0.5 or running >= 128 else "weights"
+    if prompt_share >= 0.5:
+        return "weights and products"
+    return "cache" if cache_over_weights > 1 else "weights"
 
 
 def decode_speedup(
@@ -110,9 +112,9 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         pencil_alone=decode_speedup(4.5, 0.0, 8e9),
         pencil_full=decode_speedup(4.5, 16e9, 8e9),
-        board_first=what_to_quantize(0.0, 4, 0.1),
-        board_second=what_to_quantize(0.0, 60, 0.7),
-        board_third=what_to_quantize(2.0, 200, 0.3),
+        board_first=what_to_quantize(0.0, 0.1, 0.1),
+        board_second=what_to_quantize(0.0, 0.5, 0.7),
+        board_third=what_to_quantize(0.0, 2.0, 0.3),
         code_answers=answers_needed(0.005, 0.015),
     )
 
@@ -123,10 +125,10 @@ def check_what_to_quantize() -> None:
     Source: worked by hand.
     """
     for shown, first in (
-        ((0.1, 200, 0.9), "cache"),
-        ((0.0, 127, 0.49), "weights"),
-        ((0.0, 128, 0.0), "weights and products"),
-        ((0.0, 1, 0.5), "weights and products"),
+        ((0.1, 0.2, 0.9), "cache"),
+        ((0.0, 0.99, 0.49), "weights"),
+        ((0.0, 1.01, 0.49), "cache"),
+        ((0.0, 3.0, 0.5), "weights and products"),
     ):
         checks.equal(str(shown), what_to_quantize(*shown), first)
 
