@@ -35,6 +35,7 @@ def test_there_are_chapters() -> None:
     assert len(CHAPTERS) >= 6
 
 
+@pytest.mark.parametrize("page", CHAPTERS + REFERENCES, ids=lambda page: page.slug)
 def test_page_keeps_every_rule(page: Chapter, records: dict[str, Run]) -> None:
     problems = [told for rule in PAGE_RULES.values() for told in rule(page, records)]
     assert not problems, "\n".join(problems)
