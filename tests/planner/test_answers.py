@@ -9,10 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.benchmark_loops import Latencies
 from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
+from serving_mathematics.planner.answer_plots import latency_plot
 from serving_mathematics.planner.answers import (
     Table,
     answer_lines,
@@ -25,11 +27,18 @@ from serving_mathematics.planner.answers import (
     summary_text,
     table_text,
 )
-from serving_mathematics.planner.capacity_planner import ClassRun, Loosened, Performance, Quantile
+from serving_mathematics.planner.capacity_planner import (
+    STEADY,
+    ClassRun,
+    Loosened,
+    Performance,
+    Quantile,
+)
 from serving_mathematics.planner.configurations import Answer, Elsewhere, answer
 from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.traffic import Traffic, share_of_traffic
 from serving_mathematics.support import measuring
 
 from builder import ROOT
@@ -198,13 +207,52 @@ def test_the_last_format_has_no_next() -> None:
     assert not [x for x in answer_lines(found) if x.what.startswith("weights in")]
 
 
+TUNED = (
+    "That is for a tuned engine; for one as installed ask with front: unknown, and take the larger "
+    "number."
+)
+
+
+def test_an_answer_says_for_which_engine_it_is() -> None:
+    """Where nobody named what stands before the devices, and there only."""
+    assert f" a GPU. {TUNED}" in answer_summary(PLAIN)
+    behind = answer(read_choices({"rate_per_s": 1, "requests": 400, "front": "unknown"}))
+    assert "tuned engine" not in answer_summary(behind)
+
+
+def test_a_fleet_beyond_what_it_serves_has_no_latency_and_no_price() -> None:
+    """One replica fewer was told the TTFT of a run that ended before its queue had grown: a run
+    four times as long has another, and that says how long it was."""
+    asked = {"rate_per_s": 62, "ttft_s": 60, "tpot_s": 0.2, "precision": "fp8"}
+    told = answer(read_choices(asked | {"parallelism": "tp1"}))
+    found, lines = told.plan, {line.what: line.value for line in answer_lines(told)}
+    below = found.best.replicas - 1
+    assert found.load < STEADY < 1 < found.fewer_load
+    over = (
+        f"overloaded, at {100 * found.fewer_load:.0f}% of the 59.3 requests/s that it could serve"
+    )
+    assert lines["one replica fewer"] == over
+    assert lines["what would save one"] == f"no limit: one replica fewer is {over}"
+    (row,) = (row for row in latency_plot(told).rows if row[0] == f"{below}")
+    assert row[1:] == [over, *[""] * (len(row) - 2)]
+    record = answer_record(told)
+    assert record["one_fewer_load_simulated"] == found.fewer_load
+    assert not [name for name in record if name.startswith("one_fewer_") and "load" not in name]
+    waits = []
+    for requests in (4000, 16_000, 64_000):
+        share = share_of_traffic(np.random.default_rng(3), Traffic(62 / below), 1, requests)
+        served = simulate(share, replace(found.engine, max_sequences=1024, token_budget=2048))
+        waits.append(float(np.median(served.first_token_s - share.arrival_s)))
+    assert waits[2] > 3 * waits[1] > 6 * waits[0]
+
+
 def test_the_summary_counts() -> None:
     n = SURE.replicas
     usd = f"{SURE.usd_per_hour:.2f}"
     split = {1: "1 × H100 SXM", 2: "2 × H100 SXM (tp2)"}[QUESTION.deployment.devices]
     assert answer_summary(PLAIN) == (
         f"{n} replicas of Llama-3.1-8B in BF16 on {split} keep a TTFT of 1.5 s and a TPOT of 50 ms "
-        f"at p99 for 60 requests/s, at ${usd} an hour, $2.00 a GPU."
+        f"at p99 for 60 requests/s, at ${usd} an hour, $2.00 a GPU. {TUNED}"
     )
     spare = replace(PLAIN, question=replace(QUESTION, spare_replicas=2))
     assert "for 60 requests/s, and 2 more that may fail, at" in answer_summary(spare)
@@ -225,9 +273,9 @@ def test_the_summary_is_as_certain_as_the_table() -> None:
     unsure = with_class(SURE, ttft=wide)
     doubtful = answer_summary(with_plan(PLAIN, best=unsure))
     assert " may keep a TTFT of 1.5 s " in doubtful
-    assert doubtful.endswith(f" a GPU. {n + 1} keep both.")
+    assert doubtful.endswith(f" {TUNED} {n + 1} keep both.")
     both = answer_summary(with_plan(PLAIN, best=unsure, one_more=unsure))
-    assert both.endswith(" a GPU.")
+    assert both.endswith(f" a GPU. {TUNED}")
     other = replace(SURE, replicas=3, budget=8192, places=77)
     fewer = answer_summary(with_plan(PLAIN, one_fewer_may_do=True, found=other))
     assert fewer.endswith(
@@ -399,7 +447,10 @@ def test_what_binds_is_said_with_what_more_of_it_would_bring() -> None:
     assert "what would save one" not in {line.what for line in answer_lines(none)}
     full = with_plan(PLAIN, loosened=(Loosened("memory bandwidth", most_per_s=58.87),))
     lines = {line.what: line.value for line in answer_lines(full)}
-    assert lines["what would save one"] == "one replica fewer carries 58.9 requests/s at most"
+    assert lines["what would save one"] == (
+        "no limit: one replica fewer is overloaded, at 102% of the 58.9 requests/s that it could "
+        "serve"
+    )
     joint = answer(
         read_choices(
             {"rate_per_s": 40, "requests": 200, "parallelism": "tp1", "goodput": 0.99}

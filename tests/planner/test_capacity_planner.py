@@ -135,6 +135,7 @@ def test_limits_that_nobody_met_are_not_simulated_again(
             assert known == anew, (places, one is ample)
             assert known is None or known.places == places
     met = sum(len(set(map(id, runs))) for runs in fleet.runs.values())
+    calls = [(asked, engine) for asked, engine in calls if asked.arrival_s.any()]  # not all at once
     assert len(calls) == met < 16
     same = fleet.performance(3, 500, 512) == ample.performance(3, 500, 512)
     assert same == (spare_blocks == 10**6)

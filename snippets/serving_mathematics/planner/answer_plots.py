@@ -18,7 +18,7 @@ import html
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving_mathematics.planner.answers import comparison_rows
 from serving_mathematics.planner.capacity_planner import Fleets, Performance
@@ -30,6 +30,7 @@ from serving_mathematics.planner.configurations import (
     answer,
     split_name,
 )
+from serving_mathematics.planner.lines import overloaded
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
@@ -144,7 +145,7 @@ def fleets_around(told: Answer) -> list[Performance]:
     """The planned fleet between smaller and larger ones of the same replicas, each with the limits
     that suit it: one fewer, one more, a quarter and half as many again, and twice as many and one.
 
-    told: the answer. One that is overloaded is left out.
+    told: the answer. One that is overloaded is left out: no latency of it is steady.
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
@@ -163,7 +164,7 @@ def fleets_around(told: Answer) -> list[Performance]:
 def latency_plot(told: Answer) -> Plot:
     """TTFT and TPOT against replicas, with 95% intervals and the line of each objective.
 
-    told: the answer.
+    told: the answer. One replica fewer that is overloaded has a row and no point.
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
@@ -171,7 +172,14 @@ def latency_plot(told: Answer) -> Plot:
     >>> [row[0] for row in latency_plot(answer(asked)).rows]
     ['replicas', '1', '2', '3']
     """
-    return _latency_plot(told.question, told.plan.best.replicas, fleets_around(told))
+    found = told.plan
+    plot = _latency_plot(told.question, found.best.replicas, fleets_around(told))
+    if found.one_fewer or not found.fewer_load:
+        return plot
+    heads, *rows = plot.rows
+    row = [f"{found.best.replicas - 1}", overloaded(found.fewer_load, found.rate_per_s)]
+    row += [""] * (len(heads) - len(row))
+    return replace(plot, rows=[heads, row, *rows])
 
 
 # In one piece: one drawing, from top to bottom.

@@ -71,6 +71,7 @@ from serving_mathematics.planner.lines import (
     _promised_lines,
     _values,
     listed,
+    overloaded,
     with_interval,
 )
 from serving_mathematics.planner.model_errors import was_measured
@@ -150,7 +151,7 @@ def answer_lines(told: Answered) -> list[Line]:
         ),
         Line(
             "traffic over the most that it could serve",
-            "",
+            f"{100 * found.load:.0f}%",
             f"{100 * closed.load:.0f}%",
             "definitions/utilization",
         ),
@@ -164,12 +165,12 @@ def answer_lines(told: Answered) -> list[Line]:
     ]
     fewer = found.one_fewer
     if best.replicas > 1 and not told.rates:
-        said = "overloaded" if fewer is None else _briefly(fewer)
+        said = _briefly(fewer) if fewer else overloaded(found.fewer_load, found.rate_per_s)
         lines.append(Line("one replica fewer", said, "", "capacity/autoscaling"))
     lines.append(Line("one replica more", _briefly(found.one_more), "", "capacity/autoscaling"))
     budget, places = question.usual_limits
     said = "no fleet" if found.usual is None else _count(found.usual.replicas)
-    what = f"with the usual limits, {budget:,} and {places:,}"
+    what = f"with the usual limits, {places:,} and {budget:,}"
     lines.append(Line(what, said, "", "optimization/batching"))
     if found.quantized_precision:
         said, fleet = f"more than {_count(best.replicas)}", found.quantized
@@ -262,7 +263,8 @@ def _loosened_lines(found: Plan) -> list[Line]:
     said = []
     for one in found.loosened:
         if one.most_per_s:
-            value = f"one replica fewer carries {sized(one.most_per_s)} requests/s at most"
+            load = found.rate_per_s / one.most_per_s
+            value = f"no limit: one replica fewer is {overloaded(load, found.rate_per_s)}"
             return [Line("what would save one", value, "", "definitions/throughput")]
         if one.run is None:
             continue
@@ -365,7 +367,8 @@ def answer_summary(told: Answered) -> str:
     )
     return (
         f"{given_said(told, sure) if given else said}{spare}, at "
-        f"${best.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU.{rest}"
+        f"${best.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU."
+        f"{_tuned(question)}{rest}"
     )
 
 
@@ -451,7 +454,9 @@ def comparison_rows(told: Answer) -> list[list[str]]:
     """
     left_out = [one for one in told.ranked if not one.run and not one.problem]
     asked = "requests/s" if told.rates else "$/h"
-    rows = [["fleet", "weights, split", asked, "$/10⁶ tokens", "TPOT p50 [ms]", "front"]]
+    rows = [
+        ["fleet", "weights, split", asked, "$/10⁶ tokens", "TPOT p50 [ms]", "best of its price"]
+    ]
     for one in told.ranked:
         deployment, run = one.question.deployment, one.run
         of, split = _devices_and_split(one.question)
@@ -543,12 +548,27 @@ def _guessing(told: Answer) -> Line:
     )
 
 
+def _is_tuned(question: Question) -> bool:
+    """Whether steps are those of the published benchmarks."""
+    return question.calibration is None and question.front == FRONTS["benchmark"]
+
+
+def _tuned(question: Question) -> str:
+    """For which engine the answer is, as a sentence after it."""
+    if not _is_tuned(question):
+        return ""
+    return (
+        " That is for a tuned engine; for one as installed ask with front: unknown, and take "
+        "the larger number."
+    )
+
+
 def _front(question: Question) -> str:
     """Whose steps the plan has, and what to ask where these are not the reader's."""
     if question.calibration:
         named = question.calibration.front
         return f"the load test, behind {named}" if named else "the load test (front is not named)"
-    if question.front == FRONTS["benchmark"]:
+    if _is_tuned(question):
         return "tuned benchmarks; an engine as installed is slower (front: unknown)"
     return f"the front {question.front.name}"
 
@@ -780,6 +800,8 @@ def answer_record(told: Answered) -> dict[str, float | int | str]:
         "usd_per_million_tokens": best.usd_per_million,
         **{f"one_more_{goal.metric}_s": run.value for goal, run in _alone(found.one_more.nearest)},
         "one_more_usd_per_million_tokens": found.one_more.usd_per_million,
+        "load_simulated": found.load,
+        "one_fewer_load_simulated": found.fewer_load or "",
         "usual_replicas": found.usual.replicas if found.usual else "",
         "other_limits_replicas": found.found.replicas if found.found else "",
         "quantized_replicas": found.quantized.replicas if found.quantized else "",

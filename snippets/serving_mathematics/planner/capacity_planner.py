@@ -90,6 +90,7 @@ WARM_UP = 0.1  # share of a simulated run that is left out, as the replica start
 SHORTER = 4  # times fewer requests where deployments are compared
 ROUND = 8  # deployments that are compared before the rest is looked at again
 SETTLING = 4  # times as long are the runs on which the answer rests
+STEADY = 0.98  # of a full replica's rate; from there on a latency says how long the run was
 MOST_REPLICAS = 100_000
 UNLIMITED = 2**40  # blocks, or seconds
 
@@ -213,6 +214,11 @@ class _Run:
     crowd: int  # most requests between admission and completion
     blocks: int  # most that all of them, and one that waits, can ask for
 
+    @property
+    def is_roomy(self) -> bool:
+        """Whether nobody met the batch limit or the end of the memory."""
+        return self.crowd < self.found.places and self.blocks <= self.memory
+
     def is_that_of(self, places: int, memory: int) -> bool:
         """Whether the same happens with such limits."""
         own = self.found.places
@@ -242,6 +248,8 @@ class Plan:
     loosened: tuple[Loosened, ...]  # constraints, any of which alone stands in the way of n − 1
     deciding: tuple[str, ...]  # classes, any of which alone stands in the way of n − 1
     one_fewer: Performance | None  # the best limits of n − 1; None if overloaded, or n is given
+    load: float  # traffic over the most that the fleet could serve
+    fewer_load: float  # the same of n − 1; 0 where there is none, or n is given
     one_fewer_may_do: bool  # at limits that were tried, for all that the intervals say
     one_more: Performance
     usual: Performance | None  # the fewest with the limits that engines start with; None if none do
@@ -452,6 +460,7 @@ class Fleets:
         self.runs: dict[tuple[int, int], list[_Run]] = {}  # by replicas and budget
         self.shares: dict[int, Workload] = {}  # the last one
         self.full_rates: dict[int, float] = {}
+        self.most_rates: dict[tuple[int, int, int], float] = {}  # with budget and blocks
         self._refuse_impossible()
 
     def _budgets(self) -> tuple[int, ...]:
@@ -567,18 +576,23 @@ class Fleets:
         if key not in self.done:
             if self.told:
                 self.told(replicas, places)
-            overloaded = self.rate_per_s / replicas >= self.full_rate(places)
-            self.done[key] = None if overloaded else self._run(*key)
+            steady = self.rate_per_s / replicas < STEADY * self.full_rate(places)
+            self.done[key] = self._run(*key) if steady else None
         return self.done[key]
 
-    def _run(self, replicas: int, places: int, budget: int) -> Performance:
-        """Of these limits, or of others that make no difference."""
+    def _run(self, replicas: int, places: int, budget: int) -> Performance | None:
+        """Of these limits, or of others that make no difference; None when it is overloaded."""
         runs = self.runs.setdefault((replicas, budget), [])
         for run in runs:
             if run.is_that_of(places, self.engine.kv_blocks):
-                return replace(run.found, places=places)
-        runs.append(self._simulated(replicas, places, budget))
-        return runs[-1].found
+                break
+        else:
+            run = self._simulated(replicas, places, budget)
+            runs.append(run)
+        steady = run.is_roomy or self.rate_per_s / replicas < STEADY * self.most_rate(
+            places, budget
+        )
+        return replace(run.found, places=places) if steady else None
 
     def _simulated(self, replicas: int, places: int, budget: int) -> _Run:
         question = self.question
@@ -644,10 +658,33 @@ class Fleets:
             )
         return self.full_rates[places]
 
+    def most_rate(self, places: int, budget: int) -> float:
+        """Requests a second of a replica before which they queue, simulated with its limits and
+        memory; of a full one where the sample is too short to tell."""
+        key = places, budget, self.engine.kv_blocks
+        if key not in self.most_rates:
+            asked = self.sample
+            at_once = np.zeros(asked.arrival_s.size)
+            asked = Workload(at_once, asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
+            engine = replace(self.engine, max_sequences=places, token_budget=budget)
+            admitted = np.sort(simulate(asked, engine).admitted_s)
+            first = admitted.size // 4  # until then the replica fills
+            span = float(admitted[-1] - admitted[first])
+            queued = (admitted.size - 1 - first) / span if span else math.inf
+            self.most_rates[key] = min(self.full_rate(places), queued)
+        return self.most_rates[key]
+
     def fullest_rate(self) -> float:
         """Requests a second of a replica that is always full, with the batch limit at which they
-        are most."""
+        are most: a bound, because memory lasts."""
         return max(map(self.full_rate, map(self.most_places, self.budgets)))
+
+    def load(self, replicas: int, run: Performance | None = None) -> float:
+        """Traffic over the most that so many replicas serve, with the limits of a run of theirs, or
+        with the largest."""
+        limits = [(self.most_places(budget), budget) for budget in self.budgets]
+        limits = [(run.places, run.budget)] if run else limits
+        return self.rate_per_s / replicas / max(self.most_rate(*some) for some in limits)
 
     def keeps(self, found: Performance | None) -> bool:
         """Whether all quantiles of every class keep their objectives."""
@@ -851,7 +888,8 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
     replicas = require_non_negative_integer(replicas=replicas)
     if replicas == 0:
         return (Loosened("one replica is the least"),)
-    most = fleet.fullest_rate()
+    load = fleet.load(replicas)
+    most = fleet.rate_per_s / replicas / load
     prompts, reading = fleet.own_s
     own = {"arithmetic of prompts": prompts, "memory bandwidth": reading}
     steps = {"weights and kernels": 1 / most - prompts - reading}  # in the largest batch
@@ -878,7 +916,7 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
         if run and other.keeps(run):
             held = [one.blocks for one in other.runs[replicas, run.budget] if one.found.is_as(run)]
             binding.append(Loosened(name, run, min(held)))
-    if not binding and fleet.rate_per_s / replicas >= most:
+    if not binding and load >= STEADY:
         largest = max(parts, key=lambda part: parts[part])
         return (Loosened(largest, most_per_s=replicas * most),)
     together = " and ".join(METRICS[name].shown for name in names)
@@ -987,22 +1025,25 @@ def plan(
     long = _four_times(fleet)
     best = given or settled(fleet, long, near)[0]
     below = best.replicas - 1
-    fewer = fleet.best(below) if below and not given else None
-    short = long if fleet.keeps(fewer) else fleet, below  # the search's run may keep them by chance
+    found = fleet.best(below) if below and not given else None
+    fewer = long.performance(below, found.places, found.budget) if found else None
+    fewer = fewer or (long.best(below) if below and not given else None)
+    early = fewer is None or (found is not None and fleet.load(below) >= STEADY)
+    short = long if early or fleet.keeps(found) else fleet, below  # the search's run may err
     if given:
         short = _too_much(fleet, given.replicas), given.replicas
     more = fleet.best(best.replicas + 1)
     assert more is not None
     smaller = coarser(question.deployment) if alternatives and not given else None
     tried = [run for (count, *_), run in long.done.items() if count == below]
-    if fewer:
-        fewer = long.done.get((below, fewer.places, fewer.budget)) or fewer
     return Plan(
         best,
         long.estimate(best),
         binding_constraints(*short),
         deciding_classes(*short),
         fewer,
+        long.load(best.replicas, best),
+        long.load(below, fewer) if below and not given else 0.0,
         any(long.may_keep(run) for run in tried),
         more,
         _usual(fleet, long),
@@ -1104,6 +1145,19 @@ def check_one_place_is_a_queue() -> None:
     mean = float(service.mean())
     error = float(service.std() / mean) * 0.9 * mean / math.sqrt(2000)
     checks.covers("busy share", MeanEstimate(found.busy, error, 0.0), 0.9 * mean)
+
+
+def check_a_full_replica_by_hand() -> None:
+    """With one place a full replica starts a request as the one before ends.
+
+    Source: the mean service of those requests, by the closed form of a lone request.
+    """
+    fleet = Fleets(replace(WORKED, requests=400))
+    asked, engine = fleet.sample, replace(fleet.engine, token_budget=2048, max_sequences=1)
+    first, each = closed_form_alone(asked, engine)
+    service = first + np.nan_to_num(each) * (asked.output_tokens - 1)
+    expected = 1 / float(service[100:-1].mean())
+    checks.close("requests a second", fleet.most_rate(1, 2048), expected, rtol=1e-3)
 
 
 def check_promises_are_counted() -> None:

@@ -59,6 +59,22 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def overloaded(load: float, rate_per_s: float) -> str:
+    """What is said of a fleet for which no latency is steady.
+
+    load: traffic over the most that it could serve. rate_per_s: that traffic. Both positive and
+    finite; else ValueError.
+
+    >>> overloaded(1.25, 60.0)
+    'overloaded, at 125% of the 48 requests/s that it could serve'
+    """
+    load, rate_per_s = require_positive(load=load), require_positive(rate_per_s=rate_per_s)
+    how = "overloaded" if load >= 1 else "full"
+    return (
+        f"{how}, at {100 * load:.0f}% of the {_per_second(rate_per_s / load)} that it could serve"
+    )
+
+
 def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
     """What requests get of each metric that is promised."""
     lines = []
