@@ -30,6 +30,7 @@ from serving_mathematics.planner.answers import (
 from serving_mathematics.planner.capacity_planner import (
     STEADY,
     ClassRun,
+    Fleets,
     Loosened,
     Performance,
     Quantile,
@@ -238,9 +239,10 @@ def test_a_fleet_beyond_what_it_serves_has_no_latency_and_no_price() -> None:
     record = answer_record(told)
     assert record["one_fewer_load_simulated"] == found.fewer_load
     assert not [name for name in record if name.startswith("one_fewer_") and "load" not in name]
-    waits = []
+    waits, fleet = [], Fleets(told.question)
     for requests in (4000, 16_000, 64_000):
         share = share_of_traffic(np.random.default_rng(3), Traffic(62 / below), 1, requests)
+        share = fleet.within(share, 8000)
         served = simulate(share, replace(found.engine, max_sequences=1024, token_budget=2048))
         waits.append(float(np.median(served.first_token_s - share.arrival_s)))
     assert waits[2] > 3 * waits[1] > 6 * waits[0]

@@ -90,7 +90,7 @@ WARM_UP = 0.1  # share of a simulated run that is left out, as the replica start
 SHORTER = 4  # times fewer requests where deployments are compared
 ROUND = 8  # deployments that are compared before the rest is looked at again
 SETTLING = 4  # times as long are the runs on which the answer rests
-STEADY = 0.98  # of a full replica's rate; from there on a latency says how long the run was
+STEADY = 0.98  # of a full replica's rate: from there on a latency says how long the run was
 MOST_REPLICAS = 100_000
 UNLIMITED = 2**40  # blocks, or seconds
 
@@ -420,6 +420,7 @@ class Fleets:
         """Prepare the engine and a sample of the requests. slowness: of all steps. longer: times
         the longest request of the sample, for which steps are tabled."""
         self.question, self.told, self.goals = question, told, question.goals
+        self.steady = 1.0  # of a full replica's rate, up to which there are latencies
         rule = f"one for each of {len(question.class_names)} classes"
         fits = len(self.goals) == len(question.class_names)
         require(fits, "class_promises", rule, len(self.goals))
@@ -576,7 +577,7 @@ class Fleets:
         if key not in self.done:
             if self.told:
                 self.told(replicas, places)
-            steady = self.rate_per_s / replicas < STEADY * self.full_rate(places)
+            steady = self.rate_per_s / replicas < self.steady * self.full_rate(places)
             self.done[key] = self._run(*key) if steady else None
         return self.done[key]
 
@@ -589,8 +590,8 @@ class Fleets:
         else:
             run = self._simulated(replicas, places, budget)
             runs.append(run)
-        steady = run.is_roomy or self.rate_per_s / replicas < STEADY * self.most_rate(
-            places, budget
+        steady = run.is_roomy or (
+            self.rate_per_s / replicas < self.steady * self.most_rate(places, budget)
         )
         return replace(run.found, places=places) if steady else None
 
@@ -843,7 +844,9 @@ def settled(fleet: Fleets, long: Fleets | None = None, near: int = 0) -> tuple[P
 def _four_times(fleet: Fleets) -> Fleets:
     """The same with four times the requests."""
     question = fleet.question
-    return Fleets(replace(question, requests=SETTLING * question.requests), told=fleet.told)
+    long = Fleets(replace(question, requests=SETTLING * question.requests), told=fleet.told)
+    long.steady = STEADY
+    return long
 
 
 def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:
@@ -916,7 +919,7 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
         if run and other.keeps(run):
             held = [one.blocks for one in other.runs[replicas, run.budget] if one.found.is_as(run)]
             binding.append(Loosened(name, run, min(held)))
-    if not binding and load >= STEADY:
+    if not binding and load >= fleet.steady:
         largest = max(parts, key=lambda part: parts[part])
         return (Loosened(largest, most_per_s=replicas * most),)
     together = " and ".join(METRICS[name].shown for name in names)
@@ -1025,17 +1028,20 @@ def plan(
     long = _four_times(fleet)
     best = given or settled(fleet, long, near)[0]
     below = best.replicas - 1
+    tried = [run for (count, *_), run in long.done.items() if count == below]
     found = fleet.best(below) if below and not given else None
-    fewer = long.performance(below, found.places, found.budget) if found else None
-    fewer = fewer or (long.best(below) if below and not given else None)
-    early = fewer is None or (found is not None and fleet.load(below) >= STEADY)
-    short = long if early or fleet.keeps(found) else fleet, below  # the search's run may err
+    fewer = (
+        long.performance(below, found.places, found.budget) or long.best(below) if found else None
+    )
+    chance = found and (fewer is None or fleet.keeps(found))  # the search's run may err
+    short = long if chance else fleet, below
     if given:
         short = _too_much(fleet, given.replicas), given.replicas
     more = fleet.best(best.replicas + 1)
+    # the requests of the search may be longer by chance than those of the longer runs
+    more = more or long.performance(best.replicas + 1, best.places, best.budget)
     assert more is not None
     smaller = coarser(question.deployment) if alternatives and not given else None
-    tried = [run for (count, *_), run in long.done.items() if count == below]
     return Plan(
         best,
         long.estimate(best),
@@ -1043,7 +1049,7 @@ def plan(
         deciding_classes(*short),
         fewer,
         long.load(best.replicas, best),
-        long.load(below, fewer) if below and not given else 0.0,
+        short[0].load(below, fewer) if below and not given else 0.0,
         any(long.may_keep(run) for run in tried),
         more,
         _usual(fleet, long),

@@ -69,10 +69,8 @@ def overloaded(load: float, rate_per_s: float) -> str:
     'overloaded, at 125% of the 48 requests/s that it could serve'
     """
     load, rate_per_s = require_positive(load=load), require_positive(rate_per_s=rate_per_s)
-    how = "overloaded" if load >= 1 else "full"
-    return (
-        f"{how}, at {100 * load:.0f}% of the {_per_second(rate_per_s / load)} that it could serve"
-    )
+    how, most = "overloaded" if load >= 1 else "full", _per_second(rate_per_s / load)
+    return f"{how}, at {100 * load:.0f}% of the {most} that it could serve"
 
 
 def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
