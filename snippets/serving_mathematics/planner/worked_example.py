@@ -18,11 +18,14 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
     QUANTILES,
+    STEADY,
     WORKED,
+    WORKED_TRAFFIC,
     Fleets,
     _four_times,
     coarser,
@@ -31,6 +34,7 @@ from serving_mathematics.planner.capacity_planner import (
 from serving_mathematics.planner.configurations import Answer, answer, split_name
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.sweeps import read_questions, sweep
+from serving_mathematics.planner.traffic import share_of_traffic
 from serving_mathematics.support import checks
 
 
@@ -52,6 +56,7 @@ def example() -> SimpleNamespace:
     assert found.usual is not None
     assert energy is not None
     assert engine.table is not None
+    installed = answer(read_choices({"rate_per_s": "60", "front": "unknown"}))
     memory_tokens = engine.kv_blocks * engine.block_tokens
     budget, places = WORKED.usual_limits
     alone = engine.elapsed_s(1, 0, 1, 1000, engine.table.batch[1])
@@ -76,6 +81,10 @@ def example() -> SimpleNamespace:
         error_runs=told.error.runs,
         error_low=min(1.0, told.error.low),
         error_high=max(1.0, told.error.high),
+        installed_few=installed.plan.best.replicas,
+        installed_many=installed.if_slower,
+        fewer_load_percent=100 * found.fewer_load,
+        steady_percent=100 * STEADY,
         energy_joules=energy.joules_a_token,
         energy_watts=energy.watts,
         energy_kwh=energy.kwh_a_day,
@@ -137,6 +146,29 @@ def check_smallest_fleet() -> None:
     near = {(r.ttft, r.tpot): (r.places, r.budget) for r in runs if r and fleet.may_keep(r, 2.0)}
     kept = [some for some in near.values() if long.keeps(long.performance(fewer, *some))]
     checks.equal("limits at which one fewer keeps them", kept, [])
+
+
+def check_overload_grows_with_the_run() -> None:
+    """One replica fewer than the plan's is told to be overloaded; of one alone TTFT grows with the
+    length of the run, and of the plan's it does not.
+
+    Source: the same replica simulated with four times the requests.
+    """
+    fleet, long, told = _worked()
+    found = told.plan
+    checks.holds("one fewer [%]", found.fewer_load > STEADY > found.load, got=found.fewer_load)
+    medians = []
+    for replicas in (1, found.best.replicas):
+        for one in (fleet, long):
+            traffic = replace(WORKED_TRAFFIC, rate_per_s=60 / replicas)
+            rng = np.random.default_rng(1)
+            share = share_of_traffic(rng, traffic, 1, one.question.requests)
+            share = one.within(share, fleet.longest)
+            engine = replace(fleet.engine, token_budget=2048, max_sequences=1024)
+            served = simulate(share, engine)
+            medians.append(float(np.median(served.first_token_s - share.arrival_s)))
+    checks.holds("overloaded: longer", medians[1] > 3 * medians[0], got=medians[1] / medians[0])
+    checks.inside("planned: as long", medians[3] / medians[2], 0.9, 1.1)
 
 
 def check_more_replicas_are_faster() -> None:
