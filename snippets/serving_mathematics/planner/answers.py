@@ -367,7 +367,7 @@ def answer_summary(told: Answered) -> str:
     )
     return (
         f"{given_said(told, sure) if given else said}{spare}, at "
-        f"${best.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU."
+        f"${best.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU"
         f"{_tuned(question)}{rest}"
     )
 
@@ -554,12 +554,12 @@ def _is_tuned(question: Question) -> bool:
 
 
 def _tuned(question: Question) -> str:
-    """For which engine the answer is, as a sentence after it."""
+    """The end of the answer's first sentence: for which engine it is, and what else to ask."""
     if not _is_tuned(question):
-        return ""
+        return "."
     return (
-        " That is for a tuned engine; for one as installed ask with front: unknown, and take "
-        "the larger number."
+        ", with a tuned engine. For one as installed ask with front: unknown, and take the larger "
+        "number."
     )
 
 
