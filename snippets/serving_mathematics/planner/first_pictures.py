@@ -108,7 +108,7 @@ def _bars(pairs: list[tuple[float, float]]) -> str:
                 f'<rect class="{kind}" x="{x + offset:.0f}" y="{HIGH - high:.0f}" width="17"'
                 f' height="{high:.0f}"/>'
             )
-    told = _text(10, HIGH + 17, f"OpenVINO, {len(pairs)} loads: measured, and told before")
+    told = _text(10, HIGH + 17, "OpenVINO: measured, and told before")
     return _picture("Bars of measured and predicted times to first token", *bars, told)
 
 
@@ -132,9 +132,9 @@ def example() -> SimpleNamespace:
         (
             "machine/predictions/",
             _scatter(shown),
-            f"{runs:,} runs of single engines, predicted",
-            "Tuned engines, models whose shape the fit never saw. Times per token are off by "
-            f"{100 * _apart('tpot', 0.5):.0f}% in the median, one in ten by more than "
+            f"{runs:,} runs, predicted",
+            "Single tuned engines, models whose shape the fit never saw. Times per token are off "
+            f"by {100 * _apart('tpot', 0.5):.0f}% in the median, one in ten by more than "
             f"{100 * _apart('tpot', 0.9):.0f}%; first tokens by "
             f"{100 * _apart('ttft', 0.5):.0f}% in the median.",
         ),
