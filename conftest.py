@@ -32,15 +32,25 @@ class Chapter(pytest.Module):
     """
 
 
+def takes_checks_from_records(paths: list[str], everything: list[str]) -> bool:
+    """Whether the checks are left to the build's run of their modules, as `tests/test_recorded.py`
+    asserts: each was asserted twice, and a tenth of all tests were checks.
+    """
+    return paths == everything and os.environ.get("HANDBOOK_TESTS") != "thorough"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(
     file_path: Path, parent: pytest.Collector
 ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
     """Checks of a chapter's module, and examples only where there is a `>>>`."""
     found = yield
+    config = parent.config
     if file_path.suffix == ".py" and b">>>" not in file_path.read_bytes():
         found = [one for one in found if type(one) is pytest.Module]
-    if fnmatch.fnmatch(file_path.as_posix(), CHAPTERS) and not parent.session.isinitpath(file_path):
+    left = takes_checks_from_records(config.args, config.getini("testpaths"))
+    asked = left or parent.session.isinitpath(file_path)
+    if fnmatch.fnmatch(file_path.as_posix(), CHAPTERS) and not asked:
         found.append(Chapter.from_parent(parent, path=file_path))
     return found
 

@@ -91,8 +91,7 @@ MADE_BY = {  # of a module whose work is kept under the name of one that has it 
 SHOWN = "tests/test_keep.py::test_no_number_of_a_page_changes_in_silence"
 ANSWERS = "tests/test_keep.py::test_no_answer_changes_in_silence"
 MADE = "tests/test_keep.py::test_nothing_made_changes_in_silence"
-RULES = "tests/test_keep.py::test_no_rule_changes_in_silence"
-LETTER = "tests/test_bad_input.py::test_rules_are_kept_to_the_letter"
+RULES = "tests/test_keep.py::test_no_rule_changes_in_silence_and_each_is_kept_to_the_letter"
 
 
 @dataclass(frozen=True)
@@ -218,7 +217,7 @@ def tests_of(file: str, root: Path) -> list[str]:
         name = ".".join([*part.parts, path.stem])
         kinds = ("example(", "slider_", "stepper_", "figure_", "check_")
         shows = any(f"def {start}" in text for start in kinds) and not _sources(root).needs(name)
-        ranges = [f"{RULES}[{name}]", f"{LETTER}[{name}]"] if not _sources(root).needs(name) else []
+        ranges = [f"{RULES}[{name}]"] if not _sources(root).needs(name) else []
         found = [f"{ANSWERS}[{name}]", *ranges] if part.parts else []  # are of chapters' modules
         found += _made(name, root)
         found += [(Path("tests") / part / f"test_{path.stem}.py").as_posix()]

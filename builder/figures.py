@@ -72,14 +72,15 @@ def on_dark(svg: str) -> str:
 
 
 def without_words(svg: str) -> str:
-    """A figure without its text, which matplotlib draws as shapes in groups of their own, and with
-    one digit of its coordinates: a third of its weight.
+    """A figure without its text and its legend, whose marks say nothing without it; matplotlib
+    draws both as shapes in groups of their own. And with one digit of its coordinates: a third of
+    its weight.
     """
     kept, depth = [], 0
     for part in _GROUP.split(svg):
         if depth:
             depth += part.startswith("<g") - (part == "</g>")
-        elif part.startswith('<g id="text_'):
+        elif part.startswith(('<g id="text_', '<g id="legend_')):
             depth = 1
         else:
             kept.append(part)

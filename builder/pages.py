@@ -21,6 +21,7 @@ import io
 import itertools
 import json
 import re
+import textwrap
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ from builder.source import (
 NOTATION = "notation.md"  # the page with every symbol
 _BLOCK = re.compile(r"^\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
 _CLOSE = re.compile(r"\{\{([a-z]\w*)[^{}]*\}\}")
-_ALONE = re.compile(r"^\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
+_ALONE = re.compile(r"^([ \t]*)\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
 _SYMBOLS = re.compile(r"^## Symbols\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -360,8 +361,9 @@ def _expand_line(line: str, page: Page, number: int) -> str:
             return _BLOCKS[directive[1]](page, directive[2].split())
         if _BLOCK.match(stripped := line.strip()) and stripped.split()[1] in _BLOCKS:
             raise BuildError(f"{stripped} must begin its line")
-        if value and isinstance(found := _found(page, value[1]), str):
-            return _safely_linked(value[1], found)  # Markdown that the module wrote
+        if value and isinstance(found := _found(page, value[2]), str):
+            # Markdown that the module wrote, as far in as the line
+            return textwrap.indent(_safely_linked(value[2], found), value[1])
         line = _VALUE.sub(lambda match: _value(page, match), line)
         if "{{ " in line or any(_is_one(page, name) for name in _CLOSE.findall(line)):
             raise BuildError(f"not a directive: {line.strip()[:80]}")
@@ -478,8 +480,9 @@ def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
     run, text, whole = _code_block(page, names)
     ours = re.search(rf"^from {PACKAGE}\.", whole, re.MULTILINE)
     install = f"pip install {' '.join(run.record['needs'])}" if run.record["needs"] else ""
-    wanted = [*([install] if install else []), *(["this package"] if ours else [])]
-    told = f" <span>Needs <code>{'</code> and <code>'.join(wanted)}</code></span>" if wanted else ""
+    told = f" <span>Needs <code>{install}</code></span>" if install else ""
+    if ours:
+        told += " <span>The copy needs this package installed</span>"
     lines = text.count("\n") + 1
     aside = beside_the_algorithm(text)
     long = lines - len(aside) > LINES_OPEN + LINES_OVER

@@ -24,6 +24,7 @@ MOST_OF_A_LINE = 40  # letters of code that name its copy button
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp|nb|kc|ow|sa|si)">([^<]*)</span>')
 _AGAIN = re.compile(r'(<span class="(sd|c1|s1|s2)">[^<]*)</span>(\s*)<span class="\2">')
+_FILE = re.compile(r'(?<=<span class="filename">)[^<]+')
 _MARKED = re.compile(r'\n</span><span class="hll">')  # between lines that are folded together
 _FOLDED = re.compile(r'<span class="hll">.*?\n</span>', re.DOTALL)
 _INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docstrings
@@ -31,7 +32,7 @@ _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
 _TAG = re.compile(r"<[^>]*>")
 _BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
 _UNSEARCHED = re.compile(  # what the search leaves out, and within it what it would read in vain
-    r'(<div [^>]*\bdata-search-exclude[^>]*>(?:<span class="filename">[^<]*</span>)?'
+    r'(<div [^>]*\bdata-search-exclude[^>]*>(?:<span class="filename">(?:[^<]|<wbr>)*</span>)?'
     r"<(pre|table)\b[^>]*>).*?(?=</\2>)",
     re.DOTALL,
 )
@@ -145,10 +146,11 @@ def plain_names(content: str) -> str:
     """Highlighted code without the markup of names, operators, brackets, constants and blanks,
     which look like plain text, and with that of a docstring, a text, or of lines that are folded,
     around it and not around each of its pieces: a third of a page's weight, and most of its
-    elements. What is folded has the ink of text.
+    elements. What is folded has the ink of text. Files break between folders.
     """
     found, count = _MARKED.sub("\n", _PLAIN.sub(r"\1", content)), 1
     found = _FOLDED.sub(lambda lines: _INK.sub(r"\1", lines[0]), found)
+    found = _FILE.sub(lambda path: path[0].replace("/", "/<wbr>"), found)
     while count:  # two lines become one piece, and that one with the next
         found, count = _AGAIN.subn(r"\1\3", found)
     return found

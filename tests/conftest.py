@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from author.contracts import Chapter, read_pages, with_own_modules
 from builder import ROOT
 from builder.runner import Run, default_cache, failure_report, run_all
 from builder.source import module_names
 
-from . import profiles, recorded, timing
+from . import recorded, timing
 from .browsing import chromium, served
 from .small_model import write_small_model
+from .visits import DESK, tab_of_many
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,8 +29,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # gRPC's threads would go on in a child that is not yet another program, and write to its output
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     config.pluginmanager.register(timing.Timing())
-    if not profiles.THOROUGH:
-        config.pluginmanager.register(recorded.HERE)
 
 
 PAGES = read_pages()
@@ -39,13 +38,6 @@ REFERENCES = [page for page in with_own_modules(PAGES) if not page.asks]
 
 @pytest.fixture(params=CHAPTERS, ids=lambda chapter: chapter.slug)
 def chapter(request: pytest.FixtureRequest) -> Chapter:
-    value: Chapter = request.param
-    return value
-
-
-@pytest.fixture(params=CHAPTERS + REFERENCES, ids=lambda page: page.slug)
-def page(request: pytest.FixtureRequest) -> Chapter:
-    """A chapter or a reference page."""
     value: Chapter = request.param
     return value
 
@@ -124,3 +116,21 @@ def browser() -> Iterator[Browser]:
     """A running Chromium."""
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Iterator[Page]:
+    """A tab for the tests of a file."""
+    yield from tab_of_many(browser)
+
+
+@pytest.fixture
+def page(tab: Page) -> Iterator[Page]:
+    """The same tab for one test, since a window takes longer than most of them."""
+    yield tab
+    if tab.url.startswith("http"):
+        tab.evaluate("localStorage.clear()")  # the colours that a reader chose
+    tab.unroute_all()
+    tab.emulate_media(media="null", color_scheme="null")
+    tab.set_viewport_size(DESK)
+    tab.goto("about:blank")

@@ -72,8 +72,13 @@ def answers_now(name: str, known: Mapping[str, Any], anew: bool = False) -> Entr
 
 def rules_now(name: str) -> Entries:
     """What the functions of a module refuse, in the words of the rules."""
+    return {f"rule {title}": rules for title, rules in held_rules(name).items()}
+
+
+def held_rules(name: str) -> dict[str, dict[str, list[str]]]:
+    """The same by function and argument, whatever was fitted since."""
     with held_constants():
-        return {f"rule {title}": rules for title, rules in rules_of(name).items()}
+        return rules_of(name)
 
 
 def page_now(name: str) -> Entries:

@@ -23,25 +23,29 @@ THOROUGH = PROFILE == "thorough"
 # Whose turn it is; the same in every process of a run, also of one that goes on past midnight.
 TODAY = int(os.environ.setdefault("HANDBOOK_DAY", str(date.today().toordinal())))
 ROTATING = (  # printed at the end of every other run
-    "by turns, all of them with HANDBOOK_TESTS=thorough: a sixth of the pages for axe and colours,"
-    " at one of two widths and in one of two themes; a third of the pages' copy buttons, of the"
-    " mistakes in colours, of the sliders, at a few settings, on a desk, on a phone and without"
-    " JavaScript, of the companion notebook, of the planner's fields with hostile values, of the"
-    " browser's files damaged, of the modules whose functions run their examples when copied, and"
-    " of the commands that pages show, whose plans have a third of their requests;"
-    " a third of the ways to a browser and of what is watched for names that it looks up;"
-    " a module of a twelfth of the pages as live code, and what it reaches on a host that sends"
-    " headers or on one that sends none; a third of the pages and a twelfth of the modules in the"
-    " second build"
+    "by turns, all of them with HANDBOOK_TESTS=thorough: half of the pages in a browser, a sixth"
+    " for axe and colours, at one of two widths and in one of two themes, and a sixth of the copy"
+    " buttons; a third of the mistakes in colours, of the sliders, at a few settings, on a desk"
+    " and on a phone, of the companion notebook, of how large targets are, of what ends"
+    " Python, of the modules whose functions run their examples when copied, and of the commands"
+    " that pages show, whose plans have a tenth of their requests; an eleventh of the planner's"
+    " fields with hostile values; one of the browser's files damaged; a module of a twelfth of the"
+    " pages as live code, on a host that sends headers or on one that sends none; a sixth of the"
+    " pages and a twelfth of the modules in the second build; and every third day the ways to a"
+    " browser, what is watched for names that it looks up, measurements from beginning to end,"
+    " installations, the other generator, the engine's official client and its notebook"
 )
 costly = settings(max_examples=60 if THOROUGH else 10)  # where one example takes a simulation
 
 
 def its_turn(place: int) -> pytest.MarkDecorator:
-    """Of tests that start whole programs of others to see what they do, a third each day, in a
-    thorough run all. place: 0 to 2, so that the days take about the same.
+    """Of tests that start whole programs or measure from beginning to end, a third each day; in a
+    thorough run, and where a file is run by itself, all. place: 0 to 2, so that the days take about
+    the same.
     """
-    return pytest.mark.skipif(not THOROUGH and place != TODAY % 3, reason="BY TURNS")
+    waits = not THOROUGH and place != TODAY % 3
+    everything = "config.args == config.getini('testpaths')"
+    return pytest.mark.skipif(f"{waits} and {everything}", reason="BY TURNS")
 
 
 def todays(things: Sequence[Thing]) -> Sequence[Thing]:

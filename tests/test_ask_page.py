@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, FilePayload, Route, expect
+from playwright.sync_api import FilePayload, Page, Route, expect
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.reading import read_file
 from serving_mathematics.report.registry import report
@@ -27,12 +27,12 @@ needs_python = pytest.mark.skipif(
 
 @needs_python
 def test_a_dropped_file_is_reported_and_sent_nowhere(
-    browser: Browser, origin: str, tmp_path: Path
+    tab: Page, origin: str, tmp_path: Path
 ) -> None:
+    """In the file's tab, where the next test finds Python loaded."""
+    page = tab
     file = tmp_path / "results.json"
     file.write_text(detailed(clean(count=600), failed=0), encoding="utf-8")
-    context = browser.new_context(viewport=DESK)
-    page = context.new_page()
     asked: list[tuple[str, str, str | None]] = []
     said: list[str] = []
     page.on("request", lambda one: asked.append((one.method, one.url, one.post_data)))
@@ -75,19 +75,18 @@ def test_a_dropped_file_is_reported_and_sent_nowhere(
     )
     expect(form.locator(".live-status")).to_contain_text("is the file whole?", timeout=PATIENCE_MS)
     expect(answer).to_be_hidden()
-    context.close()
 
 
 @needs_python
 def test_a_packed_file_is_bounded_and_what_is_chosen_meanwhile_comes_next(
-    browser: Browser, origin: str
+    tab: Page, origin: str
 ) -> None:
     """300 MB of blanks in 300 kB ended the page, and files that were chosen while others were read
     were passed over."""
-    context = browser.new_context(viewport=DESK)
-    page = context.new_page()
-    with_own_python(page, "ask-your-log")
-    page.goto(f"{origin}ask-your-log/")
+    page = tab
+    if not page.url.startswith(f"{origin}ask-your-log/"):
+        with_own_python(page, "ask-your-log")
+        page.goto(f"{origin}ask-your-log/")
     status = page.locator("form.ask .live-status")
 
     def choose(name: str, content: bytes) -> None:
@@ -102,15 +101,3 @@ def test_a_packed_file_is_bounded_and_what_is_chosen_meanwhile_comes_next(
     choose("two.csv", log_csv(clean(count=400)).encode())
     expect(status).to_have_text("The report is below.", timeout=PATIENCE_MS)
     expect(page.locator(".ask-answer")).to_contain_text("400 requests", timeout=PATIENCE_MS)
-    context.close()
-
-
-def test_without_python_the_form_stays_hidden(browser: Browser, origin: str) -> None:
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(f"{origin}ask-your-log/")
-    expect(page.locator("form.ask")).to_be_hidden()
-    expect(
-        page.locator("code", has_text="serving-mathematics report results.json").first
-    ).to_be_visible()
-    context.close()

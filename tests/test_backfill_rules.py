@@ -19,14 +19,20 @@ NAMES = {
 }
 
 
+PER_TOKEN = {
+    "vllm": "vllm:request_time_per_output_token_seconds",
+    "sglang": "sglang:inter_token_latency_seconds",
+}
+
+
 def run(engine: str, running: float, waiting: float, gap_s: float) -> dict[str, float]:
-    """The last minute of an hour, with a hundred gaps a second."""
+    """The last minute of an hour, with a hundred tokens or answers a second."""
     steady = np.ones(60)
     series: dict[str, Series] = {
         NAMES[engine][0]: running * steady,
         NAMES[engine][1]: waiting * steady,
-        f"{engine}:inter_token_latency_seconds_sum": 6000 * gap_s * steady,
-        f"{engine}:inter_token_latency_seconds_count": 6000 * steady,
+        f"{PER_TOKEN[engine]}_sum": 6000 * gap_s * steady,
+        f"{PER_TOKEN[engine]}_count": 6000 * steady,
     }
     return at_the_end(f"backfill-{engine}", series)
 
@@ -79,8 +85,8 @@ def test_each_engine_of_a_fleet_is_looked_at(engine: str) -> None:
     series: dict[str, Series | Vector] = {
         NAMES[engine][0]: {name: value * steady for name, value in running.items()},
         NAMES[engine][1]: {name: value * steady for name, value in waiting.items()},
-        f"{engine}:inter_token_latency_seconds_sum": {n: 6000 * gaps[n] * steady for n in gaps},
-        f"{engine}:inter_token_latency_seconds_count": dict.fromkeys(gaps, 6000 * steady),
+        f"{PER_TOKEN[engine]}_sum": {n: 6000 * gaps[n] * steady for n in gaps},
+        f"{PER_TOKEN[engine]}_count": dict.fromkeys(gaps, 6000 * steady),
     }
     told = vectors(f"backfill-{engine}", series)
     for alert, name in (("ValleyIsEmpty", "idle"), ("BatchWorkSlowsEverybody", "full")):

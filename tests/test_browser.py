@@ -8,14 +8,18 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from .visits import DESK, PHONE
+from .visits import PHONE, addresses, tab_of_many
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport=DESK)
-    yield context.new_page()
-    context.close()
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Iterator[Page]:
+    yield from tab_of_many(browser, permissions=["clipboard-read", "clipboard-write"])
+
+
+@pytest.fixture(scope="module")
+def plain(browser: Browser) -> Iterator[Page]:
+    """A tab without JavaScript."""
+    yield from tab_of_many(browser, java_script_enabled=False)
 
 
 def test_search_finds_a_chapter_and_loads_nothing_before(page: Page, origin: str) -> None:
@@ -50,10 +54,9 @@ def test_theme_switch_changes_the_figures(page: Page, origin: str) -> None:
 
 
 def test_colours_follow_the_system_or_the_reader_from_the_first_look(
-    browser: Browser, origin: str
+    page: Page, origin: str
 ) -> None:
-    context = browser.new_context(color_scheme="dark", viewport=DESK)
-    page = context.new_page()
+    page.emulate_media(color_scheme="dark")
     body, bar = page.locator("body"), page.locator('meta[name="theme-color"]')
 
     def is_dark(dark: bool) -> None:
@@ -82,21 +85,48 @@ def test_colours_follow_the_system_or_the_reader_from_the_first_look(
     is_dark(True)
     page.locator("#__palette_2").press("Enter")  # from the dark on to what the system has
     is_dark(False)
-    context.close()
 
 
-def test_everything_reads_without_javascript(browser: Browser, origin: str) -> None:
-    context = browser.new_context(java_script_enabled=False, viewport=DESK)
-    page = context.new_page()
-    page.goto(f"{origin}definitions/utilization/")
-    expect(page.locator("figure.plot img:visible").first).to_be_visible()
-    expect(page.locator("math").first).to_be_visible()
-    assert page.locator(".snippet-copy:visible").count() == 0
-    solution = page.locator("details.success").first
+def test_everything_reads_without_javascript(plain: Page, origin: str) -> None:
+    """And nothing is there that does nothing."""
+    dead = (".snippet-fold", ".snippet-copy", ".md-code__nav", ".slider", ".live", ".md-top")
+    for address in ("", "definitions/utilization/"):
+        plain.goto(origin + address)
+        assert plain.locator(f":is({', '.join(dead)}):visible").count() == 0, address
+    expect(plain.locator("figure.plot img:visible").first).to_be_visible()
+    expect(plain.locator("math").first).to_be_visible()
+    solution = plain.locator("details.success").first
     expect(solution.locator("code").first).to_be_hidden()
     solution.locator("summary").click()
     expect(solution.locator("code").first).to_be_visible()
-    context.close()
+
+
+def test_the_home_page_stands_without_javascript(plain: Page, origin: str) -> None:
+    plain.goto(origin)
+    expect(plain.locator(".home-question")).to_contain_text("I serve")
+    expect(plain.locator(".home-question select:visible")).to_have_count(0)
+    expect(plain.locator(".home-question .blank").first).to_have_text("Llama-3.3-70B")
+    expect(plain.locator(".home-question .told")).to_contain_text("You need one replica of 4 GPUs")
+
+
+def test_without_python_the_form_for_logs_stays_hidden(plain: Page, origin: str) -> None:
+    plain.goto(f"{origin}ask-your-log/")
+    expect(plain.locator("form.ask")).to_be_hidden()
+    command = "serving-mathematics report results.json"
+    expect(plain.locator("code", has_text=command).first).to_be_visible()
+
+
+def test_every_page_is_listed_at_an_absent_address_without_javascript(
+    plain: Page, origin: str
+) -> None:
+    plain.goto(f"{origin}404.html")
+    expect(plain.locator(".lost-near")).to_be_hidden()
+    expect(plain.locator(".lost-search")).to_be_hidden()
+    listed = plain.locator(".lost a").evaluate_all("all => all.map((one) => one.pathname.slice(1))")
+    parts = {address.partition("/")[0] for address in addresses() if address.count("/") > 1}
+    pages = {address for address in addresses() if address and address.strip("/") not in parts}
+    assert set(listed) == pages
+    assert len(listed) == len(set(listed))
 
 
 def test_a_listing_opens_at_its_algorithm_and_unfolds(page: Page, origin: str) -> None:
@@ -179,9 +209,7 @@ def test_a_table_that_a_late_font_makes_wide_can_be_scrolled_by_keyboard(
     expect(table).to_have_attribute("tabindex", "0")
 
 
-def test_the_button_in_a_block_of_code_takes_the_block(browser: Browser, origin: str) -> None:
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    page = context.new_page()
+def test_the_button_in_a_block_of_code_takes_the_block(page: Page, origin: str) -> None:
     for address in ("definitions/utilization/", "notebook/"):
         page.goto(origin + address)
         block = page.locator(".highlight pre").nth(1)
@@ -192,30 +220,24 @@ def test_the_button_in_a_block_of_code_takes_the_block(browser: Browser, origin:
         assert taken.strip() == (block.locator("code").text_content() or "").strip()
     names = page.locator("nav.md-code__nav").evaluate_all("all => all.map(one => one.ariaLabel)")
     assert len(set(names)) == len(names) == page.locator("pre > code").count()
-    context.close()
 
 
-def test_copy_button_takes_what_the_function_needs(browser: Browser, origin: str) -> None:
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    page = context.new_page()
+def test_copy_button_takes_what_the_function_needs(page: Page, origin: str) -> None:
     page.goto(f"{origin}definitions/utilization/")
     page.locator(".snippet-copy").first.click()
     expect(page.locator(".md-dialog")).to_contain_text("Copied")  # not what another page copied
     taken = page.evaluate("navigator.clipboard.readText()")
-    context.close()
     assert taken.startswith("from __future__ import annotations")
     assert "def require(" in taken
     compile(taken, "clipboard", "exec")
 
 
 def test_what_is_done_before_the_script_of_the_theme_is_there_is_done(
-    browser: Browser, origin: str
+    page: Page, origin: str
 ) -> None:
     """It comes with the first sign of a reader: a click on a copy button waits for it, the keys of
     the search do not, and neither does a link to a section.
     """
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    page = context.new_page()
     held: list[Route] = []
     page.route("**/bundle.*.js", lambda route: held.append(route))  # not a bound method
     page.goto(f"{origin}definitions/utilization/")
@@ -230,7 +252,6 @@ def test_what_is_done_before_the_script_of_the_theme_is_there_is_done(
     page.unroute("**/bundle.*.js")
     with page.expect_request("**/bundle.*.js"):
         page.goto(f"{origin}definitions/utilization/?h=erlang#sources")
-    context.close()
 
 
 VIOLATED = "violates the following Content Security Policy"

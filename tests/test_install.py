@@ -16,6 +16,8 @@ import pytest
 
 from builder import PACKAGE, ROOT
 
+from .profiles import its_turn
+
 USERS_OWN = {
     "snippets/__init__.py": "MINE = 1\n",
     "snippets/definitions/__init__.py": "MINE = 2\n",
@@ -120,6 +122,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     shutil.rmtree(folder)
 
 
+@its_turn(2)
 @pytest.mark.skipif(sys.platform == "win32", reason="looks for bin/python")
 def test_installed_used_and_removed_beside_a_users_packages(
     wheel: Path, environment: Environment
@@ -160,6 +163,7 @@ except ModuleNotFoundError as missing:
 """
 
 
+@its_turn(1)
 @pytest.mark.skipif(sys.platform == "win32", reason="looks for bin/python")
 def test_all_that_does_not_draw_runs_with_numpy_alone(wheel: Path, tmp_path: Path) -> None:
     folder, lent = tmp_path / "venv", Path(sysconfig.get_path("purelib"))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.traffic import trace_record
 from serving_mathematics.definitions.slo_sla.exercises import both_kept
 from serving_mathematics.definitions.slo_sla.joint_objective import example
 
@@ -59,6 +60,30 @@ def test_a_replica_to_spare_is_that_of_the_page() -> None:
     for replicas, silent in ((page.fleet_needs, True), (page.fleet_needs - 1, False), (1, False)):
         found = run(page.fleet_rate, 1.0, 1.0, replicas)["NoReplicaToSpare"]
         assert np.isnan(found) == silent
+
+
+def test_busy_minutes_count_and_not_their_mean() -> None:
+    """The minutes of a real hour, at the mean that eight replicas just keep: means of five minutes
+    ask for more than seven carry for less than the alert's quarter of an hour, and it is raised."""
+    page = example()
+    counts = np.array(trace_record(CHAT.traffic)["requests_per_minute"], dtype=float)
+    mean = page.minutes_cap / 100 * CHAT.ceiling_per_s * page.fleet
+    asked = 60 * mean * np.tile(counts / counts.mean(), 3)
+    for replicas, silent in ((page.fleet, False), (2 * page.fleet, True)):
+        series: dict[str, Series | Vector] = {
+            f"{FIRST}_count": asked,
+            f'{FIRST}_bucket{{le="1.0"}}': asked,
+            f"{FURTHER}_count": asked,
+            f'{FURTHER}_bucket{{le="0.05"}}': asked,
+            "vllm:num_requests_running": {
+                f"engine {i}": np.ones(asked.size) for i in range(replicas)
+            },
+        }
+        found = evaluated(FILE, series)
+        told = found["NoReplicaToSpare"][60:]
+        assert np.isnan(told).all() if silent else not np.isnan(told).any()
+        over = found["stream:asked:5m"][60:] > page.chat_cap_per_s * (replicas - 1)
+        assert np.convolve(over, np.ones(15), "valid").max() < 15
 
 
 def test_a_lost_replica_pages_at_once_and_not_for_an_hour() -> None:

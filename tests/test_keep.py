@@ -11,7 +11,7 @@ import pytest
 from serving_mathematics.core.hardware import step_time
 
 from . import answers, cases, keep, page_numbers
-from .test_bad_input import computing_modules, limited  # noqa: F401 (a fixture)
+from .test_bad_input import broken_rules, computing_modules, limited  # noqa: F401 (a fixture)
 
 
 def moved(name: str, now: keep.Entries, *kinds: str) -> None:
@@ -29,8 +29,12 @@ def test_no_answer_changes_in_silence(name: str) -> None:
 @pytest.mark.usefixtures("limited")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", computing_modules())
-def test_no_rule_changes_in_silence(name: str) -> None:
-    moved(name, keep.rules_now(name), "rule")
+def test_no_rule_changes_in_silence_and_each_is_kept_to_the_letter(name: str) -> None:
+    rules = keep.held_rules(name)
+    moved(name, {f"rule {title}": told for title, told in rules.items()}, "rule")
+    with keep.held_constants():
+        found = list(broken_rules(name, rules))
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("name", page_numbers.modules())

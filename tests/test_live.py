@@ -24,9 +24,9 @@ from builder.source import module_path
 from .browsing import served
 from .conftest import CHAPTERS, REFERENCES, Chapter
 from .fetch_pyodide import FOLDER, complete, core
-from .profiles import THOROUGH, TODAY, todays
+from .profiles import THOROUGH, TODAY
 from .recorded import HERE
-from .visits import structure
+from .visits import structure, tab_of_many
 
 pytestmark = pytest.mark.skipif(
     not complete(), reason="LIVE CODE WAS NOT TESTED: run `make pyodide` once"
@@ -38,21 +38,26 @@ QUICK = "intuition/endpoints-as-contracts"  # whose modules are quick
 TURNS = 12  # days after which it is a page's turn again
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context()
-    yield context.new_page()
-    context.close()
+@pytest.fixture(scope="module", params=[True, False] if THOROUGH else [TODAY % 2 == 0])
+def policed(request: pytest.FixtureRequest) -> bool:
+    """Whether the host of the editor sends headers, or none, as GitHub Pages."""
+    return bool(request.param)
 
 
 @pytest.fixture(scope="module")
-def open_editor(browser: Browser, origin: str) -> Iterator[Page]:
-    """A chapter whose Python is loaded once, or anew by the first Run after it was stopped."""
-    context = browser.new_context()
-    page = context.new_page()
-    opened(page, origin, QUICK)
-    yield page
-    context.close()
+def open_editor(browser: Browser, site: Path, policed: bool) -> Iterator[Page]:
+    """A chapter whose Python is loaded once, or anew by the first Run after it was stopped; it can
+    also be given the modules of other pages.
+    """
+    built = {page.slug: (site / page.slug / "index.html").read_text() for page in LIVE}
+    told = {slug: settings_of(text)["modules"] for slug, text in built.items()}
+    own = told[QUICK]
+    others = sorted({name for names in told.values() for name in names} - {*own})
+    with served(site, policed=policed) as origin:
+        for page in tab_of_many(browser):
+            modules = [*own, *others, "unpack"]
+            opened(page, origin, QUICK, modules=modules, packages=sorted(PACKAGES))
+            yield page
 
 
 @pytest.fixture
@@ -129,71 +134,6 @@ def ran_as_in_the_build(page: Page, run: Run) -> None:
         assert f"PASS {row['label']}: got " in printed.replace("\n", " "), row["label"]
 
 
-UNPACK = '''
-import base64
-import io
-import shutil
-import zipfile
-
-content = base64.b64decode("""
-{content}
-""")
-shutil.rmtree("/chapter/serving_mathematics")
-zipfile.ZipFile(io.BytesIO(content)).extractall("/chapter")
-'''  # in the editor, as a module of its own, which reaches no network: only this page's download is
-# there afterwards
-
-
-class Workbench:
-    """An editor whose Python is loaded once, and is given one page's download after another."""
-
-    def __init__(self, page: Page, origin: str, site: Path, records: dict[str, Run]) -> None:
-        self.page, self.site, self.records = page, site, records
-        built = {page.slug: site / page.slug / "index.html" for page in LIVE}
-        self.settings = {
-            slug: settings_of(file.read_text(encoding="utf-8")) for slug, file in built.items()
-        }
-        self.script = ""
-        page.route(
-            "**/serving_mathematics/unpack.py", lambda route: route.fulfill(body=self.script)
-        )
-        names = sorted({name for known in self.settings.values() for name in known["modules"]})
-        packages = sorted(PACKAGES)
-        opened(page, origin, CHAPTERS[0].slug, modules=[*names, "unpack"], packages=packages)
-
-    def run(self, slug: str) -> None:
-        """A module of the page, or all, with nothing there but its own download."""
-        bundle = self.site / slug / self.settings[slug]["bundle"]
-        self.script = UNPACK.format(content=base64.encodebytes(bundle.read_bytes()).decode())
-        choice = self.page.locator(".live select")
-        choice.select_option("unpack")
-        expect(self.page.locator(".live-source")).to_have_value(self.script)
-        status = pressed_run(self.page)
-        printed = self.page.locator(".live-output").inner_text()
-        assert status.startswith("0 comparisons passed;"), status + printed
-        names = self.settings[slug]["modules"]
-        for name in names if THOROUGH else [names[TODAY // TURNS % len(names)]]:
-            choice.select_option(name)
-            ran_as_in_the_build(self.page, self.records[name])
-
-
-@pytest.fixture(scope="module")
-def workbench(
-    browser: Browser, origin: str, site: Path, records: dict[str, Run]
-) -> Iterator[Workbench]:
-    context = browser.new_context()
-    yield Workbench(context.new_page(), origin, site, records)
-    context.close()
-
-
-@pytest.mark.parametrize(
-    "slug", [page.slug for page in (LIVE if THOROUGH else LIVE[TODAY % TURNS :: TURNS])]
-)
-def test_every_page_runs_as_it_did_in_the_build(workbench: Workbench, slug: str) -> None:
-    """One module of a twelfth of them, and others tomorrow; in a thorough run all of all."""
-    workbench.run(slug)
-
-
 def test_every_chapter_asks_for_its_own_download_and_for_what_it_imports(
     chapter: Chapter, site: Path
 ) -> None:
@@ -204,17 +144,6 @@ def test_every_chapter_asks_for_its_own_download_and_for_what_it_imports(
     assert settings["modules"][0] == chapter.modules[0]
     _, packages = HERE.sources.dependencies(module_path(ROOT, chapter.modules[0]))
     assert {"numpy", "matplotlib", *packages} & PACKAGES <= set(settings["packages"]) <= PACKAGES
-
-
-def test_modules_of_a_chapter_run_one_after_the_other(
-    editor: Page, records: dict[str, Run]
-) -> None:
-    """One of them and the first, which the next test finds chosen: other tests run the others."""
-    names = editor.locator(".live option").evaluate_all("all => all.map((one) => one.value)")
-    assert len(names) >= 4
-    for name in [names[1 + TODAY % (len(names) - 1)], names[0]]:
-        editor.locator(".live select").select_option(name)
-        ran_as_in_the_build(editor, records[name])
 
 
 def test_edited_code_runs_fails_with_its_line_and_is_reset(
@@ -232,8 +161,7 @@ def test_edited_code_runs_fails_with_its_line_and_is_reset(
     assert f'{first.rpartition(".")[2]}.py", line 6, in check_nothing' in printed
     assert "ZeroDivisionError" in printed
     editor.locator(".live").get_by_role("button", name="Reset").click()
-    expect(source).to_have_value(original)
-    assert "failed" not in pressed_run(editor)
+    ran_as_in_the_build(editor, records[first])
 
 
 def below(button: Locator) -> Locator:
@@ -416,11 +344,8 @@ def check_nothing_is_reached() -> None:
 """
 
 
-@pytest.mark.parametrize("policed", [True, False] if THOROUGH else [TODAY % 2 == 0])
-def test_what_runs_in_the_worker_reaches_its_page_only(
-    browser: Browser, site: Path, policed: bool
-) -> None:
-    """Also on a host that sends no header, as GitHub Pages, and with all that JavaScript has."""
+def test_what_runs_in_the_worker_reaches_its_page_only(editor: Page, policed: bool) -> None:
+    """Also on a host that sends no header, and with all that JavaScript has."""
     heard: list[str] = []
 
     class Heard(http.server.BaseHTTPRequestHandler):
@@ -437,21 +362,15 @@ def test_what_runs_in_the_worker_reaches_its_page_only(
 
     elsewhere = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Heard)
     threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
-    context = browser.new_context()
     try:
-        with served(site, policed=policed) as origin:
-            page = context.new_page()
-            there = f"http://127.0.0.1:{elsewhere.server_port}/"
-            assert page.goto(origin) is not None
-            page.evaluate("there => fetch(there, { mode: 'no-cors' }).catch(() => 0)", there)
-            assert bool(heard) != policed  # the page itself may, and so could what it runs
-            heard.clear()
-            opened(page, origin, QUICK, packages=["numpy"])
-            typed(page.locator(".live"), REACHES.format(there=there))
-            assert pressed_run(page).startswith("1 comparisons passed;")
-            assert heard == [], page.locator(".live-output").inner_text()
+        there = f"http://127.0.0.1:{elsewhere.server_port}/"
+        editor.evaluate("there => fetch(there, { mode: 'no-cors' }).catch(() => 0)", there)
+        assert bool(heard) != policed  # the page itself may, and so could what it runs
+        heard.clear()
+        typed(editor.locator(".live"), REACHES.format(there=there))
+        assert pressed_run(editor).startswith("1 comparisons passed;")
+        assert heard == [], editor.locator(".live-output").inner_text()
     finally:
-        context.close()
         elsewhere.shutdown()
         elsewhere.server_close()
 
@@ -489,6 +408,48 @@ def test_endless_loop_is_stopped_and_python_starts_again(editor: Page) -> None:
     assert "1 need what a browser lacks" in pressed_run(editor)
 
 
+UNPACK = '''
+import base64
+import io
+import shutil
+import zipfile
+
+content = base64.b64decode("""
+{content}
+""")
+shutil.rmtree("/chapter/serving_mathematics")
+zipfile.ZipFile(io.BytesIO(content)).extractall("/chapter")
+'''  # in the editor, as a module of its own, which reaches no network: only this page's download is
+# there afterwards
+
+
+@pytest.mark.parametrize(
+    "slug", [page.slug for page in (LIVE if THOROUGH else LIVE[TODAY % TURNS :: TURNS])]
+)
+def test_every_page_runs_as_it_did_in_the_build(
+    open_editor: Page, site: Path, records: dict[str, Run], slug: str
+) -> None:
+    """One module of a twelfth of them, with nothing there but the page's own download, and others
+    tomorrow; in a thorough run all of all. After the other tests of the editor, which have its own.
+    """
+    page, place = open_editor, site / slug
+    settings = settings_of((place / "index.html").read_text(encoding="utf-8"))
+    bundle = base64.encodebytes((place / settings["bundle"]).read_bytes()).decode()
+    script = UNPACK.format(content=bundle)
+    page.route("**/serving_mathematics/unpack.py", lambda route: route.fulfill(body=script))
+    choice = page.locator(".live select")
+    choice.select_option("unpack")
+    expect(page.locator(".live-source")).to_have_value(script)
+    status = pressed_run(page)
+    assert status.startswith("0 comparisons passed;"), (
+        status + page.locator(".live-output").inner_text()
+    )
+    names = settings["modules"]
+    for name in names if THOROUGH else [names[TODAY // TURNS % len(names)]]:
+        choice.select_option(name)
+        ran_as_in_the_build(page, records[name])
+
+
 def test_without_its_editor_the_page_has_a_plain_one(page: Page, origin: str) -> None:
     page.route("**/codemirror.js", lambda route: route.abort())
     page.goto(f"{origin}{QUICK}/")
@@ -497,16 +458,8 @@ def test_without_its_editor_the_page_has_a_plain_one(page: Page, origin: str) ->
     expect(page.locator(".live-source")).to_be_focused()
 
 
-def test_nothing_is_loaded_before_the_click(page: Page, origin: str) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{origin}{QUICK}/")
-    page.wait_for_load_state("networkidle")
-    assert not [url for url in asked if re.search("live|pyodide|codemirror", url)]
-
-
 def test_a_file_with_another_sum_is_not_loaded(page: Page, origin: str) -> None:
-    """Fetched with one byte more at its end: two today, others tomorrow."""
+    """Fetched with one byte more at its end: one today, others tomorrow."""
 
     def longer(route: Route) -> None:
         name = Path(urlsplit(route.request.url).path).name
@@ -514,7 +467,7 @@ def test_a_file_with_another_sum_is_not_loaded(page: Page, origin: str) -> None:
 
     opened(page, origin, QUICK, packages=["numpy"])
     names = *core(), "numpy-2.4.3-cp314-cp314-pyemscripten_2026_0_wasm32.whl"
-    for name in todays(names):
+    for name in names if THOROUGH else [names[TODAY % len(names)]]:
         page.route(f"**/pyodide/{name}", longer)
         status = pressed_run(page)
         assert status.startswith("Python could not be run:")

@@ -16,7 +16,7 @@ from builder.notebooks import Demo, notebook
 from builder.runner import Run
 
 from .conftest import CHAPTERS, Chapter
-from .profiles import todays
+from .profiles import its_turn, todays
 
 
 def read(path: Path) -> Any:
@@ -73,6 +73,7 @@ def test_companion_prints_and_draws_the_same_in_a_clean_kernel(site: Path) -> No
         assert drawn(before) == drawn(after), before.source
 
 
+@its_turn(2)
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # of the Jupyter client's own
 def test_notebook_of_the_real_engine_serves_what_it_sends(
     tmp_path: Path, small_model: Path

@@ -264,13 +264,9 @@ def faults_at_ends(name: str, share: float) -> list[str]:
 
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("name", computing_modules())
-def test_a_number_counts_the_same_in_every_type(name: str) -> None:
-    found = faults_of_types(name, 1.0 if THOROUGH else SAMPLE)
-    assert not found, "\n".join(found)
-
-
-@pytest.mark.usefixtures("limited")
-@pytest.mark.parametrize("name", computing_modules())
-def test_the_ends_of_ranges_are_answered_or_refused(name: str) -> None:
-    found = faults_at_ends(name, 1.0 if THOROUGH else SAMPLE)
+def test_a_number_counts_the_same_in_every_type_and_at_the_ends_is_answered_or_refused(
+    name: str,
+) -> None:
+    share = 1.0 if THOROUGH else SAMPLE
+    found = faults_of_types(name, share) + faults_at_ends(name, share)
     assert not found, "\n".join(found)

@@ -14,7 +14,17 @@ import pytest
 from builder import ROOT
 
 from .profiles import ROTATING, THOROUGH
-from .timing import OTHERS, SHARES, Timing, _Groups, group_of, outgrown, place_of, summary
+from .timing import (
+    OTHERS,
+    SHARES,
+    TOGETHER,
+    Timing,
+    _Groups,
+    group_of,
+    outgrown,
+    place_of,
+    summary,
+)
 
 LONG = max(SHARES, key=lambda group: SHARES[group])
 
@@ -24,6 +34,13 @@ def test_a_file_stays_together_and_the_longest_comes_first() -> None:
     assert sorted(tests, key=place_of) == [
         f"{LONG}::e", f"{LONG}::g", "tests/a.py::b", "tests/a.py::f", "tests/c.py::d[x]"
     ]  # fmt: skip
+
+
+def test_files_that_stay_together_have_one_order_whoever_collected_them() -> None:
+    """One of two processes begins at the end, and xdist runs nothing where lists differ."""
+    tests = [f"{file}::a" for pair in TOGETHER.items() for file in pair]
+    assert {*map(group_of, tests)} == {*TOGETHER.values()}
+    assert sorted({*tests}, key=place_of) == sorted(sorted({*tests}, reverse=True), key=place_of)
 
 
 @pytest.mark.parametrize("shared", [True, False])

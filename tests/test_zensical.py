@@ -15,6 +15,8 @@ import pytest
 
 from builder import ROOT
 
+from .profiles import its_turn
+
 COUNTED = {
     "formulas": "<math",
     "figures": '<figure class="plot"',
@@ -65,6 +67,7 @@ def words(markup: str) -> str:
     return re.sub(r"[\s¶]+", "", html.unescape(re.sub(r"<[^>]+>", "", text)))
 
 
+@its_turn(1)
 def test_another_generator_gives_the_same_pages(site: Path, zensical: Path) -> None:
     pages = [page.relative_to(site) for page in site.rglob("index.html")]
     assert len(pages) > 40

@@ -30,8 +30,7 @@ SHARES = {  # of the time of all tests, in percent: about twice what each took w
     "tests/test_contracts.py": 14.0,
     "tests/test_browser.py": 14.0,
     "tests/test_notebook.py": 10.0,
-    "tests/test_bad_input.py": 10.0,
-    "tests/test_keep.py": 10.0,
+    "tests/test_keep.py": 16.0,
     "tests/builder/test_build.py": 10.0,
     "tests/builder/test_serve.py": 20.0,
     "tests/builder/test_faults.py": 8.0,
@@ -40,23 +39,27 @@ SHARES = {  # of the time of all tests, in percent: about twice what each took w
     "tests/engine/test_engine_process.py": 10.0,
 }
 OTHERS = 6.0  # any other file
+TOGETHER = {  # they call the same functions with the arguments of their examples, found once
+    "tests/test_bad_input.py": "tests/test_keep.py",
+    "tests/test_swapped_numbers.py": "tests/test_keep.py",
+}
 SLOWEST = 20
 
 
 def group_of(nodeid: str) -> str:
-    """The tests that stay together: those of a file, or of a file and one of its parameters."""
+    """The tests that stay together: those of a file, of one of its parameters, or of some files."""
     file, _, test = nodeid.partition("::")
     parameter = test.partition("[")[2].rstrip("]")
     named = f"{file} {parameter.partition('-')[0]}"
-    return named if named in SHARES else file
+    return named if named in SHARES else TOGETHER.get(file, file)
 
 
-def place_of(nodeid: str) -> tuple[float, str]:
+def place_of(nodeid: str) -> tuple[float, str, str]:
     """Tests sorted by it stand group by group, those first that take the longest: a long one alone
-    at the end would leave the other process with nothing to do.
+    at the end would leave the other process with nothing to do; and file by file.
     """
     group = group_of(nodeid)
-    return -SHARES.get(group, 0.0), group
+    return -SHARES.get(group, 0.0), group, nodeid.partition("::")[0]
 
 
 def folder_of(nodeid: str) -> str:

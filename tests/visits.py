@@ -171,7 +171,7 @@ TURNS = 6  # days after which it is a page's turn again
 
 def look_of(place: int, day: int) -> Look:
     """The look at one of the pages that day: every sixth day one of four, at one width and in one
-    theme.
+    theme, and of two days that which is even or odd as its place is.
     """
     turn, waits = divmod(place + day, TURNS)
     if waits:
@@ -244,21 +244,13 @@ def visited(
         context.close()
 
 
-def tab_of_many(browser: Browser, script: str = "") -> Iterator[Page]:
-    """A tab for the tests of a file, which finds the scripts of the site compiled.
+def tab_of_many(browser: Browser, script: str = "", **settings: Any) -> Iterator[Page]:
+    """A tab for the tests of a file, which finds the scripts of the site compiled: a page in a new
+    one takes four times the work.
 
-    script: that each page runs first."""
-    context = browser.new_context(viewport=DESK)
+    script: that each page runs first; settings: of the browser's context."""
+    context = browser.new_context(viewport=DESK, **settings)
     if script:
         context.add_init_script(script)
     yield context.new_page()
     context.close()
-
-
-def as_new(tab: Page) -> Iterator[Page]:
-    """The same tab for one test, since a window takes longer than most of them."""
-    yield tab
-    tab.unroute_all()
-    tab.emulate_media(media="null", color_scheme="null")
-    tab.set_viewport_size(DESK)
-    tab.goto("about:blank")

@@ -104,12 +104,16 @@ export function open(form) {
     busy(false, "Stopped. The next question loads Python again.");
     asks.focus();
   });
-  for (const kind of ["dragenter", "dragover"]) drop.addEventListener(kind, (event) => {
+  // Anywhere on the page, which a browser would leave for the file; but for what takes files by itself.
+  const itself = ({ target }) => target.type === "file";
+  for (const kind of ["dragenter", "dragover"]) addEventListener(kind, (event) => {
+    if (itself(event)) return;
     event.preventDefault();
     drop.classList.add("over");
   });
-  for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
-  drop.addEventListener("drop", (event) => {
+  for (const kind of ["dragleave", "drop"]) addEventListener(kind, () => drop.classList.remove("over"));
+  addEventListener("drop", (event) => {
+    if (itself(event)) return;
     event.preventDefault();
     if (!event.dataTransfer.files.length) return;
     files.files = event.dataTransfer.files;

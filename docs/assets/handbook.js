@@ -22,6 +22,8 @@ function outOfReach(button, what) {
   told.textContent = `The site is out of reach: ${what}.`;
 }
 
+const { answers, again } = window.early ?? { again: (button) => button.click() }; // of what was pressed before
+
 // A copy button says where its text stands in a list of the page, which is loaded when somebody goes to a button.
 let loading;
 let list;
@@ -51,7 +53,7 @@ document.addEventListener("click", async (event) => {
     if (!list) return outOfReach(button, "what this needs cannot be copied, but the code above can");
   }
   button.dataset.clipboardText = list[button.dataset.copied.split("#")[1]];
-  if (late) button.click();
+  if (late) again(button);
 }, true); // before the theme, which copies that text
 
 // What is around the page on a phone has the colour of its header.
@@ -109,19 +111,13 @@ for (const button of document.querySelectorAll(".snippet-run"))
 for (const [selector, file] of [["form.planner", "planner"], ["form.home-question", "home"], ["form.ask", "ask"], [".lost", "lost"]]) {
   const form = document.querySelector(selector);
   if (!form) continue;
-  const button = form.querySelector("[type=submit], select");
-  let pressed = false; // before there was who answers
-  const early = (event) => {
-    event.preventDefault();
-    pressed = true;
-  };
-  form.addEventListener("submit", early);
   import(new URL(`${file}.js`, own).href).then(({ open }) => {
-    form.removeEventListener("submit", early);
     open(form);
-    if (pressed) form.requestSubmit();
+    answers?.(form);
   }).catch((problem) => {
+    const button = form.querySelector("[type=submit], select");
     if (button) outOfReach(button, "this form cannot answer; load the page again");
+    if (button?.type !== "submit") answers?.(form); // its link still leads on
     throw problem;
   });
 }
@@ -131,7 +127,12 @@ const near = new IntersectionObserver((changes) => {
   for (const { isIntersecting, target } of changes)
     if (isIntersecting) {
       near.unobserve(target);
-      import(new URL("slider.js", own).href).then(({ open }) => open(target));
+      import(new URL("slider.js", own).href).then(({ open }) => open(target)).then(() => answers?.(target)).catch((problem) => {
+        target.classList.add("is-missing"); // the figure stands in its place
+        target.querySelector("output").textContent = `This cannot move: ${problem.message}`;
+        throw problem;
+      });
     }
 }, { rootMargin: "50% 0px" });
 for (const place of document.querySelectorAll(".slider")) near.observe(place);
+answers?.("page");

@@ -40,6 +40,14 @@ export function known(table, given, usual) {
 }
 export const tableOf = (page) => JSON.parse(page.querySelector(".home-question script").textContent);
 
+// A button that copies a text, and says whether the browser let it.
+export const copy = (button, text) => button.addEventListener("click", async () => {
+  const { textContent, ariaLabel } = button;
+  const told = await Promise.resolve(text()).then((copied) => navigator.clipboard.writeText(copied)).then(() => "Copied", () => "Not copied");
+  Object.assign(button, { textContent: told, ariaLabel: null });
+  setTimeout(() => Object.assign(button, { textContent, ariaLabel }), 2000);
+});
+
 export function open(form) {
   const table = tableOf(document);
   const { asks, errors } = table;
@@ -55,12 +63,14 @@ export function open(form) {
     go.href = planner + query;
     return query;
   };
-  // The address holds the question, as the planner's does.
+  // The address holds the question, as the planner's does; but for what was chosen before this ran.
+  const chosen = blanks.map((blank) => !blank.selectedOptions[0].defaultSelected);
   const recall = () => {
     const given = Object.fromEntries(new URLSearchParams(location.search));
     const names = namesOf(asks);
     const unknown = Object.keys(given).filter((name) => !names.has(name));
     for (const [number, place] of places(asks, given).entries()) {
+      if (chosen[number]) continue;
       if (place >= 0) blanks[number].selectedIndex = place;
       else if (place === -1) unknown.push(...Object.keys(asks[number][0]).filter((name) => name in given));
     }
@@ -70,6 +80,8 @@ export function open(form) {
     sure.textContent = `This address asks for ${first} = “${given[unknown[0]].slice(0, 40)}”, of which this sentence has no answer: what stands above answers the sentence as it reads. The planner computes others.`;
   };
   form.addEventListener("submit", (event) => event.preventDefault());
+  copy(form.querySelector("button"), () => new URL(say(), location.href).href);
   for (const blank of blanks) blank.addEventListener("change", () => history.replaceState(history.state, "", say()));
   recall();
+  if (chosen.includes(true)) history.replaceState(history.state, "", say());
 }

@@ -91,11 +91,11 @@ async function coloured(area, run) {
       if (docChanged) typed(area, state.doc.toString());
     }),
   ];
-  const begun = (doc) => code.EditorState.create({ doc, extensions }); // with nothing to undo
-  const view = new code.EditorView({ state: begun(area.value) });
-  if (document.activeElement === area) requestAnimationFrame(() => view.focus());
-  area.hidden = true;
+  const begun = (doc, selection) => code.EditorState.create({ doc, selection, extensions }); // with nothing to undo
+  const view = new code.EditorView({ state: begun(area.value, { anchor: area.selectionStart, head: area.selectionEnd }) });
   area.after(view.dom);
+  if (document.activeElement === area) view.focus();
+  area.hidden = true;
   return {
     show: (text) => view.setState(begun(text)),
     type: (text) => view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } }),

@@ -1,5 +1,5 @@
 // The capacity planner's form: what it asks goes to Python in the page's worker, and the piece of page that comes back takes the place of the answer.
-import { known, tableOf } from "./home.js";
+import { copy, known, tableOf } from "./home.js";
 import { absolute, make, python } from "./live.js";
 
 const LARGEST_TRACE = 64 * 2 ** 20; // bytes; what the browser's Python holds in memory many times over
@@ -99,14 +99,9 @@ export function open(form) {
     if (folded) folded.open = true;
     problem(field, told);
     field.focus();
+    field.scrollIntoView({ block: "nearest" }); // where it has the focus, it may still lie below the header
   };
 
-  const copy = (button, text) => button.addEventListener("click", async () => {
-    const { textContent, ariaLabel } = button;
-    await navigator.clipboard.writeText(text());
-    Object.assign(button, { textContent: "Copied", ariaLabel: null });
-    setTimeout(() => Object.assign(button, { textContent, ariaLabel }), 2000);
-  });
   const dress = () => { // copy buttons, and tables that scroll by keyboard
     for (const text of answer.querySelectorAll(".planner-copy")) {
       const button = make("button", { type: "button", textContent: "Copy", ariaLabel: `Copy ${text.querySelector("p").textContent}` });

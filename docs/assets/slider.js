@@ -382,20 +382,13 @@ export async function open(place) {
   const inputs = [...place.querySelectorAll("input, select")];
   const output = place.querySelector(".slider-reading");
   const sentence = output.firstElementChild;
-  let data;
-  try {
-    const answer = await fetch(place.dataset.grid);
-    if (!answer.ok) throw new Error(answer.status);
-    data = await answer.json();
-  } catch (problem) {
-    sentence.textContent = `The numbers could not be loaded: ${problem.message}`;
-    place.classList.add("is-missing"); // the figure stands in its place
-    return;
-  }
+  const answer = await fetch(place.dataset.grid);
+  if (!answer.ok) throw new Error(`the numbers could not be loaded: ${answer.status}`);
+  const data = await answer.json();
   const { controls, clock, panels, readouts } = data;
   const timer = clock && inputs.shift();
   if (clock) Object.assign(clock, { log: false, range: [clock.values[0], clock.values.at(-1)] });
-  let position = clock ? clock.start : 0; // a frame, and how far on the way to the next one
+  let position = clock ? Number(timer.value) : 0; // a frame, and how far on the way to the next one
 
   // What the panels ask for: the numbers of the run and of the frame that are shown.
   const sizes = controls.map(({ texts }) => texts.length);

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Callable
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -15,6 +16,8 @@ from matplotlib.text import Text
 
 from builder import ROOT, SOURCES
 from builder.figures import PALETTE, house_style, light_and_dark, nothing_finite
+
+from ..visits import PHONE
 
 
 def drawing() -> Figure:
@@ -29,6 +32,20 @@ def drawing() -> Figure:
     axes.imshow(np.eye(3), extent=(0, 1, 0, 1))
     axes.legend()
     return figure
+
+
+def test_the_words_of_figures_are_nine_pixels_high_on_a_phone() -> None:
+    """A figure is as wide there as the screen, by handbook.css."""
+    parts = ("font.size", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+    with house_style(ROOT / SOURCES / "house.mplstyle"):
+        sizes = [float(mpl.rcParams[part]) for part in parts]
+        shown = PHONE["width"] / (72 * mpl.rcParams["figure.figsize"][0])
+    for module in (ROOT / SOURCES).rglob("*.py"):
+        if module.name == "performance_growth.py":
+            continue  # its twelve names lie beside their lines, which are near each other
+        found = re.findall(r"fontsize=([^,)]+)", module.read_text(encoding="utf-8"))
+        sizes += [float(size) for size in found if size != '"medium"']
+    assert min(sizes) * shown >= 9
 
 
 def draw(salt: str) -> tuple[str, str]:

@@ -166,7 +166,10 @@ def test_text_in_a_line_is_text(text: str) -> None:
 
 
 def test_text_in_a_code_span_and_on_a_line_of_its_own_is_as_it_is() -> None:
-    page = page_of(run_of("part.twice", example={"said": "a[1]: *x*", "rows": "| <b>1</b> | 2 |"}))
+    rows = "| <b>1</b> | 2 |\n| 3 | 4 |"
+    page = page_of(run_of("part.twice", example={"said": "a[1]: *x*", "rows": rows}))
+    folded = expand("??? note\n\n    | a | b |\n    |---|---|\n    {{ rows }}", page)
+    assert folded.endswith("|---|---|\n    | <b>1</b> | 2 |\n    | 3 | 4 |")
     html = rendered("It said `{{ said }}`.\n\n| a | b |\n|---|---|\n{{ rows }}", page)
     assert "<code>a[1]: *x*</code>" in html
     assert "<td><b>1</b></td>" in html
@@ -314,7 +317,7 @@ def test_figures_are_numbered_in_the_order_of_the_page() -> None:
 def test_card_has_the_figure_without_its_words() -> None:
     svg = (
         '<svg><g id="axes_1"><g id="text_1"><g><use/></g><defs/></g><path d="M1.25 3.987"/></g>'
-        '<g id="text_2"></g><g id="line2d_1"><g/></g></svg>'
+        '<g id="text_2"></g><g id="legend_1"><g><path/></g></g><g id="line2d_1"><g/></g></svg>'
     )
     kept = '<svg><g id="axes_1"><path d="M1.2 3.9"/></g><g id="line2d_1"><g/></g></svg>'
     assert figures.without_words(svg) == kept

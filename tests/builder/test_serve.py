@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from ..profiles import todays
 from .project import GOOD, PATIENCE_S, Project, wait_until
 
 CALM_S = 3.0  # no second build may follow within
@@ -285,7 +286,7 @@ def test_an_edit_is_built_while_the_pages_before_it_answer(
     served.wait_for("part/waits/", "<td>two</td>")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", todays([signal.SIGTERM, signal.SIGHUP, signal.SIGINT]))
 def test_a_server_that_is_ended_leaves_nothing(
     number: signal.Signals, waiting: tuple[Served, Path, subprocess.Popen[bytes]]
 ) -> None:

@@ -184,6 +184,13 @@ def test_lines_that_are_folded_are_one_piece_with_the_ink_of_text() -> None:
     )
 
 
+def test_the_name_of_a_file_breaks_between_its_folders_and_is_not_searched() -> None:
+    name = '<div data-search-exclude class="highlight"><span class="filename">a/b/c.py</span>'
+    page = plain_names(f"{name}<pre>inside</pre></div>")
+    assert "a/<wbr>b/<wbr>c.py</span>" in page
+    assert "inside" not in searched(page)
+
+
 def test_style_and_scripts_go_out_without_comments(tmp_path: Path) -> None:
     assets = tmp_path / "assets"
     write_light(tmp_path)

@@ -13,6 +13,8 @@ from serving_mathematics.engine import language_measurement
 from serving_mathematics.engine.answers_measurement import _first_change, _questions_of, main
 from serving_mathematics.engine.token_engine import EngineMissing, TokenEngine
 
+from ..profiles import its_turn
+
 SOME = ("F16", "Q8_0", "Q4_0", "Q4_1")
 TOKENS = st.lists(st.integers(0, 3), max_size=6)
 
@@ -37,6 +39,7 @@ def test_questions_are_spread_over_the_text() -> None:
         _questions_of(text, 0)
 
 
+@its_turn(1)
 def test_a_few_questions_of_a_small_model(
     small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

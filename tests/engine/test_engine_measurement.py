@@ -16,6 +16,7 @@ from serving_mathematics.engine.engine_measurement import Bench, main
 from serving_mathematics.engine.measured_loads import LoadRun, NotQuiet, row_of
 from serving_mathematics.engine.token_engine import Settings
 
+from ..profiles import its_turn
 from .test_measured_loads import ROWS
 
 
@@ -68,6 +69,7 @@ def test_prompts_and_sequences_that_end_are_in_their_steps(bench: Bench) -> None
     assert bench.engine.idle
 
 
+@its_turn(0)
 def test_everything_is_in_the_record(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

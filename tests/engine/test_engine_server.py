@@ -43,7 +43,7 @@ from serving_mathematics.engine.engine_server import (
 )
 from serving_mathematics.engine.token_engine import Settings, model_path
 
-from ..profiles import THOROUGH, TODAY
+from ..profiles import THOROUGH, TODAY, its_turn
 from .conftest import served_by
 
 SMALL = ("--max-sequences", "2", "--queue", "4", "--kv-blocks", "200", "--context-tokens", "6144")
@@ -129,6 +129,7 @@ async def outcomes(base: str, asks: list[dict[str, Any]]) -> Counter[str]:
         return Counter(await asyncio.gather(*calls))
 
 
+@its_turn(0)
 def test_the_official_client_gets_what_it_asks_for() -> None:
     """From the whole model."""
     with served_by(*SMALL) as (_, base), client_of(base) as http:

@@ -15,6 +15,8 @@ from serving_mathematics.engine.gguf_file import GgufFile, Tensor, encoded, read
 from serving_mathematics.engine.language_measurement import FILES, main, refused, whole_minimum
 from serving_mathematics.engine.token_engine import model_path
 
+from ..profiles import its_turn
+
 SOME = ("Q8_0", "Q4_1")
 
 
@@ -31,6 +33,7 @@ def small(small_model: Path) -> Iterator[None]:
         yield
 
 
+@its_turn(1)
 def test_quality_of_a_few_formats(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.planner import configurations, given_devices
-from serving_mathematics.planner.capacity_planner import Fleets, Infeasible, Plan, plan, reaches
-from serving_mathematics.planner.configurations import answer, whole_answer
+from serving_mathematics.planner.answers import answer_summary
+from serving_mathematics.planner.capacity_planner import (
+    Fleets,
+    Infeasible,
+    _four_times,
+    _longer,
+    plan,
+    reaches,
+)
+from serving_mathematics.planner.configurations import _other_formats, answer, whole_answer
 from serving_mathematics.planner.given_devices import (
     CLOSE,
     LOWEST,
@@ -20,13 +28,12 @@ from serving_mathematics.planner.given_devices import (
     Rates,
     _asked_rate,
     _at_rate,
-    _replicas_there,
     carried,
     most_carried,
     most_kept,
-    planned_within,
     settled_carried,
 )
+from serving_mathematics.planner.given_lines import given_more
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 
@@ -106,18 +113,18 @@ def test_fleets_of_another_rate_are_those_that_are_asked_for_it(name: str) -> No
 @pytest.mark.parametrize("name", list(ASKED))
 def test_the_ordinary_planner_takes_no_more_and_more_for_a_tenth_more(name: str) -> None:
     question = asked(**ASKED[name])
-    there = _replicas_there(question)
-    at, found = planned_within(settled_carried(carried(question)))
+    there = question.replicas_there
+    at = settled_carried(carried(question)).question
     again = read_choices(
         {key: x for key, x in (ONE | ASKED[name]).items() if key != "gpus"}
         | {"rate_per_s": _asked_rate(at)}
     )[0]
-    assert plan(again, alternatives=False).best.replicas == found.best.replicas <= there
+    assert plan(again, alternatives=False).best.replicas == there
     more = replace(again, traffic=_at_rate(question, 1.1 * _asked_rate(at)).traffic)
     assert plan(more, alternatives=False).best.replicas > there
-    devices = question.deployment.devices * (found.best.replicas + question.spare_replicas)
+    devices = question.deployment.devices * (there + question.spare_replicas)
     assert question.gpus is not None
-    assert devices <= question.gpus
+    assert question.gpus - question.deployment.devices < devices <= question.gpus
 
 
 def test_more_gpus_and_looser_promises_carry_no_less() -> None:
@@ -220,26 +227,12 @@ def test_more_gpus_than_carry_what_can_be_asked_for_are_refused_with_how_many_wo
         most_carried([asked(gpus=enough + 1)])
 
 
-def test_a_rate_for_which_the_planner_takes_more_is_lowered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Where longer runs keep a promise with as many replicas, and its search passes over them."""
-    heard: list[float] = []
-
-    def larger(question: Question, near: int, **_: object) -> Plan:
-        found = plan(question, alternatives=False, near=near)
-        heard.append(_asked_rate(question))
-        if len(heard) == 1:
-            raise Infeasible
-        more = replace(found.best, replicas=near + (len(heard) < 3))
-        return replace(found, best=more)
-
-    monkeypatch.setattr(given_devices, "plan", larger)
-    question, found = planned_within(Carried(_at_rate(asked(gpus=2), 40.0), None, ""))
-    assert heard == [40.0, 39.2, 38.4]
-    assert (_asked_rate(question), found.best.replicas) == (38.4, 2)
-    with pytest.raises(Infeasible, match=r"^no rate from 0\.0001 requests/s on is kept"):
-        planned_within(Carried(_at_rate(asked(gpus=2), 1e-5), None, ""))
+def test_all_gpus_are_put_to_work() -> None:
+    """Many carry a rate that is found to a fiftieth, which a few less would carry too."""
+    told = answer([asked(gpus=510)])
+    assert told.plan.best.replicas == 510
+    assert not [text for text in given_more(told) if "left over" in text]
+    assert not told.plan.one_fewer_may_do
 
 
 def test_longer_runs_may_turn_two_that_are_close(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,22 +282,57 @@ def test_rates_lie_in_order() -> None:
 def test_one_replica_that_is_there_is_short_of_something() -> None:
     """As two are at their rate: what a plan for a rate calls the least replica is given here."""
     for more in ({}, {"batch_limit": 4}):
-        question, found = planned_within(settled_carried(carried(asked(gpus=1, **more))))
-        two = planned_within(settled_carried(carried(asked(gpus=2, **more))))[1]
+        ones = [settled_carried(carried(asked(gpus=gpus, **more))) for gpus in (1, 2)]
+        found, two = (plan(one.question, given=one.run) for one in ones)
+        question = ones[0].question
         assert found.best.replicas == 1
         assert set(found.binding) & set(two.binding)
         assert plan(replace(question, gpus=None)).binding == ("one replica is the least",)
 
 
-def test_a_deployment_that_carries_no_more_is_left_out_at_once() -> None:
-    """At what another carries, of which it is a fiftieth too little; a run of one rate says so."""
+def test_a_deployment_that_carries_no_more_keeps_its_short_run() -> None:
+    """At no more than what another carries, of which it is a fiftieth too little."""
     one = carried(asked(gpus=1))
     alone = settled_carried(one)
-    tried: list[str] = []
-    left = settled_carried(one, lambda *words: tried.append(str(words)), above=1.5 * one.rate_per_s)
-    assert (left.run, left.problem) == (None, "")
-    assert left.rate_per_s == 1.5 * one.rate_per_s
-    assert settled_carried(one, above=0.5 * one.rate_per_s) == alone
+    left = settled_carried(one, above=1.5 * one.rate_per_s)
+    assert (left.run, left.rate_per_s, left.problem) == (one.run, one.rate_per_s, "")
+    more = settled_carried(one, above=0.5 * one.rate_per_s)
+    assert 1 / (1 + CLOSE) <= more.rate_per_s / alone.rate_per_s <= 1 + CLOSE
+
+
+def test_other_formats_carry_what_their_best_deployment_does() -> None:
+    """Also where longer runs left that one out: BF16 on two devices was told, of half the rate."""
+    asked = {"gpus": 2, "model": "Qwen2.5-14B", "device": "A100", "requests": 400}
+    asked |= {"mean_prompt_tokens": 50, "mean_output_tokens": 1, "ttft_s": 2}
+    told = answer(read_choices(asked))
+    ((name, one, more),) = _other_formats(told)
+    best = most_carried(read_choices(asked | {"precision": name}))[0].rate_per_s
+    assert not more
+    assert _asked_rate(one.question) == min(best, _asked_rate(told.question))
+
+
+def test_what_was_left_out_may_be_better_than_what_was_run_in_a_format() -> None:
+    """The sentence then says so: of rates the least, of dollars the most."""
+    for values, words in (({"gpus": 2}, "at least"), ({"rate_per_s": 30}, "at most")):
+        told = answer(read_choices(ONE | {"precision": "fp8,bf16"} | values))
+        first, other = told.ranked
+        assert words not in answer_summary(told)
+        rate = 2 * max(map(_asked_rate, (first.question, other.question)))
+        better = replace(other, question=_at_rate(other.question, rate), least_usd_per_hour=0.5)
+        left = replace(told, ranked=(first, other, replace(better, run=None)))
+        assert f"In BF16 {'they carry' if 'gpus' in values else 'it costs'} {words}" in (
+            answer_summary(left)
+        )
+        assert answer_summary(replace(left, ranked=(first, other))) == answer_summary(told)
+
+
+@pytest.mark.parametrize("name", list(ASKED))
+def test_no_other_limits_carry_more(name: str) -> None:
+    """The rate is of one batch limit and token budget, and at a fiftieth more all are tried."""
+    question = asked(**ASKED[name])
+    found = settled_carried(carried(question))
+    more = Fleets(_at_rate(question, (1 + CLOSE) * found.rate_per_s))
+    assert _longer(more, _four_times(more), question.replicas_there) is None
 
 
 def test_more_than_two_are_settled_where_longer_runs_say_less() -> None:

@@ -11,7 +11,7 @@ from serving_mathematics.support.measuring import read_record
 
 def test_a_row_for_each_error_with_its_runs() -> None:
     rows = [row.split("|")[1:-1] for row in example().trust_rows.splitlines()]
-    assert len(rows) == 8
+    assert len(rows) == 9
     power = read_record("energy_scores")["power at the measured throughput"]["all"]
     told = [f" {power['runs']} ", *(f" {100 * power[name]:.0f}% " for name in ("median", "p90"))]
     assert rows[-1][1:] == told

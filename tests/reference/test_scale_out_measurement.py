@@ -22,6 +22,8 @@ from serving_mathematics.reference.scale_out_measurement import (
 )
 from serving_mathematics.support import measuring
 
+from ..profiles import its_turn
+
 
 def test_the_record_is_complete() -> None:
     record = measuring.read_record("scale_out")
@@ -37,6 +39,7 @@ def test_the_record_is_complete() -> None:
     assert record["planner"]["digests"].keys() == record["digests"].keys() == {"none", *KINDS}
 
 
+@its_turn(2)
 def test_measure_fills_every_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In small, on every executor, with real processes; the same answers on all."""
     small: dict[str, Any] = {

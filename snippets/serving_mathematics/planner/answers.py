@@ -37,6 +37,7 @@ from serving_mathematics.planner.configurations import (
     Elsewhere,
     Ranked,
     _devices_and_split,
+    _other_formats,
     _pair_text,
     answer,
     drafter_name,
@@ -116,7 +117,7 @@ def answer_lines(told: Answered) -> list[Line]:
     several = len(best.classes) > 1
     lines = main_lines(told)
     lines += [
-        *_loosened_lines(found),
+        *([] if told.rates else _loosened_lines(found)),
         *cost_lines(told),
         *([Line("class that decides", _deciding(found), "", "definitions/slo-sla")] * several),
         Line("measured runs like it", _measured(told), "", "machine/predictions"),
@@ -162,7 +163,7 @@ def answer_lines(told: Answered) -> list[Line]:
         Line("preemptions", f"{best.preempted:.3f} a request", "", "optimization/batching"),
     ]
     fewer = found.one_fewer
-    if best.replicas > 1:
+    if best.replicas > 1 and not told.rates:
         said = "overloaded" if fewer is None else _briefly(fewer)
         lines.append(Line("one replica fewer", said, "", "capacity/autoscaling"))
     lines.append(Line("one replica more", _briefly(found.one_more), "", "capacity/autoscaling"))
@@ -170,9 +171,10 @@ def answer_lines(told: Answered) -> list[Line]:
     said = "no fleet" if found.usual is None else _count(found.usual.replicas)
     what = f"with the usual limits, {budget:,} and {places:,}"
     lines.append(Line(what, said, "", "optimization/batching"))
-    if found.quantized:
-        fleet = found.quantized
-        said = f"{_count(fleet.replicas)}: {_briefly(fleet)}"
+    if found.quantized_precision:
+        said, fleet = f"more than {_count(best.replicas)}", found.quantized
+        if fleet:
+            said = f"~{_count(fleet.replicas)}: {_briefly(fleet)}"
         what = f"weights in {found.quantized_precision}"
         lines.append(Line(what, said, "", "optimization/quantization"))
     if told.apart:
@@ -330,7 +332,7 @@ def answer_summary(told: Answered) -> str:
     best, one = found.best, question.deployment
     sure = "keeps" if best.replicas == 1 else "keep"
     given = told.rates is not None
-    rest = "".join(f" {text}" for text in given_more(told)) if given else _other_formats(told)
+    rest = "".join(f" {text}" for text in given_more(told)) if given else _other_costs(told)
     if _beyond(found.best):
         sure = "may keep"
         if not given and not _beyond(found.one_more):
@@ -367,17 +369,15 @@ def answer_summary(told: Answered) -> str:
     )
 
 
-def _other_formats(told: Answer) -> str:
+def _other_costs(told: Answer) -> str:
     """What the cheapest with the weights in each other format costs, by the runs that there are."""
-    best, runs = told.plan.best, {told.question.deployment.precision: 0.0}
-    for one in told.ranked:
-        if one.run and not one.question.separate:
-            runs.setdefault(one.question.deployment.precision, one.run.usd_per_hour)
-    said = [
-        f"In {name.upper()} it costs {'as much' if usd == best.usd_per_hour else f'${usd:,.2f}'}."
-        for name, usd in runs.items()
-        if usd
-    ]
+    said = []
+    for name, one, less in _other_formats(told):
+        usd = one.run.usd_per_hour if one.run else 0.0
+        many = f"{'at most ' * less}${usd:,.2f}"
+        said.append(
+            f"In {name} it costs {'as much' if usd == told.plan.best.usd_per_hour else many}."
+        )
     return "".join(f" {one}" for one in said)
 
 
@@ -732,7 +732,7 @@ def answer_record(told: Answered) -> dict[str, float | int | str]:
         "rate_per_s": found.rate_per_s,
         "replicas": best.replicas,
         "spare_replicas": question.spare_replicas,
-        "replicas_if_faster": told.if_faster,
+        "replicas_if_faster": told.if_faster or "",
         "replicas_if_slower": "" if told.if_slower is None else told.if_slower,
         "calibrated_by": len(question.calibration.runs) if question.calibration else 0,
         "batch_limit": best.places,

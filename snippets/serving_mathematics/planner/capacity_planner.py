@@ -24,8 +24,8 @@ million tokens.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -241,13 +241,13 @@ class Plan:
     estimate: Estimate  # of the same by the closed form
     loosened: tuple[Loosened, ...]  # constraints, any of which alone stands in the way of n − 1
     deciding: tuple[str, ...]  # classes, any of which alone stands in the way of n − 1
-    one_fewer: Performance | None  # the best limits of n − 1; None when it is overloaded
+    one_fewer: Performance | None  # the best limits of n − 1; None if overloaded, or n is given
     one_fewer_may_do: bool  # at limits that were tried, for all that the intervals say
     one_more: Performance
     usual: Performance | None  # the fewest with the limits that engines start with; None if none do
     found: Performance | None  # where limits were asked for: fewer that do with others
-    quantized: Performance | None  # the smallest fleet with weights in the next smaller format
-    quantized_precision: str  # that format, or ""
+    quantized: Performance | None  # the same or fewer with weights in fewer bits, by short runs
+    quantized_precision: str  # the next smaller format, or ""
     engine: Engine  # of a replica
     token_bytes: float  # that a token holds in the cache of a replica [B]
     rate_per_s: float  # of the whole fleet
@@ -732,9 +732,11 @@ class Fleets:
         return best
 
     def near(self, replicas: int) -> list[tuple[int, int]]:
-        """Batch limits and token budgets at which so many replicas might do, the best first: one
-        for each budget whose intervals, of twice their width, reach into the objective."""
+        """Batch limits and token budgets at which so many replicas might do, the best first: of
+        each budget the best limit, which a longer run may find too small, and the largest, whose
+        intervals, of twice their width, reach into the objective."""
         runs = [self.best_of_budget(replicas, budget) for budget in self.budgets]
+        runs += [self.performance(replicas, self.most_places(x), x) for x in self.budgets]
         near = [run for run in runs if run and self.may_keep(run, 2.0)]
         near.sort(key=self._worse)
         different = {(run.ttft, run.tpot): (run.places, run.budget) for run in reversed(near)}
@@ -805,22 +807,6 @@ def _four_times(fleet: Fleets) -> Fleets:
     """The same with four times the requests."""
     question = fleet.question
     return Fleets(replace(question, requests=SETTLING * question.requests), told=fleet.told)
-
-
-@functools.lru_cache(maxsize=2)
-def _known(question: Question) -> tuple[Fleets, Fleets]:
-    """Shorter and longer runs for a question, which are those of the question before it where that
-    one has weights in the next larger format."""
-    fleet = Fleets(question)
-    return fleet, _four_times(fleet)
-
-
-def _fleets(question: Question, told: Told | None = None) -> tuple[Fleets, Fleets]:
-    """The same, of which nothing was asked yet; told hears of all, simulated before or not."""
-    fleet, long = map(copy.copy, _known(question))
-    fleet.told = long.told = told
-    fleet.done, long.done = {}, {}
-    return fleet, long
 
 
 def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:
@@ -975,14 +961,19 @@ def coarser(deployment: Deployment) -> Deployment | None:
 
 
 def plan(
-    question: Question, alternatives: bool = True, told: Told | None = None, near: int = 0
+    question: Question,
+    alternatives: bool = True,
+    told: Told | None = None,
+    near: int = 0,
+    given: Performance | None = None,
 ) -> Plan:
     """The smallest fleet for a question, what binds it, and what one replica more, one fewer, the
     usual limits or weights in fewer bits would change.
 
     alternatives: whether to look for the quantized fleet too. told: hears of every fleet before it
-    is simulated. near: of how many replicas it may be, from shorter runs. Raises Infeasible when no
-    fleet keeps the objective, ValueError on input outside the ranges.
+    is simulated. near: of how many replicas it may be, from shorter runs. given: the run of a fleet
+    that is there, whose size is not looked for. Raises Infeasible when no fleet keeps the
+    objective, ValueError on input outside the ranges.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
@@ -992,29 +983,20 @@ def plan(
     3
     """
     near = require_non_negative_integer(near=near)
-    return _planned(*_fleets(question, told), alternatives, near)
-
-
-def _planned(fleet: Fleets, long: Fleets, alternatives: bool, near: int) -> Plan:
-    """The plan for the question of these fleets."""
-    question, told = fleet.question, fleet.told
-    best, _ = settled(fleet, long, near)
+    fleet = Fleets(question, told)
+    long = _four_times(fleet)
+    best = given or settled(fleet, long, near)[0]
     below = best.replicas - 1
-    fewer = fleet.best(below) if below else None
-    judge = long if fleet.keeps(fewer) else fleet  # the search's run may keep them by chance
+    fewer = fleet.best(below) if below and not given else None
+    short = long if fleet.keeps(fewer) else fleet, below  # the search's run may keep them by chance
+    if given:
+        short = _too_much(fleet, given.replicas), given.replicas
     more = fleet.best(best.replicas + 1)
     assert more is not None
-    smaller = coarser(question.deployment) if alternatives else None
-    quantized = None
-    if smaller:
-        coarse = _fleets(replace(question, deployment=smaller), told)
-        quantized = settled(*coarse, best.replicas)[0]
+    smaller = coarser(question.deployment) if alternatives and not given else None
     tried = [run for (count, *_), run in long.done.items() if count == below]
     if fewer:
         fewer = long.done.get((below, fewer.places, fewer.budget)) or fewer
-    short = judge, below
-    if question.gpus and not below:  # one that is there is the fewest, and short at twice the rate
-        short = judge.at_rate(2 * judge.rate_per_s), 1
     return Plan(
         best,
         long.estimate(best),
@@ -1025,13 +1007,19 @@ def _planned(fleet: Fleets, long: Fleets, alternatives: bool, near: int) -> Plan
         more,
         _usual(fleet, long),
         _found(fleet, long, best),
-        quantized,
+        _quantized(fleet, smaller, best.replicas) if smaller else None,
         smaller.precision if smaller else "",
         fleet.engine,
         fleet.made.token_bytes * _holders(question.deployment),
         fleet.rate_per_s,
         fleet.own_s,
     )
+
+
+def _too_much(fleet: Fleets, replicas: int) -> Fleets:
+    """The same at a rate that so many replicas do not carry, a tenth more each time."""
+    more = fleet.at_rate(1.1 * fleet.rate_per_s)
+    return _too_much(more, replicas) if more.keeps(more.best(replicas)) else more
 
 
 def _holders(deployment: Deployment) -> int:
@@ -1047,6 +1035,14 @@ def _usual(fleet: Fleets, long: Fleets) -> Performance | None:
         return settled(fleet.limited(*limits), long.limited(*limits))[0]
     except Infeasible:
         return None
+
+
+def _quantized(fleet: Fleets, smaller: Deployment, most: int) -> Performance | None:
+    """The fewest replicas with such weights by short runs; None beyond so many."""
+    with contextlib.suppress(Infeasible):
+        question = replace(shorter(fleet.question), deployment=smaller)
+        return Fleets(question, fleet.told).fewest(most, most)
+    return None
 
 
 def _found(fleet: Fleets, long: Fleets, best: Performance) -> Performance | None:

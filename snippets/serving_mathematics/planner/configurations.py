@@ -49,10 +49,8 @@ from serving_mathematics.planner.given_devices import (
     Carried,
     Rates,
     _asked_rate,
-    _replicas_there,
     carried,
     most_carried,
-    planned_within,
     settled_carried,
 )
 from serving_mathematics.planner.model_errors import (
@@ -116,7 +114,7 @@ class Answer:
     front: tuple[Ranked, ...]  # no other is both cheaper and faster
     error: ModelError
     near: tuple[NearRun, ...]
-    if_faster: int  # replicas where steps are as much faster as one run in ten
+    if_faster: int  # replicas where steps are as much faster as one run in ten; 0 with rates
     if_slower: int | None  # and slower; None where no fleet does
     apart: Separate | None = None  # where separate fleets were asked for
     energy: FleetEnergy | None = None  # None where no power of the device is known
@@ -348,28 +346,44 @@ def _by_rate(
     told: Told | None,
     executor: futures.Executor | None,
     progress: Callable[[int, int], object] | None,
-) -> tuple[Question, Plan, list[Ranked]]:
-    """The deployment that carries most on the GPUs that are there, planned at that rate, and all,
-    the one that carries most first."""
+) -> tuple[Plan, list[Ranked], Rates]:
+    """The plan of the deployment that carries most on the GPUs that are there, all deployments with
+    that one first, and what it carries for sure and where steps err."""
     found = most_carried(choices, executor, progress)
-    settled: list[Carried] = []
+    settled: list[tuple[Carried, Carried]] = []  # by longer and by short runs
     for one in [one for one in found if one.run]:  # longer runs may turn those that are close
-        most = max((known.rate_per_s for known in settled if known.run), default=0.0)
+        most = max((known.rate_per_s for known, _ in settled if known.run), default=0.0)
         if one.rate_per_s <= most:
             break
-        settled.append(settled_carried(one, told, above=most))
-    best = max(settled, key=lambda one: (one.run is not None, one.rate_per_s))
+        settled.append((settled_carried(one, told, above=most), one))
+    best, short = max(settled, key=lambda pair: (pair[0].run is not None, pair[0].rate_per_s))
     if best.run is None:
         raise Infeasible(best.problem)
-    question, planned = planned_within(best, told)
-    settled.remove(best)
-    rest = [*settled, *found[len(settled) + 1 :]]
+    rest = [*(one for one, _ in settled if one is not best), *found[len(settled) :]]
     rest.sort(key=lambda one: -one.rate_per_s if one.run else 0.0)
-    ranked = []
-    for one in [replace(best, question=question, run=planned.best), *rest]:
-        least = one.question.usd_per_hour(_replicas_there(one.question))
-        ranked.append(Ranked(one.question, least, one.run, one.problem))
-    return question, planned, ranked
+    ranked = [Ranked(one.question, 0.0, one.run, one.problem) for one in (best, *rest)]
+    planned = plan(best.question, told=told, given=best.run)
+    return planned, ranked, _carried_rates(best, short, told)
+
+
+def _carried_rates(asked: Carried, short: Carried, told: Told | None) -> Rates:
+    """What the GPUs that are there carry for sure, and where all steps are faster and slower, in
+    proportion to short runs with steps as they are."""
+    question, rate = asked.question, asked.rate_per_s
+    assert asked.run
+    if reaches(asked.run.classes, question.goals, 1.0):
+        sure = rate
+    else:
+        found = settled_carried(asked, told, sure=True)
+        sure = found.rate_per_s if found.run else 0.0
+
+    def erring(slowness: float) -> float:
+        other = carried(question, slowness, short.rate_per_s / slowness) if slowness != 1 else short
+        return rate * other.rate_per_s / short.rate_per_s if other.run else 0.0
+
+    error = _error(question)
+    faster, slower = max(rate, erring(min(1.0, error.low))), erring(max(1.0, error.high))
+    return Rates(sure, faster, min(rate, slower))
 
 
 def _with_run(one: Ranked, question: Question, run: Performance | Apart) -> Ranked:
@@ -398,6 +412,31 @@ def pareto_front(ranked: Sequence[Ranked]) -> list[Ranked]:
     return front
 
 
+def _other_formats(told: Answer) -> list[tuple[str, Ranked, bool]]:
+    """The best run with weights in each other format, and whether a deployment that was left out
+    may be better."""
+    able = [one for one in told.ranked if not one.problem and not one.question.separate]
+    best: dict[str, Ranked] = {}
+    for one in able:
+        if one.run:
+            best.setdefault(one.question.deployment.precision, one)
+
+    def cost(one: Ranked) -> float:
+        if told.rates:
+            return -_asked_rate(one.question)
+        return one.run.usd_per_hour if one.run else one.least_usd_per_hour
+
+    return [
+        (
+            name.upper(),
+            one,
+            any(cost(x) < cost(one) for x in able if x.question.deployment.precision == name),
+        )
+        for name, one in best.items()
+        if name != told.question.deployment.precision
+    ]
+
+
 def answer(
     choices: Sequence[Question],
     told: Told | None = None,
@@ -416,9 +455,10 @@ def answer(
     >>> split_name(found.question), found.plan.best.replicas
     ('tp1', 1)
     """
-    given = bool(choices) and choices[0].gpus is not None
-    if given:
-        question, found, ranked = _by_rate(choices, told, executor, progress)
+    rates = None
+    if choices and choices[0].gpus is not None:
+        found, ranked, rates = _by_rate(choices, told, executor, progress)
+        question = ranked[0].question
     elif len(choices) == 1:
         ranked = [Ranked(choices[0], 0.0, None, "")]
         try:
@@ -441,7 +481,7 @@ def answer(
         for asked, other in plans:
             ranked = [_with_run(one, asked, other.best) for one in ranked]
     apart = None
-    if not given:
+    if not rates:
         ranked = _in_order([_with_run(one, question, found.best) for one in ranked])
         ranked, apart = _separate(ranked)
     error = _error(question)
@@ -455,26 +495,12 @@ def answer(
         tuple(pareto_front(ranked)),
         error,
         tuple(near),
-        _fewest(question, min(1.0, error.low)) or 1,
-        _fewest(question, max(1.0, error.high)),
+        0 if rates else _fewest(question, min(1.0, error.low)) or 1,
+        None if rates else _fewest(question, max(1.0, error.high)),
         apart,
         fleet_energy(question, found),
-        rates=_carried_rates(question, found, error, told) if given else None,
+        rates=rates,
     )
-
-
-def _carried_rates(question: Question, found: Plan, error: ModelError, told: Told | None) -> Rates:
-    """What the GPUs that are there carry for sure, and where all steps are faster and slower, in
-    proportion to short runs with steps as they are."""
-    asked = Carried(question, found.best, "")
-    if not reaches(found.best.classes, question.goals, 1.0):
-        asked = settled_carried(asked, told, sure=True)
-    rates, rate = [asked.rate_per_s if asked.run else 0.0], _asked_rate(question)
-    short = carried(question, 1.0, rate)
-    for slowness in (min(1.0, error.low), max(1.0, error.high)):
-        other = carried(question, slowness, short.rate_per_s / slowness)
-        rates.append(rate * other.rate_per_s / short.rate_per_s if other.run else 0.0)
-    return Rates(*rates)
 
 
 def whole_answer(

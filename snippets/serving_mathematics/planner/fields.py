@@ -103,7 +103,7 @@ FIELDS = {
         ),
         Field(
             "gpus",
-            "GPUs that are there, instead of a rate: how much they carry",
+            "GPUs that you have, instead of a rate: how much they carry",
             *("", 1, MOST_GPUS),
             whole=True,
             when="traffic=rate",
@@ -302,7 +302,7 @@ FIELDS = {
         ),
         Field(
             "accepted_tokens",
-            "Tokens that a step yields with guesses",
+            "Tokens that a step yields with guesses, with the one that is always right",
             "",
             1,
             17,

@@ -183,7 +183,8 @@ def example() -> SimpleNamespace:
         f'<form class="home-question" data-search-exclude><p>{asked.format(*blanks)}</p>'
         f'<output><span class="told">{told}</span> <small>{sure}</small></output>'
         '<p class="ways-on"><a class="go" href="planner/">Open the planner</a>'
-        '<a href="ask-your-log/">Ask your own log</a><a href="start/">Where to start</a></p>'
+        '<button type="button">Copy link</button><a href="ask-your-log/">Ask your own log</a>'
+        '<a href="start/">Where to start</a></p>'
         f'<script type="application/json">{table}</script></form>'
     )
     return SimpleNamespace(ask=form)

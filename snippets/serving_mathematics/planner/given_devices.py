@@ -18,7 +18,6 @@ promise; Glasserman and Yao (1992) for common random numbers.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -31,7 +30,6 @@ from serving_mathematics.planner.capacity_planner import (
     Fleets,
     Infeasible,
     Performance,
-    Plan,
     Told,
     _four_times,
     _longer,
@@ -83,12 +81,6 @@ def _asked_rate(question: Question) -> float:
     return question.traffic.rate_per_s
 
 
-def _replicas_there(question: Question) -> int:
-    """Replicas for which there are GPUs, without those that may fail; 0 where there are none."""
-    assert question.gpus is not None
-    return max(0, question.gpus // question.deployment.devices - question.spare_replicas)
-
-
 def _at_rate(question: Question, rate_per_s: float) -> Question:
     """The same question of another rate."""
     assert not isinstance(question.traffic, Workload)
@@ -135,7 +127,7 @@ def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Car
     >>> found.run.replicas, 20 < found.rate_per_s < 60
     (2, True)
     """
-    replicas = _replicas_there(question)
+    replicas = question.replicas_there
     try:
         fleet = Fleets(shorter(question), slowness=slowness)
     except (Impossible, Infeasible) as problem:
@@ -174,7 +166,7 @@ def most_carried(
     for place, question in enumerate(choices):
         require_enough(question)
         devices = question.deployment.devices
-        if not _replicas_there(question):
+        if not question.replicas_there:
             nothing.append(Carried(question, None, f"a replica takes {devices:,} GPUs"))
             continue
         try:
@@ -198,7 +190,7 @@ def most_carried(
         if progress:
             progress(len(nothing) + len(found) + len(left_out), len(choices))
     if not found:
-        first_problem = next(one.problem for one in nothing if _replicas_there(one.question))
+        first_problem = next(one.problem for one in nothing if one.question.replicas_there)
         raise Infeasible(f"{first_problem}{_would_do(choices)}")
     found.sort(key=lambda one: (-one.rate_per_s, one.run.usd_per_hour if one.run else 0.0))
     return [*found, *left_out, *nothing]
@@ -206,7 +198,7 @@ def most_carried(
 
 def _bound(question: Question) -> float:
     """Requests a second of replicas that are always full; refused above what can be asked for."""
-    fleet, replicas = Fleets(shorter(question)), _replicas_there(question)
+    fleet, replicas = Fleets(shorter(question)), question.replicas_there
     full = fleet.fullest_rate()
     one = question.deployment.devices
     enough = one * (math.floor(HIGHEST / full) + question.spare_replicas)
@@ -219,7 +211,7 @@ def _would_do(choices: Sequence[Question]) -> str:
     """How many GPUs a replica takes on which one request alone keeps the promise, as the end of a
     refusal; of those for which there are too few."""
     for question in sorted(choices, key=lambda one: one.deployment.devices):
-        if _replicas_there(question):
+        if question.replicas_there:
             continue
         try:
             Fleets(shorter(question))
@@ -236,9 +228,10 @@ def settled_carried(
     """The most that a deployment carries by the longer runs on which an answer rests.
 
     asked: what it carries by short runs. told: hears of every fleet before it is simulated. sure:
-    whether the intervals must lie within the promise too; asked is then what is carried without,
-    and not for sure. above: what another carries [1/s]; one that carries no more by a fiftieth is
-    left out at that bound. Raises ValueError unless it is non-negative.
+    whether the intervals must lie within the promise too, with the limits of asked, which is then
+    what is carried without, and not for sure. above: what another carries [1/s]; one that carries
+    no more by a fiftieth keeps its short run, at no more than that. Raises ValueError unless it is
+    non-negative.
 
     >>> from serving_mathematics.planner.given_devices import carried
     >>> from serving_mathematics.planner.questions import read_question
@@ -247,42 +240,26 @@ def settled_carried(
     (360, 90)
     """
     question, above = asked.question, require_non_negative(above=above)
-    replicas, fleet = _replicas_there(question), Fleets(question, told)
-    long = _four_times(fleet)
+    replicas, fleet = question.replicas_there, Fleets(question, told)
+    long, most, near = _four_times(fleet), asked.rate_per_s, SURE_FROM * asked.rate_per_s
+    if not sure:
+        most, near = replicas * fleet.fullest_rate(), asked.rate_per_s
 
     def tried(rate: float) -> Performance | None:
-        run = _longer(fleet.at_rate(rate), long.at_rate(rate), replicas)
-        return None if run is None or (sure and not long.sure(run)) else run
+        return _longer(fleet.at_rate(rate), long.at_rate(rate), replicas)
+
+    def as_it_is(rate: float) -> Performance | None:
+        if asked.run is None:
+            return None
+        run = long.at_rate(rate).performance(replicas, asked.run.places, asked.run.budget)
+        return run if run and (long.sure if sure else long.keeps)(run) else None
 
     if above and tried((1 + CLOSE) * above) is None:
-        return Carried(_at_rate(question, above), None, "")
+        return replace(asked, question=_at_rate(question, min(above, asked.rate_per_s)))
+    with_its_limits = _most_of(question, as_it_is, most, near)  # one run a rate, others take twenty
     if sure:
-        return _most_of(question, tried, asked.rate_per_s, SURE_FROM * asked.rate_per_s)
-    return _most_of(question, tried, replicas * fleet.fullest_rate(), asked.rate_per_s)
-
-
-def planned_within(asked: Carried, told: Told | None = None) -> tuple[Question, Plan]:
-    """The ordinary plan at the rate that a deployment carries; at the next lower one where the
-    planner's own search takes more replicas than there are.
-
-    asked: from `settled_carried`. told: as there. Raises Infeasible where no rate is left.
-
-    >>> from serving_mathematics.planner.given_devices import carried
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> asked = carried(read_question({"gpus": 1, "requests": 400}))
-    >>> question, found = planned_within(asked)
-    >>> found.best.replicas, found.rate_per_s <= asked.rate_per_s
-    (1, True)
-    """
-    replicas, rate = _replicas_there(asked.question), asked.rate_per_s
-    while rate >= LOWEST:
-        question = _at_rate(asked.question, rate)
-        with contextlib.suppress(Infeasible):
-            found = plan(question, told=told, near=replicas)
-            if found.best.replicas <= replicas:
-                return question, found
-        rate = float(f"{rate / (1 + CLOSE):.3g}")
-    raise Infeasible(_nothing(replicas))
+        return with_its_limits
+    return _most_of(question, tried, most, with_its_limits.rate_per_s)
 
 
 def _most_of(
@@ -300,7 +277,7 @@ def _most_of(
 
     rate = most_kept(kept, most, near)
     if not rate:
-        return Carried(question, None, _nothing(_replicas_there(question)))
+        return Carried(question, None, _nothing(question.replicas_there))
     return Carried(_at_rate(question, rate), runs[rate], "")
 
 
@@ -333,10 +310,11 @@ def check_the_ordinary_planner_agrees() -> None:
     """
     for gpus in (1, 3):
         (asked,) = read_choices({"gpus": gpus, "requests": 200, "quantile": 0.9} | SMALL)
-        question, found = planned_within(settled_carried(carried(asked)))
-        checks.holds(f"{gpus} GPUs at their rate", found.best.replicas <= gpus)
-        more = plan(_at_rate(question, 1.1 * found.rate_per_s), alternatives=False)
-        checks.holds(f"{gpus} GPUs at a tenth more", more.best.replicas > gpus)
+        found = settled_carried(carried(asked))
+        for share in (1.0, 1.1):
+            question = replace(_at_rate(asked, share * found.rate_per_s), gpus=None)
+            enough = plan(question, alternatives=False).best.replicas <= gpus
+            checks.equal(f"{gpus} GPUs do for {share:g} of their rate", enough, share == 1.0)
 
 
 def check_more_is_carried_by_more() -> None:

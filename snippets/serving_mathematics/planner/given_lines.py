@@ -7,7 +7,13 @@ Source: `given_devices` for the rates; Little's law for the people behind them.
 
 from __future__ import annotations
 
-from serving_mathematics.planner.configurations import Answer, Ranked, answer, split_name
+from serving_mathematics.planner.configurations import (
+    Answer,
+    Ranked,
+    _other_formats,
+    answer,
+    split_name,
+)
 from serving_mathematics.planner.given_devices import Rates, _asked_rate
 from serving_mathematics.planner.lines import Line, _all, _count, _model, _per_second, _promised
 from serving_mathematics.planner.questions import read_choices
@@ -69,11 +75,8 @@ def given_more(told: Answer) -> list[str]:
     if 0 < rates.sure_per_s < _asked_rate(question):
         keep = "it keeps" if best.replicas == 1 else "they keep"
         said.append(f"At {_per_second(rates.sure_per_s)} {keep} {_all(question)}.")
-    formats = {question.deployment.precision: 0.0}
-    for one in told.ranked:
-        if one.run:
-            formats.setdefault(one.question.deployment.precision, _asked_rate(one.question))
-    said += [f"In {name.upper()} {carry} {sized(x)}." for name, x in formats.items() if x]
+    for name, one, more in _other_formats(told):
+        said.append(f"In {name} {carry} {'at least ' * more}{_given_amount(one)}.")
     taken = question.deployment.devices * (best.replicas + question.spare_replicas)
     left = (question.gpus or taken) - taken
     if left:

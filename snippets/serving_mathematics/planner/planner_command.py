@@ -71,8 +71,8 @@ from serving_mathematics.support.measuring import processors
 MOST_OF_QUESTIONS = 32 * 2**20  # bytes of a question or a grid
 WORTH_A_PROCESS = 8  # questions, or deployments that are compared
 WORKERS = (
-    "processes, for a grid or a comparison, one for each core and question at most [default: one "
-    "for each core, where it has 8 of them]"
+    "processes, for a grid or a comparison, one for each core and question at most [default: as "
+    "many as cores, but no more than one for every 8 of them]"
 )
 EXAMPLE = """\
 example:

@@ -83,6 +83,12 @@ class Question:
         return self.class_promises or (self.promise,)
 
     @property
+    def replicas_there(self) -> int:
+        """Replicas for which there are GPUs, without those that may fail; 0 where none are given,
+        or too few."""
+        return max(0, (self.gpus or 0) // self.deployment.devices - self.spare_replicas)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Of the classes, or of all requests together."""
         kinds = () if isinstance(self.traffic, Workload) else self.traffic.classes

@@ -491,18 +491,19 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
 TIGHT_TPOT_S, LOOSE_TPOT_S = 0.015, 0.1  # of the page
 TIGHT = Question(LLAMA, Traffic(60.0), promised(1.0, TIGHT_TPOT_S), requests=1000)
 LOOSE = replace(TIGHT, promise=promised(1.0, LOOSE_TPOT_S))
+FEWER_BITS = replace(TIGHT, deployment=replace(LLAMA, precision="fp8"))
 
 
 @functools.cache
-def _compared() -> tuple[tuple[Performance, Apart], tuple[Performance, Apart]]:
-    """One fleet and two, where tokens must be steady and where they need not be."""
-    tight, loose = ((settled(Fleets(asked))[0], settled_apart(asked)) for asked in (TIGHT, LOOSE))
-    return tight, loose
+def _compared() -> list[tuple[Performance, Apart]]:
+    """One fleet and two, where tokens must be steady, where they need not be, and in 8 bits."""
+    asked = (TIGHT, LOOSE, FEWER_BITS)
+    return [(settled(Fleets(one))[0], settled_apart(one)) for one in asked]
 
 
 def example() -> SimpleNamespace:
-    """One fleet and two, where tokens must be steady and where they need not be."""
-    (one, two), (even_one, even) = _compared()
+    """One fleet and two, where tokens must be steady, where they need not be, and in 8 bits."""
+    (one, two), (even_one, even), (short_one, _) = _compared()
     return SimpleNamespace(
         apart_tpot_ms=1e3 * TIGHT_TPOT_S,
         apart_rate=TIGHT.traffic.rate_per_s if isinstance(TIGHT.traffic, Traffic) else 0.0,
@@ -516,6 +517,8 @@ def example() -> SimpleNamespace:
         loose_together=even_one.replicas,
         loose_prompts=even.prompts,
         loose_answers=even.answers,
+        short_together=short_one.replicas,
+        short_usd=short_one.usd_per_hour,
     )
 
 
@@ -542,13 +545,16 @@ def check_fleets_by_hand() -> None:
 
 def check_steady_tokens() -> None:
     """Apart from prompts, tokens are steadier: with a tight TPOT two fleets need fewer replicas
-    than one, with a loose one more.
+    than one, with a loose one more. In 8 bits, whose steps are shorter, the same TPOT is no longer
+    tight, and one fleet needs no more than two, and fewer than two in 16 bits.
 
     Source: `capacity_planner` on the same questions, at its best limits.
     """
-    tight, loose = ([found.replicas for found in pair] for pair in _compared())
+    tight, loose, short = ([found.replicas for found in pair] for pair in _compared())
     checks.holds("tight", tight[1] < tight[0], got=f"{tight[1]}, {tight[0]}")
     checks.holds("loose", loose[1] > loose[0], got=f"{loose[1]}, {loose[0]}")
+    checks.holds("in 8 bits", short[0] <= short[1], got=f"{short[0]}, {short[1]}")
+    checks.holds("in 8 bits, over two in 16", short[0] < tight[1], got=f"{short[0]}, {tight[1]}")
 
 
 def check_bounds_hold() -> None:

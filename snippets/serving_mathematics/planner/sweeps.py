@@ -22,7 +22,6 @@ import numpy as np
 
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.answers import answer_record
-from serving_mathematics.planner.capacity_planner import _known
 from serving_mathematics.planner.configurations import answer, whole_answer
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices, read_workload
@@ -164,7 +163,6 @@ def check_any_executor_same_records() -> None:
     with futures.ThreadPoolExecutor(3) as pool:
         for chunk in (2, None):
             name = f"chunks of {chunk}" if chunk else "as many as take 50 ms"
-            _known.cache_clear()  # or runs of the last plans would only be looked up
             checks.equal(name, sweep(questions, pool, chunk) == alone, True)
     checks.equal("problems", [bool(record["problem"]) for record in alone], [0, 0, 1])
 
@@ -180,7 +178,6 @@ def check_row_is_the_question_alone() -> None:
         {"rate_per_s": 3, "requests": 100, "ttft_s": 2, "seed": seed} | split for seed in (5, 0)
     ]
     alone = answer_record(answer(read_choices(grid[1]))) | {"problem": ""}
-    _known.cache_clear()
     other, row = sweep(read_questions(grid))
     checks.equal("the row after another", row == alone, True)
     differs = other["ttft_p99_s"] != alone["ttft_p99_s"]

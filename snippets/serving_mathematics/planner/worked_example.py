@@ -24,7 +24,7 @@ from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     WORKED,
     Fleets,
-    _fleets,
+    _four_times,
     coarser,
     requests_to_judge,
 )
@@ -38,7 +38,8 @@ from serving_mathematics.support import checks
 def _worked() -> tuple[Fleets, Fleets, Answer]:
     """Shorter and longer runs, and the answer, as the form asks."""
     told = answer(read_choices({"rate_per_s": "60"}))
-    return *_fleets(told.question), told
+    fleet = Fleets(told.question)
+    return fleet, _four_times(fleet), told
 
 
 def example() -> SimpleNamespace:

@@ -16,9 +16,12 @@ from serving_mathematics.architecture.batch_serving.checkpointing import (
     young_interval_s,
 )
 
+from ...profiles import costly
+
 POSITIVE = st.floats(1e-3, 1e3)
 
 
+@costly
 @given(POSITIVE, POSITIVE)
 def test_best_interval_is_lambert(checkpoint: float, gap: float) -> None:
     if checkpoint > 30 * gap:

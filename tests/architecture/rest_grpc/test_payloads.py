@@ -61,7 +61,6 @@ def test_example_by_hand() -> None:
     told = example()
     assert told.chat_kb == pytest.approx((300 + 4 * CHAT.sample.prompt_tokens.mean()) / 1000)
     assert told.chat_gain_us == pytest.approx((200 + 220) / 125)  # bytes over 1 Gbit/s
-    assert told.far_new_ms == pytest.approx(100)
     assert told.embeddings_kb == pytest.approx(4 * 32 * 4096 / 1000)
     difference = told.embeddings_json_ms - told.embeddings_bytes_ms
     digits_ms = 32 * 4096 * told.digit_ns / 1e6

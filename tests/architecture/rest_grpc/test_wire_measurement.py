@@ -18,6 +18,8 @@ from serving_mathematics.architecture.rest_grpc.wire_measurement import ENCODING
 from serving_mathematics.core.classifiers.digits_classifier import load_digits
 from serving_mathematics.core.servers.wire_format import request_json, request_protobuf
 
+from ...profiles import its_turn
+
 
 def test_a_server_ends_calls_of_clients_that_ping_unless_it_permits_it() -> None:
     """What the page warns of: a call that waits without data, and a client that pings meanwhile."""
@@ -92,6 +94,7 @@ def decimals(numbers: Iterable[float]) -> int:
     return max(len(f"{number:.9f}".rstrip("0").partition(".")[2]) for number in numbers)
 
 
+@its_turn(0)
 def test_both_servers_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole measurement, made short: same answers, bytes as computed, nothing lost."""
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")

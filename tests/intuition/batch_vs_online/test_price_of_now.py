@@ -64,9 +64,10 @@ def test_scores_fall_with_the_limits() -> None:
 
 def test_numbers_of_the_page() -> None:
     told = example()
-    assert told.now_factor == pytest.approx(told.day_peak / told.promised_percent * 100)
+    printed = float(f"{told.promised_percent:.0f}")  # a reader divides what stands on the page
+    assert f"{told.now_factor:.1f}" == f"{100 * told.day_peak / printed:.1f}"
     assert told.hurried_factor > 1.5 * told.now_factor
-    assert told.alone_price == pytest.approx(20 / 7)
+    assert 7 * told.now_factor == pytest.approx(20, abs=0.2)  # engines of the fleet alone
     assert told.shared_batch_price == pytest.approx(told.shared_online_price / 2)
     assert told.shared_batch_price < 1
     assert told.kept_interactive == pytest.approx(31.8, abs=0.05)

@@ -97,7 +97,7 @@ def test_the_record_is_written_or_the_folder_named(
     assert "folder must be one with ml_energy.csv" in said[0]
     assert "arguments must be a folder" in said[1]
     written: dict[str, object] = {}
-    monkeypatch.setattr(front_scores, "read_files", lambda _: made(FRONTS["engine"], "engine"))
+    monkeypatch.setattr(front_scores, "read_files", lambda _: made(FRONTS["engine"], "engine")[:6])
     monkeypatch.setattr(
         front_scores, "write_record", lambda name, told: written.update({name: told})
     )

@@ -78,7 +78,7 @@ def test_one_factor_is_the_ninth_decile() -> None:
     assert _by_kind() < covered < 0.95
     told = example()
     assert told.one_factor == factor
-    assert (told.one_covered, told.kind_covered) == (100 * covered, 100 * _by_kind())
+    assert told.one_covered == 100 * covered > 100 * _by_kind()
 
 
 def test_one_factor_is_too_little_for_some_models() -> None:

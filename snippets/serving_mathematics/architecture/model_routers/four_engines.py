@@ -35,6 +35,7 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     SPAN,
     STALE_S,
     _aged,
+    _few_more,
     _kept,
     _over_loads,
     _rate,
@@ -95,6 +96,8 @@ def example() -> SimpleNamespace:
         long_two_percent=long_prompts["two choices"],
         long_fewest_percent=long_prompts["fewest requests"],
         agents_times=1 + _over_loads("agents") / 100,
+        few_four_percent=_few_more(4),
+        few_sixteen_percent=_few_more(16),
         engine_random=_record()["without"]["at random"][LOADS.index(0.9)],
         engine_two=_record()["without"]["two choices"][LOADS.index(0.9)],
     )

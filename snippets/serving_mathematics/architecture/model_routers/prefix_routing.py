@@ -138,7 +138,7 @@ class _Routed:
 
 
 def _engine(machine: Machine) -> Engine:
-    return _long_chat() if machine.name == CHAT.name else machine.engine
+    return _long_chat(machine) if machine.name == CHAT.name else machine.engine
 
 
 def _asked(

@@ -165,21 +165,16 @@ def example() -> SimpleNamespace:
     read_ms = 1000 * float(CHAT.prompt_s(CHAT.sample.prompt_tokens).mean())
     paused, busy = "kept, after a pause", "kept and busy"
     chat = "a chat's prompt"
-    far_new = _ms(chat, "JSON", "new", 50) - _ms(chat, "JSON", paused, 50)
     vectors, agent = "32 embeddings back", "an agent's prompt"
     return SimpleNamespace(
         chat_kb=_payloads()[chat].request["JSON"] / 1000,
         first_ms=around_ms + read_ms,
         around_ms=around_ms,
         chat_gain_us=1000 * (_ms(chat, "JSON", paused, 50) - _ms(chat, "bytes", paused, 50)),
-        far_new_ms=far_new,
-        agent_kb=_payloads()[agent].request["JSON"] / 1000,
         agent_flights=flights(
             _payloads()[agent].request["bytes"], GROWN_BYTES, STREAM_WINDOW_BYTES
         ),
-        ids_ms=1000 * _call("its token ids", "JSON", busy, 0.0005).work_s,
         even_ms=_even_ms(vectors),
-        even_slow_ms=_even_ms(vectors, CONTINENT[1]),
         embeddings_json_ms=_ms(vectors, "JSON", busy, 0.5),
         embeddings_bytes_ms=_ms(vectors, "bytes", busy, 0.5),
         embeddings_base64_kb=base64_bytes(4 * EMBEDDINGS * WIDTH) / 1000,

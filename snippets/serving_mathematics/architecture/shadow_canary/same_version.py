@@ -5,7 +5,8 @@ what an observation is: each request by itself, or each minute. By minutes the d
 mean of log(new/old) of the minute's mean time per token, and its spread is known from two hours in
 which the pair before was watched. Of 60 pairs whose new version takes 1% longer for everything it
 has the same. How many requests are worth one is the variance of a run's mean over that of
-independent requests, on three engines. For the gate there are the minutes of three pairs.
+independent requests, on three engines and on one that sessions of agents ask. For the gate there
+are the minutes of three pairs.
 
 `python -m serving_mathematics.architecture.shadow_canary.same_version` simulates it all, in about
 three minutes, and writes records/same_version.json.gz.
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import Run, run_engine
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
@@ -37,12 +38,12 @@ WARM_S = 300.0  # before the comparison begins
 HOURS = LOOKS * LOOK_S / 3600
 SLOWER = 1.01  # times that the slower version takes
 PAIRS = {"the same": 120, "1% slower": 60}
-ENGINES = {  # whose requests are counted: machine, load, hours, length of a block [s]
-    "chat": (CHAT, 0.6, 2.0, 60.0),
-    "chat, 80%": (CHAT, 0.8, 2.0, 60.0),
-    "mixture": (MIXTURE, 0.6, 8.0, 600.0),
+ENGINES = {  # whose requests are counted: machine, load, hours, length of a block [s], runs
+    "chat": (CHAT, 0.6, 2.0, 60.0, 32),
+    "chat, 80%": (CHAT, 0.8, 2.0, 60.0, 32),
+    "mixture": (MIXTURE, 0.6, 8.0, 600.0, 32),
+    "agents": (AGENTS, 0.3, 8.0, 1800.0, 16),
 }
-RUNS = 32  # of each of them
 GATE = {"the same": 1.0, "5% slower": 1.05}  # times that the version at the gate takes
 
 
@@ -120,8 +121,8 @@ def _pairs() -> dict[str, list[dict[str, Any]]]:
 def _worth(name: str) -> dict[str, float]:
     """How many requests are worth one, for first tokens and times per token, and how log(new/old)
     of a block's time per token spreads and follows the block before."""
-    machine, load, hours, block_s = ENGINES[name]
-    found = [_run(machine, load, hours, 9000 + seed) for seed in range(RUNS)]
+    machine, load, hours, block_s, runs = ENGINES[name]
+    found = [_run(machine, load, hours, 9000 + seed) for seed in range(runs)]
     told: dict[str, float] = {}
     for what in ("first", "token"):
         each = [_compared(run, hours, what)[1] for run in found]

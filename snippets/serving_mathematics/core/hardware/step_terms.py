@@ -108,7 +108,7 @@ def regimes(work: Work, constants: Constants) -> NDArray[np.int64]:
 
 @cache
 def engine_runs() -> tuple[Table, dict[str, Array], NDArray[np.bool_]]:
-    """Runs of one engine, their times per token term by term, and which have experts.
+    """Runs that are of one engine, their times per token term by term, and which have experts.
 
     >>> table, added, sparse = engine_runs()
     >>> len(table.runs) == sparse.size == added["roofline"].size, bool(sparse.any())
@@ -144,9 +144,9 @@ def _regimes() -> NDArray[np.int64]:
 
 def _floors_of_the_lack(table: Table, added: dict[str, Array], index: NDArray[np.bool_]) -> float:
     """Share of what the roofline lacks, in medians of predicted over measured, that floors add."""
-    names = ("roofline", "attained shares", "floors of kernels", "prompts of others")
-    first, before, after, last = (np.median((added[n] / table.per_token_s)[index]) for n in names)
-    return float((after - before) / (last - first))
+    names = ("roofline", "attained shares", "floors of kernels")
+    first, before, after = (np.median((added[n] / table.per_token_s)[index]) for n in names)
+    return float((after - before) / (1 - first))
 
 
 def example() -> SimpleNamespace:
@@ -208,7 +208,7 @@ def check_parts_add_up() -> None:
 def check_every_term_is_needed() -> None:
     """Each term brings the median of predicted over measured nearer to one, for dense and sparse.
 
-    Source: the published runs of one engine, by constants from kernels alone.
+    Source: the published runs that are of one engine, by constants from kernels alone.
     """
     table, added, sparse = engine_runs()
     for name, index in (("dense", ~sparse), ("with experts", sparse)):

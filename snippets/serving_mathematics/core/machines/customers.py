@@ -20,7 +20,7 @@ from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
-from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
 from serving_mathematics.support import checks
 
@@ -31,18 +31,19 @@ LONGEST = 16_384  # tokens of a request, for which prompts of the chat machine a
 
 
 @functools.cache
-def _long_chat() -> Engine:
-    """The chat machine's engine, for prompts that begin with a preamble."""
-    lengths = CHAT.sample
+def _long_chat(machine: Machine = CHAT) -> Engine:
+    """The chat machine's engine, or one on another device, for prompts that begin with a
+    preamble."""
+    lengths = machine.sample
     asked = Workload(
         np.zeros(lengths.prompt_tokens.size), lengths.prompt_tokens, lengths.output_tokens
     )
-    constants = front_constants(find_front(CHAT.front))
+    constants = front_constants(find_front(machine.front))
     return engine_of(
-        CHAT.deployment,
+        machine.deployment,
         asked,
-        CHAT.token_budget,
-        CHAT.places,
+        machine.token_budget,
+        machine.places,
         constants=constants,
         longest=LONGEST,
     ).engine

@@ -118,6 +118,7 @@ def example() -> SimpleNamespace:
         wilks_p95=wilks_sample_size(0.95),
         wilks_p99=wilks_sample_size(0.99),
         wilks_p999=wilks_sample_size(0.999),
+        both_ends_p99=wilks_sample_size(0.99, 0.975),  # half of the doubt above
     )
 
 
@@ -150,10 +151,15 @@ def check_median_ranks() -> None:
 
 
 def check_wilks_sample_sizes() -> None:
-    """It takes 59, 299 and 2995 latencies for the largest to bound p95, p99 and p99.9.
+    """It takes 59, 299 and 2995 latencies for the largest to bound p95, p99 and p99.9; an interval
+    for a p99 has two ends from 368 on.
 
-    Source: Wilks (1941); ⌈ln 0.05 / ln q⌉, and 1 − q^n ≥ 0.95 at n but not at n − 1.
+    Source: Wilks (1941); ⌈ln 0.05 / ln q⌉, and 1 − q^n ≥ 0.95 at n but not at n − 1; 0.99^368 is
+    2.48%, of the 2.5% that one side may miss.
     """
+    for count, upper in ((299, None), (367, None), (368, 368)):
+        checks.equal(f"upper rank of {count}", quantile_ranks(count, 0.99).upper, upper)
+    checks.equal("both ends, p99", example().both_ends_p99, 368)
     for q, expected in ((0.95, 59), (0.99, 299), (0.999, 2995)):
         n = wilks_sample_size(q)
         checks.equal(f"{LEVELS[q]}", n, expected)

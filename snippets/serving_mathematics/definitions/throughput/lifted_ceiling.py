@@ -156,6 +156,22 @@ def check_the_ranking_turns_with_the_clients() -> None:
     checks.inside("512 clients: four bits [%]", found["int4"], -5.0, 5.0, kind="simulation")
 
 
+def check_four_bits_end_where_products_take_as_long() -> None:
+    """Weights of four bits save a quarter of a step of 64 sequences and more, and a fiftieth or
+    less of one of 256, whose products in sixteen bits take as long as reading weights of sixteen.
+
+    Source: the step model; operations for a byte at which an H100's two roofs meet, by its data
+    sheet: one for each sequence, as a weight has two bytes and takes two operations.
+    """
+    small = replace(CHAT, precision="int4")
+    for sequences, low, high in ((64, 0.25, 0.5), (256, 0.0, 0.02)):
+        saved = 1 - float(small.step_s(sequences)) / float(CHAT.step_s(sequences))
+        checks.inside(f"{sequences} sequences: saved", saved, low, high)
+    device = CHAT.deployment.system
+    ridge = device.bf16_flops_per_s / device.bandwidth_bytes_per_s
+    checks.inside("256 over the ridge", CHAT.places / ridge, 0.8, 1.2)
+
+
 def check_a_run_is_made_again() -> None:
     """A loop of the record that runs again writes as many tokens.
 

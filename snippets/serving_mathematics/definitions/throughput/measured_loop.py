@@ -248,7 +248,8 @@ def check_the_line_foresees_the_last_test() -> None:
 
 def check_two_tests_must_be_far_up() -> None:
     """The line through the tests of 32 and 64 clients is within 3% at 128, that through 16 and 32
-    is too high in every loop and by up to a tenth, and that through 8 and 16 off by up to a third.
+    is too high in every loop and by up to a tenth, and that through 8 and 16 off by up to a third,
+    too high in five of six.
 
     Source: the record's runs, six loops.
     """
@@ -257,6 +258,8 @@ def check_two_tests_must_be_far_up() -> None:
     checks.inside("from 16 and 32, lowest", min(far), 0, 0.05, kind="measured")
     checks.inside("from 16 and 32, highest", max(far), 0.05, 0.1, kind="measured")
     checks.inside("from 8 and 16", _by_two(0, 1), 0.1, 0.35, kind="measured")
+    high = sum(error > 0 for error in _errors(0, 1))
+    checks.equal("from 8 and 16, too high", high, 5, kind="measured")
 
 
 def check_two_tests_foresee_the_third_of_most_models() -> None:

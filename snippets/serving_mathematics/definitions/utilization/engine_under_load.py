@@ -326,7 +326,7 @@ def figure_gauges(figure: Figure) -> None:
 
 
 def figure_places(figure: Figure) -> None:
-    """A queue forms when the places are taken, and how often they are nearly follows from sharing.
+    """A queue forms when the places are taken, and sharing says nearly how often that is.
 
     Points are simulated arrivals of the chat machine, solid lines the sharing of a processor,
     dotted ones Erlang's formula with places for servers.

@@ -185,7 +185,7 @@ def figure_compatibility(figure: Figure) -> None:
             axes.plot([x0, x1], [y0 + 0.25, y1 - 0.25], color="C4", linewidth=1.4)
     for x, y, text, colour in boxes.values():
         style = {"boxstyle": "round", "facecolor": "none", "edgecolor": colour, "linewidth": 1.6}
-        axes.text(x, y, text, ha="center", va="center", fontsize=9.5, bbox=style)
+        axes.text(x, y, text, ha="center", va="center", fontsize=10, bbox=style)
     axes.annotate("no line:\nbreaking both ways", (2.5, 0.62), color="C3", ha="center", va="top")
     axes.set(xlim=(-0.65, 3.1), ylim=(-0.4, 3.35))
     axes.axis("off")

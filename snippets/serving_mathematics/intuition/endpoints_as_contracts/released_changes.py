@@ -108,9 +108,9 @@ def figure_released_changes(figure: Figure) -> None:
                 alpha=1.0 if found else 0.4,
             )
     places = [column + (column >= len(CHECKS)) * 0.6 for column in range(len(columns))]
-    axes.set_xticks(places, columns, rotation=40, ha="left", fontsize=9)
+    axes.set_xticks(places, columns, rotation=40, ha="left")
     axes.xaxis.tick_top()
-    axes.set_yticks(range(len(CHANGES)), list(CHANGES), fontsize=9)
+    axes.set_yticks(range(len(CHANGES)), list(CHANGES))
     axes.set(ylim=(len(CHANGES) - 0.4, -0.6), xlabel="check that objects | caller that breaks")
     axes.set_ylabel("change")
     axes.grid(False)

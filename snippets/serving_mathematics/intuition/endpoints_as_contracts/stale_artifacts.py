@@ -158,9 +158,9 @@ def figure_stale_set(figure: Figure) -> None:
     for node, (x, y) in places.items():
         colour = "C1" if node == changed else "C3" if node in stale else "C0"
         style = {"boxstyle": "round", "facecolor": "none", "edgecolor": colour, "linewidth": 1.6}
-        axes.text(x, y, node.replace(" ", "\n"), ha="center", va="center", fontsize=9, bbox=style)
+        axes.text(x, y, node.replace(" ", "\n"), ha="center", va="center", fontsize=10, bbox=style)
         note = "changed" if node == changed else "stale" if node in stale else ""
-        axes.text(x, y - 0.33, note, color=colour, ha="center", va="top", fontsize=9)
+        axes.text(x, y - 0.33, note, color=colour, ha="center", va="top", fontsize=10)
     axes.set(xlim=(-0.45, 4.9), ylim=(-0.4, 2.9))
     axes.axis("off")
 

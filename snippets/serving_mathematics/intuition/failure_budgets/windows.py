@@ -104,7 +104,6 @@ def example() -> SimpleNamespace:
         quiet_load_high=_quiet_from(12, wrong=0.8),
         quiet_load_of_three=_quiet_from(60, clump=3.0),
         pages_at_600_of_three=_in_a_month(600, clump=3.0),
-        minute_more_percent=100 * (_each_minute(132, 200) / _in_a_month(132) - 1),
         night_pages=_in_a_month(60) / 2,
         safe_errors=GUARDS[0][2],
         guard_at_60=_guard(60),
@@ -130,17 +129,14 @@ def figure_windows(figure: Figure) -> None:
     17 pages a month. The rule over half an hour falls below one a year first, at about
     240 requests an hour, then those over one, three and six hours; the last near two thousand.
     """
-    figure.set_size_inches(5.8, 3.0)
     axes = figure.subplots()
     loads = _LOADS
     for hours, colour in zip(HOURS, ("C0", "C2", "C1", "C3"), strict=True):
         pages = [_in_a_month(load, hours=hours) for load in loads]
         axes.loglog(loads, pages, color=colour, marker=".", label=_rule(hours))
     axes.axhline(YEARLY, color="C4", linestyle=":", linewidth=1.2)
-    axes.annotate("one a year", (25, 0.1), color="C4", fontsize=8)
-    axes.legend(
-        title="burn rate, window", title_fontsize=8, alignment="left", loc="lower left", fontsize=8
-    )
+    axes.annotate("one a year", (25, 0.1), color="C4")
+    axes.legend(title="burn rate, window", alignment="left", loc="lower left", labelspacing=0.3)
     axes.set(xlim=(24, 4800), ylim=(1e-3, 100))
     axes.set_xticks([24, 120, 480, 1200, 4800], ["24", "120", "480", "1,200", "4,800"])
     axes.set_yticks([0.001, 0.01, 0.1, 1, 10, 100], ["0.001", "0.01", "0.1", "1", "10", "100"])

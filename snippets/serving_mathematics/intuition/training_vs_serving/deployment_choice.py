@@ -9,8 +9,8 @@ D(b) = s + db that is
 so a promise of τ* for the time per token is kept up to λ = (1 − s/τ*)/(p + md), or up to nine
 tenths of what its places carry, if memory holds few. The fewest replicas follow, and their price.
 
-Assumes: one queue or an even spread, prompts spread evenly, the mean time per token is promised;
-99 of 100 answers wait up to about twice that.
+Assumes: requests sent to replicas at random or better, prompts spread evenly, the mean time per
+token is promised; 99 of 100 answers wait up to about twice that.
 
 Source: Little (1961); `core.machines` for steps, memory and traffic; model cards for scores.
 """
@@ -396,7 +396,8 @@ def check_plans_keep_their_promise() -> None:
     their slowest hundredth takes about one and a half times the mean. With one replica fewer the
     mean is above the promise.
 
-    Source: `event_skipping`, 6,000 requests with their own lengths, at a replica's share.
+    Source: `event_skipping`, 6,000 requests with their own lengths, at a replica's share, which
+    come to its own queue as if a router drew the replica of each.
     """
     able = [one for one in _zoo() if one.score >= FLOOR and _price(one) <= 48]
     for one in sorted(able, key=_price)[:3]:

@@ -242,11 +242,14 @@ def example() -> SimpleNamespace:
         least_saving_percent=100 * min(savings),
         most_saving_percent=100 * max(savings),
         best_ratio=best.tokens / best.parameters,
+        refitted_ratio=optima[2].tokens / optima[2].parameters,
+        best_tokens_t=best.tokens / 1e12,
+        trained_tokens_t=tokens / 1e12,
         least_b=min(one.parameters for one in optima) / 1e9,
         most_b=max(one.parameters for one in optima) / 1e9,
         regret_percent=100 * (paid / optima[2].flops - 1),
         dear_b=dear.parameters / 1e9,
-        law_rows="\n    ".join(_law_row(name, law) for name, law in LAWS.items()),
+        law_rows="\n".join(_law_row(name, law) for name, law in LAWS.items()),
     )
 
 

@@ -213,10 +213,6 @@ def example() -> SimpleNamespace:
         own_shared=fit[False],
         own_apart=fit[True],
         own_times=fit[True] / fit[False],
-        own_gain=_ceiling_per_s(MIXTURE, True) / _ceiling_per_s(MIXTURE, False) - 1,
-        own_gain_alike=_ceiling_per_s(MIXTURE, True, fit[False])
-        / _ceiling_per_s(MIXTURE, False, fit[False])
-        - 1,
         own_pairs=len(gains),
         own_pairs_median=1 - 1 / float(np.median(gains)),
     )

@@ -126,11 +126,8 @@ def _steps_ms(deployment: Deployment, counts: list[int], lengths: list[int]) -> 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     heads, latent = (_engine(kind).architecture.layers[0][1] for kind in ("heads", "latent"))
-    alone, spread = (
-        61 * spread_bytes(latent, devices) / (62 * spread_bytes(heads, devices))
-        for devices in (1, 8)
-    )
-    return SimpleNamespace(spread_alone=alone, spread_times=spread)
+    spread = 61 * spread_bytes(latent, 8) / (62 * spread_bytes(heads, 8))
+    return SimpleNamespace(spread_times=spread)
 
 
 def figure_who_fits(figure: Figure) -> None:
@@ -144,15 +141,16 @@ def figure_who_fits(figure: Figure) -> None:
     right the time to read a full cache is flat for heads, windows and a latent, falls steeply for
     the model that selects, and falls gently for the one with states.
     """
+    figure.set_size_inches(5.8, 4.2)
     left, right = figure.subplots(1, 2)
     for kind, (label, _, _, colour) in SHOWN.items():
         one = _engine(kind)
         left.loglog(LENGTHS, [sequences_that_fit(one, n) for n in LENGTHS], color=colour)
         reads = [1e3 * full_read_s(one, n) for n in LENGTHS]
         right.semilogx(LENGTHS, reads, color=colour, label=label)
-    right.legend(loc="upper right", fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2)
     left.set(ylim=(3, 1e5), ylabel="sequences that fit")
-    right.set(ylim=(0, 70), ylabel="to read a full cache [ms]")
+    right.set(ylim=(0, 40), ylabel="to read a full cache [ms]")
     for axes in (left, right):
         axes.set(xlim=(LENGTHS[0], LENGTHS[-1]), xlabel="tokens of each")
         axes.set_xticks([2048, 16384, 131072], ["2,048", "16,384", "131,072"])

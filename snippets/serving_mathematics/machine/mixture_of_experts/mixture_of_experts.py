@@ -67,9 +67,13 @@ def device_hours(deployment: Deployment, constants: Constants = KERNELS) -> floa
 
 
 @cache
-def _family(device: str = "h200", answer: int = 1024, fitted: bool = False) -> dict[str, Array]:
-    """Hours by load of three models of one family on one device, in 16 bits."""
-    one = replace(WORKED, system=find_system(device), input_tokens=1024, output_tokens=answer)
+def _family(
+    device: str = "h200", answer: int = 1024, fitted: bool = False, precision: str = "bf16"
+) -> dict[str, Array]:
+    """Hours by load of three models of one family on one device."""
+    system = find_system(device)
+    one = replace(WORKED, system=system, precision=precision, input_tokens=1024)
+    one = replace(one, output_tokens=answer)
     constants = FITTED if fitted else KERNELS
     found = {}
     for name in (SPARSE, SMALL, LARGE):
@@ -162,8 +166,8 @@ def figure_cost_in_between(figure: Figure) -> None:
     """A mixture costs least above a small model alone and in a crowd, and most in between.
 
     Left, Qwen3-30B-A3B over a dense model of its family with its active size, and over one with its
-    whole size, predicted from kernels alone. Right, published runs on four H100 (dots) and what
-    kernels alone predict (lines), both models in 8 bits.
+    whole size, each on one H200 in 16 bits, predicted from kernels alone. Right, published runs on
+    four H100 (dots) and what kernels alone predict (lines), both models in 8 bits.
 
     Alt: Two charts against the requests that a replica holds, on a logarithmic axis. Left, hours
     of a device over those of a dense model: beside one of the active size the line rises from above
@@ -202,7 +206,7 @@ def figure_cost_in_between(figure: Figure) -> None:
 def check_dearest_in_between() -> None:
     """Beside a dense model of its active size the mixture costs most with a few dozen requests, at
     least half more than alone and in a crowd; beside one of its own size it saves least there, and
-    costs less at every load. So it is on another device, with other answers, and with the constants
+    costs less at every load. So it is on other devices, with other answers, and with the constants
     that were fitted to thousands of runs; not where memory ends before the crowd.
 
     Source: device hours from kernels alone, and under these changes.
@@ -210,6 +214,7 @@ def check_dearest_in_between() -> None:
     for label, hours in (
         ("one H200", _family()),
         ("one B200", _family(device="b200")),
+        ("one H100 in 8 bits", _family(device="h100", precision="fp8")),
         ("answers of 128", _family(answer=128)),
         ("answers of 4,096", _family(answer=4096)),
         ("fitted constants", _family(fitted=True)),
@@ -217,7 +222,7 @@ def check_dearest_in_between() -> None:
         over = hours[SPARSE] / hours[SMALL]
         checks.inside(f"{label}: dearest at", LOADS[int(over.argmax())], 8, 64)
         ends = float(over.max() / max(over[0], over[-1]))
-        checks.inside(f"{label}: over alone and crowd", ends, 1.3, 4.0)
+        checks.inside(f"{label}: over alone and crowd", ends, 1.5, 4.0)
         saved = hours[LARGE] / hours[SPARSE]
         checks.inside(f"{label}: saves least at", LOADS[int(saved.argmin())], 8, 128)
         checks.inside(f"{label}: least saved", float(saved.min()), 1.0, 2.5)

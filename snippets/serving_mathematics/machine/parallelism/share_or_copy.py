@@ -34,7 +34,14 @@ from serving_mathematics.core.hardware.benchmark_loops import (
 )
 from serving_mathematics.core.hardware.calibration import predict_runs, tabulate
 from serving_mathematics.core.hardware.published_runs import Run
-from serving_mathematics.core.hardware.step_time import FITTED, Parts, count_work, step_parts
+from serving_mathematics.core.hardware.step_time import (
+    FITTED,
+    Constants,
+    Parts,
+    count_work,
+    step_parts,
+)
+from serving_mathematics.machine.parallelism.all_reduce_times import _small
 from serving_mathematics.machine.parallelism.parallelism import _engines, _llama_on
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -75,9 +82,9 @@ def requests_worth_sharing(
 
 
 @cache
-def _comparisons() -> list[tuple[str, int, float, float, float]]:
+def _comparisons(constants: Constants = FITTED) -> list[tuple[str, int, float, float, float]]:
     """Model, times as many devices, requests a device, and copies' time per token over that of one
-    engine: measured, and by the fitted step."""
+    engine: measured, and by the step."""
     alike: dict[tuple[object, ...], dict[tuple[int, float], list[Run]]] = {}
     for run in _engines():
         a = run.answers
@@ -93,7 +100,7 @@ def _comparisons() -> list[tuple[str, int, float, float, float]]:
         if (width * times, load * times) in by_width
     ]
     table = tabulate([run for *_, copies, shared in pairs for run in (*copies, *shared)])
-    told, row = predict_runs(table, FITTED).per_token_s, 0
+    told, row = predict_runs(table, constants).per_token_s, 0
     found = list[tuple[str, int, float, float, float]]()
     for model, times, load, copies, shared in pairs:
         middle, end = row + len(copies), row + len(copies) + len(shared)
@@ -149,15 +156,20 @@ def _even(devices: int) -> float:
     return requests_worth_sharing(*_terms(devices), devices)
 
 
-def _even_whole(devices: int) -> float:
+def _even_whole(devices: int, constants: Constants = FITTED) -> float:
     """The same by the whole prediction, with prompts: the first whole number at which a copy's
     token is no slower."""
     loads = np.arange(1.0, 41.0)
     shared, copies = (
-        loop_latencies(count_work([_llama_on(n, n * r) for r in loads]), FITTED).per_token_s
+        loop_latencies(count_work([_llama_on(n, n * r) for r in loads]), constants).per_token_s
         for n in (devices, 1)
     )
     return float(loads[np.argmax(copies <= shared)])
+
+
+def _links_of_kernels() -> Constants:
+    """The fitted step with what small messages attain of the links of eight H100."""
+    return replace(FITTED, link_share=_small("h100_sxm", 8)[1])
 
 
 def example() -> SimpleNamespace:
@@ -177,8 +189,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_share_or_copy(figure: Figure) -> None:
-    """A dense 70B is faster when four times the devices share it, until a dozen or two of requests
-    come to each. Smaller models, most with long prompts, are as fast in copies at any load.
+    """A dense 70B is clearly faster when four times the devices share it, up to about ten requests
+    a device. Smaller models, most with long prompts, are as fast in copies at any load.
 
     Time per token of copies over that of one engine with four times the devices, at equal requests
     a device; points are medians of measured runs, with the middle eight of ten, and lines are the
@@ -237,6 +249,30 @@ def check_the_step_knows_it_too() -> None:
                     continue
                 label = f"{'70B' if large else 'smaller'}, {times} times, about {at:.0f}"
                 checks.close(label, float(told), float(middle), atol=0.25, kind="measured")
+
+
+def check_sharing_wins_by_little_beyond_a_dozen() -> None:
+    """Beyond a dozen requests a device the dense 70B gains less than a tenth by being shared, in
+    the median, and the prediction says nothing; with what kernels of messages attain of a link,
+    nearly twice as much as whole runs fit, it is nearer to them there and from six on,
+    and changes sides ten requests later.
+
+    Source: the same runs; all-reduces of up to a mebibyte over eight H100.
+    """
+    kernels = _links_of_kernels()
+    ratio = FITTED.link_share / kernels.link_share
+    checks.close("fitted share of a link, over that of kernels", ratio, 0.5, atol=0.06)
+    for low, high in ((6.0, 12.0), (12.0, 1000.0)):
+        seen, fitted, own = (
+            np.median([row[at] for row in of if LARGE in row[0] and low < row[2] <= high])
+            for of, at in ((_comparisons(), 3), (_comparisons(), 4), (_comparisons(kernels), 4))
+        )
+        label = f"more than {low:.0f}: kernels' links are nearer"
+        checks.holds(label, bool(abs(own - seen) < abs(fitted - seen)), got=float(own))
+    later = _even_whole(8, kernels) - _even_whole(8)
+    checks.close("changes sides later by, on eight", later, 10, atol=1)
+    checks.inside("beyond a dozen, measured", float(seen), 1.02, 1.1, kind="measured")
+    checks.inside("beyond a dozen, predicted", float(fitted), 0.95, 1.02, kind="measured")
 
 
 def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:

@@ -70,7 +70,6 @@ def example() -> SimpleNamespace:
     worst = max(models, key=lambda name: models[name]["p90"])
     return SimpleNamespace(
         away_worst=worst.removesuffix("-A35B-Instruct"),
-        away_worst_middle=1 / (1 - models[worst]["median"]),
         away_worst_factor=1 / (1 - models[worst]["p90"]),
         near_benchmark=100
         * max(told["benchmark"]["median"] for name, told in named.items() if name != "ml-energy"),

@@ -124,12 +124,9 @@ def example() -> SimpleNamespace:
         first_factor=float(np.quantile(_left_out("ttft")[1], SHARE)),
         first_worst=max(_needed("ttft").values()),
         kept_mixtures=100 * _kept(factor, factor, kind=True),
-        kept_by_both=100 * _kept(factor, worst),
         short_models=", ".join(name.replace(", ", "/") for name in short),
         short_least=100 * min(short.values()),
-        short_most=100 * max(short.values()),
         one_covered=100 * covered,
-        kind_covered=100 * _by_kind(),
     )
 
 

@@ -56,14 +56,9 @@ def example() -> SimpleNamespace:
         held_p90=100 * each["all"]["p90"],
         guessing_short=-100 * each["guessing"]["yes"]["signed"],
         rack_median=100 * each["system"]["gb200"]["median"],
-        rack_p90=100 * each["system"]["gb200"]["p90"],
         fleet_median=100 * each["devices"]["fleet"]["median"],
         rate_stated=100 * separate["workers"]["stated"]["median"],
         off_count=len(scores["off by more than 2"]),
-        refit_moves=100
-        * max(
-            abs(value / scores["constants"][name] - 1) for name, value in scores["refit"].items()
-        ),
         peer_mean=100 * peer["per token"]["peer, where it answered"]["mean"],
         here_mean=100 * peer["per token"]["model left out, the same runs"]["mean"],
         table_rows="\n".join(_score_rows(told)),

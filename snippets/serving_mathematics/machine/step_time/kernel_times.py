@@ -200,7 +200,7 @@ def figure_share_by_time(figure: Figure) -> None:
         color="C3",
         label=f"{floor * 1e6:.1f} µs and {read:.0%}",
     )
-    axes.legend(ncols=2, loc="lower right", fontsize="small")
+    figure.legend(loc="outside lower center", ncols=3)
     axes.set(
         xscale="log",
         xlim=(0.1, 1e4),

@@ -109,7 +109,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_bandwidth_bought(figure: Figure) -> None:
-    """A dense model gained what the formula says of more bandwidth, and a mixture next to nothing.
+    """One dense model gained what the formula says of more bandwidth, one mixture next to nothing.
 
     Each point is one deployment, measured on an H100 and on an H200; the line is the formula.
 

@@ -135,7 +135,7 @@ def figure_lessons_compared(figure: Figure) -> None:
     usual = 100 * float(read_record(RECORD)["usual"]["accepted"])
     axes.axhline(usual, color="C4", linestyle="--", linewidth=1)
     axes.set_xticks([0, 1], [f"{tokens:,} tokens read" for tokens in ends])
-    axes.legend(ncols=2, loc="upper left", fontsize=9)
+    axes.legend(ncols=2, loc="upper left")
     axes.set(ylim=(0, 1.3 * highest), xlabel="lessons", ylabel="drafts that are accepted [%]")
 
 
