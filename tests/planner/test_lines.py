@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.planner.capacity_planner import Quantile
-from serving_mathematics.planner.lines import Line, listed, with_interval
+from serving_mathematics.planner.lines import Line, listed, overloaded, with_interval
 
 
 @given(st.floats(1e-3, 1e3), st.floats(1e-4, 1e3), st.sampled_from([1.0, 100.0, 1e3]))
@@ -21,3 +24,20 @@ def test_several_are_one_sentence() -> None:
     assert listed(["a"]) == "a"
     assert listed(["a", "b"]) == "a and b"
     assert Line("what", "how", "", "where").estimate == ""
+
+
+@given(st.floats(0.5, 3.0), st.floats(0.01, 1e5))
+def test_load_and_rate_of_an_overloaded_fleet_are_one_number(
+    load: float, rate_per_s: float
+) -> None:
+    """What is said to be served, times the load, is the traffic; the word follows the load."""
+    how, percent, most = re.fullmatch(
+        r"(\w+), at (\d+)% of the ([\d.,e+-]+) requests?/s that it could serve",
+        overloaded(load, rate_per_s),
+    ).groups()  # type: ignore[union-attr]
+    assert how == ("overloaded" if load >= 1 else "full")
+    assert abs(float(percent) - 100 * load) <= 0.5 + 1e-9
+    assert float(most.replace(",", "")) * load == pytest.approx(rate_per_s, rel=6e-3)
+    for wrong in ((0.0, 1.0), (1.0, math.nan)):
+        with pytest.raises(ValueError, match="must be positive and finite"):
+            overloaded(*wrong)
