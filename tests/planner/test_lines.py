@@ -27,9 +27,7 @@ def test_several_are_one_sentence() -> None:
 
 
 @given(st.floats(0.5, 3.0), st.floats(0.01, 1e5))
-def test_load_and_rate_of_an_overloaded_fleet_are_one_number(
-    load: float, rate_per_s: float
-) -> None:
+def test_load_and_rate_of_an_overloaded_fleet_agree(load: float, rate_per_s: float) -> None:
     """What is said to be served, times the load, is the traffic; the word follows the load."""
     how, percent, most = re.fullmatch(
         r"(\w+), at (\d+)% of the ([\d.,e+-]+) requests?/s that it could serve",
