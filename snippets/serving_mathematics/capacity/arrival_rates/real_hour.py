@@ -258,19 +258,19 @@ def _over(values: Sequence[float] | FloatArray, span_min: int) -> FloatArray:
 
 
 def figure_hour(figure: Figure) -> None:
-    """A real hour by the minute: prompts swing more than requests, and answers hardly.
+    """A real hour by the minute: prompts swing more than requests, and answers less.
 
     Each over its mean.
 
     Alt: Three lines over an hour, each over its mean. Prompt tokens climb to nearly twice the mean
-    in the second half, requests less high, and answer tokens stay near the mean throughout.
+    in the second half, requests less high, and answer tokens stay nearer to the mean throughout.
     """
     hour = _recorded()
     axes = figure.subplots()
     for values, colour, label, where in (
-        (hour.context_per_minute, "C1", "prompt tokens", (18, 1.75)),
-        (hour.requests_per_minute, "C4", "requests", (44, 1.6)),
-        (hour.generated_per_minute, "C0", "answer tokens", (2, 1.15)),
+        (hour.context_per_minute, "C1", "prompt tokens", (11, 1.6)),
+        (hour.requests_per_minute, "C4", "requests", (37.5, 1.35)),
+        (hour.generated_per_minute, "C0", "answer tokens", (2, 1.32)),
     ):
         axes.plot(_over(values, 1), color=colour)
         axes.annotate(label, where, color=colour)
