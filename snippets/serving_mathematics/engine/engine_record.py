@@ -94,7 +94,7 @@ def _error_rows(record: dict[str, Any]) -> str:
     rows = []
     for rate in record["loads"]["rates"]:
         runs = runs_at(record, rate)
-        cells = [f"{rate:g}", f"{_came_per_s(record, rate):.1f}"]
+        cells = [f"{rate:g}, {_came_per_s(record, rate):.1f}"]
         cells.append(f"{sum(run['requests'] for run in runs):,}")
         for latency, place in KINDS:
             mean, half = mean_and_half_width(relative_errors(runs, latency, place))

@@ -142,8 +142,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_vllm_loads(figure: Figure) -> None:
-    """The prediction from vLLM's steps is too fast at every load, and runs at the upper loads do
-    not tell these apart.
+    """The prediction from vLLM's steps is too fast at nearly every point, and runs at the upper
+    loads do not tell these apart.
 
     Points are medians over the runs at a rate, bars their range; lines are predictions for the same
     arrivals and lengths, made before; faint lines know four costs alone.
@@ -151,7 +151,7 @@ def figure_vllm_loads(figure: Figure) -> None:
     Alt: Two charts against requests a second. Left, time to first token in milliseconds, right,
     time per output token; in each the median and the 95th percentile rise to the middle of five
     rates and are lower or no higher at the two above it. Points with bars are measured, lines are
-    predicted and lie below the points; faint lines lie between.
+    predicted and lie below nearly all of the points; faint lines lie between.
     """
     served = read_record(RECORD)
     _draw_loads(figure, served)
