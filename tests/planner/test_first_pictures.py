@@ -7,25 +7,40 @@ import re
 import numpy as np
 import pytest
 from serving_mathematics.planner.first_pictures import (
+    ENGINE,
     EVERY,
     HIGH,
+    VLLM,
     WIDE,
+    _apart,
     _bars,
     _loads,
     _runs,
     _scatter,
+    _tests,
     example,
 )
+from serving_mathematics.support.measuring import read_record
 
 
 def test_runs_and_loads_are_those_of_the_records() -> None:
-    shown, runs, apart = _runs()
+    shown, runs = _runs()
     assert len(shown) == -(-runs // EVERY)
-    assert 0.05 < apart < 0.2
-    pairs, tests, error = _loads()
+    assert 0.05 < _apart("tpot", 0.5) < 0.2 < _apart("ttft", 0.5) < _apart("tpot", 0.9) < 0.4
+    pairs = _loads()
+    tests, error = _tests(read_record(ENGINE))
     assert tests == 5 * len(pairs) == 25
     assert 0 < error < 0.1
     assert np.all(np.diff([seen for seen, _ in pairs]) > -0.2 * pairs[-1][0])
+
+
+def test_every_engine_has_its_own_error() -> None:
+    """An operator of vLLM must not take another engine's error for his."""
+    told = example().pictures
+    for name, engine in ((ENGINE, "OpenVINO"), (VLLM, "vLLM")):
+        percent = f"{100 * _tests(read_record(name))[1]:.0f}% with {engine}"
+        assert percent in told
+    assert f"{100 * _apart('tpot', 0.9):.0f}%; first tokens by" in told
 
 
 def test_points_lie_where_their_values_are() -> None:
@@ -38,7 +53,7 @@ def test_bars_are_as_high_as_their_values() -> None:
     picture = _bars([(1.0, 2.0), (4.0, 3.0)])
     heights = [int(height) for height in re.findall(r'height="(\d+)"', picture)]
     assert heights == pytest.approx([28, 57, 114, 86], abs=1)
-    assert "2 loads" in picture
+    assert "OpenVINO: measured" in picture
 
 
 def test_every_card_has_a_link_and_a_name() -> None:

@@ -28,6 +28,7 @@ TPU_V5E_BYTES = 16e9  # [B] as the scaling book counts it
 LLAMA_70B = 70e9  # parameters, as the scaling book rounds them
 CACHE_INT4 = 81e3  # [B/token] of the same table
 CONTEXT = 8192  # tokens of a sequence of the same table
+PRINTED_SEQUENCES = 67  # in 4 bits, of the same table
 
 
 def independent_looks(looks: int, alpha: float = 0.05) -> float:
@@ -102,7 +103,8 @@ def example() -> SimpleNamespace:
         int4_spare_gb=spare / 1e9,
         int4_sequences=math.floor(spare / sequence),
         printed_spare_sequences=math.floor(19e9 / sequence),
-        printed_sequences_gb=67 * sequence / 1e9,
+        printed_sequences=PRINTED_SEQUENCES,
+        printed_sequences_gb=PRINTED_SEQUENCES * sequence / 1e9,
         restart_generated=generated,
         restart_right=after_restart(1000, 100, 512)[1],
         block_tokens=16,
@@ -157,6 +159,9 @@ def check_sequences_by_hand() -> None:
     numbers = example()
     checks.equal("in 29 GB", numbers.int4_sequences, 43)
     checks.equal("in 19 GB", numbers.printed_spare_sequences, 28)
+    wanted = PRINTED_SEQUENCES / numbers.int4_sequences
+    checks.inside("as many as the table has, over those that fit", wanted, 1.5, 1.6)
+    checks.holds("67 need more than 29 GB", numbers.printed_sequences_gb > numbers.int4_spare_gb)
     for spare, size, printed in ((116e9, 324e3, 43), (68e9, 162e3, 52)):
         got = spare / (size * CONTEXT)
         checks.close(f"{spare / 1e9:g} GB", got, printed, atol=1.0, kind="published")

@@ -105,7 +105,7 @@ def figure_growth(figure: Figure) -> None:
 
     Processor time against size, medians of the first recorded run, with the fitted power laws.
 
-    Alt: Twelve lines of points on logarithmic axes, size from ten to millions, time from
+    Alt: Eleven lines of points on logarithmic axes, size from ten to millions, time from
     microseconds to seconds. All rise with nearly the same slope, that of the dashed line for
     twice the time at twice the size; they differ in height by a factor of ten thousand.
     """

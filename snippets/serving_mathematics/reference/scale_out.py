@@ -285,6 +285,11 @@ def _empty_s(kind: str, workers: int) -> float:
     return float(_record()["empty_s"][kind][str(workers)])
 
 
+def _one_each_workers(item_s: float, dispatch_s: float) -> int:
+    """The most workers that lose no more than the goal where a task is one scenario."""
+    return math.floor(GOAL * item_s / ((1 - GOAL) * dispatch_s))
+
+
 def _busy_question_s() -> float:
     """A question of the planner on a core of a machine whose cores are all busy [s]."""
     planner = _record()["planner"]
@@ -363,7 +368,8 @@ def example() -> SimpleNamespace:
         results_gb=found.result_bytes / 1e9,
         sample_bytes=planner["sample_bytes"],
         samples_tb=MILLION * planner["sample_bytes"] / 1e12,
-        few_workers_cheap=most_workers(10_000, 0.001, dask_s, GOAL, SPREAD),
+        few_workers_cheap=most_workers(10_000, 0.001, dask_s, GOAL),  # scenarios of one length
+        one_each_workers=_one_each_workers(question, dask_s),
     )
 
 
@@ -497,7 +503,8 @@ def check_model_bounds_the_simulation() -> None:
 
 def check_chunk_limits() -> None:
     """At the least chunk the overhead is 5%, at the most the wait for the last task is, and at the
-    largest number of workers both are the same chunk.
+    largest number of workers both are the same chunk. One scenario to a task is enough up to some
+    number of workers, and for one more it is not.
 
     Source: the time with nothing overlapped, computed term by term.
     """
@@ -510,6 +517,10 @@ def check_chunk_limits() -> None:
     end = most_workers(items, item_s, dispatch_s, GOAL, SPREAD)
     least, most = chunk_limits(items, item_s, end, dispatch_s, GOAL, SPREAD)
     checks.close("limits at the most workers", least, most, atol=2)
+    ones = _one_each_workers(_busy_question_s(), _empty_s("dask", 2))
+    for workers, chunk in ((ones, 1), (ones + 1, 2)):
+        found, _ = chunk_limits(items, _busy_question_s(), workers, _empty_s("dask", 2))
+        checks.equal(f"least, {workers} workers", found, chunk)
 
 
 def check_best_chunk() -> None:

@@ -199,6 +199,7 @@ def example() -> SimpleNamespace:
         wrk_in_flight=audit.in_flight,
         wrk_missing_us=audit.missing_s * 1e6,
         wrong_mean_us=(WRK_114_RECOUNTED_S - first.mean_latency_s) * 1e6,
+        wrong_mean_percent=100 * (1 - first.mean_latency_s / WRK_114_RECOUNTED_S),  # too low
         corrected_in_flight=inflated.in_flight,
         frozen_in_flight=frozen.in_flight,
         echo_greatest=_echo_in_flight(ECHO_LEVELS[-1])[1],

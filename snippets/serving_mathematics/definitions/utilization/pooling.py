@@ -47,6 +47,7 @@ def example() -> SimpleNamespace:
         wait_at_80=mean_wait(0.8, 1.0),
         p99_at_80=response_quantile(0.99, 0.8, 1.0),
         wait_at_80_of_64=mean_wait(0.8 * 64, 1.0, servers=64),
+        share_of_14=erlang_c(14, 10.0),  # of arrivals, who wait
     )
 
 

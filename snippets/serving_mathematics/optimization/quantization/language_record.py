@@ -177,10 +177,13 @@ def example() -> SimpleNamespace:
         language_int4_whole=100 * _growth("rescaled", "int4, per output")[0],
         language_int4_32=100 * _growth("rescaled", "int4, blocks of 32")[0],
         language_q41_engine=file_percent(_engine_nats(record, "Q4_1")),
+        language_q40_engine=file_percent(_engine_nats(record, "Q4_0")),
+        language_q80_engine=file_percent(_engine_nats(record, "Q8_0")),
         language_q40_speedup=_speedup(speed, "Q4_0", 1),
         language_q40_speedup_large=_speedup(speed, "Q4_0", large),
         language_large_batch=large,
         language_engine=speed["versions"]["openvino-genai"],
+        language_wall_percent=100 * (speed["rules"]["wall_over_cpu"] - 1),  # at most, in a round
     )
 
 
@@ -286,6 +289,8 @@ def check_the_engine_rounds_the_smallest_value() -> None:
     Source: the record; losses of the engine against those of numpy with both weights.
     """
     record, rows = _record()
+    grows = [float(np.mean(_engine_nats(record, file))) for file in ("Q8_0", "Q4_0", "Q4_1")]
+    checks.holds("Q8_0 loses least, Q4_1 no less than Q4_0", grows == sorted(grows), got=grows)
     for file in FILES:
         engine = np.array(_engine_nats(record, file))
         exact = np.array(rows["file", file]["block_nats"])
