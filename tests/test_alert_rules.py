@@ -42,6 +42,20 @@ def test_every_bucket_that_a_file_asks_for_is_one_of_the_engines() -> None:
         assert bucket in known, (engine, measured, bucket)
 
 
+GAPS = "vllm:inter_token_latency_seconds"
+
+
+def test_who_reads_gaps_of_vllm_says_what_they_are_with_guesses() -> None:
+    """Of steps, which yield several tokens: as a time per token it is too long by as much."""
+    docs = FOLDER.parent
+    files = [file for end in ("yaml", "md") for file in docs.rglob(f"*.{end}")]
+    texts = {file.relative_to(docs): file.read_text(encoding="utf-8") for file in files}
+    found = {name: text for name, text in texts.items() if GAPS in text}
+    assert len(found) >= 12
+    said = re.compile(r"guess|specul|counts no answers, but steps")
+    assert [str(name) for name, text in found.items() if not said.search(text)] == []
+
+
 @pytest.mark.parametrize("folder", ["downloads", "definitions", "capacity", "architecture", "."])
 def test_who_counts_what_vllm_finds_knows_what_it_loads_from_a_tier(folder: str) -> None:
     """vLLM counts it apart, and neither goes through a step."""

@@ -52,6 +52,11 @@ def test_example_tells_the_record() -> None:
     assert shown.vllm_error_rows.count("\n") + 1 == len(loads["rates"])
     errors = [e for name in ("ttft_s", "tpot_s") for e in relative_errors(loads["runs"], name, 0)]
     assert shown.vllm_median_error == pytest.approx(100 * np.median(np.abs(errors)))
+    told = shown.vllm_error_rows.split("\n")
+    assert (
+        f"| {shown.vllm_slowest_rate:g}, {shown.vllm_slowest_came:.1f} |" in shown.vllm_error_rows
+    )
+    assert told[-1].startswith(f"| {shown.vllm_busiest_rate:g}, {shown.vllm_busiest_came:.1f} |")
     assert shown.vllm_prefix_rows.count("\n") + 1 == len(vllm_engine.PREFIX_TOKENS)
 
 

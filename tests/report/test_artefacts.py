@@ -12,6 +12,8 @@ from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import alert_firing
 from serving_mathematics.report.artefacts import (
     BUCKETS,
+    MODEL,
+    QUEUED,
     alert_rules,
     autoscaler_objects,
     bucket_above,
@@ -141,7 +143,37 @@ def test_objects_are_as_kubernetes_and_keda_read_them(engine: str) -> None:
     assert f"sum({engine}:" in trigger["query"]
 
 
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_two_models_of_one_prometheus_are_told_apart(engine: str) -> None:
+    """In alerts by a sum for each, in a query to scale on by a selector, of which the head says
+    that it has to be set; the rule that an HPA needs is the same query."""
+    objects = autoscaler_objects(37.0, engine)
+    query = yaml.safe_load(objects["keda.yaml"])["spec"]["triggers"][0]["metadata"]["query"]
+    own, other = (np.full(5, x) for x in (3.0, 900.0))
+    series = {name + MODEL: own for name in QUEUED[engine]} | dict.fromkeys(QUEUED[engine], other)
+    assert Parser(query, series).whole() == pytest.approx(6.0)
+    names = re.compile(rf"{engine}:\w+")
+    for text in objects.values():
+        assert "not both" in text.split("apiVersion")[0]
+        assert "model_name" in text.split("apiVersion")[0]
+    head, _, _ = objects["hpa.yaml"].partition("apiVersion")
+    rule = yaml.safe_load(
+        head[head.index("# externalRules") :].replace("# ", "", 1).replace("\n# ", "\n")
+    )
+    (found,) = rule["externalRules"]
+    assert found["metricsQuery"] == query
+    metric = yaml.safe_load(objects["hpa.yaml"])["spec"]["metrics"][0]["external"]["metric"]
+    assert found["name"] == {"as": metric["name"]}
+    for rule in yaml.safe_load(alert_rules(1.0, 0.99, engine))["groups"][0]["rules"]:
+        sums = rule["expr"].count("sum by (model_name)")
+        assert sums == len(names.findall(rule["expr"])) == 4
+        assert "{{ $labels.model_name }}" in rule["annotations"]["summary"]
+
+
 def test_flags_by_hand() -> None:
-    flags = "--max-num-queued-reqs 10 --max-num-queued-tokens 2098"
-    assert queue_flags(10.7, 1000.0, 0.25) == flags
-    assert queue_flags(10.7, 1000.0, 0.25, "sglang") == "--max-queued-requests 10"
+    """SGLang's limit counts requests that wait alone, and gets none of the places."""
+    flags = "--max-num-queued-reqs 10 --max-num-queued-tokens 100"
+    assert queue_flags(10.7, 1000.0, 0.25, 30.0) == flags
+    assert queue_flags(10.7, 1000.0, 0.25, 30.0, "sglang") == "--max-queued-requests 3"
+    assert queue_flags(900.0, 1000.0, 0.25, 30.0, "sglang") == "--max-queued-requests 3"
+    assert queue_flags(10.7, 1000.0, 0.25, 3000.0, "sglang") == "--max-queued-requests 1"

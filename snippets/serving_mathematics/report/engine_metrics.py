@@ -199,7 +199,9 @@ def _means(series: Series) -> dict[str, float]:
     count = series.grown("ttft_count")
     pairs = {name: (series.grown(name), count) for name in ("ttft_s", "latency_s")}
     pairs |= {name: (series.grown(name), count) for name in ("prompt_tokens", "output_tokens")}
-    pairs["tpot_s"] = (series.grown("tpot_s"), series.grown("tpot_count"))
+    guessed = series.grown("accepted_tokens")  # vLLM counts a gap of them once
+    later = series.grown("tpot_count") + (guessed if guessed > 0 else 0.0)
+    pairs["tpot_s"] = (series.grown("tpot_s"), later)
     told = {name: total / of for name, (total, of) in pairs.items() if total > 0 and of > 0}
     seconds = float(series.time_s[-1] - series.time_s[0]) if series.time_s.size > 1 else math.nan
     told |= {"completed": count} if count > 0 else {}

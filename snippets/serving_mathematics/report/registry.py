@@ -9,7 +9,7 @@ Source: the order is that of the issue that asked for them: first whether the te
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -245,13 +245,15 @@ class Report:
 def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> Report:
     """Everything that some runs say.
 
-    runs: of one test or log. asked: the objective and the price. problems: of files that could not
-    be read.
+    runs: of one test or log. asked: the objective and the price; of metrics of SGLang the flags are
+    SGLang's, whatever is asked. problems: of files that could not be read.
 
     >>> found = report([Run("a", "", told={"completed": 9.0, "failed": 1.0})], Asked())
     >>> [finding.name for finding in found.findings]
     ['failures', 'too_few']
     """
+    if any(run.tool == "SGLang" for run in runs):
+        asked = replace(asked, engine="sglang")
     found: list[Finding] = []
     quiet, untold = [], []
     for rule in FINDINGS:

@@ -36,6 +36,19 @@ def test_labels_are_summed_and_buckets_left_out() -> None:
     assert read_scrape(told) == {"a": 21.0, "a:b_total": 3.0}
 
 
+def test_of_guessed_tokens_vllm_counts_the_steps() -> None:
+    """A hundred answers of 200 tokens, three a step after the first, in steps of 30 ms."""
+    steps = 100 * 199 / 3
+    grown = (1e5, 2e4, 5.0, 100.0, 0.03 * steps, steps, 5.0 + 0.03 * steps)
+    before, after = texts(*grown)
+    name = "vllm:spec_decode_num_accepted_tokens_total"
+    guessed = f"{after}\n{name} {7 + 2 * steps!r}"
+    run = scraped_run(f"{before}\n{name} 7", guessed, 60.0, WORKED)
+    assert run.per_token_s == pytest.approx(0.01)
+    with pytest.raises(ValueError, match="which does not fall"):
+        scraped_run(guessed, after + f"\n{name} 7", 60.0, WORKED)
+
+
 def test_scrapes_of_a_loop_settle_its_front() -> None:
     """Four loads behind a slow front, as its engine would count them, bring the others near."""
     truth = front_constants(FRONTS["ml-energy"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,8 @@ from serving_mathematics.report.findings.of_the_engine import (
 from ..example_runs import clean, functions_of
 
 FUNCTIONS = functions_of("of_the_engine")
+VLLM_FLAGS = ["--max-num-seqs", "--gpu-memory-utilization", "--kv-cache-dtype"]
+SGLANG_FLAGS = ["--max-running-requests", "--mem-fraction-static", "--kv-cache-dtype"]
 
 
 def counted(**counters: float) -> Run:
@@ -63,9 +66,13 @@ def test_places_bind_where_the_log_says_how_long_each_waited() -> None:
 
 
 def test_counters_by_hand() -> None:
-    found = preemption(counted(preemptions=3.0, ttft_count=1000.0), Asked())
+    run = counted(preemptions=3.0, ttft_count=1000.0)
+    found, sglang = preemption(run, Asked()), preemption(run, Asked(engine="sglang"))
     assert found is not None
     assert found.level == "warning"
+    assert re.findall(r"--[a-z-]+", found.change) == VLLM_FLAGS
+    assert sglang is not None
+    assert re.findall(r"--[a-z-]+", sglang.change) == SGLANG_FLAGS
     found = queue_or_prefill(counted(queue_s=90.0, ttft_s=100.0, ttft_count=50.0), Asked())
     assert found is not None
     assert found.seen.startswith("90% of the time to first token of 2 s")

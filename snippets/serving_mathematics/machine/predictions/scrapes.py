@@ -6,6 +6,8 @@ requests in the engine follow from Little's law,
 
     concurrency = (sum of latencies, grown by) / (seconds between the scrapes)
 
+Gaps of vLLM are those between steps, and one in which k guesses are accepted brings k more tokens.
+
 Assumes: load that stays about the same between the scrapes, and an engine that did not start anew.
 
 Source: vLLM documentation, production metrics; SGLang documentation, production metrics; the text
@@ -27,6 +29,7 @@ ENGINES = ("vllm", "sglang")
 FIRST = ("time_to_first_token_seconds",)
 BETWEEN = ("inter_token_latency_seconds", "time_per_output_token_seconds")  # new and old names
 WHOLE = ("e2e_request_latency_seconds",)
+ACCEPTED = "vllm:spec_decode_num_accepted_tokens_total"  # of guesses
 _SAMPLE = (
     re.compile(  # a name, labels whose text may hold anything, a number; what follows is passed
         r'([a-zA-Z_:][\w:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*+")*+)\})?\s+(\S+)', re.ASCII
@@ -99,11 +102,12 @@ def scraped_run(
                 return by
         raise ValueError(f"after must have {prefix}:{names[0]}, got a scrape without it")
 
-    def mean(*names: str) -> float:
-        return grown(*(f"{name}_sum" for name in names)) / grown(
-            *(f"{name}_count" for name in names)
-        )
+    def mean(*names: str, more: float = 0.0) -> float:
+        counted = grown(*(f"{name}_count" for name in names)) + more
+        return grown(*(f"{name}_sum" for name in names)) / counted
 
+    guessed = new.get(ACCEPTED, 0.0) - old.get(ACCEPTED, 0.0)
+    require(guessed >= 0, ACCEPTED, "a counter, which does not fall", guessed)
     requests = grown(f"{FIRST[0]}_count")
     load = replace(
         deployment,
@@ -113,7 +117,7 @@ def scraped_run(
         shortest_share=1.0,
     )
     label = f"{requests:.0f} requests in {seconds:.0f} s"
-    return OwnRun(load, mean(*FIRST), mean(*BETWEEN), steady, label)
+    return OwnRun(load, mean(*FIRST), mean(*BETWEEN, more=guessed), steady, label)
 
 
 def check_little_by_hand() -> None:

@@ -40,6 +40,7 @@ STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 PREEMPTED = 0.01  # of the requests
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
+PLACES = {"vllm": "--max-num-seqs", "sglang": "--max-running-requests"}
 PASS_COST = 0.05  # of a draft model's pass, of the target's
 
 
@@ -76,8 +77,7 @@ def binding(run: Run, asked: Asked) -> Finding | None:
         what, change = "memory", _memory_change(asked)
         seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} of it"
     elif full > 0.5:
-        flag = "--max-num-seqs" if asked.engine == "vllm" else "--max-running-requests"
-        what = "places"
+        flag, what = PLACES[asked.engine], "places"
         seen = f"{most:g} requests ran in {percent(full)} of it, and never more"
         change = (
             f"raise {flag} above {most:g} if memory and the time per token allow, or add replicas"
@@ -104,8 +104,10 @@ def binding(run: Run, asked: Asked) -> Finding | None:
 
 
 def _memory_change(asked: Asked) -> str:
-    share = "--gpu-memory-utilization" if asked.engine == "vllm" else "--mem-fraction-static"
-    return f"raise {share}, take a cache in 8 bits (--kv-cache-dtype fp8), or add replicas"
+    vllm = asked.engine == "vllm"
+    share = "--gpu-memory-utilization" if vllm else "--mem-fraction-static"
+    bits = "fp8" if vllm else "fp8_e4m3"
+    return f"raise {share}, take a cache in 8 bits (--kv-cache-dtype {bits}), or add replicas"
 
 
 def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
@@ -188,10 +190,10 @@ def _own_prefill(run: Run) -> FloatArray | None:
     return np.asarray(np.maximum(max(slope, 0.0) * prompt + max(floor, 0.0), 0.0))
 
 
-def preemption(run: Run, _asked: Asked) -> Finding | None:
+def preemption(run: Run, asked: Asked) -> Finding | None:
     """Requests lost their memory and did their work twice.
 
-    run: with an engine's count of preemptions.
+    run: with an engine's count of preemptions. asked: whose flags are to be changed.
 
     >>> from serving_mathematics.report.evidence import Series
     >>> told = {"preemptions": np.array([0.0, 9.0]), "ttft_count": np.array([0.0, 100.0])}
@@ -210,7 +212,7 @@ def preemption(run: Run, _asked: Asked) -> Finding | None:
         "problem" if not share < PREEMPTED else "warning",
         f"{count:,.0f} preemptions{each}",
         "what was computed for them is computed again, and their readers see a gap",
-        f"lower --max-num-seqs, or {_memory_change(Asked())}",
+        f"lower {PLACES[asked.engine]}, or {_memory_change(asked)}",
         "the engine's own count",
         "optimization/caching",
         run.where,

@@ -27,7 +27,14 @@ from serving_mathematics.report.artefacts import (
     autoscaler_objects,
     queue_flags,
 )
-from serving_mathematics.report.evidence import FloatArray, Run, _inside_at, _rates_told, _span_s
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    _inside_at,
+    _known_mean,
+    _rates_told,
+    _span_s,
+)
 from serving_mathematics.report.findings.finding import (
     FEW,
     Asked,
@@ -110,14 +117,15 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     kinds = {
         "problem": "lower the load, add replicas or loosen the promise",
         "warning": "test longer: the interval holds the promise and less",
-        "note": "keep it: alerts on how fast the budget burns are in alerts.yaml",
+        "note": "keep it: alerts.yaml has alerts on late first tokens" if files else "keep it",
     }
     return Finding(
         "goodput",
         level,
         f"{percent(share, low, high)} of the requests keep {wanted}, {percent(asked.quantile)} are "
         f"promised{good}",
-        f"the budget is {percent(1 - asked.quantile)}, and {percent(1 - share)} are spent",
+        f"{percent(1 - share)} were late or failed, {percent((1 - share) / (1 - asked.quantile))} "
+        f"of the {percent(1 - asked.quantile)} that the promise leaves",
         kinds[level],
         "95%, by tenths of the run" if half > 0 else "95%, as if requests were independent",
         "definitions/slo-sla",
@@ -169,15 +177,17 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     speed = _prompt_speed(run)
     files = dict(autoscaler_objects(most, asked.engine))
     if asked.ttft_s > 0 and speed > 0 and broken:
-        files["flags.txt"] = queue_flags(most, speed, asked.ttft_s, asked.engine) + "\n"
-    flags = f", and refuse beyond: {files['flags.txt'].strip()}" if "flags.txt" in files else ""
+        prompt = _known_mean(run.column("prompt_tokens"))
+        flags = queue_flags(most, speed, asked.ttft_s, prompt, asked.engine)
+        files["flags.txt"] = flags + "\n"
+    beyond = f", and refuse beyond: {files['flags.txt'].strip()}" if "flags.txt" in files else ""
     return Finding(
         "load_kept",
         "warning" if broken else "note",
         seen.format(most),
         "requests that run and wait rise before a promise breaks, and GPU utilization does not",
         f"scale on running plus waiting, {max(1, math.floor(HEADROOM * most))} for each replica "
-        f"(keda.yaml, hpa.yaml){flags}",
+        f"(keda.yaml or hpa.yaml, not both){beyond}",
         f"Wilson's interval in {BINS} parts by load; one engine behind the log",
         "capacity/autoscaling",
         run.where,
