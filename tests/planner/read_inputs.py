@@ -13,7 +13,7 @@ from unittest import mock
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.machine.predictions.own_runs import OwnRun
 from serving_mathematics.planner import questions
-from serving_mathematics.planner.configurations import split_name
+from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.load_tests import read_load_runs, read_load_test, runs_of
 from serving_mathematics.planner.trace_formats import read_requests
 
@@ -125,7 +125,7 @@ def asked_for(values: dict[str, object]) -> Any:
     found = questions.read_choices(values)
     each = [
         [
-            *(one.deployment.system.name, one.deployment.precision, split_name(one)),
+            *(one.deployment.system.name, one.deployment.precision, _split_name(one)),
             *(one.price_per_hour, one.separate),
         ]
         for one in found

@@ -25,7 +25,7 @@ from serving_mathematics.planner.answer_plots import (
     routers_plot,
 )
 from serving_mathematics.planner.answers import comparison_rows
-from serving_mathematics.planner.configurations import Answer, answer, split_name, whole_answer
+from serving_mathematics.planner.configurations import Answer, _split_name, answer, whole_answer
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
 
@@ -142,7 +142,7 @@ def test_the_front_is_a_line_through_its_points() -> None:
     assert {tuple(end.split()) for end in ends} <= circles
     assert len(elements(plot, "chosen")) == 1
     (label,) = elements(plot, "chosen-label")
-    assert label.text == f"{split_name(found.question)} on H100 SXM, fp8"
+    assert label.text == f"{_split_name(found.question)} on H100 SXM, fp8"
 
 
 def test_one_deployment_has_no_front() -> None:

@@ -33,6 +33,8 @@ from serving_mathematics.planner.capacity_planner import (
     _four_times,
     _longer,
     _of_some,
+    _require_enough,
+    _shorter,
     _smallest,
     binding_constraints,
     coarser,
@@ -42,11 +44,9 @@ from serving_mathematics.planner.capacity_planner import (
     plan,
     reaches,
     requests_to_judge,
-    require_enough,
     sectioned_quantiles,
     sectioned_share,
     settled,
-    shorter,
     time_shares,
     worst_shares,
 )
@@ -693,8 +693,8 @@ def test_the_class_that_is_strict_decides() -> None:
 
 def test_short_runs_are_long_enough_for_the_quantile() -> None:
     question = read_question({"rate_per_s": 1, "requests": 9000, "quantile": 0.9999})
-    assert shorter(question).requests == 8322
-    assert shorter(replace(question, requests=200)).requests == 8322
+    assert _shorter(question).requests == 8322
+    assert _shorter(replace(question, requests=200)).requests == 8322
 
 
 def test_a_rare_class_needs_more_requests() -> None:
@@ -702,7 +702,7 @@ def test_a_rare_class_needs_more_requests() -> None:
     asked = replace(MIXED, traffic=mixed_traffic(40.0, kinds))
     assert fewest_requests(asked) == (450, "p90 of rare")
     with pytest.raises(ValueError, match=r"requests must be at least 450 .* p90 of rare, got 400"):
-        require_enough(asked)
+        _require_enough(asked)
     with pytest.raises(ValueError, match="class_promises must be one for each of 2 classes"):
         Fleets(replace(asked, requests=450, class_promises=()))
 

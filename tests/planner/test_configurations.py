@@ -22,13 +22,13 @@ from serving_mathematics.planner.configurations import (
     Elsewhere,
     Ranked,
     Separate,
+    _drafter_name,
+    _split_name,
     answer,
-    drafter_name,
     elsewhere,
     least_cost,
     pareto_front,
     rank,
-    split_name,
     try_deployment,
     whole_answer,
 )
@@ -105,7 +105,7 @@ def test_the_front_by_comparing_each_with_each() -> None:
 
     front = pareto_front(RANKED)
     expected = [one for one in runs if not beaten(one)]
-    names = [{split_name(x.question) for x in group} for group in (front, expected)]
+    names = [{_split_name(x.question) for x in group} for group in (front, expected)]
     assert names[0] <= names[1]
     assert not any(beaten(one) for one in front)
     assert pareto_front([]) == []
@@ -200,7 +200,7 @@ def test_an_answer_is_the_plan_of_the_cheapest() -> None:
     asked = read_choices(values | {"parallelism": "tp1, tp2"})
     found = answer(asked)
     assert isinstance(found, Answer)
-    assert split_name(found.question) == "tp1"
+    assert _split_name(found.question) == "tp1"
     assert found.plan == plan(asked[0])
     assert found.if_faster <= found.plan.best.replicas + 1
     assert found.if_slower is None or found.if_slower >= found.if_faster
@@ -221,7 +221,7 @@ def test_steps_that_err_can_take_the_objective_away() -> None:
 
 def test_names_of_splits() -> None:
     for text, name in (("tp1", "tp1"), ("tp4pp2", "tp4 pp2"), ("tp4", "tp4")):
-        assert split_name(read_question({"rate_per_s": 1, "parallelism": text})) == name
+        assert _split_name(read_question({"rate_per_s": 1, "parallelism": text})) == name
 
 
 def test_nothing_to_compare() -> None:
@@ -378,8 +378,10 @@ def test_two_fleets_have_a_limit_too() -> None:
 )
 def test_what_guesses_is_said_in_short(drafter: str, name: str) -> None:
     values = {"rate_per_s": 1, "model": "Qwen3-32B", "draft_tokens": 2, "accepted_tokens": 2}
-    assert drafter_name(read_question(values | {"drafter": drafter})) == name
-    assert not drafter_name(read_question({"rate_per_s": 1, "drafter": "ngram", "draft_tokens": 0}))
+    assert _drafter_name(read_question(values | {"drafter": drafter})) == name
+    assert not _drafter_name(
+        read_question({"rate_per_s": 1, "drafter": "ngram", "draft_tokens": 0})
+    )
 
 
 def test_another_device_is_as_cheap_at_the_price_that_is_said() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner import measured_questions
-from serving_mathematics.planner.configurations import Ranked, split_name
+from serving_mathematics.planner.configurations import Ranked, _split_name
 from serving_mathematics.planner.measured_questions import (
     CLASSES,
     COLUMNS,
@@ -47,8 +47,8 @@ def test_a_mixture_is_tried_with_its_experts_spread() -> None:
     runs = drawn_runs()
     sparse = next(run for run in runs if run.answers.architecture.routed_parameters)
     dense = next(run for run in runs if not run.answers.architecture.routed_parameters)
-    assert any("ep" in split_name(one) for one in question_of(sparse))
-    assert not any("ep" in split_name(one) for one in question_of(dense))
+    assert any("ep" in _split_name(one) for one in question_of(sparse))
+    assert not any("ep" in _split_name(one) for one in question_of(dense))
 
 
 def test_whole_fleets_and_hopeless_times_are_not_answered() -> None:

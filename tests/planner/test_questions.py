@@ -19,7 +19,7 @@ from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment, weight_bytes
 from serving_mathematics.core.hardware.fronts import steps_alone
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
-from serving_mathematics.planner.capacity_planner import require_enough
+from serving_mathematics.planner.capacity_planner import _require_enough
 from serving_mathematics.planner.fields import FIELDS, meant_number, read_value
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.questions import (
@@ -806,7 +806,7 @@ def test_shares_that_are_nearly_1_are_shown_so() -> None:
 def test_a_class_that_no_run_can_judge_is_told_so() -> None:
     asked = {"rate_per_s": 5, "classes": "a:1e-9:ttft=1;b:0.999999999:ttft=2"}
     with pytest.raises(ValueError, match="200,000 are the most"):
-        require_enough(read_question(asked))
+        _require_enough(read_question(asked))
 
 
 def test_a_width_is_of_plain_digits() -> None:

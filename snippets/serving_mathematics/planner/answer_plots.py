@@ -27,8 +27,8 @@ from serving_mathematics.planner.configurations import (
     Answered,
     Ranked,
     _devices_and_split,
+    _split_name,
     answer,
-    split_name,
 )
 from serving_mathematics.planner.lines import overloaded
 from serving_mathematics.planner.question import Question
@@ -381,7 +381,7 @@ def _short(one: Ranked) -> str:
         return f"apart on {devices}, {question.deployment.precision}"
     deployment = question.deployment
     apart = " apart" if question.separate else ""
-    return f"{split_name(question)}{apart} on {deployment.system.shown}, {deployment.precision}"
+    return f"{_split_name(question)}{apart} on {deployment.system.shown}, {deployment.precision}"
 
 
 def _x(axis: Axis, value: float) -> float:

@@ -37,11 +37,11 @@ from serving_mathematics.planner.configurations import (
     Elsewhere,
     Ranked,
     _devices_and_split,
+    _drafter_name,
     _other_formats,
     _pair_text,
+    _split_name,
     answer,
-    drafter_name,
-    split_name,
 )
 from serving_mathematics.planner.costs import (
     cost_lines,
@@ -214,7 +214,7 @@ def main_lines(told: Answered) -> list[Line]:
         Line("replicas", f"{best.replicas:,}{spare}", "", "capacity/autoscaling"),
         Line(
             "a replica",
-            f"{one.devices} × {one.system.shown}, {split_name(question)}, {one.precision}",
+            f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
             "",
             "machine/predictions",
         ),
@@ -358,7 +358,7 @@ def answer_summary(told: Answered) -> str:
     if one.system.name == GIVEN:
         rest += f" Its links and kernels are taken from {find_system(LIKE).shown}."
     rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
-    split = f" ({split_name(question)})" if one.devices > 1 else ""
+    split = f" ({_split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
     said = (
@@ -541,7 +541,7 @@ def _guessing(told: Answer) -> Line:
     least = float(break_even_tokens(one, question.constants, held, context)[0])
     return Line(
         "guesses",
-        f"{drafter_name(question)}; a step yields {one.accepted_tokens:g} tokens, and must yield "
+        f"{_drafter_name(question)}; a step yields {one.accepted_tokens:g} tokens, and must yield "
         f"{least:.2f} to be worth it with so many requests",
         "",
         "machine/step-time",
@@ -744,10 +744,10 @@ def answer_record(told: Answered) -> dict[str, float | int | str]:
         "precision": one.precision,
         "device": one.system.name,
         "devices": one.devices,
-        "parallelism": split_name(question),
+        "parallelism": _split_name(question),
         "backend": one.backend,
         "front": "load test" if question.calibration else question.front.name,
-        "drafter": drafter_name(question),
+        "drafter": _drafter_name(question),
         "accepted_tokens": one.accepted_tokens,
         "rate_per_s": found.rate_per_s,
         "replicas": best.replicas,
@@ -832,9 +832,9 @@ def _apart_record(told: Answer) -> dict[str, float | int | str]:
         "apart_prompt_replicas": run.prompts,
         "apart_answer_replicas": run.answers,
         "apart_device": one.system.name,
-        "apart_parallelism": split_name(told.apart.question),
+        "apart_parallelism": _split_name(told.apart.question),
         "apart_prompt_device": prompts.deployment.system.name,
-        "apart_prompt_parallelism": split_name(prompts),
+        "apart_prompt_parallelism": _split_name(prompts),
         "apart_precision": one.precision,
         "apart_token_budget": run.budget,
         "apart_ttft_p99_s": run.ttft[2].value,

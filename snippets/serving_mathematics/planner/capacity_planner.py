@@ -357,7 +357,7 @@ def fewest_requests(question: Question) -> tuple[int, str]:
     return max(counts)
 
 
-def shorter(question: Question) -> Question:
+def _shorter(question: Question) -> Question:
     """The question with a quarter of its requests, but as many as its quantile needs.
 
     question: that is asked.
@@ -365,14 +365,14 @@ def shorter(question: Question) -> Question:
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> shorter(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5))).requests
+    >>> _shorter(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5))).requests
     1000
     """
     least, _ = fewest_requests(question)
     return replace(question, requests=max(100, least, question.requests // SHORTER))
 
 
-def require_enough(question: Question) -> None:
+def _require_enough(question: Question) -> None:
     """Refuse what has too few requests to say anything about an objective's quantile, at any speed.
 
     question: that is asked.
@@ -380,7 +380,7 @@ def require_enough(question: Question) -> None:
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
     >>> from serving_mathematics.planner.traffic import Traffic
-    >>> require_enough(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5, 0.999), requests=500))
+    >>> _require_enough(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5, 0.999), requests=500))
     Traceback (most recent call last):
     ValueError: requests must be at least 832 to say anything about p99.9, got 500
     """
@@ -424,7 +424,7 @@ class Fleets:
         rule = f"one for each of {len(question.class_names)} classes"
         fits = len(self.goals) == len(question.class_names)
         require(fits, "class_promises", rule, len(self.goals))
-        require_enough(question)
+        _require_enough(question)
         self.budgets = self._budgets()
         traffic = question.traffic
         if isinstance(traffic, Workload):
@@ -1087,7 +1087,7 @@ def _usual(fleet: Fleets, long: Fleets) -> Performance | None:
 def _quantized(fleet: Fleets, smaller: Deployment, most: int) -> Performance | None:
     """The fewest replicas with such weights by short runs; None beyond so many."""
     with contextlib.suppress(Infeasible):
-        question = replace(shorter(fleet.question), deployment=smaller)
+        question = replace(_shorter(fleet.question), deployment=smaller)
         return Fleets(question, fleet.told).fewest(most, most)
     return None
 

@@ -37,10 +37,10 @@ from serving_mathematics.planner.capacity_planner import (
     Performance,
     Plan,
     Told,
+    _require_enough,
+    _shorter,
     plan,
     reaches,
-    require_enough,
-    shorter,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.fields import Values
@@ -161,7 +161,7 @@ def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, Performa
     bounds = []
     for place, question in enumerate(choices):
         with contextlib.suppress(Impossible, Infeasible):
-            fleet = Fleets(shorter(question))
+            fleet = Fleets(_shorter(question))
             bounds.append((question.usd_per_hour(fleet.least), place, fleet))
     for cost, place, fleet in sorted(bounds, key=lambda bound: bound[:2]):
         question, most = choices[place], None
@@ -174,13 +174,13 @@ def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, Performa
     return found
 
 
-def split_name(question: Question) -> str:
+def _split_name(question: Question) -> str:
     """How a replica is split, in short: "tp4 ep4", or "1 device".
 
     question: of the deployment.
 
     >>> from serving_mathematics.planner.questions import read_question
-    >>> split_name(read_question({"rate_per_s": 1, "parallelism": "tp4pp2"}))
+    >>> _split_name(read_question({"rate_per_s": 1, "parallelism": "tp4pp2"}))
     'tp4 pp2'
     """
     one = question.deployment
@@ -193,7 +193,7 @@ def _devices_and_split(question: Question) -> tuple[str, str]:
     """What a replica is on and how it is split; where those for prompts are unlike, of both."""
     both = dict.fromkeys((question.of_prompts(), question))
     devices = [f"{x.deployment.devices} × {x.deployment.system.shown}" for x in both]
-    return " and ".join(devices), " and ".join(split_name(x) for x in both)
+    return " and ".join(devices), " and ".join(_split_name(x) for x in both)
 
 
 def _pair_text(question: Question, run: Apart) -> str:
@@ -208,7 +208,7 @@ def _pair_text(question: Question, run: Apart) -> str:
     """
     other = question.of_prompts()
     of, its = (
-        f" of {one.deployment.devices} × {one.deployment.system.shown}, {split_name(one)}"
+        f" of {one.deployment.devices} × {one.deployment.system.shown}, {_split_name(one)}"
         for one in (question, other)
     )
     mine = its + "," if its != of else ""
@@ -216,14 +216,14 @@ def _pair_text(question: Question, run: Apart) -> str:
     return f"{run.prompts:,} for prompts{mine} and {run.answers:,} for answers{of}, {precision}"
 
 
-def drafter_name(question: Question) -> str:
+def _drafter_name(question: Question) -> str:
     """What guesses and how many tokens a step, in short: "Qwen3-0.6B guesses 3"; "" where nothing
     does.
 
     question: of the deployment.
 
     >>> from serving_mathematics.planner.questions import read_question
-    >>> drafter_name(read_question({"rate_per_s": 1, "draft_tokens": 3, "accepted_tokens": 2}))
+    >>> _drafter_name(read_question({"rate_per_s": 1, "draft_tokens": 3, "accepted_tokens": 2}))
     'mtp guesses 3'
     """
     one = question.deployment
@@ -242,10 +242,10 @@ def least_cost(question: Question) -> tuple[float, float]:
     6.0
     """
     if question.separate:
-        pair = SeparateFleets(shorter(question))
+        pair = SeparateFleets(_shorter(question))
         fleet, least = pair.fleet, question.usd_apart(*pair.least)
     else:
-        fleet = Fleets(shorter(question))
+        fleet = Fleets(_shorter(question))
         least = question.usd_per_hour(fleet.least)
     engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
     _, alone = closed_form_alone(fleet.sample, engine)
@@ -264,8 +264,8 @@ def try_deployment(question: Question) -> tuple[Performance | Apart | None, str]
     """
     try:
         if question.separate:
-            return SeparateFleets(shorter(question)).fewest(), ""
-        return Fleets(shorter(question)).fewest(), ""
+            return SeparateFleets(_shorter(question)).fewest(), ""
+        return Fleets(_shorter(question)).fewest(), ""
     except (Impossible, Infeasible) as problem:
         return None, str(problem)
 
@@ -281,16 +281,16 @@ def rank(
     ranking is the same. progress: told how many of how many are decided. Raises ValueError when
     there is none, and on what is wrong with the question and not with one deployment.
 
-    >>> from serving_mathematics.planner.configurations import split_name
+    >>> from serving_mathematics.planner.configurations import _split_name
     >>> from serving_mathematics.planner.questions import read_choices
     >>> asked = {"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2", "precision": "auto"}
     >>> found = rank(read_choices(asked))
-    >>> [split_name(one.question) for one in found]
+    >>> [_split_name(one.question) for one in found]
     ['tp1', 'tp2']
     """
     require(len(choices) > 0, "choices", "one deployment or more", "none")
     for question in choices:
-        require_enough(question)
+        _require_enough(question)
     bounds: list[tuple[float, float, int]] = []
     impossible = []
     for place, question in enumerate(choices):
@@ -396,10 +396,10 @@ def pareto_front(ranked: Sequence[Ranked]) -> list[Ranked]:
 
     ranked: deployments; those that were not simulated are passed over.
 
-    >>> from serving_mathematics.planner.configurations import rank, split_name
+    >>> from serving_mathematics.planner.configurations import rank, _split_name
     >>> from serving_mathematics.planner.questions import read_choices
     >>> found = rank(read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2"}))
-    >>> [split_name(one.question) for one in pareto_front(found)]
+    >>> [_split_name(one.question) for one in pareto_front(found)]
     ['tp1', 'tp2']
     """
     front: list[Ranked] = []
@@ -449,10 +449,10 @@ def answer(
     the plan before it is simulated. executor, progress: as for rank. Raises Infeasible when no
     deployment keeps the objective, ValueError where a single one is refused.
 
-    >>> from serving_mathematics.planner.configurations import split_name
+    >>> from serving_mathematics.planner.configurations import _split_name
     >>> from serving_mathematics.planner.questions import read_choices
     >>> found = answer(read_choices({"rate_per_s": 9, "requests": 400}))
-    >>> split_name(found.question), found.plan.best.replicas
+    >>> _split_name(found.question), found.plan.best.replicas
     ('tp1', 1)
     """
     rates = None
@@ -548,7 +548,7 @@ def _error(question: Question) -> ModelError:
     one, calibration = question.deployment, question.calibration
     if calibration:
         tested = replace(question, deployment=calibration.runs[0].deployment)
-        if split_name(tested) == split_name(question):
+        if _split_name(tested) == _split_name(question):
             return calibrated_error(calibration, calibration.front)
     return behind_error(model_error(one.kind, one.devices), question.front.name)
 
@@ -585,7 +585,7 @@ def _fewest(question: Question, slowness: float) -> int | None:
     """Replicas where all steps are so much slower; None where no fleet does."""
     kind = SeparateFleets if question.separate else Fleets
     try:
-        return kind(shorter(question), slowness=slowness).fewest().replicas
+        return kind(_shorter(question), slowness=slowness).fewest().replicas
     except Infeasible:
         return None
 
@@ -612,7 +612,7 @@ def example() -> SimpleNamespace:
             cells = (
                 f"{run.replicas} × {device.devices} {device.system.name}",
                 device.precision,
-                split_name(one.question),
+                _split_name(one.question),
                 f"{run.usd_per_hour:.2f}",
                 f"{run.usd_per_million:.3f}",
                 f"{1e3 * run.tpot[0].value:.1f}",
@@ -641,7 +641,7 @@ def check_the_bound_holds() -> None:
         if run:
             holds = run.usd_per_hour >= one.least_usd_per_hour
             device = one.question.deployment.system.name
-            name = f"{device} {split_name(one.question)}"
+            name = f"{device} {_split_name(one.question)}"
             checks.holds(f"{name}: cost above the bound", holds, got=run.usd_per_hour)
             costs.append(run.usd_per_hour)
     assert ranked[0].run is not None

@@ -33,9 +33,9 @@ from serving_mathematics.planner.capacity_planner import (
     Told,
     _four_times,
     _longer,
+    _require_enough,
+    _shorter,
     plan,
-    require_enough,
-    shorter,
 )
 from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.question import Question
@@ -129,7 +129,7 @@ def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Car
     """
     replicas = question.replicas_there
     try:
-        fleet = Fleets(shorter(question), slowness=slowness)
+        fleet = Fleets(_shorter(question), slowness=slowness)
     except (Impossible, Infeasible) as problem:
         return Carried(question, None, str(problem))
 
@@ -164,7 +164,7 @@ def most_carried(
     bounds: list[tuple[float, int]] = []
     nothing: list[Carried] = []
     for place, question in enumerate(choices):
-        require_enough(question)
+        _require_enough(question)
         devices = question.deployment.devices
         if not question.replicas_there:
             nothing.append(Carried(question, None, f"a replica takes {devices:,} GPUs"))
@@ -198,7 +198,7 @@ def most_carried(
 
 def _bound(question: Question) -> float:
     """Requests a second of replicas that are always full; refused above what can be asked for."""
-    fleet, replicas = Fleets(shorter(question)), question.replicas_there
+    fleet, replicas = Fleets(_shorter(question)), question.replicas_there
     full = fleet.fullest_rate()
     one = question.deployment.devices
     enough = one * (math.floor(HIGHEST / full) + question.spare_replicas)
@@ -214,7 +214,7 @@ def _would_do(choices: Sequence[Question]) -> str:
         if question.replicas_there:
             continue
         try:
-            Fleets(shorter(question))
+            Fleets(_shorter(question))
         except (Impossible, Infeasible):
             continue
         need = question.deployment.devices * (1 + question.spare_replicas)

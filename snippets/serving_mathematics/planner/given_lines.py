@@ -11,8 +11,8 @@ from serving_mathematics.planner.configurations import (
     Answer,
     Ranked,
     _other_formats,
+    _split_name,
     answer,
-    split_name,
 )
 from serving_mathematics.planner.given_devices import Rates, _asked_rate
 from serving_mathematics.planner.lines import Line, _all, _count, _model, _per_second, _promised
@@ -49,7 +49,7 @@ def given_said(told: Answer, keeps: str) -> str:
     """
     question, one = told.question, told.question.deployment
     gpus = f"{question.gpus:,} × {one.system.shown}"
-    of = f" of {one.devices} × {one.system.shown} ({split_name(question)})"
+    of = f" of {one.devices} × {one.system.shown} ({_split_name(question)})"
     of = of if one.devices > 1 else ""
     return (
         f"{gpus} {_verb(told)} {_per_second(_asked_rate(question))} of {_model(question)}: "

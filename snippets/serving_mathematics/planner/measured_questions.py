@@ -31,7 +31,7 @@ import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
-from serving_mathematics.planner.configurations import rank, split_name
+from serving_mathematics.planner.configurations import _split_name, rank
 from serving_mathematics.planner.objectives import METRICS, promised
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import _possible_splits
@@ -61,9 +61,9 @@ def question_of(run: Run, margin: float = 1.0) -> list[Question]:
     ValueError when no split is possible.
 
     >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
-    >>> from serving_mathematics.planner.configurations import split_name
+    >>> from serving_mathematics.planner.configurations import _split_name
     >>> run = read_runs(read_lines()[:1])[0]
-    >>> [split_name(one) for one in question_of(run)][:3]
+    >>> [_split_name(one) for one in question_of(run)][:3]
     ['tp1', 'tp2', 'tp4']
     """
     margin = require_in("[1, 10]", margin=margin)
@@ -118,7 +118,7 @@ def answer_run(run: Run, margin: float) -> dict[str, Any]:
     if best.run is None:
         kinds = [reason(one.problem) for one in ranked]
         return {"devices": 0, "split": "", "problem": kinds[-1]}
-    name = f"{best.run.replicas} x {split_name(best.question)}"
+    name = f"{best.run.replicas} x {_split_name(best.question)}"
     devices = best.run.replicas * best.question.deployment.devices
     return {"devices": devices, "split": name, "problem": ""}
 

@@ -40,7 +40,7 @@ from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.planner.capacity_planner import Performance
-from serving_mathematics.planner.configurations import rank, split_name
+from serving_mathematics.planner.configurations import _split_name, rank
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import _possible_splits
@@ -195,7 +195,7 @@ def answer_here(asked: Asked, quantile: float, requests: int = REQUESTS) -> dict
         if isinstance(run, Performance) and not found["devices"]:
             found |= {
                 "devices": run.replicas * width,
-                "split": f"{run.replicas} x {split_name(one.question)}",
+                "split": f"{run.replicas} x {_split_name(one.question)}",
                 "devices_of_replica": width,
                 "concurrency": float(f"{run.concurrency:.3g}"),
             }

@@ -61,9 +61,9 @@ from serving_mathematics.planner.capacity_planner import (
     _holders,
     _judged,
     _kept_of,
+    _require_enough,
     _smallest,
     reaches,
-    require_enough,
 )
 from serving_mathematics.planner.fields import MOST_BEHIND, MOST_REQUESTS
 from serving_mathematics.planner.model_errors import ModelError
@@ -500,9 +500,9 @@ def _rate_of(question: Question) -> float:
     return float(moments.size / max(float(np.ptp(moments)), 1e-9))
 
 
-def _require_enough(question: Question) -> None:
+def _require_enough_of_each(question: Question) -> None:
     """Refuse what has too few requests to say anything of a kind."""
-    require_enough(question)
+    _require_enough(question)
     drawn = _routing(question).requests is None
     shares = [kind.share for kind in _traffic(question).classes] if drawn else []
     least = math.ceil(LEAST_OF_A_KIND / min([1.0, *shares]))
@@ -825,7 +825,7 @@ def routed_answer(
     """
     heard = told or (lambda _replicas, _places: None)
     for question in choices:
-        _require_enough(question)
+        _require_enough_of_each(question)
     fewer: Way | None = None
     if _routing(choices[0]).replicas:
         fleet = _Behind(_cheapest(choices, heard), heard, executor)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import QUANTILES
-from serving_mathematics.planner.configurations import split_name
+from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.lines import (
     Line,
     _all,
@@ -52,7 +52,7 @@ def routed_main(told: Routed) -> list[Line]:
         Line("replicas", f"{told.replicas:,}", "", "capacity/autoscaling"),
         Line(
             "a replica",
-            f"{one.devices} × {one.system.shown}, {split_name(question)}, {one.precision}",
+            f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
             "",
             "machine/predictions",
         ),
@@ -238,7 +238,7 @@ def routed_summary(told: Routed) -> str:
     sure += "s" if told.replicas == 1 and told.keeps else ""
     sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
-    split = f" ({split_name(question)})" if one.devices > 1 else ""
+    split = f" ({_split_name(question)})" if one.devices > 1 else ""
     rest = ""
     if told.fewer:
         rest += f" With {told.replicas - 1:,}, {_of_fewer(told)}."
@@ -349,7 +349,7 @@ def routed_record(told: Routed) -> dict[str, float | int | str]:
         "precision": one.precision,
         "device": one.system.name,
         "devices": one.devices,
-        "parallelism": split_name(question),
+        "parallelism": _split_name(question),
         "backend": one.backend,
         "rate_per_s": told.rate_per_s,
         "replicas": told.replicas,

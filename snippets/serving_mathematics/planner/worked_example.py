@@ -31,7 +31,7 @@ from serving_mathematics.planner.capacity_planner import (
     coarser,
     requests_to_judge,
 )
-from serving_mathematics.planner.configurations import Answer, answer, split_name
+from serving_mathematics.planner.configurations import Answer, _split_name, answer
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.sweeps import read_questions, sweep
 from serving_mathematics.planner.traffic import share_of_traffic
@@ -230,4 +230,4 @@ def check_the_form_is_the_worked_example() -> None:
     checks.equal("device", told.question.deployment.system == WORKED.deployment.system, True)
     checks.equal("promise", told.question.promise, WORKED.promise)
     checks.equal("traffic", told.question.traffic, WORKED.traffic)
-    checks.equal("split", split_name(told.question), split_name(WORKED))
+    checks.equal("split", _split_name(told.question), _split_name(WORKED))
