@@ -427,12 +427,12 @@ zipfile.ZipFile(io.BytesIO(content)).extractall("/chapter")
     "slug", [page.slug for page in (LIVE if THOROUGH else LIVE[TODAY % TURNS :: TURNS])]
 )
 def test_every_page_runs_as_it_did_in_the_build(
-    open_editor: Page, site: Path, records: dict[str, Run], slug: str
+    editor: Page, site: Path, records: dict[str, Run], slug: str
 ) -> None:
     """One module of a twelfth of them, with nothing there but the page's own download, and others
     tomorrow; in a thorough run all of all. After the other tests of the editor, which have its own.
     """
-    page, place = open_editor, site / slug
+    page, place = editor, site / slug
     settings = settings_of((place / "index.html").read_text(encoding="utf-8"))
     bundle = base64.encodebytes((place / settings["bundle"]).read_bytes()).decode()
     script = UNPACK.format(content=bundle)
