@@ -281,12 +281,11 @@ def rank(
     ranking is the same. progress: told how many of how many are decided. Raises ValueError when
     there is none, and on what is wrong with the question and not with one deployment.
 
-    >>> from serving_mathematics.planner.configurations import _split_name
     >>> from serving_mathematics.planner.questions import read_choices
     >>> asked = {"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2", "precision": "auto"}
     >>> found = rank(read_choices(asked))
-    >>> [_split_name(one.question) for one in found]
-    ['tp1', 'tp2']
+    >>> [one.question.deployment.devices for one in found]
+    [1, 2]
     """
     require(len(choices) > 0, "choices", "one deployment or more", "none")
     for question in choices:
@@ -396,11 +395,11 @@ def pareto_front(ranked: Sequence[Ranked]) -> list[Ranked]:
 
     ranked: deployments; those that were not simulated are passed over.
 
-    >>> from serving_mathematics.planner.configurations import rank, _split_name
+    >>> from serving_mathematics.planner.configurations import rank
     >>> from serving_mathematics.planner.questions import read_choices
     >>> found = rank(read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2"}))
-    >>> [_split_name(one.question) for one in pareto_front(found)]
-    ['tp1', 'tp2']
+    >>> [one.question.deployment.devices for one in pareto_front(found)]
+    [1, 2]
     """
     front: list[Ranked] = []
     runs = [one for one in ranked if one.run]
@@ -449,11 +448,10 @@ def answer(
     the plan before it is simulated. executor, progress: as for rank. Raises Infeasible when no
     deployment keeps the objective, ValueError where a single one is refused.
 
-    >>> from serving_mathematics.planner.configurations import _split_name
     >>> from serving_mathematics.planner.questions import read_choices
     >>> found = answer(read_choices({"rate_per_s": 9, "requests": 400}))
-    >>> _split_name(found.question), found.plan.best.replicas
-    ('tp1', 1)
+    >>> found.question.deployment.devices, found.plan.best.replicas
+    (1, 1)
     """
     rates = None
     if choices and choices[0].gpus is not None:

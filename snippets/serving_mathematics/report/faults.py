@@ -17,6 +17,7 @@ Source: the simulator of `core.batching.event_skipping`; Wilson (1927) for the i
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -591,6 +592,7 @@ def example() -> SimpleNamespace:
     )
 
 
+@functools.cache
 def _slow_missed() -> int:
     """Of runs of 1,000 requests at a load of 105%, those whose growing queue is not told of."""
     runs = (

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import AGENTS, CHAT, INSTALLED, MIXTURE, Machine
 from serving_mathematics.core.machines.reader import READER, Reader
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.support import checks
@@ -105,13 +104,12 @@ def _row(machine: Machine | Reader) -> str:
 
 def example() -> SimpleNamespace:
     """The table of the page, and what an engine as installed would be."""
-    installed = replace(CHAT, front="ml-energy")
     return SimpleNamespace(
         machine_rows="\n".join(map(_row, MACHINES)),
         machine_prompt_tokens=CHAT.sample.prompt_tokens.mean(),
         machine_output_tokens=CHAT.sample.output_tokens.mean(),
-        installed_step=float(installed.step_s(CHAT.places) / CHAT.step_s(CHAT.places)),
-        installed_ceiling_percent=100 * installed.ceiling_per_s / CHAT.ceiling_per_s,
+        installed_step=float(INSTALLED.step_s(CHAT.places) / CHAT.step_s(CHAT.places)),
+        installed_ceiling_percent=100 * INSTALLED.ceiling_per_s / CHAT.ceiling_per_s,
     )
 
 

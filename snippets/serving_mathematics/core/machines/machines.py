@@ -277,6 +277,9 @@ CHAT = Machine(
     device_price_per_hour=2.0,
     traffic="conversations",
 )
+
+INSTALLED = replace(CHAT, front="ml-energy")  # the same behind an engine as installed, of 2025
+
 MIXTURE = Machine(
     "mixture",
     "Kimi K2.5, a mixture of 384 experts, on eight H200, asked by people in long conversations",

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from serving_mathematics.core.hardware.energy import joules_a_token
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.roofline import H100_BANDWIDTH, cost_per_million
-from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import AGENTS, CHAT, INSTALLED, MIXTURE, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -193,7 +193,7 @@ def _stop(name: str) -> str:
 
 def example() -> SimpleNamespace:
     """Numbers of the page, in the unit that the name says."""
-    law, installed = _Law(CHAT), _Law(replace(CHAT, front="ml-energy"))
+    law, installed = _Law(CHAT), _Law(INSTALLED)
     few, full = law.price([FEW, CHAT.places]).tolist()
     prompt = CHAT.price_per_hour / 3600 * 1e6 * law.prompt_s / CHAT.sample.prompt_tokens.mean()
     output = [

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import simulate
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import CHAT, INSTALLED, MIXTURE, Machine
 from serving_mathematics.core.machines.running import ask_machine
 from serving_mathematics.core.machines.traffic import draw_arrivals
 from serving_mathematics.core.queues.batches import form_batches
@@ -39,7 +39,6 @@ FloatArray = npt.NDArray[np.float64]
 
 REQUESTS = 1500
 FEW = CHAT.limited(64), MIXTURE.limited(16)  # as many places for all three policies
-INSTALLED = replace(CHAT, front="ml-energy")  # of 2025
 POLICIES = {"static": math.inf, "dynamic": 0.0, "continuous": None}  # window of a batch [s]
 
 

@@ -25,7 +25,7 @@ from serving_mathematics.core.hardware.deployments import weight_bytes
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
 from serving_mathematics.core.hardware.step_time import Constants
-from serving_mathematics.core.machines.machines import CHAT, Machine
+from serving_mathematics.core.machines.machines import CHAT, INSTALLED, Machine
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 
@@ -147,7 +147,7 @@ def check_four_bits_for_few_eight_for_many() -> None:
     checks.equal("int4 leads up to, of 256 places", max(ahead), CHAT.places // 2)
     for base, label in (
         (CHAT, "benchmark"),
-        (replace(CHAT, front="ml-energy"), "installed"),
+        (INSTALLED, "installed"),
         (CHAT.limited(128), "128 places"),
     ):
         alone = {form: float(_machine(form, base).step_s(1)) for form in FORMATS}
@@ -167,7 +167,7 @@ def check_the_larger_part_of_what_is_read_counts() -> None:
     """
     weights = weight_bytes(CHAT.deployment)
     for front, length in itertools.product(
-        ("benchmark", "ml-energy"), (CHAT.mean_context_tokens, 4000.0, 8000.0, 16_000.0)
+        (CHAT.front, INSTALLED.front), (CHAT.mean_context_tokens, 4000.0, 8000.0, 16_000.0)
     ):
         constants = front_constants(find_front(front))
         fit = [size for size in BATCHES if size * length <= CHAT.cache_tokens]
