@@ -79,10 +79,13 @@ KINDS = ("identity", "published", "simulation", "measured")
 
 @dataclass(frozen=True)
 class SymbolUse:
-    """A symbol in the table of a chapter: TeX, meaning, and the chapter's page and title."""
+    """A symbol in the table of a chapter: TeX, meaning, what *Notation* says of it, with all symbols
+    that the meaning is of, and the chapter's page and title.
+    """
 
     symbol: str
     meaning: str
+    row: str
     path: str
     title: str
 
@@ -93,9 +96,12 @@ def symbol_uses(path: str, title: str, markdown: str) -> list[SymbolUse]:
     uses = []
     for row in section[0].splitlines() if section else ():
         cells = [cell.strip() for cell in row.strip().strip("|").split("|")]
-        for tex in _TEX.findall(cells[0]) if len(cells) > 1 else ():
+        found = _TEX.findall(cells[0]) if len(cells) > 1 else []
+        beside = f"{cells[0]}: " if len(found) > 1 else ""
+        unit = f" [{cells[2]}]" if cells[2:] and cells[2] not in {"", "1", "–"} else ""
+        for tex in found:
             symbol = tex.partition("=")[0].strip(" ,")
-            uses.append(SymbolUse(symbol, cells[1], path, title))
+            uses.append(SymbolUse(symbol, cells[1], f"{beside}{cells[1]}{unit}", path, title))
     return uses
 
 
@@ -1043,12 +1049,12 @@ def _notation(page: Page, names: list[str]) -> str:
         raise BuildError("{{ notation }} takes no names and needs chapters with symbols")
     order: dict[str, dict[str, list[SymbolUse]]] = {}
     for use in sorted(page.uses, key=lambda use: (use.symbol.strip("\\").lower(), use.symbol)):
-        order.setdefault(use.symbol, {}).setdefault(use.meaning, []).append(use)
-    rows = ["| Symbol | Meaning | Chapter |", "|---|---|---|"]
+        order.setdefault(use.symbol, {}).setdefault(use.row, []).append(use)
+    rows = ["| Symbol | Meaning [unit] | Chapter |", "|---|---|---|"]
     for symbol, meanings in order.items():
-        for place, (meaning, uses) in enumerate(meanings.items()):
+        for place, (row, uses) in enumerate(meanings.items()):
             links = ", ".join(f"[{use.title}]({use.path}#symbols)" for use in uses)
-            rows.append(f"| {f'${symbol}$' if place == 0 else ''} | {meaning} | {links} |")
+            rows.append(f"| {f'${symbol}$' if place == 0 else ''} | {row} | {links} |")
     return "\n".join(rows) + "\n"
 
 

@@ -32,12 +32,18 @@ RUN_AXE = """async ([place, options]) => {
         .filter(([, nodes]) => nodes.length)
         .map(([id, nodes]) => [id, nodes.length, nodes[0].html]);
 }"""
-UNFOLD = """() => {
+UNFOLD = """() => {  // and what is laid out when it comes near
+    const all = new CSSStyleSheet();
+    all.replaceSync("* { content-visibility: visible !important; }");
+    document.adoptedStyleSheets = [all];
     const folded = [...document.querySelectorAll("details:not([open])")];
     for (const one of folded) one.open = true;
     return folded;
 }"""
-FOLD = "(all) => all.forEach((one) => { one.open = false; })"
+FOLD = """(all) => {
+    document.adoptedStyleSheets = [];
+    all.forEach((one) => { one.open = false; });
+}"""
 PLAIN = """() => {  // thousands of words, signs and rows, which are alike but in their colours
     const inner = [...document.querySelectorAll(".highlight pre code, math")];
     const rows = [...document.querySelectorAll(".checks tr:nth-child(n+4)")];
@@ -113,14 +119,6 @@ def unreadable(page: Page, *schemes: str) -> list[str]:
 
 FOCUSABLE = """async () => {
     const waits = (place) => place.scrollWidth > place.clientWidth && place.tabIndex < 0;
-    for (const code of document.querySelectorAll(".snippet.is-long pre > code")) {
-        code.scrollIntoView(); // it is laid out when it comes near
-        const line = code.firstElementChild;
-        const ready = () => line.checkVisibility({ contentVisibilityAuto: true }) && !waits(code);
-        for (let look = 0; look < 100 && !ready(); look += 1)
-            await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    scrollTo(0, 0);
     for (let look = 0; look < 500; look += 1) {
         if (![...document.querySelectorAll(".table, pre > code")].some(waits)) return;
         await new Promise((resolve) => setTimeout(resolve, 10));

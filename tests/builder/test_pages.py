@@ -523,8 +523,12 @@ def test_notation_lists_each_meaning_and_the_chapter_says_so() -> None:
     page = pages.Page("notation.md", {}, uses=uses)
     text = pages.expand("{{ notation }}", page)
     assert not page.errors
-    assert "| $N$ | servers | [one](a/one.md#symbols) |" in text
-    assert "|  | clients | [two](b/two.md#symbols) |" in text
+    row = "$N$, $\\rho = a/c$: "
+    assert f"| $N$ | {row}servers | [one](a/one.md#symbols) |" in text
+    assert f"|  | {row}clients | [two](b/two.md#symbols) |" in text
+    timed = TABLE.replace("$N$, ", "").replace("| 1 |", "| 1/s |").format(meaning="load")
+    page = pages.Page("notation.md", {}, uses=pages.symbol_uses("a/one.md", "one", timed))
+    assert "| load [1/s] | [one]" in pages.expand("{{ notation }}", page)
 
     chapter = pages.Page("a/one.md", {}, uses=uses)
     told = pages.expand(TABLE.format(meaning="servers"), chapter)
@@ -705,7 +709,7 @@ def test_lists_need_chapters_and_take_no_names(directive: str) -> None:
     assert "takes no names and needs" in page.errors[0]
     page = page_of(run_of("part.twice"))
     page.chapters = [replace(page, text=SOURCES)]
-    page.uses = [pages.SymbolUse("x", "a number", "a/one.md", "One")]
+    page.uses = [pages.SymbolUse("x", "a number", "a number", "a/one.md", "One")]
     page.references = pages.references_of("a/one.md", "One", SOURCES)
     assert page.references
     expand(f"{{{{ {directive} name }}}}", page)

@@ -110,7 +110,8 @@ def figure_four_engines(figure: Figure) -> None:
     """A little slack serves nearly all in time, whoever asks; none wastes the caches, and with too
     much one engine drowns when one customer asks for two in five of all requests.
 
-    Four chat machines; requests with all that is promised, against the slack.
+    Four chat machines. On paper and in the SVG: requests with all that is promised, against the
+    slack.
 
     Alt: Line chart with two lines. Both begin low without slack, rise to nearly all within a few
     requests and stay there over a wide range; the line with one large customer falls steeply at the

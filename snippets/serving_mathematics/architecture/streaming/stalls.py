@@ -144,7 +144,8 @@ def figure_stall(figure: Figure) -> None:
     """A prompt of 32,000 tokens comes after half a second: whole, it stops the stream; in chunks of
     512 the stream goes on more slowly, and the newcomer waits longer.
 
-    The mixture with sixteen streams. Triangles: the newcomer's first token.
+    The mixture with sixteen streams. Triangles, on paper and in the SVG: the newcomer's first
+    token.
 
     Alt: Tokens on the screen against time. Both curves rise together at first. One stays flat for a
     long while and then rises again, the other goes on rising with a smaller slope until both rise

@@ -70,7 +70,7 @@ def figure_staircases(figure: Figure) -> None:
     requests.
 
     The book's chat machine from empty, at four fifths of its ceiling: requests that have come, and
-    that are done; shaded, those inside.
+    that are done. On paper and in the SVG, those inside are shaded.
 
     Alt: Two rising staircases against time. The upper one begins at once, the lower one a few
     seconds later; they climb at the same slope, and the area between them is shaded.

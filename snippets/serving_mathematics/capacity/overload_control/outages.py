@@ -206,7 +206,7 @@ def figure_storm(figure: Figure) -> None:
     have gone, nobody is answered any more. Cancelling ends that at half load, and not near the
     ceiling; a limit ends it in both.
 
-    Above half load, below nine tenths of the ceiling.
+    On paper and in the SVG: half load above, nine tenths of the ceiling below.
 
     Alt: Six panels of rates against time over five minutes, a column for each guard of the engine.
     In the first column attempts rise after the outage and stay high, while answers stay at zero. In

@@ -213,8 +213,8 @@ def figure_closed_loop(figure: Figure) -> None:
     """The same number of clients is a full engine or an idle one: it depends on how long they stay
     away.
 
-    The chat machine; points are simulated loops, lines the closed form. Who waits beside a free
-    place waits for the step in progress to end.
+    The chat machine, simulated; on paper and in the SVG with the closed form. Who waits beside a
+    free place waits for the step in progress to end.
 
     Alt: Line chart with two logarithmic axes of tokens a second against clients. Three curves rise
     along lines and level off at the same ceiling, the one without a pause first, the one with the

@@ -243,8 +243,8 @@ def figure_next_sequence(figure: Figure) -> None:
     """Each sequence more makes tokens slower and cheaper, at first hardly slower and much cheaper.
 
     The book's three engines, from one sequence to as many as they may run. The two with long
-    contexts have eight GPUs, so their price starts higher. Dots of the still picture are
-    where the time per token has doubled.
+    contexts have eight GPUs, so their price starts higher. Dots, on paper and in the SVG, are where
+    the time per token has doubled.
 
     Alt: Two charts with logarithmic axes over the sequences that run. Time per token is flat and
     then rises, for the chat machine last. The price of a million tokens falls along a straight

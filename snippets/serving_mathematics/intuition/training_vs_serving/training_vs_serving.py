@@ -257,7 +257,7 @@ def figure_lifetime_flops(figure: Figure) -> None:
     """The more tokens a model will serve, the smaller the one of equal loss that costs least.
 
     Every point of a curve has the loss of the compute-optimal model of 70 billion parameters, under
-    the unrounded constants; dots mark the cheapest.
+    the unrounded constants; on paper and in the SVG dots mark the cheapest.
 
     Alt: Lifetime operations against parameters, both on logarithmic axes, one U-shaped curve for
     each of no inference, 10 and 100 trillion tokens. The dots move left as demand grows, from 70
