@@ -79,8 +79,8 @@ KINDS = ("identity", "published", "simulation", "measured")
 
 @dataclass(frozen=True)
 class SymbolUse:
-    """A symbol in the table of a chapter: TeX, meaning, what *Notation* says of it, with all symbols
-    that the meaning is of, and the chapter's page and title.
+    """A symbol in the table of a chapter: TeX, meaning, what *Notation* says of it, with all
+    symbols that the meaning is of, and the chapter's page and title.
     """
 
     symbol: str
