@@ -12,6 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from serving_mathematics.capacity.arrival_rates.real_hour import HOT, _token_costs
 from serving_mathematics.capacity.autoscaling.signals import example
+from serving_mathematics.capacity.overload_control import limits as queue_limits
 from serving_mathematics.capacity.overload_control.outages import (
     BUDGET,
     GUARDS,
@@ -204,7 +205,13 @@ def test_envoy_keeps_the_budget_of_the_page() -> None:
     assert f'"{cluster["name"]}"' in ATTEMPTS
     assert route["retry_policy"]["num_retries"] == 1
     assert int(route["retry_policy"]["per_try_idle_timeout"].removesuffix("s")) > PATIENCE_S
-    budget = cluster["circuit_breakers"]["thresholds"][0]["retry_budget"]
+    limits = cluster["circuit_breakers"]["thresholds"][0]
+    fleet = read("keda-vllm")["spec"]["maxReplicaCount"] * queue_limits.example().queued_requests
+    assert min(limits["max_connections"], limits["max_requests"]) > fleet
+    (protocol,) = cluster["typed_extension_protocol_options"].values()
+    idle = protocol["common_http_protocol_options"]["idle_timeout"]
+    assert int(idle.removesuffix("s")) < 5  # of the engines' servers
+    budget = limits["retry_budget"]
     assert budget["budget_percent"]["value"] == pytest.approx(100 * BUDGET)
     page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
     shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
