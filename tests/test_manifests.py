@@ -110,8 +110,8 @@ def test_a_manifest_is_of_its_schema(name: str, kind: str, schema: dict[str, Any
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_the_query_is_the_mean_time_per_token(engine: str) -> None:
-    """Two seconds of tokens a second and a hundred of them are twenty milliseconds, whatever other
-    fleets do; an idle fleet reads 0, and one without series nothing, which is an error that keeps
+    """Two seconds of tokens a second and a hundred of them are twenty milliseconds, told as such for
+    KEDA cuts to thousandths, whatever other fleets do; an idle fleet reads 0, and one without series nothing, which is an error that keeps
     the fleet."""
     signal, timetable = read(f"keda-{engine}")["spec"]["triggers"]
     assert signal["metricType"] == "Value"
@@ -120,13 +120,13 @@ def test_the_query_is_the_mean_time_per_token(engine: str) -> None:
     total, count = (f'{name}_{part}{{model_name="chat"}}' for part in ("sum", "count"))
     others = {f"{name}_sum": np.full(5, 9e9), f"{name}_count": np.full(5, 1.0)}
     series = {total: np.full(5, 2.0), count: np.full(5, 100.0)}
-    assert Parser(query, others | series).whole() == pytest.approx(0.02)
+    assert Parser(query, others | series).whole() == pytest.approx(20.0)
     idle = {total: np.zeros(5), count: np.zeros(5)}
     assert Parser(query, others | idle).whole() == pytest.approx(0.0)
     assert np.all(np.isnan(Parser(query, others).whole()))
     # a scrape a minute, as Prometheus does by itself, leaves one value in a minute: no rate
     assert "[1m]" not in query
-    target_ms = 1e3 * float(signal["metadata"]["threshold"])
+    target_ms = float(signal["metadata"]["threshold"])
     assert target_ms == pytest.approx(example().tokens_target_ms, rel=0.02)
     for key in ("start", "end"):
         assert re.fullmatch(r"[\d*]+ [\d*]+ [\d*]+ [\d*]+ [\d*-]+", timetable["metadata"][key])
