@@ -25,6 +25,7 @@ from serving_mathematics.core.machines.machines import CHAT
 from builder import ROOT
 
 from .promql import Parser
+from .rule_files import with_steps
 
 ATTEMPTS = 'envoy_cluster_upstream_rq_total{envoy_cluster_name="engines"}'
 WHOLE, TEXT = {"type": "integer", "minimum": 0}, {"type": "string"}
@@ -110,9 +111,9 @@ def test_a_manifest_is_of_its_schema(name: str, kind: str, schema: dict[str, Any
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_the_query_is_the_mean_time_per_token(engine: str) -> None:
-    """Two seconds of tokens a second and a hundred of them are twenty milliseconds, told as such for
-    KEDA cuts to thousandths, whatever other fleets do; an idle fleet reads 0, and one without series nothing, which is an error that keeps
-    the fleet."""
+    """Two seconds of tokens a second and a hundred of them are twenty milliseconds, which KEDA cuts
+    to thousandths, whatever other fleets do; an idle fleet reads 0, and one without series nothing,
+    which is an error that keeps the fleet."""
     signal, timetable = read(f"keda-{engine}")["spec"]["triggers"]
     assert signal["metricType"] == "Value"
     assert signal["metadata"]["ignoreNullValues"] == "false"
@@ -241,6 +242,7 @@ def test_recorded_work_is_that_of_the_chat_machine(engine: str) -> None:
         ):
             series[f"{engine}:{name}"] = {one: np.array(values) / 2 for one in "ab"}
         series[f"{engine}:{line}"] = {one: np.array(waiting) for one in "ab"}
+        series = with_steps(series)
         for rule in rules:
             series[rule.get("record") or rule["alert"]] = Parser(rule["expr"], series).whole()
         return series
