@@ -363,7 +363,7 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
             )
             change = (
                 "lower --max-num-batched-tokens (in SGLang --chunked-prefill-size, with"
-                " --enable-mixed-chunk and without guesses), or separate prompts"
+                " --enable-mixed-chunk), or separate prompts"
             )
     return Finding(
         "stalls",
