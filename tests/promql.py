@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 Series = npt.NDArray[np.float64]
 Vector = dict[str, Series]  # by instance, "" where that label is not there
-TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|>=|<=|==|[-+*/^><(){}\[\]=,])')
+TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|!=|>=|<=|==|[-+*/^><(){}\[\]=,])')
 MINUTES = {"m": 1, "h": 60, "d": 1440}
 LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 AGGREGATES = ("sum", "avg", "count", "max")
@@ -144,12 +144,16 @@ class Parser:
         return found
 
     def selector(self, name: str) -> str:
+        """The name of a series; where there is no such label, it is not what it must not be."""
         if self.tokens and self.tokens[0] == "{":
-            self.take("{")
-            labels = self.take() + self.take("=", "=~") + self.take()
-            while self.take(",", "}") == ",":
-                labels += "," + self.take() + self.take("=", "=~") + self.take()
-            name += f"{{{labels}}}"
+            after, labels = "{", []
+            while after != "}":
+                self.take(after)
+                label, sign, value = self.take(), self.take("=", "=~", "!="), self.take()
+                labels += [label + sign + value] if sign != "!=" else []
+                after = self.tokens[0] if self.tokens[0] in ",}" else "}"
+            self.take("}")
+            name += f"{{{','.join(labels)}}}" if labels else ""
         return name
 
 

@@ -21,7 +21,7 @@ from serving_mathematics.optimization.batching.token_budget import _p99s
 from serving_mathematics.report.artefacts import BUCKETS
 
 from .promql import Parser, Series, Vector
-from .rule_files import FOLDER, GAP_BUCKETS, evaluated, rule_text, rules, vectors
+from .rule_files import FOLDER, GAP_BUCKETS, evaluated, rule_text, rules, vectors, without_streaming
 
 ENGINES = ("vllm", "sglang")
 
@@ -67,13 +67,14 @@ def test_who_counts_what_vllm_finds_knows_what_it_loads_from_a_tier(folder: str)
 
 
 REFUSED = 'envoy_cluster_upstream_rq{envoy_cluster_name="engines",envoy_response_code=~"5.."}'
-RESET = 'envoy_cluster_upstream_rq_rx_reset{envoy_cluster_name="engines"}'
+BROKEN = "envoy_cluster_upstream_cx_destroy_remote_with_active_rq"
+RESET = f'{BROKEN}{{envoy_cluster_name="engines"}}'
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.yaml")), ids=lambda file: file.stem)
 def test_of_a_gateway_only_the_engines_cluster_counts(file: Path) -> None:
     """It serves others too, whose requests and errors are none of the engines'."""
-    counted = re.findall(r"envoy_cluster_upstream_rq\w*(\S{21})", file.read_text("utf-8"))
+    counted = re.findall(r"envoy_cluster_upstream_\w*(\S{21})", file.read_text("utf-8"))
     assert set(counted) <= {'{envoy_cluster_name="'}
 
 
@@ -200,8 +201,42 @@ def test_thresholds_are_those_of_the_chapter() -> None:
 
 
 def test_files_differ_in_the_engine_alone() -> None:
-    mine, other = (rule_text(f"burn-rate-alerts-{engine}") for engine in ENGINES)
-    assert mine.replace("vllm:", "sglang:").replace("vLLM", "SGLang") == other
+    """And in the label of first tokens, which vLLM writes alike whether streamed or not."""
+    mine, other = (rule_text(f"burn-rate-alerts-{engine}").split("groups:") for engine in ENGINES)
+    assert mine[1].replace("vllm:", "sglang:") == without_streaming(other[1])
+
+
+def test_first_tokens_of_sglang_are_those_of_streamed_answers() -> None:
+    """It tells those of others with the fiftieth, at once only where an environment variable says
+    so, and has no series of the label before July 2026: `!=` reads those too."""
+    docs = FOLDER.parent
+    texts = {
+        file: file.read_text("utf-8") for end in ("yaml", "md") for file in docs.rglob(f"*.{end}")
+    }
+    name, label = "sglang:time_to_first_token_seconds", 'is_streaming!="false"'
+    found = {file: text for file, text in texts.items() if name in text}
+    assert len(found) >= 15
+    for file, text in found.items():
+        bare = re.findall(rf"{name}(?:_sum|_bucket)?(?!\w|{{{label})", text)
+        assert not bare or "SGLANG_FORCE_STREAM_INTERVAL=1" in text, file
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*-sglang.yaml")), ids=lambda file: file.stem)
+def test_what_sglang_counts_when_a_request_ends_is_no_rate_of_minutes(file: Path) -> None:
+    """A prompt and its answer come in one lump there, minutes after the work."""
+    ended = r"sglang:(?:prompt|cached|generation)_tokens_total\S*\[(\d+)m\]"
+    assert all(int(minutes) >= 15 for minutes in re.findall(ended, file.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("file", ["burn-rate-alerts", "release"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_stream_that_breaks_is_an_error(file: str, engine: str) -> None:
+    """Of HTTP/1.1 an end after the status is no 5xx, and no reset that Envoy counts as one."""
+    text = rule_text(f"{file}-{engine}")
+    assert text.count(BROKEN) == text.count('envoy_response_code=~"5..') - (
+        file == "burn-rate-alerts"
+    )
+    assert "rx_reset" not in text
 
 
 NAMES = {  # of what the rules read: running, waiting, cache, preemptions

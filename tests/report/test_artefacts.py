@@ -132,6 +132,19 @@ def test_alerts_fire_when_those_of_the_chapter_do(engine: str) -> None:
         assert np.mean(fires[long:] != due[long:]) < 0.002
 
 
+def test_a_page_asks_for_six_late_first_tokens_within_its_hour() -> None:
+    """Of thirty requests an hour, a sixth late is far beyond the rate, and may be chance."""
+    name = "vllm:time_to_first_token_seconds"
+    page = yaml.safe_load(alert_rules(0.9, 0.99))["groups"][0]["rules"][0]
+    asked, late = np.full(600, 0.5), np.zeros(600)
+    for count, due in ((5, False), (6, True)):
+        late[300 : 300 + count] = 1.0
+        series = {f"{name}_count": asked + late, f'{name}_bucket{{le="1.0"}}': asked}
+        assert (~np.isnan(Parser(page["expr"], series).whole())).any() == due
+    assert "# Late is beyond 1 s, the engine's next bound above 0.9 s." in alert_rules(0.9, 0.99)
+    assert "next bound" not in alert_rules(1.0, 0.99)
+
+
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_objects_are_as_kubernetes_and_keda_read_them(engine: str) -> None:
     objects = {n: yaml.safe_load(t) for n, t in autoscaler_objects(37.0, engine).items()}
@@ -166,7 +179,11 @@ def test_two_models_of_one_prometheus_are_told_apart(engine: str) -> None:
     assert found["name"] == {"as": metric["name"]}
     for rule in yaml.safe_load(alert_rules(1.0, 0.99, engine))["groups"][0]["rules"]:
         sums = rule["expr"].count("sum by (model_name)")
-        assert sums == len(names.findall(rule["expr"])) == 4
+        assert (
+            sums
+            == len(names.findall(rule["expr"]))
+            == 4 + 2 * (rule["labels"]["severity"] == "page")
+        )
         assert "{{ $labels.model_name }}" in rule["annotations"]["summary"]
 
 

@@ -13,6 +13,8 @@ from serving_mathematics.report.engine_metrics import (
     scrapes_run,
     table_run,
 )
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.of_the_engine import queue_or_prefill
 
 SCRAPE = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
@@ -73,6 +75,28 @@ def test_means_are_differences_of_sums() -> None:
     run = scrapes_run(["# time 1700000000\n" + SCRAPE, later], "a, b")
     assert run.told["ttft_s"] == pytest.approx(10 / 50)
     assert run.told["duration_s"] == 60.0
+
+
+def test_first_tokens_of_sglang_are_those_of_streamed_answers() -> None:
+    name, late = "sglang:time_to_first_token_seconds", 'is_streaming="false"'
+    lines = [f'{name}_sum{{is_streaming="true"}} 6', f'{name}_count{{is_streaming="true"}} 60']
+    lines += [f"{name}_sum{{{late}}} 48", f"{name}_count{{{late}}} 40"]
+    lines += ["sglang:prompt_tokens_total 5000"]
+    told = scrapes_run(["\n".join(lines)], "a").told
+    assert told == pytest.approx({"ttft_s": 0.1, "prompt_tokens": 50.0, "completed": 100.0})
+    told = scrapes_run(["\n".join(lines[2:])], "a").told
+    assert "ttft_s" not in told
+    listed = []
+    for line in (*lines[:4], "sglang:queue_time_seconds_sum 2"):
+        family, *streamed, grown = re.split(r'\{is_streaming="|"\} | ', line)
+        metric = {"__name__": family} | dict(zip(["is_streaming"], streamed, strict=False))
+        listed.append({"metric": metric, "values": [[0, "0"], [60, grown]]})
+    run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "a")
+    assert run.series is not None
+    assert run.series.grown("ttft_s") == 6
+    found = queue_or_prefill(run, Asked())
+    assert found is not None
+    assert found.seen.startswith("20% of the time to first token of 100 ms in the mean")
 
 
 def test_triton_tells_by_labels() -> None:

@@ -1,7 +1,9 @@
 """What a report gives to take along: alert rules, an autoscaler's objects, flags of a queue.
 
-Alerts follow the burn rate of the objective over two windows each; a promise on the first token is
-read from the engine's histogram, so its bound is the next larger bucket. Each model is told apart.
+Alerts follow the burn rate of the objective over two windows each, and pages ask for as many errors
+as `failure_budgets.windows`; a promise on the first token is read from the engine's histogram, so
+its bound is the next larger bucket, and of SGLang from answers that are streamed, because it tells
+the first token of others with their 50th. Each model is told apart.
 Autoscalers count requests that run and wait for each replica. Queue limits are those of the engine
 itself. What has to be set before a file is used stands at its head.
 
@@ -10,7 +12,7 @@ Assumes: Prometheus scrapes every replica.
 Source: Beyer et al. (2018), *The Site Reliability Workbook*, table 5-8; Prometheus documentation,
 alerting rules; Kubernetes documentation, HorizontalPodAutoscaler v2; KEDA documentation,
 ScaledObject and its Prometheus scaler; vLLM, `vllm/v1/metrics/loggers.py` and `SchedulerConfig`;
-SGLang, server arguments; prometheus-adapter, external metrics.
+SGLang, server arguments and pull requests 23215 and 32363; prometheus-adapter, external metrics.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import math
 
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES
+from serving_mathematics.intuition.failure_budgets.windows import GUARDS
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_in, require_positive
 
@@ -60,7 +63,8 @@ def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
     """Burn-rate alerts on the time to first token for each model, as Prometheus reads them.
 
     ttft_s: promised. quantile: share of requests that keep it, in (0, 1). engine: vllm or sglang. A
-    rule that could never fire, because more than all requests would have to be late, is left out.
+    rule that could never fire, because more than all requests would have to be late, is left out. A
+    page asks for six late ones in its hour, or eight in six.
     Raises ValueError otherwise.
 
     >>> text = alert_rules(1.0, 0.99)
@@ -70,28 +74,46 @@ def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
     quantile = require_in("(0, 1)", quantile=quantile)
     bound = bucket_above(ttft_s, engine)
     name = f"{engine}:time_to_first_token_seconds"
+    streamed = 'is_streaming!="false",' if engine == "sglang" else ""  # others tell it later
+    selectors = f'{{{streamed}le="{bound}"}}', f"{{{streamed[:-1]}}}" if streamed else ""
+
+    def sums(window: str) -> tuple[str, str]:
+        """Rates of first tokens in time, and of all."""
+        parts = f"bucket{selectors[0]}", f"count{selectors[1]}"
+        good, every = (f"sum by (model_name) (rate({name}_{part}[{window}]))" for part in parts)
+        return good, every
 
     def late(window: str) -> str:
-        good = f'sum by (model_name) (rate({name}_bucket{{le="{bound}"}}[{window}]))'
-        return f"1 - {good} / sum by (model_name) (rate({name}_count[{window}]))"
+        good, every = sums(window)
+        return f"1 - {good} / {every}"
 
     lines = [
         "# Each model of this Prometheus is held to this objective by itself: if only one has it,",
-        "# put model_name into the selectors. No alert here is of the time per token.",
+        "# put model_name into the selectors. No alert is of the time per token, nor of errors,",
+        "# refusals or silent engines, which Failure budgets in the handbook has.",
+        *(
+            [f"# Late is beyond {bound:g} s, the engine's next bound above {ttft_s:g} s."]
+            if bound > ttft_s
+            else []
+        ),
         *("groups:", "  - name: first-token-objective", "    rules:"),
     ]
     head = len(lines)
-    for title, long, short, burn in RULES:
+    for (title, long, short, burn), least in zip(
+        RULES, (*(one[2] for one in GUARDS), None), strict=True
+    ):
         most = burn * (1 - quantile)
         if most >= 1:
             continue
         severity = title.rsplit(" ", 1)[1]
         windows = [_minutes(long), _minutes(short)]
+        good, every = sums(windows[0])
         lines += [
             f"      - alert: FirstTokenBudgetBurns{windows[0]}",
             "        expr: |",
             f"          ({late(windows[0])}) > {most:.6g}",
             f"          and ({late(windows[1])}) > {most:.6g}",
+            *([f"          and {60 * long} * ({every} - {good}) > {least - 0.5}"] if least else []),
             "        labels:",
             f"          severity: {severity}",
             "        annotations:",
@@ -203,7 +225,7 @@ def queue_flags(
     mixture six; with all of it, next to none and a sixth (`capacity.overload_control.limits`).
     vLLM counts tokens of all prompts without a first token, and requests that run among those that
     it may hold. SGLang counts requests that wait, and no tokens, so it gets as many as these tokens
-    are in the mean.
+    are in the mean; each of its data-parallel ranks counts its own, so divide by them.
 
     >>> queue_flags(64.0, 20_000.0, 0.5, 1000.0)
     '--max-num-queued-reqs 64 --max-num-queued-tokens 4000'

@@ -3,6 +3,7 @@ table of them by the second.
 
 Each engine has its own names for the same thing; they are brought to those of `evidence`. Samples
 of several engines are added up, but for the share of the cache, of which the largest counts.
+First tokens of SGLang are those of streamed answers.
 
 Assumes: scrapes in the order in which they are given; a scrape does not say when it was made, so
 between two of them only ratios are told, unless each begins with its time in a comment.
@@ -22,7 +23,12 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import compared
-from serving_mathematics.machine.predictions.scrapes import _SAMPLE, _samples, read_scrape
+from serving_mathematics.machine.predictions.scrapes import (
+    _SAMPLE,
+    UNSTREAMED,
+    _samples,
+    read_scrape,
+)
 from serving_mathematics.planner.trace_times import _by_calendar
 from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series
 from serving_mathematics.support import checks
@@ -141,6 +147,10 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
         found["prefix_found"] = found.get("prefix_found", 0.0) + samples[_LOADED]
     rule = "a scrape of vLLM, SGLang, TensorRT-LLM or TGI"
     require(engine, "the metrics", rule, ", ".join(list(samples)[:3]) or "no sample")
+    for name, value in samples.items():  # told by SGLang with a later token
+        if name.endswith(f"{NAMES['ttft_s'][0]}{{{UNSTREAMED}}}"):
+            found["ttft_s"] -= value
+            found["ttft_apart"] = samples[name.replace("_seconds_sum", "_seconds_count")]
     if found.get("cache", 0.0) > PERCENT_ABOVE:
         found["cache"] /= 100
     return engine, found
@@ -197,8 +207,10 @@ def scrapes_run(texts: Sequence[str], where: str) -> Run:
 def _means(series: Series) -> dict[str, float]:
     """Means of what happened meanwhile, as a tool would tell them."""
     count = series.grown("ttft_count")
-    pairs = {name: (series.grown(name), count) for name in ("ttft_s", "latency_s")}
-    pairs |= {name: (series.grown(name), count) for name in ("prompt_tokens", "output_tokens")}
+    apart = series.grown("ttft_apart")
+    pairs = {"ttft_s": (series.grown("ttft_s"), count - (apart if apart > 0 else 0.0))}
+    counted = ("latency_s", "prompt_tokens", "output_tokens")
+    pairs |= {name: (series.grown(name), count) for name in counted}
     guessed = series.grown("accepted_tokens")  # vLLM counts a gap of them once
     later = series.grown("tpot_count") + (guessed if guessed > 0 else 0.0)
     pairs["tpot_s"] = (series.grown("tpot_s"), later)
@@ -232,11 +244,12 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         which, counter = _canonical(name)
         engine = engine or which
         seen.append(name or "a series without __name__")
-        if not counter:
+        late = isinstance(metric, Mapping) and metric.get("is_streaming") == "false"
+        if not counter or (late and counter == "ttft_s"):
             continue
         values = one.get("values") or ([one["value"]] if "value" in one else [])
         require(len(values) > 0, f"{where}: result {place + 1}", "with values", "none")
-        own = found.setdefault(counter, {})
+        told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
         for pair in values:
             try:
                 moment, value = float(pair[0]), float(pair[1]) * UNITS.get(name, 1.0)
@@ -245,8 +258,9 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
                 require(False, f"{where}: result {place + 1}", rule, repr(pair)[:40])
             if not math.isfinite(moment):
                 require(False, f"{where}: result {place + 1}", "at moments", repr(pair)[:40])
-            before = own.get(moment, 0.0)
-            own[moment] = max(before, value) if counter == "cache" else before + value
+            for own in (found.setdefault(one, {}) for one in told):
+                before = own.get(moment, 0.0)
+                own[moment] = max(before, value) if counter == "cache" else before + value
     rule = f"of metrics of an engine, such as {next(iter(ENGINES))}{NAMES['waiting'][0]}"
     require(bool(found), where, rule, ", ".join(seen)[:120] or "nothing")
     times = sorted({moment for own in found.values() for moment in own})

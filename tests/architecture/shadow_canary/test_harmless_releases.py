@@ -32,7 +32,7 @@ from serving_mathematics.support.intervals import student_quantile
 from builder import ROOT
 from tests import rule_files
 from tests.promql import Parser
-from tests.rule_files import named
+from tests.rule_files import named, without_streaming
 
 PAGE = ROOT / "docs/architecture/shadow-canary.md"
 ENGINES = ("vllm", "sglang")
@@ -137,7 +137,7 @@ def test_a_minute_without_answers_is_no_minute(engine: str) -> None:
     """An idle minute leaves no sample, in place of 0/0, which would silence two hours."""
     for name in ("release:token_slower:log1m", "release:first_later:log1m"):
         expr = rules(engine)[name]
-        sums = re.findall(r"rate\((\S+?)\[1m\]\)", expr)
+        sums = re.findall(r"rate\((\S+?)\[1m\]\)", without_streaming(expr))
         idle = dict.fromkeys(sums, np.array([60.0, 0.0, 60.0]))
         assert np.isfinite(Parser(expr, idle).whole()).tolist() == [True, False, True]
         assert expr.count("> 0)") == 2
@@ -146,9 +146,9 @@ def test_a_minute_without_answers_is_no_minute(engine: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_errors_of_both_arms_are_those_of_the_gateway(engine: str) -> None:
     expr = rules(engine)["release:more_errors:ratio2h"]
-    failed, asked, old, old_asked = re.findall(r"rate\((\S+?)\[2h\]\)", expr)
+    failed, broken, asked, old, _, old_asked = re.findall(r"rate\((\S+?)\[2h\]\)", expr)
     some = np.full(130, 60.0)
-    arms = {failed: 0.02 * some, asked: some, old_asked: 9 * some}
+    arms = {failed: 0.012 * some, broken: 0.008 * some, asked: some, old_asked: 9 * some}
     assert Parser(expr, arms).whole()[-1] == pytest.approx(0.02)  # a control without any error
     arms |= {old: 0.09 * some}
     assert Parser(expr, arms).whole()[-1] == pytest.approx(0.01)

@@ -49,6 +49,23 @@ def test_of_guessed_tokens_vllm_counts_the_steps() -> None:
         scraped_run(guessed, after + f"\n{name} 7", 60.0, WORKED)
 
 
+def test_first_tokens_of_sglang_are_those_of_streamed_answers() -> None:
+    """Of a hundred answers, forty tell their first token a second late, with their fiftieth."""
+    before, after = (text.replace("vllm:", "sglang:") for text in texts(*[100.0] * len(NAMES)))
+    name, late = "sglang:time_to_first_token_seconds", 'is_streaming="false"'
+    streamed = after.replace("token_seconds_count{", 'token_seconds_count{is_streaming="true",')
+    more = f"{name}_sum{{{late}}} 40\n{name}_count{{{late}}} 40"
+    run = scraped_run(before, f"{streamed}\n{more}", 60.0, WORKED)
+    assert run.first_token_s == pytest.approx(1.0)
+    assert run.deployment.input_tokens == 1.0  # of all
+    alone = "\n".join(
+        line.replace("{", f"{{{late},") if "first_token" in line else line
+        for line in after.splitlines()
+    )
+    with pytest.raises(ValueError, match=r"first_token_seconds_count must be a counter that grew"):
+        scraped_run("", alone, 60.0, WORKED)
+
+
 def test_scrapes_of_a_loop_settle_its_front() -> None:
     """Four loads behind a slow front, as its engine would count them, bring the others near."""
     truth = front_constants(FRONTS["ml-energy"])

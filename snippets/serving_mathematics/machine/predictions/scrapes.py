@@ -7,11 +7,14 @@ requests in the engine follow from Little's law,
     concurrency = (sum of latencies, grown by) / (seconds between the scrapes)
 
 Gaps of vLLM are those between steps, and one in which k guesses are accepted brings k more tokens.
+SGLang tells the first token of an answer that it does not stream with its 50th, or at its end, so
+first tokens are those of streamed answers.
 
 Assumes: load that stays about the same between the scrapes, and an engine that did not start anew.
 
-Source: vLLM documentation, production metrics; SGLang documentation, production metrics; the text
-format of Prometheus; Little (1961), Operations Research 9(3).
+Source: vLLM documentation, production metrics; SGLang documentation, production metrics, and its
+pull requests 23215 and 32363; the text format of Prometheus; Little (1961), Operations Research
+9(3).
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ ENGINES = ("vllm", "sglang")
 FIRST = ("time_to_first_token_seconds",)
 BETWEEN = ("inter_token_latency_seconds", "time_per_output_token_seconds")  # new and old names
 WHOLE = ("e2e_request_latency_seconds",)
+UNSTREAMED = 'is_streaming="false"'  # a label that SGLang's first tokens have since July 2026
 ACCEPTED = "vllm:spec_decode_num_accepted_tokens_total"  # of guesses
 _SAMPLE = (
     re.compile(  # a name, labels whose text may hold anything, a number; what follows is passed
@@ -40,14 +44,18 @@ _SAMPLE = (
 def read_scrape(text: str) -> dict[str, float]:
     """Samples of a scrape by name, summed over labels but for buckets.
 
-    text: in the format of Prometheus. Raises ValueError where a value is no number.
+    text: in the format of Prometheus. What is told of unstreamed answers alone is under their label
+    too. Raises ValueError where a value is no number.
 
     >>> read_scrape('# HELP x y\\nvllm:prompt_tokens_total{engine="0"} 5\\nup 1\\nup{a="b"} 2.5')
     {'vllm:prompt_tokens_total': 5.0, 'up': 3.5}
     """
     found: dict[str, float] = {}
-    for name, _, value in _samples(text):
+    for name, labels, value in _samples(text):
         found[name] = found.get(name, 0.0) + value
+        if UNSTREAMED in labels:
+            alone = f"{name}{{{UNSTREAMED}}}"
+            found[alone] = found.get(alone, 0.0) + value
     return found
 
 
@@ -93,18 +101,19 @@ def scraped_run(
     rule = f"of {' or '.join(ENGINES)}, with its metrics"
     require(prefix, "after", rule, ", ".join(list(new)[:3]) or "nothing")
 
-    def grown(*names: str) -> float:
+    def grown(*names: str, but: str = "nothing") -> float:
         for name in names:
             key = f"{prefix}:{name}"
             if key in new:
-                by = new[key] - old.get(key, 0.0)
+                apart = f"{key}{{{but}}}"
+                by = new[key] - old.get(key, 0.0) - (new.get(apart, 0.0) - old.get(apart, 0.0))
                 require(math.isfinite(by) and by > 0, key, "a counter that grew between them", by)
                 return by
         raise ValueError(f"after must have {prefix}:{names[0]}, got a scrape without it")
 
     def mean(*names: str, more: float = 0.0) -> float:
-        counted = grown(*(f"{name}_count" for name in names)) + more
-        return grown(*(f"{name}_sum" for name in names)) / counted
+        counted = grown(*(f"{name}_count" for name in names), but=UNSTREAMED) + more
+        return grown(*(f"{name}_sum" for name in names), but=UNSTREAMED) / counted
 
     guessed = new.get(ACCEPTED, 0.0) - old.get(ACCEPTED, 0.0)
     require(guessed >= 0, ACCEPTED, "a counter, which does not fall", guessed)

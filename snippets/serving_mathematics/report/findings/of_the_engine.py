@@ -124,9 +124,10 @@ def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
         good = run.good() & np.isfinite(run.column("queue_s") + run.column("ttft_s"))
         queue, ttft = run.column("queue_s")[good], run.column("ttft_s")[good]
     elif run.series and run.series.grown("ttft_s") > 0 and run.series.grown("queue_s") >= 0:
-        share = min(1.0, run.series.grown("queue_s") / run.series.grown("ttft_s"))
-        count = run.series.grown("ttft_count")
-        first = run.series.grown("ttft_s") / count if count > 0 else math.nan
+        count, apart = run.series.grown("ttft_count"), run.series.grown("ttft_apart")
+        timed = 1 - apart / count if apart > 0 else 1.0
+        share = min(1.0, timed * run.series.grown("queue_s") / run.series.grown("ttft_s"))
+        first = run.series.grown("ttft_s") / (count * timed) if count > 0 else math.nan
         return _waiting(run, share, 0.0, first, "two sums of the engine")
     else:
         own = _own_prefill(run)
