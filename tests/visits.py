@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, exp
 from builder import ROOT
 
 from . import contrast
+from .browsing import LAY_OUT
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1280, "height": 900}
@@ -32,18 +33,12 @@ RUN_AXE = """async ([place, options]) => {
         .filter(([, nodes]) => nodes.length)
         .map(([id, nodes]) => [id, nodes.length, nodes[0].html]);
 }"""
-UNFOLD = """() => {  // and what is laid out when it comes near
-    const all = new CSSStyleSheet();
-    all.replaceSync("* { content-visibility: visible !important; }");
-    document.adoptedStyleSheets = [all];
+UNFOLD = """() => {
     const folded = [...document.querySelectorAll("details:not([open])")];
     for (const one of folded) one.open = true;
     return folded;
 }"""
-FOLD = """(all) => {
-    document.adoptedStyleSheets = [];
-    all.forEach((one) => { one.open = false; });
-}"""
+FOLD = "(all) => all.forEach((one) => { one.open = false; })"
 PLAIN = """() => {  // thousands of words, signs and rows, which are alike but in their colours
     const inner = [...document.querySelectorAll(".highlight pre code, math")];
     const rows = [...document.querySelectorAll(".checks tr:nth-child(n+4)")];
@@ -94,6 +89,7 @@ def structure(page: Page, whole: bool = False) -> list[Any]:
         page.evaluate(AXE)
     off = {name: {"enabled": False} for name in COLOURS}
     options = {"rules": off, "preload": False}  # which is for sounds and rotated pages
+    page.evaluate(LAY_OUT)
     opened = page.evaluate_handle(UNFOLD)
     page.evaluate(FOCUSABLE)
     coloured = page.evaluate_handle("(plain) => plain ? (" + PLAIN + ")() : () => {}", not whole)
@@ -108,6 +104,7 @@ def unreadable(page: Page, *schemes: str) -> list[str]:
     light one.
     """
     found = []
+    page.evaluate(LAY_OUT)
     opened = page.evaluate_handle(UNFOLD)
     for scheme in schemes or SCHEMES:
         turned(page, scheme)
@@ -208,6 +205,7 @@ class _Tab:
         asked = frozenset(url for url in self.asked if not url.startswith("data:"))
         bad, broken = list[str](), list[Any]()
         page.set_viewport_size(DESK)
+        page.evaluate(LAY_OUT)
         height = page.evaluate("document.documentElement.scrollHeight")
         widths = []
         for size, looks in ((DESK, look.wide), (PHONE, look.narrow)):
