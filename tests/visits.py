@@ -75,7 +75,8 @@ def address_of(slug: str) -> str:
 
 
 def turned(page: Page, scheme: str) -> None:
-    """The page in the light or the dark theme, as the system asks for it."""
+    """The page, laid out whole, in the light or the dark theme, as the system asks for it."""
+    page.evaluate(LAY_OUT)
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", SCHEMES[scheme])
 
@@ -104,7 +105,6 @@ def unreadable(page: Page, *schemes: str) -> list[str]:
     light one.
     """
     found = []
-    page.evaluate(LAY_OUT)
     opened = page.evaluate_handle(UNFOLD)
     for scheme in schemes or SCHEMES:
         turned(page, scheme)
