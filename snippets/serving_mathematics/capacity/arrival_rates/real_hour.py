@@ -235,7 +235,7 @@ def _peak_by_chance(machine: Machine, span_min: int, seed: int = 5) -> float:
     that keeps the machine's promise."""
     rng, work = np.random.default_rng(seed), _request_work(machine)
     per_min = MINUTE_S * promised_load(machine.name) * machine.ceiling_per_s
-    counts = rng.poisson(span_min * per_min, WEEK_MIN // span_min)
+    counts = rng.poisson(span_min * per_min, WEEK_MIN // span_min).astype(np.intp)
     asked = rng.choice(work, int(counts.sum()))
     return peak_over_mean(np.add.reduceat(asked, np.append(0, np.cumsum(counts)[:-1])))
 
