@@ -15,6 +15,9 @@ Source: Kish (1965) for the design effect; Schenker and Gentleman (2001) for wha
 order statistics for the rest.
 """
 
+# In one piece: one simulated table; half are its picture and checks, which stand beside what they
+# show.
+
 from __future__ import annotations
 
 import functools
