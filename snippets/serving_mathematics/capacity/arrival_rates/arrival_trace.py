@@ -280,12 +280,21 @@ def example() -> SimpleNamespace:
         tokens_out_60s=trace.generated_dispersion[trace.windows_s.index(60)],
         wait_80_trace_s=trace.mean_waits_s[trace.utilizations.index(0.8)],
         wait_80_poisson_s=_poisson_wait_s(trace, 0.0),
+        answers_found=trace.generated_waits_s[trace.utilizations.index(0.8)]
+        / _poisson_wait_s(trace, trace.generated_scv),
+        answers_by_arrivals=_times_by_arrivals(trace, trace.generated_scv),
     )
 
 
 def _poisson_wait_s(trace: TraceStatistics, scv: float) -> float:
     """What Poisson arrivals with such works would wait at 80%, by Pollaczek and Khinchine [s]."""
     return 0.8 / 0.2 * 0.8 / trace.rate_per_s * (1 + scv) / 2
+
+
+def _times_by_arrivals(trace: TraceStatistics, scv: float) -> float:
+    """How many times as long as behind Poisson arrivals work would wait that does not follow the
+    arrivals, by their dispersion in a minute."""
+    return (trace.dispersion[trace.windows_s.index(60)] + scv) / (1 + scv)
 
 
 def _length_against_rate(trace: TraceStatistics) -> Any:
@@ -417,7 +426,8 @@ def check_tokens_do_not_follow_the_requests() -> None:
     """Answers are shorter in the minutes with many requests: their tokens hardly burst, and one
     server that works by them waits about as under Poisson arrivals, at 80% of the hour. Those of
     prompts burst more than the requests, and wait longer. A stream with the same arrivals and
-    lengths that are independent has neither.
+    lengths that are independent has neither: by the arrivals' dispersion alone answers would wait
+    longer than they do, and prompts less long.
 
     Source: the record; Pollaczek–Khinchine with the lengths' variation. With independent lengths
     the dispersion of tokens, over that of a Poisson stream, is 1 + (I − 1)/(1 + C²).
@@ -432,6 +442,9 @@ def check_tokens_do_not_follow_the_requests() -> None:
     ):
         ratio = waits[at_80] / _poisson_wait_s(trace, scv)
         checks.inside(f"wait by {label}, over Poisson", ratio, least, most, kind="measured")
+        if scv:
+            told, longer = _times_by_arrivals(trace, scv), label == "answers"
+            checks.equal(f"{label}: longer by the arrivals alone", told > 2 * ratio, longer)
     for label, sums, tokens, scv in (
         ("prompts", trace.context_per_minute, trace.context_dispersion, trace.context_scv),
         ("answers", trace.generated_per_minute, trace.generated_dispersion, trace.generated_scv),

@@ -46,12 +46,12 @@ HINTS = {
         " window gets lost."
     ),
     "pools": (
-        "Two pools need the busiest minute of each kind, one pool the busiest minute of the sum. "
-        "Add before you take the largest."
+        "Each of two pools is filled by the busiest minute of its kind, one pool by that of the "
+        "sum. Add before you take the largest."
     ),
     "what_bursts": (
-        "Seconds say whether requests come in clumps, or evenly. Minutes say whether the rate "
-        "moves. Look at the seconds first."
+        "Clumps are as large in a minute as in a second. What a moving rate adds to 1 grows with "
+        "the window, and with the traffic. Compare what both have above 1."
     ),
 }
 
@@ -108,7 +108,7 @@ def windows_to_detect(dispersion: float, false_alarm: float = 0.05, power: float
 def pools(
     prompt_tokens: npt.ArrayLike, answer_tokens: npt.ArrayLike, prompt_s: float, answer_s: float
 ) -> tuple[int, int, int]:
-    """Engines that the busiest minute needs: in one pool, and in two, for prompts and for answers.
+    """Engines that the busiest minute fills: in one pool, and in two, for prompts and for answers.
 
     prompt_tokens, answer_tokens: of each minute, not negative, shape (n,). prompt_s, answer_s: that
     a token of each takes [s]. Each engine has sixty seconds in a minute. Raises ValueError outside
@@ -131,8 +131,10 @@ def what_bursts(by_second: float, by_minute: float) -> str:
     """What two dispersions say of traffic: "Poisson", "bursts", "drift" or "paced".
 
     by_second, by_minute: variance over mean of the requests in windows of a second and a minute,
-    not negative. "paced" where seconds are below 0.8; "bursts" where they are above 1.5; "drift"
-    where only minutes are above 2; "Poisson" else. Raises ValueError on negative ones.
+    not negative. "paced" where seconds are below 0.8; "Poisson" where they are at most 1.5 and
+    minutes at most 2; of the others "drift" where minutes are more than ten times as far above 1 as
+    seconds, "bursts" else: clumps are as large in both, and what a moving rate adds to 1 grows
+    sixtyfold. Raises ValueError on negative ones.
 
     >>> what_bursts(by_second=0.5, by_minute=0.6)
     'paced'
@@ -140,9 +142,9 @@ def what_bursts(by_second: float, by_minute: float) -> str:
     by_second, by_minute = require_non_negative(by_second=by_second, by_minute=by_minute)
     if by_second < 0.8:
         return "paced"
-    if by_second > 1.5:
-        return "bursts"
-    return "drift" if by_minute > 2 else "Poisson"
+    if by_second <= 1.5 and by_minute <= 2:
+        return "Poisson"
+    return "drift" if by_minute - 1 > 10 * (by_second - 1) else "bursts"
 
 
 def example() -> SimpleNamespace:
@@ -225,8 +227,8 @@ def check_windows_suffice() -> None:
 
 
 def check_pools() -> None:
-    """One pool needs no more engines than two whose busiest minutes fall together, and fewer where
-    they do not.
+    """One pool has no more engines filled than two whose busiest minutes fall together, and fewer
+    where they do not.
 
     Source: minutes made by hand.
     """
@@ -238,7 +240,8 @@ def check_pools() -> None:
 
 def check_what_bursts() -> None:
     """Poisson counts are Poisson, one arrival a second is paced, batches of four burst, and a rate
-    that doubles halfway drifts.
+    that doubles halfway, or swings by three tenths, drifts: at five requests a second and at two
+    hundred, where its seconds are above those of the batches.
 
     Source: simulated logs of an hour.
     """
@@ -248,7 +251,10 @@ def check_what_bursts() -> None:
         ("Poisson", plain),
         ("paced", np.full(3600, 5)),
         ("bursts", 4 * rng.poisson(1.25, 3600)),
+        ("bursts", 4 * rng.poisson(50.0, 3600)),
         ("drift", rng.poisson(np.repeat([4.0, 6.5], 1800))),
+        ("drift", rng.poisson(np.repeat([130.0, 260.0], 1800))),
+        ("drift", rng.poisson(200 * (1 + 0.3 * np.sin(np.arange(3600) / 573)))),
     )
     for expected, seconds in logs:
         told = (dispersion_index(seconds), dispersion_index(seconds.reshape(60, 60).sum(axis=1)))

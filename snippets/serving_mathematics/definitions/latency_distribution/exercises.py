@@ -10,6 +10,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from serving_mathematics.definitions.latency_distribution.clumped_percentiles import design_effect
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
     quantile_ranks,
     wilks_sample_size,
@@ -41,11 +42,11 @@ HINTS = {
 
 
 def requests_to_measure(probability: float, confidence: float, effect: float) -> int:
-    """Requests whose largest latency is above the true q-quantile, with confidence c.
+    """Requests enough for their largest latency to be above the true q-quantile, with confidence c.
 
     probability: q in (0, 1). confidence: c in (0, 1). effect: D ≥ 1, by which slow requests come
-    together. D times as many as independent ones, ⌈ln(1−c)/ln q⌉, rounded up. Raises ValueError
-    outside these ranges.
+    together. D times as many as independent ones, ⌈ln(1−c)/ln q⌉, rounded up: no mean clump is
+    larger than D, and equal clumps are as large. Raises ValueError outside these ranges.
 
     >>> requests_to_measure(probability=0.5, confidence=0.75, effect=2.5)
     5
@@ -108,10 +109,11 @@ def bucket_bounds(
 
 
 def check_requests_to_measure() -> None:
-    """Independent ones by hand; with slow requests in clumps of four, as many times more.
+    """Independent ones by hand; with slow requests in equal clumps of four, as many times more.
+    Geometric clumps of four in the mean have a D of seven, and four times as many are enough.
 
     Source: 0.9²⁹ ≤ 0.05 < 0.9²⁸. Windows of clumped latencies, simulated: each value is drawn once
-    and repeated four times, so that D is four.
+    and repeated four times, or as often as a geometric number says.
     """
     checks.equal("p90, independent", requests_to_measure(0.9, 0.95, 1.0), 29)
     count = requests_to_measure(0.9, 0.95, 4.0)
@@ -119,6 +121,14 @@ def check_requests_to_measure() -> None:
     drawn = np.random.default_rng(4).random((4000, count // 4))
     share = float((drawn.max(axis=1) > 0.9).mean())
     checks.close("largest above the p90", share, 1 - 0.9**29, atol=0.012, kind="simulation")
+    rng, count = np.random.default_rng(5), requests_to_measure(0.9, 0.95, 7.0)
+    clumps = rng.geometric(0.25, 400_000).astype(np.intp)
+    slow = np.repeat(rng.random(clumps.size) > 0.9, clumps)[: 4000 * count].reshape(4000, count)
+    effect = design_effect(slow.reshape(-1, 1000).sum(axis=1))  # of a tenth: nine tenths of seven
+    checks.close("geometric clumps: D", effect, 0.9 * 7.0, rtol=0.15, kind="simulation")
+    for part, due in ((count, 0.95), (4 * 29, 0.94)):
+        share = float(slow[:, :part].any(axis=1).mean())
+        checks.inside(f"geometric clumps: {part} requests", share, due, 1.0, kind="simulation")
 
 
 def check_verdicts() -> None:
