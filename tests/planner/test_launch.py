@@ -18,6 +18,7 @@ from serving_mathematics.planner.launch import (
     kubernetes_separate,
     launch_command,
     launch_files,
+    launch_notes,
     launch_text,
     launch_words,
     planned_limits,
@@ -74,8 +75,12 @@ def test_attention_over_data_divides_the_limit() -> None:
     assert words[words.index("--dp-size") + 1] == "8"
     assert "--enable-dp-attention" in words
     assert words[words.index("--max-running-requests") + 1] == "96"
+    assert words[words.index("--chunked-prefill-size") + 1] == "16384"  # which it divides
     words = launch_words(question, best, "trtllm")
     assert words[words.index("--ep_size") + 1] == "8"
+    assert words[words.index("--max_num_tokens") + 1] == "2048"
+    told = yaml.safe_load(launch_files(question, "trtllm")["options.yaml"])
+    assert told["enable_attention_dp"] is told["enable_chunked_prefill"] is True
 
 
 def test_eight_bits_are_made_where_they_are_not_published() -> None:
@@ -85,6 +90,8 @@ def test_eight_bits_are_made_where_they_are_not_published() -> None:
         assert "--quantization fp8" in launch_command(question, best, backend)
     words = launch_words(question, best, "trtllm")
     assert words[words.index("--tp_size") + 1] == words[words.index("--pp_size") + 1] == "2"
+    assert "--enable-mixed-chunk" not in launch_words(question, best, "sglang")
+    assert "prompts stop answers" in launch_text(question, best, "sglang")
     plain = launch_command(*planned({"rate_per_s": 2, "parallelism": "tp1", "requests": 200}))
     assert "quantization" not in plain
     assert "parallel" not in plain
@@ -99,6 +106,43 @@ def test_the_deployment_is_yaml_with_what_was_planned() -> None:
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
     labels = found["spec"]["template"]["metadata"]["labels"]
     assert found["spec"]["selector"]["matchLabels"] == labels
+
+
+@pytest.mark.parametrize(
+    ("precision", "model", "asked"),
+    [
+        ("bf16", "Llama-3.1-8B", ""),
+        ("fp8", "Llama-3.1-8B", "trtllm"),
+        ("fp8", "nvidia/Llama-3.1-8B-Instruct-FP8", ""),
+        ("fp4", "Llama-3.1-8B", "vllm sglang trtllm"),
+        ("int4", "Llama-3.1-8B", "vllm sglang trtllm"),
+        ("fp8", "DeepSeek-R1", ""),
+        ("bf16", "DeepSeek-R1", "vllm sglang trtllm"),
+        ("fp4", "gpt-oss-120b", ""),
+    ],
+)
+def test_a_checkpoint_in_another_format_is_asked_for(
+    precision: str, model: str, asked: str
+) -> None:
+    """Where the engine neither finds nor makes the planned format."""
+    question = read_question({"rate_per_s": 2, "model": model, "precision": precision,
+                              "device": "B200", "parallelism": "tp8"})  # fmt: skip
+    noted = [one for one in ("vllm", "sglang", "trtllm") if launch_notes(question, one)]
+    assert noted == asked.split()
+
+
+@pytest.mark.parametrize("backend", ["vllm", "sglang", "trtllm"])
+def test_a_pod_hears_others_and_waits_until_it_serves(backend: str) -> None:
+    """vLLM listens everywhere at port 8000 by default, as the probe asks."""
+    question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "backend": backend})
+    (container,) = yaml.safe_load(kubernetes_deployment(question, best))["spec"]["template"][
+        "spec"
+    ]["containers"]
+    assert ("--host 0.0.0.0 --port 8000" in " ".join(container["command"])) == (backend != "vllm")
+    assert ("--enable-metrics" in container["command"]) == (backend == "sglang")
+    assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": 8000}
+    assert container["readinessProbe"]["timeoutSeconds"] > 1  # which SGLang takes to answer
+    assert container["image"].endswith(":VERSION")
 
 
 def test_another_engine_is_refused() -> None:
@@ -188,7 +232,7 @@ def test_engines_are_told_what_guesses(
     assert text.endswith("--tp_size 2 --extra_llm_api_options options.yaml")
     told = yaml.safe_load(launch_files(question, "trtllm")["options.yaml"])
     alone = {"disable_overlap_scheduler": True} if drafter in ("ngram", "Qwen3-0.6B") else {}
-    assert told == {"speculative_config": trtllm} | alone
+    assert told == {"speculative_config": trtllm, "enable_chunked_prefill": True} | alone
     shown = launch_text(question, best, "trtllm").splitlines()
     assert shown[:2] == [text, "# options.yaml"]
     assert yaml.safe_load("\n".join(line.removeprefix("#   ") for line in shown[2:])) == told
@@ -199,7 +243,7 @@ def test_nothing_is_told_where_nothing_guesses() -> None:
     for backend in ("vllm", "sglang", "trtllm"):
         text = launch_text(question, best, backend)
         assert "specul" not in text
-        assert "options" not in text
+        assert ("options" in text) == (backend == "trtllm")
     with pytest.raises(ValueError, match="backend must be one of vllm, sglang, trtllm, got x"):
         launch_files(question, "x")
 
@@ -264,8 +308,9 @@ def test_separate_fleets_are_yaml_with_what_was_planned(backend: str, apart: Sep
         assert state["spec"]["template"]["metadata"]["labels"] == labels
         (container,) = state["spec"]["template"]["spec"]["containers"]
         assert container["command"] == role_words(asked, apart.run, role)
-        named = [one["name"] for one in container.get("env", [])]
-        assert named == ["VLLM_NIXL_SIDE_CHANNEL_HOST"] * (backend == "vllm")
+        named = [one["name"] for one in container["env"]]
+        assert named == ["HF_TOKEN"] + ["VLLM_NIXL_SIDE_CHANNEL_HOST"] * (backend == "vllm")
+        assert state["spec"]["podManagementPolicy"] == "Parallel"  # or one would wait for another
 
 
 def test_files_of_separate_fleets_are_yaml(apart: Separate) -> None:

@@ -57,6 +57,7 @@ from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.launch import (
     launch_command,
     launch_files,
+    launch_notes,
     planned_limits,
     starts,
 )
@@ -393,7 +394,12 @@ def _whole(told: Answered) -> str:
     for table in answer_tables(told):
         note = textwrap.fill(table.note, WIDTH) if isinstance(told, Routed) else table.note
         parts += [note] * bool(note) + [table_text(table.rows)]
-    engines = [f"# {name}\n{launch_command(question, best, name)}" for name in BACKENDS]
+    engines = [
+        "\n".join(
+            [f"# {name}", launch_command(question, best, name), *launch_notes(question, name)]
+        )
+        for name in BACKENDS
+    ]
     apart = [one.flags for one in (first, *more) if one.of != "one fleet"]
     files = [
         f"{name}:\n{text.rstrip()}"

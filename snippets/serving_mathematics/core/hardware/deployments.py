@@ -363,6 +363,9 @@ def _require_drafter(deployment: Deployment) -> None:
     alone = deployment.attention_data
     if deployment.backend == "sglang" and deployment.draft_tokens and drafter != OWN_HEADS:
         possible(alone == 1, "attention_data", "1 in sglang where no heads guess", alone)
+    if deployment.backend == "sglang" and deployment.draft_tokens:
+        stages = deployment.pipeline
+        possible(stages == 1, "pipeline", "1 in sglang where tokens are guessed", stages)
     if isinstance(drafter, str):
         require(drafter in DRAFTERS, "drafter", f"a model or {' or '.join(DRAFTERS)}", drafter)
         return
