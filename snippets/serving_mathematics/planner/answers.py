@@ -88,11 +88,14 @@ from serving_mathematics.planner.routing_lines import (
 )
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
+from serving_mathematics.planner.traffic import drawn_classes, share_of_traffic
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
+EDGE = 0.9  # of the most that a fleet could serve, up to which intervals of its runs hold
+FEW_CUT = 0.005  # of the requests, that the context may cut without a word
 
 
 # In one piece: a line of the answer after the other, in the order of the page.
@@ -335,9 +338,13 @@ def answer_summary(told: Answered) -> str:
     sure = "keeps" if best.replicas == 1 else "keep"
     given = told.rates is not None
     rest = "".join(f" {text}" for text in given_more(told)) if given else _other_costs(told)
-    if _beyond(found.best):
+    if _beyond(found.best) or found.load > EDGE:
         sure = "may keep"
-        if not given and not _beyond(found.one_more):
+        enough = max(best.replicas + 1, math.ceil(best.replicas * found.load / EDGE))
+        if not given and enough > best.replicas + 1:
+            rest += f" {enough:,} stay below {100 * EDGE:.0f}% of what they could serve, beyond "
+            rest += "which intervals are too narrow."
+        elif not given and not _beyond(found.one_more):
             rest += f" {best.replicas + 1:,} keep {_all(question)}."
     if found.deciding:
         rest += f" What decides is {' or '.join(found.deciding)}."
@@ -357,7 +364,12 @@ def answer_summary(told: Answered) -> str:
         rest += " No run on this device was measured, and its error is not known."
     if one.system.name == GIVEN:
         rest += f" Its links and kernels are taken from {find_system(LIKE).shown}."
-    rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
+    rest += (
+        _cut_summary(question)
+        + _apart_summary(told)
+        + energy_summary(told)
+        + _elsewhere(told.others)
+    )
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
@@ -369,6 +381,25 @@ def answer_summary(told: Answered) -> str:
         f"{given_said(told, sure) if given else said}{spare}, at "
         f"${best.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU"
         f"{_tuned(question)}{rest}"
+    )
+
+
+def _cut_summary(question: Question) -> str:
+    """What the model's context made of the lengths that were asked for, where it cut some."""
+    traffic, most = question.traffic, question.deployment.architecture.context_tokens
+    if isinstance(traffic, Workload) or 20 * sum(question.mean_lengths) < most:
+        return ""
+    rng = np.random.default_rng(question.seed)
+    which = drawn_classes(np.random.default_rng([question.seed, 1]), traffic, question.requests)
+    asked = share_of_traffic(rng, traffic, 1, question.requests, which)
+    prompts = np.minimum(asked.prompt_tokens, most - 1)
+    outputs = np.minimum(asked.output_tokens, most - prompts)
+    cut = float(np.mean(prompts + outputs < asked.prompt_tokens + asked.output_tokens))
+    if cut < FEW_CUT:
+        return ""
+    return (
+        f" Of the drawn requests {100 * cut:.0f}% are cut at the context of {most:,} tokens: "
+        f"{prompts.mean():,.0f} in and {outputs.mean():,.0f} out in the mean; a trace has its own."
     )
 
 
@@ -703,6 +734,9 @@ def _decided(told: Answer) -> str:
     doubts = [
         f"the interval of {name} reaches beyond its objective" for name in _beyond(told.plan.best)
     ]
+    if told.plan.load > EDGE:
+        load = 100 * told.plan.load
+        doubts.append(f"at {load:.0f}% of what it could serve its intervals are too narrow")
     if told.plan.one_fewer_may_do:
         doubts.append("by its intervals one replica fewer may do")
     return f"not quite: {', and '.join(doubts)}" if doubts else "yes"

@@ -98,6 +98,8 @@ UNLIMITED = 2**40  # blocks, or seconds
 class Infeasible(ValueError):
     """No number of replicas keeps the objective; the message says why."""
 
+    over = math.inf  # times its limit, what a lone request takes where that is why
+
 
 @dataclass(frozen=True)
 class Quantile:
@@ -562,10 +564,12 @@ class Fleets:
                 kept = each[(self.which == place) & ~np.isnan(each)]
                 least = float(np.quantile(kept, goal.share)) if kept.size else 0.0
                 if least > goal.limit:
-                    raise Infeasible(
+                    problem = Infeasible(
                         f"no fleet keeps {goal.kept}{whose}: a replica without other requests "
                         f"takes {goal.measure.plain(least)}"
                     )
+                    problem.over = least / goal.limit
+                    raise problem
 
     def beside(self, asked: Workload) -> FloatArray:
         """What the first token takes beside the engine [s]."""
