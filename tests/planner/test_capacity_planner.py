@@ -20,9 +20,9 @@ from serving_mathematics.core.hardware.roofline import cost_per_million
 from serving_mathematics.core.machines.traffic import draw_arrivals
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.planner import capacity_planner
-from serving_mathematics.planner.answers import EDGE
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
+    EDGE,
     QUANTILES,
     ClassRun,
     Fleets,

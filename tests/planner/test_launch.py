@@ -14,11 +14,11 @@ from serving_mathematics.planner.launch import (
     Limits,
     Start,
     Started,
+    _launch_notes,
     kubernetes_deployment,
     kubernetes_separate,
     launch_command,
     launch_files,
-    launch_notes,
     launch_text,
     launch_words,
     planned_limits,
@@ -127,7 +127,7 @@ def test_a_checkpoint_in_another_format_is_asked_for(
     """Where the engine neither finds nor makes the planned format."""
     question = read_question({"rate_per_s": 2, "model": model, "precision": precision,
                               "device": "B200", "parallelism": "tp8"})  # fmt: skip
-    noted = [one for one in ("vllm", "sglang", "trtllm") if launch_notes(question, one)]
+    noted = [one for one in ("vllm", "sglang", "trtllm") if _launch_notes(question, one)]
     assert noted == asked.split()
 
 

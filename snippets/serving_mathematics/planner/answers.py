@@ -26,6 +26,7 @@ from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
+    EDGE,
     QUANTILES,
     Performance,
     Plan,
@@ -94,7 +95,6 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
-EDGE = 0.9  # of the most that a fleet could serve, up to which intervals of its runs hold
 FEW_CUT = 0.005  # of the requests, that the context may cut without a word
 
 
@@ -340,12 +340,7 @@ def answer_summary(told: Answered) -> str:
     rest = "".join(f" {text}" for text in given_more(told)) if given else _other_costs(told)
     if _beyond(found.best) or found.load > EDGE:
         sure = "may keep"
-        enough = max(best.replicas + 1, math.ceil(best.replicas * found.load / EDGE))
-        if not given and enough > best.replicas + 1:
-            rest += f" {enough:,} stay below {100 * EDGE:.0f}% of what they could serve, beyond "
-            rest += "which intervals are too narrow."
-        elif not given and not _beyond(found.one_more):
-            rest += f" {best.replicas + 1:,} keep {_all(question)}."
+        rest += "" if given else _enough(told)
     if found.deciding:
         rest += f" What decides is {' or '.join(found.deciding)}."
     if found.one_fewer_may_do:
@@ -364,12 +359,7 @@ def answer_summary(told: Answered) -> str:
         rest += " No run on this device was measured, and its error is not known."
     if one.system.name == GIVEN:
         rest += f" Its links and kernels are taken from {find_system(LIKE).shown}."
-    rest += (
-        _cut_summary(question)
-        + _apart_summary(told)
-        + energy_summary(told)
-        + _elsewhere(told.others)
-    )
+    rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
@@ -380,8 +370,21 @@ def answer_summary(told: Answered) -> str:
     return (
         f"{given_said(told, sure) if given else said}{spare}, at "
         f"${best.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU"
-        f"{_tuned(question)}{rest}"
+        f"{_tuned(question)}{_cut_summary(question)}{rest}"
     )
+
+
+def _enough(told: Answer) -> str:
+    """How many replicas keep the objectives where the answer's may miss them."""
+    found, most = told.plan, 100 * EDGE
+    more = found.best.replicas + 1
+    enough = math.ceil(found.best.replicas * found.load / EDGE)
+    if enough > more:
+        return (
+            f" {enough:,} stay below {most:.0f}% of what they could serve, beyond which intervals "
+            "are too narrow."
+        )
+    return "" if _beyond(found.one_more) else f" {more:,} keep {_all(told.question)}."
 
 
 def _cut_summary(question: Question) -> str:

@@ -90,6 +90,7 @@ WARM_UP = 0.1  # share of a simulated run that is left out, as the replica start
 SHORTER = 4  # times fewer requests where deployments are compared
 ROUND = 8  # deployments that are compared before the rest is looked at again
 SETTLING = 4  # times as long are the runs on which the answer rests
+EDGE = 0.9  # of a full replica's rate: from there on intervals are too narrow
 STEADY = 0.98  # of a full replica's rate: from there on a latency says how long the run was
 MOST_REPLICAS = 100_000
 UNLIMITED = 2**40  # blocks, or seconds
@@ -98,7 +99,7 @@ UNLIMITED = 2**40  # blocks, or seconds
 class Infeasible(ValueError):
     """No number of replicas keeps the objective; the message says why."""
 
-    over = math.inf  # times its limit, what a lone request takes where that is why
+    over = math.inf  # of a lone request, times its limit
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Ranked:
     least_usd_per_hour: float
     run: Performance | Apart | None
     problem: str
-    over: float = math.inf  # times its limit, what a lone request takes where that is the problem
+    over: float = math.inf  # of a lone request, times its limit
 
 
 @dataclass(frozen=True)
@@ -297,8 +297,7 @@ def rank(
         try:
             bounds.append((*least_cost(question), place))
         except (Impossible, Infeasible) as problem:
-            over = getattr(problem, "over", math.inf)
-            impossible.append(Ranked(question, math.inf, None, str(problem), over))
+            impossible.append(_refused(question, problem))
     bounds.sort()
     simulated: list[Ranked] = []
     left_out: list[Ranked] = []
@@ -340,6 +339,11 @@ def _in_order(ranked: Sequence[Ranked]) -> list[Ranked]:
     simulated = [one for one in ranked if one.run]
     simulated.sort(key=lambda one: (one.run.usd_per_hour, one.run.tpot[0].value) if one.run else ())
     return [*simulated, *(one for one in ranked if not one.run)]
+
+
+def _refused(question: Question, problem: ValueError) -> Ranked:
+    """A deployment that cannot keep the objective, even for a lone request."""
+    return Ranked(question, math.inf, None, str(problem), getattr(problem, "over", math.inf))
 
 
 def _nearest_problem(ranked: Sequence[Ranked]) -> str:

@@ -171,15 +171,8 @@ def _makes_format(question: Question, backend: str) -> bool:
     return possible and one.architecture.published == "bf16" and not _has_format(question)
 
 
-def launch_notes(question: Question, backend: str = "") -> list[str]:
-    """What the command of a replica does not bring about, as comments.
-
-    question, backend: as for launch_words.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> launch_notes(read_question({"rate_per_s": 60, "precision": "int4"}))
-    ['# needs a checkpoint in INT4: meta-llama/Meta-Llama-3.1-8B is not one']
-    """
+def _launch_notes(question: Question, backend: str = "") -> list[str]:
+    """What the command of a replica does not bring about, as comments."""
     one = question.deployment
     backend = backend or one.backend
     notes = _format_notes(question, backend)
@@ -227,8 +220,8 @@ def _method(one: Deployment) -> tuple[str, str]:
 
 
 def launch_files(question: Question, backend: str = "") -> dict[str, str]:
-    """The files that the command of a replica reads, by name: TensorRT-LLM's options that have no
-    flag, for prompts in chunks, attention over data, guesses and a cache in 8 bits.
+    """The files that the command of a replica reads, by name: TensorRT-LLM's options without a
+    flag.
 
     question, backend: as for launch_words.
 
@@ -290,8 +283,7 @@ def launch_command(question: Question, best: Limits, backend: str = "") -> str:
 
 
 def launch_text(question: Question, best: Limits, backend: str = "") -> str:
-    """The command that starts one replica, and as comments behind it what it lacks and the files
-    that it reads.
+    """The command that starts one replica, and as comments what it lacks and the files it reads.
 
     question, best, backend: as for launch_words.
 
@@ -302,7 +294,7 @@ def launch_text(question: Question, best: Limits, backend: str = "") -> str:
     >>> launch_text(asked, run, "trtllm").splitlines()[2:] if run else []
     ['#   enable_chunked_prefill: true', '#   kv_cache_config:', '#     dtype: fp8']
     """
-    lines = [launch_command(question, best, backend), *launch_notes(question, backend)]
+    lines = [launch_command(question, best, backend), *_launch_notes(question, backend)]
     return "\n".join(lines + _commented(launch_files(question, backend)))
 
 
@@ -320,7 +312,7 @@ def kubernetes_deployment(question: Question, best: Limits) -> str:
     True
     """
     words = launch_words(question, best)
-    lines = [*SET, *launch_notes(question)]
+    lines = [*SET, *_launch_notes(question)]
     lines += ["apiVersion: apps/v1", "kind: Deployment", "metadata:", "  name: model", "spec:"]
     lines += _pods(question, "model", best.replicas + question.spare_replicas, words)
     return "\n".join(lines + _commented(launch_files(question), WHERE))

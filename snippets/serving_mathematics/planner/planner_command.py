@@ -55,9 +55,9 @@ from serving_mathematics.planner.capacity_planner import Infeasible, Told
 from serving_mathematics.planner.configurations import Answered, whole_answer
 from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.launch import (
+    _launch_notes,
     launch_command,
     launch_files,
-    launch_notes,
     planned_limits,
     starts,
 )
@@ -396,7 +396,7 @@ def _whole(told: Answered) -> str:
         parts += [note] * bool(note) + [table_text(table.rows)]
     engines = [
         "\n".join(
-            [f"# {name}", launch_command(question, best, name), *launch_notes(question, name)]
+            [f"# {name}", launch_command(question, best, name), *_launch_notes(question, name)]
         )
         for name in BACKENDS
     ]
