@@ -28,7 +28,7 @@ from typing import Protocol
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
-from serving_mathematics.core.hardware.deployments import PRECISIONS, Deployment
+from serving_mathematics.core.hardware.deployments import OWN_HEADS, PRECISIONS, Deployment
 from serving_mathematics.planner.capacity_planner import WORKED, Fleets
 from serving_mathematics.planner.configurations import Answered
 from serving_mathematics.planner.question import Question
@@ -41,6 +41,19 @@ IMAGES = {
     "vllm": "vllm/vllm-openai:VERSION",
     "sglang": "lmsysorg/sglang:VERSION",
     "trtllm": "nvcr.io/nvidia/tensorrt-llm/release:VERSION",
+}
+ROCM, ELSEWHERE = "vllm/vllm-openai-rocm:VERSION", {"cdna": "amd.com/gpu", "tpu": "google.com/tpu"}
+CHECKPOINTS = {  # of presets that are called otherwise
+    "Falcon-7B": "tiiuae/falcon-7b",
+    "Gemma-2-9B": "google/gemma-2-9b",
+    "Gemma-3-27B": "google/gemma-3-27b-it",
+    "Llama-2-7B": "meta-llama/Llama-2-7b-hf",
+    "Llama-2-13B": "meta-llama/Llama-2-13b-hf",
+    "Llama-2-70B": "meta-llama/Llama-2-70b-hf",
+    "Llama-3-8B": "meta-llama/Meta-Llama-3-8B",
+    "Mistral-7B-v0.1": "mistralai/Mistral-7B-v0.1",
+    "OPT-13B": "facebook/opt-13b",
+    "Qwen2.5-7B": "Qwen/Qwen2.5-7B",
 }
 SET = [
     "# Set VERSION to the one that you tested, and a Secret hf with the key token if the model",
@@ -104,8 +117,26 @@ def launch_words(question: Question, best: Limits, backend: str = "") -> list[st
     one = question.deployment
     if (backend or one.backend) == "sglang" and not _refuses_mixing(one):
         words.append("--enable-mixed-chunk")  # or the prompts of a step stop its answers
+    words += _host_words(best, one.devices, backend or one.backend)
     files = launch_files(question, backend)
     return words + [word for name in files for word in ("--extra_llm_api_options", name)]
+
+
+def _host_words(best: Limits, devices: int, backend: str) -> list[str]:
+    """What keeps prefixes in host memory too, where it was planned: vLLM is told of all of it,
+    SGLang of a device's in GB."""
+    gib = best.best.host_gib if isinstance(best, Routed) else 0.0
+    if not gib or backend == "trtllm":
+        return []
+    if backend == "vllm":
+        return ["--kv-offloading-backend", "native", "--kv-offloading-size", f"{gib:g}"]
+    each = math.floor(gib * 2**30 / 1e9 / devices)
+    return ["--enable-hierarchical-cache", "--hicache-size", f"{max(1, each)}"]
+
+
+def _checkpoint(question: Question) -> str:
+    """What engines load, as it is called on Hugging Face."""
+    return CHECKPOINTS.get(question.served, question.served)
 
 
 def _refuses_mixing(one: Deployment) -> bool:
@@ -118,7 +149,7 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
     one = question.deployment
     backend = backend or one.backend
     require(backend in IMAGES, "backend", f"one of {', '.join(IMAGES)}", backend)
-    name, groups = question.served, one.attention_data
+    name, groups = _checkpoint(question), one.attention_data
     places = max(1, limit // groups)
     eight_bits = _makes_format(question, backend)
     share, devices = f"{question.memory_share:g}", one.devices
@@ -176,6 +207,8 @@ def _launch_notes(question: Question, backend: str = "") -> list[str]:
     one = question.deployment
     backend = backend or one.backend
     notes = _format_notes(question, backend)
+    if one.draft_tokens and one.drafter == OWN_HEADS:
+        notes.append("# needs heads that guess in the checkpoint: its config.json counts them")
     if backend == "sglang" and _refuses_mixing(one):
         notes.append("# prompts stop answers: SGLang refuses --enable-mixed-chunk with guesses or")
         notes.append("# stages, and this was simulated as if it mixed them")
@@ -187,7 +220,7 @@ def _format_notes(question: Question, backend: str) -> list[str]:
     one = question.deployment
     if _has_format(question) or _makes_format(question, backend):
         return []
-    return [f"# needs a checkpoint in {one.precision.upper()}: {question.served} is not one"]
+    return [f"# needs a checkpoint in {one.precision.upper()}: {_checkpoint(question)} is not one"]
 
 
 def _guess_words(one: Deployment, backend: str) -> list[str]:
@@ -312,7 +345,7 @@ def kubernetes_deployment(question: Question, best: Limits) -> str:
     True
     """
     words = launch_words(question, best)
-    lines = [*SET, *_launch_notes(question)]
+    lines = [*SET, *_launch_notes(question), *_spanning(question)]
     lines += ["apiVersion: apps/v1", "kind: Deployment", "metadata:", "  name: model", "spec:"]
     lines += _pods(question, "model", best.replicas + question.spare_replicas, words)
     return "\n".join(lines + _commented(launch_files(question), WHERE))
@@ -332,7 +365,7 @@ def _pods(
         "    spec:",
         "      containers:",
         "        - name: engine",
-        f"          image: {IMAGES[question.deployment.backend]}",
+        f"          image: {_image(question)}",
         f"          command: {json.dumps(words)}",
         "          env:",
         "            - name: HF_TOKEN",
@@ -343,10 +376,34 @@ def _pods(
         "            httpGet: {path: /health, port: 8000}",
         "            timeoutSeconds: 10",
         "          resources:",
-        f"            limits: {{nvidia.com/gpu: {question.deployment.devices}}}",
+        f"            limits: {{{_resource(question)}: {question.deployment.devices}}}",
         "          volumeMounts: [{name: shm, mountPath: /dev/shm}]",
         "      volumes:",
         "        - {name: shm, emptyDir: {medium: Memory}}",
+    ]
+
+
+def _image(question: Question) -> str:
+    """What the engine is packed in, for the maker of the devices."""
+    one = question.deployment
+    rocm = one.backend == "vllm" and one.system.generation == "cdna"
+    return ROCM if rocm else IMAGES[one.backend]
+
+
+def _resource(question: Question) -> str:
+    """What Kubernetes calls the devices."""
+    return ELSEWHERE.get(question.deployment.system.generation, "nvidia.com/gpu")
+
+
+def _spanning(question: Question) -> list[str]:
+    """That a pod cannot hold a replica, as comments."""
+    one = question.deployment
+    machine = 4 if one.system.name.startswith("gb") else 8
+    if one.devices <= machine:
+        return []
+    return [
+        f"# {one.devices} devices are on {math.ceil(one.devices / machine)} machines or more, and a"
+        " pod is on one: make it a LeaderWorkerSet."
     ]
 
 
@@ -497,7 +554,8 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
         documents += ["\n".join(service), "\n".join(state)]
     note = f" ({found.note})" if found.note else ""
     lines = [f"# before them{note}:", f"# {found.router}", *_commented(found.files, WHERE)]
-    documents[0] = "\n".join([*SET, *_format_notes(question, backend), documents[0]])
+    notes = [*SET, *_format_notes(question, backend), *_spanning(question)]
+    documents[0] = "\n".join([*notes, documents[0]])
     return "\n---\n".join(documents) + "\n" + "\n".join(lines)
 
 
@@ -523,13 +581,27 @@ def starts(told: Answered) -> list[Start]:
     ['one fleet']
     """
     question, best = told.question, planned_limits(told)
-    one = Start("one fleet", launch_text(question, best), kubernetes_deployment(question, best))
+    before = _before(told)
+    parts = launch_text(question, best), kubernetes_deployment(question, best)
+    one = Start("one fleet", *("\n".join([part, *before]) for part in parts))
     apart = None if isinstance(told, Routed) else told.apart
     if isinstance(told, Routed) or apart is None or apart.run is None:
         return [one]
     asked, pair = apart.question, apart.run
     two = Start("separate fleets", separate_text(asked, pair), kubernetes_separate(asked, pair))
     return [two, one] if pair.usd_per_hour < told.plan.best.usd_per_hour else [one, two]
+
+
+def _before(told: Answered) -> list[str]:
+    """What stands before replicas behind a router, as comments."""
+    if not isinstance(told, Routed):
+        return []
+    lines, router = [], told.best.router.name
+    if router != "random":
+        lines = [f"# before them: a {router} router; a Kubernetes Service chooses at random"]
+    if told.best.host_gib and told.question.deployment.backend == "trtllm":
+        lines += [f"# with {told.best.host_gib:,.0f} GiB of host memory, as host_cache_size"]
+    return lines
 
 
 def check_flags_carry_the_plan() -> None:

@@ -55,6 +55,7 @@ from serving_mathematics.planner.capacity_planner import Infeasible, Told
 from serving_mathematics.planner.configurations import Answered, whole_answer
 from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.launch import (
+    ELSEWHERE,
     _launch_notes,
     launch_command,
     launch_files,
@@ -399,6 +400,7 @@ def _whole(told: Answered) -> str:
             [f"# {name}", launch_command(question, best, name), *_launch_notes(question, name)]
         )
         for name in BACKENDS
+        if name != "trtllm" or question.deployment.system.generation not in ELSEWHERE
     ]
     apart = [one.flags for one in (first, *more) if one.of != "one fleet"]
     files = [

@@ -394,6 +394,9 @@ def require_deployment(deployment: Deployment) -> None:
     model, tensor = deployment.architecture, deployment.tensor
     known = deployment.backend in BACKENDS
     require(known, "backend", f"one of {', '.join(BACKENDS)}", deployment.backend)
+    foreign = deployment.backend == "trtllm" and deployment.system.generation in ("cdna", "tpu")
+    rule = f"vllm or sglang on {deployment.system.shown}"
+    possible(not foreign, "backend", rule, deployment.backend)
     for name in ("input_tokens", "output_tokens", "concurrency"):
         value = getattr(deployment, name)
         require(math.isfinite(value) and 1 <= value <= 1e8, name, "from 1 to 1e8", value)
