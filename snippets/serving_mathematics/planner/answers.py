@@ -422,10 +422,16 @@ def _elsewhere(others: Sequence[Elsewhere]) -> str:
     """What other devices would have to cost."""
     said = [
         f"{one.devices:,} × {one.question.deployment.system.shown} below "
-        f"${one.even_usd_per_hour:,.2f} a GPU"
+        f"${_rounded_down(one.even_usd_per_hour)} a GPU"
         for one in others
     ]
     return f" Cheaper would be {', '.join(said)}." if said else ""
+
+
+def _rounded_down(usd: float) -> str:
+    """A price below which something holds: in cents, or two digits below ten of them."""
+    steps = 100 if usd >= 0.1 else 1000
+    return f"{math.floor(steps * usd + 1e-9) / steps:,.{2 if usd >= 0.1 else 3}f}"
 
 
 def summary_text(told: Answered) -> str:
