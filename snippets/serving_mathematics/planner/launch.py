@@ -134,7 +134,7 @@ def _host_words(best: Limits, devices: int, backend: str) -> list[str]:
     return ["--enable-hierarchical-cache", "--hicache-size", f"{max(1, each)}"]
 
 
-def _checkpoint(question: Question) -> str:
+def _repository(question: Question) -> str:
     """What engines load, as it is called on Hugging Face."""
     return CHECKPOINTS.get(question.served, question.served)
 
@@ -149,7 +149,7 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
     one = question.deployment
     backend = backend or one.backend
     require(backend in IMAGES, "backend", f"one of {', '.join(IMAGES)}", backend)
-    name, groups = _checkpoint(question), one.attention_data
+    name, groups = _repository(question), one.attention_data
     places = max(1, limit // groups)
     eight_bits = _makes_format(question, backend)
     share, devices = f"{question.memory_share:g}", one.devices
@@ -220,7 +220,7 @@ def _format_notes(question: Question, backend: str) -> list[str]:
     one = question.deployment
     if _has_format(question) or _makes_format(question, backend):
         return []
-    return [f"# needs a checkpoint in {one.precision.upper()}: {_checkpoint(question)} is not one"]
+    return [f"# needs a checkpoint in {one.precision.upper()}: {_repository(question)} is not one"]
 
 
 def _guess_words(one: Deployment, backend: str) -> list[str]:
@@ -372,7 +372,7 @@ def _pods(
         "              valueFrom: {secretKeyRef: {name: hf, key: token, optional: true}}",
         *(env or []),
         "          ports: [{containerPort: 8000}]",
-        "          readinessProbe:  # no requests until then; SGLang answers after 1 s",
+        "          readinessProbe:  # to which SGLang answers after a second",
         "            httpGet: {path: /health, port: 8000}",
         "            timeoutSeconds: 10",
         "          resources:",
