@@ -38,7 +38,8 @@ from serving_mathematics.planner.capacity_planner import (
 from serving_mathematics.planner.configurations import Answer, Elsewhere, answer
 from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
-from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.objectives import promised
+from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic
 from serving_mathematics.support import measuring
 
@@ -278,6 +279,17 @@ def test_the_summary_is_as_certain_as_the_table() -> None:
     assert doubtful.endswith(f"{TUNED} {n + 1} keep both.")
     both = answer_summary(with_plan(PLAIN, best=unsure, one_more=unsure))
     assert both.endswith(f" a GPU{TUNED}")
+    edge = with_plan(PLAIN, load=0.95)
+    narrow = f"{math.ceil(n * 0.95 / 0.9)} stay below 90% of what they could serve, beyond which"
+    few = math.ceil(n * 0.95 / 0.9) == n + 1
+    said = answer_summary(edge)
+    assert " may keep a TTFT of 1.5 s " in said
+    assert said.endswith(f"{n + 1} keep both." if few else f"{narrow} intervals are too narrow.")
+    many = with_plan(PLAIN, load=0.95, best=replace(SURE, replicas=190))
+    assert "201 stay below 90% of what they could serve" in answer_summary(many)
+    lines = {line.what: line.value for line in answer_lines(edge)}
+    at = "at 95% of what it could serve its intervals are too narrow"
+    assert lines["decided by this run"] == f"not quite: {at}"
     other = replace(SURE, replicas=3, budget=8192, places=77)
     fewer = answer_summary(with_plan(PLAIN, one_fewer_may_do=True, found=other))
     assert fewer.endswith(
@@ -287,6 +299,19 @@ def test_the_summary_is_as_certain_as_the_table() -> None:
     for low, high, words in ((2, 9, "2 to 9"), (2, None, "2 or more"), (9, 9, "9")):
         said = answer_summary(replace(PLAIN, if_faster=low, if_slower=high))
         assert said.endswith(f" Where steps err as those of measured runs did, it takes {words}.")
+
+
+def test_lengths_that_the_context_cuts_are_told() -> None:
+    """Those of the very draw: its mean is far below what was asked for."""
+    question = read_question(
+        {"rate_per_s": 1, "ttft_s": 99, "mean_prompt_tokens": 100_000, "requests": 2000}
+    )
+    sample = Fleets(replace(question, promise=promised(1e4, 1e4))).sample
+    said = answer_summary(replace(PLAIN, question=question))
+    means = f"{sample.prompt_tokens.mean():,.0f} in and {sample.output_tokens.mean():,.0f} out"
+    assert f"cut at the context of 131,072 tokens: {means} in the mean" in said
+    assert 60_000 < sample.prompt_tokens.mean() < 80_000
+    assert " cut at " not in answer_summary(PLAIN)
 
 
 def test_a_device_that_was_never_measured_is_named() -> None:
@@ -352,7 +377,7 @@ def test_other_devices_are_said_with_the_price_that_decides() -> None:
     others = [Elsewhere(QUESTION, run, n, 6.0 / n) for n in (2, 1200)]
     said = answer_summary(replace(PLAIN, others=tuple(others)))
     assert said.endswith(
-        " Cheaper would be 2 × H100 SXM below $3.00 a GPU, 1,200 × H100 SXM below $0.01 a GPU."
+        " Cheaper would be 2 × H100 SXM below $3.00 a GPU, 1,200 × H100 SXM below $0.005 a GPU."
     )
     assert "Cheaper" not in answer_summary(PLAIN)
 

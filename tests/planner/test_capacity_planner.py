@@ -22,6 +22,7 @@ from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.planner import capacity_planner
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
+    EDGE,
     QUANTILES,
     ClassRun,
     Fleets,
@@ -803,3 +804,17 @@ def test_a_tight_question_simulates_little(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.replicas == 30
     assert counts[1000] <= 150
     assert counts[4000] <= 35
+
+
+def test_intervals_are_too_narrow_near_what_a_fleet_could_serve() -> None:
+    """Of a run seven times as long, the p99 of the first token lies within them below 90% of it,
+    and far outside at 94%."""
+    for rate, within in ((80.0, True), (86.4, False)):
+        found = []
+        for requests in (14_400, 100_000):
+            asked = {"rate_per_s": rate, "parallelism": "tp1", "precision": "fp8"}
+            fleet = Fleets(read_question(asked | {"requests": requests}))
+            found.append(fleet.performance(3, 1024, 2048))
+            assert (fleet.load(3) < EDGE) == within
+        short, long = (run.ttft[2] for run in found if run)
+        assert (long.value < short.value + 2 * short.half_width) == within

@@ -209,6 +209,28 @@ def test_an_answer_is_the_plan_of_the_cheapest() -> None:
     assert answer([only]).plan == plan(only)
 
 
+def test_the_nearest_refusal_is_told_whatever_comes_first() -> None:
+    asked = {"rate_per_s": 60, "ttft_s": 0.01, "precision": "fp8", "other_devices": "none"}
+    said = []
+    for widths in ("tp1,tp8", "tp8,tp1"):
+        with pytest.raises(Infeasible) as refused:
+            answer(read_choices(asked | {"parallelism": widths}))
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+    assert "on 8 × H100 SXM (tp8) in FP8, the nearest" in said[0]
+
+
+def test_steps_that_err_leave_the_answer_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorter runs may say more replicas for faster steps, or fewer for slower ones."""
+    asked = read_choices({"rate_per_s": 60, "requests": 400, "parallelism": "tp1"})
+    for short in (1, 99):
+        monkeypatch.setattr(configurations, "_fewest", lambda *_, short=short: short)
+        found = answer(asked)
+        assert found.if_slower is not None
+        assert found.if_faster <= found.plan.best.replicas <= found.if_slower
+        assert {found.if_faster, found.if_slower} == {found.plan.best.replicas, short}
+
+
 def test_steps_that_err_can_take_the_objective_away() -> None:
     """An objective of a lone step plus a tenth: one run in ten was slower than that."""
     alone = least_cost(read_question({"rate_per_s": 0.1}))[1]

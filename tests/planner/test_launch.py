@@ -8,12 +8,15 @@ from dataclasses import replace
 import pytest
 import yaml
 from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.catalogue import find_model, model_names
 from serving_mathematics.planner.capacity_planner import Fleets, Performance
 from serving_mathematics.planner.configurations import Answer, Separate, answer, whole_answer
 from serving_mathematics.planner.launch import (
+    CHECKPOINTS,
     Limits,
     Start,
     Started,
+    _launch_notes,
     kubernetes_deployment,
     kubernetes_separate,
     launch_command,
@@ -74,8 +77,12 @@ def test_attention_over_data_divides_the_limit() -> None:
     assert words[words.index("--dp-size") + 1] == "8"
     assert "--enable-dp-attention" in words
     assert words[words.index("--max-running-requests") + 1] == "96"
+    assert words[words.index("--chunked-prefill-size") + 1] == "16384"  # which it divides
     words = launch_words(question, best, "trtllm")
     assert words[words.index("--ep_size") + 1] == "8"
+    assert words[words.index("--max_num_tokens") + 1] == "2048"
+    told = yaml.safe_load(launch_files(question, "trtllm")["options.yaml"])
+    assert told["enable_attention_dp"] is told["enable_chunked_prefill"] is True
 
 
 def test_eight_bits_are_made_where_they_are_not_published() -> None:
@@ -85,6 +92,8 @@ def test_eight_bits_are_made_where_they_are_not_published() -> None:
         assert "--quantization fp8" in launch_command(question, best, backend)
     words = launch_words(question, best, "trtllm")
     assert words[words.index("--tp_size") + 1] == words[words.index("--pp_size") + 1] == "2"
+    assert "--enable-mixed-chunk" not in launch_words(question, best, "sglang")
+    assert "prompts stop answers" in launch_text(question, best, "sglang")
     plain = launch_command(*planned({"rate_per_s": 2, "parallelism": "tp1", "requests": 200}))
     assert "quantization" not in plain
     assert "parallel" not in plain
@@ -99,6 +108,103 @@ def test_the_deployment_is_yaml_with_what_was_planned() -> None:
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
     labels = found["spec"]["template"]["metadata"]["labels"]
     assert found["spec"]["selector"]["matchLabels"] == labels
+
+
+@pytest.mark.parametrize(
+    ("precision", "model", "asked"),
+    [
+        ("bf16", "Llama-3.1-8B", ""),
+        ("fp8", "Llama-3.1-8B", "trtllm"),
+        ("fp8", "nvidia/Llama-3.1-8B-Instruct-FP8", ""),
+        ("fp4", "Llama-3.1-8B", "vllm sglang trtllm"),
+        ("int4", "Llama-3.1-8B", "vllm sglang trtllm"),
+        ("fp8", "DeepSeek-R1", ""),
+        ("bf16", "DeepSeek-R1", "vllm sglang trtllm"),
+        ("fp4", "gpt-oss-120b", ""),
+    ],
+)
+def test_a_checkpoint_in_another_format_is_asked_for(
+    precision: str, model: str, asked: str
+) -> None:
+    """Where the engine neither finds nor makes the planned format."""
+    question = read_question({"rate_per_s": 2, "model": model, "precision": precision,
+                              "device": "B200", "parallelism": "tp8"})  # fmt: skip
+    noted = [one for one in ("vllm", "sglang", "trtllm") if _launch_notes(question, one)]
+    assert noted == asked.split()
+
+
+@pytest.mark.parametrize("backend", ["vllm", "sglang", "trtllm"])
+def test_a_pod_hears_others_and_waits_until_it_serves(backend: str) -> None:
+    """vLLM listens everywhere at port 8000 by default, as the probe asks."""
+    question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "backend": backend})
+    (container,) = yaml.safe_load(kubernetes_deployment(question, best))["spec"]["template"][
+        "spec"
+    ]["containers"]
+    assert ("--host 0.0.0.0 --port 8000" in " ".join(container["command"])) == (backend != "vllm")
+    assert ("--enable-metrics" in container["command"]) == (backend == "sglang")
+    assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": 8000}
+    assert container["readinessProbe"]["timeoutSeconds"] > 1  # which SGLang takes to answer
+    assert container["image"].endswith(":VERSION")
+
+
+def test_host_memory_and_a_router_are_started_too() -> None:
+    """Of 100 GiB beside eight devices, vLLM is told all and SGLang a device's, in GB."""
+    asked = WIDE | {"replicas": 2, "requests": 100, "ttft_s": 9, "batch_limit": 64}
+    asked |= {
+        "host_memory_gib": "100",
+        "routers": "least-requests",
+        "like": "agents",
+        "ttft_s": 60,
+        "requests": 200,
+    }
+    told = whole_answer(read_choices(asked), asked)
+    (one,) = starts(told)
+    assert "--kv-offloading-backend native --kv-offloading-size 100" in one.flags
+    for text in (one.flags, one.kubernetes):
+        assert "\n# before them: a least-requests router; a Kubernetes Service" in text
+    words = launch_words(told.question, planned_limits(told), "sglang")
+    assert words[words.index("--hicache-size") + 1] == "13"  # 107 GB over eight
+    assert "--enable-hierarchical-cache" in words
+
+
+@pytest.mark.parametrize(
+    ("device", "resource", "image"),
+    [
+        ("H100", "nvidia.com/gpu", "vllm/vllm-openai:"),
+        ("MI300X", "amd.com/gpu", "vllm/vllm-openai-rocm:"),
+        ("tpu_v6e", "google.com/tpu", "vllm/vllm-openai:"),
+    ],
+)
+def test_a_pod_asks_for_devices_by_their_makers_name(
+    device: str, resource: str, image: str
+) -> None:
+    question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "device": device})
+    text = kubernetes_deployment(question, best)
+    (container,) = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {resource: 1}
+    assert container["image"].startswith(image)
+    assert "LeaderWorkerSet" not in text
+    if device != "H100":
+        with pytest.raises(ValueError, match="backend must be vllm or sglang on"):
+            read_question({"rate_per_s": 2, "device": device, "backend": "trtllm"})
+
+
+def test_what_spans_machines_is_no_pod() -> None:
+    values: dict[str, object] = {"rate_per_s": 2, "device": "GB200", "model": "DeepSeek-R1"}
+    for width, machines in ((8, 2), (16, 4)):
+        question = read_question(values | {"parallelism": f"dp{width}ep{width}", "ttft_s": 5})
+        best = Fleets(question).performance(2, 96, 2048)
+        assert best is not None
+        assert f"are on {machines} machines or more" in kubernetes_deployment(question, best)
+
+
+def test_presets_are_served_by_the_names_of_their_checkpoints() -> None:
+    """With an owner, as on Hugging Face; and no other name is changed."""
+    names = {find_model(name)[0].name for name in model_names()}
+    assert all("/" in CHECKPOINTS.get(name, name) for name in names)
+    assert {name for name in names if "/" not in name} == set(CHECKPOINTS)
+    question, best = planned({"rate_per_s": 1, "model": "Gemma-3-27B", "parallelism": "tp1"})
+    assert launch_words(question, best)[2] == "google/gemma-3-27b-it"
 
 
 def test_another_engine_is_refused() -> None:
@@ -184,14 +290,17 @@ def test_engines_are_told_what_guesses(
     assert launch_files(question, "vllm") == launch_files(question, "sglang") == {}
     text = launch_command(question, best, "sglang")
     assert text.endswith(f"--speculative-algorithm {sglang} --speculative-num-draft-tokens 4")
+    heads = "its config.json counts them" in launch_text(question, best, "vllm")
+    assert heads == (drafter == "mtp")
     text = launch_command(question, best, "trtllm")
     assert text.endswith("--tp_size 2 --extra_llm_api_options options.yaml")
     told = yaml.safe_load(launch_files(question, "trtllm")["options.yaml"])
     alone = {"disable_overlap_scheduler": True} if drafter in ("ngram", "Qwen3-0.6B") else {}
-    assert told == {"speculative_config": trtllm} | alone
+    assert told == {"speculative_config": trtllm, "enable_chunked_prefill": True} | alone
     shown = launch_text(question, best, "trtllm").splitlines()
-    assert shown[:2] == [text, "# options.yaml"]
-    assert yaml.safe_load("\n".join(line.removeprefix("#   ") for line in shown[2:])) == told
+    assert [shown[0], shown[1 + heads]] == [text, "# options.yaml"]
+    read = yaml.safe_load("\n".join(line.removeprefix("#   ") for line in shown[2 + heads :]))
+    assert read == told
 
 
 def test_nothing_is_told_where_nothing_guesses() -> None:
@@ -199,7 +308,7 @@ def test_nothing_is_told_where_nothing_guesses() -> None:
     for backend in ("vllm", "sglang", "trtllm"):
         text = launch_text(question, best, backend)
         assert "specul" not in text
-        assert "options" not in text
+        assert ("options" in text) == (backend == "trtllm")
     with pytest.raises(ValueError, match="backend must be one of vllm, sglang, trtllm, got x"):
         launch_files(question, "x")
 
@@ -264,8 +373,9 @@ def test_separate_fleets_are_yaml_with_what_was_planned(backend: str, apart: Sep
         assert state["spec"]["template"]["metadata"]["labels"] == labels
         (container,) = state["spec"]["template"]["spec"]["containers"]
         assert container["command"] == role_words(asked, apart.run, role)
-        named = [one["name"] for one in container.get("env", [])]
-        assert named == ["VLLM_NIXL_SIDE_CHANNEL_HOST"] * (backend == "vllm")
+        named = [one["name"] for one in container["env"]]
+        assert named == ["HF_TOKEN"] + ["VLLM_NIXL_SIDE_CHANNEL_HOST"] * (backend == "vllm")
+        assert state["spec"]["podManagementPolicy"] == "Parallel"  # or one would wait for another
 
 
 def test_files_of_separate_fleets_are_yaml(apart: Separate) -> None:

@@ -18,6 +18,7 @@ from serving_mathematics.report.artefacts import (
     autoscaler_objects,
     bucket_above,
     queue_flags,
+    scaling_target,
 )
 
 from ..promql import Parser
@@ -147,7 +148,7 @@ def test_a_page_asks_for_six_late_first_tokens_within_its_hour() -> None:
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_objects_are_as_kubernetes_and_keda_read_them(engine: str) -> None:
-    objects = {n: yaml.safe_load(t) for n, t in autoscaler_objects(37.0, engine).items()}
+    objects = {n: yaml.safe_load(t) for n, t in autoscaler_objects(29, engine).items()}
     Draft202012Validator(SCALED).validate(objects["keda.yaml"])
     trigger = objects["keda.yaml"]["spec"]["triggers"][0]["metadata"]
     target = objects["hpa.yaml"]["spec"]["metrics"][0]["external"]["target"]
@@ -160,7 +161,7 @@ def test_objects_are_as_kubernetes_and_keda_read_them(engine: str) -> None:
 def test_two_models_of_one_prometheus_are_told_apart(engine: str) -> None:
     """In alerts by a sum for each, in a query to scale on by a selector, of which the head says
     that it has to be set; the rule that an HPA needs is the same query."""
-    objects = autoscaler_objects(37.0, engine)
+    objects = autoscaler_objects(29, engine)
     query = yaml.safe_load(objects["keda.yaml"])["spec"]["triggers"][0]["metadata"]["query"]
     own, other = (np.full(5, x) for x in (3.0, 900.0))
     series = {name + MODEL: own for name in QUEUED[engine]} | dict.fromkeys(QUEUED[engine], other)
@@ -185,6 +186,12 @@ def test_two_models_of_one_prometheus_are_told_apart(engine: str) -> None:
             == 4 + 2 * (rule["labels"]["severity"] == "page")
         )
         assert "{{ $labels.model_name }}" in rule["annotations"]["summary"]
+
+
+def test_a_target_is_two_fifths_of_few_places_and_less_of_many() -> None:
+    told = [scaling_target(most, 40.0) for most in (1.0, 30.0, 99.0, 101.0, 1e6)]
+    assert told == [1, 12, 39, 40, 40]
+    assert [scaling_target(most) for most in (1.0, 30.0, 1e6)] == [1, 6, 200_000]
 
 
 def test_flags_by_hand() -> None:

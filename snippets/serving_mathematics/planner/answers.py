@@ -26,6 +26,7 @@ from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
+    EDGE,
     QUANTILES,
     Performance,
     Plan,
@@ -88,11 +89,13 @@ from serving_mathematics.planner.routing_lines import (
 )
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
+from serving_mathematics.planner.traffic import drawn_classes, share_of_traffic
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
+FEW_CUT = 0.005  # of the requests, that the context may cut without a word
 
 
 # In one piece: a line of the answer after the other, in the order of the page.
@@ -335,10 +338,9 @@ def answer_summary(told: Answered) -> str:
     sure = "keeps" if best.replicas == 1 else "keep"
     given = told.rates is not None
     rest = "".join(f" {text}" for text in given_more(told)) if given else _other_costs(told)
-    if _beyond(found.best):
+    if _beyond(found.best) or found.load > EDGE:
         sure = "may keep"
-        if not given and not _beyond(found.one_more):
-            rest += f" {best.replicas + 1:,} keep {_all(question)}."
+        rest += "" if given else _enough(told)
     if found.deciding:
         rest += f" What decides is {' or '.join(found.deciding)}."
     if found.one_fewer_may_do:
@@ -368,7 +370,39 @@ def answer_summary(told: Answered) -> str:
     return (
         f"{given_said(told, sure) if given else said}{spare}, at "
         f"${best.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU"
-        f"{_tuned(question)}{rest}"
+        f"{_tuned(question)}{_cut_summary(question)}{rest}"
+    )
+
+
+def _enough(told: Answer) -> str:
+    """How many replicas keep the objectives where the answer's may miss them."""
+    found, most = told.plan, 100 * EDGE
+    more = found.best.replicas + 1
+    enough = math.ceil(found.best.replicas * found.load / EDGE)
+    if enough > more:
+        return (
+            f" {enough:,} stay below {most:.0f}% of what they could serve, beyond which intervals "
+            "are too narrow."
+        )
+    return "" if _beyond(found.one_more) else f" {more:,} keep {_all(told.question)}."
+
+
+def _cut_summary(question: Question) -> str:
+    """What the model's context made of the lengths that were asked for, where it cut some."""
+    traffic, most = question.traffic, question.deployment.architecture.context_tokens
+    if isinstance(traffic, Workload) or 20 * sum(question.mean_lengths) < most:
+        return ""
+    rng = np.random.default_rng(question.seed)
+    which = drawn_classes(np.random.default_rng([question.seed, 1]), traffic, question.requests)
+    asked = share_of_traffic(rng, traffic, 1, question.requests, which)
+    prompts = np.minimum(asked.prompt_tokens, most - 1)
+    outputs = np.minimum(asked.output_tokens, most - prompts)
+    cut = float(np.mean(prompts + outputs < asked.prompt_tokens + asked.output_tokens))
+    if cut < FEW_CUT:
+        return ""
+    return (
+        f" Of the drawn requests {100 * cut:.0f}% are cut at the context of {most:,} tokens: "
+        f"{prompts.mean():,.0f} in and {outputs.mean():,.0f} out in the mean; a trace has its own."
     )
 
 
@@ -388,10 +422,16 @@ def _elsewhere(others: Sequence[Elsewhere]) -> str:
     """What other devices would have to cost."""
     said = [
         f"{one.devices:,} × {one.question.deployment.system.shown} below "
-        f"${one.even_usd_per_hour:,.2f} a GPU"
+        f"${_rounded_down(one.even_usd_per_hour)} a GPU"
         for one in others
     ]
     return f" Cheaper would be {', '.join(said)}." if said else ""
+
+
+def _rounded_down(usd: float) -> str:
+    """A price below which something holds: in cents, or two digits below ten of them."""
+    steps = 100 if usd >= 0.1 else 1000
+    return f"{math.floor(steps * usd + 1e-9) / steps:,.{2 if usd >= 0.1 else 3}f}"
 
 
 def summary_text(told: Answered) -> str:
@@ -703,6 +743,9 @@ def _decided(told: Answer) -> str:
     doubts = [
         f"the interval of {name} reaches beyond its objective" for name in _beyond(told.plan.best)
     ]
+    if told.plan.load > EDGE:
+        load = 100 * told.plan.load
+        doubts.append(f"at {load:.0f}% of what it could serve its intervals are too narrow")
     if told.plan.one_fewer_may_do:
         doubts.append("by its intervals one replica fewer may do")
     return f"not quite: {', and '.join(doubts)}" if doubts else "yes"

@@ -90,6 +90,7 @@ WARM_UP = 0.1  # share of a simulated run that is left out, as the replica start
 SHORTER = 4  # times fewer requests where deployments are compared
 ROUND = 8  # deployments that are compared before the rest is looked at again
 SETTLING = 4  # times as long are the runs on which the answer rests
+EDGE = 0.9  # of a full replica's rate: from there on intervals are too narrow
 STEADY = 0.98  # of a full replica's rate: from there on a latency says how long the run was
 MOST_REPLICAS = 100_000
 UNLIMITED = 2**40  # blocks, or seconds
@@ -97,6 +98,8 @@ UNLIMITED = 2**40  # blocks, or seconds
 
 class Infeasible(ValueError):
     """No number of replicas keeps the objective; the message says why."""
+
+    over = math.inf  # of a lone request, times its limit
 
 
 @dataclass(frozen=True)
@@ -562,10 +565,12 @@ class Fleets:
                 kept = each[(self.which == place) & ~np.isnan(each)]
                 least = float(np.quantile(kept, goal.share)) if kept.size else 0.0
                 if least > goal.limit:
-                    raise Infeasible(
+                    problem = Infeasible(
                         f"no fleet keeps {goal.kept}{whose}: a replica without other requests "
                         f"takes {goal.measure.plain(least)}"
                     )
+                    problem.over = least / goal.limit
+                    raise problem
 
     def beside(self, asked: Workload) -> FloatArray:
         """What the first token takes beside the engine [s]."""

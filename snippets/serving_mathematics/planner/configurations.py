@@ -80,6 +80,7 @@ class Ranked:
     least_usd_per_hour: float
     run: Performance | Apart | None
     problem: str
+    over: float = math.inf  # of a lone request, times its limit
 
 
 @dataclass(frozen=True)
@@ -296,7 +297,7 @@ def rank(
         try:
             bounds.append((*least_cost(question), place))
         except (Impossible, Infeasible) as problem:
-            impossible.append(Ranked(question, math.inf, None, str(problem)))
+            impossible.append(_refused(question, problem))
     bounds.sort()
     simulated: list[Ranked] = []
     left_out: list[Ranked] = []
@@ -338,6 +339,23 @@ def _in_order(ranked: Sequence[Ranked]) -> list[Ranked]:
     simulated = [one for one in ranked if one.run]
     simulated.sort(key=lambda one: (one.run.usd_per_hour, one.run.tpot[0].value) if one.run else ())
     return [*simulated, *(one for one in ranked if not one.run)]
+
+
+def _refused(question: Question, problem: ValueError) -> Ranked:
+    """A deployment that cannot keep the objective, even for a lone request."""
+    return Ranked(question, math.inf, None, str(problem), getattr(problem, "over", math.inf))
+
+
+def _nearest_problem(ranked: Sequence[Ranked]) -> str:
+    """Why no deployment keeps the objective: of those that a lone request refuses, the one with
+    which it comes nearest."""
+    single = [one for one in ranked if not one.question.separate]
+    one = min(single, key=lambda one: one.over)
+    if math.isinf(one.over) or len(single) == 1:
+        return one.problem
+    devices, split = _devices_and_split(one.question)
+    weights = one.question.deployment.precision.upper()
+    return f"{one.problem}, on {devices} ({split}) in {weights}, the nearest"
 
 
 def _by_rate(
@@ -467,8 +485,7 @@ def answer(
         ranked = rank(choices, executor, progress)
         best = [one for one in ranked if one.run and not one.question.separate][:2]
         if not best:
-            first = next(one.problem for one in ranked if not one.question.separate)
-            raise Infeasible(f"{first}{_instead(choices, executor)}")
+            raise Infeasible(f"{_nearest_problem(ranked)}{_instead(choices, executor)}")
         plans: list[tuple[Question, Plan]] = []  # longer runs may turn two that are close
         for one in best:
             if plans and one.run and plans[0][1].best.usd_per_hour <= one.run.usd_per_hour:
@@ -493,8 +510,8 @@ def answer(
         tuple(pareto_front(ranked)),
         error,
         tuple(near),
-        0 if rates else _fewest(question, min(1.0, error.low)) or 1,
-        None if rates else _fewest(question, max(1.0, error.high)),
+        0 if rates else min(found.best.replicas, _fewest(question, min(1.0, error.low)) or 1),
+        None if rates else _no_fewer(found.best.replicas, question, error.high),
         apart,
         fleet_energy(question, found),
         rates=rates,
@@ -575,8 +592,16 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
     errors = [_error(one) for one in (question, question.of_prompts())]
     fast = min(1.0, *(error.low for error in errors))
     slow = max(1.0, *(error.high for error in errors))
-    least = _fewest(question, fast) or 2
-    return _in_order(ranked), Separate(question, run, "", least, _fewest(question, slow))
+    least = min(run.replicas, _fewest(question, fast) or 2)
+    most = _no_fewer(run.replicas, question, slow)
+    return _in_order(ranked), Separate(question, run, "", least, most)
+
+
+def _no_fewer(replicas: int, question: Question, slowness: float) -> int | None:
+    """Replicas where all steps are so much slower, no fewer than the longer run of the answer says;
+    None where no fleet does."""
+    found = _fewest(question, max(1.0, slowness))
+    return found and max(replicas, found)
 
 
 def _fewest(question: Question, slowness: float) -> int | None:

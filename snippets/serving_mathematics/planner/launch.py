@@ -1,15 +1,17 @@
 """What starts the fleet that was planned: flags of vLLM, SGLang and TensorRT-LLM, and Kubernetes
 objects with the number of replicas; for separate fleets those of either, and what joins them.
 
-Assumes: the names of the flags as the engines document them; limits are of one group where
-attention is in parallel over data; a checkpoint in the planned format, or one that the engine
-quantizes to 8 bits as it loads; caches that travel by NIXL, which all three engines can use; a
-draft model that is called after EAGLE-3 is a head of that kind.
+Assumes: the names of the flags as the engines document them; where attention is in parallel over
+data, groups that share the sequences evenly, and may each read as many tokens in a step as were
+planned, since one of them reads a prompt; caches that travel by NIXL, which all three engines can
+use; a draft model that is called after EAGLE-3 is a head of that kind.
 
 Source: vLLM documentation, engine arguments, speculative decoding and NixlConnector; SGLang
-documentation, server arguments, speculative decoding, PD disaggregation and router; TensorRT-LLM
-documentation, trtllm-serve, speculative decoding and disaggregated serving; Kubernetes
-documentation, Deployments, StatefulSets, scheduling of GPUs, downward API.
+documentation, server arguments, speculative decoding, PD disaggregation and router, and
+`server_args.py`, which divides the chunk by the groups and refuses to mix with stages or guesses
+(issues 10589, 6874); TensorRT-LLM documentation, trtllm-serve, speculative decoding and
+disaggregated serving, and `llm_args.py`, where chunks and attention over data are off unless asked
+for; Kubernetes documentation, Deployments, StatefulSets, probes, scheduling of GPUs, downward API.
 """
 
 # In one piece: the same limits in the words of three engines, which are compared and changed line
@@ -26,7 +28,7 @@ from typing import Protocol
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
-from serving_mathematics.core.hardware.deployments import Deployment
+from serving_mathematics.core.hardware.deployments import OWN_HEADS, PRECISIONS, Deployment
 from serving_mathematics.planner.capacity_planner import WORKED, Fleets
 from serving_mathematics.planner.configurations import Answered
 from serving_mathematics.planner.question import Question
@@ -36,10 +38,34 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
 IMAGES = {
-    "vllm": "vllm/vllm-openai:latest",
-    "sglang": "lmsysorg/sglang:latest",
-    "trtllm": "nvcr.io/nvidia/tensorrt-llm/release:latest",
+    "vllm": "vllm/vllm-openai:VERSION",
+    "sglang": "lmsysorg/sglang:VERSION",
+    "trtllm": "nvcr.io/nvidia/tensorrt-llm/release:VERSION",
 }
+ROCM, ELSEWHERE = "vllm/vllm-openai-rocm:VERSION", {"cdna": "amd.com/gpu", "tpu": "google.com/tpu"}
+CHECKPOINTS = {  # of presets that are called otherwise
+    "Falcon-7B": "tiiuae/falcon-7b",
+    "Gemma-2-9B": "google/gemma-2-9b",
+    "Gemma-3-27B": "google/gemma-3-27b-it",
+    "Llama-2-7B": "meta-llama/Llama-2-7b-hf",
+    "Llama-2-13B": "meta-llama/Llama-2-13b-hf",
+    "Llama-2-70B": "meta-llama/Llama-2-70b-hf",
+    "Llama-3-8B": "meta-llama/Meta-Llama-3-8B",
+    "Mistral-7B-v0.1": "mistralai/Mistral-7B-v0.1",
+    "OPT-13B": "facebook/opt-13b",
+    "Qwen2.5-7B": "Qwen/Qwen2.5-7B",
+}
+SET = [
+    "# Set VERSION to the one that you tested, and a Secret hf with the key token if the model",
+    "# is gated.",
+]
+SIGNS = {  # of a format, in names of checkpoints
+    "bf16": ("bf16",),
+    "fp8": ("fp8", "w8a8"),
+    "fp4": ("fp4",),
+    "int4": ("int4", "w4a16", "awq", "gptq"),
+}
+ADDRESS = ["--host", "0.0.0.0", "--port", "8000"]  # SGLang and TensorRT-LLM hear themselves alone
 NO_OVERLAP = "disable_overlap_scheduler: true\n"
 WHERE = ", in the folder where they start:"  # files lie
 
@@ -89,10 +115,33 @@ def launch_words(question: Question, best: Limits, backend: str = "") -> list[st
     """
     words = _words(question, best.places, best.budget, backend)
     one = question.deployment
-    if (backend or one.backend) == "sglang" and not one.draft_tokens:  # which it does not mix with
+    if (backend or one.backend) == "sglang" and not _refuses_mixing(one):
         words.append("--enable-mixed-chunk")  # or the prompts of a step stop its answers
+    words += _host_words(best, one.devices, backend or one.backend)
     files = launch_files(question, backend)
     return words + [word for name in files for word in ("--extra_llm_api_options", name)]
+
+
+def _host_words(best: Limits, devices: int, backend: str) -> list[str]:
+    """What keeps prefixes in host memory too, where it was planned: vLLM is told of all of it,
+    SGLang of a device's in GB."""
+    gib = best.best.host_gib if isinstance(best, Routed) else 0.0
+    if not gib or backend == "trtllm":
+        return []
+    if backend == "vllm":
+        return ["--kv-offloading-backend", "native", "--kv-offloading-size", f"{gib:g}"]
+    each = math.floor(gib * 2**30 / 1e9 / devices)
+    return ["--enable-hierarchical-cache", "--hicache-size", f"{max(1, each)}"]
+
+
+def _repository(question: Question) -> str:
+    """What engines load, as it is called on Hugging Face."""
+    return CHECKPOINTS.get(question.served, question.served)
+
+
+def _refuses_mixing(one: Deployment) -> bool:
+    """Whether SGLang refuses to read prompts in the steps that write."""
+    return one.draft_tokens > 0 or one.pipeline > 1
 
 
 def _words(question: Question, limit: int, budget: int, backend: str) -> list[str]:
@@ -100,10 +149,9 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
     one = question.deployment
     backend = backend or one.backend
     require(backend in IMAGES, "backend", f"one of {', '.join(IMAGES)}", backend)
-    name, groups = question.served, one.attention_data
+    name, groups = _repository(question), one.attention_data
     places = max(1, limit // groups)
-    eight_bits = one.precision == "fp8" and one.architecture.published == "bf16"
-    told = "fp8" in name.lower()
+    eight_bits = _makes_format(question, backend)
     share, devices = f"{question.memory_share:g}", one.devices
     if backend == "vllm":
         words = ["vllm", "serve", name, "--max-num-seqs", f"{places}"]
@@ -115,25 +163,64 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
         )
         words += [word for flag, width in widths if width > 1 for word in (flag, f"{width}")]
         words += ["--enable-expert-parallel"] if one.expert > 1 else []
-        words += ["--quantization", "fp8"] if eight_bits and not told else []
+        words += ["--quantization", "fp8"] if eight_bits else []
         words += ["--kv-cache-dtype", "fp8"] if one.cache_bytes == 1 else []
         return words + _guess_words(one, backend)
     if backend == "sglang":
-        words = ["python", "-m", "sglang.launch_server", "--model-path", name]
-        words += ["--max-running-requests", f"{limit}", "--chunked-prefill-size", f"{budget}"]
+        words = ["python", "-m", "sglang.launch_server", "--model-path", name, *ADDRESS]
+        words += ["--enable-metrics", "--max-running-requests", f"{limit}"]
+        words += ["--chunked-prefill-size", f"{budget * groups}"]
         words += ["--mem-fraction-static", share]
         words += ["--tp-size", f"{one.tensor * groups}"] if one.tensor * groups > 1 else []
         words += ["--pp-size", f"{one.pipeline}"] if one.pipeline > 1 else []
         words += ["--dp-size", f"{groups}", "--enable-dp-attention"] if groups > 1 else []
         words += ["--ep-size", f"{one.expert}"] if one.expert > 1 else []
-        words += ["--quantization", "fp8"] if eight_bits and not told else []
+        words += ["--quantization", "fp8"] if eight_bits else []
         words += ["--kv-cache-dtype", "fp8_e4m3"] if one.cache_bytes == 1 else []
         return words + _guess_words(one, backend)
-    words = ["trtllm-serve", name, "--max_batch_size", f"{places}", "--max_num_tokens", f"{budget}"]
+    words = ["trtllm-serve", name, *ADDRESS, "--max_batch_size", f"{places}"]
+    words += ["--max_num_tokens", f"{budget}"]
     words += ["--kv_cache_free_gpu_memory_fraction", share]
     words += ["--tp_size", f"{devices // one.pipeline}"] if devices > one.pipeline else []
     words += ["--pp_size", f"{one.pipeline}"] if one.pipeline > 1 else []
     return words + (["--ep_size", f"{one.expert}"] if one.expert > 1 else [])
+
+
+def _has_format(question: Question) -> bool:
+    """Whether the checkpoint that is loaded is in the planned format."""
+    one = question.deployment
+    named = question.served.lower()
+    own = "fp4" if one.architecture.published == "mxfp4" else one.architecture.published
+    unknown = own not in PRECISIONS  # and said by who asks
+    return unknown or own == one.precision or any(sign in named for sign in SIGNS[one.precision])
+
+
+def _makes_format(question: Question, backend: str) -> bool:
+    """Whether the engine makes the planned format of the checkpoint as it loads."""
+    one = question.deployment
+    possible = backend != "trtllm" and one.precision == "fp8"
+    return possible and one.architecture.published == "bf16" and not _has_format(question)
+
+
+def _launch_notes(question: Question, backend: str = "") -> list[str]:
+    """What the command of a replica does not bring about, as comments."""
+    one = question.deployment
+    backend = backend or one.backend
+    notes = _format_notes(question, backend)
+    if one.draft_tokens and one.drafter == OWN_HEADS:
+        notes.append("# needs heads that guess in the checkpoint: its config.json counts them")
+    if backend == "sglang" and _refuses_mixing(one):
+        notes.append("# prompts stop answers: SGLang refuses --enable-mixed-chunk with guesses or")
+        notes.append("# stages, and this was simulated as if it mixed them")
+    return notes
+
+
+def _format_notes(question: Question, backend: str) -> list[str]:
+    """What the checkpoint has to be, where it is something else and stays so."""
+    one = question.deployment
+    if _has_format(question) or _makes_format(question, backend):
+        return []
+    return [f"# needs a checkpoint in {one.precision.upper()}: {_repository(question)} is not one"]
 
 
 def _guess_words(one: Deployment, backend: str) -> list[str]:
@@ -166,14 +253,15 @@ def _method(one: Deployment) -> tuple[str, str]:
 
 
 def launch_files(question: Question, backend: str = "") -> dict[str, str]:
-    """The files that the command of a replica reads, by name: TensorRT-LLM's options that have no
-    flag, for guesses and a cache in 8 bits.
+    """The files that the command of a replica reads, by name: TensorRT-LLM's options without a
+    flag.
 
     question, backend: as for launch_words.
 
     >>> from serving_mathematics.planner.questions import read_question
     >>> guessing = {"rate_per_s": 9, "draft_tokens": 3, "accepted_tokens": 2, "drafter": "ngram"}
     >>> print(launch_files(read_question(guessing), "trtllm")["options.yaml"])
+    enable_chunked_prefill: true
     disable_overlap_scheduler: true
     speculative_config:
       decoding_type: NGram
@@ -183,13 +271,14 @@ def launch_files(question: Question, backend: str = "") -> dict[str, str]:
     one = question.deployment
     backend = backend or one.backend
     require(backend in IMAGES, "backend", f"one of {', '.join(IMAGES)}", backend)
-    lines = _options(one) if backend == "trtllm" else ""
-    return {"options.yaml": lines} if lines else {}
+    return {"options.yaml": _options(one)} if backend == "trtllm" else {}
 
 
 def _options(one: Deployment) -> str:
     """Options of TensorRT-LLM, in YAML."""
-    lines = ["kv_cache_config:", "  dtype: fp8"] if one.cache_bytes == 1 else []
+    lines = ["enable_chunked_prefill: true"]  # or it refuses what is longer than its budget
+    lines += ["enable_attention_dp: true"] if one.attention_data > 1 else []
+    lines += ["kv_cache_config:", "  dtype: fp8"] if one.cache_bytes == 1 else []
     if one.draft_tokens:
         method, drafter = _method(one)
         kinds = {"mtp": "MTP", "ngram": "NGram", "draft_model": "DraftTarget", "eagle3": "Eagle3"}
@@ -227,7 +316,7 @@ def launch_command(question: Question, best: Limits, backend: str = "") -> str:
 
 
 def launch_text(question: Question, best: Limits, backend: str = "") -> str:
-    """The command that starts one replica, and the files that it reads as comments behind it.
+    """The command that starts one replica, and as comments what it lacks and the files it reads.
 
     question, best, backend: as for launch_words.
 
@@ -235,11 +324,11 @@ def launch_text(question: Question, best: Limits, backend: str = "") -> str:
     >>> from serving_mathematics.planner.questions import read_question
     >>> asked = read_question({"rate_per_s": 60, "requests": 200, "cache_precision": "fp8"})
     >>> run = Fleets(asked).performance(4, 256, 2048)
-    >>> launch_text(asked, run, "trtllm").splitlines()[1:] if run else []
-    ['# options.yaml', '#   kv_cache_config:', '#     dtype: fp8']
+    >>> launch_text(asked, run, "trtllm").splitlines()[2:] if run else []
+    ['#   enable_chunked_prefill: true', '#   kv_cache_config:', '#     dtype: fp8']
     """
-    command = launch_command(question, best, backend)
-    return "\n".join([command, *_commented(launch_files(question, backend))])
+    lines = [launch_command(question, best, backend), *_launch_notes(question, backend)]
+    return "\n".join(lines + _commented(launch_files(question, backend)))
 
 
 def kubernetes_deployment(question: Question, best: Limits) -> str:
@@ -256,7 +345,8 @@ def kubernetes_deployment(question: Question, best: Limits) -> str:
     True
     """
     words = launch_words(question, best)
-    lines = ["apiVersion: apps/v1", "kind: Deployment", "metadata:", "  name: model", "spec:"]
+    lines = [*SET, *_launch_notes(question), *_spanning(question)]
+    lines += ["apiVersion: apps/v1", "kind: Deployment", "metadata:", "  name: model", "spec:"]
     lines += _pods(question, "model", best.replicas + question.spare_replicas, words)
     return "\n".join(lines + _commented(launch_files(question), WHERE))
 
@@ -275,15 +365,45 @@ def _pods(
         "    spec:",
         "      containers:",
         "        - name: engine",
-        f"          image: {IMAGES[question.deployment.backend]}",
+        f"          image: {_image(question)}",
         f"          command: {json.dumps(words)}",
+        "          env:",
+        "            - name: HF_TOKEN",
+        "              valueFrom: {secretKeyRef: {name: hf, key: token, optional: true}}",
         *(env or []),
         "          ports: [{containerPort: 8000}]",
+        "          readinessProbe:  # to which SGLang answers after a second",
+        "            httpGet: {path: /health, port: 8000}",
+        "            timeoutSeconds: 10",
         "          resources:",
-        f"            limits: {{nvidia.com/gpu: {question.deployment.devices}}}",
+        f"            limits: {{{_resource(question)}: {question.deployment.devices}}}",
         "          volumeMounts: [{name: shm, mountPath: /dev/shm}]",
         "      volumes:",
         "        - {name: shm, emptyDir: {medium: Memory}}",
+    ]
+
+
+def _image(question: Question) -> str:
+    """What the engine is packed in, for the maker of the devices."""
+    one = question.deployment
+    rocm = one.backend == "vllm" and one.system.generation == "cdna"
+    return ROCM if rocm else IMAGES[one.backend]
+
+
+def _resource(question: Question) -> str:
+    """What Kubernetes calls the devices."""
+    return ELSEWHERE.get(question.deployment.system.generation, "nvidia.com/gpu")
+
+
+def _spanning(question: Question) -> list[str]:
+    """That a pod cannot hold a replica, as comments."""
+    one = question.deployment
+    machine = 4 if one.system.name.startswith("gb") else 8
+    if one.devices <= machine:
+        return []
+    return [
+        f"# {one.devices} devices are on {math.ceil(one.devices / machine)} machines or more, and a"
+        " pod is on one: make it a LeaderWorkerSet."
     ]
 
 
@@ -320,7 +440,6 @@ def role_words(question: Question, pair: Apart, role: str, backend: str = "") ->
         kind = "kv_producer" if first else "kv_consumer"
         config = {"kv_connector": "NixlConnector", "kv_role": kind}
         return [*words, "--kv-transfer-config", json.dumps(config)]
-    words += ["--host", "0.0.0.0", "--port", "8000"]
     if backend == "sglang":
         words += ["--disaggregation-mode", "prefill" if first else "decode"]
         return [*words, "--disaggregation-transfer-backend", "nixl"]
@@ -356,7 +475,7 @@ def separate_launch(question: Question, pair: Apart, backend: str = "") -> Start
         words = ["python", "-m", "sglang_router.launch_router", "--pd-disaggregation"]
         words += [word for host in ones for word in ("--prefill", f"http://{host}:8000")]
         words += [word for host in others for word in ("--decode", f"http://{host}:8000")]
-        words += ["--host", "0.0.0.0", "--port", "8000"]
+        words += ADDRESS
         return Started(prompts, answers, shlex.join(words), "", {})
     buffer = _long_prompt(question)
     cache = f"cache_transceiver_config:\n  backend: NIXL\n  max_tokens_in_buffer: {buffer}\n"
@@ -394,6 +513,7 @@ def separate_text(question: Question, pair: Apart, backend: str = "") -> str:
     """
     found, spare = separate_launch(question, pair, backend), question.spare_replicas
     lines = [
+        *_format_notes(question, backend or question.deployment.backend),
         f"# each of {pair.prompts + spare} replicas for prompts",
         found.prompts,
         f"# each of {pair.answers + spare} for answers",
@@ -420,7 +540,7 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
     env = None
     if backend == "vllm":
         source = "{fieldRef: {fieldPath: status.podIP}}"
-        env = ["          env:", "            - name: VLLM_NIXL_SIDE_CHANNEL_HOST"]
+        env = ["            - name: VLLM_NIXL_SIDE_CHANNEL_HOST"]
         env += [f"              valueFrom: {source}"]
     for role, count in (("prompts", pair.prompts), ("answers", pair.answers)):
         words = role_words(question, pair, role)
@@ -430,10 +550,12 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
         service += ["  clusterIP: None", f"  selector: {{app: {role}}}"]
         service += ["  ports: [{port: 8000}]"]
         state = ["apiVersion: apps/v1", "kind: StatefulSet", "metadata:", f"  name: {role}"]
-        state += ["spec:", f"  serviceName: {role}", *pods]
+        state += ["spec:", f"  serviceName: {role}", "  podManagementPolicy: Parallel", *pods]
         documents += ["\n".join(service), "\n".join(state)]
     note = f" ({found.note})" if found.note else ""
     lines = [f"# before them{note}:", f"# {found.router}", *_commented(found.files, WHERE)]
+    notes = [*SET, *_format_notes(question, backend), *_spanning(question)]
+    documents[0] = "\n".join([*notes, documents[0]])
     return "\n---\n".join(documents) + "\n" + "\n".join(lines)
 
 
@@ -459,13 +581,27 @@ def starts(told: Answered) -> list[Start]:
     ['one fleet']
     """
     question, best = told.question, planned_limits(told)
-    one = Start("one fleet", launch_text(question, best), kubernetes_deployment(question, best))
+    before = _before(told)
+    parts = launch_text(question, best), kubernetes_deployment(question, best)
+    one = Start("one fleet", *("\n".join([part, *before]) for part in parts))
     apart = None if isinstance(told, Routed) else told.apart
     if isinstance(told, Routed) or apart is None or apart.run is None:
         return [one]
     asked, pair = apart.question, apart.run
     two = Start("separate fleets", separate_text(asked, pair), kubernetes_separate(asked, pair))
     return [two, one] if pair.usd_per_hour < told.plan.best.usd_per_hour else [one, two]
+
+
+def _before(told: Answered) -> list[str]:
+    """What stands before replicas behind a router, as comments."""
+    if not isinstance(told, Routed):
+        return []
+    lines, router = [], told.best.router.name
+    if router != "random":
+        lines = [f"# before them: a {router} router; a Kubernetes Service chooses at random"]
+    if told.best.host_gib and told.question.deployment.backend == "trtllm":
+        lines += [f"# with {told.best.host_gib:,.0f} GiB of host memory, as host_cache_size"]
+    return lines
 
 
 def check_flags_carry_the_plan() -> None:

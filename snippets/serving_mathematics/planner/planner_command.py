@@ -55,6 +55,8 @@ from serving_mathematics.planner.capacity_planner import Infeasible, Told
 from serving_mathematics.planner.configurations import Answered, whole_answer
 from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.launch import (
+    ELSEWHERE,
+    _launch_notes,
     launch_command,
     launch_files,
     planned_limits,
@@ -393,7 +395,13 @@ def _whole(told: Answered) -> str:
     for table in answer_tables(told):
         note = textwrap.fill(table.note, WIDTH) if isinstance(told, Routed) else table.note
         parts += [note] * bool(note) + [table_text(table.rows)]
-    engines = [f"# {name}\n{launch_command(question, best, name)}" for name in BACKENDS]
+    engines = [
+        "\n".join(
+            [f"# {name}", launch_command(question, best, name), *_launch_notes(question, name)]
+        )
+        for name in BACKENDS
+        if name != "trtllm" or question.deployment.system.generation not in ELSEWHERE
+    ]
     apart = [one.flags for one in (first, *more) if one.of != "one fleet"]
     files = [
         f"{name}:\n{text.rstrip()}"

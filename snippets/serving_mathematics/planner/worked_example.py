@@ -22,6 +22,7 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
+    EDGE,
     QUANTILES,
     STEADY,
     WORKED,
@@ -85,6 +86,7 @@ def example() -> SimpleNamespace:
         installed_many=installed.if_slower,
         fewer_load_percent=100 * found.fewer_load,
         steady_percent=100 * STEADY,
+        edge_percent=100 * EDGE,
         energy_joules=energy.joules_a_token,
         energy_watts=energy.watts,
         energy_kwh=energy.kwh_a_day,

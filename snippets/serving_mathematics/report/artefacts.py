@@ -22,7 +22,13 @@ import math
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES
 from serving_mathematics.intuition.failure_budgets.windows import GUARDS
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require, require_in, require_positive
+from serving_mathematics.support.require import (
+    require,
+    require_in,
+    require_non_negative,
+    require_positive,
+    require_positive_integer,
+)
 
 BUCKETS = {  # of the histograms of the time to first token [s]
     "vllm": (
@@ -38,7 +44,7 @@ QUEUED = {  # names of the levels of requests that run and wait
     "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
     "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
 }
-HEADROOM = 0.8  # of the requests that a replica may hold, for what comes while one starts
+FEW_PLACES, UNKNOWN = 0.4, 0.2  # of the requests that a replica may hold
 MOST_REPLICAS = 20
 WAITING = 0.4  # of the prompt tokens that are read within the promise, beside answers
 MODEL = '{model_name="model"}'  # what keeps other models out of a query
@@ -134,20 +140,38 @@ def _minutes(count: int) -> str:
     )
 
 
-def autoscaler_objects(inside: float, engine: str = "vllm") -> dict[str, str]:
+def scaling_target(inside: float, twice: float = 0.0) -> int:
+    """Requests inside each replica, running and waiting, to scale on.
+
+    inside: with which the promise breaks, ≥ 1. twice: with which a request takes twice as long as
+    alone; 0 where the costs of a step are not known. Raises ValueError otherwise.
+
+    Where a request takes twice as long as alone, one percent of load makes requests inside two
+    percent more, beyond which a fleet swings (`capacity.autoscaling.replica_response`); few places
+    are full before that. `capacity.autoscaling.signals` checks what such targets pay.
+
+    >>> scaling_target(239.0, 37.4), scaling_target(64.0, 37.4), scaling_target(100.0)
+    (37, 25, 20)
+    """
+    inside = require_in("[1, 1e6]", inside=inside)
+    twice = require_non_negative(twice=twice)
+    target = min(FEW_PLACES * inside, twice) if twice > 0 else UNKNOWN * inside
+    return max(1, math.floor(target))
+
+
+def autoscaler_objects(target: int, engine: str = "vllm") -> dict[str, str]:
     """A ScaledObject of KEDA and a HorizontalPodAutoscaler that hold so many requests for each
     replica, running and waiting, in YAML by name of the file. One of them is to be used.
 
-    inside: requests that a replica may hold, ≥ 1. engine: vllm or sglang. Raises ValueError
+    target: requests, as `scaling_target` says. engine: vllm or sglang. Raises ValueError
     otherwise.
 
-    >>> objects = autoscaler_objects(50.0)
+    >>> objects = autoscaler_objects(40)
     >>> 'threshold: "40"' in objects["keda.yaml"], 'averageValue: "40"' in objects["hpa.yaml"]
     (True, True)
     """
-    inside = require_in("[1, 1e6]", inside=inside)
+    target = require_positive_integer(target=target)
     require(engine in QUEUED, "engine", f"one of {', '.join(QUEUED)}", engine)
-    target = max(1, math.floor(HEADROOM * inside))
     query = " + ".join(f"sum({name}{MODEL})" for name in QUEUED[engine])
     keda = [
         "# Use this file or hpa.yaml, not both. Set the Deployment's name, model_name (twice), the",
@@ -260,4 +284,4 @@ def check_bad_input_is_refused() -> None:
     checks.raises(
         "engine", alert_rules, 1.0, 0.99, "tgi", match="engine must be one of vllm, sglang"
     )
-    checks.raises("none", autoscaler_objects, 0.0, match="inside must be in [1, 1e6]")
+    checks.raises("none", scaling_target, 0.0, match="inside must be in [1, 1e6]")

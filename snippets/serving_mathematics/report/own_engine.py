@@ -97,6 +97,41 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
     >>> fit_own(Run("", "", {"sent_s": np.zeros(3)}), Asked()) is None
     True
     """
+    costs = _step_costs(run)
+    if costs is None:
+        return None
+    if asked.places > 0:
+        return _tried(run, costs, asked.places)
+    own = _tried(run, costs, _places(run))
+    reached = _most_running(run)
+    if own.ttft_error < SLOWER and reached < own.engine.max_sequences:
+        few = _tried(run, costs, reached)  # requests waited, so its places were full for a while
+        own = min(own, few, key=lambda one: abs(one.ttft_error))
+    return own
+
+
+def twice_alone(run: Run) -> float:
+    """Requests inside with which one takes twice as long as alone, by the costs of a step; NaN
+    where the log does not tell all three.
+
+    With n inside, a request of p prompt tokens and m later ones takes mβ + n(pα_p + mα), because
+    the others' prompts and tokens share its steps.
+
+    >>> bool(np.isnan(twice_alone(Run("", "", {"sent_s": np.zeros(3)}))))
+    True
+    """
+    costs = _step_costs(run)
+    if costs is None or not (costs > 0).all():
+        return math.nan
+    good = run.good() & np.isfinite(run.column("prompt_tokens") + run.column("output_tokens"))
+    later = float(np.maximum(run.column("output_tokens")[good] - 1, 0).mean())
+    prompt = float(run.column("prompt_tokens")[good].mean())
+    each = prompt * costs[2] + later * costs[1]
+    return later * float(costs[0]) / each if each > 0 else math.nan
+
+
+def _step_costs(run: Run) -> FloatArray | None:
+    """β, α and α_p of a log [s], 0 for what it does not tell; None where it tells no step."""
     if not run.has("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"):
         return None
     batch, read, each = _counted(run)
@@ -113,14 +148,7 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
         kept[int(np.argmin(costs))] = False
     if not costs[0] > TPOT_S[0] or float(np.median(np.abs(terms @ costs - 1))) > UNEXPLAINED:
         return None
-    if asked.places > 0:
-        return _tried(run, costs, asked.places)
-    own = _tried(run, costs, _places(run))
-    reached = _most_running(run)
-    if own.ttft_error < SLOWER and reached < own.engine.max_sequences:
-        few = _tried(run, costs, reached)  # requests waited, so its places were full for a while
-        own = min(own, few, key=lambda one: abs(one.ttft_error))
-    return own
+    return costs
 
 
 def _tried(run: Run, costs: FloatArray, places: float) -> OwnEngine:

@@ -95,6 +95,8 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     begin = text.lstrip()[:1]
     require(bool(begin), where, "a load test, a log or a scrape", "an empty file")
     require("\0" not in text[:1000], where, "text", "something else (unpack it first?)")
+    rule = "of /prometheus/metrics, which TensorRT-LLM has with return_perf_metrics: true"
+    require('"inflightBatchingStats"' not in text[:4000], where, rule, "its /metrics, in JSON")
     if begin not in ("{", "["):
         if _looks_scraped(text):
             return [scrapes_run([text], where)]
@@ -820,5 +822,6 @@ def check_bad_input_is_refused() -> None:
         ("count", '{"completed": "x", "duration": 2}', "a: completed must be a count"),
         ("lists", '{"completed": 1, "duration": 2, "ttfts": [1], "itls": [[], []]}', "as many as"),
         ("log", "GET /index 200\nPOST /x 500\n", "row 1 must be a log of requests"),
+        ("iterations", '[{"iter": 3, "inflightBatchingStats": {}}]', "of /prometheus/metrics"),
     ):
         checks.raises(label, read_file, text, "a", match=match)

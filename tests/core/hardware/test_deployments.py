@@ -144,6 +144,7 @@ def test_fewest_devices_hold_the_weights() -> None:
         ({"shortest_share": 0.0}, r"shortest_share must be in \(0, 1\]"),
         ({"draft_tokens": 17}, "draft_tokens must be from 0 to 16"),
         ({"accepted_tokens": 2.0}, r"accepted_tokens must be from 1 to draft_tokens \+ 1 = 1"),
+        ({"backend": "sglang", "draft_tokens": 1, "pipeline": 2}, "pipeline must be 1 in sglang"),
         ({"backend": "llama.cpp"}, "backend must be one of trtllm, sglang, vllm"),
         ({"tensor": 1}, r"weights must be below .*\(4 devices would do at fp8\), got 67\d GB"),
     ],

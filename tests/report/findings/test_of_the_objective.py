@@ -4,7 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
+from serving_mathematics.capacity.autoscaling import signals
 from serving_mathematics.capacity.overload_control import limits
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
@@ -164,6 +168,43 @@ def test_queue_flags_come_with_the_load_that_is_kept() -> None:
     waiting = int(other.files["flags.txt"].removeprefix("--max-queued-requests "))
     assert waiting == max(1, int(tokens / mean))
     assert pytest.approx(1.0, abs=1) == found.seen.count("inside")
+
+
+@pytest.mark.parametrize("places", [256, 64])
+@pytest.mark.parametrize("loads", [(0.6, 1.1), (1.05, 1.05)], ids=["ladder", "beyond"])
+def test_a_fleet_on_the_target_of_a_log_keeps_its_promise(
+    places: int, loads: tuple[float, float]
+) -> None:
+    """On the shift of the chapter, whose best settings are 0.2 and 0.5 of the places."""
+    machine, rng, count = CHAT.limited(places), np.random.default_rng(3), 4000
+    pick = rng.integers(0, machine.sample.prompt_tokens.size, count)
+    gaps = rng.exponential(1.0, count) / (machine.ceiling_per_s * np.linspace(*loads, count))
+    lengths = (getattr(machine.sample, f"{kind}_tokens")[pick] for kind in ("prompt", "output"))
+    asked = Workload(np.cumsum(gaps), *lengths)
+    done = simulate(asked, machine.engine)
+    columns = {
+        "sent_s": asked.arrival_s,
+        "ttft_s": done.first_token_s - asked.arrival_s,
+        "latency_s": done.completion_s - asked.arrival_s,
+        "prompt_tokens": asked.prompt_tokens.astype(float),
+        "output_tokens": asked.output_tokens.astype(float),
+    }
+    found = load_kept(Run("", "", columns), Asked(ttft_s=1.0, tpot_s=machine.promise.tpot_s))
+    assert found is not None
+    trigger = yaml.safe_load(found.files["keda.yaml"])["spec"]["triggers"][0]["metadata"]
+    told = float(trigger["threshold"]) / places
+    run = signals._run.again("requests", told, machine=machine)
+    best = signals._run("requests", 0.2 if places == 256 else 0.5, machine=machine)
+    assert run.late_share < 0.02
+    assert run.replica_hours < 1.25 * best.replica_hours
+
+
+def test_no_target_is_told_where_nothing_broke() -> None:
+    run = served(np.random.default_rng(4), 2500, load=0.4, places=16)
+    found = load_kept(run, Asked(ttft_s=60.0))
+    assert found is not None
+    assert (found.level, dict(found.files)) == ("note", {})
+    assert "scale" not in found.change
 
 
 @pytest.mark.parametrize("machine", [CHAT, MIXTURE], ids=lambda machine: machine.name)

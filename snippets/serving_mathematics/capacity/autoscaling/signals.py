@@ -40,6 +40,7 @@ from serving_mathematics.core.fleet.scaling_rules import (
     planned,
 )
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.core.machines.traffic import trace_record
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
@@ -397,6 +398,31 @@ def check_hot_targets_swing() -> None:
         checks.holds(label, run.late_share > 0.1, got=run.late_share)
     slow = _slow_window()
     checks.holds("shrinks after half an hour", slow.late_share > 2 * LATE, got=slow.late_share)
+
+
+def check_a_target_without_tuning() -> None:
+    """Requests inside, held where a request takes twice as long as alone, but at no more than two
+    fifths of those with which the promise breaks, keep the shift and pay at most 1.2 times the best
+    setting. A fifth of those with which it breaks keeps it too, and pays up to twice as much. Four
+    fifths make more than a third late with hundreds of places.
+
+    Source: the same shift, for three replicas.
+    """
+    for machine in (CHAT, CHAT.limited(64), MIXTURE):
+        replica, line = replica_of(machine), step_line(machine)
+        best = _run("requests", _best("requests", machine), machine=machine).replica_hours
+        label = f"{machine.name}, {machine.places} places"
+        twice = line.most_per_s * line.later_tokens * line.fixed_s
+        targets = (min(0.4 * replica.held, twice), replica.held / 5, 0.8 * replica.held)
+        run, careful, hot = (
+            _run.again("requests", target / replica.places, machine=machine) for target in targets
+        )
+        checks.inside(f"{label}: paid, over the best", run.replica_hours / best, 0.95, 1.2)
+        checks.inside(f"{label}: a fifth, paid", careful.replica_hours / best, 0.95, 2.0)
+        worst = max(run.late_share, careful.late_share)
+        checks.holds(f"{label}: late", worst <= LATE, got=worst)
+        if machine.places > 64:
+            checks.holds(f"{label}: late at four fifths", hot.late_share > 1 / 3, got=hot)
 
 
 def check_waiting_alone_is_late() -> None:

@@ -363,6 +363,9 @@ def _require_drafter(deployment: Deployment) -> None:
     alone = deployment.attention_data
     if deployment.backend == "sglang" and deployment.draft_tokens and drafter != OWN_HEADS:
         possible(alone == 1, "attention_data", "1 in sglang where no heads guess", alone)
+    if deployment.backend == "sglang" and deployment.draft_tokens:
+        stages = deployment.pipeline
+        possible(stages == 1, "pipeline", "1 in sglang where tokens are guessed", stages)
     if isinstance(drafter, str):
         require(drafter in DRAFTERS, "drafter", f"a model or {' or '.join(DRAFTERS)}", drafter)
         return
@@ -391,6 +394,9 @@ def require_deployment(deployment: Deployment) -> None:
     model, tensor = deployment.architecture, deployment.tensor
     known = deployment.backend in BACKENDS
     require(known, "backend", f"one of {', '.join(BACKENDS)}", deployment.backend)
+    foreign = deployment.backend == "trtllm" and deployment.system.generation in ("cdna", "tpu")
+    rule = f"vllm or sglang on {deployment.system.shown}"
+    possible(not foreign, "backend", rule, deployment.backend)
     for name in ("input_tokens", "output_tokens", "concurrency"):
         value = getattr(deployment, name)
         require(math.isfinite(value) and 1 <= value <= 1e8, name, "from 1 to 1e8", value)

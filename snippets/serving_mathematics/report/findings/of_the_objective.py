@@ -22,10 +22,10 @@ from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.queues.shares import wilson_interval
 from serving_mathematics.report.artefacts import (
     BUCKETS,
-    HEADROOM,
     alert_rules,
     autoscaler_objects,
     queue_flags,
+    scaling_target,
 )
 from serving_mathematics.report.evidence import (
     FloatArray,
@@ -43,7 +43,7 @@ from serving_mathematics.report.findings.finding import (
     duration,
     percent,
 )
-from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own
+from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own, twice_alone
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
@@ -141,7 +141,7 @@ def _wanted(asked: Asked) -> str:
 
 
 def load_kept(run: Run, asked: Asked) -> Finding | None:
-    """How many requests an engine may hold before the objective breaks: the signal to scale on.
+    """How many requests an engine may hold before the objective breaks, and how many to scale on.
 
     run: with when requests were sent and their times. asked: the objective.
 
@@ -174,8 +174,15 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
         seen = "the objective holds with up to {:g} requests inside, and breaks beyond"
     if most < 1:
         return None
-    speed = _prompt_speed(run)
-    files = dict(autoscaler_objects(most, asked.engine))
+    speed, files, change = _prompt_speed(run), {}, "test at a higher load, until it breaks"
+    if broken:
+        twice = twice_alone(run)
+        target = scaling_target(most, twice if twice > 0 else 0.0)
+        files = autoscaler_objects(target, asked.engine)
+        change = (
+            f"scale on running plus waiting, {target} for each replica (keda.yaml or hpa.yaml, not "
+            "both), because nearer to where it breaks a fleet swings"
+        )
     if asked.ttft_s > 0 and speed > 0 and broken:
         prompt = _known_mean(run.column("prompt_tokens"))
         flags = queue_flags(most, speed, asked.ttft_s, prompt, asked.engine)
@@ -186,8 +193,7 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
         "warning" if broken else "note",
         seen.format(most),
         "requests that run and wait rise before a promise breaks, and GPU utilization does not",
-        f"scale on running plus waiting, {max(1, math.floor(HEADROOM * most))} for each replica "
-        f"(keda.yaml or hpa.yaml, not both){beyond}",
+        f"{change}{beyond}",
         f"Wilson's interval in {BINS} parts by load; one engine behind the log",
         "capacity/autoscaling",
         run.where,

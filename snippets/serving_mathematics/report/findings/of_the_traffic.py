@@ -154,11 +154,11 @@ def lengths_follow_load(run: Run, _asked: Asked) -> Finding | None:
     if not told:
         return None
     r, error, window, count = max(told, key=lambda one: abs(one[0]) / one[1])
-    word = "longer" if r > 0 else "shorter"
+    word, said = "longer" if r > 0 else "shorter", f"{r:.2f}".replace("-", "−")
     return Finding(
         "lengths_follow_load",
         "note",
-        f"prompts are {word} when many come: rank correlation {r:.2f} ± {1.96 * error:.2f} over "
+        f"prompts are {word} when many come: rank correlation {said} ± {1.96 * error:.2f} over "
         f"{duration(window)}",
         f"a plan that draws lengths apart from times is too {'kind' if r > 0 else 'strict'}",
         "plan with the trace, or size prompts and answers apart by the busiest windows",
