@@ -1,8 +1,9 @@
-"""Tell a reader whether an answer to an exercise is right, against inputs that no page prints.
+"""Tell a reader whether an answer to an exercise is right, against the example of its contract and
+inputs that no page prints.
 
 A chapter's exercises live in `snippets/serving_mathematics/<part>/<chapter>/exercises.py`:
 solutions, and `check_*` functions that hold a solution against something independent. Here the
-reader's function takes the place of the solution while those checks run.
+reader's function takes the place of the solution while its example and those checks run.
 """
 
 # In one piece: what judges an answer is one for the command, the tests and a reader's browser,
@@ -17,6 +18,7 @@ import functools
 import importlib
 import inspect
 import io
+import math
 import os
 import runpy
 import signal
@@ -122,7 +124,7 @@ def _no_chapter(given: str) -> str:
 def verify(
     chapter: str, answer: Callable[..., Any], name: str | None = None, *, hint: bool = False
 ) -> Verdict:
-    """Run the checks of an exercise with the answer in the place of its solution.
+    """Run the example and the checks of an exercise with the answer in the place of its solution.
 
     chapter: as in the address of the page. answer: the reader's function. name: the exercise, by
     default the name of the answer. hint: whether the verdict on a wrong answer gives one. Bad input
@@ -143,6 +145,7 @@ def verify(
         if name in names_used(check, module)
     }
     passed, problem = 0, "" if found else "no check looks at this exercise"
+    found = {"example": functools.partial(_as_printed, module, solutions[name])} | found
     calls = _Calls(answer, solutions[name])
     with _in_its_place(module, name, calls.noted):
         for title, check in sorted(found.items(), key=lambda item: "refused" in item[0]):
@@ -157,6 +160,32 @@ def verify(
             if problem:
                 break
     return Verdict(name, passed, problem, told)
+
+
+def _as_printed(module: ModuleType, solution: Callable[..., Any]) -> None:
+    """The example of a contract gives what is printed there."""
+    import doctest  # which only an answer needs
+
+    space = dict(vars(module))
+    for example in doctest.DocTestParser().get_examples(inspect.getdoc(solution) or ""):
+        if not example.want:
+            exec(example.source, space)
+            continue
+        got = eval(example.source, space)
+        alike = _alike(got, ast.literal_eval(example.want))
+        checks.holds("the printed example", alike, got=_shown(got))
+
+
+def _alike(got: Any, printed: Any) -> bool:
+    """Whether a value is the printed one, but for the last digits of a float: they depend on the
+    order in which one computes."""
+    got = got.tolist() if isinstance(got, np.ndarray | np.generic) else got
+    if isinstance(printed, tuple | list):
+        same = isinstance(got, tuple | list) and len(got) == len(printed)
+        return same and all(map(_alike, got, printed))
+    if isinstance(printed, float):
+        return _is_number(got) and math.isclose(got, printed, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(got == printed)
 
 
 class _OtherKind(Exception):

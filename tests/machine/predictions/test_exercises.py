@@ -17,7 +17,7 @@ from serving_mathematics.machine.predictions.exercises import (
 
 def test_running_requests() -> None:
     assert running_requests(10, 0.0, 0.1, 5) == 10
-    assert running_requests(10, 0.5, 0.1, 5) == 5
+    assert running_requests(10, 0.5, 0.1, 6) == 5
     with pytest.raises(ValueError, match="concurrency must be"):
         running_requests(0, 0.5, 0.1, 5)
 

@@ -69,10 +69,10 @@ def what_the_router_does(requests: npt.ArrayLike, found: float, shared: float) -
 
     requests: running and waiting on each engine, shape (n,), not negative. found: share of prompt
     tokens that caches find, in [0, 1]. shared: share that a first look at the traffic says they
-    could find, in [0, 1]. Less than a tenth shared leaves nothing to route by. Less than two
-    thirds of what is shared found: loads alone decide. Else the busiest engine tells: with more
-    than one and a half times the mean, and more than SLACK requests over the idlest, prefixes crowd
-    it; else they are followed with sense. Raises ValueError outside these ranges.
+    could find, in [0, 1]. Less than a tenth shared leaves nothing to route by. Else, with less than
+    two thirds of that found, loads alone decide. Else the busiest engine tells: with more than one
+    and a half times the mean, and more than SLACK, 16, requests over the idlest, prefixes crowd it;
+    else they are followed with sense. Raises ValueError outside these ranges.
 
     >>> what_the_router_does([50, 52, 49, 51], found=0.3, shared=0.7)
     'loads'
@@ -143,10 +143,15 @@ def check_the_boards() -> None:
         ("prefixes", even, 0.47, 0.7),
         ("loads", crowded, 0.2, 0.7),
         ("crowds", crowded, 0.68, 0.7),
-        ("nothing shared", crowded, 0.09, 0.09),
+        ("nothing shared", crowded, 0.0, 0.099),
+        ("prefixes", even, 0.1, 0.1),
+        ("loads", even, 0.0, 0.101),
+        ("prefixes", even, 0.4, 0.6),
         ("prefixes", [3, 1, 2], 0.6, 0.6),
         ("crowds", [31, 10, 20], 0.6, 0.6),
+        ("prefixes", [60, 40, 20], 0.6, 0.6),
         ("prefixes", [20, 4, 4, 4], 0.6, 0.6),
+        ("crowds", [21, 4, 4, 4], 0.6, 0.6),
     ):
         checks.equal(f"{counts}, {found:g}", what_the_router_does(counts, found, shared), told)
 
@@ -164,7 +169,8 @@ def check_break_even() -> None:
         router = router_cost([small, large], [1 - q, q], r)
         paid = cascade_cost([small, large], [share])
         checks.close(f"bills, c₂ = {large:g}", paid, router, rtol=1e-12)
-    checks.equal("hardly any large queries", break_even_deferral(1.0, 2.0, 0.0), 0.0)
+    checks.equal("dearer at once", break_even_deferral(4.0, 1.0, 0.2), 0.0)
+    checks.equal("cheaper with all", break_even_deferral(1.0, 2.0, 0.9, 5.0), 1.0)
 
 
 def check_bad_input_is_refused() -> None:

@@ -131,7 +131,7 @@ def check_compression() -> None:
 
     Source: both times of a body of 1 MB, added up.
     """
-    ratio, packs, unpacks, size = 0.4, 50e6, 150e6, 1e6
+    ratio, packs, unpacks, size = 0.3, 80e6, 200e6, 1e6
     limit = compression_pays_below(ratio, packs, unpacks)
     for factor in (0.5, 1.0, 2.0):
         plain = size / (factor * limit)

@@ -199,10 +199,10 @@ def check_unread_tokens() -> None:
     Source: 20,000 simulated clients, standard errors from their spread.
     """
     rng = np.random.default_rng(5)
-    due = 0.5 + 0.05 * np.arange(200)
+    due = 0.8 + 0.05 * np.arange(200)
     left = rng.exponential(1 / 0.2, 20_000)
     for notice in (0.0, 1.0, math.inf):
-        waste = unread_tokens(0.5, 0.05, 200, 0.2, notice)
+        waste = unread_tokens(0.8, 0.05, 200, 0.2, notice)
         generated = np.searchsorted(due, left + notice)
         unread = generated - np.searchsorted(due, left)
         for name, got, sample in (

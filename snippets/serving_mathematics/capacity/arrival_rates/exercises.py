@@ -77,9 +77,9 @@ def windows_to_detect(dispersion: float, false_alarm: float = 0.05, power: float
     """Windows of data that the dispersion test needs to find traffic of a given dispersion guilty.
 
     dispersion: I > 1 to be detected. false_alarm: level of the test, power: probability of
-    detection, in (0, 1), power above false_alarm. Under I the statistic is taken as I times χ², and
-    χ² quantiles are Wilson and Hilferty's.
-    Raises ValueError outside these ranges.
+    detection, in (0, 1), power above false_alarm. Under I the statistic is taken as I times χ². Its
+    quantile with f degrees of freedom is Wilson and Hilferty's, f(1 − 2/9f + z√(2/9f))³, where z is
+    that of the normal distribution. Raises ValueError outside these ranges.
 
     >>> windows_to_detect(dispersion=2.0)
     37
@@ -163,7 +163,7 @@ def example() -> SimpleNamespace:
         pool_answers_peak=float(answers.max() / answers.mean()),
         pool_both_peak=float(both.max() / both.mean()),
         replica_dispersion=routed_dispersion(hour.dispersion[hour.windows_s.index(60)], 0.1),
-        windows_for_trace=windows_to_detect(within),
+        windows_for_trace=windows_to_detect(round(within, 2)),  # as the page prints it
         board_one=what_bursts(1.1, 16.0),
         board_two=what_bursts(4.0, 5.0),
         pool_one=together[0],
@@ -190,30 +190,32 @@ def check_router() -> None:
 
 def check_windows_suffice() -> None:
     """With as many windows as the answer says, simulated bursts are caught as often as was asked,
-    and with two fewer χ² falls short.
+    and with one fewer χ² falls short.
 
     Source: 1400 logs of negative binomial counts with mean 20 and the dispersion asked about;
-    binomial standard error, and two percentage points for the approximation. For 2k degrees of
-    freedom P(χ² > x) is the probability of fewer than k events of a Poisson process until x/2.
+    binomial standard error, and two percentage points for the approximation. For f degrees of
+    freedom P(χ² > x) is Γ(f/2, x/2)/Γ(f/2), summed by its recurrence.
     """
 
-    def caught_by(windows: int, dispersion: float) -> float:
-        half = (windows - 1) // 2
+    def caught_by(windows: int, dispersion: float, alarm: float) -> float:
         low, high = 0.0, 10.0 * windows
         for _ in range(60):
             middle = (low + high) / 2
-            low, high = (middle, high) if above(middle, half) > 0.05 else (low, middle)
-        return above(high / dispersion, half)
+            low, high = (middle, high) if above(middle, windows - 1) > alarm else (low, middle)
+        return above(high / dispersion, windows - 1)
 
-    def above(x: float, half: int) -> float:
-        return math.fsum(
-            math.exp(j * math.log(x / 2) - x / 2 - math.lgamma(j + 1)) for j in range(half)
-        )
+    def above(x: float, freedom: int) -> float:
+        first = 0.5 * (freedom % 2)
+        terms = [
+            math.exp((first + j) * math.log(x / 2) - x / 2 - math.lgamma(first + j + 1))
+            for j in range(freedom // 2)
+        ]
+        return math.fsum(terms) + (math.erfc(math.sqrt(x / 2)) if first else 0.0)
 
-    for dispersion, power in ((1.5, 0.8), (3.0, 0.9)):
-        odd = windows_to_detect(dispersion, power=power) // 2 * 2 + 1
-        enough = [caught_by(n, dispersion) >= power for n in (odd - 2, odd)]
-        checks.equal(f"{odd - 2} and {odd} windows, exactly", enough, [False, True])
+    for dispersion, alarm, power in ((1.5, 0.05, 0.8), (3.0, 0.05, 0.9), (2.0, 0.01, 0.8)):
+        told = windows_to_detect(dispersion, alarm, power)
+        enough = [caught_by(n, dispersion, alarm) >= power for n in (told - 1, told)]
+        checks.equal(f"{told - 1} and {told} windows, exactly", enough, [False, True])
     rng = np.random.default_rng(52)
     for dispersion, power in ((1.5, 0.8), (1.3, 0.95)):
         windows = windows_to_detect(dispersion, power=power)
@@ -236,6 +238,8 @@ def check_pools() -> None:
     checks.equal("together", together, (20, 10, 10))
     apart = pools([6e6, 1e6], [1e5, 6e5], 0.0001, 0.001)
     checks.equal("apart", apart, (12, 10, 10))
+    uneven = pools([6.1e6], [1e5], 0.00001, 0.0013)  # 61 s and 130 s
+    checks.equal("every rest is one more", uneven, (4, 2, 3))
 
 
 def check_what_bursts() -> None:
@@ -256,6 +260,13 @@ def check_what_bursts() -> None:
         ("drift", rng.poisson(np.repeat([130.0, 260.0], 1800))),
         ("drift", rng.poisson(200 * (1 + 0.3 * np.sin(np.arange(3600) / 573)))),
     )
+    for pair, expected in (
+        ((0.79, 9.0), "paced"),
+        ((0.8, 2.0), "Poisson"),
+        ((1.5, 2.01), "drift"),
+        ((1.51, 9.0), "bursts"),
+    ):
+        checks.equal(f"{pair}", what_bursts(*pair), expected)
     for expected, seconds in logs:
         told = (dispersion_index(seconds), dispersion_index(seconds.reshape(60, 60).sum(axis=1)))
         checks.equal(expected, what_bursts(*told), expected)

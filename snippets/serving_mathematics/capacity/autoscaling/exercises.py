@@ -47,8 +47,9 @@ HINTS = {
         "Paid time is the start-up and, of each later gap, what the keep-alive covers."
     ),
     "what_happened": (
-        "Ask first whether anybody waits. If so, are the places taken? Waiting beside free places "
-        "is a mean of a full hour and an empty one, or of a full replica and an empty one."
+        "Ask first whether a request waits in the mean. If so, are the places taken? Waiting "
+        "beside free places is a mean of a full hour and an empty one, or of a full replica and an "
+        "empty one."
     ),
 }
 
@@ -59,7 +60,8 @@ def replicas_to_drain(
     """Fewest ready replicas that serve the load and clear a backlog within a time: ⌈(λ + B/T)/μ⌉.
 
     arrival_rate: λ [1/s]. replica_rate: μ [1/s]. backlog: B, waiting requests. drain_s: T [s].
-    Raises ValueError on a negative load or backlog, or a rate or time that is not positive.
+    Errors in the last digits of a float take no replica more: 0.1 and 0.2 over 0.1 are 3. Raises
+    ValueError on a negative load or backlog, or a rate or time that is not positive.
 
     >>> replicas_to_drain(arrival_rate=15.0, replica_rate=1.0, backlog=300.0, drain_s=60.0)
     20
@@ -116,10 +118,10 @@ def what_happened(running: float, waiting: float, places: int, tokens_over: floa
     """What a dashboard of one replica, in the mean, says: "short", "swings", "heavier" or "well".
 
     running, waiting: requests of a replica. places: that it has. tokens_over: time per token over
-    its target. "short" where requests wait and places are nearly full (nine tenths or more);
-    "swings" where requests wait although half of the places or more are free; "heavier" where
-    nobody waits and tokens are a tenth or more over their target; "well" else. Raises ValueError on
-    negative counts and on more running requests than places.
+    its target. "short" where one request or more waits and nine tenths of the places or more are
+    taken; "swings" where one or more waits although half of the places or more are free; "heavier"
+    where less than one waits and tokens are a tenth or more over their target; "well" else. Raises
+    ValueError on negative counts and on more running requests than places.
 
     >>> what_happened(running=60, waiting=0.2, places=64, tokens_over=0.9)
     'well'
@@ -155,6 +157,7 @@ def check_draining_on_time() -> None:
 
     Source: cold_start for the drain time of a given fleet, the inverse problem.
     """
+    checks.equal("last digits", replicas_to_drain(0.1, 0.1, 0.2, 1.0), 3)
     for rate, deadline in ((150.0, 200.0), (150.0, 300.0), (137.0, 60.0)):
         backlog = cold_start(rate, 10.0, 10, 120.0, 100)[0]
         count = replicas_to_drain(rate, 10.0, backlog, deadline)
@@ -230,6 +233,7 @@ def check_what_happened() -> None:
     """
     for panels, expected in (
         ((58, 1, 64, 1.0), "short"),
+        ((9, 1, 10, 1.5), "short"),
         ((57, 1, 64, 1.0), "well"),
         ((32, 1, 64, 2.0), "swings"),
         ((33, 1, 64, 2.0), "well"),

@@ -153,6 +153,7 @@ def check_latency_from_gauge() -> None:
     Source: one server at ρ = 0.6, W = 1/(1−ρ) = 2.5 s; 100,000 s in twenty parts, whose standard
     error is that of independent ones, because the queue forgets within a hundred seconds.
     """
+    checks.close("by hand", latency_from_gauge([2, 8], 30, 12.0), 2.0, rtol=1e-12)
     rng = np.random.default_rng(23)
     arrivals = np.cumsum(rng.exponential(1 / 0.6, 61_000))
     services = rng.exponential(1.0, arrivals.size)

@@ -132,6 +132,8 @@ def check_nested_attempts() -> None:
     attempts have failed.
     """
     checks.close("all fail", nested_attempts(1.0, 4, 3), 64.0, kind="published")
+    checks.close("all of five layers", nested_attempts(1.0, 2, 5), 32.0)
+    checks.close("half of two", nested_attempts(0.5, 3, 2), 2 - 0.5**8, rtol=1e-12)
     for failure in (0.0, 0.02, 0.3, 0.9):
         calls, failing = 1.0, failure
         for _ in range(3):
@@ -171,6 +173,7 @@ def check_refusing_costs() -> None:
             f"λ = {load:g}, c = {cost}", accepted_rate(load, 100.0, cost), accepted, atol=1e-9
         )
     checks.equal("below capacity all", accepted_rate(80.0, 100.0, 0.2), 80.0)
+    checks.close("μ = 40", accepted_rate(60.0, 40.0, 0.25), (40 - 15) / 0.75, rtol=1e-12)
     few = accepted_rate(150.0, 100.0, 0.1, multiplier=10.0)
     checks.close("too few to throttle", few, (100 - 0.1 * 150) / 0.9, rtol=1e-12)
     checks.close("λ = 900, K = 2", accepted_rate(900.0, 100.0, 0.2, 2.0), 100 / 1.2, rtol=1e-12)

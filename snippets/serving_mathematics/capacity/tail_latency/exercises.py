@@ -34,9 +34,9 @@ HINTS = {
         "each with the whole; if neither is most of it, the time went by elsewhere in the server."
     ),
     "promised_p99": (
-        "Count how many first tokens are later than t, and how many are later than t less the "
-        "delay. Independent copies are late together with the product of the two shares. The "
-        "answer is one of the measured times, or one of them plus the delay."
+        "Two copies are late together with the product of their shares: of first tokens later than "
+        "t, and later than t less the delay. The answer is a measured time, or one plus the delay. "
+        "A log is long: sort it once, and search in it."
     ),
 }
 
@@ -64,9 +64,9 @@ def slow_sessions(slow_probabilities: Sequence[float], calls: Sequence[int]) -> 
 
 def whose_tail(first_s: float, queue_s: float, prefill_s: float) -> str:
     """Whose the slowest first tokens are, from three percentiles of a dashboard: "others" where the
-    wait in the line is more than half of the first token, "own" where the reading of the prompt is,
-    "elsewhere" where both together are less than half, "both" else. Elsewhere is the API server,
-    or a step that stood still; gateway and network are in none of the three.
+    wait in the line is more than half of the first token, else "own" where the reading of the
+    prompt is, "elsewhere" where both together are less than half, "both" else. Elsewhere is the API
+    server, or a step that stood still; gateway and network are in none of the three.
 
     first_s, queue_s, prefill_s: p99 of the first token, which is positive, of the time in the line,
     and of the prompt's reading [s]. Percentiles do not add up, so the answer is a place to look.
@@ -151,9 +151,11 @@ def check_whose_tail() -> None:
     """
     for times, expected in (
         ((2.0, 1.1, 0.2), "others"),
-        ((2.0, 0.9, 1.1), "own"),
+        ((2.0, 1.1, 1.5), "others"),
+        ((2.0, 1.0, 1.1), "own"),
         ((2.0, 0.4, 0.5), "elsewhere"),
-        ((2.0, 0.9, 0.9), "both"),
+        ((2.0, 0.5, 0.5), "both"),
+        ((2.0, 1.0, 1.0), "both"),
     ):
         checks.equal(f"{times}", whose_tail(*times), expected)
 
@@ -164,10 +166,10 @@ def check_promised_percentile() -> None:
 
     Source: the product of two tails by hand; pairs drawn from a lognormal sample.
     """
-    levels = (np.arange(100_000) + 0.5) / 100_000
+    levels = (np.arange(10_000) + 0.5) / 10_000
     alone, promised = promised_p99(-np.log1p(-levels), math.log(20))
-    checks.close("alone", alone, math.log(100), rtol=1e-3)
-    checks.close("with copies", promised, (math.log(100) + math.log(20)) / 2, rtol=1e-3)
+    checks.close("alone", alone, math.log(100), rtol=3e-3)
+    checks.close("with copies", promised, (math.log(100) + math.log(20)) / 2, rtol=3e-3)
     rng = np.random.default_rng(83)
     times = rng.lognormal(0.0, 1.0, 2000)
     delay = float(np.quantile(times, 0.9))

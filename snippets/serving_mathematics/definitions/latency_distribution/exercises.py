@@ -116,6 +116,7 @@ def check_requests_to_measure() -> None:
     and repeated four times, or as often as a geometric number says.
     """
     checks.equal("p90, independent", requests_to_measure(0.9, 0.95, 1.0), 29)
+    checks.equal("36.25", requests_to_measure(0.9, 0.95, 1.25), 37)
     count = requests_to_measure(0.9, 0.95, 4.0)
     checks.equal("p90, clumps of four", count, 116)
     drawn = np.random.default_rng(4).random((4000, count // 4))
@@ -134,10 +135,13 @@ def check_requests_to_measure() -> None:
 def check_verdicts() -> None:
     """It takes 59 requests without a late one to show a p95 objective met, and at least that.
 
-    Source: 0.95^59 ≤ 0.05 < 0.95^58; for two late ones C(n, 0) … C(n, 2) in exact sums at n = 124.
+    Source: 0.95^59 ≤ 0.05 < 0.95^58, and 0.95^45 ≤ 0.1 < 0.95^44; for two late ones C(n, 0) …
+    C(n, 2) in exact sums at n = 124.
     """
     checks.equal("0 of 59", objective_verdict(0, 59, 0.95), "met")
     checks.equal("0 of 58", objective_verdict(0, 58, 0.95), "undecided")
+    at_90 = [objective_verdict(0, total, 0.95, confidence=0.9) for total in (44, 45)]
+    checks.equal("0 of 44 and of 45, at 90%", at_90, ["undecided", "met"])
     checks.equal("2 of 124", objective_verdict(2, 124, 0.95), "met")
     checks.equal("2 of 123", objective_verdict(2, 123, 0.95), "undecided")
     at_least = sum(math.comb(100, j) * 0.05**j * 0.95 ** (100 - j) for j in range(10, 101))
@@ -161,8 +165,10 @@ def check_verdict_agrees_with_intervals() -> None:
 def check_bucket_bounds() -> None:
     """The bucket of the pooled quantile is found from the counts alone.
 
-    Source: the pooled latencies themselves, 3 replicas of 700 log-normal latencies, 99 levels.
+    Source: the pooled latencies themselves, 3 replicas of 700 log-normal latencies, 99 levels; of
+    three, ⌈1.2⌉ is the second.
     """
+    checks.equal("second of 3", bucket_bounds([0, 1, 2, 4], [[1, 1, 0], [0, 0, 1]], 0.4), (1, 2))
     edges = np.array([0.0, 0.5, 1.0, 2.0, 5.0, math.inf])
     shift = np.array([[0.0], [0.5], [-1.0]])
     replicas = np.exp(np.random.default_rng(3).normal(size=(3, 700)) + shift)

@@ -147,6 +147,7 @@ def check_merged_histograms() -> None:
     alone = [merged_quantile(bounds, row[None, :], 0.95) for row in counts]
     checks.holds("mean of p95s is over 3 times that", float(np.mean(alone)) > 3 * merged)
     checks.close("two buckets by hand", merged_quantile([1, 3], [[2, 1], [0, 1]], 0.75), 2.0)
+    checks.close("the first begins at 0", merged_quantile([2, 3], [[4, 0], [0, 0]], 0.25), 0.5)
 
 
 def check_fallback() -> None:

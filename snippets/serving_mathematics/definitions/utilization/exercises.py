@@ -42,8 +42,8 @@ HINTS = {
         "request's own tokens take is 1 − 1/k."
     ),
     "what_binds": (
-        "Nobody waits: it is load, or nothing if there is none. Somebody waits with all places "
-        "taken: places. With places free and the cache nearly full: memory. Else prompts."
+        "Nobody waits: it is load, or nothing if there is none. Somebody waits with a full cache: "
+        "memory, whatever the places. With room in it and all places taken: places. Else prompts."
     ),
     "busy_from_log": (
         "Cut every service to the window first. Busy servers add up, but for the time with any "
@@ -56,8 +56,8 @@ HINTS = {
 def rate_that_slows(times: float, prompt_s: float, later_tokens: float, sequence_s: float) -> float:
     """Requests a second at which a token takes k times as long as at rest, (1 − 1/k)/(p + md).
 
-    times: k ≥ 1. prompt_s: p, what a prompt takes [s]. later_tokens: m, tokens of an answer.
-    sequence_s: d, what each sequence adds to a step [s]. p or m·d must be positive. Raises
+    times: k ≥ 1. prompt_s: p, what a prompt takes [s]. later_tokens: m, of an answer after its
+    first. sequence_s: d, what each sequence adds to a step [s]. p or m·d must be positive. Raises
     ValueError otherwise.
 
     >>> round(rate_that_slows(2.0, prompt_s=0.03, later_tokens=100, sequence_s=0.0002), 9)
@@ -76,9 +76,10 @@ def what_binds(running: int, places: int, waiting: int, cache: float) -> str:
     """What a dashboard says of an engine: "places", "memory", "prompts", "load" or "rest".
 
     running, waiting: requests. places: that it has. cache: share of the cache in use, in [0, 1].
-    Where somebody waits it is what keeps them out: places all taken, a cache of 95% or more, or
-    else prompts that have to be read. Where nobody waits, tokens slow down with the load alone, and
-    with nobody inside it rests. Raises ValueError unless running is at most places.
+    Where somebody waits it is what keeps them out: first a cache that is full, from 90% on, then
+    places that are all taken, or else prompts that have to be read. Where nobody waits, tokens slow
+    down with the load alone, and with nobody inside it rests. Raises ValueError unless running is
+    at most places.
 
     >>> what_binds(running=12, places=64, waiting=0, cache=0.1)
     'load'
@@ -89,9 +90,9 @@ def what_binds(running: int, places: int, waiting: int, cache: float) -> str:
     cache = require_in("[0, 1]", cache=cache)
     if waiting == 0:
         return "load" if running else "rest"
-    if running == places:
-        return "places"
-    return "memory" if cache >= 0.95 else "prompts"
+    if cache >= 0.9:
+        return "memory"
+    return "places" if running == places else "prompts"
 
 
 def busy_from_log(
@@ -177,10 +178,10 @@ def check_what_binds() -> None:
         (0, 8, 0, 0.0, "rest"),
         (1, 8, 0, 0.99, "load"),
         (8, 8, 0, 0.99, "load"),
-        (8, 8, 1, 0.2, "places"),
-        (8, 8, 1, 0.99, "places"),
-        (7, 8, 1, 0.95, "memory"),
-        (7, 8, 1, 0.94, "prompts"),
+        (8, 8, 1, 0.89, "places"),
+        (8, 8, 1, 0.9, "memory"),
+        (7, 8, 1, 0.9, "memory"),
+        (7, 8, 1, 0.89, "prompts"),
         (0, 8, 3, 0.0, "prompts"),
     ):
         got = what_binds(running, places, waiting, cache)

@@ -95,8 +95,8 @@ def spot_price(
     price_share: spot over on-demand price, in (0, 1]. interruptions_per_h: ν ≥ 0.
     checkpoint_every_h: work τ between two checkpoints, positive. checkpoint_h: time δ ≥ 0 to write
     one. restart_h: R ≥ 0, paid for, after every interruption. Raises ValueError outside these
-    ranges. A stretch of τ + δ takes (1/ν + R)(e^{ν(τ+δ)} − 1) on average, restarts and repeated
-    work included.
+    ranges, and where ν(τ + δ) is above 50: nothing would be finished. A stretch of τ + δ takes
+    (1/ν + R)(e^{ν(τ+δ)} − 1) on average, restarts and repeated work included.
 
     >>> spot_price(0.4, 0.0, checkpoint_every_h=1.0, checkpoint_h=0.25, restart_h=0.1)
     0.5
@@ -135,6 +135,7 @@ def check_fair_load_against_prices() -> None:
         checks.close(label, shared_prices(engines, online, load, share)[1], 1.0, rtol=1e-12)
         less = shared_prices(engines, online, load - 1, share)[1]
         checks.holds(f"{label}: one less", less > 1, got=less)
+    checks.equal("from none on", fair_batch_load(4, 3.0, 0.5), 0.0)
 
 
 def check_places_against_the_machine() -> None:
@@ -150,6 +151,7 @@ def check_places_against_the_machine() -> None:
             found = min(CHAT.places, places_for_promise(tokens, promise_s, 1.2))
         mean_s = found / CHAT.limited(found).ceiling_tokens_per_s
         checks.close(f"{promise_s:g} s over the tail", 1.2 * mean_s, promise_s, rtol=0.1)
+    checks.equal("50.9 by hand", places_for_promise(1018, 0.1, 2.0), 50)
 
 
 def check_spot_by_simulation() -> None:

@@ -147,6 +147,9 @@ def check_verdict() -> None:
         ((0, 0), (0, 0), 1, "quiet"),
     ):
         checks.equal(f"{long}, {short}", verdict(long, short, 0.999, 14.4, least), expected)
+    for errors, expected in ((20, "quiet"), (21, "page")):  # of 1,000, where a fiftieth is allowed
+        got = verdict((1000, errors), (50, 2), 0.99, 2.0, 1)
+        checks.equal(f"99%, burn rate 2, {errors} errors", got, expected)
 
 
 def check_guard_against_exact_pages() -> None:
@@ -159,6 +162,11 @@ def check_guard_against_exact_pages() -> None:
         k = errors_worth_a_page(load, rate, wanted)
         got = 8640 * false_pages(load // 12, rate, 0.999, 14.4, least=k)
         checks.inside(f"{load} an hour, {k} errors", got, 0, wanted)
+    chances = [math.comb(10, k) * 0.1**k * 0.9 ** (10 - k) for k in range(11)]
+    pages = [720 * math.fsum(chances[k - 1 :]) for k in (3, 4)]  # 10 an hour, a tenth fails
+    checks.holds("190 and 51 a month", pages[0] > 100 >= pages[1], got=pages)
+    checks.equal("100 a month by hand", errors_worth_a_page(10, 0.1, 100.0), 4)
+    checks.equal("as many as wanted", errors_worth_a_page(10, 0.5, 3600.0), 1)
     rng, load, rate, wanted = np.random.default_rng(82), 36, 0.002, 0.3
     requests = 400 * 720 * load
     at = np.cumsum(rng.geometric(rate, round(1.1 * requests * rate)))  # from error to error

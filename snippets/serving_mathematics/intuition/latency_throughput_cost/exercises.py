@@ -39,8 +39,8 @@ HINTS = {
         " many further ones add as much as the lone one waits."
     ),
     "price_on_dashboard": (
-        "Take the cached prompt tokens away: nobody computes them. The whole hour is paid by the"
-        " answers, so divide the price of a second by the tokens that are written in it."
+        "The whole hour is paid by the answers, so divide the price of a second by the tokens that "
+        "are written in it. The wait is by Little's law: running over tokens a second."
     ),
     "line_of_two_hours": (
         "Running over tokens a second is the time per token of each hour. Slope and height of the"

@@ -153,6 +153,7 @@ def check_headroom_of_an_engine() -> None:
 
     now = 0.5 * CHAT.ceiling_per_s
     more = headroom(now, gap(now), float(CHAT.step_s(1)), 0.025)
+    checks.close("by hand", headroom(3.0, 0.03, 0.01, 0.02), 3 * (1 / 2) / (2 / 3), rtol=1e-12)
     checks.close("time per token there [ms]", 1e3 * gap(more), 25.0, rtol=0.06, kind="simulation")
 
 

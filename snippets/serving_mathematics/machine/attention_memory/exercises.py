@@ -152,6 +152,10 @@ def check_what_is_kept() -> None:
     for factor, expected in ((1.0, "freed"), (2.0, "kept"), (0.5, "neither"), (1.4, "neither")):
         found = what_is_kept(30e9, 30e9 / (factor * each), 131_072, full, windowed)
         checks.equal(f"times {factor}", found, expected)
+    for share, near in ((0.89, False), (0.92, True), (1.09, True), (1.12, False)):
+        for each, windowed, expected in ((2e3, 500, "freed"), (2.5e3, 500, "kept")):
+            found = what_is_kept(1e9, 1e9 / (100 * share * each), 100, 2e3, windowed)
+            checks.equal(f"{share:g} of {each:g}", found, expected if near else "neither")
 
 
 def check_windowed_layers() -> None:
@@ -170,7 +174,8 @@ def check_windowed_layers() -> None:
             for turned in (got, got - 1)
         ]
         checks.holds(f"{layers} layers", held[0] <= budget < held[1], got=got)
-    checks.equal("no need", windowed_layers(4, 10, 5, 100, 5000), 0)
+    checks.equal("no need", windowed_layers(4, 10, 5, 100, 4000), 0)
+    checks.equal("windows that are never full", windowed_layers(4, 10, 500, 100, 4000), 0)
 
 
 def check_bad_input_is_refused() -> None:

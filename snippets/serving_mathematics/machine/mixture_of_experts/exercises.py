@@ -157,10 +157,11 @@ def check_copies() -> None:
 
     Source: by hand: loads 6, 1, 1, 2 on two devices without copies are 7 and 3, 1.4 times the mean;
     of 5 equal loads with one copy, the halves go to different devices; five fifths of one expert
-    go to four devices, two of them to one.
+    go to four devices, two of them to one; two copies halve 12 and 10, for 9 + 2, 6 + 5 and 6 + 5.
     """
     checks.close("no copies", busiest_with_copies([6, 1, 1, 2], 2, 0), 1.4, rtol=1e-12)
     checks.close("one copy", busiest_with_copies([4, 4, 4, 4, 4], 2, 1), 1.0, rtol=1e-12)
+    checks.close("two copies", busiest_with_copies([12, 10, 9, 2], 3, 2), 1.0, rtol=1e-12)
     checks.close("all on one", busiest_with_copies([9, 0, 0, 0], 4, 0), 4.0, rtol=1e-12)
     checks.close("four copies", busiest_with_copies([9, 0, 0, 0], 4, 4), 1.6, rtol=1e-12)
     rng = np.random.default_rng(5)

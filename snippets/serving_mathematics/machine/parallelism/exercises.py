@@ -35,7 +35,7 @@ HINTS = {
     ),
     "next_devices": (
         "Ask first whether anything is wrong: tokens late, or a cache that is nearly full. Then "
-        "compare the requests a device with the number up to which sharing is the faster way."
+        "compare the requests a device with the number below which sharing is the faster way."
     ),
 }
 
@@ -80,7 +80,7 @@ def next_devices(
     """What to do with the next devices: "share" the layers over them, "copy" the engine, or "none".
 
     token_s, promised_s: time per token as it is and as it may be, > 0 [s]. cache_share: of the
-    cache in use, in [0, 1]. requests: a device, ≥ 0. even_requests: up to which sharing is faster,
+    cache in use, in [0, 1]. requests: a device, ≥ 0. even_requests: below which sharing is faster,
     ≥ 0. Nothing is wanted where tokens are in time and no more than 0.9 of the cache is in use.
     Raises ValueError outside.
 
@@ -144,6 +144,7 @@ def check_next_devices() -> None:
         ((0.04, 0.05, 0.91, 10.0, BOARD_EVEN), "share"),
         ((0.04, 0.05, 0.91, 10.0, 0.0), "copy"),
         ((0.05, 0.05, 0.9, 99.0, BOARD_EVEN), "none"),
+        ((0.06, 0.1, 0.2, 1.0, BOARD_EVEN), "none"),
     ):
         checks.equal(f"{readings}", next_devices(*readings), expected)
 

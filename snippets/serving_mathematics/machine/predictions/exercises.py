@@ -28,8 +28,8 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "running_requests": (
-        "A request stays for its first token and for all that follow; it holds a place only for the"
-        " latter. Little's law, twice."
+        "A request stays for its first token and for the O − 1 that follow; it holds a place only "
+        "for the latter. Little's law, twice."
     ),
     "what_is_off": (
         "With one sequence a step is weights and floors. What the others add is the difference of"
@@ -48,16 +48,19 @@ def running_requests(
     """Requests that answer at a time, of those that a closed loop holds.
 
     concurrency: C >= 1. first_token_s: time to the first token [s], >= 0. per_token_s: time of each
-    further one [s], > 0. answer_tokens: of an answer, in the mean. Raises ValueError outside.
+    further one [s], > 0. answer_tokens: O > 1, of an answer in the mean, the first among them.
+    Raises ValueError outside.
 
-    >>> running_requests(128, first_token_s=3.0, per_token_s=0.01, answer_tokens=100)
+    >>> running_requests(128, first_token_s=3.0, per_token_s=0.01, answer_tokens=101)
     32.0
     """
     concurrency, per_token_s, answer_tokens = require_positive(
         concurrency=concurrency, per_token_s=per_token_s, answer_tokens=answer_tokens
     )
     first_token_s = require_non_negative(first_token_s=first_token_s)
-    answering = answer_tokens * per_token_s
+    require(concurrency >= 1, "concurrency", "at least 1", concurrency)
+    require(answer_tokens > 1, "answer_tokens", "above 1", answer_tokens)
+    answering = (answer_tokens - 1) * per_token_s
     return concurrency * answering / (first_token_s + answering)
 
 
@@ -119,7 +122,7 @@ def check_running_requests_are_counted() -> None:
     """
     rng = np.random.default_rng(31)
     first, each, answer = rng.uniform(1, 5, 40), 0.02, 150.0
-    starts = rng.uniform(0, 1, (4000, 40)) * (first + answer * each)
+    starts = rng.uniform(0, 1, (4000, 40)) * (first + (answer - 1) * each)
     seen = (starts > first).sum(axis=1)
     expected = sum(running_requests(1, f, each, answer) for f in first.tolist())
     error = float(seen.std()) / math.sqrt(4000)
@@ -149,6 +152,13 @@ def check_what_is_off() -> None:
         ("neither", [1.0] * 5),
     ):
         checks.equal(expected, what_is_off(told, times(moved)), expected)
+    for expected, measured in (
+        ("neither", (11.5, 21.5)),
+        ("every step", (11.6, 21.6)),
+        ("neither", (10.0, 21.4)),
+        ("each sequence", (10.0, 21.6)),
+    ):
+        checks.equal(f"{measured} of (10, 20)", what_is_off((10.0, 20.0), measured), expected)
 
 
 def check_ridge() -> None:

@@ -39,8 +39,9 @@ HINTS = {
         "time of the step; what comes is requests a second times prompt and answer together."
     ),
     "what_to_change": (
-        "Look at preemptions first, then at gaps, then at the queue. Full steps and a queue beside "
-        "free places and free memory mean that prompts do not get in: the budget is too small."
+        "Preemptions first, then gaps, the queue, the cache, the places. Full steps and a queue "
+        "beside free places and free memory mean that prompts do not get in: the budget is too "
+        "small."
     ),
     "token_budget_for": (
         "Take the time of the decodes from the target, see how many prompt tokens the rest pays, "
@@ -86,7 +87,8 @@ def what_to_change(
 
     preempted_share: preemptions a request; from 1% on they are too many. gap_over_promise: p99 of
     the gaps between tokens over what is promised. waiting: requests, in the mean. free_places: the
-    same. cache: share of it that is held; full from 90% on. Raises ValueError outside these ranges.
+    same. cache: share of it that is held; full from 90% on, whatever the places. They are asked in
+    this order. Raises ValueError outside these ranges.
 
     >>> what_to_change(0.0, 0.5, waiting=0, free_places=9, cache=0.5)
     'nothing'
@@ -135,11 +137,12 @@ def sequences_that_fit(
 ) -> int:
     """Places that an engine can offer so that its memory hardly ever runs out.
 
-    prompt_tokens, output_tokens: a sample of requests, positive integers, shape (n,). engine: its
-    blocks.
-    margin: standard deviations kept free. A sequence is met in each of its N steps equally often,
-    holding P + j tokens in the j-th; so many independent ones have a mean and a variance that add
-    up. Raises ValueError on other shapes or numbers, and when not even one sequence fits.
+    prompt_tokens, output_tokens: a sample of requests, positive integers, shape (n,). engine: an
+    `Engine` of `core.batching.continuous_batching`, whose `kv_blocks` hold `block_tokens` tokens
+    each, 16 by default. margin: standard deviations kept free. A sequence is met in each of its N
+    steps equally often, holding P + j tokens in the j-th, where j begins at 0; so many independent
+    ones have a mean and a variance that add up. Raises ValueError on other shapes or numbers, and
+    when not even one sequence fits.
 
     >>> sequences_that_fit([16], [1], Engine(1.0, kv_blocks=7))
     7
@@ -213,7 +216,9 @@ def check_what_to_change() -> None:
     for case, said in (
         ((0.01, 9.0, 9, 9, 1.0), "leave blocks free"),
         ((0.009, 1.01, 9, 9, 1.0), "smaller budget"),
+        ((0.0, 1.01, 0, 9, 0.5), "smaller budget"),
         ((0.009, 1.0, 9, 9, 0.9), "more memory"),
+        ((0.0, 1.0, 9, 0, 0.9), "more memory"),
         ((0.0, 1.0, 9, 9, 0.89), "larger budget"),
         ((0.0, 1.0, 1, 0, 0.89), "more places"),
         ((0.0, 1.0, 0, 0, 1.0), "nothing"),

@@ -79,9 +79,9 @@ def what_the_cache_says(preempted_per_s: float, found: float, repeated: float) -
 
     preempted_per_s: requests that lose their blocks while they run [1/s]. found: share of the
     prompt tokens that the cache finds, in [0, 1]. repeated: share that some earlier request had,
-    from a log of prompts, in [found, 1]. With preemptions memory is short for those who run. A
-    cache that finds less than four fifths of what is repeated forgets; where less than half is
-    repeated there is little to find. Raises ValueError outside these ranges.
+    from a log of prompts, in [found, 1]. With preemptions memory is short for those who run.
+    Else a cache that finds less than four fifths of what is repeated forgets; else, where less than
+    half is repeated, there is little to find. Raises ValueError outside these ranges.
 
     >>> what_the_cache_says(0.0, found=0.3, repeated=0.9)
     'forgets'
@@ -154,6 +154,7 @@ def check_longest_context() -> None:
             fits = bool(sizes[0] <= 20e9 < sizes[1])
             checks.holds(f"{sequences} sequences, share {share:.2f}", fits, got=tokens)
     checks.equal("all layers", longest_context(1e6, 1, 100.0, 1.0, 4096), math.inf)
+    checks.equal("no window fits", longest_context(1e3, 2, 2.0, 1.0, 4096), 250.0)
 
 
 def check_what_the_cache_says_of_the_agents() -> None:
@@ -176,7 +177,9 @@ def check_what_the_cache_says_by_hand() -> None:
     Source: the four cases by hand, at both sides of the borders.
     """
     cases = {
-        (0.5, 0.9, 0.9): "memory",
+        (0.5, 0.1, 0.9): "memory",
+        (0.0, 0.1, 0.4): "forgets",
+        (0.0, 0.4, 0.5): "fine",
         (0.0, 0.719, 0.9): "forgets",
         (0.0, 0.721, 0.9): "fine",
         (0.0, 0.48, 0.49): "nothing shared",

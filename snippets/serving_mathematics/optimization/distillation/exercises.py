@@ -122,6 +122,7 @@ def check_fallback() -> None:
     """
     paid = sum(0.3 + (1.0 if token % 5 == 0 else 0.0) for token in range(1000)) / 1000
     checks.close("every fifth", price_with_fallback(0.3, 1.0, 0.2), paid, rtol=1e-12)
+    checks.close("dear teacher", price_with_fallback(0.5, 4.0, 0.25), 1.5, rtol=1e-12)
     checks.close("always", price_with_fallback(0.3, 1.0, 1.0), 1.3, rtol=1e-12)
     checks.close("the border", price_with_fallback(0.3, 1.0, 0.7), 1.0, rtol=1e-12)
 
@@ -158,9 +159,9 @@ def check_batch() -> None:
         checks.equal(f"full, α = {alpha}", full, 0)
         speeds = [speedup(alpha, gamma, cost + 1) for gamma in range(9)]
         checks.equal("as with e = 1", full, int(np.argmax(speeds)))
-    rates = [expected_tokens(0.8, g) / (0.05 * g + max(1.0, 60 * (g + 1) / 300)) for g in range(33)]
+    rates = [expected_tokens(0.8, g) / (0.05 * g + max(1.0, 20 * (g + 1) / 90)) for g in range(33)]
     checks.equal("no longer than asked", best_length_in_batch(1.0, 1e-6, 1, 1e6, longest=5), 5)
-    checks.equal("B = 60", best_length_in_batch(0.8, 0.05, 60, 300.0), int(np.argmax(rates)))
+    checks.equal("B = 20", best_length_in_batch(0.8, 0.05, 20, 90.0), int(np.argmax(rates)))
 
 
 def check_bad_input_is_refused() -> None:

@@ -91,8 +91,9 @@ def next_tenant(served: Sequence[float], waiting_since_s: Sequence[float]) -> in
     """The tenant whose request is let in next.
 
     served: tokens that each tenant has had, those of answers counted twice, non-negative.
-    waiting_since_s: of each tenant's oldest waiting request [s]; infinite where it has none. Raises
-    ValueError when nobody waits or the numbers differ.
+    waiting_since_s: of each tenant's oldest waiting request [s]; infinite where it has none. Of
+    tenants with equal tokens, the one who has waited longest. Raises ValueError when nobody waits
+    or the numbers differ.
 
     >>> next_tenant([30.0, 10.0, 20.0], waiting_since_s=[0.0, float("inf"), 5.0])
     2
@@ -207,6 +208,7 @@ def check_next_tenant() -> None:
         served[one] += 5 + 2 * 3
         found.append(one)
     checks.equal("tenants in order", found, expected)
+    checks.equal("equal", next_tenant([10, 10, 10, 3], [5.0, 2.0, 4.0, math.inf]), 1)
 
 
 def check_devices_for_phases() -> None:

@@ -141,6 +141,7 @@ def check_decode_speedup() -> None:
     """
     weights, context = 8e9, 16e9
     checks.close("no context", decode_speedup(4.5, 0.0, weights), 16 / 4.5, rtol=1e-12)
+    checks.close("from eight bits", decode_speedup(4, weights, weights, 8), 2 / 1.5, rtol=1e-12)
     before, after = 16.0 + 16.0, 4.5 + 16.0  # ms at 1 TB/s
     got = decode_speedup(4.5, context, weights)
     checks.close("as much context as weights", got, before / after, rtol=1e-12)
