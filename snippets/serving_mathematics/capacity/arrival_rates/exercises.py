@@ -263,8 +263,11 @@ def check_what_bursts() -> None:
     for pair, expected in (
         ((0.79, 9.0), "paced"),
         ((0.8, 2.0), "Poisson"),
-        ((1.5, 2.01), "drift"),
-        ((1.51, 9.0), "bursts"),
+        ((1.5, 2.0), "Poisson"),
+        ((1.0, 2.01), "drift"),
+        ((1.51, 6.0), "bursts"),
+        ((2.0, 11.0), "bursts"),
+        ((2.0, 11.1), "drift"),
     ):
         checks.equal(f"{pair}", what_bursts(*pair), expected)
     for expected, seconds in logs:
