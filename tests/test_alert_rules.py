@@ -221,6 +221,13 @@ def test_first_tokens_of_sglang_are_those_of_streamed_answers() -> None:
         assert not bare or "SGLANG_FORCE_STREAM_INTERVAL=1" in text, file
 
 
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*-sglang.yaml")), ids=lambda file: file.stem)
+def test_what_sglang_counts_when_a_request_ends_is_no_rate_of_minutes(file: Path) -> None:
+    """A prompt and its answer come in one lump there, minutes after the work."""
+    ended = r"sglang:(?:prompt|cached|generation)_tokens_total\S*\[(\d+)m\]"
+    assert all(int(minutes) >= 15 for minutes in re.findall(ended, file.read_text("utf-8")))
+
+
 @pytest.mark.parametrize("file", ["burn-rate-alerts", "release"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_stream_that_breaks_is_an_error(file: str, engine: str) -> None:

@@ -25,6 +25,7 @@ from serving_mathematics.core.machines.machines import CHAT
 from builder import ROOT
 
 from .promql import Parser
+from .rule_files import with_steps
 
 ATTEMPTS = 'envoy_cluster_upstream_rq_total{envoy_cluster_name="engines"}'
 WHOLE, TEXT = {"type": "integer", "minimum": 0}, {"type": "string"}
@@ -110,9 +111,9 @@ def test_a_manifest_is_of_its_schema(name: str, kind: str, schema: dict[str, Any
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_the_query_is_the_mean_time_per_token(engine: str) -> None:
-    """Two seconds of tokens a second and a hundred of them are twenty milliseconds, whatever other
-    fleets do; an idle fleet reads 0, and one without series nothing, which is an error that keeps
-    the fleet."""
+    """Two seconds of tokens a second and a hundred of them are twenty milliseconds, which KEDA cuts
+    to thousandths, whatever other fleets do; an idle fleet reads 0, and one without series nothing,
+    which is an error that keeps the fleet."""
     signal, timetable = read(f"keda-{engine}")["spec"]["triggers"]
     assert signal["metricType"] == "Value"
     assert signal["metadata"]["ignoreNullValues"] == "false"
@@ -120,13 +121,13 @@ def test_the_query_is_the_mean_time_per_token(engine: str) -> None:
     total, count = (f'{name}_{part}{{model_name="chat"}}' for part in ("sum", "count"))
     others = {f"{name}_sum": np.full(5, 9e9), f"{name}_count": np.full(5, 1.0)}
     series = {total: np.full(5, 2.0), count: np.full(5, 100.0)}
-    assert Parser(query, others | series).whole() == pytest.approx(0.02)
+    assert Parser(query, others | series).whole() == pytest.approx(20.0)
     idle = {total: np.zeros(5), count: np.zeros(5)}
     assert Parser(query, others | idle).whole() == pytest.approx(0.0)
     assert np.all(np.isnan(Parser(query, others).whole()))
     # a scrape a minute, as Prometheus does by itself, leaves one value in a minute: no rate
     assert "[1m]" not in query
-    target_ms = 1e3 * float(signal["metadata"]["threshold"])
+    target_ms = float(signal["metadata"]["threshold"])
     assert target_ms == pytest.approx(example().tokens_target_ms, rel=0.02)
     for key in ("start", "end"):
         assert re.fullmatch(r"[\d*]+ [\d*]+ [\d*]+ [\d*]+ [\d*-]+", timetable["metadata"][key])
@@ -241,6 +242,7 @@ def test_recorded_work_is_that_of_the_chat_machine(engine: str) -> None:
         ):
             series[f"{engine}:{name}"] = {one: np.array(values) / 2 for one in "ab"}
         series[f"{engine}:{line}"] = {one: np.array(waiting) for one in "ab"}
+        series = with_steps(series)
         for rule in rules:
             series[rule.get("record") or rule["alert"]] = Parser(rule["expr"], series).whole()
         return series

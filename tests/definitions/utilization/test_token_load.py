@@ -124,6 +124,15 @@ def test_an_engine_that_hangs_is_seen_and_one_without_series_is_left_to_up(engin
     assert not any(np.any(~np.isnan(found[name])) for name in ALERTS)
 
 
+def test_answers_of_which_none_has_ended_are_no_silence() -> None:
+    """SGLang counts their tokens at the end of each by request, and in its steps as they come."""
+    series = shown("sglang", 80)
+    ended = "sglang:generation_tokens_total"
+    series['sglang:realtime_tokens_total{mode="decode"}'] = series[ended]
+    series[ended] = 0 * series[ended]
+    assert np.all(np.isnan(run("sglang", series)["NothingComesOut"]))
+
+
 def test_the_mean_of_a_token_is_that_at_the_limit() -> None:
     text = rule_text("engine-load-sglang")
     tokens = [_cells()[256, load]["mean"]["token"] for load in LOADS]
