@@ -81,6 +81,7 @@ OTHERS = {  # of the rivals, that might be better than their defaults
     "endpoint picker, 1:1:1": functools.partial(
         endpoint_picker, prefix_weight=1.0, queue_weight=1.0, kv_weight=1.0
     ),
+    "endpoint picker, whole prompts": functools.partial(endpoint_picker, max_prefix_blocks=8192),
 }
 SITUATIONS: dict[str, dict[str, Any]] = {  # of the customers; SKEW 1 and so on by default
     "customers": {},
