@@ -130,7 +130,7 @@ def test_the_alert_sees_one_pause_an_answer(engine: str, stalled: float, fires: 
 
 
 def test_sglang_counts_a_pause_before_four_tokens_as_four_shorter_gaps() -> None:
-    """So its file as it is sees none of 0.5 s, and with a quarter of the bucket sees it fourfold."""
+    """So its file sees none of 0.5 s as it is, and fourfold with a quarter of the bucket."""
     assert "divide 0.4 s by that number, and multiply 0.1 by it" in rule_text("streams-sglang")
     rule = rules("streams-sglang")[0]["expr"]
     gap, first = (f"sglang:{n}_seconds" for n in ("inter_token_latency", "time_to_first_token"))
