@@ -149,8 +149,17 @@ def _storm(
     hears_s: float = 0.0,
 ) -> _Storm:
     """The chat machine through an outage of half a minute."""
-    more = {"pause_s": pause_s, "spread": spread, "hears_s": hears_s}
-    run = _run(load, guard, habit, seconds, seed=seed, places=places, **more)
+    run = _run(
+        load,
+        guard,
+        habit,
+        seconds,
+        seed=seed,
+        pause_s=pause_s,
+        spread=spread,
+        places=places,
+        hears_s=hears_s,
+    )
     edges = np.arange(0, seconds + 1, BIN_S)
     due, first = run.outcome.due_s, run.outcome.first_token_s
     answered = ~np.isnan(first)
