@@ -45,7 +45,7 @@ BOUNDARY, FOLLOWING, CHANGING, LEAVING = (
 )  # events at one moment, in order; arrivals before
 QUESTION, FAILURE = -1, -2  # changes that are no opening of an engine; less for later failures,
 # and then for stalls
-KNOWN = 2  # of an attempt whose client has left: its engine knows, or is done with it
+HEARD = 2  # of an attempt whose client has left: its engine knows it, or is done
 
 
 def simulate_fleet(
@@ -230,11 +230,11 @@ class _FleetRun:
     def hear(self, attempt: int, now: float) -> None:
         """An engine hears that a client has left, if it is not done with the attempt."""
         place = self.ledger.at[attempt]
-        if self.tries.gone[attempt] < KNOWN:
+        if self.tries.gone[attempt] < HEARD:
             self.view.sent(place, -1)
             self.say(place, (attempt, 0.0), now)
             self.replicas.emptied(place, now)
-        self.tries.gone[attempt] = KNOWN
+        self.tries.gone[attempt] = HEARD
 
     def say(self, place: int, what: tuple[int, float], now: float) -> None:
         """An engine hears of it at the end of the step that is under way."""
@@ -350,14 +350,14 @@ class _FleetRun:
     def goes_on(self, attempt: int, now: float) -> bool:
         """Whether a prompt that was read is moved, or whoever is answered has left."""
         gone, fleet, place = self.tries.gone[attempt], self.fleet, self.ledger.at[attempt]
-        if gone == KNOWN:
+        if gone == HEARD:
             return True
         if fleet.prompt_engines and self.moves(attempt, now):
             return True
         if gone:
             apart = fleet.prompt_engines and not self.replicas.reads_only(place)
             (self.answers if apart else self.view).sent(place, -1)
-            self.tries.gone[attempt] = KNOWN
+            self.tries.gone[attempt] = HEARD
         return bool(gone)
 
     def follow(self, over: list[int], now: float) -> None:
