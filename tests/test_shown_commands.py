@@ -69,7 +69,7 @@ def test_who_shows_a_load_test_leads_to_how_no_prompt_is_found() -> None:
         if _commands_in(text) and page != said:
             assert "utilization.md#on-your-engine" in text, page
     told = said.read_text(encoding="utf-8").partition("## On your engine")[2]
-    for word in ("--no-oversample", "--seed", "/reset_prefix_cache", "/flush_cache"):
+    for word in ("--no-oversample", "--seed", "#aiperf-hooks"):
         assert word in told.partition("\n## ")[0]
 
 
