@@ -13,6 +13,8 @@ Assumes: what `prefix_routing` and `core.fleet` assume; Poisson arrivals but whe
 Source: own simulation of the book's machines; `routers` for the rules of others and their defaults.
 """
 
+# In one piece: a record, the fleets that it is made of and what is checked of it.
+
 from __future__ import annotations
 
 import functools

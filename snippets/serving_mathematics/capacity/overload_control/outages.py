@@ -16,6 +16,9 @@ places of `limits`, and what `limits` assumes.
 Source: `core.fleet`; Bronson et al. (2021) for storms that outlast their cause.
 """
 
+# In one piece: one experiment of a hundred lines; what is longer are its pictures and checks, which
+# ask for its runs and so belong to its record.
+
 from __future__ import annotations
 
 import math
