@@ -58,6 +58,19 @@ def test_requests_of_the_readers_own_are_sent_whole() -> None:
         if "--dataset-path" in command:
             assert "--dataset-name custom" in command
             assert "--custom-output-len -1 --ignore-eos" in command  # as many tokens as a row says
+            assert "--no-oversample" in command  # a row that comes again is found in the cache
+
+
+def test_who_shows_a_load_test_leads_to_how_no_prompt_is_found() -> None:
+    """Its seed is 0 in each run, and so are its random prompts the same."""
+    said = ROOT / "docs" / "definitions" / "utilization.md"
+    for page in (ROOT / "docs").rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        if _commands_in(text) and page != said:
+            assert "utilization.md#on-your-engine" in text, page
+    told = said.read_text(encoding="utf-8").partition("## On your engine")[2]
+    for word in ("--no-oversample", "--seed", "#aiperf-hooks"):
+        assert word in told.partition("\n## ")[0]
 
 
 def test_a_closed_loop_lasts_many_turns() -> None:

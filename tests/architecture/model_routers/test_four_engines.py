@@ -167,10 +167,14 @@ def test_the_picker_weighs_what_was_simulated() -> None:
     assert weights["prefix-cache-scorer"] == prefix
     assert weights["queue-scorer"] == queue
     assert weights["kv-cache-utilization-scorer"] == kv
-    given = next(one for one in file["plugins"] if one["type"] == "prefix-cache-scorer")
-    assert given["parameters"] == {
-        "maxPrefixBlocksToMatch": blocks,
-        "lruCapacityPerServer": capacity,
+    given = {one["type"]: one["parameters"] for one in file["plugins"] if "parameters" in one}
+    assert given == {  # in larger blocks than those of the engines
+        "approx-prefix-cache-producer": {
+            "autoTune": False,
+            "blockSizeTokens": 64,
+            "maxPrefixTokensToMatch": 16 * blocks,
+            "lruCapacityPerServer": 16 * capacity // 64,
+        }
     }
 
 

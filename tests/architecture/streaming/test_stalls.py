@@ -25,8 +25,8 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import ask_machine
 
-from tests.promql import Series, Vector
-from tests.rule_files import GAP_BUCKETS, vectors
+from tests.promql import Parser, Series, Vector
+from tests.rule_files import GAP_BUCKETS, rule_text, rules, vectors
 
 
 @given(st.integers(1, 6_000), st.integers(1, 7_000), st.integers(0, 256))
@@ -127,6 +127,21 @@ def test_the_alert_sees_one_pause_an_answer(engine: str, stalled: float, fires: 
     silent = np.full(60, np.nan)
     assert np.isnan(told["StreamsStop"].get("a", silent)[-1]) != fires
     assert np.isnan(told["StreamsStop"].get("b", silent)[-1])
+
+
+def test_sglang_counts_a_pause_before_four_tokens_as_four_shorter_gaps() -> None:
+    """So its file sees none of 0.5 s as it is, and fourfold with a quarter of the bucket."""
+    assert "divide 0.4 s by that number, and multiply 0.1 by it" in rule_text("streams-sglang")
+    rule = rules("streams-sglang")[0]["expr"]
+    gap, first = (f"sglang:{n}_seconds" for n in ("inter_token_latency", "time_to_first_token"))
+    series: dict[str, Series | Vector] = {f"{gap}_count": {"a": np.full(60, 19_900.0)}}
+    series[f"{first}_count"] = {"a": np.full(60, 100.0)}
+    for le in GAP_BUCKETS["sglang"].split():
+        within = 19_900.0 - (4 * 25 if float(le) < 0.5 / 4 else 0)
+        series[f'{gap}_bucket{{le="{le}"}}'] = {"a": np.full(60, within)}
+    for bucket, told in (("0.4", 0.0), ("0.1", 4 * 0.25)):
+        share = Parser(rule.replace('le="0.4"', f'le="{bucket}"'), series).vector()["a"]
+        assert share[-1] == pytest.approx(told)
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])

@@ -153,7 +153,8 @@ def hasty(rng: np.random.Generator, case: Case, end: float) -> Case:
         columns = {one.name: getattr(requests, one.name) for one in fields(requests)}
         columns["patience_s"] = rng.choice([0.7, 3.0, 12.0, math.inf], size)
         requests = Requests(**columns)
-        fleet = replace(fleet, cancels=bool(rng.random() < 0.6))
+        late_s = 0.0 if fleet.prompt_engines or fleet.failures else float(rng.choice([0.0, 0.9]))
+        fleet = replace(fleet, cancels=bool(rng.random() < 0.6), hears_s=late_s)
     if rng.random() < 0.3:
         starts = (rng.integers(0, 8, 2) * end / 6).tolist()
         places = rng.integers(0, len(fleet.engines), 2).tolist()

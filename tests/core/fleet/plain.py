@@ -359,6 +359,7 @@ def book_of(requests: Requests, fleet: Fleet, kind: str, weights: list[float]) -
         preemptions=[0] * size,
         engine=[-1] * size,
         gone=[False] * size,
+        known=[False] * size,
         until=[math.inf] * size,
         who=list(range(size)),
     )
@@ -464,19 +465,28 @@ def simulate_plainly(
         if engines[place].step_ends == math.inf:
             agenda.append((now, 2, place, -1, "wake"))
 
+    def hear(number: int, now: float) -> None:
+        if not book.known[number]:
+            book.known[number] = True
+            view.requests[book.engine[number]] -= 1
+            tell(book.engine[number], number, 0.0, now)
+
     def give_up(number: int, now: float) -> None:
         if book.until[number] != now or not math.isnan(book.first[number]):
             return
         book.gone[number] = True
         place = book.engine[number]
         if place >= 0 and fleet.cancels:
-            view.requests[place] -= 1
-            tell(place, number, 0.0, now)
+            if fleet.hears_s:
+                agenda.append((now + fleet.hears_s, 5, number, number, "hear"))
+            else:
+                hear(number, now)
         for column in vars(book).values():
             if isinstance(column, list) and column is not weights_of:
                 column.append(column[number])
         book.admitted[-1] = book.first[-1] = book.completion[-1] = math.nan
-        book.engine[-1], book.ready[-1], book.gone[-1] = -1, False, False
+        book.engine[-1], book.ready[-1] = -1, False
+        book.gone[-1] = book.known[-1] = False
         refuse(len(book.who) - 1, now)
         agenda.extend((now, 3, held_one, held_one, "again") for held_one in held)
         held.clear()
@@ -587,6 +597,8 @@ def simulate_plainly(
                 fail(number, now)
             elif what == "leave":
                 give_up(number, now)
+            elif what == "hear":
+                hear(number, now)
             elif what.startswith("stall"):
                 if not engines[number].dead:
                     tell(number, -1, fleet.stalls[int(what.split()[1])][1], now)
@@ -598,12 +610,12 @@ def simulate_plainly(
         done = engines[stepping].end(step_s)
         engines[stepping].begin(step_s)
         someone = bool(done)
-        if fleet.cancels:
-            done = [number for number in done if not book.gone[number]]
+        done = [number for number in done if not book.known[number]]
         seen = answers if engines[stepping].answers_only else view
         seen.requests[stepping] -= len(done)
         over = [number for number in done if not moves(number, stepping, step_s)]
         for number in over:
+            book.known[number] = book.gone[number]
             if book.gone[number]:
                 continue
             leave(step_s)

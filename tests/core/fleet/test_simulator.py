@@ -287,6 +287,11 @@ def test_what_a_policy_says_is_looked_at() -> None:
             {"cancels": False, "scaling": Scaling(lambda: fixed(1), Engine(1.0))},
             "cancels must be True where an autoscaler counts requests",
         ),
+        ({"hears_s": -1.0}, "hears_s must be non-negative"),
+        (
+            {"hears_s": 1.0, "failures": [(1.0, 0)]},
+            "hears_s must be 0 where engines come, go or are apart, got 1",
+        ),
     ],
 )
 def test_a_fleet_that_is_none(change: dict[str, Any], told: str) -> None:
@@ -374,18 +379,20 @@ def test_a_budget_holds_a_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cancels", "retries", "first_of_2", "work"),
+    ("cancels", "retries", "hears_s", "first_of_2", "work"),
     [
         # 1 is read from 2 s on, leaves at 3.5 s, and is let go at 4 s, so that 2 is read
-        (True, 0, 5.0, [5, 4 + 4 + 2, 0, 0]),
+        (True, 0, 0.0, 5.0, [5, 4 + 4 + 2, 0, 0]),
         # it comes back at 4.25 s, is read from 5 s to 8 s, and from then to 12 s
-        (True, 2, 5.0, [12, 4 + 4 + 2 + 6 + 8, 0, 0]),
+        (True, 2, 0.0, 5.0, [12, 4 + 4 + 2 + 6 + 8, 0, 0]),
+        # the engine hears of it at 5.25 s, and lets it go at 6 s
+        (True, 0, 1.75, 7.0, [7, 4 + 8 + 2, 0, 0]),
         # it is read and written to the end, at 8 s
-        (False, 0, 8.0, [8, 4 + 9 + 2, 1, 10]),
+        (False, 0, 0.0, 8.0, [8, 4 + 9 + 2, 1, 10]),
     ],
 )
 def test_who_leaves_before_the_first_token(
-    cancels: bool, retries: int, first_of_2: float, work: list[int]
+    cancels: bool, retries: int, hears_s: float, first_of_2: float, work: list[int]
 ) -> None:
     """Traced by hand in steps of a second, each of two tokens."""
     patience = [math.inf, 3.0, math.inf]
@@ -394,6 +401,7 @@ def test_who_leaves_before_the_first_token(
     fleet = Fleet(
         [engine],
         cancels=cancels,
+        hears_s=hears_s,
         retry=lambda _request, attempt, _view: 0.75 if attempt <= retries else math.inf,
     )
     got = simulate_fleet(asked, fleet)

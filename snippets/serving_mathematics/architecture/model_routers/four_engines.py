@@ -67,6 +67,8 @@ def example() -> SimpleNamespace:
         carried_slack=_rate("customers", own),
         carried_fewest=_rate("customers", fewest),
         carried_picker=_rate("customers", "endpoint picker"),
+        picker_agents=_rate("agents", "endpoint picker"),
+        picker_short=_rate("agents", "endpoint picker, short record"),
         carried_sglang=_rate("customers", "SGLang"),
         carried_sglang_32=_rate("customers", "SGLang, 32"),
         carried_owner=_rate("customers", "one owner, by hash"),

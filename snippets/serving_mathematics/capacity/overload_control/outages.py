@@ -16,6 +16,9 @@ places of `limits`, and what `limits` assumes.
 Source: `core.fleet`; Bronson et al. (2021) for storms that outlast their cause.
 """
 
+# In one piece: one experiment of a hundred lines; what is longer are its pictures and checks, which
+# ask for its runs and so belong to its record.
+
 from __future__ import annotations
 
 import math
@@ -47,6 +50,7 @@ PATIENCE_S, RETRIES, BUDGET = 10, 3, 0.1  # of a client [s]; of a request; of fi
 OUTAGE_S = (30, 60)  # when the engine stands still [s]
 CLIP_S, BIN_S = 300, 10  # what is shown, and counted together [s]
 LATER_S, HOUR_S = 900, 3600  # for how long storms are watched [s]
+LATE_S = 2.0  # until SGLang ends a stream whose client has left: `create_abort_task` [s]
 SEEDS = (1, 2, 3)
 GUARDS = ["nothing", "cancels", "refuses"]
 HABITS = ["none", "three each", "a budget of a tenth"]
@@ -72,10 +76,11 @@ def _run(
     pause_s: float = 0.5,
     spread: float = 0.0,
     places: int = 0,
+    hears_s: float = 0.0,
 ) -> _Run:
     """The chat machine, whose load is given in its ceiling with all places. pause_s: before the
     first retry. spread: of the clients' patience, to both sides of it. places: all that the page
-    keeps, where there are none."""
+    keeps, where there are none. hears_s: until the engine knows who has left."""
     rng = np.random.default_rng(seed)
     rate = load * CHAT.ceiling_per_s
     arrivals = np.cumsum(rng.exponential(1 / rate, int(1.2 * rate * seconds) + 100))
@@ -113,6 +118,7 @@ def _run(
         retry=retry,
         stalls=[(*outage_s, 0)],
         cancels=guard == "cancels",
+        hears_s=hears_s,
     )
     outcome = simulate_fleet(asked, fleet, np.random.default_rng(seed))
     return _Run(asked, outcome, np.sort(np.append(arrivals, retries)), np.array(line))
@@ -143,10 +149,19 @@ def _storm(
     pause_s: float = 0.5,
     spread: float = 0.0,
     places: int = 0,
+    hears_s: float = 0.0,
 ) -> _Storm:
     """The chat machine through an outage of half a minute."""
     run = _run(
-        load, guard, habit, seconds, seed=seed, pause_s=pause_s, spread=spread, places=places
+        load,
+        guard,
+        habit,
+        seconds,
+        seed=seed,
+        pause_s=pause_s,
+        spread=spread,
+        places=places,
+        hears_s=hears_s,
     )
     edges = np.arange(0, seconds + 1, BIN_S)
     due, first = run.outcome.due_s, run.outcome.first_token_s
@@ -372,6 +387,20 @@ def check_cancelling_ends_it_below_the_ceiling() -> None:
         checks.inside(f"{label}: read for nobody [%]", storm.for_nobody, 60, 95, kind="simulation")
     differs = _back_s(0.9, "cancels", HABITS[1], spread=0.1)
     checks.inside("patience differs: back after [s]", differs, 10, 120, kind="simulation")
+
+
+def check_who_hears_late_cancels_in_vain() -> None:
+    """An engine that hears two seconds late that clients have left answers nobody again at half
+    load, a quarter of an hour after the outage, nor at 70%, and also where patience differs by a
+    tenth: whoever is next has left by then. At a fifth of the ceiling it does.
+
+    Source: the engine, request by request, three draws.
+    """
+    for load, spread in ((0.5, 0.0), (0.7, 0.0), (0.7, 0.1)):
+        back = _back_s(load, "cancels", HABITS[1], spread=spread, hears_s=LATE_S)
+        checks.holds(f"load {load}, {spread}: never", back == math.inf, got=back)
+    low = _back_s(0.2, "cancels", HABITS[1], hears_s=LATE_S)
+    checks.inside("load 0.2: back after [s]", low, -30.0, 30.0, kind="simulation")
 
 
 def check_backoff_does_not_end_a_storm() -> None:

@@ -28,7 +28,7 @@ class Attempts:
         """Nobody has left; where nobody may, little is kept."""
         self.ledger = ledger
         self.patient = bool(np.isfinite(ledger.requests.patience_s).any())
-        self.gone = bytearray(ledger.size)  # whether its client has left
+        self.gone = bytearray(ledger.size)  # 1 if its client has left, 2 once its engine knows
         self.of: Sequence[int] = range(ledger.size)
         self.until_s = array("d")  # when its client leaves [s]; infinite while it is not sent
         if self.patient:
@@ -47,7 +47,7 @@ class Attempts:
     def leave(self, attempt: int, *more: array[float] | bytearray | list[Any]) -> int:
         """The client of an attempt has left; the number of the next one. more: other columns."""
         ledger = self.ledger
-        self.gone[attempt] = 1
+        self.gone[attempt] = max(self.gone[attempt], 1)
         assert isinstance(self.of, array)
         for column in (*ledger.columns(), self.of, self.until_s, self.gone, *more):
             column.append(column[attempt])  # type: ignore[arg-type]  # of its own kind

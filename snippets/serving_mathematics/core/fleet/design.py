@@ -72,7 +72,8 @@ class Fleet:
     numbers of engines that are lost with what they hold; retry says what becomes of that. stalls:
     from when to when [s], and numbers of engines that begin no step meanwhile, and lose nothing.
     cancels: whether an engine hears that a client has left, and gives back what it held for it; if
-    not, it serves it to the end. What the router still holds is dropped.
+    not, it serves it to the end. hears_s: how long after that it hears of it [s]; what it has read
+    by then ends all the same. What the router still holds is dropped.
 
     >>> Fleet((Engine(0.5), Engine(0.25))).route is least_requests
     True
@@ -101,6 +102,7 @@ class Fleet:
     failures: Sequence[tuple[float, int]] = ()
     stalls: Sequence[tuple[float, float, int]] = ()
     cancels: bool = True
+    hears_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what is no fleet."""
@@ -140,6 +142,9 @@ class Fleet:
             require(place < len(self.engines), "stalls_engine", "one of engines", place)
         heard = self.cancels or self.scaling is None
         require(heard, "cancels", "True where an autoscaler counts requests", self.cancels)
+        hears_s = require_non_negative(hears_s=self.hears_s)
+        alike = not (count or self.failures or self.scaling)
+        require(hears_s == 0 or alike, "hears_s", "0 where engines come, go or are apart", hears_s)
 
     def refuse(self, requests: Requests) -> None:
         """Raise ValueError where a request outgrows an engine, has no weight, or where caches have

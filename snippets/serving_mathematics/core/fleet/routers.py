@@ -180,9 +180,9 @@ def endpoint_picker(
 
     max_prefix_blocks: of a prompt that are looked at. lru_capacity_per_server: blocks on record of
     each. precise: whether engines say what their caches keep, instead of a record.
-    Source: Gateway API Inference Extension, prefix-cache-scorer with maxPrefixBlocksToMatch and
-    lruCapacityPerServer, queue-scorer, kv-cache-utilization-scorer, max-score-picker; llm-d's
-    guides for the weights 3, 2 and 2.
+    Source: llm-d's router, approx-prefix-cache-producer, prefix-cache-scorer, queue-scorer,
+    kv-cache-utilization-scorer and max-score-picker; its configuration where none is given for the
+    weights, and release 0.8 for the first 4,096 tokens.
 
     >>> from serving_mathematics.core.fleet.trying import choices
     >>> choices(endpoint_picker)

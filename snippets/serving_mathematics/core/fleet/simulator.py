@@ -45,6 +45,7 @@ BOUNDARY, FOLLOWING, CHANGING, LEAVING = (
 )  # events at one moment, in order; arrivals before
 QUESTION, FAILURE = -1, -2  # changes that are no opening of an engine; less for later failures,
 # and then for stalls
+HEARD = 2  # of an attempt whose client has left: its engine knows it, or is done
 
 
 def simulate_fleet(
@@ -210,18 +211,30 @@ class _FleetRun:
 
     def give_up(self, attempt: int, now: float) -> None:
         """The patience of a client is over; if its first token has not come, it leaves."""
-        ledger = self.ledger
+        ledger, hears_s = self.ledger, self.fleet.hears_s
+        if self.tries.gone[attempt]:
+            self.hear(attempt, now)
+            return
         if self.tries.until_s[attempt] != now or ledger.first_s[attempt] >= 0:
             return  # or this attempt was refused or lost before
-        place = ledger.at[attempt]
-        if place >= 0 and self.fleet.cancels:
-            self.view.sent(place, -1)
-            self.say(place, (attempt, 0.0), now)
-            self.replicas.emptied(place, now)
+        if ledger.at[attempt] >= 0 and self.fleet.cancels:
+            if hears_s:
+                heapq.heappush(self.events, (now + hears_s, LEAVING, attempt))
+            else:
+                self.hear(attempt, now)
         ranks = (column for line in self.lines for column in line.columns())
         again = self.tries.leave(attempt, self.sent_s, self.admitted, *ranks)
         self.refuse(again, now)
         self.try_again(now)
+
+    def hear(self, attempt: int, now: float) -> None:
+        """An engine hears that a client has left, if it is not done with the attempt."""
+        place = self.ledger.at[attempt]
+        if self.tries.gone[attempt] < HEARD:
+            self.view.sent(place, -1)
+            self.say(place, (attempt, 0.0), now)
+            self.replicas.emptied(place, now)
+        self.tries.gone[attempt] = HEARD
 
     def say(self, place: int, what: tuple[int, float], now: float) -> None:
         """An engine hears of it at the end of the step that is under way."""
@@ -337,13 +350,14 @@ class _FleetRun:
     def goes_on(self, attempt: int, now: float) -> bool:
         """Whether a prompt that was read is moved, or whoever is answered has left."""
         gone, fleet, place = self.tries.gone[attempt], self.fleet, self.ledger.at[attempt]
-        if gone and fleet.cancels:
+        if gone == HEARD:
             return True
         if fleet.prompt_engines and self.moves(attempt, now):
             return True
         if gone:
             apart = fleet.prompt_engines and not self.replicas.reads_only(place)
             (self.answers if apart else self.view).sent(place, -1)
+            self.tries.gone[attempt] = HEARD
         return bool(gone)
 
     def follow(self, over: list[int], now: float) -> None:

@@ -363,7 +363,7 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
             )
             change = (
                 "lower --max-num-batched-tokens (in SGLang --chunked-prefill-size, with"
-                " --enable-mixed-chunk), or separate prompts"
+                " --enable-mixed-chunk and no guesses), or separate prompts"
             )
     return Finding(
         "stalls",
