@@ -652,6 +652,7 @@ def asked_text(question: Question) -> str:
     one, traffic = question.deployment, question.traffic
     if isinstance(traffic, Workload):
         asked = f"a trace of {traffic.arrival_s.size:,} requests"
+        asked += ", as fast as they carry it" if question.gpus else ""
     else:
         lengths = (traffic.mean_prompt_tokens, traffic.mean_output_tokens)
         prompt, output = (f"{tokens:,.0f}" for tokens in lengths)

@@ -61,7 +61,7 @@ from serving_mathematics.planner.objectives import (
     lifted,
     promised,
 )
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.traffic import (
     Traffic,
     drawn_classes,
@@ -428,21 +428,16 @@ class Fleets:
         self.budgets = self._budgets()
         traffic = question.traffic
         if isinstance(traffic, Workload):
-            self.sample, span = traffic, float(traffic.arrival_s[-1] - traffic.arrival_s[0])
+            self.sample, self.scv = traffic, 1.0
             self.which = np.zeros(traffic.arrival_s.size, dtype=np.int64)
-            self.rate_per_s, self.scv = (traffic.arrival_s.size - 1) / span, 1.0
-            mean_output = float(traffic.output_tokens.mean())
         else:
             self.which = drawn_classes(
                 np.random.default_rng([question.seed, 1]), traffic, question.requests
             )
-            self.sample = self._share(traffic, 1)
-            self.rate_per_s, self.scv = traffic.rate_per_s, traffic.arrival_scv
-            mean_output = traffic.mean_output_tokens
+            self.sample, self.scv = self._share(traffic, 1), traffic.arrival_scv
         self._refuse_long()
         longest = longer * int((self.sample.prompt_tokens + self.sample.output_tokens).max())
         self.longest = min(math.ceil(longest), question.deployment.architecture.context_tokens)
-        self.tokens_per_s = self.rate_per_s * mean_output  # generated
         self.made = engine_of(
             question.deployment,
             self.sample,
@@ -463,6 +458,16 @@ class Fleets:
         self.full_rates: dict[int, float] = {}
         self.most_rates: dict[tuple[int, int, int], float] = {}  # with budget and blocks
         self._refuse_impossible()
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second to all replicas."""
+        return _asked_rate(self.question)
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens that are generated a second."""
+        return self.rate_per_s * self.question.mean_lengths[1]
 
     def _budgets(self) -> tuple[int, ...]:
         """Token budgets to try, with the batch limit that was asked for."""
@@ -492,14 +497,10 @@ class Fleets:
         return other
 
     def at_rate(self, rate_per_s: float) -> Fleets:
-        """The same fleets with so many requests a second of drawn traffic, of the same lengths."""
-        other, traffic = copy.copy(self), self.question.traffic
-        assert not isinstance(traffic, Workload)
-        traffic = replace(traffic, rate_per_s=rate_per_s)
-        other.question = replace(self.question, traffic=traffic)
-        other.sample = other._share(traffic, 1)
-        other.rate_per_s = rate_per_s
-        other.tokens_per_s = rate_per_s * traffic.mean_output_tokens
+        """The same fleets with so many requests a second, of the same lengths."""
+        other, other.question = copy.copy(self), _at_rate(self.question, rate_per_s)
+        traffic = other.question.traffic
+        other.sample = traffic if isinstance(traffic, Workload) else other._share(traffic, 1)
         other.done, other.runs, other.shares = {}, {}, {}
         return other
 
@@ -664,7 +665,8 @@ class Fleets:
         memory; of a full one where the sample is too short to tell."""
         key = places, budget, self.engine.kv_blocks
         if key not in self.most_rates:
-            asked = self.sample
+            size, most = self.sample.arrival_s.size, self.question.requests
+            asked = self.sample.part(np.arange(0, size, -(-size // most)))  # of a trace, as many
             at_once = np.zeros(asked.arrival_s.size)
             asked = Workload(at_once, asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
             engine = replace(self.engine, max_sequences=places, token_budget=budget)

@@ -48,7 +48,6 @@ from serving_mathematics.planner.fleet_energy import FleetEnergy, fleet_energy
 from serving_mathematics.planner.given_devices import (
     Carried,
     Rates,
-    _asked_rate,
     carried,
     most_carried,
     settled_carried,
@@ -61,7 +60,7 @@ from serving_mathematics.planner.model_errors import (
     model_error,
     nearest_runs,
 )
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.questions import other_choices, read_choices
 from serving_mathematics.planner.routing import Routed, routed_answer
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
@@ -362,7 +361,10 @@ def _by_rate(
     rest.sort(key=lambda one: -one.rate_per_s if one.run else 0.0)
     ranked = [Ranked(one.question, 0.0, one.run, one.problem) for one in (best, *rest)]
     planned = plan(best.question, told=told, given=best.run)
-    return planned, ranked, _carried_rates(best, short, told)
+    rates = _carried_rates(best, short, told)
+    if isinstance(best.question.traffic, Workload):
+        rates = replace(rates, over_trace=best.rate_per_s / _asked_rate(choices[0]))
+    return planned, ranked, rates
 
 
 def _carried_rates(asked: Carried, short: Carried, told: Told | None) -> Rates:
@@ -525,8 +527,11 @@ def whole_answer(
     found = answer(choices, told, executor, progress)
     if found.rates:  # other devices at the rate that was found
         values = {name: value for name, value in values.items() if name != "gpus"}
-        values = values | {"rate_per_s": found.plan.rate_per_s}
-    return replace(found, others=tuple(elsewhere(found, other_choices(values, load), executor)))
+        values |= {} if "trace" in values else {"rate_per_s": found.plan.rate_per_s}
+    others = other_choices(values, load)
+    if found.rates:
+        others = [[_at_rate(one, found.plan.rate_per_s) for one in choices] for choices in others]
+    return replace(found, others=tuple(elsewhere(found, others, executor)))
 
 
 def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> str:

@@ -7,6 +7,9 @@ No rate is above that of replicas which are always full, a closed form; below it
 down until the promise is kept, and halves what is left, on rates of three digits. Deployments are
 compared by short runs, and the rate of the best is settled by longer ones.
 
+Requests of a trace come so much closer together, or farther apart, that their mean rate is the one
+that is tried.
+
 Assumes: what `capacity_planner` assumes; what is kept at a rate is kept at lower ones. Simulated
 quantiles do not rise everywhere with the rate: within the interval of the run a rate may be missed
 below one that is kept, and the answer is then either of both. The same requests come at every rate,
@@ -23,7 +26,6 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass, replace
 
-from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.capacity_planner import (
     ROUND,
@@ -38,7 +40,7 @@ from serving_mathematics.planner.capacity_planner import (
     plan,
 )
 from serving_mathematics.planner.fields import FIELDS
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_non_negative, require_positive
@@ -73,18 +75,7 @@ class Rates:
     sure_per_s: float
     if_faster_per_s: float
     if_slower_per_s: float
-
-
-def _asked_rate(question: Question) -> float:
-    """Requests a second of drawn traffic."""
-    assert not isinstance(question.traffic, Workload)
-    return question.traffic.rate_per_s
-
-
-def _at_rate(question: Question, rate_per_s: float) -> Question:
-    """The same question of another rate."""
-    assert not isinstance(question.traffic, Workload)
-    return replace(question, traffic=replace(question.traffic, rate_per_s=rate_per_s))
+    over_trace: float = 0.0  # the rate of the answer over the trace's; 0 of drawn traffic
 
 
 def most_kept(kept: Callable[[float], bool], most: float, near: float = 0.0) -> float:
