@@ -292,7 +292,7 @@ NAMES = (
 ASKED: dict[str, object] = {"rate_per_s": 1}
 WRONG: tuple[Mapping[str, object], ...] = (  # beside what is asked
     *({"model": LONG}, {"model": "x" * 1001}, {"model": ""}, {"model": 3}),
-    *({"device": LONG}, {"device": "4090"}, {"device": "A100 40GB"}, {"device": "H10"}),
+    *({"device": LONG}, {"device": "4090"}, {"device": "H100 94GB"}, {"device": "H10"}),
     *({"precision": "fp5"}, {"precision": "bf16,fp5"}, {"backend": "tgi"}),
     *({"cache_precision": LONG}, {"fleets": LONG}, {"fleets": " Two "}),
     *({"peak_tflops": 9}, {"device": "H100", "memory_gib": 9}, {"memory_gib": 9}),
