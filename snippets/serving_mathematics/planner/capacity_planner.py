@@ -416,11 +416,13 @@ class Fleets:
         told: Told | None = None,
         slowness: float = 1.0,
         longer: float = 1.0,
+        steady: float = 1.0,
     ) -> None:
         """Prepare the engine and a sample of the requests. slowness: of all steps. longer: times
-        the longest request of the sample, for which steps are tabled."""
+        the longest request of the sample, for which steps are tabled. steady: of a full replica's
+        rate, up to which there are latencies."""
         self.question, self.told, self.goals = question, told, question.goals
-        self.steady = 1.0  # of a full replica's rate, up to which there are latencies
+        self.steady = steady
         rule = f"one for each of {len(question.class_names)} classes"
         fits = len(self.goals) == len(question.class_names)
         require(fits, "class_promises", rule, len(self.goals))
@@ -845,10 +847,8 @@ def settled(fleet: Fleets, long: Fleets | None = None, near: int = 0) -> tuple[P
 
 def _four_times(fleet: Fleets) -> Fleets:
     """The same with four times the requests."""
-    question = fleet.question
-    long = Fleets(replace(question, requests=SETTLING * question.requests), told=fleet.told)
-    long.steady = STEADY
-    return long
+    question = replace(fleet.question, requests=SETTLING * fleet.question.requests)
+    return Fleets(question, fleet.told, steady=STEADY)
 
 
 def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:
@@ -1028,22 +1028,26 @@ def plan(
     near = require_non_negative_integer(near=near)
     fleet = Fleets(question, told)
     long = _four_times(fleet)
-    best = given or settled(fleet, long, near)[0]
-    below = best.replicas - 1
-    tried = [run for (count, *_), run in long.done.items() if count == below]
-    found = fleet.best(below) if below and not given else None
-    fewer = (
-        long.performance(below, found.places, found.budget) or long.best(below) if found else None
-    )
-    chance = found and (fewer is None or fleet.keeps(found))  # the search's run may err
-    short = long if chance else fleet, below
     if given:
+        best, below, fewer = given, 0, None
         short = _too_much(fleet, given.replicas), given.replicas
+    else:
+        best = settled(fleet, long, near)[0]
+        below = best.replicas - 1
+        found = fleet.best(below) if below else None
+        fewer = (
+            long.performance(below, found.places, found.budget) or long.best(below)
+            if found
+            else None
+        )
+        chance = found and (fewer is None or fleet.keeps(found))  # the search's run may err
+        short = long if chance else fleet, below
+    tried = [run for (count, *_), run in long.done.items() if count == below]
     more = fleet.best(best.replicas + 1)
     # the requests of the search may be longer by chance than those of the longer runs
     more = more or long.performance(best.replicas + 1, best.places, best.budget)
     assert more is not None
-    smaller = coarser(question.deployment) if alternatives and not given else None
+    smaller = coarser(question.deployment) if alternatives else None
     return Plan(
         best,
         long.estimate(best),
@@ -1051,7 +1055,7 @@ def plan(
         deciding_classes(*short),
         fewer,
         long.load(best.replicas, best),
-        short[0].load(below, fewer) if below and not given else 0.0,
+        short[0].load(below, fewer) if below else 0.0,
         any(long.may_keep(run) for run in tried),
         more,
         _usual(fleet, long),

@@ -360,7 +360,7 @@ def _by_rate(
     rest = [*(one for one, _ in settled if one is not best), *found[len(settled) :]]
     rest.sort(key=lambda one: -one.rate_per_s if one.run else 0.0)
     ranked = [Ranked(one.question, 0.0, one.run, one.problem) for one in (best, *rest)]
-    planned = plan(best.question, told=told, given=best.run)
+    planned = plan(best.question, False, told, given=best.run)
     rates = _carried_rates(best, short, told)
     if isinstance(best.question.traffic, Workload):
         rates = replace(rates, over_trace=best.rate_per_s / _asked_rate(choices[0]))
