@@ -667,15 +667,8 @@ class Fleets:
         memory; of a full one where the sample is too short to tell."""
         key = places, budget, self.engine.kv_blocks
         if key not in self.most_rates:
-            size, most = self.sample.arrival_s.size, self.question.requests
-            asked = self.sample.part(np.arange(0, size, -(-size // most)))  # of a trace, as many
-            at_once = np.zeros(asked.arrival_s.size)
-            asked = Workload(at_once, asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
             engine = replace(self.engine, max_sequences=places, token_budget=budget)
-            admitted = np.sort(simulate(asked, engine).admitted_s)
-            first = admitted.size // 4  # until then the replica fills
-            span = float(admitted[-1] - admitted[first])
-            queued = (admitted.size - 1 - first) / span if span else math.inf
+            queued = _queued_rate(self.sample, engine, self.question.requests)
             self.most_rates[key] = min(self.full_rate(places), queued)
         return self.most_rates[key]
 
@@ -855,6 +848,19 @@ def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:
     """The first longer run, of the limits that might do by the shorter ones, that keeps both."""
     runs = (long.performance(replicas, *limits) for limits in fleet.near(replicas))
     return next((run for run in runs if long.keeps(run)), None)
+
+
+def _queued_rate(asked: Workload, engine: Engine, most: int) -> float:
+    """Requests a second of a replica before which requests queue, of which so many are simulated;
+    infinite where they are too few to tell."""
+    size = asked.arrival_s.size
+    asked = asked.part(np.arange(0, size, -(-size // most)))
+    at_once = np.zeros(asked.arrival_s.size)
+    asked = Workload(at_once, asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
+    admitted = np.sort(simulate(asked, engine).admitted_s)
+    first = admitted.size // 4  # until then the replica fills
+    span = float(admitted[-1] - admitted[first])
+    return (admitted.size - 1 - first) / span if span else math.inf
 
 
 def _most_at_once(share: Workload, served: Served, engine: Engine) -> tuple[int, int]:
