@@ -337,7 +337,7 @@ BAD: tuple[dict[str, object], ...] = ({}, {"zzz": 1}, {LONG: 1}, {"rate_per_seco
 BAD = (
     *BAD,
     *(APIECE | {"gpus": gpus} for gpus in (0, 2.5, math.nan, 10**9, 100_001, "8 GPUs", "")),
-    *(APIECE | more for more in ({"fleets": "two"}, {"answer_device": "H100"})),
+    *(APIECE | more for more in ({"answer_device": "H100"}, {"trace": "x", "fleets": "two"})),
     *(APIECE | more for more in ({"replicas": 4}, {"routers": LONG}, {"host_memory_gib": "0,9"})),
     APIECE | {"gpus": 3, "parallelism": "tp4"},
     APIECE | {"model": "Llama-3.1-405B", "precision": "fp8", "spare_replicas": 1},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from concurrent import futures
 from dataclasses import replace
 
@@ -13,7 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner import configurations, given_devices
-from serving_mathematics.planner.answers import answer_record, answer_summary, asked_text
+from serving_mathematics.planner.answers import (
+    answer_lines,
+    answer_record,
+    answer_summary,
+    asked_text,
+)
 from serving_mathematics.planner.capacity_planner import (
     STEADY,
     Fleets,
@@ -37,6 +43,7 @@ from serving_mathematics.planner.given_devices import (
 from serving_mathematics.planner.given_lines import given_more
 from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.separate_fleets import settled_apart
 from serving_mathematics.support.digits import sized
 
 ONE = {"parallelism": "tp1", "precision": "fp8", "requests": 200, "quantile": 0.9}
@@ -296,6 +303,32 @@ def test_a_trace_is_carried_so_many_times() -> None:
     assert f", {sized(over)} times the load of the trace: 3 replicas " in answer_summary(told)
     assert answer_record(told)["rate_over_trace"] == over
     assert "a trace of 800 requests, as fast as they carry it" in asked_text(told.question)
+
+
+@pytest.mark.parametrize("more", [{"gpus": 3}, {"gpus": 8, "tpot_s": 0.012}])
+def test_two_fleets_carry_what_a_plan_of_two_fleets_takes_all_gpus_for(
+    more: dict[str, object],
+) -> None:
+    values = ONE | more | {"fleets": "two", "other_devices": "none"}
+    told = answer(read_choices(values, trace))
+    assert told.rates
+    assert told.apart
+    run, rate = told.apart.run, _asked_rate(told.apart.question)
+    assert run
+    assert run.replicas == more["gpus"]
+    assert settled_apart(told.apart.question).replicas == more["gpus"]
+    assert settled_apart(_at_rate(told.apart.question, 1.15 * rate)).replicas > run.replicas
+    pairs = f"{run.prompts} for prompts and {run.answers} for answers, "
+    assert re.search(f" Separate fleets, {pairs}(may )?carry {sized(rate)} ", answer_summary(told))
+    assert answer_record(told)["apart_rate_per_s"] == rate
+    (line,) = [one.value for one in answer_lines(told) if one.what == "separate fleets"]
+    assert f"; {sized(rate)} requests/s; " in line
+    assert "steps err" not in line
+
+
+def test_gpus_of_which_two_fleets_are_too_many_say_so() -> None:
+    told = answer(read_choices(ONE | {"gpus": 3, "fleets": "two", "spare_replicas": 1}))
+    assert " Two fleets cannot: two fleets take 4 GPUs." in answer_summary(told)
 
 
 def test_rates_lie_in_order() -> None:

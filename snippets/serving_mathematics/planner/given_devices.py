@@ -10,6 +10,8 @@ compared by short runs, and the rate of the best is settled by longer ones.
 Requests of a trace come so much closer together, or farther apart, that their mean rate is the one
 that is tried.
 
+Of separate fleets a rate is carried where a plan for it takes no more GPUs than there are.
+
 Assumes: what `capacity_planner` assumes; what is kept at a rate is kept at lower ones. Simulated
 quantiles do not rise everywhere with the rate: within the interval of the run a rate may be missed
 below one that is kept, and the answer is then either of both. The same requests come at every rate,
@@ -42,6 +44,7 @@ from serving_mathematics.planner.capacity_planner import (
 from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_non_negative, require_positive
 
@@ -64,6 +67,20 @@ class Carried:
     @property
     def rate_per_s(self) -> float:
         """Requests a second to all replicas."""
+        return _asked_rate(self.question)
+
+
+@dataclass(frozen=True)
+class _CarriedApart:
+    """Separate fleets with the rate that they carry, or why they carry none."""
+
+    question: Question
+    run: Apart | None
+    problem: str
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second to both."""
         return _asked_rate(self.question)
 
 
@@ -251,6 +268,44 @@ def settled_carried(
     if sure:
         return with_its_limits
     return _most_of(question, tried, most, with_its_limits.rate_per_s)
+
+
+def _carried_apart(question: Question, settle: bool = False, near: float = 0.0) -> _CarriedApart:
+    """The most that two fleets of one deployment carry on the GPUs that are there, with as many
+    replicas for prompts and for answers as a plan for that rate takes.
+
+    question: of one deployment, on fleets of their own. settle: by the longer runs on which an
+    answer rests. near: the rate that it may be [1/s], 0 where nothing is known.
+
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"gpus": 3, "requests": 200, "quantile": 0.9, "fleets": "two", "precision": "fp8"}
+    >>> found = _carried_apart(read_choices(asked | {"parallelism": "tp1"})[-1])
+    >>> found.run.replicas, 20 < found.rate_per_s < 90
+    (3, True)
+    """
+    runs: dict[float, Apart] = {}
+    there = question.replicas_there - question.spare_replicas  # each fleet has its own
+    if there < 2:
+        devices = 2 * question.deployment.devices * (1 + question.spare_replicas)
+        return _CarriedApart(question, None, f"two fleets take {devices:,} GPUs")
+
+    def kept(rate: float) -> bool:
+        other = _at_rate(question, rate)
+        try:
+            run = settled_apart(other) if settle else SeparateFleets(_shorter(other)).fewest()
+        except Infeasible:
+            return False
+        runs[rate] = run
+        return run.replicas <= there
+
+    try:
+        prompts, answers = SeparateFleets(_shorter(question)).full_rates()
+    except (Impossible, Infeasible) as problem:
+        return _CarriedApart(question, None, str(problem))
+    rate = most_kept(kept, there / (1 / prompts + 1 / answers), near)
+    if not rate:
+        return _CarriedApart(question, None, _nothing(there))
+    return _CarriedApart(_at_rate(question, rate), runs[rate], "")
 
 
 def _most_of(
