@@ -92,7 +92,7 @@ class Rates:
     sure_per_s: float
     if_faster_per_s: float
     if_slower_per_s: float
-    over_trace: float = 0.0  # the rate of the answer over the trace's; 0 of drawn traffic
+    over_trace: float = 0.0  # rate of the answer over the trace's; or 0
 
 
 def most_kept(kept: Callable[[float], bool], most: float, near: float = 0.0) -> float:

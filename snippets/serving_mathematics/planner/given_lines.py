@@ -33,6 +33,12 @@ def _verb(told: Answer) -> str:
     return "carries" if told.question.gpus == 1 else "carry"
 
 
+def _over_trace(told: Answer) -> str:
+    """How many times a trace is carried, where one was given."""
+    times = _rates(told).over_trace
+    return f", {sized(times)} times the load of the trace" if times else ""
+
+
 def _they_carry(told: Answer) -> str:
     return f"{'it' if told.question.gpus == 1 else 'they'} {_verb(told)}"
 
@@ -52,10 +58,9 @@ def given_said(told: Answer, keeps: str) -> str:
     gpus = f"{question.gpus:,} × {one.system.shown}"
     of = f" of {one.devices} × {one.system.shown} ({_split_name(question)})"
     of = of if one.devices > 1 else ""
-    times = _rates(told).over_trace
-    over = f", {sized(times)} times the load of the trace" if times else ""
     return (
-        f"{gpus} {_verb(told)} {_per_second(_asked_rate(question))} of {_model(question)}{over}: "
+        f"{gpus} {_verb(told)} {_per_second(_asked_rate(question))} of {_model(question)}"
+        f"{_over_trace(told)}: "
         f"{_count(told.plan.best.replicas)}{of} in {one.precision.upper()} {keeps} "
         f"{_promised(question)}"
     )

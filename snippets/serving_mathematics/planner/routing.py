@@ -157,7 +157,7 @@ class Routed:
     simulated: int  # requests that count, of each way
     rate_per_s: float
     unseen: float  # share of the prompt tokens that a cache has had before the run, and not in it
-    load: float  # traffic over the most that the fleet could serve, see `_load`
+    load: float  # traffic over the most that it could serve
     tiers: tuple[TierWorth, ...] = ()  # of the way that is taken, the fastest first
     fewer: Way | None = None  # the way that is taken with one replica fewer, where none were given
 
@@ -179,14 +179,8 @@ class Routed:
 
     @property
     def sure(self) -> bool:
-        """Whether the intervals of that way lie within what is promised, and say more than how long
-        the run was."""
-        return not self.full and reaches(self.best.classes, self.question.goals, 1.0)
-
-    @property
-    def full(self) -> bool:
-        """Whether no latency is steady."""
-        return self.load >= STEADY
+        """Whether the intervals of that way lie within what is promised, and it is not full."""
+        return self.load < STEADY and reaches(self.best.classes, self.question.goals, 1.0)
 
     @property
     def fewer_may_do(self) -> bool:

@@ -206,12 +206,12 @@ class SeparateFleets:
 
     def _least(self) -> tuple[int, int]:
         """Fewest replicas for prompts and for answers: of load, and of time on the links."""
-        prompts, answers = (self.fleet.rate_per_s / most for most in self.full_rates())
-        return max(1, math.ceil(prompts)), max(1, math.ceil(answers))
+        first, later = self.full_rates()
+        rate = self.fleet.rate_per_s
+        return max(1, math.ceil(rate / first)), max(1, math.ceil(rate / later))
 
     def full_rates(self) -> tuple[float, float]:
-        """Requests a second to both fleets that are too many for one replica of prompts, and for
-        one of answers: by its load, and by the time on its links."""
+        """Requests a second at which one replica for prompts, and one for answers, is full."""
         asked, later = self.fleet.sample, float(self.later.mean())
         budget = max(self.fleet.budgets)
         prefill = replace(
