@@ -292,7 +292,7 @@ NAMES = (
 ASKED: dict[str, object] = {"rate_per_s": 1}
 WRONG: tuple[Mapping[str, object], ...] = (  # beside what is asked
     *({"model": LONG}, {"model": "x" * 1001}, {"model": ""}, {"model": 3}),
-    *({"device": LONG}, {"device": "4090"}, {"device": "A100 40GB"}, {"device": "H10"}),
+    *({"device": LONG}, {"device": "4090"}, {"device": "H100 94GB"}, {"device": "H10"}),
     *({"precision": "fp5"}, {"precision": "bf16,fp5"}, {"backend": "tgi"}),
     *({"cache_precision": LONG}, {"fleets": LONG}, {"fleets": " Two "}),
     *({"peak_tflops": 9}, {"device": "H100", "memory_gib": 9}, {"memory_gib": 9}),
@@ -337,7 +337,7 @@ BAD: tuple[dict[str, object], ...] = ({}, {"zzz": 1}, {LONG: 1}, {"rate_per_seco
 BAD = (
     *BAD,
     *(APIECE | {"gpus": gpus} for gpus in (0, 2.5, math.nan, 10**9, 100_001, "8 GPUs", "")),
-    *(APIECE | more for more in ({"trace": "x.csv"}, {"fleets": "two"}, {"answer_device": "H100"})),
+    *(APIECE | more for more in ({"answer_device": "H100"}, {"trace": "x", "fleets": "two"})),
     *(APIECE | more for more in ({"replicas": 4}, {"routers": LONG}, {"host_memory_gib": "0,9"})),
     APIECE | {"gpus": 3, "parallelism": "tp4"},
     APIECE | {"model": "Llama-3.1-405B", "precision": "fp8", "spare_replicas": 1},

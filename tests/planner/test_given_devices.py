@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from concurrent import futures
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner import configurations, given_devices
-from serving_mathematics.planner.answers import answer_summary
+from serving_mathematics.planner.answers import (
+    answer_lines,
+    answer_record,
+    answer_summary,
+    asked_text,
+)
 from serving_mathematics.planner.capacity_planner import (
     STEADY,
     Fleets,
@@ -27,16 +35,16 @@ from serving_mathematics.planner.given_devices import (
     LOWEST,
     Carried,
     Rates,
-    _asked_rate,
-    _at_rate,
     carried,
     most_carried,
     most_kept,
     settled_carried,
 )
 from serving_mathematics.planner.given_lines import given_more
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.separate_fleets import settled_apart
+from serving_mathematics.support.digits import sized
 
 ONE = {"parallelism": "tp1", "precision": "fp8", "requests": 200, "quantile": 0.9}
 ASKED: dict[str, dict[str, object]] = {
@@ -53,12 +61,20 @@ ASKED: dict[str, dict[str, object]] = {
         "requests": 300,
         "classes": "chat:0.7:prompt=400,ttft=0.5; agents:0.3:prompt=4000,ttft=3,tpot=0.1",
     },
+    "a trace": {"gpus": 3, "trace": "trace.csv", "ttft_s": 0.3},
 }
+
+
+def trace(_name: str, _columns: str) -> Workload:
+    """Requests in two crowds, on an hour of which half is silent."""
+    rng = np.random.default_rng(3)
+    times = np.sort(np.concatenate([rng.uniform(0, 900, 500), rng.uniform(2700, 3600, 300)]))
+    return Workload(times, rng.geometric(1 / 1500, 800), rng.geometric(1 / 200, 800))
 
 
 def asked(**more: object) -> Question:
     """One deployment, of few requests."""
-    return read_choices(ONE | more)[0]
+    return read_choices(ONE | more, trace)[0]
 
 
 RUN = carried(asked(gpus=1)).run
@@ -100,14 +116,15 @@ def test_none_is_zero_and_all_is_the_bound() -> None:
     assert most_kept(lambda _: True, 50.0, 1.0) >= 50 / (1 + CLOSE)
 
 
-@pytest.mark.parametrize("name", ["one GPU", "bursts", "classes"])
+@pytest.mark.parametrize("name", ["one GPU", "bursts", "classes", "a trace"])
 def test_fleets_of_another_rate_are_those_that_are_asked_for_it(name: str) -> None:
     question = asked(**ASKED[name])
     moved, made = Fleets(question).at_rate(33.0), Fleets(_at_rate(question, 33.0))
     for fleets in ((2, 64, 2048), (3, 1024, 8192)):
         assert moved.performance(*fleets) == made.performance(*fleets)
     assert (moved.rate_per_s, moved.tokens_per_s) == (made.rate_per_s, made.tokens_per_s)
-    assert moved.question == made.question
+    assert replace(moved.question, traffic=made.question.traffic) == made.question
+    np.testing.assert_array_equal(moved.sample.arrival_s, made.sample.arrival_s)
     assert moved.least == made.least
 
 
@@ -116,12 +133,9 @@ def test_the_ordinary_planner_takes_no_more_and_more_for_a_tenth_more(name: str)
     question = asked(**ASKED[name])
     there = question.replicas_there
     at = settled_carried(carried(question)).question
-    again = read_choices(
-        {key: x for key, x in (ONE | ASKED[name]).items() if key != "gpus"}
-        | {"rate_per_s": _asked_rate(at)}
-    )[0]
+    again = replace(at, gpus=None)
     assert plan(again, alternatives=False).best.replicas == there
-    more = replace(again, traffic=_at_rate(question, 1.1 * _asked_rate(at)).traffic)
+    more = _at_rate(again, 1.1 * _asked_rate(at))
     assert plan(more, alternatives=False).best.replicas > there
     devices = question.deployment.devices * (there + question.spare_replicas)
     assert question.gpus is not None
@@ -271,6 +285,52 @@ def test_other_devices_are_asked_at_the_rate_that_was_found() -> None:
     assert _asked_rate(other.question) == told.plan.rate_per_s
 
 
+def test_a_trace_is_carried_so_many_times() -> None:
+    """Its requests come in the same order and rhythm, and other devices get them as often."""
+    values = ONE | ASKED["a trace"] | {"other_devices": "H200"}
+    choices = read_choices(values, trace)
+    told = whole_answer(choices, values, trace)
+    own, sped = choices[0].traffic, told.question.traffic
+    assert isinstance(own, Workload)
+    assert isinstance(sped, Workload)
+    assert told.rates
+    over = told.rates.over_trace
+    assert over == pytest.approx(told.plan.rate_per_s / _asked_rate(choices[0]))
+    np.testing.assert_allclose(over * sped.arrival_s, own.arrival_s)
+    assert sped.prompt_tokens is own.prompt_tokens
+    (other,) = told.others
+    assert _asked_rate(other.question) == pytest.approx(told.plan.rate_per_s)
+    assert f", {sized(over)} times the load of the trace: 3 replicas " in answer_summary(told)
+    assert answer_record(told)["rate_over_trace"] == over
+    assert "a trace of 800 requests, as fast as they carry it" in asked_text(told.question)
+
+
+@pytest.mark.parametrize("more", [{"gpus": 3}, {"gpus": 8, "tpot_s": 0.012}])
+def test_two_fleets_carry_what_a_plan_of_two_fleets_takes_all_gpus_for(
+    more: dict[str, object],
+) -> None:
+    values = ONE | more | {"fleets": "two", "other_devices": "none"}
+    told = answer(read_choices(values, trace))
+    assert told.rates
+    assert told.apart
+    run, rate = told.apart.run, _asked_rate(told.apart.question)
+    assert run
+    assert run.replicas == more["gpus"]
+    assert settled_apart(told.apart.question).replicas == more["gpus"]
+    assert settled_apart(_at_rate(told.apart.question, 1.15 * rate)).replicas > run.replicas
+    pairs = f"{run.prompts} for prompts and {run.answers} for answers, "
+    assert re.search(f" Separate fleets, {pairs}(may )?carry {sized(rate)} ", answer_summary(told))
+    assert answer_record(told)["apart_rate_per_s"] == rate
+    (line,) = [one.value for one in answer_lines(told) if one.what == "separate fleets"]
+    assert f"; {sized(rate)} requests/s; " in line
+    assert "steps err" not in line
+
+
+def test_gpus_of_which_two_fleets_are_too_many_say_so() -> None:
+    told = answer(read_choices(ONE | {"gpus": 3, "fleets": "two", "spare_replicas": 1}))
+    assert " Two fleets cannot: two fleets take 4 GPUs." in answer_summary(told)
+
+
 def test_rates_lie_in_order() -> None:
     told = answer([asked(gpus=2)])
     assert isinstance(told.rates, Rates)
@@ -318,7 +378,7 @@ def test_what_was_left_out_may_be_better_than_what_was_run_in_a_format() -> None
         told = answer(read_choices(ONE | {"precision": "fp8,bf16"} | values))
         first, other = told.ranked
         assert words not in answer_summary(told)
-        rate = 2 * max(map(_asked_rate, (first.question, other.question)))
+        rate = 2 * max(_asked_rate(first.question), _asked_rate(other.question))
         better = replace(other, question=_at_rate(other.question, rate), least_usd_per_hour=0.5)
         left = replace(told, ranked=(first, other, replace(better, run=None)))
         assert f"In BF16 {'they carry' if 'gpus' in values else 'it costs'} {words}" in (

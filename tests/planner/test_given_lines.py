@@ -13,7 +13,7 @@ from serving_mathematics.planner.answers import (
     main_lines,
 )
 from serving_mathematics.planner.configurations import answer
-from serving_mathematics.planner.given_devices import Rates, _at_rate
+from serving_mathematics.planner.given_devices import Rates
 from serving_mathematics.planner.given_lines import (
     _given_amount,
     _given_error,
@@ -22,6 +22,7 @@ from serving_mathematics.planner.given_lines import (
     given_more,
     given_said,
 )
+from serving_mathematics.planner.question import _at_rate
 from serving_mathematics.planner.questions import read_choices
 
 TOLD = answer(

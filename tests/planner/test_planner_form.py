@@ -21,6 +21,7 @@ from serving_mathematics.planner.planner_form import answer_html, example, form_
 from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.traffic import KINDS
 
+from tests.planner.cases import trace_text
 from tests.profiles import costly
 
 QUICK_GPUS = {"requests": "200", "parallelism": "tp1", "precision": "fp8", "other_devices": "none"}
@@ -211,11 +212,16 @@ def test_gpus_take_the_place_of_an_empty_rate() -> None:
     assert "2 × H100 SXM carry " in piece
     assert command_of(piece).endswith(" --gpus 2")
     assert "--rate-per-s" not in command_of(piece)
+    log = {"trace": "my.csv", "trace_text": trace_text()}
+    piece = json.loads(form_answer(json.dumps(QUICK_GPUS | {"gpus": "2"} | log)))["html"]
+    assert " times the load of the trace: 2 replicas " in piece
+    assert command_of(piece).endswith(" --gpus 2 --trace my.csv")
     for more, field in (
         ({"rate_per_s": "60", "gpus": "2"}, "gpus"),
         ({"rate_per_s": "", "gpus": ""}, "rate_per_s"),
         ({"rate_per_s": "", "gpus": "2.5"}, "gpus"),
-        ({"rate_per_s": "", "gpus": "2", "fleets": "two"}, "gpus"),
+        ({"rate_per_s": "", "gpus": "2", "prompt_device": "H100"}, "gpus"),
+        ({"gpus": "2", "fleets": "two"} | log, "gpus"),
         ({"rate_per_s": "", "gpus": "2", "parallelism": "tp4"}, "gpus"),
         ({"rate_per_s": "", "gpus": "90000"}, "gpus"),
         ({"rate_per_s": "", "gpus": "2", "ttft_s": "0.001"}, "ttft_s"),

@@ -351,7 +351,10 @@ def test_what_guesses_is_a_word_or_a_model() -> None:
         ({"tpot_s": 50}, r"\(did you mean 0.05\?\), got 50"),
         ({"rate_per_s": 1, "accepted_tokens": 2}, "accepted_tokens must be from 1 to draft_tokens"),
         ({"rate_per_s": 1, "draft_tokens": 3}, "accepted_tokens must be given with draft_tokens, "),
-        ({"rate_per_s": 1, "device": "A100 40GB"}, "is known with 80 GiB only; or leave it out"),
+        (
+            {"rate_per_s": 1, "device": "H100 94GB"},
+            "is known with 80 GiB only; or leave it out",
+        ),
         ({"rate_per_s": 1, "device": "5090"}, "or leave it out and give peak_tflops"),
         (
             {"rate_per_s": 1, "model": "Llama-2-7B", "mean_prompt_tokens": 30_000},

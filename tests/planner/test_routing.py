@@ -25,7 +25,7 @@ from serving_mathematics.planner.answers import (
     answer_summary,
     summary_text,
 )
-from serving_mathematics.planner.capacity_planner import Infeasible, Quantile
+from serving_mathematics.planner.capacity_planner import Fleets, Infeasible, Quantile
 from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.model_errors import ModelError
@@ -37,15 +37,20 @@ from serving_mathematics.planner.routing import (
     Routed,
     TierWorth,
     Way,
+    _Behind,
+    _Limits,
+    _load,
     _margin,
     _more_telling,
     _of_parts,
+    _serve,
     _settled_behind,
     _taken,
     routed_answer,
     simulations,
 )
 from serving_mathematics.planner.sweeps import read_questions, sweep
+from serving_mathematics.support.digits import sized
 
 from builder import ROOT
 
@@ -164,6 +169,47 @@ def test_a_lost_replica_costs_and_comes_back() -> None:
     assert "in 8 s after it" in lines["while a replica is lost"]
     with pytest.raises(ValueError, match=r"lost_for_s must be at most .* ask for more requests"):
         told(lost_for_s=1000)
+
+
+@pytest.mark.parametrize("like", ["chat", "customers"])
+def test_of_an_overloaded_fleet_it_is_told_by_how_much(like: str) -> None:
+    """A request waits for those that came before it and were not served yet: at a load of 2, as
+    long as the run has been. What is found of prompts makes the load less."""
+    asked = {"like": like, "rate_per_s": 100, "batch_limit": 32, "requests": 1600}
+    found = told(**asked, routers="least-requests")
+    limits = _Limits(found.question, found.places, found.budget, found.longest, found.replicas)
+    (seen,) = _serve(limits, 0, [(found.best.router, 0.0)])
+    slope = np.polyfit(seen.moments, seen.got.ttft, 1)[0]
+    assert found.load == pytest.approx(1 + slope, rel=0.05)
+    none = replace(seen, found=0 * seen.found)
+    without = _load(_Behind(limits, lambda *_: None, None), none)
+    assert without >= found.load
+    assert (without > 1.1 * found.load) is (like == "customers") is bool(found.best.found.value)
+    record, text = answer_record(found), answer_summary(found)
+    most = f"at {100 * found.load:.0f}% of the {sized(100 / found.load)} requests/s that it could"
+    assert f" The fleet is overloaded, {most} serve" in text
+    assert ("prefixes that caches found" in text) is (like == "customers")
+    assert record["load_simulated"] == found.load
+    (line,) = [one for one in answer_lines(found) if "over the most" in one.what]
+    assert line.value.startswith(f"{100 * found.load:.0f}%")
+
+
+def test_a_fleet_that_is_full_may_keep_what_its_run_kept() -> None:
+    found = told(rate_per_s=8)
+    assert found.sure
+    assert "overloaded" not in answer_summary(found)
+    loaded = replace(found, load=0.99)
+    assert not loaded.sure
+    assert " may keep a TTFT" in answer_summary(loaded)
+    assert " The fleet is full, at 99% of the 8.08 requests/s" in answer_summary(loaded)
+
+
+def test_the_load_of_a_fleet_without_prefixes_is_the_plain_planners() -> None:
+    """Of the same limits; its requests are other ones."""
+    found = told(rate_per_s=30, requests=2000, routers="random")
+    plain = Fleets(replace(found.question, routing=None))
+    run = plain.performance(found.replicas, found.places, found.budget)
+    assert found.load == pytest.approx(plain.load(found.replicas, run), rel=0.05)
 
 
 def test_a_replica_is_lost_of_a_fleet_that_is_rarely_asked() -> None:

@@ -76,7 +76,7 @@ from serving_mathematics.planner.lines import (
     with_interval,
 )
 from serving_mathematics.planner.model_errors import was_measured
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _asked_rate
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
 from serving_mathematics.planner.routing_lines import (
@@ -643,14 +643,16 @@ def _apart(told: Answer) -> str:
     worst = max(run.classes, key=lambda one: one.worse)
     low, high = apart.if_faster, apart.if_slower
     doubts = ["an interval reaches beyond its objective"] * run.beyond
-    doubts += ["one replica fewer may do"] * run.fewer_may_do
+    doubts += ["one replica fewer may do"] * (run.fewer_may_do and not told.rates)
+    err = f"where steps err {low:,} to {high:,}" if high else f"where steps err {low:,} or more"
     parts = (
         _pair_text(apart.question, run),
+        *([_per_second(_asked_rate(apart.question))] if told.rates else []),
         f"${run.usd_per_hour:,.2f} an hour",
         f"{listed(_values(worst))} at {worst.promise[0].at}",
         f"{with_interval(run.both, 100)}% keep {_all(apart.question)}",
         f"a cache travels {sized(1e3 * run.transfer_s)} ms",
-        f"where steps err {low:,} to {high:,}" if high else f"where steps err {low:,} or more",
+        *([] if told.rates else [err]),
         *_apart_power(apart.question, run),
         f"decided: {'not quite, ' + ' and '.join(doubts) if doubts else 'yes'}",
     )
@@ -670,13 +672,20 @@ def _apart_summary(told: Answer) -> str:
     run = told.apart.run
     if run is None:
         return f" Two fleets cannot: {told.apart.problem}."
-    more = round(100 * (run.usd_per_hour / told.plan.best.usd_per_hour - 1))
+    rate = _asked_rate(told.apart.question)
+    over = run.usd_per_hour / told.plan.best.usd_per_hour
+    over = rate / told.plan.rate_per_s if told.rates else over
+    more = round(100 * (over - 1))
     saying = f"{abs(more)}% {'more' if more > 0 else 'less'}" if more else "as much"
-    sure = "may keep" if run.beyond else "keep"
-    few = "; one replica fewer may do" if run.fewer_may_do else ""
+    sure, few = "may " * run.beyond, ""
+    if told.rates:
+        said = f"{sure}carry {_per_second(rate)}"
+    else:
+        said = f"{sure}keep them at ${run.usd_per_hour:,.2f} an hour"
+        few = "; one replica fewer may do" if run.fewer_may_do else ""
     return (
-        f" Separate fleets, {run.prompts:,} for prompts and {run.answers:,} for answers, {sure} "
-        f"them at ${run.usd_per_hour:,.2f} an hour, {saying}{few}."
+        f" Separate fleets, {run.prompts:,} for prompts and {run.answers:,} for answers, {said}, "
+        f"{saying}{few}."
     )
 
 
@@ -692,6 +701,7 @@ def asked_text(question: Question) -> str:
     one, traffic = question.deployment, question.traffic
     if isinstance(traffic, Workload):
         asked = f"a trace of {traffic.arrival_s.size:,} requests"
+        asked += ", as fast as they carry it" if question.gpus else ""
     else:
         lengths = (traffic.mean_prompt_tokens, traffic.mean_output_tokens)
         prompt, output = (f"{tokens:,.0f}" for tokens in lengths)
@@ -888,7 +898,8 @@ def _apart_record(told: Answer) -> dict[str, float | int | str]:
         "apart_watts": "" if (watts := apart_watts(told.apart.question, run)) is None else watts,
         "apart_usd_per_hour": run.usd_per_hour,
         "apart_usd_per_million_tokens": run.usd_per_million,
-        "apart_if_faster": told.apart.if_faster,
+        **({"apart_rate_per_s": _asked_rate(told.apart.question)} if told.rates else {}),
+        "apart_if_faster": told.apart.if_faster or "",
         "apart_if_slower": "" if told.apart.if_slower is None else told.apart.if_slower,
         "apart_problem": "",
     }

@@ -61,7 +61,7 @@ from serving_mathematics.planner.objectives import (
     lifted,
     promised,
 )
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.traffic import (
     Traffic,
     drawn_classes,
@@ -419,11 +419,13 @@ class Fleets:
         told: Told | None = None,
         slowness: float = 1.0,
         longer: float = 1.0,
+        steady: float = 1.0,
     ) -> None:
         """Prepare the engine and a sample of the requests. slowness: of all steps. longer: times
-        the longest request of the sample, for which steps are tabled."""
+        the longest request of the sample, for which steps are tabled. steady: of a full replica's
+        rate, up to which there are latencies."""
         self.question, self.told, self.goals = question, told, question.goals
-        self.steady = 1.0  # of a full replica's rate, up to which there are latencies
+        self.steady = steady
         rule = f"one for each of {len(question.class_names)} classes"
         fits = len(self.goals) == len(question.class_names)
         require(fits, "class_promises", rule, len(self.goals))
@@ -431,21 +433,16 @@ class Fleets:
         self.budgets = self._budgets()
         traffic = question.traffic
         if isinstance(traffic, Workload):
-            self.sample, span = traffic, float(traffic.arrival_s[-1] - traffic.arrival_s[0])
+            self.sample, self.scv = traffic, 1.0
             self.which = np.zeros(traffic.arrival_s.size, dtype=np.int64)
-            self.rate_per_s, self.scv = (traffic.arrival_s.size - 1) / span, 1.0
-            mean_output = float(traffic.output_tokens.mean())
         else:
             self.which = drawn_classes(
                 np.random.default_rng([question.seed, 1]), traffic, question.requests
             )
-            self.sample = self._share(traffic, 1)
-            self.rate_per_s, self.scv = traffic.rate_per_s, traffic.arrival_scv
-            mean_output = traffic.mean_output_tokens
+            self.sample, self.scv = self._share(traffic, 1), traffic.arrival_scv
         self._refuse_long()
         longest = longer * int((self.sample.prompt_tokens + self.sample.output_tokens).max())
         self.longest = min(math.ceil(longest), question.deployment.architecture.context_tokens)
-        self.tokens_per_s = self.rate_per_s * mean_output  # generated
         self.made = engine_of(
             question.deployment,
             self.sample,
@@ -466,6 +463,16 @@ class Fleets:
         self.full_rates: dict[int, float] = {}
         self.most_rates: dict[tuple[int, int, int], float] = {}  # with budget and blocks
         self._refuse_impossible()
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second to all replicas."""
+        return _asked_rate(self.question)
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens that are generated a second."""
+        return self.rate_per_s * self.question.mean_lengths[1]
 
     def _budgets(self) -> tuple[int, ...]:
         """Token budgets to try, with the batch limit that was asked for."""
@@ -495,14 +502,10 @@ class Fleets:
         return other
 
     def at_rate(self, rate_per_s: float) -> Fleets:
-        """The same fleets with so many requests a second of drawn traffic, of the same lengths."""
-        other, traffic = copy.copy(self), self.question.traffic
-        assert not isinstance(traffic, Workload)
-        traffic = replace(traffic, rate_per_s=rate_per_s)
-        other.question = replace(self.question, traffic=traffic)
-        other.sample = other._share(traffic, 1)
-        other.rate_per_s = rate_per_s
-        other.tokens_per_s = rate_per_s * traffic.mean_output_tokens
+        """The same fleets with so many requests a second, of the same lengths."""
+        other, other.question = copy.copy(self), _at_rate(self.question, rate_per_s)
+        traffic = other.question.traffic
+        other.sample = traffic if isinstance(traffic, Workload) else other._share(traffic, 1)
         other.done, other.runs, other.shares = {}, {}, {}
         return other
 
@@ -669,14 +672,8 @@ class Fleets:
         memory; of a full one where the sample is too short to tell."""
         key = places, budget, self.engine.kv_blocks
         if key not in self.most_rates:
-            asked = self.sample
-            at_once = np.zeros(asked.arrival_s.size)
-            asked = Workload(at_once, asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
             engine = replace(self.engine, max_sequences=places, token_budget=budget)
-            admitted = np.sort(simulate(asked, engine).admitted_s)
-            first = admitted.size // 4  # until then the replica fills
-            span = float(admitted[-1] - admitted[first])
-            queued = (admitted.size - 1 - first) / span if span else math.inf
+            queued = _queued_rate(self.sample, engine, self.question.requests)
             self.most_rates[key] = min(self.full_rate(places), queued)
         return self.most_rates[key]
 
@@ -848,16 +845,27 @@ def settled(fleet: Fleets, long: Fleets | None = None, near: int = 0) -> tuple[P
 
 def _four_times(fleet: Fleets) -> Fleets:
     """The same with four times the requests."""
-    question = fleet.question
-    long = Fleets(replace(question, requests=SETTLING * question.requests), told=fleet.told)
-    long.steady = STEADY
-    return long
+    question = replace(fleet.question, requests=SETTLING * fleet.question.requests)
+    return Fleets(question, fleet.told, steady=STEADY)
 
 
 def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:
     """The first longer run, of the limits that might do by the shorter ones, that keeps both."""
     runs = (long.performance(replicas, *limits) for limits in fleet.near(replicas))
     return next((run for run in runs if long.keeps(run)), None)
+
+
+def _queued_rate(asked: Workload, engine: Engine, most: int) -> float:
+    """Requests a second of a replica before which requests queue, of which so many are simulated;
+    infinite where they are too few to tell."""
+    size = asked.arrival_s.size
+    asked = asked.part(np.arange(0, size, -(-size // most)))
+    at_once = np.zeros(asked.arrival_s.size)
+    asked = Workload(at_once, asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
+    admitted = np.sort(simulate(asked, engine).admitted_s)
+    first = admitted.size // 4  # until then the replica fills
+    span = float(admitted[-1] - admitted[first])
+    return (admitted.size - 1 - first) / span if span else math.inf
 
 
 def _most_at_once(share: Workload, served: Served, engine: Engine) -> tuple[int, int]:
@@ -1031,22 +1039,26 @@ def plan(
     near = require_non_negative_integer(near=near)
     fleet = Fleets(question, told)
     long = _four_times(fleet)
-    best = given or settled(fleet, long, near)[0]
-    below = best.replicas - 1
-    tried = [run for (count, *_), run in long.done.items() if count == below]
-    found = fleet.best(below) if below and not given else None
-    fewer = (
-        long.performance(below, found.places, found.budget) or long.best(below) if found else None
-    )
-    chance = found and (fewer is None or fleet.keeps(found))  # the search's run may err
-    short = long if chance else fleet, below
     if given:
+        best, below, fewer = given, 0, None
         short = _too_much(fleet, given.replicas), given.replicas
+    else:
+        best = settled(fleet, long, near)[0]
+        below = best.replicas - 1
+        found = fleet.best(below) if below else None
+        fewer = (
+            long.performance(below, found.places, found.budget) or long.best(below)
+            if found
+            else None
+        )
+        chance = found and (fewer is None or fleet.keeps(found))  # the search's run may err
+        short = long if chance else fleet, below
+    tried = [run for (count, *_), run in long.done.items() if count == below]
     more = fleet.best(best.replicas + 1)
     # the requests of the search may be longer by chance than those of the longer runs
     more = more or long.performance(best.replicas + 1, best.places, best.budget)
     assert more is not None
-    smaller = coarser(question.deployment) if alternatives and not given else None
+    smaller = coarser(question.deployment) if alternatives else None
     return Plan(
         best,
         long.estimate(best),
@@ -1054,7 +1066,7 @@ def plan(
         deciding_classes(*short),
         fewer,
         long.load(best.replicas, best),
-        short[0].load(below, fewer) if below and not given else 0.0,
+        short[0].load(below, fewer) if below else 0.0,
         any(long.may_keep(run) for run in tried),
         more,
         _usual(fleet, long),

@@ -48,7 +48,8 @@ from serving_mathematics.planner.fleet_energy import FleetEnergy, fleet_energy
 from serving_mathematics.planner.given_devices import (
     Carried,
     Rates,
-    _asked_rate,
+    _carried_apart,
+    _CarriedApart,
     carried,
     most_carried,
     settled_carried,
@@ -61,7 +62,7 @@ from serving_mathematics.planner.model_errors import (
     model_error,
     nearest_runs,
 )
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.questions import other_choices, read_choices
 from serving_mathematics.planner.routing import Routed, routed_answer
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
@@ -90,7 +91,7 @@ class Separate:
     question: Question
     run: Apart | None
     problem: str
-    if_faster: int = 0  # replicas of both where steps are as much faster as one run in ten
+    if_faster: int = 0  # replicas of both where steps are as much faster as one run in ten, or 0
     if_slower: int | None = None
 
 
@@ -379,8 +380,31 @@ def _by_rate(
     rest = [*(one for one, _ in settled if one is not best), *found[len(settled) :]]
     rest.sort(key=lambda one: -one.rate_per_s if one.run else 0.0)
     ranked = [Ranked(one.question, 0.0, one.run, one.problem) for one in (best, *rest)]
-    planned = plan(best.question, told=told, given=best.run)
-    return planned, ranked, _carried_rates(best, short, told)
+    planned = plan(best.question, False, told, given=best.run)
+    rates = _carried_rates(best, short, told)
+    if isinstance(best.question.traffic, Workload):
+        rates = replace(rates, over_trace=best.rate_per_s / _asked_rate(choices[0]))
+    return planned, ranked, rates
+
+
+def _apart_by_rate(
+    pairs: Sequence[Question], executor: futures.Executor | None
+) -> list[_CarriedApart]:
+    """The most that separate fleets of each deployment carry on the GPUs that are there, the one
+    first that carries most by longer runs; none where none were asked for."""
+    found = list((map if executor is None else executor.map)(_carried_apart, pairs))
+    found.sort(key=lambda one: -one.rate_per_s if one.run else 0.0)
+    settled: list[_CarriedApart] = []
+    for one in [one for one in found if one.run]:
+        if one.rate_per_s <= max((known.rate_per_s for known in settled), default=0.0):
+            break
+        long = _carried_apart(one.question, True, one.rate_per_s)
+        settled += [long] if long.run else []
+    best = max(settled, key=lambda one: one.rate_per_s, default=None)
+    if best is None:
+        return found
+    mine = best.question.deployment
+    return [best, *(one for one in found if one.question.deployment != mine)]
 
 
 def _carried_rates(asked: Carried, short: Carried, told: Told | None) -> Rates:
@@ -471,10 +495,14 @@ def answer(
     >>> found.question.deployment.devices, found.plan.best.replicas
     (1, 1)
     """
-    rates = None
+    rates, apart = None, None
     if choices and choices[0].gpus is not None:
-        found, ranked, rates = _by_rate(choices, told, executor, progress)
+        together = [one for one in choices if not one.separate]
+        found, ranked, rates = _by_rate(together, told, executor, progress)
         question = ranked[0].question
+        if two := _apart_by_rate([one for one in choices if one.separate], executor):
+            ranked += [Ranked(one.question, 0.0, one.run, one.problem) for one in two]
+            apart = Separate(two[0].question, two[0].run, two[0].problem)
     elif len(choices) == 1:
         ranked = [Ranked(choices[0], 0.0, None, "")]
         try:
@@ -495,7 +523,6 @@ def answer(
         question, found = min(plans, key=lambda pair: pair[1].best.usd_per_hour)
         for asked, other in plans:
             ranked = [_with_run(one, asked, other.best) for one in ranked]
-    apart = None
     if not rates:
         ranked = _in_order([_with_run(one, question, found.best) for one in ranked])
         ranked, apart = _separate(ranked)
@@ -542,8 +569,11 @@ def whole_answer(
     found = answer(choices, told, executor, progress)
     if found.rates:  # other devices at the rate that was found
         values = {name: value for name, value in values.items() if name != "gpus"}
-        values = values | {"rate_per_s": found.plan.rate_per_s}
-    return replace(found, others=tuple(elsewhere(found, other_choices(values, load), executor)))
+        values |= {} if "trace" in values else {"rate_per_s": found.plan.rate_per_s}
+    others = other_choices(values, load)
+    if found.rates:
+        others = [[_at_rate(one, found.plan.rate_per_s) for one in choices] for choices in others]
+    return replace(found, others=tuple(elsewhere(found, others, executor)))
 
 
 def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> str:

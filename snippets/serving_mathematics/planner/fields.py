@@ -106,7 +106,6 @@ FIELDS = {
             "GPUs that you have, instead of a rate: how much they carry",
             *("", 1, MOST_GPUS),
             whole=True,
-            when="traffic=rate",
         ),
         Field(
             "mean_prompt_tokens",
@@ -408,7 +407,7 @@ GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and ke
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
 LENGTHS = ("mean_prompt_tokens", "mean_output_tokens")
 MEANS = (*LENGTHS, "cached_share")
-DRAWN = ("rate_per_s", "gpus", "arrival_scv", *MEANS, "classes", "like")
+DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes", "like")
 
 
 def read_value(name: str, given: object) -> float | str:

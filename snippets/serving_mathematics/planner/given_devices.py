@@ -7,6 +7,11 @@ No rate is above that of replicas which are always full, a closed form; below it
 down until the promise is kept, and halves what is left, on rates of three digits. Deployments are
 compared by short runs, and the rate of the best is settled by longer ones.
 
+Requests of a trace come so much closer together, or farther apart, that their mean rate is the one
+that is tried.
+
+Of separate fleets a rate is carried where a plan for it takes no more GPUs than there are.
+
 Assumes: what `capacity_planner` assumes; what is kept at a rate is kept at lower ones. Simulated
 quantiles do not rise everywhere with the rate: within the interval of the run a rate may be missed
 below one that is kept, and the answer is then either of both. The same requests come at every rate,
@@ -23,7 +28,6 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass, replace
 
-from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.capacity_planner import (
     ROUND,
@@ -38,8 +42,9 @@ from serving_mathematics.planner.capacity_planner import (
     plan,
 )
 from serving_mathematics.planner.fields import FIELDS
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_non_negative, require_positive
 
@@ -66,6 +71,20 @@ class Carried:
 
 
 @dataclass(frozen=True)
+class _CarriedApart:
+    """Separate fleets with the rate that they carry, or why they carry none."""
+
+    question: Question
+    run: Apart | None
+    problem: str
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second to both."""
+        return _asked_rate(self.question)
+
+
+@dataclass(frozen=True)
 class Rates:
     """Requests a second that the answer's deployment carries with all intervals within the promise,
     and where steps are as much faster and slower as one measured run in ten; 0 for none."""
@@ -73,18 +92,7 @@ class Rates:
     sure_per_s: float
     if_faster_per_s: float
     if_slower_per_s: float
-
-
-def _asked_rate(question: Question) -> float:
-    """Requests a second of drawn traffic."""
-    assert not isinstance(question.traffic, Workload)
-    return question.traffic.rate_per_s
-
-
-def _at_rate(question: Question, rate_per_s: float) -> Question:
-    """The same question of another rate."""
-    assert not isinstance(question.traffic, Workload)
-    return replace(question, traffic=replace(question.traffic, rate_per_s=rate_per_s))
+    over_trace: float = 0.0  # rate of the answer over the trace's; or 0
 
 
 def most_kept(kept: Callable[[float], bool], most: float, near: float = 0.0) -> float:
@@ -260,6 +268,44 @@ def settled_carried(
     if sure:
         return with_its_limits
     return _most_of(question, tried, most, with_its_limits.rate_per_s)
+
+
+def _carried_apart(question: Question, settle: bool = False, near: float = 0.0) -> _CarriedApart:
+    """The most that two fleets of one deployment carry on the GPUs that are there, with as many
+    replicas for prompts and for answers as a plan for that rate takes.
+
+    question: of one deployment, on fleets of their own. settle: by the longer runs on which an
+    answer rests. near: the rate that it may be [1/s], 0 where nothing is known.
+
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = {"gpus": 3, "requests": 200, "quantile": 0.9, "fleets": "two", "precision": "fp8"}
+    >>> found = _carried_apart(read_choices(asked | {"parallelism": "tp1"})[-1])
+    >>> found.run.replicas, 20 < found.rate_per_s < 90
+    (3, True)
+    """
+    runs: dict[float, Apart] = {}
+    there = question.replicas_there - question.spare_replicas  # each fleet has its own
+    if there < 2:
+        devices = 2 * question.deployment.devices * (1 + question.spare_replicas)
+        return _CarriedApart(question, None, f"two fleets take {devices:,} GPUs")
+
+    def kept(rate: float) -> bool:
+        other = _at_rate(question, rate)
+        try:
+            run = settled_apart(other) if settle else SeparateFleets(_shorter(other)).fewest()
+        except Infeasible:
+            return False
+        runs[rate] = run
+        return run.replicas <= there
+
+    try:
+        prompts, answers = SeparateFleets(_shorter(question)).full_rates()
+    except (Impossible, Infeasible) as problem:
+        return _CarriedApart(question, None, str(problem))
+    rate = most_kept(kept, there / (1 / prompts + 1 / answers), near)
+    if not rate:
+        return _CarriedApart(question, None, _nothing(there))
+    return _CarriedApart(_at_rate(question, rate), runs[rate], "")
 
 
 def _most_of(

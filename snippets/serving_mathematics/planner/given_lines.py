@@ -14,8 +14,9 @@ from serving_mathematics.planner.configurations import (
     _split_name,
     answer,
 )
-from serving_mathematics.planner.given_devices import Rates, _asked_rate
+from serving_mathematics.planner.given_devices import Rates
 from serving_mathematics.planner.lines import Line, _all, _count, _model, _per_second, _promised
+from serving_mathematics.planner.question import _asked_rate
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
@@ -30,6 +31,12 @@ def _rates(told: Answer) -> Rates:
 
 def _verb(told: Answer) -> str:
     return "carries" if told.question.gpus == 1 else "carry"
+
+
+def _over_trace(told: Answer) -> str:
+    """How many times a trace is carried, where one was given."""
+    times = _rates(told).over_trace
+    return f", {sized(times)} times the load of the trace" if times else ""
 
 
 def _they_carry(told: Answer) -> str:
@@ -52,7 +59,8 @@ def given_said(told: Answer, keeps: str) -> str:
     of = f" of {one.devices} × {one.system.shown} ({_split_name(question)})"
     of = of if one.devices > 1 else ""
     return (
-        f"{gpus} {_verb(told)} {_per_second(_asked_rate(question))} of {_model(question)}: "
+        f"{gpus} {_verb(told)} {_per_second(_asked_rate(question))} of {_model(question)}"
+        f"{_over_trace(told)}: "
         f"{_count(told.plan.best.replicas)}{of} in {one.precision.upper()} {keeps} "
         f"{_promised(question)}"
     )
@@ -120,7 +128,8 @@ def _given_record(told: Answer) -> dict[str, float | int | str]:
     if told.rates is None:
         return {}
     rates = {f"rate_{name}": rate for name, rate in vars(told.rates).items()}
-    return {"gpus": told.question.gpus or 0, **rates}
+    over = rates.pop("rate_over_trace")
+    return {"gpus": told.question.gpus or 0, **rates} | ({"rate_over_trace": over} if over else {})
 
 
 def check_words_and_record_agree() -> None:

@@ -61,9 +61,7 @@ KV_LOGGED = (  # blocks of 16 tokens that vLLM found room for with 0.9 of the me
 
 def _logged(model: str, device: str, count: int) -> tuple[Deployment, float]:
     """The deployment of a log, and bytes of a token on one of its devices."""
-    system = find_system(device.rpartition("-")[0])
-    if device.endswith("40GB"):
-        system = replace(system, memory_bytes=40 * 2.0**30)
+    system = find_system(device)
     one = replace(WORKED, architecture=find_model(model)[0], system=system, tensor=count)
     return one, sequence_bytes(one, 1)
 

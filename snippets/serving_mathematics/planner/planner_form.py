@@ -295,7 +295,7 @@ def _copied(one: Start) -> list[tuple[str, str]]:
 
 def _asked(values: dict[str, object]) -> dict[str, object]:
     """The fields that say something: an empty one is found, or has its default."""
-    needed = {*DRAWN, *SHEET} - {"classes", "gpus"}
+    needed = {*DRAWN, *SHEET} - {"classes"}
     needed -= {"rate_per_s"} if values.get("gpus") else set()  # which are given in its place
     optional = {name for name, field in FIELDS.items() if field.default is None} - needed
     given = {

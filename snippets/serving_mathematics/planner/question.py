@@ -7,8 +7,11 @@ Source: vLLM's engine arguments for the limits that its server starts with.
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES, Deployment
@@ -124,3 +127,22 @@ class Question:
         system = self.deployment.system
         large = system.memory_bytes >= 70 * 2**30 and system.generation != "ampere"
         return USUAL[large]
+
+
+def _asked_rate(question: Question) -> float:
+    """Requests a second to all replicas, of a trace on average."""
+    traffic = question.traffic
+    if isinstance(traffic, Workload):
+        return (traffic.arrival_s.size - 1) / float(np.ptp(traffic.arrival_s))
+    return traffic.rate_per_s
+
+
+def _at_rate(question: Question, rate_per_s: float) -> Question:
+    """The same question of another rate; requests of a trace come so much closer together, or
+    farther apart."""
+    if not isinstance(question.traffic, Workload):
+        return replace(question, traffic=replace(question.traffic, rate_per_s=rate_per_s))
+    trace = copy.copy(question.traffic)  # whose numbers have been looked at
+    times = _asked_rate(question) / rate_per_s * trace.arrival_s
+    object.__setattr__(trace, "arrival_s", times)
+    return replace(question, traffic=trace)

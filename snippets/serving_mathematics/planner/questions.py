@@ -315,7 +315,8 @@ def read_choices(
             raise ValueError(f"{needed} must be given where {name} is, got none")
     told: dict[str, Any] = {name: given.get(name, field.default) for name, field in FIELDS.items()}
     if told["gpus"] is not None:
-        _require_no_rate(told, ("rate_per_s", *behind[1:], *behind[:1], "fleets", *ROLES))
+        slow = ("fleets",) if "trace" in given else ()  # of which every rate takes seconds
+        _require_no_rate(told, ("rate_per_s", *behind[1:], *behind[:1], *ROLES, *slow))
     if told["replicas"] is not None:
         for name, reason in APART.items():
             alone = told[name] == FIELDS[name].default

@@ -53,6 +53,7 @@ from serving_mathematics.core.machines.sessions import session_requests
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
     SECTIONS,
+    STEADY,
     WARM_UP,
     ClassRun,
     Infeasible,
@@ -61,6 +62,7 @@ from serving_mathematics.planner.capacity_planner import (
     _holders,
     _judged,
     _kept_of,
+    _queued_rate,
     _require_enough,
     _smallest,
     reaches,
@@ -155,6 +157,7 @@ class Routed:
     simulated: int  # requests that count, of each way
     rate_per_s: float
     unseen: float  # share of the prompt tokens that a cache has had before the run, and not in it
+    load: float  # traffic over the most that it could serve
     tiers: tuple[TierWorth, ...] = ()  # of the way that is taken, the fastest first
     fewer: Way | None = None  # the way that is taken with one replica fewer, where none were given
 
@@ -176,8 +179,8 @@ class Routed:
 
     @property
     def sure(self) -> bool:
-        """Whether the intervals of that way lie within what is promised."""
-        return reaches(self.best.classes, self.question.goals, 1.0)
+        """Whether the intervals of that way lie within what is promised, and it is not full."""
+        return self.load < STEADY and reaches(self.best.classes, self.question.goals, 1.0)
 
     @property
     def fewer_may_do(self) -> bool:
@@ -868,9 +871,23 @@ def routed_answer(
         sum(run.which.size for run in mine),
         fleet.rate,
         _unseen(question, limits.longest),
+        _load(fleet, mine[0]),
         fleet.worths,
         fewer,
     )
+
+
+def _load(fleet: _Behind, seen: _Seen) -> float:
+    """Traffic over the most that a fleet serves where caches find of each prompt what they found in
+    a run, loaded at no cost, and no replica waits for requests while others have too many."""
+    question, limits = fleet.question, fleet.limits
+    context = question.deployment.architecture.context_tokens
+    engine = _made(question, limits.budget, 1.0, context).engine
+    outputs, found = seen.got.later + 1, np.minimum(seen.found, seen.prompts - 1)
+    asked = Workload(np.zeros(outputs.size), seen.prompts, outputs, found)
+    full = saturated_rate(asked.prompt_tokens, asked.output_tokens, engine, asked.cached_tokens)
+    most = min(full, _queued_rate(asked, engine, question.requests))
+    return fleet.rate / limits.replicas / most
 
 
 def _taken(ways: Sequence[Way]) -> Way:

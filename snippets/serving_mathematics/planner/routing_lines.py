@@ -8,7 +8,7 @@ Source: the chapters that the lines name.
 from __future__ import annotations
 
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.planner.capacity_planner import QUANTILES
+from serving_mathematics.planner.capacity_planner import QUANTILES, STEADY
 from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.lines import (
     Line,
@@ -20,6 +20,7 @@ from serving_mathematics.planner.lines import (
     _promised,
     _promised_lines,
     listed,
+    overloaded,
     with_interval,
 )
 from serving_mathematics.planner.question import Question
@@ -108,6 +109,7 @@ def routed_lines(told: Routed) -> list[Line]:
     question, one = told.question, told.question.deployment
     limits = f"{told.places:,} sequences and {told.budget:,} tokens in a step"
     lines = [*routed_main(told), Line("limits of a replica", limits, "", "optimization/batching")]
+    lines.append(_load_line(told))
     if told.longest < one.architecture.context_tokens and isinstance(question.traffic, Traffic):
         said = f"{told.longest:,} tokens, which the cache of a replica holds"
         lines.append(Line("longest request", said, "", "optimization/caching"))
@@ -239,7 +241,7 @@ def routed_summary(told: Routed) -> str:
     sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
-    rest = ""
+    rest = _if_full(told)
     if told.fewer:
         rest += f" With {told.replicas - 1:,}, {_of_fewer(told)}."
     if best.found.value:
@@ -273,6 +275,26 @@ def routed_summary(told: Routed) -> str:
         f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
         f"${told.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU.{rest}"
     )
+
+
+def _load_line(told: Routed) -> Line:
+    """How much there is of what it could serve."""
+    what = "traffic over the most that it could serve"
+    return Line(
+        what, f"{100 * told.load:.0f}%{_with_prefixes(told)}", "", "definitions/utilization"
+    )
+
+
+def _if_full(told: Routed) -> str:
+    """By how much a fleet is overloaded of which no latency is steady."""
+    if told.load < STEADY:
+        return ""
+    return f" The fleet is {overloaded(told.load, told.rate_per_s)}{_with_prefixes(told)}."
+
+
+def _with_prefixes(told: Routed) -> str:
+    """Of what a load is, where caches find something."""
+    return " with the prefixes that caches found" if told.best.found.value else ""
 
 
 def _of_fewer(told: Routed) -> str:
@@ -375,6 +397,7 @@ def routed_record(told: Routed) -> dict[str, float | int | str]:
         },
         "both_kept_if_faster": told.if_faster,
         "both_kept_if_slower": told.if_slower,
+        "load_simulated": told.load,
         "usd_per_hour": told.usd_per_hour,
     }
     for place, quantile in enumerate(QUANTILES):

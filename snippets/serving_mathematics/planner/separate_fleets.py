@@ -206,23 +206,25 @@ class SeparateFleets:
 
     def _least(self) -> tuple[int, int]:
         """Fewest replicas for prompts and for answers: of load, and of time on the links."""
-        asked, rate = self.fleet.sample, self.fleet.rate_per_s
+        first, later = self.full_rates()
+        rate = self.fleet.rate_per_s
+        return max(1, math.ceil(rate / first)), max(1, math.ceil(rate / later))
+
+    def full_rates(self) -> tuple[float, float]:
+        """Requests a second at which one replica for prompts, and one for answers, is full."""
+        asked, later = self.fleet.sample, float(self.later.mean())
         budget = max(self.fleet.budgets)
         prefill = replace(
             self.asking.engine, token_budget=budget, max_sequences=min(MOST_PLACES, budget)
         )
         ones = np.ones_like(asked.output_tokens)
         mine = asked.part(np.flatnonzero(self.later))
-        sent = float(self.later.mean()) * rate
         decoded = saturated_rate(
             mine.prompt_tokens + 1, mine.output_tokens - 1, self.answering, mine.prompt_tokens
         )
-        links = sent * float(self._transfers(mine, 1, 1).mean())
+        links = 1 / later / float(self._transfers(mine, 1, 1).mean())
         first = saturated_rate(asked.prompt_tokens, ones, prefill, asked.cached_tokens)
-        return (
-            max(1, math.ceil(max(rate / first, links))),
-            max(1, math.ceil(max(sent / decoded, links))),
-        )
+        return min(first, links), min(decoded / later, links)
 
     def _first_tokens(self, share: Workload, budget: int) -> tuple[FloatArray, float]:
         """When a prompt replica gives the first tokens [s], and for how long it works [s]."""

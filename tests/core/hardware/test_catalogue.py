@@ -110,7 +110,8 @@ def test_models_of_other_harnesses_are_known_by_name(name: str, billions: float)
         ("H100", "h100_sxm"), ("h100-80gb", "h100_sxm"), ("NVIDIA H200 141GB", "h200_sxm"),
         ("b200-nb", "b200_sxm"), ("GB200 NVL72", "gb200"), ("A100-SXM4-80GB", "a100_sxm"),
         ("AMD Instinct MI300X", "mi300x"), ("L40S", "l40s"), ("h100_pcie", "h100_pcie"),
-        ("RTX PRO 6000", "rtx_pro_6000_server"),
+        ("RTX PRO 6000", "rtx_pro_6000_server"), ("A100 40 GB", "a100_sxm_40gb"),
+        ("NVIDIA A100-SXM4-40GB", "a100_sxm_40gb"), ("a100-sxm-40gb", "a100_sxm_40gb"),
     ],
 )  # fmt: skip
 def test_systems_go_by_many_names(name: str, system: str) -> None:
@@ -130,7 +131,7 @@ def test_a_memory_in_the_name_that_is_the_systems(name: str) -> None:
     assert compared(find_system(name).name).startswith(compared(name.replace("-", " ").split()[0]))
 
 
-@pytest.mark.parametrize("name", ["A100 40GB", "H100 94GB", "H200-80GB"])
+@pytest.mark.parametrize("name", ["A100-PCIE-40GB", "H100 94GB", "H200-80GB"])
 def test_another_memory_in_the_name_is_another_system(name: str) -> None:
     with pytest.raises(ValueError, match=f"system '{name}' is known with [0-9]+ GiB only"):
         find_system(name)

@@ -74,6 +74,8 @@ SYSTEM_ALIASES = {
     "b200": "b200_sxm",
     "b300": "b300_sxm",
     "a100": "a100_sxm",
+    "a10040gb": "a100_sxm_40gb",
+    "a100sxm440gb": "a100_sxm_40gb",
     "geforcertx4090": "rtx_4090",
     "4090": "rtx_4090",
     "rtxpro6000": "rtx_pro_6000_server",

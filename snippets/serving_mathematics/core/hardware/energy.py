@@ -63,6 +63,7 @@ from serving_mathematics.support.require import (
 BOARD_W = {  # of the data sheets, a device; TPUs have none published
     "a100_pcie": 300.0,
     "a100_sxm": 400.0,
+    "a100_sxm_40gb": 400.0,
     "a10g": 300.0,  # no data sheet: the limit that the device reports
     "a30": 165.0,
     "b200_sxm": 1000.0,
