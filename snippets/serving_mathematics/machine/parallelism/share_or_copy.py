@@ -322,9 +322,9 @@ def check_the_closed_form_by_parts() -> None:
     fast = requests_worth_sharing(0.02, 0.001, 7e-5 / 1.2, 8)
     checks.close("faster links", fast / slow, 1.2, rtol=1e-9)
     checks.inside("8 devices, with prompts", _even_whole(8), 12.0, 0.75 * _even(8), kind="identity")
-    for name, copy in OVER_PCIE.items():
-        found = [_even_whole(8, link, name, copy) for link in (FITTED, _links_of_kernels())]
-        checks.inside(f"{name}: eight or copies of {copy}", found[0], 2.0, 4.0, kind="identity")
+    for name, fewest in OVER_PCIE.items():
+        found = [_even_whole(8, link, name, fewest) for link in (FITTED, _links_of_kernels())]
+        checks.inside(f"{name}: eight or copies of {fewest}", found[0], 2.0, 4.0, kind="identity")
         checks.inside("with the links of kernels", found[1], found[0], 8.0, kind="identity")
     checks.equal("nothing is sent by one", float(_parts(1, 1.0).messages[0]), 0.0)
 

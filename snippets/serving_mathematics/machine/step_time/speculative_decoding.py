@@ -111,8 +111,9 @@ def figure_break_even(figure: Figure) -> None:
     """Guesses from the text cost a dense model's devices nothing until dozens of sequences are in a
     step; a mixture asks for most with ten, because more tokens touch more experts.
 
-    Host time is left as it is. Three guesses, 2,000 tokens of context: Qwen3-32B in 16 bits on two H100, DeepSeek-R1 in 8 bits
-    on eight H200. The dotted line is the most that three guesses can yield.
+    Three guesses, 2,000 tokens of context, a host that works as without them: Qwen3-32B in 16 bits
+    on two H100, DeepSeek-R1 in 8 bits on eight H200. The dotted line is the most that three guesses
+    can yield.
 
     Alt: Line chart of tokens that a step must yield against sequences, from 1 to 256 on a
     logarithmic axis, with a dotted line at four, the most that three guesses can yield. The lines
@@ -261,8 +262,8 @@ def check_a_draft_is_all_that_it_takes() -> None:
 
 
 def check_guesses_from_the_text_wait_for_the_host() -> None:
-    """Where the host no longer plans a step while the one before runs, as with guesses from the text
-    in vLLM and SGLang, a step takes up to a third longer, for one sequence and for 64.
+    """Where the host no longer plans a step while the one before runs, as with guesses from the
+    text in vLLM and SGLang, a step takes up to a third longer, for one sequence and for 64.
 
     Source: the two fronts of published runs that plan one step after another, against the one of
     engines that run ahead; vLLM pull request 31998 and SGLang's log for who does which.

@@ -182,7 +182,8 @@ def check_the_rule_is_that_of_the_step() -> None:
         ridge = one.system.bf16_flops_per_s / one.system.bandwidth_bytes_per_s
         for length in (150.0, 600.0, 1226.0, 4000.0, 16_000.0):
             each = sequence_bytes(one, length)
-            fit = [n for n in (1, 4, 16, 64, 128, 256, 384, 512) if n * each < cache_room_bytes(one)]
+            most = cache_room_bytes(one) / each
+            fit = [size for size in (1, 4, 16, 64, 128, 256, 384, 512) if size < most]
             steps = {
                 name: guessed_step_s(replace(one, **form), constants, fit, length)
                 for name, form in formats.items()
