@@ -37,9 +37,9 @@ NORMAL_975 = 1.959963985  # 97.5% quantile of the standard normal distribution
 
 HINTS = {
     "what_to_quantize": (
-        "Requests that lose their memory come first: the cache. Else ask whether the time goes into "
-        "prompts, or a step multiplies for many sequences: that is arithmetic, and products have "
-        "to be in eight bits. Else a step reads, and what it reads most of should be fewer bytes."
+        "Requests that lose their memory come first: the cache. Else ask whether the time goes into"
+        " prompts, or a step multiplies for many sequences: that is arithmetic, and products have"
+        " to be in eight bits. Else a step reads, and what it reads most of should be fewer bytes."
     ),
     "decode_speedup": (
         "Memory-bound time is bytes over bandwidth, and the bandwidth cancels. Only the weights"
