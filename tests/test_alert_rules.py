@@ -256,8 +256,9 @@ BATCHING = ["BudgetTooSmall", "StreamsStall", "NoBudgetFits", "Preempting"]
 def batching_alerts(engine: str, **shown: float) -> list[str]:
     """Which alerts on batches fire on an engine that shows this for an hour, beside a quiet one.
 
-    tokens: a second. loaded: share of those of prompts, from a tier, which vLLM counts apart. late:
-    share of the gaps. preempted: of the requests.
+    tokens: a second. loaded: share of those of prompts, from a tier, which vLLM counts apart.
+    guessed: tokens that vLLM guessed beside, a second, a third of them right. late: share of the
+    gaps. preempted: of the requests.
     """
     quiet = {"tokens": 1e4, "running": 40.0, "waiting": 0.2, "cache": 0.3, "late": 0.0}
     seen = quiet | {"preempted": 0.0} | shown
@@ -276,11 +277,17 @@ def batching_alerts(engine: str, **shown: float) -> list[str]:
             f'{gap}_bucket{{le="0.1"}}': 9000 * (1 - of["late"]),
             f"{first}_count": 600.0,
             preempted: 600 * of.get("preempted", 0.0),
+        } | {
+            f"vllm:spec_decode_num_{name}_tokens_total": 60 * share * of["guessed"]
+            for name, share in (("draft", 1), ("accepted", 1 / 3))
+            if of.get("guessed")
         }
 
     mine, other = series(seen), series(quiet)
     found: dict[str, Series | Vector] = {
-        name: {"a": np.full(60, mine[name]), "b": np.full(60, other[name])} for name in mine
+        name: {"a": np.full(60, mine[name])}
+        | ({"b": np.full(60, other[name])} if name in other else {})
+        for name in mine
     }
     told = vectors(f"batching-alerts-{engine}", found)
     fired = {name: told[name] for name in told if name in BATCHING}
@@ -325,6 +332,13 @@ def test_alerts_on_batches_fire_for_what_the_chapter_says(
 ) -> None:
     """Never two that order opposite things."""
     assert batching_alerts(engine, **shown) == due
+
+
+def test_wrong_guesses_fill_steps_too() -> None:
+    few = {"waiting": 160.0, "running": 78.0, "tokens": 0.4 * PASSES}
+    assert batching_alerts("vllm", **few) == []
+    assert batching_alerts("vllm", **few, guessed=0.9 * PASSES) == BATCHING[:1]
+    assert batching_alerts("vllm", **few, guessed=0.9 * PASSES, late=0.02) == BATCHING[2:3]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_model, model_names
+from serving_mathematics.core.hardware.deployments import cache_room_bytes, weight_bytes
 from serving_mathematics.planner.capacity_planner import Fleets, Performance
 from serving_mathematics.planner.configurations import Answer, Separate, answer, whole_answer
 from serving_mathematics.planner.launch import (
@@ -59,6 +60,18 @@ def test_what_stands_behind_routers_is_started_as_it_was_simulated() -> None:
     (one,) = starts(told)
     assert "--max-num-seqs 8 " in one.flags  # of each of eight ranks
     assert "  replicas: 3" in one.kubernetes.splitlines()  # with the one that may fail
+
+
+@pytest.mark.parametrize("device", ["L4", "H100", "B200"])
+def test_what_sglang_takes_for_weights_and_cache_leaves_the_planned_cache(device: str) -> None:
+    asked = {"rate_per_s": 0.2, "backend": "sglang", "device": device, "requests": 100}
+    question, best = planned(asked | {"tpot_s": 0.4, "ttft_s": 60, "parallelism": "tp1"})
+    words = launch_words(question, best)
+    one = question.deployment
+    taken = float(words[words.index("--mem-fraction-static") + 1]) * one.system.memory_bytes
+    room = cache_room_bytes(one, question.reserved_bytes)
+    assert taken - weight_bytes(one) == pytest.approx(room, abs=1e-3 * one.system.memory_bytes)
+    assert taken - weight_bytes(one) <= room
 
 
 def test_attention_over_data_divides_the_limit() -> None:

@@ -170,7 +170,7 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
         words = ["python", "-m", "sglang.launch_server", "--model-path", name, *ADDRESS]
         words += ["--enable-metrics", "--max-running-requests", f"{limit}"]
         words += ["--chunked-prefill-size", f"{budget * groups}"]
-        words += ["--mem-fraction-static", share]
+        words += ["--mem-fraction-static", f"{_static_share(question):g}"]
         words += ["--tp-size", f"{one.tensor * groups}"] if one.tensor * groups > 1 else []
         words += ["--pp-size", f"{one.pipeline}"] if one.pipeline > 1 else []
         words += ["--dp-size", f"{groups}", "--enable-dp-attention"] if groups > 1 else []
@@ -242,6 +242,12 @@ def _guess_words(one: Deployment, backend: str) -> list[str]:
     else:
         words += ["--speculative-num-steps", f"{one.draft_tokens}", "--speculative-eagle-topk", "1"]
     return [*words, "--speculative-num-draft-tokens", f"{one.draft_tokens + 1}"]
+
+
+def _static_share(question: Question) -> float:
+    """The share of a device for weights and cache alone, to a thousandth below."""
+    reserved = question.reserved_bytes / question.deployment.system.memory_bytes
+    return max(0.001, math.floor(1000 * (question.memory_share - reserved)) / 1000)
 
 
 def _method(one: Deployment) -> tuple[str, str]:

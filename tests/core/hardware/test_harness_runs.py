@@ -131,4 +131,4 @@ def test_a_folder_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     runs = read_files(tmp_path)
     assert [run.harness for run in runs] == ["ml-energy", "inference-perf", "engine"]
     assert all(isinstance(run, HarnessRun) for run in runs)
-    assert runs[2].deployment.system.name == "rtx_pro_6000_server"
+    assert runs[2].deployment.system.name == "rtx_pro_6000_workstation"

@@ -274,7 +274,7 @@ def test_a_prompt_that_leaves_the_domain_sends_a_part_more() -> None:
         for x in (deployed("Llama-3.1-70B", tensor=1), sixteen)
     )
     bytes_sent = 2 * 80 * 8192 * 2 * 1000
-    sent = bytes_sent * (2 * 7 / 8 / 900e9 + 1 / 8 / 100e9)
+    sent = bytes_sent * (2 * 7 / 8 / 900e9 + 1 / 8 / 50e9)
     assert shared == pytest.approx(alone / 16 + sent, rel=1e-12)
 
 
@@ -323,7 +323,7 @@ def test_stages_share_the_layers_and_send() -> None:
     sent = 3 * (SEND_S + 8192 * 2 / (900e9 * FITTED.link_share))
     assert step(four, 4, 500, FITTED) == pytest.approx(step(one, 1, 500, FITTED) + sent, rel=1e-12)
     far = replace(four, pipeline=8)  # sixteen devices: the next stage is in another domain
-    slower = 7 * (SEND_S + 8192 * 2 / (100e9 * FITTED.link_share))
+    slower = 7 * (SEND_S + 8192 * 2 / (50e9 * FITTED.link_share))
     assert step(far, 8, 500, FITTED) == pytest.approx(step(one, 1, 500, FITTED) + slower, rel=1e-12)
 
 

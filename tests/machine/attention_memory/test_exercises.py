@@ -31,12 +31,12 @@ def test_a_full_device_is_read_in_no_more_than_its_bytes(
     assert seconds == pytest.approx(count * each * tokens / bandwidth)
 
 
-@given(st.floats(1e3, 1e6), st.floats(0.2, 5), st.floats(0.96, 1.04))
-def test_what_is_kept_to_a_tenth(full: float, ratio: float, off: float) -> None:
-    windowed = ratio * full
-    assert what_is_kept(1e6 * full * off, 10, 1e5, full, windowed) == "freed"
-    assert what_is_kept(1e6 * (full + windowed) * off, 10, 1e5, full, windowed) == "kept"
-    assert what_is_kept(0.5e6 * full * off, 10, 1e5, full, windowed) == "neither"
+@given(st.floats(1e3, 1e6), st.floats(0.2, 5), st.floats(0.96, 1.04), st.integers(1, 64))
+def test_what_is_kept_to_a_tenth(full: float, ratio: float, off: float, devices: int) -> None:
+    windowed, each = ratio * full, 1e6 * off / devices
+    assert what_is_kept(full * each, 10, 1e5, full, windowed, devices) == "freed"
+    assert what_is_kept((full + windowed) * each, 10, 1e5, full, windowed, devices) == "kept"
+    assert what_is_kept(0.5 * full * each, 10, 1e5, full, windowed, devices) == "neither"
 
 
 @given(st.integers(1, 100), st.integers(1, 50), st.integers(51, 5000), st.floats(0, 1))
@@ -74,6 +74,6 @@ def test_bad_numbers_are_named(bad: float) -> None:
     with pytest.raises(ValueError, match="room_bytes must be positive and finite"):
         full_device(bad, 1.0, 1.0, 1.0)
     with pytest.raises(ValueError, match="windowed_bytes must be non-negative and finite"):
-        what_is_kept(1.0, 1.0, 1.0, 1.0, bad)
+        what_is_kept(1.0, 1.0, 1.0, 1.0, bad, 1)
     with pytest.raises(ValueError, match="budget_bytes must be positive and finite"):
         windowed_layers(4, 1.0, 1, 10, bad)

@@ -24,12 +24,14 @@ def test_speedup_and_answers() -> None:
 
 def test_memory_comes_first() -> None:
     for held, share in ((0.0, 0.0), (500.0, 1.0)):
-        assert what_to_quantize(1e-9, held, share) == "cache"
+        assert what_to_quantize(1e-9, held, share, share) == "cache"
     for bad in (-1.0, math.nan):
         with pytest.raises(ValueError, match="preempted_per_s must be non-negative"):
-            what_to_quantize(bad, 1, 0.5)
+            what_to_quantize(bad, 1, 0.5, 0)
         with pytest.raises(ValueError, match="cache_over_weights must be non-negative"):
-            what_to_quantize(0.0, bad, 0.5)
+            what_to_quantize(0.0, bad, 0.5, 0)
+        with pytest.raises(ValueError, match="over_ridge must be non-negative"):
+            what_to_quantize(0.0, 1, 0.5, bad)
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])

@@ -284,11 +284,12 @@ def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
 def cache_room_bytes(deployment: Deployment, reserved_bytes: float = RESERVED_BYTES) -> float:
     """Bytes of one device that an engine leaves to the cache, 0 where nothing is left.
 
-    vLLM and SGLang take their share of the device for everything, TensorRT-LLM one of what weights
-    and the rest leave. reserved_bytes: of a device, for what is neither weights nor cache, >= 0.
-    Raises ValueError otherwise.
+    vLLM takes its share of the device for everything, SGLang one for weights and cache, which is
+    smaller by what is reserved, TensorRT-LLM one of what weights and the rest leave.
+    reserved_bytes: of a device, for what is neither weights nor cache, >= 0. Raises ValueError
+    otherwise.
     Source: vLLM, `gpu_memory_utilization`, whose logs leave 3.7 GiB to activations and graphs;
-    SGLang, `mem_fraction_static`; TensorRT-LLM, `free_gpu_memory_fraction`.
+    SGLang, hyperparameter tuning, `mem_fraction_static`; TensorRT-LLM, `free_gpu_memory_fraction`.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> round(cache_room_bytes(WORKED) / 1e9, 1)  # 0.9 * 85.9 - 4.3 - 16.1

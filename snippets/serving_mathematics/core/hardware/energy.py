@@ -82,6 +82,7 @@ BOARD_W = {  # of the data sheets, a device; TPUs have none published
     "mi355x": 1400.0,
     "rtx_4090": 450.0,
     "rtx_pro_6000_server": 600.0,
+    "rtx_pro_6000_workstation": 600.0,
 }
 
 

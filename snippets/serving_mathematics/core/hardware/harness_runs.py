@@ -223,7 +223,7 @@ def read_files(folder: Path) -> list[HarnessRun]:
     """
     runs: list[HarnessRun] = []
     tested = replace(WORKED, input_tokens=75.0)  # 128 of 203 tokens of a prompt are cached there
-    logged = replace(WORKED, system=find_system("rtx_pro_6000_server"))
+    logged = replace(WORKED, system=find_system("rtx_pro_6000_workstation"))
     names = ("ml_energy.csv", "load_test.json", "requests.jsonl", "timeseries.csv")
     table, report, log, series = (folder / name for name in names)
     if table.exists():

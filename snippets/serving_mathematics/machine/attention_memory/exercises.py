@@ -12,7 +12,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED, cache_room_bytes
+from serving_mathematics.core.hardware.deployments import (
+    WORKED,
+    cache_room_bytes,
+    sequence_bytes,
+)
 from serving_mathematics.machine.attention_memory.attention_memory import held_bytes
 from serving_mathematics.machine.attention_memory.who_fits import (
     full_read_s,
@@ -32,8 +36,8 @@ HINTS = {
         " answers does?"
     ),
     "what_is_kept": (
-        "Divide the bytes by the requests and by the tokens of each. What would a token take if"
-        " windows never forgot, and what if they did?"
+        "Divide the bytes of all devices by the requests and by the tokens of each. What would a"
+        " token take if windows never forgot, and what if they did?"
     ),
     "windowed_layers": (
         "A full layer holds s tokens and a windowed one W. How many bytes does each that you turn"
@@ -66,22 +70,24 @@ def what_is_kept(
     tokens: float,
     full_bytes: float,
     windowed_bytes: float,
+    devices: int,
 ) -> str:
     """What a log says of windows: they are "freed", they are "kept", or neither explains it.
 
-    cache_bytes, concurrency: of the log, > 0: so many requests fit. tokens: of each, many windows
-    long. full_bytes: of a token in all full layers, > 0. windowed_bytes: in all layers with a
-    window, >= 0. To a tenth, since a window and its next chunk stay; "neither" beyond. Raises
-    ValueError on other numbers.
+    cache_bytes: of one device, > 0. concurrency: of the log, > 0: so many requests fit. tokens: of
+    each, many windows long. full_bytes: of a token in all full layers, > 0. windowed_bytes: in all
+    layers with a window, >= 0. devices: that share the layers, no more than KV heads. To a tenth,
+    since a window and its next chunk stay; "neither" beyond. Raises ValueError on other numbers.
 
-    >>> what_is_kept(36e9, 10, tokens=100_000, full_bytes=36_000, windowed_bytes=36_000)
+    >>> what_is_kept(9e9, 10, tokens=100_000, full_bytes=36_000, windowed_bytes=36_000, devices=4)
     'freed'
     """
     cache_bytes, concurrency = require_positive(cache_bytes=cache_bytes, concurrency=concurrency)
     tokens = require_positive(tokens=tokens)
     full_bytes = require_positive(full_bytes=full_bytes)
     windowed_bytes = require_non_negative(windowed_bytes=windowed_bytes)
-    each = cache_bytes / concurrency / tokens
+    devices = require_positive_integer(devices=devices)
+    each = devices * cache_bytes / concurrency / tokens
     if abs(each / full_bytes - 1) <= 0.1:
         return "freed"
     if abs(each / (full_bytes + windowed_bytes) - 1) <= 0.1:
@@ -118,9 +124,9 @@ def example() -> SimpleNamespace:
         pencil_long=long[0],
         pencil_ms=1e3 * short[1],
         pencil_long_ms=1e3 * long[1],
-        board_first=what_is_kept(40e9, 8.2, 131_072, 36_864, 36_864),
-        board_second=what_is_kept(40e9, 4.1, 131_072, 36_864, 36_864),
-        board_third=what_is_kept(40e9, 16.5, 131_072, 36_864, 36_864),
+        board_first=what_is_kept(20e9, 8.2, 131_072, 36_864, 36_864, 2),
+        board_second=what_is_kept(20e9, 4.1, 131_072, 36_864, 36_864, 2),
+        board_third=what_is_kept(20e9, 16.5, 131_072, 36_864, 36_864, 2),
         llama_windowed=windowed_layers(80, 4096, 1024, 131072, 10e9),
     )
 
@@ -140,22 +146,29 @@ def check_full_device() -> None:
 
 def check_what_is_kept() -> None:
     """Room for requests of the longest context, by what each holds, frees the windows; twice as
-    much a request keeps them.
+    much a request keeps them, on one device and on eight that share the layers.
 
-    Source: gpt-oss-120b, sequences added up token by token, with 2,048 tokens of the next chunk in
-    each window.
+    Source: gpt-oss-120b, what a sequence holds on one device of a deployment, with 2,048 tokens of
+    the next chunk in each window; what four H200 logged of Qwen3-235B, which has no windows: 8.11
+    GiB and 178,880 tokens (vLLM issue 21348).
     """
     model = find_model("gpt-oss-120b")[0]
     full = held_bytes(model, 10_001) - held_bytes(model, 10_000)
     windowed = held_bytes(model, 1) - full
-    each = held_bytes(model, 131_072) + 2048 * windowed
-    for factor, expected in ((1.0, "freed"), (2.0, "kept"), (0.5, "neither"), (1.4, "neither")):
-        found = what_is_kept(30e9, 30e9 / (factor * each), 131_072, full, windowed)
-        checks.equal(f"times {factor}", found, expected)
+    for devices in (1, 8):
+        one = replace(WORKED, architecture=model, precision="bf16", tensor=devices)
+        each = sequence_bytes(one, 131_072) + 2048 * windowed / devices
+        for factor, expected in ((1.0, "freed"), (2.0, "kept"), (0.5, "neither"), (1.4, "neither")):
+            fit = 30e9 / (factor * each)
+            found = what_is_kept(30e9, fit, 131_072, full, windowed, devices)
+            checks.equal(f"{devices} devices, times {factor}", found, expected)
     for share, near in ((0.89, False), (0.92, True), (1.09, True), (1.12, False)):
         for each, windowed, expected in ((2e3, 500, "freed"), (2.5e3, 500, "kept")):
-            found = what_is_kept(1e9, 1e9 / (100 * share * each), 100, 2e3, windowed)
+            found = what_is_kept(1e9, 1e9 / (100 * share * each), 100, 2e3, windowed, 1)
             checks.equal(f"{share:g} of {each:g}", found, expected if near else "neither")
+    qwen = held_bytes(find_model("Qwen3-235B-A22B")[0], 1)
+    logged = what_is_kept(8.11 * 2**30, 178_880 / 40_960, 40_960, qwen, 0.0, 4)
+    checks.equal("logged, of four devices", logged, "freed", kind="published")
 
 
 def check_windowed_layers() -> None:
@@ -180,6 +193,6 @@ def check_windowed_layers() -> None:
 
 def check_bad_input_is_refused() -> None:
     """No tokens, no room and too small a budget name the argument."""
-    checks.raises("tokens", what_is_kept, 1e9, 1, 0, 1, 1, match="tokens must be positive")
+    checks.raises("tokens", what_is_kept, 1e9, 1, 0, 1, 1, 1, match="tokens must be positive")
     checks.raises("room", full_device, 0, 1, 1, 1, match="room_bytes must be positive")
     checks.raises("too little", windowed_layers, 8, 10, 100, 1000, 10, match="budget_bytes must be")

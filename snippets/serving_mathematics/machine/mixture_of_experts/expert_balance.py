@@ -8,11 +8,12 @@ Assumes: experts of a layer split evenly over the devices, in any order; popular
 kernels draw it.
 
 Source: Williams, Waterman and Patterson (2009); kernels of aiconfigurator-core 0.12.0, in
-`records/machine_series.json.gz`; DeepSeek-AI, DeepEP, docs/legacy.md.
+`records/machine_series.json.gz`; DeepSeek-AI, DeepEP, docs/legacy.md; the step of `step_time`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.architectures import FeedForward
-from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.step_time import (
+    FITTED,
+    count_work,
+    decode_step_s,
+    exchange_s,
+)
 from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     busiest_device,
     sent_bytes,
@@ -35,6 +43,7 @@ from serving_mathematics.support.require import require, require_positive
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NODE_LOADS = (64.0, 256.0, 512.0)  # sequences of one node
 TOKENS = (8, 16, 32, 64, 128, 256, 512, 2048, 8192)
 
 
@@ -115,6 +124,26 @@ def _measured(tokens: int) -> float:
     return float(skewed["seconds"][place] / level["seconds"][place])
 
 
+def _gathered(devices: int, load: float, model: str = "DeepSeek-R1", bits: str = "fp8") -> float:
+    """A step in which every device gets all tokens, over one in which they go to their experts
+    where that is cheaper: on H200 with attention apart, contexts of 2,000 tokens."""
+    one = replace(
+        WORKED,
+        architecture=find_model(model)[0],
+        system=find_system("h200"),
+        precision=bits,
+        attention_data=devices,
+        expert=devices,
+    )
+    work, tokens = count_work([one]), np.array([load])
+    step_s = decode_step_s(work, FITTED, tokens, np.array([2000.0]))[0]
+    chosen, gathered = (
+        float((each.count * exchange_s(each, FITTED, tokens[:, None])).sum())
+        for each in (work, replace(work, spread=np.ones_like(work.spread)))
+    )
+    return float((step_s - chosen + gathered) / step_s)
+
+
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     h100 = find_system("h100")
@@ -132,6 +161,8 @@ def example() -> SimpleNamespace:
         measured_2048=_measured(2048),
         out_us=1e6 * out_128,
         back_us=1e6 * back_128,
+        gathered_near=max(_gathered(8, load) for load in NODE_LOADS) - 1,
+        gathered_far=_gathered(32, 2048.0) - 1,
     )
 
 
@@ -218,6 +249,21 @@ def check_messages_from_a_floor_and_a_rate() -> None:
     for way, printed in ((0, 155e-6), (1, 273e-6)):
         ratio = printed / at[128][way]
         checks.close("over 32 devices, over eight", ratio, 4, atol=0.5, kind="published")
+
+
+def check_gathering_costs_a_wide_group() -> None:
+    """Where every device gets all tokens, a step takes hardly longer over eight devices, and a
+    tenth to a third longer over 16 and 32, for two models.
+
+    Source: the scored step model; 32 devices get 32 times their own tokens, and send eight.
+    """
+    for model, bits in (("DeepSeek-R1", "fp8"), ("Kimi-K2.5", "int4")):
+        for load in NODE_LOADS:
+            found = _gathered(8, load, model, bits)
+            checks.inside(f"{model}, 8 devices, {load:.0f} sequences", found, 1.0, 1.03)
+        for devices, load in ((16, 512.0), (32, 512.0), (32, 2048.0)):
+            found = _gathered(devices, load, model, bits)
+            checks.inside(f"{model}, {devices} devices, {load:.0f} sequences", found, 1.1, 1.35)
 
 
 def check_bad_input_is_refused() -> None:

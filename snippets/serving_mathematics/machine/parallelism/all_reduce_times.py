@@ -42,7 +42,7 @@ Array = NDArray[np.float64]
 
 
 def latency_cap(layers: int, floor_s: float) -> float:
-    """Tokens a second of one sequence that messages alone allow: 1 / (2 L floor).
+    """Steps a second that messages alone allow: 1 / (2 L floor).
 
     layers: L, a positive integer. floor_s: of a message without bytes [s], > 0. Raises ValueError
     outside.
@@ -192,9 +192,9 @@ def check_bytes_of_a_message() -> None:
 
 
 def check_latency_caps_a_token() -> None:
-    """80 layers cannot pass 781 tokens a second with messages of 8 µs, nor 329 with 19 µs.
+    """80 layers cannot pass 781 steps a second with messages of 8 µs, nor 329 with 19 µs.
 
-    Source: 160 messages a token, by hand.
+    Source: 160 messages a step, by hand.
     """
     for floor, cap in ((8e-6, 781.25), (19e-6, 328.947)):
         checks.close(f"{floor * 1e6:.0f} µs", latency_cap(80, floor), cap, atol=5e-4)

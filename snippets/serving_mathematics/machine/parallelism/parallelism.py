@@ -112,12 +112,12 @@ def example() -> SimpleNamespace:
     )
 
 
-def _llama_on(devices: int, load: float) -> Deployment:
-    """Llama-3.1-70B in 8 bits on H200: prompts of 1,024 tokens, answers of as many."""
+def _llama_on(devices: int, load: float, system: str = "h200") -> Deployment:
+    """Llama-3.1-70B in 8 bits: prompts of 1,024 tokens, answers of as many."""
     return replace(
         WORKED,
         architecture=find_model("Llama-3.1-70B")[0],
-        system=find_system("h200"),
+        system=find_system(system),
         precision="fp8",
         input_tokens=1024,
         output_tokens=1024,

@@ -59,6 +59,7 @@ TIMES = (2, 4, 8)  # as many devices in one engine as in a copy
 EDGES = (0.0, 3.0, 6.0, 12.0, 24.0, 48.0)  # requests a device, between which runs are pooled
 LARGE = "Llama-3.1-70B"  # whose weights are most of its step
 SMALLER = ("Llama-3.1-8B", "Qwen3-32B", "gpt-oss-120b")
+OVER_PCIE = {"h100_pcie": 2, "l40s": 4}  # devices of each that hold it with a cache
 FEWEST = 9  # comparisons, of which a median is shown
 
 
@@ -156,13 +157,17 @@ def _even(devices: int) -> float:
     return requests_worth_sharing(*_terms(devices), devices)
 
 
-def _even_whole(devices: int, constants: Constants = FITTED) -> float:
-    """The same by the whole prediction, with prompts: the first whole number at which a copy's
-    token is no slower."""
+def _even_whole(
+    devices: int, constants: Constants = FITTED, system: str = "h200", copy: int = 1
+) -> float:
+    """The same by the whole prediction, with prompts: the first whole number at which the token of
+    a copy on fewer devices is no slower."""
     loads = np.arange(1.0, 41.0)
     shared, copies = (
-        loop_latencies(count_work([_llama_on(n, n * r) for r in loads]), constants).per_token_s
-        for n in (devices, 1)
+        loop_latencies(
+            count_work([_llama_on(n, n * r, system) for r in loads]), constants
+        ).per_token_s
+        for n in (devices, copy)
     )
     return float(loads[np.argmax(copies <= shared)])
 
@@ -182,6 +187,7 @@ def example() -> SimpleNamespace:
         large_many=float(np.mean([seen > 1 for seen in _seen_beyond(12.0)])),
         even_requests=_even(8),
         even_whole=_even_whole(8),
+        even_pcie=max(_even_whole(8, system=name, copy=copy) for name, copy in OVER_PCIE.items()),
         weights_ms=1e3 * weights_s,
         floors_ms=1e3 * floors_s,
         token_us=1e6 * token_s,
@@ -301,7 +307,8 @@ def check_the_closed_form_by_parts() -> None:
     """At as many requests as the closed form says, messages of one engine take two thirds to all of
     what it saves of the weights, because large messages find more of the link than small ones; with
     links a fifth faster it is worth sharing up to a fifth more. Prompts send messages too, so
-    that the whole prediction changes sides earlier on eight devices, among the measured loads.
+    that the whole prediction changes sides earlier on eight devices, among the measured loads, and
+    over PCIe at a few, with what messages attain of eight H100's links, too.
 
     Source: the step's parts on both sides.
     """
@@ -315,6 +322,10 @@ def check_the_closed_form_by_parts() -> None:
     fast = requests_worth_sharing(0.02, 0.001, 7e-5 / 1.2, 8)
     checks.close("faster links", fast / slow, 1.2, rtol=1e-9)
     checks.inside("8 devices, with prompts", _even_whole(8), 12.0, 0.75 * _even(8), kind="identity")
+    for name, fewest in OVER_PCIE.items():
+        found = [_even_whole(8, link, name, fewest) for link in (FITTED, _links_of_kernels())]
+        checks.inside(f"{name}: eight or copies of {fewest}", found[0], 2.0, 4.0, kind="identity")
+        checks.inside("with the links of kernels", found[1], found[0], 8.0, kind="identity")
     checks.equal("nothing is sent by one", float(_parts(1, 1.0).messages[0]), 0.0)
 
 

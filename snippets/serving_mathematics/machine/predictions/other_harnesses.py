@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 HARNESSES = {
     "ml-energy": "ML.ENERGY v3: vLLM as installed, H100 and B200",
     "inference-perf": "load test of vLLM 0.11, H100",
-    "engine": "request log of vLLM 0.19, RTX PRO 6000",
+    "engine": "request log of vLLM 0.19, RTX PRO 6000, if it reads 1,792 GB/s",
 }
 
 

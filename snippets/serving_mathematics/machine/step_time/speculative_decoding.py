@@ -9,7 +9,7 @@ Assumes: one chain of guesses, no tree; a draft model on the same devices, withi
 so that the host is asked once; the same yield at every load.
 
 Source: Leviathan, Kalman and Matias (2023), arXiv 2211.17192, theorem 3.8, of which this is the
-form for a batch; vLLM documentation, speculative decoding.
+form for a batch; vLLM documentation, speculative decoding, and pull request 31998.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from serving_mathematics.core.hardware.deployments import (
     sequence_bytes,
     weight_bytes,
 )
+from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.guessed_steps import guessed_prompt_s, guessed_step_s
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
@@ -75,6 +76,7 @@ def break_even_tokens(
 
 GUESSES, CONTEXT_TOKENS = 3, 2000.0  # of the page
 LOADS = (1, 8, 64, 256)
+WAITING = ("ml-energy", "inference-perf")  # fronts that plan a step when the one before has ended
 
 
 def _compared() -> list[tuple[str, str, Deployment]]:
@@ -106,11 +108,12 @@ def _compared() -> list[tuple[str, str, Deployment]]:
 
 
 def figure_break_even(figure: Figure) -> None:
-    """Guesses from the text cost a dense model nothing until dozens of sequences are in a step; a
-    mixture asks for most with ten, because more tokens touch more experts.
+    """Guesses from the text cost a dense model's devices nothing until dozens of sequences are in a
+    step; a mixture asks for most with ten, because more tokens touch more experts.
 
-    Three guesses, 2,000 tokens of context: Qwen3-32B in 16 bits on two H100, DeepSeek-R1 in 8 bits
-    on eight H200. The dotted line is the most that three guesses can yield.
+    Three guesses, 2,000 tokens of context, a host that works as without them: Qwen3-32B in 16 bits
+    on two H100, DeepSeek-R1 in 8 bits on eight H200. The dotted line is the most that three guesses
+    can yield.
 
     Alt: Line chart of tokens that a step must yield against sequences, from 1 to 256 on a
     logarithmic axis, with a dotted line at four, the most that three guesses can yield. The lines
@@ -136,8 +139,30 @@ def figure_break_even(figure: Figure) -> None:
     )
 
 
+def _without_running_ahead(guessing: Deployment, front: str, sequences: ArrayLike) -> Array:
+    """A step with guesses behind a front that waits for each step, over one that runs ahead."""
+    waits, ahead = (
+        guessed_step_s(guessing, front_constants(find_front(name)), sequences, CONTEXT_TOKENS)
+        for name in (front, "benchmark")
+    )
+    return np.asarray(waits / ahead)
+
+
+def _host_times() -> Array:
+    """The same for two dense models that guess from the text, fronts and few and many sequences."""
+    chat = replace(WORKED, draft_tokens=GUESSES, drafter=FROM_TEXT)
+    return np.array(
+        [
+            _without_running_ahead(one, front, (1, 64))
+            for one in (chat, _compared()[0][2])
+            for front in WAITING
+        ]
+    )
+
+
 def example() -> SimpleNamespace:
     """What a step must yield, by what guesses and how many sequences."""
+    host = _host_times()
     dense = next(one for _, _, one in _compared() if isinstance(one.drafter, Architecture))
     draft = draft_engine(dense)
     assert draft is not None
@@ -147,6 +172,8 @@ def example() -> SimpleNamespace:
         even_parameters=draft.architecture.parameters / plain.architecture.parameters,
         even_time=lasts[0] / lasts[1],
         even_far=_far_limit(dense),
+        host_least=float(host.min()) - 1,
+        host_most=float(host.max()) - 1,
     )
 
 
@@ -232,6 +259,21 @@ def check_a_draft_is_all_that_it_takes() -> None:
     checks.equal("cache", held[0], held[1] + held[2])
     prompts = [float(guessed_prompt_s(one, FITTED, [1000])[0]) for one in (both, plain, alone)]
     checks.close("prompts [s]", prompts[0], prompts[1] + prompts[2], rtol=1e-12)
+
+
+def check_guesses_from_the_text_wait_for_the_host() -> None:
+    """Where the host no longer plans a step while the one before runs, as with guesses from the
+    text in vLLM and SGLang, a step takes up to a third longer, for one sequence and for 64.
+
+    Source: the two fronts of published runs that plan one step after another, against the one of
+    engines that run ahead; vLLM pull request 31998 and SGLang's log for who does which.
+    """
+    for name in WAITING:
+        checks.equal(name, find_front(name).scheduling, "one step after another")
+    checks.equal("runs ahead", find_front("benchmark").scheduling, "ahead of the device")
+    host = _host_times()
+    checks.inside("least", float(host.min()), 1.0, 1.1)
+    checks.inside("most", float(host.max()), 1.15, 1.4)
 
 
 def check_bad_input_is_refused() -> None:

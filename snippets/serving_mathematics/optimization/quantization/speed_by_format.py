@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.deployments import weight_bytes
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
@@ -54,12 +55,26 @@ def _rate(form: str, size: int) -> float:
     return float(_tokens_per_s(form)[BATCHES.index(size)])
 
 
+def _alone_gain(model: str, devices: int) -> float:
+    """A token in 16 bits over one in FP8, for one sequence on devices that share the layers."""
+    one = replace(CHAT.deployment, architecture=find_model(model)[0], tensor=devices)
+    constants = front_constants(find_front(CHAT.front))
+    whole, fewer = (
+        float(guessed_step_s(replace(one, precision=bits), constants, [1], 500.0)[0])
+        for bits in ("bf16", "fp8")
+    )
+    return whole / fewer
+
+
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     rates = {form: _tokens_per_s(form) for form in FORMATS}
+    one = CHAT.deployment.system
     return SimpleNamespace(
         int4_alone=rates["int4"][0] / rates["BF16"][0],
         fp8_alone=rates["FP8"][0] / rates["BF16"][0],
+        tiny_slower=1 / _alone_gain("Qwen3-0.6B", 1) - 1,
+        ridge=round(one.bf16_flops_per_s / one.bandwidth_bytes_per_s),
         fp8_ceiling=_machine("FP8").ceiling_per_s / CHAT.ceiling_per_s,
         int4_short=_machine("int4", SHORT).ceiling_per_s / _machine("BF16", SHORT).ceiling_per_s,
     )
@@ -156,6 +171,23 @@ def check_four_bits_for_few_eight_for_many() -> None:
         most = {form: _machine(form, base).ceiling_per_s for form in FORMATS}
         checks.inside(f"{label}: FP8 at most", most["FP8"] / most["BF16"], 1.2, 2.0)
         checks.inside(f"{label}: int4 at most", most["int4"] / most["BF16"], 0.9, 1.15)
+
+
+def check_floors_take_what_few_bytes_gain() -> None:
+    """For one sequence FP8 gains from three billion parameters a device on, and nothing where one
+    device reads a billion or fewer over a slice or a small model's many layers.
+
+    Source: the scored step, whose floors of kernels that quantize their input are measured.
+    """
+    for model, devices, low, high in (
+        ("Qwen3-0.6B", 1, 0.9, 0.95),
+        ("Llama-3.1-8B", 8, 0.95, 1.02),
+        ("Llama-3.2-3B", 1, 1.2, 1.3),
+        ("Llama-3.1-8B", 2, 1.2, 1.3),
+        ("Llama-3.1-70B", 8, 1.2, 1.3),
+        ("Llama-3.1-8B", 1, 1.4, 1.5),
+    ):
+        checks.inside(f"{model} on {devices}", _alone_gain(model, devices), low, high)
 
 
 def check_the_larger_part_of_what_is_read_counts() -> None:
