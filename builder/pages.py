@@ -1029,11 +1029,11 @@ def _report(page: Page, names: list[str]) -> str:
             len(run.record["figures"]),
         ]
         numbers = "".join(f"<td>{cell}</td>" for cell in cells)
-        path = run.path.removeprefix(f"{SOURCES}/")
+        path = run.path.removeprefix(f"{SOURCES}/").replace("/", "/<wbr>")
         body.append(f'<tr><th scope="row"><code>{path}</code></th>{numbers}</tr>')
+    columns = " ".join(f"n{number}" for number in range(2, len(titles) + 1))
     return block(
-        '<div class="checks report" role="region" aria-label="Execution report" tabindex="0">'
-        '<table class="plain">'
+        f'<div class="table {columns}"><table class="plain">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
