@@ -765,6 +765,18 @@ def _inline(text: str) -> str:
     return re.sub(r"(?<![\w*])\*(\w[^*<]*)\*(?![\w*])", r"<em>\1</em>", coded)
 
 
+def _compared(row: Mapping[str, Any]) -> list[str]:
+    """What a row of the checks shows: where something holds, that it does, and by what."""
+    label, expected, got, tolerance = (
+        row[key] for key in ("label", "expected", "got", "tolerance")
+    )
+    if expected == "true" and row["passed"] and got != expected:
+        got = f"true: {got}"
+    if expected in ("True", "False"):
+        expected, got = expected.lower(), got.lower()
+    return [label, expected, got, tolerance]
+
+
 def _checks(page: Page, names: list[str]) -> str:
     if names:
         raise BuildError("{{ checks }} shows all checks of the page and takes no names")
@@ -787,11 +799,7 @@ def _checks(page: Page, names: list[str]) -> str:
             f' <a class="headerlink" href="#{anchor}" title="Link to this check">&para;</a></p>'
         )
         body = "".join(
-            "<tr>"
-            + " ".join(
-                f"<td>{_inline(row[key])}</td>" for key in ("label", "expected", "got", "tolerance")
-            )
-            + "</tr>"
+            f"<tr>{' '.join(f'<td>{_inline(cell)}</td>' for cell in _compared(row))}</tr>"
             for row in check["comparisons"]
         )
         folds.append(
