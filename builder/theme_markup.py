@@ -40,6 +40,9 @@ _UNSEARCHED = re.compile(  # what the search leaves out, and within it what it w
 _FOR_SEARCH = re.compile(r' data-search-\w+="[^"]+"')
 _MATHML = re.compile(r"<math\b.*?</math>", re.DOTALL)
 _BLANK = re.compile(r">\s+<")
+_AS_IT_IS = re.compile(  # code, and what a script writes again
+    r"(<pre\b.*?</pre>|<output\b.*?</output>)", re.DOTALL
+)
 _PRE = re.compile(r"(<pre\b.*?</pre>)", re.DOTALL)
 _OF_WORDS = re.compile(  # marks at headings, and markup that says nothing to the search
     r'<a class="headerlink"[^>]*>[^<]*</a>'
@@ -193,7 +196,7 @@ def with_whole_words(content: str) -> str:
     def together(match: re.Match[str]) -> str:
         return NO_BREAK.join(("", *match[1].split(), "")) if match[1].strip() else NO_BREAK
 
-    found = _PRE.split(content)
+    found = _AS_IT_IS.split(content)
     for place in range(0, len(found), 2):
         text = _TOGETHER.sub(together, found[place])
         found[place] = _SHORT_CODE.sub(

@@ -88,6 +88,7 @@ def test_only_long_names_in_tables_may_break() -> None:
         ("<code>x --a-b</code>", '<code>x <span class="whole">--a</span>-b</code>'),
         ("<code>a-b…_count</code>", '<code>a-b<span class="whole">…_count</span></code>'),
         ("<pre><code>--a 3 ms</code></pre>", "<pre><code>--a 3 ms</code></pre>"),
+        ("<output>in 3 ms</output>", "<output>in 3 ms</output>"),
     ],
 )
 def test_no_line_ends_behind_a_number_or_within_a_flag(written: str, kept: str) -> None:
