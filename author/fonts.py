@@ -1,8 +1,9 @@
 """Cut the fonts to what the pages use: `python -m author.fonts`, then commit the result.
 
 Formulas: STIX Two Math, taken from the package `ziamath`; without hints and without the shapes
-drawn for small indices it weighs a third. A contract test fails when a page uses a character that
-the cut font lacks; this command, run after `make build`, mends it.
+drawn for small indices it weighs a third, and it gets radicals for a line of text. A contract test
+fails when a page uses a character that the cut font lacks; this command, run after `make build`,
+mends it.
 
 Text: Source Serif 4 and Inter, in the weights in use, each file small enough to come in one flight
 of packets, from the packages of npm that `FACES` names;
@@ -13,6 +14,7 @@ All are under the SIL Open Font License 1.1, whose text is beside them in docs/a
 
 from __future__ import annotations
 
+import copy
 import html
 import importlib.util
 import io
@@ -22,6 +24,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from builder import ROOT
 
@@ -37,6 +40,7 @@ _UPRIGHT = ["kern", "liga", "tnum", "lnum"]
 FEATURES = {"serif": _UPRIGHT, "serif-bold": _UPRIGHT, "serif-italic": [], "sans": ["tnum"]}
 LARGEST = 14_000  # bytes: more than a first flight of packets holds takes one more round trip
 LATIN = string.printable.strip() + " \u00a0±²³·¹½×öéüøáóÜ–—‘’“”…−′"
+RADICALS, RADICAL_WIDTH = (720, 960), 640  # over n, and over what has an ascender or a descender
 _MATH = re.compile(r"<math.*?</math>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
 _BASE = (
@@ -74,6 +78,45 @@ def _italic(char: str) -> str:
             except KeyError:
                 return char
     return char
+
+
+def fit_radicals(font: Any) -> None:
+    """Put radicals as low as a letter before those of the font, and make all equally wide.
+
+    A browser hangs the sign from its bar, which stands over the radicand (MathML Core, 3.3.3): one
+    that is taller hangs below the line. And it keeps room for the widest of them.
+    """
+    glyphs, widths = font["glyf"], font["hmtx"].metrics
+    math = font["MATH"].table
+    name = font.getBestCmap()[ord("√")]
+    signs = math.MathVariants
+    sign = signs.VertGlyphConstruction[signs.VertGlyphCoverage.glyphs.index(name)]
+    whole, records = glyphs[name], sign.MathGlyphVariantRecord
+    math.MathConstants.RadicalVerticalGap.Value = 135
+    bar = whole.yMax - math.MathConstants.RadicalRuleThickness.Value
+    shapes: dict[str, Any] = {}
+    lowest = min(RADICALS) / (whole.yMax - whole.yMin)
+    for height in (*RADICALS, whole.yMax - whole.yMin):
+        shape = shapes[f"{name}.{height}" if shapes else name] = copy.deepcopy(whole)
+        below = (height - whole.yMax + bar) / (bar - whole.yMin)  # the bar is as thick in all
+        for place, (x, y) in enumerate(shape.coordinates):
+            y = max(y, bar) - bar + (min(y, bar) - whole.yMin) * below + whole.yMin * lowest
+            shape.coordinates[place] = (x, round(y))
+    sign.MathGlyphVariantRecord = [*map(copy.copy, records[:1] * len(shapes)), *records[1:]]
+    for record, (of, shape) in zip(sign.MathGlyphVariantRecord, shapes.items(), strict=False):
+        widths[of], glyphs[of] = widths[name], shape
+        record.VariantGlyph = of
+        record.AdvanceMeasurement = round(
+            max(y for _, y in shape.coordinates) - whole.yMin * lowest
+        )
+    records = [record.VariantGlyph for record in sign.MathGlyphVariantRecord]
+    for of in dict.fromkeys(records + [part.glyph for part in sign.GlyphAssembly.PartRecords]):
+        wide = RADICAL_WIDTH / widths[of][0]
+        shape = glyphs[of]
+        shape.coordinates.scale((wide, 1))
+        shape.coordinates.toInt()
+        shape.recalcBounds(glyphs)
+        widths[of] = (RADICAL_WIDTH, shape.xMin)
 
 
 def cut_text(packages: Path) -> None:
@@ -123,6 +166,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         cutter = subset.Subsetter(options)
         cutter.populate(unicodes=[ord(char) for char in characters])
         cutter.subset(font)
+        fit_radicals(font)
         subset.save_font(font, str(FONT), options)
     print(
         f"{FONT.relative_to(ROOT)}: {len(characters)} characters, {FONT.stat().st_size // 1024} KiB"

@@ -771,6 +771,18 @@ def _inline(text: str) -> str:
     return re.sub(r"(?<![\w*])\*(\w[^*<]*)\*(?![\w*])", r"<em>\1</em>", coded)
 
 
+def _compared(row: Mapping[str, Any]) -> list[str]:
+    """What a row of the checks shows: where something holds, that it does, and by what."""
+    label, expected, got, tolerance = (
+        row[key] for key in ("label", "expected", "got", "tolerance")
+    )
+    if expected == "true" and row["passed"] and got != expected:
+        got = f"true: {got}"
+    if expected in ("True", "False"):
+        expected, got = expected.lower(), got.lower()
+    return [label, expected, got, tolerance]
+
+
 def _checks(page: Page, names: list[str]) -> str:
     if names:
         raise BuildError("{{ checks }} shows all checks of the page and takes no names")
@@ -793,11 +805,7 @@ def _checks(page: Page, names: list[str]) -> str:
             f' <a class="headerlink" href="#{anchor}" title="Link to this check">&para;</a></p>'
         )
         body = "".join(
-            "<tr>"
-            + " ".join(
-                f"<td>{_inline(row[key])}</td>" for key in ("label", "expected", "got", "tolerance")
-            )
-            + "</tr>"
+            f"<tr>{' '.join(f'<td>{_inline(cell)}</td>' for cell in _compared(row))}</tr>"
             for row in check["comparisons"]
         )
         folds.append(
@@ -1035,11 +1043,11 @@ def _report(page: Page, names: list[str]) -> str:
             len(run.record["figures"]),
         ]
         numbers = "".join(f"<td>{cell}</td>" for cell in cells)
-        path = run.path.removeprefix(f"{SOURCES}/")
+        path = run.path.removeprefix(f"{SOURCES}/").replace("/", "/<wbr>")
         body.append(f'<tr><th scope="row"><code>{path}</code></th>{numbers}</tr>')
+    columns = " ".join(f"n{number}" for number in range(2, len(titles) + 1))
     return block(
-        '<div class="checks report" role="region" aria-label="Execution report" tabindex="0">'
-        '<table class="plain">'
+        f'<div class="table {columns}"><table class="plain">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 

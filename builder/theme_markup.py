@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
 MOST_OF_A_LINE = 40  # letters of code that name its copy button
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp|nb|kc|ow|sa|si)">([^<]*)</span>')
@@ -39,6 +40,9 @@ _UNSEARCHED = re.compile(  # what the search leaves out, and within it what it w
 _FOR_SEARCH = re.compile(r' data-search-\w+="[^"]+"')
 _MATHML = re.compile(r"<math\b.*?</math>", re.DOTALL)
 _BLANK = re.compile(r">\s+<")
+_AS_IT_IS = re.compile(  # code, and what a script writes again
+    r"(<pre\b.*?</pre>|<output\b.*?</output>)", re.DOTALL
+)
 _PRE = re.compile(r"(<pre\b.*?</pre>)", re.DOTALL)
 _OF_WORDS = re.compile(  # marks at headings, and markup that says nothing to the search
     r'<a class="headerlink"[^>]*>[^<]*</a>'
@@ -68,12 +72,17 @@ _KIND_OF_LETTER = re.compile(
     r"\b(?:GREEK|MATHEMATICAL|SCRIPT|SMALL|CAPITAL|LETTER|ITALIC|BOLD|SYMBOL) "
 )
 _LONG_CODE = re.compile(r"(?<=<code>)[^<]{10,}(?=</code>)")
-_BREAKS = re.compile(r"(?<=[\w:])[_:(\[](?=\w)")
+_BREAKS = re.compile(r"(?<=[\w:])[_:(\[,=](?=\w)")
+_SHORT_CODE = re.compile(r"(?<=<code>)(?:[^<]|<wbr>)+(?=</code>)")
+_FLAG = re.compile(r"(?<![\w-])--?\w+|…\w+")
+_TOGETHER = re.compile(  # a number with its unit, its error, or what there are so many of
+    r"((?<=[\d%sx]) ± ?(?=\d)|(?<=\d) × (?=\w)|(?<=\d) (?=(?:[mnµ]?s|min|h|[kMGT]i?B|k?Wh?|J)\b))"
+    r"(?![^<>]*(?:>|</code>))"
+)
 _CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
-_AROUND = re.compile(r"(?<=[\d%sx]) ± ?(?=\d)")
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
 _AHEAD = re.compile(r'<link rel="(?:prev|next)"[^>]*>\s*')
 _DIALOG = 'data-md-component="search" role="dialog"'
@@ -158,7 +167,7 @@ def plain_names(content: str) -> str:
 
 def with_tables(content: str) -> str:
     """A rendered page whose plain tables can be scrolled and name their columns of numbers, for the
-    style sheet, with no break at a ± and some in the long names of metrics.
+    style sheet, with breaks in the long names of metrics.
     """
 
     def table(match: re.Match[str]) -> str:
@@ -176,7 +185,24 @@ def with_tables(content: str) -> str:
         told = _LONG_CODE.sub(lambda code: _BREAKS.sub(r"\g<0><wbr>", code[0]), told)
         return f'<div class="table {names}">{told}</div>'
 
-    return _AROUND.sub("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", _TABLE.sub(table, content))
+    return _TABLE.sub(table, content)
+
+
+def with_whole_words(content: str) -> str:
+    """A rendered page whose lines end neither between a number and its unit or error nor behind the
+    hyphens of a flag.
+    """
+
+    def together(match: re.Match[str]) -> str:
+        return NO_BREAK.join(("", *match[1].split(), "")) if match[1].strip() else NO_BREAK
+
+    found = _AS_IT_IS.split(content)
+    for place in range(0, len(found), 2):
+        text = _TOGETHER.sub(together, found[place])
+        found[place] = _SHORT_CODE.sub(
+            lambda code: _FLAG.sub(r'<span class="whole">\g<0></span>', code[0]), text
+        )
+    return "".join(found)
 
 
 def _slug(text: str) -> str:
@@ -225,7 +251,7 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
 
 def content(html_of_page: str) -> tuple[str, list[str]]:
     """What Markdown made of a page, lighter, and with the theme's buttons, and what is wrong."""
-    anchored, problems = with_anchors(with_tables(html_of_page))
+    anchored, problems = with_anchors(with_whole_words(with_tables(html_of_page)))
     return with_copy_buttons(plain_names(anchored)), problems
 
 

@@ -182,7 +182,8 @@ def test_long_code_is_laid_out_when_it_comes_near_and_is_as_high_before(
     page.goto(f"{origin}engine/")
     code = page.locator(".snippet.is-long pre > code").last
     laid_out = "one => one.firstElementChild.checkVisibility({contentVisibilityAuto: true})"
-    heights = "() => [document.documentElement.scrollHeight, innerWidth]"
+    blocks = "[...document.querySelectorAll('.snippet.is-long pre')]"  # pictures come meanwhile
+    heights = f"() => [innerWidth, ...{blocks}.map((one) => one.getBoundingClientRect().height)]"
     assert not code.evaluate(laid_out)
     before = page.evaluate(heights)
     code.scroll_into_view_if_needed()

@@ -18,7 +18,7 @@ from builder import ROOT
 
 from .conftest import CHAPTERS
 from .profiles import THOROUGH, TODAY, todays
-from .visits import AXE, DESK, PHONE
+from .visits import AXE, DESK, PHONE, addresses
 
 LONG = "capacity/tail-latency/"  # the page with the most figures and code
 TEXT = "definitions/utilization/"
@@ -70,6 +70,24 @@ def test_a_chapter_on_paper_is_a_chapter_and_no_listing(page: Page, origin: str)
     folded = page.locator(".snippet.is-folded.is-long pre > code").first
     heights = folded.evaluate("code => [code.clientHeight, code.scrollHeight]")
     assert heights[0] < heights[1]
+
+
+PAPER = {"width": 605, "height": 900}  # what the margins leave of A4, in pixels of the page
+CUT = """() => [...document.querySelectorAll("article :is(table, pre, svg, img)")]
+    .filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > innerWidth + 1)
+    .map((one) => `${one.tagName}: ${one.textContent.trim().slice(0, 60)}`)"""
+
+
+def test_nothing_is_wider_than_the_paper(page: Page, origin: str) -> None:
+    page.set_viewport_size(PAPER)
+    page.emulate_media(media="print")
+    found = {}
+    for address in addresses() if THOROUGH else addresses()[TODAY % 6 :: 6]:
+        page.goto(origin + address)
+        found[address] = page.evaluate(CUT)
+    assert not {address: cut for address, cut in found.items() if cut}
+    page.goto(f"{origin}machine/")
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1
 
 
 LINES = """(headings) => headings.filter((one) => one.checkVisibility()).map((one) => Math.round(

@@ -63,10 +63,10 @@ const dye = () => { tint.content = getComputedStyle(document.querySelector(".md-
 new MutationObserver(dye).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
 addEventListener("load", dye);
 
-// What is wider than its place can be scrolled by keyboard, and a table shows that there is more.
+// What is wider than its place can be scrolled by keyboard, and shows that there is more.
 const places = document.querySelectorAll(".md-typeset :is(.table, pre > code)");
 const hidden = (place) => place.scrollLeft + place.clientWidth < place.scrollWidth - 8;
-const more = (place, is = hidden(place)) => place.classList.contains("table") && place.toggleAttribute("data-more", is);
+const more = (place, is = hidden(place)) => place.toggleAttribute("data-more", is);
 const widths = new ResizeObserver((changes) => {
   // all are measured before one is changed, after which the page would be laid out again for the next
   const found = changes.map(({ target }) => [target, target.scrollWidth > target.clientWidth, hidden(target)]);

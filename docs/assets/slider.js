@@ -239,7 +239,7 @@ function plane(plot, x, y, named) {
   const left = 10 + Math.max(...long(heights.map(tick)));
   let ends = y.limit ? [...named, { kind: "of-limit", name: y.limit.label }] : named;
   const lines = (split) => ends.map(({ name, value }) => [value, ...split(name)].filter(Boolean));
-  const fit = (split) => lines(split).reduce((sum, one) => sum + LINE * one.length + 2, 0) <= bottom - top + 8;
+  const fit = (split) => lines(split).reduce((sum, one) => sum + LINE * one.length + 2, 0) <= bottom - top + 4;
   const whole = (name) => [name];
   if (!fit(whole)) ends = ends.filter(({ kind }) => kind !== "of-ghost"); // the legend has them
   lines(width < 420 && fit(halves) ? halves : whole).forEach((all, i) => Object.assign(ends[i], { lines: all }));
@@ -278,7 +278,7 @@ function plane(plot, x, y, named) {
     path.forEach(([bx, by], i) => {
       const [ax, ay] = path[Math.max(i - 1, 0)];
       const steps = Math.min(Math.ceil(Math.hypot(bx - ax, by - ay) / 5), 200);
-      for (let k = 0; k <= steps; k += 1) drawn.push([ax + ((bx - ax) * k) / (steps || 1), ay + ((by - ay) * k) / (steps || 1)]);
+      for (let k = 0; k <= steps; k += faint ? 2 : 1) drawn.push([ax + ((bx - ax) * k) / (steps || 1), ay + ((by - ay) * k) / (steps || 1)]);
     });
     const alone = ([px, py]) => paths.flat().every(([a, b]) => a !== px || Math.abs(b - py) > 6);
     const seen = path.filter(([, py]) => py > top - 1 && py < bottom + 1);
@@ -294,9 +294,9 @@ function plane(plot, x, y, named) {
     drawn.push(...Array(12).fill([px, py]));
     const places = [-9, 19, -24, 34].flatMap((dy) => [[px - 9 - wide, py + dy], [px + 9, py + dy]]);
     const boxes = places.map(([from, base]) => [Math.min(Math.max(from, left + 2), right - wide), Math.min(Math.max(base, top + 12), bottom - 4)]);
-    const covers = boxes.map(([from, base], i) => drawn.filter(([a, b]) => a > from && a < from + wide && b > base - 12 && b < base + 3).length + 2 * i);
+    const covers = boxes.map(([from, base], i) => drawn.filter(([a, b]) => a > from && a < from + wide && b > base - 12 && b < base + 3).length + 2 * i + (i > 3 ? 8 : 0));
     const [from, base] = boxes[covers.indexOf(Math.min(...covers))];
-    for (let k = 0; k < 300; k += 1) drawn.push([from + (wide * (k % 30)) / 29, base - 12 + Math.floor(k / 30) * 1.6]);
+    for (let k = 0; k < 300; k += 1) drawn.push([from + (wide * (k % 30)) / 29, base - 16 + Math.floor(k / 30) * 2.5]);
     add("text", { class: "label now", x: from, y: base }, text);
   };
 
@@ -307,7 +307,7 @@ function plane(plot, x, y, named) {
         Object.assign(end, { leader: add("path", { class: "leader" }), words: add("text", { class: `label ${end.kind}` }), tall: LINE * end.lines.length + 2 });
         end.words.append(...end.lines.map((text) => svg("tspan", { x: 0, dy: LINE, class: text === end.value ? "now" : "" }, text)));
       }
-    apart(ends.filter((end) => end.x), top - 6, bottom + 3);
+    apart(ends.filter((end) => end.x), top - 6, bottom - 1); // on no axis
     for (const { x: ex, y: ey, at = 0, tall, leader, words, now, from = right } of ends) {
       const middle = at + tall / 2;
       if (now) words.firstChild.textContent = now;

@@ -59,6 +59,20 @@ def test_the_font_is_cut_to_what_is_used(
     assert 20 < size / 1024 < 200
 
 
+def test_radicals_begin_as_low_as_a_letter_and_are_as_wide_as_one_another() -> None:
+    """Chromium hangs the sign from its bar, and keeps room for the widest."""
+    with TTFont(fonts.FONT) as font:
+        signs = font["MATH"].table.MathVariants
+        place = signs.VertGlyphCoverage.glyphs.index(font.getBestCmap()[ord("√")])
+        sizes = signs.VertGlyphConstruction[place].MathGlyphVariantRecord
+        heights = [font["glyf"][of.VariantGlyph] for of in sizes]
+        assert {font["hmtx"][of.VariantGlyph][0] for of in sizes} == {fonts.RADICAL_WIDTH}
+        told = [of.AdvanceMeasurement for of in sizes]
+        assert told == pytest.approx([shape.yMax - shape.yMin for shape in heights], abs=1)
+        assert told == sorted(told)
+        assert (sizes[0].VariantGlyph, *told[:2]) == (font.getBestCmap()[ord("√")], *fonts.RADICALS)
+
+
 def test_without_its_source_the_group_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

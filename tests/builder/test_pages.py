@@ -333,6 +333,20 @@ def test_checks_are_a_table_with_escaped_text() -> None:
     assert "identity" in html
 
 
+@pytest.mark.parametrize(
+    ("expected", "got", "shown"),
+    [
+        ("true", "0.43", ["true", "true: 0.43"]),
+        ("true", "true", ["true", "true"]),
+        ("False", "False", ["false", "false"]),
+        ("4", "4.0", ["4", "4.0"]),
+    ],
+)
+def test_what_holds_is_shown_to_hold(expected: str, got: str, shown: list[str]) -> None:
+    row = COMPARISON | {"expected": expected, "got": got}
+    assert pages._compared(row)[1:3] == shown
+
+
 def test_cards_of_a_part() -> None:
     page = page_of(path="part/index.md")
     twice = page_of(run_of("part.twice"), title="Twice & more", question="What is <twice>?")
@@ -352,7 +366,7 @@ def test_report_lists_every_module() -> None:
     page = page_of(path="report.md")
     page.every_run = [run_of("part.twice", seconds={"import": 0.25, "check_double": 1.0})]
     html = whole("{{ report }}", page)
-    assert "<code>part/twice.py</code></th><td>1.25</td><td>1</td><td>1</td>" in html
+    assert "<code>part/<wbr>twice.py</code></th><td>1.25</td><td>1</td><td>1</td>" in html
 
 
 def test_question_stands_under_the_title() -> None:

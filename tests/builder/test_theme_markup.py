@@ -20,6 +20,7 @@ from builder.theme_markup import (
     with_anchors,
     with_copy_buttons,
     with_tables,
+    with_whole_words,
     write_light,
     write_policy,
 )
@@ -55,7 +56,6 @@ def test_tables_name_their_columns_of_numbers() -> None:
     )
     page = with_tables(f'{head}{rows}</tbody></table><table class="plain"></table>')
     assert page.startswith('<div class="table n2 n4"><table class="data">')
-    assert "1,200\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}3 ms" in page
     assert page.endswith('</tbody></table></div><table class="plain"></table>')
     aligned = '<table><tr><td style="text-align: right;">5</td></tr></table>'
     told = '<div class="table n1"><table class="data"><tr><td>5</td></tr></table></div>'
@@ -69,11 +69,30 @@ def test_a_page_asks_for_no_other_ahead() -> None:
 
 def test_only_long_names_in_tables_may_break() -> None:
     code = "<td><code>{}</code></td>"
-    short, long = "late_poll", "sum(rate(vllm:prefix_cache_hits_total[15m]))"
+    short, long = "late_poll", "sum(rate(vllm:prefix_cache_hits_total[15m]),a=b)"
     page = with_tables(f"<table><tr>{code.format(short)}{code.format(long)}</tr></table>{long}")
-    broken = "sum(<wbr>rate(<wbr>vllm:<wbr>prefix_<wbr>cache_<wbr>hits_<wbr>total[<wbr>15m]))"
+    broken = (
+        "sum(<wbr>rate(<wbr>vllm:<wbr>prefix_<wbr>cache_<wbr>hits_<wbr>total[<wbr>15m]),a=<wbr>b)"
+    )
     assert f"{code.format(short)}{code.format(broken)}" in page
     assert page.endswith(long)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("<p>in 3 ms, 4 GiB or 1 × H100 SXM", "<p>in 3~ms, 4~GiB or 1~×~H100 SXM"),
+        ("5% ± 2 s, 5x ±1", "5%~±~2~s, 5x~±~1"),
+        ("2 hours, 7 more", "2 hours, 7 more"),
+        ('<path d="M1 2 h3"><code>+ 3 ms</code>', '<path d="M1 2 h3"><code>+ 3 ms</code>'),
+        ("<code>x --a-b</code>", '<code>x <span class="whole">--a</span>-b</code>'),
+        ("<code>a-b…_count</code>", '<code>a-b<span class="whole">…_count</span></code>'),
+        ("<pre><code>--a 3 ms</code></pre>", "<pre><code>--a 3 ms</code></pre>"),
+        ("<output>in 3 ms</output>", "<output>in 3 ms</output>"),
+    ],
+)
+def test_no_line_ends_behind_a_number_or_within_a_flag(written: str, kept: str) -> None:
+    assert with_whole_words(written) == kept.replace("~", "\N{NO-BREAK SPACE}")
 
 
 def _table(head: str) -> str:

@@ -374,7 +374,7 @@ def test_the_command_says_what_was_fitted(capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     assert "Calibrated with 3 runs: " in out
     assert "that 3 others calibrated, and the load test" in " ".join(out.split())
-    rows = re.findall(r"^\d+ at a time, 1024 in, 256 +(\S+)", out, re.MULTILINE)
+    rows = re.findall(r"^\d+ at a time, 1,024 in,(?: 256)? +(\S+)", out, re.MULTILINE)
     assert len(rows) == 3
     assert rows[1] == "9.42"
 

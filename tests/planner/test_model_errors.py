@@ -100,7 +100,7 @@ def test_the_nearest_run_is_of_the_same_deployment_where_there_is_one() -> None:
     first, *others = nearest_runs(one, 32, 1024, 1024)
     assert isinstance(first, NearRun)
     assert first.what == (
-        "gpt-oss-120b on 4 × H200 SXM, vllm, fp4, 1024 in, 1024 out, 32 at a time"
+        "gpt-oss-120b on 4 × H200 SXM, vllm, fp4, 1,024 in, 1,024 out, 32 at a time"
     )
     assert len({run.what for run in (first, *others)}) == 3
     assert nearest_runs(one, 32, 1024, 1024, count=1) == [first]

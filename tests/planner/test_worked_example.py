@@ -25,7 +25,7 @@ def test_rows_are_those_of_the_answer() -> None:
     assert (first[0], fewer[0], fewest[0]) == ("bf16", "fp8", "int4")
     assert int(first[1]) >= int(fewer[1]) >= int(fewest[1])
     assert int(fewer[1]) == told.plan.best.replicas
-    assert fewer[2] == str(told.plan.best.places)
+    assert fewer[2] == f"{told.plan.best.places:,}"
     assert float(fewer[5]) == round(told.plan.best.usd_per_million, 3)
     assert told.plan.quantized is not None
     assert float(fewest[5]) == round(told.plan.quantized.usd_per_million, 3)

@@ -428,7 +428,8 @@ def runs_of(runs: Sequence[LoadRun], deployment: Deployment) -> list[OwnRun]:
             concurrency=max(1.0, run.load),
             shortest_share=share,
         )
-        label = f"{run.load:.3g} at a time, {run.prompt_tokens:.0f} in, {run.output_tokens:.0f} out"
+        lengths = f"{run.prompt_tokens:,.0f} in, {run.output_tokens:,.0f} out"
+        label = f"{run.load:.3g} at a time, {lengths}"
         found.append(OwnRun(one, run.ttft_s, run.tpot_s, run.steady, label))
     return found
 

@@ -268,8 +268,8 @@ def nearest_runs(
         if kind not in found:
             what = (
                 f"{row['model']} on {row['devices']} × {_shown(row['system'])}, {row['backend']}, "
-                f"{row['precision']}, {row['prompt_tokens']:.0f} in, {row['output_tokens']:.0f} "
-                f"out, {row['concurrency']:.0f} at a time"
+                f"{row['precision']}, {row['prompt_tokens']:,.0f} in, {row['output_tokens']:,.0f} "
+                f"out, {row['concurrency']:,.0f} at a time"
             )
             found[kind] = NearRun(what, float(row["tpot_s"]), float(row["tpot_ratio"]))
         if len(found) == count:

@@ -342,7 +342,7 @@ def _rows(told: Sequence[dict[str, Any]]) -> list[str]:
             f"{measured}",
             _many(tail["devices"]),
         ]
-        rows.append(f"| {' | '.join(cells)} |")
+        rows.append(f"| {' | '.join(cells)} |".replace(" x ", " × "))
     return rows
 
 

@@ -112,7 +112,7 @@ def _sweep_rows() -> list[str]:
         cells = (
             f"{row['precision']}",
             f"{row['replicas']}",
-            f"{row['batch_limit']}",
+            f"{row['batch_limit']:,}",
             f"{ttft:.3g}",
             f"{tpot:.3g}",
             f"{row['usd_per_million_tokens']:.3f}",

@@ -1,4 +1,4 @@
-"""Streaming: What does the user feel - first token, rhythm, or total?"""
+"""Streaming: What does the user feel – first token, rhythm, or total?"""
 
 from serving_mathematics.support.exports import exported
 

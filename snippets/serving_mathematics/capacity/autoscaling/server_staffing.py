@@ -96,7 +96,7 @@ def figure_safety_staffing(figure: Figure) -> None:
     Whitt's limit.
 
     Alt: Probability of waiting against spare servers in units of the square root of the load.
-    Points for loads of 10, 100 and 1000 fall close to one falling curve, from 0.8 at 0.18 through
+    Points for loads of 10, 100 and 1,000 fall close to one falling curve, from 0.8 at 0.18 through
     0.22 at 1 to 0.03 at 2; small loads lie slightly above.
     """
     axes = figure.subplots()

@@ -217,7 +217,7 @@ def figure_published_reports(figure: Figure) -> None:
 
     Alt: Three rows with the ratio of implied to stated concurrency on a logarithmic axis. A dot of
     wrk issue 114 lies left of the line at 1, at 0.768; one of issue 438 right of it, at 30.5. A bar
-    for an echo server at a stated 1000 lies far to the left, from 0.006 to 0.02.
+    for an echo server at a stated 1,000 lies far to the left, from 0.006 to 0.02.
     """
     figure.set_size_inches(5.8, 1.9)
     axes = figure.subplots()

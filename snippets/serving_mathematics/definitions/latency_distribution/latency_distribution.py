@@ -141,7 +141,7 @@ def check_ten_latencies() -> None:
 def check_median_ranks() -> None:
     """Of a hundred latencies the 40th and the 61st enclose the true median with 96.5%.
 
-    Source: the binomial sum Σ_{k=40}^{60} C(100, k)/2^100 in integers.
+    Source: the binomial sum of C(100, k)/2¹⁰⁰ over k from 40 to 60, in integers.
     """
     ranks = quantile_ranks(100, 0.5)
     exact = sum(math.comb(100, k) for k in range(40, 61)) / 2**100

@@ -105,7 +105,7 @@ def stepper_patient_client() -> dict[str, Any]:
         "controls": [
             {"label": "stall", "values": STALLS_S, "text": "{} s", "start": 6},
         ],
-        "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[104]},
+        "clock": {"label": "time", "unit": "s", "values": clock, "start": CLIP_S},
         "panels": [
             {
                 "kind": "lanes",

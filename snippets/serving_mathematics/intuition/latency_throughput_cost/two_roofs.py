@@ -48,12 +48,13 @@ def figure_roofline(figure: Figure) -> None:
     batch, its attention never.
 
     An H100 in bf16, thin lines other devices of today. Points are products with a weight matrix of
-    8192 by 28672, by tokens in the batch, and attention over a cache of each sequence.
+    8,192 by 28,672, by tokens in the batch, and attention over a cache of each sequence.
 
     Alt: Log-log chart of attainable TFLOP/s against intensity. A line rises with slope one and
     turns flat at 989 where intensity is 295; thin lines of A100, MI355X and B200 rise in parallel
     and turn flat between 312 and 2,500. Decode points for batches of 1, 16 and 128 lie on the
-    slope, a prefill of 2048 tokens on the flat part, attention while decoding far down on the left.
+    slope, a prefill of 2,048 tokens on the flat part, attention while decoding far down at the
+    left.
     """
     axes = figure.subplots()
     line = np.geomspace(0.4, 4000, 200)
@@ -115,7 +116,8 @@ def check_ridges() -> None:
 
 
 def check_critical_batch() -> None:
-    """The product with an 8192 by 28672 matrix turns from bandwidth to arithmetic at 309.7 tokens.
+    """The product with an 8,192 by 28,672 matrix turns from bandwidth to arithmetic at 309.7
+    tokens.
 
     Source: operations and bytes counted directly; there the two times are equal.
     """

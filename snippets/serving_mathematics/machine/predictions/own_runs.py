@@ -235,7 +235,7 @@ def calibration_rows(found: Calibration) -> list[list[str]]:
         told = [found.before, found.after] + ([found.held_out] if found.held_out else [])
         cells = [run.label]
         for name, value in (("per_token_s", run.per_token_s), ("first_token_s", run.first_token_s)):
-            parts = [f"{1e3 * value:.4g}"]
+            parts = [f"{1e3 * value:,.4g}"]
             for one in told:
                 parts.append(f"{100 * (getattr(one, name)[place] / value - 1):+.0f}%")
             cells += [*parts, ""][:4]

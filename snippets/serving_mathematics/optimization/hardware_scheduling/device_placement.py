@@ -148,8 +148,8 @@ def figure_cost_by_intensity(figure: Figure) -> None:
     per byte: prompts lie above it, decode steps below.
 
     An A100, whose price at its peak is 1, and an H100 at 2.16 times the price. Dots on the cheaper
-    one: steps that decode 1, 16 and 64 sequences of 1000 tokens with a model of 8 billion
-    parameters, and a prompt of 1500 tokens.
+    one: steps that decode 1, 16 and 64 sequences of 1,000 tokens with a model of 8 billion
+    parameters, and a prompt of 1,500 tokens.
 
     Alt: Price of an operation against operations per byte, both logarithmic. Two lines fall side by
     side, the A100 below the H100, until the A100 becomes level; the H100 goes on falling, crosses
@@ -231,7 +231,7 @@ def check_border_needs_a_price_between() -> None:
 
 
 def check_decode_steps_stay_below() -> None:
-    """With 1000 tokens of context no batch brings decoding to the border between A100 and H100,
+    """With 1,000 tokens of context no batch brings decoding to the border between A100 and H100,
     with 400 tokens one of 587 sequences is the first.
 
     Source: bytes and operations of a step by hand; 2N/k for endless batches.
