@@ -130,3 +130,26 @@ def test_lengths_within_a_token_are_equal() -> None:
     assert "prompts have 512" in found.seen
     assert "answers" not in found.seen
     assert empty_answers(clean(count=300), Asked()) is None
+
+
+def test_times_that_rise_without_a_queue_are_no_overload() -> None:
+    """A morning below what the engine carries, and the same on its way beyond it."""
+    for top, found in ((0.85, False), (1.6, True)):
+        rng = np.random.default_rng(2)
+        pace = np.linspace(0.25, top, 3000)
+        run = served(rng, 3000, load=1.0, arrivals=rng.exponential(1.0, 3000) / pace, places=32)
+        assert (growing_queue(run, Asked()) is not None) == found
+
+
+def test_moments_in_whole_seconds_do_not_tell_who_waited() -> None:
+    run = served(np.random.default_rng(1), 1000, load=0.5)
+    sent = np.floor(run.columns["sent_s"])
+    ends = np.floor(run.columns["sent_s"] + run.columns["latency_s"])
+    assert closed_loop(Run("", "", {"sent_s": sent, "latency_s": ends - sent}), Asked()) is None
+
+
+def test_a_percentile_is_of_what_the_log_has() -> None:
+    times = np.r_[np.ones(985), np.full(15, 60.0)] * np.random.default_rng(0).uniform(1, 9, 1000)
+    found = too_few(Run("", "", {"latency_s": times}), Asked())
+    assert found is not None
+    assert found.seen.startswith("p99 of the latency is")

@@ -25,6 +25,8 @@ from serving_mathematics.report.evidence import (
     Series,
     _inside_at,
     _known_mean,
+    _known_quantile,
+    _tick_s,
     levels,
 )
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
@@ -173,6 +175,8 @@ def _own_prefill(run: Run) -> FloatArray | None:
     there are too few of them."""
     if not run.has("sent_s", "latency_s", "ttft_s") or run.size < FEW:
         return None
+    if _tick_s(run.column("sent_s")) > _known_quantile(run.column("ttft_s")):
+        return None  # moments that do not tell who was there
     inside = _inside_at(run, run.column("sent_s"))
     usual = _known_mean(inside)
     good = run.good() & np.isfinite(run.column("ttft_s"))
@@ -237,8 +241,10 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         base = asked_of if asked_of > 0 else run.series.grown("prompt_tokens")
         found = run.series.grown("prefix_found") / base if base > 0 else math.nan
     if math.isnan(found) and run.has("cached_tokens", "prompt_tokens"):
-        total = float(np.nansum(run.column("prompt_tokens")))
-        found = float(np.nansum(run.column("cached_tokens"))) / total if total > 0 else math.nan
+        both = np.isfinite(run.column("cached_tokens") + run.column("prompt_tokens"))
+        total = float(run.column("prompt_tokens")[both].sum())
+        cached = float(run.column("cached_tokens")[both].sum())
+        found = cached / total if total > 0 else math.nan
     possible = run.shares_prefix
     if math.isnan(found) and not possible > 0.05:
         return None

@@ -109,6 +109,8 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     answered = _rates_told(run)["requests"] if run.has("sent_s") else math.nan
     rate = answered * run.size / max(1, int(run.good().sum()))  # failed ones among them
     good = f"; goodput {sized(share * rate)} of {sized(rate)} requests a second" if rate > 0 else ""
+    some = kept.size < run.size
+    those = f"{percent(kept.size / run.size)} that tell it" if some else "requests"
     level = "problem" if high < asked.quantile else "warning" if low < asked.quantile else "note"
     wanted = _wanted(asked)
     files = {}
@@ -122,7 +124,7 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     return Finding(
         "goodput",
         level,
-        f"{percent(share, low, high)} of the requests keep {wanted}, {percent(asked.quantile)} are "
+        f"{percent(share, low, high)} of the {those} keep {wanted}, {percent(asked.quantile)} are "
         f"promised{good}",
         f"{percent(1 - share)} were late or failed, {percent((1 - share) / (1 - asked.quantile))} "
         f"of the {percent(1 - asked.quantile)} that the promise leaves",
@@ -282,7 +284,7 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
         "this is its utilization: GPU utilization is 100% from the first request on",
         f"a tenth more of the prompts found in the cache would raise it by {percent(gains[0])}, "
         f"twice the places by {percent(gains[1])} if memory lasts",
-        f"from the costs of a step in the log; {_error(own)}",
+        f"from the costs of a step in the log, if it has every request; {_error(own)}",
         "definitions/utilization",
         run.where,
     )

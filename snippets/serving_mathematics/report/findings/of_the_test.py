@@ -34,6 +34,7 @@ from serving_mathematics.report.evidence import (
     _known_numbers,
     _known_quantile,
     _span_s,
+    _tick_s,
 )
 from serving_mathematics.report.findings.finding import (
     FEW,
@@ -53,6 +54,7 @@ FOLLOWS_S = 0.002  # after an end, within which a closed loop sends
 CORRECTED = 1.5  # times the percentile, from which omission counts
 WARM_SIGMAS, WARM_SHARE = 4.0, 0.15  # by which a warm-up lies above the rest
 TREND_BLOCKS, TREND_S, TREND_GROWTH = 10, 31, 1.5  # Mann's statistic of ten blocks, 1 in 2,000
+LEFT_OVER = 0.01  # seconds of wait that a second adds, from which more comes than is served
 LARGEST_FAILED = 0.01
 WIDE = 0.5  # of a percentile, from which its interval is told
 TPOT_FACTOR, TPOT_SHARE = (0.7, 1.4), 0.05  # of means of means; of the requests themselves
@@ -232,7 +234,9 @@ def _following(run: Run) -> float:
     before = np.searchsorted(ends, later, side="right") - 1
     waited = later - ends[before]
     tolerance = max(FOLLOWS_S, 0.002 * _known_quantile(run.column("latency_s")))
-    by_chance = 1 - math.exp(-ends.size / span * tolerance)
+    together = np.unique(sent).size < 0.9 * sent.size
+    written = _tick_s(np.r_[sent, ends]) * together  # within which nothing tells what came first
+    by_chance = 1 - math.exp(-ends.size / span * max(tolerance, written))
     return math.nan if by_chance > 0.3 else float((waited <= tolerance).mean())
 
 
@@ -290,8 +294,19 @@ def _series(run: Run) -> FloatArray:
     return np.zeros(0)
 
 
+def _moments(run: Run) -> FloatArray:
+    """When the requests of that series were sent."""
+    name = "ttft_s" if run.has("ttft_s") else "latency_s"
+    known = run.good() & np.isfinite(run.column(name))
+    return np.sort(run.column("sent_s")[known])
+
+
 def growing_queue(run: Run, _asked: Asked) -> Finding | None:
     """Latencies rise from block to block until the end: more came than was served.
+
+    A queue that grows adds to the wait the share that is left over: at a load of 1.1 a tenth of a
+    second in each second. Times that rise by less than a hundredth are of longer prompts or a
+    fuller batch.
 
     run: with when each request was sent, and its time to first token or latency.
 
@@ -310,9 +325,16 @@ def growing_queue(run: Run, _asked: Asked) -> Finding | None:
     growth = float(medians[-2:].mean() / max(medians[:2].mean(), 1e-9))
     if trend < TREND_S or growth < TREND_GROWTH:
         return None
+    sent = _moments(run)
+    middle = np.array([float(np.median(x)) for x in _blocks_of(sent, TREND_BLOCKS)])
+    added = [
+        float(medians[-1] - medians[i]) / max(float(middle[-1] - middle[i]), 1e-9) for i in (0, -4)
+    ]
+    if max(added) < LEFT_OVER:
+        return None  # longer prompts, or a fuller batch, and no queue that grows
     seen = (
         f"times rose from {duration(float(medians[0]))} to {duration(float(medians[-1]))} (medians "
-        "of the first and the last tenth), and had not settled"
+        f"of the first and the last tenth), by {duration(max(added))} a second, and had not settled"
     )
     return Finding(
         "growing_queue",
@@ -356,7 +378,8 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
         low, high = float(values[(ranks.lower or 1) - 1]), float(values[ranks.upper - 1])
         if not high - low > WIDE * here:
             return None
-        seen = f"{name} of the time to first token is {duration(here)}, with 95% from "
+        of = "time to first token" if run.has("ttft_s") else "latency"
+        seen = f"{name} of the {of} is {duration(here)}, with 95% from "
         seen += f"{duration(low)} to {duration(high)}"
         why = "a change within that interval is noise"
         change = f"send about {4 * values.size:,} requests to halve it"
