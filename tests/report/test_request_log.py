@@ -67,6 +67,10 @@ def test_failures_are_counted(status: str, failed: int) -> None:
         ("t_s,latency_s\n1,3000\n2,3100\n", "did you mean 3.05 s?"),
         ("minute,p50_ms,p99_ms\n1,5,90\n2,6,80\n", "percentiles of windows cannot be put together"),
         (
+            "start,end\n2026-01-05T10:00:00,2026-01-05T12:00:01Z\n",
+            "latency must be up to 1000 s in the median (do the clocks or the time zones differ?)",
+        ),
+        (
             "t_s,ttft_ms,prompt_tokens,cached_tokens\n1,5,9,90\n",
             "row 2, column cached_tokens must be no more than its prompt",
         ),
@@ -159,3 +163,23 @@ def test_tokens_that_could_be_found_were_not() -> None:
     run = read_log("\n".join(["t_s,prompt_tokens,reusable_tokens", *rows]), "a.csv")
     assert run.shares_prefix == 0.8
     assert not run.has("cached_tokens")
+
+
+def test_a_log_of_ends_tells_when_requests_were_sent() -> None:
+    """Said by the column, or by the reader of one that may be of either."""
+    rows = [f"{1.7e9 + 2 * i + 0.25},{500 if i % 2 else 1500}" for i in range(9)]
+    runs = [
+        read_log("\n".join([f"{head},latency_ms", *rows]), "a.csv", columns)
+        for head, columns in (("end_time", ""), ("timestamp", "end=timestamp"))
+    ]
+    for run in runs:
+        assert run.columns["sent_s"][:4].tolist() == [0.0, 3.0, 4.0, 7.0]
+    taken = read_log("\n".join(["timestamp,latency_ms", *rows]), "a.csv")
+    assert "timestamp is taken as when each was sent" in taken.notes[-1]
+
+
+def test_a_clock_that_is_set_back_and_two_models_are_said() -> None:
+    rows = [f"{i * 1.5 - 3600 * (i > 250)},100,{'ab'[i % 2]}" for i in range(500)]
+    run = read_log("\n".join(["t_s,latency_ms,model", *rows]), "a.csv")
+    assert any("t_s goes back by 3,598 s at row 253" in note for note in run.notes)
+    assert "2 models, taken as one engine" in run.notes

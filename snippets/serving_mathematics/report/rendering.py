@@ -152,6 +152,9 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
     if not found.runs:
         return lines or ["nothing was read"]
     lines.insert(0, _headline(found))
+    if len(found.runs) == 1 and found.runs[0].notes:
+        told = f"read: {'; '.join(found.runs[0].notes)}"
+        lines += textwrap.wrap(told, TERMINAL_WIDTH, subsequent_indent="  ", max_lines=4)
     lines += [_difference_text(one) for one in changed if one.real][:4]
     if changed and not any(one.real for one in changed):
         lines.append("· no difference between the two is told from chance")

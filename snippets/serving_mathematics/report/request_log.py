@@ -38,7 +38,13 @@ from serving_mathematics.planner.trace_times import (
     _read_times,
     _unit_of_name,
 )
-from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile, _tick_s
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    _known_quantile,
+    _since_first,
+    _tick_s,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_ROWS, read_table, require_shallow
 from serving_mathematics.support.require import require
@@ -80,6 +86,7 @@ WORDS = {
     "success": ("success", "ok", "succeeded", "successful"),
     "session": ("session", "sessionid", "conversation", "conversationid", "chatid", "threadid"),
     "request": ("requestid", "reqid", "xrequestid"),
+    "model": ("model", "modelname", "modelid"),
     "tenant": (
         *("tenant", "tenantid", "tenantname", "customer", "customerid", "org", "orgid"),
         *("organization", "organizationid", "organisation", "account", "accountid", "team"),
@@ -97,6 +104,8 @@ FINE = (  # words of an answer that came, of an error that is none, and why an a
 MOST_TRIES = 20  # of one request: an id that stands more often is of something else
 QUICKEST_S = 1e-4  # a later token: one in less came with the others, in an answer that came whole
 MANY_TOKENS = 8  # of an answer of which that is said
+ANY_MOMENT = ("timestamp", "time", "ts", "t", "date")  # names that do not say of which moment
+FEW_BACK = 3  # steps back in a log that is else in order: a clock was set, or files were joined
 FINE_S = 0.01  # of moments that two requests do not share, with all of their times, by chance
 MOST_NAMES = 1000
 NAME_SHOWN = 24  # letters of a tenant's name
@@ -419,12 +428,19 @@ def _run(
             if role in absolute:
                 columns[name] = absolute[role] - absolute[base]
         notes.append(f"moments from {chosen[base]}: {moments[base][2]}")
+        back = _steps_back(absolute[base], chosen[base], first)
+        notes += [back] if back else []
     for role, name in (("latency", "latency_s"), ("ttft", "ttft_s"), ("queue", "queue_s")):
         if role in chosen and name not in columns:
             values = _numbers(cells[chosen[role]], chosen[role], first)
             others = columns.get("latency_s")
             columns[name], told = _seconds(values, chosen[role], unit, others)
             notes.append(told)
+    if not base and "end" in moments and "latency_s" in columns:
+        columns["sent_s"] = _since_first(moments["end"][0] - columns["latency_s"])
+        notes.append(f"moments from {chosen['end']}, less {chosen['latency']}")
+    if "model" in chosen and len(models := _places_of(cells[chosen["model"]])[1]) > 1:
+        notes.append(f"{len(models):,} models, taken as one engine")
     if "tpot" in chosen and "latency_s" not in columns and "ttft_s" in columns:
         each, told = _seconds(
             _numbers(cells[chosen["tpot"]], chosen["tpot"], first), chosen["tpot"], ""
@@ -442,6 +458,10 @@ def _run(
     if "session" in chosen:
         columns["session"] = _places_of(cells[chosen["session"]])[0]
         _leave_own_clocks(columns, notes)
+    if base == "sent" and {"sent_s", "latency_s"} <= set(columns) and "end" not in moments:
+        if compared(chosen["sent"]) in ANY_MOMENT:
+            told = f"{chosen['sent']} is taken as when each was sent"
+            notes.append(f"{told} (of the end, say --columns end={chosen['sent']})")
     _require_sense(columns, chosen, first)
     _leave_whole_answers(columns, notes)
     share = _reusable(columns, chosen, first)
@@ -484,6 +504,17 @@ def _tenants(cells: Sequence[Any], column: str) -> tuple[FloatArray, tuple[str, 
         for word, i in zip(place, range(1, len(place) + 1), strict=True)
     )
     return codes, tuple(names)
+
+
+def _steps_back(moments: FloatArray, column: str, first: int) -> str:
+    """What is to be said of a log in order that goes back once or a few times; empty elsewhere."""
+    steps = np.diff(moments)
+    back = np.flatnonzero(steps < -1.0)
+    if not 0 < back.size <= min(FEW_BACK, 0.01 * steps.size) or (steps < 0).mean() > 0.01:
+        return ""
+    at = int(back[np.argmin(steps[back])])
+    told = f"{column} goes back by {-steps[at]:,.0f} s at row {at + 1 + first}"
+    return f"{told}: if a clock was set there, two stretches are counted as one"
 
 
 def _places_of(cells: Sequence[Any]) -> tuple[FloatArray, dict[str, int]]:
@@ -616,6 +647,9 @@ def _require_sense(columns: dict[str, FloatArray], chosen: Mapping[str, str], fi
             rule += f" for another? {', '.join(f'{r} from {c}' for r, c in chosen.items())[:160]})"
             told = f"{values[early[0]]:.4g} s, and so in {100 * share:.3g}% of the requests"
             require(False, at, rule, told)
+        usual = _known_quantile(values)
+        rule = f"up to {LONGEST_S:g} s in the median (do the clocks or the time zones differ?)"
+        require(not usual > LONGEST_S, name.removesuffix("_s"), rule, f"{usual:.4g} s")
         columns[name] = np.maximum(values, 0.0)
     if "ttft_s" in columns and "latency_s" in columns:
         late = columns["ttft_s"] > columns["latency_s"] * 1.001 + 0.001
