@@ -132,6 +132,12 @@ def test_lengths_within_a_token_are_equal() -> None:
     assert empty_answers(clean(count=300), Asked()) is None
 
 
+@pytest.mark.parametrize("load", [1.15, 1.6, 2.5, 5.0])
+def test_any_overload_is_a_queue_that_grows(load: float) -> None:
+    run = served(np.random.default_rng(4), 1000, load=load, places=16)
+    assert growing_queue(run, Asked()) is not None
+
+
 def test_times_that_rise_without_a_queue_are_no_overload() -> None:
     """A morning below what the engine carries, and the same on its way beyond it."""
     for top, found in ((0.85, False), (1.6, True)):

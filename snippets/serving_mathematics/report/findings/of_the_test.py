@@ -301,7 +301,7 @@ def _moments(run: Run) -> FloatArray:
     return np.sort(run.column("sent_s")[known])
 
 
-def growing_queue(run: Run, _asked: Asked) -> Finding | None:
+def growing_queue(run: Run, asked: Asked) -> Finding | None:
     """Latencies rise from block to block until the end: more came than was served.
 
     A queue that grows adds to the wait the share that is left over: at a load of 1.1 a tenth of a
@@ -317,8 +317,8 @@ def growing_queue(run: Run, _asked: Asked) -> Finding | None:
     if not run.has("sent_s"):
         return None
     series = _series(run)
-    if series.size < FEW or _span_s(run) < 2 * float(np.median(series)):
-        return None  # or all were sent at once, which is another finding
+    if series.size < FEW or all_at_once(run, asked) is not None:
+        return None
     medians = np.array([float(np.median(x)) for x in _blocks_of(series, TREND_BLOCKS)])
     signs = np.sign(medians[None, :] - medians[:, None])
     trend = int(np.triu(signs).sum())
