@@ -458,10 +458,10 @@ def _run(
     if "session" in chosen:
         columns["session"] = _places_of(cells[chosen["session"]])[0]
         _leave_own_clocks(columns, notes)
-    if base == "sent" and {"sent_s", "latency_s"} <= set(columns) and "end" not in moments:
-        if compared(chosen["sent"]) in ANY_MOMENT:
-            told = f"{chosen['sent']} is taken as when each was sent"
-            notes.append(f"{told} (of the end, say --columns end={chosen['sent']})")
+    either = base == "sent" and compared(chosen["sent"]) in ANY_MOMENT and "end" not in moments
+    if either and {"sent_s", "latency_s"} <= set(columns):
+        told = f"{chosen['sent']} is taken as when each was sent"
+        notes.append(f"{told} (of the end, say --columns end={chosen['sent']})")
     _require_sense(columns, chosen, first)
     _leave_whole_answers(columns, notes)
     share = _reusable(columns, chosen, first)

@@ -113,6 +113,8 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     those = f"{percent(kept.size / run.size)} that tell it" if some else "requests"
     level = "problem" if high < asked.quantile else "warning" if low < asked.quantile else "note"
     wanted = _wanted(asked)
+    times = (1 - share) / (1 - asked.quantile)
+    spent = f"{percent(times)} of" if times < 2 else f"{sized(times, 2)} times"
     files = {}
     if 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
         files["alerts.yaml"] = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
@@ -126,8 +128,8 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         level,
         f"{percent(share, low, high)} of the {those} keep {wanted}, {percent(asked.quantile)} are "
         f"promised{good}",
-        f"{percent(1 - share)} were late or failed, {percent((1 - share) / (1 - asked.quantile))} "
-        f"of the {percent(1 - asked.quantile)} that the promise leaves",
+        f"{percent(1 - share)} were late or failed, {spent} "
+        f"the {percent(1 - asked.quantile)} that the promise leaves",
         kinds[level],
         "95%, by tenths of the run" if half > 0 else "95%, as if requests were independent",
         "definitions/slo-sla",
