@@ -159,3 +159,22 @@ def test_a_percentile_is_of_what_the_log_has() -> None:
     found = too_few(Run("", "", {"latency_s": times}), Asked())
     assert found is not None
     assert found.seen.startswith("p99 of the latency is")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_long_prompts_at_the_start_are_no_warm_up(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    long = np.r_[np.full(150, 1600), np.full(1850, 400)]
+    prompts = np.ceil(long * rng.lognormal(-0.1, 0.4, 2000))
+    run = served(rng, 2000, load=0.3, prompts=prompts)
+    assert warm_up(run, Asked()) is None
+
+
+def test_a_burst_at_the_start_is_told_as_one() -> None:
+    rng = np.random.default_rng(1)
+    pace = np.r_[np.full(200, 2.2), np.full(1800, 0.8)]
+    run = served(rng, 2000, load=0.5, arrivals=rng.exponential(1.0, 2000) / pace)
+    found = warm_up(run, Asked())
+    assert found is not None
+    assert "; they came 1.9 times as fast" in found.seen
+    assert found.level == "note"

@@ -266,11 +266,15 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
     if above < math.log1p(WARM_SHARE) or above < WARM_SIGMAS * spread or first < parts.max():
         return None
     p95 = [float(np.quantile(x, 0.95)) for x in (series, series[cut:])]
+    prompts, faster = _start_of(run, cut)
+    if prompts > above / 2:
+        return None  # longer prompts, and no warm-up
     seen = (
         f"the first {cut} of {series.size} requests took {sized(math.exp(above), 2)} times as long "
         f"as the rest; p95 is {duration(p95[1])} without them, {duration(p95[0])} with them"
     )
-    matters = p95[0] > 1.1 * p95[1]
+    seen += f"; they came {sized(faster, 2)} times as fast" if faster > 1 else ""
+    matters = p95[0] > 1.1 * p95[1] and not faster > 1
     return Finding(
         "warm_up",
         "warning" if matters else "note",
@@ -282,6 +286,26 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
         "simulations",
         run.where,
     )
+
+
+def _start_of(run: Run, cut: int) -> tuple[float, float]:
+    """By how much the logarithms of the first prompts exceed the others, and how many times as fast
+    the first requests came as the others where no later stretch was as fast; 0 where neither."""
+    ordered = run.in_order()
+    told = ordered.good() & np.isfinite(
+        ordered.column("ttft_s" if run.has("ttft_s") else "latency_s")
+    )
+    longer = faster = 0.0
+    if ordered.has("prompt_tokens"):
+        logs = np.log(np.maximum(ordered.column("prompt_tokens")[told], 1.0))
+        longer = _known_mean(logs[:cut]) - _known_mean(logs[cut:])
+    if ordered.has("sent_s"):
+        gaps = np.diff(ordered.column("sent_s")[told])
+        usual = max(float(np.mean(gaps[cut:])), 1e-9)
+        later = [float(x.mean()) for x in _blocks_of(gaps[cut:], max(1, (gaps.size - cut) // cut))]
+        first = float(np.mean(gaps[:cut]))
+        faster = usual / max(first, 1e-9) if first < min(later) else 0.0
+    return longer if math.isfinite(longer) else 0.0, faster
 
 
 def _series(run: Run) -> FloatArray:
