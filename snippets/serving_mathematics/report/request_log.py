@@ -102,7 +102,7 @@ FINE = (  # words of an answer that came, of an error that is none, and why an a
     *("functioncall", "finishedstopped", "finishedlengthcapped"),
 )
 MOST_TRIES = 20  # of one request: an id that stands more often is of something else
-QUICKEST_S = 1e-4  # a later token: one in less came with the others, in an answer that came whole
+LATER_TOKEN_S = 1e-4  # less for each later token: the answer came whole
 MANY_TOKENS = 8  # of an answer of which that is said
 ANY_MOMENT = ("timestamp", "time", "ts", "t", "date")  # names that do not say of which moment
 FEW_BACK = 3  # steps back in a log that is else in order: a clock was set, or files were joined
@@ -472,7 +472,7 @@ def _run(
         _count_tries(columns, _places_of(cells[chosen["request"]])[0], chosen["request"], notes)
     timed_too = bool({"latency_s", "ttft_s"} & set(columns)) and "sent_s" in columns
     if "request" in chosen or (timed_too and 0 < _tick_s(columns["sent_s"]) < FINE_S):
-        columns = _once(cells, columns, notes)
+        columns = _rows_once(cells, columns, notes)
     run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
@@ -528,7 +528,7 @@ def _places_of(cells: Sequence[Any]) -> tuple[FloatArray, dict[str, int]]:
     return codes, place
 
 
-def _once(
+def _rows_once(
     cells: Mapping[str, Sequence[Any]], columns: dict[str, FloatArray], notes: list[str]
 ) -> dict[str, FloatArray]:
     """The columns without the rows that stand in a log again, cell for cell."""
@@ -568,7 +568,7 @@ def _leave_whole_answers(columns: dict[str, FloatArray], notes: list[str]) -> No
         return
     ttft, whole = columns["ttft_s"], columns["latency_s"]
     tokens = columns.get("output_tokens", np.full(ttft.size, math.nan))
-    at_end = (whole - ttft < QUICKEST_S * (tokens - 1)) & (tokens >= MANY_TOKENS)
+    at_end = (whole - ttft < LATER_TOKEN_S * (tokens - 1)) & (tokens >= MANY_TOKENS)
     none = at_end | ((ttft == 0) & (whole > 0))
     if none.any():
         columns["ttft_s"] = np.where(none, math.nan, ttft)

@@ -42,7 +42,7 @@ STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 PREEMPTED = 0.01  # of the requests
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
-FLAGS = {  # of an engine: its places, the budget of a step, memory of the cache, its 8 bits
+ENGINE_FLAGS = {  # of an engine: its places, the budget of a step, memory of the cache, its 8 bits
     "vllm": (
         *("--max-num-seqs", "--max-num-batched-tokens", "--gpu-memory-utilization"),
         "--kv-cache-dtype fp8",
@@ -56,7 +56,7 @@ FLAGS = {  # of an engine: its places, the budget of a step, memory of the cache
         "kv_cache_config: dtype: fp8",
     ),
 }
-OTHERS = (  # of an engine whose flags are not known here
+NO_FLAGS = (  # of an engine whose flags are not known here
     *("the limit of a batch", "the budget of a step", "the memory of the cache"),
     "where the engine has one",
 )
@@ -89,7 +89,7 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     most = asked.places if asked.places > 0 else float(running.max())
     full = float((running[queued] >= FULL_PLACES * most).mean())
     cache = told.values.get("cache")
-    cached, flags = math.nan, _flags(run, asked)
+    cached, flags = math.nan, _engine_flags(run, asked)
     if cache is not None and cache.shape == known.shape and (cache > 0).any():
         cached = float((cache[known][queued] >= FULL_CACHE).mean())
     if cached > 0.5:
@@ -121,11 +121,11 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     )
 
 
-def _flags(run: Run, asked: Asked) -> tuple[str, ...]:
+def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:
     """Of the engine whose metrics a run has; of the one that was asked for, where it has none."""
     if run.tool in ("TensorRT-LLM", "TGI"):
-        return FLAGS.get(run.tool, OTHERS)
-    return FLAGS[asked.engine]
+        return ENGINE_FLAGS.get(run.tool, NO_FLAGS)
+    return ENGINE_FLAGS[asked.engine]
 
 
 def _memory_change(flags: tuple[str, ...]) -> str:
@@ -237,7 +237,7 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
         "problem" if not share < PREEMPTED else "warning",
         f"{count:,.0f} preemptions{each}",
         "what was computed for them is computed again, and their readers see a gap",
-        f"lower {(flags := _flags(run, asked))[0]}, or {_memory_change(flags)}",
+        f"lower {(flags := _engine_flags(run, asked))[0]}, or {_memory_change(flags)}",
         "the engine's own count",
         "optimization/caching",
         run.where,

@@ -318,7 +318,7 @@ def _series(run: Run) -> FloatArray:
     return np.zeros(0)
 
 
-def _moments(run: Run) -> FloatArray:
+def _sent_of_series(run: Run) -> FloatArray:
     """When the requests of that series were sent."""
     name = "ttft_s" if run.has("ttft_s") else "latency_s"
     known = run.good() & np.isfinite(run.column(name))
@@ -349,7 +349,7 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
     growth = float(medians[-2:].mean() / max(medians[:2].mean(), 1e-9))
     if trend < TREND_S or growth < TREND_GROWTH:
         return None
-    sent = _moments(run)
+    sent = _sent_of_series(run)
     middle = np.array([float(np.median(x)) for x in _blocks_of(sent, TREND_BLOCKS)])
     added = [
         float(medians[-1] - medians[i]) / max(float(middle[-1] - middle[i]), 1e-9) for i in (0, -4)

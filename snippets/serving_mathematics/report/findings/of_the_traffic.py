@@ -57,7 +57,7 @@ def bursts(run: Run, _asked: Asked) -> Finding | None:
         return None
     tried = []
     for window in _windows(sent):
-        counts = _counts(sent, window)
+        counts = _in_windows(sent, window)
         tried.append((dispersion_index(counts), dispersion_p_value(counts), window, counts))
     found = [x for x in tried if x[0] > BURSTY and x[1] < RARE / len(tried)]
     if not found:
@@ -102,7 +102,7 @@ def paced(run: Run, _asked: Asked) -> Finding | None:
     if not windows:
         return None
     window = windows[-1]
-    counts = _counts(sent, window)
+    counts = _in_windows(sent, window)
     index = dispersion_index(counts)
     if index > PACED or dispersion_p_value(counts) < 1 - RARE:
         return None
@@ -138,7 +138,7 @@ def _early(sent: FloatArray) -> FloatArray:
     return np.r_[sent[0] - _tick_s(sent) / 2, sent]
 
 
-def _counts(sent: FloatArray, window: float) -> FloatArray:
+def _in_windows(sent: FloatArray, window: float) -> FloatArray:
     """Requests in windows, the first of which begins half a step of the moments early."""
     counts = window_counts(_early(sent), window).astype(float)
     counts[0] -= 1
