@@ -135,7 +135,7 @@ def _of_sent(run: Run, name: str) -> FloatArray:
 
 def _early(sent: FloatArray) -> FloatArray:
     """The moments with one half a step before them, so that no window ends at a step."""
-    return np.r_[sent[0] - _tick_s(sent) / 2, sent]
+    return np.asarray(np.r_[sent[0] - _tick_s(sent) / 2, sent], dtype=float)
 
 
 def _in_windows(sent: FloatArray, window: float) -> FloatArray:
