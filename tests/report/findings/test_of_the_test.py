@@ -178,3 +178,15 @@ def test_a_burst_at_the_start_is_told_as_one() -> None:
     assert found is not None
     assert "; they came 1.9 times as fast" in found.seen
     assert found.level == "note"
+
+
+def test_a_log_by_the_time_of_the_end_begins_with_long_answers() -> None:
+    found = 0
+    for seed in range(6):
+        run = served(np.random.default_rng(seed), 1500, load=0.6)
+        ends = run.columns["sent_s"] + run.columns["latency_s"]
+        window = np.sort(np.argsort(ends)[400:1400])
+        names = ("sent_s", "latency_s", "output_tokens")
+        cut = Run("", "", {name: run.columns[name][window] for name in names})
+        found += warm_up(cut, Asked()) is not None
+    assert not found

@@ -266,9 +266,9 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
     if above < math.log1p(WARM_SHARE) or above < WARM_SIGMAS * spread or first < parts.max():
         return None
     p95 = [float(np.quantile(x, 0.95)) for x in (series, series[cut:])]
-    prompts, faster = _start_of(run, cut)
-    if prompts > above / 2:
-        return None  # longer prompts, and no warm-up
+    longer, faster = _start_of(run, cut)
+    if longer > above / 2:
+        return None  # longer prompts or answers, and no warm-up
     seen = (
         f"the first {cut} of {series.size} requests took {sized(math.exp(above), 2)} times as long "
         f"as the rest; p95 is {duration(p95[1])} without them, {duration(p95[0])} with them"
@@ -289,16 +289,19 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
 
 
 def _start_of(run: Run, cut: int) -> tuple[float, float]:
-    """By how much the logarithms of the first prompts exceed the others, and how many times as fast
-    the first requests came as the others where no later stretch was as fast; 0 where neither."""
+    """By how much the logarithms of the first prompts exceed the others, or where latencies are
+    looked at those of answers, of which a log by the time of the end begins with long ones; and how
+    many times as fast the first requests came as the others where no later stretch was as fast; 0
+    where neither."""
     ordered = run.in_order()
     told = ordered.good() & np.isfinite(
         ordered.column("ttft_s" if run.has("ttft_s") else "latency_s")
     )
     longer = faster = 0.0
-    if ordered.has("prompt_tokens"):
-        logs = np.log(np.maximum(ordered.column("prompt_tokens")[told], 1.0))
-        longer = _known_mean(logs[:cut]) - _known_mean(logs[cut:])
+    for name in ("prompt_tokens",) if run.has("ttft_s") else ("prompt_tokens", "output_tokens"):
+        if ordered.has(name):
+            logs = np.log(np.maximum(ordered.column(name)[told], 1.0))
+            longer = max(longer, _known_mean(logs[:cut]) - _known_mean(logs[cut:]))
     if ordered.has("sent_s"):
         gaps = np.diff(ordered.column("sent_s")[told])
         usual = max(float(np.mean(gaps[cut:])), 1e-9)
