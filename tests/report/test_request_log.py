@@ -183,3 +183,22 @@ def test_a_clock_that_is_set_back_and_two_models_are_said() -> None:
     run = read_log("\n".join(["t_s,latency_ms,model", *rows]), "a.csv")
     assert any("t_s goes back by 3,598 s at row 253" in note for note in run.notes)
     assert "2 models, taken as one engine" in run.notes
+
+
+def test_logs_of_gateways_are_read_for_what_they_are() -> None:
+    """nginx, whose request_time is how long it took and whose moment is of the end; LiteLLM."""
+    rows = [f"2026-01-05T10:00:{i:02}+00:00,{0.5 if i % 2 else 1.5},200" for i in range(20)]
+    run = read_log("\n".join(["time_iso8601,request_time,status", *rows]), "a.csv")
+    assert run.columns["latency_s"].tolist()[:2] == [1.5, 0.5]
+    assert run.columns["sent_s"].tolist()[:3] == [0.0, 2.0, 2.0]
+    lines = [
+        {"startTime": f"2026-01-05T10:00:{i:02}Z", "endTime": f"2026-01-05T10:00:{i + 5:02}Z"}
+        | {"completionStartTime": f"2026-01-05T10:00:{i + 1:02}Z"}
+        for i in range(20)
+    ]
+    run = read_log("\n".join(map(json.dumps, lines)), "a.jsonl")
+    assert set(run.columns["ttft_s"]) == {1.0}
+    assert set(run.columns["latency_s"]) == {5.0}
+    moments = [f"{1.7e9 + i + 0.5},100" for i in range(9)]
+    run = read_log("\n".join(["request_time,ttft_ms", *moments]), "a.csv")
+    assert run.columns["sent_s"].tolist() == list(range(9))

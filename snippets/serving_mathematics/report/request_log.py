@@ -54,10 +54,14 @@ MOMENTS = {  # columns of moments, in compared form
     "queued": ("queuedts", "queuedat", "enqueuedat", "enqueuetime"),
     "due": ("due", "dueat", "scheduledtime", "targetedstart", "intendedstart", "planned"),
     "scheduled": ("scheduledts", "admittedat", "admitted", "scheduledat", "dequeuedat"),
-    "first": ("firsttokents", "firsttokentime", "firsttokenat", "firsttoken", "firstbyteat"),
+    "first": (
+        *("firsttokents", "firsttokentime", "firsttokenat", "firsttoken", "firstbyteat"),
+        "completionstarttime",
+    ),
     "end": (
         *("lasttokents", "lasttokentime", "endtime", "endtimestamp", "end", "finishedat"),
         *("completedat", "finished", "completiontime", "done", "finishtime", "endts"),
+        *("timeiso8601", "msec"),  # of nginx, which writes when an answer is through
     ),
 }
 DURATIONS = {
@@ -104,6 +108,7 @@ FINE = (  # words of an answer that came, of an error that is none, and why an a
 MOST_TRIES = 20  # of one request: an id that stands more often is of something else
 LATER_TOKEN_S = 1e-4  # less for each later token: the answer came whole
 MANY_TOKENS = 8  # of an answer of which that is said
+EITHER = ("requesttime", "elapsed")  # names of a moment or of how long something took
 ANY_MOMENT = ("timestamp", "time", "ts", "t", "date")  # names that do not say of which moment
 FEW_BACK = 3  # steps back in a log that is else in order: a clock was set, or files were joined
 FINE_S = 0.01  # of moments that two requests do not share, with all of their times, by chance
@@ -219,8 +224,21 @@ def _objects(text: str) -> Iterator[tuple[int, Any]]:
                 raise ValueError(told) from None
 
 
-def _chosen(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    """The column of each role that a log has."""
+def _lasts(name: str, cells: Sequence[Any]) -> bool:
+    """Whether a column that may be of moments or of durations is of durations.
+
+    >>> _lasts("request_time", ["0.512"]), _lasts("request_time", ["1700000000.5"])
+    (True, False)
+    """
+    known = next((cell for cell in cells if cell not in ("", None, "null", "None")), "")
+    either = compared(_unit_of_name(name)[0]) in EITHER
+    return either and _is_number(known) and not _since_1970(float(known))
+
+
+def _chosen(
+    names: Sequence[str], mapping: Mapping[str, str], lasting: Sequence[str] = ()
+) -> dict[str, str]:
+    """The column of each role that a log has; lasting: those that are of no moments."""
     for role, name in mapping.items():
         require(name in names, f"columns: {role}", f"one of {', '.join(names)[:200]}", name[:60])
     forms: dict[str, str] = {}
@@ -230,7 +248,10 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
             forms.setdefault(compared(form), name)
     chosen, taken = dict(mapping), set(mapping.values())
     for role, known in ROLES.items():
-        found = next((forms[f] for f in known if f in forms and forms[f] not in taken), None)
+        left = {f: name for f, name in forms.items() if name not in taken}
+        if role in MOMENTS:
+            left = {f: name for f, name in left.items() if name not in lasting}
+        found = next((left[f] for f in known if f in left), None)
         if role not in chosen and found is not None:
             chosen[role] = found
             taken.add(found)
@@ -379,7 +400,7 @@ def _run(
     first: int,
 ) -> Run:
     names = list(cells)
-    chosen = _chosen(names, mapping)
+    chosen = _chosen(names, mapping, [name for name in names if _lasts(name, cells[name])])
     timed = {"sent", "queued"} & set(chosen)
     if not timed and not {"ttft", "latency"} & set(chosen):
         shown = ", ".join(names)[:200]
