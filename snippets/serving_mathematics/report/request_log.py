@@ -535,7 +535,7 @@ def _steps_back(moments: FloatArray, column: str, first: int) -> str:
         return ""
     at = int(back[np.argmin(steps[back])])
     told = f"{column} goes back by {-steps[at]:,.0f} s at row {at + 1 + first}"
-    return f"{told}: if a clock was set there, two stretches are counted as one"
+    return f"{told}: if a clock was set or a file was joined there, two stretches count as one"
 
 
 def _places_of(cells: Sequence[Any]) -> tuple[FloatArray, dict[str, int]]:

@@ -192,8 +192,8 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
         "requests that run and wait rise before a promise breaks, and GPU utilization does not",
         f"scale on running plus waiting, {max(1, math.floor(HEADROOM * most))} for each replica "
         f"(keda.yaml or hpa.yaml, not both){beyond}",
-        f"Wilson's interval in {BINS} parts by load; one engine behind the log, which has all of its "
-        "requests",
+        f"Wilson's interval in {BINS} parts by load; one engine behind the log, and all that it "
+        "served in it",
         "capacity/autoscaling",
         run.where,
         files,
