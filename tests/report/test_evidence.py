@@ -56,3 +56,9 @@ def test_rates_are_by_hand() -> None:
     rates = _rates_told(Run("", "", told=told))
     assert (rates["requests"], rates["prompt_tokens"], rates["output_tokens"]) == (4.0, 400.0, 20.0)
     assert np.isnan(_rates_told(Run("", ""))["requests"])
+
+
+def test_requests_that_tell_no_tokens_have_as_many_as_the_others() -> None:
+    some = {"latency_s": np.full(4, 2.0), "output_tokens": np.array([8.0, np.nan, 8.0, np.nan])}
+    rates = _rates_told(Run("", "", some, {"duration_s": 2.0}))
+    assert rates["output_tokens"] == 16.0

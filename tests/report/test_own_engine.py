@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,11 @@ def test_a_log_that_is_of_no_engine_has_none() -> None:
     }
     assert fit_own(Run("", "", columns), Asked()) is None
     assert fit_own(clean(count=100), Asked()) is None
+    run = clean(count=800)
+    half = np.where(np.arange(800) % 2, np.nan, run.columns["output_tokens"])
+    coarse = np.floor(run.columns["sent_s"])  # who was there, in whole seconds
+    for other in ({"output_tokens": half}, {"sent_s": coarse}):
+        assert fit_own(replace(run, columns={**run.columns, **other}), Asked()) is None
 
 
 def test_a_tighter_promise_breaks_sooner() -> None:

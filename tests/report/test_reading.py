@@ -166,6 +166,9 @@ def test_a_log_and_the_table_of_its_engine_are_one_run() -> None:
     assert runs[0].series is not None
     scrapes = [read_file(f"vllm:num_preemptions_total {k}\n", f"{k}.txt")[0] for k in (3, 4, 9)]
     both = joined(scrapes)
+    assert "fell" not in " ".join(both[0].notes)
+    (back,) = joined(scrapes[::-1])
+    assert back.notes[-1].startswith("preemptions fell between them: the engine began anew, or")
     assert [run.series.grown("preemptions") for run in both if run.series] == [6.0]
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from serving_mathematics.report.engine_metrics import scrapes_run
-from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.faults import FAULTS, served
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.registry import FINDINGS, Report, Rule, report
@@ -37,6 +37,22 @@ def test_flags_are_those_of_the_engine_whose_metrics_they_are(engine: str) -> No
     (found,) = (one for one in report([run], Asked()).findings if one.name == "preemption")
     assert ("--max-running-requests" in found.change) == (engine == "sglang")
     assert ("--max-num-seqs" in found.change) == (engine == "vllm")
+
+
+@pytest.mark.parametrize(
+    ("scrape", "flag"),
+    [
+        ("trtllm_kv_cache_utilization", "--max_batch_size"),
+        ("tgi_batch_current_size", "the limit of a batch"),
+    ],
+)
+def test_what_binds_another_engine_is_in_its_own_words(scrape: str, flag: str) -> None:
+    tool = scrapes_run([f"{scrape} 0.5"], "a").tool
+    full = {"running": np.full(60, 64.0), "waiting": np.full(60, 9.0)}
+    run = Run("a", tool, series=Series(np.arange(60.0), full))
+    (found,) = (one for one in report([run], Asked()).findings if one.name == "binding")
+    assert flag in found.change
+    assert "--max-num-seqs" not in found.change
 
 
 def test_every_finding_leads_to_a_page() -> None:

@@ -39,7 +39,13 @@ def test_sessions_that_count_from_their_start_have_no_common_clock() -> None:
 
 @pytest.mark.parametrize(
     ("status", "failed"),
-    [("200,500,429,200", 2), ("ok,error,ok,ok", 1), ("stop,length,stop,abort", 1)],
+    [
+        ("200,500,429,200", 2),
+        ("200.0,503.0,204.0,HTTP 404", 2),
+        ("ok,error,200 OK,4xx", 2),
+        ("stop,length,tool_calls,abort", 1),
+        ("completed,end_turn,FINISHED,cancelled", 1),
+    ],
 )
 def test_failures_are_counted(status: str, failed: int) -> None:
     rows = [f"{i}.0,100,{word}" for i, word in enumerate(status.split(","))]
@@ -60,6 +66,14 @@ def test_failures_are_counted(status: str, failed: int) -> None:
         ("", "the log must be a header"),
         ("t_s,latency_s\n1,3000\n2,3100\n", "did you mean 3.05 s?"),
         ("minute,p50_ms,p99_ms\n1,5,90\n2,6,80\n", "percentiles of windows cannot be put together"),
+        (
+            "start,end\n2026-01-05T10:00:00,2026-01-05T12:00:01Z\n",
+            "latency must be up to 1000 s in the median (do the clocks or the time zones differ?)",
+        ),
+        (
+            "t_s,ttft_ms,prompt_tokens,cached_tokens\n1,5,9,90\n",
+            "row 2, column cached_tokens must be no more than its prompt",
+        ),
     ],
 )
 def test_what_is_unclear_is_asked_back(text: str, told: str) -> None:
@@ -101,3 +115,90 @@ def test_truth_is_no_number_of_tokens_and_a_column_has_one_role() -> None:
     log = "timestamp,ttft_s,latency_s\n" + "".join(f"{k},0.1,1\n" for k in range(30))
     with pytest.raises(ValueError, match="columns must be of another column for each, as for ttft"):
         read_log(log, "a.csv", "ttft=ttft_s,latency=ttft_s")
+
+
+def test_words_of_errors_that_are_none() -> None:
+    rows = [f"{i}.0,100,{word}" for i, word in enumerate(("nan", "[]", "-", "timeout", ""))]
+    run = read_log("\n".join(["t_s,latency_ms,error", *rows]), "a.csv")
+    assert run.columns["failed"].tolist() == [0, 0, 0, 1, 0]
+    rows = [f"{i}.0,100,{word}" for i, word in enumerate(("1.0", "True", "0.0", "f"))]
+    run = read_log("\n".join(["t_s,latency_ms,success", *rows]), "a.csv")
+    assert run.columns["failed"].tolist() == [0, 0, 1, 1]
+
+
+def test_rows_that_stand_twice_are_counted_once() -> None:
+    """Cell for cell, where an id or a fine clock says that they are one request."""
+    rows = [f"r{i},{i * 0.7301:.4f},100,9" for i in range(40)]
+    head = "request_id,t_s,latency_ms,output_tokens"
+    run = read_log("\n".join([head, *rows, *rows[5:15]]), "a.csv")
+    assert run.size == 40
+    assert "10 rows stand there again" in run.notes[-1]
+    coarse = [f"{i // 8},100,9" for i in range(40)]
+    assert read_log("\n".join(["t_s,latency_ms,output_tokens", *coarse]), "a.csv").size == 40
+
+
+def test_an_id_at_two_moments_is_another_try() -> None:
+    rows = [f"r{i},{i}.5,100" for i in range(20)] + ["r3,30.5,100", "r3,40.5,100", "r7,50.5,100"]
+    run = read_log("\n".join(["request_id,t_s,latency_ms", *rows]), "a.csv")
+    assert run.columns["attempt"].tolist() == [1.0] * 20 + [2.0, 3.0, 2.0]
+    turns = [f"r{i % 4},{i}.5,100" for i in range(20)]  # an id of something else
+    assert not read_log("\n".join(["request_id,t_s,latency_ms", *turns]), "a.csv").has("attempt")
+
+
+def test_answers_that_came_whole_have_no_first_token() -> None:
+    rows = ["0.5,900,900,50", "1.5,100,900,50", "2.5,0,900,50", "3.5,900,900,1"]
+    run = read_log("\n".join(["t_s,ttft_ms,latency_ms,output_tokens", *rows]), "a.csv")
+    assert np.isnan(run.columns["ttft_s"]).tolist() == [True, False, True, False]
+    assert "2 answers came whole" in run.notes[-1]
+
+
+def test_a_session_without_a_name_is_none() -> None:
+    rows = [f"{i}.5,100,{'s' + str(i // 4) if i % 2 else ''}" for i in range(40)]
+    run = read_log("\n".join(["t_s,latency_ms,session_id", *rows]), "a.csv")
+    assert np.isnan(run.columns["session"]).sum() == 20
+
+
+def test_tokens_that_could_be_found_were_not() -> None:
+    rows = [f"{i}.5,100,80" for i in range(9)]
+    run = read_log("\n".join(["t_s,prompt_tokens,reusable_tokens", *rows]), "a.csv")
+    assert run.shares_prefix == 0.8
+    assert not run.has("cached_tokens")
+
+
+def test_a_log_of_ends_tells_when_requests_were_sent() -> None:
+    """Said by the column, or by the reader of one that may be of either."""
+    rows = [f"{1.7e9 + 2 * i + 0.25},{500 if i % 2 else 1500}" for i in range(9)]
+    runs = [
+        read_log("\n".join([f"{head},latency_ms", *rows]), "a.csv", columns)
+        for head, columns in (("end_time", ""), ("timestamp", "end=timestamp"))
+    ]
+    for run in runs:
+        assert run.columns["sent_s"][:4].tolist() == [0.0, 3.0, 4.0, 7.0]
+    taken = read_log("\n".join(["timestamp,latency_ms", *rows]), "a.csv")
+    assert "timestamp is taken as when each was sent" in taken.notes[-1]
+
+
+def test_a_clock_that_is_set_back_and_two_models_are_said() -> None:
+    rows = [f"{i * 1.5 - 3600 * (i > 250)},100,{'ab'[i % 2]}" for i in range(500)]
+    run = read_log("\n".join(["t_s,latency_ms,model", *rows]), "a.csv")
+    assert any("t_s goes back by 3,598 s at row 253" in note for note in run.notes)
+    assert "2 models, taken as one engine" in run.notes
+
+
+def test_logs_of_gateways_are_read_for_what_they_are() -> None:
+    """nginx, whose request_time is how long it took and whose moment is of the end; LiteLLM."""
+    rows = [f"2026-01-05T10:00:{i:02}+00:00,{0.5 if i % 2 else 1.5},200" for i in range(20)]
+    run = read_log("\n".join(["time_iso8601,request_time,status", *rows]), "a.csv")
+    assert run.columns["latency_s"].tolist()[:2] == [1.5, 0.5]
+    assert run.columns["sent_s"].tolist()[:3] == [0.0, 2.0, 2.0]
+    lines = [
+        {"startTime": f"2026-01-05T10:00:{i:02}Z", "endTime": f"2026-01-05T10:00:{i + 5:02}Z"}
+        | {"completionStartTime": f"2026-01-05T10:00:{i + 1:02}Z"}
+        for i in range(20)
+    ]
+    run = read_log("\n".join(map(json.dumps, lines)), "a.jsonl")
+    assert set(run.columns["ttft_s"]) == {1.0}
+    assert set(run.columns["latency_s"]) == {5.0}
+    moments = [f"{1.7e9 + i + 0.5},100" for i in range(9)]
+    run = read_log("\n".join(["request_time,ttft_ms", *moments]), "a.csv")
+    assert run.columns["sent_s"].tolist() == list(range(9))

@@ -220,6 +220,16 @@ def _since_first(values: FloatArray) -> FloatArray:
     return np.asarray(values - (known.min() if known.size else 0.0))
 
 
+def _tick_s(moments_s: FloatArray) -> float:
+    """The step in which moments were written: the least between two that differ, to 10 µs.
+
+    >>> _tick_s(np.array([3.0, 0.0, 9.0])), _tick_s(np.ones(2))
+    (3.0, 0.0)
+    """
+    steps = np.diff(np.unique(np.round(_known_numbers(moments_s), 5)))
+    return float(steps.min()) if steps.size else 0.0
+
+
 def _inside_at(run: Run, moments_s: FloatArray) -> FloatArray:
     """Requests inside at some moments, those sent just then not counted."""
     known = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
@@ -282,7 +292,7 @@ def _rates_told(run: Run) -> dict[str, Any]:
     count = float(good.sum()) if run.size else run.said("completed")
     found = {"seconds": seconds, "requests": count}
     for name in ("prompt_tokens", "output_tokens"):
-        own = float(np.nansum(run.column(name)[good])) if run.has(name) else math.nan
+        own = count * _known_mean(run.column(name)[good])  # those that do not tell have as many
         found[name] = own if own > 0 else count * run.said(name)
     if not seconds > 0:
         return {"seconds": math.nan} | dict.fromkeys(list(found)[1:], math.nan)

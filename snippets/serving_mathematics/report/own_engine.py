@@ -29,12 +29,19 @@ from serving_mathematics.core.batching.continuous_batching import (
 )
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.planner.load_tests import TPOT_S
-from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile, in_flight, levels
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    _known_quantile,
+    _tick_s,
+    in_flight,
+    levels,
+)
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
-LEAST_TOLD = 200  # requests that tell costs
+LEAST_TOLD, TOLD_SHARE = 200, 0.9  # requests that tell costs, and of all that have later tokens
 MOST_SERVED = 4000  # that are simulated
 BUDGET = 8192  # tokens of a step, where the reader does not say
 RATES = 9  # halvings of the interval in which the rate lies
@@ -135,8 +142,11 @@ def _step_costs(run: Run) -> FloatArray | None:
     if not run.has("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"):
         return None
     batch, read, each = _counted(run)
-    if each.size < LEAST_TOLD:
-        return None
+    answers = run.good() & ~(run.column("output_tokens") <= 1)
+    if each.size < max(LEAST_TOLD, TOLD_SHARE * answers.sum()):
+        return None  # the others were in the batch too
+    if _tick_s(run.column("sent_s")) > _known_quantile(run.column("ttft_s")):
+        return None  # moments that do not tell who was there
     terms = np.column_stack([np.ones(each.size), batch, read]) / each[:, None]
     kept = np.array([True, batch.std() >= 0.05 * batch.mean(), True])  # always full: not told apart
     costs = np.zeros(3)

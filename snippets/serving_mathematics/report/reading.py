@@ -49,6 +49,7 @@ from serving_mathematics.report.engine_metrics import (
     table_run,
 )
 from serving_mathematics.report.evidence import (
+    GROWING,
     FloatArray,
     Run,
     _known_mean,
@@ -772,9 +773,13 @@ def _after(before: Run, run: Run) -> Run:
     times = np.concatenate([before.series.time_s, run.series.time_s])
     where = f"{before.where}, {run.where}"
     series = type(run.series)(times, values)
-    return replace(
-        before, where=where, notes=("several scrapes",), series=series, told=_means(series)
-    )
+    known = {name: series.level(name) for name in GROWING}
+    fell = [name.replace("_", " ") for name, x in known.items() if (np.diff(x) < 0).any()]
+    notes = ["several scrapes"]
+    if fell:
+        told = f"{', '.join(fell[:2])} fell between them"
+        notes.append(f"{told}: the engine began anew, or the files are in the other order")
+    return replace(before, where=where, notes=tuple(notes), series=series, told=_means(series))
 
 
 def check_tools_agree() -> None:

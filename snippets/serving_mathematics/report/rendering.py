@@ -19,7 +19,7 @@ from typing import Any
 
 from serving_mathematics.planner.answer_plots import Plot
 from serving_mathematics.report.comparison import Difference
-from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding, duration
+from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding, duration, percent
 from serving_mathematics.report.registry import FINDINGS, Report
 from serving_mathematics.report.report_plots import run_plots
 from serving_mathematics.support import checks
@@ -152,6 +152,9 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
     if not found.runs:
         return lines or ["nothing was read"]
     lines.insert(0, _headline(found))
+    if len(found.runs) == 1 and found.runs[0].notes:
+        told = f"read: {'; '.join(found.runs[0].notes)}"
+        lines += textwrap.wrap(told, TERMINAL_WIDTH, subsequent_indent="  ", max_lines=4)
     lines += [_difference_text(one) for one in changed if one.real][:4]
     if changed and not any(one.real for one in changed):
         lines.append("· no difference between the two is told from chance")
@@ -204,9 +207,13 @@ def _difference_text(one: Difference) -> str:
 
     >>> _difference_text(Difference("TTFT, mean", 0.1, 0.2, 1.0, 0.8, 1.2))
     '! TTFT, mean: 100 ms → 200 ms, +100% (+80% to +120%)'
+    >>> _difference_text(Difference("TTFT, mean", 0.2, 0.1, -0.5, -0.612, -0.388))
+    '! TTFT, mean: 200 ms → 100 ms, −50% (−61% to −39%)'
     """
     sign = "!" if one.real else "·"
-    change = f"{100 * one.change:+.3g}% ({100 * one.low:+.3g}% to {100 * one.high:+.3g}%)"
+    shares = (one.change, one.low, one.high)
+    change, low, high = (f"{'+' if share > 0 else ''}{percent(share)}" for share in shares)
+    change = f"{change} ({low} to {high})"
     noise = "" if one.real else ", not told from chance"
     return f"{sign} {one.name}: {duration(one.first)} → {duration(one.second)}, {change}{noise}"
 

@@ -38,7 +38,13 @@ from serving_mathematics.planner.trace_times import (
     _read_times,
     _unit_of_name,
 )
-from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    _known_quantile,
+    _since_first,
+    _tick_s,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_ROWS, read_table, require_shallow
 from serving_mathematics.support.require import require
@@ -48,10 +54,14 @@ MOMENTS = {  # columns of moments, in compared form
     "queued": ("queuedts", "queuedat", "enqueuedat", "enqueuetime"),
     "due": ("due", "dueat", "scheduledtime", "targetedstart", "intendedstart", "planned"),
     "scheduled": ("scheduledts", "admittedat", "admitted", "scheduledat", "dequeuedat"),
-    "first": ("firsttokents", "firsttokentime", "firsttokenat", "firsttoken", "firstbyteat"),
+    "first": (
+        *("firsttokents", "firsttokentime", "firsttokenat", "firsttoken", "firstbyteat"),
+        "completionstarttime",
+    ),
     "end": (
         *("lasttokents", "lasttokentime", "endtime", "endtimestamp", "end", "finishedat"),
         *("completedat", "finished", "completiontime", "done", "finishtime", "endts"),
+        *("timeiso8601", "msec"),  # of nginx, which writes when an answer is through
     ),
 }
 DURATIONS = {
@@ -79,6 +89,8 @@ WORDS = {
     "error": ("error", "err", "errormessage", "failure", "exception", "errortype"),
     "success": ("success", "ok", "succeeded", "successful"),
     "session": ("session", "sessionid", "conversation", "conversationid", "chatid", "threadid"),
+    "request": ("requestid", "reqid", "xrequestid"),
+    "model": ("model", "modelname", "modelid"),
     "tenant": (
         *("tenant", "tenantid", "tenantname", "customer", "customerid", "org", "orgid"),
         *("organization", "organizationid", "organisation", "account", "accountid", "team"),
@@ -87,7 +99,19 @@ WORDS = {
     ),
 }
 ROLES = MOMENTS | DURATIONS | COUNTS | WORDS
-FINE = ("", "0", "200", "201", "ok", "success", "true", "none", "null", "false", "stop", "length")
+FINE = (  # words of an answer that came, of an error that is none, and why an answer ended
+    *("", "0", "ok", "true", "none", "null", "nan", "n/a", "na", "-", "false", "no", "[]", "{}"),
+    *("success", "succeeded", "successful", "complete", "completed", "finished", "done", "passed"),
+    *("stop", "length", "eos", "endturn", "stopsequence", "maxtokens", "tooluse", "toolcalls"),
+    *("functioncall", "finishedstopped", "finishedlengthcapped"),
+)
+MOST_TRIES = 20  # of one request: an id that stands more often is of something else
+LATER_TOKEN_S = 1e-4  # less for each later token: the answer came whole
+MANY_TOKENS = 8  # of an answer of which that is said
+EITHER = ("requesttime", "elapsed")  # names of a moment or of how long something took
+ANY_MOMENT = ("timestamp", "time", "ts", "t", "date")  # names that do not say of which moment
+FEW_BACK = 3  # steps back in a log that is else in order: a clock was set, or files were joined
+FINE_S = 0.01  # of moments that two requests do not share, with all of their times, by chance
 MOST_NAMES = 1000
 NAME_SHOWN = 24  # letters of a tenant's name
 SAMPLE = 2000  # moments that say a unit
@@ -200,8 +224,21 @@ def _objects(text: str) -> Iterator[tuple[int, Any]]:
                 raise ValueError(told) from None
 
 
-def _chosen(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    """The column of each role that a log has."""
+def _lasts(name: str, cells: Sequence[Any]) -> bool:
+    """Whether a column that may be of moments or of durations is of durations.
+
+    >>> _lasts("request_time", ["0.512"]), _lasts("request_time", ["1700000000.5"])
+    (True, False)
+    """
+    known = next((cell for cell in cells if cell not in ("", None, "null", "None")), "")
+    either = compared(_unit_of_name(name)[0]) in EITHER
+    return either and _is_number(known) and not _since_1970(float(known))
+
+
+def _chosen(
+    names: Sequence[str], mapping: Mapping[str, str], lasting: Sequence[str] = ()
+) -> dict[str, str]:
+    """The column of each role that a log has; lasting: those that are of no moments."""
     for role, name in mapping.items():
         require(name in names, f"columns: {role}", f"one of {', '.join(names)[:200]}", name[:60])
     forms: dict[str, str] = {}
@@ -211,7 +248,10 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
             forms.setdefault(compared(form), name)
     chosen, taken = dict(mapping), set(mapping.values())
     for role, known in ROLES.items():
-        found = next((forms[f] for f in known if f in forms and forms[f] not in taken), None)
+        left = {f: name for f, name in forms.items() if name not in taken}
+        if role in MOMENTS:
+            left = {f: name for f, name in left.items() if name not in lasting}
+        found = next((left[f] for f in known if f in left), None)
         if role not in chosen and found is not None:
             chosen[role] = found
             taken.add(found)
@@ -342,11 +382,13 @@ def _word(cell: Any) -> str:
 
 
 def _is_bad(word: str, role: str) -> bool:
+    word = re.sub(r"\.0+\Z", "", word)  # a column of whole numbers with a gap in it
     if role == "success":
-        return word in ("false", "0", "no", "failed", "")
-    if role == "status" and word[:1] in ("1", "2", "3") and len(word) == 3:
-        return False
-    return word not in FINE
+        return word in ("false", "f", "0", "no", "n", "failed", "nan", "none", "")
+    code = re.match(r"(?:http[ /]?[\d.]*[ /:]*)?([1-5])(?:\d\d|xx)\b", word)
+    if role == "status" and code:
+        return code[1] in "45"
+    return word not in FINE and compared(word) not in FINE
 
 
 # In one piece: a log's columns in their order, each read or refused.
@@ -358,7 +400,7 @@ def _run(
     first: int,
 ) -> Run:
     names = list(cells)
-    chosen = _chosen(names, mapping)
+    chosen = _chosen(names, mapping, [name for name in names if _lasts(name, cells[name])])
     timed = {"sent", "queued"} & set(chosen)
     if not timed and not {"ttft", "latency"} & set(chosen):
         shown = ", ".join(names)[:200]
@@ -407,12 +449,19 @@ def _run(
             if role in absolute:
                 columns[name] = absolute[role] - absolute[base]
         notes.append(f"moments from {chosen[base]}: {moments[base][2]}")
+        back = _steps_back(absolute[base], chosen[base], first)
+        notes += [back] if back else []
     for role, name in (("latency", "latency_s"), ("ttft", "ttft_s"), ("queue", "queue_s")):
         if role in chosen and name not in columns:
             values = _numbers(cells[chosen[role]], chosen[role], first)
             others = columns.get("latency_s")
             columns[name], told = _seconds(values, chosen[role], unit, others)
             notes.append(told)
+    if not base and "end" in moments and "latency_s" in columns:
+        columns["sent_s"] = _since_first(moments["end"][0] - columns["latency_s"])
+        notes.append(f"moments from {chosen['end']}, less {chosen['latency']}")
+    if "model" in chosen and len(models := _places_of(cells[chosen["model"]])[1]) > 1:
+        notes.append(f"{len(models):,} models, taken as one engine")
     if "tpot" in chosen and "latency_s" not in columns and "ttft_s" in columns:
         each, told = _seconds(
             _numbers(cells[chosen["tpot"]], chosen["tpot"], first), chosen["tpot"], ""
@@ -428,18 +477,23 @@ def _run(
     if "tenant" in chosen:
         columns["tenant"], tenants = _tenants(cells[chosen["tenant"]], chosen["tenant"])
     if "session" in chosen:
-        known = {
-            name: i for i, name in enumerate(dict.fromkeys(map(str, cells[chosen["session"]])))
-        }
-        columns["session"] = np.array(
-            [known[str(c)] for c in cells[chosen["session"]]], dtype=float
-        )
+        columns["session"] = _places_of(cells[chosen["session"]])[0]
         _leave_own_clocks(columns, notes)
+    either = base == "sent" and compared(chosen["sent"]) in ANY_MOMENT and "end" not in moments
+    if either and {"sent_s", "latency_s"} <= set(columns):
+        told = f"{chosen['sent']} is taken as when each was sent"
+        notes.append(f"{told} (of the end, say --columns end={chosen['sent']})")
     _require_sense(columns, chosen, first)
-    share = math.nan
+    _leave_whole_answers(columns, notes)
+    share = _reusable(columns, chosen, first)
     if any(isinstance(one, list) for one in hashes) and "prompt" in chosen:
         found = np.minimum(_seen(hashes, first), columns["prompt_tokens"])
         share = float(found.sum() / max(columns["prompt_tokens"].sum(), 1.0))
+    if "request" in chosen and "attempt" not in columns and "sent_s" in columns:
+        _count_tries(columns, _places_of(cells[chosen["request"]])[0], chosen["request"], notes)
+    timed_too = bool({"latency_s", "ttft_s"} & set(columns)) and "sent_s" in columns
+    if "request" in chosen or (timed_too and 0 < _tick_s(columns["sent_s"]) < FINE_S):
+        columns = _rows_once(cells, columns, notes)
     run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
@@ -464,18 +518,100 @@ def _power(
 def _tenants(cells: Sequence[Any], column: str) -> tuple[FloatArray, tuple[str, ...]]:
     """A number for each request's tenant, NaN where its cell is empty, and their names. A key is a
     secret and a name too long to print: it is called by its place."""
-    place: dict[str, int] = {}
-    codes = np.full(len(cells), math.nan)
-    for at, cell in enumerate(cells):
-        word = "" if cell is None else str(cell).strip()
-        if word and word.lower() not in ("null", "none", "nan"):
-            codes[at] = place.setdefault(word, len(place))
+    codes, place = _places_of(cells)
     secret = "key" in compared(column)
     names = (
         f"key {i}" if secret else word if len(word) <= NAME_SHOWN else f"{word[:NAME_SHOWN]}…"
         for word, i in zip(place, range(1, len(place) + 1), strict=True)
     )
     return codes, tuple(names)
+
+
+def _steps_back(moments: FloatArray, column: str, first: int) -> str:
+    """What is to be said of a log in order that goes back once or a few times; empty elsewhere."""
+    steps = np.diff(moments)
+    back = np.flatnonzero(steps < -1.0)
+    if not 0 < back.size <= min(FEW_BACK, 0.01 * steps.size) or (steps < 0).mean() > 0.01:
+        return ""
+    at = int(back[np.argmin(steps[back])])
+    told = f"{column} goes back by {-steps[at]:,.0f} s at row {at + 1 + first}"
+    return f"{told}: if a clock was set or a file was joined there, two stretches count as one"
+
+
+def _places_of(cells: Sequence[Any]) -> tuple[FloatArray, dict[str, int]]:
+    """A number for each word of a column, from 0 on as they come, NaN where a cell is empty."""
+    place: dict[str, int] = {}
+    codes = np.full(len(cells), math.nan)
+    for at, cell in enumerate(cells):
+        word = "" if cell is None else str(cell).strip()
+        if word and word.lower() not in ("null", "none", "nan"):
+            codes[at] = place.setdefault(word, len(place))
+    return codes, place
+
+
+def _rows_once(
+    cells: Mapping[str, Sequence[Any]], columns: dict[str, FloatArray], notes: list[str]
+) -> dict[str, FloatArray]:
+    """The columns without the rows that stand in a log again, cell for cell."""
+    rows = zip(*cells.values(), strict=True)
+    told = np.fromiter((hash(repr(row)) for row in rows), dtype=np.int64)
+    kept = np.sort(np.unique(told, return_index=True)[1])
+    again = told.size - kept.size
+    if not again:
+        return columns
+    notes.append(f"{again:,} rows stand there again, cell for cell, and are counted once")
+    return {name: column[kept] for name, column in columns.items()}
+
+
+def _count_tries(
+    columns: dict[str, FloatArray], of: FloatArray, column: str, notes: list[str]
+) -> None:
+    """Which try of its request each row is, where ids repeat at other moments."""
+    known = np.flatnonzero(np.isfinite(of + columns["sent_s"]))
+    order = known[np.lexsort((columns["sent_s"][known], of[known]))]
+    if order.size < 2:
+        return
+    same = np.r_[False, of[order][1:] == of[order][:-1]]
+    later = same & np.r_[False, np.diff(columns["sent_s"][order]) > 0]
+    number = np.cumsum(later)
+    begin = np.maximum.accumulate(np.where(same, 0, np.arange(order.size)))
+    tries = 1.0 + number - number[begin]
+    if not later.any() or tries.max() > MOST_TRIES or later.mean() > 0.5:
+        return
+    columns["attempt"] = np.ones(of.size)
+    columns["attempt"][order] = tries
+    notes.append(f"{column} stands at several moments: a later one is another try")
+
+
+def _leave_whole_answers(columns: dict[str, FloatArray], notes: list[str]) -> None:
+    """Take out times to the first token that are none: of answers that came whole, and zeros."""
+    if not {"ttft_s", "latency_s"} <= set(columns):
+        return
+    ttft, whole = columns["ttft_s"], columns["latency_s"]
+    tokens = columns.get("output_tokens", np.full(ttft.size, math.nan))
+    at_end = (whole - ttft < LATER_TOKEN_S * (tokens - 1)) & (tokens >= MANY_TOKENS)
+    none = at_end | ((ttft == 0) & (whole > 0))
+    if none.any():
+        columns["ttft_s"] = np.where(none, math.nan, ttft)
+        notes.append(f"{int(none.sum()):,} answers came whole, without a time to a first token")
+
+
+def _reusable(columns: dict[str, FloatArray], chosen: Mapping[str, str], first: int) -> float:
+    """Share of the prompt tokens that a cache could have, where a column tells that and not what
+    was found; NaN elsewhere. Refuses more found than there is."""
+    if not {"cached_tokens", "prompt_tokens"} <= set(columns):
+        return math.nan
+    cached, prompt = columns["cached_tokens"], columns["prompt_tokens"]
+    more = np.flatnonzero(cached > prompt)
+    if more.size > 0.01 * prompt.size:
+        at = f"row {int(more[0]) + first}, column {chosen['cached']}"
+        rule = "no more than its prompt (does the prompt leave out what was found? add it)"
+        require(False, at, rule, f"{cached[more[0]]:g} of {prompt[more[0]]:g}")
+    if not compared(chosen["cached"]).startswith("reusable"):
+        return math.nan
+    known = np.isfinite(cached + prompt)
+    del columns["cached_tokens"]
+    return float(cached[known].sum() / max(prompt[known].sum(), 1.0))
 
 
 def _base(
@@ -508,8 +644,11 @@ def _leave_own_clocks(columns: dict[str, FloatArray], notes: list[str]) -> None:
     """Take out moments that count from the start of each session."""
     if "sent_s" not in columns:
         return
-    begin = np.full(int(columns["session"].max()) + 1, math.inf)
-    np.minimum.at(begin, columns["session"].astype(int), columns["sent_s"])
+    known = np.isfinite(columns["session"])
+    if not known.any():
+        return
+    begin = np.full(int(columns["session"][known].max()) + 1, math.inf)
+    np.minimum.at(begin, columns["session"][known].astype(int), columns["sent_s"][known])
     if begin.size > 10 and np.mean(begin == begin.min()) > 0.9:
         del columns["sent_s"]
         notes.append("moments count from the start of each session and were not compared")
@@ -529,6 +668,9 @@ def _require_sense(columns: dict[str, FloatArray], chosen: Mapping[str, str], fi
             rule += f" for another? {', '.join(f'{r} from {c}' for r, c in chosen.items())[:160]})"
             told = f"{values[early[0]]:.4g} s, and so in {100 * share:.3g}% of the requests"
             require(False, at, rule, told)
+        usual = _known_quantile(values)
+        rule = f"up to {LONGEST_S:g} s in the median (do the clocks or the time zones differ?)"
+        require(not usual > LONGEST_S, name.removesuffix("_s"), rule, f"{usual:.4g} s")
         columns[name] = np.maximum(values, 0.0)
     if "ttft_s" in columns and "latency_s" in columns:
         late = columns["ttft_s"] > columns["latency_s"] * 1.001 + 0.001

@@ -13,7 +13,7 @@ from serving_mathematics.report.findings.finding import (
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(0.9999, "1,000 ms"), (12.345, "12.3 s"), (1e-5, "10 µs"), (3e-9, "3 ns"), (-0.2, "-200 ms")],
+    [(0.9999, "1,000 ms"), (12.345, "12.3 s"), (1e-5, "10 µs"), (3e-9, "3 ns"), (-0.2, "−200 ms")],
 )
 def test_durations(seconds: float, told: str) -> None:
     assert duration(seconds) == told.replace("e+0", "e")

@@ -79,6 +79,10 @@ def test_counters_by_hand() -> None:
     found = prefix_hits(counted(prefix_asked=1000.0, prefix_found=250.0), Asked())
     assert found is not None
     assert found.level == "note"
+    some = {"prompt_tokens": np.full(4, 90.0), "cached_tokens": np.array([45.0, np.nan] * 2)}
+    found = prefix_hits(Run("", "", some), Asked())
+    assert found is not None
+    assert found.seen.startswith("50% of the prompt tokens")  # of those that tell it
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.5, 0.9])

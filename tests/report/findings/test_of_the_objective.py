@@ -60,6 +60,9 @@ def test_what_is_spent_is_of_what_the_promise_leaves() -> None:
     found = goodput(Run("", "", {"ttft_s": late}), Asked(ttft_s=1.0))
     assert found is not None
     assert found.why == "0.5% were late or failed, 50% of the 1% that the promise leaves"
+    found = goodput(Run("", "", {"ttft_s": np.tile([3.0, 0.1], 500)}), Asked(ttft_s=1.0))
+    assert found is not None
+    assert found.why == "50% were late or failed, 50 times the 1% that the promise leaves"
 
 
 def test_late_in_stretches_has_a_wider_interval_than_late_at_random() -> None:

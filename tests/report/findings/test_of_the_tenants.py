@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from serving_mathematics.report.evidence import Run
-from serving_mathematics.report.faults import _shared
+from serving_mathematics.report.faults import _shared, served
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_tenants import (
     _rank_correlation,
@@ -73,3 +75,15 @@ def test_the_error_of_a_rank_correlation_is_its_scatter() -> None:
     r, error = np.array(found).T
     assert r.std() > 1.2 / np.sqrt(59)  # more than of numbers on their own
     assert np.median(error) == pytest.approx(r.std(), rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_tenants_who_come_together_are_not_the_cause(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    crowd = (np.arange(2000) // 100) % 2 == 0
+    gaps = rng.exponential(1.0, 2000) * np.where(crowd, 0.4, 1.6)
+    run = served(rng, 2000, load=0.8, arrivals=gaps)
+    of = rng.choice(4, 2000, p=[0.3, 0.3, 0.2, 0.2]).astype(float)
+    run = replace(run, columns={**run.columns, "tenant": of}, tenants=tuple("abcd"))
+    found = tenants(run, Asked())
+    assert found is None or found.level == "note"

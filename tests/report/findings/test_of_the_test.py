@@ -130,3 +130,63 @@ def test_lengths_within_a_token_are_equal() -> None:
     assert "prompts have 512" in found.seen
     assert "answers" not in found.seen
     assert empty_answers(clean(count=300), Asked()) is None
+
+
+@pytest.mark.parametrize("load", [1.15, 1.6, 2.5, 5.0])
+def test_any_overload_is_a_queue_that_grows(load: float) -> None:
+    run = served(np.random.default_rng(4), 1000, load=load, places=16)
+    assert growing_queue(run, Asked()) is not None
+
+
+def test_times_that_rise_without_a_queue_are_no_overload() -> None:
+    """A morning below what the engine carries, and the same on its way beyond it."""
+    for top, found in ((0.85, False), (1.6, True)):
+        rng = np.random.default_rng(2)
+        pace = np.linspace(0.25, top, 3000)
+        run = served(rng, 3000, load=1.0, arrivals=rng.exponential(1.0, 3000) / pace, places=32)
+        assert (growing_queue(run, Asked()) is not None) == found
+
+
+def test_moments_in_whole_seconds_do_not_tell_who_waited() -> None:
+    run = served(np.random.default_rng(1), 1000, load=0.5)
+    sent = np.floor(run.columns["sent_s"])
+    ends = np.floor(run.columns["sent_s"] + run.columns["latency_s"])
+    assert closed_loop(Run("", "", {"sent_s": sent, "latency_s": ends - sent}), Asked()) is None
+
+
+def test_a_percentile_is_of_what_the_log_has() -> None:
+    times = np.r_[np.ones(985), np.full(15, 60.0)] * np.random.default_rng(0).uniform(1, 9, 1000)
+    found = too_few(Run("", "", {"latency_s": times}), Asked())
+    assert found is not None
+    assert found.seen.startswith("p99 of the latency is")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_long_prompts_at_the_start_are_no_warm_up(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    long = np.r_[np.full(150, 1600), np.full(1850, 400)]
+    prompts = np.ceil(long * rng.lognormal(-0.1, 0.4, 2000))
+    run = served(rng, 2000, load=0.3, prompts=prompts)
+    assert warm_up(run, Asked()) is None
+
+
+def test_a_burst_at_the_start_is_told_as_one() -> None:
+    rng = np.random.default_rng(1)
+    pace = np.r_[np.full(200, 2.2), np.full(1800, 0.8)]
+    run = served(rng, 2000, load=0.5, arrivals=rng.exponential(1.0, 2000) / pace)
+    found = warm_up(run, Asked())
+    assert found is not None
+    assert "; they came 1.9 times as fast" in found.seen
+    assert found.level == "note"
+
+
+def test_a_log_by_the_time_of_the_end_begins_with_long_answers() -> None:
+    found = 0
+    for seed in range(6):
+        run = served(np.random.default_rng(seed), 1500, load=0.6)
+        ends = run.columns["sent_s"] + run.columns["latency_s"]
+        window = np.sort(np.argsort(ends)[400:1400])
+        names = ("sent_s", "latency_s", "output_tokens")
+        cut = Run("", "", {name: run.columns[name][window] for name in names})
+        found += warm_up(cut, Asked()) is not None
+    assert not found

@@ -63,4 +63,23 @@ def test_shares_by_hand() -> None:
     found = retries(Run("", "", {"attempt": np.r_[np.ones(80), np.full(20, 3.0)]}), Asked())
     assert found is not None
     assert found.level == "problem"
-    assert "up to 3 times" in found.seen
+    assert "up to try 3" in found.seen
+
+
+@pytest.mark.parametrize("step_s", [1.0, 3.0, 10.0, 60.0])
+def test_steps_of_the_moments_are_no_bursts(step_s: float) -> None:
+    """Poisson arrivals as a log in whole seconds, of three, of ten or of sixty has them."""
+    rng = np.random.default_rng(3)
+    sent = np.sort(rng.uniform(0, 3600, 19_000)) // step_s * step_s
+    off = rng.choice([-0.001, 0.0, 0.001], 3600)[(sent / step_s).astype(int)]
+    for moments in (sent, np.sort(sent + off)):
+        assert bursts(Run("", "a trace", {"sent_s": moments}), Asked()) is None
+
+
+def test_ranks_of_equal_counts_are_equal() -> None:
+    """Two drifts are as few observations as they have turns."""
+    rng = np.random.default_rng(8)
+    sent = np.sort(3600 * rng.beta(1.0, 1.3, 3000))
+    drift = np.exp(0.1 * np.sin(sent / 600))
+    run = Run("", "", {"sent_s": sent, "prompt_tokens": 500 * drift * rng.lognormal(0, 0.8, 3000)})
+    assert lengths_follow_load(run, Asked()) is None

@@ -90,8 +90,17 @@ def duration(seconds: float) -> str:
         return "0 s"
     for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if abs(seconds) >= size:
-            return f"{sized(seconds / size)} {unit}"
-    return f"{sized(seconds / 1e-9)} ns"
+            return f"{_minus(sized(seconds / size))} {unit}"
+    return f"{_minus(sized(seconds / 1e-9))} ns"
+
+
+def _minus(number: str) -> str:
+    """A number with the sign of minus.
+
+    >>> _minus("-0.5")
+    '−0.5'
+    """
+    return number.replace("-", "−", 1) if number.startswith("-") else number
 
 
 def percent(share: float, low: float | None = None, high: float | None = None) -> str:
@@ -99,11 +108,12 @@ def percent(share: float, low: float | None = None, high: float | None = None) -
 
     share, low, high: finite. Raises ValueError otherwise.
 
-    >>> percent(0.05), percent(0.05, 0.04, 0.0712)
-    ('5%', '5% (4% to 7.1%)')
+    >>> percent(0.05), percent(0.05, 0.04, 0.0712), percent(1.868), percent(-0.031)
+    ('5%', '5% (4% to 7.1%)', '187%', '−3.1%')
     """
     share = require_finite(share=share)
-    shown = f"{sized(100 * share, 2)}%" if abs(share) < 0.995 else f"{sized(100 * share, 4)}%"
+    digits = 4 if 0.995 <= abs(share) <= 1 else 2  # of 99.95% the last two matter
+    shown = f"{_minus(sized(100 * share, digits))}%"
     if low is None or high is None:
         return shown
     low, high = require_finite(low=low, high=high)

@@ -25,6 +25,8 @@ from serving_mathematics.report.evidence import (
     Series,
     _inside_at,
     _known_mean,
+    _known_quantile,
+    _tick_s,
     levels,
 )
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
@@ -40,7 +42,24 @@ STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 PREEMPTED = 0.01  # of the requests
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
-PLACES = {"vllm": "--max-num-seqs", "sglang": "--max-running-requests"}
+ENGINE_FLAGS = {  # of an engine: its places, the budget of a step, memory of the cache, its 8 bits
+    "vllm": (
+        *("--max-num-seqs", "--max-num-batched-tokens", "--gpu-memory-utilization"),
+        "--kv-cache-dtype fp8",
+    ),
+    "sglang": (
+        *("--max-running-requests", "--chunked-prefill-size", "--mem-fraction-static"),
+        "--kv-cache-dtype fp8_e4m3",
+    ),
+    "TensorRT-LLM": (
+        *("--max_batch_size", "--max_num_tokens", "--kv_cache_free_gpu_memory_fraction"),
+        "kv_cache_config: dtype: fp8",
+    ),
+}
+NO_FLAGS = (  # of an engine whose flags are not known here
+    *("the limit of a batch", "the budget of a step", "the memory of the cache"),
+    "where the engine has one",
+)
 PASS_COST = 0.05  # of a draft model's pass, of the target's
 
 
@@ -70,14 +89,14 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     most = asked.places if asked.places > 0 else float(running.max())
     full = float((running[queued] >= FULL_PLACES * most).mean())
     cache = told.values.get("cache")
-    cached = math.nan
+    cached, flags = math.nan, _engine_flags(run, asked)
     if cache is not None and cache.shape == known.shape and (cache > 0).any():
         cached = float((cache[known][queued] >= FULL_CACHE).mean())
     if cached > 0.5:
-        what, change = "memory", _memory_change(asked)
+        what, change = "memory", _memory_change(flags)
         seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} of it"
     elif full > 0.5:
-        flag, what = PLACES[asked.engine], "places"
+        flag, what = flags[0], "places"
         seen = f"{most:g} requests ran in {percent(full)} of it, and never more"
         change = (
             f"raise {flag} above {most:g} if memory and the time per token allow, or add replicas"
@@ -85,8 +104,7 @@ def binding(run: Run, asked: Asked) -> Finding | None:
         if math.isnan(cached):
             seen += " (or memory, of which the file says nothing)"
     else:
-        flag = "--max-num-batched-tokens" if asked.engine == "vllm" else "--chunked-prefill-size"
-        what = "the token budget or the host"
+        flag, what = flags[1], "the token budget or the host"
         seen = f"places were free ({float(np.median(running[queued])):g} of {most:g} ran)"
         change = f"raise {flag} and look whether the time per token still keeps its promise"
     return Finding(
@@ -103,11 +121,15 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     )
 
 
-def _memory_change(asked: Asked) -> str:
-    vllm = asked.engine == "vllm"
-    share = "--gpu-memory-utilization" if vllm else "--mem-fraction-static"
-    bits = "fp8" if vllm else "fp8_e4m3"
-    return f"raise {share}, take a cache in 8 bits (--kv-cache-dtype {bits}), or add replicas"
+def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:
+    """Of the engine whose metrics a run has; of the one that was asked for, where it has none."""
+    if run.tool in ("TensorRT-LLM", "TGI"):
+        return ENGINE_FLAGS.get(run.tool, NO_FLAGS)
+    return ENGINE_FLAGS[asked.engine]
+
+
+def _memory_change(flags: tuple[str, ...]) -> str:
+    return f"raise {flags[2]}, take a cache in 8 bits ({flags[3]}), or add replicas"
 
 
 def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
@@ -173,6 +195,8 @@ def _own_prefill(run: Run) -> FloatArray | None:
     there are too few of them."""
     if not run.has("sent_s", "latency_s", "ttft_s") or run.size < FEW:
         return None
+    if _tick_s(run.column("sent_s")) > _known_quantile(run.column("ttft_s")):
+        return None  # moments that do not tell who was there
     inside = _inside_at(run, run.column("sent_s"))
     usual = _known_mean(inside)
     good = run.good() & np.isfinite(run.column("ttft_s"))
@@ -213,7 +237,7 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
         "problem" if not share < PREEMPTED else "warning",
         f"{count:,.0f} preemptions{each}",
         "what was computed for them is computed again, and their readers see a gap",
-        f"lower {PLACES[asked.engine]}, or {_memory_change(asked)}",
+        f"lower {(flags := _engine_flags(run, asked))[0]}, or {_memory_change(flags)}",
         "the engine's own count",
         "optimization/caching",
         run.where,
@@ -237,8 +261,10 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         base = asked_of if asked_of > 0 else run.series.grown("prompt_tokens")
         found = run.series.grown("prefix_found") / base if base > 0 else math.nan
     if math.isnan(found) and run.has("cached_tokens", "prompt_tokens"):
-        total = float(np.nansum(run.column("prompt_tokens")))
-        found = float(np.nansum(run.column("cached_tokens"))) / total if total > 0 else math.nan
+        both = np.isfinite(run.column("cached_tokens") + run.column("prompt_tokens"))
+        total = float(run.column("prompt_tokens")[both].sum())
+        cached = float(run.column("cached_tokens")[both].sum())
+        found = cached / total if total > 0 else math.nan
     possible = run.shares_prefix
     if math.isnan(found) and not possible > 0.05:
         return None
@@ -362,8 +388,9 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
                 f"; in {percent(cause)} of them a prompt ended, in {percent(chance)} of the others"
             )
             change = (
-                "lower --max-num-batched-tokens (in SGLang --chunked-prefill-size, with"
-                " --enable-mixed-chunk and no guesses), or separate prompts"
+                "lower --max-num-batched-tokens (in SGLang --chunked-prefill-size with"
+                " --enable-mixed-chunk, which most guesses forbid; in TensorRT-LLM"
+                " --max_num_tokens), or separate prompts"
             )
     return Finding(
         "stalls",

@@ -109,8 +109,12 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     answered = _rates_told(run)["requests"] if run.has("sent_s") else math.nan
     rate = answered * run.size / max(1, int(run.good().sum()))  # failed ones among them
     good = f"; goodput {sized(share * rate)} of {sized(rate)} requests a second" if rate > 0 else ""
+    some = kept.size < run.size
+    those = f"{percent(kept.size / run.size)} that tell it" if some else "requests"
     level = "problem" if high < asked.quantile else "warning" if low < asked.quantile else "note"
     wanted = _wanted(asked)
+    times = (1 - share) / (1 - asked.quantile)
+    spent = f"{percent(times)} of" if times < 2 else f"{sized(times, 2)} times"
     files = {}
     if 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
         files["alerts.yaml"] = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
@@ -122,10 +126,10 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     return Finding(
         "goodput",
         level,
-        f"{percent(share, low, high)} of the requests keep {wanted}, {percent(asked.quantile)} are "
+        f"{percent(share, low, high)} of the {those} keep {wanted}, {percent(asked.quantile)} are "
         f"promised{good}",
-        f"{percent(1 - share)} were late or failed, {percent((1 - share) / (1 - asked.quantile))} "
-        f"of the {percent(1 - asked.quantile)} that the promise leaves",
+        f"{percent(1 - share)} were late or failed, {spent} "
+        f"the {percent(1 - asked.quantile)} that the promise leaves",
         kinds[level],
         "95%, by tenths of the run" if half > 0 else "95%, as if requests were independent",
         "definitions/slo-sla",
@@ -194,7 +198,8 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
         seen.format(most),
         "requests that run and wait rise before a promise breaks, and GPU utilization does not",
         f"{change}{beyond}",
-        f"Wilson's interval in {BINS} parts by load; one engine behind the log",
+        f"Wilson's interval in {BINS} parts by load; one engine behind the log, and all that it "
+        "served in it",
         "capacity/autoscaling",
         run.where,
         files,
@@ -288,7 +293,7 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
         "this is its utilization: GPU utilization is 100% from the first request on",
         f"a tenth more of the prompts found in the cache would raise it by {percent(gains[0])}, "
         f"twice the places by {percent(gains[1])} if memory lasts",
-        f"from the costs of a step in the log; {_error(own)}",
+        f"from the costs of a step in the log, if it has every request; {_error(own)}",
         "definitions/utilization",
         run.where,
     )

@@ -2,7 +2,8 @@
 
 The tail of the others is held against one tenant's tokens in windows of time: in those where it
 sends most, and in those where it sends least. A test by ranks says whether that is chance, with as
-many windows as are worth one where neighbours are alike.
+many windows as are worth one where neighbours are alike. Where the tail follows the tokens of all
+others more than the tenant's, they come together, and none of them is the cause.
 
 Assumes: one engine behind the log, and a wait of the window in which a request was sent.
 
@@ -135,19 +136,25 @@ def _raised(
         return None
     place = np.clip(((sent - low) / (high - low) * count), 0, count - 1)
     place = np.nan_to_num(place).astype(int)
-    load = np.bincount(place[mine], weights=work[mine], minlength=count)
-    load = load + np.r_[load[0], load[:-1]]  # a queue outlasts the window that made it
+    load, beside = (
+        np.bincount(place[x], weights=work[x], minlength=count)
+        for x in (mine, ~mine & np.isfinite(sent))
+    )
+    load, beside = (
+        x + np.r_[x[0], x[:-1]] for x in (load, beside)
+    )  # a queue outlasts the window that made it
     inside = [times[rest & (place == i)] for i in range(count)]
     there = np.array([x.size > 0 for x in inside])
     tail = np.array([float(np.quantile(x, 0.9)) for x in inside if x.size])
     r, error = _rank_correlation(load[there], tail)
+    others, _ = _rank_correlation(beside[there], tail)
     by_load = np.argsort(-load, kind="stable")
     until = int(np.searchsorted(np.cumsum(load[by_load]), load.sum() / 2)) + 1  # half its tokens
     tails = np.full(count, math.nan)
     tails[there] = tail
     calm, busy = (_known_quantile(tails[x]) for x in (by_load[-until:], by_load[:until]))
-    if r < BEYOND_CHANCE * error or not busy > RAISES * calm:
-        return None
+    if r < max(BEYOND_CHANCE * error, others + error) or not busy > RAISES * calm:
+        return None  # by chance, or all come together and this one is not the cause
     return who, calm, busy, r, error
 
 

@@ -34,6 +34,7 @@ from serving_mathematics.report.evidence import (
     _known_numbers,
     _known_quantile,
     _span_s,
+    _tick_s,
 )
 from serving_mathematics.report.findings.finding import (
     FEW,
@@ -53,6 +54,7 @@ FOLLOWS_S = 0.002  # after an end, within which a closed loop sends
 CORRECTED = 1.5  # times the percentile, from which omission counts
 WARM_SIGMAS, WARM_SHARE = 4.0, 0.15  # by which a warm-up lies above the rest
 TREND_BLOCKS, TREND_S, TREND_GROWTH = 10, 31, 1.5  # Mann's statistic of ten blocks, 1 in 2,000
+LEFT_OVER = 0.01  # seconds of wait that a second adds, from which more comes than is served
 LARGEST_FAILED = 0.01
 WIDE = 0.5  # of a percentile, from which its interval is told
 TPOT_FACTOR, TPOT_SHARE = (0.7, 1.4), 0.05  # of means of means; of the requests themselves
@@ -232,7 +234,9 @@ def _following(run: Run) -> float:
     before = np.searchsorted(ends, later, side="right") - 1
     waited = later - ends[before]
     tolerance = max(FOLLOWS_S, 0.002 * _known_quantile(run.column("latency_s")))
-    by_chance = 1 - math.exp(-ends.size / span * tolerance)
+    together = np.unique(sent).size < 0.9 * sent.size
+    written = _tick_s(np.r_[sent, ends]) * together  # within which nothing tells what came first
+    by_chance = 1 - math.exp(-ends.size / span * max(tolerance, written))
     return math.nan if by_chance > 0.3 else float((waited <= tolerance).mean())
 
 
@@ -262,11 +266,15 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
     if above < math.log1p(WARM_SHARE) or above < WARM_SIGMAS * spread or first < parts.max():
         return None
     p95 = [float(np.quantile(x, 0.95)) for x in (series, series[cut:])]
+    longer, faster = _start_of(run, cut)
+    if longer > above / 2:
+        return None  # longer prompts or answers, and no warm-up
     seen = (
         f"the first {cut} of {series.size} requests took {sized(math.exp(above), 2)} times as long "
         f"as the rest; p95 is {duration(p95[1])} without them, {duration(p95[0])} with them"
     )
-    matters = p95[0] > 1.1 * p95[1]
+    seen += f"; they came {sized(faster, 2)} times as fast" if faster > 1 else ""
+    matters = p95[0] > 1.1 * p95[1] and not faster > 1
     return Finding(
         "warm_up",
         "warning" if matters else "note",
@@ -280,6 +288,29 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
     )
 
 
+def _start_of(run: Run, cut: int) -> tuple[float, float]:
+    """By how much the logarithms of the first prompts exceed the others, or where latencies are
+    looked at those of answers, of which a log by the time of the end begins with long ones; and how
+    many times as fast the first requests came as the others where no later stretch was as fast; 0
+    where neither."""
+    ordered = run.in_order()
+    told = ordered.good() & np.isfinite(
+        ordered.column("ttft_s" if run.has("ttft_s") else "latency_s")
+    )
+    longer = faster = 0.0
+    for name in ("prompt_tokens",) if run.has("ttft_s") else ("prompt_tokens", "output_tokens"):
+        if ordered.has(name):
+            logs = np.log(np.maximum(ordered.column(name)[told], 1.0))
+            longer = max(longer, _known_mean(logs[:cut]) - _known_mean(logs[cut:]))
+    if ordered.has("sent_s"):
+        gaps = np.diff(ordered.column("sent_s")[told])
+        usual = max(float(np.mean(gaps[cut:])), 1e-9)
+        later = [float(x.mean()) for x in _blocks_of(gaps[cut:], max(1, (gaps.size - cut) // cut))]
+        first = float(np.mean(gaps[:cut]))
+        faster = usual / max(first, 1e-9) if first < min(later) else 0.0
+    return longer if math.isfinite(longer) else 0.0, faster
+
+
 def _series(run: Run) -> FloatArray:
     """Times to first token, or latencies, in the order of sending; what is known of them."""
     ordered = run.in_order()
@@ -290,8 +321,19 @@ def _series(run: Run) -> FloatArray:
     return np.zeros(0)
 
 
-def growing_queue(run: Run, _asked: Asked) -> Finding | None:
+def _sent_of_series(run: Run) -> FloatArray:
+    """When the requests of that series were sent."""
+    name = "ttft_s" if run.has("ttft_s") else "latency_s"
+    known = run.good() & np.isfinite(run.column(name))
+    return np.sort(run.column("sent_s")[known])
+
+
+def growing_queue(run: Run, asked: Asked) -> Finding | None:
     """Latencies rise from block to block until the end: more came than was served.
+
+    A queue that grows adds to the wait the share that is left over: at a load of 1.1 a tenth of a
+    second in each second. Times that rise by less than a hundredth are of longer prompts or a
+    fuller batch.
 
     run: with when each request was sent, and its time to first token or latency.
 
@@ -302,17 +344,24 @@ def growing_queue(run: Run, _asked: Asked) -> Finding | None:
     if not run.has("sent_s"):
         return None
     series = _series(run)
-    if series.size < FEW or _span_s(run) < 2 * float(np.median(series)):
-        return None  # or all were sent at once, which is another finding
+    if series.size < FEW or all_at_once(run, asked) is not None:
+        return None
     medians = np.array([float(np.median(x)) for x in _blocks_of(series, TREND_BLOCKS)])
     signs = np.sign(medians[None, :] - medians[:, None])
     trend = int(np.triu(signs).sum())
     growth = float(medians[-2:].mean() / max(medians[:2].mean(), 1e-9))
     if trend < TREND_S or growth < TREND_GROWTH:
         return None
+    sent = _sent_of_series(run)
+    middle = np.array([float(np.median(x)) for x in _blocks_of(sent, TREND_BLOCKS)])
+    added = [
+        float(medians[-1] - medians[i]) / max(float(middle[-1] - middle[i]), 1e-9) for i in (0, -4)
+    ]
+    if max(added) < LEFT_OVER:
+        return None  # longer prompts, or a fuller batch, and no queue that grows
     seen = (
         f"times rose from {duration(float(medians[0]))} to {duration(float(medians[-1]))} (medians "
-        "of the first and the last tenth), and had not settled"
+        f"of the first and the last tenth), by {duration(max(added))} a second, and had not settled"
     )
     return Finding(
         "growing_queue",
@@ -356,7 +405,8 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
         low, high = float(values[(ranks.lower or 1) - 1]), float(values[ranks.upper - 1])
         if not high - low > WIDE * here:
             return None
-        seen = f"{name} of the time to first token is {duration(here)}, with 95% from "
+        of = "time to first token" if run.has("ttft_s") else "latency"
+        seen = f"{name} of the {of} is {duration(here)}, with 95% from "
         seen += f"{duration(low)} to {duration(high)}"
         why = "a change within that interval is noise"
         change = f"send about {4 * values.size:,} requests to halve it"

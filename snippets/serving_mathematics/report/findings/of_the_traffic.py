@@ -20,8 +20,16 @@ from serving_mathematics.capacity.arrival_rates.arrival_rates import (
     window_counts,
 )
 from serving_mathematics.capacity.arrival_rates.arrival_trace import token_dispersion
-from serving_mathematics.report.evidence import FloatArray, Run
-from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
+from serving_mathematics.report.evidence import FloatArray, Run, _tick_s
+from serving_mathematics.report.findings.finding import (
+    FEW,
+    Asked,
+    Finding,
+    _minus,
+    duration,
+    percent,
+)
+from serving_mathematics.report.findings.of_the_tenants import _rank_correlation
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 
@@ -29,7 +37,8 @@ WINDOWS_S = (1.0, 10.0, 60.0, 600.0)
 LEAST_WINDOWS, LEAST_COUNT = 20, 5.0
 BURSTY, RARE = 1.5, 1e-3  # dispersion, and its chance under Poisson
 PACED = 0.5
-CORRELATED = 3.5  # standard errors
+CORRELATED = 3.0  # standard errors
+ROUNDED = 0.05  # of dispersion that a step of the moments adds; of a step that a window lacks
 FOLLOW = 0.2  # of the requests, from which sessions matter
 CARRY = 0.15  # of all prompt tokens, by the largest hundredth
 
@@ -48,7 +57,7 @@ def bursts(run: Run, _asked: Asked) -> Finding | None:
         return None
     tried = []
     for window in _windows(sent):
-        counts = window_counts(sent, window)
+        counts = _in_windows(sent, window)
         tried.append((dispersion_index(counts), dispersion_p_value(counts), window, counts))
     found = [x for x in tried if x[0] > BURSTY and x[1] < RARE / len(tried)]
     if not found:
@@ -59,7 +68,8 @@ def bursts(run: Run, _asked: Asked) -> Finding | None:
         if run.has(name):
             tokens = _of_sent(run, name)
             if tokens.sum() > 0:
-                shown.append(f"{sized(token_dispersion(sent, tokens, window))} in {word}")
+                own = token_dispersion(_early(sent), np.r_[0.0, tokens], window)
+                shown.append(f"{sized(own)} in {word}")
     peak = float(counts.max() / counts.mean())
     half = 1.96 * math.sqrt(2 / (counts.size - 1)) * index
     return Finding(
@@ -92,14 +102,15 @@ def paced(run: Run, _asked: Asked) -> Finding | None:
     if not windows:
         return None
     window = windows[-1]
-    counts = window_counts(sent, window)
+    counts = _in_windows(sent, window)
     index = dispersion_index(counts)
     if index > PACED or dispersion_p_value(counts) < 1 - RARE:
         return None
     return Finding(
         "paced",
         "note",
-        f"dispersion over {duration(window)} is {sized(index, 2)}: requests come evenly spaced",
+        f"dispersion over {duration(window)} is {sized(index, 2)}: requests come evenly spaced (or "
+        "the log keeps one in every few)",
         "users come at random, and their queue is longer at the same rate",
         "test with Poisson arrivals (--burstiness 1.0) or your own trace",
         f"{counts.size} windows",
@@ -122,13 +133,34 @@ def _of_sent(run: Run, name: str) -> FloatArray:
     return np.asarray(np.nan_to_num(run.column(name)[known][order]))
 
 
+def _early(sent: FloatArray) -> FloatArray:
+    """The moments with one half a step before them, so that no window ends at a step."""
+    return np.asarray(np.r_[sent[0] - _tick_s(sent) / 2, sent], dtype=float)
+
+
+def _in_windows(sent: FloatArray, window: float) -> FloatArray:
+    """Requests in windows, the first of which begins half a step of the moments early."""
+    counts = window_counts(_early(sent), window).astype(float)
+    counts[0] -= 1
+    return np.asarray(counts)
+
+
 def _windows(sent: FloatArray) -> list[float]:
-    """The usual windows that fit often enough and hold enough."""
+    """The usual windows that fit often enough and hold enough. Of moments that are written in steps
+    a window has one step more or less than another, unless it is a whole number of them."""
     span = float(sent[-1] - sent[0])
+    tick = _tick_s(sent)
+    rate = sent.size / span
     return [
         w
         for w in WINDOWS_S
-        if span / w >= LEAST_WINDOWS and sent.size * w / span >= LEAST_COUNT and span / w < 1e5
+        if span / w >= LEAST_WINDOWS
+        and rate * w >= LEAST_COUNT
+        and span / w < 1e5
+        and (
+            0.25 * rate * tick**2 / w <= ROUNDED
+            or (w > 0.9 * tick and abs(w - tick * round(w / tick)) <= ROUNDED * tick)
+        )
     ]
 
 
@@ -154,15 +186,15 @@ def lengths_follow_load(run: Run, _asked: Asked) -> Finding | None:
     if not told:
         return None
     r, error, window, count = max(told, key=lambda one: abs(one[0]) / one[1])
-    word, said = "longer" if r > 0 else "shorter", f"{r:.2f}".replace("-", "−")
+    word = "longer" if r > 0 else "shorter"
     return Finding(
         "lengths_follow_load",
         "note",
-        f"prompts are {word} when many come: rank correlation {said} ± {1.96 * error:.2f} over "
-        f"{duration(window)}",
+        f"prompts are {word} when many come: rank correlation {_minus(f'{r:.2f}')} ± "
+        f"{1.96 * error:.2f} over {duration(window)}",
         f"a plan that draws lengths apart from times is too {'kind' if r > 0 else 'strict'}",
         "plan with the trace, or size prompts and answers apart by the busiest windows",
-        f"{count} windows",
+        f"{count} windows; two slow drifts, each by itself, look the same",
         "capacity/arrival-rates",
         run.where,
     )
@@ -173,16 +205,14 @@ def _followed(
 ) -> tuple[float, float, float, int] | None:
     """Rank correlation of the number in a window and the mean logarithm of their tokens, its error
     without any, the window, and how many; None where there are too few."""
-    place = ((sent - sent[0]) / window).astype(int)
+    place = ((sent - sent[0] + _tick_s(sent) / 2) / window).astype(int)
     counts = np.bincount(place)
     sums = np.bincount(place, weights=np.log(np.maximum(tokens, 1.0)))
     kept = counts >= 2
     if kept.sum() < LEAST_WINDOWS:
         return None
-    pair = (counts[kept], sums[kept] / counts[kept])
-    first, second = (np.argsort(np.argsort(x)).astype(float) for x in pair)
-    r = float(np.corrcoef(first, second)[0, 1])
-    return r, 1 / math.sqrt(kept.sum() - 1), window, int(kept.sum())
+    r, error = _rank_correlation(counts[kept].astype(float), sums[kept] / counts[kept])
+    return r, error, window, int(kept.sum())
 
 
 def few_carry_most(run: Run, _asked: Asked) -> Finding | None:
@@ -264,7 +294,8 @@ def retries(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "retries",
         "problem" if share > 0.1 else "warning",
-        f"{percent(share)} of the requests were sent again, up to {attempts.max():g} times",
+        f"{percent(share)} of the requests are another try of one before, up to try "
+        f"{attempts.max():g}",
         "retries are load that grows when the engine is slow, and each answer's time leaves "
         "out the "
         "tries before it",
