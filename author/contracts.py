@@ -81,6 +81,8 @@ FORBIDDEN = {
     r"#\s*(TODO|FIXME|XXX)": "unfinished work: finish it, or take it out",
 }
 _FORBIDDEN = re.compile("|".join(FORBIDDEN))
+BOOKS_MACHINES = "conventions.md#the-books-machines"
+_BOOKS_MACHINE = re.compile(r"\*(?:chat|mixture|agents)\*|\bchat machine|book's mixture")
 _FUTURE = "from __future__ import annotations\n"
 
 Records = Mapping[str, Run]
@@ -443,14 +445,24 @@ def path_problems(page: Chapter, _records: Records) -> list[str]:
 
 
 def glossary_problems(page: Chapter, _records: Records) -> list[str]:
-    """A term of the glossary leads to each chapter."""
+    """A term of the glossary leads to each chapter, and who speaks of the book's machines links to
+    them.
+    """
     terms, _ = terms_of("glossary.md", (ROOT / "docs/glossary.md").read_text(encoding="utf-8"))
+    problems = []
+    named = _BOOKS_MACHINE.search(page.text)
+    if named and BOOKS_MACHINES not in page.text[: named.end() + len(BOOKS_MACHINES) + 20]:
+        problems.append(
+            f"docs/{page.path}: speaks of {named[0]} and does not say what that is: link its first"
+            f" mention to ../{BOOKS_MACHINES}."
+        )
     if any(page.path in term.pages for term in terms):
-        return []
+        return problems
     return [
+        *problems,
         f"docs/glossary.md: no term leads to {page.path}: add an item, in alphabetical order,"
         f" `- **term** — What it is. [{page.meta.get('title')}]({page.path}#its-section)` with its"
-        " anchor `{ #term }` on a line of its own; or link the chapter in a term that is there."
+        " anchor `{ #term }` on a line of its own; or link the chapter in a term that is there.",
     ]
 
 

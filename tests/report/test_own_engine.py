@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from serving_mathematics.core.batching.continuous_batching import Engine
+from serving_mathematics.core.batching.continuous_batching import Engine, Workload
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
@@ -14,6 +15,7 @@ from serving_mathematics.report.own_engine import (
     _kept_share,
     breaking_rate,
     fit_own,
+    twice_alone,
 )
 
 from .example_runs import clean
@@ -25,6 +27,23 @@ def test_the_engine_behind_a_log_is_near(seed: int) -> None:
     assert own is not None
     assert abs(own.tpot_error) < 0.1
     assert abs(own.ttft_error) < 0.3
+
+
+def test_a_request_takes_twice_as_long_beside_so_many() -> None:
+    rng = np.random.default_rng(5)
+    count, prompt, answer = 3000, 600.0, 101.0
+    sent = np.cumsum(rng.exponential(1 / 25, count))
+    asked = Workload(sent, rng.uniform(0, 2 * prompt, count), np.full(count, answer))
+    done = simulate(asked, Engine(0.01, 2e-5, 1e-4, token_budget=8192, max_sequences=256))
+    columns = {
+        "sent_s": sent,
+        "ttft_s": done.first_token_s - sent,
+        "latency_s": done.completion_s - sent,
+        "prompt_tokens": asked.prompt_tokens,
+        "output_tokens": asked.output_tokens,
+    }
+    with_others = 100 * 0.01 / (prompt * 2e-5 + 100 * 1e-4)
+    assert twice_alone(Run("", "", columns)) == pytest.approx(with_others, rel=0.1)
 
 
 def test_a_log_that_is_of_no_engine_has_none() -> None:

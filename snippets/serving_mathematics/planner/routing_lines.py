@@ -5,6 +5,9 @@ Assumes: an answer of `routing`.
 Source: the chapters that the lines name.
 """
 
+# In one piece: the sentence, the lines, the table and the record take the same numbers of a way,
+# and who adds one to it adds it to all four.
+
 from __future__ import annotations
 
 from serving_mathematics.core.batching.continuous_batching import Workload
