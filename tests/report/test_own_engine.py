@@ -33,7 +33,7 @@ def test_a_request_takes_twice_as_long_beside_so_many() -> None:
     rng = np.random.default_rng(5)
     count, prompt, answer = 3000, 600.0, 101.0
     sent = np.cumsum(rng.exponential(1 / 25, count))
-    asked = Workload(sent, rng.uniform(0, 2 * prompt, count), np.full(count, answer))
+    asked = Workload(sent, np.ceil(rng.uniform(0, 2 * prompt, count)), np.full(count, answer))
     done = simulate(asked, Engine(0.01, 2e-5, 1e-4, token_budget=8192, max_sequences=256))
     columns = {
         "sent_s": sent,
