@@ -194,18 +194,6 @@ def test_long_code_is_laid_out_when_it_comes_near_and_is_as_high_before(
         expect(wide).to_have_attribute("tabindex", "0")
 
 
-def test_the_font_of_formulas_is_fetched_when_one_comes_near(page: Page, origin: str) -> None:
-    page.set_viewport_size(PHONE)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
-    page.goto(f"{origin}capacity/littles-law/")
-    page.wait_for_load_state("networkidle")
-    assert "serif.woff2" in asked
-    assert "stix-two-math.woff2" not in asked
-    with page.expect_request("**/stix-two-math.woff2"):
-        page.locator("h2 ~ p math").first.scroll_into_view_if_needed()
-
-
 def test_a_table_that_a_late_font_makes_wide_can_be_scrolled_by_keyboard(
     page: Page, origin: str
 ) -> None:
