@@ -55,7 +55,7 @@ ALIKE = {  # what no input in range tells from the solution, but for last digits
     "what_has_changed": ("abs(math.log(prompt_tokens)) > math.log1p(tolerance)",),
     "what_is_kept": ("- 1) <= 0.1", "- 1) <= 0.1 first"),
     "what_is_off": ("np.diff(measured)[0] / np.diff(predicted)[0] > 1.15",),
-    "what_to_quantize": ("cache_over_weights > 1",),  # as large: the contract says neither
+    "what_to_quantize": ("> max(1.0, over_ridge)",),  # as large: the contract says neither
     "what_bursts": ("by_second > 1.5 first",),
     "what_happened": ("waiting < 1 and tokens_over >= 1.1 first",),
     "whose_tail": ("queue_s + prefill_s < first_s / 2 first",),
@@ -462,7 +462,7 @@ ENDS = {
     "exits": ("os._exit(0)", "It ended Python, with exit status 0"),
     "is killed": ("os.kill(os.getpid(), 9)", "It ended Python, by SIGKILL"),
     "crashes": ("ctypes.string_at(0)", "It ended Python, by SIGSEGV"),
-    "closes the output": ("os.close(1); os.close(2); sys.stdout.close()", "Bad file descriptor"),
+    "closes the output": ("os.close(1); os.close(2); sys.stdout.close()", "got "),
     "closes all": ("os.closerange(0, 256)", "It ended Python, with exit status "),
     "recurses": ("return latency_from_gauge(*given, **named)", "RecursionError: "),
     "starts a thread": ("threading.Thread(target=on).start()", "got "),
