@@ -152,7 +152,8 @@ def serve(
                     if not leaves:
                         cache.shrink(cache.resident - cache.pinned)  # which were not enough
                     cache.release(node[victim], path[victim])
-                    cache.forget(node[victim], read // block)
+                    if read // block < path[victim]:  # what lies deeper is of others
+                        cache.forget(node[victim], read // block)
                     limit = blocks - cache.pinned
                 if not leaves:
                     preemptions[victim] += 1
@@ -324,7 +325,7 @@ def serve(
             if fair:
                 fair.emitted(k)
             bound = (now + 1) << shift
-            if cache and (finished or (decoding and decoding[0] < bound)):
+            if cache and (told or finished or (decoding and decoding[0] < bound)):
                 cache.shrink(cache.resident + taken + memory.before(now) - blocks)
             while decoding and decoding[0] < bound:
                 key = heappop(decoding)
