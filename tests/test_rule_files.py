@@ -16,17 +16,19 @@ IN_RULES = re.compile(r"(?<![\d.])\d+(?:\.\d+)?")
 IN_NO_RULE: dict[
     str, set[float]
 ] = {  # of the comments: names, statuses, and what tests of these files hold
-    "arrival-rates": {3.1, 15},
+    "arrival-rates": {3.1, 15, 2025},
     "backfill": {1.2, 3.1, 99},
     "batch-night": {456},
-    "burn-rate-alerts": {39, 429, 504},
+    "burn-rate-alerts": {1.1, 39, 50, 200, 429, 504},
     "engine-load": {50},
+    "littles-law": {22, 96, 99},
     "mixture": {13_000},
     "percentile-worth": {95},
     "plan-holds": {3.1, 211, 1154},
     "release": {1.05, 1.25, 5.2},
+    "service-law": {50, 2026},
     "step-time": {3.1, 2000},
-    "streams": {0.5, 200},
+    "streams": {0.5, 20, 50, 200},
 }
 
 
