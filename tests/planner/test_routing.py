@@ -81,7 +81,7 @@ def recipe() -> Routed:
     (line,) = [line for line in page.splitlines() if "--replicas 8" in line]
     options = vars(command_parser().parse_args(shlex.split(line)[2:]))
     values = {name: options[name] for name in FIELDS if options[name] is not None}
-    asked = values | {"requests": 2000, "token_budget": 2048}
+    asked = values | {"requests": 3000, "token_budget": 2048}
     found = whole_answer(read_choices(asked), asked)
     assert isinstance(found, Routed)
     return found
