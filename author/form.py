@@ -183,13 +183,12 @@ def measured(runs: list[Run]) -> dict[str, tuple[Form, list[str]]]:
 
 def in_a_browser(site: Path, slugs: Sequence[str]) -> Iterator[tuple[str, dict[str, float]]]:
     """Height and paper of pages of a built site."""
-    from tests.browsing import LAY_OUT, chromium, served
+    from tests.browsing import chromium, served
 
     with served(site) as origin, chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         for slug in slugs:
             page.goto(f"{origin}{slug}/", wait_until="networkidle")
-            page.evaluate(LAY_OUT)
             height = page.evaluate("document.documentElement.scrollHeight")
             paper = len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
             yield slug, {"screens": round(height / 900, 1), "paper": paper}

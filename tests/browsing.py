@@ -27,11 +27,6 @@ from builder.theme_markup import POLICY
 from .fetch_pyodide import FOLDER
 
 PATIENCE_MS = 60_000  # how long anything may take on a machine with other work
-LAY_OUT = """() => {  // of a page all that waits until one comes near
-    const all = new CSSStyleSheet();
-    all.replaceSync("* { content-visibility: visible !important; }");
-    document.adoptedStyleSheets = [all];
-}"""
 OPTIONS = [  # no name is looked up: Chromium asks its maker about forms, accounts and updates
     "--no-sandbox",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",

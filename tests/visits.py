@@ -19,7 +19,6 @@ from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, exp
 from builder import ROOT
 
 from . import contrast
-from .browsing import LAY_OUT
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1280, "height": 900}
@@ -75,8 +74,7 @@ def address_of(slug: str) -> str:
 
 
 def turned(page: Page, scheme: str) -> None:
-    """The page, laid out whole, in the light or the dark theme, as the system asks for it."""
-    page.evaluate(LAY_OUT)
+    """The page in the light or the dark theme, as the system asks for it."""
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", SCHEMES[scheme])
 
@@ -90,7 +88,6 @@ def structure(page: Page, whole: bool = False) -> list[Any]:
         page.evaluate(AXE)
     off = {name: {"enabled": False} for name in COLOURS}
     options = {"rules": off, "preload": False}  # which is for sounds and rotated pages
-    page.evaluate(LAY_OUT)
     opened = page.evaluate_handle(UNFOLD)
     page.evaluate(FOCUSABLE)
     coloured = page.evaluate_handle("(plain) => plain ? (" + PLAIN + ")() : () => {}", not whole)
@@ -116,6 +113,14 @@ def unreadable(page: Page, *schemes: str) -> list[str]:
 
 FOCUSABLE = """async () => {
     const waits = (place) => place.scrollWidth > place.clientWidth && place.tabIndex < 0;
+    for (const code of document.querySelectorAll(".snippet.is-long pre > code")) {
+        code.scrollIntoView(); // it is laid out when it comes near
+        const line = code.firstElementChild;
+        const ready = () => line.checkVisibility({ contentVisibilityAuto: true }) && !waits(code);
+        for (let look = 0; look < 100 && !ready(); look += 1)
+            await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    scrollTo(0, 0);
     for (let look = 0; look < 500; look += 1) {
         if (![...document.querySelectorAll(".table, pre > code")].some(waits)) return;
         await new Promise((resolve) => setTimeout(resolve, 10));
@@ -205,7 +210,6 @@ class _Tab:
         asked = frozenset(url for url in self.asked if not url.startswith("data:"))
         bad, broken = list[str](), list[Any]()
         page.set_viewport_size(DESK)
-        page.evaluate(LAY_OUT)
         height = page.evaluate("document.documentElement.scrollHeight")
         widths = []
         for size, looks in ((DESK, look.wide), (PHONE, look.narrow)):
