@@ -445,24 +445,25 @@ def path_problems(page: Chapter, _records: Records) -> list[str]:
 
 
 def glossary_problems(page: Chapter, _records: Records) -> list[str]:
-    """A term of the glossary leads to each chapter, and who speaks of the book's machines links to
-    them.
-    """
+    """A term of the glossary leads to each chapter."""
     terms, _ = terms_of("glossary.md", (ROOT / "docs/glossary.md").read_text(encoding="utf-8"))
-    problems = []
-    named = _BOOKS_MACHINE.search(page.text)
-    if named and BOOKS_MACHINES not in page.text[: named.end() + len(BOOKS_MACHINES) + 20]:
-        problems.append(
-            f"docs/{page.path}: speaks of {named[0]} and does not say what that is: link its first"
-            f" mention to ../{BOOKS_MACHINES}."
-        )
     if any(page.path in term.pages for term in terms):
-        return problems
+        return []
     return [
-        *problems,
         f"docs/glossary.md: no term leads to {page.path}: add an item, in alphabetical order,"
         f" `- **term** — What it is. [{page.meta.get('title')}]({page.path}#its-section)` with its"
-        " anchor `{ #term }` on a line of its own; or link the chapter in a term that is there.",
+        " anchor `{ #term }` on a line of its own; or link the chapter in a term that is there."
+    ]
+
+
+def machine_problems(page: Chapter, _records: Records) -> list[str]:
+    """Who speaks of the book's machines links to them at the first mention."""
+    named = _BOOKS_MACHINE.search(page.text)
+    if not named or BOOKS_MACHINES in page.text[: named.end() + len(BOOKS_MACHINES) + 20]:
+        return []
+    return [
+        f"docs/{page.path}: speaks of {named[0]} and does not say what that is: link its first"
+        f" mention to ../{BOOKS_MACHINES}."
     ]
 
 
@@ -1070,6 +1071,7 @@ CHAPTER_RULES: dict[str, PageRule] = {
     "exercises": exercise_problems,
     "path": path_problems,
     "glossary": glossary_problems,
+    "machines": machine_problems,
 }
 MODULE_RULES: dict[str, Callable[[str], list[str]]] = {
     "definitions": definition_problems,

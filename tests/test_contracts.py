@@ -266,7 +266,7 @@ FAULTS = [  # what the chapter on utilization becomes, and what its rules say th
     ("figures", "{{ slider hockey_stick }}", "", "the figure `hockey_stick` is not shown: put"),
     ("sliders", "{{ slider hockey_", "{{ figure hockey_", "slider `hockey_stick` is not shown"),
     ("example", "{{ p99_at_80:.0f }}", "23", "`p99_at_80` of snippets/serving_mathematics/def"),
-    ("glossary", "conventions.md#the-books-machines", "b.md", "does not say what that is: link"),
+    ("machines", "conventions.md#the-books-machines", "b.md", "does not say what that is: link"),
     ("lines", "of its batch.", "of its batch. Give it.", "two sentences on one line"),
 ]
 
