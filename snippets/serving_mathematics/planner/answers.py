@@ -30,6 +30,8 @@ from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     Performance,
     Plan,
+    _classes_of,
+    _cut_at,
     time_shares,
 )
 from serving_mathematics.planner.configurations import (
@@ -89,7 +91,7 @@ from serving_mathematics.planner.routing_lines import (
 )
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
-from serving_mathematics.planner.traffic import drawn_classes, share_of_traffic
+from serving_mathematics.planner.traffic import share_of_traffic
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_positive_integer
@@ -393,16 +395,16 @@ def _cut_summary(question: Question) -> str:
     if isinstance(traffic, Workload) or 20 * sum(question.mean_lengths) < most:
         return ""
     rng = np.random.default_rng(question.seed)
-    which = drawn_classes(np.random.default_rng([question.seed, 1]), traffic, question.requests)
-    asked = share_of_traffic(rng, traffic, 1, question.requests, which)
-    prompts = np.minimum(asked.prompt_tokens, most - 1)
-    outputs = np.minimum(asked.output_tokens, most - prompts)
-    cut = float(np.mean(prompts + outputs < asked.prompt_tokens + asked.output_tokens))
+    asked = share_of_traffic(rng, traffic, 1, question.requests, _classes_of(question))
+    left = _cut_at(asked, most)
+    lengths = asked.prompt_tokens + asked.output_tokens
+    cut = float(np.mean(left.prompt_tokens + left.output_tokens < lengths))
     if cut < FEW_CUT:
         return ""
     return (
         f" Of the drawn requests {100 * cut:.0f}% are cut at the context of {most:,} tokens: "
-        f"{prompts.mean():,.0f} in and {outputs.mean():,.0f} out in the mean; a trace has its own."
+        f"{left.prompt_tokens.mean():,.0f} in and {left.output_tokens.mean():,.0f} out in the "
+        "mean; a trace has its own."
     )
 
 

@@ -436,9 +436,7 @@ class Fleets:
             self.sample, self.scv = traffic, 1.0
             self.which = np.zeros(traffic.arrival_s.size, dtype=np.int64)
         else:
-            self.which = drawn_classes(
-                np.random.default_rng([question.seed, 1]), traffic, question.requests
-            )
+            self.which = _classes_of(question)
             self.sample, self.scv = self._share(traffic, 1), traffic.arrival_scv
         self._refuse_long()
         longest = longer * int((self.sample.prompt_tokens + self.sample.output_tokens).max())
@@ -532,11 +530,7 @@ class Fleets:
 
     def within(self, asked: Workload, most: int = 0) -> Workload:
         """Drawn requests, none longer than the model's context, or than so many tokens."""
-        most = most or self.question.deployment.architecture.context_tokens
-        prompts = np.minimum(asked.prompt_tokens, most - 1)
-        outputs = np.minimum(asked.output_tokens, most - prompts)
-        cached = np.minimum(asked.cached_tokens, prompts - 1)
-        return Workload(asked.arrival_s, prompts, outputs, cached)
+        return _cut_at(asked, most or self.question.deployment.architecture.context_tokens)
 
     def _refuse_long(self) -> None:
         model = self.question.deployment.architecture
@@ -847,6 +841,21 @@ def _four_times(fleet: Fleets) -> Fleets:
     """The same with four times the requests."""
     question = replace(fleet.question, requests=SETTLING * fleet.question.requests)
     return Fleets(question, fleet.told, steady=STEADY)
+
+
+def _classes_of(question: Question) -> IntArray:
+    """The class of each drawn request."""
+    assert not isinstance(question.traffic, Workload)
+    rng = np.random.default_rng([question.seed, 1])
+    return drawn_classes(rng, question.traffic, question.requests)
+
+
+def _cut_at(asked: Workload, most: int) -> Workload:
+    """Requests of so many tokens at most."""
+    prompts = np.minimum(asked.prompt_tokens, most - 1)
+    outputs = np.minimum(asked.output_tokens, most - prompts)
+    cached = np.minimum(asked.cached_tokens, prompts - 1)
+    return Workload(asked.arrival_s, prompts, outputs, cached)
 
 
 def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:

@@ -11,8 +11,6 @@ import copy
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES, Deployment
 from serving_mathematics.core.hardware.fronts import FRONTS, Front, front_constants
@@ -133,7 +131,7 @@ def _asked_rate(question: Question) -> float:
     """Requests a second to all replicas, of a trace on average."""
     traffic = question.traffic
     if isinstance(traffic, Workload):
-        return (traffic.arrival_s.size - 1) / float(np.ptp(traffic.arrival_s))
+        return (traffic.arrival_s.size - 1) / float(traffic.arrival_s[-1] - traffic.arrival_s[0])
     return traffic.rate_per_s
 
 
