@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics.architecture.streaming.streaming import tpot_conventions
 from serving_mathematics.capacity.littles_law.benchmark_audit import audit_benchmark
@@ -293,12 +294,9 @@ def _start_of(run: Run, cut: int) -> tuple[float, float]:
     looked at those of answers, of which a log by the time of the end begins with long ones; and how
     many times as fast the first requests came as the others where no later stretch was as fast; 0
     where neither."""
-    ordered = run.in_order()
-    told = ordered.good() & np.isfinite(
-        ordered.column("ttft_s" if run.has("ttft_s") else "latency_s")
-    )
+    ordered, time, told = _timed(run)
     longer = faster = 0.0
-    for name in ("prompt_tokens",) if run.has("ttft_s") else ("prompt_tokens", "output_tokens"):
+    for name in ("prompt_tokens",) if time == "ttft_s" else ("prompt_tokens", "output_tokens"):
         if ordered.has(name):
             logs = np.log(np.maximum(ordered.column(name)[told], 1.0))
             longer = max(longer, _known_mean(logs[:cut]) - _known_mean(logs[cut:]))
@@ -311,21 +309,18 @@ def _start_of(run: Run, cut: int) -> tuple[float, float]:
     return longer if math.isfinite(longer) else 0.0, faster
 
 
+def _timed(run: Run) -> tuple[Run, str, npt.NDArray[np.bool_]]:
+    """The requests in the order of sending, which time is looked at, to the first token or else to
+    the last, and who tells it."""
+    ordered = run.in_order()
+    name = "ttft_s" if ordered.has("ttft_s") else "latency_s"
+    return ordered, name, ordered.good() & np.isfinite(ordered.column(name))
+
+
 def _series(run: Run) -> FloatArray:
     """Times to first token, or latencies, in the order of sending; what is known of them."""
-    ordered = run.in_order()
-    for name in ("ttft_s", "latency_s"):
-        if ordered.has(name):
-            values = ordered.column(name)[ordered.good()]
-            return np.asarray(values[np.isfinite(values)])
-    return np.zeros(0)
-
-
-def _sent_of_series(run: Run) -> FloatArray:
-    """When the requests of that series were sent."""
-    name = "ttft_s" if run.has("ttft_s") else "latency_s"
-    known = run.good() & np.isfinite(run.column(name))
-    return np.sort(run.column("sent_s")[known])
+    ordered, name, told = _timed(run)
+    return np.asarray(ordered.column(name)[told])
 
 
 def growing_queue(run: Run, asked: Asked) -> Finding | None:
@@ -352,7 +347,8 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
     growth = float(medians[-2:].mean() / max(medians[:2].mean(), 1e-9))
     if trend < TREND_S or growth < TREND_GROWTH:
         return None
-    sent = _sent_of_series(run)
+    ordered, _, told = _timed(run)
+    sent = ordered.column("sent_s")[told]
     middle = np.array([float(np.median(x)) for x in _blocks_of(sent, TREND_BLOCKS)])
     added = [
         float(medians[-1] - medians[i]) / max(float(middle[-1] - middle[i]), 1e-9) for i in (0, -4)
