@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -50,6 +51,12 @@ def planned(values: dict[str, object], places: int = 96) -> tuple[Question, Perf
     best = Fleets(question).performance(3, places, 2048)
     assert best is not None
     return question, best
+
+
+def container_of(document: dict[str, Any]) -> dict[str, Any]:
+    """The one container of a Deployment or a StatefulSet."""
+    (container,) = document["spec"]["template"]["spec"]["containers"]
+    return cast("dict[str, Any]", container)
 
 
 def test_what_stands_behind_routers_is_started_as_it_was_simulated() -> None:
@@ -116,7 +123,7 @@ def test_the_deployment_is_yaml_with_what_was_planned() -> None:
     question, best = planned(WIDE)
     found = yaml.safe_load(kubernetes_deployment(question, best))
     assert found["spec"]["replicas"] == 4
-    (container,) = found["spec"]["template"]["spec"]["containers"]
+    container = container_of(found)
     assert container["command"] == launch_words(question, best)
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
     labels = found["spec"]["template"]["metadata"]["labels"]
@@ -150,9 +157,7 @@ def test_a_checkpoint_in_another_format_is_asked_for(
 def test_a_pod_hears_others_and_waits_until_it_serves(backend: str) -> None:
     """vLLM listens everywhere at port 8000 by default, as the probe asks."""
     question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "backend": backend})
-    (container,) = yaml.safe_load(kubernetes_deployment(question, best))["spec"]["template"][
-        "spec"
-    ]["containers"]
+    container = container_of(yaml.safe_load(kubernetes_deployment(question, best)))
     assert ("--host 0.0.0.0 --port 8000" in " ".join(container["command"])) == (backend != "vllm")
     assert ("--enable-metrics" in container["command"]) == (backend == "sglang")
     assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": 8000}
@@ -193,7 +198,7 @@ def test_a_pod_asks_for_devices_by_their_makers_name(
 ) -> None:
     question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "device": device})
     text = kubernetes_deployment(question, best)
-    (container,) = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
+    container = container_of(yaml.safe_load(text))
     assert container["resources"]["limits"] == {resource: 1}
     assert container["image"].startswith(image)
     assert "LeaderWorkerSet" not in text
@@ -336,7 +341,7 @@ def test_one_device_tells_no_width_of_its_draft_model() -> None:
 def test_a_file_stands_behind_the_kubernetes_objects() -> None:
     question, best = planned(GUESSING | {"backend": "trtllm", "cache_precision": "fp8"})
     text = kubernetes_deployment(question, best)
-    (container,) = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
+    container = container_of(yaml.safe_load(text))
     assert container["command"][-2:] == ["--extra_llm_api_options", "options.yaml"]
     _, _, behind = text.partition("# options.yaml, in the folder where they start:\n")
     told = yaml.safe_load("\n".join(line.removeprefix("#   ") for line in behind.splitlines()))
@@ -384,7 +389,7 @@ def test_separate_fleets_are_yaml_with_what_was_planned(backend: str, apart: Sep
             "clusterIP": "None", "selector": labels, "ports": [{"port": 8000}],
         }  # fmt: skip
         assert state["spec"]["template"]["metadata"]["labels"] == labels
-        (container,) = state["spec"]["template"]["spec"]["containers"]
+        container = container_of(state)
         assert container["command"] == role_words(asked, apart.run, role)
         named = [one["name"] for one in container["env"]]
         assert named == ["HF_TOKEN"] + ["VLLM_NIXL_SIDE_CHANNEL_HOST"] * (backend == "vllm")
