@@ -39,7 +39,7 @@ from .visits import (
     visited,
 )
 
-pytestmark = pytest.mark.timeout(600)  # all pages are looked at before the first test
+pytestmark = pytest.mark.timeout(1200)  # all pages are looked at before the first test
 SOURCE_FILES = Sources(ROOT)
 LIGHT_BYTES = 150 * 1024
 PACKED = {".html", ".css", ".js", ".svg", ".json"}  # what static hosts send compressed

@@ -55,7 +55,7 @@ FLOATS = (
     *(1e-100, 1e-17, 1e-10, 0.5, 1 - 1e-10, math.nextafter(1, 0), 1.0),
     *(math.nextafter(1, 2), 1 + 1e-10, 1e3, 1e10, 1e17, 1e100, 1e300, math.nextafter(math.inf, 0)),
 )
-COUNTS = (0, 1, 2, 3, 1000, 10**6, 10**9, 2**31, 2**32, 2**53, 2**62)
+COUNTS = (0, 1, 2, 3, 300, 10**6, 10**9, 2**31, 2**32, 2**53, 2**62)
 
 
 def of_numbers(value: Any) -> bool:
