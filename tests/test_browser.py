@@ -101,6 +101,25 @@ def test_everything_reads_without_javascript(plain: Page, origin: str) -> None:
     expect(solution.locator("code").first).to_be_visible()
 
 
+def test_fonts_of_formulas_and_italics_come_when_a_page_is_drawn(
+    tab: Page, plain: Page, origin: str
+) -> None:
+    """They do not keep a page from its first look; who comes from another page, or to a place
+    within, has them asked for before, and so has who runs no scripts."""
+    late = re.compile(r"assets/(stix-two-math|fonts/serif-italic)\.woff2$")
+    faces = "[...document.fonts].filter((one) => /STIX/.test(one.family)).length"
+    tab.add_init_script(f'addEventListener("load", () => {{ window.atLoad = {faces}; }})')
+    tab.goto("about:blank")
+    found = []
+    for address in ("definitions/utilization/", "capacity/littles-law/", "#paths"):
+        with tab.expect_request(late):
+            tab.evaluate("(url) => { location.href = url; }", origin + address)
+        found.append(tab.wait_for_function("window.atLoad?.toString()").json_value())
+    assert found == ["0", "1", "1"]
+    with plain.expect_request(late):
+        plain.goto(f"{origin}definitions/utilization/")
+
+
 def test_the_home_page_stands_without_javascript(plain: Page, origin: str) -> None:
     plain.goto(origin)
     expect(plain.locator(".home-question")).to_contain_text("I serve")
