@@ -11,7 +11,8 @@ documentation, server arguments, speculative decoding, PD disaggregation and rou
 `server_args.py`, which divides the chunk by the groups and, by its release, refuses to mix with
 stages or guesses (issues 10589, 6874, pull requests 22920, 35017); TensorRT-LLM documentation,
 trtllm-serve, speculative decoding and disaggregated serving, and `llm_args.py`, where chunks and
-attention over data are off unless asked for; Kubernetes documentation, Deployments, StatefulSets, probes, scheduling of GPUs, downward API.
+attention over data are off unless asked for; Kubernetes documentation, Deployments, StatefulSets,
+probes, scheduling of GPUs, downward API.
 """
 
 # In one piece: the same limits in the words of three engines, which are compared and changed line
