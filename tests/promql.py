@@ -144,13 +144,14 @@ class Parser:
         return found
 
     def selector(self, name: str) -> str:
-        """The name of a series; where there is no such label, it is not what it must not be."""
+        """The name of a series; where there is no such label, it is not what it must not be, and
+        it is empty."""
         if self.tokens and self.tokens[0] == "{":
             after, labels = "{", []
             while after != "}":
                 self.take(after)
                 label, sign, value = self.take(), self.take("=", "=~", "!="), self.take()
-                labels += [label + sign + value] if sign != "!=" else []
+                labels += [label + sign + value] if sign != "!=" and value != '""' else []
                 after = self.tokens[0] if self.tokens[0] in ",}" else "}"
             self.take("}")
             name += f"{{{','.join(labels)}}}" if labels else ""

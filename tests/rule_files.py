@@ -44,18 +44,29 @@ def named(rule: Mapping[str, Any]) -> str:
     return str(rule.get("record") or rule["alert"])
 
 
-STEPS = {  # SGLang's counters of steps: of which counters of requests that ended they are the like
-    "prefill_compute": ("sglang:prompt_tokens_total", "sglang:cached_tokens_total"),
-    "decode": ("sglang:generation_tokens_total",),
+BY_SOURCE, STEPS = "vllm:prompt_tokens_by_source_total", "sglang:realtime_tokens_total"
+FOUND = {  # prompt tokens that are computed by no step, in the device or in a tier
+    "vllm": "vllm:prompt_tokens_cached_total",
+    "sglang": "sglang:cached_tokens_total",
+}
+IN_THE_DEVICE = f'{BY_SOURCE}{{source="local_cache_hit"}}'
+DERIVED = {  # a total, less what is named behind it
+    f'{BY_SOURCE}{{source="local_compute"}}': ("vllm:prompt_tokens_total", FOUND["vllm"]),
+    f'{BY_SOURCE}{{source=~"local_compute|external_kv_transfer"}}': (
+        *("vllm:prompt_tokens_total", IN_THE_DEVICE),
+    ),
+    f'{STEPS}{{mode="prefill_compute"}}': ("sglang:prompt_tokens_total", FOUND["sglang"]),
+    f'{STEPS}{{mode="prefill_cache"}}': (FOUND["sglang"],),
+    f'{STEPS}{{mode=~"prefill_.+"}}': ("sglang:prompt_tokens_total",),
+    f'{STEPS}{{mode="decode"}}': ("sglang:generation_tokens_total",),
 }
 
 
 def with_steps(series: Mapping[str, Series | Vector]) -> dict[str, Series | Vector]:
-    """Beside what SGLang counts of requests that ended, what it counts in its steps: in a steady
-    load the same, less what a cache found. A test that tells them apart names its own."""
+    """Beside all tokens and those found what engines count by source and by step, in a steady load
+    the same as SGLang's of requests that ended. A test that tells them apart names its own."""
     known = dict(series)
-    for mode, (total, *found) in STEPS.items():
-        name = f'sglang:realtime_tokens_total{{mode="{mode}"}}'
+    for name, (total, *found) in DERIVED.items():
         if total not in known or name in known:
             continue
         of = [known[one] for one in (total, *found) if one in known]

@@ -21,7 +21,16 @@ from serving_mathematics.optimization.batching.token_budget import _p99s
 from serving_mathematics.report.artefacts import BUCKETS
 
 from .promql import Parser, Series, Vector
-from .rule_files import FOLDER, GAP_BUCKETS, evaluated, rule_text, rules, vectors, without_streaming
+from .rule_files import (
+    FOLDER,
+    FOUND,
+    GAP_BUCKETS,
+    evaluated,
+    rule_text,
+    rules,
+    vectors,
+    without_streaming,
+)
 
 ENGINES = ("vllm", "sglang")
 
@@ -56,14 +65,17 @@ def test_who_reads_gaps_of_vllm_says_what_they_are_with_guesses() -> None:
     assert [str(name) for name, text in found.items() if not said.search(text)] == []
 
 
-@pytest.mark.parametrize("folder", ["downloads", "definitions", "capacity", "architecture", "."])
-def test_who_counts_what_vllm_finds_knows_what_it_loads_from_a_tier(folder: str) -> None:
-    """vLLM counts it apart, and neither goes through a step."""
-    files = [*(FOLDER.parent / folder).rglob("*.yaml"), *(FOLDER.parent / folder).rglob("*.md")]
-    texts = {file.name: file.read_text(encoding="utf-8") for file in files}
-    found = {name: text for name, text in texts.items() if "vllm:prefix_cache_hits_total" in text}
-    assert found
-    assert [name for name, text in found.items() if TIER["vllm"] not in text] == []
+def test_nobody_reads_lookups_of_the_cache() -> None:
+    """Until July 2026 a request of vLLM that waits for memory looked up again in each step, and was
+    counted again: no rule reads that, and a page that names it says so."""
+    docs = FOLDER.parent
+    looked = r"vllm:(?:external_)?prefix_cache_(?:hits|queries)"
+    rules_with = [f for f in FOLDER.iterdir() if re.search(looked, f.read_text(encoding="utf-8"))]
+    assert rules_with == []
+    texts = [file.read_text(encoding="utf-8") for file in docs.rglob("*.md")]
+    lines = [line for text in texts for line in text.split("\n") if re.search(looked, line)]
+    assert len(lines) == 1
+    assert "while requests wait for memory" in lines[0]
 
 
 REFUSED = 'envoy_cluster_upstream_rq{envoy_cluster_name="engines",envoy_response_code=~"5.."}'
@@ -222,6 +234,15 @@ def test_first_tokens_of_sglang_are_those_of_streamed_answers() -> None:
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*-sglang.yaml")), ids=lambda file: file.stem)
+def test_requests_of_sglang_are_counted_once(file: Path) -> None:
+    """With priorities it shows the requests of each value beside all of them, whose label is empty;
+    without, and in older releases, there is no label, which the same selector reads."""
+    text = file.read_text("utf-8")
+    asked = re.findall(r"sglang:num_(?:running|queue)_reqs(\S*)", text)
+    assert all('priority=""}' in selector for selector in asked)
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*-sglang.yaml")), ids=lambda file: file.stem)
 def test_what_sglang_counts_when_a_request_ends_is_no_rate_of_minutes(file: Path) -> None:
     """A prompt and its answer come in one lump there, minutes after the work."""
     ended = r"sglang:(?:prompt|cached|generation)_tokens_total\S*\[(\d+)m\]"
@@ -246,17 +267,13 @@ NAMES = {  # of what the rules read: running, waiting, cache, preemptions
     ),
     "sglang": ("num_running_reqs", "num_queue_reqs", "token_usage", "num_retracted_requests_total"),
 }
-TIER = {  # tokens of prompts that were loaded from a tier below the device
-    "vllm": "vllm:external_prefix_cache_hits_total",
-    "sglang": "sglang:cached_tokens_total",
-}
 BATCHING = ["BudgetTooSmall", "StreamsStall", "NoBudgetFits", "Preempting"]
 
 
 def batching_alerts(engine: str, **shown: float) -> list[str]:
     """Which alerts on batches fire on an engine that shows this for an hour, beside a quiet one.
 
-    tokens: a second. loaded: share of those of prompts, from a tier, which vLLM counts apart.
+    tokens: a second. found: share of those of prompts, in the device or a tier.
     guessed: tokens that vLLM guessed beside, a second, a third of them right. late: share of the
     gaps. preempted: of the requests.
     """
@@ -272,7 +289,7 @@ def batching_alerts(engine: str, **shown: float) -> list[str]:
             cache: of["cache"],
             f"{engine}:prompt_tokens_total": 60 * 0.85 * of["tokens"],
             f"{engine}:generation_tokens_total": 60 * 0.15 * of["tokens"],
-            TIER[engine]: 60 * 0.85 * of["tokens"] * of.get("loaded", 0.0),
+            FOUND[engine]: 60 * 0.85 * of["tokens"] * of.get("found", 0.0),
             f"{gap}_count": 9000.0,
             f'{gap}_bucket{{le="0.1"}}': 9000 * (1 - of["late"]),
             f"{first}_count": 600.0,
@@ -320,7 +337,7 @@ def test_steps_of_the_batches_are_those_of_the_machine(engine: str) -> None:
         ({"waiting": 3.6, "running": 120.0, "tokens": 0.85 * 31_400}, []),  # chat at 85%, healthy
         ({"waiting": 160.0, "running": 78.0, "tokens": 1.0 * PASSES}, BATCHING[:1]),
         ({"waiting": 450.0, "running": 253.0, "tokens": 1.0 * PASSES}, []),  # places bind
-        ({"waiting": 30.0, "tokens": 1.0 * PASSES, "loaded": 0.5}, []),  # steps are half empty
+        ({"waiting": 30.0, "tokens": 1.0 * PASSES, "found": 0.5}, []),  # steps are half empty
         ({"waiting": 30.0, "cache": 0.95, "tokens": 1.0 * PASSES}, []),  # memory does
         ({"late": 0.02}, BATCHING[1:2]),
         ({"late": 0.02, "waiting": 160.0, "tokens": 1.0 * PASSES}, BATCHING[2:3]),

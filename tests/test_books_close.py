@@ -12,14 +12,14 @@ from serving_mathematics.capacity.littles_law.block_lifetime import (
 from serving_mathematics.core.machines.machines import AGENTS
 
 from .promql import Vector
-from .rule_files import rule_text, vectors
+from .rule_files import FOUND, IN_THE_DEVICE, rule_text, vectors
 
 NAMES = {
     "vllm": {
         "running": "vllm:num_requests_running",
         "waiting": "vllm:num_requests_waiting",
-        "asked": "vllm:prefix_cache_queries_total",
-        "found": "vllm:prefix_cache_hits_total",
+        "asked": "vllm:prompt_tokens_total",
+        "found": IN_THE_DEVICE,
     },
     "sglang": {
         "running": "sglang:num_running_reqs",
@@ -81,15 +81,11 @@ def test_what_a_tier_holds_enters_the_cache_when_it_is_loaded() -> None:
     """It is computed by no step, and takes room in the device like what is."""
     names, steady = NAMES["vllm"], np.ones(60)
     series = {names["running"]: 9.0, names["waiting"]: 0.0, names["asked"]: 6e5}
-    series |= {names["found"]: 3e5, "vllm:generation_tokens_total": 6e4}
+    series |= {names["found"]: 3e5, FOUND["vllm"]: 5e5, "vllm:generation_tokens_total": 6e4}
     series |= {"vllm:e2e_request_latency_seconds_sum": 540.0}
-    tier = {"vllm:external_prefix_cache_hits_total": 2e5}
-    for more in ({}, tier):
-        shown: dict[str, Vector] = {
-            name: {"0": value * steady} for name, value in (series | more).items()
-        }
-        told = vectors("littles-law-vllm", shown)["engine:cache_lifetime:s"]["0"][-1]
-        assert told == pytest.approx(AGENTS.cache_tokens / 6000)
+    shown: dict[str, Vector] = {name: {"0": value * steady} for name, value in series.items()}
+    told = vectors("littles-law-vllm", shown)["engine:cache_lifetime:s"]["0"][-1]
+    assert told == pytest.approx(AGENTS.cache_tokens / 6000)
 
 
 @pytest.mark.parametrize("engine", list(NAMES))

@@ -113,7 +113,7 @@ def test_eight_bits_are_made_where_they_are_not_published() -> None:
     words = launch_words(question, best, "trtllm")
     assert words[words.index("--tp_size") + 1] == words[words.index("--pp_size") + 1] == "2"
     assert "--enable-mixed-chunk" not in launch_words(question, best, "sglang")
-    assert "prompts stop answers" in launch_text(question, best, "sglang")
+    assert "--prefill-decode-interval 1" in launch_text(question, best, "sglang")
     plain = launch_command(*planned({"rate_per_s": 2, "parallelism": "tp1", "requests": 200}))
     assert "quantization" not in plain
     assert "parallel" not in plain

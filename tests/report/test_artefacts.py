@@ -12,7 +12,6 @@ from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import RULES
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import alert_firing
 from serving_mathematics.report.artefacts import (
     BUCKETS,
-    MODEL,
     QUEUED,
     alert_rules,
     autoscaler_objects,
@@ -164,8 +163,10 @@ def test_two_models_of_one_prometheus_are_told_apart(engine: str) -> None:
     objects = autoscaler_objects(29, engine)
     query = yaml.safe_load(objects["keda.yaml"])["spec"]["triggers"][0]["metadata"]["query"]
     own, other = (np.full(5, x) for x in (3.0, 900.0))
-    series = {name + MODEL: own for name in QUEUED[engine]} | dict.fromkeys(QUEUED[engine], other)
+    series = {f'{name}{{model_name="model"}}': own for name in QUEUED[engine]}
+    series |= dict.fromkeys(QUEUED[engine], other)
     assert Parser(query, series).whole() == pytest.approx(6.0)
+    assert query.count('priority=""') == 2 * (engine == "sglang")  # the totals, not parts of them
     names = re.compile(rf"{engine}:\w+")
     for text in objects.values():
         assert "not both" in text.split("apiVersion")[0]

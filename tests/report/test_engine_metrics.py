@@ -130,6 +130,49 @@ def test_what_vllm_loads_from_a_tier_is_found() -> None:
     assert told.values["prefix_found"].tolist() == [700.0]
 
 
+def both_ways(rows: list[str], counter: str) -> list[float]:
+    """What a scrape and a range query of the same samples tell of a counter."""
+    listed = []
+    for row in rows:
+        name, labels, value = re.fullmatch(r"([\w:]+)(?:{(.*)})? (\S+)", row).groups()  # type: ignore[union-attr]
+        metric = {"__name__": name, **dict(re.findall(r'(\w+)="([^"]*)"', labels or ""))}
+        listed.append({"metric": metric, "values": [[0, value]]})
+    run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q.json")
+    assert run.series is not None
+    return [counters("\n".join(rows))[1].get(counter, 0.0), *run.series.values[counter]]
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_requests_that_wait_look_up_again_and_are_counted_once(turned: int) -> None:
+    """A prompt of 8,000 tokens that looks a hundred times whether its 7,000 are there, and one of
+    2,000 without any: 70% is found and not 88%. Of old releases there is nothing better."""
+    lookups = ["vllm:prefix_cache_queries_total 802000", "vllm:prefix_cache_hits_total 700000"]
+    once = ["vllm:prompt_tokens_total 10000", "vllm:prompt_tokens_cached_total 7000"]
+    rows = (lookups + once)[::turned]
+    assert both_ways(rows, "prefix_found") == [7000.0] * 2
+    assert "prefix_asked" not in counters("\n".join(rows))[1]
+    assert both_ways(lookups, "prefix_found") == [700000.0] * 2
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_aborted_requests_have_found_what_their_steps_did(turned: int) -> None:
+    """SGLang ends them with all of their prompt and nothing found: one in ten hides a tenth."""
+    steps = [
+        f'sglang:realtime_tokens_total{{mode="{m}"}} 9000' for m in ("prefill_cache", "decode")
+    ]
+    steps += ['sglang:realtime_tokens_total{mode="prefill_compute"} 1000']
+    ended = ["sglang:cached_tokens_total 8100", "sglang:prompt_tokens_total 10000"]
+    rows = (steps + ended)[::turned]
+    assert both_ways(rows, "prefix_found") == [9000.0] * 2
+    assert both_ways(rows, "prefix_asked") == [10000.0] * 2
+    assert both_ways([steps[1], *ended], "prefix_found") == [8100.0] * 2
+
+
+def test_requests_of_each_priority_are_part_of_all() -> None:
+    rows = [f'sglang:num_running_reqs{{priority="{p}"}} {n}' for p, n in (("", 5), (0, 3), (1, 2))]
+    assert both_ways(rows, "running") == [5.0] * 2
+
+
 def test_a_range_query_adds_engines_and_takes_the_fullest_cache() -> None:
     def told(name: str, values: list[list[object]]) -> dict[str, object]:
         return {"metric": {"__name__": name}, "values": values}

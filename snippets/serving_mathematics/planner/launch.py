@@ -8,10 +8,11 @@ use; a draft model that is called after EAGLE-3 is a head of that kind.
 
 Source: vLLM documentation, engine arguments, speculative decoding and NixlConnector; SGLang
 documentation, server arguments, speculative decoding, PD disaggregation and router, and
-`server_args.py`, which divides the chunk by the groups and refuses to mix with stages or guesses
-(issues 10589, 6874); TensorRT-LLM documentation, trtllm-serve, speculative decoding and
-disaggregated serving, and `llm_args.py`, where chunks and attention over data are off unless asked
-for; Kubernetes documentation, Deployments, StatefulSets, probes, scheduling of GPUs, downward API.
+`server_args.py`, which divides the chunk by the groups and, by its release, refuses to mix with
+stages or guesses (issues 10589, 6874, pull requests 22920, 35017); TensorRT-LLM documentation,
+trtllm-serve, speculative decoding and disaggregated serving, and `llm_args.py`, where chunks and
+attention over data are off unless asked for; Kubernetes documentation, Deployments, StatefulSets,
+probes, scheduling of GPUs, downward API.
 """
 
 # In one piece: the same limits in the words of three engines, which are compared and changed line
@@ -140,7 +141,7 @@ def _repository(question: Question) -> str:
 
 
 def _refuses_mixing(one: Deployment) -> bool:
-    """Whether SGLang refuses to read prompts in the steps that write."""
+    """Whether SGLang, by its release, refuses to read prompts in the steps that write."""
     return one.draft_tokens > 0 or one.pipeline > 1
 
 
@@ -210,8 +211,13 @@ def _launch_notes(question: Question, backend: str = "") -> list[str]:
     if one.draft_tokens and one.drafter == OWN_HEADS:
         notes.append("# needs heads that guess in the checkpoint: its config.json counts them")
     if backend == "sglang" and _refuses_mixing(one):
-        notes.append("# prompts stop answers: SGLang refuses --enable-mixed-chunk with guesses or")
-        notes.append("# stages, and this was simulated as if it mixed them")
+        notes.append(
+            "# SGLang may refuse --enable-mixed-chunk with guesses or stages; then prompts stop"
+        )
+        notes.append(
+            "# answers, so add --prefill-decode-interval 1 (from August 2026 on); this was"
+        )
+        notes.append("# simulated as if it mixed them")
     return notes
 
 

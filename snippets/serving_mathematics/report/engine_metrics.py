@@ -8,23 +8,26 @@ First tokens of SGLang are those of streamed answers.
 Assumes: scrapes in the order in which they are given; a scrape does not say when it was made, so
 between two of them only ratios are told, unless each begins with its time in a comment.
 
-Source: vLLM documentation, production metrics (0.32); SGLang documentation, production metrics;
-TensorRT-LLM and Triton, metrics; text-generation-inference, metrics; DCGM, field identifiers 155
-and 156; nvidia-smi --help-query-gpu; Prometheus documentation, text format and HTTP API.
+Source: vLLM documentation, production metrics (0.32), and pull requests 33290 and 48860; SGLang
+documentation, production metrics, and pull requests 17026 and 40255; TensorRT-LLM and Triton,
+metrics; text-generation-inference, metrics; DCGM, field identifiers 155 and 156; nvidia-smi
+--help-query-gpu; Prometheus documentation, text format and HTTP API.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.machine.predictions.scrapes import (
+    _PRIORITY,
     _SAMPLE,
+    SUMMED,
     UNSTREAMED,
     _samples,
     read_scrape,
@@ -73,7 +76,7 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
     "prefix_asked": ("prefix_cache_queries_total", "gpu_prefix_cache_queries_total"),
     "prefix_found": (
         *("prefix_cache_hits_total", "gpu_prefix_cache_hits_total", "cached_tokens_total"),
-        "external_prefix_cache_hits_total",
+        *("external_prefix_cache_hits_total", "prompt_tokens_cached_total"),
     ),
     "draft_tokens": ("spec_decode_num_draft_tokens_total",),
     "accepted_tokens": ("spec_decode_num_accepted_tokens_total",),
@@ -103,6 +106,10 @@ LABELLED = {  # counters of Triton that share a name
     ("nv_trt_llm_kv_cache_block_metrics", 'kv_cache_block_type="fraction"'): "cache",
 }
 _LOADED = "vllm:external_prefix_cache_hits_total"  # from a tier: beside what the device holds
+_LOOKED_UP = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total", _LOADED)
+_ONCE = ("vllm:prompt_tokens_cached_total", "vllm:prompt_tokens_total")
+_STEPS = "sglang:realtime_tokens_total"
+_MODES = {"prefix_found": ("cache",), "prefix_asked": ("cache", "compute")}  # of its prompts
 _CANONICAL = {name: counter for counter, names in NAMES.items() for name in names}
 TABLE = {  # columns of a table by the second, in compared form
     "running": ("running", "numrunning", "numrequestsrunning"),
@@ -130,20 +137,24 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     largest: dict[str, float] = {}
     found: dict[str, float] = {}
     engine = ""
+    steps: dict[str, float] = {}
     for name, labels, value in _samples(text):
+        for counter in _of_steps(name, labels):
+            steps[counter] = steps.get(counter, 0.0) + value
         if _canonical(name)[1] == "cache":  # of which the sum would say nothing
             largest[name] = max(value, largest.get(name, 0.0))
         for (begins, label), counter in LABELLED.items():
             if name.startswith(begins) and label in labels:
                 engine = "TensorRT-LLM"
                 found[counter] = value
+    passed = _passed_over(samples, bool(steps))
     for name, value in (samples | largest).items():
         which, counter = _canonical(name)
         require(not (counter and value < 0), name, "not negative, as counters are", f"{value:g}")
         engine = engine or which
-        if counter and counter not in found and name != _LOADED:
+        if counter and counter not in found and name not in passed and name != _LOADED:
             found[counter] = value * UNITS.get(name, 1.0)
-    if _LOADED in samples:
+    if _LOADED in samples and _LOADED not in passed:
         found["prefix_found"] = found.get("prefix_found", 0.0) + samples[_LOADED]
     rule = "a scrape of vLLM, SGLang, TensorRT-LLM or TGI"
     require(engine, "the metrics", rule, ", ".join(list(samples)[:3]) or "no sample")
@@ -153,7 +164,32 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
             found["ttft_apart"] = samples[name.replace("_seconds_sum", "_seconds_count")]
     if found.get("cache", 0.0) > PERCENT_ABOVE:
         found["cache"] /= 100
-    return engine, found
+    return engine, found | steps
+
+
+def _of_steps(name: str, labels: str) -> list[str]:
+    """The counters to which one of what SGLang's steps did adds."""
+    if name != _STEPS:
+        return []
+    tokens = (one for one in ("cache", "compute") if f'mode="prefill_{one}"' in labels)
+    return [counter for one in tokens for counter, modes in _MODES.items() if one in modes]
+
+
+def _passed_over(names: Collection[str], steps: bool) -> set[str]:
+    """Counters beside which a better one stands: of vLLM lookups, which a request that waits for
+    memory did in each step until July 2026; of SGLang what requests had found when they ended, by
+    which one that was aborted found nothing."""
+    passed = set(_LOOKED_UP) if set(_ONCE) <= set(names) else {_ONCE[0]}
+    return passed | ({"sglang:cached_tokens_total"} if steps else set())
+
+
+def _counters_of(name: str, labels: str) -> list[str]:
+    """The counters to which a series adds."""
+    counter, late = _canonical(name)[1], UNSTREAMED in labels
+    if (late and counter == "ttft_s") or (name in SUMMED and _PRIORITY.search(labels)):
+        return []
+    told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
+    return _of_steps(name, labels) or [one for one in told if one]
 
 
 def _canonical(name: str) -> tuple[str, str]:
@@ -238,18 +274,20 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     assert isinstance(listed, list)
     found: dict[str, dict[float, float]] = {}
     engine, seen = "", []
-    for place, one in enumerate(listed):
-        metric = one.get("metric")
-        name = str(metric.get("__name__", "")) if isinstance(metric, Mapping) else ""
-        which, counter = _canonical(name)
-        engine = engine or which
+    metrics = [one["metric"] if isinstance(one.get("metric"), Mapping) else {} for one in listed]
+    named = [
+        (str(metric.get("__name__", "")), ",".join(f'{k}="{v}"' for k, v in metric.items()))
+        for metric in metrics
+    ]
+    passed = _passed_over([name for name, _ in named], any(_of_steps(*one) for one in named))
+    for place, (one, (name, labels)) in enumerate(zip(listed, named, strict=True)):
+        engine = engine or _canonical(name)[0]
         seen.append(name or "a series without __name__")
-        late = isinstance(metric, Mapping) and metric.get("is_streaming") == "false"
-        if not counter or (late and counter == "ttft_s"):
+        told = [] if name in passed else _counters_of(name, labels)
+        if not told:
             continue
         values = one.get("values") or ([one["value"]] if "value" in one else [])
         require(len(values) > 0, f"{where}: result {place + 1}", "with values", "none")
-        told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
         for pair in values:
             try:
                 moment, value = float(pair[0]), float(pair[1]) * UNITS.get(name, 1.0)
@@ -260,7 +298,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
                 require(False, f"{where}: result {place + 1}", "at moments", repr(pair)[:40])
             for own in (found.setdefault(one, {}) for one in told):
                 before = own.get(moment, 0.0)
-                own[moment] = max(before, value) if counter == "cache" else before + value
+                own[moment] = max(before, value) if told == ["cache"] else before + value
     rule = f"of metrics of an engine, such as {next(iter(ENGINES))}{NAMES['waiting'][0]}"
     require(bool(found), where, rule, ", ".join(seen)[:120] or "nothing")
     times = sorted({moment for own in found.values() for moment in own})

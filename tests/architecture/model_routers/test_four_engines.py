@@ -28,7 +28,7 @@ from serving_mathematics.machine.predictions.predict import predict_table
 
 from builder import ROOT
 from tests.promql import Series, Vector
-from tests.rule_files import rules, vectors
+from tests.rule_files import FOUND, rules, vectors
 
 PAGE = ROOT / "docs/architecture/model-routers.md"
 ENGINES = ("vllm", "sglang")
@@ -75,10 +75,6 @@ LOADS = {  # requests that run and wait
     "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
     "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
 }
-FOUND = {
-    "vllm": ("vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"),
-    "sglang": ("sglang:cached_tokens_total", "sglang:prompt_tokens_total"),
-}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -98,32 +94,16 @@ def test_rules_say_what_the_router_does(
     """An engine that is crowded, one that is not, and a night without requests."""
     asked = np.full(90, 0.0 if math.isnan(found) else 1000.0)
     running, waiting = LOADS[engine]
-    hits, queries = FOUND[engine]
     series: dict[str, Series | Vector] = {
         running: {str(i): np.full(90, load) for i, load in enumerate(loads)},
         waiting: {str(i): np.full(90, queue if i == 0 else 0.0) for i in range(4)},
-        hits: dict.fromkeys("0123", asked * np.nan_to_num(found)),
-        queries: dict.fromkeys("0123", asked),
+        FOUND[engine]: dict.fromkeys("0123", asked * np.nan_to_num(found)),
+        f"{engine}:prompt_tokens_total": dict.fromkeys("0123", asked),
     }
     told = vectors(f"routing-{engine}", series)
     alerts = ("RouterMissesPrefixes", "RouterCrowdsAnEngine")
     fired = {a for a in alerts if any(not math.isnan(one[-1]) for one in told[a].values())}
     assert fired == due
-
-
-def test_what_an_engine_loads_from_its_tier_is_found() -> None:
-    """vLLM counts it apart; a fleet without a tier has no such series."""
-    hits, queries = FOUND["vllm"]
-    asked = dict.fromkeys("0123", np.full(90, 1000.0))
-    series: dict[str, Series | Vector] = dict.fromkeys(LOADS["vllm"], asked)
-    series |= {queries: asked, hits: {name: 0.3 * one for name, one in asked.items()}}
-    tier = {"vllm:external_prefix_cache_hits_total": {"1": np.full(90, 1200.0)}}
-    for more, due in (({}, 0.3), (tier, 0.6)):
-        told = vectors("routing-vllm", series | more)
-        (found,) = told["fleet:prefixes_found:ratio30m"].values()
-        assert found[-1] == pytest.approx(due)
-        missed = told["RouterMissesPrefixes"].values()
-        assert any(not math.isnan(one[-1]) for one in missed) == (due < 0.33)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -32,7 +32,7 @@ from serving_mathematics.support.intervals import student_quantile
 from builder import ROOT
 from tests import rule_files
 from tests.promql import Parser
-from tests.rule_files import named, without_streaming
+from tests.rule_files import STEPS, named, without_streaming
 
 PAGE = ROOT / "docs/architecture/shadow-canary.md"
 ENGINES = ("vllm", "sglang")
@@ -183,15 +183,18 @@ def test_rules_divide_canary_by_control(engine: str) -> None:
 
 
 @pytest.mark.parametrize("arm", ["canary", "control"])
-def test_what_is_loaded_from_a_tier_is_found(arm: str) -> None:
-    """vLLM counts it apart; an engine without a tier has no such series."""
-    of = f'{{version="{arm}"}}'
-    series = {f"vllm:prefix_cache_hits_total{of}": np.full(60, 300.0)}
-    series |= {f"vllm:prefix_cache_queries_total{of}": np.full(60, 1000.0)}
-    tier = {f"vllm:external_prefix_cache_hits_total{of}": np.full(60, 400.0)}
-    expr = rules("vllm")[f"release:found_{arm}:ratio30m"]
-    for more, due in (({}, 0.3), (tier, 0.7)):
-        assert Parser(expr, series | more).whole()[-1] == pytest.approx(due)
+@pytest.mark.parametrize(
+    ("engine", "found", "all_of_them"),
+    [
+        ("vllm", "vllm:prompt_tokens_cached_total{", "vllm:prompt_tokens_total{"),
+        ("sglang", f'{STEPS}{{mode="prefill_cache",', f'{STEPS}{{mode=~"prefill_.+",'),
+    ],
+)
+def test_what_each_arm_finds(arm: str, engine: str, found: str, all_of_them: str) -> None:
+    series = {f'{found}version="{arm}"}}': np.full(60, 700.0)}
+    series |= {f'{all_of_them}version="{arm}"}}': np.full(60, 1000.0)}
+    told = Parser(rules(engine)[f"release:found_{arm}:ratio30m"], series).whole()
+    assert told[-1] == pytest.approx(0.7)
 
 
 def test_the_gate_of_argo_has_the_bounds_of_an_a_against_a() -> None:

@@ -18,12 +18,9 @@ from serving_mathematics.definitions.utilization.token_load import (
 
 from builder import ROOT
 from tests.promql import Series
-from tests.rule_files import evaluated, rule_text, rules
+from tests.rule_files import FOUND, evaluated, rule_text, rules
 
 RATES = st.floats(0, 1e6)
-CACHED = {"vllm": "vllm:prefix_cache_hits_total", "sglang": "sglang:cached_tokens_total"}
-
-TIER = {**CACHED, "vllm": "vllm:external_prefix_cache_hits_total"}
 
 
 @given(RATES, st.floats(1e-3, 1e6), st.floats(1.001, 100))
@@ -55,21 +52,17 @@ def run(engine: str, series: dict[str, Series]) -> dict[str, Series]:
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 @pytest.mark.parametrize("has_cache", [True, False])
-@pytest.mark.parametrize("has_tier", [True, False])
-def test_rules_record_the_load_of_the_chapter(engine: str, has_cache: bool, has_tier: bool) -> None:
-    """What is found goes through no step, in the device or in a tier, which vLLM counts apart."""
+def test_rules_record_the_load_of_the_chapter(engine: str, has_cache: bool) -> None:
+    """What is found goes through no step."""
     minutes = np.ones(60)
     series = {
         f"{engine}:prompt_tokens_total": 60 * 22_000 * minutes,
         f"{engine}:generation_tokens_total": 60 * 3_000 * minutes,
     }
     if has_cache:
-        series[CACHED[engine]] = 60 * 2_000 * minutes
-    if has_tier:
-        name = TIER[engine]
-        series[name] = series.get(name, 0.0) + 60 * 5_000 * minutes
+        series[FOUND[engine]] = 60 * 2_000 * minutes
     told = run(engine, series)["engine:load:ratio5m"][-1]
-    fresh = 22_000 - 2_000 * has_cache - 5_000 * has_tier
+    fresh = 22_000 - 2_000 * has_cache
     due = token_load(fresh, 3_000, example().prompt_ceiling, example().answer_ceiling)
     assert told == pytest.approx(due, rel=1e-3)
 
@@ -144,7 +137,7 @@ def test_files_are_of_one_form_and_the_page_shows_a_rule() -> None:
     lines = re.search(r"expr: (engine:answers.*)\n", page)
     assert lines
     assert lines[1] in rule_text("engine-load-vllm")
-    for engine in CACHED:
+    for engine in FOUND:
         text, own = rule_text(f"engine-load-{engine}"), rules(f"engine-load-{engine}")
         assert f"](../downloads/engine-load-{engine}.yaml)" in page
         alerts = [rule for rule in own if "alert" in rule]

@@ -33,19 +33,22 @@ FIRST = ("time_to_first_token_seconds",)
 BETWEEN = ("inter_token_latency_seconds", "time_per_output_token_seconds")  # new and old names
 WHOLE = ("e2e_request_latency_seconds",)
 UNSTREAMED = 'is_streaming="false"'  # a label that SGLang's first tokens have since July 2026
+SUMMED = ("sglang:num_running_reqs", "sglang:num_queue_reqs")  # beside them those of a priority
 ACCEPTED = "vllm:spec_decode_num_accepted_tokens_total"  # of guesses
 _SAMPLE = (
     re.compile(  # a name, labels whose text may hold anything, a number; what follows is passed
         r'([a-zA-Z_:][\w:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*+")*+)\})?\s+(\S+)', re.ASCII
     )
 )
+_PRIORITY = re.compile(r'(?:^|,)priority="[^"]')
 
 
 def read_scrape(text: str) -> dict[str, float]:
     """Samples of a scrape by name, summed over labels but for buckets.
 
     text: in the format of Prometheus. What is told of unstreamed answers alone is under their label
-    too. Raises ValueError where a value is no number.
+    too; what SGLang tells of each priority beside all is left out. Raises ValueError where a value
+    is no number.
 
     >>> read_scrape('# HELP x y\\nvllm:prompt_tokens_total{engine="0"} 5\\nup 1\\nup{a="b"} 2.5')
     {'vllm:prompt_tokens_total': 5.0, 'up': 3.5}
@@ -66,6 +69,8 @@ def _samples(text: str) -> list[tuple[str, str, float]]:
     for number, line in enumerate(text.split("\n"), start=1):
         sample = _SAMPLE.match(line)
         if not sample or sample[1].endswith("_bucket"):
+            continue
+        if sample[1] in SUMMED and _PRIORITY.search(sample[2] or ""):
             continue
         try:
             found.append((sample[1], sample[2] or "", float(sample[3])))

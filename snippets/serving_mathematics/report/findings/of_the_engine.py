@@ -389,7 +389,7 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
             )
             change = (
                 "lower --max-num-batched-tokens (in SGLang --chunked-prefill-size with"
-                " --enable-mixed-chunk, which most guesses forbid; in TensorRT-LLM"
+                " --enable-mixed-chunk or --prefill-decode-interval 1; in TensorRT-LLM"
                 " --max_num_tokens), or separate prompts"
             )
     return Finding(
