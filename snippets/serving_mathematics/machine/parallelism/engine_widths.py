@@ -60,7 +60,7 @@ Array = NDArray[np.float64]
 
 WIDTHS = (1, 2, 4, 8)
 LARGE, SMALL = "Llama-3.1-70B", ("Llama-3.1-8B", "Qwen3-32B")
-FULL = "MiniMax-M2.5"  # a mixture that one device holds
+MIXTURE = "MiniMax-M2.5"  # a mixture that one device holds
 OVER_PCIE = {"h100_pcie": 2, "l40s": 4}  # devices of each that hold the 70B with a cache
 
 
@@ -303,7 +303,7 @@ def check_one_mixture_is_fastest_alone() -> None:
 
     Source: published runs on one, two and four devices.
     """
-    loads = _of(FULL)
+    loads = _of(MIXTURE)
     fewest = [_fastest(x.measured) == min(x.measured) for x in loads]
     checks.equal("on the fewest", sum(fewest), len(loads), kind="measured")
     told = float(np.mean([_fastest(x.predicted) == min(x.measured) for x in loads]))
