@@ -245,8 +245,8 @@ def figure_engine_widths(figure: Figure) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xticks(WIDTHS, [str(n) for n in WIDTHS])
         axes.set(ylim=(0.8, 1.8), xlabel="devices of an engine")
+        axes.set(ylabel="time per token, over four's [ratio]")
         if title == "dense 70B":
-            axes.set(ylabel="time per token, over four's [ratio]")
             axes.legend()
 
 
