@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from serving_mathematics.core.hardware.step_time import SEND_S
 from serving_mathematics.machine.parallelism.exercises import (
     context_worth_cutting,
-    next_devices,
+    engine_width,
     worthwhile_devices,
 )
 
@@ -30,16 +30,21 @@ def test_context_worth_cutting() -> None:
         context_worth_cutting(0.0, 0.0, 2, 1.0)
 
 
-@given(st.floats(0.01, 1), st.floats(0, 1), st.floats(0, 90), st.floats(0, 90))
-def test_next_devices_is_by_its_readings(late: float, full: float, has: float, even: float) -> None:
-    said = next_devices(late, 0.05, full, has, even)
-    assert (said == "none") == (late <= 0.05 and full <= 0.9)
-    if said != "none":
-        assert (said == "share") == (has < even)
+@given(
+    st.floats(1e-4, 1),
+    st.floats(1e-7, 1e-2),
+    st.floats(0.1, 500),
+    st.sets(st.integers(1, 64), min_size=1),
+)
+def test_no_width_is_faster(w: float, e: float, r: float, widths: set[int]) -> None:
+    said = engine_width(w, e, r, list(widths))
+    assert said in widths
+    least = min(w / n + e * (n - 1) * r for n in widths)
+    assert w / said + e * (said - 1) * r <= least * (1 + 1e-9)
 
 
-def test_next_devices_refuses() -> None:
-    with pytest.raises(ValueError, match="promised_s must be positive"):
-        next_devices(1.0, 0.0, 0.5, 1.0, 1.0)
-    with pytest.raises(ValueError, match="requests must be non-negative"):
-        next_devices(1.0, 1.0, 0.5, -1.0, 1.0)
+def test_engine_width_refuses() -> None:
+    with pytest.raises(ValueError, match="token_s must be positive"):
+        engine_width(1.0, 0.0, 0.5)
+    with pytest.raises(ValueError, match="widths must be one or more"):
+        engine_width(1.0, 1.0, 1.0, [])

@@ -36,6 +36,8 @@ def test_impossible_loads_are_refused(place: int, bad: float) -> None:
 def test_what_hurts_most_is_changed_first() -> None:
     assert what_to_change(0.5, 2.0, 9, 9, 1.0) == "leave blocks free"
     assert what_to_change(0.0, 2.0, 9, 9, 1.0) == "smaller budget"
+    assert what_to_change(0.0, 2.0, 9, 9, 0.2) == "another replica"
+    assert what_to_change(0.0, 2.0, 0, 9, 0.2) == "smaller budget"
     assert what_to_change(0.0, 0.2, 9, 0, 1.0) == "more memory"
     assert what_to_change(0.0, 0.2, 9, 0, 0.2) == "more places"
     assert what_to_change(0.0, 0.2, 9, 1, 0.2) == "larger budget"

@@ -22,9 +22,10 @@ def test_speedup_and_answers() -> None:
     )
 
 
-def test_memory_comes_first() -> None:
-    for held, share in ((0.0, 0.0), (500.0, 1.0)):
-        assert what_to_quantize(1e-9, held, share, share) == "cache"
+def test_a_full_memory_wants_room_and_products() -> None:
+    for held, share, over in ((0.0, 0.0, 0.0), (1.0, 0.4, 0.4), (500.0, 1.0, 0.0)):
+        assert what_to_quantize(1e-9, held, share, over) == "weights and products"
+    assert what_to_quantize(1e-9, 1.1, 0.4, 0.4) == "cache"
     for bad in (-1.0, math.nan):
         with pytest.raises(ValueError, match="preempted_per_s must be non-negative"):
             what_to_quantize(bad, 1, 0.5, 0)

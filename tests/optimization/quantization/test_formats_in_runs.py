@@ -23,4 +23,9 @@ def test_the_dense_pairs_are_those_of_the_rows() -> None:
     both = formats["fp8"].keys() & formats["fp4"].keys()
     expected = [median(formats["fp8"][key]) / median(formats["fp4"][key]) for key in both]
     assert sorted(_gains("fp8", "fp4", DENSE)) == pytest.approx(sorted(expected))
-    assert example().dense_pairs == len(both) > 100
+    assert len(both) > 100
+    one, eight = (
+        sum(row["tp"] == width for row in [dict(zip(SAME, key, strict=True)) for key in both])
+        for width in ("1", "8")
+    )
+    assert (example().alone_pairs, example().eight_pairs) == (one, eight)

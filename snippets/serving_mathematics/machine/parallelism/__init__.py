@@ -6,7 +6,7 @@ __all__, __getattr__, __dir__ = exported(
     __name__,
     {
         "machine.parallelism.amdahl": ["amdahl_gain"],
-        "machine.parallelism.share_or_copy": ["requests_worth_sharing"],
+        "machine.parallelism.engine_widths": ["best_width"],
         "machine.parallelism.cut_context": ["context_split_s"],
         "core.hardware.deployments": [
             "Storage",

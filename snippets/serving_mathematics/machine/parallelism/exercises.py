@@ -1,4 +1,4 @@
-"""Solutions to the exercises on parallelism: worthwhile devices, a dashboard, a cut context.
+"""Solutions to the exercises on parallelism: worthwhile devices, an engine's width, a cut context.
 
 Assumes: a step with a part that devices divide and one that they do not; one exchange a layer for
 a context that is cut.
@@ -9,6 +9,7 @@ Source: the chapter's formulas; Amdahl (1967), AFIPS, for the first.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 from serving_mathematics.core.hardware.step_time import SEND_S
@@ -22,7 +23,7 @@ from serving_mathematics.support.require import (
     require_positive_integer,
 )
 
-BOARD_EVEN = 18.0  # requests a device, of the second exercise: of a 70B on eight H200
+BOARD = (0.018, 1e-4)  # w and e [s] of the second exercise: a 70B on H200
 
 HINTS = {
     "worthwhile_devices": (
@@ -33,9 +34,9 @@ HINTS = {
         "Cutting saves all but one over c of the time to read the cache, and costs one exchange."
         " At which number of tokens are the two equal?"
     ),
-    "next_devices": (
-        "Ask first whether anything is wrong: tokens late, or a cache that is nearly full. Then "
-        "compare the requests a device with the number below which sharing is the faster way."
+    "engine_width": (
+        "Write down the time of each width that changes with it: an nth of the weights, and the"
+        " messages of all requests of the engine but a device's. Take the least."
     ),
 }
 
@@ -74,33 +75,34 @@ def context_worth_cutting(
     return (SEND_S + result_s) * bandwidth / (bytes_a_token * (1 - 1 / split))
 
 
-def next_devices(
-    token_s: float, promised_s: float, cache_share: float, requests: float, even_requests: float
-) -> str:
-    """What to do with the next devices: "share" the layers over them, "copy" the engine, or "none".
+def engine_width(
+    weights_s: float, token_s: float, requests: float, widths: Sequence[int] = (1, 2, 4, 8)
+) -> int:
+    """Of these widths n, the one whose token is fastest: least w/n + e (n - 1) r.
 
-    token_s, promised_s: time per token as it is and as it may be, > 0 [s]. cache_share: of the
-    cache in use, in [0, 1]. requests: a device, ≥ 0. even_requests: below which sharing is faster,
-    ≥ 0. Nothing is wanted where tokens are in time and no more than 0.9 of the cache is in use.
-    Raises ValueError outside.
+    weights_s: w, in which one device reads the weights, > 0. token_s: e that messages take for a
+    request's token and its share of the prompt, > 0 [s]. requests: r a device, > 0. widths: devices
+    of an engine, positive integers, one or more. Of times that differ by less than a billionth the
+    fewer devices. Raises ValueError outside.
 
-    >>> next_devices(0.06, promised_s=0.05, cache_share=0.4, requests=4.0, even_requests=18.0)
-    'share'
+    >>> engine_width(weights_s=0.008, token_s=0.001, requests=1.0)  # 5 ms on two as on four
+    2
     """
-    token_s, promised_s = require_positive(token_s=token_s, promised_s=promised_s)
-    cache_share = require_in("[0, 1]", cache_share=cache_share)
-    requests, even_requests = require_non_negative(requests=requests, even_requests=even_requests)
-    if token_s <= promised_s and cache_share <= 0.9:
-        return "none"
-    return "share" if requests < even_requests else "copy"
+    weights_s, token_s = require_positive(weights_s=weights_s, token_s=token_s)
+    requests = require_positive(requests=requests)
+    require(len(widths) > 0, "widths", "one or more", widths)
+    counted: list[int] = sorted(require_positive_integer(widths=width) for width in widths)
+    times = [weights_s / n + token_s * (n - 1) * requests for n in counted]
+    return next(n for n, at in zip(counted, times, strict=True) if at <= min(times) * (1 + 1e-9))
 
 
 def example() -> SimpleNamespace:
     """Answers to the exercises."""
     return SimpleNamespace(
-        board_even=BOARD_EVEN,
-        board_day=next_devices(0.06, 0.05, 0.4, 4.0, BOARD_EVEN),
-        board_peak=next_devices(0.04, 0.05, 0.95, 40.0, BOARD_EVEN),
+        board_weights_ms=1e3 * BOARD[0],
+        board_token_ms=1e3 * BOARD[1],
+        board_day=engine_width(*BOARD, 4.0),
+        board_peak=engine_width(*BOARD, 40.0),
         half_devices=worthwhile_devices(0.004, 0.018, 0.5),
         send_us=1e6 * SEND_S,
         cut_tokens=context_worth_cutting(1152.0, 2.4e-6, 8, 0.74 * 8e12),
@@ -133,24 +135,27 @@ def check_context_is_worth_cutting_from_there() -> None:
         checks.close(f"over {split} [s]", cut, whole, rtol=1e-12)
 
 
-def check_next_devices() -> None:
-    """Each answer is given where the readings are as it says.
+def check_engine_width() -> None:
+    """The width is the one whose time is least, and of equal ones the narrowest.
 
-    Source: by hand.
+    Source: by hand: 18 ms of weights and 1 ms of messages on many devices are 9 + 1, 4.5 + 3 and
+    2.25 + 7 on two, four and eight; 8 and 1 ms are 5 on two and on four.
     """
     for readings, expected in (
-        ((0.06, 0.05, 0.2, 10.0, BOARD_EVEN), "share"),
-        ((0.06, 0.05, 0.2, BOARD_EVEN, BOARD_EVEN), "copy"),
-        ((0.04, 0.05, 0.91, 10.0, BOARD_EVEN), "share"),
-        ((0.04, 0.05, 0.91, 10.0, 0.0), "copy"),
-        ((0.05, 0.05, 0.9, 99.0, BOARD_EVEN), "none"),
-        ((0.06, 0.1, 0.2, 1.0, BOARD_EVEN), "none"),
+        ((0.018, 1e-4, 10.0), 4),
+        ((0.018, 1e-4, 10.0, (8, 2)), 8),
+        ((0.018, 1e-4, 12.0, (8, 2)), 2),
+        ((0.008, 0.001, 1.0), 2),
+        ((0.008, 0.001, 1.0, (4, 2)), 2),
+        ((0.001, 0.001, 1.0), 1),
+        ((1.0, 1e-6, 1.0), 8),
     ):
-        checks.equal(f"{readings}", next_devices(*readings), expected)
+        checks.equal(f"{readings}", engine_width(*readings), expected)
 
 
 def check_bad_input_is_refused() -> None:
     """Shares, splits and limits that cannot be are errors that name the argument."""
     checks.raises("all of it", worthwhile_devices, 1.0, 1.0, 1.0, match="efficiency must be")
     checks.raises("no cut", context_worth_cutting, 1.0, 0.0, 1, 1.0, match="split must be 2")
-    checks.raises("full", next_devices, 1.0, 1.0, 1.1, 1.0, 1.0, match="cache_share must be in")
+    checks.raises("nobody", engine_width, 1.0, 1.0, 0.0, match="requests must be positive")
+    checks.raises("half", engine_width, 1.0, 1.0, 1.0, [0.5], match="widths must be a positive")

@@ -50,39 +50,44 @@ def _engines() -> list[Run]:
 
 
 @cache
-def _alike() -> list[dict[int, Array]]:
-    """Times per token of runs that differ in nothing but devices, by devices: measured, by kernels
-    alone, and fitted [s], shape (3,)."""
+def _alike() -> list[tuple[str, dict[int, Array]]]:
+    """Model and format, and times per token of runs that differ in nothing but devices, by devices:
+    measured, by kernels alone, and fitted [s], shape (3,)."""
     alike: dict[tuple[object, ...], dict[int, list[Run]]] = {}
     for run in _engines():
         a = run.answers
         key = (run.model, a.system.name, a.backend, a.precision, a.input_tokens, a.output_tokens)
         place = alike.setdefault((*key, run.concurrency, run.source, a.expert > 1), {})
         place.setdefault(a.tensor, []).append(run)
-    several = [by_devices for by_devices in alike.values() if len(by_devices) > 1]
+    several = {key: by_devices for key, by_devices in alike.items() if len(by_devices) > 1}
     table = tabulate(
-        [run for by_devices in several for runs in by_devices.values() for run in runs]
+        [run for by_devices in several.values() for runs in by_devices.values() for run in runs]
     )
     predicted = [predict_runs(table, told).per_token_s for told in (KERNELS, FITTED)]
     times, row = np.array([table.per_token_s, *predicted]), 0
     found = []
-    for by_devices in several:
+    for (model, _, _, precision, *_), by_devices in several.items():
         medians = {}
         for devices, runs in by_devices.items():
             medians[devices] = np.median(times[:, row : row + len(runs)], axis=1)
             row += len(runs)
-        found.append(medians)
+        found.append((f"{model} {precision}", medians))
     return found
 
 
-def _speedups(fewer: int, more: int) -> tuple[Array, Array, Array]:
+def _speedups(fewer: int, more: int, of: str = "") -> tuple[Array, Array, Array]:
     """Gains of runs that differ in nothing but devices: measured, by kernels alone, and fitted."""
-    gains = [times[fewer] / times[more] for times in _alike() if {fewer, more} <= times.keys()]
+    gains = [
+        times[fewer] / times[more]
+        for name, times in _alike()
+        if of in name and {fewer, more} <= times.keys()
+    ]
     measured, kernels, fitted = np.array(gains).T
     return measured, kernels, fitted
 
 
 PAIRS = ((1, 2), (2, 4), (4, 8), (1, 8))
+LOSES = "Qwen3.5-397B-A17B"  # in FP8, on eight devices
 
 
 def _speedup_rows() -> list[str]:
@@ -194,6 +199,16 @@ def check_gains_of_devices() -> None:
         gains.append(measured)
     checks.close("1 to 8", gains[3], 2.53, atol=0.005, kind="measured")
     checks.holds("less each time", gains[0] > gains[1] > gains[2], got=gains[2], kind="measured")
+
+
+def check_a_mixture_loses_within_a_node() -> None:
+    """Eight devices make no token of Qwen3.5-397B-A17B in FP8 faster than four, in 16 bits each.
+
+    Source: published pairs that differ in nothing but devices, on B200 and B300.
+    """
+    fewer, whole = (_speedups(4, 8, f"{LOSES} {bits}")[0] for bits in ("fp8", "bf16"))
+    checks.inside("FP8, most", float(fewer.max()), 0.6, 1.0, kind="measured")
+    checks.inside("16 bits, least", float(whole.min()), 1.1, 1.5, kind="measured")
 
 
 def check_a_step_by_hand() -> None:

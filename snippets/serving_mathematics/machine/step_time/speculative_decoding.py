@@ -29,6 +29,7 @@ from serving_mathematics.core.hardware.deployments import (
     OWN_HEADS,
     WORKED,
     Deployment,
+    cache_room_bytes,
     draft_engine,
     require_deployment,
     sequence_bytes,
@@ -108,26 +109,28 @@ def _compared() -> list[tuple[str, str, Deployment]]:
 
 
 def figure_break_even(figure: Figure) -> None:
-    """Guesses from the text cost a dense model's devices nothing until dozens of sequences are in a
+    """Guesses from the text cost a dense model's devices little until dozens of sequences are in a
     step; a mixture asks for most with ten, because more tokens touch more experts.
 
     Three guesses, 2,000 tokens of context, a host that works as without them: Qwen3-32B in 16 bits
-    on two H100, DeepSeek-R1 in 8 bits on eight H200. The dotted line is the most that three guesses
-    can yield.
+    on two H100, whose lines end where memory is full, DeepSeek-R1 in 8 bits on eight H200. The
+    dotted line is the most that three guesses can yield.
 
     Alt: Line chart of tokens that a step must yield against sequences, from 1 to 256 on a
     logarithmic axis, with a dotted line at four, the most that three guesses can yield. The lines
-    of the dense model are flat until about forty sequences, at one for guesses from the text and
-    at one and a half for two draft models, and then rise to two and three. Those of the mixture
-    rise at once to above one and a half, fall a little from ten to sixty sequences and rise again.
+    of the dense model rise slowly with a few dozen sequences and faster beyond, that of guesses
+    from the text from one to nearly one and a half, those of two draft models from about one and a
+    half to two, where they end. Those of the mixture rise at once to above one and a half, fall
+    from ten sequences on by most of that rise, and from more than a hundred on rise a little.
     """
     axes = figure.subplots()
     loads = np.unique(np.geomspace(1, LOADS[-1], 40).round())
     colours = ("C0", "C2", "C3", "C1", "C4")
     for (drafter, model, one), colour in zip(_compared(), colours, strict=True):
-        needed = break_even_tokens(one, FITTED, loads, CONTEXT_TOKENS)
+        fit = loads[loads <= _fit(one, CONTEXT_TOKENS)]
+        needed = break_even_tokens(one, FITTED, fit, CONTEXT_TOKENS)
         style = "-" if model.startswith("Qwen") else "--"
-        axes.plot(loads, needed, style, color=colour, label=f"{model}, {drafter}")
+        axes.plot(fit, needed, style, color=colour, label=f"{model}, {drafter}")
     axes.legend(loc="upper left", bbox_to_anchor=(0, 0.92))
     axes.axhline(GUESSES + 1, linestyle=":", color="C5")
     axes.set(
@@ -137,6 +140,25 @@ def figure_break_even(figure: Figure) -> None:
         xlabel="sequences in a step",
         ylabel="tokens that a step must yield",
     )
+
+
+def _fit(one: Deployment, context: float) -> int:
+    """Sequences of so many tokens that its memory holds."""
+    return int(cache_room_bytes(one) / sequence_bytes(one, context))
+
+
+def _even_full(guessing: Deployment, context: float) -> tuple[float, float]:
+    """Tokens that a step must yield where memory is full both with guesses and without, so that as
+    many tokens a second are written, and where as many sequences as fit with guesses are in both.
+    """
+    plain = replace(guessing, draft_tokens=0, drafter=OWN_HEADS)
+    fewer, more = (_fit(one, context) for one in (guessing, plain))
+    steps = [
+        float(guessed_step_s(one, FITTED, [count], context)[0])
+        for one, count in ((guessing, fewer), (plain, more))
+    ]
+    alike = float(break_even_tokens(guessing, FITTED, [fewer], context)[0])
+    return steps[0] / fewer / (steps[1] / more), alike
 
 
 def _without_running_ahead(guessing: Deployment, front: str, sequences: ArrayLike) -> Array:
@@ -172,6 +194,8 @@ def example() -> SimpleNamespace:
         even_parameters=draft.architecture.parameters / plain.architecture.parameters,
         even_time=lasts[0] / lasts[1],
         even_far=_far_limit(dense),
+        even_full=(full := _even_full(dense, CONTEXT_TOKENS))[0],
+        even_alike=full[1],
         host_least=float(host.min()) - 1,
         host_most=float(host.max()) - 1,
     )
@@ -242,6 +266,27 @@ def check_long_contexts_ask_for_the_drafts_cache() -> None:
         checks.inside(f"the text for {model}, 16,000 tokens", most, 1.0, 1.15)
     pair = next(one for _, _, one in _compared() if isinstance(one.drafter, Architecture))
     checks.close("by hand", _far_limit(pair), 1 + 3 * 28 / 64, rtol=1e-12)
+
+
+def check_a_full_memory_asks_a_draft_for_more() -> None:
+    """A draft model's weights and cache take the place of sequences: where memory is full, a step
+    must yield a sixth to a third more than with as many sequences, at contexts of 2,000 to 32,000
+    tokens; guesses from the text, which hold nothing, as much.
+
+    Source: sequences that fit by hand, from 90% of 160 GiB less 8 GiB and the weights, and the
+    tokens a second of both.
+    """
+    for drafter, _, one in _compared():
+        if one.architecture.name.endswith("Qwen3-32B"):
+            for context in (2000.0, 8000.0, 32_000.0):
+                full, alike = _even_full(one, context)
+                label = f"{drafter}, {context:,.0f} tokens: full over alike"
+                low, high = (1.0, 1.0) if one.drafter == FROM_TEXT else (7 / 6, 4 / 3)
+                checks.inside(label, full / alike, low - 1e-9, high + 1e-9)
+    room = 0.9 * 160 * 2**30 - 8 * 2**30
+    for one, cache in ((_compared()[0][2], 64), (_compared()[1][2], 64 + 28)):
+        fit = (room - weight_bytes(one) * 2) / (2 * 2 * cache * 8 * 128 * CONTEXT_TOKENS)
+        checks.close(f"fit with {cache} layers of cache", _fit(one, CONTEXT_TOKENS), fit, rtol=0.02)
 
 
 def check_a_draft_is_all_that_it_takes() -> None:

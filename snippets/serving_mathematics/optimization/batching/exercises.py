@@ -41,7 +41,7 @@ HINTS = {
     "what_to_change": (
         "Preemptions first, then gaps, the queue, the cache, the places. Full steps and a queue "
         "beside free places and free memory mean that prompts do not get in: the budget is too "
-        "small."
+        "small, unless gaps are late already."
     ),
     "token_budget_for": (
         "Take the time of the decodes from the target, see how many prompt tokens the rest pays, "
@@ -82,13 +82,14 @@ def passed_share(
 def what_to_change(
     preempted_share: float, gap_over_promise: float, waiting: int, free_places: int, cache: float
 ) -> str:
-    """The setting to change first: "leave blocks free", "smaller budget", "larger budget", "more
-    places", "more memory" or "nothing".
+    """What to change first: "leave blocks free", "another replica", "smaller budget", "larger
+    budget", "more places", "more memory" or "nothing".
 
     preempted_share: preemptions a request; from 1% on they are too many. gap_over_promise: p99 of
     the gaps between tokens over what is promised. waiting: requests, in the mean. free_places: the
     same. cache: share of it that is held; full from 90% on, whatever the places. They are asked in
-    this order. Raises ValueError outside these ranges.
+    this order; but gaps that are late while requests wait beside free places and a cache that is
+    not full, so that steps are full, no budget mends. Raises ValueError outside these ranges.
 
     >>> what_to_change(0.0, 0.5, waiting=0, free_places=9, cache=0.5)
     'nothing'
@@ -100,8 +101,9 @@ def what_to_change(
     cache = require_in("[0, 1]", cache=cache)
     if preempted_share >= 0.01:
         return "leave blocks free"
+    full_steps = waiting > 0 and free_places > 0 and cache < 0.9
     if gap > 1:
-        return "smaller budget"
+        return "another replica" if full_steps else "smaller budget"
     if not waiting:
         return "nothing"
     if cache >= 0.9:
@@ -185,6 +187,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         pencil_passes=passed_share(512, 0.02, 20.0, 1150.0, 210.0),
         board_says=what_to_change(0.0, 0.6, 40, 120, 0.35),
+        board_at_night=what_to_change(0.0, 1.2, 40, 120, 0.35),
         board_at_noon=what_to_change(0.2, 1.4, 40, 120, 0.99),
         budget_of_50_ms=token_budget_for(0.05, 60, 0.0115, 1.8e-5),
     )
@@ -215,7 +218,10 @@ def check_what_to_change() -> None:
     """
     for case, said in (
         ((0.01, 9.0, 9, 9, 1.0), "leave blocks free"),
-        ((0.009, 1.01, 9, 9, 1.0), "smaller budget"),
+        ((0.009, 1.01, 9, 9, 0.9), "smaller budget"),
+        ((0.009, 1.01, 9, 0, 0.5), "smaller budget"),
+        ((0.009, 1.01, 1, 1, 0.89), "another replica"),
+        ((0.01, 1.01, 1, 1, 0.89), "leave blocks free"),
         ((0.0, 1.01, 0, 9, 0.5), "smaller budget"),
         ((0.009, 1.0, 9, 9, 0.9), "more memory"),
         ((0.0, 1.0, 9, 0, 0.9), "more memory"),

@@ -74,7 +74,7 @@ def example() -> SimpleNamespace:
         int4_alone=rates["int4"][0] / rates["BF16"][0],
         fp8_alone=rates["FP8"][0] / rates["BF16"][0],
         tiny_slower=1 / _alone_gain("Qwen3-0.6B", 1) - 1,
-        ridge=round(one.bf16_flops_per_s / one.bandwidth_bytes_per_s),
+        half_ridge=round(one.bf16_flops_per_s / one.bandwidth_bytes_per_s / 2),
         fp8_ceiling=_machine("FP8").ceiling_per_s / CHAT.ceiling_per_s,
         int4_short=_machine("int4", SHORT).ceiling_per_s / _machine("BF16", SHORT).ceiling_per_s,
     )

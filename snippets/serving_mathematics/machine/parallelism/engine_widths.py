@@ -1,0 +1,371 @@
+"""Eight devices are one engine, two of four, four of two or eight: which width is fastest?
+
+Engines of n devices that share every layer read the weights in w/n, and send the values of all
+requests. With r requests a device a step is
+
+    w/n + (n - 1) e r + what the width does not change,
+
+because a ring sends 2(n - 1)/n of the bytes of n·r requests. It is least at
+
+    n* = sqrt(w / (e r)).
+
+A prompt's values are sent too, in larger messages, which find more of the link: e counts those of
+an answered token, and of as much of the prompt as there are prompt tokens to each.
+
+Measured runs are compared at equal requests a device: what is faster then is cheaper too, where
+none waits for a place.
+
+Assumes: the model fits on each width with a cache that is large enough; engines are loaded evenly,
+and their prefix caches find what one would. Floors of messages, which begin with the second device,
+are left out.
+
+Source: the step of `step_time`; published runs from aiconfigurator-core 0.12.0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving_mathematics.core.hardware.benchmark_loops import (
+    loop_latencies,
+    tokens_per_s_per_device,
+)
+from serving_mathematics.core.hardware.calibration import predict_runs, tabulate
+from serving_mathematics.core.hardware.deployments import Deployment
+from serving_mathematics.core.hardware.published_runs import Run
+from serving_mathematics.core.hardware.step_time import (
+    FITTED,
+    Constants,
+    Parts,
+    count_work,
+    step_parts,
+)
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.machine.parallelism.all_reduce_times import _small
+from serving_mathematics.machine.parallelism.parallelism import _engines, _llama_on
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+WIDTHS = (1, 2, 4, 8)
+LARGE, SMALL = "Llama-3.1-70B", ("Llama-3.1-8B", "Qwen3-32B")
+MIXTURE = "MiniMax-M2.5"  # a mixture that one device holds
+OVER_PCIE = {"h100_pcie": 2, "l40s": 4}  # devices of each that hold the 70B with a cache
+
+
+def best_width(weights_s: float, token_s: float, requests: float) -> float:
+    """Devices of an engine at which a token is fastest, at equal requests a device: sqrt(w/(e r)).
+
+    weights_s: w, in which one device reads all weights, > 0. token_s: e that messages of many
+    devices take for a request's answered token and its share of the prompt, > 0 [s]. requests: r a
+    device, > 0. Raises ValueError outside.
+
+    >>> best_width(weights_s=0.016, token_s=1e-4, requests=10.0)
+    4.0
+    """
+    weights_s, token_s = require_positive(weights_s=weights_s, token_s=token_s)
+    requests = require_positive(requests=requests)
+    return math.sqrt(weights_s / (token_s * requests))
+
+
+class _Load(NamedTuple):
+    """Engines of several widths that differ in nothing else, with as many requests a device."""
+
+    model: str
+    requests: float
+    one: Deployment
+    measured: dict[int, float]  # time per token [s], by devices
+    predicted: dict[int, float]
+
+
+@cache
+def _loads(constants: Constants = FITTED) -> list[_Load]:
+    """Loads of which three widths or more were measured."""
+    alike: dict[tuple[object, ...], dict[int, list[Run]]] = {}
+    for run in _engines():
+        a = run.answers
+        if a.pipeline == 1:
+            asked = (a.input_tokens, a.output_tokens, run.concurrency / a.tensor)
+            key = (run.model, a.system.name, a.backend, a.precision, *asked, run.source)
+            alike.setdefault((*key, a.expert > 1), {}).setdefault(a.tensor, []).append(run)
+    several = {key: by for key, by in alike.items() if len(by) > 2}
+    table = tabulate([run for by in several.values() for runs in by.values() for run in runs])
+    told, row, found = predict_runs(table, constants).per_token_s, 0, []
+    for (model, *_), by in several.items():
+        measured, predicted = dict[int, float](), dict[int, float]()
+        for width, runs in by.items():
+            rows = slice(row, row := row + len(runs))
+            measured[width] = float(np.median(table.per_token_s[rows]))
+            predicted[width] = float(np.median(told[rows]))
+        first = by[min(by)][0].answers
+        found.append(_Load(str(model), first.concurrency / min(by), first, measured, predicted))
+    return found
+
+
+def _of(*names: str) -> list[_Load]:
+    return [load for load in _loads() if any(name in load.model for name in names)]
+
+
+def _fastest(times: dict[int, float]) -> int:
+    return min(times, key=times.__getitem__)
+
+
+def _nearest(width: float, among: dict[int, float]) -> int:
+    """Of the widths, the one whose ratio to this is least."""
+    return min(among, key=lambda n: abs(math.log(n / width)))
+
+
+def _later(load: _Load, width: int) -> float:
+    """Time of that width over that of the fastest, measured."""
+    return load.measured[width] / min(load.measured.values())
+
+
+def _parts(one: Deployment, devices: int, requests: float) -> Parts:
+    """Of a step of that many requests [s]."""
+    work = count_work([replace(one, tensor=devices)])
+    return step_parts(work, FITTED, np.array([requests]), work.prompt + work.answer / 2)
+
+
+def _terms(one: Deployment) -> tuple[float, float]:
+    """Of a model's step: w and e of the closed form [s]."""
+    alone = _parts(one, 1, 1.0)
+    few, more = (_parts(one, 8, requests).messages[0] for requests in (1.0, 65.0))
+    answered = float(more - few) / 64 * 8 / 7  # without the (n - 1)/n of eight devices
+    a_prompts = FITTED.link_share / FITTED.prompt_link_share
+    e = answered * (1 + a_prompts * one.input_tokens / one.output_tokens)
+    return float((alone.weights + alone.vocabulary)[0]), e
+
+
+def _by_form(load: _Load) -> int:
+    """Of a load's widths, the nearest to the closed form's."""
+    return _nearest(best_width(*_terms(load.one), load.requests), load.measured)
+
+
+def _predicted(
+    one: Deployment, requests: float, widths: tuple[int, ...] = WIDTHS, of: Constants = FITTED
+) -> dict[int, float]:
+    """Time per token by the whole prediction, by width [s]."""
+    work = count_work([replace(one, tensor=n, concurrency=n * requests) for n in widths])
+    return dict(zip(widths, loop_latencies(work, of).per_token_s.tolist(), strict=True))
+
+
+def _even_pcie(constants: Constants = FITTED) -> float:
+    """The first whole number of requests a device at which engines of the fewest devices are
+    predicted fastest without NVLink, whichever device it is."""
+    evens = []
+    for system, fewest in OVER_PCIE.items():
+        widths = tuple(n for n in WIDTHS if n >= fewest)
+        one = _llama_on(1, 1.0, system)
+        evens.append(
+            next(
+                r for r in range(1, 99) if _fastest(_predicted(one, r, widths, constants)) == fewest
+            )
+        )
+    return float(max(evens))
+
+
+def _links_of_kernels() -> Constants:
+    """The fitted step with what small messages attain of the links of eight H100."""
+    return replace(FITTED, link_share=_small("h100_sxm", 8)[1])
+
+
+def _told(load: _Load) -> int:
+    """The width that the prediction calls fastest."""
+    return _fastest(load.predicted)
+
+
+def _within(loads: list[_Load], widths: list[int]) -> tuple[float, float]:
+    """Time of these widths over that of the fastest: median, and below what nine of ten lie."""
+    later = [_later(load, width) for load, width in zip(loads, widths, strict=True)]
+    return float(np.median(later)), float(np.quantile(later, 0.9))
+
+
+def _between() -> list[bool]:
+    """Of the large model's loads on all four widths, whether two or four devices are fastest."""
+    return [_fastest(x.measured) in (2, 4) for x in _of(LARGE) if len(x.measured) == len(WIDTHS)]
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page."""
+    dense = _of(LARGE, *SMALL)
+    weights_s, token_s = _terms(_llama_on(1, 1.0))
+    return SimpleNamespace(
+        loads=len(dense),
+        full_loads=len(_between()),
+        between=sum(_between()),
+        form_off=_within(dense, [_by_form(x) for x in dense])[1] - 1,
+        fewest_off=_within(dense, [min(x.measured) for x in dense])[0] - 1,
+        width_few=best_width(weights_s, token_s, 4.0),
+        fewest_pcie=_even_pcie(),
+        weights_ms=1e3 * weights_s,
+        token_us=1e6 * token_s,
+    )
+
+
+def figure_engine_widths(figure: Figure) -> None:
+    """With more requests a device, narrower engines are fastest, and one of eight falls behind.
+
+    Time per token over that of engines of four devices, at equal requests a device; points are
+    medians of measured runs of dense models, and lines are the fitted step.
+
+    Alt: Two panels of a ratio against one, two, four and eight devices, one of a 70B and one of 8B
+    and 32B. Each line is a shallow bowl. The more requests a device, the lower its left end, and
+    the higher its right one; lowest are four devices, or two with the most requests. Points lie
+    near the lines, and those of the 70B on one device and two above.
+    """
+    figure.set_size_inches(6.4, 3.2)
+    for axes, names, title in zip(
+        figure.subplots(1, 2, sharey=True),
+        ((LARGE,), SMALL),
+        ("dense 70B", "dense 8B and 32B"),
+        strict=True,
+    ):
+        for requests, colour in ((4, "C2"), (8, "C0"), (16, "C3")):
+            at = [x for x in _of(*names) if (x.requests, len(x.measured)) == (requests, 4)]
+            if at:
+                seen, told = (
+                    np.median([[times[n] / times[4] for n in WIDTHS] for times in both], axis=0)
+                    for both in ([x.measured for x in at], [x.predicted for x in at])
+                )
+                axes.plot(WIDTHS, seen, "o", color=colour)
+                axes.plot(WIDTHS, told, color=colour, label=f"{requests} requests a device")
+        axes.axhline(1.0, color="C4", linestyle=":", linewidth=1.2)
+        axes.set_title(title)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(WIDTHS, [str(n) for n in WIDTHS])
+        axes.set(ylim=(0.8, 1.8), xlabel="devices of an engine")
+        axes.set(ylabel="time per token, over four's [ratio]")
+        if title == "dense 70B":
+            axes.legend()
+
+
+def check_widths_between_are_fastest() -> None:
+    """A dense 70B that one device holds is fastest in engines of two or four devices in 40 of 45
+    measured loads of four, eight and 16 requests a device, and on one device in none; dense models
+    of 8B and 32B on two or four in 30 of 35, and on eight in none.
+
+    Source: published runs that differ in their devices alone, at equal requests a device.
+    """
+    for names, expected in (((LARGE,), (0, 40, 5)), (SMALL, (5, 30, 0))):
+        found = [_fastest(x.measured) for x in _of(*names) if len(x.measured) == len(WIDTHS)]
+        ways = tuple(sum(n in of for n in found) for of in ((1,), (2, 4), (8,)))
+        checks.equal(f"{names[0]}: one, between, eight", ways, expected, kind="measured")
+
+
+def check_the_width_is_nearly_fastest() -> None:
+    """The measured width that is nearest to the closed form's, and that which the prediction calls
+    fastest, take in nine of ten loads at most 8% longer than the fastest, for a dense 70B and for
+    smaller ones, with short and long prompts; the fewest devices and the most take 30% longer or
+    more in one of ten. With twice as much of the links it stays so.
+
+    Source: published runs on three widths or four; all-reduces over eight H100 for the links.
+    """
+    other = {(x.one, x.requests): x.predicted for x in _loads(_links_of_kernels())}
+    for names in ((LARGE,), SMALL):
+        loads = _of(*names)
+        ways = {
+            "closed form": [_by_form(x) for x in loads],
+            "prediction": [_told(x) for x in loads],
+            "with the links of kernels": [_fastest(other[x.one, x.requests]) for x in loads],
+        }
+        for way, widths in ways.items():
+            middle, high = _within(loads, widths)
+            checks.inside(f"{names[0]}, {way}: nine of ten", high, 1.0, 1.08, kind="measured")
+            checks.equal(f"{names[0]}, {way}: median", middle, 1.0, kind="measured")
+        for way, end in (("fewest", min), ("most", max)):
+            high = _within(loads, [end(x.measured) for x in loads])[1]
+            checks.inside(f"{names[0]}, {way}: nine of ten", high, 1.3, 2.0, kind="measured")
+    dense = _of(LARGE, *SMALL)
+    told, form = (_within(dense, [way(x) for x in dense])[1] for way in (_told, _by_form))
+    checks.holds("the prediction is no worse", told <= form, got=[told, form], kind="measured")
+    for long in (False, True):
+        loads = [
+            x for x in _of(LARGE, *SMALL) if (x.one.input_tokens > 2 * x.one.output_tokens) == long
+        ]
+        high = _within(loads, [_by_form(x) for x in loads])[1]
+        checks.inside(f"long prompts {long}: nine of ten", high, 1.0, 1.08, kind="measured")
+
+
+def check_one_mixture_is_fastest_alone() -> None:
+    """MiniMax-M2.5 is fastest on the fewest devices in every load that three widths were measured
+    at, and the prediction says so of less than half of them.
+
+    Source: published runs on one, two and four devices.
+    """
+    loads = _of(MIXTURE)
+    fewest = [_fastest(x.measured) == min(x.measured) for x in loads]
+    checks.equal("on the fewest", sum(fewest), len(loads), kind="measured")
+    told = float(np.mean([_fastest(x.predicted) == min(x.measured) for x in loads]))
+    checks.inside("predicted so", told, 0.0, 0.5, kind="measured")
+
+
+def check_the_closed_form_by_the_prediction() -> None:
+    """The width nearest to the closed form takes at most 2% longer than the best of the whole
+    prediction for a 70B, and an eighth for an 8B, whose floors count for more, with 2 to 40
+    requests a device and prompts from as long as answers to eight times as long; four times the
+    requests halve it.
+
+    Source: the whole prediction, width by width.
+    """
+    for model, one, most in (("70B", _llama_on(1, 1.0), 1.02), ("chat", CHAT.deployment, 1.13)):
+        for times in (1, 4, 8):
+            asked = replace(one, output_tokens=one.input_tokens / times)
+            terms = _terms(asked)
+            worst = 1.0
+            for requests in (2.0, 4.0, 8.0, 16.0, 26.0, 40.0):
+                told = _predicted(asked, requests)
+                width = _nearest(best_width(*terms, requests), told)
+                worst = max(worst, told[width] / min(told.values()))
+            label = f"{model}, prompts of {times} answers"
+            checks.inside(label, worst, 1.0, most, kind="identity")
+    checks.close("four times the requests", best_width(1.0, 1.0, 4.0), 0.5, rtol=1e-12)
+
+
+def check_narrow_engines_without_nvlink() -> None:
+    """Over PCIe the fewest devices that hold the 70B are predicted fastest from a few requests a
+    device on, and with what messages attain of eight H100's links a little later.
+
+    Source: the whole prediction, width by width, on H100 PCIe and L40S.
+    """
+    checks.inside("requests a device", _even_pcie(), 2.0, 10.0, kind="identity")
+    slower = _even_pcie(_links_of_kernels())
+    checks.inside("with the links of kernels", slower, _even_pcie(), 16.0, kind="identity")
+
+
+def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
+    """With a full cache twice the devices write more tokens as two copies where weights fill a
+    quarter of the memory, and fewer where they fill half.
+
+    Source: the whole prediction of a 70B in 8 bits on H200, for prompts of 8,000 tokens.
+    """
+    for devices, copy in ((2, True), (1, False)):
+        load = 40.0 * devices  # more than memory holds, in a copy
+        both = [
+            replace(_llama_on(n, r), input_tokens=8000.0)
+            for n, r in ((devices, load), (2 * devices, 2 * load))
+        ]
+        work, widths = count_work(both), np.array([devices, 2.0 * devices])
+        loops = loop_latencies(work, FITTED)
+        rates = tokens_per_s_per_device(loops, work.answer, work.concurrency, widths)
+        checks.holds(
+            f"{devices} devices, who waits", loops.running[0] < load, got=float(loops.running[0])
+        )
+        label = f"weights on {devices} devices: a copy writes more"
+        checks.equal(label, bool(rates[0] > rates[1]), copy)
+
+
+def check_bad_input_is_refused() -> None:
+    """Weights that take no time, and no requests, name the argument."""
+    checks.raises("w", best_width, 0.0, 1.0, 2.0, match="weights_s must be positive")
+    checks.raises("r", best_width, 1.0, 1.0, 0.0, match="requests must be positive")
