@@ -27,7 +27,7 @@ HINTS = {
     "slow_sessions": (
         "A session is fast only if every call is: multiply the chances of no slow call. To "
         "compare components, take logarithms: what one adds to the sum is its share of the "
-        "blame."
+        "blame, and n times p is less."
     ),
     "whose_tail": (
         "The first token is the wait in the line, and the reading of the own prompt. Compare "
