@@ -232,11 +232,19 @@ def rounded_up(arrival_rate: float, replica_rate: float, backlog: float, drain_s
     return math.ceil((arrival_rate + backlog / drain_s) / replica_rate)
 
 
+def most_slow_calls(slow_probabilities: list[float], calls: list[int]) -> tuple[float, int]:
+    """Blames by n times p, and not by the logarithm."""
+    pairs = list(zip(slow_probabilities, calls, strict=True))
+    slow = [n * p for p, n in pairs]
+    return 1 - math.prod((1 - p) ** n for p, n in pairs), slow.index(max(slow))
+
+
 @pytest.mark.parametrize(
     ("chapter", "name", "answer", "where"),
     [
         ("optimization/hardware-scheduling", "next_tenant", waits_longest, "equal: got 0, asked"),
         ("capacity/autoscaling", "replicas_to_drain", rounded_up, "last digits: got 4, asked"),
+        ("capacity/tail-latency", "slow_sessions", most_slow_calls, "fewer slow calls are worse"),
     ],
 )
 def test_what_a_hint_warns_of_is_wrong(

@@ -21,7 +21,7 @@ IN_NO_RULE: dict[
     "batch-night": {456},
     "burn-rate-alerts": {1.1, 39, 50, 200, 429, 504},
     "engine-load": {50},
-    "littles-law": {22, 96, 99},
+    "littles-law": {11, 43, 96, 99},
     "mixture": {13_000},
     "percentile-worth": {95},
     "plan-holds": {3.1, 211, 1154},

@@ -128,6 +128,12 @@ def _unused_of_stay(found: float) -> float:
     return -(1 - found) * math.log1p(-found) / found
 
 
+def _stay_of_pause(found: float) -> float:
+    """Of equally popular blocks of which a share h is to be found, C/r over the pause after which
+    nine in ten uses of a block have come: h/(1 − h)/ln 10, by the same approximation."""
+    return found / (1 - found) / math.log(10)
+
+
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: the agents at two loads."""
     calm, busy = _sessions(AGENTS, 0.4), _sessions(AGENTS, 0.6)
@@ -144,8 +150,8 @@ def example() -> SimpleNamespace:
         most_unused_percent=100 * max(shares),
         alike_percent=100 * _unused_of_stay(0.9),
         alike_more_percent=100 * _unused_of_stay(calm.found),
-        alike_times=math.ceil(1 / _unused_of_stay(0.9)),
-        alike_more_times=math.ceil(1 / _unused_of_stay(calm.found)),
+        alike_times=math.ceil(_stay_of_pause(0.9)),
+        alike_more_times=math.ceil(_stay_of_pause(calm.found)),
     )
 
 
@@ -190,7 +196,8 @@ def check_mean_stay_in_a_cache() -> None:
     """In a cache that keeps what was used last, blocks stay C/r on average from their entry,
     however often they are found again in between. Those that go have not been used for less than
     that, and this time says what is found, where C/r says too much. Of equally popular blocks, of
-    which a share h is found, it is −(1 − h) ln(1 − h)/h of C/r.
+    which a share h is found, it is −(1 − h) ln(1 − h)/h of C/r, and C/r is h/(1 − h)/ln 10 of the
+    pause after which nine in ten uses of a block have come.
 
     Source: blocks kept one by one, 60,000 uses, of 2,000 blocks with popularities 1/√k and of 200
     alike, of which a cache holds 180 or 192; entries in the middle of the run and the time until
@@ -228,6 +235,11 @@ def check_mean_stay_in_a_cache() -> None:
         if label != "1/√k":
             told = _unused_of_stay(size / share.size)
             checks.close(f"{label}: unused, of a stay", idle / expected, told, rtol=0.05)
+            by_block = np.argsort(uses, kind="stable")
+            pauses = np.diff(by_block)[np.diff(uses[by_block]) == 0]
+            ratio = expected / float(np.quantile(pauses, 0.9))
+            told = _stay_of_pause(size / share.size)
+            checks.close(f"{label}: stay over pause", ratio, told, rtol=0.05)
 
 
 def check_time_unused_says_what_is_found() -> None:
@@ -249,16 +261,15 @@ def check_time_unused_says_what_is_found() -> None:
 
 def check_warning_comes_before_the_fall() -> None:
     """A lifetime of three times the pause after which nine in ten are back is passed where nearly
-    all is found still, and not where it is lost. Equally popular blocks, of which nine in ten are
-    found, are kept unused for a quarter of it and more, those of which 24 in 25 are for an eighth,
-    and those of which 99 in a hundred are for a 22nd.
+    all is found still, and not where it is lost. Of equally popular blocks nine in ten are found
+    where they are kept for four times that pause, 96 in a hundred from eleven on and 99 from 43 on.
 
-    Source: the same runs; Che's approximation.
+    Source: the same runs; Che's approximation, by the chance 1 − exp(−pT) that a use finds a block.
     """
-    for found, times in ((0.9, 4), (0.96, 8), (0.99, 22)):
-        unused = _unused_of_stay(found)
-        label = f"alike, {found:g} found: unused over a stay"
-        checks.inside(label, unused, 1 / times, 1 / (times - 1))
+    for found, times in ((0.9, 4), (0.96, 11), (0.99, 43)):
+        unused = -math.log1p(-found) / math.log(10)  # T, in pauses after which nine in ten come
+        label = f"alike, {found:g} found: stay over pause"
+        checks.inside(label, unused / _unused_of_stay(found), times - 1, times)
     for load, seed, calm in ((0.2, 1, True), (0.3, 1, True), (0.4, 1, True), (0.5, 1, False)):
         seen = _sessions(AGENTS, load, seed)
         checks.holds(f"calm at {load:g}", (seen.lifetime > 3 * PAUSE_S) == calm, got=seen.lifetime)

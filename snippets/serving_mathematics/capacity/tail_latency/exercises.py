@@ -27,7 +27,7 @@ HINTS = {
     "slow_sessions": (
         "A session is fast only if every call is: multiply the chances of no slow call. To "
         "compare components, take logarithms: what one adds to the sum is its share of the "
-        "blame, n times p roughly."
+        "blame, and n times p is less."
     ),
     "whose_tail": (
         "The first token is the wait in the line, and the reading of the own prompt. Compare "
@@ -142,6 +142,8 @@ def check_sessions() -> None:
     checks.covers("drawn", batch_means(slow.astype(float)), share)
     share, worst = slow_sessions([0.004, 0.01, 0.0], [50, 10, 999])
     checks.equal("many nearly good calls are worse", worst, 0)
+    share, worst = slow_sessions([0.5, 0.1], [1, 6])  # without either 47% or 50% are slow
+    checks.equal("fewer slow calls are worse", worst, 0)
 
 
 def check_whose_tail() -> None:

@@ -50,7 +50,7 @@ HINTS = {
 
 
 def hours_left(slo: float, period_days: float, error_rate: float, left: float) -> float:
-    """Hours until the budget is gone at an error rate, r·T·(1−s)/e.
+    """Hours of mean traffic until the budget is gone at an error rate, r·T·(1−s)/e.
 
     slo: s in (0, 1). period_days: T [d]. error_rate: e in (0, 1]. left: r in [0, 1], the share of
     the budget that remains. Raises ValueError outside these ranges.
