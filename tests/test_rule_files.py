@@ -29,6 +29,7 @@ IN_NO_RULE: dict[
     "service-law": {50, 2026},
     "step-time": {3.1, 2000},
     "streams": {0.5, 20, 50, 200},
+    "tail-latency": {1.2},
 }
 
 
