@@ -26,7 +26,7 @@ IN_NO_RULE: dict[
     "percentile-worth": {95},
     "plan-holds": {3.1, 211, 1154},
     "release": {1.05, 1.25, 5.2},
-    "service-law": {50, 2026},
+    "service-law": {0.5, 50},
     "step-time": {3.1, 2000},
     "streams": {0.5, 20, 50, 200},
     "tail-latency": {1.2},
