@@ -16,8 +16,8 @@ RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_re
 def run(
     engine: str, running: float, gap_s: float, balance: float = 0.9, prompts: float = 0.0
 ) -> dict[str, float]:
-    """The last minute of an hour, with a hundred gaps a second; prompts: tokens of them in a step, in
-    the mean, beside as many from the cache."""
+    """The last minute of an hour, with a hundred gaps a second; prompts: tokens of them in a step,
+    in the mean, beside as many from the cache."""
     steady = np.ones(60)
     series: dict[str, Series] = {
         RUNNING[engine]: running * steady,

@@ -29,8 +29,8 @@ RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_re
 def run(
     engine: str, running: float, gap_s: float, yields: float, drafted: float = 1.0
 ) -> dict[str, float]:
-    """The last minute of an hour, with a hundred gaps and five first tokens a second; drafted: share
-    of the steps that guess, and whose drafts vLLM counts."""
+    """The last minute of an hour, with a hundred gaps and five first tokens a second; drafted:
+    share of the steps that guess, and whose drafts vLLM counts."""
     steady = np.ones(60)
     series: dict[str, Series] = {
         RUNNING[engine]: running * steady,

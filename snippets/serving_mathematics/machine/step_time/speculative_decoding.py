@@ -267,7 +267,7 @@ def check_guesses_from_the_text_wait_for_the_host() -> None:
     for 64.
 
     Source: the two fronts of published runs that plan one step after another, against the one of
-    engines that run ahead; vLLM pull request 31998 and SGLang pull request 17260 for who does which.
+    engines that run ahead; vLLM pull request 31998 and SGLang's 17260 for who does which.
     """
     for name in WAITING:
         checks.equal(name, find_front(name).scheduling, "one step after another")
