@@ -27,7 +27,7 @@ IN_NO_RULE: dict[
     "plan-holds": {3.1, 211, 1154},
     "release": {1.05, 1.25, 5.2},
     "service-law": {0.5, 50},
-    "step-time": {3.1, 2000},
+    "step-time": {0.32, 3.1, 2000},
     "streams": {0.5, 20, 50, 200},
     "tail-latency": {1.2},
 }
