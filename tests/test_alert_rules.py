@@ -220,7 +220,7 @@ def test_files_differ_in_the_engine_alone() -> None:
 
 def test_first_tokens_of_sglang_are_those_of_streamed_answers() -> None:
     """It tells those of others with the fiftieth, at once only where an environment variable says
-    so, and has no series of the label before July 2026: `!=` reads those too."""
+    so, and has no series of the label before 0.5.17: `!=` reads those too."""
     docs = FOLDER.parent
     texts = {
         file: file.read_text("utf-8") for end in ("yaml", "md") for file in docs.rglob(f"*.{end}")

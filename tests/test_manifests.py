@@ -200,11 +200,15 @@ def test_the_storm_alert_fires_when_no_engine_answers() -> None:
 def test_envoy_keeps_the_budget_of_the_page() -> None:
     text = (ROOT / "docs" / "downloads" / "overload-envoy-retries.yaml").read_text("utf-8")
     asked = yaml.safe_load(text)
-    route = asked["route_config"]["virtual_hosts"][0]["routes"][0]["route"]
+    host = asked["route_config"]["virtual_hosts"][0]
+    assert host["include_request_attempt_count"]  # the header that the page reads, off by default
+    route = host["routes"][0]["route"]
     cluster = asked["clusters"][0]
     assert route["cluster"] == cluster["name"]
     assert f'"{cluster["name"]}"' in ATTEMPTS
     assert route["retry_policy"]["num_retries"] == 1
+    (elsewhere,) = route["retry_policy"]["retry_host_predicate"]  # not at the engine that refused
+    assert elsewhere["name"] == "envoy.retry_host_predicates.previous_hosts"
     assert int(route["retry_policy"]["per_try_idle_timeout"].removesuffix("s")) > PATIENCE_S
     limits = cluster["circuit_breakers"]["thresholds"][0]
     fleet = read("keda-vllm")["spec"]["maxReplicaCount"] * queue_limits.example().queued_requests

@@ -26,9 +26,10 @@ IN_NO_RULE: dict[
     "percentile-worth": {95},
     "plan-holds": {3.1, 211, 1154},
     "release": {1.05, 1.25, 5.2},
-    "service-law": {50},
-    "step-time": {3.1, 2000},
+    "service-law": {0.5, 50},
+    "step-time": {0.32, 3.1, 2000},
     "streams": {0.5, 20, 50, 200},
+    "tail-latency": {1.2},
 }
 RELEASES = {0.16, 2025, 2026}  # from which a metric is there
 

@@ -19,6 +19,7 @@ GAUGES = {
     "vllm": ("vllm:kv_cache_usage_perc", "vllm:num_requests_running"),
     "sglang": ("sglang:token_usage", "sglang:num_running_reqs"),
 }
+FIRST_BUCKET_S = 0.3  # of vLLM's histograms of line and prompt: `REQUEST_LATENCY_BUCKETS`
 
 
 def alerts(
@@ -64,6 +65,17 @@ def test_alerts_tell_whose_the_tail_is(engine: str) -> None:
     assert alerts(engine, (0.05, 2.0), 1.5, running=256.0) == room
     alike = alerts(engine, (0.05, 2.0), 1.5, longest=900.0)  # no prompt is long
     assert alike == (set() if engine == "vllm" else prompts)
+
+
+def test_of_vllm_a_wait_below_the_first_bucket_is_none() -> None:
+    """Where nobody waits, and every prompt is read at once, both p99s read 0.99 of that bucket."""
+    least = 0.99 * FIRST_BUCKET_S
+    assert alerts("vllm", (0.06, 0.4), least, prefill=least) == set()
+    assert f"first:queue:p99 > {FIRST_BUCKET_S}" in rule_text("tail-latency-vllm")
+    assert alerts("vllm", (0.06, 0.4), 1.01 * FIRST_BUCKET_S) == {"ShortPromptsWaitForLongOnes"}
+    said = {"FirstTokenLateElsewhere"}
+    assert alerts("vllm", (0.06, 1.18), least, prefill=least) == set()
+    assert alerts("vllm", (0.06, 1.2), least, prefill=least) == said
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])

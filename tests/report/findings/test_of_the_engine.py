@@ -94,7 +94,7 @@ def test_guesses_that_pay_are_a_note() -> None:
     found = guesses(counted(draft_tokens=4e4, accepted_tokens=3e4, drafts=1e4), Asked())
     assert found is not None
     assert found.level == "note"
-    assert "a step yields 4.00 tokens" in found.seen
+    assert "a step that guesses yields 4.00 tokens" in found.seen
 
 
 def test_stalls_name_the_prompts_that_end_in_them() -> None:

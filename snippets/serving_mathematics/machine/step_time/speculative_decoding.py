@@ -308,10 +308,11 @@ def check_a_draft_is_all_that_it_takes() -> None:
 
 def check_guesses_from_the_text_wait_for_the_host() -> None:
     """Where the host no longer plans a step while the one before runs, as with guesses from the
-    text in vLLM and SGLang, a step takes up to a third longer, for one sequence and for 64.
+    text before vLLM 0.32 and SGLang 0.5.14, a step takes up to a third longer, for one sequence and
+    for 64.
 
     Source: the two fronts of published runs that plan one step after another, against the one of
-    engines that run ahead; vLLM pull request 31998 and SGLang's log for who does which.
+    engines that run ahead; vLLM pull request 31998 and SGLang's 17260 for who does which.
     """
     for name in WAITING:
         checks.equal(name, find_front(name).scheduling, "one step after another")

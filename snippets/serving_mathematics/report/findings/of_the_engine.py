@@ -325,7 +325,7 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
         "warning" if low else "note",
         f"of {sized(length)} guessed tokens {percent(share.share, share.low, share.high)} are "
         "accepted: a "
-        f"step yields {yields:.2f} tokens",
+        f"step that guesses yields {yields:.2f} tokens",
         "each refused token was computed for nothing, and at high load that is somebody "
         "else's step",
         f"guess {best} at a time" if best else "switch guesses off",
