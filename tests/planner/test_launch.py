@@ -168,7 +168,7 @@ def test_a_pod_hears_others_and_waits_until_it_serves(backend: str) -> None:
 
 def test_host_memory_and_a_router_are_started_too() -> None:
     """Of 100 GiB beside eight devices that are data-parallel, vLLM is told a rank's in GiB, SGLang
-    a device's in GB; where tensors are split, vLLM is told all."""
+    a device's in GB, TensorRT-LLM in bytes; where tensors are split, vLLM is told all."""
     asked = WIDE | {"replicas": 2, "requests": 100, "ttft_s": 9, "batch_limit": 64}
     asked |= {
         "host_memory_gib": "100",
@@ -189,6 +189,9 @@ def test_host_memory_and_a_router_are_started_too() -> None:
         other = replace(told.question.deployment, attention_data=1, expert=1, **split)
         words = launch_words(replace(told.question, deployment=other), planned_limits(told))
         assert words[words.index("--kv-offloading-size") + 1] == "100"
+    other = replace(told.question.deployment, backend="trtllm")
+    (one,) = starts(replace(told, question=replace(told.question, deployment=other)))
+    assert one.flags.endswith("\n# host_cache_size: 13421772800 in kv_cache_config")
 
 
 @pytest.mark.parametrize(

@@ -637,8 +637,11 @@ def _before(told: Answered) -> list[str]:
     lines, router = [], told.best.router.name
     if router != "random":
         lines = [f"# before them: a {router} router; a Kubernetes Service chooses at random"]
-    if told.best.host_gib and told.question.deployment.backend == "trtllm":
-        lines += [f"# with {told.best.host_gib:,.0f} GiB of host memory, as host_cache_size"]
+    one, gib = told.question.deployment, told.best.host_gib
+    if gib and one.backend == "trtllm":
+        size = int(gib * 2**30 / one.devices)
+        lines += [f"# with {gib:,.0f} GiB of host memory, of which each rank has its part:"]
+        lines += [f"# host_cache_size: {size} in kv_cache_config"]
     return lines
 
 
