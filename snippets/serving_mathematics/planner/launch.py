@@ -123,12 +123,17 @@ def launch_words(question: Question, best: Limits, backend: str = "") -> list[st
     """
     words = _words(question, best.places, best.budget, backend)
     one = question.deployment
-    if (backend or one.backend) == "sglang":  # or a prompt stops answers until it is read
-        guesses = ["--prefill-decode-interval", "1"]
-        words += guesses if one.draft_tokens else ["--enable-mixed-chunk"]
+    words += _prompt_words(one, backend or one.backend)
     words += _host_words(best, one, backend or one.backend)
     files = launch_files(question, backend)
     return words + [word for name in files for word in ("--extra_llm_api_options", name)]
+
+
+def _prompt_words(one: Deployment, backend: str) -> list[str]:
+    """What keeps a prompt from stopping answers until it is read, where the engine has to be told."""
+    if backend != "sglang":
+        return []
+    return ["--prefill-decode-interval", "1"] if one.draft_tokens else ["--enable-mixed-chunk"]
 
 
 def _host_words(best: Limits, one: Deployment, backend: str) -> list[str]:

@@ -16,6 +16,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES, Deployment
 from serving_mathematics.core.hardware.fronts import FRONTS, Front, front_constants
 from serving_mathematics.core.hardware.step_time import Constants
+from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.planner.objectives import Promise
 from serving_mathematics.planner.routed_requests import Routing
@@ -127,9 +128,13 @@ class Question:
     @property
     def usual_limits(self) -> tuple[int, int]:
         """Token budget and batch limit that vLLM's server starts with on such a device."""
-        system = self.deployment.system
-        gib = 0.0 if system.generation in ("ampere", "tpu") else system.memory_bytes / 2**30
-        return next(limits for least, limits in USUAL if gib >= least)
+        return _started_limits(self.deployment.system)
+
+
+def _started_limits(system: System) -> tuple[int, int]:
+    """Token budget and batch limit that vLLM's server starts with on a device."""
+    gib = 0.0 if system.generation in ("ampere", "tpu") else system.memory_bytes / 2**30
+    return next(limits for least, limits in USUAL if gib >= least)
 
 
 def _asked_rate(question: Question) -> float:
