@@ -130,7 +130,7 @@ def launch_words(question: Question, best: Limits, backend: str = "") -> list[st
 
 
 def _prompt_words(one: Deployment, backend: str) -> list[str]:
-    """What keeps a prompt from stopping answers until it is read, where the engine has to be told."""
+    """What keeps a prompt from stopping answers until it is read; vLLM and TensorRT-LLM mix."""
     if backend != "sglang":
         return []
     return ["--prefill-decode-interval", "1"] if one.draft_tokens else ["--enable-mixed-chunk"]
