@@ -94,8 +94,9 @@ def test_attention_over_data_divides_the_limit() -> None:
     assert "--quantization" not in words  # published in 8 bits
     words = launch_words(question, best, "sglang")
     assert words[words.index("--tp-size") + 1] == "8"
-    assert words[words.index("--dp-size") + 1] == "8"
-    assert "--enable-dp-attention" in words
+    assert words[words.index("--attn-dp-size") + 1] == "8"
+    assert not {"--dp-size", "--enable-dp-attention"} & set(words)  # of which one asks for 64
+    assert "--dp-size 8 --enable-dp-attention" in launch_text(question, best, "sglang")
     assert words[words.index("--max-running-requests") + 1] == "96"
     assert words[words.index("--chunked-prefill-size") + 1] == "16384"  # which it divides
     words = launch_words(question, best, "trtllm")
@@ -112,8 +113,8 @@ def test_eight_bits_are_made_where_they_are_not_published() -> None:
         assert "--quantization fp8" in launch_command(question, best, backend)
     words = launch_words(question, best, "trtllm")
     assert words[words.index("--tp_size") + 1] == words[words.index("--pp_size") + 1] == "2"
-    assert "--enable-mixed-chunk" not in launch_words(question, best, "sglang")
-    assert "--prefill-decode-interval 1" in launch_text(question, best, "sglang")
+    text = launch_text(question, best, "sglang")
+    assert " --enable-mixed-chunk\n# SGLang from 0.5.12 on mixes chunks with stages" in text
     plain = launch_command(*planned({"rate_per_s": 2, "parallelism": "tp1", "requests": 200}))
     assert "quantization" not in plain
     assert "parallel" not in plain
@@ -166,7 +167,8 @@ def test_a_pod_hears_others_and_waits_until_it_serves(backend: str) -> None:
 
 
 def test_host_memory_and_a_router_are_started_too() -> None:
-    """Of 100 GiB beside eight devices, vLLM is told all and SGLang a device's, in GB."""
+    """Of 100 GiB beside eight devices that are data-parallel, vLLM is told a rank's in GiB, SGLang
+    a device's in GB, TensorRT-LLM in bytes; where tensors are split, vLLM is told all."""
     asked = WIDE | {"replicas": 2, "requests": 100, "ttft_s": 9, "batch_limit": 64}
     asked |= {
         "host_memory_gib": "100",
@@ -177,30 +179,43 @@ def test_host_memory_and_a_router_are_started_too() -> None:
     }
     told = whole_answer(read_choices(asked), asked)
     (one,) = starts(told)
-    assert "--kv-offloading-backend native --kv-offloading-size 100" in one.flags
+    assert "--kv-offloading-backend native --kv-offloading-size 12.5" in one.flags
     for text in (one.flags, one.kubernetes):
         assert "\n# before them: a least-requests router; a Kubernetes Service" in text
     words = launch_words(told.question, planned_limits(told), "sglang")
     assert words[words.index("--hicache-size") + 1] == "13"  # 107 GB over eight
     assert "--enable-hierarchical-cache" in words
+    for split in ({"tensor": 8, "pipeline": 1}, {"tensor": 4, "pipeline": 2}):
+        other = replace(told.question.deployment, attention_data=1, expert=1, **split)
+        words = launch_words(replace(told.question, deployment=other), planned_limits(told))
+        assert words[words.index("--kv-offloading-size") + 1] == "100"
+    other = replace(told.question.deployment, backend="trtllm")
+    (one,) = starts(replace(told, question=replace(told.question, deployment=other)))
+    assert one.flags.endswith("\n# host_cache_size: 13421772800 in kv_cache_config")
 
 
 @pytest.mark.parametrize(
-    ("device", "resource", "image"),
+    ("device", "backend", "resource", "image", "noted"),
     [
-        ("H100", "nvidia.com/gpu", "vllm/vllm-openai:"),
-        ("MI300X", "amd.com/gpu", "vllm/vllm-openai-rocm:"),
-        ("tpu_v6e", "google.com/tpu", "vllm/vllm-openai:"),
+        ("H100", "vllm", "nvidia.com/gpu", "vllm/vllm-openai:VERSION", ()),
+        ("MI300X", "vllm", "amd.com/gpu", "vllm/vllm-openai-rocm:VERSION", ()),
+        ("MI300X", "sglang", "amd.com/gpu", "lmsysorg/sglang:VERSION-rocmROCM", ("720-mi30x",)),
+        (
+            *("tpu_v6e", "vllm", "google.com/tpu", "vllm/vllm-tpu:VERSION"),
+            ("vllm-tpu", "gke-tpu-accelerator", "gke-tpu-topology"),
+        ),
+        ("tpu_v6e", "sglang", "google.com/tpu", "lmsysorg/sglang:VERSION", ("SGLang-JAX",)),
     ],
 )
-def test_a_pod_asks_for_devices_by_their_makers_name(
-    device: str, resource: str, image: str
+def test_a_pod_asks_for_devices_and_packages_by_their_makers_names(
+    device: str, backend: str, resource: str, image: str, noted: tuple[str, ...]
 ) -> None:
-    question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "device": device})
-    text = kubernetes_deployment(question, best)
+    asked = {"rate_per_s": 2, "parallelism": "tp1", "device": device, "backend": backend}
+    text = kubernetes_deployment(*planned(asked))
     container = container_of(yaml.safe_load(text))
     assert container["resources"]["limits"] == {resource: 1}
-    assert container["image"].startswith(image)
+    assert container["image"] == image
+    assert [word for word in noted if word not in text] == []
     assert "LeaderWorkerSet" not in text
     if device != "H100":
         with pytest.raises(ValueError, match="backend must be vllm or sglang on"):
@@ -279,7 +294,7 @@ def guessing(drafter: str) -> tuple[Question, Performance]:
             "STANDALONE --speculative-draft-model-path Qwen/Qwen3-0.6B "
             "--speculative-num-steps 3 --speculative-eagle-topk 1",
             {
-                "decoding_type": "DraftTarget",
+                "decoding_type": "Draft_Target",
                 "max_draft_len": 3,
                 "speculative_model": "Qwen/Qwen3-0.6B",
             },
@@ -307,7 +322,9 @@ def test_engines_are_told_what_guesses(
     assert json.loads(words[words.index("--speculative-config") + 1]) == vllm
     assert launch_files(question, "vllm") == launch_files(question, "sglang") == {}
     text = launch_command(question, best, "sglang")
-    assert text.endswith(f"--speculative-algorithm {sglang} --speculative-num-draft-tokens 4")
+    tokens = "--speculative-num-draft-tokens 4 --prefill-decode-interval 1"
+    assert text.endswith(f"--speculative-algorithm {sglang} {tokens}")
+    assert "\n# was simulated as if one step did both" in launch_text(question, best, "sglang")
     heads = "its config.json counts them" in launch_text(question, best, "vllm")
     assert heads == (drafter == "mtp")
     text = launch_command(question, best, "trtllm")
@@ -429,6 +446,11 @@ def test_a_connector_is_json_and_the_proxy_knows_every_port(apart: Separate) -> 
     text = separate_text(apart.question, apart.run, "vllm")
     assert text.startswith(f"# each of {apart.run.prompts} replicas for prompts\n")
     assert f"({found.note})" in text
+    one = apart.question.deployment
+    tpu = replace(one, system=replace(one.system, generation="tpu"))
+    asked = replace(apart.question, deployment=tpu)
+    for text in (separate_text(asked, apart.run), kubernetes_separate(asked, apart.run)):
+        assert "TPUConnector and no\n# NixlConnector" in text.split("replicas")[0]
 
 
 def test_the_cheaper_start_comes_first(told: Answer, apart: Separate) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.question import Question
@@ -12,13 +14,27 @@ from serving_mathematics.planner.traffic import Traffic
 BASE = Question(LLAMA, Traffic(60.0), promised(0.5, 0.03, 0.9))
 
 
-def test_usual_limits_are_those_of_the_device() -> None:
-    assert BASE.usual_limits == (8192, 1024)
-    for change in ({"generation": "ampere"}, {"memory_bytes": 48e9}):
-        other = replace(LLAMA, system=replace(LLAMA.system, **change))
-        assert replace(BASE, deployment=other).usual_limits == (2048, 256)
-    least = replace(LLAMA, system=replace(LLAMA.system, memory_bytes=70 * 2.0**30))
-    assert replace(BASE, deployment=least).usual_limits == (8192, 1024)
+@pytest.mark.parametrize(
+    ("device", "memory_gib", "limits"),
+    [
+        ("H100", 70, (8192, 1024)),
+        ("H100", 69.99, (2048, 256)),
+        ("H200", None, (8192, 1024)),
+        ("B200", None, (16384, 1024)),
+        ("MI300X", None, (16384, 1024)),
+        ("B200", 159.99, (8192, 1024)),
+        ("A100", None, (2048, 256)),
+        ("tpu_v5p", None, (2048, 256)),
+        ("tpu_v7", None, (2048, 256)),
+    ],
+)
+def test_usual_limits_are_those_of_the_device(
+    device: str, memory_gib: float | None, limits: tuple[int, int]
+) -> None:
+    system = find_system(device)
+    if memory_gib is not None:
+        system = replace(system, memory_bytes=memory_gib * 2**30)
+    assert replace(BASE, deployment=replace(LLAMA, system=system)).usual_limits == limits
 
 
 def test_classes_have_their_promises_or_all_requests_have_one() -> None:

@@ -6,13 +6,15 @@ data, groups that share the sequences evenly, and may each read as many tokens i
 planned, since one of them reads a prompt; caches that travel by NIXL, which all three engines can
 use; a draft model that is called after EAGLE-3 is a head of that kind.
 
-Source: vLLM documentation, engine arguments, speculative decoding and NixlConnector; SGLang
-documentation, server arguments, speculative decoding, PD disaggregation and router, and
-`server_args.py`, which divides the chunk by the groups and, by its release, refuses to mix with
-stages or guesses (issues 10589, 6874, pull requests 22920, 35017); TensorRT-LLM documentation,
-trtllm-serve, speculative decoding and disaggregated serving, and `llm_args.py`, where chunks and
-attention over data are off unless asked for; Kubernetes documentation, Deployments, StatefulSets,
-probes, scheduling of GPUs, downward API.
+Source: vLLM documentation, engine arguments, speculative decoding and NixlConnector, and
+`vllm/config/vllm.py` (0.33), where each data-parallel rank offloads as much as is named; SGLang
+documentation, server arguments, speculative decoding, PD disaggregation and router, and its
+releases 0.5.10 to 0.5.23, which divide the chunk by the groups, and mix chunks with stages from
+0.5.12 on and with some guesses from 0.5.19 on, but guess nothing in such a step (issues 10589 and
+6874, pull requests 22920 and 35017); TensorRT-LLM documentation, trtllm-serve, speculative decoding
+and disaggregated serving, and `llm_args.py`, where chunks and attention over data are off unless
+asked for; `tpu_platform.py` of vLLM for TPUs; Kubernetes documentation, Deployments, StatefulSets,
+probes, scheduling of GPUs, downward API; GKE documentation, TPUs.
 """
 
 # In one piece: the same limits in the words of three engines, which are compared and changed line
@@ -43,7 +45,12 @@ IMAGES = {
     "sglang": "lmsysorg/sglang:VERSION",
     "trtllm": "nvcr.io/nvidia/tensorrt-llm/release:VERSION",
 }
-ROCM, ELSEWHERE = "vllm/vllm-openai-rocm:VERSION", {"cdna": "amd.com/gpu", "tpu": "google.com/tpu"}
+OTHERS = {  # images for other makers' devices
+    ("vllm", "cdna"): "vllm/vllm-openai-rocm:VERSION",
+    ("sglang", "cdna"): "lmsysorg/sglang:VERSION-rocmROCM",
+    ("vllm", "tpu"): "vllm/vllm-tpu:VERSION",
+}
+ELSEWHERE = {"cdna": "amd.com/gpu", "tpu": "google.com/tpu"}
 CHECKPOINTS = {  # of presets that are called otherwise
     "Falcon-7B": "tiiuae/falcon-7b",
     "Gemma-2-9B": "google/gemma-2-9b",
@@ -116,33 +123,35 @@ def launch_words(question: Question, best: Limits, backend: str = "") -> list[st
     """
     words = _words(question, best.places, best.budget, backend)
     one = question.deployment
-    if (backend or one.backend) == "sglang" and not _refuses_mixing(one):
-        words.append("--enable-mixed-chunk")  # or the prompts of a step stop its answers
-    words += _host_words(best, one.devices, backend or one.backend)
+    words += _prompt_words(one, backend or one.backend)
+    words += _host_words(best, one, backend or one.backend)
     files = launch_files(question, backend)
     return words + [word for name in files for word in ("--extra_llm_api_options", name)]
 
 
-def _host_words(best: Limits, devices: int, backend: str) -> list[str]:
-    """What keeps prefixes in host memory too, where it was planned: vLLM is told of all of it,
-    SGLang of a device's in GB."""
+def _prompt_words(one: Deployment, backend: str) -> list[str]:
+    """What keeps a prompt from stopping answers until it is read; vLLM and TensorRT-LLM mix."""
+    if backend != "sglang":
+        return []
+    return ["--prefill-decode-interval", "1"] if one.draft_tokens else ["--enable-mixed-chunk"]
+
+
+def _host_words(best: Limits, one: Deployment, backend: str) -> list[str]:
+    """What keeps prefixes in host memory too, where it was planned: vLLM is told of a data-parallel
+    rank's, SGLang of a device's in GB."""
     gib = best.best.host_gib if isinstance(best, Routed) else 0.0
     if not gib or backend == "trtllm":
         return []
     if backend == "vllm":
-        return ["--kv-offloading-backend", "native", "--kv-offloading-size", f"{gib:g}"]
-    each = math.floor(gib * 2**30 / 1e9 / devices)
+        size = f"{gib / one.attention_data:g}"
+        return ["--kv-offloading-backend", "native", "--kv-offloading-size", size]
+    each = math.floor(gib * 2**30 / 1e9 / one.devices)
     return ["--enable-hierarchical-cache", "--hicache-size", f"{max(1, each)}"]
 
 
 def _repository(question: Question) -> str:
     """What engines load, as it is called on Hugging Face."""
     return CHECKPOINTS.get(question.served, question.served)
-
-
-def _refuses_mixing(one: Deployment) -> bool:
-    """Whether SGLang, by its release, refuses to read prompts in the steps that write."""
-    return one.draft_tokens > 0 or one.pipeline > 1
 
 
 def _words(question: Question, limit: int, budget: int, backend: str) -> list[str]:
@@ -174,7 +183,7 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
         words += ["--mem-fraction-static", f"{_static_share(question):g}"]
         words += ["--tp-size", f"{one.tensor * groups}"] if one.tensor * groups > 1 else []
         words += ["--pp-size", f"{one.pipeline}"] if one.pipeline > 1 else []
-        words += ["--dp-size", f"{groups}", "--enable-dp-attention"] if groups > 1 else []
+        words += ["--attn-dp-size", f"{groups}"] if groups > 1 else []
         words += ["--ep-size", f"{one.expert}"] if one.expert > 1 else []
         words += ["--quantization", "fp8"] if eight_bits else []
         words += ["--kv-cache-dtype", "fp8_e4m3"] if one.cache_bytes == 1 else []
@@ -207,17 +216,31 @@ def _launch_notes(question: Question, backend: str = "") -> list[str]:
     """What the command of a replica does not bring about, as comments."""
     one = question.deployment
     backend = backend or one.backend
-    notes = _format_notes(question, backend)
+    notes = _common_notes(question, backend)
     if one.draft_tokens and one.drafter == OWN_HEADS:
         notes.append("# needs heads that guess in the checkpoint: its config.json counts them")
-    if backend == "sglang" and _refuses_mixing(one):
+    if backend == "sglang" and one.draft_tokens:
         notes.append(
-            "# SGLang may refuse --enable-mixed-chunk with guesses or stages; then prompts stop"
+            "# SGLang from 0.5.19 on guesses in a step after each that reads a prompt; this"
         )
-        notes.append(
-            "# answers, so add --prefill-decode-interval 1 (from August 2026 on); this was"
-        )
-        notes.append("# simulated as if it mixed them")
+        notes.append("# was simulated as if one step did both")
+    elif backend == "sglang" and one.pipeline > 1:
+        notes.append("# SGLang from 0.5.12 on mixes chunks with stages")
+    return notes
+
+
+def _common_notes(question: Question, backend: str) -> list[str]:
+    """What any replica with these flags needs, as comments: a checkpoint, a release, a package."""
+    one, notes = question.deployment, _format_notes(question, backend)
+    groups, tpu = one.attention_data, one.system.generation == "tpu"
+    if backend == "sglang" and groups > 1:
+        old = f"--dp-size {groups} --enable-dp-attention"
+        notes.append(f"# SGLang before 0.5.22: {old} for --attn-dp-size")
+    if backend == "sglang" and tpu:
+        notes.append("# SGLang on TPUs is another package, SGLang-JAX, with flags of its own")
+    if backend == "vllm" and tpu:
+        notes.append("# vLLM on TPUs is another package, vllm-tpu: it takes TPUConnector and no")
+        notes.append("# NixlConnector, TPUOffloadConnector and no --kv-offloading-size")
     return notes
 
 
@@ -293,12 +316,13 @@ def _options(one: Deployment) -> str:
     lines += ["kv_cache_config:", "  dtype: fp8"] if one.cache_bytes == 1 else []
     if one.draft_tokens:
         method, drafter = _method(one)
-        kinds = {"mtp": "MTP", "ngram": "NGram", "draft_model": "DraftTarget", "eagle3": "Eagle3"}
+        kinds = {"mtp": "MTP", "ngram": "NGram", "eagle3": "Eagle3  # older releases: Eagle"}
+        kinds["draft_model"] = "Draft_Target  # older releases: DraftTarget"
         alone = method in ("ngram", "draft_model")  # whose guesses are no part of the model's graph
         lines += [NO_OVERLAP.rstrip()] if alone else []
         lines += ["speculative_config:", f"  decoding_type: {kinds[method]}"]
         lines += [f"  max_draft_len: {one.draft_tokens}"]
-        heads = [f"  num_nextn_predict_layers: {one.draft_tokens}"]
+        heads = [f"  num_nextn_predict_layers: {one.draft_tokens}  # up to 1.2; later ones warn"]
         lines += heads if method == "mtp" else []
         lines += [f"  speculative_model: {drafter}"] if drafter else []
     return "".join(f"{line}\n" for line in lines)
@@ -357,7 +381,7 @@ def kubernetes_deployment(question: Question, best: Limits) -> str:
     True
     """
     words = launch_words(question, best)
-    lines = [*SET, *_launch_notes(question), *_spanning(question)]
+    lines = [*SET, *_launch_notes(question), *_placing(question)]
     lines += ["apiVersion: apps/v1", "kind: Deployment", "metadata:", "  name: model", "spec:"]
     lines += _pods(question, "model", best.replicas + question.spare_replicas, words)
     return "\n".join(lines + _commented(launch_files(question), WHERE))
@@ -398,8 +422,7 @@ def _pods(
 def _image(question: Question) -> str:
     """What the engine is packed in, for the maker of the devices."""
     one = question.deployment
-    rocm = one.backend == "vllm" and one.system.generation == "cdna"
-    return ROCM if rocm else IMAGES[one.backend]
+    return OTHERS.get((one.backend, one.system.generation), IMAGES[one.backend])
 
 
 def _resource(question: Question) -> str:
@@ -407,16 +430,24 @@ def _resource(question: Question) -> str:
     return ELSEWHERE.get(question.deployment.system.generation, "nvidia.com/gpu")
 
 
-def _spanning(question: Question) -> list[str]:
-    """That a pod cannot hold a replica, as comments."""
-    one = question.deployment
-    machine = 4 if one.system.name.startswith("gb") else 8
-    if one.devices <= machine:
-        return []
-    return [
-        f"# {one.devices} devices are on {math.ceil(one.devices / machine)} machines or more, and a"
-        " pod is on one: make it a LeaderWorkerSet."
-    ]
+def _placing(question: Question) -> list[str]:
+    """What else the image and the nodes ask for, and that a pod cannot hold a replica, as
+    comments."""
+    one, lines = question.deployment, []
+    if "ROCM" in _image(question):
+        lines.append("# Set ROCM as the tags of the image have it, such as 720-mi30x or 720-mi35x.")
+    if one.system.generation == "tpu":
+        lines.append(
+            "# GKE also wants a nodeSelector with cloud.google.com/gke-tpu-accelerator and"
+        )
+        lines.append("# cloud.google.com/gke-tpu-topology.")
+    machine = 4 if one.system.name.startswith(("gb", "tpu_v5p", "tpu_v7")) else 8
+    if one.devices > machine:
+        lines.append(
+            f"# {one.devices} devices are on {math.ceil(one.devices / machine)} machines or more,"
+            " and a pod is on one: make it a LeaderWorkerSet."
+        )
+    return lines
 
 
 @dataclass(frozen=True)
@@ -525,7 +556,7 @@ def separate_text(question: Question, pair: Apart, backend: str = "") -> str:
     """
     found, spare = separate_launch(question, pair, backend), question.spare_replicas
     lines = [
-        *_format_notes(question, backend or question.deployment.backend),
+        *_common_notes(question, backend or question.deployment.backend),
         f"# each of {pair.prompts + spare} replicas for prompts",
         found.prompts,
         f"# each of {pair.answers + spare} for answers",
@@ -566,7 +597,7 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
         documents += ["\n".join(service), "\n".join(state)]
     note = f" ({found.note})" if found.note else ""
     lines = [f"# before them{note}:", f"# {found.router}", *_commented(found.files, WHERE)]
-    notes = [*SET, *_format_notes(question, backend), *_spanning(question)]
+    notes = [*SET, *_common_notes(question, backend), *_placing(question)]
     documents[0] = "\n".join([*notes, documents[0]])
     return "\n---\n".join(documents) + "\n" + "\n".join(lines)
 
@@ -611,8 +642,11 @@ def _before(told: Answered) -> list[str]:
     lines, router = [], told.best.router.name
     if router != "random":
         lines = [f"# before them: a {router} router; a Kubernetes Service chooses at random"]
-    if told.best.host_gib and told.question.deployment.backend == "trtllm":
-        lines += [f"# with {told.best.host_gib:,.0f} GiB of host memory, as host_cache_size"]
+    one, gib = told.question.deployment, told.best.host_gib
+    if gib and one.backend == "trtllm":
+        size = int(gib * 2**30 / one.devices)
+        lines += [f"# with {gib:,.0f} GiB of host memory, of which each rank has its part:"]
+        lines += [f"# host_cache_size: {size} in kv_cache_config"]
     return lines
 
 
@@ -632,11 +666,13 @@ def check_flags_carry_the_plan() -> None:
         words = launch_words(four, best, backend)
         got = [words[words.index(flag) + 1] for flag in (places, budget, width)]
         checks.equal(backend, got, ["96", "2048", "4"])
-    mixed = [
-        "--enable-mixed-chunk" in launch_words(asked, best, "sglang")
-        for asked in (four, replace(four, deployment=replace(four.deployment, draft_tokens=3)))
+    guessing = replace(four, deployment=replace(four.deployment, draft_tokens=3))
+    apart = [
+        flag in launch_words(asked, best, "sglang")
+        for asked in (four, guessing)
+        for flag in ("--enable-mixed-chunk", "--prefill-decode-interval")
     ]
-    checks.equal("SGLang mixes, unless it guesses", mixed, [True, False])
+    checks.equal("SGLang mixes, or alternates", apart, [True, False, False, True])
     checks.raises("another", launch_words, four, best, "x", match="backend must be one of vllm")
 
 

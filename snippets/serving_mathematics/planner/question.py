@@ -2,7 +2,8 @@
 
 Assumes: nothing about the values, whose ranges are those of the functions that they are handed to.
 
-Source: vLLM's engine arguments for the limits that its server starts with.
+Source: vLLM's engine arguments for the limits that its server starts with; on a TPU it knows no
+memory, `tpu_platform.py`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES, Deployment
 from serving_mathematics.core.hardware.fronts import FRONTS, Front, front_constants
 from serving_mathematics.core.hardware.step_time import Constants
+from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.planner.objectives import Promise
 from serving_mathematics.planner.routed_requests import Routing
 from serving_mathematics.planner.traffic import Traffic
 
-USUAL = {True: (8192, 1024), False: (2048, 256)}  # of vLLM's server: 70 GiB and no A100, others
+USUAL = (  # of vLLM's server from 0.28 on, by least memory [GiB]: of an A100 or a TPU the last
+    (160, (16384, 1024)),
+    (70, (8192, 1024)),
+    (0, (2048, 256)),
+)
 
 
 @dataclass(frozen=True)
@@ -122,9 +128,13 @@ class Question:
     @property
     def usual_limits(self) -> tuple[int, int]:
         """Token budget and batch limit that vLLM's server starts with on such a device."""
-        system = self.deployment.system
-        large = system.memory_bytes >= 70 * 2**30 and system.generation != "ampere"
-        return USUAL[large]
+        return _started_limits(self.deployment.system)
+
+
+def _started_limits(system: System) -> tuple[int, int]:
+    """Token budget and batch limit that vLLM's server starts with on a device."""
+    gib = 0.0 if system.generation in ("ampere", "tpu") else system.memory_bytes / 2**30
+    return next(limits for least, limits in USUAL if gib >= least)
 
 
 def _asked_rate(question: Question) -> float:
