@@ -225,15 +225,11 @@ def example() -> SimpleNamespace:
         hot_percent=40,
         hot_late=100 * _run("requests", 0.4).late_share,
         hot_hours=_run("requests", 0.4).replica_hours,
-        slow_window_late=100 * _slow_window().late_share,
         chat_lone_percent=100 * _lone_share(CHAT),
         few_lone_percent=100 * _lone_share(few),
         few_requests_hours=_run("requests", _best("requests", few), machine=few).replica_hours,
         few_tokens_hours=_run("tokens", _best("tokens", few), machine=few).replica_hours,
-        bent_load_percent=100 * _load_at(_SHORT, best["tokens"]),
         bent_hours=_run("tokens", best["tokens"], machine=_SHORT).replica_hours,
-        bent_share=_best("tokens", _SHORT),
-        bent_best_hours=_run("tokens", _best("tokens", _SHORT), machine=_SHORT).replica_hours,
         bent_arrivals_hours=_run(
             "arrivals", _best("arrivals", _SHORT), machine=_SHORT
         ).replica_hours,
