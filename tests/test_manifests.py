@@ -21,6 +21,7 @@ from serving_mathematics.capacity.overload_control.outages import (
     _run,
 )
 from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.report.artefacts import QUEUED
 
 from builder import ROOT
 
@@ -112,18 +113,25 @@ def test_a_manifest_is_of_its_schema(name: str, kind: str, schema: dict[str, Any
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_the_query_is_the_mean_time_per_token(engine: str) -> None:
     """Two seconds of tokens a second and a hundred of them are twenty milliseconds, which KEDA cuts
-    to thousandths, whatever other fleets do; an idle fleet reads 0, and one without series nothing,
-    which is an error that keeps the fleet."""
+    to thousandths, whatever other fleets do; one with nobody inside reads 0, and one that hangs, or
+    has no series, nothing, which is an error that keeps the fleet."""
     signal, timetable = read(f"keda-{engine}")["spec"]["triggers"]
     assert signal["metricType"] == "Value"
     assert signal["metadata"]["ignoreNullValues"] == "false"
     query, name = signal["metadata"]["query"], f"{engine}:inter_token_latency_seconds"
     total, count = (f'{name}_{part}{{model_name="chat"}}' for part in ("sum", "count"))
     others = {f"{name}_sum": np.full(5, 9e9), f"{name}_count": np.full(5, 1.0)}
+    others |= {level: np.full(5, 7.0) for level in QUEUED[engine]}
+    running, waiting = (f'{level}{{model_name="chat"}}' for level in QUEUED[engine])
+    inside = {running: np.full(5, 3.0), waiting: np.zeros(5)}
     series = {total: np.full(5, 2.0), count: np.full(5, 100.0)}
-    assert Parser(query, others | series).whole() == pytest.approx(20.0)
+    assert Parser(query, others | series | inside).whole() == pytest.approx(20.0)
     idle = {total: np.zeros(5), count: np.zeros(5)}
-    assert Parser(query, others | idle).whole() == pytest.approx(0.0)
+    nobody = dict.fromkeys(inside, np.zeros(5))
+    assert Parser(query, others | idle | nobody).whole() == pytest.approx(0.0)
+    assert np.all(np.isnan(Parser(query, others | idle | inside).whole()))
+    late = {running: np.zeros(5), waiting: np.full(5, 3.0)}
+    assert np.all(np.isnan(Parser(query, others | idle | late).whole()))
     assert np.all(np.isnan(Parser(query, others).whole()))
     # a scrape a minute, as Prometheus does by itself, leaves one value in a minute: no rate
     assert "[1m]" not in query

@@ -151,7 +151,9 @@ def scaling_target(inside: float, twice: float = 0.0) -> int:
 
     Where a request takes twice as long as alone, one percent of load makes requests inside two
     percent more, beyond which a fleet swings (`capacity.autoscaling.replica_response`); few places
-    are full before that. `capacity.autoscaling.signals` checks what such targets pay.
+    are full before that. Where those costs are not known, a fifth of what is held keeps the shift
+    if a lone request takes an eighth of a full engine's time per token, and swings at a fourteenth.
+    `capacity.autoscaling.signals` checks what such targets pay.
 
     >>> scaling_target(239.0, 37.4), scaling_target(64.0, 37.4), scaling_target(100.0)
     (37, 25, 20)

@@ -20,6 +20,7 @@ import numpy as np
 
 from serving_mathematics.capacity.autoscaling.replica_response import replica_of
 from serving_mathematics.capacity.autoscaling.spike import cold_start
+from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.support import checks
@@ -74,8 +75,8 @@ def replicas_to_drain(
 
 
 def target_for_ramp(growth_per_s: float, delay_s: float) -> float:
-    """Highest target utilization at which a steady ramp never finds the fleet too small: 1/(1 +
-    rD).
+    """Share of the load that a replica serves in time at which a steady ramp never finds the fleet
+    too small: 1/(1 + rD), the highest.
 
     growth_per_s: r, growth of the load per second as a share of the load at the time of an order.
     delay_s: D, from the reading of the metric to readiness [s]. Raises ValueError on negative
@@ -143,6 +144,7 @@ def example() -> SimpleNamespace:
     per_s = float(round(replica_of(CHAT).most_per_s))
     return SimpleNamespace(
         pencil_target_percent=100 * target_for_ramp(1 / 600, 180.0),
+        pencil_most_percent=100 * target_for_ramp(1 / 600, 180.0) * promised_load("chat"),
         board_busy=what_happened(9, 4, 64, 1.4),
         board_slow=what_happened(20, 0, 64, 1.5),
         kept_with_startup_s=keep_alive(1 / 600, 0.1, 180.0)[0],

@@ -181,8 +181,8 @@ def check_inside_against_the_closed_form() -> None:
 
 
 def check_elasticities_by_hand() -> None:
-    """Where a step is a line s + dn, requests have the elasticity 1/(1 − λ(p + md)), and time per
-    token about one less.
+    """Where a step is a line s + dn, requests have the elasticity 1/(1 − λ(p + md)), which is the
+    time per token over a lone request's, and time per token about one less.
 
     Source: n = λms/(1 − λ(p + md)) for those that decode, differentiated; requests inside.
     """
@@ -192,6 +192,9 @@ def check_elasticities_by_hand() -> None:
         inside, tokens = elasticities(chat, load)
         checks.close(f"at {load}: requests", inside, 1 / (1 - own), rtol=0.03)
         checks.close(f"at {load}: requests less tokens", inside - tokens, 1.0, atol=0.05)
+        here_s = float(np.interp(load * chat.most_per_s, chat.rates, chat.tokens_s))
+        times = here_s / float(chat.tokens_s[1])
+        checks.close(f"at {load}: over a lone request", times, inside, rtol=0.06)
 
 
 def check_two_is_the_limit() -> None:

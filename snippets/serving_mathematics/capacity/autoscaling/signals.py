@@ -20,7 +20,9 @@ Source: `core.fleet.scaling_rules` for what a policy does with a signal; Azure L
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.capacity.autoscaling.fluid_fleet import _run_fleet
-from serving_mathematics.capacity.autoscaling.replica_response import replica_of
+from serving_mathematics.capacity.autoscaling.replica_response import Replica, replica_of
 from serving_mathematics.capacity.autoscaling.signal_policies import _on_arrivals, _on_tokens
 from serving_mathematics.core.fleet.scaling_rules import (
     HPA_STABILIZATION_S,
@@ -39,6 +41,7 @@ from serving_mathematics.core.fleet.scaling_rules import (
     largest,
     planned,
 )
+from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.core.machines.traffic import trace_record
@@ -62,6 +65,7 @@ SETTINGS = {  # share of the places; time per token over that of a full engine; 
     "timetable": (0.38, 0.5),
     "fixed": (12.0, 16.0, 19.0, 20.0, 22.0),
 }
+_SHORT = replace(MIXTURE, traffic=CHAT.traffic, places=256)  # a mixture, for short contexts
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +182,13 @@ def _lone_share(machine: Machine) -> float:
     return float(tokens_s[1] / tokens_s[-1])
 
 
+def _load_at(machine: Machine, share: float) -> float:
+    """Load of a replica, of its most, at this share of a full engine's time per token."""
+    replica = replica_of(machine)
+    rate = np.interp(share * replica.tokens_s[-1], replica.tokens_s, replica.rates)
+    return float(rate) / replica.most_per_s
+
+
 def example() -> SimpleNamespace:
     """Settings, replica-hours and late requests [%] of the page."""
     chat, names = replica_of(CHAT), ("requests", "tokens", "arrivals", "timetable", "fixed")
@@ -192,8 +203,7 @@ def example() -> SimpleNamespace:
             fields[f"{name}_{short}"] = 100 * _run(name, best[name], situation).late_share
     for name in ("arrivals", "timetable"):
         fields[f"{name}_wrong"] = 100 * _run(name, best[name], wrong=1 / (1 - WRONG)).late_share
-    few, full_s = CHAT.limited(64), float(chat.tokens_s[-1])
-    load = float(np.interp(best["tokens"] * full_s, chat.tokens_s, chat.rates)) / chat.most_per_s
+    few, full_s, load = CHAT.limited(64), float(chat.tokens_s[-1]), _load_at(CHAT, best["tokens"])
     return SimpleNamespace(
         **fields,
         fixed_wrong=100 * _run("fixed", (1 - WRONG) * best["fixed"]).late_share,
@@ -203,6 +213,10 @@ def example() -> SimpleNamespace:
         tokens_target_ms=1e3 * best["tokens"] * full_s,
         tokens_full_ms=1e3 * full_s,
         tokens_load_percent=100 * load,
+        tokens_lone_ms=1e3 * float(chat.tokens_s[1]),
+        tokens_lone_times=best["tokens"] / _lone_share(CHAT),
+        promised_percent=100 * promised_load("chat"),
+        tokens_kept_percent=100 * (promised_load("chat") / load - 1),
         tokens_growth_percent=100 * (1 / load - 1),
         cliff_share=0.6,
         cliff_late=100 * _run("tokens", 0.6).late_share,
@@ -211,11 +225,14 @@ def example() -> SimpleNamespace:
         hot_percent=40,
         hot_late=100 * _run("requests", 0.4).late_share,
         hot_hours=_run("requests", 0.4).replica_hours,
-        slow_window_late=100 * _slow_window().late_share,
         chat_lone_percent=100 * _lone_share(CHAT),
         few_lone_percent=100 * _lone_share(few),
         few_requests_hours=_run("requests", _best("requests", few), machine=few).replica_hours,
         few_tokens_hours=_run("tokens", _best("tokens", few), machine=few).replica_hours,
+        bent_hours=_run("tokens", best["tokens"], machine=_SHORT).replica_hours,
+        bent_arrivals_hours=_run(
+            "arrivals", _best("arrivals", _SHORT), machine=_SHORT
+        ).replica_hours,
         slow_start_late=100 * _run("tokens", best["tokens"], startup_s=600.0).late_share,
         quick_start_late=100 * _run("tokens", best["tokens"], startup_s=60.0).late_share,
         late_percent=100 * LATE,
@@ -336,6 +353,72 @@ def check_where_the_ranking_turns() -> None:
         _run(name, _best(name), "surprise of four").late_share for name in ("requests", "tokens")
     ]
     checks.holds("four times the load", late[0] < late[1], got=late)
+
+
+def check_a_step_that_is_no_line() -> None:
+    """Asked what chat is asked, the mixture has a step that rises while experts are taken. There
+    the share of the page means half load and pays a fifth more than the best, which is higher; at
+    their best, time per token pays less than requests inside, and arrivals less than it.
+
+    Source: the same shift.
+    """
+    straight, bent = (_load_at(machine, 0.38) for machine in (MIXTURE, _SHORT))
+    checks.inside("load at 0.38, a line", straight, 0.7, 0.8)
+    checks.inside("load at 0.38, no line", bent, 0.45, 0.55)
+    checks.inside("lone request over a full engine", _lone_share(_SHORT), 0.1, 0.2)
+    told = _run("tokens", 0.38, machine=_SHORT).replica_hours
+    names = ("arrivals", "tokens", "requests")
+    paid = [_run(name, _best(name, _SHORT), machine=_SHORT).replica_hours for name in names]
+    checks.inside("0.38 over the best", told / paid[1], 1.15, 1.4)
+    checks.equal("at their best", paid, sorted(paid))
+
+
+def _late_on_a_line(
+    lone: float, policy_of: Callable[[Replica], Policy], startup_s: float
+) -> FloatArray:
+    """Late under three quarters of the top for a whole shift, and on the shift with its surprise.
+
+    lone: time per token of a lone request over that of a full engine of 256 places, whose step is a
+    line and which keeps its promise to 240.
+    """
+    count = np.arange(257.0)
+    tokens_s = 0.053 * (lone + (1 - lone) * count / 256)
+    line = Replica(count / (210 * tokens_s), tokens_s, 240, 1.0)
+    even, wave = (TOP * line.most_per_s * own for own in (np.full(SHIFT_S, 0.75), _wave()))
+    wave[BURST_S] *= 2
+    late = list[float]()
+    for load in (even, wave):
+        policy, first = policy_of(line), int(np.ceil(load[0] / (0.6 * line.most_per_s)))
+        run = _run_fleet(load, policy, line, replicas=first, startup_s=startup_s, most=MOST)
+        late.append(run.late_share)
+    return np.array(late)
+
+
+def check_three_times_a_lone_request() -> None:
+    """Where the step is a line and a lone request takes a twentieth of a full engine's time per
+    token, or a little more, 0.38 of that swings for ever under a load that never changes: a tenth
+    is late or more. So does a fifth of the places for requests inside. Three times the lone
+    request's time, and requests with which it is twice, keep all of it, and the shift with its
+    surprise.
+
+    Source: the proportional rule, `fluid_fleet`; start-ups of three and of ten minutes.
+    """
+    for lone, startup_s in ((0.05, 180.0), (0.07, 180.0), (0.07, 600.0)):
+        twice, label = 256 * lone / (1 - lone), f"lone request {lone:g}, start-up {startup_s:g} s"
+        for name, policy in (
+            ("0.38", partial(_on_tokens, 0.38 * 0.053)),
+            ("a fifth inside", lambda _: hpa(51, signal="concurrency")),
+        ):
+            late = _late_on_a_line(lone, policy, startup_s)
+            checks.inside(f"{label}: {name}", float(late[0]), 0.1, 1.0)
+        for name, policy in (
+            ("three times", partial(_on_tokens, 3 * lone * 0.053)),
+            ("twice, inside", lambda _, held=twice: hpa(held, signal="concurrency")),
+        ):
+            late = _late_on_a_line(lone, policy, startup_s)
+            checks.inside(f"{label}: {name}", float(late[0]), 0.0, 0.001)
+            most = LATE if startup_s < 600 else 3 * LATE
+            checks.inside(f"{label}: {name}, the shift", float(late[1]), 0.0, most)
 
 
 def check_a_lone_request_is_the_floor() -> None:

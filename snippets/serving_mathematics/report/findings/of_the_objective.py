@@ -186,6 +186,7 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
         change = (
             f"scale on running plus waiting, {target} for each replica (keda.yaml or hpa.yaml, not "
             "both), because nearer to where it breaks a fleet swings"
+            + ("" if twice > 0 else "; fewer, where a token then takes twice a lone request's time")
         )
     if asked.ttft_s > 0 and speed > 0 and broken:
         prompt = _known_mean(run.column("prompt_tokens"))

@@ -1,0 +1,95 @@
+"""How fast a load may grow while replicas start, for the promise and not only for the ceiling.
+
+A replica that has a share a of its most takes growth by 1/a − 1 before it is full, and by ρ*/a − 1
+before requests are late, with ρ* the load up to which it keeps its promise. On a ramp that grows by
+r a second, what is ordered for the load of D seconds ago serves in time where a ≤ ρ*/(1 + rD).
+
+Assumes: one engine that stands for all; Poisson arrivals, lengths of the machine's trace.
+
+Source: own simulation of the book's machine; balance of flows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.machines.book import promised_load
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.traffic import draw_lengths
+from serving_mathematics.support import checks
+
+FloatArray = npt.NDArray[np.float64]
+SEEDS = (1, 2)
+CALM_S, STARTUP_S, DOUBLES_S = 90, 180, 600  # before a ramp; of a replica; until twice the load
+
+
+def _in_time(loads: FloatArray, counted: slice) -> float:
+    """Share of the requests of the counted seconds that get what the chat machine promises, in the
+    mean of draws.
+
+    loads: of each second, of the machine's most, shape (n,).
+    """
+    kept = list[float]()
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        count = rng.poisson(loads * CHAT.ceiling_per_s)
+        seconds = np.repeat(np.arange(loads.size), count.astype(np.intp))
+        arrivals = np.sort(seconds + rng.random(seconds.size))
+        drawn = draw_lengths(rng, CHAT.traffic, arrivals.size)
+        asked = Workload(arrivals, drawn.prompt_tokens, drawn.output_tokens, drawn.cached_tokens)
+        done = simulate(asked, CHAT.engine)
+        first_s = done.first_token_s - arrivals + CHAT.made.around_s
+        later = np.maximum(drawn.output_tokens - 1, 1)
+        tokens_s = (done.completion_s - done.first_token_s) / later
+        good = (first_s <= CHAT.promise.ttft_s) & (tokens_s <= CHAT.promise.tpot_s)
+        here = (arrivals >= counted.start) & (arrivals < counted.stop)
+        kept.append(float(good[here].mean()))
+    return float(np.mean(kept))
+
+
+def _growing(first: float, last: float) -> FloatArray:
+    """Calm at a load, then growth within one start-up to another, then calm again."""
+    rise = np.linspace(first, last, STARTUP_S)
+    return np.concatenate([np.full(CALM_S, first), rise, np.full(CALM_S, first)])
+
+
+def _followed(share: float) -> FloatArray:
+    """Load of a replica in a fleet that is ordered at this share, while all load doubles: calm, and
+    the ramp until it ends."""
+    since = np.arange(-CALM_S, DOUBLES_S)
+    load, ordered = (1 + np.clip(at, 0, DOUBLES_S) / DOUBLES_S for at in (since, since - STARTUP_S))
+    return np.asarray(share * load / ordered)
+
+
+def check_growth_within_a_start_up() -> None:
+    """Growth within one start-up up to the load that keeps the promise is served in time, from
+    three quarters of the most and from three fifths; growth up to the most leaves a tenth of those
+    who come around its end late, or more.
+
+    Source: an engine request by request, two draws; who comes in the last 30 s of the growth and 20
+    s after it.
+    """
+    last = slice(CALM_S + STARTUP_S - 30, CALM_S + STARTUP_S + 20)
+    for first, top, low, high in (
+        (0.76, promised_load("chat"), 0.99, 1.0),
+        (0.6, promised_load("chat"), 0.99, 1.0),
+        (0.76, 1.0, 0.0, 0.9),
+    ):
+        kept = _in_time(_growing(first, top), last)
+        checks.inside(f"from {first:g} to {top:.2f}", kept, low, high, kind="simulation")
+
+
+def check_a_ramp_in_time() -> None:
+    """While the load doubles within ten minutes, a fleet that is ordered at 77% of the load that
+    keeps the promise serves it in time, and one ordered at 77% of the most makes a tenth of it late
+    or more.
+
+    Source: 1/(1 + rD), with a start-up of three minutes; an engine request by request, two draws.
+    """
+    ramp, share = slice(CALM_S, CALM_S + DOUBLES_S), 1 / (1 + STARTUP_S / DOUBLES_S)
+    for of, low, high in ((promised_load("chat"), 0.99, 1.0), (1.0, 0.0, 0.9)):
+        kept = _in_time(_followed(of * share), ramp)
+        checks.inside(f"at {of * share:.2f}", kept, low, high, kind="simulation")
