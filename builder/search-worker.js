@@ -28,6 +28,18 @@ lunr.stemmer = (token) => {
 };
 lunr.Pipeline.registerFunction(lunr.stemmer, "forms");
 
+const { search } = lunr.Index.prototype;
+lunr.Index.prototype.search = function (asked) { // the theme marks a place as often as it is named, and tears the word
+  const found = search.call(this, asked);
+  for (const { matchData } of found) {
+    const named = new Set();
+    for (const fields of Object.values(matchData.metadata))
+      for (const [field, told] of Object.entries(fields))
+        told.position = told.position.filter((place) => !named.has(`${field} ${place}`) && named.add(`${field} ${place}`));
+  }
+  return found;
+};
+
 function question(typed) {
   asked = [];
   if (/["^~*]|(^|\s)[-+]\w/.test(typed)) return typed; // who writes the signs of a search means them
