@@ -28,6 +28,7 @@ Text with $x<1$ and [a link](two.md).
 { .note data-search-exclude }
 
 <figure><img alt="A line." src="../../f-light.svg"><p>Up <a class="headerlink">&para;</a></p>
+<svg role="img"><title>P</title><desc>a 3</desc><text x="1">0.1</text><text>0.2</text></svg>
 <p><img class="only-dark" alt="A line." src="../../f-dark.svg"></p>
 
 ``` { .python .snippet title="a.py" data-search-exclude="" }
@@ -51,6 +52,7 @@ Text with $x<1$ and [a link](two.md).
 ![A line.](../f-light.svg)
 
 Up
+P: a 3
 
 ```python
 <p hidden>is code here</p>
