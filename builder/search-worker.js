@@ -55,7 +55,7 @@ function question(typed) {
   };
   asked = words.map((word) => [word, look(word, 10)]);
   for (const [name, ...others] of table.same)
-    if (` ${words.join(" ")} `.includes(` ${name} `)) for (const other of others.join(" ").split(" ")) look(other, 4);
+    if ([words, all].some((said) => ` ${said.join(" ")} `.includes(` ${name} `))) for (const other of others.join(" ").split(" ")) look(other, 4);
   const last = words.at(-1) ?? "";
   if (last.length > 1 && /\S$/.test(typed)) { // a word that may not be whole yet
     const begun = [...last].findIndex((letter, place) => letter !== stem(last)[place]);
