@@ -884,8 +884,8 @@ def _live(page: Page) -> str:
     return (
         f'<div class="live" data-search-exclude data-live="{html.escape(json.dumps(settings))}">'
         '<p><button type="button" class="md-button">Edit and run in this page</button> '
-        f"<small>The first time, this loads Python for the browser, 15 to 30 MB from {place}{without}."
-        "</small></p>"
+        "<small>The first time, this loads Python for the browser, 15 to 30 MB from"
+        f" {place}{without}.</small></p>"
         "</div>"
     )
 

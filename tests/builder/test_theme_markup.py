@@ -284,9 +284,9 @@ def test_the_search_finds_the_same_in_less(part: str) -> None:
     text = "".join(PARTS.values()) if part == "all" else PARTS[part]
     page = f'<h1 id="a">A {FORMULA}</h1>{text}<h2 id="b">B</h2><p>more</p>{text}'
     found = []
-    for content in (page, searched(page)):
+    for read in (page, searched(page)):
         parser = Parser()
-        parser.feed(content)
+        parser.feed(read)
         parser.close()
         found.append([(s.id, "".join(s.title).strip(), _told(s.text)) for s in parser.data])
     assert found[0] == found[1]
