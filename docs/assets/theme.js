@@ -2,7 +2,6 @@
 const drawer = document.getElementById("__drawer");
 const search = document.getElementById("__search");
 const query = document.querySelector(".md-search__input");
-const menu = document.querySelector("header label[for=__drawer]");
 const side = document.querySelector(".md-sidebar--primary");
 
 // A translator leaves names and formulas as they are.
@@ -14,27 +13,33 @@ document.head.append(Object.assign(document.createElement("style"), { textConten
   #__drawer:checked ~ .md-container .md-nav--primary :checked ~ .md-nav:not(:has(> ul > li > :checked)) { visibility: visible; }
 }` }));
 
-// Labels that open and close something are buttons.
+// What opens and closes something is a label, whose icon is made a button.
 const button = (label, name) => {
+  const icon = label.firstElementChild;
   const input = document.getElementById(label.htmlFor);
-  const told = () => label.setAttribute("aria-expanded", input.checked);
-  Object.assign(label, { tabIndex: 0, role: "button", ariaLabel: name });
+  const told = () => icon.setAttribute("aria-expanded", input.checked);
+  const press = (event) => {
+    event.preventDefault();
+    input.click();
+  };
+  Object.assign(icon, { tabIndex: 0, role: "button", ariaLabel: name });
+  icon.addEventListener("click", press); // what can be focused is no part of its label to every browser
+  icon.addEventListener("keydown", (event) => [" ", "Enter"].includes(event.key) && press(event));
   input.addEventListener("change", told);
   told();
+  return icon;
 };
-button(menu, "Menu");
-for (const label of side.querySelectorAll('label.md-nav__link[tabindex="0"]')) button(label, `Pages of ${label.previousElementSibling.textContent.trim()}`);
+const menu = button(document.querySelector("header label[for=__drawer]"), "Menu");
+for (const label of side.querySelectorAll('label.md-nav__link[tabindex="0"]')) {
+  label.removeAttribute("tabindex");
+  button(label, `Pages of ${label.previousElementSibling.textContent.trim()}`);
+}
 for (const label of side.querySelectorAll(".md-nav__title[for^=__nav]")) button(label, `Back from ${label.textContent.trim()}`);
-document.addEventListener("keydown", (event) => { // Enter is the theme's
-  if (event.key !== " " || !event.target.matches("label[role=button]")) return;
-  event.preventDefault();
-  event.target.click();
-});
 
 // The menu of a narrow window takes the focus and closes behind it; it and the search give it back.
 side.addEventListener("change", () => drawer.checked && enter());
 drawer.addEventListener("change", () => drawer.checked && enter());
-const enter = () => [...side.querySelectorAll("a, label[role=button]")].find((one) => one.checkVisibility({ visibilityProperty: true }))?.focus();
+const enter = () => [...side.querySelectorAll("a, [role=button]")].find((one) => one.checkVisibility({ visibilityProperty: true }))?.focus();
 side.addEventListener("focusout", ({ relatedTarget: to }) => { if (drawer.checked && to && to !== menu && !side.contains(to)) drawer.click(); });
 addEventListener("keydown", ({ key }) => {
   if (key !== "Escape") return;
