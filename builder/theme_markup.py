@@ -6,6 +6,8 @@ Material for MkDocs and of mkdocs-jupyter; a repair that no longer finds its pla
 as it is, and its test says what changed.
 """
 
+# In one piece: what stands on the theme's markup is one file, which goes when the theme does.
+
 from __future__ import annotations
 
 import base64
@@ -131,9 +133,9 @@ def with_copy_buttons(content: str) -> str:
         line = " ".join(told[0].split()) if told else f"block {place}"
         of = html.escape(line if len(line) <= MOST_OF_A_LINE else f"{line[:MOST_OF_A_LINE]}…")
         return (
-            f'<pre>{match[1] or ""}<div class="md-code__nav">'
+            f'<pre>{match[1] or ""}<span class="md-code__nav">'
             f'<button class="md-code__button" title="Copy to clipboard" aria-label="Copy {of}"'
-            f' data-md-type="copy" data-clipboard-target="#code-block-{place}"></button></div>'
+            f' data-md-type="copy" data-clipboard-target="#code-block-{place}"></button></span>'
             f'<code id="code-block-{place}">'
         )
 
