@@ -68,7 +68,7 @@ href="#1-one">&para;</a></h1><details open><summary>a</summary>&nbsp;b<br></deta
 <p><a href="../b/#2">b</a> <a href="../x.zip" download>x</a> <a href="https://e.test/">e</a>
 <a href="#gone">gone</a></p><div class="slider"><div><p id="gone">s</p></div></div>t
 <math><mfrac displaystyle="true"><mi>x</mi><mn>2</mn></mfrac></math>
-<pre><span></span><span><button></button></span><code><span class="k">if</span> a &lt; b</code></pre>
+<pre><span><button></button></span><code><span class="k">if</span> a &lt; b</code></pre>
 <img class="only-light" alt="" src="../f.svg"><img class="only-dark" alt="" src="../g.svg">
 <form><input disabled><select><option selected><option></select></form></article></body></html>"""
 OTHER = '<article><h1 id="b">B &amp; C</h1><p id="2">{}</p></article>'
