@@ -21,7 +21,7 @@ _ONLY_THERE = {"gallery.md", "report.md"}  # on the site
 _ASIDE = re.compile(  # what goes into the book as it stands; and what is no XML and stays out
     r'<(math|pre|svg)\b[^>]*>(.*?)</\1>|<(form\b.*?</form|div class="checks".*?</div)>', re.DOTALL
 )
-_OF_CODE = re.compile(r"</?(?:code|nav|button|span|a)\b[^>]*>")
+_OF_CODE = re.compile(r"</?(?:code|button|span|a)\b[^>]*>")
 _VOID = re.compile(r'<((?:img|br|hr|input|col|wbr|source)\b(?:[^>"]|"[^"]*")*?)\s*/?>')
 _BARE = re.compile(r'(<[a-z]\w*(?:\s+[\w:-]+="[^"]*")*\s+[\w:-]+)(?=[\s/>])')
 _ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|#\w+);)\w+;")

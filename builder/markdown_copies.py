@@ -20,9 +20,10 @@ _SAID = re.compile(r'^description: "?(.*?)"?$', re.MULTILINE)
 _FENCE = re.compile(r"^ *(`{3,}|~{3,})(?: \{ \.(\w+).*)?")
 _WRITTEN: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [  # in a line of finished HTML
     (r'<(script|button)\b.*?</\1>|<div class="checks".*?</div>|<img class="only-dark"[^>]*>', ""),
-    (r' ?<a class="headerlink".*?</a>', ""),
+    (r' ?<a class="headerlink".*?</a>|<text\b.*?</text>', ""),
     (r'<img\b[^>]*?alt="([^"]*)"[^>]*?src="([^"]*)"[^>]*>', r"![\1](\2)"),
     (r'<a\b[^>]*?href="([^"]*)"[^>]*>((?:(?!</a>).)*)</a>', r"[\2](\1)"),
+    (r"</title>", ": "),
     (r"</?code\b[^>]*>", "`"),
     (r"</?(?:strong|b)\b[^>]*>", "**"),
     (r"<li\b[^>]*>", "\n- "),
@@ -52,7 +53,8 @@ def markdown(path: str, text: str) -> str:
             fence = "" if line.strip() == fence else fence
             lines.append(line)
         elif not line.startswith("<"):
-            lines += [line] * (not line.lstrip().startswith("{ ."))  # classes of the line before
+            if not line.lstrip().startswith("{ ."):  # classes of the line before
+                lines.append(line.replace(f'href="{deeper}', 'href="'))
         elif not _UNREAD.match(line):
             for pattern, replacement in _TEXTS:
                 line = pattern.sub(replacement, line)

@@ -26,7 +26,9 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
+from markdown.extensions.toc import slugify
 from serving_mathematics.exercises import unwritten
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
@@ -869,6 +871,7 @@ def _live(page: Page) -> str:
             if statement.head.startswith("from ")
         } & _IN_BROWSER
     names = [run.name for run in page.runs]
+    place = html.escape(urlsplit(address).netloc or "this site")
     settings = {
         "modules": [run.name for run in here],
         "packages": sorted(packages),
@@ -881,7 +884,8 @@ def _live(page: Page) -> str:
     return (
         f'<div class="live" data-search-exclude data-live="{html.escape(json.dumps(settings))}">'
         '<p><button type="button" class="md-button">Edit and run in this page</button> '
-        f"<small>The first time, this loads Python for the browser{without}.</small></p>"
+        "<small>The first time, this loads Python for the browser, 15 to 30 MB from"
+        f" {place}{without}.</small></p>"
         "</div>"
     )
 
@@ -1018,9 +1022,13 @@ def _exercises(page: Page, names: list[str]) -> str:
     for chapter, titles in found:
         if not titles:
             continue
-        listed = "".join(f"<li>{html.escape(title)}</li>" for title in titles)
+        to = f"{page.base}{chapter.folder}#"
+        listed = "".join(
+            f'<li><a href="{to}{slugify(f"{number}. {title}", "-")}">{html.escape(title)}</a></li>'
+            for number, title in enumerate(titles, 1)
+        )
         items.append(
-            f'<h3><a href="{page.base}{chapter.folder}#exercises">'
+            f'<h3><a href="{to}exercises">'
             f"{html.escape(chapter.title)}</a></h3>"
             f"<p><code>python -m {PACKAGE} exercises {chapter.folder.strip('/')}</code></p>"
             f"<ol>{listed}</ol>"

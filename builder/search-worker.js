@@ -28,6 +28,18 @@ lunr.stemmer = (token) => {
 };
 lunr.Pipeline.registerFunction(lunr.stemmer, "forms");
 
+const { search } = lunr.Index.prototype;
+lunr.Index.prototype.search = function (asked) { // the theme marks a place as often as it is named, and tears the word
+  const found = search.call(this, asked);
+  for (const { matchData } of found) {
+    const named = new Set();
+    for (const fields of Object.values(matchData.metadata))
+      for (const [field, told] of Object.entries(fields))
+        told.position = told.position.filter((place) => !named.has(`${field} ${place}`) && named.add(`${field} ${place}`));
+  }
+  return found;
+};
+
 function question(typed) {
   asked = [];
   if (/["^~*]|(^|\s)[-+]\w/.test(typed)) return typed; // who writes the signs of a search means them
@@ -43,7 +55,7 @@ function question(typed) {
   };
   asked = words.map((word) => [word, look(word, 10)]);
   for (const [name, ...others] of table.same)
-    if (` ${words.join(" ")} `.includes(` ${name} `)) for (const other of others.join(" ").split(" ")) look(other, 4);
+    if ([words, all].some((said) => ` ${said.join(" ")} `.includes(` ${name} `))) for (const other of others.join(" ").split(" ")) look(other, 4);
   const last = words.at(-1) ?? "";
   if (last.length > 1 && /\S$/.test(typed)) { // a word that may not be whole yet
     const begun = [...last].findIndex((letter, place) => letter !== stem(last)[place]);

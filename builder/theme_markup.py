@@ -6,6 +6,8 @@ Material for MkDocs and of mkdocs-jupyter; a repair that no longer finds its pla
 as it is, and its test says what changed.
 """
 
+# In one piece: what stands on the theme's markup is one file, which goes when the theme does.
+
 from __future__ import annotations
 
 import base64
@@ -85,15 +87,23 @@ _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
 _AHEAD = re.compile(r'<link rel="(?:prev|next)"[^>]*>\s*')
+_COLOURS = re.compile(r'(<input class="md-option"[^>]* aria-label=")([^"]*)')
+_LINK = re.compile(r'<a class="headerlink"[^>]*? title="(Link to this (\w+))"')
 _DIALOG = 'data-md-component="search" role="dialog"'
 
 
 def named_landmarks(page: str) -> str:
-    """A rendered page whose search dialog has a name, and each section of the navigation its own.
+    """A rendered page whose search dialog has a name, each section of the navigation its own, and
+    each choice of colours that of what it is.
 
     A section with an index page is labelled by an element that holds an icon only; its title stands
-    in another label.
+    in another label. A choice is labelled by what the next press does.
     """
+    leads_to = [match[2] for match in _COLOURS.finditer(page)]
+    colours = itertools.cycle([*leads_to[-1:], *leads_to[:-1]])
+    page = _COLOURS.sub(
+        lambda match: match[1] + next(colours).removeprefix("Switch to ").capitalize(), page
+    )
 
     def name(match: re.Match[str]) -> str:
         title = re.search(rf'for="{match[1]}">\s*<span[^>]*></span>\s*([^<]+?)\s*<', page)
@@ -111,8 +121,8 @@ def asking_for_nothing_ahead(page: str) -> str:
 
 def with_copy_buttons(content: str) -> str:
     """A rendered page whose blocks of code have the theme's copy button, named by their first line
-    that tells something, in a landmark with a name of its own. The theme's feature adds them in the
-    browser, and lays the page out once for each.
+    that tells something. The theme's feature adds them in the browser, in a landmark each, and lays
+    the page out once for each.
     """
     number = itertools.count(1)
 
@@ -123,9 +133,9 @@ def with_copy_buttons(content: str) -> str:
         line = " ".join(told[0].split()) if told else f"block {place}"
         of = html.escape(line if len(line) <= MOST_OF_A_LINE else f"{line[:MOST_OF_A_LINE]}…")
         return (
-            f'<pre>{match[1] or ""}<nav class="md-code__nav" aria-label="Code block {place}">'
+            f'<pre>{match[1] or ""}<span class="md-code__nav">'
             f'<button class="md-code__button" title="Copy to clipboard" aria-label="Copy {of}"'
-            f' data-md-type="copy" data-clipboard-target="#code-block-{place}"></button></nav>'
+            f' data-md-type="copy" data-clipboard-target="#code-block-{place}"></button></span>'
             f'<code id="code-block-{place}">'
         )
 
@@ -252,7 +262,22 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
 def content(html_of_page: str) -> tuple[str, list[str]]:
     """What Markdown made of a page, lighter, and with the theme's buttons, and what is wrong."""
     anchored, problems = with_anchors(with_whole_words(with_tables(html_of_page)))
-    return with_copy_buttons(plain_names(anchored)), problems
+    return with_named_links(with_copy_buttons(plain_names(anchored))), problems
+
+
+def with_named_links(content: str) -> str:
+    """A rendered page whose marks behind what can be linked to are read as what they are, and not
+    at all in a heading, whose name they would be part of; the contents of the page have its
+    address too.
+    """
+
+    def named(match: re.Match[str]) -> str:
+        of_heading = match[2] == "section"
+        return match[0] + (
+            ' aria-hidden="true" tabindex="-1"' if of_heading else f' aria-label="{match[1]}"'
+        )
+
+    return _LINK.sub(named, content)
 
 
 def used_style(sheet: str, names: Container[str]) -> str:

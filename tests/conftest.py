@@ -129,7 +129,7 @@ def page(tab: Page) -> Iterator[Page]:
     """The same tab for one test, since a window takes longer than most of them."""
     yield tab
     if tab.url.startswith("http"):
-        tab.evaluate("localStorage.clear()")  # the colours that a reader chose
+        tab.evaluate("localStorage.clear(); sessionStorage.clear()")  # what a reader chose or wrote
     tab.unroute_all()
     tab.emulate_media(media="null", color_scheme="null")
     tab.set_viewport_size(DESK)

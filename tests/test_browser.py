@@ -38,6 +38,62 @@ def test_search_finds_a_chapter_and_loads_nothing_before(page: Page, origin: str
     expect(page.locator("article")).to_contain_text("Erlang")
 
 
+OUT_OF_SIGHT = """() => {
+    const { left, right, top, bottom } = document.activeElement.getBoundingClientRect();
+    return right <= 0 || left >= innerWidth || bottom <= 0 || top >= innerHeight;
+}"""
+
+
+def test_in_a_narrow_window_the_menu_is_opened_and_left_by_keyboard(
+    page: Page, origin: str
+) -> None:
+    page.set_viewport_size({"width": 320, "height": 256})  # a window at 400%
+    page.goto(f"{origin}capacity/tail-latency/")
+    side = page.locator(".md-sidebar--primary")
+    page.keyboard.press("Tab")
+    expect(page.locator("header [role=button]")).to_have_count(1)
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        assert not page.evaluate(OUT_OF_SIGHT)
+    expect(page.locator("article :focus")).to_have_count(1)
+    menu = page.get_by_role("button", name="Menu")
+    menu.press("Enter")
+    expect(menu).to_have_attribute("aria-expanded", "true")
+    expect(side.get_by_role("button", name="Back from Capacity")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(side.get_by_role("button", name="Back from Read")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(menu).to_be_focused()
+    expect(menu).to_have_attribute("aria-expanded", "false")
+    behind = """() => {
+        const high = document.querySelector("header").offsetHeight;
+        const stops = document.querySelectorAll("article :is(a, button, input, select, summary)");
+        return [...stops].filter((one) => parseFloat(getComputedStyle(one).scrollMarginTop) < high);
+    }"""
+    assert page.evaluate(behind) == []
+    page.add_style_tag(content="* { letter-spacing: 0.12em !important; word-spacing: 0.16em }")
+    lens = page.locator("header .md-header__button[for=__search]")
+    assert lens.evaluate("(one) => one.getBoundingClientRect().right") <= 320
+
+
+def test_the_search_hears_and_says_and_gives_the_keyboard_back(page: Page, origin: str) -> None:
+    page.goto(f"{origin}definitions/utilization/")
+    query, opened = page.locator(".md-search__input"), page.locator("#__search")
+    before = page.locator(".snippet-copy").nth(1)
+    before.focus()
+    for key in ("s", "f", "Alt+f", "Alt+s"):
+        page.keyboard.press(key)
+        expect(opened).not_to_be_checked()
+    page.keyboard.press("/")
+    for asked, first in (("Erlang C", "Utilization"), ("canary sample size", "Shadow and canary")):
+        query.select_text()
+        page.keyboard.insert_text(asked)  # as what is pasted or dictated comes, without a key
+        expect(page.locator(".md-search-result h1").first).to_have_text(first)
+    expect(page.locator(".md-search-result [role=status]")).to_contain_text("matching documents")
+    page.keyboard.press("Escape")
+    expect(before).to_be_focused()
+
+
 def test_theme_switch_changes_the_figures(page: Page, origin: str) -> None:
     page.emulate_media(color_scheme="light")
     page.goto(f"{origin}definitions/utilization/")
@@ -79,11 +135,13 @@ def test_colours_follow_the_system_or_the_reader_from_the_first_look(
     is_dark(False)
     expect(bar).not_to_have_attribute("content", dark_bar or "")
     expect(page.locator("header label:visible[for^=__palette]")).to_have_count(1)
-    page.locator("#__palette_1").press("Enter")
+    page.get_by_role("radio", name="Light mode").press("Enter")
     is_dark(True)
     page.emulate_media(color_scheme="light")
     is_dark(True)
-    page.locator("#__palette_2").press("Enter")  # from the dark on to what the system has
+    page.get_by_role("radio", name="Dark mode").press(
+        "Enter"
+    )  # from the dark on to what the system has
     is_dark(False)
 
 
@@ -157,12 +215,14 @@ def test_a_listing_opens_at_its_algorithm_and_unfolds(page: Page, origin: str) -
     rest = block.locator(".hll").first
     expect(button).to_have_text(re.compile("^Show docstring and checks of arguments of token_load"))
     heights = [block.evaluate("one => one.clientHeight")]
-    assert "Raises ValueError" in str(
-        rest.evaluate("""(one) => {
-        getSelection().selectAllChildren(one.closest("code"));
-        return String(getSelection());
-    }""")
-    )
+    twice = page.locator(".snippet.is-folded code:has(.hll ~ .hll)").first
+    assert "Raises ValueError" in (rest.text_content() or "")
+    for code in (block.locator("code"), twice):
+        selected, whole = code.evaluate("""(one) => {
+            getSelection().selectAllChildren(one);
+            return [String(getSelection()), one.textContent];
+        }""")
+        assert selected.split() == whole.split()
     button.click()
     expect(button).to_have_attribute("aria-expanded", "true")
     heights.append(block.evaluate("one => one.clientHeight"))
@@ -235,13 +295,19 @@ def test_the_button_in_a_block_of_code_takes_the_block(page: Page, origin: str) 
     for address in ("definitions/utilization/", "notebook/"):
         page.goto(origin + address)
         block = page.locator(".highlight pre").nth(1)
-        block.locator("nav button").click()
+        block.locator("button").click()
         expect(page.locator(".md-dialog")).to_contain_text("Copied")
         taken = page.evaluate("navigator.clipboard.readText()")
         assert taken.strip()
         assert taken.strip() == (block.locator("code").text_content() or "").strip()
-    names = page.locator("nav.md-code__nav").evaluate_all("all => all.map(one => one.ariaLabel)")
-    assert len(set(names)) == len(names) == page.locator("pre > code").count()
+    assert page.locator(".md-code__nav").count() == page.locator("pre > code").count()
+    page.goto(f"{origin}capacity/tail-latency/")
+    session = page.locator(".language-pycon pre").first
+    session.locator("button").click()
+    expect(page.locator(".md-dialog")).to_contain_text("Copied")
+    typed = str(page.evaluate("navigator.clipboard.readText()")).split("\n")
+    shown = (session.locator("code").text_content() or "").split("\n")
+    assert typed == [line[4:] for line in shown if line.startswith((">>> ", "... "))]
 
 
 def test_copy_button_takes_what_the_function_needs(page: Page, origin: str) -> None:
@@ -263,7 +329,7 @@ def test_what_is_done_before_the_script_of_the_theme_is_there_is_done(
     held: list[Route] = []
     page.route("**/bundle.*.js", lambda route: held.append(route))  # not a bound method
     page.goto(f"{origin}definitions/utilization/")
-    page.locator(".highlight pre").nth(1).locator("nav button").dispatch_event("click")
+    page.locator(".highlight pre").nth(1).locator("button").dispatch_event("click")
     page.keyboard.press("/")
     expect(page.locator(".md-search__input")).to_be_focused()
     page.keyboard.type("Erlang")

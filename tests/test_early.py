@@ -96,6 +96,8 @@ def test_what_was_moved_and_chosen_before_stays(page: Page, origin: str) -> None
     go()
     expect(page.locator("#stepper-twelve-requests svg").first).to_be_visible()
     assert int(clock.input_value()) == chosen != 24
+    shown = page.locator("#figure-twelve-requests img").first.get_attribute("alt") or ""
+    expect(page.locator("#stepper-twelve-requests .visually-hidden")).to_have_text(shown)
     expect(page.locator("#stepper-twelve-requests output")).to_contain_text("after 2.5 s")
 
     go = held_back(page, "home.js")
@@ -142,6 +144,9 @@ def test_the_editor_that_comes_late_goes_on_where_one_typed(page: Page, origin: 
     expect(page.locator(".cm-content")).to_be_focused()
     page.keyboard.type("b")
     expect(page.locator(".cm-line").first).to_contain_text("#abdef")
+    page.reload()
+    page.locator(".snippet-run[data-answers]").first.click()
+    expect(page.locator(".cm-line").first).to_contain_text("#abdef")  # what was written is there
 
 
 def test_where_a_script_never_comes_the_page_is_as_without_scripts(page: Page, origin: str) -> None:
@@ -158,6 +163,12 @@ def test_where_a_script_never_comes_the_page_is_as_without_scripts(page: Page, o
     expect(stepper).to_be_hidden()
     expect(figure).to_be_visible()
     expect(page.locator(".snippet-run:visible")).to_have_count(0)
+    page.route("**/planner.js", lambda route: route.abort())
+    page.unroute("**/handbook.js")
+    page.goto(f"{origin}planner/")
+    expect(page.locator("form.planner")).to_contain_text("this form cannot answer")
+    expect(page.locator("[aria-busy]")).to_have_count(0)
+    page.route("**/handbook.js", lambda route: route.abort())
     page.route("**/home.js", lambda route: route.abort())
     page.goto(origin)
     page.locator(".go").click()
@@ -172,6 +183,19 @@ def test_colours_chosen_on_another_page_are_those_of_the_one_gone_back_to(
     page.evaluate("__md_set('__palette', {index: 2})")
     page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+
+
+def test_where_nothing_is_kept_colours_follow_the_system_and_are_chosen(
+    page: Page, origin: str
+) -> None:
+    page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no'); }})"
+    )
+    page.emulate_media(color_scheme="dark")
+    page.goto(origin)
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+    page.locator("header label:visible[for^=__palette]").click()
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "default")
 
 
 DROP = """(where) => {

@@ -109,7 +109,7 @@ def test_the_mark_of_a_heading_has_no_line_of_its_own(page: Page, origin: str) -
 
 
 OVERLAP = """(blocks) => blocks.filter((one) => one.checkVisibility()).map((block) => {
-    const icon = block.querySelector("nav").getBoundingClientRect();
+    const icon = block.querySelector(".md-code__nav").getBoundingClientRect();
     const code = block.querySelector("code").getBoundingClientRect();
     const title = block.parentElement.querySelector(".filename");
     const words = document.createRange();

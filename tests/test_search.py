@@ -4,6 +4,7 @@ site ships, in a browser. Run with `-rP` to see where each was found.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -81,7 +82,7 @@ def test_nine_of_ten_questions_find_their_page_first(part: str, found: dict[str,
 
 
 def test_the_questions_are_of_pages_that_are_there() -> None:
-    assert [len(part) for part in QUESTIONS.values()] == [40, 20, 11]
+    assert [len(part) for part in QUESTIONS.values()] == [40, 20, 16]
     right = {page for part in QUESTIONS.values() for pages in part.values() for page in pages}
     told = {page for page in (*table()["also"], *table()["boost"]) if page and " " not in page}
     parts = {path.parent.name for path in (ROOT / "docs").glob("*/index.md")}
@@ -96,6 +97,17 @@ def test_a_word_is_found_in_any_form_and_told_as_it_was_typed(
     best = max(found[typed]["items"][0], key=lambda item: item["score"])
     there, missing = PIECES[typed]
     assert best["terms"] == dict.fromkeys(there, True) | dict.fromkeys(missing, False)
+
+
+def test_a_word_that_is_found_in_two_forms_is_marked_whole(found: dict[str, Any]) -> None:
+    marks = 0
+    for answer in found.values():
+        for item in (item for items in answer["items"] for item in items):
+            for told in (item["title"], item["text"]):
+                plain, count = re.subn(r"<mark>([^<>]*)</mark>", r"\1", told)
+                assert not re.search("mark>|<mar", plain), told
+                marks += count
+    assert marks > 1000
 
 
 def test_signs_of_a_search_are_obeyed(found: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ export function open(form) {
       (wanted || answer).scrollIntoView();
       answer.focus({ preventScroll: true });
     },
-    broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}`),
+    broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}. The command below answers the same.`),
   };
   const engine = python(settings, heard);
   const texts = async (list, room) => {

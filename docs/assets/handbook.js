@@ -22,7 +22,8 @@ function outOfReach(button, what) {
   told.textContent = `The site is out of reach: ${what}.`;
 }
 
-const { answers, again } = window.early ?? { again: (button) => button.click() }; // of what was pressed before
+// Of what was pressed before.
+const { answers, again } = window.early ?? { again: (button) => button.click() };
 
 // A copy button says where its text stands in a list of the page, which is loaded when somebody goes to a button.
 let loading;
@@ -35,7 +36,8 @@ async function load({ dataset }) {
   try {
     list = await loading;
   } catch {
-    loading = undefined; // to try again
+    // To try again.
+    loading = undefined;
   }
 }
 for (const event of ["pointerover", "focusin"])
@@ -54,7 +56,8 @@ document.addEventListener("click", async (event) => {
   }
   button.dataset.clipboardText = list[button.dataset.copied.split("#")[1]];
   if (late) again(button);
-}, true); // before the theme, which copies that text
+// Before the theme, which copies that text.
+}, true);
 
 // What is around the page on a phone has the colour of its header.
 const tint = document.head.appendChild(document.createElement("meta"));
@@ -95,7 +98,8 @@ const own = document.currentScript?.src;
 const opens = (button, open) => button?.addEventListener("click", () => {
   button.disabled = true;
   import(new URL("live.js", own).href).then(open).catch((problem) => {
-    button.disabled = false; // to try again
+    // To try again.
+    button.disabled = false;
     outOfReach(button, "no editor could be loaded");
     throw problem;
   });
@@ -117,7 +121,9 @@ for (const [selector, file] of [["form.planner", "planner"], ["form.home-questio
   }).catch((problem) => {
     const button = form.querySelector("[type=submit], select");
     if (button) outOfReach(button, "this form cannot answer; load the page again");
-    if (button?.type !== "submit") answers?.(form); // its link still leads on
+    // Its link still leads on.
+    if (button?.type !== "submit") answers?.(form);
+    form.querySelector("[aria-busy]")?.removeAttribute("aria-busy");
     throw problem;
   });
 }
@@ -128,7 +134,8 @@ const near = new IntersectionObserver((changes) => {
     if (isIntersecting) {
       near.unobserve(target);
       import(new URL("slider.js", own).href).then(({ open }) => open(target)).then(() => answers?.(target)).catch((problem) => {
-        target.classList.add("is-missing"); // the figure stands in its place
+        // The figure stands in its place.
+        target.classList.add("is-missing");
         target.querySelector("output").textContent = `This cannot move: ${problem.message}`;
         throw problem;
       });

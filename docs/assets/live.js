@@ -268,7 +268,16 @@ export function open(place) {
   change().then(begin);
 }
 
-const written = new Map(); // answers, by their button: one that was closed is not lost
+// Answers, by their exercise: one that was closed is not lost, nor one whose page is loaded again, where the browser keeps it.
+const written = new Map();
+const kept = (name) => `${location.pathname}#${name}`;
+const keep = (name, text) => {
+  written.set(name, text);
+  try { sessionStorage.setItem(kept(name), text); } catch { /* nothing is kept */ }
+};
+const answered = (name) => {
+  try { return sessionStorage.getItem(kept(name)) ?? written.get(name); } catch { return written.get(name); }
+};
 
 // What a block of code shows, or an exercise asks for, below it.
 export function openBelow(button, place) {
@@ -289,7 +298,7 @@ export function openBelow(button, place) {
       ? ({ failed, absent, seconds }) => `${failed || absent ? "Not yet" : "Right"}; ${seconds.toFixed(1)} s.`
       : (counts) => counted(counts, "comparisons of the checks that use it"),
   });
-  if (given) editor.addEventListener("input", () => written.set(button, editor.value));
+  if (given) editor.addEventListener("input", () => keep(name, editor.value));
   const below = make("div", { className: "live-below" }, ...parts);
   closes.addEventListener("click", () => {
     end();
@@ -298,7 +307,7 @@ export function openBelow(button, place) {
     button.focus();
   });
   tools.after(below);
-  show(written.get(button) ?? text, text);
+  show((given && answered(name)) ?? text, text);
   begin();
   if (!given) run();
 }

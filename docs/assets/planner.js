@@ -128,7 +128,7 @@ export function open(form) {
       answer.scrollIntoView();
       if (JSON.stringify(asks()) !== answered) stale();
     },
-    broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}`),
+    broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}. The command below answers the same.`),
   };
   const engine = python(settings, heard);
   let asking = "";

@@ -382,6 +382,8 @@ export async function open(place) {
   const inputs = [...place.querySelectorAll("input, select")];
   const output = place.querySelector(".slider-reading");
   const sentence = output.firstElementChild;
+  const figure = place.nextElementSibling?.querySelector("img"); // out of sight, and what it shows is still told
+  if (figure) place.append(Object.assign(document.createElement("p"), { className: "visually-hidden", textContent: figure.alt }));
   const answer = await fetch(place.dataset.grid);
   if (!answer.ok) throw new Error(`the numbers could not be loaded: ${answer.status}`);
   const data = await answer.json();

@@ -28,6 +28,7 @@ Text with $x<1$ and [a link](two.md).
 { .note data-search-exclude }
 
 <figure><img alt="A line." src="../../f-light.svg"><p>Up <a class="headerlink">&para;</a></p>
+<svg role="img"><title>P</title><desc>a 3</desc><text x="1">0.1</text><text>0.2</text></svg>
 <p><img class="only-dark" alt="A line." src="../../f-dark.svg"></p>
 
 ``` { .python .snippet title="a.py" data-search-exclude="" }
@@ -51,6 +52,7 @@ Text with $x<1$ and [a link](two.md).
 ![A line.](../f-light.svg)
 
 Up
+P: a 3
 
 ```python
 <p hidden>is code here</p>
@@ -66,7 +68,7 @@ href="#1-one">&para;</a></h1><details open><summary>a</summary>&nbsp;b<br></deta
 <p><a href="../b/#2">b</a> <a href="../x.zip" download>x</a> <a href="https://e.test/">e</a>
 <a href="#gone">gone</a></p><div class="slider"><div><p id="gone">s</p></div></div>t
 <math><mfrac displaystyle="true"><mi>x</mi><mn>2</mn></mfrac></math>
-<pre><span></span><nav><button></button></nav><code><span class="k">if</span> a &lt; b</code></pre>
+<pre><span><button></button></span><code><span class="k">if</span> a &lt; b</code></pre>
 <img class="only-light" alt="" src="../f.svg"><img class="only-dark" alt="" src="../g.svg">
 <form><input disabled><select><option selected><option></select></form></article></body></html>"""
 OTHER = '<article><h1 id="b">B &amp; C</h1><p id="2">{}</p></article>'

@@ -701,7 +701,7 @@ def test_exercises_of_all_chapters_are_listed_with_their_command() -> None:
     listed = whole("{{ exercises }}", page)
     assert '<a href="../a/one/#exercises">One &amp; only</a>' in listed
     assert "python -m serving_mathematics exercises a/one</code>" in listed
-    assert "<li>Double it</li><li>Halve it</li>" in listed
+    assert '<li><a href="../a/one/#2-halve-it">Halve it</a></li>' in listed
     assert "Two" not in listed
 
 

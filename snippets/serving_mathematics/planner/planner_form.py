@@ -126,7 +126,7 @@ def _control(field: Field) -> str:
     elif field.name == "trace":
         control = f'<input type="file" accept=".csv,.jsonl,.json,text/csv" {attributes}>'
     else:
-        mode = ' inputmode="decimal"' if field.high and not field.auto else ""
+        mode = ' inputmode="decimal"' if field.high and not (field.auto or field.several) else ""
         listed = f' list="planner-{field.name}-names"' if offered else ""
         names = "".join(f'<option value="{html.escape(name)}">' for name in offered)
         control = (
