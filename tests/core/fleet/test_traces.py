@@ -301,7 +301,7 @@ def test_moments() -> None:
         ({"arrival_s": []}, "arrival_s must be of shape"),
         (
             {"prompt_tokens": [5, 0]},
-            r"prompt_tokens\[1\] must be a whole number, at least 1, got 0",
+            r"prompt_tokens\[1\] must be a whole number, at least 1 and below 2,147,483,648, got 0",
         ),
         ({"prompt_tokens": [5]}, r"prompt_tokens must be of shape \(2,\), got \(1,\)"),
         (
@@ -309,7 +309,10 @@ def test_moments() -> None:
             r"output_tokens\[0\] must be a whole number, at least 1",
         ),
         ({"cached_tokens": [5, 0]}, r"cached_tokens\[0\] must be below its prompt_tokens, got 5"),
-        ({"tenant": -1}, r"tenant\[0\] must be a whole number, at least 0, got -1"),
+        (
+            {"tenant": -1},
+            r"tenant\[0\] must be a whole number, at least 0 and below 2,147,483,648, got -1",
+        ),
         ({"after": [-1, 1]}, r"after\[1\] must be the number of an earlier request, got 1"),
         ({"after": [0, 0]}, "after must be −1 for at least one request"),
         ({"pause_s": [0.0, -1.0]}, "pause_s must be non-negative"),
