@@ -31,7 +31,7 @@ SHARE = 0.99  # of the requests, where nothing is said
 WAITS, STEPS, BOTH = -1, 1, 0  # what a larger batch does to a metric: less wait, longer steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RequestTimes:
     """Of requests in order, shape (n,) each: TTFT and TPOT [s], NaN where an answer has one token,
     and the tokens after the first."""

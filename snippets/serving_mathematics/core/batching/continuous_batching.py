@@ -403,6 +403,7 @@ def simulate_steps(
     """
     watermark_blocks = require_non_negative_integer(watermark_blocks=watermark_blocks)
     stretch = np.atleast_1d(require_all_positive(stretch=stretch))
+    require(stretch.ndim == 1 and stretch.size > 0, "stretch", "of shape (m,), m ≥ 1", stretch)
     factors = itertools.cycle(stretch.astype(float).tolist())
     block = engine.block_tokens
     most = int((workload.prompt_tokens + workload.output_tokens).max()) - 1  # the last is not kept

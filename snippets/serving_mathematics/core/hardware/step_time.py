@@ -264,7 +264,7 @@ def touched_experts(experts: Array, chosen: Array, tokens: Array) -> Array:
     return np.asarray(experts * (1 - (1 - share) ** tokens), dtype=float)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Work:
     """Deployments as arrays: shape (rows,), or (rows, groups) for what differs by layer."""
 
@@ -446,7 +446,7 @@ def by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:
     return np.asarray(np.array([trtllm, sglang, vllm])[work.backend], dtype=float)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parts:
     """What a decoding step is made of, shape (rows,) each, in seconds; they add up to it.
 
