@@ -617,7 +617,6 @@ def test_the_longer_runs_go_down_to_one_replica_and_up_to_what_is_needed(
     [
         ({"requests": 99}, "requests must be at least 100, got 99"),
         ({"batch_limit": 513}, "batch_limit must be from 1 to token_budget = 512, got 513"),
-        ({"batch_limit": 0}, "batch_limit must be from 1"),
         ({"memory_share": 2.0}, "memory_share must be in"),
         ({"price_per_hour": -1.0}, "price_per_hour must be positive"),
         (
