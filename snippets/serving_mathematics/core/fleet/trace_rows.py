@@ -24,7 +24,7 @@ CSV_NAMES = {  # names of columns in compared form: letters and digits, in lower
     "prompt": ("contexttokens", "inputtokens", "inputlength", "prompttokens", "requesttokens"),
     "output": ("generatedtokens", "outputtokens", "outputlength", "responsetokens"),
 }
-UNITS = {"ms": 1e3, "us": 1e6, "ns": 1e9}  # a second, at the end of the name of a time
+TIME_UNITS = {"ms": 1e3, "us": 1e6, "ns": 1e9}  # a second, at the end of the name of a time
 
 
 @dataclass
@@ -70,7 +70,7 @@ def rows_of_csv(text: str) -> tuple[list[Row], float]:
         roles = {
             role: next((n for n in names if n in forms), "") for role, names in CSV_NAMES.items()
         }
-    told = {name + unit: unit for name in CSV_NAMES["time"] for unit in UNITS}
+    told = {name + unit: unit for name in CSV_NAMES["time"] for unit in TIME_UNITS}
     roles["time"] = roles["time"] or next((name for name in told if name in forms), "")
     for role, name in roles.items():
         rule = f"named among the columns, as {name or CSV_NAMES.get(role, ('?',))[0]}"
@@ -82,7 +82,7 @@ def rows_of_csv(text: str) -> tuple[list[Row], float]:
             rule = f"of {len(header)} fields; is the file whole?"
             require(len(cells) == len(header), f"line {line}", rule, len(cells))
             rows.append(_csv_row(line, {role: cells[at].strip() for role, at in places.items()}))
-    return rows, UNITS.get(told.get(roles["time"], ""), 0.0)
+    return rows, TIME_UNITS.get(told.get(roles["time"], ""), 0.0)
 
 
 def _csv_row(line: int, cell: Mapping[str, str]) -> Row:
