@@ -34,7 +34,7 @@ from serving_mathematics.support.require import (
     require_shape,
 )
 
-RULES: dict[str, Callable[..., Any]] = {  # of what is not None
+_RULES: dict[str, Callable[..., Any]] = {  # of what is not None
     **dict.fromkeys(("requests", "token_budget", "batch_limit", "gpus"), require_positive_integer),
     **dict.fromkeys(("seed", "spare_replicas"), require_non_negative_integer),
     **dict.fromkeys(("price_per_hour", "power_w"), require_positive),
@@ -83,7 +83,7 @@ class Question:
 
     def __post_init__(self) -> None:
         """Refuse what would be counted or paid as it is."""
-        for name, rule in RULES.items():
+        for name, rule in _RULES.items():
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, rule(**{name: value}))
