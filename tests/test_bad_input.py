@@ -389,6 +389,23 @@ def test_bad_numbers_are_refused_by_name(name: str) -> None:
     assert not found, "\n".join(found)
 
 
+def test_what_holds_arrays_equals_itself_alone() -> None:
+    """Compared field by field, arrays have no one truth value."""
+    found = []
+    for name in called_modules():
+        module = importlib.import_module(f"{PACKAGE}.{name}")
+        for title, value in list(vars(module).items()):
+            ours = inspect.isclass(value) and value.__module__ == module.__name__
+            if ours and dataclasses.is_dataclass(value) and not title.startswith("_"):
+                kinds = [str(field.type) for field in dataclasses.fields(value)]
+                arrays = any(
+                    re.search(r"Array\b", kind) and "Callable" not in kind for kind in kinds
+                )
+                if arrays and value.__eq__ is not object.__eq__:
+                    found.append(f"{name}.{title}")
+    assert not found, "@dataclass(…, eq=False): " + ", ".join(found)
+
+
 NUMBER = r"(-?(?:\d[\d,]*(?:\.\d{1,4})?|∞))"  # with more digits it was rounded for the message
 RULES = (  # how a message says a range, and whether the ends belong to it
     (rf"in ([\[(]){NUMBER}, {NUMBER}([\])])", ""),
