@@ -27,6 +27,7 @@ from serving_mathematics.support.require import (
     as_floats,
     as_number,
     require,
+    require_all_non_negative,
     require_in,
     require_shape,
     widen_fields,
@@ -44,9 +45,9 @@ class RequestTimes:
     where an answer has one token, and infinite where it never ended; and the tokens after the
     first. Raises ValueError on NaN elsewhere.
 
-    >>> RequestTimes(np.array([math.nan]), np.array([0.01]), np.array([9.0]))
-    Traceback (most recent call last):
-    ValueError: ttft must be times, infinite where none came, got [nan]
+    >>> first, each = np.array([0.5, math.inf]), np.array([0.01, math.inf])
+    >>> RequestTimes(first, each, np.array([9.0, 9.0])).whole.tolist()
+    [0.59, inf]
     """
 
     ttft: FloatArray
@@ -58,6 +59,7 @@ class RequestTimes:
         for name in ("ttft", "tpot", "later"):
             object.__setattr__(self, name, as_floats(**{name: getattr(self, name)}))
         require_shape(np.shape(self.ttft), tpot=self.tpot, later=self.later)
+        require_all_non_negative(later=self.later)
         came = bool((self.ttft >= 0).all())
         require(came, "ttft", "times, infinite where none came", self.ttft)
         ended = bool(((self.tpot >= 0) | (self.later < 1)).all())
@@ -162,6 +164,7 @@ class Objective:
     def __post_init__(self) -> None:
         """Refuse what is not an objective."""
         require(self.metric in METRICS, "metric", f"one of {', '.join(METRICS)}", self.metric)
+        object.__setattr__(self, "limit", as_number(limit=self.limit))
         widen_fields(self)
         require(self.limit > 0, self.measure.field, "positive", self.limit)
         share = {"goodput" if self.measure.of_all else "quantile": self.share}

@@ -1,7 +1,7 @@
 """What is asked: a deployment, its traffic, what is promised, and the limits within which to plan.
 
-Assumes: lengths, memory and limits are looked at by the functions that they are handed to; counts,
-prices and what is promised are looked at here.
+Assumes: that a deployment, its split and its memory can be is looked at by the functions that they
+are handed to.
 
 Source: vLLM's engine arguments for the limits that its server starts with.
 """
@@ -9,6 +9,7 @@ Source: vLLM's engine arguments for the limits that its server starts with.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from serving_mathematics.planner.traffic import KINDS, USUAL_LENGTHS, Traffic, T
 from serving_mathematics.support.require import (
     require,
     require_all_non_negative,
+    require_in,
     require_non_negative,
     require_non_negative_integer,
     require_positive,
@@ -38,7 +40,8 @@ _RULES: dict[str, Callable[..., Any]] = {  # of what is not None
     **dict.fromkeys(("requests", "token_budget", "batch_limit", "gpus"), require_positive_integer),
     **dict.fromkeys(("seed", "spare_replicas"), require_non_negative_integer),
     **dict.fromkeys(("price_per_hour", "power_w"), require_positive),
-    **dict.fromkeys(("usd_per_kwh", "grams_per_kwh"), require_non_negative),
+    **dict.fromkeys(("usd_per_kwh", "grams_per_kwh", "reserved_bytes"), require_non_negative),
+    "memory_share": functools.partial(require_in, "(0, 1]"),
 }
 USUAL = {True: (8192, 1024), False: (2048, 256)}  # of vLLM's server: 70 GiB and no A100, others
 

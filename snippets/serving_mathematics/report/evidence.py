@@ -137,6 +137,9 @@ class Run:
 
     def __post_init__(self) -> None:
         """Columns with 64 bits, whatever they came in."""
+        share = as_number(shares_prefix=self.shares_prefix)
+        object.__setattr__(self, "shares_prefix", share)
+        require(not (share < 0 or share > 1), "shares_prefix", "in [0, 1], or NaN", share)
         columns = {name: as_floats(**{name: column}) for name, column in self.columns.items()}
         object.__setattr__(self, "columns", columns)
         for name, column in columns.items():
