@@ -65,8 +65,9 @@ def _as_given(value: object) -> object:
     """What is refused, so that text and arrays of other things are seen to be that."""
     if isinstance(value, str):
         return repr(value)
-    other = isinstance(value, np.ndarray) and value.dtype.kind not in "biuf"
-    return f"{value} of dtype {value.dtype}" if other else value
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "biuf":
+        return f"{value} of dtype {value.dtype}"
+    return value
 
 
 def require_positive(**numbers: Any) -> Any:
