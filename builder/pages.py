@@ -486,11 +486,12 @@ def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
 
 def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
     run, text, whole = _code_block(page, names)
-    ours = re.search(rf"^from {PACKAGE}\.", whole, re.MULTILINE)
+    ours = re.search(rf"^( *>>> )?from {PACKAGE}\.", whole, re.MULTILINE)
     install = f"pip install {' '.join(run.record['needs'])}" if run.record["needs"] else ""
     told = f" <span>Needs <code>{install}</code></span>" if install else ""
     if ours:
-        told += " <span>The copy needs this package installed</span>"
+        what = "The examples in it need" if ours[1] else "The copy needs"
+        told += f" <span>{what} this package installed</span>"
     lines = text.count("\n") + 1
     aside = beside_the_algorithm(text)
     long = lines - len(aside) > LINES_OPEN + LINES_OVER

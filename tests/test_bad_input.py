@@ -1,4 +1,5 @@
-"""Every public function, with every numeric argument of its example replaced by a bad number.
+"""Every public function, and every dataclass that refuses, with every numeric argument of its
+example replaced by a bad number.
 
 The example is the first call in the function's doctest; simulations, which have none, have short
 arguments here. A number is replaced by NaN, infinity, -1, 0, 2⁶³, 10⁴⁰⁰, a complex number and text,
@@ -93,6 +94,10 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "core.fleet.batching.serve.place": "of an engine in the ledger, which gave it",
     "core.fleet.design.never._request": "is the simulator's",
     "core.fleet.design.never._attempt": "is the simulator's",
+    "report.evidence.Run.shares_prefix": "is NaN where nothing tells it",
+    "planner.objectives.Objective.limit": "is called by its field",
+    "planner.objectives.Objective.share": "the same",
+    "core.fleet.sharing.prefixes_of_ids.ids": "names of what prompts begin with, hashable",
     "core.fleet.moments.moments_s.lines": "what a refusal calls a row",
     "core.fleet.session_fit.fitted_quantity.session": "names of sessions",
     "core.fleet.policies.token_budgets.request": "is the simulator's",
@@ -198,6 +203,18 @@ def calls_of(name: str) -> Iterator[tuple[str, Callable[..., Any], inspect.Bound
     for title, function in public(module).items():
         if (full_name := f"{name}.{title}") not in LEFT_OUT:
             yield title, function, call_of(module, title, full_name)
+
+
+def constructors_of(
+    name: str,
+) -> Iterator[tuple[str, Callable[..., Any], inspect.BoundArguments]]:
+    """The same of its dataclasses that promise to refuse, and are made in their own example."""
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    for title, value in list(vars(module).items()):
+        ours = dataclasses.is_dataclass(value) and value.__module__ == module.__name__
+        refuses = ours and "Raises ValueError" in (value.__doc__ or "")
+        if refuses and (call := example_call(module, title)):
+            yield title, value, call
 
 
 def copied(bound: inspect.BoundArguments, **others: Any) -> inspect.BoundArguments:
@@ -317,9 +334,15 @@ def verdict(function: Callable[..., Any], bound: inspect.BoundArguments, bad: st
 
 
 @functools.cache
+def called_modules() -> list[str]:
+    """All that need no more than numpy, solutions of exercises among them."""
+    return [name for name in module_names(ROOT) if not HERE.sources.needs(name)]
+
+
+@functools.cache
 def computing_modules() -> list[str]:
-    names = [name for name in module_names(ROOT) if not holds_exercises(name)]
-    return [name for name in names if not HERE.sources.needs(name)]
+    """The same without exercises, of which nothing is kept."""
+    return [name for name in called_modules() if not holds_exercises(name)]
 
 
 @pytest.fixture
@@ -346,10 +369,10 @@ def limited() -> Iterator[None]:
 @pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs a clock of processor time")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.usefixtures("limited")
-@pytest.mark.parametrize("name", computing_modules())
+@pytest.mark.parametrize("name", called_modules())
 def test_bad_numbers_are_refused_by_name(name: str) -> None:
     draw, found = random.Random(name), list[str]()
-    for title, function, call in calls_of(name):
+    for title, function, call in (*calls_of(name), *constructors_of(name)):
         full_name = f"{name}.{title}"
         for argument, value in call.arguments.items():
             if f"{full_name}.{argument}" in OTHER_KINDS:
@@ -367,6 +390,23 @@ def test_bad_numbers_are_refused_by_name(name: str) -> None:
                 if wrong:
                     found.append(f"{title}({argument}={bad}): {wrong}")
     assert not found, "\n".join(found)
+
+
+def test_what_holds_arrays_equals_itself_alone() -> None:
+    """Compared field by field, arrays have no one truth value."""
+    found = []
+    for name in called_modules():
+        module = importlib.import_module(f"{PACKAGE}.{name}")
+        for title, value in list(vars(module).items()):
+            ours = inspect.isclass(value) and value.__module__ == module.__name__
+            if ours and dataclasses.is_dataclass(value) and not title.startswith("_"):
+                kinds = [str(field.type) for field in dataclasses.fields(value)]
+                arrays = any(
+                    re.search(r"Array\b", kind) and "Callable" not in kind for kind in kinds
+                )
+                if arrays and value.__eq__ is not object.__eq__:
+                    found.append(f"{name}.{title}")
+    assert not found, "@dataclass(…, eq=False): " + ", ".join(found)
 
 
 NUMBER = r"(-?(?:\d[\d,]*(?:\.\d{1,4})?|∞))"  # with more digits it was rounded for the message

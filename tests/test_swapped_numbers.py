@@ -1,4 +1,5 @@
-"""Every public function, with the numbers of its example in other types and at the ends of ranges.
+"""Every public function, and every dataclass that refuses, with the numbers of its example in other
+types and at the ends of ranges.
 
 A number, or those of a sequence, is swapped for the same in another type: narrow and unsigned
 integers, short floats, fractions, decimals, arrays without dimensions, masked arrays, generators.
@@ -35,8 +36,9 @@ from .test_bad_input import (
     OTHER_KINDS,
     TooSlow,
     answered,
+    called_modules,
     calls_of,
-    computing_modules,
+    constructors_of,
     copied,
     is_number,
     is_sequence,
@@ -122,6 +124,8 @@ def _swapped_sequence(value: Any) -> Iterator[tuple[str, Any, Any]]:
     masked = np.zeros(array.shape, bool)
     masked.flat[0] = True
     yield "masked", np.ma.MaskedArray(array, masked), None
+    if np.isfinite(array).all() and np.abs(array).max() < 2**53:
+        yield "spans of time", array.astype("timedelta64[ms]"), None
 
 
 def extremes(value: Any) -> Iterator[tuple[str, Any]]:
@@ -197,7 +201,7 @@ MEASURES = {
 
 def tried(name: str) -> Iterator[tuple[str, Callable[..., Any], Call, str, Any, bool]]:
     """The calls of a module's functions, each with one argument to be changed."""
-    for title, function, call in calls_of(name):
+    for title, function, call in (*calls_of(name), *constructors_of(name)):
         full_name = f"{name}.{title}"
         if full_name in MEASURES:
             continue
@@ -263,7 +267,7 @@ def faults_at_ends(name: str, share: float) -> list[str]:
 
 
 @pytest.mark.usefixtures("limited")
-@pytest.mark.parametrize("name", computing_modules())
+@pytest.mark.parametrize("name", called_modules())
 def test_a_number_counts_the_same_in_every_type_and_at_the_ends_is_answered_or_refused(
     name: str,
 ) -> None:

@@ -114,6 +114,25 @@ def test_characters_that_end_no_line_of_python_shift_nothing(separator: str) -> 
     assert copied(source, "VALUE") == "VALUE = 1\n"
 
 
+@pytest.mark.parametrize(
+    ("code", "ahead"),
+    [
+        ("def f(x: int, *y: list[int]) -> None: ...", False),
+        ("class A:\n    def f(self) -> int:\n        def g(x: A) -> A: ...\n", False),
+        ("class A:\n    def f(self) -> A: ...", True),
+        ("class A:\n    x: B\nB = int", True),
+        ("def f(**x: B) -> None: ...\nB = int", True),
+        ("B = int\ndef f(**x: B) -> None: ...", False),
+    ],
+)
+def test_annotations_stay_unread_where_they_name_what_follows(code: str, ahead: bool) -> None:
+    """Elsewhere the copy may stand below other code."""
+    names = outline(code).symbols
+    text = copied(f"from __future__ import annotations\n{code}", *names)
+    assert text.startswith("from __future__ import annotations\n") == ahead
+    exec(compile(text if ahead else f"import math\n{text}{text}", "", "exec"), {})
+
+
 def test_copied_code_runs_though_a_module_is_needed_twice() -> None:
     """First for what needs nothing, then for what needs a third module."""
     head = "from serving_mathematics.part."
@@ -131,7 +150,6 @@ def test_copied_code_runs_though_a_module_is_needed_twice() -> None:
 def test_copied_code_brings_what_it_needs_and_nothing_else() -> None:
     assert copied(SOURCE, "quarter") == dedent(
         '''
-        from __future__ import annotations
         import functools
         import numpy as np
 
@@ -206,7 +224,7 @@ def test_copied_code_brings_what_it_needs_from_other_modules() -> None:
     namespace: dict[str, object] = {}
     exec(text, namespace)
     assert eval("quarter(6.0)", namespace) == 1.5
-    assert text.startswith("from __future__ import annotations\nimport math\n")
+    assert text.startswith("import math\n")
     assert "serving_mathematics" not in text
     assert text.count("def ok(") == 1
     assert text.index("def ok(") < text.index("def half(") < text.index("def quarter(")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.planner.objectives import promised
@@ -35,6 +39,43 @@ def test_usual_limits_are_those_of_the_device(
     if memory_gib is not None:
         system = replace(system, memory_bytes=memory_gib * 2**30)
     assert replace(BASE, deployment=replace(LLAMA, system=system)).usual_limits == limits
+
+
+BURST = Workload(np.zeros(300), np.full(300, 1000), np.full(300, 250))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"spare_replicas": -1}, "spare_replicas must be a non-negative integer, got -1"),
+        ({"spare_replicas": 0.5}, "spare_replicas must be a non-negative integer"),
+        ({"requests": 200.5}, "requests must be a positive integer"),
+        ({"seed": -1}, "seed must be a non-negative integer"),
+        ({"gpus": 0}, "gpus must be a positive integer"),
+        ({"batch_limit": 0}, "batch_limit must be a positive integer"),
+        ({"power_w": -700.0}, "power_w must be positive"),
+        ({"usd_per_kwh": math.nan}, "usd_per_kwh must be non-negative"),
+        ({"grams_per_kwh": -5.0}, "grams_per_kwh must be non-negative"),
+        ({"api_usd": (-1.0, 1.0)}, "api_usd must be non-negative"),
+        ({"api_usd": (1.0,)}, r"api_usd must be of shape \(2,\)"),
+        ({"promise": ()}, "promise must be objectives"),
+        ({"promise": (1.0, 0.05)}, "promise must be objectives"),
+        ({"front": "benchmark"}, "front must be one of FRONTS, got 'benchmark'"),
+        ({"traffic": BURST}, "traffic must be over some time, got 300 requests at one moment"),
+        ({"traffic": 5.0}, "traffic must be Traffic or a Workload, got 5.0"),
+        ({"traffic": Traffic(60.0, like="agents")}, "like must be means without routing, unless"),
+    ],
+)
+def test_questions_that_are_none(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        replace(BASE, **change)
+
+
+def test_whole_numbers_of_any_type_are_counts() -> None:
+    asked = replace(BASE, requests=200.0, seed=np.uint8(3))
+    assert (type(asked.requests), type(asked.seed)) == (int, int)
+    with pytest.raises(ValueError, match="like must be one of means, agents"):
+        Traffic(60.0, like="chatt")
 
 
 def test_classes_have_their_promises_or_all_requests_have_one() -> None:

@@ -109,3 +109,27 @@ def test_any_columns_with_any_gaps_are_reported(seed: int) -> None:
     json.dumps(_report_record(found), allow_nan=False)
     assert len(summary_lines(found)) <= 15
     assert "nan" not in report_markdown(found).replace("finance", "")
+
+
+def test_columns_count_the_same_in_every_type_and_those_that_are_none_are_refused() -> None:
+    columns = {
+        "prompt_tokens": np.full(500, 100.0),
+        "output_tokens": np.full(500, 100.0),
+        "ttft_s": np.full(500, 0.25),
+        "latency_s": np.full(500, 3.0),
+        "sent_s": np.arange(500.0),
+    }
+    asked = Asked(ttft_s=1.0, price_per_hour=2.0)
+
+    def found(kind: type) -> list[tuple[str, str]]:
+        run = Run("a", "x", {name: column.astype(kind) for name, column in columns.items()})
+        return [(finding.name, finding.seen) for finding in report([run], asked).findings]
+
+    assert found(np.float16) == found(np.float32) == found(float)
+    for wrong, told in (
+        ([0.1], r"ttft_s must be of shape \(500,\)"),
+        (["0.1"] * 500, "ttft_s must be real numbers"),
+        (np.full(500, -1.0), "ttft_s must be not negative in a"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            report([Run("a", "x", columns | {"ttft_s": wrong})], asked)

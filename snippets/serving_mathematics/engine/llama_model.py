@@ -45,7 +45,7 @@ MATRICES = (
 PLACES = 128  # whose expectations are held at a time, 49,152 numbers each
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Llama:
     """Sizes and weights of a model.
 

@@ -58,6 +58,7 @@ def cut_workload(workload: Workload, last_s: float, context_tokens: int) -> Work
     """
     last_s = require_positive(last_s=last_s)
     context_tokens = require_in("[2, 1e9]", context_tokens=context_tokens)
+    require(context_tokens % 1 == 0, "context_tokens", "a whole number", context_tokens)
     due = int(np.searchsorted(workload.arrival_s, last_s, side="right"))
     require(due > 0, "last_s", f"at or after {workload.arrival_s[0]:.6g}", last_s)
     prompts = np.minimum(workload.prompt_tokens[:due], context_tokens - 1)

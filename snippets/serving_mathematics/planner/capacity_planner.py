@@ -285,7 +285,12 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     series = as_floats(values=values)
     require(series.ndim == 1, "values", "one-dimensional", series.shape)
     series = series[~np.isnan(series)]
-    require(series.size >= 2 * SECTIONS, "values", f"at least {2 * SECTIONS}", series.size)
+    require(
+        series.size >= 2 * SECTIONS,
+        "values",
+        f"of at least {2 * SECTIONS} numbers",
+        f"{series.size} of them",
+    )
     require(len(quantiles) > 0, "quantiles", "one or more", "none")
     asked = np.array([require_in("(0, 1)", quantiles=quantile) for quantile in quantiles])
     parts = _sections(series)
@@ -318,7 +323,12 @@ def sectioned_share(held: npt.ArrayLike) -> Quantile:
     series = as_floats(held=held)
     require(np.all((series == 0) | (series == 1)), "held", "0 or 1 each", held)
     require(series.ndim == 1, "held", "one-dimensional", series.shape)
-    require(series.size >= 2 * SECTIONS, "held", f"at least {2 * SECTIONS}", series.size)
+    require(
+        series.size >= 2 * SECTIONS,
+        "held",
+        f"of at least {2 * SECTIONS} numbers",
+        f"{series.size} of them",
+    )
     parts = np.concatenate([part.mean(axis=1) for part in _sections(series)])
     error = float(np.std(parts, ddof=1)) / math.sqrt(SECTIONS)
     return Quantile(float(series.mean()), STUDENT_T_975[9] * error)
@@ -1277,6 +1287,13 @@ def check_bad_input_is_refused() -> None:
     )
     rare = replace(WORKED, requests=100, promise=promised(1.0, 0.05, 0.9999))
     checks.raises("rare", Fleets, rare, match="requests must be at least 8,322 to say anything")
-    checks.raises("batch", Fleets, replace(WORKED, batch_limit=0), match="batch_limit must be from")
-    checks.raises("series", sectioned_quantiles, [1.0], [0.5], match="values must be at least 20")
-    checks.raises("shares", sectioned_share, [1.0], match="held must be at least 20")
+    checks.raises(
+        "batch",
+        Fleets,
+        replace(WORKED, token_budget=8, batch_limit=9),
+        match="batch_limit must be from",
+    )
+    checks.raises(
+        "series", sectioned_quantiles, [1.0], [0.5], match="values must be of at least 20"
+    )
+    checks.raises("shares", sectioned_share, [1.0], match="held must be of at least 20")

@@ -19,6 +19,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES
 from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.planner.traffic import KINDS
@@ -436,6 +438,8 @@ def read_value(name: str, given: object) -> float | str:
     kind = "a whole number" if field.whole else "a number"
     rule = f"{kind} from {field.span}"
     number = math.nan
+    if isinstance(given, np.ndarray | np.generic) and given.ndim == 0:
+        given = given.item()  # as a sweep over numpy's numbers has them
     if isinstance(given, str | int | float) and not isinstance(given, bool):
         plain = not isinstance(given, str) or (given.isascii() and "_" not in given)
         try:
@@ -478,7 +482,8 @@ def find_field(name: str) -> Field:
     0
     """
     if name not in FIELDS:
-        near = difflib.get_close_matches(name, FIELDS, 1)
+        begun = [field for field in FIELDS if name and field.startswith(name)]
+        near = begun or difflib.get_close_matches(name, FIELDS, 1)
         hint = f"; did you mean {near[0]}?" if near else f"; fields are {', '.join(FIELDS)}"
         raise ValueError(f"there is no field {name[:60]!r}{hint}")
     return FIELDS[name]

@@ -247,8 +247,6 @@ def check_two_fleets_do_the_same_work() -> None:
 def check_bad_input_is_refused() -> None:
     """A power that is none names the field.
 
-    Source: the rule of the power model.
+    Source: the rule of the question.
     """
-    _, found, _ = _worked()
-    wrong = replace(WORKED, power_w=-1.0)
-    checks.raises("negative", fleet_energy, wrong, found, match="board_w must be positive")
+    checks.raises("negative", replace, WORKED, power_w=-1.0, match="power_w must be positive")

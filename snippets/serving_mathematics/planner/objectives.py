@@ -23,7 +23,15 @@ import numpy.typing as npt
 
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
-from serving_mathematics.support.require import as_number, require, require_in, widen_fields
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_all_non_negative,
+    require_in,
+    require_shape,
+    widen_fields,
+)
 
 FloatArray = npt.NDArray[np.float64]
 Promise = tuple["Objective", ...]  # of one kind of requests
@@ -31,14 +39,32 @@ SHARE = 0.99  # of the requests, where nothing is said
 WAITS, STEPS, BOTH = -1, 1, 0  # what a larger batch does to a metric: less wait, longer steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RequestTimes:
-    """Of requests in order, shape (n,) each: TTFT and TPOT [s], NaN where an answer has one token,
-    and the tokens after the first."""
+    """Of requests in order, shape (n,) each: TTFT [s], infinite where no token came; TPOT [s], NaN
+    where an answer has one token, and infinite where it never ended; and the tokens after the
+    first. Raises ValueError on NaN elsewhere.
+
+    >>> first, each = np.array([0.5, math.inf]), np.array([0.01, math.inf])
+    >>> RequestTimes(first, each, np.array([9.0, 9.0])).whole.tolist()
+    [0.59, inf]
+    """
 
     ttft: FloatArray
     tpot: FloatArray
     later: FloatArray
+
+    def __post_init__(self) -> None:
+        """Refuse what would count as kept because it is unknown."""
+        for name in ("ttft", "tpot", "later"):
+            object.__setattr__(self, name, as_floats(**{name: getattr(self, name)}))
+        require_shape(np.shape(self.ttft), tpot=self.tpot, later=self.later)
+        require_all_non_negative(later=self.later)
+        came = bool((self.ttft >= 0).all())
+        require(came, "ttft", "times, infinite where none came", self.ttft)
+        ended = bool(((self.tpot >= 0) | (self.later < 1)).all())
+        rule = "times, infinite where an answer never ended, NaN only where it has one token"
+        require(ended, "tpot", rule, self.tpot)
 
     def part(self, which: npt.NDArray[np.bool_]) -> RequestTimes:
         """Those of some of the requests."""
@@ -138,6 +164,7 @@ class Objective:
     def __post_init__(self) -> None:
         """Refuse what is not an objective."""
         require(self.metric in METRICS, "metric", f"one of {', '.join(METRICS)}", self.metric)
+        object.__setattr__(self, "limit", as_number(limit=self.limit))
         widen_fields(self)
         require(self.limit > 0, self.measure.field, "positive", self.limit)
         share = {"goodput" if self.measure.of_all else "quantile": self.share}

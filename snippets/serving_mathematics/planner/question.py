@@ -1,6 +1,7 @@
 """What is asked: a deployment, its traffic, what is promised, and the limits within which to plan.
 
-Assumes: nothing about the values, whose ranges are those of the functions that they are handed to.
+Assumes: that a deployment, its split and its memory can be is looked at by the functions that they
+are handed to.
 
 Source: vLLM's engine arguments for the limits that its server starts with; on a TPU it knows no
 memory, `tpu_platform.py`.
@@ -9,8 +10,13 @@ memory, `tpu_platform.py`.
 from __future__ import annotations
 
 import copy
+import functools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED_BYTES, Deployment
@@ -18,10 +24,27 @@ from serving_mathematics.core.hardware.fronts import FRONTS, Front, front_consta
 from serving_mathematics.core.hardware.step_time import Constants
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration
-from serving_mathematics.planner.objectives import Promise
+from serving_mathematics.planner.objectives import Objective, Promise
 from serving_mathematics.planner.routed_requests import Routing
-from serving_mathematics.planner.traffic import Traffic
+from serving_mathematics.planner.traffic import KINDS, USUAL_LENGTHS, Traffic, TrafficClass
+from serving_mathematics.support.require import (
+    require,
+    require_all_non_negative,
+    require_in,
+    require_non_negative,
+    require_non_negative_integer,
+    require_positive,
+    require_positive_integer,
+    require_shape,
+)
 
+_RULES: dict[str, Callable[..., Any]] = {  # of what is not None
+    **dict.fromkeys(("requests", "token_budget", "batch_limit", "gpus"), require_positive_integer),
+    **dict.fromkeys(("seed", "spare_replicas"), require_non_negative_integer),
+    **dict.fromkeys(("price_per_hour", "power_w"), require_positive),
+    **dict.fromkeys(("usd_per_kwh", "grams_per_kwh", "reserved_bytes"), require_non_negative),
+    "memory_share": functools.partial(require_in, "(0, 1]"),
+}
 USUAL = (  # of vLLM's server from 0.28 on, by least memory [GiB]: of an A100 or a TPU the last
     (160, (16384, 1024)),
     (70, (8192, 1024)),
@@ -31,7 +54,8 @@ USUAL = (  # of vLLM's server from 0.28 on, by least memory [GiB]: of an A100 or
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be planned; the ranges are those of the functions that it is handed to.
+    """What is to be planned. Raises ValueError on counts, prices and powers that are none, on
+    traffic over no time, and where nothing is promised.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
     >>> from serving_mathematics.planner.objectives import promised
@@ -65,6 +89,35 @@ class Question:
     api_usd: tuple[float, float] | None = None  # of an API, for 10⁶ tokens in and out
     routing: Routing | None = None  # of a fleet that is given, whose routers are compared
     gpus: int | None = None  # that are there, where the rate that they carry is asked for
+
+    def __post_init__(self) -> None:
+        """Refuse what would be counted or paid as it is."""
+        for name, rule in _RULES.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, rule(**{name: value}))
+        if self.api_usd is not None:
+            require_shape((2,), api_usd=self.api_usd)
+            require_all_non_negative(api_usd=self.api_usd)
+        for promise in self.goals:
+            fine = isinstance(promise, tuple) and len(promise) > 0
+            fine = fine and all(isinstance(goal, Objective) for goal in promise)
+            require(fine, "promise", "objectives, as `promised` makes them", promise)
+        require(isinstance(self.front, Front), "front", "one of FRONTS", repr(self.front))
+        self._refuse_traffic()
+
+    def _refuse_traffic(self) -> None:
+        traffic = self.traffic
+        if isinstance(traffic, Workload):
+            span, size = float(np.ptp(traffic.arrival_s)), traffic.arrival_s.size
+            require(span > 0, "traffic", "over some time", f"{size} requests at one moment")
+            return
+        require(isinstance(traffic, Traffic), "traffic", "Traffic or a Workload", repr(traffic))
+        kinds: Sequence[Traffic | TrafficClass] = (*traffic.classes, traffic)
+        for kind in () if self.routing else kinds:
+            usual = kind.mean_prompt_tokens, kind.mean_output_tokens
+            rule = f"{KINDS[0]} without routing, unless lengths are the means of {kind.like}"
+            require(kind.like == KINDS[0] or usual != USUAL_LENGTHS, "like", rule, kind.like)
 
     @property
     def mean_lengths(self) -> tuple[float, float]:

@@ -41,6 +41,7 @@ from serving_mathematics.support.require import (
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 KINDS = ("means", "agents", "chat", "customers")  # what requests behind routers may be like
+USUAL_LENGTHS = 1000.0, 250.0  # mean tokens of prompts and answers, where nothing is said
 LEAST = 100  # requests of a trace; fewer say nothing about a p99
 
 
@@ -55,8 +56,8 @@ class TrafficClass:
 
     name: str
     share: float  # of the requests, in (0, 1]
-    mean_prompt_tokens: float = 1000.0  # at least 1
-    mean_output_tokens: float = 250.0  # at least 1
+    mean_prompt_tokens: float = USUAL_LENGTHS[0]  # at least 1
+    mean_output_tokens: float = USUAL_LENGTHS[1]  # at least 1
     cached_share: float = 0.0  # of each prompt, that a prefix cache has, in [0, 1)
     like: str = KINDS[0]  # of what a fleet behind a router gets, see `routed_requests`
 
@@ -80,8 +81,8 @@ class Traffic:
 
     rate_per_s: float  # λ
     arrival_scv: float = 1.0  # squared coefficient of variation of the gaps; 1 is Poisson
-    mean_prompt_tokens: float = 1000.0  # at least 1
-    mean_output_tokens: float = 250.0  # at least 1
+    mean_prompt_tokens: float = USUAL_LENGTHS[0]  # at least 1
+    mean_output_tokens: float = USUAL_LENGTHS[1]  # at least 1
     cached_share: float = 0.0  # of each prompt, that a prefix cache has, in [0, 1)
     classes: tuple[TrafficClass, ...] = ()  # of which it is a mixture; their lengths count then
     like: str = KINDS[0]  # of what a fleet behind a router gets, see `routed_requests`
@@ -104,9 +105,10 @@ class Traffic:
 
 def _require_lengths(asked: Traffic | TrafficClass) -> None:
     require_in("[0, 1)", cached_share=asked.cached_share)
+    require(asked.like in KINDS, "like", f"one of {', '.join(KINDS)}", repr(asked.like))
     for name in ("mean_prompt_tokens", "mean_output_tokens"):
-        value = getattr(asked, name)
-        require(1 <= value < math.inf, name, "finite and at least 1", value)
+        value = require_positive(**{name: getattr(asked, name)})
+        require(value >= 1, name, "finite and at least 1", value)
 
 
 MOST_DRAWN = 10_000_000  # requests whose class is drawn at once

@@ -98,7 +98,7 @@ def mean_pace(streams_s: Sequence[npt.ArrayLike]) -> MeanPace:
     >>> mean_pace([[0.0, 1.0, 2.0], [0.0, 4.0]])
     MeanPace(tpot_s=2.5, itl_s=2.0)
     """
-    gaps = [np.diff(np.asarray(stream, dtype=float)) for stream in streams_s]
+    gaps = [np.diff(np.atleast_1d(as_floats(streams_s=stream))) for stream in streams_s]
     require(len(gaps) > 0, "streams_s", "at least one stream", streams_s)
     for stream, steps in zip(streams_s, gaps, strict=True):
         sound = steps.ndim == 1 and steps.size > 0 and np.all((steps >= 0) & (steps < math.inf))

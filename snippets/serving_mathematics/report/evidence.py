@@ -117,7 +117,7 @@ class Run:
     where: file, and which of its runs. tool: that wrote it. columns: by name, each of shape (n,).
     told: by name. gaps_s: all times between tokens, and gap_end_s: when each ended, both of shape
     (m,). series: of the engine meanwhile. notes: how it was read, in words. shares_prefix, tenants:
-    as beside them.
+    as beside them. Raises ValueError on columns that are not numbers of one length.
 
     >>> Run("a.json", "a log", {"ttft_s": np.array([0.1, 0.3])}).size
     2
@@ -135,10 +135,20 @@ class Run:
     shares_prefix: float = math.nan  # of prompt tokens, that an earlier prompt began with
     tenants: tuple[str, ...] = ()  # whose names the numbers of that column stand for
 
+    def __post_init__(self) -> None:
+        """Columns with 64 bits, whatever they came in."""
+        share = as_number(shares_prefix=self.shares_prefix)
+        object.__setattr__(self, "shares_prefix", share)
+        require(not (share < 0 or share > 1), "shares_prefix", "in [0, 1], or NaN", share)
+        columns = {name: as_floats(**{name: column}) for name, column in self.columns.items()}
+        object.__setattr__(self, "columns", columns)
+        for name, column in columns.items():
+            require(column.shape == (self.size,), name, f"of shape ({self.size},)", column.shape)
+
     @property
     def size(self) -> int:
         """Requests that are told one by one."""
-        return max((len(column) for column in self.columns.values()), default=0)
+        return max((np.size(column) for column in self.columns.values()), default=0)
 
     def has(self, *names: str) -> bool:
         """Whether some requests have all of these."""

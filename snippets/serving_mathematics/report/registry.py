@@ -56,6 +56,7 @@ from serving_mathematics.report.findings.of_the_traffic import (
     sessions,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.require import require
 
 
 @dataclass(frozen=True)
@@ -246,12 +247,17 @@ def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> R
     """Everything that some runs say.
 
     runs: of one test or log. asked: the objective and the price; of metrics of SGLang the flags are
-    SGLang's, whatever is asked. problems: of files that could not be read.
+    SGLang's, whatever is asked. problems: of files that could not be read. Raises ValueError on
+    negative numbers, but for moments.
 
     >>> found = report([Run("a", "", told={"completed": 9.0, "failed": 1.0})], Asked())
     >>> [finding.name for finding in found.findings]
     ['failures', 'too_few']
     """
+    for run in runs:
+        for name, column in run.columns.items():
+            known = name in ("due_s", "sent_s") or not bool((column < 0).any())
+            require(known, name, f"not negative in {run.where or 'the run'}", column)
     if any(run.tool == "SGLang" for run in runs):
         asked = replace(asked, engine="sglang")
     found: list[Finding] = []

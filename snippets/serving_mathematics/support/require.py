@@ -61,6 +61,15 @@ def _refuse(argument: str, rule: str, value: object) -> NoReturn:
     raise ValueError(f"{argument} must be {rule}, got {shown}")
 
 
+def _as_given(value: object) -> object:
+    """What is refused, so that text and arrays of other things are seen to be that."""
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "biuf":
+        return f"{value} of dtype {value.dtype}"
+    return value
+
+
 def require_positive(**numbers: Any) -> Any:
     """Numbers are finite and above 0.
 
@@ -224,14 +233,14 @@ def as_number(**numbers: Any) -> Any:
     3
     >>> as_number(servers="3")
     Traceback (most recent call last):
-    ValueError: servers must be a real number, got 3
+    ValueError: servers must be a real number, got '3'
     """
     used = []
     for name, value in numbers.items():
         try:
             used.append(_plain(value))
         except (TypeError, ValueError, OverflowError):
-            _refuse(name, "a real number", value)
+            _refuse(name, "a real number", _as_given(value))
         if LARGEST < abs(used[-1]) != math.inf:
             _refuse(name, LARGE, value)
     return tuple(used) if len(used) > 1 else used[0]
@@ -252,7 +261,7 @@ def as_numbers(**arrays: Any) -> Any:
             used.append(_wide(value))
             numbers = np.asarray(used[-1], dtype=float)
         except (TypeError, ValueError, OverflowError):
-            _refuse(name, "real numbers", value)
+            _refuse(name, "real numbers", _as_given(value))
         if _too_large(numbers):
             _refuse(name, LARGE, value)
     return tuple(used) if len(used) > 1 else used[0]
@@ -276,7 +285,7 @@ def _checked(
     for name, value in numbers.items():
         number = _number(value)
         if not keeps(number):
-            _refuse(name, rule, value)
+            _refuse(name, rule, _as_given(value))
         if not smallest <= number <= LARGEST:
             _refuse(name, SMALL if number < smallest else LARGE, value)
         if number < -LARGEST:
@@ -306,7 +315,7 @@ def _all_checked(
         except (TypeError, ValueError, OverflowError):
             kept = False
         if not kept:
-            _refuse(name, rule, value)
+            _refuse(name, rule, _as_given(value))
         if numbers.min(initial=math.inf) < smallest:
             _refuse(name, SMALL, value)
         if _too_large(numbers):

@@ -97,7 +97,7 @@ def test_request_rate_for_cache_of_two_classes_by_hand() -> None:
         ({"output_scv": [0, math.nan]}, "output_scv must be 2 finite"),
         ({"prefill_s": -1.0}, "prefill_s must be non-negative"),
         ({"token_interval_s": math.inf}, "token_interval_s must be non-negative"),
-        ({"prefill_s": 0.0, "token_interval_s": 0.0}, "token-seconds of a request must be"),
+        ({"prefill_s": 0.0, "token_interval_s": 0.0}, "prompt_tokens must be such that"),
     ],
 )
 def test_request_rate_for_cache_refuses(changes: dict[str, Any], message: str) -> None:

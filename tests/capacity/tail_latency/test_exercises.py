@@ -20,8 +20,8 @@ from serving_mathematics.capacity.tail_latency.exercises import (
     ("call", "match"),
     [
         (lambda: slow_sessions([], []), "slow_probabilities must be non-empty"),
-        (lambda: slow_sessions([0.1], [-1]), "calls must be non-negative integers, got -1"),
-        (lambda: slow_sessions([0.1], [0.5]), "calls must be non-negative integers"),  # type: ignore[list-item]
+        (lambda: slow_sessions([0.1], [-1]), "calls must be a non-negative integer, got -1"),
+        (lambda: slow_sessions([0.1], [0.5]), "calls must be a non-negative integer"),  # type: ignore[list-item]
         (lambda: slow_sessions([math.nan], [1]), "slow_probabilities must be in"),
         (lambda: whose_tail(1.0, math.nan, 0.1), "queue_s must be non-negative"),
         (lambda: promised_p99([], 1.0), r"first_s must be of shape \(n,\), n ≥ 1"),

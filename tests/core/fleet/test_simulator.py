@@ -271,7 +271,7 @@ def test_what_a_policy_says_is_looked_at() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"engines": []}, "engines must be at least one"),
+        ({"engines": []}, "engines must be one or more, got none"),
         ({"watermark_blocks": -1}, "watermark_blocks must be a non-negative integer"),
         ({"refresh_s": math.nan}, "refresh_s must be non-negative"),
         ({"most_waiting": -1}, "most_waiting must be at least 0"),
@@ -282,7 +282,8 @@ def test_what_a_policy_says_is_looked_at() -> None:
         ({"weights": [1.0], "schedule": lambda *_: 0.0}, "weights must be None where there is"),
         ({"stalls": [(2.0, 1.0, 0)]}, "stalls_end must be from 2 on, and finite, got 1"),
         ({"stalls": [(2.0, math.inf, 0)]}, "stalls_end must be from 2 on, and finite, got inf"),
-        ({"stalls": [(2.0, 3.0, 1)]}, "stalls_engine must be one of engines, got 1"),
+        ({"failures": [(2.0, 1)]}, "failures_engine must be one of 1 engines, from 0, got 1"),
+        ({"stalls": [(2.0, 3.0, 1)]}, "stalls_engine must be one of 1 engines, from 0, got 1"),
         (
             {"cancels": False, "scaling": Scaling(lambda: fixed(1), Engine(1.0))},
             "cancels must be True where an autoscaler counts requests",

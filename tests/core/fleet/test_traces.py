@@ -277,12 +277,19 @@ def test_what_was_written_is_read(rows: list[tuple[float, int, int]]) -> None:
     assert asked.output_tokens.tolist() == outputs.tolist()
 
 
+@pytest.mark.parametrize(("name", "many"), [("ts_ms", 10**3), ("time_us", 10**6), ("tNs", 10**9)])
+def test_a_name_says_the_unit(name: str, many: int) -> None:
+    rows = [f"{name},input_length,output_length", "0,100,50", f"{3 * many},100,50"]
+    assert read_trace("\n".join(rows)).arrival_s.tolist() == [0.0, 3.0]
+
+
 def test_moments() -> None:
     """All digits count, and a zone."""
     found = moments_s(["2026-01-05T10:00:00.1234567Z", "2026-01-05T11:00:00+01:00"], [1, 2])
     assert found[0] - found[1] == pytest.approx(0.1234567, abs=1e-6)
-    assert moments_s([1_789_700_000_000], [1]).tolist() == [1_789_700_000.0]
-    assert moments_s(["1500"], [1], milliseconds=True).tolist() == [1.5]
+    for many in (1, 10**3, 10**6, 10**9):
+        assert moments_s([1_789_700_000 * many], [1]).tolist() == [1_789_700_000.0]
+    assert moments_s(["1500"], [1], 1000).tolist() == [1.5]
     with pytest.raises(ValueError, match="line 4: the time must be ISO 8601"):
         moments_s(["1.0", "nan"], [3, 4])
     assert whole_number(3.0, "x") == 3
@@ -301,7 +308,7 @@ def test_moments() -> None:
         ({"arrival_s": []}, "arrival_s must be of shape"),
         (
             {"prompt_tokens": [5, 0]},
-            r"prompt_tokens\[1\] must be a whole number, at least 1, got 0",
+            r"prompt_tokens\[1\] must be a whole number, at least 1 and below 2,147,483,648, got 0",
         ),
         ({"prompt_tokens": [5]}, r"prompt_tokens must be of shape \(2,\), got \(1,\)"),
         (
@@ -309,7 +316,10 @@ def test_moments() -> None:
             r"output_tokens\[0\] must be a whole number, at least 1",
         ),
         ({"cached_tokens": [5, 0]}, r"cached_tokens\[0\] must be below its prompt_tokens, got 5"),
-        ({"tenant": -1}, r"tenant\[0\] must be a whole number, at least 0, got -1"),
+        (
+            {"tenant": -1},
+            r"tenant\[0\] must be a whole number, at least 0 and below 2,147,483,648, got -1",
+        ),
         ({"after": [-1, 1]}, r"after\[1\] must be the number of an earlier request, got 1"),
         ({"after": [0, 0]}, "after must be −1 for at least one request"),
         ({"pause_s": [0.0, -1.0]}, "pause_s must be non-negative"),

@@ -137,10 +137,9 @@ def test_seeds_repeat() -> None:
 def test_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"q must be of shape \(2,\)"):
         acceptance_rate([0.5, 0.5], [1.0])
-    with pytest.raises(ValueError, match=r"q must be of shape \(2,\)"):
-        residual([0.5, 0.5], [1.0])
-    with pytest.raises(ValueError, match="p must be of finite numbers"):
-        residual([math.nan, 0.5], [1.0, 0.0])
+    for wrong in ([math.nan, 1.0], [1.0, -3.0], [1.0, 5.0], [math.inf, 0.0]):
+        with pytest.raises(ValueError, match="q must be a distribution along its last axis"):
+            residual([0.5, 0.5], wrong)
     rng = np.random.default_rng(0)
     for table in ([[1.0]], [0.5, 0.5]):
         with pytest.raises(ValueError, match="target must be a table of two or more tokens"):

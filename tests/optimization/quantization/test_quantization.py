@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,6 +47,20 @@ def test_hand_worked_codes() -> None:
     assert quantize([0.0, 0.0], 8).scale.tolist() == [1.0]
     assert quantize([-1.0, 0.0], 8).codes.tolist() == [-127, 0]
     assert Quantized(np.array([5]), np.array([0.5]), np.array([3])).values().tolist() == [1.0]
+
+
+def test_codes_in_bytes_stand_for_the_same_numbers() -> None:
+    rng = np.random.default_rng(4)
+    wide = [quantize(rng.normal(1, 1, shape), 8, symmetric=False) for shape in ((3, 5), (5, 2))]
+    narrow = [
+        Quantized(one.codes.astype(np.uint8), one.scale, one.zero.astype(np.uint8)) for one in wide
+    ]
+    for one, other in zip(wide, narrow, strict=True):
+        np.testing.assert_array_equal(one.values(), other.values())
+    np.testing.assert_array_equal(integer_product(*wide), integer_product(*narrow))
+    for codes, scale in (([0.5], 1.0), ([math.nan], 1.0), ([1], -1.0), ([1], math.nan)):
+        with pytest.raises(ValueError, match=r"codes must be whole|scale must be positive"):
+            Quantized(codes, scale, 0)  # type: ignore[arg-type]
 
 
 def test_integer_product_by_a_loop() -> None:

@@ -14,10 +14,12 @@ import numpy.typing as npt
 from serving_mathematics.architecture.batch_serving.offline_engine import fed_share
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
+    as_numbers,
     require,
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 HINTS = {
@@ -83,7 +85,8 @@ def missing_and_repeated(
     ([(2, 4), (5, 6)], [4])
     """
     rows = require_positive_integer(rows=rows)
-    numbers = np.asarray(row_numbers)
+    require_work(rows, rows=rows)
+    numbers = np.asarray(as_numbers(row_numbers=row_numbers))
     require(numbers.ndim == 1, "row_numbers", "of shape (k,)", numbers.shape)
     known = numbers.size == 0 or np.all((numbers >= 0) & (numbers < rows) & (numbers % 1 == 0))
     require(known, "row_numbers", f"integers from 0 to {rows - 1}", numbers)

@@ -81,11 +81,9 @@ def compression_pays_below(
     22500000.0
     """
     ratio = require_in("(0, 1]", ratio=ratio)
-    for name, speed in (
-        ("compress_bytes_per_s", compress_bytes_per_s),
-        ("decompress_bytes_per_s", decompress_bytes_per_s),
-    ):
-        require(0 < speed < math.inf, name, "positive and finite", speed)
+    compress_bytes_per_s, decompress_bytes_per_s = require_positive(
+        compress_bytes_per_s=compress_bytes_per_s, decompress_bytes_per_s=decompress_bytes_per_s
+    )
     both = compress_bytes_per_s + decompress_bytes_per_s
     return (1 - ratio) * compress_bytes_per_s / both * decompress_bytes_per_s
 

@@ -61,6 +61,7 @@ def canary_minutes(
     0.0323
     """
     requests_per_s = require_positive(requests_per_s=requests_per_s)
+    canary_share = as_number(canary_share=canary_share)
     answers = canary_answers(baseline_rate, candidate_rate, canary_share)
     return answers / (canary_share * requests_per_s) / 60
 

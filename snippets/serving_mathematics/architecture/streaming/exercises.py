@@ -26,6 +26,7 @@ from serving_mathematics.support.require import (
     require_positive,
     require_positive_integer,
     require_shape,
+    require_work,
 )
 
 HINTS = {
@@ -130,9 +131,11 @@ def unread_tokens(
     (101.0, 0.0)
     """
     notice_s = as_number(notice_s=notice_s)
-    for name, value in (("ttft_s", ttft_s), ("tpot_s", tpot_s), ("leave_rate", leave_rate)):
-        require(0 <= value < math.inf, name, "non-negative and finite", value)
+    ttft_s, tpot_s, leave_rate = require_non_negative(
+        ttft_s=ttft_s, tpot_s=tpot_s, leave_rate=leave_rate
+    )
     tokens = require_positive_integer(tokens=tokens)
+    require_work(tokens, tokens=tokens)
     require(notice_s >= 0, "notice_s", "non-negative", notice_s)
     due = ttft_s + tpot_s * np.arange(int(tokens))
     generated = float(np.exp(-leave_rate * np.maximum(0.0, due - notice_s)).sum())

@@ -117,8 +117,13 @@ def request_rate_for_cache(
     10.0
     """
     shares, prompts, outputs, scvs = (
-        np.asarray(values, dtype=float)
-        for values in (traffic_shares, prompt_tokens, mean_output_tokens, output_scv)
+        as_floats(**{name: values})
+        for name, values in (
+            ("traffic_shares", traffic_shares),
+            ("prompt_tokens", prompt_tokens),
+            ("mean_output_tokens", mean_output_tokens),
+            ("output_scv", output_scv),
+        )
     )
     capacity_tokens = require_positive(capacity_tokens=capacity_tokens)
     require(
@@ -138,12 +143,13 @@ def request_rate_for_cache(
             f"{shares.size} finite numbers of at least {least:g}",
             values,
         )
-    for name, seconds in (("prefill_s", prefill_s), ("token_interval_s", token_interval_s)):
-        require(0 <= seconds < math.inf, name, "non-negative and finite", seconds)
+    prefill_s, token_interval_s = require_non_negative(
+        prefill_s=prefill_s, token_interval_s=token_interval_s
+    )
     residence = prefill_s + (outputs - 1) * token_interval_s
     pairs = outputs**2 * (1 + scvs) - outputs  # E[o(o−1)]
     held = float(shares @ (prompts * residence + token_interval_s * pairs / 2))
-    require(held > 0, "token-seconds of a request", "positive", held)
+    require(held > 0, "prompt_tokens", "such that requests hold memory for some time", prompts)
     return float(capacity_tokens / held)
 
 

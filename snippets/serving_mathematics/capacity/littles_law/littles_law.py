@@ -38,7 +38,7 @@ from serving_mathematics.support.require import (
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WindowAverages:
     """What a log shows of a window, as mean numbers in flight; arrays when it has replications."""
 

@@ -53,7 +53,8 @@ def nested_attempts(failure: float, attempts: int, layers: int) -> float:
     """
     failure = require_in("[0, 1]", failure=failure)
     attempts, layers = require_positive_integer(attempts=attempts, layers=layers)
-    total = int(attempts) ** int(layers)
+    few = attempts == 1 or layers < 50  # 2^50 is above 10^15
+    total = attempts**layers if few else math.inf
     require(total <= 10**15, "layers", f"such that {attempts}^layers is at most 10^15", layers)
     if failure in (0, 1):
         return float(total) if failure else 1.0

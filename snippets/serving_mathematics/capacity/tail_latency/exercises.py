@@ -21,6 +21,7 @@ from serving_mathematics.support.require import (
     require_all_non_negative,
     require_in,
     require_non_negative,
+    require_non_negative_integer,
 )
 
 HINTS = {
@@ -56,9 +57,8 @@ def slow_sessions(slow_probabilities: Sequence[float], calls: Sequence[int]) -> 
     require(len(slow_probabilities) > 0, "slow_probabilities", "non-empty", slow_probabilities)
     require(len(calls) == len(slow_probabilities), "calls", "one per component", calls)
     chances = [require_in("[0, 1)", slow_probabilities=p) for p in slow_probabilities]
-    for n in calls:
-        require(n % 1 == 0 and n >= 0, "calls", "non-negative integers", n)
-    burden = [-n * math.log1p(-p) for n, p in zip(calls, chances, strict=True)]
+    counts = [require_non_negative_integer(calls=n) for n in calls]
+    burden = [-n * math.log1p(-p) for n, p in zip(counts, chances, strict=True)]
     return -math.expm1(-math.fsum(burden)), int(np.argmax(burden))
 
 

@@ -49,7 +49,6 @@ from serving_mathematics.support.require import (
     require_non_negative_integer,
     require_positive_integer,
     require_work,
-    widen_fields,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -83,16 +82,16 @@ class Workload:
         cached_tokens: npt.ArrayLike = 0,
     ) -> None:
         """Arrays of one length."""
-        times = np.array(arrival_s, dtype=float)
+        times = np.array(as_floats(arrival_s=arrival_s))
         require(times.ndim == 1 and times.size > 0, "arrival_s", "of shape (n,), n ≥ 1", times)
         in_order = np.all(np.isfinite(times)) and np.all(np.diff(times) >= 0)
         require(in_order, "arrival_s", "finite and sorted", times)
         object.__setattr__(self, "arrival_s", times)
         for name, given in (("prompt_tokens", prompt_tokens), ("output_tokens", output_tokens)):
-            tokens = np.asarray(given, dtype=float)
+            tokens = as_floats(**{name: given})
             require(tokens.shape == times.shape, name, f"of shape {times.shape}", tokens.shape)
             whole = np.all((tokens >= 1) & (tokens < 2**31) & (tokens == np.floor(tokens)))
-            require(whole, name, "positive integers", tokens)
+            require(whole, name, f"positive integers below {2**31:,}", tokens)
             object.__setattr__(self, name, tokens.astype(np.int64))
         cached = np.broadcast_to(as_floats(cached_tokens=cached_tokens), times.shape)
         fewer = np.all((cached >= 0) & (cached < self.prompt_tokens) & (cached == np.floor(cached)))
@@ -136,8 +135,10 @@ class StepTable:
         change_s: float = 0.0,
     ) -> None:
         """Rounded to ticks; what lies beyond the tables is refused by the simulators."""
-        batch, prompt = (np.atleast_1d(np.asarray(x, dtype=float)) for x in (batch_s, prompt_s))
-        batch, prompt = require_all_non_negative(batch_s=batch, prompt_s=prompt)
+        batch, prompt = require_all_non_negative(batch_s=batch_s, prompt_s=prompt_s)
+        batch, prompt = (np.atleast_1d(as_floats(table=x)) for x in (batch, prompt))
+        for name, table in (("batch_s", batch), ("prompt_s", prompt)):
+            require(table.ndim == 1 and table.size > 0, name, "of shape (n,), n ≥ 1", table.shape)
         prompt_end_s, change_s = require_non_negative(prompt_end_s=prompt_end_s, change_s=change_s)
         rises = prompt[0] == 0 and np.all(np.diff(prompt) >= 0)
         require(rises, "prompt_s", "non-decreasing from 0", prompt)
@@ -179,16 +180,13 @@ class Engine:
 
     def __post_init__(self) -> None:
         """Refuse what is not an engine."""
-        widen_fields(self)
         for name in ("step_s", "prefill_token_s", "decode_token_s", "context_token_s"):
-            cost = getattr(self, name)
-            require(0 <= cost < math.inf, name, "non-negative and finite", cost)
+            cost = require_non_negative(**{name: getattr(self, name)})
+            object.__setattr__(self, name, cost)
         require(self.step_s > 0, "step_s", "positive", self.step_s)
         for name in ("kv_blocks", "block_tokens", "token_budget", "max_sequences"):
-            limit = getattr(self, name)
-            whole = isinstance(limit, int | np.integer) and limit >= 1
-            require(whole, name, "a positive integer", limit)
-            object.__setattr__(self, name, int(limit))
+            limit = require_positive_integer(**{name: getattr(self, name)})
+            object.__setattr__(self, name, limit)
         least, budget = self.max_sequences, self.token_budget
         require(budget >= least, "token_budget", f"at least max_sequences = {least}", budget)
 
@@ -405,6 +403,7 @@ def simulate_steps(
     """
     watermark_blocks = require_non_negative_integer(watermark_blocks=watermark_blocks)
     stretch = np.atleast_1d(require_all_positive(stretch=stretch))
+    require(stretch.ndim == 1 and stretch.size > 0, "stretch", "of shape (m,), m ≥ 1", stretch)
     factors = itertools.cycle(stretch.astype(float).tolist())
     block = engine.block_tokens
     most = int((workload.prompt_tokens + workload.output_tokens).max()) - 1  # the last is not kept

@@ -50,7 +50,7 @@ TRAIN, VALIDATION = 1077, 360  # images; the remaining 360 are the test set
 FIRST_DECAY, SECOND_DECAY, TINY = 0.9, 0.999, 1e-8  # β₁, β₂ and ε of Kingma and Ba (2015)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Images:
     """Images as rows, ink from 0 to 1, shape (n, 64), and the digits they show, shape (n,)."""
 
@@ -103,7 +103,7 @@ def softmax(logits: npt.ArrayLike) -> FloatArray:
     return weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Classifier:
     """Layers of weights, shape (..., inputs, outputs), and biases, shape (..., outputs), rectified
     between layers; several classifiers side by side have leading axes.

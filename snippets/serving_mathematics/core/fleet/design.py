@@ -107,7 +107,7 @@ class Fleet:
     def __post_init__(self) -> None:
         """Refuse what is no fleet."""
         widen_fields(self)
-        require(len(self.engines) > 0, "engines", "at least one", len(self.engines))
+        require(len(self.engines) > 0, "engines", "one or more", "none")
         require_non_negative_integer(watermark_blocks=self.watermark_blocks)
         require_non_negative(refresh_s=self.refresh_s)
         require(self.most_waiting >= 0, "most_waiting", "at least 0", self.most_waiting)
@@ -135,11 +135,15 @@ class Fleet:
         for when, place in self.failures:
             require_non_negative(failures_moment=when)
             require_non_negative_integer(failures_engine=place)
+            there = place < len(self.engines) or self.scaling is not None  # which numbers more
+            rule = f"one of {len(self.engines)} engines, from 0"
+            require(there, "failures_engine", rule, place)
         for begin, end, place in self.stalls:
             require_non_negative(stalls_begin=begin)
             require(begin <= end < math.inf, "stalls_end", f"from {begin:g} on, and finite", end)
             require_non_negative_integer(stalls_engine=place)
-            require(place < len(self.engines), "stalls_engine", "one of engines", place)
+            rule = f"one of {len(self.engines)} engines, from 0"
+            require(place < len(self.engines), "stalls_engine", rule, place)
         heard = self.cancels or self.scaling is None
         require(heard, "cancels", "True where an autoscaler counts requests", self.cancels)
         hears_s = require_non_negative(hears_s=self.hears_s)

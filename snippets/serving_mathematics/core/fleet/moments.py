@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.support.require import require
+from serving_mathematics.support.require import require, require_non_negative
 
-UNIX_MS = 1e11  # numbers beyond are milliseconds since 1970
+SINCE_1970 = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))  # from which sizes on, and how many a second
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
@@ -32,16 +32,18 @@ def whole_number(value: Any, what: str) -> int:
 
 
 def moments_s(
-    cells: Sequence[Any], lines: Sequence[int], milliseconds: bool = False
+    cells: Sequence[Any], lines: Sequence[int], per_s: float = 0.0
 ) -> npt.NDArray[np.float64]:
     """Times in seconds since 1970 or since some start, shape (n,).
 
-    cells: ISO 8601, or numbers of seconds; of milliseconds since 1970 where they are that large, or
-    where milliseconds says so. lines: where each stands. Raises ValueError on anything else.
+    cells: ISO 8601, or numbers. lines: where each stands. per_s: how many make a second; 0 for
+    seconds, or what their size says: from 10¹¹, 10¹⁴ and 10¹⁷ on they are milliseconds,
+    microseconds and nanoseconds since 1970. Raises ValueError on anything else.
 
     >>> moments_s(["2023-11-16 18:15:46.5", "2023-11-16 18:15:48"], [2, 3]).tolist()[1] % 60
     48.0
     """
+    per_s = require_non_negative(per_s=per_s)
     numeric = bool(cells) and NUMBER.fullmatch(str(cells[0])) is not None
     found = np.zeros(len(cells))
     for place, (cell, line) in enumerate(zip(cells, lines, strict=True)):
@@ -53,8 +55,9 @@ def moments_s(
         if not np.isfinite(found[place]):
             rule = "ISO 8601, or a number of seconds" + (", as those before it" if place else "")
             require(False, f"line {line}: the time", rule, repr(text[:40]))
-    large = numeric and bool(cells) and float(np.abs(found).max()) >= UNIX_MS
-    return found / 1000 if milliseconds or large else found
+    largest = float(np.abs(found).max(initial=0.0)) if numeric else 0.0
+    by_size = next((many for least, many in SINCE_1970 if largest >= least), 1.0)
+    return found / (per_s or by_size)
 
 
 def _moment(text: str) -> float:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.support.require import (
+    require,
     require_all_positive,
     require_in,
     require_non_negative,
@@ -43,6 +44,9 @@ def token_budgets(
         memory["rates"], memory["bursts"] = require_all_positive(
             tokens_per_s=tokens_per_s, burst_tokens=burst_tokens
         )
+        tenants = int(view.ledger.requests.tenant.max()) + 1
+        for name, given in (("tokens_per_s", tokens_per_s), ("burst_tokens", burst_tokens)):
+            require(len(given) >= tenants, name, f"one for each of {tenants} tenants", len(given))
         memory["buckets"] = [[float(burst), 0.0] for burst in burst_tokens]  # tokens, moment
     asked = view.ledger.requests
     who = int(asked.tenant[request])

@@ -18,7 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.support.require import require, require_positive_integer
+from serving_mathematics.support.require import (
+    COUNTED,
+    as_floats,
+    require,
+    require_positive_integer,
+    require_shape,
+)
 
 IntArray = npt.NDArray[np.int64]
 
@@ -62,9 +68,14 @@ class Prefixes:
 
     def __post_init__(self) -> None:
         """Refuse what is no tree."""
+        for name in ("parent", "tokens", "node", "answer_node"):
+            column = as_floats(**{name: getattr(self, name)})
+            whole = np.all((column == np.floor(column)) & (np.abs(column) <= COUNTED))
+            require(column.ndim == 1 and whole, name, "whole numbers, of shape (n,)", column)
+            object.__setattr__(self, name, column.astype(np.int64))
         size = self.parent.size
-        shape = self.tokens.shape == (size,) and self.node.shape == self.answer_node.shape
-        require(shape, "tokens", f"of shape ({size},)", self.tokens.shape)
+        require_shape((size,), tokens=self.tokens)
+        require_shape(self.node.shape, answer_node=self.answer_node)
         for name, wrong, rule in (
             ("parent", self.parent >= np.arange(size), "an earlier node"),
             ("parent", self.parent < -1, "a node, or −1 for the root"),

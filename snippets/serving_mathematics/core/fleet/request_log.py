@@ -40,7 +40,7 @@ _TIMESTAMP = re.compile(
 _TOKENS = re.compile(r"\d{1,9}", re.ASCII)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trace:
     """Requests in order of arrival: seconds since the first one, and tokens in and out; arrays of
     one length.

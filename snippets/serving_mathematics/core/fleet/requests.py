@@ -30,17 +30,23 @@ IntArray = npt.NDArray[np.int64]
 BELOW_TOKENS = 2**31  # of a prompt or an answer
 
 
-def _whole_numbers(name: str, values: npt.ArrayLike, size: int, least: float) -> IntArray:
-    """Whole numbers of shape (n,), broadcast from one; refused by argument and row."""
+def _one_for_each(name: str, values: npt.ArrayLike, size: int) -> FloatArray:
+    """Numbers of shape (n,), broadcast from one."""
     given = as_floats(**{name: values})
     require(given.ndim == 0 or given.shape == (size,), name, f"of shape ({size},)", given.shape)
-    numbers = np.broadcast_to(given, (size,))
+    return np.broadcast_to(given, (size,))
+
+
+def _whole_numbers(name: str, values: npt.ArrayLike, size: int, least: float) -> IntArray:
+    """Whole numbers of shape (n,), broadcast from one; refused by argument and row."""
+    numbers = _one_for_each(name, values, size)
     good = (numbers >= least) & (numbers < BELOW_TOKENS) & (numbers == np.floor(numbers))
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
-        require(False, f"{name}[{row}]", f"a whole number, at least {least:g}", numbers[row])
-    if given.ndim == 0:
-        return np.broadcast_to(given.astype(np.int64), (size,))  # which takes no memory
+        rule = f"a whole number, at least {least:,} and below {BELOW_TOKENS:,}"
+        require(False, f"{name}[{row}]", rule, f"{numbers[row]:.10g}")
+    if np.ndim(values) == 0:
+        return np.broadcast_to(numbers[0].astype(np.int64), (size,))  # which takes no memory
     return np.asarray(numbers.astype(np.int64))
 
 
@@ -90,9 +96,9 @@ class Requests:
         require(times.ndim == 1 and times.size > 0, "arrival_s", "of shape (n,), n ≥ 1", times)
         require_all_non_negative(arrival_s=times)
         size = times.size
-        pauses = np.broadcast_to(as_floats(pause_s=pause_s), (size,))
+        pauses = _one_for_each("pause_s", pause_s, size)
         require_all_non_negative(pause_s=pauses)
-        patience = np.broadcast_to(as_floats(patience_s=patience_s), (size,))
+        patience = _one_for_each("patience_s", patience_s, size)
         hasty = np.flatnonzero(~(patience > 0))
         if hasty.size:
             require(False, f"patience_s[{hasty[0]}]", "positive", patience[hasty[0]])

@@ -128,7 +128,7 @@ def cache_aware(
     """The engine that was sent most of this prompt before, where that is enough of it and loads are
     balanced; else the one with the smallest record, and with fewest requests when they are not.
 
-    cache_threshold: share of the prompt that must be on record. balance_abs_threshold,
+    cache_threshold: share of the prompt that must be on record, in [0, 1]. balance_abs_threshold,
     balance_rel_threshold: loads are out of balance when the largest is larger than the smallest by
     more than the one, and more than so many times as large. max_tree_size: blocks on record of each
     engine; the gateway counts characters and forgets from time to time.
@@ -146,6 +146,7 @@ def cache_aware(
         balance_rel_threshold=balance_rel_threshold,
         max_tree_size=max_tree_size,
     )
+    require(cache_threshold <= 1, "cache_threshold", "in [0, 1]", cache_threshold)
     records = _records(view, max_tree_size)
     loads = [view.requests[engine] for engine in view.serving]
     most, least = max(loads), min(loads)

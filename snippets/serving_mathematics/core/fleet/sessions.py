@@ -25,6 +25,7 @@ import numpy.typing as npt
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.support.require import (
+    as_floats,
     require,
     require_all_non_negative,
     require_in,
@@ -52,12 +53,12 @@ class Quantity:
 
     def __post_init__(self) -> None:
         """Refuse what is no law."""
-        table = np.array(self.quantiles, dtype=float)
+        table = as_floats(quantiles=self.quantiles)
         right = table.shape == (len(LEVELS),) and np.all(table > 0) and np.all(np.diff(table) >= 0)
         finite = right and np.isfinite(table).all()
         require(finite, "quantiles", f"{len(LEVELS)} positive numbers that do not fall", table)
-        require_in("[0, 1]", habit=self.habit)
-        widen_fields(self)
+        object.__setattr__(self, "quantiles", tuple(table.tolist()))
+        object.__setattr__(self, "habit", require_in("[0, 1]", habit=self.habit))
 
     def drawn(self, scores: FloatArray) -> FloatArray:
         """Values for normal scores, of the same shape."""

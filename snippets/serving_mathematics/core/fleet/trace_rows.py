@@ -24,6 +24,7 @@ CSV_NAMES = {  # names of columns in compared form: letters and digits, in lower
     "prompt": ("contexttokens", "inputtokens", "inputlength", "prompttokens", "requesttokens"),
     "output": ("generatedtokens", "outputtokens", "outputlength", "responsetokens"),
 }
+TIME_UNITS = {"ms": 1e3, "us": 1e6, "ns": 1e9}  # a second, at the end of the name of a time
 
 
 @dataclass
@@ -47,11 +48,13 @@ class Row:
     sizes: list[int] = field(default_factory=list)
 
 
-def rows_of_csv(text: str) -> list[Row]:
-    """Rows of comma-separated values under a header. Raises ValueError by line.
+def rows_of_csv(text: str) -> tuple[list[Row], float]:
+    """Rows of comma-separated values under a header, and how many of the unit of their times make a
+    second, where the name ends with it, or 0. Raises ValueError by line.
 
-    >>> rows_of_csv("timestamp,input_tokens,output_tokens\\n0.5,9,3")[0].prompt
-    9
+    >>> rows, per_s = rows_of_csv("timestamp_ms,input_tokens,output_tokens\\n500,9,3")
+    >>> rows[0].prompt, per_s
+    (9, 1000.0)
     """
     try:
         table = list(csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -67,6 +70,8 @@ def rows_of_csv(text: str) -> list[Row]:
         roles = {
             role: next((n for n in names if n in forms), "") for role, names in CSV_NAMES.items()
         }
+    told = {name + unit: unit for name in CSV_NAMES["time"] for unit in TIME_UNITS}
+    roles["time"] = roles["time"] or next((name for name in told if name in forms), "")
     for role, name in roles.items():
         rule = f"named among the columns, as {name or CSV_NAMES.get(role, ('?',))[0]}"
         require(name in forms, f"line 1: {role}", rule, ", ".join(header)[:200])
@@ -77,7 +82,7 @@ def rows_of_csv(text: str) -> list[Row]:
             rule = f"of {len(header)} fields; is the file whole?"
             require(len(cells) == len(header), f"line {line}", rule, len(cells))
             rows.append(_csv_row(line, {role: cells[at].strip() for role, at in places.items()}))
-    return rows
+    return rows, TIME_UNITS.get(told.get(roles["time"], ""), 0.0)
 
 
 def _csv_row(line: int, cell: Mapping[str, str]) -> Row:
@@ -121,9 +126,9 @@ def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield place, found
 
 
-def rows_of_json(text: str, component_tokens: Mapping[int, int] | None) -> tuple[list[Row], bool]:
-    """Rows of JSON lines or documents, and whether their times are milliseconds. Raises ValueError
-    by line.
+def rows_of_json(text: str, component_tokens: Mapping[int, int] | None) -> tuple[list[Row], float]:
+    """Rows of JSON lines or documents, and how many of the unit of their times make a second, as
+    for `rows_of_csv`. Raises ValueError by line.
 
     text: the file. component_tokens: as for `read_trace`.
 
@@ -132,7 +137,7 @@ def rows_of_json(text: str, component_tokens: Mapping[int, int] | None) -> tuple
     3
     """
     rows: list[Row] = []
-    milliseconds = False
+    per_s = 0.0
     for line, found in _objects(text):
         if "requests" in found:
             rows.extend(_agent_rows(line, found))
@@ -148,14 +153,14 @@ def rows_of_json(text: str, component_tokens: Mapping[int, int] | None) -> tuple
             if isinstance(hashes, dict):
                 _components(row, hashes, component_tokens)
             else:
-                milliseconds = True
+                per_s = 1e3
                 if hashes:
                     _blocks(row, _listed(line, hashes), MOONCAKE_BLOCK)
                 if "delay" in found or "session_id" in found:
                     row.session = str(found.get("session_id", ""))
                     row.pause_s = _seconds(found.get("delay", 0), f"line {line}: delay") / 1000
             rows.append(row)
-    return rows, milliseconds
+    return rows, per_s
 
 
 def _part(line: int, found: Any, name: str, kind: type | None = dict) -> Any:

@@ -11,7 +11,9 @@
 | inference-perf's records | JSON: a list with start_time and info |
 
 Requests of one session follow each other with the pause that a tool or a person took; the others
-arrive when they did. Times begin at 0. What a row must be and is not is refused by line.
+arrive when they did. Times begin at 0; numbers of a CSV are seconds unless their name ends with
+ms, us or ns, or they are too large for it, as those since 1970 are. What a row must be and is not
+is refused by line.
 
 Assumes: equal hash_ids are equal beginnings; an answer is not in the next prompt unless a trace
 says so; of a session whose prompt was shortened, what it repeats is where it stood before.
@@ -65,9 +67,9 @@ def read_trace(
     text = text.removeprefix("\ufeff")
     begin = text.lstrip()[:1]
     if begin in "{[" and begin:
-        rows, milliseconds = rows_of_json(text, component_tokens)
+        rows, per_s = rows_of_json(text, component_tokens)
     else:
-        rows, milliseconds = rows_of_csv(text), False
+        rows, per_s = rows_of_csv(text)
     require(len(rows) > 0, "the trace", "of at least one request", "none")
     require(empty in EMPTY, "empty", f"one of {', '.join(EMPTY)}", empty)
     if empty == "drop":
@@ -80,12 +82,12 @@ def read_trace(
             rule = "of at least 1 token"
             rule += "; drop such rows, or count one token" if name == "answer" else ""
             require(tokens >= 1, f"line {row.line}: the {name}", rule, tokens)
-    return _requests(rows, milliseconds, sort, np.asarray(session_starts_s, dtype=float))
+    return _requests(rows, per_s, sort, np.asarray(session_starts_s, dtype=float))
 
 
-def _requests(rows: list[Row], milliseconds: bool, sort: bool, starts_s: FloatArray) -> Requests:
+def _requests(rows: list[Row], per_s: float, sort: bool, starts_s: FloatArray) -> Requests:
     """Rows as columns: those of a session follow each other, the others come by the clock."""
-    times = moments_s([row.time for row in rows], [row.line for row in rows], milliseconds)
+    times = moments_s([row.time for row in rows], [row.line for row in rows], per_s)
     if sort:
         rows, times = _sorted(rows, times)
     last: dict[str, int] = {}

@@ -36,7 +36,7 @@ from serving_mathematics.support.require import require_all_non_negative, requir
 BUSIEST = 0.8  # share of the time that a fleet sized here takes prompts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Latencies:
     """What a loop's requests see, shape (rows,) each."""
 

@@ -108,7 +108,7 @@ KERNELS = Constants(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """Runs as arrays: engines, and fleets with their two kinds of engines."""
 

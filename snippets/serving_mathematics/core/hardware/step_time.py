@@ -264,7 +264,7 @@ def touched_experts(experts: Array, chosen: Array, tokens: Array) -> Array:
     return np.asarray(experts * (1 - (1 - share) ** tokens), dtype=float)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Work:
     """Deployments as arrays: shape (rows,), or (rows, groups) for what differs by layer."""
 
@@ -366,7 +366,9 @@ def _layer_cells(model: Architecture, tensor: int, kept: Storage) -> Array:
 
 # In one piece: one column of the table after the other, from the same deployment.
 def count_work(deployments: Sequence[Deployment]) -> Work:
-    """Deployments as arrays of counts, one row each. Raises ValueError where there is none.
+    """Deployments as arrays of counts, one row each. Whether each can be is asked by
+    `require_deployment`, and not here. Raises ValueError where there is none, and on another
+    backend.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> count_work([WORKED]).layers
@@ -382,6 +384,7 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
     rows = []
     for row, one in enumerate(deployments):
         model, kept = one.architecture, stored(one)
+        require(one.backend in BACKENDS, "backend", f"one of {', '.join(BACKENDS)}", one.backend)
         key = (id(model), one.system.generation, one.backend, kept)
         if key not in kept_floors:
             kept_floors[key] = layers_floor_s(model, one.system.generation, one.backend, kept)
@@ -446,7 +449,7 @@ def by_backend(work: Work, trtllm: float, sglang: float, vllm: float) -> Array:
     return np.asarray(np.array([trtllm, sglang, vllm])[work.backend], dtype=float)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parts:
     """What a decoding step is made of, shape (rows,) each, in seconds; they add up to it.
 

@@ -59,7 +59,7 @@ TRACES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lengths:
     """Lengths of requests, each of shape (n,): tokens of the prompt, of it cached, and of the
     answer."""

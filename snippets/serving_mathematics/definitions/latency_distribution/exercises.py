@@ -22,6 +22,7 @@ from serving_mathematics.support.require import (
     require,
     require_in,
     require_positive_integer,
+    require_work,
 )
 
 HINTS = {
@@ -69,6 +70,7 @@ def objective_verdict(late: int, total: int, probability: float, confidence: flo
     """
     late = as_number(late=late)
     total = require_positive_integer(total=total)
+    require_work(total, total=total)
     rule = f"an integer from 0 to {total}"
     require(late % 1 == 0 and 0 <= late <= total, "late", rule, late)
     probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
@@ -78,9 +80,9 @@ def objective_verdict(late: int, total: int, probability: float, confidence: flo
         math.exp(logs[total] - logs[j] - logs[total - j] + j * share + (total - j) * rest)
         for j in range(total + 1)
     ]
-    if math.fsum(terms[: late + 1]) <= 1 - confidence:
+    if math.fsum(terms[: int(late) + 1]) <= 1 - confidence:
         return "met"
-    return "missed" if math.fsum(terms[late:]) <= 1 - confidence else "undecided"
+    return "missed" if math.fsum(terms[int(late) :]) <= 1 - confidence else "undecided"
 
 
 def bucket_bounds(

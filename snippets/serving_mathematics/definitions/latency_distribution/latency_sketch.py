@@ -60,7 +60,7 @@ def _log_ratio(relative_error: float) -> float:
     return math.log(_bucket_ratio(relative_error))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LatencySketch:
     """Log histogram: relative error α, keys of the buckets in use (rising, shape (m,)) and how many
     latencies each holds. Raises ValueError on anything else."""
@@ -78,6 +78,8 @@ class LatencySketch:
         require(rising and keys.dtype.kind == "i", "keys", "rising integers", self.keys)
         held = counts.shape == keys.shape and counts.dtype.kind == "i" and bool(np.all(counts > 0))
         require(held, "counts", f"positive integers of shape {keys.shape}", self.counts)
+        object.__setattr__(self, "keys", keys.astype(np.int64))  # of its own
+        object.__setattr__(self, "counts", counts.astype(np.int64))
 
 
 def sketch(latencies: npt.ArrayLike, relative_error: float = 0.01) -> LatencySketch:

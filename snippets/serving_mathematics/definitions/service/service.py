@@ -26,6 +26,7 @@ import numpy.typing as npt
 from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
+    as_floats,
     as_number,
     require,
     require_in,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Service:
     """What a service does to a random request: when it ends, how it ends, and what it costs.
 
@@ -63,7 +64,7 @@ class Service:
         """Refuse what is not a distribution on the grid."""
         widen_fields(self)
         for name in ("ok", "failed"):
-            masses = np.asarray(getattr(self, name), dtype=float)
+            masses = as_floats(**{name: getattr(self, name)})
             object.__setattr__(self, name, masses)
             require(masses.ndim == 1 and masses.size > 1, name, "of shape (n,)", masses.shape)
             require(np.all((masses >= 0) & (masses <= 1)), name, "in [0, 1]", masses)

@@ -35,7 +35,8 @@ BoolArray = npt.NDArray[np.bool_]
 def escalated(scores: npt.ArrayLike, threshold: float) -> BoolArray:
     """Which requests are acted upon: those that score the threshold or more.
 
-    scores: probabilities, any shape. threshold: in [0, 1]. Raises ValueError outside [0, 1].
+    scores: probabilities, any shape; of 32 bits, 0.7 is 0.69999999 and below a threshold of 0.7.
+    threshold: in [0, 1]. Raises ValueError outside [0, 1].
 
     >>> escalated([0.2, 0.7], threshold=0.7).tolist()
     [False, True]

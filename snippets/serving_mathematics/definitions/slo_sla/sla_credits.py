@@ -33,12 +33,26 @@ from serving_mathematics.support.require import as_floats, require
 FloatArray = npt.NDArray[np.float64]
 
 
+def _require_credits(paid: FloatArray, shape: tuple[int, ...]) -> None:
+    require(paid.shape == shape, "credits", f"of shape {shape}", paid)
+    rising = np.all((paid >= 0) & (paid <= 1)) and np.all(np.diff(paid) >= 0)
+    require(rising, "credits", "non-decreasing shares of the bill", paid)
+
+
 @dataclass(frozen=True)
 class Agreement:
-    """Floors of monthly attainment, falling, and the share of the bill due below each."""
+    """Floors of monthly attainment, falling in (0, 1], and the share of the bill due below each,
+    not falling. Raises ValueError on anything else."""
 
     floors: tuple[float, ...]
     credits: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what is in percent, or in another order."""
+        floors, credits = as_floats(floors=self.floors), as_floats(credits=self.credits)
+        falling = np.all((floors > 0) & (floors <= 1)) and np.all(np.diff(floors) < 0)
+        require(falling and floors.size, "floors", "falling shares in (0, 1]", self.floors)
+        _require_credits(credits, floors.shape)
 
 
 BEDROCK = Agreement((0.999, 0.99, 0.95), (0.10, 0.25, 1.00))  # Amazon Bedrock, 4 October 2023
@@ -65,19 +79,13 @@ def expected_credit(below: npt.ArrayLike, credits: npt.ArrayLike) -> float:
     """
     under, paid = as_floats(below=below), as_floats(credits=credits)
     require(under.ndim == 1 and under.size > 0, "below", "a non-empty list", below)
-    require(paid.shape == under.shape, "credits", f"of shape {under.shape}", credits)
     require(
         np.all((under >= 0) & (under <= 1)) and np.all(np.diff(under) <= 0),
         "below",
         "non-increasing probabilities",
         below,
     )
-    require(
-        np.all((paid >= 0) & (paid <= 1)) and np.all(np.diff(paid) >= 0),
-        "credits",
-        "non-decreasing shares of the bill",
-        credits,
-    )
+    _require_credits(paid, under.shape)
     return float((-np.diff(np.append(under, 0.0)) * paid).sum())
 
 

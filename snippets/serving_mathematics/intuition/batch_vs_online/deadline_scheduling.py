@@ -106,7 +106,7 @@ def smallest_fleet(
     return float(max(runs.max(), held.max(), batch.mean() + held.mean()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Backfill:
     """A day of backfill in its steady state: batch work done in each slot, and the longest wait."""
 

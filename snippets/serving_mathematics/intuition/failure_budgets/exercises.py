@@ -26,6 +26,7 @@ from serving_mathematics.intuition.failure_budgets.failure_budgets import (
 from serving_mathematics.intuition.failure_budgets.false_pages import failure_counts, false_pages
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
+    as_numbers,
     require,
     require_in,
     require_positive,
@@ -78,10 +79,12 @@ def verdict(
     'page'
     """
     least = require_positive_integer(least=least)
+    long, short = as_numbers(long=long, short=short)
     above = []
     for name, (requests, errors) in (("long", long), ("short", short)):
+        counts = 0 <= errors <= requests and requests % 1 == errors % 1 == 0
+        require(counts, name, "of errors in 0…requests, both counts", (requests, errors))
         need = int(errors_to_fire(requests, slo, burn))
-        require(0 <= errors <= requests, name, "of errors in 0…requests", (requests, errors))
         above.append(errors >= need)
     if all(above):
         return "page" if long[1] >= least else "too few"

@@ -28,6 +28,7 @@ from serving_mathematics.intuition.latency_throughput_cost.latency_throughput_co
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,
+    require_all_positive,
     require_non_negative,
     require_positive,
     require_positive_integer,
@@ -97,8 +98,8 @@ def line_of_two_hours(
     """
     price_per_hour = require_positive(price_per_hour=price_per_hour)
     gaps = []
+    quiet, busy = require_all_positive(quiet=quiet, busy=busy)
     for running, rate in (quiet, busy):
-        running, rate = require_positive(running=running, tokens_per_s=rate)
         gaps.append(running / rate)
     require(busy[0] > quiet[0], "busy", "an hour in which more run", busy)
     slope = (gaps[1] - gaps[0]) / (busy[0] - quiet[0])

@@ -61,7 +61,7 @@ def implied_demand(law: ScalingLaw, parameters: float, tokens: float) -> float:
     >>> implied_demand(ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5), parameters=16.0, tokens=324.0)
     972.0
     """
-    tokens = as_number(tokens=tokens)
+    parameters, tokens = as_number(parameters=parameters, tokens=tokens)
     least = compute_optimal_tokens(law, parameters)
     require(
         least <= tokens < math.inf, "tokens", f"finite and ≥ {least:.6g}, compute-optimal", tokens

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.machine.attention_memory.attention_memory import GIB, held_bytes
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require_positive
+from serving_mathematics.support.require import require, require_positive
 
 ESTIMATES = {  # printed by Unsloth, pull request 4757: arguments, and both numbers in GiB
     "Gemma-3-27B": ((62, 16, 5376, 32, 131072), 81.38, 10.41),
@@ -37,6 +37,7 @@ def uniform_estimate(layers: int, kv_heads: int, hidden: int, heads: int, tokens
     layers, kv_heads, hidden, heads, tokens = require_positive(
         layers=layers, kv_heads=kv_heads, hidden=hidden, heads=heads, tokens=tokens
     )
+    require(heads <= hidden, "heads", f"at most hidden = {hidden:g}", heads)
     return 2.0 * layers * kv_heads * (hidden // heads) * 2 * tokens
 
 

@@ -116,12 +116,9 @@ def break_even_bandwidth(
     2.0
     """
     prefix_tokens = as_number(prefix_tokens=prefix_tokens)
-    for name, value in (
-        ("parameters", parameters),
-        ("kv_bytes_per_token", kv_bytes_per_token),
-        ("flops_per_s", flops_per_s),
-    ):
-        require(0 < value < math.inf, name, "positive and finite", value)
+    parameters, kv_bytes_per_token, flops_per_s = require_positive(
+        parameters=parameters, kv_bytes_per_token=kv_bytes_per_token, flops_per_s=flops_per_s
+    )
     require(1 <= prefix_tokens < math.inf, "prefix_tokens", "at least 1 and finite", prefix_tokens)
     attention_width = require_non_negative(attention_width=attention_width)
     operations = 2 * parameters + 2 * attention_width * (prefix_tokens + 1)

@@ -20,10 +20,10 @@ from serving_mathematics.core.batching.speculative_decoding import (
 from serving_mathematics.optimization.distillation.speculative_sampling import speculate
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    require,
     require_in,
     require_positive,
     require_positive_integer,
+    require_work,
 )
 
 HINTS = {
@@ -92,8 +92,8 @@ def best_length_in_batch(
     """
     cost_ratio = require_positive(cost_ratio=cost_ratio)
     free_positions = require_positive(free_positions=free_positions)
-    for name, count in (("batch", batch), ("longest", longest)):
-        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+    batch, longest = require_positive_integer(batch=batch, longest=longest)
+    require_work(100.0 * longest, longest=longest)
 
     def rate(length: int) -> float:
         scoring = max(1.0, batch * (length + 1) / free_positions)

@@ -40,6 +40,17 @@ TOY_TARGET = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.4, 0.4, 0.2]])
 TOY_DRAFT = np.array([[0.5, 0.3, 0.2], [0.3, 0.3, 0.4], [0.2, 0.2, 0.6]])
 
 
+def _distributions(p: npt.ArrayLike, q: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Both as arrays of one shape."""
+    target, draft = as_floats(p=p), as_floats(q=q)
+    for name, x in (("p", target), ("q", draft)):
+        good = x.ndim >= 1 and x.size > 0 and np.all(x >= 0)
+        good = good and np.all(np.abs(x.sum(axis=-1) - 1) < 1e-9)
+        require(good, name, "a distribution along its last axis", x)
+    require(target.shape == draft.shape, "q", f"of shape {target.shape}", draft.shape)
+    return target, draft
+
+
 def acceptance_rate(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     """Probability Σmin(p, q) that a token drawn from q is accepted, along the last axis.
 
@@ -49,12 +60,7 @@ def acceptance_rate(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     >>> float(acceptance_rate([0.5, 0.5], [0.9, 0.1]).round(12))
     0.6
     """
-    target, draft = as_floats(p=p), as_floats(q=q)
-    for name, x in (("p", target), ("q", draft)):
-        good = x.ndim >= 1 and x.size > 0 and np.all(x >= 0)
-        good = good and np.all(np.abs(x.sum(axis=-1) - 1) < 1e-9)
-        require(good, name, "a distribution along its last axis", x)
-    require(target.shape == draft.shape, "q", f"of shape {target.shape}", draft.shape)
+    target, draft = _distributions(p, q)
     return np.asarray(np.minimum(target, draft).sum(axis=-1))
 
 
@@ -62,16 +68,15 @@ def residual(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     """What replaces a refused token: max(0, p − q) along the last axis, scaled to sum 1.
 
     p, q: distributions of the target and of the draft, of one shape (..., tokens). Where they are
-    equal nothing is ever refused, and p is returned. Raises ValueError on different shapes.
+    equal nothing is ever refused, and p is returned. Raises ValueError unless both are
+    distributions.
 
     >>> residual([0.5, 0.25, 0.25], [1.0, 0.0, 0.0]).tolist()
     [0.0, 0.5, 0.5]
     """
-    target, draft = as_floats(p=p), as_floats(q=q)
-    require(target.shape == draft.shape, "q", f"of shape {target.shape}", draft.shape)
+    target, draft = _distributions(p, q)
     beyond = np.maximum(target - draft, 0.0)
     total = beyond.sum(axis=-1, keepdims=True)
-    require(np.isfinite(total).all(), "p", "of finite numbers", target)
     return np.where(total > 0, beyond / np.where(total > 0, total, 1.0), target)
 
 

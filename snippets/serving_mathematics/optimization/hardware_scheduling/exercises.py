@@ -26,9 +26,12 @@ from serving_mathematics.optimization.hardware_scheduling.device_placement impor
 from serving_mathematics.optimization.hardware_scheduling.orders import slack_key
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
+    as_numbers,
     require,
+    require_all_non_negative,
     require_in,
     require_non_negative,
+    require_positive,
 )
 
 HINTS = {
@@ -100,8 +103,10 @@ def next_tenant(served: Sequence[float], waiting_since_s: Sequence[float]) -> in
     """
     same = len(served) == len(waiting_since_s)
     require(same, "waiting_since_s", f"of {len(served)} tenants", len(waiting_since_s))
-    fine = all(0 <= tokens < math.inf for tokens in served)
-    require(fine, "served", "non-negative and finite", served)
+    served = require_all_non_negative(served=served)
+    waiting_since_s = as_numbers(waiting_since_s=waiting_since_s)
+    known = not any(math.isnan(since) for since in waiting_since_s)
+    require(known, "waiting_since_s", "times, infinite where nobody waits", waiting_since_s)
     present = [one for one, since in enumerate(waiting_since_s) if since < math.inf]
     require(len(present) > 0, "waiting_since_s", "finite for somebody", waiting_since_s)
     return min(present, key=lambda one: (served[one], waiting_since_s[one]))
@@ -124,8 +129,9 @@ def cheapest_device(
     require(len(devices) > 0, "devices", "at least one", devices)
     costs = {}
     for name, (peak, bandwidth, price) in devices.items():
-        for value in (peak, bandwidth, price):
-            require(0 < value < math.inf, "devices", f"positive and finite for {name}", value)
+        peak, bandwidth, price = (
+            require_positive(**{f"devices[{name!r}]": value}) for value in (peak, bandwidth, price)
+        )
         costs[name] = max(flops / peak, bytes_moved / bandwidth) * price / 3600
     best = min(costs, key=lambda name: costs[name])
     return best, costs[best]

@@ -37,6 +37,7 @@ from serving_mathematics.support.require import (
     require,
     require_in,
     require_non_negative,
+    require_positive,
 )
 
 NORMAL_975 = 1.959963985  # 97.5% quantile of the standard normal distribution
@@ -103,12 +104,9 @@ def decode_speedup(
     >>> decode_speedup(weight_bits=4, context_bytes=0.0, parameters=8.0)
     4.0
     """
-    for name, value in (
-        ("weight_bits", weight_bits),
-        ("parameters", parameters),
-        ("from_bits", from_bits),
-    ):
-        require(0 < value < math.inf, name, "positive and finite", value)
+    weight_bits, parameters, from_bits = require_positive(
+        weight_bits=weight_bits, parameters=parameters, from_bits=from_bits
+    )
     context_bytes = require_non_negative(context_bytes=context_bytes)
     before = parameters * from_bits / 8 + context_bytes
     return before / (parameters * weight_bits / 8 + context_bytes)

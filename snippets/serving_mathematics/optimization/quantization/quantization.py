@@ -19,19 +19,39 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import as_floats, as_number, require
+from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
+    require,
+    require_all_positive,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantized:
-    """Codes q of the shape of the numbers, with a scale s and a zero point z that broadcast."""
+    """Codes q of the shape of the numbers, with a scale s and a zero point z that broadcast; whole
+    numbers of any type, kept with 64 bits. Raises ValueError on others, and on a scale that is not
+    positive.
+
+    >>> Quantized(np.array([0, 255], np.uint8), np.array([0.5]), np.uint8(128)).values().tolist()
+    [-64.0, 63.5]
+    """
 
     codes: IntArray
     scale: FloatArray
     zero: IntArray
+
+    def __post_init__(self) -> None:
+        """Refuse what is no code: in narrow types q − z would wrap."""
+        object.__setattr__(self, "scale", np.array(require_all_positive(scale=self.scale), float))
+        for name in ("codes", "zero"):
+            numbers = as_floats(**{name: getattr(self, name)})
+            whole = bool(np.all((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**31)))
+            require(whole, name, f"whole numbers below {2**31:,} in size", numbers)
+            object.__setattr__(self, name, numbers.astype(np.int64))
 
     def values(self) -> FloatArray:
         """The numbers that the codes stand for, s·(q − z)."""
