@@ -43,12 +43,11 @@ LATIN = string.printable.strip() + " \u00a0±²³·¹½×öéüøáóÜ–—‘
 RADICALS, RADICAL_WIDTH = (720, 960), 640  # over n, and over what has an ascender or a descender
 _MATH = re.compile(r"<math.*?</math>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
+_LETTER = re.compile(r"<mi>(\w)</mi>")
 _BASE = (
-    string.ascii_letters
-    + string.digits
-    + "αβγδεζηθικλμνξοπρστυφχψωϕϵΓΔΘΛΞΠΣΦΨΩ"
-    + "+−=<>≤≥≈≠±×·/|()[]{}⌈⌉⌊⌋,.:;!%′∞∑∏∫√∂∝∼→"
+    string.ascii_letters + string.digits + "ΓΔΘΛΞΠΣΦΨΩ" + "+−=<>≤≥≈≠±×·/|()[]{}⌈⌉⌊⌋,.:;!%′∞∑∏∫√∂∝∼→"
 )
+_ITALIC = string.ascii_letters + "αβγδεζηθικλμνξπρστυφχψωϕϵ"  # as a browser shows them
 
 
 def _shapeless(char: str) -> bool:
@@ -57,11 +56,12 @@ def _shapeless(char: str) -> bool:
 
 
 def used_characters(site: Path) -> set[str]:
-    """Every character inside a formula of a built site."""
+    """Every character that a browser shows inside the formulas of a built site."""
     found: set[str] = set()
     for page in site.rglob("*.html"):
         for formula in _MATH.findall(page.read_text(encoding="utf-8")):
-            found.update(html.unescape(_TAG.sub("", formula)))
+            shown = _LETTER.sub(lambda match: _italic(match[1]), formula)
+            found.update(html.unescape(_TAG.sub("", shown)))
     return {char for char in found if not (char.isspace() or _shapeless(char))}
 
 
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         return 2
     source = Path(spec.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
     characters = used_characters(ROOT / "site") | set(_BASE)
-    characters |= {_italic(char) for char in characters}
+    characters |= {_italic(char) for char in _ITALIC}
     options = subset.Options(
         flavor="woff2", layout_features=["math"], notdef_outline=True, hinting=False
     )

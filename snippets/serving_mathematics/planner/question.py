@@ -24,7 +24,7 @@ from serving_mathematics.core.hardware.fronts import FRONTS, Front, front_consta
 from serving_mathematics.core.hardware.step_time import Constants
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration
-from serving_mathematics.planner.objectives import Objective, Promise
+from serving_mathematics.planner.objectives import Promise
 from serving_mathematics.planner.routed_requests import Routing
 from serving_mathematics.planner.traffic import KINDS, USUAL_LENGTHS, Traffic, TrafficClass
 from serving_mathematics.support.require import (
@@ -101,7 +101,7 @@ class Question:
             require_all_non_negative(api_usd=self.api_usd)
         for promise in self.goals:
             fine = isinstance(promise, tuple) and len(promise) > 0
-            fine = fine and all(isinstance(goal, Objective) for goal in promise)
+            fine = fine and all(hasattr(goal, "metric") for goal in promise)
             require(fine, "promise", "objectives, as `promised` makes them", promise)
         require(isinstance(self.front, Front), "front", "one of FRONTS", repr(self.front))
         self._refuse_traffic()
@@ -112,7 +112,8 @@ class Question:
             span, size = float(np.ptp(traffic.arrival_s)), traffic.arrival_s.size
             require(span > 0, "traffic", "over some time", f"{size} requests at one moment")
             return
-        require(isinstance(traffic, Traffic), "traffic", "Traffic or a Workload", repr(traffic))
+        rule = "Traffic or a Workload"
+        require(hasattr(traffic, "classes"), "traffic", rule, repr(traffic))
         kinds: Sequence[Traffic | TrafficClass] = (*traffic.classes, traffic)
         for kind in () if self.routing else kinds:
             usual = kind.mean_prompt_tokens, kind.mean_output_tokens
