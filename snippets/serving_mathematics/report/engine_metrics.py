@@ -109,7 +109,10 @@ _LOADED = "vllm:external_prefix_cache_hits_total"  # from a tier: beside what th
 _LOOKED_UP = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total", _LOADED)
 _ONCE = ("vllm:prompt_tokens_cached_total", "vllm:prompt_tokens_total")
 _STEPS = "sglang:realtime_tokens_total"
-_MODES = {"prefix_found": ("cache",), "prefix_asked": ("cache", "compute")}  # of its prompts
+_OF_STEPS = {  # counters to which tokens of prompts add, by what SGLang's steps did
+    'mode="prefill_cache"': ["prefix_found", "prefix_asked"],
+    'mode="prefill_compute"': ["prefix_asked"],
+}
 _CANONICAL = {name: counter for counter, names in NAMES.items() for name in names}
 TABLE = {  # columns of a table by the second, in compared form
     "running": ("running", "numrunning", "numrequestsrunning"),
@@ -169,10 +172,8 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
 
 def _of_steps(name: str, labels: str) -> list[str]:
     """The counters to which one of what SGLang's steps did adds."""
-    if name != _STEPS:
-        return []
-    tokens = (one for one in ("cache", "compute") if f'mode="prefill_{one}"' in labels)
-    return [counter for one in tokens for counter, modes in _MODES.items() if one in modes]
+    told = _OF_STEPS.items() if name == _STEPS else ()
+    return next((counters for mode, counters in told if mode in labels), [])
 
 
 def _passed_over(names: Collection[str], steps: bool) -> set[str]:

@@ -96,7 +96,10 @@ def check_twenty_minutes_of_a_week() -> None:
     """
     for number, work in enumerate(_weeks()):
         most, some = float(work.max()), float(np.quantile(work, MOST))
-        label = f"{WEEKS[number // 2]}, draw {number % 2 + 1}"
+        how, draw = WEEKS[number // 2], number % 2 + 1
+        label = (
+            f"scatter {how.scatter:g}, {how.alike_min} min alike, wave {how.wave:g}, draw {draw}"
+        )
         checks.close(f"{label}: late, the busiest minute", _late(work, most / HOT), 0.0)
         late = _late(work, some / HOT)
         checks.inside(f"{label}: late, all but twenty", late, 0.002, 0.0125, kind="simulation")

@@ -75,8 +75,8 @@ def replicas_to_drain(
 
 
 def target_for_ramp(growth_per_s: float, delay_s: float) -> float:
-    """Share of the load that a replica serves in time at which a steady ramp never finds the fleet
-    too small: 1/(1 + rD), the highest.
+    """Highest share, of the load that a replica serves in time, at which a steady ramp never finds
+    the fleet too small: 1/(1 + rD).
 
     growth_per_s: r, growth of the load per second as a share of the load at the time of an order.
     delay_s: D, from the reading of the metric to readiness [s]. Raises ValueError on negative

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,7 +42,7 @@ from serving_mathematics.core.fleet.scaling_rules import (
     planned,
 )
 from serving_mathematics.core.machines.book import promised_load
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, SHORT_MIXTURE, Machine
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.core.machines.traffic import trace_record
 from serving_mathematics.support import checks
@@ -65,7 +65,6 @@ SETTINGS = {  # share of the places; time per token over that of a full engine; 
     "timetable": (0.38, 0.5),
     "fixed": (12.0, 16.0, 19.0, 20.0, 22.0),
 }
-_SHORT = replace(MIXTURE, traffic=CHAT.traffic, places=256)  # a mixture, for short contexts
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,9 +228,9 @@ def example() -> SimpleNamespace:
         few_lone_percent=100 * _lone_share(few),
         few_requests_hours=_run("requests", _best("requests", few), machine=few).replica_hours,
         few_tokens_hours=_run("tokens", _best("tokens", few), machine=few).replica_hours,
-        bent_hours=_run("tokens", best["tokens"], machine=_SHORT).replica_hours,
+        bent_hours=_run("tokens", best["tokens"], machine=SHORT_MIXTURE).replica_hours,
         bent_arrivals_hours=_run(
-            "arrivals", _best("arrivals", _SHORT), machine=_SHORT
+            "arrivals", _best("arrivals", SHORT_MIXTURE), machine=SHORT_MIXTURE
         ).replica_hours,
         slow_start_late=100 * _run("tokens", best["tokens"], startup_s=600.0).late_share,
         quick_start_late=100 * _run("tokens", best["tokens"], startup_s=60.0).late_share,
@@ -362,13 +361,16 @@ def check_a_step_that_is_no_line() -> None:
 
     Source: the same shift.
     """
-    straight, bent = (_load_at(machine, 0.38) for machine in (MIXTURE, _SHORT))
+    straight, bent = (_load_at(machine, 0.38) for machine in (MIXTURE, SHORT_MIXTURE))
     checks.inside("load at 0.38, a line", straight, 0.7, 0.8)
     checks.inside("load at 0.38, no line", bent, 0.45, 0.55)
-    checks.inside("lone request over a full engine", _lone_share(_SHORT), 0.1, 0.2)
-    told = _run("tokens", 0.38, machine=_SHORT).replica_hours
+    checks.inside("lone request over a full engine", _lone_share(SHORT_MIXTURE), 0.1, 0.2)
+    told = _run("tokens", 0.38, machine=SHORT_MIXTURE).replica_hours
     names = ("arrivals", "tokens", "requests")
-    paid = [_run(name, _best(name, _SHORT), machine=_SHORT).replica_hours for name in names]
+    paid = [
+        _run(name, _best(name, SHORT_MIXTURE), machine=SHORT_MIXTURE).replica_hours
+        for name in names
+    ]
     checks.inside("0.38 over the best", told / paid[1], 1.15, 1.4)
     checks.equal("at their best", paid, sorted(paid))
 

@@ -230,21 +230,21 @@ def example() -> SimpleNamespace:
         queue_tokens(_read_per_s(CHAT), CHAT.promise.ttft_s, _best(CHAT, policy))
         for policy in ("tokens", "with its own")
     )
+    most = _best(CHAT, "requests")
+    kept, every = (_served(CHAT, 2.0, "requests", most, n).let_in for n in (places, CHAT.places))
     return SimpleNamespace(
         **fields,
         kept_places=places,
         all_places=CHAT.places,
         chat_promise_ends=100 * promised_load("chat"),
-        best_requests=int(_best(CHAT, "requests")),
-        queued_requests=places + int(_best(CHAT, "requests")),
+        best_requests=int(most),
+        queued_requests=places + int(most),
         best_share=_best(CHAT, "tokens"),
         best_tokens=wait,
         gateway_tokens=itself,
         read_per_s=_read_per_s(CHAT),
-        requests_let_in=100
-        * _served(CHAT, 2.0, "requests", _best(CHAT, "requests"), places).let_in,
-        all_let_in=100
-        * _served(CHAT, 2.0, "requests", _best(CHAT, "requests"), CHAT.places).let_in,
+        requests_let_in=100 * kept,
+        all_let_in=100 * every,
         mixture_one_percent=100 * _calm(MIXTURE, "requests", 1, 0.5),
         long_tokens=int(np.quantile(CHAT.sample.prompt_tokens, LONG)),
     )
@@ -314,7 +314,7 @@ def check_the_worst_load() -> None:
     for machine, policy, low, high in (
         (CHAT, "requests", 0.9, 0.98),
         (CHAT, "tokens", 0.9, 0.98),
-        (CHAT, "with its own", 0.95, 1.05),
+        (CHAT, "with its own", 0.97, 1.05),
         (MIXTURE, "requests", 0.52, 0.7),
         (MIXTURE, "tokens", 0.52, 0.7),
         (MIXTURE, "with its own", 0.8, 0.9),
@@ -326,7 +326,7 @@ def check_the_worst_load() -> None:
 def check_whom_a_limit_serves() -> None:
     """A limit on tokens that counts the prompt itself answers more requests in time than one on
     requests, and fewer long ones; vLLM's, which does not, answers as many as that one, and long and
-    short prompts are alike to both.
+    short prompts are nearly alike to both, on the mixture less so.
 
     Source: the same runs, at twice the ceiling.
     """
@@ -344,7 +344,8 @@ def check_whom_a_limit_serves() -> None:
         checks.inside(f"{label}: vLLM's over requests", as_many, 0.9, 1.1, kind="simulation")
         for name, run in (("requests", requests), ("vLLM's", blind)):
             ratio = run.long / run.short
-            checks.inside(f"{label}: alike to {name}", ratio, 0.7, 1.2, kind="simulation")
+            least = 0.8 if machine is CHAT else 0.7
+            checks.inside(f"{label}: alike to {name}", ratio, least, 1.2, kind="simulation")
 
 
 def check_the_trivial_policy() -> None:
@@ -383,10 +384,8 @@ def check_places_keep_the_promise_per_token() -> None:
                 kept.append(float(np.mean(known <= machine.promise.tpot_s)))
             label = f"{machine.name}, {places} places"
             checks.inside(label, float(np.mean(kept)), low, high, kind="simulation")
-    line = step_line(CHAT)
-    own_s = (
-        line.sequence_s + line.prompt_s / line.later_tokens
-    )  # of a token, for each in the engine
+    line = step_line(CHAT)  # of a step; each in the engine adds its own to everybody's token
+    own_s = line.sequence_s + line.prompt_s / line.later_tokens
     mean = (CHAT.promise.tpot_s - line.fixed_s) / own_s
     checks.inside("over those that keep the mean", _places(CHAT) / mean, 0.78, 0.84)
     setting = _best(CHAT, "requests")
@@ -419,8 +418,8 @@ def check_of_those_let_in() -> None:
 
 def check_a_limit_must_not_cost_below() -> None:
     """On the mixture the limits that keep most work past the ceiling break its promise of nine in
-    ten at half load, where refusals count as broken; those of the page keep it, and so do the chat
-    machine's at its own load.
+    ten at the load up to which it keeps it, where refusals count as broken, and the least of each
+    do at half load; those of the page keep it there, and so do the chat machine's at its own load.
 
     Source: the same engine, three draws.
     """
@@ -434,12 +433,15 @@ def check_a_limit_must_not_cost_below() -> None:
         kept = _calm(machine, policy, _best(machine, policy), load)
         label = f"{machine.name}, {policy}, at {load}"
         checks.inside(label, kept, share, 1.0, kind="simulation")
-        places = _places(machine)
-        past = max(settings, key=lambda one: _worst(machine, policy, one, places))
-        checks.inside(f"{label}: best past the ceiling", past, 0, _best(machine, policy))
         if machine is MIXTURE:
-            greedy = _calm(machine, policy, settings[0], load)
-            checks.inside(f"{label}: the least", greedy, 0.0, share, kind="simulation")
+            past = max(settings, key=lambda one: _worst(machine, policy, one, _places(machine)))
+            for which, setting, at in (
+                ("best past the ceiling", past, promised_load(machine.name)),
+                ("the least", settings[0], load),
+            ):
+                kept = _calm(machine, policy, setting, at)
+                label = f"{machine.name}, {policy}, {which}, at {at:g}"
+                checks.inside(label, kept, 0.0, share, kind="simulation")
 
 
 def check_a_setting_half_or_twice_as_large() -> None:

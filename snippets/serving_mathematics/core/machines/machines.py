@@ -294,6 +294,9 @@ MIXTURE = Machine(
     device_price_per_hour=2.6,
     traffic="long conversations",
 )
+
+SHORT_MIXTURE = replace(MIXTURE, traffic=CHAT.traffic, places=256)  # asked as *chat* is
+
 AGENTS = Machine(
     "agents",
     "MiniMax M2.5, a mixture of 256 experts, on eight H200, asked by sessions of a coding agent",

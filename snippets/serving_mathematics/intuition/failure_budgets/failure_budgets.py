@@ -146,11 +146,14 @@ def check_traffic_that_swings() -> None:
     traffic = [1 - 0.75 * math.cos(math.tau * (i + 0.5) / 1440) for i in range(1440)]
     rate = burn_threshold(0.02, HOUR, MONTH) * 0.001
     swing = 0.75 * math.sin(math.pi / 24) / (math.pi / 24)
-    for label, begin, times in (("peak", 690, 1 + swing), ("valley", -30, 1 - swing)):
+    for label, begin, times, told in (
+        ("peak", 690, 1 + swing, 0.035),
+        ("valley", -30, 1 - swing, 0.005),
+    ):
         failed = rate * sum(traffic[i % 1440] for i in range(begin, begin + 60))
         spent = failed / (0.001 * 30 * sum(traffic))
         checks.close(f"{label}: gone", spent, 0.02 * times, rtol=1e-4)
-        checks.close(f"{label}: as told", spent, {"peak": 0.035, "valley": 0.005}[label], atol=1e-4)
+        checks.close(f"{label}: as told", spent, told, atol=1e-4)
 
 
 def check_one_error_of_ten() -> None:

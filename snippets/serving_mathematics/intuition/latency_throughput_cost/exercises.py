@@ -16,11 +16,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics.core.hardware.roofline import cost_per_million
-from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.machines import CHAT, SHORT_MIXTURE
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.intuition.latency_throughput_cost.latency_throughput_cost import (
     _MACHINES,
-    _SHORT,
     _Law,
     answers_per_s,
     token_gap_s,
@@ -176,10 +175,12 @@ def check_line_of_two_hours() -> None:
     checks.close("twice 8.5 ms", twice, 18.0, rtol=1e-9)
     checks.close("floor [$]", floor, 0.25, rtol=1e-9)
     checks.holds("below both prices", floor < price_on_dashboard(1.8, *busy)[0])
-    law = _Law(_SHORT)
+    law = _Law(SHORT_MIXTURE)
     hours = [(b, b / float(law.gap_s(b))) for b in (4.0, 32.0)]
-    told = line_of_two_hours(_SHORT.price_per_hour, *hours)[1]
-    checks.holds("not of short contexts on a mixture", float(law.price(_SHORT.places)) < 0.8 * told)
+    told = line_of_two_hours(SHORT_MIXTURE.price_per_hour, *hours)[1]
+    checks.holds(
+        "not of short contexts on a mixture", float(law.price(SHORT_MIXTURE.places)) < 0.8 * told
+    )
 
 
 def check_bad_input_is_refused() -> None:

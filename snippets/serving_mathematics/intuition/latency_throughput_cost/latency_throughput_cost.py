@@ -32,7 +32,14 @@ import numpy.typing as npt
 from serving_mathematics.core.hardware.energy import joules_a_token
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.roofline import H100_BANDWIDTH, cost_per_million
-from serving_mathematics.core.machines.machines import AGENTS, CHAT, INSTALLED, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import (
+    AGENTS,
+    CHAT,
+    INSTALLED,
+    MIXTURE,
+    SHORT_MIXTURE,
+    Machine,
+)
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -51,7 +58,6 @@ _MACHINES = {"chat": CHAT, "mixture": MIXTURE, "agents": AGENTS}
 COLOURS = {"chat": "C0", "mixture": "C3", "agents": "C2"}
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 FEW = 8  # sequences of a quiet hour, in the text
-_SHORT = replace(MIXTURE, traffic=CHAT.traffic, places=256)  # a mixture, for short contexts
 PROMPTS = {"as they are": 1.0, "read at half the speed": 2.0, "all found in a cache": 0.0}
 WEIGHTS_BYTES = 2 * (8_029_995_008 - 128_256 * 4096)  # [B] that a step of *chat* reads
 
@@ -205,11 +211,11 @@ def example() -> SimpleNamespace:
     joules = _joules([1, CHAT.places]).tolist()
     gaps = 1e3 * law.gap_s([1, FEW, CHAT.places])
     dear = float(_Law(MIXTURE, whole).price(found.promised) / found.price(found.promised))
-    wrong, short = CHAT.how_wrong, _Law(_SHORT)
-    dearer, cheaper = short.price([short.twice, _SHORT.places]).tolist()
+    wrong, short = CHAT.how_wrong, _Law(SHORT_MIXTURE)
+    dearer, cheaper = short.price([short.twice, SHORT_MIXTURE.places]).tolist()
     return SimpleNamespace(
         short_twice=short.twice,
-        short_places=_SHORT.places,
+        short_places=SHORT_MIXTURE.places,
         short_times=dearer / cheaper,
         few=FEW,
         places=CHAT.places,
@@ -421,10 +427,10 @@ def check_doubling_is_where_to_look() -> None:
         alone, twice, full = law.price([1, law.twice, law.machine.places]).tolist()
         checks.inside(f"{name}: at twice the time, over alone", twice / alone, 0.0, most)
         checks.inside(f"{name}: at all places, over that", full / twice, 0.5, 1.0)
-    law = _Law(_SHORT)
-    twice, full = law.price([law.twice, _SHORT.places]).tolist()
+    law = _Law(SHORT_MIXTURE)
+    twice, full = law.price([law.twice, SHORT_MIXTURE.places]).tolist()
     checks.inside("mixture, short contexts: at all places, over that", full / twice, 0.0, 0.49)
-    checks.holds("within the promise", law.promised == _SHORT.places)
+    checks.holds("within the promise", law.promised == SHORT_MIXTURE.places)
 
 
 def check_places_by_the_promise() -> None:

@@ -13,12 +13,11 @@ chapter.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import AGENTS, CHAT, SHORT_MIXTURE, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.intuition.training_vs_serving.deployment_choice import (
     Replica,
@@ -159,9 +158,8 @@ def check_headroom_of_an_engine() -> None:
     more = headroom(now, gap(now), float(CHAT.step_s(1)), 0.025)
     checks.close("by hand", headroom(3.0, 0.03, 0.01, 0.02), 3 * (1 / 2) / (2 / 3), rtol=1e-12)
     checks.close("time per token there [ms]", 1e3 * gap(more), 25.0, rtol=0.06, kind="simulation")
-    short = replace(MIXTURE, traffic=CHAT.traffic, places=256)
     for label, machine, low, high in (
-        ("a mixture with short contexts", short, 0.6, 0.75),
+        ("a mixture with short contexts", SHORT_MIXTURE, 0.6, 0.75),
         ("agents", AGENTS, 2.0, 4.0),
     ):
         now, alone = 0.3 * machine.ceiling_per_s, float(machine.step_s(1))

@@ -32,7 +32,7 @@ ENGINES = ("vllm", "sglang")
 FIRST = ("time_to_first_token_seconds",)
 BETWEEN = ("inter_token_latency_seconds", "time_per_output_token_seconds")  # new and old names
 WHOLE = ("e2e_request_latency_seconds",)
-UNSTREAMED = 'is_streaming="false"'  # a label that SGLang's first tokens have since July 2026
+UNSTREAMED = 'is_streaming="false"'  # a label that SGLang's first tokens have from 0.5.17 on
 SUMMED = ("sglang:num_running_reqs", "sglang:num_queue_reqs")  # beside them those of a priority
 ACCEPTED = "vllm:spec_decode_num_accepted_tokens_total"  # of guesses
 _SAMPLE = (

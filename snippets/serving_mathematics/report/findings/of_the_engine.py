@@ -58,7 +58,7 @@ ENGINE_FLAGS = {  # of an engine: its places, the budget of a step, memory of th
 }
 NO_FLAGS = (  # of an engine whose flags are not known here
     *("the limit of a batch", "the budget of a step", "the memory of the cache"),
-    "where the engine has one",
+    "where the engine can",
 )
 PASS_COST = 0.05  # of a draft model's pass, of the target's
 
@@ -129,7 +129,8 @@ def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:
 
 
 def _memory_change(flags: tuple[str, ...]) -> str:
-    return f"raise {flags[2]}, take a cache in 8 bits ({flags[3]}), or add replicas"
+    fewer = f"fewer bits for the larger of weights and cache (of the cache: {flags[3]})"
+    return f"raise {flags[2]}, take {fewer}, or add replicas"
 
 
 def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
