@@ -55,7 +55,7 @@ class Project:
 
     def check(self, *options: str) -> list[str]:
         """The complaints about the chapter, without what is only to consider."""
-        status, output = self.run("author.chapter_check", "--seconds=120", *options, NAME)
+        status, output = self.run("author.chapter_check", "--seconds=90", *options, NAME)
         told = re.findall(r"^  (\S.*)$", output.partition("\nTo consider")[0], re.MULTILINE)
         assert status == bool(told), output
         assert "Traceback" not in output

@@ -324,7 +324,8 @@ def test_engines_are_told_what_guesses(
     text = launch_command(question, best, "sglang")
     tokens = "--speculative-num-draft-tokens 4 --prefill-decode-interval 1"
     assert text.endswith(f"--speculative-algorithm {sglang} {tokens}")
-    assert "\n# was simulated as if one step did both" in launch_text(question, best, "sglang")
+    simulated = "\n# comes one that guesses; this was simulated as if one step did both"
+    assert simulated in launch_text(question, best, "sglang")
     heads = "its config.json counts them" in launch_text(question, best, "vllm")
     assert heads == (drafter == "mtp")
     text = launch_command(question, best, "trtllm")
@@ -450,7 +451,7 @@ def test_a_connector_is_json_and_the_proxy_knows_every_port(apart: Separate) -> 
     tpu = replace(one, system=replace(one.system, generation="tpu"))
     asked = replace(apart.question, deployment=tpu)
     for text in (separate_text(asked, apart.run), kubernetes_separate(asked, apart.run)):
-        assert "TPUConnector and no\n# NixlConnector" in text.split("replicas")[0]
+        assert "TPUConnector stands for\n# NixlConnector, and" in text.split("replicas")[0]
 
 
 def test_the_cheaper_start_comes_first(told: Answer, apart: Separate) -> None:

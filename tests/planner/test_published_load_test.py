@@ -9,9 +9,9 @@ from serving_mathematics.planner.load_tests import read_typed
 from serving_mathematics.planner.published_load_test import (
     ASKED,
     TYPED,
+    _typed_text,
     example,
     published_runs,
-    typed_text,
 )
 
 from builder import ROOT
@@ -26,7 +26,7 @@ def test_runs_are_of_one_deployment_and_slower_at_higher_loads() -> None:
 
 def test_what_is_typed_reads_back() -> None:
     runs = [run for run in published_runs() if run.concurrency in TYPED]
-    found = read_typed(typed_text(runs), 922, 922)
+    found = read_typed(_typed_text(runs), 922, 922)
     assert [run.load for run in found] == list(TYPED)
     for typed, run in zip(found, runs, strict=True):
         assert np.isclose(typed.tpot_s, run.per_token_s, rtol=5e-3)
@@ -36,7 +36,7 @@ def test_what_is_typed_reads_back() -> None:
 def test_the_pages_command_is_the_one_that_was_planned() -> None:
     told = example()
     page = (ROOT / "docs" / "planner-command.md").read_text(encoding="utf-8")
-    typed = typed_text([run for run in published_runs() if run.concurrency in TYPED])
+    typed = _typed_text([run for run in published_runs() if run.concurrency in TYPED])
     assert f"--load-test {typed} --front benchmark\n" in page
     (words,) = re.findall(r"plan --model gpt-oss-120b --device H200 [^`]*--load-test", page)
     for name in ("rate_per_s", "tpot_s", "mean_prompt_tokens", "mean_output_tokens"):

@@ -221,9 +221,9 @@ def _launch_notes(question: Question, backend: str = "") -> list[str]:
         notes.append("# needs heads that guess in the checkpoint: its config.json counts them")
     if backend == "sglang" and one.draft_tokens:
         notes.append(
-            "# SGLang from 0.5.19 on guesses in a step after each that reads a prompt; this"
+            "# --prefill-decode-interval, SGLang from 0.5.19 on: after a step that reads a prompt"
         )
-        notes.append("# was simulated as if one step did both")
+        notes.append("# comes one that guesses; this was simulated as if one step did both")
     elif backend == "sglang" and one.pipeline > 1:
         notes.append("# SGLang from 0.5.12 on mixes chunks with stages")
     return notes
@@ -239,8 +239,10 @@ def _common_notes(question: Question, backend: str) -> list[str]:
     if backend == "sglang" and tpu:
         notes.append("# SGLang on TPUs is another package, SGLang-JAX, with flags of its own")
     if backend == "vllm" and tpu:
-        notes.append("# vLLM on TPUs is another package, vllm-tpu: it takes TPUConnector and no")
-        notes.append("# NixlConnector, TPUOffloadConnector and no --kv-offloading-size")
+        notes.append("# vLLM on TPUs is another package, vllm-tpu: in it TPUConnector stands for")
+        notes.append(
+            "# NixlConnector, and TPUOffloadConnector for --kv-offloading-size, where named"
+        )
     return notes
 
 

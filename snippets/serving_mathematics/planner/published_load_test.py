@@ -58,13 +58,13 @@ def published_runs() -> list[Run]:
     return [found[load] for load in sorted(found)]
 
 
-def typed_text(runs: list[Run]) -> str:
+def _typed_text(runs: list[Run]) -> str:
     """Runs as they are typed for `load_test`.
 
     runs: one or more. Raises ValueError for none.
 
     >>> from serving_mathematics.planner.published_load_test import published_runs
-    >>> typed_text(published_runs()[:1])
+    >>> _typed_text(published_runs()[:1])
     '4:0.0857:0.00633'
     """
     require(len(runs) > 0, "runs", "one or more", "none")
@@ -75,7 +75,7 @@ def typed_text(runs: list[Run]) -> str:
 @functools.cache
 def _planned() -> tuple[Answer, Answer]:
     """The plan without the load test, and with it."""
-    typed = typed_text([run for run in published_runs() if run.concurrency in TYPED])
+    typed = _typed_text([run for run in published_runs() if run.concurrency in TYPED])
     plain = ASKED | {"precision": "auto"}
     tested = plain | {"load_test": typed, "front": "benchmark"}
     return answer(read_choices(plain)), answer(read_choices(tested))
@@ -126,4 +126,4 @@ def check_others_come_nearer() -> None:
 
 def check_bad_input_is_refused() -> None:
     """No runs are nothing to type."""
-    checks.raises("none", typed_text, [], match="runs must be one or more")
+    checks.raises("none", _typed_text, [], match="runs must be one or more")

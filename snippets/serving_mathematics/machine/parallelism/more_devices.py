@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -40,41 +40,46 @@ DEVICES = (1, 2, 4, 8, 16, 32)
 REQUESTS = (1, 16, 128, 512)
 
 
-def _shared(unit: int, devices: int, _requests: float) -> dict[str, Any]:
-    return {"tensor": devices, "expert": devices if unit == 8 else 1}
+class _Split(NamedTuple):
+    machine: Machine
+    way: Callable[[Machine, int, int, float], dict[str, Any]]
+    unit: int  # devices of a copy or of a stage
 
 
-def _copies(unit: int, devices: int, requests: float) -> dict[str, Any]:
+def _shared(machine: Machine, _unit: int, devices: int, _requests: float) -> dict[str, Any]:
+    return {"tensor": devices, "expert": devices if machine is MIXTURE else 1}
+
+
+def _copies(_machine: Machine, unit: int, devices: int, requests: float) -> dict[str, Any]:
     copies = devices // unit
     alone = {"concurrency": requests / copies if copies and requests >= copies else 0.0}
     return alone | {"tensor": unit}
 
 
-def _apart(_unit: int, devices: int, _requests: float) -> dict[str, Any]:
+def _apart(_machine: Machine, _unit: int, devices: int, _requests: float) -> dict[str, Any]:
     return {"tensor": 1, "attention_data": devices, "expert": devices}
 
 
-def _stages(unit: int, devices: int, _requests: float) -> dict[str, Any]:
+def _stages(_machine: Machine, unit: int, devices: int, _requests: float) -> dict[str, Any]:
     return {"pipeline": devices // unit}
 
 
-# the machine, the way, and the devices of a copy or of a stage
-SPLITS: dict[str, tuple[Machine, Callable[[int, int, float], dict[str, Any]], int]] = {
-    "chat, layers shared": (CHAT, _shared, 1),
-    "chat, copies": (CHAT, _copies, 1),
-    "chat, copies of two": (CHAT, _copies, 2),
-    "chat, stages": (CHAT, _stages, 1),
-    "mixture, layers shared": (MIXTURE, _shared, 8),
-    "mixture, attention apart": (MIXTURE, _apart, 8),
-    "mixture, copies of eight": (MIXTURE, _copies, 8),
-    "mixture, stages of eight": (MIXTURE, _stages, 8),
+SPLITS = {
+    "chat, layers shared": _Split(CHAT, _shared, 1),
+    "chat, copies": _Split(CHAT, _copies, 1),
+    "chat, copies of two": _Split(CHAT, _copies, 2),
+    "chat, stages": _Split(CHAT, _stages, 1),
+    "mixture, layers shared": _Split(MIXTURE, _shared, 8),
+    "mixture, attention apart": _Split(MIXTURE, _apart, 8),
+    "mixture, copies of eight": _Split(MIXTURE, _copies, 8),
+    "mixture, stages of eight": _Split(MIXTURE, _stages, 8),
 }
 
 
 def _deployed(split: str, devices: int, requests: float) -> Deployment | None:
     """One engine of a split; none where it cannot be, or where a copy has no request."""
     machine, way, unit = SPLITS[split]
-    widths = {"concurrency": float(requests)} | way(unit, devices, float(requests))
+    widths = {"concurrency": float(requests)} | way(machine, unit, devices, float(requests))
     if devices % unit and way is not _shared and way is not _apart:
         return None
     if min(widths.values()) <= 0:
@@ -102,7 +107,7 @@ def _found() -> dict[tuple[str, int, int], tuple[float, float, float]]:
     rows = zip(there, loops.per_token_s, rates, loops.running / work.concurrency, fits, strict=True)
     for (key, _), each_s, rate, inside, fit in rows:
         if fit:
-            price = 1e6 / float(rate) / 3600 * SPLITS[key[0]][0].device_price_per_hour
+            price = 1e6 / float(rate) / 3600 * SPLITS[key[0]].machine.device_price_per_hour
             found[key] = 1e3 * float(each_s), price, key[2] * float(inside)
     return found
 
@@ -171,8 +176,8 @@ def figure_more_devices(figure: Figure) -> None:
 
     Alt: Two panels of time per token against devices, both axes logarithmic, each with a line for
     shared layers, for copies, for copies of two devices and for stages. With few requests the line
-    of shared layers lies lowest up to eight devices and then jumps. With many requests the lines of
-    copies fall below it, those of two first.
+    of shared layers lies lowest up to eight devices and then jumps. With many requests the line of
+    copies lies below it from two devices on, and that of copies of two lowest from four on.
     """
     figure.set_size_inches(6.4, 3.0)
     for axes, requests in zip(figure.subplots(1, 2, sharey=True), (16, 128), strict=True):
@@ -241,9 +246,9 @@ def check_with_devices_and_requests_given_faster_is_cheaper() -> None:
     """
     found, turned = _found(), 0
     for (split, devices, requests), (each, price, _) in found.items():
-        for other, (machine, *_) in SPLITS.items():
+        for other, way in SPLITS.items():
             there = found.get((other, devices, requests))
-            if machine is SPLITS[split][0] and there and requests <= 16:
+            if way.machine is SPLITS[split].machine and there and requests <= 16:
                 turned += (there[0] < 0.97 * each) and there[1] > price
     checks.equal("pairs in which the faster is dearer", turned, 0)
 
@@ -309,6 +314,6 @@ def check_no_stage_was_measured() -> None:
     """
     for split in SPLITS:
         for devices in (16, 32):
-            if SPLITS[split][1] is not _copies:
+            if SPLITS[split].way is not _copies:
                 checks.equal(f"{split}, {devices}", _measured(split, devices), 0)
     checks.holds("shared", min(_measured("chat, layers shared", n) for n in (1, 2, 4, 8)) > 100)

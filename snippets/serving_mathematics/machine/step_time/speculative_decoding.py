@@ -127,7 +127,8 @@ def figure_break_even(figure: Figure) -> None:
     loads = np.unique(np.geomspace(1, LOADS[-1], 40).round())
     colours = ("C0", "C2", "C3", "C1", "C4")
     for (drafter, model, one), colour in zip(_compared(), colours, strict=True):
-        fit = loads[loads <= _fit(one, CONTEXT_TOKENS)]
+        most = min(_fit(one, CONTEXT_TOKENS), LOADS[-1])
+        fit = np.append(loads[loads < most], most)
         needed = break_even_tokens(one, FITTED, fit, CONTEXT_TOKENS)
         style = "-" if model.startswith("Qwen") else "--"
         axes.plot(fit, needed, style, color=colour, label=f"{model}, {drafter}")
@@ -190,12 +191,13 @@ def example() -> SimpleNamespace:
     assert draft is not None
     plain = replace(dense, draft_tokens=0, drafter=OWN_HEADS)
     lasts = [float(guessed_step_s(one, FITTED, 1, CONTEXT_TOKENS)[0]) for one in (draft, plain)]
+    full, alike = _even_full(dense, CONTEXT_TOKENS)
     return SimpleNamespace(
         even_parameters=draft.architecture.parameters / plain.architecture.parameters,
         even_time=lasts[0] / lasts[1],
         even_far=_far_limit(dense),
-        even_full=(full := _even_full(dense, CONTEXT_TOKENS))[0],
-        even_alike=full[1],
+        even_full=full,
+        even_alike=alike,
         host_least=float(host.min()) - 1,
         host_most=float(host.max()) - 1,
     )
