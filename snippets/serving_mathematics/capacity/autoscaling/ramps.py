@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Workload, latencies_s
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.machines import CHAT
@@ -40,11 +40,9 @@ def _in_time(loads: FloatArray, counted: slice) -> float:
         arrivals = np.sort(seconds + rng.random(seconds.size))
         drawn = draw_lengths(rng, CHAT.traffic, arrivals.size)
         asked = Workload(arrivals, drawn.prompt_tokens, drawn.output_tokens, drawn.cached_tokens)
-        done = simulate(asked, CHAT.engine)
-        first_s = done.first_token_s - arrivals + CHAT.made.around_s
-        later = np.maximum(drawn.output_tokens - 1, 1)
-        tokens_s = (done.completion_s - done.first_token_s) / later
-        good = (first_s <= CHAT.promise.ttft_s) & (tokens_s <= CHAT.promise.tpot_s)
+        first_s, tokens_s = latencies_s(asked, simulate(asked, CHAT.engine))
+        good = first_s + CHAT.made.around_s <= CHAT.promise.ttft_s
+        good &= ~(tokens_s > CHAT.promise.tpot_s)  # none is told of one token
         here = (arrivals >= counted.start) & (arrivals < counted.stop)
         kept.append(float(good[here].mean()))
     return float(np.mean(kept))

@@ -22,7 +22,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -408,13 +407,13 @@ def check_three_times_a_lone_request() -> None:
     for lone, startup_s in ((0.05, 180.0), (0.07, 180.0), (0.07, 600.0)):
         twice, label = 256 * lone / (1 - lone), f"lone request {lone:g}, start-up {startup_s:g} s"
         for name, policy in (
-            ("0.38", partial(_on_tokens, 0.38 * 0.053)),
+            ("0.38", functools.partial(_on_tokens, 0.38 * 0.053)),
             ("a fifth inside", lambda _: hpa(51, signal="concurrency")),
         ):
             late = _late_on_a_line(lone, policy, startup_s)
             checks.inside(f"{label}: {name}", float(late[0]), 0.1, 1.0)
         for name, policy in (
-            ("three times", partial(_on_tokens, 3 * lone * 0.053)),
+            ("three times", functools.partial(_on_tokens, 3 * lone * 0.053)),
             ("twice, inside", lambda _, held=twice: hpa(held, signal="concurrency")),
         ):
             late = _late_on_a_line(lone, policy, startup_s)

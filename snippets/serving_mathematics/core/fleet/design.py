@@ -132,17 +132,16 @@ class Fleet:
         apart = self.scaling is None or not count
         require(apart, "scaling", "None where prompts and answers are apart", self.scaling)
         require(not self.tiers or self.caching, "tiers", "none without caching", self.tiers)
+        rule = f"one of {len(self.engines)} engines, from 0"
         for when, place in self.failures:
             require_non_negative(failures_moment=when)
             require_non_negative_integer(failures_engine=place)
             there = place < len(self.engines) or self.scaling is not None  # which numbers more
-            rule = f"one of {len(self.engines)} engines, from 0"
             require(there, "failures_engine", rule, place)
         for begin, end, place in self.stalls:
             require_non_negative(stalls_begin=begin)
             require(begin <= end < math.inf, "stalls_end", f"from {begin:g} on, and finite", end)
             require_non_negative_integer(stalls_engine=place)
-            rule = f"one of {len(self.engines)} engines, from 0"
             require(place < len(self.engines), "stalls_engine", rule, place)
         heard = self.cancels or self.scaling is None
         require(heard, "cancels", "True where an autoscaler counts requests", self.cancels)
