@@ -75,7 +75,8 @@ def test_a_request_that_costs_nothing_slows_nobody() -> None:
 def test_what_binds_says_load_where_nobody_waits(running: int, waiting: int, cache: float) -> None:
     said = what_binds(running, 64, waiting, cache)
     assert (said in {"load", "rest"}) == (waiting == 0)
-    assert (said == "places") == (waiting > 0 and running == 64)
+    assert (said == "memory") == (waiting > 0 and cache >= 0.9)
+    assert (said == "places") == (waiting > 0 and cache < 0.9 and running == 64)
 
 
 @pytest.mark.parametrize("bad", [math.nan, -0.1, 1.1])
