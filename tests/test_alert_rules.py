@@ -233,13 +233,18 @@ def test_first_tokens_of_sglang_are_those_of_streamed_answers() -> None:
         assert not bare or "SGLANG_FORCE_STREAM_INTERVAL=1" in text, file
 
 
-@pytest.mark.parametrize("file", sorted(FOLDER.glob("*-sglang.yaml")), ids=lambda file: file.stem)
-def test_requests_of_sglang_are_counted_once(file: Path) -> None:
+def test_requests_of_sglang_are_counted_once() -> None:
     """With priorities it shows the requests of each value beside all of them, whose label is empty;
     without, and in older releases, there is no label, which the same selector reads."""
-    text = file.read_text("utf-8")
-    asked = re.findall(r"sglang:num_(?:running|queue)_reqs(\S*)", text)
-    assert all('priority=""}' in selector for selector in asked)
+    files = [*FOLDER.glob("*-sglang.yaml"), *FOLDER.parent.rglob("*.md")]
+    asked = {
+        file.name: re.findall(r"sglang:num_(?:running|queue)_reqs(\S*)", file.read_text("utf-8"))
+        for file in files
+    }
+    assert sum(map(len, asked.values())) >= 50
+    assert not {
+        file for file, found in asked.items() if not all('priority=""}' in one for one in found)
+    }
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*-sglang.yaml")), ids=lambda file: file.stem)
