@@ -101,6 +101,7 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "core.fleet.moments.moments_s.lines": "what a refusal calls a row",
     "core.fleet.session_fit.fitted_quantity.session": "names of sessions",
     "core.fleet.policies.token_budgets.request": "is the simulator's",
+    "core.fleet.policies.few_sessions.request": "is the simulator's",
     "core.fleet.policies.by_priority.request": "is the simulator's",
     "core.fleet.policies.shortest_prompt.request": "is the simulator's",
     "core.fleet.policies.shortest_answer.request": "is the simulator's",

@@ -28,6 +28,7 @@ from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.outcomes import Outcome
 from serving_mathematics.core.fleet.policies import (
     back_off,
+    few_sessions,
     shortest_answer,
     shortest_prompt,
     token_budgets,
@@ -353,6 +354,32 @@ def test_back_off_by_hand() -> None:
     steady = [back_off(0, n, view, max_retries=9, jitter=0.0) for n in (1, 2, 3, 6, 9, 10)]
     assert steady == [0.5, 1.0, 2.0, 8.0, 8.0, math.inf]
     assert back_off(0, 2, view) == 0.75
+
+
+def test_no_more_sessions_are_open_than_may_be() -> None:
+    """Of what was let in, counted at each moment; a later request of a session is never refused,
+    and who comes back gets in when another has been idle."""
+    rng, first = np.random.default_rng(8), np.arange(60) % 3 == 0
+    asked = Requests(
+        np.where(first, np.sort(rng.uniform(0, 300, 60)), 0.0),
+        [50] * 60,
+        [5] * 60,
+        after=np.where(first, -1, np.arange(60) - 1),
+        pause_s=np.where(first, 0.0, 8.0),
+    )
+    gate = partial(few_sessions, most=3, idle_s=20.0)
+    got = simulate_fleet(asked, Fleet([Engine(0.1)], admit=gate, retry=lambda *_: 5.0))
+    assert np.isfinite(got.completion_s).all()
+    assert got.refused[first].max() > 1
+    assert not got.refused[~first].any()
+    for moment in got.admitted_s[first]:
+        last = [
+            (seen := got.admitted_s[k : k + 3])[seen <= moment + 1e-9].max(initial=-np.inf)
+            for k in range(0, 60, 3)
+        ]
+        assert sum(moment - one < 19.0 for one in last) <= 3
+    with pytest.raises(ValueError, match="most must be 1 or more, got 0"):
+        simulate_fleet(asked, Fleet([Engine(0.1)], admit=partial(few_sessions, most=0, idle_s=1.0)))
 
 
 def test_a_budget_holds_a_rate() -> None:

@@ -14,12 +14,14 @@ import math
 from collections.abc import Sequence
 
 from serving_mathematics.core.fleet.ledger import Ledger
+from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.support.require import (
     require,
     require_all_positive,
     require_in,
     require_non_negative,
+    require_positive,
     require_positive_integer,
 )
 
@@ -59,6 +61,34 @@ def token_budgets(
     if missing > 1e-9 * burst:
         return float(missing / rate)
     bucket[0] -= tokens
+    return 0.0
+
+
+def few_sessions(request: int, view: View, most: float, idle_s: float) -> float:
+    """No session begins while so many are open; what belongs to an open one always comes in.
+
+    most: 1 or more. idle_s: a session is open until nothing of it was sent for so long [s]. Raises
+    ValueError on other limits.
+
+    >>> from functools import partial
+    >>> from serving_mathematics.core.fleet.trying import admissions
+    >>> admissions(partial(few_sessions, most=2, idle_s=0.25))  # the third is turned away
+    [0.0, 0.1, 0.3]
+    """
+    memory, after = view.memory, view.ledger.requests.after
+    if "open" not in memory:
+        require(most >= 1, "most", "1 or more", most)
+        memory["most"] = most
+        memory["idle"] = require_positive(idle_s=idle_s)
+        memory["session"] = session_of(view.ledger.requests).tolist()
+        memory["open"] = {}  # when something of it was sent, the longest ago first
+    sent, session = memory["open"], memory["session"][request]
+    while sent and view.now - next(iter(sent.values())) > memory["idle"]:
+        del sent[next(iter(sent))]
+    if session not in sent and len(sent) >= memory["most"] and after[request] < 0:
+        return math.inf
+    sent.pop(session, None)
+    sent[session] = view.now
     return 0.0
 
 
