@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from serving_mathematics.optimization.caching import real_sessions
-from serving_mathematics.optimization.caching.real_sessions import _asked, main, sessions_of_table
+from serving_mathematics.optimization.caching.real_sessions import _asked, _sessions_of_table, main
 
 HEAD = "session,prompt_tokens,output_tokens,reusable_tokens,think_s"
 ROWS = [f"{i // 5},{2000 + 400 * (i % 5)},{i % 300},{500 * (i % 5)},{i % 7}" for i in range(400)]
@@ -16,14 +16,14 @@ ROWS = [f"{i // 5},{2000 + 400 * (i % 5)},{i % 300},{500 * (i % 5)},{i % 7}" for
 
 def test_a_session_is_cut_and_repeats_no_more_than_it_sent() -> None:
     rows = ["a,250000,0,7,", *(f"a,{300_000 + i},5000,299000,9999" for i in range(40))]
-    (turns,) = sessions_of_table("\n".join([HEAD, *rows]))
+    (turns,) = _sessions_of_table("\n".join([HEAD, *rows]))
     assert len(turns) == 25
     assert turns[0] == (190_000, 1, 0, 0.0)
     assert turns[1] == (190_000, 2000, 189_999, 600.0)
 
 
 def test_sessions_begin_more_often_in_the_burst() -> None:
-    sessions = sessions_of_table("\n".join([HEAD, *ROWS]))
+    sessions = _sessions_of_table("\n".join([HEAD, *ROWS]))
     asked = _asked(sessions, 0.05, 0)
     begins = asked.arrival_s[asked.after < 0]
     assert begins.size == 450 + 270

@@ -54,14 +54,11 @@ LIMITS = {  # requests that may wait, sessions open over contexts that fit, come
 }
 
 
-def sessions_of_table(text: str) -> list[list[tuple[int, int, int, float]]]:
+def _sessions_of_table(text: str) -> list[list[tuple[int, int, int, float]]]:
     """The requests of each session: tokens in and out, of those in the leading ones that the
     session sent before, and the pause before [s].
 
     text: a CSV. Raises ValueError where a column is missing.
-
-    >>> sessions_of_table("session,prompt_tokens,output_tokens,reusable_tokens,think_s\\na,9,1,0,\\n")
-    [[(9, 1, 0, 0.0)]]
     """
     rows = list(csv.DictReader(io.StringIO(text)))
     found = list(rows[0]) if rows else []
@@ -126,7 +123,7 @@ def _served(asked: Requests, limit: str) -> dict[str, float]:
 def main(paths: Sequence[str]) -> int:
     """Simulate and write the record."""
     require(len(paths) == 1, "paths", "one: AGENTS", len(paths))
-    sessions = sessions_of_table(read_text(paths[0]))
+    sessions = _sessions_of_table(read_text(paths[0]))
     runs: list[dict[str, Any]] = []
     for rate in RATES:
         for seed in range(SEEDS):
@@ -177,7 +174,7 @@ def check_real_sessions_are_kept_by_opening_few() -> None:
 
 def check_bad_input_is_refused() -> None:
     """A table without its columns and a wrong number of files are errors."""
-    checks.raises("columns", sessions_of_table, "a,b\n1,2\n", match="the table of sessions must")
+    checks.raises("columns", _sessions_of_table, "a,b\n1,2\n", match="the table of sessions must")
     checks.raises("files", main, [], match="paths must be one")
 
 
