@@ -156,7 +156,7 @@ def test_least_work_by_hand() -> None:
     cache.release(*view.way(0))
     view.stored = [120, 60]
     assert least_work(1, view, block_tokens=10) == 1
-    assert least_work(1, view, overlap_score_weight=2.0, block_tokens=10) == 0
+    assert least_work(1, view, prefill_load_scale=2.0, block_tokens=10) == 0
 
 
 def test_a_way_to_fewer_blocks() -> None:

@@ -27,7 +27,7 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     FRAMES,
     HALVINGS,
     LOADS,
-    LONG_LOAD,
+    LONG_LOADS,
     RATES,
     RECORDS,
     SITUATIONS,
@@ -37,6 +37,7 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     _aged,
     _few_more,
     _kept,
+    _long,
     _over_loads,
     _rate,
     _record,
@@ -58,9 +59,8 @@ def example() -> SimpleNamespace:
     gains = [
         100 * (_rate(one, own) / _rate(one, fewest) - 1) for one in (*SITUATIONS, "eight engines")
     ]
-    long_prompts = {name: 100 * kept for name, kept in _record()["long_prompts"].items()}
     return SimpleNamespace(
-        long_load_percent=100 * LONG_LOAD,
+        long_load_percent=100 * LONG_LOADS[-1],
         promised_ms=1000 * CHAT.promise.tpot_s,
         later_tokens=step_line(CHAT).later_tokens,
         sequence_us=1e6 * _sequence_s(),
@@ -94,9 +94,13 @@ def example() -> SimpleNamespace:
         stale_s=STALE_S,
         short_kept_percent=100 * _record()["records"][RECORDS.index(0.25)]["kept"],
         found_to=(SPAN[1] - SPAN[0]) / 2**HALVINGS,
-        long_random_percent=long_prompts["at random"],
-        long_two_percent=long_prompts["two choices"],
-        long_fewest_percent=long_prompts["fewest requests"],
+        long_random_percent=100 * _long("at random", "kept"),
+        long_two_percent=100 * _long("two choices", "kept"),
+        long_fewest_percent=100 * _long("fewest requests", "kept"),
+        long_fewest_s=_long("fewest requests", "first_99_s"),
+        long_unread_s=_long("Dynamo, 16", "first_99_s"),
+        carried_dynamo=_rate("customers", "Dynamo"),
+        carried_dynamo_16=_rate("customers", "Dynamo, 16"),
         agents_times=1 + _over_loads("agents") / 100,
         few_four_percent=_few_more(4),
         few_sixteen_percent=_few_more(16),

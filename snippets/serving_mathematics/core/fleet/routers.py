@@ -226,30 +226,49 @@ def endpoint_picker(
 
 
 def least_work(
-    request: int, view: View, overlap_score_weight: float = 1.0, block_tokens: int = 16
+    request: int, view: View, prefill_load_scale: float = 1.0, block_tokens: int = 16
 ) -> int:
-    """The engine with the least to do: blocks of this prompt that it would have to read, weighted,
-    and blocks that it stores already.
+    """The engine with the least to do: blocks of prompts that it has yet to read, those of this one
+    that it does not have among them, weighted, and blocks that it stores already.
 
-    overlap_score_weight: of the blocks that are to be read. block_tokens: of the engines' blocks.
-    Source: NVIDIA Dynamo, KV cache routing, --kv-overlap-score-weight: cost = weight · prefill
-    blocks + decode blocks, with temperature 0.
+    prefill_load_scale: weight of the blocks that are to be read. block_tokens: of the engines' blocks.
+    The router counts what it sent until the first token comes.
+    Source: NVIDIA Dynamo, routing concepts: cost = scale · prefill blocks + decode blocks, prefill
+    blocks being those of the prompts under way and of the one that comes; with temperature 0.
 
     >>> from serving_mathematics.core.fleet.trying import choices
     >>> choices(least_work)
     [0, 1, 0, 1]
     """
-    overlap_score_weight = _checked_once(view, overlap_score_weight=overlap_score_weight)
+    prefill_load_scale = _checked_once(view, prefill_load_scale=prefill_load_scale)
     block_tokens = as_number(block_tokens=block_tokens)
     require(block_tokens >= 1, "block_tokens", "at least 1", block_tokens)
-    depth = view.way(request)[1]
+    blocks = view.ledger.prompt[request] / block_tokens
+    unread = _unread_blocks(view)
+
+    def own(engine: int) -> float:
+        return max(blocks - view.found_blocks(request, engine), 0.0)
 
     def cost(engine: int) -> tuple[float, int]:
-        to_read = depth - view.found_blocks(request, engine)
         stored = view.stored[engine] / block_tokens
-        return overlap_score_weight * to_read + stored, view.requests[engine]
+        to_read = own(engine) + unread.get(engine, 0.0)
+        return prefill_load_scale * to_read + stored, view.requests[engine]
 
-    return min(view.serving, key=cost)
+    best = min(view.serving, key=cost)
+    view.memory["sent"][request] = best, own(best)
+    return best
+
+
+def _unread_blocks(view: View) -> dict[int, float]:
+    """Of each engine, blocks of prompts that were sent to it and have no first token."""
+    ledger, sent = view.ledger, view.memory.setdefault("sent", {})
+    unread: dict[int, float] = {}
+    for request, (engine, blocks) in list(sent.items()):
+        if 0 <= ledger.first_s[request] <= view.now or ledger.at[request] != engine:
+            del sent[request]
+        else:
+            unread[engine] = unread.get(engine, 0.0) + blocks
+    return unread
 
 
 ROUTERS: dict[str, Callable[[int, View], int]] = {
