@@ -278,7 +278,14 @@ def batching_alerts(engine: str, **shown: float) -> list[str]:
     guessed: tokens that vLLM guessed beside, a second, a third of them right. late: share of the
     gaps. preempted: of the requests.
     """
-    quiet = {"tokens": 1e4, "step": 0.02, "running": 40.0, "waiting": 0.2, "cache": 0.3, "late": 0.0}
+    quiet = {
+        "tokens": 1e4,
+        "step": 0.02,
+        "running": 40.0,
+        "waiting": 0.2,
+        "cache": 0.3,
+        "late": 0.0,
+    }
     seen = quiet | {"preempted": 0.0} | shown
     running, waiting, cache, preempted = (f"{engine}:{name}" for name in NAMES[engine])
     gap, first = (f"{engine}:{n}_seconds" for n in ("inter_token_latency", "time_to_first_token"))
