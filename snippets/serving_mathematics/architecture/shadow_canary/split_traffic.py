@@ -167,6 +167,7 @@ def example() -> SimpleNamespace:
         split_token_percent=100 * (_over("by request", "token") - 1),
         split_preamble=PREAMBLE,
         split_short_percent=100 * (_over("short preambles", "first") - 1),
+        split_short_token_percent=100 * (_over("short preambles", "token") - 1),
         small_token_times=1 / _over("a hundredth", "token"),
         draws=len(DRAWN),
         draws_most=100 * (max(max(one.values()) for one in read_record(RECORD)["draws"]) - 1),
