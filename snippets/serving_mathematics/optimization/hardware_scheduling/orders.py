@@ -174,9 +174,8 @@ def _span(values: list[float], digits: int = 0) -> str:
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text, spans over the draws."""
-    known, guessed = (
-        _pairs(draws=MANY_DRAWS, **given) for given in ({}, {"by": "answer", "error": 1.0})
-    )
+    known = _pairs(draws=MANY_DRAWS)
+    guessed = _pairs(draws=MANY_DRAWS, by="answer", error=1.0)
     return SimpleNamespace(
         draws=len(MANY_DRAWS),
         kept_before=_span([100 * before.in_time for before, _ in known]),
