@@ -102,14 +102,18 @@ def test_how_many_are_too_few() -> None:
 
 def test_conventions_are_recognised() -> None:
     run = clean(count=400)
-    with_first = float(np.mean(run.columns["latency_s"] / run.columns["output_tokens"]))
-    found = tpot_definition(replace(run, told={"tpot_s": 2 * with_first}), Asked())
+    told = {"ttft_s": 1.0, "latency_s": 2.5, "output_tokens": 91.0}  # 16.7 ms from means
+    for one, right, near in ((run, run.told["tpot_s"], (0.95, 1.05)), (None, 1.5 / 90, (0.7, 1.4))):
+        for factor, silent in (*((0.99 * x, x > 1) for x in near), *((1.01 * x, x < 1) for x in near)):
+            said = told | {"tpot_s": right * factor}
+            found = tpot_definition(replace(one, told=said) if one else Run("", "", told=said), Asked())
+            assert (found is None) == silent
+    found = tpot_definition(Run("", "", told=told | {"tpot_s": 0.0275}), Asked())
     assert found is not None
     assert found.level == "warning"
-    told = {"tpot_s": 0.0275, "ttft_s": 1.0, "latency_s": 2.5, "output_tokens": 91.0}
-    found = tpot_definition(Run("", "", told=told), Asked())
-    assert found is not None
     assert "the first token in it" in found.seen
+    few = {"ttft_s": 1.0, "latency_s": 1.5, "output_tokens": 2.0}
+    assert tpot_definition(Run("", "", told=few | {"tpot_s": 0.75}), Asked()) is not None
 
 
 def test_little_law_allows_for_the_edges_of_a_short_run() -> None:
