@@ -46,6 +46,14 @@ def test_a_cap_that_binds_is_a_late_client() -> None:
     assert "it let in 16 at a time" in found.seen
 
 
+@pytest.mark.parametrize(("ttft_s", "limit"), [(1.0, 0.1), (0.01, 0.005)])
+def test_late_is_later_than_a_tenth_and_than_five_milliseconds(ttft_s: float, limit: float) -> None:
+    for late, silent in ((0.99 * limit, True), (1.01 * limit, False)):
+        told = {"ttft_s": ttft_s, "delay_mean_s": 0.0, "delay_p99_s": late}
+        found = late_client(Run("", "", told=told), Asked())
+        assert found is None if silent else found is not None and found.level == "warning"
+
+
 def test_a_rate_within_chance_is_none() -> None:
     told = {"rate_asked": 20.0, "rate_sent": 18.4, "completed": 100.0}
     assert late_client(Run("", "", told=told), Asked()) is None
@@ -103,11 +111,14 @@ def test_how_many_are_too_few() -> None:
 def test_conventions_are_recognised() -> None:
     run = clean(count=400)
     told = {"ttft_s": 1.0, "latency_s": 2.5, "output_tokens": 91.0}  # 16.7 ms from means
-    for one, right, near in ((run, run.told["tpot_s"], (0.95, 1.05)), (None, 1.5 / 90, (0.7, 1.4))):
-        for factor, silent in (*((0.99 * x, x > 1) for x in near), *((1.01 * x, x < 1) for x in near)):
-            said = told | {"tpot_s": right * factor}
-            found = tpot_definition(replace(one, told=said) if one else Run("", "", told=said), Asked())
-            assert (found is None) == silent
+    means = Run("", "", told=told)
+    for one, right, low, high in (
+        (run, run.told["tpot_s"], 0.95, 1.05),
+        (means, 1.5 / 90, 0.7, 1.4),
+    ):
+        for factor in (0.99 * low, 1.01 * low, 0.99 * high, 1.01 * high):
+            found = tpot_definition(replace(one, told=told | {"tpot_s": right * factor}), Asked())
+            assert (found is None) == (low < factor < high)
     found = tpot_definition(Run("", "", told=told | {"tpot_s": 0.0275}), Asked())
     assert found is not None
     assert found.level == "warning"
