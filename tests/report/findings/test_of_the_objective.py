@@ -76,6 +76,9 @@ def test_late_in_stretches_has_a_wider_interval_than_late_at_random() -> None:
         low, high = found.seen.split("(")[1].split(")")[0].replace("%", "").split(" to ")
         widths.append(float(high) - float(low))
     assert widths[0] > 2 * widths[1]
+    found = goodput(Run("", "", {"ttft_s": together[1450:]}), Asked(ttft_s=1.0))
+    assert found is not None
+    assert " to 100%)" in found.seen  # and not beyond
 
 
 def test_alerts_come_along() -> None:

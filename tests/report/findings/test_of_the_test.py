@@ -52,6 +52,10 @@ def test_late_is_later_than_a_tenth_and_than_five_milliseconds(ttft_s: float, li
         told = {"ttft_s": ttft_s, "delay_mean_s": 0.0, "delay_p99_s": late}
         found = late_client(Run("", "", told=told), Asked())
         assert found is None if silent else found is not None and found.level == "warning"
+        columns = {"due_s": np.arange(200.0), "sent_s": np.arange(200.0) + late}
+        columns |= {"ttft_s": np.full(200, ttft_s)}
+        columns["due_s"][7] = math.nan  # of some nobody knows
+        assert (late_client(Run("", "", columns), Asked()) is None) == silent
 
 
 def test_a_rate_within_chance_is_none() -> None:
