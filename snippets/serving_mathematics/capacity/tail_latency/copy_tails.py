@@ -153,13 +153,16 @@ def check_copies_do_little_for_prompts() -> None:
     machine and in every mix; where a tenth or fewer are documents, independent ones would by a
     sixth or more. With the prefix elsewhere hardly one of them wins.
 
-    At 90% of the ceiling they make it more than twice as long, and up to 80% no more than a tenth.
+    At 90% of the ceiling they make it more than twice as long, and up to 80% no more than a tenth;
+    where few prompts are far longer than the others, more than a tenth from half load on.
 
     Source: the record; independent copies have the first tokens of other requests.
     """
     longer = _p99(0.9, "cancelled") / _p99(0.9, "none")
     checks.inside("times as long at 0.9", longer, 2.0, 4.0, kind="simulation")
     checks.equal("harmless up to", _harmless_to(), 0.8)
+    rises = [-_cut("longer documents", load, "p99") for load in (0.5, 0.7)]
+    checks.holds("longer documents: rises", min(rises) > 0.1, got=rises)
     for load in LOADS:
         cut = 1 - _p99(load, "cancelled") / _p99(load, "none")
         checks.inside(f"cut at {load:g}", cut, -2.0, 0.1, kind="simulation")
