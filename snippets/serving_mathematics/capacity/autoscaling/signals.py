@@ -449,7 +449,7 @@ def check_a_lone_request_is_the_floor() -> None:
     Source: `fluid_fleet`, two loads; loads of a replica at these times, less one replica.
     """
     near = [1 / _load_at(CHAT, 0.38 * (1 + over)) for over in (HPA_TOLERANCE, -HPA_TOLERANCE)]
-    for machine, least, most in ((CHAT, *near), (CHAT.limited(32), MOST, MOST)):
+    for machine, least, most in ((CHAT, near[0], near[1]), (CHAT.limited(32), MOST, MOST)):
         replica = replica_of(machine)
         for worth in (9.5, 6.0):
             policy = _on_tokens(0.38 * float(replica.tokens_s[-1]), replica)
