@@ -90,7 +90,7 @@ def test_a_name_that_is_none_is_refused_with_the_one_that_was_meant() -> None:
 def test_another_unit_is_proposed_and_never_taken() -> None:
     field = FIELDS["tpot_s"]
     assert (field.option, field.label) == ("--tpot-s", "Time per token, TPOT (s)")
-    for text, meant in (("50 ms", 0.05), ("50", 0.05), ("0,05", 0.05), ("5%", 0.05)):
+    for text, meant in (("50 ms", 0.05), ("50", 0.05), ("0,05", 0.05), ("5%", 0.05), ("1,5", 1.5)):
         assert meant_number(field, text) == pytest.approx(meant)
     with pytest.raises(ValueError, match=r"did you mean 0\.05\?"):
         read_value("tpot_s", "50 ms")

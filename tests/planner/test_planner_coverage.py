@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from serving_mathematics.planner import planner_coverage
 from serving_mathematics.planner.answers import answer_summary
@@ -60,7 +61,9 @@ def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path:
     record = json.loads((tmp_path / f"{RECORD}.json").read_text(encoding="utf-8"))
     assert record == _measure()
     plans = [_planned(small["small"] | {"seed": seed}) for seed in range(3)]
-    assert record["questions"][0]["seeds"] == [_row_of("small", *plan) for plan in plans]
+    seeds = record["questions"][0]["seeds"]
+    assert seeds == [_row_of("small", *plan) for plan in plans]
+    assert np.mean([inside == "1" for seed in seeds for inside in seed["held"]]) > 0.5
     assert _seeds("small") == 3
     planner_coverage._truth.cache_clear()
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.planner.configurations import answer
-from serving_mathematics.planner.fields import FIELDS, FIRST, LENGTHS, OTHER
+from serving_mathematics.planner.fields import FIELDS, FIRST, LENGTHS, OTHER, SHEET
 from serving_mathematics.planner.planner_command import command_parser
 from serving_mathematics.planner.planner_form import answer_html, example, form_answer, form_html
 from serving_mathematics.planner.questions import read_choices, read_question
@@ -54,6 +54,7 @@ def test_names_are_offered_and_others_may_be_typed() -> None:
         ({"rate_per_s": "x"}, "rate_per_s"),
         ({"rate_per_s": 1, "device": "nothing"}, "device"),
         ({"rate_per_s": 1, "memory_gib": 3}, "peak_tflops"),
+        ({"rate_per_s": 1} | dict.fromkeys(SHEET, ""), "peak_tflops"),  # no plan of another device
         ({"rate_per_s": 1, "model": "nothing"}, "model"),
         ({"rate_per_s": 1, "precision": "fp5"}, "precision"),
         ({"rate_per_s": 1, "backend": "tgi"}, "backend"),

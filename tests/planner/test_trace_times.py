@@ -257,10 +257,15 @@ def in_every_form(times_ns: list[int]) -> dict[str, tuple[str, list[str]]]:
 def test_every_form_gives_the_same_times_to_the_bit(mean_s: float) -> None:
     times_ns = [int(1000 * (10**6 * (time + BASE))) + 700 for time in gaps(mean_s)]
     expected = [(ns - times_ns[0]) / 1e9 for ns in times_ns]
+    ends = [
+        datetime.datetime.fromtimestamp(times_ns[place] // 10**9, datetime.UTC) for place in (0, -1)
+    ]
     for form, (column, stamps) in in_every_form(times_ns).items():
         rows = [f"{stamp},100,5" for stamp in stamps]
         asked = read_requests("\n".join([f"{column},isl,osl", *rows]))
         assert asked.arrival_s.tolist() == expected, form
+        first, last = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in ends)
+        assert (f"{first} to {last} UTC" in asked.told) == ("ISO" in form or "Unix" in form), form
 
 
 def test_ragpulse_is_in_seconds_and_mooncake_in_milliseconds() -> None:

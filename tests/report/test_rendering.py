@@ -63,6 +63,14 @@ def test_fifteen_lines_of_a_terminal() -> None:
     lines = summary_lines(report(runs, ASKED, ["x: no", "y: no"]))
     assert 3 < len(lines) <= 15
     assert max(map(len, lines)) <= 120
+    where = [Run(f"folder/{name}", "", told={"completed": 9.0, "failed": 3.0}) for name in "abc"]
+    for count, said in ((1, ""), (2, " [a and 1 more]"), (3, " [a and 2 more]")):
+        (line,) = (
+            x for x in summary_lines(report(where[:count], Asked())) if "requests failed" in x
+        )
+        assert re.findall(r" \[.*?\]", line) == [said] * (count > 1)
+    other = Run("folder/b", "", told={"completed": 9e3, "failed": 0.0})
+    assert " [a]" in "".join(summary_lines(report([where[0], other], Asked())))
 
 
 def test_noise_is_called_noise() -> None:

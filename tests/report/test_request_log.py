@@ -121,9 +121,10 @@ def test_words_of_errors_that_are_none() -> None:
     rows = [f"{i}.0,100,{word}" for i, word in enumerate(("nan", "[]", "-", "timeout", ""))]
     run = read_log("\n".join(["t_s,latency_ms,error", *rows]), "a.csv")
     assert run.columns["failed"].tolist() == [0, 0, 0, 1, 0]
-    rows = [f"{i}.0,100,{word}" for i, word in enumerate(("1.0", "True", "0.0", "f"))]
-    run = read_log("\n".join(["t_s,latency_ms,success", *rows]), "a.csv")
-    assert run.columns["failed"].tolist() == [0, 0, 1, 1]
+    words = ("200,1.0", "200,True", "200,0.0", "200,f", "500,True")  # a request fails in either
+    rows = [f"{i}.0,100,{word}" for i, word in enumerate(words)]
+    run = read_log("\n".join(["t_s,latency_ms,status,success", *rows]), "a.csv")
+    assert run.columns["failed"].tolist() == [0, 0, 1, 1, 1]
 
 
 def test_rows_that_stand_twice_are_counted_once() -> None:

@@ -65,9 +65,9 @@ def test_a_short_record_forgets() -> None:
 
 
 def test_loads_of_the_last_look_are_what_engines_said() -> None:
-    view = view_of([0, 0], SHARED)
+    view = view_of([0, 0, 0], SHARED)
     view.refresh_s = 1.0
-    view.waiting, view.running = [3, 0], [4, 1]
+    view.waiting, view.running = [0, 2, 5], [5, 2, 0]  # neither of them alone says the second
     assert prefix_first(0, view) == 1
 
 

@@ -66,9 +66,9 @@ def test_quality_bounds_invert_the_score_test(w: int, r: int, n: int, level: flo
 
 
 def test_quality_bounds_without_discordant_pairs_are_wilsons() -> None:
-    got = _quality_harm(0, 0, 500, 0.05)
-    wilson = stats.binomtest(0, 500).proportion_ci(0.9, method="wilson").high
-    assert got == pytest.approx((-wilson, wilson), abs=1e-9)
+    for pairs in (1, 500):
+        wilson = stats.binomtest(0, pairs).proportion_ci(0.9, method="wilson").high
+        assert _quality_harm(0, 0, pairs, 0.05) == pytest.approx((-wilson, wilson), abs=1e-9)
 
 
 def test_quality_bounds_are_halved_42_times() -> None:

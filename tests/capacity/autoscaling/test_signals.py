@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from serving_mathematics.capacity.autoscaling.signals import LATE, example
+import pytest
+from serving_mathematics.capacity.autoscaling.replica_response import replica_of
+from serving_mathematics.capacity.autoscaling.signals import LATE, TOP, _situation, example
+from serving_mathematics.core.machines.machines import CHAT
+
+
+def test_every_situation_is_as_large_as_the_wave_but_for_its_surprise() -> None:
+    """Twenty minutes in eight hours of what the wave has there, once or three times more."""
+    top, burst = TOP * replica_of(CHAT).most_per_s, 20 / 480 * 0.78
+    for name, more in (("minutes", 0), ("surprise", 1), ("known jump", 1), ("surprise of four", 3)):
+        at = _situation(name, CHAT)
+        assert at.load.mean() / top == pytest.approx(0.75 + more * burst, rel=0.01)
+        assert at.known.mean() / top == pytest.approx(
+            0.75 + burst * (name == "known jump"), rel=0.01
+        )
+        assert at.work.mean() == 1
+    assert _situation("heavier", CHAT).work.mean() == 1.25
 
 
 def test_the_table_ranks_as_the_answer_says() -> None:

@@ -77,6 +77,11 @@ def test_from_none_to_one_and_back() -> None:
     assert got.serving[got.asked_s == 14.0].tolist() == [0]
     assert got.completion_s[1] == 34.0 + 1.0 + 2.0  # asked at 34 s, as the mean of 2 s before
     assert got.engine.tolist() == [0, 1]
+    asks, same = rule(stabilization_s=0.0), hpa_waiting(8.0, 4, stabilization_s=0.0)
+    for k, requests in enumerate((40.0, 56.0, 104.0, 44.0)):  # of which ten replicas serve 40
+        seen = 15.0 * k, 10, 10, 1.0, requests
+        assert asks(*seen) == same(*seen)
+    assert asks(60.0, 10, 10, 1.0, 160.0) == 15
 
 
 def test_rules_of_the_chapter_serve_as_they_are() -> None:

@@ -162,11 +162,11 @@ def test_components_of_a_retrieval_service() -> None:
 
 
 def test_rows_without_an_answer() -> None:
-    text = AZURE_2024 + "2024-05-10 00:00:01+00:00,7,0\n"
-    with pytest.raises(ValueError, match="line 4: the answer must be of at least 1 token; drop su"):
+    text = AZURE_2024 + "2024-05-10 00:00:01+00:00,7,1\n2024-05-10 00:00:01+00:00,7,0\n"
+    with pytest.raises(ValueError, match="line 5: the answer must be of at least 1 token; drop su"):
         read_trace(text)
-    assert read_trace(text, empty="drop").output_tokens.tolist() == [5, 6]
-    assert read_trace(text, empty="one token").output_tokens.tolist() == [5, 6, 1]
+    assert read_trace(text, empty="drop").output_tokens.tolist() == [5, 6, 1]
+    assert read_trace(text, empty="one token").output_tokens.tolist() == [5, 6, 1, 1]
     with pytest.raises(ValueError, match="empty must be one of refuse, drop, one token, got keep"):
         read_trace(text, empty="keep")
     with pytest.raises(ValueError, match="the trace must be of at least one request with an answe"):

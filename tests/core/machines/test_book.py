@@ -42,6 +42,9 @@ def test_a_promise_to_nobody_and_one_that_cannot_be() -> None:
     assert highest_load(hard, 200, [1]) == 0.0
     with pytest.raises(ValueError, match="seeds must be one or more"):
         highest_load(READER, 200, [])
+    for other in (-1, 0.5):
+        with pytest.raises(ValueError, match="seeds must be whole numbers from 0"):
+            highest_load(READER, 200, [1, other])  # type: ignore[list-item]
     alone = [highest_load(READER, 2000, [seed]) for seed in (1, 2, 3)]
     assert min(alone) <= highest_load(READER, 2000, [1, 2, 3]) <= max(alone)
 

@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -471,16 +472,18 @@ def test_eight_devices_are_an_engine_and_twelve_may_be_a_fleet() -> None:
 def test_chunks_are_seams_that_nobody_sees(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [GOOD.replace(",64,", f",{users},").split(",") for users in (64, 4, 512, 1, 32)]
     whole = predict_table("rows", HEAD.split(","), lines, False, sys.stderr)
-    sizes = []
+    sizes, done = [], []
 
     def counted(rows: list[Row]) -> list[Answer]:
         sizes.append(len(rows))
         return answer_rows(rows)
 
     monkeypatch.setattr(predict, "CHUNK", chunk)
+    monkeypatch.setattr(predict, "_told", lambda *args: done.append(args[0]) or 0.0)
     monkeypatch.setattr(predict, "answer_rows", counted)
     assert predict_table("rows", HEAD.split(","), lines, False, sys.stderr) == whole
     assert sizes == [min(chunk, 5 - begin) for begin in range(0, 5, chunk)]
+    assert done[5:] == np.cumsum(sizes).tolist()
 
 
 def test_a_cache_without_room_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.report.artefacts import queue_flags
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
+from serving_mathematics.report.findings import of_the_objective
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_objective import (
     _in_time,
@@ -26,6 +27,7 @@ from serving_mathematics.report.findings.of_the_objective import (
     goodput,
     load_kept,
 )
+from serving_mathematics.report.own_engine import OwnEngine, fit_own
 
 from ..example_runs import clean
 
@@ -76,6 +78,9 @@ def test_late_in_stretches_has_a_wider_interval_than_late_at_random() -> None:
         low, high = found.seen.split("(")[1].split(")")[0].replace("%", "").split(" to ")
         widths.append(float(high) - float(low))
     assert widths[0] > 2 * widths[1]
+    found = goodput(Run("", "", {"ttft_s": together[1450:]}), Asked(ttft_s=1.0))
+    assert found is not None
+    assert " to 100%)" in found.seen  # and not beyond
 
 
 def test_alerts_come_along() -> None:
@@ -88,13 +93,22 @@ def test_alerts_come_along() -> None:
     assert beyond.change == "keep it"
 
 
-def test_the_load_at_which_it_breaks_is_beyond_one_that_it_keeps() -> None:
+def test_the_load_at_which_it_breaks_is_beyond_one_that_it_keeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     run = served(np.random.default_rng(11), 3000, load=0.4, places=32)
     limit = 3 * float(np.quantile(run.columns["ttft_s"], 0.99))
     found = breaking_load(run, Asked(ttft_s=limit, places=32))
     assert found is not None
     assert found.level == "note"
     assert "off by" in found.sure
+    own = fit_own(run, Asked(places=32))
+    assert own is not None
+    for wrong in ((0.31, 0.0), (-0.31, 0.0), (0.0, 0.31), (0.0, -0.31)):  # an engine unlike the log
+        unlike = OwnEngine(own.engine, *wrong)
+        monkeypatch.setattr(of_the_objective, "fit_own", lambda *_, unlike=unlike: unlike)
+        assert breaking_load(run, Asked(ttft_s=limit, places=32)) is None
+        assert (ceiling(run, Asked(places=32)) is None) == (wrong[0] != 0)
 
 
 @pytest.mark.parametrize("load", [0.4, 0.8])

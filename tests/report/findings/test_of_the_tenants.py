@@ -8,6 +8,7 @@ from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import _shared, served
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_tenants import (
+    _raised,
     _rank_correlation,
     _ranks,
     _waits,
@@ -43,6 +44,29 @@ def test_who_waits_longer_than_the_rest() -> None:
     found = tenants(run, Asked())
     assert found is not None
     assert "p95 of slow is 1 s, of the others 100 ms" in found.seen
+
+
+@pytest.mark.parametrize(
+    ("others", "own", "said"), [(192, 50, True), (191, 50, False), (192, 49, False)]
+)
+def test_who_raises_the_rest_needs_sixteen_windows_and_fifty_requests(
+    others: int, own: int, said: bool
+) -> None:
+    """Every window after one that is full is slow, in turns of two."""
+    count = others // 12
+    sent = np.linspace(0, 1, others)
+    window = np.minimum((sent * count).astype(int), count - 1)
+    full = np.flatnonzero(np.arange(count) % 4 >= 2)[np.arange(own) % (count // 2)]
+    load = np.bincount(full, minlength=count)
+    load += np.roll(load, 1)
+    ttft = np.where(load > load.mean(), 1.0, 0.1) + 0.01 * load
+    columns = {
+        "sent_s": np.r_[sent, (full + 0.5) / count],
+        "ttft_s": np.r_[ttft[window], np.full(own, 0.1)],
+    }
+    of = np.r_[np.ones(others, int), np.zeros(own, int)]
+    found = _raised(Run("", "", columns), of, np.ones(of.size), 0)
+    assert (found is not None) == said
 
 
 def test_equal_numbers_have_one_rank() -> None:

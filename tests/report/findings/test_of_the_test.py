@@ -46,6 +46,18 @@ def test_a_cap_that_binds_is_a_late_client() -> None:
     assert "it let in 16 at a time" in found.seen
 
 
+@pytest.mark.parametrize(("ttft_s", "limit"), [(1.0, 0.1), (0.01, 0.005)])
+def test_late_is_later_than_a_tenth_and_than_five_milliseconds(ttft_s: float, limit: float) -> None:
+    for late, silent in ((0.99 * limit, True), (1.01 * limit, False)):
+        told = {"ttft_s": ttft_s, "delay_mean_s": 0.0, "delay_p99_s": late}
+        found = late_client(Run("", "", told=told), Asked())
+        assert found is None if silent else found is not None and found.level == "warning"
+        columns = {"due_s": np.arange(200.0), "sent_s": np.arange(200.0) + late}
+        columns |= {"ttft_s": np.full(200, ttft_s)}
+        columns["due_s"][7] = math.nan  # of some nobody knows
+        assert (late_client(Run("", "", columns), Asked()) is None) == silent
+
+
 def test_a_rate_within_chance_is_none() -> None:
     told = {"rate_asked": 20.0, "rate_sent": 18.4, "completed": 100.0}
     assert late_client(Run("", "", told=told), Asked()) is None
@@ -102,14 +114,21 @@ def test_how_many_are_too_few() -> None:
 
 def test_conventions_are_recognised() -> None:
     run = clean(count=400)
-    with_first = float(np.mean(run.columns["latency_s"] / run.columns["output_tokens"]))
-    found = tpot_definition(replace(run, told={"tpot_s": 2 * with_first}), Asked())
+    told = {"ttft_s": 1.0, "latency_s": 2.5, "output_tokens": 91.0}  # 16.7 ms from means
+    means = Run("", "", told=told)
+    for one, right, low, high in (
+        (run, run.told["tpot_s"], 0.95, 1.05),
+        (means, 1.5 / 90, 0.7, 1.4),
+    ):
+        for factor in (0.99 * low, 1.01 * low, 0.99 * high, 1.01 * high):
+            found = tpot_definition(replace(one, told=told | {"tpot_s": right * factor}), Asked())
+            assert (found is None) == (low < factor < high)
+    found = tpot_definition(Run("", "", told=told | {"tpot_s": 0.0275}), Asked())
     assert found is not None
     assert found.level == "warning"
-    told = {"tpot_s": 0.0275, "ttft_s": 1.0, "latency_s": 2.5, "output_tokens": 91.0}
-    found = tpot_definition(Run("", "", told=told), Asked())
-    assert found is not None
     assert "the first token in it" in found.seen
+    few = {"ttft_s": 1.0, "latency_s": 1.5, "output_tokens": 2.0}
+    assert tpot_definition(Run("", "", told=few | {"tpot_s": 0.75}), Asked()) is not None
 
 
 def test_little_law_allows_for_the_edges_of_a_short_run() -> None:

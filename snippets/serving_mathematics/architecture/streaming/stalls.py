@@ -126,11 +126,17 @@ def example() -> SimpleNamespace:
     small, allowed, _, whole = CHUNKS
     later = 8 * _overlapped_s(allowed) / _overlapped_s(8 * allowed)
     chat, mixture = _under_load(CHAT, 0.6), _under_load(MIXTURE, 0.6)
+    crowded = [
+        float(gaps_beside_prompt_s(MIXTURE, MIXTURE.places, 32_000, chunk).sum())
+        for chunk in (allowed, whole)
+    ]
     return SimpleNamespace(
         whole_stall_ms=_longest_ms(32_000, whole),
         stalled_mean_ms=_mean_gap_ms(32_000, whole),
         added_small_percent=100 * (_first_s(32_000, small) / _first_s(32_000, whole) - 1),
         added_percent=100 * (_first_s(32_000, allowed) / _first_s(32_000, whole) - 1),
+        crowd=MIXTURE.places,
+        added_crowd_percent=100 * (crowded[0] / crowded[1] - 1),
         thoughts=THOUGHTS,
         thought_s=THOUGHTS * float(MIXTURE.step_s(STREAMS)),
         kept_gap_ms=_longest_ms(32_000, allowed),

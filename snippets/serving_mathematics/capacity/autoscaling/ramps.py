@@ -64,19 +64,19 @@ def _followed(share: float) -> FloatArray:
 
 def check_growth_within_a_start_up() -> None:
     """Growth within one start-up up to the load that keeps the promise is served in time, from
-    three quarters of the most and from three fifths; growth up to the most leaves a tenth of those
-    who come around its end late, or more.
+    four fifths of the most and from three fifths; growth up to the most leaves a tenth of those who
+    come around its end late, or more.
 
-    Source: an engine request by request, two draws; who comes in the last 30 s of the growth and 20
-    s after it.
+    Source: an engine request by request, two draws; who comes from the growth's start, or in its
+    last 30 s, to 20 s after it.
     """
-    last = slice(CALM_S + STARTUP_S - 30, CALM_S + STARTUP_S + 20)
-    for first, top, low, high in (
-        (0.76, promised_load("chat"), 0.99, 1.0),
-        (0.6, promised_load("chat"), 0.99, 1.0),
-        (0.76, 1.0, 0.0, 0.9),
+    grows, ends = (slice(begins, CALM_S + STARTUP_S + 20) for begins in (CALM_S, CALM_S + 150))
+    for first, top, who, low, high in (
+        (0.8, promised_load("chat"), grows, 0.99, 1.0),
+        (0.6, promised_load("chat"), grows, 0.99, 1.0),
+        (0.8, 1.0, ends, 0.0, 0.9),
     ):
-        kept = _in_time(_growing(first, top), last)
+        kept = _in_time(_growing(first, top), who)
         checks.inside(f"from {first:g} to {top:.2f}", kept, low, high, kind="simulation")
 
 

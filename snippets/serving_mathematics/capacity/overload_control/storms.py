@@ -139,7 +139,7 @@ def check_bad_input_is_refused() -> None:
     checks.raises("chance", retry_amplification, 2.0, 1, match="failure must be in [0, 1]")
     checks.raises("attempts", storm_band, 9.0, 0.5, match="attempts must be at least 1")
     view: Any = SimpleNamespace()
-    sessions = SimpleNamespace(requests=SimpleNamespace(arrival_s=np.array([1.0, 0.0])))
+    sessions = SimpleNamespace(requests=SimpleNamespace(arrival_s=np.array([0.0, 2.0, 1.0])))
     checks.raises(
         "sessions",
         partial(budgeted_retry, 0, 1, SimpleNamespace(ledger=sessions, memory={}), max),

@@ -120,9 +120,9 @@ def _pauses(span_s: float) -> list[tuple[int, float, float]]:
     return [(turn % ENGINES, start, start + still) for turn, start in enumerate(starts)]
 
 
-def _outage(policy: str) -> list[float]:
+def _outage(policy: str, load: float = OUTAGE["load"]) -> list[float]:
     """Median first token by time of arrival, where all engines stood still [s]."""
-    asked = _ask("chat", OUTAGE["load"], 0)
+    asked = _ask("chat", load, 0)
     halt = [(place, OUTAGE["begin_s"], OUTAGE["end_s"]) for place in range(ENGINES)]
     given: dict[str, Any] = dict(COPIES[policy])
     if given.pop("after", 0):

@@ -70,6 +70,7 @@ def example() -> SimpleNamespace:
     week = np.concatenate([_day(2.5)] * 5 + [0.5 * _day(2.5)] * 2)
     return SimpleNamespace(
         saving_h=_saving_h(2.5, 1.0),
+        surely_h=24 / 2.5,
         shared_engines=_fleet(2.5, 1.0, 24.0),
         separate_engines=_two_fleets(2.5, 1.0, 24.0),
         flat_engines=_fleet(1.2, 1.0, 24.0),
@@ -180,15 +181,31 @@ def stepper_valleys() -> dict[str, Any]:
 
 
 def check_patience_saves_the_second_fleet() -> None:
-    """With as much batch work as online work and a peak of two and a half times the mean, a third
-    of a day of patience needs no engine more; with a peak of 1.2 a whole day does not do. With a
-    day of patience the fleet is the larger of peak and mean, also if the day has two waves or its
-    slots come in any order.
+    """With as much batch work as online work, at the same hours, and a peak of r times the mean, r
+    ≥ 2, a day over r of patience needs no engine more, whatever the shape of the day: a run of n
+    hours brings each kind at most r n and at most a day's worth, so that c = r does both in n +
+    24/r. Where all work comes at the peak nothing shorter does. With a peak of 1.2 a whole day does
+    not do. With a day of patience the fleet is the larger of peak and mean, also if the day has two
+    waves or its slots come in any order.
 
-    Source: the smallest fleets, against the larger of the peak and the mean of both.
+    Source: the smallest fleets, against the peak, and the larger of it and the mean of both.
     """
-    hours = _saving_h(2.5, 1.0)
-    checks.inside("deadline that saves it [h]", hours or 99.0, 2.0, 8.0)
+    for peak in (2.0, 2.5, 4.0):
+        most, hours = 1 + int(np.ceil(SLOTS / peak)), np.arange(SLOTS)  # and its own slot
+        block = np.clip(SLOTS / peak - hours, 0, 1) * MEAN * peak
+        busy = int(0.9 * SLOTS / peak)
+        rest = (SLOTS - busy * peak) / (SLOTS - busy)
+        for label, day in (
+            ("wave", _day(peak)),
+            ("all at the peak", block),
+            ("office hours", MEAN * np.where(hours < busy, peak, rest)),
+        ):
+            top, told = float(day.max()), f"peak {peak:g}, {label}: engines at"
+            fleet = smallest_fleet(day, most, day)
+            checks.close(f"{told} {(most - 1) / 4:g} h", fleet, top, rtol=1e-9)
+            if label == "all at the peak":
+                less = smallest_fleet(day, most - 1, day)
+                checks.holds(f"{told} a slot less", less > 1.001 * top, got=less)
     checks.holds("with a flat day none does", _saving_h(1.2, 1.0) is None)
     rng = np.random.default_rng(9)
     for label, day in (

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import alert_firing
-from serving_mathematics.intuition.failure_budgets.false_pages import PAGE, SLO, false_pages
+from serving_mathematics.intuition.failure_budgets.false_pages import PAGE, SLO, _monthly
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import require, require_all_non_negative
@@ -108,8 +108,8 @@ def _recorded() -> list[SimpleNamespace]:
                 clump=clump,
                 counted=pages,
                 months=hours / 720,
-                computed=8640 * false_pages(short, 0.001, SLO, PAGE, clump=clump),
-                alone=8640 * false_pages(short, 0.001, SLO, PAGE),
+                computed=_monthly(12 * short, clump),
+                alone=_monthly(12 * short, 1.0),
             )
         )
     return found

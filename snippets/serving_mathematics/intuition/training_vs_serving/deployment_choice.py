@@ -441,25 +441,27 @@ def check_choice_stays_under_other_models() -> None:
 def check_strict_promises_take_more_devices() -> None:
     """In 8 bits four devices a replica are cheaper than two at 20 ms a token, and two are at 50 ms;
     in 16 bits, where weights nearly fill two, eight are cheapest at 20 ms, and four at 50. Also
-    with steps a fifth faster or slower and with prompts that take twice as long.
+    with eight times the requests, steps a fifth faster or slower and prompts that take twice as
+    long.
 
     Source: the search under each variant; promises scaled with the steps.
     """
-    for what, slow, prompts in (
-        ("as predicted", 1.0, 1.0),
-        ("a fifth faster", 0.8, 1.0),
-        ("a fifth slower", 1.2, 1.0),
-        ("prompts twice", 1.0, 2.0),
+    for what, slow, prompts, rate in (
+        ("as predicted", 1.0, 1.0, REQUESTS_PER_S),
+        ("eight times as many", 1.0, 1.0, 8 * REQUESTS_PER_S),
+        ("a fifth faster", 0.8, 1.0, REQUESTS_PER_S),
+        ("a fifth slower", 1.2, 1.0, REQUESTS_PER_S),
+        ("prompts twice", 1.0, 2.0, REQUESTS_PER_S),
     ):
         zoo = _zoo(slow, prompts)
         two, four = (_by_name(zoo, f"70B FP8 on {count}") for count in (2, 4))
-        strict = [_price(one, limit_s=0.020 * slow) for one in (two, four)]
-        loose = [_price(one, limit_s=0.050 * slow) for one in (two, four)]
+        strict = [_price(one, rate, 0.020 * slow) for one in (two, four)]
+        loose = [_price(one, rate, 0.050 * slow) for one in (two, four)]
         checks.holds(f"{what}, 20 ms", strict[1] < strict[0], got=strict)
         checks.holds(f"{what}, 50 ms", loose[0] < loose[1], got=loose)
         for limit_s, best in ((0.020, 8), (0.050, 4)):
             half = {
-                count: _price(_by_name(zoo, f"70B on {count}"), limit_s=limit_s * slow)
+                count: _price(_by_name(zoo, f"70B on {count}"), rate, limit_s * slow)
                 for count in (2, 4, 8)
             }
             able = {count: price for count, price in half.items() if math.isfinite(price)}

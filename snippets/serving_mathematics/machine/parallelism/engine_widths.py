@@ -35,7 +35,6 @@ from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.benchmark_loops import (
     loop_latencies,
-    tokens_per_s_per_device,
 )
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.published_runs import Run
@@ -369,28 +368,6 @@ def check_narrow_engines_without_nvlink() -> None:
     checks.inside("requests a device", _fewest_wins_pcie(), 2.0, 10.0, kind="identity")
     slower = _fewest_wins_pcie(_links_of_kernels())
     checks.inside("with the links of kernels", slower, _fewest_wins_pcie(), 16.0, kind="identity")
-
-
-def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
-    """With a full cache twice the devices write more tokens as two copies where weights fill a
-    quarter of the memory, and fewer where they fill half.
-
-    Source: the whole prediction of a 70B in 8 bits on H200, for prompts of 8,000 tokens.
-    """
-    for devices, copy in ((2, True), (1, False)):
-        load = 40.0 * devices  # more than memory holds, in a copy
-        both = [
-            replace(_llama_on(n, r), input_tokens=8000.0)
-            for n, r in ((devices, load), (2 * devices, 2 * load))
-        ]
-        work, widths = count_work(both), np.array([devices, 2.0 * devices])
-        loops = loop_latencies(work, FITTED)
-        rates = tokens_per_s_per_device(loops, work.answer, work.concurrency, widths)
-        checks.holds(
-            f"{devices} devices, who waits", loops.running[0] < load, got=float(loops.running[0])
-        )
-        label = f"weights on {devices} devices: a copy writes more"
-        checks.equal(label, bool(rates[0] > rates[1]), copy)
 
 
 def check_bad_input_is_refused() -> None:

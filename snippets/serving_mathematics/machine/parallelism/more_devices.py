@@ -23,10 +23,12 @@ from serving_mathematics.core.hardware.benchmark_loops import (
     loop_latencies,
     tokens_per_s_per_device,
 )
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import (
     Deployment,
     Impossible,
     require_deployment,
+    weight_bytes,
 )
 from serving_mathematics.core.hardware.published_runs import _engine_runs
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
@@ -273,6 +275,52 @@ def check_which_split_is_best_turns_with_the_requests() -> None:
         best, worst = min(mixture, key=mixture.__getitem__), max(mixture, key=mixture.__getitem__)
         checks.equal(f"{requests} requests, best", best, "mixture, attention apart")
         checks.equal(f"{requests} requests, worst", worst, "mixture, layers shared")
+
+
+def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
+    """With a full cache twice the devices write more tokens as two copies, or a tenth fewer at
+    most, where weights fill up to half of the memory and prompts are short, or up to two fifths of
+    it and prompts are long; beyond that they do so sharing, and more than twice as many where
+    weights fill three quarters.
+
+    Source: the whole prediction of dense models of 8B to 70B on one to four devices of three kinds.
+    """
+    filled, most = [], []
+    for model, bits, system, devices in (
+        ("Llama-3.1-8B", "bf16", "h100", 1),
+        ("Llama-3.1-70B", "fp8", "h200", 2),
+        ("Qwen3-32B", "bf16", "b200", 1),
+        ("Qwen3-32B", "fp8", "h100", 1),
+        ("Llama-3.1-70B", "bf16", "h100", 4),
+        ("Llama-3.1-70B", "bf16", "h200", 2),
+        ("Llama-3.1-70B", "fp8", "h200", 1),
+        ("Qwen3-32B", "bf16", "h100", 1),
+    ):
+        for prompts, answers in ((1000.0, 1000.0), (2000.0, 200.0), (8000.0, 1000.0)):
+            one = replace(
+                CHAT.deployment,
+                tensor=devices,
+                concurrency=4096.0 * devices,  # more than memory holds
+                architecture=find_model(model)[0],
+                system=find_system(system),
+                precision=bits,
+                input_tokens=prompts,
+                output_tokens=answers,
+            )
+            both = [one, replace(one, tensor=2 * devices, concurrency=2 * one.concurrency)]
+            work, widths = count_work(both), np.array([devices, 2.0 * devices])
+            loops = loop_latencies(work, FITTED)
+            copied, shared = tokens_per_s_per_device(loops, work.answer, work.concurrency, widths)
+            share = weight_bytes(one) / one.system.memory_bytes
+            filled.append((share, share > (0.5 if prompts < 4000 else 0.39), shared / copied))
+            most.append(float(loops.running[0]) / one.concurrency)
+    checks.inside("of all, run at a time", max(most), 0.0, 0.5)
+    shares, told, gains = np.array(filled).T
+    least = float(np.where(told, gains, 1 / gains).min())
+    checks.inside("what the rule says over the other, least", least, 0.9, 1.0, kind="identity")
+    checks.inside("sharing, from 0.7 on", float(gains[shares > 0.7].min()), 2.0, 4.0)
+    short = (shares > 0.4) & (shares < 0.5) & (told == 0)
+    checks.inside("sharing, two fifths and short", float(gains[short].min()), 0.7, 0.85)
 
 
 def check_attention_apart_needs_no_full_cache() -> None:

@@ -175,11 +175,15 @@ def slider_size_and_data() -> dict[str, Any]:
 
 def check_probabilities_teach_more() -> None:
     """At every size and with all that was read, probabilities bring more accepted drafts and a
-    smaller distance than words, for each seed.
+    smaller distance than words, for each seed; where least was read, as many as three or four
+    times the words.
 
     Source: the record; the same rows, steps and initial weights for both.
     """
     units, taught = _axes()
+    worth = [_worth(size) for size in units]
+    checks.inside("words for a token's probabilities, least", min(worth), 2.5, 4.0, kind="measured")
+    checks.inside("and most", max(worth), 2.5, 4.0, kind="measured")
     for size in units:
         for tokens in taught:
             pairs = [_scores()[size, tokens, source] for source in (ALL, WORDS)]

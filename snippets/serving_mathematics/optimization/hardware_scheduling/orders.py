@@ -57,6 +57,7 @@ SLACK = 30.0
 WAIT_S = 10.0  # promised for the first token, by choice
 DENSE = replace(CHAT, traffic=MIXTURE.traffic)  # a dense model with the mixture's conversations
 DRAWS = (1, 2, 3, 4, 5)  # of requests: near the ceiling chance decides how long the line is
+MANY_DRAWS = tuple(range(1, 16))  # of which the page says the least and the most
 
 
 def slack_key(arrival_s: npt.ArrayLike, prompt_s: npt.ArrayLike, slack: float) -> FloatArray:
@@ -155,13 +156,15 @@ def _waits(
     return _Waits(float(in_time.mean()), p90, p99, longest, answer_s, answer_p99_s, kept)
 
 
-def _pairs(machine: Machine = MIXTURE, **given: Any) -> list[tuple[_Waits, _Waits]]:
+def _pairs(
+    machine: Machine = MIXTURE, draws: tuple[int, ...] = DRAWS, **given: Any
+) -> list[tuple[_Waits, _Waits]]:
     """In every draw on a machine near its ceiling: in order of arrival, and by another key."""
     given = {"by": "prompt"} | given
     plain = {"by": "arrival", "minutes": given.get("minutes", False)}
     return [
         (_waits(machine, 0.95, draw=draw, **plain), _waits(machine, 0.95, draw=draw, **given))
-        for draw in DRAWS
+        for draw in draws
     ]
 
 
@@ -171,8 +174,10 @@ def _span(values: list[float], digits: int = 0) -> str:
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text, spans over the draws."""
-    known, guessed = _pairs(), _pairs(by="answer", error=1.0)
+    known = _pairs(draws=MANY_DRAWS)
+    guessed = _pairs(draws=MANY_DRAWS, by="answer", error=1.0)
     return SimpleNamespace(
+        draws=len(MANY_DRAWS),
         kept_before=_span([100 * before.in_time for before, _ in known]),
         kept_after=_span([100 * after.in_time for _, after in known]),
         promise_ms=1e3 * MIXTURE.promise.tpot_s,
@@ -221,15 +226,16 @@ def figure_slack(figure: Figure) -> None:
 
 def check_known_prompts_beat_guessed_answers() -> None:
     """On the mixture, going by the uncached prompt with a slack of 30 brings more first tokens in
-    time in each of five draws at 95% load and takes a third or more off their p90, with prompt
-    times known to a fifth too, at the rate of the trace's minutes, and on a dense model with the
-    same conversations; going by answers guessed with an error of 1 makes the p99 longer than in
-    order of arrival by half or more.
+    time in each of fifteen draws at 95% load and takes a third or more off their p90, and so in
+    five with prompt times known to a fifth, at the rate of the trace's minutes, and on a dense
+    model with the same conversations; the very last then comes up to five times as late. Going by
+    answers guessed with an error of 1 makes the p99 longer than in order of arrival by half or
+    more.
 
     Source: `core.fleet` on the same thousand requests.
     """
     tried: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("as known", {}),
+        ("as known", {"draws": MANY_DRAWS}),
         ("to a fifth", {"error": 0.2}),
         ("real minutes", {"minutes": True}),
         ("dense model", {"machine": DENSE}),
@@ -237,23 +243,29 @@ def check_known_prompts_beat_guessed_answers() -> None:
     for label, given in tried:
         pairs = _pairs(**given)
         more = [after.in_time - before.in_time for before, after in pairs]
-        checks.holds(f"{label}: more in time", min(more) > 0.05, got=np.round(more, 2).tolist())
+        checks.holds(f"{label}: more in time", min(more) > 0.02, got=np.round(more, 2).tolist())
         worst = max(after.p90_s / before.p90_s for before, after in pairs)
         checks.inside(f"{label}: p90, prompt over arrival", worst, 0, 0.667, kind="simulation")
+    late = max(after.longest_s / before.longest_s for before, after in _pairs(draws=MANY_DRAWS))
+    checks.inside("the last, prompt over arrival, at worst", late, 3, 5, kind="simulation")
     for draw, (before, after) in zip(DRAWS, _pairs(by="answer", error=1.0), strict=True):
         tail = after.p99_s / before.p99_s
         checks.inside(f"guessed answers, draw {draw}: p99", tail, 1.5, 30, kind="simulation")
 
 
 def check_an_order_does_not_make_tokens_faster() -> None:
-    """With its limit of a token's time too, fewer than three quarters of the requests are in
-    time near the ceiling, where it promises nine tenths, short prompts first or not.
+    """With its limit of a token's time too, at most four fifths of the requests are in time near
+    the ceiling, where it promises nine tenths, short prompts first or not; in one of fifteen draws
+    fewer than in order of arrival, by two in a hundred.
 
     Source: the same runs.
     """
-    for draw, (before, after) in zip(DRAWS, _pairs(), strict=True):
-        checks.inside(f"draw {draw}: more than before", after.kept - before.kept, 0.0, 0.5)
-        checks.inside(f"draw {draw}: both limits", after.kept, 0.2, 0.75, kind="simulation")
+    pairs = _pairs(draws=MANY_DRAWS)
+    more = [after.kept - before.kept for before, after in pairs]
+    checks.inside("more than before, least", min(more), -0.05, 0.5, kind="simulation")
+    kept = [after.kept for _, after in pairs]
+    checks.inside("both limits, least", min(kept), 0.2, 0.8, kind="simulation")
+    checks.inside("both limits, most", max(kept), 0.2, 0.82, kind="simulation")
 
 
 def check_order_matters_where_requests_wait() -> None:
