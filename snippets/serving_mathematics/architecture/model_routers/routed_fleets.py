@@ -78,7 +78,7 @@ RULES: dict[str, Route] = {
     "endpoint picker": endpoint_picker,
 }
 UNREAD = functools.partial(least_work, prefill_load_scale=16.0)  # tokens to be read, above all
-OTHERS = {  # of the rivals, that might be better than their defaults
+OTHERS: dict[str, Route] = {  # of the rivals, that might be better than their defaults
     "Dynamo": least_work,
     "Dynamo, 16": UNREAD,
     "hash, bound 1.1": functools.partial(hash_bounded, balance=1.1),
@@ -158,7 +158,7 @@ def _carried() -> dict[str, dict[str, float]]:
         }
     found["eight engines"] = {name: _carries(CHAT, RULES[name], *SPAN, engines=8) for name in TRIED}
     most = AGENTS.ceiling_per_s
-    sessions = {"by session": by_session, "prefix first, slack 4": _prefix(4)}
+    sessions: dict[str, Route] = {"by session": by_session, "prefix first, slack 4": _prefix(4)}
     found["agents"] = {
         name: _carries(AGENTS, route, 0.05 * most, 0.85 * most)
         for name, route in (RULES | OTHERS | sessions).items()

@@ -215,8 +215,8 @@ def check_a_split_by_request_never_warms_up() -> None:
             ratio = _over(split, what, arm)
             checks.inside(f"{what}, {split}, over the {arm}", ratio, 0.9, 1.1, kind="simulation")
     for what in ("first", "token"):
-        split, apart = (_over(f"short preambles{how}", what) for how in ("", ", by customer"))
-        checks.inside(f"short preambles, by request: {what}", split, 1.03, 1.15, kind="simulation")
+        mixed, apart = (_over(f"short preambles{how}", what) for how in ("", ", by customer"))
+        checks.inside(f"short preambles, by request: {what}", mixed, 1.03, 1.15, kind="simulation")
         checks.inside(f"short preambles, by customer: {what}", apart, 0.97, 1.03, kind="simulation")
 
 

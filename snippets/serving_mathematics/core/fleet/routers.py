@@ -231,7 +231,7 @@ def least_work(
     """The engine with the least to do: blocks of prompts that it has yet to read, those of this one
     that it does not have among them, weighted, and blocks that it stores already.
 
-    prefill_load_scale: weight of the blocks that are to be read. block_tokens: of the engines' blocks.
+    prefill_load_scale: weight of what is to be read. block_tokens: of the engines' blocks.
     The router counts what it sent until the first token comes.
     Source: NVIDIA Dynamo, routing concepts: cost = scale · prefill blocks + decode blocks, prefill
     blocks being those of the prompts under way and of the one that comes; with temperature 0.
