@@ -90,7 +90,7 @@ class Parser:
             return {"": np.where(np.any(there, axis=0), np.nan, 1.0) if there else self.ones()}
         if token in RANGES:
             return self.over_time(token)
-        return self.series.get(self.selector(token), {})
+        return self.earlier(self.series.get(self.selector(token), {}))
 
     def ones(self) -> Series:
         return np.ones(self.length)
@@ -126,10 +126,9 @@ class Parser:
         self.take("(")
         values = self.series.get(self.selector(self.take()), {})
         self.take("[")
-        number, unit = re.fullmatch(r"(\d+)([mhd])", self.take() + self.take()).groups()  # type: ignore[union-attr]
+        window, found = self.duration(), {}
         self.take("]")
         self.take(")")
-        window, found = int(number) * MINUTES[unit], {}
         for name, one in values.items():
             mean = mean_over(one, window)
             found[name] = mean / 60 if token == "rate" else mean
@@ -142,6 +141,21 @@ class Parser:
                 count = mean_over(there, window) * np.minimum(np.arange(1, one.size + 1), window)
                 found[name] = np.where(count > 0.5, count, np.nan)
         return found
+
+    def duration(self) -> int:
+        number, unit = re.fullmatch(r"(\d+)([mhd])", self.take() + self.take()).groups()  # type: ignore[union-attr]
+        return int(number) * MINUTES[unit]
+
+    def earlier(self, values: Vector) -> Vector:
+        """As they were before an `offset`, if one follows."""
+        if self.tokens[:1] != ["offset"]:
+            return values
+        self.take("offset")
+        ago = min(self.duration(), self.length)
+        before = np.full(ago, np.nan)
+        return {
+            name: np.concatenate([before, one[: one.size - ago]]) for name, one in values.items()
+        }
 
     def selector(self, name: str) -> str:
         """The name of a series; where there is no such label, it is not what it must not be, and

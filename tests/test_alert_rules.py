@@ -126,6 +126,13 @@ def test_alerts_fire_when_those_of_the_chapter_do(engine: str) -> None:
     assert not fired["NobodyAsks"][5:].any()
 
 
+def test_a_leak_of_three_days_is_told_when_there_are_three() -> None:
+    """An outage an hour after the start is a page, and no ticket about the month."""
+    asked = np.full(3 * 1440 + 60, 600.0)
+    fires = np.flatnonzero(run("vllm", asked, 0.01 * asked)["BudgetLeaks"])
+    assert fires[0] == 3 * 1440
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_outage_of_all_engines_pages_and_goes_on_paging(engine: str) -> None:
     """The series of the engines end, and the gateway answers 503: within four minutes, and for
@@ -209,7 +216,7 @@ def test_thresholds_are_those_of_the_chapter() -> None:
             f"stream:burn:{long_name} > {burn:g} and stream:burn:{short_name} > {burn:g}"
             f" and stream:failures:{long_name} > {guard - 0.5}"
         )
-    assert leak == "stream:burn:3d > 1 and stream:burn:6h > 1"
+    assert leak == "stream:burn:3d > 1 and stream:burn:6h > 1 and stream:asked:rate5m offset 3d"
 
 
 def test_files_differ_in_the_engine_alone() -> None:
@@ -370,6 +377,13 @@ def test_wrong_guesses_fill_steps_too() -> None:
     assert batching_alerts("vllm", **few) == []
     assert batching_alerts("vllm", **few, guessed=guessed) == BATCHING[:1]
     assert batching_alerts("vllm", **few, guessed=guessed, late=0.02) == BATCHING[2:3]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_preemption_while_nobody_asks_is_no_share_of_requests(engine: str) -> None:
+    series: dict[str, Series] = {f"{engine}:{NAMES[engine][3]}": np.ones(9)}
+    series[f"{engine}:time_to_first_token_seconds_count"] = np.zeros(9)
+    assert np.isnan(vectors(f"batching-alerts-{engine}", series)["Preempting"][""]).all()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

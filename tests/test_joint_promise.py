@@ -13,7 +13,7 @@ from serving_mathematics.core.machines.traffic import trace_record
 from serving_mathematics.definitions.slo_sla.exercises import both_kept
 from serving_mathematics.definitions.slo_sla.joint_objective import example
 
-from .promql import Series, Vector
+from .promql import Series, Vector, mean_over
 from .rule_files import at_the_end, evaluated, rule_text
 
 FILE = "joint-promise-vllm"
@@ -82,7 +82,7 @@ def test_busy_minutes_count_and_not_their_mean() -> None:
         found = evaluated(FILE, series)
         told = found["NoReplicaToSpare"][60:]
         assert np.isnan(told).all() if silent else not np.isnan(told).any()
-        over = found["stream:asked:5m"][60:] > page.chat_cap_per_s * (replicas - 1)
+        over = mean_over(asked / 60, 5)[60:] > page.chat_cap_per_s * (replicas - 1)
         assert np.convolve(over, np.ones(15), "valid").max() < 15
 
 
@@ -107,21 +107,64 @@ def test_a_lost_replica_pages_at_once_and_not_for_an_hour() -> None:
     assert not fires[116:].any()
 
 
+HUNG = "ModelWritesNothing"
+WRITTEN = "vllm:generation_tokens_total"
+
+
+def inside(minutes: int, running: float, waiting: float) -> dict[str, Series]:
+    return {
+        f"vllm:num_requests_{name}": np.full(minutes, count)
+        for name, count in (("running", running), ("waiting", waiting))
+    }
+
+
 def test_a_fleet_that_hangs_pages_and_one_without_series_is_left_to_up() -> None:
     still = {
         f"{name}_{part}": np.zeros(60)
         for name in (FIRST, FURTHER)
         for part in ("count", 'bucket{le="1.0"}', 'bucket{le="0.05"}')
-    }
-    full = {"vllm:num_requests_running": np.full(60, 64.0)}
-    named = ("PromiseBroken", "PromiseInDoubt", "NoReplicaToSpare", "NothingComesOut")
+    } | {WRITTEN: np.zeros(60)}
+    named = ("PromiseBroken", "PromiseInDoubt", "NoReplicaToSpare", HUNG)
     for shown, due in (
-        (still | full | {"vllm:num_requests_waiting": np.full(60, 9.0)}, {"NothingComesOut"}),
-        (still | {f"vllm:num_requests_{n}": np.zeros(60) for n in ("running", "waiting")}, set()),
+        (still | inside(60, 64.0, 9.0), {HUNG}),
+        (still | inside(60, 0.0, 9.0), {HUNG}),
+        (still | inside(60, 1.0, 0.0) | {WRITTEN: np.full(60, 3000.0)}, set()),  # one long answer
+        (still | inside(60, 0.0, 0.0), set()),
         ({"up": np.zeros(60)}, set()),
     ):
         found = evaluated(FILE, shown)
         assert {name for name in named if not np.all(np.isnan(found[name]))} == due
+
+
+def test_late_first_tokens_page_where_no_answer_ends() -> None:
+    """Of such minutes the second share is none, 0/0, and the first says enough."""
+    asked, ends = np.full(120, 60.0), np.zeros(120)
+    for of_an_end in (0.0, 600.0):  # none, or ten at a time every ten minutes
+        ends[::10] = of_an_end
+        shown: dict[str, Series] = {
+            f"{FIRST}_count": asked,
+            f'{FIRST}_bucket{{le="1.0"}}': 0 * asked,
+            f"{FURTHER}_count": ends,
+            f'{FURTHER}_bucket{{le="0.05"}}': ends,
+        }
+        assert np.all(evaluated(FILE, shown)["PromiseBroken"] == 0)
+
+
+def test_a_fleet_that_shrinks_with_its_load_has_a_replica_to_spare() -> None:
+    """Of six, one to spare, four go when the load has fallen for eight minutes; a replica that
+    starts anew for ten minutes is no want of one, and five for good are."""
+    minute, cap = np.arange(240), example().chat_cap_per_s
+    falls = np.where(minute < 120, 4.5 * cap, 0.8 * cap)
+    stays, gone = np.full(240, 4.5 * cap), np.full(240, np.nan)
+    for asked, away, silent in (
+        (falls, dict.fromkeys(range(4), minute >= 128), True),
+        (stays, {0: (minute >= 100) & (minute < 110)}, True),
+        (stays, {0: minute >= 100}, False),
+    ):
+        running = {f"{i}": np.where(away.get(i, False), gone, 20.0) for i in range(6)}
+        shown: dict[str, Series | Vector] = {f"{FIRST}_count": 60 * asked}
+        told = evaluated(FILE, shown | {"vllm:num_requests_running": running})["NoReplicaToSpare"]
+        assert np.isnan(told).all() == silent
 
 
 def test_limits_are_those_of_the_machine() -> None:
@@ -130,4 +173,4 @@ def test_limits_are_those_of_the_machine() -> None:
         f"{CHAT.promise.ttft_s:.1f}",
         f"{CHAT.promise.tpot_s:g}",
     }
-    assert f"> {example().chat_cap_per_s:.1f} * (" in text
+    assert f"- {example().chat_cap_per_s:.1f} * (" in text

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from .rule_files import handed_out, pages_with, rule_text, rules
+from .rule_files import handed_out, named, pages_with, rule_text, rules
 
 FILES = handed_out()
 SHOWN = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
@@ -25,7 +25,7 @@ IN_NO_RULE: dict[
     "mixture": {13_000},
     "percentile-worth": {95},
     "plan-holds": {3.1, 211, 1154},
-    "release": {1.05, 1.25, 5.2},
+    "release": {0.2, 1.05, 1.25, 5.2},
     "service-law": {0.5, 50},
     "step-time": {0.32, 3.1, 2000},
     "streams": {0.5, 20, 50, 200},
@@ -50,14 +50,35 @@ def test_rules_have_the_form_of_prometheus(name: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
-def test_files_that_are_loaded_together_record_one_thing_under_one_name(engine: str) -> None:
+def test_files_that_are_loaded_together_say_one_thing_under_one_name(engine: str) -> None:
+    """And alerts, by whose names pages are routed and silenced, each have their own."""
     other = "-sglang" if engine == "vllm" else "-vllm"
     found: dict[str, set[str]] = {}
     for name in FILES:
         for rule in rules(name) if not name.endswith(other) else []:
-            if "record" in rule:
-                found.setdefault(rule["record"], set()).add(" ".join(rule["expr"].split()))
+            told = " ".join(rule["expr"].split()) if "record" in rule else name
+            found.setdefault(named(rule), set()).add(told)
     assert {name: told for name, told in found.items() if len(told) > 1} == {}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_summaries_round_what_they_tell(name: str) -> None:
+    told = [rule["annotations"]["summary"] for rule in rules(name) if "alert" in rule]
+    assert all("{{ $value }}" not in one for one in told)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_vllm_counts_otherwise_stands_in_the_head(name: str) -> None:
+    """An engine for prompts tells a first token of each request too; an answer of one token has a
+    time per token of 0."""
+    text = " ".join(rule_text(name).replace("#", "").split())
+    asked = [" ".join(rule["expr"].split()) for rule in rules(name)]
+    firsts = r"vllm:time_to_first_token_seconds_(?:bucket|count)(?!\S*version=)"
+    over_all = rf"sum(?: by \((?!instance)[\w, ]+\))? ?\(rate\({firsts}"
+    if any(re.search(over_all, one) for one in asked):
+        assert "Where prompts have engines of their own, both count a request" in text
+    if any("vllm:request_time_per_output_token_seconds" in one for one in asked):
+        assert re.search(r"of (?:one|a single) token ", text)
 
 
 @pytest.mark.parametrize("name", FILES)

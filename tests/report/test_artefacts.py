@@ -145,6 +145,14 @@ def test_a_page_asks_for_six_late_first_tokens_within_its_hour() -> None:
     assert "next bound" not in alert_rules(1.0, 0.99)
 
 
+def test_the_ticket_of_three_days_waits_for_them() -> None:
+    name, late = "vllm:time_to_first_token_seconds", np.full(5000, 0.05)
+    ticket = yaml.safe_load(alert_rules(1.0, 0.99))["groups"][0]["rules"][-1]
+    series = {f"{name}_count": 0 * late + 1, f'{name}_bucket{{le="1.0"}}': 1 - late}
+    fires = np.flatnonzero(~np.isnan(Parser(ticket["expr"], series).whole()))
+    assert fires[0] == 3 * 1440
+
+
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_objects_are_as_kubernetes_and_keda_read_them(engine: str) -> None:
     objects = {n: yaml.safe_load(t) for n, t in autoscaler_objects(29, engine).items()}
@@ -182,9 +190,7 @@ def test_two_models_of_one_prometheus_are_told_apart(engine: str) -> None:
     for rule in yaml.safe_load(alert_rules(1.0, 0.99, engine))["groups"][0]["rules"]:
         sums = rule["expr"].count("sum by (model_name)")
         assert (
-            sums
-            == len(names.findall(rule["expr"]))
-            == 4 + 2 * (rule["labels"]["severity"] == "page")
+            sums == len(names.findall(rule["expr"])) == 5 + (rule["labels"]["severity"] == "page")
         )
         assert "{{ $labels.model_name }}" in rule["annotations"]["summary"]
 

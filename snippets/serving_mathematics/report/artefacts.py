@@ -73,7 +73,7 @@ def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
 
     ttft_s: promised. quantile: share of requests that keep it, in (0, 1). engine: vllm or sglang. A
     rule that could never fire, because more than all requests would have to be late, is left out. A
-    page asks for six late ones in its hour, or eight in six.
+    page asks for six late ones in its hour, or eight in six; the ticket, for its three days.
     Raises ValueError otherwise.
 
     >>> text = alert_rules(1.0, 0.99)
@@ -84,12 +84,12 @@ def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
     bound = bucket_above(ttft_s, engine)
     name = f"{engine}:time_to_first_token_seconds"
     streamed = 'is_streaming!="false",' if engine == "sglang" else ""  # others tell it later
-    selectors = f'{{{streamed}le="{bound}"}}', f"{{{streamed[:-1]}}}" if streamed else ""
+    in_time = f'{name}_bucket{{{streamed}le="{bound}"}}'
+    told = f"{name}_count" + (f"{{{streamed[:-1]}}}" if streamed else "")
 
     def sums(window: str) -> tuple[str, str]:
         """Rates of first tokens in time, and of all."""
-        parts = f"bucket{selectors[0]}", f"count{selectors[1]}"
-        good, every = (f"sum by (model_name) (rate({name}_{part}[{window}]))" for part in parts)
+        good, every = (f"sum by (model_name) (rate({of}[{window}]))" for of in (in_time, told))
         return good, every
 
     def late(window: str) -> str:
@@ -103,6 +103,11 @@ def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
         *(
             [f"# Late is beyond {bound:g} s, the engine's next bound above {ttft_s:g} s."]
             if bound > ttft_s
+            else []
+        ),
+        *(
+            ["# Not where prompts have engines of their own: both count a request."]
+            if engine == "vllm"
             else []
         ),
         *("groups:", "  - name: first-token-objective", "    rules:"),
@@ -122,7 +127,9 @@ def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
             "        expr: |",
             f"          ({late(windows[0])}) > {most:.6g}",
             f"          and ({late(windows[1])}) > {most:.6g}",
-            *([f"          and {60 * long} * ({every} - {good}) > {least - 0.5}"] if least else []),
+            f"          and {60 * long} * ({every} - {good}) > {least - 0.5}"
+            if least
+            else f"          and sum by (model_name) ({told} offset {windows[0]})",
             "        labels:",
             f"          severity: {severity}",
             "        annotations:",

@@ -35,7 +35,7 @@ from serving_mathematics.core.machines.traffic import draw_lengths
 
 from builder import ROOT
 from tests.promql import Series, Vector
-from tests.rule_files import rule_text, vectors
+from tests.rule_files import evaluated, rule_text, rules, vectors
 
 PAGE = ROOT / "docs/architecture/batch-serving.md"
 JOB = ROOT / "docs/downloads/batch-night-job.yaml"
@@ -92,6 +92,7 @@ def test_the_page_quotes_the_line() -> None:
 
 
 MINUTES = 90
+PARALLELISM = 'kube_job_spec_parallelism{job_name="night"}'
 NAMES = {
     "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:generation_tokens"),
     "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:generation_tokens"),
@@ -120,6 +121,7 @@ def test_alerts_see_the_night_and_are_silent_by_day(
         f'{of_waiting}{{job="night"}}': {"a": np.full(MINUTES, waiting)},
         f'{of_tokens}_total{{job="night"}}': {"a": np.full(MINUTES, 60 * tokens_per_s)},
         'kube_job_status_active{job_name="night"}': np.full(MINUTES, pods),
+        PARALLELISM: np.full(MINUTES, 4.0),
     }
     told = vectors(f"batch-night-{engine}", series)
     seen = {
@@ -134,12 +136,55 @@ def test_alerts_see_the_night_and_are_silent_by_day(
 def test_an_online_fleet_beside_the_night_does_not_hide_that_it_is_late(engine: str) -> None:
     series: dict[str, Series | Vector] = {
         f"{NAMES[engine][2]}_total": np.full(MINUTES, 6e9),
-        'kube_job_status_active{job_name="night"}': np.full(MINUTES, 4.0),
+        'kube_job_status_active{job_name="night"}': np.full(MINUTES, 1.0),  # a client
+        PARALLELISM: np.full(MINUTES, 1.0),
         'kube_job_failed{job_name="night"}': np.full(MINUTES, 1.0),
     }
     told = vectors(f"batch-night-{engine}", series)
     assert told["NightWillBeLate"][""][-1] == 0.0
     assert told["NightHasFailed"][""][-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("engines", "rows_per_s", "shards", "rows", "again", "start_min", "hangs", "late"),
+    [
+        (4, 23, 48, 45_000, False, 2, 0, False),
+        (4, 23, 48, 45_000, True, 2, 0, False),  # one pod alone in the end
+        (5, 18, 60, 36_000, False, 2, 0, False),
+        (5, 18, 48, 45_000, False, 3, 0, False),  # three in the last round
+        (5, 18, 48, 45_000, False, 2, 1, True),  # one of five hangs, or never starts
+    ],
+)
+def test_a_night_in_time_wakes_nobody(
+    engines: int,
+    rows_per_s: float,
+    shards: int,
+    rows: int,
+    again: bool,
+    start_min: int,
+    hangs: int,
+    late: bool,
+) -> None:
+    """Round by round, minute by minute, from half an hour before the first pods on."""
+    tokens = float(CHAT.sample.output_tokens.mean())
+    round_min = math.ceil(rows / rows_per_s / 60)
+    written, pods = [0.0] * 30, [0.0] * 30
+    busy = [min(engines, shards - done) for done in range(0, shards, engines)] + [1] * again
+    for at_once in busy:
+        rate = 60 * tokens * rows_per_s * (at_once - hangs)
+        written += [0.0] * start_min + [rate] * round_min
+        pods += [float(at_once)] * (start_min + round_min)
+    series = {
+        'vllm:generation_tokens_total{job="night"}': np.array(written),
+        'kube_job_status_active{job_name="night"}': np.array(pods),
+        PARALLELISM: np.full(len(pods), float(engines)),
+    }
+    (rule,) = [one for one in rules("batch-night-vllm") if one.get("alert") == "NightWillBeLate"]
+    held = int(rule["for"].removesuffix("m"))
+    low = ~np.isnan(evaluated("batch-night-vllm", series)["NightWillBeLate"])
+    runs = np.convolve(low, np.ones(held + 1), "valid")
+    assert (runs.max() > held) == late
+    assert late or len(pods) - 30 < 480  # a night of eight hours
 
 
 def run_job(folder: Path, fake: str) -> int:
@@ -208,6 +253,12 @@ def test_the_job_is_in_time_with_one_more_try() -> None:
     assert ends + shard_s + start_s <= spec["activeDeadlineSeconds"]
     told = shards * rows / 1e6
     assert f"{told:.2f} million rows" in text
+    # with an engine as installed, five at a time, of the other numbers that it names
+    assert "With r = 18, as an engine may have as installed, set parallelism to 5," in text
+    assert "\n# completions to 60, and cut shards of 36,000 rows." in text
+    assert shards * rows == 60 * 36_000
+    assert abs(60 - math.sqrt(4 * shards * rows / 18 / start_s)) < 5 / 2
+    assert (60 / 5 + 1) * (36_000 / 18 + start_s) <= spec["activeDeadlineSeconds"]
     # kills that are rarer leave the best interval of checkpoints longer than such a shard
     assert best_interval_s(120, 5 * 3600) > shard_s > best_interval_s(120, 4 * 3600)
 
@@ -230,6 +281,7 @@ def test_the_rules_are_of_the_night_of_the_job(engine: str) -> None:
     start_s = 120 + overhead_s
     assert rows / rate > 1800  # so that half an hour has one start at most
     assert 3 * rate * tokens < told < 4 * rate * tokens * (1800 - start_s) / 1800
+    assert told < 5 * 18 * tokens * (1800 - start_s) / 1800 < 6 / 5 * told  # or five as installed
 
 
 def test_the_job_is_one_of_kubernetes() -> None:

@@ -101,6 +101,8 @@ def test_alerts_fire_beyond_the_margin_and_not_within(
         assert bool(~np.isnan(at)) == fires
         assert not fires or at == pytest.approx(math.exp(more) * (1 + margin) - 1)  # what is told
     text = rule_files.rule_text(f"release-{engine}")
+    assert "by 0.2 or more (in two hours less is" in text
+    assert 1.96 / math.sqrt(120) == pytest.approx(0.2, abs=0.025)  # of independent minutes
     assert "it would be 5.2" in text
     assert student_quantile(1 - 0.05 / 4, 119) ** 2 == pytest.approx(5.2, abs=0.05)
     nobody = Parser(told[alert], {series: np.full(5, np.nan)}).whole()
@@ -182,6 +184,23 @@ def test_rules_divide_canary_by_control(engine: str) -> None:
         assert bool(~np.isnan(at[0])) == fires
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("late", [2, 10, 60])
+def test_arms_that_start_one_after_the_other_are_twins(engine: str, late: int) -> None:
+    """As long as the window of the younger fills, its rate is lower: the alert outwaits that."""
+    (rule,) = [
+        one for one in rule_files.rules(f"release-{engine}") if one.get("alert") == "CanaryIsNoTwin"
+    ]
+    canary, control, *found = dict.fromkeys(
+        re.findall(r"[a-z]+:[\w:]+(?:\{[^}]*\})?", rule["expr"])
+    )
+    rates = {control: np.pad(np.full(150, 300.0), (30, 0))}
+    rates[canary] = np.pad(np.full(150 - late, 300.0), (30 + late, 0))
+    rates |= dict.fromkeys(found, np.full(180, 0.7))
+    fires = ~np.isnan(Parser(rule["expr"], rates).whole()[30 + late :])  # there is no series before
+    assert 0 < fires.sum() < int(rule["for"].removesuffix("m"))
+
+
 @pytest.mark.parametrize("arm", ["canary", "control"])
 @pytest.mark.parametrize(
     ("engine", "found", "all_of_them"),
@@ -201,6 +220,7 @@ def test_the_gate_of_argo_has_the_bounds_of_an_a_against_a() -> None:
     text = (ROOT / "docs/downloads/release-argo.yaml").read_text(encoding="utf-8")
     route, template = yaml.safe_load_all(text)
     assert (route["kind"], template["kind"]) == ("HTTPRoute", "AnalysisTemplate")
+    assert [rule["timeouts"] for rule in route["spec"]["rules"]] == 3 * [{"request": "0s"}]
     arms = [rule["matches"][0]["headers"][0]["value"] for rule in route["spec"]["rules"][:2]]
     assert arms == ["canary", "control"]
     mirror = route["spec"]["rules"][2]["filters"][0]

@@ -145,6 +145,14 @@ def test_sglang_counts_a_pause_before_four_tokens_as_four_shorter_gaps() -> None
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_a_pause_while_nobody_asks_is_no_share_of_answers(engine: str) -> None:
+    gap, first = (f"{engine}:{n}_seconds" for n in ("inter_token_latency", "time_to_first_token"))
+    series = {f'{gap}_bucket{{le="{le}"}}': np.zeros(9) for le in GAP_BUCKETS[engine].split()}
+    series |= {f"{gap}_count": np.ones(9), f"{first}_count": np.zeros(9)}
+    assert np.isnan(vectors(f"streams-{engine}", series)["StreamsStop"][""]).all()
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_the_alert_is_silent_without_series(engine: str) -> None:
     assert not vectors(f"streams-{engine}", {"up": np.zeros(60)})["StreamsStop"]
 

@@ -67,7 +67,10 @@ def test_rules_record_the_load_of_the_chapter(engine: str, has_cache: bool) -> N
     assert told == pytest.approx(due, rel=1e-3)
 
 
-RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
+INSIDE = {
+    "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
+    "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
+}
 ALERTS = ["PromiseBreaks", "NoRoomLeft", "NothingComesOut"]
 
 
@@ -85,7 +88,9 @@ def shown(engine: str, load: int, minutes: int = 60) -> dict[str, Series]:
     return {
         f"{engine}:prompt_tokens_total": rate * CHAT.sample.prompt_tokens.mean(),
         f"{engine}:generation_tokens_total": answers,
-        RUNNING[engine]: 256 * seen["running"] * np.ones(minutes),
+        INSIDE[engine][0]: 256 * seen["running"] * np.ones(minutes),
+        INSIDE[engine][1]: np.zeros(minutes),
+        "sglang:realtime_tokens_total": answers,
         f"{first}_count": rate,
         f'{first}_bucket{{le="1.0"}}': rate * (1 - first_late),
         f"{own}_count": rate,
@@ -111,18 +116,18 @@ def test_an_engine_that_hangs_is_seen_and_one_without_series_is_left_to_up(engin
     hangs = {name: 0 * values for name, values in shown(engine, 80).items()}
     idle = run(engine, hangs)
     assert not any(np.any(~np.isnan(idle[name])) for name in ALERTS)
-    hangs[RUNNING[engine]] += 40.0
-    assert np.all(~np.isnan(run(engine, hangs)["NothingComesOut"]))
+    for name in INSIDE[engine]:  # one of them waits for what never comes
+        one = run(engine, hangs | {name: hangs[name] + 40.0})
+        assert np.all(~np.isnan(one["NothingComesOut"]))
     found = run(engine, {"up": np.ones(60)})
     assert not any(np.any(~np.isnan(found[name])) for name in ALERTS)
 
 
 def test_answers_of_which_none_has_ended_are_no_silence() -> None:
-    """SGLang counts their tokens at the end of each by request, and in its steps as they come."""
+    """SGLang counts their tokens at the end of each by request, and in its steps as they come,
+    those of engines for prompts alone too."""
     series = shown("sglang", 80)
-    ended = "sglang:generation_tokens_total"
-    series['sglang:realtime_tokens_total{mode="decode"}'] = series[ended]
-    series[ended] = 0 * series[ended]
+    series["sglang:generation_tokens_total"] = np.zeros(60)
     assert np.all(np.isnan(run("sglang", series)["NothingComesOut"]))
 
 
