@@ -263,8 +263,8 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
         level = "note"
         seen = f"{percent(share.share)} of these requests kept the objective, and {who} whose "
         seen += f"memory lasts would keep it up to {at}: its speed is not what makes them late"
-        change = "before replicas are added look at places, memory, a stall, a slow replica, and "
-        change += "at what stands before the engine"
+        change = "before replicas are added look at places, memory, a stall or a cold start, a "
+        change += "slow replica, and at what stands before the engine"
         why = "more replicas would have the same"
     else:
         seen = f"{'holds up to' if math.isinf(times) else 'breaks at about'} {at}, on {who} whose "
