@@ -49,7 +49,7 @@ MOST_FAILED = 0.01  # of the requests, whose work is not told
 BUDGET = 8192  # tokens of a step, where the reader does not say
 RATES = 9  # halvings of the interval in which the rate lies
 FASTEST_TIMES = 16.0  # times the rate of the log
-MOMENTS, QUEUE_MOMENTS = 2000, 10  # at which is looked who is inside, and of them with a queue
+LOOKS, FEWEST_QUEUED = 2000, 10  # at which is looked who is inside, and of them with a queue
 FULL = 0.85  # of the most that ran: the rest of the places are read into
 USUAL = 0.75  # of what ran at those moments: some places are read into, some counted twice
 MORE, READ = 1.1, 2.0  # inside, of those that run, and beside them, from which somebody waits
@@ -194,7 +194,7 @@ def _tried(run: Run, costs: FloatArray, places: float) -> OwnEngine:
 def _load(run: Run) -> tuple[FloatArray, FloatArray]:
     """Requests that ran, and that were inside, at moments."""
     told = levels(run)
-    if told is not None and told.level("running").size >= QUEUE_MOMENTS:
+    if told is not None and told.level("running").size >= FEWEST_QUEUED:
         running, waiting = told.values["running"], told.values["waiting"]
         known = np.isfinite(running) & np.isfinite(waiting)
         return running[known], (running + waiting)[known]
@@ -202,7 +202,7 @@ def _load(run: Run) -> tuple[FloatArray, FloatArray]:
     first, end = sent + run.column("ttft_s"), sent + run.column("latency_s")
     known = run.good() & np.isfinite(first + end)
     span = float(sent[known].min()), float(end[known].max())
-    moments = np.linspace(*span, MOMENTS)
+    moments = np.linspace(*span, LOOKS)
     counts = [
         np.searchsorted(np.sort(x[known]), moments, side="right").astype(float)
         for x in (sent, first, end)
@@ -219,7 +219,7 @@ def _places(running: FloatArray, inside: FloatArray) -> float:
     """
     most = float(running.max())
     queued = inside > MORE * most + READ
-    if queued.sum() < QUEUE_MOMENTS or not (running[queued] >= FULL * most).mean() > 0.5:
+    if queued.sum() < FEWEST_QUEUED or not (running[queued] >= FULL * most).mean() > 0.5:
         return math.nan
     return max(1.0, float(np.quantile(running[queued], USUAL)))
 
