@@ -63,7 +63,8 @@ PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
 TOGETHER = 3.0  # requests that are worth one, from which a canary of independent ones is too small
 STRETCHES = 30  # of a run, in order
 IDLE = 0.3  # of the time without a request, which is paid all the same
-ROOM, ELSEWHERE = 1.2, 1.1  # times the rate: to be planned for; beyond the error of the engine
+ROOM = 1.2  # times the rate of the log, below which more is to be planned for
+NEAR, ELSEWHERE = 1.1, 1.5  # the same, as far as the engine may be off; where it is not the cause
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
@@ -257,9 +258,10 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     minute = f", {sized(held * busiest)} in the busiest minute" if busiest > 0 else ""
     at = f"{sized(held * rate)} requests a second{minute}, {sized(held, 2)} times these"
     level = "warning" if times < ROOM else "note"
-    if times < 1 / ELSEWHERE and share.low >= asked.quantile:
-        return None  # a slower engine than that of the log
-    if times > ELSEWHERE and share.high < asked.quantile:
+    late = share.high < asked.quantile
+    if (times < 1 / NEAR and share.low >= asked.quantile) or (late and NEAR < times < ELSEWHERE):
+        return None  # another engine than that of the log
+    if late and times >= ELSEWHERE:
         level = "note"
         seen = f"{percent(share.share)} of these requests kept the objective, and {who} whose "
         seen += f"memory lasts would keep it up to {at}: its speed is not what makes them late"
