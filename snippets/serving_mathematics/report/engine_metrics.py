@@ -53,25 +53,19 @@ ENGINES = {
 }
 NAMES = {  # of each counter, as engines have or had it, without the engine's own beginning
     "running": (
-        "num_requests_running",
-        "num_running_reqs",
-        "batch_current_size",
-        "requests_running",
+        *("num_requests_running", "num_running_reqs"),
+        *("batch_current_size", "requests_running"),
     ),
     "waiting": ("num_requests_waiting", "num_queue_reqs", "queue_size", "requests_waiting"),
     "cache": (
-        "kv_cache_usage_perc",
-        "gpu_cache_usage_perc",
-        "token_usage",
-        "kv_cache_utilization",
-        "cache_usage_ratio",
+        *("kv_cache_usage_perc", "gpu_cache_usage_perc", "token_usage"),
+        *("kv_cache_utilization", "cache_usage_ratio"),
     ),
     "preemptions": ("num_preemptions_total", "num_preemptions", "num_retracted_requests_total"),
     "prompt_tokens": ("prompt_tokens_total", "request_input_length_sum", "prompt_tokens"),
     "output_tokens": (
-        "generation_tokens_total",
-        "request_generated_tokens_sum",
-        "generated_tokens",
+        *("generation_tokens_total", "request_generated_tokens_sum"),
+        *("generated_tokens",),
     ),
     "prefix_asked": ("prefix_cache_queries_total", "gpu_prefix_cache_queries_total"),
     "prefix_found": (
@@ -173,11 +167,9 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
 
 
 def _of_labels(name: str, labels: str) -> list[str]:
-    """The counters to which one of what SGLang's steps did adds, or one of vLLM's guesses by their
-    place."""
-    if name == _BY_PLACE:
-        place = _PLACE.search(labels)
-        return [f"accepted_at_{int(place[1]) + 1}"] if place else []
+    """The counters to which what SGLang's steps did adds, or vLLM's guesses by their place."""
+    if name == _BY_PLACE and (place := _PLACE.search(labels)):
+        return [f"accepted_at_{int(place[1]) + 1}"]
     told = _OF_STEPS.items() if name == _STEPS else ()
     return next((counters for mode, counters in told if mode in labels), [])
 
