@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import simulate
-from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.evidence import FloatArray, Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.own_engine import (
@@ -44,6 +44,59 @@ def test_a_request_takes_twice_as_long_beside_so_many() -> None:
     }
     with_others = 100 * 0.01 / (prompt * 2e-5 + 100 * 1e-4)
     assert twice_alone(Run("", "", columns)) == pytest.approx(with_others, rel=0.1)
+
+
+def test_places_are_shown_where_requests_waited_for_them() -> None:
+    for load, places in ((1.1, 64), (0.5, 256)):
+        run = served(np.random.default_rng(8), 2000, load=load, places=64)
+        shown = {name: x for name, x in run.columns.items() if name != "queue_s"}
+        for columns in (run.columns, shown):
+            own = fit_own(replace(run, columns=columns), Asked())
+            assert own is not None
+            assert own.engine.max_sequences == pytest.approx(places, abs=2)
+            assert (own.ran > 0) == (load < 1)
+
+
+def _log(sent: FloatArray, asked: Workload, engine: Engine) -> Run:
+    """What a log of these requests tells."""
+    done = simulate(asked, engine)
+    columns = {"sent_s": sent, "ttft_s": done.first_token_s - sent}
+    columns |= {"latency_s": done.completion_s - sent}
+    columns |= {"prompt_tokens": asked.prompt_tokens, "output_tokens": asked.output_tokens}
+    return Run("", "", columns)
+
+
+def test_as_many_as_a_client_lets_in_are_no_places() -> None:
+    """Of an engine of 16 places or more with 16 clients, who ask when an answer came."""
+    rng, count = np.random.default_rng(9), 1500
+    lengths = (np.ceil(rng.lognormal(mean, 0.7, count)) + 1 for mean in (6.4, 5.0))
+    asked = Workload(np.zeros(count), *lengths)
+    engine = Engine(0.012, 4e-5, 2e-4, max_sequences=16)
+    run = _log(simulate(asked, engine).admitted_s, asked, engine)
+    assert fit_own(run, Asked()) is None  # what more than 16 would take is not told
+    own = fit_own(run, Asked(places=16))
+    assert own is not None
+    assert own.engine.step_s == pytest.approx(0.012 + 16 * 2e-4, rel=0.05)
+
+
+def test_prompt_tokens_that_a_cache_had_cost_nothing() -> None:
+    rng, count = np.random.default_rng(3), 1500
+    sent = np.cumsum(rng.exponential(1 / 3, count))
+    prompts, outputs = (np.ceil(rng.lognormal(mean, 0.7, count)) + 1 for mean in (8.0, 5.0))
+    found = np.floor(np.where(rng.random(count) < 0.9, 0.8, 0.0) * prompts)
+    asked = Workload(sent, prompts, outputs, found)
+    run = _log(sent, asked, Engine(0.012, 4e-5, 2e-4, max_sequences=256))
+    for columns, prompt_s in (({"cached_tokens": found}, 4e-5), ({}, 1.2e-5)):
+        own = fit_own(replace(run, columns={**run.columns, **columns}), Asked())
+        assert own is not None
+        assert own.engine.prefill_token_s == pytest.approx(prompt_s, rel=0.2)
+
+
+def test_requests_that_failed_have_taken_nobody_knows_what() -> None:
+    run = clean(count=800)
+    for failed, told in ((5, True), (20, False)):
+        columns = {**run.columns, "failed": (np.arange(800) < failed).astype(float)}
+        assert (fit_own(replace(run, columns=columns), Asked()) is not None) == told
 
 
 def test_a_log_that_is_of_no_engine_has_none() -> None:

@@ -53,25 +53,19 @@ ENGINES = {
 }
 NAMES = {  # of each counter, as engines have or had it, without the engine's own beginning
     "running": (
-        "num_requests_running",
-        "num_running_reqs",
-        "batch_current_size",
-        "requests_running",
+        *("num_requests_running", "num_running_reqs"),
+        *("batch_current_size", "requests_running"),
     ),
     "waiting": ("num_requests_waiting", "num_queue_reqs", "queue_size", "requests_waiting"),
     "cache": (
-        "kv_cache_usage_perc",
-        "gpu_cache_usage_perc",
-        "token_usage",
-        "kv_cache_utilization",
-        "cache_usage_ratio",
+        *("kv_cache_usage_perc", "gpu_cache_usage_perc", "token_usage"),
+        *("kv_cache_utilization", "cache_usage_ratio"),
     ),
     "preemptions": ("num_preemptions_total", "num_preemptions", "num_retracted_requests_total"),
     "prompt_tokens": ("prompt_tokens_total", "request_input_length_sum", "prompt_tokens"),
     "output_tokens": (
-        "generation_tokens_total",
-        "request_generated_tokens_sum",
-        "generated_tokens",
+        *("generation_tokens_total", "request_generated_tokens_sum"),
+        *("generated_tokens",),
     ),
     "prefix_asked": ("prefix_cache_queries_total", "gpu_prefix_cache_queries_total"),
     "prefix_found": (
@@ -109,6 +103,8 @@ _LOADED = "vllm:external_prefix_cache_hits_total"  # from a tier: beside what th
 _LOOKED_UP = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total", _LOADED)
 _ONCE = ("vllm:prompt_tokens_cached_total", "vllm:prompt_tokens_total")
 _STEPS = "sglang:realtime_tokens_total"
+_BY_PLACE = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+_PLACE = re.compile(r'position="(\d{1,3})"')  # from 0
 _OF_STEPS = {  # counters to which tokens of prompts add, by what SGLang's steps did
     'mode="prefill_cache"': ["prefix_found", "prefix_asked"],
     'mode="prefill_compute"': ["prefix_asked"],
@@ -140,17 +136,17 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     largest: dict[str, float] = {}
     found: dict[str, float] = {}
     engine = ""
-    steps: dict[str, float] = {}
+    labelled: dict[str, float] = {}
     for name, labels, value in _samples(text):
-        for counter in _of_steps(name, labels):
-            steps[counter] = steps.get(counter, 0.0) + value
+        for counter in _of_labels(name, labels):
+            labelled[counter] = labelled.get(counter, 0.0) + value
         if _canonical(name)[1] == "cache":  # of which the sum would say nothing
             largest[name] = max(value, largest.get(name, 0.0))
         for (begins, label), counter in LABELLED.items():
             if name.startswith(begins) and label in labels:
                 engine = "TensorRT-LLM"
                 found[counter] = value
-    passed = _passed_over(samples, bool(steps))
+    passed = _passed_over(samples, "prefix_asked" in labelled)
     for name, value in (samples | largest).items():
         which, counter = _canonical(name)
         require(not (counter and value < 0), name, "not negative, as counters are", f"{value:g}")
@@ -167,11 +163,13 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
             found["ttft_apart"] = samples[name.replace("_seconds_sum", "_seconds_count")]
     if found.get("cache", 0.0) > PERCENT_ABOVE:
         found["cache"] /= 100
-    return engine, found | steps
+    return engine, found | labelled
 
 
-def _of_steps(name: str, labels: str) -> list[str]:
-    """The counters to which one of what SGLang's steps did adds."""
+def _of_labels(name: str, labels: str) -> list[str]:
+    """The counters to which what SGLang's steps did adds, or vLLM's guesses by their place."""
+    if name == _BY_PLACE and (place := _PLACE.search(labels)):
+        return [f"accepted_at_{int(place[1]) + 1}"]
     told = _OF_STEPS.items() if name == _STEPS else ()
     return next((counters for mode, counters in told if mode in labels), [])
 
@@ -190,7 +188,7 @@ def _counters_of(name: str, labels: str) -> list[str]:
     if (late and counter == "ttft_s") or (name in SUMMED and _PRIORITY.search(labels)):
         return []
     told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
-    return _of_steps(name, labels) or [one for one in told if one]
+    return _of_labels(name, labels) or [one for one in told if one]
 
 
 def _canonical(name: str) -> tuple[str, str]:
@@ -280,7 +278,8 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         (str(metric.get("__name__", "")), ",".join(f'{k}="{v}"' for k, v in metric.items()))
         for metric in metrics
     ]
-    passed = _passed_over([name for name, _ in named], any(_of_steps(*one) for one in named))
+    steps = any("prefix_asked" in _of_labels(*one) for one in named)
+    passed = _passed_over([name for name, _ in named], steps)
     for place, (one, (name, labels)) in enumerate(zip(listed, named, strict=True)):
         engine = engine or _canonical(name)[0]
         seen.append(name or "a series without __name__")

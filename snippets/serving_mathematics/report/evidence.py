@@ -81,6 +81,11 @@ COUNTERS = {  # of an engine; those that only grow, and levels
     "power_w": "of all devices",
     "joules": "of all devices, so far",
 }
+MOST_GUESSED = 16  # places of a round of guesses that are looked at
+COUNTERS |= {
+    f"accepted_at_{place}": f"guesses accepted at place {place}, so far"
+    for place in range(1, MOST_GUESSED + 1)
+}
 GAUGES = ("running", "waiting", "cache", "power_w")
 GROWING = tuple(name for name in COUNTERS if name not in GAUGES)
 

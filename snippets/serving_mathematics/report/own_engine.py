@@ -4,12 +4,14 @@ While a request is answered a step takes, in the mean,
 
     TPOT = β + α·b + α_p·p
 
-with b sequences in the batch and p prompt tokens in a step. Both are counted from when the other
-requests were sent, answered and ended, so a log of requests gives β, α and α_p by least squares,
-and the simulator of the book serves the same requests at other rates.
+with b sequences in the batch and p prompt tokens in a step, those found in a cache left out. Both
+are counted from when the other requests were sent, answered and ended, so a log of requests gives
+β, α and α_p by least squares, and the simulator of the book serves its busiest requests in a row at
+other rates. How many places it has is shown where requests waited while so many ran; as many as a
+client let in are not the engine's.
 
-Assumes: one engine behind the log, or as many alike as `replicas` says; memory that lasts; a step
-that does not depend on context, whose part goes into α.
+Assumes: one engine behind the log; memory that lasts; a step that does not depend on context, whose
+part goes into α; no work on requests that failed, of which there are few.
 
 Source: Yu et al. (2022) for the step; Agrawal et al. (2024) for prompts in it; the simulator is
 `core.batching.event_skipping`.
@@ -18,9 +20,10 @@ Source: Yu et al. (2022) for the step; Agrawal et al. (2024) for prompts in it; 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import (
     Engine,
@@ -34,7 +37,6 @@ from serving_mathematics.report.evidence import (
     Run,
     _known_quantile,
     _tick_s,
-    in_flight,
     levels,
 )
 from serving_mathematics.report.findings.finding import Asked
@@ -42,13 +44,16 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
 LEAST_TOLD, TOLD_SHARE = 200, 0.9  # requests that tell costs, and of all that have later tokens
-MOST_SERVED = 4000  # that are simulated
+MOST_SERVED = 4000  # in a row, that are simulated
+MOST_FAILED = 0.01  # of the requests, whose work is not told
 BUDGET = 8192  # tokens of a step, where the reader does not say
 RATES = 9  # halvings of the interval in which the rate lies
 FASTEST_TIMES = 16.0  # times the rate of the log
-FULL, OFTEN = 0.97, 0.2  # of the most that ran, and of the time, from which that is a limit
+LOOKS, FEWEST_QUEUED = 2000, 10  # at which is looked who is inside, and of them with a queue
+FULL = 0.85  # of the most that ran: the rest of the places are read into
+USUAL = 0.75  # of what ran at those moments: some places are read into, some counted twice
+MORE, READ = 1.1, 2.0  # inside, of those that run, and beside them, from which somebody waits
 DEFAULT_PLACES = 256.0  # of an engine that never filled them
-SLOWER = -0.1  # error of the time to first token, from which the log waited for what was not said
 UNEXPLAINED = 0.2  # of a request's time per token, in the median, up to which it is such an engine
 
 
@@ -57,7 +62,8 @@ class OwnEngine:
     """Costs of a step, and how far the simulator that has them is off the log.
 
     engine: as the simulator takes it. tpot_error, ttft_error: medians predicted over measured, less
-    one.
+    one. ran: requests that ran at a time at most, where its places are not told but those that
+    engines have; else NaN.
 
     >>> OwnEngine(Engine(0.01), 0.02, -0.1).tpot_error
     0.02
@@ -66,6 +72,7 @@ class OwnEngine:
     engine: Engine
     tpot_error: float
     ttft_error: float
+    ran: float = math.nan
 
 
 def _counted(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -87,7 +94,7 @@ def _counted(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
     lasting = np.maximum(end - first, 1e-9)
     batch = (area(end) - area(first)) / lasting
     order = np.argsort(first, kind="stable")
-    read = np.r_[0.0, np.cumsum(prompt[good][order])]
+    read = np.r_[0.0, np.cumsum((prompt - _found_tokens(run))[good][order])]
     among = (
         read[np.searchsorted(first[order], end)]
         - read[np.searchsorted(first[order], first, "right")]
@@ -107,13 +114,16 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
     costs = _step_costs(run)
     if costs is None:
         return None
+    running, inside = _load(run)
+    ran, shown = float(running.max()), _places(running, inside)
     if asked.places > 0:
-        return _tried(run, costs, asked.places)
-    own = _tried(run, costs, _places(run))
-    reached = _most_running(run)
-    if own.ttft_error < SLOWER and reached < own.engine.max_sequences:
-        few = _tried(run, costs, reached)  # requests waited, so its places were full for a while
-        own = min(own, few, key=lambda one: abs(one.ttft_error))
+        own = _tried(run, costs, asked.places)
+    elif shown > 0:
+        own = _tried(run, costs, shown)
+    else:
+        own = replace(_tried(run, costs, DEFAULT_PLACES), ran=ran)
+    if costs[1] == 0 and own.engine.max_sequences > MORE * ran:
+        return None  # what more sequences take is not told
     return own
 
 
@@ -132,7 +142,7 @@ def twice_alone(run: Run) -> float:
         return math.nan
     good = run.good() & np.isfinite(run.column("prompt_tokens") + run.column("output_tokens"))
     later = float(np.maximum(run.column("output_tokens")[good] - 1, 0).mean())
-    prompt = float(run.column("prompt_tokens")[good].mean())
+    prompt = float((run.column("prompt_tokens") - _found_tokens(run))[good].mean())
     each = prompt * costs[2] + later * costs[1]
     return later * float(costs[0]) / each if each > 0 else math.nan
 
@@ -145,6 +155,8 @@ def _step_costs(run: Run) -> FloatArray | None:
     answers = run.good() & ~(run.column("output_tokens") <= 1)
     if each.size < max(LEAST_TOLD, TOLD_SHARE * answers.sum()):
         return None  # the others were in the batch too
+    if 1 - float(run.good().mean()) > MOST_FAILED:
+        return None  # and those that failed may have been
     if _tick_s(run.column("sent_s")) > _known_quantile(run.column("ttft_s")):
         return None  # moments that do not tell who was there
     terms = np.column_stack([np.ones(each.size), batch, read]) / each[:, None]
@@ -170,57 +182,90 @@ def _tried(run: Run, costs: FloatArray, places: float) -> OwnEngine:
         token_budget=max(BUDGET, int(places)),
         max_sequences=int(places),
     )
-    sample = _workload(run)
+    sample, served = _workload(run), _simulated(run)
     ttft, tpot = latencies_s(sample, simulate(sample, engine))
-    own_ttft, own_tpot = run.column("ttft_s")[run.good()], run.tpot_s()[run.good()]
+    own_ttft, own_tpot = run.column("ttft_s")[served], run.tpot_s()[served]
     errors = [
         _known_quantile(a) / _known_quantile(b) - 1 for a, b in ((tpot, own_tpot), (ttft, own_ttft))
     ]
     return OwnEngine(engine, *errors)
 
 
-def _most_running(run: Run) -> float:
-    """Requests that ran while others waited, or at a time at most."""
+def _load(run: Run) -> tuple[FloatArray, FloatArray]:
+    """Requests that ran, and that were inside, at moments."""
     told = levels(run)
-    if told is not None and told.level("running").size:
+    if told is not None and told.level("running").size >= FEWEST_QUEUED:
         running, waiting = told.values["running"], told.values["waiting"]
-        full = running[(waiting >= 1) & np.isfinite(running)]
-        return max(8.0, float(np.median(full)) if full.size > 9 else float(np.nanmax(running)))
-    return max(8.0, float(_running(run)[1].max()))
+        known = np.isfinite(running) & np.isfinite(waiting)
+        return running[known], (running + waiting)[known]
+    sent = run.column("sent_s")
+    first, end = sent + run.column("ttft_s"), sent + run.column("latency_s")
+    known = run.good() & np.isfinite(first + end)
+    span = float(sent[known].min()), float(end[known].max())
+    moments = np.linspace(*span, LOOKS)
+    counts = [
+        np.searchsorted(np.sort(x[known]), moments, side="right").astype(float)
+        for x in (sent, first, end)
+    ]
+    return counts[1] - counts[2], counts[0] - counts[2]
 
 
-def _running(run: Run) -> tuple[FloatArray, FloatArray]:
-    """When the number of requests between first and last token changed, and the number."""
-    good = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
-    good &= np.isfinite(run.column("ttft_s"))
-    first = (run.column("sent_s") + run.column("ttft_s"))[good]
-    end = np.maximum((run.column("sent_s") + run.column("latency_s"))[good], first)
-    return in_flight(first, end)
+def _places(running: FloatArray, inside: FloatArray) -> float:
+    """Places of an engine: as many as ran while more were inside and no more ran; NaN where that
+    is not seen, for as many may be all that a client let in.
+
+    >>> _places(np.full(20, 8.0), np.full(20, 30.0)), _places(np.full(20, 8.0), np.full(20, 8.0))
+    (8.0, nan)
+    """
+    most = float(running.max())
+    queued = inside > MORE * most + READ
+    if queued.sum() < FEWEST_QUEUED or not (running[queued] >= FULL * most).mean() > 0.5:
+        return math.nan
+    return max(1.0, float(np.quantile(running[queued], USUAL)))
 
 
-def _places(run: Run) -> float:
-    """As many as ran at a time, where that number was reached often; else what engines have."""
-    told = levels(run)
-    if told is not None and told.level("running").size:
-        running = told.level("running")
-        often = float((running >= FULL * running.max()).mean())
-    else:
-        moments, running = _running(run)
-        lasting = np.diff(moments)
-        often = float(
-            lasting[running[:-1] >= FULL * running.max()].sum() / max(lasting.sum(), 1e-9)
-        )
-    return float(max(8.0, running.max())) if often > OFTEN else DEFAULT_PLACES
+def _found_tokens(run: Run) -> FloatArray:
+    """Prompt tokens of each request that a cache had, all but one at most; 0 where nothing tells.
+
+    run: of requests.
+
+    >>> _found_tokens(Run("", "", {"prompt_tokens": np.array([9.0]), "cached_tokens": np.ones(1)}))
+    array([1.])
+    """
+    prompts = np.nan_to_num(run.column("prompt_tokens"), nan=1.0)
+    found = np.minimum(np.nan_to_num(run.column("cached_tokens")), prompts - 1)
+    return np.maximum(found, 0.0)
+
+
+def _simulated(run: Run) -> npt.NDArray[np.intp]:
+    """Which requests of a log are simulated, in order: the busiest in a row, where there are more.
+
+    run: with when they were sent and their tokens.
+
+    >>> run = Run("", "", {"sent_s": np.r_[np.arange(4000.0) * 9, 36e3 + np.arange(4000.0)]})
+    >>> other = {name: np.ones(8000) for name in ("prompt_tokens", "output_tokens")}
+    >>> int(_simulated(Run("", "", dict(run.columns) | other))[0])
+    4000
+    """
+    sent = run.column("sent_s")
+    tokens = run.column("prompt_tokens") + run.column("output_tokens")
+    known = np.flatnonzero(run.good() & np.isfinite(sent + tokens))
+    known = known[np.argsort(sent[known], kind="stable")]
+    if known.size <= MOST_SERVED:
+        return known
+    lasted = sent[known[MOST_SERVED - 1 :]] - sent[known[: 1 - MOST_SERVED]]
+    begin = int(np.argmin(lasted))
+    return known[begin : begin + MOST_SERVED]
 
 
 def _workload(run: Run, faster: float = 1.0) -> Workload:
-    """The requests of a log, as many as are simulated, so many times as fast."""
-    sent = run.column("sent_s")
-    prompt, output = run.column("prompt_tokens"), run.column("output_tokens")
-    known = np.flatnonzero(run.good() & np.isfinite(sent + prompt + output))
-    known = known[np.argsort(sent[known], kind="stable")][:MOST_SERVED]
-    times = (sent[known] - sent[known][0]) / faster
-    return Workload(times, np.maximum(prompt[known], 1), np.maximum(output[known], 1))
+    """The requests of a log that are simulated, so many times as fast."""
+    served = _simulated(run)
+    sent = run.column("sent_s")[served]
+    prompt = np.maximum(run.column("prompt_tokens")[served], 1)
+    output = np.maximum(run.column("output_tokens")[served], 1)
+    found = np.floor(_found_tokens(run)[served])
+    return Workload((sent - sent[0]) / faster, prompt, output, found)
 
 
 def _kept_share(run: Run, own: OwnEngine, asked: Asked, faster: float) -> float:
@@ -249,7 +294,7 @@ def breaking_rate(run: Run, own: OwnEngine, asked: Asked) -> float:
     """Times the rate of a log at which its objective breaks, by bisection; infinite where it holds
     at 16 times, NaN where it is broken at a sixteenth.
 
-    run, own, asked: as for `kept_share`.
+    run, own, asked: as for `_kept_share`.
 
     >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4)}
     >>> columns["output_tokens"] = np.ones(4)

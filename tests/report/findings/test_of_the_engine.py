@@ -5,7 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from serving_mathematics.core.batching.speculative_decoding import expected_tokens
+from serving_mathematics.core.batching.speculative_decoding import (
+    best_draft_length,
+    expected_tokens,
+)
+from serving_mathematics.report.engine_metrics import scrapes_run
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
@@ -95,6 +99,30 @@ def test_guesses_that_pay_are_a_note() -> None:
     assert found is not None
     assert found.level == "note"
     assert "a step that guesses yields 4.00 tokens" in found.seen
+
+
+@pytest.mark.parametrize(
+    ("chances", "level", "change"),
+    [
+        ((0.9, 0.05, 0.02), "warning", "guess 1 at a time"),  # 1.90/1.05 over 1.95/1.10, 1.97/1.15
+        ((0.6, 0.2, 0.1), "note", "keep guessing 3 at a time"),  # 1.60/1.05, 1.80/1.10, 1.90/1.15
+        ((0.8, 0.64), "note", f"guess {best_draft_length(0.8, 0.05)} at a time"),
+        ((0.04, 0.0), "warning", "switch guesses off"),
+    ],
+)
+def test_the_engine_counts_guesses_by_their_place(
+    chances: tuple[float, ...], level: str, change: str
+) -> None:
+    lines = [
+        "vllm:spec_decode_num_drafts_total 1e5",
+        f"vllm:spec_decode_num_draft_tokens_total {1e5 * len(chances)}",
+        f"vllm:spec_decode_num_accepted_tokens_total {1e5 * sum(chances)}",
+    ]
+    by_place = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+    lines += [f'{by_place}{{position="{at}"}} {1e5 * x}' for at, x in enumerate(chances)]
+    found = guesses(scrapes_run(["\n".join(lines)], "a"), Asked())
+    assert found is not None
+    assert (found.level, found.change) == (level, change)
 
 
 def test_stalls_name_the_prompts_that_end_in_them() -> None:

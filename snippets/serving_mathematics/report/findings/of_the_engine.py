@@ -20,6 +20,7 @@ import numpy as np
 from serving_mathematics.core.batching.speculative_decoding import best_draft_length
 from serving_mathematics.core.queues.shares import wilson_interval
 from serving_mathematics.report.evidence import (
+    MOST_GUESSED,
     FloatArray,
     Run,
     Series,
@@ -317,10 +318,22 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
     if not (drafted > 0 and accepted >= 0 and rounds > 0):
         return None
     length, yields = drafted / rounds, 1 + accepted / rounds
-    alpha = _acceptance(yields, length)
     share = wilson_interval(round(min(accepted, drafted)), round(drafted))
-    best = best_draft_length(min(alpha, 0.999), PASS_COST) if alpha > PASS_COST else 0
-    low = share.high < ACCEPTED
+    chances = _accepted_at(run.series, rounds)
+    if chances.size:
+        last = chances[-1] / max(float(chances[-2]), 1e-9) if chances.size > 1 else chances[0]
+        more = chances[-1] * min(last, 1.0) ** np.arange(1, MOST_GUESSED - chances.size + 1)
+        tokens = np.r_[1.0, 1 + np.cumsum(np.r_[chances, more])]
+        best = int(np.argmax(tokens / (1 + PASS_COST * np.arange(tokens.size))))
+        each = f"accepted at each place in turn: {', '.join(map(percent, chances.tolist()))}"
+        each += ", beyond as from the last but one to the last" if best > chances.size else ""
+    else:
+        alpha = _acceptance(yields, length)
+        best = best_draft_length(min(alpha, 0.999), PASS_COST) if alpha > PASS_COST else 0
+        each = f"acceptance {alpha:.2f} a token, if the same at each place"
+    low = share.high < ACCEPTED and best != round(length)
+    kept = "keep " if best == round(length) else ""
+    change = f"{kept}{'guessing' if kept else 'guess'} {best} at a time"
     return Finding(
         "guesses",
         "warning" if low else "note",
@@ -329,13 +342,18 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
         f"step that guesses yields {yields:.2f} tokens",
         "each refused token was computed for nothing, and at high load that is somebody "
         "else's step",
-        f"guess {best} at a time" if best else "switch guesses off",
-        f"acceptance {alpha:.2f} a token, the same at each place; a guess costs "
-        f"{percent(PASS_COST)} "
-        "of a step",
+        change if best else "switch guesses off",
+        f"{each}; a guess costs {percent(PASS_COST)} of a step",
         "machine/step-time",
         run.where,
     )
+
+
+def _accepted_at(series: Series, rounds: float) -> FloatArray:
+    """Share of the rounds in which the guess at each place was accepted; empty where not told."""
+    grown = [series.grown(f"accepted_at_{place}") for place in range(1, MOST_GUESSED + 1)]
+    told = np.array([one for one in grown if one >= 0])
+    return np.asarray(np.minimum(told / rounds, 1.0))
 
 
 def _acceptance(yields: float, length: float) -> float:

@@ -33,7 +33,6 @@ from serving_mathematics.report.evidence import (
     _inside_at,
     _known_mean,
     _rates_told,
-    _span_s,
 )
 from serving_mathematics.report.findings.finding import (
     FEW,
@@ -43,7 +42,16 @@ from serving_mathematics.report.findings.finding import (
     duration,
     percent,
 )
-from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own, twice_alone
+from serving_mathematics.report.own_engine import (
+    FASTEST_TIMES,
+    MOST_SERVED,
+    OwnEngine,
+    _found_tokens,
+    _simulated,
+    breaking_rate,
+    fit_own,
+    twice_alone,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
@@ -55,6 +63,8 @@ PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
 TOGETHER = 3.0  # requests that are worth one, from which a canary of independent ones is too small
 STRETCHES = 30  # of a run, in order
 IDLE = 0.3  # of the time without a request, which is paid all the same
+ROOM = 1.2  # times the rate of the log, below which more is to be planned for
+NEAR, ELSEWHERE = 1.1, 1.5  # the same, as far as the engine may be off; where it is not the cause
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
@@ -233,35 +243,72 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     >>> breaking_load(Run("", "", {"ttft_s": np.ones(9)}), Asked(ttft_s=1.0)) is None
     True
     """
-    if _in_time(run, asked) is None:
+    told = _in_time(run, asked)
+    own = fit_own(run, asked) if told is not None else None
+    if told is None or own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
         return None
-    own = fit_own(run, asked)
-    if own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
-        return None
+    rate, busiest = _rates_simulated(run)
+    some = told[_simulated(run)]
+    kept = some[np.isfinite(some)]
     times = breaking_rate(run, own, asked)
-    seconds = _span_s(run)
-    if math.isnan(times) or not seconds > 0:
+    if math.isnan(times) or not (rate > 0 and kept.size):
         return None
-    rate = (run.size - 1) / seconds  # at which they came
-    if math.isinf(times):
-        seen = f"the objective would hold at 16 times these {sized(rate)} requests a second"
+    share = wilson_interval(int(kept.sum()), kept.size)  # of requests that come in both alike
+    who, held = f"one engine of {_places_said(own)}", min(times, FASTEST_TIMES)
+    minute = f", {sized(held * busiest)} in the busiest minute" if busiest > 0 else ""
+    at = f"{sized(held * rate)} requests a second{minute}, {sized(held, 2)} times these"
+    level = "warning" if times < ROOM else "note"
+    late = share.high < asked.quantile
+    if (times < 1 / NEAR and share.low >= asked.quantile) or (late and NEAR < times < ELSEWHERE):
+        return None  # another engine than that of the log
+    if late and times >= ELSEWHERE:
+        level = "note"
+        seen = f"{percent(share.share)} of these requests kept the objective, and {who} whose "
+        seen += f"memory lasts would keep it up to {at}: its speed is not what makes them late"
+        change = "before replicas are added look at places, memory, a stall or a cold start, a "
+        change += "slow replica, and at what stands before the engine"
+        why = "more replicas would have the same"
     else:
-        seen = (
-            f"the objective breaks at about {sized(times * rate)} requests a second, "
-            f"{sized(times, 2)} times these"
-        )
-    level = "warning" if times < 1.2 else "note"
+        seen = f"{'holds up to' if math.isinf(times) else 'breaks at about'} {at}, on {who} whose "
+        seen = f"the objective {seen}memory lasts"
+        below = f"{sized(held * busiest)} a second" if busiest > 0 else "it"
+        change = f"plan replicas so that the busiest minute stays below {below}, with one down"
+        why = "between today's load and this one lies all the room for a burst or a lost replica"
     return Finding(
         "breaking_load",
         level,
         f"{seen}; a step takes {_costs(own)}",
-        "between the load of today and this one lies all the room for a burst or a lost replica",
-        "plan replicas so that the busiest minutes stay below it, with one replica down",
-        f"simulated with the log's own requests and {own.engine.max_sequences} places (--places "
-        f"says others); {_error(own)}",
+        why,
+        change,
+        f"simulated with the log's own requests{_those(run)}; {_error(own)}",
         "definitions/utilization",
         run.where,
     )
+
+
+def _rates_simulated(run: Run) -> tuple[float, float]:
+    """Requests a second of the stretch that is simulated, and of its busiest minute; NaN where it
+    lasts no time, or fewer than three minutes."""
+    sent = run.column("sent_s")
+    ends = sent[_simulated(run)[[0, -1]]]
+    sent = np.sort(sent[(sent >= ends[0]) & (sent <= ends[1])])
+    seconds = float(sent[-1] - sent[0])
+    if not seconds > 0:
+        return math.nan, math.nan
+    within = np.searchsorted(sent, sent + 60.0) - np.arange(sent.size)
+    minute = float(within.max()) / 60.0 if seconds >= 180.0 else math.nan
+    return (sent.size - 1) / seconds, minute
+
+
+def _places_said(own: OwnEngine) -> str:
+    """The places of an engine in words, and what was seen of them where they are assumed."""
+    count = own.engine.max_sequences
+    places = f"{count} place{'s' * (count > 1)}"
+    return places + (f" (--places says others; {own.ran:.0f} ran at most)" if own.ran > 0 else "")
+
+
+def _those(run: Run) -> str:
+    return f", the busiest {MOST_SERVED:,} in a row" if run.size > MOST_SERVED else ""
 
 
 def ceiling(run: Run, asked: Asked) -> Finding | None:
@@ -272,29 +319,40 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
     >>> ceiling(Run("", "", {"ttft_s": np.ones(9)}), Asked()) is None
     True
     """
-    own, seconds = fit_own(run, asked), _span_s(run)
-    if own is None or abs(own.tpot_error) > WORST or not seconds > 0:
+    own = fit_own(run, asked)
+    if own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
         return None
-    good = run.good() & np.isfinite(run.column("prompt_tokens") + run.column("output_tokens"))
-    prompts = np.maximum(run.column("prompt_tokens")[good], 2.0)
-    outputs = np.maximum(run.column("output_tokens")[good], 1.0)
-    engine, rate = own.engine, (run.size - 1) / seconds
-    most = saturated_rate(prompts, outputs, engine)
-    cached = saturated_rate(prompts, outputs, engine, np.floor(PREFIX_MORE * prompts))
+    rate, busiest = _rates_simulated(run)
+    if not rate > 0:
+        return None
+    served = _simulated(run)
+    prompts = np.maximum(run.column("prompt_tokens")[served], 2.0)
+    outputs = np.maximum(run.column("output_tokens")[served], 1.0)
+    found = np.floor(_found_tokens(run)[served])
+    engine = own.engine
+    most = saturated_rate(prompts, outputs, engine, found)
+    more = np.minimum(found + np.floor(PREFIX_MORE * prompts), prompts - 1)
     twice = 2 * engine.max_sequences
     budget = max(engine.token_budget, twice)
     larger = replace(engine, token_budget=budget, max_sequences=twice)
-    wider = saturated_rate(prompts, outputs, larger)
-    used, gains = rate / most, (cached / most - 1, wider / most - 1)
+    wider = saturated_rate(prompts, outputs, larger, found) / most - 1
+    cached = saturated_rate(prompts, outputs, engine, more) / most - 1
+    least = "" if run.has("cached_tokens") else "at least "  # what is found today is not told
+    change = "a tenth more of the prompts found in the cache would raise it by "
+    change += f"{least}{percent(cached)}"
+    if not own.ran > 0:
+        change += f", twice the places by {percent(wider)} if memory lasts"
+    used = rate / most
+    minute = f", {percent(busiest / most)} in the busiest minute" if busiest > 0 else ""
     return Finding(
         "ceiling",
         "warning" if used > NEARLY else "note",
-        f"{sized(rate)} requests a second came, {percent(used)} of the {sized(most)} that the "
-        f"engine carries with {engine.max_sequences} places",
+        f"{sized(rate)} requests a second came, {percent(used)} of the {sized(most)} that one "
+        f"engine of {_places_said(own)} carries if memory lasts{minute}",
         "this is its utilization: GPU utilization is 100% from the first request on",
-        f"a tenth more of the prompts found in the cache would raise it by {percent(gains[0])}, "
-        f"twice the places by {percent(gains[1])} if memory lasts",
-        f"from the costs of a step in the log, if it has every request; {_error(own)}",
+        change,
+        f"from the costs of a step in the log{_those(run)}, if it has every request of one engine; "
+        f"{_error(own)}",
         "definitions/utilization",
         run.where,
     )
