@@ -57,7 +57,24 @@ def test_a_ladder_that_is_served_is_a_note() -> None:
     found = ladder([stage(4, 4), stage(8, 5, 3.0), stage(16, 5.2, 9.0)], Asked())
     assert found is not None
     assert "from 8 requests a second on no more than 5.2 are served" in found.seen
-    assert _steps_of([stage(8, 5), stage(math.inf, 5)]) == [(8, 5, 0.1, 300)]
+    assert _steps_of([stage(8, 5), stage(math.inf, 5)]) == [(8, 5, 0.1, True)]
+
+
+def test_the_last_answers_of_a_stage_are_no_queue() -> None:
+    """Stages of 1,000 requests whose last answers take 40 s, and those beyond 9 a second, whose
+    last request waits besides; one whose client sends at half of the rate is passed over."""
+
+    def last(rate: float, sent: float = math.nan) -> Run:
+        wait = max(0.0, 1000 / 9 - 1000 / rate)
+        told = {"rate_asked": rate, "completed": 1000.0, "ttft_s": 0.1 + wait / 2}
+        told |= {"duration_s": 1000 / (sent if sent > 0 else rate) + wait + 40.0}
+        return Run(f"{rate}", "", told=told | {"latency_s": 5.0 + wait / 2})
+
+    found = _steps_of([last(rate) for rate in (2, 4, 8, 10, 12)] + [last(6, sent=3)])
+    assert [(row[0], row[3]) for row in found] == list(
+        zip((2, 4, 8, 10, 12), (False, False, False, True, True), strict=True)
+    )
+    assert [row[1] for row in found] == pytest.approx([2, 4, 8, 9, 9], rel=0.02)
 
 
 def test_a_step_as_the_model_has_it_is_a_note() -> None:

@@ -21,6 +21,7 @@ from serving_mathematics.machine.predictions.own_runs import calibrate, calibrat
 from serving_mathematics.planner.load_tests import LoadRun, runs_of
 from serving_mathematics.report.evidence import FloatArray, Run, _rates_told
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, _blocks_of, duration
+from serving_mathematics.report.findings.of_the_test import _requests, _sent_rate, growing_queue
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import student_quantile
@@ -28,8 +29,9 @@ from serving_mathematics.support.require import require
 
 RUN_BLOCKS = 10
 MODEL_FACTOR = 1.3  # of the step model, which is off by a ninth in the mean
-KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is served
+KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is sent
 CHANCE = 3.0  # standard errors of a Poisson count, by which a load may fall short
+WAITED, OF_LATE = 0.05, 0.5  # of a stage's time, and of how much longer it took, that was a queue
 METRICS: dict[str, tuple[str, Callable[[FloatArray], Any]]] = {
     "ttft_s": ("TTFT, mean", np.mean),
     "ttft_p95_s": ("TTFT, p95", lambda x: np.quantile(x, 0.95)),
@@ -120,8 +122,8 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
     rows = _steps_of(runs) if len({run.tool for run in runs}) == 1 else []
     if len(rows) < 2:
         return None
-    kept = [row for row in rows if _kept_up(row)]
-    lost = [row for row in rows if not _kept_up(row)]
+    kept = [row for row in rows if not row[3]]
+    lost = [row for row in rows if row[3]]
     where = runs[0].where.partition(",")[0]
     if not lost:
         top = rows[-1]
@@ -136,8 +138,8 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
             "definitions/throughput",
             where,
         )
-    ceiling = max(row[1] for row in rows)
-    best = kept[-1] if kept else None
+    best = max((row for row in kept if row[0] < lost[0][0]), default=None)
+    ceiling = max(row[1] for row in lost if row[1] < lost[0][0])
     at, most = sized(lost[0][0], 4), sized(ceiling, 4)
     seen = f"from {at} requests a second on no more than {most} are served"
     if best:
@@ -155,38 +157,62 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
         f"quote latencies up to {sized(best[0], 4)} a second, and the ceiling as throughput"
         if best
         else "begin the ladder lower",
-        f"{len(rows)} loads, served within {100 * (1 - KEPT_UP):.0f}% of the rate asked and chance",
+        f"{len(rows)} loads, by how the wait grew, or by the rate that left as the tool says",
         "definitions/throughput",
         where,
     )
 
 
-def _kept_up(row: tuple[float, float, float, float]) -> bool:
-    """Whether a load was served but for what a Poisson count of its requests may lack."""
-    asked, served, _, count = row
-    return 1 - served / asked <= max(1 - KEPT_UP, CHANCE / math.sqrt(max(count, 1.0)))
+def _steps_of(runs: Sequence[Run]) -> list[tuple[float, float, float, bool]]:
+    """Rate asked, rate served, mean time to first token of the loads of a test, and whether more
+    came than was served, by rate.
 
+    runs: of which those without a finite rate, and those whose client fell behind, are passed over.
 
-def _steps_of(runs: Sequence[Run]) -> list[tuple[float, float, float, float]]:
-    """Rate asked, rate served, mean time to first token and requests of the loads of a test, by
-    rate.
-
-    runs: of which those without a finite rate are passed over.
-
-    >>> told = {"rate_asked": 4.0, "completed": 40.0, "duration_s": 10.0, "ttft_s": 0.1}
-    >>> _steps_of([Run("", "", told=told)])
-    [(4.0, 4.0, 0.1, 40.0)]
+    >>> told = {"rate_asked": 4.0, "completed": 400.0, "ttft_s": 0.1}
+    >>> _steps_of([Run("", "", told=told | {"duration_s": 110.0})])  # with its last answers
+    [(4.0, 4.0, 0.1, False)]
+    >>> _steps_of([Run("", "", told=told | {"duration_s": 130.0, "ttft_s": 12.0})])[0][3]
+    True
     """
+    told = [(run.said("rate_asked"), run.said("ttft_s"), run) for run in runs]
+    told = [one for one in told if 0 < one[0] < math.inf and one[1] > 0]
     rows = []
-    for run in runs:
-        asked, first = run.said("rate_asked"), run.said("ttft_s")
-        served = run.said("rate_sent")
-        if math.isnan(served):
-            served = _rates_told(run)["requests"]
-        if 0 < asked < math.inf and served > 0 and first > 0:
-            count = float(run.size) if run.size else run.said("completed")
-            rows.append((asked, float(served), first, float(np.nan_to_num(count))))
+    for asked, first, run in told:
+        least = min(x for _, x, _ in told)
+        queue = min(x for rate, x, _ in told if rate >= asked) - least
+        step = _served(run, asked, first, queue)
+        if step is not None:
+            rows.append((asked, step[0], first, step[1]))
     return sorted(rows)
+
+
+def _served(run: Run, asked: float, first: float, queue: float) -> tuple[float, bool] | None:
+    """The rate that was served and whether that is less than came; None where the client fell
+    behind, or nothing is told.
+
+    A stage lasts as long as its requests come, then until the last of them is served, and then
+    until its answer is through, which is of no queue: where a queue grows, the last request waits
+    about twice the mean.
+
+    first: mean time to first token. queue: by how much it and those of all higher loads exceed the
+    least of the ladder.
+    """
+    count = float(np.nan_to_num(_requests(run)))
+    allowed = max(1 - KEPT_UP, CHANCE / math.sqrt(max(count, 1.0)))
+    left = run.said("rate_sent")
+    if left > 0:
+        return left, 1 - left / asked > allowed
+    whole = run.said("duration_s")
+    if not (count > 0 and whole > 0) or 1 - _sent_rate(run) / asked > allowed:
+        return None
+    coming = count / asked
+    longer = max(whole - coming, 0.0)
+    waited = min(2 * first, longer)
+    mostly = waited > max(OF_LATE * longer, allowed * coming)
+    if mostly or 2 * queue > WAITED * coming or growing_queue(run, Asked()) is not None:
+        return count / (coming + waited), waited > 0
+    return asked, False
 
 
 def step_model(runs: Sequence[Run], asked: Asked) -> Finding | None:
