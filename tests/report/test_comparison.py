@@ -16,6 +16,7 @@ from serving_mathematics.report.comparison import (
     step_model,
 )
 from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
 
 from .example_runs import clean
@@ -29,7 +30,7 @@ def stage(rate: float, sent: float, first: float = 0.1) -> Run:
 def test_the_interval_is_scipys() -> None:
     rng = np.random.default_rng(1)
     one, other = rng.normal(5, 1, 10), rng.normal(6, 3, 10)
-    found = _welch("x", one, other)
+    found = _welch("x", one, other, 0.05)
     expected = stats.ttest_ind(other, one, equal_var=False).confidence_interval(0.95)
     ends = (found.low * one.mean(), found.high * one.mean())
     assert ends == pytest.approx((expected.low, expected.high), rel=1e-3)
@@ -44,6 +45,22 @@ def test_half_as_slow_again_is_told_and_the_same_again_is_not() -> None:
     assert found["TTFT, mean"].change == pytest.approx(0.5)
     assert not found["latency, mean"].real or found["latency, mean"].change > 0
     assert isinstance(found["TTFT, p95"], Difference)
+
+
+@pytest.mark.parametrize(("slower", "level"), [(1.0, ""), (1.5, "problem")])
+def test_runs_of_other_loads_are_held_against_the_costs_of_a_step(
+    slower: float, level: str
+) -> None:
+    """The same engine at half of the load and at 0.8 of it, and with slower steps there."""
+    loads = [served(np.random.default_rng(3), 2000, load=load, places=64) for load in (0.4, 0.7)]
+    times = {n: slower * loads[1].columns[n] for n in ("ttft_s", "latency_s")}
+    found = differences(loads[0], replace(loads[1], columns=loads[1].columns | times))
+    assert [one.level for one in found] == [level]
+    assert found[0].unlike
+    assert "requests a second" in found[0].name
+    bare = [Run("a", "", {n: run.columns[n] for n in ("sent_s", "ttft_s")}) for run in loads]
+    with pytest.raises(ValueError, match="a and a must be runs of one load"):
+        differences(*bare)
 
 
 def test_a_ladder_that_is_served_is_a_note() -> None:

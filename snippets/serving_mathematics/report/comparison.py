@@ -2,7 +2,9 @@
 
 Two runs are compared by blocks in order and not by requests, because those that stand in one queue
 are slow together: the mean of each of ten blocks is a replication, and Welch's test compares them.
-A difference that it does not tell from chance is noise.
+A difference that it does not tell from chance, all numbers together, is noise. Runs of other rates
+or other tokens are not compared by their times: a time per token is held against what the first
+run's costs of a step give at the second's load.
 
 Source: Welch (1947); Law (2015), *Simulation Modeling and Analysis*, section 10.2, for replications
 instead of requests; Little (1961) for the ladder.
@@ -21,13 +23,24 @@ from serving_mathematics.machine.predictions.own_runs import calibrate, calibrat
 from serving_mathematics.planner.load_tests import LoadRun, runs_of
 from serving_mathematics.report.evidence import FloatArray, Run, _rates_told
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, _blocks_of, duration
-from serving_mathematics.report.findings.of_the_test import _requests, _sent_rate, growing_queue
+from serving_mathematics.report.findings.of_the_test import (
+    _requests,
+    _sent_rate,
+    all_at_once,
+    closed_loop,
+    growing_queue,
+)
+from serving_mathematics.report.own_engine import _counted, _step_costs
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import student_quantile
 from serving_mathematics.support.require import require
 
 RUN_BLOCKS = 10
+TOGETHER = 0.05  # of two runs alike, in which one of their numbers is told to differ
+WORSE = 0.1  # slower beyond chance, from which that is a problem
+OTHER, OTHER_SIGMAS = 0.1, 3.0  # by which rates or tokens differ, and in standard errors
+STEPS_TELL = 0.05  # of a time per token, within which the costs of a step give another load's
 MODEL_FACTOR = 1.3  # of the step model, which is off by a ninth in the mean
 KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is sent
 CHANCE = 3.0  # standard errors of a Poisson count, by which a load may fall short
@@ -43,7 +56,7 @@ METRICS: dict[str, tuple[str, Callable[[FloatArray], Any]]] = {
 @dataclass(frozen=True)
 class Difference:
     """One number of two runs. change: b over a, less one, with its interval, and whether it is
-    told from chance.
+    told from chance. unlike: whether the runs are of other loads, which the name says.
 
     >>> Difference("TTFT", 0.1, 0.2, 1.0, 0.8, 1.2).real
     True
@@ -55,6 +68,12 @@ class Difference:
     change: float
     low: float
     high: float
+    unlike: bool = False
+
+    @property
+    def level(self) -> str:
+        """Of a finding, where the second is slower beyond chance; else empty."""
+        return ("problem" if self.low > WORSE else "warning") if self.low > 0 else ""
 
     @property
     def real(self) -> bool:
@@ -73,7 +92,14 @@ def differences(first: Run, second: Run) -> list[Difference]:
     >>> [one.real for one in differences(*runs)]
     [True, True]
     """
-    found = []
+    both = f"{first.where} and {second.where}"
+    unlike = _unlike(first, second)
+    if unlike:
+        same = _at_second_load(first, second, unlike)
+        rule = "runs of one load, or logs that tell the costs of a step"
+        require(same is not None, both, rule, unlike)
+        return [same] if same is not None else []
+    pairs = []
     for name, (title, statistic) in METRICS.items():
         parts = []
         for run in (first, second):
@@ -82,11 +108,53 @@ def differences(first: Run, second: Run) -> list[Difference]:
                 break
             parts.append(np.array([float(statistic(x)) for x in _blocks_of(values, RUN_BLOCKS)]))
         if len(parts) == 2:
-            found.append(_welch(title, parts[0], parts[1]))
-    both = f"{first.where} and {second.where}"
+            pairs.append((title, *parts))
     rule = f"runs with times of {FEW} requests or more, of the same kind"
-    require(len(found) > 0, both, rule, f"{first.size} and {second.size} requests")
-    return found
+    require(len(pairs) > 0, both, rule, f"{first.size} and {second.size} requests")
+    return [_welch(*pair, TOGETHER / len(pairs)) for pair in pairs]
+
+
+def _unlike(first: Run, second: Run) -> str:
+    """In what the loads of two runs differ beyond chance, in words; empty where they do not."""
+    runs, found = (first, second), []
+    open_ones = all(
+        look(run, Asked()) is None for run in runs for look in (closed_loop, all_at_once)
+    )
+    if open_ones:  # else a slower engine is asked for less
+        errors = [1 / math.sqrt(max(run.size, 1)) for run in runs]
+        found.append(_apart([_sent_rate(run) for run in runs], errors, "requests a second"))
+    for name, word in (("prompt_tokens", "prompt tokens"), ("output_tokens", "answer tokens")):
+        values = [_values(run, name) for run in runs]
+        if min(x.size for x in values) >= FEW:
+            means = [float(x.mean()) for x in values]
+            errors = [
+                float(x.std()) / max(mean, 1e-9) / math.sqrt(x.size)
+                for x, mean in zip(values, means, strict=True)
+            ]
+            found.append(_apart(means, errors, word))
+    return ", ".join(filter(None, found))
+
+
+def _apart(numbers: Sequence[float], errors: Sequence[float], word: str) -> str:
+    """Two numbers in words, where they differ by more than their errors may."""
+    limit = max(OTHER, OTHER_SIGMAS * math.hypot(*errors))
+    if not (min(numbers) > 0 and abs(math.log(numbers[1] / numbers[0])) > math.log1p(limit)):
+        return ""
+    return f"{sized(numbers[0])} and {sized(numbers[1])} {word}"
+
+
+def _at_second_load(first: Run, second: Run, unlike: str) -> Difference | None:
+    """Time per token of the second run, with its own batches and prompts, as the first run's costs
+    of a step give it and as it was; None where either does not tell."""
+    costs = _step_costs(first)
+    if costs is None or _step_costs(second) is None:
+        return None
+    batch, read, each = _counted(second)
+    before, now = float((costs[0] + costs[1] * batch + costs[2] * read).mean()), float(each.mean())
+    change = now / before - 1
+    name = f"not the same load ({unlike}); TPOT at the second's, by the first's costs of a step"
+    low, high = change - STEPS_TELL, change + STEPS_TELL
+    return Difference(name, before, now, change, low, high, unlike=True)
 
 
 def _values(run: Run, name: str) -> FloatArray:
@@ -97,11 +165,12 @@ def _values(run: Run, name: str) -> FloatArray:
     return np.asarray(values[np.isfinite(values)])
 
 
-def _welch(title: str, one: FloatArray, other: FloatArray) -> Difference:
+def _welch(title: str, one: FloatArray, other: FloatArray, wrong: float) -> Difference:
+    """Two numbers by their blocks; wrong: share of intervals that leave out what is true."""
     errors = [float(x.var(ddof=1)) / x.size for x in (one, other)]
     error = math.sqrt(sum(errors))
     freedom = sum(errors) ** 2 / max(sum(e**2 / (RUN_BLOCKS - 1) for e in errors), 1e-300)
-    quantile = student_quantile(0.975, max(1.0, freedom)) if error > 0 else 0.0
+    quantile = student_quantile(1 - wrong / 2, max(1.0, freedom)) if error > 0 else 0.0
     a, b = float(one.mean()), float(other.mean())
     base = a if a > 0 else 1.0
     half = quantile * error
