@@ -37,9 +37,9 @@ from serving_mathematics.support.intervals import student_quantile
 from serving_mathematics.support.require import require
 
 RUN_BLOCKS = 10
-TOGETHER = 0.05  # of two runs alike, in which one of their numbers is told to differ
+ANY_CHANCE = 0.05  # of two runs alike, in which one of their numbers is told to differ
 WORSE = 0.1  # slower beyond chance, from which that is a problem
-OTHER, OTHER_SIGMAS = 0.1, 3.0  # by which rates or tokens differ, and in standard errors
+OTHER_LOAD, OTHER_SIGMAS = 0.1, 3.0  # by which rates or tokens differ, and in standard errors
 STEPS_TELL = 0.05  # of a time per token, within which the costs of a step give another load's
 MODEL_FACTOR = 1.3  # of the step model, which is off by a ninth in the mean
 KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is sent
@@ -93,7 +93,7 @@ def differences(first: Run, second: Run) -> list[Difference]:
     [True, True]
     """
     both = f"{first.where} and {second.where}"
-    unlike = _unlike(first, second)
+    unlike = _other_load(first, second)
     if unlike:
         same = _at_second_load(first, second, unlike)
         rule = "runs of one load, or logs that tell the costs of a step"
@@ -111,10 +111,10 @@ def differences(first: Run, second: Run) -> list[Difference]:
             pairs.append((title, *parts))
     rule = f"runs with times of {FEW} requests or more, of the same kind"
     require(len(pairs) > 0, both, rule, f"{first.size} and {second.size} requests")
-    return [_welch(*pair, TOGETHER / len(pairs)) for pair in pairs]
+    return [_welch(*pair, ANY_CHANCE / len(pairs)) for pair in pairs]
 
 
-def _unlike(first: Run, second: Run) -> str:
+def _other_load(first: Run, second: Run) -> str:
     """In what the loads of two runs differ beyond chance, in words; empty where they do not."""
     runs, found = (first, second), []
     open_ones = all(
@@ -122,7 +122,7 @@ def _unlike(first: Run, second: Run) -> str:
     )
     if open_ones:  # else a slower engine is asked for less
         errors = [1 / math.sqrt(max(run.size, 1)) for run in runs]
-        found.append(_apart([_sent_rate(run) for run in runs], errors, "requests a second"))
+        found.append(_told_apart([_sent_rate(run) for run in runs], errors, "requests a second"))
     for name, word in (("prompt_tokens", "prompt tokens"), ("output_tokens", "answer tokens")):
         values = [_values(run, name) for run in runs]
         if min(x.size for x in values) >= FEW:
@@ -131,13 +131,13 @@ def _unlike(first: Run, second: Run) -> str:
                 float(x.std()) / max(mean, 1e-9) / math.sqrt(x.size)
                 for x, mean in zip(values, means, strict=True)
             ]
-            found.append(_apart(means, errors, word))
+            found.append(_told_apart(means, errors, word))
     return ", ".join(filter(None, found))
 
 
-def _apart(numbers: Sequence[float], errors: Sequence[float], word: str) -> str:
+def _told_apart(numbers: Sequence[float], errors: Sequence[float], word: str) -> str:
     """Two numbers in words, where they differ by more than their errors may."""
-    limit = max(OTHER, OTHER_SIGMAS * math.hypot(*errors))
+    limit = max(OTHER_LOAD, OTHER_SIGMAS * math.hypot(*errors))
     if not (min(numbers) > 0 and abs(math.log(numbers[1] / numbers[0])) > math.log1p(limit)):
         return ""
     return f"{sized(numbers[0])} and {sized(numbers[1])} {word}"

@@ -36,7 +36,7 @@ from serving_mathematics.support.intervals import half_width
 
 WAITS = 0.1  # share of the time with a queue, from which something binds
 FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
-MOMENTS, MANY_WAIT = 10, 10  # that say what binds; who wait at the last of fewer
+MOMENTS_LEAST, MANY_WAIT = 10, 10  # that say what binds; who wait at the last of fewer
 MOST_QUEUE = 0.5  # of the time to first token
 EMPTY = 0.25  # of the usual number inside, up to which a prompt's own time is read off
 STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
@@ -76,12 +76,12 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     'places bind'
     """
     told = levels(run)
-    if told is None or told.level("running").size < MOMENTS:
+    if told is None or told.level("running").size < MOMENTS_LEAST:
         return None
     running, waiting = told.values["running"], told.values["waiting"]
     known = np.isfinite(running) & np.isfinite(waiting)
     running, waiting = running[known], waiting[known]
-    if running.size < MOMENTS:
+    if running.size < MOMENTS_LEAST:
         return None
     queued = waiting >= 1
     share = float(queued.mean())
@@ -171,7 +171,7 @@ def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
 def _left_waiting(series: Series) -> str:
     """Those who waited at the last of a few scrapes, in words, where they are many."""
     running, waiting = series.level("running"), series.level("waiting")
-    if not (running.size and waiting.size) or running.size >= MOMENTS:
+    if not (running.size and waiting.size) or running.size >= MOMENTS_LEAST:
         return ""
     if not waiting[-1] > max(MANY_WAIT, EMPTY * running[-1]):
         return ""
