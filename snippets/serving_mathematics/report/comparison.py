@@ -108,7 +108,7 @@ def differences(first: Run, second: Run) -> list[Difference]:
                 break
             parts.append(np.array([float(statistic(x)) for x in _blocks_of(values, RUN_BLOCKS)]))
         if len(parts) == 2:
-            pairs.append((title, *parts))
+            pairs.append((title, parts[0], parts[1]))
     rule = f"runs with times of {FEW} requests or more, of the same kind"
     require(len(pairs) > 0, both, rule, f"{first.size} and {second.size} requests")
     return [_welch(*pair, ANY_CHANCE / len(pairs)) for pair in pairs]

@@ -167,8 +167,10 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
         told = f"read: {'; '.join(found.runs[0].notes)}"
         lines += textwrap.wrap(told, TERMINAL_WIDTH, subsequent_indent="  ", max_lines=4)
     shown = [one for one in changed if one.real or one.unlike]
-    for one in shown[:4]:
-        lines += textwrap.wrap(_difference_text(one), TERMINAL_WIDTH, subsequent_indent="  ")
+    said = (
+        textwrap.wrap(_difference_text(x), TERMINAL_WIDTH, subsequent_indent="  ") for x in shown
+    )
+    lines += [row for rows in said for row in rows][:6]
     if changed and not shown:
         lines.append("· no difference between the two is told from chance")
     left = LINES - len(lines) - 1
@@ -210,7 +212,7 @@ def _headline(found: Report, changed: Sequence[Difference] = ()) -> str:
     count = sum(run.size or run.told.get("completed", 0.0) for run in found.runs)
     runs = f"{len(found.runs)} runs, " if len(found.runs) > 1 else ""
     requests = f"{count:,.0f} requests" if count else "counters"
-    levels = [one.level for one in (*found.findings, *changed)]
+    levels = [one.level for one in found.findings] + [one.level for one in changed]
     told = [f"{levels.count(x)} {x}{'s' * (levels.count(x) > 1)}" for x in LEVELS if x in levels]
     return f"{tools}: {runs}{requests}; {', '.join(told) or 'nothing found'}"
 
