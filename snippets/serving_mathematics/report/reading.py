@@ -462,10 +462,9 @@ def _guidellm_run(data: Any, where: str) -> Run:
     left = ~cut | np.isfinite(columns["sent_s"])
     columns = {name: x[left] for name, x in columns.items()}
     if (cut & left).any():
-        told = (
-            f"{int((cut & left).sum()):,} of {int(left.sum()):,} requests were cut off at the end"
-        )
-        run = replace(run, notes=(f"{told}, so whole answers are of the shorter ones",))
+        those = f"{int((cut & left).sum()):,} of {int(left.sum()):,} requests"
+        note = f"{those} were cut off at the end, so whole answers are of the shorter ones"
+        run = replace(run, notes=(note,))
     late = columns["sent_s"] - columns["due_s"]
     columns["sent_s"] = _since_first(columns["sent_s"])
     columns["due_s"] = columns["sent_s"] - late
