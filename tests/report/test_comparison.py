@@ -63,6 +63,24 @@ def test_runs_of_other_loads_are_held_against_the_costs_of_a_step(
         differences(*bare)
 
 
+@pytest.mark.parametrize(("clients", "word"), [(8, None), (16, "8 and 16 requests held")])
+def test_a_slower_engine_of_as_many_clients_is_of_one_load(clients: int, word: str | None) -> None:
+    def loop(count: int, each: float) -> Run:
+        sent = np.repeat(np.arange(50) * each, count)
+        columns = {"sent_s": sent, "latency_s": np.full(sent.size, each), "ttft_s": 0.1 + 0 * sent}
+        told = {"concurrency": float(count), "rate_asked": math.inf}
+        return Run("a", "", columns, told)
+
+    runs = loop(8, 1.0), loop(clients, 3.0)
+    if word is not None:
+        with pytest.raises(ValueError, match=word):
+            differences(*runs)
+        with pytest.raises(ValueError, match="a rate and clients that wait"):
+            differences(runs[0], clean(count=400))
+    else:
+        assert [one.level for one in differences(*runs) if one.real] == ["problem"]
+
+
 def test_a_ladder_that_is_served_is_a_note() -> None:
     assert ladder([stage(1, 1), stage(2, 2)], Asked()).level == "note"  # type: ignore[union-attr]
     assert ladder([stage(1, 1)], Asked()) is None

@@ -117,11 +117,15 @@ def differences(first: Run, second: Run) -> list[Difference]:
 def _other_load(first: Run, second: Run) -> str:
     """In what the loads of two runs differ beyond chance, in words; empty where they do not."""
     runs, found = (first, second), []
-    open_ones = all(
-        look(run, Asked()) is None for run in runs for look in (closed_loop, all_at_once)
-    )
-    if open_ones:  # else a slower engine is asked for less
-        errors = [1 / math.sqrt(max(run.size, 1)) for run in runs]
+    kinds = [
+        [look(run, Asked()) is not None for look in (closed_loop, all_at_once)] for run in runs
+    ]
+    errors = [1 / math.sqrt(max(run.size, 1)) for run in runs]
+    if kinds[0] != kinds[1]:
+        found.append("a rate and clients that wait, or all at once")
+    elif kinds[0][0]:  # where a slower engine is asked for less
+        found.append(_told_apart([_held(run) for run in runs], errors, "requests held"))
+    elif not kinds[0][1]:
         found.append(_told_apart([_sent_rate(run) for run in runs], errors, "requests a second"))
     for name, word in (("prompt_tokens", "prompt tokens"), ("output_tokens", "answer tokens")):
         values = [_values(run, name) for run in runs]
@@ -133,6 +137,13 @@ def _other_load(first: Run, second: Run) -> str:
             ]
             found.append(_told_apart(means, errors, word))
     return ", ".join(filter(None, found))
+
+
+def _held(run: Run) -> float:
+    """Requests that a closed loop held; the mean number inside, where the tool does not say."""
+    told = run.said("concurrency")
+    seconds = _rates_told(run)["seconds"]
+    return told if told > 0 else float(np.nansum(run.column("latency_s"))) / seconds
 
 
 def _told_apart(numbers: Sequence[float], errors: Sequence[float], word: str) -> str:
