@@ -300,9 +300,9 @@ def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> R
         asked = replace(asked, engine="sglang")
     found: list[Finding] = []
     quiet, untold = [], []
+    warm = [without_warm_up(run) for run in runs]
     for rule in FINDINGS:
-        looked = runs if rule.cold else [without_warm_up(run) for run in runs]
-        told = [run for run in looked if not rule.lacks(run, asked)]
+        told = [run for run in (runs if rule.cold else warm) if not rule.lacks(run, asked)]
         own = [one for run in told if (one := rule.find(run, asked)) is not None]
         found += own
         if not own and told:
