@@ -71,7 +71,6 @@ SCALED = {  # of KEDA's ScaledObject v1alpha1 and its Prometheus scaler
                 "minReplicaCount": {"type": "integer"},
                 "maxReplicaCount": {"type": "integer"},
                 "pollingInterval": {"type": "integer"},
-                "cooldownPeriod": {"type": "integer"},
                 "triggers": {
                     "type": "array",
                     "items": {

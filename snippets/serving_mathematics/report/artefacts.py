@@ -191,7 +191,6 @@ def autoscaler_objects(target: int, engine: str = "vllm") -> dict[str, str]:
         "  minReplicaCount: 1",
         f"  maxReplicaCount: {MOST_REPLICAS}",
         "  pollingInterval: 15",
-        "  cooldownPeriod: 300",
         "  triggers:",
         "    - type: prometheus",
         "      metricType: AverageValue",
