@@ -80,9 +80,9 @@ ADDRESS = ["--host", "0.0.0.0", "--port", "8000"]  # SGLang and TensorRT-LLM hea
 NO_OVERLAP = "disable_overlap_scheduler: true\n"
 WHERE = ", in the folder where it starts:"  # a router's file lies
 ROUTED = "fleets.yaml"  # what TensorRT-LLM's router reads
-FOLDER = "/options"  # of a pod, where its files lie
+MOUNT = "/options"  # of a pod, where its files lie
 SLEEP_S = 15  # in which nobody sends to a pod that goes any more
-LONGEST_S = 600  # of an answer, for users to set
+ANSWER_S = 600  # of an answer, for users to set
 
 
 class Limits(Protocol):
@@ -427,10 +427,10 @@ def _pods(
 ) -> list[str]:
     """Lines of a `spec` with so many replicas, a command, the files that it reads, time to end
     answers, and the devices of a replica."""
-    words = [f"{FOLDER}/{word}" if word in files else word for word in words]
+    words = [f"{MOUNT}/{word}" if word in files else word for word in words]
     if question.deployment.backend == "vllm":
-        words += ["--shutdown-timeout", f"{LONGEST_S}"]
-    mount = f", {{name: options, mountPath: {FOLDER}}}" if files else ""
+        words += ["--shutdown-timeout", f"{ANSWER_S}"]
+    mount = f", {{name: options, mountPath: {MOUNT}}}" if files else ""
     return [
         f"  replicas: {replicas}",
         "  selector:",
@@ -439,7 +439,7 @@ def _pods(
         "    metadata:",
         f"      labels: {{app: {name}}}",
         "    spec:",
-        f"      terminationGracePeriodSeconds: {LONGEST_S + 2 * SLEEP_S}",
+        f"      terminationGracePeriodSeconds: {ANSWER_S + 2 * SLEEP_S}",
         "      containers:",
         "        - name: engine",
         f"          image: {_image(question)}",
