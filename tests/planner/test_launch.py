@@ -34,6 +34,8 @@ from serving_mathematics.planner.launch import (
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices, read_question
 
+from builder import ROOT
+
 WIDE: dict[str, object] = {
     "rate_per_s": 2,
     "model": "deepseek-ai/DeepSeek-R1",
@@ -125,7 +127,8 @@ def test_the_deployment_is_yaml_with_what_was_planned() -> None:
     found = yaml.safe_load(kubernetes_deployment(question, best))
     assert found["spec"]["replicas"] == 4
     container = container_of(found)
-    assert container["command"] == launch_words(question, best)
+    drain = ["--shutdown-timeout", "600"]
+    assert container["command"] == launch_words(question, best) + drain
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
     labels = found["spec"]["template"]["metadata"]["labels"]
     assert found["spec"]["selector"]["matchLabels"] == labels
@@ -158,12 +161,32 @@ def test_a_checkpoint_in_another_format_is_asked_for(
 def test_a_pod_hears_others_and_waits_until_it_serves(backend: str) -> None:
     """vLLM listens everywhere at port 8000 by default, as the probe asks."""
     question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "backend": backend})
-    container = container_of(yaml.safe_load(kubernetes_deployment(question, best)))
+    *_, found = yaml.safe_load_all(kubernetes_deployment(question, best))
+    container = container_of(found)
     assert ("--host 0.0.0.0 --port 8000" in " ".join(container["command"])) == (backend != "vllm")
     assert ("--enable-metrics" in container["command"]) == (backend == "sglang")
     assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": 8000}
     assert container["readinessProbe"]["timeoutSeconds"] > 1  # which SGLang takes to answer
     assert container["image"].endswith(":VERSION")
+
+
+@pytest.mark.parametrize("backend", ["vllm", "sglang", "trtllm"])
+def test_a_pod_that_goes_ends_its_answers(backend: str) -> None:
+    """The grace period holds the sleep and what vLLM waits; other engines wait by themselves, until
+    it ends."""
+    question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "backend": backend})
+    text = kubernetes_deployment(question, best)
+    *_, found = yaml.safe_load_all(text)
+    container, words = container_of(found), container_of(found)["command"]
+    assert ("--shutdown-timeout" in words) == (backend == "vllm") == ("--shutdown" in text[:500])
+    waits_s = int(words[words.index("--shutdown-timeout") + 1]) if backend == "vllm" else 600
+    sleep_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    grace_s = found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace_s == waits_s + 2 * sleep_s  # and some to end itself
+    assert "longest answer" in text.partition("apiVersion")[0]
+    page = (ROOT / "docs" / "capacity" / "autoscaling.md").read_text("utf-8")
+    assert f"`preStop` sleep of {sleep_s} s" in page
+    assert "--shutdown-timeout" not in launch_words(question, best)  # Ctrl+C ends it at once
 
 
 def test_host_memory_and_a_router_are_started_too() -> None:
@@ -356,15 +379,30 @@ def test_one_device_tells_no_width_of_its_draft_model() -> None:
     assert '"model": "Qwen/Qwen3-1.7B"' in text
 
 
-def test_a_file_stands_behind_the_kubernetes_objects() -> None:
+def files_mounted(documents: list[dict[str, Any]]) -> dict[str, str]:
+    """Of the one ConfigMap, by the path under which every pod finds them."""
+    (held,) = (one for one in documents if one["kind"] == "ConfigMap")
+    found: dict[str, str] = {}
+    for document in documents:
+        if document["kind"] not in ("Deployment", "StatefulSet"):
+            continue
+        pod = document["spec"]["template"]["spec"]
+        (volume,) = (one for one in pod["volumes"] if "configMap" in one)
+        assert volume["configMap"]["name"] == held["metadata"]["name"]
+        mounts = container_of(document)["volumeMounts"]
+        (folder,) = (one["mountPath"] for one in mounts if one["name"] == volume["name"])
+        found = {f"{folder}/{name}": text for name, text in held["data"].items()}
+        assert container_of(document)["command"][-2] == "--extra_llm_api_options"
+        assert container_of(document)["command"][-1] in found
+    return found
+
+
+def test_a_pod_finds_its_file_in_a_config_map() -> None:
     question, best = planned(GUESSING | {"backend": "trtllm", "cache_precision": "fp8"})
-    text = kubernetes_deployment(question, best)
-    container = container_of(yaml.safe_load(text))
-    assert container["command"][-2:] == ["--extra_llm_api_options", "options.yaml"]
-    _, _, behind = text.partition("# options.yaml, in the folder where they start:\n")
-    told = yaml.safe_load("\n".join(line.removeprefix("#   ") for line in behind.splitlines()))
-    assert told["kv_cache_config"] == {"dtype": "fp8"}
-    assert told["speculative_config"]["decoding_type"] == "MTP"
+    documents = list(yaml.safe_load_all(kubernetes_deployment(question, best)))
+    ((path, text),) = files_mounted(documents).items()
+    assert path == "/options/options.yaml"
+    assert text == launch_files(question)["options.yaml"]
 
 
 PAIR = {
@@ -408,10 +446,18 @@ def test_separate_fleets_are_yaml_with_what_was_planned(backend: str, apart: Sep
         }  # fmt: skip
         assert state["spec"]["template"]["metadata"]["labels"] == labels
         container = container_of(state)
-        assert container["command"] == role_words(asked, apart.run, role)
+        words, ours = role_words(asked, apart.run, role), container["command"]
+        drain = ["--shutdown-timeout", "600"] * (backend == "vllm")
+        assert [word.removeprefix("/options/") for word in ours] == words + drain
         named = [one["name"] for one in container["env"]]
         assert named == ["HF_TOKEN"] + ["VLLM_NIXL_SIDE_CHANNEL_HOST"] * (backend == "vllm")
         assert state["spec"]["podManagementPolicy"] == "Parallel"  # or one would wait for another
+    if backend == "trtllm":
+        told, files = separate_launch(asked, apart.run).files, files_mounted(found)
+        roles = ("prompts", "answers")
+        assert files == {f"/options/{role}.yaml": told[f"{role}.yaml"] for role in roles}
+        behind = kubernetes_separate(asked, apart.run).partition("# before them")[2]
+        assert "# fleets.yaml, in the folder where it starts:" in behind
 
 
 def test_files_of_separate_fleets_are_yaml(apart: Separate) -> None:

@@ -13,8 +13,11 @@ releases 0.5.10 to 0.5.23, which divide the chunk by the groups, and mix chunks 
 0.5.12 on and with some guesses from 0.5.19 on, but guess nothing in such a step (issues 10589 and
 6874, pull requests 22920 and 35017); TensorRT-LLM documentation, trtllm-serve, speculative decoding
 and disaggregated serving, and `llm_args.py`, where chunks and attention over data are off unless
-asked for; `tpu_platform.py` of vLLM for TPUs; Kubernetes documentation, Deployments, StatefulSets,
-probes, scheduling of GPUs, downward API; GKE documentation, TPUs.
+asked for; `tpu_platform.py` of vLLM for TPUs; at SIGTERM `engine/core.py` of vLLM (0.33), which
+aborts unless it is told how long to wait, `tokenizer_manager.py` of SGLang (0.5.23) and
+`serve/lifecycle.py` of TensorRT-LLM, which wait without a limit; Kubernetes documentation,
+Deployments, StatefulSets, ConfigMaps, termination of pods, probes, scheduling of GPUs, downward
+API; GKE documentation, TPUs.
 """
 
 # In one piece: the same limits in the words of three engines, which are compared and changed line
@@ -75,7 +78,11 @@ SIGNS = {  # of a format, in names of checkpoints
 }
 ADDRESS = ["--host", "0.0.0.0", "--port", "8000"]  # SGLang and TensorRT-LLM hear themselves alone
 NO_OVERLAP = "disable_overlap_scheduler: true\n"
-WHERE = ", in the folder where they start:"  # files lie
+WHERE = ", in the folder where it starts:"  # a router's file lies
+ROUTED = "fleets.yaml"  # what TensorRT-LLM's router reads
+MOUNT = "/options"  # of a pod, where its files lie
+SLEEP_S = 15  # in which nobody sends to a pod that goes any more
+ANSWER_S = 600  # of an answer, for users to set
 
 
 class Limits(Protocol):
@@ -371,7 +378,8 @@ def launch_text(question: Question, best: Limits, backend: str = "") -> str:
 
 def kubernetes_deployment(question: Question, best: Limits) -> str:
     """The fleet as a Kubernetes Deployment, in YAML: its replicas with those that may fail, the
-    engine's command, and the devices of a replica.
+    engine's command, and the devices of a replica; where the command reads a file, the ConfigMap
+    with it.
 
     question: of the deployment. best: its fleet.
 
@@ -382,17 +390,47 @@ def kubernetes_deployment(question: Question, best: Limits) -> str:
     >>> "  replicas: 4" in kubernetes_deployment(asked, run).splitlines() if run else False
     True
     """
-    words = launch_words(question, best)
-    lines = [*SET, *_launch_notes(question), *_placing(question)]
+    words, files = launch_words(question, best), launch_files(question)
+    lines = [*SET, *_leaving(question), *_launch_notes(question), *_placing(question)]
+    lines += _config_map(files)
     lines += ["apiVersion: apps/v1", "kind: Deployment", "metadata:", "  name: model", "spec:"]
-    lines += _pods(question, "model", best.replicas + question.spare_replicas, words)
-    return "\n".join(lines + _commented(launch_files(question), WHERE))
+    replicas = best.replicas + question.spare_replicas
+    return "\n".join(lines + _pods(question, "model", replicas, words, files))
+
+
+def _leaving(question: Question) -> list[str]:
+    """What a pod that goes needs to end its answers, as comments."""
+    own = ", and --shutdown-timeout (vLLM from 0.18 on) at that answer's"
+    return [
+        "# Set terminationGracePeriodSeconds 30 s above your longest answer, which a pod that goes",
+        f"# still ends{own if question.deployment.backend == 'vllm' else ''}.",
+    ]
+
+
+def _config_map(files: dict[str, str]) -> list[str]:
+    """Lines of the ConfigMap that holds files, before other documents; none without files."""
+    if not files:
+        return []
+    lines = ["apiVersion: v1", "kind: ConfigMap", "metadata:", "  name: options", "data:"]
+    for name, text in files.items():
+        lines += [f"  {name}: |", *(f"    {line}" for line in text.splitlines())]
+    return [*lines, "---"]
 
 
 def _pods(
-    question: Question, name: str, replicas: int, words: list[str], env: list[str] | None = None
+    question: Question,
+    name: str,
+    replicas: int,
+    words: list[str],
+    files: dict[str, str],
+    env: list[str] | None = None,
 ) -> list[str]:
-    """Lines of a `spec` with so many replicas, a command and the devices of a replica."""
+    """Lines of a `spec` with so many replicas, a command, the files that it reads, time to end
+    answers, and the devices of a replica."""
+    words = [f"{MOUNT}/{word}" if word in files else word for word in words]
+    if question.deployment.backend == "vllm":
+        words += ["--shutdown-timeout", f"{ANSWER_S}"]
+    mount = f", {{name: options, mountPath: {MOUNT}}}" if files else ""
     return [
         f"  replicas: {replicas}",
         "  selector:",
@@ -401,6 +439,7 @@ def _pods(
         "    metadata:",
         f"      labels: {{app: {name}}}",
         "    spec:",
+        f"      terminationGracePeriodSeconds: {ANSWER_S + 2 * SLEEP_S}",
         "      containers:",
         "        - name: engine",
         f"          image: {_image(question)}",
@@ -415,9 +454,11 @@ def _pods(
         "            timeoutSeconds: 10",
         "          resources:",
         f"            limits: {{{_resource(question)}: {question.deployment.devices}}}",
-        "          volumeMounts: [{name: shm, mountPath: /dev/shm}]",
+        f"          lifecycle: {{preStop: {{sleep: {{seconds: {SLEEP_S}}}}}}}",
+        f"          volumeMounts: [{{name: shm, mountPath: /dev/shm}}{mount}]",
         "      volumes:",
         "        - {name: shm, emptyDir: {medium: Memory}}",
+        *["        - {name: options, configMap: {name: options}}"] * bool(files),
     ]
 
 
@@ -531,9 +572,9 @@ def separate_launch(question: Question, pair: Apart, backend: str = "") -> Start
         urls += "".join(f'    - "{host}:8000"\n' for host in hosts)
     alone = "" if NO_OVERLAP in options else NO_OVERLAP
     files = {"prompts.yaml": alone + options, "answers.yaml": options}
-    router = "trtllm-serve disaggregated -c fleets.yaml"
+    router = f"trtllm-serve disaggregated -c {ROUTED}"
     note = "TensorRT-LLM calls this experimental"
-    return Started(prompts, answers, router, note, files | {"fleets.yaml": urls})
+    return Started(prompts, answers, router, note, files | {ROUTED: urls})
 
 
 def _long_prompt(question: Question) -> int:
@@ -587,10 +628,11 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
         source = "{fieldRef: {fieldPath: status.podIP}}"
         env = ["            - name: VLLM_NIXL_SIDE_CHANNEL_HOST"]
         env += [f"              valueFrom: {source}"]
+    own_files = {name: text for name, text in found.files.items() if name != ROUTED}
     for role, count in (("prompts", pair.prompts), ("answers", pair.answers)):
         words = role_words(question, pair, role)
         own = question.of_prompts() if role == "prompts" else question
-        pods = _pods(own, role, count + question.spare_replicas, words, env)
+        pods = _pods(own, role, count + question.spare_replicas, words, own_files, env)
         service = ["apiVersion: v1", "kind: Service", "metadata:", f"  name: {role}", "spec:"]
         service += ["  clusterIP: None", f"  selector: {{app: {role}}}"]
         service += ["  ports: [{port: 8000}]"]
@@ -598,9 +640,10 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
         state += ["spec:", f"  serviceName: {role}", "  podManagementPolicy: Parallel", *pods]
         documents += ["\n".join(service), "\n".join(state)]
     note = f" ({found.note})" if found.note else ""
-    lines = [f"# before them{note}:", f"# {found.router}", *_commented(found.files, WHERE)]
-    notes = [*SET, *_common_notes(question, backend), *_placing(question)]
-    documents[0] = "\n".join([*notes, documents[0]])
+    routed = {name: text for name, text in found.files.items() if name == ROUTED}
+    lines = [f"# before them{note}:", f"# {found.router}", *_commented(routed, WHERE)]
+    notes = [*SET, *_leaving(question), *_common_notes(question, backend), *_placing(question)]
+    documents[0] = "\n".join([*notes, *_config_map(own_files), documents[0]])
     return "\n---\n".join(documents) + "\n" + "\n".join(lines)
 
 
