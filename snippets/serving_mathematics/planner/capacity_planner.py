@@ -6,8 +6,9 @@ event; limits that nobody met in a run do not change it. A larger batch limit sh
 lengthens the steps: the limit is taken at which the worse of TTFT and TPOT, each in shares of its
 objective, is best, found by halving; and token budgets are tried one after the other. n is the
 smallest for which both hold, found by doubling and halving. The answer rests on runs four times as
-long, of that fleet and of those of one replica fewer that might do. What binds is what, if it were
-lifted alone, would let n − 1 do.
+long, of that fleet at the first limits whose intervals decide it, the largest batch limits before
+others, and of those of one replica fewer that might do. What binds is what, if it were lifted
+alone, would let n − 1 do.
 
 Assumes: TPOT rises and TTFT falls with the batch limit, both fall with n; the objective is judged
 by the simulated quantile itself, whose 95% interval is given beside it; steady traffic, unless it
