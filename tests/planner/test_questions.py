@@ -776,7 +776,9 @@ def test_a_device_given_by_the_numbers_of_an_h100_is_one_in_every_format() -> No
     sheet = {"peak_tflops": 1e-12 * like.bf16_flops_per_s, "memory_gib": like.memory_bytes / 2**30}
     sheet["bandwidth_gb_per_s"] = 1e-9 * like.bandwidth_bytes_per_s
     given = read_question({"rate_per_s": 1, **sheet}).deployment.system
-    assert asdict(given) == pytest.approx(asdict(replace(like, name=given.name)), rel=1e-12)
+    assert given.generation == like.generation
+    numbers = [{k: x for k, x in asdict(one).items() if k[0] not in "ng"} for one in (given, like)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-12)
 
 
 def test_a_slower_front_takes_longer_and_a_load_test_begins_there() -> None:

@@ -83,7 +83,7 @@ def _row(places: tuple[int, ...]) -> list[Any] | None:
         best.replicas,
         one.devices,
         one.precision,
-        min(100, round(100 * told.plan.load)),
+        min(100, round(100 * told.plan.estimate.load)),  # a closed form, which may say more
         round(1e3 * best.ttft[last].value),
         round(1e3 * best.tpot[last].value, 1),
         max(told.if_slower, best.replicas) if told.if_slower else 0,  # shorter runs may say fewer
