@@ -639,7 +639,7 @@ def test_the_longer_runs_go_down_to_one_replica_and_up_to_what_is_needed(
     needed: int, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The search said two. One fewer is tried where its limits might do, and 1 of these."""
-    monkeypatch.setattr(capacity_planner, "_decided", lambda _short, _long, run: run)
+    monkeypatch.setattr(capacity_planner, "_first_decided", lambda _short, _long, run: run)
     for limits in ([], [(8, 512), (9, 512)]):
         short: Any = SimpleNamespace(
             question=BASE,

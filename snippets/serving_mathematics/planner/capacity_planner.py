@@ -856,10 +856,10 @@ def settled(fleet: Fleets, long: Fleets | None = None, near: int = 0) -> tuple[P
         raise Infeasible(f"no fleet of up to {MOST_REPLICAS:,} replicas keeps the objective")
     run = found[replicas]
     assert run is not None
-    return _decided(fleet, long, run), long
+    return _first_decided(fleet, long, run), long
 
 
-def _decided(fleet: Fleets, long: Fleets, run: Performance) -> Performance:
+def _first_decided(fleet: Fleets, long: Fleets, run: Performance) -> Performance:
     """Of so many replicas, the first longer run that decides: with the largest batch limits, which
     are the same whatever is promised, then with what the search found; where none does, the one
     whose intervals reach least far, of those that are not too full if there are any."""

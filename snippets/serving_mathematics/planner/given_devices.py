@@ -35,7 +35,7 @@ from serving_mathematics.planner.capacity_planner import (
     Infeasible,
     Performance,
     Told,
-    _decided,
+    _first_decided,
     _four_times,
     _longer,
     _require_enough,
@@ -272,7 +272,7 @@ def settled_carried(
     if found.run is None:
         return found
     rate = found.rate_per_s
-    return replace(found, run=_decided(fleet.at_rate(rate), long.at_rate(rate), found.run))
+    return replace(found, run=_first_decided(fleet.at_rate(rate), long.at_rate(rate), found.run))
 
 
 def _carried_apart(question: Question, settle: bool = False, near: float = 0.0) -> _CarriedApart:
