@@ -106,13 +106,24 @@ def test_vllm_starts_where_a_whole_context_does_not_fit(
     assert (sequence_bytes(one, float(most)) > room) == short
     for text in (launch_text(question, best), kubernetes_deployment(question, best)):
         assert text.replace('", "', " ").count("--max-model-len auto") == 1
-        assert (f"of the context of {most:,}: a longer request" in text) == short
-    found = re.search(r"auto is about ([\d,]+) tokens", launch_text(question, best))
+        assert (f"of the context of {most:,}, or is refused" in text) == short
+    found = re.search(r"has about ([\d,]+) tokens at most", launch_text(question, best))
     if found and "Llama-4" not in one.architecture.name:  # whose chunks hold less, the longer
         engine = Fleets(question).engine
         assert int(found[1].replace(",", "")) == engine.kv_blocks * engine.block_tokens
     for backend in ("sglang", "trtllm"):  # which shorten it themselves
         assert "auto" not in launch_text(question, best, backend)
+
+
+def test_a_tpu_is_told_the_length_that_fits() -> None:
+    """Its workers cannot be told another than they began with."""
+    asked = {"rate_per_s": 1, "ttft_s": 5, "tpot_s": 0.1, "requests": 100, "device": "tpu_v6e"}
+    for split, short in (("tp4", True), ("tp8", False)):
+        model = {"model": "Llama-3.1-70B", "precision": "fp8", "parallelism": split}
+        words = launch_words(*planned(asked | model, places=8))
+        assert ("--max-model-len" in words) == short
+        if short:
+            assert 1000 < int(words[words.index("--max-model-len") + 1]) < 131_072
 
 
 def test_a_replica_on_two_machines_says_how_each_is_started() -> None:

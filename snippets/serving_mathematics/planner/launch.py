@@ -13,10 +13,11 @@ releases 0.5.10 to 0.5.23, which divide the chunk by the groups, and mix chunks 
 0.5.12 on and with some guesses from 0.5.19 on, but guess nothing in such a step (issues 10589 and
 6874, pull requests 22920 and 35017); TensorRT-LLM documentation, trtllm-serve, speculative decoding
 and disaggregated serving, and `llm_args.py`, where chunks and attention over data are off unless
-asked for; `tpu_platform.py` of vLLM for TPUs; vLLM pull requests 29431 (the longest request that
-fits) and 32773 (FP8 made while loading), and its documentation of several machines; SGLang pull
-request 24241, released with 0.5.11; Kubernetes documentation, Deployments, StatefulSets, probes,
-scheduling of GPUs, downward API; GKE documentation, TPUs.
+asked for; `tpu_platform.py` of vLLM for TPUs, and `tpu_worker.py` of tpu-inference, which is told
+no other length than at first; vLLM pull requests 29431 (the longest request that fits) and 32773
+(FP8 made while loading), and its documentation of several machines; SGLang pull request 24241,
+released with 0.5.11; Kubernetes documentation, Deployments, StatefulSets, probes, scheduling of
+GPUs, downward API; GKE documentation, TPUs.
 """
 
 # In one piece: the same limits in the words of three engines, which are compared and changed line
@@ -178,7 +179,7 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
     if backend == "vllm":
         words = ["vllm", "serve", name, "--max-num-seqs", f"{places}"]
         words += ["--max-num-batched-tokens", f"{budget}", "--gpu-memory-utilization", share]
-        words += ["--max-model-len", "auto"]  # or it wants room for the whole context
+        words += _length_words(question)
         widths = (
             ("--tensor-parallel-size", one.tensor),
             ("--pipeline-parallel-size", one.pipeline),
@@ -272,17 +273,30 @@ def _format_notes(question: Question, backend: str) -> list[str]:
     return [f"# needs a checkpoint in {one.precision.upper()}: {_repository(question)} is not one"]
 
 
-def _context_notes(question: Question, backend: str) -> list[str]:
-    """How long a request may be where the cache has no room for one of the whole context."""
+def _longest(question: Question) -> int:
+    """Tokens of a request that the cache has room for, up to the context."""
     one = question.deployment
     most = one.architecture.context_tokens
     whole = mean_token_bytes(one, Workload([0], [most - 1], [1]))
     blocks = cache_blocks(one, whole, question.memory_share, question.reserved_bytes)
-    room = BLOCK_TOKENS * blocks // one.attention_data
-    if backend != "vllm" or room >= most:
+    return min(most, BLOCK_TOKENS * blocks // one.attention_data)
+
+
+def _length_words(question: Question) -> list[str]:
+    """What keeps vLLM from asking for room for the whole context; on TPUs it cannot fit itself."""
+    if question.deployment.system.generation != "tpu":
+        return ["--max-model-len", "auto"]
+    longest, most = _longest(question), question.deployment.architecture.context_tokens
+    return ["--max-model-len", f"{longest}"] if longest < most else []
+
+
+def _context_notes(question: Question, backend: str) -> list[str]:
+    """How long a request may be where the cache has no room for one of the whole context."""
+    room, most = _longest(question), question.deployment.architecture.context_tokens
+    if backend != "vllm" or room == most:
         return []
     return [
-        f"# auto is about {room:,} tokens of the context of {most:,}: a longer request is refused"
+        f"# a request has about {room:,} tokens at most, of the context of {most:,}, or is refused"
     ]
 
 
