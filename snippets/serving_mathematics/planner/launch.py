@@ -6,18 +6,18 @@ data, groups that share the sequences evenly, and may each read as many tokens i
 planned, since one of them reads a prompt; caches that travel by NIXL, which all three engines can
 use; a draft model that is called after EAGLE-3 is a head of that kind.
 
-Source: vLLM documentation, engine arguments, speculative decoding and NixlConnector, and
+Source: vLLM pull requests 29431 (the longest request that fits) and 32773 (FP8 made while loading),
+and its documentation of several machines; `tpu_worker.py` of tpu-inference, which is told no other
+length than at first; SGLang pull request 24241, released with 0.5.11;
+vLLM documentation, engine arguments, speculative decoding and NixlConnector, and
 `vllm/config/vllm.py` (0.33), where each data-parallel rank offloads as much as is named; SGLang
 documentation, server arguments, speculative decoding, PD disaggregation and router, and its
 releases 0.5.10 to 0.5.23, which divide the chunk by the groups, and mix chunks with stages from
 0.5.12 on and with some guesses from 0.5.19 on, but guess nothing in such a step (issues 10589 and
 6874, pull requests 22920 and 35017); TensorRT-LLM documentation, trtllm-serve, speculative decoding
 and disaggregated serving, and `llm_args.py`, where chunks and attention over data are off unless
-asked for; `tpu_platform.py` of vLLM for TPUs, and `tpu_worker.py` of tpu-inference, which is told
-no other length than at first; vLLM pull requests 29431 (the longest request that fits) and 32773
-(FP8 made while loading), and its documentation of several machines; SGLang pull request 24241,
-released with 0.5.11; Kubernetes documentation, Deployments, StatefulSets, probes, scheduling of
-GPUs, downward API; GKE documentation, TPUs.
+asked for; `tpu_platform.py` of vLLM for TPUs; Kubernetes documentation, Deployments, StatefulSets,
+probes, scheduling of GPUs, downward API; GKE documentation, TPUs.
 """
 
 # In one piece: the same limits in the words of three engines, which are compared and changed line
