@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any, cast
 
@@ -10,7 +11,11 @@ import pytest
 import yaml
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_model, model_names
-from serving_mathematics.core.hardware.deployments import cache_room_bytes, weight_bytes
+from serving_mathematics.core.hardware.deployments import (
+    cache_room_bytes,
+    sequence_bytes,
+    weight_bytes,
+)
 from serving_mathematics.planner.capacity_planner import Fleets, Performance
 from serving_mathematics.planner.configurations import Answer, Separate, answer, whole_answer
 from serving_mathematics.planner.launch import (
@@ -81,6 +86,73 @@ def test_what_sglang_takes_for_weights_and_cache_leaves_the_planned_cache(device
     room = cache_room_bytes(one, question.reserved_bytes)
     assert taken - weight_bytes(one) == pytest.approx(room, abs=1e-3 * one.system.memory_bytes)
     assert taken - weight_bytes(one) <= room
+
+
+@pytest.mark.parametrize(
+    ("change", "short"),
+    [
+        ({"model": "Qwen3-32B", "precision": "bf16"}, True),
+        ({"model": "Qwen3-32B", "precision": "fp8"}, False),
+        ({"model": "DeepSeek-R1", "device": "B200", "parallelism": "tp4"}, True),
+        ({"model": "Llama-4-Scout", "parallelism": "tp8"}, True),  # of ten million tokens
+    ],
+)
+def test_vllm_starts_where_a_whole_context_does_not_fit(
+    change: dict[str, object], short: bool
+) -> None:
+    """By the bytes of one sequence as long as the context, against the room for it."""
+    asked = {"rate_per_s": 1, "ttft_s": 5, "tpot_s": 0.1, "parallelism": "tp1", "requests": 100}
+    question, best = planned(asked | change)
+    one, most = question.deployment, question.deployment.architecture.context_tokens
+    room = cache_room_bytes(one, question.reserved_bytes)
+    assert (sequence_bytes(one, float(most)) > room) == short
+    for text in (launch_text(question, best), kubernetes_deployment(question, best)):
+        assert text.replace('", "', " ").count("--max-model-len auto") == 1
+        assert (f"of the context of {most:,}, or is refused" in text) == short
+    found = re.search(r"has about ([\d,]+) tokens at most", launch_text(question, best))
+    if found and "Llama-4" not in one.architecture.name:  # whose chunks hold less, the longer
+        engine = Fleets(question).engine
+        assert int(found[1].replace(",", "")) == engine.kv_blocks * engine.block_tokens
+    for backend in ("sglang", "trtllm"):  # which shorten it themselves
+        assert "auto" not in launch_text(question, best, backend)
+
+
+def test_a_tpu_is_told_the_length_that_fits() -> None:
+    """Its workers cannot be told another than they began with."""
+    asked = {"rate_per_s": 1, "ttft_s": 5, "tpot_s": 0.1, "requests": 100, "device": "tpu_v6e"}
+    for split, short in (("tp4", True), ("tp8", False)):
+        model = {"model": "Llama-3.1-70B", "precision": "fp8", "parallelism": split}
+        words = launch_words(*planned(asked | model, places=8))
+        assert ("--max-model-len" in words) == short
+        if short:
+            assert 1000 < int(words[words.index("--max-model-len") + 1]) < 131_072
+
+
+def test_a_replica_on_two_machines_says_how_each_is_started() -> None:
+    values: dict[str, object] = {"rate_per_s": 1, "ttft_s": 9, "tpot_s": 0.2, "requests": 100}
+    tensor, best = planned(values | {"model": "Llama-3.1-405B", "parallelism": "tp16"})
+    data, _ = planned(values | {"model": "DeepSeek-R1", "parallelism": "dp16ep16"})
+    for question, backend, words in (
+        (tensor, "vllm", "--nnodes 2 --node-rank RANK --master-addr FIRST"),
+        (data, "vllm", "--data-parallel-size-local 8 --data-parallel-address FIRST"),
+        (tensor, "sglang", "--nnodes 2 --node-rank RANK --dist-init-addr FIRST:PORT"),
+        (data, "trtllm", "mpirun -n 16 trtllm-llmapi-launch"),
+    ):
+        text = launch_text(question, best, backend)
+        assert f"# 16 devices are on 2 machines or more: {words}" in text.replace(
+            "on each, with ", ""
+        )
+    one, _ = planned(values | {"model": "Llama-3.1-70B", "parallelism": "tp8"})
+    assert "machines" not in launch_text(one, best)
+
+
+def test_eight_bits_that_older_releases_cannot_load_say_so() -> None:
+    """Of 16 bits, Llama-3.1-70B has 141 GB, which one H200 does not hold and two do."""
+    asked: dict[str, object] = {"model": "Llama-3.1-70B", "device": "H200", "precision": "fp8"}
+    for split, said in (("tp1", True), ("tp2", False)):
+        question, best = planned(asked | {"rate_per_s": 1, "parallelism": split, "requests": 100})
+        assert ("# vLLM up to 0.14 loads 16 bits first" in launch_text(question, best)) == said
+        assert "16 bits" not in launch_text(question, best, "sglang")
 
 
 def test_attention_over_data_divides_the_limit() -> None:
