@@ -49,6 +49,8 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
 BINS = 12  # of requests by how many were inside
+SLICE = 12  # requests of a stretch of time in which answers are counted
+STILL, SOME_STILL = 0.25, 0.05  # of the answers of usual stretches; of the stretches
 SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
 LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
 PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
@@ -158,7 +160,7 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     told = _in_time(run, asked)
     if told is None or not run.has("sent_s", "latency_s"):
         return None
-    known = np.isfinite(told) & np.isfinite(run.column("sent_s"))
+    known = run.good() & np.isfinite(told) & np.isfinite(run.column("sent_s"))
     kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])
     if kept.size < 3 * FEW:
         return None
@@ -171,10 +173,14 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
             float(inside.max()),
             "the objective held with up to {:g} inside, the most that came",
         )
-    elif broken[0] == 0:
-        return None
     else:
-        most = float(inside[parts[broken[0] - 1]].max())
+        first = broken[0]
+        below = np.concatenate(parts[:first]) if first else order[:0]
+        most = float(inside[below].max()) if first else 0.0
+        holds = first > 0 and kept[below].mean() >= asked.quantile
+        lost = all(one.share < asked.quantile for one in shares[first:])
+        if not (holds and lost) or _stood_still(run, most):
+            return None  # late for another reason than load
         seen = "the objective holds with up to {:g} requests inside, and breaks beyond"
     if most < 1:
         return None
@@ -199,12 +205,26 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
         seen.format(most),
         "requests that run and wait rise before a promise breaks, and GPU utilization does not",
         f"{change}{beyond}",
-        f"Wilson's interval in {BINS} parts by load; one engine behind the log, and all that it "
-        "served in it",
+        f"Wilson's interval in {BINS} parts by load, failed requests left out; one engine behind "
+        "the log, and all that it served in it",
         "capacity/autoscaling",
         run.where,
         files,
     )
+
+
+def _stood_still(run: Run, most: float) -> bool:
+    """Whether next to nothing was answered for part of the time in which more than so many were
+    inside, as of an engine that hangs and not of one that is full."""
+    known = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
+    sent = run.column("sent_s")[known]
+    ends = sent + run.column("latency_s")[known]
+    edges = np.linspace(sent.min(), sent.max(), sent.size // SLICE + 1)
+    answered = np.histogram(ends, edges)[0].astype(float)
+    above = _inside_at(run, (edges[1:] + edges[:-1]) / 2) > most
+    if not above.any() or above.all():
+        return False
+    return bool(np.mean(answered[above] < STILL * answered[~above].mean()) > SOME_STILL)
 
 
 def _prompt_speed(run: Run) -> float:
