@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 from serving_mathematics.core.batching.speculative_decoding import expected_tokens
 from serving_mathematics.report.evidence import Run, Series
-from serving_mathematics.report.faults import served
+from serving_mathematics.report.faults import _made_slower, served
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_engine import (
     _acceptance,
     _own_prefill,
     binding,
+    engine_changed,
     guesses,
     preemption,
     prefix_hits,
     queue_or_prefill,
     stalls,
 )
+from serving_mathematics.report.findings.of_the_objective import breaking_load, ceiling, load_kept
 
 from ..example_runs import clean, functions_of
 
@@ -104,3 +106,18 @@ def test_stalls_name_the_prompts_that_end_in_them() -> None:
     assert found is not None
     assert "a prompt ended" in found.seen
     assert "--max-num-batched-tokens" in found.change
+
+
+def test_an_engine_that_changed_is_told_and_its_costs_are_not() -> None:
+    run = _made_slower(np.random.default_rng(3), 1000)
+    found = engine_changed(run, Asked())
+    assert found is not None
+    assert "about 1.5 times as long" in found.seen
+    objective = Asked(ttft_s=2.0, tpot_s=0.2)
+    assert [f(run, objective) for f in (ceiling, breaking_load, load_kept)] == [None] * 3
+
+
+def test_a_ramp_is_no_engine_that_changed() -> None:
+    gaps = np.random.default_rng(3).exponential(1.0, 2000) / np.linspace(0.5, 3.0, 2000)
+    run = served(np.random.default_rng(5), 2000, load=0.4, arrivals=gaps)
+    assert engine_changed(run, Asked()) is None

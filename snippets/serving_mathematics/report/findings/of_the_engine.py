@@ -30,6 +30,7 @@ from serving_mathematics.report.evidence import (
     levels,
 )
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
+from serving_mathematics.report.own_engine import changed
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
@@ -214,6 +215,34 @@ def _own_prefill(run: Run) -> FloatArray | None:
         return np.full(run.size, float(np.median(ttft[alone])))
     slope, floor = np.polyfit(prompt[alone], ttft[alone], 1)
     return np.asarray(np.maximum(max(slope, 0.0) * prompt + max(floor, 0.0), 0.0))
+
+
+def engine_changed(run: Run, _asked: Asked) -> Finding | None:
+    """The engine became slower or faster while the log was written, at the same batch and prompts.
+
+    run: with when requests were sent, their times and tokens.
+
+    >>> engine_changed(Run("", "", {"sent_s": np.zeros(3)}), Asked()) is None
+    True
+    """
+    told = changed(run)
+    if told is None:
+        return None
+    begins, times = told
+    since = duration(begins - float(np.nanmin(run.column("sent_s"))))
+    return Finding(
+        "engine_changed",
+        "warning",
+        f"from {since} after the first request on, a token takes about {sized(times, 2)} times as "
+        "long with as many inside and as long prompts",
+        "the log is of two engines, so nothing is said of the costs of a step or of the load that "
+        "it carries",
+        "report the two parts by themselves, and look for a deploy, a clock that was lowered or a "
+        "neighbour on the device at that moment",
+        "least squares with one factor from a moment on, of seven moments tried",
+        "machine/step-time",
+        run.where,
+    )
 
 
 def preemption(run: Run, asked: Asked) -> Finding | None:

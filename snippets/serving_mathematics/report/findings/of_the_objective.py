@@ -43,7 +43,13 @@ from serving_mathematics.report.findings.finding import (
     duration,
     percent,
 )
-from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own, twice_alone
+from serving_mathematics.report.own_engine import (
+    OwnEngine,
+    breaking_rate,
+    changed,
+    fit_own,
+    twice_alone,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
@@ -158,7 +164,7 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     ['hpa.yaml', 'keda.yaml']
     """
     told = _in_time(run, asked)
-    if told is None or not run.has("sent_s", "latency_s"):
+    if told is None or not run.has("sent_s", "latency_s") or changed(run) is not None:
         return None
     known = run.good() & np.isfinite(told) & np.isfinite(run.column("sent_s"))
     kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])
