@@ -68,10 +68,13 @@ def test_places_bind_where_the_log_says_how_long_each_waited() -> None:
 
 
 def test_counters_by_hand() -> None:
-    run = counted(preemptions=3.0, ttft_count=1000.0)
+    few = preemption(counted(preemptions=3.0, ttft_count=1000.0), Asked())
+    assert few is not None
+    assert (few.level, "--" in few.change) == ("note", False)
+    run = counted(preemptions=30.0, ttft_count=1000.0)
     found, sglang = preemption(run, Asked()), preemption(run, Asked(engine="sglang"))
     assert found is not None
-    assert found.level == "warning"
+    assert found.level == "problem"
     assert re.findall(r"--[a-z-]+", found.change) == VLLM_FLAGS
     assert sglang is not None
     assert re.findall(r"--[a-z-]+", sglang.change) == SGLANG_FLAGS
@@ -99,13 +102,32 @@ def test_guesses_that_pay_are_a_note() -> None:
     assert "a step that guesses yields 4.00 tokens" in found.seen
 
 
-def test_stalls_name_the_prompts_that_end_in_them() -> None:
+def test_stalls_name_the_prompts_that_are_read_in_them() -> None:
     prompts = np.full(800, 9000.0)
     run = served(np.random.default_rng(5), 800, load=0.4, prompts=prompts, prompt_s=4e-5)
     found = stalls(run, Asked())
     assert found is not None
-    assert "a prompt ended" in found.seen
+    assert found.level == "warning"
+    assert "a prompt was read" in found.seen
     assert "--max-num-batched-tokens" in found.change
+
+
+def test_every_chunk_of_a_prompt_is_a_cause_of_stalls() -> None:
+    """One prompt of five chunks of 90 ms every 3 s, beside an answer with a token each 15 ms."""
+    steps = np.tile(np.r_[np.full(5, 0.09), np.full(170, 0.015)], 20)
+    ends = np.cumsum(steps)
+    sent = ends[0::175] - 0.095
+    columns = {"sent_s": sent, "ttft_s": np.full(20, 0.455)}
+    found = stalls(Run("", "", columns, gaps_s=steps, gap_end_s=ends), Asked())
+    assert found is not None
+    assert "in 100% of them a prompt was read" in found.seen
+
+
+def test_few_short_pauses_are_a_note() -> None:
+    gaps = np.r_[np.full(990, 0.015), np.full(10, 0.07)]
+    found = stalls(Run("", "", {"ttft_s": np.ones(9)}, gaps_s=gaps), Asked())
+    assert found is not None
+    assert found.level == "note"
 
 
 def test_an_engine_that_changed_is_told_and_its_costs_are_not() -> None:

@@ -40,6 +40,7 @@ FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
 MOST_QUEUE = 0.5  # of the time to first token
 EMPTY = 0.25  # of the usual number inside, up to which a prompt's own time is read off
 STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
+STALLED = 0.1  # of the reading time
 PREEMPTED = 0.01  # of the requests
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
@@ -264,10 +265,12 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
     each = f", {sized(share, 2)} for each request" if math.isfinite(share) else ""
     return Finding(
         "preemption",
-        "problem" if not share < PREEMPTED else "warning",
+        "problem" if not share < PREEMPTED else "note",
         f"{count:,.0f} preemptions{each}",
         "what was computed for them is computed again, and their readers see a gap",
-        f"lower {(flags := _engine_flags(run, asked))[0]}, or {_memory_change(flags)}",
+        f"lower {(flags := _engine_flags(run, asked))[0]}, or {_memory_change(flags)}"
+        if not share < PREEMPTED
+        else "look again at a higher load: so few cost less than any change would",
         "the engine's own count",
         "optimization/caching",
         run.where,
@@ -405,26 +408,34 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
         f"{duration(p99)}),"
         f" {percent(time)} of the reading time"
     )
-    change, cause = "look at the engine's log at the longest of them", math.nan
+    change = "look at the engine's log at the longest of them"
     ends = run.gap_end_s[fine] if run.gap_end_s.size == fine.size else np.zeros(0)
     if ends.size and np.isfinite(ends).all() and run.has("sent_s", "ttft_s"):
+        queue = np.nan_to_num(run.column("queue_s"))
         firsts = run.column("sent_s") + run.column("ttft_s")
+        begins = np.sort((run.column("sent_s") + queue)[np.isfinite(firsts)])
         firsts = np.sort(firsts[np.isfinite(firsts)])
-        slack = 0.5 * usual
-        among = np.searchsorted(firsts, ends + slack) > np.searchsorted(firsts, ends - gaps - slack)
-        cause, chance = float(among[long].mean()), float(among[~long].mean())
+        starts, slack = ends - gaps, 0.5 * usual
+        passed = np.searchsorted(firsts, starts - slack)
+        among = [  # a prompt ended in a gap, or was read in it
+            np.searchsorted(firsts, ends + slack) > passed,
+            np.searchsorted(begins, starts + slack) > np.searchsorted(firsts, starts + slack),
+        ]
+        pairs = [(float(x[long].mean()), float(x[~long].mean())) for x in among]
+        cause, chance = max(pairs, key=lambda pair: pair[0] - pair[1])
         if cause > 0.5 and cause > chance + 0.2:
             seen += (
-                f"; in {percent(cause)} of them a prompt ended, in {percent(chance)} of the others"
+                f"; in {percent(cause)} of them a prompt was read, in {percent(chance)} of the "
+                "others"
             )
             change = (
-                "lower --max-num-batched-tokens (in SGLang --chunked-prefill-size with"
+                "where gaps matter more than first tokens, lower --max-num-batched-tokens (in SGLang --chunked-prefill-size with"
                 " --enable-mixed-chunk or --prefill-decode-interval 1; in TensorRT-LLM"
-                " --max_num_tokens), or separate prompts"
+                " --max_num_tokens) by halves, while first tokens stay in time, or separate prompts"
             )
     return Finding(
         "stalls",
-        "warning",
+        "warning" if time > STALLED else "note",
         seen,
         "readers see a pause, and a mean time per token hides it",
         change,
