@@ -194,6 +194,18 @@ def test_a_range_query_adds_engines_and_takes_the_fullest_cache() -> None:
         range_query_run(broken, "q")
 
 
+def test_counters_of_a_range_query_grow_by_series() -> None:
+    """One begins anew, one is gone after a while, and one comes later with what it had before."""
+    series = ([[0, "9"], [15, "2"], [30, "5"]], [[0, "4"], [15, "6"]], [[15, "100"], [30, "101"]])
+    listed = [
+        {"metric": {"__name__": "vllm:num_preemptions_total", "instance": str(i)}, "values": one}
+        for i, one in enumerate(series)
+    ]
+    run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q")
+    assert run.series is not None
+    assert run.series.grown("preemptions") == 5 + 2 + 1
+
+
 def test_a_table_by_the_second() -> None:
     text = "t,prompt_throughput,running,waiting,kv_cache_pct\n1,9,4,0,50\n2,9,5,1,95\n"
     assert _looks_tabled(text)

@@ -274,6 +274,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     require(fine, where, "an answer of Prometheus with data.result", str(data.get("error"))[:80])
     assert isinstance(listed, list)
     found: dict[str, dict[float, float]] = {}
+    growing: list[tuple[str, list[tuple[float, float]]]] = []
     engine, seen = "", []
     metrics = [one["metric"] if isinstance(one.get("metric"), Mapping) else {} for one in listed]
     named = [
@@ -289,6 +290,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
             continue
         values = one.get("values") or ([one["value"]] if "value" in one else [])
         require(len(values) > 0, f"{where}: result {place + 1}", "with values", "none")
+        rows: list[tuple[float, float]] = []
         for pair in values:
             try:
                 moment, value = float(pair[0]), float(pair[1]) * UNITS.get(name, 1.0)
@@ -297,7 +299,12 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
                 require(False, f"{where}: result {place + 1}", rule, repr(pair)[:40])
             if not math.isfinite(moment):
                 require(False, f"{where}: result {place + 1}", "at moments", repr(pair)[:40])
-            for own in (found.setdefault(one, {}) for one in told):
+            rows.append((moment, value))
+        rows.sort()
+        known = [row for row in rows if math.isfinite(row[1])]
+        growing += [(name, known) for name in told if name in GROWING and known]
+        for own in (found.setdefault(one, {}) for one in told):
+            for moment, value in rows:
                 before = own.get(moment, 0.0)
                 own[moment] = max(before, value) if told == ["cache"] else before + value
     rule = f"of metrics of an engine, such as {next(iter(ENGINES))}{NAMES['waiting'][0]}"
@@ -307,8 +314,27 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         name: np.array([own.get(moment, math.nan) for moment in times])
         for name, own in found.items()
     }
+    values_of |= {
+        name: np.sum([_so_far(rows, times) for one, rows in growing if one == name], axis=0)
+        for name in dict(growing)
+    }
     series = Series(np.array(times), values_of)
     return Run(where, engine, series=series, notes=(f"{len(times)} moments",))
+
+
+def _so_far(rows: Sequence[tuple[float, float]], times: Sequence[float]) -> FloatArray:
+    """One counter at moments, resets added as Prometheus does: from 0 where it begins later, at its
+    last value where it ends earlier.
+
+    >>> _so_far([(1.0, 5.0), (2.0, 7.0), (3.0, 1.0)], [0.0, 1.0, 2.0, 3.0, 4.0]).tolist()
+    [0.0, 0.0, 2.0, 3.0, 3.0]
+    """
+    moments, values = np.array(rows).T
+    steps = np.diff(values)
+    begun = float(values[0]) if moments[0] <= times[0] else 0.0
+    total = begun + np.r_[0.0, np.cumsum(np.where(steps < 0, values[1:], steps))]
+    place = np.searchsorted(moments, times, side="right")
+    return np.asarray(np.r_[0.0, total][place])
 
 
 def _looks_tabled(text: str) -> bool:

@@ -465,10 +465,11 @@ def _made_slower(rng: np.random.Generator, count: int) -> Run:
     seed, load = int(rng.integers(2**31)), float(rng.uniform(0.25, 0.5))
     parts = [served(np.random.default_rng(seed), count, load, step_times=x) for x in (1.0, 1.5)]
     later = parts[0].columns["sent_s"] >= float(np.median(parts[0].columns["sent_s"]))
-    names = ("sent_s", "queue_s", "ttft_s", "latency_s")
-    return _with(
-        parts[0], **{n: np.where(later, *(x.columns[n] for x in parts[::-1])) for n in names}
-    )
+    columns = {
+        name: np.where(later, parts[1].columns[name], parts[0].columns[name])
+        for name in ("sent_s", "queue_s", "ttft_s", "latency_s")
+    }
+    return replace(parts[0], columns={**parts[0].columns, **columns})
 
 
 Made = Callable[[np.random.Generator, int], Run]

@@ -429,8 +429,8 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
                 "others"
             )
             change = (
-                "where gaps matter more than first tokens, lower --max-num-batched-tokens (in SGLang --chunked-prefill-size with"
-                " --enable-mixed-chunk or --prefill-decode-interval 1; in TensorRT-LLM"
+                "where gaps matter more than first tokens, lower --max-num-batched-tokens "
+                "(in SGLang --chunked-prefill-size with --enable-mixed-chunk or --prefill-decode-interval 1; in TensorRT-LLM"
                 " --max_num_tokens) by halves, while first tokens stay in time, or separate prompts"
             )
     return Finding(

@@ -393,7 +393,9 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
     if ranks.upper is None:
         level = "warning"
         bounded = math.floor(1000 * 0.025 ** (1 / count)) / 10  # the quantile that so many bound
-        seen = f"{int(count):,} request{'s do' if count > 1 else ' does'} not bound {name} from above"
+        seen = (
+            f"{int(count):,} request{'s do' if count > 1 else ' does'} not bound {name} from above"
+        )
         why = "the largest value seen stands for what is larger, and the next run shows another"
         change = f"send {needed:,} requests or more"
         if bounded >= 50:
