@@ -33,8 +33,9 @@ from serving_mathematics.machine.predictions.scrapes import (
     read_scrape,
 )
 from serving_mathematics.planner.trace_times import _by_calendar
-from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series
+from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series, _known_mean
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.files import read_table
 from serving_mathematics.support.require import require
 
@@ -51,6 +52,8 @@ ENGINES = {
     "nv_gpu_": "Triton",
     "nv_energy_": "Triton",
 }
+ENGINE_LABELS = ("instance", "pod", "engine")  # that tell one engine from another
+UNEVEN = 5.0  # times as many wait before the fullest as before the others
 NAMES = {  # of each counter, as engines have or had it, without the engine's own beginning
     "running": (
         "num_requests_running",
@@ -275,6 +278,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     assert isinstance(listed, list)
     found: dict[str, dict[float, float]] = {}
     growing: list[tuple[str, list[tuple[float, float]]]] = []
+    levels: dict[str, dict[str, dict[float, float]]] = {}  # of each engine
     engine, seen = "", []
     metrics = [one["metric"] if isinstance(one.get("metric"), Mapping) else {} for one in listed]
     named = [
@@ -282,7 +286,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         for metric in metrics
     ]
     passed = _passed_over([name for name, _ in named], any(_of_steps(*one) for one in named))
-    for place, (one, (name, labels)) in enumerate(zip(listed, named, strict=True)):
+    for place, (one, metric, (name, labels)) in enumerate(zip(listed, metrics, named, strict=True)):
         engine = engine or _canonical(name)[0]
         seen.append(name or "a series without __name__")
         told = [] if name in passed else _counters_of(name, labels)
@@ -301,6 +305,11 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
                 require(False, f"{where}: result {place + 1}", "at moments", repr(pair)[:40])
             rows.append((moment, value))
         rows.sort()
+        of = " ".join(str(metric[x]) for x in ENGINE_LABELS if x in metric)
+        if of and told[0] in ("running", "waiting", "cache"):
+            level = levels.setdefault(of, {}).setdefault(told[0], {})
+            for moment, value in rows:
+                level[moment] = level.get(moment, 0.0) + value
         known = [row for row in rows if math.isfinite(row[1])]
         growing += [(name, known) for name in told if name in GROWING and known]
         for own in (found.setdefault(one, {}) for one in told):
@@ -318,8 +327,40 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         name: np.sum([_so_far(rows, times) for one, rows in growing if one == name], axis=0)
         for name in dict(growing)
     }
+    fullest, note = _fullest(levels, times)
+    notes = (f"{len(times)} moments", *([note] if note else []))
+    values_of |= fullest
     series = Series(np.array(times), values_of)
-    return Run(where, engine, series=series, notes=(f"{len(times)} moments",))
+    return Run(where, engine, series=series, notes=notes)
+
+
+def _fullest(
+    levels: Mapping[str, Mapping[str, Mapping[float, float]]], times: Sequence[float]
+) -> tuple[dict[str, FloatArray], str]:
+    """Levels of the engine before which most wait, and how the others are; nothing where fewer than
+    two are told apart. A flag is of one engine, and places that are free in another help nobody.
+
+    >>> one, two = ({"running": {0.0: x}, "waiting": {0.0: y}} for x, y in ((8.0, 9.0), (4.0, 0.0)))
+    >>> _fullest({"a": one, "b": two}, [0.0])[0]["running"].tolist()
+    [8.0]
+    """
+    both = {name: own for name, own in levels.items() if {"running", "waiting"} <= set(own)}
+    if len(both) < 2:
+        return {}, ""
+    means = {
+        name: [_known_mean(np.array(list(own[x].values()))) for x in ("waiting", "running")]
+        for name, own in both.items()
+    }
+    first = max(means, key=lambda name: np.nan_to_num(means[name]).tolist())
+    wait, ran = np.nanmean([mean for name, mean in means.items() if name != first], axis=0)
+    note = f"levels of {len(both)} engines: taken are those of {first}, before which most wait; "
+    note += f"before each of the others {sized(float(wait))} wait and {sized(float(ran))} run"
+    rows = {
+        name: np.array([level.get(moment, math.nan) for moment in times])
+        for name, level in both[first].items()
+    }
+    uneven = means[first][0] > UNEVEN * max(wait, 1.0)
+    return rows, note + " in the mean" + (": look at the router first" if uneven else "")
 
 
 def _so_far(rows: Sequence[tuple[float, float]], times: Sequence[float]) -> FloatArray:

@@ -50,7 +50,7 @@ FULL, OFTEN = 0.97, 0.2  # of the most that ran, and of the time, from which tha
 DEFAULT_PLACES = 256.0  # of an engine that never filled them
 SLOWER = -0.1  # error of the time to first token, from which the log waited for what was not said
 CHANGED, EXPLAINS = 1.15, 0.75  # times as slow; of what the fit leaves unexplained without
-FACTORS = 2.0 ** (np.arange(-12, 13) / 8)
+TRIED_TIMES = 2.0 ** (np.arange(-12, 13) / 8)
 UNEXPLAINED = 0.2  # of a request's time per token, in the median, up to which it is such an engine
 
 
@@ -193,7 +193,7 @@ def changed(run: Run) -> tuple[float, float] | None:
         return float(np.median(np.abs(scaled @ costs - 1)))
 
     begins = [each.size * part // 8 for part in range(1, 8)]
-    found = min((left(times, x), times, x) for x in begins for times in FACTORS)
+    found = min((left(times, x), times, x) for x in begins for times in TRIED_TIMES)
     least, times, at = found
     both = [np.quantile(x, (0.02, 0.98)) for x in (batch[:at], batch[at:])]
     alike = max(x[0] for x in both) < min(x[1] for x in both)  # else another load looks the same

@@ -430,8 +430,9 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
             )
             change = (
                 "where gaps matter more than first tokens, lower --max-num-batched-tokens "
-                "(in SGLang --chunked-prefill-size with --enable-mixed-chunk or --prefill-decode-interval 1; in TensorRT-LLM"
-                " --max_num_tokens) by halves, while first tokens stay in time, or separate prompts"
+                "(in SGLang --chunked-prefill-size with --enable-mixed-chunk or --prefill-decode-"
+                "interval 1; in TensorRT-LLM --max_num_tokens) by halves, while "
+                "first tokens stay in time, or separate prompts"
             )
     return Finding(
         "stalls",
