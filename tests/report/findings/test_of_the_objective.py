@@ -83,6 +83,15 @@ def test_late_in_stretches_has_a_wider_interval_than_late_at_random() -> None:
     assert " to 100%)" in found.seen  # and not beyond
 
 
+def test_late_requests_of_one_moment_send_the_reader_there() -> None:
+    sent = np.arange(1000.0)
+    for late, there in (((sent >= 500) & (sent < 560), True), (sent % 10 == 3, False)):
+        run = Run("", "", {"sent_s": sent, "ttft_s": np.where(late, 9.0, 0.1)})
+        found = goodput(run, Asked(ttft_s=1.0))
+        assert found is not None
+        assert ("from 500 s to 553 s" in found.change) == there
+
+
 def test_alerts_come_along() -> None:
     found = goodput(clean(count=1500), ASKED)
     assert found is not None

@@ -61,6 +61,7 @@ SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
 LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
 PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
 TOGETHER = 3.0  # requests that are worth one, from which a canary of independent ones is too small
+FEWEST_LATE, SHORT = 20, 0.2  # requests, and of the time of a log
 STRETCHES = 30  # of a run, in order
 IDLE = 0.3  # of the time without a request, which is paid all the same
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
@@ -105,9 +106,10 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     >>> goodput(Run("", "", late), Asked(ttft_s=1.0)).level
     'problem'
     """
-    told = _in_time(run.in_order(), asked)
+    run = run.in_order()
+    told = _in_time(run, asked)
     kept = told[np.isfinite(told)] if told is not None else np.zeros(0)
-    if kept.size < 20:
+    if told is None or kept.size < 20:
         return None
     share = float(kept.mean())
     wilson = wilson_interval(int(kept.sum()), kept.size)
@@ -131,6 +133,9 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         "warning": "test longer: the interval holds the promise and less",
         "note": "keep it: alerts.yaml has alerts on late first tokens" if files else "keep it",
     }
+    then = _when_late(run.column("sent_s")[told == 0], run.column("sent_s"))
+    if then and level != "note":
+        kinds[level] = f"look at what happened {then}, when nine of ten late ones were sent"
     return Finding(
         "goodput",
         level,
@@ -144,6 +149,26 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         run.where,
         files,
     )
+
+
+def _when_late(late: FloatArray, sent: FloatArray) -> str:
+    """The shortest time in which nine of ten late requests were sent, in words; empty where it is
+    no short part of the log, or late ones are few.
+
+    >>> _when_late(np.arange(500.0, 530.0), np.arange(1000.0))
+    'from 500 s to 526 s after the first request'
+    """
+    late = np.sort(late[np.isfinite(late)])
+    if late.size < FEWEST_LATE:
+        return ""
+    most = math.ceil(0.9 * late.size)
+    lasting = late[most - 1 :] - late[: late.size - most + 1]
+    at = int(np.argmin(lasting))
+    begin = float(np.nanmin(sent))
+    if not lasting[at] < SHORT * float(np.nanmax(sent) - begin):
+        return ""
+    ends = (duration(float(late[x]) - begin) for x in (at, at + most - 1))
+    return f"from {' to '.join(ends)} after the first request"
 
 
 def _wanted(asked: Asked) -> str:
