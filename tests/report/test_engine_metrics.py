@@ -14,7 +14,7 @@ from serving_mathematics.report.engine_metrics import (
     table_run,
 )
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.findings.of_the_engine import queue_or_prefill
+from serving_mathematics.report.findings.of_the_engine import binding, queue_or_prefill
 
 SCRAPE = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
@@ -205,6 +205,39 @@ def test_a_range_query_adds_engines_and_takes_the_fullest_cache() -> None:
     )
     with pytest.raises(ValueError, match="q: result 1 must be pairs"):
         range_query_run(broken, "q")
+
+
+def test_counters_of_a_range_query_grow_by_series() -> None:
+    """One begins anew, one is gone after a while, and one comes later with what it had before."""
+    series = ([[0, "9"], [15, "2"], [30, "5"]], [[0, "4"], [15, "6"]], [[15, "100"], [30, "101"]])
+    listed = [
+        {"metric": {"__name__": "vllm:num_preemptions_total", "instance": str(i)}, "values": one}
+        for i, one in enumerate(series)
+    ]
+    run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q")
+    assert run.series is not None
+    assert run.series.grown("preemptions") == 5 + 2 + 1
+
+
+def test_levels_of_a_range_query_are_those_of_the_engine_that_is_fullest() -> None:
+    listed = [
+        {
+            "metric": {"__name__": f"vllm:{name}", "instance": f"h{i}"},
+            "values": [[15 * j, str(x)] for j in range(20)],
+        }
+        for name, levels in (
+            ("num_requests_running", (20, 64, 25, 24)),
+            ("num_requests_waiting", (0, 40, 0, 0)),
+            ("kv_cache_usage_perc", (0.3, 0.6, 0.99, 0.3)),
+        )
+        for i, x in enumerate(levels)
+    ]
+    run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q")
+    assert any("h1" in note and "0 wait and 23 run" in note for note in run.notes)
+    found = binding(run, Asked())
+    assert found is not None
+    assert found.seen.startswith("places bind")
+    assert "above 64" in found.change
 
 
 def test_a_table_by_the_second() -> None:

@@ -32,8 +32,9 @@ from serving_mathematics.machine.predictions.scrapes import (
     read_scrape,
 )
 from serving_mathematics.planner.trace_times import _by_calendar
-from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series
+from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series, _known_mean
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.files import read_table
 from serving_mathematics.support.require import require
 
@@ -50,6 +51,8 @@ ENGINES = {
     "nv_gpu_": "Triton",
     "nv_energy_": "Triton",
 }
+ENGINE_LABELS = ("instance", "pod", "engine")  # that tell one engine from another
+UNEVEN = 5.0  # times as many wait before the fullest as before the others
 NAMES = {  # of each counter, as engines have or had it, without the engine's own beginning
     "running": (
         *("num_requests_running", "num_running_reqs"),
@@ -271,6 +274,8 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     require(fine, where, "an answer of Prometheus with data.result", str(data.get("error"))[:80])
     assert isinstance(listed, list)
     found: dict[str, dict[float, float]] = {}
+    growing: list[tuple[str, list[tuple[float, float]]]] = []
+    levels: dict[str, dict[str, dict[float, float]]] = {}  # of each engine
     engine, seen = "", []
     metrics = [one["metric"] if isinstance(one.get("metric"), Mapping) else {} for one in listed]
     named = [
@@ -279,7 +284,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     ]
     steps = any("prefix_asked" in _of_labels(*one) for one in named)
     passed = _passed_over([name for name, _ in named], steps)
-    for place, (one, (name, labels)) in enumerate(zip(listed, named, strict=True)):
+    for place, (one, metric, (name, labels)) in enumerate(zip(listed, metrics, named, strict=True)):
         engine = engine or _canonical(name)[0]
         seen.append(name or "a series without __name__")
         told = [] if name in passed else _counters_of(name, labels)
@@ -287,6 +292,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
             continue
         values = one.get("values") or ([one["value"]] if "value" in one else [])
         require(len(values) > 0, f"{where}: result {place + 1}", "with values", "none")
+        rows: list[tuple[float, float]] = []
         for pair in values:
             try:
                 moment, value = float(pair[0]), float(pair[1]) * UNITS.get(name, 1.0)
@@ -295,7 +301,17 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
                 require(False, f"{where}: result {place + 1}", rule, repr(pair)[:40])
             if not math.isfinite(moment):
                 require(False, f"{where}: result {place + 1}", "at moments", repr(pair)[:40])
-            for own in (found.setdefault(one, {}) for one in told):
+            rows.append((moment, value))
+        rows.sort()
+        of = " ".join(str(metric[x]) for x in ENGINE_LABELS if x in metric)
+        if of and told[0] in ("running", "waiting", "cache"):
+            level = levels.setdefault(of, {}).setdefault(told[0], {})
+            for moment, value in rows:
+                level[moment] = level.get(moment, 0.0) + value
+        known = [row for row in rows if math.isfinite(row[1])]
+        growing += [(name, known) for name in told if name in GROWING and known]
+        for own in (found.setdefault(one, {}) for one in told):
+            for moment, value in rows:
                 before = own.get(moment, 0.0)
                 own[moment] = max(before, value) if told == ["cache"] else before + value
     rule = f"of metrics of an engine, such as {next(iter(ENGINES))}{NAMES['waiting'][0]}"
@@ -305,8 +321,59 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         name: np.array([own.get(moment, math.nan) for moment in times])
         for name, own in found.items()
     }
+    values_of |= {
+        name: np.sum([_so_far(rows, times) for one, rows in growing if one == name], axis=0)
+        for name in dict(growing)
+    }
+    fullest, note = _fullest(levels, times)
+    notes = (f"{len(times)} moments", *([note] if note else []))
+    values_of |= fullest
     series = Series(np.array(times), values_of)
-    return Run(where, engine, series=series, notes=(f"{len(times)} moments",))
+    return Run(where, engine, series=series, notes=notes)
+
+
+def _fullest(
+    levels: Mapping[str, Mapping[str, Mapping[float, float]]], times: Sequence[float]
+) -> tuple[dict[str, FloatArray], str]:
+    """Levels of the engine before which most wait, and how the others are; nothing where fewer than
+    two are told apart. A flag is of one engine, and places that are free in another help nobody.
+
+    >>> one, two = ({"running": {0.0: x}, "waiting": {0.0: y}} for x, y in ((8.0, 9.0), (4.0, 0.0)))
+    >>> _fullest({"a": one, "b": two}, [0.0])[0]["running"].tolist()
+    [8.0]
+    """
+    both = {name: own for name, own in levels.items() if {"running", "waiting"} <= set(own)}
+    if len(both) < 2:
+        return {}, ""
+    means = {
+        name: [_known_mean(np.array(list(own[x].values()))) for x in ("waiting", "running")]
+        for name, own in both.items()
+    }
+    first = max(means, key=lambda name: np.nan_to_num(means[name]).tolist())
+    wait, ran = np.nanmean([mean for name, mean in means.items() if name != first], axis=0)
+    note = f"levels of {len(both)} engines: taken are those of {first}, before which most wait; "
+    note += f"before each of the others {sized(float(wait))} wait and {sized(float(ran))} run"
+    rows = {
+        name: np.array([level.get(moment, math.nan) for moment in times])
+        for name, level in both[first].items()
+    }
+    uneven = means[first][0] > UNEVEN * max(wait, 1.0)
+    return rows, note + " in the mean" + (": look at the router first" if uneven else "")
+
+
+def _so_far(rows: Sequence[tuple[float, float]], times: Sequence[float]) -> FloatArray:
+    """One counter at moments, resets added as Prometheus does: from 0 where it begins later, at its
+    last value where it ends earlier.
+
+    >>> _so_far([(1.0, 5.0), (2.0, 7.0), (3.0, 1.0)], [0.0, 1.0, 2.0, 3.0, 4.0]).tolist()
+    [0.0, 0.0, 2.0, 3.0, 3.0]
+    """
+    moments, values = np.array(rows).T
+    steps = np.diff(values)
+    begun = float(values[0]) if moments[0] <= times[0] else 0.0
+    total = begun + np.r_[0.0, np.cumsum(np.where(steps < 0, values[1:], steps))]
+    place = np.searchsorted(moments, times, side="right")
+    return np.asarray(np.r_[0.0, total][place])
 
 
 def _looks_tabled(text: str) -> bool:

@@ -66,15 +66,18 @@ def served(
     places: int = 0,
     blocks: int = 2**40,
     prompt_s: float = 0.0,
+    step_times: float = 1.0,
 ) -> Run:
     """A run of a simulated engine, with all that a log, a tool and its counters tell.
 
     count: requests. load: of what the engine can serve; drawn from a quarter to 0.85. arrivals,
     prompts: instead of Poisson and log-normal ones, the first of mean gap 1. places: of the batch;
     drawn where 0. blocks: of memory. prompt_s: of a prompt token, whole
-    prompts in a step; drawn where 0. Raises ValueError as the simulator does.
+    prompts in a step; drawn where 0. step_times: as long is each step, at the rate that the load is
+    without. Raises ValueError as the simulator does.
     """
     count = require_positive_integer(count=count)
+    step_times = require_positive(step_times=step_times)
     places, blocks = require_non_negative_integer(places=places, blocks=blocks)
     prompt_s = require_non_negative(prompt_s=prompt_s)
     require_work(count, count=count)
@@ -96,7 +99,9 @@ def served(
     gaps = rng.exponential(1.0, count) if arrivals is None else arrivals
     sent = np.cumsum(gaps) / rate
     asked = Workload(sent, prompts, outputs)
-    done = simulate(asked, engine)
+    costs = ("step_s", "prefill_token_s", "decode_token_s")
+    slower = {name: step_times * getattr(engine, name) for name in costs}
+    done = simulate(asked, replace(engine, **slower))
     ttft, whole = done.first_token_s - sent, done.completion_s - sent
     columns = {
         "due_s": sent - rng.exponential(0.0005, count),
@@ -455,6 +460,18 @@ def _made_as_modelled(rng: np.random.Generator, count: int) -> Run:
     return _drawing(rng, count, 1.0)
 
 
+def _made_slower(rng: np.random.Generator, count: int) -> Run:
+    """Steps that take half as long again from the middle on, at less than half of the load."""
+    seed, load = int(rng.integers(2**31)), float(rng.uniform(0.25, 0.5))
+    parts = [served(np.random.default_rng(seed), count, load, step_times=x) for x in (1.0, 1.5)]
+    later = parts[0].columns["sent_s"] >= float(np.median(parts[0].columns["sent_s"]))
+    columns = {
+        name: np.where(later, parts[1].columns[name], parts[0].columns[name])
+        for name in ("sent_s", "queue_s", "ttft_s", "latency_s")
+    }
+    return replace(parts[0], columns={**parts[0].columns, **columns})
+
+
 Made = Callable[[np.random.Generator, int], Run]
 FAULTS: dict[str, tuple[Made, str]] = {  # and the level from which a finding counts
     "late_client": (_made_late, "warning"),
@@ -488,6 +505,7 @@ FAULTS: dict[str, tuple[Made, str]] = {  # and the level from which a finding co
     "sessions": (_made_turns, "note"),
     "tenants": (_made_neighbour, "warning"),
     "joules": (_made_draws, "warning"),
+    "engine_changed": (_made_slower, "warning"),
 }
 WITHOUT = {
     "little_open": _made_closed_law,

@@ -54,6 +54,8 @@ FULL = 0.85  # of the most that ran: the rest of the places are read into
 USUAL = 0.75  # of what ran at those moments: some places are read into, some counted twice
 MORE, READ = 1.1, 2.0  # inside, of those that run, and beside them, from which somebody waits
 DEFAULT_PLACES = 256.0  # of an engine that never filled them
+CHANGED, EXPLAINS = 1.15, 0.75  # times as slow; of what the fit leaves unexplained without
+TRIED_TIMES = 2.0 ** (np.arange(-12, 13) / 8)
 UNEXPLAINED = 0.2  # of a request's time per token, in the median, up to which it is such an engine
 
 
@@ -157,6 +159,8 @@ def _step_costs(run: Run) -> FloatArray | None:
         return None  # the others were in the batch too
     if 1 - float(run.good().mean()) > MOST_FAILED:
         return None  # and those that failed may have been
+    if changed(run) is not None:
+        return None  # the costs of two engines are those of none
     if _tick_s(run.column("sent_s")) > _known_quantile(run.column("ttft_s")):
         return None  # moments that do not tell who was there
     terms = np.column_stack([np.ones(each.size), batch, read]) / each[:, None]
@@ -171,6 +175,43 @@ def _step_costs(run: Run) -> FloatArray | None:
     if not costs[0] > TPOT_S[0] or float(np.median(np.abs(terms @ costs - 1))) > UNEXPLAINED:
         return None
     return costs
+
+
+def changed(run: Run) -> tuple[float, float] | None:
+    """From when on an engine was slower or faster at the same batch and prompts [s], and how many
+    times as slow; None where one engine explains the log as well, or nothing tells.
+
+    run: with when requests were sent, their times and tokens.
+
+    >>> changed(Run("", "", {"sent_s": np.zeros(3)})) is None
+    True
+    """
+    if not run.has("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"):
+        return None
+    run = run.in_order()
+    batch, read, each = _counted(run)
+    told = sum(run.column(n) for n in ("sent_s", "ttft_s", "latency_s", "prompt_tokens"))
+    sent = run.column("sent_s")[run.good() & np.isfinite(told) & (run.column("output_tokens") > 1)]
+    if each.size < LEAST_TOLD:
+        return None
+    few = slice(None, None, math.ceil(each.size / MOST_SERVED))
+    sent, batch, read, each = sent[few], batch[few], read[few], each[few]
+    terms = np.column_stack([np.ones(each.size), batch, read]) / each[:, None]
+
+    def left(times: float, begins: int) -> float:
+        """What is unexplained, in the median, where steps are so many times as long from then."""
+        scaled = np.where(np.arange(each.size) >= begins, times, 1.0)[:, None] * terms
+        costs = np.linalg.lstsq(scaled, np.ones(each.size), rcond=None)[0]
+        return float(np.median(np.abs(scaled @ costs - 1)))
+
+    begins = [each.size * part // 8 for part in range(1, 8)]
+    found = min((left(times, x), times, x) for x in begins for times in TRIED_TIMES)
+    least, times, at = found
+    both = [np.quantile(x, (0.02, 0.98)) for x in (batch[:at], batch[at:])]
+    alike = max(x[0] for x in both) < min(x[1] for x in both)  # else another load looks the same
+    if not (alike and max(times, 1 / times) > CHANGED and least < EXPLAINS * left(1.0, at)):
+        return None
+    return float(sent[at]), float(times)
 
 
 def _tried(run: Run, costs: FloatArray, places: float) -> OwnEngine:

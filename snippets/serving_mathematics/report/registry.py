@@ -19,6 +19,7 @@ from serving_mathematics.report.findings.finding import FEW, LEVELS, Asked, Find
 from serving_mathematics.report.findings.of_the_energy import joules
 from serving_mathematics.report.findings.of_the_engine import (
     binding,
+    engine_changed,
     guesses,
     preemption,
     prefix_hits,
@@ -203,6 +204,11 @@ FINDINGS = (
             ("sent_s", "ttft_s", "latency_s"),
         ),
         FEW,
+    ),
+    Rule(
+        engine_changed,
+        "One engine all the time?",
+        (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
     ),
     Rule(preemption, "Preempted?", (("engine:preemptions",),)),
     Rule(

@@ -11,18 +11,20 @@ from serving_mathematics.core.batching.speculative_decoding import (
 )
 from serving_mathematics.report.engine_metrics import scrapes_run
 from serving_mathematics.report.evidence import Run, Series
-from serving_mathematics.report.faults import served
+from serving_mathematics.report.faults import _made_slower, served
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_engine import (
     _acceptance,
     _own_prefill,
     binding,
+    engine_changed,
     guesses,
     preemption,
     prefix_hits,
     queue_or_prefill,
     stalls,
 )
+from serving_mathematics.report.findings.of_the_objective import breaking_load, ceiling, load_kept
 
 from ..example_runs import clean, functions_of
 
@@ -70,10 +72,13 @@ def test_places_bind_where_the_log_says_how_long_each_waited() -> None:
 
 
 def test_counters_by_hand() -> None:
-    run = counted(preemptions=3.0, ttft_count=1000.0)
+    few = preemption(counted(preemptions=3.0, ttft_count=1000.0), Asked())
+    assert few is not None
+    assert (few.level, "--" in few.change) == ("note", False)
+    run = counted(preemptions=30.0, ttft_count=1000.0)
     found, sglang = preemption(run, Asked()), preemption(run, Asked(engine="sglang"))
     assert found is not None
-    assert found.level == "warning"
+    assert found.level == "problem"
     assert re.findall(r"--[a-z-]+", found.change) == VLLM_FLAGS
     assert sglang is not None
     assert re.findall(r"--[a-z-]+", sglang.change) == SGLANG_FLAGS
@@ -125,12 +130,13 @@ def test_the_engine_counts_guesses_by_their_place(
     assert (found.level, found.change) == (level, change)
 
 
-def test_stalls_name_the_prompts_that_end_in_them() -> None:
+def test_stalls_name_the_prompts_that_are_read_in_them() -> None:
     prompts = np.full(800, 9000.0)
     run = served(np.random.default_rng(5), 800, load=0.4, prompts=prompts, prompt_s=4e-5)
     found = stalls(run, Asked())
     assert found is not None
-    assert "a prompt ended" in found.seen
+    assert found.level == "warning"
+    assert "a prompt was read" in found.seen
     assert "--max-num-batched-tokens" in found.change
 
 
@@ -142,3 +148,36 @@ def test_who_waits_at_the_last_scrape_is_in_no_mean_yet(waiting: float, level: s
     found = queue_or_prefill(Run("", "", series=Series(np.arange(2.0), values)), Asked())
     assert (found.level if found else None) == level
     assert found is None or "400 waited at the last scrape, beside 256" in found.seen
+
+
+def test_every_chunk_of_a_prompt_is_a_cause_of_stalls() -> None:
+    """One prompt of five chunks of 90 ms every 3 s, beside an answer with a token each 15 ms."""
+    steps = np.tile(np.r_[np.full(5, 0.09), np.full(170, 0.015)], 20)
+    ends = np.cumsum(steps)
+    sent = ends[0::175] - 0.095
+    columns = {"sent_s": sent, "ttft_s": np.full(20, 0.455)}
+    found = stalls(Run("", "", columns, gaps_s=steps, gap_end_s=ends), Asked())
+    assert found is not None
+    assert "in 100% of them a prompt was read" in found.seen
+
+
+def test_few_short_pauses_are_a_note() -> None:
+    gaps = np.r_[np.full(990, 0.015), np.full(10, 0.07)]
+    found = stalls(Run("", "", {"ttft_s": np.ones(9)}, gaps_s=gaps), Asked())
+    assert found is not None
+    assert found.level == "note"
+
+
+def test_an_engine_that_changed_is_told_and_its_costs_are_not() -> None:
+    run = _made_slower(np.random.default_rng(3), 1000)
+    found = engine_changed(run, Asked())
+    assert found is not None
+    assert "about 1.5 times as long" in found.seen
+    objective = Asked(ttft_s=2.0, tpot_s=0.2)
+    assert [f(run, objective) for f in (ceiling, breaking_load, load_kept)] == [None] * 3
+
+
+def test_a_ramp_is_no_engine_that_changed() -> None:
+    gaps = np.random.default_rng(3).exponential(1.0, 2000) / np.linspace(0.5, 3.0, 2000)
+    run = served(np.random.default_rng(5), 2000, load=0.4, arrivals=gaps)
+    assert engine_changed(run, Asked()) is None

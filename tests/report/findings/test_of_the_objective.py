@@ -84,6 +84,15 @@ def test_late_in_stretches_has_a_wider_interval_than_late_at_random() -> None:
     assert " to 100%)" in found.seen  # and not beyond
 
 
+def test_late_requests_of_one_moment_send_the_reader_there() -> None:
+    sent = np.arange(1000.0)
+    for late, there in (((sent >= 500) & (sent < 560), True), (sent % 10 == 3, False)):
+        run = Run("", "", {"sent_s": sent, "ttft_s": np.where(late, 9.0, 0.1)})
+        found = goodput(run, Asked(ttft_s=1.0))
+        assert found is not None
+        assert ("from 500 s to 553 s" in found.change) == there
+
+
 def test_alerts_come_along() -> None:
     found = goodput(clean(count=1500), ASKED)
     assert found is not None
@@ -265,6 +274,31 @@ def test_no_target_is_told_where_nothing_broke() -> None:
     assert found is not None
     assert (found.level, dict(found.files)) == ("note", {})
     assert "scale" not in found.change
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05])
+def test_errors_that_come_at_random_are_no_limit_of_load(share: float) -> None:
+    rng = np.random.default_rng(6)
+    run = served(rng, 1000, load=0.5, places=64)
+    failed = (rng.random(1000) < share).astype(float)
+    found = load_kept(replace(run, columns={**run.columns, "failed": failed}), Asked(ttft_s=60.0))
+    assert found is not None
+    assert (found.level, dict(found.files)) == ("note", {})
+
+
+@pytest.mark.parametrize("count", [2000, 8000])
+def test_an_engine_that_stood_still_shows_no_limit_of_load(count: int) -> None:
+    """Nothing is answered for 30 s, and the rest waits its turn afterwards."""
+    rng = np.random.default_rng(7)
+    sent = np.cumsum(rng.exponential(0.25, count))
+    begins = float(sent[count // 2])
+    ends = sent + rng.gamma(4.0, 0.75, count)
+    held = (ends > begins) & (sent < begins + 30)
+    after = begins + 30 + np.arange(held.sum()) / 9
+    ends[held] = np.maximum(ends[held], after)
+    columns = {"sent_s": sent, "ttft_s": np.where(held, ends - sent - 0.1, 0.1)}
+    run = Run("", "", columns | {"latency_s": ends - sent})
+    assert load_kept(run, Asked(ttft_s=5.0)) is None
 
 
 @pytest.mark.parametrize("machine", [CHAT, MIXTURE], ids=lambda machine: machine.name)

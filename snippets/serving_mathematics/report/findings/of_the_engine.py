@@ -31,6 +31,7 @@ from serving_mathematics.report.evidence import (
     levels,
 )
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
+from serving_mathematics.report.own_engine import changed
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
@@ -41,6 +42,7 @@ MOMENTS_LEAST, MANY_WAIT = 10, 10  # that say what binds; who wait at the last o
 MOST_QUEUE = 0.5  # of the time to first token
 EMPTY = 0.25  # of the usual number inside, up to which a prompt's own time is read off
 STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
+STALLED = 0.1  # of the reading time
 PREEMPTED = 0.01  # of the requests
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
@@ -232,6 +234,34 @@ def _own_prefill(run: Run) -> FloatArray | None:
     return np.asarray(np.maximum(max(slope, 0.0) * prompt + max(floor, 0.0), 0.0))
 
 
+def engine_changed(run: Run, _asked: Asked) -> Finding | None:
+    """The engine became slower or faster while the log was written, at the same batch and prompts.
+
+    run: with when requests were sent, their times and tokens.
+
+    >>> engine_changed(Run("", "", {"sent_s": np.zeros(3)}), Asked()) is None
+    True
+    """
+    told = changed(run)
+    if told is None:
+        return None
+    begins, times = told
+    since = duration(begins - float(np.nanmin(run.column("sent_s"))))
+    return Finding(
+        "engine_changed",
+        "warning",
+        f"from {since} after the first request on, a token takes about {sized(times, 2)} times as "
+        "long with as many inside and as long prompts",
+        "the log is of two engines, so nothing is said of the costs of a step or of the load that "
+        "it carries",
+        "report the two parts by themselves, and look for a deploy, a clock that was lowered or a "
+        "neighbour on the device at that moment",
+        "least squares with one factor from a moment on, of seven moments tried",
+        "machine/step-time",
+        run.where,
+    )
+
+
 def preemption(run: Run, asked: Asked) -> Finding | None:
     """Requests lost their memory and did their work twice.
 
@@ -251,10 +281,12 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
     each = f", {sized(share, 2)} for each request" if math.isfinite(share) else ""
     return Finding(
         "preemption",
-        "problem" if not share < PREEMPTED else "warning",
+        "problem" if not share < PREEMPTED else "note",
         f"{count:,.0f} preemptions{each}",
         "what was computed for them is computed again, and their readers see a gap",
-        f"lower {(flags := _engine_flags(run, asked))[0]}, or {_memory_change(flags)}",
+        f"lower {(flags := _engine_flags(run, asked))[0]}, or {_memory_change(flags)}"
+        if not share < PREEMPTED
+        else "look again at a higher load: so few cost less than any change would",
         "the engine's own count",
         "optimization/caching",
         run.where,
@@ -409,26 +441,35 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
         f"{duration(p99)}),"
         f" {percent(time)} of the reading time"
     )
-    change, cause = "look at the engine's log at the longest of them", math.nan
+    change = "look at the engine's log at the longest of them"
     ends = run.gap_end_s[fine] if run.gap_end_s.size == fine.size else np.zeros(0)
     if ends.size and np.isfinite(ends).all() and run.has("sent_s", "ttft_s"):
+        queue = np.nan_to_num(run.column("queue_s"))
         firsts = run.column("sent_s") + run.column("ttft_s")
+        begins = np.sort((run.column("sent_s") + queue)[np.isfinite(firsts)])
         firsts = np.sort(firsts[np.isfinite(firsts)])
-        slack = 0.5 * usual
-        among = np.searchsorted(firsts, ends + slack) > np.searchsorted(firsts, ends - gaps - slack)
-        cause, chance = float(among[long].mean()), float(among[~long].mean())
+        starts, slack = ends - gaps, 0.5 * usual
+        passed = np.searchsorted(firsts, starts - slack)
+        among = [  # a prompt ended in a gap, or was read in it
+            np.searchsorted(firsts, ends + slack) > passed,
+            np.searchsorted(begins, starts + slack) > np.searchsorted(firsts, starts + slack),
+        ]
+        pairs = [(float(x[long].mean()), float(x[~long].mean())) for x in among]
+        cause, chance = max(pairs, key=lambda pair: pair[0] - pair[1])
         if cause > 0.5 and cause > chance + 0.2:
             seen += (
-                f"; in {percent(cause)} of them a prompt ended, in {percent(chance)} of the others"
+                f"; in {percent(cause)} of them a prompt was read, in {percent(chance)} of the "
+                "others"
             )
             change = (
-                "lower --max-num-batched-tokens (in SGLang --chunked-prefill-size with"
-                " --enable-mixed-chunk or --prefill-decode-interval 1; in TensorRT-LLM"
-                " --max_num_tokens), or separate prompts"
+                "where gaps matter more than first tokens, lower --max-num-batched-tokens "
+                "(in SGLang --chunked-prefill-size with --enable-mixed-chunk or --prefill-decode-"
+                "interval 1; in TensorRT-LLM --max_num_tokens) by halves, while "
+                "first tokens stay in time, or separate prompts"
             )
     return Finding(
         "stalls",
-        "warning",
+        "warning" if time > STALLED else "note",
         seen,
         "readers see a pause, and a mean time per token hides it",
         change,

@@ -49,6 +49,7 @@ from serving_mathematics.report.own_engine import (
     _found_tokens,
     _simulated,
     breaking_rate,
+    changed,
     fit_own,
     twice_alone,
 )
@@ -57,10 +58,13 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
 BINS = 12  # of requests by how many were inside
+SLICE = 12  # requests of a stretch of time in which answers are counted
+STILL, SOME_STILL = 0.25, 0.05  # of the answers of usual stretches; of the stretches
 SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
 LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
 PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
 TOGETHER = 3.0  # requests that are worth one, from which a canary of independent ones is too small
+FEWEST_LATE, SHORT = 20, 0.2  # requests, and of the time of a log
 STRETCHES = 30  # of a run, in order
 IDLE = 0.3  # of the time without a request, which is paid all the same
 ROOM = 1.2  # times the rate of the log, below which more is to be planned for
@@ -107,9 +111,10 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     >>> goodput(Run("", "", late), Asked(ttft_s=1.0)).level
     'problem'
     """
-    told = _in_time(run.in_order(), asked)
+    run = run.in_order()
+    told = _in_time(run, asked)
     kept = told[np.isfinite(told)] if told is not None else np.zeros(0)
-    if kept.size < 20:
+    if told is None or kept.size < 20:
         return None
     share = float(kept.mean())
     wilson = wilson_interval(int(kept.sum()), kept.size)
@@ -133,6 +138,9 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         "warning": "test longer: the interval holds the promise and less",
         "note": "keep it: alerts.yaml has alerts on late first tokens" if files else "keep it",
     }
+    then = _when_late(run.column("sent_s")[told == 0], run.column("sent_s"))
+    if then and level != "note":
+        kinds[level] = f"look at what happened {then}, when nine of ten late ones were sent"
     return Finding(
         "goodput",
         level,
@@ -146,6 +154,26 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         run.where,
         files,
     )
+
+
+def _when_late(late: FloatArray, sent: FloatArray) -> str:
+    """The shortest time in which nine of ten late requests were sent, in words; empty where it is
+    no short part of the log, or late ones are few.
+
+    >>> _when_late(np.arange(500.0, 530.0), np.arange(1000.0))
+    'from 500 s to 526 s after the first request'
+    """
+    late = np.sort(late[np.isfinite(late)])
+    if late.size < FEWEST_LATE:
+        return ""
+    most = math.ceil(0.9 * late.size)
+    lasting = late[most - 1 :] - late[: late.size - most + 1]
+    at = int(np.argmin(lasting))
+    begin = float(np.nanmin(sent))
+    if not lasting[at] < SHORT * float(np.nanmax(sent) - begin):
+        return ""
+    ends = (duration(float(late[x]) - begin) for x in (at, at + most - 1))
+    return f"from {' to '.join(ends)} after the first request"
 
 
 def _wanted(asked: Asked) -> str:
@@ -166,9 +194,9 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     ['hpa.yaml', 'keda.yaml']
     """
     told = _in_time(run, asked)
-    if told is None or not run.has("sent_s", "latency_s"):
+    if told is None or not run.has("sent_s", "latency_s") or changed(run) is not None:
         return None
-    known = np.isfinite(told) & np.isfinite(run.column("sent_s"))
+    known = run.good() & np.isfinite(told) & np.isfinite(run.column("sent_s"))
     kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])
     if kept.size < 3 * FEW:
         return None
@@ -181,10 +209,14 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
             float(inside.max()),
             "the objective held with up to {:g} inside, the most that came",
         )
-    elif broken[0] == 0:
-        return None
     else:
-        most = float(inside[parts[broken[0] - 1]].max())
+        first = broken[0]
+        below = np.concatenate(parts[:first]) if first else order[:0]
+        most = float(inside[below].max()) if first else 0.0
+        holds = first > 0 and kept[below].mean() >= asked.quantile
+        lost = all(one.share < asked.quantile for one in shares[first:])
+        if not (holds and lost) or _stood_still(run, most):
+            return None  # late for another reason than load
         seen = "the objective holds with up to {:g} requests inside, and breaks beyond"
     if most < 1:
         return None
@@ -209,12 +241,26 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
         seen.format(most),
         "requests that run and wait rise before a promise breaks, and GPU utilization does not",
         f"{change}{beyond}",
-        f"Wilson's interval in {BINS} parts by load; one engine behind the log, and all that it "
-        "served in it",
+        f"Wilson's interval in {BINS} parts by load, failed requests left out; one engine behind "
+        "the log, and all that it served in it",
         "capacity/autoscaling",
         run.where,
         files,
     )
+
+
+def _stood_still(run: Run, most: float) -> bool:
+    """Whether next to nothing was answered for part of the time in which more than so many were
+    inside, as of an engine that hangs and not of one that is full."""
+    known = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
+    sent = run.column("sent_s")[known]
+    ends = sent + run.column("latency_s")[known]
+    edges = np.linspace(sent.min(), sent.max(), sent.size // SLICE + 1)
+    answered = np.histogram(ends, edges)[0].astype(float)
+    above = _inside_at(run, (edges[1:] + edges[:-1]) / 2) > most
+    if not above.any() or above.all():
+        return False
+    return bool(np.mean(answered[above] < STILL * answered[~above].mean()) > SOME_STILL)
 
 
 def _prompt_speed(run: Run) -> float:

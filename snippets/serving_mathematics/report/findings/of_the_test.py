@@ -240,7 +240,8 @@ def _following(run: Run) -> float:
     later = sent[sent > ends[0]]
     if later.size < FEW / 2 or span <= 0:
         return math.nan
-    before = np.searchsorted(ends, later, side="right") - 1
+    tick = min(_tick_s(sent), 0.5 * FOLLOWS_S)  # an end in the tick of a sending is before it
+    before = np.searchsorted(ends, later + tick, side="right") - 1
     waited = later - ends[before]
     tolerance = max(FOLLOWS_S, 0.002 * _known_quantile(run.column("latency_s")))
     together = np.unique(sent).size < 0.9 * sent.size
@@ -430,11 +431,15 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
     low = high = math.nan
     if ranks.upper is None:
         level = "warning"
-        settled = 1 + math.log(0.025) / count  # the quantile that so many bound, roughly
-        bounded = max(0.0, math.floor(1000 * settled) / 10)
-        seen = f"{int(count):,} requests do not bound {name} from above; they bound p{bounded:g}"
+        bounded = math.floor(1000 * 0.025 ** (1 / count)) / 10  # the quantile that so many bound
+        seen = (
+            f"{int(count):,} request{'s do' if count > 1 else ' does'} not bound {name} from above"
+        )
         why = "the largest value seen stands for what is larger, and the next run shows another"
-        change = f"send {needed:,} requests or more, or quote p{min(bounded, 95):g}"
+        change = f"send {needed:,} requests or more"
+        if bounded >= 50:
+            seen += f"; they bound p{bounded:g}"
+            change += f", or quote p{min(bounded, 95):g}"
     elif values.size >= FEW:
         level, here = "note", float(np.quantile(values, quantile))
         low, high = float(values[(ranks.lower or 1) - 1]), float(values[ranks.upper - 1])

@@ -30,6 +30,7 @@ from serving_mathematics.report.findings.finding import (
     percent,
 )
 from serving_mathematics.report.findings.of_the_tenants import _rank_correlation
+from serving_mathematics.report.findings.of_the_test import closed_loop
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 
@@ -43,7 +44,7 @@ FOLLOW = 0.2  # of the requests, from which sessions matter
 CARRY = 0.15  # of all prompt tokens, by the largest hundredth
 
 
-def bursts(run: Run, _asked: Asked) -> Finding | None:
+def bursts(run: Run, asked: Asked) -> Finding | None:
     """Requests and tokens come in bursts that a steady rate has not.
 
     run: with when requests were sent.
@@ -53,7 +54,7 @@ def bursts(run: Run, _asked: Asked) -> Finding | None:
     'warning'
     """
     sent = _sent(run)
-    if sent.size < FEW:
+    if sent.size < FEW or closed_loop(run, asked) is not None:
         return None
     tried = []
     for window in _windows(sent):
