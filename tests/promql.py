@@ -159,13 +159,14 @@ class Parser:
 
     def selector(self, name: str) -> str:
         """The name of a series; where there is no such label, it is not what it must not be, and
-        it is empty."""
+        it is empty; every series is of an engine's first stage."""
         if self.tokens and self.tokens[0] == "{":
             after, labels = "{", []
             while after != "}":
                 self.take(after)
                 label, sign, value = self.take(), self.take("=", "=~", "!="), self.take()
-                labels += [label + sign + value] if sign != "!=" and value != '""' else []
+                there = sign != "!=" and value != '""' and (label, value) != ("pp_rank", '"0"')
+                labels += [label + sign + value] if there else []
                 after = self.tokens[0] if self.tokens[0] in ",}" else "}"
             self.take("}")
             name += f"{{{','.join(labels)}}}" if labels else ""

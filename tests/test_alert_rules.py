@@ -254,6 +254,22 @@ def test_requests_of_sglang_are_counted_once() -> None:
     }
 
 
+def test_steps_and_lines_of_sglang_are_counted_once() -> None:
+    """Each stage of a pipeline counts all tokens, all that wait and all that is retracted, and of
+    what runs its own part; what is only asked whether it is nothing may be counted twice."""
+    counted = r"sglang:(?:realtime_tokens|num_queue_reqs|num_retracted_requests)\w*(\S*)"
+    found = [
+        labels
+        for file in FOLDER.glob("*-sglang.yaml")
+        if "\ngroups:" in file.read_text("utf-8")
+        for rule in rules(file.stem)
+        for labels in re.findall(counted, rule["expr"])
+        if "== 0" not in rule["expr"]
+    ]
+    assert len(found) >= 30
+    assert [labels for labels in found if 'pp_rank="0"' not in labels] == []
+
+
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*-sglang.yaml")), ids=lambda file: file.stem)
 def test_what_sglang_counts_when_a_request_ends_is_no_rate_of_minutes(file: Path) -> None:
     """A prompt and its answer come in one lump there, minutes after the work."""

@@ -37,7 +37,6 @@ def test_rules_say_what_the_exercise_says(engine: str) -> None:
 def test_files_differ_in_the_engine_alone() -> None:
     mine, other = (rule_text(f"token-price-{engine}") for engine in RUNNING)
     mine = mine.replace(RUNNING["vllm"], RUNNING["sglang"] + '{priority=""}')
-    mine = mine.replace(
-        "vllm:generation_tokens_total", 'sglang:realtime_tokens_total{mode="decode"}'
-    )
+    steps = 'sglang:realtime_tokens_total{mode="decode",pp_rank="0"}'
+    mine = mine.replace("vllm:generation_tokens_total", steps)
     assert mine.replace("vLLM", "SGLang") == other

@@ -238,7 +238,7 @@ def test_a_fleet_beyond_what_it_serves_has_no_latency_and_no_price() -> None:
     (row,) = (row for row in latency_plot(told).rows if row[0] == f"{below}")
     assert row[1:] == [over, *[""] * (len(row) - 2)]
     record = answer_record(told)
-    assert record["one_fewer_load_simulated"] == found.fewer_load
+    assert record["one_fewer_load"] == found.fewer_load
     assert not [name for name in record if name.startswith("one_fewer_") and "load" not in name]
     waits, fleet = [], Fleets(told.question)
     for requests in (4000, 16_000, 64_000):

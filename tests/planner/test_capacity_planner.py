@@ -314,6 +314,49 @@ def test_looser_objectives_need_fewer() -> None:
     assert counts[0] > counts[-1]
 
 
+def decided(values: dict[str, object]) -> tuple[Performance, bool]:
+    """A fleet of one device each, and whether its intervals decide."""
+    best, long = settled(Fleets(read_question({"parallelism": "tp1", "precision": "fp8"} | values)))
+    return best, long.decides(best)
+
+
+def test_a_looser_promise_makes_no_fleet_fuller_or_later() -> None:
+    """At a TTFT of 7 s the smallest token budget would do, with a queue of seconds."""
+    found = [decided({"rate_per_s": 120, "ttft_s": limit}) for limit in (0.2, 7, 100)]
+    assert [(run.replicas, sure) for run, sure in found] == [(5, True)] * 3
+    first = [run.nearest.of("ttft") for run, _ in found]
+    assert max(run.value for run in first) < 0.25
+    small, sure = decided({"rate_per_s": 120, "ttft_s": 7, "token_budget": 512})
+    assert (small.replicas, sure) == (5, False)
+    assert small.nearest.of("ttft").value > 10 * first[1].value
+
+
+def test_no_token_budget_that_is_tried_alone_decides_more() -> None:
+    """Of 2,048 tokens the search finds 61 sequences, which just keep the promise."""
+    small = {"model": "Qwen3-32B", "device": "H200", "rate_per_s": 8, "cache_precision": "fp8"}
+    best, sure = decided(small | {"ttft_s": 2})
+    alone = [decided(small | {"ttft_s": 2, "token_budget": budget}) for budget in BUDGETS]
+    assert (best.replicas, sure) == (1, True)
+    assert [(run.replicas, one) for run, one in alone] == [(1, False), (1, False), (1, True)]
+
+
+def test_where_nothing_decides_the_intervals_that_reach_least_far_are_taken() -> None:
+    """Sixty-eight sequences have a little more room, and intervals seven times as wide."""
+    values = {"rate_per_s": 120, "ttft_s": 0.2, "tpot_s": 0.015, "parallelism": "tp1"}
+    best, long = settled(Fleets(read_question(values | {"precision": "fp8"})))
+    assert not long.decides(best)
+    tried = [run for run in long.done.values() if run and run.replicas == best.replicas]
+    kept = [run for run in tried if long.keeps(run)]
+
+    def end(run: Performance) -> float:
+        got = zip(run.nearest.got, run.nearest.promise, strict=True)
+        return max((one.value + one.half_width) / goal.limit for one, goal in got)
+
+    assert len(kept) > 1
+    assert end(best) == min(map(end, kept)) > 1
+    assert min(run.nearest.worse for run in kept) < best.nearest.worse
+
+
 def test_bottlenecks_by_construction() -> None:
     loose = replace(BASE, promise=promised(9, 9), traffic=Traffic(900.0, 1.0, 200.0, 20.0))
     slow = Fleets(loose)
@@ -593,9 +636,10 @@ def test_an_objective_that_a_replica_alone_just_keeps_is_possible() -> None:
 
 @pytest.mark.parametrize(("needed", "runs"), [(1, 2), (2, 2), (3, 3), (5, 5)])
 def test_the_longer_runs_go_down_to_one_replica_and_up_to_what_is_needed(
-    needed: int, runs: int
+    needed: int, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The search said two. One fewer is tried where its limits might do, and 1 of these."""
+    monkeypatch.setattr(capacity_planner, "_first_decided", lambda _short, _long, run: run)
     for limits in ([], [(8, 512), (9, 512)]):
         short: Any = SimpleNamespace(
             question=BASE,

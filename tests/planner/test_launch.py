@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any, cast
 
@@ -10,7 +11,11 @@ import pytest
 import yaml
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_model, model_names
-from serving_mathematics.core.hardware.deployments import cache_room_bytes, weight_bytes
+from serving_mathematics.core.hardware.deployments import (
+    cache_room_bytes,
+    sequence_bytes,
+    weight_bytes,
+)
 from serving_mathematics.planner.capacity_planner import Fleets, Performance
 from serving_mathematics.planner.configurations import Answer, Separate, answer, whole_answer
 from serving_mathematics.planner.launch import (
@@ -33,6 +38,8 @@ from serving_mathematics.planner.launch import (
 )
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices, read_question
+
+from builder import ROOT
 
 WIDE: dict[str, object] = {
     "rate_per_s": 2,
@@ -81,6 +88,73 @@ def test_what_sglang_takes_for_weights_and_cache_leaves_the_planned_cache(device
     assert taken - weight_bytes(one) <= room
 
 
+@pytest.mark.parametrize(
+    ("change", "short"),
+    [
+        ({"model": "Qwen3-32B", "precision": "bf16"}, True),
+        ({"model": "Qwen3-32B", "precision": "fp8"}, False),
+        ({"model": "DeepSeek-R1", "device": "B200", "parallelism": "tp4"}, True),
+        ({"model": "Llama-4-Scout", "parallelism": "tp8"}, True),  # of ten million tokens
+    ],
+)
+def test_vllm_starts_where_a_whole_context_does_not_fit(
+    change: dict[str, object], short: bool
+) -> None:
+    """By the bytes of one sequence as long as the context, against the room for it."""
+    asked = {"rate_per_s": 1, "ttft_s": 5, "tpot_s": 0.1, "parallelism": "tp1", "requests": 100}
+    question, best = planned(asked | change)
+    one, most = question.deployment, question.deployment.architecture.context_tokens
+    room = cache_room_bytes(one, question.reserved_bytes)
+    assert (sequence_bytes(one, float(most)) > room) == short
+    for text in (launch_text(question, best), kubernetes_deployment(question, best)):
+        assert text.replace('", "', " ").count("--max-model-len auto") == 1
+        assert (f"of the context of {most:,}, or is refused" in text) == short
+    found = re.search(r"has about ([\d,]+) tokens at most", launch_text(question, best))
+    if found and "Llama-4" not in one.architecture.name:  # whose chunks hold less, the longer
+        engine = Fleets(question).engine
+        assert int(found[1].replace(",", "")) == engine.kv_blocks * engine.block_tokens
+    for backend in ("sglang", "trtllm"):  # which shorten it themselves
+        assert "auto" not in launch_text(question, best, backend)
+
+
+def test_a_tpu_is_told_the_length_that_fits() -> None:
+    """Its workers cannot be told another than they began with."""
+    asked = {"rate_per_s": 1, "ttft_s": 5, "tpot_s": 0.1, "requests": 100, "device": "tpu_v6e"}
+    for split, short in (("tp4", True), ("tp8", False)):
+        model = {"model": "Llama-3.1-70B", "precision": "fp8", "parallelism": split}
+        words = launch_words(*planned(asked | model, places=8))
+        assert ("--max-model-len" in words) == short
+        if short:
+            assert 1000 < int(words[words.index("--max-model-len") + 1]) < 131_072
+
+
+def test_a_replica_on_two_machines_says_how_each_is_started() -> None:
+    values: dict[str, object] = {"rate_per_s": 1, "ttft_s": 9, "tpot_s": 0.2, "requests": 100}
+    tensor, best = planned(values | {"model": "Llama-3.1-405B", "parallelism": "tp16"})
+    data, _ = planned(values | {"model": "DeepSeek-R1", "parallelism": "dp16ep16"})
+    for question, backend, words in (
+        (tensor, "vllm", "--nnodes 2 --node-rank RANK --master-addr FIRST"),
+        (data, "vllm", "--data-parallel-size-local 8 --data-parallel-address FIRST"),
+        (tensor, "sglang", "--nnodes 2 --node-rank RANK --dist-init-addr FIRST:PORT"),
+        (data, "trtllm", "mpirun -n 16 trtllm-llmapi-launch"),
+    ):
+        text = launch_text(question, best, backend)
+        assert f"# 16 devices are on 2 machines or more: {words}" in text.replace(
+            "on each, with ", ""
+        )
+    one, _ = planned(values | {"model": "Llama-3.1-70B", "parallelism": "tp8"})
+    assert "machines" not in launch_text(one, best)
+
+
+def test_eight_bits_that_older_releases_cannot_load_say_so() -> None:
+    """Of 16 bits, Llama-3.1-70B has 141 GB, which one H200 does not hold and two do."""
+    asked: dict[str, object] = {"model": "Llama-3.1-70B", "device": "H200", "precision": "fp8"}
+    for split, said in (("tp1", True), ("tp2", False)):
+        question, best = planned(asked | {"rate_per_s": 1, "parallelism": split, "requests": 100})
+        assert ("# vLLM up to 0.14 loads 16 bits first" in launch_text(question, best)) == said
+        assert "16 bits" not in launch_text(question, best, "sglang")
+
+
 def test_attention_over_data_divides_the_limit() -> None:
     question, best = planned(WIDE)
     words = launch_words(question, best)
@@ -125,7 +199,8 @@ def test_the_deployment_is_yaml_with_what_was_planned() -> None:
     found = yaml.safe_load(kubernetes_deployment(question, best))
     assert found["spec"]["replicas"] == 4
     container = container_of(found)
-    assert container["command"] == launch_words(question, best)
+    drain = ["--shutdown-timeout", "600"]
+    assert container["command"] == launch_words(question, best) + drain
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
     labels = found["spec"]["template"]["metadata"]["labels"]
     assert found["spec"]["selector"]["matchLabels"] == labels
@@ -158,12 +233,32 @@ def test_a_checkpoint_in_another_format_is_asked_for(
 def test_a_pod_hears_others_and_waits_until_it_serves(backend: str) -> None:
     """vLLM listens everywhere at port 8000 by default, as the probe asks."""
     question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "backend": backend})
-    container = container_of(yaml.safe_load(kubernetes_deployment(question, best)))
+    *_, found = yaml.safe_load_all(kubernetes_deployment(question, best))
+    container = container_of(found)
     assert ("--host 0.0.0.0 --port 8000" in " ".join(container["command"])) == (backend != "vllm")
     assert ("--enable-metrics" in container["command"]) == (backend == "sglang")
     assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": 8000}
     assert container["readinessProbe"]["timeoutSeconds"] > 1  # which SGLang takes to answer
     assert container["image"].endswith(":VERSION")
+
+
+@pytest.mark.parametrize("backend", ["vllm", "sglang", "trtllm"])
+def test_a_pod_that_goes_ends_its_answers(backend: str) -> None:
+    """The grace period holds the sleep and what vLLM waits; other engines wait by themselves, until
+    it ends."""
+    question, best = planned({"rate_per_s": 2, "parallelism": "tp1", "backend": backend})
+    text = kubernetes_deployment(question, best)
+    *_, found = yaml.safe_load_all(text)
+    container, words = container_of(found), container_of(found)["command"]
+    assert ("--shutdown-timeout" in words) == (backend == "vllm") == ("--shutdown" in text[:500])
+    waits_s = int(words[words.index("--shutdown-timeout") + 1]) if backend == "vllm" else 600
+    sleep_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    grace_s = found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace_s == waits_s + 2 * sleep_s  # and some to end itself
+    assert "longest answer" in text.partition("apiVersion")[0]
+    page = (ROOT / "docs" / "capacity" / "autoscaling.md").read_text("utf-8")
+    assert f"`preStop` sleep of {sleep_s} s" in page
+    assert "--shutdown-timeout" not in launch_words(question, best)  # Ctrl+C ends it at once
 
 
 def test_host_memory_and_a_router_are_started_too() -> None:
@@ -356,15 +451,30 @@ def test_one_device_tells_no_width_of_its_draft_model() -> None:
     assert '"model": "Qwen/Qwen3-1.7B"' in text
 
 
-def test_a_file_stands_behind_the_kubernetes_objects() -> None:
+def files_mounted(documents: list[dict[str, Any]]) -> dict[str, str]:
+    """Of the one ConfigMap, by the path under which every pod finds them."""
+    (held,) = (one for one in documents if one["kind"] == "ConfigMap")
+    found: dict[str, str] = {}
+    for document in documents:
+        if document["kind"] not in ("Deployment", "StatefulSet"):
+            continue
+        pod = document["spec"]["template"]["spec"]
+        (volume,) = (one for one in pod["volumes"] if "configMap" in one)
+        assert volume["configMap"]["name"] == held["metadata"]["name"]
+        mounts = container_of(document)["volumeMounts"]
+        (folder,) = (one["mountPath"] for one in mounts if one["name"] == volume["name"])
+        found = {f"{folder}/{name}": text for name, text in held["data"].items()}
+        assert container_of(document)["command"][-2] == "--extra_llm_api_options"
+        assert container_of(document)["command"][-1] in found
+    return found
+
+
+def test_a_pod_finds_its_file_in_a_config_map() -> None:
     question, best = planned(GUESSING | {"backend": "trtllm", "cache_precision": "fp8"})
-    text = kubernetes_deployment(question, best)
-    container = container_of(yaml.safe_load(text))
-    assert container["command"][-2:] == ["--extra_llm_api_options", "options.yaml"]
-    _, _, behind = text.partition("# options.yaml, in the folder where they start:\n")
-    told = yaml.safe_load("\n".join(line.removeprefix("#   ") for line in behind.splitlines()))
-    assert told["kv_cache_config"] == {"dtype": "fp8"}
-    assert told["speculative_config"]["decoding_type"] == "MTP"
+    documents = list(yaml.safe_load_all(kubernetes_deployment(question, best)))
+    ((path, text),) = files_mounted(documents).items()
+    assert path == "/options/options.yaml"
+    assert text == launch_files(question)["options.yaml"]
 
 
 PAIR = {
@@ -408,10 +518,18 @@ def test_separate_fleets_are_yaml_with_what_was_planned(backend: str, apart: Sep
         }  # fmt: skip
         assert state["spec"]["template"]["metadata"]["labels"] == labels
         container = container_of(state)
-        assert container["command"] == role_words(asked, apart.run, role)
+        words, ours = role_words(asked, apart.run, role), container["command"]
+        drain = ["--shutdown-timeout", "600"] * (backend == "vllm")
+        assert [word.removeprefix("/options/") for word in ours] == words + drain
         named = [one["name"] for one in container["env"]]
         assert named == ["HF_TOKEN"] + ["VLLM_NIXL_SIDE_CHANNEL_HOST"] * (backend == "vllm")
         assert state["spec"]["podManagementPolicy"] == "Parallel"  # or one would wait for another
+    if backend == "trtllm":
+        told, files = separate_launch(asked, apart.run).files, files_mounted(found)
+        roles = ("prompts", "answers")
+        assert files == {f"/options/{role}.yaml": told[f"{role}.yaml"] for role in roles}
+        behind = kubernetes_separate(asked, apart.run).partition("# before them")[2]
+        assert "# fleets.yaml, in the folder where it starts:" in behind
 
 
 def test_files_of_separate_fleets_are_yaml(apart: Separate) -> None:

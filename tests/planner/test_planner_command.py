@@ -347,8 +347,8 @@ def test_a_device_that_is_given_says_what_it_borrows(
     assert status == 0
     said = " ".join(text.split())
     assert "on 1 × given GPU keeps" in said
-    assert "Its links and kernels are taken from H100 SXM." in said
-    assert "links and kernels are those of H100 SXM" in said
+    assert "Links, kernels and twice the peak in 8 bits are taken from H100 SXM." in said
+    assert "links, kernels and twice the peak in 8 bits are those of H100 SXM" in said
     assert told(capsys, *asked, "--out", str(tmp_path / "a.json"))[0] == 0
     (record,) = json.loads((tmp_path / "a.json").read_text())
     assert record["links_and_kernels_of"] == "h100_sxm"

@@ -7,7 +7,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,7 @@ def test_fields_end_where_they_should() -> None:
     assert (one.draft_tokens, one.accepted_tokens) == (3, 2.5)
     system = one.system
     assert (system.bf16_flops_per_s, system.bandwidth_bytes_per_s) == (1e14, 9e11)
-    assert (system.memory_bytes, system.fp8_flops_per_s) == (64 * 2**30, 1e14)
+    assert (system.memory_bytes, system.fp8_flops_per_s) == (64 * 2**30, 2e14)
     assert asked.traffic == Traffic(3, 4, 70, 80, 0.5)
     assert (first.limit, each.limit, first.share, each.share) == (2, 0.1, 0.95, 0.95)
     assert asked.price_per_hour == pytest.approx(1.5 * 0.7)
@@ -769,6 +769,16 @@ def test_other_devices_are_those_that_are_not_asked() -> None:
     assert prices == {1.0}
     with pytest.raises(ValueError, match=r"^other_devices: system 'H10' is not known"):
         read_choices({"rate_per_s": 1, "other_devices": "H10"})
+
+
+def test_a_device_given_by_the_numbers_of_an_h100_is_one_in_every_format() -> None:
+    like = find_system("H100")
+    sheet = {"peak_tflops": 1e-12 * like.bf16_flops_per_s, "memory_gib": like.memory_bytes / 2**30}
+    sheet["bandwidth_gb_per_s"] = 1e-9 * like.bandwidth_bytes_per_s
+    given = read_question({"rate_per_s": 1, **sheet}).deployment.system
+    assert given.generation == like.generation
+    numbers = [{k: x for k, x in asdict(one).items() if k[0] not in "ng"} for one in (given, like)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-12)
 
 
 def test_a_slower_front_takes_longer_and_a_load_test_begins_there() -> None:

@@ -189,7 +189,7 @@ def test_of_an_overloaded_fleet_it_is_told_by_how_much(like: str) -> None:
     most = f"at {100 * found.load:.0f}% of the {sized(100 / found.load)} requests/s that it could"
     assert f" The fleet is overloaded, {most} serve" in text
     assert ("prefixes that caches found" in text) is (like == "customers")
-    assert record["load_simulated"] == found.load
+    assert record["load"] == found.load
     (line,) = [one for one in answer_lines(found) if "over the most" in one.what]
     assert line.value.startswith(f"{100 * found.load:.0f}%")
 

@@ -71,7 +71,6 @@ SCALED = {  # of KEDA's ScaledObject v1alpha1 and its Prometheus scaler
                 "minReplicaCount": {"type": "integer"},
                 "maxReplicaCount": {"type": "integer"},
                 "pollingInterval": {"type": "integer"},
-                "cooldownPeriod": {"type": "integer"},
                 "triggers": {
                     "type": "array",
                     "items": {
@@ -175,6 +174,10 @@ def test_two_models_of_one_prometheus_are_told_apart(engine: str) -> None:
     series |= dict.fromkeys(QUEUED[engine], other)
     assert Parser(query, series).whole() == pytest.approx(6.0)
     assert query.count('priority=""') == 2 * (engine == "sglang")  # the totals, not parts of them
+    stage = (
+        'num_queue_reqs{model_name="model",pp_rank="0"' in query
+    )  # of which each counts the line
+    assert stage == (engine == "sglang")
     names = re.compile(rf"{engine}:\w+")
     for text in objects.values():
         assert "not both" in text.split("apiVersion")[0]

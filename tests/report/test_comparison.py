@@ -16,6 +16,7 @@ from serving_mathematics.report.comparison import (
     step_model,
 )
 from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
 
 from .example_runs import clean
@@ -29,7 +30,7 @@ def stage(rate: float, sent: float, first: float = 0.1) -> Run:
 def test_the_interval_is_scipys() -> None:
     rng = np.random.default_rng(1)
     one, other = rng.normal(5, 1, 10), rng.normal(6, 3, 10)
-    found = _welch("x", one, other)
+    found = _welch("x", one, other, 0.05)
     expected = stats.ttest_ind(other, one, equal_var=False).confidence_interval(0.95)
     ends = (found.low * one.mean(), found.high * one.mean())
     assert ends == pytest.approx((expected.low, expected.high), rel=1e-3)
@@ -46,6 +47,40 @@ def test_half_as_slow_again_is_told_and_the_same_again_is_not() -> None:
     assert isinstance(found["TTFT, p95"], Difference)
 
 
+@pytest.mark.parametrize(("slower", "level"), [(1.0, ""), (1.5, "problem")])
+def test_runs_of_other_loads_are_held_against_the_costs_of_a_step(
+    slower: float, level: str
+) -> None:
+    """The same engine at half of the load and at 0.8 of it, and with slower steps there."""
+    loads = [served(np.random.default_rng(3), 2000, load=load, places=64) for load in (0.4, 0.7)]
+    times = {n: slower * loads[1].columns[n] for n in ("ttft_s", "latency_s")}
+    found = differences(loads[0], replace(loads[1], columns=loads[1].columns | times))
+    assert [one.level for one in found] == [level]
+    assert found[0].unlike
+    assert "requests a second" in found[0].name
+    bare = [Run("a", "", {n: run.columns[n] for n in ("sent_s", "ttft_s")}) for run in loads]
+    with pytest.raises(ValueError, match="a and a must be runs of one load"):
+        differences(*bare)
+
+
+@pytest.mark.parametrize(("clients", "word"), [(8, None), (16, "8 and 16 requests held")])
+def test_a_slower_engine_of_as_many_clients_is_of_one_load(clients: int, word: str | None) -> None:
+    def loop(count: int, each: float) -> Run:
+        sent = np.repeat(np.arange(50) * each, count)
+        columns = {"sent_s": sent, "latency_s": np.full(sent.size, each), "ttft_s": 0.1 + 0 * sent}
+        told = {"concurrency": float(count), "rate_asked": math.inf}
+        return Run("a", "", columns, told)
+
+    runs = loop(8, 1.0), loop(clients, 3.0)
+    if word is not None:
+        with pytest.raises(ValueError, match=word):
+            differences(*runs)
+        with pytest.raises(ValueError, match="a rate and clients that wait"):
+            differences(runs[0], clean(count=400))
+    else:
+        assert [one.level for one in differences(*runs) if one.real] == ["problem"]
+
+
 def test_a_ladder_that_is_served_is_a_note() -> None:
     assert ladder([stage(1, 1), stage(2, 2)], Asked()).level == "note"  # type: ignore[union-attr]
     assert ladder([stage(1, 1)], Asked()) is None
@@ -57,7 +92,24 @@ def test_a_ladder_that_is_served_is_a_note() -> None:
     found = ladder([stage(4, 4), stage(8, 5, 3.0), stage(16, 5.2, 9.0)], Asked())
     assert found is not None
     assert "from 8 requests a second on no more than 5.2 are served" in found.seen
-    assert _steps_of([stage(8, 5), stage(math.inf, 5)]) == [(8, 5, 0.1, 300)]
+    assert _steps_of([stage(8, 5), stage(math.inf, 5)]) == [(8, 5, 0.1, True)]
+
+
+def test_the_last_answers_of_a_stage_are_no_queue() -> None:
+    """Stages of 1,000 requests whose last answers take 40 s, and those beyond 9 a second, whose
+    last request waits besides; one whose client sends at half of the rate is passed over."""
+
+    def last(rate: float, sent: float = math.nan) -> Run:
+        wait = max(0.0, 1000 / 9 - 1000 / rate)
+        told = {"rate_asked": rate, "completed": 1000.0, "ttft_s": 0.1 + wait / 2}
+        told |= {"duration_s": 1000 / (sent if sent > 0 else rate) + wait + 40.0}
+        return Run(f"{rate}", "", told=told | {"latency_s": 5.0 + wait / 2})
+
+    found = _steps_of([last(rate) for rate in (2, 4, 8, 10, 12)] + [last(6, sent=3)])
+    assert [(row[0], row[3]) for row in found] == list(
+        zip((2, 4, 8, 10, 12), (False, False, False, True, True), strict=True)
+    )
+    assert [row[1] for row in found] == pytest.approx([2, 4, 8, 9, 9], rel=0.02)
 
 
 def test_a_step_as_the_model_has_it_is_a_note() -> None:

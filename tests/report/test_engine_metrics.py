@@ -179,6 +179,13 @@ def test_requests_of_each_priority_are_part_of_all() -> None:
     assert both_ways(rows, "running") == [5.0] * 2
 
 
+def test_stages_of_a_pipeline_count_the_same_and_run_their_own() -> None:
+    told = {"num_running_reqs": 5, "num_queue_reqs": 3, "num_retracted_requests_total": 2}
+    rows = [f'sglang:{name}{{pp_rank="{k}"}} {n}' for name, n in told.items() for k in (0, 1)]
+    due = {"running": [10.0] * 2, "waiting": [3.0] * 2, "preemptions": [2.0] * 2}
+    assert {name: both_ways(rows, name) for name in due} == due
+
+
 def test_a_range_query_adds_engines_and_takes_the_fullest_cache() -> None:
     def told(name: str, values: list[list[object]]) -> dict[str, object]:
         return {"metric": {"__name__": name}, "values": values}

@@ -88,6 +88,22 @@ def test_what_lies_beside_results_is_refused_by_itself(name: str) -> None:
         _real(f"inference_perf/{name}")
 
 
+def test_requests_of_guidellm_that_were_cut_off_left_the_client() -> None:
+    data = json.loads((REAL / "guidellm_concurrent.json").read_text(encoding="utf-8"))
+    groups = data["benchmarks"][0]["requests"]
+    whole = len(groups["successful"])
+    for one in groups["successful"][4:]:
+        one["output_tokens"] = one["output_metrics"]["text_tokens"] = 0
+    groups["incomplete"] = groups["successful"][4:]
+    groups["successful"] = groups["successful"][:4]
+    run = read_file(json.dumps(data), "a.json")[0]
+    assert run.notes[0].startswith(f"{whole - 4} of {whole} requests were cut off at the end")
+    assert np.isfinite(run.columns["sent_s"]).sum() == whole
+    assert np.isfinite(run.columns["latency_s"]).sum() == 4
+    assert np.isfinite(run.columns["output_tokens"]).sum() == 4
+    assert run.columns["failed"].sum() == 0
+
+
 def test_guidellm_draws_times_before_its_clock_is_set() -> None:
     run = _real("guidellm_poisson.json")[0]
     assert not run.has("due_s")

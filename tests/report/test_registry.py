@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,32 @@ def test_what_a_file_cannot_bear_is_said() -> None:
     needs = dict(found.untold)
     assert needs["Does it burst?"] == "when each request was sent"
     assert "the engine's preemptions" in needs["Preempted?"]
+
+
+def test_what_was_not_looked_at_is_not_among_what_was_not_found() -> None:
+    """Too few requests or moments, no promise and no price are told as what is missing."""
+    few = {"running": np.full(2, 64.0), "waiting": np.full(2, 9.0)}
+    run = replace(clean(count=95), series=Series(np.arange(2.0), few))
+    found = report([run], Asked())
+    needs = dict(found.untold)
+    assert needs["Was the load served?"] == "100 requests or more"
+    assert needs["What does a token cost?"] == "a price"
+    assert needs["Where does it break?"] == "a promised time"
+    run = replace(run, columns={n: x for n, x in run.columns.items() if n != "queue_s"})
+    needs = dict(report([run], Asked(ttft_s=1.0, price_per_hour=2.0)).untold)
+    assert needs["What binds?"] == "10 moments or more or each time in the queue"
+    assert needs["Where does it break?"] == "200 requests or more"
+    assert "What does a token cost?" not in needs
+
+
+def test_the_objective_is_of_the_requests_after_a_warm_up() -> None:
+    run = clean(count=1200)
+    cold = np.where(np.arange(1200) < 40, 5.0, 0.0)
+    times = {name: run.columns[name] + cold for name in ("ttft_s", "latency_s")}
+    found = report([replace(run, columns=run.columns | times)], Asked(ttft_s=1.0)).findings
+    told = {one.name: one for one in found}
+    assert "of the objective is of the rest" in told["warm_up"].seen
+    assert told["goodput"].seen.startswith("100% ")
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])

@@ -49,10 +49,13 @@ def test_a_run_is_compared_with_one_before(
     data["ttfts"] = [2 * x for x in data["ttfts"]]
     slow = tmp_path / "slow.json"
     slow.write_text(json.dumps(data), encoding="utf-8")
-    assert main([str(slow), "--against", str(result)]) == 0
+    against = [str(slow), "--against", str(result), "--fail-on", "problem"]
+    assert main(against) == 3
     said = capsys.readouterr().out
-    assert "! TTFT, mean:" in said
+    assert "✗ TTFT, mean:" in said
     assert "+100%" in said
+    assert main([str(result), "--against", str(slow), *against[3:]]) == 0  # faster
+    assert main(against[:3]) == 0
 
 
 def test_ci_fails_by_level(result: Path, tmp_path: Path) -> None:

@@ -70,6 +70,11 @@ def test_failures_are_counted(status: str, failed: int) -> None:
             "start,end\n2026-01-05T10:00:00,2026-01-05T12:00:01Z\n",
             "latency must be up to 1000 s in the median (do the clocks or the time zones differ?)",
         ),
+        ("t_s,ttft_ms,latency_ms\n1,0.05,3\n2,0.06,3\n", "(did you mean 0.055 s?), got 0.055 ms"),
+        (
+            "start,latency_ms\n2026-01-05T10:00:00Z,9\n2026-01-05T12:00:01,9\n",
+            "row 3, column start must be with a zone such as +00:00 or Z, as the first",
+        ),
         (
             "t_s,ttft_ms,prompt_tokens,cached_tokens\n1,5,9,90\n",
             "row 2, column cached_tokens must be no more than its prompt",
@@ -203,3 +208,10 @@ def test_logs_of_gateways_are_read_for_what_they_are() -> None:
     moments = [f"{1.7e9 + i + 0.5},100" for i in range(9)]
     run = read_log("\n".join(["request_time,ttft_ms", *moments]), "a.csv")
     assert run.columns["sent_s"].tolist() == list(range(9))
+
+
+def test_an_hour_without_a_request_between_two_runs_is_said() -> None:
+    sent = np.r_[np.arange(60.0), 3700 + np.arange(60.0)]
+    for moments, told in ((sent, ["nothing came for 3,641 s of 3,759"]), (sent[:60], [])):
+        run = read_log("\n".join(["t_s,latency_ms", *(f"{x},100" for x in moments)]), "a.csv")
+        assert [note.partition(":")[0] for note in run.notes if "nothing" in note] == told

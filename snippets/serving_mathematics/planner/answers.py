@@ -97,6 +97,7 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
+GUESSED = "Links, kernels and twice the peak in 8 bits"  # of a device given by its numbers
 FEW_CUT = 0.005  # of the requests, that the context may cut without a word
 
 
@@ -360,7 +361,7 @@ def answer_summary(told: Answered) -> str:
     if not was_measured(one.system.name):
         rest += " No run on this device was measured, and its error is not known."
     if one.system.name == GIVEN:
-        rest += f" Its links and kernels are taken from {find_system(LIKE).shown}."
+        rest += f" {GUESSED} are taken from {find_system(LIKE).shown}."
     rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
@@ -568,7 +569,7 @@ def _read_lines(question: Question) -> list[Line]:
     lines = [Line("model", sizes, "", "machine/step-time")]
     if question.deployment.system.name == GIVEN:
         like = find_system(LIKE).shown
-        said = f"peak, bandwidth and memory; links and kernels are those of {like}"
+        said = f"peak in 16 bits, bandwidth and memory; {GUESSED.lower()} are those of {like}"
         lines.append(Line("what is given of the device", said, "", "machine/predictions"))
     if isinstance(traffic, ReadRequests):
         lines.append(Line("what was read", traffic.told, "", "capacity/arrival-rates"))
@@ -849,14 +850,14 @@ def answer_record(told: Answered) -> dict[str, float | int | str]:
         "goodput_per_s": sum(one.goodput_per_s for one in best.classes),
         "deciding": " or ".join(found.deciding),
         "busy": best.busy,
-        "load": closed.load,
+        "load": found.load,
+        "load_closed": closed.load,
         "preemptions_per_request": best.preempted,
         "usd_per_hour": best.usd_per_hour,
         "usd_per_million_tokens": best.usd_per_million,
         **{f"one_more_{goal.metric}_s": run.value for goal, run in _alone(found.one_more.nearest)},
         "one_more_usd_per_million_tokens": found.one_more.usd_per_million,
-        "load_simulated": found.load,
-        "one_fewer_load_simulated": found.fewer_load or "",
+        "one_fewer_load": found.fewer_load or "",
         "usual_replicas": found.usual.replicas if found.usual else "",
         "other_limits_replicas": found.found.replicas if found.found else "",
         "quantized_replicas": found.quantized.replicas if found.quantized else "",

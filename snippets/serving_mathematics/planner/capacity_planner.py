@@ -6,8 +6,9 @@ event; limits that nobody met in a run do not change it. A larger batch limit sh
 lengthens the steps: the limit is taken at which the worse of TTFT and TPOT, each in shares of its
 objective, is best, found by halving; and token budgets are tried one after the other. n is the
 smallest for which both hold, found by doubling and halving. The answer rests on runs four times as
-long, of that fleet and of those of one replica fewer that might do. What binds is what, if it were
-lifted alone, would let n − 1 do.
+long, of that fleet at the first limits whose intervals decide it, the largest batch limits before
+others, and of those of one replica fewer that might do. What binds is what, if it were lifted
+alone, would let n − 1 do.
 
 Assumes: TPOT rises and TTFT falls with the batch limit, both fall with n; the objective is judged
 by the simulated quantile itself, whose 95% interval is given beside it; steady traffic, unless it
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -706,6 +708,10 @@ class Fleets:
         """Whether the intervals of all quantiles lie within their objectives."""
         return reaches(found.classes, self.goals, 1.0)
 
+    def decides(self, found: Performance) -> bool:
+        """Whether they do, of a fleet that is not so full that intervals are too narrow."""
+        return self.sure(found) and self.load(found.replicas, found) <= EDGE
+
     def most_places(self, budget: int) -> int:
         """The largest batch limit that may be taken."""
         return self.question.batch_limit or min(MOST_PLACES, budget)
@@ -713,6 +719,12 @@ class Fleets:
     def _worse(self, found: Performance | None) -> float:
         """The worst metric, in shares of its limit; infinite when overloaded."""
         return math.inf if found is None else max(worst_shares(found.classes, self.goals).values())
+
+    def _reach(self, found: Performance) -> float:
+        """The farthest end of an interval, in shares of its limit."""
+        pairs = zip(found.classes, self.goals, strict=True)
+        ends = [zip(one.got, promise, strict=True) for one, promise in pairs]
+        return max((run.value + run.half_width) / goal.limit for one in ends for run, goal in one)
 
     def best_of_budget(self, replicas: int, budget: int) -> Performance | None:
         """The batch limit at which the worst metric is best, with a token budget, or the largest if
@@ -844,7 +856,24 @@ def settled(fleet: Fleets, long: Fleets | None = None, near: int = 0) -> tuple[P
         raise Infeasible(f"no fleet of up to {MOST_REPLICAS:,} replicas keeps the objective")
     run = found[replicas]
     assert run is not None
-    return run, long
+    return _first_decided(fleet, long, run), long
+
+
+def _first_decided(fleet: Fleets, long: Fleets, run: Performance) -> Performance:
+    """Of so many replicas, the first longer run that decides: with the largest batch limits, which
+    are the same whatever is promised, then with what the search found; where none does, the one
+    whose intervals reach least far, of those that are not too full if there are any."""
+    own, limits = run.replicas, [(fleet.most_places(budget), budget) for budget in fleet.budgets]
+    largest = (some for some in limits if fleet.may_keep(fleet.performance(own, *some), 2.0))
+    nearest = (some for _ in range(1) for some in fleet.near(own))  # sought where it is needed
+    kept = []
+    for places, budget in itertools.chain(largest, [(run.places, run.budget)], nearest):
+        trial = long.performance(own, places, budget)
+        if trial and long.keeps(trial):
+            if long.decides(trial):
+                return trial
+            kept.append(trial)
+    return min(kept, key=lambda one: (long.load(own, one) > EDGE, long._reach(one)))
 
 
 def _four_times(fleet: Fleets) -> Fleets:

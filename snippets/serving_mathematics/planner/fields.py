@@ -188,7 +188,7 @@ FIELDS = {
         ),
         _own(
             "peak_tflops",
-            "Peak in 16 bits, dense; links and kernels are an H100's",
+            "Peak in 16 bits, dense; links, kernels and twice as much in 8 bits are an H100's",
             "TFLOP/s",
             0.1,
             1e6,

@@ -35,6 +35,7 @@ from serving_mathematics.planner.capacity_planner import (
     Infeasible,
     Performance,
     Told,
+    _first_decided,
     _four_times,
     _longer,
     _require_enough,
@@ -267,7 +268,11 @@ def settled_carried(
     with_its_limits = _most_of(question, as_it_is, most, near)  # one run a rate, others take twenty
     if sure:
         return with_its_limits
-    return _most_of(question, tried, most, with_its_limits.rate_per_s)
+    found = _most_of(question, tried, most, with_its_limits.rate_per_s)
+    if found.run is None:
+        return found
+    rate = found.rate_per_s
+    return replace(found, run=_first_decided(fleet.at_rate(rate), long.at_rate(rate), found.run))
 
 
 def _carried_apart(question: Question, settle: bool = False, near: float = 0.0) -> _CarriedApart:

@@ -6,15 +6,21 @@ data, groups that share the sequences evenly, and may each read as many tokens i
 planned, since one of them reads a prompt; caches that travel by NIXL, which all three engines can
 use; a draft model that is called after EAGLE-3 is a head of that kind.
 
-Source: vLLM documentation, engine arguments, speculative decoding and NixlConnector, and
+Source: vLLM pull requests 29431 (the longest request that fits) and 32773 (FP8 made while loading),
+and its documentation of several machines; `tpu_worker.py` of tpu-inference, which is told no other
+length than at first; SGLang pull request 24241, released with 0.5.11;
+vLLM documentation, engine arguments, speculative decoding and NixlConnector, and
 `vllm/config/vllm.py` (0.33), where each data-parallel rank offloads as much as is named; SGLang
 documentation, server arguments, speculative decoding, PD disaggregation and router, and its
 releases 0.5.10 to 0.5.23, which divide the chunk by the groups, and mix chunks with stages from
 0.5.12 on and with some guesses from 0.5.19 on, but guess nothing in such a step (issues 10589 and
 6874, pull requests 22920 and 35017); TensorRT-LLM documentation, trtllm-serve, speculative decoding
 and disaggregated serving, and `llm_args.py`, where chunks and attention over data are off unless
-asked for; `tpu_platform.py` of vLLM for TPUs; Kubernetes documentation, Deployments, StatefulSets,
-probes, scheduling of GPUs, downward API; GKE documentation, TPUs.
+asked for; `tpu_platform.py` of vLLM for TPUs; at SIGTERM `engine/core.py` of vLLM (0.33), which
+aborts unless it is told how long to wait, `tokenizer_manager.py` of SGLang (0.5.23) and
+`serve/lifecycle.py` of TensorRT-LLM, which wait without a limit; Kubernetes documentation,
+Deployments, StatefulSets, ConfigMaps, termination of pods, probes, scheduling of GPUs, downward
+API; GKE documentation, TPUs.
 """
 
 # In one piece: the same limits in the words of three engines, which are compared and changed line
@@ -30,8 +36,18 @@ from typing import Protocol
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import compared
-from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
-from serving_mathematics.core.hardware.deployments import OWN_HEADS, PRECISIONS, Deployment
+from serving_mathematics.core.hardware.deployed_engine import (
+    BLOCK_TOKENS,
+    MOST_PLACES,
+    cache_blocks,
+    mean_token_bytes,
+)
+from serving_mathematics.core.hardware.deployments import (
+    OWN_HEADS,
+    PRECISIONS,
+    Deployment,
+    cache_room_bytes,
+)
 from serving_mathematics.planner.capacity_planner import WORKED, Fleets
 from serving_mathematics.planner.configurations import Answered
 from serving_mathematics.planner.question import Question
@@ -75,7 +91,11 @@ SIGNS = {  # of a format, in names of checkpoints
 }
 ADDRESS = ["--host", "0.0.0.0", "--port", "8000"]  # SGLang and TensorRT-LLM hear themselves alone
 NO_OVERLAP = "disable_overlap_scheduler: true\n"
-WHERE = ", in the folder where they start:"  # files lie
+WHERE = ", in the folder where it starts:"  # a router's file lies
+ROUTED = "fleets.yaml"  # what TensorRT-LLM's router reads
+MOUNT = "/options"  # of a pod, where its files lie
+SLEEP_S = 15  # in which nobody sends to a pod that goes any more
+ANSWER_S = 600  # of an answer, for users to set
 
 
 class Limits(Protocol):
@@ -166,6 +186,7 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
     if backend == "vllm":
         words = ["vllm", "serve", name, "--max-num-seqs", f"{places}"]
         words += ["--max-num-batched-tokens", f"{budget}", "--gpu-memory-utilization", share]
+        words += _length_words(question)
         widths = (
             ("--tensor-parallel-size", one.tensor),
             ("--pipeline-parallel-size", one.pipeline),
@@ -231,11 +252,12 @@ def _launch_notes(question: Question, backend: str = "") -> list[str]:
 
 def _common_notes(question: Question, backend: str) -> list[str]:
     """What any replica with these flags needs, as comments: a checkpoint, a release, a package."""
-    one, notes = question.deployment, _format_notes(question, backend)
+    one = question.deployment
+    notes = _format_notes(question, backend) + _context_notes(question, backend)
     groups, tpu = one.attention_data, one.system.generation == "tpu"
     if backend == "sglang" and groups > 1:
         old = f"--dp-size {groups} --enable-dp-attention"
-        notes.append(f"# SGLang before 0.5.22: {old} for --attn-dp-size")
+        notes.append(f"# SGLang from 0.5.11 to 0.5.21: {old} for --attn-dp-size")
     if backend == "sglang" and tpu:
         notes.append("# SGLang on TPUs is another package, SGLang-JAX, with flags of its own")
     if backend == "vllm" and tpu:
@@ -249,9 +271,40 @@ def _common_notes(question: Question, backend: str) -> list[str]:
 def _format_notes(question: Question, backend: str) -> list[str]:
     """What the checkpoint has to be, where it is something else and stays so."""
     one = question.deployment
+    if backend == "vllm" and _makes_format(question, backend):
+        room = cache_room_bytes(replace(one, precision=one.architecture.published), 0.0)
+        old = ["# vLLM up to 0.14 loads 16 bits first, which do not fit here: take a later one"]
+        return [] if room else old
     if _has_format(question) or _makes_format(question, backend):
         return []
     return [f"# needs a checkpoint in {one.precision.upper()}: {_repository(question)} is not one"]
+
+
+def _longest(question: Question) -> int:
+    """Tokens of a request that the cache has room for, up to the context."""
+    one = question.deployment
+    most = one.architecture.context_tokens
+    whole = mean_token_bytes(one, Workload([0], [most - 1], [1]))
+    blocks = cache_blocks(one, whole, question.memory_share, question.reserved_bytes)
+    return min(most, BLOCK_TOKENS * blocks // one.attention_data)
+
+
+def _length_words(question: Question) -> list[str]:
+    """What keeps vLLM from asking for room for the whole context; on TPUs it cannot fit itself."""
+    if question.deployment.system.generation != "tpu":
+        return ["--max-model-len", "auto"]
+    longest, most = _longest(question), question.deployment.architecture.context_tokens
+    return ["--max-model-len", f"{longest}"] if longest < most else []
+
+
+def _context_notes(question: Question, backend: str) -> list[str]:
+    """How long a request may be where the cache has no room for one of the whole context."""
+    room, most = _longest(question), question.deployment.architecture.context_tokens
+    if backend != "vllm" or room == most:
+        return []
+    return [
+        f"# a request has about {room:,} tokens at most, of the context of {most:,}, or is refused"
+    ]
 
 
 def _guess_words(one: Deployment, backend: str) -> list[str]:
@@ -366,12 +419,14 @@ def launch_text(question: Question, best: Limits, backend: str = "") -> str:
     ['#   enable_chunked_prefill: true', '#   kv_cache_config:', '#     dtype: fp8']
     """
     lines = [launch_command(question, best, backend), *_launch_notes(question, backend)]
+    lines += _spread_notes(question, backend or question.deployment.backend)
     return "\n".join(lines + _commented(launch_files(question, backend)))
 
 
 def kubernetes_deployment(question: Question, best: Limits) -> str:
     """The fleet as a Kubernetes Deployment, in YAML: its replicas with those that may fail, the
-    engine's command, and the devices of a replica.
+    engine's command, and the devices of a replica; where the command reads a file, the ConfigMap
+    with it.
 
     question: of the deployment. best: its fleet.
 
@@ -382,17 +437,47 @@ def kubernetes_deployment(question: Question, best: Limits) -> str:
     >>> "  replicas: 4" in kubernetes_deployment(asked, run).splitlines() if run else False
     True
     """
-    words = launch_words(question, best)
-    lines = [*SET, *_launch_notes(question), *_placing(question)]
+    words, files = launch_words(question, best), launch_files(question)
+    lines = [*SET, *_leaving(question), *_launch_notes(question), *_placing(question)]
+    lines += _config_map(files)
     lines += ["apiVersion: apps/v1", "kind: Deployment", "metadata:", "  name: model", "spec:"]
-    lines += _pods(question, "model", best.replicas + question.spare_replicas, words)
-    return "\n".join(lines + _commented(launch_files(question), WHERE))
+    replicas = best.replicas + question.spare_replicas
+    return "\n".join(lines + _pods(question, "model", replicas, words, files))
+
+
+def _leaving(question: Question) -> list[str]:
+    """What a pod that goes needs to end its answers, as comments."""
+    own = ", and --shutdown-timeout (vLLM from 0.18 on) at that answer's"
+    return [
+        "# Set terminationGracePeriodSeconds 30 s above your longest answer, which a pod that goes",
+        f"# still ends{own if question.deployment.backend == 'vllm' else ''}.",
+    ]
+
+
+def _config_map(files: dict[str, str]) -> list[str]:
+    """Lines of the ConfigMap that holds files, before other documents; none without files."""
+    if not files:
+        return []
+    lines = ["apiVersion: v1", "kind: ConfigMap", "metadata:", "  name: options", "data:"]
+    for name, text in files.items():
+        lines += [f"  {name}: |", *(f"    {line}" for line in text.splitlines())]
+    return [*lines, "---"]
 
 
 def _pods(
-    question: Question, name: str, replicas: int, words: list[str], env: list[str] | None = None
+    question: Question,
+    name: str,
+    replicas: int,
+    words: list[str],
+    files: dict[str, str],
+    env: list[str] | None = None,
 ) -> list[str]:
-    """Lines of a `spec` with so many replicas, a command and the devices of a replica."""
+    """Lines of a `spec` with so many replicas, a command, the files that it reads, time to end
+    answers, and the devices of a replica."""
+    words = [f"{MOUNT}/{word}" if word in files else word for word in words]
+    if question.deployment.backend == "vllm":
+        words += ["--shutdown-timeout", f"{ANSWER_S}"]
+    mount = f", {{name: options, mountPath: {MOUNT}}}" if files else ""
     return [
         f"  replicas: {replicas}",
         "  selector:",
@@ -401,6 +486,7 @@ def _pods(
         "    metadata:",
         f"      labels: {{app: {name}}}",
         "    spec:",
+        f"      terminationGracePeriodSeconds: {ANSWER_S + 2 * SLEEP_S}",
         "      containers:",
         "        - name: engine",
         f"          image: {_image(question)}",
@@ -415,9 +501,11 @@ def _pods(
         "            timeoutSeconds: 10",
         "          resources:",
         f"            limits: {{{_resource(question)}: {question.deployment.devices}}}",
-        "          volumeMounts: [{name: shm, mountPath: /dev/shm}]",
+        f"          lifecycle: {{preStop: {{sleep: {{seconds: {SLEEP_S}}}}}}}",
+        f"          volumeMounts: [{{name: shm, mountPath: /dev/shm}}{mount}]",
         "      volumes:",
         "        - {name: shm, emptyDir: {medium: Memory}}",
+        *["        - {name: options, configMap: {name: options}}"] * bool(files),
     ]
 
 
@@ -443,13 +531,36 @@ def _placing(question: Question) -> list[str]:
             "# GKE also wants a nodeSelector with cloud.google.com/gke-tpu-accelerator and"
         )
         lines.append("# cloud.google.com/gke-tpu-topology.")
-    machine = 4 if one.system.name.startswith(("gb", "tpu_v5p", "tpu_v7")) else 8
-    if one.devices > machine:
+    if _machines(one) > 1:
         lines.append(
-            f"# {one.devices} devices are on {math.ceil(one.devices / machine)} machines or more,"
+            f"# {one.devices} devices are on {_machines(one)} machines or more,"
             " and a pod is on one: make it a LeaderWorkerSet."
         )
     return lines
+
+
+def _machines(one: Deployment) -> int:
+    """The fewest machines that hold a replica."""
+    machine = 4 if one.system.name.startswith(("gb", "tpu_v5p", "tpu_v7")) else 8
+    return math.ceil(one.devices / machine)
+
+
+def _spread_notes(question: Question, backend: str) -> list[str]:
+    """What a replica on several machines is started with beside its command, as comments."""
+    one, many = question.deployment, _machines(question.deployment)
+    if many == 1:
+        return []
+    ranks = f"--nnodes {many} --node-rank RANK"
+    how = {
+        "vllm": f"on each, with {ranks} --master-addr FIRST, and --headless on the others",
+        "sglang": f"on each, with {ranks} --dist-init-addr FIRST:PORT",
+        "trtllm": f"mpirun -n {one.devices} trtllm-llmapi-launch before it",
+    }
+    if one.attention_data > 1:
+        each = f"--data-parallel-size-local {max(1, one.attention_data // many)}"
+        how["vllm"] = f"on each, with {each} --data-parallel-address FIRST, and on the others"
+        how["vllm"] += " --headless --data-parallel-start-rank RANK"
+    return [f"# {one.devices} devices are on {many} machines or more: {how[backend]}"]
 
 
 @dataclass(frozen=True)
@@ -531,9 +642,9 @@ def separate_launch(question: Question, pair: Apart, backend: str = "") -> Start
         urls += "".join(f'    - "{host}:8000"\n' for host in hosts)
     alone = "" if NO_OVERLAP in options else NO_OVERLAP
     files = {"prompts.yaml": alone + options, "answers.yaml": options}
-    router = "trtllm-serve disaggregated -c fleets.yaml"
+    router = f"trtllm-serve disaggregated -c {ROUTED}"
     note = "TensorRT-LLM calls this experimental"
-    return Started(prompts, answers, router, note, files | {"fleets.yaml": urls})
+    return Started(prompts, answers, router, note, files | {ROUTED: urls})
 
 
 def _long_prompt(question: Question) -> int:
@@ -557,8 +668,10 @@ def separate_text(question: Question, pair: Apart, backend: str = "") -> str:
     ['# each of 3 replicas for prompts', '# each of 2 for answers', '# before them']
     """
     found, spare = separate_launch(question, pair, backend), question.spare_replicas
+    backend = backend or question.deployment.backend
     lines = [
-        *_common_notes(question, backend or question.deployment.backend),
+        *_common_notes(question, backend),
+        *_spread_notes(question, backend),
         f"# each of {pair.prompts + spare} replicas for prompts",
         found.prompts,
         f"# each of {pair.answers + spare} for answers",
@@ -587,10 +700,11 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
         source = "{fieldRef: {fieldPath: status.podIP}}"
         env = ["            - name: VLLM_NIXL_SIDE_CHANNEL_HOST"]
         env += [f"              valueFrom: {source}"]
+    own_files = {name: text for name, text in found.files.items() if name != ROUTED}
     for role, count in (("prompts", pair.prompts), ("answers", pair.answers)):
         words = role_words(question, pair, role)
         own = question.of_prompts() if role == "prompts" else question
-        pods = _pods(own, role, count + question.spare_replicas, words, env)
+        pods = _pods(own, role, count + question.spare_replicas, words, own_files, env)
         service = ["apiVersion: v1", "kind: Service", "metadata:", f"  name: {role}", "spec:"]
         service += ["  clusterIP: None", f"  selector: {{app: {role}}}"]
         service += ["  ports: [{port: 8000}]"]
@@ -598,9 +712,10 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
         state += ["spec:", f"  serviceName: {role}", "  podManagementPolicy: Parallel", *pods]
         documents += ["\n".join(service), "\n".join(state)]
     note = f" ({found.note})" if found.note else ""
-    lines = [f"# before them{note}:", f"# {found.router}", *_commented(found.files, WHERE)]
-    notes = [*SET, *_common_notes(question, backend), *_placing(question)]
-    documents[0] = "\n".join([*notes, documents[0]])
+    routed = {name: text for name, text in found.files.items() if name == ROUTED}
+    lines = [f"# before them{note}:", f"# {found.router}", *_commented(routed, WHERE)]
+    notes = [*SET, *_leaving(question), *_common_notes(question, backend), *_placing(question)]
+    documents[0] = "\n".join([*notes, *_config_map(own_files), documents[0]])
     return "\n---\n".join(documents) + "\n" + "\n".join(lines)
 
 

@@ -701,8 +701,8 @@ def _systems(told: dict[str, Any], sheet: bool) -> list[System]:
             memory_bytes=memory,
             bandwidth_bytes_per_s=bandwidth,
             bf16_flops_per_s=flops,
-            fp8_flops_per_s=flops,
-            fp4_flops_per_s=flops,
+            fp8_flops_per_s=flops * like.fp8_flops_per_s / like.bf16_flops_per_s,
+            fp4_flops_per_s=flops * like.fp4_flops_per_s / like.bf16_flops_per_s,
         )
     ]
 

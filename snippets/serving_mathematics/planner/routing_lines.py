@@ -400,7 +400,7 @@ def routed_record(told: Routed) -> dict[str, float | int | str]:
         },
         "both_kept_if_faster": told.if_faster,
         "both_kept_if_slower": told.if_slower,
-        "load_simulated": told.load,
+        "load": told.load,
         "usd_per_hour": told.usd_per_hour,
     }
     for place, quantile in enumerate(QUANTILES):

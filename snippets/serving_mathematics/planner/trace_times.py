@@ -119,11 +119,16 @@ def _refuse_cell(place: int, column: str, first: int, cell: object, told: str = 
     require(False, f"row {place + first}, column {column}", rule, repr(str(cell)[:40]))
 
 
+_ZONE = "a zone such as +00:00 or Z, as the first (of what zone are the others?)"
+
+
 def _by_calendar(cells: Sequence[object], column: str, first: int) -> npt.NDArray[np.int64]:
-    """Nanoseconds since 1970 of times by the calendar; one without a zone is UTC."""
+    """Nanoseconds since 1970 of times by the calendar; those without a zone are UTC, unless others
+    have one: then they may be of any."""
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     tick = datetime.timedelta(microseconds=1)
     found = np.zeros(len(cells), dtype=np.int64)
+    zoned: bool | None = None
     for place, cell in enumerate(cells):
         text = str(cell)
         finer = re.search(r"[.,]\d{6}(\d{1,3})\d*", text)
@@ -136,6 +141,10 @@ def _by_calendar(cells: Sequence[object], column: str, first: int) -> npt.NDArra
             found[place] = 1000 * whole + (int(finer[1].ljust(3, "0")) if finer else 0)
         except (ValueError, OverflowError):
             _refuse_cell(place, column, first, cell)
+        if zoned is None:
+            zoned = moment.tzinfo is not None
+        elif zoned != (moment.tzinfo is not None):
+            _refuse_cell(place, column, first, cell, f"{'with' if zoned else 'without'} {_ZONE}")
     return found
 
 

@@ -47,9 +47,13 @@ QUEUED = {  # names of the levels of requests that run and wait
 FEW_PLACES, UNKNOWN = 0.4, 0.2  # of the requests that a replica may hold
 MOST_REPLICAS = 20
 WAITING = 0.4  # of the prompt tokens that are read within the promise, beside answers
-MODEL = {  # keeps other models out of a query, and parts of a total that SGLang shows beside it
-    "vllm": '{model_name="model"}',
-    "sglang": '{model_name="model",priority=""}',
+MODEL = {  # keeps other models out of a query, and what SGLang shows beside a total: its parts, and
+    # the line again for each stage of a pipeline, of which each runs its own part
+    "vllm": ('{model_name="model"}', '{model_name="model"}'),
+    "sglang": (
+        '{model_name="model",priority=""}',
+        '{model_name="model",pp_rank="0",priority=""}',
+    ),
 }
 
 
@@ -184,7 +188,8 @@ def autoscaler_objects(target: int, engine: str = "vllm") -> dict[str, str]:
     """
     target = require_positive_integer(target=target)
     require(engine in QUEUED, "engine", f"one of {', '.join(QUEUED)}", engine)
-    query = " + ".join(f"sum({name}{MODEL[engine]})" for name in QUEUED[engine])
+    named = zip(QUEUED[engine], MODEL[engine], strict=True)
+    query = " + ".join(f"sum({name}{labels})" for name, labels in named)
     keda = [
         "# Use this file or hpa.yaml, not both. Set the Deployment's name, model_name (twice), the",
         "# address of Prometheus and the replicas. Where there are no series the fleet stays.",
@@ -198,7 +203,6 @@ def autoscaler_objects(target: int, engine: str = "vllm") -> dict[str, str]:
         "  minReplicaCount: 1",
         f"  maxReplicaCount: {MOST_REPLICAS}",
         "  pollingInterval: 15",
-        "  cooldownPeriod: 300",
         "  triggers:",
         "    - type: prometheus",
         "      metricType: AverageValue",

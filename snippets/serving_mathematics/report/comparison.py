@@ -2,7 +2,9 @@
 
 Two runs are compared by blocks in order and not by requests, because those that stand in one queue
 are slow together: the mean of each of ten blocks is a replication, and Welch's test compares them.
-A difference that it does not tell from chance is noise.
+A difference that it does not tell from chance, all numbers together, is noise. Runs of other rates
+or other tokens are not compared by their times: a time per token is held against what the first
+run's costs of a step give at the second's load.
 
 Source: Welch (1947); Law (2015), *Simulation Modeling and Analysis*, section 10.2, for replications
 instead of requests; Little (1961) for the ladder.
@@ -21,15 +23,28 @@ from serving_mathematics.machine.predictions.own_runs import calibrate, calibrat
 from serving_mathematics.planner.load_tests import LoadRun, runs_of
 from serving_mathematics.report.evidence import FloatArray, Run, _rates_told
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, _blocks_of, duration
+from serving_mathematics.report.findings.of_the_test import (
+    _requests,
+    _sent_rate,
+    all_at_once,
+    closed_loop,
+    growing_queue,
+)
+from serving_mathematics.report.own_engine import _counted, _step_costs
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import student_quantile
 from serving_mathematics.support.require import require
 
 RUN_BLOCKS = 10
+ANY_CHANCE = 0.05  # of two runs alike, in which one of their numbers is told to differ
+WORSE = 0.1  # slower beyond chance, from which that is a problem
+OTHER_LOAD, OTHER_SIGMAS = 0.1, 3.0  # by which rates or tokens differ, and in standard errors
+STEPS_TELL = 0.05  # of a time per token, within which the costs of a step give another load's
 MODEL_FACTOR = 1.3  # of the step model, which is off by a ninth in the mean
-KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is served
+KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is sent
 CHANCE = 3.0  # standard errors of a Poisson count, by which a load may fall short
+WAITED, OF_LATE = 0.05, 0.5  # of a stage's time, and of how much longer it took, that was a queue
 METRICS: dict[str, tuple[str, Callable[[FloatArray], Any]]] = {
     "ttft_s": ("TTFT, mean", np.mean),
     "ttft_p95_s": ("TTFT, p95", lambda x: np.quantile(x, 0.95)),
@@ -41,7 +56,7 @@ METRICS: dict[str, tuple[str, Callable[[FloatArray], Any]]] = {
 @dataclass(frozen=True)
 class Difference:
     """One number of two runs. change: b over a, less one, with its interval, and whether it is
-    told from chance.
+    told from chance. unlike: whether the runs are of other loads, which the name says.
 
     >>> Difference("TTFT", 0.1, 0.2, 1.0, 0.8, 1.2).real
     True
@@ -53,6 +68,12 @@ class Difference:
     change: float
     low: float
     high: float
+    unlike: bool = False
+
+    @property
+    def level(self) -> str:
+        """Of a finding, where the second is slower beyond chance; else empty."""
+        return ("problem" if self.low > WORSE else "warning") if self.low > 0 else ""
 
     @property
     def real(self) -> bool:
@@ -71,7 +92,14 @@ def differences(first: Run, second: Run) -> list[Difference]:
     >>> [one.real for one in differences(*runs)]
     [True, True]
     """
-    found = []
+    both = f"{first.where} and {second.where}"
+    unlike = _other_load(first, second)
+    if unlike:
+        same = _at_second_load(first, second, unlike)
+        rule = "runs of one load, or logs that tell the costs of a step"
+        require(same is not None, both, rule, unlike)
+        return [same] if same is not None else []
+    pairs = []
     for name, (title, statistic) in METRICS.items():
         parts = []
         for run in (first, second):
@@ -80,11 +108,64 @@ def differences(first: Run, second: Run) -> list[Difference]:
                 break
             parts.append(np.array([float(statistic(x)) for x in _blocks_of(values, RUN_BLOCKS)]))
         if len(parts) == 2:
-            found.append(_welch(title, parts[0], parts[1]))
-    both = f"{first.where} and {second.where}"
+            pairs.append((title, parts[0], parts[1]))
     rule = f"runs with times of {FEW} requests or more, of the same kind"
-    require(len(found) > 0, both, rule, f"{first.size} and {second.size} requests")
-    return found
+    require(len(pairs) > 0, both, rule, f"{first.size} and {second.size} requests")
+    return [_welch(*pair, ANY_CHANCE / len(pairs)) for pair in pairs]
+
+
+def _other_load(first: Run, second: Run) -> str:
+    """In what the loads of two runs differ beyond chance, in words; empty where they do not."""
+    runs, found = (first, second), []
+    kinds = [
+        [look(run, Asked()) is not None for look in (closed_loop, all_at_once)] for run in runs
+    ]
+    errors = [1 / math.sqrt(max(run.size, 1)) for run in runs]
+    if kinds[0] != kinds[1]:
+        found.append("a rate and clients that wait, or all at once")
+    elif kinds[0][0]:  # where a slower engine is asked for less
+        found.append(_told_apart([_held(run) for run in runs], errors, "requests held"))
+    elif not kinds[0][1]:
+        found.append(_told_apart([_sent_rate(run) for run in runs], errors, "requests a second"))
+    for name, word in (("prompt_tokens", "prompt tokens"), ("output_tokens", "answer tokens")):
+        values = [_values(run, name) for run in runs]
+        if min(x.size for x in values) >= FEW:
+            means = [float(x.mean()) for x in values]
+            errors = [
+                float(x.std()) / max(mean, 1e-9) / math.sqrt(x.size)
+                for x, mean in zip(values, means, strict=True)
+            ]
+            found.append(_told_apart(means, errors, word))
+    return ", ".join(filter(None, found))
+
+
+def _held(run: Run) -> float:
+    """Requests that a closed loop held; the mean number inside, where the tool does not say."""
+    told = run.said("concurrency")
+    seconds = _rates_told(run)["seconds"]
+    return told if told > 0 else float(np.nansum(run.column("latency_s"))) / seconds
+
+
+def _told_apart(numbers: Sequence[float], errors: Sequence[float], word: str) -> str:
+    """Two numbers in words, where they differ by more than their errors may."""
+    limit = max(OTHER_LOAD, OTHER_SIGMAS * math.hypot(*errors))
+    if not (min(numbers) > 0 and abs(math.log(numbers[1] / numbers[0])) > math.log1p(limit)):
+        return ""
+    return f"{sized(numbers[0])} and {sized(numbers[1])} {word}"
+
+
+def _at_second_load(first: Run, second: Run, unlike: str) -> Difference | None:
+    """Time per token of the second run, with its own batches and prompts, as the first run's costs
+    of a step give it and as it was; None where either does not tell."""
+    costs = _step_costs(first)
+    if costs is None or _step_costs(second) is None:
+        return None
+    batch, read, each = _counted(second)
+    before, now = float((costs[0] + costs[1] * batch + costs[2] * read).mean()), float(each.mean())
+    change = now / before - 1
+    name = f"not the same load ({unlike}); TPOT at the second's, by the first's costs of a step"
+    low, high = change - STEPS_TELL, change + STEPS_TELL
+    return Difference(name, before, now, change, low, high, unlike=True)
 
 
 def _values(run: Run, name: str) -> FloatArray:
@@ -95,11 +176,12 @@ def _values(run: Run, name: str) -> FloatArray:
     return np.asarray(values[np.isfinite(values)])
 
 
-def _welch(title: str, one: FloatArray, other: FloatArray) -> Difference:
+def _welch(title: str, one: FloatArray, other: FloatArray, wrong: float) -> Difference:
+    """Two numbers by their blocks; wrong: share of intervals that leave out what is true."""
     errors = [float(x.var(ddof=1)) / x.size for x in (one, other)]
     error = math.sqrt(sum(errors))
     freedom = sum(errors) ** 2 / max(sum(e**2 / (RUN_BLOCKS - 1) for e in errors), 1e-300)
-    quantile = student_quantile(0.975, max(1.0, freedom)) if error > 0 else 0.0
+    quantile = student_quantile(1 - wrong / 2, max(1.0, freedom)) if error > 0 else 0.0
     a, b = float(one.mean()), float(other.mean())
     base = a if a > 0 else 1.0
     half = quantile * error
@@ -120,8 +202,8 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
     rows = _steps_of(runs) if len({run.tool for run in runs}) == 1 else []
     if len(rows) < 2:
         return None
-    kept = [row for row in rows if _kept_up(row)]
-    lost = [row for row in rows if not _kept_up(row)]
+    kept = [row for row in rows if not row[3]]
+    lost = [row for row in rows if row[3]]
     where = runs[0].where.partition(",")[0]
     if not lost:
         top = rows[-1]
@@ -136,8 +218,8 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
             "definitions/throughput",
             where,
         )
-    ceiling = max(row[1] for row in rows)
-    best = kept[-1] if kept else None
+    best = max((row for row in kept if row[0] < lost[0][0]), default=None)
+    ceiling = max(row[1] for row in lost if row[1] < lost[0][0])
     at, most = sized(lost[0][0], 4), sized(ceiling, 4)
     seen = f"from {at} requests a second on no more than {most} are served"
     if best:
@@ -155,38 +237,62 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
         f"quote latencies up to {sized(best[0], 4)} a second, and the ceiling as throughput"
         if best
         else "begin the ladder lower",
-        f"{len(rows)} loads, served within {100 * (1 - KEPT_UP):.0f}% of the rate asked and chance",
+        f"{len(rows)} loads, by how the wait grew, or by the rate that left as the tool says",
         "definitions/throughput",
         where,
     )
 
 
-def _kept_up(row: tuple[float, float, float, float]) -> bool:
-    """Whether a load was served but for what a Poisson count of its requests may lack."""
-    asked, served, _, count = row
-    return 1 - served / asked <= max(1 - KEPT_UP, CHANCE / math.sqrt(max(count, 1.0)))
+def _steps_of(runs: Sequence[Run]) -> list[tuple[float, float, float, bool]]:
+    """Rate asked, rate served, mean time to first token of the loads of a test, and whether more
+    came than was served, by rate.
 
+    runs: of which those without a finite rate, and those whose client fell behind, are passed over.
 
-def _steps_of(runs: Sequence[Run]) -> list[tuple[float, float, float, float]]:
-    """Rate asked, rate served, mean time to first token and requests of the loads of a test, by
-    rate.
-
-    runs: of which those without a finite rate are passed over.
-
-    >>> told = {"rate_asked": 4.0, "completed": 40.0, "duration_s": 10.0, "ttft_s": 0.1}
-    >>> _steps_of([Run("", "", told=told)])
-    [(4.0, 4.0, 0.1, 40.0)]
+    >>> told = {"rate_asked": 4.0, "completed": 400.0, "ttft_s": 0.1}
+    >>> _steps_of([Run("", "", told=told | {"duration_s": 110.0})])  # with its last answers
+    [(4.0, 4.0, 0.1, False)]
+    >>> _steps_of([Run("", "", told=told | {"duration_s": 130.0, "ttft_s": 12.0})])[0][3]
+    True
     """
+    told = [(run.said("rate_asked"), run.said("ttft_s"), run) for run in runs]
+    told = [one for one in told if 0 < one[0] < math.inf and one[1] > 0]
     rows = []
-    for run in runs:
-        asked, first = run.said("rate_asked"), run.said("ttft_s")
-        served = run.said("rate_sent")
-        if math.isnan(served):
-            served = _rates_told(run)["requests"]
-        if 0 < asked < math.inf and served > 0 and first > 0:
-            count = float(run.size) if run.size else run.said("completed")
-            rows.append((asked, float(served), first, float(np.nan_to_num(count))))
+    for asked, first, run in told:
+        least = min(x for _, x, _ in told)
+        queue = min(x for rate, x, _ in told if rate >= asked) - least
+        step = _served(run, asked, first, queue)
+        if step is not None:
+            rows.append((asked, step[0], first, step[1]))
     return sorted(rows)
+
+
+def _served(run: Run, asked: float, first: float, queue: float) -> tuple[float, bool] | None:
+    """The rate that was served and whether that is less than came; None where the client fell
+    behind, or nothing is told.
+
+    A stage lasts as long as its requests come, then until the last of them is served, and then
+    until its answer is through, which is of no queue: where a queue grows, the last request waits
+    about twice the mean.
+
+    first: mean time to first token. queue: by how much it and those of all higher loads exceed the
+    least of the ladder.
+    """
+    count = float(np.nan_to_num(_requests(run)))
+    allowed = max(1 - KEPT_UP, CHANCE / math.sqrt(max(count, 1.0)))
+    left = run.said("rate_sent")
+    if left > 0:
+        return left, 1 - left / asked > allowed
+    whole = run.said("duration_s")
+    if not (count > 0 and whole > 0) or 1 - _sent_rate(run) / asked > allowed:
+        return None
+    coming = count / asked
+    longer = max(whole - coming, 0.0)
+    waited = min(2 * first, longer)
+    mostly = waited > max(OF_LATE * longer, allowed * coming)
+    if mostly or 2 * queue > WAITED * coming or growing_queue(run, Asked()) is not None:
+        return count / (coming + waited), waited > 0
+    return asked, False
 
 
 def step_model(runs: Sequence[Run], asked: Asked) -> Finding | None:

@@ -25,11 +25,10 @@ import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.machine.predictions.scrapes import (
-    _PRIORITY,
     _SAMPLE,
-    SUMMED,
     UNSTREAMED,
     _samples,
+    counted_twice,
     read_scrape,
 )
 from serving_mathematics.planner.trace_times import _by_calendar
@@ -185,7 +184,7 @@ def _passed_over(names: Collection[str], steps: bool) -> set[str]:
 def _counters_of(name: str, labels: str) -> list[str]:
     """The counters to which a series adds."""
     counter, late = _canonical(name)[1], UNSTREAMED in labels
-    if (late and counter == "ttft_s") or (name in SUMMED and _PRIORITY.search(labels)):
+    if (late and counter == "ttft_s") or counted_twice(name, labels):
         return []
     told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
     return _of_labels(name, labels) or [one for one in told if one]

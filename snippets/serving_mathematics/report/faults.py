@@ -526,7 +526,7 @@ def _told_of(name: str, run: Run, least: str) -> bool:
     True
     """
     rule = next(rule for rule in FINDINGS if rule.name == name)
-    if rule.lacks(run):
+    if rule.lacks(run, ASKED):
         return False
     found = rule.find(run, ASKED)
     return found is not None and LEVELS.index(found.level) <= LEVELS.index(least)

@@ -436,9 +436,9 @@ def _guidellm_run(data: Any, where: str) -> Run:
         told["duration_s"] = told["completed"] / rate_done
     requests = _at(data, "requests")
     rows: list[Any] = []
-    for group in ("successful", "errored"):
+    for group in ("successful", "errored", "incomplete"):
         listed = _at(requests, group)
-        rows += [(one, group == "errored") for one in listed] if isinstance(listed, list) else []
+        rows += [(one, group) for one in listed] if isinstance(listed, list) else []
     model = _at(data, "config.backend.model", "config.backend.target_model")
     run = Run(where, "GuideLLM", told=told, model=_name(model))
     if not rows:
@@ -455,13 +455,23 @@ def _guidellm_run(data: Any, where: str) -> Run:
         name: _json_column([_at(one, *paths) for one, _ in rows]) for name, paths in names.items()
     }
     columns["ttft_s"] = 1e-3 * columns.pop("ttft_ms")
-    columns["failed"] = np.array([bad for _, bad in rows], dtype=float)
+    columns["failed"] = np.array([group == "errored" for _, group in rows], dtype=float)
+    cut = np.array([group == "incomplete" for _, group in rows])
+    columns["latency_s"][cut] = math.nan
+    columns["output_tokens"][cut & (columns["output_tokens"] == 0)] = math.nan
+    left = ~cut | np.isfinite(columns["sent_s"])
+    columns = {name: x[left] for name, x in columns.items()}
+    if (cut & left).any():
+        those = f"{int((cut & left).sum()):,} of {int(left.sum()):,} requests"
+        note = f"{those} were cut off at the end, so whole answers are of the shorter ones"
+        run = replace(run, notes=(note,))
     late = columns["sent_s"] - columns["due_s"]
     columns["sent_s"] = _since_first(columns["sent_s"])
     columns["due_s"] = columns["sent_s"] - late
     if np.any(np.abs(late) > DAY_S):  # 0.8.1 writes some before its clock is set
         del columns["due_s"]
-        run = replace(run, notes=("when requests were due is of another clock: not used",))
+        due = "when requests were due is of another clock: not used"
+        run = replace(run, notes=(*run.notes, due))
     return replace(run, columns=columns)
 
 

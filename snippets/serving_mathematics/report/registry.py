@@ -15,7 +15,7 @@ import numpy as np
 
 from serving_mathematics.report.comparison import ladder, step_model
 from serving_mathematics.report.evidence import Run
-from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding
+from serving_mathematics.report.findings.finding import FEW, LEVELS, Asked, Finding
 from serving_mathematics.report.findings.of_the_energy import joules
 from serving_mathematics.report.findings.of_the_engine import (
     binding,
@@ -46,6 +46,7 @@ from serving_mathematics.report.findings.of_the_test import (
     too_few,
     tpot_definition,
     warm_up,
+    without_warm_up,
 )
 from serving_mathematics.report.findings.of_the_traffic import (
     bursts,
@@ -55,6 +56,7 @@ from serving_mathematics.report.findings.of_the_traffic import (
     retries,
     sessions,
 )
+from serving_mathematics.report.own_engine import LEAST_TOLD
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
@@ -62,7 +64,9 @@ from serving_mathematics.support.require import require
 @dataclass(frozen=True)
 class Rule:
     """A finding as it is looked for. find: makes it of a run. title: what it asks. needs: sets of
-    columns, told numbers or engine counters (engine:…), of which one must be there.
+    columns, told numbers or engine counters (engine:…) and what is asked (asked:…), of which one
+    must be there. least: requests or more, where columns are looked at. cold: whether a warm-up is
+    part of it.
 
     >>> def too_few(_run, _asked): ...
     >>> Rule(too_few, "Enough requests?", (("completed",),)).name
@@ -72,22 +76,34 @@ class Rule:
     find: Callable[[Run, Asked], Finding | None]
     title: str
     needs: tuple[tuple[str, ...], ...]
+    least: int = 0
+    cold: bool = True
 
     @property
     def name(self) -> str:
         """Of its function."""
         return self.find.__name__
 
-    def lacks(self, run: Run) -> str:
-        """What a run would need, in words; empty where it has it."""
-        for names in self.needs:
-            if all(_there(run, name) for name in names):
-                return ""
-        return " or ".join(" and ".join(map(_in_words, names)) for names in self.needs)
+    def lacks(self, run: Run, asked: Asked) -> str:
+        """What a run would need, in words, by the sets that lack least; empty where it has it."""
+        missing = [[x for x in names if not _there(run, asked, x)] for names in self.needs]
+        few = min(map(len, missing))
+        if few:
+            words = [" and ".join(map(_in_words, x)) for x in missing if len(x) == few]
+            return " or ".join(dict.fromkeys(words))
+        own = [names for names, lack in zip(self.needs, missing, strict=True) if not lack]
+        short = run.size < self.least and all(any(":" not in x for x in names) for names in own)
+        return f"{self.least:,} requests or more" if short else ""
 
 
-def _there(run: Run, name: str) -> bool:
+def _there(run: Run, asked: Asked, name: str) -> bool:
     kind, _, counter = name.rpartition(":")
+    if name == "asked:promise":
+        return asked.ttft_s > 0 or asked.tpot_s > 0
+    if name == "asked:price":
+        return asked.price_per_hour > 0
+    if kind == "moments":
+        return run.series is not None and run.series.level("running").size >= int(counter)
     if kind == "gaps":
         return run.gaps_s.size > 0
     if kind == "engine":
@@ -113,14 +129,20 @@ def _in_words(name: str) -> str:
         "tenant": "whose each request is",
         "joules": "joules of each request",
         "gaps:": "gaps between tokens",
+        "asked:promise": "a promised time",
+        "asked:price": "a price",
     }
+    if name in known:
+        return known[name]
+    if kind == "moments":
+        return f"{counter} moments or more"
     if kind == "engine":
         return f"the engine's {counter.replace('_', ' ')}"
     if name.endswith("power_w"):
         return f"a power of {'the devices' if kind == 'engine' else 'the whole run'}"
     if kind == "told":
         return f"the tool's {counter.removesuffix('_s').replace('_', ' ')}"
-    return known.get(name, name.replace("_", " "))
+    return name.replace("_", " ")
 
 
 FINDINGS = (
@@ -133,19 +155,22 @@ FINDINGS = (
         growing_queue,
         "Was the load served?",
         (("sent_s", "ttft_s"), ("sent_s", "latency_s")),
+        FEW,
     ),
     Rule(
         closed_loop,
         "Did clients wait for answers?",
         (("told:concurrency",), ("sent_s", "latency_s")),
+        FEW,
     ),
     Rule(
         all_at_once,
         "Was everything sent at once?",
         (("told:rate_asked",), ("sent_s", "latency_s")),
+        20,
     ),
     Rule(failures, "Did requests fail?", (("failed",), ("told:failed",))),
-    Rule(warm_up, "Is a warm-up among the answers?", (("ttft_s",), ("latency_s",))),
+    Rule(warm_up, "Is a warm-up among the answers?", (("ttft_s",), ("latency_s",)), FEW),
     Rule(
         too_few,
         "Enough requests for the percentile?",
@@ -162,11 +187,12 @@ FINDINGS = (
         equal_lengths,
         "Are lengths as users have them?",
         (("prompt_tokens",), ("output_tokens",)),
+        FEW,
     ),
     Rule(
         binding,
         "What binds?",
-        (("engine:running", "engine:waiting"), ("sent_s", "queue_s", "latency_s")),
+        (("engine:running", "engine:waiting", "moments:10"), ("sent_s", "queue_s", "latency_s")),
     ),
     Rule(
         queue_or_prefill,
@@ -176,6 +202,7 @@ FINDINGS = (
             ("engine:queue_s", "engine:ttft_s"),
             ("sent_s", "ttft_s", "latency_s"),
         ),
+        FEW,
     ),
     Rule(preemption, "Preempted?", (("engine:preemptions",),)),
     Rule(
@@ -185,34 +212,45 @@ FINDINGS = (
     ),
     Rule(guesses, "Are guesses accepted?", (("engine:draft_tokens",),)),
     Rule(stalls, "Do answers stall?", (("gaps:",),)),
-    Rule(bursts, "Does it burst?", (("sent_s",),)),
-    Rule(paced, "Is it too even?", (("sent_s",),)),
+    Rule(bursts, "Does it burst?", (("sent_s",),), FEW),
+    Rule(paced, "Is it too even?", (("sent_s",),), FEW),
     Rule(
         lengths_follow_load,
         "Do lengths follow the load?",
         (("sent_s", "prompt_tokens"),),
+        FEW,
     ),
-    Rule(few_carry_most, "Do few bring most?", (("prompt_tokens",),)),
-    Rule(sessions, "Do requests follow each other?", (("session",),)),
-    Rule(tenants, "Who makes whom wait?", (("tenant",),)),
+    Rule(few_carry_most, "Do few bring most?", (("prompt_tokens",),), 5 * FEW),
+    Rule(sessions, "Do requests follow each other?", (("session",),), FEW),
+    Rule(tenants, "Who makes whom wait?", (("tenant",),), FEW),
     Rule(retries, "Are requests sent again?", (("attempt",),)),
-    Rule(goodput, "Is the objective kept?", (("ttft_s",),)),
-    Rule(load_kept, "Up to which load?", (("sent_s", "ttft_s", "latency_s"),)),
+    Rule(goodput, "Is the objective kept?", (("ttft_s", "asked:promise"),), 20, False),
+    Rule(
+        load_kept,
+        "Up to which load?",
+        (("sent_s", "ttft_s", "latency_s", "asked:promise"),),
+        3 * FEW,
+        False,
+    ),
     Rule(
         breaking_load,
         "Where does it break?",
-        (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
+        (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens", "asked:promise"),),
+        LEAST_TOLD,
+        False,
     ),
     Rule(
         ceiling,
         "How near the ceiling?",
         (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
+        LEAST_TOLD,
+        False,
     ),
-    Rule(canary, "How large a canary?", (("ttft_s",),)),
+    Rule(canary, "How large a canary?", (("ttft_s", "asked:promise"),), FEW, False),
     Rule(
         cost,
         "What does a token cost?",
-        (("output_tokens",), ("told:output_tokens",)),
+        (("output_tokens", "asked:price"), ("told:output_tokens", "asked:price")),
     ),
     Rule(
         joules,
@@ -262,14 +300,15 @@ def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> R
         asked = replace(asked, engine="sglang")
     found: list[Finding] = []
     quiet, untold = [], []
+    warm = [without_warm_up(run) for run in runs]
     for rule in FINDINGS:
-        told = [run for run in runs if not rule.lacks(run)]
+        told = [run for run in (runs if rule.cold else warm) if not rule.lacks(run, asked)]
         own = [one for run in told if (one := rule.find(run, asked)) is not None]
         found += own
         if not own and told:
             quiet.append(rule.name)
         if not told and runs:
-            untold.append((rule.title, rule.lacks(runs[0])))
+            untold.append((rule.title, rule.lacks(runs[0], asked)))
     whole = [look(runs, asked) for look in (ladder, step_model)]
     found += [one for one in whole if one is not None]
     ranks = {finding.name: place for place, finding in reversed(list(enumerate(found)))}

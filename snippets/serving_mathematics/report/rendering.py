@@ -121,7 +121,7 @@ def _report_record(found: Report, changed: Sequence[Difference] = ()) -> dict[st
     ['a.json: must be text']
     """
     return {
-        "worst": found.worst,
+        "worst": _worst(found, changed),
         "runs": [
             {
                 "where": run.where,
@@ -136,8 +136,19 @@ def _report_record(found: Report, changed: Sequence[Difference] = ()) -> dict[st
         "quiet": list(found.quiet),
         "untold": [{"question": title, "needs": needs} for title, needs in found.untold],
         "problems": list(found.problems),
-        "differences": [vars(one) | {"real": one.real} for one in changed],
+        "differences": [vars(one) | {"real": one.real, "level": one.level} for one in changed],
     }
+
+
+def _worst(found: Report, changed: Sequence[Difference]) -> str:
+    """The worst level of findings and differences; "" where there is none.
+
+    >>> slower = Difference("TTFT, mean", 0.1, 0.2, 1.0, 0.8, 1.2)
+    >>> _worst(Report((), (), (), (), ()), [slower])
+    'problem'
+    """
+    levels = {found.worst, *(one.level for one in changed)}
+    return next((level for level in LEVELS if level in levels), "")
 
 
 def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str]:
@@ -151,12 +162,16 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
     lines = [f"✗ not read: {problem}" for problem in found.problems[:3]]
     if not found.runs:
         return lines or ["nothing was read"]
-    lines.insert(0, _headline(found))
+    lines.insert(0, _headline(found, changed))
     if len(found.runs) == 1 and found.runs[0].notes:
         told = f"read: {'; '.join(found.runs[0].notes)}"
         lines += textwrap.wrap(told, TERMINAL_WIDTH, subsequent_indent="  ", max_lines=4)
-    lines += [_difference_text(one) for one in changed if one.real][:4]
-    if changed and not any(one.real for one in changed):
+    shown = [one for one in changed if one.real or one.unlike]
+    said = (
+        textwrap.wrap(_difference_text(x), TERMINAL_WIDTH, subsequent_indent="  ") for x in shown
+    )
+    lines += [row for rows in said for row in rows][:6]
+    if changed and not shown:
         lines.append("· no difference between the two is told from chance")
     left = LINES - len(lines) - 1
     groups: dict[tuple[str, str], list[Finding]] = {}
@@ -192,12 +207,12 @@ def _seen_at(same: Sequence[Finding]) -> str:
     return f"{short[0]}{more}"
 
 
-def _headline(found: Report) -> str:
+def _headline(found: Report, changed: Sequence[Difference] = ()) -> str:
     tools = ", ".join(dict.fromkeys(run.tool for run in found.runs))
     count = sum(run.size or run.told.get("completed", 0.0) for run in found.runs)
     runs = f"{len(found.runs)} runs, " if len(found.runs) > 1 else ""
     requests = f"{count:,.0f} requests" if count else "counters"
-    levels = [one.level for one in found.findings]
+    levels = [one.level for one in found.findings] + [one.level for one in changed]
     told = [f"{levels.count(x)} {x}{'s' * (levels.count(x) > 1)}" for x in LEVELS if x in levels]
     return f"{tools}: {runs}{requests}; {', '.join(told) or 'nothing found'}"
 
@@ -206,15 +221,16 @@ def _difference_text(one: Difference) -> str:
     """A difference between two runs in a sentence.
 
     >>> _difference_text(Difference("TTFT, mean", 0.1, 0.2, 1.0, 0.8, 1.2))
-    '! TTFT, mean: 100 ms → 200 ms, +100% (+80% to +120%)'
+    '✗ TTFT, mean: 100 ms → 200 ms, +100% (+80% to +120%)'
     >>> _difference_text(Difference("TTFT, mean", 0.2, 0.1, -0.5, -0.612, -0.388))
-    '! TTFT, mean: 200 ms → 100 ms, −50% (−61% to −39%)'
+    '· TTFT, mean: 200 ms → 100 ms, −50% (−61% to −39%)'
     """
-    sign = "!" if one.real else "·"
+    sign = SIGNS[one.level or "note"]
     shares = (one.change, one.low, one.high)
     change, low, high = (f"{'+' if share > 0 else ''}{percent(share)}" for share in shares)
     change = f"{change} ({low} to {high})"
-    noise = "" if one.real else ", not told from chance"
+    noise = "within what the costs tell" if one.unlike else "not told from chance"
+    noise = "" if one.real else f", {noise}"
     return f"{sign} {one.name}: {duration(one.first)} → {duration(one.second)}, {change}{noise}"
 
 
@@ -226,7 +242,12 @@ def report_markdown(found: Report, changed: Sequence[Difference] = ()) -> str:
     >>> report_markdown(Report((), (), (), (), ())).splitlines()[0]
     '# What the log says'
     """
-    lines = ["# What the log says", "", _headline(found) if found.runs else "Nothing was read.", ""]
+    lines = [
+        "# What the log says",
+        "",
+        _headline(found, changed) if found.runs else "Nothing was read.",
+        "",
+    ]
     lines += [f"- not read: {problem}" for problem in found.problems]
     if changed:
         lines += ["", "## Two files", "", *(f"- {_difference_text(one)}" for one in changed)]
@@ -303,7 +324,7 @@ def _report_body(
     if not found.runs:
         told = "".join(f"<p>Not read: {html.escape(one)}.</p>" for one in found.problems)
         return told or "<p>Nothing was read.</p>"
-    parts = [f"<p>{html.escape(_headline(found))}.</p>"]
+    parts = [f"<p>{html.escape(_headline(found, changed))}.</p>"]
     parts += [
         f'<p class="problem"><span class="level">Not read:</span> {html.escape(x)}.</p>'
         for x in found.problems

@@ -32,6 +32,7 @@ from serving_mathematics.report.registry import Report, report
 from serving_mathematics.report.rendering import (
     SCHEMA,
     _report_record,
+    _worst,
     report_html,
     report_markdown,
     summary_lines,
@@ -214,7 +215,7 @@ def _compared_runs(runs: Sequence[Run], before: Sequence[Run]) -> list[Differenc
     for new, old in zip(runs, before, strict=True):
         each = differences(old, new)
         place = f" [{new.where}]" if len(runs) > 1 else ""
-        found += [Difference(f"{one.name}{place}", *list(vars(one).values())[1:]) for one in each]
+        found += [replace(one, name=f"{one.name}{place}") for one in each]
     return found
 
 
@@ -300,7 +301,8 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     print("\n".join(summary_lines(found, changed)))
     levels = ("problem", "warning", "note")
     if options.fail_on:
-        bad = found.worst and levels.index(found.worst) <= levels.index(options.fail_on)
+        worst = _worst(found, changed)
+        bad = worst and levels.index(worst) <= levels.index(options.fail_on)
         return 3 if bad or problems else 0
     return 0
 

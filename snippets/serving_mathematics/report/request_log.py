@@ -41,6 +41,7 @@ from serving_mathematics.planner.trace_times import (
 from serving_mathematics.report.evidence import (
     FloatArray,
     Run,
+    _known_numbers,
     _known_quantile,
     _since_first,
     _tick_s,
@@ -113,7 +114,9 @@ ANY_MOMENT = ("timestamp", "time", "ts", "t", "date")  # names that do not say o
 FEW_BACK = 3  # steps back in a log that is else in order: a clock was set, or files were joined
 FINE_S = 0.01  # of moments that two requests do not share, with all of their times, by chance
 MOST_NAMES = 1000
-NAME_SHOWN = 24  # letters of a tenant's name
+LONGEST_NAME = 40  # letters of a tenant's name
+EMPTY_SHARE, EMPTY_LEAST = 0.5, 100  # of the span, in which nothing came; requests for that
+FIRST_LEAST_S = 1e-3  # of a time to the first token in the median: no engine is faster
 SAMPLE = 2000  # moments that say a unit
 DAY_S = 86_400.0
 LIKELY_S = (0.002, 300.0)  # what the median of a latency is
@@ -472,6 +475,7 @@ def _run(
     failed = _failed(cells, chosen)
     if failed is not None:
         columns["failed"] = failed
+    _require_no_instant(columns, chosen)
     means = _power(cells, chosen, first, notes)
     tenants: tuple[str, ...] = ()
     if "tenant" in chosen:
@@ -494,6 +498,7 @@ def _run(
     timed_too = bool({"latency_s", "ttft_s"} & set(columns)) and "sent_s" in columns
     if "request" in chosen or (timed_too and 0 < _tick_s(columns["sent_s"]) < FINE_S):
         columns = _rows_once(cells, columns, notes)
+    notes += _emptiness(columns)
     run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
@@ -516,15 +521,28 @@ def _power(
 
 
 def _tenants(cells: Sequence[Any], column: str) -> tuple[FloatArray, tuple[str, ...]]:
-    """A number for each request's tenant, NaN where its cell is empty, and their names. A key is a
-    secret and a name too long to print: it is called by its place."""
+    """A number for each request's tenant, NaN where its cell is empty, and their names. Keys and
+    addresses are secrets whatever their column is called, and where one looks like them all of it
+    are called by their places."""
     codes, place = _places_of(cells)
-    secret = "key" in compared(column)
-    names = (
-        f"key {i}" if secret else word if len(word) <= NAME_SHOWN else f"{word[:NAME_SHOWN]}…"
-        for word, i in zip(place, range(1, len(place) + 1), strict=True)
-    )
-    return codes, tuple(names)
+    word = "key" if "key" in compared(column) else "tenant"
+    if word == "key" or any(map(_secret, place)):
+        return codes, tuple(f"{word} {i}" for i in range(1, len(place) + 1))
+    return codes, tuple(place)
+
+
+def _secret(name: str) -> bool:
+    """Whether a tenant's name may be a key, a token or an address, or is too long to be a name.
+
+    >>> [_secret(x) for x in ("sk-ant-api03-zz", "Bearer eyJ", "a@b.org", "0123456789abcdef" * 2)]
+    [True, True, True, True]
+    >>> [_secret(x) for x in ("acme", "team search, Zürich", "risk-model", "550")]
+    [False, False, False, False]
+    """
+    known = re.match(r"(sk|pk|rk|key|gh[a-z]|hf|xox[a-z])[-_]|bearer\b|basic |eyj", name, re.I)
+    parts = re.findall(r"[A-Za-z0-9+/=_-]{20,}", name)
+    random = any(re.search(r"\d", one) and re.search(r"[A-Za-z]", one) for one in parts)
+    return bool(known) or "@" in name or random or len(name) > LONGEST_NAME
 
 
 def _steps_back(moments: FloatArray, column: str, first: int) -> str:
@@ -536,6 +554,31 @@ def _steps_back(moments: FloatArray, column: str, first: int) -> str:
     at = int(back[np.argmin(steps[back])])
     told = f"{column} goes back by {-steps[at]:,.0f} s at row {at + 1 + first}"
     return f"{told}: if a clock was set or a file was joined there, two stretches count as one"
+
+
+def _emptiness(columns: Mapping[str, FloatArray]) -> list[str]:
+    """What is to be said of a log of which nothing came in most of the time; nothing elsewhere."""
+    sent = np.sort(_known_numbers(columns.get("sent_s", np.zeros(0))))
+    span = float(sent[-1] - sent[0]) if sent.size else 0.0
+    gap = float(np.diff(sent).max()) if sent.size >= EMPTY_LEAST else 0.0
+    if not gap > EMPTY_SHARE * span > 0:
+        return []
+    return [
+        f"nothing came for {gap:,.0f} s of {span:,.0f}: rates are of the whole, so cut it there"
+    ]
+
+
+def _require_no_instant(columns: Mapping[str, FloatArray], chosen: Mapping[str, str]) -> None:
+    """Refuse times to the first token that no engine has: seconds were taken for milliseconds."""
+    values = columns.get("ttft_s", np.zeros(0))
+    came = columns.get("failed", np.zeros(values.size))[: values.size] == 0
+    usual = _known_quantile(values[came & (values > 0)])
+    if usual < FIRST_LEAST_S:
+        rule = (
+            f"at least {1e3 * FIRST_LEAST_S:g} ms in the median (did you mean {1e3 * usual:.4g} s?)"
+        )
+        where = f"column {chosen['ttft']}" if "ttft" in chosen else "time to first token"
+        require(False, where, rule, f"{1e3 * usual:.4g} ms")
 
 
 def _places_of(cells: Sequence[Any]) -> tuple[FloatArray, dict[str, int]]:

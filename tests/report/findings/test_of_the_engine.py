@@ -132,3 +132,13 @@ def test_stalls_name_the_prompts_that_end_in_them() -> None:
     assert found is not None
     assert "a prompt ended" in found.seen
     assert "--max-num-batched-tokens" in found.change
+
+
+@pytest.mark.parametrize(("waiting", "level"), [(400.0, "warning"), (9.0, None)])
+def test_who_waits_at_the_last_scrape_is_in_no_mean_yet(waiting: float, level: str | None) -> None:
+    sums = {"ttft_s": 900.0, "queue_s": 9.0, "ttft_count": 1e4}
+    values = {name: np.array([0.0, x]) for name, x in sums.items()}
+    values |= {"running": np.full(2, 256.0), "waiting": np.array([0.0, waiting])}
+    found = queue_or_prefill(Run("", "", series=Series(np.arange(2.0), values)), Asked())
+    assert (found.level if found else None) == level
+    assert found is None or "400 waited at the last scrape, beside 256" in found.seen

@@ -73,12 +73,25 @@ def test_equal_numbers_have_one_rank() -> None:
     assert _ranks(np.array([5.0, 2.0, 5.0, 9.0])).tolist() == [1.5, 0.0, 1.5, 3.0]
 
 
-def test_names_are_short_and_keys_are_not_printed() -> None:
-    rows = [f"{i}.0,100,sk-{'x' * 60}{i % 2}" for i in range(200)]
-    for column, names in (("api_key", ("key 1", "key 2")), ("user_id", (f"sk-{'x' * 21}…",) * 2)):
-        run = read_log("\n".join([f"t_s,latency_ms,{column}", *rows]), "a.csv")
-        assert run.tenants == names
-        assert run.columns["tenant"].tolist() == [0.0, 1.0] * 100
+@pytest.mark.parametrize(
+    ("column", "names", "called"),
+    [
+        ("api_key", ("a", "b"), ("key 1", "key 2")),
+        ("user", ("sk-ant-api03-zzzz", "support"), ("tenant 1", "tenant 2")),
+        ("customer", ("Bearer eyJhbGciOi", "c"), ("tenant 1", "tenant 2")),
+        ("user_id", ("jo@example.org", "c"), ("tenant 1", "tenant 2")),
+        ("team", ("x" * 41, "c"), ("tenant 1", "tenant 2")),
+        ("team", ("7f3a9c21d4e85b60f7a1", "c"), ("tenant 1", "tenant 2")),
+        ("team", ("risk-models", "c"), ("risk-models", "c")),
+    ],
+)
+def test_keys_are_not_printed_whatever_their_column_is_called(
+    column: str, names: tuple[str, str], called: tuple[str, str]
+) -> None:
+    rows = [f"{i}.0,100,{names[i % 2]}" for i in range(200)]
+    run = read_log("\n".join([f"t_s,latency_ms,{column}", *rows]), "a.csv")
+    assert run.tenants == called
+    assert run.columns["tenant"].tolist() == [0.0, 1.0] * 100
 
 
 def test_an_empty_cell_is_nobody() -> None:

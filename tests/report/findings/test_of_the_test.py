@@ -63,6 +63,32 @@ def test_a_rate_within_chance_is_none() -> None:
     assert late_client(Run("", "", told=told), Asked()) is None
 
 
+@pytest.mark.parametrize(
+    ("count", "seconds", "latency", "failed", "late"),
+    [
+        (200, 117, 11.0, 0, False),  # the last answers take half of the test
+        (1000, 268, 2.0, 0, False),
+        (700, 251, 2.0, 300, False),
+        (1000, 520, 2.0, 0, True),
+    ],
+)
+def test_the_last_answers_are_no_late_client(
+    count: int, seconds: float, latency: float, failed: int, late: bool
+) -> None:
+    told = {"rate_asked": 4.0, "completed": count, "duration_s": seconds, "latency_s": latency}
+    found = late_client(Run("", "", told=told | {"failed": failed}), Asked())
+    assert (found is not None) == late
+
+
+def test_a_ramp_without_a_rate_is_not_all_at_once() -> None:
+    """vLLM's bench writes inf of it; where requests tell when they left, they decide."""
+    run = clean(count=600)
+    told = {"rate_asked": math.inf, "completed": 600.0}
+    assert all_at_once(replace(run, told=told), Asked()) is None
+    together = replace(run, columns=run.columns | {"sent_s": np.zeros(600)}, told=told)
+    assert all_at_once(together, Asked()) is not None
+
+
 def test_a_stall_of_a_closed_loop_is_a_problem() -> None:
     times = np.full(400, 0.1)
     times[[100, 250]] = 20.0

@@ -41,14 +41,15 @@ _SAMPLE = (
     )
 )
 _PRIORITY = re.compile(r'(?:^|,)priority="[^"]')
+_LATER = re.compile(r'(?:^|,)pp_rank="[1-9]')
 
 
 def read_scrape(text: str) -> dict[str, float]:
     """Samples of a scrape by name, summed over labels but for buckets.
 
     text: in the format of Prometheus. What is told of unstreamed answers alone is under their label
-    too; what SGLang tells of each priority beside all is left out. Raises ValueError where a value
-    is no number.
+    too; what SGLang tells of each priority beside all, or of each stage anew, is left out. Raises
+    ValueError where a value is no number.
 
     >>> read_scrape('# HELP x y\\nvllm:prompt_tokens_total{engine="0"} 5\\nup 1\\nup{a="b"} 2.5')
     {'vllm:prompt_tokens_total': 5.0, 'up': 3.5}
@@ -70,13 +71,29 @@ def _samples(text: str) -> list[tuple[str, str, float]]:
         sample = _SAMPLE.match(line)
         if not sample or sample[1].endswith("_bucket"):
             continue
-        if sample[1] in SUMMED and _PRIORITY.search(sample[2] or ""):
+        if counted_twice(sample[1], sample[2] or ""):
             continue
         try:
             found.append((sample[1], sample[2] or "", float(sample[3])))
         except ValueError:
             raise ValueError(f"line {number}: must end in a number, got {sample[3]!r}") from None
     return found
+
+
+def counted_twice(name: str, labels: str) -> bool:
+    """Whether SGLang tells in another series too what one tells: requests of a priority are among
+    all, and each stage of a pipeline counts what the first does, but of what runs its own part.
+
+    name, labels: of a sample.
+
+    >>> counted_twice("sglang:num_queue_reqs", 'pp_rank="1"')
+    True
+    >>> counted_twice("sglang:num_running_reqs", 'pp_rank="1"')
+    False
+    """
+    if name in SUMMED and _PRIORITY.search(labels):
+        return True
+    return name.startswith("sglang:") and name != SUMMED[0] and bool(_LATER.search(labels))
 
 
 def scraped_run(

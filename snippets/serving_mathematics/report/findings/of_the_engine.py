@@ -37,6 +37,7 @@ from serving_mathematics.support.intervals import half_width
 
 WAITS = 0.1  # share of the time with a queue, from which something binds
 FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
+MOMENTS_LEAST, MANY_WAIT = 10, 10  # that say what binds; who wait at the last of fewer
 MOST_QUEUE = 0.5  # of the time to first token
 EMPTY = 0.25  # of the usual number inside, up to which a prompt's own time is read off
 STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
@@ -76,12 +77,12 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     'places bind'
     """
     told = levels(run)
-    if told is None or told.level("running").size < 10:
+    if told is None or told.level("running").size < MOMENTS_LEAST:
         return None
     running, waiting = told.values["running"], told.values["waiting"]
     known = np.isfinite(running) & np.isfinite(waiting)
     running, waiting = running[known], waiting[known]
-    if running.size < 10:
+    if running.size < MOMENTS_LEAST:
         return None
     queued = waiting >= 1
     share = float(queued.mean())
@@ -152,7 +153,7 @@ def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
         timed = 1 - apart / count if apart > 0 else 1.0
         share = min(1.0, timed * run.series.grown("queue_s") / run.series.grown("ttft_s"))
         first = run.series.grown("ttft_s") / (count * timed) if count > 0 else math.nan
-        return _waiting(run, share, 0.0, first, "two sums of the engine")
+        return _waiting(run, share, 0.0, first, "two sums of the engine", _left_waiting(run.series))
     else:
         own = _own_prefill(run)
         if own is None:
@@ -168,22 +169,36 @@ def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
     return _waiting(run, share, half, float(ttft.mean()), how)
 
 
-def _waiting(run: Run, share: float, half: float, first: float, how: str) -> Finding | None:
+def _left_waiting(series: Series) -> str:
+    """Those who waited at the last of a few scrapes, in words, where they are many."""
+    running, waiting = series.level("running"), series.level("waiting")
+    if not (running.size and waiting.size) or running.size >= MOMENTS_LEAST:
+        return ""
+    if not waiting[-1] > max(MANY_WAIT, EMPTY * running[-1]):
+        return ""
+    return f"; {waiting[-1]:g} waited at the last scrape, beside {running[-1]:g} that ran"
+
+
+def _waiting(
+    run: Run, share: float, half: float, first: float, how: str, left: str = ""
+) -> Finding | None:
     low, high = max(0.0, share - half), min(1.0, share + half)
     told = percent(share, low, high) if half > 0 else percent(share)
     mean = f" of {duration(first)} in the mean" if math.isfinite(first) else ""
     much = low > MOST_QUEUE
-    if share < 0.1:
+    if share < 0.1 and not left:
         return None
     change = (
-        "add replicas, or bound the queue so that those who are let in are in time"
+        "scrape ten times or more, which says what binds: who waits is in no mean yet"
+        if left
+        else "add replicas, or bound the queue so that those who are let in are in time"
         if much
         else "shorten prompts or share prefixes: more replicas save only the wait"
     )
     return Finding(
         "queue_or_prefill",
-        "warning" if much else "note",
-        f"{told} of the time to first token{mean} is waiting, the rest the prompt",
+        "warning" if much or left else "note",
+        f"{told} of the time to first token{mean} is waiting, the rest the prompt{left}",
         "waiting is mended by capacity, the prompt's own time by less work",
         change,
         how,

@@ -14,6 +14,7 @@ Mann (1945) for the trend; Wilson (1927); Wilks (1941); Little (1961).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -133,14 +134,21 @@ def _requests(run: Run) -> float:
 
 
 def _sent_rate(run: Run) -> float:
-    """Requests a second that left the client; NaN where that cannot be told."""
+    """Requests a second that left the client; NaN where that cannot be told.
+
+    Without when each left, the last did no sooner than the longest answer before the end, which of
+    n is some 1 + ln n times the mean; where that is half of the test, nothing tells the rate.
+    """
     if math.isfinite(run.said("rate_sent")):
         return run.said("rate_sent")
     if run.has("sent_s") and run.size > 1:
         seconds = _span_s(run)
         return (run.size - 1) / seconds if seconds > 0 else math.nan
-    drained = run.said("duration_s") - run.said("latency_s")
-    return run.said("completed") / drained if drained > 0 else math.nan
+    count = run.said("completed") + np.nan_to_num(run.said("failed"))
+    if not count >= 1:
+        return math.nan
+    whole, longest = run.said("duration_s"), run.said("latency_s") * (1 + math.log(count))
+    return float(count / (whole - longest)) if longest < whole / 2 else math.nan
 
 
 def closed_loop(run: Run, _asked: Asked) -> Finding | None:
@@ -198,9 +206,9 @@ def all_at_once(run: Run, _asked: Asked) -> Finding | None:
     count = _requests(run)
     if not count >= 20:
         return None
-    held = run.said("concurrency")
-    told = run.said("rate_asked") == math.inf and not held < count
-    if run.has("sent_s", "latency_s") and not told:
+    told = run.said("rate_asked") == math.inf and not run.said("concurrency") < count
+    counted = run.has("sent_s", "latency_s")
+    if counted:  # whatever the tool says: vLLM's bench writes inf of a ramp too
         ends = run.column("sent_s") + run.column("latency_s")
         whole = float(np.ptp(_known_numbers(np.r_[ends, run.column("sent_s")])))
         usual = _known_quantile(run.column("latency_s"))
@@ -214,7 +222,7 @@ def all_at_once(run: Run, _asked: Asked) -> Finding | None:
         "the engine was full from the first second on: throughput is its ceiling, and a time to "
         "first token is a place in the queue",
         "send at a rate (--request-rate) for latencies, and quote this run as throughput",
-        "said by the tool" if run.said("rate_asked") == math.inf else "counted",
+        "counted" if counted else "said by the tool",
         "definitions/throughput",
         run.where,
     )
@@ -250,6 +258,36 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
     >>> warm_up(Run("", "", {"ttft_s": slow}), Asked()).level
     'warning'
     """
+    found = _cold(run)
+    if found is None:
+        return None
+    cut, above, spread = found
+    series = _series(run)
+    p95 = [float(np.quantile(x, 0.95)) for x in (series, series[cut:])]
+    _, faster = _start_of(run, cut)
+    seen = (
+        f"the first {cut} of {series.size} requests took {sized(math.exp(above), 2)} times as long "
+        f"as the rest; p95 is {duration(p95[1])} without them, {duration(p95[0])} with them"
+    )
+    seen += f"; they came {sized(faster, 2)} times as fast" if faster > 1 else ""
+    matters = p95[0] > 1.1 * p95[1] and not faster > 1
+    seen += "; what is said of the objective is of the rest" if matters else ""
+    return Finding(
+        "warm_up",
+        "warning" if matters else "note",
+        seen,
+        "caches, graphs and connections are made once, and a burst at the start is no load that "
+        "lasts",
+        f"warm up first (--num-warmups, --warmup-request-count) or leave out the first {cut}",
+        f"MSER-5, {sized(above / max(spread, 1e-9), 2)} spreads of later blocks",
+        "simulations",
+        run.where,
+    )
+
+
+def _cold(run: Run) -> tuple[int, float, float] | None:
+    """How many of the first requests were slower, by which logarithm, and the spread of later
+    blocks; None where they were not."""
     series = _series(run)
     if series.size < FEW:
         return None
@@ -266,27 +304,28 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
     above = first - float(rest.mean())
     if above < math.log1p(WARM_SHARE) or above < WARM_SIGMAS * spread or first < parts.max():
         return None
-    p95 = [float(np.quantile(x, 0.95)) for x in (series, series[cut:])]
-    longer, faster = _start_of(run, cut)
-    if longer > above / 2:
-        return None  # longer prompts or answers, and no warm-up
-    seen = (
-        f"the first {cut} of {series.size} requests took {sized(math.exp(above), 2)} times as long "
-        f"as the rest; p95 is {duration(p95[1])} without them, {duration(p95[0])} with them"
-    )
-    seen += f"; they came {sized(faster, 2)} times as fast" if faster > 1 else ""
-    matters = p95[0] > 1.1 * p95[1] and not faster > 1
-    return Finding(
-        "warm_up",
-        "warning" if matters else "note",
-        seen,
-        "caches, graphs and connections are made once, and a burst at the start is no load that "
-        "lasts",
-        f"warm up first (--num-warmups, --warmup-request-count) or leave out the first {cut}",
-        f"MSER-5, {sized(above / max(spread, 1e-9), 2)} spreads of later blocks",
-        "simulations",
-        run.where,
-    )
+    longer, _ = _start_of(run, cut)  # prompts or answers, and no warm-up
+    return None if longer > above / 2 else (cut, above, spread)
+
+
+def without_warm_up(run: Run) -> Run:
+    """A run without the requests of its warm-up, where it has one that matters.
+
+    run: with times of its requests.
+
+    >>> slow = np.r_[np.full(20, 5.0), 1 + 0.01 * (np.arange(180) % 7)]
+    >>> without_warm_up(Run("", "", {"ttft_s": slow})).size
+    180
+    """
+    told = warm_up(run, Asked())
+    found = _cold(run)
+    if told is None or told.level != "warning" or found is None:
+        return run
+    ordered, _, timed = _timed(run)
+    begin = int(np.flatnonzero(timed)[found[0]])
+    numbers = {name: x for name, x in run.told.items() if name != "duration_s"}  # of the whole
+    columns = {name: x[begin:] for name, x in ordered.columns.items()}
+    return replace(ordered, columns=columns, told=numbers)
 
 
 def _start_of(run: Run, cut: int) -> tuple[float, float]:
