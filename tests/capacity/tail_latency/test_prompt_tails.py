@@ -35,7 +35,7 @@ def test_the_page_sets_what_was_tried() -> None:
     budget = f"{prompt_tails.MIXES['documents'][0].token_budget:,}"
     assert f"a budget of {budget}" in page
     assert f"a limit of {old['most_tokens']}" in page
-    assert list(prompt_tails.SHOWN)[2] == "larger budget"  # which the page calls the third row
+    assert list(prompt_tails.SHOWN)[3] == "larger budget"  # which the page calls the fourth row
 
 
 def test_the_best_of_the_delays_is_shown() -> None:

@@ -35,8 +35,9 @@ MIXES: Mapping[str, tuple[Machine, float, int]] = {  # share of long prompts, an
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """Requests, and which of them have long prompts."""
+    """Requests, what they are asked of, and which of them have long prompts."""
 
+    machine: Machine
     workload: Workload
     long: npt.NDArray[np.bool_]
 
@@ -94,7 +95,7 @@ def _ask(mix: str, load: float, seed: int, together: int = 1, before: int = 0) -
     arrivals = np.repeat(np.cumsum(gaps), together)
     count = arrivals.size
     columns = (prompts[:count] + before, outputs[:count], cached[:count] + before)
-    return _Asked(Workload(arrivals, *columns), long[:count])
+    return _Asked(MIXES[mix][0], Workload(arrivals, *columns), long[:count])
 
 
 def check_documents_take_what_they_take() -> None:

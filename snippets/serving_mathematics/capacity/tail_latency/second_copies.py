@@ -2,9 +2,10 @@
 
 Each engine plans every step anew: whoever decodes gets a token, and what that leaves of the token
 budget goes to prompts, in order of arrival or the shortest first, to each no more than a limit. A
-request goes to the engine with the fewest. If its first token is not there after a delay, a second
-copy goes to another one, and the first token that comes counts. The loser is then cancelled, or
-runs on to the end of its answer, because nobody told the engine.
+request goes to the engine with the fewest, or with the fewest unread tokens: those of prompts that
+have no first token yet. If its own does not come within a delay, a second copy goes to another
+engine, and the first token that comes counts. The loser is then cancelled, or runs on to the end of
+its answer, because nobody told the engine.
 
 Assumes: memory for whatever runs; routing and cancelling take no time; only the first copy finds
 what is cached, because requests are sent where their prefix is.
@@ -57,7 +58,8 @@ class Copies:
 class _Copy:
     request: int
     number: int  # 0 is the first
-    left: int  # of its prompt's tokens
+    asked: int  # tokens of its prompt that it does not find
+    left: int  # of them
     place: int
     over: bool = False
 
@@ -68,6 +70,7 @@ def serve_copies(
     engine: Engine,
     engines: int,
     *,
+    counted: Literal["requests", "tokens"] = "requests",
     order: Literal["arrival", "shortest"] = "arrival",
     most_tokens: float = math.inf,
     after_s: float = math.inf,
@@ -78,13 +81,14 @@ def serve_copies(
 ) -> Copies:
     """Serve requests on engines that are alike.
 
-    asked: arrivals and lengths; cached tokens are found by first copies. order: in which prompts
-    are read. most_tokens: of a prompt in one step. after_s: delay of a second copy; infinite for
-    none. runs_on: whether the loser is served to its end. budget: second copies for each request.
-    homes: the engine of each first copy, where it is not the one with the fewest requests. pauses:
-    engine, begin and end [s] of a time in which it begins no step. Raises ValueError unless there
-    is an engine, and a second one for second copies, on more than 1000 of them, on homes and pauses
-    of none, and on limits that are not positive.
+    asked: arrivals and lengths; cached tokens are found by first copies. counted: of what the
+    engine of a copy has fewest, requests or unread tokens, and of equal ones requests. order: in
+    which prompts are read. most_tokens: of a prompt in one step. after_s: delay of a second copy;
+    infinite for none. runs_on: whether the loser is served to its end. budget: second copies for
+    each request. homes: the engine of each first copy, where it is not the one with the fewest.
+    pauses: engine, begin and end [s] of a time in which it begins no step. Raises ValueError unless
+    there is an engine, and a second one for second copies, on more than 1000 of them, on homes and
+    pauses of none, and on limits that are not positive.
 
     >>> asked = Workload([0.0, 0.0], [6, 2], [1, 1])
     >>> one = Engine(step_s=1.0, token_budget=4, max_sequences=4)
@@ -97,6 +101,7 @@ def serve_copies(
     most_tokens, after_s, budget = as_number(
         most_tokens=most_tokens, after_s=after_s, budget=budget
     )
+    require(counted in ("requests", "tokens"), "counted", "requests or tokens", counted)
     require(order in ("arrival", "shortest"), "order", "arrival or shortest", order)
     require(most_tokens >= 1, "most_tokens", "at least 1", most_tokens)
     require(budget > 0, "budget", "positive", budget)
@@ -117,15 +122,22 @@ def serve_copies(
     copies = dict[int, list[_Copy]]()
     work = [list[tuple[_Copy, int]]() for _ in range(engines)]  # of the step under way
     inside, steps, context = [0] * engines, [0] * engines, [0] * engines
+    unread = [0] * engines  # tokens of prompts without a first token, as a router counts them
     busy, events = [False] * engines, [(arrival[0], ARRIVES, 0)]
+
+    def fewest(places: Sequence[int]) -> int:
+        if counted == "requests":
+            return min(places, key=inside.__getitem__)
+        return min(places, key=lambda place: (unread[place], inside[place]))
 
     def join(request: int, number: int, place: int, now: float) -> None:
         """A copy comes to an engine."""
         left = prompt[request] - (0 if number else int(asked.cached_tokens[request]))
-        one = _Copy(request, number, left, place)
+        one = _Copy(request, number, left, left, place)
         copies.setdefault(request, []).append(one)
         reading[place].append(one)
         inside[place] += 1
+        unread[place] += left
         if not busy[place]:
             busy[place] = True  # it begins when all that come at this moment are there
             heapq.heappush(events, (now, STEPS, place))
@@ -169,6 +181,7 @@ def serve_copies(
             if one.left or one.over:
                 continue
             reading[place].remove(one)
+            unread[place] -= one.asked
             request = one.request
             if first_s[request] == math.inf:
                 first_s[request], won[request] = now, one.number == 1
@@ -177,6 +190,7 @@ def serve_copies(
                         other.over = True
                         reading[other.place].remove(other)
                         inside[other.place] -= 1
+                        unread[other.place] -= other.asked
             if output[request] > 1:
                 heapq.heappush(writing[place], (steps[place] + output[request] - 1, request))
                 context[place] += prompt[request] + 1
@@ -190,7 +204,7 @@ def serve_copies(
             if which + 1 < size:
                 heapq.heappush(events, (arrival[which + 1], ARRIVES, which + 1))
             tokens = min(tokens + budget, BURST)
-            place = inside.index(min(inside)) if homes is None else int(homes[which])
+            place = fewest(range(engines)) if homes is None else int(homes[which])
             join(which, 0, place, now)
             if after_s < math.inf:
                 heapq.heappush(events, (now + after_s, LATE, which))
@@ -200,7 +214,7 @@ def serve_copies(
         elif first_s[which] == math.inf and tokens >= 1:
             tokens, sent[which] = tokens - 1, True
             free = [place for place in range(engines) if place != copies[which][0].place]
-            join(which, 1, min(free, key=inside.__getitem__), now)
+            join(which, 1, fewest(free), now)
     return Copies(*map(np.array, (read_s, first_s, last_s, sent, won)))
 
 
@@ -223,7 +237,8 @@ def check_against_the_simulator() -> None:
 
 def check_copies_by_hand() -> None:
     """A second copy overtakes an engine that stands still, cancelling frees it, and running on
-    keeps it busy; with a prefix at home only, the second copy reads what the first need not.
+    keeps it busy; with a prefix at home only, the second copy reads what the first need not. By
+    unread tokens a request goes to an engine that has as many requests and reads nothing.
 
     Source: traced by hand; steps of one second.
     """
@@ -237,6 +252,11 @@ def check_copies_by_hand() -> None:
     cold = Workload([0.0], [8], [1], [7])
     got = serve_copies(cold, one, 2, after_s=0.5, homes=[0], pauses=[(0, 0.0, 2.0)])
     checks.close("the prefix at home is quicker [s]", got.first_token_s, [2.5], rtol=1e-12)
+    behind = Workload([0.0, 0.5, 2.0], [12, 4, 3], [1, 5, 1])
+    by_requests = serve_copies(behind, one, 2, counted="requests").first_token_s
+    by_tokens = serve_copies(behind, one, 2, counted="tokens").first_token_s
+    checks.close("by requests [s]", by_requests, [3.0, 1.5, 4.0], rtol=1e-12)
+    checks.close("by unread tokens [s]", by_tokens, [3.0, 1.5, 3.5], rtol=1e-12)
 
 
 def check_bad_input_is_refused() -> None:
@@ -244,6 +264,7 @@ def check_bad_input_is_refused() -> None:
     asked, one = Workload([0.0], [4], [1]), Engine(1.0)
     for label, given, match in (
         ("alone", {"after_s": 1.0}, "after_s must be non-negative, and infinite for one"),
+        ("counted", {"counted": "work"}, "counted must be requests or tokens"),
         ("nowhere", {"homes": [1]}, "homes must be engines"),
         ("no tokens", {"most_tokens": 0}, "most_tokens must be at least 1"),
         ("no budget", {"budget": 0.0}, "budget must be positive"),

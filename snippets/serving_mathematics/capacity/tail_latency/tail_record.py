@@ -2,7 +2,8 @@
 
 Four engines of the book's chat machine, and of the mixture where it says so. Of each case the
 record has quantiles of the first token over all requests, over the short prompts and over the long
-ones, and how many second copies left and won.
+ones, the p90 of the time per token, the share that keeps both limits of the machine's promise, and
+how many second copies left and won.
 
 `python -m serving_mathematics.capacity.tail_latency.tail_record` simulates two million requests, in
 about two minutes, and writes records/first_tokens.json.
@@ -55,8 +56,11 @@ REMEDIES: Mapping[str, dict[str, Any]] = {
     "limit, a fifth more": {"token_budget": 8192, "most_tokens": 2460},
     "shortest": {"order": "shortest"},
     "own engine": {"apart": True},
+    "unread tokens": {"counted": "tokens"},
+    "copy behind unread tokens": {"counted": "tokens", "after": 0.95},
 }
 BEFORE = 3000  # tokens that all prompts begin with, where only an engine of its own has them
+CASES = ("scattered", "cold", "still, fewest", "still, unread tokens", "still, scattered")
 PAUSES = {"still_s": 2.0, "every_s": 20.0}  # how long one engine stands still, and how often one
 OUTAGE = {"load": 0.6, "begin_s": 20.0, "end_s": 30.0, "bin_s": 10.0, "bins": 10}
 TOGETHER = (1, 4, 8, 16, 32)  # calls of a page
@@ -67,7 +71,8 @@ def _serve(mix: str, asked: _Asked, policy: Mapping[str, Any], **more: Any) -> C
     given = dict(policy) | more
     engine = _engine_for(mix, given.pop("token_budget", 0))
     if "after" in given:  # of the same requests, served without
-        alone = serve_copies(asked.workload, engine, ENGINES, **more)
+        router = {"counted": given.get("counted", "requests")}
+        alone = serve_copies(asked.workload, engine, ENGINES, **(more | router))
         own = (alone.first_token_s - asked.workload.arrival_s)[WARM:]
         given["after_s"] = float(np.quantile(own, given.pop("after")))
     if given.pop("apart", False):  # the first engine is for long prompts
@@ -77,12 +82,16 @@ def _serve(mix: str, asked: _Asked, policy: Mapping[str, Any], **more: Any) -> C
 
 
 def _tail(asked: _Asked, got: Copies) -> dict[str, float]:
-    """Quantiles of the first token [s], and shares of second copies."""
+    """Quantiles of the first token and of the time per token [s], and shares of requests."""
     first = (got.first_token_s - asked.workload.arrival_s)[WARM:]
     long, sent = asked.long[WARM:], got.sent[WARM:]
     delay, other = np.quantile(first, 0.95), np.random.default_rng(0).permutation(first)
     mixed = np.where(first > delay, np.minimum(first, delay + other), first)
     told = {f"p{100 * q:.0f}": float(np.quantile(first, q)) for q in (0.5, 0.95, 0.99)}
+    later = np.maximum(asked.workload.output_tokens - 1, 1)
+    each = ((got.completion_s - got.first_token_s) / later)[WARM:]
+    promise = asked.machine.promise
+    kept = (first <= promise.ttft_s) & (each <= promise.tpot_s)
     return (
         told
         | {
@@ -90,6 +99,8 @@ def _tail(asked: _Asked, got: Copies) -> dict[str, float]:
             "long_p50": float(np.quantile(first[long], 0.5)),
             "long_p99": float(np.quantile(first[long], 0.99)),
             "independent": float(np.quantile(mixed, 0.99)),  # copies with prompts of their own
+            "token_p90": float(np.quantile(each, 0.9)),
+            "kept": float(kept.mean()),
             "sent": float(sent.mean()),
             "won": float(got.won[WARM:].sum() / max(sent.sum(), 1)),
         }
@@ -101,10 +112,10 @@ def _cell(mix: str, load: float, policy: Mapping[str, Any], case: str = "") -> d
     rows = []
     for seed in range(SEEDS):
         asked = _ask(mix, load, seed, before=BEFORE if case == "cold" else 0)
-        more: dict[str, Any] = {}
-        if case:  # not the engine with the fewest
+        more: dict[str, Any] = {"counted": "tokens"} if case == "still, unread tokens" else {}
+        if case in ("scattered", "cold", "still, scattered"):  # not the engine with the fewest
             homes = np.random.default_rng(seed).integers(0, ENGINES, REQUESTS)
-            more = {} if case == "still, fewest" else {"homes": homes.tolist()}
+            more = {"homes": homes.tolist()}
         if case.startswith("still"):
             more["pauses"] = _pauses(float(asked.workload.arrival_s[-1]))
         rows.append(_tail(asked, _serve(mix, asked, policy, **more)))
@@ -172,7 +183,7 @@ def main() -> None:
     }
     cases = {
         f"{case}, {load}, {name}": _cell("chat", load, COPIES[name], case)
-        for case in ("scattered", "cold", "still, fewest", "still, scattered")
+        for case in CASES
         for load in (0.5, 0.7)
         for name in ("none", "cancelled", "budget")
     }

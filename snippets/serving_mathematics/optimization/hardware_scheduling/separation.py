@@ -127,12 +127,9 @@ def example() -> SimpleNamespace:
         chunks_share_percent=100 * chunked_capacity(1.0, 0.010, 0.015),
         mixture_lost_percent=100 - _apart_percent(MIXTURE),
         mixture_apart_percent=_apart_percent(MIXTURE),
-        chat_apart_percent=_apart_percent(CHAT),
         mixture_prefilling=best_split(*_rates(MIXTURE), MACHINES)[0],
         mixture_wanted=_wanted(MIXTURE),
         many=MANY,
-        many_prefilling=best_split(*_rates(MIXTURE), MANY)[0],
-        many_apart_percent=_apart_percent(MIXTURE, MANY),
         published_gain=best_split(5.6, 10.0, 3)[1] / 3 / 1.6,
         chat_cache_gbit=_cache_gbit(CHAT),
     )
