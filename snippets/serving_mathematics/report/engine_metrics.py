@@ -14,6 +14,8 @@ metrics; text-generation-inference, metrics; DCGM, field identifiers 155 and 156
 --help-query-gpu; Prometheus documentation, text format and HTTP API.
 """
 
+# In one piece: one table of names, and the scrape, the range query and the table that read by it.
+
 from __future__ import annotations
 
 import math
@@ -27,8 +29,8 @@ from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.machine.predictions.scrapes import (
     _SAMPLE,
     UNSTREAMED,
+    _counted_twice,
     _samples,
-    counted_twice,
     read_scrape,
 )
 from serving_mathematics.planner.trace_times import _by_calendar
@@ -187,7 +189,7 @@ def _passed_over(names: Collection[str], steps: bool) -> set[str]:
 def _counters_of(name: str, labels: str) -> list[str]:
     """The counters to which a series adds."""
     counter, late = _canonical(name)[1], UNSTREAMED in labels
-    if (late and counter == "ttft_s") or counted_twice(name, labels):
+    if (late and counter == "ttft_s") or _counted_twice(name, labels):
         return []
     told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
     return _of_labels(name, labels) or [one for one in told if one]
@@ -257,6 +259,22 @@ def _means(series: Series) -> dict[str, float]:
     return told | ({"duration_s": seconds} if seconds > 0 else {})
 
 
+def _rows_of(one: Mapping[str, Any], unit: float, called: str) -> list[tuple[float, float]]:
+    """Moments and values of a series of a range query, in order."""
+    values = one.get("values") or ([one["value"]] if "value" in one else [])
+    require(len(values) > 0, called, "with values", "none")
+    rows: list[tuple[float, float]] = []
+    for pair in values:
+        try:
+            moment, value = float(pair[0]), float(pair[1]) * unit
+        except (TypeError, ValueError, IndexError, KeyError):
+            moment, value = math.nan, math.nan
+        rule = "pairs of a time and a number"
+        require(math.isfinite(moment), called, rule, repr(pair)[:40])
+        rows.append((moment, value))
+    return sorted(rows)
+
+
 def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     """The answer of Prometheus to a range query, of one metric or of several, as a run.
 
@@ -290,19 +308,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         told = [] if name in passed else _counters_of(name, labels)
         if not told:
             continue
-        values = one.get("values") or ([one["value"]] if "value" in one else [])
-        require(len(values) > 0, f"{where}: result {place + 1}", "with values", "none")
-        rows: list[tuple[float, float]] = []
-        for pair in values:
-            try:
-                moment, value = float(pair[0]), float(pair[1]) * UNITS.get(name, 1.0)
-            except (TypeError, ValueError, IndexError, KeyError):
-                rule = "pairs of a time and a number"
-                require(False, f"{where}: result {place + 1}", rule, repr(pair)[:40])
-            if not math.isfinite(moment):
-                require(False, f"{where}: result {place + 1}", "at moments", repr(pair)[:40])
-            rows.append((moment, value))
-        rows.sort()
+        rows = _rows_of(one, UNITS.get(name, 1.0), f"{where}: result {place + 1}")
         of = " ".join(str(metric[x]) for x in ENGINE_LABELS if x in metric)
         if of and told[0] in ("running", "waiting", "cache"):
             level = levels.setdefault(of, {}).setdefault(told[0], {})

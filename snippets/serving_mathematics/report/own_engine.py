@@ -159,7 +159,7 @@ def _step_costs(run: Run) -> FloatArray | None:
         return None  # the others were in the batch too
     if 1 - float(run.good().mean()) > MOST_FAILED:
         return None  # and those that failed may have been
-    if changed(run) is not None:
+    if _changed(run) is not None:
         return None  # the costs of two engines are those of none
     if _tick_s(run.column("sent_s")) > _known_quantile(run.column("ttft_s")):
         return None  # moments that do not tell who was there
@@ -177,13 +177,13 @@ def _step_costs(run: Run) -> FloatArray | None:
     return costs
 
 
-def changed(run: Run) -> tuple[float, float] | None:
+def _changed(run: Run) -> tuple[float, float] | None:
     """From when on an engine was slower or faster at the same batch and prompts [s], and how many
     times as slow; None where one engine explains the log as well, or nothing tells.
 
     run: with when requests were sent, their times and tokens.
 
-    >>> changed(Run("", "", {"sent_s": np.zeros(3)})) is None
+    >>> _changed(Run("", "", {"sent_s": np.zeros(3)})) is None
     True
     """
     if not run.has("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"):

@@ -36,6 +36,7 @@ from serving_mathematics.report.findings.of_the_objective import (
 )
 from serving_mathematics.report.findings.of_the_tenants import tenants
 from serving_mathematics.report.findings.of_the_test import (
+    _without_warm_up,
     all_at_once,
     closed_loop,
     empty_answers,
@@ -47,7 +48,6 @@ from serving_mathematics.report.findings.of_the_test import (
     too_few,
     tpot_definition,
     warm_up,
-    without_warm_up,
 )
 from serving_mathematics.report.findings.of_the_traffic import (
     bursts,
@@ -306,7 +306,7 @@ def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> R
         asked = replace(asked, engine="sglang")
     found: list[Finding] = []
     quiet, untold = [], []
-    warm = [without_warm_up(run) for run in runs]
+    warm = [_without_warm_up(run) for run in runs]
     for rule in FINDINGS:
         told = [run for run in (runs if rule.cold else warm) if not rule.lacks(run, asked)]
         own = [one for run in told if (one := rule.find(run, asked)) is not None]

@@ -71,7 +71,7 @@ def _samples(text: str) -> list[tuple[str, str, float]]:
         sample = _SAMPLE.match(line)
         if not sample or sample[1].endswith("_bucket"):
             continue
-        if counted_twice(sample[1], sample[2] or ""):
+        if _counted_twice(sample[1], sample[2] or ""):
             continue
         try:
             found.append((sample[1], sample[2] or "", float(sample[3])))
@@ -80,15 +80,15 @@ def _samples(text: str) -> list[tuple[str, str, float]]:
     return found
 
 
-def counted_twice(name: str, labels: str) -> bool:
+def _counted_twice(name: str, labels: str) -> bool:
     """Whether SGLang tells in another series too what one tells: requests of a priority are among
     all, and each stage of a pipeline counts what the first does, but of what runs its own part.
 
     name, labels: of a sample.
 
-    >>> counted_twice("sglang:num_queue_reqs", 'pp_rank="1"')
+    >>> _counted_twice("sglang:num_queue_reqs", 'pp_rank="1"')
     True
-    >>> counted_twice("sglang:num_running_reqs", 'pp_rank="1"')
+    >>> _counted_twice("sglang:num_running_reqs", 'pp_rank="1"')
     False
     """
     if name in SUMMED and _PRIORITY.search(labels):

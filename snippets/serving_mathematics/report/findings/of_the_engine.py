@@ -31,7 +31,7 @@ from serving_mathematics.report.evidence import (
     levels,
 )
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
-from serving_mathematics.report.own_engine import changed
+from serving_mathematics.report.own_engine import _changed
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
@@ -242,7 +242,7 @@ def engine_changed(run: Run, _asked: Asked) -> Finding | None:
     >>> engine_changed(Run("", "", {"sent_s": np.zeros(3)}), Asked()) is None
     True
     """
-    told = changed(run)
+    told = _changed(run)
     if told is None:
         return None
     begins, times = told

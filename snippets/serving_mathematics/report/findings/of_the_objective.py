@@ -46,10 +46,10 @@ from serving_mathematics.report.own_engine import (
     FASTEST_TIMES,
     MOST_SERVED,
     OwnEngine,
+    _changed,
     _found_tokens,
     _simulated,
     breaking_rate,
-    changed,
     fit_own,
     twice_alone,
 )
@@ -194,7 +194,7 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     ['hpa.yaml', 'keda.yaml']
     """
     told = _in_time(run, asked)
-    if told is None or not run.has("sent_s", "latency_s") or changed(run) is not None:
+    if told is None or not run.has("sent_s", "latency_s") or _changed(run) is not None:
         return None
     known = run.good() & np.isfinite(told) & np.isfinite(run.column("sent_s"))
     kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])

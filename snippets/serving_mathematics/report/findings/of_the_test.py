@@ -309,13 +309,13 @@ def _cold(run: Run) -> tuple[int, float, float] | None:
     return None if longer > above / 2 else (cut, above, spread)
 
 
-def without_warm_up(run: Run) -> Run:
+def _without_warm_up(run: Run) -> Run:
     """A run without the requests of its warm-up, where it has one that matters.
 
     run: with times of its requests.
 
     >>> slow = np.r_[np.full(20, 5.0), 1 + 0.01 * (np.arange(180) % 7)]
-    >>> without_warm_up(Run("", "", {"ttft_s": slow})).size
+    >>> _without_warm_up(Run("", "", {"ttft_s": slow})).size
     180
     """
     told = warm_up(run, Asked())
