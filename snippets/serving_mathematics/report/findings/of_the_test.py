@@ -310,14 +310,7 @@ def _cold(run: Run) -> tuple[int, float, float] | None:
 
 
 def _without_warm_up(run: Run) -> Run:
-    """A run without the requests of its warm-up, where it has one that matters.
-
-    run: with times of its requests.
-
-    >>> slow = np.r_[np.full(20, 5.0), 1 + 0.01 * (np.arange(180) % 7)]
-    >>> _without_warm_up(Run("", "", {"ttft_s": slow})).size
-    180
-    """
+    """A run without the requests of its warm-up, where it has one that matters."""
     told = warm_up(run, Asked())
     found = _cold(run)
     if told is None or told.level != "warning" or found is None:
