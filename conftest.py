@@ -63,7 +63,9 @@ def pytest_make_collect_report(
     the other half compiled: `Timing` puts what was collected into one order.
     """
     report = yield
-    if BACKWARDS and not isinstance(collector, pytest.File):
+    config = collector.config
+    everything = config.args == config.getini("testpaths")  # or `Timing` may not be there
+    if BACKWARDS and everything and not isinstance(collector, pytest.File):
         report.result.sort(key=lambda node: node.path, reverse=True)
     return report
 
