@@ -97,7 +97,7 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
-GUESSED = "Links, kernels and twice the peak in 8 bits"  # of a device given by its numbers
+BORROWED = "Links, kernels and twice the peak in 8 bits"  # of a device given by its numbers
 FEW_CUT = 0.005  # of the requests, that the context may cut without a word
 
 
@@ -361,7 +361,7 @@ def answer_summary(told: Answered) -> str:
     if not was_measured(one.system.name):
         rest += " No run on this device was measured, and its error is not known."
     if one.system.name == GIVEN:
-        rest += f" {GUESSED} are taken from {find_system(LIKE).shown}."
+        rest += f" {BORROWED} are taken from {find_system(LIKE).shown}."
     rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
@@ -569,7 +569,7 @@ def _read_lines(question: Question) -> list[Line]:
     lines = [Line("model", sizes, "", "machine/step-time")]
     if question.deployment.system.name == GIVEN:
         like = find_system(LIKE).shown
-        said = f"peak in 16 bits, bandwidth and memory; {GUESSED.lower()} are those of {like}"
+        said = f"peak in 16 bits, bandwidth and memory; {BORROWED.lower()} are those of {like}"
         lines.append(Line("what is given of the device", said, "", "machine/predictions"))
     if isinstance(traffic, ReadRequests):
         lines.append(Line("what was read", traffic.told, "", "capacity/arrival-rates"))

@@ -27,9 +27,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -863,11 +862,18 @@ def _first_decided(fleet: Fleets, long: Fleets, run: Performance) -> Performance
     """Of so many replicas, the first longer run that decides: with the largest batch limits, which
     are the same whatever is promised, then with what the search found; where none does, the one
     whose intervals reach least far, of those that are not too full if there are any."""
-    own, limits = run.replicas, [(fleet.most_places(budget), budget) for budget in fleet.budgets]
-    largest = (some for some in limits if fleet.may_keep(fleet.performance(own, *some), 2.0))
-    nearest = (some for _ in range(1) for some in fleet.near(own))  # sought where it is needed
+    own = run.replicas
+
+    def limits() -> Iterator[tuple[int, int]]:
+        for budget in fleet.budgets:
+            largest = fleet.most_places(budget), budget
+            if fleet.may_keep(fleet.performance(own, *largest), 2.0):
+                yield largest
+        yield run.places, run.budget
+        yield from fleet.near(own)  # sought where none of these decides
+
     kept = []
-    for places, budget in itertools.chain(largest, [(run.places, run.budget)], nearest):
+    for places, budget in limits():
         trial = long.performance(own, places, budget)
         if trial and long.keeps(trial):
             if long.decides(trial):

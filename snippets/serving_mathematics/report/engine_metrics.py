@@ -57,19 +57,25 @@ ENGINE_LABELS = ("instance", "pod", "engine")  # that tell one engine from anoth
 UNEVEN = 5.0  # times as many wait before the fullest as before the others
 NAMES = {  # of each counter, as engines have or had it, without the engine's own beginning
     "running": (
-        *("num_requests_running", "num_running_reqs"),
-        *("batch_current_size", "requests_running"),
+        "num_requests_running",
+        "num_running_reqs",
+        "batch_current_size",
+        "requests_running",
     ),
     "waiting": ("num_requests_waiting", "num_queue_reqs", "queue_size", "requests_waiting"),
     "cache": (
-        *("kv_cache_usage_perc", "gpu_cache_usage_perc", "token_usage"),
-        *("kv_cache_utilization", "cache_usage_ratio"),
+        "kv_cache_usage_perc",
+        "gpu_cache_usage_perc",
+        "token_usage",
+        "kv_cache_utilization",
+        "cache_usage_ratio",
     ),
     "preemptions": ("num_preemptions_total", "num_preemptions", "num_retracted_requests_total"),
     "prompt_tokens": ("prompt_tokens_total", "request_input_length_sum", "prompt_tokens"),
     "output_tokens": (
-        *("generation_tokens_total", "request_generated_tokens_sum"),
-        *("generated_tokens",),
+        "generation_tokens_total",
+        "request_generated_tokens_sum",
+        "generated_tokens",
     ),
     "prefix_asked": ("prefix_cache_queries_total", "gpu_prefix_cache_queries_total"),
     "prefix_found": (

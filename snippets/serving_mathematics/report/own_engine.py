@@ -19,6 +19,7 @@ Source: Yu et al. (2022) for the step; Agrawal et al. (2024) for prompts in it; 
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -177,6 +178,7 @@ def _step_costs(run: Run) -> FloatArray | None:
     return costs
 
 
+@functools.lru_cache(maxsize=2)  # several findings ask it of one log
 def _changed(run: Run) -> tuple[float, float] | None:
     """From when on an engine was slower or faster at the same batch and prompts [s], and how many
     times as slow; None where one engine explains the log as well, or nothing tells.

@@ -16,6 +16,7 @@ Source: own simulation of the book's machine.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -88,6 +89,25 @@ def _together(calm: Requests, burst: Requests, later_s: float) -> Requests:
     )
 
 
+def _fleet(
+    most_waiting: float,
+    most_open: float,
+    again_s: float,
+    idle_s: float = IDLE_S,
+    tiers: Sequence[Tier] = (),
+) -> Fleet:
+    """The agents' engine, which turns away whoever would wait behind so many, and sessions beyond
+    so many open ones. Who is turned away comes back after about so long, or never."""
+    return Fleet(
+        [AGENTS.engine],
+        admit=partial(few_sessions, most=most_open, idle_s=idle_s),
+        caching=True,
+        most_waiting=most_waiting,
+        retry=lambda _request, _attempt, view: again_s * (0.5 + view.chance()),
+        tiers=tiers,
+    )
+
+
 @recorded(_Seen, "after_a_burst")
 def _seen(
     host_bytes: float,
@@ -109,15 +129,7 @@ def _seen(
         calm = _together(calm, sessions_under_way(rng, more * ceiling, count, context), SHARE * end)
     block = float(AGENTS.engine.block_tokens * TOKEN_BYTES)
     tiers = [Tier(int(host_bytes / block), block, LINK_BYTES_PER_S)] if host_bytes else []
-    gate = partial(few_sessions, most=most_open, idle_s=idle_s)
-    fleet = Fleet(
-        [AGENTS.engine],
-        admit=gate if most_open < math.inf else None,
-        caching=True,
-        most_waiting=most_waiting,
-        retry=lambda _request, _attempt, view: again_s * (0.5 + view.chance()),
-        tiers=tiers,
-    )
+    fleet = _fleet(most_waiting, most_open, again_s, idle_s, tiers)
     seen = simulate_fleet(calm, fleet, np.random.default_rng([37, seed]))
     burst, start = SHARE * end, SHARE * end + BURST_S + AFTER_S
     served = np.isfinite(seen.completion_s)
