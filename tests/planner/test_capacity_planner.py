@@ -314,6 +314,42 @@ def test_looser_objectives_need_fewer() -> None:
     assert counts[0] > counts[-1]
 
 
+@pytest.mark.parametrize(
+    ("loads", "sure", "chosen"),
+    [
+        ((0.95, 0.8, 0.5), (True, True, True), 1),  # the first is too full for its intervals
+        ((0.5, 0.8, 0.5), (True, True, True), 0),
+        ((0.5, 0.5, 0.5), (False, False, True), 2),
+        ((0.95, 0.8, 0.6), (True, False, False), 2),  # none: of those less full what reaches least
+        ((0.99, 0.95, 0.95), (True, False, False), 0),
+    ],
+)
+def test_limits_that_decide_are_taken_in_their_order(
+    loads: tuple[float, ...], sure: tuple[bool, ...], chosen: int
+) -> None:
+    """Two largest batch limits, one that may not do beside them, and what the search found."""
+    limits = [(1024, 2048), (1024, 8192), (17, 512)]
+    reach = (0.9, 1.3, 1.2)
+    fleet: Any = SimpleNamespace(
+        budgets=(2048, 8192, 512),
+        most_places=lambda budget: 512 if budget == 512 else 1024,
+        performance=lambda _, *some: some,
+        may_keep=lambda some, _: some[1] != 512,
+        near=lambda _: limits[2:],
+    )
+    long: Any = SimpleNamespace(
+        performance=lambda _, *some: SimpleNamespace(place=limits.index(some), replicas=2),
+        keeps=lambda _: True,
+        sure=lambda one: sure[one.place],
+        load=lambda _, one: loads[one.place],
+        _reach=lambda one: reach[one.place],
+    )
+    long.decides = lambda one: Fleets.decides(long, one)
+    run: Any = SimpleNamespace(replicas=2, places=1024, budget=8192)
+    found: Any = capacity_planner._first_decided(fleet, long, run)
+    assert found.place == chosen
+
+
 def decided(values: dict[str, object]) -> tuple[Performance, bool]:
     """A fleet of one device each, and whether its intervals decide."""
     best, long = settled(Fleets(read_question({"parallelism": "tp1", "precision": "fp8"} | values)))

@@ -148,7 +148,8 @@ def test_a_record_of_the_picker_is_what_it_sent() -> None:
 
 
 def test_least_work_by_hand() -> None:
-    """5 blocks to read and 12 stored against 10 to read and 6 stored, of 10 tokens each."""
+    """5 blocks to read and 12 stored against 10 to read and 6 stored, of 10 tokens each; then the
+    second engine has 10 more to read, until their first token is there."""
     view = view_of([0, 0], HALVES)
     cache = view.caches[0]
     assert cache is not None
@@ -156,6 +157,10 @@ def test_least_work_by_hand() -> None:
     cache.release(*view.way(0))
     view.stored = [120, 60]
     assert least_work(1, view, block_tokens=10) == 1
+    view.ledger.at[1] = 1
+    assert least_work(2, view, block_tokens=10) == 0
+    view.ledger.first_s[1] = view.now
+    assert least_work(2, view, block_tokens=10) == 1
     assert least_work(1, view, prefill_load_scale=2.0, block_tokens=10) == 0
 
 

@@ -365,7 +365,7 @@ def test_no_more_sessions_are_open_than_may_be() -> None:
         [50] * 60,
         [5] * 60,
         after=np.where(first, -1, np.arange(60) - 1),
-        pause_s=np.where(first, 0.0, 8.0),
+        pause_s=np.tile([0.0, 8.0, 25.0], 20),  # the last is longer than a session stays open
     )
     gate = partial(few_sessions, most=3, idle_s=20.0)
     got = simulate_fleet(asked, Fleet([Engine(0.1)], admit=gate, retry=lambda *_: 5.0))
@@ -378,6 +378,8 @@ def test_no_more_sessions_are_open_than_may_be() -> None:
             for k in range(0, 60, 3)
         ]
         assert sum(moment - one < 19.0 for one in last) <= 3
+    waited = got.refused[first] > 0  # nobody for longer than it takes until one is idle
+    assert (got.admitted_s - got.due_s)[first][waited].max() < 200
     with pytest.raises(ValueError, match="most must be 1 or more, got 0"):
         simulate_fleet(asked, Fleet([Engine(0.1)], admit=partial(few_sessions, most=0, idle_s=1.0)))
 

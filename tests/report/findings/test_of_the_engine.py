@@ -181,3 +181,14 @@ def test_a_ramp_is_no_engine_that_changed() -> None:
     gaps = np.random.default_rng(3).exponential(1.0, 2000) / np.linspace(0.5, 3.0, 2000)
     run = served(np.random.default_rng(5), 2000, load=0.4, arrivals=gaps)
     assert engine_changed(run, Asked()) is None
+
+
+def test_another_load_is_no_engine_that_changed() -> None:
+    """From the middle on four times as many come, with prompts five times as long, which a slower
+    engine would explain too."""
+    rng, later = np.random.default_rng(2), np.arange(2000) >= 1000
+    gaps = rng.exponential(1.0, 2000) / np.where(later, 4.0, 1.0)
+    prompts = np.round(rng.lognormal(7, 0.8, 2000) * np.where(later, 5, 1)).clip(16, 60_000)
+    made = np.random.default_rng(11)
+    run = served(made, 2000, load=0.2, arrivals=gaps, places=64, prompts=prompts)
+    assert engine_changed(run, Asked()) is None
