@@ -151,7 +151,7 @@ class Routed:
     ways: tuple[Way, ...]
     best: Way
     error: ModelError
-    if_faster: float  # share that keeps all limits where steps err
+    if_faster: float  # share that keeps all limits where steps err; 0 where that is not known
     if_slower: float
     lost: tuple[float, float] | None  # while a replica is away, and in the same time with it
     simulated: int  # requests that count, of each way
@@ -849,6 +849,8 @@ def routed_answer(
                 ]
             )
         )
+        if error.known
+        else 0.0
         for slowness in (min(1.0, error.low), max(1.0, error.high))
     )
     mine = all_runs[ways.index(best)]

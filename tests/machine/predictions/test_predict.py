@@ -69,6 +69,17 @@ def test_rows_keep_their_order_and_number(
     )
 
 
+def test_a_device_that_was_never_measured_is_noted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [GOOD.replace("b200_sxm", name).replace(",64,", f",{users},")
+            for users in (1, 4) for name in ("mi300x", "mi355x", "h200_sxm")]  # fmt: skip
+    status, _, err = told(capsys, table(tmp_path, *rows))
+    assert (status, err.count("no run on")) == (0, 2)
+    assert "row 1 and like it: no run on MI300X was measured" in err
+    assert "row 2 and like it: no run on MI355X was measured" in err
+
+
 def test_one_token_has_no_time_per_token(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,7 @@ from serving_mathematics.core.hardware.catalogue import (
     model_names,
     nearest,
     systems,
+    was_measured,
 )
 from serving_mathematics.core.hardware.deployments import (
     Deployment,
@@ -322,6 +323,11 @@ def read_row(cells: Mapping[str, str]) -> Row:
     if _is_path(_cell(cells, "model")):
         size = f"{architecture.parameters / 1e9:.4g}·10⁹ parameters"
         notes += (f"{_cell(cells, 'model')} is read as {size}, published in {found['precision']}",)
+    if not was_measured(system.name):
+        notes += (
+            f"no run on {system.shown} was measured, and how far its times are off is not known: "
+            "give two runs of yours to plan --load-test",
+        )
     drafts, accepted = _guesses(cells, data)
     base = Deployment(
         architecture,
