@@ -32,12 +32,13 @@ from serving_mathematics.planner.model_errors import UNKNOWN, ModelError
 from serving_mathematics.planner.planner_command import command_parser, main
 from serving_mathematics.planner.planner_form import form_answer
 from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.routed_requests import Router
+from serving_mathematics.planner.routed_requests import Router, read_routers
 from serving_mathematics.planner.routing import (
     Routed,
     TierWorth,
     Way,
     _Behind,
+    _just_below,
     _Limits,
     _load,
     _margin,
@@ -261,6 +262,19 @@ def test_steps_that_err_and_the_deployment_are_those_of_the_planner() -> None:
     many = whole_answer(read_choices(wide), wide)
     assert isinstance(many, Routed)
     assert (many.tried, many.question.deployment.devices) == (8, 1)
+
+
+def test_a_match_that_a_threshold_just_misses_is_told() -> None:
+    router, other = read_routers("cache-aware:cache_threshold=0.4; random")
+    matched = np.array([0.0, 0.3, 0.301, 0.4, 0.401])
+    assert _just_below(router, matched) == pytest.approx(2 / 5)
+    assert _just_below(other, matched) == 0.0
+    found = told(like="customers", routers="random, cache-aware")
+    words = " Most prompts match a little less than cache-aware asks for, 30%; "
+    for short in (0.5, 0.6):
+        ways = tuple(replace(way, short=short) for way in found.ways[1:])
+        said = routed_summary(replace(found, ways=(found.ways[0], *ways)))
+        assert (words in said) is (short > 0.5)
 
 
 def test_parts_are_compared_pair_by_pair() -> None:

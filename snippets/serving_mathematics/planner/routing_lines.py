@@ -272,7 +272,7 @@ def routed_summary(told: Routed) -> str:
         next_one = min(others, key=lambda way: told.behind(way).value)
         margin = with_interval(told.behind(next_one), 100)
         rest += f" {next_one.router.name} keeps {margin} of 100 fewer."
-    rest += _more_memory(told)
+    rest += _nearly_matched(told) + _more_memory(told)
     low, high = (sized(100 * share) for share in (told.if_slower, told.if_faster))
     many = low if low == high else f"{low} to {high}"
     if told.error.known:
@@ -319,6 +319,18 @@ def _of_fewer(told: Routed) -> str:
     assert told.fewer is not None
     kept = f"{with_interval(told.fewer.kept, 100)}% keep {_all(told.question)}"
     return f"{kept}, which may do" if told.fewer_may_do else kept
+
+
+def _nearly_matched(told: Routed) -> str:
+    """A router that looks for prefixes and mostly misses them by a little."""
+    said = [
+        f" Most prompts match a little less than {way.router.name} asks for, "
+        f"{sized(100 * way.router.least_match)}%; the real one counts characters, with the chat "
+        "template: try a lower cache_threshold."
+        for way in told.ways
+        if way.short > 0.5 and way.host_gib == told.best.host_gib
+    ]
+    return "".join(said)
 
 
 def _more_memory(told: Routed) -> str:
