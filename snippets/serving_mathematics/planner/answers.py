@@ -22,7 +22,7 @@ import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system, was_measured
-from serving_mathematics.core.hardware.fronts import FRONTS
+from serving_mathematics.core.hardware.fronts import FRONTS, untuned
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
@@ -361,6 +361,8 @@ def answer_summary(told: Answered) -> str:
         rest += f" {BORROWED} are taken from {find_system(LIKE).shown}."
     rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
     rest += _unmeasured_others(told)
+    if question.calibration is None and (assumed := untuned(one)):
+        rest += f" {assumed[0].upper()}{assumed[1:]}."
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
