@@ -12,8 +12,9 @@ import pytest
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.benchmark_loops import Latencies
+from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.step_time import FITTED
-from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun
+from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun, calibrate
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.answer_plots import latency_plot
 from serving_mathematics.planner.answers import (
@@ -339,6 +340,18 @@ def test_of_a_device_that_was_never_measured_no_range_is_told_but_what_settles_i
     untested = replace(TOLD.ranked[0], question=found.question)
     beside = answer_summary(replace(TOLD, ranked=(*TOLD.ranked, untested)))
     assert beside.endswith(" No run on L40S was measured.")
+
+
+def test_what_a_mixture_in_eight_bits_assumes_is_told_where_nothing_was_tested() -> None:
+    mixture = replace(
+        QUESTION.deployment, architecture=find_model("Qwen3-235B-A22B")[0], precision="fp8"
+    )
+    question = replace(QUESTION, deployment=mixture)
+    said = " A mixture in FP8 is taken to have kernels that are tuned for this device: "
+    assert said in answer_summary(replace(PLAIN, question=question))
+    found = calibrate([OwnRun(mixture, 0.1, 0.02)])
+    tested = replace(PLAIN, question=replace(question, calibration=found))
+    assert said not in answer_summary(tested)
 
 
 def test_the_comparison_has_a_row_for_each_and_one_for_the_rest() -> None:
