@@ -183,12 +183,27 @@ def test_a_ramp_is_no_engine_that_changed() -> None:
     assert engine_changed(run, Asked()) is None
 
 
-def test_another_load_is_no_engine_that_changed() -> None:
+@pytest.mark.parametrize(("seed", "load", "engine"), [(2, 0.2, 11), (0, 0.5, 11), (3, 0.5, 14)])
+def test_another_load_is_no_engine_that_changed(seed: int, load: float, engine: int) -> None:
     """From the middle on four times as many come, with prompts five times as long, which a slower
     engine would explain too."""
-    rng, later = np.random.default_rng(2), np.arange(2000) >= 1000
+    rng, later = np.random.default_rng(seed), np.arange(2000) >= 1000
     gaps = rng.exponential(1.0, 2000) / np.where(later, 4.0, 1.0)
     prompts = np.round(rng.lognormal(7, 0.8, 2000) * np.where(later, 5, 1)).clip(16, 60_000)
-    made = np.random.default_rng(11)
-    run = served(made, 2000, load=0.2, arrivals=gaps, places=64, prompts=prompts)
+    made = np.random.default_rng(engine)
+    run = served(made, 2000, load=load, arrivals=gaps, places=64, prompts=prompts)
     assert engine_changed(run, Asked()) is None
+
+
+@pytest.mark.parametrize(("after", "told"), [(0.0, True), (0.6, False)])
+def test_a_prefix_cache_that_was_lost_is_told(after: float, told: bool) -> None:
+    run = served(np.random.default_rng(4), 1500, load=0.3)
+    share = np.where(np.arange(1500) < 700, 0.7, after)
+    found = np.floor(share * run.columns["prompt_tokens"])
+    run = replace(run, columns={**run.columns, "cached_tokens": found}, shares_prefix=np.nan)
+    seen = prefix_hits(replace(run, series=None), Asked())
+    assert seen is not None
+    assert (seen.level, "until" in seen.seen) == (("warning", True) if told else ("note", False))
+    objective = Asked(ttft_s=2.0, tpot_s=0.2)
+    unsaid = [f(run, objective) is None for f in (ceiling, breaking_load, load_kept)]
+    assert all(unsaid) or not told

@@ -93,6 +93,24 @@ def test_late_requests_of_one_moment_send_the_reader_there() -> None:
         assert ("from 500 s to 553 s" in found.change) == there
 
 
+def test_late_requests_send_the_reader_to_what_they_have_in_common() -> None:
+    """One tenant's, all failed, or behind starts of an engine that slept."""
+    sent, late = np.arange(1000.0), np.arange(1000) % 50 < 3
+    tenant = np.where(late | (np.arange(1000) % 50 == 9), 1.0, 0.0)
+    times = {"sent_s": sent, "ttft_s": np.where(late, 9.0, 0.1)}
+    slept = {"sent_s": sent + 500 * (np.arange(1000) // 50), "latency_s": times["ttft_s"] + 1}
+    for columns, told in (
+        ({"tenant": tenant}, "look at what holds b before"),
+        ({"failed": late.astype(float)}, "mend what fails"),
+        (slept, "keep an engine awake"),
+        (slept | {"prompt_tokens": np.where(late, 9e4, 9e2)}, "lower the load"),
+    ):
+        found = goodput(Run("", "", times | columns, tenants=("a", "b")), Asked(ttft_s=1.0))
+        assert found is not None
+        assert found.level == "problem"
+        assert found.change.startswith(told)
+
+
 def test_alerts_come_along() -> None:
     found = goodput(clean(count=1500), ASKED)
     assert found is not None
@@ -112,6 +130,10 @@ def test_the_load_at_which_it_breaks_is_beyond_one_that_it_keeps(
     assert found is not None
     assert found.level == "note"
     assert "off by" in found.sure
+    assert "; a step takes" in found.seen
+    guessed = breaking_load(replace(run, gaps_s=2 * run.tpot_s()), Asked(ttft_s=limit, places=32))
+    assert guessed is not None
+    assert "; a token takes" in guessed.seen
     own = fit_own(run, Asked(places=32))
     assert own is not None
     for wrong in ((0.31, 0.0), (-0.31, 0.0), (0.0, 0.31), (0.0, -0.31)):  # an engine unlike the log

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics.core.batching.speculative_decoding import best_draft_length
 from serving_mathematics.core.queues.shares import wilson_interval
@@ -31,13 +32,21 @@ from serving_mathematics.report.evidence import (
     levels,
 )
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
-from serving_mathematics.report.own_engine import _changed
+from serving_mathematics.report.own_engine import _changed, _hits_fell
+from serving_mathematics.report.waiting import (
+    PASSED,
+    ROUTED,
+    _held_told,
+    _limits,
+    _passed_share,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
 WAITS = 0.1  # share of the time with a queue, from which something binds
 FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
+UNEVEN = 5.0  # times as many wait before the fullest as before the others
 MOMENTS_LEAST, MANY_WAIT = 10, 10  # that say what binds; who wait at the last of fewer
 MOST_QUEUE = 0.5  # of the time to first token
 EMPTY = 0.25  # of the usual number inside, up to which a prompt's own time is read off
@@ -68,7 +77,8 @@ PASS_COST = 0.05  # of a draft model's pass, of the target's
 
 
 def binding(run: Run, asked: Asked) -> Finding | None:
-    """What requests wait for: places, memory, or the budget of tokens in a step.
+    """What requests wait for: places, memory, the budget of tokens in a step, or a queue of their
+    own.
 
     run: with running and waiting requests over time. asked: the places, where they are known.
 
@@ -84,45 +94,81 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     running, waiting = told.values["running"], told.values["waiting"]
     known = np.isfinite(running) & np.isfinite(waiting)
     running, waiting = running[known], waiting[known]
-    if running.size < MOMENTS_LEAST:
-        return None
     queued = waiting >= 1
-    share = float(queued.mean())
-    if share < WAITS:
+    if running.size < MOMENTS_LEAST or float(queued.mean()) < WAITS:
         return None
-    most = asked.places if asked.places > 0 else float(running.max())
-    full = float((running[queued] >= FULL_PLACES * most).mean())
-    cache = told.values.get("cache")
-    cached, flags = math.nan, _engine_flags(run, asked)
-    if cache is not None and cache.shape == known.shape and (cache > 0).any():
-        cached = float((cache[known][queued] >= FULL_CACHE).mean())
-    if cached > 0.5:
-        what, change = "memory", _memory_change(flags)
-        seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} of it"
-    elif full > 0.5:
-        flag, what = flags[0], "places"
-        seen = f"{most:g} requests ran in {percent(full)} of it, and never more"
-        change = (
-            f"raise {flag} above {most:g} if memory and the time per token allow, or add replicas"
-        )
-        if math.isnan(cached):
-            seen += " (or memory, of which the file says nothing)"
-    else:
-        flag, what = flags[1], "the token budget or the host"
-        seen = f"places were free ({float(np.median(running[queued])):g} of {most:g} ran)"
-        change = f"raise {flag} and look whether the time per token still keeps its promise"
+    what, seen, change = _uneven(told) or _passed(run) or _bound(run, asked, told, known)
+    if told.engines and change != ROUTED:
+        what = f"of {next(iter(told.engines))}, before which most wait, {what}"
     return Finding(
         "binding",
         "warning",
-        f"{what} bind: somebody waited in {percent(share)} of the time, "
-        f"{sized(float(waiting.mean()))} "
-        f"in the mean, and {seen}",
+        f"{what}: somebody waited in {percent(float(queued.mean()))} of the time, "
+        f"{sized(float(waiting.mean()))} in the mean, {seen}",
         "what binds is what more of would shorten the queue; more of the rest changes nothing",
         change,
         f"{running.size} moments",
         "definitions/utilization",
         run.where,
     )
+
+
+def _uneven(told: Series) -> tuple[str, str, str] | None:
+    """What is said where many wait before one of several engines; None elsewhere."""
+    wait, ran = (_known_mean(told.level(f"others_{x}")) for x in ("waiting", "running"))
+    mean = _known_mean(told.level("waiting"))
+    if not (wait >= 0 and mean > UNEVEN * max(wait, 1.0)):
+        return None
+    seen = f"before each of the others {sized(wait)}, while {sized(ran)} ran there"
+    return f"{next(iter(told.engines))} of several engines binds", seen, ROUTED
+
+
+def _passed(run: Run) -> tuple[str, str, str] | None:
+    """What is said where later requests passed those that waited; None elsewhere."""
+    share = _passed_share(run)
+    if not share > PASSED:
+        return None
+    seen = f"and {percent(share)} of what was waited long was passed by requests sent later"
+    return "one queue of several binds", seen, ROUTED
+
+
+def _bound(
+    run: Run, asked: Asked, told: Series, known: npt.NDArray[np.bool_]
+) -> tuple[str, str, str]:
+    """What binds one engine at the moments that are known, what tells it, and what to change."""
+    running, flags = told.values["running"][known], _engine_flags(run, asked)
+    queued, cache = told.values["waiting"][known] >= 1, told.values.get("cache")
+    ran = running[queued]
+    cached, memory, places = math.nan, math.nan, asked.places
+    if cache is not None and cache.shape == known.shape and (cache > 0).any():
+        cached = float((cache[known][queued] >= FULL_CACHE).mean())
+    if run.size:
+        shown, memory = _limits(run)
+        places = places if places > 0 else shown
+    elif not places > 0:
+        places = float(running.max())
+    full = float((ran >= FULL_PLACES * places).mean()) if places > 0 else 0.0
+    if cached > 0.5:
+        seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} of it"
+        return "memory binds", f"and {seen}", _memory_change(flags)
+    if memory > 0 and not full > 0.5:
+        seen = f"about {memory:,.0f} tokens were held, by {np.quantile(ran, 0.25):g} to "
+        seen += f"{np.quantile(ran, 0.75):g} requests"
+        return "memory binds", f"and {seen}", _memory_change(flags)
+    if full > 0.5:
+        seen = f"{places:g} requests ran in {percent(full)} of it"
+        if math.isnan(cached):
+            seen += " (or memory, of which the file says nothing)"
+        change = f"raise {flags[0]} above {places:g} if memory and the time per token allow, or "
+        return "places bind", f"and {seen}", f"{change}add replicas"
+    free = f"and places were free ({float(np.median(ran)):g} of {running.max():g} ran)"
+    if math.isnan(cached) and not _held_told(run):
+        seen = f"{free}; of memory the file says nothing"
+        change = "look at the share of the KV cache in use: where it is full, "
+        return "memory, the token budget or the host binds", seen, change + _memory_change(flags)
+    free += ", and so was memory, as what they held varied" if math.isnan(cached) else ""
+    change = f"raise {flags[1]} and look whether the time per token still keeps its promise"
+    return "the token budget or the host binds", f"{free}", change
 
 
 def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:
@@ -193,6 +239,8 @@ def _waiting(
     change = (
         "scrape ten times or more, which says what binds: who waits is in no mean yet"
         if left
+        else ROUTED
+        if much and _passed_share(run) > PASSED
         else "add replicas, or bound the queue so that those who are let in are in time"
         if much
         else "shorten prompts or share prefixes: more replicas save only the wait"
@@ -254,8 +302,8 @@ def engine_changed(run: Run, _asked: Asked) -> Finding | None:
         "long with as many inside and as long prompts",
         "the log is of two engines, so nothing is said of the costs of a step or of the load that "
         "it carries",
-        "report the two parts by themselves, and look for a deploy, a clock that was lowered or a "
-        "neighbour on the device at that moment",
+        "report the two parts by themselves, and look for a deploy, a prefix cache that was lost, "
+        "a clock that was lowered or a neighbour on the device at that moment",
         "least squares with one factor from a moment on, of seven moments tried",
         "machine/step-time",
         run.where,
@@ -327,11 +375,18 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         seen = (
             f"{percent(found)} of the prompt tokens were found, {percent(possible)} could have been"
         )
-    left = possible - found
-    lost = left > HITS_LEFT
+    left, fell = possible - found, _hits_fell(run)
+    lost = left > HITS_LEFT or fell is not None
     change = (
         "send the turns of a session to the engine that has them, and give its cache more memory"
     )
+    if fell is not None:
+        since = duration(fell[0] - float(np.nanmin(run.column("sent_s"))))
+        seen += (
+            f": {percent(fell[1])} until {since} after the first request, then {percent(fell[2])}"
+        )
+        change = "look for a deploy or a restart that emptied the cache then, a prompt whose "
+        change += "beginning changed, or a router that forgot who has what"
     return Finding(
         "prefix_hits",
         "warning" if lost else "note",

@@ -1,0 +1,193 @@
+"""Who waits, and for what: one queue or several, and the places or tokens of memory that limit it.
+
+Where requests wait, what limits how many run is steady and the rest varies: as many run, whatever
+they hold, or they hold as many tokens, however many they are. In one queue in order nobody who was
+sent later has a first token before half of an earlier wait is over; behind a router, a slow replica
+or a gateway that holds some back, many have.
+
+Assumes: answers that grow evenly, and prompts that share no beginning, where tokens are counted.
+
+Source: Kwon et al. (2023), *Efficient Memory Management for Large Language Model Serving with
+PagedAttention*, for what a request holds; Little (1961).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+
+import numpy as np
+
+from serving_mathematics.report.evidence import (
+    FloatArray,
+    Run,
+    _known_quantile,
+    _queued_s,
+    _tick_s,
+    levels,
+)
+from serving_mathematics.support import checks
+
+LOOKS, FEWEST_QUEUED = 2000, 10  # at which is looked who is inside, and of them with a queue
+MORE, READ = 1.1, 2.0  # inside, of those that run, and beside them, from which somebody waits
+STEADY = 0.1  # of its median, within which half of what limits a batch lies
+USUAL = 0.75  # of what ran at those moments: some places are read into, some counted twice
+LONG, FEW_LONG = 4.0, 20  # times the first quarter's time to first token; requests that waited so
+PASSED = 0.5  # of their time, from which there is no single queue
+ROUTED = (
+    "look at what the router sends where, and for a replica that is slow or cold, or a hold before "
+    "the engines: flags and replicas help the others"
+)
+SHARED = 0.05  # of the prompt tokens, found in a cache, from which what is held is not told
+
+
+def _load(run: Run) -> tuple[FloatArray, FloatArray, FloatArray, bool]:
+    """Moments, requests that ran and that were inside at them, and whether those that waited are
+    told, and not only those without a first token."""
+    told = levels(run)
+    if told is not None and told.level("running").size >= FEWEST_QUEUED:
+        running, waiting = told.values["running"], told.values["waiting"]
+        known = np.isfinite(running) & np.isfinite(waiting)
+        return told.time_s[known], running[known], (running + waiting)[known], True
+    sent = run.column("sent_s")
+    first, end = sent + run.column("ttft_s"), sent + run.column("latency_s")
+    known = run.good() & np.isfinite(first + end)
+    moments = np.linspace(float(sent[known].min()), float(end[known].max()), LOOKS)
+    counts = [
+        np.searchsorted(np.sort(x[known]), moments, side="right").astype(float)
+        for x in (sent, first, end)
+    ]
+    return moments, counts[1] - counts[2], counts[0] - counts[2], False
+
+
+def _spread(values: FloatArray) -> float:
+    """Between the quarters, over the median; infinite where that is 0.
+
+    >>> _spread(np.array([9.0, 10.0, 10.0, 11.0, 12.0]))
+    0.1
+    """
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return float((high - low) / middle) if middle > 0 else math.inf
+
+
+def _limits(run: Run) -> tuple[float, float]:
+    """Places of an engine, or tokens that its memory holds: what was steady while requests waited.
+    NaN for the other, or for both where neither was, few waited or there is no single queue.
+
+    run: with when requests were sent and their times, or an engine's levels.
+
+    >>> full = np.r_[np.zeros(8), np.arange(1.0, 193)]  # 8 at a time, of 8 s each
+    >>> columns = {"sent_s": np.zeros(200), "ttft_s": full, "latency_s": full + 8.0}
+    >>> _limits(Run("", "", columns))
+    (8.0, nan)
+    """
+    moments, running, inside, told = _load(run)
+    queued = inside - running >= 1 if told else inside > MORE * float(running.max()) + READ
+    if queued.sum() < FEWEST_QUEUED or _passed_share(run) > PASSED:
+        return math.nan, math.nan
+    ran = _spread(running[queued])
+    held = _held_spread(run, moments[queued])
+    if ran <= min(STEADY, held[0]):
+        return max(1.0, float(np.quantile(running[queued], 0.5 if told else USUAL))), math.nan
+    return math.nan, held[1] if held[0] <= STEADY else math.nan
+
+
+def _held_spread(run: Run, moments_s: FloatArray) -> tuple[float, float]:
+    """How far tokens in memory vary over some moments, and their median; infinite and NaN where
+    they are not told."""
+    if not _held_told(run):
+        return math.inf, math.nan
+    held = _held_tokens(run, moments_s)
+    return _spread(held), float(f"{np.median(held):.2g}")
+
+
+def _held_told(run: Run) -> bool:
+    """Whether a log tells what its requests held: not where many began with what a cache had."""
+    if not run.has("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"):
+        return False
+    found, prompt = run.column("cached_tokens"), run.column("prompt_tokens")
+    return bool(np.nansum(found) <= SHARED * np.nansum(prompt))
+
+
+def _held_tokens(run: Run, moments_s: FloatArray) -> FloatArray:
+    """Tokens in the memory of an engine at some moments, each answer growing evenly, if no prompt
+    shares its beginning with another; those of requests that tell all.
+
+    >>> columns = {"sent_s": 0.0, "queue_s": 0.0, "ttft_s": 1.0, "latency_s": 5.0}
+    >>> columns |= {"prompt_tokens": 10.0, "output_tokens": 8.0}
+    >>> run = Run("", "", {name: np.full(1, x) for name, x in columns.items()})
+    >>> _held_tokens(run, np.array([0.5, 3.0, 6.0])).tolist()
+    [10.0, 14.0, 0.0]
+    """
+    sent, prompt, output = (run.column(x) for x in ("sent_s", "prompt_tokens", "output_tokens"))
+    first, end = sent + run.column("ttft_s"), sent + run.column("latency_s")
+    admitted = sent + (_queued_s(run) if run.has("queue_s") else run.column("ttft_s"))
+    known = run.good() & np.isfinite(admitted + first + end + prompt + output)
+    admitted, first, end, prompt = (x[known] for x in (admitted, first, end, prompt))
+    pace = output[known] / np.maximum(end - first, 1e-9)
+
+    def among(begins: FloatArray, weights: FloatArray) -> FloatArray:
+        """The sum of weights from their beginnings to the ends."""
+        total = np.zeros(np.size(moments_s))
+        for points, sign in ((begins, 1.0), (end, -1.0)):
+            order = np.argsort(points, kind="stable")
+            sums = np.r_[0.0, np.cumsum(weights[order])]
+            total += sign * sums[np.searchsorted(points[order], moments_s, side="right")]
+        return total
+
+    written = among(first, pace) * moments_s - among(first, pace * first)
+    return np.asarray(np.maximum(among(admitted, prompt) + written, 0.0))
+
+
+def _passed_share(run: Run, least_s: float = math.nan) -> float:
+    """Of the time to first token of requests that waited long, the share of those whom one passed
+    that was sent later: it had its first token before half of their time was over, as in no single
+    queue in order. NaN where few waited, or moments do not tell.
+
+    least_s: that counts as long; four times the first quarter's time where it is not said.
+
+    >>> waits, order = np.r_[np.full(30, 9.0), np.full(70, 0.1)], 0.01 * np.arange(100.0)
+    >>> _passed_share(Run("", "", {"sent_s": order, "ttft_s": waits}))
+    1.0
+    >>> _passed_share(Run("", "", {"sent_s": order, "ttft_s": waits[::-1]}))
+    0.0
+    """
+    if not run.has("sent_s", "ttft_s"):
+        return math.nan
+    first = run.column("sent_s") + run.column("ttft_s")
+    known = run.good() & np.isfinite(first)
+    order = np.argsort(run.column("sent_s")[known], kind="stable")
+    sent, first = run.column("sent_s")[known][order], first[known][order]
+    lasted, tick = first - sent, _tick_s(sent)
+    long = lasted > (least_s if least_s > 0 else LONG * _known_quantile(lasted, 0.25))
+    if long.sum() < FEW_LONG or tick > _known_quantile(lasted):
+        return math.nan
+    soonest = np.r_[np.minimum.accumulate(first[::-1])[::-1], math.inf]
+    later = soonest[np.searchsorted(sent, sent + tick, side="right")]
+    passed = later < sent + lasted / 2
+    return float(lasted[long & passed].sum() / lasted[long].sum())
+
+
+def check_what_is_steady_is_the_limit() -> None:
+    """Requests of 100 to 1,900 prompt tokens that all came at once, into 16 places, and into memory
+    for 16,000 tokens: as many places are found, and as many tokens.
+
+    Source: the rule by which requests were let in.
+    """
+    rng = np.random.default_rng(12)
+    prompts = rng.uniform(100, 1900, 900)
+    for name, room in (("places", 16.0), ("tokens", 16_000.0)):
+        takes = np.ones(900) if name == "places" else prompts + 5
+        ends: list[tuple[float, float]] = []
+        now, taken, admitted = 0.0, 0.0, np.zeros(900)
+        stay = rng.uniform(2, 6, 900)
+        for place, size in enumerate(takes.tolist()):
+            while taken + size > room:
+                now, freed = heapq.heappop(ends)
+                taken -= freed
+            admitted[place], taken = now, taken + size
+            heapq.heappush(ends, (now + float(stay[place]), size))
+        columns = {"sent_s": 1e-6 * np.arange(900), "ttft_s": admitted + 0.01}
+        columns |= {"latency_s": admitted + stay, "prompt_tokens": prompts}
+        found = _limits(Run("", "", columns | {"output_tokens": np.full(900, 10.0)}))
+        checks.close(name, found[0 if name == "places" else 1], room, rtol=0.1, kind="simulation")
