@@ -219,7 +219,11 @@ def test_a_clock_that_is_set_back_and_two_models_are_said() -> None:
     run = read_log("\n".join(["t_s,latency_ms,model", *rows]), "a.csv")
     assert any("t_s goes back by 3,598 s at row 253" in note for note in run.notes)
     assert run.columns["sent_s"].tolist() == [1.5 * i for i in range(500)]
-    assert any(note.startswith("2 models, taken as one engine") for note in run.notes)
+    assert "2 models, taken as one engine: where each has its own, cut the log by them" in run.notes
+    rows = [f"{i},{100 + 900 * (1 + i % 2)},100,91,{'ab'[i % 2]}" for i in range(200)]
+    head = "start_s,latency_ms,ttft_ms,output_tokens,model"
+    notes = read_log("\n".join([head, *rows]), "a.csv").notes
+    assert any("of which a token takes 10 to 20 ms: cut the log" in note for note in notes)
 
 
 def test_logs_of_gateways_are_read_for_what_they_are() -> None:

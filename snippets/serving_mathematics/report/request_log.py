@@ -119,6 +119,7 @@ FINE_S = 0.01  # of moments that two requests do not share, with all of their ti
 MOST_NAMES = 1000
 LONGEST_NAME = 40  # letters of a tenant's name
 EMPTY_SHARE, EMPTY_LEAST = 0.5, 100  # of the span, in which nothing came; requests for that
+OWN_ENGINE, UNLIKE = 50, 1.5  # requests of a model, and times the time per token of another
 FIRST_LEAST_S = 1e-3  # of a time to the first token in the median: no engine is faster
 SAMPLE = 2000  # moments that say a unit
 DAY_S = 86_400.0
@@ -488,9 +489,6 @@ def _run(
     if not base and "end" in moments and "latency_s" in columns:
         columns["sent_s"] = _since_first(moments["end"][0] - columns["latency_s"])
         notes.append(f"moments from {chosen['end']}, less {chosen['latency']}")
-    if "model" in chosen and len(models := _places_of(cells[chosen["model"]])[1]) > 1:
-        told = "models, taken as one engine: where each has its own, cut the log by them"
-        notes.append(f"{len(models):,} {told}")
     if "tpot" in chosen and "latency_s" not in columns and "ttft_s" in columns:
         each, told = _seconds(
             _numbers(cells[chosen["tpot"]], chosen["tpot"], first), chosen["tpot"], ""
@@ -498,6 +496,8 @@ def _run(
         later = np.maximum(columns.get("output_tokens", np.full(each.size, math.nan)) - 1, 0)
         columns["latency_s"] = columns["ttft_s"] + np.nan_to_num(each) * later
         notes.append(told)
+    if "model" in chosen:
+        notes += _models(cells[chosen["model"]], columns)
     failed, gave_up = _failed(cells, chosen)
     if failed is not None:
         columns["failed"] = failed
@@ -531,6 +531,24 @@ def _run(
     run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
+
+
+def _models(cells: Sequence[Any], columns: Mapping[str, FloatArray]) -> list[str]:
+    """What is to be said of a log of several models; nothing of one."""
+    of, names = _places_of(cells)
+    if len(names) < 2:
+        return []
+    told = f"{len(names):,} models, taken as one engine"
+    names_of = ("latency_s", "ttft_s", "output_tokens")
+    if all(name in columns for name in names_of):
+        whole, first, tokens = (columns[name] for name in names_of)
+        each = np.where(tokens > 1, (whole - first) / np.maximum(tokens - 1, 1), math.nan)
+        enough = [own for i in range(len(names)) if (own := each[of == i]).size >= OWN_ENGINE]
+        usual = [x for x in map(_known_quantile, enough) if x > 0]
+        if usual and max(usual) > UNLIKE * min(usual):
+            low, high = (f"{1e3 * x:.3g}" for x in (min(usual), max(usual)))
+            return [f"{told}, of which a token takes {low} to {high} ms: cut the log by them"]
+    return [f"{told}: where each has its own, cut the log by them"]
 
 
 def _power(

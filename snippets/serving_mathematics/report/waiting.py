@@ -31,6 +31,7 @@ from serving_mathematics.support import checks
 LOOKS, FEWEST_QUEUED = 2000, 10  # at which is looked who is inside, and of them with a queue
 MORE, READ = 1.1, 2.0  # inside, of those that run, and beside them, from which somebody waits
 STEADY = 0.1  # of its median, within which half of what limits a batch lies
+VARIED = 0.3  # the same, from which tokens in memory are no limit: preempted requests hold none
 USUAL = 0.75  # of what ran at those moments: some places are read into, some counted twice
 LONG, FEW_LONG = 4.0, 20  # times the first quarter's time to first token; requests that waited so
 PASSED = 0.5  # of their time, from which there is no single queue
@@ -82,31 +83,37 @@ def _limits(run: Run) -> tuple[float, float]:
     (8.0, nan)
     """
     moments, running, inside, told = _load(run)
-    queued = inside - running >= 1 if told else inside > MORE * float(running.max()) + READ
-    if queued.sum() < FEWEST_QUEUED or _passed_share(run) > PASSED:
+    if _passed_share(run) > PASSED:
         return math.nan, math.nan
-    ran = _spread(running[queued])
-    held = _held_spread(run, moments[queued])
-    if ran <= min(STEADY, held[0]):
-        return max(1.0, float(np.quantile(running[queued], 0.5 if told else USUAL))), math.nan
-    return math.nan, held[1] if held[0] <= STEADY else math.nan
+    many = inside > MORE * float(running.max()) + READ
+    for queued in (inside - running >= 1, many) if told else (many,):  # one may wait for a step
+        if queued.sum() < FEWEST_QUEUED:
+            continue
+        ran, (held, tokens) = _spread(running[queued]), _held_spread(run, moments[queued])
+        if ran <= min(STEADY, held):
+            return max(1.0, float(np.quantile(running[queued], 0.5 if told else USUAL))), math.nan
+        if held <= STEADY:
+            return math.nan, tokens
+    return math.nan, math.nan
+
+
+def _memory_free(run: Run) -> bool:
+    """Whether a log tells that memory is not what its requests waited for."""
+    moments, running, inside, told = _load(run)
+    queued = told & (inside - running >= 1)
+    return bool(queued.any()) and VARIED < _held_spread(run, moments[queued])[0] < math.inf
 
 
 def _held_spread(run: Run, moments_s: FloatArray) -> tuple[float, float]:
     """How far tokens in memory vary over some moments, and their median; infinite and NaN where
     they are not told."""
-    if not _held_told(run):
+    if not run.has("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"):
+        return math.inf, math.nan
+    found, prompt = run.column("cached_tokens"), run.column("prompt_tokens")
+    if np.nansum(found) > SHARED * np.nansum(prompt):
         return math.inf, math.nan
     held = _held_tokens(run, moments_s)
     return _spread(held), float(f"{np.median(held):.2g}")
-
-
-def _held_told(run: Run) -> bool:
-    """Whether a log tells what its requests held: not where many began with what a cache had."""
-    if not run.has("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"):
-        return False
-    found, prompt = run.column("cached_tokens"), run.column("prompt_tokens")
-    return bool(np.nansum(found) <= SHARED * np.nansum(prompt))
 
 
 def _held_tokens(run: Run, moments_s: FloatArray) -> FloatArray:

@@ -36,8 +36,8 @@ from serving_mathematics.report.own_engine import _changed, _hits_fell
 from serving_mathematics.report.waiting import (
     PASSED,
     ROUTED,
-    _held_told,
     _limits,
+    _memory_free,
     _passed_share,
 )
 from serving_mathematics.support import checks
@@ -162,8 +162,8 @@ def _bound(
         change = f"raise {flags[0]} above {places:g} if memory and the time per token allow, or "
         return "places bind", f"and {seen}", f"{change}add replicas"
     free = f"and places were free ({float(np.median(ran)):g} of {running.max():g} ran)"
-    if math.isnan(cached) and not _held_told(run):
-        seen = f"{free}; of memory the file says nothing"
+    if math.isnan(cached) and not (run.size and _memory_free(run)):
+        seen = f"{free}; of memory the file says too little"
         change = "look at the share of the KV cache in use: where it is full, "
         return "memory, the token budget or the host binds", seen, change + _memory_change(flags)
     free += ", and so was memory, as what they held varied" if math.isnan(cached) else ""
@@ -302,8 +302,8 @@ def engine_changed(run: Run, _asked: Asked) -> Finding | None:
         "long with as many inside and as long prompts",
         "the log is of two engines, so nothing is said of the costs of a step or of the load that "
         "it carries",
-        "report the two parts by themselves, and look for a deploy, a prefix cache that was lost, "
-        "a clock that was lowered or a neighbour on the device at that moment",
+        "report the two parts by themselves, and look for a deploy, a replica that came or went, a "
+        "prefix cache that was lost, a clock that was lowered or a neighbour on the device then",
         "least squares with one factor from a moment on, of seven moments tried",
         "machine/step-time",
         run.where,

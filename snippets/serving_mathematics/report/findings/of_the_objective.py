@@ -72,6 +72,7 @@ FEWEST_LATE, SHORT, UNTIL_END = 20, 0.2, 0.98  # requests, and of the time of a 
 COLD_LATE, FEW_COLD = 5, 2  # late requests, and starts, up to which nothing is said of them
 SEVERAL = 1.5  # times the time per token that a gap is, from which it brings several
 EDGE = 0.8  # of the ceiling, from which one busy period is a run
+CROWD = 1.5  # times the mean rate, from which it is what makes late
 COLD_PROMPTS = 2.0  # times the usual prompt, from which one is late by itself
 STRETCHES = 30  # of a run, in order
 IDLE = 0.3  # of the time without a request, which is paid all the same
@@ -177,7 +178,7 @@ def _why_late(run: Run, kept: FloatArray, asked: Asked) -> str:
         return told + "had nobody inside and waited, and nine of ten late ones came meanwhile"
     then = _when_late(run.column("sent_s")[late], run.column("sent_s"))
     if then:
-        return f"look at what happened {then}, when nine of ten late ones were sent"
+        return f"{then}, when nine of ten late ones were sent"
     passed = asked.ttft_s > 0 and _passed_share(run, asked.ttft_s) > PASSED
     return f"requests sent later passed the late ones: {ROUTED}" if passed else ""
 
@@ -226,7 +227,7 @@ def _when_late(late: FloatArray, sent: FloatArray) -> str:
     no short part of the log or lasts until its end, as a queue that grows, or late ones are few.
 
     >>> _when_late(np.arange(500.0, 530.0), np.arange(1000.0))
-    'from 500 s to 526 s after the first request'
+    'look at what happened from 500 s to 526 s after the first request'
     """
     late = np.sort(late[np.isfinite(late)])
     if late.size < FEWEST_LATE:
@@ -238,8 +239,12 @@ def _when_late(late: FloatArray, sent: FloatArray) -> str:
     span = float(np.nanmax(sent) - begin)
     if not lasting[at] < SHORT * span or late[-1] > begin + UNTIL_END * span:
         return ""
-    ends = (duration(float(late[x]) - begin) for x in (at, at + most - 1))
-    return f"from {' to '.join(ends)} after the first request"
+    ends = [float(late[x]) for x in (at, at + most - 1)]
+    came = ((sent >= ends[0]) & (sent <= ends[1])).sum() / max(ends[1] - ends[0], 1e-9)
+    times = float(came / (np.isfinite(sent).sum() / span))
+    load = f"plan for {sized(times, 2)} times the mean rate, as it was" if times > CROWD else ""
+    words = " to ".join(duration(end - begin) for end in ends)
+    return f"{load or 'look at what happened'} from {words} after the first request"
 
 
 def _wanted(asked: Asked) -> str:
