@@ -31,6 +31,7 @@ from serving_mathematics.support import checks
 LOOKS, FEWEST_QUEUED = 2000, 10  # at which is looked who is inside, and of them with a queue
 MORE, READ = 1.1, 2.0  # inside, of those that run, and beside them, from which somebody waits
 STEADY = 0.1  # of its median, within which half of what limits a batch lies
+CLEARLY = 0.5  # of how far the number that run varies, up to which their tokens are the limit
 VARIED = 0.3  # the same, from which tokens in memory are no limit: preempted requests hold none
 USUAL = 0.75  # of what ran at those moments: some places are read into, some counted twice
 LONG, FEW_LONG = 4.0, 20  # times the first quarter's time to first token; requests that waited so
@@ -92,7 +93,7 @@ def _limits(run: Run) -> tuple[float, float]:
         ran, (held, tokens) = _spread(running[queued]), _held_spread(run, moments[queued])
         if ran <= min(STEADY, held):
             return max(1.0, float(np.quantile(running[queued], 0.5 if told else USUAL))), math.nan
-        if held <= STEADY:
+        if held <= min(STEADY, CLEARLY * ran):
             return math.nan, tokens
     return math.nan, math.nan
 

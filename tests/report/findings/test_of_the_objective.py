@@ -91,7 +91,7 @@ def test_late_requests_of_one_moment_send_the_reader_there() -> None:
     for late, moments, told in (
         (stretch, sent, "look at what happened from 500 s to 553 s"),
         (stretch, dense, "plan for 3.9 times the mean rate, as it was from 499 s to 512 s"),
-        (sent >= 940, sent, "lower the load"),  # a queue that grows
+        (sent >= 940, sent, "test longer"),  # a queue that grows
         (sent % 10 == 3, sent, "lower the load"),
     ):
         run = Run("", "", {"sent_s": moments, "ttft_s": np.where(late, 9.0, 0.1)})
@@ -200,6 +200,7 @@ def test_the_ceiling_is_the_simulators(load: float) -> None:
     used = float(found.seen.split(" came, ")[1].split("%")[0])
     assert used == pytest.approx(100 * load, abs=8)
     assert found.level == ("note" if load < 0.82 else "warning")
+    assert ("test five times as long" in found.change) == (80 < used < 100)
 
 
 def test_a_canary_by_the_book() -> None:
