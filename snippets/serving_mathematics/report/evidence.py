@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import as_floats, as_number, require, require_work
+from serving_mathematics.support.require import as_floats, as_number, require
 
 FloatArray = npt.NDArray[np.float64]
 COLUMNS = {  # of a request
@@ -279,67 +279,6 @@ def _inside_at(run: Run, moments_s: FloatArray) -> FloatArray:
     end = np.sort((run.column("sent_s") + run.column("latency_s"))[known])
     before = np.searchsorted(sent, moments_s, side="left")
     return np.asarray(before - np.searchsorted(end, moments_s, side="right"), dtype=float)
-
-
-def levels(run: Run, moments: int = 1000) -> Series | None:
-    """Requests that run and that wait, at evenly spaced moments; None where nothing tells both.
-
-    run: with an engine's levels, or with when each request was sent, admitted and ended. moments:
-    at most so many, 2 or more. Raises ValueError otherwise.
-
-    >>> both = {"sent_s": np.zeros(2), "queue_s": np.array([0.0, 2.0])}
-    >>> run = Run("", "", both | {"latency_s": np.array([2.0, 4.0])})
-    >>> levels(run, 4).values["waiting"].tolist()
-    [1.0, 1.0, 0.0, 0.0]
-    """
-    moments = as_number(moments=moments)
-    require(moments % 1 == 0 and moments >= 2, "moments", "a whole number, 2 or more", moments)
-    require_work(float(moments), moments=moments)
-    if run.series is not None and {"running", "waiting"} <= set(run.series.values):
-        return _fullest(run.series)
-    if not run.has("sent_s", "queue_s", "latency_s"):
-        return None
-    sent = run.column("sent_s")
-    admitted, ends = sent + _queued_s(run), sent + run.column("latency_s")
-    known = np.isfinite(admitted) & np.isfinite(ends)
-    first, last = float(sent[known].min()), float(ends[known].max())
-    times = first + (np.arange(moments) + 0.5) / moments * (last - first)
-    counts = [
-        np.searchsorted(np.sort(x[known]), times, side="right") for x in (sent, admitted, ends)
-    ]
-    values = {"running": counts[1] - counts[2], "waiting": counts[0] - counts[1]}
-    return Series(times, {name: np.asarray(x, dtype=float) for name, x in values.items()})
-
-
-def _fullest(series: Series) -> Series:
-    """With the levels of the engine before which most wait, and how the others are, where several
-    are told apart: a flag is of one engine, and places that are free in another help nobody.
-
-    >>> full, free = ({"running": np.full(1, x), "waiting": np.full(1, x)} for x in (9.0, 4.0))
-    >>> told = _fullest(Series(np.zeros(1), {}, {"a": full, "b": free}))
-    >>> told.level("waiting").tolist(), told.level("others_running").tolist()
-    ([9.0], [4.0])
-    """
-    both = {name: x for name, x in series.engines.items() if {"running", "waiting"} <= set(x)}
-    if len(both) < 2:
-        return series
-    means = {name: [_known_mean(x[y]) for y in ("waiting", "running")] for name, x in both.items()}
-    first = max(means, key=lambda name: np.nan_to_num(means[name]).tolist())
-    others = {}
-    for level in ("running", "waiting"):
-        rows = np.array([x[level] for name, x in both.items() if name != first])
-        there = np.isfinite(rows).sum(axis=0)
-        sums = np.nansum(rows, axis=0)
-        others[f"others_{level}"] = np.where(there > 0, sums / np.maximum(there, 1), math.nan)
-    values = dict(series.values) | dict(both[first]) | others
-    return Series(series.time_s, values, {first: both[first]})
-
-
-def _queued_s(run: Run) -> FloatArray:
-    """Times in the queue, 0 where that is the wait for the next step of the engine."""
-    queue, steps = run.column("queue_s"), run.tpot_s()
-    steps = np.where(np.isfinite(steps), steps, np.nan_to_num(_known_quantile(steps)))
-    return np.where(queue <= 2 * steps, 0.0, queue)
 
 
 def _span_s(run: Run) -> float:

@@ -29,7 +29,6 @@ from serving_mathematics.report.evidence import (
     _known_mean,
     _known_quantile,
     _tick_s,
-    levels,
 )
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
 from serving_mathematics.report.own_engine import _changed, _hits_fell
@@ -39,6 +38,7 @@ from serving_mathematics.report.waiting import (
     _limits,
     _memory_free,
     _passed_share,
+    levels,
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
