@@ -101,3 +101,12 @@ def test_one_slow_replica_of_a_log_of_several_is_no_limit_of_each() -> None:
         found = function(log, limit)
         assert found is not None
         assert "a replica that is slow" in found.change
+
+
+def test_a_wait_of_one_stretch_sends_the_reader_there() -> None:
+    sent = np.arange(1000.0)
+    queue = np.where((sent >= 500) & (sent < 560), 5.0, 0.001)
+    columns = {"sent_s": sent, "queue_s": queue, "ttft_s": queue + 0.05}
+    found = queue_or_prefill(Run("", "", columns), ASKED)
+    assert found is not None
+    assert found.change.startswith("look at what happened from 500 s to")

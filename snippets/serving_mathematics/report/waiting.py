@@ -26,7 +26,9 @@ from serving_mathematics.report.evidence import (
     _known_quantile,
     _tick_s,
 )
+from serving_mathematics.report.findings.finding import duration
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import as_number, require, require_work
 
 LOOKS, FEWEST_QUEUED = 2000, 10  # at which is looked who is inside, and of them with a queue
@@ -41,6 +43,8 @@ ROUTED = (
     "look at what the router sends where, and for a replica that is slow or cold, or a hold before "
     "the engines: flags and replicas help the others"
 )
+FEWEST_LATE, SHORT, UNTIL_END = 20, 0.2, 0.98  # requests, and of the time of a log
+CROWD = 1.5  # times the mean rate, from which it is what makes late
 SHARED = 0.05  # of the prompt tokens, found in a cache, from which what is held is not told
 
 
@@ -236,6 +240,31 @@ def _passed_share(run: Run, least_s: float = math.nan) -> float:
     later = soonest[np.searchsorted(sent, sent + tick, side="right")]
     passed = later < sent + lasted / 2
     return float(lasted[long & passed].sum() / lasted[long].sum())
+
+
+def _when_late(late: FloatArray, sent: FloatArray) -> str:
+    """The shortest time in which nine of ten late requests were sent, in words; empty where it is
+    no short part of the log or lasts until its end, as a queue that grows, or late ones are few.
+
+    >>> _when_late(np.arange(500.0, 530.0), np.arange(1000.0))
+    'look at what happened from 500 s to 526 s after the first request'
+    """
+    late = np.sort(late[np.isfinite(late)])
+    if late.size < FEWEST_LATE:
+        return ""
+    most = math.ceil(0.9 * late.size)
+    lasting = late[most - 1 :] - late[: late.size - most + 1]
+    at = int(np.argmin(lasting))
+    begin = float(np.nanmin(sent))
+    span = float(np.nanmax(sent) - begin)
+    if not lasting[at] < SHORT * span or late[-1] > begin + UNTIL_END * span:
+        return ""
+    ends = [float(late[x]) for x in (at, at + most - 1)]
+    came = ((sent >= ends[0]) & (sent <= ends[1])).sum() / max(ends[1] - ends[0], 1e-9)
+    times = float(came / (np.isfinite(sent).sum() / span))
+    load = f"plan for {sized(times, 2)} times the mean rate, as it was" if times > CROWD else ""
+    words = " to ".join(duration(end - begin) for end in ends)
+    return f"{load or 'look at what happened'} from {words} after the first request"
 
 
 def check_what_is_steady_is_the_limit() -> None:

@@ -38,6 +38,7 @@ from serving_mathematics.report.waiting import (
     _limits,
     _memory_free,
     _passed_share,
+    _when_late,
     levels,
 )
 from serving_mathematics.support import checks
@@ -48,6 +49,7 @@ WAITS = 0.1  # share of the time with a queue, from which something binds
 FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
 UNEVEN = 5.0  # times as many wait before the fullest as before the others
 MOMENTS_LEAST, MANY_WAIT = 10, 10  # that say what binds; who wait at the last of fewer
+MOST_WAITED = 0.9  # of all that was waited, by those who waited longest
 MOST_QUEUE = 0.5  # of the time to first token
 EMPTY = 0.25  # of the usual number inside, up to which a prompt's own time is read off
 STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
@@ -214,7 +216,12 @@ def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
         return None
     share = float(queue.sum() / ttft.sum())
     half = float(half_width(lambda q, t: q.sum() / t.sum(), queue, ttft))
-    return _waiting(run, share, half, float(ttft.mean()), how)
+    then = ""
+    if run.has("sent_s"):
+        order = np.argsort(-queue, kind="stable")
+        most = order[: int(np.searchsorted(np.cumsum(queue[order]), MOST_WAITED * queue.sum())) + 1]
+        then = _when_late(run.column("sent_s")[good][most], run.column("sent_s"))
+    return _waiting(run, share, half, float(ttft.mean()), how, then=then)
 
 
 def _left_waiting(series: Series) -> str:
@@ -228,7 +235,7 @@ def _left_waiting(series: Series) -> str:
 
 
 def _waiting(
-    run: Run, share: float, half: float, first: float, how: str, left: str = ""
+    run: Run, share: float, half: float, first: float, how: str, left: str = "", then: str = ""
 ) -> Finding | None:
     low, high = max(0.0, share - half), min(1.0, share + half)
     told = percent(share, low, high) if half > 0 else percent(share)
@@ -241,6 +248,8 @@ def _waiting(
         if left
         else ROUTED
         if much and _passed_share(run) > PASSED
+        else f"{then}, when nine of ten that waited most were sent"
+        if much and then
         else "add replicas, or bound the queue so that those who are let in are in time"
         if much
         else "shorten prompts or share prefixes: more replicas save only the wait"

@@ -56,7 +56,13 @@ from serving_mathematics.report.own_engine import (
     fit_own,
     twice_alone,
 )
-from serving_mathematics.report.waiting import PASSED, ROUTED, _passed_share
+from serving_mathematics.report.waiting import (
+    FEWEST_LATE,
+    PASSED,
+    ROUTED,
+    _passed_share,
+    _when_late,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
@@ -68,11 +74,9 @@ SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
 LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
 PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
 TOGETHER = 3.0  # requests that are worth one, from which a canary of independent ones is too small
-FEWEST_LATE, SHORT, UNTIL_END = 20, 0.2, 0.98  # requests, and of the time of a log
 COLD_LATE, FEW_COLD = 5, 2  # late requests, and starts, up to which nothing is said of them
 SEVERAL = 1.5  # times the time per token that a gap is, from which it brings several
 EDGE = 0.8  # of the ceiling, from which one busy period is a run
-CROWD = 1.5  # times the mean rate, from which it is what makes late
 COLD_PROMPTS = 2.0  # times the usual prompt, from which one is late by itself
 STRETCHES = 30  # of a run, in order
 IDLE = 0.3  # of the time without a request, which is paid all the same
@@ -220,31 +224,6 @@ def _cold_starts(run: Run, late: npt.NDArray[np.bool_]) -> int:
     usual, own = (_known_quantile(x) for x in (prompt, prompt[late & alone]))
     longer = own > COLD_PROMPTS * usual  # late by themselves
     return int((late & alone).sum()) if cold.sum() >= 0.9 * late.sum() and not longer else 0
-
-
-def _when_late(late: FloatArray, sent: FloatArray) -> str:
-    """The shortest time in which nine of ten late requests were sent, in words; empty where it is
-    no short part of the log or lasts until its end, as a queue that grows, or late ones are few.
-
-    >>> _when_late(np.arange(500.0, 530.0), np.arange(1000.0))
-    'look at what happened from 500 s to 526 s after the first request'
-    """
-    late = np.sort(late[np.isfinite(late)])
-    if late.size < FEWEST_LATE:
-        return ""
-    most = math.ceil(0.9 * late.size)
-    lasting = late[most - 1 :] - late[: late.size - most + 1]
-    at = int(np.argmin(lasting))
-    begin = float(np.nanmin(sent))
-    span = float(np.nanmax(sent) - begin)
-    if not lasting[at] < SHORT * span or late[-1] > begin + UNTIL_END * span:
-        return ""
-    ends = [float(late[x]) for x in (at, at + most - 1)]
-    came = ((sent >= ends[0]) & (sent <= ends[1])).sum() / max(ends[1] - ends[0], 1e-9)
-    times = float(came / (np.isfinite(sent).sum() / span))
-    load = f"plan for {sized(times, 2)} times the mean rate, as it was" if times > CROWD else ""
-    words = " to ".join(duration(end - begin) for end in ends)
-    return f"{load or 'look at what happened'} from {words} after the first request"
 
 
 def _wanted(asked: Asked) -> str:
