@@ -249,7 +249,7 @@ def _waiting(
         else ROUTED
         if much and _passed_share(run) > PASSED
         else f"{then}, when nine of ten that waited most were sent"
-        if much and then
+        if then and share > MOST_QUEUE
         else "add replicas, or bound the queue so that those who are let in are in time"
         if much
         else "shorten prompts or share prefixes: more replicas save only the wait"
