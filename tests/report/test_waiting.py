@@ -42,6 +42,7 @@ def test_memory_that_is_full_is_no_token_budget_and_breaks_where_it_does() -> No
     found = binding(run, ASKED)
     assert found is not None
     assert found.seen.startswith("memory binds")
+    assert found.level == "warning"
     assert "--gpu-memory-utilization" in found.change
     blind = binding(without(run, "prompt_tokens"), ASKED)
     assert blind is not None

@@ -207,3 +207,11 @@ def test_a_prefix_cache_that_was_lost_is_told(after: float, told: bool) -> None:
     objective = Asked(ttft_s=2.0, tpot_s=0.2)
     unsaid = [f(run, objective) is None for f in (ceiling, breaking_load, load_kept)]
     assert all(unsaid) or not told
+
+
+@pytest.mark.parametrize(("waiting", "level"), [(3.0, "warning"), (1.5, "note")])
+def test_less_than_one_that_waits_in_the_mean_is_a_note(waiting: float, level: str) -> None:
+    values = {"running": np.full(60, 64.0), "waiting": np.tile([waiting, 0.0], 30)}
+    found = binding(Run("", "", series=Series(np.arange(60.0), values)), Asked())
+    assert found is not None
+    assert found.level == level

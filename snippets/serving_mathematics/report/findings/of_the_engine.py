@@ -46,6 +46,7 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
 WAITS = 0.1  # share of the time with a queue, from which something binds
+ONE_WAITS = 1.0  # in the mean, below which that is a note
 FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
 UNEVEN = 5.0  # times as many wait before the fullest as before the others
 MOMENTS_LEAST, MANY_WAIT = 10, 10  # that say what binds; who wait at the last of fewer
@@ -104,7 +105,7 @@ def binding(run: Run, asked: Asked) -> Finding | None:
         what = f"of {next(iter(told.engines))}, before which most wait, {what}"
     return Finding(
         "binding",
-        "warning",
+        "warning" if float(waiting.mean()) >= ONE_WAITS else "note",
         f"{what}: somebody waited in {percent(float(queued.mean()))} of the time, "
         f"{sized(float(waiting.mean()))} in the mean, {seen}",
         "what binds is what more of would shorten the queue; more of the rest changes nothing",
