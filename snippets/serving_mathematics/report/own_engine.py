@@ -53,7 +53,6 @@ FASTEST_TIMES = 16.0  # times the rate of the log
 DEFAULT_PLACES = 256.0  # of an engine that never filled them
 BLOCK = Engine.block_tokens
 CHANGED, EXPLAINS = 1.15, 0.6  # times as slow; of what the fit leaves unexplained without
-FELL = 0.2  # of the prompt tokens, that are found no more
 TRIED_TIMES = 2.0 ** (np.arange(-12, 13) / 8)
 UNEXPLAINED = 0.2  # of a request's time per token, in the median, up to which it is such an engine
 
@@ -123,7 +122,7 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
     True
     """
     costs = _step_costs(run)
-    if costs is None or _hits_fell(run) is not None:
+    if costs is None:
         return None
     ran = float(_load(run)[1].max())
     shown, memory = _limits(run)
@@ -257,31 +256,6 @@ def _found_tokens(run: Run) -> FloatArray:
     prompts = np.nan_to_num(run.column("prompt_tokens"), nan=1.0)
     found = np.minimum(np.nan_to_num(run.column("cached_tokens")), prompts - 1)
     return np.maximum(found, 0.0)
-
-
-def _hits_fell(run: Run) -> tuple[float, float, float] | None:
-    """From when on fewer prompt tokens were found in a cache [s], the share before and after; None
-    where the shares of eight stretches in order are not apart so, or nothing tells them.
-
-    >>> columns = {"sent_s": np.arange(400.0), "prompt_tokens": np.full(400, 9.0)}
-    >>> columns["cached_tokens"] = np.where(np.arange(400) < 200, 6.0, 0.0)
-    >>> _hits_fell(Run("", "", columns))
-    (200.0, 0.6666666666666666, 0.0)
-    """
-    if not run.has("sent_s", "prompt_tokens", "cached_tokens"):
-        return None
-    run = run.in_order()
-    sent, prompt, found = (run.columns[x] for x in ("sent_s", "prompt_tokens", "cached_tokens"))
-    known = np.flatnonzero(np.isfinite(sent + prompt + found) & (prompt > 0))
-    if known.size < LEAST_TOLD:
-        return None
-    parts = np.array_split(known, 8)
-    shares = np.array([found[x].sum() / prompt[x].sum() for x in parts])
-    at = int(np.argmin(np.diff(shares))) + 1
-    before, after = (np.concatenate(x) for x in (parts[:at], parts[at:]))
-    had, has = (float(found[x].sum() / prompt[x].sum()) for x in (before, after))
-    apart = shares[:at].min() > shares[at:].max() and had - has > FELL
-    return (float(sent[after[0]]), had, has) if apart else None
 
 
 def _simulated(run: Run) -> npt.NDArray[np.intp]:

@@ -204,6 +204,12 @@ def test_a_prefix_cache_that_was_lost_is_told(after: float, told: bool) -> None:
     seen = prefix_hits(replace(run, series=None), Asked())
     assert seen is not None
     assert (seen.level, "until" in seen.seen) == (("warning", True) if told else ("note", False))
+    counted_by = np.arange(0, 1500, 15)
+    counters = {"prefix_asked": run.columns["prompt_tokens"], "prefix_found": found}
+    values = {name: np.cumsum(x)[counted_by] for name, x in counters.items()}
+    query = prefix_hits(Run("", "", series=Series(counted_by + 0.0, values)), Asked())
+    assert query is not None
+    assert ("until" in query.seen) == told
     objective = Asked(ttft_s=2.0, tpot_s=0.2)
     unsaid = [f(run, objective) is None for f in (ceiling, breaking_load, load_kept)]
     assert all(unsaid) or not told

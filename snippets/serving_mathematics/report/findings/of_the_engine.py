@@ -31,7 +31,7 @@ from serving_mathematics.report.evidence import (
     _tick_s,
 )
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
-from serving_mathematics.report.own_engine import _changed, _hits_fell
+from serving_mathematics.report.own_engine import LEAST_TOLD, _changed
 from serving_mathematics.report.waiting import (
     PASSED,
     ROUTED,
@@ -56,6 +56,7 @@ EMPTY = 0.25  # of the usual number inside, up to which a prompt's own time is r
 STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 STALLED = 0.1  # of the reading time
 PREEMPTED = 0.01  # of the requests
+FELL, STRETCHES_OF_HITS = 0.2, 8  # of the prompt tokens, that are found no more; of a log
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
 ENGINE_FLAGS = {  # of an engine: its places, the budget of a step, memory of the cache, its 8 bits
@@ -391,10 +392,8 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         "send the turns of a session to the engine that has them, and give its cache more memory"
     )
     if fell is not None:
-        since = duration(fell[0] - float(np.nanmin(run.column("sent_s"))))
-        seen += (
-            f": {percent(fell[1])} until {since} after the first request, then {percent(fell[2])}"
-        )
+        seen += f": {percent(fell[1])} until {duration(fell[0])} after the first, then "
+        seen += percent(fell[2])
         change = "look for a deploy or a restart that emptied the cache then, a prompt whose "
         change += "beginning changed, or a router that forgot who has what"
     return Finding(
@@ -410,6 +409,46 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         "optimization/caching",
         run.where,
     )
+
+
+def _looked_up(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Moments in order, prompt tokens that came by each, and those of them that a cache had; empty
+    where requests tell none and an engine's counters no stretches."""
+    if run.has("sent_s", "prompt_tokens", "cached_tokens"):
+        names = ("sent_s", "prompt_tokens", "cached_tokens")
+        sent, prompt, found = (run.in_order().columns[name] for name in names)
+        known = np.isfinite(sent + prompt + found)
+        if known.sum() >= LEAST_TOLD:
+            return sent[known], prompt[known], found[known]
+    values = dict(run.series.values) if run.series is not None else {}
+    asked, found = (values.get(x, np.zeros(0)) for x in ("prefix_asked", "prefix_found"))
+    asked = asked if asked.size else values.get("prompt_tokens", np.zeros(0))
+    if run.series is None or not asked.size == found.size == run.series.time_s.size:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    known = np.isfinite(run.series.time_s + asked + found)
+    asked, found = (np.maximum(np.diff(x[known]), 0.0) for x in (asked, found))
+    return run.series.time_s[known][1:], asked, found
+
+
+def _hits_fell(run: Run) -> tuple[float, float, float] | None:
+    """From how long after the first on fewer prompt tokens were found in a cache [s], the share
+    before and after; None where the shares of eight stretches are not apart so, or nothing tells.
+
+    >>> columns = {"sent_s": np.arange(400.0), "prompt_tokens": np.full(400, 9.0)}
+    >>> columns["cached_tokens"] = np.where(np.arange(400) < 200, 6.0, 0.0)
+    >>> _hits_fell(Run("", "", columns))
+    (200.0, 0.6666666666666666, 0.0)
+    """
+    moments, prompt, found = _looked_up(run)
+    if moments.size < 2 * STRETCHES_OF_HITS:
+        return None
+    parts = np.array_split(np.arange(moments.size), STRETCHES_OF_HITS)
+    shares = np.array([found[x].sum() / max(prompt[x].sum(), 1.0) for x in parts])
+    at = int(np.argmin(np.diff(shares))) + 1
+    before, after = (np.concatenate(x) for x in (parts[:at], parts[at:]))
+    had, has = (float(found[x].sum() / max(prompt[x].sum(), 1.0)) for x in (before, after))
+    apart = shares[:at].min() > shares[at:].max() and had - has > FELL
+    return (float(moments[after[0]] - moments[0]), had, has) if apart else None
 
 
 def guesses(run: Run, _asked: Asked) -> Finding | None:

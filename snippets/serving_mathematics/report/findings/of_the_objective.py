@@ -43,6 +43,7 @@ from serving_mathematics.report.findings.finding import (
     duration,
     percent,
 )
+from serving_mathematics.report.findings.of_the_engine import _hits_fell
 from serving_mathematics.report.findings.of_the_tenants import _called
 from serving_mathematics.report.own_engine import (
     FASTEST_TIMES,
@@ -50,7 +51,6 @@ from serving_mathematics.report.own_engine import (
     OwnEngine,
     _changed,
     _found_tokens,
-    _hits_fell,
     _simulated,
     breaking_rate,
     fit_own,
@@ -342,7 +342,7 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     True
     """
     told = _in_time(run, asked)
-    own = fit_own(run, asked) if told is not None else None
+    own = fit_own(run, asked) if told is not None and _hits_fell(run) is None else None
     if told is None or own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
         return None
     rate, busiest = _rates_simulated(run)
@@ -419,7 +419,7 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
     >>> ceiling(Run("", "", {"ttft_s": np.ones(9)}), Asked()) is None
     True
     """
-    own = fit_own(run, asked)
+    own = fit_own(run, asked) if _hits_fell(run) is None else None
     if own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
         return None
     rate, busiest = _rates_simulated(run)
