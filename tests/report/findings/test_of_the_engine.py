@@ -24,7 +24,12 @@ from serving_mathematics.report.findings.of_the_engine import (
     queue_or_prefill,
     stalls,
 )
-from serving_mathematics.report.findings.of_the_objective import breaking_load, ceiling, load_kept
+from serving_mathematics.report.findings.of_the_objective import (
+    breaking_load,
+    ceiling,
+    goodput,
+    load_kept,
+)
 
 from ..example_runs import clean, functions_of
 
@@ -75,6 +80,9 @@ def test_counters_by_hand() -> None:
     few = preemption(counted(preemptions=3.0, ttft_count=1000.0), Asked())
     assert few is not None
     assert (few.level, "--" in few.change) == ("note", False)
+    alone = preemption(counted(preemptions=1.0), Asked())  # of nobody knows how many requests
+    assert alone is not None
+    assert (alone.level, alone.seen) == ("note", "1 preemption")
     run = counted(preemptions=30.0, ttft_count=1000.0)
     found, sglang = preemption(run, Asked()), preemption(run, Asked(engine="sglang"))
     assert found is not None
@@ -175,6 +183,9 @@ def test_an_engine_that_changed_is_told_and_its_costs_are_not() -> None:
     assert "about 1.5 times as long" in found.seen
     objective = Asked(ttft_s=2.0, tpot_s=0.2)
     assert [f(run, objective) for f in (ceiling, breaking_load, load_kept)] == [None] * 3
+    kept = goodput(run, Asked(tpot_s=float(np.quantile(run.tpot_s()[:500], 0.999))))
+    assert kept is not None
+    assert kept.change.startswith("look for what made the engine slower from")
 
 
 def test_a_ramp_is_no_engine_that_changed() -> None:
@@ -213,6 +224,10 @@ def test_a_prefix_cache_that_was_lost_is_told(after: float, told: bool) -> None:
     objective = Asked(ttft_s=2.0, tpot_s=0.2)
     unsaid = [f(run, objective) is None for f in (ceiling, breaking_load, load_kept)]
     assert all(unsaid) or not told
+    late = np.where(np.arange(1500) > 800, 9.0, 0.1)
+    kept = goodput(replace(run, columns={**run.columns, "ttft_s": late}), objective)
+    assert kept is not None
+    assert ("what emptied the prefix cache" in kept.change) == told
 
 
 @pytest.mark.parametrize(("waiting", "level"), [(3.0, "warning"), (1.5, "note")])

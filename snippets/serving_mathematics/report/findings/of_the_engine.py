@@ -46,7 +46,7 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
 WAITS = 0.1  # share of the time with a queue, from which something binds
-ONE_WAITS = 1.0  # in the mean, below which that is a note
+ONE_WAITS = 1.0  # in the mean, below which that is a note where most of the first token is no wait
 FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
 UNEVEN = 5.0  # times as many wait before the fullest as before the others
 MOMENTS_LEAST, MANY_WAIT = 10, 10  # that say what binds; who wait at the last of fewer
@@ -102,11 +102,13 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     if running.size < MOMENTS_LEAST or float(queued.mean()) < WAITS:
         return None
     what, seen, change = _uneven(told) or _passed(run) or _bound(run, asked, told, known)
-    if told.engines and change != ROUTED:
+    if "others_waiting" in told.values and change != ROUTED:
         what = f"of {next(iter(told.engines))}, before which most wait, {what}"
+    found = queue_or_prefill(run, asked) if waiting.mean() < ONE_WAITS else None
+    few = waiting.mean() < ONE_WAITS and (found is None or found.level == "note")
     return Finding(
         "binding",
-        "warning" if float(waiting.mean()) >= ONE_WAITS else "note",
+        "note" if few else "warning",
         f"{what}: somebody waited in {percent(float(queued.mean()))} of the time, "
         f"{sized(float(waiting.mean()))} in the mean, {seen}",
         "what binds is what more of would shorten the queue; more of the rest changes nothing",
@@ -338,13 +340,14 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
     requests = run.series.grown("ttft_count")
     share = count / requests if requests > 0 else math.nan
     each = f", {sized(share, 2)} for each request" if math.isfinite(share) else ""
+    many = share >= PREEMPTED or not (share >= 0 or count < FEW)
     return Finding(
         "preemption",
-        "problem" if not share < PREEMPTED else "note",
-        f"{count:,.0f} preemptions{each}",
+        "problem" if many else "note",
+        f"{count:,.0f} preemption{'s' * (count > 1)}{each}",
         "what was computed for them is computed again, and their readers see a gap",
         f"lower {(flags := _engine_flags(run, asked))[0]}, or {_memory_change(flags)}"
-        if not share < PREEMPTED
+        if many
         else "look again at a higher load: so few cost less than any change would",
         "the engine's own count",
         "optimization/caching",

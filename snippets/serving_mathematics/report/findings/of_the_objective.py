@@ -34,6 +34,7 @@ from serving_mathematics.report.evidence import (
     _known_mean,
     _known_quantile,
     _rates_told,
+    _since_first,
 )
 from serving_mathematics.report.findings.finding import (
     FEW,
@@ -77,6 +78,7 @@ TOGETHER = 3.0  # requests that are worth one, from which a canary of independen
 COLD_LATE, FEW_COLD = 5, 2  # late requests, and starts, up to which nothing is said of them
 SEVERAL = 1.5  # times the time per token that a gap is, from which it brings several
 EDGE = 0.8  # of the ceiling, from which one busy period is a run
+COLD_IDLE_S = 10.0  # without a request, from which an engine may sleep
 COLD_PROMPTS = 2.0  # times the usual prompt, from which one is late by itself
 STRETCHES = 30  # of a run, in order
 IDLE = 0.3  # of the time without a request, which is paid all the same
@@ -176,10 +178,16 @@ def _why_late(run: Run, kept: FloatArray, asked: Asked) -> str:
     whose = _of_whom(run, late)
     if whose:
         return f"look at what holds {whose}"
+    fell, told = _hits_fell(run) if run.has("sent_s") else None, _changed(run)
+    if fell is not None and (_since_first(run.column("sent_s"))[late] >= fell[0]).mean() > 0.9:
+        return f"look for what emptied the prefix cache {duration(fell[0])} after the first request"
+    if told is not None and told[1] > 1 and (run.column("sent_s")[late] >= told[0]).mean() > 0.9:
+        since = duration(told[0] - float(np.nanmin(run.column("sent_s"))))
+        return f"look for what made the engine slower from {since} after the first request on"
     cold = _cold_starts(run, late & (run.column("ttft_s") > asked.ttft_s))
     if cold > FEW_COLD:
-        told = f"keep an engine awake, or start it faster: {cold} times a request came to one that "
-        return told + "had nobody inside and waited, and nine of ten late ones came meanwhile"
+        seen = f"keep an engine awake, or start it faster: {cold} times a request came to one that "
+        return seen + "had nobody inside and waited, and nine of ten late ones came meanwhile"
     then = _when_late(run.column("sent_s")[late], run.column("sent_s"))
     if then:
         return f"{then}, when nine of ten late ones were sent"
@@ -204,7 +212,7 @@ def _cold_starts(run: Run, late: npt.NDArray[np.bool_]) -> int:
     """How often a request came to an engine with nobody inside and was late, where nine of ten late
     ones are these and those in a row behind them; 0 elsewhere.
 
-    >>> sent = np.repeat(np.arange(9.0) * 100, 3) + np.tile([0.0, 1.0, 50.0], 9)
+    >>> sent = np.repeat(np.arange(9.0) * 900, 3) + np.tile([0.0, 1.0, 50.0], 9)
     >>> run = Run("", "", {"sent_s": sent, "latency_s": np.tile([8.0, 7.0, 1.0], 9)})
     >>> _cold_starts(run, run.column("latency_s") > 5)
     9
@@ -217,12 +225,16 @@ def _cold_starts(run: Run, late: npt.NDArray[np.bool_]) -> int:
     late, sent = late[known][order], sent[known][order]
     prompt = run.column("prompt_tokens")[known][order]
     ends = np.maximum.accumulate(sent + run.column("latency_s")[known][order])
-    alone = np.r_[True, sent[1:] > ends[:-1]]
+    idle = np.r_[math.inf, sent[1:] - ends[:-1]]
+    alone = idle > 0
+    usual = max(COLD_IDLE_S, 2 * np.nan_to_num(_known_quantile(idle[alone & ~late])))
+    if not _known_quantile(idle[alone & late]) > usual:
+        return 0  # it slept no longer before these
     begins = np.flatnonzero(late & ~np.r_[False, late[:-1] & ~alone[1:]])  # of late ones in a row
     row = np.cumsum(np.isin(np.arange(late.size), begins)) - 1
     cold = late & alone[begins[np.maximum(row, 0)]] if begins.size else late & False
-    usual, own = (_known_quantile(x) for x in (prompt, prompt[late & alone]))
-    longer = own > COLD_PROMPTS * usual  # late by themselves
+    common, own = (_known_quantile(x) for x in (prompt, prompt[late & alone]))
+    longer = own > COLD_PROMPTS * common  # late by themselves
     return int((late & alone).sum()) if cold.sum() >= 0.9 * late.sum() and not longer else 0
 
 
