@@ -44,12 +44,12 @@ from builder import (
     theme_markup,
 )
 from builder.configuration import site_from
-from builder.expansion import COMPANION, Expansion, expand, plain_files
+from builder.expansion import Expansion, expand, plain_files
 from builder.maths import MathML
 from builder.page_cache import PageCache
 from builder.runner import Progress, default_cache, known_runs, run_all, warm_up
 from builder.source import Sources
-from builder.storage import renewed, write_whole
+from builder.storage import renewed
 
 log = logging.getLogger("mkdocs.hooks.builder")
 
@@ -106,7 +106,6 @@ def _expect_free(host: str, port: int) -> bool:
     return True
 
 
-@event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
     cache = default_cache(ROOT)
@@ -129,23 +128,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         )
     contents = dict(made.files)
     contents |= {path: text.encode() for path, text in made.pages.items()}
-    if config.extra.get("notebook") and f"downloads/{COMPANION}" in made.files:
-        contents[COMPANION] = made.files[f"downloads/{COMPANION}"]  # a page, for mkdocs-jupyter
     for path, content in contents.items():
         if written := files.get_file_from_path(path):
             files.remove(written)
-        files.append(_file(path, content, config))
+        if isinstance(content, Path):
+            files.append(File.generated(config, path, abs_src_path=str(content)))
+        else:
+            files.append(File.generated(config, path, content=content))
     return files
-
-
-def _file(path: str, content: bytes | Path, config: MkDocsConfig) -> File:
-    if isinstance(content, Path):
-        return File.generated(config, path, abs_src_path=str(content))
-    if path != COMPANION:
-        return File.generated(config, path, content=content)
-    kept = default_cache(ROOT) / "notebook"  # mkdocs-jupyter reads a file
-    write_whole(kept / path, content)
-    return File(path, str(kept), config.site_dir, config.use_directory_urls)
 
 
 def _stop_on(problems: list[str]) -> None:
@@ -166,13 +156,8 @@ def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation
     return nav
 
 
-def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
-    """Nothing to convert for a page that was made before. The companion notebook, which has no
-    front matter, gets some.
-    """
-    if page.file.src_uri == COMPANION:
-        page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
-        page.meta["description"] = config.extra["notebook"]["description"]
+def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
+    """Nothing to convert for a page that was made before."""
     return "" if _State.pages and _State.pages.knows(page, markdown) else markdown
 
 
@@ -181,8 +166,6 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) ->
     if _State.pages and (known := _State.pages.given(page)) is not None:
         return known
     wrong = _wrong_formulas(page, config)
-    if page.file.src_uri == COMPANION:
-        html = theme_markup.notebook(html, _State.made.figures)
     html, called_alike = theme_markup.content(html)
     wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in called_alike]
     _State.wrong += wrong

@@ -2,7 +2,7 @@
 less markup in code, and a search that waits until it is used.
 
 All of it can be deleted without losing a word or a number of a page. It stands on the markup of
-Material for MkDocs and of mkdocs-jupyter; a repair that no longer finds its place leaves the page
+Material for MkDocs; a repair that no longer finds its place leaves the page
 as it is, and its test says what changed.
 """
 
@@ -16,7 +16,7 @@ import html
 import itertools
 import re
 import unicodedata
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -341,33 +341,6 @@ def trim_styles(site: Path) -> None:
     for file, text in sheets.items():
         kept = _PROPERTY.sub(lambda match: match[0] if match[1] in asked else "", text)
         file.write_text(kept, encoding="utf-8")
-
-
-_TRIMMED = (
-    (r"<(style|script)\b.*?</\1>|<!--.*?-->", ""),  # all of JupyterLab's, and loaders of MathJax
-    (r"<clipboard-copy\b.*?</clipboard-copy>", ""),  # the theme copies code
-    (r'<div class="clipboard-copy-txt"[^>]*>.*?</div>', ""),
-    (r'<div class="jp-(?:Input|Output)Prompt[^>]*>.*?</div>', ""),
-    (r'<div class="jp-Collapser[^>]*>\s*</div>', ""),
-    (r' tabindex="0"', ""),
-    (r'class="anchor-link"', 'class="headerlink" title="Link to this section"'),
-    (
-        r'<div class="highlight-ipynb hl-\w+"><pre>(.*?)</pre></div>',
-        r'<div class="highlight"><pre><code>\1</code></pre></div>',
-    ),
-)
-_IMAGE = re.compile(r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>')
-
-
-def notebook(page: str, images: Sequence[str]) -> str:
-    """A notebook as mkdocs-jupyter rendered it, in the clothes of the site.
-
-    images: what takes the place of the figures, in their order.
-    """
-    for pattern, replacement in _TRIMMED:
-        page = re.sub(pattern, replacement, page, flags=re.DOTALL)
-    remaining = iter(images)
-    return _IMAGE.sub(lambda match: next(remaining, match[0]), page)
 
 
 def security_policy(pages: Iterable[str], pyodide: str) -> str:

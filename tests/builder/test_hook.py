@@ -4,32 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from builder import BuildError, hook
-from builder.expansion import COMPANION
-
-CONFIG: Any = SimpleNamespace(
-    extra={"notebook": {"description": "All of it."}},
-    site_name="Small",
-    site_description="A site.",
-    site_url="https://a.test/",
-)
-
-
-def page(path: str, **more: Any) -> Any:
-    return SimpleNamespace(file=SimpleNamespace(src_uri=path), meta={}, **more)
-
-
-def test_the_notebook_alone_is_not_searched_and_described() -> None:
-    book, other = page(COMPANION), page("index.md")
-    for one in (book, other):
-        assert hook.on_page_markdown("text", page=one, config=CONFIG) == "text"
-    assert book.meta == {"search": {"exclude": True}, "description": "All of it."}
-    assert other.meta == {}
 
 
 def test_of_the_templates_the_page_of_what_is_not_there_is_finished() -> None:
