@@ -16,9 +16,11 @@ import html
 import itertools
 import re
 import unicodedata
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from lightningcss import process_stylesheet
 
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
@@ -51,16 +53,10 @@ _OF_WORDS = re.compile(  # marks at headings, and markup that says nothing to th
     r"|</?(?:a|button|em|figcaption|img|input|label|option|span|strong|summary|td|th|tr)\b"
     r'(?:[^>"]|"[^"]*")*>'
 )
-_QUOTED = r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\''
-_RULE = re.compile(rf"((?:{_QUOTED}|[^{{}}\"\'])*){{")
-_BODY = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\']|{{(?:{_QUOTED}|[^{{}}\"\'])*}})*}}")
-_BRACE = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\'])*([{{}}])")
-_PROPERTY = re.compile(rf"(?<=[{{;])(--[\w-]+):(?:{_QUOTED}|[^;}}\"\'])*;?")
+_CSS_NAME = re.compile(r"[.#]([A-Za-z_][\w-]*)")
+_PROPERTY = re.compile(r"(?<=[{;])--[\w-]+(?=:)")
 _PROPERTY_USED = re.compile(r"(?<![\w-])--[\w-]+(?![\w-]|\s*:)")
-_SELECTORS = re.compile(r"(?:\([^()]*(?:\([^()]*\)[^()]*)*\)|[^,()])+")
-_UNNAMED = re.compile(r":not\([^()]*(?:\([^()]*\)[^()]*)*\)|\[(?!data-md-color)[^\]]*\]")
-_NAMES = re.compile(r"(?:[.#]|data-md-color-\w+=)([A-Za-z_][\w-]*)")
-_CLASSES = re.compile(r' (?:class|id|data-md-color-\w+)="([^"]*)"')
+_CLASSES = re.compile(r' (?:class|id)="([^"]*)"')
 _WORDS = re.compile(r"[\w-]+")
 _TELLING = re.compile(r"^(?!@|from |import |#|\s).+$", re.MULTILINE)  # what a block of code is
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
@@ -280,45 +276,9 @@ def with_named_links(content: str) -> str:
     return _LINK.sub(named, content)
 
 
-def used_style(sheet: str, names: Container[str]) -> str:
-    """A style sheet of the theme without the rules for classes and ids that nothing has: a third of
-    it, packed.
-
-    names: of every class and id of the pages, and every word of the scripts.
-    """
-    found, at = list[str](), 0
-    while rule := _RULE.match(sheet, at):
-        at = rule.end()
-        head = rule[1].strip()
-        if head.startswith("@media"):
-            depth, begin = 1, at
-            while depth:
-                brace = _BRACE.match(sheet, at)
-                if brace is None:
-                    return "".join(found) + sheet[begin:]
-                at, depth = brace.end(), depth + (1 if brace[1] == "{" else -1)
-            inner = used_style(sheet[begin : at - 1], names)
-            found.append(f"{head}{{{inner}}}" if inner else "")
-            continue
-        end = _BODY.match(sheet, at)
-        body = end[0] if end else sheet[at:]
-        at += len(body)
-        wanted = [
-            one
-            for one in _SELECTORS.findall(head)
-            if head.startswith("@")
-            or (
-                "[dir=rtl]" not in one
-                and all(name in names for name in _NAMES.findall(_UNNAMED.sub("", one)))
-            )
-        ]
-        found.append(f"{','.join(wanted)}{{{body}" if wanted else "")
-    return "".join(found)
-
-
 def trim_styles(site: Path) -> None:
-    """Leave of the theme's style sheets what the pages of a built site use, of rules and of the
-    properties that others ask for, such as the pictures of what no page has.
+    """Leave of the theme's style sheets what a built site uses: rules for classes and ids that its
+    pages or scripts name, and properties that something asks for. All sheets lose their comments.
     """
     names, asked = set[str](), set[str]()
     for file in site.rglob("*.html"):
@@ -328,19 +288,18 @@ def trim_styles(site: Path) -> None:
             names.update(values.split())
     for file in [*site.glob("assets/javascripts/*.js"), *site.glob("assets/*.js")]:
         if file.name != "codemirror.js":  # its words are many, and none is of the theme
-            names.update(words := _WORDS.findall(file.read_text(encoding="utf-8")))
-            asked.update(word for word in words if word.startswith("--"))
-    sheets = {
-        file: used_style(file.read_text(encoding="utf-8"), names)
-        for file in site.glob("assets/stylesheets/*.css")
-    }
-    for file in site.glob("assets/*.css"):
-        asked.update(_PROPERTY_USED.findall(file.read_text(encoding="utf-8")))
-    for text in sheets.values():
-        asked.update(_PROPERTY_USED.findall(text))
+            names.update(_WORDS.findall(file.read_text(encoding="utf-8")))
+    own = {file: process_stylesheet(file.read_text()) for file in site.glob("assets/*.css")}
+    sheets = {file: file.read_text() for file in site.glob("assets/stylesheets/*.css")}
     for file, text in sheets.items():
-        kept = _PROPERTY.sub(lambda match: match[0] if match[1] in asked else "", text)
-        file.write_text(kept, encoding="utf-8")
+        unused = {*_CSS_NAME.findall(text)} - names
+        sheets[file] = process_stylesheet(text, unused_symbols=unused)
+    asked.update(_PROPERTY_USED.findall("".join([*own.values(), *sheets.values()])))
+    for file, text in sheets.items():
+        unused = {*_PROPERTY.findall(text)} - asked - names
+        sheets[file] = process_stylesheet(text, unused_symbols=unused)
+    for file, text in {**own, **sheets}.items():
+        file.write_text(text, encoding="utf-8")
 
 
 def security_policy(pages: Iterable[str], pyodide: str) -> str:
@@ -371,17 +330,13 @@ def security_policy(pages: Iterable[str], pyodide: str) -> str:
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in rules.items())
 
 
-_COMMENTS = {
-    ".css": re.compile(r"/\*.*?\*/\n?|^ +|(?<=[;{}])\s+|\s+(?={)", re.DOTALL | re.MULTILINE)
-}
-_COMMENTS[".js"] = re.compile(r"^ *// .*\n", re.MULTILINE)
+_COMMENT = re.compile(r"^ *// .*\n", re.MULTILINE)
 
 
 def write_light(site: Path) -> None:
-    """Leave the site's own style and scripts as they run: every page asks for them."""
-    for file in sorted(site.glob("assets/*")):
-        if comments := _COMMENTS.get(file.suffix):
-            file.write_text(comments.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
+    """Leave the site's own scripts as they run: every page asks for them."""
+    for file in site.glob("assets/*.js"):
+        file.write_text(_COMMENT.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def write_policy(site: Path, pyodide: str) -> None:

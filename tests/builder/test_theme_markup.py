@@ -17,7 +17,6 @@ from builder.theme_markup import (
     searched,
     security_policy,
     trim_styles,
-    used_style,
     with_anchors,
     with_copy_buttons,
     with_tables,
@@ -154,37 +153,27 @@ def test_two_that_would_have_one_address_are_told() -> None:
         assert part in problem
 
 
-SHEET = (
-    '@charset "UTF-8";a:not(.gone){b:c}.here,.gone>p{d:"}"}[dir=rtl] .here{e:f}'
-    "@media print{.gone{g:h}}@media screen{.here #top:is(.here,p):hover{i:url('data:{')}.gone{j:k}}"
-    "@keyframes x{0%{l:m}to{n:o}}[data-md-color-primary=indigo]{p:q}[data-gone]{r:s}"
-)
-
-
-def test_of_a_style_what_nothing_has_is_left_out() -> None:
-    kept = (
-        '@charset "UTF-8";a:not(.gone){b:c}.here{d:"}"}'
-        "@media screen{.here #top:is(.here,p):hover{i:url('data:{')}}"
-        "@keyframes x{0%{l:m}to{n:o}}[data-gone]{r:s}"
-    )
-    assert used_style(SHEET, {"here", "top"}) == kept
-    assert used_style(kept, {"here", "top"}) == kept
-    assert used_style("", set()) == ""
-
-
 def test_a_site_keeps_the_style_that_pages_and_scripts_use(tmp_path: Path) -> None:
     for folder in ("assets/stylesheets", "assets/javascripts"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "index.html").write_text('<p class="a b" id="c">', encoding="utf-8")
     (tmp_path / "assets/javascripts/x.js").write_text('e("d")', encoding="utf-8")
     sheet = tmp_path / "assets/stylesheets/main.css"
-    asked = ".a{x:y}.b,.n{x:y}#c{x:y}.d{x:y}.f{x:y}.a{--one:1;--two:url('data:{;}');--three:3}"
-    sheet.write_text(f"{asked}.b{{y:var(--one)}}", encoding="utf-8")
-    (tmp_path / "assets/own.css").write_text(".b{z:var(--three,--four:4)}", encoding="utf-8")
+    asked = ".a{order:1}.b,.n{order:2}#c>b{order:3}.d{order:4}.f,a #n{order:5}a:not(.n){order:6}"
+    sheet.write_text(
+        f"{asked}.a{{--one:1;--two:url('data:{{;}}');--three:3}}.b{{left:var(--one)}}"
+        "@media print{.n{order:7}}",
+        encoding="utf-8",
+    )
+    own = tmp_path / "assets/own.css"
+    own.write_text("/* One\n two. */\n.n { right: var(--three,\n--four:4) }\n", encoding="utf-8")
     (tmp_path / "assets/codemirror.js").write_text("f", encoding="utf-8")
     trim_styles(tmp_path)
-    kept = ".a{x:y}.b{x:y}#c{x:y}.d{x:y}.a{--one:1;--three:3}.b{y:var(--one)}"
-    assert sheet.read_text(encoding="utf-8") == kept
+    kept = (
+        ".a{order:1}.b,.n{order:2}#c>b{order:3}.d{order:4}a:not(.n){order:6}.a{--one:1;--three:3}"
+    )
+    assert sheet.read_text(encoding="utf-8") == kept + ".b{left:var(--one)}"
+    assert own.read_text(encoding="utf-8") == ".n{right:var(--three,--four:4)}"
 
 
 def test_code_keeps_its_text_and_its_colours() -> None:
@@ -226,15 +215,12 @@ def test_the_name_of_a_file_breaks_between_its_folders_and_is_not_searched() -> 
     assert "inside" not in searched(page)
 
 
-def test_style_and_scripts_go_out_without_comments(tmp_path: Path) -> None:
+def test_scripts_go_out_without_comments(tmp_path: Path) -> None:
     assets = tmp_path / "assets"
-    write_light(tmp_path)
     assets.mkdir()
-    (assets / "a.css").write_text("/* One\n   two. */\na { b: c; }\n  d { } /* e */\n")
     (assets / "a.js").write_text("// One\nlet a = `\n  b // c`;\n  // Two\nb();\n")
     (assets / "a.woff2").write_bytes(b"/* a */\xff")
     write_light(tmp_path)
-    assert (assets / "a.css").read_text() == "a{b: c;}d{}"
     assert (assets / "a.js").read_text() == "let a = `\n  b // c`;\nb();\n"
     assert (assets / "a.woff2").read_bytes() == b"/* a */\xff"
 
