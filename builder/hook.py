@@ -25,7 +25,7 @@ from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.livereload import LiveReloadServer
-from mkdocs.plugins import CombinedEvent, event_priority
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
@@ -182,25 +182,6 @@ def _wrong_formulas(page: Page, config: MkDocsConfig) -> list[str]:
             found += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
             extension.problems.clear()
     return found
-
-
-_WHOLE = dict[str, str]()  # of pages, while the search reads them
-
-
-@event_priority(100)  # before the search plugin
-def _read_less(*_: Any, page: Page, **__: Any) -> None:
-    """Give the search what it finds something in."""
-    _WHOLE[page.file.src_uri] = page.content or ""
-    page.content = theme_markup.searched(page.content or "")
-
-
-@event_priority(-100)  # after it
-def _show_all(*_: Any, page: Page, **__: Any) -> None:
-    """Give the reader the whole page."""
-    page.content = theme_markup.after_search(_WHOLE.pop(page.file.src_uri))
-
-
-on_page_context = CombinedEvent(_read_less, _show_all)
 
 
 def on_env(env: Environment, **_: Any) -> Environment:

@@ -636,6 +636,12 @@ def figure_anchor(figure_name: str) -> str:
     return f"figure-{figure_name.replace('_', '-')}"
 
 
+def headerlink(anchor: str, kind: str) -> str:
+    """The mark behind what can be linked to, which the style sheet draws: it is no word."""
+    told = f"Link to this {kind}"
+    return f'<a class="headerlink" href="#{anchor}" title="{told}" aria-label="{told}"></a>'
+
+
 def place_of_figure(markdown: str, figure_name: str) -> int:
     """Where a page shows a figure, by itself or with what moves; -1 when it does not."""
     found = re.search(rf"\{{\{{ (?:figure|slider|stepper) {figure_name} \}}\}}", markdown)
@@ -688,7 +694,7 @@ def _figure_markup(page: Page, run: Run, figure: dict[str, Any]) -> str:
         f"<figcaption><strong>Figure {count}.</strong> {caption}"
         f' <a class="figure-file" href="{address}" download>'
         f'SVG<span class="visually-hidden"> of figure {count}</span></a>'
-        f' <a class="headerlink" href="#{anchor}" title="Link to this figure">&para;</a>'
+        f" {headerlink(anchor, 'figure')}"
         "</figcaption></figure>"
     )
 
@@ -804,8 +810,7 @@ def _checks(page: Page, names: list[str]) -> str:
         badges = " ".join(f'<span class="kind">{kind}</span>' for kind in kinds)
         anchor = f"check-{module}-{check['name'].removeprefix('check_')}".replace("_", "-")
         source = (
-            f'<p class="check-source">{_inline(check["source"])}'
-            f' <a class="headerlink" href="#{anchor}" title="Link to this check">&para;</a></p>'
+            f'<p class="check-source">{_inline(check["source"])} {headerlink(anchor, "check")}</p>'
         )
         body = "".join(
             f"<tr>{' '.join(f'<td>{_inline(cell)}</td>' for cell in _compared(row))}</tr>"

@@ -1,9 +1,9 @@
 """What is done to finished HTML for the theme that the site has now: names for a screen reader,
-less markup in code, and a search that waits until it is used.
+less markup in code, and less of its style.
 
 All of it can be deleted without losing a word or a number of a page. It stands on the markup of
-Material for MkDocs; a repair that no longer finds its place leaves the page
-as it is, and its test says what changed.
+Material for MkDocs; a repair that no longer finds its place leaves the page as it is, and its test
+says what changed.
 """
 
 # In one piece: what stands on the theme's markup is one file, which goes when the theme does.
@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 
 from lightningcss import process_stylesheet
 
+from builder.pages import headerlink
+
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -36,22 +38,8 @@ _INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docs
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
 _TAG = re.compile(r"<[^>]*>")
 _BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
-_UNSEARCHED = re.compile(  # what the search leaves out, and within it what it would read in vain
-    r'(<div [^>]*\bdata-search-exclude[^>]*>(?:<span class="filename">(?:[^<]|<wbr>)*</span>)?'
-    r"<(pre|table)\b[^>]*>).*?(?=</\2>)",
-    re.DOTALL,
-)
-_FOR_SEARCH = re.compile(r' data-search-\w+="[^"]+"')
-_MATHML = re.compile(r"<math\b.*?</math>", re.DOTALL)
-_BLANK = re.compile(r">\s+<")
 _AS_IT_IS = re.compile(  # code, and what a script writes again
     r"(<pre\b.*?</pre>|<output\b.*?</output>)", re.DOTALL
-)
-_PRE = re.compile(r"(<pre\b.*?</pre>)", re.DOTALL)
-_OF_WORDS = re.compile(  # marks at headings, and markup that says nothing to the search
-    r'<a class="headerlink"[^>]*>[^<]*</a>'
-    r"|</?(?:a|button|em|figcaption|img|input|label|option|span|strong|summary|td|th|tr)\b"
-    r'(?:[^>"]|"[^"]*")*>'
 )
 _CSS_NAME = re.compile(r"[.#]([A-Za-z_][\w-]*)")
 _PROPERTY = re.compile(r"(?<=[{;])--[\w-]+(?=:)")
@@ -84,7 +72,7 @@ _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
 _AHEAD = re.compile(r'<link rel="(?:prev|next)"[^>]*>\s*')
 _COLOURS = re.compile(r'(<input class="md-option"[^>]* aria-label=")([^"]*)')
-_LINK = re.compile(r'<a class="headerlink"[^>]*? title="(Link to this (\w+))"')
+_OF_HEADING = 'title="Link to this section"'  # which its mark would be read as part of
 _DIALOG = 'data-md-component="search" role="dialog"'
 
 
@@ -136,25 +124,6 @@ def with_copy_buttons(content: str) -> str:
         )
 
     return _BLOCK_OF_CODE.sub(block, content)
-
-
-def searched(content: str) -> str:
-    """A rendered page without what its search leaves out and without the markup of words, with
-    formulas as their words: the search finds the same in it, but for the number of blanks, and
-    reads a tenth of the markup.
-    """
-
-    def words(formula: re.Match[str]) -> str:
-        return formula[0] if _BLANK.search(formula[0]) else _TAG.sub("", formula[0])
-
-    told = _PRE.split(_MATHML.sub(words, _UNSEARCHED.sub(r"\1", content)))
-    told[::2] = [re.sub(r"\s+", " ", _OF_WORDS.sub("", text)) for text in told[::2]]
-    return "".join(told)
-
-
-def after_search(content: str) -> str:
-    """A rendered page without the marks of what its search leaves out."""
-    return _FOR_SEARCH.sub("", content)
 
 
 def plain_names(content: str) -> str:
@@ -249,8 +218,8 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
                 f" {'first column' if kind == 'table' else 'left side'} otherwise"
             )
         found.add(name)
-        link = f'<a class="headerlink" href="#{name}" title="Link to this {kind}">&para;</a>'
-        return f'<div class="linked" id="{name}">{begin}>{inside}</div>{link}</div>'
+        mark = headerlink(name, kind)
+        return f'<div class="linked" id="{name}">{begin}>{inside}</div>{mark}</div>'
 
     return _SHOWN_ALONE.sub(anchored, content), problems
 
@@ -258,22 +227,8 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
 def content(html_of_page: str) -> tuple[str, list[str]]:
     """What Markdown made of a page, lighter, and with the theme's buttons, and what is wrong."""
     anchored, problems = with_anchors(with_whole_words(with_tables(html_of_page)))
-    return with_named_links(with_copy_buttons(plain_names(anchored))), problems
-
-
-def with_named_links(content: str) -> str:
-    """A rendered page whose marks behind what can be linked to are read as what they are, and not
-    at all in a heading, whose name they would be part of; the contents of the page have its
-    address too.
-    """
-
-    def named(match: re.Match[str]) -> str:
-        of_heading = match[2] == "section"
-        return match[0] + (
-            ' aria-hidden="true" tabindex="-1"' if of_heading else f' aria-label="{match[1]}"'
-        )
-
-    return _LINK.sub(named, content)
+    lighter = with_copy_buttons(plain_names(anchored))
+    return lighter.replace(_OF_HEADING, f'{_OF_HEADING} aria-hidden="true" tabindex="-1"'), problems
 
 
 def trim_styles(site: Path) -> None:

@@ -6,15 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from material.plugins.search.plugin import Parser
 
+from builder.pages import headerlink
 from builder.theme_markup import (
-    after_search,
     asking_for_nothing_ahead,
     content,
     named_landmarks,
     plain_names,
-    searched,
     security_policy,
     trim_styles,
     with_anchors,
@@ -53,11 +51,9 @@ def test_a_choice_of_colours_is_named_by_what_it_is() -> None:
 
 
 def test_marks_behind_what_is_linked_to_are_no_part_of_a_heading() -> None:
-    link = '<a class="headerlink" href="#a" title="Link to this {}"{}>&para;</a>'
-    marks = {"section": ' aria-hidden="true" tabindex="-1"'}
-    marks["table"] = ' aria-label="Link to this table"'
-    for kind, mark in marks.items():
-        assert content(link.format(kind, ""))[0] == link.format(kind, mark)
+    link = '<a class="headerlink" href="#a" title="Link to this section"{}>&para;</a>'
+    marked = link.format(' aria-hidden="true" tabindex="-1"')
+    assert content(link.format(""))[0] == marked
 
 
 def test_tables_name_their_columns_of_numbers() -> None:
@@ -128,8 +124,7 @@ def _addresses(*shown: str) -> tuple[list[str], list[str]]:
     found = re.findall(r' id="(?!how")([^"]+)"', page)
     for name in found:
         kind = name.partition("-")[0]
-        link = f'<a class="headerlink" href="#{name}" title="Link to this {kind}">&para;</a></div>'
-        assert page.count(link) == 1
+        assert page.count(headerlink(name, kind)) == 1
     return found, problems
 
 
@@ -208,11 +203,9 @@ def test_lines_that_are_folded_are_one_piece_with_the_ink_of_text() -> None:
     )
 
 
-def test_the_name_of_a_file_breaks_between_its_folders_and_is_not_searched() -> None:
-    name = '<div data-search-exclude class="highlight"><span class="filename">a/b/c.py</span>'
-    page = plain_names(f"{name}<pre>inside</pre></div>")
-    assert "a/<wbr>b/<wbr>c.py</span>" in page
-    assert "inside" not in searched(page)
+def test_the_name_of_a_file_breaks_between_its_folders() -> None:
+    page = plain_names('<span class="filename">a/b/c.py</span><pre>a/b</pre>')
+    assert page == '<span class="filename">a/<wbr>b/<wbr>c.py</span><pre>a/b</pre>'
 
 
 def test_scripts_go_out_without_comments(tmp_path: Path) -> None:
@@ -243,65 +236,6 @@ def test_a_copy_button_is_named_by_the_first_line_that_tells_something() -> None
     long = " ".join(["long"] * 20)[:40]
     expected = ["Copy a", "Copy def f&lt;&quot;x&quot;:", f"Copy {long}…"]
     assert re.findall(r'<button[^>]* aria-label="([^"]*)"', page) == expected
-
-
-CODE = (
-    '<div class="language-python highlight" data-search-exclude=""><span class="filename">a.py'
-    '</span><pre><span></span><span>n</span><code><span class="k">def</span> f\n</code></pre></div>'
-)
-ROWS = "<thead><tr><th>Got</th></tr></thead><tbody><tr><td><p>4</p></td></tr></tbody></table>"
-EXCLUDED = f'<div class="checks" tabindex="0" data-search-exclude><table class="plain">{ROWS}</div>'
-FORMULA = "<math><mi>&rho;</mi><mo>&lt;</mo><msub><mi>x</mi><mtext>max load</mtext></msub></math>"
-PARTS = {
-    "code": CODE,
-    "code for the search": CODE.replace(' data-search-exclude=""', ""),
-    "rows": EXCLUDED,
-    "rows for the search": EXCLUDED.replace(" data-search-exclude", ""),
-    "formula": f"<p>Where {FORMULA} holds.</p>",
-    "blanks": "<p>A <math><mi>a</mi>\n <mtext> </mtext> <mi>b</mi></math> b</p>",
-    "words": '<p>In <strong>two</strong>\n<em>words</em>, <a title="a > b" href="#b">b</a>.</p>\n',
-    "lines": "<pre><code>one  <span>two</span>\n\n   three</code></pre>",
-    "button": "<p data-search-exclude><button>Copy</button></p><p>after</p>",
-}
-
-
-@pytest.mark.parametrize("part", [*PARTS, "all"])
-def test_the_search_finds_the_same_in_less(part: str) -> None:
-    text = "".join(PARTS.values()) if part == "all" else PARTS[part]
-    page = f'<h1 id="a">A {FORMULA}</h1>{text}<h2 id="b">B</h2><p>more</p>{text}'
-    found = []
-    for read in (page, searched(page)):
-        parser = Parser()
-        parser.feed(read)
-        parser.close()
-        found.append([(s.id, "".join(s.title).strip(), _told(s.text)) for s in parser.data])
-    assert found[0] == found[1]
-    assert [title.strip() for _, title, _ in found[0]] == ["A ρ&lt;xmax load", "B"]
-    assert part not in ("code", "rows", "formula", "all") or len(searched(page)) < len(page) - 100
-
-
-def _told(pieces: list[str]) -> str:
-    """What the search reads, in lines of code to the blank."""
-    parts = re.split(r"(<pre>.*?</pre>)", "".join(pieces), flags=re.DOTALL)
-    return "".join(
-        part if place % 2 else " ".join(part.split()) for place, part in enumerate(parts)
-    )
-
-
-def test_the_search_goes_on_after_a_list_whose_items_do_not_end() -> None:
-    names = '<form data-search-exclude><datalist><option value="a"><option value="b"></datalist>'
-    page = f'<h1 id="a">A</h1>{names}</form><p>after</p><h2 id="b">B</h2><p>more</p>'
-    parser = Parser()
-    parser.feed(searched(page))
-    parser.close()
-    found = [("".join(section.title), "".join(section.text)) for section in parser.data]
-    assert found == [("A", "<p>after</p>"), ("B", "<p>more</p>")]
-
-
-def test_marks_for_the_search_go_when_it_has_read() -> None:
-    assert after_search('<p class="a" data-search-exclude="data-search-exclude">') == (
-        '<p class="a">'
-    )
 
 
 def test_the_policy_lies_beside_the_pages(tmp_path: Path) -> None:
