@@ -139,7 +139,7 @@ def expand(
         for run in made.runs
         if run.name not in shown and not is_core(run.name)
     ]
-    ran = [run for run in runs if not run.failed and not run.pending]
+    ran = [run for run in runs if not run.failed]
     sources = (sources or Sources(root)).knowing(
         Module(run.name, run.record["source"], run.outline) for run in ran
     )
@@ -166,8 +166,6 @@ def expand(
         failed = [run for run in page.runs if run.failed]
         if failed and show_failures:
             text = pages.block(pages.error_box(failure_report(failed))) + "\n" + text
-        if any(run.pending for run in page.runs):
-            text = pages.block(pages.PENDING) + "\n" + text
         made.pages[page.path] = page.head + text
         if page.copies:
             listed = json.dumps(page.copies, ensure_ascii=False).encode()
@@ -247,8 +245,7 @@ def _add_files(made: Expansion, site: Site, written: list[pages.Page], sources: 
             made.files[name] = notebooks.as_json(book).encode()
     chapters = [page for page in written if page.is_chapter]
     if site.notebook:
-        ran = [page for page in chapters if not any(run.pending for run in page.runs)]
-        _add_companion(made, site, [_demo(page) for page in ran])
+        _add_companion(made, site, [_demo(page) for page in chapters])
     overview = pages.llms_text(site.name, site.description, site.address, chapters, _parts(written))
     made.files["llms.txt"] = overview.encode()
 

@@ -71,10 +71,6 @@ _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
 LINES_OVER = 6  # that are not worth a button
-PENDING = (  # what a reader of `mkdocs serve` sees above a page whose modules have not all run
-    '<p class="pending" role="status">Figures and numbers of this page are being computed.'
-    " It shows them as soon as all modules have run.</p>"
-)
 WIDEST = 99  # characters of a value in a line
 KINDS = ("identity", "published", "simulation", "measured")
 
@@ -257,11 +253,6 @@ class Page:
         return next((pair for pair in self.figures if pair[1]["name"] == name), None)
 
     @functools.cached_property
-    def waits(self) -> bool:
-        """Whether there are modules that have not run, so that what it shows is not all there."""
-        return any(run.pending for run in self.every_run)
-
-    @functools.cached_property
     def of_the_site(self) -> dict[str, int | float]:
         """`site_values` of every run."""
         return site_values(self.every_run)
@@ -309,7 +300,7 @@ def expand(markdown: str, page: Page) -> str:
             line = _expand_line(line, page, number)
         for row in line.split("\n") if told and not fence else [""]:
             wanted, cells = cells, _cells(row)
-            if cells and wanted and cells != wanted and not page.waits:
+            if cells and wanted and cells != wanted:
                 wrong = f"{cells} cells in a table of {wanted}: {row[:80]}"
                 page.errors.append(f"docs/{page.path}:{number}: {wrong}")
         lines.append(line)
@@ -376,8 +367,6 @@ def _expand_line(line: str, page: Page, number: int) -> str:
         if "{{ " in line or any(_is_one(page, name) for name in _CLOSE.findall(line)):
             raise BuildError(f"not a directive: {line.strip()[:80]}")
     except BuildError as problem:
-        if page.waits:
-            return block('<p class="pending">…</p>') if directive else _VALUE.sub("…", line)
         page.errors.append(f"docs/{page.path}:{number}: {problem}")
         return block(error_box(str(problem)))
     return line

@@ -212,19 +212,6 @@ def test_a_bar_in_code_or_behind_a_stroke_ends_no_cell(text: str) -> None:
     assert page.errors == []
 
 
-def test_what_cannot_be_shown_before_the_modules_ran_is_no_error() -> None:
-    """On a page without modules, too, as a gallery is."""
-    waits = run_of("part.twice", pending=True, figures=[], checks=[])
-    page = Page("gallery.md", {}, every_run=[waits])
-    rows = "| a | b |\n|---|---|\n| {{ told }} |"
-    text = expand(f"{{{{ gallery }}}}\n\n{{{{ told }}}} and {{{{ site.figures }}}}\n\n{rows}", page)
-    assert page.errors == []
-    assert "build-error" not in text
-    ran = Page("gallery.md", {}, every_run=[run_of("part.twice")])
-    expand("{{ gallery }}", ran)
-    assert ran.errors
-
-
 @pytest.mark.parametrize("spec", ["9999999999", ".100f", "120.3f"])
 def test_value_wider_than_a_line_is_an_error(spec: str) -> None:
     page = page_of(run_of("part.twice"))
