@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import re
 import sys
 from datetime import datetime
 from email.utils import format_datetime
@@ -53,6 +52,7 @@ class _State:
     site = ""  # the folder of the site
     writing = contextlib.ExitStack()  # it, meanwhile in another
     made = Expansion()
+    maths = MathML()
     pages: PageCache | None = None  # of pages that Markdown has made
     wrong: list[str] = []  # noqa: RUF012 (what could not be made of pages)
     changed: dict[str, datetime] = {}  # noqa: RUF012 (when files of docs/ were)
@@ -74,8 +74,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     plain_files(Path(config.docs_dir))
     _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
-    if not any(isinstance(extension, MathML) for extension in config.markdown_extensions):
-        config.markdown_extensions.append(MathML())  # type: ignore[arg-type]
+    config.markdown_extensions.append(_State.maths)  # type: ignore[arg-type]
     return config
 
 
@@ -120,7 +119,7 @@ def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation
     _State.changed = {} if _State.serving else dates.last_changes(Path(config.docs_dir))
     for file in files.documentation_pages():
         date = _State.changed.get(file.src_uri)
-        if file.page and _State.changed:
+        if file.page:
             file.page.update_date = f"{date:%Y-%m-%d}" if date else ""  # not the day of the build
     return nav
 
@@ -130,27 +129,18 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
     return "" if _State.pages and _State.pages.knows(page, markdown) else markdown
 
 
-def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
+def on_page_content(html: str, *, page: Page, **_: Any) -> str:
     """Less markup around code, before the search reads it; and what went wrong with formulas."""
     if _State.pages and (known := _State.pages.given(page)) is not None:
         return known
-    wrong = _wrong_formulas(page, config)
+    wrong = [*dict.fromkeys(_State.maths.problems)]  # a heading is converted more than once
+    _State.maths.problems.clear()
     html, called_alike = theme_markup.content(html)
-    wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in called_alike]
-    _State.wrong += wrong
+    wrong += called_alike
+    _State.wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
     if _State.pages and not wrong:
         _State.pages.keep(page, html)
     return html
-
-
-def _wrong_formulas(page: Page, config: MkDocsConfig) -> list[str]:
-    found = []
-    for extension in config.markdown_extensions:
-        if isinstance(extension, MathML):
-            wrong = dict.fromkeys(extension.problems)  # a heading is converted more than once
-            found += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
-            extension.problems.clear()
-    return found
 
 
 def on_env(env: Environment, **_: Any) -> Environment:
@@ -168,17 +158,10 @@ def on_post_page(output: str, **_: Any) -> str:
 
 
 def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
-    """The page for addresses that do not exist has the same navigation; a map of the site whose
-    pages have no dates does not tell the day of the build for them.
-    """
-    if template_name == "sitemap.xml" and not _State.changed:
-        return _LAST_CHANGE.sub("", output_content)
+    """The page for addresses that do not exist has the same navigation."""
     if template_name != "404.html":
         return output_content
     return theme_markup.named_landmarks(output_content)
-
-
-_LAST_CHANGE = re.compile(r"\s*<lastmod>.*?</lastmod>")
 
 
 @event_priority(-100)  # after the search plugin

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from builder import hook
 
 
@@ -11,10 +9,3 @@ def test_of_the_templates_the_page_of_what_is_not_there_is_finished() -> None:
     text = '<div data-md-component="search" role="dialog">'
     assert hook.on_post_template(text, template_name="sitemap.xml") == text
     assert 'aria-label="Search"' in hook.on_post_template(text, template_name="404.html")
-
-
-def test_a_map_of_the_site_tells_no_day_of_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "<url><loc>a</loc>\n  <lastmod>2026-01-02</lastmod>\n</url>"
-    for changed, told in (({}, "<url><loc>a</loc>\n</url>"), ({"a.md": 1}, text)):
-        monkeypatch.setattr(hook._State, "changed", changed)
-        assert hook.on_post_template(text, template_name="sitemap.xml") == told
