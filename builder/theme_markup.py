@@ -16,7 +16,6 @@ import html
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -257,34 +256,6 @@ def trim_styles(site: Path) -> None:
         file.write_text(text, encoding="utf-8")
 
 
-def security_policy(pages: Iterable[str], pyodide: str) -> str:
-    """The value of a header Content-Security-Policy under which the pages work, on one line: no
-    script runs but the site's own files, those inline scripts that stand in the pages now, by their
-    hash, and what these make themselves, as Python for the browser, once its bytes are compared.
-
-    pyodide: where that is fetched from, an address or a folder of the site.
-    """
-    inline = {text for page in pages for text in _INLINE.findall(page)}
-    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in inline)
-    hashes = sorted(f"'sha256-{digest}'" for digest in digests)
-    url = urlsplit(pyodide)
-    python = [f"{url.scheme}://{url.netloc}"] if url.netloc else []
-    rules = {
-        "default-src": ["'none'"],
-        "script-src": ["'self'", *hashes, "'wasm-unsafe-eval'", "blob:"],
-        "style-src": ["'self'", "'unsafe-inline'"],  # columns of tables; styles run nothing
-        "img-src": ["'self'", "data:", "blob:"],
-        "font-src": ["'self'"],
-        "connect-src": ["'self'", *python],
-        "worker-src": ["'self'", "blob:"],
-        "frame-src": ["'self'"],  # that of Python for the browser
-        "base-uri": ["'none'"],
-        "form-action": ["'none'"],
-        "frame-ancestors": ["'self'"],
-    }
-    return "; ".join(f"{name} {' '.join(sources)}" for name, sources in rules.items())
-
-
 _COMMENT = re.compile(r"^ *// .*\n", re.MULTILINE)
 
 
@@ -294,7 +265,26 @@ def write_light(site: Path) -> None:
         file.write_text(_COMMENT.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
 
 
+_RULES = (  # columns of tables have styles, which run nothing; a frame holds the browser's Python
+    "default-src 'none'; script-src 'self' {scripts} 'wasm-unsafe-eval' blob:;"
+    " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self';"
+    " connect-src 'self'{python}; worker-src 'self' blob:; frame-src 'self'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'self'\n"
+)
+
+
 def write_policy(site: Path, pyodide: str) -> None:
-    """Leave the policy beside the pages of a built site."""
-    pages = (file.read_text(encoding="utf-8") for file in sorted(site.rglob("*.html")))
-    (site / POLICY).write_text(f"{security_policy(pages, pyodide)}\n", encoding="utf-8")
+    """Leave beside the pages of a built site the value of a header Content-Security-Policy under
+    which they work: no script runs but the site's own files, those inline scripts that stand in the
+    pages now, by their hash, and what these make themselves, as Python for the browser, once its
+    bytes are compared.
+
+    pyodide: where that is fetched from, an address or a folder of the site.
+    """
+    pages = (file.read_text(encoding="utf-8") for file in site.rglob("*.html"))
+    inline = {text.encode() for page in pages for text in _INLINE.findall(page)}
+    digests = (base64.b64encode(hashlib.sha256(text).digest()).decode() for text in inline)
+    scripts = " ".join(sorted(f"'sha256-{digest}'" for digest in digests))
+    url = urlsplit(pyodide)
+    python = f" {url.scheme}://{url.netloc}" if url.netloc else ""
+    (site / POLICY).write_text(_RULES.format(scripts=scripts, python=python), encoding="utf-8")
