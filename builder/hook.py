@@ -154,7 +154,7 @@ def on_env(env: Environment, **_: Any) -> Environment:
 
 def on_post_page(output: str, **_: Any) -> str:
     """The finished page."""
-    return theme_markup.asking_for_nothing_ahead(theme_markup.named_landmarks(output))
+    return theme_markup.named_landmarks(output)
 
 
 def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:

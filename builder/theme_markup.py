@@ -69,37 +69,19 @@ _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
-_AHEAD = re.compile(r'<link rel="(?:prev|next)"[^>]*>\s*')
-_COLOURS = re.compile(r'(<input class="md-option"[^>]* aria-label=")([^"]*)')
 _OF_HEADING = 'title="Link to this section"'  # which its mark would be read as part of
-_DIALOG = 'data-md-component="search" role="dialog"'
 
 
 def named_landmarks(page: str) -> str:
-    """A rendered page whose search dialog has a name, each section of the navigation its own, and
-    each choice of colours that of what it is.
-
-    A section with an index page is labelled by an element that holds an icon only; its title stands
-    in another label. A choice is labelled by what the next press does.
+    """A rendered page each of whose sections of the navigation has a name. One with an index page
+    is labelled by an element that holds an icon only; its title stands in another label.
     """
-    leads_to = [match[2] for match in _COLOURS.finditer(page)]
-    colours = itertools.cycle([*leads_to[-1:], *leads_to[:-1]])
-    page = _COLOURS.sub(
-        lambda match: match[1] + next(colours).removeprefix("Switch to ").capitalize(), page
-    )
 
     def name(match: re.Match[str]) -> str:
         title = re.search(rf'for="{match[1]}">\s*<span[^>]*></span>\s*([^<]+?)\s*<', page)
         return f'aria-label="{title[1]}"' if title else match[0]
 
-    return _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
-
-
-def asking_for_nothing_ahead(page: str) -> str:
-    """A rendered page without the links in its head to those before and after it, for which Firefox
-    asks at once.
-    """
-    return _AHEAD.sub("", page)
+    return _SECTION.sub(name, page)
 
 
 def with_copy_buttons(content: str) -> str:

@@ -9,7 +9,6 @@ import pytest
 
 from builder.pages import headerlink
 from builder.theme_markup import (
-    asking_for_nothing_ahead,
     content,
     named_landmarks,
     plain_names,
@@ -37,18 +36,6 @@ def test_section_without_a_title_keeps_its_label() -> None:
     assert named_landmarks(bare) == bare
 
 
-def test_search_dialog_has_a_name() -> None:
-    dialog = '<div class="md-search" data-md-component="search" role="dialog">'
-    assert named_landmarks(dialog).endswith('role="dialog" aria-label="Search">')
-
-
-def test_a_choice_of_colours_is_named_by_what_it_is() -> None:
-    names = ["Switch to light mode", "Switch to dark mode", "Follow the system"]
-    made = [f'<input class="md-option" aria-label="{name}" type="radio">' for name in names]
-    told = re.findall('aria-label="(.*?)"', named_landmarks("".join(made)))
-    assert told == ["Follow the system", "Light mode", "Dark mode"]
-
-
 def test_marks_behind_what_is_linked_to_are_no_part_of_a_heading() -> None:
     link = '<a class="headerlink" href="#a" title="Link to this section"{}>&para;</a>'
     marked = link.format(' aria-hidden="true" tabindex="-1"')
@@ -70,11 +57,6 @@ def test_tables_name_their_columns_of_numbers() -> None:
     aligned = '<table><tr><td style="text-align: right;">5</td></tr></table>'
     told = '<div class="table n1"><table class="data"><tr><td>5</td></tr></table></div>'
     assert with_tables(aligned) == told
-
-
-def test_a_page_asks_for_no_other_ahead() -> None:
-    head = '<link rel="prev" href="a"><link rel="next" href="b">\n  <link rel="icon" href="c">'
-    assert asking_for_nothing_ahead(head) == '<link rel="icon" href="c">'
 
 
 def test_only_long_names_in_tables_may_break() -> None:
