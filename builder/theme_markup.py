@@ -15,11 +15,11 @@ import hashlib
 import html
 import itertools
 import re
-import unicodedata
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from lightningcss import process_stylesheet
+from markdown.extensions.toc import slugify_unicode
 
 from builder.pages import headerlink
 
@@ -52,10 +52,6 @@ _SHOWN_ALONE = re.compile(
 )
 _FIRST_CELL = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 _LEFT_SIDE = re.compile(r"([^=\u2248\u2264\u2265\u21a6\u2286]*)[=\u2248\u2264\u2265\u21a6\u2286]")
-_LATIN = re.compile(r"[a-z0-9]+")
-_KIND_OF_LETTER = re.compile(
-    r"\b(?:GREEK|MATHEMATICAL|SCRIPT|SMALL|CAPITAL|LETTER|ITALIC|BOLD|SYMBOL) "
-)
 _LONG_CODE = re.compile(r"(?<=<code>)[^<]{10,}(?=</code>)")
 _BREAKS = re.compile(r"(?<=[\w:])[_:(\[,=](?=\w)")
 _SHORT_CODE = re.compile(r"(?<=<code>)(?:[^<]|<wbr>)+(?=</code>)")
@@ -161,16 +157,6 @@ def with_whole_words(content: str) -> str:
     return "".join(found)
 
 
-def _slug(text: str) -> str:
-    """Words of an address: a letter that is not Latin by its name, and no signs."""
-    names = (
-        f" {unicodedata.name(one)} " if one.isalpha() and not one.isascii() else one
-        for one in unicodedata.normalize("NFKD", text)
-    )
-    spelt = _KIND_OF_LETTER.sub("", "".join(names)).replace("LAMDA", "LAMBDA")
-    return "-".join(_LATIN.findall(spelt.lower()))
-
-
 def with_anchors(content: str) -> tuple[str, list[str]]:
     """A rendered page whose tables and formulas that stand alone can be linked to, and what is
     wrong.
@@ -192,7 +178,7 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
         else:  # its letters are elements of their own
             left = _LEFT_SIDE.match(_TAG.sub("", html.unescape(inside)))
             called = left[1] if left else ""
-        name = "-".join(filter(None, (kind, section, _slug(called))))
+        name = "-".join(filter(None, (kind, section, slugify_unicode(called, "-"))))
         if name in found:
             problems.append(
                 f"two {kind}s have the address #{name}: begin one's"

@@ -97,7 +97,7 @@ def _formula(*letters: str) -> str:
 
 
 SHOWN = (_table("Read, <em>of</em> R&amp;D"), _formula("ρ", "=", "λ"), _formula("C", "r"))
-ADDRESSES = ["table-how-read-of-r-d", "formula-how-rho", "formula-how"]
+ADDRESSES = ["table-how-read-of-rd", "formula-how-ρ", "formula-how"]
 
 
 def _addresses(*shown: str) -> tuple[list[str], list[str]]:
