@@ -475,7 +475,7 @@ def figure_rare_waits(figure: Figure) -> None:
 
     Alt: Probability to wait longer than t against t from 0 to 140 mean service times, logarithmic
     from 1 to 10⁻¹². A straight falling line with points on it all the way. The curve of a plain
-    simulation follows it down to 0.002 at 30, bends away above it and ends at 68.
+    simulation follows it for some thirty service times, bends away above it and ends at 68.
     """
     axes = figure.subplots()
     times = np.array([0.0, 140.0])
