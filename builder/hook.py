@@ -143,24 +143,13 @@ def on_page_content(html: str, *, page: Page, **_: Any) -> str:
 
 
 def on_env(env: Environment, **_: Any) -> Environment:
-    """Stop before anything is written when a page is wrong; and dates for the feed."""
+    """Stop before anything is written when a page is wrong; and what the templates ask for."""
     env.globals["changed"] = _State.changed
+    env.filters["named"] = theme_markup.named_sections
     env.filters["rfc_date"] = functools.partial(format_datetime, usegmt=True)
     wrong, _State.wrong = _State.wrong, []
     _stop_on(wrong)
     return env
-
-
-def on_post_page(output: str, **_: Any) -> str:
-    """The finished page."""
-    return theme_markup.named_landmarks(output)
-
-
-def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
-    """The page for addresses that do not exist has the same navigation."""
-    if template_name != "404.html":
-        return output_content
-    return theme_markup.named_landmarks(output_content)
 
 
 @event_priority(-100)  # after the search plugin

@@ -68,16 +68,16 @@ _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: n
 _OF_HEADING = 'title="Link to this section"'  # which its mark would be read as part of
 
 
-def named_landmarks(page: str) -> str:
-    """A rendered page each of whose sections of the navigation has a name. One with an index page
-    is labelled by an element that holds an icon only; its title stands in another label.
+def named_sections(nav: str) -> str:
+    """The navigation with a name for each of its sections. One with an index page is labelled by an
+    element that holds an icon only; its title stands in another label.
     """
 
     def name(match: re.Match[str]) -> str:
-        title = re.search(rf'for="{match[1]}">\s*<span[^>]*></span>\s*([^<]+?)\s*<', page)
+        title = re.search(rf'for="{match[1]}">\s*<span[^>]*></span>\s*([^<]+?)\s*<', nav)
         return f'aria-label="{title[1]}"' if title else match[0]
 
-    return _SECTION.sub(name, page)
+    return _SECTION.sub(name, nav)
 
 
 def with_copy_buttons(content: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from builder.pages import headerlink
 from builder.theme_markup import (
     content,
-    named_landmarks,
+    named_sections,
     plain_names,
     trim_styles,
     with_anchors,
@@ -28,12 +28,12 @@ SECTION = (
 
 
 def test_section_is_named_by_its_title() -> None:
-    assert '<nav class="md-nav" aria-label="Intuition">' in named_landmarks(SECTION)
+    assert '<nav class="md-nav" aria-label="Intuition">' in named_sections(SECTION)
 
 
 def test_section_without_a_title_keeps_its_label() -> None:
     bare = '<nav aria-labelledby="__nav_3_label"></nav>'
-    assert named_landmarks(bare) == bare
+    assert named_sections(bare) == bare
 
 
 def test_marks_behind_what_is_linked_to_are_no_part_of_a_heading() -> None:
