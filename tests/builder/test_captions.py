@@ -59,7 +59,7 @@ def test_what_can_be_read_off_is_true(shown: list[float], text: str) -> None:
         ("It is 8,500 ms at most.", ["8,500"]),
         ("Points at 6.3 and 7.2.", ["7.2"]),
         ("73 servers, 0.475 of them.", ["73", "0.475"]),
-        ("At 10⁻³ of 10:30.", ["10⁻³", "10:30"]),
+        ("At 10⁻³ of it.", ["10⁻³"]),
     ],
 )
 def test_a_wrong_number_is_found(shown: list[float], text: str, wrong: list[str]) -> None:
@@ -69,10 +69,8 @@ def test_a_wrong_number_is_found(shown: list[float], text: str, wrong: list[str]
 def test_numbers_are_read_as_precisely_as_they_are_told() -> None:
     assert told("0.85") == [Told("0.85", 0.85, 0.005)]
     assert told("2100")[0].slack == pytest.approx(42)
-    assert told("nearly 2100")[0].slack == pytest.approx(210)
     assert told("10⁻³")[0].value == pytest.approx(1e-3)
-    assert told("10:30")[0].value == 10.5
-    assert told("from 5 to 8 percent")[0].scales == (1.0, 1.0, 0.01)
+    assert told("from 5 to 8 percent")[1].scales == (1.0, 0.01)
 
 
 def test_most_wrong_digits_are_found(shown: list[float]) -> None:

@@ -407,13 +407,13 @@ def figure_coverage(figure: Figure) -> None:
     """Batch means keep the promise slowly; adjusted for correlation and skewness they keep it from
     batches of five time constants on, at every load.
 
-    Recorded simulation of 1,000 M/M/1 runs for each point, at 50, 80, 90 and 95% busy; the standard
-    error of a point is less than one percentage point. The band is 92 to 97%.
+    Recorded simulation of 1,000 M/M/1 runs for each point, at 50%, 80%, 90% and 95% busy; the
+    standard error of a point is less than one percentage point. The band is 92 to 97%.
 
     Alt: Coverage against the length of a batch, 2 to 40 time constants on a logarithmic axis. Four
     lines of plain batch means rise from 83 to 86 percent into a band between 92 and 97
-    percent, which they reach at 10. Four adjusted lines begin at 91 to 92 percent and are in the
-    band from 5 on.
+    percent, which they reach at 10. Four adjusted lines begin at 91% to 92% and are in the band
+    from 5 on.
     """
     axes = figure.subplots()
     cells = _cells()
