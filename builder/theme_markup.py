@@ -6,8 +6,6 @@ Material for MkDocs; a repair that no longer finds its place leaves the page as 
 says what changed.
 """
 
-# In one piece: what stands on the theme's markup is one file, which goes when the theme does.
-
 from __future__ import annotations
 
 import base64
