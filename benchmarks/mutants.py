@@ -62,7 +62,7 @@ BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of th
     "worker": ("worker", "told_anew", "faults"),
     "outline": ("source", "pages"),
     "storage": ("cache", "page_cache"),
-    "hook": ("page_cache", "serve", "build"),
+    "hook": ("hook", "page_cache", "serve", "build"),
     "configuration": ("configuration", "build"),
     "slider_sentences": ("sliders",),
     "expansion": ("expansion", "build", "faults"),

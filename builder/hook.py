@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import re
 import sys
 from datetime import datetime
 from email.utils import format_datetime
@@ -118,7 +119,7 @@ def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation
     _State.changed = {} if _State.serving else dates.last_changes(Path(config.docs_dir))
     for file in files.documentation_pages():
         date = _State.changed.get(file.src_uri)
-        if file.page:
+        if file.page and _State.changed:
             file.page.update_date = f"{date:%Y-%m-%d}" if date else ""  # not the day of the build
     return nav
 
@@ -150,6 +151,16 @@ def on_env(env: Environment, **_: Any) -> Environment:
     wrong, _State.wrong = _State.wrong, []
     _stop_on(wrong)
     return env
+
+
+def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
+    """A map of the site whose pages have no dates does not tell the day of the build for them."""
+    if template_name == "sitemap.xml" and not _State.changed:
+        return _LAST_CHANGE.sub("", output_content)
+    return output_content
+
+
+_LAST_CHANGE = re.compile(r"\s*<lastmod>.*?</lastmod>")
 
 
 @event_priority(-100)  # after the search plugin
