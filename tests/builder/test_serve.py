@@ -195,13 +195,6 @@ def test_new_chapter_appears(served: Served) -> None:
     served.wait_for("part/newcomer/", "Doubled, two is 4.0.")
 
 
-def test_a_port_that_is_taken_is_one_sentence(served: Served) -> None:
-    again = served.project.command("mkdocs", "serve")
-    assert again.status == 1
-    assert "Traceback" not in again.text
-    assert "Address already in use" in again.text
-
-
 WAITS = """
 import time
 from pathlib import Path
