@@ -53,8 +53,8 @@ markdown_extensions: [attr_list]
 nav:
   - Home: index.md
   - Part: [part/index.md, {Twice: part/twice.md}, {Deep: [part/other.md]}]
-  - notebook.ipynb
-  - Book: notebook.ipynb
+  - notebook.md
+  - Book: notebook.md
 extra:
   pyodide: pyodide/
   notebook: {title: All, description: "Every chapter.", introduction: " In order.\\n"}
@@ -88,14 +88,13 @@ def _site(folder: Path) -> dict[str, Any]:
         "plain": plain.replace(str(folder), "…"),
         "problems": made.problems,
         "absent": [run.name for run in made.absent],
-        "figures": made.figures,
         "pages": made.pages,
         "files": {path: _told(path, made.files[path], folder) for path in sorted(made.files)},
     }
 
 
 def _at_work(folder: Path) -> dict[str, Any]:
-    """The same for an author whose modules have failed, or have not run yet; and written down."""
+    """The same for an author whose modules have failed; and written down."""
     small_site.write_site(folder)
     for path in (folder / "docs").rglob("*.md"):
         if path.relative_to(folder / "docs").as_posix() not in ("index.md", "part/twice.md"):
@@ -106,20 +105,16 @@ def _at_work(folder: Path) -> dict[str, Any]:
     usual = _lines(expand(folder, site, runs))
     told: dict[str, Any] = {}
     failure = {"function": "check_double", "line": 3, "error": "AssertionError", "message": "a\nb"}
-    for state, changes in (
-        ("pending", {"pending": True}),
-        ("failed", {"failures": [failure | {"traceback": ""}]}),
-    ):
-        others = [small_site.run_of(folder, "part.twice.twice", **changes)]
-        made = expand(folder, site, [*runs[:3], *others], show_failures=state == "failed")
-        others_told = [line for line in _lines(made) if line not in usual]
-        told[state] = {"lines": others_told, "problems": made.problems, "files": sorted(made.files)}
+    failed = small_site.run_of(folder, "part.twice.twice", failures=[failure | {"traceback": ""}])
+    made = expand(folder, site, [*runs[:3], failed], show_failures=True)
+    others_told = [line for line in _lines(made) if line not in usual]
+    told["failed"] = {"lines": others_told, "problems": made.problems, "files": sorted(made.files)}
     (folder / "docs/index.md").write_text("# Home\n", encoding="utf-8")
     for address in ("https://p.test/", ""):
         made = expand(folder, dataclasses.replace(site, notebook={}, pyodide=address), runs)
         told[f"Python from {address!r}"] = [line for line in _lines(made) if line not in usual]
     made = expand(folder, site, runs)
-    told["written"] = _written(made, folder, site)
+    told["written"] = _written(made, folder)
     return told
 
 
@@ -127,12 +122,12 @@ def _lines(made: Expansion) -> list[str]:
     return "\n".join(made.pages.values()).split("\n")
 
 
-def _written(made: Expansion, folder: Path, site: Any) -> dict[str, Any]:
+def _written(made: Expansion, folder: Path) -> dict[str, Any]:
     config, refused = plain_configuration(folder), []
     for wrong, where in ((["docs/a.md: b", "c"], "plain"), ([], "docs"), ([], "plain")):
         made.problems[:] = wrong
         try:
-            write(made, folder, folder / where, config, site)
+            write(made, folder, folder / where, config)
         except BuildError as problem:
             refused.append(str(problem).replace(str(folder), "…"))
     there = sorted((folder / "plain").rglob("*"))
@@ -504,7 +499,7 @@ def _warmed_up() -> dict[str, int]:
 def _of_run(run: Run) -> dict[str, Any]:
     """What a record says, without what is hashed."""
     record = {key: value for key, value in run.record.items() if value}
-    states = [run.path, run.address, run.failed, run.pending, run.seconds, len(run.outline.symbols)]
+    states = [run.path, run.address, run.failed, run.seconds, len(run.outline.symbols)]
     record["failures"] = [
         failure | {"traceback": len(failure["traceback"])} for failure in run.record["failures"]
     ]
