@@ -28,7 +28,7 @@ from typing import Any
 import yaml
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
-from builder.expansion import COMPANION, front_matter
+from builder.expansion import front_matter
 from builder.outline import read
 from builder.pages import module_names_of, references_of, terms_of
 from builder.runner import Run
@@ -933,7 +933,7 @@ def _is_docstring(node: ast.stmt) -> bool:
 
 
 def navigation_problems() -> list[str]:
-    """The navigation lists every page, and no other but the notebook, which a build makes."""
+    """The navigation lists every page, and no other."""
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     nav = yaml.safe_load(text[text.index("\nnav:") :])["nav"]
     listed = set(re.findall(r"[\w/-]+\.md", str(nav)))
@@ -942,7 +942,7 @@ def navigation_problems() -> list[str]:
         *(f"mkdocs.yml: `nav` does not list {page}." for page in sorted(written - listed)),
         *(
             f"mkdocs.yml: `nav` lists {page}, which is not there."
-            for page in sorted(listed - written - {f"{COMPANION}.md"})
+            for page in sorted(listed - written)
         ),
     ]
 

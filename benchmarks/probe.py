@@ -31,7 +31,7 @@ def expand(target: Path) -> dict[str, Any]:
     made = expansion.expand(ROOT, site, runs)
     config = configuration.plain_configuration(ROOT)
     target.rmdir()  # empty: the whole project takes its place
-    expansion.write(made, ROOT, target, f"{config}plugins: [search]\n")
+    expansion.write(made, ROOT, target, f"{config}plugins: [search]\n", site)
     edits = []
     for page, text in made.pages.items():
         written = (ROOT / "docs" / page).read_text(encoding="utf-8")

@@ -89,7 +89,7 @@ def _expand(arguments: list[str]) -> int:
         sources = Sources(ROOT, cache)
         runs = run_all(ROOT, cache, progress=Progress(_say), sources=sources)
         made = expand(ROOT, site, runs, sources=sources)
-        write(made, ROOT, options.folder.absolute(), plain_configuration(ROOT))
+        write(made, ROOT, options.folder.absolute(), plain_configuration(ROOT), site)
     except BuildError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ import yaml
 from yaml_env_tag import construct_env_tag
 
 from builder import BuildError
-from builder.expansion import Site
+from builder.expansion import COMPANION, Site
 
 MATHS = "builder.maths"  # the Markdown extension that turns TeX into MathML
 
@@ -47,19 +47,36 @@ def paths_of(nav: list[Any]) -> Iterator[str]:
 
 
 def plain_configuration(root: Path) -> str:
-    """The text of a `mkdocs.yml` for expanded pages, with formulas by a Markdown extension and no
-    hook.
+    """The text of a `mkdocs.yml` for expanded pages: formulas by a Markdown extension, HTML with
+    Markdown in it, the notebook as a page, and no hook.
     """
     config = _read(root)
     for name in ("hooks", "plugins", "watch", "validation"):
         config.pop(name, None)
     config["docs_dir"] = "docs"
     config["markdown_extensions"] = [*config.get("markdown_extensions", []), MATHS]
+    config["nav"] = _with_page(config.get("nav") or [])
     theme = config.get("theme") or {}
     if isinstance(theme, dict) and "custom_dir" in theme:  # a folder beside the site's mkdocs.yml
         theme["custom_dir"] = str(root / theme["custom_dir"])
     (config.get("extra") or {}).pop("notebook", None)
     return yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
+
+
+def _with_page(nav: list[Any]) -> list[Any]:
+    """The navigation with a Markdown page in the place of the notebook."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, list):
+            return _with_page(value)
+        return "notebook.md" if value == COMPANION else value
+
+    return [
+        {key: changed(value) for key, value in item.items()}
+        if isinstance(item, dict)
+        else changed(item)
+        for item in nav
+    ]
 
 
 class _Loader(yaml.SafeLoader):

@@ -17,7 +17,7 @@ from builder import BuildError
 from builder.expansion import Site
 
 BOOK = "downloads/handbook.epub"
-_ONLY_THERE = {"gallery.md", "report.md", "notebook.md"}  # on the site
+_ONLY_THERE = {"gallery.md", "report.md"}  # on the site
 _ASIDE = re.compile(  # what goes into the book as it stands; and what is no XML and stays out
     r'<(math|pre|svg)\b[^>]*>(.*?)</\1>|<(form\b.*?</form|div class="checks".*?</div)>', re.DOTALL
 )

@@ -25,7 +25,7 @@ from builder.sliders import as_json
 from builder.source import Module, Sources, holds_exercises, is_core, package_of
 from builder.storage import UNFINISHED, renewed, write_whole
 
-COMPANION = "notebook"  # its page, and what of it can be taken along
+COMPANION = "notebook.ipynb"
 MARK = ".expanded"  # a file in every folder that `write` made: only such a folder is replaced
 BROWSER_FILES = ("live.py", "figures.py")  # what the reader's browser runs beside the modules
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
@@ -52,6 +52,7 @@ class Expansion:
     files: dict[str, bytes | Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)  # of the companion notebook, as HTML
 
     @property
     def absent(self) -> list[Run]:
@@ -241,24 +242,22 @@ def _parts(written: Iterable[pages.Page]) -> dict[str, str]:
 
 
 def _add_companion(made: Expansion, site: Site, chapters: list[notebooks.Demo]) -> None:
-    """The notebook through all chapters: to take along, and as a page."""
+    """The notebook through all chapters: to take along, and the figures of its page."""
     told = site.notebook
     try:
         book = notebooks.notebook(told["title"], told["introduction"].strip(), chapters)
     except BuildError as problem:
         made.problems.append(f"{COMPANION}: {problem}")
         return
-    made.files[f"downloads/{COMPANION}.ipynb"] = notebooks.as_json(book).encode()
-    made.files[f"downloads/{COMPANION}.py"] = notebooks.as_script(book).encode()
-    figures = [
+    made.files[f"downloads/{COMPANION}"] = notebooks.as_json(book).encode()
+    made.files["downloads/notebook.py"] = notebooks.as_script(book).encode()
+    made.figures = [
         f'<figure class="plot">{pages.figure_image("../", run.name, figure)}</figure>'
         for demo in chapters
         for run in demo.runs
         for figure in run.record["figures"]
         if figure["name"] in demo.figures
     ]
-    page = notebooks.as_markdown(book, figures, told["title"], told["description"])
-    made.pages[f"{COMPANION}.md"] = page
 
 
 def _demo(page: pages.Page) -> notebooks.Demo:
@@ -274,7 +273,7 @@ def _demo(page: pages.Page) -> notebooks.Demo:
     )
 
 
-def write(made: Expansion, root: Path, folder: Path, config: str) -> None:
+def write(made: Expansion, root: Path, folder: Path, config: str, site: Site) -> None:
     """Put an expansion into a folder, whole or not at all: docs/ with everything, and the
     configuration of a generator.
 
@@ -298,5 +297,9 @@ def write(made: Expansion, root: Path, folder: Path, config: str) -> None:
             write_whole(
                 docs / path, content if isinstance(content, bytes) else content.read_bytes()
             )
+        if site.notebook:
+            book = json.loads((docs / "downloads" / COMPANION).read_bytes())
+            text = notebooks.as_markdown(book, made.figures, site.notebook["description"])
+            write_whole(docs / "notebook.md", text.encode())
         write_whole(fresh / "mkdocs.yml", config.encode())
         write_whole(fresh / MARK, b"python -m builder expand\n")

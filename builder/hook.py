@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import re
+import socket
 import sys
 from datetime import datetime
 from email.utils import format_datetime
@@ -38,12 +40,12 @@ from builder import (
     theme_markup,
 )
 from builder.configuration import site_from
-from builder.expansion import Expansion, expand
+from builder.expansion import COMPANION, Expansion, expand
 from builder.maths import MathML
 from builder.page_cache import PageCache
 from builder.runner import Progress, default_cache, run_all, warm_up
 from builder.source import Sources
-from builder.storage import renewed
+from builder.storage import renewed, write_whole
 
 log = logging.getLogger("mkdocs.hooks.builder")
 
@@ -72,12 +74,27 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Write beside the site that is there, and add the formula converter, which is not on the
     import path of MkDocs.
     """
+    if _State.serving and _State.pages is None:  # nothing was served yet
+        _expect_free(*config.dev_addr)
     _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
     config.markdown_extensions.append(_State.maths)  # type: ignore[arg-type]
     return config
 
 
+def _expect_free(host: str, port: int) -> None:
+    """Say at once when the server could not listen there, which it would try after the build."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as problem:
+        raise Abort(
+            f"cannot serve at {host}:{port}: {os.strerror(problem.errno or 0)}; stop what listens"
+            " there, or name another address: make serve ADDRESS=127.0.0.1:8001"
+        ) from problem
+
+
+@event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
     cache = default_cache(ROOT)
@@ -96,14 +113,23 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         )
     contents = dict(made.files)
     contents |= {path: text.encode() for path, text in made.pages.items()}
+    if config.extra.get("notebook") and f"downloads/{COMPANION}" in made.files:
+        contents[COMPANION] = made.files[f"downloads/{COMPANION}"]  # a page, for mkdocs-jupyter
     for path, content in contents.items():
         if written := files.get_file_from_path(path):
             files.remove(written)
-        if isinstance(content, Path):
-            files.append(File.generated(config, path, abs_src_path=str(content)))
-        else:
-            files.append(File.generated(config, path, content=content))
+        files.append(_file(path, content, config))
     return files
+
+
+def _file(path: str, content: bytes | Path, config: MkDocsConfig) -> File:
+    if isinstance(content, Path):
+        return File.generated(config, path, abs_src_path=str(content))
+    if path != COMPANION:
+        return File.generated(config, path, content=content)
+    kept = default_cache(ROOT) / "notebook"  # mkdocs-jupyter reads a file
+    write_whole(kept / path, content)
+    return File(path, str(kept), config.site_dir, config.use_directory_urls)
 
 
 def _stop_on(problems: list[str]) -> None:
@@ -124,8 +150,13 @@ def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation
     return nav
 
 
-def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    """Nothing to convert for a page that was made before."""
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
+    """Nothing to convert for a page that was made before. The companion notebook, which has no
+    front matter, gets some.
+    """
+    if page.file.src_uri == COMPANION:
+        page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
+        page.meta["description"] = config.extra["notebook"]["description"]
     return "" if _State.pages and _State.pages.knows(page, markdown) else markdown
 
 
@@ -135,6 +166,8 @@ def on_page_content(html: str, *, page: Page, **_: Any) -> str:
         return known
     wrong = [*dict.fromkeys(_State.maths.problems)]  # a heading is converted more than once
     _State.maths.problems.clear()
+    if page.file.src_uri == COMPANION:
+        html = theme_markup.notebook(html, _State.made.figures)
     html, called_alike = theme_markup.content(html)
     wrong += called_alike
     _State.wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
+from builder.expansion import COMPANION
+
 _UNREAD = re.compile(  # lines of finished HTML that are nothing without a script
     r'<p (?:hidden|class="snippet-)|<div class="(?:slider|stepper|live)\b|<form\b'
     r"|</?(?:div|details)\b[^>]*>$"
@@ -33,6 +35,7 @@ _WRITTEN: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [  # in a lin
     (r"<[^>]*>", ""),
     (r"\n\s*\n\s*", "\n\n"),
 ]
+_NOTEBOOK = re.compile(rf"(\]\((?:\.\./)*){COMPANION}")
 _TEXTS = [(re.compile(pattern), text) for pattern, text in _WRITTEN]
 
 
@@ -57,6 +60,7 @@ def markdown(path: str, text: str) -> str:
                 line = pattern.sub(replacement, line)
             lines.append(html.unescape(line).replace(f"]({deeper}", "](").strip())
     told = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    told = _NOTEBOOK.sub(rf"\1downloads/{COMPANION}", told)
     if (said := _SAID.search(head)) and told.startswith("# "):
         told = told.replace("\n", f"\n\n> {said[1]}\n", 1)
     return f"{told}\n"

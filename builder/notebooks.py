@@ -155,17 +155,14 @@ def everything(demo: Demo) -> Demo:
     )
 
 
-def as_markdown(
-    content: dict[str, Any], images: Sequence[str], title: str, description: str
-) -> str:
-    """The same as a page.
+def as_markdown(content: dict[str, Any], images: Sequence[str], description: str) -> str:
+    """The same as a page for generators that render no notebooks.
 
     images: what stands in the place of the figures, in their order, each in one line. description:
     of the page, for search engines.
     """
     remaining = iter(images)
-    repeats = {"exclude": True}  # what the chapters say
-    head = {"title": title, "description": description, "search": repeats}
+    head = {"description": description, "search": {"exclude": True}}  # it repeats the chapters
     blocks = [f"---\n{yaml.safe_dump(head, allow_unicode=True)}---"]
     for cell in content["cells"]:
         if cell["cell_type"] == "markdown":
@@ -174,7 +171,7 @@ def as_markdown(
         blocks.append(f"``` python\n{cell['source']}\n```")
         for output in cell["outputs"]:
             if output["output_type"] == "stream":
-                blocks.append(f"``` {{ .text .output }}\n{output['text'].rstrip()}\n```")
+                blocks.append(f"``` text\n{output['text'].rstrip()}\n```")
             else:
                 blocks.append(next(remaining))
     return "\n\n".join(blocks) + "\n"

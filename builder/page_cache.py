@@ -56,7 +56,7 @@ class PageCache:
         """Whether `given` will have what was made of this text, so that it need not be converted.
         It has no page without a title of its own, which MkDocs takes from the text.
         """
-        if "title" not in page.meta:
+        if type(page) is not Page or "title" not in page.meta:
             return False
         text = f"{page.file.src_uri}\n{markdown}"
         key = f"{self._made_by} {hashlib.sha256(text.encode()).hexdigest()}"

@@ -2,8 +2,8 @@
 less markup in code, and less of its style.
 
 All of it can be deleted without losing a word or a number of a page. It stands on the markup of
-Material for MkDocs; a repair that no longer finds its place leaves the page as it is, and its test
-says what changed.
+Material for MkDocs and of mkdocs-jupyter; a repair that no longer finds its place leaves the page
+as it is, and its test says what changed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 import html
 import itertools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -220,6 +221,33 @@ def trim_styles(site: Path) -> None:
         sheets[file] = process_stylesheet(text, unused_symbols=unused)
     for file, text in {**own, **sheets}.items():
         file.write_text(text, encoding="utf-8")
+
+
+_TRIMMED = (
+    (r"<(style|script)\b.*?</\1>|<!--.*?-->", ""),  # all of JupyterLab's, and loaders of MathJax
+    (r"<clipboard-copy\b.*?</clipboard-copy>", ""),  # the theme copies code
+    (r'<div class="clipboard-copy-txt"[^>]*>.*?</div>', ""),
+    (r'<div class="jp-(?:Input|Output)Prompt[^>]*>.*?</div>', ""),
+    (r'<div class="jp-Collapser[^>]*>\s*</div>', ""),
+    (r' tabindex="0"', ""),
+    (r'class="anchor-link"([^>]*)>[^<]*<', r'class="headerlink" title="Link to this section"\1><'),
+    (
+        r'<div class="highlight-ipynb hl-\w+"><pre>(.*?)</pre></div>',
+        r'<div class="highlight"><pre><code>\1</code></pre></div>',
+    ),
+)
+_IMAGE = re.compile(r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>')
+
+
+def notebook(page: str, images: Sequence[str]) -> str:
+    """A notebook as mkdocs-jupyter rendered it, in the clothes of the site.
+
+    images: what takes the place of the figures, in their order.
+    """
+    for pattern, replacement in _TRIMMED:
+        page = re.sub(pattern, replacement, page, flags=re.DOTALL)
+    remaining = iter(images)
+    return _IMAGE.sub(lambda match: next(remaining, match[0]), page)
 
 
 _COMMENT = re.compile(r"^ *// .*\n", re.MULTILINE)

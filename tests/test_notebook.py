@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from builder import ROOT, SOURCES, BuildError
+from builder import ROOT, SOURCES, BuildError, theme_markup
 from builder.notebooks import Demo, notebook
 from builder.runner import Run
 
@@ -131,6 +131,7 @@ def test_companion_page_wears_the_sites_clothes(site: Path) -> None:
     page = (site / "notebook" / "index.html").read_text(encoding="utf-8")
     article = page[page.index("<article") : page.index("</article>")]
     assert len(page) < 300_000
+    assert not re.search(r"<style|<script|clipboard-copy|data:image|jp-InputPrompt", article)
     assert article.count('<figure class="plot">') == len(CHAPTERS)
     assert "PASS " in article
 
@@ -145,6 +146,14 @@ def test_demo_that_names_what_is_not_there_is_refused(records: dict[str, Run]) -
         notebook("N", "", [Demo("A", "", "", runs, ["check_nothing"], [])])
     with pytest.raises(BuildError, match="its modules have no nowhere"):
         notebook("N", "", [Demo("A", "", "", runs, [], ["nowhere"])])
+
+
+def test_figures_take_the_place_of_embedded_images_in_order() -> None:
+    embedded = '<p><img class="x" src="data:image/svg+xml;base64,AA=="/></p>'
+    page = theme_markup.notebook(
+        f"<style>\na</style>{embedded}{embedded}", ["<b>1</b>", "<b>2</b>"]
+    )
+    assert page == "<p><b>1</b></p><p><b>2</b></p>"
 
 
 # The theory notebook that this handbook grew out of had twenty-five titles and six computations:

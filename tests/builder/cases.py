@@ -53,8 +53,8 @@ markdown_extensions: [attr_list]
 nav:
   - Home: index.md
   - Part: [part/index.md, {Twice: part/twice.md}, {Deep: [part/other.md]}]
-  - notebook.md
-  - Book: notebook.md
+  - notebook.ipynb
+  - Book: notebook.ipynb
 extra:
   pyodide: pyodide/
   notebook: {title: All, description: "Every chapter.", introduction: " In order.\\n"}
@@ -88,6 +88,7 @@ def _site(folder: Path) -> dict[str, Any]:
         "plain": plain.replace(str(folder), "…"),
         "problems": made.problems,
         "absent": [run.name for run in made.absent],
+        "figures": made.figures,
         "pages": made.pages,
         "files": {path: _told(path, made.files[path], folder) for path in sorted(made.files)},
     }
@@ -114,7 +115,7 @@ def _at_work(folder: Path) -> dict[str, Any]:
         made = expand(folder, dataclasses.replace(site, notebook={}, pyodide=address), runs)
         told[f"Python from {address!r}"] = [line for line in _lines(made) if line not in usual]
     made = expand(folder, site, runs)
-    told["written"] = _written(made, folder)
+    told["written"] = _written(made, folder, site)
     return told
 
 
@@ -122,12 +123,12 @@ def _lines(made: Expansion) -> list[str]:
     return "\n".join(made.pages.values()).split("\n")
 
 
-def _written(made: Expansion, folder: Path) -> dict[str, Any]:
+def _written(made: Expansion, folder: Path, site: Any) -> dict[str, Any]:
     config, refused = plain_configuration(folder), []
     for wrong, where in ((["docs/a.md: b", "c"], "plain"), ([], "docs"), ([], "plain")):
         made.problems[:] = wrong
         try:
-            write(made, folder, folder / where, config)
+            write(made, folder, folder / where, config, site)
         except BuildError as problem:
             refused.append(str(problem).replace(str(folder), "…"))
     there = sorted((folder / "plain").rglob("*"))

@@ -9,9 +9,9 @@ import yaml
 
 from builder import BuildError
 from builder.configuration import MATHS, paths_of, plain_configuration, site_from, site_of
-from builder.expansion import Site
+from builder.expansion import COMPANION, Site
 
-WHOLE = """\
+WHOLE = f"""\
 site_name: Handbook
 site_description: Of queues
 site_url: !ENV [ELSEWHERE, SITE, "https://example.org/"]
@@ -19,16 +19,16 @@ docs_dir: pages
 hooks: [builder/hook.py]
 plugins: [search]
 watch: [snippets]
-validation: {links: {anchors: warn}}
+validation: {{links: {{anchors: warn}}}}
 markdown_extensions: [toc]
-theme: {name: material, custom_dir: overrides}
+theme: {{name: material, custom_dir: overrides}}
 nav:
   - index.md
-  - Part: [part/one.md, {Two: part/two.md}]
-  - Notebook: notebook.md
+  - Part: [part/one.md, {{Two: part/two.md}}]
+  - Notebook: {COMPANION}
 extra:
   pyodide: !ENV WHERE
-  notebook: {title: Companion}
+  notebook: {{title: Companion}}
   other: kept
 """
 
@@ -46,7 +46,7 @@ def test_what_is_left_out_is_empty() -> None:
 
 
 def test_what_is_there_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = ("index.md", "part/one.md", "part/two.md", "notebook.md")
+    pages = ("index.md", "part/one.md", "part/two.md", COMPANION)
     notebook = {"title": "Companion"}
     root = written(tmp_path, WHOLE)
     expected = Site("Handbook", "Of queues", "https://example.org/", pages, "", notebook)
@@ -85,7 +85,7 @@ def test_a_short_configuration_will_do(theme: str, tmp_path: Path) -> None:
     found = yaml.safe_load(plain_configuration(written(tmp_path, f"site_name: A\n{theme}")))
     assert found.pop("theme", None) == (yaml.safe_load(theme) or {}).get("theme")
     assert found.pop("markdown_extensions") == [MATHS]
-    assert found == {"site_name": "A", "docs_dir": "docs"}
+    assert found == {"site_name": "A", "docs_dir": "docs", "nav": []}
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
