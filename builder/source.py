@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import ast
-import builtins
 import functools
 import hashlib
 import importlib.metadata
@@ -14,7 +12,7 @@ import os
 import platform
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +100,7 @@ class Module:
 # In one piece: two walks that call each other, and what both fill.
 def self_contained(module: Module, names: Iterable[str], find: Callable[[str], Module]) -> str:
     """The named definitions with the imports and definitions that they need, from whichever modules
-    of the package, ready for an empty file: what is needed first stands first, and annotations stay
-    unread only where one names what follows.
+    of the package, ready for an empty file or below other code: what is needed first stands first.
 
     A definition that reads a file of the package is imported and not copied.
 
@@ -169,52 +166,7 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
         code = _lines(place.source)
         blocks += ["\n".join(code[first - 1 : last]) for first, last in sorted(spans)]
     lines = [head + ", ".join(sorted(what)) for head, what in sorted(imports.items(), key=_rank)]
-    whole = "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks]) + "\n"
-    future = [s for place in order for s in place.outline.imports if "__future__" in s.head]
-    if not future or not _annotates_ahead(ast.parse(whole).body):
-        return whole  # which may stand below other code
-    return f"{future[0].head}annotations\n{whole}"
-
-
-def _annotates_ahead(statements: Iterable[ast.stmt]) -> bool:
-    """Whether an annotation names what is bound further down, as methods do that return their own
-    class: Python before 3.14 looks it up at once.
-
-    >>> _annotates_ahead(ast.parse("def f(x: int) -> A: ...\\nA = float").body)
-    True
-    """
-    bound = set(dir(builtins))
-    for statement in statements:
-        if any(
-            isinstance(node, ast.Name) and node.id not in bound
-            for annotation in _annotations(statement)
-            for node in ast.walk(annotation)
-        ):
-            return True
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            bound |= {(one.asname or one.name).partition(".")[0] for one in statement.names}
-        elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            bound.add(statement.name)
-        else:
-            bound |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    return False
-
-
-def _annotations(statement: ast.stmt) -> Iterator[ast.expr]:
-    """What is looked up where a statement is reached; the body of a function is not."""
-    if isinstance(statement, ast.ClassDef):
-        for inside in statement.body:
-            yield from _annotations(inside)
-    elif isinstance(statement, ast.AnnAssign):
-        yield statement.annotation
-    elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-        given = statement.args
-        several = (given.vararg, given.kwarg)
-        for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, several)):
-            if one.annotation:
-                yield one.annotation
-        if statement.returns:
-            yield statement.returns
+    return "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks]) + "\n"
 
 
 def _reads_package(module: Module, name: str) -> bool:

@@ -114,25 +114,6 @@ def test_characters_that_end_no_line_of_python_shift_nothing(separator: str) -> 
     assert copied(source, "VALUE") == "VALUE = 1\n"
 
 
-@pytest.mark.parametrize(
-    ("code", "ahead"),
-    [
-        ("def f(x: int, *y: list[int]) -> None: ...", False),
-        ("class A:\n    def f(self) -> int:\n        def g(x: A) -> A: ...\n", False),
-        ("class A:\n    def f(self) -> A: ...", True),
-        ("class A:\n    x: B\nB = int", True),
-        ("def f(**x: B) -> None: ...\nB = int", True),
-        ("B = int\ndef f(**x: B) -> None: ...", False),
-    ],
-)
-def test_annotations_stay_unread_where_they_name_what_follows(code: str, ahead: bool) -> None:
-    """Elsewhere the copy may stand below other code."""
-    names = outline(code).symbols
-    text = copied(f"from __future__ import annotations\n{code}", *names)
-    assert text.startswith("from __future__ import annotations\n") == ahead
-    exec(compile(text if ahead else f"import math\n{text}{text}", "", "exec"), {})
-
-
 def test_copied_code_runs_though_a_module_is_needed_twice() -> None:
     """First for what needs nothing, then for what needs a third module."""
     head = "from serving_mathematics.part."
