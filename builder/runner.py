@@ -10,28 +10,26 @@ the module runs again.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import json
-import multiprocessing
-import multiprocessing.connection
-import multiprocessing.forkserver
 import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from builder import PACKAGE, ROOT, SOURCES, BuildError, undisturbed, worker
+from builder import PACKAGE, ROOT, SOURCES, BuildError, worker
 from builder.outline import Outline
 from builder.source import (
     Sources,
@@ -273,31 +271,33 @@ def _writing(cache: Path) -> Iterator[None]:
         ) from problem
 
 
-@dataclass
-class _Worker:
+_idle: list[subprocess.Popen[str]] = []  # workers that wait for a module
+
+
+def warm_up() -> None:
+    """Start a worker, so that the first run need not wait for it."""
+    if not _idle:
+        _idle.append(_worker())
+
+
+def _worker() -> subprocess.Popen[str]:
     """A process that runs one module after the other."""
-
-    process: Any
-    asked: Connection
-
-    def end(self) -> None:
-        """End it with whatever it started."""
-        if sys.platform != "linux":
-            worker.end_descendants(self.process.pid)
-            self.process.kill()
-        self.asked.close()  # for which it waits
-        self.process.join()
+    return subprocess.Popen(
+        [sys.executable, "-c", "from builder import preload, worker; worker.serve()"],
+        cwd=ROOT,
+        env=os.environ | WORKER_ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # whoever is asked in a terminal to end tells the workers
+    )
 
 
-@dataclass
-class _Job:
-    name: str
-    digest: str
-    folder: Path
-    worker: _Worker
-    deadline: float
-    timed_out: bool = False
-    status: int | None = None  # with which it ended
+@atexit.register
+def _dismiss() -> None:
+    while _idle:
+        with _idle.pop():
+            pass  # it ends because nobody can ask any more
 
 
 def _execute(
@@ -306,186 +306,121 @@ def _execute(
     """Run modules, at most `jobs` at a time, each in a process of its own; yield them as they
     finish. sources: the files, of which something is known already.
     """
-    context = _context()
-    waiting, running, idle = list(names), list[_Job](), list[_Worker]()
-    attempts = dict.fromkeys(names, 0)
+    busy: list[subprocess.Popen[str]] = []
+    pool = ThreadPoolExecutor(jobs)
     try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                with undisturbed():
-                    started = _start(context, idle, sources, cache, waiting.pop(0), timeout_s)
-                    running.append(started)
-            pause = max(0.0, min(job.deadline for job in running) - time.monotonic())
-            told = multiprocessing.connection.wait([job.worker.asked for job in running], pause)
-            for job in list(running):
-                if job.worker.asked in told:
-                    try:
-                        job.status = job.worker.asked.recv()
-                        idle.append(job.worker)
-                    except (EOFError, OSError):
-                        job.worker.end()
-                        job.status = job.worker.process.exitcode
-                elif time.monotonic() >= job.deadline:
-                    job.timed_out = True
-                    job.worker.end()
-                else:
-                    continue
-                run = _finish(sources, cache, job, timeout_s)
-                running.remove(job)
-                attempts[job.name] += 1
-                if run:
-                    yield run
-                elif attempts[job.name] < ATTEMPTS:
-                    sources = Sources(sources.root, sources.cache)
-                    waiting.append(job.name)
-                else:
-                    raise BuildError(
-                        f"{job.name}: its files changed during each of {ATTEMPTS} runs;"
-                        " does it write a file that it reads?"
-                    )
+        asked = [pool.submit(_run, sources, cache, name, timeout_s, busy) for name in names]
+        for run in as_completed(asked):
+            yield run.result()
     finally:
-        for found in idle:
-            found.end()
-        for job in running:
-            job.worker.end()
-            shutil.rmtree(job.folder, ignore_errors=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for found in busy:
+            _pipe(found.stdin).close()  # for which it waits
+        pool.shutdown()
 
 
-def _context() -> Any:
-    """Workers fork from a server that has numpy and matplotlib loaded and runs one thread of linear
-    algebra.
+def _run(
+    sources: Sources,
+    cache: Path,
+    name: str,
+    timeout_s: float,
+    busy: list[subprocess.Popen[str]],
+) -> Run:
+    """Have a worker run a module, again while its files change meanwhile, and put what came out
+    into the cache.
+
+    busy: where the worker is held meanwhile.
     """
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))  # workers find the builder where this process did
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["builder.preload"])
-    return context
-
-
-def warm_up() -> None:
-    """Start the server that workers fork from, so that the first run need not wait for it."""
-    if _context().get_start_method() == "forkserver":
-        with _environment(WORKER_ENVIRONMENT), _without_main():
-            multiprocessing.forkserver.ensure_running()
-
-
-def _start(
-    context: Any, idle: list[_Worker], sources: Sources, cache: Path, name: str, timeout_s: float
-) -> _Job:
-    version, asked = sources.digest(name), (sources.described(name), sources.needs(name))
-    with _writing(cache):
-        folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
-    found = idle.pop() if idle else _worker(context)
-    with contextlib.suppress(OSError):  # it has ended, as will show
-        found.asked.send((sources.root, name, version, folder, *asked))
-    return _Job(name, version, folder, found, time.monotonic() + timeout_s)
-
-
-def _worker(context: Any) -> _Worker:
-    here, there = context.Pipe()
-    process = context.Process(target=worker.serve, args=(there,), daemon=False)
-    with _environment(WORKER_ENVIRONMENT), _without_main():
-        process.start()
-    there.close()
-    return _Worker(process, here)
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep workers from importing the program that asked for them, which may be all of MkDocs."""
-    main = vars(sys.modules["__main__"])
-    kept: dict[str, Any] = {key: main[key] for key in ("__spec__", "__file__") if key in main}
-    main["__spec__"] = None
-    main.pop("__file__", None)
-    try:
-        yield
-    finally:
-        main.update(kept)
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
-
-
-def _finish(sources: Sources, cache: Path, job: _Job, timeout_s: float) -> Run | None:
-    """Put a finished run into the cache; None when what came out belongs to no version, because
-    the module or the data that it read changed meanwhile.
-    """
-    root, target = sources.root, cache / job.name / job.digest
-    try:
-        if not sources.unchanged(job.name):
-            return None
+    for _ in range(ATTEMPTS):
+        version, described = sources.digest(name), sources.described(name)
         with _writing(cache):
-            if not (job.folder / "record.json").is_file():
-                _record_death(sources, job, timeout_s)
-            if not (run := _whole(root, job.name, job.digest, job.folder)):
-                return None
-            there = _whole(root, job.name, job.digest, target)
-            if there and not there.failed:
-                return there  # another build was faster, and may be reading it
-            _install(job.folder, target)
-            _prune(target.parent)
-    finally:
-        shutil.rmtree(job.folder, ignore_errors=True)
-    return dataclasses.replace(run, folder=target)
+            folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
+            try:
+                told = described, sources.needs(name), timeout_s
+                status = _ended([str(sources.root), name, version, str(folder), *told], busy)
+                if not sources.unchanged(name):
+                    sources = Sources(sources.root, sources.cache)
+                    continue
+                if not (folder / "record.json").is_file():
+                    dead = {"failures": [_death(folder, status, timeout_s)], "of": [name, version]}
+                    worker.seal(folder, worker.empty_record() | described | dead)
+                if run := _kept(sources.root, name, version, folder, cache):
+                    return run
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+    raise BuildError(
+        f"{name}: its files changed during each of {ATTEMPTS} runs; does it write a file that it"
+        " reads?"
+    )
 
 
-def _record_death(sources: Sources, job: _Job, timeout_s: float) -> None:
-    """A record for a worker that left none: it hung, exited or crashed."""
+def _ended(asked: list[Any], busy: list[subprocess.Popen[str]]) -> int:
+    """Ask a worker, and wait for the exit status of the module, or its own if it ends first."""
+    found = _idle.pop() if _idle else _worker()
+    busy.append(found)
+    told = ""
+    with contextlib.suppress(OSError):  # it has ended, as will show
+        print(json.dumps(asked), file=found.stdin, flush=True)
+        told = _pipe(found.stdout).readline()
+    busy.remove(found)
+    if told:
+        _idle.append(found)
+        return int(told)
+    if _pipe(found.stdin).closed:
+        raise BuildError("the run was given up")
+    with found:
+        return found.wait()
+
+
+def _pipe(end: IO[str] | None) -> IO[str]:
+    assert end
+    return end
+
+
+def _death(folder: Path, status: int, timeout_s: float) -> dict[str, Any]:
+    """What is told of a module that left no record, and nothing else in its folder: it hung, exited
+    or crashed.
+    """
     step, output = "1 module", ""
     with contextlib.suppress(OSError):
-        step = (job.folder / worker.STEP).read_text(encoding="utf-8")
+        step = (folder / worker.STEP).read_text(encoding="utf-8")
     with contextlib.suppress(OSError):
-        output = (job.folder / worker.OUTPUT).read_bytes()[-4000:].decode(errors="replace")
+        output = (folder / worker.OUTPUT).read_bytes()[-4000:].decode(errors="replace")
     line, _, function = step.partition(" ")
-    for file in job.folder.iterdir():
+    for file in folder.iterdir():
         file.unlink()
-    code = job.status
-    if job.timed_out:
+    if status == -signal.SIGALRM:
         message = f"ran longer than the limit of {timeout_s:g} s and was ended"
-    elif code is not None and code < 0:
+    elif status < 0:
         names = {number.value: number.name for number in signal.Signals}
-        message = f"was ended by signal {names.get(-code, -code)}"
+        message = f"was ended by signal {names.get(-status, -status)}"
     else:
-        message = f"ended its process with exit status {code} before it was done"
-    failure = {
+        message = f"ended its process with exit status {status} before it was done"
+    return {
         "function": function or "module",
         "line": int(line or 1),
         "error": "Ended",
         "message": message,
         "traceback": output,
     }
-    told = sources.described(job.name) | {"failures": [failure], "of": [job.name, job.digest]}
-    worker.seal(job.folder, worker.empty_record() | told)
 
 
-def _install(folder: Path, target: Path) -> None:
-    """Rename a finished folder to its place; replace what is there, and lose gracefully against
-    another build.
+def _kept(root: Path, name: str, version: str, folder: Path, cache: Path) -> Run | None:
+    """Put a record into the cache, unless another build was faster and may be reading it; None when
+    it belongs to no version, because data that the module read changed meanwhile.
     """
+    target = cache / name / version
+    there = _whole(root, name, version, target)
+    if there and not there.failed:
+        return there
     target.parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(5):
-        try:
+    with tempfile.TemporaryDirectory(prefix="tmp-replaced-", dir=cache) as aside:
+        with contextlib.suppress(OSError):  # as a rule, nothing is there
+            target.rename(Path(aside, "entry"))
+        with contextlib.suppress(OSError):  # another build was faster
             folder.rename(target)
-            return
-        except OSError:
-            aside = Path(tempfile.mkdtemp(prefix="tmp-replaced-", dir=target.parent.parent))
-            with contextlib.suppress(OSError):
-                target.rename(aside / "entry")
-            shutil.rmtree(aside, ignore_errors=True)
-    raise BuildError(f"cannot write {target}: another process keeps replacing it")
+    _prune(target.parent)
+    return _whole(root, name, version, target)
 
 
 def _prune(folder: Path) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import ctypes
 import dataclasses
 import hashlib
 import importlib
@@ -24,24 +23,19 @@ import io
 import json
 import marshal
 import math
-import multiprocessing
-import multiprocessing.connection
 import os
 import re
+import select
 import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
-
-import psutil
 
 from builder import PACKAGE, SOURCES
 from builder.outline import outline
@@ -409,81 +403,64 @@ def seal(folder: Path, record: dict[str, Any]) -> None:
     write_whole(folder / "record.json", whole.encode())
 
 
-def serve(asked: Connection) -> None:
+def serve() -> None:
     """Entry of a worker: run one module after the other, with the arguments of `main`, each in a
-    child of its own, which may crash, and tell its exit status. The worker becomes the parent of
-    what modules leave behind, and ends it, all the more when nobody asks any more. Where a process
-    cannot be that, it runs one module itself and ends with it.
+    child of its own, which may crash, and tell its exit status. Whatever a module has started and
+    left in its group ends with it, and all the more when nobody asks any more.
     """
-    if sys.platform != "linux":
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        main(*asked.recv())
-        return
-    os.setsid()  # whoever is asked in a terminal to end tells the workers
-    control = ctypes.CDLL(None).prctl
-    control(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, prctl(2)
-    while True:
-        try:
-            arguments = asked.recv()
-        except (EOFError, OSError):
-            return
+    for asked in sys.stdin:
+        over, held = os.pipe()
         child = os.fork()
         if child == 0:
-            control(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: with the worker
-            asked.close()
-            main(*arguments)
-        ended = os.pidfd_open(child)
-        if asked in multiprocessing.connection.wait([ended, asked]):
-            os.kill(child, signal.SIGKILL)
-        os.close(ended)
+            main(*json.loads(asked))
+        os.setpgid(child, child)
+        os.close(held)
+        ended, _, _ = select.select([over, sys.stdin], [], [])
+        if over not in ended:
+            end_group(child)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, os.WNOHANG)  # raises when nothing is left
-                end_descendants(os.getpid())
-        with contextlib.suppress(OSError):
-            asked.send(status)
+        end_group(child)
+        os.close(over)
+        if over in ended:
+            print(status, flush=True)
 
 
-def end_descendants(ancestor: int) -> None:
-    """End what a process started, also what left its group."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for process in psutil.Process(ancestor).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-
-
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        multiprocessing.connection.wait([parent.sentinel])
-        end_descendants(os.getpid())
-        os._exit(1)
+def end_group(leader: int) -> None:
+    """End a process and what it started."""
+    with contextlib.suppress(OSError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def main(
-    root: Path, name: str, version: str, folder: Path, described: dict[str, Any], needs: list[str]
+    root: str,
+    name: str,
+    version: str,
+    folder: str,
+    described: dict[str, Any],
+    needs: list[str],
+    timeout_s: float,
 ) -> None:
     """Run one module, leave a sealed record and the output in `folder`, and end this process.
 
     version: the digest of what is run. described: the module's text and outline. needs: its
-    optional packages, as pip calls them.
+    optional packages, as pip calls them. timeout_s: after which the process is ended.
     """
-    if hasattr(os, "setsid"):
-        os.setsid()  # whatever the module starts is in its group
-    _FromSource.kept = folder.parent / "bytecode"
+    os.setpgid(0, 0)  # whatever the module starts is in its group
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    place = Path(folder)
+    _FromSource.kept = place.parent / "bytecode"
     sys.meta_path.insert(0, _SnippetFinder())
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read
-    sys.path.insert(0, str(root / "snippets"))
-    descriptor = os.open(folder / OUTPUT, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+    sys.path.insert(0, str(Path(root, "snippets")))
+    descriptor = os.open(place / OUTPUT, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
         os.dup2(descriptor, number)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
-    run = _Run(root, name, folder)
-    record = run.record(needs)
-    seal(folder, record | described | {"of": [name, version]})
-    if sys.platform != "linux":
-        end_descendants(os.getpid())
+    record = _Run(Path(root), name, place).record(needs)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    seal(place, record | described | {"of": [name, version]})
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

@@ -448,11 +448,10 @@ def _ran(folder: Path) -> dict[str, Any]:
     def run(**options: Any) -> dict[str, Any]:
         started.clear()
         lines.clear()
-        runs = runner.run_all(folder, cache, jobs=2, progress=lines.append, **options)
+        runs = runner.run_all(folder, cache, jobs=1, progress=lines.append, **options)
         found = {run.name: _of_run(run) for run in runs}
         return {"runs": found, "lines": list(lines), "started": list(started)}
 
-    told["warmed up"] = _warmed_up()
     with small_runs.workers() as (clock, started):
         for age in (3600.5, 3600.0):
             left = cache / f"tmp-{age}"
@@ -464,7 +463,6 @@ def _ran(folder: Path) -> dict[str, Any]:
             os.utime(entry, (1e8 + number, 1e8 + number))
         told["first"] = run(names=names, timeout_s=20.0)
         kept = sorted(path.name for path in (cache / "part.fine").iterdir())
-        told["environment"] = small_runs.Worker.given
         told["entries"] = [name for name in kept if len(name) == 1]
         told["left"] = [path.name for path in sorted(cache.glob("tmp-*"))]
         told["again"] = run(names=names, timeout_s=20.0)["started"]
@@ -484,20 +482,6 @@ def _ran(folder: Path) -> dict[str, Any]:
                 run(names=[name])
             except BuildError as problem:
                 told[name] = [str(problem).replace(str(folder), "…"), *started]
-    return told
-
-
-def _warmed_up() -> dict[str, int]:
-    """How often the server of workers is started early, by the way in which workers start."""
-    told = {}
-    for method in ("forkserver", "spawn"):
-        context = SimpleNamespace(get_start_method=lambda method=method: method)
-        with (
-            mock.patch.object(runner, "_context", return_value=context),
-            mock.patch.object(runner.multiprocessing.forkserver, "ensure_running") as started,
-        ):
-            runner.warm_up()
-        told[method] = started.call_count
     return told
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from builder import BuildError, runner, worker
 from builder.runner import KEPT_ENTRIES, STALE_S, cached, default_cache
-from builder.source import Sources, module_names
+from builder.source import module_names
 
 from .project import GOOD, SLIDER, Project, is_alive, wait_until
 
@@ -308,9 +308,8 @@ def test_record_that_another_run_put_there_first_is_kept(ran: Project) -> None:
     folder = ran.cache / "tmp-part.twice-later"
     shutil.copytree(entry, folder)
     identity = entry.stat().st_ino
-    nobody = runner._Worker(None, None)  # type: ignore[arg-type]
-    job = runner._Job("part.twice", entry.name, folder, nobody, 0.0)
-    run = runner._finish(Sources(ran.root, ran.cache), ran.cache, job, 1.0)
+    run = runner._kept(ran.root, "part.twice", entry.name, folder, ran.cache)
+    shutil.rmtree(folder)
     assert run is not None
     assert run.folder == entry
     assert entry.stat().st_ino == identity
