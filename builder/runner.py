@@ -29,13 +29,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from builder import PACKAGE, ROOT, SOURCES, BuildError, worker
+from builder import PACKAGE, ROOT, BuildError, worker
 from builder.outline import Outline
 from builder.source import (
     Sources,
     builder_digest,
     module_names,
     module_path,
+    path_of,
 )
 
 TIMEOUT_S = 120.0
@@ -68,7 +69,7 @@ class Run:
     @property
     def path(self) -> str:
         """The module's file, relative to the project, with forward slashes."""
-        return f"{SOURCES}/{self.name.replace('.', '/')}.py"
+        return path_of(self.name)
 
     @property
     def address(self) -> str:
@@ -342,8 +343,9 @@ def _run(
                     sources = Sources(sources.root, sources.cache)
                     continue
                 if not (folder / "record.json").is_file():
-                    dead = {"failures": [_death(folder, status, timeout_s)], "of": [name, version]}
-                    worker.seal(folder, worker.empty_record() | described | dead)
+                    dead = {"failures": [_death(name, folder, status, timeout_s)]}
+                    of = {"of": [name, version]}
+                    worker.seal(folder, worker.empty_record() | described | dead | of)
                 if run := _kept(sources.root, name, version, folder, cache):
                     return run
             finally:
@@ -377,16 +379,13 @@ def _pipe(end: IO[str] | None) -> IO[str]:
     return end
 
 
-def _death(folder: Path, status: int, timeout_s: float) -> dict[str, Any]:
+def _death(name: str, folder: Path, status: int, timeout_s: float) -> str:
     """What is told of a module that left no record, and nothing else in its folder: it hung, exited
     or crashed.
     """
-    step, output = "1 module", ""
+    step = "1 module"
     with contextlib.suppress(OSError):
         step = (folder / worker.STEP).read_text(encoding="utf-8")
-    with contextlib.suppress(OSError):
-        output = (folder / worker.OUTPUT).read_bytes()[-4000:].decode(errors="replace")
-    line, _, function = step.partition(" ")
     for file in folder.iterdir():
         file.unlink()
     if status == -signal.SIGALRM:
@@ -396,13 +395,8 @@ def _death(folder: Path, status: int, timeout_s: float) -> dict[str, Any]:
         message = f"was ended by signal {names.get(-status, -status)}"
     else:
         message = f"ended its process with exit status {status} before it was done"
-    return {
-        "function": function or "module",
-        "line": int(line or 1),
-        "error": "Ended",
-        "message": message,
-        "traceback": output,
-    }
+    line, _, function = step.partition(" ")
+    return f"{path_of(name)}:{line}: {function}: Ended: {message}"
 
 
 def _kept(root: Path, name: str, version: str, folder: Path, cache: Path) -> Run | None:
@@ -442,40 +436,4 @@ def failures(runs: Iterable[Run]) -> list[str]:
     """Every failure of the runs, each with file, line, function and what was said. What keeps
     several modules from being imported is told once, where it stands.
     """
-    lines: list[str] = []
-    importing: dict[str, list[str]] = {}  # what went wrong: the modules that could not be imported
-    for run in runs:
-        for failure in run.record["failures"]:
-            if failure["function"] == "import":
-                told = _failed_import(run.path, failure)
-                importing.setdefault(told, []).append(run.path)
-                lines.append(told)
-            else:
-                place = f"{run.path}:{failure['line']}: {failure['function']}"
-                lines.append(f"{place}: {failure['error']}: {failure['message']}")
-    for told, paths in importing.items():
-        others = sum(not told.startswith(f"{path}:") for path in paths)
-        if others:
-            stopped = f"{others} module{'s that import' if others > 1 else ' that imports'} it"
-            lines[lines.index(told)] = f"{told} ({stopped} did not run)"
-    return [line for line in dict.fromkeys(lines) if len(importing.get(line, ())) < 2]
-
-
-_FRAME = re.compile(r'^ *File "(.+?)", line (\d+).*\n *(.*)', re.MULTILINE)
-
-
-def _failed_import(path: str, failure: dict[str, Any]) -> str:
-    """Where an import went wrong, which may be in another module, and what was said."""
-    place = f"{path}:{failure['line']}"
-    message = re.sub(r" \((?:/|[A-Z]:).*\.py\)$", "", failure["message"])  # said in other words
-    frames = [
-        (file, line, text)
-        for file, line, text in _FRAME.findall(failure["traceback"])
-        if f"/{SOURCES}/" in file.replace("\\", "/")
-    ]
-    if frames:
-        file, line, text = frames[-1]
-        place = f"{SOURCES}/{file.replace(chr(92), '/').rpartition(f'/{SOURCES}/')[2]}:{line}"
-        if failure["error"] in ("SyntaxError", "IndentationError", "TabError"):
-            message = f"{message.rpartition(' (')[0] or message}: {text.strip()}"
-    return f"{place}: import: {failure['error']}: {message}"
+    return list(dict.fromkeys(line for run in runs for line in run.record["failures"]))

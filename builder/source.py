@@ -72,9 +72,14 @@ def holds_exercises(name: str) -> bool:
     return name.endswith(f".{SOLUTIONS}")
 
 
+def path_of(name: str) -> str:
+    """The file of a module, from its dotted name in the package: relative to the project."""
+    return f"{SOURCES}/{name.replace('.', '/')}.py"
+
+
 def module_path(root: Path, name: str) -> Path:
     """The file of a module, from its dotted name in the package."""
-    return root / SOURCES / Path(*name.split(".")).with_suffix(".py")
+    return root / path_of(name)
 
 
 def shown(source: str, symbol: Symbol) -> str:

@@ -39,10 +39,9 @@ from typing import Any
 
 from builder import PACKAGE, SOURCES
 from builder.outline import outline
-from builder.source import absent_packages, module_path
+from builder.source import absent_packages, module_path, path_of
 from builder.storage import made_once, write_whole
 
-OUTPUT = "output.txt"  # what the module printed, until its record is written
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
 STEP = "step.txt"  # where the module is: line and function
 
@@ -96,7 +95,7 @@ class _Run:
     def __init__(self, root: Path, name: str, folder: Path) -> None:
         self.root, self.name, self.folder = root, name, folder
         self.path = module_path(root, name)
-        self.failures: list[dict[str, Any]] = []
+        self.failures: list[str] = []
         self.seconds: dict[str, float] = {}
         self.reads: dict[str, str] = {}
 
@@ -117,21 +116,21 @@ class _Run:
         finally:
             self.seconds[function] = time.process_time() - started
 
-    def failure(self, function: str, problem: BaseException, line: int) -> dict[str, Any]:
-        """Where in the module it went wrong, and what was said."""
-        file = str(self.path)
+    def failure(self, function: str, problem: BaseException, line: int) -> str:
+        """Where in the module it went wrong, or for an import in what it imports, and what was
+        said.
+        """
+        message = str(problem).strip() or repr(problem)
+        places = [(str(self.path), line)]
         for frame in traceback.extract_tb(problem.__traceback__):
-            if frame.filename == file:
-                line = frame.lineno or 1
-        if isinstance(problem, SyntaxError) and problem.filename == file:
-            line = problem.lineno or 1
-        return {
-            "function": function,
-            "line": line,
-            "error": type(problem).__name__,
-            "message": str(problem).strip() or repr(problem),
-            "traceback": "".join(traceback.format_exception(problem)),
-        }
+            places.append((frame.filename, frame.lineno or 1))
+        if isinstance(problem, SyntaxError):
+            places.append((problem.filename or "", problem.lineno or 1))
+            message = f"{problem.msg}: {(problem.text or '').strip()}"
+        own = self.root / SOURCES if function == "import" else self.path
+        file, line = [place for place in places if Path(place[0]).is_relative_to(own)][-1]
+        where = Path(file).relative_to(self.root).as_posix()
+        return f"{where}:{line}: {function}: {type(problem).__name__}: {message}"
 
     def watch_reads(self) -> None:
         """Note every file of the project that the module opens as data, with its content at that
@@ -167,10 +166,10 @@ class _Run:
 
         results = []
         for name, function in functions.items():
-            line = _line(function)
+            line, before = _line(function), len(self.failures)
             with checks.recording() as rows:
                 returned = self.guarded(name, function, line)
-            failed = any(failure["function"] == name for failure in self.failures)
+            failed = len(self.failures) > before
             swallowed = [row for row in rows if not row.passed]
             problem: Exception | None = None
             if not failed and not rows:
@@ -293,7 +292,7 @@ class _Run:
                 numbers = self.guarded("example", lambda: self.example(example), _line(example))
                 found["example"] = numbers or {}
             lines = {name: _line(function) for name, function in figures.items()}
-            self.failures += mistold(found, self.folder, lines)
+            self.failures += mistold(found, self.folder, path_of(self.name), lines)
         reads = dict(sorted(self.reads.items()))
         return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
 
@@ -319,10 +318,10 @@ def file_digest(path: Path) -> str:
         return "absent"
 
 
-def mistold(record: dict[str, Any], folder: Path, lines: dict[str, int]) -> list[dict[str, Any]]:
+def mistold(record: dict[str, Any], folder: Path, path: str, lines: dict[str, int]) -> list[str]:
     """A failure for every figure of which a number is told that it does not show.
 
-    folder: where what was drawn lies. lines: of the functions that draw.
+    folder: where what was drawn lies. path: of the module. lines: of the functions that draw.
     """
     from builder import captions
 
@@ -332,14 +331,10 @@ def mistold(record: dict[str, Any], folder: Path, lines: dict[str, int]) -> list
         shown = json.loads((folder / f"{figure['name']}-drawn.json").read_bytes())
         if wrong := captions.untrue(text, shown, record["example"].values()):
             name = f"figure_{figure['name']}"
-            message = (
-                f"the docstring says {', '.join(wrong)}, which is neither drawn nor a number that"
-                " the figure is drawn with nor a field of example(): correct it, or compute it"
-                " where it can be seen"
-            )
             found.append(
-                {"function": name, "line": lines.get(name, 1), "error": "ValueError"}
-                | {"message": message, "traceback": message}
+                f"{path}:{lines.get(name, 1)}: {name}: ValueError: the docstring says"
+                f" {', '.join(wrong)}, which is neither drawn nor a number that the figure is drawn"
+                " with nor a field of example(): correct it, or compute it where it can be seen"
             )
     return found
 
@@ -368,7 +363,7 @@ def told_anew(record: dict[str, Any], source: str, folder: Path) -> dict[str, An
     if figures == record["figures"]:
         return found
     lines = {name: _first_line(node) for name, node in functions.items()}
-    return found | {"failures": mistold(found, folder, lines)}
+    return found | {"failures": mistold(found, folder, path_of(record["of"][0]), lines)}
 
 
 def _claim(name: str, docstring: str | None) -> dict[str, str]:
@@ -394,11 +389,9 @@ def seal(folder: Path, record: dict[str, Any]) -> None:
     """Write `record.json`, whole or not at all, with a hash of every file beside it and of
     itself.
     """
-    kept = [file for file in sorted(folder.iterdir()) if file.name not in (OUTPUT, STEP)]
-    text = json.dumps(record | {"files": {file.name: file_digest(file) for file in kept}}, indent=1)
-    for scratch in (OUTPUT, STEP):
-        with contextlib.suppress(OSError):
-            (folder / scratch).unlink()
+    (folder / STEP).unlink(missing_ok=True)
+    files = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
+    text = json.dumps(record | {"files": files}, indent=1)
     whole = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
     write_whole(folder / "record.json", whole.encode())
 
@@ -440,7 +433,7 @@ def main(
     needs: list[str],
     timeout_s: float,
 ) -> None:
-    """Run one module, leave a sealed record and the output in `folder`, and end this process.
+    """Run one module, leave a sealed record in `folder`, and end this process.
 
     version: the digest of what is run. described: the module's text and outline. needs: its
     optional packages, as pip calls them. timeout_s: after which the process is ended.
@@ -452,12 +445,12 @@ def main(
     sys.meta_path.insert(0, _SnippetFinder())
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read
     sys.path.insert(0, str(Path(root, "snippets")))
-    descriptor = os.open(place / OUTPUT, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
-        os.dup2(descriptor, number)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(nowhere, number)
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     record = _Run(Path(root), name, place).record(needs)

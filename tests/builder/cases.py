@@ -105,10 +105,10 @@ def _at_work(folder: Path) -> dict[str, Any]:
     runs = [run for run in small_site.runs_of(folder) if run.name.startswith("part.")]
     usual = _lines(expand(folder, site, runs))
     told: dict[str, Any] = {}
-    failure = {"function": "check_double", "line": 3, "error": "AssertionError", "message": "a\nb"}
+    failure = f"{SOURCES}/part/twice/twice.py:3: check_double: AssertionError: a\nb"
     for state, changes in (
         ("pending", {"pending": True}),
-        ("failed", {"failures": [failure | {"traceback": ""}]}),
+        ("failed", {"failures": [failure]}),
     ):
         others = [small_site.run_of(folder, "part.twice.twice", **changes)]
         made = expand(folder, site, [*runs[:3], *others], show_failures=state == "failed")
@@ -322,8 +322,8 @@ def _check(folder: Path) -> dict[str, Any]:
         there = small_chapter.records_of(folder)
         for told_as in ("import", "check_1"):
             if f"# fails: {told_as}" in (folder / small_chapter.SHORT["module"]).read_text():
-                failure = {"function": told_as, "line": 3, "error": "E", "message": "m"}
-                there["capacity.first.first"].record["failures"] = [failure | {"traceback": ""}]
+                failure = f"{small_chapter.SHORT['module']}:3: {told_as}: E: m"
+                there["capacity.first.first"].record["failures"] = [failure]
         return [there[name] for name in options["names"]]
 
     says: dict[str, tuple[int | None, str]] = {}
@@ -489,9 +489,6 @@ def _of_run(run: Run) -> dict[str, Any]:
     """What a record says, without what is hashed."""
     record = {key: value for key, value in run.record.items() if value}
     states = [run.path, run.address, run.failed, run.pending, run.seconds, len(run.outline.symbols)]
-    record["failures"] = [
-        failure | {"traceback": len(failure["traceback"])} for failure in run.record["failures"]
-    ]
     return record | {"files": len(record.get("files", ())), "of": len(record["of"]), "is": states}
 
 
@@ -521,7 +518,8 @@ def _recorded(folder: Path) -> dict[str, Any]:
         "raise KeyboardInterrupt",
     ):
         told[broken] = small_runs.record_of(folder, broken)["failures"]
-    record = told["whole"] | {"checks": [*told["whole"]["checks"], {"name": "check_gone"}]}
+    record = told["whole"] | {"of": ["small.one", ""]}
+    record["checks"] = [*record["checks"], {"name": "check_gone"}]
     text = small_runs.MODULE.replace("Two is two,", "Not so: two").replace("A line.", "Lines.")
     text = text.replace("def slider_line():", 'def slider_line():\n    """Move."""')
     again = worker.told_anew(
