@@ -64,7 +64,6 @@ class Run:
     name: str
     folder: Path
     record: dict[str, Any]
-    retold: bool = False  # with words of another time than the run
 
     @property
     def path(self) -> str:
@@ -112,20 +111,7 @@ def cached(root: Path, cache: Path, name: str, *, sources: Sources | None = None
         return None  # whatever its version is
     sources = sources or Sources(root, cache)
     version = sources.digest(name)
-    run = _whole(root, name, version, cache / name / version)
-    return run and _as_written(run, sources.content(module_path(root, name)))
-
-
-def _as_written(run: Run, content: bytes) -> Run | None:
-    """A record with the text of the module as it is now, when it differs from the text that ran in
-    comments, docstrings or layout; None when a failure would name the wrong line.
-    """
-    text = content.decode("utf-8", errors="replace")
-    if text == run.record["source"]:
-        return run
-    if run.failed:
-        return None
-    return Run(run.name, run.folder, worker.told_anew(run.record, text, run.folder), retold=True)
+    return _whole(root, name, version, cache / name / version)
 
 
 def _whole(root: Path, name: str, version: str, folder: Path) -> Run | None:
@@ -217,7 +203,7 @@ def run_all(
     sources = sources or Sources(root, cache)
     for name in wanted:
         run = cached(root, cache, name, sources=sources)
-        if run and (run.retold or not (again and run.failed)):
+        if run and not (again and run.failed):
             done[name] = run
         else:
             if not missing:

@@ -35,8 +35,6 @@ SOLUTIONS = "exercises"  # the module of a chapter's solutions
 
 KERNELS = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES")  # chosen by hand
 
-DESCRIBING = ("checks.py",)  # shows docstrings to a reader, and compares none
-
 
 def module_names(root: Path) -> list[str]:
     """Every module that a page shows, as dotted names in the package, sorted: all that lie in a
@@ -356,12 +354,10 @@ class Sources:
             for package in sorted({known.get(package, package) for package in packages}):
                 hashed.update(f"{package} {_version(package)}".encode())
             syntax = {file: self.syntax(file) for file in files}
-            documented = any(
-                one.reads_docstrings for file, one in syntax.items() if file.name not in DESCRIBING
-            )
+            documented = any(one.reads_docstrings for one in syntax.values())
             for file, one in syntax.items():
                 hashed.update(f"{file.relative_to(self.root).as_posix()} {one.behaviour}".encode())
-                if documented:
+                if documented or file == path:
                     hashed.update(self.content(file))
             hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
         except OSError as problem:

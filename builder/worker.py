@@ -11,7 +11,6 @@ of `example()`, the source that ran, the data files that it read.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
 import hashlib
@@ -38,8 +37,7 @@ from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from builder import PACKAGE, SOURCES
-from builder.outline import outline
-from builder.source import absent_packages, module_path, path_of
+from builder.source import absent_packages, module_path
 from builder.storage import made_once, write_whole
 
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
@@ -98,6 +96,7 @@ class _Run:
         self.failures: list[str] = []
         self.seconds: dict[str, float] = {}
         self.reads: dict[str, str] = {}
+        self.shown: dict[str, Any] = {}  # what can be read off each figure
 
     def guarded(self, function: str, action: Callable[[], Any], line: int = 1) -> Any:
         """Run a step, time it, turn whatever it raises into a failure with function and line.
@@ -218,12 +217,11 @@ class _Run:
                 raise ValueError(f"{name} drew axes without a finite number")
             short = name.removeprefix("figure_")
             light, dark = light_and_dark(figure, f"{self.name}.{short}")
-            shown = captions.drawn(figure, function)
+            self.shown[short] = captions.drawn(figure, function)
         card = without_words(light)
         drawings = {"light": light, "dark": dark, "light-card": card, "dark-card": on_dark(card)}
         for variant, svg in drawings.items():
             write_whole(self.folder / f"{short}-{variant}.svg", svg.encode())
-        write_whole(self.folder / f"{short}-drawn.json", json.dumps(shown).encode())
         width, height = figure.get_size_inches()
         return _caption(function.__doc__) | {
             "name": short,
@@ -231,6 +229,24 @@ class _Run:
             "height": round(height * 96),
             "labels": [[axes.get_xlabel(), axes.get_ylabel()] for axes in drawn if axes.axison],
         }
+
+    def compare_captions(
+        self, found: dict[str, Any], functions: dict[str, Callable[..., Any]]
+    ) -> None:
+        """A failure for every figure of which a number is told that it does not show."""
+        from builder import captions
+
+        for figure in found["figures"]:
+            text = " ".join([*figure["caption"], figure["alt"]])
+            shown = self.shown[figure["name"]]
+            if wrong := captions.untrue(text, shown, found["example"].values()):
+                name = f"figure_{figure['name']}"
+                problem = ValueError(
+                    f"the docstring says {', '.join(wrong)}, which is neither drawn nor a number"
+                    " that the figure is drawn with nor a field of example(): correct it, or"
+                    " compute it where it can be seen"
+                )
+                self.failures.append(self.failure(name, problem, _line(functions[name])))
 
     def sliders(self, module: ModuleType, drawn: Iterable[str]) -> list[dict[str, Any]]:
         """The grids of the sliders and steppers, each of which belongs to a figure of its name."""
@@ -291,8 +307,7 @@ class _Run:
             if example is not None:
                 numbers = self.guarded("example", lambda: self.example(example), _line(example))
                 found["example"] = numbers or {}
-            lines = {name: _line(function) for name, function in figures.items()}
-            self.failures += mistold(found, self.folder, path_of(self.name), lines)
+            self.compare_captions(found, figures)
         reads = dict(sorted(self.reads.items()))
         return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
 
@@ -318,54 +333,6 @@ def file_digest(path: Path) -> str:
         return "absent"
 
 
-def mistold(record: dict[str, Any], folder: Path, path: str, lines: dict[str, int]) -> list[str]:
-    """A failure for every figure of which a number is told that it does not show.
-
-    folder: where what was drawn lies. path: of the module. lines: of the functions that draw.
-    """
-    from builder import captions
-
-    found = []
-    for figure in record["figures"]:
-        text = " ".join([*figure["caption"], figure["alt"]])
-        shown = json.loads((folder / f"{figure['name']}-drawn.json").read_bytes())
-        if wrong := captions.untrue(text, shown, record["example"].values()):
-            name = f"figure_{figure['name']}"
-            found.append(
-                f"{path}:{lines.get(name, 1)}: {name}: ValueError: the docstring says"
-                f" {', '.join(wrong)}, which is neither drawn nor a number that the figure is drawn"
-                " with nor a field of example(): correct it, or compute it where it can be seen"
-            )
-    return found
-
-
-def told_anew(record: dict[str, Any], source: str, folder: Path) -> dict[str, Any]:
-    """A record with another text of the same behaviour. What it says of functions is read from
-    their docstrings, as `checks`, `figure` and `slider` read it when they run.
-
-    folder: where the record lies.
-    """
-    tree = ast.parse(source)
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    found = dict(record) | {"source": source, "outline": outline(source).as_json()}
-    found["doc"] = ast.get_docstring(tree) or ""
-    for check in (checks := [dict(check) for check in record["checks"]]):
-        if node := functions.get(check["name"]):
-            text = ast.get_docstring(node)
-            check |= _claim(check["name"], text) | {"line": _first_line(node)}
-    for figure in (figures := [dict(figure) for figure in record["figures"]]):
-        if node := functions.get(f"figure_{figure['name']}"):
-            figure |= _caption(ast.get_docstring(node))
-    for slider in (sliders := [dict(slider) for slider in record["sliders"]]):
-        if node := functions.get(f"{slider['kind']}_{slider['name']}"):
-            slider |= {"lead": (paragraphs(ast.get_docstring(node)) or [""])[0]}
-    found |= {"checks": checks, "figures": figures, "sliders": sliders}
-    if figures == record["figures"]:
-        return found
-    lines = {name: _first_line(node) for name, node in functions.items()}
-    return found | {"failures": mistold(found, folder, path_of(record["of"][0]), lines)}
-
-
 def _claim(name: str, docstring: str | None) -> dict[str, str]:
     """What a check says, and where its expectation is from."""
     text = paragraphs(docstring)
@@ -379,10 +346,6 @@ def _caption(docstring: str | None) -> dict[str, Any]:
         "caption": [p for p in text if not p.startswith("Alt:")],
         "alt": paragraph(docstring, "Alt"),
     }
-
-
-def _first_line(node: ast.FunctionDef) -> int:
-    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 
 def seal(folder: Path, record: dict[str, Any]) -> None:

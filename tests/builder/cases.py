@@ -518,14 +518,6 @@ def _recorded(folder: Path) -> dict[str, Any]:
         "raise KeyboardInterrupt",
     ):
         told[broken] = small_runs.record_of(folder, broken)["failures"]
-    record = told["whole"] | {"of": ["small.one", ""]}
-    record["checks"] = [*record["checks"], {"name": "check_gone"}]
-    text = small_runs.MODULE.replace("Two is two,", "Not so: two").replace("A line.", "Lines.")
-    text = text.replace("def slider_line():", 'def slider_line():\n    """Move."""')
-    again = worker.told_anew(
-        record, "# first\n" + text.replace("def check_nothing", "def other"), folder / "made"
-    )
-    told["anew"] = {name: again[name] for name in ("doc", "checks", "figures", "sliders")}
     path = folder / "odd.py"
     for what in ("def (", "a = 1\n"):
         path.write_text(what, encoding="utf-8")

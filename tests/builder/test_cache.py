@@ -532,7 +532,6 @@ def test_record_is_plain_data_beside_its_figures(ran: Project) -> None:
         *(
             "line-dark-card.svg",
             "line-dark.svg",
-            "line-drawn.json",
             "line-light-card.svg",
             "line-light.svg",
         ),
