@@ -12,8 +12,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from builder import PACKAGE
-
 
 @dataclass(frozen=True)
 class Symbol:
@@ -61,7 +59,6 @@ class Syntax:
     behaviour: str  # changes with what it executes, not with comments, layout and docstrings
     reads_docstrings: bool  # whether it may look at docstrings
     imported: list[tuple[int, str, str]]  # anywhere: levels up, module, and what of it, or ""
-    mentioned: list[str]  # modules of the package in its strings, which a command may start
 
     def as_bytes(self) -> bytes:
         """For the cache."""
@@ -79,17 +76,15 @@ def read(source: bytes) -> Syntax:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return Syntax(Outline({}, []).as_json(), _hash(source), True, [], [])
+        return Syntax(Outline({}, []).as_json(), _hash(source), True, [])
     found = _outlined(tree).as_json()
-    imported, words = list[tuple[int, str, str]](), set[str]()
+    imported: list[tuple[int, str, str]] = []
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
                 imported += [(0, alias.name, "") for alias in names]
             case ast.ImportFrom(names=names, module=module, level=level):
                 imported += [(level, module or "", alias.name) for alias in names]
-            case ast.Constant(value=str(text)) if PACKAGE in text:
-                words |= {word.strip("\"'`,;:()") for word in text.split()}
             case (
                 ast.Module(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
                 | ast.ClassDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
@@ -97,9 +92,8 @@ def read(source: bytes) -> Syntax:
                 | ast.AsyncFunctionDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
             ):
                 docstring.value = ast.Constant("")
-    mentioned = sorted(word for word in words if word.startswith(f"{PACKAGE}."))
     behaviour = _hash(ast.dump(tree).encode())
-    return Syntax(found, behaviour, b"__doc__" in source, imported, mentioned)
+    return Syntax(found, behaviour, b"__doc__" in source, imported)
 
 
 def _hash(text: bytes) -> str:

@@ -11,8 +11,9 @@ import itertools
 import os
 import platform
 import sys
+import sysconfig
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,11 +226,9 @@ class Sources:
         self._modules: dict[str, Module] = {}
         self._digests: dict[str, str] = {}
 
-    def dependencies(self, path: Path, *, started: bool = False) -> tuple[list[Path], list[str]]:
+    def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
         """The project files a module is made of, itself included, transitively, and the packages
         they use.
-
-        started: with modules that are named in a string, as a process of their own is.
         """
         files: set[Path] = set()
         packages: set[str] = {"numpy", "matplotlib"}
@@ -242,9 +241,6 @@ class Sources:
             local, others = self.imports(current)
             packages |= others
             pending += local
-            if started:
-                for name in self.syntax(current).mentioned:
-                    pending += self._files_of(name)
         return sorted(files), sorted(packages)
 
     def imports(self, path: Path) -> tuple[set[Path], set[str]]:
@@ -299,7 +295,7 @@ class Sources:
 
     def unchanged(self, name: str) -> bool:
         """Whether all that decides a module's run still stands in the files."""
-        files, _ = self.dependencies(module_path(self.root, name), started=True)
+        files, _ = self.dependencies(module_path(self.root, name))
         try:
             return all(file.read_bytes() == self.content(file) for file in files)
         except OSError:
@@ -345,14 +341,12 @@ class Sources:
 
     def _digest(self, name: str) -> str:
         hashed = hashlib.sha256(name.encode())
-        hashed.update(f"python {platform.python_version()} on {processor()}".encode())
+        where = f"python {platform.python_version()} on {processor()} with {_installed()}"
+        hashed.update(where.encode())
         hashed.update(self._builder.encode())
         try:
             path = module_path(self.root, name)
-            files, packages = self.dependencies(path, started=True)
-            known = _optional(self.root / "pyproject.toml")
-            for package in sorted({known.get(package, package) for package in packages}):
-                hashed.update(f"{package} {_version(package)}".encode())
+            files, _ = self.dependencies(path)
             syntax = {file: self.syntax(file) for file in files}
             documented = any(one.reads_docstrings for one in syntax.values())
             for file, one in syntax.items():
@@ -386,18 +380,9 @@ def _instructions(file: Path = Path("/proc/cpuinfo")) -> list[str]:
 
 
 @functools.cache
-def _distributions() -> Mapping[str, list[str]]:
-    """Which packages provide an import name; it takes reading what each of them installed."""
-    return importlib.metadata.packages_distributions()
-
-
-@functools.cache
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        owners = _distributions().get(package, [])
-        return ",".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners)
+def _installed() -> list[str]:
+    """The packages that are installed here, with their versions."""
+    return sorted(path.name for path in Path(sysconfig.get_path("purelib")).glob("*.dist-info"))
 
 
 @functools.cache
@@ -423,7 +408,7 @@ def optional_packages(root: Path, imported: Iterable[str]) -> list[str]:
 
 def absent_packages(names: Iterable[str]) -> list[str]:
     """Those of the packages, as pip calls them, that are not installed here."""
-    return [name for name in names if not _version(name)]
+    return [name for name in names if not any(importlib.metadata.distributions(name=name))]
 
 
 def builder_digest() -> str:

@@ -644,12 +644,10 @@ def _sources(folder: Path) -> dict[str, Any]:
     for name in names:
         path = module_path(folder, name)
         files, packages = found.dependencies(path)
-        started, _ = found.dependencies(path, started=True)
         told[name] = {
             "files": [file.relative_to(package).as_posix() for file in files],
             "packages": packages,
             "needs": found.needs(name),
-            "started": [file.name for file in started if file not in files],
         }
         with contextlib.suppress(SyntaxError):
             told[name]["outline"] = outline(path.read_text(encoding="utf-8")).as_json()

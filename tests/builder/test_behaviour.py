@@ -88,13 +88,11 @@ def idle(value):
     [
         "from serving_mathematics.lib.base import used\n",
         "from serving_mathematics.lib.through import START\n",
-        "from serving_mathematics.lib.starting import START\n",
     ],
 )
 def test_what_executes_in_a_file_counts_for_all_that_reach_it(way: str, project: Project) -> None:
-    """By an import, also of another module, or by its name in a command."""
+    """By an import, also of another module."""
     project.module("lib.through", "from serving_mathematics.lib import base\n\nSTART = 1\n")
-    project.module("lib.starting", 'START = ["-m", "serving_mathematics.lib.base"]\n')
     project.module("lib.base", BASE)
     project.module("part.user", way)
     before = digest(project.root, "part.user")
