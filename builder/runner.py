@@ -2,8 +2,7 @@
 parallel.
 
 A cache entry is `<cache>/<module>/<digest>/`, made in a temporary folder and renamed, so that it is
-there whole or not at all; every file in it is hashed in its record, so that damage is noticed and
-the module runs again.
+there whole or not at all.
 """
 
 # In one piece: one queue of modules: its cache, its workers and what is told of those that failed.
@@ -13,7 +12,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import re
@@ -54,7 +52,6 @@ WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of se
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
 _LOADED = builder_digest()
-_RECORD_KEYS = {*worker.empty_record(), "source", "outline", "files", "of"}
 
 
 @dataclass(frozen=True)
@@ -102,38 +99,25 @@ def default_cache(root: Path) -> Path:
 
 
 def cached(root: Path, cache: Path, name: str, *, sources: Sources | None = None) -> Run | None:
-    """The module's record if it is whole and nothing that it depends on has changed since; else
-    None.
+    """The module's record if nothing that it depends on has changed since; else None.
 
     sources: shared by those who ask for many modules at one time.
     """
     if not (cache / name).is_dir():
         return None  # whatever its version is
     sources = sources or Sources(root, cache)
-    version = sources.digest(name)
-    return _whole(root, name, version, cache / name / version)
+    return _fresh(root, name, cache / name / sources.digest(name))
 
 
-def _whole(root: Path, name: str, version: str, folder: Path) -> Run | None:
-    """The record in a folder, unless it is of something else, something of it is missing or
-    damaged, or data it read has changed.
-
-    version: the digest of what the record is of.
-    """
+def _fresh(root: Path, name: str, folder: Path) -> Run | None:
+    """The record in a folder, unless there is none, or data that the module read has changed."""
     try:
-        seal, _, text = (folder / "record.json").read_text(encoding="utf-8").partition("\n")
-        if seal != hashlib.sha256(text.encode()).hexdigest():
-            return None
-        record = json.loads(text)
+        record = json.loads((folder / "record.json").read_bytes())
     except (OSError, ValueError):
         return None
-    if not isinstance(record, dict) or not record.keys() >= _RECORD_KEYS:
+    reads = record["reads"].items()
+    if any(worker.file_digest(root / file) != known for file, known in reads):
         return None
-    if record["of"] != [name, version]:
-        return None
-    for files, base in ((record["files"], folder), (record["reads"], root)):
-        if any(worker.file_digest(base / file) != known for file, known in files.items()):
-            return None
     return Run(name, folder, record)
 
 
@@ -324,14 +308,13 @@ def _run(
             folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
             try:
                 told = described, sources.needs(name), timeout_s
-                status = _ended([str(sources.root), name, version, str(folder), *told], busy)
+                status = _ended([str(sources.root), name, str(folder), *told], busy)
                 if not sources.unchanged(name):
                     sources = Sources(sources.root, sources.cache)
                     continue
                 if not (folder / "record.json").is_file():
                     dead = {"failures": [_death(name, folder, status, timeout_s)]}
-                    of = {"of": [name, version]}
-                    worker.seal(folder, worker.empty_record() | described | dead | of)
+                    worker.leave(folder, worker.empty_record() | described | dead)
                 if run := _kept(sources.root, name, version, folder, cache):
                     return run
             finally:
@@ -390,7 +373,7 @@ def _kept(root: Path, name: str, version: str, folder: Path, cache: Path) -> Run
     it belongs to no version, because data that the module read changed meanwhile.
     """
     target = cache / name / version
-    there = _whole(root, name, version, target)
+    there = _fresh(root, name, target)
     if there and not there.failed:
         return there
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -400,7 +383,7 @@ def _kept(root: Path, name: str, version: str, folder: Path, cache: Path) -> Run
         with contextlib.suppress(OSError):  # another build was faster
             folder.rename(target)
     _prune(target.parent)
-    return _whole(root, name, version, target)
+    return _fresh(root, name, target)
 
 
 def _prune(folder: Path) -> None:

@@ -348,15 +348,10 @@ def _caption(docstring: str | None) -> dict[str, Any]:
     }
 
 
-def seal(folder: Path, record: dict[str, Any]) -> None:
-    """Write `record.json`, whole or not at all, with a hash of every file beside it and of
-    itself.
-    """
+def leave(folder: Path, record: dict[str, Any]) -> None:
+    """Write `record.json`, whole or not at all."""
     (folder / STEP).unlink(missing_ok=True)
-    files = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
-    text = json.dumps(record | {"files": files}, indent=1)
-    whole = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
-    write_whole(folder / "record.json", whole.encode())
+    write_whole(folder / "record.json", json.dumps(record, indent=1).encode())
 
 
 def serve() -> None:
@@ -390,16 +385,15 @@ def end_group(leader: int) -> None:
 def main(
     root: str,
     name: str,
-    version: str,
     folder: str,
     described: dict[str, Any],
     needs: list[str],
     timeout_s: float,
 ) -> None:
-    """Run one module, leave a sealed record in `folder`, and end this process.
+    """Run one module, leave its record in `folder`, and end this process.
 
-    version: the digest of what is run. described: the module's text and outline. needs: its
-    optional packages, as pip calls them. timeout_s: after which the process is ended.
+    described: the module's text and outline. needs: its optional packages, as pip calls them.
+    timeout_s: after which the process is ended.
     """
     os.setpgid(0, 0)  # whatever the module starts is in its group
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
@@ -418,5 +412,5 @@ def main(
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     record = _Run(Path(root), name, place).record(needs)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    seal(place, record | described | {"of": [name, version]})
+    leave(place, record | described)
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

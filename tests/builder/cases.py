@@ -475,8 +475,6 @@ def _ran(folder: Path) -> dict[str, Any]:
         for what, other in (("comment", f"{text}# more\n"), ("code", f"{text}C = 3\n")):
             path.write_text(other, encoding="utf-8")
             told[what] = run(names=["part.fine"])
-        for damage in ("seal", "text", "file"):
-            told[damage] = _damaged(cache, damage) + run(names=["part.fine"])["lines"]
         for name in ("part.changes", "part.nowhere"):
             try:
                 run(names=[name])
@@ -489,17 +487,7 @@ def _of_run(run: Run) -> dict[str, Any]:
     """What a record says, without what is hashed."""
     record = {key: value for key, value in run.record.items() if value}
     states = [run.path, run.address, run.failed, run.pending, run.seconds, len(run.outline.symbols)]
-    return record | {"files": len(record.get("files", ())), "of": len(record["of"]), "is": states}
-
-
-def _damaged(cache: Path, what: str) -> list[str]:
-    """Change something of the newest entry, and say how many there were."""
-    entries = [path for path in (cache / "part.fine").iterdir() if (path / "record.json").exists()]
-    newest = max(entries, key=lambda path: (path / "record.json").stat().st_mtime_ns)
-    file = newest / ("line-light.svg" if what == "file" else "record.json")
-    text = file.read_text(encoding="utf-8")
-    file.write_text(f" {text}" if what == "seal" else f"{text} ", encoding="utf-8")
-    return [f"{len(entries)} entries"]
+    return record | {"is": states}
 
 
 def _recorded(folder: Path) -> dict[str, Any]:

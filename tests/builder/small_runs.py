@@ -50,7 +50,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
 
     def flush(self) -> None:
         """Leave a record, or what there is without one."""
-        root, self.name, version, folder, described, needs, limit_s = json.loads(self.text)
+        root, self.name, folder, described, needs, limit_s = json.loads(self.text)
         self.text = ""
         took, self.status, left = ENDS[self.name]
         self.told.append(f"{self.name} {needs} within {limit_s:g} s")
@@ -59,11 +59,11 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
         if self.status != 0:
             return
         record = worker.empty_record() | described
-        record |= {"of": [self.name, version], "seconds": {"import": 0.125, "b": took}}
+        record |= {"seconds": {"import": 0.125, "b": took}}
         record["failures"] = ["some.py:4: check_it: E: m"] * left.get("failures", 0)
         record["absent"] = left.get("absent", [])
         Path(folder, "line-light.svg").write_text("<svg/>", encoding="utf-8")
-        worker.seal(Path(folder), record)
+        worker.leave(Path(folder), record)
         if self.name == "part.changes":
             path = module_path(Path(root), self.name)
             path.write_text(f"{path.read_text(encoding='utf-8')}A = 1\n", encoding="utf-8")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
-from builder.source import Sources, digest
+from builder.source import digest
 
 from .project import GOOD, Project
 
@@ -54,23 +52,6 @@ def test_who_reads_docstrings_runs_again_for_them(project: Project) -> None:
     outcome = project.run()
     assert outcome.ran == {"part.twice"}
     assert outcome.status == 1
-
-
-def test_records_of_two_modules_that_changed_places_are_not_taken(twice: Project) -> None:
-    folders = [twice.record(f"part.{name}").folder for name in ("twice", "other")]
-    aside = folders[0].with_name("aside")
-    folders[0].rename(aside)
-    folders[1].rename(folders[0])
-    aside.rename(folders[1])
-    assert twice.run().ran == {"part.twice", "part.other"}
-
-
-def test_a_record_of_another_version_is_not_taken(twice: Project) -> None:
-    before = twice.record("part.twice").folder
-    twice.module("part.twice", GOOD.replace("2.0 * value", "value * 2.0"))
-    version = Sources(twice.root).digest("part.twice")
-    shutil.copytree(before, before.with_name(version))
-    assert twice.run().ran == {"part.twice"}
 
 
 BASE = """\
