@@ -220,11 +220,9 @@ def cores() -> int:
 
 
 def _prepare(cache: Path) -> None:
-    """Make the cache writable or say why it is not, and clear what killed builds left."""
+    """Make the cache, and clear what killed builds left."""
     with _writing(cache):
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache):
-            pass
     for leftover in cache.glob("tmp-*"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > STALE_S:
