@@ -160,8 +160,7 @@ def cpu_seconds(folder: Path) -> dict[str, float]:
         place = Path(tempfile.mkdtemp(dir=folder))
         pid = os.fork()
         if not pid:
-            told = sources.described(name), sources.needs(name)
-            worker.main(str(ROOT), name, str(place), *told, 600.0)
+            worker.main(str(ROOT), name, str(place), sources.needs(name), 600.0)
             os._exit(0)
         seconds[name] = _waited_for(pid)
         if not (place / "record.json").is_file():

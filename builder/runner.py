@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import json
 import os
 import re
@@ -72,10 +71,11 @@ class Run:
         """Where the module lies among the downloads."""
         return f"{PACKAGE}/{self.name.replace('.', '/')}.py"
 
-    @functools.cached_property
+    @property
     def outline(self) -> Outline:
         """The module's definitions and imports, as they were when it ran."""
-        return Outline.from_json(self.record["outline"])
+        found: Outline = self.record["outline"]
+        return found
 
     @property
     def failed(self) -> bool:
@@ -106,19 +106,19 @@ def cached(root: Path, cache: Path, name: str, *, sources: Sources | None = None
     if not (cache / name).is_dir():
         return None  # whatever its version is
     sources = sources or Sources(root, cache)
-    return _fresh(root, name, cache / name / sources.digest(name))
+    return _fresh(sources, name, cache / name / sources.digest(name))
 
 
-def _fresh(root: Path, name: str, folder: Path) -> Run | None:
+def _fresh(sources: Sources, name: str, folder: Path) -> Run | None:
     """The record in a folder, unless there is none, or data that the module read has changed."""
     try:
         record = json.loads((folder / "record.json").read_bytes())
     except (OSError, ValueError):
         return None
     reads = record["reads"].items()
-    if any(worker.file_digest(root / file) != known for file, known in reads):
+    if any(worker.file_digest(sources.root / file) != known for file, known in reads):
         return None
-    return Run(name, folder, record)
+    return Run(name, folder, record | sources.described(name))
 
 
 def known_runs(root: Path, cache: Path, sources: Sources) -> list[Run]:
@@ -301,19 +301,19 @@ def _run(
     busy: where the worker is held meanwhile.
     """
     for _ in range(ATTEMPTS):
-        version, described = sources.digest(name), sources.described(name)
+        version = sources.digest(name)
         with _writing(cache):
             folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
             try:
-                told = described, sources.needs(name), timeout_s
-                status = _ended([str(sources.root), name, str(folder), *told], busy)
+                asked = [str(sources.root), name, str(folder), sources.needs(name), timeout_s]
+                status = _ended(asked, busy)
                 if not sources.unchanged(name):
                     sources = Sources(sources.root, sources.cache)
                     continue
                 if not (folder / "record.json").is_file():
                     dead = {"failures": [_death(name, folder, status, timeout_s)]}
-                    worker.leave(folder, worker.empty_record() | described | dead)
-                if run := _kept(sources.root, name, version, folder, cache):
+                    worker.leave(folder, worker.empty_record() | dead)
+                if run := _kept(sources, name, version, folder, cache):
                     return run
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -366,12 +366,12 @@ def _death(name: str, folder: Path, status: int, timeout_s: float) -> str:
     return f"{path_of(name)}:{line}: {function}: Ended: {message}"
 
 
-def _kept(root: Path, name: str, version: str, folder: Path, cache: Path) -> Run | None:
+def _kept(sources: Sources, name: str, version: str, folder: Path, cache: Path) -> Run | None:
     """Put a record into the cache, unless another build was faster and may be reading it; None when
     it belongs to no version, because data that the module read changed meanwhile.
     """
     target = cache / name / version
-    there = _fresh(root, name, target)
+    there = _fresh(sources, name, target)
     if there and not there.failed:
         return there
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -381,7 +381,7 @@ def _kept(root: Path, name: str, version: str, folder: Path, cache: Path) -> Run
         with contextlib.suppress(OSError):  # another build was faster
             folder.rename(target)
     _prune(target.parent)
-    return _fresh(root, name, target)
+    return _fresh(sources, name, target)
 
 
 def _prune(folder: Path) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import itertools
 import os
+import pickle
 import platform
 import sys
 import sysconfig
@@ -323,7 +324,9 @@ class Sources:
             return read(content)
         key = f"{self._builder} {hashlib.sha256(content).hexdigest()}"
         place = self.cache / "syntax" / ".".join(file.relative_to(self.root).parts)
-        return Syntax.from_bytes(made_once(place, key, lambda: read(content).as_bytes()))
+        kept = made_once(place, key, lambda: pickle.dumps(read(content)))
+        found: Syntax = pickle.loads(kept)
+        return found
 
     def described(self, name: str) -> dict[str, Any]:
         """A module's text and its outline, which is empty for a text that is not Python."""

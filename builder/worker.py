@@ -379,18 +379,10 @@ def end_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def main(
-    root: str,
-    name: str,
-    folder: str,
-    described: dict[str, Any],
-    needs: list[str],
-    timeout_s: float,
-) -> None:
+def main(root: str, name: str, folder: str, needs: list[str], timeout_s: float) -> None:
     """Run one module, leave its record in `folder`, and end this process.
 
-    described: the module's text and outline. needs: its optional packages, as pip calls them.
-    timeout_s: after which the process is ended.
+    needs: its optional packages, as pip calls them. timeout_s: after which the process is ended.
     """
     os.setpgid(0, 0)  # whatever the module starts is in its group
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
@@ -409,5 +401,5 @@ def main(
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     record = _Run(Path(root), name, place).record(needs)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    leave(place, record | described)
+    leave(place, record)
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

@@ -487,7 +487,7 @@ def _of_run(run: Run) -> dict[str, Any]:
     """What a record says, without what is hashed."""
     record = {key: value for key, value in run.record.items() if value}
     states = [run.path, run.address, run.failed, run.pending, run.seconds, len(run.outline.symbols)]
-    return record | {"is": states}
+    return record | {"is": states, "outline": dataclasses.asdict(run.outline)}
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
@@ -509,9 +509,9 @@ def _recorded(folder: Path) -> dict[str, Any]:
     path = folder / "odd.py"
     for what in ("def (", "a = 1\n"):
         path.write_text(what, encoding="utf-8")
-        told[f"described {what.strip()}"] = read(path.read_bytes()).outline
+        told[f"described {what.strip()}"] = dataclasses.asdict(read(path.read_bytes()).outline)
     path.write_bytes(b"a = '\xff'\n")
-    told["described bytes"] = read(path.read_bytes()).outline
+    told["described bytes"] = dataclasses.asdict(read(path.read_bytes()).outline)
     told["digests"] = [worker.file_digest(path)[:8], worker.file_digest(folder / "none")]
     return told
 
@@ -638,7 +638,7 @@ def _sources(folder: Path) -> dict[str, Any]:
             "needs": found.needs(name),
         }
         with contextlib.suppress(SyntaxError):
-            told[name]["outline"] = outline(path.read_text(encoding="utf-8")).as_json()
+            told[name]["outline"] = dataclasses.asdict(outline(path.read_text(encoding="utf-8")))
     for name, what in COPIED:
         try:
             copied = source.self_contained(found.module(name), what, found.module)

@@ -50,7 +50,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
 
     def flush(self) -> None:
         """Leave a record, or what there is without one."""
-        root, self.name, folder, described, needs, limit_s = json.loads(self.text)
+        root, self.name, folder, needs, limit_s = json.loads(self.text)
         self.text = ""
         took, self.status, left = ENDS[self.name]
         self.told.append(f"{self.name} {needs} within {limit_s:g} s")
@@ -58,7 +58,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
             Path(folder, worker.STEP).write_text(left["step"], encoding="utf-8")
         if self.status != 0:
             return
-        record = worker.empty_record() | described
+        record = worker.empty_record()
         record |= {"seconds": {"import": 0.125, "b": took}}
         record["failures"] = ["some.py:4: check_it: E: m"] * left.get("failures", 0)
         record["absent"] = left.get("absent", [])

@@ -17,7 +17,7 @@ import pytest
 
 from builder import BuildError, runner
 from builder.runner import KEPT_ENTRIES, STALE_S, cached, default_cache
-from builder.source import module_names
+from builder.source import Sources, module_names
 
 from .project import GOOD, SLIDER, Project, is_alive, wait_until
 
@@ -180,7 +180,7 @@ def test_cache_that_cannot_be_written_is_refused_only_when_something_must_run(
 def test_full_disk_is_reported_and_leaves_nothing(project: Project) -> None:
     project.module("part.twice")
     limited = (
-        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512));"
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (128, 128));"
         " sys.argv[0] = 'engine'; runpy.run_module('builder', run_name='__main__')"
     )
     assert hasattr(resource, "RLIMIT_FSIZE")
@@ -218,7 +218,7 @@ def test_record_that_another_run_put_there_first_is_kept(ran: Project) -> None:
     folder = ran.cache / "tmp-part.twice-later"
     shutil.copytree(entry, folder)
     identity = entry.stat().st_ino
-    run = runner._kept(ran.root, "part.twice", entry.name, folder, ran.cache)
+    run = runner._kept(Sources(ran.root), "part.twice", entry.name, folder, ran.cache)
     shutil.rmtree(folder)
     assert run is not None
     assert run.folder == entry

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 import sys
 import zipfile
@@ -13,7 +12,7 @@ from textwrap import dedent
 import pytest
 
 from builder import BuildError, source
-from builder.outline import Outline, outline
+from builder.outline import outline
 from builder.pages import bundle
 from builder.source import Module, Sources, digest, module_names, self_contained, shown
 
@@ -80,12 +79,6 @@ def test_outline_names_every_definition_in_order() -> None:
         *("BASE", "LOW", "HIGH", "REST", "LABEL"),
         *("half", "quarter", "Tally", "drawing"),
     ]
-
-
-def test_outline_survives_its_record() -> None:
-    known = outline(SOURCE)
-    again = Outline.from_json(json.loads(json.dumps(known.as_json())))
-    assert again.symbols == known.symbols
 
 
 @pytest.mark.parametrize(
