@@ -7,10 +7,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import itertools
 import os
 import pickle
 import platform
+import re
 import sys
 import sysconfig
 import tomllib
@@ -372,14 +372,9 @@ def processor() -> str:
 
 @functools.cache
 def _instructions(file: Path = Path("/proc/cpuinfo")) -> list[str]:
-    """The first processor's name and instructions, where the system has such a file."""
-    try:
-        with file.open(encoding="utf-8", errors="replace") as lines:
-            first = itertools.takewhile(str.strip, lines)
-            telling = ("model name", "CPU part", "flags", "Features")
-            return [line.strip() for line in first if line.startswith(telling)]
-    except OSError:
-        return []
+    """The names of the processors and their instructions, where the system has such a file."""
+    told = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    return sorted({*re.findall(r"^(?:model name|CPU part|flags|Features)\b.*", told, re.MULTILINE)})
 
 
 @functools.cache
@@ -418,8 +413,3 @@ def builder_digest() -> str:
     """The part of the builder that decides what a run record holds."""
     files = [Path(__file__).with_name(name).read_bytes() for name in RECORDING_FILES]
     return " ".join(read(content).behaviour for content in files)
-
-
-def digest(root: Path, name: str) -> str:
-    """`Sources.digest`, of the files as they are now."""
-    return Sources(root).digest(name)

@@ -30,7 +30,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import CodeType, ModuleType, SimpleNamespace
@@ -42,6 +42,7 @@ from builder.storage import made_once, write_whole
 
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
 STEP = "step.txt"  # where the module is: line and function
+Functions = Mapping[str, Callable[..., Any]]  # by their names
 
 
 def paragraphs(docstring: str | None) -> list[str]:
@@ -150,17 +151,7 @@ class _Run:
 
         sys.addaudithook(hook)
 
-    def functions(self, module: ModuleType, prefix: str) -> dict[str, Callable[..., Any]]:
-        """The module's functions of one kind, each of which has a name that files can have."""
-        from serving_mathematics.support import checks
-
-        found = checks.functions(module, prefix)
-        for name in [name for name in found if not name.isidentifier() or name == prefix]:
-            problem = ValueError(f"{name!r} is no name that a function can be defined under")
-            self.failures.append(self.failure(name, problem, _line(found.pop(name))))
-        return found
-
-    def checks(self, functions: dict[str, Callable[[], Any]]) -> list[dict[str, Any]]:
+    def checks(self, functions: Functions) -> list[dict[str, Any]]:
         from serving_mathematics.support import checks
 
         results = []
@@ -186,7 +177,7 @@ class _Run:
             )
         return results
 
-    def figures(self, functions: dict[str, Callable[..., Any]]) -> list[dict[str, Any]]:
+    def figures(self, functions: Functions) -> list[dict[str, Any]]:
         drawn = [
             self.guarded(name, partial(self.figure, name, function), _line(function))
             for name, function in functions.items()
@@ -227,9 +218,7 @@ class _Run:
             "labels": [[axes.get_xlabel(), axes.get_ylabel()] for axes in drawn if axes.axison],
         }
 
-    def compare_captions(
-        self, found: dict[str, Any], functions: dict[str, Callable[..., Any]]
-    ) -> None:
+    def compare_captions(self, found: dict[str, Any], functions: Functions) -> None:
         """A failure for every figure of which a number is told that it does not show."""
         from builder import captions
 
@@ -245,12 +234,13 @@ class _Run:
                 )
                 self.failures.append(self.failure(name, problem, _line(functions[name])))
 
-    def sliders(self, module: ModuleType, drawn: Iterable[str]) -> list[dict[str, Any]]:
+    def sliders(self, defined: Mapping[str, Functions]) -> list[dict[str, Any]]:
         """The grids of the sliders and steppers, each of which belongs to a figure of its name."""
+        drawn = defined["figure"]
         found = [
             self.guarded(name, partial(self.slider, kind, name, function, drawn), _line(function))
             for kind in ("slider", "stepper")
-            for name, function in self.functions(module, f"{kind}_").items()
+            for name, function in defined[kind].items()
         ]
         return [slider for slider in found if slider]
 
@@ -294,17 +284,20 @@ class _Run:
         module = self.guarded("import", lambda: importlib.import_module(f"{PACKAGE}.{self.name}"))
         found = empty_record() | {"needs": needs}
         if module is not None:
+            from serving_mathematics.support.checks import functions
+
             found["doc"] = inspect.cleandoc(module.__doc__ or "")
             found["hints"] = {str(k): str(v) for k, v in vars(module).get("HINTS", {}).items()}
-            found["checks"] = self.checks(self.functions(module, "check_"))
-            figures = self.functions(module, "figure_")
-            found["figures"] = self.figures(figures)
-            found["sliders"] = self.sliders(module, figures)
+            kinds = ("check", "figure", "slider", "stepper")
+            defined = {kind: functions(module, f"{kind}_") for kind in kinds}
+            found["checks"] = self.checks(defined["check"])
+            found["figures"] = self.figures(defined["figure"])
+            found["sliders"] = self.sliders(defined)
             example = vars(module).get("example")
             if example is not None:
                 numbers = self.guarded("example", lambda: self.example(example), _line(example))
                 found["example"] = numbers or {}
-            self.compare_captions(found, figures)
+            self.compare_captions(found, defined["figure"])
         reads = dict(sorted(self.reads.items()))
         return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
 

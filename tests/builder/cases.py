@@ -653,7 +653,7 @@ def _sources(folder: Path) -> dict[str, Any]:
         ("other/four", ODD_SOURCES["other/four"].replace("return read()", "return read")),
     ):
         (package / f"{changed}.py").write_text(after, encoding="utf-8")
-        now = {name: source.digest(folder, name) for name in names}
+        now = {name: source.Sources(folder).digest(name) for name in names}
         told[f"after {changed} {len(told)}"] = [
             name for name in names if now[name] != digests[name]
         ]

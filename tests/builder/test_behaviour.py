@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from builder.source import digest
+from builder.source import Sources
 
 from .project import GOOD, Project
 
@@ -76,8 +76,8 @@ def test_what_executes_in_a_file_counts_for_all_that_reach_it(way: str, project:
     project.module("lib.through", "from serving_mathematics.lib import base\n\nSTART = 1\n")
     project.module("lib.base", BASE)
     project.module("part.user", way)
-    before = digest(project.root, "part.user")
+    before = Sources(project.root).digest("part.user")
     project.module("lib.base", BASE.replace("def idle", "# A comment.\n\n\ndef idle"))
-    assert digest(project.root, "part.user") == before
+    assert Sources(project.root).digest("part.user") == before
     project.module("lib.base", BASE.replace("idle(value)", "idle(value, more=1)"))
-    assert digest(project.root, "part.user") != before
+    assert Sources(project.root).digest("part.user") != before

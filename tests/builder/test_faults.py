@@ -182,18 +182,6 @@ FAULTS = {
         "def figure_death(figure: Figure) -> None:",
         "was ended by signal SIGKILL",
     ),
-    "figure_climbs": fault(
-        """
-        def figure_wait(figure: Figure) -> None:
-            figure.add_subplot().plot([0, 1])
-
-
-        globals()["figure_../../climbed"] = figure_wait
-        """,
-        "figure_../../climbed",
-        "def figure_wait(figure: Figure) -> None:",
-        "ValueError: 'figure_../../climbed' is no name that a function can be defined under",
-    ),
     "figure_of_nothing": fault(
         """
         def figure_empty(figure: Figure) -> None:
