@@ -335,10 +335,12 @@ def _ended(asked: list[Any], busy: list[subprocess.Popen[str]]) -> int:
     if told:
         _idle.append(found)
         return int(told)
-    if _pipe(found.stdin).closed:
+    given_up = _pipe(found.stdin).closed
+    with contextlib.suppress(OSError), found:  # it may not have read what was asked
+        pass
+    if given_up:
         raise BuildError("the run was given up")
-    with found:
-        return found.wait()
+    return found.returncode
 
 
 def _pipe(end: IO[str] | None) -> IO[str]:

@@ -72,7 +72,8 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
         """How the module ended, unless the worker ended with it."""
         return "" if self.name in WITH_THEIR_WORKER else f"{self.status}\n"
 
-    def wait(self) -> int:
+    @property
+    def returncode(self) -> int:
         return self.status
 
     def close(self) -> None:
