@@ -3,7 +3,7 @@ folder.
 
 The record is everything that a page shows or a test asserts of the module: checks with their
 comparisons, figures with caption and alt text, sliders and steppers with their grids, the numbers
-of `example()`, the source that ran, the data files that it read.
+of `example()`, the data files that it read.
 """
 
 # In one piece: what a process does from its start to its end; a change of any of it makes every
@@ -108,9 +108,7 @@ class _Run:
         try:
             (self.folder / STEP).write_text(f"{line} {function}", encoding="utf-8")
             return action()
-        except (
-            BaseException
-        ) as problem:  # SystemExit and KeyboardInterrupt must not end the build quietly
+        except BaseException as problem:  # also SystemExit must not end the build quietly
             self.failures.append(self.failure(function, problem, line))
             return None
         finally:
@@ -170,11 +168,8 @@ class _Run:
                 problem = TypeError(f"{name} returned {returned!r}; a check returns nothing")
             if problem:
                 self.failures.append(self.failure(name, problem, line))
-            results.append(
-                {"name": name, "line": line}
-                | _claim(name, function.__doc__)
-                | {"comparisons": [dataclasses.asdict(row) for row in rows]}
-            )
+            compared = [dataclasses.asdict(row) for row in rows]
+            results.append({"name": name, "comparisons": compared} | _claim(name, function.__doc__))
         return results
 
     def figures(self, functions: Functions) -> list[dict[str, Any]]:
@@ -188,12 +183,7 @@ class _Run:
         from matplotlib.figure import Figure
 
         from builder import captions
-        from builder.figures import (
-            house_style,
-            light_and_dark,
-            on_dark,
-            without_words,
-        )
+        from builder.figures import house_style, light_and_dark, on_dark, without_words
 
         with house_style(self.root / SOURCES / "house.mplstyle"):
             figure = Figure()
@@ -286,7 +276,6 @@ class _Run:
         if module is not None:
             from serving_mathematics.support.checks import functions
 
-            found["doc"] = inspect.cleandoc(module.__doc__ or "")
             found["hints"] = {str(k): str(v) for k, v in vars(module).get("HINTS", {}).items()}
             kinds = ("check", "figure", "slider", "stepper")
             defined = {kind: functions(module, f"{kind}_") for kind in kinds}
@@ -306,7 +295,7 @@ def empty_record() -> dict[str, Any]:
     """The record of a module that did not get as far as its import."""
     keys = ("checks", "figures", "sliders", "failures", "needs", "absent")
     lists: dict[str, Any] = {key: [] for key in keys}
-    return lists | {"example": {}, "doc": "", "hints": {}, "seconds": {}, "reads": {}}
+    return lists | {"example": {}, "hints": {}, "seconds": {}, "reads": {}}
 
 
 def _line(function: Callable[..., Any]) -> int:
