@@ -387,13 +387,11 @@ def _kept(sources: Sources, name: str, version: str, folder: Path, cache: Path) 
 
 
 def _prune(folder: Path) -> None:
-    """Keep the newest entries of a module, and leave alone what links lead to."""
-    entries = []
-    for entry in [] if folder.is_symlink() else folder.iterdir():
-        with contextlib.suppress(OSError):
-            entries.append((entry.lstat().st_mtime, entry))
-    for _, entry in sorted(entries, reverse=True)[KEPT_ENTRIES:]:
-        shutil.rmtree(entry, ignore_errors=True)
+    """Keep the newest entries of a module."""
+    with contextlib.suppress(OSError):  # another build may be doing the same
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.lstat().st_mtime)
+        for entry in entries[:-KEPT_ENTRIES]:
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def failure_report(runs: Iterable[Run]) -> str:

@@ -220,12 +220,12 @@ class Sources:
         does, which takes parsing it.
         """
         self.root, self.cache = root, cache
-        self._contents: dict[Path, bytes] = {}
-        self._syntax: dict[Path, Syntax] = {}
-        self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
-        self._files: dict[str, list[Path]] = {}
+        self.content = functools.cache(Path.read_bytes)
+        self.syntax = functools.cache(self._syntax)
+        self.imports = functools.cache(self._imports)
+        self.digest = functools.cache(self._digest)
+        self._files_of = functools.cache(self._files)
         self._modules: dict[str, Module] = {}
-        self._digests: dict[str, str] = {}
 
     def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
         """The project files a module is made of, itself included, transitively, and the packages
@@ -244,13 +244,8 @@ class Sources:
             pending += local
         return sorted(files), sorted(packages)
 
-    def imports(self, path: Path) -> tuple[set[Path], set[str]]:
+    def _imports(self, path: Path) -> tuple[set[Path], set[str]]:
         """What a file imports anywhere in it: files of the project, names of other packages."""
-        if path not in self._imports:
-            self._imports[path] = self._imported(path)
-        return self._imports[path]
-
-    def _imported(self, path: Path) -> tuple[set[Path], set[str]]:
         local: set[Path] = set()
         others: set[str] = set()
         for level, module, what in self.syntax(path).imported:
@@ -264,14 +259,12 @@ class Sources:
                 others.add(top)
         return local, others
 
-    def _files_of(self, target: str) -> list[Path]:
+    def _files(self, target: str) -> list[Path]:
         """The files that importing a module of this project reads: its own, its packages'."""
-        if target not in self._files:
-            place = self.root.joinpath("snippets", *target.split("."))
-            packages = [place, *place.parents][: target.count(".") + 1]
-            files = [*(folder / "__init__.py" for folder in packages), place.with_suffix(".py")]
-            self._files[target] = [file for file in files if file.is_file()]
-        return self._files[target]
+        place = self.root.joinpath("snippets", *target.split("."))
+        packages = [place, *place.parents][: target.count(".") + 1]
+        files = [*(folder / "__init__.py" for folder in packages), place.with_suffix(".py")]
+        return [file for file in files if file.is_file()]
 
     def module(self, name: str) -> Module:
         """A module of the package as text. Raises BuildError when it is no module or no Python."""
@@ -288,12 +281,6 @@ class Sources:
         """A module's optional packages, as pip calls them."""
         return optional_packages(self.root, self.dependencies(module_path(self.root, name))[1])
 
-    def content(self, file: Path) -> bytes:
-        """What is in a file."""
-        if file not in self._contents:
-            self._contents[file] = file.read_bytes()
-        return self._contents[file]
-
     def unchanged(self, name: str) -> bool:
         """Whether all that decides a module's run still stands in the files."""
         files, _ = self.dependencies(module_path(self.root, name))
@@ -307,18 +294,13 @@ class Sources:
         self._modules |= {module.name: module for module in modules}
         return self
 
-    def syntax(self, file: Path) -> Syntax:
-        """What is read in a file."""
-        if file not in self._syntax:
-            self._syntax[file] = self._parsed(file)
-        return self._syntax[file]
-
     @functools.cached_property
     def _builder(self) -> str:
         """`builder_digest`, as it is now."""
         return builder_digest()
 
-    def _parsed(self, file: Path) -> Syntax:
+    def _syntax(self, file: Path) -> Syntax:
+        """What is read in a file."""
         content = self.content(file)
         if self.cache is None:
             return read(content)
@@ -334,15 +316,10 @@ class Sources:
         text = self.content(path).decode("utf-8", errors="replace")
         return {"source": text, "outline": self.syntax(path).outline}
 
-    def digest(self, name: str) -> str:
+    def _digest(self, name: str) -> str:
         """A name for everything that decides a module's run and is known before it runs. Raises
         BuildError when a file cannot be read.
         """
-        if name not in self._digests:
-            self._digests[name] = self._digest(name)
-        return self._digests[name]
-
-    def _digest(self, name: str) -> str:
         hashed = hashlib.sha256(name.encode())
         where = f"python {platform.python_version()} on {processor()} with {_installed()}"
         hashed.update(where.encode())

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -360,23 +359,6 @@ def test_old_records_are_pruned_and_the_last_ones_stay(project: Project) -> None
     runner._prune(folder)
     kept = sorted(path.name for path in folder.iterdir())
     assert kept == [f"entry{age:02}" for age in range(KEPT_ENTRIES)]
-
-
-def test_pruning_leaves_alone_what_links_lead_to(project: Project, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    for number in range(KEPT_ENTRIES + 3):
-        (elsewhere / f"holiday{number:02}").mkdir(parents=True)
-    project.cache.mkdir(exist_ok=True)
-    folder = project.cache / "part.linked"
-    folder.symlink_to(elsewhere)
-    runner._prune(folder)
-    assert len(list(elsewhere.iterdir())) == KEPT_ENTRIES + 3
-    folder.unlink()
-    folder.mkdir()
-    for number in range(KEPT_ENTRIES + 3):
-        (folder / f"entry{number:02}").symlink_to(elsewhere)
-    runner._prune(folder)
-    assert len(list(elsewhere.iterdir())) == KEPT_ENTRIES + 3
 
 
 def test_failed_module_runs_again(project: Project) -> None:
