@@ -28,13 +28,7 @@ from typing import IO, Any
 
 from builder import PACKAGE, ROOT, BuildError, worker
 from builder.outline import Outline
-from builder.source import (
-    Sources,
-    builder_digest,
-    module_names,
-    module_path,
-    path_of,
-)
+from builder.source import Sources, builder_digest, module_names, module_path, path_of
 
 TIMEOUT_S = 120.0
 ATTEMPTS = 5  # runs of a module whose files change while it runs
