@@ -169,7 +169,8 @@ class _Run:
             if problem:
                 self.failures.append(self.failure(name, problem, line))
             compared = [dataclasses.asdict(row) for row in rows]
-            results.append({"name": name, "comparisons": compared} | _claim(name, function.__doc__))
+            told = {"name": name, "line": line, "comparisons": compared}
+            results.append(told | _claim(name, function.__doc__))
         return results
 
     def figures(self, functions: Functions) -> list[dict[str, Any]]:
