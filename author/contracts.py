@@ -9,7 +9,6 @@ run records; it runs nothing but the examples in docstrings.
 # In one piece: a rule after the other, each independent of the others and found by its name.
 
 from __future__ import annotations
-import __future__
 
 import ast
 import doctest
@@ -83,7 +82,6 @@ FORBIDDEN = {
 _FORBIDDEN = re.compile("|".join(FORBIDDEN))
 BOOKS_MACHINES = "conventions.md#the-books-machines"
 _BOOKS_MACHINE = re.compile(r"\*(?:chat|mixture|agents)\*|\bchat machine|book's mixture")
-_FUTURE = "from __future__ import annotations\n"
 
 Records = Mapping[str, Run]
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -766,23 +764,22 @@ def copy_problems(name: str, sources: Sources | None = None, *, examples: bool =
 
 def _compiled_parts(text: str) -> Iterator[CodeType]:
     """A copied text, definition by definition: functions of a module need many of the same."""
-    flags = __future__.annotations.compiler_flag if text.startswith(_FUTURE) else 0
     part = ""
     for block in text.split("\n\n\n"):
         part += block  # a string that has empty lines goes on
         try:
-            yield _compiled(part, flags)
+            yield _compiled(part)
         except SyntaxError:
             part += "\n\n\n"
         else:
             part = ""
     if part:
-        yield compile(part, "copied", "exec")
+        yield _compiled(part)
 
 
 @functools.lru_cache(maxsize=4096)
-def _compiled(text: str, flags: int) -> CodeType:
-    code: CodeType = compile(text, "copied", "exec", flags, dont_inherit=True)
+def _compiled(text: str) -> CodeType:
+    code: CodeType = compile(text, "copied", "exec", dont_inherit=True)
     return code
 
 

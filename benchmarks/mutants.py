@@ -59,7 +59,7 @@ OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
 }
 BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of their own name
     "runner": ("cache", "faults"),
-    "worker": ("worker", "told_anew", "faults"),
+    "worker": ("worker", "behaviour", "faults"),
     "outline": ("source", "pages"),
     "storage": ("cache", "page_cache"),
     "hook": ("hook", "page_cache", "serve", "build"),

@@ -160,8 +160,7 @@ def cpu_seconds(folder: Path) -> dict[str, float]:
         place = Path(tempfile.mkdtemp(dir=folder))
         pid = os.fork()
         if not pid:
-            told = sources.described(name), sources.needs(name)
-            worker.main(ROOT, name, sources.digest(name), place, *told)
+            worker.main(str(ROOT), name, str(place), sources.needs(name), 600.0)
             os._exit(0)
         seconds[name] = _waited_for(pid)
         if not (place / "record.json").is_file():
@@ -174,7 +173,7 @@ def _waited_for(pid: int) -> float:
     """Processor seconds of a child and of what it waited for itself."""
     try:
         usage = os.wait4(pid, 0)[2]
-    except BaseException:  # it has a session of its own: nobody else would end it
+    except BaseException:  # nobody else would end it
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise

@@ -5,14 +5,9 @@ builder expand FOLDER` writes the pages as plain Markdown, and the MkDocs hook (
 same to MkDocs.
 """
 
-import contextlib
-import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 """The project: the folder that holds `snippets/`, `docs/` and `mkdocs.yml`."""
@@ -28,9 +23,6 @@ class BuildError(Exception):
     """Something that the person who runs the build must mend; the message says what and where."""
 
 
-_ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
 def end_in_order() -> None:
     """From now on, a process that is asked to end removes on its way out what it has written in
     part, and ends what it started.
@@ -40,25 +32,6 @@ def end_in_order() -> None:
         signal.signal(number, signal.SIG_IGN)  # once is enough
         sys.exit(128 + number)
 
-    for number in _ENDS:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has one ignored
             signal.signal(number, leave)
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Do something whole, and hear only then that the process is to end."""
-    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
-        yield
-        return
-    heard: list[int] = []
-    before: dict[int, Any] = {
-        number: signal.signal(number, lambda number, _: heard.append(number)) for number in _ENDS
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for number in heard:
-            os.kill(os.getpid(), number)

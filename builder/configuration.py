@@ -55,28 +55,12 @@ def plain_configuration(root: Path) -> str:
         config.pop(name, None)
     config["docs_dir"] = "docs"
     config["markdown_extensions"] = [*config.get("markdown_extensions", []), MATHS]
-    config["nav"] = _with_page(config.get("nav") or [])
     theme = config.get("theme") or {}
     if isinstance(theme, dict) and "custom_dir" in theme:  # a folder beside the site's mkdocs.yml
         theme["custom_dir"] = str(root / theme["custom_dir"])
     (config.get("extra") or {}).pop("notebook", None)
-    return yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
-
-
-def _with_page(nav: list[Any]) -> list[Any]:
-    """The navigation with a Markdown page in the place of the notebook."""
-
-    def changed(value: Any) -> Any:
-        if isinstance(value, list):
-            return _with_page(value)
-        return "notebook.md" if value == COMPANION else value
-
-    return [
-        {key: changed(value) for key, value in item.items()}
-        if isinstance(item, dict)
-        else changed(item)
-        for item in nav
-    ]
+    text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
+    return text.replace(COMPANION, "notebook.md")  # a page, in the navigation
 
 
 class _Loader(yaml.SafeLoader):

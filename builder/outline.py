@@ -5,14 +5,9 @@ names, and a name for what it does.
 from __future__ import annotations
 
 import ast
-import dataclasses
 import functools
 import hashlib
-import json
 from dataclasses import dataclass
-from typing import Any
-
-from builder import PACKAGE
 
 
 @dataclass(frozen=True)
@@ -40,37 +35,15 @@ class Outline:
     symbols: dict[str, Symbol]
     imports: list[Import]
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain lists and dictionaries, for the run record."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Outline:
-        """What `as_json` gave."""
-        return cls(
-            {name: Symbol(**symbol) for name, symbol in plain["symbols"].items()},
-            [Import(**statement) for statement in plain["imports"]],
-        )
-
 
 @dataclass(frozen=True)
 class Syntax:
     """What is read in a file."""
 
-    outline: dict[str, Any]  # as plain lists and dictionaries; empty of what is not Python
+    outline: Outline  # empty of what is not Python
     behaviour: str  # changes with what it executes, not with comments, layout and docstrings
     reads_docstrings: bool  # whether it may look at docstrings
     imported: list[tuple[int, str, str]]  # anywhere: levels up, module, and what of it, or ""
-    mentioned: list[str]  # modules of the package in its strings, which a command may start
-
-    def as_bytes(self) -> bytes:
-        """For the cache."""
-        return json.dumps(dataclasses.asdict(self)).encode()
-
-    @classmethod
-    def from_bytes(cls, kept: bytes) -> Syntax:
-        """What `as_bytes` gave."""
-        return cls(**json.loads(kept))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -79,17 +52,15 @@ def read(source: bytes) -> Syntax:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return Syntax(Outline({}, []).as_json(), _hash(source), True, [], [])
-    found = _outlined(tree).as_json()
-    imported, words = list[tuple[int, str, str]](), set[str]()
+        return Syntax(Outline({}, []), _hash(source), True, [])
+    found = _outlined(tree)
+    imported: list[tuple[int, str, str]] = []
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
                 imported += [(0, alias.name, "") for alias in names]
             case ast.ImportFrom(names=names, module=module, level=level):
                 imported += [(level, module or "", alias.name) for alias in names]
-            case ast.Constant(value=str(text)) if PACKAGE in text:
-                words |= {word.strip("\"'`,;:()") for word in text.split()}
             case (
                 ast.Module(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
                 | ast.ClassDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
@@ -97,9 +68,8 @@ def read(source: bytes) -> Syntax:
                 | ast.AsyncFunctionDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
             ):
                 docstring.value = ast.Constant("")
-    mentioned = sorted(word for word in words if word.startswith(f"{PACKAGE}."))
     behaviour = _hash(ast.dump(tree).encode())
-    return Syntax(found, behaviour, b"__doc__" in source, imported, mentioned)
+    return Syntax(found, behaviour, b"__doc__" in source, imported)
 
 
 def _hash(text: bytes) -> str:

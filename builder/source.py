@@ -4,17 +4,17 @@
 
 from __future__ import annotations
 
-import ast
-import builtins
 import functools
 import hashlib
 import importlib.metadata
-import itertools
 import os
+import pickle
 import platform
+import re
 import sys
+import sysconfig
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,6 @@ CORE = "core"  # the folder of what several chapters stand on
 SOLUTIONS = "exercises"  # the module of a chapter's solutions
 
 KERNELS = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES")  # chosen by hand
-
-DESCRIBING = ("checks.py",)  # shows docstrings to a reader, and compares none
 
 
 def module_names(root: Path) -> list[str]:
@@ -74,9 +72,14 @@ def holds_exercises(name: str) -> bool:
     return name.endswith(f".{SOLUTIONS}")
 
 
+def path_of(name: str) -> str:
+    """The file of a module, from its dotted name in the package: relative to the project."""
+    return f"{SOURCES}/{name.replace('.', '/')}.py"
+
+
 def module_path(root: Path, name: str) -> Path:
     """The file of a module, from its dotted name in the package."""
-    return root / SOURCES / Path(*name.split(".")).with_suffix(".py")
+    return root / path_of(name)
 
 
 def shown(source: str, symbol: Symbol) -> str:
@@ -102,8 +105,7 @@ class Module:
 # In one piece: two walks that call each other, and what both fill.
 def self_contained(module: Module, names: Iterable[str], find: Callable[[str], Module]) -> str:
     """The named definitions with the imports and definitions that they need, from whichever modules
-    of the package, ready for an empty file: what is needed first stands first, and annotations stay
-    unread only where one names what follows.
+    of the package, ready for an empty file or below other code: what is needed first stands first.
 
     A definition that reads a file of the package is imported and not copied.
 
@@ -169,52 +171,7 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
         code = _lines(place.source)
         blocks += ["\n".join(code[first - 1 : last]) for first, last in sorted(spans)]
     lines = [head + ", ".join(sorted(what)) for head, what in sorted(imports.items(), key=_rank)]
-    whole = "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks]) + "\n"
-    future = [s for place in order for s in place.outline.imports if "__future__" in s.head]
-    if not future or not _annotates_ahead(ast.parse(whole).body):
-        return whole  # which may stand below other code
-    return f"{future[0].head}annotations\n{whole}"
-
-
-def _annotates_ahead(statements: Iterable[ast.stmt]) -> bool:
-    """Whether an annotation names what is bound further down, as methods do that return their own
-    class: Python before 3.14 looks it up at once.
-
-    >>> _annotates_ahead(ast.parse("def f(x: int) -> A: ...\\nA = float").body)
-    True
-    """
-    bound = set(dir(builtins))
-    for statement in statements:
-        if any(
-            isinstance(node, ast.Name) and node.id not in bound
-            for annotation in _annotations(statement)
-            for node in ast.walk(annotation)
-        ):
-            return True
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            bound |= {(one.asname or one.name).partition(".")[0] for one in statement.names}
-        elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            bound.add(statement.name)
-        else:
-            bound |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    return False
-
-
-def _annotations(statement: ast.stmt) -> Iterator[ast.expr]:
-    """What is looked up where a statement is reached; the body of a function is not."""
-    if isinstance(statement, ast.ClassDef):
-        for inside in statement.body:
-            yield from _annotations(inside)
-    elif isinstance(statement, ast.AnnAssign):
-        yield statement.annotation
-    elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-        given = statement.args
-        several = (given.vararg, given.kwarg)
-        for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, several)):
-            if one.annotation:
-                yield one.annotation
-        if statement.returns:
-            yield statement.returns
+    return "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks]) + "\n"
 
 
 def _reads_package(module: Module, name: str) -> bool:
@@ -263,18 +220,16 @@ class Sources:
         does, which takes parsing it.
         """
         self.root, self.cache = root, cache
-        self._contents: dict[Path, bytes] = {}
-        self._syntax: dict[Path, Syntax] = {}
-        self._imports: dict[Path, tuple[set[Path], set[str]]] = {}
-        self._files: dict[str, list[Path]] = {}
+        self.content = functools.cache(Path.read_bytes)
+        self.syntax = functools.cache(self._syntax)
+        self.imports = functools.cache(self._imports)
+        self.digest = functools.cache(self._digest)
+        self._files_of = functools.cache(self._files)
         self._modules: dict[str, Module] = {}
-        self._digests: dict[str, str] = {}
 
-    def dependencies(self, path: Path, *, started: bool = False) -> tuple[list[Path], list[str]]:
+    def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
         """The project files a module is made of, itself included, transitively, and the packages
         they use.
-
-        started: with modules that are named in a string, as a process of their own is.
         """
         files: set[Path] = set()
         packages: set[str] = {"numpy", "matplotlib"}
@@ -287,18 +242,10 @@ class Sources:
             local, others = self.imports(current)
             packages |= others
             pending += local
-            if started:
-                for name in self.syntax(current).mentioned:
-                    pending += self._files_of(name)
         return sorted(files), sorted(packages)
 
-    def imports(self, path: Path) -> tuple[set[Path], set[str]]:
+    def _imports(self, path: Path) -> tuple[set[Path], set[str]]:
         """What a file imports anywhere in it: files of the project, names of other packages."""
-        if path not in self._imports:
-            self._imports[path] = self._imported(path)
-        return self._imports[path]
-
-    def _imported(self, path: Path) -> tuple[set[Path], set[str]]:
         local: set[Path] = set()
         others: set[str] = set()
         for level, module, what in self.syntax(path).imported:
@@ -312,14 +259,12 @@ class Sources:
                 others.add(top)
         return local, others
 
-    def _files_of(self, target: str) -> list[Path]:
+    def _files(self, target: str) -> list[Path]:
         """The files that importing a module of this project reads: its own, its packages'."""
-        if target not in self._files:
-            place = self.root.joinpath("snippets", *target.split("."))
-            packages = [place, *place.parents][: target.count(".") + 1]
-            files = [*(folder / "__init__.py" for folder in packages), place.with_suffix(".py")]
-            self._files[target] = [file for file in files if file.is_file()]
-        return self._files[target]
+        place = self.root.joinpath("snippets", *target.split("."))
+        packages = [place, *place.parents][: target.count(".") + 1]
+        files = [*(folder / "__init__.py" for folder in packages), place.with_suffix(".py")]
+        return [file for file in files if file.is_file()]
 
     def module(self, name: str) -> Module:
         """A module of the package as text. Raises BuildError when it is no module or no Python."""
@@ -336,15 +281,9 @@ class Sources:
         """A module's optional packages, as pip calls them."""
         return optional_packages(self.root, self.dependencies(module_path(self.root, name))[1])
 
-    def content(self, file: Path) -> bytes:
-        """What is in a file."""
-        if file not in self._contents:
-            self._contents[file] = file.read_bytes()
-        return self._contents[file]
-
     def unchanged(self, name: str) -> bool:
         """Whether all that decides a module's run still stands in the files."""
-        files, _ = self.dependencies(module_path(self.root, name), started=True)
+        files, _ = self.dependencies(module_path(self.root, name))
         try:
             return all(file.read_bytes() == self.content(file) for file in files)
         except OSError:
@@ -355,24 +294,21 @@ class Sources:
         self._modules |= {module.name: module for module in modules}
         return self
 
-    def syntax(self, file: Path) -> Syntax:
-        """What is read in a file."""
-        if file not in self._syntax:
-            self._syntax[file] = self._parsed(file)
-        return self._syntax[file]
-
     @functools.cached_property
     def _builder(self) -> str:
         """`builder_digest`, as it is now."""
         return builder_digest()
 
-    def _parsed(self, file: Path) -> Syntax:
+    def _syntax(self, file: Path) -> Syntax:
+        """What is read in a file."""
         content = self.content(file)
         if self.cache is None:
             return read(content)
         key = f"{self._builder} {hashlib.sha256(content).hexdigest()}"
         place = self.cache / "syntax" / ".".join(file.relative_to(self.root).parts)
-        return Syntax.from_bytes(made_once(place, key, lambda: read(content).as_bytes()))
+        kept = made_once(place, key, lambda: pickle.dumps(read(content)))
+        found: Syntax = pickle.loads(kept)
+        return found
 
     def described(self, name: str) -> dict[str, Any]:
         """A module's text and its outline, which is empty for a text that is not Python."""
@@ -380,31 +316,22 @@ class Sources:
         text = self.content(path).decode("utf-8", errors="replace")
         return {"source": text, "outline": self.syntax(path).outline}
 
-    def digest(self, name: str) -> str:
+    def _digest(self, name: str) -> str:
         """A name for everything that decides a module's run and is known before it runs. Raises
         BuildError when a file cannot be read.
         """
-        if name not in self._digests:
-            self._digests[name] = self._digest(name)
-        return self._digests[name]
-
-    def _digest(self, name: str) -> str:
         hashed = hashlib.sha256(name.encode())
-        hashed.update(f"python {platform.python_version()} on {processor()}".encode())
+        where = f"python {platform.python_version()} on {processor()} with {_installed()}"
+        hashed.update(where.encode())
         hashed.update(self._builder.encode())
         try:
             path = module_path(self.root, name)
-            files, packages = self.dependencies(path, started=True)
-            known = _optional(self.root / "pyproject.toml")
-            for package in sorted({known.get(package, package) for package in packages}):
-                hashed.update(f"{package} {_version(package)}".encode())
+            files, _ = self.dependencies(path)
             syntax = {file: self.syntax(file) for file in files}
-            documented = any(
-                one.reads_docstrings for file, one in syntax.items() if file.name not in DESCRIBING
-            )
+            documented = any(one.reads_docstrings for one in syntax.values())
             for file, one in syntax.items():
                 hashed.update(f"{file.relative_to(self.root).as_posix()} {one.behaviour}".encode())
-                if documented:
+                if documented or file == path:
                     hashed.update(self.content(file))
             hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
         except OSError as problem:
@@ -422,29 +349,15 @@ def processor() -> str:
 
 @functools.cache
 def _instructions(file: Path = Path("/proc/cpuinfo")) -> list[str]:
-    """The first processor's name and instructions, where the system has such a file."""
-    try:
-        with file.open(encoding="utf-8", errors="replace") as lines:
-            first = itertools.takewhile(str.strip, lines)
-            telling = ("model name", "CPU part", "flags", "Features")
-            return [line.strip() for line in first if line.startswith(telling)]
-    except OSError:
-        return []
+    """The names of the processors and their instructions, where the system has such a file."""
+    told = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    return sorted({*re.findall(r"^(?:model name|CPU part|flags|Features)\b.*", told, re.MULTILINE)})
 
 
 @functools.cache
-def _distributions() -> Mapping[str, list[str]]:
-    """Which packages provide an import name; it takes reading what each of them installed."""
-    return importlib.metadata.packages_distributions()
-
-
-@functools.cache
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        owners = _distributions().get(package, [])
-        return ",".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners)
+def _installed() -> list[str]:
+    """The packages that are installed here, with their versions."""
+    return sorted(path.name for path in Path(sysconfig.get_path("purelib")).glob("*.dist-info"))
 
 
 @functools.cache
@@ -470,15 +383,10 @@ def optional_packages(root: Path, imported: Iterable[str]) -> list[str]:
 
 def absent_packages(names: Iterable[str]) -> list[str]:
     """Those of the packages, as pip calls them, that are not installed here."""
-    return [name for name in names if not _version(name)]
+    return [name for name in names if not any(importlib.metadata.distributions(name=name))]
 
 
 def builder_digest() -> str:
     """The part of the builder that decides what a run record holds."""
     files = [Path(__file__).with_name(name).read_bytes() for name in RECORDING_FILES]
     return " ".join(read(content).behaviour for content in files)
-
-
-def digest(root: Path, name: str) -> str:
-    """`Sources.digest`, of the files as they are now."""
-    return Sources(root).digest(name)

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from builder import BuildError, undisturbed
+from builder import BuildError
 
 
 def write_whole(file: Path, content: bytes) -> None:
@@ -49,11 +49,10 @@ def renewed(folder: Path) -> Iterator[Path]:
             yield fresh
             written, before = sorted(fresh.iterdir()), fresh / ".old"
             before.mkdir()
-            with undisturbed():
-                for entry in [entry for entry in folder.iterdir() if entry != fresh]:
-                    entry.rename(before / entry.name)
-                for entry in written:
-                    entry.rename(folder / entry.name)
+            for entry in [entry for entry in folder.iterdir() if entry != fresh]:
+                entry.rename(before / entry.name)
+            for entry in written:
+                entry.rename(folder / entry.name)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
             with contextlib.suppress(OSError):  # unless there is something in it
@@ -65,14 +64,10 @@ def _alone(folder: Path) -> Iterator[None]:
     """Write in a folder while no other process does, or raise BuildError."""
     held = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BuildError(f"another process is writing {folder}; wait until it ends") from None
-        try:
-            yield
-        finally:
-            fcntl.flock(held, fcntl.LOCK_UN)  # closing is not enough where a child has it too
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise BuildError(f"another process is writing {folder}; wait until it ends") from None
     finally:
         os.close(held)
 

@@ -3,7 +3,7 @@ folder.
 
 The record is everything that a page shows or a test asserts of the module: checks with their
 comparisons, figures with caption and alt text, sliders and steppers with their grids, the numbers
-of `example()`, the source that ran, the data files that it read.
+of `example()`, the data files that it read.
 """
 
 # In one piece: what a process does from its start to its end; a change of any of it makes every
@@ -11,9 +11,7 @@ of `example()`, the source that ran, the data files that it read.
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import ctypes
 import dataclasses
 import hashlib
 import importlib
@@ -24,33 +22,27 @@ import io
 import json
 import marshal
 import math
-import multiprocessing
-import multiprocessing.connection
 import os
 import re
+import select
 import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
-import psutil
-
 from builder import PACKAGE, SOURCES
-from builder.outline import outline
 from builder.source import absent_packages, module_path
 from builder.storage import made_once, write_whole
 
-OUTPUT = "output.txt"  # what the module printed, until its record is written
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
 STEP = "step.txt"  # where the module is: line and function
+Functions = Mapping[str, Callable[..., Any]]  # by their names
 
 
 def paragraphs(docstring: str | None) -> list[str]:
@@ -102,9 +94,10 @@ class _Run:
     def __init__(self, root: Path, name: str, folder: Path) -> None:
         self.root, self.name, self.folder = root, name, folder
         self.path = module_path(root, name)
-        self.failures: list[dict[str, Any]] = []
+        self.failures: list[str] = []
         self.seconds: dict[str, float] = {}
         self.reads: dict[str, str] = {}
+        self.shown: dict[str, Any] = {}  # what can be read off each figure
 
     def guarded(self, function: str, action: Callable[[], Any], line: int = 1) -> Any:
         """Run a step, time it, turn whatever it raises into a failure with function and line.
@@ -115,29 +108,27 @@ class _Run:
         try:
             (self.folder / STEP).write_text(f"{line} {function}", encoding="utf-8")
             return action()
-        except (
-            BaseException
-        ) as problem:  # SystemExit and KeyboardInterrupt must not end the build quietly
+        except BaseException as problem:  # also SystemExit must not end the build quietly
             self.failures.append(self.failure(function, problem, line))
             return None
         finally:
             self.seconds[function] = time.process_time() - started
 
-    def failure(self, function: str, problem: BaseException, line: int) -> dict[str, Any]:
-        """Where in the module it went wrong, and what was said."""
-        file = str(self.path)
+    def failure(self, function: str, problem: BaseException, line: int) -> str:
+        """Where in the module it went wrong, or for an import in what it imports, and what was
+        said.
+        """
+        message = str(problem).strip() or repr(problem)
+        places = [(str(self.path), line)]
         for frame in traceback.extract_tb(problem.__traceback__):
-            if frame.filename == file:
-                line = frame.lineno or 1
-        if isinstance(problem, SyntaxError) and problem.filename == file:
-            line = problem.lineno or 1
-        return {
-            "function": function,
-            "line": line,
-            "error": type(problem).__name__,
-            "message": str(problem).strip() or repr(problem),
-            "traceback": "".join(traceback.format_exception(problem)),
-        }
+            places.append((frame.filename, frame.lineno or 1))
+        if isinstance(problem, SyntaxError):
+            places.append((problem.filename or "", problem.lineno or 1))
+            message = f"{problem.msg}: {(problem.text or '').strip()}"
+        own = self.root / SOURCES if function == "import" else self.path
+        file, line = [place for place in places if Path(place[0]).is_relative_to(own)][-1]
+        where = Path(file).relative_to(self.root).as_posix()
+        return f"{where}:{line}: {function}: {type(problem).__name__}: {message}"
 
     def watch_reads(self) -> None:
         """Note every file of the project that the module opens as data, with its content at that
@@ -158,25 +149,15 @@ class _Run:
 
         sys.addaudithook(hook)
 
-    def functions(self, module: ModuleType, prefix: str) -> dict[str, Callable[..., Any]]:
-        """The module's functions of one kind, each of which has a name that files can have."""
-        from serving_mathematics.support import checks
-
-        found = checks.functions(module, prefix)
-        for name in [name for name in found if not name.isidentifier() or name == prefix]:
-            problem = ValueError(f"{name!r} is no name that a function can be defined under")
-            self.failures.append(self.failure(name, problem, _line(found.pop(name))))
-        return found
-
-    def checks(self, functions: dict[str, Callable[[], Any]]) -> list[dict[str, Any]]:
+    def checks(self, functions: Functions) -> list[dict[str, Any]]:
         from serving_mathematics.support import checks
 
         results = []
         for name, function in functions.items():
-            line = _line(function)
+            line, before = _line(function), len(self.failures)
             with checks.recording() as rows:
                 returned = self.guarded(name, function, line)
-            failed = any(failure["function"] == name for failure in self.failures)
+            failed = len(self.failures) > before
             swallowed = [row for row in rows if not row.passed]
             problem: Exception | None = None
             if not failed and not rows:
@@ -187,14 +168,12 @@ class _Run:
                 problem = TypeError(f"{name} returned {returned!r}; a check returns nothing")
             if problem:
                 self.failures.append(self.failure(name, problem, line))
-            results.append(
-                {"name": name, "line": line}
-                | _claim(name, function.__doc__)
-                | {"comparisons": [dataclasses.asdict(row) for row in rows]}
-            )
+            compared = [dataclasses.asdict(row) for row in rows]
+            told = {"name": name, "line": line, "comparisons": compared}
+            results.append(told | _claim(name, function.__doc__))
         return results
 
-    def figures(self, functions: dict[str, Callable[..., Any]]) -> list[dict[str, Any]]:
+    def figures(self, functions: Functions) -> list[dict[str, Any]]:
         drawn = [
             self.guarded(name, partial(self.figure, name, function), _line(function))
             for name, function in functions.items()
@@ -205,13 +184,7 @@ class _Run:
         from matplotlib.figure import Figure
 
         from builder import captions
-        from builder.figures import (
-            house_style,
-            light_and_dark,
-            nothing_finite,
-            on_dark,
-            without_words,
-        )
+        from builder.figures import house_style, light_and_dark, on_dark, without_words
 
         with house_style(self.root / SOURCES / "house.mplstyle"):
             figure = Figure()
@@ -221,16 +194,13 @@ class _Run:
             drawn = [axes for axes in figure.axes if axes.has_data()]
             if not drawn and not any(axes.patches or axes.texts for axes in figure.axes):
                 raise ValueError(f"{name} drew nothing")
-            if any(nothing_finite(axes) for axes in drawn):
-                raise ValueError(f"{name} drew axes without a finite number")
             short = name.removeprefix("figure_")
             light, dark = light_and_dark(figure, f"{self.name}.{short}")
-            shown = captions.drawn(figure, function)
+            self.shown[short] = captions.drawn(figure, function)
         card = without_words(light)
         drawings = {"light": light, "dark": dark, "light-card": card, "dark-card": on_dark(card)}
         for variant, svg in drawings.items():
             write_whole(self.folder / f"{short}-{variant}.svg", svg.encode())
-        write_whole(self.folder / f"{short}-drawn.json", json.dumps(shown).encode())
         width, height = figure.get_size_inches()
         return _caption(function.__doc__) | {
             "name": short,
@@ -239,12 +209,29 @@ class _Run:
             "labels": [[axes.get_xlabel(), axes.get_ylabel()] for axes in drawn if axes.axison],
         }
 
-    def sliders(self, module: ModuleType, drawn: Iterable[str]) -> list[dict[str, Any]]:
+    def compare_captions(self, found: dict[str, Any], functions: Functions) -> None:
+        """A failure for every figure of which a number is told that it does not show."""
+        from builder import captions
+
+        for figure in found["figures"]:
+            text = " ".join([*figure["caption"], figure["alt"]])
+            shown = self.shown[figure["name"]]
+            if wrong := captions.untrue(text, shown, found["example"].values()):
+                name = f"figure_{figure['name']}"
+                problem = ValueError(
+                    f"the docstring says {', '.join(wrong)}, which is neither drawn nor a number"
+                    " that the figure is drawn with nor a field of example(): correct it, or"
+                    " compute it where it can be seen"
+                )
+                self.failures.append(self.failure(name, problem, _line(functions[name])))
+
+    def sliders(self, defined: Mapping[str, Functions]) -> list[dict[str, Any]]:
         """The grids of the sliders and steppers, each of which belongs to a figure of its name."""
+        drawn = defined["figure"]
         found = [
             self.guarded(name, partial(self.slider, kind, name, function, drawn), _line(function))
             for kind in ("slider", "stepper")
-            for name, function in self.functions(module, f"{kind}_").items()
+            for name, function in defined[kind].items()
         ]
         return [slider for slider in found if slider]
 
@@ -288,18 +275,19 @@ class _Run:
         module = self.guarded("import", lambda: importlib.import_module(f"{PACKAGE}.{self.name}"))
         found = empty_record() | {"needs": needs}
         if module is not None:
-            found["doc"] = inspect.cleandoc(module.__doc__ or "")
+            from serving_mathematics.support.checks import functions
+
             found["hints"] = {str(k): str(v) for k, v in vars(module).get("HINTS", {}).items()}
-            found["checks"] = self.checks(self.functions(module, "check_"))
-            figures = self.functions(module, "figure_")
-            found["figures"] = self.figures(figures)
-            found["sliders"] = self.sliders(module, figures)
+            kinds = ("check", "figure", "slider", "stepper")
+            defined = {kind: functions(module, f"{kind}_") for kind in kinds}
+            found["checks"] = self.checks(defined["check"])
+            found["figures"] = self.figures(defined["figure"])
+            found["sliders"] = self.sliders(defined)
             example = vars(module).get("example")
             if example is not None:
                 numbers = self.guarded("example", lambda: self.example(example), _line(example))
                 found["example"] = numbers or {}
-            lines = {name: _line(function) for name, function in figures.items()}
-            self.failures += mistold(found, self.folder, lines)
+            self.compare_captions(found, defined["figure"])
         reads = dict(sorted(self.reads.items()))
         return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
 
@@ -308,7 +296,7 @@ def empty_record() -> dict[str, Any]:
     """The record of a module that did not get as far as its import."""
     keys = ("checks", "figures", "sliders", "failures", "needs", "absent")
     lists: dict[str, Any] = {key: [] for key in keys}
-    return lists | {"example": {}, "doc": "", "hints": {}, "seconds": {}, "reads": {}}
+    return lists | {"example": {}, "hints": {}, "seconds": {}, "reads": {}}
 
 
 def _line(function: Callable[..., Any]) -> int:
@@ -323,58 +311,6 @@ def file_digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return "absent"
-
-
-def mistold(record: dict[str, Any], folder: Path, lines: dict[str, int]) -> list[dict[str, Any]]:
-    """A failure for every figure of which a number is told that it does not show.
-
-    folder: where what was drawn lies. lines: of the functions that draw.
-    """
-    from builder import captions
-
-    found = []
-    for figure in record["figures"]:
-        text = " ".join([*figure["caption"], figure["alt"]])
-        shown = json.loads((folder / f"{figure['name']}-drawn.json").read_bytes())
-        if wrong := captions.untrue(text, shown, record["example"].values()):
-            name = f"figure_{figure['name']}"
-            message = (
-                f"the docstring says {', '.join(wrong)}, which is neither drawn nor a number that"
-                " the figure is drawn with nor a field of example(): correct it, or compute it"
-                " where it can be seen"
-            )
-            found.append(
-                {"function": name, "line": lines.get(name, 1), "error": "ValueError"}
-                | {"message": message, "traceback": message}
-            )
-    return found
-
-
-def told_anew(record: dict[str, Any], source: str, folder: Path) -> dict[str, Any]:
-    """A record with another text of the same behaviour. What it says of functions is read from
-    their docstrings, as `checks`, `figure` and `slider` read it when they run.
-
-    folder: where the record lies.
-    """
-    tree = ast.parse(source)
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    found = dict(record) | {"source": source, "outline": outline(source).as_json()}
-    found["doc"] = ast.get_docstring(tree) or ""
-    for check in (checks := [dict(check) for check in record["checks"]]):
-        if node := functions.get(check["name"]):
-            text = ast.get_docstring(node)
-            check |= _claim(check["name"], text) | {"line": _first_line(node)}
-    for figure in (figures := [dict(figure) for figure in record["figures"]]):
-        if node := functions.get(f"figure_{figure['name']}"):
-            figure |= _caption(ast.get_docstring(node))
-    for slider in (sliders := [dict(slider) for slider in record["sliders"]]):
-        if node := functions.get(f"{slider['kind']}_{slider['name']}"):
-            slider |= {"lead": (paragraphs(ast.get_docstring(node)) or [""])[0]}
-    found |= {"checks": checks, "figures": figures, "sliders": sliders}
-    if figures == record["figures"]:
-        return found
-    lines = {name: _first_line(node) for name, node in functions.items()}
-    return found | {"failures": mistold(found, folder, lines)}
 
 
 def _claim(name: str, docstring: str | None) -> dict[str, str]:
@@ -392,98 +328,61 @@ def _caption(docstring: str | None) -> dict[str, Any]:
     }
 
 
-def _first_line(node: ast.FunctionDef) -> int:
-    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+def leave(folder: Path, record: dict[str, Any]) -> None:
+    """Write `record.json`, whole or not at all."""
+    (folder / STEP).unlink(missing_ok=True)
+    write_whole(folder / "record.json", json.dumps(record, indent=1).encode())
 
 
-def seal(folder: Path, record: dict[str, Any]) -> None:
-    """Write `record.json`, whole or not at all, with a hash of every file beside it and of
-    itself.
-    """
-    kept = [file for file in sorted(folder.iterdir()) if file.name not in (OUTPUT, STEP)]
-    text = json.dumps(record | {"files": {file.name: file_digest(file) for file in kept}}, indent=1)
-    for scratch in (OUTPUT, STEP):
-        with contextlib.suppress(OSError):
-            (folder / scratch).unlink()
-    whole = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
-    write_whole(folder / "record.json", whole.encode())
-
-
-def serve(asked: Connection) -> None:
+def serve() -> None:
     """Entry of a worker: run one module after the other, with the arguments of `main`, each in a
-    child of its own, which may crash, and tell its exit status. The worker becomes the parent of
-    what modules leave behind, and ends it, all the more when nobody asks any more. Where a process
-    cannot be that, it runs one module itself and ends with it.
+    child of its own, which may crash, and tell its exit status. Whatever a module has started and
+    left in its group ends with it, and all the more when nobody asks any more.
     """
-    if sys.platform != "linux":
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        main(*asked.recv())
-        return
-    os.setsid()  # whoever is asked in a terminal to end tells the workers
-    control = ctypes.CDLL(None).prctl
-    control(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, prctl(2)
-    while True:
-        try:
-            arguments = asked.recv()
-        except (EOFError, OSError):
-            return
+    for asked in sys.stdin:
+        over, held = os.pipe()
         child = os.fork()
         if child == 0:
-            control(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: with the worker
-            asked.close()
-            main(*arguments)
-        ended = os.pidfd_open(child)
-        if asked in multiprocessing.connection.wait([ended, asked]):
-            os.kill(child, signal.SIGKILL)
-        os.close(ended)
+            main(*json.loads(asked))
+        os.setpgid(child, child)
+        os.close(held)
+        ended, _, _ = select.select([over, sys.stdin], [], [])
+        if over not in ended:
+            end_group(child)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, os.WNOHANG)  # raises when nothing is left
-                end_descendants(os.getpid())
-        with contextlib.suppress(OSError):
-            asked.send(status)
+        end_group(child)
+        os.close(over)
+        if over in ended:
+            print(status, flush=True)
 
 
-def end_descendants(ancestor: int) -> None:
-    """End what a process started, also what left its group."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for process in psutil.Process(ancestor).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+def end_group(leader: int) -> None:
+    """End a process and what it started."""
+    with contextlib.suppress(OSError):
+        os.killpg(leader, signal.SIGKILL)
 
 
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        multiprocessing.connection.wait([parent.sentinel])
-        end_descendants(os.getpid())
-        os._exit(1)
+def main(root: str, name: str, folder: str, needs: list[str], timeout_s: float) -> None:
+    """Run one module, leave its record in `folder`, and end this process.
 
-
-def main(
-    root: Path, name: str, version: str, folder: Path, described: dict[str, Any], needs: list[str]
-) -> None:
-    """Run one module, leave a sealed record and the output in `folder`, and end this process.
-
-    version: the digest of what is run. described: the module's text and outline. needs: its
-    optional packages, as pip calls them.
+    needs: its optional packages, as pip calls them. timeout_s: after which the process is ended.
     """
-    if hasattr(os, "setsid"):
-        os.setsid()  # whatever the module starts is in its group
-    _FromSource.kept = folder.parent / "bytecode"
+    os.setpgid(0, 0)  # whatever the module starts is in its group
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    place = Path(folder)
+    _FromSource.kept = place.parent / "bytecode"
     sys.meta_path.insert(0, _SnippetFinder())
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read
-    sys.path.insert(0, str(root / "snippets"))
-    descriptor = os.open(folder / OUTPUT, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
-    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
-        os.dup2(descriptor, number)
+    sys.path.insert(0, str(Path(root, "snippets")))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(nowhere, number)
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
-    run = _Run(root, name, folder)
-    record = run.record(needs)
-    seal(folder, record | described | {"of": [name, version]})
-    if sys.platform != "linux":
-        end_descendants(os.getpid())
+    record = _Run(Path(root), name, place).record(needs)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    leave(place, record)
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

@@ -200,9 +200,7 @@ def test_the_pieces_of_a_page(tmp_path: Path) -> None:
     record = worker.empty_record() | {"example": {"doubled": 4.0}}
     file = tmp_path / "twice.py"
     file.write_text(source, encoding="utf-8")
-    run = Run(
-        "part.twice", tmp_path, record | {"source": source, "outline": outline(source).as_json()}
-    )
+    run = Run("part.twice", tmp_path, record | {"source": source, "outline": outline(source)})
     page = pages.Page("part/twice.md", {}, runs=[run], every_run=[run])
     body = "# Twice\n\nIt is {{ doubled:.1f }}.\n\n{{ code double }}\n\n{{ figure line }}\n\n"
     found = probe._pieces(f"{body}{{{{ checks }}}}\n\n{{{{ downloads }}}}\n", page)

@@ -14,8 +14,7 @@ import yaml
 from author import scaffold
 from author.chapter_check import find
 from builder import ROOT, SOURCES, BuildError
-from builder.runner import Run, default_cache, failures
-from builder.worker import empty_record
+from builder.runner import default_cache
 
 FOLDERS = ("snippets", "docs", "author", "builder", "tests")
 FILES = ("pyproject.toml", "mkdocs.yml", "README.md")
@@ -249,25 +248,6 @@ def test_a_chapter_is_found_by_any_of_its_names(name: str) -> None:
 def test_a_name_that_is_near_is_proposed() -> None:
     with pytest.raises(BuildError, match=r"did you mean utilization\? `make chapter"):
         find("utilisation")
-
-
-def test_what_keeps_modules_from_being_imported_is_told_once(tmp_path: Path) -> None:
-    def run(name: str, *failed: tuple[str, str, str, str]) -> Run:
-        keys = ("function", "error", "message", "traceback")
-        told = [dict(zip(keys, one, strict=True)) | {"line": 9} for one in failed]
-        return Run(name, tmp_path, empty_record() | {"failures": told})
-
-    frame = f'  File "/home/me/{SOURCES}/a/b.py", line 3\n    x = = 1\n'
-    broken = ("import", "SyntaxError", "invalid syntax (b.py, line 3)", frame)
-    other = ("check_it", "AssertionError", "no", frame)
-    own = f"{SOURCES}/a/b.py:3: import: SyntaxError: invalid syntax: x = = 1"
-    assert failures([run("a.b", broken)]) == [own]
-    many = [run("a.a", broken), run("a.b", broken), run("a.c", broken), run("a.d", other)]
-    assert failures(many) == [
-        f"{own} (2 modules that import it did not run)",
-        f"{SOURCES}/a/d.py:9: check_it: AssertionError: no",
-    ]
-    assert failures([run("a.c", broken)]) == [f"{own} (1 module that imports it did not run)"]
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,8 @@ def _at_work(folder: Path) -> dict[str, Any]:
     runs = [run for run in small_site.runs_of(folder) if run.name.startswith("part.")]
     usual = _lines(expand(folder, site, runs))
     told: dict[str, Any] = {}
-    failure = {"function": "check_double", "line": 3, "error": "AssertionError", "message": "a\nb"}
-    failed = small_site.run_of(folder, "part.twice.twice", failures=[failure | {"traceback": ""}])
+    failure = f"{SOURCES}/part/twice/twice.py:3: check_double: AssertionError: a\nb"
+    failed = small_site.run_of(folder, "part.twice.twice", failures=[failure])
     made = expand(folder, site, [*runs[:3], failed], show_failures=True)
     others_told = [line for line in _lines(made) if line not in usual]
     told["failed"] = {"lines": others_told, "problems": made.problems, "files": sorted(made.files)}
@@ -318,8 +318,8 @@ def _check(folder: Path) -> dict[str, Any]:
         there = small_chapter.records_of(folder)
         for told_as in ("import", "check_1"):
             if f"# fails: {told_as}" in (folder / small_chapter.SHORT["module"]).read_text():
-                failure = {"function": told_as, "line": 3, "error": "E", "message": "m"}
-                there["capacity.first.first"].record["failures"] = [failure | {"traceback": ""}]
+                failure = f"{small_chapter.SHORT['module']}:3: {told_as}: E: m"
+                there["capacity.first.first"].record["failures"] = [failure]
         return [there[name] for name in options["names"]]
 
     says: dict[str, tuple[int | None, str]] = {}
@@ -444,11 +444,10 @@ def _ran(folder: Path) -> dict[str, Any]:
     def run(**options: Any) -> dict[str, Any]:
         started.clear()
         lines.clear()
-        runs = runner.run_all(folder, cache, jobs=2, progress=lines.append, **options)
+        runs = runner.run_all(folder, cache, jobs=1, progress=lines.append, **options)
         found = {run.name: _of_run(run) for run in runs}
         return {"runs": found, "lines": list(lines), "started": list(started)}
 
-    told["warmed up"] = _warmed_up()
     with small_runs.workers() as (clock, started):
         for age in (3600.5, 3600.0):
             left = cache / f"tmp-{age}"
@@ -460,7 +459,6 @@ def _ran(folder: Path) -> dict[str, Any]:
             os.utime(entry, (1e8 + number, 1e8 + number))
         told["first"] = run(names=names, timeout_s=20.0)
         kept = sorted(path.name for path in (cache / "part.fine").iterdir())
-        told["environment"] = small_runs.Worker.given
         told["entries"] = [name for name in kept if len(name) == 1]
         told["left"] = [path.name for path in sorted(cache.glob("tmp-*"))]
         told["again"] = run(names=names, timeout_s=20.0)["started"]
@@ -473,8 +471,6 @@ def _ran(folder: Path) -> dict[str, Any]:
         for what, other in (("comment", f"{text}# more\n"), ("code", f"{text}C = 3\n")):
             path.write_text(other, encoding="utf-8")
             told[what] = run(names=["part.fine"])
-        for damage in ("seal", "text", "file"):
-            told[damage] = _damaged(cache, damage) + run(names=["part.fine"])["lines"]
         for name in ("part.changes", "part.nowhere"):
             try:
                 run(names=[name])
@@ -483,38 +479,11 @@ def _ran(folder: Path) -> dict[str, Any]:
     return told
 
 
-def _warmed_up() -> dict[str, int]:
-    """How often the server of workers is started early, by the way in which workers start."""
-    told = {}
-    for method in ("forkserver", "spawn"):
-        context = SimpleNamespace(get_start_method=lambda method=method: method)
-        with (
-            mock.patch.object(runner, "_context", return_value=context),
-            mock.patch.object(runner.multiprocessing.forkserver, "ensure_running") as started,
-        ):
-            runner.warm_up()
-        told[method] = started.call_count
-    return told
-
-
 def _of_run(run: Run) -> dict[str, Any]:
     """What a record says, without what is hashed."""
     record = {key: value for key, value in run.record.items() if value}
     states = [run.path, run.address, run.failed, run.seconds, len(run.outline.symbols)]
-    record["failures"] = [
-        failure | {"traceback": len(failure["traceback"])} for failure in run.record["failures"]
-    ]
-    return record | {"files": len(record.get("files", ())), "of": len(record["of"]), "is": states}
-
-
-def _damaged(cache: Path, what: str) -> list[str]:
-    """Change something of the newest entry, and say how many there were."""
-    entries = [path for path in (cache / "part.fine").iterdir() if (path / "record.json").exists()]
-    newest = max(entries, key=lambda path: (path / "record.json").stat().st_mtime_ns)
-    file = newest / ("line-light.svg" if what == "file" else "record.json")
-    text = file.read_text(encoding="utf-8")
-    file.write_text(f" {text}" if what == "seal" else f"{text} ", encoding="utf-8")
-    return [f"{len(entries)} entries"]
+    return record | {"is": states, "outline": dataclasses.asdict(run.outline)}
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
@@ -533,19 +502,12 @@ def _recorded(folder: Path) -> dict[str, Any]:
         "raise KeyboardInterrupt",
     ):
         told[broken] = small_runs.record_of(folder, broken)["failures"]
-    record = told["whole"] | {"checks": [*told["whole"]["checks"], {"name": "check_gone"}]}
-    text = small_runs.MODULE.replace("Two is two,", "Not so: two").replace("A line.", "Lines.")
-    text = text.replace("def slider_line():", 'def slider_line():\n    """Move."""')
-    again = worker.told_anew(
-        record, "# first\n" + text.replace("def check_nothing", "def other"), folder / "made"
-    )
-    told["anew"] = {name: again[name] for name in ("doc", "checks", "figures", "sliders")}
     path = folder / "odd.py"
     for what in ("def (", "a = 1\n"):
         path.write_text(what, encoding="utf-8")
-        told[f"described {what.strip()}"] = read(path.read_bytes()).outline
+        told[f"described {what.strip()}"] = dataclasses.asdict(read(path.read_bytes()).outline)
     path.write_bytes(b"a = '\xff'\n")
-    told["described bytes"] = read(path.read_bytes()).outline
+    told["described bytes"] = dataclasses.asdict(read(path.read_bytes()).outline)
     told["digests"] = [worker.file_digest(path)[:8], worker.file_digest(folder / "none")]
     return told
 
@@ -666,15 +628,13 @@ def _sources(folder: Path) -> dict[str, Any]:
     for name in names:
         path = module_path(folder, name)
         files, packages = found.dependencies(path)
-        started, _ = found.dependencies(path, started=True)
         told[name] = {
             "files": [file.relative_to(package).as_posix() for file in files],
             "packages": packages,
             "needs": found.needs(name),
-            "started": [file.name for file in started if file not in files],
         }
         with contextlib.suppress(SyntaxError):
-            told[name]["outline"] = outline(path.read_text(encoding="utf-8")).as_json()
+            told[name]["outline"] = dataclasses.asdict(outline(path.read_text(encoding="utf-8")))
     for name, what in COPIED:
         try:
             copied = source.self_contained(found.module(name), what, found.module)
@@ -689,7 +649,7 @@ def _sources(folder: Path) -> dict[str, Any]:
         ("other/four", ODD_SOURCES["other/four"].replace("return read()", "return read")),
     ):
         (package / f"{changed}.py").write_text(after, encoding="utf-8")
-        now = {name: source.digest(folder, name) for name in names}
+        now = {name: source.Sources(folder).digest(name) for name in names}
         told[f"after {changed} {len(told)}"] = [
             name for name in names if now[name] != digests[name]
         ]

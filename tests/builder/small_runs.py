@@ -1,18 +1,18 @@
-"""Modules that run without a process of their own: workers that end as a test says, by a clock that
-moves when somebody waits for them; and a module whose record a worker makes here.
+"""Modules that run without a process of their own: workers that end as a test says; and a module
+whose record a worker makes here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
-import os
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from functools import partial
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -21,120 +21,78 @@ from builder.source import module_path
 
 from ..clockwork import Clock
 
-ENDS = {  # of a module: after how many seconds, with which exit status, and what it had left
+ENDS = {  # of a module: the seconds it took, its exit status, and what it had left
     "part.fine": (3.0, 0, {}),
     "part.failed": (2.0, 0, {"failures": 2}),
     "part.lacks": (1.0, 0, {"absent": ["fastapi", "httpx"]}),
-    "part.hangs": (1e9, None, {"step": "7 check_it", "output": "o" * 4100}),
-    "part.crashes": (0.5, -signal.SIGSEGV, {"step": "9 figure_it"}),
-    "part.exits": (0.25, 3, {}),
+    "part.hangs": (0.0, -signal.SIGALRM, {"step": "7 check_it"}),
+    "part.crashes": (0.0, -signal.SIGSEGV, {"step": "9 figure_it"}),
+    "part.exits": (0.0, 3, {}),
     "part.changes": (0.125, 0, {}),
-    "part.stranger": (0.125, -99, {}),
+    "part.stranger": (0.0, -99, {}),
 }
 WITH_THEIR_WORKER = ("part.crashes", "part.exits")
 
 
-class Worker:
-    """A process and the ends of the pipe to it. It leaves at the beginning of a module what that
-    would leave in the end.
-    """
+class Worker(contextlib.AbstractContextManager["Worker"]):
+    """A process and both ends of the pipes to it."""
 
-    pid = 0
-    clock: Clock
     told: list[str]
-    given: dict[str, str] = {}  # noqa: RUF012 (the environment of every worker)
 
     def __init__(self) -> None:
-        self.exitcode: int | None = None
-        self.closed = 0
+        self.stdin = self.stdout = self
+        self.text = ""
+        self.closed = False
+        self.told.append("worker")
 
-    def process(self, target: Any, args: Any, daemon: bool) -> Worker:
-        assert target is worker.serve
-        assert args == (self,)
-        assert not daemon
-        return self
+    def write(self, text: str) -> None:
+        self.text += text
 
-    def start(self) -> None:
-        self.told.append(f"worker at {self.clock.now - 1e9:g}")
-        self.given |= {name: os.environ[name] for name in runner.WORKER_ENVIRONMENT}
-
-    def send(self, asked: Any) -> None:
+    def flush(self) -> None:
         """Leave a record, or what there is without one."""
-        _, self.name, version, folder, described, needs = asked
-        after, self.status, left = ENDS[self.name]
-        self.told.append(f"start {self.name} {needs} at {self.clock.now - 1e9:g}")
-        self.end = self.clock.now + after
-        for what, file in {"step": worker.STEP, "output": worker.OUTPUT}.items():
-            if what in left:
-                (folder / file).write_text(left[what], encoding="utf-8")
+        root, self.name, folder, needs, limit_s = json.loads(self.text)
+        self.text = ""
+        took, self.status, left = ENDS[self.name]
+        self.told.append(f"{self.name} {needs} within {limit_s:g} s")
+        if left and self.status:
+            Path(folder, worker.STEP).write_text(left["step"], encoding="utf-8")
         if self.status != 0:
             return
-        failure = {"function": "check_it", "line": 4, "error": "E", "message": "m", "traceback": ""}
-        record = worker.empty_record() | described
-        record |= {"of": [self.name, version], "seconds": {"import": 0.125, "b": after}}
-        record["failures"] = [failure] * left.get("failures", 0)
+        record = worker.empty_record()
+        record |= {"seconds": {"import": 0.125, "b": took}}
+        record["failures"] = ["some.py:4: check_it: E: m"] * left.get("failures", 0)
         record["absent"] = left.get("absent", [])
-        (folder / "line-light.svg").write_text("<svg/>", encoding="utf-8")
-        worker.seal(folder, record)
+        Path(folder, "line-light.svg").write_text("<svg/>", encoding="utf-8")
+        worker.leave(Path(folder), record)
         if self.name == "part.changes":
-            path = module_path(asked[0], self.name)
+            path = module_path(Path(root), self.name)
             path.write_text(f"{path.read_text(encoding='utf-8')}A = 1\n", encoding="utf-8")
 
-    def recv(self) -> int | None:
+    def readline(self) -> str:
         """How the module ended, unless the worker ended with it."""
-        if self.name in WITH_THEIR_WORKER:
-            self.exitcode = self.status
-            raise EOFError
+        return "" if self.name in WITH_THEIR_WORKER else f"{self.status}\n"
+
+    @property
+    def returncode(self) -> int:
         return self.status
 
-    def is_alive(self) -> bool:
-        return self.exitcode is None
-
-    def kill(self) -> None:
-        self.told.append(f"kill worker of {self.name} at {self.clock.now - 1e9:g}")
-        self.exitcode = -signal.SIGKILL
-
-    def join(self) -> None:
-        if self.exitcode is None:  # nobody asks any more
-            assert self.closed == 2
-            self.told.append(f"end worker of {self.name} at {self.clock.now - 1e9:g}")
-            self.exitcode = -signal.SIGKILL
-
     def close(self) -> None:
-        """The end of the process, and then ours."""
-        self.closed += 1
-        assert self.closed <= 2
+        self.closed = True
 
-
-def _wait(asked: list[Worker], pause: float) -> list[Worker]:
-    clock = Worker.clock
-    clock.now = min(clock.now + pause, *(one.end for one in asked))
-    return [one for one in asked if one.end <= clock.now]
-
-
-def _context() -> SimpleNamespace:
-    """Of multiprocessing: what makes a pipe and then a process that gets an end of it."""
-    made: list[Worker] = []
-
-    def pipe() -> tuple[Worker, Worker]:
-        made.append(Worker())
-        return made[-1], made[-1]
-
-    return SimpleNamespace(Pipe=pipe, Process=lambda **given: made[-1].process(**given))
+    def __exit__(self, *_: object) -> None:
+        self.told.append(f"gone with {self.name}")
 
 
 @contextmanager
 def workers() -> Iterator[tuple[Clock, list[str]]]:
-    """Run modules without processes: the clock, and what was started and killed."""
-    Worker.clock, Worker.told = Clock(now=1e9), []
+    """Run modules without processes: the clock, and what was started."""
+    clock, Worker.told = Clock(now=1e9), []
     with (
-        mock.patch.object(runner, "_context", _context),
-        mock.patch.object(runner, "warm_up", side_effect=partial(Worker.told.append, "warm")),
-        mock.patch.object(runner, "time", Worker.clock),
-        mock.patch.object(runner.multiprocessing.connection, "wait", _wait),
-        mock.patch.object(worker, "end_descendants"),
+        mock.patch.object(runner, "_worker", Worker),
+        mock.patch.object(runner, "_idle", []),
+        mock.patch.object(runner, "time", clock),
     ):
-        yield Worker.clock, Worker.told
+        yield clock, Worker.told
 
 
 def write_modules(root: Path) -> None:
@@ -294,8 +252,6 @@ def record_of(root: Path, text: str, name: str = "small.one") -> dict[str, Any]:
     ):
         record = run.record([])
     record["seconds"] = {name: seconds >= 0 for name, seconds in record["seconds"].items()}
-    for failure in record["failures"]:
-        failure["traceback"] = failure["traceback"].count(f"{os.sep}one.py")
     files = {file.name: file.stat().st_size > 500 for file in sorted(folder.glob("*.svg"))}
     step = (folder / worker.STEP).read_text(encoding="utf-8")
     return record | {"files": files, "step": step}

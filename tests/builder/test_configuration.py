@@ -85,7 +85,7 @@ def test_a_short_configuration_will_do(theme: str, tmp_path: Path) -> None:
     found = yaml.safe_load(plain_configuration(written(tmp_path, f"site_name: A\n{theme}")))
     assert found.pop("theme", None) == (yaml.safe_load(theme) or {}).get("theme")
     assert found.pop("markdown_extensions") == [MATHS]
-    assert found == {"site_name": "A", "docs_dir": "docs", "nav": []}
+    assert found == {"site_name": "A", "docs_dir": "docs"}
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:

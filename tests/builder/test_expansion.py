@@ -252,33 +252,3 @@ def test_a_page_of_the_small_site_finds_all_that_it_names(tmp_path: Path) -> Non
         if not any(one in line for one in wrong) and not line.startswith("docs/wrong.md")
     ]
     assert [run.name for run in made.absent] == ["part.twice.server"]
-
-
-@pytest.mark.parametrize("place", [1, 2], ids=["old", "new"])
-def test_a_process_that_is_to_end_does_so_when_all_is_in_its_place(
-    place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The old site has been moved away by then, and goes with what it lies in."""
-    (tmp_path / "old").touch()
-    moved, rename = list[Path](), Path.rename
-
-    def asked(path: Path, target: Path) -> Path:
-        moved.append(rename(path, target))
-        if len(moved) == place:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return moved[-1]
-
-    monkeypatch.setattr(Path, "rename", asked)
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-
-    def replaced() -> None:
-        with storage.renewed(tmp_path) as fresh:
-            (fresh / "new").touch()
-            (fresh / "newer").touch()
-
-    try:
-        with pytest.raises(SystemExit):
-            replaced()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "newer"]

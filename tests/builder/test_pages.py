@@ -48,7 +48,7 @@ FIGURE = {
 
 
 def run_of(name: str, source: str = GOOD, **changes: Any) -> Run:
-    record = empty_record() | {"source": source, "outline": outline(source).as_json()}
+    record = empty_record() | {"source": source, "outline": outline(source)}
     record |= {"checks": [CHECK], "figures": [FIGURE], "example": {"doubled": 4.0}} | changes
     return Run(name, Path("nowhere"), record)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 import sys
 import zipfile
@@ -13,9 +12,9 @@ from textwrap import dedent
 import pytest
 
 from builder import BuildError, source
-from builder.outline import Outline, outline
+from builder.outline import outline
 from builder.pages import bundle
-from builder.source import Module, Sources, digest, module_names, self_contained, shown
+from builder.source import Module, Sources, module_names, self_contained, shown
 
 from .project import Project
 
@@ -82,12 +81,6 @@ def test_outline_names_every_definition_in_order() -> None:
     ]
 
 
-def test_outline_survives_its_record() -> None:
-    known = outline(SOURCE)
-    again = Outline.from_json(json.loads(json.dumps(known.as_json())))
-    assert again.symbols == known.symbols
-
-
 @pytest.mark.parametrize(
     ("name", "first", "last"),
     [
@@ -112,25 +105,6 @@ def test_characters_that_end_no_line_of_python_shift_nothing(separator: str) -> 
     source = f'TEXT = "a{separator}b"\n# {separator}\nVALUE = 1\nREST = 2\n'
     assert shown(source, outline(source).symbols["VALUE"]) == "VALUE = 1"
     assert copied(source, "VALUE") == "VALUE = 1\n"
-
-
-@pytest.mark.parametrize(
-    ("code", "ahead"),
-    [
-        ("def f(x: int, *y: list[int]) -> None: ...", False),
-        ("class A:\n    def f(self) -> int:\n        def g(x: A) -> A: ...\n", False),
-        ("class A:\n    def f(self) -> A: ...", True),
-        ("class A:\n    x: B\nB = int", True),
-        ("def f(**x: B) -> None: ...\nB = int", True),
-        ("B = int\ndef f(**x: B) -> None: ...", False),
-    ],
-)
-def test_annotations_stay_unread_where_they_name_what_follows(code: str, ahead: bool) -> None:
-    """Elsewhere the copy may stand below other code."""
-    names = outline(code).symbols
-    text = copied(f"from __future__ import annotations\n{code}", *names)
-    assert text.startswith("from __future__ import annotations\n") == ahead
-    exec(compile(text if ahead else f"import math\n{text}{text}", "", "exec"), {})
 
 
 def test_copied_code_runs_though_a_module_is_needed_twice() -> None:
@@ -306,18 +280,18 @@ def test_digest_follows_an_import(form: str, project: Project) -> None:
     project.module("part.user", IMPORTS[form] + "\n")
     project.module("part.stranger", "from serving_mathematics.lib import other\n")
     names = ["part.user", "part.stranger"]
-    user, stranger = (digest(project.root, name) for name in names)
+    user, stranger = (Sources(project.root).digest(name) for name in names)
     base.write_text("value = 2\n", encoding="utf-8")
-    assert digest(project.root, "part.user") != user
-    assert digest(project.root, "part.stranger") == stranger
+    assert Sources(project.root).digest("part.user") != user
+    assert Sources(project.root).digest("part.stranger") == stranger
 
 
 def test_digest_follows_the_packages_that_imports_pass_through(project: Project) -> None:
     project.module("lib.base", "")
     project.module("part.user", "import serving_mathematics.lib.base\n")
-    before = digest(project.root, "part.user")
+    before = Sources(project.root).digest("part.user")
     project.write("snippets/serving_mathematics/lib/__init__.py", "LIMIT = 3\n")
-    assert digest(project.root, "part.user") != before
+    assert Sources(project.root).digest("part.user") != before
 
 
 @pytest.mark.parametrize(
@@ -332,10 +306,10 @@ def test_digest_follows_the_packages_that_imports_pass_through(project: Project)
 )
 def test_digest_follows_style_and_checks(path: str, more: str, project: Project) -> None:
     project.module("part.user", "from serving_mathematics.support import checks\n")
-    before = digest(project.root, "part.user")
+    before = Sources(project.root).digest("part.user")
     file = project.root / path
     file.write_text(file.read_text(encoding="utf-8") + more, encoding="utf-8")
-    assert digest(project.root, "part.user") != before
+    assert Sources(project.root).digest("part.user") != before
 
 
 def test_digest_follows_the_kernel(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,27 +317,27 @@ def test_digest_follows_the_kernel(project: Project, monkeypatch: pytest.MonkeyP
     project.module("part.user", "")
     for name in source.KERNELS:
         monkeypatch.delenv(name, raising=False)
-    seen = {digest(project.root, "part.user")}
+    seen = {Sources(project.root).digest("part.user")}
     for name in source.KERNELS:
         monkeypatch.setenv(name, "Prescott")
-        seen.add(digest(project.root, "part.user"))
+        seen.add(Sources(project.root).digest("part.user"))
     monkeypatch.setattr(source, "_instructions", lambda: ["flags: vmx"])
-    seen.add(digest(project.root, "part.user"))
+    seen.add(Sources(project.root).digest("part.user"))
     assert len(seen) == len(source.KERNELS) + 2
 
 
-def test_the_first_processor_tells_its_name_and_instructions(tmp_path: Path) -> None:
+def test_processors_tell_their_names_and_instructions(tmp_path: Path) -> None:
     file = tmp_path / "cpuinfo"
     one = "processor\t: {}\nmodel name\t: Some\ncpu MHz\t\t: {}.5\nflags\t\t: fpu avx2\n\n"
     file.write_text(one.format(0, 3100) + one.format(1, 900), encoding="utf-8")
-    assert source._instructions(file) == ["model name\t: Some", "flags\t\t: fpu avx2"]
+    assert source._instructions(file) == ["flags\t\t: fpu avx2", "model name\t: Some"]
     assert source._instructions(tmp_path / "none") == []
 
 
 def test_modules_that_import_each_other_have_a_digest(project: Project) -> None:
     project.module("part.a", "from serving_mathematics.part import b\n")
     project.module("part.b", "from serving_mathematics.part import a\n")
-    assert digest(project.root, "part.a") != digest(project.root, "part.b")
+    assert Sources(project.root).digest("part.a") != Sources(project.root).digest("part.b")
 
 
 def test_what_was_read_stands_until_a_file_changes(project: Project) -> None:
@@ -377,14 +351,14 @@ def test_what_was_read_stands_until_a_file_changes(project: Project) -> None:
     assert not sources.unchanged("part.user")
     assert sources.unchanged("part.other")
     assert sources.digest("part.user") == known
-    assert digest(project.root, "part.user") != known
+    assert Sources(project.root).digest("part.user") != known
     path.unlink()
     assert not sources.unchanged("part.user")
 
 
 def test_absent_module_is_named(project: Project) -> None:
     with pytest.raises(BuildError, match=r"cannot read .*nowhere\.py: No such file"):
-        digest(project.root, "part.nowhere")
+        Sources(project.root).digest("part.nowhere")
 
 
 def test_packages_are_named_and_the_standard_library_is_not(project: Project) -> None:

@@ -13,7 +13,7 @@ and `continuous_usage_stats` are vLLM's, which load generators send. Needs pydan
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -151,7 +151,7 @@ class Message(BaseModel):
     ]
 
     @model_validator(mode="after")
-    def is_one(self) -> Message:
+    def is_one(self) -> Self:
         """Nothing in it ends the message."""
         for mark in MARKS:
             if mark in self.told()["content"]:
@@ -172,7 +172,7 @@ class Chat(Wishes):
     max_completion_tokens: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
 
     @model_validator(mode="after")
-    def agree(self) -> Chat:
+    def agree(self) -> Self:
         """Two names of one limit do not say two."""
         old, new = self.max_tokens, self.max_completion_tokens
         if old and new and old != new:

@@ -62,6 +62,34 @@ class NotQuiet(RuntimeError):
     """The machine was too busy for a measurement that counts."""
 
 
+@dataclass(frozen=True, eq=False)
+class LoadRun:
+    """What requests got in real time: of each, the time of every token since the run's begin [s];
+    and the steps."""
+
+    workload: Workload
+    token_s: list[list[float]]
+    steps: list[Step]
+
+    def latencies_s(self) -> tuple[FloatArray, FloatArray]:
+        """TTFT and TPOT [s], each of shape (n,); TPOT is NaN for a single token."""
+        return latencies_s(self.workload, self._served())
+
+    def _served(self) -> Served:
+        first = np.array([times[0] for times in self.token_s])
+        last = np.array([times[-1] for times in self.token_s])
+        none = np.zeros(first.size, dtype=np.int64)
+        return Served(first, first, last, none, len(self.steps), 0, 0, 0, 0.0)
+
+    def quantiles(self) -> dict[str, list[float]]:
+        """Median and 95th percentile of TTFT and TPOT [s]."""
+        return latency_quantiles(self.workload, self._served())
+
+    def gaps_s(self) -> FloatArray:
+        """Times between tokens that follow each other, of all requests [s]."""
+        return np.concatenate([np.diff(times) for times in self.token_s])
+
+
 class Steps(Protocol):
     """An engine that can be asked for steps of a kind, and for a load; requests have random tokens.
 
@@ -212,34 +240,6 @@ def _reference_s(bench: Steps) -> float:
     many rounds that a machine whose speed comes and goes within seconds shows its mean."""
     rounds = [row_of(bench.decode_steps(8, 32, 25))["step_s"] for _ in range(REFERENCE_ROUNDS)]
     return float(np.mean(rounds))
-
-
-@dataclass(frozen=True, eq=False)
-class LoadRun:
-    """What requests got in real time: of each, the time of every token since the run's begin [s];
-    and the steps."""
-
-    workload: Workload
-    token_s: list[list[float]]
-    steps: list[Step]
-
-    def latencies_s(self) -> tuple[FloatArray, FloatArray]:
-        """TTFT and TPOT [s], each of shape (n,); TPOT is NaN for a single token."""
-        return latencies_s(self.workload, self._served())
-
-    def _served(self) -> Served:
-        first = np.array([times[0] for times in self.token_s])
-        last = np.array([times[-1] for times in self.token_s])
-        none = np.zeros(first.size, dtype=np.int64)
-        return Served(first, first, last, none, len(self.steps), 0, 0, 0, 0.0)
-
-    def quantiles(self) -> dict[str, list[float]]:
-        """Median and 95th percentile of TTFT and TPOT [s]."""
-        return latency_quantiles(self.workload, self._served())
-
-    def gaps_s(self) -> FloatArray:
-        """Times between tokens that follow each other, of all requests [s]."""
-        return np.concatenate([np.diff(times) for times in self.token_s])
 
 
 def refusal(before_s: float, after_s: float, calibrated_s: float, steps: Sequence[Step]) -> str:

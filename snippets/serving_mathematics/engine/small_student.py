@@ -12,6 +12,7 @@ algorithm 1, for the steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ class _Student:
     weights: dict[str, FloatArray]
 
     @classmethod
-    def new(cls, vocabulary: int, units: int, rng: np.random.Generator) -> _Student:
+    def new(cls, vocabulary: int, units: int, rng: np.random.Generator) -> Self:
         """One that knows nothing."""
         inputs = WIDTH * (LAST + 1)
         scales = {

@@ -30,6 +30,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -199,7 +200,7 @@ class Performance:
     usd_per_hour: float  # of the fleet, with those that may fail
     usd_per_million: float  # generated tokens
 
-    def is_as(self, other: Performance) -> bool:
+    def is_as(self, other: Self) -> bool:
         """Whether both are one run, whatever limit nobody met in it."""
         return replace(self, places=other.places) == other
 
@@ -493,7 +494,7 @@ class Fleets:
         require(1 <= limit <= max(budgets), "batch_limit", rule, limit)
         return tuple(budget for budget in budgets if budget >= limit)
 
-    def limited(self, budget: int | None, places: int | None) -> Fleets:
+    def limited(self, budget: int | None, places: int | None) -> Self:
         """The same fleets with other limits asked for; both know what either has simulated."""
         other = copy.copy(self)
         other.question = replace(self.question, token_budget=budget, batch_limit=places)
@@ -501,7 +502,7 @@ class Fleets:
         other._refuse_impossible()
         return other
 
-    def promising(self, goals: Goals) -> Fleets:
+    def promising(self, goals: Goals) -> Self:
         """The same fleets held to other limits; both know what either has simulated, unless all
         limits count together."""
         other = copy.copy(self)
@@ -510,7 +511,7 @@ class Fleets:
             other.done, other.runs = {}, {}
         return other
 
-    def at_rate(self, rate_per_s: float) -> Fleets:
+    def at_rate(self, rate_per_s: float) -> Self:
         """The same fleets with so many requests a second, of the same lengths."""
         other, other.question = copy.copy(self), _at_rate(self.question, rate_per_s)
         traffic = other.question.traffic
@@ -518,7 +519,7 @@ class Fleets:
         other.done, other.runs, other.shares = {}, {}, {}
         return other
 
-    def with_all_memory(self) -> Fleets:
+    def with_all_memory(self) -> Self:
         """The same fleets with unlimited memory; both know what either has simulated."""
         other = copy.copy(self)
         other.engine, other.done = replace(self.engine, kv_blocks=UNLIMITED), {}

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -66,9 +67,9 @@ class RequestTimes:
         rule = "times, infinite where an answer never ended, NaN only where it has one token"
         require(ended, "tpot", rule, self.tpot)
 
-    def part(self, which: npt.NDArray[np.bool_]) -> RequestTimes:
+    def part(self, which: npt.NDArray[np.bool_]) -> Self:
         """Those of some of the requests."""
-        return RequestTimes(self.ttft[which], self.tpot[which], self.later[which])
+        return type(self)(self.ttft[which], self.tpot[which], self.later[which])
 
     @property
     def whole(self) -> FloatArray:

@@ -14,7 +14,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -163,7 +163,7 @@ class Question:
         each = self.usd_per_hour(1) - self.usd_per_hour(0)
         return math.ceil(usd_per_hour / each - 1e-9) - 1 - self.spare_replicas
 
-    def of_prompts(self) -> Question:
+    def of_prompts(self) -> Self:
         """The same of the replicas that take prompts, where these are separate."""
         if self.prompts is None:
             return self

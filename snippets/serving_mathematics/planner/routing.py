@@ -28,7 +28,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -627,9 +627,9 @@ class _Behind:
         self.draws = range(_draws_of(self.question))
         self.rate = _rate_of(self.question)
 
-    def of(self, replicas: int) -> _Behind:
+    def of(self, replicas: int) -> Self:
         """The same with another number of replicas."""
-        return _Behind(replace(self.limits, replicas=replicas), self.told, self.executor)
+        return type(self)(replace(self.limits, replicas=replicas), self.told, self.executor)
 
     def served(
         self,

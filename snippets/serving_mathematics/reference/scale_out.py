@@ -25,7 +25,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -83,13 +83,13 @@ class Moments:
     mean: float
     squares: float
 
-    def merged(self, other: Moments) -> Moments:
+    def merged(self, other: Self) -> Self:
         """The moments of both samples together."""
         count = self.count + other.count
         step = other.mean - self.mean
         mean = self.mean + step * other.count / count
         squares = self.squares + other.squares + step**2 * self.count * other.count / count
-        return Moments(count, mean, squares)
+        return type(self)(count, mean, squares)
 
     def standard_error(self) -> float:
         """Of the mean, for independent observations; at least two."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -192,7 +192,7 @@ class Run:
         """What the tool says of the run; NaN where it says nothing."""
         return self.told.get(name, math.nan)
 
-    def in_order(self) -> Run:
+    def in_order(self) -> Self:
         """The same with its requests by the time at which they were sent."""
         if not self.has("sent_s"):
             return self

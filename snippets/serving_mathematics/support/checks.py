@@ -261,7 +261,7 @@ def show(check: Callable[[], None]) -> None:
     """Print the claim of a check and run it: one PASS line per comparison, and an error at the
     first that fails, or when nothing was compared.
     """
-    print(" ".join((check.__doc__ or check.__name__).strip().split("\n\n")[0].split()))
+    print(" ".join((inspect.getdoc(check) or check.__name__).split("\n\n")[0].split()))
     with recording() as rows:
         if _loop_runs():
             with ThreadPoolExecutor(1) as thread:

@@ -29,7 +29,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import grpc
 import numpy as np
@@ -177,7 +177,7 @@ class _CountingProxy:
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
 
-    def __enter__(self) -> _CountingProxy:
+    def __enter__(self) -> Self:
         """Listen on `port`."""
         self._threads[0].start()
         return self

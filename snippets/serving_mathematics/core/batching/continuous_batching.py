@@ -31,6 +31,7 @@ import itertools
 import math
 from collections import deque
 from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -98,9 +99,9 @@ class Workload:
         require(fewer, "cached_tokens", "integers from 0 to below prompt_tokens", cached)
         object.__setattr__(self, "cached_tokens", cached.astype(np.int64))
 
-    def part(self, index: IntArray | slice) -> Workload:
+    def part(self, index: IntArray | slice) -> Self:
         """Some of the requests, in order."""
-        part = object.__new__(Workload)  # whose numbers have been looked at
+        part = object.__new__(type(self))  # whose numbers have been looked at
         for column in fields(Workload):
             object.__setattr__(part, column.name, getattr(self, column.name)[index])
         times = part.arrival_s

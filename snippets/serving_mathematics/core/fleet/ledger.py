@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,7 @@ class Ledger:
         self.busy_s.append(0.0)
         return len(self.busy_s) - 1
 
-    def ranks(self, rank: Callable[[int, Ledger], float]) -> list[float]:
+    def ranks(self, rank: Callable[[int, Self], float]) -> list[float]:
         """What a rule says of each request; a number that is none is refused."""
         found = [rank(request, self) for request in range(self.size)]
         for request, value in enumerate(found):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,7 @@ class Outcome:
         of: Sequence[int],
         asked: Sequence[tuple[float, int, int]],
         now: float,
-    ) -> Outcome:
+    ) -> Self:
         """What a run leaves behind. client: when requests were due and left it, and their refusals.
         of: the request of each attempt. asked: what the autoscaler answered. now: the last moment
         [s].

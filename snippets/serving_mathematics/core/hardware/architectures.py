@@ -21,7 +21,7 @@ import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from serving_mathematics.support.require import require
 
@@ -278,15 +278,15 @@ class _Reader:
             raise self._wrong("'num_attention_heads'", rule, heads)
         return hidden // heads
 
-    def inside(self, *keys: str) -> _Reader:
+    def inside(self, *keys: str) -> Self:
         """What stands in an object; nothing where it is not there."""
         return self.part(repr(keys[0]), self.get(*keys, default={}))
 
-    def part(self, what: str, value: Any) -> _Reader:
+    def part(self, what: str, value: Any) -> Self:
         """An object inside this one, or an empty one."""
         if value and not isinstance(value, Mapping):
             raise self._wrong(what, "an object", value)
-        return _Reader(value or {}, self.name)
+        return type(self)(value or {}, self.name)
 
     def _whole(self, what: str, value: Any, least: int, most: int) -> int:
         number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -24,7 +24,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,10 +122,10 @@ class Table:
     first_token_s: Array  # measured
     per_token_s: Array
 
-    def rows(self, index: NDArray[np.bool_]) -> Table:
+    def rows(self, index: NDArray[np.bool_]) -> Self:
         """Some of the runs."""
         kept = np.flatnonzero(index)
-        return Table(
+        return type(self)(
             tuple(self.runs[i] for i in kept),
             self.engines.rows(kept),
             self.prompts.rows(kept),

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -192,7 +192,7 @@ class Machine:
         """Tokens of answers a second that it can carry at most."""
         return self.ceiling_per_s * float(self.sample.output_tokens.mean())
 
-    def limited(self, places: int | None = None, token_budget: int | None = None) -> Machine:
+    def limited(self, places: int | None = None, token_budget: int | None = None) -> Self:
         """The same machine with other limits, positive integers; its own where there is none."""
         most = self.places if places is None else places
         budget = self.token_budget if token_budget is None else token_budget

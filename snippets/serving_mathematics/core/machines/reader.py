@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +86,7 @@ class Reader:
         low, middle, high = np.quantile(ratios, [0.1, 0.5, 0.9]).tolist()
         return HowWrong(low, middle, high, int(ratios.size))
 
-    def limited(self, places: int | None = None) -> Reader:
+    def limited(self, places: int | None = None) -> Self:
         """The same with batches of at most so many lines; its own where there is none."""
         most = self.places if places is None else places
         return replace(self, places=int(require_positive_integer(places=most)))

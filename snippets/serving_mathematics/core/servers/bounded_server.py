@@ -30,6 +30,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import Self
 
 from serving_mathematics.support.require import as_number
 
@@ -200,7 +201,7 @@ class BoundedServer:
         self._reading: set[asyncio.Task[None]] = set()
         self._draining = False
 
-    async def __aenter__(self) -> BoundedServer:
+    async def __aenter__(self) -> Self:
         """Listen; `port` is then the port in use."""
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be in [0, 65535], got {self.port}")

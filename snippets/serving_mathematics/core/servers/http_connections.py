@@ -25,7 +25,7 @@ import json
 import math
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import h11
 from starlette.responses import PlainTextResponse
@@ -167,8 +167,8 @@ class PunctualProtocol(H11Protocol):
 
         self._overdue = self.loop.call_later(self.timeout_keep_alive, close)
 
-    def _all(self) -> list[PunctualProtocol]:
-        return [other for other in self.connections if isinstance(other, PunctualProtocol)]
+    def _all(self) -> list[Self]:
+        return [other for other in self.connections if isinstance(other, type(self))]
 
     def _too_many(self) -> str:
         return f"more than {self._limit - 1} connections, try later"

@@ -17,7 +17,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,7 @@ class TensorHead(BaseModel):
     shape: Annotated[list[Annotated[int, Field(ge=1, le=256)]], Field(min_length=2, max_length=2)]
 
     @model_validator(mode="after")
-    def columns(self) -> TensorHead:
+    def columns(self) -> Self:
         """The shape is that of the model."""
         if self.shape[1] != 64:
             raise ValueError(f"shape must be [n, 64], got {self.shape}")
@@ -56,7 +56,7 @@ class PixelTensor(TensorHead):
     data: Annotated[list[Ink], Field(max_length=256 * 64), FailFast()]
 
     @model_validator(mode="after")
-    def agree(self) -> PixelTensor:
+    def agree(self) -> Self:
         """The data have the shape."""
         if len(self.data) != 64 * self.shape[0]:
             raise ValueError(f"data must be {64 * self.shape[0]} numbers, got {len(self.data)}")
@@ -105,7 +105,7 @@ class _BinaryTensor(TensorHead):
     parameters: _BinarySize
 
     @model_validator(mode="after")
-    def agree(self) -> _BinaryTensor:
+    def agree(self) -> Self:
         """The bytes have the shape."""
         expected, got = 256 * self.shape[0], self.parameters.binary_data_size
         if got != expected:
