@@ -467,6 +467,7 @@ class Fleets:
         arithmetic, reading = work_s(self.sample, self.engine)
         self.own_s = float(arithmetic.mean()), float(reading.mean())
         self.done: dict[tuple[int, int, int], Performance | None] = {}
+        self.seen: dict[tuple[int, int, int], Performance | None] = {}  # before it is known steady
         self.runs: dict[tuple[int, int], list[_Run]] = {}  # by replicas and budget
         self.shares: dict[int, Workload] = {}  # the last one
         self.full_rates: dict[int, float] = {}
@@ -507,7 +508,7 @@ class Fleets:
         other = copy.copy(self)
         other.goals = goals
         if any(goal.measure.of_all for promise in goals for goal in promise):
-            other.done, other.runs = {}, {}
+            other.done, other.seen, other.runs = {}, {}, {}
         return other
 
     def at_rate(self, rate_per_s: float) -> Fleets:
@@ -515,13 +516,14 @@ class Fleets:
         other, other.question = copy.copy(self), _at_rate(self.question, rate_per_s)
         traffic = other.question.traffic
         other.sample = traffic if isinstance(traffic, Workload) else other._share(traffic, 1)
-        other.done, other.runs, other.shares = {}, {}, {}
+        other.done, other.seen, other.runs, other.shares = {}, {}, {}, {}
         return other
 
     def with_all_memory(self) -> Fleets:
         """The same fleets with unlimited memory; both know what either has simulated."""
         other = copy.copy(self)
-        other.engine, other.done = replace(self.engine, kv_blocks=UNLIMITED), {}
+        other.engine = replace(self.engine, kv_blocks=UNLIMITED)
+        other.done, other.seen = {}, {}
         return other
 
     def _rng(self) -> np.random.Generator:
@@ -588,25 +590,35 @@ class Fleets:
         """What a replica of so many does with these limits; None when it is overloaded."""
         key = (replicas, places, budget)
         if key not in self.done:
+            found = self.measured(*key)
+            self.done[key] = found if found and self._is_steady(*key) else None
+        return self.done[key]
+
+    def measured(self, replicas: int, places: int, budget: int) -> Performance | None:
+        """The same, also of a run that is too short to show that requests queue ever longer; None
+        where a full replica is too slow."""
+        key = (replicas, places, budget)
+        if key not in self.seen:
             if self.told:
                 self.told(replicas, places)
             steady = self.rate_per_s / replicas < self.steady * self.full_rate(places)
-            self.done[key] = self._run(*key) if steady else None
-        return self.done[key]
+            self.seen[key] = replace(self._run(*key).found, places=places) if steady else None
+        return self.seen[key]
 
-    def _run(self, replicas: int, places: int, budget: int) -> Performance | None:
-        """Of these limits, or of others that make no difference; None when it is overloaded."""
+    def _is_steady(self, replicas: int, places: int, budget: int) -> bool:
+        """Whether requests are served as fast as they come, with limits that were measured."""
+        return self._run(replicas, places, budget).is_roomy or (
+            self.rate_per_s / replicas < self.steady * self.most_rate(places, budget)
+        )
+
+    def _run(self, replicas: int, places: int, budget: int) -> _Run:
+        """Of these limits, or of others that make no difference."""
         runs = self.runs.setdefault((replicas, budget), [])
         for run in runs:
             if run.is_that_of(places, self.engine.kv_blocks):
-                break
-        else:
-            run = self._simulated(replicas, places, budget)
-            runs.append(run)
-        steady = run.is_roomy or (
-            self.rate_per_s / replicas < self.steady * self.most_rate(places, budget)
-        )
-        return replace(run.found, places=places) if steady else None
+                return run
+        runs.append(self._simulated(replicas, places, budget))
+        return runs[-1]
 
     def _simulated(self, replicas: int, places: int, budget: int) -> _Run:
         question = self.question
@@ -725,6 +737,15 @@ class Fleets:
         ends = [zip(one.got, promise, strict=True) for one, promise in pairs]
         return max((run.value + run.half_width) / goal.limit for one in ends for run, goal in one)
 
+    def has_room(self, replicas: int) -> bool:
+        """Whether nobody meets the end of the memory with the largest batch limits, and so with no
+        other."""
+        limits = ((replicas, self.most_places(budget), budget) for budget in self.budgets)
+        return all(
+            self.measured(*some) and (run := self._run(*some)).blocks <= run.memory
+            for some in limits
+        )
+
     def best_of_budget(self, replicas: int, budget: int) -> Performance | None:
         """The batch limit at which the worst metric is best, with a token budget, or the largest if
         it keeps them all; None when all overload the replica."""
@@ -738,13 +759,16 @@ class Fleets:
         low, high = 0, top.places  # low: misses TTFT; high: misses TPOT, or is not sure
         while high - low > max(1, high // FINE):
             middle = max(low + 1, min(high - 1, round(math.sqrt(max(1, low) * high))))
-            trial = self.performance(replicas, middle, budget)
+            trial = self.measured(replicas, middle, budget)
             better = self._worse(trial) < self._worse(best)
-            if trial and self._lower_is_better(trial, better or trial.is_as(top)):
+            lower = trial and self._lower_is_better(trial, better or trial.is_as(top))
+            if trial and (lower or better or self.sure(trial)):  # where it matters
+                trial = self.performance(replicas, middle, budget)
+            if trial and lower:
                 high = middle
             else:
                 low = middle
-            if better:
+            if trial and better:
                 best = trial
             if trial and self.sure(trial):
                 break
@@ -958,12 +982,6 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
     replicas = require_non_negative_integer(replicas=replicas)
     if replicas == 0:
         return (Loosened("one replica is the least"),)
-    load = fleet.load(replicas)
-    most = fleet.rate_per_s / replicas / load
-    prompts, reading = fleet.own_s
-    own = {"arithmetic of prompts": prompts, "memory bandwidth": reading}
-    steps = {"weights and kernels": 1 / most - prompts - reading}  # in the largest batch
-    parts = own if fleet.rate_per_s / replicas * (prompts + reading) >= 1 else own | steps
     question = fleet.question
     names = [*dict.fromkeys(goal.metric for promise in fleet.goals for goal in promise)]
     without = {
@@ -972,10 +990,11 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
         )
         for name in names
     }
-    roomy = fleet.with_all_memory()
-    found = roomy.best(replicas)
-    if not (found and fleet.keeps(fleet.performance(replicas, found.places, found.budget))):
-        without["KV memory"] = roomy
+    if not fleet.has_room(replicas):
+        roomy = fleet.with_all_memory()
+        found = roomy.best(replicas)
+        if not (found and fleet.keeps(fleet.performance(replicas, found.places, found.budget))):
+            without["KV memory"] = roomy
     if question.batch_limit is not None:
         without["batch limit"] = fleet.limited(question.token_budget, None)
     if question.token_budget is not None:
@@ -986,11 +1005,19 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
         if run and other.keeps(run):
             held = [one.blocks for one in other.runs[replicas, run.budget] if one.found.is_as(run)]
             binding.append(Loosened(name, run, min(held)))
-    if not binding and load >= fleet.steady:
-        largest = max(parts, key=lambda part: parts[part])
-        return (Loosened(largest, most_per_s=replicas * most),)
+    if not binding and (load := fleet.load(replicas)) >= fleet.steady:
+        return (_largest_part(fleet, replicas, fleet.rate_per_s / replicas / load),)
     together = " and ".join(METRICS[name].shown for name in names)
     return tuple(binding) or (Loosened(f"{together} objectives together"),)
+
+
+def _largest_part(fleet: Fleets, replicas: int, most: float) -> Loosened:
+    """What takes most of the time of replicas that serve at most so many requests a second each."""
+    prompts, reading = fleet.own_s
+    own = {"arithmetic of prompts": prompts, "memory bandwidth": reading}
+    steps = {"weights and kernels": 1 / most - prompts - reading}  # in the largest batch
+    parts = own if fleet.rate_per_s / replicas * (prompts + reading) >= 1 else own | steps
+    return Loosened(max(parts, key=lambda part: parts[part]), most_per_s=replicas * most)
 
 
 def deciding_classes(fleet: Fleets, replicas: int) -> tuple[str, ...]:
@@ -1107,7 +1134,7 @@ def plan(
         )
         chance = found and (fewer is None or fleet.keeps(found))  # the search's run may err
         short = long if chance else fleet, below
-    tried = [run for (count, *_), run in long.done.items() if count == below]
+    tried = [(key, run) for key, run in long.seen.items() if key[0] == below]
     more = fleet.best(best.replicas + 1)
     # the requests of the search may be longer by chance than those of the longer runs
     more = more or long.performance(best.replicas + 1, best.places, best.budget)
@@ -1121,7 +1148,7 @@ def plan(
         fewer,
         long.load(best.replicas, best),
         short[0].load(below, fewer) if below else 0.0,
-        any(long.may_keep(run) for run in tried),
+        any(long.may_keep(run) and long.performance(*key) for key, run in tried),
         more,
         _usual(fleet, long),
         _found(fleet, long, best),
