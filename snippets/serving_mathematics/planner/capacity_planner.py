@@ -56,6 +56,7 @@ from serving_mathematics.planner.objectives import (
     STEPS,
     WAITS,
     Metric,
+    Objective,
     Promise,
     RequestTimes,
     kept_by_all,
@@ -294,15 +295,27 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     )
     require(len(quantiles) > 0, "quantiles", "one or more", "none")
     asked = np.array([require_in("(0, 1)", quantiles=quantile) for quantile in quantiles])
-    parts = _sections(series)
-    whole = np.quantile(series, asked)
-    own = np.concatenate([np.quantile(part, asked, axis=1) for part in parts], axis=1)
+    parts, ordered = _sections(series), np.sort(series)
+    whole = _quantiles_in(ordered, asked)
+    own = np.concatenate([_quantiles_in(np.sort(part), asked) for part in parts]).T.copy()
     below = np.concatenate([(part <= whole[:, None, None]).mean(axis=2) for part in parts], axis=1)
     scatter = np.sqrt(((own - whole[:, None]) ** 2).sum(axis=1) / (SECTIONS - 1) / SECTIONS)
     share = STUDENT_T_975[9] * below.std(axis=1, ddof=1) / math.sqrt(SECTIONS)
-    low, high = np.quantile(series, np.clip([asked - share, asked + share], 0.0, 1.0))
+    low, high = _quantiles_in(ordered, np.clip([asked - share, asked + share], 0.0, 1.0))
     widths = np.max([STUDENT_T_975[9] * scatter, high - whole, whole - low], axis=0)
     return tuple(map(Quantile, whole.tolist(), widths.tolist()))
+
+
+def _quantiles_in(ordered: FloatArray, shares: FloatArray) -> FloatArray:
+    """As `np.quantile`, of numbers that are in order along the last axis, which it would find anew
+    for each of these calls."""
+    last = ordered.shape[-1] - 1
+    places = last * shares
+    below = places.astype(np.intp)
+    part = places - below
+    low, high = ordered[..., below], ordered[..., np.minimum(below + 1, last)]
+    step = high - low
+    return np.where(part < 0.5, low + step * part, high - step * (1 - part))
 
 
 def _sections(series: FloatArray) -> list[FloatArray]:
@@ -938,8 +951,7 @@ def _queued_rate(asked: Workload, engine: Engine, most: int) -> float:
     infinite where they are too few to tell."""
     size = asked.arrival_s.size
     asked = asked.part(np.arange(0, size, -(-size // most)))
-    at_once = np.zeros(asked.arrival_s.size)
-    asked = Workload(at_once, asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
+    object.__setattr__(asked, "arrival_s", np.zeros(asked.arrival_s.size))
     admitted = np.sort(simulate(asked, engine).admitted_s)
     first = admitted.size // 4  # until then the replica fills
     span = float(admitted[-1] - admitted[first])
@@ -1066,15 +1078,22 @@ def _judged(
     """What requests in order get: see `Fleets.judged`. which: the class of each. goals, names: of
     the classes. rate_per_s: of all requests."""
     kept = _kept_of(got, which, goals)
+    first, later = (_of_some(values, QUANTILES) for values in (got.ttft, got.tpot))
+    known = {"ttft": first, "tpot": later} if len(goals) == 1 else {}
+
+    def at_share(goal: Objective, part: RequestTimes, promise: Promise) -> Quantile:
+        if goal.metric in known and goal.share in QUANTILES:
+            return known[goal.metric][QUANTILES.index(goal.share)]
+        return _of_some(goal.of(part, promise), [goal.share])[0]
+
     runs = []
     for place, promise in enumerate(goals):
         mine = which == place
         part = got.part(mine)
-        each = tuple(_of_some(goal.of(part, promise), [goal.share])[0] for goal in promise)
+        each = tuple(at_share(goal, part, promise) for goal in promise)
         share = sectioned_share(kept[mine])
         rate = rate_per_s * float(mine.mean()) * share.value
         runs.append(ClassRun(names[place], promise, each, share, rate))
-    first, later = (_of_some(values, QUANTILES) for values in (got.ttft, got.tpot))
     return first, later, tuple(runs), sectioned_share(kept)
 
 
