@@ -215,6 +215,8 @@ class _Run:
     """A simulated run, and limits that nobody in it would have met."""
 
     found: Performance
+    got: RequestTimes  # of those that count, in order
+    which: IntArray  # their classes
     memory: int  # blocks that there were
     crowd: int  # most requests between admission and completion
     blocks: int  # most that all of them, and one that waits, can ask for
@@ -656,11 +658,12 @@ class Fleets:
         inside = sum(float((s.completion_s - s.admitted_s).sum()) for _, s in runs)
         held = sum(_token_seconds(share, served) for share, served in runs)
         hourly = question.usd_per_hour(replicas)
+        got, which = RequestTimes(ttft, tpot, later), self.which[order]
         found = Performance(
             replicas,
             places,
             budget,
-            *self.judged(RequestTimes(ttft, tpot, later), self.which[order]),
+            *self.judged(got, which),
             sum(s.busy_s for _, s in runs) / span,
             inside / span,
             held / span,
@@ -671,7 +674,7 @@ class Fleets:
         )
         most = [_most_at_once(share, served, engine) for share, served in runs]
         crowd, blocks = (max(counts) for counts in zip(*most, strict=True))
-        return _Run(found, engine.kv_blocks, crowd, blocks)
+        return _Run(found, got, which, engine.kv_blocks, crowd, blocks)
 
     def estimate(self, run: Performance) -> Estimate:
         """The same replica with the same limits by the closed form."""
@@ -759,33 +762,55 @@ class Fleets:
             for some in limits
         )
 
-    def best_of_budget(self, replicas: int, budget: int) -> Performance | None:
+    def best_of_budget(
+        self, replicas: int, budget: int, any_one: bool = False
+    ) -> Performance | None:
         """The batch limit at which the worst metric is best, with a token budget, or the largest if
-        it keeps them all; None when all overload the replica."""
+        it keeps them all; None when all overload the replica. any_one: any that keeps them all
+        will do, and where there is none any."""
         best = top = self.performance(replicas, self.most_places(budget), budget)
         if top is None or self.question.batch_limit:
             return top
         worst = worst_shares(top.classes, self.goals)
         late = any(share > 1 and METRICS[name].grows == WAITS for name, share in worst.items())
-        if self.sure(top) or late:
+        if self.sure(top) or late or (any_one and self.keeps(top)):
             return top  # a lower limit only lengthens the wait
         low, high = 0, top.places  # low: misses TTFT; high: misses TPOT, or is not sure
+        below, above = None, self._run(replicas, high, budget)  # what is known of both
         while high - low > max(1, high // FINE):
             middle = max(low + 1, min(high - 1, round(math.sqrt(max(1, low) * high))))
             trial = self.measured(replicas, middle, budget)
+            run = self._run(replicas, middle, budget) if trial else below
             better = self._worse(trial) < self._worse(best)
             lower = trial and self._lower_is_better(trial, better or trial.is_as(top))
             if trial and (lower or better or self.sure(trial)):  # where it matters
                 trial = self.performance(replicas, middle, budget)
             if trial and lower:
-                high = middle
+                high, above = middle, run
             else:
-                low = middle
+                low, below = middle, run
             if trial and better:
                 best = trial
             if trial and self.sure(trial):
                 break
+            if any_one and (self.keeps(best) or self._none_between(below, above)):
+                break
         return best
+
+    def _none_between(self, below: _Run | None, above: _Run | None) -> bool:
+        """Whether no batch limit between those of two runs keeps all objectives, were each request
+        to wait as with the larger one and to get its tokens as with the smaller."""
+        if below is None or above is None:
+            return False
+        got = RequestTimes(above.got.ttft, below.got.tpot, above.got.later)
+        for place, promise in enumerate(self.goals):
+            part = got.part(above.which == place)
+            for goal in promise:
+                each = goal.of(part, promise)
+                each = each[~np.isnan(each)]
+                if each.size and np.quantile(each, goal.share) > goal.limit:
+                    return True
+        return False
 
     def _lower_is_better(self, found: Performance, so_far: bool) -> bool:
         """Whether the worst metric is one of steps, not of waiting; of both, as far as a lower
@@ -793,12 +818,12 @@ class Fleets:
         grows = decisive(worst_shares(found.classes, self.goals)).grows
         return so_far if grows == BOTH else grows == STEPS
 
-    def best(self, replicas: int) -> Performance | None:
+    def best(self, replicas: int, any_one: bool = False) -> Performance | None:
         """The first token budget with which a batch limit keeps all objectives, else the one that
-        comes nearest; None when all overload the replica."""
+        comes nearest; None when all overload the replica. any_one: as for best_of_budget."""
         nearest = None
         for budget in self.budgets:
-            found = self.best_of_budget(replicas, budget)
+            found = self.best_of_budget(replicas, budget, any_one)
             if self.keeps(found):
                 return found
             if self._worse(found) < self._worse(nearest):
@@ -816,7 +841,7 @@ class Fleets:
         """The smallest fleet that keeps the objective. near: of how many replicas it may be, where
         the search begins. most: that are of interest. Raises Infeasible beyond, or 100,000."""
         most = MOST_REPLICAS if most is None else most
-        found = _smallest(lambda n: self.keeps(self.best(n)), self.least, most, near)
+        found = _smallest(lambda n: self.keeps(self.best(n, True)), self.least, most, near)
         if found > most:
             raise Infeasible(f"no fleet of up to {most:,} replicas keeps the objective")
         best = self.best(found)
