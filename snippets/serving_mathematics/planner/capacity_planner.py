@@ -837,10 +837,17 @@ class Fleets:
         least = self.rate_per_s / self.full_rate(places)
         return max(1, math.ceil(min(least, MOST_REPLICAS + 1.0)))
 
+    def _largest_do(self, replicas: int) -> bool:
+        """Whether so many keep the objective with one of the largest batch limits."""
+        limits = ((self.most_places(budget), budget) for budget in self.budgets)
+        return any(self.keeps(self.performance(replicas, *some)) for some in limits)
+
     def fewest(self, near: int = 0, most: int | None = None) -> Performance:
         """The smallest fleet that keeps the objective. near: of how many replicas it may be, where
-        the search begins. most: that are of interest. Raises Infeasible beyond, or 100,000."""
+        the search begins; with 0 it does at the smallest that needs no lower batch limit. most:
+        that are of interest. Raises Infeasible beyond, or 100,000."""
         most = MOST_REPLICAS if most is None else most
+        near = near or _smallest(self._largest_do, self.least, most)
         found = _smallest(lambda n: self.keeps(self.best(n, True)), self.least, most, near)
         if found > most:
             raise Infeasible(f"no fleet of up to {most:,} replicas keeps the objective")

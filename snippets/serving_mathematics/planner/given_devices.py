@@ -142,12 +142,18 @@ def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Car
     except (Impossible, Infeasible) as problem:
         return Carried(question, None, str(problem))
 
+    kept: list[Fleets] = []  # at the largest rate so far, which comes last
+
     def tried(rate: float) -> Performance | None:
         other = fleet.at_rate(rate)
-        run = other.best(replicas)
-        return run if other.keeps(run) else None
+        run = other.best(replicas, any_one=True)
+        if not other.keeps(run):
+            return None
+        kept[:] = [other]
+        return run
 
-    return _most_of(question, tried, replicas * fleet.fullest_rate(), near)
+    found = _most_of(question, tried, replicas * fleet.fullest_rate(), near)
+    return replace(found, run=kept[0].best(replicas)) if kept else found
 
 
 def most_carried(
