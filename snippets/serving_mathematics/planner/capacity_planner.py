@@ -1003,8 +1003,9 @@ def _most_at_once(share: Workload, served: Served, engine: Engine) -> tuple[int,
 
 def _token_seconds(share: Workload, served: Served) -> float:
     """What requests hold of the cache, the answer half of its life, over all of them [token·s]."""
-    whole = (served.completion_s - served.admitted_s) @ share.prompt_tokens
-    return float(whole + (served.completion_s - served.first_token_s) @ share.output_tokens / 2)
+    whole = (served.completion_s - served.admitted_s) * share.prompt_tokens
+    half = (served.completion_s - served.first_token_s) * share.output_tokens / 2
+    return float((whole + half).sum())  # a matrix product of so many wakes threads
 
 
 def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
