@@ -484,6 +484,7 @@ class Fleets:
         self.done: dict[tuple[int, int, int], Performance | None] = {}
         self.seen: dict[tuple[int, int, int], Performance | None] = {}  # before it is known steady
         self.runs: dict[tuple[int, int], list[_Run]] = {}  # by replicas and budget
+        self.otherwise = self.runs  # the same held to other limits
         self.shares: dict[int, Workload] = {}  # the last one
         self.full_rates: dict[int, float] = {}
         self.most_rates: dict[tuple[int, int, int], float] = {}  # with budget and blocks
@@ -518,12 +519,11 @@ class Fleets:
         return other
 
     def promising(self, goals: Goals) -> Fleets:
-        """The same fleets held to other limits; both know what either has simulated, unless all
-        limits count together."""
+        """The same fleets held to other limits; both know what either has simulated."""
         other = copy.copy(self)
         other.goals = goals
         if any(goal.measure.of_all for promise in goals for goal in promise):
-            other.done, other.seen, other.runs = {}, {}, {}
+            other.done, other.seen, other.runs, other.otherwise = {}, {}, {}, self.runs
         return other
 
     def at_rate(self, rate_per_s: float) -> Fleets:
@@ -531,7 +531,8 @@ class Fleets:
         other, other.question = copy.copy(self), _at_rate(self.question, rate_per_s)
         traffic = other.question.traffic
         other.sample = traffic if isinstance(traffic, Workload) else other._share(traffic, 1)
-        other.done, other.seen, other.runs, other.shares = {}, {}, {}, {}
+        other.done, other.seen, other.shares = {}, {}, {}
+        other.runs = other.otherwise = {}
         return other
 
     def with_all_memory(self) -> Fleets:
@@ -632,7 +633,16 @@ class Fleets:
         for run in runs:
             if run.is_that_of(places, self.engine.kv_blocks):
                 return run
+        others = self.otherwise.setdefault((replicas, budget), [])
+        for run in others:
+            if run.is_that_of(places, self.engine.kv_blocks):
+                names = ("ttft", "tpot", "classes", "both")
+                told = dict(zip(names, self.judged(run.got, run.which), strict=True))
+                runs.append(replace(run, found=replace(run.found, **told)))
+                return runs[-1]
         runs.append(self._simulated(replicas, places, budget))
+        if runs is not others:
+            others.append(runs[-1])
         return runs[-1]
 
     def _simulated(self, replicas: int, places: int, budget: int) -> _Run:
