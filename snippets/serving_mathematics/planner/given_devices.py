@@ -23,6 +23,7 @@ promise; Glasserman and Yao (1992) for common random numbers.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -260,13 +261,17 @@ def settled_carried(
     if not sure:
         most, near = replicas * fleet.fullest_rate(), asked.rate_per_s
 
+    @functools.cache
+    def both_at(rate: float) -> tuple[Fleets, Fleets]:
+        return fleet.at_rate(rate), long.at_rate(rate)
+
     def tried(rate: float) -> Performance | None:
-        return _longer(fleet.at_rate(rate), long.at_rate(rate), replicas)
+        return _longer(*both_at(rate), replicas)
 
     def as_it_is(rate: float) -> Performance | None:
         if asked.run is None:
             return None
-        run = long.at_rate(rate).performance(replicas, asked.run.places, asked.run.budget)
+        run = both_at(rate)[1].performance(replicas, asked.run.places, asked.run.budget)
         return run if run and (long.sure if sure else long.keeps)(run) else None
 
     if above and tried((1 + CLOSE) * above) is None:
@@ -278,7 +283,7 @@ def settled_carried(
     if found.run is None:
         return found
     rate = found.rate_per_s
-    return replace(found, run=_first_decided(fleet.at_rate(rate), long.at_rate(rate), found.run))
+    return replace(found, run=_first_decided(*both_at(rate), found.run))
 
 
 def _carried_apart(question: Question, settle: bool = False, near: float = 0.0) -> _CarriedApart:
