@@ -621,6 +621,11 @@ class Fleets:
             self.seen[key] = replace(self._run(*key).found, places=places) if steady else None
         return self.seen[key]
 
+    def keeping(self, replicas: int, places: int, budget: int) -> Performance | None:
+        """The same, where it keeps all objectives; else None."""
+        found = self.measured(replicas, places, budget)
+        return self.performance(replicas, places, budget) if self.keeps(found) else None
+
     def _is_steady(self, replicas: int, places: int, budget: int) -> bool:
         """Whether requests are served as fast as they come, with limits that were measured."""
         return self._run(replicas, places, budget).is_roomy or (
@@ -848,9 +853,9 @@ class Fleets:
         return max(1, math.ceil(min(least, MOST_REPLICAS + 1.0)))
 
     def _largest_do(self, replicas: int) -> bool:
-        """Whether so many keep the objective with one of the largest batch limits."""
+        """Whether so many keep the objectives with one of the largest batch limits."""
         limits = ((self.most_places(budget), budget) for budget in self.budgets)
-        return any(self.keeps(self.performance(replicas, *some)) for some in limits)
+        return any(self.keeping(replicas, *some) for some in limits)
 
     def fewest(self, near: int = 0, most: int | None = None) -> Performance:
         """The smallest fleet that keeps the objective. near: of how many replicas it may be, where
@@ -922,10 +927,10 @@ def settled(fleet: Fleets, long: Fleets | None = None, near: int = 0) -> tuple[P
     near = require_non_negative_integer(near=near)
     long = long or _four_times(fleet)
     best = fleet.fewest(near)
-    found = {best.replicas: long.performance(best.replicas, best.places, best.budget)}
+    found = {best.replicas: long.keeping(best.replicas, best.places, best.budget)}
 
     def kept(replicas: int) -> bool:
-        if not long.keeps(found.get(replicas)):  # or chance let the search stop too early
+        if found.get(replicas) is None:  # or chance let the search stop too early
             found[replicas] = _longer(fleet, long, replicas)
         return found[replicas] is not None
 
@@ -953,8 +958,8 @@ def _first_decided(fleet: Fleets, long: Fleets, run: Performance) -> Performance
 
     kept = []
     for places, budget in limits():
-        trial = long.performance(own, places, budget)
-        if trial and long.keeps(trial):
+        trial = long.keeping(own, places, budget)
+        if trial:
             if long.decides(trial):
                 return trial
             kept.append(trial)
@@ -984,8 +989,8 @@ def _cut_at(asked: Workload, most: int) -> Workload:
 
 def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:
     """The first longer run, of the limits that might do by the shorter ones, that keeps both."""
-    runs = (long.performance(replicas, *limits) for limits in fleet.near(replicas))
-    return next((run for run in runs if long.keeps(run)), None)
+    runs = (long.keeping(replicas, *limits) for limits in fleet.near(replicas))
+    return next((run for run in runs if run), None)
 
 
 def _queued_rate(asked: Workload, engine: Engine, most: int) -> float:
