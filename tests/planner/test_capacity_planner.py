@@ -338,8 +338,7 @@ def test_limits_that_decide_are_taken_in_their_order(
         near=lambda _: limits[2:],
     )
     long: Any = SimpleNamespace(
-        performance=lambda _, *some: SimpleNamespace(place=limits.index(some), replicas=2),
-        keeps=lambda _: True,
+        keeping=lambda _, *some: SimpleNamespace(place=limits.index(some), replicas=2),
         sure=lambda one: sure[one.place],
         load=lambda _, one: loads[one.place],
         _reach=lambda one: reach[one.place],
@@ -684,8 +683,11 @@ def test_the_longer_runs_go_down_to_one_replica_and_up_to_what_is_needed(
             near=lambda replicas, limits=limits: limits if replicas < 2 else [(9, 512)],
         )
         long: Any = SimpleNamespace(
-            performance=lambda *key: SimpleNamespace(replicas=key[0], places=key[1]),
-            keeps=lambda run: run and run.replicas >= needed and run.replicas + run.places > 9,
+            keeping=lambda replicas, places, _: (
+                SimpleNamespace(replicas=replicas, places=places)
+                if replicas >= needed and replicas + places > 9
+                else None
+            ),
         )
         best, same = settled(short, long)
         assert same is long

@@ -208,13 +208,12 @@ def simulate(
                 k = memory.lasting(k, blocks - taken - memory.filled, batch, now)
             if arrival[fresh] > clock and room > 0 and not preempted:
                 # the root of `steps_until`, which is asked where rounding could decide
-                rest_s = arrival[fresh] - clock - TICK_S * changed
+                rest_s = max(arrival[fresh] - clock - TICK_S * changed, 0.0)
                 slope = slopes[batch] + context_s * held
                 bend = context_s * batch
                 if rest_s < 1.001 * k * (slope + 0.5 * bend * k):
                     root = 2 * rest_s / (slope + math.sqrt(slope * slope + 2 * bend * rest_s))
-                    part = root % 1
-                    if 1e-3 < part < 0.999 and root < k:
+                    if 0 < root < k and 1e-3 < root % 1 < 0.999:
                         k = int(root) + 1
                     else:
                         work = (steps, prefill, decode, context, ticks)
