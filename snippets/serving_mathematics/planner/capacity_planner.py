@@ -5,12 +5,14 @@ For n replicas each gets a random share of the traffic, and one replica is simul
 event; limits that nobody met in a run do not change it. A larger batch limit shortens the queue and
 lengthens the steps: the limit is taken at which the worse of TTFT and TPOT, each in shares of its
 objective, is best, found by halving; and token budgets are tried one after the other. n is the
-smallest for which both hold, found by doubling and halving. The answer rests on runs four times as
+smallest for which both hold, found by doubling and halving, first with the largest limits alone,
+then from there. The answer rests on runs four times as
 long, of that fleet at the first limits whose intervals decide it, the largest batch limits before
 others, and of those of one replica fewer that might do. What binds is what, if it were lifted
 alone, would let n − 1 do.
 
-Assumes: TPOT rises and TTFT falls with the batch limit, both fall with n; the objective is judged
+Assumes: TPOT rises and TTFT falls with the batch limit, for each request, as memory held does; both
+fall with n; the objective is judged
 by the simulated quantile itself, whose 95% interval is given beside it; steady traffic, unless it
 is a trace.
 
@@ -781,8 +783,8 @@ class Fleets:
         self, replicas: int, budget: int, any_one: bool = False
     ) -> Performance | None:
         """The batch limit at which the worst metric is best, with a token budget, or the largest if
-        it keeps them all; None when all overload the replica. any_one: any that keeps them all
-        will do, and where there is none any."""
+        it keeps them all; None when all overload the replica. any_one: the first that keeps them
+        will do, and a search that none can keep ends there."""
         best = top = self.performance(replicas, self.most_places(budget), budget)
         if top is None or self.question.batch_limit:
             return top
