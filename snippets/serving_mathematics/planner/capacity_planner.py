@@ -5,16 +5,14 @@ For n replicas each gets a random share of the traffic, and one replica is simul
 event; limits that nobody met in a run do not change it. A larger batch limit shortens the queue and
 lengthens the steps: the limit is taken at which the worse of TTFT and TPOT, each in shares of its
 objective, is best, found by halving; and token budgets are tried one after the other. n is the
-smallest for which both hold, found by doubling and halving, first with the largest limits alone,
-then from there. The answer rests on runs four times as
+smallest for which both hold, found by doubling and halving. The answer rests on runs four times as
 long, of that fleet at the first limits whose intervals decide it, the largest batch limits before
 others, and of those of one replica fewer that might do. What binds is what, if it were lifted
 alone, would let n − 1 do.
 
-Assumes: TPOT rises and TTFT falls with the batch limit, for each request, as memory held does; both
-fall with n; the objective is judged
-by the simulated quantile itself, whose 95% interval is given beside it; steady traffic, unless it
-is a trace.
+Assumes: TPOT and the memory held rise and TTFT falls with the batch limit; TTFT and TPOT fall with
+n; the objective is judged by the simulated quantile itself, whose 95% interval is given beside it;
+steady traffic, unless it is a trace.
 
 Source: `deployed_engine` for the steps, `event_skipping` for the simulator; Asmussen and Glynn
 (2007) for intervals from sections; Wilks (1941) for the fewest requests that say anything about a
@@ -96,6 +94,7 @@ ROUND = 8  # deployments that are compared before the rest is looked at again
 SETTLING = 4  # times as long are the runs on which the answer rests
 EDGE = 0.9  # of a full replica's rate: from there on intervals are too narrow
 STEADY = 0.98  # of a full replica's rate: from there on a latency says how long the run was
+CLEARLY = 1.05  # times a limit: what misses it by more does at batch limits nearby, whatever chance
 MOST_REPLICAS = 100_000
 UNLIMITED = 2**40  # blocks, or seconds
 
@@ -319,7 +318,7 @@ def _quantiles_in(ordered: FloatArray, shares: FloatArray) -> FloatArray:
     part = places - below
     low, high = ordered[..., below], ordered[..., np.minimum(below + 1, last)]
     step = high - low
-    return np.where(part < 0.5, low + step * part, high - step * (1 - part))
+    return np.asarray(np.where(part < 0.5, low + step * part, high - step * (1 - part)))
 
 
 def _sections(series: FloatArray) -> list[FloatArray]:
@@ -643,9 +642,8 @@ class Fleets:
         others = self.otherwise.setdefault((replicas, budget), [])
         for run in others:
             if run.is_that_of(places, self.engine.kv_blocks):
-                names = ("ttft", "tpot", "classes", "both")
-                told = dict(zip(names, self.judged(run.got, run.which), strict=True))
-                runs.append(replace(run, found=replace(run.found, **told)))
+                *_, classes, both = self.judged(run.got, run.which)
+                runs.append(replace(run, found=replace(run.found, classes=classes, both=both)))
                 return runs[-1]
         runs.append(self._simulated(replicas, places, budget))
         if runs is not others:
@@ -793,7 +791,8 @@ class Fleets:
         if self.sure(top) or late or (any_one and self.keeps(top)):
             return top  # a lower limit only lengthens the wait
         low, high = 0, top.places  # low: misses TTFT; high: misses TPOT, or is not sure
-        below, above = None, self._run(replicas, high, budget)  # what is known of both
+        below: _Run | None = None  # of both
+        above: _Run | None = self._run(replicas, high, budget)
         while high - low > max(1, high // FINE):
             middle = max(low + 1, min(high - 1, round(math.sqrt(max(1, low) * high))))
             trial = self.measured(replicas, middle, budget)
@@ -825,7 +824,7 @@ class Fleets:
             for goal in promise:
                 each = goal.of(part, promise)
                 each = each[~np.isnan(each)]
-                if each.size and np.quantile(each, goal.share) > goal.limit:
+                if each.size and np.quantile(each, goal.share) > CLEARLY * goal.limit:
                     return True
         return False
 
@@ -854,17 +853,10 @@ class Fleets:
         least = self.rate_per_s / self.full_rate(places)
         return max(1, math.ceil(min(least, MOST_REPLICAS + 1.0)))
 
-    def _largest_do(self, replicas: int) -> bool:
-        """Whether so many keep the objectives with one of the largest batch limits."""
-        limits = ((self.most_places(budget), budget) for budget in self.budgets)
-        return any(self.keeping(replicas, *some) for some in limits)
-
     def fewest(self, near: int = 0, most: int | None = None) -> Performance:
         """The smallest fleet that keeps the objective. near: of how many replicas it may be, where
-        the search begins; with 0 it does at the smallest that needs no lower batch limit. most:
-        that are of interest. Raises Infeasible beyond, or 100,000."""
+        the search begins. most: that are of interest. Raises Infeasible beyond, or 100,000."""
         most = MOST_REPLICAS if most is None else most
-        near = near or _smallest(self._largest_do, self.least, most)
         found = _smallest(lambda n: self.keeps(self.best(n, True)), self.least, most, near)
         if found > most:
             raise Infeasible(f"no fleet of up to {most:,} replicas keeps the objective")
