@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 from dataclasses import replace
@@ -338,8 +339,7 @@ def test_limits_that_decide_are_taken_in_their_order(
         near=lambda _: limits[2:],
     )
     long: Any = SimpleNamespace(
-        performance=lambda _, *some: SimpleNamespace(place=limits.index(some), replicas=2),
-        keeps=lambda _: True,
+        keeping=lambda _, *some: SimpleNamespace(place=limits.index(some), replicas=2),
         sure=lambda one: sure[one.place],
         load=lambda _, one: loads[one.place],
         _reach=lambda one: reach[one.place],
@@ -684,8 +684,11 @@ def test_the_longer_runs_go_down_to_one_replica_and_up_to_what_is_needed(
             near=lambda replicas, limits=limits: limits if replicas < 2 else [(9, 512)],
         )
         long: Any = SimpleNamespace(
-            performance=lambda *key: SimpleNamespace(replicas=key[0], places=key[1]),
-            keeps=lambda run: run and run.replicas >= needed and run.replicas + run.places > 9,
+            keeping=lambda replicas, places, _: (
+                SimpleNamespace(replicas=replicas, places=places)
+                if replicas >= needed and replicas + places > 9
+                else None
+            ),
         )
         best, same = settled(short, long)
         assert same is long
@@ -883,6 +886,55 @@ def test_a_tight_question_simulates_little(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.replicas == 30
     assert counts[1000] <= 150
     assert counts[4000] <= 35
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts"),
+    [
+        ({"tpot_s": 0.012}, (9, 10)),
+        ({"tpot_s": 0.011, "quantile": 0.9}, (5, 9)),
+        ({"e2e_s": 9, "goodput": 0.95}, (5, 8)),
+    ],
+)
+def test_whether_some_limits_do_is_known_before_the_best_is(
+    fields: dict[str, Any], counts: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shorter search says of each fleet what the whole one does, after fewer runs."""
+    calls = []
+    simulated = Fleets._simulated
+    monkeypatch.setattr(
+        Fleets, "_simulated", lambda self, *some: calls.append(some) or simulated(self, *some)
+    )
+    asked = {"rate_per_s": 60, "requests": 1000, "parallelism": "tp1", "precision": "bf16"}
+    question = read_question(fields | asked)
+    kept, sizes = [], []
+    for any_one in (True, False):
+        fleet = Fleets(question)
+        kept.append([fleet.keeps(fleet.best(n, any_one)) for n in counts])
+        sizes.append(len(calls))
+    assert kept == [[False, True]] * 2
+    assert sizes[0] < sizes[1] - sizes[0]
+
+
+def test_what_nobody_fills_changes_nothing_when_there_is_more_of_it() -> None:
+    """Fleets whose memory lasts with the largest limits are those with unlimited memory."""
+    for promise in (BASE.promise, promised(0.5, 0.0145, 0.9), promised(0.2, 0.03, 0.9)):
+        fleet = Fleets(replace(BASE, promise=promise, token_budget=None))
+        for count in (4, 6):
+            if fleet.has_room(count):
+                assert fleet.best(count) == fleet.with_all_memory().best(count)
+        scarce = copy.copy(fleet)
+        scarce.engine, scarce.runs = replace(fleet.engine, kv_blocks=400), {}
+        scarce.done, scarce.seen, scarce.otherwise = {}, {}, scarce.runs
+        assert not scarce.has_room(4)
+    assert fleet.has_room(4)
+
+
+@given(st.integers(20, 400), st.integers(0, 2**32), st.lists(st.floats(0, 1), min_size=1))
+def test_quantiles_of_what_is_sorted_are_numpys(size: int, seed: int, shares: list[float]) -> None:
+    values = np.random.default_rng(seed).exponential(1.0, (3, size))
+    got = capacity_planner._quantiles_in(np.sort(values), np.array(shares))
+    assert np.array_equal(got, np.quantile(values, shares, axis=1).T)
 
 
 def test_intervals_are_too_narrow_near_what_a_fleet_could_serve() -> None:

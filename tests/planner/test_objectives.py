@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
+from serving_mathematics.planner import capacity_planner
 from serving_mathematics.planner.answer_plots import latency_plot
 from serving_mathematics.planner.answers import (
     answer_lines,
@@ -109,14 +110,19 @@ def test_goodput_asks_more_than_each_limit_alone() -> None:
     assert run.both.value >= 0.9 - 1 / run.simulated
 
 
-def test_without_one_limit_the_others_count_together() -> None:
-    """Lifted, a limit is none in the goodput either, which is simulated anew."""
+def test_without_one_limit_the_others_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lifted, a limit is none in the goodput either, which is judged anew on the same run."""
     fleet = Fleets(replace(BASE, promise=promised(0.5, 0.0145, goodput=0.9)))
     run = fleet.performance(4, 64, 512)
     assert run is not None
-    free = fleet.promising((lifted(fleet.goals[0], "tpot"),))
-    other = free.performance(4, 64, 512)
+    goals = lifted(fleet.goals[0], "tpot")
+    free, alone = fleet.promising((goals,)), Fleets(replace(fleet.question, promise=goals))
+    expected = alone.performance(4, 64, 512)
+    with monkeypatch.context() as patched:
+        patched.setattr(capacity_planner, "simulate", None)
+        other = free.performance(4, 64, 512)
     assert other is not None
+    assert other == expected
     assert other.both.value > run.both.value
     assert free.runs is not fleet.runs
     assert fleet.limited(512, 64).done is fleet.done

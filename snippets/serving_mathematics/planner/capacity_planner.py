@@ -10,9 +10,9 @@ long, of that fleet at the first limits whose intervals decide it, the largest b
 others, and of those of one replica fewer that might do. What binds is what, if it were lifted
 alone, would let n − 1 do.
 
-Assumes: TPOT rises and TTFT falls with the batch limit, both fall with n; the objective is judged
-by the simulated quantile itself, whose 95% interval is given beside it; steady traffic, unless it
-is a trace.
+Assumes: TPOT and the memory held rise and TTFT falls with the batch limit; TTFT and TPOT fall with
+n; the objective is judged by the simulated quantile itself, whose 95% interval is given beside it;
+steady traffic, unless it is a trace.
 
 Source: `deployed_engine` for the steps, `event_skipping` for the simulator; Asmussen and Glynn
 (2007) for intervals from sections; Wilks (1941) for the fewest requests that say anything about a
@@ -57,6 +57,7 @@ from serving_mathematics.planner.objectives import (
     STEPS,
     WAITS,
     Metric,
+    Objective,
     Promise,
     RequestTimes,
     kept_by_all,
@@ -94,6 +95,7 @@ ROUND = 8  # deployments that are compared before the rest is looked at again
 SETTLING = 4  # times as long are the runs on which the answer rests
 EDGE = 0.9  # of a full replica's rate: from there on intervals are too narrow
 STEADY = 0.98  # of a full replica's rate: from there on a latency says how long the run was
+CLEARLY = 1.05  # times a limit: what misses it by more does at batch limits nearby, whatever chance
 MOST_REPLICAS = 100_000
 UNLIMITED = 2**40  # blocks, or seconds
 
@@ -215,6 +217,8 @@ class _Run:
     """A simulated run, and limits that nobody in it would have met."""
 
     found: Performance
+    got: RequestTimes  # of those that count, in order
+    which: IntArray  # their classes
     memory: int  # blocks that there were
     crowd: int  # most requests between admission and completion
     blocks: int  # most that all of them, and one that waits, can ask for
@@ -295,15 +299,27 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     )
     require(len(quantiles) > 0, "quantiles", "one or more", "none")
     asked = np.array([require_in("(0, 1)", quantiles=quantile) for quantile in quantiles])
-    parts = _sections(series)
-    whole = np.quantile(series, asked)
-    own = np.concatenate([np.quantile(part, asked, axis=1) for part in parts], axis=1)
+    parts, ordered = _sections(series), np.sort(series)
+    whole = _quantiles_in(ordered, asked)
+    own = np.concatenate([_quantiles_in(np.sort(part), asked) for part in parts]).T.copy()
     below = np.concatenate([(part <= whole[:, None, None]).mean(axis=2) for part in parts], axis=1)
     scatter = np.sqrt(((own - whole[:, None]) ** 2).sum(axis=1) / (SECTIONS - 1) / SECTIONS)
     share = STUDENT_T_975[9] * below.std(axis=1, ddof=1) / math.sqrt(SECTIONS)
-    low, high = np.quantile(series, np.clip([asked - share, asked + share], 0.0, 1.0))
+    low, high = _quantiles_in(ordered, np.clip([asked - share, asked + share], 0.0, 1.0))
     widths = np.max([STUDENT_T_975[9] * scatter, high - whole, whole - low], axis=0)
     return tuple(map(Quantile, whole.tolist(), widths.tolist()))
+
+
+def _quantiles_in(ordered: FloatArray, shares: FloatArray) -> FloatArray:
+    """As `np.quantile`, of numbers that are in order along the last axis, which it would find anew
+    for each of these calls."""
+    last = ordered.shape[-1] - 1
+    places = last * shares
+    below = places.astype(np.intp)
+    part = places - below
+    low, high = ordered[..., below], ordered[..., np.minimum(below + 1, last)]
+    step = high - low
+    return np.asarray(np.where(part < 0.5, low + step * part, high - step * (1 - part)))
 
 
 def _sections(series: FloatArray) -> list[FloatArray]:
@@ -468,7 +484,9 @@ class Fleets:
         arithmetic, reading = work_s(self.sample, self.engine)
         self.own_s = float(arithmetic.mean()), float(reading.mean())
         self.done: dict[tuple[int, int, int], Performance | None] = {}
+        self.seen: dict[tuple[int, int, int], Performance | None] = {}  # before it is known steady
         self.runs: dict[tuple[int, int], list[_Run]] = {}  # by replicas and budget
+        self.otherwise = self.runs  # the same held to other limits
         self.shares: dict[int, Workload] = {}  # the last one
         self.full_rates: dict[int, float] = {}
         self.most_rates: dict[tuple[int, int, int], float] = {}  # with budget and blocks
@@ -503,12 +521,11 @@ class Fleets:
         return other
 
     def promising(self, goals: Goals) -> Self:
-        """The same fleets held to other limits; both know what either has simulated, unless all
-        limits count together."""
+        """The same fleets held to other limits; both know what either has simulated."""
         other = copy.copy(self)
         other.goals = goals
         if any(goal.measure.of_all for promise in goals for goal in promise):
-            other.done, other.runs = {}, {}
+            other.done, other.seen, other.runs, other.otherwise = {}, {}, {}, self.runs
         return other
 
     def at_rate(self, rate_per_s: float) -> Self:
@@ -516,13 +533,15 @@ class Fleets:
         other, other.question = copy.copy(self), _at_rate(self.question, rate_per_s)
         traffic = other.question.traffic
         other.sample = traffic if isinstance(traffic, Workload) else other._share(traffic, 1)
-        other.done, other.runs, other.shares = {}, {}, {}
+        other.done, other.seen, other.shares = {}, {}, {}
+        other.runs = other.otherwise = {}
         return other
 
     def with_all_memory(self) -> Self:
         """The same fleets with unlimited memory; both know what either has simulated."""
         other = copy.copy(self)
-        other.engine, other.done = replace(self.engine, kv_blocks=UNLIMITED), {}
+        other.engine = replace(self.engine, kv_blocks=UNLIMITED)
+        other.done, other.seen = {}, {}
         return other
 
     def _rng(self) -> np.random.Generator:
@@ -589,25 +608,48 @@ class Fleets:
         """What a replica of so many does with these limits; None when it is overloaded."""
         key = (replicas, places, budget)
         if key not in self.done:
+            found = self.measured(*key)
+            self.done[key] = found if found and self._is_steady(*key) else None
+        return self.done[key]
+
+    def measured(self, replicas: int, places: int, budget: int) -> Performance | None:
+        """The same, also of a run that is too short to show that requests queue ever longer; None
+        where a full replica is too slow."""
+        key = (replicas, places, budget)
+        if key not in self.seen:
             if self.told:
                 self.told(replicas, places)
             steady = self.rate_per_s / replicas < self.steady * self.full_rate(places)
-            self.done[key] = self._run(*key) if steady else None
-        return self.done[key]
+            self.seen[key] = replace(self._run(*key).found, places=places) if steady else None
+        return self.seen[key]
 
-    def _run(self, replicas: int, places: int, budget: int) -> Performance | None:
-        """Of these limits, or of others that make no difference; None when it is overloaded."""
+    def keeping(self, replicas: int, places: int, budget: int) -> Performance | None:
+        """The same, where it keeps all objectives; else None."""
+        found = self.measured(replicas, places, budget)
+        return self.performance(replicas, places, budget) if self.keeps(found) else None
+
+    def _is_steady(self, replicas: int, places: int, budget: int) -> bool:
+        """Whether requests are served as fast as they come, with limits that were measured."""
+        return self._run(replicas, places, budget).is_roomy or (
+            self.rate_per_s / replicas < self.steady * self.most_rate(places, budget)
+        )
+
+    def _run(self, replicas: int, places: int, budget: int) -> _Run:
+        """Of these limits, or of others that make no difference."""
         runs = self.runs.setdefault((replicas, budget), [])
         for run in runs:
             if run.is_that_of(places, self.engine.kv_blocks):
-                break
-        else:
-            run = self._simulated(replicas, places, budget)
-            runs.append(run)
-        steady = run.is_roomy or (
-            self.rate_per_s / replicas < self.steady * self.most_rate(places, budget)
-        )
-        return replace(run.found, places=places) if steady else None
+                return run
+        others = self.otherwise.setdefault((replicas, budget), [])
+        for run in others:
+            if run.is_that_of(places, self.engine.kv_blocks):
+                *_, classes, both = self.judged(run.got, run.which)
+                runs.append(replace(run, found=replace(run.found, classes=classes, both=both)))
+                return runs[-1]
+        runs.append(self._simulated(replicas, places, budget))
+        if runs is not others:
+            others.append(runs[-1])
+        return runs[-1]
 
     def _simulated(self, replicas: int, places: int, budget: int) -> _Run:
         question = self.question
@@ -632,11 +674,12 @@ class Fleets:
         inside = sum(float((s.completion_s - s.admitted_s).sum()) for _, s in runs)
         held = sum(_token_seconds(share, served) for share, served in runs)
         hourly = question.usd_per_hour(replicas)
+        got, which = RequestTimes(ttft, tpot, later), self.which[order]
         found = Performance(
             replicas,
             places,
             budget,
-            *self.judged(RequestTimes(ttft, tpot, later), self.which[order]),
+            *self.judged(got, which),
             sum(s.busy_s for _, s in runs) / span,
             inside / span,
             held / span,
@@ -647,7 +690,7 @@ class Fleets:
         )
         most = [_most_at_once(share, served, engine) for share, served in runs]
         crowd, blocks = (max(counts) for counts in zip(*most, strict=True))
-        return _Run(found, engine.kv_blocks, crowd, blocks)
+        return _Run(found, got, which, engine.kv_blocks, crowd, blocks)
 
     def estimate(self, run: Performance) -> Estimate:
         """The same replica with the same limits by the closed form."""
@@ -726,30 +769,65 @@ class Fleets:
         ends = [zip(one.got, promise, strict=True) for one, promise in pairs]
         return max((run.value + run.half_width) / goal.limit for one in ends for run, goal in one)
 
-    def best_of_budget(self, replicas: int, budget: int) -> Performance | None:
+    def has_room(self, replicas: int) -> bool:
+        """Whether nobody meets the end of the memory with the largest batch limits, and so with no
+        other."""
+        limits = ((replicas, self.most_places(budget), budget) for budget in self.budgets)
+        return all(
+            self.measured(*some) and (run := self._run(*some)).blocks <= run.memory
+            for some in limits
+        )
+
+    def best_of_budget(
+        self, replicas: int, budget: int, any_one: bool = False
+    ) -> Performance | None:
         """The batch limit at which the worst metric is best, with a token budget, or the largest if
-        it keeps them all; None when all overload the replica."""
+        it keeps them all; None when all overload the replica. any_one: the first that keeps them
+        will do, and a search that none can keep ends there."""
         best = top = self.performance(replicas, self.most_places(budget), budget)
         if top is None or self.question.batch_limit:
             return top
         worst = worst_shares(top.classes, self.goals)
         late = any(share > 1 and METRICS[name].grows == WAITS for name, share in worst.items())
-        if self.sure(top) or late:
+        if self.sure(top) or late or (any_one and self.keeps(top)):
             return top  # a lower limit only lengthens the wait
         low, high = 0, top.places  # low: misses TTFT; high: misses TPOT, or is not sure
+        below: _Run | None = None  # of both
+        above: _Run | None = self._run(replicas, high, budget)
         while high - low > max(1, high // FINE):
             middle = max(low + 1, min(high - 1, round(math.sqrt(max(1, low) * high))))
-            trial = self.performance(replicas, middle, budget)
+            trial = self.measured(replicas, middle, budget)
+            run = self._run(replicas, middle, budget) if trial else below
             better = self._worse(trial) < self._worse(best)
-            if trial and self._lower_is_better(trial, better or trial.is_as(top)):
-                high = middle
+            lower = trial and self._lower_is_better(trial, better or trial.is_as(top))
+            if trial and (lower or better or self.sure(trial)):  # where it matters
+                trial = self.performance(replicas, middle, budget)
+            if trial and lower:
+                high, above = middle, run
             else:
-                low = middle
-            if better:
+                low, below = middle, run
+            if trial and better:
                 best = trial
             if trial and self.sure(trial):
                 break
+            if any_one and (self.keeps(best) or self._none_between(below, above)):
+                break
         return best
+
+    def _none_between(self, below: _Run | None, above: _Run | None) -> bool:
+        """Whether no batch limit between those of two runs keeps all objectives, were each request
+        to wait as with the larger one and to get its tokens as with the smaller."""
+        if below is None or above is None:
+            return False
+        got = RequestTimes(above.got.ttft, below.got.tpot, above.got.later)
+        for place, promise in enumerate(self.goals):
+            part = got.part(above.which == place)
+            for goal in promise:
+                each = goal.of(part, promise)
+                each = each[~np.isnan(each)]
+                if each.size and np.quantile(each, goal.share) > CLEARLY * goal.limit:
+                    return True
+        return False
 
     def _lower_is_better(self, found: Performance, so_far: bool) -> bool:
         """Whether the worst metric is one of steps, not of waiting; of both, as far as a lower
@@ -757,12 +835,12 @@ class Fleets:
         grows = decisive(worst_shares(found.classes, self.goals)).grows
         return so_far if grows == BOTH else grows == STEPS
 
-    def best(self, replicas: int) -> Performance | None:
+    def best(self, replicas: int, any_one: bool = False) -> Performance | None:
         """The first token budget with which a batch limit keeps all objectives, else the one that
-        comes nearest; None when all overload the replica."""
+        comes nearest; None when all overload the replica. any_one: as for best_of_budget."""
         nearest = None
         for budget in self.budgets:
-            found = self.best_of_budget(replicas, budget)
+            found = self.best_of_budget(replicas, budget, any_one)
             if self.keeps(found):
                 return found
             if self._worse(found) < self._worse(nearest):
@@ -780,7 +858,7 @@ class Fleets:
         """The smallest fleet that keeps the objective. near: of how many replicas it may be, where
         the search begins. most: that are of interest. Raises Infeasible beyond, or 100,000."""
         most = MOST_REPLICAS if most is None else most
-        found = _smallest(lambda n: self.keeps(self.best(n)), self.least, most, near)
+        found = _smallest(lambda n: self.keeps(self.best(n, True)), self.least, most, near)
         if found > most:
             raise Infeasible(f"no fleet of up to {most:,} replicas keeps the objective")
         best = self.best(found)
@@ -844,10 +922,10 @@ def settled(fleet: Fleets, long: Fleets | None = None, near: int = 0) -> tuple[P
     near = require_non_negative_integer(near=near)
     long = long or _four_times(fleet)
     best = fleet.fewest(near)
-    found = {best.replicas: long.performance(best.replicas, best.places, best.budget)}
+    found = {best.replicas: long.keeping(best.replicas, best.places, best.budget)}
 
     def kept(replicas: int) -> bool:
-        if not long.keeps(found.get(replicas)):  # or chance let the search stop too early
+        if found.get(replicas) is None:  # or chance let the search stop too early
             found[replicas] = _longer(fleet, long, replicas)
         return found[replicas] is not None
 
@@ -875,8 +953,8 @@ def _first_decided(fleet: Fleets, long: Fleets, run: Performance) -> Performance
 
     kept = []
     for places, budget in limits():
-        trial = long.performance(own, places, budget)
-        if trial and long.keeps(trial):
+        trial = long.keeping(own, places, budget)
+        if trial:
             if long.decides(trial):
                 return trial
             kept.append(trial)
@@ -906,8 +984,8 @@ def _cut_at(asked: Workload, most: int) -> Workload:
 
 def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:
     """The first longer run, of the limits that might do by the shorter ones, that keeps both."""
-    runs = (long.performance(replicas, *limits) for limits in fleet.near(replicas))
-    return next((run for run in runs if long.keeps(run)), None)
+    runs = (long.keeping(replicas, *limits) for limits in fleet.near(replicas))
+    return next((run for run in runs if run), None)
 
 
 def _queued_rate(asked: Workload, engine: Engine, most: int) -> float:
@@ -915,8 +993,7 @@ def _queued_rate(asked: Workload, engine: Engine, most: int) -> float:
     infinite where they are too few to tell."""
     size = asked.arrival_s.size
     asked = asked.part(np.arange(0, size, -(-size // most)))
-    at_once = np.zeros(asked.arrival_s.size)
-    asked = Workload(at_once, asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
+    object.__setattr__(asked, "arrival_s", np.zeros(asked.arrival_s.size))
     admitted = np.sort(simulate(asked, engine).admitted_s)
     first = admitted.size // 4  # until then the replica fills
     span = float(admitted[-1] - admitted[first])
@@ -936,8 +1013,9 @@ def _most_at_once(share: Workload, served: Served, engine: Engine) -> tuple[int,
 
 def _token_seconds(share: Workload, served: Served) -> float:
     """What requests hold of the cache, the answer half of its life, over all of them [token·s]."""
-    whole = (served.completion_s - served.admitted_s) @ share.prompt_tokens
-    return float(whole + (served.completion_s - served.first_token_s) @ share.output_tokens / 2)
+    whole = (served.completion_s - served.admitted_s) * share.prompt_tokens
+    half = (served.completion_s - served.first_token_s) * share.output_tokens / 2
+    return float((whole + half).sum())  # a matrix product of so many wakes threads
 
 
 def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
@@ -959,12 +1037,6 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
     replicas = require_non_negative_integer(replicas=replicas)
     if replicas == 0:
         return (Loosened("one replica is the least"),)
-    load = fleet.load(replicas)
-    most = fleet.rate_per_s / replicas / load
-    prompts, reading = fleet.own_s
-    own = {"arithmetic of prompts": prompts, "memory bandwidth": reading}
-    steps = {"weights and kernels": 1 / most - prompts - reading}  # in the largest batch
-    parts = own if fleet.rate_per_s / replicas * (prompts + reading) >= 1 else own | steps
     question = fleet.question
     names = [*dict.fromkeys(goal.metric for promise in fleet.goals for goal in promise)]
     without = {
@@ -973,10 +1045,11 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
         )
         for name in names
     }
-    roomy = fleet.with_all_memory()
-    found = roomy.best(replicas)
-    if not (found and fleet.keeps(fleet.performance(replicas, found.places, found.budget))):
-        without["KV memory"] = roomy
+    if not fleet.has_room(replicas):
+        roomy = fleet.with_all_memory()
+        found = roomy.best(replicas)
+        if not (found and fleet.keeps(fleet.performance(replicas, found.places, found.budget))):
+            without["KV memory"] = roomy
     if question.batch_limit is not None:
         without["batch limit"] = fleet.limited(question.token_budget, None)
     if question.token_budget is not None:
@@ -987,11 +1060,19 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
         if run and other.keeps(run):
             held = [one.blocks for one in other.runs[replicas, run.budget] if one.found.is_as(run)]
             binding.append(Loosened(name, run, min(held)))
-    if not binding and load >= fleet.steady:
-        largest = max(parts, key=lambda part: parts[part])
-        return (Loosened(largest, most_per_s=replicas * most),)
+    if not binding and (load := fleet.load(replicas)) >= fleet.steady:
+        return (_largest_part(fleet, replicas, fleet.rate_per_s / replicas / load),)
     together = " and ".join(METRICS[name].shown for name in names)
     return tuple(binding) or (Loosened(f"{together} objectives together"),)
+
+
+def _largest_part(fleet: Fleets, replicas: int, most: float) -> Loosened:
+    """What takes most of the time of replicas that serve at most so many requests a second each."""
+    prompts, reading = fleet.own_s
+    own = {"arithmetic of prompts": prompts, "memory bandwidth": reading}
+    steps = {"weights and kernels": 1 / most - prompts - reading}  # in the largest batch
+    parts = own if fleet.rate_per_s / replicas * (prompts + reading) >= 1 else own | steps
+    return Loosened(max(parts, key=lambda part: parts[part]), most_per_s=replicas * most)
 
 
 def deciding_classes(fleet: Fleets, replicas: int) -> tuple[str, ...]:
@@ -1040,15 +1121,22 @@ def _judged(
     """What requests in order get: see `Fleets.judged`. which: the class of each. goals, names: of
     the classes. rate_per_s: of all requests."""
     kept = _kept_of(got, which, goals)
+    first, later = (_of_some(values, QUANTILES) for values in (got.ttft, got.tpot))
+    known = {"ttft": first, "tpot": later} if len(goals) == 1 else {}
+
+    def at_share(goal: Objective, part: RequestTimes, promise: Promise) -> Quantile:
+        if goal.metric in known and goal.share in QUANTILES:
+            return known[goal.metric][QUANTILES.index(goal.share)]
+        return _of_some(goal.of(part, promise), [goal.share])[0]
+
     runs = []
     for place, promise in enumerate(goals):
         mine = which == place
         part = got.part(mine)
-        each = tuple(_of_some(goal.of(part, promise), [goal.share])[0] for goal in promise)
+        each = tuple(at_share(goal, part, promise) for goal in promise)
         share = sectioned_share(kept[mine])
         rate = rate_per_s * float(mine.mean()) * share.value
         runs.append(ClassRun(names[place], promise, each, share, rate))
-    first, later = (_of_some(values, QUANTILES) for values in (got.ttft, got.tpot))
     return first, later, tuple(runs), sectioned_share(kept)
 
 
@@ -1108,7 +1196,7 @@ def plan(
         )
         chance = found and (fewer is None or fleet.keeps(found))  # the search's run may err
         short = long if chance else fleet, below
-    tried = [run for (count, *_), run in long.done.items() if count == below]
+    tried = [(key, run) for key, run in long.seen.items() if key[0] == below]
     more = fleet.best(best.replicas + 1)
     # the requests of the search may be longer by chance than those of the longer runs
     more = more or long.performance(best.replicas + 1, best.places, best.budget)
@@ -1122,7 +1210,7 @@ def plan(
         fewer,
         long.load(best.replicas, best),
         short[0].load(below, fewer) if below else 0.0,
-        any(long.may_keep(run) for run in tried),
+        any(long.may_keep(run) and long.performance(*key) for key, run in tried),
         more,
         _usual(fleet, long),
         _found(fleet, long, best),

@@ -23,6 +23,7 @@ promise; Glasserman and Yao (1992) for common random numbers.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -142,12 +143,18 @@ def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Car
     except (Impossible, Infeasible) as problem:
         return Carried(question, None, str(problem))
 
+    kept: list[Fleets] = []  # at the largest rate so far, which comes last
+
     def tried(rate: float) -> Performance | None:
         other = fleet.at_rate(rate)
-        run = other.best(replicas)
-        return run if other.keeps(run) else None
+        run = other.best(replicas, any_one=True)
+        if not other.keeps(run):
+            return None
+        kept[:] = [other]
+        return run
 
-    return _most_of(question, tried, replicas * fleet.fullest_rate(), near)
+    found = _most_of(question, tried, replicas * fleet.fullest_rate(), near)
+    return replace(found, run=kept[0].best(replicas)) if kept else found
 
 
 def most_carried(
@@ -254,13 +261,17 @@ def settled_carried(
     if not sure:
         most, near = replicas * fleet.fullest_rate(), asked.rate_per_s
 
+    @functools.cache
+    def both_at(rate: float) -> tuple[Fleets, Fleets]:
+        return fleet.at_rate(rate), long.at_rate(rate)
+
     def tried(rate: float) -> Performance | None:
-        return _longer(fleet.at_rate(rate), long.at_rate(rate), replicas)
+        return _longer(*both_at(rate), replicas)
 
     def as_it_is(rate: float) -> Performance | None:
         if asked.run is None:
             return None
-        run = long.at_rate(rate).performance(replicas, asked.run.places, asked.run.budget)
+        run = both_at(rate)[1].performance(replicas, asked.run.places, asked.run.budget)
         return run if run and (long.sure if sure else long.keeps)(run) else None
 
     if above and tried((1 + CLOSE) * above) is None:
@@ -272,7 +283,7 @@ def settled_carried(
     if found.run is None:
         return found
     rate = found.rate_per_s
-    return replace(found, run=_first_decided(fleet.at_rate(rate), long.at_rate(rate), found.run))
+    return replace(found, run=_first_decided(*both_at(rate), found.run))
 
 
 def _carried_apart(question: Question, settle: bool = False, near: float = 0.0) -> _CarriedApart:

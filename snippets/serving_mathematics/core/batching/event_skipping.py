@@ -87,6 +87,10 @@ def simulate(
     step_s, prefill_s = engine.step_s, engine.prefill_token_s
     decode_s, context_s = engine.decode_token_s, engine.context_token_s
     budget, places = engine.token_budget, engine.max_sequences
+    slopes = [  # of a step's time by sequences, without their context [s]
+        step_s + (decode_s + 0.5 * context_s) * each + TICK_S * own
+        for each, own in enumerate(batch_ticks[: places + 1])
+    ]
     shift = size.bit_length()
     mask = (1 << shift) - 1
     heappush, heappop = heapq.heappush, heapq.heappop
@@ -203,20 +207,30 @@ def simulate(
             if promised > blocks:
                 k = memory.lasting(k, blocks - taken - memory.filled, batch, now)
             if arrival[fresh] > clock and room > 0 and not preempted:
-                work = (steps, prefill, decode, context, ticks)
-                own = batch_ticks[batch]
-                k = engine.steps_until(
-                    arrival[fresh], k, clock, since, work, batch, held, own, changed
-                )
+                # the root of `steps_until`, which is asked where rounding could decide
+                rest_s = max(arrival[fresh] - clock - TICK_S * changed, 0.0)
+                slope = slopes[batch] + context_s * held
+                bend = context_s * batch
+                if rest_s < 1.001 * k * (slope + 0.5 * bend * k):
+                    root = 2 * rest_s / (slope + math.sqrt(slope * slope + 2 * bend * rest_s))
+                    if 0 < root < k and 1e-3 < root % 1 < 0.999:
+                        k = int(root) + 1
+                    else:
+                        work = (steps, prefill, decode, context, ticks)
+                        own = batch_ticks[batch]
+                        k = engine.steps_until(
+                            arrival[fresh], k, clock, since, work, batch, held, own, changed
+                        )
         # k steps at once
         if counting:
             memory.passed(k, batch, now)
+        emitted = k * batch
         now += k
         steps += k
         prefill += k * chunk
-        decode += k * batch
-        context += k * held + batch * k * (k + 1) // 2
-        held += k * batch
+        decode += emitted
+        context += k * held + emitted * (k + 1) // 2
+        held += emitted
         ticks += k * batch_ticks[batch] + len(ended) * end_ticks
         before = clock
         clock = since + (
@@ -227,7 +241,7 @@ def simulate(
             + TICK_S * ticks
         )
         if gaps is not None:
-            gaps.append(((clock - before) / k, k * batch))
+            gaps.append(((clock - before) / k, emitted))
         limit = (now + 1) << shift
         while decoding and decoding[0] < limit:
             key = heappop(decoding)
