@@ -11,13 +11,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent import futures
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from serving_mathematics.planner import planner_command
+from serving_mathematics.planner.capacity_planner import Infeasible
 from serving_mathematics.planner.planner_command import (
     command_parser,
     main,
@@ -27,6 +31,8 @@ from serving_mathematics.planner.planner_command import (
 from serving_mathematics.planner.questions import FIELDS
 
 from builder import ROOT
+
+from .half_a_result import half_a_result
 
 QUICK = ["--requests", "150", "--ttft-s", "2", "--parallelism", "tp1"]
 
@@ -572,7 +578,7 @@ if __name__ == "__main__":
 """  # by its clock, the second after which it tells how far it is has passed at once
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) -> None:
     """However it ends: the pipe that they inherited is closed within seconds."""
     rates = [20 + rate / 100 for rate in range(2000)]
@@ -606,6 +612,47 @@ def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) ->
     assert b"Traceback" not in err
     if number == signal.SIGINT:
         assert all(b" of 2000 questions" in line for line in err.splitlines()), err
+
+
+def test_ctrl_c_falls_into_no_lock_of_a_pool() -> None:
+    """Between the taking of a lock and its block it would leave the pool's thread waiting."""
+    went_on = threading.Event()
+
+    def work() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        went_on.set()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # or a shell's job ignores it
+    try:
+        with futures.ProcessPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
+            planner_command._aside(pool, work)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert went_on.wait(10)
+
+
+def test_half_of_a_result_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner_command, "_follow_parent", os.getpid)  # imports nothing
+    sign = tmp_path / "half"
+
+    def refused() -> None:
+        with planner_command._pool(2) as pool:
+            results: Any = pool._result_queue
+            rescue.append(threading.Timer(20, results._writer.close))  # or the test never ends
+            rescue[0].start()
+            pool.submit(half_a_result, sign)
+            while not sign.exists():
+                time.sleep(0.01)
+            raise Infeasible("none")
+
+    rescue: list[threading.Timer] = []
+    with pytest.raises(Infeasible, match="none"):
+        refused()
+    assert rescue[0].is_alive()
+    rescue[0].cancel()
 
 
 def clocked(monkeypatch: pytest.MonkeyPatch, *times_s: float) -> None:
