@@ -84,7 +84,7 @@ def test_the_smallest_fleet_by_brute_force(promise: Any) -> None:
 
 
 def test_an_end_to_end_limit_takes_more_than_none_and_is_what_binds() -> None:
-    base = replace(BASE, requests=2000)
+    base = replace(BASE, requests=800)
     free = plan(replace(base, promise=BASE.promise[:2]), alternatives=False)
     bound = plan(base, alternatives=False)
     assert bound.best.replicas > free.best.replicas
@@ -220,15 +220,11 @@ def test_answers_say_what_was_promised() -> None:
     assert not [name for name in plain if "e2e" in name]
 
 
-def test_the_command_a_file_and_the_form_take_them(tmp_path: Any, capsys: Any) -> None:
+def test_the_command_and_the_form_take_them(capsys: Any) -> None:
     asked = ASKED | {"e2e_s": 5, "goodput": 0.9}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
     assert main([*options, "--whole"]) == 0
     typed = capsys.readouterr().out
-    file = tmp_path / "question.json"
-    file.write_text(json.dumps(asked))
-    assert main(["--question", str(file), "--whole"]) == 0
-    assert capsys.readouterr().out == typed
     empty = {"token_budget": "", "batch_limit": "", "classes": ""}
     piece = json.loads(form_answer(json.dumps(asked | empty | {"quantile": "0.99"})))["html"]
     assert "--e2e-s 5 --goodput 0.9" in piece
@@ -236,8 +232,6 @@ def test_the_command_a_file_and_the_form_take_them(tmp_path: Any, capsys: Any) -
     assert " ".join(line.split()[5:8]) in piece
     told = json.loads(form_answer(json.dumps(asked | {"e2e_s": 0.01})))
     assert told["field"] == "e2e_s"
-    told = json.loads(form_answer(json.dumps(asked | empty | {"e2e_s": "", "goodput": ""})))
-    assert "E2E" not in told["html"]
     assert main([*options, "--e2e-s=0.01"]) == 1
     assert capsys.readouterr().err.startswith("no fleet keeps an E2E latency of 0.01 s at p90")
 
