@@ -464,7 +464,7 @@ def test_a_cluster_answers_as_this_process_does(
     from distributed import LocalCluster
 
     file = tmp_path / "grid.json"
-    file.write_text('{"rate_per_s": [1, 6], "requests": 150, "ttft_s": 2}')
+    file.write_text('{"rate_per_s": [1, 6], "requests": 150, "ttft_s": 2, "parallelism": "tp1"}')
     with LocalCluster(
         n_workers=1,
         threads_per_worker=1,
@@ -475,9 +475,11 @@ def test_a_cluster_answers_as_this_process_does(
         worker_dashboard_address="127.0.0.1:0",
         local_directory=tmp_path,
     ) as cluster:
-        status, remote, _ = told(capsys, "--grid", str(file), "--dask", cluster.scheduler_address)
-        assert status == 0
-    assert told(capsys, "--grid", str(file))[1] == remote
+        to = ("--dask", cluster.scheduler_address, "--out", str(tmp_path / "remote.json"))
+        assert told(capsys, "--grid", str(file), *to)[0] == 0
+    assert told(capsys, "--grid", str(file), "--out", str(tmp_path / "here.json"))[0] == 0
+    here, remote = (tmp_path / f"{name}.json" for name in ("here", "remote"))
+    assert here.read_text() == remote.read_text()  # to the bit: the shortest text of every number
 
 
 def test_an_output_is_tried_before_anything_is_computed(
