@@ -195,13 +195,13 @@ def test_every_metric_is_asked_for_by_a_field_and_a_class() -> None:
 
 
 def test_answers_say_what_was_promised() -> None:
-    told = answer(read_choices(ASKED | {"e2e_s": 5, "goodput": 0.9, "tpot_s": 0.03}))
+    told = answer(read_choices(ASKED | {"e2e_s": 8, "goodput": 0.9, "tpot_s": 0.03}))
     lines = {line.what: line.value for line in answer_lines(told)}
     one, record = told.plan.best.nearest, answer_record(told)
-    assert lines["E2E latency at p90, promised"].endswith(" of 5 s")
+    assert lines["E2E latency at p90, promised"].endswith(" of 8 s")
     assert lines["goodput, promised"].endswith("% of 90%")
     assert "requests that keep all" in lines
-    words = "a TTFT of 2 s, a TPOT of 30 ms and an E2E latency of 5 s together in 90% of cases"
+    words = "a TTFT of 2 s, a TPOT of 30 ms and an E2E latency of 8 s together in 90% of cases"
     assert words in answer_summary(told)
     assert words in asked_text(told.question)
     assert record["e2e_s"] == one.of("e2e").value
@@ -221,13 +221,13 @@ def test_answers_say_what_was_promised() -> None:
 
 
 def test_the_command_and_the_form_take_them(capsys: Any) -> None:
-    asked = ASKED | {"e2e_s": 5, "goodput": 0.9}
+    asked = ASKED | {"e2e_s": 8, "goodput": 0.9}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
     assert main([*options, "--whole"]) == 0
     typed = capsys.readouterr().out
     empty = {"token_budget": "", "batch_limit": "", "classes": ""}
     piece = json.loads(form_answer(json.dumps(asked | empty | {"quantile": "0.99"})))["html"]
-    assert "--e2e-s 5 --goodput 0.9" in piece
+    assert "--e2e-s 8 --goodput 0.9" in piece
     line = next(line for line in typed.splitlines() if line.startswith("E2E latency at p90"))
     assert " ".join(line.split()[5:8]) in piece
     told = json.loads(form_answer(json.dumps(asked | {"e2e_s": 0.01})))
