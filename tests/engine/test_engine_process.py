@@ -29,7 +29,7 @@ from serving_mathematics.engine.engine_process import (
 )
 from serving_mathematics.engine.token_engine import EngineMissing, Settings, Step, TokenEngine
 
-from ..profiles import todays
+from ..profiles import THOROUGH, todays
 
 SETTINGS = Settings(max_sequences=2, kv_blocks=200, context_tokens=6144)
 LONG = Question("Once upon a time", 5000, ignore_end=True)
@@ -419,7 +419,7 @@ def _open_and_close(told: Connection) -> None:
 
     asyncio.run(engines(1))  # and end the loop's threads, the last of which may know a process
     before = files()
-    alive = asyncio.run(engines(100))
+    alive = asyncio.run(engines(100 if THOROUGH else 30))
     told.send((alive, files() - before))
 
 
