@@ -221,8 +221,8 @@ def test_an_answer_says_for_which_engine_it_is() -> None:
 
 
 def test_a_fleet_beyond_what_it_serves_has_no_latency_and_no_price() -> None:
-    """One replica fewer was told the TTFT of a run that ended before its queue had grown; a check of
-    the worked example shows that it grows with the run."""
+    """One replica fewer was told the TTFT of a run that ended before its queue had grown; that it
+    grows with the run is shown by a check of the worked example."""
     asked = {"rate_per_s": 62, "ttft_s": 60, "tpot_s": 0.2, "precision": "fp8"}
     told = answer(read_choices(asked | {"parallelism": "tp1"}))
     found, lines = told.plan, {line.what: line.value for line in answer_lines(told)}
