@@ -370,23 +370,6 @@ def test_no_token_budget_that_is_tried_alone_decides_more() -> None:
     assert [(run.replicas, one) for run, one in alone] == [(1, False), (1, False), (1, True)]
 
 
-def test_where_nothing_decides_the_intervals_that_reach_least_far_are_taken() -> None:
-    """Sixty-eight sequences have a little more room, and intervals seven times as wide."""
-    values = {"rate_per_s": 120, "ttft_s": 0.2, "tpot_s": 0.015, "parallelism": "tp1"}
-    best, long = settled(Fleets(read_question(values | {"precision": "fp8"})))
-    assert not long.decides(best)
-    tried = [run for run in long.done.values() if run and run.replicas == best.replicas]
-    kept = [run for run in tried if long.keeps(run)]
-
-    def end(run: Performance) -> float:
-        got = zip(run.nearest.got, run.nearest.promise, strict=True)
-        return max((one.value + one.half_width) / goal.limit for one, goal in got)
-
-    assert len(kept) > 1
-    assert end(best) == min(map(end, kept)) > 1
-    assert min(run.nearest.worse for run in kept) < best.nearest.worse
-
-
 def test_bottlenecks_by_construction() -> None:
     loose = replace(BASE, promise=promised(9, 9), traffic=Traffic(900.0, 1.0, 200.0, 20.0))
     slow = Fleets(loose)
@@ -744,6 +727,21 @@ def test_classes_are_judged_one_by_one() -> None:
     assert run.nearest.worse == max(one.worse for one in run.classes)
     assert run.nearest.worse == max(worst_shares(run.classes, MIXED.goals).values())
     assert reaches(run.classes, MIXED.goals) is fleet.keeps(run)
+
+
+def test_intervals_reach_as_far_as_the_worst_of_any_class() -> None:
+    """Of limits that decide nothing those are taken whose intervals reach least far."""
+    fleet = Fleets(MIXED)
+    for replicas, places in ((5, 32), (6, 256)):
+        run = fleet.performance(replicas, places, 512)
+        assert run is not None
+        ends = [
+            (got.value + got.half_width) / goal.limit
+            for one, promise in zip(run.classes, MIXED.class_promises, strict=True)
+            for got, goal in zip(one.got, promise, strict=True)
+        ]
+        assert len(ends) == 4
+        assert fleet._reach(run) == max(ends)
 
 
 def test_the_class_that_is_strict_decides() -> None:
