@@ -130,7 +130,8 @@ def test_bad_input_ends_with_2_and_one_line(
 
 def test_a_question_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "asked.json"
-    file.write_text('{"rate_per_s": 500, "requests": 150, "ttft_s": 2, "seed": 4}')
+    asked = {"rate_per_s": 500, "requests": 150, "ttft_s": 2, "seed": 4, "parallelism": "tp1"}
+    file.write_text(json.dumps(asked))
     out = tmp_path / "plan.json"
     arguments = ("--question", str(file), "--rate-per-s", "2", "--out", str(out))
     assert told(capsys, *arguments) == (0, "", "")
@@ -738,7 +739,7 @@ def test_an_option_over_a_grid_is_shown_as_it_was_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = tmp_path / "grid.json"
-    grid.write_text('{"rate_per_s": [5, 6], "seed": [1, 2], "parallelism": "tp1", "requests": 400}')
+    grid.write_text('{"rate_per_s": [5, 6], "seed": [1, 2], "parallelism": "tp1", "requests": 299}')
     status, out, _ = told(capsys, "--grid", str(grid), "--rate-per-s", "7")
     assert status == 0
     assert out.split()[:2] == ["seed", "replicas"]
