@@ -180,14 +180,6 @@ def test_the_median_tells_the_faster_of_two_of_one_price(monkeypatch: pytest.Mon
     assert [one.problem for one in pareto_front(of_these)] == ["1", "3"]
 
 
-def test_threads_give_the_same() -> None:
-    with futures.ThreadPoolExecutor(3) as pool:
-        other = rank(CHOICES, pool)
-    assert [(x.run, x.problem, x.least_usd_per_hour) for x in other] == [
-        (x.run, x.problem, x.least_usd_per_hour) for x in RANKED
-    ]
-
-
 def test_progress_counts_to_the_end() -> None:
     told: list[tuple[int, int]] = []
     rank(CHOICES, progress=lambda done, total: told.append((done, total)))
