@@ -402,15 +402,15 @@ EXTREMES: list[tuple[str, list[Any]]] = [
 
 
 def extreme_asks() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Paths and bodies: each extreme with ordinary sampling or with an extreme of it, whole or
-    streamed, and texts as conversations, too. In the thorough run extremes of any fields together,
-    others each day."""
+    """Paths and bodies: a third of the extremes each day, with ordinary sampling or with an extreme
+    of it, whole or streamed, and texts as conversations, too. In the thorough run extremes of any
+    fields together, others each day."""
     common: dict[str, Any] = {"max_tokens": 3, "prompt": "Hi"}
     sampling = ({}, {"temperature": 7e-46}, {"temperature": 2, "top_p": 1e-45})
     changes = [
         {"stream": place % 2 == 0} | sampling[place % 3] | {name: value}
         for name, values in EXTREMES
-        for place, value in enumerate(values)
+        for place, value in todays([*enumerate(values)])
     ]
     rng = random.Random(TODAY)
     for _ in range(300 if THOROUGH else 0):
