@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
-from builder import ROOT
+from builder import PACKAGE, ROOT
 from builder.runner import Run, cached, default_cache
 from builder.source import Sources
 
@@ -24,6 +26,13 @@ class Recorded:
             return cached(self.root, self.cache, name, sources=self.sources)
         except (OSError, ValueError, SyntaxError):
             return None
+
+    def example_of(self, name: str) -> SimpleNamespace:
+        """The fields of a module's `example()`: those that the build has from it, if that is so."""
+        if run := self.record_of(name):
+            return SimpleNamespace(**run.record["example"])
+        fields: SimpleNamespace = importlib.import_module(f"{PACKAGE}.{name}").example()
+        return fields
 
 
 HERE = Recorded(ROOT, default_cache(ROOT))

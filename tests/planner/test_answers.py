@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.benchmark_loops import Latencies
 from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.step_time import FITTED
@@ -42,7 +41,6 @@ from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.questions import read_choices, read_question
-from serving_mathematics.planner.traffic import Traffic, share_of_traffic
 from serving_mathematics.support import measuring
 
 from builder import ROOT
@@ -225,8 +223,8 @@ def test_an_answer_says_for_which_engine_it_is() -> None:
 
 
 def test_a_fleet_beyond_what_it_serves_has_no_latency_and_no_price() -> None:
-    """One replica fewer was told the TTFT of a run that ended before its queue had grown: a run
-    four times as long has another, and that says how long it was."""
+    """One replica fewer was told the TTFT of a run that ended before its queue had grown; that it
+    grows with the run is shown by a check of the worked example."""
     asked = {"rate_per_s": 62, "ttft_s": 60, "tpot_s": 0.2, "precision": "fp8"}
     told = answer(read_choices(asked | {"parallelism": "tp1"}))
     found, lines = told.plan, {line.what: line.value for line in answer_lines(told)}
@@ -242,13 +240,6 @@ def test_a_fleet_beyond_what_it_serves_has_no_latency_and_no_price() -> None:
     record = answer_record(told)
     assert record["one_fewer_load"] == found.fewer_load
     assert not [name for name in record if name.startswith("one_fewer_") and "load" not in name]
-    waits, fleet = [], Fleets(told.question)
-    for requests in (4000, 16_000, 64_000):
-        share = share_of_traffic(np.random.default_rng(3), Traffic(62 / below), 1, requests)
-        share = fleet.within(share, 8000)
-        served = simulate(share, replace(found.engine, max_sequences=1024, token_budget=2048))
-        waits.append(float(np.median(served.first_token_s - share.arrival_s)))
-    assert waits[2] > 3 * waits[1] > 6 * waits[0]
 
 
 def test_the_summary_counts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Iterator
 from concurrent import futures
@@ -48,17 +49,22 @@ ASKED = {
     "requests": 400,
 }
 CHOICES = read_choices(ASKED)
-RANKED = rank(CHOICES)
+
+
+@functools.cache
+def all_ranked() -> list[Ranked]:
+    """Of the choices, where they are first looked at."""
+    return rank(CHOICES)
 
 
 def test_the_cheapest_by_brute_force() -> None:
     costs = [run.usd_per_hour for run, _ in map(try_deployment, CHOICES) if run]
-    best = RANKED[0]
+    best = all_ranked()[0]
     assert isinstance(best, Ranked)
     assert best.run is not None
     assert best.run.usd_per_hour == min(costs)
-    assert len(RANKED) == len(CHOICES)
-    order = [one.run.usd_per_hour for one in RANKED if one.run]
+    assert len(all_ranked()) == len(CHOICES)
+    order = [one.run.usd_per_hour for one in all_ranked() if one.run]
     assert order == sorted(order)
 
 
@@ -68,7 +74,7 @@ def test_only_what_a_deployment_cannot_be_is_passed_over() -> None:
     small = replace(CHOICES[0].deployment.system, memory_bytes=1e9)
     tight = replace(CHOICES[0], deployment=replace(CHOICES[0].deployment, system=small))
     fast = replace(CHOICES[0], promise=promised(1e-4, 1.0))
-    told = [one.problem for one in rank([tight, fast, RANKED[0].question])]
+    told = [one.problem for one in rank([tight, fast, all_ranked()[0].question])]
     assert [text.partition(" must")[0].partition(" of")[0] for text in told] == [
         "",
         "model weights",
@@ -76,22 +82,22 @@ def test_only_what_a_deployment_cannot_be_is_passed_over() -> None:
     ]
     wrong = replace(CHOICES[0], batch_limit=9999)
     with pytest.raises(ValueError, match="must be") as refused:
-        rank([RANKED[0].question, wrong])
+        rank([all_ranked()[0].question, wrong])
     assert refused.type is ValueError
     with pytest.raises(ValueError, match="must be"):
         try_deployment(wrong)
 
 
 def test_what_was_left_out_costs_more_at_least() -> None:
-    cheapest = RANKED[0].run
+    cheapest = all_ranked()[0].run
     assert cheapest is not None
-    left = [one for one in RANKED if not one.run and not one.problem]
+    left = [one for one in all_ranked() if not one.run and not one.problem]
     assert left
     assert all(one.least_usd_per_hour >= cheapest.usd_per_hour for one in left)
 
 
 def test_the_front_by_comparing_each_with_each() -> None:
-    runs = [one for one in RANKED if one.run]
+    runs = [one for one in all_ranked() if one.run]
 
     def beaten(one: Ranked) -> bool:
         return any(
@@ -103,7 +109,7 @@ def test_the_front_by_comparing_each_with_each() -> None:
             if x.run and one.run
         )
 
-    front = pareto_front(RANKED)
+    front = pareto_front(all_ranked())
     expected = [one for one in runs if not beaten(one)]
     names = [{_split_name(x.question) for x in group} for group in (front, expected)]
     assert names[0] <= names[1]
@@ -113,7 +119,7 @@ def test_the_front_by_comparing_each_with_each() -> None:
 
 def made_run(usd_per_hour: float, median_s: float, p99_s: float) -> Performance:
     """A run of this price and these times per token."""
-    found = RANKED[0].run
+    found = all_ranked()[0].run
     assert isinstance(found, Performance)
     tpot = (Quantile(median_s, 0.0), *[Quantile(p99_s, 0.0)] * (len(found.tpot) - 1))
     return replace(found, usd_per_hour=usd_per_hour, usd_per_million=usd_per_hour, tpot=tpot)
@@ -178,14 +184,6 @@ def test_the_median_tells_the_faster_of_two_of_one_price(monkeypatch: pytest.Mon
     costs = {1: (2.0, 0.03, 0.1), 2: (3.0, 0.02, 0.2), 3: (3.0, 0.01, 0.3), 4: (4.0, 0.01, 0.05)}
     of_these = [Ranked(CHOICES[0], 0.0, made_run(*run), str(n)) for n, run in costs.items()]
     assert [one.problem for one in pareto_front(of_these)] == ["1", "3"]
-
-
-def test_threads_give_the_same() -> None:
-    with futures.ThreadPoolExecutor(3) as pool:
-        other = rank(CHOICES, pool)
-    assert [(x.run, x.problem, x.least_usd_per_hour) for x in other] == [
-        (x.run, x.problem, x.least_usd_per_hour) for x in RANKED
-    ]
 
 
 def test_progress_counts_to_the_end() -> None:
@@ -321,7 +319,7 @@ def test_pairs_run_longer_until_the_next_is_no_cheaper(monkeypatch: pytest.Monke
 def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Made-up costs by search and in plans: the second is planned where its cost is below that of
     the plan of the first, and told where its plan costs less."""
-    question = next(one.question for one in RANKED if one.run)
+    question = next(one.question for one in all_ranked() if one.run)
     whole = plan(replace(question, requests=100))
     errs = ModelError(0.9, 1.0, 1.25, 9, 3)
     asked_of: list[float] = []

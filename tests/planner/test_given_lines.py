@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from serving_mathematics.planner.answers import (
     comparison_rows,
     main_lines,
 )
-from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.configurations import Answer, answer
 from serving_mathematics.planner.given_devices import Rates
 from serving_mathematics.planner.given_lines import (
     _given_amount,
@@ -25,71 +26,83 @@ from serving_mathematics.planner.given_lines import (
 from serving_mathematics.planner.question import _at_rate
 from serving_mathematics.planner.questions import read_choices
 
-TOLD = answer(
-    read_choices({"gpus": 9, "requests": 200, "quantile": 0.9, "parallelism": "tp1,tp2,tp8"})
-)
 RATES = Rates(100.0, 300.0, 80.0)
-MADE = replace(TOLD, question=_at_rate(TOLD.question, 163.0), rates=RATES)
+
+
+@functools.cache
+def given() -> Answer:
+    """The answer to a question, planned where it is first looked at."""
+    asked = {"gpus": 9, "requests": 200, "quantile": 0.9, "parallelism": "tp1,tp2,tp8"}
+    return answer(read_choices(asked))
+
+
+def made() -> Answer:
+    """It with another rate and known bounds."""
+    return replace(given(), question=_at_rate(given().question, 163.0), rates=RATES)
 
 
 def test_the_headline_says_gpus_rate_and_how() -> None:
-    text = answer_summary(MADE)
+    text = answer_summary(made())
     assert text.startswith("9 × H100 SXM carry 163 requests/s of Llama-3.1-8B: 9 replicas in FP8 ")
     assert " TPOT of 50 ms at p90, at $18.00 an hour, $2.00 a GPU, with a tuned engine. " in text
     assert "In BF16 they carry " in text
     assert "Where steps err as those of measured runs did, they carry 80 to 300." in text
     assert "it takes" not in text
-    assert asked_text(MADE.question).startswith("Llama-3.1-8B on 9 × H100 SXM; as many requests as")
+    assert asked_text(made().question).startswith(
+        "Llama-3.1-8B on 9 × H100 SXM; as many requests as"
+    )
 
 
 def test_one_gpu_carries_and_wide_replicas_are_described() -> None:
-    one = replace(MADE.question, gpus=1)
-    assert given_said(replace(MADE, question=one), "keeps").startswith("1 × H100 SXM carries 163 ")
-    assert "it carries 80 to 300" in given_more(replace(MADE, question=one))[-1]
-    wide = replace(MADE.question, deployment=replace(MADE.question.deployment, tensor=2))
-    said = given_said(replace(MADE, question=wide), "keep")
+    one = replace(made().question, gpus=1)
+    assert given_said(replace(made(), question=one), "keeps").startswith(
+        "1 × H100 SXM carries 163 "
+    )
+    assert "it carries 80 to 300" in given_more(replace(made(), question=one))[-1]
+    wide = replace(made().question, deployment=replace(made().question.deployment, tensor=2))
+    said = given_said(replace(made(), question=wide), "keep")
     assert " replicas of 2 × H100 SXM (tp2) in FP8 keep " in said
-    alone = replace(MADE, question=_at_rate(MADE.question, 1.0))
+    alone = replace(made(), question=_at_rate(made().question, 1.0))
     assert " carry 1 request/s of " in given_said(alone, "keep")
 
 
 def test_what_is_left_over_and_what_is_sure() -> None:
-    said = given_more(replace(MADE, question=replace(MADE.question, gpus=11)))
+    said = given_more(replace(made(), question=replace(made().question, gpus=11)))
     assert said[0] == "At 100 requests/s they keep both."
     assert "2 of the GPUs are left over." in said
-    spare = replace(MADE.question, gpus=11, spare_replicas=1)
-    assert "1 of the GPUs is left over." in given_more(replace(MADE, question=spare))
+    spare = replace(made().question, gpus=11, spare_replicas=1)
+    assert "1 of the GPUs is left over." in given_more(replace(made(), question=spare))
     for sure in (0.0, 163.0):
-        told = replace(MADE, rates=replace(RATES, sure_per_s=sure))
+        told = replace(made(), rates=replace(RATES, sure_per_s=sure))
         assert not any("both" in text or "left" in text for text in given_more(told))
 
 
 def test_no_rate_where_steps_are_slow_is_said() -> None:
-    told = replace(MADE, rates=replace(RATES, if_slower_per_s=0.0))
+    told = replace(made(), rates=replace(RATES, if_slower_per_s=0.0))
     assert given_more(told)[-1].endswith("they carry at most 300.")
     assert _given_error(told) == ("300 requests/s", "none")
-    assert _given_error(MADE) == ("300 requests/s", "80")
+    assert _given_error(made()) == ("300 requests/s", "80")
 
 
 def test_the_table_has_rates_in_the_place_of_prices() -> None:
-    head, *rows = comparison_rows(TOLD)
+    head, *rows = comparison_rows(given())
     assert head[2:4] == ["requests/s", "$/10⁶ tokens"]
     rates = [float(row[2].strip("~").removeprefix("at most ")) for row in rows if row[2]]
     runs = [rate for rate, row in zip(rates, rows, strict=False) if row[3]]
     assert runs == sorted(runs, reverse=True)
-    assert rates[0] == TOLD.plan.rate_per_s
-    assert _given_amount(TOLD.ranked[0]) == rows[0][2]
+    assert rates[0] == given().plan.rate_per_s
+    assert _given_amount(given().ranked[0]) == rows[0][2]
 
 
 def test_lines_and_record_have_what_was_found() -> None:
-    people = {line.what: line.value for line in main_lines(MADE)}
+    people = {line.what: line.value for line in main_lines(made())}
     assert people["people who each ask once a minute"] == "9,780"
     assert people["if steps err"].startswith("300 requests/s at ")
-    record = answer_record(TOLD)
+    record = answer_record(given())
     assert record["gpus"] == 9
-    assert record["rate_per_s"] == TOLD.plan.rate_per_s
-    assert _given_record(TOLD).items() <= record.items()
-    plain = replace(TOLD, rates=None)
+    assert record["rate_per_s"] == given().plan.rate_per_s
+    assert _given_record(given()).items() <= record.items()
+    plain = replace(given(), rates=None)
     assert _given_lines(plain) == []
     assert _given_record(plain) == {}
 
@@ -105,4 +118,4 @@ def test_of_a_device_that_was_never_measured_no_range_is_told() -> None:
 
 @pytest.mark.parametrize("name", ["sure", "if_faster", "if_slower"])
 def test_every_rate_is_recorded(name: str) -> None:
-    assert _given_record(MADE)[f"rate_{name}_per_s"] == getattr(RATES, f"{name}_per_s")
+    assert _given_record(made())[f"rate_{name}_per_s"] == getattr(RATES, f"{name}_per_s")

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.planner.capacity_planner import Fleets
 from serving_mathematics.planner.configurations import _error
 from serving_mathematics.planner.load_tests import (
     TOOLS,
@@ -28,6 +29,7 @@ from serving_mathematics.planner.planner_command import main
 from serving_mathematics.planner.questions import read_choices, read_question
 
 from ..bad_json import BAD_JSON, changed, places
+from ..profiles import THOROUGH
 
 FOLDER = Path(__file__).with_name("load_tests")
 LLAMA = replace(WORKED, architecture=find_model("Llama-3.1-8B")[0], system=find_system("H100"))
@@ -214,8 +216,8 @@ def test_a_list_that_is_shorter_than_its_path_leads_nowhere() -> None:
 )
 def test_any_value_at_any_place_is_read_or_refused(name: str) -> None:
     data = json.loads((FOLDER / name).read_text())
-    for path in places(data):
-        for value in BAD_JSON:
+    for number, path in enumerate(places(data)):
+        for value in BAD_JSON if THOROUGH else BAD_JSON[number % 3 :: 3]:
             text = json.dumps(changed(data, path, value))
             said = refusal(functools.partial(read_load_test, text, "a"))
             assert not said or re.fullmatch(r"a[ :,].{9,300}", said), (path, said)
@@ -352,19 +354,12 @@ def test_files_and_typed_text_are_told_apart(tmp_path: Path) -> None:
 ASKED = {"rate_per_s": 60, "requests": 200, "parallelism": "tp1"}
 
 
-def test_a_slow_machine_needs_a_larger_fleet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_slow_machine_needs_a_larger_fleet() -> None:
     slow = "1:0.05:0.012,16:0.2:0.016,64:0.8:0.045"
     asked = read_question(ASKED | {"load_test": slow})
     assert asked.calibration is not None
     assert asked.calibration.factors[1] > 1.2
-    options = [
-        text for name, value in ASKED.items() for text in (f"--{name.replace('_', '-')}", value)
-    ]
-    counts = []
-    for more in ([], ["--load-test", slow]):
-        assert main([str(word) for word in [*options, *more]]) == 0
-        counts.append(int(capsys.readouterr().out.split()[0]))
-    assert counts[1] > counts[0]
+    assert Fleets(asked).fewest().replicas > Fleets(read_question(ASKED)).fewest().replicas
 
 
 def test_the_command_says_what_was_fitted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,13 +11,18 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent import futures
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from serving_mathematics.planner import planner_command
+from serving_mathematics.planner.capacity_planner import Infeasible
+from serving_mathematics.planner.configurations import Answered, whole_answer
 from serving_mathematics.planner.planner_command import (
     command_parser,
     main,
@@ -27,6 +32,8 @@ from serving_mathematics.planner.planner_command import (
 from serving_mathematics.planner.questions import FIELDS
 
 from builder import ROOT
+
+from .half_a_result import half_a_result
 
 QUICK = ["--requests", "150", "--ttft-s", "2", "--parallelism", "tp1"]
 
@@ -43,6 +50,27 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+ANSWERS: dict[str, Answered] = {}
+
+
+@pytest.fixture(autouse=True)
+def planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked in other words, or by another test, is planned once; a trace may have changed,
+    and workers answer for themselves.
+    """
+
+    def once(asked: Any, values: dict[str, object], *more: Any) -> Answered:
+        load, _, executor, _ = more
+        if executor is not None or load is not None or "trace" in values:
+            return whole_answer(asked, values, *more)
+        key = json.dumps(values, sort_keys=True)
+        if key not in ANSWERS:
+            ANSWERS[key] = whole_answer(asked, values, *more)
+        return ANSWERS[key]
+
+    monkeypatch.setattr(planner_command, "whole_answer", once)
+
+
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """Exit status, output and errors, in this process."""
     try:
@@ -54,7 +82,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return status, out, err
 
 
-def test_help_has_an_example_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_has_an_example_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = told(capsys, "--help")
     assert (status, err) == (0, "")
     (line,) = [
@@ -62,15 +90,16 @@ def test_help_has_an_example_that_runs(tmp_path: Path, capsys: pytest.CaptureFix
         for x in out.splitlines()
         if x.strip().startswith("serving-mathematics plan") and "rate" in x
     ]
-    done = command(tmp_path, *line.split()[2:], *QUICK)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "binding constraint" in done.stdout
+    status, out, err = told(capsys, *line.split()[2:], *QUICK)
+    assert (status, err) == (0, "")
+    assert "binding constraint" in out
 
 
 def test_files_in_and_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "grid.json").write_text('{"rate_per_s": [2, 9], "requests": 150, "ttft_s": 2}')
+    grid = {"rate_per_s": [2, 9], "requests": 150, "ttft_s": 2, "parallelism": "tp1"}
+    (tmp_path / "grid.json").write_text(json.dumps(grid))
     done = command(tmp_path, "--grid", "grid.json", "--workers", "2", "--out", "plans.csv")
     assert (done.returncode, done.stdout) == (0, "")
     assert "2 of 2 questions" in done.stderr or done.stderr == ""
@@ -86,19 +115,23 @@ def test_files_in_and_out(
     assert same == rows
 
 
-def test_bad_input_ends_with_2_and_one_line(tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text(
+def test_bad_input_ends_with_2_and_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("log.csv").write_text(
         "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,12,many\n"
     )
-    done = command(tmp_path, "--trace", "log.csv")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("log.csv: row 2, column GeneratedTokens must be")
-    assert done.stderr.count("\n") == 1
+    status, out, err = told(capsys, "--trace", "log.csv")
+    assert (status, out) == (2, "")
+    assert err.startswith("log.csv: row 2, column GeneratedTokens must be")
+    assert err.count("\n") == 1
 
 
 def test_a_question_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "asked.json"
-    file.write_text('{"rate_per_s": 500, "requests": 150, "ttft_s": 2, "seed": 4}')
+    asked = {"rate_per_s": 500, "requests": 150, "ttft_s": 2, "seed": 4, "parallelism": "tp1"}
+    file.write_text(json.dumps(asked))
     out = tmp_path / "plan.json"
     arguments = ("--question", str(file), "--rate-per-s", "2", "--out", str(out))
     assert told(capsys, *arguments) == (0, "", "")
@@ -432,7 +465,7 @@ def test_a_cluster_answers_as_this_process_does(
     from distributed import LocalCluster
 
     file = tmp_path / "grid.json"
-    file.write_text('{"rate_per_s": [1, 6], "requests": 150, "ttft_s": 2}')
+    file.write_text('{"rate_per_s": [1, 6], "requests": 150, "ttft_s": 2, "parallelism": "tp1"}')
     with LocalCluster(
         n_workers=1,
         threads_per_worker=1,
@@ -443,9 +476,11 @@ def test_a_cluster_answers_as_this_process_does(
         worker_dashboard_address="127.0.0.1:0",
         local_directory=tmp_path,
     ) as cluster:
-        status, remote, _ = told(capsys, "--grid", str(file), "--dask", cluster.scheduler_address)
-        assert status == 0
-    assert told(capsys, "--grid", str(file))[1] == remote
+        to = ("--dask", cluster.scheduler_address, "--out", str(tmp_path / "remote.json"))
+        assert told(capsys, "--grid", str(file), *to)[0] == 0
+    assert told(capsys, "--grid", str(file), "--out", str(tmp_path / "here.json"))[0] == 0
+    here, remote = (tmp_path / f"{name}.json" for name in ("here", "remote"))
+    assert here.read_text() == remote.read_text()  # to the bit: the shortest text of every number
 
 
 def test_an_output_is_tried_before_anything_is_computed(
@@ -572,7 +607,7 @@ if __name__ == "__main__":
 """  # by its clock, the second after which it tells how far it is has passed at once
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) -> None:
     """However it ends: the pipe that they inherited is closed within seconds."""
     rates = [20 + rate / 100 for rate in range(2000)]
@@ -606,6 +641,47 @@ def test_workers_end_with_the_planner(number: signal.Signals, tmp_path: Path) ->
     assert b"Traceback" not in err
     if number == signal.SIGINT:
         assert all(b" of 2000 questions" in line for line in err.splitlines()), err
+
+
+def test_ctrl_c_falls_into_no_lock_of_a_pool() -> None:
+    """Between the taking of a lock and its block it would leave the pool's thread waiting."""
+    went_on = threading.Event()
+
+    def work() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        went_on.set()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # or a shell's job ignores it
+    try:
+        with futures.ProcessPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
+            planner_command._aside(pool, work)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert went_on.wait(10)
+
+
+def test_half_of_a_result_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner_command, "_follow_parent", os.getpid)  # imports nothing
+    sign = tmp_path / "half"
+
+    def refused() -> None:
+        with planner_command._pool(2) as pool:
+            results: Any = pool._result_queue
+            rescue.append(threading.Timer(20, results._writer.close))  # or the test never ends
+            rescue[0].start()
+            pool.submit(half_a_result, sign)
+            while not sign.exists():
+                time.sleep(0.01)
+            raise Infeasible("none")
+
+    rescue: list[threading.Timer] = []
+    with pytest.raises(Infeasible, match="none"):
+        refused()
+    assert rescue[0].is_alive()
+    rescue[0].cancel()
 
 
 def clocked(monkeypatch: pytest.MonkeyPatch, *times_s: float) -> None:
@@ -663,7 +739,7 @@ def test_an_option_over_a_grid_is_shown_as_it_was_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = tmp_path / "grid.json"
-    grid.write_text('{"rate_per_s": [5, 6], "seed": [1, 2], "parallelism": "tp1", "requests": 400}')
+    grid.write_text('{"rate_per_s": [5, 6], "seed": [1, 2], "parallelism": "tp1", "requests": 299}')
     status, out, _ = told(capsys, "--grid", str(grid), "--rate-per-s", "7")
     assert status == 0
     assert out.split()[:2] == ["seed", "replicas"]

@@ -19,7 +19,6 @@ from serving_mathematics.planner.planner_coverage import (
     RECORD,
     _by_agreement,
     _decided,
-    _measure,
     _planned,
     _row_of,
     _seeds,
@@ -59,7 +58,6 @@ def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path:
     planner_coverage._truth.cache_clear()
     main()
     record = json.loads((tmp_path / f"{RECORD}.json").read_text(encoding="utf-8"))
-    assert record == _measure()
     plans = [_planned(small["small"] | {"seed": seed}) for seed in range(3)]
     seeds = record["questions"][0]["seeds"]
     assert seeds == [_row_of("small", *plan) for plan in plans]
@@ -95,7 +93,7 @@ def test_a_plan_that_is_not_decided_names_its_neighbour() -> None:
     """A larger fleet says that one fewer may do, or a smaller one that one more keeps both; decided
     ones say neither."""
     seen = set()
-    for seed in range(10):
+    for seed in range(4):
         asked = {"rate_per_s": 60, **LOOSE, "requests": 100, "quantile": 0.9}
         asked |= {"ttft_s": 0.2, "seed": seed}
         best, decided = _planned(asked)

@@ -17,12 +17,13 @@ from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.fields import FIELDS, FIRST, LENGTHS, OTHER, SHEET
 from serving_mathematics.planner.planner_command import command_parser
-from serving_mathematics.planner.planner_form import answer_html, example, form_answer, form_html
+from serving_mathematics.planner.planner_form import answer_html, form_answer, form_html
 from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.traffic import KINDS
 
 from tests.planner.cases import trace_text
 from tests.profiles import costly
+from tests.recorded import HERE
 
 QUICK_GPUS = {"requests": "200", "parallelism": "tp1", "precision": "fp8", "other_devices": "none"}
 
@@ -174,7 +175,10 @@ def test_the_answer_that_the_page_comes_with_is_that_of_the_form_as_it_stands() 
     known = {name: str(x) for name, x in values.items() if x is not None and not FIELDS[name].when}
     known |= {name: str(values[name]) for name in values if FIELDS[name].when == "traffic=rate"}
     known |= {"classes": "", "gpus": ""}
-    assert f">{json.loads(form_answer(json.dumps(known)))['html']}</div>" in example().answer
+    assert (
+        f">{json.loads(form_answer(json.dumps(known)))['html']}</div>"
+        in HERE.example_of("planner.planner_form").answer
+    )
     first = {name for name, field in FIELDS.items() if field.group == FIRST}
     assert {name for name in first if not values[name]} == {"gpus"}  # instead of the rate
 
@@ -189,7 +193,7 @@ def test_what_a_reader_typed_is_text() -> None:
 
 
 def test_plots_stand_before_tables_and_tables_are_narrow() -> None:
-    piece = example().answer
+    piece = HERE.example_of("planner.planner_form").answer
     assert piece.index("<svg") < piece.index("<table")
     assert piece.index("planner-summary") < piece.index("<svg")
     for head in re.findall(r"<thead>.*?</thead>", piece):

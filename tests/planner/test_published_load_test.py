@@ -10,11 +10,12 @@ from serving_mathematics.planner.published_load_test import (
     ASKED,
     TYPED,
     _typed_text,
-    example,
     published_runs,
 )
 
 from builder import ROOT
+
+from ..recorded import HERE
 
 
 def test_runs_are_of_one_deployment_and_slower_at_higher_loads() -> None:
@@ -34,7 +35,7 @@ def test_what_is_typed_reads_back() -> None:
 
 
 def test_the_pages_command_is_the_one_that_was_planned() -> None:
-    told = example()
+    told = HERE.example_of("planner.published_load_test")
     page = (ROOT / "docs" / "planner-command.md").read_text(encoding="utf-8")
     typed = _typed_text([run for run in published_runs() if run.concurrency in TYPED])
     assert f"--load-test {typed} --front benchmark\n" in page

@@ -35,6 +35,8 @@ from serving_mathematics.planner.questions import (
 )
 from serving_mathematics.planner.traffic import Traffic, TrafficClass
 
+from ..profiles import THOROUGH
+
 
 def test_a_number_too_long_for_python_is_refused_by_its_field() -> None:
     with pytest.raises(ValueError, match=r"^rate_per_s must be a number .*, got '9{50}"):
@@ -508,7 +510,7 @@ def test_a_packed_trace_is_whole(tmp_path: Path) -> None:
     broken = [packed[:size] for size in range(2, len(packed))]
     broken += [packed + b"junk"]
     for place in {*range(3), *range(10, len(packed))}:
-        for bit in range(8):
+        for bit in range(8) if THOROUGH else (place % 8,):
             other = bytes([packed[place] ^ 1 << bit])
             broken.append(packed[:place] + other + packed[place + 1 :])
     told = []

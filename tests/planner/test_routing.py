@@ -78,12 +78,12 @@ def told(**more: object) -> Routed:
 
 @functools.cache
 def recipe() -> Routed:
-    """The answer to the recipe of the planner's page, with fewer requests."""
+    """The answer to the recipe of the planner's page, of half the fleet and with fewer requests."""
     page = (ROOT / "docs" / "planner.md").read_text(encoding="utf-8").replace("\\\n", " ")
     (line,) = [line for line in page.splitlines() if "--replicas 8" in line]
     options = vars(command_parser().parse_args(shlex.split(line)[2:]))
     values = {name: options[name] for name in FIELDS if options[name] is not None}
-    asked = values | {"requests": 3000, "token_budget": 2048}
+    asked = values | {"replicas": 4, "rate_per_s": 4, "requests": 800, "token_budget": 2048}
     found = whole_answer(read_choices(asked), asked)
     assert isinstance(found, Routed)
     return found
@@ -405,9 +405,9 @@ def test_who_asks_for_routers_without_replicas_gets_the_fewest(more: dict[str, o
         {
             "rate_per_s": 1,
             "like": "agents",
-            "routers": "session, random",
+            "routers": "session",
             "ttft_s": 9,
-            "requests": 200,
+            "requests": 100,
         },
     ],
 )
@@ -429,16 +429,12 @@ def test_the_fewest_replicas_behind_a_router_by_brute_force(more: dict[str, obje
 
 
 def test_the_fewest_behind_a_router_are_of_the_cheapest_deployment() -> None:
-    asked = SMALL | {"replicas": "auto", "parallelism": "tp1,tp2", "precision": "bf16,fp8"}
-    asked |= {"rate_per_s": 100, "requests": 400}
+    asked = SMALL | {"replicas": "auto", "parallelism": "tp1,tp2", "rate_per_s": 100}
     found = whole_answer(read_choices(asked), asked)
     assert isinstance(found, Routed)
-    for split in ("tp1", "tp2"):
-        for precision in ("bf16", "fp8"):
-            one = asked | {"parallelism": split, "precision": precision}
-            other = whole_answer(read_choices(one), one)
-            assert isinstance(other, Routed)
-            assert found.usd_per_hour <= other.usd_per_hour
+    alone = [told(**asked | {"parallelism": split}) for split in ("tp1", "tp2")]
+    assert found.usd_per_hour == min(one.usd_per_hour for one in alone)
+    assert alone[0].usd_per_hour != alone[1].usd_per_hour
     piece = json.loads(form_answer(json.dumps(asked)))["html"]
     assert f"--max-num-seqs {found.places}" in piece
     assert f"  replicas: {found.replicas}" in piece
@@ -470,8 +466,11 @@ def test_agents_are_answered_at_any_rate_that_a_run_can_show() -> None:
     """The sessions that are under way at 16 requests/s were too many to draw, and said so of
     "sessions", which nobody had given."""
     agents = {"like": "agents", "replicas": 16, "parallelism": "tp8", "requests": 1600}
-    found = told(**agents)
-    assert found.best.found.value > 0.4
+    (question,) = read_choices(SMALL | agents | {"routers": "session"})
+    assert question.routing
+    routers = [(one, 0.0) for one in question.routing.routers]
+    (seen,) = _serve(routing._limits(question, 2048), 0, routers)
+    assert seen.found.sum() > 0.4 * seen.prompts.sum()
     with pytest.raises(ValueError, match="requests must be at least 1,600, a run of 100 s of"):
         told(**agents | {"requests": 1599})
     with pytest.raises(ValueError, match="rate_per_s must be at most 2,000, a run of 100 s of"):
@@ -482,6 +481,7 @@ def test_agents_are_answered_at_any_rate_that_a_run_can_show() -> None:
 def test_a_split_whose_cache_is_too_small_is_passed_over(like: str) -> None:
     """One H100 holds the weights of 70B parameters and 1,088 tokens beside them: two hold more."""
     asked = {"model": "Llama-3.1-70B", "rate_per_s": 1, "parallelism": "tp1, tp2", "like": like}
+    asked["requests"] = 200
     found = told(**asked, routers="random")
     assert found.question.deployment.devices == 2
     with pytest.raises(ValueError, match=f"^like must be other than {like} where context and cac"):
@@ -512,8 +512,8 @@ def test_a_run_that_is_too_short_for_its_sessions_says_so() -> None:
     """Of sessions that were under way, the first request in the run finds nothing: what was found
     and these add up to what a long run finds."""
     agents = {"like": "agents", "routers": "session", "replicas": 8, "parallelism": "tp4"}
-    short = told(**agents | {"rate_per_s": 8, "requests": 2000})
-    whole = told(**agents | {"rate_per_s": 0.5, "requests": 2000, "replicas": 2})
+    short = told(**agents | {"rate_per_s": 8, "requests": 1000})
+    whole = told(**agents | {"rate_per_s": 0.5, "requests": 1000, "replicas": 2})
     assert short.unseen > 0.05
     assert whole.unseen < 0.02
     sure = short.best.found.half_width + whole.best.found.half_width
@@ -604,7 +604,8 @@ def test_host_memory_holds_as_many_blocks_as_its_bytes_say(
     split: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """32 layers with 8 heads of keys and of values, of 128 numbers of two bytes: 128 KiB a token,
-    on however many devices, which all load at once."""
+    on however many devices, which all load at once; below it, what each replica has of its own
+    and what all have."""
     seen = list[Fleet]()
     simulate = routing.simulate_fleet
 
@@ -613,11 +614,14 @@ def test_host_memory_holds_as_many_blocks_as_its_bytes_say(
         return simulate(asked, fleet, rng)  # type: ignore[arg-type]
 
     monkeypatch.setattr(routing, "simulate_fleet", noted)
-    asked = SMALL | {"parallelism": split, "precision": "bf16", "rate_per_s": 4, "like": "agents"}
+    asked = SMALL | {"parallelism": split, "precision": "bf16", "rate_per_s": 1, "like": "agents"}
     asked |= {"routers": "session", "host_memory_gib": 10, "host_link_gb_per_s": 20}
+    asked |= {"requests": 100}
+    asked |= {"disk_gib": 1, "store_gib": 1} if split == "tp2" else {}
     whole_answer(read_choices(asked), asked)
-    (tier,) = seen[0].tiers
-    assert seen[-1].tiers == []  # what would be kept without it
+    tier, *below = seen[0].tiers
+    assert [one.for_all for one in seen[0].tiers] == [False, False, True][: 1 + len(below)]
+    assert len(seen[-1].tiers) == len(below)  # what would be kept without one
     engine = seen[0].engines[0]
     assert tier.block_bytes == engine.block_tokens * 128 * 2**10
     assert 0 <= 10 * 2**30 - tier.blocks * tier.block_bytes < tier.block_bytes
@@ -633,9 +637,8 @@ def test_tiers_say_what_they_find_and_whether_they_pay() -> None:
     """128 KiB a token, by hand; what is computed is the planned engine's prompt. Sessions outgrow
     the device and its host memory: more is found below, and a store that is slower than the
     arithmetic does harm."""
-    asked = {"rate_per_s": 4, "like": "agents", "routers": "session", "ttft_s": 5, "requests": 1000}
-    asked |= {"precision": "bf16", "replicas": 2, "disk_gb_per_s": 10, "store_gb_per_s": 0.5}
-    plain = told(**asked)
+    asked = {"rate_per_s": 2, "like": "agents", "routers": "session", "ttft_s": 5, "requests": 250}
+    asked |= {"precision": "bf16", "replicas": 1, "disk_gb_per_s": 10, "store_gb_per_s": 0.5}
     both = told(**asked | {"host_memory_gib": 20, "disk_gib": 400})
     assert [one.name for one in both.tiers] == ["host memory", "disk"]
     host, disk = both.tiers
@@ -647,10 +650,10 @@ def test_tiers_say_what_they_find_and_whether_they_pay() -> None:
     mean = float(routing._sample(asking, 0, longest).asked.prompt_tokens.mean())
     ends = guessed_prompt_s(asking.deployment, asking.constants, np.array([mean - 1000, mean]))
     assert disk.compute_s == pytest.approx(float(ends[1] - ends[0]), rel=0.02)
-    assert both.best.found.value > plain.best.found.value + 0.01
     assert disk.found > 0.01
     assert (both.best.loaded, both.best.below) == (host.found, (disk.found,))
     only = told(**asked | {"host_memory_gib": 20})
+    assert both.best.found.value > only.best.found.value + 0.01
     assert both.best.kept.value - only.best.kept.value == pytest.approx(disk.gain.value)
     slow = told(**asked | {"store_gib": 400})
     (store,) = slow.tiers
@@ -662,6 +665,3 @@ def test_tiers_say_what_they_find_and_whether_they_pay() -> None:
     record = answer_record(both)
     assert (record["host_share"], record["disk_share"]) == (host.found, disk.found)
     assert record["disk_load_s"] == disk.load_s
-    shared = told(**asked | {"store_gib": 400, "routers": "random", "store_gb_per_s": 50})
-    own = told(**asked | {"disk_gib": 400, "routers": "random", "disk_gb_per_s": 50})
-    assert shared.tiers[0].found > own.tiers[0].found  # whoever served a session before

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from concurrent import futures
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +30,6 @@ from serving_mathematics.planner.configurations import (
     Answer,
     answer,
     least_cost,
-    rank,
     try_deployment,
 )
 from serving_mathematics.planner.launch import kubernetes_separate, role_words, starts
@@ -233,17 +231,14 @@ def test_both_kinds_are_ranked_and_told(told: Answer) -> None:
     }
 
 
-def test_the_bound_holds_and_any_executor_ranks_alike() -> None:
+def test_the_bound_holds() -> None:
     choices = read_choices(ASKED | {"parallelism": "tp1,tp2", "requests": 400})
     for question in choices:
         run, why = try_deployment(question)
         assert not why
         assert run is not None
         assert run.usd_per_hour >= least_cost(question)[0]
-    with futures.ThreadPoolExecutor(3) as pool:
-        other = rank(choices, pool)
-    assert [one.run for one in rank(choices)] == [one.run for one in other]
-    assert {one.question.separate for one in other if one.run} == {False, True}
+    assert {question.separate for question in choices} == {False, True}
 
 
 def test_classes_keep_their_own_objectives_apart() -> None:
@@ -305,13 +300,12 @@ TWO_KINDS = {
 }
 
 
-def test_alike_fleets_are_the_same_whoever_names_their_device(told: Answer) -> None:
+def test_alike_fleets_are_the_same_whoever_names_their_device() -> None:
     named = read_choices(
         {name: value for name, value in ASKED.items() if name != "fleets"}
         | {"prompt_device": "H100", "answer_device": "h100_sxm"}
     )
     assert named == read_choices(ASKED)
-    assert answer_record(answer(named)) == answer_record(told)
 
 
 def test_unlike_fleets_by_hand() -> None:

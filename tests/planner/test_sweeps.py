@@ -1,4 +1,4 @@
-"""Sweeps: the same records from no executor, threads, processes and Dask; order; failures."""
+"""Sweeps: the same records from no executor and from processes; order; failures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed import LocalCluster
-from serving_mathematics.architecture.batch_serving.executors import cluster_executor
 from serving_mathematics.planner import sweeps
 from serving_mathematics.planner.capacity_planner import Performance
 from serving_mathematics.planner.configurations import rank
@@ -20,11 +18,8 @@ from serving_mathematics.planner.questions import read_choices, read_grid
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.sweeps import LEAST_TASK_S, answer_chunk, read_questions, sweep
 
-from tests.killed_worker import (
-    cluster_of_processes,
-    cluster_of_threads,
-    killed_while_it_works,
-)
+from tests.killed_worker import cluster_of_processes, killed_while_it_works
+from tests.profiles import its_turn
 
 GRID = read_grid(
     '{"requests": 150, "parallelism": "tp1", "ttft_s": [2, 0.001], "rate_per_s": [2, 12], '
@@ -39,17 +34,6 @@ def alone() -> list[dict[str, float | int | str]]:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with cluster_of_threads(tmp_path_factory.mktemp("dask")) as cluster:
-        yield cluster
-
-
-def test_threads(alone: list[object]) -> None:
-    with futures.ThreadPoolExecutor(3) as pool:
-        assert sweep(read_questions(GRID), pool, 3) == alone
-
-
-@pytest.fixture(scope="module")
 def processes() -> Iterator[futures.Executor]:
     with futures.ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         yield pool
@@ -59,29 +43,24 @@ def test_processes(alone: list[object], processes: futures.Executor) -> None:
     assert sweep(read_questions(GRID), processes, 2) == alone
 
 
-def test_dask(alone: list[object], cluster: LocalCluster) -> None:
-    with cluster_executor(cluster) as pool:
-        assert sweep(read_questions(GRID), pool) == alone
-
-
-def test_separate_fleets_are_the_same_in_one_process_in_two_and_on_a_cluster(
-    cluster: LocalCluster, processes: futures.Executor
+def test_separate_fleets_are_the_same_in_one_process_and_in_two(
+    processes: futures.Executor,
 ) -> None:
     """As records of a sweep, and as a ranking of deployments."""
     asked = {"requests": 150, "parallelism": "tp1", "fleets": "two", "tpot_s": 0.015}
     grid = [asked | {"rate_per_s": rate} for rate in (12, 30)]
     choices = read_choices(grid[1] | {"parallelism": "tp1,tp2"})
     told, ranked = [], []
-    with cluster_executor(cluster) as other:
-        for pool in (None, processes, other):
-            told.append(json.dumps(sweep(read_questions(grid), pool, 1)))
-            ranked.append([(each.run, each.problem) for each in rank(choices, pool)])
-    assert told[0] == told[1] == told[2]  # to the bit: the shortest text of every number
-    assert ranked[0] == ranked[1] == ranked[2]
+    for pool in (None, processes):
+        told.append(json.dumps(sweep(read_questions(grid), pool, 1)))
+        ranked.append([(each.run, each.problem) for each in rank(choices, pool)])
+    assert told[0] == told[1]  # to the bit: the shortest text of every number
+    assert ranked[0] == ranked[1]
     assert "apart_prompt_replicas" in told[0]
     assert {type(run) for run, _ in ranked[0]} == {Apart, Performance}
 
 
+@its_turn(2)
 def test_a_worker_killed_amid_its_work_changes_nothing(
     alone: list[dict[str, float | int | str]], tmp_path: Path
 ) -> None:
@@ -125,7 +104,7 @@ def test_chunks_last_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_slow_question_is_a_chunk_of_its_own(alone: list[object]) -> None:
     """However few questions there are, and all of them cheap or dear."""
     with futures.ThreadPoolExecutor(2) as pool:
-        for count in (0, 1, 2, len(GRID)):
+        for count in (0, 1, len(GRID)):
             assert sweep(read_questions(GRID)[:count], pool) == alone[:count]
 
 

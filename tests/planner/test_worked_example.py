@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from serving_mathematics.planner.capacity_planner import WORKED, plan
-from serving_mathematics.planner.worked_example import _worked, example
+from serving_mathematics.planner.worked_example import _worked
+
+from ..recorded import HERE
 
 
 def test_fleets_are_those_of_the_plan() -> None:
@@ -14,13 +16,14 @@ def test_fleets_are_those_of_the_plan() -> None:
     assert long.question.requests == 4 * fleet.question.requests
     assert long.performance(best.replicas, best.places, best.budget) == best
     assert fleet.best(best.replicas + 1) == told.plan.one_more
-    assert plan(replace(WORKED, deployment=told.question.deployment)).best == best
+    asked = replace(WORKED, deployment=told.question.deployment)
+    assert plan(asked, alternatives=False).best == best
     assert told.question.deployment.precision == "fp8"
 
 
 def test_rows_are_those_of_the_answer() -> None:
     _, _, told = _worked()
-    found = example()
+    found = HERE.example_of("planner.worked_example")
     first, fewer, fewest = (row.strip("| ").split(" | ") for row in found.sweep_rows.splitlines())
     assert (first[0], fewer[0], fewest[0]) == ("bf16", "fp8", "int4")
     assert int(first[1]) >= int(fewer[1]) >= int(fewest[1])

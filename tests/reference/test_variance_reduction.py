@@ -21,6 +21,8 @@ from serving_mathematics.reference.variance_reduction import (
     pairing_share,
 )
 
+from ..profiles import its_turn
+
 
 def runs_of_one_queue(
     rng: np.random.Generator, load: float, runs: int, customers: int
@@ -77,6 +79,7 @@ def test_without_any_control_it_is_the_mean() -> None:
     assert found.standard_error == pytest.approx(stats.sem(values))
 
 
+@its_turn(0)
 def test_controlled_intervals_cover_as_often_as_they_say() -> None:
     """400 experiments of 60 runs each of M/M/1 at half load, whose mean wait is 1."""
     waits, known = runs_of_one_queue(np.random.default_rng(5), 0.5, 400 * 60, 800)

@@ -20,7 +20,7 @@ from .example_runs import clean, detailed, log_csv
 @pytest.fixture
 def result(tmp_path: Path) -> Path:
     file = tmp_path / "results.json"
-    file.write_text(detailed(clean(count=600)), encoding="utf-8")
+    file.write_text(detailed(clean(count=200)), encoding="utf-8")
     return file
 
 
@@ -32,12 +32,12 @@ def test_a_report_is_written_whole(
     assert main(words) == 0
     said = capsys.readouterr()
     assert said.err == ""
-    assert said.out.startswith("vLLM bench serve: 600 requests")
+    assert said.out.startswith("vLLM bench serve: 200 requests")
     assert len(said.out.splitlines()) <= 15
     names = {"report.html", "report.md", "report.json", "report.schema.json"}
     assert names <= {one.name for one in out.iterdir()}
     assert (
-        json.loads((out / "report.json").read_text(encoding="utf-8"))["runs"][0]["requests"] == 600
+        json.loads((out / "report.json").read_text(encoding="utf-8"))["runs"][0]["requests"] == 200
     )
     assert main(words) == 0  # again, over what it wrote
 
@@ -76,7 +76,7 @@ def test_other_files_of_a_folder_are_still_reported(
     (folder / "empty.json").write_text("", encoding="utf-8")
     assert main([str(folder)]) == 0
     said = capsys.readouterr()
-    assert "2 runs, 900 requests" in said.out
+    assert "2 runs, 500 requests" in said.out
     assert len(said.err.splitlines()) == 2
     assert "access.log" in said.err
     assert "an empty file" in said.err

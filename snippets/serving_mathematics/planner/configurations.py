@@ -142,10 +142,10 @@ def elsewhere(
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import other_choices, read_choices
-    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1"}
+    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1", "requests": 400}
     >>> told = answer(read_choices(asked))
     >>> [(one.devices, one.even_usd_per_hour) for one in elsewhere(told, other_choices(asked))]
-    [(2, 3.0)]
+    [(3, 2.0)]
     """
     found = []
     for one in (map if executor is None else executor.map)(_cheapest_elsewhere, others):
@@ -565,9 +565,9 @@ def whole_answer(
     as for answer, which says what is raised.
 
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1"}
+    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1", "requests": 400}
     >>> [one.devices for one in whole_answer(read_choices(asked), asked).others]
-    [2]
+    [3]
     """
     if choices and choices[0].routing:
         return routed_answer(choices, _error, told, executor)

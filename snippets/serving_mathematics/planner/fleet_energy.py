@@ -114,8 +114,10 @@ def fleet_energy(question: Question, found: Plan) -> FleetEnergy | None:
 
     question: that was planned. found: its plan.
 
+    >>> from dataclasses import replace
     >>> from serving_mathematics.planner.capacity_planner import WORKED, plan
-    >>> told = fleet_energy(WORKED, plan(WORKED, alternatives=False))
+    >>> asked = replace(WORKED, requests=400)
+    >>> told = fleet_energy(asked, plan(asked, alternatives=False))
     >>> 0.05 < told.least_joules < told.joules_a_token < told.alone_joules < 5
     True
     """

@@ -37,7 +37,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 from serving_mathematics.core.hardware.catalogue import model_names, preset_model, systems
 from serving_mathematics.core.hardware.deployments import BACKENDS, Impossible
@@ -71,6 +71,7 @@ from serving_mathematics.support.files import inputs_noted, read_text, require_o
 from serving_mathematics.support.measuring import processors
 
 MOST_OF_QUESTIONS = 32 * 2**20  # bytes of a question or a grid
+Result = TypeVar("Result")
 WORTH_A_PROCESS = 8  # questions, or deployments that are compared
 WORKERS = (
     "processes, for a grid or a comparison, one for each core and question at most [default: as "
@@ -193,12 +194,33 @@ def _pool(workers: int) -> Iterator[futures.Executor]:
             signal.signal(signal.SIGINT, before)
         yield pool
     except BaseException:
+        results: Any = pool._result_queue  # half of one may be written, and no other half comes
+        results._writer.close()  # so that its reader does not wait for one: workers' ends close too
         for child in multiprocessing.active_children():
             if child not in others:
                 child.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _aside(executor: futures.Executor | None, work: Callable[[], Result]) -> Result:
+    """What it returns; of a pool's work from a thread: Ctrl-C falls into this one, and not between
+    the taking of a lock that the pool's own thread needs and the block that gives it back."""
+    if not isinstance(executor, futures.ProcessPoolExecutor):
+        return work()
+    ended: futures.Future[Result] = futures.Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(work())
+        except BaseException as error:
+            ended.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join()
+    return ended.result()
 
 
 @contextlib.contextmanager
@@ -357,7 +379,10 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
         with _executor(options.workers, options.dask, simulations(asked)) as executor:
             progress = _told(sys.stderr, "deployments")
             watched = _watched(sys.stderr)
-            told = whole_answer(asked, rows[0] | typed, None, watched, executor, progress)
+            told = _aside(
+                executor,
+                lambda: whole_answer(asked, rows[0] | typed, None, watched, executor, progress),
+            )
         records: list[Record] = [answer_record(told)]
         if options.figure is not None:
             write_text(options.figure, "--figure", plots_file(answer_plots(told)), inputs)
@@ -371,7 +396,8 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
             text = _whole(told)
     else:
         with _executor(options.workers, options.dask, len(questions)) as executor:
-            records = sweep(questions, executor, progress=_told(sys.stderr))
+            progress = _told(sys.stderr)
+            records = _aside(executor, lambda: sweep(questions, executor, progress=progress))
         given: list[Record] = [{name: str(row[name]) for name in row} for row in rows]
         records = [row | record for row, record in zip(given, records, strict=True)]
         text = _overview(rows, records)

@@ -22,13 +22,6 @@ def steps(folder: Path) -> None:
 STATES = [[], ["one"], ["one", "two"], ["one", "three"], ["three"], ["three"]]
 
 
-@pytest.mark.parametrize("point", range(1, 7))
-def test_the_state_before_each_operation(tmp_path: Path, point: int) -> None:
-    killed = _killed_at(partial(steps, tmp_path), point)
-    assert names(tmp_path) in STATES
-    assert killed == (point <= operations(tmp_path / "count"))
-
-
 def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 

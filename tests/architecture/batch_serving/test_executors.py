@@ -148,13 +148,13 @@ class Machines:
         quiet = subprocess.DEVNULL
         return Popen(command, stdout=quiet, stderr=quiet, cwd=self.folder)
 
-    def address(self) -> str:
+    def address(self, worker: bool = True) -> str:
         """Of the scheduler, when there is a worker, of two threads: one may be asleep."""
         deadline = time.monotonic() + 60
         while not self.file.is_file() or not self.file.read_text().endswith("}"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        if "worker" not in self.parts or self.parts["worker"].poll() is not None:
+        if worker and ("worker" not in self.parts or self.parts["worker"].poll() is not None):
             self.parts["worker"] = self._started("worker", "--nthreads", "2", "--no-nanny")
         found: str = json.loads(self.file.read_text())["address"]
         return found
@@ -195,11 +195,13 @@ def test_an_interruption_does_not_wait_for_the_tasks(machines: Machines) -> None
 def test_what_nobody_is_left_to_do_is_not_waited_for(
     lost: str, patience_s: float, sentence: str, machines: Machines
 ) -> None:
-    """The only worker is killed, or the scheduler: a sentence within seconds."""
+    """The only worker is killed, or the scheduler, with a worker or without: a sentence within
+    seconds."""
+    working = lost == "worker"
 
     def lose() -> None:
-        with cluster_executor(machines.address(), patience_s=patience_s) as pool:
-            assert pool.submit(abs, -1).result(timeout=60) == 1  # the worker is there
+        with cluster_executor(machines.address(working), patience_s=patience_s) as pool:
+            assert not working or pool.submit(abs, -1).result(timeout=60) == 1  # it is there
             task = pool.submit(time.sleep, 600)
             machines.parts[lost].kill()
             machines.parts[lost].wait()

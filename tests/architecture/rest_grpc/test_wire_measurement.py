@@ -29,7 +29,7 @@ def test_a_server_ends_calls_of_clients_that_ping_unless_it_permits_it() -> None
         def service(self, _: object) -> grpc.RpcMethodHandler:
             return grpc.unary_unary_rpc_method_handler(lambda _, __: end.wait(60) and b"done")
 
-    often = [("grpc.keepalive_time_ms", 1000), ("grpc.http2.max_pings_without_data", 0)]
+    often = [("grpc.keepalive_time_ms", 100), ("grpc.http2.max_pings_without_data", 0)]
     permits = [("grpc.http2.max_ping_strikes", 0)]  # any number, at any pace
     servers, channels, calls = [], [], []
     try:

@@ -521,7 +521,7 @@ def test_blocks_come_back(seed: int) -> None:
 
 def test_engines_that_are_never_idle_keep_nothing_of_who_is_done() -> None:
     """Beyond the columns, which are there from the beginning."""
-    size, engine = 4000, Engine(0.01, decode_token_s=1e-4, max_sequences=16)
+    size, engine = 1500, Engine(0.01, decode_token_s=1e-4, max_sequences=16)
     kept: list[int] = []
 
     def route(request: int, view: View) -> int:

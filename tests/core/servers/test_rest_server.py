@@ -592,55 +592,46 @@ def test_ports() -> None:
 ASKED_IN_TURN = """
 import json, resource, runpy, sys
 
-module, *asked = sys.argv[1:]
-for words in map(json.loads, asked):
+for module, *words in map(json.loads, sys.argv[1:]):
     if "--port" not in words:
         resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
     sys.argv[1:] = words
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        runpy.run_module(f"serving_mathematics.{module}", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         print(ended.code)
 """
+WITH_FEW_FILES = {
+    "core.servers.rest_server": [],
+    "architecture.streaming.token_server": [],
+    "core.servers.bounded_server": ["--places", "6"],
+}
 
 
-@pytest.mark.parametrize(
-    ("module", "with_few_files"),
-    [
-        ("core.servers.rest_server", []),
-        ("core.servers.grpc_server", None),
-        ("architecture.streaming.token_server", []),
-        ("core.servers.bounded_server", ["--places", "6"]),
-    ],
-)
-def test_ports_that_cannot_be_and_too_few_files_end_with_2_and_one_line(
-    module: str, with_few_files: list[str] | None
-) -> None:
-    """The commands of all servers, each in a process, asked for one port after the other, and in
-    the end with too few files for its connections, before anybody connects: at the limit a server
+def test_ports_that_cannot_be_and_too_few_files_end_with_2_and_one_line() -> None:
+    """The commands of all servers, in one process, asked for one port after the other, and in the
+    end with too few files for its connections, before anybody connects: at the limit a server
     accepts nothing, and fills the log."""
     quiet = os.environ | {"GRPC_VERBOSITY": "NONE"}  # its library has a line of its own
     with listen() as taken:
         ports = ["-1", "65536", "9" * 30, str(taken.getsockname()[1])]
-        asked = [["--port", port] for port in ports]
-        asked += [] if with_few_files is None else [with_few_files]
+        modules = [*WITH_FEW_FILES, "core.servers.grpc_server"]
+        asked = [[module, "--port", port] for module in modules for port in ports]
+        few = [[module, *words] for module, words in WITH_FEW_FILES.items()]
         done = subprocess.run(
-            [
-                *(sys.executable, "-c", ASKED_IN_TURN, f"serving_mathematics.{module}"),
-                *map(json.dumps, asked),
-            ],
+            [sys.executable, "-Wignore", "-c", ASKED_IN_TURN, *map(json.dumps, asked + few)],
             env=quiet,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-    assert done.stdout.split() == ["2"] * len(asked), done.stderr
+    assert done.stdout.split() == ["2"] * len(asked + few), done.stderr
     lines = done.stderr.splitlines()
-    assert len(lines) == len(asked), done.stderr
-    assert all(port in line for port, line in zip(ports, lines, strict=False)), lines
-    few = "connections must be at most 108, where this process may open"
-    assert [line for line in lines if line.startswith(few)] == lines[len(ports) :]
+    assert len(lines) == len(asked + few), done.stderr
+    assert all(words[-1] in line for words, line in zip(asked, lines, strict=False)), lines
+    said = "connections must be at most 108, where this process may open"
+    assert [line for line in lines if line.startswith(said)] == lines[len(asked) :]
 
 
 def test_twenty_thousand_unknown_keys_cost_nothing() -> None:

@@ -42,12 +42,11 @@ def test_clumps_are_sums_of_geometric_numbers(requests: int, rate: float, clump:
 def listed(m: int, rate: float, burn: float, least: int) -> float:
     """Probability to begin, by listing the counts of thirteen short windows."""
     pmf = stats.binom.pmf(np.arange(m + 1), m, rate)
-    total = 0.0
+    total, short = 0.0, int(errors_to_fire(m, 0.9, burn))
+    whole = max(int(errors_to_fire(12 * m, 0.9, burn)), least)
     for counts in product(range(m + 1), repeat=13):
         now, before = (
-            sum(part) >= max(int(errors_to_fire(12 * m, 0.9, burn)), least)
-            and part[-1] >= int(errors_to_fire(m, 0.9, burn))
-            for part in (counts[1:], counts[:-1])
+            sum(part) >= whole and part[-1] >= short for part in (counts[1:], counts[:-1])
         )
         if now and not before:
             total += math.prod(float(pmf[c]) for c in counts)

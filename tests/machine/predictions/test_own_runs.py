@@ -46,7 +46,7 @@ def test_what_is_predicted_changes_nothing() -> None:
 @costly
 @given(st.floats(0.6, 1.6))
 def test_every_time_goes_the_way_of_the_runs(slower: float) -> None:
-    found = calibrate(runs_at([1, 16, 128], slower))
+    found = calibrate(runs_at([1, 128], slower))  # of three each would be left out in turn
     ratio = found.after.per_token_s / found.before.per_token_s
     assert np.all((ratio - 1) * (slower - 1) >= 0)
     assert np.all(np.abs(np.log(ratio)) <= abs(np.log(slower)) + 0.02)
