@@ -169,35 +169,48 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
         code = _lines(place.source)
         blocks += ["\n".join(code[first - 1 : last]) for first, last in sorted(spans)]
     lines = [head + ", ".join(sorted(what)) for head, what in sorted(imports.items(), key=_rank)]
-    whole = "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks]) + "\n"
+    parts = [*(["\n".join(lines)] if lines else []), *blocks]
+    whole = "\n\n\n".join(parts) + "\n"
     future = [s for place in order for s in place.outline.imports if "__future__" in s.head]
-    if not future or not _annotates_ahead(ast.parse(whole).body):
+    if not future or not _annotates_ahead(parts):
         return whole  # which may stand below other code
     return f"{future[0].head}annotations\n{whole}"
 
 
-def _annotates_ahead(statements: Iterable[ast.stmt]) -> bool:
+def _annotates_ahead(parts: Iterable[str]) -> bool:
     """Whether an annotation names what is bound further down, as methods do that return their own
     class: Python before 3.14 looks it up at once.
 
-    >>> _annotates_ahead(ast.parse("def f(x: int) -> A: ...\\nA = float").body)
+    >>> _annotates_ahead(["def f(x: int) -> A: ...", "A = float"])
     True
     """
     bound = set(dir(builtins))
-    for statement in statements:
-        if any(
-            isinstance(node, ast.Name) and node.id not in bound
+    for looked_up, binds in (names for part in parts for names in _names_of(part)):
+        if not looked_up <= bound:
+            return True
+        bound |= binds
+    return False
+
+
+@functools.lru_cache(maxsize=4096)  # many functions need the same definitions
+def _names_of(part: str) -> list[tuple[set[str], set[str]]]:
+    """Of each statement of a text the names that its annotations look up, and those it binds."""
+    found = []
+    for statement in ast.parse(part).body:
+        looked_up = {
+            node.id
             for annotation in _annotations(statement)
             for node in ast.walk(annotation)
-        ):
-            return True
+            if isinstance(node, ast.Name)
+        }
         if isinstance(statement, ast.Import | ast.ImportFrom):
-            bound |= {(one.asname or one.name).partition(".")[0] for one in statement.names}
+            binds = {(one.asname or one.name).partition(".")[0] for one in statement.names}
         elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            bound.add(statement.name)
+            binds = {statement.name}
         else:
-            bound |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    return False
+            binds = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        found.append((looked_up, binds))
+    return found
 
 
 def _annotations(statement: ast.stmt) -> Iterator[ast.expr]:
