@@ -37,9 +37,10 @@ class Project:
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         for name in FILES:
             shutil.copy(ROOT / name, folder)
-        parsed, place = (default_cache(root) / "syntax" for root in (ROOT, folder))
-        if parsed.is_dir() and not place.exists():
-            shutil.copytree(parsed, place)
+        known = ((default_cache(root) / "syntax", root / ".mypy_cache") for root in (ROOT, folder))
+        for there, place in zip(*known, strict=True):  # of files that are the same
+            if there.is_dir() and not place.exists():
+                shutil.copytree(there, place)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit status and output of a Python module."""
