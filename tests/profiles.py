@@ -23,18 +23,17 @@ THOROUGH = PROFILE == "thorough"
 # Whose turn it is; the same in every process of a run, also of one that goes on past midnight.
 TODAY = int(os.environ.setdefault("HANDBOOK_DAY", str(date.today().toordinal())))
 ROTATING = (  # printed at the end of every other run
-    "by turns, all of them with HANDBOOK_TESTS=thorough: half of the pages in a browser, a sixth"
-    " for axe and colours, at one of two widths and in one of two themes, and a sixth of the copy"
-    " buttons; a third of the mistakes in colours, of the exercises with wrong answers, of the"
-    " sliders, at a few settings, on a desk and on a phone, of the companion notebook, of how"
-    " large targets are, of what ends Python, of the modules whose functions run their examples"
-    " when copied, and of the commands that pages show, whose plans have a tenth of their"
-    " requests; an eleventh of the planner's fields with hostile values; one of the browser's"
-    " files damaged; a module of a twelfth of the pages as live code, on a host that sends headers"
-    " or on one that sends none; a sixth of the pages and a twelfth of the modules in the second"
-    " build; and every third day the ways to a browser, what is watched for names that it looks"
-    " up, measurements from beginning to end, installations, the other generator, the engine's"
-    " official client and its notebook"
+    "by turns, all of them with HANDBOOK_TESTS=thorough: half of the pages in a browser, a sixth "
+    "for axe and colours, at one of two widths and in one of two themes; a third of the mistakes "
+    "in colours, of the exercises with wrong answers, of the sliders, at a few settings, on a "
+    "desk and on a phone, of the companion notebook, of how large targets are, of what ends "
+    "Python, of the modules whose functions run their examples when copied, and of the commands "
+    "that pages show, whose plans have a tenth of their requests; an eleventh of the planner's "
+    "fields with hostile values; one of the browser's files damaged; a module of a twelfth of the"
+    " pages as live code, on a host that sends headers or on one that sends none; and every third"
+    " day a second build, with a sixth of the pages and a twelfth of the modules made anew, the "
+    "ways to a browser, what is watched for names that it looks up, measurements from beginning "
+    "to end, installations, the other generator, the engine's official client and its notebook"
 )
 costly = settings(max_examples=60 if THOROUGH else 10)  # where one example takes a simulation
 

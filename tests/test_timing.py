@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from builder import ROOT
 
 from .profiles import ROTATING, THOROUGH
 from .timing import (
+    FIRST,
     OTHERS,
     SHARES,
     TOGETHER,
@@ -34,6 +36,14 @@ def test_a_file_stays_together_and_the_longest_comes_first() -> None:
     assert sorted(tests, key=place_of) == [
         f"{LONG}::e", f"{LONG}::g", "tests/a.py::b", "tests/a.py::f", "tests/c.py::d[x]"
     ]  # fmt: skip
+
+
+def test_while_one_process_builds_the_site_the_others_have_what_does_not_wait_for_it() -> None:
+    first = sorted(SHARES, key=lambda group: place_of(f"{group}::a"))[: len(FIRST)]
+    assert {*first} == {*FIRST}
+    assert first[0] == "tests/test_site.py"
+    texts = [(ROOT / file).read_text(encoding="utf-8") for file in first[1:]]
+    assert not any(re.search(r"\b(site|origin): (Path|str)\b", text) for text in texts)
 
 
 def test_files_that_stay_together_have_one_order_whoever_collected_them() -> None:

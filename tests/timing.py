@@ -39,6 +39,11 @@ SHARES = {  # of the time of all tests, in percent: about twice what each took w
     "tests/engine/test_engine_process.py": 10.0,
 }
 OTHERS = 6.0  # any other file
+FIRST = (  # one process builds the site, and the others begin with what does not wait for it
+    "tests/test_site.py",
+    "tests/test_keep.py",
+    "tests/builder/test_cache.py",
+)
 TOGETHER = {  # they call the same functions with the arguments of their examples, found once
     "tests/test_bad_input.py": "tests/test_keep.py",
     "tests/test_swapped_numbers.py": "tests/test_keep.py",
@@ -54,12 +59,12 @@ def group_of(nodeid: str) -> str:
     return named if named in SHARES else TOGETHER.get(file, file)
 
 
-def place_of(nodeid: str) -> tuple[float, str, str]:
-    """Tests sorted by it stand group by group, those first that take the longest: a long one alone
-    at the end would leave the other process with nothing to do; and file by file.
+def place_of(nodeid: str) -> tuple[bool, float, str, str]:
+    """Tests sorted by it stand group by group, but for the first those first that take the longest:
+    a long one alone at the end would leave the other process with nothing to do; and file by file.
     """
     group = group_of(nodeid)
-    return -SHARES.get(group, 0.0), group, nodeid.partition("::")[0]
+    return group not in FIRST, -SHARES.get(group, 0.0), group, nodeid.partition("::")[0]
 
 
 def folder_of(nodeid: str) -> str:
