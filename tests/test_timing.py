@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,19 +15,16 @@ from builder import ROOT
 
 from .profiles import ROTATING, THOROUGH
 from .timing import (
-    FIRST,
-    OTHERS,
-    SHARES,
+    LONGEST,
     TOGETHER,
     Timing,
     _Groups,
     group_of,
-    outgrown,
     place_of,
     summary,
 )
 
-LONG = max(SHARES, key=lambda group: SHARES[group])
+LONG = LONGEST[0]
 
 
 def test_a_file_stays_together_and_the_longest_comes_first() -> None:
@@ -36,14 +32,6 @@ def test_a_file_stays_together_and_the_longest_comes_first() -> None:
     assert sorted(tests, key=place_of) == [
         f"{LONG}::e", f"{LONG}::g", "tests/a.py::b", "tests/a.py::f", "tests/c.py::d[x]"
     ]  # fmt: skip
-
-
-def test_while_one_process_builds_the_site_the_others_have_what_does_not_wait_for_it() -> None:
-    first = sorted(SHARES, key=lambda group: place_of(f"{group}::a"))[: len(FIRST)]
-    assert {*first} == {*FIRST}
-    assert first[0] == "tests/test_site.py"
-    texts = [(ROOT / file).read_text(encoding="utf-8") for file in first[1:]]
-    assert not any(re.search(r"\b(site|origin): (Path|str)\b", text) for text in texts)
 
 
 def test_files_that_stay_together_have_one_order_whoever_collected_them() -> None:
@@ -65,43 +53,8 @@ def test_only_processes_that_share_the_work_sort_it(
     assert [one.nodeid for one in given] == ([LONG, "a", "b"] if shared else ["b", LONG, "a"])
 
 
-def test_a_parameter_that_has_a_share_is_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SHARES, "tests/a.py wide", 1.0)
-    assert group_of("tests/a.py::test_b[wide-3]") == group_of("tests/a.py::test_b[wide]")
-    assert group_of("tests/a.py::test_b[wide]") == "tests/a.py wide"
-    assert group_of("tests/a.py::test_b[narrow-wide]") == "tests/a.py"
-
-
-def test_a_file_that_outgrew_its_share_is_named() -> None:
-    def more(factor: float) -> dict[str, float]:
-        """A hundred files of a second, of which one takes its share times a factor."""
-        share = factor * OTHERS / 100
-        return {f"tests/{n}.py::a": 1.0 for n in range(1, 100)} | {
-            f"{file}::a": 99 * share / (1 - share) for file in (name,)
-        }
-
-    name = "tests/grown.py"
-    assert outgrown(more(0.0)) == outgrown(more(0.95)) == []
-    (line,) = outgrown(more(1.05))
-    assert line == (
-        "tests/grown.py took 6% of the time of all tests; its share in tests/timing.py is 6%"
-    )
-    name = LONG
-    assert outgrown(more(1.05)) == [], "it has a share of its own"
-
-
-def test_every_share_is_of_a_file_that_there_is() -> None:
-    assert all((ROOT / group.partition(" ")[0]).is_file() for group in SHARES)
-
-
-def test_only_a_run_of_everything_has_shares() -> None:
-    timing = Timing()
-    timing.seconds.update({"tests/a.py::b": 9.0, "tests/c.py::d": 0.1})
-    assert timing._complaints() == []
-    timing.seconds.update({f"{file}::e": 1e-6 for file in [*SHARES][1:]})
-    assert timing._complaints() == []
-    timing.seconds.update({f"{file}::e": 1e-6 for file in SHARES})
-    assert [line.split()[0] for line in timing._complaints()] == ["tests/a.py"]
+def test_every_long_file_is_there() -> None:
+    assert all((ROOT / file).is_file() for file in LONGEST)
 
 
 def test_the_slowest_and_the_time_of_each_folder_are_told() -> None:

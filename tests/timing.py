@@ -1,9 +1,7 @@
 """Runs the tests in several processes, the longest files first, says at once which test failed, and
 in the end where the time went.
 
-A file of tests, or a part of one named below, stays together in one process, so that what it sets
-up is set up once. Each has a share of the whole run that it may take; one that outgrows its share
-fails the run. Shares are of the run itself, so that they hold on any machine.
+A file of tests stays together in one process, so that what it sets up is set up once.
 """
 
 from __future__ import annotations
@@ -19,31 +17,25 @@ from xdist.scheduler import LoadScopeScheduling
 
 from .profiles import ROTATING, THOROUGH
 
-SHARES = {  # of the time of all tests, in percent: about twice what each took when it was written
-    "tests/test_site.py": 40.0,
-    "tests/test_live.py": 40.0,
-    "tests/test_every_page.py": 40.0,
-    "tests/builder/test_cache.py": 20.0,
-    "tests/test_sliders.py": 20.0,
-    "tests/test_planner_page.py": 16.0,
-    "tests/test_exercises.py": 14.0,
-    "tests/test_contracts.py": 14.0,
-    "tests/test_browser.py": 14.0,
-    "tests/test_notebook.py": 10.0,
-    "tests/test_keep.py": 16.0,
-    "tests/builder/test_build.py": 10.0,
-    "tests/builder/test_serve.py": 20.0,
-    "tests/builder/test_faults.py": 8.0,
-    "tests/engine/test_engine_server.py": 14.0,
-    "tests/engine/test_engine_measurement.py": 14.0,
-    "tests/engine/test_engine_process.py": 10.0,
-}
-OTHERS = 6.0  # any other file
-FIRST = (  # one process builds the site, and the others begin with what does not wait for it
-    "tests/test_site.py",
-    "tests/test_keep.py",
+LONGEST = [  # first: one that began at the end would leave the other processes with nothing to do
+    "tests/test_site.py",  # which builds the site
+    "tests/test_keep.py",  # these two do not wait for it
     "tests/builder/test_cache.py",
-)
+    "tests/test_live.py",
+    "tests/test_every_page.py",
+    "tests/test_sliders.py",
+    "tests/builder/test_serve.py",
+    "tests/test_planner_page.py",
+    "tests/test_exercises.py",
+    "tests/test_contracts.py",
+    "tests/test_browser.py",
+    "tests/engine/test_engine_server.py",
+    "tests/engine/test_engine_measurement.py",
+    "tests/test_notebook.py",
+    "tests/builder/test_build.py",
+    "tests/engine/test_engine_process.py",
+    "tests/builder/test_faults.py",
+]
 TOGETHER = {  # they call the same functions with the arguments of their examples, found once
     "tests/test_bad_input.py": "tests/test_keep.py",
     "tests/test_swapped_numbers.py": "tests/test_keep.py",
@@ -52,38 +44,21 @@ SLOWEST = 20
 
 
 def group_of(nodeid: str) -> str:
-    """The tests that stay together: those of a file, of one of its parameters, or of some files."""
-    file, _, test = nodeid.partition("::")
-    parameter = test.partition("[")[2].rstrip("]")
-    named = f"{file} {parameter.partition('-')[0]}"
-    return named if named in SHARES else TOGETHER.get(file, file)
+    """The tests that stay together: those of a file, or of some files."""
+    file = nodeid.partition("::")[0]
+    return TOGETHER.get(file, file)
 
 
-def place_of(nodeid: str) -> tuple[bool, float, str, str]:
-    """Tests sorted by it stand group by group, but for the first those first that take the longest:
-    a long one alone at the end would leave the other process with nothing to do; and file by file.
-    """
+def place_of(nodeid: str) -> tuple[int, str, str]:
+    """Tests sorted by it stand group by group, the longest first, and file by file."""
     group = group_of(nodeid)
-    return group not in FIRST, -SHARES.get(group, 0.0), group, nodeid.partition("::")[0]
+    place = LONGEST.index(group) if group in LONGEST else len(LONGEST)
+    return place, group, nodeid.partition("::")[0]
 
 
 def folder_of(nodeid: str) -> str:
     """Where a file of tests lies."""
     return nodeid.partition("::")[0].rpartition("/")[0]
-
-
-def outgrown(seconds: Mapping[str, float]) -> list[str]:
-    """A line for each group that took more than its share. seconds: by test."""
-    total = sum(seconds.values())
-    groups: Counter[str] = Counter()
-    for nodeid, took in seconds.items():
-        groups[group_of(nodeid)] += took
-    return [
-        f"{group} took {100 * took / total:.0f}% of the time of all tests; its share in"
-        f" tests/timing.py is {SHARES.get(group, OTHERS):g}%"
-        for group, took in groups.most_common()
-        if 100 * took > SHARES.get(group, OTHERS) * total
-    ]
 
 
 def summary(seconds: Mapping[str, float]) -> list[str]:
@@ -180,22 +155,11 @@ class Timing:
         if report.failed and self.terminal is not None:
             self.terminal.write_line(f"\nFAILED {report.nodeid}\n{report.longreprtext}", red=True)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """A run of everything that went well fails when a file outgrew its share."""
-        if self._complaints() and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print where the time went."""
         if len(self.seconds) < 2:
             return
         terminalreporter.section(f"slowest {SLOWEST} tests, and the time of each folder")
         rotating = [] if THOROUGH else [ROTATING]
-        for line in [*summary(self.seconds), *rotating, *self._complaints()]:
+        for line in [*summary(self.seconds), *rotating]:
             terminalreporter.write_line(line)
-
-    def _complaints(self) -> list[str]:
-        """Of a run of everything, in which all files that have a share of their own took part."""
-        whole = SHARES.keys() <= {group_of(nodeid) for nodeid in self.seconds}
-        return outgrown(self.seconds) if whole else []

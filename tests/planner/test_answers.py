@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.benchmark_loops import Latencies
+from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.step_time import FITTED
-from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun
+from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun, calibrate
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.answer_plots import latency_plot
 from serving_mathematics.planner.answers import (
@@ -314,10 +316,42 @@ def test_lengths_that_the_context_cuts_are_told() -> None:
     assert " cut at " not in answer_summary(PLAIN)
 
 
-def test_a_device_that_was_never_measured_is_named() -> None:
-    found = answer(read_choices({"rate_per_s": 1, "device": "L40S", "requests": 400, "ttft_s": 3}))
-    assert "No run on this device was measured" in answer_summary(found)
-    assert "No run on this device" not in answer_summary(TOLD)
+def test_of_a_device_that_was_never_measured_no_range_is_told_but_what_settles_it() -> None:
+    """The option that the answer begins with is read as it stands, once the times are in it."""
+    asked = {"rate_per_s": 1, "device": "L40S", "requests": 400, "ttft_s": 3}
+    found = answer(read_choices(asked))
+    first, typed = "No run on this device was measured: how far this is off is not known.", {}
+    said = answer_summary(found)
+    assert said.startswith(first)
+    assert "steps err" not in said
+    lines = {line.what: line.value for line in answer_lines(found)}
+    assert lines["if steps err"].startswith("not known")
+    assert lines["measured runs like it"] == "none on this device"
+    record = answer_record(found)
+    assert record["replicas_if_faster"] == record["replicas_if_slower"] == ""
+    for name, value in re.findall(r"--(\S+) \"?([^ \"]+)", said):
+        typed[name.replace("-", "_")] = value
+    assert set(typed) == {"precision", "parallelism", "load_test"}
+    typed["load_test"] = typed["load_test"].replace("TTFT:TPOT", "0.2:0.03")
+    tested = answer(read_choices(asked | typed))
+    assert tested.error.calibrated_by == 2
+    assert first not in answer_summary(tested)
+    assert first not in answer_summary(TOLD)
+    untested = replace(TOLD.ranked[0], question=found.question)
+    beside = answer_summary(replace(TOLD, ranked=(*TOLD.ranked, untested)))
+    assert beside.endswith(" No run on L40S was measured.")
+
+
+def test_what_a_mixture_in_eight_bits_assumes_is_told_where_nothing_was_tested() -> None:
+    mixture = replace(
+        QUESTION.deployment, architecture=find_model("Qwen3-235B-A22B")[0], precision="fp8"
+    )
+    question = replace(QUESTION, deployment=mixture)
+    said = " A mixture in FP8 is taken to have kernels that are tuned for this device: "
+    assert said in answer_summary(replace(PLAIN, question=question))
+    found = calibrate([OwnRun(mixture, 0.1, 0.02)])
+    tested = replace(PLAIN, question=replace(question, calibration=found))
+    assert said not in answer_summary(tested)
 
 
 def test_the_comparison_has_a_row_for_each_and_one_for_the_rest() -> None:

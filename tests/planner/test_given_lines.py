@@ -94,6 +94,15 @@ def test_lines_and_record_have_what_was_found() -> None:
     assert _given_record(plain) == {}
 
 
+def test_of_a_device_that_was_never_measured_no_range_is_told() -> None:
+    asked = {"gpus": 2, "device": "L40S", "requests": 200, "quantile": 0.9, "parallelism": "tp1"}
+    told = answer(read_choices(asked | {"precision": "fp8"}))
+    assert not any("steps err" in text for text in given_more(told))
+    record = _given_record(told)
+    assert [record[f"rate_if_{how}_per_s"] for how in ("faster", "slower")] == ["", ""]
+    assert 0 < float(record["rate_sure_per_s"]) <= told.plan.rate_per_s
+
+
 @pytest.mark.parametrize("name", ["sure", "if_faster", "if_slower"])
 def test_every_rate_is_recorded(name: str) -> None:
     assert _given_record(MADE)[f"rate_{name}_per_s"] == getattr(RATES, f"{name}_per_s")

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.planner.capacity_planner import Quantile
-from serving_mathematics.planner.lines import Line, listed, overloaded, with_interval
+from serving_mathematics.planner.lines import (
+    Line,
+    listed,
+    overloaded,
+    unmeasured,
+    with_interval,
+)
+from serving_mathematics.planner.questions import read_question
 
 
 @given(st.floats(1e-3, 1e3), st.floats(1e-4, 1e3), st.sampled_from([1.0, 100.0, 1e3]))
@@ -39,3 +46,16 @@ def test_load_and_rate_of_an_overloaded_fleet_agree(load: float, rate_per_s: flo
     for wrong in ((0.0, 1.0), (1.0, math.nan)):
         with pytest.raises(ValueError, match="must be positive and finite"):
             overloaded(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("held", "load"), [(0.2, "2"), (2.0, "2"), (63.01, "64"), (1500.0, "1500")]
+)
+def test_the_planned_load_is_to_be_tested_and_never_the_lone_request_twice(
+    held: float, load: str
+) -> None:
+    asked = {"rate_per_s": 1, "model": "DeepSeek-R1", "device": "MI300X", "precision": "fp8"}
+    said = unmeasured(read_question(asked | {"parallelism": "tp8 ep8"}), held)
+    assert said.endswith(f'--parallelism tp8ep8 --load-test "1:TTFT:TPOT,{load}:TTFT:TPOT". ')
+    with pytest.raises(ValueError, match="held must be positive"):
+        unmeasured(read_question(asked), 0.0)

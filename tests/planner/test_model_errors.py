@@ -32,7 +32,6 @@ from serving_mathematics.planner.model_errors import (
     calibrated_error,
     model_error,
     nearest_runs,
-    was_measured,
 )
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support.measuring import read_record, write_record
@@ -104,12 +103,6 @@ def test_the_nearest_run_is_of_the_same_deployment_where_there_is_one() -> None:
     )
     assert len({run.what for run in (first, *others)}) == 3
     assert nearest_runs(one, 32, 1024, 1024, count=1) == [first]
-
-
-def test_devices_that_were_measured() -> None:
-    systems = {row[1] for row in read_record(RECORD)["rows"]}
-    assert all(was_measured(name) for name in systems)
-    assert not was_measured("l4")
 
 
 def test_the_command_writes_the_record(

@@ -28,16 +28,17 @@ from serving_mathematics.planner.answers import (
 from serving_mathematics.planner.capacity_planner import Fleets, Infeasible, Quantile
 from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.fields import FIELDS
-from serving_mathematics.planner.model_errors import ModelError
+from serving_mathematics.planner.model_errors import UNKNOWN, ModelError
 from serving_mathematics.planner.planner_command import command_parser, main
 from serving_mathematics.planner.planner_form import form_answer
 from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.routed_requests import Router
+from serving_mathematics.planner.routed_requests import Router, read_routers
 from serving_mathematics.planner.routing import (
     Routed,
     TierWorth,
     Way,
     _Behind,
+    _just_below,
     _Limits,
     _load,
     _margin,
@@ -49,6 +50,7 @@ from serving_mathematics.planner.routing import (
     routed_answer,
     simulations,
 )
+from serving_mathematics.planner.routing_lines import routed_main, routed_record, routed_summary
 from serving_mathematics.planner.sweeps import read_questions, sweep
 from serving_mathematics.support.digits import sized
 
@@ -248,12 +250,31 @@ def test_steps_that_err_and_the_deployment_are_those_of_the_planner() -> None:
     error = ModelError(0.5, 1.0, 3.0, 10, 1)
     found = routed_answer(read_choices(asked), lambda _: error)
     assert found.if_slower < found.best.kept.value <= found.if_faster
+    untold = routed_answer(read_choices(asked), lambda _: UNKNOWN)
+    assert (untold.if_slower, untold.if_faster) == (0.0, 0.0)
+    assert "not known" in {line.what: line.value for line in routed_main(untold)}["if steps err"]
+    assert routed_summary(untold).startswith("No run on this device was measured")
+    assert "steps err" not in routed_summary(untold)
+    assert routed_record(untold)["both_kept_if_slower"] == ""
     wide = {
         name: value for name, value in asked.items() if name not in ("precision", "parallelism")
     }
     many = whole_answer(read_choices(wide), wide)
     assert isinstance(many, Routed)
     assert (many.tried, many.question.deployment.devices) == (8, 1)
+
+
+def test_a_match_that_a_threshold_just_misses_is_told() -> None:
+    router, other = read_routers("cache-aware:cache_threshold=0.4; random")
+    matched = np.array([0.0, 0.3, 0.301, 0.4, 0.401])
+    assert _just_below(router, matched) == pytest.approx(2 / 5)
+    assert _just_below(other, matched) == 0.0
+    found = told(like="customers", routers="random, cache-aware")
+    words = " Most prompts match a little less than cache-aware asks for, 30%; "
+    for short in (0.5, 0.6):
+        ways = tuple(replace(way, short=short) for way in found.ways[1:])
+        said = routed_summary(replace(found, ways=(found.ways[0], *ways)))
+        assert (words in said) is (short > 0.5)
 
 
 def test_parts_are_compared_pair_by_pair() -> None:

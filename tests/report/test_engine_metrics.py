@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from serving_mathematics.report.engine_metrics import (
@@ -15,6 +16,8 @@ from serving_mathematics.report.engine_metrics import (
 )
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_engine import binding, queue_or_prefill
+from serving_mathematics.report.reading import joined
+from serving_mathematics.report.registry import report
 
 SCRAPE = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
@@ -219,25 +222,62 @@ def test_counters_of_a_range_query_grow_by_series() -> None:
     assert run.series.grown("preemptions") == 5 + 2 + 1
 
 
-def test_levels_of_a_range_query_are_those_of_the_engine_that_is_fullest() -> None:
-    listed = [
-        {
-            "metric": {"__name__": f"vllm:{name}", "instance": f"h{i}"},
-            "values": [[15 * j, str(x)] for j in range(20)],
-        }
-        for name, levels in (
-            ("num_requests_running", (20, 64, 25, 24)),
-            ("num_requests_waiting", (0, 40, 0, 0)),
-            ("kv_cache_usage_perc", (0.3, 0.6, 0.99, 0.3)),
-        )
-        for i, x in enumerate(levels)
+@pytest.mark.parametrize("scraped", [False, True])
+@pytest.mark.parametrize(
+    ("others", "told"), [("0", "h1 of several"), ("30", "of h1, before which")]
+)
+def test_levels_are_those_of_the_engine_before_which_most_wait(
+    others: str, told: str, scraped: bool
+) -> None:
+    rows = [
+        (f"vllm:num_requests_{name}", f"h{i}", x)
+        for name, levels in (("running", "20 64 25"), ("waiting", f"{others} 40 {others}"))
+        for i, x in enumerate(levels.split())
     ]
-    run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q")
-    assert any("h1" in note and "0 wait and 23 run" in note for note in run.notes)
+    if scraped:
+        text = "\n".join(f'{name}{{engine="{of}"}} {x}' for name, of, x in rows)
+        (run,) = joined([scrapes_run([text], f"{i}.txt") for i in range(12)])
+    else:
+        listed = [
+            {
+                "metric": {"__name__": name, "instance": of},
+                "values": [[15 * j, x] for j in range(12)],
+            }
+            for name, of, x in rows
+        ]
+        run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q")
     found = binding(run, Asked())
     assert found is not None
-    assert found.seen.startswith("places bind")
-    assert "above 64" in found.change
+    assert found.seen.startswith(told)
+    assert ("router" in found.change) == (others == "0")
+    assert ("above 64" in found.change) == (others == "30")
+
+
+def test_scrapes_of_two_processes_are_counted_apart() -> None:
+    """The second began after the first, or is another engine's."""
+    texts = [f"process_start_time_seconds {1.7e9 + k}\n{SCRAPE}" for k in (0, 0, 5)]
+    later = texts[1].replace("} 7.0", "} 9.0"), texts[2].replace("} 7.0", "} 9.0")
+    for second, grown in zip(later, (2.0, np.nan), strict=True):
+        (run,) = joined([scrapes_run([text], "a") for text in (texts[0], second)])
+        assert run.series is not None
+        assert run.series.grown("preemptions") == pytest.approx(grown, nan_ok=True)
+        assert any("different times" in note for note in run.notes) == np.isnan(grown)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ['vllm:request_success_total{finished_reason="abort"}', "sglang:num_aborted_requests_total"],
+)
+def test_requests_that_clients_gave_up_are_failures(name: str) -> None:
+    """vLLM counts some of them as never: a count of 0 says nothing."""
+    count = f"{name.partition(':')[0]}:time_to_first_token_seconds_count 600"
+    for aborted, told in ((400, True), (0, False)):
+        run = scrapes_run([f"{name} {aborted}\n{count}"], "a")
+        found = report([run], Asked())
+        seen = [one.seen for one in found.findings if one.name == "failures"]
+        assert bool(seen) == told
+        assert all("400 of 1,000" in one and "clients gave up" in one for one in seen)
+        assert "failures" not in found.quiet
 
 
 def test_a_table_by_the_second() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.report.evidence import (
@@ -10,7 +9,6 @@ from serving_mathematics.report.evidence import (
     _inside_at,
     _rates_told,
     in_flight,
-    levels,
 )
 
 from .example_runs import clean
@@ -38,17 +36,6 @@ def test_a_counter_that_fell_tells_nothing() -> None:
     series = Series(np.arange(3.0), {"preemptions": np.array([5.0, 2.0, 9.0])})
     assert np.isnan(series.grown("preemptions"))
     assert np.isnan(series.grown("drafts"))
-
-
-def test_levels_of_a_log_are_those_of_its_requests() -> None:
-    columns = {"sent_s": np.zeros(4), "queue_s": np.array([0.0, 0.0, 5.0, 5.0])}
-    told = levels(Run("", "", columns | {"latency_s": np.array([5.0, 5.0, 10.0, 10.0])}), 10)
-    assert told is not None
-    assert told.values["running"].tolist() == [2.0] * 10
-    assert told.values["waiting"].tolist() == [2.0] * 5 + [0.0] * 5
-    assert levels(clean(count=200), 5) is not None
-    with pytest.raises(ValueError, match="moments must be"):
-        levels(clean(count=200), 1)
 
 
 def test_rates_are_by_hand() -> None:

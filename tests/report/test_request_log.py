@@ -151,6 +151,36 @@ def test_an_id_at_two_moments_is_another_try() -> None:
     assert not read_log("\n".join(["request_id,t_s,latency_ms", *turns]), "a.csv").has("attempt")
 
 
+@pytest.mark.parametrize(("failed", "tries"), [(True, 3.0), (False, None)])
+def test_a_plain_id_is_of_a_request_where_the_one_before_failed(
+    failed: bool, tries: float | None
+) -> None:
+    rows = [f"{i},{i},{500 if failed and i in (5, 40) else 200}" for i in range(60)]
+    rows += ["70,5,500" if failed else "70,5,200", "80,5,200", "75,40,200"]
+    run = read_log("\n".join(["start_s,id,status", *rows]), "a.csv")
+    assert (run.column("attempt").max() if run.has("attempt") else None) == tries
+
+
+@pytest.mark.parametrize(
+    ("column", "word", "failed", "gave_up"),
+    [
+        ("status", "499", 1, 1),
+        ("finish_reason", "abort", 1, 1),
+        ("error", "asyncio.CancelledError", 1, 1),
+        ("finish_reason", "error", 1, 0),
+        ("status", "504", 1, 0),
+        ("finish_reason", "length", 0, 0),
+    ],
+)
+def test_who_gave_up_is_told_from_what_failed(
+    column: str, word: str, failed: int, gave_up: int
+) -> None:
+    fine = {"status": "200", "finish_reason": "stop", "error": ""}[column]
+    rows = [f"{i},100,{word if i == 7 else fine}" for i in range(20)]
+    run = read_log("\n".join([f"start_s,latency_ms,{column}", *rows]), "a.csv")
+    assert [int(np.nansum(run.column(x))) for x in ("failed", "gave_up")] == [failed, gave_up]
+
+
 def test_answers_that_came_whole_have_no_first_token() -> None:
     rows = ["0.5,900,900,50", "1.5,100,900,50", "2.5,0,900,50", "3.5,900,900,1"]
     run = read_log("\n".join(["t_s,ttft_ms,latency_ms,output_tokens", *rows]), "a.csv")
@@ -188,7 +218,12 @@ def test_a_clock_that_is_set_back_and_two_models_are_said() -> None:
     rows = [f"{i * 1.5 - 3600 * (i > 250)},100,{'ab'[i % 2]}" for i in range(500)]
     run = read_log("\n".join(["t_s,latency_ms,model", *rows]), "a.csv")
     assert any("t_s goes back by 3,598 s at row 253" in note for note in run.notes)
-    assert "2 models, taken as one engine" in run.notes
+    assert run.columns["sent_s"].tolist() == [1.5 * i for i in range(500)]
+    assert "2 models, taken as one engine: where each has its own, cut the log by them" in run.notes
+    rows = [f"{i},{100 + 900 * (1 + i % 2)},100,91,{'ab'[i % 2]}" for i in range(200)]
+    head = "start_s,latency_ms,ttft_ms,output_tokens,model"
+    notes = read_log("\n".join([head, *rows]), "a.csv").notes
+    assert any("of which a token takes 10 to 20 ms: cut the log" in note for note in notes)
 
 
 def test_logs_of_gateways_are_read_for_what_they_are() -> None:
@@ -212,6 +247,14 @@ def test_logs_of_gateways_are_read_for_what_they_are() -> None:
 
 def test_an_hour_without_a_request_between_two_runs_is_said() -> None:
     sent = np.r_[np.arange(60.0), 3700 + np.arange(60.0)]
-    for moments, told in ((sent, ["nothing came for 3,641 s of 3,759"]), (sent[:60], [])):
+    shorter = (
+        np.r_[sent[:60], 100 + np.arange(60.0)],
+        ["nothing came for 41 s from 59 s on, and for 1"],
+    )
+    for moments, told in ((sent, ["nothing came for 3,641 s of 3,759"]), (sent[:60], []), shorter):
         run = read_log("\n".join(["t_s,latency_ms", *(f"{x},100" for x in moments)]), "a.csv")
-        assert [note.partition(":")[0] for note in run.notes if "nothing" in note] == told
+        assert [
+            note.partition(":")[0].partition(" s at most")[0]
+            for note in run.notes
+            if "nothing" in note
+        ] == told

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.core.hardware.catalogue import find_system
-from serving_mathematics.core.hardware.fronts import FRONTS
+from serving_mathematics.core.hardware.catalogue import find_system, was_measured
+from serving_mathematics.core.hardware.fronts import FRONTS, untuned
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
@@ -64,6 +64,7 @@ from serving_mathematics.planner.given_lines import (
     given_said,
 )
 from serving_mathematics.planner.lines import (
+    NOT_KNOWN,
     Line,
     _all,
     _alone,
@@ -75,9 +76,9 @@ from serving_mathematics.planner.lines import (
     _values,
     listed,
     overloaded,
+    unmeasured,
     with_interval,
 )
-from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.question import Question, _asked_rate
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
@@ -210,9 +211,6 @@ def main_lines(told: Answered) -> list[Line]:
     spare = f" and {question.spare_replicas} that may fail" if question.spare_replicas else ""
     kept = f"{with_interval(best.both, 100)}%"
     goodput = sum(run.goodput_per_s for run in best.classes)
-    error = told.error
-    low, high = min(1.0, error.low), max(1.0, error.high)
-    fast, slow = _if_steps_err(told)
     worst = best.nearest
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
     hour, million = f"${best.usd_per_hour:,.2f}", f"${best.usd_per_million:,.3f}"
@@ -241,25 +239,25 @@ def main_lines(told: Answered) -> list[Line]:
         *_given_lines(told),
         Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
         Line("decided by this run", _decided(told), "", "definitions/slo-sla"),
-        Line(
-            "if steps err",
-            f"{fast} at {low:.2f} of the predicted times, {slow} at {high:.2f}",
-            "",
-            "machine/predictions",
-        ),
-        Line("steps are those of", _front(told.question), "", "machine/predictions"),
+        Line("if steps err", _if_steps_err(told), "", "machine/predictions"),
+        Line("steps are those of", _front(told), "", "machine/predictions"),
         Line("price of the fleet", f"{hour} an hour", "", "intuition/batch-vs-online"),
         Line("price of 10⁶ generated tokens", million, "", "intuition/latency-throughput-cost"),
         Line("power and energy", power_text(told), "", "intuition/latency-throughput-cost"),
     ]
 
 
-def _if_steps_err(told: Answer) -> tuple[str, str]:
+def _if_steps_err(told: Answer) -> str:
     """What it takes, or what the GPUs that are there carry, where steps are faster and slower."""
+    error = told.error
+    if not error.known:
+        return NOT_KNOWN
+    fast = _count(told.if_faster)
+    slow = "no fleet does" if told.if_slower is None else f"{told.if_slower:,}"
     if told.rates:
-        return _given_error(told)
-    slower = "no fleet does" if told.if_slower is None else f"{told.if_slower:,}"
-    return _count(told.if_faster), slower
+        fast, slow = _given_error(told)
+    low, high = min(1.0, error.low), max(1.0, error.high)
+    return f"{fast} at {low:.2f} of the predicted times, {slow} at {high:.2f}"
 
 
 def _loosened_lines(found: Plan) -> list[Line]:
@@ -332,7 +330,8 @@ def answer_summary(told: Answered) -> str:
     Where formats were compared it says what the others cost. It is as certain as the run and the
     step model: a fleet whose interval reaches beyond an objective "may keep" it and then one more
     is named; it says so when one replica fewer may do, or other limits would save some; and how
-    many replicas it takes where steps err as measured ones did.
+    many replicas it takes where steps err as measured ones did. Where no run of the device was
+    measured, that comes first.
     """
     if isinstance(told, Routed):
         return routed_summary(told)
@@ -355,14 +354,15 @@ def answer_summary(told: Answered) -> str:
             f"batch limit of {other.places:,}."
         )
     low, high = told.if_faster, told.if_slower
-    if not given and (low, high) != (best.replicas, best.replicas):
+    if not given and told.error.known and (low, high) != (best.replicas, best.replicas):
         many = f"{low:,}" if low == high else f"{low:,} to {high:,}" if high else f"{low:,} or more"
         rest += f" Where steps err as those of measured runs did, it takes {many}."
-    if not was_measured(one.system.name):
-        rest += " No run on this device was measured, and its error is not known."
     if one.system.name == GIVEN:
         rest += f" {BORROWED} are taken from {find_system(LIKE).shown}."
     rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
+    rest += _unmeasured_others(told)
+    if question.calibration is None and (assumed := untuned(one)):
+        rest += f" {assumed[0].upper()}{assumed[1:]}."
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
@@ -370,10 +370,11 @@ def answer_summary(told: Answered) -> str:
         f"{_count(best.replicas)} of {_model(question)} in {one.precision.upper()} on {device} "
         f"{sure} {_promised(question)} for {_per_second(found.rate_per_s)}"
     )
+    first = "" if told.error.known else unmeasured(question, best.concurrency)
     return (
-        f"{given_said(told, sure) if given else said}{spare}, at "
+        f"{first}{given_said(told, sure) if given else said}{spare}, at "
         f"${best.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU"
-        f"{_tuned(question)}{_cut_summary(question)}{rest}"
+        f"{_tuned(told)}{_cut_summary(question)}{rest}"
     )
 
 
@@ -431,6 +432,15 @@ def _elsewhere(others: Sequence[Elsewhere]) -> str:
     return f" Cheaper would be {', '.join(said)}." if said else ""
 
 
+def _unmeasured_others(told: Answer) -> str:
+    """Devices that the answer was compared with, of which no run was measured."""
+    ones = [*(one.question for one in told.ranked), *(one.question for one in told.others)]
+    compared = dict.fromkeys(one.deployment.system for one in ones)
+    mine = told.question.deployment.system
+    names = [one.shown for one in compared if one != mine and not was_measured(one.name)]
+    return f" No run on {' or '.join(names)} was measured." if names else ""
+
+
 def _rounded_down(usd: float) -> str:
     """A price below which something holds: in cents, or two digits below ten of them."""
     steps = 100 if usd >= 0.1 else 1000
@@ -452,7 +462,7 @@ def summary_text(told: Answered) -> str:
     """
     said = {"replicas", "a replica", "price of the fleet"}
     rows = [[line.what, line.value] for line in main_lines(told) if line.what not in said]
-    sentence = textwrap.wrap(answer_summary(told), WIDTH)
+    sentence = textwrap.wrap(answer_summary(told), WIDTH, break_on_hyphens=False)  # options
     return "\n".join([*sentence, table_text(rows)])
 
 
@@ -596,9 +606,9 @@ def _is_tuned(question: Question) -> bool:
     return question.calibration is None and question.front == FRONTS["benchmark"]
 
 
-def _tuned(question: Question) -> str:
+def _tuned(told: Answer) -> str:
     """The end of the answer's first sentence: for which engine it is, and what else to ask."""
-    if not _is_tuned(question):
+    if not _is_tuned(told.question) or not told.error.known:
         return "."
     return (
         ", with a tuned engine. For one as installed ask with front: unknown, and take the larger "
@@ -606,11 +616,14 @@ def _tuned(question: Question) -> str:
     )
 
 
-def _front(question: Question) -> str:
+def _front(told: Answer) -> str:
     """Whose steps the plan has, and what to ask where these are not the reader's."""
+    question = told.question
     if question.calibration:
         named = question.calibration.front
         return f"the load test, behind {named}" if named else "the load test (front is not named)"
+    if not told.error.known:
+        return f"the front {question.front.name}, of other devices"
     if _is_tuned(question):
         return "tuned benchmarks; an engine as installed is slower (front: unknown)"
     return f"the front {question.front.name}"
@@ -619,6 +632,8 @@ def _front(question: Question) -> str:
 def _measured(told: Answer) -> str:
     """Between what measured runs of such deployments lie, and how many there are."""
     error, one = told.error, told.question.deployment
+    if not error.known:
+        return "none on this device"
     low, high = min(1.0, error.low), max(1.0, error.high)
     kind = f"{error.kind}, {error.on.get(one.system.name, 0):,} of them on this very device"
     if error.calibrated_by:
@@ -648,6 +663,7 @@ def _apart(told: Answer) -> str:
     doubts = ["an interval reaches beyond its objective"] * run.beyond
     doubts += ["one replica fewer may do"] * (run.fewer_may_do and not told.rates)
     err = f"where steps err {low:,} to {high:,}" if high else f"where steps err {low:,} or more"
+    err = err if low else "where steps err, not known"
     parts = (
         _pair_text(apart.question, run),
         *([_per_second(_asked_rate(apart.question))] if told.rates else []),

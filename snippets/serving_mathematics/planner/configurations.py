@@ -29,6 +29,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.catalogue import was_measured
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.capacity_planner import (
     ROUND,
@@ -55,6 +56,7 @@ from serving_mathematics.planner.given_devices import (
     settled_carried,
 )
 from serving_mathematics.planner.model_errors import (
+    UNKNOWN,
     ModelError,
     NearRun,
     behind_error,
@@ -116,8 +118,8 @@ class Answer:
     front: tuple[Ranked, ...]  # no other is both cheaper and faster
     error: ModelError
     near: tuple[NearRun, ...]
-    if_faster: int  # replicas where steps are as much faster as one run in ten; 0 with rates
-    if_slower: int | None  # and slower; None where no fleet does
+    if_faster: int  # replicas where steps are as much faster as one run in ten; 0: not said
+    if_slower: int | None  # and slower; None where no fleet does, and where the other is not said
     apart: Separate | None = None  # where separate fleets were asked for
     energy: FleetEnergy | None = None  # None where no power of the device is known
     others: tuple[Elsewhere, ...] = ()  # what other devices would have to cost, where it is asked
@@ -423,6 +425,8 @@ def _carried_rates(asked: Carried, short: Carried, told: Told | None) -> Rates:
         return rate * other.rate_per_s / short.rate_per_s if other.run else 0.0
 
     error = _error(question)
+    if not error.known:
+        return Rates(sure, 0.0, 0.0)
     faster, slower = max(rate, erring(min(1.0, error.low))), erring(max(1.0, error.high))
     return Rates(sure, faster, min(rate, slower))
 
@@ -527,6 +531,7 @@ def answer(
         ranked = _in_order([_with_run(one, question, found.best) for one in ranked])
         ranked, apart = _separate(ranked)
     error = _error(question)
+    errs = error.known and not rates
     near = nearest_runs(
         question.deployment, max(1.0, found.best.concurrency), *question.mean_lengths
     )
@@ -537,8 +542,8 @@ def answer(
         tuple(pareto_front(ranked)),
         error,
         tuple(near),
-        0 if rates else min(found.best.replicas, _fewest(question, min(1.0, error.low)) or 1),
-        None if rates else _no_fewer(found.best.replicas, question, error.high),
+        min(found.best.replicas, _fewest(question, min(1.0, error.low)) or 1) if errs else 0,
+        _no_fewer(found.best.replicas, question, error.high) if errs else None,
         apart,
         fleet_energy(question, found),
         rates=rates,
@@ -588,13 +593,15 @@ def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> 
 
 def _error(question: Question) -> ModelError:
     """How far steps may be off: less where a load test is of this very split, more behind a front
-    that was not tuned.
+    that was not tuned; unknown on a device of which no run was measured.
     """
     one, calibration = question.deployment, question.calibration
     if calibration:
         tested = replace(question, deployment=calibration.runs[0].deployment)
         if _split_name(tested) == _split_name(question):
             return calibrated_error(calibration, calibration.front)
+    if not was_measured(one.system.name):
+        return UNKNOWN
     return behind_error(model_error(one.kind, one.devices), question.front.name)
 
 
@@ -620,6 +627,8 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
         return ranked, Separate(pairs[0].question, None, problem)
     question, run = min(found, key=lambda pair: pair[1].usd_per_hour)
     errors = [_error(one) for one in (question, question.of_prompts())]
+    if not all(error.known for error in errors):
+        return _in_order(ranked), Separate(question, run, "")
     fast = min(1.0, *(error.low for error in errors))
     slow = max(1.0, *(error.high for error in errors))
     least = min(run.replicas, _fewest(question, fast) or 2)

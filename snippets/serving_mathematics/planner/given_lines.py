@@ -89,6 +89,8 @@ def given_more(told: Answer) -> list[str]:
     left = (question.gpus or taken) - taken
     if left:
         said.append(f"{left:,} of the GPUs {'is' if left == 1 else 'are'} left over.")
+    if not told.error.known:
+        return said
     most = sized(rates.if_faster_per_s)
     least = rates.if_slower_per_s
     many = f"{sized(least)} to {most}" if least else f"at most {most}"
@@ -129,7 +131,9 @@ def _given_record(told: Answer) -> dict[str, float | int | str]:
         return {}
     rates = {f"rate_{name}": rate for name, rate in vars(told.rates).items()}
     over = rates.pop("rate_over_trace")
-    return {"gpus": told.question.gpus or 0, **rates} | ({"rate_over_trace": over} if over else {})
+    unknown = {} if told.error.known else {name: "" for name in rates if "_if_" in name}
+    record = {"gpus": told.question.gpus or 0, **rates, **unknown}
+    return record | ({"rate_over_trace": over} if over else {})
 
 
 def check_words_and_record_agree() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
+from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question
 from serving_mathematics.support import checks
@@ -71,6 +72,29 @@ def overloaded(load: float, rate_per_s: float) -> str:
     load, rate_per_s = require_positive(load=load), require_positive(rate_per_s=rate_per_s)
     how, most = "overloaded" if load >= 1 else "full", _per_second(rate_per_s / load)
     return f"{how}, at {100 * load:.0f}% of the {most} that it could serve"
+
+
+NOT_KNOWN = "not known: no run on this device was measured"
+
+
+def unmeasured(question: Question, held: float) -> str:
+    """What an answer begins with on a device of which no run was measured: the option that settles
+    it, with loads that the reader is to test.
+
+    question: of the answer. held: requests in a replica, positive. Raises ValueError otherwise.
+
+    >>> from serving_mathematics.planner.questions import read_question
+    >>> asked = {"rate_per_s": 1, "device": "L4", "precision": "fp8", "parallelism": "tp2"}
+    >>> unmeasured(read_question(asked), 5.2).partition("seconds: ")[2]
+    '--precision fp8 --parallelism tp2 --load-test "1:TTFT:TPOT,6:TTFT:TPOT". '
+    """
+    load = max(2, math.ceil(require_positive(held=held)))
+    split, precision = _split_name(question).replace(" ", ""), question.deployment.precision
+    return (
+        f"No run on this device was measured: how far this is off is not known. Test it with 1 and "
+        f"with {load:,} at a time, and ask again with what you measured, in seconds: --precision "
+        f'{precision} --parallelism {split} --load-test "1:TTFT:TPOT,{load}:TTFT:TPOT". '
+    )
 
 
 def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:

@@ -8,8 +8,8 @@ made again with steps that much faster and slower, and the runs that are most li
 `python -m serving_mathematics.planner.model_errors` writes records/planner_errors.json.gz in about
 ten seconds.
 
-Assumes: deployments of the future err as those of the record do; a device that was never measured
-errs like those that were.
+Assumes: deployments of the future err as those of the record do. Of a device on which no run was
+measured nothing is assumed: its error is `UNKNOWN`, and no bound of other devices is its.
 
 Source: records/machine_runs.json.gz and `calibration` for the runs and the left-out predictions.
 """
@@ -83,6 +83,14 @@ class ModelError:
     on: Mapping[str, int] = field(default_factory=dict)
     calibrated_by: int = 0
     behind: str = ""  # whose runs the upper bound is of, where they were not those of the record
+
+    @property
+    def known(self) -> bool:
+        """Whether any run says how far steps are off."""
+        return self.runs > 0
+
+
+UNKNOWN = ModelError(1.0, 1.0, 1.0, runs=0, devices=0)
 
 
 @dataclass(frozen=True)
@@ -280,17 +288,6 @@ def nearest_runs(
 def _shown(system: str) -> str:
     """A device's name in prose."""
     return systems()[system].shown
-
-
-def was_measured(system: str) -> bool:
-    """Whether any run of the record was on this device.
-
-    system: its name, as `systems` has it.
-
-    >>> was_measured("h100_sxm"), was_measured("mi300x")
-    (True, False)
-    """
-    return bool((_columns()["system"] == system).any())
 
 
 def _same(name: str, family: str) -> bool:

@@ -32,6 +32,7 @@ from serving_mathematics.core.hardware.catalogue import (
     find_model,
     find_precision,
     find_system,
+    was_measured,
 )
 from serving_mathematics.core.hardware.deployments import (
     DRAFTERS,
@@ -60,7 +61,6 @@ from serving_mathematics.planner.fields import (
     read_value,
 )
 from serving_mathematics.planner.load_tests import read_load_runs, runs_of
-from serving_mathematics.planner.model_errors import was_measured
 from serving_mathematics.planner.objectives import METRICS, Promise, promised
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import (

@@ -91,6 +91,11 @@ class Router:
     name: str
     route: Route
 
+    @property
+    def least_match(self) -> float:
+        """The share of a prompt that it asks for before it follows it; 0 where it asks for none."""
+        return float(_whole_rule(self)[1].get("cache_threshold", 0.0))
+
 
 @dataclass(frozen=True)
 class Below:

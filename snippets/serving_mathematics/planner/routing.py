@@ -97,6 +97,7 @@ STILL_FILLING = 0.02  # that more is found in the second half of what counts tha
 HOST = "host memory"
 WORTH_OF = 1000  # tokens of a prompt, of which it is said how fast they come
 ALIKE = 0.005  # of all requests, by which nobody chooses
+NEARLY = 0.25  # of a router's threshold, by which a match may miss it as it is counted
 SPREAD = 1000.0  # times as far apart come requests of which none meets another
 LEAST_OF_A_KIND = 100  # requests of each kind in a draw
 LEAST_SESSIONS_S = 100.0  # of a run of agents, most of whose pauses are shorter
@@ -118,6 +119,7 @@ class Way:
     below: tuple[float, ...]  # from each tier below it
     rise: float  # of the share found, from the first half of what counts to the second
     parts: tuple[float, ...]
+    short: float = 0.0  # share of requests whose match is just below what the router asks for
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class Routed:
     ways: tuple[Way, ...]
     best: Way
     error: ModelError
-    if_faster: float  # share that keeps all limits where steps err
+    if_faster: float  # share that keeps all limits where steps err; 0 where that is not known
     if_slower: float
     lost: tuple[float, float] | None  # while a replica is away, and in the same time with it
     simulated: int  # requests that count, of each way
@@ -477,7 +479,15 @@ def _way(
         *_from_tiers(runs, int(prompts.sum())),
         halves[1] - halves[0],
         shares,
+        _just_below(router, hits / prompts),
     )
+
+
+def _just_below(router: Router, matched: FloatArray) -> float:
+    """The share of requests of which caches found too little of the prompt for a router to follow
+    it, by a quarter of its threshold at most; 0 for one without. matched: shares, shape (n,)."""
+    least = router.least_match
+    return float(np.mean((matched > (1 - NEARLY) * least) & (matched <= least)))
 
 
 def _from_tiers(runs: Sequence[_Seen], prompts: int) -> tuple[float, tuple[float, ...]]:
@@ -849,6 +859,8 @@ def routed_answer(
                 ]
             )
         )
+        if error.known
+        else 0.0
         for slowness in (min(1.0, error.low), max(1.0, error.high))
     )
     mine = all_runs[ways.index(best)]

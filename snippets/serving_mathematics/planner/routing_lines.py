@@ -14,6 +14,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import QUANTILES, STEADY
 from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.lines import (
+    NOT_KNOWN,
     Line,
     _all,
     _alone,
@@ -24,6 +25,7 @@ from serving_mathematics.planner.lines import (
     _promised_lines,
     listed,
     overloaded,
+    unmeasured,
     with_interval,
 )
 from serving_mathematics.planner.question import Question
@@ -48,10 +50,8 @@ def routed_main(told: Routed) -> list[Line]:
     ['replicas', 'a replica', 'tokens of a request, mean']
     """
     question, best, one = told.question, told.best, told.question.deployment
-    error = told.error
     worst = max(best.classes, key=lambda each: each.worse)
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
-    low, high = min(1.0, error.low), max(1.0, error.high)
     return [
         Line("replicas", f"{told.replicas:,}", "", "capacity/autoscaling"),
         Line(
@@ -85,16 +85,28 @@ def routed_main(told: Routed) -> list[Line]:
             if len(told.ways) > 1
             else []
         ),
-        Line(
-            "if steps err",
-            f"{sized(100 * told.if_faster)}% keep {_all(question)} at {low:.2f} of the predicted "
-            f"times, {sized(100 * told.if_slower)}% at {high:.2f}",
-            "",
-            "machine/predictions",
-        ),
+        Line("if steps err", _kept_if_steps_err(told), "", "machine/predictions"),
         *_lost_lines(told),
         Line("price of the fleet", f"${told.usd_per_hour:,.2f} an hour", "", _PRICES),
     ]
+
+
+def _kept_if_steps_err(told: Routed) -> str:
+    """Which share keeps all limits where steps are faster and slower."""
+    error = told.error
+    if not error.known:
+        return NOT_KNOWN
+    low, high = min(1.0, error.low), max(1.0, error.high)
+    return (
+        f"{sized(100 * told.if_faster)}% keep {_all(told.question)} at {low:.2f} of the predicted "
+        f"times, {sized(100 * told.if_slower)}% at {high:.2f}"
+    )
+
+
+def _held(told: Routed) -> float:
+    """Requests in a replica, by Little's law of the medians."""
+    stay = told.best.ttft[0].value + told.question.mean_lengths[1] * told.best.tpot[0].value
+    return told.rate_per_s / told.replicas * stay
 
 
 def routed_lines(told: Routed) -> list[Line]:
@@ -260,10 +272,11 @@ def routed_summary(told: Routed) -> str:
         next_one = min(others, key=lambda way: told.behind(way).value)
         margin = with_interval(told.behind(next_one), 100)
         rest += f" {next_one.router.name} keeps {margin} of 100 fewer."
-    rest += _more_memory(told)
+    rest += _nearly_matched(told) + _more_memory(told)
     low, high = (sized(100 * share) for share in (told.if_slower, told.if_faster))
     many = low if low == high else f"{low} to {high}"
-    rest += f" Where steps err as those of measured runs did, {many}% keep {_all(question)}."
+    if told.error.known:
+        rest += f" Where steps err as those of measured runs did, {many}% keep {_all(question)}."
     if best.rise > STILL_FILLING:
         rest += " Caches were still filling: ask for more requests."
     elif told.unseen > STILL_FILLING:
@@ -271,8 +284,9 @@ def routed_summary(told: Routed) -> str:
             f" Up to {sized(100 * told.unseen, 2)}% more they would find if the run saw sessions "
             "from their beginning: ask for more requests."
         )
+    first = "" if told.error.known else unmeasured(question, _held(told))
     return (
-        f"Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
+        f"{first}Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
         f"{_promised(question)} for {_per_second(told.rate_per_s)}: "
         f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
@@ -305,6 +319,18 @@ def _of_fewer(told: Routed) -> str:
     assert told.fewer is not None
     kept = f"{with_interval(told.fewer.kept, 100)}% keep {_all(told.question)}"
     return f"{kept}, which may do" if told.fewer_may_do else kept
+
+
+def _nearly_matched(told: Routed) -> str:
+    """A router that looks for prefixes and mostly misses them by a little."""
+    said = [
+        f" Most prompts match a little less than {way.router.name} asks for, "
+        f"{sized(100 * way.router.least_match)}%; the real one counts characters, with the chat "
+        "template: try a lower cache_threshold."
+        for way in told.ways
+        if way.short > 0.5 and way.host_gib == told.best.host_gib
+    ]
+    return "".join(said)
 
 
 def _more_memory(told: Routed) -> str:
@@ -398,8 +424,8 @@ def routed_record(told: Routed) -> dict[str, float | int | str]:
                 ("gain", one.gain.value),
             )
         },
-        "both_kept_if_faster": told.if_faster,
-        "both_kept_if_slower": told.if_slower,
+        "both_kept_if_faster": told.if_faster if told.error.known else "",
+        "both_kept_if_slower": told.if_slower if told.error.known else "",
         "load": told.load,
         "usd_per_hour": told.usd_per_hour,
     }

@@ -26,9 +26,12 @@ from serving_mathematics.support.require import (
 
 TPU_V5E_BYTES = 16e9  # [B] as the scaling book counts it
 LLAMA_70B = 70e9  # parameters, as the scaling book rounds them
-CACHE_INT4 = 81e3  # [B/token] of the same table
 CONTEXT = 8192  # tokens of a sequence of the same table
-PRINTED_SEQUENCES = 67  # in 4 bits, of the same table
+SLICES = {  # of the same table, by bits: chips, cache [B/token], sequences as printed
+    16: (16, 324e3, 43),
+    8: (8, 162e3, 52),
+    4: (4, 81e3, 67),
+}
 
 
 def independent_looks(looks: int, alpha: float = 0.05) -> float:
@@ -81,6 +84,13 @@ def after_restart(prompt: int, output: int, processed: int) -> tuple[int, int]:
     return int(read), int(total - read)
 
 
+def _fitting(bits: int) -> tuple[float, int]:
+    """What weights leave of a slice's memory [B], and how many sequences that holds."""
+    chips, cache, _ = SLICES[bits]
+    spare = chips * TPU_V5E_BYTES - LLAMA_70B * bits / 8
+    return spare, math.floor(spare / (cache * CONTEXT))
+
+
 def _published_restart(prompt: int, output: int, processed: int) -> tuple[int, int]:
     """What `Request.restart` of the simulator sets: everything not yet processed is generated."""
     return processed, prompt + output - processed
@@ -89,22 +99,24 @@ def _published_restart(prompt: int, output: int, processed: int) -> tuple[int, i
 def example() -> SimpleNamespace:
     """Numbers quoted on the page."""
     single = 1.959964  # 5% in two tails
-    weights = LLAMA_70B * 4 / 8
-    spare = 4 * TPU_V5E_BYTES - weights
-    sequence = CACHE_INT4 * CONTEXT
+    sequence = SLICES[4][1] * CONTEXT
+    (int8_spare, int8_sequences), (int4_spare, int4_sequences) = _fitting(8), _fitting(4)
     _, generated = _published_restart(1000, 100, 512)
     return SimpleNamespace(
         looks_10_independent_percent=100 * independent_looks(10),
         looks_10_percent=100 * crossing_probability([single] * 10),
         looks_3_independent_percent=100 * independent_looks(3),
         looks_3_percent=100 * crossing_probability([single] * 3),
-        int4_gb=weights / 1e9,
+        int4_gb=LLAMA_70B * 4 / 8 / 1e9,
         int4_chips=chips_for_weights(LLAMA_70B, 4, TPU_V5E_BYTES),
-        int4_spare_gb=spare / 1e9,
-        int4_sequences=math.floor(spare / sequence),
+        int4_spare_gb=int4_spare / 1e9,
+        int4_sequences=int4_sequences,
+        int8_spare_gb=int8_spare / 1e9,
+        int8_sequences=int8_sequences,
+        printed_int8_sequences=SLICES[8][2],
         printed_spare_sequences=math.floor(19e9 / sequence),
-        printed_sequences=PRINTED_SEQUENCES,
-        printed_sequences_gb=PRINTED_SEQUENCES * sequence / 1e9,
+        printed_sequences=SLICES[4][2],
+        printed_sequences_gb=SLICES[4][2] * sequence / 1e9,
         restart_generated=generated,
         restart_right=after_restart(1000, 100, 512)[1],
         block_tokens=16,
@@ -150,21 +162,24 @@ def check_a_restart_loses_no_prompt() -> None:
 
 
 def check_sequences_by_hand() -> None:
-    """Four chips have room for 43 sequences beside 35 GB of weights, 28 beside 45 GB; the 67 of the
-    table fit neither.
+    """Each of the three slices has room for 43 sequences: 16 chips in 116 GB beside 140 GB of
+    weights, as the table has it, eight in 58 GB beside 70 and four in 29 GB beside 35. The table's
+    68 and 19 GB would hold 51 and 28, and its 52 and 67 sequences fit neither.
 
-    Source: 29 and 19 GB over 8,192·81,000 bytes by long division; the rows for bf16 and int8, 43
-    and 52 sequences in 116 and 68 GB, fit within one.
+    Source: chips of 16 GB less the weights, over 8,192 tokens of 324, 162 and 81 kB, by long
+    division; the row for bf16.
     """
     numbers = example()
-    checks.equal("in 29 GB", numbers.int4_sequences, 43)
+    for bits, spare_gb in ((16, 116), (8, 58), (4, 29)):
+        spare, fitting = _fitting(bits)
+        checks.equal(f"left in {bits} bits [GB]", spare / 1e9, float(spare_gb))
+        checks.equal(f"in {spare_gb} GB", fitting, 43)
+    checks.equal("16 bits, as printed", SLICES[16][2], 43, kind="published")
+    checks.equal("in 68 GB", math.floor(68e9 / (SLICES[8][1] * CONTEXT)), 51)
     checks.equal("in 19 GB", numbers.printed_spare_sequences, 28)
-    wanted = PRINTED_SEQUENCES / numbers.int4_sequences
+    wanted = numbers.printed_sequences / numbers.int4_sequences
     checks.inside("as many as the table has, over those that fit", wanted, 1.5, 1.6)
     checks.holds("67 need more than 29 GB", numbers.printed_sequences_gb > numbers.int4_spare_gb)
-    for spare, size, printed in ((116e9, 324e3, 43), (68e9, 162e3, 52)):
-        got = spare / (size * CONTEXT)
-        checks.close(f"{spare / 1e9:g} GB", got, printed, atol=1.0, kind="published")
 
 
 def check_where_the_restart_goes_wrong() -> None:

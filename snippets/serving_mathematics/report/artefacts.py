@@ -265,7 +265,8 @@ def queue_flags(
     mixture six; with all of it, next to none and a sixth (`capacity.overload_control.limits`).
     vLLM counts tokens of all prompts without a first token, and requests that run among those that
     it may hold. SGLang counts requests that wait, and no tokens, so it gets as many as these tokens
-    are in the mean; each of its data-parallel ranks counts its own, so divide by them.
+    are in the mean; each of its data-parallel ranks counts its own, so divide by them, and the
+    tokens by vLLM's API-server processes, by default as many as ranks, which count their own too.
 
     >>> queue_flags(64.0, 20_000.0, 0.5, 1000.0)
     '--max-num-queued-reqs 64 --max-num-queued-tokens 4000'

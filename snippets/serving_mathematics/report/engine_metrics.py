@@ -2,7 +2,8 @@
 table of them by the second.
 
 Each engine has its own names for the same thing; they are brought to those of `evidence`. Samples
-of several engines are added up, but for the share of the cache, of which the largest counts.
+of several engines are added up, but for the share of the cache, of which the largest counts, and
+their levels are kept apart too.
 First tokens of SGLang are those of streamed answers.
 
 Assumes: scrapes in the order in which they are given; a scrape does not say when it was made, so
@@ -34,9 +35,8 @@ from serving_mathematics.machine.predictions.scrapes import (
     read_scrape,
 )
 from serving_mathematics.planner.trace_times import _by_calendar
-from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series, _known_mean
+from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series
 from serving_mathematics.support import checks
-from serving_mathematics.support.digits import sized
 from serving_mathematics.support.files import read_table
 from serving_mathematics.support.require import require
 
@@ -53,8 +53,7 @@ ENGINES = {
     "nv_gpu_": "Triton",
     "nv_energy_": "Triton",
 }
-ENGINE_LABELS = ("instance", "pod", "engine")  # that tell one engine from another
-UNEVEN = 5.0  # times as many wait before the fullest as before the others
+ENGINE_LABELS = ("instance", "pod", "engine", "dp_rank")  # that tell one engine from another
 NAMES = {  # of each counter, as engines have or had it, without the engine's own beginning
     "running": (
         "num_requests_running",
@@ -100,6 +99,7 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
         *("inter_token_latency_seconds_count", "time_per_output_token_seconds_count"),
         *("request_mean_time_per_token_duration_count",),
     ),
+    "aborted": ("num_aborted_requests_total",),
     "power_w": ("POWER_USAGE", "power_usage"),
     "joules": ("TOTAL_ENERGY_CONSUMPTION", "consumption"),
 }
@@ -114,7 +114,10 @@ _LOOKED_UP = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total",
 _ONCE = ("vllm:prompt_tokens_cached_total", "vllm:prompt_tokens_total")
 _STEPS = "sglang:realtime_tokens_total"
 _BY_PLACE = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _PLACE = re.compile(r'position="(\d{1,3})"')  # from 0
+_STARTED = "process_start_time_seconds"
+_ENDED = "vllm:request_success_total"
 _OF_STEPS = {  # counters to which tokens of prompts add, by what SGLang's steps did
     'mode="prefill_cache"': ["prefix_found", "prefix_asked"],
     'mode="prefill_compute"': ["prefix_asked"],
@@ -173,6 +176,9 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
             found["ttft_apart"] = samples[name.replace("_seconds_sum", "_seconds_count")]
     if found.get("cache", 0.0) > PERCENT_ABOVE:
         found["cache"] /= 100
+    started = [value for name, _, value in _samples(text) if name == _STARTED]
+    if len(started) == 1:  # of one process
+        found["started_s"] = started[0]
     return engine, found | labelled
 
 
@@ -180,6 +186,8 @@ def _of_labels(name: str, labels: str) -> list[str]:
     """The counters to which what SGLang's steps did adds, or vLLM's guesses by their place."""
     if name == _BY_PLACE and (place := _PLACE.search(labels)):
         return [f"accepted_at_{int(place[1]) + 1}"]
+    if name == _ENDED:
+        return ["aborted"] if 'finished_reason="abort"' in labels else []
     told = _OF_STEPS.items() if name == _STEPS else ()
     return next((counters for mode, counters in told if mode in labels), [])
 
@@ -220,6 +228,23 @@ def _looks_scraped(text: str) -> bool:
     return all(told) and any(sample and number.fullmatch(sample[3]) for sample in told)
 
 
+def _levels_apart(text: str) -> dict[str, dict[str, float]]:
+    """Running, waiting and the share of the cache of each engine in a scrape, by its labels.
+
+    >>> text = "\\n".join(f'vllm:num_requests_running{{engine="{k}"}} {k + 3}' for k in (0, 1))
+    >>> _levels_apart(text)
+    {'0': {'running': 3.0}, '1': {'running': 4.0}}
+    """
+    found: dict[str, dict[str, float]] = {}
+    for name, labels, value in _samples(text):
+        counter, told = _canonical(name)[1], dict(_LABEL.findall(labels))
+        of = " ".join(told[x] for x in ENGINE_LABELS if x in told)
+        if of and counter in ("running", "waiting", "cache"):
+            own = found.setdefault(of, {})
+            own[counter] = own.get(counter, 0.0) + value
+    return found
+
+
 def scrapes_run(texts: Sequence[str], where: str) -> Run:
     """Scrapes of one engine, in the order in which they were made, as a run.
 
@@ -243,7 +268,15 @@ def scrapes_run(texts: Sequence[str], where: str) -> Run:
         elif name in values and (np.diff(values[name]) < 0).any():
             notes.append(f"{name} fell between scrapes: the engine began anew")
     model = re.search(r'model_name="([^"]+)"', texts[0])
-    series = Series(np.array(times), values)
+    apart = [_levels_apart(text) for text in texts]
+    levels = {
+        of: {
+            name: np.array([one.get(of, {}).get(name, math.nan) for one in apart])
+            for name in dict.fromkeys(name for one in apart for name in one.get(of, {}))
+        }
+        for of in dict.fromkeys(of for one in apart for of in one)
+    }
+    series = Series(np.array(times), values, levels)
     told = _means(series)
     name = model[1] if model else ""
     return Run(where, engines[0], told=told, series=series, model=name, notes=tuple(notes))
@@ -337,40 +370,15 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         name: np.sum([_so_far(rows, times) for one, rows in growing if one == name], axis=0)
         for name in dict(growing)
     }
-    fullest, note = _fullest(levels, times)
-    notes = (f"{len(times)} moments", *([note] if note else []))
-    values_of |= fullest
-    series = Series(np.array(times), values_of)
-    return Run(where, engine, series=series, notes=notes)
-
-
-def _fullest(
-    levels: Mapping[str, Mapping[str, Mapping[float, float]]], times: Sequence[float]
-) -> tuple[dict[str, FloatArray], str]:
-    """Levels of the engine before which most wait, and how the others are; nothing where fewer than
-    two are told apart. A flag is of one engine, and places that are free in another help nobody.
-
-    >>> one, two = ({"running": {0.0: x}, "waiting": {0.0: y}} for x, y in ((8.0, 9.0), (4.0, 0.0)))
-    >>> _fullest({"a": one, "b": two}, [0.0])[0]["running"].tolist()
-    [8.0]
-    """
-    both = {name: own for name, own in levels.items() if {"running", "waiting"} <= set(own)}
-    if len(both) < 2:
-        return {}, ""
-    means = {
-        name: [_known_mean(np.array(list(own[x].values()))) for x in ("waiting", "running")]
-        for name, own in both.items()
+    engines = {
+        of: {
+            name: np.array([level.get(moment, math.nan) for moment in times])
+            for name, level in own.items()
+        }
+        for of, own in levels.items()
     }
-    first = max(means, key=lambda name: np.nan_to_num(means[name]).tolist())
-    wait, ran = np.nanmean([mean for name, mean in means.items() if name != first], axis=0)
-    note = f"levels of {len(both)} engines: taken are those of {first}, before which most wait; "
-    note += f"before each of the others {sized(float(wait))} wait and {sized(float(ran))} run"
-    rows = {
-        name: np.array([level.get(moment, math.nan) for moment in times])
-        for name, level in both[first].items()
-    }
-    uneven = means[first][0] > UNEVEN * max(wait, 1.0)
-    return rows, note + " in the mean" + (": look at the router first" if uneven else "")
+    series = Series(np.array(times), values_of, engines)
+    return Run(where, engine, series=series, notes=(f"{len(times)} moments",))
 
 
 def _so_far(rows: Sequence[tuple[float, float]], times: Sequence[float]) -> FloatArray:

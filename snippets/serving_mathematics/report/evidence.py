@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import as_floats, as_number, require, require_work
+from serving_mathematics.support.require import as_floats, as_number, require
 
 FloatArray = npt.NDArray[np.float64]
 COLUMNS = {  # of a request
@@ -36,6 +36,7 @@ COLUMNS = {  # of a request
     "cached_tokens": "of its prompt, found in a cache",
     "longest_gap_s": "between two of its tokens",
     "failed": "1 where it has no whole answer",
+    "gave_up": "1 where that is because its client hung up",
     "session": "a number for each conversation",
     "tenant": "a number for each of whom it is",
     "joules": "of all devices, for it",
@@ -80,19 +81,28 @@ COUNTERS = {  # of an engine; those that only grow, and levels
     "tpot_count": "numbers in that sum",
     "power_w": "of all devices",
     "joules": "of all devices, so far",
+    "aborted": "requests that their clients gave up, so far",
+    "started_s": "when its process started",
+    "others_running": "in the batch of each other engine, in the mean",
+    "others_waiting": "before each other engine, in the mean",
 }
+PAUSE_LEAST_S, PAUSE_TIMES = 10.0, 10.0  # without a request, and times the next longest
 MOST_GUESSED = 16  # places of a round of guesses that are looked at
 COUNTERS |= {
     f"accepted_at_{place}": f"guesses accepted at place {place}, so far"
     for place in range(1, MOST_GUESSED + 1)
 }
-GAUGES = ("running", "waiting", "cache", "power_w")
+GAUGES = (
+    *("running", "waiting", "cache", "power_w", "started_s"),
+    *("others_running", "others_waiting"),
+)
 GROWING = tuple(name for name in COUNTERS if name not in GAUGES)
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """An engine's counters at moments, rows of one length; NaN where one is not told.
+    """An engine's counters at moments, rows of one length; NaN where one is not told. engines: the
+    levels of each, where several are told apart.
 
     >>> Series(np.array([0.0, 60.0]), {"preemptions": np.array([3.0, 9.0])}).grown("preemptions")
     6.0
@@ -100,12 +110,13 @@ class Series:
 
     time_s: FloatArray
     values: Mapping[str, FloatArray]
+    engines: Mapping[str, Mapping[str, FloatArray]] = field(default_factory=dict)
 
     def grown(self, name: str) -> float:
         """By how much a counter grew from its first to its last value; NaN where it is not told
         twice, or began anew."""
-        known = self.level(name)
-        if known.size < 2 or (np.diff(known) < 0).any():
+        known, started = self.level(name), self.level("started_s")
+        if known.size < 2 or (np.diff(known) < 0).any() or (np.diff(started) != 0).any():
             return math.nan
         return float(known[-1] - known[0])
 
@@ -245,6 +256,22 @@ def _tick_s(moments_s: FloatArray) -> float:
     return float(steps.min()) if steps.size else 0.0
 
 
+def _pause(sent_s: FloatArray) -> tuple[int, float, float] | None:
+    """Before which request of a log in order nothing came for far longer than ever else, how long
+    [s], and the next longest; None where there is none.
+
+    >>> _pause(np.r_[np.arange(100.0), np.arange(160.0, 200.0)])
+    (99, 61.0, 1.0)
+    """
+    gaps = np.diff(sent_s)
+    if gaps.size < 2:
+        return None
+    at = int(np.argmax(gaps))
+    longest, next_longest = float(gaps[at]), float(np.delete(gaps, at).max())
+    far = longest > max(PAUSE_LEAST_S, PAUSE_TIMES * next_longest)
+    return (at, longest, next_longest) if far else None
+
+
 def _inside_at(run: Run, moments_s: FloatArray) -> FloatArray:
     """Requests inside at some moments, those sent just then not counted."""
     known = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
@@ -252,39 +279,6 @@ def _inside_at(run: Run, moments_s: FloatArray) -> FloatArray:
     end = np.sort((run.column("sent_s") + run.column("latency_s"))[known])
     before = np.searchsorted(sent, moments_s, side="left")
     return np.asarray(before - np.searchsorted(end, moments_s, side="right"), dtype=float)
-
-
-def levels(run: Run, moments: int = 1000) -> Series | None:
-    """Requests that run and that wait, at evenly spaced moments; None where nothing tells both.
-
-    run: with an engine's levels, or with when each request was sent, admitted and ended. moments:
-    at most so many, 2 or more. Raises ValueError otherwise.
-
-    >>> both = {"sent_s": np.zeros(2), "queue_s": np.array([0.0, 2.0])}
-    >>> run = Run("", "", both | {"latency_s": np.array([2.0, 4.0])})
-    >>> levels(run, 4).values["waiting"].tolist()
-    [1.0, 1.0, 0.0, 0.0]
-    """
-    moments = as_number(moments=moments)
-    require(moments % 1 == 0 and moments >= 2, "moments", "a whole number, 2 or more", moments)
-    require_work(float(moments), moments=moments)
-    if run.series is not None and {"running", "waiting"} <= set(run.series.values):
-        return run.series
-    if not run.has("sent_s", "queue_s", "latency_s"):
-        return None
-    sent, queue = run.column("sent_s"), run.column("queue_s")
-    steps = run.tpot_s() if run.has("ttft_s", "output_tokens") else np.full(1, math.nan)
-    step_s = float(np.nan_to_num(_known_quantile(steps)))
-    admitted = sent + np.where(queue <= 2 * step_s, 0.0, queue)  # the next step is no queue
-    ends = sent + run.column("latency_s")
-    known = np.isfinite(admitted) & np.isfinite(ends)
-    first, last = float(sent[known].min()), float(ends[known].max())
-    times = first + (np.arange(moments) + 0.5) / moments * (last - first)
-    counts = [
-        np.searchsorted(np.sort(x[known]), times, side="right") for x in (sent, admitted, ends)
-    ]
-    values = {"running": counts[1] - counts[2], "waiting": counts[0] - counts[1]}
-    return Series(times, {name: np.asarray(x, dtype=float) for name, x in values.items()})
 
 
 def _span_s(run: Run) -> float:

@@ -7,11 +7,11 @@ While a request is answered a step takes, in the mean,
 with b sequences in the batch and p prompt tokens in a step, those found in a cache left out. Both
 are counted from when the other requests were sent, answered and ended, so a log of requests gives
 β, α and α_p by least squares, and the simulator of the book serves its busiest requests in a row at
-other rates. How many places it has is shown where requests waited while so many ran; as many as a
-client let in are not the engine's.
+other rates. Its places, or its memory, are shown where requests waited while so many ran, or held
+so many tokens; as many as a client let in are not the engine's.
 
-Assumes: one engine behind the log; memory that lasts; a step that does not depend on context, whose
-part goes into α; no work on requests that failed, of which there are few.
+Assumes: one engine behind the log; memory that lasts where it is not shown; a step that does not
+depend on context, whose part goes into α; no work on requests that failed, of which there are few.
 
 Source: Yu et al. (2022) for the step; Agrawal et al. (2024) for prompts in it; the simulator is
 `core.batching.event_skipping`.
@@ -38,9 +38,9 @@ from serving_mathematics.report.evidence import (
     Run,
     _known_quantile,
     _tick_s,
-    levels,
 )
 from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.waiting import MORE, _limits, _load
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
@@ -50,12 +50,9 @@ MOST_FAILED = 0.01  # of the requests, whose work is not told
 BUDGET = 8192  # tokens of a step, where the reader does not say
 RATES = 9  # halvings of the interval in which the rate lies
 FASTEST_TIMES = 16.0  # times the rate of the log
-LOOKS, FEWEST_QUEUED = 2000, 10  # at which is looked who is inside, and of them with a queue
-FULL = 0.85  # of the most that ran: the rest of the places are read into
-USUAL = 0.75  # of what ran at those moments: some places are read into, some counted twice
-MORE, READ = 1.1, 2.0  # inside, of those that run, and beside them, from which somebody waits
 DEFAULT_PLACES = 256.0  # of an engine that never filled them
-CHANGED, EXPLAINS = 1.15, 0.75  # times as slow; of what the fit leaves unexplained without
+BLOCK = Engine.block_tokens
+CHANGED, EXPLAINS = 1.15, 0.6  # times as slow; of what the fit leaves unexplained without
 TRIED_TIMES = 2.0 ** (np.arange(-12, 13) / 8)
 UNEXPLAINED = 0.2  # of a request's time per token, in the median, up to which it is such an engine
 
@@ -66,7 +63,7 @@ class OwnEngine:
 
     engine: as the simulator takes it. tpot_error, ttft_error: medians predicted over measured, less
     one. ran: requests that ran at a time at most, where its places are not told but those that
-    engines have; else NaN.
+    engines have; else NaN. memory: tokens that it holds; NaN where that is not shown.
 
     >>> OwnEngine(Engine(0.01), 0.02, -0.1).tpot_error
     0.02
@@ -76,6 +73,7 @@ class OwnEngine:
     tpot_error: float
     ttft_error: float
     ran: float = math.nan
+    memory: float = math.nan
 
 
 def _counted(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -84,6 +82,8 @@ def _counted(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
     prompt, output = run.column("prompt_tokens"), run.column("output_tokens")
     good = run.good() & np.isfinite(sent + ttft + whole + prompt + output) & (output > 1)
     first, end = (sent + ttft)[good], (sent + whole)[good]
+    if not first.size:
+        return first, first, first
 
     def area(moments: FloatArray) -> FloatArray:
         """How many sequences decoded, integrated up to each moment."""
@@ -97,13 +97,20 @@ def _counted(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
     lasting = np.maximum(end - first, 1e-9)
     batch = (area(end) - area(first)) / lasting
     order = np.argsort(first, kind="stable")
-    read = np.r_[0.0, np.cumsum((prompt - _found_tokens(run))[good][order])]
-    among = (
-        read[np.searchsorted(first[order], end)]
-        - read[np.searchsorted(first[order], first, "right")]
-    )
-    steps = output[good] - 1
-    return batch, among / steps, lasting / steps
+    firsts, steps = first[order], output[good] - 1
+    tokens = (prompt - _found_tokens(run))[good][order]
+    read = np.cumsum(tokens)
+    read = np.column_stack([np.r_[0.0, read[:-1]], read]).ravel()
+    lasts, among = np.zeros(tokens.size), np.zeros(tokens.size)
+    soonest = np.maximum(sent[good][order], np.r_[-math.inf, firsts[:-1]])
+    for _ in range(2):  # read at once; then as long as that says, and each after the one before
+        begun = np.maximum(firsts - lasts, soonest)
+        moments = np.column_stack([np.minimum(begun, firsts), firsts]).ravel()
+        among = (np.interp(end, moments, read) - np.interp(first, moments, read)) / steps
+        terms = np.column_stack([np.ones(tokens.size), batch, among]) / (lasting / steps)[:, None]
+        costs = np.linalg.lstsq(terms, np.ones(tokens.size), rcond=None)[0]
+        lasts = np.maximum(costs[0] + costs[1] * batch[order] + costs[2] * tokens, 0.0)
+    return batch, among, lasting / steps
 
 
 def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
@@ -117,14 +124,12 @@ def fit_own(run: Run, asked: Asked) -> OwnEngine | None:
     costs = _step_costs(run)
     if costs is None:
         return None
-    running, inside = _load(run)
-    ran, shown = float(running.max()), _places(running, inside)
-    if asked.places > 0:
-        own = _tried(run, costs, asked.places)
-    elif shown > 0:
-        own = _tried(run, costs, shown)
-    else:
-        own = replace(_tried(run, costs, DEFAULT_PLACES), ran=ran)
+    ran = float(_load(run)[1].max())
+    shown, memory = _limits(run)
+    places = asked.places if asked.places > 0 else shown
+    own = _tried(run, costs, places if places > 0 else DEFAULT_PLACES, memory)
+    if not (places > 0 or memory > 0):
+        own = replace(own, ran=ran)
     if costs[1] == 0 and own.engine.max_sequences > MORE * ran:
         return None  # what more sequences take is not told
     return own
@@ -201,10 +206,12 @@ def _changed(run: Run) -> tuple[float, float] | None:
     terms = np.column_stack([np.ones(each.size), batch, read]) / each[:, None]
 
     def left(times: float, begins: int) -> float:
-        """What is unexplained, in the median, where steps are so many times as long from then."""
+        """What is unexplained, in the median of the worse part, where steps are so many times as
+        long from then."""
         scaled = np.where(np.arange(each.size) >= begins, times, 1.0)[:, None] * terms
         costs = np.linalg.lstsq(scaled, np.ones(each.size), rcond=None)[0]
-        return float(np.median(np.abs(scaled @ costs - 1)))
+        off = np.abs(scaled @ costs - 1)
+        return max(float(np.median(part)) for part in (off[:begins], off[begins:]))
 
     begins = [each.size * part // 8 for part in range(1, 8)]
     found = min((left(times, x), times, x) for x in begins for times in TRIED_TIMES)
@@ -216,55 +223,26 @@ def _changed(run: Run) -> tuple[float, float] | None:
     return float(sent[at]), float(times)
 
 
-def _tried(run: Run, costs: FloatArray, places: float) -> OwnEngine:
-    """An engine of these costs of a step and places, and how far its medians are off the log's."""
+def _tried(run: Run, costs: FloatArray, places: float, memory: float) -> OwnEngine:
+    """An engine of these costs of a step, places and tokens of memory, where they are known, and
+    how far its medians are off the log's."""
+    sample, served = _workload(run), _simulated(run)
+    largest = float((sample.prompt_tokens + sample.output_tokens).max())
+    blocks = math.ceil(max(memory, largest) / BLOCK) + 1 if memory > 0 else Engine.kv_blocks
     engine = Engine(
         float(costs[0]),
         prefill_token_s=float(costs[2]),
         decode_token_s=float(costs[1]),
         token_budget=max(BUDGET, int(places)),
+        kv_blocks=blocks,
         max_sequences=int(places),
     )
-    sample, served = _workload(run), _simulated(run)
     ttft, tpot = latencies_s(sample, simulate(sample, engine))
     own_ttft, own_tpot = run.column("ttft_s")[served], run.tpot_s()[served]
-    errors = [
+    off, late = (
         _known_quantile(a) / _known_quantile(b) - 1 for a, b in ((tpot, own_tpot), (ttft, own_ttft))
-    ]
-    return OwnEngine(engine, *errors)
-
-
-def _load(run: Run) -> tuple[FloatArray, FloatArray]:
-    """Requests that ran, and that were inside, at moments."""
-    told = levels(run)
-    if told is not None and told.level("running").size >= FEWEST_QUEUED:
-        running, waiting = told.values["running"], told.values["waiting"]
-        known = np.isfinite(running) & np.isfinite(waiting)
-        return running[known], (running + waiting)[known]
-    sent = run.column("sent_s")
-    first, end = sent + run.column("ttft_s"), sent + run.column("latency_s")
-    known = run.good() & np.isfinite(first + end)
-    span = float(sent[known].min()), float(end[known].max())
-    moments = np.linspace(*span, LOOKS)
-    counts = [
-        np.searchsorted(np.sort(x[known]), moments, side="right").astype(float)
-        for x in (sent, first, end)
-    ]
-    return counts[1] - counts[2], counts[0] - counts[2]
-
-
-def _places(running: FloatArray, inside: FloatArray) -> float:
-    """Places of an engine: as many as ran while more were inside and no more ran; NaN where that
-    is not seen, for as many may be all that a client let in.
-
-    >>> _places(np.full(20, 8.0), np.full(20, 30.0)), _places(np.full(20, 8.0), np.full(20, 8.0))
-    (8.0, nan)
-    """
-    most = float(running.max())
-    queued = inside > MORE * most + READ
-    if queued.sum() < FEWEST_QUEUED or not (running[queued] >= FULL * most).mean() > 0.5:
-        return math.nan
-    return max(1.0, float(np.quantile(running[queued], USUAL)))
+    )
+    return OwnEngine(engine, off, late, memory=memory)
 
 
 def _found_tokens(run: Run) -> FloatArray:

@@ -782,10 +782,24 @@ def _after(before: Run, run: Run) -> Run:
         values[name] = np.concatenate([old[-1:] if one else old, new[-1:]])
     times = np.concatenate([before.series.time_s, run.series.time_s])
     where = f"{before.where}, {run.where}"
-    series = type(run.series)(times, values)
+    engines = {
+        of: {
+            name: np.concatenate(
+                [
+                    x.engines.get(of, {}).get(name, np.full(x.time_s.size, math.nan))
+                    for x in (before.series, run.series)
+                ]
+            )
+            for name in ("running", "waiting", "cache")
+        }
+        for of in dict.fromkeys([*before.series.engines, *run.series.engines])
+    }
+    series = type(run.series)(times, values, engines)
     known = {name: series.level(name) for name in GROWING}
     fell = [name.replace("_", " ") for name, x in known.items() if (np.diff(x) < 0).any()]
     notes = ["several scrapes"]
+    if (np.diff(series.level("started_s")) != 0).any():
+        notes.append("their processes started at different times: nothing is counted between them")
     if fell:
         told = f"{', '.join(fell[:2])} fell between them"
         notes.append(f"{told}: the engine began anew, or the files are in the other order")

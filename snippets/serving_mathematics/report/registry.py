@@ -108,7 +108,8 @@ def _there(run: Run, asked: Asked, name: str) -> bool:
     if kind == "gaps":
         return run.gaps_s.size > 0
     if kind == "engine":
-        return run.series is not None and run.series.level(counter).size > 0
+        level = run.series.level(counter) if run.series is not None else np.zeros(0)
+        return bool((level > 0).any() if counter == "aborted" else level.size)  # vLLM's may stay 0
     if kind == "told":
         return counter in run.told
     if name == "shares_prefix":
@@ -170,7 +171,7 @@ FINDINGS = (
         (("told:rate_asked",), ("sent_s", "latency_s")),
         20,
     ),
-    Rule(failures, "Did requests fail?", (("failed",), ("told:failed",))),
+    Rule(failures, "Did requests fail?", (("failed",), ("told:failed",), ("engine:aborted",))),
     Rule(warm_up, "Is a warm-up among the answers?", (("ttft_s",), ("latency_s",)), FEW),
     Rule(
         too_few,

@@ -34,9 +34,9 @@ from serving_mathematics.report.evidence import (
     Run,
     _inside_at,
     _known_quantile,
-    levels,
 )
 from serving_mathematics.report.findings.finding import FEW, Asked
+from serving_mathematics.report.waiting import levels
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 

@@ -43,6 +43,7 @@ from serving_mathematics.report.evidence import (
     Run,
     _known_numbers,
     _known_quantile,
+    _pause,
     _since_first,
     _tick_s,
 )
@@ -85,12 +86,14 @@ COUNTS = {
     "joules": ("joules", "energyj", "energy", "energyjoules", "j"),
     "power": ("powerw", "power", "watts", "gpupowerw", "powerdraww", "gpupower", "powerwatts"),
 }
+ANY_ID = ("id",)  # names that do not say of what
 WORDS = {
     "status": ("status", "statuscode", "httpstatus", "code", "httpstatuscode", "responsecode"),
     "error": ("error", "err", "errormessage", "failure", "exception", "errortype"),
     "success": ("success", "ok", "succeeded", "successful"),
     "session": ("session", "sessionid", "conversation", "conversationid", "chatid", "threadid"),
-    "request": ("requestid", "reqid", "xrequestid"),
+    "request": ("requestid", "reqid", "xrequestid", *ANY_ID),
+    "finish": ("finishreason", "finishedreason", "stopreason"),
     "model": ("model", "modelname", "modelid"),
     "tenant": (
         *("tenant", "tenantid", "tenantname", "customer", "customerid", "org", "orgid"),
@@ -116,6 +119,7 @@ FINE_S = 0.01  # of moments that two requests do not share, with all of their ti
 MOST_NAMES = 1000
 LONGEST_NAME = 40  # letters of a tenant's name
 EMPTY_SHARE, EMPTY_LEAST = 0.5, 100  # of the span, in which nothing came; requests for that
+OWN_ENGINE, UNLIKE = 50, 1.5  # requests of a model, and times the time per token of another
 FIRST_LEAST_S = 1e-3  # of a time to the first token in the median: no engine is faster
 SAMPLE = 2000  # moments that say a unit
 DAY_S = 86_400.0
@@ -368,16 +372,37 @@ def _seconds(
     return values / PER_S[fits[0]], f"{column} in {fits[0]}, by its size"
 
 
-def _failed(cells: Mapping[str, Sequence[Any]], chosen: Mapping[str, str]) -> FloatArray | None:
+def _failed(
+    cells: Mapping[str, Sequence[Any]], chosen: Mapping[str, str]
+) -> tuple[FloatArray | None, FloatArray | None]:
+    """Which requests failed, and which of them their clients gave up; None where nothing tells."""
     found: FloatArray | None = None
-    for role in ("status", "error", "success"):
+    left: FloatArray | None = None
+    for role in ("status", "error", "success", "finish"):
         if role not in chosen:
             continue
-        column = cells[chosen[role]]
-        bad = {cell: _is_bad(cell, role) for cell in {_word(cell) for cell in column}}
-        flags = np.array([bad[_word(cell)] for cell in column], dtype=float)
+        column = [_word(cell) for cell in cells[chosen[role]]]
+        words = set(column)
+        up = {word: role != "success" and _is_given_up(word, role) for word in words}
+        bad = {word: up[word] or _is_bad(word, role) for word in words}
+        flags, given = (np.array([x[word] for word in column], dtype=float) for x in (bad, up))
+        if role == "finish" and not flags.any():
+            continue  # why answers ended says of no failure that there was none
         found = flags if found is None else np.maximum(found, flags)
-    return found
+        left = given if left is None else np.maximum(left, given)
+    return found, left
+
+
+def _is_given_up(word: str, role: str) -> bool:
+    """Whether a word says that the client hung up, as nginx does by 499 and engines by abort.
+
+    >>> [_is_given_up(*x) for x in (("499", "status"), ("abort", "finish"), ("504", "status"))]
+    [True, True, False]
+    """
+    if role == "status" and re.match(r"499(\.0+)?\b", word):
+        return True
+    told = r"cancel|client\W*(has )?(closed|disconnect)" + ("|abort" if role != "error" else "")
+    return bool(re.search(told, word))
 
 
 def _word(cell: Any) -> str:
@@ -385,6 +410,8 @@ def _word(cell: Any) -> str:
 
 
 def _is_bad(word: str, role: str) -> bool:
+    if role == "finish":
+        return "error" in word or "fail" in word
     word = re.sub(r"\.0+\Z", "", word)  # a column of whole numbers with a gap in it
     if role == "success":
         return word in ("false", "f", "0", "no", "n", "failed", "nan", "none", "")
@@ -445,14 +472,13 @@ def _run(
             for role, (values, start, _) in moments.items()
             if abs(start - zero) < DAY_S * 366
         }
-        columns["sent_s"] = absolute[base]
+        columns["sent_s"], back = _one_after_another(absolute[base], chosen[base], first)
         if "due" in absolute:
-            columns["due_s"] = absolute["due"]
+            columns["due_s"] = absolute["due"] + columns["sent_s"] - absolute[base]
         for role, name in (("scheduled", "queue_s"), ("first", "ttft_s"), ("end", "latency_s")):
             if role in absolute:
                 columns[name] = absolute[role] - absolute[base]
         notes.append(f"moments from {chosen[base]}: {moments[base][2]}")
-        back = _steps_back(absolute[base], chosen[base], first)
         notes += [back] if back else []
     for role, name in (("latency", "latency_s"), ("ttft", "ttft_s"), ("queue", "queue_s")):
         if role in chosen and name not in columns:
@@ -463,8 +489,6 @@ def _run(
     if not base and "end" in moments and "latency_s" in columns:
         columns["sent_s"] = _since_first(moments["end"][0] - columns["latency_s"])
         notes.append(f"moments from {chosen['end']}, less {chosen['latency']}")
-    if "model" in chosen and len(models := _places_of(cells[chosen["model"]])[1]) > 1:
-        notes.append(f"{len(models):,} models, taken as one engine")
     if "tpot" in chosen and "latency_s" not in columns and "ttft_s" in columns:
         each, told = _seconds(
             _numbers(cells[chosen["tpot"]], chosen["tpot"], first), chosen["tpot"], ""
@@ -472,9 +496,13 @@ def _run(
         later = np.maximum(columns.get("output_tokens", np.full(each.size, math.nan)) - 1, 0)
         columns["latency_s"] = columns["ttft_s"] + np.nan_to_num(each) * later
         notes.append(told)
-    failed = _failed(cells, chosen)
+    if "model" in chosen:
+        notes += _models(cells[chosen["model"]], columns)
+    failed, gave_up = _failed(cells, chosen)
     if failed is not None:
         columns["failed"] = failed
+    if gave_up is not None and gave_up.any():
+        columns["gave_up"] = gave_up
     _require_no_instant(columns, chosen)
     means = _power(cells, chosen, first, notes)
     tenants: tuple[str, ...] = ()
@@ -496,12 +524,31 @@ def _run(
     if "request" in chosen and "attempt" not in columns and "sent_s" in columns:
         _count_tries(columns, _places_of(cells[chosen["request"]])[0], chosen["request"], notes)
     timed_too = bool({"latency_s", "ttft_s"} & set(columns)) and "sent_s" in columns
-    if "request" in chosen or (timed_too and 0 < _tick_s(columns["sent_s"]) < FINE_S):
+    named = "request" in chosen and compared(chosen["request"]) not in ANY_ID
+    if named or (timed_too and 0 < _tick_s(columns["sent_s"]) < FINE_S):
         columns = _rows_once(cells, columns, notes)
     notes += _emptiness(columns)
     run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
+
+
+def _models(cells: Sequence[Any], columns: Mapping[str, FloatArray]) -> list[str]:
+    """What is to be said of a log of several models; nothing of one."""
+    of, names = _places_of(cells)
+    if len(names) < 2:
+        return []
+    told = f"{len(names):,} models, taken as one engine"
+    names_of = ("latency_s", "ttft_s", "output_tokens")
+    if all(name in columns for name in names_of):
+        whole, first, tokens = (columns[name] for name in names_of)
+        each = np.where(tokens > 1, (whole - first) / np.maximum(tokens - 1, 1), math.nan)
+        enough = [own for i in range(len(names)) if (own := each[of == i]).size >= OWN_ENGINE]
+        usual = [x for x in map(_known_quantile, enough) if x > 0]
+        if usual and max(usual) > UNLIKE * min(usual):
+            low, high = (f"{1e3 * x:.3g}" for x in (min(usual), max(usual)))
+            return [f"{told}, of which a token takes {low} to {high} ms: cut the log by them"]
+    return [f"{told}: where each has its own, cut the log by them"]
 
 
 def _power(
@@ -545,27 +592,40 @@ def _secret(name: str) -> bool:
     return bool(known) or "@" in name or random or len(name) > LONGEST_NAME
 
 
-def _steps_back(moments: FloatArray, column: str, first: int) -> str:
-    """What is to be said of a log in order that goes back once or a few times; empty elsewhere."""
+def _one_after_another(moments: FloatArray, column: str, first: int) -> tuple[FloatArray, str]:
+    """Moments of a log in order that goes back once or a few times, each stretch laid after the one
+    before, and what is to be said of it; as they are, and nothing, elsewhere.
+
+    >>> _one_after_another(np.r_[np.arange(500.0), np.arange(400.0, 900.0)], "ts", 2)[0][498:502]
+    array([498., 499., 500., 501.])
+    """
     steps = np.diff(moments)
     back = np.flatnonzero(steps < -1.0)
     if not 0 < back.size <= min(FEW_BACK, 0.01 * steps.size) or (steps < 0).mean() > 0.01:
-        return ""
+        return moments, ""
     at = int(back[np.argmin(steps[back])])
-    told = f"{column} goes back by {-steps[at]:,.0f} s at row {at + 1 + first}"
-    return f"{told}: if a clock was set or a file was joined there, two stretches count as one"
+    told = f"{column} goes back by {-steps[at]:,.0f} s at row {at + 1 + first}, where a clock was "
+    told += "set or a file was joined: one stretch is laid after the other"
+    later = np.zeros(moments.size)
+    np.add.at(later, back + 1, float(np.median(steps)) - steps[back])
+    return moments + np.cumsum(later), told
 
 
 def _emptiness(columns: Mapping[str, FloatArray]) -> list[str]:
-    """What is to be said of a log of which nothing came in most of the time; nothing elsewhere."""
+    """What is to be said of a log in which nothing came in most of the time, or for far longer than
+    ever else; nothing elsewhere."""
     sent = np.sort(_known_numbers(columns.get("sent_s", np.zeros(0))))
-    span = float(sent[-1] - sent[0]) if sent.size else 0.0
-    gap = float(np.diff(sent).max()) if sent.size >= EMPTY_LEAST else 0.0
-    if not gap > EMPTY_SHARE * span > 0:
+    if sent.size < EMPTY_LEAST:
         return []
-    return [
-        f"nothing came for {gap:,.0f} s of {span:,.0f}: rates are of the whole, so cut it there"
-    ]
+    span, gap = float(sent[-1] - sent[0]), float(np.diff(sent).max())
+    if gap > EMPTY_SHARE * span > 0:
+        told = f"nothing came for {gap:,.0f} s of {span:,.0f}"
+        return [f"{told}: rates are of the whole, so cut it there"]
+    paused = _pause(sent)
+    if paused is None:
+        return []
+    told = f"nothing came for {paused[1]:,.0f} s from {sent[paused[0]] - sent[0]:,.0f} s on, and"
+    return [f"{told} for {paused[2]:.2g} s at most elsewhere: a client or a clock stood or jumped"]
 
 
 def _require_no_instant(columns: Mapping[str, FloatArray], chosen: Mapping[str, str]) -> None:
@@ -621,6 +681,10 @@ def _count_tries(
     tries = 1.0 + number - number[begin]
     if not later.any() or tries.max() > MOST_TRIES or later.mean() > 0.5:
         return
+    before = order[np.flatnonzero(later) - 1]
+    failed = columns.get("failed", np.zeros(of.size))[before]
+    if compared(column) in ANY_ID and not failed.mean() > 0.5:
+        return  # of something else, such as a user
     columns["attempt"] = np.ones(of.size)
     columns["attempt"][order] = tries
     notes.append(f"{column} stands at several moments: a later one is another try")

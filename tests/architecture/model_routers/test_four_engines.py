@@ -13,6 +13,7 @@ from serving_mathematics.architecture.model_routers.four_engines import (
     example,
     stepper_four_engines,
 )
+from serving_mathematics.architecture.model_routers.prefix_routing import _sticky
 from serving_mathematics.architecture.model_routers.routed_fleets import (
     AGES_S,
     CLIP_SLACKS,
@@ -22,7 +23,6 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     SLACKS,
     _record,
 )
-from serving_mathematics.core.fleet.routers import endpoint_picker
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.machine.predictions.predict import predict_table
 
@@ -118,7 +118,9 @@ def test_what_the_page_says_of_hashes_and_rivals_is_of_the_record() -> None:
     assert told.carried_owner < told.carried_fewest < told.carried_bounded  # customers' names
     assert told.session_hash > 2 * told.session_fewest
     assert told.carried_sglang <= told.carried_fewest < told.carried_sglang_32
-    assert told.carried_picker < told.carried_slack
+    assert told.carried_picker < told.carried_llmd < told.carried_llmd_requests
+    assert told.carried_slack - told.carried_llmd <= told.found_to  # a step of the search
+    assert told.carried_llmd_requests == told.carried_slack
     asked = _record()["slack"]
     for rows in asked.values():  # from four requests to 32
         assert min(row["kept"] for s, row in zip(SLACKS, rows, strict=True) if 4 <= s <= 32) > 0.95
@@ -136,25 +138,25 @@ def test_the_page_shows_a_rule_and_links_the_files() -> None:
         assert f"](../downloads/{name}.yaml)" in page
 
 
-def test_the_picker_weighs_what_was_simulated() -> None:
-    """Weights and sizes of the file are the defaults of the rule that the chapter runs."""
+def test_the_file_has_what_was_simulated() -> None:
+    """Thresholds of the file are the defaults of the rule that the chapter runs."""
     file = yaml.safe_load((ROOT / "docs/downloads/prefix-router.yaml").read_bytes())
     assert file["kind"] == "EndpointPickerConfig"
     (profile,) = file["schedulingProfiles"]
-    weights = {one["pluginRef"]: one.get("weight") for one in profile["plugins"]}
-    assert set(weights) <= {one["type"] for one in file["plugins"]}
-    prefix, queue, kv, blocks, capacity, _ = endpoint_picker.__defaults__ or ()
-    assert weights["prefix-cache-scorer"] == prefix
-    assert weights["queue-scorer"] == queue
-    assert weights["kv-cache-utilization-scorer"] == kv
-    given = {one["type"]: one["parameters"] for one in file["plugins"] if "parameters" in one}
-    assert given == {  # in larger blocks than those of the engines
-        "approx-prefix-cache-producer": {
-            "autoTune": False,
-            "blockSizeTokens": 64,
-            "maxPrefixTokensToMatch": 16 * blocks,
-            "lruCapacityPerServer": 16 * capacity // 64,
-        }
+    used = [one["pluginRef"] for one in profile["plugins"]]
+    assert used == ["prefix-cache-affinity-filter", "token-load-scorer", "max-score-picker"]
+    given = {one["type"]: one.get("parameters") for one in file["plugins"]}
+    assert {*used, "inflight-load-producer"} < set(given)
+    affinity, penalty_tokens, *_ = _sticky.__defaults__ or ()
+    gate = given["prefix-cache-affinity-filter"]
+    assert gate["affinityThreshold"] == affinity
+    assert gate["maxTTFTPenaltyMs"] / 1000 * gate["peakPrefillThroughput"] == penalty_tokens
+    assert (gate["ttftSource"], gate["explorationProbability"]) == ("prefillThroughput", 0)
+    record = given["approx-prefix-cache-producer"]
+    assert record == {  # in larger blocks than those of the engines
+        "autoTune": False,
+        "blockSizeTokens": 64,
+        "lruCapacityPerServer": 500_000 // 64,
     }
 
 

@@ -13,6 +13,7 @@ from serving_mathematics.architecture.model_routers.prefix_routing import (
     _asked,
     _seen,
     _serve,
+    _sticky,
     hash_bounded,
     prefix_first,
     slack_that_pays,
@@ -21,7 +22,7 @@ from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.routers import least_requests
 from serving_mathematics.core.machines.machines import CHAT
 
-from ...core.fleet.test_routers import view_of
+from ...core.fleet.test_routers import HALVES, view_of
 
 NOBODY = np.array([-1] * 6)
 SHARED = Prefixes(np.array([-1, -1]), np.array([100, 100]), np.array([0, 0, 1, 0, 1, 0]), NOBODY)
@@ -69,6 +70,27 @@ def test_loads_of_the_last_look_are_what_engines_said() -> None:
     view.refresh_s = 1.0
     view.waiting, view.running = [0, 2, 5], [5, 2, 0]  # neither of them alone says the second
     assert prefix_first(0, view) == 1
+
+
+def test_a_slack_in_time_by_hand() -> None:
+    """The engine that was sent all of a prompt has 100 tokens more to read than the other; and half
+    of one is enough, a fifth too little."""
+    view = view_of([0, 0], HALVES)
+    route = partial(_sticky, block_tokens=10, by_requests=True)
+    owner = _sticky(3, view, block_tokens=10)
+    view.ledger.at[3] = owner
+    other = _sticky(0, view, block_tokens=10)  # where nothing is to be read
+    assert other == 1 - owner
+    view.ledger.at[0] = other
+    view.sent(owner, 3)
+    assert route(4, view, penalty_tokens=0) == owner  # both have 100 tokens to read
+    view.ledger.first_s[0] = view.now
+    assert route(4, view, penalty_tokens=100) == owner
+    assert route(4, view, penalty_tokens=99) == other
+    view.sent(other, 9)
+    assert route(1, view, affinity=0.5) == other  # which has half of it
+    assert route(2, view) == owner  # the fewest requests: of a fifth nobody asks
+    assert max(record.resident for record in view.memory["records"]) <= 100
 
 
 @given(st.lists(st.integers(0, 40), min_size=2, max_size=6), st.floats(1, 3))

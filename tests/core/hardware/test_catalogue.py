@@ -19,7 +19,9 @@ from serving_mathematics.core.hardware.catalogue import (
     nearest,
     preset_model,
     systems,
+    was_measured,
 )
+from serving_mathematics.core.hardware.published_runs import read_lines
 
 LLAMA = "meta-llama/Meta-Llama-3.1-70B"
 R1 = "deepseek-ai/DeepSeek-R1"
@@ -180,3 +182,8 @@ def test_any_text_is_found_or_refused(text: str) -> None:
 def test_a_path_that_leads_nowhere_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"^model '[~.]"):
         find_model(name)
+
+
+def test_devices_that_were_measured_are_those_of_the_runs() -> None:
+    measured = {line["system"] for line in read_lines()}
+    assert {name for name in systems() if was_measured(name)} == measured

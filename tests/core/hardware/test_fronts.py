@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.fronts import (
     FRONTS,
@@ -21,6 +22,7 @@ from serving_mathematics.core.hardware.fronts import (
     front_rows,
     require_agreement,
     steps_alone,
+    untuned,
 )
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
@@ -130,3 +132,19 @@ def test_runs_contradict_a_front_and_name_another() -> None:
 def test_measured_steps_take_time() -> None:
     with pytest.raises(ValueError, match="per_token_s must be positive"):
         fit_front(count_work(LOADS), np.array([0.01, 0.01, -0.01, 0.01]), FRONTS["unknown"])
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "assumed"),
+    [
+        ("Qwen3-235B-A22B", "fp8", True),
+        ("Qwen3-235B-A22B", "bf16", False),
+        ("DeepSeek-R1", "fp8", False),
+        ("Llama-3.1-70B", "fp8", False),
+    ],
+)
+def test_a_mixture_in_other_bits_than_published_needs_tuned_kernels(
+    model: str, precision: str, assumed: bool
+) -> None:
+    one = replace(WORKED, architecture=find_model(model)[0], precision=precision)
+    assert ("kernels that are tuned" in untuned(one)) is assumed

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from serving_mathematics.core.hardware.fronts import untuned
 from serving_mathematics.core.hardware.published_runs import read_lines
 from serving_mathematics.machine.predictions import predict
 from serving_mathematics.machine.predictions.predict import (
@@ -67,6 +68,22 @@ def test_rows_keep_their_order_and_number(
     assert whole[0] == pytest.approx(
         64 * 0.9 * 1024 / (first + (0.9 * 1024 - 1) * each_one) / 8, rel=1e-4
     )
+
+
+def test_a_device_that_was_never_measured_is_noted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [GOOD.replace("b200_sxm", name).replace(",64,", f",{users},")
+            for users in (1, 4) for name in ("mi300x", "mi355x", "h200_sxm")]  # fmt: skip
+    status, _, err = told(capsys, table(tmp_path, *rows))
+    assert (status, err.count("no run on")) == (0, 2)
+    assert "row 1 and like it: no run on MI300X was measured" in err
+    assert "row 2 and like it: no run on MI355X was measured" in err
+
+
+def test_a_mixture_in_other_bits_than_published_is_noted() -> None:
+    row = read_row(CELLS | {"model": "Qwen3-235B-A22B"})
+    assert untuned(row.answers) in row.notes
 
 
 def test_one_token_has_no_time_per_token(

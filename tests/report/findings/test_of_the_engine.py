@@ -24,7 +24,12 @@ from serving_mathematics.report.findings.of_the_engine import (
     queue_or_prefill,
     stalls,
 )
-from serving_mathematics.report.findings.of_the_objective import breaking_load, ceiling, load_kept
+from serving_mathematics.report.findings.of_the_objective import (
+    breaking_load,
+    ceiling,
+    goodput,
+    load_kept,
+)
 
 from ..example_runs import clean, functions_of
 
@@ -75,6 +80,9 @@ def test_counters_by_hand() -> None:
     few = preemption(counted(preemptions=3.0, ttft_count=1000.0), Asked())
     assert few is not None
     assert (few.level, "--" in few.change) == ("note", False)
+    alone = preemption(counted(preemptions=1.0), Asked())  # of nobody knows how many requests
+    assert alone is not None
+    assert (alone.level, alone.seen) == ("note", "1 preemption")
     run = counted(preemptions=30.0, ttft_count=1000.0)
     found, sglang = preemption(run, Asked()), preemption(run, Asked(engine="sglang"))
     assert found is not None
@@ -175,6 +183,9 @@ def test_an_engine_that_changed_is_told_and_its_costs_are_not() -> None:
     assert "about 1.5 times as long" in found.seen
     objective = Asked(ttft_s=2.0, tpot_s=0.2)
     assert [f(run, objective) for f in (ceiling, breaking_load, load_kept)] == [None] * 3
+    kept = goodput(run, Asked(tpot_s=float(np.quantile(run.tpot_s()[:500], 0.999))))
+    assert kept is not None
+    assert kept.change.startswith("look for what made the engine slower from")
 
 
 def test_a_ramp_is_no_engine_that_changed() -> None:
@@ -183,12 +194,45 @@ def test_a_ramp_is_no_engine_that_changed() -> None:
     assert engine_changed(run, Asked()) is None
 
 
-def test_another_load_is_no_engine_that_changed() -> None:
+@pytest.mark.parametrize(("seed", "load", "engine"), [(2, 0.2, 11), (0, 0.5, 11), (3, 0.5, 14)])
+def test_another_load_is_no_engine_that_changed(seed: int, load: float, engine: int) -> None:
     """From the middle on four times as many come, with prompts five times as long, which a slower
     engine would explain too."""
-    rng, later = np.random.default_rng(2), np.arange(2000) >= 1000
+    rng, later = np.random.default_rng(seed), np.arange(2000) >= 1000
     gaps = rng.exponential(1.0, 2000) / np.where(later, 4.0, 1.0)
     prompts = np.round(rng.lognormal(7, 0.8, 2000) * np.where(later, 5, 1)).clip(16, 60_000)
-    made = np.random.default_rng(11)
-    run = served(made, 2000, load=0.2, arrivals=gaps, places=64, prompts=prompts)
+    made = np.random.default_rng(engine)
+    run = served(made, 2000, load=load, arrivals=gaps, places=64, prompts=prompts)
     assert engine_changed(run, Asked()) is None
+
+
+@pytest.mark.parametrize(("after", "told"), [(0.0, True), (0.6, False)])
+def test_a_prefix_cache_that_was_lost_is_told(after: float, told: bool) -> None:
+    run = served(np.random.default_rng(4), 1500, load=0.3)
+    share = np.where(np.arange(1500) < 700, 0.7, after)
+    found = np.floor(share * run.columns["prompt_tokens"])
+    run = replace(run, columns={**run.columns, "cached_tokens": found}, shares_prefix=np.nan)
+    seen = prefix_hits(replace(run, series=None), Asked())
+    assert seen is not None
+    assert (seen.level, "until" in seen.seen) == (("warning", True) if told else ("note", False))
+    counted_by = np.arange(0, 1500, 15)
+    counters = {"prefix_asked": run.columns["prompt_tokens"], "prefix_found": found}
+    values = {name: np.cumsum(x)[counted_by] for name, x in counters.items()}
+    query = prefix_hits(Run("", "", series=Series(counted_by + 0.0, values)), Asked())
+    assert query is not None
+    assert ("until" in query.seen) == told
+    objective = Asked(ttft_s=2.0, tpot_s=0.2)
+    unsaid = [f(run, objective) is None for f in (ceiling, breaking_load, load_kept)]
+    assert all(unsaid) or not told
+    late = np.where(np.arange(1500) > 800, 9.0, 0.1)
+    kept = goodput(replace(run, columns={**run.columns, "ttft_s": late}), objective)
+    assert kept is not None
+    assert ("what emptied the prefix cache" in kept.change) == told
+
+
+@pytest.mark.parametrize(("waiting", "level"), [(3.0, "warning"), (1.5, "note")])
+def test_less_than_one_that_waits_in_the_mean_is_a_note(waiting: float, level: str) -> None:
+    values = {"running": np.full(60, 64.0), "waiting": np.tile([waiting, 0.0], 30)}
+    found = binding(Run("", "", series=Series(np.arange(60.0), values)), Asked())
+    assert found is not None
+    assert found.level == level

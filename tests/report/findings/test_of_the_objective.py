@@ -86,11 +86,36 @@ def test_late_in_stretches_has_a_wider_interval_than_late_at_random() -> None:
 
 def test_late_requests_of_one_moment_send_the_reader_there() -> None:
     sent = np.arange(1000.0)
-    for late, there in (((sent >= 500) & (sent < 560), True), (sent % 10 == 3, False)):
-        run = Run("", "", {"sent_s": sent, "ttft_s": np.where(late, 9.0, 0.1)})
+    dense = np.cumsum(np.where((sent >= 500) & (sent < 560), 0.25, 1.0))
+    stretch = (sent >= 500) & (sent < 560)
+    for late, moments, told in (
+        (stretch, sent, "look at what happened from 500 s to 553 s"),
+        (stretch, dense, "plan for 3.9 times the mean rate, as it was from 499 s to 512 s"),
+        (sent >= 940, sent, "test longer"),  # a queue that grows
+        (sent % 10 == 3, sent, "lower the load"),
+    ):
+        run = Run("", "", {"sent_s": moments, "ttft_s": np.where(late, 9.0, 0.1)})
         found = goodput(run, Asked(ttft_s=1.0))
         assert found is not None
-        assert ("from 500 s to 553 s" in found.change) == there
+        assert found.change.startswith(told)
+
+
+def test_late_requests_send_the_reader_to_what_they_have_in_common() -> None:
+    """One tenant's, all failed, or behind starts of an engine that slept."""
+    sent, late = np.arange(1000.0), np.arange(1000) % 50 < 3
+    tenant = np.where(late | (np.arange(1000) % 50 == 9), 1.0, 0.0)
+    times = {"sent_s": sent, "ttft_s": np.where(late, 9.0, 0.1)}
+    slept = {"sent_s": sent + 500 * (np.arange(1000) // 50), "latency_s": times["ttft_s"] + 1}
+    for columns, told in (
+        ({"tenant": tenant}, "look at what holds b before"),
+        ({"failed": late.astype(float)}, "mend what fails"),
+        (slept, "keep an engine awake"),
+        (slept | {"prompt_tokens": np.where(late, 9e4, 9e2)}, "lower the load"),
+    ):
+        found = goodput(Run("", "", times | columns, tenants=("a", "b")), Asked(ttft_s=1.0))
+        assert found is not None
+        assert found.level == "problem"
+        assert found.change.startswith(told)
 
 
 def test_alerts_come_along() -> None:
@@ -112,6 +137,10 @@ def test_the_load_at_which_it_breaks_is_beyond_one_that_it_keeps(
     assert found is not None
     assert found.level == "note"
     assert "off by" in found.sure
+    assert "; a step takes" in found.seen
+    guessed = breaking_load(replace(run, gaps_s=2 * run.tpot_s()), Asked(ttft_s=limit, places=32))
+    assert guessed is not None
+    assert "; a token takes" in guessed.seen
     own = fit_own(run, Asked(places=32))
     assert own is not None
     for wrong in ((0.31, 0.0), (-0.31, 0.0), (0.0, 0.31), (0.0, -0.31)):  # an engine unlike the log
@@ -171,6 +200,7 @@ def test_the_ceiling_is_the_simulators(load: float) -> None:
     used = float(found.seen.split(" came, ")[1].split("%")[0])
     assert used == pytest.approx(100 * load, abs=8)
     assert found.level == ("note" if load < 0.82 else "warning")
+    assert ("test five times as long" in found.change) == (80 < used < 100)
 
 
 def test_a_canary_by_the_book() -> None:

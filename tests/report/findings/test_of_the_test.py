@@ -128,6 +128,12 @@ def test_failures_are_not_among_the_times() -> None:
     found = failures(broken, Asked())
     assert found is not None
     assert found.seen.startswith("50 of 500 requests failed: 10%")
+    gave_up = replace(broken, columns={**broken.columns, "gave_up": failed})
+    for ttft, told in ((np.where(failed > 0, np.nan, 0.1), "patience"), (slow, "first token")):
+        found = failures(replace(gave_up, columns={**gave_up.columns, "ttft_s": ttft}), Asked())
+        assert found is not None
+        assert "all because their clients gave up" in found.seen
+        assert told in found.change
 
 
 def test_how_many_are_too_few() -> None:

@@ -27,9 +27,11 @@ def test_nothing_is_said_of_nothing() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_poisson_is_neither_bursty_nor_even(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    run = Run("", "", {"sent_s": np.cumsum(rng.exponential(0.1, 3000))})
-    assert bursts(run, Asked()) is None
-    assert paced(run, Asked()) is None
+    sent = np.cumsum(rng.exponential(0.1, 3000))
+    for moments in (sent, sent + np.where(np.arange(3000) > 900, 60.0, 0.0)):  # a clock was set
+        run = Run("", "", {"sent_s": moments})
+        assert bursts(run, Asked()) is None
+        assert paced(run, Asked()) is None
 
 
 def test_bursts_of_requests_need_not_be_bursts_of_tokens() -> None:

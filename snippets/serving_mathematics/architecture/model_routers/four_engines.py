@@ -67,8 +67,10 @@ def example() -> SimpleNamespace:
         carried_slack=_rate("customers", own),
         carried_fewest=_rate("customers", fewest),
         carried_picker=_rate("customers", "endpoint picker"),
-        picker_agents=_rate("agents", "endpoint picker"),
-        picker_short=_rate("agents", "endpoint picker, short record"),
+        carried_llmd=_rate("customers", "llm-d"),
+        carried_llmd_requests=_rate("customers", "llm-d, by requests"),
+        llmd_agents=_rate("agents", "llm-d"),
+        llmd_short=_rate("agents", "llm-d, short record"),
         carried_sglang=_rate("customers", "SGLang"),
         carried_sglang_32=_rate("customers", "SGLang, 32"),
         carried_owner=_rate("customers", "one owner, by hash"),
@@ -143,8 +145,8 @@ def figure_carried(figure: Figure) -> None:
     Requests a second of each engine up to which the promise is kept, found to 0.4 for customers,
     with the best setting that was tried of each rule.
 
-    Alt: Two bar charts of rules, for customers and for agents. Prefix first with slack and the
-    endpoint picker have the longest bars in both; rules that look at loads alone have short bars,
+    Alt: Two bar charts of rules, for customers and for agents. Prefix first with slack, llm-d and
+    the sum of scores have the longest bars in both; rules that look at loads alone have short bars,
     for agents hardly visible ones.
     """
     figure.set_size_inches(6.4, 3.4)
@@ -155,10 +157,8 @@ def figure_carried(figure: Figure) -> None:
         "owner by hash": ("one owner, by hash",),
         "hash, bound": ("hash, bound 1.1", "hash, bound 1.25"),
         "SGLang": ("SGLang", "SGLang, 32", "SGLang, 128"),
-        "endpoint picker": (
-            "endpoint picker",
-            "endpoint picker, 1:1:1",
-        ),
+        "sum of scores": ("endpoint picker", "endpoint picker, 1:1:1"),
+        "llm-d": ("llm-d", "llm-d, by requests"),
         "prefix always": ("prefix always",),
         "prefix, slack 16": ("prefix first, slack 16",),
     }
@@ -180,18 +180,18 @@ def figure_aged(figure: Figure) -> None:
 
     Alt: Line chart of the share of kept promises against the age of loads. All three lines begin
     near the top. The rule with a small slack falls to nothing within seconds, the one with a large
-    slack later, and the weighted sum of the endpoint picker falls slowly.
+    slack later, and that of the sum of scores slowly.
     """
     axes = figure.subplots()
     shown = np.array([0.03, *AGES_S[1:]])
-    for name, colour, x, y in (
-        ("slack 16", "C1", 0.35, 30),
-        ("slack 64", "C3", 1.9, 74),
-        ("endpoint picker", "C0", 3.1, 98),
+    for name, text, colour, x, y in (
+        ("slack 16", "slack 16", "C1", 0.35, 30),
+        ("slack 64", "slack 64", "C3", 1.9, 74),
+        ("endpoint picker", "sum of scores", "C0", 3.1, 98),
     ):
         kept = [100 * _aged(name, age_s) for age_s in AGES_S]
         axes.semilogx(shown, kept, "o-", color=colour)
-        axes.annotate(name, (x, y), color=colour, ha="left")
+        axes.annotate(text, (x, y), color=colour, ha="left")
     axes.set_xticks(shown, ["own count", "0.1", "0.3", "1", "3", "10"])
     axes.minorticks_off()
     axes.set(xlabel="age of loads at most [s]", ylabel="promise kept [%]", ylim=(0, 104))

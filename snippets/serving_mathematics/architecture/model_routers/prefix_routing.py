@@ -13,7 +13,8 @@ on the other engine as well.
 Assumes: what `core.fleet` assumes; a router that counts what it sent and what came back.
 
 Source: Karger et al. (1997) and Mirrokni et al. (2018) for the rule with one owner; SGLang Model
-Gateway for records of what was sent; the slack is derived here.
+Gateway for records of what was sent; llm-d's router, prefix-cache-affinity-filter, for a slack in
+time; the other slack is derived here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.outcomes import Outcome
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.routers import _record, _records
+from serving_mathematics.core.fleet.routers import _record, _records, _unread_blocks
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.trying import choices
 from serving_mathematics.core.fleet.view import View
@@ -108,6 +109,43 @@ def hash_bounded(request: int, view: View, balance: float = 1.25) -> int:
         return orders[head][0]
     most = math.ceil(balance * (1 + sum(view.requests)) / len(view.serving))
     return next(engine for engine in orders[head] if view.requests[engine] < most)
+
+
+def _sticky(
+    request: int,
+    view: View,
+    affinity: float = 0.8,
+    penalty_tokens: float = 18 * 50_000,
+    by_requests: bool = False,
+    record_share: float = 1.0,
+    block_tokens: int = 16,
+) -> int:
+    """One of the engines that were sent a share of this prompt, as long as the least loaded of them
+    has at most so many more tokens to read than the least loaded other, else any: of these the one
+    with the fewest, this prompt's among them, or with the fewest requests; chance decides ties.
+
+    Tokens to be read are those of prompts without a first token, less what the record finds; it
+    holds that share of a cache. Source: llm-d's router, prefix-cache-affinity-filter with
+    token-load-scorer or active-request-scorer and max-score-picker; 18 s of what an engine reads.
+    """
+    chain, depth = view.way(request)
+    records = _records(view, int(record_share * max(view.capacity)) // block_tokens)
+    blocks, unread = view.ledger.prompt[request] / block_tokens, _unread_blocks(view)
+    found = {engine: records[engine].look(chain, depth)[1] for engine in view.serving}
+    near = [one for one in view.serving if depth and found[one] >= affinity * depth]
+    least, other = (
+        min((unread.get(one, 0.0) for one in view.serving if (one in near) is sticky), default=0.0)
+        for sticky in (True, False)
+    )
+    among = near if near and (least - other) * block_tokens <= penalty_tokens else view.serving
+
+    def load(one: int) -> float:
+        return view.requests[one] if by_requests else unread.get(one, 0.0) + blocks - found[one]
+
+    place = min(among, key=lambda one: (load(one), view.chance()))
+    _record(request, view, place, depth)
+    view.memory["sent"][request] = place, max(blocks - found[place], 0.0)
+    return place
 
 
 def slack_that_pays(saved_s: float, later_tokens: float, sequence_s: float) -> float:

@@ -4,7 +4,8 @@ A name is compared without case, owner, punctuation and endings that do not chan
 (`-Instruct`, `-FP8`, dates); what such an ending says of the precision is kept. An unknown name is
 answered with the nearest ones.
 
-Source: `records/machine_models.json.gz` and `records/machine_systems.json`, see there.
+Source: `records/machine_models.json.gz`, `records/machine_systems.json` and
+`records/machine_scores.json`, see there.
 """
 
 from __future__ import annotations
@@ -166,6 +167,24 @@ def systems() -> dict[str, System]:
     """
     rows = read_record("machine_systems")["systems"]
     return {name: read_system(name, row) for name, row in rows.items()}
+
+
+@functools.cache
+def _measured_systems() -> frozenset[str]:
+    scores = read_record("machine_scores")
+    every = scores["aggregated"]["fitted to all"], scores["separate fleets, fitted to none"]
+    return frozenset(name for kind in every for name in kind["per token"]["system"])
+
+
+def was_measured(system: str) -> bool:
+    """Whether any run of the record was on this device.
+
+    system: its name, as `systems` has it.
+
+    >>> was_measured("h100_sxm"), was_measured("mi300x")
+    (True, False)
+    """
+    return system in _measured_systems()
 
 
 def model_names() -> tuple[str, ...]:

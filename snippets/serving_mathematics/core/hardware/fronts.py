@@ -29,7 +29,7 @@ import numpy as np
 from serving_mathematics.core.hardware.benchmark_loops import Latencies
 from serving_mathematics.core.hardware.calibration import descend
 from serving_mathematics.core.hardware.catalogue import compared, nearest
-from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     SEQUENCE_S,
@@ -161,6 +161,22 @@ def front_constants(front: Front, constants: Constants = FITTED) -> Constants:
     for name in FIRST_STEPS:
         values[name] = first_steps or values[name]
     return Constants(**{**values, "sequence_s": sequence_s})
+
+
+def untuned(deployment: Deployment) -> str:
+    """What a step in eight bits assumes of a mixture that is published in others; "" of the rest.
+
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> untuned(WORKED)
+    ''
+    """
+    one = deployment.architecture
+    if deployment.precision != "fp8" or not one.routed_parameters or one.published == "fp8":
+        return ""
+    return (
+        "a mixture in FP8 is taken to have kernels that are tuned for this device: as installed it "
+        "may be no faster than in BF16, so test both"
+    )
 
 
 def steps_alone(work: Work, constants: Constants) -> Latencies:

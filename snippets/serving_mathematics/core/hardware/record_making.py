@@ -310,7 +310,7 @@ def _median(values: Any) -> float:
 
 # In one piece: a case for each kind of table in the package.
 def _kernel_digest(
-    wheel: Path, systems: Iterable[str] = ("h100_sxm", "h200_sxm", "b200_sxm")
+    wheel: Path, systems: Iterable[str] = ("a100_sxm", "h100_sxm", "h200_sxm", "b200_sxm")
 ) -> dict[str, Any]:
     """Medians of kernel measurements by system, backend and type: floors, shares, rates.
 
@@ -382,7 +382,7 @@ def _kernel_digest(
                         key = f"{backend} cache {row['kv_cache_dtype']}"
                         if row["batch_size"] <= 4 and tokens <= 1025:
                             add("attention floor [s]", key, seconds)
-                        elif cache > 2e8 and not row["window_size"]:
+                        elif cache > 2e8 and not row.get("window_size"):
                             add("cache share of the bandwidth", key, cache / seconds / bandwidth)
                     elif (
                         kind == "custom_allreduce_perf"

@@ -15,7 +15,8 @@ arithmetic of one kernel overlap (the larger counts), kernels follow one another
 experts, of which each token takes k, B tokens touch E (1 - (1 - k/E)^B); the arithmetic is that of
 the busiest device.
 
-The floors are what kernels take when they have next to nothing to do, from kernel measurements.
+The floors are what kernels take when they have next to nothing to do, from kernel measurements on
+Ampere, Hopper and Blackwell; other generations have Hopper's.
 
 Assumes: CUDA graphs in decoding; tokens that choose experts alike and independently; an engine that
 takes the cheaper of the two ways to exchange tokens; no overlap between two batches.
@@ -157,6 +158,8 @@ def matrix_floor_s(generation: str, bytes_a_value: float) -> float:
     bytes_a_value = require_positive(bytes_a_value=bytes_a_value)
     if generation == "blackwell":
         return 2.6e-6 if bytes_a_value == 2 else 6.0e-6
+    if generation == "ampere" and bytes_a_value == 2:
+        return 4.6e-6
     return 3.2e-6 if bytes_a_value == 2 else 5.2e-6
 
 
@@ -172,7 +175,7 @@ def attention_floor_s(attention: Attention, generation: str, bytes_a_value: floa
     blackwell = generation == "blackwell"
     matrix = matrix_floor_s(generation, bytes_a_value)
     if attention.kind in ("full", "window"):
-        kernel = 9.5e-6 if blackwell else 10.5e-6
+        kernel = {"ampere": 15e-6, "blackwell": 9.5e-6}.get(generation, 10.5e-6)
         selection = SELECTION_S if attention.index_width else 0.0
         return 2 * matrix + kernel + 2 * SMALL_S + selection
     if attention.kind == "latent":
@@ -198,6 +201,8 @@ def expert_floor_s(generation: str, backend: str, bytes_a_value: float, four_bit
         if four_bit:
             return 19e-6
         return {2.0: 22e-6, 1.0: 29e-6, 0.5625: 18e-6}.get(bytes_a_value, 50e-6)
+    if generation == "ampere":
+        return 48e-6 if backend == "sglang" else 80e-6
     if four_bit:
         return {"trtllm": 72e-6, "vllm": 40e-6, "sglang": 36e-6}[backend]
     return 50e-6 if bytes_a_value == 0.53125 else 32e-6

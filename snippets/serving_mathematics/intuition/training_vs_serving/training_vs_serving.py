@@ -12,7 +12,8 @@ Assumes: demand does not depend on the size of the model, every operation costs 
 law holds at the ratios D/N that it is asked about.
 
 Source: Kaplan et al. (2020), table 1, and Hoffmann et al. (2022), appendix F, for the operations;
-Hoffmann et al. (2022), approach 3, for the law; Sardana et al. (2024), section 2 for the objective,
+Hoffmann et al. (2022), approach 3, for the law, and Besiroglu et al. (2024) for what its TeX source
+says of it; Sardana et al. (2024), section 2 for the objective,
 which they solve numerically; the condition is derived on the page.
 """
 
@@ -62,8 +63,11 @@ class ScalingLaw:
         require_positive(a=self.a, b=self.b, alpha=self.alpha, beta=self.beta)
 
 
-PRINTED = ScalingLaw(1.69, 406.4, 410.7, 0.34, 0.28)  # Hoffmann et al. (2022), exponents rounded
-UNROUNDED = ScalingLaw(1.69, 406.4, 410.7, 0.336, 0.283)  # Sardana et al. (2024), appendix A
+PRINTED = ScalingLaw(1.69, 406.4, 410.7, 0.34, 0.28)  # Hoffmann et al. (2022), equation 10
+UNROUNDED = ScalingLaw(  # the comment after it in their TeX source
+    math.exp(0.5267228), math.exp(6.0073404), math.exp(6.0179186), 0.33917084, 0.2849083
+)
+SARDANA = ScalingLaw(1.69, 406.4, 410.7, 0.336, 0.283)  # Sardana et al. (2024), appendix A
 REFITTED = ScalingLaw(1.8172, 482.01, 2085.43, 0.3478, 0.3658)  # Besiroglu et al. (2024)
 LAWS = {"as printed": PRINTED, "unrounded": UNROUNDED, "refitted": REFITTED}
 SERVED_T = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # trillion tokens
@@ -233,12 +237,14 @@ def example() -> SimpleNamespace:
         for law in LAWS.values()
     ]
     dear = lifetime_optimum(UNROUNDED, loss(UNROUNDED, size, tokens), 10 * demand)
+    theirs = loss(SARDANA, size, compute_optimal_tokens(SARDANA, size))
     believed = optima[0].parameters  # the choice under one law, paid for under another
     target = loss(REFITTED, size, compute_optimal_tokens(REFITTED, size))
     paid = lifetime_flops(believed, tokens_for_loss(REFITTED, believed, target), demand)
     return SimpleNamespace(
         attention_even_tokens=2 * 70e9 / (4 * 80 * 8192),
         best_parameters_b=best.parameters / 1e9,
+        sardana_b=lifetime_optimum(SARDANA, theirs, demand).parameters / 1e9,
         least_saving_percent=100 * min(savings),
         most_saving_percent=100 * max(savings),
         best_ratio=best.tokens / best.parameters,
@@ -304,14 +310,14 @@ def figure_lifetime_flops(figure: Figure) -> None:
 
 
 def figure_rounding(figure: Figure) -> None:
-    """Rounding two exponents in the third digit halves the predicted saving.
+    """At 10 trillion, exponents of two digits take nearly half of the predicted saving.
 
     Saving over the compute-optimal model of 70 billion parameters, by the constants as printed, the
     unrounded exponents, and the later refit.
 
     Alt: Predicted saving in percent against tokens served, from 1 to 100 trillion on a logarithmic
     axis. Three rising curves: as printed lowest, unrounded in the middle, refitted highest; at 10
-    trillion they read about 6, 12 and 29 percent.
+    trillion they read about 6, 11 and 29 percent.
     """
     axes = figure.subplots()
     demand = np.geomspace(1e12, 1e14, 60)
@@ -386,8 +392,8 @@ def check_decision_under_every_law() -> None:
     a served operation costs ten times or a third as much; and training the best size of one set
     until the loss is reached costs less than an eighth more by any other. Who takes its tokens as
     well misses the loss, or spends up to 3.2 times as much. The smallest of the three sizes is a
-    third smaller than the largest, its tokens less than a third; the saving halves by rounded
-    constants, and more than doubles by refitted ones.
+    third smaller than the largest, its tokens less than a third; rounded constants take nearly half
+    of the saving, and refitted ones more than double it.
 
     Source: the optimum under each law, at 10 trillion tokens and the quality of 70 billion.
     """
@@ -417,7 +423,7 @@ def check_decision_under_every_law() -> None:
     checks.close("tokens, most over fewest", max(tokens) / min(tokens), 3.2, atol=0.05)
     checks.close("dearest plan that reaches the loss", max(plans), 3.15, atol=0.05)
     rounded, whole, refitted = saved.values()
-    checks.close("saved, as printed over unrounded", rounded / whole, 0.5, atol=0.03)
+    checks.inside("saved, as printed over unrounded", rounded / whole, 0.5, 0.6)
     checks.inside("saved, refitted over unrounded", refitted / whole, 2.0, 3.0)
 
 
@@ -482,14 +488,15 @@ def check_optimum_against_a_search() -> None:
 
 
 def check_sardana_numbers() -> None:
-    """Sizes, tokens and savings printed by Sardana et al. come out of the condition.
+    """Sizes, tokens and savings printed by Sardana et al. come out of the condition, with their
+    exponents.
 
     Source: Sardana et al. (2024): figure 1 (7B for 13B at 2T tokens: 1.7e22 FLOP, 17%), section 2
     (13.6B on 2.84 times the data, 28%; 6B on 1.18 times), table 2 (41.6B on 7.92T for 70B on 4.26T,
     12%), section 6 (1.3% more at 2T). Tolerances are half of the last printed digit, but for the
     4.26, which is 0.1% above the condition.
     """
-    law = UNROUNDED
+    law = SARDANA
 
     def versus(size: float, demand: float) -> tuple[Training, float, float]:
         tokens = compute_optimal_tokens(law, size)
@@ -518,10 +525,10 @@ def check_sardana_numbers() -> None:
     )
 
 
-def check_rounding_halves_the_saving() -> None:
-    """Exponents 0.34 and 0.28 for 0.336 and 0.283 halve the predicted saving.
+def check_rounding_takes_half_of_the_saving() -> None:
+    """Exponents 0.34 and 0.28 for 0.339 and 0.285 take nearly half of the predicted saving.
 
-    Source: a search over 20,000 sizes per law, without the condition; the factor of two is rounded.
+    Source: a search over 20,000 sizes per law, without the condition.
     """
     savings = []
     for law in (UNROUNDED, PRINTED):
@@ -534,7 +541,7 @@ def check_rounding_halves_the_saving() -> None:
         checks.close(
             f"saving, α = {law.alpha:g}", lifetime_saving(law, 70e9, 1e13), savings[-1], rtol=1e-6
         )
-    checks.close("70B, 10T: ratio", savings[0] / savings[1], 2.0, atol=0.05)
+    checks.inside("70B, 10T: ratio", savings[0] / savings[1], 1.8, 2.0)
 
 
 def check_refit_agrees_with_twenty_tokens_per_parameter() -> None:

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,8 +33,13 @@ from serving_mathematics.core.hardware.calibration import (
     tabulate,
     without_evidence,
 )
-from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
-from serving_mathematics.core.hardware.step_time import Array, Constants, Work
+from serving_mathematics.core.hardware.published_runs import (
+    Run,
+    _engine_runs,
+    read_lines,
+    read_runs,
+)
+from serving_mathematics.core.hardware.step_time import FITTED, Array, Constants, Work
 from serving_mathematics.machine.predictions.own_runs import fit_moves, scaled_constants
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
@@ -215,6 +222,33 @@ def main() -> int:
     record = provenance(COMMAND, ("numpy",)) | {"what": what} | measure(runs)
     print(write_record(SCORES, record), file=sys.stderr)
     return 0
+
+
+def example() -> SimpleNamespace:
+    """Shares of the others' prompts that a first token waits for where lengths are equal."""
+    return SimpleNamespace(
+        lockstep_sglang=FITTED.lockstep_sglang, lockstep_vllm=FITTED.lockstep_vllm
+    )
+
+
+def check_equal_lengths_keep_step_in_one_engine_alone() -> None:
+    """Where lengths are equal a first token in SGLang waits for nearly half of the others' prompts,
+    in vLLM for few: half of them would be three times too long.
+
+    Source: published runs of equal lengths that hold 32 requests and more at a time.
+    """
+    runs = [run for run in _engine_runs() if run.answers.shortest_share == 1]
+    runs = [run for run in runs if run.concurrency >= 32]
+    half = replace(FITTED, lockstep_sglang=0.5, lockstep_vllm=0.5)
+    for backend, low, high in (("sglang", 0.8, 1.25), ("vllm", 3.0, 6.0)):
+        table = tabulate([run for run in runs if run.answers.backend == backend])
+        for name, constants, least, most in (
+            ("as fitted", FITTED, 0.85, 1.15),
+            ("half", half, low, high),
+        ):
+            found = loop_latencies(table.engines, constants).first_token_s / table.first_token_s
+            label = f"{backend}, {name}: predicted over measured"
+            checks.inside(label, float(np.median(found)), least, most, kind="measured")
 
 
 def check_deployments_are_predicted_better() -> None:

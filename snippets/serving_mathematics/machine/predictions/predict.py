@@ -50,6 +50,7 @@ from serving_mathematics.core.hardware.catalogue import (
     model_names,
     nearest,
     systems,
+    was_measured,
 )
 from serving_mathematics.core.hardware.deployments import (
     Deployment,
@@ -58,7 +59,13 @@ from serving_mathematics.core.hardware.deployments import (
     require_deployment,
     room_sequences,
 )
-from serving_mathematics.core.hardware.fronts import FRONTS, Front, find_front, front_constants
+from serving_mathematics.core.hardware.fronts import (
+    FRONTS,
+    Front,
+    find_front,
+    front_constants,
+    untuned,
+)
 from serving_mathematics.core.hardware.published_runs import ACCEPTED, fleet_split
 from serving_mathematics.core.hardware.step_time import FITTED, Constants, count_work
 from serving_mathematics.support.commands import OneLineParser
@@ -94,8 +101,9 @@ COLUMNS = {
     "prefill_tp, prefill_dp, prefill_ep, prefill_workers": "disagg: an engine that takes prompts, "
     "and how many; blank workers: as many as keep them below 80% busy",
     "decode_tp, decode_dp, decode_ep, decode_workers": "disagg: an engine that answers, how many",
-    "front": "what stands before the devices: benchmark, unknown, ml-energy, inference-perf or "
-    "engine; blank: benchmark",
+    "front": "what stands before the devices: benchmark, whose first tokens have its harness in "
+    "them, unknown, which is for the TTFT of one user too, ml-energy, inference-perf or engine; "
+    "blank: benchmark",
     "ttft_s, tpot_s": "measured; errors are then printed",
 }
 OTHER_NAMES = {  # as other tables call them, in compared form
@@ -322,6 +330,11 @@ def read_row(cells: Mapping[str, str]) -> Row:
     if _is_path(_cell(cells, "model")):
         size = f"{architecture.parameters / 1e9:.4g}·10⁹ parameters"
         notes += (f"{_cell(cells, 'model')} is read as {size}, published in {found['precision']}",)
+    if not was_measured(system.name):
+        notes += (
+            f"no run on {system.shown} was measured, and how far its times are off is not known: "
+            "give two runs of yours to plan --load-test",
+        )
     drafts, accepted = _guesses(cells, data)
     base = Deployment(
         architecture,
@@ -378,6 +391,8 @@ def read_row(cells: Mapping[str, str]) -> Row:
                 require_deployment(engine)
             except ValueError as problem:
                 raise Impossible(_in_columns(str(problem), start)) from None
+    if assumed := untuned(base):
+        notes += (assumed,)
     if room_sequences(base) < base.concurrency:
         notes += ("memory holds fewer sequences at once than the concurrency: the others wait",)
     return Row(base, prompts, answering, taking, concurrency, notes, front)

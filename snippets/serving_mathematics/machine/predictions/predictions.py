@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from serving_mathematics.core.hardware.calibration import GIVEN, KERNELS
+from serving_mathematics.core.hardware.catalogue import systems
 from serving_mathematics.core.hardware.step_time import CONSTANT_NAMES, FITTED
 from serving_mathematics.machine.predictions.own_runs import FACTORS, SPREADS
 from serving_mathematics.support import checks
@@ -52,6 +53,7 @@ def example() -> SimpleNamespace:
     separate = scores["separate fleets, fitted to none"]["rate"]
     return SimpleNamespace(
         runs=each["all"]["runs"],
+        measured_devices=", ".join(systems()[name].shown for name in sorted(each["system"])),
         held_median=100 * each["all"]["median"],
         held_p90=100 * each["all"]["p90"],
         guessing_short=-100 * each["guessing"]["yes"]["signed"],
@@ -72,7 +74,7 @@ def _score_rows(told: dict[str, Any]) -> list[str]:
     names = {
         "fitted to all": "nothing",
         "one model left out": "all models of its shape",
-        "one system left out": "its device",
+        "one system left out": "its device, one of these",
         "one backend left out": "its engine",
         "constants from kernels alone": "every run",
     }

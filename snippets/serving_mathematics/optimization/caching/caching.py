@@ -230,10 +230,10 @@ def check_keys_of_latent_attention_are_wider() -> None:
 
 def check_erratum_405b() -> None:
     """A 405B cache of 128,000 tokens takes 61.5 GiB with the model's 8 KV heads; the widely copied
-    123 belongs to 16.
+    123 belongs to the 16 of its files of July 2024.
 
     Source: huggingface/blog issue 2345, the table of the blog (123.05 for 128k, 15.38 for 16k)
-    and the reader's 61.52 and 7.69.
+    and the reader's 61.52 and 7.69; vLLM issue 6689 for the files.
     """
     per_token = _per_token(_models()["Llama-3.1-405B"])
     for tokens, right, printed in ((128_000, 61.5234375, 123.05), (16_000, 7.6904296875, 15.38)):

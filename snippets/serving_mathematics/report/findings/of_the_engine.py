@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics.core.batching.speculative_decoding import best_draft_length
 from serving_mathematics.core.queues.shares import wilson_interval
@@ -28,22 +29,34 @@ from serving_mathematics.report.evidence import (
     _known_mean,
     _known_quantile,
     _tick_s,
-    levels,
 )
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
-from serving_mathematics.report.own_engine import _changed
+from serving_mathematics.report.own_engine import LEAST_TOLD, _changed
+from serving_mathematics.report.waiting import (
+    PASSED,
+    ROUTED,
+    _limits,
+    _memory_free,
+    _passed_share,
+    _when_late,
+    levels,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
 WAITS = 0.1  # share of the time with a queue, from which something binds
+ONE_WAITS = 1.0  # in the mean, below which that is a note where most of the first token is no wait
 FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
+UNEVEN = 5.0  # times as many wait before the fullest as before the others
 MOMENTS_LEAST, MANY_WAIT = 10, 10  # that say what binds; who wait at the last of fewer
+MOST_WAITED = 0.9  # of all that was waited, by those who waited longest
 MOST_QUEUE = 0.5  # of the time to first token
 EMPTY = 0.25  # of the usual number inside, up to which a prompt's own time is read off
 STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 STALLED = 0.1  # of the reading time
 PREEMPTED = 0.01  # of the requests
+FELL, STRETCHES_OF_HITS = 0.2, 8  # of the prompt tokens, that are found no more; of a log
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
 ENGINE_FLAGS = {  # of an engine: its places, the budget of a step, memory of the cache, its 8 bits
@@ -68,7 +81,8 @@ PASS_COST = 0.05  # of a draft model's pass, of the target's
 
 
 def binding(run: Run, asked: Asked) -> Finding | None:
-    """What requests wait for: places, memory, or the budget of tokens in a step.
+    """What requests wait for: places, memory, the budget of tokens in a step, or a queue of their
+    own.
 
     run: with running and waiting requests over time. asked: the places, where they are known.
 
@@ -84,45 +98,83 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     running, waiting = told.values["running"], told.values["waiting"]
     known = np.isfinite(running) & np.isfinite(waiting)
     running, waiting = running[known], waiting[known]
-    if running.size < MOMENTS_LEAST:
-        return None
     queued = waiting >= 1
-    share = float(queued.mean())
-    if share < WAITS:
+    if running.size < MOMENTS_LEAST or float(queued.mean()) < WAITS:
         return None
-    most = asked.places if asked.places > 0 else float(running.max())
-    full = float((running[queued] >= FULL_PLACES * most).mean())
-    cache = told.values.get("cache")
-    cached, flags = math.nan, _engine_flags(run, asked)
-    if cache is not None and cache.shape == known.shape and (cache > 0).any():
-        cached = float((cache[known][queued] >= FULL_CACHE).mean())
-    if cached > 0.5:
-        what, change = "memory", _memory_change(flags)
-        seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} of it"
-    elif full > 0.5:
-        flag, what = flags[0], "places"
-        seen = f"{most:g} requests ran in {percent(full)} of it, and never more"
-        change = (
-            f"raise {flag} above {most:g} if memory and the time per token allow, or add replicas"
-        )
-        if math.isnan(cached):
-            seen += " (or memory, of which the file says nothing)"
-    else:
-        flag, what = flags[1], "the token budget or the host"
-        seen = f"places were free ({float(np.median(running[queued])):g} of {most:g} ran)"
-        change = f"raise {flag} and look whether the time per token still keeps its promise"
+    what, seen, change = _uneven(told) or _passed(run) or _bound(run, asked, told, known)
+    if "others_waiting" in told.values and change != ROUTED:
+        what = f"of {next(iter(told.engines))}, before which most wait, {what}"
+    found = queue_or_prefill(run, asked) if waiting.mean() < ONE_WAITS else None
+    few = waiting.mean() < ONE_WAITS and (found is None or found.level == "note")
     return Finding(
         "binding",
-        "warning",
-        f"{what} bind: somebody waited in {percent(share)} of the time, "
-        f"{sized(float(waiting.mean()))} "
-        f"in the mean, and {seen}",
+        "note" if few else "warning",
+        f"{what}: somebody waited in {percent(float(queued.mean()))} of the time, "
+        f"{sized(float(waiting.mean()))} in the mean, {seen}",
         "what binds is what more of would shorten the queue; more of the rest changes nothing",
         change,
         f"{running.size} moments",
         "definitions/utilization",
         run.where,
     )
+
+
+def _uneven(told: Series) -> tuple[str, str, str] | None:
+    """What is said where many wait before one of several engines; None elsewhere."""
+    wait, ran = (_known_mean(told.level(f"others_{x}")) for x in ("waiting", "running"))
+    mean = _known_mean(told.level("waiting"))
+    if not (wait >= 0 and mean > UNEVEN * max(wait, 1.0)):
+        return None
+    seen = f"before each of the others {sized(wait)}, while {sized(ran)} ran there"
+    return f"{next(iter(told.engines))} of several engines binds", seen, ROUTED
+
+
+def _passed(run: Run) -> tuple[str, str, str] | None:
+    """What is said where later requests passed those that waited; None elsewhere."""
+    share = _passed_share(run)
+    if not share > PASSED:
+        return None
+    seen = f"and {percent(share)} of what was waited long was passed by requests sent later"
+    return "one queue of several binds", seen, ROUTED
+
+
+def _bound(
+    run: Run, asked: Asked, told: Series, known: npt.NDArray[np.bool_]
+) -> tuple[str, str, str]:
+    """What binds one engine at the moments that are known, what tells it, and what to change."""
+    running, flags = told.values["running"][known], _engine_flags(run, asked)
+    queued, cache = told.values["waiting"][known] >= 1, told.values.get("cache")
+    ran = running[queued]
+    cached, memory, places = math.nan, math.nan, asked.places
+    if cache is not None and cache.shape == known.shape and (cache > 0).any():
+        cached = float((cache[known][queued] >= FULL_CACHE).mean())
+    if run.size:
+        shown, memory = _limits(run)
+        places = places if places > 0 else shown
+    elif not places > 0:
+        places = float(running.max())
+    full = float((ran >= FULL_PLACES * places).mean()) if places > 0 else 0.0
+    if cached > 0.5:
+        seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} of it"
+        return "memory binds", f"and {seen}", _memory_change(flags)
+    if memory > 0 and not full > 0.5:
+        seen = f"about {memory:,.0f} tokens were held, by {np.quantile(ran, 0.25):g} to "
+        seen += f"{np.quantile(ran, 0.75):g} requests"
+        return "memory binds", f"and {seen}", _memory_change(flags)
+    if full > 0.5:
+        seen = f"{places:g} requests ran in {percent(full)} of it"
+        if math.isnan(cached):
+            seen += " (or memory, of which the file says nothing)"
+        change = f"raise {flags[0]} above {places:g} if memory and the time per token allow, or "
+        return "places bind", f"and {seen}", f"{change}add replicas"
+    free = f"and places were free ({float(np.median(ran)):g} of {running.max():g} ran)"
+    if math.isnan(cached) and not (run.size and _memory_free(run)):
+        seen = f"{free}; of memory the file says too little"
+        change = "look at the share of the KV cache in use: where it is full, "
+        return "memory, the token budget or the host binds", seen, change + _memory_change(flags)
+    free += ", and so was memory, as what they held varied" if math.isnan(cached) else ""
+    change = f"raise {flags[1]} and look whether the time per token still keeps its promise"
+    return "the token budget or the host binds", f"{free}", change
 
 
 def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:
@@ -168,7 +220,12 @@ def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
         return None
     share = float(queue.sum() / ttft.sum())
     half = float(half_width(lambda q, t: q.sum() / t.sum(), queue, ttft))
-    return _waiting(run, share, half, float(ttft.mean()), how)
+    then = ""
+    if run.has("sent_s"):
+        order = np.argsort(-queue, kind="stable")
+        most = order[: int(np.searchsorted(np.cumsum(queue[order]), MOST_WAITED * queue.sum())) + 1]
+        then = _when_late(run.column("sent_s")[good][most], run.column("sent_s"))
+    return _waiting(run, share, half, float(ttft.mean()), how, then=then)
 
 
 def _left_waiting(series: Series) -> str:
@@ -182,7 +239,7 @@ def _left_waiting(series: Series) -> str:
 
 
 def _waiting(
-    run: Run, share: float, half: float, first: float, how: str, left: str = ""
+    run: Run, share: float, half: float, first: float, how: str, left: str = "", then: str = ""
 ) -> Finding | None:
     low, high = max(0.0, share - half), min(1.0, share + half)
     told = percent(share, low, high) if half > 0 else percent(share)
@@ -193,6 +250,10 @@ def _waiting(
     change = (
         "scrape ten times or more, which says what binds: who waits is in no mean yet"
         if left
+        else ROUTED
+        if much and _passed_share(run) > PASSED
+        else f"{then}, when nine of ten that waited most were sent"
+        if then and share > MOST_QUEUE
         else "add replicas, or bound the queue so that those who are let in are in time"
         if much
         else "shorten prompts or share prefixes: more replicas save only the wait"
@@ -254,8 +315,8 @@ def engine_changed(run: Run, _asked: Asked) -> Finding | None:
         "long with as many inside and as long prompts",
         "the log is of two engines, so nothing is said of the costs of a step or of the load that "
         "it carries",
-        "report the two parts by themselves, and look for a deploy, a clock that was lowered or a "
-        "neighbour on the device at that moment",
+        "report the two parts by themselves, and look for a deploy, a replica that came or went, a "
+        "prefix cache that was lost, a clock that was lowered or a neighbour on the device then",
         "least squares with one factor from a moment on, of seven moments tried",
         "machine/step-time",
         run.where,
@@ -279,13 +340,14 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
     requests = run.series.grown("ttft_count")
     share = count / requests if requests > 0 else math.nan
     each = f", {sized(share, 2)} for each request" if math.isfinite(share) else ""
+    many = share >= PREEMPTED or not (share >= 0 or count < FEW)
     return Finding(
         "preemption",
-        "problem" if not share < PREEMPTED else "note",
-        f"{count:,.0f} preemptions{each}",
+        "problem" if many else "note",
+        f"{count:,.0f} preemption{'s' * (count > 1)}{each}",
         "what was computed for them is computed again, and their readers see a gap",
         f"lower {(flags := _engine_flags(run, asked))[0]}, or {_memory_change(flags)}"
-        if not share < PREEMPTED
+        if many
         else "look again at a higher load: so few cost less than any change would",
         "the engine's own count",
         "optimization/caching",
@@ -327,11 +389,16 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         seen = (
             f"{percent(found)} of the prompt tokens were found, {percent(possible)} could have been"
         )
-    left = possible - found
-    lost = left > HITS_LEFT
+    left, fell = possible - found, _hits_fell(run)
+    lost = left > HITS_LEFT or fell is not None
     change = (
         "send the turns of a session to the engine that has them, and give its cache more memory"
     )
+    if fell is not None:
+        seen += f": {percent(fell[1])} until {duration(fell[0])} after the first, then "
+        seen += percent(fell[2])
+        change = "look for a deploy or a restart that emptied the cache then, a prompt whose "
+        change += "beginning changed, or a router that forgot who has what"
     return Finding(
         "prefix_hits",
         "warning" if lost else "note",
@@ -345,6 +412,46 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         "optimization/caching",
         run.where,
     )
+
+
+def _looked_up(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Moments in order, prompt tokens that came by each, and those of them that a cache had; empty
+    where requests tell none and an engine's counters no stretches."""
+    if run.has("sent_s", "prompt_tokens", "cached_tokens"):
+        names = ("sent_s", "prompt_tokens", "cached_tokens")
+        sent, prompt, found = (run.in_order().columns[name] for name in names)
+        known = np.isfinite(sent + prompt + found)
+        if known.sum() >= LEAST_TOLD:
+            return sent[known], prompt[known], found[known]
+    values = dict(run.series.values) if run.series is not None else {}
+    asked, found = (values.get(x, np.zeros(0)) for x in ("prefix_asked", "prefix_found"))
+    asked = asked if asked.size else values.get("prompt_tokens", np.zeros(0))
+    if run.series is None or not asked.size == found.size == run.series.time_s.size:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    known = np.isfinite(run.series.time_s + asked + found)
+    asked, found = (np.maximum(np.diff(x[known]), 0.0) for x in (asked, found))
+    return run.series.time_s[known][1:], asked, found
+
+
+def _hits_fell(run: Run) -> tuple[float, float, float] | None:
+    """From how long after the first on fewer prompt tokens were found in a cache [s], the share
+    before and after; None where the shares of eight stretches are not apart so, or nothing tells.
+
+    >>> columns = {"sent_s": np.arange(400.0), "prompt_tokens": np.full(400, 9.0)}
+    >>> columns["cached_tokens"] = np.where(np.arange(400) < 200, 6.0, 0.0)
+    >>> _hits_fell(Run("", "", columns))
+    (200.0, 0.6666666666666666, 0.0)
+    """
+    moments, prompt, found = _looked_up(run)
+    if moments.size < 2 * STRETCHES_OF_HITS:
+        return None
+    parts = np.array_split(np.arange(moments.size), STRETCHES_OF_HITS)
+    shares = np.array([found[x].sum() / max(prompt[x].sum(), 1.0) for x in parts])
+    at = int(np.argmin(np.diff(shares))) + 1
+    before, after = (np.concatenate(x) for x in (parts[:at], parts[at:]))
+    had, has = (float(found[x].sum() / max(prompt[x].sum(), 1.0)) for x in (before, after))
+    apart = shares[:at].min() > shares[at:].max() and had - has > FELL
+    return (float(moments[after[0]] - moments[0]), had, has) if apart else None
 
 
 def guesses(run: Run, _asked: Asked) -> Finding | None:

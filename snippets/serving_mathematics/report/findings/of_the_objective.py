@@ -32,7 +32,9 @@ from serving_mathematics.report.evidence import (
     Run,
     _inside_at,
     _known_mean,
+    _known_quantile,
     _rates_told,
+    _since_first,
 )
 from serving_mathematics.report.findings.finding import (
     FEW,
@@ -42,6 +44,8 @@ from serving_mathematics.report.findings.finding import (
     duration,
     percent,
 )
+from serving_mathematics.report.findings.of_the_engine import _hits_fell
+from serving_mathematics.report.findings.of_the_tenants import _called
 from serving_mathematics.report.own_engine import (
     FASTEST_TIMES,
     MOST_SERVED,
@@ -52,6 +56,13 @@ from serving_mathematics.report.own_engine import (
     breaking_rate,
     fit_own,
     twice_alone,
+)
+from serving_mathematics.report.waiting import (
+    FEWEST_LATE,
+    PASSED,
+    ROUTED,
+    _passed_share,
+    _when_late,
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
@@ -64,7 +75,11 @@ SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
 LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
 PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
 TOGETHER = 3.0  # requests that are worth one, from which a canary of independent ones is too small
-FEWEST_LATE, SHORT = 20, 0.2  # requests, and of the time of a log
+COLD_LATE, FEW_COLD = 5, 2  # late requests, and starts, up to which nothing is said of them
+SEVERAL = 1.5  # times the time per token that a gap is, from which it brings several
+EDGE = 0.8  # of the ceiling, from which one busy period is a run
+COLD_IDLE_S = 10.0  # without a request, from which an engine may sleep
+COLD_PROMPTS = 2.0  # times the usual prompt, from which one is late by itself
 STRETCHES = 30  # of a run, in order
 IDLE = 0.3  # of the time without a request, which is paid all the same
 ROOM = 1.2  # times the rate of the log, below which more is to be planned for
@@ -138,9 +153,7 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         "warning": "test longer: the interval holds the promise and less",
         "note": "keep it: alerts.yaml has alerts on late first tokens" if files else "keep it",
     }
-    then = _when_late(run.column("sent_s")[told == 0], run.column("sent_s"))
-    if then and level != "note":
-        kinds[level] = f"look at what happened {then}, when nine of ten late ones were sent"
+    why_late = _why_late(run, told, asked) if level != "note" else ""
     return Finding(
         "goodput",
         level,
@@ -148,7 +161,7 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         f"promised{good}",
         f"{percent(1 - share)} were late or failed, {spent} "
         f"the {percent(1 - asked.quantile)} that the promise leaves",
-        kinds[level],
+        why_late or kinds[level],
         "95%, by tenths of the run" if half > 0 else "95%, as if requests were independent",
         "definitions/slo-sla",
         run.where,
@@ -156,24 +169,73 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     )
 
 
-def _when_late(late: FloatArray, sent: FloatArray) -> str:
-    """The shortest time in which nine of ten late requests were sent, in words; empty where it is
-    no short part of the log, or late ones are few.
+def _why_late(run: Run, kept: FloatArray, asked: Asked) -> str:
+    """What is to be looked at where late requests have something in common that is no load: whose
+    they are, an engine that slept, a time, or that others passed them; empty elsewhere."""
+    late = kept == 0
+    if (late & ~run.good()).sum() > 0.9 * late.sum():
+        return "mend what fails: nine of ten that did not keep it have no whole answer"
+    whose = _of_whom(run, late)
+    if whose:
+        return f"look at what holds {whose}"
+    fell, told = _hits_fell(run) if run.has("sent_s") else None, _changed(run)
+    if fell is not None and (_since_first(run.column("sent_s"))[late] >= fell[0]).mean() > 0.9:
+        return f"look for what emptied the prefix cache {duration(fell[0])} after the first request"
+    if told is not None and told[1] > 1 and (run.column("sent_s")[late] >= told[0]).mean() > 0.9:
+        since = duration(told[0] - float(np.nanmin(run.column("sent_s"))))
+        return f"look for what made the engine slower from {since} after the first request on"
+    cold = _cold_starts(run, late & (run.column("ttft_s") > asked.ttft_s))
+    if cold > FEW_COLD:
+        seen = f"keep an engine awake, or start it faster: {cold} times a request came to one that "
+        return seen + "had nobody inside and waited, and nine of ten late ones came meanwhile"
+    then = _when_late(run.column("sent_s")[late], run.column("sent_s"))
+    if then:
+        return f"{then}, when nine of ten late ones were sent"
+    passed = asked.ttft_s > 0 and _passed_share(run, asked.ttft_s) > PASSED
+    return f"requests sent later passed the late ones: {ROUTED}" if passed else ""
 
-    >>> _when_late(np.arange(500.0, 530.0), np.arange(1000.0))
-    'from 500 s to 526 s after the first request'
+
+def _of_whom(run: Run, late: npt.NDArray[np.bool_]) -> str:
+    """The tenant that has nine of ten late requests, and half of all at most; empty elsewhere."""
+    if not run.has("tenant") or late.sum() < FEWEST_LATE:
+        return ""
+    of = np.nan_to_num(run.column("tenant"), nan=-1).astype(int) + 1
+    counts, all_of = np.bincount(of[late], minlength=of.max() + 1), np.bincount(of)
+    who = int(np.argmax(counts[1:])) + 1 if counts.size > 1 else 0
+    most = who and counts[who] >= 0.9 * late.sum() and all_of[who] <= 0.5 * of.size
+    shares = (percent(counts[who] / late.sum()), percent(all_of[who] / of.size)) if most else ()
+    named = f"{_called(run, who - 1)} before the engine, or serve it apart: of it are"
+    return f"{named} {' of the late requests, and '.join(shares)} of all" if most else ""
+
+
+def _cold_starts(run: Run, late: npt.NDArray[np.bool_]) -> int:
+    """How often a request came to an engine with nobody inside and was late, where nine of ten late
+    ones are these and those in a row behind them; 0 elsewhere.
+
+    >>> sent = np.repeat(np.arange(9.0) * 900, 3) + np.tile([0.0, 1.0, 50.0], 9)
+    >>> run = Run("", "", {"sent_s": sent, "latency_s": np.tile([8.0, 7.0, 1.0], 9)})
+    >>> _cold_starts(run, run.column("latency_s") > 5)
+    9
     """
-    late = np.sort(late[np.isfinite(late)])
-    if late.size < FEWEST_LATE:
-        return ""
-    most = math.ceil(0.9 * late.size)
-    lasting = late[most - 1 :] - late[: late.size - most + 1]
-    at = int(np.argmin(lasting))
-    begin = float(np.nanmin(sent))
-    if not lasting[at] < SHORT * float(np.nanmax(sent) - begin):
-        return ""
-    ends = (duration(float(late[x]) - begin) for x in (at, at + most - 1))
-    return f"from {' to '.join(ends)} after the first request"
+    if not run.has("sent_s", "latency_s") or late.sum() < COLD_LATE:
+        return 0
+    sent = run.column("sent_s")
+    known = np.isfinite(sent + run.column("latency_s"))
+    order = np.argsort(sent[known], kind="stable")
+    late, sent = late[known][order], sent[known][order]
+    prompt = run.column("prompt_tokens")[known][order]
+    ends = np.maximum.accumulate(sent + run.column("latency_s")[known][order])
+    idle = np.r_[math.inf, sent[1:] - ends[:-1]]
+    alone = idle > 0
+    usual = max(COLD_IDLE_S, 2 * np.nan_to_num(_known_quantile(idle[alone & ~late])))
+    if not _known_quantile(idle[alone & late]) > usual:
+        return 0  # it slept no longer before these
+    begins = np.flatnonzero(late & ~np.r_[False, late[:-1] & ~alone[1:]])  # of late ones in a row
+    row = np.cumsum(np.isin(np.arange(late.size), begins)) - 1
+    cold = late & alone[begins[np.maximum(row, 0)]] if begins.size else late & False
+    common, own = (_known_quantile(x) for x in (prompt, prompt[late & alone]))
+    longer = own > COLD_PROMPTS * common  # late by themselves
+    return int((late & alone).sum()) if cold.sum() >= 0.9 * late.sum() and not longer else 0
 
 
 def _wanted(asked: Asked) -> str:
@@ -196,6 +258,8 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     told = _in_time(run, asked)
     if told is None or not run.has("sent_s", "latency_s") or _changed(run) is not None:
         return None
+    if _passed_share(run) > PASSED or _hits_fell(run) is not None:
+        return None  # of several engines, of which only one may be late
     known = run.good() & np.isfinite(told) & np.isfinite(run.column("sent_s"))
     kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])
     if kept.size < 3 * FEW:
@@ -290,7 +354,7 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     True
     """
     told = _in_time(run, asked)
-    own = fit_own(run, asked) if told is not None else None
+    own = fit_own(run, asked) if told is not None and _hits_fell(run) is None else None
     if told is None or own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
         return None
     rate, busiest = _rates_simulated(run)
@@ -301,6 +365,7 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
         return None
     share = wilson_interval(int(kept.sum()), kept.size)  # of requests that come in both alike
     who, held = f"one engine of {_places_said(own)}", min(times, FASTEST_TIMES)
+    who += "" if own.memory > 0 else " whose memory lasts"
     minute = f", {sized(held * busiest)} in the busiest minute" if busiest > 0 else ""
     at = f"{sized(held * rate)} requests a second{minute}, {sized(held, 2)} times these"
     level = "warning" if times < ROOM else "note"
@@ -309,21 +374,21 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
         return None  # another engine than that of the log
     if late and times >= ELSEWHERE:
         level = "note"
-        seen = f"{percent(share.share)} of these requests kept the objective, and {who} whose "
-        seen += f"memory lasts would keep it up to {at}: its speed is not what makes them late"
+        seen = f"{percent(share.share)} of these requests kept the objective, and {who} would "
+        seen += f"keep it up to {at}: its speed is not what makes them late"
         change = "before replicas are added look at places, memory, a stall or a cold start, a "
         change += "slow replica, and at what stands before the engine"
         why = "more replicas would have the same"
     else:
-        seen = f"{'holds up to' if math.isinf(times) else 'breaks at about'} {at}, on {who} whose "
-        seen = f"the objective {seen}memory lasts"
+        breaks = "holds up to" if math.isinf(times) else "breaks at about"
+        seen = f"the objective {breaks} {at}, on {who}"
         below = f"{sized(held * busiest)} a second" if busiest > 0 else "it"
         change = f"plan replicas so that the busiest minute stays below {below}, with one down"
         why = "between today's load and this one lies all the room for a burst or a lost replica"
     return Finding(
         "breaking_load",
         level,
-        f"{seen}; a step takes {_costs(own)}",
+        f"{seen}; a {_step_word(run)} takes {_costs(own)}",
         why,
         change,
         f"simulated with the log's own requests{_those(run)}; {_error(own)}",
@@ -350,6 +415,7 @@ def _places_said(own: OwnEngine) -> str:
     """The places of an engine in words, and what was seen of them where they are assumed."""
     count = own.engine.max_sequences
     places = f"{count} place{'s' * (count > 1)}"
+    places += f" and memory for {own.memory:,.0f} tokens" if own.memory > 0 else ""
     return places + (f" (--places says others; {own.ran:.0f} ran at most)" if own.ran > 0 else "")
 
 
@@ -365,7 +431,7 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
     >>> ceiling(Run("", "", {"ttft_s": np.ones(9)}), Asked()) is None
     True
     """
-    own = fit_own(run, asked)
+    own = fit_own(run, asked) if _hits_fell(run) is None else None
     if own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
         return None
     rate, busiest = _rates_simulated(run)
@@ -375,7 +441,10 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
     prompts = np.maximum(run.column("prompt_tokens")[served], 2.0)
     outputs = np.maximum(run.column("output_tokens")[served], 1.0)
     found = np.floor(_found_tokens(run)[served])
-    engine = own.engine
+    room = own.memory * outputs.sum() / (outputs * (prompts + outputs / 2)).sum()  # by their stays
+    count = own.engine.max_sequences
+    fit = min(count, max(1, int(room))) if own.memory > 0 else count
+    engine = replace(own.engine, max_sequences=fit)
     most = saturated_rate(prompts, outputs, engine, found)
     more = np.minimum(found + np.floor(PREFIX_MORE * prompts), prompts - 1)
     twice = 2 * engine.max_sequences
@@ -387,14 +456,17 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
     change = "a tenth more of the prompts found in the cache would raise it by "
     change += f"{least}{percent(cached)}"
     if not own.ran > 0:
-        change += f", twice the places by {percent(wider)} if memory lasts"
-    used = rate / most
+        change += f", twice the {'memory' if fit < count else 'places'} by {percent(wider)}"
+        change += "" if own.memory > 0 else " if memory lasts"
+    if EDGE < rate / most < 1:
+        change = f"test five times as long: so near, a run may end before its first queue; {change}"
+    used, lasting = rate / most, "" if own.memory > 0 else " if memory lasts"
     minute = f", {percent(busiest / most)} in the busiest minute" if busiest > 0 else ""
     return Finding(
         "ceiling",
         "warning" if used > NEARLY else "note",
         f"{sized(rate)} requests a second came, {percent(used)} of the {sized(most)} that one "
-        f"engine of {_places_said(own)} carries if memory lasts{minute}",
+        f"engine of {_places_said(own)} carries{lasting}{minute}",
         "this is its utilization: GPU utilization is 100% from the first request on",
         change,
         f"from the costs of a step in the log{_those(run)}, if it has every request of one engine; "
@@ -407,6 +479,13 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
 def _error(own: OwnEngine) -> str:
     parts = f"{percent(own.tpot_error)} in TPOT and {percent(own.ttft_error)} in TTFT"
     return f"the engine fitted to it is off by {parts}"
+
+
+def _step_word(run: Run) -> str:
+    """What the costs are of: a token, where several come at once, as guesses that are accepted."""
+    gaps = run.gaps_s[np.isfinite(run.gaps_s)]
+    several = gaps.size and _known_quantile(gaps) > SEVERAL * _known_quantile(run.tpot_s())
+    return "token" if several else "step"
 
 
 def _costs(own: OwnEngine) -> str:

@@ -450,7 +450,7 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
 
 
 def failures(run: Run, asked: Asked) -> Finding | None:
-    """Requests that failed, and whether they count as fast answers.
+    """Requests that failed or were given up, and whether they count as fast answers.
 
     run: with which requests failed, or how many. asked: the quantile, whose budget they spend.
 
@@ -459,6 +459,10 @@ def failures(run: Run, asked: Asked) -> Finding | None:
     """
     bad = int(np.nansum(run.column("failed"))) if run.has("failed") else run.said("failed")
     total = run.size if run.has("failed") else run.said("completed") + run.said("failed")
+    gave_up = int(np.nansum(run.column("gave_up")))
+    if not (bad > 0 and total > 0):
+        bad, total = _aborted(run)
+        gave_up = int(np.nan_to_num(bad))
     if not (bad > 0 and total > 0):
         return None
     share = wilson_interval(int(bad), int(total))
@@ -466,6 +470,8 @@ def failures(run: Run, asked: Asked) -> Finding | None:
         f"{int(bad):,} of {int(total):,} requests failed: "
         f"{percent(share.share, share.low, share.high)}"
     )
+    if gave_up > 0.5 * bad:
+        seen += f"; {'all' if gave_up == bad else f'{gave_up:,}'} because their clients gave up"
     fast = False
     if run.has("failed", "latency_s"):
         failed = run.column("latency_s")[~run.good()]
@@ -486,6 +492,11 @@ def failures(run: Run, asked: Asked) -> Finding | None:
             "leave their times out of every percentile, which they make better, and count each as a"
         )
         change += " broken promise"
+    if gave_up > 0.5 * bad:
+        change = "make the wait shorter than their patience, with capacity or a bound on the queue"
+        if np.isfinite(run.column("ttft_s")[run.column("gave_up") > 0]).sum() > 0.5 * gave_up:
+            change = "look at what they had when they left: most had their first token"
+        change += "; count each as a broken promise, whose whole time is in no percentile"
     return Finding(
         "failures",
         level,
@@ -496,6 +507,14 @@ def failures(run: Run, asked: Asked) -> Finding | None:
         "definitions/slo-sla",
         run.where,
     )
+
+
+def _aborted(run: Run) -> tuple[float, float]:
+    """Requests that an engine counts as given up, and these and those with a first token."""
+    if run.series is None:
+        return math.nan, math.nan
+    aborted, answered = run.series.grown("aborted"), run.series.grown("ttft_count")
+    return aborted, aborted + np.nan_to_num(answered)
 
 
 def empty_answers(run: Run, _asked: Asked) -> Finding | None:

@@ -20,7 +20,7 @@ from serving_mathematics.capacity.arrival_rates.arrival_rates import (
     window_counts,
 )
 from serving_mathematics.capacity.arrival_rates.arrival_trace import token_dispersion
-from serving_mathematics.report.evidence import FloatArray, Run, _tick_s
+from serving_mathematics.report.evidence import FloatArray, Run, _pause, _tick_s
 from serving_mathematics.report.findings.finding import (
     FEW,
     Asked,
@@ -121,9 +121,13 @@ def paced(run: Run, _asked: Asked) -> Finding | None:
 
 
 def _sent(run: Run) -> FloatArray:
-    """When requests were sent, sorted; none where that is one moment."""
+    """When requests were sent, sorted, a pause that stands alone left out; none where that is one
+    moment."""
     sent = run.column("sent_s") if run.has("sent_s") else np.zeros(0)
     known = np.sort(sent[np.isfinite(sent)])
+    paused = _pause(known)
+    if paused is not None:  # is told in the notes, and no burst
+        known[paused[0] + 1 :] -= paused[1] - paused[2]
     return known if known.size and known[-1] > known[0] else np.zeros(0)
 
 

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from serving_mathematics.core.batching.continuous_batching import Engine, Workload
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.faults import served
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.of_the_engine import binding, queue_or_prefill
+from serving_mathematics.report.findings.of_the_objective import goodput, load_kept
+from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own
+from serving_mathematics.report.waiting import _limits, _passed_share, levels
+
+from .example_runs import clean
+
+ASKED = Asked(ttft_s=1.0, tpot_s=0.1)
+
+
+def full_memory(rate: float, count: int = 1800) -> tuple[Run, Engine]:
+    """A log of an engine whose memory, of 25,600 tokens, is full now and then."""
+    rng = np.random.default_rng(2)
+    sent = np.cumsum(rng.exponential(1 / rate, count))
+    lengths = (np.ceil(rng.lognormal(mean, 0.7, count)) + 1 for mean in (6.4, 5.0))
+    asked = Workload(sent, *lengths)
+    engine = Engine(0.012, 4e-5, 2e-4, kv_blocks=1600, max_sequences=256)
+    done = simulate(asked, engine)
+    columns = {"sent_s": sent, "queue_s": done.admitted_s - sent}
+    columns |= {"ttft_s": done.first_token_s - sent, "latency_s": done.completion_s - sent}
+    columns |= {"prompt_tokens": asked.prompt_tokens, "output_tokens": asked.output_tokens}
+    return Run("", "", columns), engine
+
+
+def without(run: Run, *names: str) -> Run:
+    return replace(run, columns={name: x for name, x in run.columns.items() if name not in names})
+
+
+def test_memory_that_is_full_is_no_token_budget_and_breaks_where_it_does() -> None:
+    run, engine = full_memory(5.6)
+    found = binding(run, ASKED)
+    assert found is not None
+    assert found.seen.startswith("memory binds")
+    assert found.level == "warning"
+    assert "--gpu-memory-utilization" in found.change
+    blind = binding(without(run, "prompt_tokens"), ASKED)
+    assert blind is not None
+    assert blind.seen.startswith("memory, the token budget or the host binds")
+    breaks = breaking_rate(run, OwnEngine(engine, 0, 0), ASKED)
+    assert _limits(run)[1] == pytest.approx(25_600, rel=0.1)
+    log = without(run, "queue_s")
+    own = fit_own(log, ASKED)
+    assert own is not None
+    assert own.memory == pytest.approx(25_600, rel=0.1)
+    assert breaking_rate(log, own, ASKED) == pytest.approx(breaks, rel=0.1)
+
+
+def test_levels_of_a_log_are_those_of_its_requests() -> None:
+    columns = {"sent_s": np.zeros(4), "queue_s": np.array([0.0, 0.0, 5.0, 5.0])}
+    told = levels(Run("", "", columns | {"latency_s": np.array([5.0, 5.0, 10.0, 10.0])}), 10)
+    assert told is not None
+    assert told.values["running"].tolist() == [2.0] * 10
+    assert told.values["waiting"].tolist() == [2.0] * 5 + [0.0] * 5
+    assert levels(clean(count=200), 5) is not None
+    with pytest.raises(ValueError, match="moments must be"):
+        levels(clean(count=200), 1)
+
+
+def test_memory_that_is_never_full_is_not_told() -> None:
+    assert np.isnan(_limits(full_memory(3.0)[0])).all()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_places_are_as_many_with_and_without_times_in_the_queue(seed: int) -> None:
+    run = served(np.random.default_rng([9, seed]), 1500, load=1.2, places=32)
+    for log in (run, without(run, "queue_s")):
+        assert _limits(log)[0] == pytest.approx(32, abs=1)
+        assert not _passed_share(log) > 0
+
+
+def test_one_slow_replica_of_a_log_of_several_is_no_limit_of_each() -> None:
+    """Three engines at half of what they carry, one of them 2.6 times as slow."""
+    runs = [
+        served(
+            np.random.default_rng([7, i]), 1000, 0.5, places=32, step_times=2.6 if i == 2 else 1.0
+        )
+        for i in range(3)
+    ]
+    columns = {
+        name: np.concatenate([run.columns[name] for run in runs]) for name in runs[0].columns
+    }
+    run = Run("", "", columns).in_order()
+    limit = Asked(ttft_s=float(np.quantile(runs[0].columns["ttft_s"], 0.999)))
+    assert _limits(run) == pytest.approx((np.nan, np.nan), nan_ok=True)
+    assert load_kept(run, limit) is None
+    for log, function in (
+        (run, goodput),
+        (run, binding),
+        (without(run, "queue_s"), queue_or_prefill),
+    ):
+        found = function(log, limit)
+        assert found is not None
+        assert "a replica that is slow" in found.change
+
+
+def test_a_wait_of_one_stretch_sends_the_reader_there() -> None:
+    sent = np.arange(1000.0)
+    queue = np.where((sent >= 500) & (sent < 560), 5.0, 0.001)
+    columns = {"sent_s": sent, "queue_s": queue, "ttft_s": queue + 0.05}
+    found = queue_or_prefill(Run("", "", columns), ASKED)
+    assert found is not None
+    assert found.change.startswith("look at what happened from 500 s to")
