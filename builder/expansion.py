@@ -69,7 +69,6 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         return "", text, {}
     try:
         meta = yaml.safe_load(found[1]) or {}
-        node = yaml.compose(found[1], Loader=yaml.SafeLoader)
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         line = f":{mark.line + 2}" if mark else ""
@@ -77,12 +76,6 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         raise BuildError(f"docs/{path}{line}: front matter is not YAML: {reason}") from problem
     if not isinstance(meta, dict):
         raise BuildError(f"docs/{path}:2: front matter must be a table of names and values")
-    names = set()
-    for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        if name.value in names:
-            line = name.start_mark.line + 2
-            raise BuildError(f"docs/{path}:{line}: {name.value} must be given once")
-        names.add(name.value)
     for name in ("modules", "demo"):
         if not isinstance(meta.get(name) or [], list):
             raise BuildError(f"docs/{path}: {name} must be a list, such as [{meta[name]}]")
@@ -90,25 +83,13 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
 
 
 def plain_files(folder: Path) -> list[Path]:
-    """Every file of a folder but for hidden ones. Raises BuildError that names what is neither a
-    file nor a folder: a link may lead to anything on this machine, and would have it published.
-    """
-    found, odd = [], []
-    for path in sorted(folder.rglob("*")):
-        place = path.relative_to(folder)
-        if any(part.startswith(".") for part in place.parts):
-            continue
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            kind = f"a link to {path.readlink()}" if path.is_symlink() else "no plain file"
-            odd.append(f"{folder.name}/{place.as_posix()} is {kind}")
-        elif path.is_file():
-            found.append(path)
-    if odd:
-        raise BuildError(
-            f"all of {folder.name}/ is published, and may hold folders and plain files only:"
-            f" {'; '.join(odd)}"
-        )
-    return found
+    """Every file of a folder but for hidden ones."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
 
 
 def expand(
@@ -140,7 +121,7 @@ def expand(
         for run in made.runs
         if run.name not in shown and not is_core(run.name)
     ]
-    ran = [run for run in runs if not run.failed and not run.pending]
+    ran = [run for run in runs if not run.failed]
     sources = (sources or Sources(root)).knowing(
         Module(run.name, run.record["source"], run.outline) for run in ran
     )
@@ -167,8 +148,6 @@ def expand(
         failed = [run for run in page.runs if run.failed]
         if failed and show_failures:
             text = pages.block(pages.error_box(failure_report(failed))) + "\n" + text
-        if any(run.pending for run in page.runs):
-            text = pages.block(pages.PENDING) + "\n" + text
         made.pages[page.path] = page.head + text
         if page.copies:
             listed = json.dumps(page.copies, ensure_ascii=False).encode()
@@ -248,8 +227,7 @@ def _add_files(made: Expansion, site: Site, written: list[pages.Page], sources: 
             made.files[name] = notebooks.as_json(book).encode()
     chapters = [page for page in written if page.is_chapter]
     if site.notebook:
-        ran = [page for page in chapters if not any(run.pending for run in page.runs)]
-        _add_companion(made, site, [_demo(page) for page in ran])
+        _add_companion(made, site, [_demo(page) for page in chapters])
     overview = pages.llms_text(site.name, site.description, site.address, chapters, _parts(written))
     made.files["llms.txt"] = overview.encode()
 

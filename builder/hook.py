@@ -1,7 +1,7 @@
 """MkDocs events: run what needs it, and hand the expanded pages and their files to MkDocs.
 
 A build stops on any failure, reports all of them, and leaves the site of the build before. `mkdocs
-serve` shows the failure on the page instead and goes on; what it built before answers meanwhile.
+serve` shows the failure on the page instead and goes on.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ import os
 import re
 import socket
 import sys
-import threading
-import time
-from collections.abc import Callable
 from datetime import datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -24,8 +21,7 @@ from typing import Any, Literal
 from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
-from mkdocs.livereload import LiveReloadServer
-from mkdocs.plugins import CombinedEvent, event_priority
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
@@ -44,10 +40,10 @@ from builder import (
     theme_markup,
 )
 from builder.configuration import site_from
-from builder.expansion import COMPANION, Expansion, expand, plain_files
+from builder.expansion import COMPANION, Expansion, expand
 from builder.maths import MathML
 from builder.page_cache import PageCache
-from builder.runner import Progress, default_cache, known_runs, run_all, warm_up
+from builder.runner import Progress, default_cache, run_all, warm_up
 from builder.source import Sources
 from builder.storage import renewed, write_whole
 
@@ -56,13 +52,10 @@ log = logging.getLogger("mkdocs.hooks.builder")
 
 class _State:
     serving = False  # the pages show what failed
-    started = 0.0
-    free = False  # whether the address of the server was, when it started
-    first = False  # of what a server builds: it does not wait for the modules
     site = ""  # the folder of the site
     writing = contextlib.ExitStack()  # it, meanwhile in another
-    placing = threading.Lock()  # held while it is put there, and files are missing
     made = Expansion()
+    maths = MathML()
     pages: PageCache | None = None  # of pages that Markdown has made
     wrong: list[str] = []  # noqa: RUF012 (what could not be made of pages)
     changed: dict[str, datetime] = {}  # noqa: RUF012 (when files of docs/ were)
@@ -74,36 +67,31 @@ def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> Non
     """
     end_in_order()
     _State.serving = command == "serve"
-    _State.first = _State.serving and "--no-livereload" not in sys.argv
-    _State.started = time.monotonic()
     warm_up()
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Look at what is to be published before MkDocs follows links in it, write beside the site that
-    is there, and add the formula converter, which is not on the import path of MkDocs.
+    """Write beside the site that is there, and add the formula converter, which is not on the
+    import path of MkDocs.
     """
-    if _State.serving and not _State.free:
-        _State.free = _expect_free(config.dev_addr.host, config.dev_addr.port)
-    plain_files(Path(config.docs_dir))
+    if _State.serving and _State.pages is None:  # nothing was served yet
+        _expect_free(*config.dev_addr)
     _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
-    if not any(isinstance(extension, MathML) for extension in config.markdown_extensions):
-        config.markdown_extensions.append(MathML())  # type: ignore[arg-type]
+    config.markdown_extensions.append(_State.maths)  # type: ignore[arg-type]
     return config
 
 
-def _expect_free(host: str, port: int) -> bool:
+def _expect_free(host: str, port: int) -> None:
     """Say at once when the server could not listen there, which it would try after the build."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
     except OSError as problem:
-        raise BuildError(
+        raise Abort(
             f"cannot serve at {host}:{port}: {os.strerror(problem.errno or 0)}; stop what listens"
             " there, or name another address: make serve ADDRESS=127.0.0.1:8001"
         ) from problem
-    return True
 
 
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
@@ -111,12 +99,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
     cache = default_cache(ROOT)
     sources = Sources(ROOT, cache)
-    if _State.first:
-        runs = known_runs(ROOT, cache, sources)
-    else:
-        again = not _State.serving  # an author has seen what failed
-        told = Progress(log.info)
-        runs = run_all(ROOT, cache, progress=told, again=again, sources=sources)
+    again = not _State.serving  # an author has seen what failed
+    runs = run_all(ROOT, cache, progress=Progress(log.info), again=again, sources=sources)
     site = site_from(config)
     made = expand(ROOT, site, runs, sources=sources, show_failures=_State.serving)
     _State.made = made
@@ -176,73 +160,37 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: An
     return "" if _State.pages and _State.pages.knows(page, markdown) else markdown
 
 
-def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
+def on_page_content(html: str, *, page: Page, **_: Any) -> str:
     """Less markup around code, before the search reads it; and what went wrong with formulas."""
     if _State.pages and (known := _State.pages.given(page)) is not None:
         return known
-    wrong = _wrong_formulas(page, config)
+    wrong = [*dict.fromkeys(_State.maths.problems)]  # a heading is converted more than once
+    _State.maths.problems.clear()
     if page.file.src_uri == COMPANION:
         html = theme_markup.notebook(html, _State.made.figures)
     html, called_alike = theme_markup.content(html)
-    wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in called_alike]
-    _State.wrong += wrong
+    wrong += called_alike
+    _State.wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
     if _State.pages and not wrong:
         _State.pages.keep(page, html)
     return html
 
 
-def _wrong_formulas(page: Page, config: MkDocsConfig) -> list[str]:
-    found = []
-    for extension in config.markdown_extensions:
-        if isinstance(extension, MathML):
-            wrong = dict.fromkeys(extension.problems)  # a heading is converted more than once
-            found += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
-            extension.problems.clear()
-    return found
-
-
-_WHOLE = dict[str, str]()  # of pages, while the search reads them
-
-
-@event_priority(100)  # before the search plugin
-def _read_less(*_: Any, page: Page, **__: Any) -> None:
-    """Give the search what it finds something in."""
-    _WHOLE[page.file.src_uri] = page.content or ""
-    page.content = theme_markup.searched(page.content or "")
-
-
-@event_priority(-100)  # after it
-def _show_all(*_: Any, page: Page, **__: Any) -> None:
-    """Give the reader the whole page."""
-    page.content = theme_markup.after_search(_WHOLE.pop(page.file.src_uri))
-
-
-on_page_context = CombinedEvent(_read_less, _show_all)
-
-
 def on_env(env: Environment, **_: Any) -> Environment:
-    """Stop before anything is written when a page is wrong; and dates for the feed."""
+    """Stop before anything is written when a page is wrong; and what the templates ask for."""
     env.globals["changed"] = _State.changed
+    env.filters["named"] = theme_markup.named_sections
     env.filters["rfc_date"] = functools.partial(format_datetime, usegmt=True)
     wrong, _State.wrong = _State.wrong, []
     _stop_on(wrong)
     return env
 
 
-def on_post_page(output: str, **_: Any) -> str:
-    """The finished page."""
-    return theme_markup.asking_for_nothing_ahead(theme_markup.named_landmarks(output))
-
-
 def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
-    """The page for addresses that do not exist has the same navigation; a map of the site whose
-    pages have no dates does not tell the day of the build for them.
-    """
+    """A map of the site whose pages have no dates does not tell the day of the build for them."""
     if template_name == "sitemap.xml" and not _State.changed:
         return _LAST_CHANGE.sub("", output_content)
-    if template_name != "404.html":
-        return output_content
-    return theme_markup.named_landmarks(output_content)
+    return output_content
 
 
 _LAST_CHANGE = re.compile(r"\s*<lastmod>.*?</lastmod>")
@@ -263,8 +211,7 @@ def on_post_build(config: MkDocsConfig, **_: Any) -> None:
         epub.write(folder, site, f"{get_build_date()}T00:00:00Z")
         theme_markup.write_policy(folder, site.pyodide)
     config.site_dir = _State.site
-    with _State.placing:
-        _State.writing.close()
+    _State.writing.close()
 
 
 def on_build_error(error: Exception, **_: Any) -> None:
@@ -276,49 +223,6 @@ def on_build_error(error: Exception, **_: Any) -> None:
     if isinstance(error, BuildError):
         log.error(str(error))
         raise Abort("The build has ended") from error
-
-
-def on_serve(server: LiveReloadServer, **_: Any) -> LiveReloadServer:
-    """Answer with what is there while more is built, at first all that waits for the modules."""
-    build = server.builder
-
-    def build_meanwhile() -> None:
-        with server._epoch_cond:  # requests wait while the site that is wanted is another
-            wanted, server._wanted_epoch = server._wanted_epoch, server._visible_epoch
-            server._epoch_cond.notify_all()
-        first, _State.first = _State.first, False
-        build()
-        server._wanted_epoch = wanted
-        if first:
-            _tell_all_is_there(server.url)
-
-    server.builder = build_meanwhile
-    server._serve_request = _patient(server._serve_request)  # type: ignore[method-assign]
-    _State.first = any(run.pending for run in _State.made.runs)
-    if _State.first:
-        server._want_rebuild = True
-        log.info("The pages are there; figures and numbers follow when all modules have run")
-    else:
-        _tell_all_is_there(server.url)
-    return server
-
-
-def _patient(answer: Callable[..., Any]) -> Callable[..., Any]:
-    """Look once more for what is not there: it may have been on the way to its place."""
-
-    def found(*request: Any) -> Any:
-        if (known := answer(*request)) is not None:
-            return known
-        with _State.placing:
-            return answer(*request)
-
-    return found
-
-
-def _tell_all_is_there(address: str) -> None:
-    wrong = sum(run.failed for run in _State.made.runs)
-    but = f", but for what failed, of modules {wrong}" if wrong else ""
-    log.info("All is there after %.1f s%s: %s", time.monotonic() - _State.started, but, address)
 
 
 def on_shutdown() -> None:

@@ -11,13 +11,13 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import pickle
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
-from mkdocs.structure.toc import AnchorLink, get_toc
+from mkdocs.utils import CountHandler
 
 from builder.storage import recall, remember
 
@@ -25,22 +25,10 @@ MAKERS = ("mkdocs", "Markdown", "pymdown-extensions", "Pygments", "math-core")
 OURS = ("theme_markup.py", "hook.py", "maths.py", "page_cache.py")
 
 
-class _Said(logging.Filter):
-    """Counts what is said of pages, also where nobody is shown it: a build with `-q` must not keep
-    a page that a build without would speak of.
-    """
-
-    count = 0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is shown."""
-        self.count += record.levelno >= logging.INFO
-        return _MKDOCS.isEnabledFor(record.levelno)
-
-
-_MKDOCS = logging.getLogger("mkdocs")
 _OF_PAGES = logging.getLogger("mkdocs.structure.pages")
-_SAID = _Said()
+_SAID = (
+    CountHandler()
+)  # of pages, also in a build with `-q`, which must not keep what another tells
 
 
 class PageCache:
@@ -61,9 +49,8 @@ class PageCache:
         self._made_by = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()
         self._found: dict[str, bytes] = {}
         self._keys: dict[str, str] = {}  # of pages that are being made
-        _OF_PAGES.addFilter(_SAID)
-        if not _OF_PAGES.isEnabledFor(logging.INFO):
-            _OF_PAGES.setLevel(logging.INFO)
+        _OF_PAGES.addHandler(_SAID)
+        _OF_PAGES.setLevel(logging.INFO)
 
     def knows(self, page: Page, markdown: str) -> bool:
         """Whether `given` will have what was made of this text, so that it need not be converted.
@@ -77,7 +64,7 @@ class PageCache:
             self._found[page.file.src_uri] = found
         else:
             self._keys[page.file.src_uri] = key
-            _SAID.count = 0
+            _SAID.counts.clear()
         return bool(found)
 
     def given(self, page: Page) -> str | None:
@@ -85,35 +72,22 @@ class PageCache:
         found = self._found.pop(page.file.src_uri, b"")
         if not found:
             return None
-        kept = json.loads(found)
-        page.toc = get_toc(kept["toc"])
-        page.present_anchor_ids = set(kept["anchors"])
+        html: str
+        html, page.toc, page.present_anchor_ids, kept = pickle.loads(found)
         page.links_to_anchors = {
             file: links
-            for address, links in kept["links"].items()
+            for address, links in kept.items()
             if (file := self.files.get_file_from_path(address))
         }
-        html: str = kept["html"]
         return html
 
     def keep(self, page: Page, html: str) -> None:
         """Keep a page as it was made now, unless something was said of it."""
         key = self._keys.pop(page.file.src_uri, "")
-        if not key or _SAID.count:
-            return
-        kept = {
-            "html": html,
-            "toc": [_plain(entry) for entry in page.toc],
-            "anchors": sorted(page.present_anchor_ids or ()),
-            "links": {file.src_uri: to for file, to in (page.links_to_anchors or {}).items()},
-        }
-        remember(self._place(page), key, json.dumps(kept, ensure_ascii=False).encode())
+        if key and not _SAID.counts:
+            links = {file.src_uri: to for file, to in (page.links_to_anchors or {}).items()}
+            kept = (html, page.toc, page.present_anchor_ids, links)
+            remember(self._place(page), key, pickle.dumps(kept))
 
     def _place(self, page: Page) -> Path:
-        return self.folder / f"{page.file.src_uri.replace('/', '.')}.json"
-
-
-def _plain(entry: AnchorLink) -> dict[str, Any]:
-    """An entry of a table of contents as Markdown has it."""
-    children = [_plain(child) for child in entry.children]
-    return {"name": entry.title, "id": entry.id, "level": entry.level, "children": children}
+        return self.folder / page.file.src_uri.replace("/", ".")

@@ -62,7 +62,6 @@ _REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTAL
 _AUTHOR = re.compile(r"\w+")
 _YEAR = re.compile(r"\(\d{4}\)")
 _NO_BAR = re.compile(r"`[^`]*`|\\\|")  # what is none between cells
-_LINKED = re.compile(r"\]\(\s*(?:<|&lt;)?\s*([a-z][\w+.-]*):", re.IGNORECASE)
 _HYPHEN = re.compile(r"(?<=[\s(|])-(?=\d)")  # before a number in a cell
 _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
@@ -71,11 +70,6 @@ _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
 LINES_OVER = 6  # that are not worth a button
-PENDING = (  # what a reader of `mkdocs serve` sees above a page whose modules have not all run
-    '<p class="pending" role="status">Figures and numbers of this page are being computed.'
-    " It shows them as soon as all modules have run.</p>"
-)
-WIDEST = 99  # characters of a value in a line
 KINDS = ("identity", "published", "simulation", "measured")
 
 
@@ -257,11 +251,6 @@ class Page:
         return next((pair for pair in self.figures if pair[1]["name"] == name), None)
 
     @functools.cached_property
-    def waits(self) -> bool:
-        """Whether there are modules that have not run, so that what it shows is not all there."""
-        return any(run.pending for run in self.every_run)
-
-    @functools.cached_property
     def of_the_site(self) -> dict[str, int | float]:
         """`site_values` of every run."""
         return site_values(self.every_run)
@@ -309,7 +298,7 @@ def expand(markdown: str, page: Page) -> str:
             line = _expand_line(line, page, number)
         for row in line.split("\n") if told and not fence else [""]:
             wanted, cells = cells, _cells(row)
-            if cells and wanted and cells != wanted and not page.waits:
+            if cells and wanted and cells != wanted:
                 wrong = f"{cells} cells in a table of {wanted}: {row[:80]}"
                 page.errors.append(f"docs/{page.path}:{number}: {wrong}")
         lines.append(line)
@@ -371,13 +360,11 @@ def _expand_line(line: str, page: Page, number: int) -> str:
             raise BuildError(f"{stripped} must begin its line")
         if value and isinstance(found := _found(page, value[2]), str):
             # Markdown that the module wrote, as far in as the line
-            return textwrap.indent(_safely_linked(value[2], found), value[1])
+            return textwrap.indent(_with_minus(found), value[1])
         line = _VALUE.sub(lambda match: _value(page, match), line)
         if "{{ " in line or any(_is_one(page, name) for name in _CLOSE.findall(line)):
             raise BuildError(f"not a directive: {line.strip()[:80]}")
     except BuildError as problem:
-        if page.waits:
-            return block('<p class="pending">…</p>') if directive else _VALUE.sub("…", line)
         page.errors.append(f"docs/{page.path}:{number}: {problem}")
         return block(error_box(str(problem)))
     return line
@@ -408,15 +395,11 @@ def _value(page: Page, match: re.Match[str]) -> str:
     """
     name, spec, line = match[1], match[2] or "", match.string
     value = _found(page, name)
-    if any(int(number) > WIDEST for number in re.findall(r"\d+", spec)):
-        raise BuildError(f"{name}:{spec} is wider than {WIDEST} characters")
     try:
         text = format(value, spec)
     except ValueError as problem:
         raise BuildError(f"value {name} = {value!r} cannot be formatted with {spec!r}") from problem
     if not isinstance(value, str):
-        if len(text) > WIDEST:
-            raise BuildError(f"{name} is wider than {WIDEST} characters: {text[:20]}…")
         return text.replace("-", "\N{MINUS SIGN}", 1)
     below = text.split("\n")[1:]
     if not all(row.lstrip().startswith("|") for row in below):
@@ -425,17 +408,12 @@ def _value(page: Page, match: re.Match[str]) -> str:
         return text.replace("`", "\N{PRIME}")
     escaped = html.escape(text, quote=False)
     if line.startswith("|"):
-        return _safely_linked(name, escaped)
+        return _with_minus(escaped)
     return _MARKDOWN.sub(r"\\\1", escaped)
 
 
-def _safely_linked(name: str, markdown: str) -> str:
-    """Markdown of a value, which may link to pages and to other sites, and run nothing; with minus
-    signs before its numbers.
-    """
-    for scheme in _LINKED.findall(markdown):
-        if scheme.lower() not in ("http", "https", "mailto"):
-            raise BuildError(f"value {name} links to {scheme}:…, which is no page and no site")
+def _with_minus(markdown: str) -> str:
+    """Markdown of a value, with minus signs before its numbers."""
     return markdown if "<" in markdown else _HYPHEN.sub("\N{MINUS SIGN}", markdown)
 
 
@@ -636,6 +614,12 @@ def figure_anchor(figure_name: str) -> str:
     return f"figure-{figure_name.replace('_', '-')}"
 
 
+def headerlink(anchor: str, kind: str) -> str:
+    """The mark behind what can be linked to, which the style sheet draws: it is no word."""
+    told = f"Link to this {kind}"
+    return f'<a class="headerlink" href="#{anchor}" title="{told}" aria-label="{told}"></a>'
+
+
 def place_of_figure(markdown: str, figure_name: str) -> int:
     """Where a page shows a figure, by itself or with what moves; -1 when it does not."""
     found = re.search(rf"\{{\{{ (?:figure|slider|stepper) {figure_name} \}}\}}", markdown)
@@ -688,7 +672,7 @@ def _figure_markup(page: Page, run: Run, figure: dict[str, Any]) -> str:
         f"<figcaption><strong>Figure {count}.</strong> {caption}"
         f' <a class="figure-file" href="{address}" download>'
         f'SVG<span class="visually-hidden"> of figure {count}</span></a>'
-        f' <a class="headerlink" href="#{anchor}" title="Link to this figure">&para;</a>'
+        f" {headerlink(anchor, 'figure')}"
         "</figcaption></figure>"
     )
 
@@ -804,8 +788,7 @@ def _checks(page: Page, names: list[str]) -> str:
         badges = " ".join(f'<span class="kind">{kind}</span>' for kind in kinds)
         anchor = f"check-{module}-{check['name'].removeprefix('check_')}".replace("_", "-")
         source = (
-            f'<p class="check-source">{_inline(check["source"])}'
-            f' <a class="headerlink" href="#{anchor}" title="Link to this check">&para;</a></p>'
+            f'<p class="check-source">{_inline(check["source"])} {headerlink(anchor, "check")}</p>'
         )
         body = "".join(
             f"<tr>{' '.join(f'<td>{_inline(cell)}</td>' for cell in _compared(row))}</tr>"

@@ -88,11 +88,6 @@ class Run:
         return bool(self.record["failures"])
 
     @property
-    def pending(self) -> bool:
-        """True when the module has not run yet, and its record has nothing but its text."""
-        return bool(self.record.get("pending"))
-
-    @property
     def seconds(self) -> float:
         """Processor time that the module took."""
         return float(sum(self.record["seconds"].values()))
@@ -150,17 +145,6 @@ def _whole(root: Path, name: str, version: str, folder: Path) -> Run | None:
         if any(worker.file_digest(base / file) != known for file, known in files.items()):
             return None
     return Run(name, folder, record)
-
-
-def known_runs(root: Path, cache: Path, sources: Sources) -> list[Run]:
-    """A record for each module, with nothing run: from the cache, or pending and with no more than
-    the module's text.
-    """
-    found = []
-    for name in module_names(root):
-        pending = worker.empty_record() | sources.described(name) | {"pending": True}
-        found.append(cached(root, cache, name, sources=sources) or Run(name, cache, pending))
-    return found
 
 
 class Progress:

@@ -1,12 +1,10 @@
 """What is done to finished HTML for the theme that the site has now: names for a screen reader,
-less markup in code, and a search that waits until it is used.
+less markup in code, and less of its style.
 
 All of it can be deleted without losing a word or a number of a page. It stands on the markup of
 Material for MkDocs and of mkdocs-jupyter; a repair that no longer finds its place leaves the page
 as it is, and its test says what changed.
 """
-
-# In one piece: what stands on the theme's markup is one file, which goes when the theme does.
 
 from __future__ import annotations
 
@@ -15,10 +13,14 @@ import hashlib
 import html
 import itertools
 import re
-import unicodedata
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from lightningcss import process_stylesheet
+from markdown.extensions.toc import slugify_unicode
+
+from builder.pages import headerlink
 
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
@@ -34,33 +36,13 @@ _INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docs
 _SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
 _TAG = re.compile(r"<[^>]*>")
 _BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
-_UNSEARCHED = re.compile(  # what the search leaves out, and within it what it would read in vain
-    r'(<div [^>]*\bdata-search-exclude[^>]*>(?:<span class="filename">(?:[^<]|<wbr>)*</span>)?'
-    r"<(pre|table)\b[^>]*>).*?(?=</\2>)",
-    re.DOTALL,
-)
-_FOR_SEARCH = re.compile(r' data-search-\w+="[^"]+"')
-_MATHML = re.compile(r"<math\b.*?</math>", re.DOTALL)
-_BLANK = re.compile(r">\s+<")
 _AS_IT_IS = re.compile(  # code, and what a script writes again
     r"(<pre\b.*?</pre>|<output\b.*?</output>)", re.DOTALL
 )
-_PRE = re.compile(r"(<pre\b.*?</pre>)", re.DOTALL)
-_OF_WORDS = re.compile(  # marks at headings, and markup that says nothing to the search
-    r'<a class="headerlink"[^>]*>[^<]*</a>'
-    r"|</?(?:a|button|em|figcaption|img|input|label|option|span|strong|summary|td|th|tr)\b"
-    r'(?:[^>"]|"[^"]*")*>'
-)
-_QUOTED = r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\''
-_RULE = re.compile(rf"((?:{_QUOTED}|[^{{}}\"\'])*){{")
-_BODY = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\']|{{(?:{_QUOTED}|[^{{}}\"\'])*}})*}}")
-_BRACE = re.compile(rf"(?:{_QUOTED}|[^{{}}\"\'])*([{{}}])")
-_PROPERTY = re.compile(rf"(?<=[{{;])(--[\w-]+):(?:{_QUOTED}|[^;}}\"\'])*;?")
+_CSS_NAME = re.compile(r"[.#]([A-Za-z_][\w-]*)")
+_PROPERTY = re.compile(r"(?<=[{;])--[\w-]+(?=:)")
 _PROPERTY_USED = re.compile(r"(?<![\w-])--[\w-]+(?![\w-]|\s*:)")
-_SELECTORS = re.compile(r"(?:\([^()]*(?:\([^()]*\)[^()]*)*\)|[^,()])+")
-_UNNAMED = re.compile(r":not\([^()]*(?:\([^()]*\)[^()]*)*\)|\[(?!data-md-color)[^\]]*\]")
-_NAMES = re.compile(r"(?:[.#]|data-md-color-\w+=)([A-Za-z_][\w-]*)")
-_CLASSES = re.compile(r' (?:class|id|data-md-color-\w+)="([^"]*)"')
+_CLASSES = re.compile(r' (?:class|id)="([^"]*)"')
 _WORDS = re.compile(r"[\w-]+")
 _TELLING = re.compile(r"^(?!@|from |import |#|\s).+$", re.MULTILINE)  # what a block of code is
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
@@ -69,10 +51,6 @@ _SHOWN_ALONE = re.compile(
 )
 _FIRST_CELL = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 _LEFT_SIDE = re.compile(r"([^=\u2248\u2264\u2265\u21a6\u2286]*)[=\u2248\u2264\u2265\u21a6\u2286]")
-_LATIN = re.compile(r"[a-z0-9]+")
-_KIND_OF_LETTER = re.compile(
-    r"\b(?:GREEK|MATHEMATICAL|SCRIPT|SMALL|CAPITAL|LETTER|ITALIC|BOLD|SYMBOL) "
-)
 _LONG_CODE = re.compile(r"(?<=<code>)[^<]{10,}(?=</code>)")
 _BREAKS = re.compile(r"(?<=[\w:])[_:(\[,=](?=\w)")
 _SHORT_CODE = re.compile(r"(?<=<code>)(?:[^<]|<wbr>)+(?=</code>)")
@@ -86,37 +64,19 @@ _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
-_AHEAD = re.compile(r'<link rel="(?:prev|next)"[^>]*>\s*')
-_COLOURS = re.compile(r'(<input class="md-option"[^>]* aria-label=")([^"]*)')
-_LINK = re.compile(r'<a class="headerlink"[^>]*? title="(Link to this (\w+))"')
-_DIALOG = 'data-md-component="search" role="dialog"'
+_OF_HEADING = 'title="Link to this section"'  # which its mark would be read as part of
 
 
-def named_landmarks(page: str) -> str:
-    """A rendered page whose search dialog has a name, each section of the navigation its own, and
-    each choice of colours that of what it is.
-
-    A section with an index page is labelled by an element that holds an icon only; its title stands
-    in another label. A choice is labelled by what the next press does.
+def named_sections(nav: str) -> str:
+    """The navigation with a name for each of its sections. One with an index page is labelled by an
+    element that holds an icon only; its title stands in another label.
     """
-    leads_to = [match[2] for match in _COLOURS.finditer(page)]
-    colours = itertools.cycle([*leads_to[-1:], *leads_to[:-1]])
-    page = _COLOURS.sub(
-        lambda match: match[1] + next(colours).removeprefix("Switch to ").capitalize(), page
-    )
 
     def name(match: re.Match[str]) -> str:
-        title = re.search(rf'for="{match[1]}">\s*<span[^>]*></span>\s*([^<]+?)\s*<', page)
+        title = re.search(rf'for="{match[1]}">\s*<span[^>]*></span>\s*([^<]+?)\s*<', nav)
         return f'aria-label="{title[1]}"' if title else match[0]
 
-    return _SECTION.sub(name, page).replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
-
-
-def asking_for_nothing_ahead(page: str) -> str:
-    """A rendered page without the links in its head to those before and after it, for which Firefox
-    asks at once.
-    """
-    return _AHEAD.sub("", page)
+    return _SECTION.sub(name, nav)
 
 
 def with_copy_buttons(content: str) -> str:
@@ -140,25 +100,6 @@ def with_copy_buttons(content: str) -> str:
         )
 
     return _BLOCK_OF_CODE.sub(block, content)
-
-
-def searched(content: str) -> str:
-    """A rendered page without what its search leaves out and without the markup of words, with
-    formulas as their words: the search finds the same in it, but for the number of blanks, and
-    reads a tenth of the markup.
-    """
-
-    def words(formula: re.Match[str]) -> str:
-        return formula[0] if _BLANK.search(formula[0]) else _TAG.sub("", formula[0])
-
-    told = _PRE.split(_MATHML.sub(words, _UNSEARCHED.sub(r"\1", content)))
-    told[::2] = [re.sub(r"\s+", " ", _OF_WORDS.sub("", text)) for text in told[::2]]
-    return "".join(told)
-
-
-def after_search(content: str) -> str:
-    """A rendered page without the marks of what its search leaves out."""
-    return _FOR_SEARCH.sub("", content)
 
 
 def plain_names(content: str) -> str:
@@ -215,16 +156,6 @@ def with_whole_words(content: str) -> str:
     return "".join(found)
 
 
-def _slug(text: str) -> str:
-    """Words of an address: a letter that is not Latin by its name, and no signs."""
-    names = (
-        f" {unicodedata.name(one)} " if one.isalpha() and not one.isascii() else one
-        for one in unicodedata.normalize("NFKD", text)
-    )
-    spelt = _KIND_OF_LETTER.sub("", "".join(names)).replace("LAMDA", "LAMBDA")
-    return "-".join(_LATIN.findall(spelt.lower()))
-
-
 def with_anchors(content: str) -> tuple[str, list[str]]:
     """A rendered page whose tables and formulas that stand alone can be linked to, and what is
     wrong.
@@ -246,15 +177,15 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
         else:  # its letters are elements of their own
             left = _LEFT_SIDE.match(_TAG.sub("", html.unescape(inside)))
             called = left[1] if left else ""
-        name = "-".join(filter(None, (kind, section, _slug(called))))
+        name = "-".join(filter(None, (kind, section, slugify_unicode(called, "-"))))
         if name in found:
             problems.append(
                 f"two {kind}s have the address #{name}: begin one's"
                 f" {'first column' if kind == 'table' else 'left side'} otherwise"
             )
         found.add(name)
-        link = f'<a class="headerlink" href="#{name}" title="Link to this {kind}">&para;</a>'
-        return f'<div class="linked" id="{name}">{begin}>{inside}</div>{link}</div>'
+        mark = headerlink(name, kind)
+        return f'<div class="linked" id="{name}">{begin}>{inside}</div>{mark}</div>'
 
     return _SHOWN_ALONE.sub(anchored, content), problems
 
@@ -262,63 +193,13 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
 def content(html_of_page: str) -> tuple[str, list[str]]:
     """What Markdown made of a page, lighter, and with the theme's buttons, and what is wrong."""
     anchored, problems = with_anchors(with_whole_words(with_tables(html_of_page)))
-    return with_named_links(with_copy_buttons(plain_names(anchored))), problems
-
-
-def with_named_links(content: str) -> str:
-    """A rendered page whose marks behind what can be linked to are read as what they are, and not
-    at all in a heading, whose name they would be part of; the contents of the page have its
-    address too.
-    """
-
-    def named(match: re.Match[str]) -> str:
-        of_heading = match[2] == "section"
-        return match[0] + (
-            ' aria-hidden="true" tabindex="-1"' if of_heading else f' aria-label="{match[1]}"'
-        )
-
-    return _LINK.sub(named, content)
-
-
-def used_style(sheet: str, names: Container[str]) -> str:
-    """A style sheet of the theme without the rules for classes and ids that nothing has: a third of
-    it, packed.
-
-    names: of every class and id of the pages, and every word of the scripts.
-    """
-    found, at = list[str](), 0
-    while rule := _RULE.match(sheet, at):
-        at = rule.end()
-        head = rule[1].strip()
-        if head.startswith("@media"):
-            depth, begin = 1, at
-            while depth:
-                brace = _BRACE.match(sheet, at)
-                if brace is None:
-                    return "".join(found) + sheet[begin:]
-                at, depth = brace.end(), depth + (1 if brace[1] == "{" else -1)
-            inner = used_style(sheet[begin : at - 1], names)
-            found.append(f"{head}{{{inner}}}" if inner else "")
-            continue
-        end = _BODY.match(sheet, at)
-        body = end[0] if end else sheet[at:]
-        at += len(body)
-        wanted = [
-            one
-            for one in _SELECTORS.findall(head)
-            if head.startswith("@")
-            or (
-                "[dir=rtl]" not in one
-                and all(name in names for name in _NAMES.findall(_UNNAMED.sub("", one)))
-            )
-        ]
-        found.append(f"{','.join(wanted)}{{{body}" if wanted else "")
-    return "".join(found)
+    lighter = with_copy_buttons(plain_names(anchored))
+    return lighter.replace(_OF_HEADING, f'{_OF_HEADING} aria-hidden="true" tabindex="-1"'), problems
 
 
 def trim_styles(site: Path) -> None:
-    """Leave of the theme's style sheets what the pages of a built site use, of rules and of the
-    properties that others ask for, such as the pictures of what no page has.
+    """Leave of the theme's style sheets what a built site uses: rules for classes and ids that its
+    pages or scripts name, and properties that something asks for. All sheets lose their comments.
     """
     names, asked = set[str](), set[str]()
     for file in site.rglob("*.html"):
@@ -328,19 +209,18 @@ def trim_styles(site: Path) -> None:
             names.update(values.split())
     for file in [*site.glob("assets/javascripts/*.js"), *site.glob("assets/*.js")]:
         if file.name != "codemirror.js":  # its words are many, and none is of the theme
-            names.update(words := _WORDS.findall(file.read_text(encoding="utf-8")))
-            asked.update(word for word in words if word.startswith("--"))
-    sheets = {
-        file: used_style(file.read_text(encoding="utf-8"), names)
-        for file in site.glob("assets/stylesheets/*.css")
-    }
-    for file in site.glob("assets/*.css"):
-        asked.update(_PROPERTY_USED.findall(file.read_text(encoding="utf-8")))
-    for text in sheets.values():
-        asked.update(_PROPERTY_USED.findall(text))
+            names.update(_WORDS.findall(file.read_text(encoding="utf-8")))
+    own = {file: process_stylesheet(file.read_text()) for file in site.glob("assets/*.css")}
+    sheets = {file: file.read_text() for file in site.glob("assets/stylesheets/*.css")}
     for file, text in sheets.items():
-        kept = _PROPERTY.sub(lambda match: match[0] if match[1] in asked else "", text)
-        file.write_text(kept, encoding="utf-8")
+        unused = {*_CSS_NAME.findall(text)} - names
+        sheets[file] = process_stylesheet(text, unused_symbols=unused)
+    asked.update(_PROPERTY_USED.findall("".join([*own.values(), *sheets.values()])))
+    for file, text in sheets.items():
+        unused = {*_PROPERTY.findall(text)} - asked - names
+        sheets[file] = process_stylesheet(text, unused_symbols=unused)
+    for file, text in {**own, **sheets}.items():
+        file.write_text(text, encoding="utf-8")
 
 
 _TRIMMED = (
@@ -350,7 +230,7 @@ _TRIMMED = (
     (r'<div class="jp-(?:Input|Output)Prompt[^>]*>.*?</div>', ""),
     (r'<div class="jp-Collapser[^>]*>\s*</div>', ""),
     (r' tabindex="0"', ""),
-    (r'class="anchor-link"', 'class="headerlink" title="Link to this section"'),
+    (r'class="anchor-link"([^>]*)>[^<]*<', r'class="headerlink" title="Link to this section"\1><'),
     (
         r'<div class="highlight-ipynb hl-\w+"><pre>(.*?)</pre></div>',
         r'<div class="highlight"><pre><code>\1</code></pre></div>',
@@ -370,48 +250,35 @@ def notebook(page: str, images: Sequence[str]) -> str:
     return _IMAGE.sub(lambda match: next(remaining, match[0]), page)
 
 
-def security_policy(pages: Iterable[str], pyodide: str) -> str:
-    """The value of a header Content-Security-Policy under which the pages work, on one line: no
-    script runs but the site's own files, those inline scripts that stand in the pages now, by their
-    hash, and what these make themselves, as Python for the browser, once its bytes are compared.
-
-    pyodide: where that is fetched from, an address or a folder of the site.
-    """
-    inline = {text for page in pages for text in _INLINE.findall(page)}
-    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in inline)
-    hashes = sorted(f"'sha256-{digest}'" for digest in digests)
-    url = urlsplit(pyodide)
-    python = [f"{url.scheme}://{url.netloc}"] if url.netloc else []
-    rules = {
-        "default-src": ["'none'"],
-        "script-src": ["'self'", *hashes, "'wasm-unsafe-eval'", "blob:"],
-        "style-src": ["'self'", "'unsafe-inline'"],  # columns of tables; styles run nothing
-        "img-src": ["'self'", "data:", "blob:"],
-        "font-src": ["'self'"],
-        "connect-src": ["'self'", *python],
-        "worker-src": ["'self'", "blob:"],
-        "frame-src": ["'self'"],  # that of Python for the browser
-        "base-uri": ["'none'"],
-        "form-action": ["'none'"],
-        "frame-ancestors": ["'self'"],
-    }
-    return "; ".join(f"{name} {' '.join(sources)}" for name, sources in rules.items())
-
-
-_COMMENTS = {
-    ".css": re.compile(r"/\*.*?\*/\n?|^ +|(?<=[;{}])\s+|\s+(?={)", re.DOTALL | re.MULTILINE)
-}
-_COMMENTS[".js"] = re.compile(r"^ *// .*\n", re.MULTILINE)
+_COMMENT = re.compile(r"^ *// .*\n", re.MULTILINE)
 
 
 def write_light(site: Path) -> None:
-    """Leave the site's own style and scripts as they run: every page asks for them."""
-    for file in sorted(site.glob("assets/*")):
-        if comments := _COMMENTS.get(file.suffix):
-            file.write_text(comments.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
+    """Leave the site's own scripts as they run: every page asks for them."""
+    for file in site.glob("assets/*.js"):
+        file.write_text(_COMMENT.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+_RULES = (  # columns of tables have styles, which run nothing; a frame holds the browser's Python
+    "default-src 'none'; script-src 'self' {scripts} 'wasm-unsafe-eval' blob:;"
+    " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self';"
+    " connect-src 'self'{python}; worker-src 'self' blob:; frame-src 'self'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'self'\n"
+)
 
 
 def write_policy(site: Path, pyodide: str) -> None:
-    """Leave the policy beside the pages of a built site."""
-    pages = (file.read_text(encoding="utf-8") for file in sorted(site.rglob("*.html")))
-    (site / POLICY).write_text(f"{security_policy(pages, pyodide)}\n", encoding="utf-8")
+    """Leave beside the pages of a built site the value of a header Content-Security-Policy under
+    which they work: no script runs but the site's own files, those inline scripts that stand in the
+    pages now, by their hash, and what these make themselves, as Python for the browser, once its
+    bytes are compared.
+
+    pyodide: where that is fetched from, an address or a folder of the site.
+    """
+    pages = (file.read_text(encoding="utf-8") for file in site.rglob("*.html"))
+    inline = {text.encode() for page in pages for text in _INLINE.findall(page)}
+    digests = (base64.b64encode(hashlib.sha256(text).digest()).decode() for text in inline)
+    scripts = " ".join(sorted(f"'sha256-{digest}'" for digest in digests))
+    url = urlsplit(pyodide)
+    python = f" {url.scheme}://{url.netloc}" if url.netloc else ""
+    (site / POLICY).write_text(_RULES.format(scripts=scripts, python=python), encoding="utf-8")

@@ -95,7 +95,7 @@ def _site(folder: Path) -> dict[str, Any]:
 
 
 def _at_work(folder: Path) -> dict[str, Any]:
-    """The same for an author whose modules have failed, or have not run yet; and written down."""
+    """The same for an author whose modules have failed; and written down."""
     small_site.write_site(folder)
     for path in (folder / "docs").rglob("*.md"):
         if path.relative_to(folder / "docs").as_posix() not in ("index.md", "part/twice.md"):
@@ -106,14 +106,10 @@ def _at_work(folder: Path) -> dict[str, Any]:
     usual = _lines(expand(folder, site, runs))
     told: dict[str, Any] = {}
     failure = {"function": "check_double", "line": 3, "error": "AssertionError", "message": "a\nb"}
-    for state, changes in (
-        ("pending", {"pending": True}),
-        ("failed", {"failures": [failure | {"traceback": ""}]}),
-    ):
-        others = [small_site.run_of(folder, "part.twice.twice", **changes)]
-        made = expand(folder, site, [*runs[:3], *others], show_failures=state == "failed")
-        others_told = [line for line in _lines(made) if line not in usual]
-        told[state] = {"lines": others_told, "problems": made.problems, "files": sorted(made.files)}
+    failed = small_site.run_of(folder, "part.twice.twice", failures=[failure | {"traceback": ""}])
+    made = expand(folder, site, [*runs[:3], failed], show_failures=True)
+    others_told = [line for line in _lines(made) if line not in usual]
+    told["failed"] = {"lines": others_told, "problems": made.problems, "files": sorted(made.files)}
     (folder / "docs/index.md").write_text("# Home\n", encoding="utf-8")
     for address in ("https://p.test/", ""):
         made = expand(folder, dataclasses.replace(site, notebook={}, pyodide=address), runs)
@@ -504,7 +500,7 @@ def _warmed_up() -> dict[str, int]:
 def _of_run(run: Run) -> dict[str, Any]:
     """What a record says, without what is hashed."""
     record = {key: value for key, value in run.record.items() if value}
-    states = [run.path, run.address, run.failed, run.pending, run.seconds, len(run.outline.symbols)]
+    states = [run.path, run.address, run.failed, run.seconds, len(run.outline.symbols)]
     record["failures"] = [
         failure | {"traceback": len(failure["traceback"])} for failure in run.record["failures"]
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,13 +25,12 @@ def figure_wait(figure: Figure) -> None:
     axes = figure.add_subplot(xlabel="load [1]", ylabel="wait [s]", xlim=(0, 1), ylim=(0, 11))
     axes.plot(load, load / (1 - load))
     axes.plot([0.2, 0.6], [6.3, 7.9], "o")
-    axes.bar([0.5], [4.7])
     axes.axhline(_slope() * SETTINGS.servers / LIMIT)
     axes.annotate("88 of them", (0.3, 3.0))
 
 
 @pytest.fixture(scope="module")
-def shown() -> dict[str, Any]:
+def shown() -> list[float]:
     figure = Figure()
     figure_wait(figure)
     return drawn(figure, figure_wait)
@@ -42,16 +40,15 @@ def shown() -> dict[str, Any]:
     "text",
     [
         "The wait rises from 0.11 to 9 at a load of 0.9.",  # ends
-        "It is 4 s at a load of 80%, and about 2.4 at 0.7.",  # a curve at a number that is told
-        "It is 2,333 ms at 0.7.",
-        "Points at 6.3 and 7.9; the bar reaches 4.7.",
+        "It is 9,000 ms at most.",
+        "Points at 6.3 and 7.9.",
         "37 servers, 14 places, 0.375 of 2.5 GHz; 88 are named.",  # what it is written with
         "The p99 of M/M/1 in fp8 on an H100, DeepSeek-V3.2, the 99th percentile.",  # names
         "One in 21 of 95% intervals.",  # a field of example(), and what intervals are
         "No number.",
     ],
 )
-def test_what_can_be_read_off_is_true(shown: dict[str, Any], text: str) -> None:
+def test_what_can_be_read_off_is_true(shown: list[float], text: str) -> None:
     assert untrue(text, shown, [21.2, "odd", True]) == []
 
 
@@ -59,28 +56,25 @@ def test_what_can_be_read_off_is_true(shown: dict[str, Any], text: str) -> None:
     ("text", "wrong"),
     [
         ("The wait rises from 0.11 to 9.7.", ["9.7"]),
-        ("It is 3.1 s at a load of 80%.", ["3.1"]),
-        ("It is 2,933 ms at 0.7.", ["2,933"]),
-        ("Points at 6.3 and 7.2; the bar reaches 5.6.", ["7.2", "5.6"]),
+        ("It is 8,500 ms at most.", ["8,500"]),
+        ("Points at 6.3 and 7.2.", ["7.2"]),
         ("73 servers, 0.475 of them.", ["73", "0.475"]),
-        ("At 10⁻³ of 10:30.", ["10⁻³", "10:30"]),
+        ("At 10⁻³ of it.", ["10⁻³"]),
     ],
 )
-def test_a_wrong_number_is_found(shown: dict[str, Any], text: str, wrong: list[str]) -> None:
+def test_a_wrong_number_is_found(shown: list[float], text: str, wrong: list[str]) -> None:
     assert set(wrong) <= set(untrue(text, shown))
 
 
 def test_numbers_are_read_as_precisely_as_they_are_told() -> None:
     assert told("0.85") == [Told("0.85", 0.85, 0.005)]
     assert told("2100")[0].slack == pytest.approx(42)
-    assert told("nearly 2100")[0].slack == pytest.approx(210)
     assert told("10⁻³")[0].value == pytest.approx(1e-3)
-    assert told("10:30")[0].value == 10.5
-    assert told("from 5 to 8 percent")[0].scales == (1.0, 1.0, 0.01)
+    assert told("from 5 to 8 percent")[1].scales == (1.0, 0.01)
 
 
-def test_most_wrong_digits_are_found(shown: dict[str, Any]) -> None:
-    text = "The wait is 0.11 at 0.1, 2.33 at 0.7 and 9 at 0.9; points at 6.3 and 7.9; 37, 14, 88."
+def test_most_wrong_digits_are_found(shown: list[float]) -> None:
+    text = "The wait is 0.11 at 0.1 and 9 at 0.9; points at 6.3 and 7.9; 37, 14, 88."
     assert untrue(text, shown) == []
     rng, found, tried = random.Random(1), 0, 0
     for match in _TOLD.finditer(text):

@@ -74,7 +74,7 @@ class Served:
 
     @property
     def complete(self) -> bool:
-        return "All is there" in self.log
+        return "Serving on" in self.log
 
     def wait_for(self, path: str, text: str) -> str:
         def there() -> bool:
@@ -195,14 +195,6 @@ def test_new_chapter_appears(served: Served) -> None:
     served.wait_for("part/newcomer/", "Doubled, two is 4.0.")
 
 
-def test_a_port_that_is_taken_is_one_sentence(served: Served) -> None:
-    again = served.project.command("mkdocs", "serve")
-    assert again.status == 1
-    assert "Traceback" not in again.text
-    place = f"127.0.0.1:{served.port}"
-    assert f"cannot serve at {place}: Address already in use; stop what" in again.text
-
-
 WAITS = """
 import time
 from pathlib import Path
@@ -219,81 +211,30 @@ def check_a() -> None:
         time.sleep(0.05)
     checks.equal("one", 1, 1)
 """
-NAVIGATION = "{% for item in nav.pages %}[{{ item.title }}]{% endfor %}{{ page.content }}</body>\n"
 
 
 @pytest.fixture
-def waiting(tmp_path: Path) -> Iterator[tuple[Served, Path, subprocess.Popen[bytes]]]:
-    """A server of ten chapters of which one waits for a file."""
-    port, go = free_port(), tmp_path / "go"
+def waiting(tmp_path: Path) -> Iterator[tuple[Served, subprocess.Popen[bytes]]]:
+    """A server of a chapter that waits for a file."""
+    port = free_port()
     project = Project.make(tmp_path, port)
-    project.write("theme/main.html", NAVIGATION)
-    for number in range(9):
-        project.chapter(f"part.m{number}")
-    project.chapter("part.waits", WAITS.format(go=str(go)))
+    project.chapter("part.waits", WAITS.format(go=str(tmp_path / "go")))
     project.write("docs/part/waits.md", "---\ntitle: Waits\n---\n\n# Waits\n\n{{ checks }}\n")
-    project.write("docs/gallery.md", "---\ntitle: Gallery\n---\n\n# Gallery\n\n{{ gallery }}\n")
     served = Served(project, port, tmp_path / "log")
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup lets processes ignore
     with project.started("mkdocs", "serve", "--livereload", log=served.log_file) as process:
         signal.signal(signal.SIGHUP, before)
-        wait_until(lambda: "Serving on" in served.log, "the server to start")
-        yield served, go, process
-
-
-def test_pages_come_first_and_are_there_while_what_runs_fills_them(
-    waiting: tuple[Served, Path, subprocess.Popen[bytes]],
-) -> None:
-    served, go, _ = waiting
-    titles = "".join(f"[part.m{number}]" for number in range(9)) + "[Waits]"
-    wait_until(lambda: "[1/10]" in served.log or served.builds == 2, "the modules to begin")
-    for _ in range(3):
-        started = time.monotonic()
-        first = served.page("part/m0/")
-        assert time.monotonic() - started < CALM_S
-        assert titles in first
-        assert "are being computed" in first
-        assert "Doubled, two is …" in first
-    assert "build-error" not in served.page("gallery/")
-    assert not served.complete
-    go.touch()
-    wait_until(lambda: served.complete, f"all of it:\n{served.log}")
-    whole = served.wait_for("part/m0/", "Doubled, two is 4.0.")
-    assert titles in whole
-    assert "are being computed" not in whole
-    assert "<img" in served.page("gallery/")
-    [said] = re.findall(r"All is there after [\d.]+ s: (http.*)", served.log)
-    assert said == f"http://127.0.0.1:{served.port}/"
-    assert len(served.runs) <= 3, "of ten modules the first, by the clock, and the last"
-
-
-def test_an_edit_is_built_while_the_pages_before_it_answer(
-    waiting: tuple[Served, Path, subprocess.Popen[bytes]],
-) -> None:
-    served, go, _ = waiting
-    go.touch()
-    wait_until(lambda: served.complete, "all of it")
-    wait_until(served.notices, "the server to notice an edit")
-    served.project.write("docs/part/seen.md", "# The last edit before\n")
-    served.wait_for("part/seen/", "The last edit before")
-    wait_until(served.calm, "the builds to end")  # one at work would wait for the edited module
-    builds = served.builds
-    go.unlink()
-    served.edit("snippets/serving_mathematics/part/waits.py", '"one", 1, 1', '"two", 2, 2')
-    wait_until(lambda: served.builds > builds, "a build")
-    assert "<td>one</td>" in served.page("part/waits/")
-    go.touch()
-    served.wait_for("part/waits/", "<td>two</td>")
+        yield served, process
 
 
 @pytest.mark.parametrize("number", todays([signal.SIGTERM, signal.SIGHUP, signal.SIGINT]))
 def test_a_server_that_is_ended_leaves_nothing(
-    number: signal.Signals, waiting: tuple[Served, Path, subprocess.Popen[bytes]]
+    number: signal.Signals, waiting: tuple[Served, subprocess.Popen[bytes]]
 ) -> None:
     """Neither pages nor processes, also while modules run."""
-    served, _, process = waiting
-    before = {"go", "log", "project", "cache"}
-    wait_until(lambda: served.builds == 2 and served.project.leftovers, "the modules to begin")
+    served, process = waiting
+    before = {"log", "project", "cache"}
+    wait_until(lambda: served.project.leftovers, "the module to begin")
     process.send_signal(number)
     process.wait(timeout=PATIENCE_S)
     left = {path.name for path in served.log_file.parent.iterdir()} - before

@@ -6,18 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from material.plugins.search.plugin import Parser
 
+from builder.pages import headerlink
 from builder.theme_markup import (
-    after_search,
-    asking_for_nothing_ahead,
     content,
-    named_landmarks,
+    named_sections,
     plain_names,
-    searched,
-    security_policy,
     trim_styles,
-    used_style,
     with_anchors,
     with_copy_buttons,
     with_tables,
@@ -33,32 +28,18 @@ SECTION = (
 
 
 def test_section_is_named_by_its_title() -> None:
-    assert '<nav class="md-nav" aria-label="Intuition">' in named_landmarks(SECTION)
+    assert '<nav class="md-nav" aria-label="Intuition">' in named_sections(SECTION)
 
 
 def test_section_without_a_title_keeps_its_label() -> None:
     bare = '<nav aria-labelledby="__nav_3_label"></nav>'
-    assert named_landmarks(bare) == bare
-
-
-def test_search_dialog_has_a_name() -> None:
-    dialog = '<div class="md-search" data-md-component="search" role="dialog">'
-    assert named_landmarks(dialog).endswith('role="dialog" aria-label="Search">')
-
-
-def test_a_choice_of_colours_is_named_by_what_it_is() -> None:
-    names = ["Switch to light mode", "Switch to dark mode", "Follow the system"]
-    made = [f'<input class="md-option" aria-label="{name}" type="radio">' for name in names]
-    told = re.findall('aria-label="(.*?)"', named_landmarks("".join(made)))
-    assert told == ["Follow the system", "Light mode", "Dark mode"]
+    assert named_sections(bare) == bare
 
 
 def test_marks_behind_what_is_linked_to_are_no_part_of_a_heading() -> None:
-    link = '<a class="headerlink" href="#a" title="Link to this {}"{}>&para;</a>'
-    marks = {"section": ' aria-hidden="true" tabindex="-1"'}
-    marks["table"] = ' aria-label="Link to this table"'
-    for kind, mark in marks.items():
-        assert content(link.format(kind, ""))[0] == link.format(kind, mark)
+    link = '<a class="headerlink" href="#a" title="Link to this section"{}>&para;</a>'
+    marked = link.format(' aria-hidden="true" tabindex="-1"')
+    assert content(link.format(""))[0] == marked
 
 
 def test_tables_name_their_columns_of_numbers() -> None:
@@ -76,11 +57,6 @@ def test_tables_name_their_columns_of_numbers() -> None:
     aligned = '<table><tr><td style="text-align: right;">5</td></tr></table>'
     told = '<div class="table n1"><table class="data"><tr><td>5</td></tr></table></div>'
     assert with_tables(aligned) == told
-
-
-def test_a_page_asks_for_no_other_ahead() -> None:
-    head = '<link rel="prev" href="a"><link rel="next" href="b">\n  <link rel="icon" href="c">'
-    assert asking_for_nothing_ahead(head) == '<link rel="icon" href="c">'
 
 
 def test_only_long_names_in_tables_may_break() -> None:
@@ -121,7 +97,7 @@ def _formula(*letters: str) -> str:
 
 
 SHOWN = (_table("Read, <em>of</em> R&amp;D"), _formula("ρ", "=", "λ"), _formula("C", "r"))
-ADDRESSES = ["table-how-read-of-r-d", "formula-how-rho", "formula-how"]
+ADDRESSES = ["table-how-read-of-rd", "formula-how-ρ", "formula-how"]
 
 
 def _addresses(*shown: str) -> tuple[list[str], list[str]]:
@@ -129,8 +105,7 @@ def _addresses(*shown: str) -> tuple[list[str], list[str]]:
     found = re.findall(r' id="(?!how")([^"]+)"', page)
     for name in found:
         kind = name.partition("-")[0]
-        link = f'<a class="headerlink" href="#{name}" title="Link to this {kind}">&para;</a></div>'
-        assert page.count(link) == 1
+        assert page.count(headerlink(name, kind)) == 1
     return found, problems
 
 
@@ -154,37 +129,27 @@ def test_two_that_would_have_one_address_are_told() -> None:
         assert part in problem
 
 
-SHEET = (
-    '@charset "UTF-8";a:not(.gone){b:c}.here,.gone>p{d:"}"}[dir=rtl] .here{e:f}'
-    "@media print{.gone{g:h}}@media screen{.here #top:is(.here,p):hover{i:url('data:{')}.gone{j:k}}"
-    "@keyframes x{0%{l:m}to{n:o}}[data-md-color-primary=indigo]{p:q}[data-gone]{r:s}"
-)
-
-
-def test_of_a_style_what_nothing_has_is_left_out() -> None:
-    kept = (
-        '@charset "UTF-8";a:not(.gone){b:c}.here{d:"}"}'
-        "@media screen{.here #top:is(.here,p):hover{i:url('data:{')}}"
-        "@keyframes x{0%{l:m}to{n:o}}[data-gone]{r:s}"
-    )
-    assert used_style(SHEET, {"here", "top"}) == kept
-    assert used_style(kept, {"here", "top"}) == kept
-    assert used_style("", set()) == ""
-
-
 def test_a_site_keeps_the_style_that_pages_and_scripts_use(tmp_path: Path) -> None:
     for folder in ("assets/stylesheets", "assets/javascripts"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "index.html").write_text('<p class="a b" id="c">', encoding="utf-8")
     (tmp_path / "assets/javascripts/x.js").write_text('e("d")', encoding="utf-8")
     sheet = tmp_path / "assets/stylesheets/main.css"
-    asked = ".a{x:y}.b,.n{x:y}#c{x:y}.d{x:y}.f{x:y}.a{--one:1;--two:url('data:{;}');--three:3}"
-    sheet.write_text(f"{asked}.b{{y:var(--one)}}", encoding="utf-8")
-    (tmp_path / "assets/own.css").write_text(".b{z:var(--three,--four:4)}", encoding="utf-8")
+    asked = ".a{order:1}.b,.n{order:2}#c>b{order:3}.d{order:4}.f,a #n{order:5}a:not(.n){order:6}"
+    sheet.write_text(
+        f"{asked}.a{{--one:1;--two:url('data:{{;}}');--three:3}}.b{{left:var(--one)}}"
+        "@media print{.n{order:7}}",
+        encoding="utf-8",
+    )
+    own = tmp_path / "assets/own.css"
+    own.write_text("/* One\n two. */\n.n { right: var(--three,\n--four:4) }\n", encoding="utf-8")
     (tmp_path / "assets/codemirror.js").write_text("f", encoding="utf-8")
     trim_styles(tmp_path)
-    kept = ".a{x:y}.b{x:y}#c{x:y}.d{x:y}.a{--one:1;--three:3}.b{y:var(--one)}"
-    assert sheet.read_text(encoding="utf-8") == kept
+    kept = (
+        ".a{order:1}.b,.n{order:2}#c>b{order:3}.d{order:4}a:not(.n){order:6}.a{--one:1;--three:3}"
+    )
+    assert sheet.read_text(encoding="utf-8") == kept + ".b{left:var(--one)}"
+    assert own.read_text(encoding="utf-8") == ".n{right:var(--three,--four:4)}"
 
 
 def test_code_keeps_its_text_and_its_colours() -> None:
@@ -219,22 +184,17 @@ def test_lines_that_are_folded_are_one_piece_with_the_ink_of_text() -> None:
     )
 
 
-def test_the_name_of_a_file_breaks_between_its_folders_and_is_not_searched() -> None:
-    name = '<div data-search-exclude class="highlight"><span class="filename">a/b/c.py</span>'
-    page = plain_names(f"{name}<pre>inside</pre></div>")
-    assert "a/<wbr>b/<wbr>c.py</span>" in page
-    assert "inside" not in searched(page)
+def test_the_name_of_a_file_breaks_between_its_folders() -> None:
+    page = plain_names('<span class="filename">a/b/c.py</span><pre>a/b</pre>')
+    assert page == '<span class="filename">a/<wbr>b/<wbr>c.py</span><pre>a/b</pre>'
 
 
-def test_style_and_scripts_go_out_without_comments(tmp_path: Path) -> None:
+def test_scripts_go_out_without_comments(tmp_path: Path) -> None:
     assets = tmp_path / "assets"
-    write_light(tmp_path)
     assets.mkdir()
-    (assets / "a.css").write_text("/* One\n   two. */\na { b: c; }\n  d { } /* e */\n")
     (assets / "a.js").write_text("// One\nlet a = `\n  b // c`;\n  // Two\nb();\n")
     (assets / "a.woff2").write_bytes(b"/* a */\xff")
     write_light(tmp_path)
-    assert (assets / "a.css").read_text() == "a{b: c;}d{}"
     assert (assets / "a.js").read_text() == "let a = `\n  b // c`;\nb();\n"
     assert (assets / "a.woff2").read_bytes() == b"/* a */\xff"
 
@@ -259,91 +219,27 @@ def test_a_copy_button_is_named_by_the_first_line_that_tells_something() -> None
     assert re.findall(r'<button[^>]* aria-label="([^"]*)"', page) == expected
 
 
-CODE = (
-    '<div class="language-python highlight" data-search-exclude=""><span class="filename">a.py'
-    '</span><pre><span></span><span>n</span><code><span class="k">def</span> f\n</code></pre></div>'
-)
-ROWS = "<thead><tr><th>Got</th></tr></thead><tbody><tr><td><p>4</p></td></tr></tbody></table>"
-EXCLUDED = f'<div class="checks" tabindex="0" data-search-exclude><table class="plain">{ROWS}</div>'
-FORMULA = "<math><mi>&rho;</mi><mo>&lt;</mo><msub><mi>x</mi><mtext>max load</mtext></msub></math>"
-PARTS = {
-    "code": CODE,
-    "code for the search": CODE.replace(' data-search-exclude=""', ""),
-    "rows": EXCLUDED,
-    "rows for the search": EXCLUDED.replace(" data-search-exclude", ""),
-    "formula": f"<p>Where {FORMULA} holds.</p>",
-    "blanks": "<p>A <math><mi>a</mi>\n <mtext> </mtext> <mi>b</mi></math> b</p>",
-    "words": '<p>In <strong>two</strong>\n<em>words</em>, <a title="a > b" href="#b">b</a>.</p>\n',
-    "lines": "<pre><code>one  <span>two</span>\n\n   three</code></pre>",
-    "button": "<p data-search-exclude><button>Copy</button></p><p>after</p>",
-}
-
-
-@pytest.mark.parametrize("part", [*PARTS, "all"])
-def test_the_search_finds_the_same_in_less(part: str) -> None:
-    text = "".join(PARTS.values()) if part == "all" else PARTS[part]
-    page = f'<h1 id="a">A {FORMULA}</h1>{text}<h2 id="b">B</h2><p>more</p>{text}'
-    found = []
-    for read in (page, searched(page)):
-        parser = Parser()
-        parser.feed(read)
-        parser.close()
-        found.append([(s.id, "".join(s.title).strip(), _told(s.text)) for s in parser.data])
-    assert found[0] == found[1]
-    assert [title.strip() for _, title, _ in found[0]] == ["A ρ&lt;xmax load", "B"]
-    assert part not in ("code", "rows", "formula", "all") or len(searched(page)) < len(page) - 100
-
-
-def _told(pieces: list[str]) -> str:
-    """What the search reads, in lines of code to the blank."""
-    parts = re.split(r"(<pre>.*?</pre>)", "".join(pieces), flags=re.DOTALL)
-    return "".join(
-        part if place % 2 else " ".join(part.split()) for place, part in enumerate(parts)
-    )
-
-
-def test_the_search_goes_on_after_a_list_whose_items_do_not_end() -> None:
-    names = '<form data-search-exclude><datalist><option value="a"><option value="b"></datalist>'
-    page = f'<h1 id="a">A</h1>{names}</form><p>after</p><h2 id="b">B</h2><p>more</p>'
-    parser = Parser()
-    parser.feed(searched(page))
-    parser.close()
-    found = [("".join(section.title), "".join(section.text)) for section in parser.data]
-    assert found == [("A", "<p>after</p>"), ("B", "<p>more</p>")]
-
-
-def test_marks_for_the_search_go_when_it_has_read() -> None:
-    assert after_search('<p class="a" data-search-exclude="data-search-exclude">') == (
-        '<p class="a">'
-    )
-
-
-def test_the_policy_lies_beside_the_pages(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    for name, text in (("index.html", "one"), ("a/index.html", "two"), ("a/b.txt", "three")):
-        (tmp_path / name).write_text(f"<script>{text}</script>")
-    write_policy(tmp_path, "/pyodide/")
-    pages = [f"<script>{text}</script>" for text in ("one", "two")]
-    told = (tmp_path / "content-security-policy.txt").read_text()
-    assert told == f"{security_policy(pages, '/pyodide/')}\n"
-
-
-def test_policy_names_inline_scripts_by_their_hash_and_where_python_comes_from() -> None:
+def test_policy_names_inline_scripts_by_their_hash_and_where_python_comes_from(
+    tmp_path: Path,
+) -> None:
     """The hash is what `openssl dgst -sha256 -binary | base64` makes of the text."""
-    pages = ["<script>alert(1)</script><script src='a.js'></script>", "<script>alert(1)</script>"]
-    rules = dict(
-        rule.split(" ", 1)
-        for rule in security_policy(pages, "https://python.example/full/").split("; ")
-    )
-    assert rules["default-src"] == "'none'"
-    assert rules["script-src"].split() == [
-        "'self'",
-        "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='",
-        "'wasm-unsafe-eval'",
-        "blob:",
-    ]
-    assert rules["connect-src"] == "'self' https://python.example"
-    assert "unsafe-inline" not in rules["script-src"]
-    local = security_policy(pages, "/pyodide/")
-    assert "connect-src 'self';" in local
-    assert "example" not in local
+    (tmp_path / "a").mkdir()
+    for name in ("index.html", "a/index.html"):
+        (tmp_path / name).write_text("<script>alert(1)</script><script src='a.js'></script>")
+    (tmp_path / "a/b.txt").write_text("<script>alert(2)</script>")
+    for pyodide, where in (
+        ("https://python.example/full/", " https://python.example"),
+        ("/p/", ""),
+    ):
+        write_policy(tmp_path, pyodide)
+        told = (tmp_path / "content-security-policy.txt").read_text()
+        assert told.endswith("\n")
+        rules = dict(rule.split(" ", 1) for rule in told.strip().split("; "))
+        assert rules["default-src"] == "'none'"
+        assert rules["script-src"].split() == [
+            "'self'",
+            "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='",
+            "'wasm-unsafe-eval'",
+            "blob:",
+        ]
+        assert rules["connect-src"] == f"'self'{where}"

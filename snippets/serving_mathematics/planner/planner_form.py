@@ -128,7 +128,7 @@ def _control(field: Field) -> str:
     else:
         mode = ' inputmode="decimal"' if field.high and not (field.auto or field.several) else ""
         listed = f' list="planner-{field.name}-names"' if offered else ""
-        names = "".join(f'<option value="{html.escape(name)}">' for name in offered)
+        names = "".join(f'<option value="{html.escape(name)}"></option>' for name in offered)
         control = (
             f'<input type="text"{mode} autocomplete="off" spellcheck="false" '
             f'{attributes}{listed} value="{html.escape(default)}">'

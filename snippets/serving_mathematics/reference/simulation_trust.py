@@ -407,13 +407,13 @@ def figure_coverage(figure: Figure) -> None:
     """Batch means keep the promise slowly; adjusted for correlation and skewness they keep it from
     batches of five time constants on, at every load.
 
-    Recorded simulation of 1,000 M/M/1 runs for each point, at 50, 80, 90 and 95% busy; the standard
-    error of a point is less than one percentage point. The band is 92 to 97%.
+    Recorded simulation of 1,000 M/M/1 runs for each point, at 50%, 80%, 90% and 95% busy; the
+    standard error of a point is less than one percentage point. The band is 92 to 97%.
 
     Alt: Coverage against the length of a batch, 2 to 40 time constants on a logarithmic axis. Four
     lines of plain batch means rise from 83 to 86 percent into a band between 92 and 97
-    percent, which they reach at 10. Four adjusted lines begin at 91 to 92 percent and are in the
-    band from 5 on.
+    percent, which they reach at 10. Four adjusted lines begin at 91% to 92% and are in the band
+    from 5 on.
     """
     axes = figure.subplots()
     cells = _cells()
@@ -475,7 +475,7 @@ def figure_rare_waits(figure: Figure) -> None:
 
     Alt: Probability to wait longer than t against t from 0 to 140 mean service times, logarithmic
     from 1 to 10⁻¹². A straight falling line with points on it all the way. The curve of a plain
-    simulation follows it down to 0.002 at 30, bends away above it and ends at 68.
+    simulation follows it for some thirty service times, bends away above it and ends at 68.
     """
     axes = figure.subplots()
     times = np.array([0.0, 140.0])

@@ -263,8 +263,9 @@ def figure_common_numbers(figure: Figure) -> None:
     difference of the mean waits.
 
     Alt: Two panels of mean wait with the faster server, 2.5 to 3.7 mean services, against mean wait
-    with the slower one, 3.3 to 5. Left, same customers: points in a narrow rising band that crosses
-    the line at a flatter angle. Right, services drawn anew: a round cloud about the same place.
+    with the slower one, 3.2 to 5.1. Left, same customers: points in a narrow rising band that
+    crosses the line at a flatter angle. Right, services drawn anew: a round cloud about the same
+    place.
     """
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     waits = _runs(0.8)[0]

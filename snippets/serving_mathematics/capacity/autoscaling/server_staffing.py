@@ -96,8 +96,8 @@ def figure_safety_staffing(figure: Figure) -> None:
     Whitt's limit.
 
     Alt: Probability of waiting against spare servers in units of the square root of the load.
-    Points for loads of 10, 100 and 1,000 fall close to one falling curve, from 0.8 at 0.18 through
-    0.22 at 1 to 0.03 at 2; small loads lie slightly above.
+    Points for loads of 10, 100 and 1,000 fall close to one falling curve, from 0.8 near 0.2 through
+    0.2 near 1 to 0.03 at 2; small loads lie slightly above.
     """
     axes = figure.subplots()
     beta = np.linspace(0.02, 2.6, 60)

@@ -215,7 +215,7 @@ def figure_predicted_measured(figure: Figure) -> None:
     constant. Dashed: the prediction with one constant, here 70%. Filled: one GPU. Hollow: two to
     eight GPUs.
 
-    Alt: Log-log scatter of measured against bounding throughput from 500 to 56,000 tokens per
+    Alt: Log-log scatter of measured against bounding throughput from 370 to 49,000 tokens per
     second. All points lie below the diagonal. Filled points of three GPUs follow a dashed line at
     70 percent of it, some at half; hollow points of runs on several GPUs scatter from there down to
     a seventh.

@@ -87,8 +87,9 @@ def figure_selecting(figure: Figure) -> None:
 
     Alt: Line chart of microseconds against tokens of context on a logarithmic axis from 1,024 to
     about 131,000. Solid lines of 1, 16 and 64 sequences rise, the last beyond the top at 2,000;
-    dashed lines of the selecting module begin at about 300 and end between 309 and 790. The pairs
-    for 16 and 64 sequences cross at about 25,000 and 6,400 tokens, the pair for one does not.
+    dashed lines of the selecting module begin at about 300 and end between 309 and 790. The pair
+    for 64 sequences crosses at about 6,400 tokens, that for 16 at four times as many, the pair for
+    one does not.
     """
     axes = figure.subplots()
     for sequences, colour in ((1, "C0"), (16, "C2"), (64, "C3")):

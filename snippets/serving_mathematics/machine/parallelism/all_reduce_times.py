@@ -153,8 +153,8 @@ def figure_all_reduce(figure: Figure) -> None:
     and shares fitted to messages of up to a mebibyte.
 
     Alt: Line chart with logarithmic axes of the time of an all-reduce against its bytes, for two,
-    four and eight devices. Filled points are flat at three to five microseconds up to 32 kilobytes
-    and rise in proportion from a megabyte on; open points of NCCL begin at six to sixteen
+    four and eight devices. Filled points are flat at three to five microseconds up to some tens of
+    kilobytes and rise in proportion from a megabyte on; open points of NCCL begin at six to sixteen
     microseconds and join them there. Dotted fitted curves follow the filled points up to a megabyte
     and then lie above them.
     """

@@ -163,7 +163,7 @@ def figure_share_by_time(figure: Figure) -> None:
 
     Alt: Line chart of the median attained share of the roof against the time at the roof, from a
     tenth of a microsecond to ten milliseconds. Six kinds of matrix products and two of attention
-    rise from a few percent through half at five to thirty microseconds to between 48 and 95
+    rise from a few percent through half at five to thirty microseconds to between half and 95
     percent; 16 bits lie above 8, 8 above 4. A dotted model curve follows the H100 in 16 bits.
     """
     axes = figure.subplots()

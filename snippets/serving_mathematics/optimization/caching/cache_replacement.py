@@ -199,7 +199,7 @@ def figure_hit_ratio(figure: Figure) -> None:
 
     Alt: Hit ratio against cache size on a logarithmic axis from 1 to 1,000 items. Three rising
     curves: static on top, LRU below, FIFO a few points lower, all near 1 at 1,000. At 100 items:
-    69, 58 and 52 percent. Simulated points lie on the LRU and FIFO curves.
+    69 and 58 percent, and a little over half. Simulated points lie on the LRU and FIFO curves.
     """
     axes = figure.subplots()
     p = zipf(ITEMS, EXPONENT)
