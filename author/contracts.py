@@ -28,9 +28,8 @@ import yaml
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
-from builder.outline import read
 from builder.pages import module_names_of, references_of, terms_of
-from builder.runner import Run
+from builder.runner import Run, default_cache
 from builder.sliders import curves_of
 from builder.source import (
     CORE,
@@ -967,20 +966,21 @@ def place_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:
     planner, the engine and the reference pages are about all of them.
     """
     chapters = {page.package for page in pages if page.asks}
+    sources = Sources(ROOT, default_cache(ROOT))
     return [
         f"{file_of(name)} imports {_place_of(imported)}: what two chapters need belongs in core/."
         for name in names
         for package in [name.rpartition(".")[0]]
         if package in chapters or is_core(name)
-        for imported in sorted(_imported(name))
+        for imported in sorted(_imported(name, sources))
         if not f"{imported}.".startswith((f"{package}.", f"{CORE}.", f"{SUPPORT}."))
     ]
 
 
-def _imported(name: str) -> set[str]:
+def _imported(name: str, sources: Sources) -> set[str]:
     """What a module imports from in this package: modules and packages."""
     found = set[str]()
-    for level, module, _ in read(source_of(name).encode()).imported:
+    for level, module, _ in sources.syntax(module_path(ROOT, name)).imported:
         above = [PACKAGE, *name.split(".")][:-level] if level else []
         found.add(".".join([*above, *([module] if module else [])]))
     return {one.removeprefix(f"{PACKAGE}.") for one in found if one.startswith(f"{PACKAGE}.")}

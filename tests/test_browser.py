@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -310,13 +312,20 @@ def test_the_button_in_a_block_of_code_takes_the_block(page: Page, origin: str) 
     assert typed == [line[4:] for line in shown if line.startswith((">>> ", "... "))]
 
 
-def test_copy_button_takes_what_the_function_needs(page: Page, origin: str) -> None:
+def test_copy_button_takes_what_the_function_needs(page: Page, origin: str, site: Path) -> None:
+    """What stands at its place in the list of the page, whether that has come or is fetched."""
     page.goto(f"{origin}definitions/utilization/")
-    page.locator(".snippet-copy").first.click()
-    expect(page.locator(".md-dialog")).to_contain_text("Copied")  # not what another page copied
-    taken = page.evaluate("navigator.clipboard.readText()")
-    assert "def require(" in taken
-    compile(taken, "clipboard", "exec")
+    for button in (page.locator(".snippet-copy").nth(1), page.locator(".snippet-copy").first):
+        file, _, place = str(button.get_attribute("data-copied")).partition("#")
+        listed = json.loads((site / "definitions/utilization" / file).read_bytes())
+        page.evaluate("navigator.clipboard.writeText('')")  # what another page copied
+        button.click()
+        expect(page.locator(".md-dialog")).to_contain_text("Copied")
+        while not (taken := page.evaluate("navigator.clipboard.readText()")):
+            page.wait_for_timeout(20)
+        assert taken == listed[int(place)]
+    assert "def require(" in listed[0]
+    compile(listed[0], "clipboard", "exec")
 
 
 def test_what_is_done_before_the_script_of_the_theme_is_there_is_done(

@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
-from .visits import PHONE
+from .visits import PHONE, tab_of_many
 
 BATCHING = "optimization/batching/"
 PLAY, CLOCK = "[data-step='0']", "#stepper-twelve-requests-clock"
 QUERY = ".md-search__input"
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Page:
-    return context.new_page()
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Iterator[Page]:
+    """What a test holds back is asked for anew: nothing is cached where requests are caught."""
+    yield from tab_of_many(browser, permissions=["clipboard-read", "clipboard-write"])
 
 
 def held_back(page: Page, *scripts: str) -> Callable[[], None]:
@@ -186,16 +180,14 @@ def test_colours_chosen_on_another_page_are_those_of_the_one_gone_back_to(
 
 
 def test_where_nothing_is_kept_colours_follow_the_system_and_are_chosen(
-    page: Page, origin: str
+    browser: Browser, origin: str
 ) -> None:
-    page.add_init_script(
-        "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no'); }})"
-    )
-    page.emulate_media(color_scheme="dark")
-    page.goto(origin)
-    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
-    page.locator("header label:visible[for^=__palette]").click()
-    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "default")
+    nothing = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException(); }})"
+    for page in tab_of_many(browser, nothing, color_scheme="dark"):
+        page.goto(origin)
+        expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+        page.locator("header label:visible[for^=__palette]").click()
+        expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "default")
 
 
 DROP = """(where) => {

@@ -13,11 +13,9 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from author import form
-from builder import ROOT
-from builder.source import Sources, self_contained
 
 from . import contrast
-from .conftest import CHAPTERS, PAGES
+from .conftest import CHAPTERS
 from .profiles import THOROUGH, TODAY, todays
 from .visits import (
     AXE,
@@ -40,7 +38,6 @@ from .visits import (
 )
 
 pytestmark = pytest.mark.timeout(1200)  # all pages are looked at before the first test
-SOURCE_FILES = Sources(ROOT)
 LIGHT_BYTES = 150 * 1024
 PACKED = {".html", ".css", ".js", ".svg", ".json"}  # what static hosts send compressed
 
@@ -48,11 +45,11 @@ PACKED = {".html", ".css", ".js", ".svg", ".json"}  # what static hosts send com
 @pytest.fixture(scope="module")
 def visits(browser: Browser, origin: str) -> list[Visit]:
     """Half of the pages, each opened once, and a sixth of all looked at in one of four ways, all of
-    them and in every way in 24 days; the copy buttons of a sixth are pressed."""
+    them and in every way in 24 days."""
     pages = [*enumerate(addresses())]
     pages = pages if THOROUGH else pages[TODAY % 2 :: 2]
     looks = {address: WHOLLY if THOROUGH else look_of(n, TODAY) for n, address in pages}
-    return visited(browser, origin, looks, todays([*looks]))
+    return visited(browser, origin, looks)
 
 
 def test_24_days_look_at_every_page_in_every_way() -> None:
@@ -124,27 +121,6 @@ def test_no_page_loads_an_editor_or_python_before_a_click(visits: list[Visit]) -
     forms = ("planner/", "ask-your-log/")  # whose scripts begin with that of the editor
     assert {a for a, some in live.items() if some} == {a for a in forms if a in live}
     assert {path for some in live.values() for path in some} <= {"/assets/live.js"}
-
-
-def test_every_copy_button_takes_its_names_with_what_they_need(visits: list[Visit]) -> None:
-    taken = {visit.address: visit.copied for visit in visits if visit.copied is not None}
-    directive = re.compile(r"^ *\{\{ (?:code|solution) (.+) \}\}$", re.MULTILINE)
-    buttons = 0
-    for page in PAGES:
-        if (address := address_of(page.slug)) not in taken:
-            continue
-        modules = [SOURCE_FILES.module(name) for name in page.modules]
-        expected = []
-        for line in directive.findall(page.text):
-            names = line.split()
-            expected += [
-                self_contained(module, names, SOURCE_FILES.module)
-                for module in modules
-                if names[0] in module.outline.symbols
-            ]
-        assert taken[address] == expected, page.path
-        buttons += len(expected)
-    assert buttons > (300 if THOROUGH else 30)
 
 
 def test_pages_are_light_before_anything_is_run(visits: list[Visit], site: Path) -> None:

@@ -397,17 +397,6 @@ def test_a_line_that_is_too_long_is_cut(editor: Page) -> None:
     assert "import warnings" in place.locator(".live-output").inner_text()
 
 
-def test_endless_loop_is_stopped_and_python_starts_again(editor: Page) -> None:
-    place = editor.locator(".live")
-    typed(place, 'while True:\n    print("looping")\n')
-    place.get_by_role("button", name=re.compile("^Run")).click()
-    expect(place.locator(".live-output")).to_contain_text("looping", timeout=PATIENCE_MS)
-    place.get_by_role("button", name="Stop").click()
-    expect(place.locator(".live-status")).to_contain_text("Stopped")
-    typed(place, "import socket\n\n\ndef check_a() -> None:\n    socket.create_server(('', 0))\n")
-    assert "1 need what a browser lacks" in pressed_run(editor)
-
-
 UNPACK = '''
 import base64
 import io
@@ -430,7 +419,7 @@ def test_every_page_runs_as_it_did_in_the_build(
     editor: Page, site: Path, records: dict[str, Run], slug: str
 ) -> None:
     """One module of a twelfth of them, with nothing there but the page's own download, and others
-    tomorrow; in a thorough run all of all. After the other tests of the editor, which have its own.
+    tomorrow; in a thorough run all of all. After the tests of the editor that need its own.
     """
     page, place = editor, site / slug
     settings = settings_of((place / "index.html").read_text(encoding="utf-8"))
@@ -448,6 +437,23 @@ def test_every_page_runs_as_it_did_in_the_build(
     for name in names if THOROUGH else [names[TODAY // TURNS % len(names)]]:
         choice.select_option(name)
         ran_as_in_the_build(page, records[name])
+
+
+def test_endless_loop_is_stopped_and_python_is_loaded_again(editor: Page) -> None:
+    """The last test of this editor, whose Python it ends. That one which was loaded again works,
+    `test_planner_page.py` asserts of the same engine.
+    """
+    place, frame = editor.locator(".live"), editor.locator("iframe[title=Python]")
+    expect(frame).to_have_count(1)
+    typed(place, "import socket\n\n\ndef check_a() -> None:\n    socket.create_server(('', 0))\n")
+    assert "1 need what a browser lacks" in pressed_run(editor)
+    typed(place, 'while True:\n    print("looping")\n')
+    for where, words in ((".live-output", "looping"), (".live-status", "MB so far")):
+        place.get_by_role("button", name=re.compile("^Run")).click()
+        expect(place.locator(where)).to_contain_text(words, timeout=PATIENCE_MS)
+        place.get_by_role("button", name="Stop").click()
+        expect(place.locator(".live-status")).to_contain_text("Stopped")
+        expect(frame).to_have_count(0)
 
 
 def test_without_its_editor_the_page_has_a_plain_one(page: Page, origin: str) -> None:

@@ -21,9 +21,11 @@ from author.fonts import FONT, used_characters
 from builder import ROOT
 from builder.dates import last_changes
 from builder.runner import Run, default_cache
+from builder.source import Module, Sources, self_contained
 
-from .conftest import CHAPTERS, build
-from .profiles import THOROUGH, TODAY
+from .conftest import CHAPTERS, PAGES, build
+from .profiles import THOROUGH, TODAY, its_turn
+from .visits import address_of
 
 BASE = "http://site.test/"
 LOADED = {"script": "src", "img": "src", "link": "href", "source": "src", "iframe": "src"}
@@ -185,6 +187,30 @@ def test_a_button_of_code_says_of_what(site: Path) -> None:
     assert found > 500
 
 
+def test_every_copy_button_takes_its_names_with_what_they_need(
+    site: Path, records: dict[str, Run]
+) -> None:
+    """In the order of the page; that a button takes what it leads to, `test_browser.py` asserts."""
+    directive = re.compile(r"^ *\{\{ (?:code|solution) (.+) \}\}$", re.MULTILINE)
+    ran = (Module(run.name, run.record["source"], run.outline) for run in records.values())
+    find, buttons = Sources(ROOT).knowing(ran).module, 0
+    for page in PAGES:
+        place = site / address_of(page.slug)
+        built = (place / "index.html").read_text(encoding="utf-8")
+        leads = [one.partition("#") for one in re.findall(r'data-copied="([^"]*)"', built)]
+        lists = {file: json.loads((place / file).read_bytes()) for file, *_ in leads}
+        modules = [find(name) for name in page.modules]
+        expected = [
+            self_contained(module, names, find)
+            for names in map(str.split, directive.findall(page.text))
+            for module in modules
+            if names[0] in module.outline.symbols
+        ]
+        assert [lists[file][int(number)] for file, _, number in leads] == expected, page.path
+        buttons += len(expected)
+    assert buttons > 300
+
+
 def test_the_search_knows_every_section_by_its_heading(site: Path) -> None:
     index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
     known = {entry["location"]: entry for entry in index["docs"]}
@@ -268,6 +294,7 @@ def test_pages_stay_light(site: Path) -> None:
         assert file.stat().st_size < 250_000, f"{file.relative_to(site)}: {file.stat().st_size}"
 
 
+@its_turn(2)
 @pytest.mark.timeout(600)
 def test_a_build_that_shares_nothing_with_ours_is_the_same(
     site: Path, records: dict[str, Run], tmp_path: Path
@@ -275,18 +302,19 @@ def test_a_build_that_shares_nothing_with_ours_is_the_same(
     """Every byte but the seconds on the execution report and the dates of the history, which a copy
     lacks: a copy of the project in another folder, with another order of sets, against the site
     that all tests read. A sixth of the pages is made anew and a twelfth of the modules runs again,
-    others every day, and in a thorough run all.
+    others every time, and in a thorough run all.
     """
+    turn = TODAY // 3
     clone, cache = tmp_path / "another folder" / "clone", tmp_path / "cache"
     ignored = shutil.ignore_patterns("__pycache__", ".*", "site", "*.egg-info")
     shutil.copytree(ROOT, clone, ignore=ignored)
-    known = [run for place, run in enumerate(records.values()) if (place + TODAY) % 12 != 0]
+    known = [run for place, run in enumerate(records.values()) if (place + turn) % 12 != 0]
     for run in [] if THOROUGH else known:
         shutil.copytree(run.folder, cache / run.name / run.folder.name)
     if not THOROUGH:
         shutil.copytree(default_cache(ROOT) / "syntax", cache / "syntax")
         made = sorted((default_cache(ROOT) / "pages").iterdir())
-        for kept in {*made} - {*made[TODAY % 6 :: 6]}:
+        for kept in {*made} - {*made[turn % 6 :: 6]}:
             (cache / "pages").mkdir(exist_ok=True)
             shutil.copy(kept, cache / "pages")
     told = build(

@@ -18,14 +18,14 @@ from xdist.scheduler import LoadScopeScheduling
 from .profiles import ROTATING, THOROUGH
 
 LONGEST = [  # first: one that began at the end would leave the other processes with nothing to do
-    "tests/test_site.py",
+    "tests/test_site.py",  # which builds the site
+    "tests/test_keep.py",  # these two do not wait for it
+    "tests/builder/test_cache.py",
     "tests/test_live.py",
     "tests/test_every_page.py",
-    "tests/builder/test_cache.py",
     "tests/test_sliders.py",
     "tests/builder/test_serve.py",
     "tests/test_planner_page.py",
-    "tests/test_keep.py",
     "tests/test_exercises.py",
     "tests/test_contracts.py",
     "tests/test_browser.py",

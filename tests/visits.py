@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,11 @@ PLAIN = """() => {  // thousands of words, signs and rows, which are alike but i
         for (const lines of folded) lines.remove();
         code.textContent = shown.textContent;
     }
-    for (const row of rows) row.hidden = true;
+    const marks = rows.map(() => document.createComment(""));
+    rows.forEach((row, place) => row.replaceWith(marks[place]));
     return () => {
         for (const [code, nodes] of kept) code.replaceChildren(...nodes);
-        for (const row of rows) row.hidden = false;
+        marks.forEach((mark, place) => mark.replaceWith(rows[place]));
     };
 }"""
 WHOLE = "definitions/utilization/"  # a page on which axe looks at every one of them
@@ -79,10 +80,10 @@ def turned(page: Page, scheme: str) -> None:
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", SCHEMES[scheme])
 
 
-def structure(page: Page, whole: bool = False) -> list[Any]:
+def structure(page: Page, whole: bool = False, place: str = "body") -> list[Any]:
     """What axe finds on the page but for its colours, in what is folded too.
 
-    whole: also in every word of code, sign of a formula and row of checks.
+    whole: also in every word of code, sign of a formula and row of checks. place: where it looks.
     """
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)
@@ -91,7 +92,7 @@ def structure(page: Page, whole: bool = False) -> list[Any]:
     opened = page.evaluate_handle(UNFOLD)
     page.evaluate(FOCUSABLE)
     coloured = page.evaluate_handle("(plain) => plain ? (" + PLAIN + ")() : () => {}", not whole)
-    found = list(page.evaluate(RUN_AXE, [{"include": [["body"]]}, options]))
+    found = list(page.evaluate(RUN_AXE, [{"include": [[place]]}, options]))
     page.evaluate("(restore) => restore()", coloured)
     page.evaluate(FOLD, opened)
     return found
@@ -127,22 +128,12 @@ FOCUSABLE = """async () => {
     }
 }"""  # wait until the theme has measured what scrolls; what it forgets is for axe to say
 WIDTH = "document.documentElement.scrollWidth"
-COPIED = """async () => {
-    const buttons = [...document.querySelectorAll(".snippet-copy")];
-    for (const button of buttons) {
-        button.click();
-        for (let look = 0; look < 500 && !button.dataset.clipboardText; look += 1)
-            await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    return buttons.map((button) => button.dataset.clipboardText);
-}"""  # what each button takes
 
 
 @dataclass(frozen=True)
 class Visit:
     """A page as it came: what it asked for and said before anybody touched it, how wide it is on a
-    desk and on a phone and how high on a desk, the colours that cannot be read and what axe finds,
-    and what its buttons copy, if they were pressed.
+    desk and on a phone and how high on a desk, the colours that cannot be read and what axe finds.
     """
 
     address: str
@@ -152,12 +143,13 @@ class Visit:
     height: int
     unreadable: list[str]
     structure: list[Any]
-    copied: list[str] | None
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a page's colours and structure are looked at: on a desk, on a phone, in these themes."""
+    """How a page's colours and structure are looked at: on a desk, on a phone, in these themes. In
+    the dark alone axe sees the article: what is around it is one template, and in both the same.
+    """
 
     wide: bool
     narrow: bool
@@ -196,16 +188,16 @@ class _Tab:
         self.page.on("pageerror", lambda problem: self.said.append(str(problem)))
 
     def open(self, url: str) -> None:
-        """Begin to load a page on a desk, when nothing is left of the one before."""
-        self.page.goto("about:blank")
+        """Begin to load a page on a desk."""
         self.page.set_viewport_size(DESK)
         self.asked.clear()
         self.said.clear()
         self.page.goto(url, wait_until="commit")
 
-    def visit(self, address: str, look: Look, copying: bool) -> Visit:
+    def visit(self, address: str, look: Look) -> Visit:
         """Wait until the page asks for nothing more, and look at it."""
         page, whole = self.page, address == WHOLE
+        place = "body" if "light" in look.schemes else "article"
         page.wait_for_load_state("networkidle")
         asked = frozenset(url for url in self.asked if not url.startswith("data:"))
         bad, broken = list[str](), list[Any]()
@@ -217,17 +209,14 @@ class _Tab:
             widths.append(page.evaluate(WIDTH))
             if looks:
                 bad += unreadable(page, *look.schemes)
-                broken += structure(page, whole)
-        said, copied = tuple(self.said), page.evaluate(COPIED) if copying else None
-        return Visit(address, asked, said, (widths[0], widths[1]), height, bad, broken, copied)
+                broken += structure(page, whole, place)
+        said = tuple(self.said)
+        return Visit(address, asked, said, (widths[0], widths[1]), height, bad, broken)
 
 
-def visited(
-    browser: Browser, origin: str, looks: Mapping[str, Look], copying: Container[str]
-) -> list[Visit]:
-    """Pages, each opened once, and looked at; the copy buttons of some are pressed. Of two tabs one
-    loads the next page while the other is looked at: a page that asks for nothing more is known by
-    half a second of silence.
+def visited(browser: Browser, origin: str, looks: Mapping[str, Look]) -> list[Visit]:
+    """Pages, each opened once, and looked at. Of two tabs one loads the next page while the other
+    is looked at: a page that asks for nothing more is known by half a second of silence.
     """
     found: list[Visit] = []
     context = browser.new_context(viewport=DESK, color_scheme="light")
@@ -238,7 +227,7 @@ def visited(
             tab.open(origin + address)
             if waiting:
                 found.append(waiting())
-            waiting = functools.partial(tab.visit, address, look, address in copying)
+            waiting = functools.partial(tab.visit, address, look)
         return [*found, waiting()] if waiting else found
     finally:
         context.close()
