@@ -2,7 +2,7 @@
 parallel.
 
 A cache entry is `<cache>/<module>/<digest>/`, made in a temporary folder and renamed, so that it is
-there whole or not at all.
+there whole or not at all; where a file of it was damaged since, the module runs again.
 """
 
 # In one piece: one queue of modules: its cache, its workers and what is told of those that failed.
@@ -99,14 +99,16 @@ def cached(root: Path, cache: Path, name: str, *, sources: Sources | None = None
 
 
 def _fresh(sources: Sources, name: str, folder: Path) -> Run | None:
-    """The record in a folder, unless there is none, or data that the module read has changed."""
+    """The record in a folder, unless there is none, something beside it is missing or damaged, or
+    data that the module read has changed.
+    """
     try:
         record = json.loads((folder / "record.json").read_bytes())
     except (OSError, ValueError):
         return None
-    reads = record["reads"].items()
-    if any(worker.file_digest(sources.root / file) != known for file, known in reads):
-        return None
+    for files, base in ((record["files"], folder), (record["reads"], sources.root)):
+        if any(worker.file_digest(base / file) != known for file, known in files.items()):
+            return None
     return Run(name, folder, record | sources.described(name))
 
 

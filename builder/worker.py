@@ -329,9 +329,11 @@ def _caption(docstring: str | None) -> dict[str, Any]:
 
 
 def leave(folder: Path, record: dict[str, Any]) -> None:
-    """Write `record.json`, whole or not at all."""
+    """Write `record.json`, whole or not at all, with a hash of every file beside it."""
     (folder / STEP).unlink(missing_ok=True)
-    write_whole(folder / "record.json", json.dumps(record, indent=1).encode())
+    files = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
+    whole = json.dumps(record | {"files": files}, indent=1)
+    write_whole(folder / "record.json", whole.encode())
 
 
 def serve() -> None:

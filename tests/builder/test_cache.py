@@ -134,6 +134,18 @@ def test_a_record_that_cannot_be_read_is_made_anew(damage: bytes, project: Proje
     assert project.record("part.base").record["checks"]
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_figure_that_is_damaged_is_drawn_anew(gone: bool, project: Project) -> None:
+    project.module("part.twice")
+    assert project.run().status == 0
+    figure = project.record("part.twice").folder / "line-light.svg"
+    whole = figure.read_bytes()
+    figure.unlink() if gone else figure.write_bytes(whole[:-1])
+    assert project.run().ran == {"part.twice"}
+    assert project.record("part.twice").folder.joinpath("line-light.svg").stat().st_size
+    assert project.run().ran == set()
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose only module, `part.twice`, ran."""
