@@ -483,7 +483,11 @@ def _of_run(run: Run) -> dict[str, Any]:
     """What a record says, without what is hashed."""
     record = {key: value for key, value in run.record.items() if value}
     states = [run.path, run.address, run.failed, run.seconds, len(run.outline.symbols)]
-    return record | {"is": states, "outline": dataclasses.asdict(run.outline)}
+    return record | {
+        "files": [*record.get("files", ())],
+        "is": states,
+        "outline": dataclasses.asdict(run.outline),
+    }
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
