@@ -223,11 +223,6 @@ class _Run:
     crowd: int  # most requests between admission and completion
     blocks: int  # most that all of them, and one that waits, can ask for
 
-    @property
-    def is_roomy(self) -> bool:
-        """Whether nobody met the batch limit or the end of the memory."""
-        return self.crowd < self.found.places and self.blocks <= self.memory
-
     def is_that_of(self, places: int, memory: int) -> bool:
         """Whether the same happens with such limits."""
         own = self.found.places
@@ -630,9 +625,7 @@ class Fleets:
 
     def _is_steady(self, replicas: int, places: int, budget: int) -> bool:
         """Whether requests are served as fast as they come, with limits that were measured."""
-        return self._run(replicas, places, budget).is_roomy or (
-            self.rate_per_s / replicas < self.steady * self.most_rate(places, budget)
-        )
+        return self.rate_per_s / replicas < self.steady * self.most_rate(places, budget)
 
     def _run(self, replicas: int, places: int, budget: int) -> _Run:
         """Of these limits, or of others that make no difference."""
