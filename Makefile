@@ -44,7 +44,7 @@ $(ENGINE): $(READY) locks/engine.txt
 
 engine: $(ENGINE) ## add the engine and its model, 310 MB, which its server, its tests and measure need
 
-serve: $(READY) ## serve the site at ADDRESS with live reload; figures follow when the snippets have run
+serve: $(READY) ## serve the site at ADDRESS with live reload
 	$(BIN)/mkdocs serve --livereload --dev-addr $(ADDRESS)
 
 build: export COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
