@@ -77,8 +77,8 @@ def few_sessions(request: int, view: View, most: float, idle_s: float) -> float:
     """
     memory, after = view.memory, view.ledger.requests.after
     if "open" not in memory:
+        memory["most"] = require_positive(most=most)
         require(most >= 1, "most", "1 or more", most)
-        memory["most"] = most
         memory["idle"] = require_positive(idle_s=idle_s)
         memory["session"] = session_of(view.ledger.requests).tolist()
         memory["open"] = {}  # when something of it was sent, the longest ago first
