@@ -11,6 +11,7 @@ from serving_mathematics.report.faults import (
     RECORD,
     WITHOUT,
     _told_of,
+    score_fault,
     served,
 )
 from serving_mathematics.support.measuring import read_record
@@ -31,6 +32,17 @@ def test_each_fault_is_found_and_a_run_without_is_left_alone(name: str) -> None:
     make, least = FAULTS[name]
     assert sum(_told_of(name, run, least) for run in runs(make)) >= 3
     assert sum(_told_of(name, run, least) for run in without(WITHOUT.get(name, served))) <= 1
+
+
+def test_a_score_counts_what_is_missed_and_what_is_told_of_runs_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fails, level = FAULTS["failures"]
+    monkeypatch.setitem(FAULTS, "failures", (served, level))  # without its fault
+    expected = {"finding": "failures", "runs": 4, "missed": 4, "alarms": 0}
+    assert score_fault("failures", 2, (60, 90)) == expected
+    monkeypatch.setitem(WITHOUT, "failures", fails)
+    assert score_fault("failures", 2, (60, 90)) == expected | {"alarms": 4}
 
 
 def test_the_record_is_of_all_faults() -> None:

@@ -128,9 +128,8 @@ def most_kept(kept: Callable[[float], bool], most: float, near: float = 0.0) -> 
 def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Carried:
     """The most that a deployment carries on the GPUs that are there, by short runs.
 
-    question: of one deployment. slowness: of all steps. near: the rate that it may be [1/s], 0
-    where nothing is known. Raises ValueError on what is wrong with the question and not with this
-    deployment.
+    question: of one deployment. slowness: of all steps. near: the rate that it may be [1/s], or 0.
+    Raises ValueError on what is wrong with the question and not with this deployment.
 
     >>> from serving_mathematics.planner.questions import read_question
     >>> found = carried(read_question({"gpus": 2, "requests": 400}))
@@ -143,18 +142,17 @@ def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Car
     except (Impossible, Infeasible) as problem:
         return Carried(question, None, str(problem))
 
-    kept: list[Fleets] = []  # at the largest rate so far, which comes last
+    kept = fleet  # at the largest rate so far, which comes last
 
     def tried(rate: float) -> Performance | None:
+        nonlocal kept
         other = fleet.at_rate(rate)
         run = other.best(replicas, any_one=True)
-        if not other.keeps(run):
-            return None
-        kept[:] = [other]
-        return run
+        kept = other if other.keeps(run) else kept
+        return run if kept is other else None
 
     found = _most_of(question, tried, replicas * fleet.fullest_rate(), near)
-    return replace(found, run=kept[0].best(replicas)) if kept else found
+    return replace(found, run=kept.best(replicas)) if found.run else found
 
 
 def most_carried(
@@ -282,8 +280,7 @@ def settled_carried(
     found = _most_of(question, tried, most, with_its_limits.rate_per_s)
     if found.run is None:
         return found
-    rate = found.rate_per_s
-    return replace(found, run=_first_decided(*both_at(rate), found.run))
+    return replace(found, run=_first_decided(*both_at(found.rate_per_s), found.run))
 
 
 def _carried_apart(question: Question, settle: bool = False, near: float = 0.0) -> _CarriedApart:

@@ -378,11 +378,8 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
         assert not isinstance(asked, Impossible)  # which one alone is raised
         with _executor(options.workers, options.dask, simulations(asked)) as executor:
             progress = _told(sys.stderr, "deployments")
-            watched = _watched(sys.stderr)
-            told = _aside(
-                executor,
-                lambda: whole_answer(asked, rows[0] | typed, None, watched, executor, progress),
-            )
+            heard = _watched(sys.stderr), executor, progress
+            told = _aside(executor, lambda: whole_answer(asked, rows[0] | typed, None, *heard))
         records: list[Record] = [answer_record(told)]
         if options.figure is not None:
             write_text(options.figure, "--figure", plots_file(answer_plots(told)), inputs)

@@ -17,6 +17,7 @@ from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.support.require import (
+    as_number,
     require,
     require_all_positive,
     require_in,
@@ -77,8 +78,8 @@ def few_sessions(request: int, view: View, most: float, idle_s: float) -> float:
     """
     memory, after = view.memory, view.ledger.requests.after
     if "open" not in memory:
-        memory["most"] = require_positive(most=most)
-        require(most >= 1, "most", "1 or more", most)
+        memory["most"] = as_number(most=most)
+        require(memory["most"] >= 1, "most", "1 or more", most)
         memory["idle"] = require_positive(idle_s=idle_s)
         memory["session"] = session_of(view.ledger.requests).tolist()
         memory["open"] = {}  # when something of it was sent, the longest ago first
