@@ -345,6 +345,8 @@ def serve() -> None:
         over, held = os.pipe()
         child = os.fork()
         if child == 0:
+            end = os.fdopen(held, "wb")
+            os.register_at_fork(after_in_child=end.close)  # whoever the module forks may live on
             main(*json.loads(asked))
         os.setpgid(child, child)
         os.close(held)

@@ -450,6 +450,7 @@ LEAVES = """
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from serving_mathematics.support import checks
@@ -459,7 +460,10 @@ def check_left() -> None:
     sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     leave = f"import subprocess; print(subprocess.Popen({sleep}, stdout=-3).pid)"
     pids = [subprocess.Popen(sleep).pid, subprocess.check_output([sys.executable, "-c", leave])]
-    Path(__file__, "../../../../pids").resolve().write_text(f"{pids[0]} {int(pids[1])}")
+    if (forked := os.fork()) == 0:
+        time.sleep(600)
+    pids += [forked]
+    Path(__file__, "../../../../pids").resolve().write_text(" ".join(str(int(p)) for p in pids))
     checks.equal("answer", 42, 42)
     END
 """
@@ -474,7 +478,7 @@ def check_left() -> None:
     ],
 )
 def test_what_a_module_leaves_running_ends_with_it(end: str, told: str, project: Project) -> None:
-    """Also what its parent left behind."""
+    """Also what its parent left behind, and what it forked, for which nobody waits."""
     project.module("part.leaves", LEAVES.replace("END", end))
     outcome = project.run("part.leaves")
     pids = [int(pid) for pid in (project.root / "pids").read_text().split()]
