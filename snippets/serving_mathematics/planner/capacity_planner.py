@@ -986,7 +986,8 @@ def _queued_rate(asked: Workload, engine: Engine, most: int) -> float:
     infinite where they are too few to tell."""
     size = asked.arrival_s.size
     asked = asked.part(np.arange(0, size, -(-size // most)))
-    object.__setattr__(asked, "arrival_s", np.zeros(asked.arrival_s.size))
+    at_once = np.zeros(asked.arrival_s.size)
+    asked = Workload(at_once, asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
     admitted = np.sort(simulate(asked, engine).admitted_s)
     first = admitted.size // 4  # until then the replica fills
     span = float(admitted[-1] - admitted[first])
