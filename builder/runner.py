@@ -305,7 +305,10 @@ def _run(
 
 def _ended(asked: list[Any], busy: list[subprocess.Popen[str]]) -> int:
     """Ask a worker, and wait for the exit status of the module, or its own if it ends first."""
-    found = _idle.pop() if _idle else _worker()
+    try:
+        found = _idle.pop()
+    except IndexError:  # asked before, another thread might take the last one in between
+        found = _worker()
     busy.append(found)
     told = ""
     with contextlib.suppress(OSError):  # it has ended, as will show
