@@ -13,6 +13,10 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
+import numpy as np
+import numpy.typing as npt
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -135,3 +139,33 @@ def _place(artist: Axis | Text) -> tuple[Any, ...]:
         return *artist.get_view_interval(), *artist.axes.bbox.bounds
     figure = artist.get_figure(root=True)
     return figure and figure.dpi, artist.get_text()
+
+
+def nothing_finite(axes: Axes) -> bool:
+    """Whether data are drawn in the axes, and none of them is a finite number."""
+    found = [_finite(line.get_xydata()).all(axis=-1) for line in axes.lines if _of_data(line, axes)]
+    found += [_finite(image.get_array()) for image in axes.images]
+    for patch in axes.patches:
+        if _of_data(patch, axes):  # a bar without a height has some finite corners all the same
+            corners = patch.get_patch_transform().transform(patch.get_path().vertices)
+            found.append(_finite(corners).all(keepdims=True))
+    for shape in axes.collections:
+        if shape.get_array() is not None:
+            found.append(_finite(shape.get_array()))
+        elif _of_data(shape, axes):
+            found += [_finite(path.vertices).all(axis=-1) for path in shape.get_paths()]
+            found.append(np.array([], dtype=bool))  # nothing is left of a band without a number
+        else:
+            found.append(_finite(shape.get_offsets()).all(axis=-1))
+    return bool(found) and not any(part.any() for part in found)
+
+
+def _finite(values: Any) -> npt.NDArray[np.bool_]:
+    finite: npt.NDArray[np.bool_] = np.isfinite(
+        np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
+    )
+    return finite
+
+
+def _of_data(artist: Artist, axes: Axes) -> bool:
+    return bool(artist.get_transform().contains_branch(axes.transData))

@@ -184,7 +184,13 @@ class _Run:
         from matplotlib.figure import Figure
 
         from builder import captions
-        from builder.figures import house_style, light_and_dark, on_dark, without_words
+        from builder.figures import (
+            house_style,
+            light_and_dark,
+            nothing_finite,
+            on_dark,
+            without_words,
+        )
 
         with house_style(self.root / SOURCES / "house.mplstyle"):
             figure = Figure()
@@ -194,6 +200,8 @@ class _Run:
             drawn = [axes for axes in figure.axes if axes.has_data()]
             if not drawn and not any(axes.patches or axes.texts for axes in figure.axes):
                 raise ValueError(f"{name} drew nothing")
+            if any(nothing_finite(axes) for axes in drawn):
+                raise ValueError(f"{name} drew axes without a finite number")
             short = name.removeprefix("figure_")
             light, dark = light_and_dark(figure, f"{self.name}.{short}")
             self.shown[short] = captions.drawn(figure, function)

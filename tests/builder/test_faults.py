@@ -242,6 +242,60 @@ FAULTS = {
         "import os",  # a number has no line of its own
         "TypeError: 'int' object is not callable",
     ),
+    "figure_of_nan_line": fault(
+        """
+        def figure_line(figure: Figure) -> None:
+            figure.subplots().plot([0.0, 1.0], [np.nan] * 2)
+        """,
+        "figure_line",
+        "def figure_line(figure: Figure) -> None:",
+        "ValueError: figure_line drew axes without a finite number",
+    ),
+    "figure_of_nan_points": fault(
+        """
+        def figure_points(figure: Figure) -> None:
+            figure.subplots().scatter([0.0, 1.0], [np.nan] * 2)
+        """,
+        "figure_points",
+        "def figure_points(figure: Figure) -> None:",
+        "ValueError: figure_points drew axes without a finite number",
+    ),
+    "figure_of_nan_bars": fault(
+        """
+        def figure_bars(figure: Figure) -> None:
+            figure.subplots().bar([0.0, 1.0], [np.nan] * 2)
+        """,
+        "figure_bars",
+        "def figure_bars(figure: Figure) -> None:",
+        "ValueError: figure_bars drew axes without a finite number",
+    ),
+    "figure_of_nan_band": fault(
+        """
+        def figure_band(figure: Figure) -> None:
+            figure.subplots().fill_between([0.0, 1.0], [np.nan] * 2, 1.0)
+        """,
+        "figure_band",
+        "def figure_band(figure: Figure) -> None:",
+        "ValueError: figure_band drew axes without a finite number",
+    ),
+    "figure_of_nan_image": fault(
+        """
+        def figure_image(figure: Figure) -> None:
+            figure.subplots().imshow(np.full((2, 2), np.nan))
+        """,
+        "figure_image",
+        "def figure_image(figure: Figure) -> None:",
+        "ValueError: figure_image drew axes without a finite number",
+    ),
+    "figure_of_nan_mesh": fault(
+        """
+        def figure_mesh(figure: Figure) -> None:
+            figure.subplots().pcolormesh(np.full((2, 2), np.nan))
+        """,
+        "figure_mesh",
+        "def figure_mesh(figure: Figure) -> None:",
+        "ValueError: figure_mesh drew axes without a finite number",
+    ),
     "figure_that_returns_something": fault(
         """
         def figure_axes(figure: Figure) -> object:

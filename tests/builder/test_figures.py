@@ -9,12 +9,13 @@ from collections.abc import Callable
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from builder import ROOT, SOURCES
-from builder.figures import PALETTE, house_style, light_and_dark
+from builder.figures import PALETTE, house_style, light_and_dark, nothing_finite
 
 from ..visits import PHONE
 
@@ -123,3 +124,42 @@ def test_short_coordinates_stay_numbers(themes: tuple[str, str]) -> None:
     paths = re.findall(r' d="([^"]*)"', themes[0])
     tokens = {token for path in paths for token in path.split()}
     assert all(re.fullmatch(r"[MLQCz]|-?\d+(\.\d{1,2})?|-?\d(\.\d+)?e-?\d+", t) for t in tokens)
+
+
+NONE, HALF, GOOD = [np.nan, np.inf], [np.nan, 2.0], [1.0, 2.0]
+ARTISTS: dict[str, Callable[[Axes, list[float]], object]] = {
+    "a line": lambda axes, y: axes.plot([0, 1], y),
+    "the other way": lambda axes, y: axes.plot(y, [0, 1]),
+    "dots": lambda axes, y: axes.scatter([0, 1], y),
+    "coloured dots": lambda axes, y: axes.scatter([0, 1], [0, 1], c=y),
+    "bars": lambda axes, y: axes.bar([0, 1], y),
+    "bars to the right": lambda axes, y: axes.barh([0, 1], y),
+    "a band": lambda axes, y: axes.fill_between([0, 1, 2], [*y, y[-1]]),
+    "an image": lambda axes, y: axes.imshow([y, y]),
+    "a mesh": lambda axes, y: axes.pcolormesh([y, y]),
+}
+
+
+@pytest.mark.parametrize("artist", ARTISTS)
+@pytest.mark.parametrize(("values", "nothing"), [(NONE, True), (HALF, False), (GOOD, False)])
+@pytest.mark.filterwarnings("ignore")  # of what cannot be drawn
+def test_data_without_a_number_are_noticed(artist: str, values: list[float], nothing: bool) -> None:
+    axes = Figure().add_subplot()
+    ARTISTS[artist](axes, values)
+    assert nothing_finite(axes) is nothing
+    axes.plot([0, 1], [0, 1])
+    assert not nothing_finite(axes)
+
+
+def test_without_data_nothing_is_missing() -> None:
+    axes = Figure().add_subplot()
+    assert not nothing_finite(axes)
+    axes.axhline(np.nan)
+    axes.axvspan(0, 1)
+    assert not nothing_finite(axes)
+
+
+def test_one_finite_coordinate_of_a_point_is_none() -> None:
+    axes = Figure().add_subplot()
+    axes.plot([0, np.nan], [np.nan, 1])
+    assert nothing_finite(axes)
