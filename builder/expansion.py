@@ -69,6 +69,7 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         return "", text, {}
     try:
         meta = yaml.safe_load(found[1]) or {}
+        node = yaml.compose(found[1], Loader=yaml.SafeLoader)
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         line = f":{mark.line + 2}" if mark else ""
@@ -76,6 +77,12 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         raise BuildError(f"docs/{path}{line}: front matter is not YAML: {reason}") from problem
     if not isinstance(meta, dict):
         raise BuildError(f"docs/{path}:2: front matter must be a table of names and values")
+    names = set()
+    for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if name.value in names:
+            line = name.start_mark.line + 2
+            raise BuildError(f"docs/{path}:{line}: {name.value} must be given once")
+        names.add(name.value)
     for name in ("modules", "demo"):
         if not isinstance(meta.get(name) or [], list):
             raise BuildError(f"docs/{path}: {name} must be a list, such as [{meta[name]}]")
@@ -83,13 +90,25 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
 
 
 def plain_files(folder: Path) -> list[Path]:
-    """Every file of a folder but for hidden ones."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    """Every file of a folder but for hidden ones. Raises BuildError that names what is neither a
+    file nor a folder: a link may lead to anything on this machine, and would have it published.
+    """
+    found, odd = [], []
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        if any(part.startswith(".") for part in place.parts):
+            continue
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            kind = f"a link to {path.readlink()}" if path.is_symlink() else "no plain file"
+            odd.append(f"{folder.name}/{place.as_posix()} is {kind}")
+        elif path.is_file():
+            found.append(path)
+    if odd:
+        raise BuildError(
+            f"all of {folder.name}/ is published, and may hold folders and plain files only:"
+            f" {'; '.join(odd)}"
+        )
+    return found
 
 
 def expand(

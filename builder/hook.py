@@ -40,7 +40,7 @@ from builder import (
     theme_markup,
 )
 from builder.configuration import site_from
-from builder.expansion import COMPANION, Expansion, expand
+from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.maths import MathML
 from builder.page_cache import PageCache
 from builder.runner import Progress, default_cache, run_all, warm_up
@@ -71,11 +71,12 @@ def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> Non
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Write beside the site that is there, and add the formula converter, which is not on the
-    import path of MkDocs.
+    """Look at what is to be published before MkDocs follows links in it, write beside the site that
+    is there, and add the formula converter, which is not on the import path of MkDocs.
     """
     if _State.serving and _State.pages is None:  # nothing was served yet
         _expect_free(*config.dev_addr)
+    plain_files(Path(config.docs_dir))
     _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
     config.markdown_extensions.append(_State.maths)  # type: ignore[arg-type]

@@ -62,6 +62,7 @@ _REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTAL
 _AUTHOR = re.compile(r"\w+")
 _YEAR = re.compile(r"\(\d{4}\)")
 _NO_BAR = re.compile(r"`[^`]*`|\\\|")  # what is none between cells
+_LINKED = re.compile(r"\]\(\s*(?:<|&lt;)?\s*([a-z][\w+.-]*):", re.IGNORECASE)
 _HYPHEN = re.compile(r"(?<=[\s(|])-(?=\d)")  # before a number in a cell
 _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
@@ -70,6 +71,7 @@ _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
 VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
 LINES_OVER = 6  # that are not worth a button
+WIDEST = 99  # characters of a value in a line
 KINDS = ("identity", "published", "simulation", "measured")
 
 
@@ -360,7 +362,7 @@ def _expand_line(line: str, page: Page, number: int) -> str:
             raise BuildError(f"{stripped} must begin its line")
         if value and isinstance(found := _found(page, value[2]), str):
             # Markdown that the module wrote, as far in as the line
-            return textwrap.indent(_with_minus(found), value[1])
+            return textwrap.indent(_safely_linked(value[2], found), value[1])
         line = _VALUE.sub(lambda match: _value(page, match), line)
         if "{{ " in line or any(_is_one(page, name) for name in _CLOSE.findall(line)):
             raise BuildError(f"not a directive: {line.strip()[:80]}")
@@ -395,11 +397,15 @@ def _value(page: Page, match: re.Match[str]) -> str:
     """
     name, spec, line = match[1], match[2] or "", match.string
     value = _found(page, name)
+    if any(int(number) > WIDEST for number in re.findall(r"\d+", spec)):
+        raise BuildError(f"{name}:{spec} is wider than {WIDEST} characters")
     try:
         text = format(value, spec)
     except ValueError as problem:
         raise BuildError(f"value {name} = {value!r} cannot be formatted with {spec!r}") from problem
     if not isinstance(value, str):
+        if len(text) > WIDEST:
+            raise BuildError(f"{name} is wider than {WIDEST} characters: {text[:20]}…")
         return text.replace("-", "\N{MINUS SIGN}", 1)
     below = text.split("\n")[1:]
     if not all(row.lstrip().startswith("|") for row in below):
@@ -408,12 +414,17 @@ def _value(page: Page, match: re.Match[str]) -> str:
         return text.replace("`", "\N{PRIME}")
     escaped = html.escape(text, quote=False)
     if line.startswith("|"):
-        return _with_minus(escaped)
+        return _safely_linked(name, escaped)
     return _MARKDOWN.sub(r"\\\1", escaped)
 
 
-def _with_minus(markdown: str) -> str:
-    """Markdown of a value, with minus signs before its numbers."""
+def _safely_linked(name: str, markdown: str) -> str:
+    """Markdown of a value, which may link to pages and to other sites, and run nothing; with minus
+    signs before its numbers.
+    """
+    for scheme in _LINKED.findall(markdown):
+        if scheme.lower() not in ("http", "https", "mailto"):
+            raise BuildError(f"value {name} links to {scheme}:…, which is no page and no site")
     return markdown if "<" in markdown else _HYPHEN.sub("\N{MINUS SIGN}", markdown)
 
 

@@ -143,6 +143,7 @@ def test_who_comes_second_touches_nothing(tmp_path: Path) -> None:
     [
         ("---\ntitle: [a\n---\n# A\n", "docs/a.md:2: front matter is not YAML:"),
         ("---\ntitle: a: b\n---\n", "docs/a.md:2: front matter is not YAML: mapping values"),
+        ("---\ntitle: a\nquestion: b\ntitle: c\n---\n", "docs/a.md:4: title must be given once"),
         ("---\njust words\n---\n", "docs/a.md:2: front matter must be a table"),
         ("---\nmodules: twice\n---\n", "docs/a.md: modules must be a list, such as \\[twice\\]"),
     ],
@@ -206,8 +207,34 @@ def test_a_page_has_the_thumbnail_that_it_names() -> None:
         assert [figure["name"] for _, figure in page.figures] == ["b", "a"]
 
 
+@pytest.mark.parametrize(
+    ("path", "target", "told"),
+    [("loop", ".", "docs/loop is a link to ."), ("a/etc", "/etc", "docs/a/etc is a link to /etc")],
+)
+def test_a_link_in_the_pages_is_refused_and_not_followed(
+    path: str, target: str, told: str, twice: Project
+) -> None:
+    """It would publish what it leads to, for ever where that is the folder itself."""
+    place = twice.root / "docs" / path
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(target)
+    for outcome in (twice.build(), twice.run("expand", "plain")):
+        assert outcome.status == 1
+        assert told in outcome.text
+        assert "Traceback" not in outcome.text
+    assert twice.site_files == []
+    assert not (twice.root / "plain").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files here")
+def test_what_is_no_plain_file_is_refused_and_not_waited_for(twice: Project) -> None:
+    os.mkfifo(twice.root / "docs/page.md")
+    assert "docs/page.md is no plain file" in twice.build().text
+    assert "docs/page.md is no plain file" in twice.run("expand", "plain").text
+
+
 def test_hidden_files_are_nobodys(twice: Project) -> None:
-    twice.write("docs/.git/config", "")
+    (twice.root / "docs/.git").symlink_to("/etc")
     assert expanded(twice).status == 0
     assert not list((twice.root / "plain/docs").glob(".*"))
 

@@ -179,6 +179,21 @@ def of_text(text: str, path: str = "part/twice.md") -> Page:
     return page_of(run_of("part.twice", example={"told": text}), path=path)
 
 
+@pytest.mark.parametrize("table", ["| a | b |\n|---|---|\n| x | {{ told }} |", "{{ told }}"])
+@pytest.mark.parametrize(
+    "link",
+    ["[y](javascript:f)", "[y]( <JavaScript:f>)", "[y](data:text/html,x)", "![y](vbscript:f)"],
+)
+def test_a_value_links_to_pages_and_sites_only(table: str, link: str) -> None:
+    page = of_text(link)
+    expand(table, page)
+    assert [error for error in page.errors if ":…, which is no page and no site" in error]
+    for good in ("[y](https://a.test/x)", "[y](a.md#b)", "[y](#c)", "[y](mailto:a@b.test)"):
+        page = of_text(good)
+        assert good in expand(table, page)
+        assert page.errors == []
+
+
 @pytest.mark.parametrize(("text", "cells"), [("y | z", 3), ("y|", 3), ("`a` | b", 3)])
 def test_a_row_with_other_cells_than_its_table_is_an_error(text: str, cells: int) -> None:
     """Markdown drops those that are too many."""
@@ -197,17 +212,25 @@ def test_a_bar_in_code_or_behind_a_stroke_ends_no_cell(text: str) -> None:
     assert page.errors == []
 
 
-def test_a_value_is_of_one_line() -> None:
+@pytest.mark.parametrize("spec", ["9999999999", ".100f", "120.3f"])
+def test_value_wider_than_a_line_is_an_error(spec: str) -> None:
+    page = page_of(run_of("part.twice"))
+    expand(f"{{{{ doubled:{spec} }}}}", page)
+    assert page.errors == [f"docs/part/twice.md:1: doubled:{spec} is wider than 99 characters"]
+
+
+def test_a_value_is_of_one_line_and_no_wider_than_one() -> None:
     """A second line would end the row of a table; alone it may be a table of its own."""
     run = run_of("part.twice")
-    run.record["example"] |= {"lines": "a\nb", "rows": "a |\n| b"}
+    run.record["example"] |= {"large": 10**120, "lines": "a\nb", "rows": "a |\n| b"}
     page = page_of(run)
     expand(
-        "| {{ lines }} |\n| {{ rows }} |\n{{ lines }}\n$a_{{n}}$",
+        "| {{ lines }} |\n{{ large }}\n{{ large:.3g }}\n| {{ rows }} |\n{{ lines }}\n$a_{{n}}$",
         page,
     )
     assert page.errors == [
         "docs/part/twice.md:1: lines has several lines that are no rows of a table",
+        "docs/part/twice.md:2: large is wider than 99 characters: 10000000000000000000…",
     ]
 
 
