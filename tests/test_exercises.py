@@ -454,12 +454,12 @@ def test_an_answer_that_ends_python_or_never_ends_is_wrong(tmp_path: Path) -> No
         "def latency_from_gauge(*given, **named): raise SystemExit(0)\n"
         "def lost_request_time(*given, **named):\n    while True: pass\n"
     )
-    once = "import sys; from serving_mathematics import exercises; exercises.TIME_S = 1; "
+    once = "import sys; from serving_mathematics import exercises; exercises.TIME_S = 3; "
     once += f"sys.exit(exercises.main(['capacity/littles-law', {str(file)!r}]))"
     done = subprocess.run([sys.executable, "-c", once], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "latency_from_gauge: not yet. SystemExit: 0 (answers.py:1, asked " in done.stdout
-    assert "not yet. TimeoutError: it did not end within 1 s (answers.py:3, asked " in done.stdout
+    assert "not yet. TimeoutError: it did not end within 3 s (answers.py:3, asked " in done.stdout
     file.write_text("while True: pass\n")
     done = subprocess.run([sys.executable, "-c", once], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
@@ -475,7 +475,7 @@ ENDS = {
     "recurses": ("return latency_from_gauge(*given, **named)", "RecursionError: "),
     "starts a thread": ("threading.Thread(target=on).start()", "got "),
     "leaves a process": ("subprocess.Popen(['sleep', '100'])", "got "),
-    "catches its end": ("on()", "It did not end within 1 s"),
+    "catches its end": ("on()", "It did not end within 3 s"),
 }
 
 
@@ -484,7 +484,7 @@ def test_whatever_an_answer_does_it_is_wrong_and_the_next_one_is_judged(tmp_path
     third of the ends today, others tomorrow."""
     path = ROOT / SOURCES / "capacity" / "littles_law" / "exercises.py"
     file, wrong = tmp_path / "answers.py", dict[str, str]()
-    once = "import sys; from serving_mathematics import exercises; exercises.TIME_S = 1; "
+    once = "import sys; from serving_mathematics import exercises; exercises.TIME_S = 3; "
     once += "exercises.PATIENCE_S = 2; "
     once += f"sys.exit(exercises.main(['capacity/littles-law', {str(file)!r}]))"
     head = "import ctypes, os, subprocess, sys, threading, time\n"
