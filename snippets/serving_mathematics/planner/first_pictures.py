@@ -97,7 +97,7 @@ def _scatter(rows: list[tuple[float, float]]) -> str:
 
 
 def _bars(pairs: list[tuple[float, float]]) -> str:
-    """Two bars a load: measured, and outlined what was told before."""
+    """Two bars a load: measured, and outlined what was predicted before."""
     most = max(map(max, pairs))
     bars = []
     for number, (seen, said) in enumerate(pairs):
@@ -108,7 +108,7 @@ def _bars(pairs: list[tuple[float, float]]) -> str:
                 f'<rect class="{kind}" x="{x + offset:.0f}" y="{HIGH - high:.0f}" width="17"'
                 f' height="{high:.0f}"/>'
             )
-    told = _text(10, HIGH + 17, "OpenVINO: measured, and told before")
+    told = _text(10, HIGH + 17, "OpenVINO: measured, and predicted")
     return _picture("Bars of measured and predicted times to first token", *bars, told)
 
 
@@ -141,7 +141,7 @@ def example() -> SimpleNamespace:
         (
             "engine/",
             _bars(pairs),
-            "Two real engines, told in advance",
+            "Two real engines, predicted first",
             f"{sum(tests)} load tests of a small language model on a processor, predicted before "
             f"they ran: medians are off by {100 * errors[0]:.0f}% with OpenVINO and by "
             f"{100 * errors[1]:.0f}% with vLLM.",

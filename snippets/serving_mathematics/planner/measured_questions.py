@@ -298,8 +298,9 @@ def example() -> SimpleNamespace:
 
 def check_most_answers_are_within_a_step() -> None:
     """With a quarter of margin 19 of 20 answers are within a doubling of the devices that were
-    measured, and as many too small as too large; without it nine of ten, and most too large. Nearly
-    twice as many are the number that was measured as any one number would be.
+    measured, and the geometric mean is within a tenth of them; without it nine of ten are, and the
+    mean is a fifth to a half too large. The measured number is answered nearly twice as often as
+    any one number would be right.
 
     Source: the record.
     """

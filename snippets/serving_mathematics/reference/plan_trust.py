@@ -106,7 +106,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_what_may_be_off(figure: Figure) -> None:
-    """What three runs of your own are worth, and what a first token costs in certainty.
+    """How much three runs of your own are worth, and how much less certain a first token is.
 
     Relative errors of predictions. The point is the median run; nine runs in ten lie within the
     line.
@@ -125,8 +125,8 @@ def figure_what_may_be_off(figure: Figure) -> None:
 
 
 def check_order_of_the_errors() -> None:
-    """Three runs of a deployment are worth more than the name *unknown*, that more than taking the
-    front of the benchmarks, and a first token is less certain than a time per token, also after
+    """Three runs of a deployment are worth more than the front *unknown*, which is worth more than
+    the front of the benchmarks; a first token is less certain than a time per token, also after
     three runs. This fails if the scores turn.
 
     Source: the records' scores, each made by its own command.
@@ -140,9 +140,9 @@ def check_order_of_the_errors() -> None:
 
 
 def check_a_plan_is_padded_once() -> None:
-    """The planner's larger number is for steps as slow as nine in ten runs of a kind were at most.
-    Behind the front *unknown* it is for those of another harness, which is more than the model
-    needs that was predicted worst. Nine in ten first tokens took up to about twice as long.
+    """The planner's larger number covers the steps of nine in ten runs of a kind. Behind the front
+    *unknown* these are runs of another harness, which is more than the model that was predicted
+    worst needs. Nine in ten first tokens took up to about twice as long.
 
     Source: the ratios of records/planner_errors.json.gz, each model left out; the fronts' scores.
     """

@@ -316,7 +316,7 @@ def _p_within_minutes(trace: TraceStatistics) -> float:
 
 
 def figure_waits(figure: Figure) -> None:
-    """One server at a time: the same hour makes it wait long by prompts, and hardly by answers.
+    """One server at a time: with prompts as the work this hour waits long, with answers hardly.
 
     Mean waits over those of Poisson arrivals with the same lengths.
 

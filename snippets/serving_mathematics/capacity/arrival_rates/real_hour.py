@@ -311,7 +311,7 @@ def figure_kept(figure: Figure) -> None:
     three fifths of the ceiling on. Poisson arrivals at the same rate do not show it, nor do its own
     gaps in another order, up to four fifths.
 
-    The chat machine; in time is a request that keeps what it promises.
+    The chat machine; a request is in time if it gets what the machine promises.
 
     Alt: Share of requests whose promise is kept against the load. Poisson arrivals stay near one up
     to nine tenths of the ceiling, shuffled gaps fall at the end, and the hour as it was falls early
@@ -385,8 +385,8 @@ def stepper_hour() -> dict[str, Any]:
 
 def check_the_order_matters() -> None:
     """At four fifths of the ceiling the hour as it was keeps fewer promises than its own gaps in
-    another order, and those than Poisson arrivals at its rate, which keep nearly all; up to half
-    nothing is lost. So it is with 256 places and with 64.
+    another order, and those fewer than Poisson arrivals at its rate, which keep nearly all; up to
+    half nothing is lost. This holds with 256 places and with 64.
 
     Source: the record, two engines.
     """

@@ -128,7 +128,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_responses(figure: Figure) -> None:
-    """The rule believes the straight line, and only arrivals follow it.
+    """The rule assumes the straight line, and only arrivals follow it.
 
     The chat machine; each signal over its own value at half load.
 

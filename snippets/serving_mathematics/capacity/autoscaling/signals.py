@@ -253,8 +253,7 @@ def _slow_window() -> _Paid:
 
 
 def figure_frontier(figure: Figure) -> None:
-    """Held at their best settings, time per token pays least. Both it and requests inside have a
-    cliff.
+    """At its best setting, time per token costs least. It and requests inside both have a cliff.
 
     Each point is a setting on the same shift, with one surprise. A ring marks the cheapest with at
     most two late requests in a hundred.

@@ -342,8 +342,8 @@ def check_a_hot_target_comes_and_goes() -> None:
 
 
 def check_arrivals_order_once() -> None:
-    """In the spike the arrivals, told exactly what a replica carries, order no replica twice: late
-    about as often as the time per token, they pay a tenth less at least.
+    """In the spike arrivals, given exactly what a replica carries, order no replica twice: late
+    about as often as the time per token, they cost a tenth less at least.
 
     Source: the runs of the stepper, start-up of three minutes, twice the load; the most ordered is
     the load over what a replica is to carry, rounded up.

@@ -156,7 +156,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_block_lifetime(figure: Figure) -> None:
-    """As fresh tokens come faster, the cache forgets sooner, until sessions come back too late and
+    """As fresh tokens come faster, the cache evicts sooner, until sessions come back too late and
     make everything fresh.
 
     The book's agents on one engine. Left, how long the cache keeps a token from its entry, how long

@@ -69,8 +69,8 @@ def example() -> SimpleNamespace:
 def figure_engine_slots(figure: Figure) -> None:
     """Three systems with the same mean inside need different numbers of places.
 
-    The chat machine in bars; lines for requests that leave each other alone, and for one server in
-    which all queue.
+    The chat machine in bars; lines for requests that do not affect each other, and for one server
+    with a queue.
 
     Alt: Distribution of the number inside. A narrow hump of the Poisson line around the mean, wider
     bars of the engine around it, and a line that falls slowly from zero far beyond both.
@@ -82,7 +82,7 @@ def figure_engine_slots(figure: Figure) -> None:
     axes.hist(numbers, list(range(0, 301, 5)), density=True, color="C0", alpha=0.45)
     axes.plot(n, _poisson(mean, 300), color="C1")
     axes.plot(n, (mean / (1 + mean)) ** n / (1 + mean), color="C3")
-    axes.annotate("leave each other alone", (mean + 12, 0.036), color="C1")
+    axes.annotate("independent requests", (mean + 12, 0.036), color="C1")
     axes.annotate("engine", (mean + 33, 0.011), color="C0")
     axes.annotate("one server", (210, 0.0035), color="C3")
     axes.set(xlim=(0, 300), xlabel="requests inside", ylabel="share of the time")
@@ -103,7 +103,7 @@ def check_the_engine_lies_between() -> None:
 
 
 def check_poisson_without_company() -> None:
-    """Requests that leave each other alone are Poisson in number, whatever their stay.
+    """Requests that do not affect each other are Poisson in number, whatever their stay.
 
     Source: 60,000 arrivals with two laws of stay of mean 4, counted at 6,000 moments far apart;
     three standard errors of a mean and 8% of a variance.

@@ -252,7 +252,7 @@ def example() -> SimpleNamespace:
 
 def figure_goodput(figure: Figure) -> None:
     """Past the ceiling an engine without a limit answers nobody in time. Each limit keeps it near
-    its most; which requests they are is another matter.
+    its most, but they serve different requests.
 
     The chat machine, each limit at its best setting: on requests, on tokens as vLLM counts them
     (dashed), and on tokens with those of the prompt that comes. Left: work in time, over the most
@@ -325,8 +325,8 @@ def check_the_worst_load() -> None:
 
 def check_whom_a_limit_serves() -> None:
     """A limit on tokens that counts the prompt itself answers more requests in time than one on
-    requests, and fewer long ones; vLLM's, which does not, answers as many as that one, and long and
-    short prompts are nearly alike to both, on the mixture less so.
+    requests, and fewer long ones; vLLM's, which does not, answers as many as the limit on requests,
+    and both treat long and short prompts nearly alike, on the mixture less so.
 
     Source: the same runs, at twice the ceiling.
     """

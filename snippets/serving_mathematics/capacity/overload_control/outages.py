@@ -368,8 +368,8 @@ def check_refusing_ends_it() -> None:
 
 
 def check_cancelling_ends_it_below_the_ceiling() -> None:
-    """With whoever gives up out of the line and out of the step, everybody is answered again soon
-    at half load and at 70%. At 90% it takes a quarter of an hour or more: most of what
+    """If requests whose clients give up leave the queue and the step, everybody is answered again
+    soon at half load and at 70%. At 90% it takes a quarter of an hour or more: most of what
     the engine reads is for clients who leave before it is read. Where their patience differs by a
     tenth to both sides, so that the next in line is not always about to leave, it takes a minute.
 
@@ -392,7 +392,7 @@ def check_cancelling_ends_it_below_the_ceiling() -> None:
 def check_who_hears_late_cancels_in_vain() -> None:
     """An engine that hears two seconds late that clients have left answers nobody again at half
     load, a quarter of an hour after the outage, nor at 70%, and also where patience differs by a
-    tenth: whoever is next has left by then. At a fifth of the ceiling it does.
+    tenth: the next client has left by then. At a fifth of the ceiling everybody is.
 
     Source: the engine, request by request, three draws.
     """

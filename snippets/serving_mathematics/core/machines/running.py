@@ -289,7 +289,7 @@ def check_what_is_seen_obeys_littles_law() -> None:
 
 def check_caches_forget_sessions_below_the_ceiling() -> None:
     """At 0.4 of the ceiling the agents' cache finds nine tenths of all prompt tokens; at 0.7 it
-    forgets sessions before they come back, finds less than a third, and few keep the promise.
+    evicts sessions before they come back, finds less than a third, and few keep the promise.
 
     Source: `core.fleet`, 3,000 requests at each load.
     """

@@ -170,7 +170,7 @@ def check_promise() -> None:
 
 def check_a_short_record_promises_too_much() -> None:
     """Of the months after a record of three, about a tenth miss what it promises at one in twenty,
-    after one of a year six in a hundred. So it is where outages are more and shorter.
+    after one of a year six in a hundred. The same holds where outages are more and shorter.
 
     Source: 150 records of Poisson outages with exponential lengths; the exact distribution of what
     follows.

@@ -53,8 +53,8 @@ def example() -> SimpleNamespace:
 def figure_one_or_many(figure: Figure) -> None:
     """With one place the same machine is full at once, and every further client waits.
 
-    The chat machine, ten seconds away: exact curves for one request at a time, with its two bounds
-    dashed, and for its own places.
+    The chat machine, with clients ten seconds away: exact curves for one request at a time, with
+    its two bounds dashed, and for its own places.
 
     Alt: Chart with two logarithmic axes of answers a second against clients. The curve for one
     place bends at a few clients and stays low, between two dashed lines that meet there. The curve

@@ -220,7 +220,7 @@ def figure_engine_under_load(figure: Figure) -> None:
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_engine_under_load() -> dict[str, Any]:
-    """Raise the load, with few places and with many: what is paid first?"""
+    """Raise the load, with few places and with many: what gets worse first?"""
 
     def clips(part: str) -> list[list[list[int]]]:
         return [[_cells()[places, load]["clip"][part] for places in PLACES] for load in LOADS]
@@ -326,10 +326,10 @@ def figure_gauges(figure: Figure) -> None:
 
 
 def figure_places(figure: Figure) -> None:
-    """A queue forms when the places are taken, and sharing says nearly how often that is.
+    """A queue forms when all places are taken; a shared processor says nearly how often they are.
 
-    Points are simulated arrivals of the chat machine, solid lines the sharing of a processor,
-    dotted ones Erlang's formula with places for servers.
+    Points are simulated arrivals of the chat machine, solid lines the shared processor, dotted ones
+    Erlang's formula with places for servers.
 
     Alt: Chart of the share of arrivals that find every place taken, against load. For the smallest
     engine it rises from half of the load on; for the largest it is zero until nearly the end.

@@ -159,7 +159,7 @@ def check_two_counters_survive_another_mix() -> None:
 
 
 def check_a_sparse_model_keeps_it_too() -> None:
-    """So they are for a mixture of experts whose step grows otherwise, with prompts as long or
+    """The same holds for a mixture of experts, whose step grows otherwise, with prompts as long or
     half as long.
 
     Source: `saturated_rate`, the mixture without its prefixes.

@@ -180,7 +180,7 @@ def check_a_shorter_promise_costs_more() -> None:
 
 
 def check_mlperf_with_and_without_a_promise() -> None:
-    """Patient limits leave nine tenths of the throughput, and interactive ones a third.
+    """Server limits leave nine tenths of the throughput, and Interactive ones a third.
 
     Source: MLCommons (2024, 2025); quotients by long division.
     """

@@ -182,11 +182,11 @@ def stepper_valleys() -> dict[str, Any]:
 
 def check_patience_saves_the_second_fleet() -> None:
     """With as much batch work as online work, at the same hours, and a peak of r times the mean, r
-    ≥ 2, a day over r of patience needs no engine more, whatever the shape of the day: a run of n
-    hours brings each kind at most r n and at most a day's worth, so that c = r does both in n +
-    24/r. Where all work comes at the peak nothing shorter does. With a peak of 1.2 a whole day does
-    not do. With a day of patience the fleet is the larger of peak and mean, also if the day has two
-    waves or its slots come in any order.
+    ≥ 2, a deadline of a day over r takes no further engine, whatever the shape of the day: a run of
+    n hours brings each kind at most r n and at most a day's worth, so that c = r does both in n +
+    24/r. Where all work comes at the peak nothing shorter is enough. With a peak of 1.2 a whole day
+    is not. With a deadline of a day the fleet is the larger of peak and mean, also if the day has
+    two waves or its slots come in any order.
 
     Source: the smallest fleets, against the peak, and the larger of it and the mean of both.
     """

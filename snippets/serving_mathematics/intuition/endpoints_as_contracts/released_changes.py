@@ -118,7 +118,7 @@ def figure_released_changes(figure: Figure) -> None:
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_released_changes() -> dict[str, Any]:
-    """Make a change, and then let the build ask: who breaks, and who would have told?"""
+    """Make a change, then let the build check it: who breaks, and which checks would object?"""
 
     def bars(change: str, asked: str, panel: str) -> list[tuple[str, float, float, str]]:
         told, broken = _outcomes(change)

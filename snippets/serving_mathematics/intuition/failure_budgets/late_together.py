@@ -144,8 +144,8 @@ def figure_late_together(figure: Figure) -> None:
     """Late first tokens page a service that keeps its promise, and more so the hotter it runs.
 
     The book's mixture at constant load. Points are simulated days with 95% intervals, the line the
-    exact formula with the clump that the counts of the same days tell. With so few pages a
-    formula that is wrong by half would not show.
+    exact formula with the clump from the counts of the same days. With so few pages a formula that
+    is wrong by half would not show.
 
     Alt: Chart of pages in 30 days against load from 30 to 70 percent. A line rises from near zero
     to about fifteen, through simulated points with wide bars. A dotted line for independent

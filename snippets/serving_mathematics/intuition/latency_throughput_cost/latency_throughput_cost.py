@@ -350,9 +350,9 @@ def stepper_next_sequence() -> dict[str, Any]:
             {"label": "twice", "unit": "", "values": twice, "decimals": 0},
         ],
         "reading": "With {sequences} running on {machine}, each reader waits {gap} for a token."
-        " With {twice} it is twice the time of a lone one. The engine writes {rate}, and a million"
+        " With {twice} it is twice that of a lone sequence. The engine writes {rate}, and a million"
         " tokens cost ${price}, {part} of it for prompts.",
-        "absent": "So many sequences of this length do not fit: places or memory end before.",
+        "absent": "So many sequences of this length do not fit: places or memory end first.",
     }
 
 

@@ -109,7 +109,7 @@ def figure_prompts_add(figure: Figure) -> None:
     """Measured times per token follow steps and prompts added; prompts do not hide behind steps.
 
     Published runs of dense models, by the share of the time per token that is others' prompts.
-    Lines are medians, and bands the middle half of the runs. At one the runs take as long as said.
+    Lines are medians, and bands the middle half of the runs. At one, computed times are right.
 
     Alt: Line chart of measured over computed time against four shares of prompts. The line of steps
     and prompts added stays near one. The line of the longer of the two rises from near one to

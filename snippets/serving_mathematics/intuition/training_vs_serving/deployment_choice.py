@@ -279,7 +279,7 @@ def figure_cheapest(figure: Figure) -> None:
 
 
 def figure_price_of_speed(figure: Figure) -> None:
-    """A strict promise is paid with more devices a replica, not with more replicas.
+    """A strict promise is met by more devices in each replica, not by more replicas.
 
     Price of the fewest replicas for 20 requests a second against the promised mean time per token,
     for four deployments of the same model.

@@ -390,8 +390,8 @@ def stepper_lifetime_flops() -> dict[str, Any]:
 def check_decision_under_every_law() -> None:
     """By all three sets of constants the model to own is smaller than the one to train, also where
     a served operation costs ten times or a third as much; and training the best size of one set
-    until the loss is reached costs less than an eighth more by any other. Who takes its tokens as
-    well misses the loss, or spends up to 3.2 times as much. The smallest of the three sizes is a
+    until the loss is reached costs less than an eighth more by any other. Taking the set's tokens
+    too misses the loss, or costs up to 3.2 times as much. The smallest of the three sizes is a
     third smaller than the largest, its tokens less than a third; rounded constants take nearly half
     of the saving, and refitted ones more than double it.
 
