@@ -157,9 +157,9 @@ def example() -> SimpleNamespace:
 
 
 def figure_share_by_time(figure: Figure) -> None:
-    """What a kernel attains follows from how long it has to do.
+    """The share that a kernel attains follows from its time at the roof.
 
-    Medians over all shapes of a class of times at the roof; dots are a floor and a share.
+    Medians over all shapes in a class of times at the roof; the dots are one floor and one share.
 
     Alt: Line chart of the median attained share of the roof against the time at the roof, from a
     tenth of a microsecond to ten milliseconds. Six kinds of matrix products and two of attention

@@ -110,11 +110,11 @@ def _compared() -> list[tuple[str, str, Deployment]]:
 
 def figure_break_even(figure: Figure) -> None:
     """Guesses from the text cost a dense model's devices little until dozens of sequences are in a
-    step; a mixture asks for most with ten, because more tokens touch more experts.
+    step; a mixture must yield most with ten, because more tokens touch more experts.
 
-    Three guesses, 2,000 tokens of context, a host that works as without them: Qwen3-32B in 16 bits
-    on two H100, whose lines end where memory is full, DeepSeek-R1 in 8 bits on eight H200. The
-    dotted line is the most that three guesses can yield.
+    Three guesses, 2,000 tokens of context, a host that works as it does without guesses: Qwen3-32B
+    in 16 bits on two H100, whose lines end where memory is full, and DeepSeek-R1 in 8 bits on eight
+    H200. The dotted line is the most that three guesses can yield.
 
     Alt: Line chart of tokens that a step must yield against sequences, from 1 to 256 on a
     logarithmic axis, with a dotted line at four, the most that three guesses can yield. The lines
