@@ -270,7 +270,7 @@ def check_fast_alone_and_slow_in_a_crowd() -> None:
 
 
 def check_runs_from_kernels_alone() -> None:
-    """Predicted from kernels, mixtures and dense models are met alike, but for two gpt-oss runs.
+    """Predictions from kernels fit mixtures and dense models alike, except for two gpt-oss runs.
 
     Source: published runs on four H100 with vLLM; a tenth is the model's median error.
     """

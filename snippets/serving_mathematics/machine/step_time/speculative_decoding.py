@@ -325,7 +325,7 @@ def check_guesses_from_the_text_wait_for_the_host() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """What cannot guess is refused, with what could."""
+    """A deployment that cannot guess is refused, and the error says what could."""
     llama, qwen = find_model("Llama-3.1-8B")[0], find_model("Qwen3-32B")[0]
     small = find_model("Qwen3-0.6B")[0]
     base = replace(WORKED, architecture=qwen, tensor=2, draft_tokens=3)
