@@ -163,7 +163,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_cost_in_between(figure: Figure) -> None:
-    """A mixture costs least above a small model with one request and with many, and most between.
+    """A mixture costs least above a small model for one request and for many, most in between.
 
     Left, Qwen3-30B-A3B over a dense model of its family with its active size, and over one with its
     whole size, each on one H200 in 16 bits, predicted from kernels alone. Right, published runs on
