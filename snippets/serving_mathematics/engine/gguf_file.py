@@ -292,7 +292,9 @@ def check_rounding_of_blocks() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Parts of blocks, NaN, unknown kinds and scales beyond half precision name the argument."""
+    """Parts of blocks, NaN, unknown kinds and scales beyond half precision are errors that name the
+    argument.
+    """
     checks.raises("a part", encoded, [1.0] * 31, "Q8_0", match="values must be finite floats, in")
     checks.raises("NaN", encoded, [np.nan] * 32, "Q8_0", match="values must be finite floats")
     checks.raises("unknown", encoded, [1.0] * 32, "Q2_K", match="kind must be one of F32, F16")

@@ -317,7 +317,7 @@ def check_no_place_sees_what_follows() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Tokens that do not exist, single places and wild factors name the argument."""
+    """Unknown tokens, single places and wild factors are errors that name the argument."""
     model = _random_llama(np.random.default_rng(7))
     for name, tokens in (("unknown", [[1, 50]]), ("negative", [[-1, 1]]), ("single", [[1]])):
         checks.raises(name, expectations, model, tokens, match="tokens must be rows of two or more")

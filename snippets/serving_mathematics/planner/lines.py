@@ -171,7 +171,7 @@ def check_digits_by_hand() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No words, and a scale that is none, name the argument."""
+    """A missing text and an invalid scale are errors that name the argument."""
     checks.raises("none", listed, [], match="words must be one or more")
     found = Quantile(1.0, 0.1)
     checks.raises("NaN", with_interval, found, math.nan, match="scale must be positive")

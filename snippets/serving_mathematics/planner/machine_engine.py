@@ -196,7 +196,9 @@ def check_reserve_against_a_log() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Models that do not fit, shares above one and too many places name the argument."""
+    """Models that do not fit, shares above one and too many places are errors that name the
+    argument.
+    """
     asked = Workload([0], [100], [10])
     small = replace(WORKED, system=replace(WORKED.system, memory_bytes=20e9))
     checks.raises("does not fit", engine_of, small, asked, match="model weights must be smaller")

@@ -391,7 +391,7 @@ def check_a_front_widens_the_bound() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No devices, no share and no load name the argument."""
+    """No devices, no share and no load are errors that name the argument."""
     kind = WORKED.kind
     checks.raises("none", model_error, kind, 0, match="devices must be a positive integer")
     checks.raises("all", model_error, kind, 1, 1.0, match="share must be in")

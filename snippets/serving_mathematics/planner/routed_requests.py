@@ -489,7 +489,9 @@ def check_a_day_of_sessions_is_even() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Routers that are not there, parameters that they lack, and no kinds name the argument."""
+    """Routers that are not there, parameters that they lack, and no kinds are errors that name the
+    argument.
+    """
     checks.raises("router", read_routers, "leest-requests", match="nearest: least-requests")
     rule = "routers: a parameter of random must be none, got 'x=1'"
     checks.raises("parameter", read_routers, "random:x=1", match=rule)

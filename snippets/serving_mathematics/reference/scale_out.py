@@ -570,7 +570,7 @@ def check_recorded_overhead() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No workers, no work, negative overhead and reversed places name the argument."""
+    """No workers or work, negative overhead, reversed places are errors that name the argument."""
     checks.raises("workers", chunk_limits, 10, 1.0, 0, 0.1, match="workers must be a positive int")
     checks.raises("work", chunk_limits, 10, 0.0, 2, 0.1, match="item_s must be positive")
     checks.raises("overhead", chunk_limits, 10, 1.0, 2, -0.1, match="dispatch_s must be non-neg")

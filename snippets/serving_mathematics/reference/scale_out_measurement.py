@@ -236,7 +236,7 @@ def check_a_task_says_how_long_it_took() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Unknown executors and no workers name the argument."""
+    """Unknown executors and no workers are errors that name the argument."""
     for kind, workers, match in (
         ("mpi", 1, "kind must be none, th"),
         ("none", 0, "workers must be"),

@@ -244,7 +244,7 @@ def check_rows_are_served_again() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No rows and a negative overhead name the argument."""
+    """No rows and a negative overhead are errors that name the argument."""
     checks.raises("rows", fed_share, 0, 1.0, 1.0, match="rows must be positive")
     checks.raises("overhead", fed_share, 1, 1.0, -1.0, match="overhead_s must be non-negative")
 

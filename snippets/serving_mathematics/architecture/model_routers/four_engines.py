@@ -139,8 +139,8 @@ def figure_four_engines(figure: Figure) -> None:
 
 
 def figure_carried(figure: Figure) -> None:
-    """For customers, who follows the prefix and looks at the load carries most; for agents the
-    prefix alone does it. Customers' names hashed carry least.
+    """For customers, rules that follow the prefix and look at the load carry most; for agents the
+    prefix alone is enough. Hashing customers' names carries least.
 
     Requests a second of each engine up to which the promise is kept, found to 0.4 for customers,
     with the best setting that was tried of each rule.
@@ -174,9 +174,9 @@ def figure_carried(figure: Figure) -> None:
 
 
 def figure_aged(figure: Figure) -> None:
-    """Old loads ruin a small slack: until the next look, whoever was idle gets everybody.
+    """Old loads make a small slack useless: until the next look, the engine that was idle gets all.
 
-    Four chat machines, whose router asks them for their loads so often.
+    Four chat machines, by how often their router asks them for their loads.
 
     Alt: Line chart of the share of kept promises against the age of loads. All three lines begin
     near the top. The rule with a small slack falls to nothing within seconds, the one with a large
@@ -198,7 +198,7 @@ def figure_aged(figure: Figure) -> None:
 
 
 def figure_choices(figure: Figure) -> None:
-    """Two choices rescue servers that serve one at a time, and hardly help engines that serve many.
+    """Two choices help servers that serve one at a time, but hardly engines that serve many.
 
     Mean time of a request over what it takes alone, against the load. Engines: ten chat machines
     whose prompts share nothing.

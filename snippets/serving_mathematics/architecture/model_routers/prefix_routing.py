@@ -288,7 +288,9 @@ def check_all_wait_as_long_at_their_slack() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """A negative slack, a bound below 1 and an answer without tokens name the argument."""
+    """A negative slack, a bound below 1 and an answer without tokens are errors that name the
+    argument.
+    """
     negative = functools.partial(prefix_first, slack=-1)
     checks.raises("slack", choices, negative, match="slack must be non-negative")
     tight = functools.partial(hash_bounded, balance=0.5)

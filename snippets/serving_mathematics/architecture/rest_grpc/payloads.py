@@ -196,8 +196,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_call_times(figure: Figure) -> None:
-    """For text the two are one line; for embeddings digits cost more than the network, until it is
-    far away.
+    """For text the two lines are one; for embeddings digits cost more than the network, unless the
+    receiver is far away.
 
     Calls over a kept connection after a pause, at 1 Gbit/s, in JSON over HTTP and as bytes over
     gRPC; what the model takes is left out.

@@ -106,8 +106,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_parts_of_a_call(figure: Figure) -> None:
-    """The sum of the parts comes near to what large requests take, and shows what they wait for: in
-    JSON numbers become text and text numbers, four times. As bytes they cost neither protocol
+    """The sum of the parts comes near to the time of large requests and shows what they wait for:
+    in JSON, numbers become text and text numbers, four times. As bytes they cost neither protocol
     anything.
 
     Bars are the parts timed by themselves, on the fixed cost that the smallest request leaves over;

@@ -73,7 +73,7 @@ def check_clump_by_hand() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Two blocks, equal values and a clump below one name the argument."""
+    """Two blocks, equal values and a clump below one are errors that name the argument."""
     checks.raises("blocks", clump, [1, 2, 3], [0, 0, 1], match="block must be three blocks")
     checks.raises("equal", clump, [1, 1, 1], [0, 1, 2], match="values must be finite, not all one")
     checks.raises("shape", clump, [1, 2], [0], match="block must be of shape (2,)")

@@ -114,7 +114,7 @@ def example() -> SimpleNamespace:
 
 def figure_harmless_releases(figure: Figure) -> None:
     """Of releases that changed nothing, nearly all are blamed when requests are counted one by one,
-    a third when a 5% test of minutes is looked at all the time, and few when its looks are paid.
+    a third if a 5% test of minutes is looked at all the time, few if thresholds pay for looks.
 
     120 pairs of chat machines, looked at every five minutes.
 

@@ -193,7 +193,9 @@ def check_bounds_on_times() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Constant differences, other minutes, no time, more answers than pairs name the argument."""
+    """Constant differences, unequal minutes, zero time and more answers than pairs are errors that
+    name the argument.
+    """
     checks.raises("constant", _paired_difference, [1, 2], [2, 3], match="more than a constant")
     checks.raises("minutes", time_harm, [1, 2, 3], [1, 2], 0.05, match="candidate must be")
     checks.raises("0 s", time_harm, [0.0, 1], [1.0, 1], 0.05, match="baseline_s must be")

@@ -357,7 +357,7 @@ def check_the_mean_hides_the_stall() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Chunks of nothing and more streams than places name the argument."""
+    """Empty chunks and more streams than places are errors that name the argument."""
     wrong = "chunk_tokens must be a positive integer"
     checks.raises("no chunk", gaps_beside_prompt_s, CHAT, 1, 9, 0, match=wrong)
     told = "streams must be a number from 0 to 256"

@@ -310,7 +310,7 @@ def check_the_benchmark_front_changes_nothing() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """A front that nobody named, and one that takes no time, name what is wrong."""
+    """An unknown front, and one that takes no time, are errors that say what is wrong."""
     checks.raises("unknown", find_front, "mlenergie", match="front 'mlenergie' is not known")
     none = replace(FRONTS["unknown"], scale=0.0)
     checks.raises("no scale", front_constants, none, match="scale must be positive")

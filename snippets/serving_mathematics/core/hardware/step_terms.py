@@ -183,7 +183,7 @@ def check_no_run_is_above_its_roof() -> None:
 
 
 def check_parts_add_up() -> None:
-    """Alone, DeepSeek-R1 on eight H200 reads its weights beside the experts, and 8 of 256 experts.
+    """Alone, DeepSeek-R1 on eight H200 reads all weights except experts, and 8 of 256 experts.
 
     Source: counts of its report: 61 layers, 58 with 256 experts of 3 × 7,168 × 2,048 parameters,
     8 a token; a byte each over eight times 4.8 TB/s.

@@ -284,7 +284,7 @@ def check_which_devices_a_latent_keeps_busy() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Negative lengths and no bytes name the argument."""
+    """Negative lengths and zero bytes are errors that name the argument."""
     model = WORKED.architecture
     checks.raises("-1 tokens", held_bytes, model, -1, match="tokens must be non-negative")
     checks.raises("no bytes", read_bytes, model, 10, 0.0, match="cache_bytes must be positive")

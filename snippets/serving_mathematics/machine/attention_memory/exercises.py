@@ -192,7 +192,7 @@ def check_windowed_layers() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No tokens, no room and too small a budget name the argument."""
+    """Zero tokens, no room and too small a budget are errors that name the argument."""
     checks.raises("tokens", what_is_kept, 1e9, 1, 0, 1, 1, 1, match="tokens must be positive")
     checks.raises("room", full_device, 0, 1, 1, 1, match="room_bytes must be positive")
     checks.raises("too little", windowed_layers, 8, 10, 100, 1000, 10, match="budget_bytes must be")

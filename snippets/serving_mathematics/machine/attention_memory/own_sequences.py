@@ -264,9 +264,10 @@ def check_memory_ends_before_the_promise() -> None:
 
 
 def check_the_promise_takes_part_of_what_memory_gives() -> None:
-    """Of five times as many sequences that fit, the promise lets the mixture use a quarter or less,
-    so that it gains less than its ceiling does; heads gain less than the latent; and of either gain
-    less than a third is left if the steps with own sequences take a fifth longer than predicted.
+    """Five times as many sequences fit, but the promise lets the mixture use a quarter of them or
+    less, so it gains less than its ceiling; a model with heads gains less than one with a latent;
+    and less than a third of either gain is left if steps with own sequences take a fifth longer
+    than predicted.
 
     Source: full engines with as many places, prompts in between: places over requests a second and
     tokens of an answer are the time per token, by Little's law.

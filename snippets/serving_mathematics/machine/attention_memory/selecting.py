@@ -143,7 +143,9 @@ def check_what_selecting_gains_is_read() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """One context, times of another shape and orders that are none name the argument."""
+    """A single context, times of another shape and an invalid order are errors that name the
+    argument.
+    """
     checks.raises(
         "one", break_even_context, [1], [1.0], [1.0], match="contexts must be two or more"
     )

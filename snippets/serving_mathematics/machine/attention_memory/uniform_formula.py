@@ -85,5 +85,5 @@ def check_published_estimates() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No heads name the argument."""
+    """Zero heads are an error that names the argument."""
     checks.raises("no heads", uniform_estimate, 32, 8, 64, 0, 1, match="heads must be positive")

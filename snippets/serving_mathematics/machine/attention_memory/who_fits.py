@@ -253,7 +253,7 @@ def check_a_shared_beginning_is_read_by_each() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No tokens and no devices name the argument."""
+    """Zero tokens and zero devices are errors that name the argument."""
     checks.raises("none", sequences_that_fit, WORKED, 0, match="tokens must be positive")
     checks.raises("none, read", full_read_s, WORKED, 0, match="tokens must be positive")
     checks.raises("devices", spread_bytes, Attention("full", 0), 0, match="devices must be a")

@@ -172,7 +172,9 @@ def check_copies() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Shares of everything, no experts and places that do not divide name the argument."""
+    """A share of one, zero experts and places that do not divide are errors that name the
+    argument.
+    """
     checks.raises("all of it", tokens_for_share, 1.0, 8, 2, match="share must be in")
     checks.raises("every expert", tokens_for_share, 0.5, 8, 8, match="chosen must be below")
     checks.raises("no balance", step_longer, 0.4, 0.9, 0.0, match="balance_now must be in")

@@ -219,8 +219,8 @@ def check_few_tokens_forgive_skew() -> None:
 
 
 def check_few_tokens_forgive_skew_beside_chance_too() -> None:
-    """With 32 tokens no device touches as many experts where these are popular as was counted as
-    one does where all are alike, by a fifth or more; dealt in turn, each touches all of its 32.
+    """With 32 tokens, a device touches at least a fifth fewer experts if their popularity is as it
+    was counted than if all are alike; dealt in turn, each device touches all of its 32.
 
     Source: 200 draws of 256 experts on eight devices.
     """
@@ -267,7 +267,7 @@ def check_gathering_costs_a_wide_group() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Layers without experts and devices without a bandwidth name the argument."""
+    """Layers without experts and devices without a bandwidth are errors that name the argument."""
     part = FeedForward(0, 1, 8, 2)
     checks.raises(
         "no bandwidth", compute_bound_tokens, part, 2, 0.0, 1e15, match="bandwidth_bytes_per_s must"

@@ -227,7 +227,9 @@ def check_busiest_device_by_hand() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Popularities that are none, more experts than there are and odd devices name the argument."""
+    """Invalid popularities, more experts than exist and unequal devices are errors that name the
+    argument.
+    """
     checks.raises("above 1", touched_by_popularity, [0.5, 1.5], 2, match="popularity must be in")
     rng = np.random.default_rng(0)
     checks.raises("9 of 8", random_counts, 4, 8, 9, rng, match="chosen must be at most")

@@ -62,7 +62,7 @@ def check_experts_by_hand() -> None:
 
 
 def check_negative_work_is_refused() -> None:
-    """Negative work and no rate name the argument."""
+    """Negative work and a rate of zero are errors that name the argument."""
     checks.raises(
         "negative", experts_s, -1, 8, 1e6, 2, 1e12, 1e15, 0.0, match="touched must be non-negative"
     )

@@ -163,7 +163,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_cost_in_between(figure: Figure) -> None:
-    """A mixture costs least above a small model alone and in a crowd, and most in between.
+    """A mixture costs least above a small model for one request and for many, most in between.
 
     Left, Qwen3-30B-A3B over a dense model of its family with its active size, and over one with its
     whole size, each on one H200 in 16 bits, predicted from kernels alone. Right, published runs on
@@ -270,7 +270,7 @@ def check_fast_alone_and_slow_in_a_crowd() -> None:
 
 
 def check_runs_from_kernels_alone() -> None:
-    """Predicted from kernels, mixtures and dense models are met alike, but for two gpt-oss runs.
+    """Predictions from kernels fit mixtures and dense models alike, except for two gpt-oss runs.
 
     Source: published runs on four H100 with vLLM; a tenth is the model's median error.
     """

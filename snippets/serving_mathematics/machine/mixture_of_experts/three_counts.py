@@ -82,7 +82,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_three_counts(figure: Figure) -> None:
-    """Active parameters promise too much in a crowd, all parameters too little alone.
+    """Active parameters promise too much with many tokens, all parameters too little with few.
 
     Published runs of mixtures, by the tokens of a step: predicted over measured time per token if a
     step read the experts of one token, all, or those that its tokens touch. Medians with the middle

@@ -232,6 +232,6 @@ def check_a_send_is_measured() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No layers, and a message of one device, name the argument."""
+    """Zero layers and a message of a single device are errors that name the argument."""
     checks.raises("no layers", latency_cap, 0, 1e-6, match="layers must be")
     checks.raises("one device", fit_messages, [1, 2], [1, 2], 1, 1.0, match="devices must be 2")

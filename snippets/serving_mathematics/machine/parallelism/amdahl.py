@@ -59,6 +59,6 @@ def check_amdahl_is_too_kind() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Nothing that stays, and half a device, name the argument."""
+    """A step without a fixed part and half a device are errors that name the argument."""
     checks.raises("all divided", amdahl_gain, 0.0, 1.0, 2, match="fixed_s must be positive")
     checks.raises("half", amdahl_gain, 1.0, 1.0, 0.5, match="devices must be a positive integer")

@@ -67,5 +67,5 @@ def check_a_cut_context_by_hand() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """A link that is none names the argument."""
+    """A bandwidth of zero is an error that names the argument."""
     checks.raises("no link", context_split_s, [1.0], 1.0, 2, 1.0, 0.0, match="link must be")

@@ -122,6 +122,6 @@ def check_weights_say_how_many_devices() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Fronts of nothing, and half a device, name the argument."""
+    """An empty front and half a device are errors that name the argument."""
     checks.raises("no points", pareto_front, [], [], match="first must be")
     checks.raises("half", every_split, WORKED, 0.5, match="devices must be a positive integer")

@@ -371,6 +371,6 @@ def check_narrow_engines_without_nvlink() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Weights that take no time, and no requests, name the argument."""
+    """Weights that take no time and zero requests are errors that name the argument."""
     checks.raises("w", best_width, 0.0, 1.0, 2.0, match="weights_s must be positive")
     checks.raises("r", best_width, 1.0, 1.0, 0.0, match="requests must be positive")

@@ -109,9 +109,9 @@ def figure_pareto(figure: Figure) -> None:
     measured.
 
     DeepSeek-R1 in 8 bits on B200 with SGLang, prompts and answers of 1,024 tokens, every layout of
-    4 to 32 devices and loads from 1 to 1,024. The solid line joins what nothing beats among
-    engines as wide as measured ones; the dotted one counts those too that are wider or have stages,
-    which are hollow.
+    4 to 32 devices and loads from 1 to 1,024. The solid line joins the layouts that nothing beats
+    among engines as wide as measured ones; the dotted one also counts layouts that are wider or
+    have stages, which are hollow.
 
     Alt: Scatter plot with logarithmic axes of device hours a million tokens against time per token,
     in four colours by devices, the two widest hollow. A solid line falls from the upper left to the

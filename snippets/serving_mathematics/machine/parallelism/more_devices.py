@@ -171,7 +171,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_more_devices(figure: Figure) -> None:
-    """More devices shorten a token, and cost more than they shorten. Which split is best turns with
+    """More devices make tokens faster, but cost more than they gain. Which split is best depends on
     the requests.
 
     The book's chat machine; the line of shared layers turns up where messages leave a node.

@@ -266,7 +266,7 @@ def check_deployments_are_predicted_better() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Scores that the record does not have, and no runs, name the argument."""
+    """Scores that the record lacks and missing runs are errors that name the argument."""
     checks.raises("unknown", kept_error, 1, "per day", match="time and method must be")
     checks.raises("none", kept_error, 0, match="few must be a positive integer")
 

@@ -93,8 +93,8 @@ def example() -> SimpleNamespace:
 
 
 def check_the_label_makes_no_difference() -> None:
-    """Two in three pairs take as long, to a twentieth, and the middle one does, where a label
-    counts devices twice; one in five at most where attention is over data.
+    """Where a label counts devices twice, two in three pairs, and the median one, take equally long
+    to a twentieth; with attention parallel over data, one in five at most.
 
     Source: runs of Kimi K2.5 and MiniMax M2.5 in the record; those of DeepSeek models.
     """

@@ -274,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check_bad_input_is_refused() -> None:
-    """No fronts and no runs name the argument."""
+    """Missing fronts and missing runs are errors that name the argument."""
     checks.raises("no fronts", mean_front, [], match="fronts must be one or more")
     checks.raises("no runs", score_harness, [], match="runs must be one or more")
     checks.raises("none of its own", after_own_runs, {}, "own", 0, match="few must be a positive")

@@ -309,7 +309,7 @@ def check_one_run_does_not_turn_everything() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No run, times that are none and other shapes name the argument."""
+    """Missing runs, invalid times and unequal shapes are errors that name the argument."""
     checks.raises("none", calibrate, [], match="runs must be one or more")
     checks.raises("zero", calibrate, [OwnRun(WORKED, 0.1, 0.0)], match="per_token_s must be")
     checks.raises("shape", scaled_constants, FITTED, np.zeros(3), match="moved must be of shape")

@@ -53,7 +53,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_calibrated(figure: Figure) -> None:
-    """Three runs of a deployment and its others are predicted better, in four of five cases.
+    """With three runs of a deployment, its others are predicted better in four of five cases.
 
     Each dot is a deployment of the record: the median error of the time per token of the runs that
     did not calibrate, before and after three others did. Filled dots are the half on which nothing

@@ -148,7 +148,7 @@ def check_padding_covers_its_share() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Errors without runs, times that are none and shares of nothing name the argument."""
+    """Errors without runs, invalid times and invalid shares are errors that name the argument."""
     checks.raises("no runs", padding, [], [], 0.5, match="predicted_s must be")
     checks.raises("share of 1", padding, [1.0], [1.0], 1.0, match="share must be")
     checks.raises("a time of 0", padding, [1.0], [0.0], 0.5, match="measured_s must be")

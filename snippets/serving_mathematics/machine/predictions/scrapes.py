@@ -178,7 +178,7 @@ def check_little_by_hand() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """A scrape of something else, one that went back and no time between name what is wrong."""
+    """Other files, counters that do not grow and no time between scrapes are errors that say so."""
     told = "vllm:time_to_first_token_seconds_count 3"
     checks.raises("no time", scraped_run, told, told, 0.0, WORKED, match="seconds must be positive")
     checks.raises("other", scraped_run, "", "up 1", 1.0, WORKED, match="after must be of vllm or")

@@ -179,7 +179,9 @@ def check_largest_batch_is_the_largest() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Timings out of proportion, bytes beyond the gap and a limit of none name the argument."""
+    """Timings out of proportion, bytes beyond the gap and a limit of zero are errors that name the
+    argument.
+    """
     checks.raises("too slow", floor_and_rate, 1.0, 1.0, 2.0, 3.0, match="large_s must be above")
     checks.raises("gap", gain_from_dashboard, 1.0, 3.0, 2.0, 3.0, match="read_bytes must be")
     checks.raises("no limit", largest_batch, 0.0, 0.0, 1.0, 1, match="limit_s must be")

@@ -157,9 +157,9 @@ def example() -> SimpleNamespace:
 
 
 def figure_share_by_time(figure: Figure) -> None:
-    """What a kernel attains follows from how long it has to do.
+    """The share that a kernel attains follows from its time at the roof.
 
-    Medians over all shapes of a class of times at the roof; dots are a floor and a share.
+    Medians over all shapes in a class of times at the roof; the dots are one floor and one share.
 
     Alt: Line chart of the median attained share of the roof against the time at the roof, from a
     tenth of a microsecond to ten milliseconds. Six kinds of matrix products and two of attention
@@ -270,7 +270,7 @@ def check_what_fewer_bits_and_a_cache_attain() -> None:
 
 
 def check_few_are_above_their_roof() -> None:
-    """Of the matrices, those that beat the roof are smaller than the cache of the device.
+    """Matrices whose kernels beat the roof are smaller than the device's cache.
 
     Source: the second-level cache of 50 MB of an H100 (NVIDIA 2022); all measured shapes.
     """
@@ -283,7 +283,7 @@ def check_few_are_above_their_roof() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Times that are none and shares above that of a large kernel name the argument."""
+    """Invalid times and shares above that of a large kernel are errors that name the argument."""
     checks.raises("no time", attained_share, [0.0], 1e-6, 0.8, match="least_s must be")
     checks.raises("out of reach", least_for_share, 0.9, 1e-6, 0.8, match="wanted must be in")
     checks.raises("two kernels", fit_kernels, [1, 1], [1, 1], [1, 1], True, match="read_s must be")

@@ -133,8 +133,8 @@ def figure_bandwidth_bought(figure: Figure) -> None:
 
 
 def check_bandwidth_buys_what_reads() -> None:
-    """Of the dense model, the deployments that read most gain more than those that read least, also
-    where the shares that read are a fifth less or more than thought.
+    """For the dense model, deployments that spend most of a step reading gain more than those that
+    spend least, even if these shares are a fifth less or more than computed.
 
     Source: published runs of one deployment on H100 and on H200; thirds of the pairs by their
     share, drawn with shares that are off by up to a fifth.
@@ -162,7 +162,7 @@ def check_a_mixture_gains_less_than_told() -> None:
 
 
 def check_gain_is_that_of_the_pairs() -> None:
-    """Of the dense model, the formula is within a few percent of what was measured, in the median.
+    """For the dense model, the formula is within a few percent of the measured gain, in the median.
 
     Source: published runs of one deployment on H100 and on H200.
     """
@@ -170,6 +170,6 @@ def check_gain_is_that_of_the_pairs() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """A share above one and no bandwidth name the argument."""
+    """A share above one and a bandwidth of zero are errors that name the argument."""
     checks.raises("share", bandwidth_gain, [1.1], 2.0, match="reading_share must be in")
     checks.raises("bandwidth", bandwidth_gain, [0.5], 0.0, match="faster must be")

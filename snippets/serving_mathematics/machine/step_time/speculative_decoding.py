@@ -110,11 +110,11 @@ def _compared() -> list[tuple[str, str, Deployment]]:
 
 def figure_break_even(figure: Figure) -> None:
     """Guesses from the text cost a dense model's devices little until dozens of sequences are in a
-    step; a mixture asks for most with ten, because more tokens touch more experts.
+    step; a mixture must yield most with ten, because more tokens touch more experts.
 
-    Three guesses, 2,000 tokens of context, a host that works as without them: Qwen3-32B in 16 bits
-    on two H100, whose lines end where memory is full, DeepSeek-R1 in 8 bits on eight H200. The
-    dotted line is the most that three guesses can yield.
+    Three guesses, 2,000 tokens of context, a host that works as it does without guesses: Qwen3-32B
+    in 16 bits on two H100, whose lines end where memory is full, and DeepSeek-R1 in 8 bits on eight
+    H200. The dotted line is the most that three guesses can yield.
 
     Alt: Line chart of tokens that a step must yield against sequences, from 1 to 256 on a
     logarithmic axis, with a dotted line at four, the most that three guesses can yield. The lines
@@ -325,7 +325,7 @@ def check_guesses_from_the_text_wait_for_the_host() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """What cannot guess is refused, with what could."""
+    """A deployment that cannot guess is refused, and the error says what could."""
     llama, qwen = find_model("Llama-3.1-8B")[0], find_model("Qwen3-32B")[0]
     small = find_model("Qwen3-0.6B")[0]
     base = replace(WORKED, architecture=qwen, tensor=2, draft_tokens=3)

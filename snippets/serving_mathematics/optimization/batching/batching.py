@@ -249,7 +249,9 @@ def check_a_window_pays_for_groups_only() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Batches of nobody, loads beyond capacity and unsorted times name the argument."""
+    """Batches of nobody, loads beyond capacity and unsorted times are errors that name the
+    argument.
+    """
     checks.raises("b = 0", _batch_rate, 0, 0.001, 0.0, match="batch must be a positive integer")
     checks.raises("no lengths", static_efficiency, [], 2, match="lengths must be positive")
     checks.raises(

@@ -260,7 +260,7 @@ def check_an_engine_as_installed_carries_less() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """A batch of more members than the table of steps has names the argument."""
+    """A batch with more members than the table of steps is an error that names the argument."""
     asked = ask_machine(CHAT, 1.0, 20)
     told = "asked must be at most 16 requests"
     checks.raises("too many", _padded_batch_s, asked, CHAT.limited(16).engine, match=told)

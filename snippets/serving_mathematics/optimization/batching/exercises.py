@@ -281,7 +281,9 @@ def check_sequences_that_fit() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Targets shorter than a step, cache beyond all and memories without room name the argument."""
+    """Targets shorter than a step, cache beyond all and memories without room are errors that name
+    the argument.
+    """
     checks.raises("no step", passed_share, 9, 0.0, 1.0, 1, 1, match="step_s must be positive")
     checks.raises("90%", what_to_change, 0, 0, 0, 0, 90, match="cache must be in [0, 1]")
     late = "step_target_s must be at least"

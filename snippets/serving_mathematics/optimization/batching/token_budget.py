@@ -273,7 +273,7 @@ def check_a_run_is_made_again() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """More sequences than the budget name the argument."""
+    """More sequences than the budget are an error that names the argument."""
     checks.raises("2,048", full_step_s, CHAT, 2048, match="sequences must be from 0 to below")
 
 

@@ -361,7 +361,9 @@ def check_lifetime_by_hand() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No cache, other shapes and a context that repeats more than it has name the argument."""
+    """No cache, other shapes and a context that repeats more than it has are errors that name the
+    argument.
+    """
     told = "cache_tokens must be positive"
     checks.raises("no cache", lifetime, 0.0, 1.0, [1.0], [1.0], match=told)
     checks.raises("shape", lifetime, 1.0, 1.0, [1.0], [], match="returns_s must be of shape (1,)")

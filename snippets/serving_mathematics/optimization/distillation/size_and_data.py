@@ -115,8 +115,8 @@ def figure_lessons_compared(figure: Figure) -> None:
     """Twenty probabilities teach what all do; the likeliest token teaches more than the word that
     was drawn, and less than they do.
 
-    The largest student, after the least and the most that was read. Dashed: whoever says the usual
-    words, whatever is asked.
+    The largest student, after the least and the most that was read. Dashed: a student that says
+    the usual words, whatever is asked.
 
     Alt: Two groups of four bars of accepted drafts. In both, the bars of twenty probabilities and
     of all are highest and alike, that of words is lowest, and that of likeliest tokens between. In

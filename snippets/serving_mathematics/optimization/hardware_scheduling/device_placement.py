@@ -263,7 +263,7 @@ def check_memory_for_sequences_counts_too() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Free devices, single ones and empty batches name the argument."""
+    """Free devices, single ones and empty batches are errors that name the argument."""
     checks.raises("free", border_intensity, (1, 2), (1, 2), (0, 1), match="price must be two")
     checks.raises("one", border_intensity, (1,), (1, 2), (1, 1), match="peak_flops must be two")
     checks.raises("none", decode_intensity, [], 1.0, 1.0, 0.0, match="batch must be non-empty")

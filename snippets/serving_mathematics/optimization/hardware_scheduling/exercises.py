@@ -238,7 +238,7 @@ def check_devices_for_phases() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Negative slack, shares in percent and empty queues name the argument."""
+    """Negative slack, shares in percent and empty queues are errors that name the argument."""
     checks.raises("slack", passing_time, 1.0, 1.0, -1.0, match="slack must be non-negative")
     wrong = "largest_share must be in [0, 1]"
     checks.raises("percent", what_the_queue_asks, 9.0, 80.0, 0.1, match=wrong)

@@ -179,7 +179,7 @@ def check_formula_by_hand() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No sizes and a full server name the argument."""
+    """No sizes and a full server are errors that name the argument."""
     checks.raises("full", sjf_gain, [1.0], 1.0, match="utilization must be in (0, 1)")
     checks.raises("none", sjf_gain, [], 0.5, match="sizes_s must be")
 

@@ -390,7 +390,7 @@ def check_slack_bounds_overtaking() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Slack below nothing and prompts of another number name the argument."""
+    """Negative slack and an unequal number of prompts are errors that name the argument."""
     checks.raises("slack", slack_key, [0.0], [1.0], -1.0, match="slack must be non-negative")
     checks.raises("shape", slack_key, [0.0, 1.0], [1.0], 1.0, match="prompt_s must be of shape")
 

@@ -232,7 +232,9 @@ def check_machines_apart_carry_less() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Gaps shorter than a step, single devices and prompts of nothing name the argument."""
+    """Gaps shorter than a step, single devices and empty prompts are errors that name the
+    argument.
+    """
     checks.raises("gap", chunked_capacity, 0.1, 0.02, 0.02, match="gap_s must be finite and above")
     checks.raises("one device", best_split, 1.0, 1.0, 1, match="devices must be an integer of at")
     checks.raises("no prompt", cache_bandwidth, 1.0, 0, 1.0, match="prompt_tokens must be at")

@@ -137,7 +137,7 @@ def check_bits_with_scales() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Signals of zeros, no steps and shared bits of nobody name the argument."""
+    """Signals of zeros, no steps and shared bits of nobody are errors that name the argument."""
     checks.raises("only zeros", sqnr_db, [0.0], [1.0], match="values must be finite and not all 0")
     checks.raises("no steps", full_scale_sqnr_db, 0, 2.0, match="steps must be at least 1")
     checks.raises("no weights", bits_per_weight, 4, [(16, 0)], match="shared must be pairs")

@@ -378,7 +378,7 @@ def check_formats_at_the_same_bits() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Broken blocks, code books without a positive end and NaN name the argument."""
+    """Broken blocks, code books with no positive end and NaN are errors that name the argument."""
     checks.raises("broken block", mxfp4, [1.0] * 33, match="values must be in rows of whole blocks")
     checks.raises("NaN in NVFP4", nvfp4, [math.nan] * 16, match="values must be finite")
     checks.raises("block 0", block_rounded, [1.0], [1.0], 0, match="block must be a positive")

@@ -299,7 +299,9 @@ def check_answers_needed() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Shares beyond 1, negative caches and losses beyond the changes name the argument."""
+    """Shares beyond 1, negative caches and losses beyond the changes are errors that name the
+    argument.
+    """
     told = "prompt_share must be in [0, 1]"
     checks.raises("share", what_to_quantize, 0.0, 1, 1.5, 0.1, match=told)
     checks.raises("context", decode_speedup, 4, -1.0, 8.0, match="context_bytes must be non-neg")

@@ -330,7 +330,7 @@ def check_growth_by_hand() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Too few blocks, NaN, and texts of two lengths name the argument."""
+    """Too few blocks, NaN, and texts of two lengths are errors that name the argument."""
     ten = [1.0] * 10
     checks.raises("few", perplexity_growth, [1.0] * 9, ten, match="nats must be 10 or more")
     checks.raises("NaN", perplexity_growth, [math.nan] * 10, ten, match="nats must be finite")

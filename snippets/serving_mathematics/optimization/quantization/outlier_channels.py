@@ -257,7 +257,7 @@ def check_strength() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Peaks of 0, strengths beyond 1 and unequal shapes name the argument."""
+    """Peaks of 0, strengths beyond 1 and unequal shapes are errors that name the argument."""
     checks.raises(
         "peak 0", smoothing_factors, [0.0], [1.0], match="activation_peaks must be positive"
     )

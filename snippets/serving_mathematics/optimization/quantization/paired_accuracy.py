@@ -85,6 +85,6 @@ def check_published_interval() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Halves of answers and more changes than images name the argument."""
+    """Halves of answers and more changes than images are errors that name the argument."""
     checks.raises("half", paired_change, 0.5, 0, 5, match="lost must be a count")
     checks.raises("too many", paired_change, 3, 3, 5, match="images must be an integer")

@@ -175,7 +175,7 @@ def check_granularity() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """NaN, no numbers, a single bit and scales inside a sum name the argument."""
+    """NaN, no numbers, a single bit and scales inside a sum are errors that name the argument."""
     checks.raises("NaN", quantize, [1.0, math.nan], 8, match="values must be finite")
     checks.raises("empty", quantize, [], 8, match="values must be finite and not empty")
     checks.raises("one bit", quantize, [1.0], 1, match="bits must be an integer from 2")
