@@ -144,14 +144,14 @@ def _sentence(places: tuple[int, ...], record: dict[str, Any]) -> tuple[str, str
     then = (
         "no fleet keeps the promise"
         if not slower
-        else "the answer stays"
+        else "the answer stays the same"
         if slower == replicas
         else f"it takes {slower} replicas"
     )
     sure = (
         f"Of {runs:,} measured runs like this, all of tuned engines, eight of ten took {low:.2f} "
-        f"to {high:.2f} times the predicted time a token; with {high:.2f}, {then}. An engine as "
-        f"installed is slower. A GPU hour is put at ${price:.2f}."
+        f"to {high:.2f} times the predicted time per token; with {high:.2f}, {then}. An engine as "
+        f"installed is slower. A GPU hour is assumed to cost ${price:.2f}."
     )
     return told, sure
 
