@@ -235,8 +235,8 @@ def stepper_more_devices() -> dict[str, Any]:
         "reading": "On {devices} devices with {requests} requests ({split}), of which {running} run"
         " at once, a token takes {time}, and a million of them cost ${price}. Published runs split"
         " like this, of any model of the kind: {runs}.",
-        "absent": "That cannot be: weights and cache do not fit, devices do not divide evenly, or"
-        " a copy has nothing to do.",
+        "absent": "This split is impossible: weights and cache do not fit, devices do not divide"
+        " evenly, or a copy has nothing to do.",
     }
 
 

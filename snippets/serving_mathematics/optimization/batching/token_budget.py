@@ -119,10 +119,10 @@ def example() -> SimpleNamespace:
 
 
 def figure_token_budget(figure: Figure) -> None:
-    """The budget decides who stalls: large chunks hold up everybody who decodes, small ones keep
-    first tokens waiting, and too small a one cannot carry the load.
+    """The budget decides who stalls: large chunks hold up all sequences that decode, small ones
+    delay first tokens, and one that is too small cannot carry the load.
 
-    The chat machine, 99th percentiles. TPOT, the mean gap of one answer, does not see the chunks.
+    The chat machine, 99th percentiles. TPOT, the mean gap of one answer, does not show the chunks.
 
     Alt: Two logarithmic curves over the token budget. The gap between tokens rises with the budget
     and flattens at its end, where prompts are shorter than the budget. The first token falls
@@ -162,7 +162,7 @@ def slider_token_budget() -> dict[str, Any]:
         ],
         "readouts": [{"label": "TPOT", "unit": "ms", "values": found[..., 2], "decimals": 0}],
         "reading": "With {budget} in a step at {load} load, one gap in a hundred takes {gap} or"
-        " more, and one first token in a hundred {first token}. TPOT says {TPOT}.",
+        " more, and one first token in a hundred {first token}. TPOT is {TPOT}.",
     }
 
 

@@ -156,7 +156,7 @@ def figure_three_memories(figure: Figure) -> None:
 
 
 def stepper_three_memories() -> dict[str, Any]:
-    """Play it: one device, three ways to hand out its memory. Then let prompts begin alike."""
+    """Play it: one device, three ways to allocate its memory. Then let prompts begin alike."""
 
     def frames(part: str) -> list[Any]:
         return [
@@ -202,7 +202,7 @@ def stepper_three_memories() -> dict[str, Any]:
                 ("answered, reserved", "answered, blocks", "answered, shared"), WAYS, strict=True
             )
         ],
-        "reading": "With {common beginning} before each prompt and {rate}, the one that reserves"
+        "reading": "With {common beginning} before each prompt and {rate}, reserving memory"
         " answers {answered, reserved} requests a second, blocks {answered, blocks}, and shared"
         " blocks {answered, shared}.",
     }

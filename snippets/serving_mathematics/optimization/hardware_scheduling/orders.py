@@ -223,11 +223,11 @@ def _mean_prompt_s(machine: Machine) -> float:
 
 def figure_slack(figure: Figure) -> None:
     """A long prompt makes all behind it wait: with much slack in favour of short ones most first
-    tokens come in time, a little helps less, and the longest pay.
+    tokens come in time, a little helps less, and the longest prompts wait longer.
 
     First tokens within ten seconds on the mixture, means of five draws, and shaded the least and
     the most; slack 0 is the order of arrival. Dashed: within a second on the chat machine with 64
-    places at 95% load, whose short prompts want more slack.
+    places at 95% load, whose short prompts need more slack.
 
     Alt: Share of first tokens in time against the slack, on a logarithmic axis that begins with no
     slack. Two curves rise from low values at no slack to above eight tenths where slack is thirty;
