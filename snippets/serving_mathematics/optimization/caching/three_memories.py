@@ -209,10 +209,10 @@ def stepper_three_memories() -> dict[str, Any]:
 
 
 def check_blocks_beat_reservations_and_sharing_beats_blocks() -> None:
-    """At every rate and every common beginning shared blocks end at least as many requests in the
-    minute as blocks, and blocks at least as many as reservations. Only where all that is done is
-    reading 16,000 tokens again and again blocks have more under way when the minute ends, and up to
-    an eighth fewer ended.
+    """At every rate and common beginning, shared blocks answer at least as many requests in the
+    minute as blocks, and blocks at least as many as reservations. There is one exception: with
+    beginnings of 16,000 tokens, which are read again and again, blocks have more under way when the
+    minute ends, and have answered up to an eighth fewer.
 
     Source: `core.fleet`, the same requests in three ways, two draws.
     """
