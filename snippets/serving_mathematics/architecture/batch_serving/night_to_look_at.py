@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def figure_night(figure: Figure) -> None:
-    """Few shards make a mishap dear, many make starts dear; in between there is room.
+    """Few shards make a mishap expensive, many make starts expensive; in between there is room.
 
     On paper and in the SVG: when a night of four engine-hours on four engines is over, against the
     number of shards, each of which starts an engine of its own. The bound is for shards in any

@@ -115,8 +115,8 @@ _SHOWN_SLACKS = np.array([0.5, *SLACKS[1:-1], 512.0])  # on a logarithmic axis; 
 
 
 def figure_four_engines(figure: Figure) -> None:
-    """A little slack serves nearly all in time, whoever asks; none wastes the caches, and with too
-    much one engine drowns when one customer asks for two in five of all requests.
+    """A little slack serves nearly all in time, whoever asks; with none caches are wasted, and with
+    too much one engine is overloaded when one customer sends two requests in five.
 
     Four chat machines. On paper and in the SVG: requests with all that is promised, against the
     slack.
@@ -226,8 +226,8 @@ def figure_choices(figure: Figure) -> None:
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_four_engines() -> dict[str, Any]:
-    """Route by load alone, then give the prefix more slack; then let one customer ask for two in
-    five."""
+    """Route by load alone, then give the prefix more slack; then let one customer send two
+    requests in five."""
     clips = _record()["clips"]
     asked = list(RATES)
 
@@ -297,7 +297,7 @@ def stepper_four_engines() -> dict[str, Any]:
         ],
         "reading": "Slack: {slack}. Caches find {found} of the prompt tokens, a token takes"
         f" {{a token}} ({1000 * CHAT.promise.tpot_s:.0f} are promised), and {{in time}} of the"
-        " requests have both promises kept.",
+        " requests keep both promises.",
     }
 
 

@@ -140,7 +140,7 @@ def figure_harmless_releases(figure: Figure) -> None:
 # In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_harmless_releases() -> dict[str, Any]:
     """Releases that changed nothing, each beside a control, an engine with the old version, and
-    looked at every five minutes. Play it, then count minutes in place of requests, and let the
+    looked at every five minutes. Play it, then count minutes instead of requests, and let the
     threshold pay for its looks."""
     times = LOOK_MINUTES * np.arange(LOOKS + 1)
     shown: dict[str, list[Any]] = {"bars": [], "share": [], "last": []}

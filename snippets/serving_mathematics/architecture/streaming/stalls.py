@@ -263,7 +263,7 @@ def stepper_stall() -> dict[str, Any]:
         ],
         "legend": {"broken": "a gap above 100 ms, the promised mean"},
         "reading": "A reader has {tokens} tokens after {time}. The longest gap is {longest gap},"
-        " the newcomer's first token takes {first token}. The mean of 200 tokens says {mean gap}.",
+        " the newcomer's first token takes {first token}. The mean over 200 tokens is {mean gap}.",
     }
 
 

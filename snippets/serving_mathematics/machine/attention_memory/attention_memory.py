@@ -151,8 +151,8 @@ def _preset_lines() -> list[str]:
     """The page's folded table: a shape, bytes a token, GiB at two lengths, reads, intensity."""
     rows = [
         f'??? tip "Bytes of {len(_shapes())} shapes of attention"\n',
-        "| Model | Layers | Bytes of a token more | GiB at 8,192 | GiB at 131,072 | Read there, GiB"
-        " | FLOP a byte |",
+        "| Model | Layers | Bytes per further token | GiB at 8,192 | GiB at 131,072"
+        " | GiB read at 131,072 | FLOP per byte |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, model in _shapes():

@@ -131,7 +131,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_who_fits(figure: Figure) -> None:
-    """Longer contexts leave room for fewer, and a full cache takes as long to read as before.
+    """Longer contexts leave room for fewer sequences; a full cache takes as long to read as before.
 
     Eight H200 that share layers, a cache in 16 bits. On paper and in the SVG also the time to read
     a full cache, which falls where a model selects what it reads, or keeps states.
@@ -158,7 +158,7 @@ def figure_who_fits(figure: Figure) -> None:
 
 
 def stepper_who_fits() -> dict[str, Any]:
-    """256 people ask an engine of eight devices. Lengthen what they say, then change the model."""
+    """256 people ask an engine of eight devices. Lengthen their contexts, then change the model."""
     fit, running, step, held, left, read = (
         [[[0.0] * len(SPLITS) for _ in SHOWN] for _ in LENGTHS] for _ in range(6)
     )
@@ -211,7 +211,7 @@ def stepper_who_fits() -> dict[str, Any]:
         "legend": {"answer": "fits", "waits": "waits for memory"},
         "reading": "A sequence of {context} leaves {left} and takes {held by each} of the eight"
         " devices' memory, so {sequences that fit} fit. With {in a step} of them a step takes"
-        " {step}, of which their cache needs {read} or more.",
+        " {step}, of which reading their cache takes {read} or more.",
     }
 
 

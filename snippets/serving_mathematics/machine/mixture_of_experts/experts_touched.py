@@ -136,8 +136,8 @@ def figure_experts_touched(figure: Figure) -> None:
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_experts_touched() -> dict[str, Any]:
-    """Play it, token by token: how many experts does the next one still find untouched? Experts are
-    a part of a step only."""
+    """Play it, token by token: how many new experts does the next token touch? Experts are only a
+    part of a step."""
     frames = range(1, TOKENS + 1)
     at = np.array(frames) - 1
     runs = [[_touched(experts, routing)[at] for routing in ROUTINGS] for experts in EXPERTS]

@@ -234,9 +234,9 @@ def check_dearest_in_between() -> None:
 
 
 def check_company_costs_a_mixture_more_than_a_dense_model() -> None:
-    """Of every mixture that was measured beside the dense 70B, on as many of the same devices and
-    in as many bits, the time per token over that one's is larger with 64 requests than with four;
-    the order turns in a quarter of the places or so, and in the others one is faster at both.
+    """For every mixture measured beside the dense 70B, on as many of the same devices and in as
+    many bits, the ratio of times per token is larger with 64 requests than with four; the order
+    changes in about a quarter of the cases, and in the others one model is faster at both loads.
 
     Source: published runs, of six mixtures on H100, H200 and B200.
     """

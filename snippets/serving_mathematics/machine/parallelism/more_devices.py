@@ -235,8 +235,8 @@ def stepper_more_devices() -> dict[str, Any]:
         "reading": "On {devices} devices with {requests} requests ({split}), of which {running} run"
         " at once, a token takes {time}, and a million of them cost ${price}. Published runs split"
         " like this, of any model of the kind: {runs}.",
-        "absent": "That cannot be: weights and cache do not fit, devices do not divide evenly, or"
-        " a copy has nothing to do.",
+        "absent": "This split is impossible: weights and cache do not fit, devices do not divide"
+        " evenly, or a copy has nothing to do.",
     }
 
 
@@ -278,9 +278,9 @@ def check_which_split_is_best_turns_with_the_requests() -> None:
 
 
 def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
-    """With a full cache twice the devices write more tokens as two copies, or a tenth fewer at
-    most, where weights fill up to half of the memory and prompts are short, or up to two fifths of
-    it and prompts are long; beyond that they do so sharing, and more than twice as many where
+    """With a full cache, twice the devices write more tokens as two copies than sharing, or at most
+    a tenth fewer, if weights fill up to half of the memory and prompts are short, or up to two
+    fifths and prompts are long. Beyond that sharing writes more, and more than twice as many if
     weights fill three quarters.
 
     Source: the whole prediction of dense models of 8B to 70B on one to four devices of three kinds.

@@ -108,7 +108,7 @@ def _constant_lines() -> list[str]:
     spreads = dict(zip(FACTORS, SPREADS.tolist(), strict=True))
     lines = [
         '??? tip "All constants, and how far a deployment may differ"\n',
-        "| Constant | Fitted | From kernels alone | Moved by own runs, with | Spread before them |",
+        "| Constant | Fitted | From kernels alone | Factor that own runs fit | Its prior spread |",
         "|---|---|---|---|---|",
     ]
     for name in CONSTANT_NAMES:

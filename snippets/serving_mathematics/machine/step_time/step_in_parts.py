@@ -64,7 +64,7 @@ def _bars(machine: Machine, sequences: int, context: int) -> list[tuple[str, flo
 
 
 def figure_step_in_parts(figure: Figure) -> None:
-    """A small batch pays for weights or floors, and a large one for cache, experts and messages.
+    """A small batch is mostly weights or floors, a large one cache, experts and messages.
 
     The book's chat and mixture machines, with the same context for every sequence.
 
@@ -85,7 +85,7 @@ def figure_step_in_parts(figure: Figure) -> None:
 
 
 def stepper_step_in_parts() -> dict[str, Any]:
-    """Add sequences, then context: which machine pays for what, and which part never shrinks?"""
+    """Add sequences, then context: what takes the time on each machine, and what never shrinks?"""
     runs = [(count, context) for count in SEQUENCES for context in CONTEXTS]
     shape = (len(SEQUENCES), len(CONTEXTS))
     whole = {n: [sum(_lanes_ms(m, *run)) for run in runs] for n, m in _MACHINES.items()}

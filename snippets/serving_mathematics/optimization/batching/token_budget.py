@@ -119,10 +119,10 @@ def example() -> SimpleNamespace:
 
 
 def figure_token_budget(figure: Figure) -> None:
-    """The budget decides who stalls: large chunks hold up everybody who decodes, small ones keep
-    first tokens waiting, and too small a one cannot carry the load.
+    """The budget decides who stalls: large chunks hold up all sequences that decode, small ones
+    delay first tokens, and one that is too small cannot carry the load.
 
-    The chat machine, 99th percentiles. TPOT, the mean gap of one answer, does not see the chunks.
+    The chat machine, 99th percentiles. TPOT, the mean gap of one answer, does not show the chunks.
 
     Alt: Two logarithmic curves over the token budget. The gap between tokens rises with the budget
     and flattens at its end, where prompts are shorter than the budget. The first token falls
@@ -162,7 +162,7 @@ def slider_token_budget() -> dict[str, Any]:
         ],
         "readouts": [{"label": "TPOT", "unit": "ms", "values": found[..., 2], "decimals": 0}],
         "reading": "With {budget} in a step at {load} load, one gap in a hundred takes {gap} or"
-        " more, and one first token in a hundred {first token}. TPOT says {TPOT}.",
+        " more, and one first token in a hundred {first token}. TPOT is {TPOT}.",
     }
 
 
@@ -223,9 +223,9 @@ def check_gaps_are_full_steps() -> None:
 
 
 def check_full_steps_are_read_off_the_mean_gap() -> None:
-    """Tokens a second times the mean gap are four fifths of the budget or more just where as many
-    come as nine tenths of what full steps pass, or more: there they say how full steps are, to a
-    twentieth. By the p99 gap steps would be full at budgets that pass half as much again.
+    """Tokens a second times the mean gap exceed four fifths of the budget exactly where more than
+    nine tenths of what full steps pass arrive, and there say how full steps are, to a twentieth. By
+    the p99 gap, steps would seem full at budgets that pass half as much again.
 
     Source: `full_step_s` at the sequences that decode in the mean, and the tokens that arrive: two
     machines, and a dense model with the long prompts of the other.
@@ -249,8 +249,8 @@ def check_full_steps_are_read_off_the_mean_gap() -> None:
 
 
 def check_what_long_prompts_ask_for() -> None:
-    """A budget that is to keep a gap is smaller by up to about a quarter than tokens of mean price
-    would allow, and up to two thirds where prompts are several times as long as the budget.
+    """A budget that keeps a gap is up to about a quarter smaller than tokens of mean cost would
+    allow, and up to two thirds smaller where prompts are several times as long as the budget.
 
     Source: the p99 gap of each budget, less the step of those who decode, over the price.
     """

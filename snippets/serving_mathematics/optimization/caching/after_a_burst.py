@@ -195,9 +195,10 @@ def check_a_burst_is_enough_to_lose_a_cache_for_good() -> None:
 
 
 def check_a_short_line_keeps_the_cache_only_of_those_who_stay_away() -> None:
-    """Where requests are turned away while fewer wait than the cache holds contexts, and never come
-    back, the device alone finds more than nine tenths again; where they come back after half a
-    minute it does not find half, with a line of a fifth of the contexts. Each in six runs.
+    """If the queue is limited to fewer requests than the cache holds contexts, and whoever is
+    turned away stays away, the device alone finds more than nine tenths again. If they come back
+    after half a minute it finds less than half, even with a queue of a fifth of the contexts. Each
+    in six runs.
 
     Source: the same sessions; a refused request comes back until it is served.
     """
@@ -212,10 +213,10 @@ def check_a_short_line_keeps_the_cache_only_of_those_who_stay_away() -> None:
 
 
 def check_few_sessions_keep_the_cache() -> None:
-    """Where no session begins while as many are open as the cache holds contexts, and whoever is
+    """If no session begins while as many are open as the cache holds contexts, and whoever is
     turned away comes back after half a minute, the device alone finds more than nine tenths after
-    the burst and four fifths in it, in each of six runs. Without a burst it finds what it does
-    without a limit. Sessions that are forgotten a minute after their last request keep nothing.
+    the burst and four fifths during it, in each of six runs. Without a burst it finds as much as
+    without a limit. If sessions count as open for only a minute, next to nothing is found.
 
     Source: the same sessions; a session is open until ten minutes after its last request.
     """
@@ -228,8 +229,8 @@ def check_few_sessions_keep_the_cache() -> None:
 
 
 def check_the_line_tells_before_the_cache_does() -> None:
-    """From five minutes after the burst's beginning on, about as many wait as the cache holds
-    contexts, or more, and without a burst hardly anybody: long before half an hour of misses.
+    """From five minutes after the start of the burst, at least about as many requests wait as the
+    cache holds contexts, and without a burst hardly any: long before half an hour of misses.
 
     Source: the same sessions, with and without a burst, of which the line's mean is taken.
     """

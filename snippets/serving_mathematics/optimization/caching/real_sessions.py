@@ -142,11 +142,11 @@ def example() -> SimpleNamespace:
 
 
 def check_real_sessions_are_kept_by_opening_few() -> None:
-    """Of real sessions in a burst of four times the load, nine tenths of all requests or more get
-    their first token as promised where no more sessions are open than the cache holds contexts, or
-    six tenths of that, and all are served; less than a quarter without a limit, or where few may
-    wait and come back, and more are not served where they do not. Each at two rates and three
-    draws.
+    """With real sessions in a burst of four times the load, at least nine tenths of all requests
+    get their first token as promised, and all are served, if no more sessions are open than the
+    cache holds contexts, or six tenths of that. Without a limit, or if few may wait and others come
+    back, it is less than a quarter; if the others stay away, a tenth to a half of all requests are
+    not served. Each at two rates and three draws.
 
     Source: sessions of kv-cache-tester on the book's machine, by the record's command.
     """

@@ -156,7 +156,7 @@ def figure_three_memories(figure: Figure) -> None:
 
 
 def stepper_three_memories() -> dict[str, Any]:
-    """Play it: one device, three ways to hand out its memory. Then let prompts begin alike."""
+    """Play it: one device, three ways to allocate its memory. Then let prompts begin alike."""
 
     def frames(part: str) -> list[Any]:
         return [
@@ -202,17 +202,17 @@ def stepper_three_memories() -> dict[str, Any]:
                 ("answered, reserved", "answered, blocks", "answered, shared"), WAYS, strict=True
             )
         ],
-        "reading": "With {common beginning} before each prompt and {rate}, the one that reserves"
+        "reading": "With {common beginning} before each prompt and {rate}, reserving memory"
         " answers {answered, reserved} requests a second, blocks {answered, blocks}, and shared"
         " blocks {answered, shared}.",
     }
 
 
 def check_blocks_beat_reservations_and_sharing_beats_blocks() -> None:
-    """At every rate and every common beginning shared blocks end at least as many requests in the
-    minute as blocks, and blocks at least as many as reservations. Only where all that is done is
-    reading 16,000 tokens again and again blocks have more under way when the minute ends, and up to
-    an eighth fewer ended.
+    """At every rate and common beginning, shared blocks answer at least as many requests in the
+    minute as blocks, and blocks at least as many as reservations. There is one exception: with
+    beginnings of 16,000 tokens, which are read again and again, blocks have more under way when the
+    minute ends, and have answered up to an eighth fewer.
 
     Source: `core.fleet`, the same requests in three ways, two draws.
     """

@@ -140,7 +140,7 @@ def figure_lessons_compared(figure: Figure) -> None:
 
 
 def slider_size_and_data() -> dict[str, Any]:
-    """Give the student more to read, then more units, its size: what does it keep?"""
+    """Give the student more to read, then more units (its size): how much is accepted?"""
     units, taught = _axes()
 
     def table(source: str, part: str, scale: float) -> list[list[float]]:
@@ -168,8 +168,8 @@ def slider_size_and_data() -> dict[str, Any]:
         ],
         "reading": "A student of {units} units that has read {tokens read} tokens and learned from"
         " probabilities has {probabilities} of its drafts accepted; from words it is {words}. With"
-        " probabilities its likeliest token is the teacher's in {same token}, and it lies"
-        " {distance} away.",
+        " probabilities its likeliest token is the teacher's in {same token}, and its distance is"
+        " {distance}.",
     }
 
 

@@ -125,7 +125,7 @@ def example() -> SimpleNamespace:
 
 def figure_three_orders(figure: Figure) -> None:
     """A burst of one tenant: in order of arrival all others wait behind it, with counted tokens
-    hardly anybody does.
+    hardly any do.
 
     The chat machine with 16 places; requests of the nine other tenants that wait.
 

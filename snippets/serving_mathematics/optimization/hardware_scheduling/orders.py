@@ -223,11 +223,11 @@ def _mean_prompt_s(machine: Machine) -> float:
 
 def figure_slack(figure: Figure) -> None:
     """A long prompt makes all behind it wait: with much slack in favour of short ones most first
-    tokens come in time, a little helps less, and the longest pay.
+    tokens come in time, a little helps less, and the longest prompts wait longer.
 
     First tokens within ten seconds on the mixture, means of five draws, and shaded the least and
     the most; slack 0 is the order of arrival. Dashed: within a second on the chat machine with 64
-    places at 95% load, whose short prompts want more slack.
+    places at 95% load, whose short prompts need more slack.
 
     Alt: Share of first tokens in time against the slack, on a logarithmic axis that begins with no
     slack. Two curves rise from low values at no slack to above eight tenths where slack is thirty;
@@ -253,12 +253,12 @@ def figure_slack(figure: Figure) -> None:
 
 
 def check_known_prompts_beat_guessed_answers() -> None:
-    """On the mixture, going by the uncached prompt with a slack of 30 brings more first tokens in
-    time in each of fifteen draws at 95% load and takes a third or more off their p90, and so in
-    five with prompt times known to a fifth, at the rate of the trace's minutes, and on a dense
-    model with the same conversations; the very last then comes up to five times as late. Going by
-    answers guessed with an error of 1 makes the p99 longer than in order of arrival by half or
-    more.
+    """On the mixture at 95% load, ordering by the uncached prompt with a slack of 30 gets more
+    first tokens in time in each of fifteen draws and takes a third or more off their p90; so it
+    does in five draws each with prompt times known to a fifth, at the rate of the trace's minutes,
+    and on a dense model with the same conversations. The very last first token comes up to five
+    times as late. Ordering by answers guessed with an error of 1 makes the p99 at least half longer
+    than in order of arrival.
 
     Source: `core.fleet` on the same thousand requests.
     """
@@ -282,9 +282,9 @@ def check_known_prompts_beat_guessed_answers() -> None:
 
 
 def check_an_order_does_not_make_tokens_faster() -> None:
-    """With its limit of a token's time too, at most four fifths of the requests are in time near
-    the ceiling, where it promises nine tenths, short prompts first or not; in one of fifteen draws
-    fewer than in order of arrival, by two in a hundred.
+    """With the limit on time per token too, at most four fifths of the requests are in time near
+    the ceiling, where nine tenths are promised, short prompts first or not; in one of fifteen draws
+    it is fewer than in order of arrival, by two in a hundred.
 
     Source: the same runs.
     """

@@ -253,7 +253,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_four_bit_formats(figure: Figure) -> None:
-    """Small blocks buy signal for bits, and which code is best depends on the block.
+    """Small blocks give more signal for more bits, and the best code depends on the block.
 
     Gaussian weights. Lines: blocks of 256 weights on the left to 16 on the right, each with a
     scale, and with a zero point too.

@@ -108,7 +108,7 @@ def figure_speed_by_format(figure: Figure) -> None:
 
 
 def slider_speed_by_format() -> dict[str, Any]:
-    """Drop bits, then fill the batch: what did you buy, and what may it cost?"""
+    """Drop bits, then fill the batch: what do you gain, and what may it cost?"""
     names = list(FORMATS)
     rates = np.stack([_tokens_per_s(form) for form in names], axis=1)
     gains = rates / rates[:, :1]
@@ -145,7 +145,7 @@ def slider_speed_by_format() -> dict[str, Any]:
             },
             {"label": "changed", "unit": "%", "decimals": 0, "values": wide(changed)},
         ],
-        "reading": "In {weights} the weights take {size}, and steps of {batch} bring {speed},"
+        "reading": "In {weights} the weights take {size}, and steps of {batch} give {speed},"
         " {gain} times as many as in BF16. With prompts, which four bits do not make faster, the"
         " machine carries at most {ceiling}. In a small model such rounding changed {changed} of"
         " the likeliest tokens, int4 in blocks of 32.",
