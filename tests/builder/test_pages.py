@@ -457,6 +457,12 @@ def test_directives_in_fenced_code_are_left_alone(text: str) -> None:
     assert page.errors == []
 
 
+def test_an_excerpt_of_a_file_stands_at_the_margin() -> None:
+    page = page_of(run_of("part.twice"))
+    told = expand("{{ doubled }}\n```\n```\n```yaml\n    - a:\n\n        b\n```\n- c\n", page)
+    assert told == "4.0\n```\n```\n```yaml\n- a:\n\n    b\n```\n- c\n"
+
+
 def test_fence_that_never_ends_is_an_error() -> None:
     page = page_of(run_of("part.twice"))
     expand("One\n\n```\n{{ code double }}\n", page)
