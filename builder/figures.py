@@ -21,6 +21,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
 PALETTE = {  # ink on a light page: ink on a dark page
     "#23272e": "#e3e6ea",  # text
@@ -73,15 +74,18 @@ def on_dark(svg: str) -> str:
 
 def without_words(svg: str) -> str:
     """A figure without its text and its legend, whose marks say nothing without it; matplotlib
-    draws both as shapes in groups of their own. And with one digit of its coordinates: a third of
-    its weight.
+    draws both as shapes in groups of their own, a text with the box around it, which stays. And
+    with one digit of its coordinates: a third of its weight.
     """
-    kept, depth = [], 0
+    kept, depth, of_text, box = [], 0, False, False
     for part in _GROUP.split(svg):
         if depth:
+            box = box or (of_text and part.startswith('<g id="patch_'))
+            kept += [part] * box
             depth += part.startswith("<g") - (part == "</g>")
+            box = box and depth > 1
         elif part.startswith(('<g id="text_', '<g id="legend_')):
-            depth = 1
+            depth, of_text = 1, part.startswith('<g id="text_')
         else:
             kept.append(part)
     return _COORDINATES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), "".join(kept))
@@ -89,6 +93,9 @@ def without_words(svg: str) -> str:
 
 def _lay_out(figure: Figure) -> None:
     """Give everything its place. Saving would draw the figure once for that, and throw it away."""
+    for axes in figure.axes:
+        _write_as_in_text(axes.xaxis)
+        _write_as_in_text(axes.yaxis)
     layout = figure.get_layout_engine()
     if layout is None or not figure.axes:
         return
@@ -96,6 +103,16 @@ def _lay_out(figure: Figure) -> None:
     layout.execute(figure)
     with mpl.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
         figure.set_layout_engine(None)
+
+
+def _write_as_in_text(axis: Axis) -> None:
+    """Ticks that a figure leaves to matplotlib have commas, and no powers of ten where all of them
+    are numbers that are read at once.
+    """
+    least, most = sorted(axis.get_view_interval())
+    powers = isinstance(axis.get_major_formatter(), LogFormatter)
+    if axis.isDefault_majfmt and (0.001 <= least < most <= 1.5e5 if powers else 1000 <= most < 1e6):
+        axis.set_major_formatter(lambda tick, _: f"{tick:,g}".replace("-", "\N{MINUS SIGN}"))
 
 
 @contextlib.contextmanager

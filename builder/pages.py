@@ -295,6 +295,9 @@ def expand(markdown: str, page: Page) -> str:
         if mark and not fence:
             fence, opened = mark[1], number
         elif mark and line.strip() == fence:
+            inside = len(lines) + 1 + opened - number
+            if line.startswith(fence) and inside < len(lines):  # what it stands in takes no room
+                lines[inside:] = textwrap.dedent("\n".join(lines[inside:])).split("\n")
             fence = ""
         elif not fence and "{{" in line:
             line = _expand_line(line, page, number)

@@ -51,13 +51,13 @@ _SHOWN_ALONE = re.compile(
 )
 _FIRST_CELL = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 _LEFT_SIDE = re.compile(r"([^=\u2248\u2264\u2265\u21a6\u2286]*)[=\u2248\u2264\u2265\u21a6\u2286]")
-_LONG_CODE = re.compile(r"(?<=<code>)[^<]{10,}(?=</code>)")
-_BREAKS = re.compile(r"(?<=[\w:])[_:(\[,=](?=\w)")
+_LONG_CODE = re.compile(r"<code(?: id=[^>]*)?>[^<]{10,}(?=</code>)")
+_BREAKS = re.compile(r"(?<=[\w:])[_:({\[,=](?=\w)(?![^<]*>)")
 _SHORT_CODE = re.compile(r"(?<=<code>)(?:[^<]|<wbr>)+(?=</code>)")
 _FLAG = re.compile(r"(?<![\w-])--?\w+|…\w+")
 _TOGETHER = re.compile(  # a number with its unit, its error, or what there are so many of
-    r"((?<=[\d%sx]) ± ?(?=\d)|(?<=\d) × (?=\w)|(?<=\d) (?=(?:[mnµ]?s|min|h|[kMGT]i?B|k?Wh?|J)\b))"
-    r"(?![^<>]*(?:>|</code>))"
+    r"((?<=[\d%sx]) ± ?(?=\d)|(?<=\d) × (?!expected)(?=\w)"
+    r"|(?<=\d) (?=(?:[mnµ]?s|min|h|[kMGT]i?B|k?Wh?|J)\b))(?![^<>]*(?:>|</code>))"
 )
 _CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
@@ -132,6 +132,8 @@ def with_tables(content: str) -> str:
             if any(map(_NUMBER.match, texts))
             and all(text in _NOTHING or _NUMBER.match(text) for text in texts)
         )
+        if len(columns) == 3 and not names:
+            names = "apart"  # on a phone
         told = match[0].replace(_TO_THE_RIGHT, "").replace("<table>", '<table class="data">', 1)
         told = _LONG_CODE.sub(lambda code: _BREAKS.sub(r"\g<0><wbr>", code[0]), told)
         return f'<div class="table {names}">{told}</div>'

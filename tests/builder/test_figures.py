@@ -99,6 +99,27 @@ def test_themes_differ_in_inks_only(themes: tuple[str, str]) -> None:
     assert len(set(colour.findall(light))) >= 8
 
 
+@pytest.mark.parametrize(
+    ("values", "log", "written"),
+    [
+        ([0.01, 9000], True, ["0.01", "0.1", "1", "10", "100", "1,000"]),
+        ([1, 1e9], True, [r"$\mathdefault{10^{0}}$"]),
+        ([-3000, 3000], False, ["−3,000", "−2,000", "0", "3,000"]),
+        ([0, 0.5], False, ["0.0", "0.5"]),
+    ],
+)
+def test_ticks_are_written_as_numbers_of_the_text(
+    values: list[float], log: bool, written: list[str]
+) -> None:
+    figure = Figure(layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(values, [0, 1])
+    if log:
+        axes.set_xscale("log")
+    light, _ = light_and_dark(figure, "")
+    assert set(written) <= set(re.findall("<!-- (.*) -->", light))
+
+
 def test_no_ink_of_the_style_is_missing_from_the_palette() -> None:
     style = (ROOT / SOURCES / "house.mplstyle").read_text(encoding="utf-8")
     settings = re.sub(r"^#.*$", "", style, flags=re.MULTILINE)

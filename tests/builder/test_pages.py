@@ -301,12 +301,16 @@ def test_figures_are_numbered_in_the_order_of_the_page() -> None:
     assert "Figure 2." in html
 
 
-def test_card_has_the_figure_without_its_words() -> None:
+def test_card_has_the_figure_without_its_words_and_with_their_boxes() -> None:
     svg = (
         '<svg><g id="axes_1"><g id="text_1"><g><use/></g><defs/></g><path d="M1.25 3.987"/></g>'
-        '<g id="text_2"></g><g id="legend_1"><g><path/></g></g><g id="line2d_1"><g/></g></svg>'
+        '<g id="text_2"><g id="patch_1"><path/></g><use/></g>'
+        '<g id="legend_1"><g id="patch_2"><path/></g></g><g id="line2d_1"><g/></g></svg>'
     )
-    kept = '<svg><g id="axes_1"><path d="M1.2 3.9"/></g><g id="line2d_1"><g/></g></svg>'
+    kept = (
+        '<svg><g id="axes_1"><path d="M1.2 3.9"/></g><g id="patch_1"><path/></g>'
+        '<g id="line2d_1"><g/></g></svg>'
+    )
     assert figures.without_words(svg) == kept
     card = pages.figure_image("../", "part.twice", FIGURE, card=True)
     assert 'alt="" src="../figures/part/twice/line-dark-card.svg"' in card
@@ -455,6 +459,12 @@ def test_directives_in_fenced_code_are_left_alone(text: str) -> None:
     after = "\n\nTwo {{ doubled }}"
     assert expand(text + after, page) == text + "\n\nTwo 4.0"
     assert page.errors == []
+
+
+def test_an_excerpt_of_a_file_stands_at_the_margin() -> None:
+    page = page_of(run_of("part.twice"))
+    told = expand("{{ doubled }}\n```\n```\n```yaml\n    - a:\n\n        b\n```\n- c\n", page)
+    assert told == "4.0\n```\n```\n```yaml\n- a:\n\n    b\n```\n- c\n"
 
 
 def test_fence_that_never_ends_is_an_error() -> None:

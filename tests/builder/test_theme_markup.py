@@ -57,15 +57,16 @@ def test_tables_name_their_columns_of_numbers() -> None:
     aligned = '<table><tr><td style="text-align: right;">5</td></tr></table>'
     told = '<div class="table n1"><table class="data"><tr><td>5</td></tr></table></div>'
     assert with_tables(aligned) == told
+    words = "<table><tr><td>one</td><td>two</td><td>{}</td></tr></table>"
+    assert with_tables(words.format("three")).startswith('<div class="table apart">')
+    assert with_tables(words.format(3)).startswith('<div class="table n3">')
 
 
 def test_only_long_names_in_tables_may_break() -> None:
-    code = "<td><code>{}</code></td>"
-    short, long = "late_poll", "sum(rate(vllm:prefix_cache_hits_total[15m]),a=b)"
+    code = '<td><code id="late_as_ever">{}</code></td>'
+    short, long = "late_poll", "sum(rate(vllm:prefix_hits_total{c}[15m]),a=b)"
     page = with_tables(f"<table><tr>{code.format(short)}{code.format(long)}</tr></table>{long}")
-    broken = (
-        "sum(<wbr>rate(<wbr>vllm:<wbr>prefix_<wbr>cache_<wbr>hits_<wbr>total[<wbr>15m]),a=<wbr>b)"
-    )
+    broken = "sum(<wbr>rate(<wbr>vllm:<wbr>prefix_<wbr>hits_<wbr>total{<wbr>c}[15m]),a=<wbr>b)"
     assert f"{code.format(short)}{code.format(broken)}" in page
     assert page.endswith(long)
 
@@ -74,6 +75,7 @@ def test_only_long_names_in_tables_may_break() -> None:
     ("written", "kept"),
     [
         ("<p>in 3 ms, 4 GiB or 1 × H100 SXM", "<p>in 3~ms, 4~GiB or 1~×~H100 SXM"),
+        ("± 1e-12 × expected", "± 1e-12 × expected"),
         ("5% ± 2 s, 5x ±1", "5%~±~2~s, 5x~±~1"),
         ("2 hours, 7 more", "2 hours, 7 more"),
         ('<path d="M1 2 h3"><code>+ 3 ms</code>', '<path d="M1 2 h3"><code>+ 3 ms</code>'),

@@ -111,7 +111,8 @@ def figure_sketches(figure: Figure) -> None:
         place = (cost, max(errors))
         words = SKETCHES[name].partition(", ")
         label = words[2] if name == "log histogram" else words[0]
-        axes.annotate(label, place, (0, 7), textcoords="offset points", color=colour, ha="center")
+        at, side = ((-6, -3), "right") if label == "fastdigest" else ((0, 7), "center")
+        axes.annotate(label, place, at, textcoords="offset points", color=colour, ha=side)
     axes.axhline(100 * PROMISED, color="C4", linestyle="--", linewidth=0.8)
     axes.annotate(
         "circles p50, squares p99, triangles p99.9", (0.02, 0.03), xycoords="axes fraction"

@@ -400,7 +400,7 @@ def figure_overhead(figure: Figure) -> None:
     axes.legend(loc="lower left")
     axes.set(xscale="log", yscale="log", xlim=(0.04, 3500), ylim=(1e-3, 1.3))
     axes.set_yticks([0.001, 0.01, 0.1, 1], ["0.1%", "1%", "10%", "100%"])
-    axes.set_xticks([0.1, 1, 10, 100, 1000], ["0.1", "1", "10", "100", "1000"])
+    axes.set_xticks([0.1, 1, 10, 100, 1000], ["0.1", "1", "10", "100", "1,000"])
     axes.minorticks_off()
     axes.set(xlabel="work of a task [ms]", ylabel="overhead [share of the workers' time]")
 

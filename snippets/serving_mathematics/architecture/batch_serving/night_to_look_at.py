@@ -37,17 +37,18 @@ def figure_night(figure: Figure) -> None:
     number of shards, each of which starts an engine of its own. The bound is for shards in any
     order on equal engines.
 
-    Alt: Line chart with a logarithmic axis of shards. The line of an undisturbed night rises slowly
-    from the left. The lines of a killed engine and of a slower one begin far above it and fall to a
-    wide valley before they rise with it. The dashed bound lies above all of them.
+    Alt: Line chart with a logarithmic axis of shards. At the left an undisturbed night ends long
+    before one in which an engine is killed. Three lines zigzag through a wide valley and rise
+    together at the right. The dashed bound lies above those of equal engines; the line of a slower
+    engine crosses it.
     """
     axes = figure.subplots()
     counts = np.unique(np.rint(np.geomspace(ENGINES, 256, 40)).astype(int)).tolist()
     pays = "an engine's start too"
     for mishap, colour, text, x, y in (
         (MISHAPS[0], "C0", "undisturbed", 4.2, 57),
-        (MISHAPS[1], "C3", "an engine is killed", 4.6, 104),
-        (MISHAPS[2], "C1", "a slower engine", 8.6, 83),
+        (MISHAPS[1], "C3", "an engine is killed", 5.2, 104),
+        (MISHAPS[2], "C1", "a slower engine", 42, 141),
     ):
         axes.semilogx(counts, [_end_s(n, pays, mishap) / 60 for n in counts], color=colour)
         axes.annotate(text, (x, y), color=colour)
@@ -58,7 +59,7 @@ def figure_night(figure: Figure) -> None:
         for n in counts
     ]
     axes.semilogx(counts, np.array(bound) / 60, color="C4", linestyle="--")
-    axes.annotate("bound, any order", (30, 118), color="C4")
+    axes.annotate("bound, any order", (9, 92), color="C4")
     axes.set_xticks([4, 8, 16, 32, 64, 128, 256], ["4", "8", "16", "32", "64", "128", "256"])
     axes.minorticks_off()
     axes.set(xlabel="shards", ylabel="over after [min]", ylim=(50, 200))

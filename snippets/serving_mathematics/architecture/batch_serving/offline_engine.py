@@ -206,7 +206,7 @@ def figure_fed(figure: Figure) -> None:
     figure.set_size_inches(5.8, 3.2)
     axes = figure.subplots()
     sizes = np.geomspace(SIZES[0], SIZES[-1], 60)
-    for name, colour, x, y in (("chat", "C0", 300, 50), ("mixture", "C1", 40, 75)):
+    for name, colour, x, y in (("chat", "C0", 300, 50), ("mixture", "C1", 80, 72)):
         overhead_s, rate = _line(name)
         axes.semilogx(sizes, [100 * fed_share(n, rate, overhead_s) for n in sizes], color=colour)
         share = 100 * np.array(SIZES) / np.mean(_of("mixed")[name], axis=1) / rate

@@ -160,7 +160,7 @@ def figure_stall(figure: Figure) -> None:
     axes = figure.subplots()
     for chunk, colour, text, at in (
         (CHUNKS[-1], "C3", "whole", (1.3, 12)),
-        (CHUNKS[0], "C0", "chunks of 512", (1.3, 62)),
+        (CHUNKS[0], "C0", "chunks of 512", (0.8, 63)),
     ):
         times, first_s = _stalled(PROMPTS[2], chunk)
         counts = np.arange(1, times.size + 1)

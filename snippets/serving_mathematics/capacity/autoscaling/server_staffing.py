@@ -114,7 +114,7 @@ def figure_safety_staffing(figure: Figure) -> None:
             [erlang_c(int(c), load) for c in servers],
             marker,
             color=colour,
-            label=f"load {load}",
+            label=f"load {load:,}",
         )
     axes.legend(loc="upper right")
     axes.set(

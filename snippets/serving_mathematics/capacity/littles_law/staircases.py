@@ -86,7 +86,7 @@ def figure_staircases(figure: Figure) -> None:
     axes.fill_between(at, done, came, step="post", color="C4", alpha=0.2)
     axes.annotate("come", (11, 235), color="C0", ha="right")
     axes.annotate("done", (15, 165), color="C2")
-    axes.annotate("inside", (12.5, 200), color="C4", ha="center")
+    axes.annotate("inside", (12.5, 180), color="C4", ha="center", va="center")
     axes.set(xlim=(0, 20), ylim=(0, None), xlabel="time [s]", ylabel="requests")
 
 

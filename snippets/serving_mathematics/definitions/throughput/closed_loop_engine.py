@@ -226,10 +226,10 @@ def figure_closed_loop(figure: Figure) -> None:
         axes.loglog(CLIENTS, _curve("tokens", away), "o", color=colour)
     for text, x, y, colour in (
         ("ask again at once", 7, 1500, "C0"),
-        ("10 s away", 24, 520, "C1"),
-        ("60 s away", 100, 260, "C3"),
+        ("10 s away", 13, 380, "C1"),
+        ("60 s away", 150, 260, "C3"),
     ):
-        axes.annotate(text, (x, y), color=colour, ha="right" if colour == "C0" else "left")
+        axes.annotate(text, (x, y), color=colour, ha="left" if colour == "C3" else "right")
     axes.set(xlabel="clients", ylabel="answer tokens a second")
 
 

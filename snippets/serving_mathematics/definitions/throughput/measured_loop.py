@@ -213,7 +213,7 @@ def figure_measured(figure: Figure) -> None:
         law = usl_throughput(grid, *fit_usl(n[:-1], x[:-1]))
         axes.semilogx(grid, law, color=colour, linestyle="--")
         axes.annotate(
-            f"{lengths[0]} + {lengths[1]} tokens",
+            f"{lengths[0]:,} + {lengths[1]:,} tokens",
             (30 if height < 1000 else 9, height),
             color=colour,
         )

@@ -344,7 +344,7 @@ def figure_places(figure: Figure) -> None:
     for text, x, y, colour in (
         ("16 places", 70, 24, "C3"),
         ("64", 84, 16, "C1"),
-        ("256", 94, 6, "C0"),
+        ("256", 99.7, 4, "C0"),
     ):
         axes.annotate(text, (x, y), color=colour, ha="right")
     axes.set(xlim=(40, 100), ylim=(-2, 100))

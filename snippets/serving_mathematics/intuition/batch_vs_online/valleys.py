@@ -106,11 +106,13 @@ def figure_valleys(figure: Figure) -> None:
     left.annotate("batch", (21, 20), ha="center")
     left.set(xlim=(0, 24), ylim=(0, 28), xticks=range(0, 25, 6))
     left.set(xlabel="time of day [h]", ylabel="engines")
-    for peak, colour in zip(PEAKS[:-1], ("C3", "C1", "C0"), strict=True):
+    for peak, colour, place in zip(
+        PEAKS[:-1], ("C3", "C1", "C0"), ((9, 1.71), (9, 2.1), (3.2, 4.0)), strict=True
+    ):
         fleets = [_fleet(peak, 1.0, deadline) / MEAN for deadline in DEADLINES_H]
         right.plot(DEADLINES_H, fleets, "o-", color=colour, markersize=4)
         right.axhline(peak, color=colour, linestyle=":", linewidth=1)
-        right.annotate(f"peak {peak}", (3.2, fleets[2] + 0.12), color=colour)
+        right.annotate(f"peak {peak}", place, color=colour)
     right.set(xlim=(0, 24.5), ylim=(1, 5.3), xticks=range(0, 25, 6))
     right.set(xlabel="deadline [h]", ylabel="fleet / mean online work")
 

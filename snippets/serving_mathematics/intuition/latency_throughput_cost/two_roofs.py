@@ -77,10 +77,10 @@ def figure_roofline(figure: Figure) -> None:
     axes.axvline(ridge, color="C4", linestyle=":", linewidth=1.2)
     axes.annotate(f"ridge {ridge:.0f}", (ridge, 1.6), xytext=(4, 0), textcoords="offset points")
     for tokens, text, colour, shift, side in (
-        (1, "decode, batch 1", "C1", (8, -6), "left"),
-        (16, "batch 16", "C1", (8, -6), "left"),
-        (128, "batch 128", "C1", (6, -20), "left"),
-        (2048, "prefill, 2048 tokens", "C2", (6, 6), "center"),
+        (1, "decode, batch 1", "C1", (10, -22), "left"),
+        (16, "batch 16", "C1", (10, -22), "left"),
+        (128, "128", "C1", (2, -21), "left"),
+        (2048, "prefill, 2,048 tokens", "C2", (6, 6), "center"),
     ):
         x = matmul_intensity(tokens, 8192, 28672)
         y = float(attainable_flops(x, H100_PEAK, H100_BANDWIDTH)) / 1e12

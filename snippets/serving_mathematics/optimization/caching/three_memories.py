@@ -143,7 +143,7 @@ def figure_three_memories(figure: Figure) -> None:
     lengths = np.unique(np.geomspace(100, 16_000, 60).astype(int))
     for way, colour, x, y, text in (
         ("reserved", "C3", 150, 15, "reserved for the longest"),
-        ("blocks", "C1", 900, 100, "blocks, beginning in each"),
+        ("blocks", "C1", 150, 120, "blocks, beginning in each"),
         ("shared", "C0", 700, 390, "blocks, beginning shared"),
     ):
         axes.loglog(lengths, [_most(way, int(n)) for n in lengths], color=colour)
