@@ -38,9 +38,10 @@ from typing import Any
 
 from builder import PACKAGE, SOURCES
 from builder.source import absent_packages, module_path
-from builder.storage import made_once, write_whole
+from builder.storage import made_once, sealed, write_whole
 
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
+RECORD = "record"  # JSON, below its seal
 STEP = "step.txt"  # where the module is: line and function
 Functions = Mapping[str, Callable[..., Any]]  # by their names
 
@@ -336,12 +337,12 @@ def _caption(docstring: str | None) -> dict[str, Any]:
     }
 
 
-def leave(folder: Path, record: dict[str, Any]) -> None:
-    """Write `record.json`, whole or not at all, with a hash of every file beside it."""
+def leave(folder: Path, name: str, record: dict[str, Any]) -> None:
+    """Write a module's record, whole or not at all, with a hash of every file beside it."""
     (folder / STEP).unlink(missing_ok=True)
     files = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
     whole = json.dumps(record | {"files": files}, indent=1)
-    write_whole(folder / "record.json", whole.encode())
+    write_whole(folder / RECORD, sealed(name, whole.encode()))
 
 
 def serve() -> None:
@@ -396,5 +397,5 @@ def main(root: str, name: str, folder: str, needs: list[str], timeout_s: float) 
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     record = _Run(Path(root), name, place).record(needs)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    leave(place, record)
+    leave(place, name, record)
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for
