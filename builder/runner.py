@@ -39,6 +39,7 @@ WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of se
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
+    "PYTHONIOENCODING": "utf-8:backslashreplace",  # what a module prints is no failure
     "MPLBACKEND": "agg",  # another may not be installed here
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
