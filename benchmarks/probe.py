@@ -163,7 +163,7 @@ def cpu_seconds(folder: Path) -> dict[str, float]:
             worker.main(str(ROOT), name, str(place), sources.needs(name), 600.0)
             os._exit(0)
         seconds[name] = _waited_for(pid)
-        if not (place / "record.json").is_file():
+        if not (place / worker.RECORD).is_file():
             raise SystemExit(f"{name} left no record")
         shutil.rmtree(place)
     return seconds

@@ -100,7 +100,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
     cache = default_cache(ROOT)
     sources = Sources(ROOT, cache)
-    again = not _State.serving  # an author has seen what failed
+    again = not _State.serving or _State.pages is None  # an author has seen what failed since
     runs = run_all(ROOT, cache, progress=Progress(log.info), again=again, sources=sources)
     site = site_from(config)
     made = expand(ROOT, site, runs, sources=sources, show_failures=_State.serving)
@@ -219,8 +219,9 @@ def on_build_error(error: Exception, **_: Any) -> None:
     """Nothing of the site that was not finished is left; what we or a disk say is a sentence."""
     _discard(error)
     if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        error = BuildError(f"the site is as it was: {error.strerror}{where}")
+        where = error.filename2 or error.filename  # a copy fails where it should be
+        said = f"{error.strerror} ({where})" if where else error.strerror or error
+        error = BuildError(f"the site is as it was: {said}")
     if isinstance(error, BuildError):
         log.error(str(error))
         raise Abort("The build has ended") from error

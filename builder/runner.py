@@ -29,6 +29,7 @@ from typing import IO, Any
 from builder import PACKAGE, ROOT, BuildError, worker
 from builder.outline import Outline
 from builder.source import Sources, builder_digest, module_names, module_path, path_of
+from builder.storage import recall
 
 TIMEOUT_S = 120.0
 ATTEMPTS = 5  # runs of a module whose files change while it runs
@@ -38,6 +39,7 @@ WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of se
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
+    "PYTHONIOENCODING": "utf-8:backslashreplace",  # what a module prints is no failure
     "MPLBACKEND": "agg",  # another may not be installed here
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
@@ -102,10 +104,9 @@ def _fresh(sources: Sources, name: str, folder: Path) -> Run | None:
     """The record in a folder, unless there is none, something beside it is missing or damaged, or
     data that the module read has changed.
     """
-    try:
-        record = json.loads((folder / "record.json").read_bytes())
-    except (OSError, ValueError):
+    if not (whole := recall(folder / worker.RECORD, name)):
         return None
+    record = json.loads(whole)
     for files, base in ((record["files"], folder), (record["reads"], sources.root)):
         if any(worker.file_digest(base / file) != known for file, known in files.items()):
             return None
@@ -290,9 +291,9 @@ def _run(
                 if not sources.unchanged(name):
                     sources = Sources(sources.root, sources.cache)
                     continue
-                if not (folder / "record.json").is_file():
+                if not (folder / worker.RECORD).is_file():
                     dead = {"failures": [_death(name, folder, status, timeout_s)]}
-                    worker.leave(folder, worker.empty_record() | dead)
+                    worker.leave(folder, name, worker.empty_record() | dead)
                 if run := _kept(sources, name, version, folder, cache):
                     return run
             finally:

@@ -77,7 +77,7 @@ def remember(file: Path, key: str, content: bytes) -> None:
     written.
     """
     with contextlib.suppress(OSError):
-        write_whole(file, _seal(key, content) + content)
+        write_whole(file, sealed(key, content))
 
 
 def recall(file: Path, key: str) -> bytes:
@@ -87,7 +87,7 @@ def recall(file: Path, key: str) -> bytes:
     except OSError:
         return b""
     _, _, content = whole.partition(b"\n")
-    return content if whole == _seal(key, content) + content else b""
+    return content if whole == sealed(key, content) else b""
 
 
 def made_once(file: Path, key: str, make: Callable[[], bytes]) -> bytes:
@@ -99,6 +99,6 @@ def made_once(file: Path, key: str, make: Callable[[], bytes]) -> bytes:
     return content
 
 
-def _seal(key: str, content: bytes) -> bytes:
-    """The first line of the file."""
-    return hashlib.sha256(key.encode() + b"\n" + content).hexdigest().encode() + b"\n"
+def sealed(key: str, content: bytes) -> bytes:
+    """What is kept under a key, below a line that tells of any damage."""
+    return hashlib.sha256(key.encode() + b"\n" + content).hexdigest().encode() + b"\n" + content

@@ -18,12 +18,12 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import inspect
-import io
 import json
 import marshal
 import math
 import os
 import re
+import resource
 import select
 import signal
 import sys
@@ -38,9 +38,11 @@ from typing import Any
 
 from builder import PACKAGE, SOURCES
 from builder.source import absent_packages, module_path
-from builder.storage import made_once, write_whole
+from builder.storage import made_once, sealed, write_whole
 
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
+RECORD = "record"  # JSON, below its seal
+MOST_BYTES = 2**32  # of memory that a module takes: it fails, and not whatever else runs here
 STEP = "step.txt"  # where the module is: line and function
 Functions = Mapping[str, Callable[..., Any]]  # by their names
 
@@ -336,12 +338,12 @@ def _caption(docstring: str | None) -> dict[str, Any]:
     }
 
 
-def leave(folder: Path, record: dict[str, Any]) -> None:
-    """Write `record.json`, whole or not at all, with a hash of every file beside it."""
+def leave(folder: Path, name: str, record: dict[str, Any]) -> None:
+    """Write a module's record, whole or not at all, with a hash of every file beside it."""
     (folder / STEP).unlink(missing_ok=True)
     files = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
     whole = json.dumps(record | {"files": files}, indent=1)
-    write_whole(folder / "record.json", whole.encode())
+    write_whole(folder / RECORD, sealed(name, whole.encode()))
 
 
 def serve() -> None:
@@ -381,6 +383,8 @@ def main(root: str, name: str, folder: str, needs: list[str], timeout_s: float) 
     """
     os.setpgid(0, 0)  # whatever the module starts is in its group
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    with contextlib.suppress(ValueError):  # where less is allowed
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
     place = Path(folder)
     _FromSource.kept = place.parent / "bytecode"
     sys.meta_path.insert(0, _SnippetFinder())
@@ -389,12 +393,9 @@ def main(root: str, name: str, folder: str, needs: list[str], timeout_s: float) 
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(nowhere, number)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     record = _Run(Path(root), name, place).record(needs)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    leave(place, record)
+    leave(place, name, record)
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

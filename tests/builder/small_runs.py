@@ -63,7 +63,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
         record["failures"] = ["some.py:4: check_it: E: m"] * left.get("failures", 0)
         record["absent"] = left.get("absent", [])
         Path(folder, "line-light.svg").write_text("<svg/>", encoding="utf-8")
-        worker.leave(Path(folder), record)
+        worker.leave(Path(folder), self.name, record)
         if self.name == "part.changes":
             path = module_path(Path(root), self.name)
             path.write_text(f"{path.read_text(encoding='utf-8')}A = 1\n", encoding="utf-8")

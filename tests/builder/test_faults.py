@@ -363,6 +363,15 @@ FAULTS = {
         "    return np.ones(2) / np.zeros(2)",
         "RuntimeWarning: divide by zero encountered",
     ),
+    "takes_much_memory": fault(
+        """
+        def check_memory() -> None:
+            checks.equal("values", np.empty(2**30).size, 2**30)
+        """,
+        "check_memory",
+        '    checks.equal("values", np.empty(2**30).size, 2**30)',
+        "MemoryError: Unable to allocate 8.00 GiB",
+    ),
     "message_not_in_unicode": fault(
         """
         def check_bytes() -> None:
@@ -376,6 +385,7 @@ FAULTS = {
 
 ODD = {
     "prints_binary": """
+        print("≤ \\udcff")
         sys.stdout.buffer.write(bytes(range(256)))
         os.write(2, bytes(range(256)))
         """,

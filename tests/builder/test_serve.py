@@ -102,6 +102,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     project.chapter("part.thrice", GOOD.replace("2.0 * value", "3.0 * value").replace("4.0", "6.0"))
     project.module("part.broken", "raise RuntimeError('from the start')\n")
     project.write("docs/part/broken.md", "# Broken\n")
+    assert project.run("part.broken").status == 1
     served = Served(project, port, folder / "log")
     with project.started("mkdocs", "serve", "--livereload", log=served.log_file) as process:
         wait_until(lambda: process.poll() is not None or served.complete, "the server to start")
@@ -185,7 +186,9 @@ def test_failure_shows_on_its_page_until_it_is_mended(
     assert "two is 4.0." in served.page("part/twice/")
 
 
-def test_module_that_failed_is_not_run_again_for_the_edits_of_others(served: Served) -> None:
+def test_module_that_failed_is_run_when_the_server_starts_and_not_for_the_edits_of_others(
+    served: Served,
+) -> None:
     assert served.runs.count("part.broken") == 1
 
 
