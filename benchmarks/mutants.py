@@ -33,8 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # Python put only our folder there
 
-from builder.runner import default_cache  # noqa: E402 (found by the line above)
-from builder.source import Sources  # noqa: E402 (the same)
+from builder.source import Sources, default_cache  # noqa: E402 (found by the line above)
 
 SKIPPED = ("check_", "figure_", "main", "__repr__", "__str__")  # functions that are no mathematics
 LARGE = 100_000  # a number to which one more makes no difference that is asserted is doubled

@@ -43,8 +43,8 @@ from builder.configuration import site_from
 from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.maths import MathML
 from builder.page_cache import PageCache
-from builder.runner import Progress, default_cache, run_all, warm_up
-from builder.source import Sources
+from builder.runner import Progress, run_all, warm_up
+from builder.source import Sources, default_cache
 from builder.storage import renewed, write_whole
 
 log = logging.getLogger("mkdocs.hooks.builder")
@@ -98,10 +98,9 @@ def _expect_free(host: str, port: int) -> None:
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
-    cache = default_cache(ROOT)
-    sources = Sources(ROOT, cache)
+    sources = Sources(ROOT)
     again = not _State.serving  # an author has seen what failed
-    runs = run_all(ROOT, cache, progress=Progress(log.info), again=again, sources=sources)
+    runs = run_all(sources, progress=Progress(log.info), again=again)
     site = site_from(config)
     made = expand(ROOT, site, runs, sources=sources, show_failures=_State.serving)
     _State.made = made
@@ -114,8 +113,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         )
     contents = dict(made.files)
     contents |= {path: text.encode() for path, text in made.pages.items()}
-    if config.extra.get("notebook") and f"downloads/{COMPANION}" in made.files:
-        contents[COMPANION] = made.files[f"downloads/{COMPANION}"]  # a page, for mkdocs-jupyter
     for path, content in contents.items():
         if written := files.get_file_from_path(path):
             files.remove(written)
