@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import yaml
 
 from builder import SOURCES, BuildError, chapter_notes, notebooks, pages
@@ -167,7 +166,7 @@ def expand(
         made.problems += page.errors
         failed = [run for run in page.runs if run.failed]
         if failed and show_failures:
-            text = pages.block(pages.error_box(failure_report(failed))) + "\n" + text
+            text = pages.block(pages.markup("error_box", failure_report(failed))) + "\n" + text
         made.pages[page.path] = page.head + text
         if page.copies:
             listed = json.dumps(page.copies, ensure_ascii=False).encode()
@@ -244,7 +243,7 @@ def _add_files(made: Expansion, site: Site, written: list[pages.Page], sources: 
             made.files[f"downloads/{pages.download_name(page.path, names, 'zip')}"] = archive
             book = notebooks.notebook(demo.title, demo.intent, [notebooks.everything(demo)])
             name = f"downloads/{pages.download_name(page.path, names, 'ipynb')}"
-            made.files[name] = nbformat.v4.writes(book).encode()
+            made.files[name] = notebooks.as_json(book)
     chapters = [page for page in written if page.is_chapter]
     if site.notebook:
         _add_companion(made, site, [_demo(page) for page in chapters])
@@ -269,11 +268,11 @@ def _add_companion(made: Expansion, site: Site, chapters: list[notebooks.Demo]) 
     except BuildError as problem:
         made.problems.append(f"{COMPANION}: {problem}")
         return
-    written = nbformat.v4.writes(book).encode()
+    written = notebooks.as_json(book)
     made.files[COMPANION] = made.files[f"downloads/{COMPANION}"] = written  # a page, and to keep
     made.files["downloads/notebook.py"] = notebooks.as_script(book).encode()
     made.figures = [
-        f'<figure class="plot">{pages.figure_image("../", run.name, figure)}</figure>'
+        f'<figure class="plot">{pages.markup("image", "../", run.name, figure)}</figure>'
         for demo in chapters
         for run in demo.runs
         for figure in run.record["figures"]

@@ -7,12 +7,13 @@ executes the notebooks in a clean kernel and compares.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jupytext
-from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+import nbformat
 from serving_mathematics.support.checks import Comparison
 
 from builder import BuildError
@@ -40,13 +41,13 @@ class Demo:
     figures: Sequence[str]  # names without the prefix figure_
 
 
-def notebook(title: str, introduction: str, demos: Iterable[Demo]) -> NotebookNode:
-    """A notebook with its outputs. Raises BuildError when a demo names a check or a figure that its
-    modules do not have.
+def notebook(title: str, introduction: str, demos: Iterable[Demo]) -> dict[str, Any]:
+    """A notebook (nbformat 4.5) with its outputs. Raises BuildError when a demo names a check or a
+    figure that its modules do not have.
     """
-    cells = [new_markdown_cell(f"# {title}\n\n{introduction}"), new_code_cell(SETUP)]
+    cells = [_text(f"# {title}\n\n{introduction}"), _code(SETUP)]
     for demo in demos:
-        cells.append(new_markdown_cell(f"## {demo.title}\n\n{demo.intent}"))
+        cells.append(_text(f"## {demo.title}\n\n{demo.intent}"))
         for run in demo.runs:
             cells += _module_cells(run, demo)
         known = {c["name"] for run in demo.runs for c in run.record["checks"]}
@@ -56,20 +57,25 @@ def notebook(title: str, introduction: str, demos: Iterable[Demo]) -> NotebookNo
         if missing:
             raise BuildError(f"demo of {demo.title}: its modules have no {missing[0]}")
         if demo.lesson:
-            cells.append(new_markdown_cell(f"**Lesson.** {demo.lesson}"))
+            cells.append(_text(f"**Lesson.** {demo.lesson}"))
     for number, cell in enumerate(cells):
-        cell.id = f"cell-{number}"
+        cell["id"] = f"cell-{number}"
     metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
-    return new_notebook(cells=cells, metadata=metadata)
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
-def as_script(book: NotebookNode) -> str:
+def as_json(book: dict[str, Any]) -> bytes:
+    """The content of an `.ipynb` file."""
+    return (json.dumps(book, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def as_script(book: dict[str, Any]) -> str:
     """The same as a Python script in the percent format, which editors open as a notebook."""
     way = {"extension": ".py", "format_name": "percent", "notebook_metadata_filter": "-all"}
-    return str(jupytext.writes(book, way))
+    return str(jupytext.writes(nbformat.from_dict(book), way))
 
 
-def _module_cells(run: Run, demo: Demo) -> list[NotebookNode]:
+def _module_cells(run: Run, demo: Demo) -> list[dict[str, Any]]:
     """A cell that runs the demo's checks of one module, and one for each of its figures."""
     part, _, module = run.name.rpartition(".")
     cells = []
@@ -83,15 +89,26 @@ def _module_cells(run: Run, demo: Demo) -> list[NotebookNode]:
             for check in checks
             if (rows := check["comparisons"])
         )
-        cells.append(new_code_cell("\n".join(source), outputs=[new_output("stream", text=printed)]))
+        output = {"output_type": "stream", "name": "stdout", "text": printed}
+        cells.append(_code("\n".join(source), output))
         source = []
     for figure in figures:
         source.append(f"drawn({module}.figure_{figure['name']})")
         svg = (run.folder / f"{figure['name']}-light.svg").read_text(encoding="utf-8")
-        output = new_output("execute_result", {"image/svg+xml": svg, "text/plain": figure["alt"]})
-        cells.append(new_code_cell("\n".join(source), outputs=[output]))
+        data = {"image/svg+xml": svg, "text/plain": figure["alt"]}
+        output = {"output_type": "execute_result", "execution_count": None, "metadata": {}}
+        cells.append(_code("\n".join(source), output | {"data": data}))
         source = []
     return cells
+
+
+def _text(source: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+def _code(source: str, *outputs: dict[str, Any]) -> dict[str, Any]:
+    more = {"cell_type": "code", "execution_count": None, "outputs": list(outputs)}
+    return _text(source) | more
 
 
 def everything(demo: Demo) -> Demo:

@@ -66,6 +66,16 @@ class Run:
         return f"{PACKAGE}/{self.name.replace('.', '/')}.py"
 
     @property
+    def file(self) -> str:
+        """The name of the module's file."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def comparisons(self) -> list[dict[str, Any]]:
+        """What its checks compared."""
+        return [row for check in self.record["checks"] for row in check["comparisons"]]
+
+    @property
     def outline(self) -> Outline:
         """The module's definitions and imports, as they were when it ran."""
         found: Outline = self.record["outline"]
