@@ -9,9 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
-import re
-import socket
 import sys
 from datetime import datetime
 from email.utils import format_datetime
@@ -74,25 +71,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Look at what is to be published before MkDocs follows links in it, write beside the site that
     is there, and add the formula converter, which is not on the import path of MkDocs.
     """
-    if _State.serving and _State.pages is None:  # nothing was served yet
-        _expect_free(*config.dev_addr)
     plain_files(Path(config.docs_dir))
     _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
     config.markdown_extensions.append(_State.maths)  # type: ignore[arg-type]
     return config
-
-
-def _expect_free(host: str, port: int) -> None:
-    """Say at once when the server could not listen there, which it would try after the build."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as problem:
-        raise Abort(
-            f"cannot serve at {host}:{port}: {os.strerror(problem.errno or 0)}; stop what listens"
-            " there, or name another address: make serve ADDRESS=127.0.0.1:8001"
-        ) from problem
 
 
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
@@ -141,10 +124,6 @@ def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation
     """Find the pages that were made before, and when each was last changed."""
     _State.pages = PageCache(default_cache(ROOT), config, files)
     _State.changed = {} if _State.serving else dates.last_changes(Path(config.docs_dir))
-    for file in files.documentation_pages():
-        date = _State.changed.get(file.src_uri)
-        if file.page and _State.changed:
-            file.page.update_date = f"{date:%Y-%m-%d}" if date else ""  # not the day of the build
     return nav
 
 
@@ -182,16 +161,6 @@ def on_env(env: Environment, **_: Any) -> Environment:
     wrong, _State.wrong = _State.wrong, []
     _stop_on(wrong)
     return env
-
-
-def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
-    """A map of the site whose pages have no dates does not tell the day of the build for them."""
-    if template_name == "sitemap.xml" and not _State.changed:
-        return _LAST_CHANGE.sub("", output_content)
-    return output_content
-
-
-_LAST_CHANGE = re.compile(r"\s*<lastmod>.*?</lastmod>")
 
 
 @event_priority(-100)  # after the search plugin

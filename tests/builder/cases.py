@@ -311,7 +311,8 @@ def _check(folder: Path) -> dict[str, Any]:
     asked: list[Any] = []
 
     def ran(*given: Any, **options: Any) -> list[Run]:
-        asked.append([[str(one) for one in given], options["timeout_s"], list(options["names"])])
+        roots = [str(sources.root) for sources in given]
+        asked.append([roots, options["timeout_s"], list(options["names"])])
         options["progress"]("ran")
         clock.now += 3.6
         there = small_chapter.records_of(folder)
