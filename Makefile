@@ -53,7 +53,7 @@ build: $(READY) ## run the snippets and write the site to site/
 	$(BIN)/mkdocs build --strict
 
 zensical: $(READY) ## build the same pages with Zensical, to .cache/plain/site/
-	$(BIN)/python -m builder expand .cache/plain
+	$(BIN)/python -m builder --expand .cache/plain
 	PYTHONPATH=. $(BIN)/zensical build --config-file .cache/plain/mkdocs.yml
 
 chapter: $(READY) ## begin a chapter: PART=capacity NAME=spot-instances, and TITLE="…" TASK="…"

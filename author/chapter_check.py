@@ -28,8 +28,8 @@ from author.contracts import Chapter
 from builder import PACKAGE, ROOT, BuildError
 from builder.maths import to_mathml
 from builder.pages import Page, expand
-from builder.runner import Run, default_cache, failures, run_all
-from builder.source import holds_exercises, module_names, module_path
+from builder.runner import Run, failures, run_all
+from builder.source import Sources, holds_exercises, module_names, module_path
 
 LIMIT_S = 17.0
 MANY_NUMBERS = 4  # in a paragraph; with more it is a table or a figure
@@ -172,8 +172,7 @@ def _runs(page: Chapter, deadline: float) -> tuple[dict[str, Run], list[str]]:
     """A record for each module, and every failure."""
     try:
         runs = run_all(
-            ROOT,
-            default_cache(ROOT),
+            Sources(ROOT),
             names=page.modules,
             timeout_s=max(1.0, deadline - time.monotonic() - 2),
             progress=lambda line: print(line, file=sys.stderr, flush=True),

@@ -29,7 +29,7 @@ import yaml
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
 from builder.pages import module_names_of, references_of, terms_of
-from builder.runner import Run, default_cache
+from builder.runner import Run
 from builder.sliders import curves_of
 from builder.source import (
     CORE,
@@ -966,7 +966,7 @@ def place_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:
     planner, the engine and the reference pages are about all of them.
     """
     chapters = {page.package for page in pages if page.asks}
-    sources = Sources(ROOT, default_cache(ROOT))
+    sources = Sources(ROOT)
     return [
         f"{file_of(name)} imports {_place_of(imported)}: what two chapters need belongs in core/."
         for name in names

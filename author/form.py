@@ -17,7 +17,7 @@ from pathlib import Path
 from builder import ROOT
 from builder.expansion import Site, expand, front_matter
 from builder.pages import LINES_OPEN, symbol_uses
-from builder.runner import Run, default_cache, run_all
+from builder.runner import Run, run_all
 from builder.source import Sources
 
 AIMS = {  # what a page has, the most it should have, and what to do
@@ -172,7 +172,7 @@ def advice(path: str, text: str, form: Form) -> list[str]:
 def measured(runs: list[Run]) -> dict[str, tuple[Form, list[str]]]:
     """The form of every chapter, by part and name, and the letters it uses too early."""
     found = {}
-    sources = Sources(ROOT, default_cache(ROOT))
+    sources = Sources(ROOT)
     for path, whole in sorted(expand(ROOT, Site(""), runs, sources=sources).pages.items()):
         _, text, meta = front_matter(path, whole)
         if "question" in meta:
@@ -199,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m author.form", description=__doc__)
     parser.add_argument("--site", type=Path, help="a built site, to be measured in a browser")
     options = parser.parse_args(arguments)
-    pages = measured(run_all(ROOT, default_cache(ROOT)))
+    pages = measured(run_all(Sources(ROOT)))
     has = {slug: form.measures() for slug, (form, _) in pages.items()}
     for slug, more in in_a_browser(options.site, list(has)) if options.site else ():
         has[slug] |= more

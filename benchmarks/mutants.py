@@ -33,8 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # Python put only our folder there
 
-from builder.runner import default_cache  # noqa: E402 (found by the line above)
-from builder.source import Sources  # noqa: E402 (the same)
+from builder.source import Sources, default_cache  # noqa: E402 (found by the line above)
 
 SKIPPED = ("check_", "figure_", "main", "__repr__", "__str__")  # functions that are no mathematics
 LARGE = 100_000  # a number to which one more makes no difference that is asserted is doubled
@@ -64,7 +63,6 @@ BUILDER_TESTS = {  # of modules whose tests are not, or not all, in a file of th
     "storage": ("cache", "page_cache"),
     "hook": ("hook", "page_cache", "serve", "build"),
     "configuration": ("configuration", "build"),
-    "slider_sentences": ("sliders",),
     "expansion": ("expansion", "build", "faults"),
     "pages": ("pages", "build"),
     "contracts": ("contracts", "chapter"),
@@ -78,7 +76,6 @@ MADE_BY = {  # of a module whose work is kept under the name of one that has it 
     "builder.storage": "builder.runner",
     "builder.notebooks": "builder.expansion",
     "builder.outline": "builder.source",
-    "builder.slider_sentences": "builder.pages",
     "builder.sliders": "builder.pages",
     "engine.completion_schema": "engine.engine_server",
     "engine.gguf_file": "engine.language_measurement",

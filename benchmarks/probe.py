@@ -27,11 +27,11 @@ def expand(target: Path) -> dict[str, Any]:
     from builder import ROOT, configuration, expansion, runner, source
 
     site = configuration.site_of(ROOT)
-    runs = runner.run_all(ROOT, runner.default_cache(ROOT))
+    runs = runner.run_all(source.Sources(ROOT))
     made = expansion.expand(ROOT, site, runs)
     config = configuration.plain_configuration(ROOT)
     target.rmdir()  # empty: the whole project takes its place
-    expansion.write(made, ROOT, target, f"{config}plugins: [search]\n", site)
+    expansion.write(made, ROOT, target, f"{config}plugins: [search]\n")
     edits = []
     for page, text in made.pages.items():
         written = (ROOT / "docs" / page).read_text(encoding="utf-8")
@@ -88,9 +88,8 @@ def chapters(_: Path) -> dict[str, Any]:
     """
     from builder import ROOT, configuration, expansion, pages, runner, source
 
-    names, cache = source.module_names(ROOT), runner.default_cache(ROOT)
-    files = source.Sources(ROOT, cache)
-    known = (runner.cached(ROOT, cache, name, sources=files) for name in names)
+    names, files = source.module_names(ROOT), source.Sources(ROOT)
+    known = (runner.cached(files, name) for name in names)
     runs = {run.name: run for run in known if run}
     found, taken = [], set[str]()
     for path in configuration.site_of(ROOT).order:

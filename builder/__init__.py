@@ -1,7 +1,7 @@
 """Runs every snippet module once, caches what came out by content, and puts it into the pages.
 
-It knows no chapter, and no snippet imports it. `python -m builder` runs the snippets, `python -m
-builder expand FOLDER` writes the pages as plain Markdown, and the MkDocs hook (`hook.py`) hands the
+It knows no chapter, and no snippet imports it. `python -m builder` runs the snippets, with
+`--expand FOLDER` it writes the pages as plain Markdown, and the MkDocs hook (`hook.py`) hands the
 same to MkDocs.
 """
 

@@ -1,28 +1,24 @@
 """Whether the numbers that are said of a figure are drawn in it.
 
 A caption and a description are typed, and what they tell can be read off: an end or an extreme of a
-line, a point, a tick, a word in the figure, a value that the function draws with, or a field of the
-module's `example()`. A number that is none of these, at the precision that it is told with, is an
-error.
+line, a point, a tick, a word in the figure, a number that the module is written with, or a field of
+its `example()`. A number that is none of these, at the precision that it is told with, is an error.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import inspect
-import math
+import ast
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from types import CodeType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 CONFIDENCE = 0.95  # of an interval, where nothing else is said
 FEW = 12  # points that are told one by one
+WORDS = 40  # letters of a text in code that is no docstring
 ROUND = 0.02  # of a number that ends in zeros, which may be round
 UNITS = {  # words after a number, and what it may be drawn or written as in their place
     "%": (0.01,),
@@ -83,22 +79,39 @@ def told(text: str) -> list[Told]:
     return found
 
 
-def drawn(figure: Any, function: Callable[..., Any]) -> list[float]:
-    """What can be read off a figure and the code that drew it: what is written there, and of each
-    line the ends and extremes, and its points where they are few.
+def drawn(figure: Any) -> list[float]:
+    """What can be read off a figure: what is written there, and of each line the ends and extremes,
+    and its points where they are few.
     """
     from matplotlib.text import Text
 
-    numbers = {*_known(function), CONFIDENCE}
-    for text in figure.findobj(Text):
-        numbers.update(_in_text(text.get_text()))
+    numbers = [n for text in figure.findobj(Text) for n in _in_text(text.get_text())]
     for line in (line for axes in figure.axes for line in axes.lines):
         points = np.asarray(line.get_xydata(), dtype=float).reshape(-1, 2)
         points = points[np.isfinite(points).all(axis=1)]
         if len(points):
             few = points if len(points) <= FEW else points[[0, -1]]
-            numbers.update(np.vstack([few, points.min(axis=0), points.max(axis=0)]).flat)
-    return sorted(float(f"{n:.6g}") for n in numbers if math.isfinite(n))
+            numbers += np.vstack([few, points.min(axis=0), points.max(axis=0)]).ravel().tolist()
+    return numbers
+
+
+def written(source: str) -> list[float]:
+    """The numbers that a module is written with, and those in its words."""
+    constants = [
+        node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)
+    ]
+    return _plain(value for value in constants if not isinstance(value, str) or len(value) <= WORDS)
+
+
+def _plain(values: Iterable[Any]) -> list[float]:
+    """The numbers among values, and those in texts."""
+    found = list[float]()
+    for value in values:
+        if isinstance(value, str):
+            found += _in_text(value)
+        elif isinstance(value, int | float) and abs(value) < sys.float_info.max:
+            found.append(float(value))
+    return found
 
 
 def _in_text(text: str) -> list[float]:
@@ -109,56 +122,12 @@ def _in_text(text: str) -> list[float]:
     return ticks + [float(number) for number in plain]
 
 
-def _known(function: Callable[..., Any]) -> Iterator[float]:
-    """The numbers that a function and those of its module that it calls are written with."""
-    start = inspect.unwrap(function)
-    names, seen, codes = start.__globals__, {""}, [start.__code__]
-    while codes:
-        code = codes.pop()
-        for constant in code.co_consts:
-            if isinstance(constant, CodeType):
-                codes.append(constant)
-            else:
-                yield from _numbers(constant)
-        for name in set(code.co_names) - seen:
-            seen.add(name)
-            value = inspect.unwrap(names[name]) if name in names else None
-            if inspect.isfunction(value):
-                if value.__module__ == start.__module__:
-                    codes.append(value.__code__)
-                    yield from _numbers(value.__defaults__)
-                    yield from _numbers(tuple((value.__kwdefaults__ or {}).values()))
-            else:
-                yield from _numbers(value)
-
-
-def _numbers(value: Any, limit: int = 40, depth: int = 0) -> Iterator[float]:
-    """The numbers in a value: itself, its items and words if they are few, its fields."""
-    if isinstance(value, bool) or depth > 3:
-        return
-    if isinstance(value, int | float | np.number):
-        with contextlib.suppress(OverflowError):
-            yield float(value)
-    elif isinstance(value, str):
-        yield from _in_text(value) if len(value) <= limit else []  # a docstring is no source
-    elif isinstance(value, dict):
-        yield from _numbers((*value.keys(), *value.values()), limit, depth + 1)
-    elif isinstance(value, tuple | list | np.ndarray | frozenset | set | range):
-        if not (isinstance(value, np.ndarray) and not value.ndim) and len(value) <= limit:
-            yield float(len(value))
-            for item in value:
-                yield from _numbers(item, limit, depth + 1)
-    elif isinstance(value, SimpleNamespace) or dataclasses.is_dataclass(value):
-        fields = () if isinstance(value, type) else getattr(value, "__dict__", {})
-        yield from _numbers(dict(fields), limit, depth + 1)
-
-
 def untrue(text: str, shown: Iterable[float], example: Iterable[Any] = ()) -> list[str]:
     """The numbers of a text that nothing says.
 
-    shown: as `drawn` returns it. example: the values of the module's `example()`.
+    shown: in the figure or its module. example: the values of the module's `example()`.
     """
-    known = np.abs([*shown, *_numbers(tuple(example), limit=sys.maxsize)])
+    known = np.abs([*shown, *_plain(example), CONFIDENCE])
     return [
         one.text
         for one in told(text)

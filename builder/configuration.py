@@ -1,5 +1,5 @@
-"""The site's `mkdocs.yml`, read without MkDocs: what the expansion needs of it, and the same for a
-generator that has neither hooks nor plugins.
+"""The site's `mkdocs.yml`: what the expansion needs of it, and the same for a generator that has
+neither hooks nor plugins.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from yaml_env_tag import construct_env_tag
+from mkdocs.exceptions import ConfigurationError
+from mkdocs.utils.yaml import yaml_load
 
 from builder import BuildError
-from builder.expansion import COMPANION, Site
+from builder.expansion import Site
 
 MATHS = "builder.maths"  # the Markdown extension that turns TeX into MathML
 
@@ -48,7 +49,7 @@ def paths_of(nav: list[Any]) -> Iterator[str]:
 
 def plain_configuration(root: Path) -> str:
     """The text of a `mkdocs.yml` for expanded pages: formulas by a Markdown extension, HTML with
-    Markdown in it, the notebook as a page, and no hook.
+    Markdown in it, and no hook. The notebook is a file.
     """
     config = _read(root)
     for name in ("hooks", "plugins", "watch", "validation"):
@@ -58,24 +59,13 @@ def plain_configuration(root: Path) -> str:
     theme = config.get("theme") or {}
     if isinstance(theme, dict) and "custom_dir" in theme:  # a folder beside the site's mkdocs.yml
         theme["custom_dir"] = str(root / theme["custom_dir"])
-    (config.get("extra") or {}).pop("notebook", None)
-    text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
-    return text.replace(COMPANION, "notebook.md")  # a page, in the navigation
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with the tag of MkDocs for environment variables."""
-
-
-_Loader.add_constructor("!ENV", construct_env_tag)
+    return str(yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
 
 
 def _read(root: Path) -> dict[str, Any]:
     file = root / "mkdocs.yml"
     try:
-        config = yaml.load(file.read_text(encoding="utf-8"), _Loader)
-    except (OSError, yaml.YAMLError) as problem:
+        with file.open(encoding="utf-8") as text:
+            return yaml_load(text)
+    except (OSError, ConfigurationError) as problem:
         raise BuildError(f"cannot read {file}: {problem}") from problem
-    if not isinstance(config, dict):
-        raise BuildError(f"cannot read {file}: it must be a table of names and values")
-    return config

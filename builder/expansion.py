@@ -2,8 +2,8 @@
 and notebooks.
 
 `expand` reads `docs/` and the records of the modules, and knows no generator: the MkDocs hook hands
-what comes out to MkDocs, and `write` puts it into a folder for any other (`python -m builder expand
-FOLDER`).
+what comes out to MkDocs, and `write` puts it into a folder for any other (`python -m builder
+--expand FOLDER`).
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def expand(
         made.problems += page.errors
         failed = [run for run in page.runs if run.failed]
         if failed and show_failures:
-            text = pages.block(pages.error_box(failure_report(failed))) + "\n" + text
+            text = pages.block(pages.markup("error_box", failure_report(failed))) + "\n" + text
         made.pages[page.path] = page.head + text
         if page.copies:
             listed = json.dumps(page.copies, ensure_ascii=False).encode()
@@ -243,7 +243,7 @@ def _add_files(made: Expansion, site: Site, written: list[pages.Page], sources: 
             made.files[f"downloads/{pages.download_name(page.path, names, 'zip')}"] = archive
             book = notebooks.notebook(demo.title, demo.intent, [notebooks.everything(demo)])
             name = f"downloads/{pages.download_name(page.path, names, 'ipynb')}"
-            made.files[name] = notebooks.as_json(book).encode()
+            made.files[name] = notebooks.as_json(book)
     chapters = [page for page in written if page.is_chapter]
     if site.notebook:
         _add_companion(made, site, [_demo(page) for page in chapters])
@@ -268,10 +268,11 @@ def _add_companion(made: Expansion, site: Site, chapters: list[notebooks.Demo]) 
     except BuildError as problem:
         made.problems.append(f"{COMPANION}: {problem}")
         return
-    made.files[f"downloads/{COMPANION}"] = notebooks.as_json(book).encode()
+    written = notebooks.as_json(book)
+    made.files[COMPANION] = made.files[f"downloads/{COMPANION}"] = written  # a page, and to keep
     made.files["downloads/notebook.py"] = notebooks.as_script(book).encode()
     made.figures = [
-        f'<figure class="plot">{pages.figure_image("../", run.name, figure)}</figure>'
+        f'<figure class="plot">{pages.markup("image", "../", run.name, figure)}</figure>'
         for demo in chapters
         for run in demo.runs
         for figure in run.record["figures"]
@@ -292,7 +293,7 @@ def _demo(page: pages.Page) -> notebooks.Demo:
     )
 
 
-def write(made: Expansion, root: Path, folder: Path, config: str, site: Site) -> None:
+def write(made: Expansion, root: Path, folder: Path, config: str) -> None:
     """Put an expansion into a folder, whole or not at all: docs/ with everything, and the
     configuration of a generator.
 
@@ -316,9 +317,5 @@ def write(made: Expansion, root: Path, folder: Path, config: str, site: Site) ->
             write_whole(
                 docs / path, content if isinstance(content, bytes) else content.read_bytes()
             )
-        if site.notebook:
-            book = json.loads((docs / "downloads" / COMPANION).read_bytes())
-            text = notebooks.as_markdown(book, made.figures, site.notebook["description"])
-            write_whole(docs / "notebook.md", text.encode())
         write_whole(fresh / "mkdocs.yml", config.encode())
-        write_whole(fresh / MARK, b"python -m builder expand\n")
+        write_whole(fresh / MARK, b"python -m builder --expand\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 
 PALETTE = {  # ink on a light page: ink on a dark page
@@ -59,7 +58,7 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
     build.
     """
     buffer = io.StringIO()
-    with _found_once(), mpl.rc_context({"svg.hashsalt": salt}):
+    with mpl.rc_context({"svg.hashsalt": salt}):
         _lay_out(figure)
         told = {"Date": None, "Creator": None}
         figure.savefig(buffer, format="svg", dpi=figure.dpi, metadata=told)
@@ -113,49 +112,6 @@ def _write_as_in_text(axis: Axis) -> None:
     powers = isinstance(axis.get_major_formatter(), LogFormatter)
     if axis.isDefault_majfmt and (0.001 <= least < most <= 1.5e5 if powers else 1000 <= most < 1e6):
         axis.set_major_formatter(lambda tick, _: f"{tick:,g}".replace("-", "\N{MINUS SIGN}"))
-
-
-@contextlib.contextmanager
-def _found_once() -> Iterator[None]:
-    """Find the ticks of an axis and the boxes of their labels once for each place of its axes, and
-    the lines of a text once for each size: layout and drawing ask for them a dozen times.
-    """
-    known: dict[tuple[Any, ...], Any] = {}
-    kept = [
-        (owner, name, vars(owner)[name])
-        for owner, name in (
-            (Axis, "_update_ticks"),
-            (Axis, "_get_ticklabel_bboxes"),
-            (Text, "_get_layout"),
-        )
-    ]
-
-    def once(method: Callable[..., Any]) -> Callable[..., Any]:
-        def found(artist: Axis | Text, *given: Any) -> Any:
-            key = (method, artist, *_place(artist))
-            if key not in known:
-                known[key] = method(artist, *given)
-            return known[key]
-
-        return found
-
-    try:
-        for owner, name, method in kept:
-            setattr(owner, name, once(method))
-        yield
-    finally:
-        for owner, name, method in kept:
-            setattr(owner, name, method)
-
-
-def _place(artist: Axis | Text) -> tuple[Any, ...]:
-    """What else changes while a figure is drawn: the place of an axis, or size and words of a
-    text.
-    """
-    if isinstance(artist, Axis):
-        return *artist.get_view_interval(), *artist.axes.bbox.bounds
-    figure = artist.get_figure(root=True)
-    return figure and figure.dpi, artist.get_text()
 
 
 def nothing_finite(axes: Axes) -> bool:

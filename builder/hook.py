@@ -9,9 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
-import re
-import socket
 import sys
 from datetime import datetime
 from email.utils import format_datetime
@@ -43,8 +40,8 @@ from builder.configuration import site_from
 from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.maths import MathML
 from builder.page_cache import PageCache
-from builder.runner import Progress, default_cache, run_all, warm_up
-from builder.source import Sources
+from builder.runner import Progress, run_all, warm_up
+from builder.source import Sources, default_cache
 from builder.storage import renewed, write_whole
 
 log = logging.getLogger("mkdocs.hooks.builder")
@@ -74,8 +71,6 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Look at what is to be published before MkDocs follows links in it, write beside the site that
     is there, and add the formula converter, which is not on the import path of MkDocs.
     """
-    if _State.serving and _State.pages is None:  # nothing was served yet
-        _expect_free(*config.dev_addr)
     plain_files(Path(config.docs_dir))
     _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
@@ -83,25 +78,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
-def _expect_free(host: str, port: int) -> None:
-    """Say at once when the server could not listen there, which it would try after the build."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as problem:
-        raise Abort(
-            f"cannot serve at {host}:{port}: {os.strerror(problem.errno or 0)}; stop what listens"
-            " there, or name another address: make serve ADDRESS=127.0.0.1:8001"
-        ) from problem
-
-
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
-    cache = default_cache(ROOT)
-    sources = Sources(ROOT, cache)
+    sources = Sources(ROOT)
     again = not _State.serving or _State.pages is None  # an author has seen what failed since
-    runs = run_all(ROOT, cache, progress=Progress(log.info), again=again, sources=sources)
+    runs = run_all(sources, progress=Progress(log.info), again=again)
     site = site_from(config)
     made = expand(ROOT, site, runs, sources=sources, show_failures=_State.serving)
     _State.made = made
@@ -114,8 +96,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         )
     contents = dict(made.files)
     contents |= {path: text.encode() for path, text in made.pages.items()}
-    if config.extra.get("notebook") and f"downloads/{COMPANION}" in made.files:
-        contents[COMPANION] = made.files[f"downloads/{COMPANION}"]  # a page, for mkdocs-jupyter
     for path, content in contents.items():
         if written := files.get_file_from_path(path):
             files.remove(written)
@@ -144,10 +124,6 @@ def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation
     """Find the pages that were made before, and when each was last changed."""
     _State.pages = PageCache(default_cache(ROOT), config, files)
     _State.changed = {} if _State.serving else dates.last_changes(Path(config.docs_dir))
-    for file in files.documentation_pages():
-        date = _State.changed.get(file.src_uri)
-        if file.page and _State.changed:
-            file.page.update_date = f"{date:%Y-%m-%d}" if date else ""  # not the day of the build
     return nav
 
 
@@ -185,16 +161,6 @@ def on_env(env: Environment, **_: Any) -> Environment:
     wrong, _State.wrong = _State.wrong, []
     _stop_on(wrong)
     return env
-
-
-def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
-    """A map of the site whose pages have no dates does not tell the day of the build for them."""
-    if template_name == "sitemap.xml" and not _State.changed:
-        return _LAST_CHANGE.sub("", output_content)
-    return output_content
-
-
-_LAST_CHANGE = re.compile(r"\s*<lastmod>.*?</lastmod>")
 
 
 @event_priority(-100)  # after the search plugin

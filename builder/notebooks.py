@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
+import jupytext
+import nbformat
 from serving_mathematics.support.checks import Comparison
 
 from builder import BuildError
@@ -25,6 +26,7 @@ from serving_mathematics.support.checks import show
 from serving_mathematics.support.drawing import drawn, use_house_style
 
 use_house_style()"""
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 @dataclass(frozen=True)
@@ -58,34 +60,19 @@ def notebook(title: str, introduction: str, demos: Iterable[Demo]) -> dict[str, 
             cells.append(_text(f"**Lesson.** {demo.lesson}"))
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
-    return {
-        "cells": cells,
-        "metadata": {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        },
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
+    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
-def as_json(content: dict[str, Any]) -> str:
-    """The text of an `.ipynb` file."""
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+def as_json(book: dict[str, Any]) -> bytes:
+    """The content of an `.ipynb` file."""
+    return (json.dumps(book, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def as_script(content: dict[str, Any]) -> str:
+def as_script(book: dict[str, Any]) -> str:
     """The same as a Python script in the percent format, which editors open as a notebook."""
-    blocks = []
-    for cell in content["cells"]:
-        lines = cell["source"].split("\n")
-        if cell["cell_type"] == "markdown":
-            text = "\n".join(f"# {line}".rstrip() for line in lines)
-            blocks.append(f"# %% [markdown]\n{text}")
-        else:
-            text = "\n".join(f"# {line}" if line.startswith("%") else line for line in lines)
-            blocks.append(f"# %%\n{text}")
-    return "\n\n".join(blocks) + "\n"
+    way = {"extension": ".py", "format_name": "percent", "notebook_metadata_filter": "-all"}
+    return str(jupytext.writes(nbformat.from_dict(book), way))
 
 
 def _module_cells(run: Run, demo: Demo) -> list[dict[str, Any]]:
@@ -94,7 +81,7 @@ def _module_cells(run: Run, demo: Demo) -> list[dict[str, Any]]:
     cells = []
     checks = [check for check in run.record["checks"] if check["name"] in demo.checks]
     figures = [figure for figure in run.record["figures"] if figure["name"] in demo.figures]
-    source = [f"from serving_mathematics.{part} import {module}\n"] if checks or figures else []
+    source = [f"from serving_mathematics.{part} import {module}\n"]
     if checks:
         source += [f"show({module}.{check['name']})" for check in checks]
         printed = "".join(
@@ -102,25 +89,15 @@ def _module_cells(run: Run, demo: Demo) -> list[dict[str, Any]]:
             for check in checks
             if (rows := check["comparisons"])
         )
-        cells.append(_code("\n".join(source), _stream(printed)))
+        output = {"output_type": "stream", "name": "stdout", "text": printed}
+        cells.append(_code("\n".join(source), output))
         source = []
     for figure in figures:
-        cells.append(
-            _code(
-                "\n".join([*source, f"drawn({module}.figure_{figure['name']})"]),
-                {
-                    "output_type": "execute_result",
-                    "execution_count": None,
-                    "metadata": {},
-                    "data": {
-                        "image/svg+xml": (run.folder / f"{figure['name']}-light.svg").read_text(
-                            encoding="utf-8"
-                        ),
-                        "text/plain": figure["alt"],
-                    },
-                },
-            )
-        )
+        source.append(f"drawn({module}.figure_{figure['name']})")
+        svg = (run.folder / f"{figure['name']}-light.svg").read_text(encoding="utf-8")
+        data = {"image/svg+xml": svg, "text/plain": figure["alt"]}
+        output = {"output_type": "execute_result", "execution_count": None, "metadata": {}}
+        cells.append(_code("\n".join(source), output | {"data": data}))
         source = []
     return cells
 
@@ -130,17 +107,8 @@ def _text(source: str) -> dict[str, Any]:
 
 
 def _code(source: str, *outputs: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "cell_type": "code",
-        "execution_count": None,
-        "metadata": {},
-        "outputs": list(outputs),
-        "source": source,
-    }
-
-
-def _stream(text: str) -> dict[str, Any]:
-    return {"output_type": "stream", "name": "stdout", "text": text}
+    more = {"cell_type": "code", "execution_count": None, "outputs": list(outputs)}
+    return _text(source) | more
 
 
 def everything(demo: Demo) -> Demo:
@@ -153,25 +121,3 @@ def everything(demo: Demo) -> Demo:
         [check["name"] for run in demo.runs for check in run.record["checks"]],
         [figure["name"] for run in demo.runs for figure in run.record["figures"]],
     )
-
-
-def as_markdown(content: dict[str, Any], images: Sequence[str], description: str) -> str:
-    """The same as a page for generators that render no notebooks.
-
-    images: what stands in the place of the figures, in their order, each in one line. description:
-    of the page, for search engines.
-    """
-    remaining = iter(images)
-    head = {"description": description, "search": {"exclude": True}}  # it repeats the chapters
-    blocks = [f"---\n{yaml.safe_dump(head, allow_unicode=True)}---"]
-    for cell in content["cells"]:
-        if cell["cell_type"] == "markdown":
-            blocks.append(cell["source"])
-            continue
-        blocks.append(f"``` python\n{cell['source']}\n```")
-        for output in cell["outputs"]:
-            if output["output_type"] == "stream":
-                blocks.append(f"``` text\n{output['text'].rstrip()}\n```")
-            else:
-                blocks.append(next(remaining))
-    return "\n\n".join(blocks) + "\n"

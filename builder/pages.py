@@ -20,23 +20,26 @@ import html
 import io
 import itertools
 import json
+import math
 import re
 import textwrap
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from jinja2 import Environment, FileSystemLoader
 from markdown.extensions.toc import slugify
+from markupsafe import Markup, escape
 from serving_mathematics.exercises import unwritten
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.listings import beside_the_algorithm
 from builder.outline import Symbol
 from builder.runner import Run
-from builder.slider_sentences import reading, readings, told
-from builder.sliders import legend
+from builder.sliders import curves_of, legend
 from builder.source import (
     Module,
     Sources,
@@ -68,6 +71,8 @@ _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILI
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
 _LINKED_PAGE = re.compile(r"\]\(([\w./-]+\.md)[#)]")
 _EXERCISE = re.compile(r"^### \d+\. (.+)$", re.MULTILINE)
+_LABEL = re.compile(r"\{([^{}]*)\}")
+_LINE_BREAK = re.compile(r"\n\s*")
 VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
 LINES_OVER = 6  # that are not worth a button
@@ -168,12 +173,6 @@ def terms_of(path: str, markdown: str) -> tuple[list[Term], list[str]]:
     return terms, problems
 
 
-def exercise_titles(markdown: str) -> list[str]:
-    """The titles of a chapter's exercises, in order."""
-    section = _EXERCISES.search(markdown)
-    return _EXERCISE.findall(section[1]) if section else []
-
-
 def several_meanings(uses: Sequence[SymbolUse]) -> dict[str, list[SymbolUse]]:
     """The symbols that different chapters explain in different words."""
     by_symbol: dict[str, list[SymbolUse]] = {}
@@ -252,18 +251,48 @@ class Page:
         name = self.meta.get("thumbnail")
         return next((pair for pair in self.figures if pair[1]["name"] == name), None)
 
+    @property
+    def exercises(self) -> list[str]:
+        """The titles of its exercises, in order."""
+        section = _EXERCISES.search(self.text)
+        return _EXERCISE.findall(section[1]) if section else []
+
     @functools.cached_property
     def of_the_site(self) -> dict[str, int | float]:
         """`site_values` of every run."""
         return site_values(self.every_run)
 
 
-def block(*markup: str) -> str:
+def block(*pieces: str) -> str:
     """Finished HTML between blank lines, each piece in a line of its own.
 
-    markup: elements that Markdown leaves alone, such as `<p>`, `<div>` or `<details>`.
+    pieces: elements that Markdown leaves alone, such as `<p>`, `<div>` or `<details>`.
     """
-    return "\n" + "\n\n".join(piece.replace("\n", "&#10;") for piece in markup) + "\n"
+    return "\n" + "\n\n".join(pieces) + "\n"
+
+
+def markup(name: str, *given: object) -> str:
+    """Finished HTML in one line, by a macro of `markup.html`."""
+    return _LINE_BREAK.sub("", getattr(_template(), name)(*given))
+
+
+@functools.cache
+def _template() -> Any:
+    there = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, finalize=_in_a_line
+    )
+    there.filters |= {"inline": _inline, "anchor": _anchor, "breaking": _breaking}
+    there.filters["longest"] = functools.partial(max, key=len)
+    there.globals |= {"KINDS": KINDS, "PACKAGE": PACKAGE, "compared": _compared, "slugify": slugify}
+    there.globals |= {"figure_address": figure_address, "slider_address": slider_address}
+    return there.get_template("markup.html").module
+
+
+def _in_a_line(value: object) -> Markup:
+    """What stands in a template's place: a value is text, whose lines are not those of the page."""
+    if isinstance(value, Markup):
+        return value
+    return escape(value).replace("\n", Markup("&#10;"))
 
 
 def module_names_of(
@@ -351,17 +380,25 @@ def _terms_note(page: Page) -> str:
     return f"Terms: {', '.join(terms)}." if terms else ""
 
 
+def _is_directive(name: str) -> bool:
+    return name in _NAMED or name in _ALL
+
+
 def _is_one(page: Page, name: str) -> bool:
     """Whether what stands in braces without a blank was to be a directive; TeX has braces, too."""
-    return name in _BLOCKS or any(name in run.record["example"] for run in page.runs)
+    return _is_directive(name) or any(name in run.record["example"] for run in page.runs)
 
 
 def _expand_line(line: str, page: Page, number: int) -> str:
     directive, value = _BLOCK.match(line), _ALONE.match(line)
     try:
-        if directive and directive[1] in _BLOCKS:
-            return _BLOCKS[directive[1]](page, directive[2].split())
-        if _BLOCK.match(stripped := line.strip()) and stripped.split()[1] in _BLOCKS:
+        if directive and directive[1] in _NAMED:
+            return _NAMED[directive[1]](page, directive[2].split())
+        if directive and directive[1] in _ALL:
+            if directive[2]:
+                raise BuildError(f"{{{{ {directive[1]} }}}} takes no names")
+            return _ALL[directive[1]](page)
+        if _BLOCK.match(stripped := line.strip()) and _is_directive(stripped.split()[1]):
             raise BuildError(f"{stripped} must begin its line")
         if value and isinstance(found := _found(page, value[2]), str):
             # Markdown that the module wrote, as far in as the line
@@ -371,13 +408,8 @@ def _expand_line(line: str, page: Page, number: int) -> str:
             raise BuildError(f"not a directive: {line.strip()[:80]}")
     except BuildError as problem:
         page.errors.append(f"docs/{page.path}:{number}: {problem}")
-        return block(error_box(str(problem)))
+        return block(markup("error_box", str(problem)))
     return line
-
-
-def error_box(message: str) -> str:
-    """What a reader of `mkdocs serve` sees in place of what could not be made."""
-    return f'<pre class="build-error" role="alert">{html.escape(message)}</pre>'
 
 
 def _found(page: Page, name: str) -> int | float | str:
@@ -433,11 +465,10 @@ def _safely_linked(name: str, markdown: str) -> str:
 
 def site_values(runs: Sequence[Run]) -> dict[str, int | float]:
     """Counts over every module, for the home page and the execution report."""
-    checks = [check for run in runs for check in run.record["checks"]]
     return {
         "modules": len(runs),
-        "checks": len(checks),
-        "comparisons": sum(len(check["comparisons"]) for check in checks),
+        "checks": sum(len(run.record["checks"]) for run in runs),
+        "comparisons": sum(len(run.comparisons) for run in runs),
         "figures": sum(len(run.record["figures"]) for run in runs),
         "lines": sum(len(run.record["source"].splitlines()) for run in runs),
         "seconds": sum(run.seconds for run in runs),
@@ -479,34 +510,20 @@ def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
 def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
     run, text, whole = _code_block(page, names)
     ours = re.search(rf"^( *>>> )?from {PACKAGE}\.", whole, re.MULTILINE)
-    install = f"pip install {' '.join(run.record['needs'])}" if run.record["needs"] else ""
-    told = f" <span>Needs <code>{install}</code></span>" if install else ""
-    if ours:
-        what = "The examples in it need" if ours[1] else "The copy needs"
-        told += f" <span>{what} this package installed</span>"
-    lines = text.count("\n") + 1
-    aside = beside_the_algorithm(text)
+    needed = ("The examples in it need" if ours[1] else "The copy needs") if ours else ""
+    lines, aside, told = text.count("\n") + 1, beside_the_algorithm(text), ", ".join(names)
     long = lines - len(aside) > LINES_OPEN + LINES_OVER
-    more = f"Show all {lines} lines" if long else "Show docstring and checks of arguments"
-    unfold = (
-        '<p class="snippet-unfold" data-search-exclude>'
-        f'<button type="button" class="snippet-fold" aria-expanded="false">{more}{_of(names)}'
-        "</button></p>"
-    )
-    tools = (
-        f'<p class="snippet-tools" data-search-exclude>{_runs(page, run, names) if runs else ""}'
-        f'<button type="button" class="snippet-copy" data-copied="{_listed(page, whole)}">'
-        f"Copy{_of(names, '')} with what it needs, {whole.rstrip().count(chr(10)) + 1:,} lines"
-        f'</button> <a href="{page.base}downloads/{run.address}" download>Download the module'
-        f"{_of([run.address.rpartition('/')[2]], '')}</a>{told}</p>"
-    )
-    defined = f"<p hidden>{', '.join(names)}</p>"  # for the search, which skips code
     folded = long or bool(aside)
+    unfold = [markup("unfold", long and lines, told)] if folded else []
+    call = _call(page, run, names) if runs else None
+    copied = whole.rstrip().count("\n") + 1
+    tools = markup("tools", page, run, told, call, _listed(page, whole), copied, needed)
+    defined = f"<p hidden>{told}</p>"  # for the search, which skips code
     classes = ".python .snippet" + " .is-folded" * folded + " .is-long" * long
     marked = f' hl_lines="{" ".join(map(str, aside))}"' if aside else ""  # which the page folds
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"^`{3,}", text, re.MULTILINE)), default=0))
     head = f'{fence} {{ {classes} title="{run.address}"{marked} data-search-exclude="" }}'
-    return f"{head}\n{text}\n{fence}\n{block(*([unfold] if folded else []), tools, defined)}"
+    return f"{head}\n{text}\n{fence}\n{block(*unfold, tools, defined)}"
 
 
 def _listing(page: Page, names: list[str]) -> str:
@@ -519,11 +536,6 @@ def _listing(page: Page, names: list[str]) -> str:
     opened = block("<details class='listing' markdown='1'>")
     told = ", ".join(f"<code>{name}</code>" for name in names)
     return f"{opened}<summary>Code: {told}</summary>\n\n{code}\n</details>\n"
-
-
-def _of(names: Sequence[str], between: str = "of ") -> str:
-    """What a button is for, which the eye sees beside it and the ear does not."""
-    return f'<span class="visually-hidden"> {between}{", ".join(names)}</span>'
 
 
 def _listed(page: Page, text: str) -> str:
@@ -540,17 +552,15 @@ def copies_address(path: str) -> str:
     return f"copied/{path.replace('/', '.')}.json"
 
 
-def _runs(page: Page, run: Run, names: list[str]) -> str:
-    """The button that opens an editor with what is shown, and calls it as its example does."""
+def _call(page: Page, run: Run, names: list[str]) -> str | None:
+    """The example of what is shown, for the button that opens an editor with it; None where it
+    cannot run in a browser.
+    """
     if not page.pyodide or run.record["needs"]:
-        return ""
+        return None
     examples = (_examples_of(run, run.outline.symbols[name]) for name in names)
     calls = ([one.source for one in each if one.exc_msg is None] for each in examples)
-    call = html.escape("".join(next(filter(None, calls), [])).rstrip("\n"))
-    return (
-        f'<button type="button" class="snippet-run" data-runs="{run.name}" data-call="{call}">'
-        f"Run{_of(names, '')}</button> "
-    )
+    return "".join(next(filter(None, calls), [])).rstrip("\n")
 
 
 def _answers(page: Page, names: list[str]) -> list[str]:
@@ -561,12 +571,7 @@ def _answers(page: Page, names: list[str]) -> list[str]:
     asked = (_parsed(run, run.outline.symbols[name])[0] for name in names)
     functions = ast.FunctionDef | ast.AsyncFunctionDef
     stubs = (unwritten(x) if isinstance(x, functions) else ast.unparse(x) for x in asked)
-    given = html.escape("\n\n\n".join(stubs))
-    return [
-        '<p class="snippet-tools" data-search-exclude><button type="button" class="snippet-run"'
-        f' data-runs="{run.name}" data-answers="{" ".join(names)}" data-given="{given}">'
-        f"Answer{_of(names, '')} in this page</button></p>"
-    ]
+    return [markup("answers", run, names, "\n\n\n".join(stubs))]
 
 
 def _parsed(run: Run, symbol: Symbol) -> list[ast.stmt]:
@@ -608,30 +613,9 @@ def _examples(page: Page, names: list[str]) -> str:
     return f'``` {{ .pycon data-search-exclude="" }}\n{body}\n```\n\n'
 
 
-def figure_image(base: str, run_name: str, figure: dict[str, Any], *, card: bool = False) -> str:
-    """The two themes of a figure as images of known size; the hidden one is never fetched.
-
-    card: for a card, whose text says what it is: without the words of the figure, which nobody
-    could read there.
-    """
-    text = "" if card else html.escape(figure["alt"], quote=True)
-    return "".join(
-        f'<img class="only-{theme}" alt="{text}"'
-        f' src="{base}{figure_address(run_name, figure["name"], theme + "-card" * card)}"'
-        f' width="{figure["width"]}" height="{figure["height"]}" loading="lazy" decoding="async">'
-        for theme in ("light", "dark")
-    )
-
-
-def figure_anchor(figure_name: str) -> str:
-    """The id of a figure on its chapter's page."""
-    return f"figure-{figure_name.replace('_', '-')}"
-
-
-def headerlink(anchor: str, kind: str) -> str:
-    """The mark behind what can be linked to, which the style sheet draws: it is no word."""
-    told = f"Link to this {kind}"
-    return f'<a class="headerlink" href="#{anchor}" title="{told}" aria-label="{told}"></a>'
+def _anchor(name: str, kind: str) -> str:
+    """The id of something on its chapter's page."""
+    return f"{kind}-{name}".replace("_", "-")
 
 
 def place_of_figure(markdown: str, figure_name: str) -> int:
@@ -671,105 +655,82 @@ def _named(page: Page, names: list[str], kind: str) -> tuple[Run, dict[str, Any]
 
 def _figure(page: Page, names: list[str]) -> str:
     run, figure = _named(page, names, "figure")
-    return block(_figure_markup(page, run, figure))
+    return block(_numbered(page, run, figure))
 
 
-def _figure_markup(page: Page, run: Run, figure: dict[str, Any]) -> str:
+def _numbered(page: Page, run: Run, figure: dict[str, Any]) -> str:
     page.figures_shown.append(figure["name"])
-    count = len(page.figures_shown)
-    caption = " ".join(_inline(text) for text in figure["caption"])
-    address = page.base + figure_address(run.name, figure["name"], "light")
-    anchor = figure_anchor(figure["name"])
-    return (
-        f'<figure class="plot" id="{anchor}">'
-        f"{figure_image(page.base, run.name, figure)}"
-        f"<figcaption><strong>Figure {count}.</strong> {caption}"
-        f' <a class="figure-file" href="{address}" download>'
-        f'SVG<span class="visually-hidden"> of figure {count}</span></a>'
-        f" {headerlink(anchor, 'figure')}"
-        "</figcaption></figure>"
-    )
+    return markup("figure", page, run.name, figure, len(page.figures_shown))
 
 
 def _moving(kind: str, page: Page, names: list[str]) -> str:
-    """What moves, and below it its figure: the places of the panels, which docs/assets/slider.js
-    draws when they come into view, the controls and the clock, and the sentence.
-    """
+    """What moves, and below it its figure."""
     run, slider = _named(page, names, kind)
     _, figure = _named(page, names, "figure")
-    data, anchor = slider["data"], f"{kind}-{slider['name'].replace('_', '-')}"
-    clock = data.get("clock")
-    inputs = [
-        _control(f"{anchor}-{number}", control) for number, control in enumerate(data["controls"])
-    ]
-    player = ""
+    moves = markup("moving", page, run.name, slider, _sentences(slider["data"]))
+    return block(moves + _numbered(page, run, figure))
+
+
+def _sentences(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a slider says where it starts, the longest that it may say, whose place is kept free,
+    the times of its clock, and what its marks mean.
+    """
+    controls, clock = data["controls"], data.get("clock")
+    runs = math.prod(len(control["texts"]) for control in controls)
+    run = functools.reduce(lambda at, one: at * len(one["texts"]) + one["start"], controls, 0)
+    texts = {control["label"]: (control["texts"], control["start"]) for control in controls}
+    times = (
+        [told(value, clock["unit"], clock["decimals"]) for value in clock["values"]]
+        if clock
+        else []
+    )
     if clock:
-        times = [told(value, clock["unit"], clock["decimals"]) for value in clock["values"]]
-        buttons = "".join(
-            f'<button type="button" data-step="{step}">{name}</button>'
-            for step, name in ((-1, "Step back"), (0, "Play"), (1, "Step on"))
-        )
-        player = (
-            f'<div class="slider-clock"><div class="slider-steps">{buttons}</div>'
-            f"{_range(f'{anchor}-clock', clock['label'], times, clock['start'])}</div>"
-        )
-    panels = "".join(
-        f'<div class="slider-plot of-{panel["kind"]}"'
-        f' style="--parts: {len(panel.get("lanes") or panel.get("engines") or [1])}"></div>'
-        for panel in data["panels"]
-    )
-    meant = "".join(
-        f'<span class="state-{state}">{html.escape(words)}</span>'
-        for state, words in legend(data).items()
-    )
-    longest = max(readings(data), key=len)  # its place is kept free
-    start = [control["start"] for control in data["controls"]]
-    first = reading(data, start, clock["start"] if clock else 0)
-    return block(
-        f'<div class="slider{" stepper" * (kind == "stepper")}" id="{anchor}" role="group"'
-        f' aria-labelledby="{anchor}-lead"'
-        f' data-grid="{page.base}{slider_address(run.name, slider)}" data-search-exclude>'
-        f'<p class="slider-lead" id="{anchor}-lead">{_inline(slider["lead"])}</p>'
-        f'<div class="slider-panels">{panels}</div>'
-        + (f'<p class="slider-legend">{meant}</p>' if meant else "")
-        + player
-        + f'<div class="slider-controls">{"".join(inputs)}</div>'
-        f'<output class="slider-reading" data-longest="{html.escape(longest)}">'
-        f"<span>{html.escape(first)}</span></output></div>"
-        f"{_figure_markup(page, run, figure)}"
-    )
+        texts[clock["label"]] = (times, clock["start"])
+    for part in curves_of(data):
+        words = [
+            "" if v is None else told(v, part["unit"], part["decimals"]) for v in part["values"]
+        ]
+        still = len(words) == runs  # the same in every frame
+        texts[part["label"]] = (words, run if still else run * len(times) + clock["start"])
+
+    def sentence(which: str, pick: Callable[[Sequence[str], int], str]) -> str:
+        return _LABEL.sub(lambda label: pick(*texts[label[1]]), data[which])
+
+    there = all(words[at] for words, at in texts.values())
+    widest = [
+        sentence(which, lambda words, _: max(words, key=len)) for which in ("reading", "absent")
+    ]
+    return {
+        "first": sentence("reading" if there else "absent", lambda words, at: words[at]),
+        "longest": max(widest, key=len),
+        "times": times,
+        "legend": legend(data),
+    }
 
 
-def _control(name: str, control: Mapping[str, Any]) -> str:
-    """A control of a grid: a slider, or a list where its values are names without an order."""
-    label, texts, start = control["label"], control["texts"], control["start"]
-    if not control.get("names"):
-        return _range(name, label, texts, start)
-    options = "".join(
-        f'<option value="{i}"{" selected" * (i == start)}>{html.escape(text)}</option>'
-        for i, text in enumerate(texts)
-    )
-    return (
-        f'<p><label for="{name}">{html.escape(label)}</label>'
-        f'<select id="{name}" autocomplete="off">{options}</select></p>'
-    )
+def told(value: float, unit: str, decimals: int) -> str:
+    """A value with its unit, as docs/assets/slider.js writes it; one that would read as nothing is
+    less than the last digit.
+    """
+    least = 10.0**-decimals
+    small = 0 < value < least / 2
+    shown = least if small else value
+    shown = math.copysign(math.floor(abs(shown) / least + 0.5 + 1e-9) * least, shown)
+    text = f"{shown:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    space = " " if unit and unit != "%" else ""
+    return f"{'less than ' * small}{text}{space}{unit}"
 
 
-def _range(name: str, label: str, texts: Sequence[str], start: int) -> str:
-    """A control: its label, the text of its value, and the input that moves it."""
-    now, longest = html.escape(texts[start]), html.escape(max(texts, key=len))
-    return (
-        f'<p><label for="{name}">{html.escape(label)}</label>'
-        f' <span aria-hidden="true" data-longest="{longest}">{now}</span>'
-        f'<input type="range" id="{name}" max="{len(texts) - 1}" value="{start}"'
-        f' aria-valuetext="{now}" autocomplete="off"></p>'
-    )
-
-
-def _inline(text: str) -> str:
+def _inline(text: str) -> Markup:
     """A docstring sentence as HTML: escaped, with `code` and *emphasis* marked."""
     coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
-    return re.sub(r"(?<![\w*])\*(\w[^*<]*)\*(?![\w*])", r"<em>\1</em>", coded)
+    marked = re.sub(r"(?<![\w*])\*(\w[^*<]*)\*(?![\w*])", r"<em>\1</em>", coded)
+    return Markup(marked.replace("\n", "&#10;"))
+
+
+def _breaking(path: str) -> Markup:
+    """The path of a module in the package, which may be broken at its folders."""
+    return Markup(path.removeprefix(f"{SOURCES}/").replace("/", "/<wbr>"))
 
 
 def _compared(row: Mapping[str, Any]) -> list[str]:
@@ -784,82 +745,32 @@ def _compared(row: Mapping[str, Any]) -> list[str]:
     return [label, expected, got, tolerance]
 
 
-def _checks(page: Page, names: list[str]) -> str:
-    if names:
-        raise BuildError("{{ checks }} shows all checks of the page and takes no names")
-    checks = [
-        (run.name.rpartition(".")[2], check) for run in page.runs for check in run.record["checks"]
-    ]
-    if not checks:
+def _checks(page: Page) -> str:
+    if not any(run.record["checks"] for run in page.runs):
         raise BuildError("the page's modules have no checks")
-    total = sum(len(check["comparisons"]) for _, check in checks)
-    head = "".join(
-        f'<th scope="col">{title}</th>' for title in ("Compared", "Expected", "Got", "Tolerance")
-    )
-    folds = []
-    for module, check in checks:
-        kinds = sorted({row["kind"] for row in check["comparisons"]}, key=KINDS.index)
-        badges = " ".join(f'<span class="kind">{kind}</span>' for kind in kinds)
-        anchor = f"check-{module}-{check['name'].removeprefix('check_')}".replace("_", "-")
-        source = (
-            f'<p class="check-source">{_inline(check["source"])} {headerlink(anchor, "check")}</p>'
-        )
-        body = "".join(
-            f"<tr>{' '.join(f'<td>{_inline(cell)}</td>' for cell in _compared(row))}</tr>"
-            for row in check["comparisons"]
-        )
-        folds.append(
-            f'<details class="check" id="{anchor}">'
-            f"<summary>{_inline(check['claim'])} {badges}</summary>{source}"
-            '<div class="checks" role="group" aria-label="Comparisons" tabindex="0"'
-            " data-search-exclude>"
-            '<table class="plain">'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
-        )
-    passed = sum(row["passed"] for _, check in checks for row in check["comparisons"])
-    idle = "".join(
-        f'<p class="check-idle">The checks of <code>{run.path}</code> did not run in this build,'
-        f" which lacks <code>{' '.join(run.record['absent'])}</code>.</p>"
-        for run in page.runs
-        if run.record["absent"]
-    )
-    return block(
-        '<details class="all-checks"><summary class="check-summary">'
-        f"{passed} of {total} comparisons in {len(checks)} checks passed when this page was built"
-        f"</summary><p>Open a claim to see what was compared.</p>{''.join(folds)}</details>{idle}"
-    )
+    return block(markup("checks", page.runs))
 
 
-def _downloads(page: Page, names: list[str]) -> str:
-    if names or not page.runs:
-        raise BuildError("{{ downloads }} takes no names and needs a page with modules")
-    links = ", ".join(
-        f'<a href="{page.base}downloads/{run.address}" download>'
-        f"<code>{run.path.rpartition('/')[2]}</code></a>"
-        for run in page.runs
-        if not holds_exercises(run.name)
-    )
+def _downloads(page: Page) -> str:
+    if not page.runs:
+        raise BuildError("{{ downloads }} needs a page with modules")
     names = [run.name for run in page.runs]
+    notebook, archive = (download_name(page.path, names, suffix) for suffix in ("ipynb", "zip"))
+    live, place = _live(page, archive)
     first = name_for_all(page.path, names)
-    bundle = f"{page.base}downloads/{download_name(page.path, names, 'zip')}"
-    notebook = f"{page.base}downloads/{download_name(page.path, names, 'ipynb')}"
-    whole = "chapter" if "question" in page.meta else "page"
-    return block(
-        f'<p class="downloads" data-search-exclude>Download {links}, '
-        f'the <a href="{notebook}" download>notebook of this {whole}</a>, or '
-        f'<a href="{bundle}" download>everything of this {whole} that runs (zip)</a>:'
-        f" unpack it and type <code>python -m {PACKAGE} check {first}</code>.</p>" + _live(page)
-    )
+    return block(markup("downloads", page, notebook, archive, first, live, place))
 
 
 _IN_BROWSER = {"numpy", "matplotlib", "pydantic"}  # packages that the browser's Python can load
 
 
-def _live(page: Page) -> str:
-    """The place where a reader can edit and run the page's modules."""
+def _live(page: Page, archive: str) -> tuple[str, str]:
+    """What a reader's browser needs to run the page's modules, and from where it loads Python and
+    without which; nothing where none can run there.
+    """
     here = [run for run in page.runs if not run.record["needs"]]
     if not page.pyodide or not here:
-        return ""
+        return "", ""
     address = page.pyodide if "://" in page.pyodide else page.base + page.pyodide
     packages = {"numpy", "matplotlib"}
     for run in here:
@@ -868,24 +779,16 @@ def _live(page: Page) -> str:
             for statement in run.outline.imports
             if statement.head.startswith("from ")
         } & _IN_BROWSER
-    names = [run.name for run in page.runs]
-    place = html.escape(urlsplit(address).netloc or "this site")
     settings = {
         "modules": [run.name for run in here],
         "packages": sorted(packages),
         "pyodide": address,
         "downloads": f"{page.base}downloads/",
-        "bundle": f"{page.base}downloads/{download_name(page.path, names, 'zip')}",
+        "bundle": f"{page.base}downloads/{archive}",
     }
-    left_out = [run.path.rpartition("/")[2] for run in page.runs if run.record["needs"]]
-    without = f" ({', '.join(left_out)}: only on a machine of your own)" if left_out else ""
-    return (
-        f'<div class="live" data-search-exclude data-live="{html.escape(json.dumps(settings))}">'
-        '<p><button type="button" class="md-button">Edit and run in this page</button> '
-        "<small>The first time, this loads Python for the browser, 15 to 30 MB from"
-        f" {place}{without}.</small></p>"
-        "</div>"
-    )
+    left_out = ", ".join(run.file for run in page.runs if run.record["needs"])
+    without = f" ({left_out}: only on a machine of your own)" if left_out else ""
+    return json.dumps(settings), (urlsplit(address).netloc or "this site") + without
 
 
 def download_name(path: str, names: Sequence[str], suffix: str) -> str:
@@ -977,90 +880,10 @@ def _chapters(page: Page, names: list[str]) -> str:
     chapters = [chapter for chapter in page.chapters if chapter.part == part]
     if not chapters:
         raise BuildError(f"no chapter in part {part!r} to show")
-    items = []
-    for chapter in chapters:
-        drawn = chapter.thumbnail
-        image = figure_image(page.base, *drawn, card=True) if drawn else ""
-        items.append(
-            f'<li><a href="{page.base}{chapter.folder}">{image}'
-            f'<span class="card-title">{html.escape(chapter.title)}</span> '
-            f'<span class="card-question">{html.escape(chapter.question)}</span></a></li>'
-        )
-    return block(f'<ul class="cards">{"".join(items)}</ul>')
+    return block(markup("cards", page, chapters))
 
 
-def _gallery(page: Page, names: list[str]) -> str:
-    chapters = [chapter for chapter in page.chapters if chapter.figures]
-    if names or not chapters:
-        raise BuildError("{{ gallery }} takes no names and needs chapters with figures")
-    sections = []
-    for chapter in chapters:
-        items = []
-        for module, figure in chapter.figures:
-            address = f"{page.base}{chapter.folder}#{figure_anchor(figure['name'])}"
-            image = figure_image(page.base, module, figure, card=True)
-            finding = _inline(figure["caption"][0]) if figure["caption"] else figure["name"]
-            items.append(
-                f'<li><a href="{address}">{image}'
-                f'<span class="card-question">{finding}</span></a></li>'
-            )
-        title = html.escape(chapter.title)
-        sections.append(
-            f'<h2><a href="{page.base}{chapter.folder}">{title}</a></h2>'
-            f'<ul class="cards">{"".join(items)}</ul>'
-        )
-    return block("".join(sections))
-
-
-def _exercises(page: Page, names: list[str]) -> str:
-    found = [(chapter, exercise_titles(chapter.text)) for chapter in page.chapters]
-    if names or not any(titles for _, titles in found):
-        raise BuildError("{{ exercises }} takes no names and needs chapters with exercises")
-    items = []
-    for chapter, titles in found:
-        if not titles:
-            continue
-        to = f"{page.base}{chapter.folder}#"
-        listed = "".join(
-            f'<li><a href="{to}{slugify(f"{number}. {title}", "-")}">{html.escape(title)}</a></li>'
-            for number, title in enumerate(titles, 1)
-        )
-        items.append(
-            f'<h3><a href="{to}exercises">'
-            f"{html.escape(chapter.title)}</a></h3>"
-            f"<p><code>python -m {PACKAGE} exercises {chapter.folder.strip('/')}</code></p>"
-            f"<ol>{listed}</ol>"
-        )
-    return block(f'<div class="exercises">{"".join(items)}</div>')
-
-
-def _report(page: Page, names: list[str]) -> str:
-    if names:
-        raise BuildError("{{ report }} takes no names")
-    titles = ("Module", "CPU seconds", "Checks", *KINDS, "Figures")
-    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
-    body = []
-    for run in page.every_run:
-        rows = [row for check in run.record["checks"] for row in check["comparisons"]]
-        cells = [
-            f"{run.seconds:.2f}",
-            len(run.record["checks"]),
-            *(sum(row["kind"] == kind for row in rows) for kind in KINDS),
-            len(run.record["figures"]),
-        ]
-        numbers = "".join(f"<td>{cell}</td>" for cell in cells)
-        path = run.path.removeprefix(f"{SOURCES}/").replace("/", "/<wbr>")
-        body.append(f'<tr><th scope="row"><code>{path}</code></th>{numbers}</tr>')
-    columns = " ".join(f"n{number}" for number in range(2, len(titles) + 1))
-    return block(
-        f'<div class="table {columns}"><table class="plain">'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-def _notation(page: Page, names: list[str]) -> str:
-    if names or not page.uses:
-        raise BuildError("{{ notation }} takes no names and needs chapters with symbols")
+def _notation(page: Page) -> str:
     order: dict[str, dict[str, list[SymbolUse]]] = {}
     for use in sorted(page.uses, key=lambda use: (use.symbol.strip("\\").lower(), use.symbol)):
         order.setdefault(use.symbol, {}).setdefault(use.row, []).append(use)
@@ -1072,9 +895,7 @@ def _notation(page: Page, names: list[str]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _references(page: Page, names: list[str]) -> str:
-    if names or not page.references:
-        raise BuildError("{{ references }} takes no names and needs chapters with sources")
+def _references(page: Page) -> str:
     cited: dict[tuple[str, str], list[Reference]] = {}
     for reference in sorted(page.references, key=lambda reference: reference.text.lower()):
         cited.setdefault((reference.anchor, reference.text), []).append(reference)
@@ -1088,18 +909,20 @@ def _references(page: Page, names: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_BLOCKS: dict[str, Callable[[Page, list[str]], str]] = {
+_NAMED: dict[str, Callable[[Page, list[str]], str]] = {
     "code": _listing,
     "solution": _solution,
     "figure": _figure,
     "slider": functools.partial(_moving, "slider"),
     "stepper": functools.partial(_moving, "stepper"),
+    "chapters": _chapters,
+}
+_ALL: dict[str, Callable[[Page], str]] = {  # of a page or of the site, without a choice
     "checks": _checks,
     "downloads": _downloads,
-    "chapters": _chapters,
-    "exercises": _exercises,
-    "gallery": _gallery,
-    "report": _report,
+    "exercises": lambda page: block(markup("exercises", page)),
+    "gallery": lambda page: block(markup("gallery", page)),
+    "report": lambda page: block(markup("report", page)),
     "notation": _notation,
     "references": _references,
 }

@@ -68,6 +68,16 @@ class Run:
         return f"{PACKAGE}/{self.name.replace('.', '/')}.py"
 
     @property
+    def file(self) -> str:
+        """The name of the module's file."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def comparisons(self) -> list[dict[str, Any]]:
+        """What its checks compared."""
+        return [row for check in self.record["checks"] for row in check["comparisons"]]
+
+    @property
     def outline(self) -> Outline:
         """The module's definitions and imports, as they were when it ran."""
         found: Outline = self.record["outline"]
@@ -84,20 +94,11 @@ class Run:
         return float(sum(self.record["seconds"].values()))
 
 
-def default_cache(root: Path) -> Path:
-    """Where records live: $SNIPPETS_CACHE, relative to the project, or else `.cache/snippets`."""
-    return root / (os.environ.get("SNIPPETS_CACHE") or Path(".cache", "snippets"))
-
-
-def cached(root: Path, cache: Path, name: str, *, sources: Sources | None = None) -> Run | None:
-    """The module's record if nothing that it depends on has changed since; else None.
-
-    sources: shared by those who ask for many modules at one time.
-    """
-    if not (cache / name).is_dir():
+def cached(sources: Sources, name: str) -> Run | None:
+    """The module's record if nothing that it depends on has changed since; else None."""
+    if not (sources.cache / name).is_dir():
         return None  # whatever its version is
-    sources = sources or Sources(root, cache)
-    return _fresh(sources, name, cache / name / sources.digest(name))
+    return _fresh(sources, name, sources.cache / name / sources.digest(name))
 
 
 def _fresh(sources: Sources, name: str, folder: Path) -> Run | None:
@@ -139,35 +140,31 @@ class Progress:
 
 
 def run_all(
-    root: Path,
-    cache: Path,
+    sources: Sources,
     *,
     names: Iterable[str] | None = None,
     jobs: int | None = None,
     timeout_s: float = TIMEOUT_S,
     progress: Callable[[str], object] = str,
     again: bool = True,
-    sources: Sources | None = None,
 ) -> list[Run]:
     """A record for each module, from the cache or from a run; modules that failed are in the list
     too.
 
     names: dotted names in the package, all by default. jobs: worker processes at a time, one per
     core but at least two by default. timeout_s: limit for one module. progress: is told a line per
-    finished module. again: run modules once more whose last run failed. sources: the files, to know
-    afterwards what was looked up. Raises BuildError when the cache cannot be written or a file
-    cannot be parsed.
+    finished module. again: run modules once more whose last run failed. Raises BuildError when the
+    cache cannot be written or a file cannot be parsed.
     """
-    cache = cache.absolute()  # a module may change the working directory
+    root = sources.root
     wanted = list(module_names(root) if names is None else names)
     for name in wanted:
         if not module_path(root, name).is_file():
             raise BuildError(f"no module {name}: {module_path(root, name)} does not exist")
     done: dict[str, Run] = {}
     missing: list[str] = []
-    sources = sources or Sources(root, cache)
     for name in wanted:
-        run = cached(root, cache, name, sources=sources)
+        run = cached(sources, name)
         if run and not (again and run.failed):
             done[name] = run
         else:
@@ -177,10 +174,8 @@ def run_all(
     if missing:
         if builder_digest() != _LOADED:
             raise BuildError("the builder was edited since it started; stop it and start again")
-        _prepare(cache)
-        for count, run in enumerate(
-            _execute(sources, cache, missing, jobs or cores(), timeout_s), 1
-        ):
+        _prepare(sources.cache)
+        for count, run in enumerate(_execute(sources, missing, jobs or cores(), timeout_s), 1):
             done[run.name] = run
             if run.failed:
                 verdict = f"{len(run.record['failures'])} FAILED"
@@ -250,16 +245,14 @@ def _dismiss() -> None:
             pass  # it ends because nobody can ask any more
 
 
-def _execute(
-    sources: Sources, cache: Path, names: list[str], jobs: int, timeout_s: float
-) -> Iterator[Run]:
+def _execute(sources: Sources, names: list[str], jobs: int, timeout_s: float) -> Iterator[Run]:
     """Run modules, at most `jobs` at a time, each in a process of its own; yield them as they
-    finish. sources: the files, of which something is known already.
+    finish.
     """
     busy: list[subprocess.Popen[str]] = []
     pool = ThreadPoolExecutor(jobs)
     try:
-        asked = [pool.submit(_run, sources, cache, name, timeout_s, busy) for name in names]
+        asked = [pool.submit(_run, sources, name, timeout_s, busy) for name in names]
         for run in as_completed(asked):
             yield run.result()
     finally:
@@ -269,13 +262,7 @@ def _execute(
         pool.shutdown()
 
 
-def _run(
-    sources: Sources,
-    cache: Path,
-    name: str,
-    timeout_s: float,
-    busy: list[subprocess.Popen[str]],
-) -> Run:
+def _run(sources: Sources, name: str, timeout_s: float, busy: list[subprocess.Popen[str]]) -> Run:
     """Have a worker run a module, again while its files change meanwhile, and put what came out
     into the cache.
 
@@ -283,8 +270,8 @@ def _run(
     """
     for _ in range(ATTEMPTS):
         version = sources.digest(name)
-        with _writing(cache):
-            folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=cache))
+        with _writing(sources.cache):
+            folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=sources.cache))
             try:
                 asked = [str(sources.root), name, str(folder), sources.needs(name), timeout_s]
                 status = _ended(asked, busy)
@@ -294,7 +281,7 @@ def _run(
                 if not (folder / worker.RECORD).is_file():
                     dead = {"failures": [_death(name, folder, status, timeout_s)]}
                     worker.leave(folder, name, worker.empty_record() | dead)
-                if run := _kept(sources, name, version, folder, cache):
+                if run := _kept(sources, name, version, folder):
                     return run
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -352,16 +339,16 @@ def _death(name: str, folder: Path, status: int, timeout_s: float) -> str:
     return f"{path_of(name)}:{line}: {function}: Ended: {message}"
 
 
-def _kept(sources: Sources, name: str, version: str, folder: Path, cache: Path) -> Run | None:
+def _kept(sources: Sources, name: str, version: str, folder: Path) -> Run | None:
     """Put a record into the cache, unless another build was faster and may be reading it; None when
     it belongs to no version, because data that the module read changed meanwhile.
     """
-    target = cache / name / version
+    target = sources.cache / name / version
     there = _fresh(sources, name, target)
     if there and not there.failed:
         return there
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tmp-replaced-", dir=cache) as aside:
+    with tempfile.TemporaryDirectory(prefix="tmp-replaced-", dir=sources.cache) as aside:
         with contextlib.suppress(OSError):  # as a rule, nothing is there
             target.rename(Path(aside, "entry"))
         with contextlib.suppress(OSError):  # another build was faster

@@ -38,6 +38,11 @@ SOLUTIONS = "exercises"  # the module of a chapter's solutions
 KERNELS = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES")  # chosen by hand
 
 
+def default_cache(root: Path) -> Path:
+    """Where records live: $SNIPPETS_CACHE, relative to the project, or else `.cache/snippets`."""
+    return root / (os.environ.get("SNIPPETS_CACHE") or Path(".cache", "snippets"))
+
+
 def module_names(root: Path) -> list[str]:
     """Every module that a page shows, as dotted names in the package, sorted: all that lie in a
     folder, but for those of `support/`, which no page teaches.
@@ -216,10 +221,10 @@ class Sources:
     """The project's files as they are now: each is read, and its imports looked up, once."""
 
     def __init__(self, root: Path, cache: Path | None = None) -> None:
-        """Of the project in this folder, with nothing read yet. cache: where to keep what a file
-        does, which takes parsing it.
+        """Of the project in this folder, with nothing read yet. cache: where records are kept, and
+        what a file does, which takes parsing it; by default the project's.
         """
-        self.root, self.cache = root, cache
+        self.root, self.cache = root, (cache or default_cache(root)).absolute()
         self.content = functools.cache(Path.read_bytes)
         self.syntax = functools.cache(self._syntax)
         self.imports = functools.cache(self._imports)
@@ -302,8 +307,6 @@ class Sources:
     def _syntax(self, file: Path) -> Syntax:
         """What is read in a file."""
         content = self.content(file)
-        if self.cache is None:
-            return read(content)
         key = f"{self._builder} {hashlib.sha256(content).hexdigest()}"
         place = self.cache / "syntax" / ".".join(file.relative_to(self.root).parts)
         kept = made_once(place, key, lambda: pickle.dumps(read(content)))

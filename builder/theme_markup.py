@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from lightningcss import process_stylesheet
 from markdown.extensions.toc import slugify_unicode
 
-from builder.pages import headerlink
+from builder.pages import markup
 
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
@@ -186,7 +186,7 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
                 f" {'first column' if kind == 'table' else 'left side'} otherwise"
             )
         found.add(name)
-        mark = headerlink(name, kind)
+        mark = markup("headerlink", name, kind)
         return f'<div class="linked" id="{name}">{begin}>{inside}</div>{mark}</div>'
 
     return _SHOWN_ALONE.sub(anchored, content), problems

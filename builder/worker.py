@@ -206,7 +206,7 @@ class _Run:
                 raise ValueError(f"{name} drew axes without a finite number")
             short = name.removeprefix("figure_")
             light, dark = light_and_dark(figure, f"{self.name}.{short}")
-            self.shown[short] = captions.drawn(figure, function)
+            self.shown[short] = captions.drawn(figure)
         card = without_words(light)
         drawings = {"light": light, "dark": dark, "light-card": card, "dark-card": on_dark(card)}
         for variant, svg in drawings.items():
@@ -223,9 +223,11 @@ class _Run:
         """A failure for every figure of which a number is told that it does not show."""
         from builder import captions
 
-        for figure in found["figures"]:
+        figures = found["figures"]
+        written = captions.written(self.path.read_text(encoding="utf-8")) if figures else []
+        for figure in figures:
             text = " ".join([*figure["caption"], figure["alt"]])
-            shown = self.shown[figure["name"]]
+            shown = self.shown[figure["name"]] + written
             if wrong := captions.untrue(text, shown, found["example"].values()):
                 name = f"figure_{figure['name']}"
                 problem = ValueError(

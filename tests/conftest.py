@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page
 
 from author.contracts import Chapter, read_pages, with_own_modules
 from builder import ROOT
-from builder.runner import Run, default_cache, failure_report, run_all
-from builder.source import module_names
+from builder.runner import Run, failure_report, run_all
+from builder.source import Sources, module_names
 
 from . import recorded, timing
 from .browsing import chromium, served
@@ -56,7 +56,7 @@ def records(common: Path) -> dict[str, Run]:
     runs = [run for run in known if run and not run.failed]
     if len(runs) < len(known):
         with FileLock(common / "records.lock"):  # one process runs what is missing, for all
-            runs = run_all(ROOT, default_cache(ROOT))
+            runs = run_all(Sources(ROOT))
     assert not failure_report(runs), failure_report(runs)
     return {run.name: run for run in runs}
 

@@ -8,22 +8,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from builder import PACKAGE, ROOT
-from builder.runner import Run, cached, default_cache
+from builder.runner import Run, cached
 from builder.source import Sources
 
 
 class Recorded:
     """What is known of modules without running them."""
 
-    def __init__(self, root: Path, cache: Path) -> None:
-        self.root, self.cache = root, cache
-        self.sources = Sources(root, cache)
+    def __init__(self, root: Path) -> None:
+        self.sources = Sources(root)
 
     @functools.cache  # noqa: B019 (one object lives as long as the run)
     def record_of(self, name: str) -> Run | None:
         """A module's record, if it is fresh."""
         try:
-            return cached(self.root, self.cache, name, sources=self.sources)
+            return cached(self.sources, name)
         except (OSError, ValueError, SyntaxError):
             return None
 
@@ -35,4 +34,4 @@ class Recorded:
         return fields
 
 
-HERE = Recorded(ROOT, default_cache(ROOT))
+HERE = Recorded(ROOT)

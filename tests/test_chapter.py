@@ -14,7 +14,7 @@ import yaml
 from author import scaffold
 from author.chapter_check import find
 from builder import ROOT, SOURCES, BuildError
-from builder.runner import default_cache
+from builder.source import default_cache
 
 FOLDERS = ("snippets", "docs", "author", "builder", "tests")
 FILES = ("pyproject.toml", "mkdocs.yml", "README.md")

@@ -20,7 +20,7 @@ from author.contracts import (
 )
 from builder import ROOT, SOURCES
 from builder.expansion import front_matter
-from builder.runner import Run, default_cache
+from builder.runner import Run
 from builder.source import Module, Sources, module_names, module_path
 
 from . import keep
@@ -55,7 +55,7 @@ def test_reference_page_has_tests_and_shows_its_checks(page: Chapter) -> None:
 @pytest.fixture(scope="module")
 def sources(records: dict[str, Run]) -> Sources:
     """The modules, with the outlines that their runs recorded."""
-    return Sources(ROOT, default_cache(ROOT)).knowing(
+    return Sources(ROOT).knowing(
         Module(run.name, run.record["source"], run.outline) for run in records.values()
     )
 

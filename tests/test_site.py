@@ -20,8 +20,8 @@ from fontTools.ttLib import TTFont
 from author.fonts import FONT, used_characters
 from builder import ROOT
 from builder.dates import last_changes
-from builder.runner import Run, default_cache
-from builder.source import Module, Sources, self_contained
+from builder.runner import Run
+from builder.source import Module, Sources, default_cache, self_contained
 
 from .conftest import CHAPTERS, PAGES, build
 from .profiles import THOROUGH, TODAY, its_turn

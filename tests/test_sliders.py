@@ -16,11 +16,12 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from builder import ROOT
-from builder.slider_sentences import reading, told
+from builder.pages import told
 
 from . import contrast
 from .browsing import PATIENCE_MS
 from .profiles import THOROUGH, TODAY, todays
+from .sentences import reading
 from .visits import DESK, PHONE, tab_of_many
 
 SHIFTS = """

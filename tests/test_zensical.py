@@ -38,7 +38,7 @@ def zensical(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = Path(sys.executable).with_name("zensical")
     assert command.is_file(), "zensical is not installed: pip install -r requirements.txt"
     for words in (
-        [sys.executable, "-m", "builder", "expand", str(folder)],
+        [sys.executable, "-m", "builder", "--expand", str(folder)],
         [str(command), "build", "--config-file", str(folder / "mkdocs.yml")],
     ):
         done = subprocess.run(
@@ -70,6 +70,7 @@ def words(markup: str) -> str:
 @its_turn(1)
 def test_another_generator_gives_the_same_pages(site: Path, zensical: Path) -> None:
     pages = [page.relative_to(site) for page in site.rglob("index.html")]
+    pages.remove(Path("notebook/index.html"))  # a file to take along there
     assert len(pages) > 40
     for page in pages:
         ours, theirs = article(site / page), article(zensical / page)

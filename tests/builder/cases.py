@@ -34,7 +34,7 @@ from builder.configuration import plain_configuration, site_of
 from builder.expansion import Expansion, expand, write
 from builder.outline import outline, read
 from builder.runner import Run
-from builder.source import module_names, module_path
+from builder.source import Sources, module_names, module_path
 
 from . import small_chapter, small_runs, small_site
 
@@ -115,7 +115,7 @@ def _at_work(folder: Path) -> dict[str, Any]:
         made = expand(folder, dataclasses.replace(site, notebook={}, pyodide=address), runs)
         told[f"Python from {address!r}"] = [line for line in _lines(made) if line not in usual]
     made = expand(folder, site, runs)
-    told["written"] = _written(made, folder, site)
+    told["written"] = _written(made, folder)
     return told
 
 
@@ -123,20 +123,19 @@ def _lines(made: Expansion) -> list[str]:
     return "\n".join(made.pages.values()).split("\n")
 
 
-def _written(made: Expansion, folder: Path, site: Any) -> dict[str, Any]:
+def _written(made: Expansion, folder: Path) -> dict[str, Any]:
     config, refused = plain_configuration(folder), []
     for wrong, where in ((["docs/a.md: b", "c"], "plain"), ([], "docs"), ([], "plain")):
         made.problems[:] = wrong
         try:
-            write(made, folder, folder / where, config, site)
+            write(made, folder, folder / where, config)
         except BuildError as problem:
             refused.append(str(problem).replace(str(folder), "…"))
     there = sorted((folder / "plain").rglob("*"))
-    book = (folder / "plain/docs/notebook.md").read_text(encoding="utf-8")
     script = (folder / "plain/docs/downloads/notebook.py").read_text(encoding="utf-8")
     cells = json.loads((folder / "plain/docs/downloads/twice.ipynb").read_bytes())
     names = [path.relative_to(folder).as_posix() for path in there if path.is_file()]
-    return {"refused": refused, "files": names, "book": book, "script": script, "cells": cells}
+    return {"refused": refused, "files": names, "script": script, "cells": cells}
 
 
 def _changed(folder: Path, faults: list[tuple[str, str, str]]) -> None:
@@ -312,7 +311,8 @@ def _check(folder: Path) -> dict[str, Any]:
     asked: list[Any] = []
 
     def ran(*given: Any, **options: Any) -> list[Run]:
-        asked.append([[str(one) for one in given], options["timeout_s"], list(options["names"])])
+        roots = [str(sources.root) for sources in given]
+        asked.append([roots, options["timeout_s"], list(options["names"])])
         options["progress"]("ran")
         clock.now += 3.6
         there = small_chapter.records_of(folder)
@@ -444,7 +444,7 @@ def _ran(folder: Path) -> dict[str, Any]:
     def run(**options: Any) -> dict[str, Any]:
         started.clear()
         lines.clear()
-        runs = runner.run_all(folder, cache, jobs=1, progress=lines.append, **options)
+        runs = runner.run_all(Sources(folder, cache), jobs=1, progress=lines.append, **options)
         found = {run.name: _of_run(run) for run in runs}
         return {"runs": found, "lines": list(lines), "started": list(started)}
 
@@ -464,7 +464,7 @@ def _ran(folder: Path) -> dict[str, Any]:
         told["again"] = run(names=names, timeout_s=20.0)["started"]
         told["not again"] = run(names=names, again=False)["started"]
         told["report"] = runner.failure_report(
-            runner.run_all(folder, cache, names=names, again=False)
+            runner.run_all(Sources(folder, cache), names=names, again=False)
         )
         path = module_path(folder, "part.fine")
         text = path.read_text(encoding="utf-8")
@@ -670,7 +670,7 @@ def _live(folder: Path) -> dict[str, Any]:
     """What runs in a reader's browser of a module with every fault, and what it tells."""
     package = folder / PACKAGE
     (package / "small").mkdir(parents=True)
-    for name in ("__init__.py", "house.mplstyle"):
+    for name in ("__init__.py", "exercises.py", "house.mplstyle"):
         shutil.copy(ROOT / SOURCES / name, package)
     shutil.copytree(ROOT / SOURCES / "support", package / "support")
     (package / "small/__init__.py").touch()
@@ -690,7 +690,7 @@ def _live(folder: Path) -> dict[str, Any]:
             drawn: list[Any] = []
             source = (package / f"small/{name}.py").read_text(encoding="utf-8")
             tell = lambda what, made, to=drawn: to.append((what, made))  # noqa: E731
-            counts = live.run(f"small.{name}", source, tell)
+            counts = live.call(f"small.{name}", source, "", tell)
             shown = [[what, *made[:2], made[2] == made[3]] for what, made in drawn]
             told[name] = {"counts": counts, "drawn": shown}
         said: list[str] = []

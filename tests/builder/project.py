@@ -27,6 +27,7 @@ from mkdocs.__main__ import cli
 import builder
 from builder import ROOT, SOURCES, __main__
 from builder.runner import Progress, Run, cached
+from builder.source import Sources
 
 MKDOCS_SAYS = logging.getLogger("mkdocs.commands.build")
 PATIENCE_S = 120.0  # how long anything may take on a machine with other work
@@ -274,7 +275,7 @@ class Project:
 
     def record(self, name: str) -> Run:
         """The whole and fresh record of a module."""
-        run = cached(self.root, self.cache, name)
+        run = cached(Sources(self.root, self.cache), name)
         assert run is not None, f"no whole record of {name}"
         return run
 

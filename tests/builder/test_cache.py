@@ -15,8 +15,8 @@ import time
 import pytest
 
 from builder import BuildError, runner, worker
-from builder.runner import KEPT_ENTRIES, STALE_S, cached, default_cache
-from builder.source import Sources, module_names
+from builder.runner import KEPT_ENTRIES, STALE_S, cached
+from builder.source import Sources, default_cache, module_names
 
 from .project import GOOD, SLIDER, Project, is_alive, wait_until
 
@@ -43,7 +43,8 @@ ALL = {"part.base", "part.middle", "part.top", "part.stranger"}
 
 
 def stale(project: Project) -> set[str]:
-    return {n for n in module_names(project.root) if not cached(project.root, project.cache, n)}
+    sources = Sources(project.root, project.cache)
+    return {n for n in module_names(project.root) if not cached(sources, n)}
 
 
 def test_edit_runs_the_module_and_what_imports_it_and_nothing_else(project: Project) -> None:
@@ -102,7 +103,7 @@ def test_change_of_a_file_that_a_module_reads_makes_it_stale(project: Project) -
     assert outcome.status == 0, outcome.text
 
     def fresh() -> bool:
-        return cached(project.root, project.cache, "part.reads") is not None
+        return cached(Sources(project.root, project.cache), "part.reads") is not None
 
     assert fresh()
     for file in (rows, count, upwards):
@@ -234,7 +235,7 @@ def test_record_that_another_run_put_there_first_is_kept(ran: Project) -> None:
     folder = ran.cache / "tmp-part.twice-later"
     shutil.copytree(entry, folder)
     identity = entry.stat().st_ino
-    run = runner._kept(Sources(ran.root), "part.twice", entry.name, folder, ran.cache)
+    run = runner._kept(Sources(ran.root, ran.cache), "part.twice", entry.name, folder)
     shutil.rmtree(folder)
     assert run is not None
     assert run.folder == entry
@@ -422,10 +423,10 @@ def test_two_cold_runs_draw_the_same_bytes_and_have_sets_in_one_order(project: P
         assert outcome.status == 0, outcome.text
         files = sorted(cache.rglob("*.svg"))
         drawn.append({file.relative_to(cache).as_posix(): file.read_bytes() for file in files})
-        run = cached(project.root, cache, "part.slid")
+        run = cached(Sources(project.root, cache), "part.slid")
         assert run is not None
         slid.append(json.dumps(run.record["sliders"]))
-        run = cached(project.root, cache, "part.ordered")
+        run = cached(Sources(project.root, cache), "part.ordered")
         assert run is not None
         ordered.append(run.record["checks"][0]["comparisons"][0]["got"])
     assert len(drawn[0]) == 12
@@ -454,7 +455,7 @@ def test_record_is_plain_data_beside_its_figures(ran: Project) -> None:
 def test_unknown_module_is_refused_before_anything_runs(project: Project) -> None:
     project.module("part.twice")
     with pytest.raises(BuildError, match=r"no module part\.nowhere: .*nowhere\.py does not exist"):
-        runner.run_all(project.root, project.cache, names=["part.twice", "part.nowhere"])
+        runner.run_all(Sources(project.root, project.cache), names=["part.twice", "part.nowhere"])
     assert not project.cache.exists()
 
 
@@ -464,7 +465,7 @@ def test_engine_that_was_edited_since_it_started_runs_nothing(
     project.module("part.twice")
     monkeypatch.setattr(runner, "_LOADED", "another")
     with pytest.raises(BuildError, match="the builder was edited since it started; stop it and"):
-        runner.run_all(project.root, project.cache)
+        runner.run_all(Sources(project.root, project.cache))
     assert not project.cache.exists()
 
 

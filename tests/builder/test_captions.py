@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from builder.captions import _TOLD, Told, drawn, told, untrue
+from builder.captions import _TOLD, Told, drawn, told, untrue, written
 
 LIMIT = 37
 SETTINGS = SimpleNamespace(servers=14, name="at 2.5 GHz")
@@ -33,7 +34,9 @@ def figure_wait(figure: Figure) -> None:
 def shown() -> list[float]:
     figure = Figure()
     figure_wait(figure)
-    return drawn(figure, figure_wait)
+    return drawn(figure) + written(
+        Path(__file__).read_text(encoding="utf-8").partition("@pytest")[0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ def test_another_generator_gets_neither_hooks_nor_plugins(tmp_path: Path) -> Non
         "nav": [
             "index.md",
             {"Part": ["part/one.md", {"Two": "part/two.md"}]},
-            {"Notebook": "notebook.md"},
+            {"Notebook": COMPANION},
         ],
-        "extra": {"pyodide": None, "other": "kept"},
+        "extra": {"pyodide": None, "notebook": {"title": "Companion"}, "other": "kept"},
     }
 
 
@@ -91,6 +91,5 @@ def test_a_short_configuration_will_do(theme: str, tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"cannot read .*mkdocs\.yml: .*No such file"):
         site_of(tmp_path)
-    for text, why in (("- a\n", "must be a table"), ("a: [", "cannot read")):
-        with pytest.raises(BuildError, match=why):
-            site_of(written(tmp_path, text))
+    with pytest.raises(BuildError, match="cannot read"):
+        site_of(written(tmp_path, "a: ["))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable
 
@@ -10,9 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from builder import ROOT, SOURCES
 from builder.figures import PALETTE, house_style, light_and_dark, nothing_finite
@@ -60,35 +57,6 @@ def themes() -> tuple[str, str]:
 
 def test_two_drawings_are_the_same_bytes(themes: tuple[str, str]) -> None:
     assert draw("part.module.drawing") == themes
-
-
-def crowded() -> Figure:
-    """Axes that share, twins, logarithms, words that move, and a legend."""
-    figure = Figure(layout="constrained")
-    (one, other), (log, last) = figure.subplots(2, 2, sharex="col")
-    one.plot([0, 5], [0, 3e9])
-    one.set(title="billions", ylabel="y")
-    other.semilogy([1, 1000], [1e-3, 1e4], label="a\nb")
-    other.twinx().plot([1, 1000], [7, 8])
-    other.legend()
-    log.loglog([1, 5], [1e-5, 1e2])
-    log.secondary_xaxis("top", functions=(np.sqrt, np.square))
-    last.plot([1, 1000], [0.1234, 0.1235])
-    last.tick_params(axis="x", rotation=40)
-    last.set(xlabel="long\nlabel")
-    return figure
-
-
-@pytest.mark.parametrize("make", [drawing, crowded])
-def test_what_is_found_once_is_what_is_found_again(
-    make: Callable[[], Figure], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with house_style(ROOT / SOURCES / "house.mplstyle"):
-        methods = {**vars(Axis)}, {**vars(Text)}
-        once = light_and_dark(make(), "salt")
-        assert ({**vars(Axis)}, {**vars(Text)}) == methods
-        monkeypatch.setattr("builder.figures._found_once", contextlib.nullcontext)
-        assert light_and_dark(make(), "salt") == once
 
 
 def test_themes_differ_in_inks_only(themes: tuple[str, str]) -> None:

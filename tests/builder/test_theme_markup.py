@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.pages import headerlink
+from builder.pages import markup
 from builder.theme_markup import (
     content,
     named_sections,
@@ -107,7 +107,7 @@ def _addresses(*shown: str) -> tuple[list[str], list[str]]:
     found = re.findall(r' id="(?!how")([^"]+)"', page)
     for name in found:
         kind = name.partition("-")[0]
-        assert page.count(headerlink(name, kind)) == 1
+        assert page.count(markup("headerlink", name, kind)) == 1
     return found, problems
 
 

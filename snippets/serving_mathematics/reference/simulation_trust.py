@@ -437,7 +437,7 @@ def _block_variance(utilization: float) -> float:
     """Variance of the mean of a customer, times customers, over the squared mean wait: from 64
     blocks of 16,384."""
     means = long_run_means(np.random.default_rng(3), utilization, 65, shape=(64, 256))[1:]
-    return 64 * 256 * float(means.var(ddof=1)) * (1 / utilization - 1) ** 2
+    return 16_384 * float(means.var(ddof=1)) * (1 / utilization - 1) ** 2
 
 
 def figure_customers_needed(figure: Figure) -> None:

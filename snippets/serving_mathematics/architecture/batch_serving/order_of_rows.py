@@ -104,7 +104,7 @@ def figure_orders(figure: Figure) -> None:
     for order in ORDERS[1:]:
         for machine, colour in (("chat", "C0"), ("mixture", "C1")):
             names.append(f"{order}, {machine}")
-            gains.append(100 / _sorted_over_mixed(machine, order, SIZES[-1]) - 100)
+            gains.append(100 / _sorted_over_mixed(machine, order, 16_384) - 100)
             colours.append(colour)
     for name in CUSTOMERS:
         names.append(f"by customer: {name}")

@@ -133,7 +133,7 @@ def example() -> SimpleNamespace:
 def figure_who_fits(figure: Figure) -> None:
     """Longer contexts leave room for fewer sequences; a full cache takes as long to read as before.
 
-    Eight H200 that share layers, a cache in 16 bits. On paper and in the SVG also the time to read
+    Eight H200 that share layers, a cache in BF16. On paper and in the SVG also the time to read
     a full cache, which falls where a model selects what it reads, or keeps states.
 
     Alt: Two line charts against the tokens of each sequence, with logarithmic axes. On the left
