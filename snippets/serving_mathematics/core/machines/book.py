@@ -114,8 +114,8 @@ def example() -> SimpleNamespace:
 
 
 def check_the_promise_ends_where_it_is_said() -> None:
-    """Two hundredths and a half below that load other requests keep the promise too, and ten above
-    it they do not.
+    """Two and a half hundredths below the load up to which a machine keeps its promise, other
+    requests get it too; ten hundredths above that load they do not.
 
     Source: runs with another seed, for the machines whose requests come by themselves; the record
     for all.
