@@ -22,7 +22,7 @@ import yaml
 from builder import SOURCES, BuildError, chapter_notes, notebooks, pages
 from builder.runner import Run, failure_report, failures
 from builder.sliders import as_json
-from builder.source import Module, Sources, holds_exercises, is_core, package_of
+from builder.source import Sources, holds_exercises, is_core, package_of
 from builder.storage import UNFINISHED, renewed, write_whole
 
 COMPANION = "notebook.ipynb"
@@ -140,10 +140,7 @@ def expand(
         for run in made.runs
         if run.name not in shown and not is_core(run.name)
     ]
-    ran = [run for run in runs if not run.failed]
-    sources = (sources or Sources(root)).knowing(
-        Module(run.name, run.record["source"], run.outline) for run in ran
-    )
+    sources = sources or Sources(root)
     of_all = _collected(written, made.problems)
     of_all |= {"every_run": runs, "pyodide": site.pyodide, "sources": sources}
     chapters = {page.path: page for page in written if page.is_chapter}
