@@ -9,7 +9,6 @@ what comes out to MkDocs, and `write` puts it into a folder for any other (`pyth
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -148,14 +147,9 @@ def expand(
     parts = _parts(written)
     for page in (dataclasses.replace(page, **of_all) for page in written):
         if page.is_chapter:
-            beside = [
-                [
-                    f'<a href="{page.base}{other.folder}">{html.escape(other.title)}</a>'
-                    for other in map(chapters.__getitem__, found)
-                ]
-                for found in placed[page.path]
-            ]
-            page.note = chapter_notes.note(parts.get(page.part, ""), page.text, *beside)
+            before, after = ([chapters[path] for path in found] for found in placed[page.path])
+            part, minutes = parts.get(page.part, ""), chapter_notes.minutes(page.text)
+            page.note = pages.markup("note", page, part, minutes, before, after)
         text = pages.expand(page.text, page)
         if page.is_chapter and site.cited:
             cited = (page.title, page.path, site.name, site.address, site.cited)
