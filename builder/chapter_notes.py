@@ -4,11 +4,10 @@ and how it is cited.
 
 from __future__ import annotations
 
-import html
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 WORDS_A_MINUTE = 220
 FIGURE_WORDS = 60  # that a figure takes as long as
@@ -57,16 +56,6 @@ def neighbours(texts: Mapping[str, str]) -> dict[str, tuple[list[str], list[str]
         )
         for path, place in order.items()
     }
-
-
-def note(part: str, text: str, draws_on: Sequence[str], used_in: Sequence[str]) -> str:
-    """The line below a chapter's question. draws_on, used_in: links to chapters, as HTML."""
-    time = minutes(text)
-    told = [html.escape(part), f"{time} minute{'s' * (time > 1)}"]
-    told += [f"draws on {' and '.join(draws_on)}"] * bool(draws_on)
-    told += [f"used in {' and '.join(used_in)}"] * bool(used_in)
-    spans = " ".join(f"<span>{one}</span>" for one in told if one)
-    return f'<p class="of-page" data-search-exclude>{spans}</p>'
 
 
 def citation(title: str, path: str, book: str, address: str, cited: Mapping[str, str]) -> str:

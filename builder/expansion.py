@@ -9,7 +9,6 @@ what comes out to MkDocs, and `write` puts it into a folder for any other (`pyth
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -22,7 +21,7 @@ import yaml
 from builder import SOURCES, BuildError, chapter_notes, notebooks, pages
 from builder.runner import Run, failure_report, failures
 from builder.sliders import as_json
-from builder.source import Module, Sources, holds_exercises, is_core, package_of
+from builder.source import Sources, holds_exercises, is_core, package_of
 from builder.storage import UNFINISHED, renewed, write_whole
 
 COMPANION = "notebook.ipynb"
@@ -140,10 +139,7 @@ def expand(
         for run in made.runs
         if run.name not in shown and not is_core(run.name)
     ]
-    ran = [run for run in runs if not run.failed]
-    sources = (sources or Sources(root)).knowing(
-        Module(run.name, run.record["source"], run.outline) for run in ran
-    )
+    sources = sources or Sources(root)
     of_all = _collected(written, made.problems)
     of_all |= {"every_run": runs, "pyodide": site.pyodide, "sources": sources}
     chapters = {page.path: page for page in written if page.is_chapter}
@@ -151,14 +147,9 @@ def expand(
     parts = _parts(written)
     for page in (dataclasses.replace(page, **of_all) for page in written):
         if page.is_chapter:
-            beside = [
-                [
-                    f'<a href="{page.base}{other.folder}">{html.escape(other.title)}</a>'
-                    for other in map(chapters.__getitem__, found)
-                ]
-                for found in placed[page.path]
-            ]
-            page.note = chapter_notes.note(parts.get(page.part, ""), page.text, *beside)
+            before, after = ([chapters[path] for path in found] for found in placed[page.path])
+            part, minutes = parts.get(page.part, ""), chapter_notes.minutes(page.text)
+            page.note = pages.markup("note", page, part, minutes, before, after)
         text = pages.expand(page.text, page)
         if page.is_chapter and site.cited:
             cited = (page.title, page.path, site.name, site.address, site.cited)

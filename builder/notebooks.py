@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jupytext
-import nbformat
 from serving_mathematics.support.checks import Comparison
 
 from builder import BuildError
@@ -71,8 +69,15 @@ def as_json(book: dict[str, Any]) -> bytes:
 
 def as_script(book: dict[str, Any]) -> str:
     """The same as a Python script in the percent format, which editors open as a notebook."""
-    way = {"extension": ".py", "format_name": "percent", "notebook_metadata_filter": "-all"}
-    return str(jupytext.writes(nbformat.from_dict(book), way))
+    blocks = []
+    for cell in book["cells"]:
+        written = cell["cell_type"] == "markdown"
+        lines = [
+            f"# {line}".rstrip() if written or line.startswith("%") else line
+            for line in cell["source"].split("\n")
+        ]
+        blocks.append("\n".join(["# %% [markdown]" if written else "# %%", *lines]))
+    return "\n\n".join(blocks) + "\n"
 
 
 def _module_cells(run: Run, demo: Demo) -> list[dict[str, Any]]:
@@ -96,8 +101,8 @@ def _module_cells(run: Run, demo: Demo) -> list[dict[str, Any]]:
         source.append(f"drawn({module}.figure_{figure['name']})")
         svg = (run.folder / f"{figure['name']}-light.svg").read_text(encoding="utf-8")
         data = {"image/svg+xml": svg, "text/plain": figure["alt"]}
-        output = {"output_type": "execute_result", "execution_count": None, "metadata": {}}
-        cells.append(_code("\n".join(source), output | {"data": data}))
+        result: dict[str, Any] = {"output_type": "execute_result", "execution_count": None}
+        cells.append(_code("\n".join(source), result | {"data": data, "metadata": {}}))
         source = []
     return cells
 
@@ -107,7 +112,7 @@ def _text(source: str) -> dict[str, Any]:
 
 
 def _code(source: str, *outputs: dict[str, Any]) -> dict[str, Any]:
-    more = {"cell_type": "code", "execution_count": None, "outputs": list(outputs)}
+    more: dict[str, Any] = {"cell_type": "code", "execution_count": None, "outputs": list(outputs)}
     return _text(source) | more
 
 

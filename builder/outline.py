@@ -76,12 +76,6 @@ def _hash(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-@functools.lru_cache(maxsize=512)
-def outline(source: str) -> Outline:
-    """The outline of a module's text. Raises SyntaxError when it is not Python."""
-    return _outlined(ast.parse(source))
-
-
 def _outlined(tree: ast.Module) -> Outline:
     found: dict[str, Symbol] = {}
     imports: list[Import] = []

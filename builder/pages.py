@@ -679,19 +679,14 @@ def _sentences(data: Mapping[str, Any]) -> dict[str, Any]:
     runs = math.prod(len(control["texts"]) for control in controls)
     run = functools.reduce(lambda at, one: at * len(one["texts"]) + one["start"], controls, 0)
     texts = {control["label"]: (control["texts"], control["start"]) for control in controls}
-    times = (
-        [told(value, clock["unit"], clock["decimals"]) for value in clock["values"]]
-        if clock
-        else []
-    )
+    times = _texts(clock) if clock else []
     if clock:
         texts[clock["label"]] = (times, clock["start"])
     for part in curves_of(data):
-        words = [
-            "" if v is None else told(v, part["unit"], part["decimals"]) for v in part["values"]
-        ]
-        still = len(words) == runs  # the same in every frame
-        texts[part["label"]] = (words, run if still else run * len(times) + clock["start"])
+        words, at = _texts(part), run  # the same in every frame
+        if clock and len(words) != runs:
+            at = run * len(times) + clock["start"]
+        texts[part["label"]] = (words, at)
 
     def sentence(which: str, pick: Callable[[Sequence[str], int], str]) -> str:
         return _LABEL.sub(lambda label: pick(*texts[label[1]]), data[which])
@@ -706,6 +701,12 @@ def _sentences(data: Mapping[str, Any]) -> dict[str, Any]:
         "times": times,
         "legend": legend(data),
     }
+
+
+def _texts(part: Mapping[str, Any]) -> list[str]:
+    """The values of a curve or a clock; empty where there is none."""
+    unit, decimals = part["unit"], part["decimals"]
+    return ["" if value is None else told(value, unit, decimals) for value in part["values"]]
 
 
 def told(value: float, unit: str, decimals: int) -> str:

@@ -111,7 +111,8 @@ def _fresh(sources: Sources, name: str, folder: Path) -> Run | None:
     for files, base in ((record["files"], folder), (record["reads"], sources.root)):
         if any(worker.file_digest(base / file) != known for file, known in files.items()):
             return None
-    return Run(name, folder, record | sources.described(name))
+    module = sources.module(name)
+    return Run(name, folder, record | {"source": module.source, "outline": module.outline})
 
 
 class Progress:

@@ -17,10 +17,9 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from builder import PACKAGE, SOURCES, BuildError
-from builder.outline import Import, Outline, Symbol, Syntax, outline, read
+from builder.outline import Import, Outline, Symbol, Syntax, read
 from builder.storage import made_once
 
 RECORDING_FILES = (
@@ -230,7 +229,7 @@ class Sources:
         self.imports = functools.cache(self._imports)
         self.digest = functools.cache(self._digest)
         self._files_of = functools.cache(self._files)
-        self._modules: dict[str, Module] = {}
+        self.module = functools.cache(self._module)
 
     def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
         """The project files a module is made of, itself included, transitively, and the packages
@@ -271,16 +270,16 @@ class Sources:
         files = [*(folder / "__init__.py" for folder in packages), place.with_suffix(".py")]
         return [file for file in files if file.is_file()]
 
-    def module(self, name: str) -> Module:
-        """A module of the package as text. Raises BuildError when it is no module or no Python."""
-        if name not in self._modules:
-            file = module_path(self.root, name)
-            try:
-                text = self.content(file).decode("utf-8")
-                self._modules[name] = Module(name, text, outline(text))
-            except (OSError, ValueError, SyntaxError) as problem:
-                raise BuildError(f"cannot read module {name}: {problem}") from problem
-        return self._modules[name]
+    def _module(self, name: str) -> Module:
+        """A module of the package as text, with an outline, which is empty for what is not Python.
+        Raises BuildError when it cannot be read.
+        """
+        path = module_path(self.root, name)
+        try:
+            text = self.content(path).decode("utf-8", errors="replace")
+        except OSError as problem:
+            raise BuildError(f"cannot read module {name}: {problem}") from problem
+        return Module(name, text, self.syntax(path).outline)
 
     def needs(self, name: str) -> list[str]:
         """A module's optional packages, as pip calls them."""
@@ -293,11 +292,6 @@ class Sources:
             return all(file.read_bytes() == self.content(file) for file in files)
         except OSError:
             return False
-
-    def knowing(self, modules: Iterable[Module]) -> Sources:
-        """These, with modules as they ran."""
-        self._modules |= {module.name: module for module in modules}
-        return self
 
     @functools.cached_property
     def _builder(self) -> str:
@@ -312,12 +306,6 @@ class Sources:
         kept = made_once(place, key, lambda: pickle.dumps(read(content)))
         found: Syntax = pickle.loads(kept)
         return found
-
-    def described(self, name: str) -> dict[str, Any]:
-        """A module's text and its outline, which is empty for a text that is not Python."""
-        path = module_path(self.root, name)
-        text = self.content(path).decode("utf-8", errors="replace")
-        return {"source": text, "outline": self.syntax(path).outline}
 
     def _digest(self, name: str) -> str:
         """A name for everything that decides a module's run and is known before it runs. Raises

@@ -24,7 +24,7 @@ from benchmarks.peers import Chapter, Module, Peer
 from benchmarks.processes import BenchmarkError, Command, Memory
 from benchmarks.sites import Edit, Facts
 from builder import pages, worker
-from builder.outline import outline
+from builder.outline import read
 from builder.runner import Run
 
 from .builder.project import GOOD, Project
@@ -200,7 +200,11 @@ def test_the_pieces_of_a_page(tmp_path: Path) -> None:
     record = worker.empty_record() | {"example": {"doubled": 4.0}}
     file = tmp_path / "twice.py"
     file.write_text(source, encoding="utf-8")
-    run = Run("part.twice", tmp_path, record | {"source": source, "outline": outline(source)})
+    run = Run(
+        "part.twice",
+        tmp_path,
+        record | {"source": source, "outline": read(source.encode()).outline},
+    )
     page = pages.Page("part/twice.md", {}, runs=[run], every_run=[run])
     body = "# Twice\n\nIt is {{ doubled:.1f }}.\n\n{{ code double }}\n\n{{ figure line }}\n\n"
     found = probe._pieces(f"{body}{{{{ checks }}}}\n\n{{{{ downloads }}}}\n", page)

@@ -21,7 +21,7 @@ from author.contracts import (
 from builder import ROOT, SOURCES
 from builder.expansion import front_matter
 from builder.runner import Run
-from builder.source import Module, Sources, module_names, module_path
+from builder.source import Sources, module_names, module_path
 
 from . import keep
 from .conftest import CHAPTERS, PAGES, REFERENCES, Chapter
@@ -53,11 +53,9 @@ def test_reference_page_has_tests_and_shows_its_checks(page: Chapter) -> None:
 
 
 @pytest.fixture(scope="module")
-def sources(records: dict[str, Run]) -> Sources:
-    """The modules, with the outlines that their runs recorded."""
-    return Sources(ROOT).knowing(
-        Module(run.name, run.record["source"], run.outline) for run in records.values()
-    )
+def sources() -> Sources:
+    """The modules, each read once."""
+    return Sources(ROOT)
 
 
 @pytest.mark.parametrize("name", MODULES)

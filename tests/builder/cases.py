@@ -32,7 +32,7 @@ from builder import (
 )
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import Expansion, expand, write
-from builder.outline import outline, read
+from builder.outline import read
 from builder.runner import Run
 from builder.source import Sources, module_names, module_path
 
@@ -637,8 +637,7 @@ def _sources(folder: Path) -> dict[str, Any]:
             "packages": packages,
             "needs": found.needs(name),
         }
-        with contextlib.suppress(SyntaxError):
-            told[name]["outline"] = dataclasses.asdict(outline(path.read_text(encoding="utf-8")))
+        told[name]["outline"] = dataclasses.asdict(found.module(name).outline)
     for name, what in COPIED:
         try:
             copied = source.self_contained(found.module(name), what, found.module)
@@ -658,11 +657,10 @@ def _sources(folder: Path) -> dict[str, Any]:
             name for name in names if now[name] != digests[name]
         ]
         digests = now
-    for name in ("part.broken", "part.nowhere"):
-        try:
-            found.module(name)
-        except BuildError as problem:
-            told[f"{name} as a module"] = str(problem).replace(str(folder), "…")
+    try:
+        found.module("part.nowhere")
+    except BuildError as problem:
+        told["part.nowhere as a module"] = str(problem).replace(str(folder), "…")
     return told
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from builder.chapter_notes import citation, minutes, neighbours, note
+from builder.chapter_notes import citation, minutes, neighbours
+from builder.pages import Page, markup
 
 PROSE = "word " * 440
 
@@ -33,11 +34,13 @@ def test_chapters_are_placed_by_their_links() -> None:
 
 
 def test_the_line_says_what_there_is() -> None:
-    told = note("A & B", PROSE, [], ["<a>x</a>", "<a>y</a>"])
+    page, *others = (Page(f"p/{x}.md", {"title": x}) for x in "axy")
+    told = markup("note", page, "A & B", 2, [], others)
     spans = "<span>A &amp; B</span> <span>2 minutes</span>"
-    after = "<span>used in <a>x</a> and <a>y</a></span>"
+    x, y = (f'<a href="../../p/{x}/">{x}</a>' for x in "xy")
+    after = f"<span>used in {x} and {y}</span>"
     assert told == f'<p class="of-page" data-search-exclude>{spans} {after}</p>'
-    assert "<span>1 minute</span>" in note("", "", [], [])
+    assert "<span>1 minute</span>" in markup("note", page, "", 1, [], [])
 
 
 def test_an_entry_has_what_is_known() -> None:

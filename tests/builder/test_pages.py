@@ -12,7 +12,7 @@ import markdown
 import pytest
 
 from builder import figures, pages
-from builder.outline import outline
+from builder.outline import read
 from builder.pages import Page, expand, module_names_of
 from builder.runner import Run
 from builder.sliders import grid
@@ -47,7 +47,7 @@ FIGURE = {
 
 
 def run_of(name: str, source: str = GOOD, **changes: Any) -> Run:
-    record = empty_record() | {"source": source, "outline": outline(source)}
+    record = empty_record() | {"source": source, "outline": read(source.encode()).outline}
     record |= {"checks": [CHECK], "figures": [FIGURE], "example": {"doubled": 4.0}} | changes
     return Run(name, Path("nowhere"), record)
 

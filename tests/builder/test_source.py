@@ -12,7 +12,7 @@ from textwrap import dedent
 import pytest
 
 from builder import BuildError, source
-from builder.outline import outline
+from builder.outline import read
 from builder.pages import bundle
 from builder.source import Module, Sources, module_names, self_contained, shown
 
@@ -64,7 +64,9 @@ SOURCE = dedent(
 def copied(source: str, *names: str, **others: str) -> str:
     """What the button copies of a module, which may import the others from the package."""
     texts = {"part.own": source} | {f"part.{name}": text for name, text in others.items()}
-    modules = {name: Module(name, text, outline(text)) for name, text in texts.items()}
+    modules = {
+        name: Module(name, text, read(text.encode()).outline) for name, text in texts.items()
+    }
     return self_contained(modules["part.own"], names, modules.__getitem__)
 
 
@@ -75,7 +77,7 @@ def test_modules_are_found_and_what_is_private_is_not(project: Project) -> None:
 
 
 def test_outline_names_every_definition_in_order() -> None:
-    assert list(outline(SOURCE).symbols) == [
+    assert list(read(SOURCE.encode()).outline.symbols) == [
         *("BASE", "LOW", "HIGH", "REST", "LABEL"),
         *("half", "quarter", "Tally", "drawing"),
     ]
@@ -96,14 +98,14 @@ def test_outline_names_every_definition_in_order() -> None:
     ],
 )
 def test_definition_is_shown_with_its_decorators(name: str, first: str, last: str) -> None:
-    lines = shown(SOURCE, outline(SOURCE).symbols[name]).split("\n")
+    lines = shown(SOURCE, read(SOURCE.encode()).outline.symbols[name]).split("\n")
     assert (lines[0], lines[-1]) == (first, last)
 
 
 @pytest.mark.parametrize("separator", ["\f", "\x1c", "\x85", "\u2028", "\v"])
 def test_characters_that_end_no_line_of_python_shift_nothing(separator: str) -> None:
     source = f'TEXT = "a{separator}b"\n# {separator}\nVALUE = 1\nREST = 2\n'
-    assert shown(source, outline(source).symbols["VALUE"]) == "VALUE = 1"
+    assert shown(source, read(source.encode()).outline.symbols["VALUE"]) == "VALUE = 1"
     assert copied(source, "VALUE") == "VALUE = 1\n"
 
 
