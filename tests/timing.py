@@ -81,10 +81,12 @@ class _Groups(LoadScopeScheduling):  # type: ignore[misc]
 
     def _assign_work_unit(self, node: Any) -> None:
         """A process that was lost since it was last heard of takes nothing: what it was to get is
-        handed out again when its end is told, by `remove_node`.
+        handed out again when its end is told, by `remove_node`. Nor does one that is still
+        collecting, in the place of another: it is asked when it has told what it found.
         """
         with contextlib.suppress(OSError):
-            super()._assign_work_unit(node)
+            if node in self.registered_collections:
+                super()._assign_work_unit(node)
 
     def remove_node(self, node: Any) -> str | None:
         """What a lost process had left goes to the others, but for the test that it was lost in,
